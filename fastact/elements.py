@@ -1,0 +1,77 @@
+"""The arithmetic, written once: plain leaf functions that every target compiles for itself.
+
+Nothing here is decorated, and no function calls another: a plain Python caller, `numba.njit` and `cuda.jit` each
+take these bodies as they are. Only scalars and tuples of scalars go in and out, so one source runs on every target.
+"""
+
+import math
+
+__all__ = ["EMPTY", "State", "merge"]
+
+#: The numbers of `fields.STATE`, in that order, and last what rounding to float64 took from the mean: where the spread
+#: is a few units in the mean's last place, the merge of many parts would take rounding for variance.
+State = tuple[int, int, int, int, int, int, float, float, float, float, float, float]
+
+#: The state of no elements: merging it changes nothing.
+EMPTY: State = (0, 0, 0, 0, 0, 0, math.nan, math.nan, math.nan, math.inf, -math.inf, 0.0)
+
+
+def merge(a: State, b: State) -> State:
+    """The state of the union of two disjoint sets of elements, from the state of each.
+
+    Counts add, min and max are exact, moments follow Chan, Golub, LeVeque (1979):
+    ``var = w1 var1 + w2 var2 + w1 w2 (mean2 - mean1)^2`` with ``w = n / (n1 + n2)`` over the finite elements.
+    They are computed relative to the largest of std1, std2 and |mean2 - mean1|, so that squares of 1e300 do not
+    overflow and squares of 1e-300 do not vanish. Equal means and zero stds give exactly zero. A side without finite
+    elements adds its counts only.
+    """
+    count1, nans1, pos1, neg1, zeros1, sat1, mean1, std1, abs1, min1, max1, rest1 = a
+    count2, nans2, pos2, neg2, zeros2, sat2, mean2, std2, abs2, min2, max2, rest2 = b
+    n1 = count1 - nans1 - pos1 - neg1
+    n2 = count2 - nans2 - pos2 - neg2
+    mean = mean1
+    std = std1
+    abs_mean = abs1
+    rest = rest1
+    if n1 == 0:
+        mean = mean2
+        std = std2
+        abs_mean = abs2
+        rest = rest2
+    elif n2 > 0:
+        w1 = n1 / (n1 + n2)
+        w2 = n2 / (n1 + n2)
+        # Half of the difference: the whole may be out of range where the two means are not.
+        half = (0.5 * mean2 - 0.5 * mean1) + (0.5 * rest2 - 0.5 * rest1)
+        scale = max(max(std1, std2), abs(half))
+        if scale > 0.0:
+            p = std1 / scale
+            q = std2 / scale
+            d = half / scale
+            std = scale * math.sqrt(w1 * p * p + w2 * q * q + 4.0 * w1 * w2 * d * d)
+            # A step from the mean of the larger side: exact where the means agree, and small errors otherwise.
+            if n1 >= n2:
+                step = 2.0 * (half * w2) + rest1
+                mean = mean1 + step
+                rest = step - (mean - mean1)
+            else:
+                step = rest2 - 2.0 * (half * w1)
+                mean = mean2 + step
+                rest = step - (mean - mean2)
+        abs_mean = abs1 + (abs2 - abs1) * w2
+        # No std exceeds half the range: rounding must not lift one of 1.8e308 to inf.
+        std = min(std, 0.5 * max(max1, max2) - 0.5 * min(min1, min2))
+    return (
+        count1 + count2,
+        nans1 + nans2,
+        pos1 + pos2,
+        neg1 + neg2,
+        zeros1 + zeros2,
+        sat1 + sat2,
+        mean,
+        std,
+        abs_mean,
+        min(min1, min2),
+        max(max1, max2),
+        rest,
+    )
