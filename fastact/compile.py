@@ -1,0 +1,346 @@
+"""How loops are compiled for the CPU: flags, the few instructions Numba has no name for, and the cache on disk.
+
+Nothing here knows what is computed. `jit` compiles a function for its callers; `kernel` builds an entry point with an
+explicit signature whose machine code is kept on disk.
+"""
+
+import contextlib
+import functools
+import hashlib
+import os
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import config
+from numba.core.compiler import CompileResult
+from numba.core.serialize import dumps
+from numba.extending import intrinsic
+
+__all__ = [
+    "COMPILED",
+    "KINDS",
+    "Kind",
+    "exact_jit",
+    "fetch_add",
+    "jit",
+    "kernel",
+    "lane_max",
+    "lane_min",
+    "like",
+    "minus",
+    "ordered",
+    "stretch",
+    "widen",
+]
+
+# Sums may be regrouped into vector lanes and multiply-adds fused; -0.0 counts as 0.0. NaN and Inf keep their meaning:
+# with "nnan" or "ninf" the compiler deletes the test that finds them (a NaN count of 0 was seen with fastmath=True).
+_FASTMATH: Final = {"reassoc", "contract", "nsz"}
+
+jit: Final[Callable[..., Any]] = numba.njit(fastmath=_FASTMATH, error_model="numpy")
+#: For code whose order of operations matters.
+exact_jit: Final[Callable[..., Any]] = numba.njit(error_model="numpy")
+
+
+@exact_jit
+def minus(a: Any, b: Any) -> Any:
+    """a - b, never regrouped. Numba marks all that `jit` compiles; what is inlined from here keeps its own flags.
+
+    sum + (a - b) became (sum - b) + a, which rounds the same way each time: means of |x| were 1e-6 too large.
+    """
+    return a - b
+
+
+class Kind(NamedTuple):
+    """How elements are stored, for the loops that read them.
+
+    Attributes:
+        name: the dtype's name.
+        storage: the dtype of the array that the kernels see.
+        work: float32 where that holds every value exactly and its speed is worth it, else float64.
+        tag: an empty named tuple, which carries the kind into compiled code as a type.
+    """
+
+    name: str
+    storage: np.dtype[Any]
+    work: type[np.floating[Any]]
+    tag: tuple[()]
+
+
+class _Plain(NamedTuple):
+    """The stored value converts to float32 exactly."""
+
+
+class _Wide(NamedTuple):
+    """The stored value converts to float64."""
+
+
+class _Float16(NamedTuple):
+    """IEEE half precision, seen as uint16."""
+
+
+class _BFloat16(NamedTuple):
+    """The upper half of a float32, seen as uint16."""
+
+
+class _Float8E5M2(NamedTuple):
+    """The upper half of an IEEE half, seen as uint8."""
+
+
+class _Float8E4M3(NamedTuple):
+    """1 sign, 4 exponent (bias 7), 3 mantissa bits, no Inf, NaN where all but the sign are set; seen as uint8."""
+
+
+def _kind(name: str, storage: Any, work: type[np.floating[Any]], tag: Any) -> tuple[str, Kind]:
+    return name, Kind(name, np.dtype(storage), work, tag())
+
+
+#: Every kind of element that can be swept, by dtype name. bool is seen as uint8.
+KINDS: Final[dict[str, Kind]] = dict(
+    [
+        _kind("float32", np.float32, np.float32, _Plain),
+        _kind("float64", np.float64, np.float64, _Wide),
+        _kind("float16", np.uint16, np.float32, _Float16),
+        _kind("bfloat16", np.uint16, np.float32, _BFloat16),
+        _kind("float8_e5m2", np.uint8, np.float32, _Float8E5M2),
+        _kind("float8_e4m3fn", np.uint8, np.float32, _Float8E4M3),
+        *(_kind(name, name, np.float32, _Plain) for name in ("int8", "uint8", "int16", "uint16")),
+        *(_kind(name, name, np.float64, _Wide) for name in ("int32", "uint32", "int64", "uint64")),
+        _kind("bool", np.uint8, np.float32, _Plain),
+    ]
+)
+
+
+#: False under NUMBA_DISABLE_JIT=1, which runs the same loops as plain Python.
+COMPILED: Final = not config.DISABLE_JIT
+
+if not COMPILED:
+
+    def widen(stored: Any, tag: Any) -> Any:
+        if isinstance(tag, _Float16):
+            return np.float32(np.uint16(stored).view(np.float16))
+        if isinstance(tag, _BFloat16):
+            return (np.uint32(stored) << np.uint32(16)).view(np.float32)
+        if isinstance(tag, _Float8E5M2):
+            return np.float32((np.uint16(stored) << np.uint16(8)).view(np.float16))
+        if isinstance(tag, _Float8E4M3):
+            bits = np.uint32(stored)
+            if bits & 0x7F == 0x7F:
+                return np.float32(np.nan)
+            return ((bits & np.uint32(0x80)) << np.uint32(24) | (bits & np.uint32(0x7F)) << np.uint32(20)).view(
+                np.float32
+            ) * np.float32(2.0**120)
+        return np.float64(stored) if isinstance(tag, _Wide) else np.float32(stored)
+
+    def ordered(stored: Any, tag: Any) -> Any:
+        return int(stored) if isinstance(stored, (np.int64, np.uint64)) else widen(stored, tag)
+
+    def like(value: Any, example: Any) -> Any:
+        return type(example)(value)
+
+    def stretch(x: Any, offset: int, size: int) -> Any:
+        return x.reshape(-1)[offset : offset + size]
+
+    def fetch_add(counter: Any) -> int:
+        counter[0] += 1
+        return int(counter[0]) - 1
+
+    def lane_min(a: Any, b: Any) -> Any:
+        return b if b < a else a
+
+    def lane_max(a: Any, b: Any) -> Any:
+        return b if b > a else a
+
+else:
+
+    def _widened(stored: Any, tag: Any) -> Any:
+        """Signature and code of `widen`: one or two instructions, which vectorise."""
+        kind = tag.instance_class
+        result = types.float64 if kind is _Wide else types.float32
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            if kind is _Float16:
+                return builder.fpext(builder.bitcast(args[0], ir.HalfType()), ir.FloatType())
+            if kind is _BFloat16:
+                high = builder.shl(builder.zext(args[0], ir.IntType(32)), ir.Constant(ir.IntType(32), 16))
+                return builder.bitcast(high, ir.FloatType())
+            if kind is _Float8E5M2:
+                half = builder.shl(builder.zext(args[0], ir.IntType(16)), ir.Constant(ir.IntType(16), 8))
+                return builder.fpext(builder.bitcast(half, ir.HalfType()), ir.FloatType())
+            if kind is _Float8E4M3:
+                # Sign, exponent and mantissa go to their places in a float32; 2^120 makes up for the biases 7 and 127.
+                i32 = ir.IntType(32)
+                bits = builder.zext(args[0], i32)
+                sign = builder.shl(builder.and_(bits, ir.Constant(i32, 0x80)), ir.Constant(i32, 24))
+                rest = builder.and_(bits, ir.Constant(i32, 0x7F))
+                small = builder.bitcast(builder.or_(sign, builder.shl(rest, ir.Constant(i32, 20))), ir.FloatType())
+                value = builder.fmul(small, ir.Constant(ir.FloatType(), 2.0**120))
+                is_nan = builder.icmp_unsigned("==", rest, ir.Constant(i32, 0x7F))
+                return builder.select(is_nan, ir.Constant(ir.FloatType(), float("nan")), value)
+            return context.cast(builder, args[0], stored, result)
+
+        return result(stored, tag), codegen
+
+    @intrinsic
+    def widen(typingctx: Any, stored: Any, tag: Any) -> Any:
+        """The stored value as float32 (float64 for wide kinds), exactly."""
+        return _widened(stored, tag)
+
+    @intrinsic
+    def ordered(typingctx: Any, stored: Any, tag: Any) -> Any:
+        """What min and max compare: the widened value, or the integer itself where float64 cannot hold it."""
+        if stored in (types.int64, types.uint64):
+            return stored(stored, tag), lambda context, builder, signature, args: args[0]
+        return _widened(stored, tag)
+
+    @intrinsic
+    def like(typingctx: Any, value: Any, example: Any) -> Any:
+        """`value` in the type of `example`."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return context.cast(builder, args[0], value, example)
+
+        return example(value, example), codegen
+
+    @intrinsic
+    def stretch(typingctx: Any, x: Any, offset: Any, size: Any) -> Any:
+        """The `size` elements from `offset` on of a contiguous array's memory, as a 1-D array that owns nothing.
+
+        A slice would count a reference up and down, atomically, which on x86 waits for all loads under way: a bubble
+        of 100 ns for each block.
+        """
+        result = types.Array(x.dtype, 1, "C", readonly=not x.mutable)
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            array = context.make_array(x)(context, builder, args[0])
+            view = context.make_array(result)(context, builder)
+            context.populate_array(
+                view,
+                data=builder.gep(array.data, [args[1]]),
+                shape=(args[2],),
+                strides=(array.itemsize,),
+                itemsize=array.itemsize,
+                meminfo=None,
+            )
+            return view._getvalue()
+
+        return result(x, types.intp, types.intp), codegen
+
+    @intrinsic
+    def fetch_add(typingctx: Any, counter: Any) -> Any:
+        """The value of `counter[0]`, an int64, before one was added to it: atomic, so that threads share out work."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            array = context.make_array(counter)(context, builder, args[0])
+            return builder.atomic_rmw("add", array.data, ir.Constant(ir.IntType(64), 1), "monotonic")
+
+        return types.int64(counter), codegen
+
+    def _select(name: str, comparison: str) -> Callable[..., Any]:
+        # Python's own min and max compile to a branch, or to a select that must honour NaN: 7 GB/s instead of 80.
+        # NaN is promised away on these two instructions alone; a block that holds one is folded again with care.
+        def define(typingctx: Any, a: Any, b: Any) -> Any:
+            def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                a_value, b_value = args
+                if isinstance(a, types.Integer):
+                    compare = builder.icmp_signed if a.signed else builder.icmp_unsigned
+                    return builder.select(compare(comparison, b_value, a_value), b_value, a_value)
+                test = builder.fcmp_ordered(comparison, b_value, a_value, flags=("nnan", "nsz"))
+                return builder.select(test, b_value, a_value, flags=("nnan", "nsz"))
+
+            return a(a, a), codegen
+
+        define.__name__ = define.__qualname__ = name
+        return intrinsic(define)  # type: ignore[no-any-return]
+
+    lane_min = _select("lane_min", "<")
+    lane_max = _select("lane_max", ">")
+
+
+class _DiskCache:
+    """Machine code on disk, one file an entry point, in a folder of ours that only the user can write.
+
+    Instead of Numba's own cache, which keys by one source file and so misses an edit in a callee, reads pickles from
+    folders that others may write, never heals a damaged file, and can mix up entries when two processes race (numba
+    issues 10128, 4807). Here the folder's name holds a hash of the package's sources and of all versions; a file
+    holds a digest of itself, is replaced atomically, and is thrown away when anything about it is wrong.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._key = ""
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        """The compiled entry point, or None when it must be compiled."""
+        target_context.refresh()
+        # The host CPU's name and features: the folder may be shared by several machines.
+        self._key = f"{signature} {target_context.codegen().magic_tuple()} {config.OPT}"
+        try:
+            content = self._path.read_bytes()
+            digest, payload = content[:32], content[32:]
+            if hashlib.sha256(payload).digest() == digest:
+                key, data = pickle.loads(payload)  # noqa: S301 - from a folder that only the user can write, with a digest
+                if key == self._key:
+                    return CompileResult._rebuild(target_context, *data)
+        except FileNotFoundError:
+            return None
+        except Exception:  # noqa: BLE001 - whatever a damaged pickle raises: compile afresh and overwrite it
+            return None
+        return None
+
+    def save_overload(self, signature: Any, result: Any) -> None:
+        """Writes the compiled entry point; a disk that is full or read-only costs the next start's time only."""
+        draft = self._path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            payload: bytes = dumps((self._key, result._reduce()))
+            draft.write_bytes(hashlib.sha256(payload).digest() + payload)
+            draft.replace(self._path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                draft.unlink()
+
+
+@functools.cache
+def _cache_folder() -> Path | None:
+    """The private folder for this package's sources and these versions; None when there is none that is safe."""
+    try:
+        root = os.environ.get("FASTACT_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
+        base = Path(root) if root else Path.home() / ".cache"
+        digest = hashlib.sha256(f"{numba.__version__} {np.__version__} {sys.version}".encode())
+        for path in sorted(Path(__file__).parent.glob("*.py")):
+            digest.update(path.read_bytes())
+        folder = base / "fastact" / digest.hexdigest()[:16]
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        status = folder.stat()
+        # Machine code is loaded from here: nobody else may be able to put any.
+        foreign = hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022 != 0)
+    except (OSError, RuntimeError):
+        return None
+    return None if foreign else folder
+
+
+def kernel(function: Callable[..., Any], name: str, signature: Any, *, nogil: bool) -> Callable[..., Any]:
+    """Compiles an entry point for one signature, or loads its machine code from disk.
+
+    Args:
+        function: the entry point's source.
+        name: its name on disk, unique in the package.
+        signature: a Numba signature; a call with other types raises TypeError and compiles nothing.
+        nogil: release the interpreter lock while it runs, which costs a call 40 ns.
+    """
+    if not COMPILED:
+        return function
+    dispatcher = numba.njit(error_model="numpy", nogil=nogil)(function)
+    folder = _cache_folder()
+    if folder is not None:
+        dispatcher._cache = _DiskCache(folder / f"{name}.bin")
+    dispatcher.compile(signature)
+    dispatcher.disable_compile()
+    return dispatcher  # type: ignore[no-any-return]

@@ -1,0 +1,261 @@
+"""Runs the kernels: which one, in how many parts, on how many threads.
+
+Every buffer is split into parts by its shape alone, and parts are merged in their order: the answer is the same, bit
+for bit, whatever the number of threads. Entry points are compiled (or loaded from disk) when first used, one for
+each kind of element.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from numba import types
+
+from fastact import elements
+from fastact.compile import COMPILED, KINDS, Kind, fetch_add, kernel, stretch
+from fastact.cpu import fold_part
+from fastact.cpu_channels import COLUMNS, fold_columns, fold_runs, merge_parts, store, survey_neurons
+from fastact.threads import get_num_threads, run_on_threads
+
+__all__ = [
+    "PARALLEL_FROM",
+    "SMALL",
+    "ChannelArrays",
+    "merge_kernel",
+    "small_kernel",
+    "survey_kernel",
+    "sweep",
+    "sweep_channels",
+]
+
+#: Bytes from which a sweep is shared among threads. Handing over costs some 20 µs, in which one thread reads half a
+#: megabyte; below, threads gain nothing.
+PARALLEL_FROM: Final = 1 << 22
+
+#: Elements that are swept in one go, without releasing the interpreter lock: some microseconds.
+SMALL: Final = 1 << 16
+#: A longer tensor is shared out in 16 parts, or more of 8 MB in float32, or 4096 of whatever length that takes.
+_FEW_PARTS: Final = 16
+_LONG_PART: Final = 1 << 21
+_MAX_PARTS: Final = 4096
+#: A per-neuron sweep has at most this many tasks: enough to share, few enough that merging them costs little.
+_MAX_TASKS: Final = 16
+_TASK_ELEMENTS: Final = 1 << 18
+
+_F8: Final = types.float64
+_I8: Final = types.int64
+
+
+class ChannelArrays(NamedTuple):
+    """The states of all neurons: counts int64[6, neurons], moments float64[4, neurons], extremes [2, neurons].
+
+    Rows in the order of `fields.STATE`, the mean's rest last; `total` is the state of all neurons together.
+    """
+
+    counts: npt.NDArray[np.int64]
+    moments: npt.NDArray[np.float64]
+    extremes: npt.NDArray[Any]
+    total: elements.State
+
+
+def _array(dtype: Any, ndim: int, layout: str = "A", *, readonly: bool = False) -> Any:
+    return types.Array(numba.from_dtype(np.dtype(dtype)), ndim, layout, readonly=readonly)
+
+
+def _extreme_dtype(kind: Kind) -> np.dtype[Any]:
+    # Where float64 is too narrow for the elements, min and max stay integers.
+    return np.dtype(kind.name) if kind.name in ("int64", "uint64") else np.dtype(kind.work)
+
+
+def _outputs(dtype: np.dtype[Any]) -> tuple[Any, Any, Any]:
+    return _array(np.int64, 3), _array(np.float64, 3), _array(dtype, 3)
+
+
+def _state_type(dtype: np.dtype[Any]) -> Any:
+    extreme = numba.from_dtype(dtype)
+    return types.Tuple((*[_I8] * 6, _F8, _F8, _F8, extreme, extreme, _F8))
+
+
+@functools.cache
+def small_kernel(name: str) -> Callable[..., elements.State]:
+    """The entry point for a small tensor: (contiguous 1-D storage array, not empty, lo, hi, zero_tol) to a state.
+
+    It holds the interpreter lock, which saves 40 ns: use it for at most `SMALL` elements.
+    """
+    kind = KINDS[name]
+    tag = kind.tag
+
+    def sweep_small(x: Any, lo: float, hi: float, tol: float) -> Any:
+        return fold_part(x, tag, lo, hi, tol)
+
+    signature = _state_type(_extreme_dtype(kind))(_array(kind.storage, 1, "C", readonly=True), _F8, _F8, _F8)
+    return kernel(sweep_small, f"small-{name}", signature, nogil=False)
+
+
+@functools.cache
+def _parts_kernel(name: str) -> Callable[..., None]:
+    kind = KINDS[name]
+    tag = kind.tag
+
+    def sweep_parts(
+        x: Any, lo: float, hi: float, tol: float, size: int, counter: Any, counts: Any, moments: Any, extremes: Any
+    ) -> None:
+        while True:
+            part = fetch_add(counter)
+            if part >= counts.shape[1]:
+                return
+            start = part * size
+            state = fold_part(stretch(x, start, min(size, x.size - start)), tag, lo, hi, tol)
+            store(state, counts, moments, extremes, part, 0)
+
+    signature = types.void(
+        _array(kind.storage, 1, "C", readonly=True),
+        *(_F8, _F8, _F8, _I8, _array(np.int64, 1, "C")),
+        *_outputs(_extreme_dtype(kind)),
+    )
+    return kernel(sweep_parts, f"parts-{name}", signature, nogil=True)
+
+
+@functools.cache
+def _channels_kernel(name: str, *, runs: bool) -> Callable[..., None]:
+    kind = KINDS[name]
+    tag = kind.tag
+    # One body each: a captured dispatcher would make the closure, and so the source on disk, differ by process.
+
+    def sweep_columns(
+        x: Any, lo: float, hi: float, tol: float, tall: int, wide: int, counter: Any, counts: Any, moments: Any,
+        extremes: Any,
+    ) -> None:  # fmt: skip
+        blocks = -(-x.shape[1] // wide)
+        while True:
+            task = fetch_add(counter)
+            if task >= counts.shape[1] * blocks:
+                return
+            part = task // blocks
+            r0 = part * tall
+            c0 = task % blocks * wide
+            r1 = min(r0 + tall, x.shape[0])
+            c1 = min(c0 + wide, x.shape[1])
+            fold_columns(x, tag, lo, hi, tol, r0, r1, c0, c1, part, counts, moments, extremes)
+
+    def sweep_runs(
+        x: Any, lo: float, hi: float, tol: float, tall: int, wide: int, counter: Any, counts: Any, moments: Any,
+        extremes: Any,
+    ) -> None:  # fmt: skip
+        blocks = -(-x.shape[1] // wide)
+        while True:
+            task = fetch_add(counter)
+            if task >= counts.shape[1] * blocks:
+                return
+            part = task // blocks
+            r0 = part * tall
+            c0 = task % blocks * wide
+            r1 = min(r0 + tall, x.shape[0])
+            c1 = min(c0 + wide, x.shape[1])
+            fold_runs(x, tag, lo, hi, tol, r0, r1, c0, c1, part, counts, moments, extremes)
+
+    signature = types.void(
+        _array(kind.storage, 3 if runs else 2, "C", readonly=True),
+        *(_F8, _F8, _F8, _I8, _I8, _array(np.int64, 1, "C")),
+        *_outputs(_extreme_dtype(kind)),
+    )
+    function = sweep_runs if runs else sweep_columns
+    return kernel(function, f"{'runs' if runs else 'columns'}-{name}", signature, nogil=True)
+
+
+@functools.cache
+def merge_kernel(dtype: np.dtype[Any]) -> Callable[..., elements.State]:
+    """The entry point of `cpu_channels.merge_parts` for extremes of this dtype."""
+
+    def merge_all(counts: Any, moments: Any, extremes: Any) -> Any:
+        return merge_parts(counts, moments, extremes)
+
+    return kernel(merge_all, f"merge-{dtype}", _state_type(dtype)(*_outputs(dtype)), nogil=True)
+
+
+def _allocate(kind: Kind, parts: int, columns: int) -> tuple[Any, Any, Any]:
+    return (
+        np.empty((6, parts, columns), np.int64),
+        np.empty((4, parts, columns), np.float64),
+        np.empty((2, parts, columns), _extreme_dtype(kind)),
+    )
+
+
+def _share(work: Callable[[], None], nbytes: int, tasks: int) -> None:
+    threads = min(get_num_threads(), tasks)
+    if nbytes < PARALLEL_FROM or threads == 1 or not COMPILED:
+        work()
+    else:
+        run_on_threads(work, threads)
+
+
+def sweep(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: float) -> elements.State:
+    """The state of a contiguous 1-D array of the storage dtype of the kind `name`."""
+    if x.size == 0:
+        return elements.EMPTY
+    if x.size <= SMALL:
+        return small_kernel(name)(x, lo, hi, tol)
+    kind = KINDS[name]
+    size = min(max(-(-x.size // _FEW_PARTS), SMALL), max(_LONG_PART, -(-x.size // _MAX_PARTS)))
+    parts = -(-x.size // size)
+    outputs = _allocate(kind, parts, 1)
+    counter = np.zeros(1, np.int64)
+    sweep_parts = _parts_kernel(name)
+    _share(lambda: sweep_parts(x, lo, hi, tol, size, counter, *outputs), x.nbytes, parts)
+    return merge_kernel(_extreme_dtype(kind))(*outputs)
+
+
+def sweep_channels(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: float) -> ChannelArrays:
+    """The states of the neurons of a contiguous [outer, neurons, inner] array of the kind's storage dtype."""
+    kind = KINDS[name]
+    outer, neurons, inner = x.shape
+    if x.size == 0:
+        counts = np.zeros((6, neurons), np.int64)
+        moments = np.full((4, neurons), np.nan)
+        moments[3] = 0.0
+        return ChannelArrays(counts, moments, np.array([[np.inf], [-np.inf]]).repeat(neurons, 1), elements.EMPTY)
+    # A narrow matrix is folded as a wide one: several rows side by side, whose columns are merged at the end.
+    beside = 1 if inner > 1 else max(1, min(COLUMNS // neurons, outer))
+    outer_wide, rest = divmod(outer, beside)
+    columns = neurons * beside
+    wide = min(columns, COLUMNS)
+    blocks = -(-columns // wide)
+    parts = max(1, min(x.size // _TASK_ELEMENTS, _MAX_TASKS) // blocks)
+    tall = -(-outer_wide // parts)
+    parts = -(-outer_wide // tall)
+    outputs = _allocate(kind, parts * beside + (rest > 0), neurons)
+    counter = np.zeros(1, np.int64)
+    fold = _channels_kernel(name, runs=inner > 1)
+    if inner > 1:
+        body, body_outputs = x, outputs
+    else:
+        flat = x.reshape(-1)
+        body = flat[: outer_wide * columns].reshape(outer_wide, columns)
+        counts, moments, extremes = (a[:, : parts * beside].reshape(-1, parts, columns) for a in outputs)
+        body_outputs = (counts, moments, extremes)
+        if rest:
+            tail = tuple(a[:, parts * beside :] for a in outputs)
+            fold(flat[outer_wide * columns :].reshape(rest, neurons), lo, hi, tol, rest, neurons, counter, *tail)
+            counter[0] = 0
+    _share(lambda: fold(body, lo, hi, tol, tall, wide, counter, *body_outputs), x.nbytes, parts * blocks)
+    total = merge_kernel(_extreme_dtype(kind))(*outputs)
+    return ChannelArrays(outputs[0][:, 0], outputs[1][:, 0], outputs[2][:, 0], total)
+
+
+@functools.cache
+def survey_kernel(dtype: np.dtype[Any]) -> Callable[..., tuple[int, int, int, int, float]]:
+    """The entry point of `cpu_channels.survey_neurons` for extremes of this dtype."""
+
+    def survey(
+        counts: Any, moments: Any, extremes: Any, silent_share: float, saturated_share: float, silence: Any, after: int
+    ) -> Any:
+        return survey_neurons(counts, moments, extremes, silent_share, saturated_share, silence, after)
+
+    signature = types.Tuple((*[_I8] * 4, _F8))(
+        *(_array(d, 2, readonly=True) for d in (np.int64, np.float64, dtype)),
+        *(_F8, _F8, _array(np.int64, 1, "C"), _I8),
+    )
+    return kernel(survey, f"survey-{dtype}", signature, nogil=False)
