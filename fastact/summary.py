@@ -1,0 +1,222 @@
+"""The functions people call on buffers: `summarize` and what is built on it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, overload
+
+import numpy as np
+
+from fastact import elements
+from fastact.buffers import as_channels, as_flat, as_storage, pieces
+from fastact.compile import KINDS
+from fastact.errors import ArgumentTypeError, ArgumentValueError
+from fastact.stats import (
+    DEFAULT_BOUNDS,
+    SATURATION,
+    ActivationStats,
+    Bounds,
+    ChannelStats,
+    merge,
+    wrap,
+    wrap_channels,
+)
+from fastact.sweep import SMALL, small_kernel, sweep, sweep_channels
+
+__all__ = ["Accumulator", "compute_activation_stats", "detect_dead_neurons", "detect_saturation", "summarize"]
+
+
+def _check_options(saturation: Any, zero_tol: Any) -> Bounds:
+    try:
+        lo, hi = saturation
+        lo, hi = float(lo), float(hi)
+    except (TypeError, ValueError):
+        raise ArgumentTypeError(f"saturation: got {saturation!r}, want two numbers (lo, hi)") from None
+    if not lo <= hi:
+        raise ArgumentValueError(f"saturation: got {saturation!r}, want lo <= hi, neither of them NaN")
+    try:
+        tol = float(zero_tol)
+    except (TypeError, ValueError):
+        raise ArgumentTypeError(f"zero_tol: got {zero_tol!r}, want a number") from None
+    if not tol >= 0.0:
+        raise ArgumentValueError(f"zero_tol: got {zero_tol!r}, want at least 0")
+    return lo, hi, tol
+
+
+#: Entry points by dtype, for `summarize`'s shortest way; filled as dtypes are first seen.
+_kernels: Final[dict[np.dtype[Any], Callable[..., elements.State]]] = {}
+
+
+@overload
+def summarize(
+    x: Any, *, axis: None = None, saturation: tuple[float, float] = SATURATION, zero_tol: float = 0.0
+) -> ActivationStats: ...
+
+
+@overload
+def summarize(
+    x: Any, *, axis: int | Sequence[int], saturation: tuple[float, float] = SATURATION, zero_tol: float = 0.0
+) -> ChannelStats: ...
+
+
+@overload
+def summarize(
+    x: Any, *, axis: int | Sequence[int] | None, saturation: tuple[float, float] = SATURATION, zero_tol: float = 0.0
+) -> ActivationStats | ChannelStats: ...
+
+
+def summarize(
+    x: Any,
+    *,
+    axis: int | Sequence[int] | None = None,
+    saturation: tuple[float, float] = SATURATION,
+    zero_tol: float = 0.0,
+) -> ActivationStats | ChannelStats:
+    """Count, mean, std, min, max, zeros, saturated, NaN and Inf of a buffer, in one pass over its memory.
+
+    Moments are over the finite elements: float32 and narrower types are summed relative to a running mean in blocks
+    and joined in float64 by Chan's formula; float64 and wider integers are summed in float64. Counts, min
+    and max are exact. The answer is the same, bit for bit, for any number of threads.
+
+    Args:
+        x: anything that holds numbers: NumPy array, CPU torch tensor (read, never tracked), Arrow array (nulls are
+            left out), memoryview, anything with `__array__`, `__array_interface__` or DLPack. float64, float32,
+            float16, bfloat16, float8 (e4m3fn, e5m2), any integer type, bool; any shape and strides. Nothing is copied
+            where the elements lie side by side in memory.
+        axis: None for the whole tensor; the axis (or axes) of the neurons for one row per neuron: -1 for
+            [batch, ..., neurons], 1 for NCHW.
+        saturation: elements x < lo or x > hi count as saturated. tanh: (-0.99, 0.99), the default; sigmoid:
+            (0.01, 0.99); ReLU6: (-inf, 5.99).
+        zero_tol: elements with |x| <= zero_tol count as zeros.
+
+    Returns:
+        ActivationStats, or ChannelStats when `axis` is given.
+
+    Raises:
+        ArgumentTypeError: `x` holds no numbers, or complex, object or string ones; an option is of the wrong type.
+        ArgumentValueError: `x` has no dense memory, `axis` is out of range, an option is out of range.
+        MissingExtraError: `x` lies on a GPU.
+
+    Example:
+        >>> s = summarize(np.array([[0.0, 1.0], [-1.0, np.inf]], np.float32))
+        >>> s.mean, s.zeros, s.saturated, s.infs
+        (0.0, 1, 3, 1)
+    """
+    bounds = DEFAULT_BOUNDS
+    if saturation is not SATURATION or zero_tol != 0.0:
+        bounds = _check_options(saturation, zero_tol)
+    if axis is None:
+        if type(x) is np.ndarray and 0 < x.size <= SMALL and x.flags.carray:
+            kernel = _kernels.get(x.dtype)
+            if kernel is not None:
+                return wrap(kernel(x if x.ndim == 1 else x.ravel(), *bounds), bounds)
+        return wrap(_sweep_any(x, bounds), bounds)
+    array, name = as_storage(x)
+    channels, shape = as_channels(array, axis)
+    return wrap_channels(sweep_channels(channels, name, *bounds), bounds, shape)
+
+
+def _sweep_any(x: Any, bounds: Bounds) -> elements.State:
+    array, name = as_storage(x)
+    flat = as_flat(array)
+    if flat is None:
+        state = elements.EMPTY
+        for piece in pieces(array):
+            state = elements.merge(state, sweep(piece, name, *bounds))
+        return state
+    state = sweep(flat, name, *bounds)
+    if type(x) is np.ndarray and x.dtype == KINDS[name].storage:
+        _kernels[x.dtype] = small_kernel(name)
+    return state
+
+
+compute_activation_stats = summarize
+
+
+class Accumulator:
+    """Sweeps a stream chunk by chunk, in memory that does not grow: for data out of core, or many batches.
+
+    Args:
+        axis: as in `summarize`: None, or the neurons' axis of every chunk.
+        saturation: as in `summarize`.
+        zero_tol: as in `summarize`.
+
+    Example:
+        >>> acc = Accumulator()
+        >>> for chunk in np.split(np.arange(12.0), 3):
+        ...     acc.update(chunk)
+        >>> acc.stats.count, acc.stats.mean
+        (12, 5.5)
+    """
+
+    __slots__ = ("_axis", "_bounds", "_stats")
+
+    def __init__(
+        self,
+        *,
+        axis: int | Sequence[int] | None = None,
+        saturation: tuple[float, float] = SATURATION,
+        zero_tol: float = 0.0,
+    ) -> None:
+        self._axis = axis
+        self._bounds = _check_options(saturation, zero_tol)
+        self._stats: Any = None
+
+    def update(self, chunk: Any) -> None:
+        """Adds a buffer, or stats of one that was swept elsewhere with the same options.
+
+        Raises what `summarize` and `merge` raise; what was added before stays as it was.
+        """
+        if not isinstance(chunk, (ActivationStats, ChannelStats)):
+            lo, hi, tol = self._bounds
+            chunk = summarize(chunk, axis=self._axis, saturation=(lo, hi), zero_tol=tol)
+        self._stats = chunk if self._stats is None else merge([self._stats, chunk])
+
+    @property
+    def stats(self) -> Any:
+        """ActivationStats (ChannelStats with `axis`) of all chunks so far; of no elements before the first."""
+        return wrap(elements.EMPTY, self._bounds) if self._stats is None else self._stats
+
+    def __repr__(self) -> str:
+        return f"Accumulator({self.stats!r})"
+
+
+def detect_dead_neurons(x: Any, threshold: float = 0.01) -> tuple[int, float]:
+    """How many neurons of [batch, ..., neurons] are silent in this buffer, and their share of all.
+
+    Args:
+        x: anything that `summarize` takes, of at least one dimension.
+        threshold: a neuron is silent when at most this share of its elements differs from zero.
+
+    Returns:
+        (number, ratio); the ratio of no neurons is 0.0.
+
+    Example:
+        >>> detect_dead_neurons(np.array([[0.0, 1.0], [0.0, 2.0]]))
+        (1, 0.5)
+    """
+    dead = summarize(x, axis=-1).dead(threshold)
+    number = int(dead.sum())
+    return number, number / dead.size if dead.size else 0.0
+
+
+def detect_saturation(x: Any, threshold: float = 0.99) -> tuple[int, float]:
+    """How many elements lie beyond ±`threshold`, and their share of all.
+
+    Args:
+        x: anything that `summarize` takes.
+        threshold: at least 0; the default is a tanh's end.
+
+    Returns:
+        (number, ratio); the ratio of no elements is 0.0. Inf is saturated, NaN is not.
+
+    Example:
+        >>> detect_saturation(np.array([-1.0, 0.0, 0.5, 1.0]))
+        (2, 0.5)
+    """
+    try:
+        limit = float(threshold)
+    except (TypeError, ValueError):
+        raise ArgumentTypeError(f"threshold: got {threshold!r}, want a number") from None
+    if not limit >= 0.0:
+        raise ArgumentValueError(f"threshold: got {threshold!r}, want at least 0")
+    stats = summarize(x, saturation=(-limit, limit))
+    return stats.saturated, stats.saturated / stats.count if stats.count else 0.0
