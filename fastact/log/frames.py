@@ -1,0 +1,148 @@
+"""Messages of an Arrow stream with a stamp in Arrow's own metadata, so that damage is seen and stepped over.
+
+Arrow has no checksum, and where one message ends is known only from inside it. Each message that fastact writes
+(schema or record batch) therefore carries one metadata entry, the stamp: whose it is, its place in the writer's
+sequence, its length and the CRC-32 of the whole message, taken with the CRC's own eight digits as zeros. A reader
+checks the stamp before it gives a single byte to Arrow, and after damage it looks for the next message that has one.
+Every other Arrow reader sees an ordinary stream with an entry ``fastact.stamp`` that it may ignore.
+
+The form of the stamp stays the same in all versions, so that old readers can refuse new logs by name.
+"""
+
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import BinaryIO, Final, NamedTuple
+
+__all__ = ["END_MARK", "Frame", "finish", "frames", "stamp_text"]
+
+#: An Arrow stream ends with a continuation mark and a length of zero.
+END_MARK: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+
+#: No message may have more metadata, nor be longer: a bound for what is allocated, whatever a file says.
+MAX_METADATA: Final = 1 << 26
+MAX_MESSAGE: Final = 1 << 29
+
+_STAMP: Final = re.compile(
+    rb"version=(\d{1,4})\.(\d{1,4}) kind=(schema|batch) session=([0-9a-f]{16})"
+    rb" batch=(\d{12}) row=(\d{18}) length=(\d{12}) crc32=([0-9a-f]{8})"
+)
+_CHUNK: Final = 1 << 20
+#: A continuation mark with a metadata length of at most MAX_METADATA after it.
+_START: Final = re.compile(rb"\xff\xff\xff\xff(?=[\x00-\xff]{3}[\x00-\x04])")
+
+
+class Frame(NamedTuple):
+    """One whole message whose checksum holds.
+
+    `version`, `kind` ("schema" or "batch"), `session`, `batch` (number of this batch) and `row` (number of its first
+    row, both counted from the writer's start) come from the stamp; `metadata` is the length in bytes of the metadata
+    at the front of `message`, its 8-byte prefix included; `offset` is the place in the file.
+    """
+
+    version: tuple[int, int]
+    kind: str
+    session: str
+    batch: int
+    row: int
+    offset: int
+    metadata: int
+    message: bytes
+
+
+def stamp_text(version: tuple[int, int], kind: str, session: str, batch: int, row: int) -> str:
+    """The stamp of a message that is yet to be serialised: length and checksum are zeros of the final width."""
+    return (
+        f"version={version[0]}.{version[1]} kind={kind} session={session}"
+        f" batch={batch:012d} row={row:018d} length={0:012d} crc32={0:08x}"
+    )
+
+
+def finish(message: bytes, stamp: str) -> bytes:
+    """The message with length and checksum filled into its stamp."""
+    # The session's random digits are in the stamp, so no name and no user metadata can look like it by accident.
+    begin = message.index(stamp.encode())
+    end = begin + len(stamp)
+    length = f"{len(message):012d}".encode()
+    draft = message[: end - 27] + length + message[end - 15 :]
+    return draft[: end - 8] + f"{zlib.crc32(draft):08x}".encode() + draft[end:]
+
+
+def frames(file: BinaryIO, size: int, lost: Callable[[str], None], sealed: bool = True) -> Iterator[Frame]:
+    """Yields the whole messages among the first `size` bytes of a segment; `lost` is told of what is not.
+
+    Memory is bounded by one message, and the work by a few times the size of the file.
+    """
+    position = 0
+    budget = _Budget(8 * size + (1 << 24))
+    ended = False
+    while position < size:
+        found = _frame(file, position, size, budget)
+        if isinstance(found, Frame):
+            yield found
+            position += len(found.message)
+            continue
+        if found == "end":
+            ended = True
+            position += len(END_MARK)
+            if position == size:
+                break
+        onward = _resume(file, position if ended else position + 1, size, budget)
+        if onward is None:
+            lost(f"{size - position} bytes from byte {position} on hold no whole batch and were left out")
+            break
+        lost(f"bytes {position} to {onward - 1} are damaged and were skipped")
+        position, ended = onward, False
+    if sealed and not ended:
+        lost(f"the end mark is missing at byte {size}: batches may have been cut off")
+
+
+class _Budget:
+    """Bytes that may still be read: a file made of false starts would else cost time of the order of its square."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def read(self, file: BinaryIO, offset: int, count: int) -> bytes:
+        self.left -= count
+        if self.left < 0:
+            return b""
+        file.seek(offset)
+        return file.read(count)
+
+
+def _frame(file: BinaryIO, offset: int, size: int, budget: _Budget) -> Frame | str:
+    """The message at `offset`; "end" for an end mark; "damaged" for everything else."""
+    prefix = budget.read(file, offset, min(8, size - offset))
+    if prefix == END_MARK:
+        return "end"
+    length = int.from_bytes(prefix[4:8], "little")
+    if len(prefix) < 8 or prefix[:4] != END_MARK[:4] or length > min(MAX_METADATA, size - offset - 8):
+        return "damaged"
+    head = prefix + budget.read(file, offset + 8, length)
+    # A name may hold the text of a stamp: a few are tried, the true one comes first unless somebody plays tricks.
+    for match in islice(_STAMP.finditer(head), 8):
+        major, minor, kind, session, batch, row, total, checksum = match.groups()
+        if not len(head) <= int(total) <= min(MAX_MESSAGE, size - offset):
+            continue
+        message = head + budget.read(file, offset + len(head), int(total) - len(head))
+        crc = zlib.crc32(memoryview(message)[: match.end() - 8])
+        crc = zlib.crc32(b"00000000", crc)
+        crc = zlib.crc32(memoryview(message)[match.end() :], crc)
+        # In text, not as numbers: a flipped bit may turn "a" into "A", and then the message is not what was written.
+        if len(message) == int(total) and b"%08x" % crc == checksum:
+            version = (int(major), int(minor))
+            return Frame(version, kind.decode(), session.decode(), int(batch), int(row), offset, len(head), message)
+    return "damaged"
+
+
+def _resume(file: BinaryIO, offset: int, size: int, budget: _Budget) -> int | None:
+    """The offset of the next whole message at or after `offset`, None when there is none."""
+    while offset < size and budget.left > 0:
+        chunk = budget.read(file, offset, min(_CHUNK + 8, size - offset))
+        for match in _START.finditer(chunk):
+            if isinstance(_frame(file, offset + match.start(), size, budget), Frame):
+                return offset + match.start()
+        offset += _CHUNK
+    return None

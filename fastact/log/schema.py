@@ -1,0 +1,240 @@
+"""What a segment holds: its Arrow columns, derived from `fields.ROW`, and its header in the schema's metadata.
+
+``layer`` is a plain utf8 column. Dictionary codes would be smaller before compression, but then every batch hangs
+on an earlier dictionary message: one damaged message would cost all batches after it, and readers differ in how they
+take dictionaries that grow within a stream. Plain strings make each batch whole by itself, every Arrow
+implementation reads them, and compression takes the repetition away.
+
+Null is not zero: where no element was finite, mean, std, abs_mean, min and max are null; where a layer was not swept
+per neuron, the neuron fields are null. `to_rows` gives back the row as it was appended.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fastact.errors import ArgumentTypeError, ArgumentValueError, LogError
+from fastact.fields import NEURON, ROW, ROW_DTYPE, SCHEMA_VERSION
+from fastact.history import LayerInfo
+
+__all__ = [
+    "COLUMNS",
+    "MAX_BATCH_ROWS",
+    "MAX_NAME_BYTES",
+    "Header",
+    "check_layer",
+    "check_schema",
+    "to_batch",
+    "to_rows",
+]
+
+#: A batch of this many rows with names of this length stays under the largest message that a reader accepts.
+MAX_BATCH_ROWS: Final = 65_536
+MAX_NAME_BYTES: Final = 4_096
+
+#: Names of user metadata are stored with this prefix, so that they cannot collide with fastact's own or with Arrow's.
+_RUN: Final = "run."
+
+#: What a field holds when there was nothing to measure; stored as null, and put back on reading.
+_NOTHING: Final[dict[str, float]] = {
+    "mean": math.nan,
+    "std": math.nan,
+    "abs_mean": math.nan,
+    "min": math.inf,
+    "max": -math.inf,
+}
+_UNSWEPT: Final[dict[str, float]] = {f.name: math.nan if f.kind == "float64" else 0 for f in NEURON}
+_FILL: Final = _NOTHING | _UNSWEPT
+
+
+def _columns() -> list[Any]:
+    columns = []
+    for f in ROW:
+        name = f.name
+        if name == "layer":
+            columns.append(pa.field("layer", pa.utf8(), nullable=False, metadata={"meaning": "the layer's name"}))
+            name = "layer_order"
+        kind = pa.int64() if f.kind == "int64" else pa.float64()
+        columns.append(pa.field(name, kind, nullable=name in _FILL, metadata={"meaning": f.meaning}))
+    return columns
+
+
+#: The columns of this version, without a header.
+COLUMNS: Final[Any] = pa.schema(_columns())
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a segment says of itself, in the metadata of its Arrow schema.
+
+    Attributes:
+        session: 16 hex digits, drawn anew by each writer; segments of one writer share it.
+        first_row: rows that this writer had taken in before the first row of this segment.
+        layers: the layers known when the segment was begun.
+        metadata: the run's own metadata.
+        version: (major, minor) of `fields.SCHEMA_VERSION` when it was written.
+    """
+
+    session: str
+    first_row: int = 0
+    layers: tuple[LayerInfo, ...] = ()
+    metadata: dict[str, str] = field(default_factory=dict)
+    version: tuple[int, int] = SCHEMA_VERSION
+
+    def schema(self, fastact_version: str, stamp: str) -> Any:
+        """The Arrow schema with this header in it; `stamp` is the text that `frames.finish` completes."""
+        own = {
+            "fastact.stamp": stamp,
+            "fastact.schema_version": f"{self.version[0]}.{self.version[1]}",
+            "fastact.version": fastact_version,
+            "fastact.session": self.session,
+            "fastact.first_row": str(self.first_row),
+            "fastact.layers": json.dumps([_layer_to_json(info) for info in self.layers]),
+        }
+        return COLUMNS.with_metadata(own | {_RUN + key: value for key, value in self.metadata.items()})
+
+    @classmethod
+    def read(cls, schema: Any) -> "Header":
+        """The header of a segment's schema. Raises `LogError` for a newer major version, ValueError for nonsense."""
+        raw: dict[str, str] = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
+        try:
+            major, minor = raw["fastact.schema_version"].split(".")
+            version = (int(major), int(minor))
+            check_version(version)
+            return cls(
+                session=raw["fastact.session"],
+                first_row=int(raw["fastact.first_row"]),
+                layers=tuple(_layer_from_json(item) for item in json.loads(raw["fastact.layers"])),
+                metadata={key[len(_RUN) :]: value for key, value in raw.items() if key.startswith(_RUN)},
+                version=version,
+            )
+        except (KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"incomplete header: {error!r}") from error
+
+
+def check_version(version: tuple[int, int]) -> None:
+    """Refuses what a newer major version wrote: the meaning of its fields is not known here."""
+    if version[0] > SCHEMA_VERSION[0]:
+        raise LogError(
+            f"log of schema version {version[0]}.{version[1]}, want at most {SCHEMA_VERSION[0]}.x: "
+            "it was written by a newer fastact, which is needed to read it"
+        )
+
+
+def _layer_to_json(info: LayerInfo) -> dict[str, Any]:
+    # JSON has no infinities, and repr of a float reads back exactly: so the bounds travel as text.
+    saturation = [repr(float(bound)) for bound in info.saturation]
+    return {
+        "name": info.name,
+        "order": info.order,
+        "kind": info.kind,
+        "dtype": info.dtype,
+        "saturation": saturation,
+    }
+
+
+def _layer_from_json(item: dict[str, Any]) -> LayerInfo:
+    low, high = item["saturation"]
+    return LayerInfo(
+        name=str(item["name"]),
+        order=int(item["order"]),
+        kind=str(item["kind"]),
+        dtype=str(item["dtype"]),
+        saturation=(float(low), float(high)),
+    )
+
+
+def check_layer(info: object) -> None:
+    """Refuses a layer whose name cannot be stored; the message names the argument."""
+    if not isinstance(info, LayerInfo):
+        raise ArgumentTypeError(f"info: got {type(info).__name__}, want LayerInfo")
+    check_text("info.name", info.name, MAX_NAME_BYTES)
+    check_text("info.kind", info.kind, MAX_NAME_BYTES)
+    check_text("info.dtype", info.dtype, MAX_NAME_BYTES)
+    check_integer("info.order", info.order, 0, 2**63 - 1)
+
+
+def check_path(path: object) -> Path:
+    """The path of a run's directory. Refuses what names none."""
+    text: object = path
+    if isinstance(path, os.PathLike):
+        text = os.fspath(path)
+    if not isinstance(text, str) or not text:
+        raise ArgumentTypeError(f"path: got {path!r}, want the path of a run's directory as text")
+    return Path(text)
+
+
+def check_integer(argument: str, value: object, low: int, high: int) -> None:
+    """Refuses what is not an integer from `low` to `high`."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ArgumentTypeError(f"{argument}: got {type(value).__name__}, want int")
+    if not low <= value <= high:
+        raise ArgumentValueError(f"{argument}: got {value}, want {low} to {high}")
+
+
+def check_text(argument: str, value: object, most: int) -> None:
+    """Refuses what is not text, not Unicode (lone surrogates) or longer than `most` bytes."""
+    if not isinstance(value, str):
+        raise ArgumentTypeError(f"{argument}: got {type(value).__name__}, want str")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise ArgumentValueError(f"{argument}: got {value!a}, want text without lone surrogates") from None
+    if size > most:
+        raise ArgumentValueError(f"{argument}: got {size} bytes of UTF-8, want at most {most}")
+
+
+def check_schema(schema: Any) -> None:
+    """Raises ValueError unless every column of this version is there with its type, and the others are plain.
+
+    Columns that are not known come from a newer minor version and are ignored; nested and extension types never
+    do, and are refused so that foreign code paths are not reached.
+    """
+    for column in schema:
+        plain = pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_string(column.type)
+        if not plain:
+            raise ValueError(f"a column of type {column.type}")
+    for want in COLUMNS:
+        found = schema.get_all_field_indices(want.name)
+        if len(found) != 1 or schema.field(found[0]).type != want.type:
+            raise ValueError(f"no single column {want.name!r} of type {want.type}")
+
+
+def to_batch(rows: npt.NDArray[np.void], names: Mapping[int, str]) -> Any:
+    """Rows of `fields.ROW_DTYPE` as a `pyarrow.RecordBatch`; `names` maps a layer's order to its name."""
+    finite = rows["count"] - rows["nans"] - rows["pos_infs"] - rows["neg_infs"]
+    masks = {True: finite == 0, False: rows["neurons"] == 0}
+    columns = []
+    for f in ROW:
+        values = np.ascontiguousarray(rows[f.name])
+        if f.name == "layer":
+            orders, codes = np.unique(values, return_inverse=True)
+            text = pa.array([names[int(order)] for order in orders], pa.utf8())
+            columns.append(pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), text).dictionary_decode())
+        mask = None
+        if f.name in _FILL:
+            # Null only where the value is the one that reading puts back: an odd row comes back as it was.
+            fill = _FILL[f.name]
+            same = np.isnan(values) if math.isnan(fill) else values == fill
+            mask = masks[f.name in _NOTHING] & same
+        columns.append(pa.array(values, mask=mask))
+    return pa.RecordBatch.from_arrays(columns, schema=COLUMNS)
+
+
+def to_rows(batch: Any) -> npt.NDArray[np.void]:
+    """The batch's rows as a structured array of `fields.ROW_DTYPE`, nulls put back to what they stand for."""
+    rows = np.empty(batch.num_rows, ROW_DTYPE)
+    for f in ROW:
+        column = batch.column("layer_order" if f.name == "layer" else f.name)
+        if column.null_count:
+            column = column.fill_null(pa.scalar(_FILL[f.name], column.type))
+        rows[f.name] = column.to_numpy(zero_copy_only=False)
+    return rows
