@@ -1,0 +1,56 @@
+"""The rules: one small stateless object for each condition, and what they share.
+
+`RULES` is the visible list; a rule that is not in it does not run. Its order is that of causes before consequences.
+"""
+
+from typing import Final
+
+from fastact.rules.base import (
+    COLUMN,
+    SEVERITIES,
+    Evidence,
+    Finding,
+    LayerView,
+    Network,
+    Outcome,
+    Row,
+    Rule,
+    Severity,
+    Streak,
+    Track,
+    number,
+    percent,
+    shown,
+)
+from fastact.rules.dead import Dead
+from fastact.rules.exploding import Exploding
+from fastact.rules.non_finite import NonFinite
+from fastact.rules.saturated import Saturated
+from fastact.rules.vanishing import Vanishing
+
+__all__ = [
+    "COLUMN",
+    "RULES",
+    "SEVERITIES",
+    "Dead",
+    "Evidence",
+    "Exploding",
+    "Finding",
+    "LayerView",
+    "Network",
+    "NonFinite",
+    "Outcome",
+    "Row",
+    "Rule",
+    "Saturated",
+    "Severity",
+    "Streak",
+    "Track",
+    "Vanishing",
+    "number",
+    "percent",
+    "shown",
+]
+
+#: Causes before consequences: a finding can explain one of a later condition, or a later one of its own.
+RULES: Final[tuple[Rule, ...]] = (Exploding(), NonFinite(), Saturated(), Dead(), Vanishing())

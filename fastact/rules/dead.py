@@ -1,0 +1,163 @@
+"""Dead neurons: outputs that are zero for every sample, so that no gradient moves them any more."""
+
+from collections.abc import Callable
+
+from fastact.history import LayerInfo
+from fastact.rules import kinds
+from fastact.rules.base import (
+    COLUMN,
+    Evidence,
+    Finding,
+    LayerView,
+    Network,
+    Outcome,
+    Row,
+    Severity,
+    Streak,
+    Track,
+    percent,
+)
+from fastact.thresholds import Thresholds
+
+__all__ = ["Dead"]
+
+_COUNT, _ZEROS, _NEURONS, _DEAD = COLUMN["count"], COLUMN["zeros"], COLUMN["neurons"], COLUMN["dead_neurons"]
+
+
+class Dead:
+    """Neurons that were silent in each of the last `dead_window` rows.
+
+    Formula:
+        ratio = dead_neurons / neurons in the last row. Found when ratio >= dead_warning (5%), serious from
+        dead_serious (20%), critical above dead_critical (50%), after dead_samples (300) samples of each neuron; in the
+        lowest band it has to last for min_rows rows beyond dead_window. The first step is that since which the share
+        has been at least serious, or at least a warning where it is no more than that.
+        Without per-neuron rows only a layer whose elements are all zero in each of min_rows rows is dead.
+
+    A ReLU layer with half of its outputs zero is healthy: other samples wake other neurons.
+
+    Source:
+        The bands are those of fastact's public contract. That a neuron active for under 1% of the samples is dead
+        is SageMaker Debugger's DeadRelu; that 300 samples are needed to say so is the rule of three (`Thresholds`).
+    """
+
+    condition = "dead"
+
+    def applies(self, info: LayerInfo) -> bool:
+        """Every kind, but for those that are zero by design (a softmax under a mask)."""
+        return info.kind not in kinds.PROBABILITIES
+
+    def needs(self, thresholds: Thresholds) -> int:
+        """`min_rows`."""
+        return thresholds.min_rows
+
+    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Track, ...]:
+        """Rows whose share of dead neurons reaches the lower two bands; or rows that are all zero."""
+        del info
+        if not first[_NEURONS]:
+            return (Track("zero", _is_zero),)
+        # Those that are dead in this row have been silent for as long as the row looks back.
+        return (
+            Track("dead", _reaches(thresholds.dead_warning), lookback=thresholds.dead_window),
+            Track("seriously_dead", _reaches(thresholds.dead_serious), lookback=thresholds.dead_window),
+        )
+
+    def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
+        """The share of dead neurons now, if enough samples have been seen."""
+        if "zero" in layer.streaks:
+            return self._all_zero(layer, layer.streaks["zero"], network, thresholds)
+        warning = layer.streaks.get("dead")
+        if warning is None:
+            return Outcome.NOT_FOUND
+        streak = layer.streaks.get("seriously_dead", warning)
+        run = layer.during(streak)
+        last = run[-1]
+        neurons, dead = int(last["neurons"]), int(last["dead_neurons"])
+        if neurons < 1:
+            return Outcome.NOT_ENOUGH_DATA
+        samples = float(run["count"].astype(float).sum()) / neurons
+        ratio = min(dead / neurons, 1.0)
+        severity: Severity = "warning" if streak is warning else "serious"
+        if ratio > thresholds.dead_critical:
+            severity = "critical"
+        # Few neurons may sleep for a while: a share in the lowest band has to last.
+        rows = thresholds.dead_window if severity == "warning" else 0
+        if streak.rows < rows + thresholds.min_rows:
+            return Outcome.NOT_ENOUGH_DATA
+        if samples < thresholds.dead_samples and not (run["zeros"] >= run["count"]).all():
+            return Outcome.NOT_ENOUGH_DATA
+        state = "dead" if severity == "critical" else "partly dead"
+        return Finding(
+            layer=layer.info.name,
+            condition=self.condition,
+            severity=severity,
+            first_step=streak.step,
+            evidence=Evidence(
+                dead_ratio=ratio,
+                dead_neurons=dead,
+                neurons=neurons,
+                dead_ratio_at_window_start=min(float(run[0]["dead_neurons"]) / neurons, 1.0),
+                first_step_of_warning=warning.step,
+                samples=int(samples),
+                zero_ratio=float(last["zeros"]) / max(float(last["count"]), 1.0),
+            ),
+            message=f"{layer.name} has been {state} since step {streak.step}: {dead:,} of its {neurons:,} neurons "
+            f"({percent(ratio)}) never fire.",
+            cause=_cause(layer, streak.step),
+            remedies=_remedies(layer, network, streak.step),
+        )
+
+    def _all_zero(
+        self, layer: LayerView, streak: Streak, network: Network, thresholds: Thresholds
+    ) -> Finding | Outcome:
+        if streak.rows < thresholds.min_rows:
+            return Outcome.NOT_ENOUGH_DATA
+        return Finding(
+            layer=layer.info.name,
+            condition=self.condition,
+            severity="critical",
+            first_step=streak.step,
+            evidence=Evidence(dead_ratio=1.0, zero_ratio=1.0),
+            message=f"{layer.name} has been dead since step {streak.step}: every output is zero.",
+            cause=_cause(layer, streak.step),
+            remedies=_remedies(layer, network, streak.step),
+        )
+
+
+def _is_zero(row: Row) -> bool:
+    return bool(row[_ZEROS] >= row[_COUNT] > 0)
+
+
+def _reaches(share: float) -> Callable[[Row], bool]:
+    def reaches(row: Row) -> bool:
+        return bool(row[_DEAD] >= share * row[_NEURONS] > 0)
+
+    return reaches
+
+
+def _cause(layer: LayerView, step: int) -> str:
+    if layer.info.kind and not kinds.is_activation(layer.info.kind):
+        return "Its weights and biases are zero, or what it is fed is zero."
+    if step <= layer.start:
+        return (
+            "It was so from the first recorded row: a negative bias or a bad initialisation keeps its inputs below "
+            "zero, where the gradient is zero too."
+        )
+    return (
+        "It started during training: an update that was too large (a learning rate too high) pushed its inputs below "
+        "zero for every sample, where the gradient is zero too."
+    )
+
+
+def _remedies(layer: LayerView, network: Network, step: int) -> tuple[str, ...]:
+    remedies = [
+        "use leaky ReLU, which keeps a gradient below zero",
+        "use He initialisation: weights from N(0, sqrt(2/n_in)), biases zero",
+        "use a lower learning rate",
+    ]
+    if not kinds.has_batch_norm(network.all_kinds):
+        remedies.append("add batch normalisation before the activation")
+    # What happened during training is a matter of the learning rate first.
+    if step > layer.start:
+        remedies.insert(0, remedies.pop(2))
+    return tuple(remedies)

@@ -1,0 +1,87 @@
+"""What the type of a layer tells: the one place that knows names of module types.
+
+The names are those of PyTorch, Keras and Flax modules. A kind that is not listed is judged by its numbers alone.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Final
+
+__all__ = [
+    "BOUNDED",
+    "GATES",
+    "MASKED",
+    "PASSING",
+    "PROBABILITIES",
+    "RELU_FAMILY",
+    "has_batch_norm",
+    "has_layer_norm",
+    "has_relu",
+    "is_activation",
+    "is_norm",
+    "is_passing",
+]
+
+#: Activations with bounds at which their gradient vanishes, and the interval outside which an output is saturated:
+#: within 1% of a bound, in units of the distance between zero and the upper one (1; 6 for ReLU6).
+BOUNDED: Final = {
+    "Tanh": (-0.99, 0.99),
+    "Softsign": (-0.99, 0.99),
+    "Hardtanh": (-0.99, 0.99),
+    "Sigmoid": (0.01, 0.99),
+    "Hardsigmoid": (0.01, 0.99),
+    "ReLU6": (-math.inf, 5.99),
+}
+
+#: Bounded activations whose outputs are read as probabilities when they come last: near the bounds is good there.
+GATES: Final = frozenset({"Sigmoid", "Hardsigmoid"})
+
+RELU_FAMILY: Final = frozenset(
+    {"ReLU", "ReLU6", "LeakyReLU", "PReLU", "RReLU", "ELU", "CELU", "SELU", "GELU", "SiLU", "Mish", "Softplus"}
+)
+
+#: Outputs that are zero, small or crowded at a bound by design.
+PROBABILITIES: Final = frozenset({"Softmax", "Softmax2d", "Softmin", "LogSoftmax", "MultiheadAttention"})
+
+#: Where -inf (never NaN or +inf) is meant: the logarithm of a probability of zero, and scores before a masked softmax.
+MASKED: Final = frozenset({"LogSoftmax", "AttentionScores"})
+
+#: What hands its input on: neurons that are dead after it were dead before it. Prefixes.
+PASSING: Final = (
+    "Dropout", "AlphaDropout", "FeatureAlphaDropout", "MaxPool", "AvgPool", "LPPool", "FractionalMaxPool",
+    "AdaptiveMaxPool", "AdaptiveAvgPool", "GlobalMaxPool", "GlobalAveragePool", "AveragePool", "Flatten", "Unflatten",
+    "Reshape", "Permute", "Identity", "ZeroPad", "ConstantPad", "ReflectionPad", "ReplicationPad", "CircularPad",
+    "Upsample", "UpSampling", "PixelShuffle", "PixelUnshuffle", "ChannelShuffle",
+)  # fmt: skip
+
+_NORM: Final = ("BatchNorm", "SyncBatchNorm", "LazyBatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm")
+
+
+def is_passing(kind: str) -> bool:
+    """Whether the layer hands its input on: pooling, dropout, reshaping, padding."""
+    return kind.startswith(PASSING)
+
+
+def is_norm(kind: str) -> bool:
+    """Whether the layer sets the scale of its input anew."""
+    return kind.startswith(_NORM)
+
+
+def is_activation(kind: str) -> bool:
+    """Whether the layer is an elementwise non-linearity."""
+    return kind in BOUNDED or kind in RELU_FAMILY
+
+
+def has_batch_norm(kinds: Iterable[str]) -> bool:
+    """Whether one of the layers is a batch normalisation."""
+    return any("BatchNorm" in kind for kind in kinds)
+
+
+def has_layer_norm(kinds: Iterable[str]) -> bool:
+    """Whether one of the layers is a layer or rms normalisation."""
+    return any(kind.startswith(("LayerNorm", "RMSNorm")) for kind in kinds)
+
+
+def has_relu(kinds: Iterable[str]) -> bool:
+    """Whether one of the layers is of the ReLU family."""
+    return any(kind in RELU_FAMILY for kind in kinds)

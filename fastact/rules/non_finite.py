@@ -1,0 +1,105 @@
+"""NaN and Inf: where and when they were born."""
+
+from fastact.history import LayerInfo
+from fastact.rules import kinds
+from fastact.rules.base import COLUMN, Evidence, Finding, LayerView, Network, Outcome, Row, Track, percent
+from fastact.thresholds import Thresholds
+
+__all__ = ["NonFinite"]
+
+_NANS, _POS, _NEG = COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
+
+
+class NonFinite:
+    """A NaN or an Inf in the window.
+
+    Formula:
+        nans + pos_infs + neg_infs > 0 in any row of the window. Critical while the last row has some, serious where
+        they have gone. The first step is that of the first such row after a whole window without; of all layers the
+        first one at the earliest step is the culprit, all others carry.
+
+    -inf alone is meant in a LogSoftmax (the logarithm of a probability of zero) and in layers recorded with the kind
+    "AttentionScores" (a mask before the softmax): there only NaN and +inf count.
+
+    Source:
+        SageMaker Debugger's ExplodingTensor and Hugging Face's DebugUnderflowOverflow fire on any NaN or Inf as well.
+    """
+
+    condition = "non_finite"
+
+    def applies(self, info: LayerInfo) -> bool:
+        """Every kind."""
+        del info
+        return True
+
+    def needs(self, thresholds: Thresholds) -> int:
+        """One row."""
+        del thresholds
+        return 1
+
+    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Track, ...]:
+        """Rows with any NaN or Inf; where -inf is meant, with any other."""
+        del first, thresholds
+
+        def holds(row: Row) -> bool:
+            return bool(row[_NANS] or row[_POS] or row[_NEG])
+
+        def holds_unmasked(row: Row) -> bool:
+            return bool(row[_NANS] or row[_POS])
+
+        return (Track("non_finite", holds_unmasked if info.kind in kinds.MASKED else holds, patience=0),)
+
+    def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
+        """What is not finite in the window."""
+        del network, thresholds
+        masked = layer.info.kind in kinds.MASKED
+        streak = layer.streaks.get("non_finite")
+        if streak is None:
+            return Outcome.NOT_FOUND
+        rows = layer.rows
+        bad = (rows["nans"] > 0) | (rows["pos_infs"] > 0)
+        if not masked:
+            bad |= rows["neg_infs"] > 0
+        if not bad.any():
+            return Outcome.NOT_FOUND
+        sick = rows[bad]
+        nans, infs = int(sick["nans"][0]), int(sick["pos_infs"][0]) + int(sick["neg_infs"][0])
+        share = (nans + infs) / max(int(sick["count"][0]), 1)
+        what = "NaN" if not infs else "Inf" if not nans else "NaN and Inf"
+        now = bool(bad[-1])
+        return Finding(
+            layer=layer.info.name,
+            condition=self.condition,
+            severity="critical" if now else "serious",
+            first_step=streak.step,
+            evidence=Evidence(
+                nans=int(rows["nans"][-1]),
+                pos_infs=int(rows["pos_infs"][-1]),
+                neg_infs=int(rows["neg_infs"][-1]),
+                count=int(rows["count"][-1]),
+                rows_with_non_finite=int(bad.sum()),
+                first_in_window=int(sick["step"][0]),
+                share_at_first_in_window=share,
+            ),
+            message=f"{layer.name} has had {what} among its outputs since step {streak.step} "
+            f"({percent(min(share, 1.0))} of them at step {int(sick['step'][0])})"
+            + ("." if now else ", though not in its last row."),
+            cause=_cause(layer, nans=nans, infs=infs),
+            remedies=_remedies(nans=nans),
+        )
+
+
+def _cause(layer: LayerView, *, nans: int, infs: int) -> str:
+    if infs and not nans:
+        return f"A value went beyond what {layer.info.dtype or 'its dtype'} can hold."
+    return (
+        "The inputs or the weights of this layer held NaN already (an update with a NaN gradient), or it computed "
+        "0/0, inf - inf, or a logarithm or root of a negative number."
+    )
+
+
+def _remedies(*, nans: int) -> tuple[str, ...]:
+    remedies = ["use a lower learning rate", "clip the gradients", "check the inputs for NaN and Inf"]
+    if nans:
+        remedies.append("keep divisors, logarithms and roots away from zero with a small epsilon")
+    return tuple(remedies)

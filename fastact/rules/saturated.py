@@ -1,0 +1,130 @@
+"""Saturation: outputs at the bounds of a bounded activation, where its gradient is almost zero."""
+
+import math
+
+from fastact.history import LayerInfo
+from fastact.rules import kinds
+from fastact.rules.base import COLUMN, Evidence, Finding, LayerView, Network, Outcome, Row, Severity, Track, percent
+from fastact.thresholds import Thresholds
+
+__all__ = ["Saturated"]
+
+_COUNT, _SATURATED = COLUMN["count"], COLUMN["saturated"]
+_MEAN = COLUMN["mean"]
+
+
+class Saturated:
+    """A bounded activation with most of its outputs at the bounds, row after row.
+
+    Formula:
+        ratio = saturated elements / elements over the last `recent_rows` rows, where the layer's own interval says
+        what is saturated (tanh beyond ±0.99, sigmoid outside (0.01, 0.99)). Found when each of the last `min_rows`
+        rows and their sum have ratio >= saturated_warning; serious and critical by their own thresholds.
+
+    Judged for bounded kinds only: Tanh, Sigmoid, Hardtanh, Hardsigmoid, ReLU6, Softsign. A layer of unknown kind is
+    taken for a tanh when all its values are within [-1, 1] and reach both saturated ends. A sigmoid that comes last
+    gives probabilities and is not judged; another bounded output layer only if it was so from the first row, since
+    an output that learned to be near the bounds is a good one.
+
+    Source:
+        Chosen; SageMaker Debugger's SaturatedActivation and torchmortem call a layer saturated above one half.
+        For inputs from N(0, s) a tanh is beyond ±0.99 for 0.8% of them at s = 1, 38% at s = 3, 60% at s = 5.
+    """
+
+    condition = "saturated"
+
+    def applies(self, info: LayerInfo) -> bool:
+        """Bounded kinds, and unknown ones of a floating dtype."""
+        return info.kind in kinds.BOUNDED or (info.kind == "" and not info.dtype.startswith(("int", "uint", "bool")))
+
+    def needs(self, thresholds: Thresholds) -> int:
+        """`min_rows`."""
+        return thresholds.min_rows
+
+    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Track, ...]:
+        """Rows whose share of saturated elements reaches the warning threshold."""
+        del info, first
+        share = thresholds.saturated_warning
+
+        def holds(row: Row) -> bool | None:
+            if row[_SATURATED] >= share * row[_COUNT] > 0:
+                return True
+            return None if math.isnan(row[_MEAN]) else False
+
+        return (Track("saturated", holds),)
+
+    def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
+        """The share of saturated elements over the recent rows."""
+        streak = layer.streaks.get("saturated")
+        ratio = min(network.saturated[layer.place], 1.0)
+        if streak is None or streak.rows < thresholds.min_rows or ratio < thresholds.saturated_warning:
+            return Outcome.NOT_FOUND
+        if layer.info.kind == "" and not _looks_like_tanh(layer):
+            return Outcome.NOT_APPLICABLE
+        if layer.place == network.output and (layer.info.kind in kinds.GATES or streak.step > layer.start):
+            return Outcome.NOT_APPLICABLE
+        last = layer.rows[-1]
+        neurons = int(last["neurons"])
+        low, high = layer.info.saturation
+        return Finding(
+            layer=layer.info.name,
+            condition=self.condition,
+            severity=_severity(ratio, thresholds),
+            first_step=streak.step,
+            evidence=Evidence(
+                saturated_ratio=ratio,
+                saturated_neurons=int(last["saturated_neurons"]) if neurons else None,
+                neurons=neurons or None,
+                low=low,
+                high=high,
+                rows=min(streak.rows, len(layer.rows)),
+            ),
+            message=f"{layer.name} has been saturated since step {streak.step}: {percent(ratio)} of its outputs are "
+            f"{_beyond(low, high)}.",
+            cause=_cause(layer, streak.step),
+            remedies=_remedies(layer, network),
+        )
+
+
+def _looks_like_tanh(layer: LayerView) -> bool:
+    """Within [-1, 1] and at both saturated ends: pixels in [0, 1], masks and probabilities are not."""
+    low, high = layer.info.saturation
+    least, most = float(layer.rows["min"].min()), float(layer.rows["max"].max())
+    return -1.0 <= least < low and high < most <= 1.0
+
+
+def _severity(ratio: float, thresholds: Thresholds) -> Severity:
+    if ratio > thresholds.saturated_critical:
+        return "critical"
+    return "serious" if ratio >= thresholds.saturated_serious else "warning"
+
+
+def _beyond(low: float, high: float) -> str:
+    if low == -high:
+        return f"beyond ±{high:g}"
+    return f"above {high:g}" if low == -math.inf else f"outside ({low:g}, {high:g})"
+
+
+def _cause(layer: LayerView, step: int) -> str:
+    if step <= layer.start:
+        return (
+            "It was so from the first recorded row: the weights were initialised too large, or the inputs are not "
+            "normalised, so its inputs lie where the activation is flat and the gradient almost zero."
+        )
+    return (
+        "It started during training: the weights before it grew (a learning rate too high, or inputs that are not "
+        "normalised) until its inputs lie where the activation is flat and the gradient almost zero."
+    )
+
+
+def _remedies(layer: LayerView, network: Network) -> tuple[str, ...]:
+    remedies = [
+        "use ReLU, which does not saturate above zero",
+        "normalise the inputs to mean 0 and standard deviation 1",
+        "use Xavier initialisation: weights from N(0, sqrt(1/n_in))",
+    ]
+    if layer.info.kind == "ReLU6":
+        remedies[0] = "use ReLU, which has no upper bound"
+    if not kinds.has_batch_norm(network.all_kinds):
+        remedies.append("add batch normalisation before the activation")
+    return tuple(remedies)

@@ -1,0 +1,187 @@
+"""Vanishing: what the samples differ by is lost on the way through the network."""
+
+import math
+
+from fastact.history import LayerInfo
+from fastact.rules import kinds
+from fastact.rules.base import (
+    COLUMN,
+    Evidence,
+    Finding,
+    LayerView,
+    Network,
+    Outcome,
+    Row,
+    Severity,
+    Track,
+    number,
+    percent,
+    row_signal,
+)
+from fastact.thresholds import Thresholds
+
+__all__ = ["Vanishing"]
+
+_COUNT, _NEURONS = COLUMN["count"], COLUMN["neurons"]
+_STD, _WITHIN = COLUMN["std"], COLUMN["within_std"]
+
+
+class Vanishing:
+    """A layer from which on the samples can hardly be told apart, or that has collapsed since its first row.
+
+    Formula:
+        signal = within_std, the root mean variance of a neuron over the samples (std of all elements where no layer
+        was swept per neuron). Found over depth when the median signal of the recent rows is at most vanish_ratio
+        (1e-3) times the largest of the layers before, and at most vanish_scale (1e-2), in this layer and in every
+        one after it: a layer that is small by design, and any layer before a normalisation, is followed by larger
+        ones. Found over steps when the signal is at most vanish_ratio times that of the layer's first row, and at
+        most vanish_scale. Both in each of the last `min_rows` rows. The first step is the one since which the signal
+        has been at most vanish_scale.
+
+    The severity is that of the smallest signal from here on, since the samples have to pass all of it.
+    Bits lost = log2(reference / signal). The output layer follows the targets, whose scale is anyone's: alone it is
+    not judged. Softmax outputs are small by design and left out.
+
+    Source:
+        Chosen. The decay of the signal over depth: Glorot and Bengio, Understanding the difficulty of training deep
+        feedforward neural networks, 2010; Schoenholz et al., Deep information propagation, 2017.
+    """
+
+    condition = "vanishing"
+
+    def applies(self, info: LayerInfo) -> bool:
+        """Every kind, but for those that are small by design."""
+        return info.kind not in kinds.PROBABILITIES
+
+    def needs(self, thresholds: Thresholds) -> int:
+        """`min_rows`."""
+        return thresholds.min_rows
+
+    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Track, ...]:
+        """Rows whose signal is below the absolute scale, and those far below the first row's as well."""
+        del info
+        samples = thresholds.vanish_samples
+        scale = thresholds.vanish_scale
+        base = row_signal(first, thresholds)
+
+        def at_most(name: str, limit: float) -> Track:
+            def holds(row: Row) -> bool | None:
+                neurons = row[_NEURONS]
+                if not neurons:
+                    signal = row[_STD]
+                elif row[_COUNT] < samples * neurons:
+                    return None
+                else:
+                    signal = row[_WITHIN]
+                if signal <= limit:
+                    return True
+                return None if math.isnan(signal) else False
+
+            return Track(name, holds)
+
+        faint = at_most("faint", scale)
+        if not base > 0.0:
+            return (faint,)
+        return (faint, at_most("collapsed", min(scale, thresholds.vanish_ratio * base)))
+
+    def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
+        """Whether the signal is lost here, compared with the layers before and with the first row."""
+        signal = network.signal[layer.place]
+        if math.isnan(signal):
+            return Outcome.NOT_ENOUGH_DATA
+        if layer.place == network.output and not self._lost(network, layer.place - 1, thresholds):
+            return Outcome.NOT_FOUND
+        faint = layer.streaks.get("faint")
+        if faint is None or faint.rows < thresholds.min_rows:
+            return Outcome.NOT_FOUND
+        if self._lost(network, layer.place, thresholds):
+            source, reference = _reference(network, layer.place)
+            where = f"in {network.layers[source].name}"
+            step, name = faint.step, network.layers[source].info.name
+            left = min(s for s in network.signal[layer.place :] if not math.isnan(s))
+        else:
+            collapsed = layer.streaks.get("collapsed")
+            if collapsed is None or collapsed.rows < thresholds.min_rows:
+                return Outcome.NOT_FOUND
+            reference = row_signal(layer.first, thresholds)
+            where = f"at step {layer.start}"
+            step, name, left = collapsed.step, layer.info.name, signal
+        ratio = signal / reference
+        return Finding(
+            layer=layer.info.name,
+            condition=self.condition,
+            severity=_severity(left / reference, thresholds),
+            first_step=step,
+            evidence=Evidence(
+                signal=signal,
+                reference_signal=reference,
+                reference_layer=name,
+                ratio=ratio,
+                bits_lost=_bits(reference, signal),
+                smallest_signal_after=left,
+                bits_lost_after=_bits(reference, left),
+            ),
+            message=f"{layer.name} has been vanishing since step {step}: what its samples differ by is "
+            + (f"{number(signal)}, {percent(ratio)} of the {number(reference)} {where}." if signal else "nothing."),
+            cause=_CAUSE,
+            remedies=_remedies(network),
+        )
+
+    def _lost(self, network: Network, place: int, thresholds: Thresholds) -> bool:
+        """Whether this layer and all after it have lost the signal that was there before."""
+        return place > 0 and place >= _lost_from(network, thresholds)
+
+
+_CAUSE = (
+    "Each layer multiplies the differences between the samples by less than one: the weights are too small for the "
+    "activation, or the activation's slope is (a sigmoid's is at most 1/4), and the gradient shrinks alike."
+)
+
+
+def _bits(reference: float, signal: float) -> float | None:
+    """log2(reference / signal), by logarithms, since the ratio may be out of range; None where nothing is left."""
+    return math.log2(reference) - math.log2(signal) if 0.0 < signal < math.inf and reference < math.inf else None
+
+
+def _lost_from(network: Network, thresholds: Thresholds) -> int:
+    """The first place from which on every layer has lost the signal; the number of layers where there is none."""
+    if network.lost_from is None:
+        highest: list[float] = []
+        top = 0.0
+        for signal in network.signal:
+            highest.append(top)
+            top = top if math.isnan(signal) else max(top, signal)
+        place = len(network.layers)
+        while place > 1:
+            signal = network.signal[place - 1]
+            judged = not math.isnan(signal) and network.kinds[place - 1] not in kinds.PROBABILITIES
+            limit = min(thresholds.vanish_scale, thresholds.vanish_ratio * highest[place - 1])
+            if judged and not (signal <= limit and highest[place - 1] > 0.0):
+                break
+            place -= 1
+        network.lost_from = place
+    return network.lost_from
+
+
+def _reference(network: Network, place: int) -> tuple[int, float]:
+    """The place and the signal of the layer before with the most signal."""
+    known = [(signal, -i) for i, signal in enumerate(network.signal[:place]) if not math.isnan(signal)]
+    signal, i = max(known)
+    return -i, signal
+
+
+def _severity(ratio: float, thresholds: Thresholds) -> Severity:
+    if ratio < thresholds.vanish_critical:
+        return "critical"
+    return "serious" if ratio <= thresholds.vanish_serious else "warning"
+
+
+def _remedies(network: Network) -> tuple[str, ...]:
+    remedies = ["add residual connections"]
+    if not kinds.has_relu(network.all_kinds):
+        remedies.append("use an activation of the ReLU family")
+    remedies.append(
+        "use the initialisation that matches the activation: N(0, sqrt(1/n_in)) for tanh and sigmoid, "
+        "N(0, sqrt(2/n_in)) for ReLU"
+    )
+    return tuple(remedies)

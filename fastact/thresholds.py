@@ -1,0 +1,143 @@
+"""Every number that a rule compares with, in one typed place.
+
+A default is either published (the source stands beside it) or chosen (it says so). All are shares, factors or counts
+of rows, so none depends on a framework, a batch size or a device.
+"""
+
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
+
+from fastact.errors import ArgumentTypeError, ArgumentValueError
+
+__all__ = ["Thresholds"]
+
+
+def _share(default: float, doc: str) -> Any:
+    return field(default=default, metadata={"low": 0.0, "high": 1.0, "doc": doc})
+
+
+def _factor(default: float, doc: str) -> Any:
+    return field(default=default, metadata={"low": 1.0, "high": math.inf, "doc": doc})
+
+
+def _positive(default: float, doc: str) -> Any:
+    return field(default=default, metadata={"low": 0.0, "high": math.inf, "doc": doc})
+
+
+def _number(default: int, doc: str) -> Any:
+    return field(default=default, metadata={"low": 1, "high": 1 << 53, "doc": doc})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """What the rules compare with. Every field can be overridden; `Thresholds.describe()` lists them all.
+
+    Raises:
+        ArgumentTypeError: a value is not a number of the field's type.
+        ArgumentValueError: a value is out of range, or the bands of one condition are not in order.
+
+    Example:
+        >>> Thresholds(dead_warning=0.1).dead_warning
+        0.1
+        >>> Thresholds(dead_warning=2.0)
+        Traceback (most recent call last):
+        fastact.errors.ArgumentValueError: dead_warning: got 2.0, want more than 0 and at most 1
+        >>> Thresholds.describe()["dead_serious"]
+        'share of neurons (default 0.2); dead: serious from here. fastact, the bands of the public contract'
+    """
+
+    # All conditions.
+    min_rows: int = _number(5, "rows; a layer with fewer is not judged (but for NaN and Inf). Chosen")
+    recent_rows: int = _number(10, "rows; the end of the window that counts as now. Chosen")
+
+    # Dead.
+    dead_window: int = _number(20, "rows; a neuron is dead when it was silent in each of the last so many. Chosen")
+    dead_samples: int = _number(
+        300,
+        "samples; so many must have been seen of each neuron. A neuron that never fired in n samples fires in less "
+        "than 3/n of them at 95% confidence (rule of three: Hanley and Lippman-Hand, JAMA 1983), so 300 show the less "
+        "than 1% that SageMaker Debugger's DeadRelu calls dead",
+    )
+    dead_warning: float = _share(
+        0.05, "share of neurons; dead: warning from here. fastact, the bands of the public contract"
+    )
+    dead_serious: float = _share(
+        0.20, "share of neurons; dead: serious from here. fastact, the bands of the public contract"
+    )
+    dead_critical: float = _share(
+        0.50,
+        "share of neurons; dead: critical above. fastact, the bands of the public contract; "
+        "SageMaker Debugger's DeadRelu fires here",
+    )
+
+    # Saturated.
+    saturated_warning: float = _share(
+        0.50,
+        "share of elements; saturated: warning from here. SageMaker Debugger's SaturatedActivation and torchmortem",
+    )
+    saturated_serious: float = _share(0.65, "share of elements; saturated: serious from here. Chosen")
+    saturated_critical: float = _share(
+        0.80, "share of elements; saturated: critical above. Chosen; torchmortem's critical mean"
+    )
+
+    # Exploding.
+    explode_growth: float = _factor(
+        1e3, "factor; exploding: a layer's rms is so many times that of its first row. Chosen"
+    )
+    explode_depth: float = _factor(
+        1e4, "factor; exploding over depth: a layer's rms is so many times that of the first layer. Chosen"
+    )
+    explode_scale: float = _positive(1e3, "rms; a layer below this is not exploding, whatever it grew from. Chosen")
+    explode_critical: float = _factor(1e6, "factor; exploding: critical from this growth. Chosen")
+
+    # Vanishing.
+    vanish_ratio: float = _share(
+        1e-3,
+        "factor; vanishing: what the samples differ by is at most this share of what it was in a layer before, or in "
+        "this layer's first row. Chosen; AUTOTRAINER uses the same ratio of last to first gradient norm",
+    )
+    vanish_serious: float = _share(1e-4, "factor; vanishing: serious from this share down. Chosen")
+    vanish_critical: float = _share(1e-6, "factor; vanishing: critical below this share. Chosen")
+    vanish_scale: float = _positive(
+        1e-2, "standard deviation; a layer whose samples differ by more is not vanishing. Chosen"
+    )
+    vanish_samples: int = _number(
+        8, "samples; with fewer per neuron in a row, what the samples differ by is not judged. Chosen"
+    )
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            whole = isinstance(item.default, int)
+            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+                wanted = "an int" if whole else "a float"
+                raise ArgumentTypeError(f"{item.name}: got {type(value).__name__}, want {wanted}")
+            low, high = item.metadata["low"], item.metadata["high"]
+            if whole and value < low:
+                raise ArgumentValueError(f"{item.name}: got {value}, want at least {low}")
+            # A share of 0 or a factor of 1 would call everything sick; `not >` also refuses NaN.
+            if not whole and (not value > low or not value <= high or math.isinf(value)):
+                bound = f" and at most {high:g}" if math.isfinite(high) else ""
+                raise ArgumentValueError(f"{item.name}: got {value}, want more than {low:g}{bound}")
+        for name in _RISING:
+            if getattr(self, f"{name}_warning") > getattr(self, f"{name}_serious"):
+                raise ArgumentValueError(f"{name}_serious: got less than {name}_warning, want at least as much")
+            if getattr(self, f"{name}_serious") > getattr(self, f"{name}_critical"):
+                raise ArgumentValueError(f"{name}_critical: got less than {name}_serious, want at least as much")
+        if self.explode_critical < self.explode_growth:
+            raise ArgumentValueError("explode_critical: got less than explode_growth, want at least as much")
+        if not self.vanish_critical <= self.vanish_serious <= self.vanish_ratio:
+            raise ArgumentValueError("vanish_serious: want vanish_critical <= vanish_serious <= vanish_ratio")
+
+    @classmethod
+    def describe(cls) -> dict[str, str]:
+        """Each field's unit, default, meaning and source, in the order of declaration."""
+        result = {}
+        for item in fields(cls):
+            unit, _, rest = item.metadata["doc"].partition(";")
+            result[item.name] = f"{unit} (default {item.default:g});{rest}"
+        return result
+
+
+_RISING: Final = ("dead", "saturated")

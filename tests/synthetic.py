@@ -1,0 +1,54 @@
+"""Rows as a monitor would make them, from the few numbers that a test is about."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fastact.diagnosis import Diagnoser
+from fastact.fields import ROW
+from fastact.history import LayerInfo
+from fastact.thresholds import Thresholds
+
+Row = tuple[Any, ...]
+
+#: A healthy layer's row: 64 samples of 64 neurons around 0, no zeros, nothing saturated.
+HEALTHY = {
+    "count": 4096, "mean": 0.1, "std": 1.0, "abs_mean": 0.8, "min": -3.0, "max": 3.0, "neurons": 64, "within_std": 0.9,
+}  # fmt: skip
+
+
+def row(step: int, **numbers: float) -> Row:
+    """A healthy row with some numbers replaced; what is neither is zero."""
+    values = {**HEALTHY, **numbers, "step": step}
+    return tuple(values.get(field.name, 0) for field in ROW)
+
+
+def plain(step: int, **numbers: float) -> Row:
+    """The same without per-neuron numbers."""
+    return row(step, **{"neurons": 0, "within_std": math.nan, **numbers})
+
+
+def nothing_finite(step: int) -> Row:
+    """A row of NaN alone."""
+    return row(step, nans=4096, mean=math.nan, std=math.nan, abs_mean=math.nan, min=math.inf, max=-math.inf,
+               within_std=math.nan)  # fmt: skip
+
+
+def watch(
+    layers: Mapping[str, tuple[str, Iterable[Row]]], window_size: int = 100, thresholds: Thresholds | None = None
+) -> Diagnoser:
+    """A diagnoser that has seen these layers: name -> (kind, rows), in forward order, step by step."""
+    diagnoser = Diagnoser(window_size, thresholds)
+    rows = {name: list(given) for name, (_, given) in layers.items()}
+    for order, (name, (kind, _)) in enumerate(layers.items()):
+        diagnoser.add(LayerInfo(name, order, kind, "float32"))
+    for i in range(max(map(len, rows.values()))):
+        for name, given in rows.items():
+            if i < len(given):
+                diagnoser.append(name, given[i])
+    return diagnoser
+
+
+def found(diagnoser: Diagnoser) -> list[tuple[str, str, str, int]]:
+    """(layer, condition, severity, first step) of each finding, in order."""
+    return [(f.layer, f.condition, f.severity, f.first_step) for f in diagnoser.diagnose().findings]
