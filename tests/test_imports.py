@@ -1,0 +1,76 @@
+"""What an import costs and promises: names that resolve, modules that load, and nothing heavy for those who need none.
+
+Each check runs in an interpreter of its own, since this one has loaded everything.
+"""
+
+import importlib
+import pkgutil
+import subprocess
+import sys
+from importlib.metadata import entry_points, version
+
+import pytest
+
+import fastact
+
+HEAVY = ["torch", "jax", "pyarrow", "numba.cuda", "rich", "typer", "pandas", "matplotlib", "sklearn", "polars"]
+MODULES = sorted(module.name for module in pkgutil.walk_packages(fastact.__path__, "fastact."))
+
+
+def loaded_after(statement: str) -> set[str]:
+    """The names of all modules that a fresh interpreter holds after `statement`."""
+    code = f"import sys\n{statement}\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_the_probe_sees_what_is_loaded() -> None:
+    assert "rich" in loaded_after("import rich")
+
+
+def test_bare_import_loads_nothing_heavy() -> None:
+    loaded = loaded_after("import fastact")
+    assert "fastact" in loaded
+    assert loaded.isdisjoint(HEAVY), sorted(loaded.intersection(HEAVY))
+
+
+def test_summarize_needs_neither_torch_nor_arrow() -> None:
+    loaded = loaded_after("import fastact, numpy; fastact.summarize(numpy.ones(8, numpy.float32))")
+    assert loaded.isdisjoint({"torch", "jax", "pyarrow", "numba.cuda", "rich", "typer"})
+
+
+def test_every_public_name_resolves() -> None:
+    assert fastact.__all__
+    missing = [name for name in fastact.__all__ if not hasattr(fastact, name)]
+    assert not missing
+    assert set(fastact.__all__) <= set(dir(fastact))
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    name = "no_such_name"
+    with pytest.raises(AttributeError, match=name):
+        getattr(fastact, name)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_imports_and_keeps_its_promises(module: str) -> None:
+    loaded = importlib.import_module(module)
+    assert loaded.__doc__
+    missing = [name for name in getattr(loaded, "__all__", []) if not hasattr(loaded, name)]
+    assert not missing
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if not module.endswith("__main__")])
+def test_every_module_imports_alone(module: str) -> None:
+    """No module counts on another one having been imported before."""
+    assert module in loaded_after(f"import {module}")
+
+
+def test_the_version_is_that_of_the_installed_package() -> None:
+    assert fastact.__version__ == version("fastact")
+
+
+def test_the_command_is_installed() -> None:
+    (command,) = entry_points(group="console_scripts", name="fastact")
+    assert callable(command.load())
