@@ -1,0 +1,420 @@
+"""The command line. Each command imports what it needs when it runs, so `fastact --help` costs next to nothing.
+
+Exit codes: 0 fine, 1 findings (or a demo that did not go as it must), 2 an error, told in one line on stderr.
+Names of layers and paths come from outside; they are shown escaped and never read as markup.
+"""
+
+import contextlib
+import functools
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, ParamSpec
+
+import typer
+
+from fastact.errors import ArgumentValueError, FastactError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fastact.files import ArrayStats
+    from fastact.replay import Log, Record
+
+__all__ = ["app", "main"]
+
+P = ParamSpec("P")
+
+#: As a shell reports a program that SIGINT or SIGPIPE ended.
+_INTERRUPTED: Final = 130
+_PIPE_CLOSED: Final = 141
+#: Wide enough for every table when the output is no terminal, so that nothing is cut.
+_FILE_WIDTH: Final = 200
+
+app = typer.Typer(
+    name="fastact",
+    help="Finds and explains dead, saturated, exploding and vanishing layers, live in training and from a log.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory, or the parent of its ranks' directories.")]
+Rank = Annotated[int | None, typer.Option(help="Whose rows to judge, where the log holds several ranks.")]
+Window = Annotated[int | None, typer.Option(min=1, help="Rows per layer to judge by; by default the monitor's own.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print strict JSON and nothing else.")]
+
+
+def main() -> None:
+    """Runs the command line; the entry point of `fastact` and of ``python -m fastact``."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):  # a stream of somebody else's making
+            # A terminal that cannot show a sign shows its escape.
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+
+
+def _command(function: Callable[P, int | None]) -> Callable[P, None]:
+    """Registers a command whose result is the exit code, and turns what ends it into a line and an exit code."""
+
+    @functools.wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            code = function(*args, **kwargs) or 0
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The reader has gone (`| head`). What Python still flushes at its exit must find an open file.
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = _PIPE_CLOSED
+        except KeyboardInterrupt:
+            code = _INTERRUPTED
+        except (FastactError, OSError) as error:
+            _complain(f"error: {error}")
+            code = 2
+        raise typer.Exit(code)
+
+    app.command()(guarded)
+    return guarded
+
+
+def _complain(line: str) -> None:
+    from fastact.rules import shown
+
+    print(shown(" ".join(line.split()), limit=2000), file=sys.stderr)
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(highlight=False, width=_FILE_WIDTH)
+    return console
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> None:
+    """Prints a table whose first `left` columns are text and whose others are numbers."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_edge=False, pad_edge=False)
+    for i, title in enumerate(head):
+        table.add_column(title, justify="left" if i < left else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    _console().print(table)
+
+
+def _open(run: Path) -> "Log":
+    from fastact.replay import open_log
+
+    return open_log(run)
+
+
+def _warn(log: "Log") -> None:
+    """Says on stderr what is missing of a log that has been read."""
+    for line in log.warnings:
+        _complain(f"warning: {line}")
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        from fastact import __version__
+
+        print(__version__)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        raise typer.Exit(2)
+
+
+@_command
+def demo(
+    out: Annotated[Path, typer.Option(help="Where the logs go; replaced at every run.")] = Path("runs/demo"),
+    steps: Annotated[int, typer.Option(min=1, help="Training steps for each network.")] = 300,
+) -> int:
+    """Train real networks, one healthy and five sick, and watch, log, diagnose and replay each."""
+    from fastact.demo import run
+
+    problems = run(out, steps, _console())
+    for problem in problems:
+        _complain(f"failed: {problem}")
+    return 1 if problems else 0
+
+
+@_command
+def diagnose(run: Run, as_json: AsJson = False, window: Window = None, rank: Rank = None) -> int:
+    """Say what is wrong in a run, where, since when, and what to try. Exit code 1 when something is."""
+    from fastact.report import render_rich
+
+    log = _open(run)
+    diagnosis = log.diagnose(window_size=window, rank=rank)
+    _warn(log)
+    if as_json:
+        print(diagnosis.to_json(indent=2))
+    else:
+        _console().print(render_rich(diagnosis))
+    return 0 if diagnosis.healthy else 1
+
+
+@_command
+def layers(run: Run, window: Window = None, rank: Rank = None) -> None:
+    """Show the layers of a run in forward order: their last numbers and their health."""
+    from fastact.rules import number, percent, shown
+
+    log = _open(run)
+    diagnosis = log.diagnose(window_size=window, rank=rank)
+    _warn(log)
+    head = ("layer", "kind", "status", "mean", "std", "dead", "saturated", "rows", "first step", "last step")
+    _table(
+        head,
+        (
+            (
+                shown(layer.name),
+                shown(layer.kind, 30),
+                f"{layer.status} ({layer.severity})" if layer.severity else layer.status,
+                *("-" if value is None else number(value) for value in (layer.mean, layer.std)),
+                *("-" if share is None else percent(share) for share in (layer.dead, layer.saturated)),
+                f"{layer.rows:,}",
+                *("-" if step is None else str(step) for step in (layer.first_step, layer.last_step)),
+            )
+            for layer in diagnosis.layers
+        ),
+        left=3,
+    )
+
+
+@_command
+def replay(
+    run: Run,
+    first: Annotated[int | None, typer.Option("--from", help="First step to show.")] = None,
+    last: Annotated[int | None, typer.Option("--to", help="Last step to show, itself included.")] = None,
+    layer: Annotated[str | None, typer.Option(help="Show only layers whose name matches, such as 'encoder.*'.")] = None,
+) -> None:
+    """Show a run row by row, as the monitor saw it; the progress is on stderr."""
+    from fnmatch import fnmatchcase
+
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    log = _open(run)
+    names = [info.name for info in log.layers if layer is None or fnmatchcase(info.name, layer)]
+    if layer is not None and not names:
+        known = ", ".join(repr(info.name) for info in log.layers[:8])
+        raise ArgumentValueError(f"layer: got {layer!r}, which matches none, want a pattern for one of {known}, ...")
+    width = min(max([5, *map(len, names)]), 40)
+    records = log.replay(from_step=first, to_step=last, layers=None if layer is None else names)
+    print(_replay_line("step", "rank", "layer", _COLUMNS, width))
+    count = 0
+    # On one terminal the rows themselves show how far it is, and a bar would write into them.
+    bar = Console(stderr=True)
+    columns = BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    hidden = not bar.is_terminal or sys.stdout.isatty()
+    with Progress(*columns, console=bar, transient=True, disable=hidden) as progress:
+        task = progress.add_task("", total=None)
+        for record in records:
+            print(_replay_row(record, width))
+            count += 1
+            if count % 256 == 0:
+                progress.update(task, description=f"step {record.step}, {count:,} rows")
+    sys.stdout.flush()
+    _warn(log)
+    print(f"{count:,} rows", file=sys.stderr)
+
+
+_COLUMNS: Final = ("count", "mean", "std", "min", "max", "zeros", "saturated", "nan", "inf", "neurons", "dead")
+
+
+def _replay_line(step: str, rank: str, layer: str, cells: Iterable[str], width: int) -> str:
+    return f"{step:>8} {rank:>4}  {layer:<{width}} " + " ".join(f"{cell:>11}" for cell in cells)
+
+
+def _replay_row(record: "Record", width: int) -> str:
+    from fastact.rules import shown
+
+    stats, neurons = record.stats, record.neurons or {}
+    cells = (
+        str(stats.count),
+        *(f"{value:.5g}" for value in (stats.mean, stats.std, stats.min, stats.max)),
+        *(str(value) for value in (stats.zeros, stats.saturated, stats.nans, stats.infs)),
+        *(str(neurons.get(name, "-")) for name in ("neurons", "dead_neurons")),
+    )
+    return _replay_line(str(record.step), str(record.rank), shown(record.layer, width), cells, width)
+
+
+@_command
+def stats(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help=".npy, .safetensors, .arrow or .parquet.")],
+    axis: Annotated[int | None, typer.Option(help="Also sweep per neuron along it (.npy, .safetensors).")] = None,
+    saturation: Annotated[tuple[float, float], typer.Option(metavar="LO HI", help="What is outside is saturated.")] = (
+        -0.99,
+        0.99,
+    ),
+    as_json: AsJson = False,
+) -> int:
+    """Sweep the arrays of files: .npy and .safetensors are mapped, .arrow and .parquet are read batch by batch."""
+    from fastact.files import sweep_file
+    from fastact.rules import shown
+
+    found: list[tuple[Path, ArrayStats]] = []
+    failed = False
+    for path in files:
+        try:
+            found.extend((path, array) for array in sweep_file(path, axis=axis, saturation=saturation))
+        except (FastactError, OSError) as error:
+            _complain(f"error: {error}")
+            failed = True
+    if as_json:
+        print(json.dumps([_array_dict(path, array) for path, array in found], indent=2, allow_nan=False))
+    elif found:
+        several = len(files) > 1
+        head = (["file"] if several else []) + ["array", "dtype", *_STATS, *(_NEURONS if axis is not None else ())]
+        rows = (([path.name] if several else []) + _array_cells(array, axis) for path, array in found)
+        _table(head, ([shown(cell) for cell in row] for row in rows), left=3 if several else 2)
+    return 2 if failed else 0
+
+
+_STATS: Final = ("shape", "mean", "std", "min", "max", "zero", "saturated", "nan", "inf", "null")
+_NEURONS: Final = ("neurons", "dead neurons")
+
+
+def _array_cells(array: "ArrayStats", axis: int | None) -> list[str]:
+    from fastact.rules import percent
+
+    s = array.stats
+    cells = [array.name or "-", array.dtype, "x".join(map(str, array.shape)) or "scalar"]
+    cells += [f"{value:.5g}" for value in (s.mean, s.std, s.min, s.max)]
+    cells += [percent(share) if s.count else "-" for share in (s.zero_ratio, s.saturation_ratio)]
+    cells += [f"{value:,}" for value in (s.nans, s.infs, array.nulls)]
+    if axis is not None:
+        dead = array.neurons.dead() if array.neurons is not None else None
+        cells += ["-", "-"] if dead is None else [f"{dead.size:,}", f"{int(dead.sum()):,}"]
+    return cells
+
+
+_SUMMARY: Final = (
+    *("count", "mean", "std", "min", "max", "abs_mean", "rms"),
+    *("zeros", "saturated", "nans", "pos_infs", "neg_infs"),
+)
+
+
+def _array_dict(path: Path, array: "ArrayStats") -> dict[str, Any]:
+    result = {
+        "file": str(path),
+        "array": array.name,
+        "dtype": array.dtype,
+        "shape": list(array.shape),
+        "nulls": array.nulls,
+        **{name: _plain(getattr(array.stats, name)) for name in _SUMMARY},
+    }
+    if array.neurons is not None:
+        neurons = array.neurons
+        result["neurons"] = {name: [_plain(x) for x in getattr(neurons, name).tolist()] for name in _SUMMARY}
+    return result
+
+
+def _plain(value: Any) -> Any:
+    """A number as strict JSON has it: null where there is none."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@_command
+def export(
+    run: Run,
+    to: Annotated[Path, typer.Option(metavar="FILE", help="A .parquet, .csv or .jsonl file.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")] = False,
+) -> None:
+    """Write all rows of a run to one file for other programs."""
+    write = _EXPORTS.get(to.suffix.lower())
+    if write is None:
+        raise ArgumentValueError(f"to: got {to.name!r}, want a name that ends in {', '.join(_EXPORTS)}")
+    if to.exists() and not force:
+        raise ArgumentValueError(f"to: {str(to)!r} exists already, want a new name or --force")
+    log = _open(run)
+    table = log.to_table()
+    _warn(log)
+    # Whole or not at all: a reader never sees half of a file, and a full disk leaves the old one.
+    part = to.with_name(f".{to.name}.{os.getpid()}.part")
+    try:
+        write(table, part)
+        part.replace(to)
+    finally:
+        part.unlink(missing_ok=True)
+    print(f"{table.num_rows:,} rows to {to}", file=sys.stderr)
+
+
+def _to_parquet(table: Any, path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    pq.write_table(table, path)
+
+
+def _to_csv(table: Any, path: Path) -> None:
+    import pyarrow.csv
+
+    pyarrow.csv.write_csv(table, path)
+
+
+def _to_jsonl(table: Any, path: Path) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for batch in table.to_batches(max_chunksize=4096):
+            for row in batch.to_pylist():
+                line = {name: value if _is_json(value) else str(value) for name, value in row.items()}
+                file.write(json.dumps({name: _plain(value) for name, value in line.items()}, allow_nan=False) + "\n")
+
+
+def _is_json(value: object) -> bool:
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+_EXPORTS: Final = {".parquet": _to_parquet, ".csv": _to_csv, ".jsonl": _to_jsonl}
+
+
+@_command
+def info() -> None:
+    """Show the versions and the machine that fastact sees, and whether there is a GPU."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    from fastact import __version__
+    from fastact.threads import get_num_threads
+
+    rows = [("fastact", __version__), ("python", f"{platform.python_version()} on {platform.platform()}")]
+    for name in ("numpy", "numba", "pyarrow", "torch", "scikit-learn", "ml_dtypes", "numba-cuda"):
+        try:
+            rows.append((name, version(name)))
+        except PackageNotFoundError:
+            rows.append((name, "not installed"))
+    rows.append(("machine", f"{platform.machine()}, {os.cpu_count()} CPUs"))
+    rows.append(("threads", f"{get_num_threads()} (fastact's own; Numba's threading layers are not used)"))
+    rows.append(("gpu", _gpu()))
+    _table(("what", "value"), rows, left=2)
+
+
+def _gpu() -> str:
+    """What the CUDA driver itself says, asked without importing a framework."""
+    import ctypes
+
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return "no CUDA driver found; sweeps run on the CPU"
+    count, name = ctypes.c_int(), ctypes.create_string_buffer(128)
+    if (code := driver.cuInit(0)) != 0 or (code := driver.cuDeviceGetCount(ctypes.byref(count))) != 0:
+        return f"a CUDA driver that reports error {code}; sweeps run on the CPU"
+    names = []
+    for i in range(count.value):
+        driver.cuDeviceGetName(name, len(name), i)
+        names.append(name.value.decode("ascii", "backslashreplace"))
+    return f"{count.value} CUDA device(s): {', '.join(names) or 'none'}; this version sweeps on the CPU"

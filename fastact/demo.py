@@ -1,0 +1,353 @@
+"""The demo: real networks, healthy and sick, trained on scikit-learn's digits, watched, diagnosed and replayed.
+
+Each sick network is made sick the way people do it. Its run is diagnosed live, from the monitor's memory, and again
+by a second process that has nothing but the log; the two must be equal, and must name what was done to the network.
+"""
+
+import functools
+import json
+import math
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from fastact.errors import ArgumentValueError, FastactError, MissingExtraError
+from fastact.monitor import ActivationMonitor
+
+if TYPE_CHECKING:
+    import torch
+    from rich.console import Console
+
+__all__ = ["CASES", "Case", "Digits", "Outcome", "clear", "failures", "load_digits", "replay", "run", "train"]
+
+#: The file that marks a folder as made by the demo, which may clear it.
+MARKER: Final = ".fastact-demo"
+
+WINDOW: Final = 100
+BATCH: Final = 128
+WIDTH: Final = 64
+CLASSES: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One network of the demo.
+
+    Attributes:
+        name: its folder's name.
+        recipe: what was done, in words.
+        depth: hidden layers.
+        activation: the class name of the activation in `torch.nn`.
+        init: sets up one `Linear` layer, given its index in forward order.
+        optimizer: the class name in `torch.optim` with its options.
+        expect: the conditions that the diagnosis must name; empty: the network must be found healthy.
+        warmup: steps over which the learning rate rises to its full value.
+    """
+
+    name: str
+    recipe: str
+    depth: int
+    activation: str
+    init: "Callable[[int, torch.nn.Linear], None]"
+    optimizer: tuple[str, dict[str, float]]
+    expect: frozenset[str] = frozenset()
+    warmup: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one case: where its log is, how it learned, and what the monitor said at its end."""
+
+    case: Case
+    path: Path
+    steps: int
+    seconds: float
+    loss: float
+    accuracy: float
+    live: Any
+
+
+def _he(index: int, linear: "torch.nn.Linear") -> None:
+    _normal(linear, (2.0 / linear.in_features) ** 0.5)
+
+
+def _he_bad_bias(index: int, linear: "torch.nn.Linear") -> None:
+    _he(index, linear)
+    if index == 1:
+        linear.bias.data.fill_(-10.0)
+
+
+def _wide(index: int, linear: "torch.nn.Linear") -> None:
+    _normal(linear, 1.0)
+
+
+def _large(index: int, linear: "torch.nn.Linear") -> None:
+    _normal(linear, 0.2)
+
+
+def _small(index: int, linear: "torch.nn.Linear") -> None:
+    _normal(linear, 0.05)
+
+
+def _normal(linear: "torch.nn.Linear", std: float) -> None:
+    linear.weight.data.normal_(0.0, std)
+    linear.bias.data.zero_()
+
+
+CASES: Final = (
+    Case(
+        "healthy",
+        "3 hidden ReLU layers, He initialisation, SGD with learning rate 0.02",
+        3, "ReLU", _he, ("SGD", {"lr": 0.02, "momentum": 0.9}),
+    ),
+    Case(
+        "dead-bias",
+        "The healthy network, but the second layer's biases start at -10",
+        3, "ReLU", _he_bad_bias, ("SGD", {"lr": 0.02, "momentum": 0.9}), frozenset({"dead"}),
+    ),
+    Case(
+        "dead-rate",
+        "The healthy network, but trained by Adam with a learning rate of 0.2, not 0.001",
+        3, "ReLU", _he, ("Adam", {"lr": 0.2}), frozenset({"dead"}),
+    ),
+    Case(
+        "saturated",
+        "3 hidden tanh layers, weights from N(0, 1), not N(0, sqrt(1/n_in))",
+        3, "Tanh", _wide, ("SGD", {"lr": 0.02, "momentum": 0.9}), frozenset({"saturated"}),
+    ),
+    Case(
+        "exploding",
+        "12 hidden ReLU layers without normalisation, and a learning rate that is warmed up to 1.0",
+        12, "ReLU", _large, ("SGD", {"lr": 1.0, "momentum": 0.9}), frozenset({"exploding"}), warmup=100,
+    ),
+    Case(
+        "vanishing",
+        "10 hidden sigmoid layers with small weights, from N(0, 0.05)",
+        10, "Sigmoid", _small, ("SGD", {"lr": 0.02, "momentum": 0.9}), frozenset({"vanishing"}),
+    ),
+)  # fmt: skip
+
+
+def _packages() -> tuple[Any, Any]:
+    """The two frameworks, which only the demo needs."""
+    try:
+        import sklearn.datasets
+        import sklearn.model_selection
+        import torch
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in {"torch", "sklearn"}:
+            raise
+        raise MissingExtraError(
+            f"the demo needs PyTorch and scikit-learn ({error.name} is missing): pip install 'fastact[demo]'"
+        ) from error
+    return torch, sklearn
+
+
+@dataclass(frozen=True, slots=True)
+class Digits:
+    """1,797 images of handwritten digits, 8 by 8, as scikit-learn ships them: three quarters to train on."""
+
+    train_x: "torch.Tensor"
+    train_y: "torch.Tensor"
+    test_x: "torch.Tensor"
+    test_y: "torch.Tensor"
+
+
+def load_digits() -> Digits:
+    """The data, shuffled and split with a fixed seed, each pixel standardised over the training part.
+
+    A pixel that is almost always blank has a tiny deviation; clipping at 3 keeps its rare ink from being 20 of them.
+    """
+    torch, sklearn = _packages()
+    x, y = sklearn.datasets.load_digits(return_X_y=True)
+    train_x, test_x, train_y, test_y = sklearn.model_selection.train_test_split(
+        x, y, test_size=0.25, random_state=0, shuffle=True, stratify=y
+    )
+    mean, std = train_x.mean(axis=0), train_x.std(axis=0)
+    std[std == 0] = 1.0
+
+    def scaled(part: Any) -> Any:
+        return torch.from_numpy(((part - mean) / std).clip(-3.0, 3.0)).float()
+
+    return Digits(scaled(train_x), torch.from_numpy(train_y), scaled(test_x), torch.from_numpy(test_y))
+
+
+def build(case: Case) -> "torch.nn.Module":
+    """The network of a case, with weights that depend on nothing but the case."""
+    framework, _ = _packages()
+    framework.manual_seed(0)
+    layers: dict[str, Any] = {}
+    width = 64
+    for i in range(case.depth):
+        layers[f"hidden{i + 1}"] = framework.nn.Linear(width, WIDTH)
+        layers[f"act{i + 1}"] = getattr(framework.nn, case.activation)()
+        width = WIDTH
+    layers["output"] = framework.nn.Linear(width, CLASSES)
+    for i, linear in enumerate(layer for layer in layers.values() if isinstance(layer, framework.nn.Linear)):
+        case.init(i, linear)
+    model: torch.nn.Module = framework.nn.Sequential()
+    for name, layer in layers.items():
+        model.add_module(name, layer)
+    return model
+
+
+def train(case: Case, data: Digits, path: Path, steps: int, tick: Callable[[], None] = lambda: None) -> Outcome:
+    """Trains the network of a case with every layer watched, logs it to `path` and returns what came of it.
+
+    Args:
+        case: what to train.
+        data: what to train on.
+        path: the log's folder; it must not hold another log.
+        steps: at most so many training steps, of 128 images each.
+        tick: called after each step.
+    """
+    torch, _ = _packages()
+    import fastact.torch
+
+    model = build(case)
+    name, options = case.optimizer
+    optimizer = getattr(torch.optim, name)(model.parameters(), **options)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / case.warmup))
+    order = torch.Generator().manual_seed(1)
+    done, loss = 0, torch.zeros(())
+    started = time.perf_counter()
+    metadata = {"demo": case.name, "recipe": case.recipe}
+    with ActivationMonitor(path, window_size=WINDOW, metadata=metadata) as monitor:
+        with fastact.torch.watch(model, monitor):
+            while done < steps and torch.isfinite(loss):
+                batch = torch.randint(len(data.train_x), (BATCH,), generator=order)
+                loss = torch.nn.functional.cross_entropy(model(data.train_x[batch]), data.train_y[batch])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                monitor.step()
+                done += 1
+                tick()
+        live = monitor.diagnose()
+    seconds = time.perf_counter() - started
+    with torch.no_grad():
+        hits = model(data.test_x).argmax(dim=1) == data.test_y
+    return Outcome(case, path, done, seconds, float(loss.detach()), float(hits.float().mean()), live)
+
+
+def replay(path: Path) -> dict[str, Any]:
+    """The diagnosis of a log by a second process, which knows nothing of the run but the log.
+
+    Raises:
+        FastactError: the process failed; the message is its own.
+    """
+    command = [sys.executable, "-m", "fastact", "diagnose", "--json", "--", str(path)]
+    # Only this interpreter and this package run here; the path is an argument, never a shell's text.
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode not in {0, 1}:
+        raise FastactError(f"replay of {path}: exit code {done.returncode}: {done.stderr.strip()}")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def failures(outcome: Outcome, replayed: dict[str, Any]) -> Iterator[str]:
+    """What about an outcome is not as it has to be, one line each; nothing when all is well."""
+    case = outcome.case
+    found = {finding.condition for finding in outcome.live.findings}
+    if not case.expect and any(layer.status != "healthy" for layer in outcome.live.layers):
+        states = sorted({layer.status for layer in outcome.live.layers} - {"healthy"})
+        yield f"{case.name}: want every layer healthy, got {', '.join(states)}"
+    if case.expect - found:
+        wanted, got = ", ".join(sorted(case.expect - found)), ", ".join(sorted(found)) or "none"
+        yield f"{case.name}: want the finding {wanted}, got {got}"
+    if not _equal(outcome, replayed):
+        yield f"{case.name}: the diagnosis replayed from the log differs from the live one"
+
+
+def _equal(outcome: Outcome, replayed: dict[str, Any]) -> bool:
+    # Through JSON on both sides, so that tuples and lists are alike; numbers go through it exactly.
+    return bool(json.loads(outcome.live.to_json()) == replayed)
+
+
+def clear(out: Path) -> None:
+    """Makes the folder for the demo's logs, without those of the demo before. What others made is never touched.
+
+    Raises:
+        ArgumentValueError: `out` exists and is not of the demo's making.
+    """
+    marker = out / MARKER
+    if out.exists() and not out.is_dir():
+        raise ArgumentValueError(f"out: got {str(out)!r}, which is no folder; want a new one or one that the demo made")
+    if out.is_dir() and any(out.iterdir()) and not marker.is_file():
+        raise ArgumentValueError(f"out: got {str(out)!r}, filled by others; want a new one or one that the demo made")
+    runs = [out / case.name for case in CASES]
+    for run in runs:
+        if run.is_symlink() or (run.exists() and not run.is_dir()):
+            raise ArgumentValueError(f"out: {str(run)!r} is not of the demo's making; want another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    marker.write_text("Made by `fastact demo`, which replaces the runs beside this file.\n", encoding="utf-8")
+    for run in runs:
+        if run.exists():
+            shutil.rmtree(run)
+
+
+def run(out: Path, steps: int, console: "Console") -> list[str]:
+    """The whole demo: trains, shows and replays every case. Returns what went wrong, one line each.
+
+    Args:
+        out: where the logs go, one folder per case; see `clear`.
+        steps: at most so many training steps per case.
+        console: where it prints; the progress bar shows on a terminal only.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.table import Table
+    from rich.text import Text
+
+    from fastact.report import render_rich
+
+    torch, _ = _packages()
+    data = load_digits()
+    clear(out)
+    summary = Table(
+        "network", "what was done", "test accuracy", "found", "first culprit", "live == replayed", title="Summary"
+    )
+    problems: list[str] = []
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # layers this small are slower on two threads than on one
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+            for case in CASES:
+                task = progress.add_task(f"training {case.name}", total=steps)
+                outcome = train(case, data, out / case.name, steps, functools.partial(progress.advance, task))
+                progress.update(task, description=f"replaying {case.name}")
+                replayed = replay(outcome.path)
+                progress.remove_task(task)
+                problems += failures(outcome, replayed)
+                equal = _equal(outcome, replayed)
+                said = "is equal to" if equal else "DIFFERS from"
+                console.rule(Text(case.name, style="bold"))
+                console.print(Text(f"{case.recipe}.\n{_learned(outcome)}\n"))
+                console.print(render_rich(outcome.live))
+                console.print(
+                    Text(f"\nThe diagnosis of {outcome.path} by a second process {said} the live one.\n"),
+                    soft_wrap=True,
+                )
+                found = ", ".join(dict.fromkeys(f.condition for f in outcome.live.findings)) or "nothing"
+                culprit = next((f"{f.layer} since step {f.first_step}" for f in outcome.live.findings), "-")
+                summary.add_row(
+                    *(Text(cell) for cell in (case.name, case.recipe, f"{outcome.accuracy:.1%}", found, culprit)),
+                    Text("yes" if equal else "NO", style="green" if equal else "bold red"),
+                )
+    finally:
+        torch.set_num_threads(threads)
+    console.print(summary)
+    return problems
+
+
+def _learned(outcome: Outcome) -> str:
+    finite = math.isfinite(outcome.loss)
+    loss = f"loss {outcome.loss:.3g}" if finite else "stopped there, since the loss is not finite any more"
+    accuracy = f"test accuracy {outcome.accuracy:.1%} (guessing gives {1 / CLASSES:.0%})"
+    return f"{outcome.steps} steps in {outcome.seconds:.1f} s; {loss}; {accuracy}."

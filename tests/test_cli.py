@@ -1,0 +1,391 @@
+"""The command line: what it prints, its exit codes, and that no input ends it with a traceback."""
+
+import json
+import math
+import signal
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+import fastact
+from fastact.cli import app
+
+STEPS = 40
+#: A name that would clear the screen, and turn red, if it were shown as it is.
+NASTY = "act\x1b[2J[red]\n"
+
+
+def record(path: Path, *, sick: bool) -> Path:
+    random = np.random.default_rng(0)
+    with fastact.ActivationMonitor(path) as monitor:
+        for _ in range(STEPS):
+            x = random.standard_normal((64, 16)).astype(np.float32)
+            monitor.record("linear", x, axis=1, kind="Linear")
+            y = np.maximum(x, 0)
+            if sick:
+                y[:, :12] = 0
+            monitor.record(NASTY, y, axis=1, kind="ReLU")
+            monitor.step()
+    return path
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return record(tmp_path_factory.mktemp("runs") / "healthy", sick=False)
+
+
+@pytest.fixture(scope="module")
+def sick(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return record(tmp_path_factory.mktemp("runs") / "sick", sick=True)
+
+
+def call(*args: object, code: int = 0) -> tuple[str, str]:
+    result = CliRunner().invoke(app, [str(arg) for arg in args])
+    assert result.exit_code == code, (result.output, result.exception)
+    assert "Traceback" not in result.output
+    assert "\x1b" not in result.output
+    return result.stdout, result.stderr
+
+
+def complaint(*args: object) -> str:
+    """The one line that a failing command leaves on stderr."""
+    out, err = call(*args, code=2)
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_diagnose_tells_by_its_exit_code(healthy: Path, sick: Path) -> None:
+    out, _ = call("diagnose", healthy)
+    assert "Nothing wrong was found in 2 layers" in out
+    out, _ = call("diagnose", sick, code=1)
+    assert "12 of its 16 neurons" in out
+    assert "leaky ReLU" in out
+    assert "[red]" in out
+
+
+def test_diagnose_json_is_the_diagnosis(sick: Path) -> None:
+    out, _ = call("diagnose", sick, "--json", code=1)
+    diagnosis = fastact.open_log(sick).diagnose()
+    assert json.loads(out) == json.loads(diagnosis.to_json())
+    assert diagnosis.findings[0].layer == NASTY
+
+
+def test_diagnose_window(sick: Path) -> None:
+    out, _ = call("diagnose", sick, "--json", "--window", 3)
+    assert json.loads(out)["findings"] == []
+    call("diagnose", sick, "--window", 0, code=2)
+
+
+@pytest.mark.parametrize("command", ["diagnose", "layers", "replay"])
+def test_a_missing_or_foreign_run_is_one_line(command: str, tmp_path: Path) -> None:
+    assert "no-run" in complaint(command, tmp_path / "no-run")
+    (tmp_path / "file").write_text("hello")
+    complaint(command, tmp_path / "file")
+    complaint(command, tmp_path)
+
+
+def test_damage_is_told_and_the_rest_is_used(sick: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for part in sick.iterdir():
+        data = part.read_bytes()
+        (run / part.name).write_bytes(data[: len(data) - 40])
+    result = CliRunner().invoke(app, ["layers", str(run)])
+    assert result.exit_code in {0, 2}
+    assert result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_layers_shows_every_layer_in_forward_order(sick: Path) -> None:
+    out, _ = call("layers", sick)
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines[2:]] == ["linear", "act\\u001b[2J[red]\\n"]
+    assert "dead (critical)" in lines[3]
+    assert "75%" in lines[3]
+
+
+def test_replay_shows_the_rows_as_they_were(sick: Path) -> None:
+    out, err = call("replay", sick)
+    lines = out.splitlines()
+    assert len(lines) == 1 + 2 * STEPS
+    assert "80 rows" in err
+    want = list(fastact.open_log(sick).replay())
+    assert [int(line.split()[0]) for line in lines[1:]] == [row.step for row in want]
+    assert lines[1].split()[2:5] == ["linear", "1024", f"{want[0].stats.mean:.5g}"]
+
+
+def test_replay_filters(sick: Path) -> None:
+    out, _ = call("replay", sick, "--from", 5, "--to", 7, "--layer", "lin*")
+    assert [line.split()[0] for line in out.splitlines()[1:]] == ["5", "6", "7"]
+    assert "layer: got 'no*'" in complaint("replay", sick, "--layer", "no*")
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
+def test_export_holds_every_number(suffix: str, sick: Path, tmp_path: Path) -> None:
+    path = tmp_path / f"rows{suffix}"
+    call("export", sick, "--to", path)
+    table = fastact.open_log(sick).to_table()
+    if suffix == ".parquet":
+        assert pq.read_table(path).equals(table)
+        return
+    if suffix == ".csv":
+        got = pyarrow.csv.read_csv(
+            path,
+            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+            convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=False),
+        ).to_pylist()
+    else:
+        got = [json.loads(line, parse_constant=pytest.fail) for line in path.read_text().splitlines()]
+    want = table.to_pylist()
+    assert len(got) == len(want) == 2 * STEPS
+    for name in ("step", "layer", "count", "mean", "std", "min", "max", "zeros", "dead_neurons", "rank"):
+        assert [row[name] for row in got] == [row[name] for row in want], name
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_not_finite_is_null_in_json(tmp_path: Path) -> None:
+    x = np.full((8, 4), np.nan, np.float32)
+    with fastact.ActivationMonitor(tmp_path / "run") as monitor:
+        monitor.record("a", x, axis=1)
+        monitor.step()
+    call("export", tmp_path / "run", "--to", tmp_path / "rows.jsonl")
+    row = json.loads((tmp_path / "rows.jsonl").read_text(), parse_constant=pytest.fail)
+    assert (row["nans"], row["neurons"], row["mean"], row["within_std"]) == (32, 4, None, None)
+    np.save(tmp_path / "x.npy", x)
+    out, _ = call("stats", "--json", "--axis", "1", tmp_path / "x.npy")
+    (entry,) = json.loads(out, parse_constant=pytest.fail)
+    assert (entry["nans"], entry["mean"], entry["neurons"]["mean"]) == (32, None, [None] * 4)
+
+
+def test_export_replaces_only_when_told(sick: Path, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("mine")
+    assert "exists already" in complaint("export", sick, "--to", path)
+    assert path.read_text() == "mine"
+    call("export", sick, "--to", path, "--force")
+    assert path.read_text() != "mine"
+    assert "to: got 'rows.xls'" in complaint("export", sick, "--to", tmp_path / "rows.xls")
+
+
+def arrays(*args: object, code: int = 0) -> dict[str, dict[str, Any]]:
+    out, _ = call("stats", "--json", *args, code=code)
+    return {entry["array"]: entry for entry in json.loads(out)}
+
+
+def check(entry: dict[str, Any], x: npt.NDArray[Any]) -> None:
+    values = x.astype(np.float64)
+    finite = values[np.isfinite(values)]
+    assert entry["count"] == values.size
+    assert entry["mean"] == pytest.approx(finite.mean(), rel=1e-6)
+    assert entry["std"] == pytest.approx(finite.std(), rel=1e-6)
+    assert (entry["min"], entry["max"]) == (finite.min(), finite.max())
+    assert entry["nans"] == int(np.isnan(values).sum())
+
+
+def test_stats_of_npy(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
+    x[:, 1] = 0
+    x[0, 0] = np.nan
+    np.save(tmp_path / "x.npy", x)
+    check(arrays(tmp_path / "x.npy")[""], x)
+    entry = arrays(tmp_path / "x.npy", "--axis", "1")[""]
+    assert entry["neurons"]["zeros"] == [0, 50, 0, 0]
+    assert entry["neurons"]["nans"] == [1, 0, 0, 0]
+    out, _ = call("stats", tmp_path / "x.npy", "--axis", "-1")
+    assert out.splitlines()[2].replace("│", " ").split()[-2:] == ["4", "1"]
+    assert arrays(tmp_path / "x.npy", "--saturation", "-9", "9")[""]["saturated"] == 0
+
+
+def safetensors(path: Path, tensors: dict[str, npt.NDArray[Any]], **header: Any) -> bytes:
+    """The format as its document says: a length, that much JSON, the bytes."""
+    names = {"float32": "F32", "bfloat16": "BF16", "float8_e4m3fn": "F8_E4M3", "int64": "I64", "bool": "BOOL"}
+    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    data = b""
+    for name, x in tensors.items():
+        raw = x.tobytes()
+        entries[name] = {"dtype": names[x.dtype.name], "shape": x.shape, "data_offsets": [len(data), len(data + raw)]}
+        data += raw
+    entries.update(header)
+    text = json.dumps(entries).encode()
+    whole = struct.pack("<Q", len(text)) + text + data
+    path.write_bytes(whole)
+    return whole
+
+
+def test_stats_of_safetensors(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    tensors = {
+        "a.weight": random.standard_normal((8, 5)).astype(np.float32),
+        "b": random.standard_normal(7).astype(ml_dtypes.bfloat16),
+        "c": random.standard_normal(9).astype(ml_dtypes.float8_e4m3fn),
+        "d": np.arange(6),
+        "e": np.array([True, False, True]),
+    }
+    path = tmp_path / "model.safetensors"
+    safetensors(path, tensors)
+    got = arrays(path)
+    assert list(got) == list(tensors)
+    for name, x in tensors.items():
+        check(got[name], x)
+        assert (got[name]["dtype"], got[name]["shape"]) == (x.dtype.name, list(x.shape))
+
+
+def test_a_damaged_safetensors_file_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    whole = safetensors(path, {"a": np.ones((4, 4), np.float32)})
+    for size in [0, 3, 8, 20, len(whole) - 1]:
+        path.write_bytes(whole[:size])
+        assert "model.safetensors" in complaint("stats", path)
+    assert "tensor 'a' does not fit its bytes" in complaint("stats", path)
+    entry = {"dtype": "F32", "shape": [4, 4], "data_offsets": [0, 64]}
+    changes: tuple[dict[str, Any], ...] = (
+        {"data_offsets": [0, 1 << 60]},
+        {"data_offsets": [-64, 0]},
+        {"data_offsets": [64, 0]},
+        {"data_offsets": "ab"},
+        {"data_offsets": None},
+        {"shape": [-4, -4]},
+        {"shape": [1 << 40, 1 << 40]},
+        {"shape": 3},
+        {"dtype": "F7"},
+        {"dtype": []},
+    )
+    for change in changes:
+        safetensors(path, {}, a=entry | change)
+        complaint("stats", path)
+    for header in (b"[]", b"null", b"{", b'{"a": 3}', b"\xff\xfe"):
+        path.write_bytes(struct.pack("<Q", len(header)) + header)
+        complaint("stats", path)
+
+
+@pytest.mark.parametrize("suffix", [".arrow", ".feather", ".parquet"])
+def test_stats_of_columns(suffix: str, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal(1000)
+    table = pa.table(
+        {
+            "x": x,
+            "with_nulls": pa.array([1.0, None, 3.0, math.nan] * 250),
+            "name": ["a"] * 1000,
+            "vectors": pa.FixedSizeListArray.from_arrays(pa.array(np.arange(4000.0)), 4),
+            "flags": [True, False] * 500,
+        }
+    )
+    path = tmp_path / f"t{suffix}"
+    if suffix == ".parquet":
+        pq.write_table(table, path, row_group_size=300)
+    else:
+        make = pa.ipc.new_stream if suffix == ".arrow" else pa.ipc.new_file
+        with make(path, table.schema) as writer:
+            writer.write_table(table, max_chunksize=300)
+    got = arrays(path)
+    assert list(got) == ["x", "with_nulls", "vectors", "flags"]
+    check(got["x"], x)
+    entry = got["with_nulls"]
+    assert (entry["count"], entry["nulls"], entry["nans"], entry["mean"]) == (750, 250, 250, 2.0)
+    check(got["vectors"], np.arange(4000.0))
+    assert got["vectors"]["shape"] == [1000, 4]
+    assert (got["flags"]["count"], got["flags"]["zeros"]) == (1000, 500)
+    path.write_bytes(path.read_bytes()[:-700])
+    CliRunner().invoke(app, ["stats", str(path)])
+    path.write_bytes(b"PAR1 ARROW1 no")
+    complaint("stats", path)
+
+
+def test_stats_refuses_what_it_cannot_read(tmp_path: Path) -> None:
+    assert "FILE: got 'x.txt'" in complaint("stats", tmp_path / "x.txt")
+    complaint("stats", tmp_path / "missing.npy")
+    np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    assert "objects.npy" in complaint("stats", tmp_path / "objects.npy")
+    (tmp_path / "cut.npy").write_bytes(b"\x93NUMPY\x01\x00")
+    complaint("stats", tmp_path / "cut.npy")
+    pq.write_table(pa.table({"a": ["b"]}), tmp_path / "text.parquet")
+    assert "without any numeric array" in complaint("stats", tmp_path / "text.parquet")
+    assert "axis: got 1" in complaint("stats", tmp_path / "text.parquet", "--axis", "1")
+
+
+def test_stats_goes_on_after_a_file_that_fails(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.ones(3))
+    out, err = call("stats", tmp_path / "no.npy", tmp_path / "x.npy", code=2)
+    assert "x.npy" in out
+    assert err.startswith("error: ")
+
+
+def test_info_tells_versions_threads_and_the_gpu() -> None:
+    out, _ = call("info")
+    for line in (fastact.__version__, np.__version__, "threads", "gpu"):
+        assert line in out
+
+
+def test_help_and_version() -> None:
+    out, _ = call("--help")
+    for command in ("demo", "diagnose", "replay", "layers", "stats", "export", "info"):
+        assert command in out
+    assert call("--version")[0].strip() == fastact.__version__
+    call("no-such-command", code=2)
+
+
+def python(*args: object) -> list[str]:
+    return [sys.executable, *map(str, args)]
+
+
+def test_the_command_line_loads_only_what_it_needs() -> None:
+    code = "import sys, fastact.cli; print(*sys.modules)"
+    done = subprocess.run(python("-c", code), capture_output=True, text=True, check=True)
+    assert {"torch", "pyarrow", "sklearn", "rich"}.isdisjoint(done.stdout.split())
+
+
+@pytest.fixture(scope="module")
+def long_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """More rows than a pipe holds when they are printed."""
+    path = tmp_path_factory.mktemp("runs") / "long"
+    with fastact.ActivationMonitor(path) as monitor:
+        for _ in range(3000):
+            monitor.record("a", np.ones(4, np.float32))
+            monitor.step()
+    return path
+
+
+@pytest.mark.e2e
+def test_a_reader_that_leaves_is_no_error(long_run: Path) -> None:
+    command = python("-m", "fastact", "replay", long_run)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().split()[0] == "step"
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
+@pytest.mark.e2e
+def test_an_interrupt_is_quiet(long_run: Path) -> None:
+    command = python("-m", "fastact", "replay", long_run)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        # The pipe is full before the rows are, so the process is at work when the signal comes.
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    assert (process.returncode, err) == (130, "")
+
+
+@pytest.mark.e2e
+def test_a_terminal_that_knows_ascii_only(sick: Path) -> None:
+    command = python("-X", "utf8=0", "-m", "fastact", "diagnose", sick)
+    env = {"PYTHONIOENCODING": "ascii", "PATH": "", "LC_ALL": "C"}
+    done = subprocess.run(command, capture_output=True, env=env, check=False)
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert b"12 of its 16 neurons" in done.stdout
