@@ -1,0 +1,37 @@
+"""What the README shows runs: its Python blocks, in order, with the model and the data that it leaves out."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.e2e
+def test_the_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Tanh(), torch.nn.Linear(16, 2))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+
+    def loader() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for _ in range(8):
+            yield torch.randn(32, 8), torch.randint(0, 2, (32,))
+
+    names: dict[str, Any] = {
+        "model": model,
+        "optimizer": optimizer,
+        "loader": list(loader()),
+        "loss_of": torch.nn.functional.cross_entropy,
+    }
+    monkeypatch.chdir(tmp_path)
+    assert BLOCKS
+    for block in BLOCKS:
+        exec(compile(block, "README.md", "exec"), names)
+    # The loop wrote what the last block read.
+    assert (tmp_path / "runs" / "a").is_dir()
+    assert names["log"].to_table().num_rows == 8 * 3
