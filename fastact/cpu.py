@@ -18,7 +18,7 @@ import numpy as np
 from fastact import elements
 from fastact.compile import exact_jit, jit, lane_max, lane_min, like, minus, ordered, stretch, widen
 
-__all__ = ["fold_part", "merge", "work_bounds"]
+__all__ = ["coarse", "fold_block", "fold_part", "merge", "work_bounds"]
 
 # Elements that are folded in the element's precision before they are joined in float64. Each vector lane adds up 64 of
 # them, so that even equal ones, whose rounding errors never cancel, give std to 1e-6 in float32. Of a pair of streams
@@ -51,8 +51,21 @@ def work_bounds(lo: float, hi: float, tol: float, example: Any) -> Any:
     return low, high, near
 
 
+@exact_jit
+def coarse(mean: float, spread: float, example: Any) -> Any:
+    """A shift near `mean`, of the type of `example`, with the digits that `spread`, a standard deviation, calls for.
+
+    A shift of full precision ends in digits that most elements lack: float16 beside float32, or 1e8 beside a mean of
+    0.1. The differences from it all end in the same ones, and rounding them, or their sum, errs the same way each time.
+    Rounded to a thousandth of the spread (by adding and subtracting a number of that last place), it does not.
+    """
+    magic = spread * 6597069766656.0  # 1.5 * 2^52 / 1024
+    rounded = (mean + magic) - magic
+    return like(rounded, example) if abs(rounded) < math.inf else like(mean, example)
+
+
 @jit
-def _fold_block(block: Any, tag: Any, shift: Any, low: Any, high: Any, near: Any) -> Any:
+def fold_block(block: Any, tag: Any, shift: Any, low: Any, high: Any, near: Any) -> Any:
     """Sums of x - shift, of its square and of |x|, the extremes, and counts of zeros and saturated; nothing tested."""
     total = like(0.0, shift)
     squares = like(0.0, shift)
@@ -175,7 +188,7 @@ def _fold(x: Any, start: int, far: int, size: int, tag: Any, shift: Any, low: An
     """Folds the block at `start`, together with the one `far` behind it unless that is 0."""
     if far > 0:
         return _fold_pair(stretch(x, start, size), stretch(x, start + far, size), tag, shift, low, high, near)
-    return _fold_block(stretch(x, start, size), tag, shift, low, high, near)
+    return fold_block(stretch(x, start, size), tag, shift, low, high, near)
 
 
 @exact_jit
@@ -250,7 +263,7 @@ def fold_part(x: Any, tag: Any, lo: float, hi: float, tol: float) -> Any:
             offset = np.float64(total) / m
             block_m2 = np.float64(squares) - np.float64(total) * offset
             if offset * offset * m > _FAR * block_m2:
-                shift = like(shift + offset, shift)
+                shift = coarse(shift + offset, math.sqrt(max(block_m2, 0.0) / m), shift)
                 if careful:
                     total, squares, absolute, _a, _b, _c, _d, _e = _fold_with_care(x, start, far, size, tag, shift)
                 else:
@@ -267,7 +280,7 @@ def fold_part(x: Any, tag: Any, lo: float, hi: float, tol: float) -> Any:
         mean += delta * weight
         m2 += block_m2 + delta * delta * weight * (n - m)
         abs_mean += (block_abs - abs_mean) * weight
-        shift = like(shift + offset, shift)
+        shift = coarse(shift + offset, math.sqrt(block_m2 / m), shift)
     offset = mean
     mean = origin + offset
     rest = (origin - (mean - (mean - origin))) + (offset - (mean - origin))

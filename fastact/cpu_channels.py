@@ -1,7 +1,7 @@
 """The sweep per neuron on CPU: one state for each column of a matrix, or for each channel of an image batch.
 
-Two loops. Where a neuron's elements lie a row apart (`fold_columns`), whole rows are folded into vectors of running
-sums, four rows at a time: that reads memory in order and loads each sum once for four elements. Where they lie side
+Two loops. Where a neuron's elements lie a row apart (`fold_columns`), a strip of columns as wide as a vector has its
+running sums in registers while the loop goes down the rows of a tile. Where they lie side
 by side (`fold_runs`), each run is folded as in `cpu`. A column that needs care (NaN, Inf, a poor shift, squares out
 of range) is gathered and handed to `fold_part`, so that care lives in one place.
 """
@@ -11,75 +11,95 @@ from typing import Any, Final
 
 import numpy as np
 
-from fastact.compile import exact_jit, jit, lane_max, lane_min, like, minus, ordered, stretch, widen
-from fastact.cpu import fold_part, merge, work_bounds
+from fastact.compile import exact_jit, lane_max, lane_min, like, ordered, stretch, widen
+from fastact.cpu import coarse, fold_block, fold_part, merge, work_bounds
+from fastact.lanes import (
+    count_at_most,
+    count_outside,
+    lanes_abs,
+    lanes_fetch,
+    lanes_max,
+    lanes_min,
+    lanes_of,
+    lanes_ordered,
+    lanes_store,
+    lanes_widen,
+    lanes_width,
+    prefetch,
+)
 
 __all__ = ["COLUMNS", "fold_columns", "fold_runs", "load", "merge_parts", "store", "survey_neurons"]
 
-#: Columns to fold together: their running sums (14 KiB in float32) stay in the L1 cache.
+#: Columns to fold together, at most.
 COLUMNS: Final = 512
+#: Rows of a tile, which is folded strip by strip: 16 x 512 float32 stay in the cache while the next tile comes. On this
+#: machine 25 to 38 GB/s a thread; tiles of 32 rows gave 24, no prefetching 16, sums in memory and whole rows, which is
+#: what the compiler makes of plain loops, 11.
+_TILE: Final = 16
 #: Elements of a column that are gathered, and of a run that are folded, at a time.
 _GATHERED: Final = 1 << 16
+#: Elements up to which a run is one block.
+_SHORT_RUN: Final = 2048
 #: Rows that are folded in the element's precision before they are joined in float64.
 _ROWS: Final = 256
 # As in `cpu`: a shift further than 2 std from the mean costs digits.
 _FAR: Final = 4.0
 
 
-@jit
-def _fold_row(row: Any, tag: Any, shift: Any, bounds: Any, sums: Any, extremes: Any, counts: Any) -> None:
-    """Adds one row to the running sums of its columns."""
-    low, high, near = bounds
-    total, squares, absolute = sums
-    smallest, largest = extremes
-    zeros, saturated = counts
-    for j in range(row.size):
-        x = widen(row[j], tag)
-        d = minus(x, shift[j])
-        total[j] += d
-        squares[j] += d * d
-        absolute[j] += abs(x)
-        smallest[j] = lane_min(smallest[j], ordered(row[j], tag))
-        largest[j] = lane_max(largest[j], ordered(row[j], tag))
-        zeros[j] = np.int32(zeros[j] + (abs(x) <= near))
-        saturated[j] = np.int32(saturated[j] + ((x < low) | (x > high)))
+@exact_jit
+def _fold_strip(
+    x: Any, tag: Any, at: int, stride: int, rows: int, next_at: int, strips: int, bounds: Any, sums: Any, ends: Any,
+    tallies: Any, k: int,
+) -> None:  # fmt: skip
+    """Adds some rows of one strip of columns to its running sums, those from slot `k` on.
 
-
-@jit
-def _fold_four_rows(rows: Any, tag: Any, shift: Any, bounds: Any, sums: Any, extremes: Any, counts: Any) -> None:
-    """Adds four rows to the running sums of their columns: 11 GB/s a thread where one row at a time gives 5."""
-    low, high, near = bounds
-    total, squares, absolute = sums
-    smallest, largest = extremes
-    zeros, saturated = counts
-    r0, r1, r2, r3 = rows
-    for j in range(r0.size):
-        s = shift[j]
-        x0 = widen(r0[j], tag)
-        x1 = widen(r1[j], tag)
-        x2 = widen(r2[j], tag)
-        x3 = widen(r3[j], tag)
-        d0 = minus(x0, s)
-        d1 = minus(x1, s)
-        d2 = minus(x2, s)
-        d3 = minus(x3, s)
-        total[j] += (d0 + d1) + (d2 + d3)
-        squares[j] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
-        absolute[j] += (abs(x0) + abs(x1)) + (abs(x2) + abs(x3))
-        k0 = ordered(r0[j], tag)
-        k1 = ordered(r1[j], tag)
-        k2 = ordered(r2[j], tag)
-        k3 = ordered(r3[j], tag)
-        smallest[j] = lane_min(smallest[j], lane_min(lane_min(k0, k1), lane_min(k2, k3)))
-        largest[j] = lane_max(largest[j], lane_max(lane_max(k0, k1), lane_max(k2, k3)))
-        zeros[j] = np.int32(zeros[j] + (abs(x0) <= near) + (abs(x1) <= near) + (abs(x2) <= near) + (abs(x3) <= near))
-        saturated[j] = np.int32(
-            saturated[j]
-            + ((x0 < low) | (x0 > high))
-            + ((x1 < low) | (x1 > high))
-            + ((x2 < low) | (x2 > high))
-            + ((x3 < low) | (x3 > high))
-        )
+    A strip is as wide as a vector. Its rows lie `stride` elements apart from the flat index `at` on, out of reach of
+    the processor's own prefetching, so each row asks for one line of the next tile, which begins at `next_at`: line
+    after line as they lie in memory, since a stride that is a power of two would ask one bank for all.
+    """
+    shift, total, squares, absolute = sums
+    smallest, largest = ends
+    zeros, saturated = tallies
+    s = lanes_fetch(shift, k, lanes_widen(x, at, tag))
+    t = lanes_fetch(total, k, s)
+    q = lanes_fetch(squares, k, s)
+    a = lanes_fetch(absolute, k, s)
+    least = lanes_fetch(smallest, k, s)
+    most = lanes_fetch(largest, k, s)
+    n_zeros = lanes_fetch(zeros, k, s)
+    n_saturated = lanes_fetch(saturated, k, s)
+    low = lanes_of(bounds[0], s)
+    high = lanes_of(bounds[1], s)
+    near = lanes_of(bounds[2], s)
+    n_lanes = lanes_width(tag)
+    line = k // n_lanes * rows
+    ahead = next_at + line // strips * stride + line % strips * n_lanes
+    row_end = next_at + line // strips * stride + strips * n_lanes
+    for r in range(rows):
+        here = at + r * stride
+        prefetch(x, ahead)
+        ahead += n_lanes
+        if ahead >= row_end:
+            ahead += stride - strips * n_lanes
+            row_end += stride
+        value = lanes_widen(x, here, tag)
+        key = lanes_ordered(x, here, tag)
+        size = lanes_abs(value)
+        d = value - s
+        t = t + d
+        q = q + d * d
+        a = a + size
+        least = lanes_min(least, key)
+        most = lanes_max(most, key)
+        n_zeros = count_at_most(n_zeros, size, near)
+        n_saturated = count_outside(n_saturated, value, low, high)
+    lanes_store(total, k, t)
+    lanes_store(squares, k, q)
+    lanes_store(absolute, k, a)
+    lanes_store(smallest, k, least)
+    lanes_store(largest, k, most)
+    lanes_store(zeros, k, n_zeros)
+    lanes_store(saturated, k, n_saturated)
 
 
 @exact_jit
@@ -127,6 +147,136 @@ def load(counts: Any, moments: Any, extremes: Any, part: int, j: int) -> Any:
 
 
 @exact_jit
+def _new_columns(n: int, key: Any) -> Any:
+    """What is known of `n` columns: finite elements, origin, mean relative to it, m2, mean of |x|, min and max."""
+    return (
+        np.zeros(n, np.int64),
+        np.zeros(n, np.float64),
+        np.zeros(n, np.float64),
+        np.zeros(n, np.float64),
+        np.zeros(n, np.float64),
+        np.full(n, key),
+        np.full(n, key),
+    )
+
+
+@exact_jit
+def _chan(n: int, mean: float, m2: float, abs_mean: float, m: int, delta: float, m2_new: float, abs_new: float) -> Any:
+    """Mean, m2 and mean of |x| of `n` elements, of which the last `m` had a mean that was larger by `delta`."""
+    weight = m / n
+    # In this order: delta squared may be inf, which times 0 would be NaN.
+    return (
+        mean + delta * weight,
+        m2 + m2_new + delta * (n - m) * weight * delta,
+        abs_mean + (abs_new - abs_mean) * weight,
+    )
+
+
+@exact_jit
+def _join_sums(columns: Any, m: int, sums: Any, ends: Any, care: Any) -> int:
+    """Joins sums over `m` elements of each column; marks, counts and leaves out those that call for care.
+
+    For all columns in one call: each array that a function takes out of a tuple is counted, atomically. The shift of
+    each column becomes its mean so far.
+    """
+    finite, origin, means, m2s, abs_means, lowest, highest = columns
+    shift, total, squares, absolute = sums
+    smallest, largest = ends
+    n_care = 0
+    for k in range(shift.size):
+        offset = np.float64(total[k]) / m
+        m2 = np.float64(squares[k]) - np.float64(total[k]) * offset
+        least = smallest[k]
+        most = largest[k]
+        abs_mean = np.float64(absolute[k]) / m if least < 0 < most else abs(shift[k] + offset)
+        care[k] = not (squares[k] < math.inf and absolute[k] < math.inf)
+        if not care[k] and least == most:
+            offset = np.float64(least) - shift[k]
+            abs_mean = abs(np.float64(least))
+            m2 = np.float64(0.0)
+        elif not care[k]:
+            care[k] = offset * offset * m > _FAR * m2 or m2 < m * 1e-28
+        if care[k]:
+            n_care += 1
+            continue
+        if finite[k] == 0:
+            # Means have an origin near them, as in `fold_part`.
+            origin[k] = shift[k]
+            lowest[k] = least
+            highest[k] = most
+        finite[k] += m
+        delta = (shift[k] - origin[k]) + offset - means[k]
+        means[k], m2s[k], abs_means[k] = _chan(finite[k], means[k], m2s[k], abs_means[k], m, delta, m2, abs_mean)
+        lowest[k] = lane_min(lowest[k], least)
+        highest[k] = lane_max(highest[k], most)
+        shift[k] = coarse(origin[k] + means[k], math.sqrt(m2 / m), shift[k])
+    return n_care
+
+
+@exact_jit
+def _join_state(columns: Any, k: int, state: Any, shift: Any) -> None:
+    """Joins a state into column `k`."""
+    finite, origin, means, m2s, abs_means, lowest, highest = columns
+    m = state[0] - state[1] - state[2] - state[3]
+    if m == 0:
+        return
+    if finite[k] == 0:
+        origin[k] = state[6]
+        lowest[k] = state[9]
+        highest[k] = state[10]
+    finite[k] += m
+    delta = (state[6] - origin[k]) + state[11] - means[k]
+    means[k], m2s[k], abs_means[k] = _chan(
+        finite[k], means[k], m2s[k], abs_means[k], m, delta, state[7] * state[7] * m, state[8]
+    )
+    lowest[k] = lane_min(lowest[k], state[9])
+    highest[k] = lane_max(highest[k], state[10])
+    shift[k] = coarse(origin[k] + means[k], state[7], shift[k])
+
+
+@exact_jit
+def _finish(columns: Any, k: int, part: int, c: int, moments: Any, extremes: Any) -> bool:
+    """Writes column `k` to its place, but for the counts; False if it has nothing finite, or squares out of range."""
+    finite, origin, means, m2s, abs_means, lowest, highest = columns
+    extremes[0, part, c] = lowest[k]
+    extremes[1, part, c] = highest[k]
+    if finite[k] == 0:
+        return False
+    std = math.sqrt(m2s[k] / finite[k])
+    mean = origin[k] + means[k]
+    moments[0, part, c] = mean
+    moments[1, part, c] = std
+    moments[2, part, c] = abs_means[k]
+    moments[3, part, c] = (origin[k] - (mean - (mean - origin[k]))) + (means[k] - (mean - origin[k]))
+    return not lowest[k] < highest[k] or 1e-145 < std < math.inf
+
+
+@exact_jit
+def _fold_column(
+    x: Any,
+    tag: Any,
+    lo: float,
+    hi: float,
+    tol: float,
+    r0: int,
+    r1: int,
+    c: int,
+    part: int,
+    counts: Any,
+    moments: Any,
+    extremes: Any,
+    scratch: Any,
+) -> None:
+    """`fold_columns` for a single column, gathered piece by piece."""
+    for start in range(r0, r1, scratch.size):
+        stop = min(start + scratch.size, r1)
+        state = fold_part(_gather(x, start, stop, c, scratch), tag, lo, hi, tol)
+        if start > r0:
+            state = merge(load(counts, moments, extremes, part, c), state)
+        store(state, counts, moments, extremes, part, c)
+
+
+@exact_jit
 def fold_columns(
     x: Any,
     tag: Any,
@@ -142,128 +292,91 @@ def fold_columns(
     moments: Any,
     extremes: Any,
 ) -> None:
-    """One state for each of the columns c0 to c1 of the matrix `x`, over its rows r0 to r1.
+    """One state for each of the columns c0 to c1 (at most `COLUMNS`) of the matrix `x`, over its rows r0 to r1.
 
     The results go into counts (int64), moments (float64) and extremes, each [fields, parts, columns].
     """
+    n_columns = x.shape[1]
+    width = c1 - c0
+    n_lanes = lanes_width(tag)
+    scratch = np.empty(min(_GATHERED, r1 - r0), x.dtype)
+    if width < n_lanes:
+        for c in range(c0, c1):
+            _fold_column(x, tag, lo, hi, tol, r0, r1, c, part, counts, moments, extremes, scratch)
+        return
     example = widen(x[r0, c0], tag)
     bounds = work_bounds(lo, hi, tol, example)
-    width = c1 - c0
-    n_columns = x.shape[1]
-    shift = np.full(width, like(0.0, example))
+    # A strip of columns has as many slots. Where the columns are no multiple of the lanes, the last strip lies over the
+    # one before it, and what both hold is computed twice.
+    strips = -(-width // n_lanes)
+    slots = strips * n_lanes
+    place = np.arange(c0, c0 + slots)
+    place[slots - n_lanes :] -= slots - width
+    shift = np.full(slots, like(0.0, example))
     total = np.empty_like(shift)
     squares = np.empty_like(shift)
     absolute = np.empty_like(shift)
-    sums = (total, squares, absolute)
-    smallest = np.full(width, ordered(x[r0, c0], tag))
+    smallest = np.full(slots, ordered(x[r0, c0], tag))
     largest = np.empty_like(smallest)
+    zeros = np.empty(slots, np.int32)
+    saturated = np.empty(slots, np.int32)
+    sums = (shift, total, squares, absolute)
     ends = (smallest, largest)
-    zeros = np.empty(width, np.int32)
-    saturated = np.empty(width, np.int32)
     tallies = (zeros, saturated)
-    scratch = np.empty(min(_GATHERED, r1 - r0), x.dtype)
-    finite = np.zeros(width, np.int64)
-    # Means are kept relative to an origin near them, as in `fold_part`.
-    origin = np.empty(width, np.float64)
-    counts[:, part, c0:c1] = 0
-    moments[:, part, c0:c1] = 0.0
+    columns = _new_columns(slots, ordered(x[r0, c0], tag))
+    nonfinite = np.zeros((3, slots), np.int64)
+    zeros_so_far = np.zeros(slots, np.int64)
+    saturated_so_far = np.zeros(slots, np.int64)
+    care = np.zeros(slots, np.bool_)
     # The first shift is the mean of the first rows: that of one row alone would be far off for one column in twenty.
     head = min(8, r1 - r0)
-    for r in range(r0, r0 + head):
-        for j in range(width):
-            shift[j] += widen(x[r, c0 + j], tag)
-    for j in range(width):
-        shift[j] = like(shift[j] / head, example)
-        if not abs(shift[j]) < math.inf:
-            shift[j] = like(0.0, example)
-        origin[j] = shift[j]
+    for k in range(slots):
+        value = np.float64(widen(x[r0, place[k]], tag))
+        mean = lowest = highest = value
+        for r in range(r0 + 1, r0 + head):
+            value = np.float64(widen(x[r, place[k]], tag))
+            mean += value
+            lowest = min(lowest, value)
+            highest = max(highest, value)
+        shift[k] = coarse(mean / head, highest - lowest, example)
+        if not abs(shift[k]) < math.inf:
+            shift[k] = like(0.0, example)
     for start in range(r0, r1, _ROWS):
         stop = min(start + _ROWS, r1)
-        m = stop - start
         total[:] = like(0.0, example)
         squares[:] = like(0.0, example)
         absolute[:] = like(0.0, example)
         zeros[:] = 0
         saturated[:] = 0
-        for j in range(width):
-            smallest[j] = ordered(x[start, c0 + j], tag)
-            largest[j] = smallest[j]
-        r = start
-        while r + 4 <= stop:
-            at = r * n_columns + c0
-            rows = (
-                stretch(x, at, width),
-                stretch(x, at + n_columns, width),
-                stretch(x, at + 2 * n_columns, width),
-                stretch(x, at + 3 * n_columns, width),
-            )
-            _fold_four_rows(rows, tag, shift, bounds, sums, ends, tallies)
-            r += 4
-        while r < stop:
-            _fold_row(stretch(x, r * n_columns + c0, width), tag, shift, bounds, sums, ends, tallies)
-            r += 1
-        for j in range(width):
-            c = c0 + j
-            counts[4, part, c] += zeros[j]
-            counts[5, part, c] += saturated[j]
-            offset = np.float64(total[j]) / m
-            m2 = np.float64(squares[j]) - np.float64(total[j]) * offset
-            mean = (shift[j] - origin[j]) + offset
-            least = smallest[j]
-            most = largest[j]
-            abs_mean = np.float64(absolute[j]) / m if least < 0 < most else abs(shift[j] + offset)
-            k = m
-            sound = squares[j] < math.inf and absolute[j] < math.inf
-            if sound and least == most:
-                mean = np.float64(least) - origin[j]
-                abs_mean = abs(np.float64(least))
-                m2 = np.float64(0.0)
-            elif not sound or offset * offset * m > _FAR * m2 or m2 < m * 1e-28:
-                state = fold_part(_gather(x, start, stop, c, scratch), tag, lo, hi, tol)
-                k = m - (state[1] + state[2] + state[3])
-                counts[1, part, c] += state[1]
-                counts[2, part, c] += state[2]
-                counts[3, part, c] += state[3]
-                mean = (state[6] - origin[j]) + state[11]
-                m2 = state[7] * state[7] * k
-                abs_mean = state[8]
-                least = state[9]
-                most = state[10]
-            if start == r0:
-                extremes[0, part, c] = least
-                extremes[1, part, c] = most
-            else:
-                extremes[0, part, c] = lane_min(extremes[0, part, c], least)
-                extremes[1, part, c] = lane_max(extremes[1, part, c], most)
-            if k > 0:
-                finite[j] += k
-                weight = k / finite[j]
-                delta = mean - moments[0, part, c]
-                moments[0, part, c] += delta * weight
-                # In this order: delta squared may be inf, which times 0 would be NaN.
-                moments[1, part, c] += m2 + delta * (finite[j] - k) * weight * delta
-                moments[2, part, c] += (abs_mean - moments[2, part, c]) * weight
-                shift[j] = like(origin[j] + moments[0, part, c], example)
-    for j in range(width):
-        c = c0 + j
+        for k in range(slots):
+            smallest[k] = ordered(x[start, place[k]], tag)
+            largest[k] = smallest[k]
+        for tile in range(start, stop, _TILE):
+            rows = min(_TILE, stop - tile)
+            next_at = (tile + _TILE) * n_columns + c0
+            for k in range(0, slots, n_lanes):
+                at = tile * n_columns + place[k]
+                _fold_strip(x, tag, at, n_columns, rows, next_at, strips, bounds, sums, ends, tallies, k)
+        zeros_so_far += zeros
+        saturated_so_far += saturated
+        if _join_sums(columns, stop - start, sums, ends, care) > 0:
+            for k in range(slots):
+                if care[k]:
+                    state = fold_part(_gather(x, start, stop, place[k], scratch), tag, lo, hi, tol)
+                    nonfinite[0, k] += state[1]
+                    nonfinite[1, k] += state[2]
+                    nonfinite[2, k] += state[3]
+                    _join_state(columns, k, state, shift)
+    for k in range(slots):
+        c = place[k]
         counts[0, part, c] = r1 - r0
-        if finite[j] == 0:
-            moments[:3, part, c] = math.nan
-            continue
-        offset = moments[0, part, c]
-        mean = origin[j] + offset
-        moments[0, part, c] = mean
-        moments[3, part, c] = (origin[j] - (mean - (mean - origin[j]))) + (offset - (mean - origin[j]))
-        std = math.sqrt(moments[1, part, c] / finite[j])
-        moments[1, part, c] = std
-        if extremes[0, part, c] < extremes[1, part, c] and not 1e-145 < std < math.inf:
-            # float64 squares out of range: the whole column once more, part by part.
-            for start in range(r0, r1, _GATHERED):
-                stop = min(start + _GATHERED, r1)
-                state = fold_part(_gather(x, start, stop, c, scratch), tag, lo, hi, tol)
-                if start > r0:
-                    state = merge(load(counts, moments, extremes, part, c), state)
-                store(state, counts, moments, extremes, part, c)
+        counts[1, part, c] = nonfinite[0, k]
+        counts[2, part, c] = nonfinite[1, k]
+        counts[3, part, c] = nonfinite[2, k]
+        counts[4, part, c] = zeros_so_far[k]
+        counts[5, part, c] = saturated_so_far[k]
+        if not _finish(columns, k, part, c, moments, extremes):
+            _fold_column(x, tag, lo, hi, tol, r0, r1, c, part, counts, moments, extremes, scratch)
 
 
 @exact_jit
@@ -284,14 +397,95 @@ def fold_runs(
 ) -> None:
     """The same for an [outer, channels, inner] array: channels c0 to c1 over the outer entries r0 to r1."""
     inner = x.shape[2]
+    if inner <= _SHORT_RUN:
+        _fold_short_runs(x, tag, lo, hi, tol, r0, r1, c0, c1, part, counts, moments, extremes)
+        return
+    for c in range(c0, c1):
+        _fold_channel(x, tag, lo, hi, tol, r0, r1, c, part, counts, moments, extremes)
+
+
+@exact_jit
+def _fold_channel(
+    x: Any,
+    tag: Any,
+    lo: float,
+    hi: float,
+    tol: float,
+    r0: int,
+    r1: int,
+    c: int,
+    part: int,
+    counts: Any,
+    moments: Any,
+    extremes: Any,
+) -> None:
+    """`fold_runs` for a single channel, a run or a piece of one at a time."""
+    inner = x.shape[2]
     for r in range(r0, r1):
-        for c in range(c0, c1):
-            at = (r * x.shape[1] + c) * inner
-            for start in range(0, inner, _GATHERED):
-                state = fold_part(stretch(x, at + start, min(_GATHERED, inner - start)), tag, lo, hi, tol)
-                if r > r0 or start > 0:
-                    state = merge(load(counts, moments, extremes, part, c), state)
-                store(state, counts, moments, extremes, part, c)
+        at = (r * x.shape[1] + c) * inner
+        for start in range(0, inner, _GATHERED):
+            state = fold_part(stretch(x, at + start, min(_GATHERED, inner - start)), tag, lo, hi, tol)
+            if r > r0 or start > 0:
+                state = merge(load(counts, moments, extremes, part, c), state)
+            store(state, counts, moments, extremes, part, c)
+
+
+@exact_jit
+def _fold_short_runs(
+    x: Any,
+    tag: Any,
+    lo: float,
+    hi: float,
+    tol: float,
+    r0: int,
+    r1: int,
+    c0: int,
+    c1: int,
+    part: int,
+    counts: Any,
+    moments: Any,
+    extremes: Any,
+) -> None:
+    """`fold_runs` in the order of memory, each run one block: a state for each would take as long as its sums."""
+    inner = x.shape[2]
+    n = c1 - c0
+    example = widen(x[r0, c0, 0], tag)
+    low, high, near = work_bounds(lo, hi, tol, example)
+    shift = np.full(n, like(0.0, example))
+    total = np.empty_like(shift)
+    squares = np.empty_like(shift)
+    absolute = np.empty_like(shift)
+    smallest = np.full(n, ordered(x[r0, c0, 0], tag))
+    largest = np.empty_like(smallest)
+    sums = (shift, total, squares, absolute)
+    ends = (smallest, largest)
+    columns = _new_columns(n, ordered(x[r0, c0, 0], tag))
+    care = np.zeros(n, np.bool_)
+    counts[0, part, c0:c1] = (r1 - r0) * inner
+    counts[1:, part, c0:c1] = 0
+    for k in range(n):
+        shift[k] = widen(x[r0, c0 + k, 0], tag)
+        if not abs(shift[k]) < math.inf:
+            shift[k] = like(0.0, example)
+    for r in range(r0, r1):
+        at = (r * x.shape[1] + c0) * inner
+        for k in range(n):
+            total[k], squares[k], absolute[k], smallest[k], largest[k], zeros, saturated = fold_block(
+                stretch(x, at + k * inner, inner), tag, shift[k], low, high, near
+            )
+            counts[4, part, c0 + k] += zeros
+            counts[5, part, c0 + k] += saturated
+        if _join_sums(columns, inner, sums, ends, care) > 0:
+            for k in range(n):
+                if care[k]:
+                    state = fold_part(stretch(x, at + k * inner, inner), tag, lo, hi, tol)
+                    counts[1, part, c0 + k] += state[1]
+                    counts[2, part, c0 + k] += state[2]
+                    counts[3, part, c0 + k] += state[3]
+                    _join_state(columns, k, state, shift)
+    for k in range(n):
+        if not _finish(columns, k, part, c0 + k, moments, extremes):
+            _fold_channel(x, tag, lo, hi, tol, r0, r1, c0 + k, part, counts, moments, extremes)
 
 
 @exact_jit
