@@ -7,26 +7,34 @@ explicit signature whose machine code is kept on disk.
 import contextlib
 import functools
 import hashlib
+import math
 import os
 import pickle
+import re
+import secrets
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import llvmlite
 import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import config
 from numba.core.compiler import CompileResult
+from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 from numba.extending import intrinsic
 
 __all__ = [
     "COMPILED",
     "KINDS",
+    "Cache",
     "Kind",
+    "cache",
     "exact_jit",
     "fetch_add",
     "jit",
@@ -74,27 +82,27 @@ class Kind(NamedTuple):
     tag: tuple[()]
 
 
-class _Plain(NamedTuple):
+class Plain(NamedTuple):
     """The stored value converts to float32 exactly."""
 
 
-class _Wide(NamedTuple):
+class Wide(NamedTuple):
     """The stored value converts to float64."""
 
 
-class _Float16(NamedTuple):
+class Float16(NamedTuple):
     """IEEE half precision, seen as uint16."""
 
 
-class _BFloat16(NamedTuple):
+class BFloat16(NamedTuple):
     """The upper half of a float32, seen as uint16."""
 
 
-class _Float8E5M2(NamedTuple):
+class Float8E5M2(NamedTuple):
     """The upper half of an IEEE half, seen as uint8."""
 
 
-class _Float8E4M3(NamedTuple):
+class Float8E4M3(NamedTuple):
     """1 sign, 4 exponent (bias 7), 3 mantissa bits, no Inf, NaN where all but the sign are set; seen as uint8."""
 
 
@@ -105,15 +113,15 @@ def _kind(name: str, storage: Any, work: type[np.floating[Any]], tag: Any) -> tu
 #: Every kind of element that can be swept, by dtype name. bool is seen as uint8.
 KINDS: Final[dict[str, Kind]] = dict(
     [
-        _kind("float32", np.float32, np.float32, _Plain),
-        _kind("float64", np.float64, np.float64, _Wide),
-        _kind("float16", np.uint16, np.float32, _Float16),
-        _kind("bfloat16", np.uint16, np.float32, _BFloat16),
-        _kind("float8_e5m2", np.uint8, np.float32, _Float8E5M2),
-        _kind("float8_e4m3fn", np.uint8, np.float32, _Float8E4M3),
-        *(_kind(name, name, np.float32, _Plain) for name in ("int8", "uint8", "int16", "uint16")),
-        *(_kind(name, name, np.float64, _Wide) for name in ("int32", "uint32", "int64", "uint64")),
-        _kind("bool", np.uint8, np.float32, _Plain),
+        _kind("float32", np.float32, np.float32, Plain),
+        _kind("float64", np.float64, np.float64, Wide),
+        _kind("float16", np.uint16, np.float32, Float16),
+        _kind("bfloat16", np.uint16, np.float32, BFloat16),
+        _kind("float8_e5m2", np.uint8, np.float32, Float8E5M2),
+        _kind("float8_e4m3fn", np.uint8, np.float32, Float8E4M3),
+        *(_kind(name, name, np.float32, Plain) for name in ("int8", "uint8", "int16", "uint16")),
+        *(_kind(name, name, np.float64, Wide) for name in ("int32", "uint32", "int64", "uint64")),
+        _kind("bool", np.uint8, np.float32, Plain),
     ]
 )
 
@@ -124,20 +132,20 @@ COMPILED: Final = not config.DISABLE_JIT
 if not COMPILED:
 
     def widen(stored: Any, tag: Any) -> Any:
-        if isinstance(tag, _Float16):
+        if isinstance(tag, Float16):
             return np.float32(np.uint16(stored).view(np.float16))
-        if isinstance(tag, _BFloat16):
+        if isinstance(tag, BFloat16):
             return (np.uint32(stored) << np.uint32(16)).view(np.float32)
-        if isinstance(tag, _Float8E5M2):
+        if isinstance(tag, Float8E5M2):
             return np.float32((np.uint16(stored) << np.uint16(8)).view(np.float16))
-        if isinstance(tag, _Float8E4M3):
+        if isinstance(tag, Float8E4M3):
             bits = np.uint32(stored)
             if bits & 0x7F == 0x7F:
                 return np.float32(np.nan)
             return ((bits & np.uint32(0x80)) << np.uint32(24) | (bits & np.uint32(0x7F)) << np.uint32(20)).view(
                 np.float32
             ) * np.float32(2.0**120)
-        return np.float64(stored) if isinstance(tag, _Wide) else np.float32(stored)
+        return np.float64(stored) if isinstance(tag, Wide) else np.float32(stored)
 
     def ordered(stored: Any, tag: Any) -> Any:
         return int(stored) if isinstance(stored, (np.int64, np.uint64)) else widen(stored, tag)
@@ -163,18 +171,18 @@ else:
     def _widened(stored: Any, tag: Any) -> Any:
         """Signature and code of `widen`: one or two instructions, which vectorise."""
         kind = tag.instance_class
-        result = types.float64 if kind is _Wide else types.float32
+        result = types.float64 if kind is Wide else types.float32
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            if kind is _Float16:
+            if kind is Float16:
                 return builder.fpext(builder.bitcast(args[0], ir.HalfType()), ir.FloatType())
-            if kind is _BFloat16:
+            if kind is BFloat16:
                 high = builder.shl(builder.zext(args[0], ir.IntType(32)), ir.Constant(ir.IntType(32), 16))
                 return builder.bitcast(high, ir.FloatType())
-            if kind is _Float8E5M2:
+            if kind is Float8E5M2:
                 half = builder.shl(builder.zext(args[0], ir.IntType(16)), ir.Constant(ir.IntType(16), 8))
                 return builder.fpext(builder.bitcast(half, ir.HalfType()), ir.FloatType())
-            if kind is _Float8E4M3:
+            if kind is Float8E4M3:
                 # Sign, exponent and mantissa go to their places in a float32; 2^120 makes up for the biases 7 and 127.
                 i32 = ir.IntType(32)
                 bits = builder.zext(args[0], i32)
@@ -264,8 +272,22 @@ else:
     lane_max = _select("lane_max", ">")
 
 
+class Cache(NamedTuple):
+    """Where machine code is kept: a folder, or the reason why there is none."""
+
+    folder: Path | None
+    problem: str = ""
+
+
+#: A folder of code for other versions goes when it was not used for so long; a draft that a crash left, sooner.
+_KEPT_SECONDS: Final = 30 * 86400
+_DRAFT_SECONDS: Final = 3600
+#: Numba's own settings that change the code it makes.
+_SETTINGS: Final = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT")
+
+
 class _DiskCache:
-    """Machine code on disk, one file an entry point, in a folder of ours that only the user can write.
+    """Machine code on disk, one file an entry point, in a folder that nobody but its owner can write.
 
     Instead of Numba's own cache, which keys by one source file and so misses an edit in a callee, reads pickles from
     folders that others may write, never heals a damaged file, and can mix up entries when two processes race (numba
@@ -273,57 +295,121 @@ class _DiskCache:
     holds a digest of itself, is replaced atomically, and is thrown away when anything about it is wrong.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._key = ""
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self._name = name
+
+    def _entry(self, signature: Any, target_context: Any) -> tuple[Path, str]:
+        # The host CPU's name and features, in the file's name too: machines that differ may share the folder.
+        settings = [getattr(config, setting, None) for setting in _SETTINGS]
+        key = f"{self._name} {signature} {target_context.codegen().magic_tuple()} {settings}"
+        return self._folder / f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.bin", key
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         """The compiled entry point, or None when it must be compiled."""
-        target_context.refresh()
-        # The host CPU's name and features: the folder may be shared by several machines.
-        self._key = f"{signature} {target_context.codegen().magic_tuple()} {config.OPT}"
+        path, wanted = self._entry(signature, target_context)
         try:
-            content = self._path.read_bytes()
+            with path.open("rb") as file:
+                if not _only_its_owner_writes(os.fstat(file.fileno())):
+                    return None
+                content = file.read()
             digest, payload = content[:32], content[32:]
             if hashlib.sha256(payload).digest() == digest:
-                key, data = pickle.loads(payload)  # noqa: S301 - from a folder that only the user can write, with a digest
-                if key == self._key:
+                key, data = pickle.loads(payload)  # noqa: S301 - written by this user or root alone, with a digest
+                if key == wanted:
+                    # What machine code needs of Numba. Its cache refreshes all of the compiler's registries as well,
+                    # which is most of the time of a start: 0.3 s, SciPy's import included.
+                    rtsys.initialize(target_context)
                     return CompileResult._rebuild(target_context, *data)
-        except FileNotFoundError:
-            return None
-        except Exception:  # noqa: BLE001 - whatever a damaged pickle raises: compile afresh and overwrite it
+        except Exception:  # noqa: BLE001 - no file, or whatever a damaged pickle raises: compile afresh and overwrite it
             return None
         return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
         """Writes the compiled entry point; a disk that is full or read-only costs the next start's time only."""
-        draft = self._path.with_suffix(f".{os.getpid()}.tmp")
+        if _identity() != _LOADED:  # upgraded in place meanwhile: this code is not what the folder's name says
+            return
+        path, key = self._entry(signature, result.target_context)
+        draft = path.with_suffix(f".{secrets.token_hex(8)}.tmp")
         try:
-            payload: bytes = dumps((self._key, result._reduce()))
-            draft.write_bytes(hashlib.sha256(payload).digest() + payload)
-            draft.replace(self._path)
+            payload: bytes = dumps((key, result._reduce()))
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
+                file.write(hashlib.sha256(payload).digest() + payload)
+            draft.replace(path)
         except OSError:
             with contextlib.suppress(OSError):
                 draft.unlink()
+        _remove(self._folder.glob("*.tmp"), time.time() - _DRAFT_SECONDS)
+
+
+def _only_its_owner_writes(status: os.stat_result) -> bool:
+    # Machine code is loaded from there. Root, who may have built the image, could do as he likes anyway.
+    return not hasattr(os, "geteuid") or (status.st_uid in (os.geteuid(), 0) and status.st_mode & 0o022 == 0)
+
+
+def _remove(paths: Iterable[Path], before: float) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < before:
+                path.unlink()
+
+
+def _identity() -> str:
+    """A hash of the package's sources and of all versions; empty where there are no sources to read."""
+    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {np.__version__} {sys.version}".encode())
+    try:
+        sources = sorted(Path(__file__).parent.glob("*.py"))
+        for path in sources:
+            digest.update(path.read_bytes())
+    except OSError:
+        return ""
+    return digest.hexdigest()[:16] if sources else ""
+
+
+#: Taken now, as the modules are loaded: later the files may be those of another version.
+_LOADED: Final = _identity()
 
 
 @functools.cache
-def _cache_folder() -> Path | None:
-    """The private folder for this package's sources and these versions; None when there is none that is safe."""
+def cache() -> Cache:
+    """The folder for the code of this package's sources and these versions, made if need be.
+
+    It is ``fastact/<hash>`` in FASTACT_CACHE_DIR, XDG_CACHE_HOME or ~/.cache. It may be read-only. It must belong to
+    the user or to root, and nobody else may be able to write it.
+    """
+    if not _LOADED:
+        return Cache(None, "the package's sources cannot be read")
     try:
         root = os.environ.get("FASTACT_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
-        base = Path(root) if root else Path.home() / ".cache"
-        digest = hashlib.sha256(f"{numba.__version__} {np.__version__} {sys.version}".encode())
-        for path in sorted(Path(__file__).parent.glob("*.py")):
-            digest.update(path.read_bytes())
-        folder = base / "fastact" / digest.hexdigest()[:16]
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        home = (Path(root) if root else Path.home() / ".cache") / "fastact"
+        folder = home / _LOADED
+        if not folder.is_dir():
+            home.parent.mkdir(parents=True, exist_ok=True)
+            for path in (home, folder):
+                path.mkdir(exist_ok=True, mode=0o755)
+            _prune(home, folder)
         status = folder.stat()
-        # Machine code is loaded from here: nobody else may be able to put any.
-        foreign = hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022 != 0)
-    except (OSError, RuntimeError):
-        return None
-    return None if foreign else folder
+        if status.st_mtime < time.time() - _KEPT_SECONDS / 10:
+            with contextlib.suppress(OSError):  # read-only
+                os.utime(folder)
+    except (OSError, RuntimeError) as error:
+        return Cache(None, str(error))
+    if not _only_its_owner_writes(status):
+        return Cache(None, f"{folder} can be written by others than this user and root")
+    return Cache(folder)
+
+
+def _prune(home: Path, keep: Path) -> None:
+    """Removes code of other versions that nobody used for a month; nothing but files of ours in folders of ours."""
+    before = time.time() - _KEPT_SECONDS
+    with contextlib.suppress(OSError):
+        for folder in home.iterdir():
+            if folder == keep or re.fullmatch("[0-9a-f]{16}", folder.name) is None or folder.is_symlink():
+                continue
+            with contextlib.suppress(OSError):
+                if folder.stat().st_mtime < before:
+                    _remove((*folder.glob("*.bin"), *folder.glob("*.tmp")), math.inf)
+                    folder.rmdir()
 
 
 def kernel(function: Callable[..., Any], name: str, signature: Any, *, nogil: bool) -> Callable[..., Any]:
@@ -338,9 +424,9 @@ def kernel(function: Callable[..., Any], name: str, signature: Any, *, nogil: bo
     if not COMPILED:
         return function
     dispatcher = numba.njit(error_model="numpy", nogil=nogil)(function)
-    folder = _cache_folder()
+    folder = cache().folder
     if folder is not None:
-        dispatcher._cache = _DiskCache(folder / f"{name}.bin")
+        dispatcher._cache = _DiskCache(folder, name)
     dispatcher.compile(signature)
     dispatcher.disable_compile()
     return dispatcher  # type: ignore[no-any-return]

@@ -90,7 +90,8 @@ def run_on_threads(work: Callable[[], None], threads: int) -> None:
             pool = _pool = ThreadPoolExecutor(max_workers=max(1, _threads - 1), thread_name_prefix="fastact")
         futures.extend(pool.submit(work) for _ in range(threads - 1))
     except RuntimeError:  # the interpreter is shutting down, or the system has no thread left
-        pass
+        # The pool has queued what it found no thread for, and would keep it, and the caller's buffer, for ever.
+        _forget_pool()
     try:
         work()
     finally:

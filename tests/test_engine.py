@@ -1,9 +1,10 @@
-"""Threads, processes and the cache on disk: each tested for real, most of it in a process of its own."""
+"""Threads and processes: each tested for real, most of it in a process of its own. The cache: test_cold_start.py."""
 
-import hashlib
+import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ LONG = PARALLEL_FROM  # float32 elements: four times what is shared among thread
 
 
 def python(code: str, tmp_path: Path, **environment: str) -> str:
-    """Runs `code` in a fresh interpreter with a cache of its own; returns what it printed."""
-    variables = {**os.environ, "FASTACT_CACHE_DIR": str(tmp_path / "cache"), "PYTHONWARNINGS": "error", **environment}
+    """Runs `code` as a script in a fresh interpreter; returns what it printed. Its cache is the user's."""
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    variables = {**os.environ, "PYTHONWARNINGS": "error", **environment}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=variables, cwd=tmp_path, timeout=240
+        [sys.executable, str(script)], capture_output=True, text=True, env=variables, cwd=tmp_path, timeout=240
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -68,23 +71,28 @@ def test_the_interpreter_lock_is_free_during_a_long_sweep(threads: None) -> None
     import threading
 
     fastact.set_num_threads(1)
-    x = np.zeros(100_000_000, np.int8)
-    summarize(x[:LONG])
-    ticks: list[int] = []
-    stop = threading.Event()
+    x = np.zeros(400_000_000, np.int8)  # pages that the system need not own
+    for wide in (x, x.reshape(-1, 1000)):
+        axis = None if wide.ndim == 1 else -1
+        summarize(wide[: LONG * len(wide) // x.size], axis=axis)  # else the compiler would run, which gives way
+        running = threading.Event()
+        done: list[float] = []
 
-    def tick() -> None:
-        while not stop.wait(0.0005):
-            ticks.append(1)
+        def sweep(wide: Any = wide, axis: int | None = axis, running: Any = running, done: list[float] = done) -> None:
+            running.set()
+            summarize(wide, axis=axis)
+            done.append(time.perf_counter())
 
-    other = threading.Thread(target=tick)
-    other.start()
-    before = len(ticks)
-    summarize(x)
-    during = len(ticks) - before
-    stop.set()
-    other.join()
-    assert during > 0
+        other = threading.Thread(target=sweep)
+        other.start()
+        running.wait()
+        turns = 0
+        while not done:
+            time.sleep(0.0005)
+            turns += 1
+        other.join()
+        # With the lock held there is one turn before the sweep, and one after it.
+        assert turns > 4
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
@@ -125,6 +133,182 @@ if __name__ == "__main__":
     assert out == "[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]"
 
 
+LAYERS = """
+import sys, numpy as np, fastact
+from concurrent.futures import ThreadPoolExecutor
+fastact.set_num_threads(2)
+x = np.arange(3_000_000, dtype=np.float32)
+wide = x.reshape(-1, 1000)
+want, rows = fastact.summarize(x), fastact.summarize(wide, axis=-1)
+with ThreadPoolExecutor(4) as pool:
+    assert all(s == want for s in pool.map(fastact.summarize, [x] * 16))
+    assert all(c == rows for c in pool.map(lambda w: fastact.summarize(w, axis=-1), [wide] * 16))
+from numba.np.ufunc import parallel
+assert not parallel._is_initialized
+print(*(name for name in ("workqueue", "omppool", "tbbpool") if f"numba.np.ufunc.{name}" in sys.modules))
+"""
+
+
+@pytest.mark.parametrize("layer", ["workqueue", "omp", "tbb", "default"])
+def test_many_threads_under_every_threading_layer_none_of_which_is_started(tmp_path: Path, layer: str) -> None:
+    assert python(LAYERS, tmp_path, NUMBA_THREADING_LAYER=layer) == ""
+
+
+def test_beside_torchs_own_threads(tmp_path: Path) -> None:
+    code = """
+import threading, numpy as np, numba, torch, fastact
+torch.set_num_threads(2)
+fastact.set_num_threads(3)
+x = np.arange(3_000_000, dtype=np.float32)
+want = fastact.summarize(x)
+a = torch.randn(400, 400)
+product = a @ a
+same = []
+def multiply():
+    for _ in range(30):
+        same.append(torch.allclose(a @ a, product))
+others = [threading.Thread(target=multiply) for _ in range(2)]
+for other in others: other.start()
+for _ in range(60):
+    assert fastact.summarize(x) == want == fastact.summarize(torch.from_numpy(x))
+for other in others: other.join()
+assert all(same) and len(same) == 60
+print(torch.get_num_threads(), numba.get_num_threads() == numba.config.NUMBA_NUM_THREADS)
+"""
+    assert python(code, tmp_path).split() == ["2", "True"]
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
+def test_joblib(tmp_path: Path, backend: str) -> None:
+    pytest.importorskip("joblib", reason="joblib comes with scikit-learn")
+    code = f"""
+import numpy as np, fastact, joblib
+def mean(i):
+    return fastact.summarize(np.full(1_500_000, i, np.float32)).mean
+if __name__ == "__main__":
+    fastact.set_num_threads(2)
+    mean(0)
+    print(joblib.Parallel(n_jobs=2, backend={backend!r})(joblib.delayed(mean)(i) for i in range(4)))
+"""
+    # joblib's own resource tracker and forks warn on some Pythons.
+    assert python(code, tmp_path, PYTHONWARNINGS="ignore") == "[0.0, 1.0, 2.0, 3.0]"
+
+
+def test_ray(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is large (240 MB), and its workers are fresh processes like joblib's")
+    code = """
+import numpy as np, ray, fastact
+fastact.set_num_threads(2)
+fastact.summarize(np.zeros(3_000_000, np.float32))
+ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+@ray.remote
+def largest(i, x):  # x is read-only memory that all workers share
+    return fastact.summarize(x).max - i
+x = ray.put(np.arange(2_000_000, dtype=np.float32))
+print(ray.get([largest.remote(i, x) for i in range(4)]))
+"""
+    out = python(code, tmp_path, PYTHONWARNINGS="ignore")
+    assert out.splitlines()[-1] == "[1999999.0, 1999998.0, 1999997.0, 1999996.0]"
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_processes_that_are_started_afresh(tmp_path: Path, method: str) -> None:
+    code = f"""
+import multiprocessing, numpy as np, fastact
+if __name__ == "__main__":
+    x = np.arange(3_000_000, dtype=np.float32)
+    want = fastact.summarize(x)
+    with multiprocessing.get_context({method!r}).Pool(2) as pool:
+        print(all(s == want for s in pool.map(fastact.summarize, [x, x])))
+"""
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"this system does not {method}")
+    assert python(code, tmp_path) == "True"
+
+
+SIGNALS = pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send itself Ctrl-C alone")
+
+
+@SIGNALS
+def test_ctrl_c_leaves_nothing_broken(tmp_path: Path) -> None:
+    code = """
+import os, signal, threading, time, numpy as np, fastact
+fastact.set_num_threads(3)
+x = np.arange(8_000_000, dtype=np.float32)
+wide = x.reshape(-1, 1000)
+want, rows = fastact.summarize(x), fastact.summarize(wide, axis=-1)
+interrupted = 0
+for turn in range(20):
+    threading.Timer(0.002 + 0.001 * turn, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            fastact.summarize(x)
+            fastact.summarize(wide, axis=-1)
+    except KeyboardInterrupt:
+        interrupted += 1
+    assert fastact.summarize(x) == want and fastact.summarize(wide, axis=-1) == rows
+print(interrupted, sum(t.name.startswith("fastact") for t in threading.enumerate()) <= 2)
+"""
+    assert python(code, tmp_path).split() == ["20", "True"]
+
+
+@SIGNALS
+def test_ctrl_c_that_nobody_catches_ends_the_process(tmp_path: Path) -> None:
+    import signal
+
+    code = """
+import os, signal, threading, numpy as np, fastact
+fastact.set_num_threads(3)
+x = np.zeros(30_000_000, np.float32)
+threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+while True:
+    fastact.summarize(x)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGINT
+    assert done.stderr.strip().endswith("KeyboardInterrupt")
+
+
+def test_the_interpreter_ends_with_a_sweep_under_way(tmp_path: Path) -> None:
+    code = """
+import threading, numpy as np, fastact
+fastact.set_num_threads(3)
+x = np.zeros(30_000_000, np.float32)
+fastact.summarize(x)
+def sweep():
+    while True:
+        fastact.summarize(x)
+for _ in range(2): threading.Thread(target=sweep, daemon=True).start()
+print("fine")
+"""
+    assert python(code, tmp_path) == "fine"
+
+
+def test_without_a_thread_to_spare_the_caller_sweeps_alone(threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    import gc
+    import threading
+    import weakref
+
+    x = np.arange(LONG, dtype=np.float32)
+    want = summarize(x)
+    fastact.set_num_threads(4)  # forgets the threads that there are
+    started: list[int] = []
+
+    def start(self: threading.Thread) -> None:
+        started.append(1)
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        assert summarize(x) == want
+    assert started
+    watch = weakref.ref(x)
+    del x
+    gc.collect()
+    assert watch() is None  # what no thread was found for is not kept
+
+
 CHECK = """
 import numpy as np, fastact
 x = np.concatenate([np.arange(20.0), [np.nan, np.inf]]).astype(np.float32)
@@ -137,76 +321,36 @@ print("fine")
 """
 
 
+EVERY_DTYPE = """
+import math, numpy as np, ml_dtypes, fastact
+from fastact.compile import COMPILED, KINDS
+for name in KINDS:
+    values = [0, 1, 1, 0] if name == "bool" else [0, 1, 2, 3, 5, 8]
+    x = np.array(values).astype(getattr(ml_dtypes, name, name))
+    s = fastact.summarize(x)
+    assert (s.count, s.zeros, s.min, s.max) == (len(values), values.count(0), 0, max(values)), (name, s)
+    assert math.isclose(s.mean, np.mean(values), rel_tol=1e-6) and math.isclose(s.std, np.std(values), rel_tol=1e-6)
+    for shape in ((-1, 2), (1, 2, -1)):
+        c = fastact.summarize(x.reshape(shape), axis=1)
+        want = np.array(values, float).reshape(shape)
+        others = tuple(a for a in range(len(shape)) if a != 1)
+        assert np.allclose(c.mean, want.mean(axis=others)) and np.allclose(c.std, want.std(axis=others)), name
+        assert (c.max == want.max(axis=others)).all() and (c.zeros == (want == 0).sum(axis=others)).all()
+        assert c.total.count == len(values)
+    assert fastact.merge([s, s]).count == 2 * len(values)
+x = np.arange(70_000, dtype=np.float32)
+assert fastact.summarize(x[:: 10]).max == 69_990.0
+print(COMPILED)
+"""
+
+
 def test_without_a_compiler_the_same_code_runs_as_python(tmp_path: Path) -> None:
     # NumPy scalars warn where machine arithmetic is silent.
-    assert python(CHECK, tmp_path, NUMBA_DISABLE_JIT="1", PYTHONWARNINGS="ignore") == "fine"
+    plain = {"NUMBA_DISABLE_JIT": "1", "PYTHONWARNINGS": "ignore"}
+    assert python(CHECK, tmp_path, **plain) == "fine"
+    assert python(EVERY_DTYPE, tmp_path, **plain) == "False"
 
 
 def test_one_thread_by_environment(tmp_path: Path) -> None:
     code = CHECK + "print(fastact.get_num_threads())"
     assert python(code, tmp_path, NUMBA_NUM_THREADS="1").split() == ["fine", "1"]
-
-
-def cached(tmp_path: Path) -> list[Path]:
-    return sorted((tmp_path / "cache").rglob("*.bin"))
-
-
-def test_machine_code_is_kept_and_damage_is_healed(tmp_path: Path) -> None:
-    python(CHECK, tmp_path)
-    files = cached(tmp_path)
-    assert files
-    assert (files[0].parent.stat().st_mode & 0o077) == 0
-    stamps = [path.stat().st_mtime_ns for path in files]
-    python(CHECK, tmp_path)
-    assert [path.stat().st_mtime_ns for path in files] == stamps  # read, not written again
-    whole = [path.read_bytes() for path in files]
-    for damage in (lambda data: b"", lambda data: data[:-10], lambda data: data[:40] + b"?" + data[41:]):
-        for path, data in zip(files, whole, strict=True):
-            path.write_bytes(damage(data))
-        assert python(CHECK, tmp_path) == "fine"
-        healed = [path.read_bytes() for path in files]
-        assert all(hashlib.sha256(data[32:]).digest() == data[:32] and len(data) > 10_000 for data in healed)
-
-
-def test_code_of_other_sources_is_not_used(tmp_path: Path) -> None:
-    """The folder's name follows the sources: an edit anywhere in the package, callees included, compiles afresh."""
-    import shutil
-
-    copy = tmp_path / "copy" / "fastact"
-    shutil.copytree(Path(fastact.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    code = "import numpy as np, fastact; print(fastact.summarize(np.ones(10)).zeros, fastact.__file__)"
-    out = python(code, tmp_path, PYTHONPATH=str(copy.parent))
-    assert out.split()[0] == "0"
-    assert str(copy) in out
-    source = copy / "cpu.py"
-    text = source.read_text()
-    assert "(abs(x) <= near)" in text
-    source.write_text(text.replace("(abs(x) <= near)", "(abs(x) >= near)"))
-    assert python(code, tmp_path, PYTHONPATH=str(copy.parent)).split()[0] == "10"
-
-
-def test_a_folder_that_others_may_write_is_not_trusted(tmp_path: Path) -> None:
-    python(CHECK, tmp_path)
-    folder = cached(tmp_path)[0].parent
-    stamps = [path.stat().st_mtime_ns for path in cached(tmp_path)]
-    for path in cached(tmp_path):
-        path.write_bytes(b"evil")
-    folder.chmod(0o777)
-    assert python(CHECK, tmp_path) == "fine"
-    assert all(path.read_bytes() == b"evil" for path in cached(tmp_path))
-    assert len(stamps) == len(cached(tmp_path))
-
-
-def test_no_folder_can_be_made(tmp_path: Path) -> None:
-    (tmp_path / "cache").write_text("a file where the folder should be")
-    assert python(CHECK, tmp_path) == "fine"
-
-
-def test_processes_that_start_at_once(tmp_path: Path) -> None:
-    variables = {**os.environ, "FASTACT_CACHE_DIR": str(tmp_path / "cache")}
-    running = [subprocess.Popen([sys.executable, "-c", CHECK], env=variables, stdout=subprocess.PIPE) for _ in range(3)]
-    for process in running:
-        out, _ = process.communicate(timeout=240)
-        assert process.returncode == 0
-        assert out.strip() == b"fine"
-    assert python(CHECK, tmp_path) == "fine"

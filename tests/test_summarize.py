@@ -1,13 +1,19 @@
 """`summarize` against the oracle: every dtype, every layout, nasty data, and what it refuses."""
 
 import array
+import functools
 import math
 import pickle
+import subprocess
+import sys
+import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
 import torch
@@ -166,20 +172,79 @@ def test_layouts(dtype: str, layout: str) -> None:
     check(summarize(view), np.array(view, dtype), 1e-6)
 
 
-def test_contiguous_memory_is_not_copied_in_any_axis_order() -> None:
-    import tracemalloc
-
-    x = np.ones((64, 128, 256), np.float32)  # 8 MB
-    summarize(x)
+def peak(work: Callable[[], Any]) -> int:
+    """Bytes that NumPy and Python had at once for `work`, the second time it runs."""
+    work()
     tracemalloc.start()
     try:
-        for view in (x, x.T, x.transpose(1, 2, 0), x[::-1], x[:32]):
-            tracemalloc.reset_peak()
-            before = tracemalloc.get_traced_memory()[1]
-            summarize(view)
-            assert tracemalloc.get_traced_memory()[1] - before < 1 << 20
+        work()
+        return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+def test_contiguous_memory_is_not_copied_in_any_axis_order() -> None:
+    x = np.ones((64, 128, 256), np.float32)  # 8 MB
+    for view in (x, x.T, x.transpose(1, 2, 0), x[::-1], x[:32]):
+        assert peak(functools.partial(summarize, view)) < 1 << 20
+    assert peak(x.copy) > 1 << 20  # the probe sees a copy
+
+
+GAPS: dict[str, Callable[[Any], Any]] = {
+    "one stride": lambda x: x[:, ::2],
+    "part of each row": lambda x: x[:, :1500],
+    "columns, reversed": lambda x: x.T[:1000, ::-2],
+    "zero stride": lambda x: np.broadcast_to(x[0], x.shape),
+    "big-endian": lambda x: x.view(x.dtype.newbyteorder(">")),
+    "unaligned": lambda x: x.reshape(-1).view(np.uint8)[1:-3].view(np.float32).reshape(-1, 1),
+}
+
+
+@pytest.mark.parametrize("gaps", GAPS)
+def test_what_must_be_copied_is_copied_bit_by_bit(gaps: str) -> None:
+    x = np.random.default_rng(2).standard_normal((8000, 2000)).astype(np.float32)  # 64 MB
+    view = GAPS[gaps](x)
+    if gaps == "big-endian":
+        view = x.byteswap().view(x.dtype.newbyteorder(">"))
+    with np.errstate(invalid="ignore"):
+        wide = view.astype(np.float64)
+    wide = np.where(np.isfinite(wide), wide, np.nan)
+    whole, rows = summarize(view), summarize(view, axis=-1)
+    assert whole.count == rows.total.count == view.size
+    assert (whole.min, whole.max) == (rows.total.min, rows.total.max) == (np.nanmin(wide), np.nanmax(wide))
+    if gaps != "unaligned":  # whose bytes make numbers of any size
+        assert whole.std == pytest.approx(wide.std(), rel=1e-6)
+        assert rows.total.std == pytest.approx(wide.std(), rel=1e-6)
+        np.testing.assert_allclose(rows.mean, wide.mean(axis=0), rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(rows.std, wide.std(axis=0), rtol=1e-5)
+    assert peak(lambda: summarize(view)) < 2 << 20
+    assert peak(lambda: summarize(view, axis=-1)) < 16 << 20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA bounds what is mapped on Linux alone")
+@pytest.mark.parametrize("view", ["x", "x[:, ::2]", "x.view('>f4')"])
+def test_a_memory_map_larger_than_the_memory_allowed(tmp_path: Path, view: str) -> None:
+    path = tmp_path / "x.bin"
+    with path.open("wb") as file:  # 256 MB of zeros that no disk holds, and one 1.0
+        file.truncate(1 << 28)
+        file.seek(4096)
+        file.write(np.array([1.0], ">f4" if "view" in view else "<f4").tobytes())
+    code = f"""
+import resource, numpy as np, fastact
+x = np.memmap({str(path)!r}, np.float32, "r").reshape(-1, 1024)
+fastact.summarize(x[:2].copy(), axis=-1), fastact.summarize(x[:100].copy())
+allowed = 64 << 20
+used = int(open("/proc/self/statm").read().split()[5]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_DATA, (used + allowed, used + allowed))
+try:
+    np.array(x)
+except MemoryError:
+    print("no copy", end=" ")
+s, c = fastact.summarize({view}), fastact.summarize({view}, axis=-1)
+print(s.count - s.zeros, s.max, c.total.max, int((c.max == 1.0).sum()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("no copy 1 1.0 1.0 1", "")
 
 
 SOURCES: dict[str, Callable[[Any], Any]] = {
@@ -194,6 +259,11 @@ SOURCES: dict[str, Callable[[Any], Any]] = {
     "memoryview": memoryview,
     "array.array": lambda x: array.array("f", x.tolist()),
     "list": lambda x: x.tolist(),
+    "bytearray's view": lambda x: memoryview(bytearray(x.tobytes())).cast("f"),
+    "arrow, sliced": lambda x: pa.array(np.repeat(x, 2)[:-1]).take(pa.array(range(0, 199, 2))).slice(0, 100),
+    "arrow, many nulls": lambda x: pa.array([v for pair in zip(x, [None] * 100, strict=True) for v in pair]),
+    "polars": lambda x: pl.Series(x),
+    "polars, with nulls": lambda x: pl.Series([*x.tolist(), None], dtype=pl.Float32),
     "__array_interface__": lambda x: type("Owner", (), {"__array_interface__": x.__array_interface__, "x": x})(),
     "__dlpack__": lambda x: type(
         "Owner", (), {"__dlpack__": lambda self, **k: x.__dlpack__(**k), "__dlpack_device__": lambda self: (1, 0)}
@@ -205,7 +275,141 @@ SOURCES: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("source", SOURCES)
 def test_sources(source: str) -> None:
     x = np.random.default_rng(1).standard_normal(100).astype(np.float32)
-    check(summarize(SOURCES[source](x)), x, 1e-6)
+    owner = SOURCES[source](x)
+    check(summarize(owner), x, 1e-6)
+    assert summarize(owner) == summarize(owner)  # the second goes the short way, if there is one
+
+
+def test_jax() -> None:
+    jax = pytest.importorskip(
+        "jax", reason="JAX is large; its arrays are owners of __array__ and __dlpack__ like others"
+    )
+    x = np.random.default_rng(1).standard_normal((8, 100)).astype(np.float32)
+    owner = jax.numpy.asarray(x)
+    check(summarize(owner), x, 1e-6)
+    check(summarize(owner.T[::2]), x.T[::2], 1e-6)
+    low = owner.astype("bfloat16")
+    check(summarize(low), np.asarray(low).astype(np.float32), 1e-6)
+    check(summarize(owner > 0), x > 0, 1e-6)
+    assert summarize(owner, axis=-1).shape == (100,)
+    with pytest.raises(fastact.ArgumentTypeError, match="x: got"):
+        jax.jit(summarize)(owner)
+    owner.delete()
+    with pytest.raises(fastact.ArgumentTypeError, match="deleted"):
+        summarize(owner)
+
+
+def dlpack_only(x: Any, device: int = 1) -> Any:
+    """An owner that speaks DLPack and nothing else."""
+    members = {"__dlpack__": lambda self, **k: x.__dlpack__(**k), "__dlpack_device__": lambda self: (device, 0)}
+    return type("Owner", (), members)()
+
+
+LOW_PRECISION = {
+    torch.bfloat16: ml_dtypes.bfloat16,
+    torch.float8_e4m3fn: ml_dtypes.float8_e4m3fn,
+    torch.float8_e5m2: ml_dtypes.float8_e5m2,
+}
+
+
+@pytest.mark.parametrize("dtype", LOW_PRECISION)
+def test_low_precision_over_dlpack(dtype: torch.dtype) -> None:
+    x = (torch.arange(600, dtype=torch.float32).reshape(20, 30) / 7 - 30).to(dtype)
+    try:
+        x.__dlpack__()
+    except (BufferError, RuntimeError) as error:
+        pytest.skip(f"this torch does not export it: {error}")
+    for view in (x, x.T, x[3:, ::2], x[:0]):
+        check(summarize(dlpack_only(view)), view.float().numpy(), 1e-6)
+    owner = dlpack_only(x)
+    stats = summarize(owner)
+    del x  # its memory lives as long as the owner
+    assert summarize(owner) == stats
+
+
+def test_dlpack_of_other_kinds() -> None:
+    x = np.arange(10.0)
+    x.flags.writeable = False
+    check(summarize(dlpack_only(x)), x, 1e-13)
+    for torch_only in (torch.ones(3, dtype=torch.complex64),):
+        with pytest.raises(fastact.ArgumentTypeError, match="complex64"):
+            summarize(dlpack_only(torch_only))
+    with pytest.raises(fastact.MissingExtraError, match="DLPack device 2"):
+        summarize(dlpack_only(x, device=2))
+
+
+@pytest.mark.parametrize("typestr", ["<V2", "<f2"])
+def test_the_owners_dtype_counts_not_the_protocols(typestr: str) -> None:
+    x = np.linspace(-3, 3, 50).astype(ml_dtypes.bfloat16)
+    interface = {**x.view(np.uint16).__array_interface__, "typestr": typestr}
+    owner = type("Owner", (), {"__array_interface__": interface, "dtype": "bfloat16", "x": x})()
+    check(summarize(owner), x.astype(np.float32), 1e-6)
+
+
+def test_arrow_kinds() -> None:
+    flags = pa.array([True, None, False, True])
+    assert (summarize(flags).count, summarize(flags).zeros) == (3, 1)
+    halves = pa.array(np.array([1.0, 2.0], np.float16))
+    assert summarize(pa.concat_arrays([halves, pa.array([None], pa.float16())])).mean == 1.5
+    assert summarize(pa.chunked_array([], pa.float32())).count == 0
+    assert summarize(pa.chunked_array([pa.array([1, None]), pa.array([], pa.int64())])).max == 1
+    assert summarize(pa.array([None, None], pa.float64())).count == 0
+    for text in (pa.chunked_array([], pa.string()), pa.chunked_array([["a"]])):
+        with pytest.raises(fastact.ArgumentTypeError, match="string"):
+            summarize(text)
+
+
+def test_arrow_with_nulls_is_not_copied_whole() -> None:
+    x = np.arange(4_000_000, dtype=np.float32)  # 16 MB
+    with_nulls = pa.array(x, mask=x % 1000 == 0)
+    whole = pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(whole)
+    pa.set_memory_pool(pool)
+    try:
+        for owner in (with_nulls, pa.chunked_array([with_nulls, with_nulls])):
+            stats = summarize(owner)
+            assert (stats.nans, stats.min, stats.max) == (0, 1.0, x[-1])
+            assert stats.count == len(owner) - owner.null_count
+        assert 0 < pool.max_memory() < 4 << 20
+    finally:
+        pa.set_memory_pool(whole)
+
+
+def test_the_short_way_of_tensors_refuses_and_detaches_too() -> None:
+    x = torch.linspace(-2, 2, 100)
+    want = summarize(x)
+    assert summarize(x) == summarize(x.clone().requires_grad_()) == summarize(torch.nn.Parameter(x)) == want
+    assert summarize(x.reshape(10, 10)) == want
+    assert summarize(x[::2]).count == 50
+    assert summarize(x[:0]).count == 0
+    for dtype in (torch.float16, torch.bfloat16, torch.float8_e5m2, torch.bool):
+        first = summarize(x.to(dtype))
+        assert summarize(x.to(dtype)) == first
+        check(first, x.to(dtype).to(torch.float32).numpy(), 1e-6)
+    negated = torch.complex(torch.ones(2), torch.ones(2)).conj().imag
+    assert negated.is_neg()
+    assert summarize(negated).mean == -1.0
+    with pytest.raises(fastact.ArgumentValueError, match="meta"):
+        summarize(x.to("meta"))
+    with pytest.raises(fastact.ArgumentValueError, match="sparse"):
+        summarize(x.to_sparse())
+    for dtype in (torch.float32, torch.float64):  # seen before, and not
+        freed = torch.ones(100, dtype=dtype)
+        freed.untyped_storage().resize_(0)  # as FSDP does
+        with pytest.raises(fastact.ArgumentValueError, match="freed"):
+            summarize(freed)
+
+
+def test_tensors_without_memory_of_their_own() -> None:
+    def summarized(x: torch.Tensor) -> torch.Tensor:
+        with pytest.raises(fastact.ArgumentValueError, match="without memory to read"):
+            summarize(x)
+        return x.sum()
+
+    torch.vmap(summarized)(torch.ones(3, 2))
+    torch.func.grad(summarized)(torch.ones(3))
+    with pytest.raises(fastact.ArgumentValueError, match="nested"):
+        summarize(torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged))
 
 
 def test_memory_map(tmp_path: Any) -> None:
