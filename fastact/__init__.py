@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastact.diagnosis import Diagnosis, LayerHealth
     from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError, LogError, MissingExtraError
+    from fastact.extras import DetailedStats
     from fastact.history import History, LayerHistory, LayerInfo
     from fastact.monitor import ActivationMonitor
     from fastact.replay import Log, Record, open_log
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "fastact.diagnosis": ("Diagnosis", "LayerHealth"),
     "fastact.errors": ("ArgumentTypeError", "ArgumentValueError", "FastactError", "LogError", "MissingExtraError"),
+    "fastact.extras": ("DetailedStats",),
     "fastact.history": ("History", "LayerHistory", "LayerInfo"),
     "fastact.monitor": ("ActivationMonitor",),
     "fastact.replay": ("Log", "Record", "open_log"),
@@ -54,6 +56,7 @@ __all__ = [
     "ArgumentTypeError",
     "ArgumentValueError",
     "ChannelStats",
+    "DetailedStats",
     "Diagnosis",
     "FastactError",
     "Finding",

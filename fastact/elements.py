@@ -6,7 +6,7 @@ take these bodies as they are. Only scalars and tuples of scalars go in and out,
 
 import math
 
-__all__ = ["EMPTY", "State", "merge"]
+__all__ = ["EMPTY", "Shape", "State", "merge", "merge_shape"]
 
 #: The numbers of `fields.STATE`, in that order, and last what rounding to float64 took from the mean: where the spread
 #: is a few units in the mean's last place, the merge of many parts would take rounding for variance.
@@ -14,6 +14,10 @@ State = tuple[int, int, int, int, int, int, float, float, float, float, float, f
 
 #: The state of no elements: merging it changes nothing.
 EMPTY: State = (0, 0, 0, 0, 0, 0, math.nan, math.nan, math.nan, math.inf, -math.inf, 0.0)
+
+#: The third and the fourth central moment of the finite elements over std^3 and std^4; zeros where std is 0. Like the
+#: state, it stays in range where its data does.
+Shape = tuple[float, float]
 
 
 def merge(a: State, b: State) -> State:
@@ -75,3 +79,44 @@ def merge(a: State, b: State) -> State:
         max(max1, max2),
         rest,
     )
+
+
+def merge_shape(a: State, b: State, shape_a: Shape, shape_b: Shape) -> Shape:
+    """The shape of the union of two disjoint sets of elements, from the state and the shape of each.
+
+    Pébay (2008), "Formulas for robust, one-pass parallel computation of covariances and arbitrary-order statistical
+    moments", with ``w = n / (n1 + n2)`` and ``d = mean2 - mean1``:
+
+        var = w1 var1 + w2 var2 + w1 w2 d^2
+        m3 = w1 m3_1 + w2 m3_2 + w1 w2 (w1 - w2) d^3 + 3 w1 w2 d (var2 - var1)
+        m4 = w1 m4_1 + w2 m4_2 + w1 w2 (w1^2 - w1 w2 + w2^2) d^4 + 6 w1 w2 d^2 (w1 var2 + w2 var1)
+             + 4 w1 w2 d (m3_2 - m3_1)
+
+    relative to the largest of std1, std2 and |d| / 2, as in `merge`.
+    """
+    n1 = a[0] - a[1] - a[2] - a[3]
+    n2 = b[0] - b[1] - b[2] - b[3]
+    third1, fourth1 = shape_a
+    third2, fourth2 = shape_b
+    if n2 == 0:
+        return (third1, fourth1)
+    if n1 == 0:
+        return (third2, fourth2)
+    w1 = n1 / (n1 + n2)
+    w2 = n2 / (n1 + n2)
+    half = (0.5 * b[6] - 0.5 * a[6]) + (0.5 * b[11] - 0.5 * a[11])
+    scale = max(max(a[7], b[7]), abs(half))
+    if not scale > 0.0:
+        return (0.0, 0.0)
+    p = a[7] / scale
+    q = b[7] / scale
+    d = 2.0 * (half / scale)
+    both = w1 * w2
+    third1 *= p * p * p
+    third2 *= q * q * q
+    m2 = w1 * p * p + w2 * q * q + both * d * d
+    m3 = w1 * third1 + w2 * third2 + both * d * ((w1 - w2) * d * d + 3.0 * (q * q - p * p))
+    m4 = w1 * fourth1 * p * p * p * p + w2 * fourth2 * q * q * q * q
+    m4 += both * d * d * ((w1 * w1 - both + w2 * w2) * d * d + 6.0 * (w1 * q * q + w2 * p * p))
+    m4 += 4.0 * both * d * (third2 - third1)
+    return (m3 / (m2 * math.sqrt(m2)), m4 / (m2 * m2))

@@ -6,7 +6,7 @@
 import math
 import operator
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Self, overload
+from typing import TYPE_CHECKING, Any, Final, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +18,14 @@ from fastact.sweep import ChannelArrays, merge_kernel, survey_kernel
 
 __all__ = [
     "DEFAULT_BOUNDS",
+    "EXTRA_OF",
     "SATURATION",
     "ActivationStats",
     "Bounds",
     "ChannelStats",
+    "check_bounds",
     "merge",
+    "missing_extra",
     "wrap",
     "wrap_channels",
 ]
@@ -34,6 +37,24 @@ Bounds = tuple[float, float, float]
 SATURATION: Final = (-0.99, 0.99)
 DEFAULT_BOUNDS: Final[Bounds] = (*SATURATION, 0.0)
 _NAN: Final = math.nan
+
+#: Which of `summarize`'s extras brings which attribute of `extras.DetailedStats`.
+EXTRA_OF: Final = {
+    "skewness": "shape",
+    "kurtosis": "shape",
+    "exponents": "exponents",
+    "overflow_share": "exponents",
+    "underflow_share": "exponents",
+    "denormal_share": "exponents",
+    "quantile": "quantiles",
+    "quantile_error": "quantiles",
+    "outliers": "outliers",
+}
+
+
+def missing_extra(name: str) -> AttributeError:
+    """What to raise when an extra's attribute is asked of stats that were made without it."""
+    return AttributeError(f"{name}: these stats were made without it, want summarize(x, extras={EXTRA_OF[name]!r})")
 
 
 class _Immutable:
@@ -196,6 +217,13 @@ class ActivationStats(_Immutable):
     min_val = min
     max_val = max
 
+    if not TYPE_CHECKING:  # or any misspelt attribute would have a type
+
+        def __getattr__(self, name: str) -> Any:
+            if name in EXTRA_OF:
+                raise missing_extra(name)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     def to_dict(self) -> dict[str, float]:
         """The numbers of `fields.STATE` by name; min and max are NaN without a finite element.
 
@@ -209,7 +237,7 @@ class ActivationStats(_Immutable):
     def __or__(self, other: "ActivationStats") -> "ActivationStats":
         if not isinstance(other, ActivationStats):
             return NotImplemented
-        _check_bounds(self._bounds, other._bounds, bool(self.count and other.count))
+        check_bounds(self._bounds, other._bounds, bool(self.count and other.count))
         bounds = self._bounds if self.count else other._bounds
         return wrap(elements.merge(self._state, other._state), bounds)
 
@@ -408,6 +436,34 @@ class ChannelStats(_Immutable):
         count = self.count
         return (count > 0) & (count - self.zeros <= threshold * count)
 
+    def outliers(self, threshold: float = 6.0) -> npt.NDArray[np.bool_]:
+        """Which neurons hold an outlier: a finite |x - mean| > `threshold` * std (bool, shape of the axes).
+
+        mean and std are the whole tensor's (`total`), exact as the sweep knows them. The default, 6, is that of
+        Bondarenko et al. (2021), "Understanding and overcoming the challenges of efficient transformer quantization".
+        Dettmers et al. (2022), "LLM.int8()", take a magnitude instead: ``absmax >= 6``.
+
+        Raises:
+            ArgumentTypeError: `threshold` is not a number.
+            ArgumentValueError: `threshold` is negative or NaN.
+
+        Example:
+            >>> from fastact import summarize
+            >>> x = np.tile([1.0, -1.0, 0.5], (100, 1))
+            >>> x[7, 2] = 40.0
+            >>> summarize(x, axis=-1).outliers().tolist()
+            [False, False, True]
+        """
+        if isinstance(threshold, bool) or not isinstance(threshold, (int, float, np.number)):
+            raise ArgumentTypeError(f"threshold: got {type(threshold).__name__}, want a number")
+        if not threshold >= 0.0:
+            raise ArgumentValueError(f"threshold: got {threshold}, want at least 0")
+        # In halves, since x - mean may be out of range where x is not. NaN, for no finite element, is no outlier.
+        mean, reach = 0.5 * self.total.mean, threshold * (0.5 * self.total.std)
+        low, high = (0.5 * values.astype(np.float64) - mean for values in (self.min, self.max))
+        result: npt.NDArray[np.bool_] = (high > reach) | (low < -reach)
+        return result
+
     def survey(
         self, *, silent_share: float, saturated_share: float, silence: npt.NDArray[np.int64], dead_after: int
     ) -> tuple[int, int, int, int, int, float]:
@@ -432,7 +488,7 @@ class ChannelStats(_Immutable):
         if self.shape != other.shape:
             raise ArgumentValueError(f"merge: got neurons of shape {self.shape} and {other.shape}, want the same")
         both = bool(self._arrays.total[0] and other._arrays.total[0])
-        _check_bounds(self._bounds, other._bounds, both)
+        check_bounds(self._bounds, other._bounds, both)
         if not both:
             return self if self._arrays.total[0] else other
         sides = (self._arrays, other._arrays)
@@ -492,7 +548,8 @@ def _ratio(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> npt.NDA
     return ratio
 
 
-def _check_bounds(a: Bounds, b: Bounds, both: bool) -> None:
+def check_bounds(a: Bounds, b: Bounds, both: bool) -> None:
+    """Refuses to merge what was counted with different options, unless one side is empty."""
     if both and a != b:
         raise ArgumentValueError(
             f"merge: got stats counted with saturation={a[:2]}, zero_tol={a[2]} and with saturation={b[:2]}, "

@@ -1,14 +1,15 @@
 """The functions people call on buffers: `summarize` and what is built on it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, overload
 
 import numpy as np
 
 from fastact import elements
-from fastact.buffers import as_channels, as_flat, as_storage, pieces
+from fastact.buffers import as_channels, as_flat, as_storage, chunks, is_plain_tensor, pieces, slabs, tensor_view_type
 from fastact.compile import KINDS
 from fastact.errors import ArgumentTypeError, ArgumentValueError
+from fastact.extras import DetailedStats, check_extras, detail
 from fastact.stats import (
     DEFAULT_BOUNDS,
     SATURATION,
@@ -41,8 +42,17 @@ def _check_options(saturation: Any, zero_tol: Any) -> Bounds:
     return lo, hi, tol
 
 
-#: Entry points by dtype, for `summarize`'s shortest way; filled as dtypes are first seen.
+#: Entry points for `summarize`'s shortest ways, filled as dtypes are first seen: by NumPy dtype; the same where the
+#: kernel sees another dtype (float16 as uint16); by torch dtype, with the type that shows it to NumPy, if it needs one.
 _kernels: Final[dict[np.dtype[Any], Callable[..., elements.State]]] = {}
+_kernels_by_view: Final[dict[np.dtype[Any], tuple[Callable[..., elements.State], np.dtype[Any]]]] = {}
+_tensor_kernels: Final[dict[Any, tuple[Callable[..., elements.State], Any]]] = {}
+#: torch.Tensor and torch.nn.Parameter themselves, once one was seen; subclasses may be anything.
+_tensor_types: Final[set[type]] = set()
+
+
+#: No extras: the default, recognised by identity.
+_NONE: Final[tuple[()]] = ()
 
 
 @overload
@@ -53,13 +63,29 @@ def summarize(
 
 @overload
 def summarize(
+    x: Any,
+    *,
+    axis: None = None,
+    saturation: tuple[float, float] = SATURATION,
+    zero_tol: float = 0.0,
+    extras: str | Iterable[str],
+) -> DetailedStats: ...
+
+
+@overload
+def summarize(
     x: Any, *, axis: int | Sequence[int], saturation: tuple[float, float] = SATURATION, zero_tol: float = 0.0
 ) -> ChannelStats: ...
 
 
 @overload
 def summarize(
-    x: Any, *, axis: int | Sequence[int] | None, saturation: tuple[float, float] = SATURATION, zero_tol: float = 0.0
+    x: Any,
+    *,
+    axis: int | Sequence[int] | None,
+    saturation: tuple[float, float] = SATURATION,
+    zero_tol: float = 0.0,
+    extras: str | Iterable[str] = (),
 ) -> ActivationStats | ChannelStats: ...
 
 
@@ -69,6 +95,7 @@ def summarize(
     axis: int | Sequence[int] | None = None,
     saturation: tuple[float, float] = SATURATION,
     zero_tol: float = 0.0,
+    extras: str | Iterable[str] = _NONE,
 ) -> ActivationStats | ChannelStats:
     """Count, mean, std, min, max, zeros, saturated, NaN and Inf of a buffer, in one pass over its memory.
 
@@ -77,22 +104,27 @@ def summarize(
     and max are exact. The answer is the same, bit for bit, for any number of threads.
 
     Args:
-        x: anything that holds numbers: NumPy array, CPU torch tensor (read, never tracked), Arrow array (nulls are
-            left out), memoryview, anything with `__array__`, `__array_interface__` or DLPack. float64, float32,
-            float16, bfloat16, float8 (e4m3fn, e5m2), any integer type, bool; any shape and strides. Nothing is copied
-            where the elements lie side by side in memory.
+        x: anything that holds numbers: NumPy array, CPU torch tensor (read, never tracked), JAX array, Arrow array or
+            polars Series (nulls are left out), memoryview, anything with `__array__`, `__array_interface__` or DLPack.
+            float64, float32, float16, bfloat16, float8 (e4m3fn, e5m2), any integer type, bool; any shape, strides and
+            byte order. Nothing is copied where the elements lie side by side in memory, elsewhere a few megabytes at a
+            time.
         axis: None for the whole tensor; the axis (or axes) of the neurons for one row per neuron: -1 for
             [batch, ..., neurons], 1 for NCHW.
         saturation: elements x < lo or x > hi count as saturated. tanh: (-0.99, 0.99), the default; sigmoid:
             (0.01, 0.99); ReLU6: (-inf, 5.99).
         zero_tol: elements with |x| <= zero_tol count as zeros.
+        extras: what else to find in the same pass; what is not asked for costs nothing. Any of "shape" (skewness,
+            kurtosis), "exponents" (their histogram; the shares that narrower types lose), "quantiles" and "outliers",
+            one or several. Not per neuron; ChannelStats has `abs_mean`, `absmax` and `outliers` as it is.
 
     Returns:
-        ActivationStats, or ChannelStats when `axis` is given.
+        ActivationStats, DetailedStats with `extras`, or ChannelStats when `axis` is given.
 
     Raises:
         ArgumentTypeError: `x` holds no numbers, or complex, object or string ones; an option is of the wrong type.
-        ArgumentValueError: `x` has no dense memory, `axis` is out of range, an option is out of range.
+        ArgumentValueError: `x` has no dense memory, `axis` is out of range, an option is out of range, both `axis` and
+            `extras` are given.
         MissingExtraError: `x` lies on a GPU.
 
     Example:
@@ -101,20 +133,74 @@ def summarize(
         (0.0, 1, 3, 1)
     """
     bounds = DEFAULT_BOUNDS
-    if saturation is not SATURATION or zero_tol != 0.0:
+    if saturation is not SATURATION or zero_tol != 0.0 or extras is not _NONE:
         bounds = _check_options(saturation, zero_tol)
+        asked = check_extras(extras)
+        if asked:
+            return _detail_any(x, axis, bounds, asked)
     if axis is None:
         if type(x) is np.ndarray and 0 < x.size <= SMALL and x.flags.carray:
             kernel = _kernels.get(x.dtype)
             if kernel is not None:
                 return wrap(kernel(x if x.ndim == 1 else x.ravel(), *bounds), bounds)
+            viewed = _kernels_by_view.get(x.dtype)
+            if viewed is not None:
+                return wrap(viewed[0](x.ravel().view(viewed[1]), *bounds), bounds)
+        elif type(x) in _tensor_types:
+            state = _sweep_tensor(x, bounds)
+            if state is not None:
+                return wrap(state, bounds)
         return wrap(_sweep_any(x, bounds), bounds)
     array, name = as_storage(x)
-    channels, shape = as_channels(array, axis)
-    return wrap_channels(sweep_channels(channels, name, *bounds), bounds, shape)
+    stats = None
+    for slab in slabs(array, axis):
+        channels, shape = as_channels(slab, axis)
+        part = wrap_channels(sweep_channels(channels, name, *bounds), bounds, shape)
+        stats = part if stats is None else stats | part
+    assert stats is not None  # there is always a slab
+    return stats
+
+
+def _sweep_tensor(x: Any, bounds: Bounds) -> elements.State | None:
+    """The shortest way for small torch tensors; None for all that `as_storage` must have a look at."""
+    found = _tensor_kernels.get(x.dtype)
+    if found is None:
+        return None
+    kernel, shown_as = found
+    try:
+        if x.requires_grad:
+            x = x.detach()
+        # torch itself refuses to show what is sparse, on a GPU, meta, or lazily negated.
+        array = x.numpy() if shown_as is None else x.view(shown_as).numpy()
+    except (RuntimeError, TypeError, ValueError):
+        return None
+    if not (0 < array.size <= SMALL and array.flags.carray) or x.data_ptr() == 0:
+        return None
+    return kernel(array if array.ndim == 1 else array.ravel(), *bounds)
+
+
+def _remember(x: Any, name: str) -> None:
+    """Lets the next small buffer of this type take the shortest way."""
+    if type(x) is np.ndarray:
+        if x.dtype == KINDS[name].storage:
+            _kernels[x.dtype] = small_kernel(name)
+        elif x.dtype.isnative:
+            _kernels_by_view[x.dtype] = small_kernel(name), KINDS[name].storage
+    elif is_plain_tensor(x):
+        _tensor_kernels[x.dtype] = small_kernel(name), tensor_view_type(name)
+        _tensor_types.add(type(x))
 
 
 def _sweep_any(x: Any, bounds: Bounds) -> elements.State:
+    state: elements.State | None = None
+    for chunk in chunks(x):
+        part = _sweep_chunk(chunk, bounds)
+        state = part if state is None else elements.merge(state, part)
+    assert state is not None  # there is always a chunk
+    return state
+
+
+def _sweep_chunk(x: Any, bounds: Bounds) -> elements.State:
     array, name = as_storage(x)
     flat = as_flat(array)
     if flat is None:
@@ -123,9 +209,25 @@ def _sweep_any(x: Any, bounds: Bounds) -> elements.State:
             state = elements.merge(state, sweep(piece, name, *bounds))
         return state
     state = sweep(flat, name, *bounds)
-    if type(x) is np.ndarray and x.dtype == KINDS[name].storage:
-        _kernels[x.dtype] = small_kernel(name)
+    if 0 < flat.size <= SMALL:  # its kernel is loaded
+        _remember(x, name)
     return state
+
+
+def _detail_any(x: Any, axis: Any, bounds: Bounds, extras: tuple[str, ...]) -> DetailedStats:
+    if axis is not None:
+        raise ArgumentValueError(
+            f"extras: got {extras} with axis={axis!r}, want one of both: extras are of the whole tensor; per neuron "
+            "there are abs_mean, absmax and outliers() without them"
+        )
+    stats: DetailedStats | None = None
+    for chunk in chunks(x):
+        array, name = as_storage(chunk)
+        flat = as_flat(array)
+        part = detail(pieces(array) if flat is None else [flat], name, bounds, extras)
+        stats = part if stats is None else stats | part
+    assert stats is not None  # there is always a chunk
+    return stats
 
 
 compute_activation_stats = summarize
@@ -138,6 +240,7 @@ class Accumulator:
         axis: as in `summarize`: None, or the neurons' axis of every chunk.
         saturation: as in `summarize`.
         zero_tol: as in `summarize`.
+        extras: as in `summarize`.
 
     Example:
         >>> acc = Accumulator()
@@ -147,7 +250,7 @@ class Accumulator:
         (12, 5.5)
     """
 
-    __slots__ = ("_axis", "_bounds", "_stats")
+    __slots__ = ("_axis", "_bounds", "_extras", "_stats")
 
     def __init__(
         self,
@@ -155,9 +258,11 @@ class Accumulator:
         axis: int | Sequence[int] | None = None,
         saturation: tuple[float, float] = SATURATION,
         zero_tol: float = 0.0,
+        extras: str | Iterable[str] = _NONE,
     ) -> None:
         self._axis = axis
         self._bounds = _check_options(saturation, zero_tol)
+        self._extras = check_extras(extras)
         self._stats: Any = None
 
     def update(self, chunk: Any) -> None:
@@ -167,13 +272,15 @@ class Accumulator:
         """
         if not isinstance(chunk, (ActivationStats, ChannelStats)):
             lo, hi, tol = self._bounds
-            chunk = summarize(chunk, axis=self._axis, saturation=(lo, hi), zero_tol=tol)
+            chunk = summarize(chunk, axis=self._axis, saturation=(lo, hi), zero_tol=tol, extras=self._extras)
         self._stats = chunk if self._stats is None else merge([self._stats, chunk])
 
     @property
     def stats(self) -> Any:
-        """ActivationStats (ChannelStats with `axis`) of all chunks so far; of no elements before the first."""
-        return wrap(elements.EMPTY, self._bounds) if self._stats is None else self._stats
+        """What `summarize` would return for all chunks so far; the plain stats of no elements before the first."""
+        if self._stats is not None:
+            return self._stats
+        return detail((), "float64", self._bounds, self._extras) if self._extras else wrap(elements.EMPTY, self._bounds)
 
     def __repr__(self) -> str:
         return f"Accumulator({self.stats!r})"

@@ -18,17 +18,21 @@ from fastact import elements
 from fastact.compile import COMPILED, KINDS, Kind, fetch_add, kernel, stretch
 from fastact.cpu import fold_part
 from fastact.cpu_channels import COLUMNS, fold_columns, fold_runs, merge_parts, store, survey_neurons
+from fastact.cpu_extras import BUCKET_BITS, TALLIES, fold_details
 from fastact.threads import get_num_threads, run_on_threads
 
 __all__ = [
     "PARALLEL_FROM",
     "SMALL",
     "ChannelArrays",
+    "Details",
     "merge_kernel",
     "small_kernel",
     "survey_kernel",
     "sweep",
     "sweep_channels",
+    "sweep_details",
+    "warmup",
 ]
 
 #: Bytes from which a sweep is shared among threads. Handing over costs some 20 µs, in which one thread reads half a
@@ -192,6 +196,12 @@ def _share(work: Callable[[], None], nbytes: int, tasks: int) -> None:
         run_on_threads(work, threads)
 
 
+def _split(count: int) -> tuple[int, int]:
+    """The size of the parts of a tensor of `count` elements, and their number."""
+    size = min(max(-(-count // _FEW_PARTS), SMALL), max(_LONG_PART, -(-count // _MAX_PARTS)))
+    return size, -(-count // size)
+
+
 def sweep(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: float) -> elements.State:
     """The state of a contiguous 1-D array of the storage dtype of the kind `name`."""
     if x.size == 0:
@@ -199,8 +209,7 @@ def sweep(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: float) -> e
     if x.size <= SMALL:
         return small_kernel(name)(x, lo, hi, tol)
     kind = KINDS[name]
-    size = min(max(-(-x.size // _FEW_PARTS), SMALL), max(_LONG_PART, -(-x.size // _MAX_PARTS)))
-    parts = -(-x.size // size)
+    size, parts = _split(x.size)
     outputs = _allocate(kind, parts, 1)
     counter = np.zeros(1, np.int64)
     sweep_parts = _parts_kernel(name)
@@ -217,8 +226,9 @@ def sweep_channels(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: fl
         moments = np.full((4, neurons), np.nan)
         moments[3] = 0.0
         return ChannelArrays(counts, moments, np.array([[np.inf], [-np.inf]]).repeat(neurons, 1), elements.EMPTY)
-    # A narrow matrix is folded as a wide one: several rows side by side, whose columns are merged at the end.
-    beside = 1 if inner > 1 else max(1, min(COLUMNS // neurons, outer))
+    # A narrow matrix is folded as a wide one: several rows side by side, whose columns are merged at the end. That pays
+    # where it fills the vectors, or where the matrix is tall.
+    beside = 1 if inner > 1 else max(1, min(COLUMNS // neurons, max(-(-16 // neurons), outer // 256), outer))
     outer_wide, rest = divmod(outer, beside)
     columns = neurons * beside
     wide = min(columns, COLUMNS)
@@ -259,3 +269,120 @@ def survey_kernel(dtype: np.dtype[Any]) -> Callable[..., tuple[int, int, int, in
         *(_F8, _F8, _array(np.int64, 1, "C"), _I8),
     )
     return kernel(survey, f"survey-{dtype}", signature, nogil=False)
+
+
+class Details(NamedTuple):
+    """A tensor's state, and what was asked for beside it.
+
+    `tally` is int64[TALLIES] as in `cpu_extras`; `buckets` are the numbers of those that are not empty, ascending,
+    and `counts` says how many elements each holds.
+    """
+
+    state: elements.State
+    shape: elements.Shape
+    tally: npt.NDArray[np.int64]
+    buckets: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+
+
+@functools.cache
+def _details_kernel(name: str) -> Callable[..., None]:
+    kind = KINDS[name]
+    tag = kind.tag
+
+    def sweep_parts(
+        x: Any, lo: float, hi: float, tol: float, shaped: bool, size: int, counter: Any, counts: Any, moments: Any,
+        extremes: Any, shapes: Any, tally: Any, first: Any, second: Any,
+    ) -> None:  # fmt: skip
+        while True:
+            part = fetch_add(counter)
+            if part >= counts.shape[1]:
+                return
+            start = part * size
+            state, shape = fold_details(
+                stretch(x, start, min(size, x.size - start)), tag, lo, hi, tol, shaped, tally, first, second
+            )
+            store(state, counts, moments, extremes, part, 0)
+            shapes[part, 0] = shape[0]
+            shapes[part, 1] = shape[1]
+
+    signature = types.void(
+        _array(kind.storage, 1, "C", readonly=True),
+        *(_F8, _F8, _F8, types.boolean, _I8, _array(np.int64, 1, "C")),
+        *_outputs(_extreme_dtype(kind)),
+        *(_array(np.float64, 2, "C"), _array(np.int64, 1, "C")),
+        *[_array(np.uint32, 1, "C")] * 2,
+    )
+    return kernel(sweep_parts, f"details-{name}", signature, nogil=True)
+
+
+def sweep_details(
+    x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: float, *, shaped: bool, tallied: bool, counted: bool
+) -> Details:
+    """The state of a contiguous 1-D array of the storage dtype of the kind `name`, and its shape, tally and buckets.
+
+    What is not asked for is zeros, or empty. Counters are 32 bits wide: `x` has at most 2^31 elements.
+    """
+    tally = np.zeros(TALLIES, np.int64)
+    if x.size == 0:
+        return Details(elements.EMPTY, (0.0, 0.0), tally, *np.empty((2, 0), np.int64))
+    kind = KINDS[name]
+    buckets = (1 << (8 * kind.storage.itemsize if kind.storage.itemsize <= 2 else BUCKET_BITS)) if counted else 0
+    size, parts = _split(x.size)
+    outputs = _allocate(kind, parts, 1)
+    shapes = np.empty((parts, 2))
+    counter = np.zeros(1, np.int64)
+    sweep_parts = _details_kernel(name)
+    tallies: list[npt.NDArray[np.int64]] = []
+    tables: list[npt.NDArray[np.uint32]] = []
+
+    def work() -> None:
+        # Each thread counts for itself; whole numbers add up to the same in any order.
+        mine = np.zeros(TALLIES if tallied else 0, np.int64)
+        table = np.zeros((2, buckets), np.uint32)
+        sweep_parts(x, lo, hi, tol, shaped, size, counter, *outputs, shapes, mine, *table)
+        tallies.append(mine)
+        tables.append(table)
+
+    _share(work, x.nbytes, parts)
+    counts, moments, extremes = (a[:, :, 0].T.tolist() for a in outputs)
+    state, shape = elements.EMPTY, (0.0, 0.0)
+    for part in range(parts):
+        part_state = (*counts[part], *moments[part][:3], *extremes[part], moments[part][3])
+        shape = elements.merge_shape(state, part_state, shape, tuple(shapes[part].tolist()))
+        state = elements.merge(state, part_state)
+    if tallied:
+        tally = np.sum(tallies, axis=0)
+    return Details(state, shape, tally, *_filled(tables, kind))
+
+
+def _filled(tables: list[npt.NDArray[np.uint32]], kind: Kind) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The buckets that are not empty in the tables of all threads together, and their counts."""
+    size = tables[0].shape[1]
+    spans = [(0, size)]
+    if size == 1 << BUCKET_BITS and kind.name != "float64":
+        # Memory that was never written to is not there yet, and looking for it costs: only zero and the exponents that
+        # a float32 or an integer can have.
+        low, high = (1023 - 149, 1023 + 128) if kind.name == "float32" else (1023, 1023 + 65)
+        row = size >> 12
+        spans = [(sign + a, sign + b) for sign in (0, size // 2) for a, b in ((0, 1), (row * low, row * high))]
+    buckets = []
+    counts = []
+    for start, stop in spans:
+        total = np.sum([table[:, start:stop].sum(axis=0, dtype=np.int64) for table in tables], axis=0)
+        filled = total.nonzero()[0]
+        buckets.append(filled + start)
+        counts.append(total[filled])
+    return np.concatenate(buckets), np.concatenate(counts)
+
+
+def warmup(name: str) -> None:
+    """Compiles, or loads from disk, every entry point for elements of the kind `name`."""
+    dtype = _extreme_dtype(KINDS[name])
+    small_kernel(name)
+    _parts_kernel(name)
+    for runs in (False, True):
+        _channels_kernel(name, runs=runs)
+    _details_kernel(name)
+    merge_kernel(dtype)
+    survey_kernel(dtype)
