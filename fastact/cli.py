@@ -19,7 +19,7 @@ import typer
 from fastact.errors import ArgumentValueError, FastactError
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from fastact.files import ArrayStats
     from fastact.replay import Log, Record
@@ -107,10 +107,18 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1)
 
     table = Table(show_edge=False, pad_edge=False)
     for i, title in enumerate(head):
-        table.add_column(title, justify="left" if i < left else "right", overflow="fold")
+        table.add_column(title, justify="left" if i < left else "right", overflow="fold", no_wrap=i >= left)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    _console().print(table)
+    _show(table)
+
+
+def _show(renderable: "RenderableType") -> None:
+    """Prints it, where a table needs that in lines longer than the terminal: rich would cut its numbers."""
+    console = _console()
+    least = console.measure(renderable, options=console.options.update(width=_FILE_WIDTH)).minimum
+    console.width = max(console.width, least)
+    console.print(renderable)
 
 
 def _open(run: Path) -> "Log":
@@ -164,7 +172,7 @@ def diagnose(run: Run, as_json: AsJson = False, window: Window = None, rank: Ran
     if as_json:
         print(diagnosis.to_json(indent=2))
     else:
-        _console().print(render_rich(diagnosis))
+        _show(render_rich(diagnosis))
     return 0 if diagnosis.healthy else 1
 
 
@@ -176,7 +184,7 @@ def layers(run: Run, window: Window = None, rank: Rank = None) -> None:
     log = _open(run)
     diagnosis = log.diagnose(window_size=window, rank=rank)
     _warn(log)
-    head = ("layer", "kind", "status", "mean", "std", "dead", "saturated", "rows", "first step", "last step")
+    head = ("layer", "kind", "status", "mean", "std", "dead", "saturated", "rows", "first", "last")
     _table(
         head,
         (
@@ -388,6 +396,7 @@ def info() -> None:
     from importlib.metadata import PackageNotFoundError, version
 
     from fastact import __version__
+    from fastact.compile import COMPILED, cache
     from fastact.threads import get_num_threads
 
     rows = [("fastact", __version__), ("python", f"{platform.python_version()} on {platform.platform()}")]
@@ -398,8 +407,75 @@ def info() -> None:
             rows.append((name, "not installed"))
     rows.append(("machine", f"{platform.machine()}, {os.cpu_count()} CPUs"))
     rows.append(("threads", f"{get_num_threads()} (fastact's own; Numba's threading layers are not used)"))
+    if COMPILED:
+        folder, problem = cache()
+        rows.append(("machine code", _cache_line(folder) if folder is not None else f"not kept: {problem}"))
+    else:
+        rows.append(("machine code", "none: NUMBA_DISABLE_JIT is set, and sweeps run as plain Python"))
     rows.append(("gpu", _gpu()))
     _table(("what", "value"), rows, left=2)
+
+
+def _cache_line(folder: Path) -> str:
+    sizes = [path.stat().st_size for path in folder.glob("*.bin")]
+    access = "" if os.access(folder, os.W_OK) else ", read-only"
+    return f"{len(sizes)} entry points, {sum(sizes) / 1e6:.1f} MB{access}, in {folder}"
+
+
+@_command
+def warmup(
+    dtypes: Annotated[
+        list[str] | None,
+        typer.Option("--dtype", metavar="NAME", help="Only this element type, such as float32; may be repeated."),
+    ] = None,
+) -> None:
+    """Compile everything ahead, so that no first call has to: for container images and shared cache folders.
+
+    The machine code goes to FASTACT_CACHE_DIR, or to the user's cache folder; it fits this version and this CPU.
+    """
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from fastact.compile import COMPILED, KINDS, cache
+    from fastact.sweep import warmup
+    from fastact.threads import get_num_threads
+
+    names = list(dict.fromkeys(dtypes or KINDS))
+    for name in names:
+        if name not in KINDS:
+            raise ArgumentValueError(f"dtype: got {name!r}, want one of {', '.join(KINDS)}")
+    if not COMPILED:
+        raise ArgumentValueError("NUMBA_DISABLE_JIT is set: got nothing to compile, want it unset")
+    folder, problem = cache()
+    if folder is None:
+        raise OSError(f"machine code cannot be kept: {problem}")
+    before = {path.name for path in folder.glob("*.bin")}
+    if not os.access(folder, os.W_OK) and not before:
+        raise OSError(f"machine code cannot be kept: {folder} cannot be written")
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("compiling"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    # Numba compiles under one lock a process, so each worker is one; forked ones would inherit our threads' state.
+    workers = min(get_num_threads(), len(names))
+    with (
+        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+        ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool,
+    ):
+        task = progress.add_task("", total=len(names))
+        futures = {pool.submit(warmup, name): name for name in names}
+        for future in as_completed(futures):
+            future.result()
+            progress.update(task, advance=1, description=futures[future])
+    new = {path.name for path in folder.glob("*.bin")} - before
+    print(f"{', '.join(names)}: {len(new)} entry points compiled; {_cache_line(folder)}")
 
 
 def _gpu() -> str:

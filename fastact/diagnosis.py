@@ -26,7 +26,7 @@ _CAUSES: Final = {
     "exploding": {"exploding"},
     "non_finite": {"exploding", "non_finite"},
     "saturated": {"exploding", "non_finite"},
-    "dead": {"exploding", "non_finite", "dead"},
+    "dead": {"exploding", "non_finite", "dead", "vanishing"},
     "vanishing": {"exploding", "non_finite", "dead", "saturated", "vanishing"},
 }
 _FIRST_ONLY: Final = frozenset({"exploding", "non_finite"})
@@ -111,8 +111,8 @@ class Diagnoser:
         thresholds: what the rules compare with.
 
     Raises:
-        ArgumentTypeError: thresholds is not a `Thresholds`.
-        ArgumentValueError: window_size is below 1; a row is appended to an unknown layer or is no row.
+        ArgumentTypeError: thresholds is not a `Thresholds`, window_size no int.
+        ArgumentValueError: window_size is not 1 to `MAX_WINDOW`; a row is appended to an unknown layer or is no row.
 
     Example:
         >>> from fastact.history import LayerInfo
@@ -226,8 +226,8 @@ def _link(findings: list[Finding], views: list[LayerView], thresholds: Threshold
     """Tells causes from consequences, and puts each culprit before what follows from it, the first culprit first.
 
     A finding is a consequence of the earliest one that explains it (`_explains`); chains end at their first cause.
-    There are no circles: an explanation goes from an earlier to a later condition of `RULES`, or within one condition
-    down the network or on in time.
+    There are no circles: an explanation goes from an earlier to a later condition of `RULES`, or down the network, or
+    within one condition on in time.
     """
     place = {view.info.name: view.place for view in views}
     feeds = _feeds(views)
@@ -308,13 +308,19 @@ def _explains(cause: Finding, effect: Finding, place: dict[str, int], feeds: dic
             # An explosion shows when it is a thousandfold; the updates that drive it kill neurons some rows before.
             return cause.first_step - slack <= effect.first_step
         case "non_finite", "saturated" | "dead" | "vanishing":
-            return earlier
+            # In the step in which it comes up it reaches the layers after it alone.
+            return first or (earlier and cause.layer == effect.layer)
         case "dead", "dead":
             if feeds.get(effect.layer) == cause.layer:
                 return True
             return before and earlier and _hands_on_nothing(cause)
         case "dead", "vanishing":
             return cause.severity == "critical" and place[cause.layer] <= place[effect.layer]
+        case "vanishing", "dead":
+            # Where the samples are all alike each neuron is on for all of them or off. What is dead for the most part
+            # may as well be the reason, so there it takes a layer before it.
+            part = effect.severity != "critical" and cause.layer == effect.layer
+            return (before or part) and cause.first_step - slack <= effect.first_step
         case "saturated", "vanishing":
             return place[cause.layer] <= place[effect.layer]
         case "vanishing", "vanishing":

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +19,12 @@ from fastact.stats import ActivationStats, ChannelStats
 from fastact.summary import Accumulator, summarize
 
 __all__ = ["SUFFIXES", "ArrayStats", "sweep_file"]
+
+#: What numpy, json and Arrow raise on bytes that are damaged, hostile or beyond them.
+_DAMAGE: Final = (
+    *(ValueError, TypeError, LookupError, EOFError, ArithmeticError, MemoryError),
+    *(NotImplementedError, RecursionError, TokenError),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,7 @@ def sweep_file(
             yield array
     except (OSError, FastactError):
         raise
-    except (ValueError, KeyError, TypeError, EOFError) as error:  # numpy, json and Arrow on damaged bytes
+    except _DAMAGE as error:
         raise ArgumentValueError(f"FILE: {path.name!r} cannot be read: {_one_line(error)}") from error
     if not found:
         raise ArgumentValueError(f"FILE: got {path.name!r} without any numeric array, want at least one")

@@ -13,12 +13,23 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fastact.errors import ArgumentValueError
+from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import ROW_DTYPE, ROW_FORMAT
 
-__all__ = ["History", "LayerHistory", "LayerInfo"]
+__all__ = ["MAX_WINDOW", "History", "LayerHistory", "LayerInfo"]
+
+#: Rows of the largest window: 160 MB a layer. What is larger cannot be meant, and fails only when a layer is recorded.
+MAX_WINDOW: Final = 1_000_000
 
 _PACK: Final = struct.Struct(ROW_FORMAT).pack_into
+
+
+def _check_window(window_size: object) -> int:
+    if isinstance(window_size, bool) or not isinstance(window_size, int):
+        raise ArgumentTypeError(f"window_size: got {type(window_size).__name__}, want an int")
+    if not 1 <= window_size <= MAX_WINDOW:
+        raise ArgumentValueError(f"window_size: got {window_size}, want 1 to {MAX_WINDOW}")
+    return window_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +66,8 @@ class LayerHistory:
     __slots__ = ("_buffer", "_rows", "info", "total", "window_size")
 
     def __init__(self, info: LayerInfo, window_size: int) -> None:
-        if window_size < 1:
-            raise ArgumentValueError(f"window_size: got {window_size}, want at least 1")
         self.info = info
-        self.window_size = window_size
+        self.window_size = _check_window(window_size)
         #: Rows appended since the start, those that have left the window included.
         self.total = 0
         self._rows = np.zeros(window_size, ROW_DTYPE)
@@ -95,9 +104,7 @@ class History(Mapping[str, LayerHistory]):
     """The layers' histories by name, in forward order (the order in which they were added)."""
 
     def __init__(self, window_size: int = 100) -> None:
-        if window_size < 1:
-            raise ArgumentValueError(f"window_size: got {window_size}, want at least 1")
-        self.window_size = window_size
+        self.window_size = _check_window(window_size)
         self._layers: dict[str, LayerHistory] = {}
 
     def add(self, info: LayerInfo) -> LayerHistory:

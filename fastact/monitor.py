@@ -17,9 +17,10 @@ from typing import Any, Final, Self
 import numpy as np
 
 from fastact.diagnosis import Diagnoser, Diagnosis
-from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
+from fastact.errors import ArgumentTypeError, FastactError
 from fastact.fields import SATURATED_SHARE, SILENT_SHARE
 from fastact.history import History, LayerInfo
+from fastact.log.schema import check_integer, check_metadata
 from fastact.log.writer import LogWriter
 from fastact.rules.kinds import BOUNDED
 from fastact.stats import SATURATION, ActivationStats, ChannelStats
@@ -87,9 +88,10 @@ class ActivationMonitor:
     Args:
         path: directory of the run's log; None keeps the recent window in memory only. A run that is there already is
             continued in new segments.
-        window_size: rows of each layer in memory, for `history` and `diagnose` (some 160 bytes each).
+        window_size: rows of each layer in memory, for `history` and `diagnose` (some 160 bytes each), 1 to a million.
         every: record every so many-th step; in the others `record` returns None and costs nothing.
-        metadata: text about the run that goes into the log's schema.
+        metadata: text about the run that goes into the log's schema; ``window_size``, ``every`` and ``thresholds`` are
+            written there by the monitor itself.
         thresholds: what the diagnosis compares with.
 
     Raises:
@@ -115,11 +117,8 @@ class ActivationMonitor:
         metadata: Mapping[str, str] | None = None,
         thresholds: Thresholds | None = None,
     ) -> None:
-        for name, value in (("window_size", window_size), ("every", every)):
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise ArgumentTypeError(f"{name}: got {type(value).__name__}, want an int")
-            if value < 1:
-                raise ArgumentValueError(f"{name}: got {value}, want at least 1")
+        check_integer("every", every, 1, 2**63 - 1)
+        own = check_metadata(metadata)
         self._every = every
         self._diagnoser = Diagnoser(window_size, thresholds)
         self._dead_window = self._diagnoser.thresholds.dead_window
@@ -134,7 +133,7 @@ class ActivationMonitor:
                 "every": str(every),
                 "thresholds": json.dumps(dataclasses.asdict(self._diagnoser.thresholds)),
             }
-            self._writer = LogWriter(path, metadata={**(metadata or {}), **facts})
+            self._writer = LogWriter(path, metadata={**own, **facts})
             # A run that ends without `close` still seals its log, when the monitor or the interpreter goes.
             weakref.finalize(self, self._writer.close)
 
@@ -183,12 +182,12 @@ class ActivationMonitor:
             raise FastactError(f"the monitor is closed: cannot record {name!r}")
         if self._step % self._every:
             return None
+        if not isinstance(name, str) or not name:
+            raise ArgumentTypeError(f"name: got {name!r}, want a non-empty str")
         layer = self._layers.get(name)
         if layer is not None:
             stats = summarize(x, axis=axis, saturation=layer.info.saturation)
         else:
-            if not isinstance(name, str) or not name:
-                raise ArgumentTypeError(f"name: got {name!r}, want a non-empty str")
             if not isinstance(kind, str):
                 raise ArgumentTypeError(f"kind: got {type(kind).__name__}, want a str")
             interval = BOUNDED.get(kind, SATURATION) if saturation is None else saturation
@@ -198,10 +197,11 @@ class ActivationMonitor:
                 layer = self._layers.get(name)
                 if layer is None:
                     info = LayerInfo(name, len(self._layers), kind, dtype, stats.saturation)
-                    layer = self._layers[name] = _Layer(info)
-                    self._diagnoser.add(info)
+                    # The log is first to refuse a name, and only a layer that all know gets rows.
                     if self._writer is not None:
                         self._writer.add_layer(info)
+                    self._diagnoser.add(info)
+                    layer = self._layers[name] = _Layer(info)
         with self._lock:
             layer.add(stats)
         return _total(stats)

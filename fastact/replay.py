@@ -19,7 +19,7 @@ import pyarrow as pa
 from fastact.diagnosis import Diagnoser, Diagnosis
 from fastact.errors import ArgumentTypeError, ArgumentValueError, LogError
 from fastact.fields import NEURON, ROW, STATE
-from fastact.history import LayerInfo
+from fastact.history import MAX_WINDOW, LayerInfo
 from fastact.log.files import list_segments
 from fastact.log.reader import RunReader
 from fastact.log.schema import COLUMNS, check_path, to_rows
@@ -159,7 +159,8 @@ class Log:
         metadata = self._runs[rank].metadata
         if window_size is None:
             text = metadata.get("window_size", "")
-            window_size = int(text) if re.fullmatch("[1-9][0-9]{0,6}", text) else 100
+            stored = int(text) if re.fullmatch("[1-9][0-9]{0,6}", text) else 0
+            window_size = stored if 1 <= stored <= MAX_WINDOW else 100
         if thresholds is None:
             thresholds = _thresholds(metadata.get("thresholds"))
         diagnoser = Diagnoser(window_size, thresholds)

@@ -6,6 +6,7 @@ Whatever comes from outside (names and kinds of layers) is escaped: a name can h
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -166,7 +167,7 @@ def _cells(layer: LayerHealth) -> tuple[str, ...]:
 
 
 def render_text(diagnosis: Diagnosis) -> str:
-    """The diagnosis as plain text: one sentence, the table of layers, then each culprit with cause and remedies.
+    """The diagnosis as plain text: a sentence on the first culprit, the table of layers, then all culprits.
 
     Example:
         >>> print(render_text(Diagnosis((), ())))
@@ -183,22 +184,35 @@ def render_text(diagnosis: Diagnosis) -> str:
                 for i, (cell, width) in enumerate(zip(row, widths, strict=True))
             ]
             lines.append("  ".join(cells).rstrip())
-    for group in _alike(diagnosis):
-        lines.append("")
-        for place, culprit in group:
-            lines.append(f"{place}. [{culprit.severity}] {culprit.message}")
-            lines += [f"   {line}" for line in _follows(diagnosis, culprit)]
-        lines.append(f"   Cause: {culprit.cause}")
-        lines += [f"   Try: {remedy}" for remedy in culprit.remedies]
+    lines += ["".join(text for text, _ in line) for line in _details(diagnosis)]
     return "\n".join(lines)
 
 
-def _alike(diagnosis: Diagnosis) -> list[list[tuple[int, Finding]]]:
-    """The culprits with their numbers, those with the same cause and remedies together: these are said once."""
+#: A line as pieces of text, each with its style.
+_Line = list[tuple[str, str]]
+
+
+def _details(diagnosis: Diagnosis) -> Iterator[_Line]:
+    """The culprits one by one, those with the same cause and remedies together; an empty line before each group.
+
+    Nothing that the sentence at the top says of the first one is said again.
+    """
     groups: dict[tuple[str, str, tuple[str, ...]], list[tuple[int, Finding]]] = {}
     for place, culprit in enumerate(diagnosis.culprits, 1):
         groups.setdefault((culprit.condition, culprit.cause, culprit.remedies), []).append((place, culprit))
-    return list(groups.values())
+    for (_, cause, remedies), group in groups.items():
+        yield []
+        first = group[0][0] == 1
+        for place, culprit in group:
+            said = f"{shown(culprit.layer)}: see above." if place == 1 else culprit.message
+            yield [(f"{place}. ", ""), (f"[{culprit.severity}]", _STYLES[culprit.severity]), (f" {said}", "")]
+            if place > 1:
+                yield from ([(f"   {line}", "")] for line in _follows(diagnosis, culprit))
+        if not first:
+            yield [(f"   Cause: {cause}", "")]
+            yield from ([(f"   Try: {remedy}", "cyan")] for remedy in remedies)
+        elif len(group) > 1:
+            yield [("   Cause and remedies of all of these: see above.", "")]
 
 
 def render_rich(diagnosis: Diagnosis) -> "RenderableType":
@@ -212,21 +226,13 @@ def render_rich(diagnosis: Diagnosis) -> "RenderableType":
     if diagnosis.layers:
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
         for i, column in enumerate(_COLUMNS):
-            table.add_column(column, justify="right" if 2 <= i <= 5 else "left")
+            right = 2 <= i <= 5
+            table.add_column(column, justify="right" if right else "left", no_wrap=right, overflow="fold")
         for layer in diagnosis.layers:
             style = "dim" if layer.status == "not enough data" else _STYLES[layer.severity]
             *cells, status = _cells(layer)
             # Text, not str: rich would read a str as markup.
             table.add_row(*(Text(cell) for cell in cells), Text(status, style=style))
         parts += [Text(), table]
-    for group in _alike(diagnosis):
-        parts.append(Text())
-        for place, culprit in group:
-            head = Text(f"{place}. ")
-            head.append(f"[{culprit.severity}]", style=_STYLES[culprit.severity])
-            head.append(f" {culprit.message}")
-            parts.append(head)
-            parts += [Text(f"   {line}") for line in _follows(diagnosis, culprit)]
-        parts.append(Text(f"   Cause: {culprit.cause}"))
-        parts += [Text(f"   Try: {remedy}", style="cyan") for remedy in culprit.remedies]
+    parts += [Text.assemble(*line) for line in _details(diagnosis)]
     return Group(*parts)

@@ -95,7 +95,9 @@ def watch(model: nn.Module, monitor: Recorder, *, layers: Layers | None = None) 
     Outputs with fewer than two axes have no neurons.
 
     Forward passes run again by activation checkpointing are not recorded twice. A copy of the model
-    (``copy.deepcopy``, pickle) is not watched.
+    (``copy.deepcopy``, pickle) is not watched. Under `torch.compile` call `watch` before the first compiled forward
+    pass, since compiled code has only the hooks that it found then; each watched layer ends a graph, so
+    ``fullgraph=True`` cannot go with it.
 
     Raises:
         ArgumentTypeError: `model` is no `nn.Module` (or a TorchScript one, whose layers run outside of Python),
@@ -181,6 +183,10 @@ class _Hook:
         self.kind: str | None = None
         self.rule: Callable[[int], int] | None = None
 
+    # torch.compile would trace into the sweep and store its own stand-ins for numbers; it runs this between two graphs.
+    @torch.compiler.disable(  # type: ignore[untyped-decorator]
+        reason="fastact.torch.watch reads activations in Python: compile without fullgraph=True"
+    )
     def __call__(self, module: nn.Module, args: object, output: object) -> None:
         try:
             # Inside of a backward pass only activation checkpointing runs a layer, for the second time.

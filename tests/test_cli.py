@@ -389,3 +389,31 @@ def test_a_terminal_that_knows_ascii_only(sick: Path) -> None:
     done = subprocess.run(command, capture_output=True, env=env, check=False)
     assert (done.returncode, done.stderr) == (1, b"")
     assert b"12 of its 16 neurons" in done.stdout
+
+
+@pytest.mark.parametrize("width", ["1", "30", "80"])
+def test_a_narrow_terminal_never_cuts_a_number_or_a_name(
+    sick: Path, monkeypatch: pytest.MonkeyPatch, width: str
+) -> None:
+    cells = {}
+    for columns in ("200", width):
+        monkeypatch.setenv("COLUMNS", columns)
+        for command, code in (("layers", 0), ("diagnose", 1)):
+            out, _ = call(command, sick, code=code)
+            assert "…" not in out
+            cells[columns, command] = {word for word in out.split() if word[0].isdigit()}
+    assert cells[width, "layers"] == cells["200", "layers"]
+    assert cells[width, "diagnose"] == cells["200", "diagnose"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("deep.safetensors", (200_000).to_bytes(8, "little") + b"[" * 200_000),
+        ("inf.safetensors", (58).to_bytes(8, "little") + b'{"a":{"dtype":"F32","shape":[1e999],"data_offsets":[0,0]}}'),
+        ("open.npy", b"\x93NUMPY\x01\x00\x0a\x00{'descr': \n"),
+    ],
+)
+def test_hostile_headers_are_one_line(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert name in complaint("stats", tmp_path / name)

@@ -153,6 +153,33 @@ def test_vanishing_after_saturation_and_dying_in_an_explosion_are_consequences()
     ]
 
 
+def test_nan_explains_what_comes_after_it_not_what_was_so_before_it_in_the_same_step() -> None:
+    flat = [row(step, saturated=4000, min=-1.0, max=1.0) for step in range(9)]
+    broken = [row(step, nans=3) for step in range(9)]
+    layers = {"0": ("Tanh", flat), "1": ("Linear", broken), "2": ("Tanh", flat), "3": ("Linear", healthy(9))}
+    assert [(f.layer, f.condition, f.consequence_of) for f in watch(layers).diagnose().findings] == [
+        ("0", "saturated", None),
+        ("1", "non_finite", None),
+        ("2", "saturated", "1"),
+    ]
+
+
+def test_neurons_that_are_off_for_samples_that_are_all_alike_are_a_consequence() -> None:
+    def faint(dead: int) -> tuple[str, list[Any]]:
+        return "ReLU", [row(step, within_std=1e-6, dead_neurons=dead) for step in range(30)]
+
+    layers = {"0": ("Linear", healthy()), "1": faint(6), "2": faint(20), "3": faint(40)}
+    assert [(f.layer, f.condition, f.consequence_of) for f in watch(layers).diagnose().findings][:4] == [
+        ("1", "vanishing", None),
+        ("1", "dead", "1"),
+        ("2", "dead", "1"),
+        ("2", "vanishing", "1"),
+    ]
+    layers = {"0": ("Linear", healthy()), "1": faint(40), "2": faint(40)}
+    first = watch(layers).diagnose().findings[0]
+    assert (first.layer, first.condition) == ("1", "dead")  # nothing gets through
+
+
 def test_the_first_culprit_is_first_in_time_then_in_forward_order() -> None:
     def tanh(onset: int) -> list[Any]:
         return [row(s, saturated=4000 if s >= onset else 0, min=-1.0, max=1.0) for s in range(30)]

@@ -148,6 +148,22 @@ def test_flush_puts_finished_steps_into_the_log(tmp_path: Path) -> None:
         assert open_log(tmp_path / "run").to_table().num_rows == 3
 
 
+def test_a_relative_path_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monitor = ActivationMonitor("run")
+    monitor.record("a", np.ones(3))
+    monitor.step()
+    monitor.flush()
+    log = open_log("run")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    monitor.record("b", np.ones(3))  # a new layer begins a new segment
+    monitor.close()
+    assert open_log("../run").to_table().column("layer").to_pylist() == ["a", "b"]
+    assert log.to_table().num_rows == 1
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_a_monitor_that_is_forgotten_still_seals_its_log(tmp_path: Path) -> None:
     monitor = ActivationMonitor(tmp_path / "run")
     monitor.record("a", np.ones(3))
@@ -168,9 +184,25 @@ def test_a_refused_record_leaves_nothing_behind() -> None:
         monitor.step()
 
 
+@pytest.mark.parametrize("what", [{"name": "x" * 5000}, {"name": "\ud800"}, {"name": "a", "kind": "k" * 5000}])
+def test_a_layer_that_the_log_refuses_never_ends_a_step(tmp_path: Path, what: dict[str, Any]) -> None:
+    with ActivationMonitor(tmp_path / "run") as monitor:
+        for _ in range(2):
+            with pytest.raises(fastact.ArgumentValueError, match="info"):
+                monitor.record(x=np.ones(3), **what)
+            monitor.record("b", np.ones(3))
+            monitor.step()
+    live = monitor.diagnose()
+    assert [layer.name for layer in live.layers] == ["b"]
+    assert live == open_log(tmp_path / "run").diagnose()
+
+
 @pytest.mark.parametrize(
     ("options", "error", "word"),
     [
+        ({"window_size": 10**12}, ValueError, "window_size"),
+        ({"metadata": 5}, TypeError, "metadata"),
+        ({"metadata": {"a": 1}}, TypeError, "metadata"),
         ({"window_size": 0}, ValueError, "window_size"),
         ({"window_size": 1.5}, TypeError, "window_size"),
         ({"every": 0}, ValueError, "every"),
@@ -187,7 +219,7 @@ def test_what_is_refused(options: dict[str, Any], error: type[Exception], word: 
 
 def test_names_are_checked() -> None:
     with ActivationMonitor() as monitor:
-        for bad in ("", 3, None):
+        for bad in ("", 3, None, ["a"]):
             with pytest.raises(fastact.ArgumentTypeError, match="name"):
                 monitor.record(bad, np.ones(3))  # type: ignore[arg-type]
         with pytest.raises(fastact.ArgumentTypeError, match="kind"):

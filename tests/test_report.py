@@ -46,18 +46,25 @@ def test_the_table_and_the_findings_are_in_both_forms() -> None:
         assert ["layer", "kind", "mean", "std", "dead", "saturated", "status"] in lines
         assert ["encoder.3", "Tanh", "1e-06", "1", "0%", "61%", "saturated", "(warning)"] in lines
         assert ["encoder.2", "Linear", "0.1", "1", "0%", "-", "healthy"] in lines
-        assert "1. [warning] encoder.3 (Tanh)" in text
-        assert "   Cause: It started during training" in text
-        assert "   Try: normalise the inputs" in text
+        assert "1. [warning] encoder.3: see above." in text
         assert "2. [" not in text  # consequences are folded into their culprit
 
 
-def test_what_is_the_same_for_several_culprits_is_said_once() -> None:
+def test_nothing_is_said_twice() -> None:
     rows = [row(step, saturated=4000, min=-1.0, max=1.0) for step in range(9)]
-    layers = {str(i): ("Tanh", rows) for i in range(4)} | {"out": ("Linear", [row(step) for step in range(9)])}
-    text = render_text(watch(layers).diagnose())
-    assert [line[:3] for line in text.splitlines() if "has been saturated" in line][1:] == ["1. ", "2. ", "3. ", "4. "]
-    assert text.count("   Cause:") == 1
+    broken = [row(step, nans=3) for step in range(9)]
+    layers = {str(i): ("Tanh", rows) for i in range(3)} | {"loss": ("", broken), "out": ("Linear", broken)}
+    diagnosis = watch(layers).diagnose()
+    assert [f.condition for f in diagnosis.culprits] == ["saturated"] * 3 + ["non_finite"]
+    for text in (render_text(diagnosis), on_terminal(diagnosis, 2000)):
+        for culprit in diagnosis.culprits:
+            for part in (culprit.message, culprit.cause, *culprit.remedies):
+                assert text.count(part) == 1, part
+        assert "Because of it also: out (NaN or Inf)." in text
+        heads = [line.split("]")[0] for line in text.splitlines() if line[1:4] == ". ["]
+        assert heads == ["1. [critical", "2. [critical", "3. [critical", "4. [critical"]
+        assert text.count("   Cause:") == 1
+        assert text.count("   Try:") == len(diagnosis.culprits[-1].remedies)
 
 
 def test_healthy_unknown_and_empty() -> None:

@@ -84,6 +84,13 @@ def test_death_from_the_start_is_blamed_on_the_initialisation() -> None:
                 "leaky ReLU", "N(0, sqrt(2/n_in))", "lower learning rate", "batch normalisation"]  # fmt: skip
 
 
+def test_a_few_dead_neurons_cost_width_and_more_than_a_few_cost_more() -> None:
+    for dead, told in ((6, True), (20, False), (60, False)):
+        finding = only({"act": ("ReLU", [row(step, dead_neurons=dead) for step in range(30)])})
+        assert ("lost is width" in finding.cause) is told
+        assert "normalise the inputs to mean 0 and standard deviation 1" in finding.remedies
+
+
 def test_without_neurons_only_a_layer_of_zeros_is_dead() -> None:
     zero = [plain(step, zeros=4096 if step >= 3 else 4095, mean=0.0, std=0.0) for step in range(8)]
     assert found(watch({"act": ("ReLU", zero)})) == [("act", "dead", "critical", 3)]
@@ -294,6 +301,19 @@ def test_minus_infinity_is_meant_in_a_log_softmax() -> None:
     assert found(watch({"0": ("Linear", rows)})) == [("0", "non_finite", "critical", 0)]
     worse = [row(step, neg_infs=9, nans=int(step == 4)) for step in range(6)]
     assert found(watch({"0": ("LogSoftmax", worse)})) == [("0", "non_finite", "serious", 4)]
+
+
+# --- recurrent layers
+
+
+def test_a_recurrent_layer_at_the_ends_of_tanh_is_saturated() -> None:
+    flat = [row(step, saturated=3000, min=-1.0, max=1.0) for step in range(9)]
+    unbounded = [row(step, saturated=3000, min=-1.0, max=2.0) for step in range(9)]
+    end = ("Linear", [row(step) for step in range(9)])
+    finding = only({"rnn[0]": ("RNN", flat), "head": end})
+    assert (finding.condition, finding.severity) == ("saturated", "serious")
+    assert not any("ReLU" in remedy for remedy in finding.remedies)
+    assert found(watch({"lstm[1][1]": ("LSTM", unbounded), "head": end})) == []
 
 
 # --- remedies and thresholds

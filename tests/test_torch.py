@@ -386,6 +386,23 @@ def test_checkpointed_layers_are_recorded_once() -> None:
     assert [call.name for call in recorder.calls] == ["0", "1", "2", "3"]
 
 
+def test_a_compiled_model_is_recorded_by_the_hooks_that_were_on_before() -> None:
+    model = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3))
+    x = torch.randn(16, 8)
+    plain, compiled = fastact.ActivationMonitor(), fastact.ActivationMonitor()
+    with watch(model, plain), torch.no_grad():
+        model(x)
+        plain.step()
+    with watch(model, compiled) as watching, torch.no_grad():
+        torch.compile(model, backend="eager")(x)
+        compiled.step()
+    assert watching.failures == 0
+    assert list(compiled.history) == ["0", "1", "2"]
+    for name in plain.history:
+        got, want = (monitor.history[name].rows[0].tolist() for monitor in (compiled, plain))
+        assert got[:2] + got[3:] == want[:2] + want[3:]  # all but the time
+
+
 def test_copies_of_a_watched_model_are_not_watched() -> None:
     # A real monitor: it holds a lock, so a copy that took it along would fail.
     model, monitor = mlp(), fastact.ActivationMonitor()

@@ -46,6 +46,8 @@ class RunReader:
         #: The run's own metadata; where segments differ, the newest holds.
         self.metadata: dict[str, str] = {}
         try:
+            # It is read again and again, whatever the working directory is then.
+            self._folder = path.absolute()
             found = list_segments(path)
         except (OSError, ValueError) as error:
             raise LogError(f"cannot read the log {str(path)!r}, want a run's directory: {error}") from error
@@ -125,7 +127,7 @@ class RunReader:
 
     def _frames(self, name: str, lost: Callable[[str], None]) -> Iterator[Frame]:
         try:
-            with _open(self.path, name) as file:
+            with _open(self._folder, name) as file:
                 # A live segment grows: what is there now is what is read.
                 size = file.seek(0, 2)
                 for frame in frames(file, size, lost, name.endswith(".arrows")):

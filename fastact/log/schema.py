@@ -31,6 +31,7 @@ __all__ = [
     "MAX_NAME_BYTES",
     "Header",
     "check_layer",
+    "check_metadata",
     "check_schema",
     "to_batch",
     "to_rows",
@@ -190,6 +191,18 @@ def check_text(argument: str, value: object, most: int) -> None:
         raise ArgumentValueError(f"{argument}: got {value!a}, want text without lone surrogates") from None
     if size > most:
         raise ArgumentValueError(f"{argument}: got {size} bytes of UTF-8, want at most {most}")
+
+
+def check_metadata(metadata: object) -> dict[str, str]:
+    """The metadata as a dict; None is none. Refuses what is not text to text."""
+    if metadata is None:
+        return {}
+    if not isinstance(metadata, Mapping):
+        raise ArgumentTypeError(f"metadata: got {type(metadata).__name__}, want a mapping of str to str")
+    for key, value in metadata.items():
+        check_text("metadata key", key, 4096)
+        check_text(f"metadata[{key!r}]", value, 1 << 20)
+    return dict(metadata)
 
 
 def check_schema(schema: Any) -> None:

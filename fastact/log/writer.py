@@ -17,12 +17,12 @@ from typing import Any, Final, Self
 import numpy as np
 import pyarrow as pa
 
-from fastact.errors import ArgumentTypeError, ArgumentValueError, LogError
+from fastact.errors import ArgumentValueError, LogError
 from fastact.fields import ROW, ROW_DTYPE, ROW_FORMAT, SCHEMA_VERSION
 from fastact.history import LayerInfo
 from fastact.log.files import Segment, list_segments
 from fastact.log.frames import finish, stamp_text
-from fastact.log.schema import MAX_BATCH_ROWS, Header, check_integer, check_layer, check_path, check_text, to_batch
+from fastact.log.schema import MAX_BATCH_ROWS, Header, check_integer, check_layer, check_metadata, check_path, to_batch
 
 __all__ = ["LogWriter"]
 
@@ -70,12 +70,12 @@ class LogWriter:
         segment_bytes: int = 64 << 20,
         compression: str | None = "lz4",
     ) -> None:
-        self._metadata = _check_metadata(metadata)
+        self._metadata = check_metadata(metadata)
         check_integer("batch_rows", batch_rows, 1, MAX_BATCH_ROWS)
         check_integer("segment_bytes", segment_bytes, 1, 1 << 62)
         if compression not in ("zstd", "lz4", None):
             raise ArgumentValueError(f"compression: got {compression!r}, want 'zstd', 'lz4' or None")
-        #: The run's directory.
+        #: The run's directory, as it was given.
         self.path = check_path(path)
         #: Rows that could not be written and are lost.
         self.dropped = 0
@@ -97,8 +97,10 @@ class LogWriter:
         self._stream: tuple[io.BytesIO, Any, int] | None = None
         self._segment: Segment | None = None
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._next = max((number for number, _ in list_segments(self.path)), default=-1) + 1
+            # Later segments go there as well, whatever the working directory is then.
+            self._folder = self.path.absolute()
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._next = max((number for number, _ in list_segments(self._folder)), default=-1) + 1
             # Made now, so that a place that cannot be written to is told before the training begins.
             self._segment = self._open()
         except (OSError, ValueError) as error:
@@ -233,7 +235,7 @@ class LogWriter:
         return self._segment is not None and self._segment.size >= self._segment_bytes
 
     def _open(self) -> Segment:
-        segment = Segment(self.path, self._next)
+        segment = Segment(self._folder, self._next)
         self._next = segment.number + 1
         return segment
 
@@ -268,17 +270,6 @@ class LogWriter:
         sink.truncate()
         self._stream = (sink, stream, 0)
         return finish(message, stamp)
-
-
-def _check_metadata(metadata: object) -> dict[str, str]:
-    if metadata is None:
-        return {}
-    if not isinstance(metadata, Mapping):
-        raise ArgumentTypeError(f"metadata: got {type(metadata).__name__}, want a mapping of str to str")
-    for key, value in metadata.items():
-        check_text("metadata key", key, 4096)
-        check_text(f"metadata[{key!r}]", value, 1 << 20)
-    return dict(metadata)
 
 
 def _package_version() -> str:

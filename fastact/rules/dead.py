@@ -1,6 +1,7 @@
 """Dead neurons: outputs that are zero for every sample, so that no gradient moves them any more."""
 
 from collections.abc import Callable
+from typing import Final
 
 from fastact.history import LayerInfo
 from fastact.rules import kinds
@@ -103,7 +104,7 @@ class Dead:
             ),
             message=f"{layer.name} has been {state} since step {streak.step}: {dead:,} of its {neurons:,} neurons "
             f"({percent(ratio)}) never fire.",
-            cause=_cause(layer, streak.step),
+            cause=_cause(layer, streak.step) + (_STILL_LEARNS if severity == "warning" else ""),
             remedies=_remedies(layer, network, streak.step),
         )
 
@@ -135,13 +136,16 @@ def _reaches(share: float) -> Callable[[Row], bool]:
     return reaches
 
 
+_STILL_LEARNS: Final = " The other neurons go on learning: what is lost is width."
+
+
 def _cause(layer: LayerView, step: int) -> str:
     if layer.info.kind and not kinds.is_activation(layer.info.kind):
         return "Its weights and biases are zero, or what it is fed is zero."
     if step <= layer.start:
         return (
-            "It was so from the first recorded row: a negative bias or a bad initialisation keeps its inputs below "
-            "zero, where the gradient is zero too."
+            "It was so from the first recorded row: negative biases, a bad initialisation or data that is not "
+            "normalised keeps its inputs below zero, where the gradient is zero too."
         )
     return (
         "It started during training: an update that was too large (a learning rate too high) pushed its inputs below "
@@ -157,6 +161,7 @@ def _remedies(layer: LayerView, network: Network, step: int) -> tuple[str, ...]:
     ]
     if not kinds.has_batch_norm(network.all_kinds):
         remedies.append("add batch normalisation before the activation")
+    remedies.append("normalise the inputs to mean 0 and standard deviation 1")
     # What happened during training is a matter of the learning rate first.
     if step > layer.start:
         remedies.insert(0, remedies.pop(2))

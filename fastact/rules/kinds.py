@@ -13,6 +13,7 @@ __all__ = [
     "MASKED",
     "PASSING",
     "PROBABILITIES",
+    "RECURRENT",
     "RELU_FAMILY",
     "has_batch_norm",
     "has_layer_norm",
@@ -32,6 +33,9 @@ BOUNDED: Final = {
     "Hardsigmoid": (0.01, 0.99),
     "ReLU6": (-math.inf, 5.99),
 }
+
+#: Layers whose outputs are those of a tanh, unless they were told otherwise (`nn.RNN` with ReLU).
+RECURRENT: Final = frozenset({"RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"})
 
 #: Bounded activations whose outputs are read as probabilities when they come last: near the bounds is good there.
 GATES: Final = frozenset({"Sigmoid", "Hardsigmoid"})

@@ -21,10 +21,10 @@ class Saturated:
         what is saturated (tanh beyond ±0.99, sigmoid outside (0.01, 0.99)). Found when each of the last `min_rows`
         rows and their sum have ratio >= saturated_warning; serious and critical by their own thresholds.
 
-    Judged for bounded kinds only: Tanh, Sigmoid, Hardtanh, Hardsigmoid, ReLU6, Softsign. A layer of unknown kind is
-    taken for a tanh when all its values are within [-1, 1] and reach both saturated ends. A sigmoid that comes last
-    gives probabilities and is not judged; another bounded output layer only if it was so from the first row, since
-    an output that learned to be near the bounds is a good one.
+    Judged for bounded kinds only: Tanh, Sigmoid, Hardtanh, Hardsigmoid, ReLU6, Softsign. A recurrent layer or one of
+    unknown kind is taken for a tanh when all its values are within [-1, 1] and reach both saturated ends. A sigmoid
+    that comes last gives probabilities and is not judged; another bounded output layer only if it was so from the
+    first row, since an output that learned to be near the bounds is a good one.
 
     Source:
         Chosen; SageMaker Debugger's SaturatedActivation and torchmortem call a layer saturated above one half.
@@ -34,8 +34,10 @@ class Saturated:
     condition = "saturated"
 
     def applies(self, info: LayerInfo) -> bool:
-        """Bounded kinds, and unknown ones of a floating dtype."""
-        return info.kind in kinds.BOUNDED or (info.kind == "" and not info.dtype.startswith(("int", "uint", "bool")))
+        """Bounded kinds, recurrent ones, and unknown ones of a floating dtype."""
+        if info.kind == "":
+            return not info.dtype.startswith(("int", "uint", "bool"))
+        return info.kind in kinds.BOUNDED or info.kind in kinds.RECURRENT
 
     def needs(self, thresholds: Thresholds) -> int:
         """`min_rows`."""
@@ -59,7 +61,7 @@ class Saturated:
         ratio = min(network.saturated[layer.place], 1.0)
         if streak is None or streak.rows < thresholds.min_rows or ratio < thresholds.saturated_warning:
             return Outcome.NOT_FOUND
-        if layer.info.kind == "" and not _looks_like_tanh(layer):
+        if layer.info.kind not in kinds.BOUNDED and not _looks_like_tanh(layer):
             return Outcome.NOT_APPLICABLE
         if layer.place == network.output and (layer.info.kind in kinds.GATES or streak.step > layer.start):
             return Outcome.NOT_APPLICABLE
@@ -125,6 +127,8 @@ def _remedies(layer: LayerView, network: Network) -> tuple[str, ...]:
     ]
     if layer.info.kind == "ReLU6":
         remedies[0] = "use ReLU, which has no upper bound"
+    if layer.info.kind in kinds.RECURRENT:  # what ReLU and batch normalisation do not fit
+        return *remedies[1:], "use layer normalisation in the recurrent layer"
     if not kinds.has_batch_norm(network.all_kinds):
         remedies.append("add batch normalisation before the activation")
     return tuple(remedies)
