@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 import fastact
-from bench.sweep import loops_for, timed
-from bench.sweep_table import duration
+from bench.measure import loops_for, timed
+from bench.tables import duration
 from fastact import sweep
 from fastact.threads import get_num_threads
 

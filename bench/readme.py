@@ -1,6 +1,8 @@
-"""Puts what was measured and printed into the README, between markers, so that nothing there is typed by hand.
+"""Renders what was measured and printed, so that no figure is typed by hand.
 
-python -m bench.readme             # writes the generated parts
+The README's parts between markers, bench/results/README.md with all tables, and bench/results/sweep.svg.
+
+python -m bench.readme             # writes them
 python -m bench.readme --check     # exit code 1 when they are not what the recorded results say
 python -m bench.readme --capture   # first runs `fastact demo` and records what it prints
 """
@@ -13,37 +15,101 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from bench.sweep_table import HEADER, cells
+from bench import RESULTS
+from bench.plot import PLOT, digest, draw
+from bench.tables import markdown, neurons_table, start_table, sweep_table, tight_table
 
 README = Path(__file__).parent.parent / "README.md"
-SWEEP = Path(__file__).parent / "results" / "sweep.json"
-DEMO = Path(__file__).parent / "results" / "demo.txt"
+PAGE = RESULTS / "README.md"
+SWEEP = RESULTS / "sweep.json"
+DEMO = RESULTS / "demo.txt"
+#: The rows that the README shows; the page beside the results has all.
+SHOWN_ROWS = [(10**3, "float32"), (10**5, "float32"), (10**7, "float32"), (10**8, "float32"), (10**8, "bfloat16")]
 #: The network of the demo whose part the README shows; all of it would be too long.
 SHOWN = "saturated"
 
 
-def sweep_table() -> str:
-    """The benchmark's table in Markdown, and under it what was compared, where and when."""
+def where(results: dict[str, Any]) -> str:
+    """On what, with what and when it was measured."""
+    it = results["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in it["versions"].items())
+    load = results["load_before"]
+    busy = f" Others kept this machine busy (load {load:.1f}): the figures are not worth much." if load > 0.5 else ""
+    return f"{it['cpu']}, {it['threads']} threads, Python {it['python']}, {versions}; {results['date']}.{busy}"
+
+
+def asked(results: dict[str, Any]) -> str:
+    """What each contestant runs, as a list."""
+    return "\n".join(f"- {name}: {what}" for name, what in results["asked"].items())
+
+
+def off(results: dict[str, Any]) -> str:
+    """Whose mean or std is off by more than rounding explains, and by how much at most."""
+    worst: dict[str, float] = {}
+    for row in results["rows"]:
+        for name, error in row.get("off", {}).items():
+            worst[name] = max(error, worst.get(name, 0.0))
+    found = ", ".join(f"{name} by up to {error:.1g} std" for name, error in worst.items())
+    return f" † mean or std is off by more than rounding of the result explains: {found}." if found else ""
+
+
+def sweep_part() -> str:
+    """The picture, some rows of the table, and what was compared, where and when."""
     results = json.loads(SWEEP.read_text())
-    where = results["machine"]
-    versions = ", ".join(f"{name} {number}" for name, number in where["versions"].items())
+    rows = [row for row in results["rows"] if (row["elements"], row["dtype"]) in SHOWN_ROWS]
     note = (
-        f"Time of a call, median of {results['rounds']} rounds by turns, warm. {where['cpu']}, {where['threads']} "
-        f"threads, Python {where['python']}, {versions}; {results['date']}. "
-        f"numpy: `{results['calls']['numpy']}`. torch: `{results['calls']['torch']}`. "
-        "x numpy, x torch: how many times longer they take. of read: the time of reading these bytes and doing nothing "
-        "else, as fast as the machine can, over the time of `summarize`, both measured side by side; a small buffer "
-        "is read from a cache, and there the cost of a call outweighs the reading."
+        f"Time of a call, median, warm, by turns in one process, answers compared first. {where(results)} "
+        "x: how many times longer others take for the same numbers; compile is torch.compile. "
+        f"* has only four or five of these numbers.{off(results)} of read: the time of reading the bytes and doing "
+        "nothing else, as fast as this machine can, over the time of `summarize`; small buffers are read from a cache, "
+        "and there the cost of a call outweighs the reading. [All sizes, dtypes, per neuron, tight loop, cold start, "
+        "and what each is asked](bench/results/README.md); `python -m bench` measures it all in some minutes."
     )
-    lines = [
-        "| " + " | ".join(HEADER) + " |",
-        "|" + "|".join(" :-- " if name == "dtype" else " --: " for name in HEADER) + "|",
-        *("| " + " | ".join(cells(row)) + " |" for row in results["rows"]),
-        "",
-        note,
-    ]
-    return "\n".join(lines)
+    picture = f"![GB/s by size, and the machine's read limit]({PLOT.relative_to(README.parent)})"
+    return f"{picture}\n\n{markdown(sweep_table({**results, 'rows': rows}))}\n\n{note}"
+
+
+def page() -> str:
+    """bench/results/README.md: all tables of the benchmarks that have results."""
+    places = []
+    parts = ["# Benchmarks", "Made by `python -m bench.readme` from what `python -m bench` recorded."]
+    compared = (
+        "Time of a call, median of up to {rounds} rounds by turns, warm. x: how many times longer it takes than "
+        "fastact; *: gives fewer numbers; -: cannot do it.{off} of read: the time of a bare read of the bytes over "
+        "fastact's. Who is asked for what:"
+    )
+    for name, title, table in (
+        ("sweep", "Whole tensors, by size and dtype", sweep_table),
+        ("neurons", "Per neuron, float32", neurons_table),
+        ("tight", "A call in a tight loop", tight_table),
+        ("start", "From nothing to the first answer", start_table),
+    ):
+        source = RESULTS / f"{name}.json"
+        if not source.exists():
+            continue
+        results = json.loads(source.read_text())
+        parts += [f"## {title}", markdown(table(results))]
+        if name == "sweep":
+            parts.append(f"![GB/s by size]({PLOT.name})")
+        if name in ("sweep", "neurons"):
+            parts += [compared.format(rounds=results["rounds"], off=off(results)), asked(results)]
+        if name == "tight":
+            parts.append(
+                f"{results['elements']:,} float32 elements, median of up to {results['rounds']} rounds by turns, warm; "
+                "peers are asked for what the first section says, so those marked with * there for less."
+            )
+        if name == "start":
+            parts.append(
+                f"Whole processes from start to end, median of {results['rounds']} rounds by turns, disk caches warm; "
+                "the first call is on 1,000 float32 elements from numpy, whose import is part of it. numbagg is also "
+                "shown with its own cache on (NUMBAGG_CACHE=1)."
+            )
+        places.append(where(results))
+    # Measured by one command, they share these.
+    parts += ["## Where", *dict.fromkeys(places)]
+    return "\n\n".join(parts) + "\n"
 
 
 def demo_text() -> str:
@@ -60,7 +126,7 @@ def demo_text() -> str:
     return "```text\n" + "\n".join(shown).rstrip() + "\n```"
 
 
-PARTS = {"sweep": (SWEEP, sweep_table), "demo": (DEMO, demo_text)}
+PARTS = {"sweep": (SWEEP, sweep_part), "demo": (DEMO, demo_text)}
 
 
 def rendered(text: str) -> str:
@@ -93,14 +159,21 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.capture:
         capture()
-    text = README.read_text()
-    wanted = rendered(text)
+    texts = {README: rendered(README.read_text()), PAGE: page()}
+    drawn = not SWEEP.exists() or (PLOT.exists() and digest(SWEEP) in PLOT.read_text())
+    stale = [path for path, wanted in texts.items() if not path.exists() or path.read_text() != wanted]
     if arguments.check:
-        if text != wanted:
-            raise SystemExit("README.md is not what bench/results says; run: python -m bench.readme")
-        print("README.md: the generated parts agree with bench/results")
-    else:
-        README.write_text(wanted)
+        if not drawn:
+            stale.append(PLOT)
+        if stale:
+            names = ", ".join(str(path.relative_to(README.parent)) for path in stale)
+            raise SystemExit(f"not what bench/results says: {names}; run: python -m bench.readme")
+        print("README.md, bench/results/README.md and sweep.svg agree with bench/results")
+        return
+    for path in stale:
+        path.write_text(texts[path])
+    if not drawn:
+        draw(json.loads(SWEEP.read_text()), digest(SWEEP), PLOT)
 
 
 if __name__ == "__main__":

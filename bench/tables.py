@@ -1,0 +1,97 @@
+"""The columns of each benchmark's table, the same on the terminal and in Markdown."""
+
+from typing import Any, NamedTuple
+
+__all__ = ["FEWER", "Lines", "duration", "markdown", "neurons_table", "start_table", "sweep_table", "tight_table"]
+
+#: Peers that are asked for fewer numbers than `summarize` gives, because they have no more.
+FEWER = ("numbagg", "bottleneck", "NumKong")
+#: Peers in the order of the columns.
+_PEERS = ("numpy", "torch", "compile", *FEWER)
+
+
+class Lines(NamedTuple):
+    """A table as text.
+
+    Attributes:
+        header: names of the columns.
+        left: which columns are aligned to the left.
+        rows: the cells.
+    """
+
+    header: list[str]
+    left: list[bool]
+    rows: list[list[str]]
+
+
+def sweep_table(results: dict[str, Any]) -> Lines:
+    """Whole tensors: "-" where a peer has no such dtype."""
+    return _compared(results, ["elements", "dtype"], lambda row: [size(row["elements"]), row["dtype"]])
+
+
+def neurons_table(results: dict[str, Any]) -> Lines:
+    """Per neuron: "-" where a peer cannot do it."""
+    return _compared(
+        results, ["shape", "axis"], lambda row: ["(" + ", ".join(map(str, row["shape"])) + ")", str(row["axis"])]
+    )
+
+
+def _compared(results: dict[str, Any], names: list[str], case: Any) -> Lines:
+    header = [*names, "fastact", "GB/s", "of read", *(f"x {peer}{'*' * (peer in FEWER)}" for peer in _PEERS)]
+    rows = []
+    for row in results["rows"]:
+        seconds, ratios = row["seconds"], row["ratios"]
+        rows.append(
+            [
+                *case(row),
+                duration(seconds["fastact"]),
+                f"{row['bytes'] / seconds['fastact'] / 1e9:.1f}",
+                f"{ratios['read']:.2f}",
+                *(multiple(ratios[peer]) + "†" * (peer in row["off"]) if peer in ratios else "-" for peer in _PEERS),
+            ]
+        )
+    return Lines(header, [name in ("dtype", "shape") for name in header], rows)
+
+
+def tight_table(results: dict[str, Any]) -> Lines:
+    """One call, in time and as a multiple of numpy's mean."""
+    rows = [[row["call"], duration(row["seconds"]), multiple(row["ratio"])] for row in results["rows"]]
+    return Lines(["call", "time", "x numpy's mean()"], [True, False, False], rows)
+
+
+def start_table(results: dict[str, Any]) -> Lines:
+    """Whole processes, in seconds."""
+    rows = [
+        [
+            row["name"],
+            row["call"] or "-",
+            *(duration(row["seconds"][what]) if what in row["seconds"] else "-" for what in ("import", "first call")),
+        ]
+        for row in results["rows"]
+    ]
+    return Lines(["library", "first call", "import", "import and first call"], [True, True, False, False], rows)
+
+
+def markdown(lines: Lines) -> str:
+    """The table in Markdown."""
+    rule = "".join(" :-- |" if left else " --: |" for left in lines.left)
+    return "\n".join(["| " + " | ".join(row) + " |" for row in (lines.header, *lines.rows)]).replace(
+        "\n", f"\n|{rule}\n", 1
+    )
+
+
+def size(elements: int) -> str:
+    """Such as 1e3."""
+    return f"{elements:.0e}".replace("e+0", "e")
+
+
+def multiple(ratio: float) -> str:
+    """Two digits, or as many as a whole number has."""
+    return f"{ratio:.0f}" if ratio >= 9.95 else f"{ratio:.1f}" if ratio >= 0.995 else f"{ratio:.2f}"
+
+
+def duration(seconds: float) -> str:
+    """Three digits and a unit."""
+    units = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
+    unit, scale = next((u for u in units if seconds >= u[1]), ("ns", 1e-9))
+    return f"{seconds / scale:#.3g}".rstrip(".") + f" {unit}"
