@@ -45,6 +45,8 @@ SMALL: Final = 1 << 16
 _FEW_PARTS: Final = 16
 _LONG_PART: Final = 1 << 21
 _MAX_PARTS: Final = 4096
+#: Columns that a narrow matrix is made wide to.
+_BESIDE: Final = 512
 #: A per-neuron sweep has at most this many tasks: enough to share, few enough that merging them costs little.
 _MAX_TASKS: Final = 16
 _TASK_ELEMENTS: Final = 1 << 18
@@ -228,7 +230,7 @@ def sweep_channels(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: fl
         return ChannelArrays(counts, moments, np.array([[np.inf], [-np.inf]]).repeat(neurons, 1), elements.EMPTY)
     # A narrow matrix is folded as a wide one: several rows side by side, whose columns are merged at the end. That pays
     # where it fills the vectors, or where the matrix is tall.
-    beside = 1 if inner > 1 else max(1, min(COLUMNS // neurons, max(-(-16 // neurons), outer // 256), outer))
+    beside = 1 if inner > 1 else max(1, min(_BESIDE // neurons, max(-(-16 // neurons), outer // 256), outer))
     outer_wide, rest = divmod(outer, beside)
     columns = neurons * beside
     wide = min(columns, COLUMNS)
