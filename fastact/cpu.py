@@ -6,8 +6,7 @@ nothing; blocks are joined in float64 by Chan's formula. The first loop tests no
 that a NaN, an Inf or an overflow is in the block, and only then is that block folded again with care. The second look
 costs little, since the block is in the cache.
 
-How elements are stored reaches the compiler as a type, the kind's tag: one generic source, no generated code, and
-nothing in a closure that would spoil the on-disk cache's key (numba issue 6264).
+How elements are stored reaches the compiler as a type, the kind's tag: one generic source, no generated code.
 """
 
 import math

@@ -129,9 +129,9 @@ def _parts_kernel(name: str) -> Callable[..., None]:
 def _channels_kernel(name: str, *, runs: bool) -> Callable[..., None]:
     kind = KINDS[name]
     tag = kind.tag
-    # One body each: a captured dispatcher would make the closure, and so the source on disk, differ by process.
+    fold = fold_runs if runs else fold_columns
 
-    def sweep_columns(
+    def sweep_tasks(
         x: Any, lo: float, hi: float, tol: float, tall: int, wide: int, counter: Any, counts: Any, moments: Any,
         extremes: Any,
     ) -> None:  # fmt: skip
@@ -145,31 +145,14 @@ def _channels_kernel(name: str, *, runs: bool) -> Callable[..., None]:
             c0 = task % blocks * wide
             r1 = min(r0 + tall, x.shape[0])
             c1 = min(c0 + wide, x.shape[1])
-            fold_columns(x, tag, lo, hi, tol, r0, r1, c0, c1, part, counts, moments, extremes)
-
-    def sweep_runs(
-        x: Any, lo: float, hi: float, tol: float, tall: int, wide: int, counter: Any, counts: Any, moments: Any,
-        extremes: Any,
-    ) -> None:  # fmt: skip
-        blocks = -(-x.shape[1] // wide)
-        while True:
-            task = fetch_add(counter)
-            if task >= counts.shape[1] * blocks:
-                return
-            part = task // blocks
-            r0 = part * tall
-            c0 = task % blocks * wide
-            r1 = min(r0 + tall, x.shape[0])
-            c1 = min(c0 + wide, x.shape[1])
-            fold_runs(x, tag, lo, hi, tol, r0, r1, c0, c1, part, counts, moments, extremes)
+            fold(x, tag, lo, hi, tol, r0, r1, c0, c1, part, counts, moments, extremes)
 
     signature = types.void(
         _array(kind.storage, 3 if runs else 2, "C", readonly=True),
         *(_F8, _F8, _F8, _I8, _I8, _array(np.int64, 1, "C")),
         *_outputs(_extreme_dtype(kind)),
     )
-    function = sweep_runs if runs else sweep_columns
-    return kernel(function, f"{'runs' if runs else 'columns'}-{name}", signature, nogil=True)
+    return kernel(sweep_tasks, f"{'runs' if runs else 'columns'}-{name}", signature, nogil=True)
 
 
 @functools.cache
