@@ -1,9 +1,9 @@
 """The sweep per neuron on CPU: one state for each column of a matrix, or for each channel of an image batch.
 
 Two loops. Where a neuron's elements lie a row apart (`fold_columns`), a strip of columns as wide as a vector has its
-running sums in registers while the loop goes down the rows of a tile. Where they lie side
-by side (`fold_runs`), each run is folded as in `cpu`. A column that needs care (NaN, Inf, a poor shift, squares out
-of range) is gathered and handed to `fold_part`, so that care lives in one place.
+running sums in registers while the loop goes down the rows of a tile. Where they lie side by side (`fold_runs`), each
+run is folded as in `cpu`. What needs care (NaN, Inf, a poor shift, squares out of range) is handed to `fold_part`, a
+column gathered first, so that care lives in one place.
 """
 
 import math

@@ -23,7 +23,7 @@ from fastact import elements
 from fastact.compile import KINDS
 from fastact.cpu_extras import BUCKET_BITS, LARGE_LIMITS, SMALL_LIMITS, TALLIES
 from fastact.errors import ArgumentTypeError, ArgumentValueError
-from fastact.stats import EXTRA_OF, ActivationStats, Bounds, check_bounds, missing_extra
+from fastact.stats import EXTRA_OF, ActivationStats, Bounds, check_bounds, check_not_negative, missing_extra
 from fastact.sweep import sweep_details
 
 __all__ = ["DetailedStats", "Exponents", "Outliers", "check_extras", "detail"]
@@ -279,12 +279,7 @@ class DetailedStats(ActivationStats):
             (Outliers(at_least=1, at_most=1), Outliers(at_least=2, at_most=2))
         """
         details = self._need("outliers")
-        try:
-            limit = float(threshold)
-        except (TypeError, ValueError):
-            raise ArgumentTypeError(f"threshold: got {threshold!r}, want a number") from None
-        if not limit >= 0.0:
-            raise ArgumentValueError(f"threshold: got {threshold!r}, want at least 0")
+        limit = check_not_negative("threshold", threshold)
         near = details.values
         # A float64 is spaced finer than a bucket: just inside the far end, which belongs to the next one.
         far = near if details.exact else np.nextafter(_far_end(near), near)

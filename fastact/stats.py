@@ -24,6 +24,7 @@ __all__ = [
     "Bounds",
     "ChannelStats",
     "check_bounds",
+    "check_not_negative",
     "merge",
     "missing_extra",
     "wrap",
@@ -555,6 +556,17 @@ def check_bounds(a: Bounds, b: Bounds, both: bool) -> None:
             f"merge: got stats counted with saturation={a[:2]}, zero_tol={a[2]} and with saturation={b[:2]}, "
             f"zero_tol={b[2]}, want the same: their counts do not add up"
         )
+
+
+def check_not_negative(name: str, value: Any) -> float:
+    """`value` as a float, if it is a number of at least 0 (NaN is none); an error that names the argument otherwise."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ArgumentTypeError(f"{name}: got {value!r}, want a number") from None
+    if not number >= 0.0:
+        raise ArgumentValueError(f"{name}: got {value!r}, want at least 0")
+    return number
 
 
 def _check_share(name: str, value: Any) -> None:

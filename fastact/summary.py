@@ -16,6 +16,7 @@ from fastact.stats import (
     ActivationStats,
     Bounds,
     ChannelStats,
+    check_not_negative,
     merge,
     wrap,
     wrap_channels,
@@ -33,13 +34,7 @@ def _check_options(saturation: Any, zero_tol: Any) -> Bounds:
         raise ArgumentTypeError(f"saturation: got {saturation!r}, want two numbers (lo, hi)") from None
     if not lo <= hi:
         raise ArgumentValueError(f"saturation: got {saturation!r}, want lo <= hi, neither of them NaN")
-    try:
-        tol = float(zero_tol)
-    except (TypeError, ValueError):
-        raise ArgumentTypeError(f"zero_tol: got {zero_tol!r}, want a number") from None
-    if not tol >= 0.0:
-        raise ArgumentValueError(f"zero_tol: got {zero_tol!r}, want at least 0")
-    return lo, hi, tol
+    return lo, hi, check_not_negative("zero_tol", zero_tol)
 
 
 #: Entry points for `summarize`'s shortest ways, filled as dtypes are first seen: by NumPy dtype; the same where the
@@ -322,11 +317,6 @@ def detect_saturation(x: Any, threshold: float = 0.99) -> tuple[int, float]:
         >>> detect_saturation(np.array([-1.0, 0.0, 0.5, 1.0]))
         (2, 0.5)
     """
-    try:
-        limit = float(threshold)
-    except (TypeError, ValueError):
-        raise ArgumentTypeError(f"threshold: got {threshold!r}, want a number") from None
-    if not limit >= 0.0:
-        raise ArgumentValueError(f"threshold: got {threshold!r}, want at least 0")
+    limit = check_not_negative("threshold", threshold)
     stats = summarize(x, saturation=(-limit, limit))
     return stats.saturated, stats.saturated / stats.count if stats.count else 0.0

@@ -35,8 +35,8 @@ __all__ = [
     "warmup",
 ]
 
-#: Bytes from which a sweep is shared among threads. Handing over costs some 20 µs, in which one thread reads half a
-#: megabyte; below, threads gain nothing.
+#: Bytes from which a sweep is shared among threads: what fits a cache is read so fast by one that handing over, some
+#: 10 to 40 µs, gains nothing below. Measured by `python -m bench.crossover`.
 PARALLEL_FROM: Final = 1 << 22
 
 #: Elements that are swept in one go, without releasing the interpreter lock: some microseconds.
