@@ -11,13 +11,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from fastact.compile import exact_jit, lane_max, lane_min, like, ordered, stretch, widen
-from fastact.cpu import coarse, fold_block, fold_part, merge, work_bounds
+from fastact.compile import exact_jit, jit, lane_max, lane_min, like, ordered, stretch, widen
+from fastact.cpu import coarse, fold_part, merge, work_bounds
 from fastact.lanes import (
     count_at_most,
     count_outside,
     lanes_abs,
     lanes_fetch,
+    lanes_from,
     lanes_max,
     lanes_min,
     lanes_of,
@@ -41,6 +42,9 @@ _TILE: Final = 8
 _GATHERED: Final = 1 << 16
 #: Elements up to which a run is one block.
 _SHORT_RUN: Final = 2048
+#: Vectors ahead of the one that is folded, whose line the cache is asked for. From memory, runs of 784 float32: 26 GB/s
+#: a thread; 32 ahead 20, not asked 15.
+_RUN_AHEAD: Final = 256
 #: Rows that are folded in the element's precision before they are joined in float64.
 _ROWS: Final = 256
 # As in `cpu`: a shift further than 2 std from the mean costs digits.
@@ -104,6 +108,15 @@ def _fold_strip(
 
 
 @exact_jit
+def _add_row(row: Any, tag: Any, total: Any, lowest: Any, highest: Any) -> None:
+    for j in range(row.size):
+        value = np.float64(widen(row[j], tag))
+        total[j] += value
+        lowest[j] = lane_min(lowest[j], value)
+        highest[j] = lane_max(highest[j], value)
+
+
+@exact_jit
 def _gather(x: Any, start: int, stop: int, column: int, scratch: Any) -> Any:
     """A part of a column, side by side."""
     for i in range(stop - start):
@@ -162,9 +175,13 @@ def _new_columns(n: int, key: Any) -> Any:
 
 
 @exact_jit
-def _chan(n: int, mean: float, m2: float, abs_mean: float, m: int, delta: float, m2_new: float, abs_new: float) -> Any:
-    """Mean, m2 and mean of |x| of `n` elements, of which the last `m` had a mean that was larger by `delta`."""
-    weight = m / n
+def _chan(
+    n: int, weight: float, mean: float, m2: float, abs_mean: float, m: int, delta: float, m2_new: float, abs_new: float
+) -> Any:
+    """Mean, m2 and mean of |x| of `n` elements, of which the last `m` had a mean that was larger by `delta`.
+
+    `weight` is m / n.
+    """
     # In this order: delta squared may be inf, which times 0 would be NaN.
     return (
         mean + delta * weight,
@@ -184,12 +201,16 @@ def _join_sums(columns: Any, m: int, sums: Any, ends: Any, care: Any) -> int:
     shift, total, squares, absolute = sums
     smallest, largest = ends
     n_care = 0
+    # Divisions are what this loop waits for: most columns have seen as many elements as the one before.
+    share = 1.0 / m
+    n = 0
+    weight = 0.0
     for k in range(shift.size):
-        offset = np.float64(total[k]) / m
+        offset = np.float64(total[k]) * share
         m2 = np.float64(squares[k]) - np.float64(total[k]) * offset
         least = smallest[k]
         most = largest[k]
-        abs_mean = np.float64(absolute[k]) / m if least < 0 < most else abs(shift[k] + offset)
+        abs_mean = np.float64(absolute[k]) * share if least < 0 < most else abs(shift[k] + offset)
         care[k] = not (squares[k] < math.inf and absolute[k] < math.inf)
         if not care[k] and least == most:
             offset = np.float64(least) - shift[k]
@@ -206,11 +227,14 @@ def _join_sums(columns: Any, m: int, sums: Any, ends: Any, care: Any) -> int:
             lowest[k] = least
             highest[k] = most
         finite[k] += m
+        if finite[k] != n:
+            n = finite[k]
+            weight = m / n
         delta = (shift[k] - origin[k]) + offset - means[k]
-        means[k], m2s[k], abs_means[k] = _chan(finite[k], means[k], m2s[k], abs_means[k], m, delta, m2, abs_mean)
+        means[k], m2s[k], abs_means[k] = _chan(n, weight, means[k], m2s[k], abs_means[k], m, delta, m2, abs_mean)
         lowest[k] = lane_min(lowest[k], least)
         highest[k] = lane_max(highest[k], most)
-        shift[k] = coarse(origin[k] + means[k], math.sqrt(m2 / m), shift[k])
+        shift[k] = coarse(origin[k] + means[k], math.sqrt(m2 * share), shift[k])
     return n_care
 
 
@@ -228,7 +252,7 @@ def _join_state(columns: Any, k: int, state: Any, shift: Any) -> None:
     finite[k] += m
     delta = (state[6] - origin[k]) + state[11] - means[k]
     means[k], m2s[k], abs_means[k] = _chan(
-        finite[k], means[k], m2s[k], abs_means[k], m, delta, state[7] * state[7] * m, state[8]
+        finite[k], m / finite[k], means[k], m2s[k], abs_means[k], m, delta, state[7] * state[7] * m, state[8]
     )
     lowest[k] = lane_min(lowest[k], state[9])
     highest[k] = lane_max(highest[k], state[10])
@@ -236,20 +260,26 @@ def _join_state(columns: Any, k: int, state: Any, shift: Any) -> None:
 
 
 @exact_jit
-def _finish(columns: Any, k: int, part: int, c: int, moments: Any, extremes: Any) -> bool:
-    """Writes column `k` to its place, but for the counts; False if it has nothing finite, or squares out of range."""
+def _finish(columns: Any, place: Any, part: int, moments: Any, extremes: Any, care: Any) -> int:
+    """Writes columns to their places, but for the counts; marks and counts those with nothing finite, or out of range.
+
+    For all columns in one call, as `_join_sums`.
+    """
     finite, origin, means, m2s, abs_means, lowest, highest = columns
-    extremes[0, part, c] = lowest[k]
-    extremes[1, part, c] = highest[k]
-    if finite[k] == 0:
-        return False
-    std = math.sqrt(m2s[k] / finite[k])
-    mean = origin[k] + means[k]
-    moments[0, part, c] = mean
-    moments[1, part, c] = std
-    moments[2, part, c] = abs_means[k]
-    moments[3, part, c] = (origin[k] - (mean - (mean - origin[k]))) + (means[k] - (mean - origin[k]))
-    return not lowest[k] < highest[k] or 1e-145 < std < math.inf
+    n_care = 0
+    for k in range(place.size):
+        c = place[k]
+        extremes[0, part, c] = lowest[k]
+        extremes[1, part, c] = highest[k]
+        std = math.sqrt(m2s[k] / finite[k])
+        mean = origin[k] + means[k]
+        moments[0, part, c] = mean
+        moments[1, part, c] = std
+        moments[2, part, c] = abs_means[k]
+        moments[3, part, c] = (origin[k] - (mean - (mean - origin[k]))) + (means[k] - (mean - origin[k]))
+        care[k] = finite[k] == 0 or (lowest[k] < highest[k] and not 1e-145 < std < math.inf)
+        n_care += care[k]
+    return n_care
 
 
 @exact_jit
@@ -331,15 +361,14 @@ def fold_columns(
     care = np.zeros(slots, np.bool_)
     # The first shift is the mean of the first rows: that of one row alone would be far off for one column in twenty.
     head = min(8, r1 - r0)
+    mean = np.zeros(width, np.float64)
+    lowest = np.full(width, math.inf)
+    highest = np.full(width, -math.inf)
+    for r in range(r0, r0 + head):
+        _add_row(stretch(x, r * n_columns + c0, width), tag, mean, lowest, highest)
     for k in range(slots):
-        value = np.float64(widen(x[r0, place[k]], tag))
-        mean = lowest = highest = value
-        for r in range(r0 + 1, r0 + head):
-            value = np.float64(widen(x[r, place[k]], tag))
-            mean += value
-            lowest = min(lowest, value)
-            highest = max(highest, value)
-        shift[k] = coarse(mean / head, highest - lowest, example)
+        j = place[k] - c0
+        shift[k] = coarse(mean[j] / head, highest[j] - lowest[j], example)
         if not abs(shift[k]) < math.inf:
             shift[k] = like(0.0, example)
     for start in range(r0, r1, _ROWS):
@@ -376,8 +405,10 @@ def fold_columns(
         counts[3, part, c] = nonfinite[2, k]
         counts[4, part, c] = zeros_so_far[k]
         counts[5, part, c] = saturated_so_far[k]
-        if not _finish(columns, k, part, c, moments, extremes):
-            _fold_column(x, tag, lo, hi, tol, r0, r1, c, part, counts, moments, extremes, scratch)
+    if _finish(columns, place, part, moments, extremes, care) > 0:
+        for k in range(slots):
+            if care[k]:
+                _fold_column(x, tag, lo, hi, tol, r0, r1, place[k], part, counts, moments, extremes, scratch)
 
 
 @exact_jit
@@ -398,7 +429,7 @@ def fold_runs(
 ) -> None:
     """The same for an [outer, channels, inner] array: channels c0 to c1 over the outer entries r0 to r1."""
     inner = x.shape[2]
-    if inner <= _SHORT_RUN:
+    if lanes_width(tag) <= inner <= _SHORT_RUN:
         _fold_short_runs(x, tag, lo, hi, tol, r0, r1, c0, c1, part, counts, moments, extremes)
         return
     for c in range(c0, c1):
@@ -432,6 +463,76 @@ def _fold_channel(
 
 
 @exact_jit
+def _fold_each_run(x: Any, tag: Any, at: int, size: int, bounds: Any, sums: Any, ends: Any, tallies: Any) -> None:
+    """Adds runs of `size` elements, at least a vector, that lie one after the other from the flat index `at` on.
+
+    Each goes to a vector of sums of its own. What is left over at a run's end is read in a vector that ends there,
+    whose lanes before it count for nothing. All runs in one call: each array that a function takes out of a tuple is
+    counted, atomically, which for every run anew took longer than the run.
+    """
+    shift, total, squares, absolute = sums
+    smallest, largest = ends
+    zeros, saturated = tallies
+    n_lanes = lanes_width(tag)
+    whole = size // n_lanes * n_lanes
+    first = n_lanes - (size - whole)
+    for k in range(0, shift.size, n_lanes):
+        s = lanes_fetch(shift, k, lanes_widen(x, at, tag))
+        t = lanes_fetch(total, k, s)
+        q = lanes_fetch(squares, k, s)
+        a = lanes_fetch(absolute, k, s)
+        least = lanes_fetch(smallest, k, s)
+        most = lanes_fetch(largest, k, s)
+        n_zeros = lanes_fetch(zeros, k, s)
+        n_saturated = lanes_fetch(saturated, k, s)
+        low = lanes_of(bounds[0], s)
+        high = lanes_of(bounds[1], s)
+        near = lanes_of(bounds[2], s)
+        for here in range(at, at + whole, n_lanes):
+            prefetch(x, here + _RUN_AHEAD * n_lanes)
+            value = lanes_widen(x, here, tag)
+            key = lanes_ordered(x, here, tag)
+            magnitude = lanes_abs(value)
+            d = value - s
+            t = t + d
+            q = q + d * d
+            a = a + magnitude
+            least = lanes_min(least, key)
+            most = lanes_max(most, key)
+            n_zeros = count_at_most(n_zeros, magnitude, near)
+            n_saturated = count_outside(n_saturated, value, low, high)
+        at += size
+        if whole < size:
+            value = lanes_widen(x, at - n_lanes, tag)
+            key = lanes_ordered(x, at - n_lanes, tag)
+            d = lanes_from(first, value, s) - s
+            t = t + d
+            q = q + d * d
+            least = lanes_min(least, lanes_from(first, key, least))
+            most = lanes_max(most, lanes_from(first, key, most))
+            value = lanes_from(first, value, lanes_of(math.nan, s))  # which no bound holds
+            magnitude = lanes_abs(value)
+            a = a + lanes_from(first, magnitude, s - s)
+            n_zeros = count_at_most(n_zeros, magnitude, near)
+            n_saturated = count_outside(n_saturated, value, low, high)
+        lanes_store(total, k, t)
+        lanes_store(squares, k, q)
+        lanes_store(absolute, k, a)
+        lanes_store(smallest, k, least)
+        lanes_store(largest, k, most)
+        lanes_store(zeros, k, n_zeros)
+        lanes_store(saturated, k, n_saturated)
+
+
+@jit
+def _add_lanes(lanes: Any, k: int, n_lanes: int, zero: Any) -> Any:
+    result = zero
+    for i in range(k, k + n_lanes):
+        result += lanes[i]
+    return result
+
+
+@exact_jit
 def _fold_short_runs(
     x: Any,
     tag: Any,
@@ -447,11 +548,16 @@ def _fold_short_runs(
     moments: Any,
     extremes: Any,
 ) -> None:
-    """`fold_runs` in the order of memory, each run one block: a state for each would take as long as its sums."""
+    """`fold_runs` in the order of memory, for runs of at least a vector.
+
+    Each channel has a vector for each of its sums, which takes in a run after the other: to add its lanes up and join
+    them in float64 after every run would take as long as the run itself.
+    """
     inner = x.shape[2]
     n = c1 - c0
+    n_lanes = lanes_width(tag)
     example = widen(x[r0, c0, 0], tag)
-    low, high, near = work_bounds(lo, hi, tol, example)
+    bounds = work_bounds(lo, hi, tol, example)
     shift = np.full(n, like(0.0, example))
     total = np.empty_like(shift)
     squares = np.empty_like(shift)
@@ -460,33 +566,118 @@ def _fold_short_runs(
     largest = np.empty_like(smallest)
     sums = (shift, total, squares, absolute)
     ends = (smallest, largest)
+    lane_shift = np.empty(n * n_lanes, shift.dtype)
+    lane_total = np.empty_like(lane_shift)
+    lane_squares = np.empty_like(lane_shift)
+    lane_absolute = np.empty_like(lane_shift)
+    lane_smallest = np.empty(n * n_lanes, smallest.dtype)
+    lane_largest = np.empty_like(lane_smallest)
+    lane_zeros = np.empty(n * n_lanes, np.int32)
+    lane_saturated = np.empty(n * n_lanes, np.int32)
+    lane_sums = (lane_shift, lane_total, lane_squares, lane_absolute)
+    lane_ends = (lane_smallest, lane_largest)
+    lane_tallies = (lane_zeros, lane_saturated)
     columns = _new_columns(n, ordered(x[r0, c0, 0], tag))
     care = np.zeros(n, np.bool_)
     counts[0, part, c0:c1] = (r1 - r0) * inner
     counts[1:, part, c0:c1] = 0
+    head = min(8, inner)
     for k in range(n):
-        shift[k] = widen(x[r0, c0 + k, 0], tag)
+        # As in `fold_columns`, the first shift is the mean of some elements.
+        value = np.float64(widen(x[r0, c0 + k, 0], tag))
+        mean = lowest = highest = value
+        for i in range(1, head):
+            value = np.float64(widen(x[r0, c0 + k, i], tag))
+            mean += value
+            lowest = min(lowest, value)
+            highest = max(highest, value)
+        shift[k] = coarse(mean / head, highest - lowest, example)
         if not abs(shift[k]) < math.inf:
             shift[k] = like(0.0, example)
-    for r in range(r0, r1):
-        at = (r * x.shape[1] + c0) * inner
+    together = max(1, _ROWS // -(-inner // n_lanes))
+    for start in range(r0, r1, together):
+        stop = min(start + together, r1)
+        lane_total[:] = like(0.0, example)
+        lane_squares[:] = like(0.0, example)
+        lane_absolute[:] = like(0.0, example)
+        lane_zeros[:] = 0
+        lane_saturated[:] = 0
         for k in range(n):
-            total[k], squares[k], absolute[k], smallest[k], largest[k], zeros, saturated = fold_block(
-                stretch(x, at + k * inner, inner), tag, shift[k], low, high, near
-            )
-            counts[4, part, c0 + k] += zeros
-            counts[5, part, c0 + k] += saturated
-        if _join_sums(columns, inner, sums, ends, care) > 0:
+            key = ordered(x[start, c0 + k, 0], tag)
+            for i in range(k * n_lanes, (k + 1) * n_lanes):
+                lane_shift[i] = shift[k]
+                lane_smallest[i] = key
+                lane_largest[i] = key
+        for r in range(start, stop):
+            at = (r * x.shape[1] + c0) * inner
+            _fold_each_run(x, tag, at, inner, bounds, lane_sums, lane_ends, lane_tallies)
+        for k in range(n):
+            total[k] = _add_lanes(lane_total, k * n_lanes, n_lanes, like(0.0, example))
+            squares[k] = _add_lanes(lane_squares, k * n_lanes, n_lanes, like(0.0, example))
+            absolute[k] = _add_lanes(lane_absolute, k * n_lanes, n_lanes, like(0.0, example))
+            counts[4, part, c0 + k] += _add_lanes(lane_zeros, k * n_lanes, n_lanes, 0)
+            counts[5, part, c0 + k] += _add_lanes(lane_saturated, k * n_lanes, n_lanes, 0)
+            smallest[k] = lane_smallest[k * n_lanes]
+            largest[k] = lane_largest[k * n_lanes]
+            for i in range(k * n_lanes, (k + 1) * n_lanes):
+                smallest[k] = lane_min(smallest[k], lane_smallest[i])
+                largest[k] = lane_max(largest[k], lane_largest[i])
+        if _join_sums(columns, (stop - start) * inner, sums, ends, care) > 0:
             for k in range(n):
                 if care[k]:
-                    state = fold_part(stretch(x, at + k * inner, inner), tag, lo, hi, tol)
-                    counts[1, part, c0 + k] += state[1]
-                    counts[2, part, c0 + k] += state[2]
-                    counts[3, part, c0 + k] += state[3]
-                    _join_state(columns, k, state, shift)
+                    for r in range(start, stop):
+                        at = (r * x.shape[1] + c0 + k) * inner
+                        state = fold_part(stretch(x, at, inner), tag, lo, hi, tol)
+                        counts[1, part, c0 + k] += state[1]
+                        counts[2, part, c0 + k] += state[2]
+                        counts[3, part, c0 + k] += state[3]
+                        _join_state(columns, k, state, shift)
+    if _finish(columns, np.arange(c0, c1), part, moments, extremes, care) == 0:
+        return
     for k in range(n):
-        if not _finish(columns, k, part, c0 + k, moments, extremes):
+        if care[k]:
             _fold_channel(x, tag, lo, hi, tol, r0, r1, c0 + k, part, counts, moments, extremes)
+
+
+@exact_jit
+def _merge_plain(counts: Any, moments: Any, extremes: Any) -> Any:
+    """The state of all columns of part 0 together, from sums over them instead of merge after merge.
+
+    ``var = sum(n (var_j + (mean_j - mean)^2)) / sum(n)``. That of columns whose squares may leave the range, or that
+    have nothing finite, comes with a NaN as its std.
+    """
+    n = count = nans = pos_infs = neg_infs = zeros = saturated = 0
+    columns = counts.shape[2]
+    origin = moments[0, 0, 0]
+    total = absolute = squares = rest = 0.0
+    smallest = extremes[0, 0, 0]
+    largest = extremes[1, 0, 0]
+    for j in range(columns):
+        bad = counts[1, 0, j] + counts[2, 0, j] + counts[3, 0, j]
+        m = counts[0, 0, j] - bad
+        count += counts[0, 0, j]
+        nans += counts[1, 0, j]
+        pos_infs += counts[2, 0, j]
+        neg_infs += counts[3, 0, j]
+        zeros += counts[4, 0, j]
+        saturated += counts[5, 0, j]
+        n += m
+        total += m * ((moments[0, 0, j] - origin) + moments[3, 0, j])
+        absolute += m * moments[2, 0, j]
+        smallest = min(smallest, extremes[0, 0, j])
+        largest = max(largest, extremes[1, 0, j])
+    offset = total / n if n > 0 else math.nan
+    for j in range(columns):
+        m = counts[0, 0, j] - counts[1, 0, j] - counts[2, 0, j] - counts[3, 0, j]
+        delta = ((moments[0, 0, j] - origin) + moments[3, 0, j]) - offset
+        squares += m * (moments[1, 0, j] * moments[1, 0, j] + delta * delta)
+    mean = origin + offset
+    rest = (origin - (mean - (mean - origin))) + (offset - (mean - origin))
+    variance = squares / n if n > 0 else math.nan
+    std = math.sqrt(variance)
+    if not (1e-280 < variance < 1e280 or smallest == largest) or not absolute < math.inf:
+        std = math.nan
+    return (count, nans, pos_infs, neg_infs, zeros, saturated, mean, std, absolute / n, smallest, largest, rest)
 
 
 @exact_jit
@@ -496,6 +687,9 @@ def merge_parts(counts: Any, moments: Any, extremes: Any) -> Any:
         for j in range(counts.shape[2]):
             state = merge(load(counts, moments, extremes, 0, j), load(counts, moments, extremes, part, j))
             store(state, counts, moments, extremes, 0, j)
+    total = _merge_plain(counts, moments, extremes)
+    if total[7] == total[7]:
+        return total
     total = load(counts, moments, extremes, 0, 0)
     for j in range(1, counts.shape[2]):
         total = merge(total, load(counts, moments, extremes, 0, j))

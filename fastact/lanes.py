@@ -23,6 +23,7 @@ __all__ = [
     "count_outside",
     "lanes_abs",
     "lanes_fetch",
+    "lanes_from",
     "lanes_max",
     "lanes_min",
     "lanes_of",
@@ -31,6 +32,7 @@ __all__ = [
     "lanes_widen",
     "lanes_width",
     "prefetch",
+    "widen_vector",
 ]
 
 #: Bytes of a vector of widened elements: a cache line, and an AVX-512 register.
@@ -70,7 +72,7 @@ def _read(context: Any, builder: Any, x: Any, array: Any, offset: Any, lanes: La
     return value
 
 
-def _widened(builder: Any, value: Any, stored: Any, tag: Any, lanes: LanesType) -> Any:
+def widen_vector(builder: Any, value: Any, stored: Any, tag: Any, lanes: LanesType) -> Any:
     """The stored values in the widened type, exactly."""
     kind = tag.instance_class
 
@@ -135,6 +137,9 @@ if not COMPILED:
     def lanes_max(a: Any, b: Any) -> Any:
         return np.where(b > a, b, a)
 
+    def lanes_from(first: int, value: Any, filler: Any) -> Any:
+        return np.where(np.arange(value.size) >= first, value, filler)
+
     def count_at_most(counts: Any, a: Any, bound: Any) -> Any:
         return counts + (a <= bound).astype(counts.dtype)
 
@@ -150,7 +155,7 @@ else:
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             value = _read(context, builder, x, args[0], args[1], lanes)
-            return _widened(builder, value, x.dtype, tag, lanes)
+            return widen_vector(builder, value, x.dtype, tag, lanes)
 
         return lanes(x, types.intp, tag), codegen
 
@@ -185,7 +190,7 @@ else:
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             value = _read(context, builder, x, args[0], args[1], lanes)
-            return value if exact else _widened(builder, value, x.dtype, tag, lanes)
+            return value if exact else widen_vector(builder, value, x.dtype, tag, lanes)
 
         return result(x, types.intp, tag), codegen
 
@@ -286,6 +291,23 @@ else:
 
     lanes_min = _extreme("<")
     lanes_max = _extreme(">")
+
+    @intrinsic
+    def lanes_from(typingctx: Any, first: Any, value: Any, filler: Any) -> Any:
+        """`value` in the lanes from number `first` on, `filler`, a vector as well, in those before."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            i32 = ir.IntType(32)
+            vector = ir.VectorType(i32, value.width)
+            start = builder.insert_element(
+                ir.Constant(vector, ir.Undefined), builder.trunc(args[0], i32), ir.Constant(i32, 0)
+            )
+            mask = ir.Constant(vector, [0] * value.width)
+            start = builder.shuffle_vector(start, ir.Constant(vector, ir.Undefined), mask)
+            test = builder.icmp_signed(">=", ir.Constant(vector, list(range(value.width))), start)
+            return builder.select(test, args[1], args[2])
+
+        return value(types.intp, value, value), codegen
 
     @intrinsic
     def count_at_most(typingctx: Any, counts: Any, a: Any, bound: Any) -> Any:

@@ -226,6 +226,8 @@ def sweep_channels(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: fl
     fold = _channels_kernel(name, runs=inner > 1)
     if inner > 1:
         body, body_outputs = x, outputs
+    elif beside == 1:
+        body, body_outputs = x.reshape(outer, neurons), outputs
     else:
         flat = x.reshape(-1)
         body = flat[: outer_wide * columns].reshape(outer_wide, columns)

@@ -73,6 +73,19 @@ def test_shapes_and_axes(shape: tuple[int, ...], axis: Any, dtype: str) -> None:
     check(summarize(x, axis=axis), x, tuple(a % x.ndim for a in axes))
 
 
+@pytest.mark.parametrize("inner", [7, 8, 15, 16, 17, 31, 32, 49, 784, 2048, 2049])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "uint8", "int64"])
+def test_runs_of_any_length(inner: int, dtype: str) -> None:
+    # Whole vectors, and what is left over at a run's end: where the extremes, a zero and what is not finite lie.
+    x = (np.random.default_rng(0).random((5, 3, inner)) * 9 + 1).astype(dtype)
+    x[1, 0, -1], x[2, 0, -1], x[3, 0, 0] = 100, 0, 0
+    if x.dtype.kind == "f":
+        x[2, 1, -2:] = np.nan, -np.inf
+    choices: list[dict[str, Any]] = [{}, {"saturation": (2.5, math.inf), "zero_tol": 1.5}]
+    for options in choices:
+        check(summarize(x, axis=1, **options), x, (1,), **options)
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (0, 2, 3, 1), (1, 0, 3, 2)])
 @pytest.mark.parametrize("axis", [0, 1, 3, (1, 2)])
 def test_memory_orders(order: tuple[int, ...], axis: Any) -> None:
