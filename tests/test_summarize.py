@@ -281,9 +281,7 @@ def test_sources(source: str) -> None:
 
 
 def test_jax() -> None:
-    jax = pytest.importorskip(
-        "jax", reason="JAX is large; its arrays are owners of __array__ and __dlpack__ like others"
-    )
+    jax = pytest.importorskip("jax", reason="JAX has no wheel for this platform")
     x = np.random.default_rng(1).standard_normal((8, 100)).astype(np.float32)
     owner = jax.numpy.asarray(x)
     check(summarize(owner), x, 1e-6)
