@@ -50,6 +50,8 @@ _BESIDE: Final = 512
 #: A per-neuron sweep has at most this many tasks: enough to share, few enough that merging them costs little.
 _MAX_TASKS: Final = 16
 _TASK_ELEMENTS: Final = 1 << 18
+#: Bytes that a task for some channels reads at a stretch, at least.
+_STRETCH_BYTES: Final = 1 << 15
 
 _F8: Final = types.float64
 _I8: Final = types.int64
@@ -217,6 +219,9 @@ def sweep_channels(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: fl
     outer_wide, rest = divmod(outer, beside)
     columns = neurons * beside
     wide = min(columns, COLUMNS)
+    if inner > 1:
+        # Whole channels for each task, so that there is little to merge, and stretches long enough to be streamed.
+        wide = min(wide, max(-(-neurons // _MAX_TASKS), -(-_STRETCH_BYTES // (inner * x.itemsize))))
     blocks = -(-columns // wide)
     parts = max(1, min(x.size // _TASK_ELEMENTS, _MAX_TASKS) // blocks)
     tall = -(-outer_wide // parts)
