@@ -31,7 +31,7 @@ PATIENCE = 1.0
 #: ... but takes part in at least so many.
 FEWEST = 3
 #: What is installed beside fastact, as the registry calls it.
-PACKAGES = ("numba", "numpy", "torch", "numbagg", "bottleneck", "numkong")
+PACKAGES = ("numba", "numpy", "pyarrow", "torch", "numbagg", "bottleneck", "numkong", "tensorboard")
 
 
 class Comparison(NamedTuple):

@@ -19,7 +19,7 @@ from typing import Any
 
 from bench import RESULTS
 from bench.plot import PLOT, digest, draw
-from bench.tables import markdown, neurons_table, start_table, sweep_table, tight_table
+from bench.tables import log_table, markdown, neurons_table, record_table, start_table, sweep_table, tight_table
 
 README = Path(__file__).parent.parent / "README.md"
 PAGE = RESULTS / "README.md"
@@ -85,6 +85,8 @@ def page() -> str:
         ("neurons", "Per neuron, float32", neurons_table),
         ("tight", "A call in a tight loop", tight_table),
         ("start", "From nothing to the first answer", start_table),
+        ("log", "The log", log_table),
+        ("record", "What watching costs, and the bytes of a row", record_table),
     ):
         source = RESULTS / f"{name}.json"
         if not source.exists():
@@ -105,6 +107,17 @@ def page() -> str:
                 f"Whole processes from start to end, median of {results['rounds']} rounds by turns, disk caches warm; "
                 "the first call is on 1,000 float32 elements from numpy, whose import is part of it. numbagg is also "
                 "shown with its own cache on (NUMBAGG_CACHE=1)."
+            )
+        if name == "log":
+            parts.append(
+                f"Rows of 20 numbers of {results['layers']} layers, their moments random; files warm in the system's "
+                f"cache, median of {results['rounds']} rounds by turns. Event files hold one scalar a record and are "
+                "read by tensorboard's own loader."
+            )
+        if name == "record":
+            parts.append(
+                f"Layers of 1,000 float32 elements, {results['layers']} in a step; median of {results['rounds']} "
+                "rounds by turns. Rows are those of the demo's healthy network."
             )
         places.append(where(results))
     # Measured by one command, they share these.

@@ -2,7 +2,17 @@
 
 from typing import Any, NamedTuple
 
-__all__ = ["FEWER", "Lines", "duration", "markdown", "neurons_table", "start_table", "sweep_table", "tight_table"]
+__all__ = [
+    "FEWER",
+    "Lines",
+    "duration",
+    "log_table",
+    "markdown",
+    "neurons_table",
+    "start_table",
+    "sweep_table",
+    "tight_table",
+]
 
 #: Peers that are asked for fewer numbers than `summarize` gives, because they have no more.
 FEWER = ("numbagg", "bottleneck", "NumKong")
@@ -70,6 +80,42 @@ def start_table(results: dict[str, Any]) -> Lines:
         for row in results["rows"]
     ]
     return Lines(["library", "first call", "import", "import and first call"], [True, True, False, False], rows)
+
+
+def log_table(results: dict[str, Any]) -> Lines:
+    """The log beside other files: time, rows a second, time and bytes of a row."""
+    rows = [
+        [
+            row["what"],
+            f"{row['rows']:,}",
+            duration(row["seconds"]),
+            f"{row['rows'] / row['seconds'] / 1e6:.2g}",
+            duration(row["seconds"] / row["rows"]),
+            f"{row['bytes'] / row['rows']:.0f}" if row["bytes"] else "-",
+        ]
+        for row in results["rows"]
+    ]
+    return Lines(["what", "rows", "time", "million rows/s", "a row", "bytes a row"], [True, *[False] * 5], rows)
+
+
+def record_table(results: dict[str, Any]) -> Lines:
+    """The time of a layer in `record` and in `step`; then bytes a row by compression and rows in a batch."""
+    alone = results["costs"][0]["layer"]
+    rows = [
+        [
+            row["what"],
+            duration(row["layer"]),
+            duration(row["step"]) if row["step"] else "-",
+            duration(row["layer"] - alone) if row["step"] else "-",
+        ]
+        for row in results["costs"]
+    ]
+    for compression in dict.fromkeys(row["compression"] for row in results["sizes"]):
+        cells = [
+            f"{row['batch_rows']}: {row['bytes']:.0f}" for row in results["sizes"] if row["compression"] == compression
+        ]
+        rows.append([f"bytes a row, {compression}, batches of", ", ".join(cells), "", ""])
+    return Lines(["what", "a layer", "its share of step", "over the sweep"], [True, False, False, False], rows)
 
 
 def markdown(lines: Lines) -> str:

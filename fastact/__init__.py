@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError, LogError, MissingExtraError
     from fastact.extras import DetailedStats
     from fastact.history import History, LayerHistory, LayerInfo
+    from fastact.log.options import LogOptions
     from fastact.monitor import ActivationMonitor
     from fastact.replay import Log, Record, open_log
     from fastact.rules import Finding
@@ -33,6 +34,7 @@ _HOMES = {
     "fastact.errors": ("ArgumentTypeError", "ArgumentValueError", "FastactError", "LogError", "MissingExtraError"),
     "fastact.extras": ("DetailedStats",),
     "fastact.history": ("History", "LayerHistory", "LayerInfo"),
+    "fastact.log.options": ("LogOptions",),
     "fastact.monitor": ("ActivationMonitor",),
     "fastact.replay": ("Log", "Record", "open_log"),
     "fastact.rules": ("Finding",),
@@ -66,6 +68,7 @@ __all__ = [
     "LayerInfo",
     "Log",
     "LogError",
+    "LogOptions",
     "MissingExtraError",
     "Record",
     "Thresholds",

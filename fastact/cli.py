@@ -10,7 +10,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, ParamSpec
 
@@ -20,9 +20,12 @@ from fastact.errors import ArgumentValueError, FastactError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.table import Table
 
     from fastact.files import ArrayStats
     from fastact.replay import Log, Record
+    from fastact.report import LayerHealth
+    from fastact.tail import Tail
 
 __all__ = ["app", "main"]
 
@@ -44,7 +47,7 @@ app = typer.Typer(
 )
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory, or the parent of its ranks' directories.")]
-Rank = Annotated[int | None, typer.Option(help="Whose rows to judge, where the log holds several ranks.")]
+Rank = Annotated[int | None, typer.Option(help="Whose rows to judge; by default those of all ranks, merged.")]
 Window = Annotated[int | None, typer.Option(min=1, help="Rows per layer to judge by; by default the monitor's own.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print strict JSON and nothing else.")]
 
@@ -102,6 +105,10 @@ def _console() -> "Console":
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> None:
     """Prints a table whose first `left` columns are text and whose others are numbers."""
+    _show(_grid(head, rows, left=left))
+
+
+def _grid(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
@@ -110,7 +117,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1)
         table.add_column(title, justify="left" if i < left else "right", overflow="fold", no_wrap=i >= left)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    _show(table)
+    return table
 
 
 def _show(renderable: "RenderableType") -> None:
@@ -125,6 +132,28 @@ def _open(run: Path) -> "Log":
     from fastact.replay import open_log
 
     return open_log(run)
+
+
+@contextlib.contextmanager
+def _reading(what: str, total: int) -> "Iterator[Callable[[int], None]]":
+    """What to tell the bytes read so far: a bar on stderr, where that is a terminal, until it is over."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = TextColumn(what), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=total)
+        # Rich takes 10 µs for an update; it draws ten a second.
+        seen = 0
+
+        def told(count: int) -> None:
+            nonlocal seen
+            if count - seen >= total // 256:
+                seen = count
+                progress.update(task, completed=count)
+
+        yield told
 
 
 def _warn(log: "Log") -> None:
@@ -167,7 +196,8 @@ def diagnose(run: Run, as_json: AsJson = False, window: Window = None, rank: Ran
     from fastact.report import render_rich
 
     log = _open(run)
-    diagnosis = log.diagnose(window_size=window, rank=rank)
+    with _reading("reading", log.nbytes) as progress:
+        diagnosis = log.diagnose(window_size=window, rank=rank, progress=progress)
     _warn(log)
     if as_json:
         print(diagnosis.to_json(indent=2))
@@ -179,28 +209,31 @@ def diagnose(run: Run, as_json: AsJson = False, window: Window = None, rank: Ran
 @_command
 def layers(run: Run, window: Window = None, rank: Rank = None) -> None:
     """Show the layers of a run in forward order: their last numbers and their health."""
+    log = _open(run)
+    with _reading("reading", log.nbytes) as progress:
+        diagnosis = log.diagnose(window_size=window, rank=rank, progress=progress)
+    _warn(log)
+    _show(_health(diagnosis.layers))
+
+
+def _health(layers: "Iterable[LayerHealth]") -> "Table":
+    """The health of layers as a table."""
     from fastact.rules import number, percent, shown
 
-    log = _open(run)
-    diagnosis = log.diagnose(window_size=window, rank=rank)
-    _warn(log)
     head = ("layer", "kind", "status", "mean", "std", "dead", "saturated", "rows", "first", "last")
-    _table(
-        head,
+    rows = (
         (
-            (
-                shown(layer.name),
-                shown(layer.kind, 30),
-                f"{layer.status} ({layer.severity})" if layer.severity else layer.status,
-                *("-" if value is None else number(value) for value in (layer.mean, layer.std)),
-                *("-" if share is None else percent(share) for share in (layer.dead, layer.saturated)),
-                f"{layer.rows:,}",
-                *("-" if step is None else str(step) for step in (layer.first_step, layer.last_step)),
-            )
-            for layer in diagnosis.layers
-        ),
-        left=3,
+            shown(layer.name),
+            shown(layer.kind, 30),
+            f"{layer.status} ({layer.severity})" if layer.severity else layer.status,
+            *("-" if value is None else number(value) for value in (layer.mean, layer.std)),
+            *("-" if share is None else percent(share) for share in (layer.dead, layer.saturated)),
+            f"{layer.rows:,}",
+            *("-" if step is None else str(step) for step in (layer.first_step, layer.last_step)),
+        )
+        for layer in layers
     )
+    return _grid(head, rows, left=3)
 
 
 @_command
@@ -213,29 +246,20 @@ def replay(
     """Show a run row by row, as the monitor saw it; the progress is on stderr."""
     from fnmatch import fnmatchcase
 
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
     log = _open(run)
     names = [info.name for info in log.layers if layer is None or fnmatchcase(info.name, layer)]
     if layer is not None and not names:
         known = ", ".join(repr(info.name) for info in log.layers[:8])
         raise ArgumentValueError(f"layer: got {layer!r}, which matches none, want a pattern for one of {known}, ...")
     width = min(max([5, *map(len, names)]), 40)
-    records = log.replay(from_step=first, to_step=last, layers=None if layer is None else names)
-    print(_replay_line("step", "rank", "layer", _COLUMNS, width))
     count = 0
+    print(_replay_line("step", "rank", "layer", _COLUMNS, width))
     # On one terminal the rows themselves show how far it is, and a bar would write into them.
-    bar = Console(stderr=True)
-    columns = BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    hidden = not bar.is_terminal or sys.stdout.isatty()
-    with Progress(*columns, console=bar, transient=True, disable=hidden) as progress:
-        task = progress.add_task("", total=None)
-        for record in records:
+    with contextlib.nullcontext() if sys.stdout.isatty() else _reading("reading", log.nbytes) as progress:
+        chosen = None if layer is None else names
+        for record in log.replay(from_step=first, to_step=last, layers=chosen, progress=progress):
             print(_replay_row(record, width))
             count += 1
-            if count % 256 == 0:
-                progress.update(task, description=f"step {record.step}, {count:,} rows")
     sys.stdout.flush()
     _warn(log)
     print(f"{count:,} rows", file=sys.stderr)
@@ -343,50 +367,101 @@ def export(
     to: Annotated[Path, typer.Option(metavar="FILE", help="A .parquet, .csv or .jsonl file.")],
     force: Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")] = False,
 ) -> None:
-    """Write all rows of a run to one file for other programs."""
-    write = _EXPORTS.get(to.suffix.lower())
-    if write is None:
-        raise ArgumentValueError(f"to: got {to.name!r}, want a name that ends in {', '.join(_EXPORTS)}")
-    if to.exists() and not force:
-        raise ArgumentValueError(f"to: {str(to)!r} exists already, want a new name or --force")
+    """Write all rows of a run to one file for other programs; what they mean goes along.
+
+    Parquet holds that itself; beside a .csv or .jsonl file it is in FILE.meta.json.
+    """
+    from fastact.export import export
+
     log = _open(run)
-    table = log.to_table()
+    with _reading("exporting", log.nbytes) as progress:
+        rows = export(log, to, force=force, progress=progress)
     _warn(log)
-    # Whole or not at all: a reader never sees half of a file, and a full disk leaves the old one.
-    part = to.with_name(f".{to.name}.{os.getpid()}.part")
-    try:
-        write(table, part)
-        part.replace(to)
-    finally:
-        part.unlink(missing_ok=True)
-    print(f"{table.num_rows:,} rows to {to}", file=sys.stderr)
+    print(f"{rows:,} rows to {to}", file=sys.stderr)
 
 
-def _to_parquet(table: Any, path: Path) -> None:
-    import pyarrow.parquet as pq
+@_command
+def recover(
+    run: Run,
+    to: Annotated[Path, typer.Option(metavar="DIR", help="The directory to make; it must not be there.")],
+) -> None:
+    """Write a whole copy of a damaged run, which any Arrow reader opens; the run itself is not touched."""
+    from fastact.recover import recover
 
-    pq.write_table(table, path)
-
-
-def _to_csv(table: Any, path: Path) -> None:
-    import pyarrow.csv
-
-    pyarrow.csv.write_csv(table, path)
-
-
-def _to_jsonl(table: Any, path: Path) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        for batch in table.to_batches(max_chunksize=4096):
-            for row in batch.to_pylist():
-                line = {name: value if _is_json(value) else str(value) for name, value in row.items()}
-                file.write(json.dumps({name: _plain(value) for name, value in line.items()}, allow_nan=False) + "\n")
+    log = _open(run)
+    with _reading("copying", log.nbytes) as progress:
+        rows = recover(log, to, progress=progress)
+    for line in log.warnings:
+        _complain(f"lost: {line}")
+    print(f"{rows:,} rows to {to}", file=sys.stderr)
 
 
-def _is_json(value: object) -> bool:
-    return value is None or isinstance(value, (bool, int, float, str))
+@_command
+def tail(
+    run: Run,
+    rank: Annotated[int | None, typer.Option(help="Whose rows to follow; by default the lowest rank's.")] = None,
+    window: Window = None,
+    every: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds between two looks.")] = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="Show how it is now, and end.")] = False,
+) -> None:
+    """Watch a run while it is written: its last step and each layer's health, until it is closed or Ctrl-C.
+
+    What is no terminal gets a line for each look that found something new.
+    """
+    import time
+
+    from rich.live import Live
+
+    from fastact.tail import Tail
+
+    state = Tail(run, window_size=window, rank=rank, lost=lambda what: _complain(f"warning: {what}"))
+    console = _console()
+    state.look()
+    if once:
+        _show(_tail_view(state, None))
+        return
+    with contextlib.suppress(KeyboardInterrupt):
+        if console.is_terminal:
+            with Live(_tail_view(state, console.height), console=console, auto_refresh=False) as live:
+                while not state.closed:
+                    time.sleep(every)
+                    state.look()
+                    live.update(_tail_view(state, console.height), refresh=True)
+        else:
+            print(_tail_line(state), flush=True)
+            while not state.closed:
+                time.sleep(every)
+                if state.look():
+                    print(_tail_line(state), flush=True)
 
 
-_EXPORTS: Final = {".parquet": _to_parquet, ".csv": _to_csv, ".jsonl": _to_jsonl}
+def _tail_line(state: "Tail") -> str:
+    from fastact.rules import shown
+
+    sick = [f"{shown(f.layer, 40)} {f.condition} ({f.severity})" for f in state.diagnose().culprits]
+    return f"{_tail_facts(state)}: {', '.join(sick) or 'nothing wrong was found'}"
+
+
+def _tail_facts(state: "Tail") -> str:
+    whose = "" if state.rank is None else f"rank {state.rank}, "
+    if state.step is None:
+        return f"{whose}no rows yet"
+    return f"{whose}step {state.step:,}, {state.rows:,} rows, {state.rate:,.0f} rows/s{', closed' * state.closed}"
+
+
+def _tail_view(state: "Tail", height: int | None) -> "RenderableType":
+    """The state in at most `height` lines: where not all layers fit, the sick ones come first."""
+    from rich.console import Group
+    from rich.text import Text
+
+    layers = list(state.diagnose().layers)
+    parts: list[RenderableType] = [Text(_tail_facts(state))]
+    room = len(layers) if height is None else max(1, height - 5)
+    if len(layers) > room:
+        left = len(layers) - room
+        layers = sorted(layers, key=lambda layer: not layer.severity)[:room]
+        parts.append(Text(f"{left} more layers do not fit; the sick ones are shown first"))
+    return Group(*parts, _health(layers))
 
 
 @_command

@@ -9,17 +9,19 @@ import json
 import os
 import threading
 import time
-import weakref
+import warnings
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Protocol, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from fastact.diagnosis import Diagnoser, Diagnosis
-from fastact.errors import ArgumentTypeError, FastactError
+from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 from fastact.fields import SATURATED_SHARE, SILENT_SHARE
-from fastact.history import History, LayerInfo
+from fastact.history import History, LayerHistory, LayerInfo
+from fastact.log.options import LogOptions
 from fastact.log.schema import check_integer, check_metadata
 from fastact.log.writer import LogWriter
 from fastact.rules.kinds import BOUNDED
@@ -27,18 +29,29 @@ from fastact.stats import SATURATION, ActivationStats, ChannelStats
 from fastact.summary import summarize
 from fastact.thresholds import Thresholds
 
-__all__ = ["ActivationMonitor"]
+__all__ = ["ActivationMonitor", "Listener"]
 
 _NO_NEURONS: Final = (0, 0, 0, 0, 0, float("nan"))
+
+
+class Listener(Protocol):
+    """What `ActivationMonitor.listen` takes."""
+
+    def write(self, step: int, rows: Mapping[str, tuple[Any, ...]]) -> None:
+        """Takes the rows of a recorded step by layer, each the numbers of `fields.ROW`; it should not raise."""
+
+    def close(self) -> None:
+        """Is called once, when the monitor is closed."""
 
 
 class _Layer:
     """What the monitor keeps of a layer between calls."""
 
-    __slots__ = ("info", "pending", "rows", "silence")
+    __slots__ = ("history", "info", "pending", "rows", "silence")
 
-    def __init__(self, info: LayerInfo) -> None:
+    def __init__(self, info: LayerInfo, history: LayerHistory) -> None:
         self.info = info
+        self.history = history
         #: What was recorded in this step so far.
         self.pending: ActivationStats | ChannelStats | None = None
         #: For how many rows in sequence each neuron has been silent, and the rows it has been counted over.
@@ -55,27 +68,47 @@ class _Layer:
         else:  # parts with other neurons: what they share is the tensor
             self.pending = _total(before) | _total(stats)
 
-    def take(self, dead_window: int) -> tuple[Any, ...]:
-        """This step's numbers, `fields.STATE` and `fields.NEURON`; nothing is pending afterwards."""
+    def numbers(self, dead_window: int) -> tuple[tuple[Any, ...], npt.NDArray[np.int64], int]:
+        """This step's `fields.STATE` and `fields.NEURON`, and `silence` and `rows` with them; changes nothing."""
         stats = self.pending
         assert stats is not None
-        self.pending = None
         state = _total(stats).state
         # float: a 64-bit integer's extremes are kept as the log keeps them, so that live and replayed rows agree.
         numbers = (*state[:9], float(state[9]), float(state[10]))
-        if not isinstance(stats, ChannelStats) or not stats.neurons or not stats.total.count:
-            return *numbers, *_NO_NEURONS
-        if stats.neurons != self.silence.size:
-            self.silence = np.zeros(stats.neurons, np.int64)
-            self.rows = 0
-        self.rows += 1
+        neurons = stats.neurons if isinstance(stats, ChannelStats) and state[0] else 0
+        if not isinstance(stats, ChannelStats) or not neurons:
+            return (*numbers, *_NO_NEURONS), self.silence, self.rows
+        same = neurons == self.silence.size
+        silence = self.silence.copy() if same else np.zeros(neurons, np.int64)
+        rows = self.rows + 1 if same else 1
         survey = stats.survey(
             silent_share=SILENT_SHARE,
             saturated_share=SATURATED_SHARE,
-            silence=self.silence,
-            dead_after=min(self.rows, dead_window),
+            silence=silence,
+            dead_after=min(rows, dead_window),
         )
-        return *numbers, *survey
+        return (*numbers, *survey), silence, rows
+
+
+class _Due(NamedTuple):
+    """A row on its way into history and log, and what its layer keeps then; `total` rows were in its history before."""
+
+    layer: _Layer
+    row: tuple[Any, ...]
+    total: int
+    silence: npt.NDArray[np.int64]
+    rows: int
+
+
+def _swept(
+    x: Any, axis: int | tuple[int, ...] | None, saturation: tuple[float, float]
+) -> ActivationStats | ChannelStats:
+    """The stats of `x`, if it is not stats itself."""
+    if not isinstance(x, (ActivationStats, ChannelStats)):
+        return summarize(x, axis=axis, saturation=saturation)
+    if x.saturation != saturation:
+        raise ArgumentValueError(f"x: got stats with saturation={x.saturation}, want {saturation} as for this layer")
+    return x
 
 
 def _total(stats: ActivationStats | ChannelStats) -> ActivationStats:
@@ -93,6 +126,12 @@ class ActivationMonitor:
         metadata: text about the run that goes into the log's schema; ``window_size``, ``every`` and ``thresholds`` are
             written there by the monitor itself.
         thresholds: what the diagnosis compares with.
+        log: how the log is written and how much of it is kept; `LogOptions()` by default.
+        strict: let what goes wrong inside of `step` raise; else it costs that layer's row, is counted in `failures`
+            and warned of once, for no monitor is worth a training run.
+
+    Attributes:
+        failures: how many rows could not be kept; the first one was warned of.
 
     Raises:
         ArgumentTypeError, ArgumentValueError: an argument is unusable.
@@ -116,15 +155,24 @@ class ActivationMonitor:
         every: int = 1,
         metadata: Mapping[str, str] | None = None,
         thresholds: Thresholds | None = None,
+        log: LogOptions | None = None,
+        strict: bool = False,
     ) -> None:
         check_integer("every", every, 1, 2**63 - 1)
         own = check_metadata(metadata)
+        if log is not None and not isinstance(log, LogOptions):
+            raise ArgumentTypeError(f"log: got {type(log).__name__}, want a fastact.LogOptions")
         self._every = every
         self._diagnoser = Diagnoser(window_size, thresholds)
         self._dead_window = self._diagnoser.thresholds.dead_window
         self._layers: dict[str, _Layer] = {}
         self._step = 0
+        #: A finished step, its rows on their way, and how many rows the log had been given before them.
+        self._due: tuple[int, int, list[_Due]] | None = None
+        self._strict = strict
+        self.failures = 0
         self._closed = False
+        self._listeners: list[Listener] = []
         self._lock = threading.Lock()
         self._writer: LogWriter | None = None
         if path is not None:
@@ -133,14 +181,17 @@ class ActivationMonitor:
                 "every": str(every),
                 "thresholds": json.dumps(dataclasses.asdict(self._diagnoser.thresholds)),
             }
-            self._writer = LogWriter(path, metadata={**own, **facts})
-            # A run that ends without `close` still seals its log, when the monitor or the interpreter goes.
-            weakref.finalize(self, self._writer.close)
+            self._writer = LogWriter(path, log, metadata={**own, **facts})
 
     @property
     def active(self) -> bool:
         """Whether the current step is recorded: ask before work that only `record` needs."""
         return not self._closed and self._step % self._every == 0
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
 
     @property
     def current_step(self) -> int:
@@ -160,16 +211,18 @@ class ActivationMonitor:
         axis: int | tuple[int, ...] | None = None,
         kind: str = "",
         saturation: tuple[float, float] | None = None,
+        dtype: str = "",
     ) -> ActivationStats | None:
         """Sweeps the activations of a layer in the current step; a second part of the same step is merged in.
 
         Args:
             name: the layer's name.
-            x: anything that `summarize` takes.
+            x: anything that `summarize` takes; or the stats of a sweep made elsewhere, such as on a device.
             axis: the neurons' axis, for a row that tells of single neurons (dead ones); -1 for [batch, ..., neurons].
             kind: the layer's type, such as "ReLU": the diagnosis judges a Tanh and a Linear differently.
             saturation: the interval outside which an element is saturated; by default that of the kind's ends.
                 `kind` and `saturation` hold for the run as they were when the layer was first recorded.
+            dtype: that of the activations, by default that of `x`.
 
         Returns:
             The stats of this `x`, or None in a step that is not recorded.
@@ -186,13 +239,13 @@ class ActivationMonitor:
             raise ArgumentTypeError(f"name: got {name!r}, want a non-empty str")
         layer = self._layers.get(name)
         if layer is not None:
-            stats = summarize(x, axis=axis, saturation=layer.info.saturation)
+            stats = _swept(x, axis, layer.info.saturation)
         else:
             if not isinstance(kind, str):
                 raise ArgumentTypeError(f"kind: got {type(kind).__name__}, want a str")
             interval = BOUNDED.get(kind, SATURATION) if saturation is None else saturation
-            stats = summarize(x, axis=axis, saturation=interval)
-            dtype = str(getattr(x, "dtype", "")).removeprefix("torch.")
+            stats = _swept(x, axis, interval)
+            dtype = dtype or str(getattr(x, "dtype", "")).removeprefix("torch.")
             with self._lock:
                 layer = self._layers.get(name)
                 if layer is None:
@@ -201,8 +254,9 @@ class ActivationMonitor:
                     if self._writer is not None:
                         self._writer.add_layer(info)
                     self._diagnoser.add(info)
-                    layer = self._layers[name] = _Layer(info)
+                    layer = self._layers[name] = _Layer(info, self._diagnoser.history[name])
         with self._lock:
+            self._settle([])
             layer.add(stats)
         return _total(stats)
 
@@ -214,37 +268,112 @@ class ActivationMonitor:
         """
         if self._closed:
             raise FastactError("the monitor is closed: cannot end a step")
-        if self._step % self._every == 0:
-            self._commit()
-        self._step += 1
+        self._end_step()
 
-    def _commit(self) -> None:
+    def listen(self, listener: Listener) -> None:
+        """Has the rows of each recorded step handed to `listener` as the step ends; see `fastact.sinks.attach`."""
+        self._listeners.append(listener)
+
+    def _end_step(self) -> None:
+        trouble: list[Exception] = []
         with self._lock:
-            now = time.time_ns()
-            for name, layer in self._layers.items():
-                if layer.pending is not None:
-                    row = (self._step, layer.info.order, now, *layer.take(self._dead_window))
-                    self._diagnoser.append(name, row)
-                    if self._writer is not None:
-                        self._writer.append(row)
+            self._settle(trouble)
+            step = self._step
+            if step % self._every:
+                self._step += 1
+                return
+            due = self._prepare(trouble)
+            self._due = (step, 0 if self._writer is None else self._writer.appended, due)
+            self._settle(trouble)
+        if self._writer is not None:
+            self._writer.warn()
+        for listener in self._listeners:
+            try:
+                listener.write(step, {item.layer.info.name: item.row for item in due})
+            except Exception as error:  # noqa: BLE001 - as for a layer
+                trouble.append(error)
+                self._failed("hand its rows to a listener", error)
+        if trouble and self._strict:
+            raise trouble[0]
+
+    def _prepare(self, trouble: list[Exception]) -> list[_Due]:
+        """Makes this step's rows and changes nothing, so that an interrupt leaves everything as it was."""
+        now = time.time_ns()
+        rows = []
+        for name, layer in self._layers.items():
+            if layer.pending is None:
+                continue
+            try:
+                numbers, silence, count = layer.numbers(self._dead_window)
+            except Exception as error:  # noqa: BLE001 - a layer must not take the others, or the training, with it
+                layer.pending = None
+                trouble.append(error)
+                self._failed(f"keep a row of layer {name!r}", error)
+                continue
+            row = (self._step, layer.info.order, now, *numbers)
+            rows.append(_Due(layer, row, layer.history.total, silence, count))
+        return rows
+
+    def _settle(self, trouble: list[Exception]) -> None:
+        """Gives the rows that were made to history and log; after an interrupt, those that they have not had yet."""
+        if self._due is None:
+            return
+        step, given, rows = self._due
+        for layer, row, total, silence, count in rows:
+            layer.pending, layer.silence, layer.rows = None, silence, count
+            try:
+                if layer.history.total == total:
+                    self._diagnoser.append(layer.info.name, row)
+                if self._writer is not None and self._writer.appended == given:
+                    self._writer.append(row)
+                given += 1
+            except Exception as error:  # noqa: BLE001 - as in `_prepare`
+                trouble.append(error)
+                self._failed(f"keep a row of layer {layer.info.name!r}", error)
+        self._step = step + 1
+        self._due = None
+
+    def _failed(self, what: str, error: Exception) -> None:
+        self.failures += 1
+        if self.failures == 1 and not self._strict:
+            warnings.warn(
+                f"fastact could not {what} and goes on without it"
+                f" ({type(error).__name__}: {error}); ActivationMonitor.failures counts the further ones",
+                RuntimeWarning,
+                stacklevel=4,
+            )
 
     def diagnose(self) -> Diagnosis:
         """What is wrong now, judged by the rows in the window; finished steps only."""
+        with self._lock:
+            self._settle([])
         return self._diagnoser.diagnose()
 
     def flush(self) -> None:
-        """Puts every finished step into the log; returns when it is there. Does nothing without a path."""
+        """Puts every finished step into the log; returns when it is there. Does nothing without a path.
+
+        A disk that refuses costs no more than a warning: the rows then wait in memory.
+        """
         if self._writer is not None and not self._closed:
+            with self._lock:
+                self._settle([])
             self._writer.flush()
 
     def close(self) -> None:
         """Ends the step under way, if anything was recorded in it, and seals the log. A second call does nothing."""
         if self._closed:
             return
-        self._commit()
-        self._closed = True
-        if self._writer is not None:
-            self._writer.close()
+        try:
+            with self._lock:
+                self._settle([])
+            if any(layer.pending is not None for layer in self._layers.values()):
+                self._end_step()
+        finally:
+            self._closed = True
+            if self._writer is not None:
+                self._writer.close()
+            for listener in self._listeners:
+                listener.close()
 
     def __enter__(self) -> Self:
         return self

@@ -1,7 +1,10 @@
 """The command line: what it prints, its exit codes, and that no input ends it with a traceback."""
 
+import contextlib
 import json
 import math
+import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -9,9 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -19,6 +24,7 @@ import pytest
 from typer.testing import CliRunner
 
 import fastact
+import fastact.log
 from fastact.cli import app
 
 STEPS = 40
@@ -140,7 +146,9 @@ def test_export_holds_every_number(suffix: str, sick: Path, tmp_path: Path) -> N
     table = fastact.open_log(sick).to_table()
     if suffix == ".parquet":
         assert pq.read_table(path).equals(table)
+        assert list(tmp_path.iterdir()) == [path]
         return
+    assert sorted(tmp_path.iterdir()) == [path, tmp_path / f"rows{suffix}.meta.json"]
     if suffix == ".csv":
         got = pyarrow.csv.read_csv(
             path,
@@ -150,21 +158,98 @@ def test_export_holds_every_number(suffix: str, sick: Path, tmp_path: Path) -> N
     else:
         got = [json.loads(line, parse_constant=pytest.fail) for line in path.read_text().splitlines()]
     want = table.to_pylist()
-    assert len(got) == len(want) == 2 * STEPS
-    for name in ("step", "layer", "count", "mean", "std", "min", "max", "zeros", "dead_neurons", "rank"):
-        assert [row[name] for row in got] == [row[name] for row in want], name
-    assert list(tmp_path.iterdir()) == [path]
+    assert len(want) == 2 * STEPS
+    times = [row.pop("time") for row in got]
+    # CSV readers take so many nanoseconds for a number, each in its own way.
+    assert [int(time) for time in times] == [row.pop("time") for row in want]
+    assert got == want
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
+def test_export_tells_what_the_numbers_mean(suffix: str, tmp_path: Path) -> None:
+    with fastact.ActivationMonitor(tmp_path / "run", metadata={"model": "ärger"}) as monitor:
+        monitor.record(NASTY, np.ones(4, np.float32), kind="ReLU")
+    path = tmp_path / f"rows{suffix}"
+    call("export", tmp_path / "run", "--to", path)
+    if suffix == ".parquet":
+        schema = pq.read_schema(path)
+        metadata = {key.decode(): value.decode() for key, value in schema.metadata.items()}
+        version, layers = metadata["fastact.schema_version"], json.loads(metadata["fastact.layers"])
+        fields = {field.name: field.metadata[b"meaning"].decode() for field in schema}
+    else:
+        notes = json.loads(path.with_name(f"{path.name}.meta.json").read_text())
+        metadata, version, layers = notes["metadata"], notes["schema_version"], notes["layers"]
+        fields = {field["name"]: field["meaning"] for field in notes["fields"]}
+    assert metadata["model"] == "ärger"
+    assert json.loads(metadata["thresholds"])["dead_window"] > 0
+    assert version == "1.1"
+    assert layers == [{"name": NASTY, "order": 0, "kind": "ReLU", "dtype": "float32", "saturation": ["-0.99", "0.99"]}]
+    assert "nanoseconds since 1970" in fields["time"]
+    assert all(fields.values())
+
+
+def nothing_to_measure(path: Path) -> Path:
+    """A run with a layer that was not swept per neuron, and one that is NaN in every neuron."""
+    with fastact.ActivationMonitor(path) as monitor:
+        monitor.record("a", np.full((8, 4), np.nan, np.float32), axis=1)
+        monitor.record("b", np.ones(4, np.float32))
+    return path
+
+
+def test_null_is_neither_nan_nor_zero_in_an_export(tmp_path: Path) -> None:
+    run = nothing_to_measure(tmp_path / "run")
+    for suffix in (".parquet", ".csv", ".jsonl"):
+        call("export", run, "--to", tmp_path / f"rows{suffix}")
+    measured = ("mean", "std", "abs_mean", "min", "max")
+    first, second = pq.read_table(tmp_path / "rows.parquet").to_pylist()
+    assert [name for name, value in first.items() if value is None] == [*measured, "within_std"]
+    assert [name for name, value in second.items() if value is None] == [
+        *("neurons", "silent_neurons", "dead_neurons", "saturated_neurons", "constant_neurons", "within_std"),
+    ]
+    lines = (tmp_path / "rows.jsonl").read_text().splitlines()
+    assert [json.loads(line, parse_constant=pytest.fail) for line in lines] == [first, second]
+    names, *cells = (line.split(",") for line in (tmp_path / "rows.csv").read_text().splitlines())
+    for row, want in zip(cells, (first, second), strict=True):
+        got = {name.strip('"'): cell.strip('"') for name, cell in zip(names, row, strict=True)}
+        assert {name: cell == "" for name, cell in got.items()} == {name: value is None for name, value in want.items()}
+        assert "nan" not in got.values()
+
+
+def test_an_interrupted_export_leaves_nothing(sick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fastact.export.without_nan", interrupted)
+    for suffix in (".parquet", ".csv", ".jsonl"):
+        path = tmp_path / f"rows{suffix}"
+        call("export", sick, "--to", path, code=130)
+        assert list(tmp_path.iterdir()) == []
+        path.write_text("mine")
+        call("export", sick, "--to", path, "--force", code=130)
+        assert path.read_text() == "mine"
+        path.unlink()
+
+
+def test_export_streams(sick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many small pieces give the same file as one."""
+    for suffix in (".parquet", ".csv", ".jsonl"):
+        call("export", sick, "--to", tmp_path / f"one{suffix}")
+    monkeypatch.setattr("fastact.export._ROWS", 1)
+    run = tmp_path / "run"
+    with fastact.log.LogWriter(run, fastact.log.LogOptions(batch_rows=7)) as writer:
+        for record in fastact.open_log(sick).replay():
+            writer.add_layer(record.info)
+            writer.append(record.row)
+    for suffix in (".parquet", ".csv", ".jsonl"):
+        call("export", run, "--to", tmp_path / f"many{suffix}")
+    for suffix in (".csv", ".jsonl"):
+        assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"many{suffix}").read_bytes()
+    assert pq.ParquetFile(tmp_path / "many.parquet").num_row_groups == 12
+    assert pq.read_table(tmp_path / "many.parquet").equals(pq.read_table(tmp_path / "one.parquet"))
 
 
 def test_what_is_not_finite_is_null_in_json(tmp_path: Path) -> None:
-    x = np.full((8, 4), np.nan, np.float32)
-    with fastact.ActivationMonitor(tmp_path / "run") as monitor:
-        monitor.record("a", x, axis=1)
-        monitor.step()
-    call("export", tmp_path / "run", "--to", tmp_path / "rows.jsonl")
-    row = json.loads((tmp_path / "rows.jsonl").read_text(), parse_constant=pytest.fail)
-    assert (row["nans"], row["neurons"], row["mean"], row["within_std"]) == (32, 4, None, None)
-    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "x.npy", np.full((8, 4), np.nan, np.float32))
     out, _ = call("stats", "--json", "--axis", "1", tmp_path / "x.npy")
     (entry,) = json.loads(out, parse_constant=pytest.fail)
     assert (entry["nans"], entry["mean"], entry["neurons"]["mean"]) == (32, None, [None] * 4)
@@ -178,6 +263,159 @@ def test_export_replaces_only_when_told(sick: Path, tmp_path: Path) -> None:
     call("export", sick, "--to", path, "--force")
     assert path.read_text() != "mine"
     assert "to: got 'rows.xls'" in complaint("export", sick, "--to", tmp_path / "rows.xls")
+
+
+@pytest.fixture
+def torn(sick: Path, tmp_path: Path) -> Path:
+    """The sick run as a process that was killed leaves it, in small batches, one of them damaged and the last torn."""
+    run = tmp_path / "torn"
+    with fastact.log.LogWriter(run, fastact.log.LogOptions(batch_rows=10)) as writer:
+        for record in fastact.open_log(sick).replay():
+            writer.add_layer(record.info)
+            writer.append(record.row)
+    segment = run / "segment-000000.arrows"
+    data = bytearray(segment.read_bytes())
+    data[len(data) // 2] ^= 1
+    segment.with_suffix(".live").write_bytes(data[:-100])
+    segment.unlink()
+    return run
+
+
+def test_recover_writes_a_whole_copy(torn: Path, tmp_path: Path) -> None:
+    before = {item.name: item.read_bytes() for item in torn.iterdir()}
+    segment = torn / "segment-000000.live"
+    with pytest.raises(pl.exceptions.ComputeError):  # why the command is there
+        pl.read_ipc_stream(segment)
+    copy = tmp_path / "deep" / "copy"
+    _, err = call("recover", torn, "--to", copy)
+    assert "60 rows to" in err
+    assert "lost: segment-000000.live: bytes" in err
+    assert "rows 30 to 39 of this writer are missing" in err
+    want = fastact.open_log(torn).to_table()
+    assert want.num_rows == 60
+    (whole,) = copy.iterdir()
+    assert whole.name == "segment-000000.arrows"
+    assert pl.read_ipc_stream(whole).height == 60
+    with pa.ipc.open_stream(whole) as stream, duckdb.connect() as database:
+        assert len(database.from_arrow(stream).fetchall()) == 60
+    log = fastact.open_log(copy)
+    assert log.to_table().equals(want)
+    assert [line for line in log.warnings if "missing" not in line] == []
+    assert (log.layers, log.metadata) == (fastact.open_log(torn).layers, {})
+    assert {item.name: item.read_bytes() for item in torn.iterdir()} == before
+    assert sorted(item.name for item in copy.parent.iterdir()) == ["copy"]
+
+
+def test_recover_makes_a_header_where_it_is_lost(torn: Path, tmp_path: Path) -> None:
+    segment = torn / "segment-000000.live"
+    data = bytearray(segment.read_bytes())
+    data[100] ^= 1
+    segment.write_bytes(data)
+    call("recover", torn, "--to", tmp_path / "copy")
+    log = fastact.open_log(tmp_path / "copy")
+    assert log.to_table().num_rows == 60
+    assert {info.name for info in log.layers} == set()  # nothing else tells their kinds
+    assert pl.read_ipc_stream(tmp_path / "copy" / "segment-000000.arrows").height == 60
+
+
+def test_recover_keeps_the_ranks(sick: Path, torn: Path, tmp_path: Path) -> None:
+    (tmp_path / "ranks").mkdir()
+    torn.rename(tmp_path / "ranks" / "rank-00001")
+    shutil.copytree(sick, tmp_path / "ranks" / "rank-00000")
+    call("recover", tmp_path / "ranks", "--to", tmp_path / "copy")
+    assert fastact.open_log(tmp_path / "copy").ranks == (0, 1)
+    assert fastact.open_log(tmp_path / "copy").to_table().equals(fastact.open_log(tmp_path / "ranks").to_table())
+
+
+def test_recover_leaves_nothing_half(torn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "exists already" in complaint("recover", torn, "--to", torn)
+
+    def full(_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert "No space left" in complaint("recover", torn, "--to", tmp_path / "copy")
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["torn"]
+
+
+def test_diagnose_merges_ranks(sick: Path, tmp_path: Path) -> None:
+    for rank in range(2):
+        shutil.copytree(sick, tmp_path / f"rank-{rank:05d}")
+    out, _ = call("diagnose", tmp_path, code=1)
+    assert "12 of its 16 neurons" in out
+    alone, _ = call("diagnose", tmp_path, "--rank", 1, code=1)
+    assert alone == call("diagnose", sick, code=1)[0]
+    assert "rank: got 7, want among (0, 1)" in complaint("diagnose", tmp_path, "--rank", 7)
+    out, _ = call("layers", tmp_path)
+    assert "75%" in out
+
+
+def test_tail_shows_how_it_is_now(sick: Path) -> None:
+    out, _ = call("tail", sick, "--once")
+    assert out.splitlines()[0] == "step 39, 80 rows, 0 rows/s, closed"
+    assert "dead (critical)" in out
+    out, _ = call("tail", sick)  # it is closed
+    assert out.splitlines() == [
+        "step 39, 80 rows, 0 rows/s, closed: act\\u001b[2J[red]\\n dead (critical)",
+    ]
+
+
+@pytest.mark.e2e
+def test_tail_follows_a_run_until_it_is_closed(tmp_path: Path) -> None:
+    command = python("-m", "fastact", "tail", tmp_path / "run", "--every", "0.1")
+    rows = [record.row for record in fastact.open_log(record(tmp_path / "other", sick=True)).replay()]
+    options = fastact.log.LogOptions(segment_bytes=1, keep_bytes=20_000)
+    with (
+        fastact.log.LogWriter(tmp_path / "run", options) as writer,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
+        contextlib.ExitStack() as stack,
+    ):
+        stack.callback(process.kill)
+        writer.add_layer(fastact.LayerInfo("linear", 0, "Linear"))
+        writer.add_layer(fastact.LayerInfo("act", 1, "ReLU"))
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("no rows yet")
+        for i in range(0, len(rows), 8):
+            for row in rows[i : i + 8]:
+                writer.append(row)
+            writer.flush()
+            assert process.stdout.readline().startswith(f"step {rows[i + 7][0]}, {i + 8} rows, ")
+        writer.close()
+        out, err = process.communicate(timeout=60)
+    # Segments were removed behind it, which is nothing to complain about.
+    assert (process.returncode, out, err) == (0, "", "")
+    assert fastact.open_log(tmp_path / "run").to_table().num_rows < len(rows)
+
+
+@pytest.mark.e2e
+def test_tail_draws_on_a_terminal_and_ends_by_an_interrupt(tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty", reason="needs pseudo terminals")
+    with fastact.ActivationMonitor(tmp_path / "run") as monitor:
+        for layer in range(40):
+            monitor.record(f"{NASTY}{layer}", np.zeros((64, 16), np.float32), axis=1, kind="ReLU")
+        monitor.step()
+        monitor.flush()
+        child, terminal = pty.openpty()
+        command = python("-m", "fastact", "tail", tmp_path / "run", "--every", "0.1")
+        env = {**os.environ, "COLUMNS": "100", "LINES": "24", "TERM": "xterm"}
+        with (
+            subprocess.Popen(command, stdout=terminal, stderr=terminal, env=env) as process,
+            contextlib.ExitStack() as stack,
+        ):
+            stack.callback(process.kill)
+            os.close(terminal)
+            seen = b""
+            while seen.count(b"40 rows") < 3:
+                seen += os.read(child, 4096)
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(OSError):  # how Linux says that the other side is closed
+                while data := os.read(child, 4096):
+                    seen += data
+    os.close(child)
+    assert process.returncode == 0
+    assert b"21 more layers do not fit" in seen
+    assert b"\x1b[2J" not in seen
+    assert b"Traceback" not in seen
 
 
 def arrays(*args: object, code: int = 0) -> dict[str, dict[str, Any]]:

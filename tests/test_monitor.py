@@ -1,6 +1,10 @@
 """The monitor: what becomes a row, live against replay, and what it refuses."""
 
 import gc
+import os
+import random
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +164,7 @@ def test_a_relative_path_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.
     monitor.record("b", np.ones(3))  # a new layer begins a new segment
     monitor.close()
     assert open_log("../run").to_table().column("layer").to_pylist() == ["a", "b"]
-    assert log.to_table().num_rows == 1
+    assert log.to_table().num_rows == 2  # it reads what is there now, from where it was opened
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
@@ -209,6 +213,7 @@ def test_a_layer_that_the_log_refuses_never_ends_a_step(tmp_path: Path, what: di
         ({"every": "2"}, TypeError, "every"),
         ({"thresholds": 3}, TypeError, "thresholds"),
         ({"path": 3}, TypeError, "path"),
+        ({"path": "never made", "log": {}}, TypeError, "log"),
     ],
 )
 def test_what_is_refused(options: dict[str, Any], error: type[Exception], word: str) -> None:
@@ -224,3 +229,58 @@ def test_names_are_checked() -> None:
                 monitor.record(bad, np.ones(3))  # type: ignore[arg-type]
         with pytest.raises(fastact.ArgumentTypeError, match="kind"):
             monitor.record("a", np.ones(3), kind=3)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timer on this platform")
+def test_interrupts_at_any_instant_leave_history_and_log_the_same(tmp_path: Path) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    pause = random.Random(0)
+    x = RNG.standard_normal((32, 5)).astype(np.float32)
+    with ActivationMonitor(tmp_path / "warm up") as monitor:  # compiling is not what is interrupted here
+        monitor.record("a", x, axis=-1)
+    monitor = ActivationMonitor(tmp_path / "run", window_size=100_000)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    interrupts = 0
+    until = time.monotonic() + 2.0
+    try:
+        while time.monotonic() < until:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, pause.uniform(1e-5, 2e-3))
+                while True:
+                    for name in "abc":
+                        monitor.record(name, x, axis=-1)
+                    monitor.step()
+            except KeyboardInterrupt:
+                interrupts += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    monitor.close()
+    assert interrupts > 100
+    table = open_log(tmp_path / "run").to_table()
+    logged = list(zip(table["layer"].to_pylist(), table["step"].to_pylist(), strict=True))
+    live = {name: monitor.history[name]["step"] for name in monitor.history}
+    assert sorted(logged) == sorted((name, step) for name, steps in live.items() for step in steps.tolist())
+    assert all((np.diff(steps) > 0).all() for steps in live.values())
+    assert monitor.diagnose() == open_log(tmp_path / "run").diagnose()
+
+
+def test_a_failing_disk_is_told_at_the_end_of_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    def some_steps(monitor: ActivationMonitor) -> None:
+        for _ in range(200):
+            monitor.record("a", np.ones(3))
+            monitor.step()
+            time.sleep(0.005)
+
+    with ActivationMonitor(tmp_path / "run", log=fastact.LogOptions(flush_seconds=0.01)) as monitor:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", full)
+            with pytest.warns(RuntimeWarning, match="No space left") as told:
+                some_steps(monitor)
+        assert len(told) == 1
+    assert open_log(tmp_path / "run").to_table().num_rows == monitor.history["a"].total == 200

@@ -6,13 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.compute as pc
 import pytest
 
-from fastact.diagnosis import Diagnoser
+import fastact
+from fastact import summarize
+from fastact.diagnosis import Diagnoser, Diagnosis
+from fastact.elements import EMPTY
+from fastact.elements import merge as merge_states
 from fastact.errors import ArgumentTypeError, ArgumentValueError, LogError
-from fastact.fields import ROW, ROW_FORMAT, STATE
+from fastact.fields import ROW, ROW_DTYPE, ROW_FORMAT, STATE
+from fastact.gather import Layers
 from fastact.history import LayerInfo
-from fastact.log import LogWriter
+from fastact.log import LogOptions, LogWriter
 from fastact.replay import Log, open_log
 from fastact.thresholds import Thresholds
 
@@ -42,8 +49,8 @@ def rows_of_a_sick_run(steps: int, first: int = 0) -> list[tuple[LayerInfo, Row]
 LAYERS = (RELU, TANH, SICK)
 
 
-def write(run: Path, rows: list[tuple[LayerInfo, Row]], **options: Any) -> None:
-    with LogWriter(run, batch_rows=32, **options) as writer:
+def write(run: Path, rows: list[tuple[LayerInfo, Row]], metadata: dict[str, str] | None = None, **options: Any) -> None:
+    with LogWriter(run, metadata=metadata, options=LogOptions(**{"batch_rows": 32, **options})) as writer:
         for info, row in rows:
             writer.add_layer(info)
             writer.append(row)
@@ -159,10 +166,148 @@ def test_ranks_lie_beside_each_other(tmp_path: Path) -> None:
         "rank-00002/segment-000000.arrows",
     ]
     assert log.diagnose(rank=2) == live(rows_of_a_sick_run(40))
-    with pytest.raises(ArgumentValueError, match=r"rank: got None, want one of \(0, 2\)"):
-        log.diagnose()
-    with pytest.raises(ArgumentValueError, match=r"rank: got 1, want one of \(0, 2\)"):
+    with pytest.raises(ArgumentValueError, match=r"rank: got 1, want among \(0, 2\)"):
         log.diagnose(rank=1)
+
+
+def random_rows(seed: int, steps: range, *, layers: tuple[LayerInfo, ...] = LAYERS) -> list[tuple[LayerInfo, Row]]:
+    """Rows of a rank: some layers without finite elements, not swept per neuron, or missing in a step."""
+    random = np.random.default_rng(seed)
+    rows: list[tuple[LayerInfo, Row]] = []
+    for step in steps:
+        for info in layers:
+            if random.random() < 0.1:
+                continue
+            x = random.standard_normal(int(random.integers(0, 40))) * 10.0 ** random.integers(-3, 3)
+            x[random.random(x.size) < 0.2] = np.nan
+            state = summarize(x).state
+            neurons: Row = (8, *random.integers(0, 9, 4).tolist(), random.random() if state[0] > state[1] else math.nan)
+            rows.append((info, (step, info.order, int(random.integers(1 << 40)), *state, *neurons)))
+    return rows
+
+
+def merged(*ranks: list[tuple[LayerInfo, Row]]) -> list[tuple[LayerInfo, Row]]:
+    """The same layers and steps of several ranks as one, the slow way."""
+    apart: dict[tuple[int, int], list[tuple[LayerInfo, Row]]] = {}
+    for rank in ranks:
+        for info, row in rank:
+            apart.setdefault((row[0], info.order), []).append((info, row))
+    result = []
+    for (step, order), same in sorted(apart.items()):
+        state: Any = EMPTY
+        for _, row in same:
+            state = merge_states(state, (*row[3:14], 0.0))
+        neurons = [min(row[i] for _, row in same) for i in range(15, 19)]
+        finite = [row[3] - row[4] - row[5] - row[6] for _, row in same]
+        squares = sum(n * row[19] ** 2 for n, (_, row) in zip(finite, same, strict=True) if n)
+        within = math.sqrt(squares / sum(finite)) if sum(finite) else math.nan
+        row = (step, order, max(row[2] for _, row in same), *state[:11], 8, *neurons, within)
+        result.append((same[0][0], row))
+    return result
+
+
+def close(left: Diagnosis, right: Diagnosis) -> None:
+    """Equal but for the rounding of moments."""
+    one, other = left.to_dict(), right.to_dict()
+    assert [{**layer, "mean": 0, "std": 0} for layer in one["layers"]] == [
+        {**layer, "mean": 0, "std": 0} for layer in other["layers"]
+    ]
+    for a, b in zip(one["layers"], other["layers"], strict=True):
+        assert (a["mean"], a["std"]) == (pytest.approx(b["mean"]), pytest.approx(b["std"]))
+    assert [(f["layer"], f["condition"], f["severity"], f["first_step"]) for f in one["findings"]] == [
+        (f["layer"], f["condition"], f["severity"], f["first_step"]) for f in other["findings"]
+    ]
+
+
+def test_ranks_are_judged_as_one(tmp_path: Path) -> None:
+    ranks = [random_rows(seed, range(60)) for seed in range(3)]
+    for rank, rows in enumerate(ranks):
+        write(tmp_path / f"rank-{rank:05d}", rows, batch_rows=7 + rank)
+    log = open_log(tmp_path)
+    layers, want = Layers(), merged(*ranks)
+    (block,) = log._merged(log.ranks, layers, None)
+    assert [layers.infos[code] for code in block.codes] == [info for info, _ in want]
+    for name in ROW_DTYPE.names or ():
+        column = [row[[field.name for field in ROW].index(name)] for _, row in want]
+        np.testing.assert_allclose(block.rows[name], column, rtol=1e-12, atol=1e-14, err_msg=name)
+        if block.rows[name].dtype == np.int64 or name in ("min", "max"):
+            assert block.rows[name].tolist() == column
+    close(log.diagnose(), live(want))
+    assert log.diagnose(rank=1) == live(ranks[1])
+    assert log.warnings == ()
+
+
+def test_a_pipeline_of_ranks_is_one_network(tmp_path: Path) -> None:
+    rows = rows_of_a_sick_run(60)
+    for rank in range(3):
+        write(tmp_path / f"rank-{rank:05d}", [row for row in rows if row[0].order == rank])
+    assert open_log(tmp_path).diagnose() == live(rows)
+
+
+def test_ranks_that_were_resumed_are_merged_pass_by_pass(tmp_path: Path) -> None:
+    first, second = rows_of_a_sick_run(30), rows_of_a_sick_run(40, first=20)
+    for rank in range(2):
+        write(tmp_path / f"rank-{rank:05d}", first[: 90 - 12 * rank])
+        write(tmp_path / f"rank-{rank:05d}", second)
+    (block,) = open_log(tmp_path)._merged((0, 1), Layers(), None)
+    assert block.rows["step"].tolist() == [row[0] for _, row in first + second]
+    sizes = [12800] * 78 + [6400] * 12 + [12800] * 120
+    assert block.rows["count"].tolist() == [n // 10 if i % 3 == 2 else n for i, n in enumerate(sizes)]
+
+
+def test_ranks_wait_in_memory_for_the_slowest_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastact.gather.BLOCK_ROWS", 64)
+    for rank in range(4):
+        write(tmp_path / f"rank-{rank:05d}", rows_of_a_sick_run(400), batch_rows=16 << rank)
+    whole = [block.rows.copy() for block in open_log(tmp_path)._merged((0, 1, 2, 3), Layers(), None)]
+    assert max(map(len, whole)) <= 4 * 128
+    steps = np.concatenate(whole)["step"].tolist()
+    assert steps == [step for step in range(400) for _ in range(3)]
+
+
+@pytest.mark.parametrize("by", ["layer", "step", "rank", ("step", "layer"), ["rank", "layer"]])
+def test_any_range_aggregates_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: Any) -> None:
+    monkeypatch.setattr("fastact.gather.BLOCK_ROWS", 50)
+    ranks = [random_rows(seed, range(40)) for seed in range(2)]
+    for rank, rows in enumerate(ranks):
+        write(tmp_path / f"rank-{rank:05d}", rows)
+    log = open_log(tmp_path)
+    got = log.aggregate(by, from_step=5, to_step=30, layers=["head", "body.relu"])
+    names = [by] if isinstance(by, str) else by
+    apart: dict[Any, list[Any]] = {}
+    for record in log.replay(from_step=5, to_step=30, layers=["head", "body.relu"]):
+        key = tuple(getattr(record, name) for name in names)
+        apart.setdefault(key[0] if isinstance(by, str) else key, []).append(record.stats)
+    assert set(got) == set(apart)
+    for key, parts in apart.items():
+        want = fastact.merge(parts)
+        for field in STATE:
+            exact = field.kind == "int64" or field.name in ("min", "max")
+            value = getattr(want, field.name)
+            expected = value if exact else pytest.approx(value, rel=1e-12, nan_ok=True)
+            assert getattr(got[key], field.name) == expected or (math.isnan(value) and exact), field.name
+    assert log.aggregate("rank", ranks=1).keys() == {1}
+    assert log.aggregate(by, from_step=99) == {}
+
+
+DATA = Path(__file__).parent / "data"
+
+
+def test_a_log_of_schema_1_0_is_read() -> None:
+    log = open_log(DATA / "schema-1.0")
+    table = log.to_table()
+    assert (log.warnings, table.num_rows, log.metadata["model"]) == ((), 120, "tiny")
+    assert [(info.name, info.kind) for info in log.layers] == [("fc", "Linear"), ("act", "Tanh"), ("scalar", "")]
+    assert not any(pc.any(pc.is_nan(table[name])).as_py() for name in ("mean", "std", "within_std"))
+    assert [(layer.name, layer.rows) for layer in log.diagnose().layers] == [("fc", 40), ("act", 40), ("scalar", 40)]
+
+
+def test_a_log_of_schema_1_1_is_read() -> None:
+    """The end of its thinned history, two steps a row, and the beginning of the rows that are kept whole."""
+    log = open_log(DATA / "schema-1.1")
+    assert (log.warnings, log.metadata) == ((), {"model": "tiny"})
+    assert log.to_table()["step"].to_pylist() == [33, 33, 35, 35, 36, 36, 37, 37, 38, 38, 39, 39]
+    assert log.aggregate("step")[33].count == 2 * log.aggregate("step")[36].count == 256
 
 
 def test_warnings_are_those_of_the_files_not_of_the_calls(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """One segment on disk: numbered names, whole writes, and sealing.
 
 A segment being written is ``segment-000000.live``; sealing gives it its end mark, brings it to the disk and renames it
-to ``segment-000000.arrows``. A number is used once: nothing is ever appended to an older segment or written over it.
+to ``segment-000000.arrows``. A number is used once: nothing is ever appended to an older segment. Only thinning puts
+another file in the place of a whole one, at once (`fastact.log.retention`).
 """
 
+import errno
 import os
 import re
 from contextlib import suppress
@@ -12,7 +14,10 @@ from typing import Final
 
 from fastact.log.frames import END_MARK
 
-__all__ = ["Segment", "list_segments"]
+__all__ = ["Segment", "list_segments", "sealed_name", "sync_folder", "write_all"]
+
+#: Numbers that are tried for a new segment before the folder is given up as one that cannot be written to.
+_TRIES: Final = 1000
 
 _NAME: Final = re.compile(r"segment-(\d{6,12})\.(arrows|live)")
 
@@ -27,16 +32,52 @@ def list_segments(folder: Path) -> list[tuple[int, str]]:
     return sorted(found)
 
 
-class Segment:
-    """The live segment of a writer. Every method but `abandon` raises OSError when the disk refuses."""
+def sealed_name(number: int) -> str:
+    """The file name of a whole segment."""
+    return f"segment-{number:06d}.arrows"
 
-    def __init__(self, folder: Path, number: int) -> None:
-        while True:
-            self.number = number
-            self._live = folder / f"segment-{number:06d}.live"
-            self._sealed = folder / f"segment-{number:06d}.arrows"
+
+def write_all(file: int, data: bytes) -> None:
+    """Writes all of `data`, in one system call unless the system takes less. Raises OSError when it takes nothing."""
+    left = memoryview(data)
+    while left:
+        written = os.write(file, left)
+        if written <= 0:
+            raise OSError(errno.EIO, "nothing was written")
+        left = left[written:]
+
+
+def sync_folder(folder: Path) -> None:
+    """Brings the folder's names to the disk: a file that is synced has a name only then.
+
+    Raises OSError, but not where the system does not let a folder be opened or synced at all.
+    """
+    try:
+        file = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # Windows
+        return
+    try:
+        os.fsync(file)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(file)
+
+
+class Segment:
+    """The live segment of a writer. Every method but `abandon` and `leave` raises OSError when the disk refuses.
+
+    After an error it is to be abandoned: what a failed write or sync has left is not known, and a second sync may say
+    "done" of pages that the system has thrown away.
+    """
+
+    def __init__(self, folder: Path, number: int, durable: bool = False) -> None:
+        for self.number in range(number, number + _TRIES):
+            self.name = f"segment-{self.number:06d}.live"
+            self._live = folder / self.name
+            self._sealed = folder / sealed_name(self.number)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
-            number += 1
             try:
                 self._file = os.open(self._live, flags, 0o644)
             except FileExistsError:
@@ -45,48 +86,56 @@ class Segment:
             if not os.path.lexists(self._sealed):
                 break
             os.close(self._file)
-            self._live.unlink()
+            os.unlink(self._live)  # noqa: PTH108 - every call to the system stands as one
+        else:
+            raise FileExistsError(errno.EEXIST, f"no free number from {number} on")
         self._folder = folder
-        #: Bytes written so far.
+        self._durable = durable
+        self._named = False
+        #: Bytes of whole messages written so far.
         self.size = 0
 
     def write(self, data: bytes) -> None:
-        """Writes all of `data`, in one system call unless the system takes less."""
-        left = memoryview(data)
-        while left:
-            left = left[os.write(self._file, left) :]
+        """Writes whole messages. They are in the kernel's hands when this returns, on the disk where it is durable."""
+        write_all(self._file, data)
+        if self._durable:
+            getattr(os, "fdatasync", os.fsync)(self._file)
+            if not self._named:
+                sync_folder(self._folder)
+                self._named = True
+        # Writing to a file that somebody removed succeeds, for nothing.
+        if os.fstat(self._file).st_nlink == 0:
+            raise FileNotFoundError(errno.ENOENT, f"{self.name} was removed while it was written")
         self.size += len(data)
 
     def seal(self) -> None:
         """Ends the stream, brings it to the disk and gives the segment its final name."""
-        self.write(END_MARK)
+        write_all(self._file, END_MARK)
         os.fsync(self._file)
-        os.close(self._file)
-        self._file = -1
-        self._live.rename(self._sealed)
-        # The name is only on the disk when the folder is; not every system lets a folder be opened.
-        with suppress(OSError):
-            folder = os.open(self._folder, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+        file, self._file = self._file, -1
+        os.close(file)
+        os.rename(self._live, self._sealed)  # noqa: PTH104
+        self.name = self._sealed.name
+        self.size += len(END_MARK)
+        sync_folder(self._folder)
 
     def abandon(self) -> None:
         """Gives the segment up after an error: cuts off what is not whole as far as the system lets it."""
-        if self._file < 0:
-            return
         file, self._file = self._file, -1
+        if file < 0:
+            return
         with suppress(OSError):
             if os.fstat(file).st_size > self.size:
                 os.ftruncate(file, self.size)
+        with suppress(OSError):
             if self.size == 0:
-                self._live.unlink()
+                os.unlink(self._live)  # noqa: PTH108
         with suppress(OSError):
             os.close(file)
 
     def leave(self) -> None:
         """Closes this process's hold on the file and changes nothing: for a forked child."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        file, self._file = self._file, -1
+        if file >= 0:
+            with suppress(OSError):
+                os.close(file)

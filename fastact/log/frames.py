@@ -69,12 +69,14 @@ def finish(message: bytes, stamp: str) -> bytes:
     return draft[: end - 8] + f"{zlib.crc32(draft):08x}".encode() + draft[end:]
 
 
-def frames(file: BinaryIO, size: int, lost: Callable[[str], None], sealed: bool = True) -> Iterator[Frame]:
-    """Yields the whole messages among the first `size` bytes of a segment; `lost` is told of what is not.
+def frames(
+    file: BinaryIO, size: int, lost: Callable[[str], None], sealed: bool = True, begin: int = 0
+) -> Iterator[Frame]:
+    """Yields the whole messages from byte `begin` to byte `size` of a segment; `lost` is told of what is not whole.
 
     Memory is bounded by one message, and the work by a few times the size of the file.
     """
-    position = 0
+    position = begin
     budget = _Budget(8 * size + (1 << 24))
     ended = False
     while position < size:

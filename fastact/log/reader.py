@@ -1,36 +1,157 @@
 """Reads what is whole in a run's directory, however the run ended, and says what is not.
 
-Bytes reach Arrow only after their checksum held, their columns are of the expected types and their sizes are within
-bounds; after that the batch is validated in full. So damage costs the batch it is in, and hostile bytes cost memory
-and time up to a bound.
+Bytes reach Arrow only after their checksum held (`frames`) and their sizes and types were looked at (`decode`). So
+damage costs the batch it is in, and hostile bytes cost memory and time up to a bound.
+
+Segments are read, never mapped: where a mapped file shrinks, the process is killed. Reading takes a tenth of the time
+of decompressing.
 """
 
-import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
-import pyarrow as pa
-
 from fastact.errors import LogError
 from fastact.fields import SCHEMA_VERSION
 from fastact.history import LayerInfo
+from fastact.log.decode import NONSENSE, Decoder, read_header
 from fastact.log.files import list_segments
-from fastact.log.frames import MAX_MESSAGE, Frame, frames
-from fastact.log.schema import COLUMNS, MAX_BATCH_ROWS, Header, check_schema, check_version
+from fastact.log.frames import Frame, frames
+from fastact.log.schema import COLUMNS, Header, check_version
 
-__all__ = ["Part", "RunReader"]
+__all__ = ["Part", "RunReader", "Walk", "present_segments", "segment_frames"]
 
-#: What bytes that are no log make Arrow and the lines below raise; OSError is what its decompression raises.
-_NONSENSE: Final = (pa.ArrowException, OSError, OverflowError, ValueError, struct.error)
+#: The versions that have the columns of this one.
+_SAME_COLUMNS: Final = ((1, 0), SCHEMA_VERSION)
+
+Tell = Callable[[str], None]
 
 
 class Part(NamedTuple):
-    """One batch of rows as it was flushed: a `pyarrow.RecordBatch` and its writer's layers by name."""
+    """One batch of rows as it was flushed.
+
+    Attributes:
+        batch: a `pyarrow.RecordBatch` with the columns `schema.COLUMNS`; it may have no rows.
+        layers: its writer's layers by name.
+        header: of its segment; None where that is damaged.
+        front: the message that holds the header.
+        frame: the message that holds the batch.
+    """
 
     batch: Any
     layers: dict[str, LayerInfo]
+    header: Header | None
+    front: Frame | None
+    frame: Frame
+
+
+class Walk:
+    """Goes through a run's messages in the order in which they were written, and knows what should come next.
+
+    Args:
+        sessions: the layers by name that each writer is known to have; added to as schemas come by.
+        lost: told of what is missing.
+    """
+
+    def __init__(self, sessions: dict[str, dict[str, LayerInfo]], lost: Tell) -> None:
+        self._sessions = sessions
+        self._lost = lost
+        self._due: dict[str, int] = {}
+        self._dropped: dict[str, int] = {}
+        self._unclosed: tuple[str, str] | None = None
+        self.begin("")
+
+    def begin(self, name: str) -> None:
+        """Begins a segment."""
+        #: The segment's file name.
+        self.name = name
+        self._session = ""
+        self._header: Header | None = None
+        self._front: Frame | None = None
+        self._decoder: Decoder | None = None
+        self._layers: dict[str, LayerInfo] | None = None
+
+    def end(self) -> None:
+        """Ends the segment."""
+        if self._header is not None and self._header.next_row is not None:
+            # A thinned segment stands for more rows than it has.
+            session = self._header.session
+            self._due[session] = max(self._header.next_row, self._due.get(session, 0))
+        if self._session and self.name.endswith(".live"):
+            self._unclosed = (self.name, self._session)
+
+    def tell(self, what: str) -> None:
+        """Says that something of this segment is missing."""
+        self._lost(f"{self.name}: {what}")
+
+    def parts(self, messages: Iterable[Frame]) -> Iterator[Part]:
+        """Yields the batches among the segment's messages."""
+        for frame in messages:
+            self._session = frame.session
+            if self._unclosed and self._unclosed[1] != frame.session:
+                self._lost(f"{self._unclosed[0]}: it was never closed; rows that were not flushed are not in it")
+            self._unclosed = None
+            try:
+                if frame.kind == "schema":
+                    self._header, self._front, self._decoder, self._layers = None, None, None, None
+                    self._header, self._decoder = read_header(frame)
+                    self._front = frame
+                    self._take_header(self._header)
+                    continue
+                if self._decoder is None:
+                    self._decoder = self._own_decoder(frame)
+                batch, metadata = self._decoder.batch(frame)
+                dropped = int(metadata.get(b"fastact.dropped", b"0"))
+            except NONSENSE as error:
+                self.tell(f"the message at byte {frame.offset} is no part of a fastact log ({ascii(error)[:200]})")
+                continue
+            header = self._header if self._header is not None and self._header.session == frame.session else None
+            due = self._due.get(frame.session, frame.row if header is None else header.first_row)
+            if frame.row < due:
+                self.tell(f"the batch at byte {frame.offset} repeats rows and was left out")
+                continue
+            if frame.row > due:
+                self.tell(f"rows {due} to {frame.row - 1} of this writer are missing before byte {frame.offset}")
+            self._due[frame.session] = frame.row + batch.num_rows
+            where = f"before step {batch.column('step')[0]}" if batch.num_rows else "at the end"
+            self._take_dropped(frame.session, dropped, where)
+            yield Part(batch, self._layers_of(frame.session), self._header, self._front, frame)
+
+    def _take_header(self, header: Header) -> None:
+        self._sessions.setdefault(header.session, {}).update({info.name: info for info in header.layers})
+        if header.session not in self._due and header.first_row > 0:
+            # Retention has removed this writer's first segments: what was dropped there is nobody's loss any more.
+            self._dropped[header.session] = header.dropped
+        self._take_dropped(header.session, header.dropped, "before its first row")
+
+    def _take_dropped(self, session: str, dropped: int, where: str) -> None:
+        more = dropped - self._dropped.get(session, 0)
+        if more > 0:
+            self.tell(f"{more} rows were dropped {where}: the disk refused them when they were to be written")
+            self._dropped[session] = dropped
+
+    def _layers_of(self, session: str) -> dict[str, LayerInfo]:
+        if self._layers is None:
+            if self._header is not None:
+                self._layers = {info.name: info for info in self._header.layers}
+            else:
+                # The segment's schema is lost; the same writer's other segments know its layers, or else all do.
+                self._layers = self._sessions.get(session) or {
+                    name: info for known in self._sessions.values() for name, info in known.items()
+                }
+        return self._layers
+
+    def _own_decoder(self, frame: Frame) -> Decoder:
+        """For batches whose own schema message is damaged: their columns are known by their version."""
+        if not _SAME_COLUMNS[0] <= frame.version <= _SAME_COLUMNS[1]:
+            major, minor = frame.version
+            raise ValueError(f"its schema is damaged, and the columns of version {major}.{minor} are not known")
+        self.tell(
+            "the schema at its front is damaged: kinds of layers and metadata come from other segments, where there "
+            "are any"
+        )
+        return Decoder(COLUMNS, frame.version)
 
 
 class RunReader:
@@ -48,14 +169,13 @@ class RunReader:
         try:
             # It is read again and again, whatever the working directory is then.
             self._folder = path.absolute()
-            found = list_segments(path)
+            found = present_segments(path)
         except (OSError, ValueError) as error:
             raise LogError(f"cannot read the log {str(path)!r}, want a run's directory: {error}") from error
         if not found:
             raise LogError(f"no log in {str(path)!r}, want a directory with segment-*.arrows or segment-*.live files")
-        self._names = [name for _, name in found]
         reasons: list[str] = []
-        headers = [self._look(name, reasons.append) for name in self._names]
+        headers = [self._look(name, reasons.append) for _, name in found]
         for header in headers:
             if header is not None:
                 self._sessions.setdefault(header.session, {}).update({info.name: info for info in header.layers})
@@ -70,74 +190,73 @@ class RunReader:
         layers = {name: info for known in self._sessions.values() for name, info in known.items()}
         return tuple(sorted(layers.values(), key=lambda info: info.order))
 
-    def batches(self, lost: Callable[[str], None]) -> Iterator[Part]:
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the segments that are there now."""
+        total = 0
+        for name in self._names():
+            with suppress(OSError):
+                total += (self._folder / name).stat().st_size
+        return total
+
+    def batches(self, lost: Tell) -> Iterator[Part]:
         """Yields the whole batches in the order in which they were written; `lost` is told of what is missing."""
-        due: dict[str, int] = {}
-        unclosed: tuple[str, str] | None = None
-        for name in self._names:
+        walk = Walk(self._sessions, lost)
+        for name in self._names():
+            walk.begin(name)
+            yield from walk.parts(self._frames(name, walk.tell))
+            walk.end()
 
-            def tell(what: str, name: str = name) -> None:
-                lost(f"{name}: {what}")
+    def _names(self) -> list[str]:
+        try:
+            return [name for _, name in present_segments(self._folder)]
+        except OSError:
+            return []
 
-            header: Header | None = None
-            schema: Any = None
-            session = ""
-            for frame in self._frames(name, tell):
-                session = frame.session
-                if unclosed and unclosed[1] != session:
-                    lost(f"{unclosed[0]}: it was never closed; rows that were not flushed are not in it")
-                unclosed = None
-                try:
-                    if frame.kind == "schema":
-                        header, schema = None, None
-                        header, schema = _header(frame)
-                        continue
-                    if schema is None:
-                        schema = _own_schema(frame, tell)
-                    batch = _batch(frame, schema)
-                except _NONSENSE as error:
-                    tell(f"the message at byte {frame.offset} is no part of a fastact log ({ascii(error)[:200]})")
-                    continue
-                start = header.first_row if header is not None and header.session == session else frame.row
-                start = due.get(session, start)
-                if frame.row < start:
-                    tell(f"the batch at byte {frame.offset} repeats rows and was left out")
-                    continue
-                if frame.row > start:
-                    tell(f"rows {start} to {frame.row - 1} of this writer are missing before byte {frame.offset}")
-                due[session] = frame.row + batch.num_rows
-                yield Part(batch, self._layers(session, header))
-            if session and name.endswith(".live"):
-                unclosed = (name, session)
-
-    def _layers(self, session: str, header: Header | None) -> dict[str, LayerInfo]:
-        if header is not None:
-            return {info.name: info for info in header.layers}
-        # The segment's schema is lost; the same writer's other segments know its layers, or else the newest do.
-        return self._sessions.get(session) or {info.name: info for info in self.layers}
-
-    def _look(self, name: str, lost: Callable[[str], None]) -> Header | None:
+    def _look(self, name: str, lost: Tell) -> Header | None:
         """The header at the front of a segment, None where it is damaged."""
         for frame in self._frames(name, lambda what: lost(f"{name}: {what}")):
-            with suppress(*_NONSENSE):
+            with suppress(*NONSENSE):
                 if frame.kind == "schema":
-                    return _header(frame)[0]
+                    return read_header(frame)[0]
             return None
         return None
 
-    def _frames(self, name: str, lost: Callable[[str], None]) -> Iterator[Frame]:
-        try:
-            with _open(self._folder, name) as file:
-                # A live segment grows: what is there now is what is read.
-                size = file.seek(0, 2)
-                for frame in frames(file, size, lost, name.endswith(".arrows")):
-                    try:
-                        check_version(frame.version)
-                    except LogError as error:
-                        raise LogError(f"{self.path / name}: {error}") from None
-                    yield frame
-        except OSError as error:
-            lost(f"cannot be read: {error.strerror or error}")
+    def _frames(self, name: str, lost: Tell) -> Iterator[Frame]:
+        return segment_frames(self._folder, name, lost, shown=self.path)
+
+
+def present_segments(folder: Path) -> list[tuple[int, str]]:
+    """(number, file name) of every segment to read, in order. Raises OSError where the folder cannot be read."""
+    # A sealed segment goes before a live one of the same number: its writer died before it removed that.
+    return sorted(dict(reversed(list_segments(folder))).items())
+
+
+def segment_frames(
+    folder: Path, name: str, lost: Tell, *, begin: int = 0, shown: Path | None = None
+) -> Iterator[Frame]:
+    """Yields the whole messages of a segment from byte `begin` on; `lost` is told of what is not whole.
+
+    A segment that retention removed in the meantime is none, which is nothing to tell.
+
+    Raises:
+        LogError: a newer major version of fastact wrote it; the message has the path `shown`, by default `folder`.
+    """
+    try:
+        with _open(folder, name) as file:
+            # A live segment grows: what is there now is what is read.
+            size = file.seek(0, 2)
+            for frame in frames(file, size, lost, name.endswith(".arrows"), begin):
+                try:
+                    check_version(frame.version)
+                except LogError as error:
+                    raise LogError(f"{(shown or folder) / name}: {error}") from None
+                yield frame
+    except FileNotFoundError:
+        if not _retired(folder, name):
+            lost("it is gone, or no regular file")
+    except OSError as error:
+        lost(f"cannot be read: {error.strerror or error}")
 
 
 def _open(folder: Path, name: str) -> BinaryIO:
@@ -148,78 +267,10 @@ def _open(folder: Path, name: str) -> BinaryIO:
             if not path.is_file():  # opening a pipe would wait for ever
                 continue
             return path.open("rb")
-    raise OSError("it is gone, or no regular file")
+    raise FileNotFoundError(name)
 
 
-def _header(frame: Frame) -> tuple[Header, Any]:
-    schema = pa.ipc.read_schema(pa.py_buffer(frame.message))
-    header = Header.read(schema)
-    check_schema(schema)
-    return header, schema
-
-
-def _own_schema(frame: Frame, lost: Callable[[str], None]) -> Any:
-    """The schema for batches whose own schema message is damaged: known when this version wrote them."""
-    if frame.version != SCHEMA_VERSION:
-        raise ValueError(f"its schema is damaged, and version {frame.version[0]}.{frame.version[1]} is not this one")
-    lost(
-        "the schema at its front is damaged: kinds of layers and metadata come from other segments, where there are any"
-    )
-    return COLUMNS
-
-
-def _batch(frame: Frame, schema: Any) -> Any:
-    _check_sizes(frame)
-    batch = pa.ipc.read_record_batch(pa.py_buffer(frame.message), schema)
-    batch.validate(full=True)
-    batch = batch.select(COLUMNS.names)
-    for column, want in zip(batch.columns, COLUMNS, strict=True):
-        if column.null_count and not want.nullable:
-            raise ValueError(f"nulls in column {want.name!r}")
-    return pa.RecordBatch.from_arrays(batch.columns, schema=COLUMNS)
-
-
-# Arrow takes the size of a decompressed buffer from eight bytes in front of it and allocates that much. These few
-# lines look at the message's flatbuffer beforehand: Message.header is field 2; RecordBatch has length, nodes,
-# buffers and compression as fields 0 to 3 (format/Message.fbs of Apache Arrow).
-_I32: Final = struct.Struct("<i")
-_I64: Final = struct.Struct("<q")
-
-
-def _check_sizes(frame: Frame) -> None:
-    meta = memoryview(frame.message)[8 : frame.metadata]
-    body = memoryview(frame.message)[frame.metadata :]
-    header = _slot(meta, _I32.unpack_from(meta, 0)[0], 2)
-    if header is None:
-        raise ValueError("a message without header")
-    record = header + _I32.unpack_from(meta, header)[0]
-    length = _slot(meta, record, 0)
-    rows = 0 if length is None else _I64.unpack_from(meta, length)[0]
-    if not 0 <= rows <= MAX_BATCH_ROWS:
-        raise ValueError(f"{rows} rows in a batch")
-    buffers = _slot(meta, record, 2)
-    if buffers is None or _slot(meta, record, 3) is None:
-        return  # not compressed: buffers are slices of the body, and Arrow checks their bounds
-    begin = buffers + _I32.unpack_from(meta, buffers)[0]
-    count = _I32.unpack_from(meta, begin)[0]
-    if not 0 <= count <= len(meta) // 16:
-        raise ValueError(f"{count} buffers")
-    total = 0
-    for i in range(count):
-        offset, size = struct.unpack_from("<qq", meta, begin + 4 + 16 * i)
-        if size < 8:
-            continue
-        if not 0 <= offset <= len(body) - 8:
-            raise ValueError("a buffer outside of the message")
-        total += max(0, _I64.unpack_from(body, offset)[0])
-    if total > MAX_MESSAGE:
-        raise ValueError(f"{total} bytes after decompression, at most {MAX_MESSAGE} are allowed")
-
-
-def _slot(meta: memoryview, table: int, field: int) -> int | None:
-    """Where a flatbuffer table keeps a field, None when it is absent."""
-    vtable = table - _I32.unpack_from(meta, table)[0]
-    if vtable < 0 or 4 + 2 * field >= struct.unpack_from("<H", meta, vtable)[0]:
-        return None
-    offset = struct.unpack_from("<H", meta, vtable + 4 + 2 * field)[0]
-    return table + offset if offset else None
+def _retired(folder: Path, name: str) -> bool:
+    """Whether a segment that is gone was one of the oldest, which retention removes."""
+    left = [number for number, _ in list_segments(folder)]
+    return bool(left) and min(left) > int(name.removeprefix("segment-").partition(".")[0])

@@ -6,13 +6,14 @@ take dictionaries that grow within a stream. Plain strings make each batch whole
 implementation reads them, and compression takes the repetition away.
 
 Null is not zero: where no element was finite, mean, std, abs_mean, min and max are null; where a layer was not swept
-per neuron, the neuron fields are null. `to_rows` gives back the row as it was appended.
+per neuron, the neuron fields are null; NaN is never stored. `to_rows` gives back the row as it was appended.
 """
 
 import json
 import math
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +34,7 @@ __all__ = [
     "check_layer",
     "check_metadata",
     "check_schema",
+    "layers_to_json",
     "to_batch",
     "to_rows",
 ]
@@ -82,6 +84,12 @@ class Header:
         layers: the layers known when the segment was begun.
         metadata: the run's own metadata.
         version: (major, minor) of `fields.SCHEMA_VERSION` when it was written.
+        dropped: rows that this writer had dropped before the first row of this segment, because the disk refused.
+            They are not counted in `first_row`. Since 1.1.
+        merged_steps: k of a thinned segment, whose rows stand for up to k steps each; 1 where each row is one step.
+            Since 1.1.
+        next_row: rows that this writer had taken in before the first row after a thinned segment: its rows stand for
+            rows `first_row` to ``next_row - 1``. None where a row is a row. Since 1.1.
     """
 
     session: str
@@ -89,6 +97,9 @@ class Header:
     layers: tuple[LayerInfo, ...] = ()
     metadata: dict[str, str] = field(default_factory=dict)
     version: tuple[int, int] = SCHEMA_VERSION
+    dropped: int = 0
+    merged_steps: int = 1
+    next_row: int | None = None
 
     def schema(self, fastact_version: str, stamp: str) -> Any:
         """The Arrow schema with this header in it; `stamp` is the text that `frames.finish` completes."""
@@ -98,8 +109,12 @@ class Header:
             "fastact.version": fastact_version,
             "fastact.session": self.session,
             "fastact.first_row": str(self.first_row),
-            "fastact.layers": json.dumps([_layer_to_json(info) for info in self.layers]),
+            "fastact.layers": layers_to_json(self.layers),
         }
+        if self.dropped:
+            own["fastact.dropped"] = str(self.dropped)
+        if self.next_row is not None:
+            own |= {"fastact.merged_steps": str(self.merged_steps), "fastact.next_row": str(self.next_row)}
         return COLUMNS.with_metadata(own | {_RUN + key: value for key, value in self.metadata.items()})
 
     @classmethod
@@ -112,13 +127,23 @@ class Header:
             check_version(version)
             return cls(
                 session=raw["fastact.session"],
-                first_row=int(raw["fastact.first_row"]),
+                first_row=_count(raw["fastact.first_row"]),
                 layers=tuple(_layer_from_json(item) for item in json.loads(raw["fastact.layers"])),
                 metadata={key[len(_RUN) :]: value for key, value in raw.items() if key.startswith(_RUN)},
                 version=version,
+                dropped=_count(raw.get("fastact.dropped", "0")),
+                merged_steps=max(1, _count(raw.get("fastact.merged_steps", "1"))),
+                next_row=_count(raw["fastact.next_row"]) if "fastact.next_row" in raw else None,
             )
         except (KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"incomplete header: {error!r}") from error
+
+
+def _count(text: str) -> int:
+    """A number of rows or steps from a header; ValueError for what is none."""
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise ValueError(f"a count of {text[:40]!a}")
+    return int(text)
 
 
 def check_version(version: tuple[int, int]) -> None:
@@ -128,6 +153,11 @@ def check_version(version: tuple[int, int]) -> None:
             f"log of schema version {version[0]}.{version[1]}, want at most {SCHEMA_VERSION[0]}.x: "
             "it was written by a newer fastact, which is needed to read it"
         )
+
+
+def layers_to_json(layers: Iterable[LayerInfo]) -> str:
+    """Layers as a header has them: a JSON list of objects."""
+    return json.dumps([_layer_to_json(info) for info in layers])
 
 
 def _layer_to_json(info: LayerInfo) -> dict[str, Any]:
@@ -236,15 +266,19 @@ def to_batch(rows: npt.NDArray[np.void], names: Mapping[int, str]) -> Any:
         if f.name in _FILL:
             # Null only where the value is the one that reading puts back: an odd row comes back as it was.
             fill = _FILL[f.name]
-            same = np.isnan(values) if math.isnan(fill) else values == fill
-            mask = masks[f.name in _NOTHING] & same
+            mask = np.isnan(values) if math.isnan(fill) else masks[f.name in _NOTHING] & (values == fill)
         columns.append(pa.array(values, mask=mask))
     return pa.RecordBatch.from_arrays(columns, schema=COLUMNS)
 
 
-def to_rows(batch: Any) -> npt.NDArray[np.void]:
-    """The batch's rows as a structured array of `fields.ROW_DTYPE`, nulls put back to what they stand for."""
-    rows = np.empty(batch.num_rows, ROW_DTYPE)
+def to_rows(batch: Any, out: npt.NDArray[np.void] | None = None) -> npt.NDArray[np.void]:
+    """The batch's rows as a structured array of `fields.ROW_DTYPE`, nulls put back to what they stand for.
+
+    Args:
+        batch: a `pyarrow.RecordBatch` with the columns `COLUMNS`.
+        out: where to put them; by default a new array.
+    """
+    rows = np.empty(batch.num_rows, ROW_DTYPE) if out is None else out
     for f in ROW:
         column = batch.column("layer_order" if f.name == "layer" else f.name)
         if column.null_count:

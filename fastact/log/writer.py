@@ -1,53 +1,53 @@
-"""Writes rows into Arrow stream segments: cheap to append to, a whole batch for each write.
+"""Takes in rows for a run's log: one pack into a ring, and a thread in the background does the rest.
 
-Rows are packed into a buffer of fixed-size rows that is allocated once. A full buffer, or `flush`, becomes one record
-batch, serialised in memory and handed to the system in one write: what was flushed is in the kernel's hands and
-survives the death of the process at any instant (not a loss of power; that is what sealing brings to the disk).
-A disk that refuses costs rows, never the training.
+The promise: a row that was appended longer ago than the flush interval (`LogOptions.batch_rows` or `flush_seconds`),
+or before `LogWriter.flush` returned True, survives the process being killed at any instant; with
+``durability="fsync"`` also a power loss. A disk that refuses costs rows, never the training, and those are counted.
 """
 
-import io
 import os
 import struct
 import warnings
+import weakref
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, Self
 
-import numpy as np
-import pyarrow as pa
-
-from fastact.errors import ArgumentValueError, LogError
-from fastact.fields import ROW, ROW_DTYPE, ROW_FORMAT, SCHEMA_VERSION
+from fastact.errors import ArgumentTypeError, ArgumentValueError, LogError
+from fastact.fields import ROW
 from fastact.history import LayerInfo
-from fastact.log.files import Segment, list_segments
-from fastact.log.frames import finish, stamp_text
-from fastact.log.schema import MAX_BATCH_ROWS, Header, check_integer, check_layer, check_metadata, check_path, to_batch
+from fastact.log.drain import Drain
+from fastact.log.options import LogOptions
+from fastact.log.ring import PACK, ROW_BYTES
+from fastact.log.schema import check_layer, check_metadata, check_path
 
 __all__ = ["LogWriter"]
 
-_PACK: Final = struct.Struct(ROW_FORMAT).pack_into
-_ROW_BYTES: Final = ROW_DTYPE.itemsize
 _LAYER: Final = [field.name for field in ROW].index("layer")
+
+#: Seconds that `flush` and `close`, and the end of the interpreter, wait for a disk that does not answer.
+PATIENCE: Final = 30.0
 
 
 class LogWriter:
-    """Appends rows to a run's directory. For one thread; a forked child that inherits it writes nothing.
+    """Appends rows to a run's directory.
 
-    A directory that holds a run already is continued in new segments; what is there is never changed. The first
-    trouble with the disk is told in a `RuntimeWarning`, later ones are silent: rows wait in the buffer, each flush
-    tries again in a fresh segment, and when the buffer is full its rows are dropped and counted in `dropped`.
+    A directory that holds a run already is continued in new segments, by one writer at a time. Rows are written by a
+    thread in the background; what cannot be written waits in memory up to `LogOptions.buffer_rows`, and what finds no
+    room there is dropped, counted in `dropped` and told in the log. (A loop that does nothing but append is faster
+    than any disk: it calls `flush` every few thousand rows.) The first trouble is told in a `RuntimeWarning`, which
+    `append`, `flush` or `close` gives in the caller's thread; later ones are silent, and writing is tried again after
+    half a second, then less and less often, down to once a minute.
+
+    `append` is for one thread at a time. A forked child that inherits a writer writes nothing and says nothing: what
+    it appends is counted as dropped there. A writer that is forgotten, and the end of the interpreter, close it.
 
     Args:
         path: the run's directory; it and its parents are made when missing.
+        options: how to write and how much to keep; `LogOptions()` by default.
         metadata: what shall stand in each segment's schema about the run, text to text.
-        batch_rows: rows the buffer holds (160 bytes each), 1 to 65536; a full one is flushed.
-        segment_bytes: a segment that has grown to this is sealed and the next one begun.
-        compression: "lz4", "zstd" or None: how Arrow compresses the columns. A row of a real layer takes some 40 to 55
-            bytes with lz4, a fifth less with zstd, which takes longer to write and to read, and 187 without.
 
     Raises:
-        LogError: the directory cannot be made or written to.
+        LogError: the directory cannot be made or written to, or another writer has it open.
         ArgumentTypeError, ArgumentValueError: an argument is unusable.
 
     Example:
@@ -64,54 +64,48 @@ class LogWriter:
     def __init__(
         self,
         path: str | os.PathLike[str],
+        options: LogOptions | None = None,
         *,
         metadata: Mapping[str, str] | None = None,
-        batch_rows: int = 1024,
-        segment_bytes: int = 64 << 20,
-        compression: str | None = "lz4",
     ) -> None:
-        self._metadata = check_metadata(metadata)
-        check_integer("batch_rows", batch_rows, 1, MAX_BATCH_ROWS)
-        check_integer("segment_bytes", segment_bytes, 1, 1 << 62)
-        if compression not in ("zstd", "lz4", None):
-            raise ArgumentValueError(f"compression: got {compression!r}, want 'zstd', 'lz4' or None")
+        if options is None:
+            options = LogOptions()
+        if not isinstance(options, LogOptions):
+            raise ArgumentTypeError(f"options: got {type(options).__name__}, want LogOptions")
+        own = check_metadata(metadata)
         #: The run's directory, as it was given.
         self.path = check_path(path)
-        #: Rows that could not be written and are lost.
-        self.dropped = 0
-        self._pid = os.getpid()
-        self._session = os.urandom(8).hex()
-        self._segment_bytes = segment_bytes
-        self._options = pa.ipc.IpcWriteOptions(compression=compression)
-        self._rows = np.zeros(batch_rows, ROW_DTYPE)
-        self._buffer = self._rows.data.cast("B")
-        self._capacity = batch_rows
-        self._used = 0
-        self._taken = 0  # rows that have left the buffer, written or dropped
-        self._batches = 0
+        #: How it is written and what is kept.
+        self.options = options
         self._layers: dict[str, LayerInfo] = {}
         self._names: dict[int, str] = {}
         self._closed = False
-        self._warned = False
-        self._stale = False  # the open segment's schema lacks a layer
-        self._stream: tuple[io.BytesIO, Any, int] | None = None
-        self._segment: Segment | None = None
+        self._batch_rows = options.batch_rows
         try:
             # Later segments go there as well, whatever the working directory is then.
-            self._folder = self.path.absolute()
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._next = max((number for number, _ in list_segments(self._folder)), default=-1) + 1
-            # Made now, so that a place that cannot be written to is told before the training begins.
-            self._segment = self._open()
+            self._drain = Drain(self.path.absolute(), options, own, self._layers)
         except (OSError, ValueError) as error:
             raise LogError(
                 f"path: cannot write a log into {str(self.path)!r}, want a writable directory: {error}"
             ) from error
+        self._ring = self._drain.ring
+        self._close = weakref.finalize(self, self._drain.finish, PATIENCE, final=True)
 
     @property
     def closed(self) -> bool:
         """True once `close` was called."""
         return self._closed
+
+    @property
+    def appended(self) -> int:
+        """Rows given to `append` so far, the dropped ones included."""
+        return self._ring.head + self._ring.dropped
+
+    @property
+    def dropped(self) -> int:
+        """Rows that are lost: they found no room in memory, or could not be written when the log was closed."""
+        ring = self._ring
+        return ring.dropped + (ring.head - ring.tail if self._closed else 0)
 
     def add_layer(self, info: LayerInfo) -> None:
         """Makes a layer known, before its first row. The same name again changes nothing.
@@ -133,10 +127,9 @@ class LogWriter:
             raise ArgumentValueError(f"info.order: got {info.order}, which belongs to {self._names[info.order]!r}")
         self._layers[info.name] = info
         self._names[info.order] = info.name
-        self._stale = True
 
     def append(self, row: tuple[Any, ...]) -> None:
-        """Takes in one row: the numbers of `fields.ROW`, in that order. Touches the disk only when the buffer is full.
+        """Takes in one row: the numbers of `fields.ROW`, in that order. Never waits for the disk.
 
         Raises:
             ArgumentValueError: the layer is unknown, or the row is not of that form.
@@ -145,35 +138,54 @@ class LogWriter:
         if row[_LAYER] not in self._names:  # closing empties the names, so this one test sees both
             self._check_open()
             raise ArgumentValueError(f"row: got layer {row[_LAYER]!r}, want one given to add_layer before")
-        try:
-            _PACK(self._buffer, self._used * _ROW_BYTES, *row)
-        except struct.error as error:
-            if self._used == self._capacity:  # an interrupt has kept the last flush from making room
-                self.flush()
-                self.append(row)
-                return
-            raise ArgumentValueError(f"row: got {row!r}, want the {len(ROW)} numbers of fields.ROW: {error}") from None
-        self._used += 1
-        if self._used == self._capacity:
-            self.flush()
-
-    def flush(self) -> None:
-        """Writes the rows in the buffer as one batch. They survive the death of the process when this returns."""
-        self._check_open()
-        self._flush()
-
-    def close(self) -> None:
-        """Flushes, brings the segment to the disk and gives it its final name. Calling it again does nothing."""
-        if self._closed:
+        ring = self._ring
+        head = ring.head
+        if head - ring.tail >= ring.room:
+            ring.drop()
+            self._drain.complain("cannot keep up: rows come faster than they are written")
+            self.warn()
             return
         try:
-            self._flush(final=True)
-        finally:
+            PACK(ring.buffer, head % ring.capacity * ROW_BYTES, *row)
+        except struct.error as error:
+            raise ArgumentValueError(f"row: got {row!r}, want the {len(ROW)} numbers of fields.ROW: {error}") from None
+        ring.head = head = head + 1
+        if not head % self._batch_rows:
+            self._drain.ring_bell()
+            self.warn()
+
+    def flush(self) -> bool:
+        """Writes every row that was appended so far; returns when they are written.
+
+        Returns:
+            True: they survive the death of the process, and a power loss with ``durability="fsync"``. False: the disk
+            refuses, or has not answered for 30 seconds; they wait in memory.
+
+        Raises:
+            LogError: the log is closed.
+        """
+        self._check_open()
+        written = self._drain.finish(PATIENCE)
+        self.warn()
+        return written
+
+    def close(self) -> None:
+        """Flushes, brings the segment to the disk and gives it its final name. Calling it again does nothing.
+
+        Waits 30 seconds at most for a disk that does not answer.
+        """
+        if not self._closed:
+            self._drain.finish(PATIENCE, final=True)
+            self._close.detach()
             self._closed = True
             self._names = {}
-            segment, self._segment = self._segment, None
-            if segment is not None:
-                segment.leave()
+            self.warn()
+
+    def warn(self) -> None:
+        """Gives the warning about the first trouble with the disk, once, where there was any."""
+        trouble, self._drain.trouble = self._drain.trouble, None
+        if trouble is not None:
+            warnings.warn(trouble, RuntimeWarning, stacklevel=3)
 
     def __enter__(self) -> Self:
         return self
@@ -182,98 +194,8 @@ class LogWriter:
         self.close()
 
     def __repr__(self) -> str:
-        return f"LogWriter({str(self.path)!r}, rows={self._taken + self._used}, dropped={self.dropped})"
+        return f"LogWriter({str(self.path)!r}, rows={self._ring.head}, dropped={self.dropped})"
 
     def _check_open(self) -> None:
         if self._closed:
             raise LogError(f"the log in {str(self.path)!r} is closed: open a new LogWriter to continue the run")
-
-    def _flush(self, final: bool = False) -> None:
-        if os.getpid() != self._pid:  # a forked child: the file belongs to the parent
-            self._drop()
-            return
-        try:
-            if self._used:
-                self._write()
-            if final and self._segment is not None:
-                self._seal()
-        except BaseException as error:
-            # Interrupted or refused in the middle: this segment is not to be trusted with more.
-            segment, self._segment, self._stream = self._segment, None, None
-            if segment is not None:
-                segment.abandon()
-            if not isinstance(error, OSError):
-                raise
-            if final or self._used == self._capacity:
-                self._drop()
-            if not self._warned:
-                self._warned = True
-                warnings.warn(
-                    f"fastact: the log in {str(self.path)!r} cannot be written ({error}); the run goes on, "
-                    "writing is tried again, and rows that find no room are dropped",
-                    RuntimeWarning,
-                    stacklevel=4,
-                )
-
-    def _drop(self) -> None:
-        self.dropped += self._used
-        self._taken += self._used
-        self._used = 0
-
-    def _write(self) -> None:
-        begun = self._segment is not None and self._stream is not None
-        if begun and (self._stale or self._full()):
-            self._seal()
-        if self._segment is None:
-            self._segment = self._open()
-        data = self._begin() if self._stream is None else b""
-        self._segment.write(data + self._encode())
-        # One statement after the write: an interrupt before it repeats the batch, and readers drop repeats.
-        self._used, self._taken, self._batches = 0, self._taken + self._used, self._batches + 1
-
-    def _full(self) -> bool:
-        return self._segment is not None and self._segment.size >= self._segment_bytes
-
-    def _open(self) -> Segment:
-        segment = Segment(self._folder, self._next)
-        self._next = segment.number + 1
-        return segment
-
-    def _seal(self) -> None:
-        assert self._segment is not None
-        if self._stream is None:  # closed without a row: the header says what there is to say
-            self._segment.write(self._begin())
-        self._segment.seal()
-        self._segment, self._stream = None, None
-
-    def _begin(self) -> bytes:
-        """Starts a stream with all layers known so far; returns its schema message."""
-        stamp = stamp_text(SCHEMA_VERSION, "schema", self._session, self._batches, self._taken)
-        header = Header(self._session, self._taken, tuple(self._layers.values()), self._metadata)
-        schema = header.schema(_package_version(), stamp)
-        message = schema.serialize().to_pybytes()
-        sink = io.BytesIO()
-        # The stream writer emits the schema with its first batch: that many bytes are to be skipped there.
-        self._stream = (sink, pa.ipc.new_stream(sink, schema, options=self._options), len(message))
-        self._stale = False
-        return finish(message, stamp)
-
-    def _encode(self) -> bytes:
-        """The rows in the buffer as one stamped message."""
-        assert self._stream is not None
-        sink, stream, skip = self._stream
-        batch = to_batch(self._rows[: self._used], self._names)
-        stamp = stamp_text(SCHEMA_VERSION, "batch", self._session, self._batches, self._taken)
-        stream.write_batch(batch, custom_metadata={"fastact.stamp": stamp})
-        message = sink.getvalue()[skip:]
-        sink.seek(0)
-        sink.truncate()
-        self._stream = (sink, stream, 0)
-        return finish(message, stamp)
-
-
-def _package_version() -> str:
-    try:
-        return version("fastact")
-    except PackageNotFoundError:  # run from a source tree
-        return "unknown"

@@ -1,0 +1,136 @@
+"""From a message whose checksum holds to columns that are safe to use.
+
+A checksum tells damage, not intent: whoever wrote the bytes may have meant harm. So a message is looked at before
+Arrow sees it (`_check_message`), only columns of plain types are let in (`schema.check_schema`), and what Arrow makes
+of the bytes is validated in full before it is handed on: offsets and UTF-8 that are wrong would crash the process
+later. What comes of a batch is never more than `frames.MAX_MESSAGE` bytes.
+"""
+
+import struct
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fastact.log.frames import MAX_MESSAGE, Frame
+from fastact.log.schema import COLUMNS, MAX_BATCH_ROWS, Header, check_schema
+
+__all__ = ["NONSENSE", "Decoder", "read_header"]
+
+#: What bytes that are no log make Arrow and the lines below raise; OSError is what its decompression raises.
+NONSENSE: Final = (pa.ArrowException, OSError, OverflowError, ValueError, struct.error, MemoryError)
+
+#: By default Arrow hands each column of a batch to a pool of threads, which takes six times as long as it saves.
+_OPTIONS: Final = pa.ipc.IpcReadOptions(use_threads=False)
+_FLOATS: Final = [field.name for field in COLUMNS if pa.types.is_floating(field.type)]
+_WHOLE: Final = [i for i, field in enumerate(COLUMNS) if not field.nullable]
+
+
+def read_header(frame: Frame) -> tuple[Header, "Decoder"]:
+    """What a schema message says, and what reads the batches after it. Raises one of `NONSENSE` for what is no log."""
+    schema = pa.ipc.read_schema(pa.py_buffer(frame.message))
+    header = Header.read(schema)
+    return header, Decoder(schema, header.version)
+
+
+class Decoder:
+    """Reads the batches of one segment, with the columns of this version in their order.
+
+    Args:
+        schema: the Arrow schema at the segment's front.
+        version: (major, minor) of the schema.
+
+    Raises:
+        ValueError: the schema lacks a column, or has one that no log has.
+    """
+
+    def __init__(self, schema: Any, version: tuple[int, int]) -> None:
+        check_schema(schema)
+        bare = pa.schema([field.remove_metadata() for field in schema])
+        places = [bare.get_field_index(name) for name in COLUMNS.names]
+        # As a rule a segment has the columns of this version in their order, and a batch of it is used as it is read.
+        self._places = None if places == list(range(len(bare))) else places
+        self._front = (COLUMNS if self._places is None else bare).serialize().to_pybytes()
+        # Version 1.0 wrote NaN for the within_std of a layer whose neurons were all NaN; null says so since.
+        self._nan_is_null = version < (1, 1)
+
+    def batch(self, frame: Frame) -> tuple[Any, dict[bytes, bytes]]:
+        """The `pyarrow.RecordBatch` in a message and the message's own metadata. Raises one of `NONSENSE`."""
+        _check_message(frame)
+        # `pa.ipc.read_record_batch` has no options and no metadata; a stream of one batch costs 8 µs more and has both.
+        with pa.ipc.open_stream(self._front + frame.message, options=_OPTIONS) as stream:
+            try:
+                batch, metadata = stream.read_next_batch_with_custom_metadata()
+            except StopIteration:
+                raise ValueError("no batch in the message") from None
+        batch.validate(full=True)
+        if self._places is not None:
+            batch = pa.RecordBatch.from_arrays([batch.column(place) for place in self._places], schema=COLUMNS)
+        for i in _WHOLE:
+            if batch.column(i).null_count:
+                raise ValueError(f"nulls in column {COLUMNS.names[i]!r}")
+        if self._nan_is_null:
+            batch = without_nan(batch)
+        return batch, dict(metadata or {})
+
+
+def without_nan(batch: Any) -> Any:
+    """The batch with null for NaN."""
+    for name in _FLOATS:
+        nan = pc.is_nan(batch.column(name))
+        if pc.any(nan).as_py():
+            place = batch.schema.get_field_index(name)
+            column = pc.if_else(nan, pa.scalar(None, pa.float64()), batch.column(name))
+            batch = batch.set_column(place, batch.schema.field(place), column)
+    return batch
+
+
+# A reader of a stream takes what is in the message's flatbuffer at its word: how long the body is, and for each
+# compressed buffer, from the eight bytes in front of it, how much to allocate. These few lines look at that beforehand.
+# Message has header_type, header and bodyLength as fields 1 to 3; RecordBatch has length, nodes, buffers and
+# compression as fields 0 to 3 (format/Message.fbs of Apache Arrow).
+_I32: Final = struct.Struct("<i")
+_I64: Final = struct.Struct("<q")
+_RECORD_BATCH: Final = 3
+
+
+def _check_message(frame: Frame) -> None:
+    meta = memoryview(frame.message)[8 : frame.metadata]
+    body = memoryview(frame.message)[frame.metadata :]
+    message = _I32.unpack_from(meta, 0)[0]
+    kind, header, length = (_slot(meta, message, field) for field in (1, 2, 3))
+    if kind is None or header is None or struct.unpack_from("B", meta, kind)[0] != _RECORD_BATCH:
+        raise ValueError("a message that is no batch")
+    if (0 if length is None else _I64.unpack_from(meta, length)[0]) != len(body):
+        raise ValueError("a body of another length")
+    record = header + _I32.unpack_from(meta, header)[0]
+    length = _slot(meta, record, 0)
+    rows = 0 if length is None else _I64.unpack_from(meta, length)[0]
+    if not 0 <= rows <= MAX_BATCH_ROWS:
+        raise ValueError(f"{rows} rows in a batch")
+    buffers = _slot(meta, record, 2)
+    if buffers is None or _slot(meta, record, 3) is None:
+        return  # not compressed: buffers are slices of the body, and Arrow checks their bounds
+    begin = buffers + _I32.unpack_from(meta, buffers)[0]
+    count = _I32.unpack_from(meta, begin)[0]
+    if not 0 <= count <= len(meta) // 16:
+        raise ValueError(f"{count} buffers")
+    places = struct.unpack_from(f"<{2 * count}q", meta, begin + 4)
+    total = 0
+    for offset, size in zip(places[::2], places[1::2], strict=True):
+        if size < 8:
+            continue
+        if not 0 <= offset <= len(body) - 8:
+            raise ValueError("a buffer outside of the message")
+        total += max(0, _I64.unpack_from(body, offset)[0])
+    if total > MAX_MESSAGE:
+        raise ValueError(f"{total} bytes after decompression, at most {MAX_MESSAGE} are allowed")
+
+
+def _slot(meta: memoryview, table: int, field: int) -> int | None:
+    """Where a flatbuffer table keeps a field, None when it is absent."""
+    vtable = table - _I32.unpack_from(meta, table)[0]
+    if vtable < 0 or 4 + 2 * field >= struct.unpack_from("<H", meta, vtable)[0]:
+        return None
+    offset = struct.unpack_from("<H", meta, vtable + 4 + 2 * field)[0]
+    return table + offset if offset else None

@@ -1,0 +1,326 @@
+"""The background half of a writer: takes rows out of the ring and puts them on the disk, in a thread of its own.
+
+The thread alone touches the disk, so a slow one costs the training nothing, and an interrupt of the main thread cannot
+come between two calls to the system. It is a daemon: it does not keep the interpreter alive. Where no thread can be
+started (the interpreter is ending, or the platform has none), whoever appends or flushes does the same work.
+
+A disk that refuses is tried again after a while, in a new segment: after a failed write or sync nobody knows what the
+old one holds, and a second sync may say "done" of pages that the system has thrown away. A batch that may be on the
+disk already is repeated as it was, under the same number, and readers leave the repetition out.
+"""
+
+import math
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fastact.history import LayerInfo
+from fastact.log.encode import Encoder
+from fastact.log.files import Segment, list_segments, sync_folder
+from fastact.log.lock import RunLock
+from fastact.log.options import LogOptions
+from fastact.log.retention import Kept, Retention
+from fastact.log.ring import Ring
+from fastact.log.schema import Header
+from fastact.log.thin import Facts
+
+__all__ = ["Drain"]
+
+#: Seconds between two pieces of retention's work, in which the training has Python's lock for itself.
+_BREATH: Final = 0.004
+
+#: Seconds for which a disk that refuses is left alone: the first time, and at most.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
+
+_drains: "Final[weakref.WeakSet[Drain]]" = weakref.WeakSet()
+
+
+class _Request:
+    """Somebody waits until all rows that the ring holds now are written."""
+
+    def __init__(self, final: bool) -> None:
+        self.final = final
+        self.done = threading.Event()
+
+
+class Drain:
+    """Empties a ring into a run's folder.
+
+    Args:
+        folder: absolute path of the run's folder; made where it is missing.
+        options: how to write, how much to keep.
+        metadata: for the headers.
+        layers: the layers known, by name; the other side adds to it before the first row of a layer.
+
+    Attributes:
+        ring: where the rows come from.
+        trouble: what the disk has refused, once, for a warning; taken away by who tells it.
+
+    Raises:
+        OSError: the folder cannot be made or written to.
+        LogError: another writer has it.
+    """
+
+    def __init__(
+        self, folder: Path, options: LogOptions, metadata: dict[str, str], layers: dict[str, LayerInfo]
+    ) -> None:
+        self.ring = Ring(options.capacity)
+        self.trouble: str | None = None
+        self._folder = folder
+        self._options = options
+        self._metadata = metadata
+        self._layers = layers
+        self._session = os.urandom(8).hex()
+        self._batches = 0
+        self._repeat = 0  # rows of a batch that failed, and goes out again as it was
+        self._dropped = 0  # rows dropped before the next batch
+        self._told = 0  # the same as the log has it
+        self._first_step: int | None = None
+        self._last_step = 0
+        self._segment: Segment | None = None
+        self._encoder: Encoder | None = None
+        self._begun = 0.0
+        self._segment_step = 0
+        self._failures = 0
+        self._warned = False
+        self._resting = 0.0
+        self._flush_at = time.monotonic() + options.flush_seconds
+        self._ended = False
+        self._requests: deque[_Request] = deque()
+        self._bell = threading.Lock()
+        self._bell.acquire()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = RunLock(folder)
+        try:
+            self._next = max((number for number, _ in list_segments(folder)), default=-1) + 1
+            self._retention = Retention(folder, options, self._tell)
+            # Made now, so that a place that cannot be written to is told before the training begins.
+            self._segment = self._open()
+            if options.durability == "fsync":
+                sync_folder(folder.parent)
+        except BaseException:
+            self._lock.release()
+            raise
+        _drains.add(self)
+        self._thread: threading.Thread | None = threading.Thread(target=self._run, name="fastact-log", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._thread = None
+
+    def ring_bell(self) -> None:
+        """Says that a batch is full."""
+        if self._thread is None:
+            self._serve()
+            return
+        # One call into C, so that no interrupt can leave anything half done; it rings already where it fails.
+        with suppress(RuntimeError):
+            self._bell.release()
+
+    def finish(self, timeout: float, final: bool = False) -> bool:
+        """Writes what the ring holds; `final`: also seals, and ends the thread.
+
+        Returns:
+            Whether all that the ring held is written; False where the disk refused, or was not done in `timeout`
+            seconds.
+        """
+        ring, goal = self.ring, self.ring.head
+        request = _Request(final)
+        if not self._ended:
+            self._requests.append(request)
+            self.ring_bell()
+        until = time.monotonic() + timeout
+        # The garbage collector may close a forgotten writer in the drain's own thread, which cannot wait for itself.
+        while not self._ended and threading.current_thread() is not self._thread:
+            # Now and then it looks around: the thread may have ended before it saw the request.
+            if request.done.wait(min(timeout, 0.1)):
+                break
+            if time.monotonic() >= until:
+                self._tell(TimeoutError(f"the disk has not answered for {timeout:g} seconds"))
+                break
+        return ring.tail >= goal and ring.room > 0
+
+    def orphan(self) -> None:
+        """In a forked child: what is here belongs to the parent, and so does its trouble."""
+        self._ended = self._warned = True
+        self.trouble = None
+        self.ring.orphan()
+        if self._segment is not None:
+            self._segment.leave()
+        self._lock.release()
+
+    def _run(self) -> None:
+        more = False
+        while not self._ended:
+            wake = min(self._flush_at, self._resting or self._flush_at)
+            self._bell.acquire(timeout=_BREATH if more else max(0.0, wake - time.monotonic()))
+            more = self._serve()
+
+    def _serve(self) -> bool:
+        """Does what is due now; says whether retention has more to do at once."""
+        requests = []
+        while self._requests:
+            requests.append(self._requests.popleft())
+        final = any(request.final for request in requests)
+        now = time.monotonic()
+        more = False
+        try:
+            if requests or now >= self._resting:
+                due = bool(requests) or now >= self._flush_at
+                self._write_due(due, final)
+                self._failures = 0
+                self._resting = 0.0
+                if not final and self._first_step is not None:
+                    more = self._retention.work(self._session, self._first_step, self._last_step)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the thread, nor the training
+            self._refused(error)
+        except BaseException:  # only without a thread: an interrupt of the training
+            self._give_up()
+            self._requests.extendleft(reversed(requests))
+            raise
+        if final:
+            self._end()
+        elif now >= self._flush_at or requests:
+            self._flush_at = now + self._options.flush_seconds
+        for request in requests:
+            request.done.set()
+        return more
+
+    def _write_due(self, everything: bool, final: bool) -> None:
+        ring, options = self.ring, self._options
+        # What comes in while this goes on is for the next time: a flush must end.
+        goal = ring.head
+        while ring.tail < goal and (everything or goal - ring.tail >= options.batch_rows or self._repeat):
+            rows, dropped = ring.due(self._repeat or options.batch_rows)
+            self._repeat = len(rows)
+            self._write(rows, dropped)
+            # An interrupt before this repeats the batch, and readers drop repeats.
+            ring.advance(len(rows))
+            self._repeat = 0
+            self._batches += 1
+            if self._full():
+                self._seal()
+        oldest = time.monotonic() - (options.segment_seconds or math.inf)
+        if self._encoder is not None and self._begun <= oldest:
+            self._seal()
+        if final:
+            rows, dropped = ring.due(0)
+            if dropped is not None or self._dropped > self._told:
+                self._write(rows, dropped)
+                self._batches += 1
+            if self._segment is not None:
+                self._seal()
+
+    def _write(self, rows: npt.NDArray[np.void], dropped: int | None) -> None:
+        self._dropped = self._dropped if dropped is None else dropped
+        layers = tuple(self._layers.values())
+        if self._encoder is not None and len(layers) != len(self._encoder.header.layers):
+            self._seal()
+        if self._segment is None:
+            self._segment = self._open()
+        front = b""
+        if self._encoder is None:
+            front = self._begin(layers)
+            if len(rows):
+                self._segment_step = int(rows["step"][0])
+        assert self._encoder is not None
+        data = front + self._encoder.batch(rows, self.ring.tail, self._dropped)
+        self._retention.make_room(self._segment.size + len(data))
+        self._segment.write(data)
+        self._told = self._dropped
+        if len(rows):
+            self._last_step = int(rows["step"][-1])
+            if self._first_step is None:
+                self._first_step = int(rows["step"][0])
+
+    def _begin(self, layers: tuple[LayerInfo, ...]) -> bytes:
+        header = Header(self._session, self.ring.tail, layers, self._metadata, dropped=self._told)
+        self._encoder = Encoder(header, self._batches, self._options.compression)
+        self._begun = time.monotonic()
+        return self._encoder.front
+
+    def _full(self) -> bool:
+        segment, options = self._segment, self._options
+        assert segment is not None
+        return segment.size >= options.rotate_bytes or self._last_step - self._segment_step >= options.rotate_steps
+
+    def _open(self) -> Segment:
+        durable = self._options.durability == "fsync"
+        try:
+            segment = Segment(self._folder, self._next, durable)
+        except FileNotFoundError:
+            # The run's own folder is made again; not its parents: where a disk is gone, its mount point stays empty.
+            os.mkdir(self._folder)  # noqa: PTH102 - every call to the system stands as one
+            self._lock.release()
+            self._lock = RunLock(self._folder)
+            segment = Segment(self._folder, self._next, durable)
+        self._next = segment.number + 1
+        return segment
+
+    def _seal(self) -> None:
+        assert self._segment is not None
+        if self._encoder is None:  # closed without a row: the header says what there is to say
+            self._segment.write(self._begin(tuple(self._layers.values())))
+        try:
+            self._segment.seal()
+        finally:
+            self._put_away()
+
+    def _give_up(self) -> None:
+        """After an error in the middle: the segment is not to be trusted with more."""
+        if self._segment is not None:
+            self._segment.abandon()
+            self._put_away()
+
+    def _put_away(self) -> None:
+        segment, self._segment, encoder, self._encoder = self._segment, None, self._encoder, None
+        assert segment is not None
+        segment.abandon()  # does nothing to a sealed one
+        if segment.size:
+            assert encoder is not None
+            facts = None
+            if self.ring.tail > encoder.header.first_row:
+                facts = Facts(self._session, self._segment_step, self._last_step, self.ring.tail)
+            self._retention.add(Kept(segment.number, segment.name, segment.size, facts, known=True))
+
+    def _refused(self, error: Exception) -> None:
+        self._give_up()
+        pause = min(_FIRST_PAUSE * 2.0**self._failures, _LONGEST_PAUSE)
+        self._failures = min(self._failures + 1, 30)
+        self._resting = time.monotonic() + pause
+        self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        self.complain(f"cannot be written ({error})")
+
+    def complain(self, what: str) -> None:
+        """Keeps the first trouble for a warning."""
+        if not self._warned:
+            self._warned = True
+            self.trouble = (
+                f"fastact: the log in {str(self._folder)!r} {what}; the run goes on, writing is tried again, and rows "
+                "that find no room are dropped"
+            )
+
+    def _end(self) -> None:
+        self._ended = True
+        self._retention.stop()
+        self._give_up()
+        self._lock.release()
+
+
+def _forked() -> None:
+    for drain in list(_drains):
+        drain.orphan()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

@@ -1,0 +1,92 @@
+"""Reads a run while it is written: each time what came since the time before, and nothing twice."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from fastact.errors import LogError
+from fastact.log.frames import Frame
+from fastact.log.lock import LOCK_NAME
+from fastact.log.reader import Part, Walk, present_segments, segment_frames
+
+__all__ = ["RunFollower"]
+
+
+class RunFollower:
+    """Follows one run's directory from its oldest segment on. Holds no file open between two calls.
+
+    Segments that the writer begins, seals, or removes behind it are followed as they come. What is not whole at the
+    end of the newest one may be half of a write, and is looked at again the next time.
+
+    Args:
+        path: the run's directory; it may be empty yet.
+        lost: told of what is missing.
+    """
+
+    def __init__(self, path: Path, lost: Callable[[str], None]) -> None:
+        self.path = path
+        #: The run's own metadata, as the newest segment that was read has it.
+        self.metadata: dict[str, str] = {}
+        #: Whether the newest segment was sealed, when it was read last.
+        self._sealed = False
+        self._folder = path.absolute()
+        self._walk = Walk({}, lost)
+        self._number = -1
+        self._offset = 0
+        self._finished = True
+
+    @property
+    def closed(self) -> bool:
+        """Whether the writer closed the run, and all of it was read. A writer that was killed leaves it open."""
+        # Looked at, not opened: closing any descriptor of a file gives back the locks that this process has on it.
+        with suppress(OSError):
+            return self._sealed and (self._folder / LOCK_NAME).stat().st_size == 0
+        return self._sealed  # written before there was a lock
+
+    def read(self) -> Iterator[Part]:
+        """Yields the batches that were written since.
+
+        Raises:
+            LogError: the directory cannot be read, or a newer major version of fastact writes there.
+        """
+        try:
+            found = present_segments(self._folder)
+        except OSError as error:
+            raise LogError(f"cannot read the log {str(self.path)!r}, want a run's directory: {error}") from error
+        found = [entry for entry in found if entry[0] >= self._number]
+        self._sealed = bool(found) and found[-1][1].endswith(".arrows")
+        for number, name in found:
+            if number > self._number:
+                self._end()
+                self._number, self._offset, self._finished = number, 0, False
+                self._walk.begin(name)
+            elif self._finished:
+                continue
+            whole = name.endswith(".arrows") or number < found[-1][0]
+            for part in self._walk.parts(self._frames(name, whole=whole)):
+                if part.header is not None:
+                    self.metadata = part.header.metadata
+                yield part
+            if whole:
+                self._end()
+
+    def _end(self) -> None:
+        if not self._finished:
+            self._finished = True
+            self._walk.end()
+
+    def _frames(self, name: str, *, whole: bool) -> Iterator[Frame]:
+        """What was added to a segment; without `whole`, damage is told only when something whole comes after it."""
+        told: list[str] = []
+        self._walk.name = name
+        for frame in segment_frames(self._folder, name, told.append, begin=self._offset, shown=self.path):
+            self._tell(told)
+            self._offset = frame.offset + len(frame.message)
+            yield frame
+        if whole:
+            self._tell(told)
+
+    def _tell(self, told: list[str]) -> None:
+        for what in told:
+            self._walk.tell(what)
+        told.clear()

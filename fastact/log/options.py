@@ -1,0 +1,103 @@
+"""How a log is written and how much of it is kept: one small object, checked when it is made."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from fastact.errors import ArgumentTypeError, ArgumentValueError
+from fastact.log.schema import MAX_BATCH_ROWS, check_integer
+
+__all__ = ["LogOptions"]
+
+#: A segment holds at most this part of what is kept: so much more than asked for may be there for a while.
+_PART = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogOptions:
+    """How a log is written: how often, how safely, and how much of it stays.
+
+    A row is on its way to the disk after `batch_rows` further rows or `flush_seconds`, whichever comes first, and
+    then survives the death of the process. What is kept is bounded by `keep_bytes` and `keep_steps`, both, one or
+    neither; the oldest whole segments go first, those of earlier writers of the run included.
+
+    Args:
+        batch_rows: rows of a batch, 1 to 65536. A full one is written at once; a small one takes more bytes a row.
+        flush_seconds: what waits is written after so many seconds, also where it fills no batch; 0.01 to 86400.
+        buffer_rows: rows that may wait in memory while the disk does not take them (160 bytes each), 1 to 2^27; room
+            for two batches there always is. Rows that find none are dropped and counted.
+        durability: "process": what is written survives the death of the process, and a power loss once its segment is
+            sealed. "fsync": each batch is brought to the disk, and survives a power loss as well.
+        compression: "lz4", "zstd" or None. Rows of a trained MLP, in batches of 1024, took 55 bytes each with lz4, 44
+            with zstd and 173 without; in batches of 128, 72, 62 and 182 (`python -m bench.record`). Level 9 of zstd
+            saved 3 bytes more in twice the time; reading takes twice as long as with lz4, which is why that is the
+            default.
+        segment_bytes: a segment that has grown to this is sealed and the next one begun.
+        segment_seconds: a segment whose first row is so old is sealed, too; None: only its size counts.
+        keep_bytes: the run's segments take at most this many bytes in all: the oldest are removed before a batch that
+            would not fit. The one being written, an eighth of this or one batch, always stays.
+        keep_steps: rows of the newest so many steps are kept as they are; older segments are removed. Up to an eighth
+            more stays until its segment is sealed. The steps that a resumed run repeats count again.
+        merge_steps: None, or what becomes of the rows older than `keep_steps` instead of being removed: all rows of a
+            layer whose ``step // merge_steps`` is the same are merged into one (see `fastact.log.thin`).
+
+    Raises:
+        ArgumentTypeError, ArgumentValueError: a value is unusable.
+
+    Example:
+        >>> LogOptions(keep_bytes=1 << 30, keep_steps=10_000, merge_steps=100).durability
+        'process'
+    """
+
+    batch_rows: int = 1024
+    flush_seconds: float = 1.0
+    buffer_rows: int = 16_384
+    durability: Literal["process", "fsync"] = "process"
+    compression: Literal["lz4", "zstd"] | None = "lz4"
+    segment_bytes: int = 64 << 20
+    segment_seconds: float | None = None
+    keep_bytes: int | None = None
+    keep_steps: int | None = None
+    merge_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        check_integer("batch_rows", self.batch_rows, 1, MAX_BATCH_ROWS)
+        _check_seconds("flush_seconds", self.flush_seconds)
+        check_integer("buffer_rows", self.buffer_rows, 1, 1 << 27)
+        if self.durability not in ("process", "fsync"):
+            raise ArgumentValueError(f"durability: got {self.durability!r}, want 'process' or 'fsync'")
+        if self.compression not in ("zstd", "lz4", None):
+            raise ArgumentValueError(f"compression: got {self.compression!r}, want 'zstd', 'lz4' or None")
+        check_integer("segment_bytes", self.segment_bytes, 1, 1 << 62)
+        if self.segment_seconds is not None:
+            _check_seconds("segment_seconds", self.segment_seconds)
+        for name, low in (("keep_bytes", 1), ("keep_steps", 1), ("merge_steps", 2)):
+            value = getattr(self, name)
+            if value is not None:
+                check_integer(name, value, low, 1 << 62)
+        if self.merge_steps is not None and self.keep_steps is None:
+            raise ArgumentValueError(
+                f"merge_steps: got {self.merge_steps} without keep_steps, want keep_steps: the steps that stay unmerged"
+            )
+
+    @property
+    def capacity(self) -> int:
+        """Rows that may wait in memory."""
+        return max(self.buffer_rows, 2 * self.batch_rows)
+
+    @property
+    def rotate_bytes(self) -> int:
+        """Bytes after which a segment is sealed, so that the oldest can go in small parts."""
+        return min(self.segment_bytes, max(1, (self.keep_bytes or 1 << 62) // _PART))
+
+    @property
+    def rotate_steps(self) -> int:
+        """Steps after which a segment is sealed, for the same reason."""
+        return max(1, (self.keep_steps or 1 << 62) // _PART)
+
+
+def _check_seconds(argument: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ArgumentTypeError(f"{argument}: got {type(value).__name__}, want a number of seconds")
+    if not (math.isfinite(value) and 0.01 <= value <= 86_400):
+        raise ArgumentValueError(f"{argument}: got {value}, want 0.01 to 86400 seconds")

@@ -1,0 +1,87 @@
+"""The rows that wait for the disk: a ring of fixed-size rows, filled by one thread and emptied by another.
+
+Each side owns one counter and only reads the other's, so taking in a row needs no lock, and an interrupt between any
+two statements leaves the ring as it was or with one row more. A row that finds no room is dropped; the ring remembers
+how many rows were dropped and between which two, for as long as those wait.
+"""
+
+import struct
+import threading
+from collections import deque
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fastact.fields import ROW_DTYPE, ROW_FORMAT
+
+__all__ = ["PACK", "ROW_BYTES", "Ring"]
+
+PACK: Final = struct.Struct(ROW_FORMAT).pack_into
+ROW_BYTES: Final = ROW_DTYPE.itemsize
+
+
+class Ring:
+    """Room for `capacity` rows, allocated once.
+
+    Attributes:
+        buffer: the rows as bytes; the filling side packs row n at ``n % capacity * ROW_BYTES``, then raises `head`.
+        capacity: rows that it can hold.
+        room: the same; -1 once nothing is taken in any more.
+        head: rows taken in since the start; the filling side's.
+        tail: rows given out since the start; the emptying side's.
+        dropped: rows that found no room; the filling side's.
+    """
+
+    __slots__ = ("_gaps", "_lock", "_rows", "buffer", "capacity", "dropped", "head", "room", "tail")
+
+    def __init__(self, capacity: int) -> None:
+        self._rows = np.zeros(capacity, ROW_DTYPE)
+        self.buffer = self._rows.data.cast("B")
+        self.capacity = self.room = capacity
+        self.head = self.tail = 0
+        self.dropped = 0
+        #: (rows taken in before a gap, rows dropped up to it), at most one for each row that waits.
+        self._gaps: deque[tuple[int, int]] = deque()
+        self._lock = threading.Lock()
+
+    def drop(self) -> None:
+        """Counts a row that found no room."""
+        with self._lock:
+            self.dropped += 1
+            if self._gaps and self._gaps[-1][0] == self.head:
+                self._gaps.pop()
+            self._gaps.append((self.head, self.dropped))
+
+    def orphan(self) -> None:
+        """In a forked child: the rows are the parent's, and nothing is taken in any more."""
+        self.room = -1
+        self.tail = self.head
+        # The old one may be held by a thread that does not exist here.
+        self._lock = threading.Lock()
+
+    def due(self, most: int) -> tuple[npt.NDArray[np.void], int | None]:
+        """The oldest rows that wait, `most` at most, none of them after a gap; and rows dropped before them in all.
+
+        The second is None where nothing was dropped just before them. The rows are good until `tail` is raised.
+        """
+        dropped = None
+        end = min(self.head, self.tail + most)
+        with self._lock:
+            for position, total in self._gaps:
+                if position > self.tail:
+                    end = min(end, position)
+                    break
+                dropped = total
+        start, count = self.tail % self.capacity, end - self.tail
+        rows = self._rows[start : start + count]
+        if len(rows) < count:
+            rows = np.concatenate((rows, self._rows[: count - len(rows)]))
+        return rows, dropped
+
+    def advance(self, count: int) -> None:
+        """Gives the room of the oldest `count` rows back, and forgets the gap before them."""
+        with self._lock:
+            while self._gaps and self._gaps[0][0] <= self.tail:
+                self._gaps.popleft()
+        self.tail += count
