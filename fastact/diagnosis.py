@@ -1,21 +1,19 @@
 """From rows to a diagnosis: follows onsets while rows arrive, asks the rules, and links what they find.
 
-Rows come from a live monitor or from a log; both go through `Diagnoser.append`, so a replay of the same rows gives
-the same diagnosis by construction.
+Rows come from a live monitor, one at a time, or from a log, many at once. Both give one diagnosis, since a rule's
+tracks are written once (`rules.base.Condition`); the rules themselves see the window only.
 """
 
-import math
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Final
+from typing import Final, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 
 from fastact.errors import ArgumentTypeError, ArgumentValueError
-from fastact.fields import ROW
-from fastact.history import History, LayerHistory, LayerInfo
+from fastact.fields import ROW, ROW_DTYPE
+from fastact.history import History, LayerInfo
 from fastact.report import Diagnosis, LayerHealth
-from fastact.rules import COLUMN, RULES, SEVERITIES, Finding, LayerView, Network, Outcome, Row, Streak, kinds
+from fastact.rules import COLUMN, RULES, SEVERITIES, Finding, Follower, LayerView, Network, Outcome, Row, judge, kinds
 from fastact.thresholds import Thresholds
 
 __all__ = ["Diagnoser", "Diagnosis", "LayerHealth"]
@@ -24,83 +22,18 @@ _STEP, _MEAN = COLUMN["step"], COLUMN["mean"]
 #: For each condition, the conditions that can explain it.
 _CAUSES: Final = {
     "exploding": {"exploding"},
-    "non_finite": {"exploding", "non_finite"},
+    "overflow_risk": {"exploding", "overflow_risk"},
+    "non_finite": {"exploding", "overflow_risk", "non_finite"},
     "saturated": {"exploding", "non_finite"},
-    "dead": {"exploding", "non_finite", "dead", "vanishing"},
+    "dead": {"exploding", "non_finite", "dead", "vanishing", "constant"},
     "vanishing": {"exploding", "non_finite", "dead", "saturated", "vanishing"},
+    "constant": {"exploding", "non_finite", "dead", "saturated", "vanishing", "constant"},
+    "drifting": {rule.condition for rule in RULES},
 }
+#: Told of a layer in which nothing else was found: other words for the same, or the mark that it left.
+_ALONE: Final = frozenset({"constant", "drifting"})
 _FIRST_ONLY: Final = frozenset({"exploding", "non_finite"})
 _RANK: Final = {rule.condition: rank for rank, rule in enumerate(RULES)}
-
-
-class _Follower:
-    """Follows one layer: its tracks' runs, in a few comparisons a row."""
-
-    __slots__ = ("_chains", "_settled", "first", "layer", "start", "streaks")
-
-    def __init__(self, layer: LayerHistory) -> None:
-        self.layer = layer
-        self.start = 0
-        self.first: Row | None = None
-        self._settled = False
-        #: name -> [start step, rows before the run, row of the last hit, patience]
-        self.streaks: dict[str, list[int]] = {}
-        self._chains: list[list[tuple[Callable[[Row], bool | None], list[int], int]]] = []
-
-    def _begin(self, row: Row, thresholds: Thresholds) -> None:
-        """Takes the first row, or the first with finite elements, as what the tracks compare with."""
-        if self.first is None:
-            self.start = int(row[_STEP])
-        self.first = row
-        self._chains = []
-        for rule in RULES:
-            if not rule.applies(self.layer.info):
-                continue
-            chain = []
-            for track in rule.tracks(self.layer.info, row, thresholds):
-                patience = track.patience or self.layer.window_size
-                state = self.streaks.setdefault(track.name, [0, 0, -patience, patience])
-                chain.append((track.holds, state, track.lookback))
-            self._chains.append(chain)
-
-    def append(self, row: Row, thresholds: Thresholds) -> None:
-        if not self._settled:
-            self._settled = not math.isnan(row[_MEAN])
-            if self.first is None or self._settled:
-                self._begin(row, thresholds)
-        layer = self.layer
-        layer.append(row)
-        total = layer.total
-        for chain in self._chains:
-            for holds, state, lookback in chain:
-                held = holds(row)
-                if held:
-                    if total - state[2] > state[3]:
-                        back = min(lookback, len(layer))
-                        state[0] = int(row[_STEP]) if back == 1 else int(layer["step"][-back])
-                        state[1] = total - back
-                    state[2] = total
-                elif held is None:
-                    if state[2] == total - 1:
-                        state[2] = total
-                else:
-                    break  # the others of the chain are narrower
-
-    def view(self, place: int) -> LayerView:
-        assert self.first is not None
-        total = self.layer.total
-        return LayerView(
-            info=self.layer.info,
-            rows=self.layer.rows,
-            start=self.start,
-            first=self.first,
-            streaks={
-                name: Streak(step, total - before)
-                for name, (step, before, last, patience) in self.streaks.items()
-                if last > 0 and total - last < patience
-            },
-            place=place,
-        )
 
 
 class Diagnoser:
@@ -132,56 +65,107 @@ class Diagnoser:
             raise ArgumentTypeError(f"thresholds: got {type(thresholds).__name__}, want a Thresholds")
         self.thresholds = thresholds
         self.history = History(window_size)
-        self._followers: dict[str, _Follower] = {}
+        self._followers: dict[str, Follower] = {}
 
     def add(self, info: LayerInfo) -> None:
         """Makes a layer known; before its first row. A layer that is known already stays as it is."""
         if info.name not in self._followers:
-            self._followers[info.name] = _Follower(self.history.add(info))
+            self._followers[info.name] = Follower(self.history.add(info), RULES, self.thresholds)
 
     def append(self, name: str, row: Row) -> None:
         """Appends one row of a layer: the numbers of `fields.ROW` in that order, steps rising within a layer."""
-        follower = self._followers.get(name)
-        if follower is None:
-            raise ArgumentValueError(f"name: got {name!r}, want a layer that was added before")
+        follower = self._followers.get(name) or self._unknown(name)
         if len(row) != len(ROW):
             raise ArgumentValueError(f"row: got {len(row)} numbers, want {len(ROW)} as in fields.ROW")
-        follower.append(row, self.thresholds)
+        follower.append(row)
 
-    def diagnose(self) -> Diagnosis:
-        """What is wrong now, from the rows in the window and the onsets followed so far. Changes nothing."""
+    def extend(self, name: str, rows: npt.NDArray[np.void]) -> None:
+        """Appends many rows of a layer at once: the same as `append` of each, however they are split.
+
+        Args:
+            name: a layer that was added before.
+            rows: structured array of `fields.ROW_DTYPE`, shape (rows,), steps rising. It is not kept.
+
+        Raises:
+            ArgumentTypeError: `rows` is no array of `fields.ROW_DTYPE`.
+            ArgumentValueError: the layer is unknown, or `rows` has another shape.
+
+        Example:
+            >>> from fastact.history import LayerInfo
+            >>> diagnoser = Diagnoser()
+            >>> diagnoser.add(LayerInfo("act", 0))
+            >>> rows = np.zeros(1000, ROW_DTYPE)
+            >>> rows["step"] = np.arange(1000)
+            >>> diagnoser.extend("act", rows)
+            >>> diagnoser.history["act"].total
+            1000
+        """
+        follower = self._followers.get(name) or self._unknown(name)
+        if not isinstance(rows, np.ndarray) or rows.dtype != ROW_DTYPE:
+            got = f"an array of {rows.dtype}" if isinstance(rows, np.ndarray) else type(rows).__name__
+            raise ArgumentTypeError(f"rows: got {got}, want an array of fields.ROW_DTYPE")
+        if rows.ndim != 1:
+            raise ArgumentValueError(f"rows: got shape {rows.shape}, want (rows,)")
+        follower.extend(rows)
+
+    def _unknown(self, name: str) -> NoReturn:
+        raise ArgumentValueError(f"name: got {name!r}, want a layer that was added before")
+
+    def diagnose(self, preset: str | None = None) -> Diagnosis:
+        """What is wrong now, from the rows in the window and the onsets followed so far. Changes nothing.
+
+        Args:
+            preset: one of `rules.PRESETS` ("naive", "sagemaker", "deepdiagnosis", "torchmortem", "autotrainer"): the
+                published rules of others instead of our own, to compare with. They judge the window alone and link
+                no causes.
+
+        Raises:
+            ArgumentValueError: there is no such preset.
+        """
         followers = sorted(self._followers.values(), key=lambda item: (item.layer.info.order, item.layer.info.name))
-        views = [follower.view(place) for place, follower in enumerate(f for f in followers if f.layer.total)]
-        network = Network(views, self.thresholds)
+        seen = [follower for follower in followers if follower.layer.total]
+        views = {follower: follower.view(place) for place, follower in enumerate(seen)}
+        network = Network(list(views.values()), self.thresholds)
+        unknown: dict[str, tuple[str, ...]] = {}
+        if preset is None:
+            linked, unknown = self._judge(views, network)
+        else:
+            linked = judge(preset, network.layers)
+        own: dict[str, list[Finding]] = {}
+        for finding in linked:
+            own.setdefault(finding.layer, []).append(finding)
+        layers = []
+        for follower in followers:
+            name = follower.layer.info.name
+            health = self._health(follower, views.get(follower), network, own.get(name, []), unknown.get(name, ()))
+            layers.append(health)
+        return Diagnosis(findings=linked, layers=tuple(layers))
+
+    def _judge(
+        self, views: dict[Follower, LayerView], network: Network
+    ) -> tuple[tuple[Finding, ...], dict[str, tuple[str, ...]]]:
+        """The findings, linked, and for each layer the conditions for which there was not enough data."""
         findings: list[Finding] = []
         unknown: dict[str, tuple[str, ...]] = {}
-        for view in views:
+        needs = {rule: min(rule.needs(self.thresholds), self.history.window_size) for rule in RULES}
+        for follower, view in views.items():
             missing = []
-            for rule in RULES:
-                if not rule.applies(view.info):
+            before = len(findings)
+            for rule in follower.rules:
+                if rule.condition in _ALONE and len(findings) > before:
                     continue
-                enough = len(view.rows) >= min(rule.needs(self.thresholds), self.history.window_size)
+                enough = len(view.rows) >= needs[rule]
                 result = rule.check(view, network, self.thresholds) if enough else Outcome.NOT_ENOUGH_DATA
                 if isinstance(result, Finding):
                     findings.append(result)
                 elif result is Outcome.NOT_ENOUGH_DATA:
                     missing.append(rule.condition)
             unknown[view.info.name] = tuple(missing)
-        linked = _link(findings, views, self.thresholds)
-        own: dict[str, list[Finding]] = {}
-        for finding in linked:
-            own.setdefault(finding.layer, []).append(finding)
-        seen = {view.info.name: view for view in views}
-        layers = []
-        for follower in followers:
-            name = follower.layer.info.name
-            health = self._health(follower, seen.get(name), network, own.get(name, []), unknown.get(name, ()))
-            layers.append(health)
-        return Diagnosis(findings=linked, layers=tuple(layers))
+        return _link(findings, list(views.values()), self.thresholds), unknown
 
     def _health(
         self,
-        follower: _Follower,
+        follower: Follower,
         view: LayerView | None,
         network: Network,
         own: list[Finding],
@@ -233,10 +217,17 @@ def _link(findings: list[Finding], views: list[LayerView], thresholds: Threshold
     feeds = _feeds(views)
     slack = thresholds.min_rows * max((_stride(view) for view in views), default=1.0)
 
-    def key(finding: Finding) -> tuple[int, int, int]:
-        return finding.first_step, place[finding.layer], _RANK[finding.condition]
+    passing = {view.info.name for view in views if kinds.is_passing(view.info.kind)}
+    # Dropout and pooling make no NaN, they hand it on. One dropout that serves a block in several places counts from
+    # its first one, so that it seems to come before the layer whose NaN it got.
+    born = {f.first_step for f in findings if f.condition == "non_finite" and f.layer not in passing}
+
+    def key(finding: Finding) -> tuple[int, bool, int, int]:
+        handed_on = finding.condition == "non_finite" and finding.layer in passing and finding.first_step in born
+        return finding.first_step, handed_on, place[finding.layer], _RANK[finding.condition]
 
     ordered = sorted(findings, key=key)
+    order = {_name(finding): i for i, finding in enumerate(ordered)}
     # Of explosions and of NaN and Inf the first one explains all that any would.
     first = {finding.condition: finding for finding in reversed(ordered)}
     causes = [f for f in ordered if f.condition not in _FIRST_ONLY or f is first[f.condition]]
@@ -244,12 +235,12 @@ def _link(findings: list[Finding], views: list[LayerView], thresholds: Threshold
     parent = {}
     for effect in ordered:
         cause = next(
-            (c for c in able[effect.condition] if c is not effect and _explains(c, effect, place, feeds, slack)), None
+            (c for c in able[effect.condition] if c is not effect and _explains(c, effect, place, order, feeds, slack)),
+            None,
         )
         if cause is not None:
             parent[_name(effect)] = _name(cause)
     root = {_name(f): _follow(_name(f), parent) for f in ordered}
-    passing = {view.info.name for view in views if kinds.is_passing(view.info.kind)}
     consequences: dict[tuple[str, str], list[Finding]] = {}
     for finding in ordered:
         if _name(finding) in parent:
@@ -263,7 +254,7 @@ def _link(findings: list[Finding], views: list[LayerView], thresholds: Threshold
             # It hands on what it is given, and no layer that is watched gave it: zeros in the data, such as pixels.
             continue
         result.append(culprit)
-        result += [replace(finding, consequence_of=culprit.layer) for finding in follow]
+        result += [finding.following(culprit.layer) for finding in follow]
     return tuple(result)
 
 
@@ -296,31 +287,54 @@ def _feeds(views: list[LayerView]) -> dict[str, str]:
     return feeds
 
 
-def _explains(cause: Finding, effect: Finding, place: dict[str, int], feeds: dict[str, str], slack: float) -> bool:
-    """Whether `cause` explains `effect`: by condition, by place in forward order and by time."""
+def _explains(
+    cause: Finding,
+    effect: Finding,
+    place: dict[str, int],
+    order: dict[tuple[str, str], int],
+    feeds: dict[str, str],
+    slack: float,
+) -> bool:
+    """Whether `cause` explains `effect`: by condition, by place in forward order and by time (`order` has both)."""
     before = place[cause.layer] < place[effect.layer]
     earlier = cause.first_step <= effect.first_step
-    first = (cause.first_step, place[cause.layer]) < (effect.first_step, place[effect.layer])
+    first = order[_name(cause)] < order[_name(effect)]
     match cause.condition, effect.condition:
-        case ("exploding", "exploding") | ("non_finite", "non_finite"):
+        case (
+            ("exploding", "exploding")
+            | ("non_finite", "non_finite")
+            | ("overflow_risk", "overflow_risk")
+            | ("drifting", "drifting")
+        ):
             return first  # updates tie all layers together, so what comes later follows
+        case _, "drifting":
+            # The weakest of all: it stands for itself only where nothing else is wrong that it could come from.
+            return earlier or place[cause.layer] <= place[effect.layer]
         case "exploding", _:
             # An explosion shows when it is a thousandfold; the updates that drive it kill neurons some rows before.
             return cause.first_step - slack <= effect.first_step
-        case "non_finite", "saturated" | "dead" | "vanishing":
+        case "non_finite", "saturated" | "dead" | "vanishing" | "constant":
             # In the step in which it comes up it reaches the layers after it alone.
             return first or (earlier and cause.layer == effect.layer)
         case "dead", "dead":
             if feeds.get(effect.layer) == cause.layer:
                 return True
             return before and earlier and _hands_on_nothing(cause)
-        case "dead", "vanishing":
+        case "overflow_risk", "non_finite":
+            return earlier and place[cause.layer] <= place[effect.layer]
+        case "dead", "vanishing" | "constant":
             return cause.severity == "critical" and place[cause.layer] <= place[effect.layer]
         case "vanishing", "dead":
             # Where the samples are all alike each neuron is on for all of them or off. What is dead for the most part
             # may as well be the reason, so there it takes a layer before it.
             part = effect.severity != "critical" and cause.layer == effect.layer
             return (before or part) and cause.first_step - slack <= effect.first_step
+        case "saturated" | "vanishing", "constant":
+            return place[cause.layer] <= place[effect.layer]
+        case "constant", "constant":
+            return before
+        case "constant", "dead":
+            return before and earlier  # each neuron after it is on for all samples or off for all of them
         case "saturated", "vanishing":
             return place[cause.layer] <= place[effect.layer]
         case "vanishing", "vanishing":

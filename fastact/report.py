@@ -135,6 +135,9 @@ _ADJECTIVE: Final = {
     "exploding": "exploding",
     "vanishing": "vanishing",
     "non_finite": "NaN or Inf",
+    "overflow_risk": "close to overflow",
+    "constant": "constant",
+    "drifting": "changed at once",
 }
 
 

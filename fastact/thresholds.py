@@ -4,9 +4,13 @@ A default is either published (the source stands beside it) or chosen (it says s
 of rows, so none depends on a framework, a batch size or a device.
 """
 
+import difflib
 import math
+import os
+import tomllib
 from dataclasses import dataclass, field, fields
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, Self
 
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 
@@ -80,6 +84,9 @@ class Thresholds:
     saturated_critical: float = _share(
         0.80, "share of elements; saturated: critical above. Chosen; torchmortem's critical mean"
     )
+    saturated_rows: int = _number(
+        20, "rows; saturated: a layer that took longer from half of the warning to all of it has learned it. Chosen"
+    )
 
     # Exploding.
     explode_growth: float = _factor(
@@ -106,6 +113,35 @@ class Thresholds:
         8, "samples; with fewer per neuron in a row, what the samples differ by is not judged. Chosen"
     )
 
+    # Overflow risk.
+    overflow_warning: float = _share(
+        0.25, "share of the dtype's largest number; overflow risk: warning from here, two bits from the end. Chosen"
+    )
+    overflow_serious: float = _share(
+        0.5, "share of the dtype's largest number; overflow risk: serious from here, one bit from the end. Chosen"
+    )
+
+    # Constant.
+    constant_warning: float = _share(0.5, "share of neurons; constant: warning from here. Chosen")
+    constant_serious: float = _share(0.8, "share of neurons; constant: serious from here. Chosen")
+    constant_ratio: float = _share(
+        1e-6,
+        "factor; constant: what the samples differ by is less than this share of the standard deviation over all "
+        "elements. Chosen, eight times float32's rounding unit",
+    )
+
+    # Drifting.
+    drift_rows: int = _number(20, "rows; drifting: so many must come before the change. Chosen")
+    drift_factor: float = _factor(4.0, "factor; drifting: the median rms changes by so much, up or down. Chosen")
+    drift_deviations: float = _positive(
+        6.0,
+        "robust standard deviations (1.4826 MAD); drifting: the median of log rms changes by so many. trainscope's "
+        "CUSUM and OLMo-core's spike filter use 6",
+    )
+    drift_chance: float = _share(
+        1e-6, "probability; drifting: of Pettitt's statistic without a change, at most. Chosen"
+    )
+
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
@@ -125,10 +161,58 @@ class Thresholds:
                 raise ArgumentValueError(f"{name}_serious: got less than {name}_warning, want at least as much")
             if getattr(self, f"{name}_serious") > getattr(self, f"{name}_critical"):
                 raise ArgumentValueError(f"{name}_critical: got less than {name}_serious, want at least as much")
+        for name in ("overflow", "constant"):
+            if getattr(self, f"{name}_warning") > getattr(self, f"{name}_serious"):
+                raise ArgumentValueError(f"{name}_serious: got less than {name}_warning, want at least as much")
         if self.explode_critical < self.explode_growth:
             raise ArgumentValueError("explode_critical: got less than explode_growth, want at least as much")
         if not self.vanish_critical <= self.vanish_serious <= self.vanish_ratio:
             raise ArgumentValueError("vanish_serious: want vanish_critical <= vanish_serious <= vanish_ratio")
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike[str]) -> Self:
+        """The thresholds that a TOML file overrides; all others keep their defaults.
+
+        The keys are the fields' names, at the top of the file or, where there is one, in its table
+        ``[tool.fastact.thresholds]``, so that a ``pyproject.toml`` can hold them.
+
+        Args:
+            path: the file.
+
+        Raises:
+            ArgumentTypeError: `path` is no path, or a value is not a number of the field's type.
+            ArgumentValueError: the file cannot be read or is no TOML, a key is unknown, or a value is out of range.
+
+        Example:
+            >>> import tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     file = Path(folder) / "thresholds.toml"
+            ...     _ = file.write_text("dead_warning = 0.1  # small layers")
+            ...     Thresholds.from_toml(file).dead_warning
+            0.1
+        """
+        if not isinstance(path, (str, os.PathLike)):
+            raise ArgumentTypeError(f"path: got {type(path).__name__}, want a str or an os.PathLike")
+        shown = repr(os.fspath(path))
+        try:
+            table = tomllib.loads(Path(path).read_text("utf-8"))
+        except (OSError, ValueError) as error:  # ValueError: no UTF-8, no TOML, or a NUL in the path
+            raise ArgumentValueError(f"path: cannot read {shown}, want a TOML file: {error}") from None
+        own = table.get("tool", {})
+        if isinstance(own, dict) and own:
+            own = own.get("fastact", {})
+            table = own.get("thresholds", {}) if isinstance(own, dict) else {}
+        if not isinstance(table, dict):
+            raise ArgumentTypeError(f"{shown}: tool.fastact.thresholds: got {type(table).__name__}, want a table")
+        names = [item.name for item in fields(cls)]
+        for name in table:
+            if name not in names:
+                near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
+                raise ArgumentValueError(f"{shown}: got the unknown key {name!r}; the nearest known one is {near!r}")
+        try:
+            return cls(**table)
+        except (ArgumentTypeError, ArgumentValueError) as error:
+            raise type(error)(f"{shown}: {error}") from None
 
     @classmethod
     def describe(cls) -> dict[str, str]:

@@ -1,10 +1,12 @@
 """The diagnosis as a whole: it never fails, changes nothing, depends on rows alone, and tells causes from effects."""
 
+import itertools
 import json
 import math
 import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,9 +14,10 @@ from synthetic import found, nothing_finite, row, watch
 
 from fastact.diagnosis import Diagnoser, Diagnosis
 from fastact.errors import ArgumentTypeError, ArgumentValueError
-from fastact.fields import ROW
+from fastact.fields import ROW, ROW_DTYPE
 from fastact.history import LayerInfo
-from fastact.rules import kinds
+from fastact.rules import kinds, onsets
+from fastact.thresholds import Thresholds
 
 KINDS = ["", "Linear", "ReLU", "Tanh", "Sigmoid", "Dropout", "Flatten", "BatchNorm1d", "Softmax", "LogSoftmax", "ReLU6"]
 
@@ -84,6 +87,82 @@ def test_any_rows_give_a_diagnosis_that_depends_on_them_alone(
         if random.random() < 0.1:
             other.diagnose()
     assert other.diagnose() == diagnosis
+
+
+#: What a row can say of a layer: healthy, sick in each way, or that nothing can be told.
+SCENES: list[dict[str, float]] = [
+    {}, {"nans": 3}, {"neg_infs": 1}, {"saturated": 4000, "min": -1.0, "max": 1.0}, {"dead_neurons": 5},
+    {"dead_neurons": 40}, {"within_std": 1e-6}, {"std": 1e-9, "within_std": 1e-9}, {"std": 1e12}, {"std": 5e3},
+    {"count": 64 * 3, "within_std": 0.0}, {"count": 0, "neurons": 0, "within_std": math.nan},
+    {"zeros": 4096, "mean": 0.0, "std": 0.0, "neurons": 0, "within_std": math.nan},
+    {"mean": 1e200, "std": 1e200},
+    {"count": 2**62, "saturated": 2**61 - 1, "neurons": 2**61, "dead_neurons": 2**60},
+    {"count": 2**62, "neurons": 2**61, "dead_neurons": int(0.05 * 2**61) - 1},
+    {"count": 2**60 - 1, "neurons": 2**57, "within_std": 0.0},
+]  # fmt: skip
+
+
+#: How long each of them lasts, in rows.
+stories = st.lists(
+    st.tuples(st.sampled_from([*[None] * 6, *SCENES]), st.integers(1, 3) | st.integers(1, 30)), max_size=8
+)
+
+#: How rows are handed over: so many at a time, at once or one by one; over and over.
+handovers = st.lists(st.tuples(st.integers(1, 5) | st.integers(1, 200), st.booleans()), min_size=1, max_size=5)
+
+
+def followed(diagnoser: Diagnoser, name: str) -> str:
+    """All that is followed of a layer: NaN equals NaN here."""
+    view = diagnoser._followers[name].view(0)
+    return repr((view.start, view.first, sorted(view.streaks.items()), view.rows.tolist()))
+
+
+@settings(max_examples=300)
+@given(stories, handovers, st.integers(1, 40), st.sampled_from(KINDS), st.integers(1, 50), st.integers(1, 6))
+@pytest.mark.parametrize("few", [0, 48], ids=["columns only", "the default"])
+def test_rows_one_at_a_time_and_many_at_once_are_the_same(
+    few: int,
+    story: list[tuple[dict[str, float] | None, int]],
+    parts: list[tuple[int, bool]],
+    window_size: int,
+    kind: str,
+    dead_window: int,
+    min_rows: int,
+) -> None:
+    scenes = [scene for scene, length in story for _ in range(length)]
+    rows = [nothing_finite(3 * i) if scene is None else row(3 * i, **scene) for i, scene in enumerate(scenes)]
+    one, many = (Diagnoser(window_size, Thresholds(dead_window=dead_window, min_rows=min_rows)) for _ in range(2))
+    for diagnoser in (one, many):
+        diagnoser.add(LayerInfo("a", 0, kind, "float32"))
+    turns, place = itertools.cycle(parts), 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onsets, "_FEW", few)  # with 0 not even one row goes the way of a single one
+        while place < len(rows):
+            size, at_once = next(turns)
+            part = rows[place : place + size]
+            place += size
+            for item in part:
+                one.append("a", item)
+                if not at_once:
+                    many.append("a", item)
+            if at_once:
+                many.extend("a", np.array(part, ROW_DTYPE))
+            assert followed(one, "a") == followed(many, "a")
+    assert one.diagnose() == many.diagnose()
+
+
+@pytest.mark.parametrize("rows", [1, 47, 48, 500])
+def test_many_rows_may_be_a_part_of_another_array(rows: int) -> None:
+    table = np.array([row(step, saturated=4000, min=-1.0, max=1.0) for step in range(2 * rows)], ROW_DTYPE)
+    diagnoser, other = Diagnoser(), Diagnoser()
+    for each in (diagnoser, other):
+        each.add(LayerInfo("a", 0, "Tanh"))
+    diagnoser.extend("a", table[::2])
+    table[1::2] = table[::2]
+    other.extend("a", table[1::2])
+    table["saturated"] = 0  # what was given is not kept
+    assert followed(diagnoser, "a") == followed(other, "a")
+    assert diagnoser.diagnose().healthy == (rows < 5)
 
 
 @settings(max_examples=100)
@@ -234,6 +313,14 @@ def test_misuse_is_told_by_name() -> None:
     diagnoser.add(LayerInfo("a", 0))
     with pytest.raises(ArgumentValueError, match=f"row: got 2 numbers, want {len(ROW)}"):
         diagnoser.append("a", (0, 0))
+    with pytest.raises(ArgumentValueError, match="name: got 'nobody'"):
+        diagnoser.extend("nobody", np.zeros(1, ROW_DTYPE))
+    with pytest.raises(ArgumentTypeError, match="rows: got list"):
+        diagnoser.extend("a", [row(0)])  # type: ignore[arg-type]
+    with pytest.raises(ArgumentTypeError, match="rows: got an array of float64"):
+        diagnoser.extend("a", np.zeros(3))  # type: ignore[arg-type]
+    with pytest.raises(ArgumentValueError, match=r"rows: got shape \(2, 2\), want \(rows,\)"):
+        diagnoser.extend("a", np.zeros((2, 2), ROW_DTYPE))
     with pytest.raises(ArgumentValueError, match="window_size"):
         Diagnoser(0)
     with pytest.raises(ArgumentTypeError, match="thresholds"):
@@ -245,3 +332,19 @@ def test_kinds() -> None:
     assert not kinds.is_passing("ReLU")
     assert not kinds.is_passing("")
     assert kinds.is_norm("BatchNorm2d")
+
+
+def test_dropout_hands_nan_on_and_is_not_where_it_was_born() -> None:
+    def broken(since: int) -> list[Any]:
+        return [nothing_finite(step) if step >= since else row(step) for step in range(12)]
+
+    # One dropout serves the block after its attention and after its second layer, so it counts as before them.
+    block = {"drop": ("Dropout", broken(10)), "fc1": ("Linear", broken(10)), "fc2": ("Linear", broken(10))}
+    (first, *rest) = watch({"attn": ("Linear", [row(step) for step in range(12)]), **block}).diagnose().findings
+    assert (first.layer, first.consequence_of) == ("fc1", None)
+    assert {(finding.layer, finding.consequence_of) for finding in rest} == {("drop", "fc1"), ("fc2", "fc1")}
+    # A step earlier it is the first that is seen.
+    early = {**block, "drop": ("Dropout", broken(9))}
+    assert watch(early).diagnose().findings[0].layer == "drop"
+    alone = {"drop": ("Dropout", broken(10)), "act": ("Tanh", [row(step) for step in range(12)])}
+    assert watch(alone).diagnose().findings[0].layer == "drop"

@@ -4,13 +4,11 @@ import math
 from dataclasses import fields
 from typing import Any
 
-import numpy as np
 import pytest
 from synthetic import found, nothing_finite, plain, row, watch
 
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
-from fastact.rules import RULES, Finding
-from fastact.rules.exploding import growth_per_step
+from fastact.rules import RULES, Finding, Network
 from fastact.thresholds import Thresholds
 
 
@@ -136,6 +134,33 @@ def test_saturation_knows_what_is_bounded(kind: str, numbers: dict[str, float], 
     assert bool(found(watch({"act": (kind, rows)}))) is judged
 
 
+def test_what_a_layer_learned_to_saturate_is_sick_only_when_hardly_any_gradient_is_left() -> None:
+    def rising(rows: int, to: float) -> list[Any]:
+        """From 20% to 50% within so many rows, then held at `to`."""
+        ramp = [row(i, saturated=int(4096 * (0.2 + 0.3 * i / rows)), min=-1.0, max=1.0) for i in range(rows)]
+        return ramp + saturated(to, range(rows, rows + 10))
+
+    # Half of the warning (25%) is reached after a sixth of the ramp.
+    assert found(watch({"act": ("Tanh", rising(36, 0.7))})) == []
+    assert found(watch({"act": ("Tanh", rising(36, 0.9))})) == [("act", "saturated", "critical", 36)]
+    assert found(watch({"act": ("Tanh", rising(12, 0.7))})) == [("act", "saturated", "serious", 12)]
+    soon = Thresholds(saturated_rows=5)
+    assert found(watch({"act": ("Tanh", rising(12, 0.7))}, thresholds=soon)) == []
+    # It was so from the first row: nobody learned it.
+    assert found(watch({"act": ("Tanh", saturated(0.4, range(30)) + saturated(0.7, range(30, 40)))})) == []
+    assert found(watch({"act": ("Tanh", saturated(0.6, range(40)))})) == [("act", "saturated", "warning", 0)]
+
+
+def test_a_sigmoid_among_other_activations_is_a_gate_that_may_open_and_shut() -> None:
+    hidden = ("Linear", [row(step) for step in range(30)])
+    shut = saturated(0.0, range(5)) + saturated(0.9, range(5, 30))
+    for other, judged in (("ReLU", False), ("Tanh", False), ("Linear", True), ("Sigmoid", True), ("BatchNorm1d", True)):
+        layers = {"act": (other, [row(step) for step in range(30)]), "gate": ("Sigmoid", shut), "out": hidden}
+        assert bool(found(watch(layers))) is judged
+        born = {**layers, "gate": ("Sigmoid", saturated(0.9, range(30)))}
+        assert found(watch(born)) == [("gate", "saturated", "critical", 0)]
+
+
 def test_saturation_must_be_there_in_each_of_the_last_rows() -> None:
     rows = saturated(0.9, range(20)) + saturated(0.1, range(20, 21)) + saturated(0.9, range(21, 25))
     assert found(watch({"act": ("Tanh", rows)})) == []
@@ -207,15 +232,6 @@ def test_explosion_over_depth() -> None:
 def test_growth_is_measured_from_the_first_finite_row() -> None:
     rows = [nothing_finite(0), *scaled(500.0, *[5000.0] * 9, first=1)]
     assert {f.condition for f in watch({"0": ("Linear", rows)}).diagnose().findings} == {"non_finite"}
-
-
-def test_growth_per_step_is_robust() -> None:
-    steps = np.arange(0, 60, 2)
-    rms = 1.1 ** steps.astype(float)
-    rms[7] = 1e-6
-    assert growth_per_step(steps, rms) == pytest.approx(1.1)
-    assert growth_per_step(steps[:1], rms[:1]) is None
-    assert growth_per_step(np.zeros(4, np.int64), np.arange(1.0, 5.0)) is None
 
 
 # --- vanishing
@@ -361,3 +377,59 @@ def test_thresholds_refuse_bands_out_of_order_and_are_used() -> None:
         Thresholds(min_rows=2.5)  # type: ignore[arg-type]
     low = Thresholds(saturated_warning=0.1)
     assert found(watch({"act": ("Tanh", saturated(0.2))}, thresholds=low)) == [("act", "saturated", "warning", 0)]
+
+
+# --- drifting
+
+
+def scales(*parts: tuple[int, float], noise: float = 0.02) -> list[Any]:
+    """Rows whose rms holds a level for so many rows each, but for a little noise."""
+    levels = [level for rows, level in parts for _ in range(rows)]
+    return [row(i, mean=0.0, std=level * (1.0 + noise * math.sin(7.0 * i))) for i, level in enumerate(levels)]
+
+
+@pytest.mark.parametrize("factor", [200.0, 5.0, 0.2, 1e-3])
+def test_a_sudden_change_that_lasts_is_drift(factor: float) -> None:
+    rows = scales((60, 1.0), (18, factor))
+    # 60 rows against 18 are a chance of 9.5e-7 by Pettitt's formula; 2 rows before may look as if they were after.
+    assert found(watch({"fc": ("Linear", rows[:75])})) == []
+    finding = only({"fc": ("Linear", rows)})
+    assert (finding.condition, finding.severity) == ("drifting", "warning")
+    assert 58 <= finding.first_step <= 60
+    assert finding.evidence["factor"] == pytest.approx(factor, rel=0.1)
+    assert ("rose" if factor > 1.0 else "fell") in finding.message
+
+
+def test_what_is_small_slow_early_or_over_is_no_drift() -> None:
+    for rows in (
+        scales((60, 1.0), (40, 3.5)),
+        scales((15, 1.0), (60, 10.0)),
+        scales((50, 1.0), (20, 10.0), (10, 1.0)),
+        scales((60, 1.0), (40, 6.0), noise=0.6),
+        [row(i, mean=0.0, std=math.exp(0.05 * i)) for i in range(100)],
+    ):
+        assert found(watch({"fc": ("Linear", rows)})) == []
+
+
+def test_the_end_of_a_plateau_is_no_drift() -> None:
+    def learning(rows: int) -> list[Any]:
+        """A plateau, a rise to eight times within so many rows, and a plateau."""
+        ramp = tuple((1, math.exp(math.log(8.0) * i / rows)) for i in range(rows))
+        return scales((45, 1.0), *ramp, (55 - rows, 8.0))
+
+    assert found(watch({"fc": ("Linear", learning(16))})) == []
+    assert [what[1] for what in found(watch({"fc": ("Linear", learning(2))}))] == ["drifting"]
+
+
+def test_drift_leaves_rows_of_nan_out() -> None:
+    rows = scales((60, 1.0), (25, 50.0))
+    rows[30] = row(30, nans=4096, mean=math.nan, std=math.nan, within_std=math.nan, min=math.inf, max=-math.inf)
+    # Some NaN somewhere explains all that comes later, so the rule is asked alone.
+    diagnoser = watch({"fc": ("Linear", rows)})
+    conditions = [finding.condition for finding in diagnoser.diagnose().findings]
+    assert conditions == ["non_finite"]
+    rule = next(rule for rule in RULES if rule.condition == "drifting")
+    view = diagnoser._followers["fc"].view(0)
+    finding = rule.check(view, Network([view], diagnoser.thresholds), diagnoser.thresholds)
+    assert isinstance(finding, Finding)
+    assert finding.first_step == 60

@@ -8,6 +8,9 @@ from typing import Final
 from fastact.rules.base import (
     COLUMN,
     SEVERITIES,
+    Cells,
+    Chain,
+    Condition,
     Evidence,
     Finding,
     LayerView,
@@ -22,24 +25,37 @@ from fastact.rules.base import (
     percent,
     shown,
 )
+from fastact.rules.constant import Constant
 from fastact.rules.dead import Dead
+from fastact.rules.drifting import Drifting
 from fastact.rules.exploding import Exploding
 from fastact.rules.non_finite import NonFinite
+from fastact.rules.onsets import Follower
+from fastact.rules.overflow import OverflowRisk
+from fastact.rules.presets import PRESETS, judge
 from fastact.rules.saturated import Saturated
 from fastact.rules.vanishing import Vanishing
 
 __all__ = [
     "COLUMN",
+    "PRESETS",
     "RULES",
     "SEVERITIES",
+    "Cells",
+    "Chain",
+    "Condition",
+    "Constant",
     "Dead",
+    "Drifting",
     "Evidence",
     "Exploding",
     "Finding",
+    "Follower",
     "LayerView",
     "Network",
     "NonFinite",
     "Outcome",
+    "OverflowRisk",
     "Row",
     "Rule",
     "Saturated",
@@ -47,10 +63,20 @@ __all__ = [
     "Streak",
     "Track",
     "Vanishing",
+    "judge",
     "number",
     "percent",
     "shown",
 ]
 
 #: Causes before consequences: a finding can explain one of a later condition, or a later one of its own.
-RULES: Final[tuple[Rule, ...]] = (Exploding(), NonFinite(), Saturated(), Dead(), Vanishing())
+RULES: Final[tuple[Rule, ...]] = (
+    Exploding(),
+    OverflowRisk(),
+    NonFinite(),
+    Saturated(),
+    Dead(),
+    Vanishing(),
+    Constant(),
+    Drifting(),
+)

@@ -22,6 +22,9 @@ from fastact.thresholds import Thresholds
 __all__ = [
     "COLUMN",
     "SEVERITIES",
+    "Cells",
+    "Chain",
+    "Condition",
     "Evidence",
     "Finding",
     "LayerView",
@@ -32,6 +35,8 @@ __all__ = [
     "Severity",
     "Streak",
     "Track",
+    "is_nan",
+    "nothing_finite",
     "number",
     "percent",
     "shown",
@@ -100,7 +105,7 @@ class Finding:
 
     Attributes:
         layer: the layer's name, as recorded.
-        condition: "dead", "saturated", "exploding", "vanishing" or "non_finite".
+        condition: that of the rule that found it, such as "dead"; the conditions are those of `rules.RULES`.
         severity: "warning", "serious" or "critical".
         first_step: the step since which it holds without a break, also when that step has left the window.
         evidence: the numbers that it rests on.
@@ -120,6 +125,21 @@ class Finding:
     remedies: tuple[str, ...]
     consequence_of: str | None = None
 
+    def following(self, culprit: str) -> "Finding":
+        """The same finding as a consequence of the one of layer `culprit`."""
+        # dataclasses.replace takes three times as long, which shows where hundreds follow.
+        return Finding(
+            self.layer,
+            self.condition,
+            self.severity,
+            self.first_step,
+            self.evidence,
+            self.message,
+            self.cause,
+            self.remedies,
+            culprit,
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain dicts, lists, strings and finite numbers."""
         return {
@@ -135,20 +155,51 @@ class Finding:
         }
 
 
+#: The numbers of `fields.ROW` in that order: those of one row, or columns of them, each an array of shape (rows,).
+Cells = Sequence[Any]
+
+#: A condition of single rows as an expression that holds for numbers and arrays alike: comparisons of float64 and of
+#: int64 with their own kind, joined by `&`, `|` and `~` of comparisons. No branches, no `and`, no `math`; an int64 that
+#: meets a float64 is made one first (``1.0 * count``), since Python compares the two exactly and numpy does not.
+Condition = Callable[[Cells], Any]
+
+
 class Track(NamedTuple):
     """A condition of single rows whose onset is followed from the first row on, at a few comparisons a row.
 
     Attributes:
         name: unique among all rules.
-        holds: row -> True, False, or None where the row says neither (a run that goes on then goes on).
+        holds: whether a row fulfils it.
         patience: rows; a run ends after so many rows in which it did not hold; 0 stands for a whole window.
         lookback: rows; the condition speaks of the last so many rows, so a run began so many rows earlier.
     """
 
     name: str
-    holds: Callable[[Row], bool | None]
+    holds: Condition
     patience: int = 1
     lookback: int = 1
+
+
+class Chain(NamedTuple):
+    """Tracks from the widest to the narrowest: a row in which one does not hold is not asked for those after it.
+
+    Attributes:
+        tracks: a row that fulfils one fulfils all before it.
+        unknown: whether a row says neither yes nor no to any of them: a run that is under way then goes on.
+    """
+
+    tracks: tuple[Track, ...]
+    unknown: Condition | None = None
+
+
+def is_nan(value: Any) -> Any:
+    """Whether a float64 is NaN, or which ones of an array are."""
+    return value != value  # noqa: PLR0124 - holds for numbers and arrays alike
+
+
+def nothing_finite(cells: Cells) -> Any:
+    """Whether a row has no finite element: a `Condition`."""
+    return is_nan(cells[_MEAN])
 
 
 class Streak(NamedTuple):
@@ -199,6 +250,7 @@ class Network:
         signal: for each layer what its samples differ by: the standard deviation within a neuron over the samples,
             or over all elements where no layer was swept per neuron. NaN where unknown.
         saturated: for each layer the share of saturated elements over its recent rows.
+        range: for each layer the largest rms of the whole window over the smallest that is not zero; NaN where unknown.
         output: the place of the network's output layer; -1 with a single layer.
         lost_from: the first place from which on the signal is lost for good, once `Vanishing` has looked.
     """
@@ -218,8 +270,10 @@ class Network:
         self.rms: list[float] = []
         self.signal: list[float] = []
         self.saturated: list[float] = []
+        self.range: list[float] = []
         if layers:
             self._compare(thresholds)
+            self._span()
 
     def _compare(self, thresholds: Thresholds) -> None:
         tails = [layer.rows[-thresholds.recent_rows :] for layer in self.layers]
@@ -245,6 +299,17 @@ class Network:
         self.rms = _medians(rms, starts, lengths)
         self.signal = _medians(signal, starts, lengths)
 
+    def _span(self) -> None:
+        lengths = np.array([len(layer.rows) for layer in self.layers])
+        mean = np.concatenate([layer.rows["mean"] for layer in self.layers])
+        std = np.concatenate([layer.rows["std"] for layer in self.layers])
+        with np.errstate(all="ignore"):
+            rms = np.hypot(mean, std)
+            rms[~(rms > 0.0)] = np.nan
+            starts = np.cumsum(lengths) - lengths
+            span = np.fmax.reduceat(rms, starts) / np.fmin.reduceat(rms, starts)
+        self.range = span.tolist()
+
 
 def _medians(values: npt.NDArray[np.float64], starts: npt.NDArray[Any], lengths: npt.NDArray[Any]) -> list[float]:
     """The lower median of each group's values that are not NaN; NaN for a group without any."""
@@ -258,6 +323,13 @@ def _medians(values: npt.NDArray[np.float64], starts: npt.NDArray[Any], lengths:
 def row_rms(row: Row) -> float:
     """The root mean square of a row's finite elements; NaN where there is none."""
     return math.hypot(row[_MEAN], row[_STD])
+
+
+def rms(rows: npt.NDArray[np.void]) -> npt.NDArray[np.float64]:
+    """The root mean square of the finite elements of each row; NaN where there is none."""
+    with np.errstate(all="ignore"):
+        result: npt.NDArray[np.float64] = np.hypot(rows["mean"], rows["std"])
+    return result
 
 
 def row_signal(row: Row, thresholds: Thresholds) -> float:
@@ -284,11 +356,8 @@ class Rule(Protocol):
         """How many rows of a layer are needed."""
         ...
 
-    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Track, ...]:
-        """What to follow while rows arrive; `first` is the layer's first row that has finite elements.
-
-        From the widest to the narrowest: a row in which one does not hold is not asked for those after it.
-        """
+    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Chain, ...]:
+        """What to follow while rows arrive; `first` is the layer's first row that has finite elements."""
         ...
 
     def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:

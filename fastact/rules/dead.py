@@ -1,12 +1,14 @@
 """Dead neurons: outputs that are zero for every sample, so that no gradient moves them any more."""
 
-from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from fastact.history import LayerInfo
 from fastact.rules import kinds
 from fastact.rules.base import (
     COLUMN,
+    Cells,
+    Chain,
+    Condition,
     Evidence,
     Finding,
     LayerView,
@@ -52,16 +54,15 @@ class Dead:
         """`min_rows`."""
         return thresholds.min_rows
 
-    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Track, ...]:
+    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Chain, ...]:
         """Rows whose share of dead neurons reaches the lower two bands; or rows that are all zero."""
         del info
         if not first[_NEURONS]:
-            return (Track("zero", _is_zero),)
+            return (Chain((Track("zero", _is_zero),)),)
         # Those that are dead in this row have been silent for as long as the row looks back.
-        return (
-            Track("dead", _reaches(thresholds.dead_warning), lookback=thresholds.dead_window),
-            Track("seriously_dead", _reaches(thresholds.dead_serious), lookback=thresholds.dead_window),
-        )
+        some = Track("dead", _reaches(thresholds.dead_warning), lookback=thresholds.dead_window)
+        many = Track("seriously_dead", _reaches(thresholds.dead_serious), lookback=thresholds.dead_window)
+        return (Chain((some, many)),)
 
     def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
         """The share of dead neurons now, if enough samples have been seen."""
@@ -125,13 +126,13 @@ class Dead:
         )
 
 
-def _is_zero(row: Row) -> bool:
-    return bool(row[_ZEROS] >= row[_COUNT] > 0)
+def _is_zero(cells: Cells) -> Any:
+    return (cells[_ZEROS] >= cells[_COUNT]) & (cells[_COUNT] > 0)
 
 
-def _reaches(share: float) -> Callable[[Row], bool]:
-    def reaches(row: Row) -> bool:
-        return bool(row[_DEAD] >= share * row[_NEURONS] > 0)
+def _reaches(share: float) -> Condition:
+    def reaches(cells: Cells) -> Any:
+        return (1.0 * cells[_DEAD] >= share * cells[_NEURONS]) & (cells[_NEURONS] > 0)
 
     return reaches
 

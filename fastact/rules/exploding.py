@@ -4,12 +4,13 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastact.history import LayerInfo
 from fastact.rules import kinds
 from fastact.rules.base import (
     COLUMN,
+    Cells,
+    Chain,
     Evidence,
     Finding,
     LayerView,
@@ -18,12 +19,16 @@ from fastact.rules.base import (
     Row,
     Severity,
     Track,
+    nothing_finite,
     number,
+    rms,
     row_rms,
 )
+from fastact.rules.overflow import overflow_ahead
+from fastact.rules.trend import growth
 from fastact.thresholds import Thresholds
 
-__all__ = ["Exploding", "growth_per_step"]
+__all__ = ["Exploding"]
 
 _MEAN, _STD = COLUMN["mean"], COLUMN["std"]
 
@@ -39,14 +44,14 @@ class Exploding:
     Formula, over depth:
         the median rms of the recent rows >= explode_depth (1e4) times that of the first layer, and rms >=
         explode_scale in each of the last `min_rows` rows.
-    The growth per step is a robust log-linear fit: exp of the median of the slopes of log rms between rows half of
-    the rise apart (Theil's incomplete method).
+    The growth per step and its 95% bounds are those of a robust log-linear fit (`rules.trend.growth`), and so
+    is the step at which the dtype overflows.
 
     Healthy training grows by a factor of ten or, at the logits, a hundred; neither reaches a thousand and an rms of
     a thousand.
 
     Source:
-        Thresholds chosen. Fit: Theil, A rank-invariant method of linear and polynomial regression analysis, 1950.
+        Thresholds chosen. The fit is Theil's of 1950, as `rules.trend.growth` says.
     """
 
     condition = "exploding"
@@ -61,7 +66,7 @@ class Exploding:
         del thresholds
         return 2
 
-    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Track, ...]:
+    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Chain, ...]:
         """Rows above the absolute scale, and those far above the first row as well."""
         del info
         scale = thresholds.explode_scale
@@ -71,15 +76,13 @@ class Exploding:
         def above(name: str, limit: float) -> Track:
             square = limit * limit
 
-            def holds(row: Row) -> bool | None:
-                mean, std = row[_MEAN], row[_STD]
-                if mean * mean + std * std >= square:
-                    return True
-                return None if math.isnan(mean) else False
+            def holds(cells: Cells) -> Any:
+                mean, std = cells[_MEAN], cells[_STD]
+                return mean * mean + std * std >= square
 
             return Track(name, holds)
 
-        return (above("large", scale), above("exploding", limit))
+        return (Chain((above("large", scale), above("exploding", limit)), unknown=nothing_finite),)
 
     def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
         """Growth over steps first, since it says when; then growth over depth."""
@@ -90,18 +93,18 @@ class Exploding:
         streak = layer.streaks.get("exploding")
         if streak is None:
             return None
-        rms = _rms(layer.rows)
-        run = _rms(layer.during(streak))
+        scale = rms(layer.rows)
+        run = scale[-min(streak.rows, len(scale)) :]
         known = run[~np.isnan(run)]
         base = row_rms(layer.first)
         # Where the rise has left the window and NaN is all that is left, the run itself says how far it came at least.
         last = float(known[-1]) if len(known) else max(thresholds.explode_scale, thresholds.explode_growth * base)
-        growth = last / base if base > 0.0 else math.inf
-        if streak.rows < 2 or (layer.place == network.output and growth < thresholds.explode_growth**2):
+        factor = last / base if base > 0.0 else math.inf
+        if streak.rows < 2 or (layer.place == network.output and factor < thresholds.explode_growth**2):
             return None
-        broken = int(np.isnan(run).sum())
-        critical = growth >= thresholds.explode_critical or _non_finite(layer.rows[-1])
-        per_step = growth_per_step(layer.rows["step"], rms)
+        ended = _non_finite(layer.rows[-1])
+        critical = factor >= thresholds.explode_critical or ended
+        trend = growth(layer.rows["step"], scale)
         message = f"{layer.name} has been exploding since step {streak.step}: its outputs grew from an rms of "
         message += f"{number(base)} to {number(last)}"
         return Finding(
@@ -112,11 +115,12 @@ class Exploding:
             evidence=Evidence(
                 rms_first=base,
                 rms_last=last,
-                growth=growth,
-                growth_per_step=per_step,
-                rows_without_finite=broken,
+                growth=factor,
+                rows_without_finite=len(run) - len(known),
+                **(trend.evidence() if trend else {}),
+                **overflow_ahead(layer, trend),
             ),
-            message=message + (", then to NaN or Inf." if _non_finite(layer.rows[-1]) else "."),
+            message=message + (", then to NaN or Inf." if ended else "."),
             cause=_CAUSE_STEPS,
             remedies=_remedies(network, by_depth=False),
         )
@@ -125,11 +129,11 @@ class Exploding:
         streak = layer.streaks.get("large")
         if streak is None or streak.rows < thresholds.min_rows or layer.place in (0, network.output):
             return None
-        first, rms = network.rms[0], network.rms[layer.place]
-        if not (first > 0.0 and rms >= thresholds.explode_scale and rms >= thresholds.explode_depth * first):
+        first, now = network.rms[0], network.rms[layer.place]
+        if not (first > 0.0 and now >= thresholds.explode_scale and now >= thresholds.explode_depth * first):
             return None
-        growth = rms / first
-        severity: Severity = "critical" if growth >= thresholds.explode_critical else "serious"
+        factor = now / first
+        severity: Severity = "critical" if factor >= thresholds.explode_critical else "serious"
         return Finding(
             layer=layer.info.name,
             condition=self.condition,
@@ -137,12 +141,12 @@ class Exploding:
             first_step=streak.step,
             evidence=Evidence(
                 rms_first_layer=first,
-                rms=rms,
-                growth=growth,
-                growth_per_layer=math.exp(math.log(growth) / layer.place) if math.isfinite(growth) else None,
+                rms=now,
+                growth=factor,
+                growth_per_layer=math.exp(math.log(factor) / layer.place) if math.isfinite(factor) else None,
             ),
             message=f"{layer.name} has been exploding over depth since step {streak.step}: from "
-            f"{network.layers[0].name} on the rms grows from {number(first)} to {number(rms)}.",
+            f"{network.layers[0].name} on the rms grows from {number(first)} to {number(now)}.",
             cause=_CAUSE_DEPTH,
             remedies=_remedies(network, by_depth=True),
         )
@@ -168,39 +172,5 @@ def _remedies(network: Network, *, by_depth: bool) -> tuple[str, ...]:
     return tuple(remedies)
 
 
-def _rms(rows: npt.NDArray[np.void]) -> npt.NDArray[np.float64]:
-    with np.errstate(all="ignore"):
-        rms: npt.NDArray[np.float64] = np.hypot(rows["mean"], rows["std"])
-    return rms
-
-
 def _non_finite(row: Any) -> bool:
     return bool(row["nans"] or row["pos_infs"] or row["neg_infs"])
-
-
-def growth_per_step(steps: npt.NDArray[np.int64], rms: npt.NDArray[np.float64]) -> float | None:
-    """By what factor rms grows per step on its way to the top; None where there is no way to tell.
-
-    Args:
-        steps: int64, shape (rows,), rising.
-        rms: float64, shape (rows,); rows that are not finite and positive are left out.
-
-    Example:
-        >>> growth_per_step(np.arange(6), 10.0 ** np.arange(6))
-        10.0
-    """
-    good = np.isfinite(rms) & (rms > 0.0)
-    steps, rms = steps[good], rms[good]
-    if len(rms) < 2:
-        return None
-    top = int(rms.argmax()) + 1
-    half = top // 2
-    if half == 0:
-        return None
-    gap = (steps[half:top] - steps[: top - half]).astype(np.float64)
-    slopes = np.log(rms[half:top]) - np.log(rms[: top - half])
-    slopes = np.sort(slopes[gap > 0] / gap[gap > 0])
-    if len(slopes) == 0:
-        return None
-    middle = float(slopes[(len(slopes) - 1) // 2] + slopes[len(slopes) // 2]) / 2.0
-    return round(math.exp(middle), 12) if middle < 700.0 else None

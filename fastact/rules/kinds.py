@@ -18,7 +18,9 @@ __all__ = [
     "has_batch_norm",
     "has_layer_norm",
     "has_relu",
+    "has_weights",
     "is_activation",
+    "is_gate",
     "is_norm",
     "is_passing",
 ]
@@ -58,12 +60,19 @@ PASSING: Final = (
     "Upsample", "UpSampling", "PixelShuffle", "PixelUnshuffle", "ChannelShuffle",
 )  # fmt: skip
 
+_WEIGHTS: Final = ("Linear", "LazyLinear", "Dense", "Conv", "LazyConv", "Bilinear", "RNN", "LSTM", "GRU")
+
 _NORM: Final = ("BatchNorm", "SyncBatchNorm", "LazyBatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm")
 
 
 def is_passing(kind: str) -> bool:
     """Whether the layer hands its input on: pooling, dropout, reshaping, padding."""
     return kind.startswith(PASSING)
+
+
+def has_weights(kind: str) -> bool:
+    """Whether the layer multiplies its input by weights."""
+    return kind.startswith(_WEIGHTS)
 
 
 def is_norm(kind: str) -> bool:
@@ -74,6 +83,11 @@ def is_norm(kind: str) -> bool:
 def is_activation(kind: str) -> bool:
     """Whether the layer is an elementwise non-linearity."""
     return kind in BOUNDED or kind in RELU_FAMILY
+
+
+def is_gate(kind: str, kinds: Iterable[str]) -> bool:
+    """Whether the layer is a sigmoid in a network whose activations (`kinds` has all) are of another kind."""
+    return kind in GATES and any(is_activation(other) and other not in GATES for other in kinds)
 
 
 def has_batch_norm(kinds: Iterable[str]) -> bool:

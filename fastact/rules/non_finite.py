@@ -1,8 +1,22 @@
 """NaN and Inf: where and when they were born."""
 
+from typing import Any
+
 from fastact.history import LayerInfo
 from fastact.rules import kinds
-from fastact.rules.base import COLUMN, Evidence, Finding, LayerView, Network, Outcome, Row, Track, percent
+from fastact.rules.base import (
+    COLUMN,
+    Cells,
+    Chain,
+    Evidence,
+    Finding,
+    LayerView,
+    Network,
+    Outcome,
+    Row,
+    Track,
+    percent,
+)
 from fastact.thresholds import Thresholds
 
 __all__ = ["NonFinite"]
@@ -37,17 +51,17 @@ class NonFinite:
         del thresholds
         return 1
 
-    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Track, ...]:
+    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Chain, ...]:
         """Rows with any NaN or Inf; where -inf is meant, with any other."""
         del first, thresholds
 
-        def holds(row: Row) -> bool:
-            return bool(row[_NANS] or row[_POS] or row[_NEG])
+        def holds(cells: Cells) -> Any:
+            return (cells[_NANS] | cells[_POS] | cells[_NEG]) != 0
 
-        def holds_unmasked(row: Row) -> bool:
-            return bool(row[_NANS] or row[_POS])
+        def holds_unmasked(cells: Cells) -> Any:
+            return (cells[_NANS] | cells[_POS]) != 0
 
-        return (Track("non_finite", holds_unmasked if info.kind in kinds.MASKED else holds, patience=0),)
+        return (Chain((Track("non_finite", holds_unmasked if info.kind in kinds.MASKED else holds, patience=0),)),)
 
     def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
         """What is not finite in the window."""
@@ -57,14 +71,15 @@ class NonFinite:
         if streak is None:
             return Outcome.NOT_FOUND
         rows = layer.rows
-        bad = (rows["nans"] > 0) | (rows["pos_infs"] > 0)
+        bad = rows["nans"] | rows["pos_infs"]
         if not masked:
-            bad |= rows["neg_infs"] > 0
-        if not bad.any():
+            bad |= rows["neg_infs"]
+        places = bad.nonzero()[0]
+        if not len(places):
             return Outcome.NOT_FOUND
-        sick = rows[bad]
-        nans, infs = int(sick["nans"][0]), int(sick["pos_infs"][0]) + int(sick["neg_infs"][0])
-        share = (nans + infs) / max(int(sick["count"][0]), 1)
+        first, last = rows[places[0]], rows[-1]
+        nans, infs = int(first["nans"]), int(first["pos_infs"]) + int(first["neg_infs"])
+        share = (nans + infs) / max(int(first["count"]), 1)
         what = "NaN" if not infs else "Inf" if not nans else "NaN and Inf"
         now = bool(bad[-1])
         return Finding(
@@ -73,16 +88,16 @@ class NonFinite:
             severity="critical" if now else "serious",
             first_step=streak.step,
             evidence=Evidence(
-                nans=int(rows["nans"][-1]),
-                pos_infs=int(rows["pos_infs"][-1]),
-                neg_infs=int(rows["neg_infs"][-1]),
-                count=int(rows["count"][-1]),
-                rows_with_non_finite=int(bad.sum()),
-                first_in_window=int(sick["step"][0]),
+                nans=int(last["nans"]),
+                pos_infs=int(last["pos_infs"]),
+                neg_infs=int(last["neg_infs"]),
+                count=int(last["count"]),
+                rows_with_non_finite=len(places),
+                first_in_window=int(first["step"]),
                 share_at_first_in_window=share,
             ),
             message=f"{layer.name} has had {what} among its outputs since step {streak.step} "
-            f"({percent(min(share, 1.0))} of them at step {int(sick['step'][0])})"
+            f"({percent(min(share, 1.0))} of them at step {int(first['step'])})"
             + ("." if now else ", though not in its last row."),
             cause=_cause(layer, nans=nans, infs=infs),
             remedies=_remedies(nans=nans),

@@ -1,16 +1,31 @@
 """Saturation: outputs at the bounds of a bounded activation, where its gradient is almost zero."""
 
 import math
+from typing import Any
 
 from fastact.history import LayerInfo
 from fastact.rules import kinds
-from fastact.rules.base import COLUMN, Evidence, Finding, LayerView, Network, Outcome, Row, Severity, Track, percent
+from fastact.rules.base import (
+    COLUMN,
+    Cells,
+    Chain,
+    Condition,
+    Evidence,
+    Finding,
+    LayerView,
+    Network,
+    Outcome,
+    Row,
+    Severity,
+    Track,
+    nothing_finite,
+    percent,
+)
 from fastact.thresholds import Thresholds
 
 __all__ = ["Saturated"]
 
 _COUNT, _SATURATED = COLUMN["count"], COLUMN["saturated"]
-_MEAN = COLUMN["mean"]
 
 
 class Saturated:
@@ -19,12 +34,20 @@ class Saturated:
     Formula:
         ratio = saturated elements / elements over the last `recent_rows` rows, where the layer's own interval says
         what is saturated (tanh beyond ±0.99, sigmoid outside (0.01, 0.99)). Found when each of the last `min_rows`
-        rows and their sum have ratio >= saturated_warning; serious and critical by their own thresholds.
+        rows and their sum have ratio >= saturated_warning; serious and critical by their own thresholds. Where it took
+        more than saturated_rows (20) from half of saturated_warning to all of it, ratio > saturated_critical.
+
+    What was so from the first row, or came at once, was done to the layer: by its initialisation, an update that was
+    too large, inputs of another scale. What comes little by little the layer has learned while the loss fell, as the
+    last hidden layer of a bounded network does to keep classes apart: it is sick when hardly any gradient is left.
+    In the zoo's tuning part healthy layers learned up to 65%, and rates that are too high saturate 88% and more within
+    ten rows.
 
     Judged for bounded kinds only: Tanh, Sigmoid, Hardtanh, Hardsigmoid, ReLU6, Softsign. A recurrent layer or one of
     unknown kind is taken for a tanh when all its values are within [-1, 1] and reach both saturated ends. A sigmoid
-    that comes last gives probabilities and is not judged; another bounded output layer only if it was so from the
-    first row, since an output that learned to be near the bounds is a good one.
+    that comes last gives probabilities and is not judged; another bounded output layer, and a sigmoid in a network
+    whose activations are of another kind, only if it was so from the first row: the one is a good output when it has
+    learned to be near the bounds, the other a gate (squeeze-and-excitation, highway), which learns to open and to shut.
 
     Source:
         Chosen; SageMaker Debugger's SaturatedActivation and torchmortem call a layer saturated above one half.
@@ -43,17 +66,12 @@ class Saturated:
         """`min_rows`."""
         return thresholds.min_rows
 
-    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Track, ...]:
-        """Rows whose share of saturated elements reaches the warning threshold."""
+    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Chain, ...]:
+        """Rows whose share of saturated elements reaches the warning threshold, and half of it."""
         del info, first
-        share = thresholds.saturated_warning
-
-        def holds(row: Row) -> bool | None:
-            if row[_SATURATED] >= share * row[_COUNT] > 0:
-                return True
-            return None if math.isnan(row[_MEAN]) else False
-
-        return (Track("saturated", holds),)
+        full = thresholds.saturated_warning
+        nearing, saturated = Track("nearly_saturated", _reaches(0.5 * full)), Track("saturated", _reaches(full))
+        return (Chain((nearing, saturated), unknown=nothing_finite),)
 
     def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
         """The share of saturated elements over the recent rows."""
@@ -63,8 +81,16 @@ class Saturated:
             return Outcome.NOT_FOUND
         if layer.info.kind not in kinds.BOUNDED and not _looks_like_tanh(layer):
             return Outcome.NOT_APPLICABLE
-        if layer.place == network.output and (layer.info.kind in kinds.GATES or streak.step > layer.start):
+        output = layer.place == network.output
+        if output and layer.info.kind in kinds.GATES:
             return Outcome.NOT_APPLICABLE
+        if (output or kinds.is_gate(layer.info.kind, network.all_kinds)) and streak.step > layer.start:
+            return Outcome.NOT_APPLICABLE
+        learned = streak.step > layer.start and (
+            layer.streaks["nearly_saturated"].rows - streak.rows > thresholds.saturated_rows
+        )
+        if learned and ratio <= thresholds.saturated_critical:
+            return Outcome.NOT_FOUND
         last = layer.rows[-1]
         neurons = int(last["neurons"])
         low, high = layer.info.saturation
@@ -86,6 +112,13 @@ class Saturated:
             cause=_cause(layer, streak.step),
             remedies=_remedies(layer, network),
         )
+
+
+def _reaches(share: float) -> Condition:
+    def reaches(cells: Cells) -> Any:
+        return (1.0 * cells[_SATURATED] >= share * cells[_COUNT]) & (cells[_COUNT] > 0)
+
+    return reaches
 
 
 def _looks_like_tanh(layer: LayerView) -> bool:

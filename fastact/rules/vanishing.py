@@ -1,11 +1,14 @@
 """Vanishing: what the samples differ by is lost on the way through the network."""
 
 import math
+from typing import Any
 
 from fastact.history import LayerInfo
 from fastact.rules import kinds
 from fastact.rules.base import (
     COLUMN,
+    Cells,
+    Chain,
     Evidence,
     Finding,
     LayerView,
@@ -14,6 +17,7 @@ from fastact.rules.base import (
     Row,
     Severity,
     Track,
+    is_nan,
     number,
     percent,
     row_signal,
@@ -57,32 +61,30 @@ class Vanishing:
         """`min_rows`."""
         return thresholds.min_rows
 
-    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Track, ...]:
+    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Chain, ...]:
         """Rows whose signal is below the absolute scale, and those far below the first row's as well."""
         del info
-        samples = thresholds.vanish_samples
+        samples = float(thresholds.vanish_samples)
         scale = thresholds.vanish_scale
         base = row_signal(first, thresholds)
 
         def at_most(name: str, limit: float) -> Track:
-            def holds(row: Row) -> bool | None:
-                neurons = row[_NEURONS]
-                if not neurons:
-                    signal = row[_STD]
-                elif row[_COUNT] < samples * neurons:
-                    return None
-                else:
-                    signal = row[_WITHIN]
-                if signal <= limit:
-                    return True
-                return None if math.isnan(signal) else False
+            def holds(cells: Cells) -> Any:
+                neurons = cells[_NEURONS]
+                enough = 1.0 * cells[_COUNT] >= samples * neurons
+                return ((neurons == 0) & (cells[_STD] <= limit)) | ((neurons != 0) & enough & (cells[_WITHIN] <= limit))
 
             return Track(name, holds)
 
+        def unknown(cells: Cells) -> Any:
+            neurons = cells[_NEURONS]
+            few = 1.0 * cells[_COUNT] < samples * neurons
+            return ((neurons == 0) & is_nan(cells[_STD])) | ((neurons != 0) & (few | is_nan(cells[_WITHIN])))
+
         faint = at_most("faint", scale)
         if not base > 0.0:
-            return (faint,)
-        return (faint, at_most("collapsed", min(scale, thresholds.vanish_ratio * base)))
+            return (Chain((faint,), unknown),)
+        return (Chain((faint, at_most("collapsed", min(scale, thresholds.vanish_ratio * base))), unknown),)
 
     def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
         """Whether the signal is lost here, compared with the layers before and with the first row."""
