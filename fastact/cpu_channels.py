@@ -617,11 +617,14 @@ def _fold_short_runs(
             absolute[k] = _add_lanes(lane_absolute, k * n_lanes, n_lanes, like(0.0, example))
             counts[4, part, c0 + k] += _add_lanes(lane_zeros, k * n_lanes, n_lanes, 0)
             counts[5, part, c0 + k] += _add_lanes(lane_saturated, k * n_lanes, n_lanes, 0)
-            smallest[k] = lane_smallest[k * n_lanes]
-            largest[k] = lane_largest[k * n_lanes]
-            for i in range(k * n_lanes, (k + 1) * n_lanes):
-                smallest[k] = lane_min(smallest[k], lane_smallest[i])
-                largest[k] = lane_max(largest[k], lane_largest[i])
+            # In variables: through memory a sweep of (8, 512, 4, 4) took an eighth longer.
+            low = lane_smallest[k * n_lanes]
+            high = lane_largest[k * n_lanes]
+            for i in range(k * n_lanes + 1, (k + 1) * n_lanes):
+                low = lane_min(low, lane_smallest[i])
+                high = lane_max(high, lane_largest[i])
+            smallest[k] = low
+            largest[k] = high
         if _join_sums(columns, (stop - start) * inner, sums, ends, care) > 0:
             for k in range(n):
                 if care[k]:

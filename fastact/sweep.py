@@ -45,8 +45,11 @@ SMALL: Final = 1 << 16
 _FEW_PARTS: Final = 16
 _LONG_PART: Final = 1 << 21
 _MAX_PARTS: Final = 4096
-#: Columns that a narrow matrix is made wide to.
+#: Columns that a narrow matrix is made wide to, and those of a small one (in elements), which 512 would take up to a
+#: third longer: there is more to merge in the end.
 _BESIDE: Final = 512
+_BESIDE_SMALL: Final = 64
+_SMALL_MATRIX: Final = 1 << 20
 #: A per-neuron sweep has at most this many tasks: enough to share, few enough that merging them costs little.
 _MAX_TASKS: Final = 16
 _TASK_ELEMENTS: Final = 1 << 18
@@ -167,11 +170,18 @@ def merge_kernel(dtype: np.dtype[Any]) -> Callable[..., elements.State]:
     return kernel(merge_all, f"merge-{dtype}", _state_type(dtype)(*_outputs(dtype)), nogil=True)
 
 
-def _allocate(kind: Kind, parts: int, columns: int) -> tuple[Any, Any, Any]:
+@functools.cache
+def _channels(name: str, runs: bool) -> tuple[Callable[..., None], Callable[..., elements.State], np.dtype[Any]]:
+    """How to fold, how to merge and the dtype of extremes, in one look-up: in a small layer these weigh."""
+    dtype = _extreme_dtype(KINDS[name])
+    return _channels_kernel(name, runs=runs), merge_kernel(dtype), dtype
+
+
+def _allocate(dtype: np.dtype[Any], parts: int, columns: int) -> tuple[Any, Any, Any]:
     return (
         np.empty((6, parts, columns), np.int64),
         np.empty((4, parts, columns), np.float64),
-        np.empty((2, parts, columns), _extreme_dtype(kind)),
+        np.empty((2, parts, columns), dtype),
     )
 
 
@@ -197,7 +207,7 @@ def sweep(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: float) -> e
         return small_kernel(name)(x, lo, hi, tol)
     kind = KINDS[name]
     size, parts = _split(x.size)
-    outputs = _allocate(kind, parts, 1)
+    outputs = _allocate(_extreme_dtype(kind), parts, 1)
     counter = np.zeros(1, np.int64)
     sweep_parts = _parts_kernel(name)
     _share(lambda: sweep_parts(x, lo, hi, tol, size, counter, *outputs), x.nbytes, parts)
@@ -206,7 +216,6 @@ def sweep(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: float) -> e
 
 def sweep_channels(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: float) -> ChannelArrays:
     """The states of the neurons of a contiguous [outer, neurons, inner] array of the kind's storage dtype."""
-    kind = KINDS[name]
     outer, neurons, inner = x.shape
     if x.size == 0:
         counts = np.zeros((6, neurons), np.int64)
@@ -215,7 +224,8 @@ def sweep_channels(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: fl
         return ChannelArrays(counts, moments, np.array([[np.inf], [-np.inf]]).repeat(neurons, 1), elements.EMPTY)
     # A narrow matrix is folded as a wide one: several rows side by side, whose columns are merged at the end. That pays
     # where it fills the vectors, or where the matrix is tall.
-    beside = 1 if inner > 1 else max(1, min(_BESIDE // neurons, max(-(-16 // neurons), outer // 256), outer))
+    across = _BESIDE if x.size >= _SMALL_MATRIX else _BESIDE_SMALL
+    beside = 1 if inner > 1 else max(1, min(across // neurons, max(-(-16 // neurons), outer // 256), outer))
     outer_wide, rest = divmod(outer, beside)
     columns = neurons * beside
     wide = min(columns, COLUMNS)
@@ -226,9 +236,9 @@ def sweep_channels(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: fl
     parts = max(1, min(x.size // _TASK_ELEMENTS, _MAX_TASKS) // blocks)
     tall = -(-outer_wide // parts)
     parts = -(-outer_wide // tall)
-    outputs = _allocate(kind, parts * beside + (rest > 0), neurons)
+    fold, merge, dtype = _channels(name, inner > 1)
+    outputs = _allocate(dtype, parts * beside + (rest > 0), neurons)
     counter = np.zeros(1, np.int64)
-    fold = _channels_kernel(name, runs=inner > 1)
     if inner > 1:
         body, body_outputs = x, outputs
     elif beside == 1:
@@ -243,8 +253,8 @@ def sweep_channels(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: fl
             fold(flat[outer_wide * columns :].reshape(rest, neurons), lo, hi, tol, rest, neurons, counter, *tail)
             counter[0] = 0
     _share(lambda: fold(body, lo, hi, tol, tall, wide, counter, *body_outputs), x.nbytes, parts * blocks)
-    total = merge_kernel(_extreme_dtype(kind))(*outputs)
-    return ChannelArrays(outputs[0][:, 0], outputs[1][:, 0], outputs[2][:, 0], total)
+    counts, moments, extremes = outputs
+    return ChannelArrays(counts[:, 0], moments[:, 0], extremes[:, 0], merge(*outputs))
 
 
 @functools.cache
@@ -321,7 +331,7 @@ def sweep_details(
     kind = KINDS[name]
     buckets = (1 << (8 * kind.storage.itemsize if kind.storage.itemsize <= 2 else BUCKET_BITS)) if counted else 0
     size, parts = _split(x.size)
-    outputs = _allocate(kind, parts, 1)
+    outputs = _allocate(_extreme_dtype(kind), parts, 1)
     shapes = np.empty((parts, 2))
     counter = np.zeros(1, np.int64)
     sweep_parts = _details_kernel(name)

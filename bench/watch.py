@@ -1,0 +1,308 @@
+"""What watching costs: training steps with every layer watched, beside bare ones and beside what others do in hooks.
+
+python -m bench.watch            # the table, and bench/results/watch.json; some ten minutes
+python -m bench.watch --quick    # few rounds, nothing written
+
+All contestants take turns in one process with one and the same model: a turn puts hooks on, times some training
+steps (forward, backward, AdamW) and takes the hooks off. A turn is compared with the bare one of the same round.
+"""
+
+import contextlib
+import functools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from rich.console import Console
+from torch import nn
+from torch.nn import functional
+
+import fastact
+import fastact.torch
+from bench.measure import by_turns
+from bench.run import Benchmark, command
+from bench.tables import Lines, duration
+
+ROUNDS = 20
+#: Rounds that the others take part in: they are slow, and what they cost shows without so many.
+FEWER_ROUNDS = 5
+#: Training steps of a turn, so that every 10th is one of them.
+STEPS = 10
+#: What others are compared with.
+BARE = "nothing"
+
+
+class Residual(nn.Module):
+    """He et al. (2016), "Deep residual learning for image recognition": the basic block."""
+
+    def __init__(self, inside: int, outside: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inside, outside, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outside)
+        self.relu1 = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(outside, outside, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outside)
+        self.relu2 = nn.ReLU(inplace=True)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or inside != outside:
+            self.shortcut.append(nn.Conv2d(inside, outside, 1, stride, bias=False))
+            self.shortcut.append(nn.BatchNorm2d(outside))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Shape in and out: (batch, channels, height, width)."""
+        y = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
+        y += self.shortcut(x)
+        result: torch.Tensor = self.relu2(y)
+        return result
+
+
+def resnet(widths: list[int], blocks: int) -> nn.Sequential:
+    """A residual network for images of 32 x 32 pixels and ten classes."""
+    layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(True)]
+    inside = widths[0]
+    for stage, width in enumerate(widths):
+        for block in range(blocks):
+            layers.append(Residual(inside, width, 2 if stage and not block else 1))
+            inside = width
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inside, 10))
+
+
+class Attention(nn.Module):
+    """Causal self-attention and what follows it, as in GPT-2."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1 = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Shape in and out: (batch, positions, width)."""
+        batch, positions, width = x.shape
+        qkv = self.qkv(self.norm1(x)).view(batch, positions, 3, self.heads, width // self.heads)
+        queries, keys, values = qkv.permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+        x = x + self.proj(mixed.transpose(1, 2).reshape(batch, positions, width))
+        result: torch.Tensor = x + self.mlp(self.norm2(x))
+        return result
+
+
+class GPT(nn.Module):
+    """A decoder of characters."""
+
+    def __init__(self, width: int, heads: int, layers: int, positions: int, characters: int = 65) -> None:
+        super().__init__()
+        self.token = nn.Embedding(characters, width)
+        self.position = nn.Embedding(positions, width)
+        self.blocks = nn.Sequential(*(Attention(width, heads) for _ in range(layers)))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, characters, bias=False)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Shape in: (batch, positions); out: (batch * positions, characters)."""
+        x = self.token(tokens) + self.position(torch.arange(tokens.shape[1]))
+        result: torch.Tensor = self.head(self.norm(self.blocks(x))).flatten(0, 1)
+        return result
+
+
+class Case(NamedTuple):
+    """A training run: its name, how its model is made, and its batch."""
+
+    name: str
+    build: Callable[[], nn.Module]
+    batch: Callable[[], tuple[torch.Tensor, torch.Tensor]]
+
+
+def images(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Normal noise and labels: what the numbers are makes no difference to the time."""
+    return torch.randn(count, 3, 32, 32), torch.randint(0, 10, (count,))
+
+
+def characters(count: int, positions: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random characters and the ones to predict."""
+    return torch.randint(0, 65, (count, positions)), torch.randint(0, 65, (count * positions,))
+
+
+#: The widths of papers and of nanoGPT's two small configurations (`train_shakespeare_char`, and its one for a laptop),
+#: with batches for which a step takes some 50 to 200 ms on two cores. The narrower a network, the less it computes for
+#: each element that it hands on, and the more watching weighs.
+CASES = (
+    Case("ResNet-18, 8 images", lambda: resnet([64, 128, 256, 512], 2), lambda: images(8)),
+    Case("ResNet-20, 64 images", lambda: resnet([16, 32, 64], 3), lambda: images(64)),
+    Case("GPT 6 x 384, 4 x 128 characters", lambda: GPT(384, 6, 6, 128), lambda: characters(4, 128)),
+    Case("GPT 4 x 128, 12 x 64 characters", lambda: GPT(128, 4, 4, 64), lambda: characters(12, 64)),
+)
+
+
+class Training:
+    """One model in training; `step` is what is timed."""
+
+    def __init__(self, case: Case) -> None:
+        torch.manual_seed(0)
+        self.model = case.build()
+        self._inputs, self._labels = case.batch()
+        self._optimizer = torch.optim.AdamW(self.model.parameters(), 1e-4)
+
+    def step(self) -> None:
+        """Forward, backward and update."""
+        self._optimizer.zero_grad()
+        functional.cross_entropy(self.model(self._inputs), self._labels).backward()
+        self._optimizer.step()
+
+
+#: Puts hooks on a model for as long as the context lasts, and gives what to call after each step.
+Watcher = Callable[[nn.Module], contextlib.AbstractContextManager[Callable[[], object]]]
+
+
+@contextlib.contextmanager
+def bare(model: nn.Module) -> Iterator[Callable[[], object]]:
+    """No hooks."""
+    del model
+    yield lambda: None
+
+
+def ours(monitor: fastact.ActivationMonitor) -> Watcher:
+    """Everything: per neuron, into history and log, with the diagnosis following."""
+
+    @contextlib.contextmanager
+    def watcher(model: nn.Module) -> Iterator[Callable[[], object]]:
+        with fastact.torch.watch(model, monitor):
+            yield monitor.step
+
+    return watcher
+
+
+def hooked(look: Callable[[torch.Tensor], object]) -> Watcher:
+    """A forward hook on the same layers that appends what `look` finds to a list."""
+
+    @contextlib.contextmanager
+    def watcher(model: nn.Module) -> Iterator[Callable[[], object]]:
+        chosen = fastact.torch.watch(model, fastact.ActivationMonitor())
+        names = set(chosen.names)
+        chosen.remove()
+        found: list[object] = []
+
+        def hook(module: nn.Module, args: object, output: torch.Tensor) -> None:
+            del module, args
+            found.append(look(output.detach()))
+
+        handles = [m.register_forward_hook(hook) for name, m in model.named_modules() if name in names]
+        yield found.clear
+        for handle in handles:
+            handle.remove()
+
+    return watcher
+
+
+def four_numbers(x: torch.Tensor) -> list[float]:
+    """What people write by hand: whole tensors, no zeros, no neurons."""
+    return [x.mean().item(), x.std().item(), x.min().item(), x.max().item()]
+
+
+def histogram(x: torch.Tensor) -> tuple[float, float, list[float]]:
+    """As `wandb.watch` makes them of gradients and weights (wandb 0.21, `TorchHistory.log_tensor_stats`)."""
+    flat = x.reshape(-1)
+    if not torch.isfinite(flat).all():
+        flat = flat[torch.isfinite(flat)]
+    low, high = flat.min().item(), flat.max().item()
+    return low, high, flat.histc(bins=64, min=low, max=high).tolist()
+
+
+def fastai(x: torch.Tensor) -> tuple[float, float, float]:
+    """As fastai's `ActivationStats`: mean, std and the share that is near zero."""
+    x = x.float()
+    return x.mean().item(), x.std().item(), (x <= 0.05).long().sum().item() / x.numel()
+
+
+OTHERS: dict[str, Watcher] = {
+    "hooks": hooked(four_numbers),
+    "histograms": hooked(histogram),
+    "ActivationStats": hooked(fastai),
+}
+#: What each contestant does, for the page beside the results.
+ASKED = {
+    BARE: "the training step alone; twice, to show what two equal things differ by",
+    "fastact": "watch(model, monitor): all of a row's numbers, per neuron, history, log on disk",
+    "fastact, every 10th": "the same with every=10",
+    "hooks": "mean, std, min and max with .item()",
+    "histograms": "torch.histc of 64 bins between min and max, as wandb.watch makes them",
+    "ActivationStats": "mean, std and share near zero, as fastai does",
+}
+
+
+@contextlib.contextmanager
+def contestants(folder: str) -> Iterator[dict[str, Watcher]]:
+    """By name, the bare step last, right after what is most exactly compared with it; logs go to `folder`."""
+    with (
+        fastact.ActivationMonitor(f"{folder}/1") as each,
+        fastact.ActivationMonitor(f"{folder}/10", every=10) as tenth,
+    ):
+        yield {
+            **OTHERS,
+            "nothing, again": bare,
+            "fastact": ours(each),
+            "fastact, every 10th": ours(tenth),
+            BARE: bare,
+        }
+
+
+def turn(training: Training, watcher: Watcher) -> float:
+    """Seconds a step."""
+    with watcher(training.model) as after:
+        start = time.perf_counter()
+        for _ in range(STEPS):
+            training.step()
+            after()
+        return (time.perf_counter() - start) / STEPS
+
+
+def measure(case: Case, rounds: int, watchers: Mapping[str, Watcher]) -> list[dict[str, Any]]:
+    """One row for each contestant."""
+    training = Training(case)
+    for watcher in watchers.values():
+        turn(training, watcher)
+    turns = {name: functools.partial(turn, training, watcher) for name, watcher in watchers.items()}
+    taken = by_turns(turns, dict.fromkeys(OTHERS, min(FEWER_ROUNDS, rounds)), rounds)
+    rows = []
+    for name in watchers:
+        seconds = statistics.median(times[name] for times in taken if name in times)
+        ratios = [times[name] / times[BARE] for times in taken if name in times]
+        low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+        quartiles = [low, high]
+        rows.append({"case": case.name, "name": name, "seconds": seconds, "ratio": middle, "quartiles": quartiles})
+    return rows
+
+
+def run(console: Console, quick: bool, step: Callable[[str], None]) -> dict[str, Any]:
+    """Every case in turn."""
+    del console
+    rounds = 1 if quick else ROUNDS
+    rows: list[dict[str, Any]] = []
+    for case in CASES:
+        step(case.name)
+        with tempfile.TemporaryDirectory() as folder, contestants(folder) as watchers:
+            rows += measure(case, rounds, watchers)
+    return {"asked": ASKED, "rounds": rounds, "steps": STEPS, "rows": rows}
+
+
+def table(results: dict[str, Any]) -> Lines:
+    """Time of a step, and what watching adds to it."""
+    rows = []
+    for row in results["rows"]:
+        low, high = (f"{100 * (ratio - 1):+.1f}" for ratio in row["quartiles"])
+        more = "" if row["name"] == BARE else f"{100 * (row['ratio'] - 1):+.1f}%"
+        rows.append([row["case"], row["name"], duration(row["seconds"]), more, f"{low} to {high}" if more else ""])
+    header = ["training", "watched by", "step", "slower", "half of the rounds"]
+    return Lines(header, [True, True, False, False, False], rows)
+
+
+BENCHMARK = Benchmark("watch", "what watching costs a training step", run, table)
+
+if __name__ == "__main__":
+    command([BENCHMARK])

@@ -1,0 +1,62 @@
+"""The benchmark of watching: that it times what it says, with everybody's hooks off again after their turn."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import fastact
+from bench import watch
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> watch.Case:
+    monkeypatch.setattr(watch, "STEPS", 10)
+    return watch.Case("tiny", lambda: nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10)), lambda: watch.images(2))
+
+
+@pytest.mark.parametrize("case", [watch.CASES[1], watch.CASES[3]], ids=lambda case: case.name)
+def test_the_networks_train_and_every_layer_of_theirs_is_seen(case: watch.Case) -> None:
+    training = watch.Training(case)
+    with fastact.ActivationMonitor() as monitor, fastact.torch.watch(training.model, monitor, strict=True) as handle:
+        training.step()
+        monitor.step()
+    assert set(monitor.history) == set(handle.names)
+    assert all(parameter.grad is not None for parameter in training.model.parameters())
+
+
+def test_contestants_look_at_every_layer_and_leave_no_hooks(tiny: watch.Case, tmp_path: Path) -> None:
+    training = watch.Training(tiny)
+    seen: list[torch.Tensor] = []
+    with watch.contestants(str(tmp_path)) as watchers:
+        for watcher in (*watchers.values(), watch.hooked(seen.append)):
+            watch.turn(training, watcher)
+    assert len(seen) == watch.STEPS * 2
+    assert not any(module._forward_hooks for module in training.model.modules())
+    rows = [len(fastact.open_log(tmp_path / every).to_table()) for every in ("1", "10")]
+    assert rows == [2 * watch.STEPS, 2]
+
+
+def test_others_find_what_they_should() -> None:
+    x = torch.tensor([[1.0, -2.0], [0.0, 4.0]])
+    assert watch.four_numbers(x) == pytest.approx([0.75, 2.5, -2.0, 4.0])
+    low, high, counts = watch.histogram(torch.cat([x, torch.tensor([[torch.nan, torch.inf]])]))
+    assert (low, high, sum(counts), len(counts)) == (-2.0, 4.0, 4, 64)
+    assert watch.fastai(x)[2] == 0.5
+
+
+def test_a_slow_down_is_that_of_the_median_round(tiny: watch.Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    def taken(turns: object, shares: object, rounds: int) -> list[dict[str, float]]:
+        # The machine is twice as slow from round to round; only the second has all contestants.
+        rounds_of = [{"fastact": 0.0103, watch.BARE: 0.01}, {"hooks": 0.04, "fastact": 0.0204, watch.BARE: 0.02}]
+        return [*rounds_of, {"fastact": 0.042, watch.BARE: 0.04}]
+
+    monkeypatch.setattr(watch, "by_turns", taken)
+    watchers = dict.fromkeys(["hooks", "fastact", watch.BARE], watch.bare)
+    lines = watch.table({"rows": watch.measure(tiny, 3, watchers)})
+    assert [row[1:] for row in lines.rows] == [
+        ["hooks", "40.0 ms", "+100.0%", "+100.0 to +100.0"],
+        ["fastact", "20.4 ms", "+3.0%", "+2.0 to +5.0"],
+        [watch.BARE, "20.0 ms", "", ""],
+    ]
