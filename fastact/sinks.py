@@ -1,0 +1,310 @@
+"""Sends what a monitor sees to a dashboard: TensorBoard, Weights & Biases, MLflow, trackio, OpenMetrics.
+
+    import fastact, fastact.sinks
+
+    with fastact.ActivationMonitor("runs/a") as monitor:
+        fastact.sinks.attach(monitor, fastact.sinks.TensorBoard("runs/a/tensorboard"))
+        ...
+
+    fastact.sinks.send(fastact.open_log("runs/a"), fastact.sinks.TensorBoard("elsewhere"))  # afterwards, from the log
+
+A sink is any object with `Sink`'s two methods. It gets the scalars of `SCALARS` for each layer, named
+``activations/<layer>/<scalar>`` where names are flat. The log stays the source of truth: it keeps what merges and
+what the diagnosis needs, to the last bit; a dashboard has a part of it.
+"""
+
+import math
+import re
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from fastact.adapter import Guard
+from fastact.errors import FastactError, MissingExtraError
+from fastact.fields import NEURON, ROW
+from fastact.log.schema import check_integer
+
+if TYPE_CHECKING:
+    from fastact.monitor import ActivationMonitor
+    from fastact.replay import Log
+
+__all__ = [
+    "SCALARS",
+    "MLflow",
+    "OpenMetrics",
+    "Scalars",
+    "Sink",
+    "TensorBoard",
+    "Trackio",
+    "WeightsAndBiases",
+    "attach",
+    "scalars",
+    "send",
+]
+
+#: The scalars of one step: by layer, then by name.
+Scalars = Mapping[str, Mapping[str, float]]
+
+#: What is sent of a layer in a step, and what it means. A moment of no elements is no number and is not sent; `nans`
+#: and `infs` always are, so that what is missing is accounted for. The last ones only where the layer has neurons.
+SCALARS: Final[Mapping[str, str]] = {
+    "mean": "mean of the finite elements",
+    "std": "population standard deviation of the finite elements",
+    "abs_mean": "mean of |x| over the finite elements",
+    "min": "smallest finite element",
+    "max": "largest finite element",
+    "nans": "elements that are NaN",
+    "infs": "elements that are +inf or -inf",
+    "zero_ratio": "share of the elements that are zero",
+    "saturation_ratio": "share of the elements outside of the saturation interval",
+    **{field.name: field.meaning for field in NEURON},
+}
+
+_PLACE: Final = {field.name: place for place, field in enumerate(ROW)}
+
+
+class Sink(Protocol):
+    """Where scalars go."""
+
+    def write(self, step: int, layers: Scalars) -> None:
+        """Takes the scalars of a step; all are finite."""
+
+    def close(self) -> None:
+        """Is called once, after the last step."""
+
+
+def scalars(row: tuple[Any, ...]) -> dict[str, float]:
+    """The scalars of one row, which has the numbers of `fields.ROW` in that order."""
+    values: dict[str, Any] = {name: row[place] for name, place in _PLACE.items() if name in SCALARS}
+    count = row[_PLACE["count"]]
+    values["infs"] = row[_PLACE["pos_infs"]] + row[_PLACE["neg_infs"]]
+    values["zero_ratio"] = row[_PLACE["zeros"]] / count if count else math.nan
+    values["saturation_ratio"] = row[_PLACE["saturated"]] / count if count else math.nan
+    if not values["neurons"]:
+        for field in NEURON:
+            del values[field.name]
+    return {name: values[name] for name in SCALARS if name in values and math.isfinite(values[name])}
+
+
+def flat(layers: Scalars) -> dict[str, float]:
+    """One name for each number: ``activations/<layer>/<scalar>``."""
+    return {f"activations/{layer}/{name}": value for layer, found in layers.items() for name, value in found.items()}
+
+
+def attach(monitor: "ActivationMonitor", sink: Sink, *, every: int = 1) -> None:
+    """Sends each step to a sink as the monitor ends it, on the training's thread; closes it with the monitor.
+
+    Args:
+        monitor: what to send. A sink that fails is one of its `failures`: warned of once, unless it is ``strict``.
+        sink: where to; several calls attach several.
+        every: send every so many-th of the recorded steps.
+
+    Raises:
+        ArgumentTypeError, ArgumentValueError: `every` is no number of steps.
+    """
+    check_integer("every", every, 1, 2**63 - 1)
+    monitor.listen(_Feed(sink, every))
+
+
+def send(log: "Log", sink: Sink) -> None:
+    """Sends all of a log to a sink, in the order in which it was written, and closes it.
+
+    The layers of a run of several ranks are named with their rank: ``"rank-00001/encoder.0"``.
+    """
+    step: tuple[int, int] | None = None
+    layers: dict[str, dict[str, float]] = {}
+    try:
+        for record in log.replay():
+            if step is not None and step != (record.rank, record.step):
+                sink.write(step[1], layers)
+                layers = {}
+            step = (record.rank, record.step)
+            prefix = f"rank-{record.rank:05d}/" if len(log.ranks) > 1 else ""
+            layers[prefix + record.layer] = scalars(record.row)
+        if step is not None:
+            sink.write(step[1], layers)
+    finally:
+        sink.close()
+
+
+class _Feed:
+    """Connects a monitor with a sink."""
+
+    def __init__(self, sink: Sink, every: int) -> None:
+        self._sink = sink
+        self._every = every
+        self._steps = 0
+
+    def write(self, step: int, rows: Mapping[str, tuple[Any, ...]]) -> None:
+        if not rows:  # nothing was recorded
+            return
+        self._steps += 1
+        if (self._steps - 1) % self._every == 0:
+            try:
+                self._sink.write(step, {name: scalars(row) for name, row in rows.items()})
+            except Exception as error:
+                raise FastactError(f"{type(self._sink).__name__} did not take step {step}: {error!r}") from error
+
+    def close(self) -> None:
+        with Guard(f"fastact.sinks.{type(self._sink).__name__}")("close"):
+            self._sink.close()
+
+
+class TensorBoard:
+    """Event files, for the ``tensorboard`` command; needs neither TensorFlow nor PyTorch.
+
+    Args:
+        path: the folder that they go to.
+
+    Raises:
+        MissingExtraError: the package tensorboard is missing.
+    """
+
+    def __init__(self, path: Any) -> None:
+        try:
+            from tensorboard.compat.proto.event_pb2 import Event
+            from tensorboard.compat.proto.summary_pb2 import Summary
+            from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        except ModuleNotFoundError as error:
+            raise _missing("TensorBoard", error) from error
+        self._event, self._summary = Event, Summary
+        self._writer = EventFileWriter(str(path))
+
+    def write(self, step: int, layers: Scalars) -> None:
+        """Takes the scalars of a step. TensorBoard keeps them in float32."""
+        values = [self._summary.Value(tag=tag, simple_value=value) for tag, value in flat(layers).items()]
+        self._writer.add_event(self._event(step=step, wall_time=time.time(), summary=self._summary(value=values)))
+
+    def close(self) -> None:
+        """Writes out what is buffered."""
+        self._writer.close()
+
+
+class WeightsAndBiases:
+    """A run of Weights & Biases, offline or not.
+
+    Args:
+        run: what ``wandb.init(...)`` returned. It is not finished by `close`.
+
+    The scalars have a step axis of their own, ``activations/step``, so they mix with whatever else the run logs.
+    """
+
+    def __init__(self, run: Any) -> None:
+        self._run = run
+        run.define_metric("activations/step", hidden=True)
+        run.define_metric("activations/*", step_metric="activations/step")
+
+    def write(self, step: int, layers: Scalars) -> None:
+        """Takes the scalars of a step."""
+        self._run.log({"activations/step": step, **flat(layers)})
+
+    def close(self) -> None:
+        """Leaves the run to its owner."""
+
+
+class MLflow:
+    """A run of MLflow, in whatever store its tracking URI names.
+
+    Args:
+        run_id: the run's id; by default the active run, else a new one.
+
+    MLflow takes letters, digits and ``_-. :/`` in names; anything else of a layer's name becomes ``_``.
+
+    Raises:
+        MissingExtraError: the package mlflow is missing.
+    """
+
+    #: MLflow's limit on the metrics of one call.
+    _MOST: Final = 1000
+
+    def __init__(self, run_id: str | None = None) -> None:
+        try:
+            import mlflow
+        except ModuleNotFoundError as error:
+            raise _missing("MLflow", error) from error
+        self._log = mlflow.log_metrics
+        if run_id is None:
+            run_id = (mlflow.active_run() or mlflow.start_run()).info.run_id
+        self.run_id = run_id
+
+    def write(self, step: int, layers: Scalars) -> None:
+        """Takes the scalars of a step."""
+        metrics = [(re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII), value) for name, value in flat(layers).items()]
+        for start in range(0, len(metrics), self._MOST):
+            self._log(dict(metrics[start : start + self._MOST]), step=step, run_id=self.run_id)
+
+    def close(self) -> None:
+        """Leaves the run to its owner."""
+
+
+class Trackio:
+    """A run of trackio.
+
+    Args:
+        run: what ``trackio.init(...)`` returned. It is not finished by `close`.
+    """
+
+    def __init__(self, run: Any) -> None:
+        self._run = run
+
+    def write(self, step: int, layers: Scalars) -> None:
+        """Takes the scalars of a step."""
+        self._run.log(flat(layers), step=step)
+
+    def close(self) -> None:
+        """Leaves the run to its owner."""
+
+
+class OpenMetrics:
+    """Gauges of the last step for Prometheus to scrape: ``fastact_activation_std{layer="encoder.0"}`` and so on.
+
+    Args:
+        registry: a `prometheus_client.CollectorRegistry`; by default the one that
+            ``prometheus_client.start_http_server(port)`` serves.
+
+    Raises:
+        MissingExtraError: the package prometheus-client is missing.
+    """
+
+    def __init__(self, registry: Any = None) -> None:
+        try:
+            from prometheus_client import REGISTRY
+            from prometheus_client.core import GaugeMetricFamily
+        except ModuleNotFoundError as error:
+            raise _missing("OpenMetrics", error) from error
+        self._family = GaugeMetricFamily
+        self._last: tuple[int, Scalars] | None = None
+        self._registry = REGISTRY if registry is None else registry
+        self._registry.register(self)
+
+    def write(self, step: int, layers: Scalars) -> None:
+        """Takes the scalars of a step in place of those before."""
+        self._last = (step, layers)
+
+    def collect(self) -> Iterable[Any]:
+        """The metrics, as prometheus-client asks for them at each scrape."""
+        last = self._last
+        if last is None:
+            return
+        yield self._family("fastact_step", "training step of the other metrics", value=last[0])
+        for name, meaning in SCALARS.items():
+            family = self._family(f"fastact_activation_{name}", meaning, labels=["layer"])
+            for layer, found in last[1].items():
+                if name in found:
+                    family.add_metric([layer], found[name])
+            if family.samples:
+                yield family
+
+    def close(self) -> None:
+        """Takes the metrics out of the registry."""
+        self._registry.unregister(self)
+
+
+def _missing(sink: str, error: ModuleNotFoundError) -> Exception:
+    if error.name is None or error.name.partition(".")[0] not in _PACKAGES[sink]:
+        return error
+    return MissingExtraError(f"fastact.sinks.{sink} needs {error.name}: pip install 'fastact[{sink.lower()}]'")
+
+
+#: What must be missing for the error to be about the extra.
+_PACKAGES: Final = {"TensorBoard": {"tensorboard"}, "MLflow": {"mlflow"}, "OpenMetrics": {"prometheus_client"}}

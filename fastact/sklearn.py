@@ -1,0 +1,85 @@
+"""Records the layers of scikit-learn's networks: `MLPClassifier` and `MLPRegressor`.
+
+They have no hooks, but their weights are there: a forward pass over them gives what each layer gives.
+
+    import fastact, fastact.sklearn
+
+    with fastact.ActivationMonitor("runs/a") as monitor:
+        for epoch in range(20):
+            model.partial_fit(x, y, classes=classes)
+            fastact.sklearn.record(monitor, model, x)
+            monitor.step()
+        print(monitor.diagnose())
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from fastact.errors import ArgumentTypeError, ArgumentValueError
+from fastact.monitor import ActivationMonitor
+
+__all__ = ["record"]
+
+
+def _logistic(x: Any) -> Any:
+    # By tanh, which does not overflow where exp(-x) does.
+    return 0.5 * np.tanh(0.5 * x) + 0.5
+
+
+#: scikit-learn's hidden activations and the kinds that the rules know.
+_ACTIVATIONS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
+    "logistic": ("Sigmoid", _logistic),
+    "relu": ("ReLU", lambda x: np.maximum(x, 0)),
+    "tanh": ("Tanh", np.tanh),
+}
+
+
+def record(monitor: ActivationMonitor, model: Any, x: Any) -> None:
+    """Records what the layers of a fitted network give on `x`, per neuron, into the monitor's current step.
+
+    The layers are ``hidden1``, ``act1``, ``hidden2``, and so on, and ``output``, which is what the softmax or the
+    logistic function of a classifier is given. Does nothing in a step that the monitor does not record.
+
+    Args:
+        monitor: where to record. Call its ``step()`` after each round of training.
+        model: a fitted `MLPClassifier` or `MLPRegressor`.
+        x: samples of shape [n, features], dense or sparse, as ``model.predict`` takes them. Some hundreds tell as
+            much as all do.
+
+    Raises:
+        ArgumentTypeError: `model` is no such network.
+        ArgumentValueError: it is not fitted, or `x` has another number of features.
+
+    Example:
+        >>> from sklearn.neural_network import MLPRegressor
+        >>> x = np.linspace(-1.0, 1.0, 64)[:, None]
+        >>> model = MLPRegressor(hidden_layer_sizes=(8,), activation="tanh").partial_fit(x, x[:, 0] ** 2)
+        >>> with ActivationMonitor() as monitor:
+        ...     record(monitor, model, x)
+        ...     monitor.step()
+        ...     print({name: layer.info.kind for name, layer in monitor.history.items()})
+        {'hidden1': 'Linear', 'act1': 'Tanh', 'output': 'Linear'}
+    """
+    activation = getattr(model, "activation", None)
+    if activation not in {*_ACTIVATIONS, "identity"} or not hasattr(model, "hidden_layer_sizes"):
+        raise ArgumentTypeError(f"model: got {type(model).__name__}, want an MLPClassifier or MLPRegressor")
+    if not hasattr(model, "coefs_"):
+        raise ArgumentValueError(f"model: got an unfitted {type(model).__name__}, want fit or partial_fit first")
+    if not monitor.active:
+        return
+    weights = list(zip(model.coefs_, model.intercepts_, strict=True))
+    shape = np.shape(x)
+    if len(shape) != 2 or shape[1] != len(weights[0][0]):
+        raise ArgumentValueError(f"x: got shape {shape}, want (samples, {len(weights[0][0])})")
+    for place, (weight, bias) in enumerate(weights, 1):
+        x = x @ weight + bias
+        if place == len(weights):
+            monitor.record("output", x, axis=-1, kind="Linear")
+        else:
+            monitor.record(f"hidden{place}", x, axis=-1, kind="Linear")
+            if activation != "identity":
+                kind, function = _ACTIVATIONS[activation]
+                x = function(x)
+                monitor.record(f"act{place}", x, axis=-1, kind=kind)

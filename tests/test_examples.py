@@ -1,0 +1,80 @@
+"""The examples, run as a reader runs them: with the real framework, on real data, and each must find its fault."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from fastact import open_log
+
+EXAMPLES = Path(__file__).parent.parent / "scripts" / "examples"
+
+MLP = ["hidden1", "act1", "hidden2", "act2", "output"]
+#: What each needs, with which environment, how many steps it records, its layers and the one that is dead.
+CASES = {
+    "torch": ("torch_digits", ["torch"], {}, 60, ["0", "1", "2", "3", "4"], "3"),
+    "lightning": ("lightning_digits", ["lightning"], {}, 60, MLP, "act2"),
+    "huggingface": (
+        "huggingface_digits",
+        ["transformers", "accelerate"],
+        {},
+        20,
+        None,
+        "bert.encoder.layer.1.intermediate.intermediate_act_fn",
+    ),
+    # Four epochs of ceil(1437 / 128) batches.
+    "keras-jax": (
+        "keras_digits", ["keras", "jax"], {"KERAS_BACKEND": "jax"}, 48, ["hidden1", "hidden2", "output"], "hidden2",
+    ),
+    "keras-torch": (
+        "keras_digits", ["keras", "torch"], {"KERAS_BACKEND": "torch"}, 48, ["hidden1", "hidden2", "output"], "hidden2",
+    ),
+    "jax": ("jax_digits", ["jax"], {}, 60, MLP, "act2"),
+    "flax": ("flax_digits", ["flax", "optax"], {}, 60, MLP, "act2"),
+    "linen": ("linen_digits", ["flax", "optax"], {}, 60, MLP, "act2"),
+    "sklearn": ("sklearn_digits", ["sklearn"], {}, 60, MLP, "act2"),
+    "tensorboard": ("sinks_digits", ["torch", "tensorboard"], {}, 60, ["0", "1", "2", "3", "4"], "3"),
+}  # fmt: skip
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("case", CASES)
+def test_the_example_runs_and_finds_its_dead_layer(case: str, tmp_path: Path) -> None:
+    script, needs, environment, steps, layers, dead = CASES[case]
+    missing = [name for name in needs if find_spec(name) is None]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / f"{script}.py"), str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment, "CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": "1"},
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "goes on without it" not in done.stderr, done.stderr
+    log = open_log(tmp_path / "run")
+    assert not log.warnings
+    diagnosis = log.diagnose()
+    first = diagnosis.findings[0]
+    assert (first.condition, first.layer) == ("dead", dead)
+    assert str(diagnosis) in done.stdout  # the live one
+    if layers is not None:
+        assert [info.name for info in log.layers] == layers
+    table = log.to_table()
+    assert table.num_rows == steps * len(log.layers)
+    assert table.column("step").to_pylist()[-1] == steps - 1
+
+
+def test_every_example_is_run() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {case[0] for case in CASES.values()}
+
+
+def test_every_example_is_on_the_page() -> None:
+    page = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    missing = [path.name for path in EXAMPLES.glob("*.py") if f"]({path.name})" not in page]
+    assert not missing
