@@ -20,6 +20,8 @@ from typing import Any
 from bench import RESULTS
 from bench.plot import PLOT, digest, draw
 from bench.tables import log_table, markdown, neurons_table, record_table, start_table, sweep_table, tight_table
+from bench.zoo.report import SOURCE as ZOO
+from bench.zoo.report import zoo_part
 
 README = Path(__file__).parent.parent / "README.md"
 PAGE = RESULTS / "README.md"
@@ -139,7 +141,7 @@ def demo_text() -> str:
     return "```text\n" + "\n".join(shown).rstrip() + "\n```"
 
 
-PARTS = {"sweep": (SWEEP, sweep_part), "demo": (DEMO, demo_text)}
+PARTS = {"sweep": (SWEEP, sweep_part), "demo": (DEMO, demo_text), "zoo": (ZOO, zoo_part)}
 
 
 def rendered(text: str) -> str:

@@ -5,6 +5,7 @@ Names of layers and paths come from outside; they are shown escaped and never re
 """
 
 import contextlib
+import enum
 import functools
 import json
 import math
@@ -190,20 +191,46 @@ def demo(
     return 1 if problems else 0
 
 
+class Severity(enum.StrEnum):
+    """From which severity on a finding counts."""
+
+    warning = "warning"
+    serious = "serious"
+    critical = "critical"
+
+
 @_command
-def diagnose(run: Run, as_json: AsJson = False, window: Window = None, rank: Rank = None) -> int:
+def diagnose(
+    run: Run,
+    as_json: AsJson = False,
+    window: Window = None,
+    rank: Rank = None,
+    thresholds: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Thresholds from a TOML file, instead of the run's own.")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Judge by others' published rules: naive, sagemaker, deepdiagnosis, ....")
+    ] = None,
+    fail_on: Annotated[
+        Severity, typer.Option(help="The least severity that makes the exit code 1.")
+    ] = Severity.warning,
+) -> int:
     """Say what is wrong in a run, where, since when, and what to try. Exit code 1 when something is."""
     from fastact.report import render_rich
+    from fastact.rules import SEVERITIES
+    from fastact.thresholds import Thresholds
 
     log = _open(run)
+    limits = None if thresholds is None else Thresholds.from_toml(thresholds)
     with _reading("reading", log.nbytes) as progress:
-        diagnosis = log.diagnose(window_size=window, rank=rank, progress=progress)
+        diagnosis = log.diagnose(limits, window_size=window, rank=rank, preset=preset, progress=progress)
     _warn(log)
     if as_json:
         print(diagnosis.to_json(indent=2))
     else:
         _show(render_rich(diagnosis))
-    return 0 if diagnosis.healthy else 1
+    counts = SEVERITIES[SEVERITIES.index(fail_on.value) :]
+    return int(any(finding.severity in counts for finding in diagnosis.findings))
 
 
 @_command

@@ -251,6 +251,7 @@ class Log:
         window_size: int | None = None,
         rank: int | None = None,
         *,
+        preset: str | None = None,
         progress: Progress | None = None,
     ) -> Diagnosis:
         """The diagnosis of the logged rows: equal to the live one of the same rows.
@@ -265,6 +266,7 @@ class Log:
             thresholds: by default those the monitor wrote into the metadata, else ``Thresholds()``.
             window_size: rows per layer to judge by; by default the monitor's own, else 100.
             rank: whose rows to judge, as that rank's monitor did; None merges all ranks.
+            preset: the published rules of others instead of our own, to compare with: see `rules.presets.PRESETS`.
             progress: told the bytes read so far.
 
         Raises:
@@ -282,7 +284,7 @@ class Log:
             found = self._merged(ranks, layers, progress)
         for block in found:
             extend(diagnoser, block, layers)
-        return diagnoser.diagnose()
+        return diagnoser.diagnose(preset)
 
     def __repr__(self) -> str:
         return f"Log({str(self.path)!r}, layers={len(self.layers)}, ranks={len(self.ranks)})"

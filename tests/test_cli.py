@@ -95,6 +95,23 @@ def test_diagnose_window(sick: Path) -> None:
     call("diagnose", sick, "--window", 0, code=2)
 
 
+def test_diagnose_for_scripts(sick: Path, tmp_path: Path) -> None:
+    call("diagnose", sick, "--fail-on", "critical", code=1)  # 12 of 16 neurons are dead
+    limits = tmp_path / "limits.toml"
+    limits.write_text("dead_critical = 0.9\n")
+    call("diagnose", sick, "--thresholds", limits, "--fail-on", "critical")
+    call("diagnose", sick, "--thresholds", limits, "--fail-on", "serious", code=1)
+    limits.write_text("dead_critcal = 0.9\n")
+    assert "the nearest known one is 'dead_critical'" in complaint("diagnose", sick, "--thresholds", limits)
+    call("diagnose", sick, "--fail-on", "much", code=2)
+
+
+def test_diagnose_by_others_rules(sick: Path) -> None:
+    out, _ = call("diagnose", sick, "--preset", "sagemaker", "--json", code=1)
+    assert "DeadRelu" in out
+    assert "preset: got 'mine', want one of naive" in complaint("diagnose", sick, "--preset", "mine")
+
+
 @pytest.mark.parametrize("command", ["diagnose", "layers", "replay"])
 def test_a_missing_or_foreign_run_is_one_line(command: str, tmp_path: Path) -> None:
     assert "no-run" in complaint(command, tmp_path / "no-run")
