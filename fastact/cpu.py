@@ -33,6 +33,8 @@ _PAIRED_FROM: Final = 1 << 17
 _FAR: Final = 4.0
 
 merge: Final = exact_jit(elements.merge)
+settle: Final = exact_jit(elements.settle)
+unscaled: Final = exact_jit(elements.unscaled)
 
 
 @jit
@@ -171,15 +173,7 @@ def _moments_exact(x: Any, tag: Any, largest: float) -> Any:
             d = np.float64(v) * down - shift
             total += d
             squares += d * d
-    rest = total / count
-    variance = max(squares / count - rest * rest, 0.0)
-    # ldexp, not a division by `down`: the product may be a denormal, or as large as the largest float.
-    return (
-        math.ldexp(shift + rest, exponent),
-        math.ldexp(math.sqrt(variance), exponent),
-        math.ldexp(absolute / count, exponent),
-        math.ldexp(rest - ((shift + rest) - shift), exponent),
-    )
+    return unscaled(count, exponent, shift, total, squares, absolute)
 
 
 @exact_jit
@@ -280,9 +274,7 @@ def fold_part(x: Any, tag: Any, lo: float, hi: float, tol: float) -> Any:
         m2 += block_m2 + delta * delta * weight * (n - m)
         abs_mean += (block_abs - abs_mean) * weight
         shift = coarse(shift + offset, math.sqrt(block_m2 / m), shift)
-    offset = mean
-    mean = origin + offset
-    rest = (origin - (mean - (mean - origin))) + (offset - (mean - origin))
+    mean, rest = settle(origin, mean)
     std = math.sqrt(m2 / n) if n > 0 else 0.0
     if (n > 0 and smallest < largest) or not abs_mean < math.inf:
         # The squares may have left the range of the precision they were summed in: below, digits are lost to denormals

@@ -6,7 +6,7 @@ take these bodies as they are. Only scalars and tuples of scalars go in and out,
 
 import math
 
-__all__ = ["EMPTY", "Shape", "State", "merge", "merge_shape"]
+__all__ = ["EMPTY", "Shape", "State", "Sums", "add_sums", "merge", "merge_shape", "settle", "sums_to_state", "unscaled"]
 
 #: The numbers of `fields.STATE`, in that order, and last what rounding to float64 took from the mean: where the spread
 #: is a few units in the mean's last place, the merge of many parts would take rounding for variance.
@@ -14,6 +14,10 @@ State = tuple[int, int, int, int, int, int, float, float, float, float, float, f
 
 #: The state of no elements: merging it changes nothing.
 EMPTY: State = (0, 0, 0, 0, 0, 0, math.nan, math.nan, math.nan, math.inf, -math.inf, 0.0)
+
+#: As a state, but with sums in place of the moments: of x - origin, of its square and of |x| over the finite elements;
+#: and last the origin, which is the same in all that are added.
+Sums = tuple[int, int, int, int, int, int, float, float, float, float, float, float]
 
 #: The third and the fourth central moment of the finite elements over std^3 and std^4; zeros where std is 0. Like the
 #: state, it stays in range where its data does.
@@ -120,3 +124,82 @@ def merge_shape(a: State, b: State, shape_a: Shape, shape_b: Shape) -> Shape:
     m4 += both * d * d * ((w1 * w1 - both + w2 * w2) * d * d + 6.0 * (w1 * q * q + w2 * p * p))
     m4 += 4.0 * both * d * (third2 - third1)
     return (m3 / (m2 * math.sqrt(m2)), m4 / (m2 * m2))
+
+
+def settle(origin: float, offset: float) -> tuple[float, float]:
+    """``origin + offset``, and what rounding took from it."""
+    mean = origin + offset
+    return mean, (origin - (mean - (mean - origin))) + (offset - (mean - origin))
+
+
+def unscaled(
+    n: int, exponent: int, shift: float, total: float, squares: float, absolute: float
+) -> tuple[float, float, float, float]:
+    """Mean, std, mean of |x| and the mean's rest of `n` elements that were summed scaled by 2^-exponent.
+
+    `total` and `squares` are the sums of y - shift and of its square, `absolute` that of |y|, with y = x * 2^-exponent.
+    """
+    rest = total / n
+    variance = max(squares / n - rest * rest, 0.0)
+    # ldexp, not a division by 2^-exponent: the product may be a denormal, or as large as the largest float.
+    return (
+        math.ldexp(shift + rest, exponent),
+        math.ldexp(math.sqrt(variance), exponent),
+        math.ldexp(absolute / n, exponent),
+        math.ldexp(rest - ((shift + rest) - shift), exponent),
+    )
+
+
+def add_sums(a: Sums, b: Sums) -> Sums:
+    """The sums over the union of two disjoint sets of elements, about the same origin.
+
+    Where no square leaves the range of float64, this takes the place of `merge`: no division, no square root. The state
+    that comes of it loses digits as the origin is far from the mean: ``1 + (mean - origin)^2 / var`` units of rounding.
+    An origin that is one of the elements is off by at most sqrt(n) std.
+    """
+    return (
+        a[0] + b[0],
+        a[1] + b[1],
+        a[2] + b[2],
+        a[3] + b[3],
+        a[4] + b[4],
+        a[5] + b[5],
+        a[6] + b[6],
+        a[7] + b[7],
+        a[8] + b[8],
+        min(a[9], b[9]),
+        max(a[10], b[10]),
+        a[11],
+    )
+
+
+def sums_to_state(sums: Sums) -> State:
+    """The state of the elements that were summed."""
+    count, nans, pos_infs, neg_infs, zeros, saturated, total, squares, absolute, smallest, largest, origin = sums
+    n = count - nans - pos_infs - neg_infs
+    mean = std = abs_mean = math.nan
+    rest = 0.0
+    if n > 0:
+        offset = total / n
+        mean = origin + offset
+        rest = (origin - (mean - (mean - origin))) + (offset - (mean - origin))
+        std = math.sqrt(max(squares - total * offset, 0.0) / n)
+        if smallest == largest:
+            mean = smallest * 1.0
+            std = rest = 0.0
+        # Of one sign, |x| is summed as precisely as x is.
+        abs_mean = absolute / n if smallest < 0.0 < largest else abs(mean)
+    return (
+        count,
+        nans,
+        pos_infs,
+        neg_infs,
+        zeros,
+        saturated,
+        mean,
+        std,
+        abs_mean,
+        smallest,
+        largest,
+        rest,
+    )

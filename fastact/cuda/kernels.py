@@ -1,0 +1,458 @@
+"""The sweep on CUDA: loops around `elements`, compiled for each kind of element and each layout of neurons.
+
+One kernel does it all. A block's threads stand in columns of `Layout.beside` neurons; each thread folds every
+so-many-th packet of its neuron: it loads some packets of 16 bytes, and while they are in registers takes their mean and
+the sums of what they differ from it, so that no digits cancel, and no second look at memory is ever needed. Packets are
+joined in float64, threads through shared memory in a fixed order, and the last block to finish joins the blocks'
+partial rows in a fixed order: repeatable bit for bit, without a float atomic and without the host.
+
+How they are joined depends on the kind. Where float64 holds the squares of all there is (float32 and narrower), sums
+about an origin, the neuron's first element, are added up (`elements.add_sums`): no division on the way, which matters
+where a launch takes some microseconds. Wider kinds are scaled packet by packet and joined by `elements.merge`.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numba import cuda
+
+from fastact import elements
+from fastact.compile import KINDS, Kind
+from fastact.cuda.device import (
+    SIMULATED,
+    as_double,
+    beside,
+    count_at_most,
+    count_equal,
+    count_nan,
+    count_outside,
+    device,
+    divide,
+    fetch_word,
+    finite_or,
+    lanes_count,
+    least,
+    loader,
+    magnitude,
+    most,
+    spread,
+    store_word,
+    ticket,
+    total,
+    widener,
+)
+
+__all__ = [
+    "COLUMNS",
+    "FLAT",
+    "ODD_RUNS",
+    "ROW_BYTES",
+    "ROW_WORDS",
+    "RUNS",
+    "THREADS",
+    "Layout",
+    "lane_plan",
+    "sweep_kernel",
+]
+
+#: A row in device memory: its stamp, the layer's number, the twelve numbers of a state (or of sums), and two to fill a
+#: line of the cache.
+ROW_WORDS: Final = 16
+ROW_BYTES: Final = 8 * ROW_WORDS
+_STATE_AT: Final = 16
+
+#: Threads of a block. The simulator has a thread of Python for each.
+THREADS: Final = 32 if SIMULATED else 256
+_PACKET: Final = 16
+
+# Squares of differences below this lose digits to denormals in float32. If all differences of some elements are that
+# small without being zero, so are the elements: equal ones differ by rounding, 1e-7 of their size.
+_TINY_SQUARES: Final = 1e-36
+_TINY: Final = 1e-10
+
+
+class Layout(NamedTuple):
+    """Where a neuron's elements lie, and how a block's threads share them out.
+
+    Attributes:
+        name: what it is called.
+        packed: whether 16 bytes are loaded at a time; otherwise one element.
+        beside: neurons that a block folds at a time, in threads beside each other.
+    """
+
+    name: str
+    packed: bool
+    beside: int
+
+
+#: One neuron, all elements side by side; the first may lie anywhere.
+FLAT: Final = Layout("flat", packed=True, beside=1)
+#: Runs of elements, each a multiple of 16 bytes that begins at one.
+RUNS: Final = Layout("runs", packed=True, beside=1)
+#: Runs of elements anywhere.
+ODD_RUNS: Final = Layout("odd runs", packed=False, beside=1)
+#: Neighbours in memory belong to neighbouring neurons: a warp reads a row of 32. Packets of several columns a thread
+#: would need registers for the sums of each.
+COLUMNS: Final = Layout("columns", packed=False, beside=8 if SIMULATED else 32)
+
+
+def lane_plan(kind: Kind, layout: Layout) -> tuple[int, int]:
+    """Elements of a load, and loads that a thread has under way: 16 to 32 elements, of wide kinds 8, in registers."""
+    width = _PACKET // kind.storage.itemsize if layout.packed else 1
+    wanted = 8 if kind.work is np.float64 else 16
+    return width, max(wanted // width, 2 if width > 8 else 4)
+
+
+merge = device(elements.merge)
+add_sums = device(elements.add_sums)
+sums_to_state = device(elements.sums_to_state)
+unscaled = device(elements.unscaled)
+
+
+@device
+def _no_sums(origin: float, key: Any) -> Any:
+    return (0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, np.float32(math.inf), np.float32(-math.inf), origin)
+
+
+@device
+def _sums_with_care(x: Any, origin: float, zeros: int, saturated: int) -> Any:
+    """The sums over the finite elements, in float64."""
+    inf = np.float32(math.inf)
+    y = as_double(x)
+    nothing = spread(0.0, y)
+    d = finite_or(x, y - spread(origin, y), nothing)
+    return (
+        lanes_count(x),
+        count_nan(x),
+        count_equal(x, inf),
+        count_equal(x, -inf),
+        zeros,
+        saturated,
+        total(d),
+        total(d * d),
+        total(finite_or(x, magnitude(y), nothing)),
+        least(finite_or(x, x, spread(inf, x))),
+        most(finite_or(x, x, spread(-inf, x))),
+        origin,
+    )
+
+
+@device
+def _sums(x: Any, origin: float, low: Any, high: Any, near: Any) -> Any:
+    """The sums of some float32 elements about `origin`: summed in float32 about their own mean, and moved there."""
+    n = lanes_count(x)
+    size = magnitude(x)
+    zeros = count_at_most(size, near)
+    saturated = count_outside(x, low, high)
+    mean = total(x) / np.float32(n)
+    d = x - spread(mean, x)
+    rest = np.float64(total(d))
+    squares = total(d * d)
+    absolute = total(size)
+    # A sum that is not finite shows NaN, Inf or an overflow.
+    fine = squares < np.float32(math.inf) and absolute < np.float32(math.inf)
+    if not fine or (squares < np.float32(_TINY_SQUARES) and np.float32(0.0) < absolute < np.float32(_TINY)):
+        return _sums_with_care(x, origin, zeros, saturated)
+    move = np.float64(mean) - origin
+    return (
+        n,
+        0,
+        0,
+        0,
+        zeros,
+        saturated,
+        rest + n * move,
+        np.float64(squares) + move * (2.0 * rest + n * move),
+        np.float64(absolute),
+        least(x),
+        most(x),
+        origin,
+    )
+
+
+@device
+def _no_state(origin: float, key: Any) -> Any:
+    return (0, 0, 0, 0, 0, 0, math.nan, math.nan, math.nan, math.inf, -math.inf, 0.0)
+
+
+@device
+def _no_exact_state(origin: float, key: Any) -> Any:
+    # min and max are integers that float64 cannot hold; merged with these, which count nothing, any others win.
+    return (0, 0, 0, 0, 0, 0, math.nan, math.nan, math.nan, key, key, 0.0)
+
+
+@device
+def _finite_ends(raw: Any, x: Any) -> Any:
+    inf = spread(math.inf, x)
+    return least(finite_or(x, x, inf)), most(finite_or(x, x, spread(-math.inf, x)))
+
+
+@device
+def _exact_ends(raw: Any, x: Any) -> Any:
+    return least(raw), most(raw)
+
+
+@device
+def _moments(x: Any, n: int) -> Any:
+    """Mean, std, mean of |x| and the mean's rest of the `n` finite ones of some float64 elements, of any magnitude."""
+    if n == 0:
+        return math.nan, math.nan, math.nan, 0.0
+    nothing = spread(0.0, x)
+    # Scaled by a power of two, which is exact, to below 1; clamped as in `cpu`.
+    exponent = min(max(math.frexp(most(finite_or(x, magnitude(x), nothing)))[1], -1000), 1023)
+    y = finite_or(x, x * spread(math.ldexp(1.0, -exponent), x), nothing)
+    shift = total(y) / n
+    d = finite_or(x, y - spread(shift, x), nothing)
+    return unscaled(n, exponent, shift, total(d), total(d * d), total(magnitude(y)))
+
+
+@functools.cache
+def sweep_kernel(name: str, layout: Layout) -> Any:
+    """The kernel for elements of the kind `name` in a layout, to be launched with blocks of `THREADS` threads.
+
+    Its arguments are numbers; addresses are of device memory:
+
+    - x: the first element; `head` of `edges` single elements of a flat tensor come before the first whole packet, the
+      others after the last (0 in other layouts)
+    - packets: loads to make of each neuron; neurons: how many; inner: packets of a run
+    - pitch, apart: bytes from run to run of a neuron, and from neuron to neuron
+    - parts: blocks that share a neuron (or `Layout.beside` of them); there are as many blocks for each
+    - low, high, near: bounds, exact in the work precision (`sweep.work_bounds`)
+    - work: rows for the partial sums, parts * beside for each group of neurons; tickets: an int64 for each group, zero
+      before and after
+    - out: where the rows of the neurons go; layer: what is written beside them
+    - counter, slots: 0, or an int64 that counts rows, and how many rows `out` has: the row goes to the next slot, in
+      turn, with its number from 1 as a stamp. A graph that is replayed finds its slot so.
+    """
+    kind = KINDS[name]
+    itemsize = kind.storage.itemsize
+    width, loads = lane_plan(kind, layout)
+    bytes_loaded = width * itemsize
+    wide = kind.work is np.float64
+    exact = name in ("int64", "uint64")
+    flat = layout is FLAT
+    columns = layout is COLUMNS
+    abreast = layout.beside
+    deep = THREADS // abreast
+    half = THREADS // 2
+
+    work_type: Any = kind.work
+    end_type: Any = kind.storage.type if exact else kind.work
+    load = loader(kind, width)
+    load_one = loader(kind, 1)
+    widened = widener(kind)
+    ends = _exact_ends if exact else _finite_ends
+    combine = merge if wide else add_sums
+    nothing = (_no_exact_state if exact else _no_state) if wide else _no_sums
+    element_ones = end_type(1)
+
+    @device
+    def address_of(x: int, i: int, inner: int, pitch: int) -> int:
+        if flat:
+            return x + i * bytes_loaded
+        if columns:
+            return x + i * pitch
+        run = divide(i, inner)
+        return x + run * pitch + (i - run * inner) * bytes_loaded
+
+    @device
+    def fold_state(raw: Any, origin: float, low: Any, high: Any, near: Any) -> Any:
+        x = widened(raw)
+        count = lanes_count(x)
+        nans = count_nan(x)
+        pos_infs = count_equal(x, math.inf)
+        neg_infs = count_equal(x, -math.inf)
+        mean, std, abs_mean, rest = _moments(x, count - nans - pos_infs - neg_infs)
+        smallest, largest = ends(raw, x)
+        return (
+            count,
+            nans,
+            pos_infs,
+            neg_infs,
+            count_at_most(magnitude(x), near),
+            count_outside(x, low, high),
+            mean,
+            std,
+            abs_mean,
+            smallest,
+            largest,
+            rest,
+        )
+
+    @device
+    def fold_sums(raw: Any, origin: float, low: Any, high: Any, near: Any) -> Any:
+        return _sums(widened(raw), origin, low, high, near)
+
+    fold = fold_state if wide else fold_sums
+
+    @device
+    def load_first(x: int, i: int, step: int, inner: int, pitch: int) -> Any:
+        return load(address_of(x, i, inner, pitch))
+
+    def doubled(once: Callable[..., Any], n: int) -> Callable[..., Any]:
+        @device
+        def twice(x: int, i: int, step: int, inner: int, pitch: int) -> Any:
+            return beside(once(x, i, step, inner, pitch), once(x, i + n * step, step, inner, pitch))
+
+        return twice
+
+    load_some = load_first
+    for power in range(loads.bit_length() - 1):
+        load_some = doubled(load_some, 1 << power)
+
+    @device
+    def put_row(at: int, row: Any) -> None:
+        first = at + _STATE_AT
+        store_word(first, row[0])
+        store_word(first + 8, row[1])
+        store_word(first + 16, row[2])
+        store_word(first + 24, row[3])
+        store_word(first + 32, row[4])
+        store_word(first + 40, row[5])
+        store_word(first + 48, row[6])
+        store_word(first + 56, row[7])
+        store_word(first + 64, row[8])
+        store_word(first + 72, row[9])
+        store_word(first + 80, row[10])
+        store_word(first + 88, row[11])
+
+    @device
+    def get_row(at: int) -> Any:
+        first = at + _STATE_AT
+        return (
+            fetch_word(first, 1),
+            fetch_word(first + 8, 1),
+            fetch_word(first + 16, 1),
+            fetch_word(first + 24, 1),
+            fetch_word(first + 32, 1),
+            fetch_word(first + 40, 1),
+            fetch_word(first + 48, 1.0),
+            fetch_word(first + 56, 1.0),
+            fetch_word(first + 64, 1.0),
+            fetch_word(first + 72, element_ones),
+            fetch_word(first + 80, element_ones),
+            fetch_word(first + 88, 1.0),
+        )
+
+    @device
+    def joined(row: Any, thread: int, counts: Any, numbers: Any, extremes: Any) -> Any:
+        """The rows of the threads that share a neuron, joined in pairs; the first ones have the result."""
+        span = half
+        while span >= abreast:
+            slot = thread - span
+            if 0 <= slot < span:
+                counts[0, slot] = row[0]
+                counts[1, slot] = row[1]
+                counts[2, slot] = row[2]
+                counts[3, slot] = row[3]
+                counts[4, slot] = row[4]
+                counts[5, slot] = row[5]
+                numbers[0, slot] = row[6]
+                numbers[1, slot] = row[7]
+                numbers[2, slot] = row[8]
+                extremes[0, slot] = row[9]
+                extremes[1, slot] = row[10]
+                numbers[3, slot] = row[11]
+            cuda.syncthreads()
+            if thread < span:
+                other = (
+                    counts[0, thread],
+                    counts[1, thread],
+                    counts[2, thread],
+                    counts[3, thread],
+                    counts[4, thread],
+                    counts[5, thread],
+                    numbers[0, thread],
+                    numbers[1, thread],
+                    numbers[2, thread],
+                    extremes[0, thread],
+                    extremes[1, thread],
+                    numbers[3, thread],
+                )
+                row = combine(row, other)
+            cuda.syncthreads()
+            span //= 2
+        return row
+
+    def sweep(
+        x: int, head: int, edges: int, packets: int, neurons: int, inner: int, pitch: int, apart: int, parts: int,
+        low: float, high: float, near: float, work: int, tickets: int, out: int, layer: int, counter: int, slots: int,
+    ) -> None:  # fmt: skip
+        counts = cuda.shared.array((6, half), np.int64)
+        numbers = cuda.shared.array((4, half), np.float64)
+        extremes = cuda.shared.array((2, half), end_type)
+        turn = cuda.shared.array(1, np.int64)
+        thread: Any = np.int64(cuda.threadIdx.x)
+        block: Any = np.int64(cuda.blockIdx.x)
+        group = divide(block, parts)
+        part = block - group * parts
+        deep_in = divide(thread, abreast)
+        neuron = group * abreast + (thread - deep_in * abreast)
+        alive = neuron < neurons
+        start = x + neuron * apart
+        lo = work_type(low)
+        hi = work_type(high)
+        tol = work_type(near)
+
+        origin = 0.0
+        first = end_type(0)
+        if alive:
+            stored = load_one(start)
+            first = ends(stored, widened(stored))[0]
+            if abs(np.float64(first)) < math.inf:
+                origin = np.float64(first)
+        row = nothing(origin, first)
+        if alive:
+            at = part * deep + deep_in
+            step = parts * deep
+            if flat and at < edges:
+                place = at if at < head else packets * width + at
+                row = combine(row, fold(load_one(x + place * itemsize), origin, lo, hi, tol))
+            body = start + head * itemsize
+            while at + (loads - 1) * step < packets:
+                row = combine(row, fold(load_some(body, at, step, inner, pitch), origin, lo, hi, tol))
+                at += loads * step
+            while at < packets:
+                row = combine(row, fold(load_first(body, at, step, inner, pitch), origin, lo, hi, tol))
+                at += step
+        row = joined(row, thread, counts, numbers, extremes)
+
+        if parts > 1:
+            mine = work + group * parts * abreast * ROW_BYTES
+            if alive and deep_in == 0:
+                put_row(mine + (part * abreast + thread) * ROW_BYTES, row)
+            # The row is out before the ticket is drawn; whoever draws the last one sees all rows.
+            cuda.threadfence()
+            cuda.syncthreads()
+            if thread == 0:
+                turn[0] = ticket(tickets + 8 * group)
+            cuda.syncthreads()
+            if turn[0] != parts - 1:
+                return
+            cuda.threadfence()
+            row = nothing(origin, first)
+            if alive:
+                for other in range(deep_in, parts, deep):
+                    column = thread - deep_in * abreast
+                    row = combine(row, get_row(mine + (other * abreast + column) * ROW_BYTES))
+            row = joined(row, thread, counts, numbers, extremes)
+            if thread == 0:
+                store_word(tickets + 8 * group, 0)
+        if alive and deep_in == 0:
+            state = row if wide else sums_to_state(row)
+            number = 0
+            target = out + neuron * ROW_BYTES
+            if counter != 0:
+                number = ticket(counter)
+                target = out + (number - divide(number, slots) * slots) * ROW_BYTES
+            put_row(target, state)
+            store_word(target + 8, layer)
+            # Last, so that a row with its stamp is whole.
+            cuda.threadfence()
+            store_word(target, number + 1)
+
+    sweep.__name__ = sweep.__qualname__ = f"fastact_{name}_{layout.name.replace(' ', '_')}"
+    return sweep

@@ -1,0 +1,196 @@
+"""The CUDA kernels: in Numba's simulator against the oracle, and compiled to PTX for real machines.
+
+The simulator is chosen when `numba.cuda` is first imported, so each test that needs it or the compiler runs this file
+as a program of its own.
+"""
+
+import math
+import os
+import re
+import subprocess
+import sys
+import warnings
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from oracle import describe, nasty
+
+from fastact.compile import KINDS
+
+COUNTS = ("count", "nans", "pos_infs", "neg_infs", "zeros", "saturated")
+NUMBERS = ("mean", "std", "abs_mean", "min", "max")
+FLOATS: dict[str, Any] = {
+    "float32": np.float32,
+    "float64": np.float64,
+    "float16": np.float16,
+    "bfloat16": ml_dtypes.bfloat16,
+}
+#: What a few roundings among denormals take.
+DENORMALS = 1e-322
+ERROR = {"float64": 1e-13, "int32": 1e-13, "uint32": 1e-13, "int64": 1e-13, "uint64": 1e-13}
+
+
+def program(*arguments: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, __file__, *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "work", ["nasty float32", "nasty float64", "nasty float16", "nasty bfloat16", "kinds", "layouts"]
+)
+def test_in_the_simulator(work: str) -> None:
+    """Prints what differs from the oracle, and at the end how many rows were compared."""
+    pytest.importorskip("numba.cuda.simulator", reason="this Numba has no CUDA simulator")
+    *wrong, compared = program(*work.split(), NUMBA_ENABLE_CUDASIM="1").splitlines()
+    assert wrong == []
+    assert int(compared) >= 15
+
+
+@pytest.mark.parametrize("machine", ["8.0", "9.0"])
+def test_ptx_keeps_to_registers_and_loads_16_bytes(machine: str) -> None:
+    pytest.importorskip("numba_cuda", reason="the compiler for CUDA comes with the extra fastact[cuda]")
+    lines = program("ptx", machine, NUMBA_ENABLE_CUDASIM="0").splitlines()
+    assert len(lines) == 4 * len(KINDS)
+    for line in lines:
+        _, layout, local, calls, packets = line.split("/")
+        assert (local, calls) == ("0", "0"), line
+        if layout in ("flat", "runs"):
+            # As many as a thread has under way, and one for what is left.
+            assert int(packets) >= 3, line
+        else:
+            assert packets == "0", line
+
+
+def compiled_to_ptx(machine: str) -> None:
+    from unittest import mock
+
+    from numba import cuda, types
+
+    from fastact.cuda import kernels
+
+    # Device functions ask the current device what to be compiled for; there may be none.
+    device = mock.Mock(compute_capability=tuple(int(digit) for digit in machine.split(".")))
+    signature = types.void(*[types.int64] * 9, *[types.float64] * 3, *[types.int64] * 6)
+    with mock.patch("numba.cuda.dispatcher.get_current_device", return_value=device):
+        for name in KINDS:
+            for layout in (kernels.FLAT, kernels.RUNS, kernels.ODD_RUNS, kernels.COLUMNS):
+                kernel = kernels.sweep_kernel(name, layout)
+                ptx, _ = cuda.compile(kernel, signature, cc=device.compute_capability, output="ptx", abi="numba")
+                packets = re.findall(r"ld\.global\.v4\.u32", ptx)
+                print(name, layout.name, ptx.count(".local"), len(re.findall(r"\bcall", ptx)), len(packets), sep="/")
+
+
+def swept(x: Any, name: str, layout: Any, parts: int) -> list[dict[str, Any]]:
+    """The rows of an [outer, neurons, inner] array, from the simulator; with parts > 1 twice, which must agree."""
+    from numba import cuda
+
+    from fastact.cuda import kernels
+
+    kind = KINDS[name]
+    stored = x.view(kind.storage)
+    outer, neurons, inner = x.shape
+    width, _ = kernels.lane_plan(kind, layout)
+    head = edges = 0
+    packets = outer * inner // width
+    if layout is kernels.FLAT:
+        head = min(-stored.ctypes.data % 16 // stored.itemsize, x.size)
+        packets = (x.size - head) // width
+        edges = x.size - packets * width
+    run = inner * stored.itemsize
+    groups = -(-neurons // layout.beside)
+    low, high = (kind.work(bound) for bound in (-0.99, 0.99))
+    low = np.nextafter(low, kind.work(np.inf)) if low < -0.99 else low
+    high = np.nextafter(high, kind.work(-np.inf)) if high > 0.99 else high
+    work = np.full((groups * parts * layout.beside, kernels.ROW_WORDS), -1, np.int64)
+    tickets = np.zeros(groups, np.int64)
+    rows = [np.zeros((neurons, kernels.ROW_WORDS), np.int64) for _ in range(2)]
+    for out in rows:
+        cuda.jit(kernels.sweep_kernel(name, layout))[groups * parts, kernels.THREADS](
+            *(stored.ctypes.data, head, edges, packets, neurons, max(1, inner // width), neurons * run, run, parts),
+            *(float(low), float(high), 0.0, work.ctypes.data, tickets.ctypes.data, out.ctypes.data, 7, 0, 0),
+        )
+        assert not tickets.any()
+        if parts == 1:
+            rows[1] = rows[0]
+            break
+    assert np.array_equal(rows[0], rows[1])
+    assert (rows[0][:, :2] == (1, 7)).all()
+    numbers = rows[0].view(np.float64)
+    ends = rows[0].view(name) if name in ("int64", "uint64") else numbers
+    return [
+        dict(zip((*COUNTS, *NUMBERS), [*rows[0][i, 2:8], *numbers[i, 8:11], *ends[i, 11:13]], strict=True))
+        for i in range(neurons)
+    ]
+
+
+def differences(got: dict[str, Any], x: Any, error: float) -> list[str]:
+    want = describe(np.asarray(x))
+    wrong = [name for name in COUNTS if got[name] != want[name]]
+    if math.isnan(want["mean"]):
+        return wrong + [name for name in ("mean", "std", "abs_mean") if not math.isnan(got[name])]
+    wrong += [name for name in ("min", "max") if got[name] != want[name]]
+    size = max(abs(want["mean"]), want["std"])
+    bounds = {"mean": error * size, "std": error * want["std"], "abs_mean": max(error, 1e-15) * want["abs_mean"]}
+    return wrong + [name for name, bound in bounds.items() if not abs(got[name] - want[name]) <= bound + DENORMALS]
+
+
+def simulated(what: str, dtype: str = "") -> None:
+    from fastact.cuda import kernels
+
+    warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's, of NaN and overflow, where a device says nothing
+    compared = 0
+
+    def compare(x: Any, name: str, layout: Any, parts: int, label: str) -> None:
+        nonlocal compared
+        for neuron, got in enumerate(swept(x, name, layout, parts)):
+            compared += 1
+            wrong = differences(got, x[:, neuron], ERROR.get(name, 1e-6))
+            if wrong:
+                print(name, layout.name, label, neuron, wrong, got)
+
+    rng = np.random.default_rng(3)
+    if what == "nasty":
+        for label, x in nasty(FLOATS[dtype]).items():
+            some = np.ascontiguousarray(x[:: max(1, x.size // 1000)])  # the simulator is slow
+            compare(some[None, None], dtype, kernels.FLAT, 2, label)
+    elif what == "kinds":
+        for name in KINDS:
+            if name.startswith("float8"):
+                x = np.arange(256, dtype=np.uint8).view(getattr(ml_dtypes, name))
+            elif name == "bool":
+                x = np.arange(1001) % 3 == 0
+            elif name in FLOATS:
+                x = rng.standard_normal(1001).astype(FLOATS[name])
+            else:
+                info = np.iinfo(name)
+                x = rng.integers(info.min, info.max, 1001, dtype=name, endpoint=True)
+                x[-3:] = info.min, info.max, 0
+            for start in (0, 1):  # aligned, and not
+                compare(x[None, None, start:], name, kernels.FLAT, 1 + start, f"from {start}")
+    else:
+        shapes = {kernels.RUNS: (3, 5, 16), kernels.ODD_RUNS: (3, 5, 7), kernels.COLUMNS: (301, 13, 1)}
+        for layout, shape in shapes.items():
+            for name in ("float32", "float64", "int64"):
+                x = (rng.standard_normal(shape) * 3 + 100).astype(FLOATS.get(name, name))
+                if name != "int64":
+                    x[1, 2] = np.nan
+                for parts in (1, 3) if name == "float32" else (3,):
+                    compare(x, name, layout, parts, f"in {parts} parts")
+    print(compared)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "ptx":
+        compiled_to_ptx(sys.argv[2])
+    else:
+        simulated(*sys.argv[1:])
