@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from test_log import LAYERS, bits, expect, make, read, segments, write
 
+import fastact.log.writer
 from fastact import elements
 from fastact.errors import ArgumentTypeError, ArgumentValueError, LogError
 from fastact.history import LayerInfo
@@ -247,6 +248,29 @@ def test_dropped_rows_are_counted_where_they_are_missing(tmp_path: Path, monkeyp
     assert got == expect([*map(make, range(8)), make(11)])
     assert len(told) == 1
     assert "3 rows were dropped before step 11" in told[0]
+
+
+def test_a_disk_that_hangs_delays_but_never_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = write(tmp_path, [make(0)])
+    awake = threading.Event()
+    true_write = os.write
+
+    def hang(file: int, data: Any) -> int:
+        awake.wait(60)
+        return true_write(file, data)
+
+    monkeypatch.setattr(fastact.log.writer, "PATIENCE", 0.3)
+    monkeypatch.setattr(os, "write", hang)
+    writer.append(make(1))
+    with pytest.warns(RuntimeWarning, match="has not answered"):
+        assert not writer.flush()
+    writer.append(make(2))
+    awake.set()
+    monkeypatch.setattr(fastact.log.writer, "PATIENCE", 30.0)
+    assert writer.flush()
+    writer.close()
+    assert read(tmp_path) == (expect(make(step) for step in range(3)), [])
+    assert writer.dropped == 0
 
 
 def test_a_writer_that_is_forgotten_closes_its_log(tmp_path: Path) -> None:
