@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastact.diagnosis import Diagnosis, LayerHealth
-    from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError, LogError, MissingExtraError
+    from fastact.errors import (
+        ArgumentTypeError,
+        ArgumentValueError,
+        FastactError,
+        FindingError,
+        LogError,
+        MissingExtraError,
+    )
     from fastact.extras import DetailedStats
     from fastact.history import History, LayerHistory, LayerInfo
     from fastact.log.options import LogOptions
@@ -31,7 +38,14 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "fastact.diagnosis": ("Diagnosis", "LayerHealth"),
-    "fastact.errors": ("ArgumentTypeError", "ArgumentValueError", "FastactError", "LogError", "MissingExtraError"),
+    "fastact.errors": (
+        "ArgumentTypeError",
+        "ArgumentValueError",
+        "FastactError",
+        "FindingError",
+        "LogError",
+        "MissingExtraError",
+    ),
     "fastact.extras": ("DetailedStats",),
     "fastact.history": ("History", "LayerHistory", "LayerInfo"),
     "fastact.log.options": ("LogOptions",),
@@ -62,6 +76,7 @@ __all__ = [
     "Diagnosis",
     "FastactError",
     "Finding",
+    "FindingError",
     "History",
     "LayerHealth",
     "LayerHistory",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from fastact.errors import ArgumentTypeError, FastactError
+from fastact.errors import ArgumentTypeError, FastactError, FindingError
 from fastact.monitor import ActivationMonitor
 
 __all__ = ["KIND_OF_FUNCTION", "Attachment", "Guard", "Run"]
@@ -64,6 +64,8 @@ class Guard:
         """Guards the ``with`` block, in which `what` is tried."""
         try:
             yield
+        except FindingError:
+            raise  # the monitor was asked to
         except Exception as error:
             self.failures += 1
             if self.strict:

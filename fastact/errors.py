@@ -4,7 +4,12 @@ Each message names the argument, says what was got and what is wanted. `Argument
 `ArgumentValueError` are also the built-in `TypeError` and `ValueError`, so existing handlers catch them.
 """
 
-__all__ = ["ArgumentTypeError", "ArgumentValueError", "FastactError", "LogError", "MissingExtraError"]
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastact.rules import Finding
+
+__all__ = ["ArgumentTypeError", "ArgumentValueError", "FastactError", "FindingError", "LogError", "MissingExtraError"]
 
 
 class FastactError(Exception):
@@ -17,6 +22,21 @@ class ArgumentTypeError(FastactError, TypeError):
 
 class ArgumentValueError(FastactError, ValueError):
     """An argument is of the right kind but out of range: `ValueError` with the argument's name in the message."""
+
+
+class FindingError(FastactError):
+    """A network is sick, and its monitor was asked to raise then.
+
+    Attributes:
+        finding: what is wrong.
+    """
+
+    def __init__(self, message: str, finding: "Finding") -> None:
+        super().__init__(message)
+        self.finding = finding
+
+    def __reduce__(self) -> tuple[type["FindingError"], tuple[str, "Finding"]]:
+        return FindingError, (str(self), self.finding)
 
 
 class LogError(FastactError):

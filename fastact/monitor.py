@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from fastact.alerts import Action, Alerts
 from fastact.diagnosis import Diagnoser, Diagnosis
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 from fastact.fields import SATURATED_SHARE, SILENT_SHARE
@@ -24,6 +25,7 @@ from fastact.history import History, LayerHistory, LayerInfo
 from fastact.log.options import LogOptions
 from fastact.log.schema import check_integer, check_metadata
 from fastact.log.writer import LogWriter
+from fastact.rules import Severity
 from fastact.rules.kinds import BOUNDED
 from fastact.stats import SATURATION, ActivationStats, ChannelStats
 from fastact.summary import summarize
@@ -127,6 +129,12 @@ class ActivationMonitor:
             written there by the monitor itself.
         thresholds: what the diagnosis compares with.
         log: how the log is written and how much of it is kept; `LogOptions()` by default.
+        on_finding: what to do with a new finding while the network trains: "raise" (a `FindingError` out of `step`),
+            "log" (a warning of the logger "fastact"), "stop" (`should_stop` becomes true), or a function that is called
+            with it, whose errors are not caught. Each finding is told once, and again when it has become graver;
+            what follows from another one is not told. None: nothing is done.
+        alert_severity: the least severity that is told.
+        alert_every: recorded steps from one look to the next; a look takes some milliseconds for 100 layers.
         strict: let what goes wrong inside of `step` raise; else it costs that layer's row, is counted in `failures`
             and warned of once, for no monitor is worth a training run.
 
@@ -156,12 +164,16 @@ class ActivationMonitor:
         metadata: Mapping[str, str] | None = None,
         thresholds: Thresholds | None = None,
         log: LogOptions | None = None,
+        on_finding: Action | None = None,
+        alert_severity: Severity = "serious",
+        alert_every: int = 10,
         strict: bool = False,
     ) -> None:
         check_integer("every", every, 1, 2**63 - 1)
         own = check_metadata(metadata)
         if log is not None and not isinstance(log, LogOptions):
             raise ArgumentTypeError(f"log: got {type(log).__name__}, want a fastact.LogOptions")
+        self._alerts = None if on_finding is None else Alerts(on_finding, alert_severity, alert_every)
         self._every = every
         self._diagnoser = Diagnoser(window_size, thresholds)
         self._dead_window = self._diagnoser.thresholds.dead_window
@@ -192,6 +204,11 @@ class ActivationMonitor:
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether a finding asks the loop to stop: true for good after the first one, with ``on_finding="stop"``."""
+        return self._alerts is not None and self._alerts.stop
 
     @property
     def current_step(self) -> int:
@@ -265,23 +282,26 @@ class ActivationMonitor:
 
         Raises:
             FastactError: the monitor is closed.
+            FindingError: there is a new finding, and ``on_finding="raise"``. The step is over then, and kept.
         """
         if self._closed:
             raise FastactError("the monitor is closed: cannot end a step")
-        self._end_step()
+        if self._end_step() and self._alerts is not None:
+            self._alerts.look(self._diagnoser)
 
     def listen(self, listener: Listener) -> None:
         """Has the rows of each recorded step handed to `listener` as the step ends; see `fastact.sinks.attach`."""
         self._listeners.append(listener)
 
-    def _end_step(self) -> None:
+    def _end_step(self) -> bool:
+        """Makes the rows of this step, and says whether it is one that is recorded."""
         trouble: list[Exception] = []
         with self._lock:
             self._settle(trouble)
             step = self._step
             if step % self._every:
                 self._step += 1
-                return
+                return False
             due = self._prepare(trouble)
             self._due = (step, 0 if self._writer is None else self._writer.appended, due)
             self._settle(trouble)
@@ -295,6 +315,7 @@ class ActivationMonitor:
                 self._failed("hand its rows to a listener", error)
         if trouble and self._strict:
             raise trouble[0]
+        return True
 
     def _prepare(self, trouble: list[Exception]) -> list[_Due]:
         """Makes this step's rows and changes nothing, so that an interrupt leaves everything as it was."""
