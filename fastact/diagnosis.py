@@ -32,6 +32,8 @@ _CAUSES: Final = {
 }
 #: Told of a layer in which nothing else was found: other words for the same, or the mark that it left.
 _ALONE: Final = frozenset({"constant", "drifting"})
+#: What can be said of a gradient: it is zero where a neuron is off, small by design, and of any shape.
+_GRADIENT_RULES: Final = tuple(rule for rule in RULES if rule.condition in {"exploding", "non_finite", "overflow_risk"})
 _FIRST_ONLY: Final = frozenset({"exploding", "non_finite"})
 _RANK: Final = {rule.condition: rank for rank, rule in enumerate(RULES)}
 
@@ -70,7 +72,8 @@ class Diagnoser:
     def add(self, info: LayerInfo) -> None:
         """Makes a layer known; before its first row. A layer that is known already stays as it is."""
         if info.name not in self._followers:
-            self._followers[info.name] = Follower(self.history.add(info), RULES, self.thresholds)
+            rules = _GRADIENT_RULES if info.kind == kinds.GRADIENT else RULES
+            self._followers[info.name] = Follower(self.history.add(info), rules, self.thresholds)
 
     def append(self, name: str, row: Row) -> None:
         """Appends one row of a layer: the numbers of `fields.ROW` in that order, steps rising within a layer."""
@@ -124,29 +127,41 @@ class Diagnoser:
         """
         followers = sorted(self._followers.values(), key=lambda item: (item.layer.info.order, item.layer.info.name))
         seen = [follower for follower in followers if follower.layer.total]
-        views = {follower: follower.view(place) for place, follower in enumerate(seen)}
-        network = Network(list(views.values()), self.thresholds)
+        # Layers are compared with layers, gradients with gradients.
+        groups = (
+            [follower for follower in seen if follower.layer.info.kind != kinds.GRADIENT],
+            [follower for follower in seen if follower.layer.info.kind == kinds.GRADIENT],
+        )
+        views: dict[Follower, LayerView] = {}
+        networks: dict[Follower, Network] = {}
+        findings: list[Finding] = []
         unknown: dict[str, tuple[str, ...]] = {}
-        if preset is None:
-            linked, unknown = self._judge(views, network)
-        else:
-            linked = judge(preset, network.layers)
+        for group in groups:
+            own_views = {follower: follower.view(place) for place, follower in enumerate(group)}
+            network = Network(list(own_views.values()), self.thresholds)
+            views |= own_views
+            networks |= dict.fromkeys(group, network)
+            if preset is None:
+                findings += self._judge(own_views, network, unknown)
+            elif group is groups[0]:
+                findings += judge(preset, network.layers)
+        linked = _link(findings, list(views.values()), self.thresholds) if preset is None else tuple(findings)
         own: dict[str, list[Finding]] = {}
         for finding in linked:
             own.setdefault(finding.layer, []).append(finding)
         layers = []
         for follower in followers:
             name = follower.layer.info.name
-            health = self._health(follower, views.get(follower), network, own.get(name, []), unknown.get(name, ()))
+            network_of = networks.get(follower)
+            health = self._health(follower, views.get(follower), network_of, own.get(name, []), unknown.get(name, ()))
             layers.append(health)
         return Diagnosis(findings=linked, layers=tuple(layers))
 
     def _judge(
-        self, views: dict[Follower, LayerView], network: Network
-    ) -> tuple[tuple[Finding, ...], dict[str, tuple[str, ...]]]:
-        """The findings, linked, and for each layer the conditions for which there was not enough data."""
+        self, views: dict[Follower, LayerView], network: Network, unknown: dict[str, tuple[str, ...]]
+    ) -> list[Finding]:
+        """The findings; and into `unknown`, for each layer, the conditions for which there was not enough data."""
         findings: list[Finding] = []
-        unknown: dict[str, tuple[str, ...]] = {}
         needs = {rule: min(rule.needs(self.thresholds), self.history.window_size) for rule in RULES}
         for follower, view in views.items():
             missing = []
@@ -161,18 +176,18 @@ class Diagnoser:
                 elif result is Outcome.NOT_ENOUGH_DATA:
                     missing.append(rule.condition)
             unknown[view.info.name] = tuple(missing)
-        return _link(findings, list(views.values()), self.thresholds), unknown
+        return findings
 
     def _health(
         self,
         follower: Follower,
         view: LayerView | None,
-        network: Network,
+        network: Network | None,
         own: list[Finding],
         missing: tuple[str, ...],
     ) -> LayerHealth:
         info = follower.layer.info
-        if view is None:
+        if view is None or network is None:
             return LayerHealth(info.name, info.kind, None, None, None, None, _UNKNOWN, "", (), 0, None, None)
         last: Row = view.rows[-1].item()
         neurons, count = last[COLUMN["neurons"]], last[COLUMN["count"]]
@@ -213,7 +228,7 @@ def _link(findings: list[Finding], views: list[LayerView], thresholds: Threshold
     There are no circles: an explanation goes from an earlier to a later condition of `RULES`, or down the network, or
     within one condition on in time.
     """
-    place = {view.info.name: view.place for view in views}
+    place = {view.info.name: place for place, view in enumerate(views)}
     feeds = _feeds(views)
     slack = thresholds.min_rows * max((_stride(view) for view in views), default=1.0)
 

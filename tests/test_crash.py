@@ -51,7 +51,7 @@ def test_killed_at_random_instants(tmp_path: Path, way: str) -> None:
         run = tmp_path / str(attempt)
         with mmap.mmap(-1, 8) as flushed:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # fork beside other threads
+                warnings.simplefilter("ignore")  # fork beside other threads, which Python and JAX warn of
                 child = os.fork()
             if child == 0:
                 try:

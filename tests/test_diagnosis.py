@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import found, nothing_finite, row, watch
 
+import fastact
 from fastact.diagnosis import Diagnoser, Diagnosis
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import ROW, ROW_DTYPE
@@ -348,3 +349,26 @@ def test_dropout_hands_nan_on_and_is_not_where_it_was_born() -> None:
     assert watch(early).diagnose().findings[0].layer == "drop"
     alone = {"drop": ("Dropout", broken(10)), "act": ("Tanh", [row(step) for step in range(12)])}
     assert watch(alone).diagnose().findings[0].layer == "drop"
+
+
+def test_gradients_are_judged_as_gradients() -> None:
+    def run(*, gradients: bool, broken: int | None = None) -> fastact.Diagnosis:
+        random, other = np.random.default_rng(0), np.random.default_rng(1)
+        with fastact.ActivationMonitor() as monitor:
+            for step in range(40):
+                for name in ("a", "b"):
+                    monitor.record(name, random.standard_normal((64, 8)), axis=-1, kind="Linear")
+                if gradients:
+                    for name in ("b:grad", "a:grad"):  # tiny, and zero for half of the neurons
+                        x = 1e-9 * other.standard_normal((64, 8))
+                        x[:, :4] = np.inf if step == broken and name == "b:grad" else 0.0
+                        monitor.record(name, x, axis=-1, kind="Gradient")
+                monitor.step()
+            return monitor.diagnose()
+
+    healthy = run(gradients=True)
+    assert healthy.findings == ()
+    assert healthy.layers[:2] == run(gradients=False).layers
+    assert [layer.status for layer in healthy.layers] == ["healthy"] * 4
+    (finding,) = run(gradients=True, broken=30).findings
+    assert (finding.layer, finding.condition, finding.first_step) == ("b:grad", "non_finite", 30)

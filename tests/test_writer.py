@@ -27,7 +27,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def in_child(work: Callable[[], bool]) -> None:
     """Runs `work` in a forked child that ends as if it were killed; fails where it does not return True."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # fork beside other threads
+        warnings.simplefilter("ignore")  # fork beside other threads, which Python and JAX warn of
         child = os.fork()
     if child == 0:
         code = 2

@@ -10,6 +10,7 @@ from typing import Final
 __all__ = [
     "BOUNDED",
     "GATES",
+    "GRADIENT",
     "MASKED",
     "PASSING",
     "PROBABILITIES",
@@ -49,11 +50,15 @@ RELU_FAMILY: Final = frozenset(
 #: Outputs that are zero, small or crowded at a bound by design.
 PROBABILITIES: Final = frozenset({"Softmax", "Softmax2d", "Softmin", "LogSoftmax", "MultiheadAttention"})
 
+#: Gradients of outputs: no layers of their own, and small wherever a network has learned.
+GRADIENT: Final = "Gradient"
+
 #: Where -inf (never NaN or +inf) is meant: the logarithm of a probability of zero, and scores before a masked softmax.
 MASKED: Final = frozenset({"LogSoftmax", "AttentionScores"})
 
 #: What hands its input on: neurons that are dead after it were dead before it. Prefixes.
 PASSING: Final = (
+    "Input",
     "Dropout", "AlphaDropout", "FeatureAlphaDropout", "MaxPool", "AvgPool", "LPPool", "FractionalMaxPool",
     "AdaptiveMaxPool", "AdaptiveAvgPool", "GlobalMaxPool", "GlobalAveragePool", "AveragePool", "Flatten", "Unflatten",
     "Reshape", "Permute", "Identity", "ZeroPad", "ConstantPad", "ReflectionPad", "ReplicationPad", "CircularPad",
