@@ -17,7 +17,7 @@ import numpy as np
 from fastact import elements
 from fastact.compile import exact_jit, jit, lane_max, lane_min, like, minus, ordered, stretch, widen
 
-__all__ = ["coarse", "fold_block", "fold_part", "merge", "work_bounds"]
+__all__ = ["coarse", "fold_block", "fold_part", "merge", "settle", "work_bounds"]
 
 # Elements that are folded in the element's precision before they are joined in float64. Each vector lane adds up 64 of
 # them, so that even equal ones, whose rounding errors never cancel, give std to 1e-6 in float32. Of a pair of streams

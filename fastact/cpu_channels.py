@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from fastact.compile import exact_jit, jit, lane_max, lane_min, like, ordered, stretch, widen
-from fastact.cpu import coarse, fold_part, merge, work_bounds
+from fastact.cpu import coarse, fold_part, merge, settle, work_bounds
 from fastact.lanes import (
     count_at_most,
     count_outside,
@@ -272,11 +272,9 @@ def _finish(columns: Any, place: Any, part: int, moments: Any, extremes: Any, ca
         extremes[0, part, c] = lowest[k]
         extremes[1, part, c] = highest[k]
         std = math.sqrt(m2s[k] / finite[k])
-        mean = origin[k] + means[k]
-        moments[0, part, c] = mean
+        moments[0, part, c], moments[3, part, c] = settle(origin[k], means[k])
         moments[1, part, c] = std
         moments[2, part, c] = abs_means[k]
-        moments[3, part, c] = (origin[k] - (mean - (mean - origin[k]))) + (means[k] - (mean - origin[k]))
         care[k] = finite[k] == 0 or (lowest[k] < highest[k] and not 1e-145 < std < math.inf)
         n_care += care[k]
     return n_care
@@ -652,7 +650,7 @@ def _merge_plain(counts: Any, moments: Any, extremes: Any) -> Any:
     n = count = nans = pos_infs = neg_infs = zeros = saturated = 0
     columns = counts.shape[2]
     origin = moments[0, 0, 0]
-    total = absolute = squares = rest = 0.0
+    total = absolute = squares = 0.0
     smallest = extremes[0, 0, 0]
     largest = extremes[1, 0, 0]
     for j in range(columns):
@@ -674,8 +672,7 @@ def _merge_plain(counts: Any, moments: Any, extremes: Any) -> Any:
         m = counts[0, 0, j] - counts[1, 0, j] - counts[2, 0, j] - counts[3, 0, j]
         delta = ((moments[0, 0, j] - origin) + moments[3, 0, j]) - offset
         squares += m * (moments[1, 0, j] * moments[1, 0, j] + delta * delta)
-    mean = origin + offset
-    rest = (origin - (mean - (mean - origin))) + (offset - (mean - origin))
+    mean, rest = settle(origin, offset)
     variance = squares / n if n > 0 else math.nan
     std = math.sqrt(variance)
     if not (1e-280 < variance < 1e280 or smallest == largest) or not absolute < math.inf:
