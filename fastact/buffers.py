@@ -5,6 +5,7 @@ torch, so `sys.modules` is asked. dtypes are told by the owner's `.dtype`, never
 shows bfloat16 as "<V2" or even as float16.
 """
 
+import contextlib
 import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,16 +15,30 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.compile import KINDS
-from fastact.dlpack import CPU_DEVICES, low_precision_view
-from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError, MissingExtraError
+from fastact.dlpack import CPU_DEVICES, CUDA_DEVICE, low_precision_view
+from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 
-__all__ = ["as_channels", "as_flat", "as_storage", "chunks", "is_plain_tensor", "pieces", "slabs", "tensor_view_type"]
+__all__ = [
+    "WANTED",
+    "as_channels",
+    "as_flat",
+    "as_storage",
+    "channel_view",
+    "checked_tensor",
+    "chunks",
+    "is_plain_tensor",
+    "on_gpu",
+    "pieces",
+    "slabs",
+    "tensor_view_type",
+]
 
 _PIECE: Final = 1 << 16
 _ARROW_STRETCH: Final = 1 << 18
 _SLAB_BYTES: Final = 1 << 22
 
-_WANTED: Final = (
+#: The end of a message about `x`.
+WANTED: Final = (
     "an array or tensor of float64, float32, float16, bfloat16, float8 (e4m3fn, e5m2), an integer type or bool"
 )
 
@@ -35,8 +50,7 @@ def as_storage(x: Any) -> tuple[npt.NDArray[Any], str]:
 
     Raises:
         ArgumentTypeError: `x` holds no numbers, or numbers of a type that cannot be swept.
-        ArgumentValueError: `x` is a tensor without readable memory: sparse, quantised, meta.
-        MissingExtraError: `x` lies on a GPU.
+        ArgumentValueError: `x` is a tensor without memory that the CPU can read: sparse, quantised, meta, on a GPU.
     """
     if isinstance(x, np.ndarray):
         return _from_numpy(x)
@@ -47,24 +61,22 @@ def as_storage(x: Any) -> tuple[npt.NDArray[Any], str]:
     if pyarrow is not None and isinstance(x, (pyarrow.Array, pyarrow.ChunkedArray)):
         return _from_arrow(x, pyarrow)
     if isinstance(x, (str, bytes)):
-        raise ArgumentTypeError(f"x: got {type(x).__name__}, want {_WANTED}")
+        raise ArgumentTypeError(f"x: got {type(x).__name__}, want {WANTED}")
     try:
         return _from_protocol(x)
     except FastactError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a foreign protocol raises
         raise ArgumentTypeError(
-            f"x: got {type(x).__name__}, which NumPy cannot view ({error}); want {_WANTED}"
+            f"x: got {type(x).__name__}, which NumPy cannot view ({error}); want {WANTED}"
         ) from None
 
 
 def _from_protocol(x: Any) -> tuple[npt.NDArray[Any], str]:
-    if hasattr(x, "__cuda_array_interface__"):
-        raise _on_gpu(type(x).__name__)
     if hasattr(x, "__dlpack__") and not hasattr(x, "__array__") and not hasattr(x, "__array_interface__"):
         device = x.__dlpack_device__()[0]
         if device not in CPU_DEVICES:
-            raise _on_gpu(f"{type(x).__name__} on DLPack device {int(device)}")
+            raise _unreachable(f"{type(x).__name__} on DLPack device {int(device)}")
         try:
             return _from_numpy(np.from_dlpack(x))
         except (BufferError, RuntimeError, TypeError):
@@ -86,7 +98,7 @@ def _from_numpy(x: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], str]:
     dtype = x.dtype
     kind = KINDS.get(dtype.name)
     if kind is None:
-        raise ArgumentTypeError(f"x: got an array of {dtype}, want {_WANTED}")
+        raise ArgumentTypeError(f"x: got an array of {dtype}, want {WANTED}")
     if type(x) is not np.ndarray:
         if isinstance(x, np.ma.MaskedArray):
             raise ArgumentTypeError("x: got a masked array, want a plain one: use x.compressed()")
@@ -95,7 +107,27 @@ def _from_numpy(x: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], str]:
     return (x if dtype == storage else x.view(storage)), kind.name
 
 
-def _from_torch(x: Any) -> tuple[npt.NDArray[Any], str]:
+def on_gpu(x: Any) -> bool:
+    """Whether `x` says that it lies on a CUDA device."""
+    if isinstance(x, np.ndarray):
+        return False
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(x, torch.Tensor):
+        return bool(x.is_cuda)
+    # A protocol may raise anything, such as that the array was deleted: `as_storage` tells that.
+    with contextlib.suppress(Exception):
+        if hasattr(x, "__cuda_array_interface__"):
+            return True
+    with contextlib.suppress(Exception):
+        return bool(x.__dlpack_device__()[0] == CUDA_DEVICE)
+    return False
+
+
+def checked_tensor(x: Any) -> tuple[Any, str]:
+    """A torch tensor without its graph, of any device, which has dense memory, and its kind's name.
+
+    Raises what `as_storage` raises.
+    """
     torch = sys.modules["torch"]
     if x.is_nested:
         raise ArgumentValueError("x: got a nested tensor, want a dense one: use x.values() or x.unbind()")
@@ -105,15 +137,18 @@ def _from_torch(x: Any) -> tuple[npt.NDArray[Any], str]:
         )
     if x.is_quantized:
         raise ArgumentValueError("x: got a quantised tensor, want plain numbers: use x.dequantize() or x.int_repr()")
-    if x.device.type != "cpu":
-        if x.device.type == "meta":
-            raise ArgumentValueError("x: got a tensor on the meta device, which has no data")
-        raise _on_gpu(f"a tensor on {x.device}")
+    if x.is_meta:
+        raise ArgumentValueError("x: got a tensor on the meta device, which has no data")
     name = str(x.dtype).removeprefix("torch.")
-    kind = KINDS.get(name)
-    if kind is None:
-        raise ArgumentTypeError(f"x: got a tensor of {x.dtype}, want {_WANTED}")
-    x = x.detach()
+    if name not in KINDS:
+        raise ArgumentTypeError(f"x: got a tensor of {x.dtype}, want {WANTED}")
+    return x.detach(), name
+
+
+def _from_torch(x: Any) -> tuple[npt.NDArray[Any], str]:
+    x, name = checked_tensor(x)
+    if not x.is_cpu:
+        raise _unreachable(f"a tensor on {x.device}")
     shown_as = tensor_view_type(name)
     try:
         if x.is_neg():
@@ -144,19 +179,16 @@ def _from_arrow(x: Any, pyarrow: Any) -> tuple[npt.NDArray[Any], str]:
     if x.null_count:
         x = x.drop_null()
     if not (pyarrow.types.is_floating(x.type) or pyarrow.types.is_integer(x.type) or pyarrow.types.is_boolean(x.type)):
-        raise ArgumentTypeError(f"x: got an Arrow array of {x.type}, want {_WANTED}")
+        raise ArgumentTypeError(f"x: got an Arrow array of {x.type}, want {WANTED}")
     try:
         array = x.to_numpy() if isinstance(x, pyarrow.ChunkedArray) else x.to_numpy(zero_copy_only=False)
     except (pyarrow.ArrowInvalid, NotImplementedError) as error:
-        raise ArgumentTypeError(f"x: got an Arrow array of {x.type} ({error}), want {_WANTED}") from None
+        raise ArgumentTypeError(f"x: got an Arrow array of {x.type} ({error}), want {WANTED}") from None
     return _from_numpy(array)
 
 
-def _on_gpu(what: str) -> MissingExtraError:
-    return MissingExtraError(
-        f"x: got {what}; sweeping it where it lies needs the extra fastact[cuda], whose engine this version lacks. "
-        "Want memory that the CPU can read: copy it with .cpu() or .get() first"
-    )
+def _unreachable(what: str) -> ArgumentValueError:
+    return ArgumentValueError(f"x: got {what}, want memory that the CPU can read: copy it with .cpu() or .get() first")
 
 
 def chunks(x: Any) -> Iterable[Any]:
@@ -246,6 +278,20 @@ def as_channels(x: npt.NDArray[Any], axis: int | Sequence[int]) -> tuple[npt.NDA
         ArgumentTypeError: `axis` is not an int or a tuple of them.
         ArgumentValueError: `axis` is out of range, repeated or empty.
     """
+    view, shape = channel_view(x, axis)
+    if view is None:
+        axes = _normalise(axis, x.ndim)
+        others = [a for a in range(x.ndim) if a not in axes]
+        copy = np.array(x.transpose(*others, *axes), x.dtype.newbyteorder("="), order="C")
+        view = copy.reshape(math.prod(x.shape[a] for a in others), math.prod(shape), 1)
+    return view, shape
+
+
+def channel_view(x: npt.NDArray[Any], axis: int | Sequence[int]) -> tuple[npt.NDArray[Any] | None, tuple[int, ...]]:
+    """The same where nothing need be copied, elsewhere None; memory is never read.
+
+    Raises what `as_channels` raises.
+    """
     plain = _plain_axis(x, axis)
     if plain is not None:
         # The shape of most layers' outputs, in a fifth of the time of what follows.
@@ -255,13 +301,8 @@ def as_channels(x: npt.NDArray[Any], axis: int | Sequence[int]) -> tuple[npt.NDA
         ]
     axes = _normalise(axis, x.ndim)
     shape = tuple(x.shape[a] for a in axes)
-    neurons = math.prod(shape)
     view, outer, inner = _channel_view(x, axes)
-    if view is None:
-        others = [a for a in range(x.ndim) if a not in axes]
-        view = np.array(x.transpose(*others, *axes), x.dtype.newbyteorder("="), order="C")
-        outer, inner = math.prod(x.shape[a] for a in others), 1
-    return view.reshape(outer, neurons, inner), shape
+    return None if view is None else view.reshape(outer, math.prod(shape), inner), shape
 
 
 def _plain_axis(x: npt.NDArray[Any], axis: Any) -> int | None:

@@ -499,6 +499,7 @@ def info() -> None:
 
     from fastact import __version__
     from fastact.compile import COMPILED, cache
+    from fastact.cuda.info import gpu_line
     from fastact.threads import get_num_threads
 
     rows = [("fastact", __version__), ("python", f"{platform.python_version()} on {platform.platform()}")]
@@ -514,7 +515,7 @@ def info() -> None:
         rows.append(("machine code", _cache_line(folder) if folder is not None else f"not kept: {problem}"))
     else:
         rows.append(("machine code", "none: NUMBA_DISABLE_JIT is set, and sweeps run as plain Python"))
-    rows.append(("gpu", _gpu()))
+    rows.append(("gpu", gpu_line()))
     _table(("what", "value"), rows, left=2)
 
 
@@ -578,21 +579,3 @@ def warmup(
             progress.update(task, advance=1, description=futures[future])
     new = {path.name for path in folder.glob("*.bin")} - before
     print(f"{', '.join(names)}: {len(new)} entry points compiled; {_cache_line(folder)}")
-
-
-def _gpu() -> str:
-    """What the CUDA driver itself says, asked without importing a framework."""
-    import ctypes
-
-    try:
-        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return "no CUDA driver found; sweeps run on the CPU"
-    count, name = ctypes.c_int(), ctypes.create_string_buffer(128)
-    if (code := driver.cuInit(0)) != 0 or (code := driver.cuDeviceGetCount(ctypes.byref(count))) != 0:
-        return f"a CUDA driver that reports error {code}; sweeps run on the CPU"
-    names = []
-    for i in range(count.value):
-        driver.cuDeviceGetName(name, len(name), i)
-        names.append(name.value.decode("ascii", "backslashreplace"))
-    return f"{count.value} CUDA device(s): {', '.join(names) or 'none'}; this version sweeps on the CPU"

@@ -7,7 +7,18 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact import elements
-from fastact.buffers import as_channels, as_flat, as_storage, chunks, is_plain_tensor, pieces, slabs, tensor_view_type
+from fastact.buffers import (
+    as_channels,
+    as_flat,
+    as_storage,
+    channel_view,
+    chunks,
+    is_plain_tensor,
+    on_gpu,
+    pieces,
+    slabs,
+    tensor_view_type,
+)
 from fastact.compile import KINDS
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.extras import DetailedStats, check_extras, detail
@@ -109,7 +120,9 @@ def summarize(
             polars Series (nulls are left out), memoryview, anything with `__array__`, `__array_interface__` or DLPack.
             float64, float32, float16, bfloat16, float8 (e4m3fn, e5m2), any integer type, bool; any shape, strides and
             byte order. Nothing is copied where the elements lie side by side in memory, elsewhere a few megabytes at a
-            time.
+            time. With fastact[cuda] also what lies on a CUDA device (torch, CuPy, JAX, Numba,
+            `__cuda_array_interface__` or DLPack), side by side: it is swept there, on the owner's current stream, for
+            which alone the call waits.
         axis: None for the whole tensor; the axis (or axes) of the neurons for one row per neuron: -1 for
             [batch, ..., neurons], 1 for NCHW.
         saturation: elements x < lo or x > hi count as saturated. tanh: (-0.99, 0.99), the default; sigmoid:
@@ -124,9 +137,9 @@ def summarize(
 
     Raises:
         ArgumentTypeError: `x` holds no numbers, or complex, object or string ones; an option is of the wrong type.
-        ArgumentValueError: `x` has no dense memory, `axis` is out of range, an option is out of range, both `axis` and
-            `extras` are given.
-        MissingExtraError: `x` lies on a GPU.
+        ArgumentValueError: `x` has no dense memory, or has gaps on a GPU, or there is no GPU that can be used; `axis`
+            is out of range, an option is out of range, both `axis` and `extras` are given.
+        MissingExtraError: `x` lies on a GPU, and the extra fastact[cuda] is not installed.
 
     Example:
         >>> s = summarize(np.array([[0.0, 1.0], [-1.0, np.inf]], np.float32))
@@ -156,6 +169,8 @@ def summarize(
         channels_stats = _sweep_tensor_channels(x, axis, bounds)
         if channels_stats is not None:
             return channels_stats
+    if on_gpu(x):
+        return _sweep_gpu_channels(x, axis, bounds)
     array, name = as_storage(x)
     if is_plain_tensor(x):
         _tensor_storages[x.dtype] = name, tensor_view_type(name)
@@ -235,6 +250,8 @@ def _sweep_any(x: Any, bounds: Bounds) -> elements.State:
 
 
 def _sweep_chunk(x: Any, bounds: Bounds) -> elements.State:
+    if on_gpu(x):
+        return _sweep_gpu(x, bounds)
     array, name = as_storage(x)
     flat = as_flat(array)
     if flat is None:
@@ -248,11 +265,54 @@ def _sweep_chunk(x: Any, bounds: Bounds) -> elements.State:
     return state
 
 
+def _sweep_gpu(x: Any, bounds: Bounds) -> elements.State:
+    # numba.cuda takes a third of a second to load.
+    from fastact.cuda.arrays import device_array
+
+    found = device_array(x)
+    flat = as_flat(found.array)
+    if flat is None:
+        raise _not_contiguous(found.array, "x.contiguous() (of CuPy or JAX, a copy)")
+    if not flat.size:
+        return elements.EMPTY
+    from fastact.cuda.sweep import sweep
+
+    return sweep(found._replace(array=flat), bounds)
+
+
+def _sweep_gpu_channels(x: Any, axis: int | Sequence[int], bounds: Bounds) -> ChannelStats:
+    from fastact.cuda.arrays import device_array
+
+    found = device_array(x)
+    view, shape = channel_view(found.array, axis)
+    if view is None:
+        raise _not_contiguous(
+            found.array, "x.contiguous() (of CuPy or JAX, a copy), and the neurons' axes side by side"
+        )
+    if not view.size:
+        return wrap_channels(sweep_channels(view, found.name, *bounds), bounds, shape)
+    from fastact.cuda.sweep import sweep_channels as sweep_gpu_channels
+
+    return wrap_channels(sweep_gpu_channels(found._replace(array=view), bounds), bounds, shape)
+
+
+def _not_contiguous(array: npt.NDArray[Any], remedy: str) -> ArgumentValueError:
+    return ArgumentValueError(
+        f"x: got elements on a GPU with shape {array.shape} and strides {array.strides} bytes, want them without gaps "
+        f"and aligned, since nothing is copied there: use {remedy}"
+    )
+
+
 def _detail_any(x: Any, axis: Any, bounds: Bounds, extras: tuple[str, ...]) -> DetailedStats:
     if axis is not None:
         raise ArgumentValueError(
             f"extras: got {extras} with axis={axis!r}, want one of both: extras are of the whole tensor; per neuron "
             "there are abs_mean, absmax and outliers() without them"
+        )
+    if on_gpu(x):
+        raise ArgumentValueError(
+            f"extras: got {extras} for elements on a GPU, where there are none yet; want memory that the CPU can read: "
+            "copy it with .cpu() or .get() first"
         )
     stats: DetailedStats | None = None
     for chunk in chunks(x):

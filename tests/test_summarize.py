@@ -332,8 +332,8 @@ def test_dlpack_of_other_kinds() -> None:
     for torch_only in (torch.ones(3, dtype=torch.complex64),):
         with pytest.raises(fastact.ArgumentTypeError, match="complex64"):
             summarize(dlpack_only(torch_only))
-    with pytest.raises(fastact.MissingExtraError, match="DLPack device 2"):
-        summarize(dlpack_only(x, device=2))
+    with pytest.raises(fastact.ArgumentValueError, match="DLPack device 10"):
+        summarize(dlpack_only(x, device=10))
 
 
 @pytest.mark.parametrize("typestr", ["<V2", "<f2"])
@@ -459,7 +459,6 @@ def test_torch_is_not_tracked_and_inference_tensors_are_read() -> None:
         (torch.zeros(3, device="meta"), ValueError, ["x", "meta"]),
         (torch.eye(3).to_sparse(), ValueError, ["x", "sparse"]),
         (pa.array(["a"]), TypeError, ["x", "string"]),
-        (type("Gpu", (), {"__cuda_array_interface__": {}})(), ImportError, ["x", "fastact[cuda]"]),
     ],
 )
 def test_what_is_refused(x: Any, error: type[Exception], words: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The one place that knows numba-cuda: how device code is compiled, launched and given memory, and its simulator.
+"""How device code is written for numba-cuda, and for its simulator: with `host`, the one place that knows them.
 
 A kernel reads `Lanes`, the elements of one or several 16-byte loads side by side, which LLVM keeps in registers. It
 takes addresses, not arrays: each array that numba-cuda passes costs a launch some microseconds, a number a fraction.
