@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -58,7 +59,7 @@ def test_in_the_simulator() -> None:
         timeout=600,
         check=False,
     )
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed is not None
     assert int(passed[1]) >= 80
@@ -71,6 +72,23 @@ def _patient() -> Iterator[None]:
     sys.setswitchinterval(1e-4)
     yield
     sys.setswitchinterval(before)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not SIMULATED, reason="of the simulator alone; run there")
+def test_threads_that_come_together_get_one_shared_array(monkeypatch: pytest.MonkeyPatch) -> None:
+    from numba.cuda.simulator import kernelapi
+
+    shared, both, empty = kernelapi.FakeCUDAShared(0), threading.Barrier(2), np.empty
+
+    def when_both_are_here(*arguments: Any) -> Any:
+        both.wait(60)
+        return empty(*arguments)
+
+    monkeypatch.setattr(np, "empty", when_both_are_here)
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda _: shared.array(4, np.int64), range(2))
+    assert one is other
 
 
 class OnDevice:

@@ -10,6 +10,7 @@ slow, on any machine. numba-cuda is in maintenance; its successor has to be fitt
 
 import ctypes
 import importlib.util
+import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, Final
@@ -144,6 +145,23 @@ if SIMULATED or not INSTALLED:
         counter = _memory(address, np.int64, 1)
         counter[0] += 1
         return int(counter[0]) - 1
+
+    if SIMULATED:
+        from numba.cuda.simulator import kernelapi
+
+        class _Shared(kernelapi.FakeCUDAShared):  # type: ignore[misc]
+            """A block's shared arrays.
+
+            Numba's own class looks for one and then makes it: of two threads that come together each may get its own,
+            and what it writes there is lost. It also reads source files to tell places apart: half of the time.
+            """
+
+            def array(self, shape: Any, dtype: Any) -> Any:
+                caller = sys._getframe(1)
+                place = caller.f_code.co_filename, caller.f_lineno
+                return self._allocations.setdefault(place, np.empty(shape, dtype))
+
+        kernelapi.FakeCUDAShared = _Shared
 
 else:
     import operator
