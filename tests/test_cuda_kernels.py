@@ -75,7 +75,7 @@ def compiled_to_ptx(machine: str) -> None:
     from numba import cuda
 
     from fastact.cuda import kernels
-    from fastact.cuda.host import SIGNATURE
+    from fastact.cuda.host import signature
 
     # Device functions ask the current device what to be compiled for; there may be none.
     device = mock.Mock(compute_capability=tuple(int(digit) for digit in machine.split(".")))
@@ -83,7 +83,9 @@ def compiled_to_ptx(machine: str) -> None:
         for name in KINDS:
             for layout in (kernels.FLAT, kernels.RUNS, kernels.ODD_RUNS, kernels.COLUMNS):
                 kernel = kernels.sweep_kernel(name, layout)
-                ptx, _ = cuda.compile(kernel, SIGNATURE, cc=device.compute_capability, output="ptx", abi="numba")
+                ptx, _ = cuda.compile(
+                    kernel, signature(kernel), cc=device.compute_capability, output="ptx", abi="numba"
+                )
                 packets = re.findall(r"ld\.global\.v4\.u32", ptx)
                 print(name, layout.name, ptx.count(".local"), len(re.findall(r"\bcall", ptx)), len(packets), sep="/")
 

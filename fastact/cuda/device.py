@@ -24,6 +24,7 @@ from fastact.lanes import widen_vector
 
 __all__ = [
     "INSTALLED",
+    "MIX",
     "SIMULATED",
     "as_double",
     "beside",
@@ -39,6 +40,7 @@ __all__ = [
     "least",
     "loader",
     "magnitude",
+    "mixed",
     "most",
     "spread",
     "store_word",
@@ -46,6 +48,9 @@ __all__ = [
     "total",
     "widener",
 ]
+
+#: What `mixed` multiplies by: odd, with bits all over (2^64 over the golden ratio).
+MIX: Final = 0x9E3779B97F4A7C15
 
 #: Whether the extra fastact[cuda] is there. Numba's own `numba.cuda` has none of the compiler.
 INSTALLED: Final = importlib.util.find_spec("numba_cuda") is not None
@@ -140,6 +145,12 @@ if SIMULATED or not INSTALLED:
 
     def fetch_word(address: int, example: Any) -> Any:
         return type(example)(_memory(address, _word(example), 1)[0])
+
+    def mixed(check: int, value: Any) -> int:
+        kind: Any = _word(value)
+        bits = int(np.array(value, kind).view(np.uint64))
+        check = (int(check) * MIX + (bits ^ bits >> 32)) & (1 << 64) - 1
+        return check - (check >> 63 << 64)
 
     def ticket(address: int) -> int:
         counter = _memory(address, np.int64, 1)
@@ -444,6 +455,20 @@ else:
             return context.cast(builder, word, stored, example)
 
         return example(types.int64, example), codegen
+
+    @intrinsic
+    def mixed(typingctx: Any, check: Any, value: Any) -> Any:
+        """The check word of some words and then of this one, as `store_word` writes it."""
+        value = types.unliteral(value)
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            word = args[1]
+            if isinstance(value, types.Float):
+                word = builder.bitcast(context.cast(builder, word, value, types.float64), _I64)
+            folded = builder.xor(word, builder.lshr(word, _I64(32)))
+            return builder.add(builder.mul(args[0], _I64(MIX)), folded)
+
+        return types.int64(types.int64, value), codegen
 
     @intrinsic
     def ticket(typingctx: Any, address: Any) -> Any:
