@@ -19,9 +19,9 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from fastact.adapter import Guard
 from fastact.errors import FastactError, MissingExtraError
 from fastact.fields import NEURON, ROW
+from fastact.guard import Guard
 from fastact.log.schema import check_integer
 
 if TYPE_CHECKING:
