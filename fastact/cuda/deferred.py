@@ -76,9 +76,10 @@ class Row:
         survey: the numbers of `fields.NEURON` over the step so far.
         part: how many rows with neurons its layer has had in the step by then.
         lost: why it will never be here; None while it may.
+        captured: whether it went into a graph, whose replays give rows of their own.
     """
 
-    __slots__ = ("_keep", "_recorder", "device", "lost", "part", "state", "survey")
+    __slots__ = ("_keep", "_recorder", "captured", "device", "lost", "part", "state", "survey")
 
     def __init__(self, recorder: "Recorder", device: int, keep: object = None) -> None:
         self._recorder = recorder
@@ -88,6 +89,7 @@ class Row:
         self.survey: tuple[Any, ...] = ()
         self.part = 0
         self.lost: str | None = None
+        self.captured = False
 
     @property
     def done(self) -> bool:
@@ -227,6 +229,7 @@ class _Device:
         number = counter = 0
         if graph:
             counter = ring.counter
+            row.captured = True
             row.lose("it was recorded in a CUDA graph, whose replays give rows of their own")
             if not x.kept:
                 _captured.append(x)

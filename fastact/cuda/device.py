@@ -11,6 +11,7 @@ slow, on any machine. numba-cuda is in maintenance; its successor has to be fitt
 import ctypes
 import importlib.util
 import sys
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, Final
@@ -27,6 +28,7 @@ __all__ = [
     "MIX",
     "SIMULATED",
     "as_double",
+    "barrier",
     "beside",
     "count_at_most",
     "count_equal",
@@ -34,6 +36,7 @@ __all__ = [
     "count_outside",
     "device",
     "divide",
+    "fence",
     "fetch_word",
     "finite_or",
     "lanes_count",
@@ -152,6 +155,13 @@ if SIMULATED or not INSTALLED:
         check = (int(check) * MIX + (bits ^ bits >> 32)) & (1 << 64) - 1
         return check - (check >> 63 << 64)
 
+    def barrier() -> None:
+        # What `cuda.syncthreads` does within the simulated kernel's own module, and there alone.
+        threading.current_thread().syncthreads()  # type: ignore[attr-defined]
+
+    def fence() -> None:
+        pass
+
     def ticket(address: int) -> int:
         counter = _memory(address, np.int64, 1)
         counter[0] += 1
@@ -180,6 +190,11 @@ else:
     from llvmlite import ir
     from numba import cuda, types
     from numba.cuda.extending import intrinsic, models, overload, register_model
+
+    #: All threads of the block come here before one goes on; and what was written before is seen before what is
+    #: written after.
+    barrier = cuda.syncthreads
+    fence = cuda.threadfence
 
     #: Inlined always: a call would pass its tuples through memory.
     device = cuda.jit(device=True, forceinline=True)

@@ -216,13 +216,16 @@ else:
         return cuda.gpus[device]  # type: ignore[no-any-return]
 
     @contextmanager
-    def relaxed() -> Iterator[None]:
-        """Lets this thread allocate memory and ask for events while a stream is being captured."""
+    def _relaxing() -> Iterator[None]:
         before = driver.driver.cuThreadExchangeStreamCaptureMode(_RELAXED)
         try:
             yield
         finally:
             driver.driver.cuThreadExchangeStreamCaptureMode(before)
+
+    def relaxed() -> AbstractContextManager[Any]:
+        """Lets this thread allocate memory and ask for events while a stream is being captured."""
+        return _relaxing()
 
     def device_of(address: int) -> int | None:
         """The number of the device that memory belongs to; None for what is no device's."""

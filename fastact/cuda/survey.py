@@ -8,9 +8,8 @@ import math
 from typing import Any, Final
 
 import numpy as np
-from numba import cuda
 
-from fastact.cuda.device import device, fetch_word, store_word
+from fastact.cuda.device import barrier, device, fetch_word, store_word
 from fastact.fields import SATURATED_SHARE, SILENT_SHARE
 
 __all__ = [
@@ -39,7 +38,7 @@ def no_tally() -> Any:
 @device
 def is_silent(state: Any) -> bool:
     """Whether a neuron with this state is silent."""
-    return state[0] - state[4] <= SILENT_SHARE * state[0]
+    return bool(state[0] - state[4] <= SILENT_SHARE * state[0])
 
 
 @device
@@ -151,7 +150,7 @@ def join_tallies(tally: Any, thread: int, span: int, counts: Any, numbers: Any) 
             counts[5, slot] = tally[7]
             counts[6, slot] = tally[8]
             numbers[2, slot] = tally[9]
-        cuda.syncthreads()
+        barrier()
         if thread < span:
             other = (
                 counts[0, thread],
@@ -166,6 +165,6 @@ def join_tallies(tally: Any, thread: int, span: int, counts: Any, numbers: Any) 
                 numbers[2, thread],
             )
             tally = add_tallies(tally, other)
-        cuda.syncthreads()
+        barrier()
         span //= 2
     return tally
