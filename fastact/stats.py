@@ -633,6 +633,10 @@ def _check_share(name: str, value: Any) -> None:
         raise ArgumentValueError(f"{name}: got {value}, want a number from 0 to 1")
 
 
+def _class(stats: Any) -> type:
+    return ActivationStats if type(stats) is DeferredStats else type(stats)
+
+
 @overload
 def merge(parts: Iterable[ActivationStats]) -> ActivationStats: ...
 
@@ -664,7 +668,7 @@ def merge(parts: Iterable[Any]) -> Any:
         raise ArgumentTypeError(f"parts: got {type(parts).__name__}, want an iterable of stats") from None
     for part in iterator:
         if not isinstance(part, (ActivationStats, ChannelStats)) or (
-            result is not None and type(part) is not type(result)
+            result is not None and _class(part) is not _class(result)
         ):
             seen = "" if result is None else f" among {type(result).__name__}"
             raise ArgumentTypeError(f"parts: got {type(part).__name__}{seen}, want stats of one class")

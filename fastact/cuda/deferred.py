@@ -460,8 +460,10 @@ class Recorder:
         device.settle()
         device.take(self._replayed)
         device.fetch()
-        # What was copied at once, as little is on an idle device, need not wait for the next look.
+        # What was copied at once, as little is on an idle device, need not wait for the next look; and of graphs it may
+        # only now be known how much there is to copy.
         device.take(self._replayed)
+        device.fetch()
 
     def _replayed(self, step: int, layer: int, words: npt.NDArray[np.int64]) -> None:
         row = Row(self, -1)

@@ -78,12 +78,11 @@ if SIMULATED or not INSTALLED:
                     return
             work()
 
-        def release(self, count: int | None = None) -> None:
-            """Does the first `count` pieces of what was held back; by default all, and holds no more."""
-            held = self.held or []
-            for work in held[:count]:
-                work()
-            self.held = None if count is None else held[count:]
+        def release(self) -> None:
+            """Does what was held back, and holds no more."""
+            while self.held:
+                self.held.pop(0)()
+            self.held = None
 
         def synchronize(self) -> None:
             assert self.held is None, "the host would wait for ever"
