@@ -27,6 +27,8 @@ FLOATS: dict[str, Any] = {
     "float16": np.float16,
     "bfloat16": ml_dtypes.bfloat16,
 }
+#: Kinds whose kernels of rows are compiled: how they fold is how the others do, what they do at the end is theirs alone.
+RECORDED = ("float32", "bfloat16", "float64", "int64")
 #: What a few roundings among denormals take.
 DENORMALS = 1e-322
 ERROR = {"float64": 1e-13, "int32": 1e-13, "uint32": 1e-13, "int64": 1e-13, "uint64": 1e-13}
@@ -58,7 +60,7 @@ def test_in_the_simulator() -> None:
 def test_ptx_keeps_to_registers_and_loads_16_bytes(machine: str) -> None:
     pytest.importorskip("numba_cuda", reason="the compiler for CUDA comes with the extra fastact[cuda]")
     lines = program("ptx", machine, NUMBA_ENABLE_CUDASIM="0").splitlines()
-    assert len(lines) == 4 * len(KINDS)
+    assert len(lines) == 4 * len(KINDS) + 5 * len(RECORDED) + 1
     for line in lines:
         _, layout, local, calls, packets = line.split("/")
         assert (local, calls) == ("0", "0"), line
@@ -76,18 +78,21 @@ def compiled_to_ptx(machine: str) -> None:
 
     from fastact.cuda import kernels
     from fastact.cuda.host import signature
+    from fastact.cuda.record import end_step_kernel, record_kernel
 
+    layouts = (kernels.FLAT, kernels.RUNS, kernels.ODD_RUNS, kernels.COLUMNS)
+    made = [(f"{name}/{layout.name}", kernels.sweep_kernel(name, layout)) for name in KINDS for layout in layouts]
+    for name in RECORDED:
+        made += [(f"{name}/{layout.name}", record_kernel(name, layout, surveyed=True)) for layout in layouts]
+        made.append((f"{name}/flat", record_kernel(name, kernels.FLAT, surveyed=False)))
+    made.append(("end step/none", end_step_kernel()))
     # Device functions ask the current device what to be compiled for; there may be none.
     device = mock.Mock(compute_capability=tuple(int(digit) for digit in machine.split(".")))
     with mock.patch("numba.cuda.dispatcher.get_current_device", return_value=device):
-        for name in KINDS:
-            for layout in (kernels.FLAT, kernels.RUNS, kernels.ODD_RUNS, kernels.COLUMNS):
-                kernel = kernels.sweep_kernel(name, layout)
-                ptx, _ = cuda.compile(
-                    kernel, signature(kernel), cc=device.compute_capability, output="ptx", abi="numba"
-                )
-                packets = re.findall(r"ld\.global\.v4\.u32", ptx)
-                print(name, layout.name, ptx.count(".local"), len(re.findall(r"\bcall", ptx)), len(packets), sep="/")
+        for label, kernel in made:
+            ptx, _ = cuda.compile(kernel, signature(kernel), cc=device.compute_capability, output="ptx", abi="numba")
+            packets = re.findall(r"ld\.global\.v4\.u32", ptx)
+            print(label, ptx.count(".local"), len(re.findall(r"\bcall", ptx)), len(packets), sep="/")
 
 
 def swept(x: Any, name: str, layout: Any, parts: int) -> list[dict[str, Any]]:
