@@ -27,7 +27,7 @@ FLOATS: dict[str, Any] = {
     "float16": np.float16,
     "bfloat16": ml_dtypes.bfloat16,
 }
-#: Kinds whose kernels of rows are compiled: how they fold is how the others do, what they do at the end is theirs alone.
+#: Kinds whose kernels of rows are compiled: the others fold as in a sweep, and end as one of these.
 RECORDED = ("float32", "bfloat16", "float64", "int64")
 #: What a few roundings among denormals take.
 DENORMALS = 1e-322
