@@ -14,8 +14,9 @@ from typing import Any, Final, Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fastact.fields import ROW, ROW_DTYPE
+from fastact.fields import COLUMN, ROW_DTYPE
 from fastact.history import LayerInfo
+from fastact.pages import where
 from fastact.rules import kinds
 from fastact.thresholds import Thresholds
 
@@ -44,9 +45,6 @@ __all__ = [
 
 #: The numbers of `fields.ROW`, in that order.
 Row = tuple[Any, ...]
-
-#: The place of each field in a row.
-COLUMN: Final = {item.name: place for place, item in enumerate(ROW)}
 
 Severity = Literal["warning", "serious", "critical"]
 SEVERITIES: Final[tuple[Severity, ...]] = ("warning", "serious", "critical")
@@ -125,6 +123,11 @@ class Finding:
     remedies: tuple[str, ...]
     consequence_of: str | None = None
 
+    @property
+    def page(self) -> str:
+        """The page on the condition, as a path in the repository; ``fastact explain`` shows it."""
+        return where("conditions", self.condition)
+
     def following(self, culprit: str) -> "Finding":
         """The same finding as a consequence of the one of layer `culprit`."""
         # dataclasses.replace takes three times as long, which shows where hundreds follow.
@@ -141,7 +144,7 @@ class Finding:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as plain dicts, lists, strings and finite numbers."""
+        """The fields and `page` as plain dicts, lists, strings and finite numbers."""
         return {
             "layer": self.layer,
             "condition": self.condition,
@@ -152,6 +155,7 @@ class Finding:
             "cause": self.cause,
             "remedies": list(self.remedies),
             "consequence_of": self.consequence_of,
+            "page": self.page,
         }
 
 
