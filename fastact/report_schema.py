@@ -6,7 +6,6 @@ It is made from the dataclasses themselves, so that it cannot differ from them.
 import re
 import types
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from fastact.report import Diagnosis, LayerHealth
@@ -60,11 +59,15 @@ def report_schema() -> dict[str, Any]:
 
 def _object(kind: type[Any]) -> dict[str, Any]:
     hints, described = get_type_hints(kind), _described(kind)
-    names = [item.name for item in fields(kind)]
+    for name, item in vars(kind).items():
+        if isinstance(item, property) and item.fget is not None:
+            hints[name] = get_type_hints(item.fget)["return"]
+            described[name] = (item.__doc__ or "").splitlines()[0]
     properties = {
-        name: {**(_VALUES.get((kind, name)) or _value(hints[name])), "description": described[name]} for name in names
+        name: {**(_VALUES.get((kind, name)) or _value(hint)), "description": described[name]}
+        for name, hint in hints.items()
     }
-    return {"type": "object", "properties": properties, "required": names}
+    return {"type": "object", "properties": properties, "required": list(properties)}
 
 
 def _value(hint: Any) -> dict[str, Any]:
