@@ -20,7 +20,7 @@ import numpy.typing as npt
 from fastact.alerts import Action, Alerts
 from fastact.diagnosis import Diagnoser, Diagnosis
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
-from fastact.fields import SATURATED_SHARE, SILENT_SHARE
+from fastact.fields import NEURON, SATURATED_SHARE, SILENT_SHARE
 from fastact.history import History, LayerHistory, LayerInfo
 from fastact.log.options import LogOptions
 from fastact.log.schema import check_integer, check_metadata
@@ -33,7 +33,7 @@ from fastact.thresholds import Thresholds
 
 __all__ = ["ActivationMonitor", "Listener"]
 
-_NO_NEURONS: Final = (0, 0, 0, 0, 0, float("nan"))
+_NO_NEURONS: Final = tuple(field.nothing for field in NEURON)
 
 
 class Listener(Protocol):
@@ -123,7 +123,7 @@ class ActivationMonitor:
     Args:
         path: directory of the run's log; None keeps the recent window in memory only. A run that is there already is
             continued in new segments.
-        window_size: rows of each layer in memory, for `history` and `diagnose` (some 160 bytes each), 1 to a million.
+        window_size: rows of each layer in memory, for `history` and `diagnose` (some 180 bytes each), 1 to a million.
         every: record every so many-th step; in the others `record` returns None and costs nothing.
         metadata: text about the run that goes into the log's schema; ``window_size``, ``every`` and ``thresholds`` are
             written there by the monitor itself.

@@ -467,7 +467,7 @@ class ChannelStats(_Immutable):
 
     def survey(
         self, *, silent_share: float, saturated_share: float, silence: npt.NDArray[np.int64], dead_after: int
-    ) -> tuple[int, int, int, int, int, float]:
+    ) -> tuple[int, int, int, int, int, float, int, float]:
         """The numbers of `fields.NEURON` for this sweep, in that order.
 
         Args:

@@ -204,7 +204,7 @@ def test_export_tells_what_the_numbers_mean(suffix: str, tmp_path: Path) -> None
         fields = {field["name"]: field["meaning"] for field in notes["fields"]}
     assert metadata["model"] == "ärger"
     assert json.loads(metadata["thresholds"])["dead_window"] > 0
-    assert version == "1.1"
+    assert version == "1.2"
     assert layers == [{"name": NASTY, "order": 0, "kind": "ReLU", "dtype": "float32", "saturation": ["-0.99", "0.99"]}]
     assert "nanoseconds since 1970" in fields["time"]
     assert all(fields.values())
@@ -224,9 +224,12 @@ def test_null_is_neither_nan_nor_zero_in_an_export(tmp_path: Path) -> None:
         call("export", run, "--to", tmp_path / f"rows{suffix}")
     measured = ("mean", "std", "abs_mean", "min", "max")
     first, second = pq.read_table(tmp_path / "rows.parquet").to_pylist()
-    assert [name for name, value in first.items() if value is None] == [*measured, "within_std"]
+    assert [name for name, value in first.items() if value is None] == [
+        *(*measured, "within_std", "peak_neuron", "typical_peak"),
+    ]
     assert [name for name, value in second.items() if value is None] == [
         *("neurons", "silent_neurons", "dead_neurons", "saturated_neurons", "constant_neurons", "within_std"),
+        *("peak_neuron", "typical_peak"),
     ]
     lines = (tmp_path / "rows.jsonl").read_text().splitlines()
     assert [json.loads(line, parse_constant=pytest.fail) for line in lines] == [first, second]

@@ -7,7 +7,7 @@ the elements of all those steps would have given, up to rounding of the moments:
   the parts. So any range of steps aggregates to the same numbers before and after.
 - `step` and `time` are those of the last step merged.
 - `fields.NEURON` cannot be merged, since which neurons were silent is not kept: they are those of the last step
-  merged, as a sample.
+  merged, as a sample (so `typical_peak` is of one step, while min and max are of all).
 
 A group of steps that two segments share has a row in each.
 """
