@@ -89,10 +89,10 @@ class Thresholds:
     )
 
     # Exploding.
-    explode_warning: float = _factor(
-        300.0, "factor; exploding: warning from here, a layer's rms over that of its first row. Chosen"
+    explode_growth: float = _factor(
+        300.0, "factor; exploding: a layer's rms is so many times that of its first row. Chosen"
     )
-    explode_growth: float = _factor(1e3, "factor; exploding: serious from this growth. Chosen")
+    explode_serious: float = _factor(1e3, "factor; exploding: serious from this growth. Chosen")
     explode_depth: float = _factor(
         1e4, "factor; exploding over depth: a layer's rms is so many times that of the first layer. Chosen"
     )
@@ -106,7 +106,10 @@ class Thresholds:
         "AUTOTRAINER uses the same ratio of last to first gradient norm",
     )
     vanish_fade: float = _share(
-        0.02, "factor; vanishing: the same as a share of what it was in this layer's first row. Chosen"
+        0.05, "factor; vanishing over steps: the same as a share of what it was in this layer's first row. Chosen"
+    )
+    vanish_fade_scale: float = _positive(
+        0.1, "standard deviation; a layer whose samples differ by more has not vanished over steps. Chosen"
     )
     vanish_serious: float = _share(1e-4, "factor; vanishing: serious from this share down. Chosen")
     vanish_critical: float = _share(1e-6, "factor; vanishing: critical below this share. Chosen")
@@ -168,8 +171,8 @@ class Thresholds:
         for name in ("overflow", "constant"):
             if getattr(self, f"{name}_warning") > getattr(self, f"{name}_serious"):
                 raise ArgumentValueError(f"{name}_serious: got less than {name}_warning, want at least as much")
-        if not self.explode_warning <= self.explode_growth <= self.explode_critical:
-            raise ArgumentValueError("explode_growth: want explode_warning <= explode_growth <= explode_critical")
+        if not self.explode_growth <= self.explode_serious <= self.explode_critical:
+            raise ArgumentValueError("explode_serious: want explode_growth <= explode_serious <= explode_critical")
         if not self.vanish_critical <= self.vanish_serious <= self.vanish_ratio:
             raise ArgumentValueError("vanish_serious: want vanish_critical <= vanish_serious <= vanish_ratio")
 

@@ -342,7 +342,7 @@ def test_no_remedy_that_the_network_has() -> None:
     for sick in (("ReLU", [row(s, dead_neurons=60) for s in range(10)]), ("Tanh", saturated(0.9))):
         assert any("batch norm" in r for r in only({"0": sick, "1": linear}).remedies)
         assert not any("batch norm" in r for r in only({"0": sick, "1": norm}).remedies)
-    explosion = ("Linear", scaled(1.0, 1e4, 1e6, 1e8))
+    explosion = ("Linear", scaled(*[10.0**i for i in range(9)]))
     assert any("layer norm" in r for r in only({"0": explosion, "1": norm}).remedies)
     assert not any("layer norm" in r for r in only({"0": explosion, "1": layer_norm}).remedies)
     for kind, has in (("Sigmoid", True), ("GELU", False)):

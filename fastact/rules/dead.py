@@ -101,26 +101,17 @@ class Dead:
             return Outcome.NOT_ENOUGH_DATA
         if samples < thresholds.dead_samples and not (run["zeros"] >= run["count"]).all():
             return Outcome.NOT_ENOUGH_DATA
-        state = "dead" if severity == "critical" else "partly dead"
-        return Finding(
-            layer=layer.info.name,
-            condition=self.condition,
-            severity=severity,
-            first_step=streak.step,
-            evidence=Evidence(
-                dead_ratio=ratio,
-                dead_neurons=dead,
-                neurons=neurons,
-                dead_ratio_at_window_start=min(float(run[0]["dead_neurons"]) / neurons, 1.0),
-                first_step_of_warning=warning.step,
-                samples=int(samples),
-                zero_ratio=float(last["zeros"]) / max(float(last["count"]), 1.0),
-            ),
-            message=f"{layer.name} has been {state} since step {streak.step}: {dead:,} of its {neurons:,} neurons "
-            f"({percent(ratio)}) never fire.",
-            cause=_cause(layer, streak.step) + (_STILL_LEARNS if severity == "warning" else ""),
-            remedies=_remedies(layer, network, streak.step),
+        evidence = Evidence(
+            dead_ratio=ratio,
+            dead_neurons=dead,
+            neurons=neurons,
+            dead_ratio_at_window_start=min(float(run[0]["dead_neurons"]) / neurons, 1.0),
+            first_step_of_warning=warning.step,
+            samples=int(samples),
+            zero_ratio=float(last["zeros"]) / max(float(last["count"]), 1.0),
         )
+        seen = "none of its neurons ever fires" if ratio == 1.0 else f"{_share(dead, neurons)} never fire"
+        return self._finding(layer, network, streak.step, severity, seen, evidence)
 
     def _surely_dead(
         self, layer: LayerView, streak: Streak, network: Network, thresholds: Thresholds
@@ -128,33 +119,42 @@ class Dead:
         """What so many silent neurons in so few rows leave no doubt of, before `dead_window` rows have passed."""
         rows = layer.during(streak)[: -thresholds.dead_window - 1 : -1]  # the last one first
         neurons = int(rows[0]["neurons"])
-        enough = np.cumsum(rows["count"].astype(float)) >= float(thresholds.dead_samples) * neurons
+        samples = np.cumsum(rows["count"].astype(float)) / neurons
+        enough = samples >= thresholds.dead_samples
         enough[: thresholds.min_rows - 1] = False
-        if not enough.any() or (rows["neurons"] != neurons).any():
+        if not enough.any():
             return None
         count = int(enough.argmax()) + 1
-        dead = neurons - int((neurons - rows["silent_neurons"][:count]).sum())
-        ratio = dead / neurons
+        awake = float(np.maximum(neurons - rows["silent_neurons"][:count].astype(float), 0.0).sum())
+        ratio = 1.0 - awake / neurons
         if ratio < thresholds.dead_serious:
             return None
-        critical = ratio > thresholds.dead_critical
+        dead = neurons - int(awake)
+        evidence = Evidence(
+            dead_ratio=ratio,
+            dead_neurons=dead,
+            neurons=neurons,
+            rows=count,
+            samples=int(samples[count - 1]),
+            zero_ratio=float(rows[0]["zeros"]) / max(float(rows[0]["count"]), 1.0),
+        )
+        severity: Severity = "critical" if ratio > thresholds.dead_critical else "serious"
+        seen = "none of its neurons fired" if ratio == 1.0 else f"at least {_share(dead, neurons)} did not fire"
+        return self._finding(layer, network, streak.step, severity, f"{seen} in the last {count} rows", evidence)
+
+    def _finding(
+        self, layer: LayerView, network: Network, step: int, severity: Severity, seen: str, evidence: Evidence
+    ) -> Finding:
+        state = "dead" if severity == "critical" else "partly dead"
         return Finding(
             layer=layer.info.name,
             condition=self.condition,
-            severity="critical" if critical else "serious",
-            first_step=streak.step,
-            evidence=Evidence(
-                dead_ratio=ratio,
-                dead_neurons=dead,
-                neurons=neurons,
-                rows=count,
-                samples=int(rows["count"][:count].astype(float).sum() / neurons),
-                zero_ratio=float(rows[0]["zeros"]) / max(float(rows[0]["count"]), 1.0),
-            ),
-            message=f"{layer.name} has been {'dead' if critical else 'partly dead'} since step {streak.step}: at least "
-            f"{dead:,} of its {neurons:,} neurons ({percent(ratio)}) have not fired in the last {count} rows.",
-            cause=_cause(layer, streak.step),
-            remedies=_remedies(layer, network, streak.step),
+            severity=severity,
+            first_step=step,
+            evidence=evidence,
+            message=f"{layer.name} has been {state} since step {step}: {seen}.",
+            cause=_cause(layer, step) + (_STILL_LEARNS if severity == "warning" else ""),
+            remedies=_remedies(layer, network, step),
         )
 
     def _all_zero(
@@ -162,16 +162,12 @@ class Dead:
     ) -> Finding | Outcome:
         if streak.rows < thresholds.min_rows:
             return Outcome.NOT_ENOUGH_DATA
-        return Finding(
-            layer=layer.info.name,
-            condition=self.condition,
-            severity="critical",
-            first_step=streak.step,
-            evidence=Evidence(dead_ratio=1.0, zero_ratio=1.0),
-            message=f"{layer.name} has been dead since step {streak.step}: every output is zero.",
-            cause=_cause(layer, streak.step),
-            remedies=_remedies(layer, network, streak.step),
-        )
+        evidence = Evidence(dead_ratio=1.0, zero_ratio=1.0)
+        return self._finding(layer, network, streak.step, "critical", "every output is zero", evidence)
+
+
+def _share(dead: int, neurons: int) -> str:
+    return f"{dead:,} of its {neurons:,} neurons ({percent(dead / neurons)})"
 
 
 def _is_zero(cells: Cells) -> Any:

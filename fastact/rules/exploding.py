@@ -41,10 +41,10 @@ class Exploding:
     """A layer whose outputs are orders of magnitude larger than they were, or than those of the first layer.
 
     Formula, over steps:
-        rms = sqrt(mean^2 + std^2) of the finite elements. Found when rms >= explode_warning (300) times the rms of the
+        rms = sqrt(mean^2 + std^2) of the finite elements. Found when rms >= explode_growth (300) times the rms of the
         layer's first row, and rms >= explode_scale (300), since two rows or more, or with NaN or Inf after it; serious
-        from explode_growth (1e3), critical from explode_critical (1e6) and with NaN or Inf. The output layer follows
-        the targets, whose scale is anyone's: it needs the square of explode_growth. Rows without a finite element end
+        from explode_serious (1e3), critical from explode_critical (1e6) and with NaN or Inf. The output layer follows
+        the targets, whose scale is anyone's: it needs the square of explode_serious. Rows without a finite element end
         no run: an explosion that ended in NaN is still an explosion.
     Formula, over depth:
         the median rms of the recent rows >= explode_depth (1e4) times that of the first layer, and rms >=
@@ -76,7 +76,7 @@ class Exploding:
         del info
         scale = thresholds.explode_scale
         base = row_rms(first)
-        limit = max(scale, thresholds.explode_growth * base) if not math.isnan(base) else scale
+        limit = max(scale, thresholds.explode_serious * base) if not math.isnan(base) else scale
 
         def above(name: str, limit: float) -> Track:
             square = limit * limit
@@ -87,7 +87,7 @@ class Exploding:
 
             return Track(name, holds)
 
-        early = max(scale, thresholds.explode_warning * base) if not math.isnan(base) else scale
+        early = max(scale, thresholds.explode_growth * base) if not math.isnan(base) else scale
         chain = above("large", scale), above("growing", early), above("exploding", limit)
         return (Chain(chain, unknown=nothing_finite),)
 
@@ -105,9 +105,9 @@ class Exploding:
         known = run[~np.isnan(run)]
         base = row_rms(layer.first)
         # Where the rise has left the window and NaN is all that is left, the run itself says how far it came at least.
-        last = float(known[-1]) if len(known) else max(thresholds.explode_scale, thresholds.explode_warning * base)
+        last = float(known[-1]) if len(known) else max(thresholds.explode_scale, thresholds.explode_growth * base)
         factor = last / base if base > 0.0 else math.inf
-        if streak.rows < 2 or (layer.place == network.output and factor < thresholds.explode_growth**2):
+        if streak.rows < 2 or (layer.place == network.output and factor < thresholds.explode_serious**2):
             return None
         ended = _non_finite(layer.rows[-1])
         critical = factor >= thresholds.explode_critical or ended
@@ -116,7 +116,7 @@ class Exploding:
         before = scale[: len(scale) - len(run)]
         at_once = bool(len(before)) and bool(run[0] >= _AT_ONCE * before[-1])  # false for NaN
         message = f"{layer.name} has been exploding since step {streak.step}: its outputs grew from an rms of "
-        message += f"{number(base)} to {number(last)}"
+        message += f"{number(base)} {'to' if len(known) else 'beyond'} {number(last)}"
         return Finding(
             layer=layer.info.name,
             condition=self.condition,

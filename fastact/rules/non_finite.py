@@ -83,7 +83,8 @@ class NonFinite:
         share = (nans + infs) / max(int(first["count"]), 1)
         what = "NaN" if not infs else "Inf" if not nans else "NaN and Inf"
         now = bool(bad[-1])
-        when = "then" if int(first["step"]) == streak.step else f"at step {int(first['step'])}"
+        # What it began with may have left the window.
+        seen = f" ({percent(min(share, 1.0))} of them at first)" if int(first["step"]) == streak.step else ""
         return Finding(
             layer=layer.info.name,
             condition=self.condition,
@@ -98,8 +99,8 @@ class NonFinite:
                 first_in_window=int(first["step"]),
                 share_at_first_in_window=share,
             ),
-            message=f"{layer.name} has had {what} among its outputs since step {streak.step} "
-            f"({percent(min(share, 1.0))} of them {when})" + ("." if now else ", though not in its last row."),
+            message=f"{layer.name} has had {what} among its outputs since step {streak.step}{seen}"
+            + ("." if now else ", though not in its last row."),
             cause=_cause(layer, nans=nans, infs=infs),
             remedies=_remedies(layer, nans=nans),
         )

@@ -94,6 +94,9 @@ class Saturated:
         learned = streak.step > layer.start and (
             layer.streaks["nearly_saturated"].rows - streak.rows > thresholds.saturated_rows
         )
+        # What was not so from the first row may be learned, and so has to be grave.
+        if streak.step > layer.start and ratio < thresholds.saturated_serious:
+            return Outcome.NOT_FOUND
         if learned and ratio <= thresholds.saturated_critical:
             return Outcome.NOT_FOUND
         last = layer.rows[-1]
@@ -128,7 +131,7 @@ def _reaches(share: float) -> Condition:
 
 def _reaches_gated(share: float) -> Condition:
     def reaches(cells: Cells) -> Any:
-        ends = 1.0 * (cells[_SATURATED] + cells[_ZEROS])
+        ends = 1.0 * cells[_SATURATED] + 1.0 * cells[_ZEROS]
         return (ends >= share * cells[_COUNT]) & (cells[_COUNT] > cells[_ZEROS])
 
     return reaches
@@ -137,7 +140,8 @@ def _reaches_gated(share: float) -> Condition:
 def _gated_ratio(layer: LayerView, thresholds: Thresholds) -> float:
     """The share of elements at the bounds or at zero over the recent rows."""
     rows = layer.rows[-thresholds.recent_rows :]
-    return float((rows["saturated"] + rows["zeros"]).sum() / max(rows["count"].sum(), 1))
+    ends, count = rows["saturated"].astype(float) + rows["zeros"], rows["count"].astype(float)
+    return float(ends.sum() / max(count.sum(), 1.0))
 
 
 def _looks_like_tanh(layer: LayerView) -> bool:
