@@ -251,8 +251,11 @@ class Network:
             or over all elements where no layer was swept per neuron. NaN where unknown.
         saturated: for each layer the share of saturated elements over its recent rows.
         range: for each layer the largest rms of the whole window over the smallest that is not zero; NaN where unknown.
+        wander: for each layer the largest mean of the whole window less the smallest, in units of its smallest standard
+            deviation; NaN where unknown.
         output: the place of the network's output layer; -1 with a single layer.
         lost_from: the first place from which on the signal is lost for good, once `Vanishing` has looked.
+        experts: the layers of experts by what their names share, once `rules.experts` has looked.
     """
 
     def __init__(self, layers: Sequence[LayerView], thresholds: Thresholds) -> None:
@@ -260,6 +263,7 @@ class Network:
         self.kinds = [layer.info.kind for layer in layers]
         self.all_kinds = frozenset(self.kinds)
         self.lost_from: int | None = None
+        self.experts: dict[tuple[str, str], list[LayerView]] | None = None
         self.output = -1
         if len(layers) > 1:
             self.output = len(layers) - 1
@@ -271,6 +275,7 @@ class Network:
         self.signal: list[float] = []
         self.saturated: list[float] = []
         self.range: list[float] = []
+        self.wander: list[float] = []
         if layers:
             self._compare(thresholds)
             self._span()
@@ -308,7 +313,10 @@ class Network:
             rms[~(rms > 0.0)] = np.nan
             starts = np.cumsum(lengths) - lengths
             span = np.fmax.reduceat(rms, starts) / np.fmin.reduceat(rms, starts)
-        self.range = span.tolist()
+            std[~(std > 0.0)] = np.nan
+            way = np.fmax.reduceat(mean, starts) - np.fmin.reduceat(mean, starts)
+            wander = way / np.fmin.reduceat(std, starts)
+        self.range, self.wander = span.tolist(), wander.tolist()
 
 
 def _medians(values: npt.NDArray[np.float64], starts: npt.NDArray[Any], lengths: npt.NDArray[Any]) -> list[float]:

@@ -5,7 +5,7 @@ from typing import Any, Final
 import numpy as np
 
 from fastact.history import LayerInfo
-from fastact.rules import kinds
+from fastact.rules import experts, kinds
 from fastact.rules.base import (
     COLUMN,
     Cells,
@@ -43,6 +43,7 @@ class Dead:
         row i, at least n - sum (n - s_i) are silent in all of these rows, whichever they are. Taken over the fewest
         last rows that hold min_rows rows and dead_samples samples, a bound from dead_serious up is found at once.
         Without per-neuron rows only a layer whose elements are all zero in each of min_rows rows is dead.
+        An expert of a mixture is dead when it gets no tokens, as `rules.experts.starved` says.
 
     A ReLU layer with half of its outputs zero is healthy: other samples wake other neurons.
 
@@ -63,17 +64,20 @@ class Dead:
 
     def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Chain, ...]:
         """Rows whose share of dead neurons reaches the lower two bands; or rows that are all zero."""
-        del info
+        fed = (Chain((experts.STARVED,)),) if experts.is_expert(info.name) else ()
         if not first[_NEURONS]:
-            return (Chain((Track("zero", _is_zero),)),)
+            return (Chain((Track("zero", _is_zero),)), *fed)
         # Those that are dead in this row have been silent for as long as the row looks back.
         some = Track("dead", _reaches(thresholds.dead_warning), lookback=thresholds.dead_window)
         many = Track("seriously_dead", _reaches(thresholds.dead_serious), lookback=thresholds.dead_window)
         silent = Track("mostly_silent", _reaches(thresholds.dead_critical, _SILENT))
-        return Chain((some, many)), Chain((silent,))
+        return Chain((some, many)), Chain((silent,)), *fed
 
     def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
         """The share of dead neurons now, if enough samples have been seen."""
+        expert = experts.starved(layer, network, thresholds)
+        if expert is not None:
+            return expert
         if "zero" in layer.streaks:
             return self._all_zero(layer, layer.streaks["zero"], network, thresholds)
         serious, early = layer.streaks.get("seriously_dead"), layer.streaks.get("mostly_silent")
@@ -110,7 +114,9 @@ class Dead:
             samples=int(samples),
             zero_ratio=float(last["zeros"]) / max(float(last["count"]), 1.0),
         )
-        seen = "none of its neurons ever fires" if ratio == 1.0 else f"{_share(dead, neurons)} never fire"
+        units = _units(layer, network)
+        some = f"{dead:,} of its {neurons:,} {units} ({percent(ratio)})"
+        seen = f"none of its {units} ever fires" if ratio == 1.0 else f"{some} never fire"
         return self._finding(layer, network, streak.step, severity, seen, evidence)
 
     def _surely_dead(
@@ -139,7 +145,9 @@ class Dead:
             zero_ratio=float(rows[0]["zeros"]) / max(float(rows[0]["count"]), 1.0),
         )
         severity: Severity = "critical" if ratio > thresholds.dead_critical else "serious"
-        seen = "none of its neurons fired" if ratio == 1.0 else f"at least {_share(dead, neurons)} did not fire"
+        units = _units(layer, network)
+        some = f"at least {dead:,} of its {neurons:,} {units} ({percent(ratio)})"
+        seen = f"none of its {units} fired" if ratio == 1.0 else f"{some} did not fire"
         return self._finding(layer, network, streak.step, severity, f"{seen} in the last {count} rows", evidence)
 
     def _finding(
@@ -166,10 +174,6 @@ class Dead:
         return self._finding(layer, network, streak.step, "critical", "every output is zero", evidence)
 
 
-def _share(dead: int, neurons: int) -> str:
-    return f"{dead:,} of its {neurons:,} neurons ({percent(dead / neurons)})"
-
-
 def _is_zero(cells: Cells) -> Any:
     return (cells[_ZEROS] >= cells[_COUNT]) & (cells[_COUNT] > 0)
 
@@ -179,6 +183,16 @@ def _reaches(share: float, which: int = _DEAD) -> Condition:
         return (1.0 * cells[which] >= share * cells[_NEURONS]) & (cells[_NEURONS] > 0)
 
     return reaches
+
+
+def _units(layer: LayerView, network: Network) -> str:
+    """What the neurons are called: filters in a convolution, and in what takes a convolution's outputs one by one."""
+    for kind in reversed(network.kinds[: layer.place + 1]):
+        if not (kinds.is_activation(kind) or kinds.is_norm(kind) or kinds.is_passing(kind)):
+            return "filters" if kinds.is_convolution(kind) else "neurons"
+        if kind.startswith("Flatten"):
+            break
+    return "neurons"
 
 
 _STILL_LEARNS: Final = " The other neurons go on learning: what is lost is width."
