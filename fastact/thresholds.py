@@ -85,7 +85,7 @@ class Thresholds:
         0.80, "share of elements; saturated: critical above. Chosen; torchmortem's critical mean"
     )
     saturated_rows: int = _number(
-        20, "rows; saturated: a layer that took longer from half of the warning to all of it has learned it. Chosen"
+        10, "rows; saturated: a layer that took longer from half of the warning to all of it has learned it. Chosen"
     )
 
     # Exploding.

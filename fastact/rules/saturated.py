@@ -36,7 +36,7 @@ class Saturated:
         ratio = saturated elements / elements over the last `recent_rows` rows, where the layer's own interval says
         what is saturated (tanh beyond ±0.99, sigmoid outside (0.01, 0.99)). Found when each of the last `min_rows`
         rows and their sum have ratio >= saturated_warning; serious and critical by their own thresholds. Where it took
-        more than saturated_rows (20) from half of saturated_warning to all of it, ratio > saturated_critical.
+        more than saturated_rows (10) from half of saturated_warning to all of it, ratio > saturated_critical.
 
     What was so from the first row, or came at once, was done to the layer: by its initialisation, an update that was
     too large, inputs of another scale. What comes little by little the layer has learned while the loss fell, as the
@@ -94,9 +94,6 @@ class Saturated:
         learned = streak.step > layer.start and (
             layer.streaks["nearly_saturated"].rows - streak.rows > thresholds.saturated_rows
         )
-        # What was not so from the first row may be learned, and so has to be grave.
-        if streak.step > layer.start and ratio < thresholds.saturated_serious:
-            return Outcome.NOT_FOUND
         if learned and ratio <= thresholds.saturated_critical:
             return Outcome.NOT_FOUND
         last = layer.rows[-1]
