@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fastact.history import History, LayerHistory, LayerInfo
     from fastact.log.options import LogOptions
     from fastact.monitor import ActivationMonitor
+    from fastact.pages import explain
     from fastact.replay import Log, Record, open_log
     from fastact.rules import Finding
     from fastact.stats import ActivationStats, ChannelStats, merge
@@ -50,6 +51,7 @@ _HOMES = {
     "fastact.history": ("History", "LayerHistory", "LayerInfo"),
     "fastact.log.options": ("LogOptions",),
     "fastact.monitor": ("ActivationMonitor",),
+    "fastact.pages": ("explain",),
     "fastact.replay": ("Log", "Record", "open_log"),
     "fastact.rules": ("Finding",),
     "fastact.stats": ("ActivationStats", "ChannelStats", "merge"),
@@ -91,6 +93,7 @@ __all__ = [
     "compute_activation_stats",
     "detect_dead_neurons",
     "detect_saturation",
+    "explain",
     "get_num_threads",
     "merge",
     "open_log",

@@ -5,6 +5,7 @@ Names of layers and paths come from outside; they are shown escaped and never re
 """
 
 import contextlib
+import dataclasses
 import enum
 import functools
 import json
@@ -37,6 +38,8 @@ _INTERRUPTED: Final = 130
 _PIPE_CLOSED: Final = 141
 #: Wide enough for every table when the output is no terminal, so that nothing is cut.
 _FILE_WIDTH: Final = 200
+#: Prose is read in lines of some length, on a wide screen as well.
+_PAGE_WIDTH: Final = 100
 
 app = typer.Typer(
     name="fastact",
@@ -199,10 +202,24 @@ class Severity(enum.StrEnum):
     critical = "critical"
 
 
+def _print_schema(wanted: bool) -> None:
+    if wanted:
+        from fastact.report_schema import report_schema
+
+        print(json.dumps(report_schema(), indent=2))
+        raise typer.Exit
+
+
 @_command
 def diagnose(
     run: Run,
     as_json: AsJson = False,
+    json_schema: Annotated[
+        bool,
+        typer.Option(
+            "--json-schema", is_eager=True, callback=_print_schema, help="Print the JSON Schema of --json and exit."
+        ),
+    ] = False,
     window: Window = None,
     rank: Rank = None,
     thresholds: Annotated[
@@ -216,6 +233,7 @@ def diagnose(
     ] = Severity.warning,
 ) -> int:
     """Say what is wrong in a run, where, since when, and what to try. Exit code 1 when something is."""
+    del json_schema  # it has ended the program by itself, since it needs no run
     from fastact.report import render_rich
     from fastact.rules import SEVERITIES
     from fastact.thresholds import Thresholds
@@ -231,6 +249,33 @@ def diagnose(
         _show(render_rich(diagnosis))
     counts = SEVERITIES[SEVERITIES.index(fail_on.value) :]
     return int(any(finding.severity in counts for finding in diagnosis.findings))
+
+
+@_command
+def explain(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Conditions or frameworks, such as 'saturated'.")
+    ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Print the Markdown as it is written.")] = False,
+) -> None:
+    """Show the page on a condition (what it is, how it is found, what to do) or a framework; without a name, list."""
+    from rich.markdown import Markdown
+
+    from fastact.pages import FOLDERS, explain
+    from fastact.pages import names as pages
+
+    if not names:
+        for folder, about in FOLDERS.items():
+            print(f"{about}: {', '.join(pages(folder))}")
+        return
+    texts = [explain(name) for name in names]
+    if raw:
+        print("\n".join(texts), end="")
+        return
+    console = _console()
+    console.width = min(console.width, _PAGE_WIDTH)
+    for text in texts:
+        console.print(Markdown(text))
 
 
 @_command
@@ -489,6 +534,54 @@ def _tail_view(state: "Tail", height: int | None) -> "RenderableType":
         layers = sorted(layers, key=lambda layer: not layer.severity)[:room]
         parts.append(Text(f"{left} more layers do not fit; the sick ones are shown first"))
     return Group(*parts, _health(layers))
+
+
+@_command
+def bench(
+    elements: Annotated[
+        list[int] | None,
+        typer.Option("--elements", "-n", min=1, help="Size of a buffer; may be repeated. By default 1e3 to 1e7."),
+    ] = None,
+    dtype: Annotated[str, typer.Option(metavar="NAME", help="float32, float64 or float16.")] = "float32",
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each contestant, whose median is shown.")] = 7,
+    as_json: AsJson = False,
+) -> None:
+    """Time a sweep on this machine beside NumPy and PyTorch doing the same, and beside a bare read of memory."""
+    from rich.console import Console
+    from rich.status import Status
+
+    from fastact.benchmark import DEFAULT_SIZES, measure
+    from fastact.benchmark.figures import duration, multiple, size
+    from fastact.benchmark.turns import load_warning
+
+    measured = measure(elements or DEFAULT_SIZES, dtype, rounds=rounds)
+    if (warning := load_warning()[1]) is not None:
+        _complain(warning)
+    with Status("measuring", console=Console(stderr=True)):
+        rows = list(measured)
+    if as_json:
+        print(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
+        return
+    peers = [name for name in rows[0].seconds if name not in ("fastact", "read")]
+    head = ("elements", "dtype", "fastact", "GB/s", "of read", *(f"x {name}" for name in peers))
+    cells = [
+        (
+            size(row.elements),
+            row.dtype,
+            duration(row.seconds["fastact"]),
+            f"{row.bandwidth / 1e9:.1f}",
+            multiple(row.ratios["read"]),
+            *(multiple(row.ratios[name]) + "†" * (name in row.wrong) for name in peers),
+        )
+        for row in rows
+    ]
+    _table(head, cells, left=0)
+    print(
+        "Medians of calls by turns, warm, answers compared first. x: how many times longer others take for the same"
+        " numbers.\nof read: the time of reading the bytes and doing nothing else over that of summarize."
+    )
+    if any(row.wrong for row in rows):
+        print("† its mean or std is off by more than rounding explains.")
 
 
 @_command

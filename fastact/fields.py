@@ -14,7 +14,9 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 
 __all__ = [
+    "COLUMN",
     "NEURON",
+    "NEURON_PART",
     "ROW",
     "ROW_DTYPE",
     "ROW_FORMAT",
@@ -22,6 +24,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "SILENT_SHARE",
     "STATE",
+    "STATE_PART",
     "Field",
 ]
 
@@ -112,6 +115,11 @@ ROW: Final = (
     *STATE,
     *NEURON,
 )
+
+#: The place of each field in a row, and the parts of a row that are its `STATE` and its `NEURON`.
+COLUMN: Final = {field.name: place for place, field in enumerate(ROW)}
+NEURON_PART: Final = slice(len(ROW) - len(NEURON), len(ROW))
+STATE_PART: Final = slice(NEURON_PART.start - len(STATE), NEURON_PART.start)
 
 #: The same row as a structured dtype (8 bytes a field, no padding) and as a `struct` format.
 ROW_DTYPE: Final = np.dtype([(field.name, field.kind) for field in ROW])

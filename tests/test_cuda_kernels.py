@@ -75,7 +75,7 @@ def compiled_to_ptx(machine: str) -> None:
     from numba import cuda
 
     from fastact.cuda import kernels
-    from fastact.cuda.host import SIGNATURE
+    from fastact.cuda.host import signature
 
     # Device functions ask the current device what to be compiled for; there may be none.
     device = mock.Mock(compute_capability=tuple(int(digit) for digit in machine.split(".")))
@@ -83,7 +83,9 @@ def compiled_to_ptx(machine: str) -> None:
         for name in KINDS:
             for layout in (kernels.FLAT, kernels.RUNS, kernels.ODD_RUNS, kernels.COLUMNS):
                 kernel = kernels.sweep_kernel(name, layout)
-                ptx, _ = cuda.compile(kernel, SIGNATURE, cc=device.compute_capability, output="ptx", abi="numba")
+                ptx, _ = cuda.compile(
+                    kernel, signature(kernel), cc=device.compute_capability, output="ptx", abi="numba"
+                )
                 packets = re.findall(r"ld\.global\.v4\.u32", ptx)
                 print(name, layout.name, ptx.count(".local"), len(re.findall(r"\bcall", ptx)), len(packets), sep="/")
 
@@ -114,18 +116,17 @@ def swept(x: Any, name: str, layout: Any, parts: int) -> list[dict[str, Any]]:
     for out in rows:
         cuda.jit(kernels.sweep_kernel(name, layout))[groups * parts, kernels.THREADS](
             *(stored.ctypes.data, head, edges, packets, neurons, max(1, inner // width), neurons * run, run, parts),
-            *(low, high, near, work.ctypes.data, tickets.ctypes.data, out.ctypes.data, 7, 0, 0),
+            *(low, high, near, work.ctypes.data, tickets.ctypes.data, out.ctypes.data),
         )
         assert not tickets.any()
         if parts == 1:
             rows[1] = rows[0]
             break
     assert np.array_equal(rows[0], rows[1])
-    assert (rows[0][:, :2] == (1, 7)).all()
     numbers = rows[0].view(np.float64)
     ends = rows[0].view(name) if name in ("int64", "uint64") else numbers
     return [
-        dict(zip((*COUNTS, *NUMBERS), [*rows[0][i, 2:8], *numbers[i, 8:11], *ends[i, 11:13]], strict=True))
+        dict(zip((*COUNTS, *NUMBERS), [*rows[0][i, :6], *numbers[i, 6:9], *ends[i, 9:11]], strict=True))
         for i in range(neurons)
     ]
 

@@ -14,8 +14,9 @@ from typing import Any, Final, Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fastact.fields import ROW, ROW_DTYPE
+from fastact.fields import COLUMN, ROW_DTYPE
 from fastact.history import LayerInfo
+from fastact.pages import where
 from fastact.rules import kinds
 from fastact.thresholds import Thresholds
 
@@ -44,9 +45,6 @@ __all__ = [
 
 #: The numbers of `fields.ROW`, in that order.
 Row = tuple[Any, ...]
-
-#: The place of each field in a row.
-COLUMN: Final = {item.name: place for place, item in enumerate(ROW)}
 
 Severity = Literal["warning", "serious", "critical"]
 SEVERITIES: Final[tuple[Severity, ...]] = ("warning", "serious", "critical")
@@ -125,6 +123,11 @@ class Finding:
     remedies: tuple[str, ...]
     consequence_of: str | None = None
 
+    @property
+    def page(self) -> str:
+        """The page on the condition, as a path in the repository; ``fastact explain`` shows it."""
+        return where("conditions", self.condition)
+
     def following(self, culprit: str) -> "Finding":
         """The same finding as a consequence of the one of layer `culprit`."""
         # dataclasses.replace takes three times as long, which shows where hundreds follow.
@@ -141,7 +144,7 @@ class Finding:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as plain dicts, lists, strings and finite numbers."""
+        """The fields and `page` as plain dicts, lists, strings and finite numbers."""
         return {
             "layer": self.layer,
             "condition": self.condition,
@@ -152,6 +155,7 @@ class Finding:
             "cause": self.cause,
             "remedies": list(self.remedies),
             "consequence_of": self.consequence_of,
+            "page": self.page,
         }
 
 
@@ -251,8 +255,9 @@ class Network:
             or over all elements where no layer was swept per neuron. NaN where unknown.
         saturated: for each layer the share of saturated elements over its recent rows.
         range: for each layer the largest rms of the whole window over the smallest that is not zero; NaN where unknown.
-        wander: for each layer the largest mean of the whole window less the smallest, in units of its smallest standard
-            deviation; NaN where unknown.
+        swing: the same of its recent rows.
+        wander: for each layer the largest mean of its recent rows less the smallest, in units of their smallest
+            standard deviation; NaN where unknown.
         output: the place of the network's output layer; -1 with a single layer.
         lost_from: the first place from which on the signal is lost for good, once `Vanishing` has looked.
         experts: the layers of experts by what their names share, once `rules.experts` has looked.
@@ -275,6 +280,7 @@ class Network:
         self.signal: list[float] = []
         self.saturated: list[float] = []
         self.range: list[float] = []
+        self.swing: list[float] = []
         self.wander: list[float] = []
         if layers:
             self._compare(thresholds)
@@ -300,6 +306,11 @@ class Network:
                 signal = np.where(swept & ~few, rows["within_std"], np.nan)
             else:
                 signal = rows["std"].copy()
+            mean, std = rows["mean"], np.where(rows["std"] > 0.0, rows["std"], np.nan)
+            way = np.fmax.reduceat(mean, starts) - np.fmin.reduceat(mean, starts)
+            self.wander = (way / np.fmin.reduceat(std, starts)).tolist()
+            positive = np.where(rms > 0.0, rms, np.nan)
+            self.swing = (np.fmax.reduceat(positive, starts) / np.fmin.reduceat(positive, starts)).tolist()
         self.saturated = np.where(total > 0, share, 0.0).tolist()
         self.rms = _medians(rms, starts, lengths)
         self.signal = _medians(signal, starts, lengths)
@@ -313,10 +324,7 @@ class Network:
             rms[~(rms > 0.0)] = np.nan
             starts = np.cumsum(lengths) - lengths
             span = np.fmax.reduceat(rms, starts) / np.fmin.reduceat(rms, starts)
-            std[~(std > 0.0)] = np.nan
-            way = np.fmax.reduceat(mean, starts) - np.fmin.reduceat(mean, starts)
-            wander = way / np.fmin.reduceat(std, starts)
-        self.range, self.wander = span.tolist(), wander.tolist()
+        self.range = span.tolist()
 
 
 def _medians(values: npt.NDArray[np.float64], starts: npt.NDArray[Any], lengths: npt.NDArray[Any]) -> list[float]:
