@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import fastact
 from bench.pages import EXAMPLES, PAGES, blocks, named, rendered, report, run
 from fastact.cli import app
-from fastact.pages import FOLDERS, explain, names
+from fastact.pages import FOLDERS, explain, names, where
 from fastact.rules import PRESETS, RULES
 from fastact.rules.kinds import BOUNDED
 from fastact.thresholds import Thresholds
@@ -99,7 +99,15 @@ def test_the_network_on_the_page_has_what_its_report_says(condition: str) -> Non
     assert shown[1].rstrip().endswith(now.splitlines()[-1])
 
 
-@pytest.mark.parametrize("path", [*TEXTS, ROOT / "README.md"], ids=lambda path: path.stem)
+def test_the_readme_links_to_every_page() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pages = [where(folder, name) for folder in FOLDERS for name in names(folder)]
+    assert [page for page in pages if f"]({page})" not in readme] == []
+
+
+@pytest.mark.parametrize(
+    "path", [*TEXTS, ROOT / "README.md", EXAMPLES / "README.md"], ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
 def test_links_lead_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
         assert "://" in target or (path.parent / target).exists(), target
