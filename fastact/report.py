@@ -135,8 +135,11 @@ _ADJECTIVE: Final = {
     "exploding": "exploding",
     "vanishing": "vanishing",
     "non_finite": "NaN or Inf",
+    "outlier_channels": "outlier channels",
     "overflow_risk": "close to overflow",
+    "underflow_risk": "close to underflow",
     "constant": "constant",
+    "oscillating": "oscillating",
     "drifting": "changed at once",
 }
 
