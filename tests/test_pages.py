@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import math
 import re
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from fastact.cli import app
 from fastact.pages import FOLDERS, explain, names, where
 from fastact.rules import PRESETS, RULES
 from fastact.rules.kinds import BOUNDED
+from fastact.rules.overflow import LARGEST
+from fastact.rules.underflow import SMALLEST
 from fastact.thresholds import Thresholds
 
 TEXTS = {path: path.read_text(encoding="utf-8") for path in sorted(PAGES.rglob("*.md"))}
@@ -65,6 +68,13 @@ def test_what_is_saturated_is_on_its_page() -> None:
         assert kind.lower() in text.lower(), kind
         assert f"{high:g}" in text, kind
         assert low == -high or f"{low:g}" in text or low == -float("inf"), kind
+
+
+def test_the_ends_of_the_dtypes_are_on_their_pages() -> None:
+    for dtype, ends in SMALLEST.items():
+        normal, subnormal = (f"2^{math.log2(end):g}" for end in ends)
+        assert f"| {dtype} | {normal} | {subnormal} |" in explain("underflow_risk")
+    assert f"{LARGEST['float16']:g}" in explain("overflow_risk")
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
