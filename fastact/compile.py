@@ -5,6 +5,7 @@ explicit signature whose machine code is kept on disk.
 """
 
 import contextlib
+import ctypes
 import functools
 import hashlib
 import math
@@ -34,8 +35,10 @@ __all__ = [
     "KINDS",
     "Cache",
     "Kind",
+    "borrow",
     "cache",
     "exact_jit",
+    "fetch",
     "fetch_add",
     "jit",
     "kernel",
@@ -156,6 +159,13 @@ if not COMPILED:
     def stretch(x: Any, offset: int, size: int) -> Any:
         return x.reshape(-1)[offset : offset + size]
 
+    def borrow(address: int, size: int, example: Any) -> Any:
+        memory = (ctypes.c_char * (int(size) * example.itemsize)).from_address(int(address))
+        return np.frombuffer(memory, example.dtype)
+
+    def fetch(address: int, example: Any) -> Any:
+        return borrow(address, 1, np.empty(0, type(example)))[0]
+
     def fetch_add(counter: Any) -> int:
         counter[0] += 1
         return int(counter[0]) - 1
@@ -240,6 +250,35 @@ else:
             return view._getvalue()
 
         return result(x, types.intp, types.intp), codegen
+
+    @intrinsic
+    def borrow(typingctx: Any, address: Any, size: Any, example: Any) -> Any:
+        """The `size` elements at an address as a read-only array like `example`, contiguous, that owns nothing."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            itemsize = context.make_array(example)(context, builder, args[2]).itemsize
+            view = context.make_array(example)(context, builder)
+            context.populate_array(
+                view,
+                data=builder.inttoptr(args[0], view.data.type),
+                shape=(args[1],),
+                strides=(itemsize,),
+                itemsize=itemsize,
+                meminfo=None,
+            )
+            return view._getvalue()
+
+        return example(types.intp, types.intp, example), codegen
+
+    @intrinsic
+    def fetch(typingctx: Any, address: Any, example: Any) -> Any:
+        """The number at an address, of the type of `example`."""
+        example = types.unliteral(example)
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.load(builder.inttoptr(args[0], args[1].type.as_pointer()))
+
+        return example(types.intp, example), codegen
 
     @intrinsic
     def fetch_add(typingctx: Any, counter: Any) -> Any:

@@ -35,10 +35,19 @@ from fastact.stats import (
 )
 from fastact.sweep import SMALL, small_kernel, sweep, sweep_channels
 
-__all__ = ["Accumulator", "compute_activation_stats", "detect_dead_neurons", "detect_saturation", "summarize"]
+__all__ = [
+    "Accumulator",
+    "check_options",
+    "compute_activation_stats",
+    "detect_dead_neurons",
+    "detect_saturation",
+    "summarize",
+    "sweep_any",
+]
 
 
-def _check_options(saturation: Any, zero_tol: Any) -> Bounds:
+def check_options(saturation: Any, zero_tol: Any) -> Bounds:
+    """The options of a sweep as floats; an error that names the one that is none, or out of range."""
     try:
         lo, hi = saturation
         lo, hi = float(lo), float(hi)
@@ -148,7 +157,7 @@ def summarize(
     """
     bounds = DEFAULT_BOUNDS
     if saturation is not SATURATION or zero_tol != 0.0 or extras is not _NONE:
-        bounds = _check_options(saturation, zero_tol)
+        bounds = check_options(saturation, zero_tol)
         asked = check_extras(extras)
         if asked:
             return _detail_any(x, axis, bounds, asked)
@@ -164,7 +173,7 @@ def summarize(
             state = _sweep_tensor(x, bounds)
             if state is not None:
                 return wrap(state, bounds)
-        return wrap(_sweep_any(x, bounds), bounds)
+        return wrap(sweep_any(x, bounds), bounds)
     if type(axis) is int and type(x) in _tensor_types:
         channels_stats = _sweep_tensor_channels(x, axis, bounds)
         if channels_stats is not None:
@@ -240,7 +249,8 @@ def _remember(x: Any, name: str) -> None:
         _tensor_types.add(type(x))
 
 
-def _sweep_any(x: Any, bounds: Bounds) -> elements.State:
+def sweep_any(x: Any, bounds: Bounds) -> elements.State:
+    """The state of anything that `summarize` takes."""
     state: elements.State | None = None
     for chunk in chunks(x):
         part = _sweep_chunk(chunk, bounds)
@@ -355,7 +365,7 @@ class Accumulator:
         extras: str | Iterable[str] = _NONE,
     ) -> None:
         self._axis = axis
-        self._bounds = _check_options(saturation, zero_tol)
+        self._bounds = check_options(saturation, zero_tol)
         self._extras = check_extras(extras)
         self._stats: Any = None
 
