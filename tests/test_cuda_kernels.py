@@ -114,18 +114,17 @@ def swept(x: Any, name: str, layout: Any, parts: int) -> list[dict[str, Any]]:
     for out in rows:
         cuda.jit(kernels.sweep_kernel(name, layout))[groups * parts, kernels.THREADS](
             *(stored.ctypes.data, head, edges, packets, neurons, max(1, inner // width), neurons * run, run, parts),
-            *(low, high, near, work.ctypes.data, tickets.ctypes.data, out.ctypes.data, 7, 0, 0),
+            *(low, high, near, work.ctypes.data, tickets.ctypes.data, out.ctypes.data),
         )
         assert not tickets.any()
         if parts == 1:
             rows[1] = rows[0]
             break
     assert np.array_equal(rows[0], rows[1])
-    assert (rows[0][:, :2] == (1, 7)).all()
     numbers = rows[0].view(np.float64)
     ends = rows[0].view(name) if name in ("int64", "uint64") else numbers
     return [
-        dict(zip((*COUNTS, *NUMBERS), [*rows[0][i, 2:8], *numbers[i, 8:11], *ends[i, 11:13]], strict=True))
+        dict(zip((*COUNTS, *NUMBERS), [*rows[0][i, :6], *numbers[i, 6:9], *ends[i, 9:11]], strict=True))
         for i in range(neurons)
     ]
 

@@ -99,7 +99,7 @@ else:
     from numba.cuda.cudadrv import driver
 
     #: Of every kernel: addresses and numbers.
-    SIGNATURE: Final = types.void(*[types.int64] * 9, *[types.float64] * 3, *[types.int64] * 6)
+    SIGNATURE: Final = types.void(*[types.int64] * 9, *[types.float64] * 3, *[types.int64] * 3)
 
     class DeviceMemory:  # type: ignore[no-redef]
         """Memory of the current device; freed with the object."""

@@ -39,8 +39,6 @@ _BLOCKS: Final = 4
 _PACKET: Final = 16
 #: What is kept for later sweeps; the few that need more get it for themselves.
 _KEPT_BYTES: Final = 1 << 24
-#: Where a state begins in a row, after the stamp and the layer: six counts, three moments, two extremes, the rest.
-_STATE: Final = 2
 
 
 class Plan(NamedTuple):
@@ -147,7 +145,7 @@ class _Desk:
         rows = self._rows[: neurons * ROW_WORDS]
         memory = (work.address, tickets.address, out.address)
         _kernel(x.name, layout, x.device)(
-            groups * parts, stream, address, *numbers, parts, *work_bounds(bounds, x.name), *memory, 0, 0, 0
+            groups * parts, stream, address, *numbers, parts, *work_bounds(bounds, x.name), *memory
         )
         out.copy_to(rows, stream)
         stream.synchronize()
@@ -183,8 +181,8 @@ def _swept(x: DeviceArray, shape: tuple[int, int, int], bounds: Bounds, read: Ca
 
 def _extremes(rows: npt.NDArray[np.int64], name: str) -> npt.NDArray[Any]:
     if name in ("int64", "uint64"):
-        return rows.view(name)[:, _STATE + 9 : _STATE + 11]
-    return rows.view(np.float64)[:, _STATE + 9 : _STATE + 11]
+        return rows.view(name)[:, 9:11]
+    return rows.view(np.float64)[:, 9:11]
 
 
 def sweep(x: DeviceArray, bounds: Bounds) -> elements.State:
@@ -192,9 +190,9 @@ def sweep(x: DeviceArray, bounds: Bounds) -> elements.State:
 
     def read(rows: npt.NDArray[np.int64]) -> elements.State:
         moments = rows.view(np.float64)[0]
-        counts = rows[0, _STATE : _STATE + 6].tolist()
+        counts = rows[0, 0:6].tolist()
         ends = _extremes(rows, x.name)[0].tolist()
-        return (*counts, *moments[_STATE + 6 : _STATE + 9].tolist(), *ends, float(moments[_STATE + 11]))
+        return (*counts, *moments[6:9].tolist(), *ends, float(moments[11]))
 
     state: elements.State = _swept(x, (x.array.size, 1, 1), bounds, read)
     return state
@@ -205,8 +203,8 @@ def sweep_channels(x: DeviceArray, bounds: Bounds) -> ChannelArrays:
     dtype = np.dtype(x.name) if x.name in ("int64", "uint64") else np.dtype(KINDS[x.name].work)
 
     def read(rows: npt.NDArray[np.int64]) -> ChannelArrays:
-        counts = rows[:, _STATE : _STATE + 6].T.copy()
-        moments = rows.view(np.float64)[:, [_STATE + 6, _STATE + 7, _STATE + 8, _STATE + 11]].T.copy()
+        counts = rows[:, 0:6].T.copy()
+        moments = rows.view(np.float64)[:, [6, 7, 8, 11]].T.copy()
         extremes = _extremes(rows, x.name).T.astype(dtype)
         total = merge_kernel(dtype)(counts[:, None], moments[:, None], extremes[:, None])
         return ChannelArrays(counts, moments, extremes, total)
