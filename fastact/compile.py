@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import llvmlite
+import llvmlite.binding
 import numba
 import numpy as np
 from llvmlite import ir
@@ -33,6 +34,7 @@ from numba.extending import intrinsic
 __all__ = [
     "COMPILED",
     "KINDS",
+    "VECTOR_BYTES",
     "Cache",
     "Kind",
     "borrow",
@@ -58,6 +60,11 @@ _FASTMATH: Final = {"reassoc", "contract", "nsz"}
 jit: Final[Callable[..., Any]] = numba.njit(fastmath=_FASTMATH, error_model="numpy")
 #: For code whose order of operations matters.
 exact_jit: Final[Callable[..., Any]] = numba.njit(error_model="numpy")
+
+
+_FEATURES: Final = llvmlite.binding.get_host_cpu_features()
+#: Bytes of this CPU's vector registers.
+VECTOR_BYTES: Final = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx2") else 16
 
 
 @exact_jit
