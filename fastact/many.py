@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +11,12 @@ from fastact import elements
 from fastact.buffers import as_flat, as_storage, chunks, is_plain_tensor, on_gpu
 from fastact.errors import ArgumentTypeError, FastactError
 from fastact.stats import SATURATION, ActivationStats, Bounds, ChannelStats, wrap, wrap_all
-from fastact.summary import check_options, summarize, sweep_any
+from fastact.summary import check_options, flat_on_gpu, summarize, sweep_any
 from fastact.sweep_many import KIND_NAMES, Places, arrays_at, known_dtypes, sweep_many
+
+if TYPE_CHECKING:
+    from fastact.cuda.arrays import DeviceArray
+    from fastact.cuda.many import Launch
 
 __all__ = ["summarize_many"]
 
@@ -75,7 +79,7 @@ def summarize_many(
     except TypeError:
         raise ArgumentTypeError(f"xs: got {type(xs).__name__}, want a list or another iterable of buffers") from None
     tensors = list(iterator)
-    if axis is None and len(tensors) >= _FEW:
+    if axis is None and (len(tensors) >= _FEW or any(map(on_gpu, tensors))):
         return _sweep_together(tensors, bounds)
     options: Any = {"axis": axis, "saturation": bounds[:2], "zero_tol": bounds[2]}
     return [_named(i, summarize, x, **options) for i, x in enumerate(tensors)]
@@ -95,24 +99,46 @@ def _sweep_together(tensors: list[Any], bounds: Bounds) -> list[ActivationStats]
     places = arrays_at(tensors)
     stats: list[Any] = [None] * len(tensors)
     views = []  # kept until all is swept: of some owners there is nothing else to hold
+    on_devices: list[tuple[int, DeviceArray]] = []
     for i in _tensors_at(tensors, places):
-        found = _named(i, _flat, tensors[i])
+        x = tensors[i]
+        if on_gpu(x):
+            there = _named(i, flat_on_gpu, x)
+            if there.array.size:
+                on_devices.append((i, there))
+            else:
+                stats[i] = wrap(elements.EMPTY, bounds)
+            continue
+        found = _named(i, _flat, x)
         if found is None:
-            stats[i] = wrap(_named(i, sweep_any, tensors[i], bounds=bounds), bounds)
+            stats[i] = wrap(_named(i, sweep_any, x, bounds=bounds), bounds)
             continue
         flat, name = found
         views.append(flat)
         places.addresses[i] = flat.ctypes.data
         places.sizes[i] = flat.size
         places.kinds[i] = KIND_NAMES.index(name)
-    for which, states in sweep_many(places, *bounds):
+    launches = _launched(on_devices, bounds)
+    for which, states in (*sweep_many(places, *bounds), *((which, launch.states()) for which, launch in launches)):
         for i, result in zip(which, wrap_all(states, bounds), strict=True):
             stats[i] = result
     return stats
 
 
+def _launched(tensors: list[tuple[int, "DeviceArray"]], bounds: Bounds) -> list[tuple[list[int], "Launch"]]:
+    """The sweeps, under way, of what lies on GPUs: for each kind, device and stream which tensors, and their launch."""
+    if not tensors:
+        return []
+    from fastact.cuda.many import Launch
+
+    groups: dict[Any, list[tuple[int, DeviceArray]]] = {}
+    for i, found in tensors:
+        groups.setdefault((found.name, found.device, found.stream), []).append((i, found))
+    return [([i for i, _ in group], Launch([found for _, found in group], bounds)) for group in groups.values()]
+
+
 def _tensors_at(tensors: list[Any], places: Places) -> list[int]:
-    """Notes the places of plain, contiguous torch tensors of dtypes seen before; returns what nobody knows the place of.
+    """Notes where plain, contiguous torch tensors of dtypes seen before lie; returns which of the others are left.
 
     Asked for these few things, a tensor answers in a third of the time in which it is shown to NumPy.
     """
@@ -141,8 +167,8 @@ def _tensors_at(tensors: list[Any], places: Places) -> list[int]:
                 which.append(i)
                 addresses.append(address)
                 continue
-        except RuntimeError:  # noqa: PERF203 - costs nothing; what is sparse or wrapped has no memory to point to
-            pass
+        except RuntimeError:
+            pass  # what is sparse or wrapped has no memory to point to
         others.append(i)
     if which:
         places.addresses[which] = addresses

@@ -1,7 +1,7 @@
 """The functions people call on buffers: `summarize` and what is built on it."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -35,12 +35,16 @@ from fastact.stats import (
 )
 from fastact.sweep import SMALL, small_kernel, sweep, sweep_channels
 
+if TYPE_CHECKING:
+    from fastact.cuda.arrays import DeviceArray
+
 __all__ = [
     "Accumulator",
     "check_options",
     "compute_activation_stats",
     "detect_dead_neurons",
     "detect_saturation",
+    "flat_on_gpu",
     "summarize",
     "sweep_any",
 ]
@@ -276,6 +280,16 @@ def _sweep_chunk(x: Any, bounds: Bounds) -> elements.State:
 
 
 def _sweep_gpu(x: Any, bounds: Bounds) -> elements.State:
+    found = flat_on_gpu(x)
+    if not found.array.size:
+        return elements.EMPTY
+    from fastact.cuda.sweep import sweep
+
+    return sweep(found, bounds)
+
+
+def flat_on_gpu(x: Any) -> "DeviceArray":
+    """What lies on a GPU as a contiguous array of one dimension; raises what `summarize` raises."""
     # numba.cuda takes a third of a second to load.
     from fastact.cuda.arrays import device_array
 
@@ -283,11 +297,7 @@ def _sweep_gpu(x: Any, bounds: Bounds) -> elements.State:
     flat = as_flat(found.array)
     if flat is None:
         raise _not_contiguous(found.array, "x.contiguous() (of CuPy or JAX, a copy)")
-    if not flat.size:
-        return elements.EMPTY
-    from fastact.cuda.sweep import sweep
-
-    return sweep(found._replace(array=flat), bounds)
+    return found._replace(array=flat)
 
 
 def _sweep_gpu_channels(x: Any, axis: int | Sequence[int], bounds: Bounds) -> ChannelStats:

@@ -187,7 +187,11 @@ class _Group:
             addresses = addresses.repeat(parts) + start * storage.itemsize
             sizes = np.minimum(step.repeat(parts), sizes.repeat(parts) - start)
         self.tasks = count = len(sizes)
-        self._outputs = (np.empty((6, count, 1), np.int64), np.empty((4, count, 1)), np.empty((2, count, 1), self._dtype))
+        self._outputs = (
+            np.empty((6, count, 1), np.int64),
+            np.empty((4, count, 1)),
+            np.empty((2, count, 1), self._dtype),
+        )
         self._tasks = (addresses, sizes, np.empty(0, storage), np.zeros(1, np.int64))
         self._sweep = _tasks_kernel(name)
 

@@ -1,4 +1,4 @@
-"""`summarize_many` against `summarize` of each, which tests/test_summarize.py holds against the oracle, and against it."""
+"""`summarize_many` against `summarize` of each, and against the same oracle."""
 
 import gc
 import math
@@ -258,15 +258,15 @@ def test_tensors_without_memory_that_is_theirs_are_refused() -> None:
 
 @pytest.mark.parametrize("junk", [5, None, 1.5, np.float32(1), np.ones(()), summarize])
 def test_what_is_no_list_is_refused(junk: Any) -> None:
-    with pytest.raises(fastact.ArgumentTypeError, match="^xs: got .*, want a list"):
+    with pytest.raises(fastact.ArgumentTypeError, match=r"^xs: got .*, want a list"):
         summarize_many(junk)
 
 
 def test_options_are_checked_first() -> None:
     for xs in ([], ["text"], 5):
-        with pytest.raises(fastact.ArgumentValueError, match="^saturation"):
+        with pytest.raises(fastact.ArgumentValueError, match=r"^saturation"):
             summarize_many(xs, saturation=(1, 0))  # type: ignore[arg-type]
-        with pytest.raises(fastact.ArgumentTypeError, match="^zero_tol"):
+        with pytest.raises(fastact.ArgumentTypeError, match=r"^zero_tol"):
             summarize_many(xs, zero_tol="much")  # type: ignore[arg-type]
 
 
@@ -287,4 +287,4 @@ print(*(s.count for s in fastact.summarize_many(xs)[:9]))
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == "0 0 0 1 1 1 2 2 2".split()
+    assert done.stdout.split() == ["0", "0", "0", "1", "1", "1", "2", "2", "2"]

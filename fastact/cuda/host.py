@@ -65,6 +65,10 @@ if SIMULATED or not INSTALLED:
             """Has the first bytes copied to `host`, pinned memory, when the stream comes to it."""
             host[:] = self._words[: host.size]
 
+        def copy_from(self, host: npt.NDArray[np.int64], stream: Any) -> None:
+            """Has the first bytes overwritten by `host`, pinned memory, when the stream comes to it."""
+            self._words[: host.size] = host
+
     def active(device: int) -> AbstractContextManager[Any]:
         return nullcontext()
 
@@ -93,13 +97,16 @@ if SIMULATED or not INSTALLED:
         return launch
 
 else:
+    import inspect
     import warnings
 
     from numba import cuda, types
     from numba.cuda.cudadrv import driver
 
-    #: Of every kernel: addresses and numbers.
-    SIGNATURE: Final = types.void(*[types.int64] * 9, *[types.float64] * 3, *[types.int64] * 3)
+    def signature(kernel: Any) -> Any:
+        """Of a kernel whose arguments say themselves that they are int or float: 64 bits wide."""
+        kinds = {int: types.int64, float: types.float64}
+        return types.void(*(kinds[each.annotation] for each in inspect.signature(kernel).parameters.values()))
 
     class DeviceMemory:  # type: ignore[no-redef]
         """Memory of the current device; freed with the object."""
@@ -114,6 +121,10 @@ else:
         def copy_to(self, host: npt.NDArray[np.int64], stream: Any) -> None:
             """Has the first bytes copied to `host`, pinned memory, when the stream comes to it."""
             driver.device_to_host(host, self._array, host.nbytes, stream)
+
+        def copy_from(self, host: npt.NDArray[np.int64], stream: Any) -> None:
+            """Has the first bytes overwritten by `host`, pinned memory, when the stream comes to it."""
+            driver.host_to_device(self._array, host, host.nbytes, stream)
 
     def active(device: int) -> AbstractContextManager[Any]:
         """Makes a device the current one of this thread, for a while."""
@@ -143,7 +154,7 @@ else:
 
     def launcher(kernel: Any, device: int, threads: int) -> Callable[..., None]:
         """`kernel` compiled for the current device, number `device`: called with blocks, a stream and its arguments."""
-        compiled = cuda.jit(SIGNATURE)(kernel)
+        compiled = cuda.jit(signature(kernel))(kernel)
 
         @functools.lru_cache(maxsize=1024)
         def configured(blocks: int, stream: Any) -> Any:
