@@ -542,8 +542,8 @@ def sweep_kernel(name: str, layout: Layout) -> Any:
     return sweep
 
 
-#: A line of the table of many tensors: an address, `head`, `edges`, `packets` and `parts` as in `sweep_kernel`, and which
-#: block is its first; and two to fill half of a line of the cache.
+#: A line of the table of many tensors: an address, `head`, `edges`, `packets` and `parts` as in `sweep_kernel`, and the
+#: number of the first block; and two to fill half of a line of the cache.
 TABLE_WORDS: Final = 8
 _LINE: Final = 8 * TABLE_WORDS
 
