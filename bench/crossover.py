@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 import fastact
-from bench.measure import loops_for, timed
 from bench.tables import duration
 from fastact import sweep
+from fastact.benchmark.turns import loops_for, timed
 from fastact.threads import get_num_threads
 
 ROUNDS = 15

@@ -14,7 +14,7 @@ from rich.console import Console
 import fastact
 from bench.measure import compare
 from bench.run import Benchmark, command
-from bench.tables import Lines, duration, multiple, size
+from bench.tables import many_table
 
 TENSORS = 1000
 ELEMENTS = (100, 1000, 10_000)
@@ -43,21 +43,7 @@ def run(console: Console, quick: bool, step: Callable[[str], None]) -> dict[str,
     return {"tensors": TENSORS, "rounds": rounds, "rows": rows}
 
 
-def table(results: dict[str, Any]) -> Lines:
-    """Times of a tensor, and how many times longer the loop takes."""
-    rows = [
-        [
-            f"{results['tensors']:,} x {size(row['elements'])}",
-            row["owner"],
-            *(duration(row["seconds"][how] / results["tensors"]) for how in ("loop", "together")),
-            multiple(row["ratio"]),
-        ]
-        for row in results["rows"]
-    ]
-    return Lines(["float32", "of", "in a loop, each", "together, each", "x"], [False, True, *[False] * 3], rows)
-
-
-BENCHMARK = Benchmark("many", "many small tensors", run, table)
+BENCHMARK = Benchmark("many", "many small tensors", run, many_table)
 
 if __name__ == "__main__":
     command([BENCHMARK])

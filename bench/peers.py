@@ -17,15 +17,13 @@ import numpy.typing as npt
 import torch
 
 import fastact
+from fastact.benchmark import peers
+from fastact.benchmark.peers import NUMBERS
 from fastact.threads import get_num_threads
 
 __all__ = ["FLOATS", "NUMBERS", "PEERS", "Data", "Peer", "contestants", "truth"]
 
-#: What is compared. `summarize` gives more: the mean of |x|, and +inf and -inf apart.
-NUMBERS = ("zeros", "mean", "std", "min", "max", "saturated", "nans", "infs")
 FLOATS = ("float64", "float32", "float16", "bfloat16")
-#: Elements of a tensor that are widened to float64 at a time to find the truth.
-_CHUNK = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -81,30 +79,8 @@ class Data:
 
 def truth(data: Data) -> dict[str, Any]:
     """The numbers, computed in float64 in two passes; arrays with one entry per neuron."""
-    shape = data.tensor.shape
-    axis = 0 if data.axis is None else data.axis % len(shape)
-    neurons = 1 if data.axis is None else shape[axis]
-    inner = 1 if data.axis is None else int(np.prod(shape[axis + 1 :], dtype=np.int64))
-    elements: npt.NDArray[Any] = data.tensor.float().numpy() if data.dtype == "bfloat16" else data.array
-    blocks = elements.reshape(-1, neurons, inner)
-    step = max(1, _CHUNK // (neurons * inner))
-
-    def chunks() -> Any:
-        for start in range(0, blocks.shape[0], step):
-            yield blocks[start : start + step].astype(np.float64)
-
-    mean = sum(chunk.sum((0, 2)) for chunk in chunks()) / data.reduced
-    moment = np.zeros(neurons)
-    counts = np.zeros((4, neurons), np.int64)
-    low, high = np.full(neurons, np.inf), np.full(neurons, -np.inf)
-    for chunk in chunks():
-        # Counts, squared deviations and extremes of the same chunk: it is read from memory once.
-        tests = (chunk == 0, np.abs(chunk) > data.limit, np.isnan(chunk), np.isinf(chunk))
-        counts += np.array([np.count_nonzero(test, (0, 2)) for test in tests])
-        moment += np.square(chunk - mean[:, None]).sum((0, 2))
-        low, high = np.minimum(low, chunk.min((0, 2))), np.maximum(high, chunk.max((0, 2)))
-    values = (counts[0], mean, np.sqrt(moment / data.reduced), low, high, *counts[1:])
-    return {name: value if data.axis is not None else value[0] for name, value in zip(NUMBERS, values, strict=True)}
+    elements = data.tensor.float().numpy() if data.dtype == "bfloat16" else data.array
+    return peers.truth(elements, data.axis, data.limit)
 
 
 @dataclass(frozen=True)
@@ -143,50 +119,23 @@ def _numpy(data: Data) -> Callable[[], Any] | None:
     if data.dtype == "bfloat16":
         return None
     x, axis, limit = data.array, data.others, data.limit
-    integers = data.dtype not in FLOATS  # neither NaN nor infinite: not asked
-    # In float16 itself the sums overflow.
-    wide = np.float32 if data.dtype == "float16" else None
-
-    def call() -> Any:
-        return (
-            np.count_nonzero(x, axis=axis),
-            x.mean(axis=axis, dtype=wide),
-            x.std(axis=axis, dtype=wide),
-            x.min(axis=axis),
-            x.max(axis=axis),
-            np.count_nonzero((x < -limit) | (x > limit), axis=axis),
-            0 if integers else np.count_nonzero(np.isnan(x), axis=axis),
-            0 if integers else np.count_nonzero(np.isinf(x), axis=axis),
-        )
-
-    return call
+    return lambda: peers.numpy_numbers(x, axis, limit)
 
 
 def _numpy_named(data: Data, got: Any) -> dict[str, Any]:
     return {**dict(zip(NUMBERS, got, strict=True)), "zeros": data.reduced - got[0]}
 
 
-def _ask_torch(x: torch.Tensor, dim: tuple[int, ...] | None, limit: float) -> tuple[Any, ...]:
-    floats = x if x.is_floating_point() else x.float()
-    moments = torch.var_mean(floats, dim, correction=0)
-    extremes = torch.aminmax(x) if dim is None else (x.amin(dim), x.amax(dim))  # aminmax takes one axis
-    tests = [x.abs() > limit]
-    if x.is_floating_point():
-        tests += [torch.isnan(x), torch.isinf(x)]
-    counts = [torch.count_nonzero(test, dim) for test in tests]
-    return (torch.count_nonzero(x, dim), *moments, *extremes, *counts)
-
-
 def _torch(data: Data) -> Callable[[], Any]:
     x, dim, limit = data.tensor, data.others, data.limit
-    return lambda: _ask_torch(x, dim, limit)
+    return lambda: peers.torch_numbers(x, dim, limit)
 
 
 def _compiled(data: Data) -> Callable[[], Any] | None:
     x, dim, limit = data.tensor, data.others, data.limit
     # Compiled for this shape alone, or the second shape would get the slower code for any shape.
     torch._dynamo.reset()
-    ask = torch.compile(_ask_torch, fullgraph=True, dynamic=False)
+    ask = torch.compile(peers.torch_numbers, fullgraph=True, dynamic=False)
     try:
         ask(x, dim, limit)
     except Exception as error:  # noqa: BLE001 - no C++ compiler, or whatever else keeps it from working here

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from bench.measure import by_turns
 from bench.run import Benchmark, command
 from bench.tables import start_table
+from fastact.benchmark.turns import by_turns
 
 ROUNDS = 7
 _ONES = "import numpy; x = numpy.ones(1000, 'float32'); "

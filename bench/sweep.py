@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from bench.measure import compare, reader_of
 from bench.peers import PEERS, Data, contestants
 from bench.run import Benchmark, command
 from bench.tables import sweep_table
+from fastact.benchmark.turns import compare, reader_of
 
 #: By size in float32, then by dtype.
 CASES = [

@@ -2,11 +2,14 @@
 
 from typing import Any, NamedTuple
 
+from fastact.benchmark.figures import duration, multiple, size
+
 __all__ = [
     "FEWER",
     "Lines",
     "duration",
     "log_table",
+    "many_table",
     "markdown",
     "neurons_table",
     "start_table",
@@ -69,6 +72,20 @@ def tight_table(results: dict[str, Any]) -> Lines:
     return Lines(["call", "time", "x numpy's mean()"], [True, False, False], rows)
 
 
+def many_table(results: dict[str, Any]) -> Lines:
+    """Times of a tensor, and how many times longer the loop takes."""
+    rows = [
+        [
+            f"{results['tensors']:,} x {size(row['elements'])}",
+            row["owner"],
+            *(duration(row["seconds"][how] / results["tensors"]) for how in ("loop", "together")),
+            multiple(row["ratio"]),
+        ]
+        for row in results["rows"]
+    ]
+    return Lines(["float32", "of", "in a loop, each", "together, each", "x"], [False, True, *[False] * 3], rows)
+
+
 def start_table(results: dict[str, Any]) -> Lines:
     """Whole processes, in seconds."""
     rows = [
@@ -124,20 +141,3 @@ def markdown(lines: Lines) -> str:
     return "\n".join(["| " + " | ".join(row) + " |" for row in (lines.header, *lines.rows)]).replace(
         "\n", f"\n|{rule}\n", 1
     )
-
-
-def size(elements: int) -> str:
-    """Such as 1e3."""
-    return f"{elements:.0e}".replace("e+0", "e")
-
-
-def multiple(ratio: float) -> str:
-    """Two digits, or as many as a whole number has."""
-    return f"{ratio:.0f}" if ratio >= 9.95 else f"{ratio:.1f}" if ratio >= 0.995 else f"{ratio:.2f}"
-
-
-def duration(seconds: float) -> str:
-    """Three digits and a unit."""
-    units = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
-    unit, scale = next((u for u in units if seconds >= u[1]), ("ns", 1e-9))
-    return f"{seconds / scale:#.3g}".rstrip(".") + f" {unit}"

@@ -10,10 +10,10 @@ from typing import Any
 from rich.console import Console
 
 import fastact
-from bench.measure import compare
 from bench.peers import PEERS, Data, contestants
 from bench.run import Benchmark, command
 from bench.tables import tight_table
+from fastact.benchmark.turns import compare
 
 ELEMENTS = 1000
 ROUNDS = 25

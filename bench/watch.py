@@ -22,9 +22,9 @@ from torch.nn import functional
 
 import fastact
 import fastact.torch
-from bench.measure import by_turns
 from bench.run import Benchmark, command
 from bench.tables import Lines, duration
+from fastact.benchmark.turns import by_turns
 
 ROUNDS = 20
 #: Rounds that the others take part in: they are slow, and what they cost shows without so many.

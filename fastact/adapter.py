@@ -4,17 +4,16 @@ A framework calls its callbacks in the middle of its loop, where an exception en
 warned of once and counted, and the training goes on without it; with `strict` it is raised.
 """
 
-import contextlib
 import os
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from fastact.errors import ArgumentTypeError, FastactError, FindingError
+from fastact.errors import ArgumentTypeError, FastactError
+from fastact.guard import Guard
 from fastact.monitor import ActivationMonitor
 
-__all__ = ["KIND_OF_FUNCTION", "Attachment", "Guard", "Run"]
+__all__ = ["KIND_OF_FUNCTION", "Attachment", "Run"]
 
 #: Where the rows go: a monitor, or the path of a log that the adapter opens when the training starts.
 Run = ActivationMonitor | str | os.PathLike[str]
@@ -41,42 +40,6 @@ KIND_OF_FUNCTION: Final = {
     "swish": "SiLU",
     "tanh": "Tanh",
 }
-
-
-class Guard:
-    """Keeps what fails from ending the training: ``with guard("close the log"): ...``.
-
-    Args:
-        owner: whose failures these are, for the warning.
-        strict: whether they are raised.
-
-    Attributes:
-        failures: how many there were; the first one was warned of.
-    """
-
-    def __init__(self, owner: str, *, strict: bool = False) -> None:
-        self.owner = owner
-        self.strict = strict
-        self.failures = 0
-
-    @contextlib.contextmanager
-    def __call__(self, what: str) -> Iterator[None]:
-        """Guards the ``with`` block, in which `what` is tried."""
-        try:
-            yield
-        except FindingError:
-            raise  # the monitor was asked to
-        except Exception as error:
-            self.failures += 1
-            if self.strict:
-                raise
-            if self.failures == 1:
-                warnings.warn(
-                    f"{self.owner} could not {what} and goes on without it ({type(error).__name__}: {error});"
-                    " `failures` counts the further ones",
-                    RuntimeWarning,
-                    stacklevel=4,
-                )
 
 
 class Attachment:

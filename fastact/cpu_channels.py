@@ -713,6 +713,11 @@ def survey_neurons(
     """
     silent = dead = saturated = constant = n = 0
     within = 0.0
+    peak_neuron = -1
+    highest = -1.0
+    n_peaks = 0
+    logs = 0.0
+    product = 1.0
     for j in range(counts.shape[1]):
         count = counts[0, j]
         finite = count - counts[1, j] - counts[2, j] - counts[3, j]
@@ -727,4 +732,26 @@ def survey_neurons(
         if finite > 0:
             n += finite
             within += (moments[1, j] * moments[1, j] - within) * (finite / n)
-    return silent, dead, saturated, constant, math.sqrt(within) if n > 0 else math.nan
+            peak = max(abs(np.float64(extremes[0, j])), abs(np.float64(extremes[1, j])))
+            if peak > highest:
+                highest = peak
+                peak_neuron = j
+            if peak > 0.0:
+                n_peaks += 1
+                # A logarithm for each neuron would be most of this loop: a product is as good while it is in range.
+                if not 1e-150 < peak < 1e150:
+                    logs += math.log(peak)
+                else:
+                    product *= peak
+                    if not 1e-150 < product < 1e150:
+                        logs += math.log(product)
+                        product = 1.0
+    return (
+        silent,
+        dead,
+        saturated,
+        constant,
+        math.sqrt(within) if n > 0 else math.nan,
+        peak_neuron,
+        math.exp((logs + math.log(product)) / n_peaks) if n_peaks > 0 else math.nan,
+    )

@@ -8,12 +8,15 @@ overflows where the data does not: it holds mean and std, not sums of squares, s
 is out of range while its standard deviation is not.
 """
 
+import math
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
 __all__ = [
+    "COLUMN",
     "NEURON",
+    "NEURON_PART",
     "ROW",
     "ROW_DTYPE",
     "ROW_FORMAT",
@@ -21,22 +24,34 @@ __all__ = [
     "SCHEMA_VERSION",
     "SILENT_SHARE",
     "STATE",
+    "STATE_PART",
     "Field",
 ]
 
 
 class Field(NamedTuple):
-    """One stored number: its `name`, its `kind` ("int64" or "float64") and what it means."""
+    """One stored number.
+
+    Attributes:
+        name: its name.
+        kind: "int64" or "float64".
+        meaning: what it means, and its unit.
+        nothing: what it holds where there was nothing to measure, or where an older log does not have it; None where
+            there always is something.
+        since: the (major, minor) version of the schema that brought it.
+    """
 
     name: str
     kind: Literal["int64", "float64"]
     meaning: str
+    nothing: int | float | None = None
+    since: tuple[int, int] = (1, 0)
 
 
 #: (major, minor) of what a log holds. Minor: something was added that a reader may ignore (a column, an entry of the
 #: metadata) and still be right about the rest. Major: something that was there means something else, or is gone. So
 #: readers read every minor version of the majors that they know, older and newer, and refuse a newer major by name.
-SCHEMA_VERSION: Final = (1, 1)
+SCHEMA_VERSION: Final = (1, 2)
 
 #: What one sweep yields, in the order in which every kernel returns it. Moments and extremes are over the finite
 #: elements, counts are over all. Without a finite element mean, std and abs_mean are NaN, min is +inf, max is -inf.
@@ -47,11 +62,11 @@ STATE: Final = (
     Field("neg_infs", "int64", "elements that are -inf"),
     Field("zeros", "int64", "elements with |x| <= zero_tol"),
     Field("saturated", "int64", "elements below or above the saturation interval"),
-    Field("mean", "float64", "mean of the finite elements"),
-    Field("std", "float64", "population standard deviation (ddof 0) of the finite elements"),
-    Field("abs_mean", "float64", "mean of |x| over the finite elements"),
-    Field("min", "float64", "smallest finite element"),
-    Field("max", "float64", "largest finite element"),
+    Field("mean", "float64", "mean of the finite elements", math.nan),
+    Field("std", "float64", "population standard deviation (ddof 0) of the finite elements", math.nan),
+    Field("abs_mean", "float64", "mean of |x| over the finite elements", math.nan),
+    Field("min", "float64", "smallest finite element", math.inf),
+    Field("max", "float64", "largest finite element", -math.inf),
 )
 
 #: A neuron is silent in a step with at most this share of non-zero elements (SageMaker Debugger's DeadRelu: active
@@ -59,14 +74,37 @@ STATE: Final = (
 SILENT_SHARE: Final = 0.01
 SATURATED_SHARE: Final = 0.95
 
-#: What a row adds where the layer was swept per neuron; all zero (std NaN) with neurons == 0 where it was not.
+#: What a row adds where the layer was swept per neuron; where it was not, each is `nothing` and `neurons` is 0.
 NEURON: Final = (
-    Field("neurons", "int64", "neurons (channels, features) of the layer; 0 when it was not swept per neuron"),
-    Field("silent_neurons", "int64", f"neurons with at most {SILENT_SHARE:.0%} non-zero elements in this step"),
-    Field("dead_neurons", "int64", "neurons silent in each of the last rows (thresholds.dead_window, or all so far)"),
-    Field("saturated_neurons", "int64", f"neurons with at least {SATURATED_SHARE:.0%} saturated elements in this step"),
-    Field("constant_neurons", "int64", "neurons whose elements in this step all have one same non-zero value"),
-    Field("within_std", "float64", "root mean over the neurons of each neuron's variance: what the samples differ by"),
+    Field("neurons", "int64", "neurons (channels, features) of the layer; 0 when it was not swept per neuron", 0),
+    Field("silent_neurons", "int64", f"neurons with at most {SILENT_SHARE:.0%} non-zero elements in this step", 0),
+    Field(
+        "dead_neurons", "int64", "neurons silent in each of the last rows (thresholds.dead_window, or all so far)", 0
+    ),
+    Field(
+        "saturated_neurons", "int64", f"neurons with at least {SATURATED_SHARE:.0%} saturated elements in this step", 0
+    ),
+    Field("constant_neurons", "int64", "neurons whose elements in this step all have one same non-zero value", 0),
+    Field(
+        "within_std",
+        "float64",
+        "root mean over the neurons of each neuron's variance: what the samples differ by",
+        math.nan,
+    ),
+    Field(
+        "peak_neuron",
+        "int64",
+        "the neuron, from 0, with the largest |x| of all, the first of equals; -1 without a finite element",
+        -1,
+        since=(1, 2),
+    ),
+    Field(
+        "typical_peak",
+        "float64",
+        "geometric mean over the neurons of each neuron's largest |x|, those that are zero left out",
+        math.nan,
+        since=(1, 2),
+    ),
 )
 
 #: One row of the history and of the log: a layer in a step.
@@ -77,6 +115,11 @@ ROW: Final = (
     *STATE,
     *NEURON,
 )
+
+#: The place of each field in a row, and the parts of a row that are its `STATE` and its `NEURON`.
+COLUMN: Final = {field.name: place for place, field in enumerate(ROW)}
+NEURON_PART: Final = slice(len(ROW) - len(NEURON), len(ROW))
+STATE_PART: Final = slice(NEURON_PART.start - len(STATE), NEURON_PART.start)
 
 #: The same row as a structured dtype (8 bytes a field, no padding) and as a `struct` format.
 ROW_DTYPE: Final = np.dtype([(field.name, field.kind) for field in ROW])

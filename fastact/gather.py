@@ -125,8 +125,9 @@ def merge_rows(rows: Rows, starts: Ints) -> Rows:
     `fields.STATE` merges as in `elements.merge`: exact in counts, min and max, and to float64 rounding in the moments.
     Of `fields.NEURON`, what is kept is a bound: a neuron is silent (dead, saturated, constant) in the whole only if it
     is so in every part, so at most the least number of any part is; `within_std` pools the parts' variances by their
-    finite elements, and is what the samples differ by within a part. Where one part was not swept per neuron, the
-    whole was not. The step is the first row's, the time the latest.
+    finite elements, and is what the samples differ by within a part. `peak_neuron` is exact; `typical_peak` is the
+    largest of any part, which is the least that it can be. Where one part was not swept per neuron, the whole was not.
+    The step is the first row's, the time the latest.
     """
     sizes = np.diff(starts, append=len(rows))
     merged = rows[starts]
@@ -174,9 +175,14 @@ def _merge_neurons(rows: Rows, starts: Ints, merged: Rows) -> None:
     merged["within_std"] = scale * np.sqrt(
         np.divide(squares, total, where=total > 0.0, out=np.full(len(total), np.nan))
     )
+    peaks = np.fmax(np.fmax(-rows["min"], rows["max"]), -np.inf)
+    highest = peaks == np.repeat(np.maximum.reduceat(peaks, starts), np.diff(starts, append=len(rows)))
+    # Of equals the first neuron: the lowest number.
+    merged["peak_neuron"] = np.minimum.reduceat(np.where(highest, rows["peak_neuron"], np.iinfo(np.int64).max), starts)
+    merged["typical_peak"] = np.fmax.reduceat(rows["typical_peak"], starts)
     same = np.minimum.reduceat(rows["neurons"], starts) == np.maximum.reduceat(rows["neurons"], starts)
     for field in NEURON:
-        merged[field.name][~same] = np.nan if field.kind == "float64" else 0
+        merged[field.name][~same] = field.nothing
 
 
 class _Rank:

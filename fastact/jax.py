@@ -40,7 +40,7 @@ from fastact.adapter import Attachment, Run
 from fastact.errors import ArgumentTypeError, ArgumentValueError, MissingExtraError
 from fastact.monitor import ActivationMonitor
 from fastact.rules.kinds import BOUNDED
-from fastact.stats import SATURATION, ActivationStats, ChannelStats, wrap_channels
+from fastact.stats import SATURATION, ActivationStats, ChannelStats, check_saturation, wrap_channels
 from fastact.sweep import ChannelArrays, merge_kernel
 
 try:
@@ -150,7 +150,8 @@ def summarize(
         raise ArgumentValueError(f"x: got {size} elements a neuron, want less than 2^31: JAX counts in int32")
     work = np.float64 if x.dtype == np.float64 else np.float32
     x = x.astype(work)
-    low, high = _ends(saturation, work)
+    saturation = check_saturation(saturation)
+    low, high = _ends(*saturation, work)
 
     def count(which: Any) -> Any:
         return jnp.sum(which, axis=rest, dtype=jnp.int32)
@@ -181,7 +182,7 @@ def summarize(
     top, shrink = _powers(jnp.maximum(jnp.abs(smallest), jnp.abs(largest)))
     absolute = top * (jnp.sum(jnp.where(finite, jnp.abs(x) * spread(shrink), 0), axis=rest) / n)
     sums = jnp.stack([origin, scale, jnp.sum(d, axis=rest) / n, jnp.sum(d * d, axis=rest) / n, absolute])
-    return Summary(counts, sums, jnp.stack([smallest, largest]), size, (float(saturation[0]), float(saturation[1])))
+    return Summary(counts, sums, jnp.stack([smallest, largest]), size, saturation)
 
 
 def _others(axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
@@ -195,14 +196,8 @@ def _others(axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
     return tuple(a for a in range(ndim) if a not in neurons)
 
 
-def _ends(saturation: tuple[float, float], work: Any) -> tuple[Any, Any]:
+def _ends(lo: float, hi: float, work: Any) -> tuple[Any, Any]:
     """The interval in the elements' precision, rounded inwards: x < lo holds there when it holds in float64."""
-    try:
-        lo, hi = (float(end) for end in saturation)
-    except (TypeError, ValueError):
-        raise ArgumentTypeError(f"saturation: got {saturation!r}, want two numbers (lo, hi)") from None
-    if not lo <= hi:
-        raise ArgumentValueError(f"saturation: got {saturation!r}, want lo <= hi, neither of them NaN")
     with np.errstate(over="ignore"):
         low, high = work(lo), work(hi)
     # float(): NumPy would compare in the elements' precision.

@@ -10,10 +10,9 @@ A training to run: scripts/examples/lightning_digits.py.
 
 from typing import Any
 
-from fastact.adapter import Attachment, Run
+from fastact.adapter import Run
+from fastact.callback import WatchingCallback
 from fastact.errors import MissingExtraError
-from fastact.monitor import ActivationMonitor
-from fastact.torch import Watch, watch
 
 try:
     try:
@@ -31,7 +30,7 @@ except ModuleNotFoundError as error:  # pragma: no cover - the tests need it; a 
 __all__ = ["ActivationCallback"]
 
 
-class ActivationCallback(Callback):  # type: ignore[misc] # mypy does not follow Lightning
+class ActivationCallback(WatchingCallback, Callback):  # type: ignore[misc] # mypy does not follow Lightning
     """Records what the layers of a `LightningModule` give in each training step.
 
     Args:
@@ -41,37 +40,20 @@ class ActivationCallback(Callback):  # type: ignore[misc] # mypy does not follow
         options: for `fastact.torch.watch`: ``layers``, ``inputs``, ``gradients``, ``every``, ``first``.
 
     A step is one of the optimizer's: batches whose gradients are accumulated make one row. Validation and the sanity
-    check are left out.
+    check are left out. A training that fails or is interrupted closes the log, too.
 
     Raises:
         ArgumentTypeError: `run` is neither a monitor nor a path.
     """
 
     def __init__(self, run: Run, *, strict: bool = False, **options: Any) -> None:
-        super().__init__()
-        self._attachment = Attachment("fastact.lightning.ActivationCallback", run, strict=strict)
-        self._options = options
-        self._watch: Watch | None = None
+        super().__init__(run, strict=strict, **options)
         self._global_step = 0
-
-    @property
-    def monitor(self) -> ActivationMonitor:
-        """The monitor; it still diagnoses after the training has ended."""
-        return self._attachment.monitor
-
-    @property
-    def failures(self) -> int:
-        """How often something went wrong; the first time was warned of."""
-        return self._attachment.guard.failures + (self._watch.failures if self._watch else 0)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Opens the log and sets the hooks."""
-        attachment = self._attachment
-        attachment.open(trainer.global_rank, trainer.world_size)
-        attachment.when = lambda: bool(trainer.training)
         self._global_step = trainer.global_step
-        with attachment.guard("watch the model"):
-            self._watch = watch(pl_module, attachment, strict=attachment.guard.strict, **self._options)
+        self.begin(pl_module, lambda: bool(trainer.training), trainer.global_rank, trainer.world_size)
 
     def on_train_batch_end(self, trainer: Any, *_: Any, **__: Any) -> None:
         """Ends the step, if the optimizer has made one."""
@@ -81,10 +63,8 @@ class ActivationCallback(Callback):  # type: ignore[misc] # mypy does not follow
 
     def on_train_end(self, *_: Any) -> None:
         """Takes the hooks off and closes the log."""
-        if self._watch is not None:
-            self._watch.remove()
-        self._attachment.close()
+        self.close()
 
     def on_exception(self, *_: Any) -> None:
         """Does so when the training fails or is interrupted, too."""
-        self.on_train_end()
+        self.close()

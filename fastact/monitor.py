@@ -9,7 +9,6 @@ import json
 import os
 import threading
 import time
-import warnings
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Protocol, Self
@@ -20,7 +19,8 @@ import numpy.typing as npt
 from fastact.alerts import Action, Alerts
 from fastact.diagnosis import Diagnoser, Diagnosis
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
-from fastact.fields import SATURATED_SHARE, SILENT_SHARE
+from fastact.fields import NEURON, SATURATED_SHARE, SILENT_SHARE
+from fastact.guard import Guard
 from fastact.history import History, LayerHistory, LayerInfo
 from fastact.log.options import LogOptions
 from fastact.log.schema import check_integer, check_metadata
@@ -33,7 +33,7 @@ from fastact.thresholds import Thresholds
 
 __all__ = ["ActivationMonitor", "Listener"]
 
-_NO_NEURONS: Final = (0, 0, 0, 0, 0, float("nan"))
+_NO_NEURONS: Final = tuple(field.nothing for field in NEURON)
 
 
 class Listener(Protocol):
@@ -123,7 +123,7 @@ class ActivationMonitor:
     Args:
         path: directory of the run's log; None keeps the recent window in memory only. A run that is there already is
             continued in new segments.
-        window_size: rows of each layer in memory, for `history` and `diagnose` (some 160 bytes each), 1 to a million.
+        window_size: rows of each layer in memory, for `history` and `diagnose` (some 180 bytes each), 1 to a million.
         every: record every so many-th step; in the others `record` returns None and costs nothing.
         metadata: text about the run that goes into the log's schema; ``window_size``, ``every`` and ``thresholds`` are
             written there by the monitor itself.
@@ -137,9 +137,6 @@ class ActivationMonitor:
         alert_every: recorded steps from one look to the next; a look takes some milliseconds for 100 layers.
         strict: let what goes wrong inside of `step` raise; else it costs that layer's row, is counted in `failures`
             and warned of once, for no monitor is worth a training run.
-
-    Attributes:
-        failures: how many rows could not be kept; the first one was warned of.
 
     Raises:
         ArgumentTypeError, ArgumentValueError: an argument is unusable.
@@ -181,8 +178,7 @@ class ActivationMonitor:
         self._step = 0
         #: A finished step, its rows on their way, and how many rows the log had been given before them.
         self._due: tuple[int, int, list[_Due]] | None = None
-        self._strict = strict
-        self.failures = 0
+        self._guard = Guard("fastact", strict=strict, counter="ActivationMonitor.failures")
         self._closed = False
         self._listeners: list[Listener] = []
         self._lock = threading.Lock()
@@ -204,6 +200,11 @@ class ActivationMonitor:
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed
+
+    @property
+    def failures(self) -> int:
+        """How many rows could not be kept; the first one was warned of."""
+        return self._guard.failures
 
     @property
     def should_stop(self) -> bool:
@@ -312,8 +313,8 @@ class ActivationMonitor:
                 listener.write(step, {item.layer.info.name: item.row for item in due})
             except Exception as error:  # noqa: BLE001 - as for a layer
                 trouble.append(error)
-                self._failed("hand its rows to a listener", error)
-        if trouble and self._strict:
+                self._guard.failed("hand its rows to a listener", error)
+        if trouble and self._guard.strict:
             raise trouble[0]
         return True
 
@@ -329,7 +330,7 @@ class ActivationMonitor:
             except Exception as error:  # noqa: BLE001 - a layer must not take the others, or the training, with it
                 layer.pending = None
                 trouble.append(error)
-                self._failed(f"keep a row of layer {name!r}", error)
+                self._guard.failed(f"keep a row of layer {name!r}", error)
                 continue
             row = (self._step, layer.info.order, now, *numbers)
             rows.append(_Due(layer, row, layer.history.total, silence, count))
@@ -350,19 +351,9 @@ class ActivationMonitor:
                 given += 1
             except Exception as error:  # noqa: BLE001 - as in `_prepare`
                 trouble.append(error)
-                self._failed(f"keep a row of layer {layer.info.name!r}", error)
+                self._guard.failed(f"keep a row of layer {layer.info.name!r}", error)
         self._step = step + 1
         self._due = None
-
-    def _failed(self, what: str, error: Exception) -> None:
-        self.failures += 1
-        if self.failures == 1 and not self._strict:
-            warnings.warn(
-                f"fastact could not {what} and goes on without it"
-                f" ({type(error).__name__}: {error}); ActivationMonitor.failures counts the further ones",
-                RuntimeWarning,
-                stacklevel=4,
-            )
 
     def diagnose(self) -> Diagnosis:
         """What is wrong now, judged by the rows in the window; finished steps only."""

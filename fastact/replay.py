@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from fastact.diagnosis import Diagnoser, Diagnosis
 from fastact.errors import ArgumentTypeError, ArgumentValueError, LogError
-from fastact.fields import NEURON, ROW, ROW_DTYPE, SCHEMA_VERSION, STATE
+from fastact.fields import COLUMN, NEURON, NEURON_PART, ROW_DTYPE, SCHEMA_VERSION, STATE_PART
 from fastact.gather import Batch, Block, Layers, blocks, groups, merge_ranks, merge_rows
 from fastact.history import MAX_WINDOW, LayerInfo
 from fastact.log.files import list_segments
@@ -38,10 +38,7 @@ __all__ = ["Log", "Progress", "Record", "diagnoser_of", "extend", "open_log", "r
 Progress = Callable[[int], None]
 
 _RANK: Final = re.compile(r"rank-(\d{5,9})")
-_FIRST_STATE: Final = len(ROW) - len(STATE) - len(NEURON)
-_FIRST_NEURON: Final = len(ROW) - len(NEURON)
-_LAYER: Final = [field.name for field in ROW].index("layer")
-_STEP: Final = [field.name for field in ROW].index("step")
+_LAYER, _STEP = COLUMN["layer"], COLUMN["step"]
 _RANK_COLUMN: Final = pa.field(
     "rank", pa.int32(), nullable=False, metadata={"meaning": "the process that recorded it, from the directory's name"}
 )
@@ -68,12 +65,12 @@ class Record:
     @property
     def stats(self) -> ActivationStats:
         """The layer's summary in this step."""
-        return ActivationStats.from_state(self.row[_FIRST_STATE:_FIRST_NEURON])
+        return ActivationStats.from_state(self.row[STATE_PART])
 
     @property
     def neurons(self) -> dict[str, int | float] | None:
         """The fields of `fields.NEURON` by name, None where the layer was not swept per neuron."""
-        values = self.row[_FIRST_NEURON:]
+        values = self.row[NEURON_PART]
         if values[0] == 0:
             return None
         return {field.name: value for field, value in zip(NEURON, values, strict=True)}
@@ -242,7 +239,7 @@ class Log:
             for key, kind in zip(keys, kinds, strict=True)
         ]
         merged_rows: list[Any] = total.tolist()
-        merged = (ActivationStats.from_state(row[_FIRST_STATE:_FIRST_NEURON]) for row in merged_rows)
+        merged = (ActivationStats.from_state(row[STATE_PART]) for row in merged_rows)
         return dict(zip(columns[0] if isinstance(by, str) else zip(*columns, strict=True), merged, strict=True))
 
     def diagnose(

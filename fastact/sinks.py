@@ -19,9 +19,9 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from fastact.adapter import Guard
 from fastact.errors import FastactError, MissingExtraError
-from fastact.fields import NEURON, ROW
+from fastact.fields import COLUMN, NEURON
+from fastact.guard import Guard
 from fastact.log.schema import check_integer
 
 if TYPE_CHECKING:
@@ -60,8 +60,6 @@ SCALARS: Final[Mapping[str, str]] = {
     **{field.name: field.meaning for field in NEURON},
 }
 
-_PLACE: Final = {field.name: place for place, field in enumerate(ROW)}
-
 
 class Sink(Protocol):
     """Where scalars go."""
@@ -75,11 +73,11 @@ class Sink(Protocol):
 
 def scalars(row: tuple[Any, ...]) -> dict[str, float]:
     """The scalars of one row, which has the numbers of `fields.ROW` in that order."""
-    values: dict[str, Any] = {name: row[place] for name, place in _PLACE.items() if name in SCALARS}
-    count = row[_PLACE["count"]]
-    values["infs"] = row[_PLACE["pos_infs"]] + row[_PLACE["neg_infs"]]
-    values["zero_ratio"] = row[_PLACE["zeros"]] / count if count else math.nan
-    values["saturation_ratio"] = row[_PLACE["saturated"]] / count if count else math.nan
+    values: dict[str, Any] = {name: row[place] for name, place in COLUMN.items() if name in SCALARS}
+    count = row[COLUMN["count"]]
+    values["infs"] = row[COLUMN["pos_infs"]] + row[COLUMN["neg_infs"]]
+    values["zero_ratio"] = row[COLUMN["zeros"]] / count if count else math.nan
+    values["saturation_ratio"] = row[COLUMN["saturated"]] / count if count else math.nan
     if not values["neurons"]:
         for field in NEURON:
             del values[field.name]

@@ -27,6 +27,7 @@ __all__ = [
     "ChannelStats",
     "check_bounds",
     "check_not_negative",
+    "check_saturation",
     "merge",
     "missing_extra",
     "wrap",
@@ -478,7 +479,7 @@ class ChannelStats(_Immutable):
 
     def survey(
         self, *, silent_share: float, saturated_share: float, silence: npt.NDArray[np.int64], dead_after: int
-    ) -> tuple[int, int, int, int, int, float]:
+    ) -> tuple[int, int, int, int, int, float, int, float]:
         """The numbers of `fields.NEURON` for this sweep, in that order.
 
         Args:
@@ -578,6 +579,18 @@ def check_not_negative(name: str, value: Any) -> float:
     if not number >= 0.0:
         raise ArgumentValueError(f"{name}: got {value!r}, want at least 0")
     return number
+
+
+def check_saturation(saturation: Any) -> tuple[float, float]:
+    """`saturation` as the ends (lo, hi) of an interval, lo <= hi; an error that names the argument otherwise."""
+    try:
+        lo, hi = saturation
+        lo, hi = float(lo), float(hi)
+    except (TypeError, ValueError):
+        raise ArgumentTypeError(f"saturation: got {saturation!r}, want two numbers (lo, hi)") from None
+    if not lo <= hi:
+        raise ArgumentValueError(f"saturation: got {saturation!r}, want lo <= hi, neither of them NaN")
+    return lo, hi
 
 
 def _check_share(name: str, value: Any) -> None:

@@ -20,7 +20,7 @@ from fastact.buffers import (
     tensor_view_type,
 )
 from fastact.compile import KINDS
-from fastact.errors import ArgumentTypeError, ArgumentValueError
+from fastact.errors import ArgumentValueError
 from fastact.extras import DetailedStats, check_extras, detail
 from fastact.stats import (
     DEFAULT_BOUNDS,
@@ -29,6 +29,7 @@ from fastact.stats import (
     Bounds,
     ChannelStats,
     check_not_negative,
+    check_saturation,
     merge,
     wrap,
     wrap_channels,
@@ -52,14 +53,7 @@ __all__ = [
 
 def check_options(saturation: Any, zero_tol: Any) -> Bounds:
     """The options of a sweep as floats; an error that names the one that is none, or out of range."""
-    try:
-        lo, hi = saturation
-        lo, hi = float(lo), float(hi)
-    except (TypeError, ValueError):
-        raise ArgumentTypeError(f"saturation: got {saturation!r}, want two numbers (lo, hi)") from None
-    if not lo <= hi:
-        raise ArgumentValueError(f"saturation: got {saturation!r}, want lo <= hi, neither of them NaN")
-    return lo, hi, check_not_negative("zero_tol", zero_tol)
+    return *check_saturation(saturation), check_not_negative("zero_tol", zero_tol)
 
 
 #: Entry points for `summarize`'s shortest ways, filled as dtypes are first seen: by NumPy dtype; the same where the

@@ -261,7 +261,7 @@ def sweep_channels(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: fl
 
 
 @functools.cache
-def survey_kernel(dtype: np.dtype[Any]) -> Callable[..., tuple[int, int, int, int, float]]:
+def survey_kernel(dtype: np.dtype[Any]) -> Callable[..., tuple[int, int, int, int, float, int, float]]:
     """The entry point of `cpu_channels.survey_neurons` for extremes of this dtype."""
 
     def survey(
@@ -269,7 +269,7 @@ def survey_kernel(dtype: np.dtype[Any]) -> Callable[..., tuple[int, int, int, in
     ) -> Any:
         return survey_neurons(counts, moments, extremes, silent_share, saturated_share, silence, after)
 
-    signature = types.Tuple((*[_I8] * 4, _F8))(
+    signature = types.Tuple((*[_I8] * 4, _F8, _I8, _F8))(
         *(_array(d, 2, readonly=True) for d in (np.int64, np.float64, dtype)),
         *(_F8, _F8, _array(np.int64, 1, "C"), _I8),
     )

@@ -5,16 +5,20 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastact.diagnosis import Diagnoser
-from fastact.fields import ROW
+from fastact.fields import NEURON, ROW
 from fastact.history import LayerInfo
 from fastact.thresholds import Thresholds
 
 Row = tuple[Any, ...]
 
-#: A healthy layer's row: 64 samples of 64 neurons around 0, no zeros, nothing saturated.
+#: A healthy layer's row: 64 samples of 64 neurons around 0, no zeros, nothing saturated, no neuron that stands out.
 HEALTHY = {
     "count": 4096, "mean": 0.1, "std": 1.0, "abs_mean": 0.8, "min": -3.0, "max": 3.0, "neurons": 64, "within_std": 0.9,
+    "peak_neuron": 7, "typical_peak": 2.4,
 }  # fmt: skip
+
+#: What a row holds of its neurons where there are none.
+NO_NEURONS: dict[str, Any] = {field.name: field.nothing for field in NEURON}
 
 
 def row(step: int, **numbers: float) -> Row:
@@ -25,13 +29,13 @@ def row(step: int, **numbers: float) -> Row:
 
 def plain(step: int, **numbers: float) -> Row:
     """The same without per-neuron numbers."""
-    return row(step, **{"neurons": 0, "within_std": math.nan, **numbers})
+    return row(step, **{**NO_NEURONS, **numbers})
 
 
 def nothing_finite(step: int) -> Row:
     """A row of NaN alone."""
     return row(step, nans=4096, mean=math.nan, std=math.nan, abs_mean=math.nan, min=math.inf, max=-math.inf,
-               within_std=math.nan)  # fmt: skip
+               within_std=math.nan, peak_neuron=-1, typical_peak=math.nan)  # fmt: skip
 
 
 def watch(

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from bench import peers, plot, readme
-from bench.measure import by_turns
 from bench.peers import NUMBERS, Data, truth
-from bench.tables import duration, multiple, size
+from fastact.benchmark.figures import duration, multiple, size
+from fastact.benchmark.turns import by_turns
 
 
 def test_slow_contestants_take_part_in_evenly_spread_rounds() -> None:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import struct
@@ -204,7 +205,7 @@ def test_export_tells_what_the_numbers_mean(suffix: str, tmp_path: Path) -> None
         fields = {field["name"]: field["meaning"] for field in notes["fields"]}
     assert metadata["model"] == "ärger"
     assert json.loads(metadata["thresholds"])["dead_window"] > 0
-    assert version == "1.1"
+    assert version == "1.2"
     assert layers == [{"name": NASTY, "order": 0, "kind": "ReLU", "dtype": "float32", "saturation": ["-0.99", "0.99"]}]
     assert "nanoseconds since 1970" in fields["time"]
     assert all(fields.values())
@@ -224,9 +225,12 @@ def test_null_is_neither_nan_nor_zero_in_an_export(tmp_path: Path) -> None:
         call("export", run, "--to", tmp_path / f"rows{suffix}")
     measured = ("mean", "std", "abs_mean", "min", "max")
     first, second = pq.read_table(tmp_path / "rows.parquet").to_pylist()
-    assert [name for name, value in first.items() if value is None] == [*measured, "within_std"]
+    assert [name for name, value in first.items() if value is None] == [
+        *(*measured, "within_std", "peak_neuron", "typical_peak"),
+    ]
     assert [name for name, value in second.items() if value is None] == [
         *("neurons", "silent_neurons", "dead_neurons", "saturated_neurons", "constant_neurons", "within_std"),
+        *("peak_neuron", "typical_peak"),
     ]
     lines = (tmp_path / "rows.jsonl").read_text().splitlines()
     assert [json.loads(line, parse_constant=pytest.fail) for line in lines] == [first, second]
@@ -677,3 +681,31 @@ def test_a_narrow_terminal_never_cuts_a_number_or_a_name(
 def test_hostile_headers_are_one_line(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     assert name in complaint("stats", tmp_path / name)
+
+
+def test_bench_times_what_is_right() -> None:
+    rows = json.loads(call("bench", "-n", "1000", "-n", "20", "--rounds", "1", "--json")[0])
+    assert [(row["elements"], row["nbytes"], row["wrong"]) for row in rows] == [(1000, 4000, []), (20, 80, [])]
+    for row in rows:
+        assert set(row["seconds"]) == set(row["ratios"]) == {"fastact", "numpy", "torch", "read"}
+        assert min(*row["seconds"].values(), *row["ratios"].values()) > 0
+    table = call("bench", "-n", "1000", "--rounds", "1", "--dtype", "float16")[0]
+    assert re.search(r"1e3 .* float16 .*s ", table)
+    assert "want one of float32" in complaint("bench", "--dtype", "int8")
+
+
+def test_bench_times_nothing_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastact.benchmark import peers, sweeps
+
+    monkeypatch.setattr("fastact.benchmark.turns.load_warning", lambda: (0.0, None))
+    monkeypatch.setattr(sweeps, "summarize", lambda x: fastact.summarize(x[1:]))
+    assert "fastact: zeros is" in complaint("bench", "-n", "1000")
+    monkeypatch.setattr(sweeps, "summarize", fastact.summarize)
+    right = peers.numpy_numbers
+
+    def coarse(*arguments: Any) -> tuple[Any, ...]:
+        nonzero, mean, *rest = right(*arguments)
+        return (nonzero, mean + 0.1, *rest)
+
+    monkeypatch.setattr(sweeps, "numpy_numbers", coarse)
+    assert "†" in call("bench", "-n", "1000", "--rounds", "1")[0]

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastact.errors import LogError
-from fastact.fields import ROW, ROW_FORMAT, SCHEMA_VERSION
+from fastact.fields import NEURON, ROW, ROW_FORMAT, SCHEMA_VERSION
 from fastact.history import LayerInfo
 from fastact.log import LogOptions, LogWriter, RunReader
 from fastact.log.files import Segment
@@ -29,14 +29,15 @@ LAYERS = (
     LayerInfo("../../etc \x1b[31m<b>é", 1, "Tanh", "bfloat16", (-0.1 - 0.2, 0.3)),
 )
 NO_STATE = (NAN, NAN, NAN, INFINITY, -INFINITY)
-NO_NEURONS = (0, 0, 0, 0, 0, NAN)
+NO_NEURONS = tuple(field.nothing for field in NEURON)
 
 
 def make(step: int, layer: int = 0) -> Row:
     """A row that is like none other."""
     if step % 5 == 4:  # nothing finite, and not swept per neuron
         return (step, layer, step * 7, 3, 1, 1, 1, 0, 2, *NO_STATE, *NO_NEURONS)
-    return (step, layer, step * 7, 100, 0, 0, 0, step, 1, step / 3, 0.1, -0.0, -1e300, 5e-324, 8, 1, 1, 0, 0, step / 7)
+    neurons = (8, 1, 1, 0, 0, step / 7, 5, 1e9)
+    return (step, layer, step * 7, 100, 0, 0, 0, step, 1, step / 3, 0.1, -0.0, -1e300, 5e-324, *neurons)
 
 
 def write(run: Path, rows: Iterable[Row], metadata: dict[str, str] | None = None, **options: Any) -> LogWriter:
@@ -127,7 +128,7 @@ def test_null_is_not_zero(tmp_path: Path) -> None:
     assert [name for name, value in swept.items() if value is None] == []
     assert [name for name, value in empty.items() if value is None] == [
         *("mean", "std", "abs_mean", "min", "max", "neurons", "silent_neurons", "dead_neurons"),
-        *("saturated_neurons", "constant_neurons", "within_std"),
+        *("saturated_neurons", "constant_neurons", "within_std", "peak_neuron", "typical_peak"),
     ]
 
 
@@ -137,7 +138,7 @@ def test_other_arrow_readers_open_a_segment(tmp_path: Path, compression: str | N
     segment = segment_of(tmp_path)
     with pa.ipc.open_stream(segment) as stream:
         table = stream.read_all()
-    assert table.schema.metadata[b"fastact.schema_version"] == b"1.1"
+    assert table.schema.metadata[b"fastact.schema_version"] == b"1.2"
     assert table.num_rows == 40
     frame = pl.read_ipc_stream(segment)
     assert frame.filter(pl.col("mean").is_null()).height == 8

@@ -16,7 +16,7 @@ from fastact.diagnosis import Diagnoser, Diagnosis
 from fastact.elements import EMPTY
 from fastact.elements import merge as merge_states
 from fastact.errors import ArgumentTypeError, ArgumentValueError, LogError
-from fastact.fields import ROW, ROW_DTYPE, ROW_FORMAT, STATE
+from fastact.fields import NEURON, ROW, ROW_DTYPE, ROW_FORMAT, STATE
 from fastact.gather import Layers
 from fastact.history import LayerInfo
 from fastact.log import LogOptions, LogWriter
@@ -34,11 +34,31 @@ def rows_of_a_sick_run(steps: int, first: int = 0) -> list[tuple[LayerInfo, Row]
     rows: list[tuple[LayerInfo, Row]] = []
     for step in range(first, first + steps):
         dead = 32 if step >= 30 else 0
-        relu = (6400, 0, 0, 0, 3200 + dead * 40, 0, 0.4, 0.6, 0.4, 0.0, 3.0 + step / 7, 64, dead, dead, 0, 0, 0.5)
-        tanh = (6400, 0, 0, 0, 0, 6300, 0.01, 0.99, 0.98, -1.0, 1.0, 64, 0, 0, 60, 0, 0.9)
-        head: Row = (640, 0, 0, 0, 0, 0, 0.1, 1.0 + step / 3, 0.8, -3.0, 3.0, 0, 0, 0, 0, 0, math.nan)
+        relu = (
+            6400,
+            0,
+            0,
+            0,
+            3200 + dead * 40,
+            0,
+            0.4,
+            0.6,
+            0.4,
+            0.0,
+            3.0 + step / 7,
+            64,
+            dead,
+            dead,
+            0,
+            0,
+            0.5,
+            9,
+            2.0,
+        )
+        tanh = (6400, 0, 0, 0, 0, 6300, 0.01, 0.99, 0.98, -1.0, 1.0, 64, 0, 0, 60, 0, 0.9, 3, 1.0)
+        head: Row = (640, 0, 0, 0, 0, 0, 0.1, 1.0 + step / 3, 0.8, -3.0, 3.0, *UNSWEPT)
         if step >= 20:
-            head = (640, 640, 0, 0, 0, 0, *[math.nan] * 3, math.inf, -math.inf, 0, 0, 0, 0, 0, math.nan)
+            head = (640, 640, 0, 0, 0, 0, *[math.nan] * 3, math.inf, -math.inf, *UNSWEPT)
         rows += [
             (info, (step, info.order, step * 10**9, *state))
             for info, state in zip(LAYERS, (relu, tanh, head), strict=True)
@@ -47,6 +67,8 @@ def rows_of_a_sick_run(steps: int, first: int = 0) -> list[tuple[LayerInfo, Row]
 
 
 LAYERS = (RELU, TANH, SICK)
+REST = (0, 0, 0.5, 9, 2.0)
+UNSWEPT = tuple(field.nothing for field in NEURON)
 
 
 def write(run: Path, rows: list[tuple[LayerInfo, Row]], metadata: dict[str, str] | None = None, **options: Any) -> None:
@@ -181,7 +203,9 @@ def random_rows(seed: int, steps: range, *, layers: tuple[LayerInfo, ...] = LAYE
             x = random.standard_normal(int(random.integers(0, 40))) * 10.0 ** random.integers(-3, 3)
             x[random.random(x.size) < 0.2] = np.nan
             state = summarize(x).state
-            neurons: Row = (8, *random.integers(0, 9, 4).tolist(), random.random() if state[0] > state[1] else math.nan)
+            neurons: Row = (8, *random.integers(0, 9, 4).tolist())
+            finite = state[0] > state[1]
+            neurons += (random.random(), (5 * step + seed) % 8, 1.0 + seed) if finite else (math.nan, -1, math.nan)
             rows.append((info, (step, info.order, int(random.integers(1 << 40)), *state, *neurons)))
     return rows
 
@@ -201,7 +225,9 @@ def merged(*ranks: list[tuple[LayerInfo, Row]]) -> list[tuple[LayerInfo, Row]]:
         finite = [row[3] - row[4] - row[5] - row[6] for _, row in same]
         squares = sum(n * row[19] ** 2 for n, (_, row) in zip(finite, same, strict=True) if n)
         within = math.sqrt(squares / sum(finite)) if sum(finite) else math.nan
-        row = (step, order, max(row[2] for _, row in same), *state[:11], 8, *neurons, within)
+        peaks = max((max(-row[12], row[13]), -row[20]) for _, row in same)
+        typical = max((row[21] for _, row in same if row[21] == row[21]), default=math.nan)
+        row = (step, order, max(row[2] for _, row in same), *state[:11], 8, *neurons, within, -peaks[1], typical)
         result.append((same[0][0], row))
     return result
 
@@ -308,6 +334,22 @@ def test_a_log_of_schema_1_1_is_read() -> None:
     assert (log.warnings, log.metadata) == ((), {"model": "tiny"})
     assert log.to_table()["step"].to_pylist() == [33, 33, 35, 35, 36, 36, 37, 37, 38, 38, 39, 39]
     assert log.aggregate("step")[33].count == 2 * log.aggregate("step")[36].count == 256
+
+
+def test_a_log_of_schema_1_2_is_read() -> None:
+    log = open_log(DATA / "schema-1.2")
+    table = log.to_table()
+    assert (log.warnings, table.num_rows, log.metadata["model"]) == ((), 36, "tiny")
+    assert table["peak_neuron"].to_pylist()[:4] == [2, None, None, 2]
+    assert [row["typical_peak"] for row in table.to_pylist()[-1:]] == [None]
+    assert [(layer.name, layer.rows) for layer in log.diagnose().layers] == [("fc", 12), ("act", 12), ("scalar", 12)]
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_what_older_schemas_do_not_have_is_unknown(version: str) -> None:
+    log = open_log(DATA / f"schema-{version}")
+    assert {(record.row[-2], repr(record.row[-1])) for record in log.replay()} == {(-1, "nan")}
+    assert log.to_table()["peak_neuron"].null_count == log.to_table().num_rows
 
 
 def test_warnings_are_those_of_the_files_not_of_the_calls(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from bench.zoo.faults import FAULTS, Training
 from bench.zoo.nets import NETS
 from bench.zoo.recipes import Network, Recipe
 from bench.zoo.truth import Census, harm, onset
+from fastact.fields import SCHEMA_VERSION
 from fastact.monitor import ActivationMonitor
 
 __all__ = ["FOLDER", "Run", "key", "train"]
@@ -64,14 +65,14 @@ class Run:
 
 
 def key(recipe: Recipe) -> str:
-    """What a run depends on, as a short digest: the recipe, and the source of all of the zoo that it runs."""
+    """What a run depends on, as a short digest: the recipe, the zoo's source that it runs, and the log's schema."""
     training = recipe.training
     parts = [_source(training_loop), _source(TASKS[training.task]), _source(NETS[training.net])]
     facts: dict[str, Any] = {**dataclasses.asdict(training), "seeds": recipe.seed, "part": ""}
     if recipe.sick is not None:
         parts += [_source(FAULTS[name]) for name, _ in recipe.sick.plants]
         facts |= {"plants": recipe.sick.plants, "at": recipe.sick.at}
-    facts |= {"python": sys.version_info[:2], "torch": torch.__version__}
+    facts |= {"python": sys.version_info[:2], "torch": torch.__version__, "schema": SCHEMA_VERSION}
     text = json.dumps(facts, sort_keys=True) + "".join(parts)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

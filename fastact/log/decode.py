@@ -45,8 +45,9 @@ class Decoder:
     """
 
     def __init__(self, schema: Any, version: tuple[int, int]) -> None:
-        check_schema(schema)
+        check_schema(schema, version)
         bare = pa.schema([field.remove_metadata() for field in schema])
+        #: Where each column is; -1 for one that the version does not have yet.
         places = [bare.get_field_index(name) for name in COLUMNS.names]
         # As a rule a segment has the columns of this version in their order, and a batch of it is used as it is read.
         self._places = None if places == list(range(len(bare))) else places
@@ -65,7 +66,11 @@ class Decoder:
                 raise ValueError("no batch in the message") from None
         batch.validate(full=True)
         if self._places is not None:
-            batch = pa.RecordBatch.from_arrays([batch.column(place) for place in self._places], schema=COLUMNS)
+            columns = [
+                batch.column(place) if place >= 0 else pa.nulls(batch.num_rows, field.type)
+                for place, field in zip(self._places, COLUMNS, strict=True)
+            ]
+            batch = pa.RecordBatch.from_arrays(columns, schema=COLUMNS)
         for i in _WHOLE:
             if batch.column(i).null_count:
                 raise ValueError(f"nulls in column {COLUMNS.names[i]!r}")

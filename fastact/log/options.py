@@ -24,7 +24,7 @@ class LogOptions:
     Args:
         batch_rows: rows of a batch, 1 to 65536. A full one is written at once; a small one takes more bytes a row.
         flush_seconds: what waits is written after so many seconds, also where it fills no batch; 0.01 to 86400.
-        buffer_rows: rows that may wait in memory while the disk does not take them (160 bytes each), 1 to 2^27; room
+        buffer_rows: rows that may wait in memory while the disk does not take them (176 bytes each), 1 to 2^27; room
             for two batches there always is. Rows that find none are dropped and counted.
         durability: "process": what is written survives the death of the process, and a power loss once its segment is
             sealed. "fsync": each batch is brought to the disk, and survives a power loss as well.

@@ -18,12 +18,12 @@ from fastact.history import LayerInfo
 from fastact.log.decode import NONSENSE, Decoder, read_header
 from fastact.log.files import list_segments
 from fastact.log.frames import Frame, frames
-from fastact.log.schema import COLUMNS, Header, check_version
+from fastact.log.schema import Header, check_version, columns_of
 
 __all__ = ["Part", "RunReader", "Walk", "present_segments", "segment_frames"]
 
-#: The versions that have the columns of this one.
-_SAME_COLUMNS: Final = ((1, 0), SCHEMA_VERSION)
+#: The versions whose columns are known.
+_KNOWN: Final = ((1, 0), SCHEMA_VERSION)
 
 Tell = Callable[[str], None]
 
@@ -144,14 +144,14 @@ class Walk:
 
     def _own_decoder(self, frame: Frame) -> Decoder:
         """For batches whose own schema message is damaged: their columns are known by their version."""
-        if not _SAME_COLUMNS[0] <= frame.version <= _SAME_COLUMNS[1]:
+        if not _KNOWN[0] <= frame.version <= _KNOWN[1]:
             major, minor = frame.version
             raise ValueError(f"its schema is damaged, and the columns of version {major}.{minor} are not known")
         self.tell(
             "the schema at its front is damaged: kinds of layers and metadata come from other segments, where there "
             "are any"
         )
-        return Decoder(COLUMNS, frame.version)
+        return Decoder(columns_of(frame.version), frame.version)
 
 
 class RunReader:

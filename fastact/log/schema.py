@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fastact.errors import ArgumentTypeError, ArgumentValueError, LogError
-from fastact.fields import NEURON, ROW, ROW_DTYPE, SCHEMA_VERSION
+from fastact.fields import ROW, ROW_DTYPE, SCHEMA_VERSION
 from fastact.history import LayerInfo
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "check_layer",
     "check_metadata",
     "check_schema",
+    "columns_of",
     "layers_to_json",
     "to_batch",
     "to_rows",
@@ -47,31 +48,26 @@ MAX_NAME_BYTES: Final = 4_096
 _RUN: Final = "run."
 
 #: What a field holds when there was nothing to measure; stored as null, and put back on reading.
-_NOTHING: Final[dict[str, float]] = {
-    "mean": math.nan,
-    "std": math.nan,
-    "abs_mean": math.nan,
-    "min": math.inf,
-    "max": -math.inf,
-}
-_UNSWEPT: Final[dict[str, float]] = {f.name: math.nan if f.kind == "float64" else 0 for f in NEURON}
-_FILL: Final = _NOTHING | _UNSWEPT
+_FILL: Final[dict[str, float]] = {f.name: f.nothing for f in ROW if f.nothing is not None}
 
 
-def _columns() -> list[Any]:
+def columns_of(version: tuple[int, int]) -> Any:
+    """The columns of a version that is not newer than this one, without a header: a `pyarrow.Schema`."""
     columns = []
     for f in ROW:
+        if f.since > version:
+            continue
         name = f.name
         if name == "layer":
             columns.append(pa.field("layer", pa.utf8(), nullable=False, metadata={"meaning": "the layer's name"}))
             name = "layer_order"
         kind = pa.int64() if f.kind == "int64" else pa.float64()
         columns.append(pa.field(name, kind, nullable=name in _FILL, metadata={"meaning": f.meaning}))
-    return columns
+    return pa.schema(columns)
 
 
 #: The columns of this version, without a header.
-COLUMNS: Final[Any] = pa.schema(_columns())
+COLUMNS: Final[Any] = columns_of(SCHEMA_VERSION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +231,8 @@ def check_metadata(metadata: object) -> dict[str, str]:
     return dict(metadata)
 
 
-def check_schema(schema: Any) -> None:
-    """Raises ValueError unless every column of this version is there with its type, and the others are plain.
+def check_schema(schema: Any, version: tuple[int, int]) -> None:
+    """Raises ValueError unless every column of its version is there with its type, and the others are plain.
 
     Columns that are not known come from a newer minor version and are ignored; nested and extension types never
     do, and are refused so that foreign code paths are not reached.
@@ -245,7 +241,7 @@ def check_schema(schema: Any) -> None:
         plain = pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_string(column.type)
         if not plain:
             raise ValueError(f"a column of type {column.type}")
-    for want in COLUMNS:
+    for want in columns_of(version):
         found = schema.get_all_field_indices(want.name)
         if len(found) != 1 or schema.field(found[0]).type != want.type:
             raise ValueError(f"no single column {want.name!r} of type {want.type}")
@@ -253,8 +249,7 @@ def check_schema(schema: Any) -> None:
 
 def to_batch(rows: npt.NDArray[np.void], names: Mapping[int, str]) -> Any:
     """Rows of `fields.ROW_DTYPE` as a `pyarrow.RecordBatch`; `names` maps a layer's order to its name."""
-    finite = rows["count"] - rows["nans"] - rows["pos_infs"] - rows["neg_infs"]
-    masks = {True: finite == 0, False: rows["neurons"] == 0}
+    unswept = rows["neurons"] == 0
     columns = []
     for f in ROW:
         values = np.ascontiguousarray(rows[f.name])
@@ -266,7 +261,9 @@ def to_batch(rows: npt.NDArray[np.void], names: Mapping[int, str]) -> Any:
         if f.name in _FILL:
             # Null only where the value is the one that reading puts back: an odd row comes back as it was.
             fill = _FILL[f.name]
-            mask = np.isnan(values) if math.isnan(fill) else masks[f.name in _NOTHING] & (values == fill)
+            mask = np.isnan(values) if math.isnan(fill) else values == fill
+            if fill == 0:  # which may have been measured as well
+                mask &= unswept
         columns.append(pa.array(values, mask=mask))
     return pa.RecordBatch.from_arrays(columns, schema=COLUMNS)
 

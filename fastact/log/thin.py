@@ -7,7 +7,7 @@ the elements of all those steps would have given, up to rounding of the moments:
   the parts. So any range of steps aggregates to the same numbers before and after.
 - `step` and `time` are those of the last step merged.
 - `fields.NEURON` cannot be merged, since which neurons were silent is not kept: they are those of the last step
-  merged, as a sample.
+  merged, as a sample (so `typical_peak` is of one step, while min and max are of all).
 
 A group of steps that two segments share has a row in each.
 """
@@ -22,7 +22,7 @@ from typing import BinaryIO, Final, NamedTuple
 import numpy as np
 
 from fastact.elements import State, merge
-from fastact.fields import NEURON, ROW, ROW_DTYPE, SCHEMA_VERSION, STATE
+from fastact.fields import COLUMN, NEURON_PART, ROW_DTYPE, SCHEMA_VERSION, STATE_PART
 from fastact.log.decode import NONSENSE, Decoder, read_header
 from fastact.log.encode import Encoder
 from fastact.log.files import write_all
@@ -35,9 +35,7 @@ __all__ = ["Facts", "read_facts", "thin"]
 #: Rows that are merged at a time, some 3 µs each: as long may the training wait for Python's lock.
 _SLICE: Final = 256
 
-_STATE: Final = len(ROW) - len(STATE) - len(NEURON)
-_NEURON: Final = len(ROW) - len(NEURON)
-_STEP, _LAYER = ([field.name for field in ROW].index(name) for name in ("step", "layer"))
+_STEP, _LAYER = COLUMN["step"], COLUMN["layer"]
 
 _Row = tuple[int | float, ...]
 
@@ -177,14 +175,14 @@ class _Merged:
             self._group = group
         layer = int(row[_LAYER])
         # What rounding took from the mean is not kept in a row.
-        state: State = (*row[_STATE:_NEURON], 0.0)  # type: ignore[assignment]
+        state: State = (*row[STATE_PART], 0.0)  # type: ignore[assignment]
         before = self._open.get(layer)
         self._open[layer] = (row, state if before is None else merge(before[1], state))
 
     def end(self) -> None:
         """Ends the group of steps under way."""
         for row, state in self._open.values():
-            self.done.append((*row[:_STATE], *state[:-1], *row[_NEURON:]))
+            self.done.append((*row[: STATE_PART.start], *state[:-1], *row[NEURON_PART]))
         self._open.clear()
 
     def take(self, most: int) -> "np.ndarray[tuple[int], np.dtype[np.void]]":

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Self
 
 from fastact.errors import ArgumentTypeError, ArgumentValueError, LogError
-from fastact.fields import ROW
+from fastact.fields import COLUMN, ROW
 from fastact.history import LayerInfo
 from fastact.log.drain import Drain
 from fastact.log.options import LogOptions
@@ -22,7 +22,7 @@ from fastact.log.schema import check_layer, check_metadata, check_path
 
 __all__ = ["LogWriter"]
 
-_LAYER: Final = [field.name for field in ROW].index("layer")
+_LAYER: Final = COLUMN["layer"]
 
 #: Seconds that `flush` and `close`, and the end of the interpreter, wait for a disk that does not answer.
 PATIENCE: Final = 30.0

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fastact.fields import ROW, ROW_DTYPE
+from fastact.fields import COLUMN, ROW_DTYPE
 from fastact.history import LayerInfo
 from fastact.rules import kinds
 from fastact.thresholds import Thresholds
@@ -44,9 +44,6 @@ __all__ = [
 
 #: The numbers of `fields.ROW`, in that order.
 Row = tuple[Any, ...]
-
-#: The place of each field in a row.
-COLUMN: Final = {item.name: place for place, item in enumerate(ROW)}
 
 Severity = Literal["warning", "serious", "critical"]
 SEVERITIES: Final[tuple[Severity, ...]] = ("warning", "serious", "critical")

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import warnings
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, Protocol, Self
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
+from fastact.guard import Guard
 from fastact.torch import op
 from fastact.torch.choose import Layers, choose, named_modules
 from fastact.torch.layers import axis_rule, kind_of, tensors
@@ -148,7 +148,6 @@ class Watch:
     Attributes:
         monitor: where the layers are recorded.
         names: the watched layers, in the order of ``model.named_modules()``.
-        failures: how many tensors could not be recorded; the first one was warned of.
     """
 
     def __init__(
@@ -162,10 +161,9 @@ class Watch:
     ) -> None:
         self.monitor = monitor
         self.names = names
-        self.failures = 0
         self._plan = plan
         self._training_only = training_only
-        self._strict = strict
+        self._guard = Guard("fastact", strict=strict, counter="Watch.failures")
         #: The step that the plan was last asked about, and its answer.
         self._asked: tuple[int, bool] = (-1, False)
         #: (number of axes, neuron axis) of the last layer that ran whose type says where its neurons are.
@@ -209,6 +207,11 @@ class Watch:
         state = "on" if self._handles else "removed"
         return f"Watch(layers={len(self.names)}, failures={self.failures}, {state})"
 
+    @property
+    def failures(self) -> int:
+        """How many tensors could not be recorded; the first one was warned of."""
+        return self._guard.failures
+
     def _due(self) -> bool:
         """Whether this step is recorded."""
         monitor = self.monitor
@@ -232,16 +235,9 @@ class Watch:
             self._failed(name, error)
 
     def _failed(self, name: str, error: Exception) -> None:
-        self.failures += 1
-        if self._strict:
+        self._guard.failed(f"record layer {name!r}", error)
+        if self._guard.strict:
             raise error
-        if self.failures == 1:
-            warnings.warn(
-                f"fastact could not record layer {name!r} and goes on without it"
-                f" ({type(error).__name__}: {error}); Watch.failures counts the further ones",
-                RuntimeWarning,
-                stacklevel=3,
-            )
 
 
 #: The watches that are on.

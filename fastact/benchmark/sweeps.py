@@ -1,0 +1,142 @@
+"""Whole tensors by size: `summarize`, NumPy, PyTorch where it is installed, and a bare read of the bytes.
+
+All read the same buffer, in one process, by turns, warm. Whatever is timed has given its answer before, and that was
+compared with the truth: an exact count, minimum and maximum, and mean and std to what their dtype can hold.
+"""
+
+import importlib.util
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fastact.benchmark.peers import NUMBERS, numpy_numbers, torch_numbers, truth
+from fastact.benchmark.turns import compare, reader_of
+from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
+from fastact.summary import summarize
+from fastact.threads import get_num_threads
+
+__all__ = ["DEFAULT_SIZES", "DTYPES", "Row", "measure"]
+
+DEFAULT_SIZES: Final = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
+#: NumPy has no bfloat16, and of integers the limit differs: `python -m bench` in the repository has those too.
+DTYPES: Final = ("float32", "float64", "float16")
+_LIMIT: Final = 0.99
+#: Parts of the truth by which a mean or std may be off; a float16 result is rounded to 11 bits.
+_TOLERANCE: Final = {"float16": 2e-3}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What was measured for one buffer.
+
+    Attributes:
+        elements: of the buffer.
+        dtype: theirs.
+        nbytes: bytes that a sweep reads.
+        seconds: median time of a call: "fastact", "numpy", "torch" where it is installed, and "read", the time of
+            reading the bytes and doing nothing else.
+        ratios: median over the rounds of a contestant's time over fastact's in the same round.
+        wrong: contestants whose mean or std is off by more than rounding explains.
+    """
+
+    elements: int
+    dtype: str
+    nbytes: int
+    seconds: dict[str, float]
+    ratios: dict[str, float]
+    wrong: tuple[str, ...]
+
+    @property
+    def bandwidth(self) -> float:
+        """Bytes a second of fastact."""
+        return self.nbytes / self.seconds["fastact"]
+
+
+def measure(sizes: Iterable[int] = DEFAULT_SIZES, dtype: str = "float32", *, rounds: int = 7) -> Iterator[Row]:
+    """Measures one row after the other; seconds each.
+
+    Args:
+        sizes: elements of each buffer.
+        dtype: one of `DTYPES`.
+        rounds: turns of each contestant; slow ones sit out some.
+
+    Raises:
+        ArgumentTypeError, ArgumentValueError: an argument is unusable.
+        FastactError: a contestant's answer is wrong.
+
+    Example:
+        >>> row = next(measure([1000], rounds=1))
+        >>> row.elements, row.nbytes, sorted({"numpy", "read"} - set(row.seconds))
+        (1000, 4000, [])
+    """
+    sizes = list(sizes)
+    if dtype not in DTYPES:
+        raise ArgumentValueError(f"dtype: got {dtype!r}, want one of {', '.join(DTYPES)}")
+    for name, value in (("rounds", rounds), *(("sizes", size) for size in sizes)):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ArgumentTypeError(f"{name}: got {type(value).__name__}, want an int")
+        if value < 1:
+            raise ArgumentValueError(f"{name}: got {value}, want at least 1")
+    return (_measured(size, dtype, rounds) for size in sizes)
+
+
+def _measured(size: int, dtype: str, rounds: int) -> Row:
+    x = _buffer(size, dtype)
+    calls = _contestants(x)
+    want = truth(x, None, _LIMIT)
+    wrong = tuple(name for name, (call, named) in calls.items() if not _right(name, named(call()), want, dtype))
+    read = reader_of(x.view(np.uint8))
+    found = compare({name: call for name, (call, _) in calls.items()}, rounds, read=read)
+    return Row(size, dtype, x.nbytes, found.seconds, found.ratios, wrong)
+
+
+def _buffer(size: int, dtype: str) -> npt.NDArray[Any]:
+    """Normal values, one in eleven zero, none at the limit, where it would be a matter of rounding."""
+    values = np.random.default_rng(1).standard_normal(size, dtype=np.float32)
+    values[::11] = 0
+    x = values.astype(dtype, copy=False)
+    x[np.abs(x) == np.asarray(_LIMIT, dtype)] = 0
+    return x
+
+
+def _contestants(x: npt.NDArray[Any]) -> dict[str, tuple[Callable[[], Any], Callable[[Any], dict[str, Any]]]]:
+    """By name what is called, and what turns its answer into `NUMBERS`."""
+
+    def ours(stats: Any) -> dict[str, Any]:
+        return {name: getattr(stats, name) for name in NUMBERS}
+
+    def theirs(numbers: Any) -> dict[str, Any]:
+        found = dict(zip(NUMBERS, (float(number) for number in numbers), strict=True))
+        return {**found, "zeros": x.size - found["zeros"]}
+
+    calls = {"fastact": (lambda: summarize(x), ours), "numpy": (lambda: numpy_numbers(x, None, _LIMIT), theirs)}
+    if importlib.util.find_spec("torch") is not None:
+        import torch
+
+        torch.set_num_threads(get_num_threads())
+        tensor = torch.from_numpy(x)
+
+        def of_torch(numbers: Any) -> dict[str, Any]:
+            nonzero, var, *rest = numbers
+            return theirs((nonzero, rest[0], var.sqrt(), *rest[1:]))
+
+        calls["torch"] = (lambda: torch_numbers(tensor, None, _LIMIT), of_torch)
+    return calls
+
+
+def _right(name: str, got: dict[str, Any], want: dict[str, Any], dtype: str) -> bool:
+    """Whether mean and std are as exact as their dtype.
+
+    Raises:
+        FastactError: another number is wrong, or any of fastact's.
+    """
+    size = max(abs(want["mean"]), want["std"])
+    off = {key for key in ("mean", "std") if not abs(got[key] - want[key]) <= _TOLERANCE.get(dtype, 1e-5) * size}
+    worse = [key for key in NUMBERS if key not in ("mean", "std") and got[key] != want[key]]
+    if worse or (off and name == "fastact"):
+        key = (worse or sorted(off))[0]
+        raise FastactError(f"{name}: {key} is {got[key]}, want {want[key]}; nothing was timed")
+    return not off

@@ -1,0 +1,131 @@
+"""How everything is timed: warm, by turns in one process, as medians, with ratios taken within a round."""
+
+import functools
+import math
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastact.benchmark.bandwidth import Reader
+from fastact.threads import get_num_threads
+
+__all__ = ["Comparison", "by_turns", "compare", "load_warning", "loops_for", "reader_of", "timed"]
+
+#: A turn of a contestant lasts at least this long, in seconds, or is one call.
+TURN: Final = 0.02
+#: A slow contestant sits out rounds when its turns would last longer than this altogether, in seconds, ...
+PATIENCE: Final = 1.0
+#: ... but takes part in at least so many.
+FEWEST: Final = 3
+#: Other programs, on average, that leave nothing to be measured.
+_BUSY: Final = 0.5
+
+
+class Comparison(NamedTuple):
+    """What `compare` found.
+
+    Attributes:
+        seconds: median time of a call, for each contestant.
+        ratios: median over the rounds of its time over the base's time in the same round.
+    """
+
+    seconds: dict[str, float]
+    ratios: dict[str, float]
+
+
+def load_warning() -> tuple[float, str | None]:
+    """The machine's load, and what to say where it is too high to measure.
+
+    Peers' threads that wait for a busy core take a hundred times as long.
+    """
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load <= _BUSY:
+        return load, None
+    return load, f"this machine is busy (load {load:.1f}): the figures will not be worth much"
+
+
+def timed(call: Callable[[], object], loops: int) -> float:
+    """Seconds a call, over `loops` calls."""
+    start = time.perf_counter()
+    for _ in range(loops):
+        call()
+    return (time.perf_counter() - start) / loops
+
+
+def loops_for(call: Callable[[], object]) -> int:
+    """How many calls fill a turn."""
+    return _turn(call)[0]
+
+
+def _turn(call: Callable[[], object]) -> tuple[int, float]:
+    # The calls that fill a turn, and the seconds that they took.
+    loops = 1
+    while (seconds := timed(call, loops) * loops) < TURN:
+        loops = max(2 * loops, math.ceil(loops * TURN / max(seconds, 1e-9)))
+    return loops, seconds
+
+
+def by_turns(
+    turns: Mapping[str, Callable[[], float]], shares: Mapping[str, int], rounds: int
+) -> list[dict[str, float]]:
+    """Takes the turns `rounds` times over, in their order, and gives each round's seconds.
+
+    Args:
+        turns: for each contestant what takes its time, in seconds a call.
+        shares: the number of rounds that a contestant takes part in, evenly spread; all, where it is not named.
+        rounds: how many.
+    """
+    return [
+        {
+            name: turn()
+            for name, turn in turns.items()
+            if number * (share := min(rounds, shares.get(name, rounds))) % rounds < share
+        }
+        for number in range(rounds)
+    ]
+
+
+def compare(
+    contestants: Mapping[str, Callable[[], object]],
+    rounds: int,
+    base: str = "fastact",
+    read: Callable[[], float] | None = None,
+) -> Comparison:
+    """Times all contestants by turns, `base` last, right after the bare read that it is compared with.
+
+    Args:
+        contestants: what to call, already warm.
+        rounds: how many; slow contestants sit out some.
+        base: the contestant that ratios refer to.
+        read: takes the time of a bare read, in seconds, named "read" in the result.
+    """
+    turns: dict[str, Callable[[], float]] = {}
+    shares: dict[str, int] = {}
+    for name, call in contestants.items():
+        loops, seconds = _turn(call)
+        turns[name] = functools.partial(timed, call, loops)
+        shares[name] = max(FEWEST, int(PATIENCE / seconds))
+    if read is not None:
+        turns["read"] = read
+    # What the neighbours on this machine do changes from second to second.
+    turns[base] = turns.pop(base)
+    shares[base] = rounds
+    taken = by_turns(turns, shares, rounds)
+    return Comparison(
+        {name: statistics.median(turn[name] for turn in taken if name in turn) for name in turns},
+        {name: statistics.median(turn[name] / turn[base] for turn in taken if name in turn) for name in turns},
+    )
+
+
+def reader_of(raw: npt.NDArray[np.generic]) -> Callable[[], float]:
+    """What takes the time of reading a contiguous array's bytes and doing nothing else, in seconds."""
+    # A small buffer may be read faster by one thread than by all.
+    readers = [Reader(raw, threads) for threads in sorted({1, get_num_threads()})]
+    for reader in readers:
+        reader.fill(0.0 if raw.nbytes > 1e8 else TURN, timed)
+    return lambda: min(timed(reader, 1) * raw.nbytes / reader.nbytes for reader in readers)

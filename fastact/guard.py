@@ -1,0 +1,61 @@
+"""Keeps what goes wrong in fastact from ending a training: counted, warned of once, or raised where asked for."""
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+
+from fastact.errors import FindingError
+
+__all__ = ["Guard"]
+
+
+class Guard:
+    """Counts what fails and warns of the first: ``with guard("close the log"): ...``.
+
+    Args:
+        owner: whose failures these are, for the warning.
+        strict: whether they are raised instead of warned of.
+        counter: where a user reads how many there were, for the warning.
+
+    Attributes:
+        failures: how many there were.
+
+    Example:
+        >>> guard = Guard("fastact")
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warnings.simplefilter("always")
+        ...     for _ in range(3):
+        ...         with guard("divide"):
+        ...             1 / 0
+        >>> guard.failures, len(caught)
+        (3, 1)
+    """
+
+    def __init__(self, owner: str, *, strict: bool = False, counter: str = "`failures`") -> None:
+        self.owner = owner
+        self.strict = strict
+        self.counter = counter
+        self.failures = 0
+
+    def failed(self, what: str, error: Exception, stacklevel: int = 4) -> None:
+        """Counts `error`, by which `what` failed, and warns of the first; where `strict` the caller raises it."""
+        self.failures += 1
+        if self.failures == 1 and not self.strict:
+            warnings.warn(
+                f"{self.owner} could not {what} and goes on without it ({type(error).__name__}: {error});"
+                f" {self.counter} counts the further ones",
+                RuntimeWarning,
+                stacklevel=stacklevel,
+            )
+
+    @contextlib.contextmanager
+    def __call__(self, what: str) -> Iterator[None]:
+        """Guards the ``with`` block, in which `what` is tried."""
+        try:
+            yield
+        except FindingError:
+            raise  # the monitor was asked to
+        except Exception as error:
+            self.failed(what, error, 5)
+            if self.strict:
+                raise
