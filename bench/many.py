@@ -12,9 +12,9 @@ import torch
 from rich.console import Console
 
 import fastact
-from bench.measure import compare
 from bench.run import Benchmark, command
 from bench.tables import many_table
+from fastact.benchmark.turns import compare
 
 TENSORS = 1000
 ELEMENTS = (100, 1000, 10_000)

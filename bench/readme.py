@@ -116,7 +116,7 @@ def page() -> str:
             )
         if name == "many":
             parts.append(
-                f"`summarize_many` beside a loop over `summarize`: time of a tensor, median of {results['rounds']} rounds "
+                f"`summarize_many` beside a loop over `summarize`: time of a tensor, median of {results['rounds']} "
                 "by turns, warm, answers equal bit for bit."
             )
         if name == "start":

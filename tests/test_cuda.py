@@ -391,6 +391,20 @@ def test_threads_and_streams_do_not_mix(torch: Any) -> None:
         assert all(pool.map(work, range(16)))
 
 
+@on_device
+def test_the_benchmarks_reader_reads_every_packet() -> None:
+    from bench.gpu.reader import NEVER, reader
+
+    for place in (0, 4 * 129 + 3, 4 * 700 - 1):
+        x = np.zeros(4 * 700, np.float32)
+        for value, found in ((1.0, 0), (NEVER, 1)):
+            x[place] = value
+            owner = OnDevice(x)
+            out, rows = reader(owner.__cuda_array_interface__["data"][0], 700, 0, 0)(), np.empty(1, np.int64)
+            out.copy_to(rows, 0)
+            assert rows[0] == found
+
+
 def test_a_plan_takes_each_element_once_and_no_more_blocks_than_fit() -> None:
     from fastact.cuda import kernels
     from fastact.cuda.sweep import plan

@@ -34,13 +34,13 @@ DENORMALS = 1e-322
 ERROR = {"float64": 1e-13, "int32": 1e-13, "uint32": 1e-13, "int64": 1e-13, "uint64": 1e-13}
 
 
-def program(*arguments: str, **environment: str) -> str:
+def program(*arguments: str, timeout: float = 600, **environment: str) -> str:
     done = subprocess.run(
         [sys.executable, __file__, *arguments],
         capture_output=True,
         text=True,
         env={**os.environ, **environment},
-        timeout=600,
+        timeout=timeout,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -58,12 +58,12 @@ def test_in_the_simulator() -> None:
 @pytest.mark.e2e
 def test_ptx_keeps_to_registers_and_loads_16_bytes() -> None:
     pytest.importorskip("numba_cuda", reason="the compiler for CUDA comes with the extra fastact[cuda]")
-    lines = program("ptx", NUMBA_ENABLE_CUDASIM="0").splitlines()
-    assert len(lines) == 5 * len(KINDS) * len(MACHINES)
+    lines = program("ptx", timeout=1800, NUMBA_ENABLE_CUDASIM="0").splitlines()
+    assert len(lines) == (5 * len(KINDS) + 1) * len(MACHINES)
     for line in lines:
         *_, layout, local, calls, packets = line.split("/")
         assert (local, calls) == ("0", "0"), line
-        if layout in ("flat", "runs", "many"):
+        if layout in ("flat", "runs", "many", "read"):
             # As many as a thread has under way, and one for what is left.
             assert int(packets) >= 3, line
         else:
@@ -75,6 +75,7 @@ def compiled_to_ptx() -> None:
 
     from numba.cuda import compiler
 
+    from bench.gpu.reader import read_kernel
     from fastact.cuda import kernels
     from fastact.cuda.host import signature
 
@@ -91,7 +92,10 @@ def compiled_to_ptx() -> None:
         for name in KINDS:
             layouts = (kernels.FLAT, kernels.RUNS, kernels.ODD_RUNS, kernels.COLUMNS)
             of_a_kind = {layout.name: kernels.sweep_kernel(name, layout) for layout in layouts}
-            for label, kernel in {**of_a_kind, "many": kernels.many_kernel(name)}.items():
+            of_a_kind["many"] = kernels.many_kernel(name)
+            if name == "float32":
+                of_a_kind["read"] = read_kernel()
+            for label, kernel in of_a_kind.items():
                 library = compiled(kernel)
                 for machine in MACHINES:
                     (ptx,) = library.get_asm_strs(cc=machine)

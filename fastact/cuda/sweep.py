@@ -36,6 +36,7 @@ __all__ = [
     "Desk",
     "Plan",
     "give_back",
+    "launch",
     "plan",
     "states",
     "sweep",
@@ -206,18 +207,26 @@ def give_back(desk: Desk, device: int) -> None:
         _desks(device).append(desk)
 
 
+def launch(desk: Desk, x: DeviceArray, shape: tuple[int, int, int], bounds: Bounds) -> Any:
+    """Has an [outer, neurons, inner] array, not empty, swept on its stream, on the current device; returns the stream.
+
+    The neurons' rows will be in the desk's memory.
+    """
+    address = x.array.ctypes.data
+    layout, groups, parts, numbers = way = plan(address, x.name, shape, processors(x.device))
+    stream = stream_at(x.stream, x.device)
+    memory = desk.memory(way.partial_rows, groups, shape[1], stream)
+    _kernel(x.name, layout, x.device)(
+        groups * parts, stream, address, *numbers, parts, *work_bounds(bounds, x.name), *memory
+    )
+    return stream
+
+
 def _swept(x: DeviceArray, shape: tuple[int, int, int], bounds: Bounds, read: Callable[[Any], Any]) -> Any:
-    neurons = shape[1]
     with active(x.device):
-        address = x.array.ctypes.data
-        layout, groups, parts, numbers = way = plan(address, x.name, shape, processors(x.device))
-        stream = stream_at(x.stream, x.device)
         desk = take_desk(x.device)
-        memory = desk.memory(way.partial_rows, groups, neurons, stream)
-        _kernel(x.name, layout, x.device)(
-            groups * parts, stream, address, *numbers, parts, *work_bounds(bounds, x.name), *memory
-        )
-        rows = desk.rows(neurons, stream)
+        stream = launch(desk, x, shape, bounds)
+        rows = desk.rows(shape[1], stream)
         stream.synchronize()
         result = read(rows)
         give_back(desk, x.device)
