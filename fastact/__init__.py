@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fastact.log.options import LogOptions
     from fastact.many import summarize_many
     from fastact.monitor import ActivationMonitor
+    from fastact.pages import explain
     from fastact.replay import Log, Record, open_log
     from fastact.rules import Finding
     from fastact.stats import ActivationStats, ChannelStats, merge
@@ -52,6 +53,7 @@ _HOMES = {
     "fastact.log.options": ("LogOptions",),
     "fastact.many": ("summarize_many",),
     "fastact.monitor": ("ActivationMonitor",),
+    "fastact.pages": ("explain",),
     "fastact.replay": ("Log", "Record", "open_log"),
     "fastact.rules": ("Finding",),
     "fastact.stats": ("ActivationStats", "ChannelStats", "merge"),
@@ -93,6 +95,7 @@ __all__ = [
     "compute_activation_stats",
     "detect_dead_neurons",
     "detect_saturation",
+    "explain",
     "get_num_threads",
     "merge",
     "open_log",

@@ -38,6 +38,8 @@ _INTERRUPTED: Final = 130
 _PIPE_CLOSED: Final = 141
 #: Wide enough for every table when the output is no terminal, so that nothing is cut.
 _FILE_WIDTH: Final = 200
+#: Prose is read in lines of some length, on a wide screen as well.
+_PAGE_WIDTH: Final = 100
 
 app = typer.Typer(
     name="fastact",
@@ -232,6 +234,33 @@ def diagnose(
         _show(render_rich(diagnosis))
     counts = SEVERITIES[SEVERITIES.index(fail_on.value) :]
     return int(any(finding.severity in counts for finding in diagnosis.findings))
+
+
+@_command
+def explain(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Conditions or frameworks, such as 'saturated'.")
+    ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Print the Markdown as it is written.")] = False,
+) -> None:
+    """Show the page on a condition (what it is, how it is found, what to do) or a framework; without a name, list."""
+    from rich.markdown import Markdown
+
+    from fastact.pages import FOLDERS, explain
+    from fastact.pages import names as pages
+
+    if not names:
+        for folder, about in FOLDERS.items():
+            print(f"{about}: {', '.join(pages(folder))}")
+        return
+    texts = [explain(name) for name in names]
+    if raw:
+        print("\n".join(texts), end="")
+        return
+    console = _console()
+    console.width = min(console.width, _PAGE_WIDTH)
+    for text in texts:
+        console.print(Markdown(text))
 
 
 @_command

@@ -73,7 +73,8 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
         strict: raise what goes wrong; by default it is counted and warned of once.
 
     A layer with an activation, such as ``Dense(64, activation="relu")``, gives what that gives, and is judged as such.
-    Validation is left out. With ``steps_per_execution`` all steps of an execution make one row.
+    Validation is left out. With ``steps_per_execution`` all steps of an execution make one row. Keras does not tell its
+    callbacks of a training that fails: call `close` then, or train again.
 
     Raises:
         ArgumentTypeError: `run` is neither a monitor nor a path.
@@ -108,7 +109,7 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Opens the log and puts itself behind the layers."""
-        self._unwrap()
+        self.close()  # of a training that failed
         self._attachment.open()
         with self._attachment.guard("watch the model"):
             if keras.backend.backend() == "jax":
@@ -142,8 +143,15 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
 
     def on_train_end(self, logs: Any = None) -> None:
         """Leaves the layers as they were and closes the log."""
+        self.close()
+
+    def close(self) -> None:
+        """Does what the end of a training does. Harmless when that was done."""
         self._unwrap()
         self._attachment.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_recorder": None, "_wrapped": []}  # a copy of the callback watches nothing yet
 
     def _wanted(self, name: str, layer: Any) -> bool:
         if self._layers is None:

@@ -11,7 +11,7 @@ from fastact import elements
 from fastact.buffers import as_flat, as_storage, chunks, is_plain_tensor, on_gpu
 from fastact.errors import ArgumentTypeError, FastactError
 from fastact.stats import SATURATION, ActivationStats, Bounds, ChannelStats, wrap, wrap_all
-from fastact.summary import check_options, flat_on_gpu, summarize, sweep_any
+from fastact.summary import check_options, gpu_view, summarize, sweep_any
 from fastact.sweep_many import KIND_NAMES, Places, arrays_at, known_dtypes, sweep_many
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _sweep_together(tensors: list[Any], bounds: Bounds) -> list[ActivationStats]
     for i in _tensors_at(tensors, places):
         x = tensors[i]
         if on_gpu(x):
-            there = _named(i, flat_on_gpu, x)
+            there, _ = _named(i, gpu_view, x, axis=None)
             if there.array.size:
                 on_devices.append((i, there))
             else:

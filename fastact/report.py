@@ -135,8 +135,11 @@ _ADJECTIVE: Final = {
     "exploding": "exploding",
     "vanishing": "vanishing",
     "non_finite": "NaN or Inf",
+    "outlier_channels": "outlier channels",
     "overflow_risk": "close to overflow",
+    "underflow_risk": "close to underflow",
     "constant": "constant",
+    "oscillating": "oscillating",
     "drifting": "changed at once",
 }
 
@@ -216,6 +219,9 @@ def _details(diagnosis: Diagnosis) -> Iterator[_Line]:
             yield from ([(f"   Try: {remedy}", "cyan")] for remedy in remedies)
         elif len(group) > 1:
             yield [("   Cause and remedies of all of these: see above.", "")]
+    if groups:
+        conditions = dict.fromkeys(condition for condition, _, _ in groups)
+        yield from ([], [(f"More: fastact explain {' '.join(conditions)}", "dim")])
 
 
 def render_rich(diagnosis: Diagnosis) -> "RenderableType":

@@ -45,7 +45,7 @@ __all__ = [
     "compute_activation_stats",
     "detect_dead_neurons",
     "detect_saturation",
-    "flat_on_gpu",
+    "gpu_view",
     "summarize",
     "sweep_any",
 ]
@@ -273,8 +273,31 @@ def _sweep_chunk(x: Any, bounds: Bounds) -> elements.State:
     return state
 
 
+def gpu_view(x: Any, axis: int | Sequence[int] | None) -> tuple["DeviceArray", tuple[int, ...] | None]:
+    """What `x` has on its GPU, as a 1-D array, or with an axis as [outer, neurons, inner] and the neurons' shape.
+
+    Raises what `summarize` raises.
+    """
+    # numba.cuda takes a third of a second to load.
+    from fastact.cuda.arrays import device_array
+
+    found = device_array(x)
+    if axis is None:
+        view, shape, remedy = as_flat(found.array), None, ""
+    else:
+        view, shape = channel_view(found.array, axis)
+        remedy = ", and the neurons' axes side by side"
+    if view is None:
+        raise ArgumentValueError(
+            f"x: got elements on a GPU with shape {found.array.shape} and strides {found.array.strides} bytes, want "
+            "them without gaps and aligned, since nothing is copied there: use x.contiguous() (of CuPy or JAX, a copy)"
+            f"{remedy}"
+        )
+    return found._replace(array=view), shape
+
+
 def _sweep_gpu(x: Any, bounds: Bounds) -> elements.State:
-    found = flat_on_gpu(x)
+    found, _ = gpu_view(x, None)
     if not found.array.size:
         return elements.EMPTY
     from fastact.cuda.sweep import sweep
@@ -282,39 +305,14 @@ def _sweep_gpu(x: Any, bounds: Bounds) -> elements.State:
     return sweep(found, bounds)
 
 
-def flat_on_gpu(x: Any) -> "DeviceArray":
-    """What lies on a GPU as a contiguous array of one dimension; raises what `summarize` raises."""
-    # numba.cuda takes a third of a second to load.
-    from fastact.cuda.arrays import device_array
-
-    found = device_array(x)
-    flat = as_flat(found.array)
-    if flat is None:
-        raise _not_contiguous(found.array, "x.contiguous() (of CuPy or JAX, a copy)")
-    return found._replace(array=flat)
-
-
 def _sweep_gpu_channels(x: Any, axis: int | Sequence[int], bounds: Bounds) -> ChannelStats:
-    from fastact.cuda.arrays import device_array
-
-    found = device_array(x)
-    view, shape = channel_view(found.array, axis)
-    if view is None:
-        raise _not_contiguous(
-            found.array, "x.contiguous() (of CuPy or JAX, a copy), and the neurons' axes side by side"
-        )
-    if not view.size:
-        return wrap_channels(sweep_channels(view, found.name, *bounds), bounds, shape)
+    found, shape = gpu_view(x, axis)
+    assert shape is not None
+    if not found.array.size:
+        return wrap_channels(sweep_channels(found.array, found.name, *bounds), bounds, shape)
     from fastact.cuda.sweep import sweep_channels as sweep_gpu_channels
 
-    return wrap_channels(sweep_gpu_channels(found._replace(array=view), bounds), bounds, shape)
-
-
-def _not_contiguous(array: npt.NDArray[Any], remedy: str) -> ArgumentValueError:
-    return ArgumentValueError(
-        f"x: got elements on a GPU with shape {array.shape} and strides {array.strides} bytes, want them without gaps "
-        f"and aligned, since nothing is copied there: use {remedy}"
-    )
+    return wrap_channels(sweep_gpu_channels(found, bounds), bounds, shape)
 
 
 def _detail_any(x: Any, axis: Any, bounds: Bounds, extras: tuple[str, ...]) -> DetailedStats:

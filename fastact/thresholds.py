@@ -21,8 +21,8 @@ def _share(default: float, doc: str) -> Any:
     return field(default=default, metadata={"low": 0.0, "high": 1.0, "doc": doc})
 
 
-def _factor(default: float, doc: str) -> Any:
-    return field(default=default, metadata={"low": 1.0, "high": math.inf, "doc": doc})
+def _factor(default: float, doc: str, low: float = 1.0) -> Any:
+    return field(default=default, metadata={"low": low, "high": math.inf, "doc": doc})
 
 
 def _positive(default: float, doc: str) -> Any:
@@ -121,6 +121,48 @@ class Thresholds:
         0.5, "share of the dtype's largest number; overflow risk: serious from here, one bit from the end. Chosen"
     )
 
+    # Underflow risk.
+    underflow_warning: float = _factor(
+        1.0,
+        "factor; underflow risk: a layer's typical value is at most so many times the dtype's smallest normal number, "
+        "below which it has fewer digits. Chosen",
+        low=0.0,
+    )
+    underflow_serious: float = _factor(
+        8.0,
+        "factor; underflow risk: serious from so many times the dtype's smallest subnormal number down, three bits. "
+        "Chosen",
+        low=0.0,
+    )
+
+    # Outlier channels.
+    outlier_neurons: int = _number(8, "channels; outlier channels: a layer with fewer has no typical one. Chosen")
+    outlier_warning: float = _factor(
+        20.0,
+        "factor; outlier channels: a channel's largest value is so many times the typical channel's. Chosen; "
+        "internal-medicine sees a spike from 10 times the median, and healthy layers of the zoo reach 7",
+    )
+    outlier_serious: float = _factor(
+        1000.0, "factor; outlier channels: serious from here. internal-medicine's band of severe ones"
+    )
+    outlier_share: float = _share(
+        0.95, "share of rows; outlier channels: so many have the same channel on top. torch.ao's outlier detector"
+    )
+
+    # Oscillating.
+    oscillate_rows: int = _number(20, "rows; oscillating: the swings must cover so many. Chosen")
+    oscillate_factor: float = _factor(1.5, "factor; oscillating: the rms swings by so much, up and down. Chosen")
+    oscillate_deviations: float = _positive(
+        1.0, "standard deviations of the outputs; oscillating: their mean swings by so many. Chosen"
+    )
+    oscillate_share: float = _share(
+        0.2, "swings a row; oscillating: at least so many. AUTOTRAINER's share of epochs in which the loss oscillates"
+    )
+    oscillate_regularity: float = _share(
+        0.66,
+        "autocorrelation; oscillating: minus that at half a period, or that at a whole one, is at least this. Chosen",
+    )
+
     # Constant.
     constant_warning: float = _share(0.5, "share of neurons; constant: warning from here. Chosen")
     constant_serious: float = _share(0.8, "share of neurons; constant: serious from here. Chosen")
@@ -161,7 +203,7 @@ class Thresholds:
                 raise ArgumentValueError(f"{name}_serious: got less than {name}_warning, want at least as much")
             if getattr(self, f"{name}_serious") > getattr(self, f"{name}_critical"):
                 raise ArgumentValueError(f"{name}_critical: got less than {name}_serious, want at least as much")
-        for name in ("overflow", "constant"):
+        for name in ("overflow", "outlier", "constant"):
             if getattr(self, f"{name}_warning") > getattr(self, f"{name}_serious"):
                 raise ArgumentValueError(f"{name}_serious: got less than {name}_warning, want at least as much")
         if self.explode_critical < self.explode_growth:

@@ -20,7 +20,21 @@ from fastact.history import LayerInfo
 from fastact.rules import kinds, onsets
 from fastact.thresholds import Thresholds
 
-KINDS = ["", "Linear", "ReLU", "Tanh", "Sigmoid", "Dropout", "Flatten", "BatchNorm1d", "Softmax", "LogSoftmax", "ReLU6"]
+KINDS = [
+    "",
+    "Linear",
+    "Gradient",
+    "Conv2d",
+    "ReLU",
+    "Tanh",
+    "Sigmoid",
+    "Dropout",
+    "Flatten",
+    "BatchNorm1d",
+    "Softmax",
+    "LogSoftmax",
+    "ReLU6",
+]
 
 counts = st.one_of(st.sampled_from([0, 1, 64, 4096, 2**62]), st.integers(0, 5000))
 reals = st.one_of(

@@ -24,6 +24,7 @@ from fastact.compile import KINDS, Kind
 from fastact.cuda.device import (
     SIMULATED,
     as_double,
+    barrier,
     beside,
     count_at_most,
     count_equal,
@@ -31,6 +32,7 @@ from fastact.cuda.device import (
     count_outside,
     device,
     divide,
+    fence,
     fetch_word,
     finite_or,
     lanes_count,
@@ -309,7 +311,7 @@ def joiner(combine: Any) -> Any:
                 extremes[0, slot] = row[9]
                 extremes[1, slot] = row[10]
                 numbers[3, slot] = row[11]
-            cuda.syncthreads()
+            barrier()
             if thread < span:
                 other = (
                     counts[0, thread],
@@ -326,7 +328,7 @@ def joiner(combine: Any) -> Any:
                     numbers[3, thread],
                 )
                 row = combine(row, other)
-            cuda.syncthreads()
+            barrier()
             span //= 2
         return row
 
@@ -340,14 +342,14 @@ def last_to_come(tickets: int, count: int, thread: int, turn: Any) -> bool:
     It should put the tickets back to zero.
     """
     # What was written is out before the ticket is drawn.
-    cuda.threadfence()
-    cuda.syncthreads()
+    fence()
+    barrier()
     if thread == 0:
         turn[0] = ticket(tickets)
-    cuda.syncthreads()
+    barrier()
     if turn[0] != count - 1:
         return False
-    cuda.threadfence()
+    fence()
     return True
 
 

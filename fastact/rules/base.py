@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from fastact.fields import COLUMN, ROW_DTYPE
 from fastact.history import LayerInfo
+from fastact.pages import where
 from fastact.rules import kinds
 from fastact.thresholds import Thresholds
 
@@ -122,6 +123,11 @@ class Finding:
     remedies: tuple[str, ...]
     consequence_of: str | None = None
 
+    @property
+    def page(self) -> str:
+        """The page on the condition, as a path in the repository; ``fastact explain`` shows it."""
+        return where("conditions", self.condition)
+
     def following(self, culprit: str) -> "Finding":
         """The same finding as a consequence of the one of layer `culprit`."""
         # dataclasses.replace takes three times as long, which shows where hundreds follow.
@@ -138,7 +144,7 @@ class Finding:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as plain dicts, lists, strings and finite numbers."""
+        """The fields and `page` as plain dicts, lists, strings and finite numbers."""
         return {
             "layer": self.layer,
             "condition": self.condition,
@@ -149,6 +155,7 @@ class Finding:
             "cause": self.cause,
             "remedies": list(self.remedies),
             "consequence_of": self.consequence_of,
+            "page": self.page,
         }
 
 
@@ -248,8 +255,11 @@ class Network:
             or over all elements where no layer was swept per neuron. NaN where unknown.
         saturated: for each layer the share of saturated elements over its recent rows.
         range: for each layer the largest rms of the whole window over the smallest that is not zero; NaN where unknown.
+        wander: for each layer the largest mean of the whole window less the smallest, in units of its smallest standard
+            deviation; NaN where unknown.
         output: the place of the network's output layer; -1 with a single layer.
         lost_from: the first place from which on the signal is lost for good, once `Vanishing` has looked.
+        experts: the layers of experts by what their names share, once `rules.experts` has looked.
     """
 
     def __init__(self, layers: Sequence[LayerView], thresholds: Thresholds) -> None:
@@ -257,6 +267,7 @@ class Network:
         self.kinds = [layer.info.kind for layer in layers]
         self.all_kinds = frozenset(self.kinds)
         self.lost_from: int | None = None
+        self.experts: dict[tuple[str, str], list[LayerView]] | None = None
         self.output = -1
         if len(layers) > 1:
             self.output = len(layers) - 1
@@ -268,6 +279,7 @@ class Network:
         self.signal: list[float] = []
         self.saturated: list[float] = []
         self.range: list[float] = []
+        self.wander: list[float] = []
         if layers:
             self._compare(thresholds)
             self._span()
@@ -305,7 +317,10 @@ class Network:
             rms[~(rms > 0.0)] = np.nan
             starts = np.cumsum(lengths) - lengths
             span = np.fmax.reduceat(rms, starts) / np.fmin.reduceat(rms, starts)
-        self.range = span.tolist()
+            std[~(std > 0.0)] = np.nan
+            way = np.fmax.reduceat(mean, starts) - np.fmin.reduceat(mean, starts)
+            wander = way / np.fmin.reduceat(std, starts)
+        self.range, self.wander = span.tolist(), wander.tolist()
 
 
 def _medians(values: npt.NDArray[np.float64], starts: npt.NDArray[Any], lengths: npt.NDArray[Any]) -> list[float]:

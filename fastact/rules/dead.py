@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from fastact.history import LayerInfo
-from fastact.rules import kinds
+from fastact.rules import experts, kinds
 from fastact.rules.base import (
     COLUMN,
     Cells,
@@ -36,6 +36,7 @@ class Dead:
         lowest band it has to last for min_rows rows beyond dead_window. The first step is that since which the share
         has been at least serious, or at least a warning where it is no more than that.
         Without per-neuron rows only a layer whose elements are all zero in each of min_rows rows is dead.
+        An expert of a mixture is dead when it gets no tokens, as `rules.experts.starved` says.
 
     A ReLU layer with half of its outputs zero is healthy: other samples wake other neurons.
 
@@ -56,16 +57,19 @@ class Dead:
 
     def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Chain, ...]:
         """Rows whose share of dead neurons reaches the lower two bands; or rows that are all zero."""
-        del info
+        fed = (Chain((experts.STARVED,)),) if experts.is_expert(info.name) else ()
         if not first[_NEURONS]:
-            return (Chain((Track("zero", _is_zero),)),)
+            return (Chain((Track("zero", _is_zero),)), *fed)
         # Those that are dead in this row have been silent for as long as the row looks back.
         some = Track("dead", _reaches(thresholds.dead_warning), lookback=thresholds.dead_window)
         many = Track("seriously_dead", _reaches(thresholds.dead_serious), lookback=thresholds.dead_window)
-        return (Chain((some, many)),)
+        return (Chain((some, many)), *fed)
 
     def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
         """The share of dead neurons now, if enough samples have been seen."""
+        expert = experts.starved(layer, network, thresholds)
+        if expert is not None:
+            return expert
         if "zero" in layer.streaks:
             return self._all_zero(layer, layer.streaks["zero"], network, thresholds)
         warning = layer.streaks.get("dead")
@@ -103,8 +107,8 @@ class Dead:
                 samples=int(samples),
                 zero_ratio=float(last["zeros"]) / max(float(last["count"]), 1.0),
             ),
-            message=f"{layer.name} has been {state} since step {streak.step}: {dead:,} of its {neurons:,} neurons "
-            f"({percent(ratio)}) never fire.",
+            message=f"{layer.name} has been {state} since step {streak.step}: {dead:,} of its {neurons:,} "
+            f"{_units(layer, network)} ({percent(ratio)}) never fire.",
             cause=_cause(layer, streak.step) + (_STILL_LEARNS if severity == "warning" else ""),
             remedies=_remedies(layer, network, streak.step),
         )
@@ -135,6 +139,16 @@ def _reaches(share: float) -> Condition:
         return (1.0 * cells[_DEAD] >= share * cells[_NEURONS]) & (cells[_NEURONS] > 0)
 
     return reaches
+
+
+def _units(layer: LayerView, network: Network) -> str:
+    """What the neurons are called: filters in a convolution, and in what takes a convolution's outputs one by one."""
+    for kind in reversed(network.kinds[: layer.place + 1]):
+        if not (kinds.is_activation(kind) or kinds.is_norm(kind) or kinds.is_passing(kind)):
+            return "filters" if kinds.is_convolution(kind) else "neurons"
+        if kind.startswith("Flatten"):
+            break
+    return "neurons"
 
 
 _STILL_LEARNS: Final = " The other neurons go on learning: what is lost is width."

@@ -21,6 +21,7 @@ __all__ = [
     "has_relu",
     "has_weights",
     "is_activation",
+    "is_convolution",
     "is_gate",
     "is_norm",
     "is_passing",
@@ -78,6 +79,11 @@ def is_passing(kind: str) -> bool:
 def has_weights(kind: str) -> bool:
     """Whether the layer multiplies its input by weights."""
     return kind.startswith(_WEIGHTS)
+
+
+def is_convolution(kind: str) -> bool:
+    """Whether the layer is a convolution, whose neurons are called filters."""
+    return kind.startswith(("Conv", "LazyConv"))
 
 
 def is_norm(kind: str) -> bool:
