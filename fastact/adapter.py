@@ -6,6 +6,7 @@ warned of once and counted, and the training goes on without it; with `strict` i
 
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
