@@ -255,8 +255,9 @@ class Network:
             or over all elements where no layer was swept per neuron. NaN where unknown.
         saturated: for each layer the share of saturated elements over its recent rows.
         range: for each layer the largest rms of the whole window over the smallest that is not zero; NaN where unknown.
-        wander: for each layer the largest mean of the whole window less the smallest, in units of its smallest standard
-            deviation; NaN where unknown.
+        swing: the same of its recent rows.
+        wander: for each layer the largest mean of its recent rows less the smallest, in units of their smallest
+            standard deviation; NaN where unknown.
         output: the place of the network's output layer; -1 with a single layer.
         lost_from: the first place from which on the signal is lost for good, once `Vanishing` has looked.
         experts: the layers of experts by what their names share, once `rules.experts` has looked.
@@ -279,6 +280,7 @@ class Network:
         self.signal: list[float] = []
         self.saturated: list[float] = []
         self.range: list[float] = []
+        self.swing: list[float] = []
         self.wander: list[float] = []
         if layers:
             self._compare(thresholds)
@@ -304,6 +306,11 @@ class Network:
                 signal = np.where(swept & ~few, rows["within_std"], np.nan)
             else:
                 signal = rows["std"].copy()
+            mean, std = rows["mean"], np.where(rows["std"] > 0.0, rows["std"], np.nan)
+            way = np.fmax.reduceat(mean, starts) - np.fmin.reduceat(mean, starts)
+            self.wander = (way / np.fmin.reduceat(std, starts)).tolist()
+            positive = np.where(rms > 0.0, rms, np.nan)
+            self.swing = (np.fmax.reduceat(positive, starts) / np.fmin.reduceat(positive, starts)).tolist()
         self.saturated = np.where(total > 0, share, 0.0).tolist()
         self.rms = _medians(rms, starts, lengths)
         self.signal = _medians(signal, starts, lengths)
@@ -317,10 +324,7 @@ class Network:
             rms[~(rms > 0.0)] = np.nan
             starts = np.cumsum(lengths) - lengths
             span = np.fmax.reduceat(rms, starts) / np.fmin.reduceat(rms, starts)
-            std[~(std > 0.0)] = np.nan
-            way = np.fmax.reduceat(mean, starts) - np.fmin.reduceat(mean, starts)
-            wander = way / np.fmin.reduceat(std, starts)
-        self.range, self.wander = span.tolist(), wander.tolist()
+        self.range = span.tolist()
 
 
 def _medians(values: npt.NDArray[np.float64], starts: npt.NDArray[Any], lengths: npt.NDArray[Any]) -> list[float]:

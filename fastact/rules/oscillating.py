@@ -59,10 +59,10 @@ class Oscillating:
         return ()
 
     def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
-        """The swings at the end of the window. Most layers have not moved by so much at all."""
+        """The swings at the end of the window. Most layers do not move by so much at all within the recent rows."""
         if len(layer.rows) < thresholds.oscillate_rows:
             return Outcome.NOT_ENOUGH_DATA
-        if network.range[layer.place] >= thresholds.oscillate_factor:
+        if network.swing[layer.place] >= thresholds.oscillate_factor:
             scale = rms(layer.rows)
             known = np.isfinite(scale) & (scale > 0.0)
             found = swings(np.log(scale[known]), math.log(thresholds.oscillate_factor), thresholds)
@@ -92,7 +92,8 @@ class Oscillating:
         network: Network,
     ) -> Finding:
         step = int(steps[found.first])
-        low, high = (float(np.quantile(values, share)) for share in (0.1, 0.9))
+        ordered = np.sort(values)
+        low, high = float(ordered[len(ordered) // 10]), float(ordered[-1 - len(ordered) // 10])
         every = (int(steps[-1]) - step) / max(found.turns, 1)
         return Finding(
             layer=layer.info.name,
@@ -198,7 +199,8 @@ def _autocorrelations(values: npt.NDArray[np.float64], *lags: int) -> list[float
     time = np.arange(len(values)) - (len(values) - 1) / 2.0
     values = values - values.mean()
     values = values - time * (float(time @ values) / float(time @ time))
-    reach = _CLIP * float(np.median(np.abs(values - np.median(values))))
+    middle = len(values) // 2
+    reach = _CLIP * float(np.sort(np.abs(values - np.sort(values)[middle]))[middle])
     if not 0.0 < reach < math.inf:
         return [0.0 for _ in lags]
     values = np.clip(values, -reach, reach)

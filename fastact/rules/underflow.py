@@ -86,11 +86,10 @@ class UnderflowRisk:
         if streak is None or streak.rows < thresholds.min_rows:
             return Outcome.NOT_FOUND
         normal, subnormal = SMALLEST[layer.info.dtype]
-        run = [row for row in layer.during(streak).tolist() if _finite(row) > row[_ZEROS]]
-        if not run:
-            return Outcome.NOT_ENOUGH_DATA
-        last = layer.rows[-1].item()
-        typical = _typical(run[-1])
+        run = layer.during(streak)
+        last = run[-1].item()
+        rows = (run[place].item() for place in range(len(run) - 1, -1, -1))
+        typical = next((_typical(row) for row in rows if _finite(row) > row[_ZEROS]), 0.0)
         zeros, zeros_first = _zero_share(last), _zero_share(layer.first)
         kind = layer.info.kind
         what = "values" if kind == kinds.GRADIENT else "outputs"
