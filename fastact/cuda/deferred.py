@@ -352,7 +352,7 @@ def _kernel(name: str, layout: Layout, surveyed: bool, device: int) -> Callable[
 
 @functools.cache
 def _end_step(device: int) -> Callable[..., None]:
-    return launcher(end_step_kernel(), device, 1, 1)
+    return launcher(end_step_kernel(), device, 1)
 
 
 class Recorder:

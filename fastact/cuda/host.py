@@ -152,7 +152,7 @@ if SIMULATED or not INSTALLED:
     def pinned(words: int) -> npt.NDArray[np.int64]:
         return np.empty(words, np.int64)
 
-    def launcher(kernel: Any, device: int, threads: int, at_once: int) -> Callable[..., None]:
+    def launcher(kernel: Any, device: int, threads: int, at_once: int = 1) -> Callable[..., None]:
         from numba import cuda
 
         compiled = cuda.jit(kernel)
@@ -277,7 +277,7 @@ else:
         """Memory of the host that the device copies to while the host goes on: int64[words]."""
         return cuda.pinned_array(words, np.int64)  # type: ignore[no-any-return]
 
-    def launcher(kernel: Any, device: int, threads: int, at_once: int) -> Callable[..., None]:
+    def launcher(kernel: Any, device: int, threads: int, at_once: int = 1) -> Callable[..., None]:
         """`kernel` compiled for the current device, number `device`: called with blocks, a stream and its arguments.
 
         A multiprocessor has registers for `at_once` blocks of so many threads.
