@@ -66,7 +66,7 @@ class Attachment:
         if not isinstance(run, ActivationMonitor | str | os.PathLike):
             raise ArgumentTypeError(f"run: got {type(run).__name__}, want an ActivationMonitor or the path of a log")
         self.guard = Guard(owner, strict=strict)
-        self.when = _always
+        self.when: Callable[[], bool] = _always
         self._run: Run | None = run
         self._monitor = run if isinstance(run, ActivationMonitor) else None
 

@@ -636,7 +636,7 @@ def warmup(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from fastact.compile import COMPILED, KINDS, cache
-    from fastact.sweep import warmup
+    from fastact.sweep_many import warmup
     from fastact.threads import get_num_threads
 
     names = list(dict.fromkeys(dtypes or KINDS))

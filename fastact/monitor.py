@@ -298,6 +298,13 @@ class ActivationMonitor:
     ) -> ActivationStats | None:
         """Sweeps the activations of a layer in the current step; a second part of the same step is merged in.
 
+        What lies on a GPU is swept there, by one launch on its owner's current stream, and the call does not wait for
+        it: it returns stats that wait when they are read, and the row follows when the device has it. Captured into a
+        CUDA graph, the sweep gives a row at each replay; capture in a step that is recorded, after recording a layer of
+        the same kind once outside of it, and call `step` with the stream current on which the graph is replayed. A
+        graph that is replayed more often between two steps than fits 4096 rows loses the oldest, which is counted in
+        `failures`.
+
         Args:
             name: the layer's name.
             x: anything that `summarize` takes; or the stats of a sweep made elsewhere, such as on a device.
@@ -308,7 +315,8 @@ class ActivationMonitor:
             dtype: that of the activations, by default that of `x`.
 
         Returns:
-            The stats of this `x`, or None in a step that is not recorded.
+            The stats of this `x`, or None in a step that is not recorded. `DeferredStats` of what lies on a GPU: a
+            kind of `ActivationStats`, whose ``ready`` says whether reading it would wait.
 
         Raises:
             ArgumentTypeError, ArgumentValueError: what `summarize` raises; nothing is recorded then.

@@ -41,15 +41,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Accumulator",
+    "check_options",
     "compute_activation_stats",
     "detect_dead_neurons",
     "detect_saturation",
     "gpu_view",
     "summarize",
+    "sweep_any",
 ]
 
 
-def _check_options(saturation: Any, zero_tol: Any) -> Bounds:
+def check_options(saturation: Any, zero_tol: Any) -> Bounds:
+    """The options of a sweep as floats; an error that names the one that is none, or out of range."""
     return *check_saturation(saturation), check_not_negative("zero_tol", zero_tol)
 
 
@@ -152,7 +155,7 @@ def summarize(
     """
     bounds = DEFAULT_BOUNDS
     if saturation is not SATURATION or zero_tol != 0.0 or extras is not _NONE:
-        bounds = _check_options(saturation, zero_tol)
+        bounds = check_options(saturation, zero_tol)
         asked = check_extras(extras)
         if asked:
             return _detail_any(x, axis, bounds, asked)
@@ -168,7 +171,7 @@ def summarize(
             state = _sweep_tensor(x, bounds)
             if state is not None:
                 return wrap(state, bounds)
-        return wrap(_sweep_any(x, bounds), bounds)
+        return wrap(sweep_any(x, bounds), bounds)
     if type(axis) is int and type(x) in _tensor_types:
         channels_stats = _sweep_tensor_channels(x, axis, bounds)
         if channels_stats is not None:
@@ -244,7 +247,8 @@ def _remember(x: Any, name: str) -> None:
         _tensor_types.add(type(x))
 
 
-def _sweep_any(x: Any, bounds: Bounds) -> elements.State:
+def sweep_any(x: Any, bounds: Bounds) -> elements.State:
+    """The state of anything that `summarize` takes."""
     state: elements.State | None = None
     for chunk in chunks(x):
         part = _sweep_chunk(chunk, bounds)
@@ -363,7 +367,7 @@ class Accumulator:
         extras: str | Iterable[str] = _NONE,
     ) -> None:
         self._axis = axis
-        self._bounds = _check_options(saturation, zero_tol)
+        self._bounds = check_options(saturation, zero_tol)
         self._extras = check_extras(extras)
         self._stats: Any = None
 

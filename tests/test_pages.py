@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import math
 import re
 import subprocess
 import sys
@@ -17,9 +18,11 @@ from typer.testing import CliRunner
 import fastact
 from bench.pages import EXAMPLES, PAGES, blocks, named, rendered, report, run
 from fastact.cli import app
-from fastact.pages import FOLDERS, explain, names
+from fastact.pages import FOLDERS, explain, names, where
 from fastact.rules import PRESETS, RULES
 from fastact.rules.kinds import BOUNDED
+from fastact.rules.overflow import LARGEST
+from fastact.rules.underflow import SMALLEST
 from fastact.thresholds import Thresholds
 
 TEXTS = {path: path.read_text(encoding="utf-8") for path in sorted(PAGES.rglob("*.md"))}
@@ -67,6 +70,13 @@ def test_what_is_saturated_is_on_its_page() -> None:
         assert low == -high or f"{low:g}" in text or low == -float("inf"), kind
 
 
+def test_the_ends_of_the_dtypes_are_on_their_pages() -> None:
+    for dtype, ends in SMALLEST.items():
+        normal, subnormal = (f"2^{math.log2(end):g}" for end in ends)
+        assert f"| {dtype} | {normal} | {subnormal} |" in explain("underflow_risk")
+    assert f"{LARGEST['float16']:g}" in explain("overflow_risk")
+
+
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
 def test_what_is_taken_from_the_code_is_as_the_code_has_it(path: Path) -> None:
     assert rendered(TEXTS[path]) == TEXTS[path], "run: python -m bench.pages"
@@ -99,7 +109,15 @@ def test_the_network_on_the_page_has_what_its_report_says(condition: str) -> Non
     assert shown[1].rstrip().endswith(now.splitlines()[-1])
 
 
-@pytest.mark.parametrize("path", [*TEXTS, ROOT / "README.md"], ids=lambda path: path.stem)
+def test_the_readme_links_to_every_page() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pages = [where(folder, name) for folder in FOLDERS for name in names(folder)]
+    assert [page for page in pages if f"]({page})" not in readme] == []
+
+
+@pytest.mark.parametrize(
+    "path", [*TEXTS, ROOT / "README.md", EXAMPLES / "README.md"], ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
 def test_links_lead_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
         assert "://" in target or (path.parent / target).exists(), target

@@ -191,13 +191,18 @@ else:
     from numba import cuda, types
     from numba.cuda.extending import intrinsic, models, overload, register_model
 
-    #: All threads of the block come here before one goes on; and what was written before is seen before what is
-    #: written after.
-    barrier = cuda.syncthreads
-    fence = cuda.threadfence
-
     #: Inlined always: a call would pass its tuples through memory.
     device = cuda.jit(device=True, forceinline=True)
+
+    @device
+    def barrier() -> None:
+        """All threads of the block come here before one goes on."""
+        cuda.syncthreads()
+
+    @device
+    def fence() -> None:
+        """Who sees what is written after this sees what was written before it."""
+        cuda.threadfence()
 
     class _LanesType(types.Type):  # type: ignore[misc]
         """A vector of `width` numbers of the Numba type `scalar`."""

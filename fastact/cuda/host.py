@@ -104,6 +104,10 @@ if SIMULATED or not INSTALLED:
             words = self._words[start // 8 :][: host.size]
             stream.run(lambda: np.copyto(host, words.reshape(host.shape)))
 
+        def copy_from(self, host: npt.NDArray[np.int64], stream: Any) -> None:
+            """Has its first bytes overwritten by `host`, pinned memory, when the stream comes to it."""
+            stream.run(lambda: np.copyto(self._words[: host.size], host.reshape(-1)))
+
     class Event:
         """Whether a stream has come to a place."""
 
@@ -189,6 +193,10 @@ else:
             """Has its bytes from `start` on copied to `host`, pinned memory, when the stream comes to it."""
             source = self.address + start
             driver.driver.cuMemcpyDtoHAsync(host.ctypes.data, source, host.nbytes, int(stream.handle))
+
+        def copy_from(self, host: npt.NDArray[np.int64], stream: Any) -> None:
+            """Has its first bytes overwritten by `host`, pinned memory, when the stream comes to it."""
+            driver.driver.cuMemcpyHtoDAsync(self.address, host.ctypes.data, host.nbytes, int(stream.handle))
 
     class Event:  # type: ignore[no-redef]
         """Whether a stream has come to a place."""

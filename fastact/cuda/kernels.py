@@ -54,6 +54,7 @@ __all__ = [
     "ROW_BYTES",
     "ROW_WORDS",
     "RUNS",
+    "TABLE_WORDS",
     "THREADS",
     "Blocks",
     "Layout",
@@ -61,6 +62,7 @@ __all__ = [
     "joiner",
     "lane_plan",
     "last_to_come",
+    "many_kernel",
     "row_functions",
     "sweep_kernel",
 ]
@@ -540,3 +542,53 @@ def sweep_kernel(name: str, layout: Layout) -> Any:
 
     sweep.__name__ = sweep.__qualname__ = f"fastact_{name}_{layout.name.replace(' ', '_')}"
     return sweep
+
+
+#: A line of the table of many tensors: an address, `head`, `edges`, `packets` and `parts` as in `sweep_kernel`, and the
+#: number of the first block; and two to fill half of a line of the cache.
+TABLE_WORDS: Final = 8
+_LINE: Final = 8 * TABLE_WORDS
+
+
+@functools.cache
+def many_kernel(name: str) -> Any:
+    """The kernel for flat tensors of the kind `name`, to be launched with blocks of `THREADS` threads.
+
+    - table, count: the address of the table, and its lines, by their first block
+    - low, high, near: as in `sweep_kernel`
+    - work: a row for each block; tickets: an int64 for each tensor, zero before and after; out: a row for each tensor
+    """
+    functions = blocks(name, FLAT)
+    end_type, finished, put_row, swept = functions.end_type, functions.finished, functions.put_row, functions.swept
+    half = THREADS // 2
+
+    def sweep_many(
+        table: int, count: int, low: float, high: float, near: float, work: int, tickets: int, out: int
+    ) -> None:
+        counts = cuda.shared.array((6, half), np.int64)
+        numbers = cuda.shared.array((4, half), np.float64)
+        extremes = cuda.shared.array((2, half), end_type)
+        turn = cuda.shared.array(1, np.int64)
+        thread: Any = np.int64(cuda.threadIdx.x)
+        block: Any = np.int64(cuda.blockIdx.x)
+        # The last tensor whose first block is not behind this one; all threads of a block go the same way.
+        tensor = 0
+        behind = count
+        while behind - tensor > 1:
+            middle = divide(tensor + behind, 2)
+            if fetch_word(table + middle * _LINE + 40, 1) <= block:
+                tensor = middle
+            else:
+                behind = middle
+        line = table + tensor * _LINE
+        first = fetch_word(line + 40, 1)
+        last, row = swept(
+            fetch_word(line, 1), fetch_word(line + 8, 1), fetch_word(line + 16, 1), fetch_word(line + 24, 1),
+            1, 1, 0, 0, fetch_word(line + 32, 1), low, high, near, work + first * ROW_BYTES, tickets + 8 * tensor,
+            0, block - first, thread, counts, numbers, extremes, turn,
+        )  # fmt: skip
+        if last and thread == 0:
+            put_row(out + tensor * ROW_BYTES, 8, finished(row))
+
+    sweep_many.__name__ = sweep_many.__qualname__ = f"fastact_many_{name}"
+    return sweep_many
