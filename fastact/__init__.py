@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fastact.extras import DetailedStats
     from fastact.history import History, LayerHistory, LayerInfo
     from fastact.log.options import LogOptions
+    from fastact.many import summarize_many
     from fastact.monitor import ActivationMonitor
     from fastact.pages import explain
     from fastact.replay import Log, Record, open_log
@@ -50,6 +51,7 @@ _HOMES = {
     "fastact.extras": ("DetailedStats",),
     "fastact.history": ("History", "LayerHistory", "LayerInfo"),
     "fastact.log.options": ("LogOptions",),
+    "fastact.many": ("summarize_many",),
     "fastact.monitor": ("ActivationMonitor",),
     "fastact.pages": ("explain",),
     "fastact.replay": ("Log", "Record", "open_log"),
@@ -99,6 +101,7 @@ __all__ = [
     "open_log",
     "set_num_threads",
     "summarize",
+    "summarize_many",
 ]
 
 

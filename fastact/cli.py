@@ -202,10 +202,24 @@ class Severity(enum.StrEnum):
     critical = "critical"
 
 
+def _print_schema(wanted: bool) -> None:
+    if wanted:
+        from fastact.report_schema import report_schema
+
+        print(json.dumps(report_schema(), indent=2))
+        raise typer.Exit
+
+
 @_command
 def diagnose(
     run: Run,
     as_json: AsJson = False,
+    json_schema: Annotated[
+        bool,
+        typer.Option(
+            "--json-schema", is_eager=True, callback=_print_schema, help="Print the JSON Schema of --json and exit."
+        ),
+    ] = False,
     window: Window = None,
     rank: Rank = None,
     thresholds: Annotated[
@@ -219,6 +233,7 @@ def diagnose(
     ] = Severity.warning,
 ) -> int:
     """Say what is wrong in a run, where, since when, and what to try. Exit code 1 when something is."""
+    del json_schema  # it has ended the program by itself, since it needs no run
     from fastact.report import render_rich
     from fastact.rules import SEVERITIES
     from fastact.thresholds import Thresholds
@@ -621,7 +636,7 @@ def warmup(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from fastact.compile import COMPILED, KINDS, cache
-    from fastact.sweep import warmup
+    from fastact.sweep_many import warmup
     from fastact.threads import get_num_threads
 
     names = list(dict.fromkeys(dtypes or KINDS))

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from fastact.compile import exact_jit, jit, lane_max, lane_min, like, ordered, stretch, widen
+from fastact.compile import exact_jit, lane_max, lane_min, like, ordered, stretch, widen
 from fastact.cpu import coarse, fold_part, merge, settle, work_bounds
 from fastact.lanes import (
     count_at_most,
@@ -19,11 +19,14 @@ from fastact.lanes import (
     lanes_abs,
     lanes_fetch,
     lanes_from,
+    lanes_least,
     lanes_max,
     lanes_min,
+    lanes_most,
     lanes_of,
     lanes_ordered,
     lanes_store,
+    lanes_sum,
     lanes_widen,
     lanes_width,
     prefetch,
@@ -33,18 +36,22 @@ __all__ = ["COLUMNS", "fold_columns", "fold_runs", "load", "merge_parts", "store
 
 #: Columns to fold together, at most.
 COLUMNS: Final = 1024
-#: Rows of a tile, which is folded strip by strip: 8 x 1024 float32 stay in the cache while the next tile comes. 20 to
-#: 25 GB/s a thread. Tiles of 4 to 64 rows and of 256 to 4096 columns were tried and are within a fifth of that; without
-#: asking for the next tile it is 16, with the tile packed first 12, with sums in memory and whole rows, which is what
-#: the compiler makes of plain loops, 11.
+#: Rows of a tile of that many columns, which is folded strip by strip: 8 x 1024 float32 stay in the cache while the
+#: next tile comes. Of fewer columns it has more rows. Tiles of 4 to 64 rows and of 256 to 4096 columns were tried and
+#: are within a fifth of that; with the tile packed first it was half as fast, as with sums in memory and whole rows,
+#: which is what the compiler makes of plain loops. Also the rows of a channel that are folded in one go: rows that lie
+#: apart by a power of two share a place in the cache, which holds eight of them.
 _TILE: Final = 8
 #: Elements of a column that are gathered, and of a run that are folded, at a time.
 _GATHERED: Final = 1 << 16
 #: Elements up to which a run is one block.
 _SHORT_RUN: Final = 2048
-#: Vectors ahead of the one that is folded, whose line the cache is asked for. From memory, runs of 784 float32: 26 GB/s
-#: a thread; 32 ahead 20, not asked 15.
-_RUN_AHEAD: Final = 256
+#: Bytes from which on columns come from memory, and the next tile is asked for: a fifth to a half faster then, but a
+#: fifth slower where the caches hold all, as they do in a training step.
+_FROM_MEMORY: Final = 1 << 23
+#: Elements ahead of those that are folded, about, that the cache is asked for; and from which length of a run on.
+_AHEAD: Final = 2048
+_STREAMED_RUN: Final = 128
 #: Rows that are folded in the element's precision before they are joined in float64.
 _ROWS: Final = 256
 # As in `cpu`: a shift further than 2 std from the mean costs digits.
@@ -52,59 +59,58 @@ _FAR: Final = 4.0
 
 
 @exact_jit
-def _fold_strip(
-    x: Any, tag: Any, at: int, stride: int, rows: int, next_at: int, strips: int, bounds: Any, sums: Any, ends: Any,
-    tallies: Any, k: int,
-) -> None:  # fmt: skip
-    """Adds some rows of one strip of columns to its running sums, those from slot `k` on.
+def _fold_tile(
+    x: Any, tag: Any, at: int, stride: int, rows: int, width: int, bounds: Any, sums: Any, ends: Any, tallies: Any
+) -> None:
+    """Adds some rows of `width` columns to their running sums, strip by strip; a strip is as wide as a vector.
 
-    A strip is as wide as a vector. Its rows lie `stride` elements apart from the flat index `at` on, out of reach of
-    the processor's own prefetching, so each row asks for one line of the next tile, which begins at `next_at`: line
-    after line as they lie in memory, since a stride that is a power of two would ask one bank for all.
+    Its rows lie `stride` elements apart from the flat index `at` on. Columns that are no multiple of the lanes have a
+    last strip that lies over the one before it. All strips in one call: each array that a function takes out of a tuple
+    is counted, atomically, which for every strip anew took a tenth of the time. The next tile is asked for line after
+    line as they lie in memory, since rows that lie apart by a power of two would ask one bank for all.
     """
     shift, total, squares, absolute = sums
     smallest, largest = ends
     zeros, saturated = tallies
-    s = lanes_fetch(shift, k, lanes_widen(x, at, tag))
-    t = lanes_fetch(total, k, s)
-    q = lanes_fetch(squares, k, s)
-    a = lanes_fetch(absolute, k, s)
-    least = lanes_fetch(smallest, k, s)
-    most = lanes_fetch(largest, k, s)
-    n_zeros = lanes_fetch(zeros, k, s)
-    n_saturated = lanes_fetch(saturated, k, s)
-    low = lanes_of(bounds[0], s)
-    high = lanes_of(bounds[1], s)
-    near = lanes_of(bounds[2], s)
     n_lanes = lanes_width(tag)
-    line = k // n_lanes * rows
-    ahead = next_at + line // strips * stride + line % strips * n_lanes
-    row_end = next_at + line // strips * stride + strips * n_lanes
-    for r in range(rows):
-        here = at + r * stride
-        prefetch(x, ahead)
-        ahead += n_lanes
-        if ahead >= row_end:
-            ahead += stride - strips * n_lanes
-            row_end += stride
-        value = lanes_widen(x, here, tag)
-        key = lanes_ordered(x, here, tag)
-        size = lanes_abs(value)
-        d = value - s
-        t = t + d
-        q = q + d * d
-        a = a + size
-        least = lanes_min(least, key)
-        most = lanes_max(most, key)
-        n_zeros = count_at_most(n_zeros, size, near)
-        n_saturated = count_outside(n_saturated, value, low, high)
-    lanes_store(total, k, t)
-    lanes_store(squares, k, q)
-    lanes_store(absolute, k, a)
-    lanes_store(smallest, k, least)
-    lanes_store(largest, k, most)
-    lanes_store(zeros, k, n_zeros)
-    lanes_store(saturated, k, n_saturated)
+    line = 64 // x.itemsize
+    far = x.size * x.itemsize >= _FROM_MEMORY
+    for k in range(0, shift.size, n_lanes):
+        if far:
+            ahead = at + (rows + k * rows // width) * stride + k * rows % width
+            for i in range(0, n_lanes * rows, line):
+                prefetch(x, ahead + i)
+        s = lanes_fetch(shift, k, lanes_widen(x, at, tag))
+        t = lanes_fetch(total, k, s)
+        q = lanes_fetch(squares, k, s)
+        a = lanes_fetch(absolute, k, s)
+        least = lanes_fetch(smallest, k, s)
+        most = lanes_fetch(largest, k, s)
+        n_zeros = lanes_fetch(zeros, k, s)
+        n_saturated = lanes_fetch(saturated, k, s)
+        low = lanes_of(bounds[0], s)
+        high = lanes_of(bounds[1], s)
+        near = lanes_of(bounds[2], s)
+        first = at + min(k, width - n_lanes)
+        for here in range(first, first + rows * stride, stride):
+            value = lanes_widen(x, here, tag)
+            key = lanes_ordered(x, here, tag)
+            size = lanes_abs(value)
+            d = value - s
+            t = t + d
+            q = q + d * d
+            a = a + size
+            least = lanes_min(least, key)
+            most = lanes_max(most, key)
+            n_zeros = count_at_most(n_zeros, size, near)
+            n_saturated = count_outside(n_saturated, value, low, high)
+        lanes_store(total, k, t)
+        lanes_store(squares, k, q)
+        lanes_store(absolute, k, a)
+        lanes_store(smallest, k, least)
+        lanes_store(largest, k, most)
+        lanes_store(zeros, k, n_zeros)
+        lanes_store(saturated, k, n_saturated)
 
 
 @exact_jit
@@ -369,6 +375,7 @@ def fold_columns(
         shift[k] = coarse(mean[j] / head, highest[j] - lowest[j], example)
         if not abs(shift[k]) < math.inf:
             shift[k] = like(0.0, example)
+    tall = max(_TILE, min(_TILE * COLUMNS // slots, 64))
     for start in range(r0, r1, _ROWS):
         stop = min(start + _ROWS, r1)
         total[:] = like(0.0, example)
@@ -379,12 +386,9 @@ def fold_columns(
         for k in range(slots):
             smallest[k] = ordered(x[start, place[k]], tag)
             largest[k] = smallest[k]
-        for tile in range(start, stop, _TILE):
-            rows = min(_TILE, stop - tile)
-            next_at = (tile + _TILE) * n_columns + c0
-            for k in range(0, slots, n_lanes):
-                at = tile * n_columns + place[k]
-                _fold_strip(x, tag, at, n_columns, rows, next_at, strips, bounds, sums, ends, tallies, k)
+        for tile in range(start, stop, tall):
+            rows = min(tall, stop - tile)
+            _fold_tile(x, tag, tile * n_columns + c0, n_columns, rows, width, bounds, sums, ends, tallies)
         zeros_so_far += zeros
         saturated_so_far += saturated
         if _join_sums(columns, stop - start, sums, ends, care) > 0:
@@ -461,73 +465,74 @@ def _fold_channel(
 
 
 @exact_jit
-def _fold_each_run(x: Any, tag: Any, at: int, size: int, bounds: Any, sums: Any, ends: Any, tallies: Any) -> None:
-    """Adds runs of `size` elements, at least a vector, that lie one after the other from the flat index `at` on.
+def _fold_each_run(
+    x: Any, tag: Any, r0: int, r1: int, c0: int, bounds: Any, none: Any, sums: Any, ends: Any, tallies: Any
+) -> None:
+    """The sums of some channels, from `c0` on, over their runs in the rows r0 to r1; a run is at least a vector.
 
-    Each goes to a vector of sums of its own. What is left over at a run's end is read in a vector that ends there,
-    whose lanes before it count for nothing. All runs in one call: each array that a function takes out of a tuple is
-    counted, atomically, which for every run anew took longer than the run.
+    Channel by channel, whose sums stay in registers from row to row. What is left over at a run's end is read in a
+    vector that ends there, whose lanes before it count for nothing. All in one call: each array that a function takes
+    out of a tuple is counted, atomically, which for every run anew took longer than the run. `none` is a vector of
+    int32 zeros.
     """
     shift, total, squares, absolute = sums
     smallest, largest = ends
     zeros, saturated = tallies
+    size = x.shape[2]
+    row = x.shape[1] * size
     n_lanes = lanes_width(tag)
     whole = size // n_lanes * n_lanes
     first = n_lanes - (size - whole)
-    for k in range(0, shift.size, n_lanes):
-        s = lanes_fetch(shift, k, lanes_widen(x, at, tag))
-        t = lanes_fetch(total, k, s)
-        q = lanes_fetch(squares, k, s)
-        a = lanes_fetch(absolute, k, s)
-        least = lanes_fetch(smallest, k, s)
-        most = lanes_fetch(largest, k, s)
-        n_zeros = lanes_fetch(zeros, k, s)
-        n_saturated = lanes_fetch(saturated, k, s)
+    # The same rows of a channel that comes so much later.
+    ahead = -(-_AHEAD // ((r1 - r0) * size)) * size if size >= _STREAMED_RUN else 0
+    for k in range(shift.size):
+        at = r0 * row + (c0 + k) * size
+        s = lanes_of(shift[k], lanes_widen(x, at, tag))
+        t = s - s
+        q = t
+        a = t
+        least = lanes_ordered(x, at, tag)
+        most = least
+        n_zeros = lanes_fetch(none, 0, s)
+        n_saturated = n_zeros
         low = lanes_of(bounds[0], s)
         high = lanes_of(bounds[1], s)
         near = lanes_of(bounds[2], s)
-        for here in range(at, at + whole, n_lanes):
-            prefetch(x, here + _RUN_AHEAD * n_lanes)
-            value = lanes_widen(x, here, tag)
-            key = lanes_ordered(x, here, tag)
-            magnitude = lanes_abs(value)
-            d = value - s
-            t = t + d
-            q = q + d * d
-            a = a + magnitude
-            least = lanes_min(least, key)
-            most = lanes_max(most, key)
-            n_zeros = count_at_most(n_zeros, magnitude, near)
-            n_saturated = count_outside(n_saturated, value, low, high)
-        at += size
-        if whole < size:
-            value = lanes_widen(x, at - n_lanes, tag)
-            key = lanes_ordered(x, at - n_lanes, tag)
-            d = lanes_from(first, value, s) - s
-            t = t + d
-            q = q + d * d
-            least = lanes_min(least, lanes_from(first, key, least))
-            most = lanes_max(most, lanes_from(first, key, most))
-            value = lanes_from(first, value, lanes_of(math.nan, s))  # which no bound holds
-            magnitude = lanes_abs(value)
-            a = a + lanes_from(first, magnitude, s - s)
-            n_zeros = count_at_most(n_zeros, magnitude, near)
-            n_saturated = count_outside(n_saturated, value, low, high)
-        lanes_store(total, k, t)
-        lanes_store(squares, k, q)
-        lanes_store(absolute, k, a)
-        lanes_store(smallest, k, least)
-        lanes_store(largest, k, most)
-        lanes_store(zeros, k, n_zeros)
-        lanes_store(saturated, k, n_saturated)
-
-
-@jit
-def _add_lanes(lanes: Any, k: int, n_lanes: int, zero: Any) -> Any:
-    result = zero
-    for i in range(k, k + n_lanes):
-        result += lanes[i]
-    return result
+        for begin in range(at, at + (r1 - r0) * row, row):
+            for here in range(begin, begin + whole, n_lanes):
+                prefetch(x, here + ahead)
+                value = lanes_widen(x, here, tag)
+                key = lanes_ordered(x, here, tag)
+                magnitude = lanes_abs(value)
+                d = value - s
+                t = t + d
+                q = q + d * d
+                a = a + magnitude
+                least = lanes_min(least, key)
+                most = lanes_max(most, key)
+                n_zeros = count_at_most(n_zeros, magnitude, near)
+                n_saturated = count_outside(n_saturated, value, low, high)
+            if whole < size:
+                last = begin + size - n_lanes
+                value = lanes_widen(x, last, tag)
+                key = lanes_ordered(x, last, tag)
+                d = lanes_from(first, value, s) - s
+                t = t + d
+                q = q + d * d
+                least = lanes_min(least, lanes_from(first, key, least))
+                most = lanes_max(most, lanes_from(first, key, most))
+                value = lanes_from(first, value, lanes_of(math.nan, s))  # which no bound holds
+                magnitude = lanes_abs(value)
+                a = a + lanes_from(first, magnitude, s - s)
+                n_zeros = count_at_most(n_zeros, magnitude, near)
+                n_saturated = count_outside(n_saturated, value, low, high)
+        total[k] += lanes_sum(t)
+        squares[k] += lanes_sum(q)
+        absolute[k] += lanes_sum(a)
+        smallest[k] = lane_min(smallest[k], lanes_least(least))
+        largest[k] = lane_max(largest[k], lanes_most(most))
+        zeros[k] += lanes_sum(n_zeros)
+        saturated[k] += lanes_sum(n_saturated)
 
 
 @exact_jit
@@ -546,10 +551,10 @@ def _fold_short_runs(
     moments: Any,
     extremes: Any,
 ) -> None:
-    """`fold_runs` in the order of memory, for runs of at least a vector.
+    """`fold_runs` for runs of at least a vector: some rows at a time, each channel over all of them.
 
-    Each channel has a vector for each of its sums, which takes in a run after the other: to add its lanes up and join
-    them in float64 after every run would take as long as the run itself.
+    To join a channel's sums in float64 after every run would take as long as the run itself; to go through the memory
+    in its order, with the sums of all channels in memory, took twice as long for runs of 16 elements.
     """
     inner = x.shape[2]
     n = c1 - c0
@@ -562,19 +567,12 @@ def _fold_short_runs(
     absolute = np.empty_like(shift)
     smallest = np.full(n, ordered(x[r0, c0, 0], tag))
     largest = np.empty_like(smallest)
+    zeros = np.empty(n, np.int32)
+    saturated = np.empty(n, np.int32)
+    none = np.zeros(n_lanes, np.int32)
     sums = (shift, total, squares, absolute)
     ends = (smallest, largest)
-    lane_shift = np.empty(n * n_lanes, shift.dtype)
-    lane_total = np.empty_like(lane_shift)
-    lane_squares = np.empty_like(lane_shift)
-    lane_absolute = np.empty_like(lane_shift)
-    lane_smallest = np.empty(n * n_lanes, smallest.dtype)
-    lane_largest = np.empty_like(lane_smallest)
-    lane_zeros = np.empty(n * n_lanes, np.int32)
-    lane_saturated = np.empty(n * n_lanes, np.int32)
-    lane_sums = (lane_shift, lane_total, lane_squares, lane_absolute)
-    lane_ends = (lane_smallest, lane_largest)
-    lane_tallies = (lane_zeros, lane_saturated)
+    tallies = (zeros, saturated)
     columns = _new_columns(n, ordered(x[r0, c0, 0], tag))
     care = np.zeros(n, np.bool_)
     counts[0, part, c0:c1] = (r1 - r0) * inner
@@ -595,34 +593,19 @@ def _fold_short_runs(
     together = max(1, _ROWS // -(-inner // n_lanes))
     for start in range(r0, r1, together):
         stop = min(start + together, r1)
-        lane_total[:] = like(0.0, example)
-        lane_squares[:] = like(0.0, example)
-        lane_absolute[:] = like(0.0, example)
-        lane_zeros[:] = 0
-        lane_saturated[:] = 0
+        total[:] = like(0.0, example)
+        squares[:] = like(0.0, example)
+        absolute[:] = like(0.0, example)
+        zeros[:] = 0
+        saturated[:] = 0
         for k in range(n):
-            key = ordered(x[start, c0 + k, 0], tag)
-            for i in range(k * n_lanes, (k + 1) * n_lanes):
-                lane_shift[i] = shift[k]
-                lane_smallest[i] = key
-                lane_largest[i] = key
-        for r in range(start, stop):
-            at = (r * x.shape[1] + c0) * inner
-            _fold_each_run(x, tag, at, inner, bounds, lane_sums, lane_ends, lane_tallies)
+            smallest[k] = ordered(x[start, c0 + k, 0], tag)
+            largest[k] = smallest[k]
+        for tile in range(start, stop, _TILE):
+            _fold_each_run(x, tag, tile, min(tile + _TILE, stop), c0, bounds, none, sums, ends, tallies)
         for k in range(n):
-            total[k] = _add_lanes(lane_total, k * n_lanes, n_lanes, like(0.0, example))
-            squares[k] = _add_lanes(lane_squares, k * n_lanes, n_lanes, like(0.0, example))
-            absolute[k] = _add_lanes(lane_absolute, k * n_lanes, n_lanes, like(0.0, example))
-            counts[4, part, c0 + k] += _add_lanes(lane_zeros, k * n_lanes, n_lanes, 0)
-            counts[5, part, c0 + k] += _add_lanes(lane_saturated, k * n_lanes, n_lanes, 0)
-            # In variables: through memory a sweep of (8, 512, 4, 4) took an eighth longer.
-            low = lane_smallest[k * n_lanes]
-            high = lane_largest[k * n_lanes]
-            for i in range(k * n_lanes + 1, (k + 1) * n_lanes):
-                low = lane_min(low, lane_smallest[i])
-                high = lane_max(high, lane_largest[i])
-            smallest[k] = low
-            largest[k] = high
+            counts[4, part, c0 + k] += zeros[k]
+            counts[5, part, c0 + k] += saturated[k]
         if _join_sums(columns, (stop - start) * inner, sums, ends, care) > 0:
             for k in range(n):
                 if care[k]:

@@ -21,13 +21,13 @@ __all__ = ["Diagnoser", "Diagnosis", "LayerHealth"]
 _STEP, _MEAN = COLUMN["step"], COLUMN["mean"]
 #: For each condition, the conditions that can explain it.
 _CAUSES: Final = {
-    "exploding": {"exploding"},
+    "exploding": {"exploding", "non_finite"},
     "outlier_channels": {"exploding", "outlier_channels"},
     "overflow_risk": {"exploding", "outlier_channels", "overflow_risk"},
     "non_finite": {"exploding", "overflow_risk", "non_finite"},
     "saturated": {"exploding", "non_finite"},
     "underflow_risk": {"vanishing", "underflow_risk"},
-    "dead": {"exploding", "non_finite", "underflow_risk", "dead", "vanishing", "constant"},
+    "dead": {"exploding", "non_finite", "saturated", "underflow_risk", "dead", "vanishing", "constant"},
     "vanishing": {"exploding", "non_finite", "underflow_risk", "dead", "saturated", "vanishing"},
     "constant": {"exploding", "non_finite", "underflow_risk", "dead", "saturated", "vanishing", "constant"},
     "oscillating": {rule.condition for rule in RULES} - {"drifting"},
@@ -330,12 +330,18 @@ def _explains(
         case _, "oscillating" | "drifting":
             # The weakest of all: it stands for itself only where nothing else is wrong that it could come from.
             return earlier or place[cause.layer] <= place[effect.layer]
+        case "non_finite", "exploding":
+            return cause.first_step < effect.first_step - slack  # else the explosion explains it, below
         case "exploding", _:
-            # An explosion shows when it is a thousandfold; the updates that drive it kill neurons some rows before.
-            return cause.first_step - slack <= effect.first_step
+            # An explosion shows when it is a hundredfold; the updates that drive it kill neurons some rows before.
+            # One that grows with depth is in the forward pass alone.
+            after = place[cause.layer] <= place[effect.layer] or "rms_first_layer" not in cause.evidence
+            return after and cause.first_step - slack <= effect.first_step
         case "non_finite", "saturated" | "dead" | "vanishing" | "constant":
             # In the step in which it comes up it reaches the layers after it alone.
             return first or (earlier and cause.layer == effect.layer)
+        case "saturated", "dead":
+            return cause.layer == effect.layer  # at zero for good: a bound, or behind a gate that is shut
         case "outlier_channels", "outlier_channels":
             return before
         case "outlier_channels", _:
@@ -368,7 +374,9 @@ def _explains(
         case "saturated", "vanishing":
             return place[cause.layer] <= place[effect.layer]
         case "vanishing", "vanishing":
-            return before
+            # With depth it is lost in one pass; what fades over steps later than a layer after it was not its reason.
+            fades = cause.evidence["reference_layer"] == cause.layer
+            return before and (not fades or cause.first_step - slack <= effect.first_step)
     return False
 
 

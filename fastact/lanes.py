@@ -1,4 +1,4 @@
-"""Vector registers for kernels: `Lanes`, 16 float32 or 8 float64 side by side, with the arithmetic of a sweep.
+"""Vector registers for kernels: `Lanes`, 8 or 16 float32 or half as many float64, with the arithmetic of a sweep.
 
 The compiler makes vectors out of a loop by itself where neighbours are summed into one number (`cpu`). Where each of
 many columns has sums of its own it keeps them in memory, and loads and stores each of them for every few elements.
@@ -12,7 +12,9 @@ from typing import Any, Final
 
 import numpy as np
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba import types
+from numba.core import config
 from numba.extending import intrinsic, models, overload, register_model
 
 from fastact.compile import COMPILED, BFloat16, Float8E4M3, Float8E5M2, Float16, Wide, widen
@@ -24,19 +26,34 @@ __all__ = [
     "lanes_abs",
     "lanes_fetch",
     "lanes_from",
+    "lanes_least",
     "lanes_max",
     "lanes_min",
+    "lanes_most",
     "lanes_of",
     "lanes_ordered",
     "lanes_store",
+    "lanes_sum",
     "lanes_widen",
     "lanes_width",
     "prefetch",
     "widen_vector",
 ]
 
-#: Bytes of a vector of widened elements: a cache line, and an AVX-512 register.
-LANE_BYTES: Final = 64
+
+def _lane_bytes() -> int:
+    try:
+        # As for Numba itself, whose setting of the same name may ask for another processor's code.
+        features = config.CPU_FEATURES
+        wide = get_host_cpu_features()["avx512f"] if features is None else "+avx512f" in features.split(",")
+    except (RuntimeError, KeyError):  # not one that LLVM can tell the features of, or no x86
+        wide = False
+    return 64 if wide else 32
+
+
+#: Bytes of a vector of widened elements. A sweep has eight vectors of sums, and they must stay in registers: 32 of 64
+#: bytes with AVX-512, else 16 of 32 (or 32 of 16) bytes, where vectors of 64 bytes took up to twice as long.
+LANE_BYTES: Final = _lane_bytes()
 
 
 class LanesType(types.Type):  # type: ignore[misc]
@@ -139,6 +156,18 @@ if not COMPILED:
 
     def lanes_from(first: int, value: Any, filler: Any) -> Any:
         return np.where(np.arange(value.size) >= first, value, filler)
+
+    def _halved(combine: Callable[[Any, Any], Any]) -> Callable[[Any], Any]:
+        def reduce(a: Any) -> Any:
+            while a.size > 1:
+                a = combine(a[: a.size // 2], a[a.size // 2 :])
+            return a[0]
+
+        return reduce
+
+    lanes_sum = _halved(operator.add)
+    lanes_least = _halved(lanes_min)
+    lanes_most = _halved(lanes_max)
 
     def count_at_most(counts: Any, a: Any, bound: Any) -> Any:
         return counts + (a <= bound).astype(counts.dtype)
@@ -273,17 +302,24 @@ else:
             return lambda a, b: _multiply(a, b)
         return None
 
+    def _choice(comparison: str) -> Callable[..., Any]:
+        def code(builder: Any, scalar: Any, first: Any, second: Any) -> Any:
+            if isinstance(scalar, types.Integer):
+                compare = builder.icmp_signed if scalar.signed else builder.icmp_unsigned
+                return builder.select(compare(comparison, second, first), second, first)
+            # NaN is promised away on these two instructions alone, as in `compile.lane_min`.
+            test = builder.fcmp_ordered(comparison, second, first, flags=("nnan", "nsz"))
+            return builder.select(test, second, first, flags=("nnan", "nsz"))
+
+        return code
+
     def _extreme(comparison: str) -> Callable[..., Any]:
+        code = _choice(comparison)
+
         @intrinsic
         def choose(typingctx: Any, a: Any, b: Any) -> Any:
             def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-                first, second = args
-                if isinstance(a.scalar, types.Integer):
-                    compare = builder.icmp_signed if a.scalar.signed else builder.icmp_unsigned
-                    return builder.select(compare(comparison, second, first), second, first)
-                # NaN is promised away on these two instructions alone, as in `compile.lane_min`.
-                test = builder.fcmp_ordered(comparison, second, first, flags=("nnan", "nsz"))
-                return builder.select(test, second, first, flags=("nnan", "nsz"))
+                return code(builder, a.scalar, *args)
 
             return a(a, b), codegen
 
@@ -291,6 +327,38 @@ else:
 
     lanes_min = _extreme("<")
     lanes_max = _extreme(">")
+
+    def _halved(combine: Callable[..., Any]) -> Callable[..., Any]:
+        """What `combine` makes of a vector's upper half and its lower one, and so on down to a single number."""
+
+        @intrinsic
+        def reduce(typingctx: Any, a: Any) -> Any:
+            def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                i32 = ir.IntType(32)
+                value, width = args[0], a.width
+                while width > 1:
+                    width //= 2
+                    halves = [
+                        builder.shuffle_vector(
+                            value,
+                            ir.Constant(value.type, ir.Undefined),
+                            ir.Constant(ir.VectorType(i32, width), list(range(first, first + width))),
+                        )
+                        for first in (0, width)
+                    ]
+                    value = combine(builder, a.scalar, *halves)
+                return builder.extract_element(value, ir.Constant(i32, 0))
+
+            return a.scalar(a), codegen
+
+        return reduce  # type: ignore[no-any-return]
+
+    def _sum(builder: Any, scalar: Any, first: Any, second: Any) -> Any:
+        return builder.add(first, second) if isinstance(scalar, types.Integer) else builder.fadd(first, second)
+
+    lanes_sum = _halved(_sum)
+    lanes_least = _halved(_choice("<"))
+    lanes_most = _halved(_choice(">"))
 
     @intrinsic
     def lanes_from(typingctx: Any, first: Any, value: Any, filler: Any) -> Any:

@@ -115,13 +115,15 @@ def sentence(diagnosis: Diagnosis) -> str:
 
 
 def _follows(diagnosis: Diagnosis, culprit: Finding) -> list[str]:
-    """What follows from a culprit, as a sentence, if anything does."""
+    """What follows from a culprit, as a sentence, if anything does: each other layer once, by what came to it first."""
     group: dict[str, list[str]] = {}
+    told = {culprit.layer}
     seen = False
     for finding in diagnosis.findings:
         if finding.consequence_of is None:
             seen = finding == culprit
-        elif seen:
+        elif seen and finding.layer not in told:
+            told.add(finding.layer)
             group.setdefault(_ADJECTIVE[finding.condition], []).append(shown(finding.layer, 40))
     if not group:
         return []

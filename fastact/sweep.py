@@ -27,7 +27,9 @@ __all__ = [
     "ChannelArrays",
     "Details",
     "merge_kernel",
+    "share",
     "small_kernel",
+    "split",
     "survey_kernel",
     "sweep",
     "sweep_channels",
@@ -185,7 +187,8 @@ def _allocate(dtype: np.dtype[Any], parts: int, columns: int) -> tuple[Any, Any,
     )
 
 
-def _share(work: Callable[[], None], nbytes: int, tasks: int) -> None:
+def share(work: Callable[[], None], nbytes: int, tasks: int) -> None:
+    """Runs `work`, which takes some of the tasks until none is left, on as many threads as the bytes are worth."""
     threads = min(get_num_threads(), tasks)
     if nbytes < PARALLEL_FROM or threads == 1 or not COMPILED:
         work()
@@ -193,7 +196,7 @@ def _share(work: Callable[[], None], nbytes: int, tasks: int) -> None:
         run_on_threads(work, threads)
 
 
-def _split(count: int) -> tuple[int, int]:
+def split(count: int) -> tuple[int, int]:
     """The size of the parts of a tensor of `count` elements, and their number."""
     size = min(max(-(-count // _FEW_PARTS), SMALL), max(_LONG_PART, -(-count // _MAX_PARTS)))
     return size, -(-count // size)
@@ -206,11 +209,11 @@ def sweep(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: float) -> e
     if x.size <= SMALL:
         return small_kernel(name)(x, lo, hi, tol)
     kind = KINDS[name]
-    size, parts = _split(x.size)
+    size, parts = split(x.size)
     outputs = _allocate(_extreme_dtype(kind), parts, 1)
     counter = np.zeros(1, np.int64)
     sweep_parts = _parts_kernel(name)
-    _share(lambda: sweep_parts(x, lo, hi, tol, size, counter, *outputs), x.nbytes, parts)
+    share(lambda: sweep_parts(x, lo, hi, tol, size, counter, *outputs), x.nbytes, parts)
     return merge_kernel(_extreme_dtype(kind))(*outputs)
 
 
@@ -252,7 +255,7 @@ def sweep_channels(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: fl
             tail = tuple(a[:, parts * beside :] for a in outputs)
             fold(flat[outer_wide * columns :].reshape(rest, neurons), lo, hi, tol, rest, neurons, counter, *tail)
             counter[0] = 0
-    _share(lambda: fold(body, lo, hi, tol, tall, wide, counter, *body_outputs), x.nbytes, parts * blocks)
+    share(lambda: fold(body, lo, hi, tol, tall, wide, counter, *body_outputs), x.nbytes, parts * blocks)
     counts, moments, extremes = outputs
     return ChannelArrays(counts[:, 0], moments[:, 0], extremes[:, 0], merge(*outputs))
 
@@ -330,7 +333,7 @@ def sweep_details(
         return Details(elements.EMPTY, (0.0, 0.0), tally, *np.empty((2, 0), np.int64))
     kind = KINDS[name]
     buckets = (1 << (8 * kind.storage.itemsize if kind.storage.itemsize <= 2 else BUCKET_BITS)) if counted else 0
-    size, parts = _split(x.size)
+    size, parts = split(x.size)
     outputs = _allocate(_extreme_dtype(kind), parts, 1)
     shapes = np.empty((parts, 2))
     counter = np.zeros(1, np.int64)
@@ -346,7 +349,7 @@ def sweep_details(
         tallies.append(mine)
         tables.append(table)
 
-    _share(work, x.nbytes, parts)
+    share(work, x.nbytes, parts)
     counts, moments, extremes = (a[:, :, 0].T.tolist() for a in outputs)
     state, shape = elements.EMPTY, (0.0, 0.0)
     for part in range(parts):

@@ -85,24 +85,31 @@ class Thresholds:
         0.80, "share of elements; saturated: critical above. Chosen; torchmortem's critical mean"
     )
     saturated_rows: int = _number(
-        20, "rows; saturated: a layer that took longer from half of the warning to all of it has learned it. Chosen"
+        10, "rows; saturated: a layer that took longer from half of the warning to all of it has learned it. Chosen"
     )
 
     # Exploding.
     explode_growth: float = _factor(
-        1e3, "factor; exploding: a layer's rms is so many times that of its first row. Chosen"
+        300.0, "factor; exploding: a layer's rms is so many times that of its first row. Chosen"
     )
+    explode_serious: float = _factor(1e3, "factor; exploding: serious from this growth. Chosen")
     explode_depth: float = _factor(
         1e4, "factor; exploding over depth: a layer's rms is so many times that of the first layer. Chosen"
     )
-    explode_scale: float = _positive(1e3, "rms; a layer below this is not exploding, whatever it grew from. Chosen")
+    explode_scale: float = _positive(300.0, "rms; a layer below this is not exploding, whatever it grew from. Chosen")
     explode_critical: float = _factor(1e6, "factor; exploding: critical from this growth. Chosen")
 
     # Vanishing.
     vanish_ratio: float = _share(
         1e-3,
-        "factor; vanishing: what the samples differ by is at most this share of what it was in a layer before, or in "
-        "this layer's first row. Chosen; AUTOTRAINER uses the same ratio of last to first gradient norm",
+        "factor; vanishing: what the samples differ by is at most this share of what it was in a layer before. Chosen; "
+        "AUTOTRAINER uses the same ratio of last to first gradient norm",
+    )
+    vanish_fade: float = _share(
+        0.05, "factor; vanishing over steps: the same as a share of what it was in this layer's first row. Chosen"
+    )
+    vanish_fade_scale: float = _positive(
+        0.1, "standard deviation; a layer whose samples differ by more has not vanished over steps. Chosen"
     )
     vanish_serious: float = _share(1e-4, "factor; vanishing: serious from this share down. Chosen")
     vanish_critical: float = _share(1e-6, "factor; vanishing: critical below this share. Chosen")
@@ -206,8 +213,8 @@ class Thresholds:
         for name in ("overflow", "outlier", "constant"):
             if getattr(self, f"{name}_warning") > getattr(self, f"{name}_serious"):
                 raise ArgumentValueError(f"{name}_serious: got less than {name}_warning, want at least as much")
-        if self.explode_critical < self.explode_growth:
-            raise ArgumentValueError("explode_critical: got less than explode_growth, want at least as much")
+        if not self.explode_growth <= self.explode_serious <= self.explode_critical:
+            raise ArgumentValueError("explode_serious: want explode_growth <= explode_serious <= explode_critical")
         if not self.vanish_critical <= self.vanish_serious <= self.vanish_ratio:
             raise ArgumentValueError("vanish_serious: want vanish_critical <= vanish_serious <= vanish_ratio")
 

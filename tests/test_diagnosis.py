@@ -400,3 +400,32 @@ def test_gradients_are_judged_as_gradients() -> None:
     assert [layer.status for layer in healthy.layers] == ["healthy"] * 4
     (finding,) = run(gradients=True, broken=30).findings
     assert (finding.layer, finding.condition, finding.first_step) == ("b:grad", "non_finite", 30)
+
+
+def test_what_explodes_with_depth_explains_what_comes_after_it_alone() -> None:
+    steps = range(10)
+    flat = ("Sigmoid", [row(s, saturated=4000) for s in steps])
+    layers = {"in": ("Linear", [row(s) for s in steps]), "before": flat}
+    layers |= {"big": ("Linear", [row(s, std=5e4) for s in steps]), "after": flat, "out": layers["in"]}
+    diagnosis = watch(layers).diagnose()
+    assert {f.layer: f.consequence_of for f in diagnosis.findings} == {"before": None, "big": None, "after": "big"}
+
+
+def test_an_explosion_long_after_a_nan_follows_from_it() -> None:
+    broken = [row(s, nans=int(s >= 10)) for s in range(40)]
+    for born, culprit in ((12, "exploding"), (30, "non_finite")):
+        large = [row(s, std=1.0 if s < born else 1e5) for s in range(40)]
+        layers = {"0": ("Linear", broken), "1": ("Linear", large), "2": ("Linear", [row(s) for s in range(40)])}
+        findings = watch(layers).diagnose().findings
+        assert [f.condition for f in findings if f.consequence_of is None] == [culprit]
+        assert len(findings) == 2
+
+
+def test_what_fades_later_is_no_reason_for_what_faded_before() -> None:
+    def fades(at: int) -> tuple[str, list[Any]]:
+        return "Linear", [row(s, within_std=0.9 if s < at else 1e-3) for s in range(60)]
+
+    end = {"norm": ("LayerNorm", [row(s) for s in range(60)])}
+    for first, second, culprits in ((20, 22, ["0"]), (20, 40, ["0"]), (40, 20, ["1", "0"])):
+        diagnosis = watch({"0": fades(first), "1": fades(second), **end}).diagnose()
+        assert [f.layer for f in diagnosis.culprits if f.condition == "vanishing"] == culprits

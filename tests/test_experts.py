@@ -42,7 +42,7 @@ def dead(diagnosis: Diagnosis) -> list[tuple[str, str, int, str | None]]:
 def test_an_expert_without_tokens_is_dead_since_its_last_one(called: bool, every: int) -> None:
     layers = mixture(20 * every, called=called, every=every)
     name, first = "block.experts.2.up", 21 * every
-    want = [(name, "warning", first, None)]
+    want: list[Any] = [(name, "warning", first, None)]
     want += [(f"block.experts.2.{part}", "warning", first, name) for part in PARTS[1:]]
     assert dead(_watch(layers).diagnose()) == want
     # That step may have left the window.

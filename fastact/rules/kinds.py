@@ -9,6 +9,7 @@ from typing import Final
 
 __all__ = [
     "BOUNDED",
+    "GATED",
     "GATES",
     "GRADIENT",
     "MASKED",
@@ -40,6 +41,10 @@ BOUNDED: Final = {
 
 #: Layers whose outputs are those of a tanh, unless they were told otherwise (`nn.RNN` with ReLU).
 RECURRENT: Final = frozenset({"RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"})
+
+#: Those of them that pass a tanh through sigmoid gates, so that an output that is exactly zero is one behind a gate
+#: that is shut beyond what floating point can tell from shut.
+GATED: Final = RECURRENT - {"RNN", "RNNCell"}
 
 #: Bounded activations whose outputs are read as probabilities when they come last: near the bounds is good there.
 GATES: Final = frozenset({"Sigmoid", "Hardsigmoid"})
