@@ -157,7 +157,7 @@ if not COMPILED:
     def lanes_from(first: int, value: Any, filler: Any) -> Any:
         return np.where(np.arange(value.size) >= first, value, filler)
 
-    def _halved(combine: Callable[[Any, Any], Any]) -> Callable[[Any], Any]:
+    def _halved(combine: Callable[..., Any]) -> Callable[..., Any]:
         def reduce(a: Any) -> Any:
             while a.size > 1:
                 a = combine(a[: a.size // 2], a[a.size // 2 :])
