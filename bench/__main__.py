@@ -1,7 +1,8 @@
-"""Runs all benchmarks, or those named: python -m bench [sweep neurons tight start log record] [--quick]."""
+"""Runs all benchmarks, or those named: python -m bench [sweep neurons tight many start log record] [--quick]."""
 
-from bench import log, neurons, record, start, sweep, tight
+from bench import log, many, neurons, record, start, sweep, tight
 from bench.run import command
 
 if __name__ == "__main__":
-    command([sweep.BENCHMARK, neurons.BENCHMARK, tight.BENCHMARK, start.BENCHMARK, log.BENCHMARK, record.BENCHMARK])
+    modules = (sweep, neurons, tight, many, start, log, record)
+    command([module.BENCHMARK for module in modules])

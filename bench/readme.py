@@ -22,6 +22,7 @@ from bench.plot import PLOT, digest, draw
 from bench.tables import (
     cost_table,
     log_table,
+    many_table,
     markdown,
     neurons_table,
     record_table,
@@ -97,6 +98,7 @@ def page() -> str:
         ("sweep", "Whole tensors, by size and dtype", sweep_table),
         ("neurons", "Per neuron, float32", neurons_table),
         ("tight", "A call in a tight loop", tight_table),
+        ("many", "Many small tensors", many_table),
         ("start", "From nothing to the first answer", start_table),
         ("log", "The log", log_table),
         ("watch", "What watching costs a training step", watch_table),
@@ -115,6 +117,11 @@ def page() -> str:
             parts.append(
                 f"{results['elements']:,} float32 elements, median of up to {results['rounds']} rounds by turns, warm; "
                 "peers are asked for what the first section says, so those marked with * there for less."
+            )
+        if name == "many":
+            parts.append(
+                f"`summarize_many` beside a loop over `summarize`: time of a tensor, median of {results['rounds']} "
+                "by turns, warm, answers equal bit for bit."
             )
         if name == "start":
             parts.append(

@@ -31,10 +31,10 @@ class Benchmark(NamedTuple):
     table: Callable[[dict[str, Any]], Lines]
 
 
-def command(benchmarks: Sequence[Benchmark]) -> None:
+def command(benchmarks: Sequence[Benchmark], program: str = "python -m bench") -> None:
     """Runs one benchmark, or the chosen ones of several, from the command line."""
     several = len(benchmarks) > 1
-    program = "python -m bench" if several else f"python -m bench.{benchmarks[0].name}"
+    program = program if several else f"python -m bench.{benchmarks[0].name}"
     about = "; ".join(f"{benchmark.name}: {benchmark.title}" for benchmark in benchmarks)
     parser = argparse.ArgumentParser(prog=program, description=about)
     if several:

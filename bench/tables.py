@@ -10,7 +10,10 @@ __all__ = [
     "Lines",
     "cost_table",
     "duration",
+    "gpu_record_table",
+    "gpu_table",
     "log_table",
+    "many_table",
     "markdown",
     "neurons_table",
     "start_table",
@@ -75,6 +78,20 @@ def tight_table(results: dict[str, Any]) -> Lines:
     """One call, in time and as a multiple of numpy's mean."""
     rows = [[row["call"], duration(row["seconds"]), multiple(row["ratio"])] for row in results["rows"]]
     return Lines(["call", "time", "x numpy's mean()"], [True, False, False], rows)
+
+
+def many_table(results: dict[str, Any]) -> Lines:
+    """Times of a tensor, and how many times longer the loop takes."""
+    rows = [
+        [
+            f"{results['tensors']:,} x {size(row['elements'])}",
+            row["owner"],
+            *(duration(row["seconds"][how] / results["tensors"]) for how in ("loop", "together")),
+            multiple(row["ratio"]),
+        ]
+        for row in results["rows"]
+    ]
+    return Lines(["float32", "of", "in a loop, each", "together, each", "x"], [False, True, *[False] * 3], rows)
 
 
 def start_table(results: dict[str, Any]) -> Lines:
@@ -151,6 +168,46 @@ def cost_table(results: dict[str, Any]) -> Lines:
         rows.append([case, duration(seconds), f"{floor['bytes'] / 1e6:.0f} MB", *more, f"{100 * share:.1f}%"])
     header = ["training", "step", "outputs", *names, "a bare read"]
     return Lines(header, [True, *[False] * (len(header) - 1)], rows)
+
+
+def gpu_table(results: dict[str, Any]) -> Lines:
+    """Sweeps on a GPU; GB/s and ratios are of the kernel alone, where there is one."""
+    rows = []
+    for row in results["rows"]:
+        seconds, ratios, nbytes = row["seconds"], row["ratios"], row["bytes"]
+        base = "kernel" if "kernel" in seconds else "fastact"
+        what = str(tuple(row["shape"])) if row["axis"] is not None else binary(nbytes)
+        rows.append(
+            [
+                what,
+                row["dtype"],
+                duration(max(seconds["fastact"], row["host"]["fastact"])),
+                duration(seconds[base]),
+                f"{nbytes / seconds[base] / 1e9:.0f}",
+                f"{nbytes / seconds['read'] / 1e9:.0f}" if "read" in seconds else "-",
+                f"{ratios['read']:.2f}" if "read" in seconds else "-",
+                f"{2 * nbytes / seconds['copy'] / 1e9:.0f}",
+                *(
+                    multiple(ratios[peer]) + "†" * (peer in row["off"]) if peer in ratios else "-"
+                    for peer in ("torch", "compile", "cupy")
+                ),
+            ]
+        )
+    peers = ["x torch", "x compile", "x cupy"]
+    header = ["tensor", "dtype", "summarize", "kernel", "GB/s", "read GB/s", "of read", "copy GB/s", *peers]
+    return Lines(header, [False, True, *[False] * 9], rows)
+
+
+def gpu_record_table(results: dict[str, Any]) -> Lines:
+    """The host's and the device's time of a layer."""
+    rows = [[row["what"], duration(row["host"]), duration(row["device"])] for row in results["rows"]]
+    return Lines(["what", "host, a layer", "device, a layer"], [True, False, False], rows)
+
+
+def binary(nbytes: int) -> str:
+    """Such as 4 KiB."""
+    power = min(int(nbytes).bit_length() // 10, 3) if nbytes else 0
+    return f"{nbytes >> 10 * power} {('B', 'KiB', 'MiB', 'GiB')[power]}"
 
 
 def markdown(lines: Lines) -> str:

@@ -113,7 +113,7 @@ class GPT(nn.Module):
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Shape in: (batch, positions); out: (batch * positions, characters)."""
-        x = self.token(tokens) + self.position(torch.arange(tokens.shape[1]))
+        x = self.token(tokens) + self.position(torch.arange(tokens.shape[1], device=tokens.device))
         result: torch.Tensor = self.head(self.norm(self.blocks(x))).flatten(0, 1)
         return result
 

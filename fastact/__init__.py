@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from fastact.extras import DetailedStats
     from fastact.history import History, LayerHistory, LayerInfo
     from fastact.log.options import LogOptions
+    from fastact.many import summarize_many
     from fastact.monitor import ActivationMonitor
+    from fastact.pages import explain
     from fastact.replay import Log, Record, open_log
     from fastact.rules import Finding
     from fastact.stats import ActivationStats, ChannelStats, merge
@@ -49,7 +51,9 @@ _HOMES = {
     "fastact.extras": ("DetailedStats",),
     "fastact.history": ("History", "LayerHistory", "LayerInfo"),
     "fastact.log.options": ("LogOptions",),
+    "fastact.many": ("summarize_many",),
     "fastact.monitor": ("ActivationMonitor",),
+    "fastact.pages": ("explain",),
     "fastact.replay": ("Log", "Record", "open_log"),
     "fastact.rules": ("Finding",),
     "fastact.stats": ("ActivationStats", "ChannelStats", "merge"),
@@ -91,11 +95,13 @@ __all__ = [
     "compute_activation_stats",
     "detect_dead_neurons",
     "detect_saturation",
+    "explain",
     "get_num_threads",
     "merge",
     "open_log",
     "set_num_threads",
     "summarize",
+    "summarize_many",
 ]
 
 

@@ -5,6 +5,7 @@ warned of once and counted, and the training goes on without it; with `strict` i
 """
 
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -49,18 +50,24 @@ class Attachment:
         owner: the adapter's name, for the warning.
         run: a monitor, which the caller closes; or the path of a log, which is opened by `open` and closed by `close`.
         strict: whether what goes wrong is raised.
+
+    Attributes:
+        guard: what goes wrong passes through it.
         when: whether what the layers give just now belongs to the training; by default it always does.
+
+    A copy, by `copy.deepcopy` or in a process that was started with a pickle, begins anew: it opens the log at the
+    path itself. Of a monitor there is one only, so a copy of an attachment to one records nothing, and says so.
 
     Raises:
         ArgumentTypeError: `run` is neither a monitor nor a path.
     """
 
-    def __init__(self, owner: str, run: Run, *, strict: bool = False, when: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, owner: str, run: Run, *, strict: bool = False) -> None:
         if not isinstance(run, ActivationMonitor | str | os.PathLike):
             raise ArgumentTypeError(f"run: got {type(run).__name__}, want an ActivationMonitor or the path of a log")
         self.guard = Guard(owner, strict=strict)
-        self.when = when
-        self._run = run
+        self.when: Callable[[], bool] = _always
+        self._run: Run | None = run
         self._monitor = run if isinstance(run, ActivationMonitor) else None
 
     @property
@@ -75,11 +82,15 @@ class Attachment:
         return self._monitor
 
     def open(self, rank: int = 0, ranks: int = 1) -> None:
-        """Opens the log if there is a path; of several processes each writes to ``rank-00000`` and so on in it."""
-        if isinstance(self._run, ActivationMonitor):
+        """Opens the log if there is a path; of several processes each writes to ``rank-00000`` and so on in it.
+
+        Where it cannot be opened the monitor has no log, and still diagnoses.
+        """
+        if self._run is None or isinstance(self._run, ActivationMonitor):
             return
         path = Path(self._run)
         with self.guard("open the log"):
+            self._monitor = ActivationMonitor()
             self._monitor = ActivationMonitor(path / f"rank-{rank:05d}" if ranks > 1 else path)
 
     def close(self) -> None:
@@ -108,3 +119,19 @@ class Attachment:
         if self._monitor is not None:
             with self.guard("end a step"):
                 self._monitor.step()
+
+    def __getstate__(self) -> dict[str, Any]:
+        run = None if isinstance(self._run, ActivationMonitor) else self._run
+        if run is None:
+            warnings.warn(
+                f"{self.guard.owner}: a copy of it, in this process or another one, records nothing, since a monitor "
+                "cannot be copied; want the path of a log, of which each process writes its own part",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        fresh = Guard(self.guard.owner, strict=self.guard.strict)
+        return {"guard": fresh, "when": _always, "_run": run, "_monitor": None}
+
+
+def _always() -> bool:
+    return True

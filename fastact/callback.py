@@ -48,6 +48,9 @@ class WatchingCallback:
         with attachment.guard("watch the model"):
             self._watch = watch(model, attachment, strict=attachment.guard.strict, **self._options)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_watch": None}  # a copy of the callback watches nothing yet
+
     def close(self) -> None:
         """Takes the hooks off and closes the log, as the end of a training does. Harmless when that was done."""
         if self._watch is not None:

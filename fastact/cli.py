@@ -38,6 +38,8 @@ _INTERRUPTED: Final = 130
 _PIPE_CLOSED: Final = 141
 #: Wide enough for every table when the output is no terminal, so that nothing is cut.
 _FILE_WIDTH: Final = 200
+#: Prose is read in lines of some length, on a wide screen as well.
+_PAGE_WIDTH: Final = 100
 
 app = typer.Typer(
     name="fastact",
@@ -200,10 +202,24 @@ class Severity(enum.StrEnum):
     critical = "critical"
 
 
+def _print_schema(wanted: bool) -> None:
+    if wanted:
+        from fastact.report_schema import report_schema
+
+        print(json.dumps(report_schema(), indent=2))
+        raise typer.Exit
+
+
 @_command
 def diagnose(
     run: Run,
     as_json: AsJson = False,
+    json_schema: Annotated[
+        bool,
+        typer.Option(
+            "--json-schema", is_eager=True, callback=_print_schema, help="Print the JSON Schema of --json and exit."
+        ),
+    ] = False,
     window: Window = None,
     rank: Rank = None,
     thresholds: Annotated[
@@ -217,6 +233,7 @@ def diagnose(
     ] = Severity.warning,
 ) -> int:
     """Say what is wrong in a run, where, since when, and what to try. Exit code 1 when something is."""
+    del json_schema  # it has ended the program by itself, since it needs no run
     from fastact.report import render_rich
     from fastact.rules import SEVERITIES
     from fastact.thresholds import Thresholds
@@ -232,6 +249,33 @@ def diagnose(
         _show(render_rich(diagnosis))
     counts = SEVERITIES[SEVERITIES.index(fail_on.value) :]
     return int(any(finding.severity in counts for finding in diagnosis.findings))
+
+
+@_command
+def explain(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Conditions or frameworks, such as 'saturated'.")
+    ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Print the Markdown as it is written.")] = False,
+) -> None:
+    """Show the page on a condition (what it is, how it is found, what to do) or a framework; without a name, list."""
+    from rich.markdown import Markdown
+
+    from fastact.pages import FOLDERS, explain
+    from fastact.pages import names as pages
+
+    if not names:
+        for folder, about in FOLDERS.items():
+            print(f"{about}: {', '.join(pages(folder))}")
+        return
+    texts = [explain(name) for name in names]
+    if raw:
+        print("\n".join(texts), end="")
+        return
+    console = _console()
+    console.width = min(console.width, _PAGE_WIDTH)
+    for text in texts:
+        console.print(Markdown(text))
 
 
 @_command
@@ -592,7 +636,7 @@ def warmup(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from fastact.compile import COMPILED, KINDS, cache
-    from fastact.sweep import warmup
+    from fastact.sweep_many import warmup
     from fastact.threads import get_num_threads
 
     names = list(dict.fromkeys(dtypes or KINDS))

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import llvmlite
+import llvmlite.binding
 import numba
 import numpy as np
 from llvmlite import ir
@@ -33,12 +34,15 @@ from numba.extending import intrinsic
 __all__ = [
     "COMPILED",
     "KINDS",
+    "VECTOR_BYTES",
     "Cache",
     "Kind",
     "at_address",
+    "borrow",
     "cache",
     "carve",
     "exact_jit",
+    "fetch",
     "fetch_add",
     "jit",
     "kernel",
@@ -58,6 +62,11 @@ _FASTMATH: Final = {"reassoc", "contract", "nsz"}
 jit: Final[Callable[..., Any]] = numba.njit(fastmath=_FASTMATH, error_model="numpy")
 #: For code whose order of operations matters.
 exact_jit: Final[Callable[..., Any]] = numba.njit(error_model="numpy")
+
+
+_FEATURES: Final = llvmlite.binding.get_host_cpu_features()
+#: Bytes of this CPU's vector registers.
+VECTOR_BYTES: Final = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx2") else 16
 
 
 @exact_jit
@@ -168,6 +177,13 @@ if not COMPILED:
         kind = np.dtype(type(example))
         strides = tuple(stride * kind.itemsize for stride in strides)
         return np.lib.stride_tricks.as_strided(memory[offset:].view(kind), shape, strides)
+
+    def borrow(address: int, size: int, example: Any) -> Any:
+        memory = (ctypes.c_char * (int(size) * example.itemsize)).from_address(int(address))
+        return np.frombuffer(memory, example.dtype)
+
+    def fetch(address: int, example: Any) -> Any:
+        return borrow(address, 1, np.empty(0, type(example)))[0]
 
     def fetch_add(counter: Any) -> int:
         counter[0] += 1
@@ -289,6 +305,35 @@ else:
         view = context.make_array(kind)(context, builder)
         context.populate_array(view, data=data, shape=shape, strides=strides, itemsize=itemsize, meminfo=None)
         return view._getvalue()
+
+    @intrinsic
+    def borrow(typingctx: Any, address: Any, size: Any, example: Any) -> Any:
+        """The `size` elements at an address as a read-only array like `example`, contiguous, that owns nothing."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            itemsize = context.make_array(example)(context, builder, args[2]).itemsize
+            view = context.make_array(example)(context, builder)
+            context.populate_array(
+                view,
+                data=builder.inttoptr(args[0], view.data.type),
+                shape=(args[1],),
+                strides=(itemsize,),
+                itemsize=itemsize,
+                meminfo=None,
+            )
+            return view._getvalue()
+
+        return example(types.intp, types.intp, example), codegen
+
+    @intrinsic
+    def fetch(typingctx: Any, address: Any, example: Any) -> Any:
+        """The number at an address, of the type of `example`."""
+        example = types.unliteral(example)
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.load(builder.inttoptr(args[0], args[1].type.as_pointer()))
+
+        return example(types.intp, example), codegen
 
     @intrinsic
     def fetch_add(typingctx: Any, counter: Any) -> Any:

@@ -15,15 +15,16 @@ from typing import Any, Final
 import numpy as np
 
 from fastact import elements
-from fastact.compile import exact_jit, jit, lane_max, lane_min, like, minus, ordered, stretch, widen
+from fastact.compile import VECTOR_BYTES, exact_jit, jit, lane_max, lane_min, like, minus, ordered, stretch, widen
 
 __all__ = ["coarse", "fold_block", "fold_part", "merge", "settle", "work_bounds"]
 
 # Elements that are folded in the element's precision before they are joined in float64. Each vector lane adds up 64 of
-# them, so that even equal ones, whose rounding errors never cancel, give std to 1e-6 in float32. Of a pair of streams
-# it is 2 times 8192 (each lane adds up 256 pairs): from memory, every end of a block costs a bubble of 100 ns.
-_BLOCK: Final = 2048
-_PAIR_BLOCK: Final = 8192
+# them, so that even equal ones, whose rounding errors never cancel, give std to 1e-6 in float32: 2048 elements where a
+# vector has 16 lanes. Of a pair of streams it is four times that (each lane adds up 256 pairs): from memory, every end
+# of a block costs a bubble of 100 ns.
+_BLOCK: Final = 32 * VECTOR_BYTES
+_PAIR_BLOCK: Final = 4 * _BLOCK
 # Elements from which on memory is read in two streams: 38 GB/s a thread where one stream gives 27. Asking the cache for
 # the next block's lines ahead (llvm.prefetch) was tried: at any distance it took a tenth to a half of the speed away.
 _PAIRED_FROM: Final = 1 << 17

@@ -21,19 +21,23 @@ __all__ = ["Diagnoser", "Diagnosis", "LayerHealth"]
 _STEP, _MEAN = COLUMN["step"], COLUMN["mean"]
 #: For each condition, the conditions that can explain it.
 _CAUSES: Final = {
-    "exploding": {"exploding"},
-    "overflow_risk": {"exploding", "overflow_risk"},
+    "exploding": {"exploding", "non_finite"},
+    "outlier_channels": {"exploding", "outlier_channels"},
+    "overflow_risk": {"exploding", "outlier_channels", "overflow_risk"},
     "non_finite": {"exploding", "overflow_risk", "non_finite"},
     "saturated": {"exploding", "non_finite"},
-    "dead": {"exploding", "non_finite", "dead", "vanishing", "constant"},
-    "vanishing": {"exploding", "non_finite", "dead", "saturated", "vanishing"},
-    "constant": {"exploding", "non_finite", "dead", "saturated", "vanishing", "constant"},
+    "underflow_risk": {"vanishing", "underflow_risk"},
+    "dead": {"exploding", "non_finite", "saturated", "underflow_risk", "dead", "vanishing", "constant"},
+    "vanishing": {"exploding", "non_finite", "underflow_risk", "dead", "saturated", "vanishing"},
+    "constant": {"exploding", "non_finite", "underflow_risk", "dead", "saturated", "vanishing", "constant"},
+    "oscillating": {rule.condition for rule in RULES} - {"drifting"},
     "drifting": {rule.condition for rule in RULES},
 }
 #: Told of a layer in which nothing else was found: other words for the same, or the mark that it left.
-_ALONE: Final = frozenset({"constant", "drifting"})
+_ALONE: Final = frozenset({"constant", "oscillating", "drifting"})
 #: What can be said of a gradient: it is zero where a neuron is off, small by design, and of any shape.
-_GRADIENT_RULES: Final = tuple(rule for rule in RULES if rule.condition in {"exploding", "non_finite", "overflow_risk"})
+_OF_GRADIENTS: Final = frozenset({"exploding", "non_finite", "overflow_risk", "underflow_risk"})
+_GRADIENT_RULES: Final = tuple(rule for rule in RULES if rule.condition in _OF_GRADIENTS)
 _FIRST_ONLY: Final = frozenset({"exploding", "non_finite"})
 _RANK: Final = {rule.condition: rank for rank, rule in enumerate(RULES)}
 
@@ -225,8 +229,8 @@ def _link(findings: list[Finding], views: list[LayerView], thresholds: Threshold
     """Tells causes from consequences, and puts each culprit before what follows from it, the first culprit first.
 
     A finding is a consequence of the earliest one that explains it (`_explains`); chains end at their first cause.
-    There are no circles: an explanation goes from an earlier to a later condition of `RULES`, or down the network, or
-    within one condition on in time.
+    There are no circles: an explanation goes from an earlier to a later condition of `RULES`, or down the network
+    (from vanishing to underflow to a layer strictly after), or within one condition on in time.
     """
     place = {view.info.name: place for place, view in enumerate(views)}
     feeds = _feeds(views)
@@ -319,19 +323,36 @@ def _explains(
             ("exploding", "exploding")
             | ("non_finite", "non_finite")
             | ("overflow_risk", "overflow_risk")
+            | ("oscillating", "oscillating")
             | ("drifting", "drifting")
         ):
             return first  # updates tie all layers together, so what comes later follows
-        case _, "drifting":
+        case _, "oscillating" | "drifting":
             # The weakest of all: it stands for itself only where nothing else is wrong that it could come from.
             return earlier or place[cause.layer] <= place[effect.layer]
+        case "non_finite", "exploding":
+            return cause.first_step < effect.first_step - slack  # else the explosion explains it, below
         case "exploding", _:
-            # An explosion shows when it is a thousandfold; the updates that drive it kill neurons some rows before.
-            return cause.first_step - slack <= effect.first_step
+            # An explosion shows when it is a hundredfold; the updates that drive it kill neurons some rows before.
+            # One that grows with depth is in the forward pass alone.
+            after = place[cause.layer] <= place[effect.layer] or "rms_first_layer" not in cause.evidence
+            return after and cause.first_step - slack <= effect.first_step
         case "non_finite", "saturated" | "dead" | "vanishing" | "constant":
             # In the step in which it comes up it reaches the layers after it alone.
             return first or (earlier and cause.layer == effect.layer)
+        case "saturated", "dead":
+            return cause.layer == effect.layer  # at zero for good: a bound, or behind a gate that is shut
+        case "outlier_channels", "outlier_channels":
+            return before
+        case "outlier_channels", _:
+            return earlier and place[cause.layer] <= place[effect.layer]
+        case "vanishing" | "underflow_risk", "underflow_risk":
+            return before
+        case "underflow_risk", "dead" | "vanishing" | "constant":
+            return earlier and place[cause.layer] <= place[effect.layer]
         case "dead", "dead":
+            if "expert" in cause.evidence:
+                return before and cause.evidence["expert"] == effect.evidence.get("expert")
             if feeds.get(effect.layer) == cause.layer:
                 return True
             return before and earlier and _hands_on_nothing(cause)
@@ -353,10 +374,12 @@ def _explains(
         case "saturated", "vanishing":
             return place[cause.layer] <= place[effect.layer]
         case "vanishing", "vanishing":
-            return before
+            # With depth it is lost in one pass; what fades over steps later than a layer after it was not its reason.
+            fades = cause.evidence["reference_layer"] == cause.layer
+            return before and (not fades or cause.first_step - slack <= effect.first_step)
     return False
 
 
 def _hands_on_nothing(dead: Finding) -> bool:
     """Whether so few neurons are left (one less the share that is healthy) that dead layers after it follow."""
-    return float(dead.evidence["dead_ratio"]) >= 0.95
+    return float(dead.evidence.get("dead_ratio", 0.0)) >= 0.95

@@ -44,12 +44,15 @@ class _Eager:
     """Sweeps PyTorch tensors as the layers give them."""
 
     def __init__(self, attachment: Attachment) -> None:
+        from fastact.torch.layers import backward_pass
+
         self._attachment = attachment
+        self._backward_pass = backward_pass
         self._paused = False
 
     def record(self, name: str, x: Any, /, *, axis: int | None, kind: str) -> None:
-        # A model that is being built runs on shapes alone.
-        if self._attachment.active and not self._paused and x.device.type != "meta":
+        # A model that is being built runs on shapes alone; a rematerialised layer runs again in the backward pass.
+        if self._attachment.active and not self._paused and x.device.type != "meta" and self._backward_pass() == -1:
             self._attachment.record(name, x.detach(), axis=axis, kind=kind)
 
     def step(self) -> None:
@@ -73,7 +76,9 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
         strict: raise what goes wrong; by default it is counted and warned of once.
 
     A layer with an activation, such as ``Dense(64, activation="relu")``, gives what that gives, and is judged as such.
-    Validation is left out. With ``steps_per_execution`` all steps of an execution make one row.
+    Validation is left out. With ``steps_per_execution`` all steps of an execution make one row. A layer under a
+    `keras.RematScope` counts once on PyTorch; on JAX its elements count each time that it runs, with the same moments.
+    Keras does not tell its callbacks of a training that fails: call `close` then, or train again.
 
     Raises:
         ArgumentTypeError: `run` is neither a monitor nor a path.
@@ -108,7 +113,7 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Opens the log and puts itself behind the layers."""
-        self._unwrap()
+        self.close()  # of a training that failed
         self._attachment.open()
         with self._attachment.guard("watch the model"):
             if keras.backend.backend() == "jax":
@@ -142,8 +147,16 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
 
     def on_train_end(self, logs: Any = None) -> None:
         """Leaves the layers as they were and closes the log."""
+        self.close()
+
+    def close(self) -> None:
+        """Does what the end of a training does. Harmless when that was done."""
         self._unwrap()
         self._attachment.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy of the callback watches nothing yet; Keras gives it its model when it trains one.
+        return {**self.__dict__, "_recorder": None, "_wrapped": [], "_model": None}
 
     def _wanted(self, name: str, layer: Any) -> bool:
         if self._layers is None:

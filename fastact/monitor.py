@@ -2,6 +2,9 @@
 
 `record` is the only part on the training's path: it sweeps and keeps the summary until the step ends. A step's rows
 go to the diagnoser (which holds the history) and to the log's buffer, in forward order, as a replay will see them.
+
+What lies on a GPU is swept there when the device comes to it. A step that has such rows waits in a queue until all of
+them are here, and the steps after it wait behind it; the training waits for none.
 """
 
 import dataclasses
@@ -9,14 +12,16 @@ import json
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from fastact.alerts import Action, Alerts
+from fastact.buffers import on_gpu
 from fastact.diagnosis import Diagnoser, Diagnosis
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 from fastact.fields import NEURON, SATURATED_SHARE, SILENT_SHARE
@@ -27,13 +32,18 @@ from fastact.log.schema import check_integer, check_metadata
 from fastact.log.writer import LogWriter
 from fastact.rules import Severity
 from fastact.rules.kinds import BOUNDED
-from fastact.stats import SATURATION, ActivationStats, ChannelStats
-from fastact.summary import summarize
+from fastact.stats import SATURATION, ActivationStats, ChannelStats, check_saturation, merge, wrap_late
+from fastact.summary import gpu_view, summarize
 from fastact.thresholds import Thresholds
+
+if TYPE_CHECKING:
+    from fastact.cuda.deferred import Recorder, Row
 
 __all__ = ["ActivationMonitor", "Listener"]
 
 _NO_NEURONS: Final = tuple(field.nothing for field in NEURON)
+#: Of what needs no asking whether it lies on a GPU.
+_HERE: Final = (np.ndarray, ActivationStats, ChannelStats)
 
 
 class Listener(Protocol):
@@ -49,13 +59,17 @@ class Listener(Protocol):
 class _Layer:
     """What the monitor keeps of a layer between calls."""
 
-    __slots__ = ("history", "info", "pending", "rows", "silence")
+    __slots__ = ("at_once", "history", "info", "late", "pending", "rows", "silence")
 
     def __init__(self, info: LayerInfo, history: LayerHistory) -> None:
         self.info = info
         self.history = history
         #: What was recorded in this step so far.
         self.pending: ActivationStats | ChannelStats | None = None
+        #: And on a GPU, where it may be under way.
+        self.late: list[Row] = []
+        #: Whether it is swept while the host waits, also on a GPU: its neurons are on several.
+        self.at_once = False
         #: For how many rows in sequence each neuron has been silent, and the rows it has been counted over.
         self.silence = np.zeros(0, np.int64)
         self.rows = 0
@@ -70,14 +84,14 @@ class _Layer:
         else:  # parts with other neurons: what they share is the tensor
             self.pending = _total(before) | _total(stats)
 
-    def numbers(self, dead_window: int) -> tuple[tuple[Any, ...], npt.NDArray[np.int64], int]:
-        """This step's `fields.STATE` and `fields.NEURON`, and `silence` and `rows` with them; changes nothing."""
-        stats = self.pending
+    def numbers(self, part: "_Part", dead_window: int) -> tuple[tuple[Any, ...], npt.NDArray[np.int64], int]:
+        """A step's `fields.STATE` and `fields.NEURON`, and `silence` and `rows` with them; changes nothing."""
+        if part.late:
+            return self._late_numbers(part), self.silence, self.rows
+        stats = part.stats
         assert stats is not None
-        state = _total(stats).state
-        # float: a 64-bit integer's extremes are kept as the log keeps them, so that live and replayed rows agree.
-        numbers = (*state[:9], float(state[9]), float(state[10]))
-        neurons = stats.neurons if isinstance(stats, ChannelStats) and state[0] else 0
+        numbers = _as_logged(_total(stats).state)
+        neurons = stats.neurons if isinstance(stats, ChannelStats) and numbers[0] else 0
         if not isinstance(stats, ChannelStats) or not neurons:
             return (*numbers, *_NO_NEURONS), self.silence, self.rows
         same = neurons == self.silence.size
@@ -90,6 +104,49 @@ class _Layer:
             dead_after=min(rows, dead_window),
         )
         return (*numbers, *survey), silence, rows
+
+    def _late_numbers(self, part: "_Part") -> tuple[Any, ...]:
+        lost = next((row.lost for row in part.late if row.lost is not None), None)
+        if lost is not None:
+            raise FastactError(f"a part of it was lost: {lost}")
+        parts: list[ActivationStats] = [wrap_late(row, (*self.info.saturation, 0.0)) for row in part.late]
+        total = merge(parts if part.stats is None else [_total(part.stats), *parts])
+        # The device has the neurons' silence, and a row tells of those that came before it in the step as well.
+        neurons = {(row.device, row.survey[0]) for row in part.late}
+        last = max(part.late, key=lambda row: row.part)
+        known = len(neurons) == 1 and last.survey[0] and not part.mixed
+        return (*_as_logged(total.state), *(last.survey if known else _NO_NEURONS))
+
+
+def _as_logged(state: Sequence[Any]) -> tuple[Any, ...]:
+    """The numbers of `fields.STATE`; of 64-bit integers too min and max as floats, so that live and log agree."""
+    return (*state[:9], float(state[9]), float(state[10]))
+
+
+class _Part(NamedTuple):
+    """What was recorded of a layer in a step: here, and on a GPU."""
+
+    layer: _Layer
+    stats: ActivationStats | ChannelStats | None
+    late: Sequence["Row"] = ()
+
+    @property
+    def mixed(self) -> bool:
+        """Whether there are elements from both, which only have the tensor in common."""
+        return bool(self.late) and self.stats is not None and _total(self.stats).count > 0
+
+
+class _Ended(NamedTuple):
+    """A step that has ended, when, and what was recorded in it; `replayed()` when all rows of graphs are here."""
+
+    step: int
+    time: int
+    parts: list[_Part]
+    replayed: Callable[[], bool]
+
+    def here(self) -> bool:
+        """Whether nothing of it is under way."""
+        return all(row.done for part in self.parts for row in part.late) and self.replayed()
 
 
 class _Due(NamedTuple):
@@ -111,6 +168,10 @@ def _swept(
     if x.saturation != saturation:
         raise ArgumentValueError(f"x: got stats with saturation={x.saturation}, want {saturation} as for this layer")
     return x
+
+
+def _at_once() -> bool:
+    return True
 
 
 def _total(stats: ActivationStats | ChannelStats) -> ActivationStats:
@@ -178,6 +239,9 @@ class ActivationMonitor:
         self._step = 0
         #: A finished step, its rows on their way, and how many rows the log had been given before them.
         self._due: tuple[int, int, list[_Due]] | None = None
+        #: What sweeps on GPUs, once something was recorded there, and the finished steps that wait for it.
+        self._recorder: Recorder | None = None
+        self._ended: deque[_Ended] = deque()
         self._guard = Guard("fastact", strict=strict, counter="ActivationMonitor.failures")
         self._closed = False
         self._listeners: list[Listener] = []
@@ -218,7 +282,8 @@ class ActivationMonitor:
 
     @property
     def history(self) -> History:
-        """The last `window_size` rows of each layer, by name."""
+        """The last `window_size` rows of each layer, by name; waits for finished steps that a GPU is not done with."""
+        self._catch_up()
         return self._diagnoser.history
 
     def record(
@@ -233,6 +298,13 @@ class ActivationMonitor:
     ) -> ActivationStats | None:
         """Sweeps the activations of a layer in the current step; a second part of the same step is merged in.
 
+        What lies on a GPU is swept there, by one launch on its owner's current stream, and the call does not wait for
+        it: it returns stats that wait when they are read, and the row follows when the device has it. Captured into a
+        CUDA graph, the sweep gives a row at each replay; capture in a step that is recorded, after recording a layer of
+        the same kind once outside of it, and call `step` with the stream current on which the graph is replayed. A
+        graph that is replayed more often between two steps than fits 4096 rows loses the oldest, which is counted in
+        `failures`.
+
         Args:
             name: the layer's name.
             x: anything that `summarize` takes; or the stats of a sweep made elsewhere, such as on a device.
@@ -243,7 +315,8 @@ class ActivationMonitor:
             dtype: that of the activations, by default that of `x`.
 
         Returns:
-            The stats of this `x`, or None in a step that is not recorded.
+            The stats of this `x`, or None in a step that is not recorded. `DeferredStats` of what lies on a GPU: a
+            kind of `ActivationStats`, whose ``ready`` says whether reading it would wait.
 
         Raises:
             ArgumentTypeError, ArgumentValueError: what `summarize` raises; nothing is recorded then.
@@ -257,26 +330,60 @@ class ActivationMonitor:
             raise ArgumentTypeError(f"name: got {name!r}, want a non-empty str")
         layer = self._layers.get(name)
         if layer is not None:
-            stats = _swept(x, axis, layer.info.saturation)
+            interval = layer.info.saturation
         else:
             if not isinstance(kind, str):
                 raise ArgumentTypeError(f"kind: got {type(kind).__name__}, want a str")
             interval = BOUNDED.get(kind, SATURATION) if saturation is None else saturation
-            stats = _swept(x, axis, interval)
-            dtype = dtype or str(getattr(x, "dtype", "")).removeprefix("torch.")
-            with self._lock:
-                layer = self._layers.get(name)
-                if layer is None:
-                    info = LayerInfo(name, len(self._layers), kind, dtype, stats.saturation)
-                    # The log is first to refuse a name, and only a layer that all know gets rows.
-                    if self._writer is not None:
-                        self._writer.add_layer(info)
-                    self._diagnoser.add(info)
-                    layer = self._layers[name] = _Layer(info, self._diagnoser.history[name])
+        if not isinstance(x, _HERE) and on_gpu(x):
+            late = self._record_late(name, x, axis, kind, interval, dtype)
+            if late is not None:
+                return late
+        stats = _swept(x, axis, interval)
+        if layer is None:
+            layer = self._add_layer(name, x, kind, dtype, stats.saturation)
         with self._lock:
             self._settle([])
             layer.add(stats)
         return _total(stats)
+
+    def _add_layer(self, name: str, x: Any, kind: str, dtype: str, saturation: tuple[float, float]) -> _Layer:
+        dtype = dtype or str(getattr(x, "dtype", "")).removeprefix("torch.")
+        with self._lock:
+            layer = self._layers.get(name)
+            if layer is None:
+                info = LayerInfo(name, len(self._layers), kind, dtype, saturation)
+                # The log is first to refuse a name, and only a layer that all know gets rows.
+                if self._writer is not None:
+                    self._writer.add_layer(info)
+                self._diagnoser.add(info)
+                layer = self._layers[name] = _Layer(info, self._diagnoser.history[name])
+            return layer
+
+    def _record_late(
+        self, name: str, x: Any, axis: int | tuple[int, ...] | None, kind: str, saturation: Any, dtype: str
+    ) -> ActivationStats | None:
+        """Launches the sweep of what lies on a GPU; None where it is to be swept at once."""
+        found, shape = gpu_view(x, axis)
+        if not found.array.size:
+            return None
+        layer = self._layers.get(name) or self._add_layer(name, x, kind, dtype, check_saturation(saturation))
+        if layer.late and layer.late[-1].device != found.device:
+            layer.at_once = True
+        if layer.at_once:
+            return None
+        if self._recorder is None:
+            from fastact.cuda.deferred import Recorder
+
+            with self._lock:
+                self._recorder = self._recorder or Recorder(self._dead_window)
+        bounds = (*layer.info.saturation, 0.0)
+        row = self._recorder.record(layer.info.order, found, shape, bounds, self._step)
+        if not row.captured:
+            with self._lock:
+                self._settle([])
+                layer.late.append(row)
+        return wrap_late(row, bounds)
 
     def step(self) -> None:
         """Ends a training step: what was recorded in it becomes one row per layer, in history and log.
@@ -295,54 +402,129 @@ class ActivationMonitor:
         self._listeners.append(listener)
 
     def _end_step(self) -> bool:
-        """Makes the rows of this step, and says whether it is one that is recorded."""
+        """Makes the rows of this step, and of those before that a GPU is done with; whether this one is recorded."""
         trouble: list[Exception] = []
+        told: list[tuple[int, list[_Due]]] = []
         with self._lock:
             self._settle(trouble)
             step = self._step
-            if step % self._every:
+            recorded = step % self._every == 0
+            if self._recorder is not None:
+                self._hand_over(self._recorder, recorded)
+            elif recorded:
+                parts = [_Part(layer, layer.pending) for layer in self._layers.values() if layer.pending is not None]
+                told.append(self._keep(_Ended(step, time.time_ns(), parts, _at_once), trouble))
+            else:
                 self._step += 1
-                return False
-            due = self._prepare(trouble)
-            self._due = (step, 0 if self._writer is None else self._writer.appended, due)
-            self._settle(trouble)
-        if self._writer is not None:
-            self._writer.warn()
-        for listener in self._listeners:
-            try:
-                listener.write(step, {item.layer.info.name: item.row for item in due})
-            except Exception as error:  # noqa: BLE001 - as for a layer
-                trouble.append(error)
-                self._guard.failed("hand its rows to a listener", error)
+        if self._recorder is not None:
+            self._recorder.poll()
+            told = self._advance(trouble)
+        self._tell(told, trouble)
         if trouble and self._guard.strict:
             raise trouble[0]
-        return True
+        return recorded
 
-    def _prepare(self, trouble: list[Exception]) -> list[_Due]:
-        """Makes this step's rows and changes nothing, so that an interrupt leaves everything as it was."""
-        now = time.time_ns()
+    def _hand_over(self, recorder: "Recorder", recorded: bool) -> None:
+        """Puts the step into the queue, where it waits for its rows."""
+        step, following = self._step, self._step + 1
+        replayed = recorder.end_step(step if recorded else -1, -1 if following % self._every else following)
+        if not recorded:
+            self._step = following
+            return
+        parts = [_Part(layer, layer.pending, layer.late) for layer in self._layers.values()]
+        for part in parts:
+            if part.mixed:
+                recorder.mix(part.layer.info.order)
+        self._ended.append(_Ended(step, time.time_ns(), parts, replayed))
+        self._move_on()
+
+    def _move_on(self) -> None:
+        """Begins the next step, if this one is in the queue."""
+        if self._ended and self._ended[-1].step == self._step:
+            for layer in self._layers.values():
+                layer.pending, layer.late = None, []
+            self._step += 1
+
+    def _advance(self, trouble: list[Exception]) -> list[tuple[int, list[_Due]]]:
+        """Makes the rows of the steps that nothing is under way of."""
+        assert self._recorder is not None
+        told = []
+        with self._lock:
+            self._settle(trouble)
+            while self._ended and self._ended[0].here():
+                told.append(self._keep(self._ended[0], trouble))
+            for _ in range(self._recorder.lost()):
+                error = FastactError("there were more replays than the device's ring has room for between two steps")
+                trouble.append(error)
+                self._guard.failed("keep a row of a replayed CUDA graph", error)
+        return told
+
+    def _catch_up(self) -> None:
+        """Waits for what a GPU is not done with of finished steps, and makes their rows."""
+        trouble: list[Exception] = []
+        while self._recorder is not None and self._ended:
+            with self._lock:
+                ended = self._ended[0] if self._ended else None
+            if ended is not None:
+                self._recorder.wait(ended.here)
+            self._tell(self._advance(trouble), trouble)
+        if trouble and self._guard.strict:
+            raise trouble[0]
+
+    def _tell(self, told: Iterable[tuple[int, list[_Due]]], trouble: list[Exception]) -> None:
+        """Hands rows that are in history and log to the listeners."""
+        if self._writer is not None:
+            self._writer.warn()
+        for step, due in told:
+            for listener in self._listeners:
+                try:
+                    listener.write(step, {item.layer.info.name: item.row for item in due})
+                except Exception as error:  # noqa: BLE001 - as for a layer
+                    trouble.append(error)
+                    self._guard.failed("hand its rows to a listener", error)
+
+    def _keep(self, ended: _Ended, trouble: list[Exception]) -> tuple[int, list[_Due]]:
+        due = self._prepare(ended, trouble)
+        self._due = (ended.step, 0 if self._writer is None else self._writer.appended, due)
+        self._settle(trouble)
+        return ended.step, due
+
+    def _prepare(self, ended: _Ended, trouble: list[Exception]) -> list[_Due]:
+        """Makes a step's rows and changes nothing, so that an interrupt leaves everything as it was."""
         rows = []
-        for name, layer in self._layers.items():
-            if layer.pending is None:
-                continue
+        parts = ended.parts if self._recorder is None else self._with_replays(ended, self._recorder)
+        for part in parts:
+            layer, name = part.layer, part.layer.info.name
             try:
-                numbers, silence, count = layer.numbers(self._dead_window)
+                numbers, silence, count = layer.numbers(part, self._dead_window)
             except Exception as error:  # noqa: BLE001 - a layer must not take the others, or the training, with it
-                layer.pending = None
+                if ended.step == self._step:
+                    layer.pending = None
                 trouble.append(error)
                 self._guard.failed(f"keep a row of layer {name!r}", error)
                 continue
-            row = (self._step, layer.info.order, now, *numbers)
+            row = (ended.step, layer.info.order, ended.time, *numbers)
             rows.append(_Due(layer, row, layer.history.total, silence, count))
         return rows
 
+    def _with_replays(self, ended: _Ended, recorder: "Recorder") -> list[_Part]:
+        late: dict[int, list[Row]] = {}
+        for order, row in recorder.replayed.get(ended.step, ()):
+            late.setdefault(order, []).append(row)
+        parts = [part._replace(late=[*part.late, *late.get(part.layer.info.order, ())]) for part in ended.parts]
+        return [part for part in parts if part.late or part.stats is not None]
+
     def _settle(self, trouble: list[Exception]) -> None:
         """Gives the rows that were made to history and log; after an interrupt, those that they have not had yet."""
+        self._move_on()
         if self._due is None:
             return
         step, given, rows = self._due
+        under_way = step == self._step
         for layer, row, total, silence, count in rows:
-            layer.pending, layer.silence, layer.rows = None, silence, count
+            layer.silence, layer.rows = silence, count
+            if under_way:
+                layer.pending = None
             try:
                 if layer.history.total == total:
                     self._diagnoser.append(layer.info.name, row)
@@ -352,13 +534,19 @@ class ActivationMonitor:
             except Exception as error:  # noqa: BLE001 - as in `_prepare`
                 trouble.append(error)
                 self._guard.failed(f"keep a row of layer {layer.info.name!r}", error)
-        self._step = step + 1
+        if under_way:
+            self._step = step + 1
+        elif self._ended and self._ended[0].step == step:
+            if self._recorder is not None:
+                self._recorder.replayed.pop(step, None)
+            self._ended.popleft()
         self._due = None
 
     def diagnose(self) -> Diagnosis:
-        """What is wrong now, judged by the rows in the window; finished steps only."""
+        """What is wrong now, judged by the rows in the window; finished steps only, all of them: it waits for a GPU."""
         with self._lock:
             self._settle([])
+        self._catch_up()
         return self._diagnoser.diagnose()
 
     def flush(self) -> None:
@@ -369,6 +557,7 @@ class ActivationMonitor:
         if self._writer is not None and not self._closed:
             with self._lock:
                 self._settle([])
+            self._catch_up()
             self._writer.flush()
 
     def close(self) -> None:
@@ -378,10 +567,19 @@ class ActivationMonitor:
         try:
             with self._lock:
                 self._settle([])
-            if any(layer.pending is not None for layer in self._layers.values()):
-                self._end_step()
+            try:
+                graphs = self._recorder is not None and self._recorder.graphs
+                if graphs or any(layer.pending is not None or layer.late for layer in self._layers.values()):
+                    self._end_step()
+            finally:
+                self._catch_up()
         finally:
             self._closed = True
+            if self._recorder is not None:
+                # What is replayed from now on leaves nothing.
+                self._recorder.end_step(-1, -1)
+            for ended in self._ended:
+                self._guard.failed(f"keep the rows of step {ended.step}", FastactError("closing was interrupted"))
             if self._writer is not None:
                 self._writer.close()
             for listener in self._listeners:

@@ -115,13 +115,15 @@ def sentence(diagnosis: Diagnosis) -> str:
 
 
 def _follows(diagnosis: Diagnosis, culprit: Finding) -> list[str]:
-    """What follows from a culprit, as a sentence, if anything does."""
+    """What follows from a culprit, as a sentence, if anything does: each other layer once, by what came to it first."""
     group: dict[str, list[str]] = {}
+    told = {culprit.layer}
     seen = False
     for finding in diagnosis.findings:
         if finding.consequence_of is None:
             seen = finding == culprit
-        elif seen:
+        elif seen and finding.layer not in told:
+            told.add(finding.layer)
             group.setdefault(_ADJECTIVE[finding.condition], []).append(shown(finding.layer, 40))
     if not group:
         return []
@@ -135,8 +137,11 @@ _ADJECTIVE: Final = {
     "exploding": "exploding",
     "vanishing": "vanishing",
     "non_finite": "NaN or Inf",
+    "outlier_channels": "outlier channels",
     "overflow_risk": "close to overflow",
+    "underflow_risk": "close to underflow",
     "constant": "constant",
+    "oscillating": "oscillating",
     "drifting": "changed at once",
 }
 
@@ -216,6 +221,9 @@ def _details(diagnosis: Diagnosis) -> Iterator[_Line]:
             yield from ([(f"   Try: {remedy}", "cyan")] for remedy in remedies)
         elif len(group) > 1:
             yield [("   Cause and remedies of all of these: see above.", "")]
+    if groups:
+        conditions = dict.fromkeys(condition for condition, _, _ in groups)
+        yield from ([], [(f"More: fastact explain {' '.join(conditions)}", "dim")])
 
 
 def render_rich(diagnosis: Diagnosis) -> "RenderableType":

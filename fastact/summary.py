@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -38,10 +38,23 @@ from fastact.stats import (
 )
 from fastact.sweep import SMALL, Plan, plan_channels, small_kernel, sweep, sweep_channels, sweep_planned
 
-__all__ = ["Accumulator", "compute_activation_stats", "detect_dead_neurons", "detect_saturation", "summarize"]
+if TYPE_CHECKING:
+    from fastact.cuda.arrays import DeviceArray
+
+__all__ = [
+    "Accumulator",
+    "check_options",
+    "compute_activation_stats",
+    "detect_dead_neurons",
+    "detect_saturation",
+    "gpu_view",
+    "summarize",
+    "sweep_any",
+]
 
 
-def _check_options(saturation: Any, zero_tol: Any) -> Bounds:
+def check_options(saturation: Any, zero_tol: Any) -> Bounds:
+    """The options of a sweep as floats; an error that names the one that is none, or out of range."""
     return *check_saturation(saturation), check_not_negative("zero_tol", zero_tol)
 
 
@@ -144,7 +157,7 @@ def summarize(
     """
     bounds = DEFAULT_BOUNDS
     if saturation is not SATURATION or zero_tol != 0.0 or extras is not _NONE:
-        bounds = _check_options(saturation, zero_tol)
+        bounds = check_options(saturation, zero_tol)
         asked = check_extras(extras)
         if asked:
             return _detail_any(x, axis, bounds, asked)
@@ -160,7 +173,7 @@ def summarize(
             state = _sweep_tensor(x, bounds)
             if state is not None:
                 return wrap(state, bounds)
-        return wrap(_sweep_any(x, bounds), bounds)
+        return wrap(sweep_any(x, bounds), bounds)
     if type(axis) is int and type(x) in _tensor_types:
         channels_stats = _sweep_tensor_channels(x, axis, bounds)
         if channels_stats is not None:
@@ -247,7 +260,8 @@ def _remember(x: Any, name: str) -> None:
         _tensor_types.add(type(x))
 
 
-def _sweep_any(x: Any, bounds: Bounds) -> elements.State:
+def sweep_any(x: Any, bounds: Bounds) -> elements.State:
+    """The state of anything that `summarize` takes."""
     state: elements.State | None = None
     for chunk in chunks(x):
         part = _sweep_chunk(chunk, bounds)
@@ -272,42 +286,46 @@ def _sweep_chunk(x: Any, bounds: Bounds) -> elements.State:
     return state
 
 
-def _sweep_gpu(x: Any, bounds: Bounds) -> elements.State:
+def gpu_view(x: Any, axis: int | Sequence[int] | None) -> tuple["DeviceArray", tuple[int, ...] | None]:
+    """What `x` has on its GPU, as a 1-D array, or with an axis as [outer, neurons, inner] and the neurons' shape.
+
+    Raises what `summarize` raises.
+    """
     # numba.cuda takes a third of a second to load.
     from fastact.cuda.arrays import device_array
 
     found = device_array(x)
-    flat = as_flat(found.array)
-    if flat is None:
-        raise _not_contiguous(found.array, "x.contiguous() (of CuPy or JAX, a copy)")
-    if not flat.size:
+    if axis is None:
+        view, shape, remedy = as_flat(found.array), None, ""
+    else:
+        view, shape = channel_view(found.array, axis)
+        remedy = ", and the neurons' axes side by side"
+    if view is None:
+        raise ArgumentValueError(
+            f"x: got elements on a GPU with shape {found.array.shape} and strides {found.array.strides} bytes, want "
+            "them without gaps and aligned, since nothing is copied there: use x.contiguous() (of CuPy or JAX, a copy)"
+            f"{remedy}"
+        )
+    return found._replace(array=view), shape
+
+
+def _sweep_gpu(x: Any, bounds: Bounds) -> elements.State:
+    found, _ = gpu_view(x, None)
+    if not found.array.size:
         return elements.EMPTY
     from fastact.cuda.sweep import sweep
 
-    return sweep(found._replace(array=flat), bounds)
+    return sweep(found, bounds)
 
 
 def _sweep_gpu_channels(x: Any, axis: int | Sequence[int], bounds: Bounds) -> ChannelStats:
-    from fastact.cuda.arrays import device_array
-
-    found = device_array(x)
-    view, shape = channel_view(found.array, axis)
-    if view is None:
-        raise _not_contiguous(
-            found.array, "x.contiguous() (of CuPy or JAX, a copy), and the neurons' axes side by side"
-        )
-    if not view.size:
-        return wrap_channels(sweep_channels(view, found.name, *bounds), bounds, shape)
+    found, shape = gpu_view(x, axis)
+    assert shape is not None
+    if not found.array.size:
+        return wrap_channels(sweep_channels(found.array, found.name, *bounds), bounds, shape)
     from fastact.cuda.sweep import sweep_channels as sweep_gpu_channels
 
-    return wrap_channels(sweep_gpu_channels(found._replace(array=view), bounds), bounds, shape)
-
-
-def _not_contiguous(array: npt.NDArray[Any], remedy: str) -> ArgumentValueError:
-    return ArgumentValueError(
-        f"x: got elements on a GPU with shape {array.shape} and strides {array.strides} bytes, want them without gaps "
-        f"and aligned, since nothing is copied there: use {remedy}"
-    )
+    return wrap_channels(sweep_gpu_channels(found, bounds), bounds, shape)
 
 
 def _detail_any(x: Any, axis: Any, bounds: Bounds, extras: tuple[str, ...]) -> DetailedStats:
@@ -362,7 +380,7 @@ class Accumulator:
         extras: str | Iterable[str] = _NONE,
     ) -> None:
         self._axis = axis
-        self._bounds = _check_options(saturation, zero_tol)
+        self._bounds = check_options(saturation, zero_tol)
         self._extras = check_extras(extras)
         self._stats: Any = None
 

@@ -30,7 +30,9 @@ __all__ = [
     "Swept",
     "merge_kernel",
     "plan_channels",
+    "share",
     "small_kernel",
+    "split",
     "survey",
     "sweep",
     "sweep_channels",
@@ -267,7 +269,8 @@ def _allocate(dtype: np.dtype[Any], parts: int, columns: int) -> tuple[Any, Any,
     )
 
 
-def _share(work: Callable[[], None], nbytes: int, tasks: int) -> None:
+def share(work: Callable[[], None], nbytes: int, tasks: int) -> None:
+    """Runs `work`, which takes some of the tasks until none is left, on as many threads as the bytes are worth."""
     threads = min(get_num_threads(), tasks)
     if nbytes < PARALLEL_FROM or threads == 1 or not COMPILED:
         work()
@@ -275,7 +278,7 @@ def _share(work: Callable[[], None], nbytes: int, tasks: int) -> None:
         run_on_threads(work, threads)
 
 
-def _split(count: int) -> tuple[int, int]:
+def split(count: int) -> tuple[int, int]:
     """The size of the parts of a tensor of `count` elements, and their number."""
     size = min(max(-(-count // _FEW_PARTS), SMALL), max(_LONG_PART, -(-count // _MAX_PARTS)))
     return size, -(-count // size)
@@ -288,11 +291,11 @@ def sweep(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: float) -> e
     if x.size <= SMALL:
         return small_kernel(name)(x, lo, hi, tol)
     kind = KINDS[name]
-    size, parts = _split(x.size)
+    size, parts = split(x.size)
     outputs = _allocate(_extreme_dtype(kind), parts, 1)
     counter = np.zeros(1, np.int64)
     sweep_parts = _parts_kernel(name)
-    _share(lambda: sweep_parts(x, lo, hi, tol, size, counter, *outputs), x.nbytes, parts)
+    share(lambda: sweep_parts(x, lo, hi, tol, size, counter, *outputs), x.nbytes, parts)
     return merge_kernel(_extreme_dtype(kind))(*outputs)
 
 
@@ -357,7 +360,7 @@ def sweep_planned(plan: Plan, address: int, owner: object, lo: float, hi: float,
         fold(address, layout, lo, hi, tol, memory)
     else:
         # A thread that an interrupt leaves behind still has the owner, and with it the memory that it reads.
-        _share(lambda: (fold(address, layout, lo, hi, tol, memory), owner)[0], plan.nbytes, plan.tasks)
+        share(lambda: (fold(address, layout, lo, hi, tol, memory), owner)[0], plan.nbytes, plan.tasks)
     return Swept(plan, memory, plan.merge(layout, memory))
 
 
@@ -479,7 +482,7 @@ def sweep_details(
         return Details(elements.EMPTY, (0.0, 0.0), tally, *np.empty((2, 0), np.int64))
     kind = KINDS[name]
     buckets = (1 << (8 * kind.storage.itemsize if kind.storage.itemsize <= 2 else BUCKET_BITS)) if counted else 0
-    size, parts = _split(x.size)
+    size, parts = split(x.size)
     outputs = _allocate(_extreme_dtype(kind), parts, 1)
     shapes = np.empty((parts, 2))
     counter = np.zeros(1, np.int64)
@@ -495,7 +498,7 @@ def sweep_details(
         tallies.append(mine)
         tables.append(table)
 
-    _share(work, x.nbytes, parts)
+    share(work, x.nbytes, parts)
     counts, moments, extremes = (a[:, :, 0].T.tolist() for a in outputs)
     state, shape = elements.EMPTY, (0.0, 0.0)
     for part in range(parts):

@@ -21,8 +21,8 @@ def _share(default: float, doc: str) -> Any:
     return field(default=default, metadata={"low": 0.0, "high": 1.0, "doc": doc})
 
 
-def _factor(default: float, doc: str) -> Any:
-    return field(default=default, metadata={"low": 1.0, "high": math.inf, "doc": doc})
+def _factor(default: float, doc: str, low: float = 1.0) -> Any:
+    return field(default=default, metadata={"low": low, "high": math.inf, "doc": doc})
 
 
 def _positive(default: float, doc: str) -> Any:
@@ -85,24 +85,31 @@ class Thresholds:
         0.80, "share of elements; saturated: critical above. Chosen; torchmortem's critical mean"
     )
     saturated_rows: int = _number(
-        20, "rows; saturated: a layer that took longer from half of the warning to all of it has learned it. Chosen"
+        10, "rows; saturated: a layer that took longer from half of the warning to all of it has learned it. Chosen"
     )
 
     # Exploding.
     explode_growth: float = _factor(
-        1e3, "factor; exploding: a layer's rms is so many times that of its first row. Chosen"
+        300.0, "factor; exploding: a layer's rms is so many times that of its first row. Chosen"
     )
+    explode_serious: float = _factor(1e3, "factor; exploding: serious from this growth. Chosen")
     explode_depth: float = _factor(
         1e4, "factor; exploding over depth: a layer's rms is so many times that of the first layer. Chosen"
     )
-    explode_scale: float = _positive(1e3, "rms; a layer below this is not exploding, whatever it grew from. Chosen")
+    explode_scale: float = _positive(300.0, "rms; a layer below this is not exploding, whatever it grew from. Chosen")
     explode_critical: float = _factor(1e6, "factor; exploding: critical from this growth. Chosen")
 
     # Vanishing.
     vanish_ratio: float = _share(
         1e-3,
-        "factor; vanishing: what the samples differ by is at most this share of what it was in a layer before, or in "
-        "this layer's first row. Chosen; AUTOTRAINER uses the same ratio of last to first gradient norm",
+        "factor; vanishing: what the samples differ by is at most this share of what it was in a layer before. Chosen; "
+        "AUTOTRAINER uses the same ratio of last to first gradient norm",
+    )
+    vanish_fade: float = _share(
+        0.05, "factor; vanishing over steps: the same as a share of what it was in this layer's first row. Chosen"
+    )
+    vanish_fade_scale: float = _positive(
+        0.1, "standard deviation; a layer whose samples differ by more has not vanished over steps. Chosen"
     )
     vanish_serious: float = _share(1e-4, "factor; vanishing: serious from this share down. Chosen")
     vanish_critical: float = _share(1e-6, "factor; vanishing: critical below this share. Chosen")
@@ -119,6 +126,48 @@ class Thresholds:
     )
     overflow_serious: float = _share(
         0.5, "share of the dtype's largest number; overflow risk: serious from here, one bit from the end. Chosen"
+    )
+
+    # Underflow risk.
+    underflow_warning: float = _factor(
+        1.0,
+        "factor; underflow risk: a layer's typical value is at most so many times the dtype's smallest normal number, "
+        "below which it has fewer digits. Chosen",
+        low=0.0,
+    )
+    underflow_serious: float = _factor(
+        8.0,
+        "factor; underflow risk: serious from so many times the dtype's smallest subnormal number down, three bits. "
+        "Chosen",
+        low=0.0,
+    )
+
+    # Outlier channels.
+    outlier_neurons: int = _number(8, "channels; outlier channels: a layer with fewer has no typical one. Chosen")
+    outlier_warning: float = _factor(
+        20.0,
+        "factor; outlier channels: a channel's largest value is so many times the typical channel's. Chosen; "
+        "internal-medicine sees a spike from 10 times the median, and healthy layers of the zoo reach 7",
+    )
+    outlier_serious: float = _factor(
+        1000.0, "factor; outlier channels: serious from here. internal-medicine's band of severe ones"
+    )
+    outlier_share: float = _share(
+        0.95, "share of rows; outlier channels: so many have the same channel on top. torch.ao's outlier detector"
+    )
+
+    # Oscillating.
+    oscillate_rows: int = _number(20, "rows; oscillating: the swings must cover so many. Chosen")
+    oscillate_factor: float = _factor(1.5, "factor; oscillating: the rms swings by so much, up and down. Chosen")
+    oscillate_deviations: float = _positive(
+        1.0, "standard deviations of the outputs; oscillating: their mean swings by so many. Chosen"
+    )
+    oscillate_share: float = _share(
+        0.2, "swings a row; oscillating: at least so many. AUTOTRAINER's share of epochs in which the loss oscillates"
+    )
+    oscillate_regularity: float = _share(
+        0.66,
+        "autocorrelation; oscillating: minus that at half a period, or that at a whole one, is at least this. Chosen",
     )
 
     # Constant.
@@ -161,11 +210,11 @@ class Thresholds:
                 raise ArgumentValueError(f"{name}_serious: got less than {name}_warning, want at least as much")
             if getattr(self, f"{name}_serious") > getattr(self, f"{name}_critical"):
                 raise ArgumentValueError(f"{name}_critical: got less than {name}_serious, want at least as much")
-        for name in ("overflow", "constant"):
+        for name in ("overflow", "outlier", "constant"):
             if getattr(self, f"{name}_warning") > getattr(self, f"{name}_serious"):
                 raise ArgumentValueError(f"{name}_serious: got less than {name}_warning, want at least as much")
-        if self.explode_critical < self.explode_growth:
-            raise ArgumentValueError("explode_critical: got less than explode_growth, want at least as much")
+        if not self.explode_growth <= self.explode_serious <= self.explode_critical:
+            raise ArgumentValueError("explode_serious: want explode_growth <= explode_serious <= explode_critical")
         if not self.vanish_critical <= self.vanish_serious <= self.vanish_ratio:
             raise ArgumentValueError("vanish_serious: want vanish_critical <= vanish_serious <= vanish_ratio")
 

@@ -14,7 +14,7 @@ Row = tuple[Any, ...]
 #: A healthy layer's row: 64 samples of 64 neurons around 0, no zeros, nothing saturated, no neuron that stands out.
 HEALTHY = {
     "count": 4096, "mean": 0.1, "std": 1.0, "abs_mean": 0.8, "min": -3.0, "max": 3.0, "neurons": 64, "within_std": 0.9,
-    "peak_neuron": 7, "typical_peak": 2.4,
+    "peak_neuron": 7,
 }  # fmt: skip
 
 #: What a row holds of its neurons where there are none.
@@ -22,8 +22,9 @@ NO_NEURONS: dict[str, Any] = {field.name: field.nothing for field in NEURON}
 
 
 def row(step: int, **numbers: float) -> Row:
-    """A healthy row with some numbers replaced; what is neither is zero."""
+    """A healthy row with some numbers replaced; what is neither is zero. The typical peak is near the largest one."""
     values = {**HEALTHY, **numbers, "step": step}
+    values.setdefault("typical_peak", 0.8 * max(-values["min"], values["max"]))
     return tuple(values.get(field.name, 0) for field in ROW)
 
 

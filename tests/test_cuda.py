@@ -20,9 +20,10 @@ import pytest
 from oracle import describe, nasty
 
 import fastact
-from fastact import summarize
+from fastact import summarize, summarize_many
 from fastact.compile import KINDS
 from fastact.cuda import arrays, info
+from fastact.cuda import many as cuda_many
 from fastact.cuda.device import INSTALLED, SIMULATED
 from fastact.cuda.host import unusable
 
@@ -264,6 +265,53 @@ def dlpack_only(x: Any, device: int = 0) -> Any:
 
 
 @on_device
+def test_many_in_one_launch_are_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    launched: list[int] = []
+    begin = cuda_many.Launch.__init__
+
+    def counted(self: Any, xs: Any, bounds: Any) -> None:
+        launched.append(len(xs))
+        begin(self, xs, bounds)
+
+    monkeypatch.setattr(cuda_many.Launch, "__init__", counted)
+    xs: list[Any] = [normal(1 + 37 * i) for i in range(9)]
+    xs[3] = np.full(500, np.nan, np.float32)
+    xs += [normal(700, dtype=np.float64), normal(3000, dtype=ml_dtypes.bfloat16), np.arange(-9, 600), normal(2, 0)]
+    owners = [OnDevice(x) for x in xs]
+    owners[1] = OnDevice(normal(60), lambda x: x[23:])
+    for _ in range(2):
+        for options in ({}, {"saturation": (-math.inf, 0.5), "zero_tol": 0.1}):
+            launched.clear()
+            # What lies elsewhere goes with them, in its place.
+            got = summarize_many([*owners[:5], xs[0], *owners[5:]], **options)
+            assert sorted(launched) == [1, 1, 1, 9]
+            assert [repr(s._state) for s in got[:5] + got[6:]] == [repr(summarize(x, **options)._state) for x in owners]
+            assert got[5] == summarize(xs[0], **options)
+            assert got[0].saturation == options.get("saturation", (-0.99, 0.99))
+    check(summarize_many([OnDevice(xs[8])])[0], xs[8], 1e-6)
+    assert summarize_many(owners[:2], axis=-1)[0] == summarize(owners[0], axis=-1)
+
+
+@on_device
+def test_many_of_several_streams(torch: Any) -> None:
+    want, owners = [], []
+    for i in range(4):
+        with torch.cuda.stream(torch.cuda.Stream()):
+            torch.cuda._sleep(10_000_000)
+            x = torch.full((1000 + i,), float(i), device="cuda")
+            owners.append(OnDeviceTensor(x, torch.cuda.current_stream().cuda_stream))
+            want.append(i)
+    assert [s.mean for s in summarize_many(owners)] == want
+
+
+@on_device
+def test_an_error_names_which_of_many() -> None:
+    owners = [OnDevice(normal(6, 8)), OnDevice(normal(6, 8), lambda x: x[:, ::2])]
+    with pytest.raises(fastact.ArgumentValueError, match=r"^xs\[1\]: got elements on a GPU"):
+        summarize_many(owners)
+
+
+@on_device
 @pytest.mark.parametrize("view", [lambda x: x[:, ::2], lambda x: np.broadcast_to(x[:1], (3, 8))])
 def test_what_has_gaps_is_refused(view: Any) -> None:
     for axis in (None, -1):
@@ -341,6 +389,20 @@ def test_threads_and_streams_do_not_mix(torch: Any) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(work, range(16)))
+
+
+@on_device
+def test_the_benchmarks_reader_reads_every_packet() -> None:
+    from bench.gpu.reader import NEVER, reader
+
+    for place in (0, 4 * 129 + 3, 4 * 700 - 1):
+        x = np.zeros(4 * 700, np.float32)
+        for value, found in ((1.0, 0), (NEVER, 1)):
+            x[place] = value
+            owner = OnDevice(x)
+            out, rows = reader(owner.__cuda_array_interface__["data"][0], 700, 0, 0)(), np.empty(1, np.int64)
+            out.copy_to(rows, 0)
+            assert rows[0] == found
 
 
 def test_a_plan_takes_each_element_once_and_no_more_blocks_than_fit() -> None:

@@ -20,7 +20,24 @@ from fastact.history import LayerInfo
 from fastact.rules import kinds, onsets
 from fastact.thresholds import Thresholds
 
-KINDS = ["", "Linear", "ReLU", "Tanh", "Sigmoid", "Dropout", "Flatten", "BatchNorm1d", "Softmax", "LogSoftmax", "ReLU6"]
+KINDS = [
+    "",
+    "Linear",
+    "Gradient",
+    "Conv2d",
+    "ReLU",
+    "Tanh",
+    "Sigmoid",
+    "Dropout",
+    "Flatten",
+    "BatchNorm1d",
+    "Softmax",
+    "LogSoftmax",
+    "ReLU6",
+]
+
+DTYPES = ["float32", "float16", "bfloat16", "float8_e4m3fn"]
+dtypes = st.sampled_from(DTYPES)
 
 counts = st.one_of(st.sampled_from([0, 1, 64, 4096, 2**62]), st.integers(0, 5000))
 reals = st.one_of(
@@ -31,7 +48,10 @@ reals = st.one_of(
 @st.composite
 def layers_and_rows(draw: st.DrawFn) -> tuple[list[LayerInfo], list[list[tuple[Any, ...]]]]:
     """Up to five layers, each with runs of equal rows of any numbers, so that conditions last."""
-    infos = [LayerInfo(f"layer{i}", i, draw(st.sampled_from(KINDS)), "float32") for i in range(draw(st.integers(0, 5)))]
+    infos = [
+        LayerInfo(f"{draw(st.sampled_from(['layer', 'experts.']))}{i}", i, draw(st.sampled_from(KINDS)), draw(dtypes))
+        for i in range(draw(st.integers(0, 5)))
+    ]
     rows = []
     for info in infos:
         mine: list[tuple[Any, ...]] = []
@@ -99,7 +119,10 @@ SCENES: list[dict[str, float]] = [
     {"mean": 1e200, "std": 1e200},
     {"count": 2**62, "saturated": 2**61 - 1, "neurons": 2**61, "dead_neurons": 2**60},
     {"count": 2**62, "neurons": 2**61, "dead_neurons": int(0.05 * 2**61) - 1},
-    {"count": 2**60 - 1, "neurons": 2**57, "within_std": 0.0},
+    {"count": 2**60 - 1, "neurons": 2**57, "within_std": 0.0}, {"min": -1e308, "typical_peak": 1e308},
+    {"max": 100.0, "typical_peak": 2.4}, {"max": 100.0, "typical_peak": math.nan}, {"abs_mean": 1e-6},
+    {"abs_mean": 2.0**-14, "zeros": 2**62, "count": 2**62 + 1},
+    {"abs_mean": 0.0, "zeros": 4096, "mean": 0.0, "std": 0.0}, {"std": 3.0}, {"count": 0},
 ]  # fmt: skip
 
 
@@ -119,7 +142,10 @@ def followed(diagnoser: Diagnoser, name: str) -> str:
 
 
 @settings(max_examples=300)
-@given(stories, handovers, st.integers(1, 40), st.sampled_from(KINDS), st.integers(1, 50), st.integers(1, 6))
+@given(
+    stories, handovers, st.integers(1, 40), st.sampled_from(KINDS), st.sampled_from(DTYPES), st.integers(1, 50),
+    st.integers(1, 6),
+)  # fmt: skip
 @pytest.mark.parametrize("few", [0, 48], ids=["columns only", "the default"])
 def test_rows_one_at_a_time_and_many_at_once_are_the_same(
     few: int,
@@ -127,14 +153,16 @@ def test_rows_one_at_a_time_and_many_at_once_are_the_same(
     parts: list[tuple[int, bool]],
     window_size: int,
     kind: str,
+    dtype: str,
     dead_window: int,
     min_rows: int,
 ) -> None:
     scenes = [scene for scene, length in story for _ in range(length)]
     rows = [nothing_finite(3 * i) if scene is None else row(3 * i, **scene) for i, scene in enumerate(scenes)]
     one, many = (Diagnoser(window_size, Thresholds(dead_window=dead_window, min_rows=min_rows)) for _ in range(2))
+    name = "experts.0"  # which is followed for more than another name
     for diagnoser in (one, many):
-        diagnoser.add(LayerInfo("a", 0, kind, "float32"))
+        diagnoser.add(LayerInfo(name, 0, kind, dtype))
     turns, place = itertools.cycle(parts), 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(onsets, "_FEW", few)  # with 0 not even one row goes the way of a single one
@@ -143,12 +171,12 @@ def test_rows_one_at_a_time_and_many_at_once_are_the_same(
             part = rows[place : place + size]
             place += size
             for item in part:
-                one.append("a", item)
+                one.append(name, item)
                 if not at_once:
-                    many.append("a", item)
+                    many.append(name, item)
             if at_once:
-                many.extend("a", np.array(part, ROW_DTYPE))
-            assert followed(one, "a") == followed(many, "a")
+                many.extend(name, np.array(part, ROW_DTYPE))
+            assert followed(one, name) == followed(many, name)
     assert one.diagnose() == many.diagnose()
 
 
@@ -372,3 +400,32 @@ def test_gradients_are_judged_as_gradients() -> None:
     assert [layer.status for layer in healthy.layers] == ["healthy"] * 4
     (finding,) = run(gradients=True, broken=30).findings
     assert (finding.layer, finding.condition, finding.first_step) == ("b:grad", "non_finite", 30)
+
+
+def test_what_explodes_with_depth_explains_what_comes_after_it_alone() -> None:
+    steps = range(10)
+    flat = ("Sigmoid", [row(s, saturated=4000) for s in steps])
+    layers = {"in": ("Linear", [row(s) for s in steps]), "before": flat}
+    layers |= {"big": ("Linear", [row(s, std=5e4) for s in steps]), "after": flat, "out": layers["in"]}
+    diagnosis = watch(layers).diagnose()
+    assert {f.layer: f.consequence_of for f in diagnosis.findings} == {"before": None, "big": None, "after": "big"}
+
+
+def test_an_explosion_long_after_a_nan_follows_from_it() -> None:
+    broken = [row(s, nans=int(s >= 10)) for s in range(40)]
+    for born, culprit in ((12, "exploding"), (30, "non_finite")):
+        large = [row(s, std=1.0 if s < born else 1e5) for s in range(40)]
+        layers = {"0": ("Linear", broken), "1": ("Linear", large), "2": ("Linear", [row(s) for s in range(40)])}
+        findings = watch(layers).diagnose().findings
+        assert [f.condition for f in findings if f.consequence_of is None] == [culprit]
+        assert len(findings) == 2
+
+
+def test_what_fades_later_is_no_reason_for_what_faded_before() -> None:
+    def fades(at: int) -> tuple[str, list[Any]]:
+        return "Linear", [row(s, within_std=0.9 if s < at else 1e-3) for s in range(60)]
+
+    end = {"norm": ("LayerNorm", [row(s) for s in range(60)])}
+    for first, second, culprits in ((20, 22, ["0"]), (20, 40, ["0"]), (40, 20, ["1", "0"])):
+        diagnosis = watch({"0": fades(first), "1": fades(second), **end}).diagnose()
+        assert [f.layer for f in diagnosis.culprits if f.condition == "vanishing"] == culprits

@@ -1,6 +1,10 @@
-"""The examples, run as a reader runs them: with the real framework, on real data, and each must find its fault."""
+"""The examples, run as a reader of the frameworks' pages runs them: with what follows on the page, on real data.
+
+Each must find its fault, with the real framework.
+"""
 
 import os
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -8,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.pages import EXAMPLES, blocks
 from fastact import open_log
-
-EXAMPLES = Path(__file__).parent.parent / "scripts" / "examples"
+from fastact.pages import explain, names
 
 MLP = ["hidden1", "act1", "hidden2", "act2", "output"]
 #: What each needs, with which environment, how many steps it records, its layers and the one that is dead.
@@ -36,8 +40,26 @@ CASES = {
     "flax": ("flax_digits", ["flax", "optax"], {}, 60, MLP, "act2"),
     "linen": ("linen_digits", ["flax", "optax"], {}, 60, MLP, "act2"),
     "sklearn": ("sklearn_digits", ["sklearn"], {}, 60, MLP, "act2"),
-    "tensorboard": ("sinks_digits", ["torch", "tensorboard"], {}, 60, ["0", "1", "2", "3", "4"], "3"),
+    "sinks": (
+        "sinks_digits",
+        ["torch", "tensorboard", "wandb", "mlflow", "trackio", "prometheus_client"],
+        {"WANDB_SILENT": "true", "MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_TRACKING_URI": "mlruns"},
+        60, ["0", "1", "2", "3", "4"], "3",
+    ),
+    "numpy": ("numpy_digits", [], {}, 60, MLP, "act2"),
 }  # fmt: skip
+
+
+def scripts() -> dict[str, str]:
+    """Each example with what follows on its page, up to the next example."""
+    found = {}
+    for page in names("frameworks"):
+        for part in re.split(r"(?=<!-- example by)", explain(page))[1:]:
+            found[part.partition(".py -->")[0].split()[-1]] = "\n".join(blocks(part))
+    return found
+
+
+SCRIPTS = scripts()
 
 
 @pytest.mark.e2e
@@ -47,12 +69,20 @@ def test_the_example_runs_and_finds_its_dead_layer(case: str, tmp_path: Path) ->
     missing = [name for name in needs if find_spec(name) is None]
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
+    (tmp_path / "page.py").write_text(SCRIPTS[script], encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, str(EXAMPLES / f"{script}.py"), str(tmp_path / "run")],
+        [sys.executable, "page.py", str(tmp_path / "run")],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, **environment, "CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ,
+            **environment,
+            **dict.fromkeys(("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "TRACKIO_DIR"), str(tmp_path)),
+            "CUDA_VISIBLE_DEVICES": "",
+            "JAX_PLATFORMS": "cpu",
+            "OMP_NUM_THREADS": "1",
+        },
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
@@ -70,8 +100,8 @@ def test_the_example_runs_and_finds_its_dead_layer(case: str, tmp_path: Path) ->
     assert table.column("step").to_pylist()[-1] == steps - 1
 
 
-def test_every_example_is_run() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {case[0] for case in CASES.values()}
+def test_every_example_is_on_a_framework_s_page_and_run() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {case[0] for case in CASES.values()} == set(SCRIPTS)
 
 
 def test_every_example_is_on_the_page() -> None:

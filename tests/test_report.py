@@ -136,3 +136,12 @@ def test_numbers_and_evidence() -> None:
     assert evidence == Evidence(d=1.5, e="x")
     finding = Finding("a", "dead", "warning", 0, evidence, "m", "c", ("r",))
     assert finding.to_dict()["remedies"] == ["r"]
+
+
+def test_each_layer_that_follows_is_named_once() -> None:
+    steps = range(10)
+    gone = [row(s, zeros=4096, dead_neurons=64, std=0.0, mean=0.0, within_std=0.0) for s in steps]
+    layers = {"0": ("Linear", [row(s) for s in steps]), "1": ("ReLU", gone), "2": ("ReLU", gone)}
+    diagnosis = watch(layers).diagnose()
+    assert sum(finding.layer == "2" for finding in diagnosis.findings) > 1
+    assert "Because of it also: 2 (dead). " in sentence(diagnosis)

@@ -16,7 +16,7 @@ from fastact.cuda.host import device_of, unusable
 from fastact.dlpack import cuda_view, view_of_memory
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError, MissingExtraError
 
-__all__ = ["DeviceArray", "device_array"]
+__all__ = ["DeviceArray", "current_stream", "device_array"]
 
 _LEGACY_STREAM: Final = 1
 
@@ -29,12 +29,14 @@ class DeviceArray(NamedTuple):
         name: the kind's name.
         device: the number of their device.
         stream: the handle of the stream on which their owner has them ready: 0 and 1 are the legacy default stream.
+        kept: whether their memory, once the owner has freed it, is used again only by what comes later on this stream.
     """
 
     array: npt.NDArray[Any]
     name: str
     device: int
     stream: int
+    kept: bool
 
 
 def device_array(x: Any) -> DeviceArray:
@@ -87,7 +89,7 @@ def _from_torch(x: Any) -> DeviceArray:
     strides = tuple(stride * storage.itemsize for stride in x.stride())
     array = view_of_memory(x, address, storage, tuple(x.shape), strides)
     device = x.device.index
-    return DeviceArray(array, name, device, torch.cuda.current_stream(device).cuda_stream)
+    return DeviceArray(array, name, device, torch.cuda.current_stream(device).cuda_stream, True)
 
 
 def _from_interface(x: Any, interface: dict[str, Any]) -> DeviceArray:
@@ -101,7 +103,8 @@ def _from_interface(x: Any, interface: dict[str, Any]) -> DeviceArray:
     if device is None:
         raise ArgumentTypeError(f"x: got {type(x).__name__} at an address that no CUDA device knows, want {WANTED}")
     array = view_of_memory(x, address, KINDS[name].storage, shape, strides if strides is None else tuple(strides))
-    return DeviceArray(array, name, device, int(interface.get("stream") or _current_stream(x, device)))
+    stream = int(interface.get("stream") or _current_stream(x, device))
+    return DeviceArray(array, name, device, stream, _is_cupy(x))
 
 
 def _kind_name(x: Any, typestr: str) -> str:
@@ -117,10 +120,15 @@ def _kind_name(x: Any, typestr: str) -> str:
     return name
 
 
+def _is_cupy(x: Any) -> bool:
+    cupy = sys.modules.get("cupy")
+    return cupy is not None and isinstance(x, cupy.ndarray)
+
+
 def _current_stream(x: Any, device: int) -> int:
     """Where the owner works now, as far as it tells; elsewhere the stream that waits for all blocking ones."""
-    cupy = sys.modules.get("cupy")
-    if cupy is not None and isinstance(x, cupy.ndarray):
+    if _is_cupy(x):
+        cupy = sys.modules["cupy"]
         with cupy.cuda.Device(device):
             return int(cupy.cuda.get_current_stream().ptr)
     return _LEGACY_STREAM
@@ -132,4 +140,12 @@ def _from_dlpack(x: Any) -> DeviceArray:
     found = cuda_view(x, stream)
     if found is None:
         raise ArgumentTypeError(f"x: got {type(x).__name__} of {getattr(x, 'dtype', 'unknown dtype')}, want {WANTED}")
-    return DeviceArray(*found, device, stream)
+    return DeviceArray(*found, device, stream, False)
+
+
+def current_stream(device: int) -> int:
+    """The handle of the stream where torch works now, or else CuPy, or else that of the legacy default stream."""
+    torch, cupy = sys.modules.get("torch"), sys.modules.get("cupy")
+    if torch is not None and torch.cuda.is_initialized():
+        return int(torch.cuda.current_stream(device).cuda_stream)
+    return _LEGACY_STREAM if cupy is None else int(cupy.cuda.get_current_stream().ptr)

@@ -11,6 +11,7 @@ slow, on any machine. numba-cuda is in maintenance; its successor has to be fitt
 import ctypes
 import importlib.util
 import sys
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, Final
@@ -24,8 +25,10 @@ from fastact.lanes import widen_vector
 
 __all__ = [
     "INSTALLED",
+    "MIX",
     "SIMULATED",
     "as_double",
+    "barrier",
     "beside",
     "count_at_most",
     "count_equal",
@@ -33,12 +36,14 @@ __all__ = [
     "count_outside",
     "device",
     "divide",
+    "fence",
     "fetch_word",
     "finite_or",
     "lanes_count",
     "least",
     "loader",
     "magnitude",
+    "mixed",
     "most",
     "spread",
     "store_word",
@@ -46,6 +51,9 @@ __all__ = [
     "total",
     "widener",
 ]
+
+#: What `mixed` multiplies by: odd, with bits all over (2^64 over the golden ratio).
+MIX: Final = 0x9E3779B97F4A7C15
 
 #: Whether the extra fastact[cuda] is there. Numba's own `numba.cuda` has none of the compiler.
 INSTALLED: Final = importlib.util.find_spec("numba_cuda") is not None
@@ -141,6 +149,19 @@ if SIMULATED or not INSTALLED:
     def fetch_word(address: int, example: Any) -> Any:
         return type(example)(_memory(address, _word(example), 1)[0])
 
+    def mixed(check: int, value: Any) -> int:
+        kind: Any = _word(value)
+        bits = int(np.array(value, kind).view(np.uint64))
+        check = (int(check) * MIX + (bits ^ bits >> 32)) & (1 << 64) - 1
+        return check - (check >> 63 << 64)
+
+    def barrier() -> None:
+        # What `cuda.syncthreads` does within the simulated kernel's own module, and there alone.
+        threading.current_thread().syncthreads()  # type: ignore[attr-defined]
+
+    def fence() -> None:
+        pass
+
     def ticket(address: int) -> int:
         counter = _memory(address, np.int64, 1)
         counter[0] += 1
@@ -172,6 +193,16 @@ else:
 
     #: Inlined always: a call would pass its tuples through memory.
     device = cuda.jit(device=True, forceinline=True)
+
+    @device
+    def barrier() -> None:
+        """All threads of the block come here before one goes on."""
+        cuda.syncthreads()
+
+    @device
+    def fence() -> None:
+        """Who sees what is written after this sees what was written before it."""
+        cuda.threadfence()
 
     class _LanesType(types.Type):  # type: ignore[misc]
         """A vector of `width` numbers of the Numba type `scalar`."""
@@ -444,6 +475,20 @@ else:
             return context.cast(builder, word, stored, example)
 
         return example(types.int64, example), codegen
+
+    @intrinsic
+    def mixed(typingctx: Any, check: Any, value: Any) -> Any:
+        """The check word of some words and then of this one, as `store_word` writes it."""
+        value = types.unliteral(value)
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            word = args[1]
+            if isinstance(value, types.Float):
+                word = builder.bitcast(context.cast(builder, word, value, types.float64), _I64)
+            folded = builder.xor(word, builder.lshr(word, _I64(32)))
+            return builder.add(builder.mul(args[0], _I64(MIX)), folded)
+
+        return types.int64(types.int64, value), codegen
 
     @intrinsic
     def ticket(typingctx: Any, address: Any) -> Any:

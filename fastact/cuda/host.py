@@ -1,12 +1,13 @@
 """The host's side of numba-cuda: devices, streams, memory and launches, and the same in Numba's simulator.
 
 With `device`, which has the device's side, the one place that knows numba-cuda. There each function stands twice too:
-in the simulator a device's memory is the host's, and a stream is nothing.
+in the simulator a device's memory is the host's, and a stream does at once what it is given, unless a test holds it
+back or captures it.
 """
 
 import functools
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
 import numpy as np
@@ -16,11 +17,16 @@ from fastact.cuda.device import INSTALLED, SIMULATED
 
 __all__ = [
     "DeviceMemory",
+    "Event",
     "active",
+    "capture_of",
     "device_of",
     "launcher",
+    "order",
     "pinned",
     "processors",
+    "relaxed",
+    "side_stream",
     "stream_at",
     "unusable",
 ]
@@ -53,6 +59,34 @@ if SIMULATED or not INSTALLED:
     #: Enough for the simulator to take several blocks a tensor.
     _PROCESSORS: Final = 1
 
+    class Stream:
+        """Does its work at once; held back, when it is released; captured, when it is replayed.
+
+        Attributes:
+            held: work that waits, in order; None while nothing is held back.
+            captured: work of the graph that is being captured; None while none is.
+        """
+
+        def __init__(self) -> None:
+            self.held: list[Callable[[], object]] | None = None
+            self.captured: list[Callable[[], object]] | None = None
+
+        def run(self, work: Callable[[], object]) -> None:
+            for place in (self.captured, self.held):
+                if place is not None:
+                    place.append(work)
+                    return
+            work()
+
+        def release(self) -> None:
+            """Does what was held back, and holds no more."""
+            while self.held:
+                self.held.pop(0)()
+            self.held = None
+
+        def synchronize(self) -> None:
+            assert self.held is None, "the host would wait for ever"
+
     class DeviceMemory:
         """Memory of the current device; freed with the object."""
 
@@ -61,11 +95,38 @@ if SIMULATED or not INSTALLED:
             self.nbytes = nbytes
             self.address: int = self._words.ctypes.data
 
-        def copy_to(self, host: npt.NDArray[np.int64], stream: Any) -> None:
-            """Has the first bytes copied to `host`, pinned memory, when the stream comes to it."""
-            host[:] = self._words[: host.size]
+        def zero(self, stream: Any) -> None:
+            """Has it set to zero when the stream comes to it."""
+            stream.run(lambda: self._words.fill(0))
+
+        def copy_to(self, host: npt.NDArray[np.int64], stream: Any, start: int = 0) -> None:
+            """Has its bytes from `start` on copied to `host`, pinned memory, when the stream comes to it."""
+            words = self._words[start // 8 :][: host.size]
+            stream.run(lambda: np.copyto(host, words.reshape(host.shape)))
+
+        def copy_from(self, host: npt.NDArray[np.int64], stream: Any) -> None:
+            """Has its first bytes overwritten by `host`, pinned memory, when the stream comes to it."""
+            stream.run(lambda: np.copyto(self._words[: host.size], host.reshape(-1)))
+
+    class Event:
+        """Whether a stream has come to a place."""
+
+        def __init__(self) -> None:
+            self._done = False
+
+        def record(self, stream: Any) -> None:
+            """Sets the place to where the stream's work ends now."""
+            self._done = False
+            stream.run(lambda: setattr(self, "_done", True))
+
+        def done(self) -> bool:
+            """Whether the stream has come there."""
+            return self._done
 
     def active(device: int) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+    def relaxed() -> AbstractContextManager[Any]:
         return nullcontext()
 
     def device_of(address: int) -> int | None:
@@ -74,10 +135,19 @@ if SIMULATED or not INSTALLED:
     def processors(device: int) -> int:
         return _PROCESSORS
 
+    @functools.cache
     def stream_at(handle: int, device: int) -> Any:
-        from numba import cuda
+        return Stream()
 
-        return cuda.stream()
+    @functools.cache
+    def side_stream(device: int) -> Any:
+        return Stream()
+
+    def capture_of(stream: Any) -> int:
+        return 0 if stream.captured is None else id(stream.captured)
+
+    def order(before: Any, after: Any) -> None:
+        pass
 
     def pinned(words: int) -> npt.NDArray[np.int64]:
         return np.empty(words, np.int64)
@@ -88,7 +158,7 @@ if SIMULATED or not INSTALLED:
         compiled = cuda.jit(kernel)
 
         def launch(blocks: int, stream: Any, *arguments: float) -> None:
-            compiled[blocks, threads](*arguments)
+            stream.run(lambda: compiled[blocks, threads](*arguments))
 
         return launch
 
@@ -98,8 +168,12 @@ else:
     from numba import cuda, types
     from numba.cuda.cudadrv import driver
 
-    #: Of every kernel: addresses and numbers.
-    SIGNATURE: Final = types.void(*[types.int64] * 9, *[types.float64] * 3, *[types.int64] * 6)
+    _RELAXED: Final = driver.binding.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
+
+    def signature(kernel: Any) -> Any:
+        """The types of a kernel's arguments, addresses and numbers all, as its annotations have them."""
+        given = [kind for name, kind in kernel.__annotations__.items() if name != "return"]
+        return types.void(*(types.float64 if kind is float else types.int64 for kind in given))
 
     class DeviceMemory:  # type: ignore[no-redef]
         """Memory of the current device; freed with the object."""
@@ -111,13 +185,54 @@ else:
             if zeroed:
                 driver.device_memset(self._array, 0, nbytes, stream)
 
-        def copy_to(self, host: npt.NDArray[np.int64], stream: Any) -> None:
-            """Has the first bytes copied to `host`, pinned memory, when the stream comes to it."""
-            driver.device_to_host(host, self._array, host.nbytes, stream)
+        def zero(self, stream: Any) -> None:
+            """Has it set to zero when the stream comes to it."""
+            driver.device_memset(self._array, 0, self.nbytes, stream)
+
+        def copy_to(self, host: npt.NDArray[np.int64], stream: Any, start: int = 0) -> None:
+            """Has its bytes from `start` on copied to `host`, pinned memory, when the stream comes to it."""
+            source = self.address + start
+            driver.driver.cuMemcpyDtoHAsync(host.ctypes.data, source, host.nbytes, int(stream.handle))
+
+        def copy_from(self, host: npt.NDArray[np.int64], stream: Any) -> None:
+            """Has its first bytes overwritten by `host`, pinned memory, when the stream comes to it."""
+            driver.driver.cuMemcpyHtoDAsync(self.address, host.ctypes.data, host.nbytes, int(stream.handle))
+
+    class Event:  # type: ignore[no-redef]
+        """Whether a stream has come to a place."""
+
+        def __init__(self) -> None:
+            self._event = cuda.event(timing=False)
+
+        def record(self, stream: Any) -> None:
+            """Sets the place to where the stream's work ends now."""
+            self._event.record(stream)
+
+        def done(self) -> bool:
+            """Whether the stream has come there."""
+            # Numba's own `query` makes an exception, and a line of its log, of each no.
+            (code,) = driver.binding.cuEventQuery(self._event.handle)
+            if code == driver.binding.CUresult.CUDA_ERROR_NOT_READY:
+                return False
+            if code != driver.binding.CUresult.CUDA_SUCCESS:
+                raise driver.CudaAPIError(code, f"Call to cuEventQuery results in {code.name}")
+            return True
 
     def active(device: int) -> AbstractContextManager[Any]:
         """Makes a device the current one of this thread, for a while."""
         return cuda.gpus[device]  # type: ignore[no-any-return]
+
+    @contextmanager
+    def _relaxing() -> Iterator[None]:
+        before = driver.driver.cuThreadExchangeStreamCaptureMode(_RELAXED)
+        try:
+            yield
+        finally:
+            driver.driver.cuThreadExchangeStreamCaptureMode(before)
+
+    def relaxed() -> AbstractContextManager[Any]:
+        """Lets this thread allocate memory and ask for events while a stream is being captured."""
+        return _relaxing()
 
     def device_of(address: int) -> int | None:
         """The number of the device that memory belongs to; None for what is no device's."""
@@ -137,13 +252,32 @@ else:
         """The stream with this handle: 0 and 1 are the legacy default stream, 2 is the thread's default stream."""
         return cuda.external_stream(handle or 1)
 
+    @functools.cache
+    def side_stream(device: int) -> Any:
+        """A stream of ours on the current device, number `device`, which neither waits for others nor is waited for."""
+        # Numba's own would wait for the legacy default stream, where torch works, and be waited for by it.
+        handle = driver.driver.cuStreamCreate(driver.binding.CUstream_flags.CU_STREAM_NON_BLOCKING.value)
+        return cuda.external_stream(int(handle))
+
+    def capture_of(stream: Any) -> int:
+        """The number of the graph that a stream is being captured into; 0 for none."""
+        status, number, *_ = driver.driver.cuStreamGetCaptureInfo(int(stream.handle))
+        active = driver.binding.CUstreamCaptureStatus.CU_STREAM_CAPTURE_STATUS_ACTIVE
+        return int(number) if status == active else 0
+
+    def order(before: Any, after: Any) -> None:
+        """Lets what comes on the stream `after` wait for what was given to the stream `before`."""
+        event = cuda.event(timing=False)
+        event.record(before)
+        event.wait(after)
+
     def pinned(words: int) -> npt.NDArray[np.int64]:
         """Memory of the host that the device copies to while the host goes on: int64[words]."""
         return cuda.pinned_array(words, np.int64)  # type: ignore[no-any-return]
 
     def launcher(kernel: Any, device: int, threads: int) -> Callable[..., None]:
         """`kernel` compiled for the current device, number `device`: called with blocks, a stream and its arguments."""
-        compiled = cuda.jit(SIGNATURE)(kernel)
+        compiled = cuda.jit(signature(kernel))(kernel)
 
         @functools.lru_cache(maxsize=1024)
         def configured(blocks: int, stream: Any) -> Any:

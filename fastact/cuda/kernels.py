@@ -24,6 +24,7 @@ from fastact.compile import KINDS, Kind
 from fastact.cuda.device import (
     SIMULATED,
     as_double,
+    barrier,
     beside,
     count_at_most,
     count_equal,
@@ -31,6 +32,7 @@ from fastact.cuda.device import (
     count_outside,
     device,
     divide,
+    fence,
     fetch_word,
     finite_or,
     lanes_count,
@@ -52,17 +54,22 @@ __all__ = [
     "ROW_BYTES",
     "ROW_WORDS",
     "RUNS",
+    "TABLE_WORDS",
     "THREADS",
+    "Blocks",
     "Layout",
+    "blocks",
+    "joiner",
     "lane_plan",
+    "last_to_come",
+    "many_kernel",
+    "row_functions",
     "sweep_kernel",
 ]
 
-#: A row in device memory: its stamp, the layer's number, the twelve numbers of a state (or of sums), and two to fill a
-#: line of the cache.
+#: A row in device memory: the twelve numbers of a state (or of sums), and four to fill a line of the cache.
 ROW_WORDS: Final = 16
 ROW_BYTES: Final = 8 * ROW_WORDS
-_STATE_AT: Final = 16
 
 #: Threads of a block. The simulator has a thread of Python for each.
 THREADS: Final = 32 if SIMULATED else 256
@@ -209,24 +216,146 @@ def _moments(x: Any, n: int) -> Any:
     return unscaled(n, exponent, shift, total(d), total(d * d), total(magnitude(y)))
 
 
-@functools.cache
-def sweep_kernel(name: str, layout: Layout) -> Any:
-    """The kernel for elements of the kind `name` in a layout, to be launched with blocks of `THREADS` threads.
+@device
+def _as_it_is(state: Any) -> Any:
+    return state
 
-    Its arguments are numbers; addresses are of device memory:
 
-    - x: the first element; `head` of `edges` single elements of a flat tensor come before the first whole packet, the
-      others after the last (0 in other layouts)
-    - packets: loads to make of each neuron; neurons: how many; inner: packets of a run
-    - pitch, apart: bytes from run to run of a neuron, and from neuron to neuron
-    - parts: blocks that share a neuron (or `Layout.beside` of them); there are as many blocks for each
-    - low, high, near: bounds, exact in the work precision (`sweep.work_bounds`)
-    - work: rows for the partial sums, parts * beside for each group of neurons; tickets: an int64 for each group, zero
-      before and after
-    - out: where the rows of the neurons go; layer: what is written beside them
-    - counter, slots: 0, or an int64 that counts rows, and how many rows `out` has: the row goes to the next slot, in
-      turn, with its number from 1 as a stamp. A graph that is replayed finds its slot so.
+class Blocks(NamedTuple):
+    """What kernels for one kind of element and one layout are made of: functions of the device.
+
+    Attributes:
+        end_type: of min and max in a row.
+        nothing: (origin, key) to the row of no elements, to begin with.
+        combine: two rows to that of both: states of wide kinds, sums of the others.
+        finished: a row to its state.
+        put_row, get_row: (address, apart, row) and (address, apart): the twelve numbers, each `apart` bytes from the
+            one before.
+        fold_part: the arguments of `sweep_kernel` from `x` to `near`, with `parts`, then `group`, `part` and `thread`:
+            to the first element, the origin and the row of what this thread has to fold.
+        joined: (row, thread, span, last, counts, numbers, extremes): the rows of the threads `span`, `span / 2` and so
+            on to `last` apart, joined in pairs; the first `last` ones have the results.
+        last_to_come: (tickets, how many blocks, thread, turn): whether all others have left what they wrote before.
+        swept: all of it: whether this block is the last of its group, and then the row of each neuron, in the first
+            threads.
     """
+
+    end_type: Any
+    nothing: Any
+    combine: Any
+    finished: Any
+    put_row: Any
+    get_row: Any
+    fold_part: Any
+    joined: Any
+    last_to_come: Any
+    swept: Any
+
+
+def row_functions(end_type: Any) -> tuple[Any, Any]:
+    """`Blocks.put_row` and `Blocks.get_row` for rows with extremes of a type."""
+    element_ones = end_type(1)
+
+    @device
+    def put_row(first: int, apart: int, row: Any) -> None:
+        store_word(first, row[0])
+        store_word(first + apart, row[1])
+        store_word(first + 2 * apart, row[2])
+        store_word(first + 3 * apart, row[3])
+        store_word(first + 4 * apart, row[4])
+        store_word(first + 5 * apart, row[5])
+        store_word(first + 6 * apart, row[6])
+        store_word(first + 7 * apart, row[7])
+        store_word(first + 8 * apart, row[8])
+        store_word(first + 9 * apart, row[9])
+        store_word(first + 10 * apart, row[10])
+        store_word(first + 11 * apart, row[11])
+
+    @device
+    def get_row(first: int, apart: int) -> Any:
+        return (
+            fetch_word(first, 1),
+            fetch_word(first + apart, 1),
+            fetch_word(first + 2 * apart, 1),
+            fetch_word(first + 3 * apart, 1),
+            fetch_word(first + 4 * apart, 1),
+            fetch_word(first + 5 * apart, 1),
+            fetch_word(first + 6 * apart, 1.0),
+            fetch_word(first + 7 * apart, 1.0),
+            fetch_word(first + 8 * apart, 1.0),
+            fetch_word(first + 9 * apart, element_ones),
+            fetch_word(first + 10 * apart, element_ones),
+            fetch_word(first + 11 * apart, 1.0),
+        )
+
+    return put_row, get_row
+
+
+def joiner(combine: Any) -> Any:
+    """`Blocks.joined` for rows that `combine` joins."""
+
+    @device
+    def joined(row: Any, thread: int, span: int, last: int, counts: Any, numbers: Any, extremes: Any) -> Any:
+        while span >= last:
+            slot = thread - span
+            if 0 <= slot < span:
+                counts[0, slot] = row[0]
+                counts[1, slot] = row[1]
+                counts[2, slot] = row[2]
+                counts[3, slot] = row[3]
+                counts[4, slot] = row[4]
+                counts[5, slot] = row[5]
+                numbers[0, slot] = row[6]
+                numbers[1, slot] = row[7]
+                numbers[2, slot] = row[8]
+                extremes[0, slot] = row[9]
+                extremes[1, slot] = row[10]
+                numbers[3, slot] = row[11]
+            barrier()
+            if thread < span:
+                other = (
+                    counts[0, thread],
+                    counts[1, thread],
+                    counts[2, thread],
+                    counts[3, thread],
+                    counts[4, thread],
+                    counts[5, thread],
+                    numbers[0, thread],
+                    numbers[1, thread],
+                    numbers[2, thread],
+                    extremes[0, thread],
+                    extremes[1, thread],
+                    numbers[3, thread],
+                )
+                row = combine(row, other)
+            barrier()
+            span //= 2
+        return row
+
+    return joined
+
+
+@device
+def last_to_come(tickets: int, count: int, thread: int, turn: Any) -> bool:
+    """Of `count` blocks whether this is the last to get here: it sees what the others wrote before.
+
+    It should put the tickets back to zero.
+    """
+    # What was written is out before the ticket is drawn.
+    fence()
+    barrier()
+    if thread == 0:
+        turn[0] = ticket(tickets)
+    barrier()
+    if turn[0] != count - 1:
+        return False
+    fence()
+    return True
+
+
+@functools.cache
+def blocks(name: str, layout: Layout) -> Blocks:
+    """The functions for elements of the kind `name` in a layout."""
     kind = KINDS[name]
     itemsize = kind.storage.itemsize
     width, loads = lane_plan(kind, layout)
@@ -247,7 +376,9 @@ def sweep_kernel(name: str, layout: Layout) -> Any:
     ends = _exact_ends if exact else _finite_ends
     combine = merge if wide else add_sums
     nothing = (_no_exact_state if exact else _no_state) if wide else _no_sums
-    element_ones = end_type(1)
+    finished = _as_it_is if wide else sums_to_state
+    put_row, get_row = row_functions(end_type)
+    joined = joiner(combine)
 
     @device
     def address_of(x: int, i: int, inner: int, pitch: int) -> int:
@@ -304,108 +435,25 @@ def sweep_kernel(name: str, layout: Layout) -> Any:
         load_some = doubled(load_some, 1 << power)
 
     @device
-    def put_row(at: int, row: Any) -> None:
-        first = at + _STATE_AT
-        store_word(first, row[0])
-        store_word(first + 8, row[1])
-        store_word(first + 16, row[2])
-        store_word(first + 24, row[3])
-        store_word(first + 32, row[4])
-        store_word(first + 40, row[5])
-        store_word(first + 48, row[6])
-        store_word(first + 56, row[7])
-        store_word(first + 64, row[8])
-        store_word(first + 72, row[9])
-        store_word(first + 80, row[10])
-        store_word(first + 88, row[11])
-
-    @device
-    def get_row(at: int) -> Any:
-        first = at + _STATE_AT
-        return (
-            fetch_word(first, 1),
-            fetch_word(first + 8, 1),
-            fetch_word(first + 16, 1),
-            fetch_word(first + 24, 1),
-            fetch_word(first + 32, 1),
-            fetch_word(first + 40, 1),
-            fetch_word(first + 48, 1.0),
-            fetch_word(first + 56, 1.0),
-            fetch_word(first + 64, 1.0),
-            fetch_word(first + 72, element_ones),
-            fetch_word(first + 80, element_ones),
-            fetch_word(first + 88, 1.0),
-        )
-
-    @device
-    def joined(row: Any, thread: int, counts: Any, numbers: Any, extremes: Any) -> Any:
-        """The rows of the threads that share a neuron, joined in pairs; the first ones have the result."""
-        span = half
-        while span >= abreast:
-            slot = thread - span
-            if 0 <= slot < span:
-                counts[0, slot] = row[0]
-                counts[1, slot] = row[1]
-                counts[2, slot] = row[2]
-                counts[3, slot] = row[3]
-                counts[4, slot] = row[4]
-                counts[5, slot] = row[5]
-                numbers[0, slot] = row[6]
-                numbers[1, slot] = row[7]
-                numbers[2, slot] = row[8]
-                extremes[0, slot] = row[9]
-                extremes[1, slot] = row[10]
-                numbers[3, slot] = row[11]
-            cuda.syncthreads()
-            if thread < span:
-                other = (
-                    counts[0, thread],
-                    counts[1, thread],
-                    counts[2, thread],
-                    counts[3, thread],
-                    counts[4, thread],
-                    counts[5, thread],
-                    numbers[0, thread],
-                    numbers[1, thread],
-                    numbers[2, thread],
-                    extremes[0, thread],
-                    extremes[1, thread],
-                    numbers[3, thread],
-                )
-                row = combine(row, other)
-            cuda.syncthreads()
-            span //= 2
-        return row
-
-    def sweep(
+    def fold_part(
         x: int, head: int, edges: int, packets: int, neurons: int, inner: int, pitch: int, apart: int, parts: int,
-        low: float, high: float, near: float, work: int, tickets: int, out: int, layer: int, counter: int, slots: int,
-    ) -> None:  # fmt: skip
-        counts = cuda.shared.array((6, half), np.int64)
-        numbers = cuda.shared.array((4, half), np.float64)
-        extremes = cuda.shared.array((2, half), end_type)
-        turn = cuda.shared.array(1, np.int64)
-        thread: Any = np.int64(cuda.threadIdx.x)
-        block: Any = np.int64(cuda.blockIdx.x)
-        group = divide(block, parts)
-        part = block - group * parts
+        low: float, high: float, near: float, group: int, part: int, thread: int,
+    ) -> Any:  # fmt: skip
         deep_in = divide(thread, abreast)
         neuron = group * abreast + (thread - deep_in * abreast)
-        alive = neuron < neurons
         start = x + neuron * apart
         lo = work_type(low)
         hi = work_type(high)
         tol = work_type(near)
-
         origin = 0.0
         first = end_type(0)
-        if alive:
+        if neuron < neurons:
             stored = load_one(start)
             first = ends(stored, widened(stored))[0]
             if abs(np.float64(first)) < math.inf:
                 origin = np.float64(first)
         row = nothing(origin, first)
-        if alive:
+        if neuron < neurons:
             at = part * deep + deep_in
             step = parts * deep
             if flat and at < edges:
@@ -418,41 +466,129 @@ def sweep_kernel(name: str, layout: Layout) -> Any:
             while at < packets:
                 row = combine(row, fold(load_first(body, at, step, inner, pitch), origin, lo, hi, tol))
                 at += step
-        row = joined(row, thread, counts, numbers, extremes)
+        return first, origin, row
 
+    @device
+    def swept(
+        x: int, head: int, edges: int, packets: int, neurons: int, inner: int, pitch: int, apart: int, parts: int,
+        low: float, high: float, near: float, work: int, tickets: int, group: int, part: int, thread: int,
+        counts: Any, numbers: Any, extremes: Any, turn: Any,
+    ) -> Any:  # fmt: skip
+        first, origin, row = fold_part(
+            x, head, edges, packets, neurons, inner, pitch, apart, parts, low, high, near, group, part, thread
+        )
+        row = joined(row, thread, half, abreast, counts, numbers, extremes)
+        last = True
         if parts > 1:
+            deep_in = divide(thread, abreast)
+            column = thread - deep_in * abreast
+            alive = group * abreast + column < neurons
             mine = work + group * parts * abreast * ROW_BYTES
             if alive and deep_in == 0:
-                put_row(mine + (part * abreast + thread) * ROW_BYTES, row)
-            # The row is out before the ticket is drawn; whoever draws the last one sees all rows.
-            cuda.threadfence()
-            cuda.syncthreads()
-            if thread == 0:
-                turn[0] = ticket(tickets + 8 * group)
-            cuda.syncthreads()
-            if turn[0] != parts - 1:
-                return
-            cuda.threadfence()
-            row = nothing(origin, first)
-            if alive:
-                for other in range(deep_in, parts, deep):
-                    column = thread - deep_in * abreast
-                    row = combine(row, get_row(mine + (other * abreast + column) * ROW_BYTES))
-            row = joined(row, thread, counts, numbers, extremes)
-            if thread == 0:
-                store_word(tickets + 8 * group, 0)
-        if alive and deep_in == 0:
-            state = row if wide else sums_to_state(row)
-            number = 0
-            target = out + neuron * ROW_BYTES
-            if counter != 0:
-                number = ticket(counter)
-                target = out + (number - divide(number, slots) * slots) * ROW_BYTES
-            put_row(target, state)
-            store_word(target + 8, layer)
-            # Last, so that a row with its stamp is whole.
-            cuda.threadfence()
-            store_word(target, number + 1)
+                put_row(mine + (part * abreast + thread) * ROW_BYTES, 8, row)
+            last = last_to_come(tickets + 8 * group, parts, thread, turn)
+            if last:
+                row = nothing(origin, first)
+                if alive:
+                    for other in range(deep_in, parts, deep):
+                        row = combine(row, get_row(mine + (other * abreast + column) * ROW_BYTES, 8))
+                row = joined(row, thread, half, abreast, counts, numbers, extremes)
+                if thread == 0:
+                    store_word(tickets + 8 * group, 0)
+        return last, row
+
+    return Blocks(end_type, nothing, combine, finished, put_row, get_row, fold_part, joined, last_to_come, swept)
+
+
+@functools.cache
+def sweep_kernel(name: str, layout: Layout) -> Any:
+    """The kernel for elements of the kind `name` in a layout, to be launched with blocks of `THREADS` threads.
+
+    Its arguments are numbers; addresses are of device memory:
+
+    - x: the first element; `head` of `edges` single elements of a flat tensor come before the first whole packet, the
+      others after the last (0 in other layouts)
+    - packets: loads to make of each neuron; neurons: how many; inner: packets of a run
+    - pitch, apart: bytes from run to run of a neuron, and from neuron to neuron
+    - parts: blocks that share a neuron (or `Layout.beside` of them); there are as many blocks for each
+    - low, high, near: bounds, exact in the work precision (`sweep.work_bounds`)
+    - work: rows for the partial sums, parts * beside for each group of neurons; tickets: an int64 for each group, zero
+      before and after
+    - out: where the rows of the neurons go
+    """
+    functions = blocks(name, layout)
+    end_type, finished, put_row, swept = functions.end_type, functions.finished, functions.put_row, functions.swept
+    abreast = layout.beside
+    half = THREADS // 2
+
+    def sweep(
+        x: int, head: int, edges: int, packets: int, neurons: int, inner: int, pitch: int, apart: int, parts: int,
+        low: float, high: float, near: float, work: int, tickets: int, out: int,
+    ) -> None:  # fmt: skip
+        counts = cuda.shared.array((6, half), np.int64)
+        numbers = cuda.shared.array((4, half), np.float64)
+        extremes = cuda.shared.array((2, half), end_type)
+        turn = cuda.shared.array(1, np.int64)
+        thread: Any = np.int64(cuda.threadIdx.x)
+        block: Any = np.int64(cuda.blockIdx.x)
+        group = divide(block, parts)
+        last, row = swept(
+            x, head, edges, packets, neurons, inner, pitch, apart, parts, low, high, near, work, tickets,
+            group, block - group * parts, thread, counts, numbers, extremes, turn,
+        )  # fmt: skip
+        neuron = group * abreast + thread
+        if last and thread < abreast and neuron < neurons:
+            put_row(out + neuron * ROW_BYTES, 8, finished(row))
 
     sweep.__name__ = sweep.__qualname__ = f"fastact_{name}_{layout.name.replace(' ', '_')}"
     return sweep
+
+
+#: A line of the table of many tensors: an address, `head`, `edges`, `packets` and `parts` as in `sweep_kernel`, and the
+#: number of the first block; and two to fill half of a line of the cache.
+TABLE_WORDS: Final = 8
+_LINE: Final = 8 * TABLE_WORDS
+
+
+@functools.cache
+def many_kernel(name: str) -> Any:
+    """The kernel for flat tensors of the kind `name`, to be launched with blocks of `THREADS` threads.
+
+    - table, count: the address of the table, and its lines, by their first block
+    - low, high, near: as in `sweep_kernel`
+    - work: a row for each block; tickets: an int64 for each tensor, zero before and after; out: a row for each tensor
+    """
+    functions = blocks(name, FLAT)
+    end_type, finished, put_row, swept = functions.end_type, functions.finished, functions.put_row, functions.swept
+    half = THREADS // 2
+
+    def sweep_many(
+        table: int, count: int, low: float, high: float, near: float, work: int, tickets: int, out: int
+    ) -> None:
+        counts = cuda.shared.array((6, half), np.int64)
+        numbers = cuda.shared.array((4, half), np.float64)
+        extremes = cuda.shared.array((2, half), end_type)
+        turn = cuda.shared.array(1, np.int64)
+        thread: Any = np.int64(cuda.threadIdx.x)
+        block: Any = np.int64(cuda.blockIdx.x)
+        # The last tensor whose first block is not behind this one; all threads of a block go the same way.
+        tensor = 0
+        behind = count
+        while behind - tensor > 1:
+            middle = divide(tensor + behind, 2)
+            if fetch_word(table + middle * _LINE + 40, 1) <= block:
+                tensor = middle
+            else:
+                behind = middle
+        line = table + tensor * _LINE
+        first = fetch_word(line + 40, 1)
+        last, row = swept(
+            fetch_word(line, 1), fetch_word(line + 8, 1), fetch_word(line + 16, 1), fetch_word(line + 24, 1),
+            1, 1, 0, 0, fetch_word(line + 32, 1), low, high, near, work + first * ROW_BYTES, tickets + 8 * tensor,
+            0, block - first, thread, counts, numbers, extremes, turn,
+        )  # fmt: skip
+        if last and thread == 0:
+            put_row(out + tensor * ROW_BYTES, 8, finished(row))
+
+    sweep_many.__name__ = sweep_many.__qualname__ = f"fastact_many_{name}"
+    return sweep_many

@@ -5,6 +5,7 @@ alone. What a sweep works in is lent to it for that long, so sweeps of many thre
 """
 
 import functools
+import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
@@ -30,7 +31,19 @@ from fastact.cuda.kernels import (
 )
 from fastact.sweep import ChannelArrays, merge_kernel
 
-__all__ = ["Plan", "plan", "sweep", "sweep_channels", "work_bounds"]
+__all__ = [
+    "Bounds",
+    "Desk",
+    "Plan",
+    "give_back",
+    "launch",
+    "plan",
+    "states",
+    "sweep",
+    "sweep_channels",
+    "take_desk",
+    "work_bounds",
+]
 
 Bounds = tuple[float, float, float]
 
@@ -39,8 +52,6 @@ _BLOCKS: Final = 4
 _PACKET: Final = 16
 #: What is kept for later sweeps; the few that need more get it for themselves.
 _KEPT_BYTES: Final = 1 << 24
-#: Where a state begins in a row, after the stamp and the layer: six counts, three moments, two extremes, the rest.
-_STATE: Final = 2
 
 
 class Plan(NamedTuple):
@@ -118,40 +129,55 @@ def _kernel(name: str, layout: Layout, device: int) -> Callable[..., None]:
     return launcher(sweep_kernel(name, layout), device, THREADS)
 
 
-class _Desk:
-    """What one sweep at a time works in, on one device: partial rows, tickets, the rows there and their copy here."""
+class Desk:
+    """What one sweep at a time works in, on one device: partial rows, tickets, the rows there and their copy here.
+
+    And, where many tensors are swept, the table that says where they lie, and what it is copied from.
+    """
 
     def __init__(self) -> None:
         self._partial: DeviceMemory | None = None
         self._tickets: DeviceMemory | None = None
         self._out: DeviceMemory | None = None
         self._rows: npt.NDArray[np.int64] | None = None
+        self._table: DeviceMemory | None = None
+        self._lines: npt.NDArray[np.int64] | None = None
 
     @property
     def nbytes(self) -> int:
-        pieces = (self._partial, self._tickets, self._out)
+        """Memory that it holds on the device."""
+        pieces = (self._partial, self._tickets, self._out, self._table)
         return sum(piece.nbytes for piece in pieces if piece is not None)
 
-    def sweep(self, x: DeviceArray, shape: tuple[int, int, int], bounds: Bounds) -> npt.NDArray[np.int64]:
-        """The neurons' rows, int64[neurons, ROW_WORDS], of pinned memory that the next sweep overwrites."""
-        neurons = shape[1]
-        address = x.array.ctypes.data
-        layout, groups, parts, numbers = way = plan(address, x.name, shape, processors(x.device))
-        stream = stream_at(x.stream, x.device)
-        work = self._partial = _room(self._partial, way.partial_rows * ROW_BYTES, stream)
-        # The last block of each group puts its ticket back to zero.
-        tickets = self._tickets = _room(self._tickets, groups * 8, stream, zeroed=True)
-        out = self._out = _room(self._out, neurons * ROW_BYTES, stream)
-        if self._rows is None or len(self._rows) < neurons * ROW_WORDS:
-            self._rows = pinned(out.nbytes // 8)
-        rows = self._rows[: neurons * ROW_WORDS]
-        memory = (work.address, tickets.address, out.address)
-        _kernel(x.name, layout, x.device)(
-            groups * parts, stream, address, *numbers, parts, *work_bounds(bounds, x.name), *memory, 0, 0, 0
-        )
-        out.copy_to(rows, stream)
-        stream.synchronize()
-        return rows.reshape(neurons, ROW_WORDS)
+    def memory(self, partial_rows: int, tickets: int, rows: int, stream: Any) -> tuple[int, int, int]:
+        """The addresses of as many partial rows, tickets and rows, as kernels want them."""
+        self._partial = _room(self._partial, partial_rows * ROW_BYTES, stream)
+        # The last block that draws a ticket puts it back to zero.
+        self._tickets = _room(self._tickets, tickets * 8, stream, zeroed=True)
+        self._out = _room(self._out, rows * ROW_BYTES, stream)
+        return self._partial.address, self._tickets.address, self._out.address
+
+    def copied(self, table: npt.NDArray[np.int64], stream: Any) -> int:
+        """The address to which a table of numbers is copied when the stream comes to it."""
+        self._table = _room(self._table, table.nbytes, stream)
+        if self._lines is None or self._lines.size < table.size:
+            self._lines = pinned(self._table.nbytes // 8)
+        lines = self._lines[: table.size]
+        lines[:] = table.reshape(-1)
+        self._table.copy_from(lines, stream)
+        return self._table.address
+
+    def rows(self, count: int, stream: Any) -> npt.NDArray[np.int64]:
+        """int64[count, ROW_WORDS] of pinned memory, which the rows are in when the stream has come so far.
+
+        The next sweep overwrites it.
+        """
+        assert self._out is not None  # `memory` was asked for before
+        if self._rows is None or len(self._rows) < count * ROW_WORDS:
+            self._rows = pinned(self._out.nbytes // 8)
+        rows = self._rows[: count * ROW_WORDS]
+        self._out.copy_to(rows, stream)
+        return rows.reshape(count, ROW_WORDS)
 
 
 def _room(memory: DeviceMemory | None, nbytes: int, stream: Any, *, zeroed: bool = False) -> DeviceMemory:
@@ -162,52 +188,76 @@ def _room(memory: DeviceMemory | None, nbytes: int, stream: Any, *, zeroed: bool
 
 
 @functools.cache
-def _desks(device: int) -> deque[_Desk]:
+def _desks(device: int) -> deque[Desk]:
     """Those that no sweep uses now. `pop` and `append` of a deque need no lock."""
     return deque()
 
 
+def take_desk(device: int) -> Desk:
+    """One that nobody else works at, to be given back; after an error not: nobody knows what still writes to it."""
+    try:
+        return _desks(device).pop()
+    except IndexError:
+        return Desk()
+
+
+def give_back(desk: Desk, device: int) -> None:
+    """Lets the next sweep have it, when all that was begun at it is done."""
+    if desk.nbytes <= _KEPT_BYTES:
+        _desks(device).append(desk)
+
+
+def launch(desk: Desk, x: DeviceArray, shape: tuple[int, int, int], bounds: Bounds) -> Any:
+    """Has an [outer, neurons, inner] array, not empty, swept on its stream, on the current device; returns the stream.
+
+    The neurons' rows will be in the desk's memory.
+    """
+    address = x.array.ctypes.data
+    layout, groups, parts, numbers = way = plan(address, x.name, shape, processors(x.device))
+    stream = stream_at(x.stream, x.device)
+    memory = desk.memory(way.partial_rows, groups, shape[1], stream)
+    _kernel(x.name, layout, x.device)(
+        groups * parts, stream, address, *numbers, parts, *work_bounds(bounds, x.name), *memory
+    )
+    return stream
+
+
 def _swept(x: DeviceArray, shape: tuple[int, int, int], bounds: Bounds, read: Callable[[Any], Any]) -> Any:
-    desks = _desks(x.device)
     with active(x.device):
-        try:
-            desk = desks.pop()
-        except IndexError:
-            desk = _Desk()
-        # After an error it is not put back: nobody knows what still writes to it.
-        result = read(desk.sweep(x, shape, bounds))
-        if desk.nbytes <= _KEPT_BYTES:
-            desks.append(desk)
+        desk = take_desk(x.device)
+        stream = launch(desk, x, shape, bounds)
+        rows = desk.rows(shape[1], stream)
+        stream.synchronize()
+        result = read(rows)
+        give_back(desk, x.device)
     return result
 
 
-def _extremes(rows: npt.NDArray[np.int64], name: str) -> npt.NDArray[Any]:
-    if name in ("int64", "uint64"):
-        return rows.view(name)[:, _STATE + 9 : _STATE + 11]
-    return rows.view(np.float64)[:, _STATE + 9 : _STATE + 11]
+#: A row: the numbers of a state in their order, and what fills the line of the cache.
+_ROW: Final = struct.Struct("6q6d32x")
+_EXACT_ROW: Final = {"int64": struct.Struct("6q3d2qd32x"), "uint64": struct.Struct("6q3d2Qd32x")}
+
+
+def states(rows: npt.NDArray[np.int64], name: str) -> list[elements.State]:
+    """The states in the rows of tensors of the kind `name`."""
+    return list(_EXACT_ROW.get(name, _ROW).iter_unpack(rows))
 
 
 def sweep(x: DeviceArray, bounds: Bounds) -> elements.State:
     """The state of elements that lie side by side, not none, when their stream has come so far."""
-
-    def read(rows: npt.NDArray[np.int64]) -> elements.State:
-        moments = rows.view(np.float64)[0]
-        counts = rows[0, _STATE : _STATE + 6].tolist()
-        ends = _extremes(rows, x.name)[0].tolist()
-        return (*counts, *moments[_STATE + 6 : _STATE + 9].tolist(), *ends, float(moments[_STATE + 11]))
-
-    state: elements.State = _swept(x, (x.array.size, 1, 1), bounds, read)
+    state: elements.State = _swept(x, (x.array.size, 1, 1), bounds, lambda rows: states(rows, x.name)[0])
     return state
 
 
 def sweep_channels(x: DeviceArray, bounds: Bounds) -> ChannelArrays:
     """The states of the neurons of a contiguous [outer, neurons, inner] array that is not empty."""
-    dtype = np.dtype(x.name) if x.name in ("int64", "uint64") else np.dtype(KINDS[x.name].work)
+    exact = x.name in ("int64", "uint64")
+    dtype = np.dtype(x.name) if exact else np.dtype(KINDS[x.name].work)
 
     def read(rows: npt.NDArray[np.int64]) -> ChannelArrays:
-        counts = rows[:, _STATE : _STATE + 6].T.copy()
-        moments = rows.view(np.float64)[:, [_STATE + 6, _STATE + 7, _STATE + 8, _STATE + 11]].T.copy()
-        extremes = _extremes(rows, x.name).T.astype(dtype)
+        counts = rows[:, :6].T.copy()
+        moments = rows.view(np.float64)[:, [6, 7, 8, 11]].T.copy()
+        extremes = rows.view(x.name if exact else np.float64)[:, 9:11].T.astype(dtype)
         total = merge_kernel(dtype)(counts[:, None], moments[:, None], extremes[:, None])
         return ChannelArrays(counts, moments, extremes, total)
 

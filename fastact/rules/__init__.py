@@ -31,9 +31,12 @@ from fastact.rules.drifting import Drifting
 from fastact.rules.exploding import Exploding
 from fastact.rules.non_finite import NonFinite
 from fastact.rules.onsets import Follower
+from fastact.rules.oscillating import Oscillating
+from fastact.rules.outliers import OutlierChannels
 from fastact.rules.overflow import OverflowRisk
 from fastact.rules.presets import PRESETS, judge
 from fastact.rules.saturated import Saturated
+from fastact.rules.underflow import UnderflowRisk
 from fastact.rules.vanishing import Vanishing
 
 __all__ = [
@@ -54,7 +57,9 @@ __all__ = [
     "LayerView",
     "Network",
     "NonFinite",
+    "Oscillating",
     "Outcome",
+    "OutlierChannels",
     "OverflowRisk",
     "Row",
     "Rule",
@@ -62,6 +67,7 @@ __all__ = [
     "Severity",
     "Streak",
     "Track",
+    "UnderflowRisk",
     "Vanishing",
     "judge",
     "number",
@@ -72,11 +78,14 @@ __all__ = [
 #: Causes before consequences: a finding can explain one of a later condition, or a later one of its own.
 RULES: Final[tuple[Rule, ...]] = (
     Exploding(),
+    OutlierChannels(),
     OverflowRisk(),
     NonFinite(),
     Saturated(),
+    UnderflowRisk(),
     Dead(),
     Vanishing(),
     Constant(),
+    Oscillating(),
     Drifting(),
 )

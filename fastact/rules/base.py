@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from fastact.fields import COLUMN, ROW_DTYPE
 from fastact.history import LayerInfo
+from fastact.pages import where
 from fastact.rules import kinds
 from fastact.thresholds import Thresholds
 
@@ -122,6 +123,11 @@ class Finding:
     remedies: tuple[str, ...]
     consequence_of: str | None = None
 
+    @property
+    def page(self) -> str:
+        """The page on the condition, as a path in the repository; ``fastact explain`` shows it."""
+        return where("conditions", self.condition)
+
     def following(self, culprit: str) -> "Finding":
         """The same finding as a consequence of the one of layer `culprit`."""
         # dataclasses.replace takes three times as long, which shows where hundreds follow.
@@ -138,7 +144,7 @@ class Finding:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as plain dicts, lists, strings and finite numbers."""
+        """The fields and `page` as plain dicts, lists, strings and finite numbers."""
         return {
             "layer": self.layer,
             "condition": self.condition,
@@ -149,6 +155,7 @@ class Finding:
             "cause": self.cause,
             "remedies": list(self.remedies),
             "consequence_of": self.consequence_of,
+            "page": self.page,
         }
 
 
@@ -248,8 +255,12 @@ class Network:
             or over all elements where no layer was swept per neuron. NaN where unknown.
         saturated: for each layer the share of saturated elements over its recent rows.
         range: for each layer the largest rms of the whole window over the smallest that is not zero; NaN where unknown.
+        swing: the same of its recent rows.
+        wander: for each layer the largest mean of its recent rows less the smallest, in units of their smallest
+            standard deviation; NaN where unknown.
         output: the place of the network's output layer; -1 with a single layer.
         lost_from: the first place from which on the signal is lost for good, once `Vanishing` has looked.
+        experts: the layers of experts by what their names share, once `rules.experts` has looked.
     """
 
     def __init__(self, layers: Sequence[LayerView], thresholds: Thresholds) -> None:
@@ -257,6 +268,7 @@ class Network:
         self.kinds = [layer.info.kind for layer in layers]
         self.all_kinds = frozenset(self.kinds)
         self.lost_from: int | None = None
+        self.experts: dict[tuple[str, str], list[LayerView]] | None = None
         self.output = -1
         if len(layers) > 1:
             self.output = len(layers) - 1
@@ -268,6 +280,8 @@ class Network:
         self.signal: list[float] = []
         self.saturated: list[float] = []
         self.range: list[float] = []
+        self.swing: list[float] = []
+        self.wander: list[float] = []
         if layers:
             self._compare(thresholds)
             self._span()
@@ -292,6 +306,11 @@ class Network:
                 signal = np.where(swept & ~few, rows["within_std"], np.nan)
             else:
                 signal = rows["std"].copy()
+            mean, std = rows["mean"], np.where(rows["std"] > 0.0, rows["std"], np.nan)
+            way = np.fmax.reduceat(mean, starts) - np.fmin.reduceat(mean, starts)
+            self.wander = (way / np.fmin.reduceat(std, starts)).tolist()
+            positive = np.where(rms > 0.0, rms, np.nan)
+            self.swing = (np.fmax.reduceat(positive, starts) / np.fmin.reduceat(positive, starts)).tolist()
         self.saturated = np.where(total > 0, share, 0.0).tolist()
         self.rms = _medians(rms, starts, lengths)
         self.signal = _medians(signal, starts, lengths)

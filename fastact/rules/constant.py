@@ -19,6 +19,7 @@ from fastact.rules.base import (
     nothing_finite,
     percent,
 )
+from fastact.rules.remedies import LOWER_RATE, initialisation
 from fastact.thresholds import Thresholds
 
 __all__ = ["Constant"]
@@ -109,8 +110,8 @@ class Constant:
             cause="Its weights are zero beside its biases, or nothing of the samples reaches it: all of it is bias.",
             remedies=(
                 "check that the data reaches this layer and differs from sample to sample",
-                "use a lower learning rate",
-                "use an initialisation that keeps the scale: N(0, sqrt(2/n_in)) before ReLU",
+                LOWER_RATE,
+                initialisation(network.all_kinds),
             ),
         )
 

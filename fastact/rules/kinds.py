@@ -9,6 +9,7 @@ from typing import Final
 
 __all__ = [
     "BOUNDED",
+    "GATED",
     "GATES",
     "GRADIENT",
     "MASKED",
@@ -21,6 +22,7 @@ __all__ = [
     "has_relu",
     "has_weights",
     "is_activation",
+    "is_convolution",
     "is_gate",
     "is_norm",
     "is_passing",
@@ -39,6 +41,10 @@ BOUNDED: Final = {
 
 #: Layers whose outputs are those of a tanh, unless they were told otherwise (`nn.RNN` with ReLU).
 RECURRENT: Final = frozenset({"RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"})
+
+#: Those of them that pass a tanh through sigmoid gates, so that an output that is exactly zero is one behind a gate
+#: that is shut beyond what floating point can tell from shut.
+GATED: Final = RECURRENT - {"RNN", "RNNCell"}
 
 #: Bounded activations whose outputs are read as probabilities when they come last: near the bounds is good there.
 GATES: Final = frozenset({"Sigmoid", "Hardsigmoid"})
@@ -78,6 +84,11 @@ def is_passing(kind: str) -> bool:
 def has_weights(kind: str) -> bool:
     """Whether the layer multiplies its input by weights."""
     return kind.startswith(_WEIGHTS)
+
+
+def is_convolution(kind: str) -> bool:
+    """Whether the layer is a convolution, whose neurons are called filters."""
+    return kind.startswith(("Conv", "LazyConv"))
 
 
 def is_norm(kind: str) -> bool:

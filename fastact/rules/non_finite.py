@@ -17,6 +17,7 @@ from fastact.rules.base import (
     Track,
     percent,
 )
+from fastact.rules.remedies import LOWER_RATE
 from fastact.thresholds import Thresholds
 
 __all__ = ["NonFinite"]
@@ -82,6 +83,8 @@ class NonFinite:
         share = (nans + infs) / max(int(first["count"]), 1)
         what = "NaN" if not infs else "Inf" if not nans else "NaN and Inf"
         now = bool(bad[-1])
+        # What it began with may have left the window.
+        seen = f" ({percent(min(share, 1.0))} of them at first)" if int(first["step"]) == streak.step else ""
         return Finding(
             layer=layer.info.name,
             condition=self.condition,
@@ -96,25 +99,34 @@ class NonFinite:
                 first_in_window=int(first["step"]),
                 share_at_first_in_window=share,
             ),
-            message=f"{layer.name} has had {what} among its outputs since step {streak.step} "
-            f"({percent(min(share, 1.0))} of them at step {int(first['step'])})"
+            message=f"{layer.name} has had {what} among its outputs since step {streak.step}{seen}"
             + ("." if now else ", though not in its last row."),
             cause=_cause(layer, nans=nans, infs=infs),
-            remedies=_remedies(nans=nans),
+            remedies=_remedies(layer, nans=nans),
         )
 
 
 def _cause(layer: LayerView, *, nans: int, infs: int) -> str:
     if infs and not nans:
         return f"A value went beyond what {layer.info.dtype or 'its dtype'} can hold."
+    if layer.place == 0:
+        return "Its inputs held NaN or Inf, or its weights do, after an update with a gradient that was not finite."
+    if kinds.has_weights(layer.info.kind):
+        return (
+            "Its weights hold NaN, after an update with a gradient that was not finite (a root, a logarithm or a "
+            "quotient at zero), or what it is fed does."
+        )
+    return "It computed 0/0, inf - inf, or a logarithm or root of a negative number, or what it is fed held NaN."
+
+
+def _remedies(layer: LayerView, *, nans: int) -> tuple[str, ...]:
+    inputs = "check the inputs for NaN and Inf"
+    if layer.place == 0:
+        return inputs, LOWER_RATE, "clip the gradients"
+    if not nans:
+        return LOWER_RATE, "clip the gradients", inputs
     return (
-        "The inputs or the weights of this layer held NaN already (an update with a NaN gradient), or it computed "
-        "0/0, inf - inf, or a logarithm or root of a negative number."
+        "keep divisors, logarithms and roots away from zero with a small epsilon, in the loss too",
+        LOWER_RATE,
+        "clip the gradients",
     )
-
-
-def _remedies(*, nans: int) -> tuple[str, ...]:
-    remedies = ["use a lower learning rate", "clip the gradients", "check the inputs for NaN and Inf"]
-    if nans:
-        remedies.append("keep divisors, logarithms and roots away from zero with a small epsilon")
-    return tuple(remedies)

@@ -21,11 +21,12 @@ from fastact.rules.base import (
     nothing_finite,
     percent,
 )
+from fastact.rules.remedies import initialisation, normalisation
 from fastact.thresholds import Thresholds
 
 __all__ = ["Saturated"]
 
-_COUNT, _SATURATED = COLUMN["count"], COLUMN["saturated"]
+_COUNT, _SATURATED, _ZEROS = COLUMN["count"], COLUMN["saturated"], COLUMN["zeros"]
 
 
 class Saturated:
@@ -35,7 +36,7 @@ class Saturated:
         ratio = saturated elements / elements over the last `recent_rows` rows, where the layer's own interval says
         what is saturated (tanh beyond ±0.99, sigmoid outside (0.01, 0.99)). Found when each of the last `min_rows`
         rows and their sum have ratio >= saturated_warning; serious and critical by their own thresholds. Where it took
-        more than saturated_rows (20) from half of saturated_warning to all of it, ratio > saturated_critical.
+        more than saturated_rows (10) from half of saturated_warning to all of it, ratio > saturated_critical.
 
     What was so from the first row, or came at once, was done to the layer: by its initialisation, an update that was
     too large, inputs of another scale. What comes little by little the layer has learned while the loss fell, as the
@@ -44,7 +45,9 @@ class Saturated:
     ten rows.
 
     Judged for bounded kinds only: Tanh, Sigmoid, Hardtanh, Hardsigmoid, ReLU6, Softsign. A recurrent layer or one of
-    unknown kind is taken for a tanh when all its values are within [-1, 1] and reach both saturated ends. A sigmoid
+    unknown kind is taken for a tanh when all its values are within [-1, 1] and reach both saturated ends. Of a layer
+    with gates (LSTM, GRU) what is exactly zero counts as saturated too, unless all of it is: a gate is shut so far that
+    its sigmoid is zero in floating point, and its gradient with it. A sigmoid
     that comes last gives probabilities and is not judged; another bounded output layer, and a sigmoid in a network
     whose activations are of another kind, only if it was so from the first row: the one is a good output when it has
     learned to be near the bounds, the other a gate (squeeze-and-excitation, highway), which learns to open and to shut.
@@ -68,15 +71,17 @@ class Saturated:
 
     def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Chain, ...]:
         """Rows whose share of saturated elements reaches the warning threshold, and half of it."""
-        del info, first
+        del first
         full = thresholds.saturated_warning
-        nearing, saturated = Track("nearly_saturated", _reaches(0.5 * full)), Track("saturated", _reaches(full))
+        reaches = _reaches_gated if info.kind in kinds.GATED else _reaches
+        nearing, saturated = Track("nearly_saturated", reaches(0.5 * full)), Track("saturated", reaches(full))
         return (Chain((nearing, saturated), unknown=nothing_finite),)
 
     def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
         """The share of saturated elements over the recent rows."""
         streak = layer.streaks.get("saturated")
-        ratio = min(network.saturated[layer.place], 1.0)
+        gated = layer.info.kind in kinds.GATED
+        ratio = min(_gated_ratio(layer, thresholds) if gated else network.saturated[layer.place], 1.0)
         if streak is None or streak.rows < thresholds.min_rows or ratio < thresholds.saturated_warning:
             return Outcome.NOT_FOUND
         if layer.info.kind not in kinds.BOUNDED and not _looks_like_tanh(layer):
@@ -108,7 +113,7 @@ class Saturated:
                 rows=min(streak.rows, len(layer.rows)),
             ),
             message=f"{layer.name} has been saturated since step {streak.step}: {percent(ratio)} of its outputs are "
-            f"{_beyond(low, high)}.",
+            f"{_beyond(low, high)}{', or exactly zero behind a shut gate' if gated and last['zeros'] else ''}.",
             cause=_cause(layer, streak.step),
             remedies=_remedies(layer, network),
         )
@@ -119,6 +124,21 @@ def _reaches(share: float) -> Condition:
         return (1.0 * cells[_SATURATED] >= share * cells[_COUNT]) & (cells[_COUNT] > 0)
 
     return reaches
+
+
+def _reaches_gated(share: float) -> Condition:
+    def reaches(cells: Cells) -> Any:
+        ends = 1.0 * cells[_SATURATED] + 1.0 * cells[_ZEROS]
+        return (ends >= share * cells[_COUNT]) & (cells[_COUNT] > cells[_ZEROS])
+
+    return reaches
+
+
+def _gated_ratio(layer: LayerView, thresholds: Thresholds) -> float:
+    """The share of elements at the bounds or at zero over the recent rows."""
+    rows = layer.rows[-thresholds.recent_rows :]
+    ends, count = rows["saturated"].astype(float) + rows["zeros"], rows["count"].astype(float)
+    return float(ends.sum() / max(count.sum(), 1.0))
 
 
 def _looks_like_tanh(layer: LayerView) -> bool:
@@ -153,15 +173,12 @@ def _cause(layer: LayerView, step: int) -> str:
 
 
 def _remedies(layer: LayerView, network: Network) -> tuple[str, ...]:
-    remedies = [
-        "use ReLU, which does not saturate above zero",
-        "normalise the inputs to mean 0 and standard deviation 1",
-        "use Xavier initialisation: weights from N(0, sqrt(1/n_in))",
-    ]
-    if layer.info.kind == "ReLU6":
-        remedies[0] = "use ReLU, which has no upper bound"
+    inputs = "normalise the inputs to mean 0 and standard deviation 1"
     if layer.info.kind in kinds.RECURRENT:  # what ReLU and batch normalisation do not fit
-        return *remedies[1:], "use layer normalisation in the recurrent layer"
-    if not kinds.has_batch_norm(network.all_kinds):
-        remedies.append("add batch normalisation before the activation")
-    return tuple(remedies)
+        return inputs, initialisation({"Tanh"}), "use layer normalisation in the recurrent layer"
+    if layer.info.kind == "ReLU6":
+        return "use ReLU, which has no upper bound", inputs, initialisation({"ReLU"}), *normalisation(network.all_kinds)
+    if kinds.is_gate(layer.info.kind, network.all_kinds):
+        return inputs, initialisation({"Sigmoid"}), *normalisation(network.all_kinds)
+    first = "use ReLU, which does not saturate above zero"
+    return first, inputs, initialisation({"Tanh"}), *normalisation(network.all_kinds)

@@ -13,7 +13,7 @@ from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 from fastact.guard import Guard
 from fastact.torch import op
 from fastact.torch.choose import Layers, choose, named_modules
-from fastact.torch.layers import axis_rule, kind_of, tensors
+from fastact.torch.layers import axis_rule, backward_pass, kind_of, tensors
 
 __all__ = ["Recorder", "Watch", "watch"]
 
@@ -23,7 +23,6 @@ _GRADIENT: Final = ":grad"
 
 _transforming: Final = torch._C._are_functorch_transforms_active
 _tracing: Final = torch._C._get_tracing_state
-_backward: Final = torch._C._current_graph_task_id
 
 
 class Recorder(Protocol):
@@ -369,8 +368,7 @@ class _OutputHook(_Hook):
         if not self.name:
             return
         name = self.name + place
-        # Inside of a backward pass only activation checkpointing runs a layer, for the second time.
-        if _backward() == -1:
+        if backward_pass() == -1:
             self.watch._record(name, x, axis, kind)
         # A leaf would keep the hook, and one more in each step.
         if self.gradients and x.requires_grad and not x.is_leaf:
@@ -390,7 +388,7 @@ class _InputHook(_Hook):
         self.see(module, args[0] if len(args) == 1 and not kwargs else (*args, *kwargs.values()))
 
     def found(self, x: torch.Tensor, place: str) -> None:
-        if x.is_floating_point() and _backward() == -1:
+        if x.is_floating_point() and backward_pass() == -1:
             self.watch._record(self.name + _INPUT + place, x, self.axis(x.ndim), "Input")
 
 

@@ -8,7 +8,11 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-__all__ = ["axis_rule", "kind_of", "tensors"]
+__all__ = ["axis_rule", "backward_pass", "kind_of", "tensors"]
+
+#: The number of the backward pass that this thread is in, -1 outside of one: inside, only activation checkpointing runs
+#: a layer, for the second time.
+backward_pass: Final[Callable[[], int]] = torch._C._current_graph_task_id
 
 #: How deep tuples, lists, dicts and dataclasses are searched for tensors: enough for real outputs, and an end for
 #: a structure that contains itself.

@@ -1,0 +1,55 @@
+"""The pages: one for each condition that a network can have, and one for each kind of training loop.
+
+They are Markdown files beside this one, read by `fastact explain` and by whoever browses the repository.
+"""
+
+import difflib
+from importlib.resources import files
+from typing import Final
+
+from fastact.errors import ArgumentValueError
+
+__all__ = ["FOLDERS", "explain", "names", "where"]
+
+#: The folders, and what the pages in them are about.
+FOLDERS: Final = {"conditions": "what can be wrong with a layer", "frameworks": "how to watch a training"}
+
+
+def where(folder: str, name: str) -> str:
+    """The place of a page in the repository, and in the folder that fastact is installed into."""
+    return f"fastact/pages/{folder}/{name}.md"
+
+
+def names(folder: str) -> tuple[str, ...]:
+    """The names of the pages of a folder of `FOLDERS`, in the order of the alphabet.
+
+    Example:
+        >>> "saturated" in names("conditions"), "pytorch" in names("frameworks")
+        (True, True)
+    """
+    pages = files(__name__).joinpath(folder).iterdir()
+    return tuple(sorted(page.name.removesuffix(".md") for page in pages if page.name.endswith(".md")))
+
+
+def explain(name: str) -> str:
+    """The page on a condition (``"saturated"``) or a framework (``"pytorch"``), in Markdown.
+
+    Args:
+        name: a condition's name, as `Finding.condition` has it, or a framework's.
+
+    Raises:
+        ArgumentValueError: there is no such page.
+
+    Example:
+        >>> print(explain("saturated").splitlines()[0])
+        # saturated
+        >>> explain("saturation")
+        Traceback (most recent call last):
+        fastact.errors.ArgumentValueError: name: got 'saturation', did you mean 'saturated'? The pages are ...
+    """
+    known = {page: folder for folder in FOLDERS for page in names(folder)}
+    if name not in known:
+        near = difflib.get_close_matches(str(name), known, n=1)
+        hint = f"did you mean {near[0]!r}? The pages are" if near else "want one of"
+        raise ArgumentValueError(f"name: got {name!r}, {hint} {', '.join(known)}")
+    return files(__name__).joinpath(known[name], f"{name}.md").read_text(encoding="utf-8")
