@@ -234,7 +234,8 @@ OTHERS: dict[str, Watcher] = {
 }
 #: What each contestant does, for the page beside the results.
 ASKED = {
-    BARE: "the training step alone; twice, to show what two equal things differ by",
+    BARE: "the training step alone",
+    f"{BARE}, again": "the same once more, to show what two equal things differ by",
     "fastact": "watch(model, monitor): all of a row's numbers, per neuron, history, log on disk",
     "fastact, every 10th": "the same with every=10",
     "hooks": "mean, std, min and max with .item()",

@@ -74,7 +74,7 @@ def test_the_cost_is_told_beside_that_of_a_bare_read() -> None:
     floors = {"tiny": {"bytes": 10**7, "rate": 1e10}}
     lines = cost_table({"asked": asked, "rows": rows, "floors": floors})
     assert lines.header == ["training", "step", "outputs", "fastact", "hooks", "a bare read"]
-    assert lines.rows == [["tiny", "100.0 ms", "10 MB", "+2.0%", "+50.0%", "1.0%"]]
+    assert lines.rows == [["tiny", "100 ms", "10 MB", "+2.0%", "+50.0%", "1.0%"]]
 
 
 def test_what_is_watched_is_counted_in_bytes(tiny: watch.Case) -> None:
