@@ -105,8 +105,23 @@ def _watched(kind: type, name: str, recorder: Recorder) -> type:
         _take(recorder, name, output, kind.__name__)
         return output
 
-    members = {"__call__": __call__, "__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    def __reduce_ex__(self: Any, protocol: Any) -> Any:  # noqa: N807
+        # By its own class, which is the one that pickle finds; what is loaded is not watched.
+        make, (_, *arguments), *rest = kind.__reduce_ex__(self, max(protocol, 2))
+        return _made, (make, kind, *arguments), *rest
+
+    members = {
+        "__call__": __call__,
+        "__reduce_ex__": __reduce_ex__,
+        "__module__": kind.__module__,
+        "__qualname__": kind.__qualname__,
+    }
     return type(kind)(kind.__name__, (kind,), members)
+
+
+def _made(make: Callable[..., Any], kind: type, *arguments: Any) -> Any:
+    """What pickle calls for a watched layer: it refuses `make` with another class than the object's."""
+    return make(kind, *arguments)
 
 
 @contextlib.contextmanager

@@ -68,3 +68,7 @@ class ActivationCallback(WatchingCallback, Callback):  # type: ignore[misc] # my
     def on_exception(self, *_: Any) -> None:
         """Does so when the training fails or is interrupted, too."""
         self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Lightning gives a callback these methods of the module, with which a copy would take the whole module along.
+        return {name: value for name, value in super().__getstate__().items() if name not in {"log", "log_dict"}}

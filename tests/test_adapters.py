@@ -364,6 +364,11 @@ def test_nnx_layers_are_watched_and_given_back() -> None:
         for _ in range(3):
             step(model, x)
             recorder.step()
+        loaded = pickle.loads(pickle.dumps(model.first))
+        assert type(loaded) is nnx.Linear  # and not watched
+        loaded(x)
+        recorder.step()
+    np.testing.assert_array_equal(loaded(x), model.first(x))
     assert nnx.graphdef(model) == graph
     step(model, x)
     recorder.step()
