@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["summarize_many"]
 
-#: Fewer are swept one after the other: what it takes to sweep them together takes as long as some calls.
+#: Fewer are swept one after the other: to prepare what many have in common takes as long as some thirty calls.
 _FEW: Final = 32
 #: The places of kinds by torch dtype, as they are first seen.
 _tensor_kinds: Final[dict[Any, int]] = {}

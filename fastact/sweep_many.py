@@ -80,7 +80,7 @@ def _headers_kernel() -> Callable[..., None]:
                     break
 
     # With the interpreter lock, so that no array changes its shape meanwhile.
-    return kernel(read_headers, "headers", types.void(_NUMBERS, _I8, *[_NUMBERS] * 5), nogil=False)
+    return kernel(read_headers, f"headers-{_HEAD}", types.void(_NUMBERS, _I8, *[_NUMBERS] * 5), nogil=False)
 
 
 class KnownDtypes:

@@ -41,8 +41,8 @@ def test_a_mean_that_swings_is_found_though_the_rms_stays() -> None:
     rows = moved(np.where(np.arange(40) % 2, 0.8, -0.8))
     assert judged(rows) == [("0", "oscillating", "warning", 0)]
     assert judged(moved(np.where(np.arange(40) % 2, 0.4, -0.4))) == []
-    assert judged(rows[:21]) == []
-    assert judged(rows[:26]) == [("0", "oscillating", "warning", 0)]
+    assert judged(rows[:19]) == []
+    assert judged(rows[:21]) == [("0", "oscillating", "warning", 0)]
 
 
 def test_swings_found_in_twenty_rows_of_the_window_are_enough_and_less_are_not_enough_data() -> None:

@@ -3,9 +3,12 @@
 import math
 from typing import Any
 
+import ml_dtypes
+import numpy as np
 import pytest
 from synthetic import found, nothing_finite, plain, row, watch
 
+import fastact
 from fastact.diagnosis import Diagnoser
 from fastact.history import LayerInfo
 from fastact.rules import Finding
@@ -164,6 +167,25 @@ def test_gradients_are_judged_for_underflow() -> None:
         "0 (Gradient) has been close to underflow since step 5: its values other than zero are 1.03e-06 on average, "
         "and float16 has fewer digits below 6.1e-05 and nothing below 5.96e-08; zeros have grown from 0% to 2%."
     )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float8_e5m2"])
+def test_what_is_scaled_down_underflows_when_the_dtype_says_so(dtype: str) -> None:
+    """Real elements, halved in each step, as their dtype rounds them."""
+    x = np.random.default_rng(0).standard_normal((64, 16))
+    kind = np.dtype(dtype) if dtype == "float16" else np.dtype(getattr(ml_dtypes, dtype))
+    with fastact.ActivationMonitor() as monitor:
+        for step in range(40):
+            monitor.record("a", (x * 0.5**step).astype(kind), axis=-1, kind="Linear")
+            monitor.step()
+            if step in (18, 24):
+                severity = [f.severity for f in monitor.diagnose().findings if f.condition == "underflow_risk"]
+                want = {"float16": {18: "warning", 24: "serious"}, "float8_e5m2": {18: "serious", 24: "critical"}}
+                assert severity == [want[dtype][step]]
+        (finding,) = [f for f in monitor.diagnose().findings if f.condition == "underflow_risk"]
+    typical = [float(np.abs(y[y != 0]).mean()) for y in ((x * 0.5**s).astype(kind).astype(float) for s in range(16))]
+    assert finding.severity == "critical"
+    assert finding.first_step == next(step for step, value in enumerate(typical) if value <= 2.0**-14)
 
 
 def test_underflow_after_a_layer_that_vanishes_is_its_consequence() -> None:

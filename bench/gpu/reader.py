@@ -57,7 +57,8 @@ def reader(address: int, packets: int, device: int, stream: int) -> Callable[[],
     blocks = max(1, min(_BLOCKS * processors(device), packets // (4 * THREADS)))
 
     def read() -> DeviceMemory:
-        launch(blocks, on, address, packets, out.address)
+        with active(device):
+            launch(blocks, on, address, packets, out.address)
         return out
 
     return read

@@ -177,6 +177,7 @@ def bare(data: Data) -> dict[str, Callable[[], Any]]:
 def _kernel(x: torch.Tensor, axis: int | None) -> Callable[[], None]:
     from fastact.buffers import channel_view
     from fastact.cuda.arrays import device_array
+    from fastact.cuda.host import active
     from fastact.cuda.sweep import Desk, launch
     from fastact.stats import DEFAULT_BOUNDS
 
@@ -188,7 +189,12 @@ def _kernel(x: torch.Tensor, axis: int | None) -> Callable[[], None]:
         outer, neurons, inner = view.shape
         shape = (outer, neurons, inner)
     desk = Desk()
-    return lambda: launch(desk, found, shape, DEFAULT_BOUNDS)
+
+    def call() -> None:
+        with active(found.device):
+            launch(desk, found, shape, DEFAULT_BOUNDS)
+
+    return call
 
 
 def row(data: Data, rounds: int) -> dict[str, Any]:

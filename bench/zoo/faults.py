@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import count
 from typing import Any, Final
 
 import torch
@@ -76,6 +77,13 @@ def shift(training: Training, layers: str, value: float, share: float = 1.0) -> 
 
 
 @torch.no_grad()
+def channel(training: Training, layers: str, factor: float) -> None:
+    """Weights of the first neuron times a factor."""
+    for weight in _weights(training, layers):
+        weight[0] *= factor
+
+
+@torch.no_grad()
 def alike(training: Training, layers: str) -> None:
     """All rows of the weights are the first one."""
     for weight in _weights(training, layers):
@@ -107,6 +115,12 @@ def decay(training: Training, value: float) -> None:
 def units(training: Training, factor: float, offset: float = 0.0) -> None:
     """Inputs times a factor plus an offset: other units, or a normalisation that was left out."""
     training.feed = lambda x: x * factor + offset
+
+
+def take_turns(training: Training, factor: float) -> None:
+    """Every second batch times a factor: one of two loaders does not normalise."""
+    batches = count()
+    training.feed = lambda x: x * factor if next(batches) % 2 else x
 
 
 def blank(training: Training) -> None:
@@ -162,6 +176,7 @@ def pile(training: Training) -> None:
 FAULTS: Final[dict[str, Callable[..., Any]]] = {
     make.__name__: make
     for make in (
-        spread, scale, shift, alike, zero, rate, decay, units, blank, missing, empty, distance, root, climb, pile,
+        spread, scale, shift, channel, alike, zero, rate, decay, units, take_turns, blank, missing, empty, distance,
+        root, climb, pile,
     )
 }  # fmt: skip

@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from fastact.compile import KINDS
 from fastact.cuda.arrays import DeviceArray, current_stream
 from fastact.cuda.host import (
     DeviceMemory,
@@ -28,7 +29,7 @@ from fastact.cuda.host import (
     side_stream,
     stream_at,
 )
-from fastact.cuda.kernels import ROW_BYTES, THREADS, Layout
+from fastact.cuda.kernels import ROW_BYTES, THREADS, Layout, blocks_at_once
 from fastact.cuda.record import (
     FORM,
     FORMS,
@@ -345,7 +346,8 @@ class _Device:
 
 @functools.cache
 def _kernel(name: str, layout: Layout, surveyed: bool, device: int) -> Callable[..., None]:
-    return launcher(record_kernel(name, layout, surveyed=surveyed), device, THREADS)
+    blocks = blocks_at_once(KINDS[name], layout)
+    return launcher(record_kernel(name, layout, surveyed=surveyed), device, THREADS, blocks)
 
 
 @functools.cache

@@ -195,12 +195,12 @@ else:
     device = cuda.jit(device=True, forceinline=True)
 
     @device
-    def barrier() -> None:
+    def barrier() -> None:  # type: ignore[misc]
         """All threads of the block come here before one goes on."""
         cuda.syncthreads()
 
     @device
-    def fence() -> None:
+    def fence() -> None:  # type: ignore[misc]
         """Who sees what is written after this sees what was written before it."""
         cuda.threadfence()
 

@@ -152,7 +152,7 @@ if SIMULATED or not INSTALLED:
     def pinned(words: int) -> npt.NDArray[np.int64]:
         return np.empty(words, np.int64)
 
-    def launcher(kernel: Any, device: int, threads: int) -> Callable[..., None]:
+    def launcher(kernel: Any, device: int, threads: int, at_once: int = 1) -> Callable[..., None]:
         from numba import cuda
 
         compiled = cuda.jit(kernel)
@@ -168,6 +168,8 @@ else:
     from numba import cuda, types
     from numba.cuda.cudadrv import driver
 
+    #: Of a multiprocessor, on every machine since 2012.
+    _REGISTERS: Final = 1 << 16
     _RELAXED: Final = driver.binding.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
 
     def signature(kernel: Any) -> Any:
@@ -275,9 +277,13 @@ else:
         """Memory of the host that the device copies to while the host goes on: int64[words]."""
         return cuda.pinned_array(words, np.int64)  # type: ignore[no-any-return]
 
-    def launcher(kernel: Any, device: int, threads: int) -> Callable[..., None]:
-        """`kernel` compiled for the current device, number `device`: called with blocks, a stream and its arguments."""
-        compiled = cuda.jit(signature(kernel))(kernel)
+    def launcher(kernel: Any, device: int, threads: int, at_once: int = 1) -> Callable[..., None]:
+        """`kernel` compiled for the current device, number `device`: called with blocks, a stream and its arguments.
+
+        A multiprocessor has registers for `at_once` blocks of so many threads.
+        """
+        registers = min(255, _REGISTERS // (threads * at_once))
+        compiled = cuda.jit(signature(kernel), max_registers=registers)(kernel)
 
         @functools.lru_cache(maxsize=1024)
         def configured(blocks: int, stream: Any) -> Any:

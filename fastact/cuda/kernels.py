@@ -59,6 +59,7 @@ __all__ = [
     "Blocks",
     "Layout",
     "blocks",
+    "blocks_at_once",
     "joiner",
     "lane_plan",
     "last_to_come",
@@ -107,10 +108,19 @@ COLUMNS: Final = Layout("columns", packed=False, beside=8 if SIMULATED else 32)
 
 
 def lane_plan(kind: Kind, layout: Layout) -> tuple[int, int]:
-    """Elements of a load, and loads that a thread has under way: 16 to 32 elements, of wide kinds 8, in registers."""
+    """Elements of a load, and loads under way: 16 elements of a thread in registers (of a byte 32, of 8 bytes 8)."""
     width = _PACKET // kind.storage.itemsize if layout.packed else 1
     wanted = 8 if kind.work is np.float64 else 16
-    return width, max(wanted // width, 2 if width > 8 else 4)
+    return width, max(wanted // width, 2 if width > 4 else 4)
+
+
+def blocks_at_once(kind: Kind, layout: Layout) -> int:
+    """How many blocks a multiprocessor has registers for, where none has to be spilt.
+
+    As ptxas 13.5 says for sm_90: the flat sweep of elements of 2 or 4 bytes has room in 64 registers a thread (at most
+    8 bytes spilt), the others in 128 (of int64 in columns 48 bytes spilt, where a row tells of its neurons).
+    """
+    return 4 if layout is FLAT and kind.work is not np.float64 and kind.storage.itemsize > 1 else 2
 
 
 merge = device(elements.merge)
@@ -125,21 +135,21 @@ def _no_sums(origin: float, key: Any) -> Any:
 
 
 @device
-def _sums_with_care(x: Any, origin: float, zeros: int, saturated: int) -> Any:
-    """The sums over the finite elements, in float64."""
+def _sums_with_care(x: Any, origin: float, low: Any, high: Any, near: Any) -> Any:
+    """The sums of one float32 element, if it is finite, in float64."""
     inf = np.float32(math.inf)
     y = as_double(x)
     nothing = spread(0.0, y)
-    d = finite_or(x, y - spread(origin, y), nothing)
+    d = total(finite_or(x, y - spread(origin, y), nothing))
     return (
-        lanes_count(x),
+        1,
         count_nan(x),
         count_equal(x, inf),
         count_equal(x, -inf),
-        zeros,
-        saturated,
-        total(d),
-        total(d * d),
+        count_at_most(magnitude(x), near),
+        count_outside(x, low, high),
+        d,
+        d * d,
         total(finite_or(x, magnitude(y), nothing)),
         least(finite_or(x, x, spread(inf, x))),
         most(finite_or(x, x, spread(-inf, x))),
@@ -149,7 +159,10 @@ def _sums_with_care(x: Any, origin: float, zeros: int, saturated: int) -> Any:
 
 @device
 def _sums(x: Any, origin: float, low: Any, high: Any, near: Any) -> Any:
-    """The sums of some float32 elements about `origin`: summed in float32 about their own mean, and moved there."""
+    """The sums of some float32 elements about `origin`: summed in float32 about their own mean, and moved there.
+
+    Before them whether they are right; if not, the elements have to be added one by one, with care.
+    """
     n = lanes_count(x)
     size = magnitude(x)
     zeros = count_at_most(size, near)
@@ -161,10 +174,10 @@ def _sums(x: Any, origin: float, low: Any, high: Any, near: Any) -> Any:
     absolute = total(size)
     # A sum that is not finite shows NaN, Inf or an overflow.
     fine = squares < np.float32(math.inf) and absolute < np.float32(math.inf)
-    if not fine or (squares < np.float32(_TINY_SQUARES) and np.float32(0.0) < absolute < np.float32(_TINY)):
-        return _sums_with_care(x, origin, zeros, saturated)
+    if squares < np.float32(_TINY_SQUARES) and np.float32(0.0) < absolute < np.float32(_TINY):
+        fine = False
     move = np.float64(mean) - origin
-    return (
+    return fine, (
         n,
         0,
         0,
@@ -398,7 +411,7 @@ def blocks(name: str, layout: Layout) -> Blocks:
         neg_infs = count_equal(x, -math.inf)
         mean, std, abs_mean, rest = _moments(x, count - nans - pos_infs - neg_infs)
         smallest, largest = ends(raw, x)
-        return (
+        return True, (
             count,
             nans,
             pos_infs,
@@ -418,6 +431,28 @@ def blocks(name: str, layout: Layout) -> Blocks:
         return _sums(widened(raw), origin, low, high, near)
 
     fold = fold_state if wide else fold_sums
+
+    @device
+    def state_of_one(raw: Any, origin: float, low: Any, high: Any, near: Any) -> Any:
+        return fold_state(raw, origin, low, high, near)[1]
+
+    @device
+    def sums_of_one(raw: Any, origin: float, low: Any, high: Any, near: Any) -> Any:
+        return _sums_with_care(widened(raw), origin, low, high, near)
+
+    fold_one = state_of_one if wide else sums_of_one
+
+    @device
+    def add_with_care(
+        row: Any, x: int, i: int, step: int, count: int, inner: int, pitch: int, origin: float, low: Any, high: Any,
+        near: Any,
+    ) -> Any:  # fmt: skip
+        # A loop, not lanes: seldom gone through, it must not take registers from the other. A cache has the elements.
+        for k in range(count):
+            packet = divide(k, width)
+            at = address_of(x, i + packet * step, inner, pitch) + (k - packet * width) * itemsize
+            row = combine(row, fold_one(load_one(at), origin, low, high, near))
+        return row
 
     @device
     def load_first(x: int, i: int, step: int, inner: int, pitch: int) -> Any:
@@ -458,13 +493,21 @@ def blocks(name: str, layout: Layout) -> Blocks:
             step = parts * deep
             if flat and at < edges:
                 place = at if at < head else packets * width + at
-                row = combine(row, fold(load_one(x + place * itemsize), origin, lo, hi, tol))
+                row = combine(row, fold_one(load_one(x + place * itemsize), origin, lo, hi, tol))
             body = start + head * itemsize
             while at + (loads - 1) * step < packets:
-                row = combine(row, fold(load_some(body, at, step, inner, pitch), origin, lo, hi, tol))
+                fine, more = fold(load_some(body, at, step, inner, pitch), origin, lo, hi, tol)
+                if fine:
+                    row = combine(row, more)
+                else:
+                    row = add_with_care(row, body, at, step, loads * width, inner, pitch, origin, lo, hi, tol)
                 at += loads * step
             while at < packets:
-                row = combine(row, fold(load_first(body, at, step, inner, pitch), origin, lo, hi, tol))
+                fine, more = fold(load_first(body, at, step, inner, pitch), origin, lo, hi, tol)
+                if fine:
+                    row = combine(row, more)
+                else:
+                    row = add_with_care(row, body, at, step, width, inner, pitch, origin, lo, hi, tol)
                 at += step
         return first, origin, row
 

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from fastact import elements
+from fastact.compile import KINDS
 from fastact.cuda.arrays import DeviceArray
 from fastact.cuda.host import active, launcher, processors, stream_at
-from fastact.cuda.kernels import TABLE_WORDS, THREADS, many_kernel
+from fastact.cuda.kernels import FLAT, TABLE_WORDS, THREADS, blocks_at_once, many_kernel
 from fastact.cuda.sweep import Bounds, give_back, plan, states, take_desk, work_bounds
 
 __all__ = ["Launch"]
@@ -20,7 +21,7 @@ __all__ = ["Launch"]
 
 @functools.cache
 def _kernel(name: str, device: int) -> Callable[..., None]:
-    return launcher(many_kernel(name), device, THREADS)
+    return launcher(many_kernel(name), device, THREADS, blocks_at_once(KINDS[name], FLAT))
 
 
 class Launch:

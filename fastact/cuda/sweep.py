@@ -26,6 +26,7 @@ from fastact.cuda.kernels import (
     RUNS,
     THREADS,
     Layout,
+    blocks_at_once,
     lane_plan,
     sweep_kernel,
 )
@@ -47,8 +48,6 @@ __all__ = [
 
 Bounds = tuple[float, float, float]
 
-#: Blocks at a time for each multiprocessor: more have no registers, fewer do not hide the way to memory.
-_BLOCKS: Final = 4
 _PACKET: Final = 16
 #: What is kept for later sweeps; the few that need more get it for themselves.
 _KEPT_BYTES: Final = 1 << 24
@@ -118,15 +117,16 @@ def plan(address: int, name: str, shape: tuple[int, int, int], processors: int) 
         packets = (size - head) // width
         edges = size - packets * width
     groups = -(-neurons // layout.beside)
-    # As many blocks as give each thread one round of loads, while the device has room for them at once.
+    # As many blocks as give each thread one round of loads, while the device has room for them at once: fewer would not
+    # hide the way to memory.
     round_of_loads = THREADS // layout.beside * loads
-    parts = max(1, min(-(-packets // round_of_loads), _BLOCKS * processors // groups))
+    parts = max(1, min(-(-packets // round_of_loads), blocks_at_once(kind, layout) * processors // groups))
     return Plan(layout, groups, parts, (head, edges, packets, neurons, max(1, inner // width), neurons * run, run))
 
 
 @functools.cache
 def _kernel(name: str, layout: Layout, device: int) -> Callable[..., None]:
-    return launcher(sweep_kernel(name, layout), device, THREADS)
+    return launcher(sweep_kernel(name, layout), device, THREADS, blocks_at_once(KINDS[name], layout))
 
 
 class Desk:

@@ -16,7 +16,7 @@ __all__ = ["Oscillating", "Swings", "swings"]
 #: 1.4826 MAD is the standard deviation of a normal distribution; further than so many is no swing but a spike.
 _CLIP: Final = 3.0 * 1.4826
 #: Standard deviations by which an autocorrelation has to differ from that of independent rows.
-_DEVIATIONS: Final = 4.5
+_DEVIATIONS: Final = 4.0
 
 
 class Oscillating:
@@ -35,7 +35,7 @@ class Oscillating:
 
     The first three say that it is large and lasts, the last that it is no noise: of independent rows two in three are
     turning points too, and where a batch is small their swings are as large, but their autocorrelation is zero, give
-    or take 1 / sqrt(rows): 4.5 of these deviations are wanted as well, once in 300,000 times. Rows of NaN or zeros
+    or take 1 / sqrt(rows): 4 of these deviations are wanted as well, once in 30,000 times. Rows of NaN or zeros
     alone are left out. The window is all that it knows: what has gone on for longer began at its first row or before.
 
     Source:
@@ -196,12 +196,14 @@ def _turns(values: list[float], size: float) -> list[int]:
 
 
 def _autocorrelations(values: npt.NDArray[np.float64], *lags: int) -> list[float]:
-    time = np.arange(len(values)) - (len(values) - 1) / 2.0
-    values = values - values.mean()
-    values = values - time * (float(time @ values) / float(time @ time))
-    middle = len(values) // 2
+    count = len(values)
+    time = np.arange(0.5 - 0.5 * count, 0.5 * count)
+    # Sums in place of means and clips, which take numpy ten times as long.
+    values = values - (float(values.sum()) / count + time * (float(time @ values) / float(time @ time)))
+    middle = count // 2
     reach = _CLIP * float(np.sort(np.abs(values - np.sort(values)[middle]))[middle])
     if not 0.0 < reach < math.inf:
         return [0.0 for _ in lags]
-    values = np.clip(values, -reach, reach)
-    return [float(values[lag:] @ values[:-lag]) / float(values @ values) for lag in lags]
+    values = np.minimum(np.maximum(values, -reach), reach)
+    total = float(values @ values)
+    return [float(values[lag:] @ values[:-lag]) / total for lag in lags]

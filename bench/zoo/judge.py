@@ -1,0 +1,90 @@
+"""Trains and judges the runs of a part of the zoo, several at a time, each in a process of its own."""
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+
+import fastact
+from bench.zoo.data import load
+from bench.zoo.recipes import Part, Recipe, recipes
+from bench.zoo.score import JUDGES, Verdict, plain, scores, verdicts
+from bench.zoo.train import Run, train
+
+__all__ = ["Case", "begin", "cases", "judge", "judged"]
+
+
+class Case(NamedTuple):
+    """A run to be judged: the step from which on it is sick, the layers with dead neurons, and what is told of it."""
+
+    run: Run
+    onset: int
+    dead: dict[str, float]
+    facts: dict[str, Any]
+
+
+def cases(runs: dict[str, Run], part: Iterable[Recipe]) -> tuple[list[Case], list[str]]:
+    """The runs to be judged, and those left out, with the reason.
+
+    A network that did not train well is no healthy control, and a fault that did no harm makes no sick run.
+    """
+    result: list[Case] = []
+    left_out: list[str] = []
+    for recipe in part:
+        run = runs[recipe.name]
+        facts: dict[str, Any] = {"name": recipe.name, "fault": "", "skill": run.skill}
+        if recipe.sick is None:
+            if run.skill < load(recipe.network.task).good:
+                left_out.append(f"{recipe.name}: skill {run.skill:g}")
+            else:
+                result.append(Case(run, 0, run.dead, facts | {"dead": run.dead}))
+            continue
+        twin = runs[recipe.twin.name]
+        if not run.sickened(twin):
+            left_out.append(f"{recipe.name}: no harm")
+            continue
+        facts |= {"fault": recipe.sick.says, "twin_skill": twin.skill, "onset": run.onset(twin)}
+        result.append(Case(run, run.onset(twin), twin.dead, facts))
+    return result, left_out
+
+
+def judge(case: Case) -> dict[str, Verdict]:
+    """What all judges say of a run."""
+    return verdicts(case.run, case.onset, case.dead)
+
+
+def judged(
+    part: Part, pool: ProcessPoolExecutor, tick: Callable[[str], None], *, fresh: bool = False, pattern: str = ""
+) -> dict[str, Any]:
+    """The runs of a part and the scores of all judges."""
+    wanted = [recipe for recipe in recipes(part) if pattern in recipe.name]
+    needed = {it.name: it for recipe in wanted for it in (recipe.twin, recipe)}
+    runs: dict[str, Run] = {}
+    for name, run in zip(needed, pool.map(partial(train, fresh=fresh), needed.values()), strict=True):
+        runs[name] = run
+        tick(f"{part}: trained")
+    kept, left_out = cases(runs, wanted)
+    healthy: dict[str, list[Verdict]] = {name: [] for name in JUDGES}
+    sick: dict[str, list[Verdict]] = {name: [] for name in JUDGES}
+    told: list[dict[str, Any]] = []
+    for case, found in zip(kept, pool.map(judge, kept), strict=True):
+        for name, verdict in found.items():
+            (healthy if case.run.recipe.sick is None else sick)[name].append(verdict)
+        told.append(case.facts | {"verdict": plain(found["fastact"])})
+        tick(f"{part}: judged")
+    return {
+        "scores": {name: scores(healthy[name], sick[name]) for name in JUDGES},
+        "left_out": left_out,
+        "runs": told,
+    }
+
+
+def begin() -> None:
+    """Makes a process a polite one."""
+    if hasattr(os, "nice"):
+        os.nice(max(10 - os.nice(0), 0))
+    torch.set_num_threads(1)  # layers this small are slower on two threads than on one
+    fastact.set_num_threads(1)
