@@ -240,7 +240,7 @@ _EXACT_ROW: Final = {"int64": struct.Struct("6q3d2qd32x"), "uint64": struct.Stru
 
 def states(rows: npt.NDArray[np.int64], name: str) -> list[elements.State]:
     """The states in the rows of tensors of the kind `name`."""
-    return list(_EXACT_ROW.get(name, _ROW).iter_unpack(rows))
+    return list(_EXACT_ROW.get(name, _ROW).iter_unpack(rows.tobytes()))
 
 
 def sweep(x: DeviceArray, bounds: Bounds) -> elements.State:
