@@ -20,6 +20,7 @@ from typing import Any
 from bench import RESULTS
 from bench.plot import PLOT, digest, draw
 from bench.tables import (
+    cost_table,
     log_table,
     many_table,
     markdown,
@@ -28,6 +29,7 @@ from bench.tables import (
     start_table,
     sweep_table,
     tight_table,
+    watch_table,
 )
 from bench.zoo.report import SOURCE as ZOO
 from bench.zoo.report import zoo_part
@@ -35,6 +37,7 @@ from bench.zoo.report import zoo_part
 README = Path(__file__).parent.parent / "README.md"
 PAGE = RESULTS / "README.md"
 SWEEP = RESULTS / "sweep.json"
+WATCH = RESULTS / "watch.json"
 DEMO = RESULTS / "demo.txt"
 #: The rows that the README shows; the page beside the results has all.
 SHOWN_ROWS = [(10**3, "float32"), (10**5, "float32"), (10**7, "float32"), (10**8, "float32"), (10**8, "bfloat16")]
@@ -98,7 +101,8 @@ def page() -> str:
         ("many", "Many small tensors", many_table),
         ("start", "From nothing to the first answer", start_table),
         ("log", "The log", log_table),
-        ("record", "What watching costs, and the bytes of a row", record_table),
+        ("watch", "What watching costs a training step", watch_table),
+        ("record", "What watching costs beside the sweep, and the bytes of a row", record_table),
     ):
         source = RESULTS / f"{name}.json"
         if not source.exists():
@@ -131,6 +135,13 @@ def page() -> str:
                 f"cache, median of {results['rounds']} rounds by turns. Event files hold one scalar a record and are "
                 "read by tensorboard's own loader."
             )
+        if name == "watch":
+            how = (
+                f"Training steps (forward, backward, AdamW) in turns of {results['steps']}, by turns in one process "
+                f"with one model, up to {results['rounds']} rounds; slower: the median of the rounds over the bare "
+                "turn of the same round. Who does what:"
+            )
+            parts += [how, asked(results)]
         if name == "record":
             parts.append(
                 f"Layers of 1,000 float32 elements, {results['layers']} in a step; median of {results['rounds']} "
@@ -140,6 +151,18 @@ def page() -> str:
     # Measured by one command, they share these.
     parts += ["## Where", *dict.fromkeys(places)]
     return "\n\n".join(parts) + "\n"
+
+
+def watch_part() -> str:
+    """What watching adds to a training step, and against what."""
+    results = json.loads(WATCH.read_text())
+    note = (
+        f"What watching every layer, per neuron, adds to a training step: median of rounds by turns. {where(results)} "
+        "outputs: bytes of all watched outputs of a step; a bare read: the time of reading them once from memory and "
+        "doing nothing else, over that of the step. nothing, again: what two equal things differ by. [Spread, and what "
+        "each does](bench/results/README.md)."
+    )
+    return f"{markdown(cost_table(results))}\n\n{note}"
 
 
 def demo_text() -> str:
@@ -156,7 +179,7 @@ def demo_text() -> str:
     return "```text\n" + "\n".join(shown).rstrip() + "\n```"
 
 
-PARTS = {"sweep": (SWEEP, sweep_part), "demo": (DEMO, demo_text), "zoo": (ZOO, zoo_part)}
+PARTS = {"sweep": (SWEEP, sweep_part), "watch": (WATCH, watch_part), "demo": (DEMO, demo_text), "zoo": (ZOO, zoo_part)}
 
 
 def rendered(text: str) -> str:

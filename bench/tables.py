@@ -5,8 +5,10 @@ from typing import Any, NamedTuple
 from fastact.benchmark.figures import duration, multiple, size
 
 __all__ = [
+    "BARE",
     "FEWER",
     "Lines",
+    "cost_table",
     "duration",
     "gpu_record_table",
     "gpu_table",
@@ -17,7 +19,11 @@ __all__ = [
     "start_table",
     "sweep_table",
     "tight_table",
+    "watch_table",
 ]
+
+#: The contestant of `bench.watch` that does nothing, with which the others are compared.
+BARE = "nothing"
 
 #: Peers that are asked for fewer numbers than `summarize` gives, because they have no more.
 FEWER = ("numbagg", "bottleneck", "NumKong")
@@ -135,6 +141,33 @@ def record_table(results: dict[str, Any]) -> Lines:
         ]
         rows.append([f"bytes a row, {compression}, batches of", ", ".join(cells), "", ""])
     return Lines(["what", "a layer", "its share of step", "over the sweep"], [True, False, False, False], rows)
+
+
+def watch_table(results: dict[str, Any]) -> Lines:
+    """Time of a training step, and what watching adds to it."""
+    rows = []
+    for row in results["rows"]:
+        low, high = (f"{100 * (ratio - 1):+.1f}" for ratio in row["quartiles"])
+        more = "" if row["name"] == BARE else f"{100 * (row['ratio'] - 1):+.1f}%"
+        rows.append([row["case"], row["name"], duration(row["seconds"]), more, f"{low} to {high}" if more else ""])
+    header = ["training", "watched by", "step", "slower", "half of the rounds"]
+    return Lines(header, [True, True, False, False, False], rows)
+
+
+def cost_table(results: dict[str, Any]) -> Lines:
+    """One row for each training: what watching adds to a step, and what reading its outputs alone would."""
+    names = [name for name in results["asked"] if name != BARE]
+    by_case: dict[str, dict[str, Any]] = {}
+    for row in results["rows"]:
+        by_case.setdefault(row["case"], {})[row["name"]] = row
+    rows = []
+    for case, found in by_case.items():
+        seconds, floor = found[BARE]["seconds"], results["floors"][case]
+        more = [f"{100 * (found[name]['ratio'] - 1):+.1f}%" for name in names]
+        share = floor["bytes"] / floor["rate"] / seconds
+        rows.append([case, duration(seconds), f"{floor['bytes'] / 1e6:.0f} MB", *more, f"{100 * share:.1f}%"])
+    header = ["training", "step", "outputs", *names, "a bare read"]
+    return Lines(header, [True, *[False] * (len(header) - 1)], rows)
 
 
 def gpu_table(results: dict[str, Any]) -> Lines:

@@ -1,20 +1,25 @@
 """What watching costs: training steps with every layer watched, beside bare ones and beside what others do in hooks.
 
-python -m bench.watch            # the table, and bench/results/watch.json; some ten minutes
-python -m bench.watch --quick    # few rounds, nothing written
+python -m bench.watch                # the table, and bench/results/watch.json; some ten minutes
+python -m bench.watch --case GPT     # the trainings of that name alone; the others' results are kept
+python -m bench.watch --quick        # few rounds, nothing written
 
 All contestants take turns in one process with one and the same model: a turn puts hooks on, times some training
 steps (forward, backward, AdamW) and takes the hooks off. A turn is compared with the bare one of the same round.
 """
 
+import argparse
 import contextlib
 import functools
+import json
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from rich.console import Console
 from torch import nn
@@ -22,17 +27,19 @@ from torch.nn import functional
 
 import fastact
 import fastact.torch
+from bench import RESULTS
 from bench.run import Benchmark, command
-from bench.tables import Lines, duration
-from fastact.benchmark.turns import by_turns
+from bench.tables import BARE, watch_table
+from fastact.benchmark.bandwidth import Reader
+from fastact.benchmark.turns import by_turns, timed
+from fastact.threads import get_num_threads
 
-ROUNDS = 20
+ROUNDS = 12
 #: Rounds that the others take part in: they are slow, and what they cost shows without so many.
-FEWER_ROUNDS = 5
+FEWER_ROUNDS = 4
 #: Training steps of a turn, so that every 10th is one of them.
 STEPS = 10
-#: What others are compared with.
-BARE = "nothing"
+SOURCE = RESULTS / "watch.json"
 
 
 class Residual(nn.Module):
@@ -227,7 +234,8 @@ OTHERS: dict[str, Watcher] = {
 }
 #: What each contestant does, for the page beside the results.
 ASKED = {
-    BARE: "the training step alone; twice, to show what two equal things differ by",
+    BARE: "the training step alone",
+    f"{BARE}, again": "the same once more, to show what two equal things differ by",
     "fastact": "watch(model, monitor): all of a row's numbers, per neuron, history, log on disk",
     "fastact, every 10th": "the same with every=10",
     "hooks": "mean, std, min and max with .item()",
@@ -245,7 +253,7 @@ def contestants(folder: str) -> Iterator[dict[str, Watcher]]:
     ):
         yield {
             **OTHERS,
-            "nothing, again": bare,
+            f"{BARE}, again": bare,
             "fastact": ours(each),
             "fastact, every 10th": ours(tenth),
             BARE: bare,
@@ -279,30 +287,56 @@ def measure(case: Case, rounds: int, watchers: Mapping[str, Watcher]) -> list[di
     return rows
 
 
-def run(console: Console, quick: bool, step: Callable[[str], None]) -> dict[str, Any]:
-    """Every case in turn."""
+def watched_bytes(case: Case) -> int:
+    """Bytes of all outputs that are watched in a step: what a sweep must read."""
+    training = Training(case)
+    sizes: list[int] = []
+    with hooked(lambda x: sizes.append(x.nbytes))(training.model):
+        training.step()
+    return sum(sizes)
+
+
+def read_rate() -> float:
+    """Bytes a second that this machine reads, on all threads, of 64 MB: more than its caches hold for one training."""
+    reader = Reader(np.ones(1 << 23), get_num_threads())
+    seconds = min(timed(reader, 1) for _ in range(20))
+    return reader.nbytes / seconds
+
+
+def run(console: Console, quick: bool, step: Callable[[str], None], cases: Sequence[Case] = CASES) -> dict[str, Any]:
+    """Every case in turn; the rows of those that are left out are the recorded ones."""
     del console
     rounds = 1 if quick else ROUNDS
+    done = {case.name for case in cases}
     rows: list[dict[str, Any]] = []
-    for case in CASES:
+    floors: dict[str, Any] = {}
+    if len(cases) < len(CASES) and SOURCE.exists():
+        before = json.loads(SOURCE.read_text())
+        rows = [row for row in before["rows"] if row["case"] not in done]
+        floors = {name: floor for name, floor in before["floors"].items() if name not in done}
+    for case in cases:
         step(case.name)
+        floors[case.name] = {"bytes": watched_bytes(case), "rate": read_rate()}
         with tempfile.TemporaryDirectory() as folder, contestants(folder) as watchers:
             rows += measure(case, rounds, watchers)
-    return {"asked": ASKED, "rounds": rounds, "steps": STEPS, "rows": rows}
+    order = [case.name for case in CASES]
+    rows.sort(key=lambda row: order.index(row["case"]))
+    return {"asked": ASKED, "rounds": rounds, "steps": STEPS, "floors": floors, "rows": rows}
 
 
-def table(results: dict[str, Any]) -> Lines:
-    """Time of a step, and what watching adds to it."""
-    rows = []
-    for row in results["rows"]:
-        low, high = (f"{100 * (ratio - 1):+.1f}" for ratio in row["quartiles"])
-        more = "" if row["name"] == BARE else f"{100 * (row['ratio'] - 1):+.1f}%"
-        rows.append([row["case"], row["name"], duration(row["seconds"]), more, f"{low} to {high}" if more else ""])
-    header = ["training", "watched by", "step", "slower", "half of the rounds"]
-    return Lines(header, [True, True, False, False, False], rows)
+BENCHMARK = Benchmark("watch", "what watching costs a training step", run, watch_table)
 
 
-BENCHMARK = Benchmark("watch", "what watching costs a training step", run, table)
+def main() -> None:
+    """Runs from the command line."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--case", default="")
+    chosen, sys.argv[1:] = parser.parse_known_args()
+    cases = [case for case in CASES if chosen.case in case.name]
+    if not cases:
+        raise SystemExit(f"--case: got {chosen.case!r}, want part of one of {', '.join(case.name for case in CASES)}")
+    command([BENCHMARK._replace(run=functools.partial(run, cases=cases))])
+
 
 if __name__ == "__main__":
-    command([BENCHMARK])
+    main()

@@ -25,7 +25,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import config
+from numba.core import cgutils, config
 from numba.core.compiler import CompileResult
 from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
@@ -37,8 +37,10 @@ __all__ = [
     "VECTOR_BYTES",
     "Cache",
     "Kind",
+    "at_address",
     "borrow",
     "cache",
+    "carve",
     "exact_jit",
     "fetch",
     "fetch_add",
@@ -166,6 +168,16 @@ if not COMPILED:
     def stretch(x: Any, offset: int, size: int) -> Any:
         return x.reshape(-1)[offset : offset + size]
 
+    def at_address(address: int, shape: tuple[int, ...], example: Any) -> Any:
+        kind, size = np.dtype(type(example)), math.prod(shape)
+        memory: Any = (ctypes.c_uint8 * (size * kind.itemsize)).from_address(address)
+        return np.frombuffer(memory, kind, size).reshape(shape)
+
+    def carve(memory: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], example: Any) -> Any:
+        kind = np.dtype(type(example))
+        strides = tuple(stride * kind.itemsize for stride in strides)
+        return np.lib.stride_tricks.as_strided(memory[offset:].view(kind), shape, strides)
+
     def borrow(address: int, size: int, example: Any) -> Any:
         memory = (ctypes.c_char * (int(size) * example.itemsize)).from_address(int(address))
         return np.frombuffer(memory, example.dtype)
@@ -257,6 +269,42 @@ else:
             return view._getvalue()
 
         return result(x, types.intp, types.intp), codegen
+
+    @intrinsic
+    def at_address(typingctx: Any, address: Any, shape: Any, example: Any) -> Any:
+        """The memory at an address as a contiguous array of `shape` of what `example` is, which owns nothing."""
+        result = types.Array(example, len(shape), "C", readonly=True)
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            sizes = cgutils.unpack_tuple(builder, args[1])
+            itemsize = context.get_constant(types.intp, example.bitwidth // 8)
+            strides = [itemsize]
+            for size in reversed(sizes[1:]):
+                strides.insert(0, builder.mul(strides[0], size))
+            data = builder.inttoptr(args[0], context.get_data_type(example).as_pointer())
+            return _view(context, builder, result, data, sizes, strides, itemsize)
+
+        return result(types.intp, shape, example), codegen
+
+    @intrinsic
+    def carve(typingctx: Any, memory: Any, offset: Any, shape: Any, strides: Any, example: Any) -> Any:
+        """An array of what `example` is in `memory` (contiguous, 1-D) from an element on; `strides` are in elements."""
+        result = types.Array(example, len(shape), "A")
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            array = context.make_array(memory)(context, builder, args[0])
+            itemsize = context.get_constant(types.intp, example.bitwidth // 8)
+            start = builder.gep(array.data, [args[1]])
+            data = builder.bitcast(start, context.get_data_type(example).as_pointer())
+            steps = [builder.mul(stride, itemsize) for stride in cgutils.unpack_tuple(builder, args[3])]
+            return _view(context, builder, result, data, cgutils.unpack_tuple(builder, args[2]), steps, itemsize)
+
+        return result(memory, types.intp, shape, strides, example), codegen
+
+    def _view(context: Any, builder: Any, kind: Any, data: Any, shape: Any, strides: Any, itemsize: Any) -> Any:
+        view = context.make_array(kind)(context, builder)
+        context.populate_array(view, data=data, shape=shape, strides=strides, itemsize=itemsize, meminfo=None)
+        return view._getvalue()
 
     @intrinsic
     def borrow(typingctx: Any, address: Any, size: Any, example: Any) -> Any:

@@ -107,7 +107,8 @@ def _watched(kind: type, name: str, recorder: Recorder) -> type:
 
     def __reduce_ex__(self: Any, protocol: Any) -> Any:  # noqa: N807
         # By its own class, which is the one that pickle finds; what is loaded is not watched.
-        make, (_, *arguments), *rest = kind.__reduce_ex__(self, max(protocol, 2))
+        plain: Any = kind.__reduce_ex__
+        make, (_, *arguments), *rest = plain(self, max(protocol, 2))
         return _made, (make, kind, *arguments), *rest
 
     members = {

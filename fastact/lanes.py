@@ -12,12 +12,10 @@ from typing import Any, Final
 
 import numpy as np
 from llvmlite import ir
-from llvmlite.binding import get_host_cpu_features
 from numba import types
-from numba.core import config
 from numba.extending import intrinsic, models, overload, register_model
 
-from fastact.compile import COMPILED, BFloat16, Float8E4M3, Float8E5M2, Float16, Wide, widen
+from fastact.compile import COMPILED, VECTOR_BYTES, BFloat16, Float8E4M3, Float8E5M2, Float16, Wide, widen
 
 __all__ = [
     "LANE_BYTES",
@@ -41,19 +39,9 @@ __all__ = [
 ]
 
 
-def _lane_bytes() -> int:
-    try:
-        # As for Numba itself, whose setting of the same name may ask for another processor's code.
-        features = config.CPU_FEATURES
-        wide = get_host_cpu_features()["avx512f"] if features is None else "+avx512f" in features.split(",")
-    except (RuntimeError, KeyError):  # not one that LLVM can tell the features of, or no x86
-        wide = False
-    return 64 if wide else 32
-
-
 #: Bytes of a vector of widened elements. A sweep has eight vectors of sums, and they must stay in registers: 32 of 64
 #: bytes with AVX-512, else 16 of 32 (or 32 of 16) bytes, where vectors of 64 bytes took up to twice as long.
-LANE_BYTES: Final = _lane_bytes()
+LANE_BYTES: Final = 64 if VECTOR_BYTES == 64 else 32
 
 
 class LanesType(types.Type):  # type: ignore[misc]
@@ -157,7 +145,7 @@ if not COMPILED:
     def lanes_from(first: int, value: Any, filler: Any) -> Any:
         return np.where(np.arange(value.size) >= first, value, filler)
 
-    def _halved(combine: Callable[[Any, Any], Any]) -> Callable[[Any], Any]:
+    def _halved(combine: Callable[..., Any]) -> Callable[..., Any]:
         def reduce(a: Any) -> Any:
             while a.size > 1:
                 a = combine(a[: a.size // 2], a[a.size // 2 :])

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from fastact import elements
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import STATE
-from fastact.sweep import ChannelArrays, merge_kernel, survey_kernel
+from fastact.sweep import ChannelArrays, Swept, merge_kernel, survey
 
 __all__ = [
     "DEFAULT_BOUNDS",
@@ -345,11 +345,22 @@ class ChannelStats(_Immutable):
         ([0.0, 2.0], [True, False], 2)
     """
 
-    __slots__ = ("_arrays", "_bounds", "shape")
-    _arrays: ChannelArrays
+    __slots__ = ("_bounds", "_found", "shape")
+    _found: ChannelArrays | Swept
     _bounds: Bounds
     #: Shape of the neuron axes; every property has it.
     shape: tuple[int, ...]
+
+    @property
+    def _arrays(self) -> ChannelArrays:
+        found = self._found
+        if type(found) is not ChannelArrays:
+            # Most stats are asked for their total alone, and made for every layer at every step.
+            found = found.arrays()  # type: ignore[union-attr]
+            for array in found[:3]:
+                array.flags.writeable = False
+            _set_found(self, found)
+        return found
 
     def _count(self, row: int) -> npt.NDArray[np.int64]:
         values: npt.NDArray[np.int64] = self._arrays.counts[row].reshape(self.shape)
@@ -367,12 +378,12 @@ class ChannelStats(_Immutable):
     @property
     def neurons(self) -> int:
         """How many neurons there are."""
-        return len(self._arrays.counts[0])
+        return math.prod(self.shape)
 
     @property
     def total(self) -> ActivationStats:
         """The stats of the whole tensor, from the same sweep."""
-        return wrap(self._arrays.total, self._bounds)
+        return wrap(self._found.total, self._bounds)
 
     @property
     def count(self) -> npt.NDArray[np.int64]:
@@ -532,22 +543,17 @@ class ChannelStats(_Immutable):
             silence: int64[neurons], for how many sweeps in sequence each neuron has been silent; brought up to date.
             dead_after: a neuron is dead when it has been silent for at least so many sweeps.
         """
-        arrays = self._arrays
-        kernel = survey_kernel(arrays.extremes.dtype)
-        return (
-            self.neurons,
-            *kernel(arrays.counts, arrays.moments, arrays.extremes, silent_share, saturated_share, silence, dead_after),
-        )
+        return self.neurons, *survey(self._found, silent_share, saturated_share, silence, dead_after)
 
     def __or__(self, other: "ChannelStats") -> "ChannelStats":
         if not isinstance(other, ChannelStats):
             return NotImplemented
         if self.shape != other.shape:
             raise ArgumentValueError(f"merge: got neurons of shape {self.shape} and {other.shape}, want the same")
-        both = bool(self._arrays.total[0] and other._arrays.total[0])
+        both = bool(self._found.total[0] and other._found.total[0])
         check_bounds(self._bounds, other._bounds, both)
         if not both:
-            return self if self._arrays.total[0] else other
+            return self if self._found.total[0] else other
         sides = (self._arrays, other._arrays)
         dtype = sides[0].extremes.dtype
         if dtype != sides[1].extremes.dtype:
@@ -583,17 +589,18 @@ class ChannelStats(_Immutable):
         return f"ChannelStats(neurons={self.neurons}, dead={int(self.dead().sum())}, total={self.total!r})"
 
 
-_set_arrays: Final[Callable[..., None]] = ChannelStats.__dict__["_arrays"].__set__
+_set_found: Final[Callable[..., None]] = ChannelStats.__dict__["_found"].__set__
 _set_channel_bounds: Final[Callable[..., None]] = ChannelStats.__dict__["_bounds"].__set__
 _set_shape: Final[Callable[..., None]] = ChannelStats.__dict__["shape"].__set__
 
 
-def wrap_channels(arrays: ChannelArrays, bounds: Bounds, shape: tuple[int, ...]) -> ChannelStats:
+def wrap_channels(found: ChannelArrays | Swept, bounds: Bounds, shape: tuple[int, ...]) -> ChannelStats:
     """Stats around the result of a sweep per neuron, whose arrays become read-only."""
     stats = ChannelStats.__new__(ChannelStats)
-    for array in arrays[:3]:
-        array.flags.writeable = False
-    _set_arrays(stats, arrays)
+    if type(found) is ChannelArrays:
+        for array in found[:3]:
+            array.flags.writeable = False
+    _set_found(stats, found)
     _set_channel_bounds(stats, bounds)
     _set_shape(stats, shape)
     return stats

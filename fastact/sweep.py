@@ -15,7 +15,7 @@ import numpy.typing as npt
 from numba import types
 
 from fastact import elements
-from fastact.compile import COMPILED, KINDS, Kind, fetch_add, kernel, stretch
+from fastact.compile import COMPILED, KINDS, Kind, at_address, carve, exact_jit, fetch_add, kernel, stretch
 from fastact.cpu import fold_part
 from fastact.cpu_channels import COLUMNS, fold_columns, fold_runs, merge_parts, store, survey_neurons
 from fastact.cpu_extras import BUCKET_BITS, TALLIES, fold_details
@@ -26,14 +26,18 @@ __all__ = [
     "SMALL",
     "ChannelArrays",
     "Details",
+    "Plan",
+    "Swept",
     "merge_kernel",
+    "plan_channels",
     "share",
     "small_kernel",
     "split",
-    "survey_kernel",
+    "survey",
     "sweep",
     "sweep_channels",
     "sweep_details",
+    "sweep_planned",
     "warmup",
 ]
 
@@ -132,34 +136,119 @@ def _parts_kernel(name: str) -> Callable[..., None]:
     return kernel(sweep_parts, f"parts-{name}", signature, nogil=True)
 
 
+class _Layout(NamedTuple):
+    """How a per-neuron sweep of an [outer, neurons, inner] array is split into tasks, and where their results go.
+
+    `rows` of `columns` side by side are shared out in `blocks` of `wide` columns and in parts of `tall` rows. Where
+    such a row is several of the array's, what is left over at its end, `rest` rows, is a task of its own. In memory
+    each neuron has a column of `slots` states.
+    """
+
+    outer: int
+    neurons: int
+    inner: int
+    rows: int
+    columns: int
+    rest: int
+    tall: int
+    wide: int
+    blocks: int
+    parts: int
+    slots: int
+
+
+class Plan(NamedTuple):
+    """What is the same in every sweep of arrays of one shape and kind.
+
+    Attributes:
+        layout: a `_Layout` as an array, as the entry points take it.
+        words: the memory that they work in: an int64[words], whose first one is the tasks' counter.
+        fold: does tasks until there are none.
+        merge: merges what they found; returns the state of the whole array.
+        tasks: how many there are.
+        nbytes: of the array.
+        neurons: of the array.
+        slots: as in the layout.
+        extremes: dtype of min and max.
+    """
+
+    layout: npt.NDArray[np.int64]
+    words: int
+    fold: Callable[..., None]
+    merge: Callable[..., elements.State]
+    tasks: int
+    nbytes: int
+    neurons: int
+    slots: int
+    extremes: np.dtype[Any]
+
+
+@exact_jit
+def _results(memory: Any, field: int, parts: int, columns: int, extreme: Any) -> Any:
+    """Where the results of some parts of `columns` go: counts, moments and extremes, each [fields, parts, columns].
+
+    A field has `field` numbers: one for each slot and neuron.
+    """
+    return (
+        carve(memory, 1, (6, parts, columns), (field, columns, 1), 0),
+        carve(memory, 1 + 6 * field, (4, parts, columns), (field, columns, 1), 0.0),
+        carve(memory, 1 + 10 * field, (2, parts, columns), (field, columns, 1), extreme),
+    )
+
+
 @functools.cache
-def _channels_kernel(name: str, *, runs: bool) -> Callable[..., None]:
+def _fold_kernel(name: str, *, runs: bool) -> Callable[..., None]:
+    """The entry point of a per-neuron sweep.
+
+    It takes addresses and two small arrays, for in a small layer most of the time goes into handing arrays over.
+    """
     kind = KINDS[name]
     tag = kind.tag
+    stored = kind.storage.type(0)
+    itemsize = kind.storage.itemsize
+    extreme = _extreme_dtype(kind).type(0)
     fold = fold_runs if runs else fold_columns
 
-    def sweep_tasks(
-        x: Any, lo: float, hi: float, tol: float, tall: int, wide: int, counter: Any, counts: Any, moments: Any,
-        extremes: Any,
-    ) -> None:  # fmt: skip
-        blocks = -(-x.shape[1] // wide)
+    def fold_tasks(address: int, layout: Any, lo: float, hi: float, tol: float, memory: Any) -> None:
+        outer, neurons, inner, rows, columns, rest, tall, wide, blocks, parts, slots = (
+            layout[0], layout[1], layout[2], layout[3], layout[4], layout[5], layout[6], layout[7], layout[8],
+            layout[9], layout[10],
+        )  # fmt: skip
+        shape = (outer, neurons, inner) if runs else (rows, columns)
+        x = at_address(address, shape, stored)
+        counts, moments, extremes = _results(memory, slots * neurons, parts, columns, extreme)
         while True:
-            task = fetch_add(counter)
-            if task >= counts.shape[1] * blocks:
-                return
+            task = fetch_add(memory)
+            if task >= parts * blocks:
+                break
             part = task // blocks
             r0 = part * tall
             c0 = task % blocks * wide
-            r1 = min(r0 + tall, x.shape[0])
-            c1 = min(c0 + wide, x.shape[1])
+            r1 = min(r0 + tall, rows)
+            c1 = min(c0 + wide, columns)
             fold(x, tag, lo, hi, tol, r0, r1, c0, c1, part, counts, moments, extremes)
+        if not runs and rest > 0 and task == parts * blocks:
+            last = at_address(address + rows * columns * itemsize, (rest, neurons), stored)
+            counts, moments, extremes = _results(memory, slots * neurons, slots, neurons, extreme)
+            fold(last, tag, lo, hi, tol, 0, rest, 0, neurons, slots - 1, counts, moments, extremes)
 
-    signature = types.void(
-        _array(kind.storage, 3 if runs else 2, "C", readonly=True),
-        *(_F8, _F8, _F8, _I8, _I8, _array(np.int64, 1, "C")),
-        *_outputs(_extreme_dtype(kind)),
-    )
-    return kernel(sweep_tasks, f"{'runs' if runs else 'columns'}-{name}", signature, nogil=True)
+    words = _array(np.int64, 1, "C")
+    signature = types.void(_I8, words, _F8, _F8, _F8, words)
+    return kernel(fold_tasks, f"{'runs' if runs else 'columns'}-{name}", signature, nogil=True)
+
+
+@functools.cache
+def _merge_memory_kernel(dtype: np.dtype[Any]) -> Callable[..., elements.State]:
+    """The entry point that merges what the tasks have found."""
+    extreme = dtype.type(0)
+
+    def merge_memory(layout: Any, memory: Any) -> Any:
+        neurons, slots = layout[1], layout[10]
+        counts, moments, extremes = _results(memory, slots * neurons, slots, neurons, extreme)
+        return merge_parts(counts, moments, extremes)
+
+    words = _array(np.int64, 1, "C")
+    return kernel(merge_memory, f"merge-memory-{dtype}", _state_type(dtype)(words, words), nogil=True)
 
 
 @functools.cache
@@ -170,13 +259,6 @@ def merge_kernel(dtype: np.dtype[Any]) -> Callable[..., elements.State]:
         return merge_parts(counts, moments, extremes)
 
     return kernel(merge_all, f"merge-{dtype}", _state_type(dtype)(*_outputs(dtype)), nogil=True)
-
-
-@functools.cache
-def _channels(name: str, runs: bool) -> tuple[Callable[..., None], Callable[..., elements.State], np.dtype[Any]]:
-    """How to fold, how to merge and the dtype of extremes, in one look-up: in a small layer these weigh."""
-    dtype = _extreme_dtype(KINDS[name])
-    return _channels_kernel(name, runs=runs), merge_kernel(dtype), dtype
 
 
 def _allocate(dtype: np.dtype[Any], parts: int, columns: int) -> tuple[Any, Any, Any]:
@@ -217,51 +299,84 @@ def sweep(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: float) -> e
     return merge_kernel(_extreme_dtype(kind))(*outputs)
 
 
-def sweep_channels(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: float) -> ChannelArrays:
+@functools.lru_cache(maxsize=4096)
+def plan_channels(name: str, outer: int, neurons: int, inner: int) -> Plan:
+    """How to sweep contiguous arrays of the kind's storage dtype of this shape, which has no zeros."""
+    kind = KINDS[name]
+    size, itemsize = outer * neurons * inner, kind.storage.itemsize
+    # A narrow matrix is folded as a wide one: several rows side by side, whose columns are merged at the end. That pays
+    # where it fills the vectors, or where the matrix is tall.
+    across = _BESIDE if size >= _SMALL_MATRIX else _BESIDE_SMALL
+    beside = 1 if inner > 1 else max(1, min(across // neurons, max(-(-16 // neurons), outer // 256), outer))
+    rows, rest = divmod(outer, beside)
+    columns = neurons * beside
+    wide = min(columns, COLUMNS)
+    if inner > 1:
+        # Whole channels for each task, so that there is little to merge, and stretches long enough to be streamed.
+        wide = min(wide, max(-(-neurons // _MAX_TASKS), -(-_STRETCH_BYTES // (inner * itemsize))))
+    blocks = -(-columns // wide)
+    parts = max(1, min(size // _TASK_ELEMENTS, _MAX_TASKS) // blocks)
+    tall = -(-rows // parts)
+    parts = -(-rows // tall)
+    slots = parts * beside + (rest > 0)
+    layout = _Layout(outer, neurons, inner, rows, columns, rest, tall, wide, blocks, parts, slots)
+    dtype = _extreme_dtype(kind)
+    return Plan(
+        layout=np.array(layout),
+        words=1 + 12 * slots * neurons,
+        fold=_fold_kernel(name, runs=inner > 1),
+        merge=_merge_memory_kernel(dtype),
+        tasks=parts * blocks + (rest > 0),
+        nbytes=size * itemsize,
+        neurons=neurons,
+        slots=slots,
+        extremes=dtype,
+    )
+
+
+class Swept(NamedTuple):
+    """What a per-neuron sweep found, as it left it: `ChannelArrays`, once they are asked for."""
+
+    plan: Plan
+    memory: npt.NDArray[np.int64]
+    total: elements.State
+
+    def arrays(self) -> ChannelArrays:
+        """The same as arrays, which share the memory."""
+        plan, states = self.plan, self.memory[1:]
+        field = plan.slots * plan.neurons
+        counts = states[: 6 * field].reshape(6, plan.slots, plan.neurons)
+        moments = states[6 * field : 10 * field].view(np.float64).reshape(4, plan.slots, plan.neurons)
+        extremes = states[10 * field :].view(plan.extremes)[: 2 * field].reshape(2, plan.slots, plan.neurons)
+        return ChannelArrays(counts[:, 0], moments[:, 0], extremes[:, 0], self.total)
+
+
+def sweep_planned(plan: Plan, address: int, owner: object, lo: float, hi: float, tol: float) -> Swept:
+    """Sweeps the array of the planned shape that begins at `address`, in memory that `owner` keeps alive."""
+    memory = np.empty(plan.words, np.int64)
+    memory[0] = 0
+    fold, layout = plan.fold, plan.layout
+    if plan.nbytes < PARALLEL_FROM:
+        fold(address, layout, lo, hi, tol, memory)
+    else:
+        # A thread that an interrupt leaves behind still has the owner, and with it the memory that it reads.
+        share(lambda: (fold(address, layout, lo, hi, tol, memory), owner)[0], plan.nbytes, plan.tasks)
+    return Swept(plan, memory, plan.merge(layout, memory))
+
+
+def sweep_channels(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: float) -> ChannelArrays | Swept:
     """The states of the neurons of a contiguous [outer, neurons, inner] array of the kind's storage dtype."""
-    outer, neurons, inner = x.shape
+    neurons = x.shape[1]
     if x.size == 0:
         counts = np.zeros((6, neurons), np.int64)
         moments = np.full((4, neurons), np.nan)
         moments[3] = 0.0
         return ChannelArrays(counts, moments, np.array([[np.inf], [-np.inf]]).repeat(neurons, 1), elements.EMPTY)
-    # A narrow matrix is folded as a wide one: several rows side by side, whose columns are merged at the end. That pays
-    # where it fills the vectors, or where the matrix is tall.
-    across = _BESIDE if x.size >= _SMALL_MATRIX else _BESIDE_SMALL
-    beside = 1 if inner > 1 else max(1, min(across // neurons, max(-(-16 // neurons), outer // 256), outer))
-    outer_wide, rest = divmod(outer, beside)
-    columns = neurons * beside
-    wide = min(columns, COLUMNS)
-    if inner > 1:
-        # Whole channels for each task, so that there is little to merge, and stretches long enough to be streamed.
-        wide = min(wide, max(-(-neurons // _MAX_TASKS), -(-_STRETCH_BYTES // (inner * x.itemsize))))
-    blocks = -(-columns // wide)
-    parts = max(1, min(x.size // _TASK_ELEMENTS, _MAX_TASKS) // blocks)
-    tall = -(-outer_wide // parts)
-    parts = -(-outer_wide // tall)
-    fold, merge, dtype = _channels(name, inner > 1)
-    outputs = _allocate(dtype, parts * beside + (rest > 0), neurons)
-    counter = np.zeros(1, np.int64)
-    if inner > 1:
-        body, body_outputs = x, outputs
-    elif beside == 1:
-        body, body_outputs = x.reshape(outer, neurons), outputs
-    else:
-        flat = x.reshape(-1)
-        body = flat[: outer_wide * columns].reshape(outer_wide, columns)
-        counts, moments, extremes = (a[:, : parts * beside].reshape(-1, parts, columns) for a in outputs)
-        body_outputs = (counts, moments, extremes)
-        if rest:
-            tail = tuple(a[:, parts * beside :] for a in outputs)
-            fold(flat[outer_wide * columns :].reshape(rest, neurons), lo, hi, tol, rest, neurons, counter, *tail)
-            counter[0] = 0
-    share(lambda: fold(body, lo, hi, tol, tall, wide, counter, *body_outputs), x.nbytes, parts * blocks)
-    counts, moments, extremes = outputs
-    return ChannelArrays(counts[:, 0], moments[:, 0], extremes[:, 0], merge(*outputs))
+    return sweep_planned(plan_channels(name, *x.shape), x.ctypes.data, x, lo, hi, tol)
 
 
 @functools.cache
-def survey_kernel(dtype: np.dtype[Any]) -> Callable[..., tuple[int, int, int, int, float, int, float]]:
+def _survey_kernel(dtype: np.dtype[Any]) -> Callable[..., tuple[int, int, int, int, float, int, float]]:
     """The entry point of `cpu_channels.survey_neurons` for extremes of this dtype."""
 
     def survey(
@@ -274,6 +389,40 @@ def survey_kernel(dtype: np.dtype[Any]) -> Callable[..., tuple[int, int, int, in
         *(_F8, _F8, _array(np.int64, 1, "C"), _I8),
     )
     return kernel(survey, f"survey-{dtype}", signature, nogil=False)
+
+
+@functools.cache
+def _survey_memory_kernel(dtype: np.dtype[Any]) -> Callable[..., tuple[int, int, int, int, float, int, float]]:
+    """The same of what a sweep left in its memory."""
+    extreme = dtype.type(0)
+
+    def survey(layout: Any, memory: Any, silent_share: float, saturated_share: float, silence: Any, after: int) -> Any:
+        neurons, slots = layout[1], layout[10]
+        counts, moments, extremes = _results(memory, slots * neurons, slots, neurons, extreme)
+        return survey_neurons(
+            counts[:, 0], moments[:, 0], extremes[:, 0], silent_share, saturated_share, silence, after
+        )
+
+    words = _array(np.int64, 1, "C")
+    signature = types.Tuple((*[_I8] * 4, _F8, _I8, _F8))(words, words, _F8, _F8, words, _I8)
+    return kernel(survey, f"survey-memory-{dtype}", signature, nogil=False)
+
+
+def survey(
+    found: ChannelArrays | Swept,
+    silent_share: float,
+    saturated_share: float,
+    silence: npt.NDArray[np.int64],
+    after: int,
+) -> tuple[int, int, int, int, float, int, float]:
+    """`cpu_channels.survey_neurons` of what a sweep found."""
+    if type(found) is Swept:
+        plan = found.plan
+        return _survey_memory_kernel(plan.extremes)(
+            plan.layout, found.memory, silent_share, saturated_share, silence, after
+        )
+    arrays: Any = found
+    return _survey_kernel(arrays.extremes.dtype)(*arrays[:3], silent_share, saturated_share, silence, after)
 
 
 class Details(NamedTuple):
@@ -387,7 +536,8 @@ def warmup(name: str) -> None:
     small_kernel(name)
     _parts_kernel(name)
     for runs in (False, True):
-        _channels_kernel(name, runs=runs)
+        _fold_kernel(name, runs=runs)
     _details_kernel(name)
     merge_kernel(dtype)
-    survey_kernel(dtype)
+    _merge_memory_kernel(dtype)
+    _survey_memory_kernel(dtype)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from rich.console import Console
 
+import fastact
 from bench import RESULTS
 from bench.gpu import clock, sweep, train
 from bench.gpu.sweep import Data
@@ -95,7 +96,7 @@ def test_a_wrong_answer_is_not_timed(name: str, fatal: bool, monkeypatch: pytest
         assert set(sweep.contestants(data)[1]) == {"torch", "compile"}
     monkeypatch.undo()
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
-    monkeypatch.setattr(sweep.fastact, "summarize", lambda x, axis: wrong(x, axis, sweep.LIMIT))
+    monkeypatch.setattr(fastact, "summarize", lambda x, axis: wrong(x, axis, sweep.LIMIT))
     with pytest.raises(SystemExit, match=f"fastact: {name}"):
         sweep.contestants(data)
 

@@ -1,13 +1,16 @@
 """The benchmark of watching: that it times what it says, with everybody's hooks off again after their turn."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 
 import fastact
 from bench import watch
+from bench.tables import BARE, cost_table, watch_table
 
 
 @pytest.fixture
@@ -49,14 +52,44 @@ def test_others_find_what_they_should() -> None:
 def test_a_slow_down_is_that_of_the_median_round(tiny: watch.Case, monkeypatch: pytest.MonkeyPatch) -> None:
     def taken(turns: object, shares: object, rounds: int) -> list[dict[str, float]]:
         # The machine is twice as slow from round to round; only the second has all contestants.
-        rounds_of = [{"fastact": 0.0103, watch.BARE: 0.01}, {"hooks": 0.04, "fastact": 0.0204, watch.BARE: 0.02}]
-        return [*rounds_of, {"fastact": 0.042, watch.BARE: 0.04}]
+        rounds_of = [{"fastact": 0.0103, BARE: 0.01}, {"hooks": 0.04, "fastact": 0.0204, BARE: 0.02}]
+        return [*rounds_of, {"fastact": 0.042, BARE: 0.04}]
 
     monkeypatch.setattr(watch, "by_turns", taken)
-    watchers = dict.fromkeys(["hooks", "fastact", watch.BARE], watch.bare)
-    lines = watch.table({"rows": watch.measure(tiny, 3, watchers)})
+    watchers = dict.fromkeys(["hooks", "fastact", BARE], watch.bare)
+    lines = watch_table({"rows": watch.measure(tiny, 3, watchers)})
     assert [row[1:] for row in lines.rows] == [
         ["hooks", "40.0 ms", "+100.0%", "+100.0 to +100.0"],
         ["fastact", "20.4 ms", "+3.0%", "+2.0 to +5.0"],
-        [watch.BARE, "20.0 ms", "", ""],
+        [BARE, "20.0 ms", "", ""],
     ]
+
+
+def test_the_cost_is_told_beside_that_of_a_bare_read() -> None:
+    rows = [
+        {"case": "tiny", "name": name, "seconds": 0.1 * ratio, "ratio": ratio, "quartiles": [ratio, ratio]}
+        for name, ratio in (("fastact", 1.02), ("hooks", 1.5), (BARE, 1.0))
+    ]
+    asked = {BARE: "nothing", "fastact": "all", "hooks": "some"}
+    floors = {"tiny": {"bytes": 10**7, "rate": 1e10}}
+    lines = cost_table({"asked": asked, "rows": rows, "floors": floors})
+    assert lines.header == ["training", "step", "outputs", "fastact", "hooks", "a bare read"]
+    assert lines.rows == [["tiny", "100 ms", "10 MB", "+2.0%", "+50.0%", "1.0%"]]
+
+
+def test_what_is_watched_is_counted_in_bytes(tiny: watch.Case) -> None:
+    assert watch.watched_bytes(tiny) == 4 * 2 * (3 * 32 * 32 + 10)
+
+
+def test_results_of_other_trainings_are_kept(tiny: watch.Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tiny._replace(name="other")
+    monkeypatch.setattr(watch, "CASES", (other, tiny))
+    monkeypatch.setattr(watch, "SOURCE", tmp_path / "watch.json")
+    monkeypatch.setattr(watch, "read_rate", lambda: 1e9)
+    monkeypatch.setattr(watch, "OTHERS", {})
+    first = watch.run(Console(), quick=True, step=lambda _: None, cases=[tiny])
+    watch.SOURCE.write_text(json.dumps(first))
+    both = watch.run(Console(), quick=True, step=lambda _: None, cases=[other])
+    assert list(dict.fromkeys(row["case"] for row in both["rows"])) == ["other", "tiny"]
+    assert [row for row in both["rows"] if row["case"] == "tiny"] == first["rows"]
+    assert set(both["floors"]) == {"other", "tiny"}

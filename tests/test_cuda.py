@@ -279,8 +279,9 @@ def test_many_in_one_launch_are_each_by_itself(monkeypatch: pytest.MonkeyPatch) 
     xs += [normal(700, dtype=np.float64), normal(3000, dtype=ml_dtypes.bfloat16), np.arange(-9, 600), normal(2, 0)]
     owners = [OnDevice(x) for x in xs]
     owners[1] = OnDevice(normal(60), lambda x: x[23:])
+    choices: list[dict[str, Any]] = [{}, {"saturation": (-math.inf, 0.5), "zero_tol": 0.1}]
     for _ in range(2):
-        for options in ({}, {"saturation": (-math.inf, 0.5), "zero_tol": 0.1}):
+        for options in choices:
             launched.clear()
             # What lies elsewhere goes with them, in its place.
             got = summarize_many([*owners[:5], xs[0], *owners[5:]], **options)
@@ -394,6 +395,7 @@ def test_threads_and_streams_do_not_mix(torch: Any) -> None:
 @on_device
 def test_the_benchmarks_reader_reads_every_packet() -> None:
     from bench.gpu.reader import NEVER, reader
+    from fastact.cuda.host import stream_at
 
     for place in (0, 4 * 129 + 3, 4 * 700 - 1):
         x = np.zeros(4 * 700, np.float32)
@@ -401,7 +403,8 @@ def test_the_benchmarks_reader_reads_every_packet() -> None:
             x[place] = value
             owner = OnDevice(x)
             out, rows = reader(owner.__cuda_array_interface__["data"][0], 700, 0, 0)(), np.empty(1, np.int64)
-            out.copy_to(rows, 0)
+            out.copy_to(rows, stream_at(0, 0))
+            stream_at(0, 0).synchronize()
             assert rows[0] == found
 
 

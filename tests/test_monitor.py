@@ -245,7 +245,10 @@ folder = Path(sys.argv[1])
 pause = random.Random(0)
 x = np.random.default_rng(0).standard_normal((32, 5)).astype(np.float32)
 with ActivationMonitor(folder / "warm up") as monitor:  # compiling is not what is interrupted here
-    monitor.record("a", x, axis=-1)
+    for parts in (1, 2):  # the second one is merged in, as after an interrupt
+        for _ in range(parts):
+            monitor.record("a", x, axis=-1)
+        monitor.step()
 monitor = ActivationMonitor(folder / "run", window_size=100_000)
 signal.signal(signal.SIGALRM, interrupt)
 interrupts = 0

@@ -142,6 +142,7 @@ def test_a_fault_does_what_it_says(name: str) -> None:
     values: dict[str, dict[str, Any]] = {
         "spread": {"layers": "0", "std": 5.0}, "scale": {"layers": "0", "factor": 3.0},
         "shift": {"layers": "0", "value": -7.0, "share": 0.3}, "alike": {"layers": "0"}, "zero": {"layers": "0"},
+        "channel": {"layers": "0", "factor": 3.0}, "take_turns": {"factor": 2.0},
         "rate": {"factor": 10.0}, "decay": {"value": 2.0}, "units": {"factor": 2.0, "offset": 1.0},
         "distance": {"layers": "0"}, "root": {"layers": "0"},
     }  # fmt: skip
@@ -152,6 +153,8 @@ def test_a_fault_does_what_it_says(name: str) -> None:
         "spread": lambda: layer.weight.std() > 3.0,
         "scale": lambda: torch.allclose(layer.weight, 3.0 * before),
         "shift": lambda: (layer.bias == -7.0).sum() == 2,
+        "channel": lambda: torch.equal(layer.weight, torch.cat((3.0 * before[:1], before[1:]))),
+        "take_turns": lambda: [float(training.feed(x).max()) for _ in range(4)] == [1.0, 2.0, 1.0, 2.0],
         "alike": lambda: (layer.weight == layer.weight[0]).all() and not (before == before[0]).all(),
         "zero": lambda: not layer.weight.any() and not layer.bias.any() and not layer.weight.requires_grad,
         "rate": lambda: group["lr"] == 1.0,

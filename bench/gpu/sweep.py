@@ -137,7 +137,8 @@ def contestants(data: Data) -> tuple[dict[str, Callable[[], Any]], dict[str, flo
     if cupy is not None:
         array = cupy.from_dlpack(x)
         calls["cupy"] = lambda: cupy_numbers(cupy, array, dim)
-    want, off = truth(data), {}
+    want = truth(data)
+    off: dict[str, float] = {}
     tolerance = 1e-5 if x.dtype == torch.float32 else 1e-2
     for name, call in calls.items():
         for number, value in _named(data, call()).items():

@@ -16,9 +16,8 @@ from rich.console import Console
 import fastact
 from bench.gpu.clock import Clock, about
 from bench.run import Benchmark
-from bench.tables import gpu_record_table
-from bench.watch import BARE, GPT, Case, Training, Watcher, bare, four_numbers, hooked, ours
-from bench.watch import table as watch_table
+from bench.tables import BARE, gpu_record_table, watch_table
+from bench.watch import GPT, Case, Training, Watcher, bare, four_numbers, hooked, ours
 from fastact.benchmark.turns import by_turns
 
 __all__ = ["RECORD", "TRAIN", "gpt", "recorded", "trained"]

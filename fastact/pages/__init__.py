@@ -4,10 +4,12 @@ They are Markdown files beside this one, read by `fastact explain` and by whoeve
 """
 
 import difflib
-from importlib.resources import files
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fastact.errors import ArgumentValueError
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 __all__ = ["FOLDERS", "explain", "names", "where"]
 
@@ -27,8 +29,14 @@ def names(folder: str) -> tuple[str, ...]:
         >>> "saturated" in names("conditions"), "pytorch" in names("frameworks")
         (True, True)
     """
-    pages = files(__name__).joinpath(folder).iterdir()
+    pages = _folder(folder).iterdir()
     return tuple(sorted(page.name.removesuffix(".md") for page in pages if page.name.endswith(".md")))
+
+
+def _folder(name: str) -> "Traversable":
+    from importlib.resources import files  # only a reader pays for it
+
+    return files(__name__).joinpath(name)
 
 
 def explain(name: str) -> str:
@@ -52,4 +60,4 @@ def explain(name: str) -> str:
         near = difflib.get_close_matches(str(name), known, n=1)
         hint = f"did you mean {near[0]!r}? The pages are" if near else "want one of"
         raise ArgumentValueError(f"name: got {name!r}, {hint} {', '.join(known)}")
-    return files(__name__).joinpath(known[name], f"{name}.md").read_text(encoding="utf-8")
+    return _folder(known[name]).joinpath(f"{name}.md").read_text(encoding="utf-8")
