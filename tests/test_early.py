@@ -67,7 +67,9 @@ def test_zeros_behind_gates_are_saturated(kind: str, zeros: int, condition: str 
 
 def test_a_recurrent_layer_of_zeros_is_dead_and_one_behind_shut_gates_is_saturated_first() -> None:
     head = ("Linear", [row(step) for step in range(30)])
-    nothing = [row(i, zeros=4096, silent_neurons=64, dead_neurons=64, mean=0.0, std=0.0) for i in range(30)]
+    ends = {"min": -1.0, "max": 1.0}
+    zero = {"zeros": 4096, "silent_neurons": 64, "dead_neurons": 64, "mean": 0.0, "std": 0.0, "min": 0.0, "max": 0.0}
+    nothing = [row(i, **(zero if i else ends)) for i in range(30)]
     assert {f.condition for f in watch({"rnn": ("LSTM", nothing), "head": head}).diagnose().culprits} == {"dead"}
     shut = [row(i, saturated=900, zeros=3000, dead_neurons=30, min=-1.0, max=1.0) for i in range(30)]
     findings = watch({"rnn": ("LSTM", shut), "head": head}).diagnose().findings
