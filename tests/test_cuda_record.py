@@ -95,7 +95,7 @@ STEPS: dict[str, list[list[tuple[Any, Any]]]] = {
     "a step without neurons between": [[(relu(8, 5), axis)] for axis in (-1, -1, None, -1)],
     "a step of parts with other neurons": [
         [(relu(8, 5), -1)],
-        [(np.ones((8, 5), np.float32), -1), (np.ones((8, 6), np.float32), -1), (relu(8, 5), -1)],
+        [(np.ones((8, n), np.float32), -1) for n in (5, 6, 5)],
         [(relu(8, 5), -1)],
         [(np.ones((8, 5), np.float32), -1)],
         [(relu(8, 5), -1)],
