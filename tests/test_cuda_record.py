@@ -402,6 +402,7 @@ def test_a_graph_that_is_replayed_twice_a_step_and_not_in_each(stream: Any) -> N
     with ActivationMonitor() as want, ActivationMonitor(every=2) as got:
         graph = Graph(stream, lambda: got.record("layer", owner, axis=-1))
         for step, replays in enumerate((2, 1, 0, 1, 1)):
+            owner.memory[...] = 1 if step % 2 else x  # which would end the silence of a neuron
             for _ in range(replays):
                 graph.replay()
                 if step % 2 == 0:
