@@ -540,4 +540,5 @@ def warmup(name: str) -> None:
     _details_kernel(name)
     merge_kernel(dtype)
     _merge_memory_kernel(dtype)
+    _survey_kernel(dtype)
     _survey_memory_kernel(dtype)
