@@ -17,14 +17,14 @@ import numpy as np
 from fastact import elements
 from fastact.compile import VECTOR_BYTES, exact_jit, jit, lane_max, lane_min, like, minus, ordered, stretch, widen
 
-__all__ = ["coarse", "fold_block", "fold_part", "merge", "settle", "work_bounds"]
+__all__ = ["BLOCK", "coarse", "fold_block", "fold_part", "merge", "settle", "work_bounds"]
 
 # Elements that are folded in the element's precision before they are joined in float64. Each vector lane adds up 64 of
 # them, so that even equal ones, whose rounding errors never cancel, give std to 1e-6 in float32: 2048 elements where a
 # vector has 16 lanes. Of a pair of streams it is four times that (each lane adds up 256 pairs): from memory, every end
 # of a block costs a bubble of 100 ns.
-_BLOCK: Final = 32 * VECTOR_BYTES
-_PAIR_BLOCK: Final = 4 * _BLOCK
+BLOCK: Final = 32 * VECTOR_BYTES
+_PAIR_BLOCK: Final = 4 * BLOCK
 # Elements from which on memory is read in two streams: 38 GB/s a thread where one stream gives 27. Asking the cache for
 # the next block's lines ahead (llvm.prefetch) was tried: at any distance it took a tenth to a half of the speed away.
 _PAIRED_FROM: Final = 1 << 17
@@ -220,10 +220,10 @@ def fold_part(x: Any, tag: Any, lo: float, hi: float, tol: float) -> Any:
     # What is long comes from memory, and is read in two streams: the first half and the second.
     pairs = x.size // 2 // _PAIR_BLOCK if x.size >= _PAIRED_FROM else 0
     paired = 2 * pairs * _PAIR_BLOCK
-    for block in range(pairs - (paired - x.size) // _BLOCK):
+    for block in range(pairs - (paired - x.size) // BLOCK):
         far = pairs * _PAIR_BLOCK if block < pairs else 0
-        start = block * _PAIR_BLOCK if block < pairs else paired + (block - pairs) * _BLOCK
-        size = _PAIR_BLOCK if block < pairs else min(_BLOCK, x.size - start)
+        start = block * _PAIR_BLOCK if block < pairs else paired + (block - pairs) * BLOCK
+        size = _PAIR_BLOCK if block < pairs else min(BLOCK, x.size - start)
         total, squares, absolute, least, most, block_zeros, block_saturated = _fold(
             x, start, far, size, tag, shift, low, high, near
         )

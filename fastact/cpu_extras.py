@@ -14,14 +14,12 @@ from numba.extending import intrinsic
 
 from fastact import elements
 from fastact.compile import COMPILED, exact_jit, jit, like, minus, stretch, widen
-from fastact.cpu import fold_part, merge
+from fastact.cpu import BLOCK, fold_part, merge
 
 __all__ = ["BUCKET_BITS", "LARGE_LIMITS", "SMALL_LIMITS", "TALLIES", "fold_details"]
 
 #: Elements of a piece.
 _PIECE: Final = 1 << 13
-#: Elements whose powers are summed in the element's precision, as in `cpu`.
-_BLOCK: Final = 2048
 
 #: The bucket of a wide element is the leading bits of the float64 that holds it: sign, 11 of exponent, 7 of mantissa.
 #: Elements of 16 bits or less are counted by their stored bits.
@@ -175,8 +173,8 @@ def _fold_shape(piece: Any, tag: Any, state: Any) -> Any:
     if not ordinary and not std * down > 0.0:
         return 0.0, 0.0
     one = two = three = four = 0.0
-    for start in range(0, piece.size, _BLOCK):
-        block = stretch(piece, start, min(_BLOCK, piece.size - start))
+    for start in range(0, piece.size, BLOCK):
+        block = stretch(piece, start, min(BLOCK, piece.size - start))
         if ordinary:
             sums = _powers(block, tag, like(mean, example), like(1.0 / std, example))
             one += np.float64(sums[0])

@@ -58,7 +58,7 @@ def test_killed_at_random_instants(tmp_path: Path, way: str) -> None:
                     train(run, options, flushed)
                 finally:
                     os._exit(1)
-            time.sleep(instants.uniform(0.0, 0.1))
+            time.sleep(instants.uniform(0.0, 0.2))
             os.kill(child, signal.SIGKILL)
             assert os.waitpid(child, 0)[1] == signal.SIGKILL
             promised = struct.unpack("<q", flushed[:8])[0]

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from fastact.history import LayerInfo
 from fastact.log.encode import Encoder
 from fastact.log.files import Segment, list_segments, sync_folder
+from fastact.log.frames import END_MARK
 from fastact.log.lock import RunLock
 from fastact.log.options import LogOptions
 from fastact.log.retention import Kept, Retention
@@ -233,7 +234,8 @@ class Drain:
                 self._segment_step = int(rows["step"][0])
         assert self._encoder is not None
         data = front + self._encoder.batch(rows, self.ring.tail, self._dropped)
-        self._retention.make_room(self._segment.size + len(data))
+        # Sealing adds its end mark, and asks for no room.
+        self._retention.make_room(self._segment.size + len(data) + len(END_MARK))
         self._segment.write(data)
         self._told = self._dropped
         if len(rows):

@@ -56,7 +56,7 @@ class LogWriter:
         >>> run = tempfile.mkdtemp()
         >>> with LogWriter(run, metadata={"model": "tiny"}) as writer:
         ...     writer.add_layer(LayerInfo("encoder.0", 0, "ReLU"))
-        ...     writer.append((7, 0, *[0] * 18))
+        ...     writer.append((7, 0, *[0] * 20))
         >>> open_log(run).to_table().select(["step", "layer"]).to_pylist()
         [{'step': 7, 'layer': 'encoder.0'}]
     """
