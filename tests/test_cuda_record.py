@@ -7,8 +7,6 @@ stream that is held back, or captured.
 import math
 import os
 import pickle
-import re
-import subprocess
 import sys
 import threading
 import time
@@ -19,12 +17,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_cuda import OnDevice, normal, on_device
+from test_cuda import OnDevice, normal, on_device, run_in_the_simulator
 
 import fastact
 from fastact import ActivationMonitor
 from fastact.cuda.device import SIMULATED
-from fastact.cuda.host import unusable
 
 in_simulator = pytest.mark.skipif(not SIMULATED, reason="of the simulator alone, whose streams can be held back")
 
@@ -34,21 +31,7 @@ def simulated(test: Any) -> Any:
 
 
 def test_in_the_simulator() -> None:
-    if SIMULATED or unusable() is None:
-        pytest.skip("the tests marked gpu run in this process")
-    pytest.importorskip("numba.cuda.simulator", reason="this Numba has no CUDA simulator")
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", __file__],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"},
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    passed = re.search(r"(\d+) passed", done.stdout)
-    assert passed is not None
-    assert int(passed[1]) >= 20
+    run_in_the_simulator(__file__, 20)
 
 
 @pytest.fixture(autouse=True)
