@@ -37,8 +37,12 @@ __all__ = [
     "VECTOR_BYTES",
     "Cache",
     "Kind",
+    "address_of",
     "at_address",
     "borrow",
+    "c_ask",
+    "c_call",
+    "c_entry",
     "cache",
     "carve",
     "exact_jit",
@@ -185,6 +189,15 @@ if not COMPILED:
     def fetch(address: int, example: Any) -> Any:
         return borrow(address, 1, np.empty(0, type(example)))[0]
 
+    def address_of(x: Any) -> int:
+        return int(x.ctypes.data)
+
+    def c_call(function: Any, arguments: tuple[Any, ...]) -> None:
+        function(*arguments)
+
+    def c_ask(function: Any) -> int:
+        return int(function())
+
     def fetch_add(counter: Any) -> int:
         counter[0] += 1
         return int(counter[0]) - 1
@@ -273,7 +286,8 @@ else:
     @intrinsic
     def at_address(typingctx: Any, address: Any, shape: Any, example: Any) -> Any:
         """The memory at an address as a contiguous array of `shape` of what `example` is, which owns nothing."""
-        result = types.Array(example, len(shape), "C", readonly=True)
+        example = types.unliteral(example)
+        result = types.Array(example, len(shape), "C")
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             sizes = cgutils.unpack_tuple(builder, args[1])
@@ -334,6 +348,39 @@ else:
             return builder.load(builder.inttoptr(args[0], args[1].type.as_pointer()))
 
         return example(types.intp, example), codegen
+
+    @intrinsic
+    def address_of(typingctx: Any, x: Any) -> Any:
+        """Where the first element of an array lies."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            data = context.make_array(x)(context, builder, args[0]).data
+            return builder.ptrtoint(data, context.get_value_type(types.intp))
+
+        return types.intp(x), codegen
+
+    @intrinsic
+    def c_call(typingctx: Any, function: Any, arguments: Any) -> Any:
+        """Calls the C function at an address, which returns nothing, with a tuple of integers or addresses."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            values = cgutils.unpack_tuple(builder, args[1])
+            kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+            builder.call(builder.inttoptr(args[0], kind.as_pointer()), values)
+            return context.get_dummy_value()
+
+        return types.void(types.intp, arguments), codegen
+
+    @intrinsic
+    def c_ask(typingctx: Any, function: Any) -> Any:
+        """The int that the C function at an address returns, which takes nothing."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kind = ir.FunctionType(ir.IntType(32), [])
+            answer = builder.call(builder.inttoptr(args[0], kind.as_pointer()), [])
+            return context.cast(builder, answer, types.int32, types.intp)
+
+        return types.intp(types.intp), codegen
 
     @intrinsic
     def fetch_add(typingctx: Any, counter: Any) -> Any:
@@ -524,3 +571,11 @@ def kernel(function: Callable[..., Any], name: str, signature: Any, *, nogil: bo
     dispatcher.compile(signature)
     dispatcher.disable_compile()
     return dispatcher  # type: ignore[no-any-return]
+
+
+def c_entry(entry: Callable[..., Any]) -> Any:
+    """The address at which C finds what `kernel` made (it lives as long as that does); itself, if it is Python."""
+    if not COMPILED:
+        return entry
+    result = next(iter(entry.overloads.values()))  # type: ignore[attr-defined]
+    return result.library.get_pointer_to_function(result.fndesc.llvm_cfunc_wrapper_name)

@@ -664,12 +664,65 @@ def _merge_plain(counts: Any, moments: Any, extremes: Any) -> Any:
 
 
 @exact_jit
+def _merge_columns(counts: Any, moments: Any, extremes: Any) -> bool:
+    """Merges the parts of each column into part 0, by sums over its parts; False, and nothing done, where one is odd.
+
+    As in `_merge_plain`, and odd is the same: squares that may leave the range, or nothing finite in a part. In loops
+    over the columns, of which the compiler makes vectors: merge after merge took 30 ns for each part of a column.
+    """
+    parts, columns = counts.shape[1], counts.shape[2]
+    n = np.zeros(columns)
+    total = np.zeros(columns)
+    absolute = np.zeros(columns)
+    squares = np.zeros(columns)
+    odd = 0
+    for part in range(parts):
+        for j in range(columns):
+            m = counts[0, part, j] - counts[1, part, j] - counts[2, part, j] - counts[3, part, j]
+            odd += m == 0
+            n[j] += m
+            total[j] += m * ((moments[0, part, j] - moments[0, 0, j]) + moments[3, part, j])
+            absolute[j] += m * moments[2, part, j]
+    if odd > 0:
+        return False
+    for j in range(columns):
+        total[j] /= n[j]
+    for part in range(parts):
+        for j in range(columns):
+            m = counts[0, part, j] - counts[1, part, j] - counts[2, part, j] - counts[3, part, j]
+            delta = ((moments[0, part, j] - moments[0, 0, j]) + moments[3, part, j]) - total[j]
+            squares[j] += m * (moments[1, part, j] * moments[1, part, j] + delta * delta)
+    for j in range(columns):
+        squares[j] /= n[j]
+        # A column of zeros, or of one value, has none.
+        odd += not (squares[j] == 0.0 or 1e-280 < squares[j] < 1e280) or not absolute[j] < math.inf
+    for part in range(parts):
+        for j in range(columns):
+            odd += squares[j] == 0.0 and extremes[0, part, j] != extremes[1, 0, j]
+    if odd > 0:
+        return False
+    for j in range(columns):
+        moments[0, 0, j], moments[3, 0, j] = settle(moments[0, 0, j], total[j])
+        moments[1, 0, j] = math.sqrt(squares[j])
+        moments[2, 0, j] = absolute[j] / n[j]
+    for part in range(1, parts):
+        for field in range(6):
+            for j in range(columns):
+                counts[field, 0, j] += counts[field, part, j]
+        for j in range(columns):
+            extremes[0, 0, j] = min(extremes[0, 0, j], extremes[0, part, j])
+            extremes[1, 0, j] = max(extremes[1, 0, j], extremes[1, part, j])
+    return True
+
+
+@exact_jit
 def merge_parts(counts: Any, moments: Any, extremes: Any) -> Any:
     """Merges the parts of each column into part 0, in order; returns the state of all columns together."""
-    for part in range(1, counts.shape[1]):
-        for j in range(counts.shape[2]):
-            state = merge(load(counts, moments, extremes, 0, j), load(counts, moments, extremes, part, j))
-            store(state, counts, moments, extremes, 0, j)
+    if counts.shape[1] > 1 and not _merge_columns(counts, moments, extremes):
+        for part in range(1, counts.shape[1]):
+            for j in range(counts.shape[2]):
+                state = merge(load(counts, moments, extremes, 0, j), load(counts, moments, extremes, part, j))
+                store(state, counts, moments, extremes, 0, j)
     total = _merge_plain(counts, moments, extremes)
     if total[7] == total[7]:
         return total

@@ -37,6 +37,7 @@ from fastact.stats import (
     wrap_channels,
 )
 from fastact.sweep import SMALL, Plan, plan_channels, small_kernel, sweep, sweep_channels, sweep_planned
+from fastact.threads import torch_team
 
 if TYPE_CHECKING:
     from fastact.cuda.arrays import DeviceArray
@@ -224,7 +225,7 @@ def _sweep_tensor_channels(x: Any, axis: int, bounds: Bounds) -> ChannelStats | 
     caches, the way through `as_storage` and `as_channels` takes longer than the sweep of a small layer.
     """
     try:
-        plan = _tensor_plan(x.dtype, x.shape, axis)
+        plan = _tensor_plan(x.dtype, x.shape, axis, bounds)
         if plan is None or not (x.is_cpu and x.is_contiguous()) or x.is_neg():
             return None
         address = x.data_ptr()  # torch itself refuses to show what is sparse, fake or transformed
@@ -232,11 +233,11 @@ def _sweep_tensor_channels(x: Any, axis: int, bounds: Bounds) -> ChannelStats | 
         return None
     if not address or address % x.element_size():
         return None
-    return wrap_channels(sweep_planned(plan, address, x, *bounds), bounds, (plan.neurons,))
+    return wrap_channels(sweep_planned(plan, address, x, torch_team()), bounds, (plan.neurons,))
 
 
 @functools.lru_cache(maxsize=4096)
-def _tensor_plan(dtype: Any, shape: tuple[int, ...], axis: int) -> Plan | None:
+def _tensor_plan(dtype: Any, shape: tuple[int, ...], axis: int, bounds: Bounds) -> Plan | None:
     """How to sweep tensors of this shape; None where there is nothing to sweep, or no such axis.
 
     A dtype that was not seen before raises KeyError, so that it may be another time.
@@ -245,7 +246,7 @@ def _tensor_plan(dtype: Any, shape: tuple[int, ...], axis: int) -> Plan | None:
     if not -len(shape) <= axis < len(shape) or 0 in shape:
         return None
     axis %= len(shape)
-    return plan_channels(name, math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]))
+    return plan_channels(name, math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]), *bounds)
 
 
 def _remember(x: Any, name: str) -> None:

@@ -15,11 +15,25 @@ import numpy.typing as npt
 from numba import types
 
 from fastact import elements
-from fastact.compile import COMPILED, KINDS, Kind, at_address, carve, exact_jit, fetch_add, kernel, stretch
+from fastact.compile import (
+    COMPILED,
+    KINDS,
+    Kind,
+    address_of,
+    at_address,
+    c_ask,
+    c_call,
+    c_entry,
+    carve,
+    exact_jit,
+    fetch_add,
+    kernel,
+    stretch,
+)
 from fastact.cpu import fold_part
 from fastact.cpu_channels import COLUMNS, fold_columns, fold_runs, merge_parts, store, survey_neurons
 from fastact.cpu_extras import BUCKET_BITS, TALLIES, fold_details
-from fastact.threads import get_num_threads, run_on_threads
+from fastact.threads import Team, get_num_threads, run_on_threads
 
 __all__ = [
     "PARALLEL_FROM",
@@ -45,6 +59,9 @@ __all__ = [
 #: 10 to 40 µs, gains nothing below. Measured by `python -m bench.crossover`.
 PARALLEL_FROM: Final = 1 << 22
 
+#: The same for the team that has computed a tensor: some 3 µs.
+TEAM_FROM: Final = 1 << 17
+
 #: Elements that are swept in one go, without releasing the interpreter lock: some microseconds.
 SMALL: Final = 1 << 16
 #: A longer tensor is shared out in 16 parts, or more of 8 MB in float32, or 4096 of whatever length that takes.
@@ -61,6 +78,9 @@ _MAX_TASKS: Final = 16
 _TASK_ELEMENTS: Final = 1 << 18
 #: Bytes that a task for some channels reads at a stretch, at least.
 _STRETCH_BYTES: Final = 1 << 15
+#: Elements from which on a per-neuron sweep has two parts at least, and elements of a neuron.
+_HALVED_FROM: Final = 1 << 16
+_HALVED_COLUMN: Final = 512
 
 _F8: Final = types.float64
 _I8: Final = types.int64
@@ -88,7 +108,7 @@ def _extreme_dtype(kind: Kind) -> np.dtype[Any]:
 
 
 def _outputs(dtype: np.dtype[Any]) -> tuple[Any, Any, Any]:
-    return _array(np.int64, 3), _array(np.float64, 3), _array(dtype, 3)
+    return _array(np.int64, 3, "C"), _array(np.float64, 3, "C"), _array(dtype, 3, "C")
 
 
 def _state_type(dtype: np.dtype[Any]) -> Any:
@@ -157,14 +177,25 @@ class _Layout(NamedTuple):
     slots: int
 
 
+#: What a per-neuron sweep works in is one int64 array, so that machine code is handed one address: in a small layer
+#: most of the time went into handing over arrays. It begins with a head: the number of the next task; the address of
+#: the elements; of a team the addresses of `place` and `size`, or 0; lo, hi and zero_tol; the layout. Then the states.
+_NEXT: Final = 0
+_ELEMENTS: Final = 1
+_TEAM: Final = 2
+_BOUNDS: Final = 4
+_LAYOUT: Final = 7
+_HEAD: Final = _LAYOUT + len(_Layout._fields)
+
+
 class Plan(NamedTuple):
-    """What is the same in every sweep of arrays of one shape and kind.
+    """What is the same in every sweep of arrays of one shape and kind with the same options.
 
     Attributes:
-        layout: a `_Layout` as an array, as the entry points take it.
-        words: the memory that they work in: an int64[words], whose first one is the tasks' counter.
-        fold: does tasks until there are none.
-        merge: merges what they found; returns the state of the whole array.
+        head: with which the memory begins.
+        words: of the memory, an int64[words].
+        fold: does tasks until there are none; as machine code has it, an address.
+        run: has that done and merges what was found; returns the state of the whole array.
         tasks: how many there are.
         nbytes: of the array.
         neurons: of the array.
@@ -172,10 +203,10 @@ class Plan(NamedTuple):
         extremes: dtype of min and max.
     """
 
-    layout: npt.NDArray[np.int64]
+    head: npt.NDArray[np.int64]
     words: int
-    fold: Callable[..., None]
-    merge: Callable[..., elements.State]
+    fold: Any
+    run: Callable[..., elements.State]
     tasks: int
     nbytes: int
     neurons: int
@@ -190,17 +221,31 @@ def _results(memory: Any, field: int, parts: int, columns: int, extreme: Any) ->
     A field has `field` numbers: one for each slot and neuron.
     """
     return (
-        carve(memory, 1, (6, parts, columns), (field, columns, 1), 0),
-        carve(memory, 1 + 6 * field, (4, parts, columns), (field, columns, 1), 0.0),
-        carve(memory, 1 + 10 * field, (2, parts, columns), (field, columns, 1), extreme),
+        carve(memory, _HEAD, (6, parts, columns), (field, columns, 1), 0),
+        carve(memory, _HEAD + 6 * field, (4, parts, columns), (field, columns, 1), 0.0),
+        carve(memory, _HEAD + 10 * field, (2, parts, columns), (field, columns, 1), extreme),
+    )
+
+
+@exact_jit
+def _neuron_results(address: int, extreme: Any) -> Any:
+    """What is in the memory at an address by neuron: counts, moments and extremes, each [fields, slots, neurons]."""
+    layout = at_address(address + 8 * _LAYOUT, (_HEAD - _LAYOUT,), 0)
+    neurons, slots = layout[1], layout[10]
+    field, states = slots * neurons, address + 8 * _HEAD
+    return (
+        at_address(states, (6, slots, neurons), 0),
+        at_address(states + 48 * field, (4, slots, neurons), 0.0),
+        at_address(states + 80 * field, (2, slots, neurons), extreme),
     )
 
 
 @functools.cache
 def _fold_kernel(name: str, *, runs: bool) -> Callable[..., None]:
-    """The entry point of a per-neuron sweep.
+    """The entry point of a per-neuron sweep, for C: the address of its memory is all that it takes.
 
-    It takes addresses and two small arrays, for in a small layer most of the time goes into handing arrays over.
+    Threads of a team each do a share of the tasks that is theirs by their place: torch has its threads compute a
+    tensor in the same shares, so that each finds its own in its cache. Other threads take one task after the other.
     """
     kind = KINDS[name]
     tag = kind.tag
@@ -209,46 +254,65 @@ def _fold_kernel(name: str, *, runs: bool) -> Callable[..., None]:
     extreme = _extreme_dtype(kind).type(0)
     fold = fold_runs if runs else fold_columns
 
-    def fold_tasks(address: int, layout: Any, lo: float, hi: float, tol: float, memory: Any) -> None:
-        outer, neurons, inner, rows, columns, rest, tall, wide, blocks, parts, slots = (
-            layout[0], layout[1], layout[2], layout[3], layout[4], layout[5], layout[6], layout[7], layout[8],
-            layout[9], layout[10],
-        )  # fmt: skip
+    def fold_tasks(address: int) -> None:
+        memory = at_address(address, (_HEAD,), 0)
+        bounds = carve(memory, _BOUNDS, (3,), (1,), 0.0)
+        lo, hi, tol = bounds[0], bounds[1], bounds[2]
+        outer, neurons, inner = memory[_LAYOUT], memory[_LAYOUT + 1], memory[_LAYOUT + 2]
+        rows, columns, rest = memory[_LAYOUT + 3], memory[_LAYOUT + 4], memory[_LAYOUT + 5]
+        tall, wide = memory[_LAYOUT + 6], memory[_LAYOUT + 7]
+        blocks, parts, slots = memory[_LAYOUT + 8], memory[_LAYOUT + 9], memory[_LAYOUT + 10]
         shape = (outer, neurons, inner) if runs else (rows, columns)
-        x = at_address(address, shape, stored)
+        x = at_address(memory[_ELEMENTS], shape, stored)
         counts, moments, extremes = _results(memory, slots * neurons, parts, columns, extreme)
-        while True:
+        end = parts * blocks + (rest > 0)
+        together = memory[_TEAM] != 0
+        if together:
+            place, size = c_ask(memory[_TEAM]), c_ask(memory[_TEAM + 1])
+            task, end = place * end // size, (place + 1) * end // size
+        else:
             task = fetch_add(memory)
-            if task >= parts * blocks:
-                break
-            part = task // blocks
-            r0 = part * tall
-            c0 = task % blocks * wide
-            r1 = min(r0 + tall, rows)
-            c1 = min(c0 + wide, columns)
-            fold(x, tag, lo, hi, tol, r0, r1, c0, c1, part, counts, moments, extremes)
-        if not runs and rest > 0 and task == parts * blocks:
-            last = at_address(address + rows * columns * itemsize, (rest, neurons), stored)
-            counts, moments, extremes = _results(memory, slots * neurons, slots, neurons, extreme)
-            fold(last, tag, lo, hi, tol, 0, rest, 0, neurons, slots - 1, counts, moments, extremes)
+        while task < end:
+            if not runs and task == parts * blocks:
+                last = at_address(memory[_ELEMENTS] + rows * columns * itemsize, (rest, neurons), stored)
+                by_neuron = _neuron_results(address, extreme)
+                fold(last, tag, lo, hi, tol, 0, rest, 0, neurons, slots - 1, by_neuron[0], by_neuron[1], by_neuron[2])
+            else:
+                part = task // blocks
+                r0, c0 = part * tall, task % blocks * wide
+                r1, c1 = min(r0 + tall, rows), min(c0 + wide, columns)
+                fold(x, tag, lo, hi, tol, r0, r1, c0, c1, part, counts, moments, extremes)
+            task = task + 1 if together else fetch_add(memory)
 
-    words = _array(np.int64, 1, "C")
-    signature = types.void(_I8, words, _F8, _F8, _F8, words)
-    return kernel(fold_tasks, f"{'runs' if runs else 'columns'}-{name}", signature, nogil=True)
+    return kernel(fold_tasks, f"{'runs' if runs else 'columns'}-{name}", types.void(_I8), nogil=True)
 
 
 @functools.cache
-def _merge_memory_kernel(dtype: np.dtype[Any]) -> Callable[..., elements.State]:
-    """The entry point that merges what the tasks have found."""
+def _run_kernel(dtype: np.dtype[Any]) -> Callable[..., elements.State]:
+    """The entry point that has the tasks done, by a team or by the calling thread, and merges what they found."""
     extreme = dtype.type(0)
 
-    def merge_memory(layout: Any, memory: Any) -> Any:
-        neurons, slots = layout[1], layout[10]
-        counts, moments, extremes = _results(memory, slots * neurons, slots, neurons, extreme)
+    def run_tasks(memory: Any, fold: Any, fork: Any, threads: Any) -> Any:
+        address = address_of(memory)
+        if fork != 0:
+            c_call(fork, (fold, address, np.uint32(threads), np.uint32(0)))
+        else:
+            c_call(fold, (address,))
+        counts, moments, extremes = _neuron_results(address, extreme)
         return merge_parts(counts, moments, extremes)
 
-    words = _array(np.int64, 1, "C")
-    return kernel(merge_memory, f"merge-memory-{dtype}", _state_type(dtype)(words, words), nogil=True)
+    signature = _state_type(dtype)(_array(np.int64, 1, "C"), _I8, _I8, _I8)
+    return kernel(run_tasks, f"run-{dtype}", signature, nogil=True)
+
+
+@functools.cache
+def _share_kernel() -> Callable[..., None]:
+    """The entry point with which one thread of many does tasks."""
+
+    def do_tasks(memory: Any, fold: Any) -> None:
+        c_call(fold, (address_of(memory),))
+
+    return kernel(do_tasks, "share", types.void(_array(np.int64, 1, "C"), _I8), nogil=True)
 
 
 @functools.cache
@@ -300,7 +364,7 @@ def sweep(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: float) -> e
 
 
 @functools.lru_cache(maxsize=4096)
-def plan_channels(name: str, outer: int, neurons: int, inner: int) -> Plan:
+def plan_channels(name: str, outer: int, neurons: int, inner: int, lo: float, hi: float, tol: float) -> Plan:
     """How to sweep contiguous arrays of the kind's storage dtype of this shape, which has no zeros."""
     kind = KINDS[name]
     size, itemsize = outer * neurons * inner, kind.storage.itemsize
@@ -315,17 +379,21 @@ def plan_channels(name: str, outer: int, neurons: int, inner: int) -> Plan:
         # Whole channels for each task, so that there is little to merge, and stretches long enough to be streamed.
         wide = min(wide, max(-(-neurons // _MAX_TASKS), -(-_STRETCH_BYTES // (inner * itemsize))))
     blocks = -(-columns // wide)
-    parts = max(1, min(size // _TASK_ELEMENTS, _MAX_TASKS) // blocks)
+    # Two halves at least, as two threads have computed them, where a column is long enough to be worth it.
+    halves = 2 if size >= _HALVED_FROM and rows * inner >= _HALVED_COLUMN else 1
+    parts = max(halves, min(size // _TASK_ELEMENTS, _MAX_TASKS) // blocks)
     tall = -(-rows // parts)
     parts = -(-rows // tall)
     slots = parts * beside + (rest > 0)
-    layout = _Layout(outer, neurons, inner, rows, columns, rest, tall, wide, blocks, parts, slots)
+    head = np.zeros(_HEAD, np.int64)
+    head[_BOUNDS : _BOUNDS + 3].view(np.float64)[:] = lo, hi, tol
+    head[_LAYOUT:] = _Layout(outer, neurons, inner, rows, columns, rest, tall, wide, blocks, parts, slots)
     dtype = _extreme_dtype(kind)
     return Plan(
-        layout=np.array(layout),
-        words=1 + 12 * slots * neurons,
-        fold=_fold_kernel(name, runs=inner > 1),
-        merge=_merge_memory_kernel(dtype),
+        head=head,
+        words=_HEAD + 12 * slots * neurons,
+        fold=c_entry(_fold_kernel(name, runs=inner > 1)),
+        run=_run_kernel(dtype),
         tasks=parts * blocks + (rest > 0),
         nbytes=size * itemsize,
         neurons=neurons,
@@ -343,7 +411,7 @@ class Swept(NamedTuple):
 
     def arrays(self) -> ChannelArrays:
         """The same as arrays, which share the memory."""
-        plan, states = self.plan, self.memory[1:]
+        plan, states = self.plan, self.memory[_HEAD:]
         field = plan.slots * plan.neurons
         counts = states[: 6 * field].reshape(6, plan.slots, plan.neurons)
         moments = states[6 * field : 10 * field].view(np.float64).reshape(4, plan.slots, plan.neurons)
@@ -351,17 +419,25 @@ class Swept(NamedTuple):
         return ChannelArrays(counts[:, 0], moments[:, 0], extremes[:, 0], self.total)
 
 
-def sweep_planned(plan: Plan, address: int, owner: object, lo: float, hi: float, tol: float) -> Swept:
-    """Sweeps the array of the planned shape that begins at `address`, in memory that `owner` keeps alive."""
+def sweep_planned(plan: Plan, address: int, owner: object, team: Team | None = None) -> Swept:
+    """Sweeps the array of the planned shape that begins at `address`, in memory that `owner` keeps alive.
+
+    A team that has just computed the array shares the work from fewer bytes on than threads that are asleep.
+    """
     memory = np.empty(plan.words, np.int64)
-    memory[0] = 0
-    fold, layout = plan.fold, plan.layout
-    if plan.nbytes < PARALLEL_FROM:
-        fold(address, layout, lo, hi, tol, memory)
-    else:
-        # A thread that an interrupt leaves behind still has the owner, and with it the memory that it reads.
-        share(lambda: (fold(address, layout, lo, hi, tol, memory), owner)[0], plan.nbytes, plan.tasks)
-    return Swept(plan, memory, plan.merge(layout, memory))
+    memory[:_HEAD] = plan.head
+    memory[_ELEMENTS] = address
+    if team is not None and plan.nbytes >= TEAM_FROM:
+        threads = min(team.most(), get_num_threads(), plan.tasks)
+        if threads > 1:
+            memory[_TEAM], memory[_TEAM + 1] = team.place, team.size
+            return Swept(plan, memory, plan.run(memory, plan.fold, team.fork, threads))
+    elif plan.nbytes >= PARALLEL_FROM:
+        # A thread that an interrupt leaves behind still has the owner, and with it the memory that it reads. What the
+        # others have not left to do is nothing.
+        do_tasks = _share_kernel()
+        share(lambda: (do_tasks(memory, plan.fold), owner)[0], plan.nbytes, plan.tasks)
+    return Swept(plan, memory, plan.run(memory, plan.fold, 0, 1))
 
 
 def sweep_channels(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: float) -> ChannelArrays | Swept:
@@ -372,7 +448,7 @@ def sweep_channels(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: fl
         moments = np.full((4, neurons), np.nan)
         moments[3] = 0.0
         return ChannelArrays(counts, moments, np.array([[np.inf], [-np.inf]]).repeat(neurons, 1), elements.EMPTY)
-    return sweep_planned(plan_channels(name, *x.shape), x.ctypes.data, x, lo, hi, tol)
+    return sweep_planned(plan_channels(name, *x.shape, lo, hi, tol), x.ctypes.data, x)
 
 
 @functools.cache
@@ -396,15 +472,14 @@ def _survey_memory_kernel(dtype: np.dtype[Any]) -> Callable[..., tuple[int, int,
     """The same of what a sweep left in its memory."""
     extreme = dtype.type(0)
 
-    def survey(layout: Any, memory: Any, silent_share: float, saturated_share: float, silence: Any, after: int) -> Any:
-        neurons, slots = layout[1], layout[10]
-        counts, moments, extremes = _results(memory, slots * neurons, slots, neurons, extreme)
+    def survey(memory: Any, silent_share: float, saturated_share: float, silence: Any, after: int) -> Any:
+        counts, moments, extremes = _neuron_results(address_of(memory), extreme)
         return survey_neurons(
             counts[:, 0], moments[:, 0], extremes[:, 0], silent_share, saturated_share, silence, after
         )
 
     words = _array(np.int64, 1, "C")
-    signature = types.Tuple((*[_I8] * 4, _F8, _I8, _F8))(words, words, _F8, _F8, words, _I8)
+    signature = types.Tuple((*[_I8] * 4, _F8, _I8, _F8))(words, _F8, _F8, words, _I8)
     return kernel(survey, f"survey-memory-{dtype}", signature, nogil=False)
 
 
@@ -417,10 +492,7 @@ def survey(
 ) -> tuple[int, int, int, int, float, int, float]:
     """`cpu_channels.survey_neurons` of what a sweep found."""
     if type(found) is Swept:
-        plan = found.plan
-        return _survey_memory_kernel(plan.extremes)(
-            plan.layout, found.memory, silent_share, saturated_share, silence, after
-        )
+        return _survey_memory_kernel(found.plan.extremes)(found.memory, silent_share, saturated_share, silence, after)
     arrays: Any = found
     return _survey_kernel(arrays.extremes.dtype)(*arrays[:3], silent_share, saturated_share, silence, after)
 
@@ -539,6 +611,7 @@ def warmup(name: str) -> None:
         _fold_kernel(name, runs=runs)
     _details_kernel(name)
     merge_kernel(dtype)
-    _merge_memory_kernel(dtype)
+    _run_kernel(dtype)
+    _share_kernel()
     _survey_kernel(dtype)
     _survey_memory_kernel(dtype)
