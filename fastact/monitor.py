@@ -33,7 +33,7 @@ from fastact.log.writer import LogWriter
 from fastact.rules import Severity
 from fastact.rules.kinds import BOUNDED
 from fastact.stats import SATURATION, ActivationStats, ChannelStats, check_saturation, merge, wrap_late
-from fastact.summary import gpu_view, summarize
+from fastact.summary import Sweeper, gpu_view, summarize
 from fastact.thresholds import Thresholds
 
 if TYPE_CHECKING:
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["ActivationMonitor", "Listener"]
 
 _NO_NEURONS: Final = tuple(field.nothing for field in NEURON)
-#: Of what needs no asking whether it lies on a GPU.
-_HERE: Final = (np.ndarray, ActivationStats, ChannelStats)
 
 
 class Listener(Protocol):
@@ -59,11 +57,12 @@ class Listener(Protocol):
 class _Layer:
     """What the monitor keeps of a layer between calls."""
 
-    __slots__ = ("at_once", "history", "info", "late", "pending", "rows", "silence")
+    __slots__ = ("at_once", "history", "info", "late", "pending", "rows", "silence", "sweeper")
 
     def __init__(self, info: LayerInfo, history: LayerHistory) -> None:
         self.info = info
         self.history = history
+        self.sweeper = Sweeper(info.saturation)
         #: What was recorded in this step so far.
         self.pending: ActivationStats | ChannelStats | None = None
         #: And on a GPU, where it may be under way.
@@ -159,12 +158,8 @@ class _Due(NamedTuple):
     rows: int
 
 
-def _swept(
-    x: Any, axis: int | tuple[int, ...] | None, saturation: tuple[float, float]
-) -> ActivationStats | ChannelStats:
-    """The stats of `x`, if it is not stats itself."""
-    if not isinstance(x, (ActivationStats, ChannelStats)):
-        return summarize(x, axis=axis, saturation=saturation)
+def _given(x: ActivationStats | ChannelStats, saturation: tuple[float, float]) -> ActivationStats | ChannelStats:
+    """Stats of a sweep made elsewhere."""
     if x.saturation != saturation:
         raise ArgumentValueError(f"x: got stats with saturation={x.saturation}, want {saturation} as for this layer")
     return x
@@ -329,21 +324,27 @@ class ActivationMonitor:
         if not isinstance(name, str) or not name:
             raise ArgumentTypeError(f"name: got {name!r}, want a non-empty str")
         layer = self._layers.get(name)
-        if layer is not None:
-            interval = layer.info.saturation
-        else:
-            if not isinstance(kind, str):
-                raise ArgumentTypeError(f"kind: got {type(kind).__name__}, want a str")
-            interval = BOUNDED.get(kind, SATURATION) if saturation is None else saturation
-        if not isinstance(x, _HERE) and on_gpu(x):
-            late = self._record_late(name, x, axis, kind, interval, dtype)
-            if late is not None:
+        stats: ActivationStats | ChannelStats | None = None if layer is None else layer.sweeper.quick(x, axis)
+        if stats is None:
+            if layer is not None:
+                interval = layer.info.saturation
+            else:
+                if not isinstance(kind, str):
+                    raise ArgumentTypeError(f"kind: got {type(kind).__name__}, want a str")
+                interval = BOUNDED.get(kind, SATURATION) if saturation is None else saturation
+            if isinstance(x, (ActivationStats, ChannelStats)):
+                stats = _given(x, interval)
+            elif on_gpu(x) and (late := self._record_late(name, x, axis, kind, interval, dtype)) is not None:
                 return late
-        stats = _swept(x, axis, interval)
-        if layer is None:
-            layer = self._add_layer(name, x, kind, dtype, stats.saturation)
+            elif layer is not None:
+                stats = layer.sweeper.sweep(x, axis)
+            else:
+                stats = summarize(x, axis=axis, saturation=interval)
+            layer = layer or self._add_layer(name, x, kind, dtype, stats.saturation)
+        assert layer is not None
         with self._lock:
-            self._settle([])
+            if self._due is not None or self._ended:
+                self._settle([])
             layer.add(stats)
         return _total(stats)
 

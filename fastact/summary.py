@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Accumulator",
+    "Sweeper",
     "check_options",
     "compute_activation_stats",
     "detect_dead_neurons",
@@ -226,14 +227,61 @@ def _sweep_tensor_channels(x: Any, axis: int, bounds: Bounds) -> ChannelStats | 
     """
     try:
         plan = _tensor_plan(x.dtype, x.shape, axis, bounds)
-        if plan is None or not (x.is_cpu and x.is_contiguous()) or x.is_neg():
+    except KeyError:
+        return None
+    return None if plan is None else _sweep_as_planned(x, plan, bounds)
+
+
+def _sweep_as_planned(x: Any, plan: Plan, bounds: Bounds) -> ChannelStats | None:
+    """The same where it is known how."""
+    try:
+        if not (x.is_cpu and x.is_contiguous()) or x.is_neg():
             return None
         address = x.data_ptr()  # torch itself refuses to show what is sparse, fake or transformed
-    except (KeyError, RuntimeError, TypeError, ValueError):
+    except (RuntimeError, TypeError, ValueError):
         return None
-    if not address or address % x.element_size():
+    if not address or address % plan.itemsize:
         return None
     return wrap_channels(sweep_planned(plan, address, x, torch_team()), bounds, (plan.neurons,))
+
+
+class Sweeper:
+    """`summarize` for what one layer gives at every step: what its type and shape tell is found out once.
+
+    Args:
+        saturation: as in `summarize`.
+    """
+
+    __slots__ = ("_axis", "_bounds", "_dtype", "_plan", "_shape")
+
+    def __init__(self, saturation: tuple[float, float]) -> None:
+        self._bounds: Bounds = (*saturation, 0.0)
+        self._plan: Plan | None = None
+        self._dtype: Any = None
+        self._shape: Any = None
+        self._axis: Any = None
+
+    def quick(self, x: Any, axis: Any) -> ChannelStats | None:
+        """The stats of a tensor like the one before; None for any other."""
+        plan = self._plan
+        if (
+            plan is None
+            or type(x) not in _tensor_types
+            or x.dtype is not self._dtype
+            or x.shape != self._shape
+            or axis != self._axis
+        ):
+            return None
+        return _sweep_as_planned(x, plan, self._bounds)
+
+    def sweep(self, x: Any, axis: Any) -> ActivationStats | ChannelStats:
+        """The stats of anything that `summarize` takes; raises what that raises."""
+        stats = summarize(x, axis=axis, saturation=self._bounds[:2])
+        self._plan = None
+        if type(axis) is int and type(x) in _tensor_types and x.dtype in _tensor_storages:
+            self._plan = _tensor_plan(x.dtype, x.shape, axis, self._bounds)
+            self._dtype, self._shape, self._axis = x.dtype, x.shape, axis
+        return stats
 
 
 @functools.lru_cache(maxsize=4096)

@@ -198,6 +198,7 @@ class Plan(NamedTuple):
         run: has that done and merges what was found; returns the state of the whole array.
         tasks: how many there are.
         nbytes: of the array.
+        itemsize: of the array.
         neurons: of the array.
         slots: as in the layout.
         extremes: dtype of min and max.
@@ -209,6 +210,7 @@ class Plan(NamedTuple):
     run: Callable[..., elements.State]
     tasks: int
     nbytes: int
+    itemsize: int
     neurons: int
     slots: int
     extremes: np.dtype[Any]
@@ -396,6 +398,7 @@ def plan_channels(name: str, outer: int, neurons: int, inner: int, lo: float, hi
         run=_run_kernel(dtype),
         tasks=parts * blocks + (rest > 0),
         nbytes=size * itemsize,
+        itemsize=itemsize,
         neurons=neurons,
         slots=slots,
         extremes=dtype,
