@@ -158,9 +158,9 @@ def watch_part() -> str:
     results = json.loads(WATCH.read_text())
     note = (
         f"What watching every layer, per neuron, adds to a training step: median of rounds by turns. {where(results)} "
-        "outputs: bytes of all watched outputs of a step; a bare read: the time of reading them once from memory and "
-        "doing nothing else, over that of the step. nothing, again: what two equal things differ by. [Spread, and what "
-        "each does](bench/results/README.md)."
+        "outputs: bytes of all watched outputs of a step. nothing, again: what two equal things differ by. one look: "
+        "torch.amax of each output, for which all of them must be read once. [Spread, and what each "
+        "does](bench/results/README.md)."
     )
     return f"{markdown(cost_table(results))}\n\n{note}"
 

@@ -21,27 +21,34 @@ class Benchmark(NamedTuple):
     Attributes:
         name: of its module and of its results' file.
         title: what it measures.
-        run: measures, given the console, whether to be quick, and what to call with each step's name.
+        run: measures, given the console, whether to be quick, what to call with each step's name, and its own options
+            by name.
         table: turns the results into the lines of a table.
     """
 
     name: str
     title: str
-    run: Callable[[Console, bool, Callable[[str], None]], dict[str, Any]]
+    run: Callable[..., dict[str, Any]]
     table: Callable[[dict[str, Any]], Lines]
 
 
-def command(benchmarks: Sequence[Benchmark], program: str = "python -m bench") -> None:
-    """Runs one benchmark, or the chosen ones of several, from the command line."""
+def command(
+    benchmarks: Sequence[Benchmark],
+    program: str = "python -m bench",
+    *,
+    options: argparse.ArgumentParser | None = None,
+) -> None:
+    """Runs one benchmark, or the chosen ones of several, from the command line, with `options` of its own."""
     several = len(benchmarks) > 1
     program = program if several else f"python -m bench.{benchmarks[0].name}"
     about = "; ".join(f"{benchmark.name}: {benchmark.title}" for benchmark in benchmarks)
-    parser = argparse.ArgumentParser(prog=program, description=about)
+    parser = argparse.ArgumentParser(prog=program, description=about, parents=[] if options is None else [options])
     if several:
         names = [benchmark.name for benchmark in benchmarks]
         parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ones, of {', '.join(names)}; default all")
     parser.add_argument("--quick", action="store_true", help="small and few: a check that it works; nothing written")
     arguments = parser.parse_args()
+    own = {name: value for name, value in vars(arguments).items() if name not in ("names", "quick")}
     chosen = arguments.names if several and arguments.names else [benchmark.name for benchmark in benchmarks]
     if unknown := set(chosen) - {benchmark.name for benchmark in benchmarks}:
         parser.error(f"NAME: got {', '.join(sorted(unknown))}, want some of {', '.join(names)}")
@@ -58,7 +65,7 @@ def command(benchmarks: Sequence[Benchmark], program: str = "python -m bench") -
             def step(what: str) -> None:
                 progress.update(task, description=f"{benchmark.name}: {what}")  # noqa: B023
 
-            results = {**benchmark.run(console, arguments.quick, step), "load_before": load}
+            results = {**benchmark.run(console, arguments.quick, step, **own), "load_before": load}
         console.print(shown(benchmark, results))
         if not arguments.quick:
             save(benchmark.name, results, console)

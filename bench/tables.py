@@ -155,18 +155,16 @@ def watch_table(results: dict[str, Any]) -> Lines:
 
 
 def cost_table(results: dict[str, Any]) -> Lines:
-    """One row for each training: what watching adds to a step, and what reading its outputs alone would."""
+    """One row for each training: what watching adds to a step."""
     names = [name for name in results["asked"] if name != BARE]
     by_case: dict[str, dict[str, Any]] = {}
     for row in results["rows"]:
         by_case.setdefault(row["case"], {})[row["name"]] = row
     rows = []
     for case, found in by_case.items():
-        seconds, floor = found[BARE]["seconds"], results["floors"][case]
         more = [f"{100 * (found[name]['ratio'] - 1):+.1f}%" for name in names]
-        share = floor["bytes"] / floor["rate"] / seconds
-        rows.append([case, duration(seconds), f"{floor['bytes'] / 1e6:.0f} MB", *more, f"{100 * share:.1f}%"])
-    header = ["training", "step", "outputs", *names, "a bare read"]
+        rows.append([case, duration(found[BARE]["seconds"]), f"{results['bytes'][case] / 1e6:.0f} MB", *more])
+    header = ["training", "step", "outputs", *names]
     return Lines(header, [True, *[False] * (len(header) - 1)], rows)
 
 

@@ -13,13 +13,11 @@ import contextlib
 import functools
 import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-import numpy as np
 import torch
 from rich.console import Console
 from torch import nn
@@ -30,9 +28,7 @@ import fastact.torch
 from bench import RESULTS
 from bench.run import Benchmark, command
 from bench.tables import BARE, watch_table
-from fastact.benchmark.bandwidth import Reader
-from fastact.benchmark.turns import by_turns, timed
-from fastact.threads import get_num_threads
+from fastact.benchmark.turns import by_turns
 
 ROUNDS = 12
 #: Rounds that the others take part in: they are slow, and what they cost shows without so many.
@@ -221,6 +217,17 @@ def histogram(x: torch.Tensor) -> tuple[float, float, list[float]]:
     return low, high, flat.histc(bins=64, min=low, max=high).tolist()
 
 
+def inspect(x: torch.Tensor) -> torch.Tensor:
+    """The numbers that NVIDIA's Transformer Engine logs of a tensor (`LogTensorStats`); it needs CUDA to install.
+
+    Min, max, mean, variance, both norms, and the range in powers of two; nothing is fetched from the device here.
+    """
+    size = x.abs()
+    there = size[size != 0]
+    norms = torch.linalg.vector_norm(x, 1), torch.linalg.vector_norm(x, 2)
+    return torch.stack([x.min(), x.max(), x.mean(), x.var(), *norms, there.max().log2(), there.min().log2()])
+
+
 def fastai(x: torch.Tensor) -> tuple[float, float, float]:
     """As fastai's `ActivationStats`: mean, std and the share that is near zero."""
     x = x.float()
@@ -231,16 +238,21 @@ OTHERS: dict[str, Watcher] = {
     "hooks": hooked(four_numbers),
     "histograms": hooked(histogram),
     "ActivationStats": hooked(fastai),
+    "inspect": hooked(inspect),
 }
+#: What has each output read once, by torch and all its threads, and does little else.
+LOOK: Final = "one look"
 #: What each contestant does, for the page beside the results.
 ASKED = {
     BARE: "the training step alone",
     f"{BARE}, again": "the same once more, to show what two equal things differ by",
+    LOOK: "torch.amax of each output, without .item(): the least for which anybody can have looked at all elements",
     "fastact": "watch(model, monitor): all of a row's numbers, per neuron, history, log on disk",
     "fastact, every 10th": "the same with every=10",
     "hooks": "mean, std, min and max with .item()",
     "histograms": "torch.histc of 64 bins between min and max, as wandb.watch makes them",
     "ActivationStats": "mean, std and share near zero, as fastai does",
+    "inspect": "what NVIDIA's Transformer Engine logs of a tensor (LogTensorStats), by the same torch operations",
 }
 
 
@@ -254,6 +266,7 @@ def contestants(folder: str) -> Iterator[dict[str, Watcher]]:
         yield {
             **OTHERS,
             f"{BARE}, again": bare,
+            LOOK: hooked(torch.amax),
             "fastact": ours(each),
             "fastact, every 10th": ours(tenth),
             BARE: bare,
@@ -296,46 +309,46 @@ def watched_bytes(case: Case) -> int:
     return sum(sizes)
 
 
-def read_rate() -> float:
-    """Bytes a second that this machine reads, on all threads, of 64 MB: more than its caches hold for one training."""
-    reader = Reader(np.ones(1 << 23), get_num_threads())
-    seconds = min(timed(reader, 1) for _ in range(20))
-    return reader.nbytes / seconds
-
-
 def run(console: Console, quick: bool, step: Callable[[str], None], cases: Sequence[Case] = CASES) -> dict[str, Any]:
     """Every case in turn; the rows of those that are left out are the recorded ones."""
     del console
     rounds = 1 if quick else ROUNDS
     done = {case.name for case in cases}
     rows: list[dict[str, Any]] = []
-    floors: dict[str, Any] = {}
+    nbytes: dict[str, int] = {}
     if len(cases) < len(CASES) and SOURCE.exists():
         before = json.loads(SOURCE.read_text())
         rows = [row for row in before["rows"] if row["case"] not in done]
-        floors = {name: floor for name, floor in before["floors"].items() if name not in done}
+        nbytes = {name: number for name, number in before["bytes"].items() if name not in done}
     for case in cases:
         step(case.name)
-        floors[case.name] = {"bytes": watched_bytes(case), "rate": read_rate()}
+        nbytes[case.name] = watched_bytes(case)
         with tempfile.TemporaryDirectory() as folder, contestants(folder) as watchers:
             rows += measure(case, rounds, watchers)
     order = [case.name for case in CASES]
     rows.sort(key=lambda row: order.index(row["case"]))
-    return {"asked": ASKED, "rounds": rounds, "steps": STEPS, "floors": floors, "rows": rows}
+    return {"asked": ASKED, "rounds": rounds, "steps": STEPS, "bytes": nbytes, "rows": rows}
 
 
 BENCHMARK = Benchmark("watch", "what watching costs a training step", run, watch_table)
 
 
+def named(part: str) -> list[Case]:
+    """The trainings with this in their name."""
+    cases = [case for case in CASES if part in case.name]
+    if not cases:
+        known = ", ".join(case.name for case in CASES)
+        raise argparse.ArgumentTypeError(f"got {part!r}, want part of one of {known}")
+    return cases
+
+
 def main() -> None:
     """Runs from the command line."""
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--case", default="")
-    chosen, sys.argv[1:] = parser.parse_known_args()
-    cases = [case for case in CASES if chosen.case in case.name]
-    if not cases:
-        raise SystemExit(f"--case: got {chosen.case!r}, want part of one of {', '.join(case.name for case in CASES)}")
-    command([BENCHMARK._replace(run=functools.partial(run, cases=cases))])
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument(
+        "--case", type=named, default=CASES, dest="cases", metavar="NAME", help="the trainings of that name alone"
+    )
+    command([BENCHMARK], options=options)
 
 
 if __name__ == "__main__":

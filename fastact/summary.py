@@ -276,7 +276,7 @@ class Sweeper:
 
     def sweep(self, x: Any, axis: Any) -> ActivationStats | ChannelStats:
         """The stats of anything that `summarize` takes; raises what that raises."""
-        stats = summarize(x, axis=axis, saturation=self._bounds[:2])
+        stats: ActivationStats | ChannelStats = summarize(x, axis=axis, saturation=self._bounds[:2])
         self._plan = None
         if type(axis) is int and type(x) in _tensor_types and x.dtype in _tensor_storages:
             self._plan = _tensor_plan(x.dtype, x.shape, axis, self._bounds)

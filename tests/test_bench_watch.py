@@ -47,6 +47,25 @@ def test_others_find_what_they_should() -> None:
     low, high, counts = watch.histogram(torch.cat([x, torch.tensor([[torch.nan, torch.inf]])]))
     assert (low, high, sum(counts), len(counts)) == (-2.0, 4.0, 4, 64)
     assert watch.fastai(x)[2] == 0.5
+    found = watch.inspect(x)
+    assert found.tolist() == pytest.approx([-2.0, 4.0, 0.75, 6.25, 7.0, 21**0.5, 2.0, 0.0])
+
+
+def test_trainings_are_chosen_by_name(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def run(console: Console, quick: bool, step: object, cases: object) -> dict[str, object]:
+        asked.append(cases)
+        return {"rows": []}
+
+    monkeypatch.setattr(watch, "BENCHMARK", watch.BENCHMARK._replace(run=run))
+    monkeypatch.setattr("sys.argv", ["watch", "--quick", "--case", "ResNet-18"])
+    watch.main()
+    assert asked == [[watch.CASES[0]]]
+    monkeypatch.setattr("sys.argv", ["watch", "--case", "VGG"])
+    with pytest.raises(SystemExit):
+        watch.main()
+    assert "argument --case: got 'VGG', want part of one of ResNet-18" in capsys.readouterr().err
 
 
 def test_a_slow_down_is_that_of_the_median_round(tiny: watch.Case, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,16 +84,15 @@ def test_a_slow_down_is_that_of_the_median_round(tiny: watch.Case, monkeypatch: 
     ]
 
 
-def test_the_cost_is_told_beside_that_of_a_bare_read() -> None:
+def test_the_cost_has_a_row_for_each_training() -> None:
     rows = [
         {"case": "tiny", "name": name, "seconds": 0.1 * ratio, "ratio": ratio, "quartiles": [ratio, ratio]}
         for name, ratio in (("fastact", 1.02), ("hooks", 1.5), (BARE, 1.0))
     ]
     asked = {BARE: "nothing", "fastact": "all", "hooks": "some"}
-    floors = {"tiny": {"bytes": 10**7, "rate": 1e10}}
-    lines = cost_table({"asked": asked, "rows": rows, "floors": floors})
-    assert lines.header == ["training", "step", "outputs", "fastact", "hooks", "a bare read"]
-    assert lines.rows == [["tiny", "100 ms", "10 MB", "+2.0%", "+50.0%", "1.0%"]]
+    lines = cost_table({"asked": asked, "rows": rows, "bytes": {"tiny": 10**7}})
+    assert lines.header == ["training", "step", "outputs", "fastact", "hooks"]
+    assert lines.rows == [["tiny", "100 ms", "10 MB", "+2.0%", "+50.0%"]]
 
 
 def test_what_is_watched_is_counted_in_bytes(tiny: watch.Case) -> None:
@@ -85,11 +103,10 @@ def test_results_of_other_trainings_are_kept(tiny: watch.Case, tmp_path: Path, m
     other = tiny._replace(name="other")
     monkeypatch.setattr(watch, "CASES", (other, tiny))
     monkeypatch.setattr(watch, "SOURCE", tmp_path / "watch.json")
-    monkeypatch.setattr(watch, "read_rate", lambda: 1e9)
     monkeypatch.setattr(watch, "OTHERS", {})
     first = watch.run(Console(), quick=True, step=lambda _: None, cases=[tiny])
     watch.SOURCE.write_text(json.dumps(first))
     both = watch.run(Console(), quick=True, step=lambda _: None, cases=[other])
     assert list(dict.fromkeys(row["case"] for row in both["rows"])) == ["other", "tiny"]
     assert [row for row in both["rows"] if row["case"] == "tiny"] == first["rows"]
-    assert set(both["floors"]) == {"other", "tiny"}
+    assert set(both["bytes"]) == {"other", "tiny"}

@@ -165,8 +165,8 @@ def test_a_team_of_any_size_gives_the_answer_of_one_thread(
         ctypes.CFUNCTYPE(ctypes.c_int)(lambda: places[-1]),
         ctypes.CFUNCTYPE(ctypes.c_int)(lambda: come),
     )
-    addresses = (ctypes.cast(function, ctypes.c_void_p).value or 0 for function in functions)
-    monkeypatch.setattr("fastact.threads._team", [Team(*addresses, lambda: 2)])
+    calls, place, size = (ctypes.cast(function, ctypes.c_void_p).value or 0 for function in functions)
+    monkeypatch.setattr("fastact.threads._team", [Team(calls, place, size, lambda: 2)])
     assert summarize(x, axis=axis) == want
     assert asked == [2]
     assert places == list(range(come))
