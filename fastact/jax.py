@@ -41,7 +41,8 @@ from fastact.errors import ArgumentTypeError, ArgumentValueError, MissingExtraEr
 from fastact.monitor import ActivationMonitor
 from fastact.rules.kinds import BOUNDED
 from fastact.stats import SATURATION, ActivationStats, ChannelStats, check_saturation, wrap_channels
-from fastact.sweep import ChannelArrays, merge_kernel
+from fastact.sweep import merge_kernel
+from fastact.sweep_channels import ChannelArrays
 
 try:
     import jax

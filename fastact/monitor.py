@@ -32,8 +32,18 @@ from fastact.log.schema import check_integer, check_metadata
 from fastact.log.writer import LogWriter
 from fastact.rules import Severity
 from fastact.rules.kinds import BOUNDED
-from fastact.stats import SATURATION, ActivationStats, ChannelStats, check_saturation, merge, wrap_late
+from fastact.stats import (
+    SATURATION,
+    ActivationStats,
+    ChannelStats,
+    as_logged,
+    check_saturation,
+    merge,
+    wrap_late,
+    wrap_swept,
+)
 from fastact.summary import Sweeper, gpu_view, summarize
+from fastact.sweep_channels import Swept
 from fastact.thresholds import Thresholds
 
 if TYPE_CHECKING:
@@ -64,7 +74,7 @@ class _Layer:
         self.history = history
         self.sweeper = Sweeper(info.saturation)
         #: What was recorded in this step so far.
-        self.pending: ActivationStats | ChannelStats | None = None
+        self.pending: _Stats | None = None
         #: And on a GPU, where it may be under way.
         self.late: list[Row] = []
         #: Whether it is swept while the host waits, also on a GPU: its neurons are on several.
@@ -73,15 +83,23 @@ class _Layer:
         self.silence = np.zeros(0, np.int64)
         self.rows = 0
 
-    def add(self, stats: ActivationStats | ChannelStats) -> None:
+    def add(self, stats: "_Stats") -> None:
         """Merges a part of this step's activations into what was recorded before."""
         before = self.pending
         if before is None:
             self.pending = stats
-        elif type(before) is type(stats) and getattr(before, "shape", ()) == getattr(stats, "shape", ()):
+            return
+        before, stats = _as_stats(before), _as_stats(stats)
+        if type(before) is type(stats) and getattr(before, "shape", ()) == getattr(stats, "shape", ()):
             self.pending = before | stats  # type: ignore[operator]
         else:  # parts with other neurons: what they share is the tensor
             self.pending = _total(before) | _total(stats)
+
+    def clear(self) -> None:
+        """Forgets what was recorded in this step."""
+        before, self.pending = self.pending, None
+        if type(before) is Swept:
+            self.sweeper.free.append(before)
 
     def numbers(self, part: "_Part", dead_window: int) -> tuple[tuple[Any, ...], npt.NDArray[np.int64], int]:
         """A step's `fields.STATE` and `fields.NEURON`, and `silence` and `rows` with them; changes nothing."""
@@ -89,20 +107,17 @@ class _Layer:
             return self._late_numbers(part), self.silence, self.rows
         stats = part.stats
         assert stats is not None
-        numbers = _as_logged(_total(stats).state)
-        neurons = stats.neurons if isinstance(stats, ChannelStats) and numbers[0] else 0
-        if not isinstance(stats, ChannelStats) or not neurons:
-            return (*numbers, *_NO_NEURONS), self.silence, self.rows
+        if isinstance(stats, Swept):
+            neurons = stats.plan.neurons
+        else:
+            neurons = stats.neurons if isinstance(stats, ChannelStats) and stats.total.count else 0
+            if not isinstance(stats, ChannelStats) or not neurons:
+                return (*as_logged(_total(stats).state), *_NO_NEURONS), self.silence, self.rows
         same = neurons == self.silence.size
         silence = self.silence.copy() if same else np.zeros(neurons, np.int64)
         rows = self.rows + 1 if same else 1
-        survey = stats.survey(
-            silent_share=SILENT_SHARE,
-            saturated_share=SATURATED_SHARE,
-            silence=silence,
-            dead_after=min(rows, dead_window),
-        )
-        return (*numbers, *survey), silence, rows
+        numbers = stats.numbers(SILENT_SHARE, SATURATED_SHARE, silence, min(rows, dead_window))
+        return numbers, silence, rows
 
     def _late_numbers(self, part: "_Part") -> tuple[Any, ...]:
         lost = next((row.lost for row in part.late if row.lost is not None), None)
@@ -114,19 +129,14 @@ class _Layer:
         neurons = {(row.device, row.survey[0]) for row in part.late}
         last = max(part.late, key=lambda row: row.part)
         known = len(neurons) == 1 and last.survey[0] and not part.mixed
-        return (*_as_logged(total.state), *(last.survey if known else _NO_NEURONS))
-
-
-def _as_logged(state: Sequence[Any]) -> tuple[Any, ...]:
-    """The numbers of `fields.STATE`; of 64-bit integers too min and max as floats, so that live and log agree."""
-    return (*state[:9], float(state[9]), float(state[10]))
+        return (*as_logged(total.state), *(last.survey if known else _NO_NEURONS))
 
 
 class _Part(NamedTuple):
     """What was recorded of a layer in a step: here, and on a GPU."""
 
     layer: _Layer
-    stats: ActivationStats | ChannelStats | None
+    stats: "_Stats | None"
     late: Sequence["Row"] = ()
 
     @property
@@ -169,7 +179,16 @@ def _at_once() -> bool:
     return True
 
 
-def _total(stats: ActivationStats | ChannelStats) -> ActivationStats:
+#: What is recorded of a layer: stats, or what hooks leave, memory that is used again after the step.
+_Stats = ActivationStats | ChannelStats | Swept
+
+
+def _as_stats(stats: _Stats) -> ActivationStats | ChannelStats:
+    return wrap_swept(stats) if isinstance(stats, Swept) else stats
+
+
+def _total(stats: _Stats) -> ActivationStats:
+    stats = _as_stats(stats)
     return stats.total if isinstance(stats, ChannelStats) else stats
 
 
@@ -324,8 +343,10 @@ class ActivationMonitor:
         if not isinstance(name, str) or not name:
             raise ArgumentTypeError(f"name: got {name!r}, want a non-empty str")
         layer = self._layers.get(name)
-        stats: ActivationStats | ChannelStats | None = None if layer is None else layer.sweeper.quick(x, axis)
-        if stats is None:
+        swept = None if layer is None else layer.sweeper.quick(x, axis, [])
+        if swept is not None:
+            stats: ActivationStats | ChannelStats = wrap_swept(swept)
+        else:
             if layer is not None:
                 interval = layer.info.saturation
             else:
@@ -342,11 +363,24 @@ class ActivationMonitor:
                 stats = summarize(x, axis=axis, saturation=interval)
             layer = layer or self._add_layer(name, x, kind, dtype, stats.saturation)
         assert layer is not None
+        self._add(layer, stats)
+        return _total(stats)
+
+    def _add(self, layer: _Layer, stats: _Stats) -> None:
         with self._lock:
             if self._due is not None or self._ended:
                 self._settle([])
             layer.add(stats)
-        return _total(stats)
+
+    def keep(self, name: str, x: Any, axis: int | None, kind: str) -> None:
+        """`record` for hooks, which look at no stats: a layer is swept in the same memory step after step."""
+        layer = self._layers.get(name)
+        if layer is not None and self.active:
+            swept = layer.sweeper.quick(x, axis, layer.sweeper.free)
+            if swept is not None:
+                self._add(layer, swept)
+                return
+        self.record(name, x, axis=axis, kind=kind)
 
     def _add_layer(self, name: str, x: Any, kind: str, dtype: str, saturation: tuple[float, float]) -> _Layer:
         dtype = dtype or str(getattr(x, "dtype", "")).removeprefix("torch.")
@@ -500,7 +534,7 @@ class ActivationMonitor:
                 numbers, silence, count = layer.numbers(part, self._dead_window)
             except Exception as error:  # noqa: BLE001 - a layer must not take the others, or the training, with it
                 if ended.step == self._step:
-                    layer.pending = None
+                    layer.clear()
                 trouble.append(error)
                 self._guard.failed(f"keep a row of layer {name!r}", error)
                 continue
@@ -525,7 +559,7 @@ class ActivationMonitor:
         for layer, row, total, silence, count in rows:
             layer.silence, layer.rows = silence, count
             if under_way:
-                layer.pending = None
+                layer.clear()
             try:
                 if layer.history.total == total:
                     self._diagnoser.append(layer.info.name, row)

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from fastact import elements
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import STATE
-from fastact.sweep import ChannelArrays, Swept, merge_kernel, survey
+from fastact.sweep import merge_kernel
+from fastact.sweep_channels import ChannelArrays, Swept, survey
 
 __all__ = [
     "DEFAULT_BOUNDS",
@@ -26,6 +27,7 @@ __all__ = [
     "Bounds",
     "ChannelStats",
     "DeferredStats",
+    "as_logged",
     "check_bounds",
     "check_not_negative",
     "check_saturation",
@@ -35,6 +37,7 @@ __all__ = [
     "wrap_all",
     "wrap_channels",
     "wrap_late",
+    "wrap_swept",
 ]
 
 #: The options of a sweep: the saturation interval's ends and the largest |x| that counts as a zero.
@@ -290,6 +293,11 @@ def wrap_all(states: Sequence[elements.State], bounds: Bounds) -> list[Activatio
     return stats
 
 
+def as_logged(state: Sequence[Any]) -> tuple[Any, ...]:
+    """The numbers of `fields.STATE`; of 64-bit integers too min and max as floats, so that live and log agree."""
+    return (*state[:9], float(state[9]), float(state[10]))
+
+
 class Late(Protocol):
     """Stats on their way."""
 
@@ -532,10 +540,10 @@ class ChannelStats(_Immutable):
         result: npt.NDArray[np.bool_] = (high > reach) | (low < -reach)
         return result
 
-    def survey(
-        self, *, silent_share: float, saturated_share: float, silence: npt.NDArray[np.int64], dead_after: int
-    ) -> tuple[int, int, int, int, int, float, int, float]:
-        """The numbers of `fields.NEURON` for this sweep, in that order.
+    def numbers(
+        self, silent_share: float, saturated_share: float, silence: npt.NDArray[np.int64], dead_after: int
+    ) -> tuple[Any, ...]:
+        """The numbers of `fields.STATE` and `fields.NEURON` for this sweep, in that order.
 
         Args:
             silent_share: a neuron is silent with at most this share of non-zero elements.
@@ -543,7 +551,12 @@ class ChannelStats(_Immutable):
             silence: int64[neurons], for how many sweeps in sequence each neuron has been silent; brought up to date.
             dead_after: a neuron is dead when it has been silent for at least so many sweeps.
         """
-        return self.neurons, *survey(self._found, silent_share, saturated_share, silence, dead_after)
+        found = self._found
+        if type(found) is Swept:
+            return found.numbers(silent_share, saturated_share, silence, dead_after)
+        arrays = self._arrays
+        neurons = survey(arrays, silent_share, saturated_share, silence, dead_after)
+        return *as_logged(arrays.total), self.neurons, *neurons
 
     def __or__(self, other: "ChannelStats") -> "ChannelStats":
         if not isinstance(other, ChannelStats):
@@ -604,6 +617,11 @@ def wrap_channels(found: ChannelArrays | Swept, bounds: Bounds, shape: tuple[int
     _set_channel_bounds(stats, bounds)
     _set_shape(stats, shape)
     return stats
+
+
+def wrap_swept(swept: Swept) -> ChannelStats:
+    """The same around the memory of a sweep, where the neurons have one axis."""
+    return wrap_channels(swept, swept.plan.bounds, (swept.plan.neurons,))
 
 
 def _ratio(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

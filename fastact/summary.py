@@ -35,8 +35,10 @@ from fastact.stats import (
     merge,
     wrap,
     wrap_channels,
+    wrap_swept,
 )
-from fastact.sweep import SMALL, Plan, plan_channels, small_kernel, sweep, sweep_channels, sweep_planned
+from fastact.sweep import SMALL, small_kernel, sweep
+from fastact.sweep_channels import Plan, Swept, plan_channels, sweep_channels
 from fastact.threads import torch_team
 
 if TYPE_CHECKING:
@@ -229,11 +231,12 @@ def _sweep_tensor_channels(x: Any, axis: int, bounds: Bounds) -> ChannelStats | 
         plan = _tensor_plan(x.dtype, x.shape, axis, bounds)
     except KeyError:
         return None
-    return None if plan is None else _sweep_as_planned(x, plan, bounds)
+    swept = None if plan is None else _sweep_as_planned(x, plan, [])
+    return None if swept is None else wrap_swept(swept)
 
 
-def _sweep_as_planned(x: Any, plan: Plan, bounds: Bounds) -> ChannelStats | None:
-    """The same where it is known how."""
+def _sweep_as_planned(x: Any, plan: Plan, free: list[Swept]) -> Swept | None:
+    """The same where it is known how, in memory that is `free`, if there is such."""
     try:
         if not (x.is_cpu and x.is_contiguous()) or x.is_neg():
             return None
@@ -242,7 +245,12 @@ def _sweep_as_planned(x: Any, plan: Plan, bounds: Bounds) -> ChannelStats | None
         return None
     if not address or address % plan.itemsize:
         return None
-    return wrap_channels(sweep_planned(plan, address, x, torch_team()), bounds, (plan.neurons,))
+    # Taken off in one go, for there may be other threads.
+    swept = free.pop() if free else Swept(plan)
+    if swept.plan is not plan:
+        swept = Swept(plan)
+    swept.sweep(address, x, torch_team())
+    return swept
 
 
 class Sweeper:
@@ -250,9 +258,12 @@ class Sweeper:
 
     Args:
         saturation: as in `summarize`.
+
+    Attributes:
+        free: where the memory of a sweep may be put that nobody looks at any more.
     """
 
-    __slots__ = ("_axis", "_bounds", "_dtype", "_plan", "_shape")
+    __slots__ = ("_axis", "_bounds", "_dtype", "_plan", "_shape", "free")
 
     def __init__(self, saturation: tuple[float, float]) -> None:
         self._bounds: Bounds = (*saturation, 0.0)
@@ -260,9 +271,10 @@ class Sweeper:
         self._dtype: Any = None
         self._shape: Any = None
         self._axis: Any = None
+        self.free: list[Swept] = []
 
-    def quick(self, x: Any, axis: Any) -> ChannelStats | None:
-        """The stats of a tensor like the one before; None for any other."""
+    def quick(self, x: Any, axis: Any, free: list[Swept]) -> Swept | None:
+        """Sweeps a tensor like the one before, in memory that is `free` or new; None for any other."""
         plan = self._plan
         if (
             plan is None
@@ -272,7 +284,7 @@ class Sweeper:
             or axis != self._axis
         ):
             return None
-        return _sweep_as_planned(x, plan, self._bounds)
+        return _sweep_as_planned(x, plan, free)
 
     def sweep(self, x: Any, axis: Any) -> ActivationStats | ChannelStats:
         """The stats of anything that `summarize` takes; raises what that raises."""

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from fastact import elements, sweep
+from fastact import elements, sweep, sweep_channels
 from fastact.compile import KINDS, borrow, fetch, fetch_add, kernel
 from fastact.cpu import fold_part
 from fastact.cpu_channels import store
@@ -238,7 +238,8 @@ def sweep_many(places: Places, lo: float, hi: float, tol: float) -> list[tuple[S
 
 
 def warmup(name: str) -> None:
-    """Compiles, or loads from disk, every entry point for elements of the kind `name`, those of `sweep` too."""
+    """Compiles, or loads from disk, every entry point of all sweeps for elements of the kind `name`."""
     sweep.warmup(name)
+    sweep_channels.warmup(name)
     _tasks_kernel(name)
     _headers_kernel()

@@ -13,6 +13,8 @@ from oracle import nasty
 
 import fastact
 from fastact import ActivationStats, ChannelStats, summarize
+from fastact.fields import STATE
+from fastact.stats import as_logged
 
 COUNTS = ("count", "finite", "nans", "infs", "pos_infs", "neg_infs", "zeros", "saturated")
 NUMBERS = ("mean", "std", "var", "abs_mean", "rms", "absmax", "zero_ratio", "saturation_ratio")
@@ -178,19 +180,33 @@ def test_immutable_and_picklable() -> None:
         hash(c)
 
 
+def _neurons(x: Any, *, silence: Any, **options: Any) -> tuple[Any, ...]:
+    """The numbers of `fields.NEURON`: from the memory of a sweep and from its arrays, which must agree."""
+    stats = summarize(x, axis=-1)
+    before = silence.copy()
+    numbers = stats.numbers(silence=silence, **options)
+    assert stats.mean.size == silence.size  # what was in memory is arrays from now on
+    again = stats.numbers(silence=before, **options)
+    assert numbers == pytest.approx(again, rel=0, abs=0, nan_ok=True)
+    assert [type(number) for number in numbers] == [type(number) for number in again]
+    assert before.tolist() == silence.tolist()
+    assert numbers[: len(STATE)] == pytest.approx(as_logged(stats.total.state), rel=0, abs=0, nan_ok=True)
+    return numbers[len(STATE) :]
+
+
 def test_survey_follows_silence() -> None:
     silence = np.zeros(3, np.int64)
     options: Any = {"silent_share": 0.01, "saturated_share": 0.95, "silence": silence}
     x = np.zeros((100, 3))
     x[:, 1] = 2.0
     x[:, 2] = np.arange(100)
-    first = summarize(x, axis=-1).survey(**options, dead_after=1)
+    first = _neurons(x, **options, dead_after=1)
     assert first[:5] == (3, 1, 1, 2, 1)  # neurons, silent, dead, saturated (1 and most of 2), constant
     assert first[5] == pytest.approx(math.sqrt(np.arange(100).var() / 3))
-    assert summarize(x, axis=-1).survey(**options, dead_after=3)[2] == 0
-    assert summarize(x, axis=-1).survey(**options, dead_after=3)[2] == 1
+    assert _neurons(x, **options, dead_after=3)[2] == 0
+    assert _neurons(x, **options, dead_after=3)[2] == 1
     x[:50, 0] = 1.0
-    assert summarize(x, axis=-1).survey(**options, dead_after=1)[1:3] == (0, 0)
+    assert _neurons(x, **options, dead_after=1)[1:3] == (0, 0)
     assert silence.tolist() == [0, 0, 0]
 
 
@@ -223,9 +239,7 @@ def check_peaks(x: Any) -> None:
     known = [peak for peak in peaks if peak is not None]
     want = peaks.index(max(known)) if known else -1
     logs = [math.log(peak) for peak in known if peak]
-    got = summarize(x, axis=-1).survey(
-        silent_share=0.01, saturated_share=0.95, silence=np.zeros(x.shape[1], np.int64), dead_after=1
-    )[6:]
+    got = _neurons(x, silent_share=0.01, saturated_share=0.95, silence=np.zeros(x.shape[1], np.int64), dead_after=1)[6:]
     typical = math.exp(math.fsum(logs) / len(logs)) if logs else math.nan
     assert got[0] == want
     assert got[1] == pytest.approx(typical, rel=1e-12, nan_ok=True)
@@ -242,7 +256,7 @@ def check_peaks(x: Any) -> None:
 )
 def test_survey_of_peaks_by_hand(x: list[list[float]], want: tuple[int, float]) -> None:
     options: Any = {"silent_share": 0.01, "saturated_share": 0.95, "silence": np.zeros(len(x[0]), np.int64)}
-    got = summarize(np.array(x), axis=-1).survey(**options, dead_after=1)[6:]
+    got = _neurons(np.array(x), **options, dead_after=1)[6:]
     assert got[0] == want[0]
     assert got[1] == pytest.approx(want[1], nan_ok=True)
 

@@ -322,8 +322,9 @@ wide = x.reshape(-1, 1000)
 want, rows = fastact.summarize(x), fastact.summarize(wide, axis=-1)
 interrupted = 0
 for turn in range(20):
-    threading.Timer(0.002 + 0.001 * turn, os.kill, (os.getpid(), signal.SIGINT)).start()
+    timer = threading.Timer(0.002 + 0.001 * turn, os.kill, (os.getpid(), signal.SIGINT))
     try:
+        timer.start()  # which may last longer than the timer
         until = time.monotonic() + 20
         while time.monotonic() < until:
             fastact.summarize(x)

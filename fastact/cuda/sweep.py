@@ -30,7 +30,8 @@ from fastact.cuda.kernels import (
     lane_plan,
     sweep_kernel,
 )
-from fastact.sweep import ChannelArrays, merge_kernel
+from fastact.sweep import merge_kernel
+from fastact.sweep_channels import ChannelArrays
 
 __all__ = [
     "Bounds",

@@ -159,6 +159,10 @@ class Watch:
         strict: bool,
     ) -> None:
         self.monitor = monitor
+        #: What takes a tensor's name, itself, its neurons' axis and its layer's kind.
+        self._keep: Callable[[str, torch.Tensor, int | None, str], object] = getattr(
+            monitor, "keep", lambda name, x, axis, kind: monitor.record(name, x, axis=axis, kind=kind)
+        )
         self.names = names
         self._plan = plan
         self._training_only = training_only
@@ -229,7 +233,7 @@ class Watch:
 
     def _record(self, name: str, x: torch.Tensor, axis: int | None, kind: str) -> None:
         try:
-            self.monitor.record(name, x, axis=axis, kind=kind)
+            self._keep(name, x, axis, kind)
         except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
             self._failed(name, error)
 
