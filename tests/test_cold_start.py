@@ -29,7 +29,7 @@ print("fine")
 #: Everything that has an entry point for float32, and what a start from disk must not load.
 ALL = """
 import sys, numpy as np, fastact
-from fastact import sweep
+from fastact.sweep_many import warmup
 x = np.arange(1_200_000, dtype=np.float32)
 assert fastact.summarize(x[:10]).mean == 4.5
 assert fastact.summarize(x).max == 1_199_999
@@ -37,9 +37,11 @@ columns = fastact.summarize(x.reshape(-1, 100), axis=-1)
 runs = fastact.summarize(x.reshape(30, 40, 1000), axis=1)
 assert columns.max[-1] == 1_199_999 and runs.max[-1] == 1_199_999
 silence = np.zeros(100, np.int64)
-assert columns.survey(silent_share=0.01, saturated_share=0.5, silence=silence, dead_after=1)[0] == 100
+as_arrays = columns.numbers(silent_share=0.01, saturated_share=0.5, silence=silence, dead_after=1)
+in_memory = fastact.summarize(x.reshape(-1, 100), axis=-1).numbers(0.01, 0.5, np.zeros(100, np.int64), 1)
+assert as_arrays[0] == in_memory[0] == x.size
 assert fastact.summarize(x, extras=["shape", "exponents", "quantiles", "outliers"]).count == x.size
-sweep.warmup("float32")
+warmup("float32")
 print(*sorted({"scipy.linalg", "numba.np.arraymath", "pyarrow", "torch", "numba.cuda"}.intersection(sys.modules)))
 """
 
