@@ -37,7 +37,6 @@ __all__ = [
     "VECTOR_BYTES",
     "Cache",
     "Kind",
-    "address_of",
     "at_address",
     "borrow",
     "c_ask",
@@ -188,9 +187,6 @@ if not COMPILED:
 
     def fetch(address: int, example: Any) -> Any:
         return borrow(address, 1, np.empty(0, type(example)))[0]
-
-    def address_of(x: Any) -> int:
-        return int(x.ctypes.data)
 
     def c_call(function: Any, arguments: tuple[Any, ...]) -> None:
         function(*arguments)
@@ -348,16 +344,6 @@ else:
             return builder.load(builder.inttoptr(args[0], args[1].type.as_pointer()))
 
         return example(types.intp, example), codegen
-
-    @intrinsic
-    def address_of(typingctx: Any, x: Any) -> Any:
-        """Where the first element of an array lies."""
-
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            data = context.make_array(x)(context, builder, args[0]).data
-            return builder.ptrtoint(data, context.get_value_type(types.intp))
-
-        return types.intp(x), codegen
 
     @intrinsic
     def c_call(typingctx: Any, function: Any, arguments: Any) -> Any:

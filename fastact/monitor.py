@@ -373,7 +373,10 @@ class ActivationMonitor:
             layer.add(stats)
 
     def keep(self, name: str, x: Any, axis: int | None, kind: str) -> None:
-        """`record` for hooks, which look at no stats: a layer is swept in the same memory step after step."""
+        """`record` for those who look at no stats, such as hooks: each step is swept in the memory of the one before.
+
+        Raises what `record` raises.
+        """
         layer = self._layers.get(name)
         if layer is not None and self.active:
             swept = layer.sweeper.quick(x, axis, layer.sweeper.free)

@@ -245,8 +245,10 @@ def _sweep_as_planned(x: Any, plan: Plan, free: list[Swept]) -> Swept | None:
         return None
     if not address or address % plan.itemsize:
         return None
-    # Taken off in one go, for there may be other threads.
-    swept = free.pop() if free else Swept(plan)
+    try:
+        swept = free.pop()  # no two threads get the same
+    except IndexError:
+        swept = Swept(plan)
     if swept.plan is not plan:
         swept = Swept(plan)
     swept.sweep(address, x, torch_team())
@@ -263,36 +265,26 @@ class Sweeper:
         free: where the memory of a sweep may be put that nobody looks at any more.
     """
 
-    __slots__ = ("_axis", "_bounds", "_dtype", "_plan", "_shape", "free")
+    __slots__ = ("_bounds", "_last", "free")
 
     def __init__(self, saturation: tuple[float, float]) -> None:
         self._bounds: Bounds = (*saturation, 0.0)
-        self._plan: Plan | None = None
-        self._dtype: Any = None
-        self._shape: Any = None
-        self._axis: Any = None
+        #: dtype, shape and axis of the tensor before, and its plan; replaced as a whole, for there are other threads.
+        self._last: tuple[Any, Any, Any, Plan | None] = (None, None, None, None)
         self.free: list[Swept] = []
 
     def quick(self, x: Any, axis: Any, free: list[Swept]) -> Swept | None:
         """Sweeps a tensor like the one before, in memory that is `free` or new; None for any other."""
-        plan = self._plan
-        if (
-            plan is None
-            or type(x) not in _tensor_types
-            or x.dtype is not self._dtype
-            or x.shape != self._shape
-            or axis != self._axis
-        ):
+        dtype, shape, along, plan = self._last
+        if plan is None or type(x) not in _tensor_types or x.dtype is not dtype or x.shape != shape or axis != along:
             return None
         return _sweep_as_planned(x, plan, free)
 
     def sweep(self, x: Any, axis: Any) -> ActivationStats | ChannelStats:
         """The stats of anything that `summarize` takes; raises what that raises."""
         stats: ActivationStats | ChannelStats = summarize(x, axis=axis, saturation=self._bounds[:2])
-        self._plan = None
         if type(axis) is int and type(x) in _tensor_types and x.dtype in _tensor_storages:
-            self._plan = _tensor_plan(x.dtype, x.shape, axis, self._bounds)
-            self._dtype, self._shape, self._axis = x.dtype, x.shape, axis
+            self._last = (x.dtype, x.shape, axis, _tensor_plan(x.dtype, x.shape, axis, self._bounds))
         return stats
 
 

@@ -344,21 +344,19 @@ class Swept:
 
         A team that has just computed it shares the work from fewer bytes on than threads that are asleep.
         """
-        plan, address = self.plan, self.address
-        head = plan.begin
-        if plan.nbytes >= _TEAM_FROM:
-            if team is not None:
-                threads = min(team.most(), get_num_threads(), plan.tasks)
-                if threads > 1:
-                    plan.run(address, head, plan.fold, x, team.fork, team.place, team.size, threads)
-                    return
-            elif plan.nbytes >= PARALLEL_FROM:
-                self._memory[:_TOTAL] = plan.head
-                self._memory[_ELEMENTS] = x
-                do_tasks = _share_kernel()
-                # A thread that an interrupt leaves behind still has the owner, and both memories that it uses.
-                share(lambda: (do_tasks(address, plan.fold), owner, self)[0], plan.nbytes, plan.tasks)
-                head = 0
+        plan, address, head = self.plan, self.address, self.plan.begin
+        if team is not None and plan.nbytes >= _TEAM_FROM:
+            threads = min(team.most(), get_num_threads(), plan.tasks)
+            if threads > 1:
+                plan.run(address, head, plan.fold, x, team.fork, team.place, team.size, threads)
+                return
+        if plan.nbytes >= PARALLEL_FROM:
+            self._memory[:_TOTAL] = plan.head
+            self._memory[_ELEMENTS] = x
+            do_tasks = _share_kernel()
+            # A thread that an interrupt leaves behind still has the owner, and both memories that it uses.
+            share(lambda: (do_tasks(address, plan.fold), owner, self)[0], plan.nbytes, plan.tasks)
+            head = 0
         plan.run(address, head, plan.fold, x, 0, 0, 0, 1)
 
     @property

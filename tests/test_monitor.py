@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,81 @@ def test_torch_tensors(tmp_path: Path) -> None:
         monitor.step()
     assert layer.weight.grad is not None
     assert open_log(tmp_path / "run").layers[0].dtype == "float32"
+
+
+#: What one layer gives in some steps: the same shape again and again, several parts in a step, other shapes, dtypes and
+#: orders in memory, something odd, and nothing.
+GIVEN: list[list[Any]] = [
+    *([torch.relu(torch.randn(64, 40))] for _ in range(4)),
+    [torch.randn(64, 40), torch.randn(64, 40), torch.randn(64, 40)],
+    [torch.randn(64, 40)],
+    [torch.randn(7, 40), torch.randn(64, 40)],
+    [torch.randn(64, 12)],
+    [torch.randn(64, 40)],
+    [torch.randn(40, 64).T],
+    [],
+    [torch.randn(64, 40, dtype=torch.float64)],
+    [torch.full((64, 40), torch.nan)],
+    *([torch.randn(64, 40).bfloat16()] for _ in range(3)),
+    [np.ones((64, 40)), torch.randn(64, 40)],
+    *([torch.zeros(500, 400)] for _ in range(3)),
+]
+
+
+def test_what_is_kept_is_what_would_be_recorded() -> None:
+    with ActivationMonitor(strict=True) as recorded, ActivationMonitor(strict=True) as kept:
+        for parts in GIVEN:
+            for part in parts:
+                recorded.record("layer", part, axis=1, kind="ReLU")
+                kept.keep("layer", part, 1, "ReLU")
+            recorded.step()
+            kept.step()
+        rows = [list(monitor.history["layer"].rows.tolist()) for monitor in (recorded, kept)]
+        assert [row[3:] for row in rows[1]] == [pytest.approx(row[3:], rel=0, abs=0, nan_ok=True) for row in rows[0]]
+        assert len(rows[0]) == len([parts for parts in GIVEN if parts])
+
+
+def test_what_is_kept_uses_the_same_memory_again_and_record_never_does() -> None:
+    x = torch.randn(64, 40)
+    with ActivationMonitor() as monitor:
+        for _ in range(2):  # a layer is known from the second tensor on
+            monitor.keep("layer", x, 1, "ReLU")
+            monitor.step()
+        sweeper = monitor._layers["layer"].sweeper
+        addresses = set()
+        for _ in range(5):
+            monitor.keep("layer", x, 1, "ReLU")
+            assert not sweeper.free
+            monitor.step()
+            addresses |= {swept.address for swept in sweeper.free}
+        assert len(addresses) == 1
+        stats = monitor.record("layer", x, axis=1)
+        monitor.step()
+        assert [swept.address for swept in sweeper.free] == list(addresses)
+        assert stats == summarize(x, axis=1).total
+
+
+def test_threads_that_keep_the_same_layer_do_not_write_into_each_others_memory() -> None:
+    tensors = [torch.full((256, 64), float(i)) for i in range(8)]
+    whole = summarize(torch.cat(tensors), axis=1)
+    with ActivationMonitor(strict=True) as monitor, ThreadPoolExecutor(8) as pool:
+        for _ in range(30):
+            list(pool.map(lambda x: monitor.keep("layer", x, 1, ""), tensors))
+            monitor.step()
+        rows = monitor.history["layer"].rows
+        assert (rows["count"] == whole.total.count).all()
+        assert rows["std"] == pytest.approx(whole.total.std, rel=1e-12)
+
+
+def test_nothing_is_kept_in_a_step_that_is_not_recorded_or_after_the_end() -> None:
+    x = torch.ones(4, 3)
+    with ActivationMonitor(every=2) as monitor:
+        for _ in range(5):
+            monitor.keep("layer", x, 1, "")
+            monitor.step()
+    assert monitor.history["layer"]["step"].tolist() == [0, 2, 4]
+    with pytest.raises(fastact.FastactError, match="closed"):
+        monitor.keep("layer", x, 1, "")
 
 
 def test_close_ends_the_step_under_way_and_is_final(tmp_path: Path) -> None:

@@ -448,3 +448,23 @@ def test_an_error_of_our_own_costs_that_layer_s_row_alone(strict: bool, monkeypa
             assert monitor.failures == 2
         assert len(monitor.history["0"]) == len(monitor.history["2"]) == monitor.failures
         assert len(monitor.history["1"]) == 0
+
+
+@pytest.mark.parametrize("how", ["class", "object"])
+def test_a_monitor_with_a_record_of_its_own_is_given_everything(how: str) -> None:
+    seen: list[str] = []
+
+    class Own(fastact.ActivationMonitor):
+        def record(self, name: str, x: Any, **options: Any) -> Any:
+            seen.append(name)
+            return super().record(name, x, **options)
+
+    monitor = Own() if how == "class" else fastact.ActivationMonitor()
+    if how == "object":
+        monitor.record = lambda name, x, **options: seen.append(name)  # type: ignore[method-assign]
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+    with monitor, fastact.torch.watch(model, monitor):
+        for _ in range(3):
+            model(torch.ones(8, 4))
+            monitor.step()
+    assert seen == ["0", "1"] * 3

@@ -11,6 +11,7 @@ from torch import nn
 
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 from fastact.guard import Guard
+from fastact.monitor import ActivationMonitor
 from fastact.torch import op
 from fastact.torch.choose import Layers, choose, named_modules
 from fastact.torch.layers import axis_rule, backward_pass, kind_of, tensors
@@ -159,10 +160,12 @@ class Watch:
         strict: bool,
     ) -> None:
         self.monitor = monitor
-        #: What takes a tensor's name, itself, its neurons' axis and its layer's kind.
-        self._keep: Callable[[str, torch.Tensor, int | None, str], object] = getattr(
-            monitor, "keep", lambda name, x, axis, kind: monitor.record(name, x, axis=axis, kind=kind)
-        )
+        #: `ActivationMonitor.keep`, which costs less than its `record`, where that is nobody else's.
+        self._keep: Callable[[str, torch.Tensor, int | None, str], None] | None = None
+        if isinstance(monitor, ActivationMonitor):
+            record: Any = monitor.record
+            if getattr(record, "__func__", None) is ActivationMonitor.record:
+                self._keep = monitor.keep
         self.names = names
         self._plan = plan
         self._training_only = training_only
@@ -233,7 +236,10 @@ class Watch:
 
     def _record(self, name: str, x: torch.Tensor, axis: int | None, kind: str) -> None:
         try:
-            self._keep(name, x, axis, kind)
+            if self._keep is not None:
+                self._keep(name, x, axis, kind)
+            else:
+                self.monitor.record(name, x, axis=axis, kind=kind)
         except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
             self._failed(name, error)
 
