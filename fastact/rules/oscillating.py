@@ -15,6 +15,8 @@ __all__ = ["Oscillating", "Swings", "swings"]
 
 #: 1.4826 MAD is the standard deviation of a normal distribution; further than so many is no swing but a spike.
 _CLIP: Final = 3.0 * 1.4826
+#: The largest share of the largest value that rounding may explain.
+_ROUNDING: Final = 1e-9
 #: Standard deviations by which an autocorrelation has to differ from that of independent rows.
 _DEVIATIONS: Final = 4.0
 
@@ -202,7 +204,10 @@ def _autocorrelations(values: npt.NDArray[np.float64], *lags: int) -> list[float
     # Sums in place of means and clips, which take numpy ten times as long.
     values = values - (float(values.sum()) / count + time * (float(time @ values) / float(time @ time)))
     middle = count // 2
-    reach = _CLIP * float(np.sort(np.abs(values - np.sort(values)[middle]))[middle])
+    sizes = np.sort(np.abs(values))
+    deviation = float(np.sort(np.abs(values - np.sort(values)[middle]))[middle])
+    # Of two levels in turns one is the median, from which half of the values differ by rounding.
+    reach = _CLIP * (deviation if deviation > _ROUNDING * sizes[-1] else float(sizes[middle]))
     if not 0.0 < reach < math.inf:
         return [0.0 for _ in lags]
     values = np.minimum(np.maximum(values, -reach), reach)
