@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,7 +22,7 @@ from oracle import describe, nasty
 import fastact
 from fastact import summarize, summarize_many
 from fastact.compile import KINDS
-from fastact.cuda import arrays, info
+from fastact.cuda import arrays, device, info
 from fastact.cuda import many as cuda_many
 from fastact.cuda.device import INSTALLED, SIMULATED
 from fastact.cuda.host import unusable
@@ -71,30 +71,59 @@ def test_in_the_simulator() -> None:
     run_in_the_simulator(__file__, 80)
 
 
-@pytest.fixture(autouse=True)
-def _patient() -> Iterator[None]:
-    """The simulator's host polls its threads, and holds the interpreter lock for as long as it may."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-4)
-    yield
-    sys.setswitchinterval(before)
+def place() -> int:
+    """A thread's number in its block, in the simulator."""
+    return threading.current_thread().threadIdx.x  # type: ignore[attr-defined, no-any-return]
+
+
+in_simulator = pytest.mark.skipif(not SIMULATED, reason="of the simulator alone; run there")
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not SIMULATED, reason="of the simulator alone; run there")
-def test_threads_that_come_together_get_one_shared_array(monkeypatch: pytest.MonkeyPatch) -> None:
-    from numba.cuda.simulator import kernelapi
+@in_simulator
+@pytest.mark.parametrize("barriers", [0, 1, 2])
+def test_a_barrier_that_is_missing_shows_in_the_simulator(barriers: int) -> None:
+    from numba import cuda
 
-    shared, both, empty = kernelapi.FakeCUDAShared(0), threading.Barrier(2), np.empty
+    shared, right = np.zeros(4, np.int64), []
 
-    def when_both_are_here(*arguments: Any) -> Any:
-        both.wait(60)
-        return empty(*arguments)
+    @cuda.jit  # type: ignore[untyped-decorator]
+    def kernel() -> None:
+        for turn in range(3):
+            shared[place()] = turn
+            if barriers > 0:
+                device.barrier()
+            right.append(set(shared.tolist()) == {turn})
+            if barriers > 1:
+                device.barrier()
 
-    monkeypatch.setattr(np, "empty", when_both_are_here)
-    with ThreadPoolExecutor(2) as pool:
-        one, other = pool.map(lambda _: shared.array(4, np.int64), range(2))
-    assert one is other
+    kernel[5, 4]()
+    assert len(right) == 60
+    assert all(right) == (barriers == 2)
+
+
+@pytest.mark.gpu
+@in_simulator
+def test_a_thread_that_fails_ends_its_block_in_the_simulator() -> None:
+    from numba import cuda
+
+    came: list[int] = []
+
+    @cuda.jit  # type: ignore[untyped-decorator]
+    def kernel() -> None:
+        device.barrier()
+        came.append(place())
+        if place() == 2:
+            raise ZeroDivisionError("not mine")
+        device.barrier()
+        came.append(-1)
+
+    before = threading.active_count()
+    with pytest.raises(ZeroDivisionError, match="not mine"):
+        kernel[9, 4]()
+    assert 2 in came
+    assert -1 not in came
+    assert threading.active_count() == before
 
 
 class OnDevice:

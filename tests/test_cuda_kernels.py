@@ -179,8 +179,6 @@ def differences(got: dict[str, Any], x: Any, error: float) -> list[str]:
 def simulated() -> None:
     from fastact.cuda import kernels
 
-    # The simulator's host polls its threads, and holds the interpreter lock for as long as it may: a fifth of the time.
-    sys.setswitchinterval(1e-4)
     warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's, of NaN and overflow, where a device says nothing
     compared = 0
 

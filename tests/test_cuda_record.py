@@ -7,7 +7,6 @@ stream that is held back, or captured.
 import math
 import os
 import pickle
-import sys
 import threading
 import time
 import weakref
@@ -32,15 +31,6 @@ def simulated(test: Any) -> Any:
 
 def test_in_the_simulator() -> None:
     run_in_the_simulator(__file__, 20)
-
-
-@pytest.fixture(autouse=True)
-def _patient() -> Iterator[None]:
-    """The simulator's host polls its threads, and holds the interpreter lock for as long as it may."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-4)
-    yield
-    sys.setswitchinterval(before)
 
 
 def relu(*shape: int, dtype: Any = np.float32, seed: int = 0) -> Any:

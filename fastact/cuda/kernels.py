@@ -73,7 +73,7 @@ ROW_WORDS: Final = 16
 ROW_BYTES: Final = 8 * ROW_WORDS
 
 #: Threads of a block. The simulator has a thread of Python for each.
-THREADS: Final = 32 if SIMULATED else 256
+THREADS: Final = 16 if SIMULATED else 256
 _PACKET: Final = 16
 
 # Squares of differences below this lose digits to denormals in float32. If all differences of some elements are that
@@ -104,7 +104,7 @@ RUNS: Final = Layout("runs", packed=True, beside=1)
 ODD_RUNS: Final = Layout("odd runs", packed=False, beside=1)
 #: Neighbours in memory belong to neighbouring neurons: a warp reads a row of 32. Packets of several columns a thread
 #: would need registers for the sums of each.
-COLUMNS: Final = Layout("columns", packed=False, beside=8 if SIMULATED else 32)
+COLUMNS: Final = Layout("columns", packed=False, beside=4 if SIMULATED else 32)
 
 
 def lane_plan(kind: Kind, layout: Layout) -> tuple[int, int]:
