@@ -43,8 +43,8 @@ _traced: set[CodeType] = set()
 
 
 def _compile_mostly_untraced(self: Any, signature: Any) -> Any:
-    # Coverage traces each call in the compiler, a third of the time. Of that it keeps our part, which is the same for each
-    # kind of element, but for a few lines of `lanes`: those it shows as missed.
+    # Coverage traces each call in the compiler, a third of the time. Of that it keeps our part, which is the same for
+    # each kind of element, but for a few lines of `lanes`: those it shows as missed.
     tracer: Any = sys.gettrace()
     code = self.py_func.__code__
     if code.co_name not in _LONGEST_TO_COMPILE or code not in _traced or type(tracer).__module__ != "coverage":
