@@ -145,7 +145,7 @@ def merge_rows(rows: Rows, starts: Ints) -> Rows:
         place = np.arange(sizes.sum()) - np.repeat(begins, sizes)
         even = place % 2 == 0
         left = np.flatnonzero(even & (place + 1 < np.repeat(sizes, sizes)))
-        pairs = tuple(np.stack([part[:, left], part[:, left + 1]], 1) for part in state)
+        pairs = tuple(np.ascontiguousarray(np.stack([part[:, left], part[:, left + 1]], 1)) for part in state)
         merge(*pairs)
         for part, pair in zip(state, pairs, strict=True):
             part[:, left] = pair[:, 0]

@@ -112,7 +112,7 @@ def _arrays(counts: npt.NDArray[Any], sums: npt.NDArray[Any], extremes: npt.NDAr
     ends = extremes.astype(np.float64)
     total = elements.EMPTY
     if all_counts.shape[1]:
-        total = merge_kernel(ends.dtype)(*(part[:, None].copy() for part in (all_counts, moments, ends)))
+        total = merge_kernel(ends.dtype)(*(part[:, None].copy(order="C") for part in (all_counts, moments, ends)))
     return ChannelArrays(all_counts, moments, ends, total)
 
 

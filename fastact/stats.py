@@ -571,8 +571,8 @@ class ChannelStats(_Immutable):
         dtype = sides[0].extremes.dtype
         if dtype != sides[1].extremes.dtype:
             dtype = np.dtype(np.float64)
-        outputs = [np.stack([side[i] for side in sides], 1) for i in range(2)]
-        extremes = np.stack([side.extremes.astype(dtype) for side in sides], 1)
+        outputs = [np.ascontiguousarray(np.stack([side[i] for side in sides], 1)) for i in range(2)]
+        extremes = np.ascontiguousarray(np.stack([side.extremes.astype(dtype) for side in sides], 1))
         total = merge_kernel(dtype)(*outputs, extremes)
         return wrap_channels(
             ChannelArrays(outputs[0][:, 0], outputs[1][:, 0], extremes[:, 0], total), self._bounds, self.shape

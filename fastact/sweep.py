@@ -112,7 +112,7 @@ def _parts_kernel(name: str) -> Callable[..., None]:
 
 @functools.cache
 def merge_kernel(dtype: np.dtype[Any]) -> Callable[..., elements.State]:
-    """The entry point of `cpu_channels.merge_parts` for extremes of this dtype."""
+    """The entry point of `cpu_channels.merge_parts` for extremes of this dtype; it wants all arrays contiguous."""
 
     def merge_all(counts: Any, moments: Any, extremes: Any) -> Any:
         return merge_parts(counts, moments, extremes)

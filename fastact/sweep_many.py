@@ -211,7 +211,7 @@ class _Group:
         ]
 
     def _merged(self, parts: slice) -> elements.State:
-        return merge_kernel(self._dtype)(*(array[:, parts].copy() for array in self._outputs))
+        return merge_kernel(self._dtype)(*(array[:, parts].copy(order="C") for array in self._outputs))
 
 
 def sweep_many(places: Places, lo: float, hi: float, tol: float) -> list[tuple[Sequence[int], list[elements.State]]]:

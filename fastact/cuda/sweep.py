@@ -258,7 +258,7 @@ def sweep_channels(x: DeviceArray, bounds: Bounds) -> ChannelArrays:
     def read(rows: npt.NDArray[np.int64]) -> ChannelArrays:
         counts = rows[:, :6].T.copy()
         moments = rows.view(np.float64)[:, [6, 7, 8, 11]].T.copy()
-        extremes = rows.view(x.name if exact else np.float64)[:, 9:11].T.astype(dtype)
+        extremes = rows.view(x.name if exact else np.float64)[:, 9:11].T.astype(dtype, order="C")
         total = merge_kernel(dtype)(counts[:, None], moments[:, None], extremes[:, None])
         return ChannelArrays(counts, moments, extremes, total)
 
