@@ -185,15 +185,19 @@ def _fold_kernel(name: str, *, runs: bool) -> Callable[[int], None]:
         else:
             task = fetch_add(head)
         while task < end:
-            if not runs and task == parts * blocks:
-                last = at_address(head[_ELEMENTS] + rows * columns * itemsize, (rest, neurons), stored)
-                by_neuron = _neuron_results(address, extreme)
-                fold(last, tag, lo, hi, tol, 0, rest, 0, neurons, slots - 1, by_neuron[0], by_neuron[1], by_neuron[2])
-            else:
-                part = task // blocks
-                r0, c0 = part * tall, task % blocks * wide
-                r1, c1 = min(r0 + tall, rows), min(c0 + wide, columns)
+            part = task // blocks
+            r0, c0 = part * tall, task % blocks * wide
+            r1, c1 = min(r0 + tall, rows), min(c0 + wide, columns)
+            if runs:
                 fold(x, tag, lo, hi, tol, r0, r1, c0, c1, part, counts, moments, extremes)
+            else:
+                # One call for both: what it calls is large, and would be compiled twice.
+                view, into = x, (counts, moments, extremes)
+                if part == parts:
+                    view = at_address(head[_ELEMENTS] + rows * columns * itemsize, (rest, neurons), stored)
+                    into = _results(address, slots * neurons, slots, neurons, extreme)
+                    r0, r1, c0, c1, part = 0, rest, 0, neurons, slots - 1
+                fold(view, tag, lo, hi, tol, r0, r1, c0, c1, part, into[0], into[1], into[2])
             task = task + 1 if together else fetch_add(head)
 
     return kernel(fold_tasks, f"{'runs' if runs else 'columns'}-{name}", types.void(_I8), nogil=True)
