@@ -28,8 +28,8 @@ class LogOptions:
             for two batches there always is. Rows that find none are dropped and counted.
         durability: "process": what is written survives the death of the process, and a power loss once its segment is
             sealed. "fsync": each batch is brought to the disk, and survives a power loss as well.
-        compression: "lz4", "zstd" or None. Rows of a trained MLP, in batches of 1024, took 55 bytes each with lz4, 44
-            with zstd and 173 without; in batches of 128, 72, 62 and 182 (`python -m bench.record`). Level 9 of zstd
+        compression: "lz4", "zstd" or None. Rows of a trained MLP, in batches of 1024, took 66 bytes each with lz4, 52
+            with zstd and 189 without; in batches of 128, 84, 72 and 199 (`python -m bench.record`). Level 9 of zstd
             saved 3 bytes more in twice the time; reading takes twice as long as with lz4, which is why that is the
             default.
         segment_bytes: a segment that has grown to this is sealed and the next one begun.
