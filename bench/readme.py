@@ -159,8 +159,8 @@ def watch_part() -> str:
     note = (
         f"What watching every layer, per neuron, adds to a training step: median of rounds by turns. {where(results)} "
         "outputs: bytes of all watched outputs of a step. nothing, again: what two equal things differ by. one look: "
-        "torch.amax of each output, for which all of them must be read once. [Spread, and what each "
-        "does](bench/results/README.md)."
+        "torch.amax of each output, for which all of them must be read once: who wants to pay less than that looks at "
+        "fewer steps (every=10) or layers (layers=...). [Spread, and what each does](bench/results/README.md)."
     )
     return f"{markdown(cost_table(results))}\n\n{note}"
 
