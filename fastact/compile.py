@@ -172,8 +172,8 @@ if not COMPILED:
         return x.reshape(-1)[offset : offset + size]
 
     def at_address(address: int, shape: tuple[int, ...], example: Any) -> Any:
-        kind, size = np.dtype(type(example)), math.prod(shape)
-        memory: Any = (ctypes.c_uint8 * (size * kind.itemsize)).from_address(address)
+        kind, size = np.dtype(type(example)), int(math.prod(shape))
+        memory: Any = (ctypes.c_uint8 * (size * kind.itemsize)).from_address(int(address))
         return np.frombuffer(memory, kind, size).reshape(shape)
 
     def carve(memory: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], example: Any) -> Any:
