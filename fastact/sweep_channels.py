@@ -79,10 +79,9 @@ class _Layout(NamedTuple):
     slots: int
 
 
-#: The memory of a sweep, in words of 64 bits. Its head: the number of the next task; the address of the elements; of a
-#: team the addresses of `place` and `size`, or 0; lo, hi and zero_tol; the layout. Then the state of all neurons
-#: together, and then the states of each.
-_NEXT: Final = 0
+#: The memory of a sweep, in words of 64 bits. Its head: the number of the next task, first of all, where `fetch_add`
+#: finds it; the address of the elements; of a team the addresses of `place` and `size`, or 0; lo, hi and zero_tol; the
+#: layout. Then the state of all neurons together, and then the states of each.
 _ELEMENTS: Final = 1
 _TEAM: Final = 2
 _BOUNDS: Final = 4
