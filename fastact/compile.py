@@ -550,6 +550,9 @@ def kernel(function: Callable[..., Any], name: str, signature: Any, *, nogil: bo
     """
     if not COMPILED:
         return function
+    # Machine code from several processes may meet in one, and is found by its name there. In that Numba numbers the
+    # functions of each process for itself: the kernel of another kind was run.
+    function.__qualname__ = re.sub(r"\W", "_", name)
     dispatcher = numba.njit(error_model="numpy", nogil=nogil)(function)
     folder = cache().folder
     if folder is not None:

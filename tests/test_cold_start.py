@@ -104,6 +104,24 @@ def test_after_warmup_nothing_is_compiled(warm: Path) -> None:
     assert stamps(warm) == before
 
 
+def test_code_that_several_processes_have_made_is_not_mixed_up(tmp_path: Path) -> None:
+    """Numba numbers functions process by process, and machine code is found by names that hold these numbers."""
+    one = "import numpy as np, fastact; fastact.summarize(np.ones((300, 40), {!r}), axis=1)"
+    for kind in ("int8", "float32"):  # what each compiles first has the same number
+        python(one.format(kind), tmp_path)
+    both = """
+import numpy as np, fastact
+for kind, neurons in (("float32", 40), ("int8", 40), ("float32", 30), ("int8", 30)):
+    x = (np.arange(12_000) % 97).astype(kind).reshape(-1, neurons)
+    found = fastact.summarize(x, axis=1)
+    assert (found.max == x.max(0)).all() and np.allclose(found.mean, x.mean(0, dtype=float)), kind
+print("fine")
+"""
+    before = stamps(tmp_path)
+    assert python(both, tmp_path) == "fine"
+    assert stamps(tmp_path) == before
+
+
 def test_the_compiler_loads_what_the_start_from_disk_does_not(tmp_path: Path) -> None:
     code = CHECK + "import sys; print('numba.np.arraymath' in sys.modules)"
     assert python(code, tmp_path).split() == ["fine", "True"]
