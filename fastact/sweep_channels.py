@@ -18,7 +18,7 @@ from numba import types
 from fastact import elements
 from fastact.compile import KINDS, at_address, c_ask, c_call, c_entry, carve, exact_jit, fetch_add, kernel
 from fastact.cpu_channels import COLUMNS, fold_columns, fold_runs, merge_parts, survey_neurons
-from fastact.fields import NEURON, STATE
+from fastact.fields import NEURON, ROW_FORMAT, STATE
 from fastact.sweep import PARALLEL_FROM, array_type, extreme_dtype, share
 from fastact.threads import Team, get_num_threads
 
@@ -97,7 +97,8 @@ class Plan(NamedTuple):
         head: with which the memory begins.
         begin: the address of that.
         words: of the memory.
-        fold: does tasks until there are none, given the memory's address; for machine code an address itself.
+        fold: does tasks until there are none, given the memory's address.
+        entry: the same for machine code to call.
         run: has that done and merges what was found.
         total: reads the state of all neurons from the memory.
         tasks: how many there are.
@@ -112,7 +113,8 @@ class Plan(NamedTuple):
     head: npt.NDArray[np.int64]
     begin: int
     words: int
-    fold: Any
+    fold: Callable[[int], None]
+    entry: Any
     run: Callable[..., None]
     total: struct.Struct
     tasks: int
@@ -140,7 +142,7 @@ def _results(address: int, field: int, parts: int, columns: int, extreme: Any) -
 
 @exact_jit
 def _neuron_results(address: int, extreme: Any) -> Any:
-    """The same by neuron, each [fields, slots, neurons]."""
+    """The same by neuron, each [fields, slots, neurons]: contiguous, so that loops over neurons become vectors."""
     layout = at_address(address + 8 * _LAYOUT, (_TOTAL - _LAYOUT,), 0)
     neurons, slots = layout[1], layout[10]
     field, states = slots * neurons, address + 8 * _STATES
@@ -238,19 +240,9 @@ def _run_kernel(dtype: np.dtype[Any]) -> Callable[..., None]:
     return kernel(run_tasks, f"run-{dtype}", types.void(*[_I8] * 8), nogil=True)
 
 
-@functools.cache
-def _share_kernel() -> Callable[..., None]:
-    """The entry point with which a thread of our own does tasks."""
-
-    def do_tasks(address: int, fold: Any) -> None:
-        c_call(fold, (address,))
-
-    return kernel(do_tasks, "share", types.void(_I8, _I8), nogil=True)
-
-
 #: A row as far as a sweep tells it.
-_ROW: Final = struct.Struct("=" + "".join("q" if field.kind == "int64" else "d" for field in (*STATE, *NEURON)))
 _ROW_WORDS: Final = len(STATE) + len(NEURON)
+_ROW: Final = struct.Struct("=" + ROW_FORMAT[-_ROW_WORDS:])
 
 
 @functools.cache
@@ -310,11 +302,13 @@ def plan_channels(name: str, outer: int, neurons: int, inner: int, lo: float, hi
     head[_BOUNDS : _BOUNDS + 3].view(np.float64)[:] = lo, hi, tol
     head[_LAYOUT:] = _Layout(outer, neurons, inner, rows, columns, rest, tall, wide, blocks, parts, slots)
     extremes = extreme_dtype(kind)
+    fold = _fold_kernel(name, runs=inner > 1)
     return Plan(
         head=head,
         begin=head.ctypes.data,
         words=_STATES + 12 * slots * neurons,
-        fold=c_entry(_fold_kernel(name, runs=inner > 1)),
+        fold=fold,
+        entry=c_entry(fold),
         run=_run_kernel(extremes),
         total=struct.Struct("=6q3d" + {"f": "2d", "i": "2q", "u": "2Q"}[extremes.kind] + "d"),
         tasks=parts * blocks + (rest > 0),
@@ -351,16 +345,15 @@ class Swept:
         if team is not None and plan.nbytes >= _TEAM_FROM:
             threads = min(team.most(), get_num_threads(), plan.tasks)
             if threads > 1:
-                plan.run(address, head, plan.fold, x, team.fork, team.place, team.size, threads)
+                plan.run(address, head, plan.entry, x, team.fork, team.place, team.size, threads)
                 return
         if plan.nbytes >= PARALLEL_FROM:
             self._memory[:_TOTAL] = plan.head
             self._memory[_ELEMENTS] = x
-            do_tasks = _share_kernel()
             # A thread that an interrupt leaves behind still has the owner, and both memories that it uses.
-            share(lambda: (do_tasks(address, plan.fold), owner, self)[0], plan.nbytes, plan.tasks)
+            share(lambda: (plan.fold(address), owner, self)[0], plan.nbytes, plan.tasks)
             head = 0
-        plan.run(address, head, plan.fold, x, 0, 0, 0, 1)
+        plan.run(address, head, plan.entry, x, 0, 0, 0, 1)
 
     @property
     def total(self) -> elements.State:
@@ -426,6 +419,5 @@ def warmup(name: str) -> None:
     for runs in (False, True):
         _fold_kernel(name, runs=runs)
     _run_kernel(dtype)
-    _share_kernel()
     _row_kernel(dtype)
     _survey_kernel(dtype)
