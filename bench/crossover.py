@@ -1,4 +1,4 @@
-"""From which size on threads pay: the measurement behind `fastact.sweep.PARALLEL_FROM`.
+"""From which size on threads pay: the measurement behind `fastact.cpu.sweep.PARALLEL_FROM`.
 
 python -m bench.crossover
 """
@@ -12,9 +12,9 @@ from rich.table import Table
 
 import fastact
 from bench.tables import duration
-from fastact import sweep
 from fastact.benchmark.turns import loops_for, timed
-from fastact.threads import get_num_threads
+from fastact.cpu import sweep
+from fastact.cpu.threads import get_num_threads
 
 ROUNDS = 15
 #: Bounds that no buffer is above, or below: everything serial, or everything on threads.

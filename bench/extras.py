@@ -22,7 +22,7 @@ from rich.table import Table
 
 import fastact
 from fastact import summarize
-from fastact.threads import get_num_threads
+from fastact.cpu.threads import get_num_threads
 
 ROUNDS = 9
 ASKED: list[tuple[str, ...]] = [

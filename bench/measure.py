@@ -13,7 +13,7 @@ from rich.console import Console
 import fastact
 from bench import RESULTS
 from fastact.benchmark.turns import load_warning
-from fastact.threads import get_num_threads
+from fastact.cpu.threads import get_num_threads
 
 __all__ = ["machine", "save", "warn"]
 

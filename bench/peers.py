@@ -19,7 +19,7 @@ import torch
 import fastact
 from fastact.benchmark import peers
 from fastact.benchmark.peers import NUMBERS
-from fastact.threads import get_num_threads
+from fastact.cpu.threads import get_num_threads
 
 __all__ = ["FLOATS", "NUMBERS", "PEERS", "Data", "Peer", "contestants", "truth"]
 

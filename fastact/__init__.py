@@ -8,7 +8,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastact.diagnosis import Diagnosis, LayerHealth
+    from fastact.cpu.threads import get_num_threads, set_num_threads
+    from fastact.diagnosis.diagnoser import Diagnosis, LayerHealth
+    from fastact.diagnosis.rules import Finding
+    from fastact.diagnosis.thresholds import Thresholds
     from fastact.errors import (
         ArgumentTypeError,
         ArgumentValueError,
@@ -17,29 +20,26 @@ if TYPE_CHECKING:
         LogError,
         MissingExtraError,
     )
-    from fastact.extras import DetailedStats
     from fastact.history import History, LayerHistory, LayerInfo
     from fastact.log.options import LogOptions
-    from fastact.many import summarize_many
-    from fastact.monitor import ActivationMonitor
+    from fastact.monitor.monitor import ActivationMonitor
     from fastact.pages import explain
-    from fastact.replay import Log, Record, open_log
-    from fastact.rules import Finding
-    from fastact.stats import ActivationStats, ChannelStats, merge
-    from fastact.summary import (
+    from fastact.replay.log import Log, Record, open_log
+    from fastact.stats.activation import ActivationStats, ChannelStats, merge
+    from fastact.stats.detailed import DetailedStats
+    from fastact.stats.summarize import (
         Accumulator,
         compute_activation_stats,
         detect_dead_neurons,
         detect_saturation,
         summarize,
     )
-    from fastact.threads import get_num_threads, set_num_threads
-    from fastact.thresholds import Thresholds
+    from fastact.stats.summarize_many import summarize_many
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "fastact.diagnosis": ("Diagnosis", "LayerHealth"),
+    "fastact.diagnosis.diagnoser": ("Diagnosis", "LayerHealth"),
     "fastact.errors": (
         "ArgumentTypeError",
         "ArgumentValueError",
@@ -48,24 +48,24 @@ _HOMES = {
         "LogError",
         "MissingExtraError",
     ),
-    "fastact.extras": ("DetailedStats",),
+    "fastact.stats.detailed": ("DetailedStats",),
     "fastact.history": ("History", "LayerHistory", "LayerInfo"),
     "fastact.log.options": ("LogOptions",),
-    "fastact.many": ("summarize_many",),
-    "fastact.monitor": ("ActivationMonitor",),
+    "fastact.stats.summarize_many": ("summarize_many",),
+    "fastact.monitor.monitor": ("ActivationMonitor",),
     "fastact.pages": ("explain",),
-    "fastact.replay": ("Log", "Record", "open_log"),
-    "fastact.rules": ("Finding",),
-    "fastact.stats": ("ActivationStats", "ChannelStats", "merge"),
-    "fastact.summary": (
+    "fastact.replay.log": ("Log", "Record", "open_log"),
+    "fastact.diagnosis.rules": ("Finding",),
+    "fastact.stats.activation": ("ActivationStats", "ChannelStats", "merge"),
+    "fastact.stats.summarize": (
         "Accumulator",
         "compute_activation_stats",
         "detect_dead_neurons",
         "detect_saturation",
         "summarize",
     ),
-    "fastact.threads": ("get_num_threads", "set_num_threads"),
-    "fastact.thresholds": ("Thresholds",),
+    "fastact.cpu.threads": ("get_num_threads", "set_num_threads"),
+    "fastact.diagnosis.thresholds": ("Thresholds",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fastact.errors import ArgumentValueError, FastactError, MissingExtraError
-from fastact.monitor import ActivationMonitor
+from fastact.monitor.monitor import ActivationMonitor
 
 if TYPE_CHECKING:
     import torch
@@ -304,7 +304,7 @@ def run(out: Path, steps: int, console: "Console") -> list[str]:
     from rich.table import Table
     from rich.text import Text
 
-    from fastact.report import render_rich
+    from fastact.diagnosis.report import render_rich
 
     torch, _ = _packages()
     data = load_digits()

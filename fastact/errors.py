@@ -7,7 +7,7 @@ Each message names the argument, says what was got and what is wanted. `Argument
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastact.rules import Finding
+    from fastact.diagnosis.rules import Finding
 
 __all__ = ["ArgumentTypeError", "ArgumentValueError", "FastactError", "FindingError", "LogError", "MissingExtraError"]
 

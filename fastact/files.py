@@ -15,8 +15,8 @@ from typing import Any, Final
 import numpy as np
 
 from fastact.errors import ArgumentValueError, FastactError, MissingExtraError
-from fastact.stats import ActivationStats, ChannelStats
-from fastact.summary import Accumulator, summarize
+from fastact.stats.activation import ActivationStats, ChannelStats
+from fastact.stats.summarize import Accumulator, summarize
 
 __all__ = ["SUFFIXES", "ArrayStats", "sweep_file"]
 

@@ -10,8 +10,8 @@ A training to run: scripts/examples/huggingface_digits.py.
 
 from typing import Any
 
-from fastact.callback import WatchingCallback
 from fastact.errors import MissingExtraError
+from fastact.torch.callback import WatchingCallback
 
 try:
     from transformers import TrainerCallback

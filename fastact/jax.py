@@ -35,14 +35,14 @@ from typing import Any, Final, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from fastact import elements
-from fastact.adapter import Attachment, Run
+from fastact import arithmetic
+from fastact._adapters.attachment import Attachment, Run
+from fastact.cpu.sweep import merge_kernel
+from fastact.cpu.sweep_neurons import ChannelArrays
+from fastact.diagnosis.layer_types import BOUNDED
 from fastact.errors import ArgumentTypeError, ArgumentValueError, MissingExtraError
-from fastact.monitor import ActivationMonitor
-from fastact.rules.kinds import BOUNDED
-from fastact.stats import SATURATION, ActivationStats, ChannelStats, check_saturation, wrap_channels
-from fastact.sweep import merge_kernel
-from fastact.sweep_channels import ChannelArrays
+from fastact.monitor.monitor import ActivationMonitor
+from fastact.stats.activation import SATURATION, ActivationStats, ChannelStats, check_saturation, wrap_channels
 
 try:
     import jax
@@ -110,7 +110,7 @@ def _arrays(counts: npt.NDArray[Any], sums: npt.NDArray[Any], extremes: npt.NDAr
     moments = np.where(finite, np.stack([mean, std, absolute, np.zeros_like(mean)]), np.nan)
     moments[3] = 0.0
     ends = extremes.astype(np.float64)
-    total = elements.EMPTY
+    total = arithmetic.EMPTY
     if all_counts.shape[1]:
         total = merge_kernel(ends.dtype)(*(part[:, None].copy(order="C") for part in (all_counts, moments, ends)))
     return ChannelArrays(all_counts, moments, ends, total)
@@ -124,7 +124,7 @@ def summarize(
     Two passes over `x`: counts, extremes and an origin near the mean; then the moments about it, relative to the
     largest distance from it, so that no square leaves the range of float32. Elements are summed in float32, float64
     ones in float64: the mean is off by less than 1e-6 of the larger of abs(mean) and std, std and abs_mean by less than
-    1e-5 of themselves (tests/test_adapters.py). Counts, min and max are exact, with two exceptions: integers beyond
+    1e-5 of themselves (tests/adapters/test_adapters.py). Counts, min and max are exact, with two exceptions: integers beyond
     2^24 are rounded to float32, and where the device takes subnormal numbers for zeros, so do min, max and moments.
 
     Args:

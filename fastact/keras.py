@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
-from fastact.adapter import KIND_OF_FUNCTION, Attachment, Run
+from fastact._adapters.attachment import KIND_OF_FUNCTION, Attachment, Run
+from fastact.diagnosis.layer_types import RECURRENT
 from fastact.errors import ArgumentValueError, FastactError, MissingExtraError
-from fastact.monitor import ActivationMonitor
-from fastact.rules.kinds import RECURRENT
+from fastact.monitor.monitor import ActivationMonitor
 
 try:
     import keras

@@ -10,9 +10,9 @@ A training to run: scripts/examples/lightning_digits.py.
 
 from typing import Any
 
-from fastact.adapter import Run
-from fastact.callback import WatchingCallback
+from fastact._adapters.attachment import Run
 from fastact.errors import MissingExtraError
+from fastact.torch.callback import WatchingCallback
 
 try:
     try:

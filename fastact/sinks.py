@@ -20,13 +20,13 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from fastact.errors import FastactError, MissingExtraError
+from fastact.failures import Guard
 from fastact.fields import COLUMN, NEURON
-from fastact.guard import Guard
 from fastact.log.schema import check_integer
 
 if TYPE_CHECKING:
-    from fastact.monitor import ActivationMonitor
-    from fastact.replay import Log
+    from fastact.monitor.monitor import ActivationMonitor
+    from fastact.replay.log import Log
 
 __all__ = [
     "SCALARS",

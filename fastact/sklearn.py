@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from fastact.errors import ArgumentTypeError, ArgumentValueError
-from fastact.monitor import ActivationMonitor
+from fastact.monitor.monitor import ActivationMonitor
 
 __all__ = ["record"]
 

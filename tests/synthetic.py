@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fastact.diagnosis import Diagnoser
+from fastact.diagnosis.diagnoser import Diagnoser
+from fastact.diagnosis.thresholds import Thresholds
 from fastact.fields import NEURON, ROW
 from fastact.history import LayerInfo
-from fastact.thresholds import Thresholds
 
 Row = tuple[Any, ...]
 

@@ -17,13 +17,13 @@ from typer.testing import CliRunner
 
 import fastact
 from bench.pages import EXAMPLES, PAGES, blocks, named, rendered, report, run
-from fastact.cli import app
+from fastact.cli.main import app
+from fastact.diagnosis.layer_types import BOUNDED
+from fastact.diagnosis.rules import PRESETS, RULES
+from fastact.diagnosis.rules.overflow import LARGEST
+from fastact.diagnosis.rules.underflow import SMALLEST
+from fastact.diagnosis.thresholds import Thresholds
 from fastact.pages import FOLDERS, explain, names, where
-from fastact.rules import PRESETS, RULES
-from fastact.rules.kinds import BOUNDED
-from fastact.rules.overflow import LARGEST
-from fastact.rules.underflow import SMALLEST
-from fastact.thresholds import Thresholds
 
 TEXTS = {path: path.read_text(encoding="utf-8") for path in sorted(PAGES.rglob("*.md"))}
 CONDITIONS = {rule.condition: rule for rule in RULES}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from fastact.compile import KINDS
+from fastact.cpu.jit import KINDS
 from fastact.cuda.device import loader, store_word, total
 from fastact.cuda.host import DeviceMemory, active, launcher, processors, stream_at
 from fastact.cuda.kernels import THREADS

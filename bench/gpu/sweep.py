@@ -176,11 +176,11 @@ def bare(data: Data) -> dict[str, Callable[[], Any]]:
 
 
 def _kernel(x: torch.Tensor, axis: int | None) -> Callable[[], None]:
-    from fastact.buffers import channel_view
+    from fastact.arrays.host import channel_view
     from fastact.cuda.arrays import device_array
     from fastact.cuda.host import active
     from fastact.cuda.sweep import Desk, launch
-    from fastact.stats import DEFAULT_BOUNDS
+    from fastact.stats.activation import DEFAULT_BOUNDS
 
     found = device_array(x)
     shape = (x.numel(), 1, 1)

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from bench.zoo.recipes import Sick
 from bench.zoo.train import Run
-from fastact.diagnosis import Diagnoser
-from fastact.replay import open_log
-from fastact.rules import PRESETS, SEVERITIES, Finding
+from fastact.diagnosis.diagnoser import Diagnoser
+from fastact.diagnosis.rules import PRESETS, SEVERITIES, Finding
+from fastact.replay.log import open_log
 
 __all__ = ["JUDGES", "Judge", "Verdict", "scores", "verdict", "verdicts"]
 

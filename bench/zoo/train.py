@@ -24,7 +24,7 @@ from bench.zoo.nets import NETS
 from bench.zoo.recipes import Network, Recipe
 from bench.zoo.truth import Census, harm, onset
 from fastact.fields import SCHEMA_VERSION
-from fastact.monitor import ActivationMonitor
+from fastact.monitor.monitor import ActivationMonitor
 
 __all__ = ["FOLDER", "Run", "key", "train"]
 

@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from fastact.benchmark.peers import NUMBERS, numpy_numbers, torch_numbers, truth
 from fastact.benchmark.turns import compare, reader_of
+from fastact.cpu.threads import get_num_threads
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
-from fastact.summary import summarize
-from fastact.threads import get_num_threads
+from fastact.stats.summarize import summarize
 
 __all__ = ["DEFAULT_SIZES", "DTYPES", "Row", "measure"]
 

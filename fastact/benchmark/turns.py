@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.benchmark.bandwidth import Reader
-from fastact.threads import get_num_threads
+from fastact.cpu.threads import get_num_threads
 
 __all__ = ["Comparison", "by_turns", "compare", "load_warning", "loops_for", "reader_of", "timed"]
 

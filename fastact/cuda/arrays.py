@@ -10,10 +10,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastact.buffers import WANTED, checked_tensor
-from fastact.compile import KINDS
+from fastact.arrays.dlpack import cuda_view, view_of_memory
+from fastact.arrays.host import WANTED, checked_tensor
+from fastact.cpu.jit import KINDS
 from fastact.cuda.host import device_of, unusable
-from fastact.dlpack import cuda_view, view_of_memory
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError, MissingExtraError
 
 __all__ = ["DeviceArray", "current_stream", "device_array"]

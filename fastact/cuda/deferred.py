@@ -16,7 +16,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fastact.compile import KINDS
+from fastact.arithmetic import State
+from fastact.cpu.jit import KINDS
 from fastact.cuda.arrays import DeviceArray, current_stream
 from fastact.cuda.host import (
     DeviceMemory,
@@ -47,7 +48,6 @@ from fastact.cuda.record import (
 )
 from fastact.cuda.ring import SLOTS, Ring
 from fastact.cuda.sweep import plan, work_bounds
-from fastact.elements import State
 from fastact.errors import FastactError
 from fastact.fields import NEURON
 

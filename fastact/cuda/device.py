@@ -19,8 +19,8 @@ import numba
 import numpy as np
 from numba.core import config
 
-from fastact.compile import BFloat16, Float8E4M3, Float8E5M2, Float16, Kind
-from fastact.lanes import widen_vector
+from fastact.cpu.jit import BFloat16, Float8E4M3, Float8E5M2, Float16, Kind
+from fastact.cpu.simd import widen_vector
 
 __all__ = [
     "INSTALLED",

@@ -7,8 +7,8 @@ joined in float64, threads through shared memory in a fixed order, and the last 
 partial rows in a fixed order: repeatable bit for bit, without a float atomic and without the host.
 
 How they are joined depends on the kind. Where float64 holds the squares of all there is (float32 and narrower), sums
-about an origin, the neuron's first element, are added up (`elements.add_sums`): no division on the way, which matters
-where a launch takes some microseconds. Wider kinds are scaled packet by packet and joined by `elements.merge`.
+about an origin, the neuron's first element, are added up (`arithmetic.add_sums`): no division on the way, which matters
+where a launch takes some microseconds. Wider kinds are scaled packet by packet and joined by `arithmetic.merge`.
 """
 
 import functools
@@ -19,8 +19,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numba import cuda
 
-from fastact import elements
-from fastact.compile import KINDS, Kind
+from fastact import arithmetic
+from fastact.cpu.jit import KINDS, Kind
 from fastact.cuda.device import (
     SIMULATED,
     as_double,
@@ -123,10 +123,10 @@ def blocks_at_once(kind: Kind, layout: Layout) -> int:
     return 4 if layout is FLAT and kind.work is not np.float64 and kind.storage.itemsize > 1 else 2
 
 
-merge = device(elements.merge)
-add_sums = device(elements.add_sums)
-sums_to_state = device(elements.sums_to_state)
-unscaled = device(elements.unscaled)
+merge = device(arithmetic.merge)
+add_sums = device(arithmetic.add_sums)
+sums_to_state = device(arithmetic.sums_to_state)
+unscaled = device(arithmetic.unscaled)
 
 
 @device

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from fastact import elements
-from fastact.compile import KINDS
+from fastact import arithmetic
+from fastact.cpu.jit import KINDS
 from fastact.cuda.arrays import DeviceArray
 from fastact.cuda.host import active, launcher, processors, stream_at
 from fastact.cuda.kernels import FLAT, TABLE_WORDS, THREADS, blocks_at_once, many_kernel
@@ -45,7 +45,7 @@ class Launch:
             _kernel(name, device)(total, stream, lines, len(xs), *work_bounds(bounds, name), *memory)
             self._rows = desk.rows(len(xs), stream)
 
-    def states(self) -> list[elements.State]:
+    def states(self) -> list[arithmetic.State]:
         """Those of the tensors, when the stream has come so far; to be asked once."""
         with active(self._device):
             self._stream.synchronize()

@@ -13,8 +13,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastact import elements
-from fastact.compile import KINDS
+from fastact import arithmetic
+from fastact.cpu.jit import KINDS
+from fastact.cpu.sweep import merge_kernel
+from fastact.cpu.sweep_neurons import ChannelArrays
 from fastact.cuda.arrays import DeviceArray
 from fastact.cuda.host import DeviceMemory, active, launcher, pinned, processors, stream_at
 from fastact.cuda.kernels import (
@@ -30,8 +32,6 @@ from fastact.cuda.kernels import (
     lane_plan,
     sweep_kernel,
 )
-from fastact.sweep import merge_kernel
-from fastact.sweep_channels import ChannelArrays
 
 __all__ = [
     "Bounds",
@@ -239,14 +239,14 @@ _ROW: Final = struct.Struct("6q6d32x")
 _EXACT_ROW: Final = {"int64": struct.Struct("6q3d2qd32x"), "uint64": struct.Struct("6q3d2Qd32x")}
 
 
-def states(rows: npt.NDArray[np.int64], name: str) -> list[elements.State]:
+def states(rows: npt.NDArray[np.int64], name: str) -> list[arithmetic.State]:
     """The states in the rows of tensors of the kind `name`."""
     return list(_EXACT_ROW.get(name, _ROW).iter_unpack(rows.tobytes()))
 
 
-def sweep(x: DeviceArray, bounds: Bounds) -> elements.State:
+def sweep(x: DeviceArray, bounds: Bounds) -> arithmetic.State:
     """The state of elements that lie side by side, not none, when their stream has come so far."""
-    state: elements.State = _swept(x, (x.array.size, 1, 1), bounds, lambda rows: states(rows, x.name)[0])
+    state: arithmetic.State = _swept(x, (x.array.size, 1, 1), bounds, lambda rows: states(rows, x.name)[0])
     return state
 
 

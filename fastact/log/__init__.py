@@ -19,7 +19,7 @@ is not zero, and NaN does not occur. The metadata of a segment's schema hold ``f
 `LogOptions.flush_seconds`, whichever comes first; `LogWriter.flush` forces it. What is there survives the death of the
 process at any instant, and with ``durability="fsync"`` a loss of power as well. Each batch carries its length and a
 CRC-32 in Arrow's own metadata (``fastact.stamp``). So a torn tail is cut off after the last whole batch, a flipped bit
-costs the batch that it is in and no other, and `fastact.replay.Log.warnings` says which rows are missing and where.
+costs the batch that it is in and no other, and `fastact.replay.log.Log.warnings` says which rows are missing and where.
 Bytes that are damaged, or made to do harm, cost memory and time up to a bound (`frames.MAX_MESSAGE`), never the
 process. ``fastact recover RUN --to DIR`` writes a whole copy for readers that refuse a torn stream, as polars does.
 

@@ -3,7 +3,7 @@
 In a thinned segment a layer has one row for all of its rows with the same ``step // k``. The row is what a sweep over
 the elements of all those steps would have given, up to rounding of the moments:
 
-- `fields.STATE` is merged by `elements.merge`: counts add, min and max are exact, mean and std follow from those of
+- `fields.STATE` is merged by `arithmetic.merge`: counts add, min and max are exact, mean and std follow from those of
   the parts. So any range of steps aggregates to the same numbers before and after.
 - `step` and `time` are those of the last step merged.
 - `fields.NEURON` cannot be merged, since which neurons were silent is not kept: they are those of the last step
@@ -21,7 +21,7 @@ from typing import BinaryIO, Final, NamedTuple
 
 import numpy as np
 
-from fastact.elements import State, merge
+from fastact.arithmetic import State, merge
 from fastact.fields import COLUMN, NEURON_PART, ROW_DTYPE, SCHEMA_VERSION, STATE_PART
 from fastact.log.decode import NONSENSE, Decoder, read_header
 from fastact.log.encode import Encoder

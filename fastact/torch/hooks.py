@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
-from fastact.guard import Guard
-from fastact.monitor import ActivationMonitor
+from fastact.failures import Guard
+from fastact.monitor.monitor import ActivationMonitor
 from fastact.torch import op
 from fastact.torch.choose import Layers, choose, named_modules
 from fastact.torch.layers import axis_rule, backward_pass, kind_of, tensors

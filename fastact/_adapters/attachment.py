@@ -1,0 +1,137 @@
+"""What the adapters of training loops share: a monitor that opens and closes with the training, and can't end it.
+
+A framework calls its callbacks in the middle of its loop, where an exception ends the run. So what goes wrong here is
+warned of once and counted, and the training goes on without it; with `strict` it is raised.
+"""
+
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from fastact.errors import ArgumentTypeError, FastactError
+from fastact.failures import Guard
+from fastact.monitor.monitor import ActivationMonitor
+
+__all__ = ["KIND_OF_FUNCTION", "Attachment", "Run"]
+
+#: Where the rows go: a monitor, or the path of a log that the adapter opens when the training starts.
+Run = ActivationMonitor | str | os.PathLike[str]
+
+#: The kind, as the rules know it, of a layer that ends in this function: Keras, JAX and Flax name activations so.
+KIND_OF_FUNCTION: Final = {
+    "celu": "CELU",
+    "elu": "ELU",
+    "gelu": "GELU",
+    "hard_sigmoid": "Hardsigmoid",
+    "hard_tanh": "Hardtanh",
+    "leaky_relu": "LeakyReLU",
+    "log_softmax": "LogSoftmax",
+    "mish": "Mish",
+    "relu": "ReLU",
+    "relu6": "ReLU6",
+    "selu": "SELU",
+    "sigmoid": "Sigmoid",
+    "silu": "SiLU",
+    "softmax": "Softmax",
+    "softplus": "Softplus",
+    "soft_sign": "Softsign",
+    "softsign": "Softsign",
+    "swish": "SiLU",
+    "tanh": "Tanh",
+}
+
+
+class Attachment:
+    """A monitor as an adapter holds it; it is a `fastact.torch.Recorder`.
+
+    Args:
+        owner: the adapter's name, for the warning.
+        run: a monitor, which the caller closes; or the path of a log, which is opened by `open` and closed by `close`.
+        strict: whether what goes wrong is raised.
+
+    Attributes:
+        guard: what goes wrong passes through it.
+        when: whether what the layers give just now belongs to the training; by default it always does.
+
+    A copy, by `copy.deepcopy` or in a process that was started with a pickle, begins anew: it opens the log at the
+    path itself. Of a monitor there is one only, so a copy of an attachment to one records nothing, and says so.
+
+    Raises:
+        ArgumentTypeError: `run` is neither a monitor nor a path.
+    """
+
+    def __init__(self, owner: str, run: Run, *, strict: bool = False) -> None:
+        if not isinstance(run, ActivationMonitor | str | os.PathLike):
+            raise ArgumentTypeError(f"run: got {type(run).__name__}, want an ActivationMonitor or the path of a log")
+        self.guard = Guard(owner, strict=strict)
+        self.when: Callable[[], bool] = _always
+        self._run: Run | None = run
+        self._monitor = run if isinstance(run, ActivationMonitor) else None
+
+    @property
+    def monitor(self) -> ActivationMonitor:
+        """The monitor.
+
+        Raises:
+            FastactError: it is made when the training starts, and that was not yet.
+        """
+        if self._monitor is None:
+            raise FastactError(f"{self.guard.owner}: no monitor yet: the training that opens the log has not started")
+        return self._monitor
+
+    def open(self, rank: int = 0, ranks: int = 1) -> None:
+        """Opens the log if there is a path; of several processes each writes to ``rank-00000`` and so on in it.
+
+        Where it cannot be opened the monitor has no log, and still diagnoses.
+        """
+        if self._run is None or isinstance(self._run, ActivationMonitor):
+            return
+        path = Path(self._run)
+        with self.guard("open the log"):
+            self._monitor = ActivationMonitor()
+            self._monitor = ActivationMonitor(path / f"rank-{rank:05d}" if ranks > 1 else path)
+
+    def close(self) -> None:
+        """Closes the log if `open` opened it; the monitor still diagnoses what it saw."""
+        if self._monitor is not None and self._monitor is not self._run:
+            with self.guard("close the log"):
+                self._monitor.close()
+
+    @property
+    def active(self) -> bool:
+        """Whether what the layers give just now is recorded."""
+        return self._monitor is not None and self._monitor.active and self.when()
+
+    @property
+    def current_step(self) -> int:
+        """The monitor's step."""
+        return self.monitor.current_step
+
+    def record(self, name: str, x: Any, /, **options: Any) -> None:
+        """Hands activations, or the stats of them, to the monitor; `options` are those of its ``record``."""
+        with self.guard(f"record layer {name!r}"):
+            self.monitor.record(name, x, **options)
+
+    def step(self) -> None:
+        """Ends the monitor's step."""
+        if self._monitor is not None:
+            with self.guard("end a step"):
+                self._monitor.step()
+
+    def __getstate__(self) -> dict[str, Any]:
+        run = None if isinstance(self._run, ActivationMonitor) else self._run
+        if run is None:
+            warnings.warn(
+                f"{self.guard.owner}: a copy of it, in this process or another one, records nothing, since a monitor "
+                "cannot be copied; want the path of a log, of which each process writes its own part",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        fresh = Guard(self.guard.owner, strict=self.guard.strict)
+        return {"guard": fresh, "when": _always, "_run": run, "_monitor": None}
+
+
+def _always() -> bool:
+    return True

@@ -1,0 +1,1 @@
+"""What is `x`? Views of the memory of anything that holds numbers: on the host, over DLPack, on a device."""

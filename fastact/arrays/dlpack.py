@@ -1,0 +1,119 @@
+"""DLPack as NumPy does not read it: bfloat16 and float8, which `np.from_dlpack` refuses, and memory of a GPU.
+
+The owner's capsule stays unconsumed and is held by the view, so the owner frees its memory when the view has gone.
+Layouts and type codes: dlpack.h of DLPack 1.1.
+"""
+
+import contextlib
+import ctypes
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fastact.cpu.jit import KINDS
+
+__all__ = ["CPU_DEVICES", "CUDA_DEVICE", "cuda_view", "low_precision_view", "view_of_memory"]
+
+#: kDLCPU and kDLCUDAHost: memory that the CPU reads.
+CPU_DEVICES: Final = (1, 3)
+#: kDLCUDA
+CUDA_DEVICE: Final = 2
+_LOW_PRECISION: Final = {(4, 16): "bfloat16", (10, 8): "float8_e4m3fn", (12, 8): "float8_e5m2"}
+_NAMES: Final = _LOW_PRECISION | {
+    (6, 8): "bool",
+    **{(2, bits): f"float{bits}" for bits in (16, 32, 64)},
+    **{(code, bits): f"{name}{bits}" for code, name in enumerate(("int", "uint")) for bits in (8, 16, 32, 64)},
+}
+
+
+class _Tensor(ctypes.Structure):
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("device_type", ctypes.c_int32),
+        ("device_id", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+    ]
+
+
+class _Versioned(ctypes.Structure):
+    _fields_ = [
+        ("major", ctypes.c_uint32),
+        ("minor", ctypes.c_uint32),
+        ("context", ctypes.c_void_p),
+        ("deleter", ctypes.c_void_p),
+        ("flags", ctypes.c_uint64),
+        ("tensor", _Tensor),
+    ]
+
+
+class _Memory:
+    """What NumPy keeps alive for as long as a view of it lives."""
+
+    def __init__(self, owner: Any, interface: dict[str, Any]) -> None:
+        self._owner = owner
+        self.__array_interface__ = interface
+
+
+def view_of_memory(
+    owner: Any, address: int, storage: np.dtype[Any], shape: tuple[int, ...], strides: tuple[int, ...] | None
+) -> npt.NDArray[Any]:
+    """An array over memory that `owner` keeps: `strides` in bytes, None for C order.
+
+    The memory may be a GPU's. Then the array says where elements lie, and nobody may read them.
+    """
+    if 0 in shape:
+        return np.empty(shape, storage)
+    interface = {
+        "version": 3,
+        "typestr": storage.str,
+        "shape": shape,
+        "strides": strides,
+        "data": (address, True),
+    }
+    return np.asarray(_Memory(owner, interface))
+
+
+def low_precision_view(x: Any) -> tuple[npt.NDArray[Any], str] | None:
+    """A view of an owner's bfloat16 or float8 elements in their kind's storage dtype, and the kind's name.
+
+    None for other elements, other devices, and owners that break the protocol's rules.
+    """
+    return _view(x, _LOW_PRECISION) if x.__dlpack_device__()[0] in CPU_DEVICES else None
+
+
+def cuda_view(x: Any, stream: int) -> tuple[npt.NDArray[Any], str] | None:
+    """The same of elements on a CUDA device, of any kind; the owner has them ready for what comes on `stream`.
+
+    The stream is a handle as DLPack counts: 1 for the legacy default stream. None for elements of no kind.
+    """
+    return _view(x, _NAMES, stream=stream)
+
+
+def _view(x: Any, names: dict[tuple[int, int], str], **options: Any) -> tuple[npt.NDArray[Any], str] | None:
+    try:
+        capsule = x.__dlpack__(max_version=(1, 0), **options)
+    except TypeError:  # older than DLPack 1.0
+        capsule = x.__dlpack__(**options)
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype = ctypes.c_void_p
+    pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+    tensor: _Tensor | None = None
+    with contextlib.suppress(ValueError):
+        tensor = _Tensor.from_address(pointer(capsule, b"dltensor"))
+    with contextlib.suppress(ValueError):
+        versioned = _Versioned.from_address(pointer(capsule, b"dltensor_versioned"))
+        tensor = versioned.tensor if versioned.major == 1 else None
+    name = names.get((tensor.code, tensor.bits)) if tensor is not None else None
+    if tensor is None or name is None or tensor.lanes != 1:
+        return None
+    storage = KINDS[name].storage
+    shape = tuple(tensor.shape[: tensor.ndim])
+    strides = tuple(s * storage.itemsize for s in tensor.strides[: tensor.ndim]) if tensor.strides else None
+    return view_of_memory(capsule, (tensor.data or 0) + tensor.byte_offset, storage, shape, strides), name

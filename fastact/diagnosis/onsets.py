@@ -1,0 +1,205 @@
+"""Follows the rules' tracks through the rows of one layer: since when each has held.
+
+A row at a time (`Follower.append`, live) and many at once (`Follower.extend`, from a log) leave the same state: a track
+is written once, as an expression that Python evaluates on the numbers of a row and numpy on columns of them.
+"""
+
+import math
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fastact.diagnosis.rule import COLUMN, Condition, LayerView, Row, Rule, Streak, Track
+from fastact.diagnosis.thresholds import Thresholds
+from fastact.fields import ROW
+from fastact.history import LayerHistory
+
+__all__ = ["Follower"]
+
+_STEP, _MEAN = COLUMN["step"], COLUMN["mean"]
+_NAMES: Final = [item.name for item in ROW]
+
+#: Rows. Below, a loop over rows is faster than the some 60 µs that the columns of a healthy layer cost at least.
+_FEW: Final = 48
+
+
+class _Run:
+    """The latest run of one track. Rows are counted from 1, the layer's first one."""
+
+    __slots__ = ("before", "holds", "last", "lookback", "narrower", "patience", "step", "unknown")
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+        #: The step at which it began, and the rows before it.
+        self.step = 0
+        self.before = 0
+        #: The last row in which it held or, being unknown, went on; at first so far back that any hit begins a run.
+        self.last = -patience
+        #: What the track makes of a row, and the run of the next track of its chain.
+        self.holds: Condition
+        self.unknown: Condition | None
+        self.lookback: int
+        self.narrower: _Run | None
+
+
+class Follower:
+    """Follows one layer.
+
+    Args:
+        layer: its history, which the follower fills.
+        rules: those whose tracks are followed, where they apply to the layer.
+        thresholds: what they compare with.
+
+    Attributes:
+        layer: its history.
+        rules: those that apply to it.
+        start: the step of its first row.
+        first: its first row with finite elements; its first row where none has any; None without rows.
+    """
+
+    __slots__ = ("_heads", "_runs", "_settled", "_thresholds", "first", "layer", "rules", "start")
+
+    def __init__(self, layer: LayerHistory, rules: tuple[Rule, ...], thresholds: Thresholds) -> None:
+        self.layer = layer
+        self.start = 0
+        self.first: Row | None = None
+        self._settled = False
+        self.rules = tuple(rule for rule in rules if rule.applies(layer.info))
+        self._thresholds = thresholds
+        self._runs: dict[str, _Run] = {}
+        #: The run of each chain's widest track.
+        self._heads: list[_Run] = []
+
+    def append(self, row: Row) -> None:
+        """Takes one row: the numbers of `fields.ROW`."""
+        if not self._settled:
+            self._settled = not math.isnan(row[_MEAN])
+            if self.first is None or self._settled:
+                self._begin(row)
+        layer = self.layer
+        previous = layer.total
+        layer.append(row)
+        total = previous + 1
+        for head in self._heads:
+            run: _Run | None = head
+            while run is not None:
+                if run.holds(row):
+                    if total - run.last > run.patience:
+                        run.before = total - min(run.lookback, len(layer))
+                        run.step = layer.step_of(run.before + 1)
+                    run.last = total
+                # What is unknown matters to a run that it can prolong alone, so it is asked for there alone.
+                elif run.last == previous and run.unknown is not None and run.unknown(row):
+                    run.last = total
+                else:
+                    break
+                run = run.narrower
+
+    def extend(self, rows: npt.NDArray[np.void]) -> None:
+        """Takes many rows, shape (rows,) of `fields.ROW_DTYPE`: the same as `append` of each."""
+        if len(rows) < _FEW:
+            for row in rows.tolist():
+                self.append(row)
+            return
+        if not self._settled:
+            finite = np.flatnonzero(~np.isnan(rows["mean"]))
+            broken = int(finite[0]) if len(finite) else len(rows)
+            if broken and self.first is None:
+                self._begin(rows[0].item())
+            if broken:
+                self._follow(rows[:broken])
+            if broken == len(rows):
+                return
+            self._settled = True
+            self._begin(rows[broken].item())
+            rows = rows[broken:]
+        self._follow(rows)
+
+    def _begin(self, row: Row) -> None:
+        """Takes the first row, or the first with finite elements, as what the tracks compare with."""
+        if self.first is None:
+            self.start = int(row[_STEP])
+        self.first = row
+        self._heads = []
+        for rule in self.rules:
+            for chain in rule.tracks(self.layer.info, row, self._thresholds):
+                narrower = None
+                for track in reversed(chain.tracks):
+                    narrower = self._run(track, chain.unknown, narrower)
+                if narrower is not None:
+                    self._heads.append(narrower)
+
+    def _run(self, track: Track, unknown: Condition | None, narrower: _Run | None) -> _Run:
+        """The run of a track; one that is under way goes on with what the new first row makes of the track."""
+        run = self._runs.get(track.name)
+        if run is None:
+            run = self._runs[track.name] = _Run(track.patience or self.layer.window_size)
+        run.holds, run.lookback, run.unknown, run.narrower = track.holds, track.lookback, unknown, narrower
+        return run
+
+    def _follow(self, rows: npt.NDArray[np.void]) -> None:
+        columns = [rows[name] for name in _NAMES]
+        with np.errstate(all="ignore"):  # as Python's own arithmetic
+            for head in self._heads:
+                run: _Run | None = head
+                while run is not None and self._advance(run, columns):
+                    run = run.narrower
+        self.layer.extend(rows)
+
+    def _advance(self, run: _Run, columns: list[npt.NDArray[Any]]) -> bool:
+        """Takes a run through columns of rows that are not in the history yet; whether it was under way in any."""
+        before, unknown = self.layer.total, run.unknown
+        held = run.holds(columns)
+        hits = int(np.count_nonzero(held))
+        goes_on = unknown is not None and run.last == before
+        if not hits and not goes_on:
+            return False
+        if unknown is not None and hits < len(held):
+            held = _prolonged(held, unknown(columns), goes_on=goes_on)
+        rows = np.flatnonzero(held) + (before + 1)
+        if not len(rows):
+            return False
+        first, last = int(rows[0]), int(rows[-1])
+        begin = first if first - run.last > run.patience else 0
+        if last - first >= len(rows):  # there are gaps
+            breaks = np.flatnonzero(rows[1:] - rows[:-1] > run.patience)
+            if len(breaks):
+                begin = int(rows[breaks[-1] + 1])
+        if begin:
+            run.before = begin - min(run.lookback, begin, self.layer.window_size)
+            oldest = run.before + 1
+            run.step = int(columns[_STEP][oldest - before - 1]) if oldest > before else self.layer.step_of(oldest)
+        run.last = last
+        return True
+
+    def view(self, place: int) -> LayerView:
+        """The layer as a rule sees it; `place` is its place among the layers that have rows."""
+        assert self.first is not None
+        total = self.layer.total
+        return LayerView(
+            info=self.layer.info,
+            rows=self.layer.rows,
+            start=self.start,
+            first=self.first,
+            streaks={
+                name: Streak(run.step, total - run.before)
+                for name, run in self._runs.items()
+                if run.last > 0 and total - run.last < run.patience
+            },
+            place=place,
+        )
+
+
+def _prolonged(held: npt.NDArray[np.bool_], unknown: npt.NDArray[np.bool_], *, goes_on: bool) -> npt.NDArray[np.bool_]:
+    """The rows that hold, and the unknown ones with nothing but unknown ones back to one that held.
+
+    Args:
+        held: shape (rows,).
+        unknown: shape (rows,).
+        goes_on: whether a run was under way in the row before the first.
+    """
+    place = np.arange(len(held))
+    last_held = np.maximum.accumulate(np.where(held, place, -1 if goes_on else -2))
+    last_missed = np.maximum.accumulate(np.where(held | unknown, -2, place))
+    return last_held > last_missed

@@ -1,0 +1,249 @@
+"""A diagnosis as a value, and how it is shown: dict, JSON, plain text, and a rich renderable for a terminal.
+
+Nothing here computes: it shows what `diagnosis.Diagnoser` found.
+
+Whatever comes from outside (names and kinds of layers) is escaped: a name can hold terminal escapes or markup.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from fastact.diagnosis.rules import Finding, number, percent, shown
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+__all__ = ["Diagnosis", "LayerHealth", "render_rich", "render_text", "sentence"]
+
+_COLUMNS: Final = ("layer", "kind", "mean", "std", "dead", "saturated", "status")
+_MOST_NAMES: Final = 3
+_STYLES: Final = {"": "green", "warning": "yellow", "serious": "bold yellow", "critical": "bold red"}
+
+
+@dataclass(frozen=True, slots=True)
+class LayerHealth:
+    """One layer's line in the health table.
+
+    Attributes:
+        name: the layer's name.
+        kind: its type; "" when unknown.
+        mean: mean of the finite elements in its last row; None where there is none.
+        std: their population standard deviation; None where there is none.
+        dead: share of dead neurons in its last row; without per-neuron rows 1.0 for a layer that is all zero; None
+            where unknown.
+        saturated: share of saturated elements over the recent rows; None for kinds without bounds.
+        status: "healthy", "not enough data", or the condition of its gravest finding.
+        severity: that finding's severity; "" without one.
+        not_judged: conditions for which there was not enough data.
+        rows: rows seen since the start, those that have left the window included.
+        first_step: the step of its first row; None without rows.
+        last_step: the step of its last row; None without rows.
+    """
+
+    name: str
+    kind: str
+    mean: float | None
+    std: float | None
+    dead: float | None
+    saturated: float | None
+    status: str
+    severity: str
+    not_judged: tuple[str, ...]
+    rows: int
+    first_step: int | None
+    last_step: int | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain lists, strings and finite numbers; None where there is none."""
+        result = {name: getattr(self, name) for name in self.__slots__}
+        result["not_judged"] = list(self.not_judged)
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What is wrong, where, since when and why. Two diagnoses of the same rows are equal.
+
+    Attributes:
+        findings: the first culprit first, each culprit followed by its consequences.
+        layers: one entry per layer in forward order.
+    """
+
+    findings: tuple[Finding, ...]
+    layers: tuple[LayerHealth, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing was found. `LayerHealth.status` tells healthy from not enough data."""
+        return not self.findings
+
+    @property
+    def culprits(self) -> tuple[Finding, ...]:
+        """The findings that no other one explains, the first culprit first."""
+        return tuple(finding for finding in self.findings if finding.consequence_of is None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The diagnosis as plain dicts, lists, strings, finite numbers and None."""
+        return {
+            "healthy": self.healthy,
+            "findings": [finding.to_dict() for finding in self.findings],
+            "layers": [layer.to_dict() for layer in self.layers],
+        }
+
+    def to_json(self, indent: int | None = None) -> str:
+        """The diagnosis as strict JSON (ASCII, no NaN, no Infinity)."""
+        return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
+
+    def __str__(self) -> str:
+        return render_text(self)
+
+
+def sentence(diagnosis: Diagnosis) -> str:
+    """The diagnosis in one or two sentences that a person would say."""
+    culprits = diagnosis.culprits
+    if not culprits:
+        judged = sum(layer.status == "healthy" for layer in diagnosis.layers)
+        if judged == 0:
+            return "Not enough data yet to judge any layer."
+        unknown = len(diagnosis.layers) - judged
+        rest = f"; not enough data yet for {unknown} more" if unknown else ""
+        return f"Nothing wrong was found in {judged} layer{'s' if judged > 1 else ''}{rest}."
+    first = culprits[0]
+    return " ".join([first.message, *_follows(diagnosis, first), f"Likely cause: {first.cause} Try: {_try(first)}."])
+
+
+def _follows(diagnosis: Diagnosis, culprit: Finding) -> list[str]:
+    """What follows from a culprit, as a sentence, if anything does: each other layer once, by what came to it first."""
+    group: dict[str, list[str]] = {}
+    told = {culprit.layer}
+    seen = False
+    for finding in diagnosis.findings:
+        if finding.consequence_of is None:
+            seen = finding == culprit
+        elif seen and finding.layer not in told:
+            told.add(finding.layer)
+            group.setdefault(_ADJECTIVE[finding.condition], []).append(shown(finding.layer, 40))
+    if not group:
+        return []
+    parts = [f"{_names(names)} ({condition})" for condition, names in group.items()]
+    return [f"Because of it also: {', '.join(parts)}."]
+
+
+_ADJECTIVE: Final = {
+    "dead": "dead",
+    "saturated": "saturated",
+    "exploding": "exploding",
+    "vanishing": "vanishing",
+    "non_finite": "NaN or Inf",
+    "outlier_channels": "outlier channels",
+    "overflow_risk": "close to overflow",
+    "underflow_risk": "close to underflow",
+    "constant": "constant",
+    "oscillating": "oscillating",
+    "drifting": "changed at once",
+}
+
+
+def _names(names: list[str]) -> str:
+    few = ", ".join(names[:_MOST_NAMES])
+    return few if len(names) <= _MOST_NAMES else f"{few} and {len(names) - _MOST_NAMES} more"
+
+
+def _try(finding: Finding) -> str:
+    return "; ".join(finding.remedies)
+
+
+def _cells(layer: LayerHealth) -> tuple[str, ...]:
+    def value(x: float | None) -> str:
+        return "-" if x is None else number(x)
+
+    def share(x: float | None) -> str:
+        return "-" if x is None else percent(x)
+
+    status = layer.status if not layer.severity else f"{_ADJECTIVE.get(layer.status, layer.status)} ({layer.severity})"
+    return (
+        shown(layer.name, 40),
+        shown(layer.kind, 24),
+        value(layer.mean),
+        value(layer.std),
+        share(layer.dead),
+        share(layer.saturated),
+        status,
+    )
+
+
+def render_text(diagnosis: Diagnosis) -> str:
+    """The diagnosis as plain text: a sentence on the first culprit, the table of layers, then all culprits.
+
+    Example:
+        >>> print(render_text(Diagnosis((), ())))
+        Not enough data yet to judge any layer.
+    """
+    lines = [sentence(diagnosis)]
+    rows = [_COLUMNS, *(_cells(layer) for layer in diagnosis.layers)]
+    if diagnosis.layers:
+        widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
+        lines.append("")
+        for row in rows:
+            cells = [
+                cell.rjust(width) if 2 <= i <= 5 else cell.ljust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ]
+            lines.append("  ".join(cells).rstrip())
+    lines += ["".join(text for text, _ in line) for line in _details(diagnosis)]
+    return "\n".join(lines)
+
+
+#: A line as pieces of text, each with its style.
+_Line = list[tuple[str, str]]
+
+
+def _details(diagnosis: Diagnosis) -> Iterator[_Line]:
+    """The culprits one by one, those with the same cause and remedies together; an empty line before each group.
+
+    Nothing that the sentence at the top says of the first one is said again.
+    """
+    groups: dict[tuple[str, str, tuple[str, ...]], list[tuple[int, Finding]]] = {}
+    for place, culprit in enumerate(diagnosis.culprits, 1):
+        groups.setdefault((culprit.condition, culprit.cause, culprit.remedies), []).append((place, culprit))
+    for (_, cause, remedies), group in groups.items():
+        yield []
+        first = group[0][0] == 1
+        for place, culprit in group:
+            said = f"{shown(culprit.layer)}: see above." if place == 1 else culprit.message
+            yield [(f"{place}. ", ""), (f"[{culprit.severity}]", _STYLES[culprit.severity]), (f" {said}", "")]
+            if place > 1:
+                yield from ([(f"   {line}", "")] for line in _follows(diagnosis, culprit))
+        if not first:
+            yield [(f"   Cause: {cause}", "")]
+            yield from ([(f"   Try: {remedy}", "cyan")] for remedy in remedies)
+        elif len(group) > 1:
+            yield [("   Cause and remedies of all of these: see above.", "")]
+    if groups:
+        conditions = dict.fromkeys(condition for condition, _, _ in groups)
+        yield from ([], [(f"More: fastact explain {' '.join(conditions)}", "dim")])
+
+
+def render_rich(diagnosis: Diagnosis) -> "RenderableType":
+    """The same for a terminal: a renderable for `rich.console.Console.print`, coloured by severity."""
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    parts: list[RenderableType] = [Text(sentence(diagnosis))]
+    if diagnosis.layers:
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+        for i, column in enumerate(_COLUMNS):
+            right = 2 <= i <= 5
+            table.add_column(column, justify="right" if right else "left", no_wrap=right, overflow="fold")
+        for layer in diagnosis.layers:
+            style = "dim" if layer.status == "not enough data" else _STYLES[layer.severity]
+            *cells, status = _cells(layer)
+            # Text, not str: rich would read a str as markup.
+            table.add_row(*(Text(cell) for cell in cells), Text(status, style=style))
+        parts += [Text(), table]
+    parts += [Text.assemble(*line) for line in _details(diagnosis)]
+    return Group(*parts)

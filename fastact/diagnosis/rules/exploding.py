@@ -1,0 +1,195 @@
+"""Explosion: outputs that grow by orders of magnitude, from step to step or from layer to layer."""
+
+import math
+from typing import Any, Final
+
+import numpy as np
+
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.remedies import LOWER_RATE, initialisation
+from fastact.diagnosis.rule import (
+    COLUMN,
+    Cells,
+    Chain,
+    Evidence,
+    Finding,
+    LayerView,
+    Network,
+    Outcome,
+    Row,
+    Severity,
+    Track,
+    nothing_finite,
+    number,
+    rms,
+    row_rms,
+)
+from fastact.diagnosis.rules.overflow import overflow_ahead
+from fastact.diagnosis.thresholds import Thresholds
+from fastact.diagnosis.trend import growth
+from fastact.history import LayerInfo
+
+__all__ = ["Exploding"]
+
+#: Growth from one row to the next that no steady rise has.
+_AT_ONCE: Final = 30.0
+
+_MEAN, _STD = COLUMN["mean"], COLUMN["std"]
+
+
+class Exploding:
+    """A layer whose outputs are orders of magnitude larger than they were, or than those of the first layer.
+
+    Formula, over steps:
+        rms = sqrt(mean^2 + std^2) of the finite elements. Found when rms >= explode_growth (300) times the rms of the
+        layer's first row, and rms >= explode_scale (300), since two rows or more, or with NaN or Inf after it; serious
+        from explode_serious (1e3), critical from explode_critical (1e6) and with NaN or Inf. The output layer follows
+        the targets, whose scale is anyone's: it needs the square of explode_serious. Rows without a finite element end
+        no run: an explosion that ended in NaN is still an explosion.
+    Formula, over depth:
+        the median rms of the recent rows >= explode_depth (1e4) times that of the first layer, and rms >=
+        explode_scale in each of the last `min_rows` rows.
+    The growth per step and its 95% bounds are those of a robust log-linear fit (`rules.trend.growth`), and so
+    is the step at which the dtype overflows.
+
+    Healthy training grows by a factor of ten or, at the logits, a hundred. In the zoo, the hidden layers of
+    a healthy network grew most where targets are in metres: 76 times, to an rms of 107.
+
+    Source:
+        Thresholds chosen. The fit is Theil's of 1950, as `rules.trend.growth` says.
+    """
+
+    condition = "exploding"
+
+    def applies(self, info: LayerInfo) -> bool:
+        """Every kind."""
+        del info
+        return True
+
+    def needs(self, thresholds: Thresholds) -> int:
+        """Two rows: growth by orders of magnitude leaves few."""
+        del thresholds
+        return 2
+
+    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Chain, ...]:
+        """Rows above the absolute scale, and those far above the first row as well."""
+        del info
+        scale = thresholds.explode_scale
+        base = row_rms(first)
+        limit = max(scale, thresholds.explode_serious * base) if not math.isnan(base) else scale
+
+        def above(name: str, limit: float) -> Track:
+            square = limit * limit
+
+            def holds(cells: Cells) -> Any:
+                mean, std = cells[_MEAN], cells[_STD]
+                return mean * mean + std * std >= square
+
+            return Track(name, holds)
+
+        early = max(scale, thresholds.explode_growth * base) if not math.isnan(base) else scale
+        chain = above("large", scale), above("growing", early), above("exploding", limit)
+        return (Chain(chain, unknown=nothing_finite),)
+
+    def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
+        """Growth over steps first, since it says when; then growth over depth."""
+        finding = self._over_steps(layer, network, thresholds)
+        return finding or self._over_depth(layer, network, thresholds) or Outcome.NOT_FOUND
+
+    def _over_steps(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | None:
+        streak = layer.streaks.get("growing")
+        if streak is None:
+            return None
+        scale = rms(layer.rows)
+        run = scale[-min(streak.rows, len(scale)) :]
+        known = run[~np.isnan(run)]
+        base = row_rms(layer.first)
+        # Where the rise has left the window and NaN is all that is left, the run itself says how far it came at least.
+        last = float(known[-1]) if len(known) else max(thresholds.explode_scale, thresholds.explode_growth * base)
+        factor = last / base if base > 0.0 else math.inf
+        if streak.rows < 2 or (layer.place == network.output and factor < thresholds.explode_serious**2):
+            return None
+        ended = _non_finite(layer.rows[-1])
+        critical = factor >= thresholds.explode_critical or ended
+        trend = growth(layer.rows["step"], scale)
+        severity: Severity = "critical" if critical else "serious" if "exploding" in layer.streaks else "warning"
+        before = scale[: len(scale) - len(run)]
+        at_once = bool(len(before)) and bool(run[0] >= _AT_ONCE * before[-1])  # false for NaN
+        message = f"{layer.name} has been exploding since step {streak.step}: its outputs grew from an rms of "
+        message += f"{number(base)} {'to' if len(known) else 'beyond'} {number(last)}"
+        return Finding(
+            layer=layer.info.name,
+            condition=self.condition,
+            severity=severity,
+            first_step=streak.step,
+            evidence=Evidence(
+                rms_first=base,
+                rms_last=last,
+                growth=factor,
+                rows_without_finite=len(run) - len(known),
+                **(trend.evidence() if trend else {}),
+                **overflow_ahead(layer, trend),
+            ),
+            message=message + (", then to NaN or Inf." if ended else "."),
+            cause=_cause(network, by_depth=False, at_once=at_once),
+            remedies=_remedies(network, by_depth=False, at_once=at_once),
+        )
+
+    def _over_depth(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | None:
+        streak = layer.streaks.get("large")
+        if streak is None or streak.rows < thresholds.min_rows or layer.place in (0, network.output):
+            return None
+        first, now = network.rms[0], network.rms[layer.place]
+        if not (first > 0.0 and now >= thresholds.explode_scale and now >= thresholds.explode_depth * first):
+            return None
+        factor = now / first
+        severity: Severity = "critical" if factor >= thresholds.explode_critical else "serious"
+        return Finding(
+            layer=layer.info.name,
+            condition=self.condition,
+            severity=severity,
+            first_step=streak.step,
+            evidence=Evidence(
+                rms_first_layer=first,
+                rms=now,
+                growth=factor,
+                growth_per_layer=math.exp(math.log(factor) / layer.place) if math.isfinite(factor) else None,
+            ),
+            message=f"{layer.name} has been exploding over depth since step {streak.step}: from "
+            f"{network.layers[0].name} on the rms grows from {number(first)} to {number(now)}.",
+            cause=_cause(network, by_depth=True),
+            remedies=_remedies(network, by_depth=True),
+        )
+
+
+def _cause(network: Network, *, by_depth: bool, at_once: bool = False) -> str:
+    nothing = (
+        "" if any(layer_types.is_norm(kind) for kind in network.all_kinds) else ", and nothing sets the scale anew"
+    )
+    if by_depth:
+        return (
+            "Each layer multiplies the scale of its input: the weights were initialised too large for this depth"
+            f"{nothing}."
+        )
+    if at_once:
+        return (
+            "It came in one step: an update that was far too large (a learning rate too high), or inputs or weights of "
+            "another scale."
+        )
+    return (
+        "The weights grow with every update and each layer multiplies the growth of those before it: the learning rate "
+        f"is too high for a network of this depth{nothing}."
+    )
+
+
+def _remedies(network: Network, *, by_depth: bool, at_once: bool = False) -> tuple[str, ...]:
+    layer_norm = () if layer_types.has_layer_norm(network.all_kinds) else ("add layer normalisation",)
+    if by_depth:
+        return initialisation(network.all_kinds), *layer_norm, "scale the residual branches"
+    if at_once:
+        return LOWER_RATE, "clip the gradients", "look at what changed at that step: the data, a schedule, a checkpoint"
+    return LOWER_RATE, "clip the gradients", *layer_norm
+
+
+def _non_finite(row: Any) -> bool:
+    return bool(row["nans"] or row["pos_infs"] or row["neg_infs"])

@@ -1,0 +1,141 @@
+"""Outlier channels: a channel that is far larger than all others, step after step (massive activations)."""
+
+from typing import Any, Final
+
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.rule import (
+    COLUMN,
+    Cells,
+    Chain,
+    Evidence,
+    Finding,
+    LayerView,
+    Network,
+    Outcome,
+    Row,
+    Track,
+    is_nan,
+    number,
+    percent,
+)
+from fastact.diagnosis.thresholds import Thresholds
+from fastact.history import LayerInfo
+
+__all__ = ["OutlierChannels"]
+
+_MIN, _MAX = COLUMN["min"], COLUMN["max"]
+_NEURONS, _TYPICAL = COLUMN["neurons"], COLUMN["typical_peak"]
+
+
+class OutlierChannels:
+    """A layer in which one and the same channel dwarfs the others.
+
+    Formula:
+        ratio = the largest |x| of the row / typical_peak, the geometric mean over the channels of each one's largest
+        |x|. Found when in each of the last `recent_rows` rows ratio >= outlier_warning (20), and the largest channel
+        is the same in outlier_share (95%) of the run's rows in the window; serious where the median ratio of the
+        recent rows is at least outlier_serious (1000). The first step is that since which the ratio has been so.
+
+    Needs rows swept per neuron, of outlier_neurons (8) channels or more: two or three have no typical one. Healthy
+    layers of the zoo's tuning part stay below 7; a few outliers hardly move a geometric mean, nor do zeros, which are
+    left out. The output layer follows the targets, whose scale is anyone's, and is not judged; neither is what only
+    hands its input on, nor an activation: beside units that are closed an open one stands out (15 times in a healthy
+    SiLU), and what is an outlier in it is one in the layer before it.
+
+    Source:
+        The band from 10 to 1000 (of the median) is that of a spike in internal-medicine, above is severe; so is a
+        massive activation in Sun et al., Massive activations in large language models, 2024. The 95% of batches are
+        those of torch.ao's outlier detector, whose ratio of 3.5 (to the 97.5th percentile) healthy layers exceed.
+    """
+
+    condition = "outlier_channels"
+
+    def applies(self, info: LayerInfo) -> bool:
+        """Every kind, but for activations, probabilities, masked scores and what hands its input on."""
+        kind = info.kind
+        by_design = kind in layer_types.PROBABILITIES or kind in layer_types.MASKED
+        return not (by_design or layer_types.is_activation(kind) or layer_types.is_passing(kind))
+
+    def needs(self, thresholds: Thresholds) -> int:
+        """`recent_rows`."""
+        return thresholds.recent_rows
+
+    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Chain, ...]:
+        """Rows whose largest element is far above the typical channel's."""
+        del info
+        if not first[_NEURONS]:
+            return ()
+        factor, least = thresholds.outlier_warning, thresholds.outlier_neurons
+
+        def holds(cells: Cells) -> Any:
+            limit = factor * cells[_TYPICAL]
+            return (cells[_NEURONS] >= least) & ((cells[_MAX] >= limit) | (cells[_MIN] <= -limit))
+
+        def unknown(cells: Cells) -> Any:
+            return is_nan(cells[_TYPICAL])
+
+        return (Chain((Track("outlier_channels", holds),), unknown),)
+
+    def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
+        """Which channel it is, and how far it stands out."""
+        streak = layer.streaks.get("outlier_channels")
+        if streak is None:
+            return Outcome.NOT_FOUND
+        if layer.place == network.output:
+            return Outcome.NOT_APPLICABLE
+        run = layer.during(streak)
+        # Plain numbers: a window is so short that numpy would take longer.
+        columns = (run[name].tolist() for name in ("peak_neuron", "min", "max", "typical_peak", "neurons"))
+        known = [values for values in zip(*columns, strict=True) if values[3] > 0.0]
+        if len(known) < thresholds.recent_rows:
+            return Outcome.NOT_FOUND if streak.rows < thresholds.recent_rows else Outcome.NOT_ENOUGH_DATA
+        channels = [values[0] for values in known]
+        # A channel that most rows have is the one in the middle.
+        channel = sorted(channels)[len(channels) // 2]
+        share = channels.count(channel) / len(channels)
+        if share < thresholds.outlier_share:
+            return Outcome.NOT_FOUND
+        ratios = sorted(max(-low, high) / typical for _, low, high, typical, _ in known[-thresholds.recent_rows :])
+        ratio = ratios[len(ratios) // 2]
+        _, low, high, typical, neurons = known[-1]
+        absmax = max(-low, high)
+        return Finding(
+            layer=layer.info.name,
+            condition=self.condition,
+            severity="serious" if ratio >= thresholds.outlier_serious else "warning",
+            first_step=streak.step,
+            evidence=Evidence(
+                channel=channel,
+                ratio=ratio,
+                absmax=absmax,
+                typical_peak=typical,
+                neurons=neurons,
+                share_of_rows=share,
+            ),
+            message=f"{layer.name} has had an outlier channel since step {streak.step}: channel {channel} reaches "
+            f"{number(absmax)}, {number(ratio)} times what the others do, in {percent(share)} of the recorded steps.",
+            cause=_cause(layer.info.kind),
+            remedies=_remedies(layer.info.kind, network),
+        )
+
+
+_COST: Final = " Training may go on well, but 8 and 16 bits have room for this channel or for the others, not for both."
+
+
+def _cause(kind: str) -> str:
+    if layer_types.is_norm(kind):
+        return "The gain of this channel has grown, or the input of the norm has the outlier already." + _COST
+    if layer_types.has_weights(kind):
+        return "The weights of this channel are far larger than those of the others, or one of its inputs is." + _COST
+    return "A layer before it writes one channel far larger than the others, and nothing scales it down." + _COST
+
+
+def _remedies(kind: str, network: Network) -> tuple[str, ...]:
+    remedies = ["normalise the inputs to mean 0 and standard deviation 1", "use weight decay on the layer's weights"]
+    if layer_types.is_norm(kind):
+        remedies[:] = ["use weight decay on the norm's gains"]
+    elif not (layer_types.has_layer_norm(network.all_kinds) or layer_types.has_batch_norm(network.all_kinds)):
+        remedies.append("add a normalisation before this layer")
+    remedies.append("use a lower learning rate")
+    remedies.append("keep this layer in bfloat16 or float32, or quantise it channel by channel")
+    return tuple(remedies)

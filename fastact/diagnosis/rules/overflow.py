@@ -1,0 +1,153 @@
+"""Overflow risk: values that come close to the largest one that their dtype can hold."""
+
+import math
+from typing import Any, Final
+
+import numpy as np
+
+from fastact.diagnosis.rule import (
+    COLUMN,
+    Cells,
+    Chain,
+    Evidence,
+    Finding,
+    LayerView,
+    Network,
+    Outcome,
+    Row,
+    Track,
+    nothing_finite,
+    number,
+    rms,
+)
+from fastact.diagnosis.thresholds import Thresholds
+from fastact.diagnosis.trend import Trend, growth, reaches
+from fastact.history import LayerInfo
+
+__all__ = ["LARGEST", "OverflowRisk", "overflow_ahead"]
+
+#: The largest finite number of each dtype whose overflow can be foretold.
+LARGEST: Final = {
+    "float16": 65504.0,
+    "bfloat16": (2.0 - 2.0**-7) * 2.0**127,
+    "float32": (2.0 - 2.0**-23) * 2.0**127,
+    "float64": (2.0 - 2.0**-52) * 2.0**1023,
+}
+
+#: The share of the largest number from which down a negative number is a mask: ``torch.finfo(dtype).min``, rounded.
+_MASK: Final = 0.99
+
+_STEP, _NANS, _POS, _NEG = COLUMN["step"], COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
+_MIN, _MAX = COLUMN["min"], COLUMN["max"]
+
+
+class OverflowRisk:
+    """A layer whose largest value is a bit or two from what its dtype can hold.
+
+    Formula:
+        absmax = max(|min|, |max|) of the finite elements. Found when absmax >= overflow_warning (1/4, two bits) of the
+        dtype's largest number, 65504 in float16, in each of the last `min_rows` rows; serious from overflow_serious
+        (1/2, one bit) of it in the last row. The step at which it will overflow, and its 95% bounds, come from a
+        robust log-linear fit to the rms (`rules.trend.growth`), as fast as which absmax is taken to grow.
+
+    A least value within 1% of the dtype's lowest is a mask (``torch.finfo(dtype).min`` before a softmax) and not
+    judged. Of the other dtypes, bfloat16, float32 and float64 have so much range that `Exploding` comes thirty orders
+    of magnitude earlier; it has the step of overflow in its evidence. float8 is scaled so that its largest value is
+    the largest that it holds (448 in e4m3fn, 57344 in e5m2), and what does not fit is clipped, or becomes the NaN that
+    `NonFinite` finds.
+
+    Source:
+        Chosen. Activations near 65504 are why T5 gives Inf in float16; Hugging Face's DebugUnderflowOverflow prints
+        the same absolute maximum.
+    """
+
+    condition = "overflow_risk"
+
+    def applies(self, info: LayerInfo) -> bool:
+        """float16."""
+        return info.dtype == "float16"
+
+    def needs(self, thresholds: Thresholds) -> int:
+        """`min_rows`."""
+        return thresholds.min_rows
+
+    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Chain, ...]:
+        """Rows whose largest value is in the last two bits of the dtype."""
+        del first
+        limit = thresholds.overflow_warning * LARGEST[info.dtype]
+        mask = _MASK * LARGEST[info.dtype]
+
+        def holds(cells: Cells) -> Any:
+            least = cells[_MIN]
+            return (cells[_MAX] >= limit) | ((least <= -limit) & (least > -mask))
+
+        return (Chain((Track("near_overflow", holds),), unknown=nothing_finite),)
+
+    def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
+        """How much is left, and for how long it will last."""
+        del network
+        streak = layer.streaks.get("near_overflow")
+        if streak is None or streak.rows < thresholds.min_rows:
+            return Outcome.NOT_FOUND
+        largest = LARGEST[layer.info.dtype]
+        run = layer.during(streak)
+        known = run[~np.isnan(run["mean"])]
+        if not len(known):
+            return Outcome.NOT_ENOUGH_DATA
+        absmax = _absmax(known[-1], largest)
+        share = absmax / largest
+        ahead = overflow_ahead(layer, growth(layer.rows["step"], rms(layer.rows)))
+        message = (
+            f"{layer.name} has been close to overflow since step {streak.step}: its largest value is {number(absmax)}, "
+            f"and {layer.info.dtype} ends at {number(largest)}"
+        )
+        if ahead.get("overflow_step_latest") is not None:  # sure to grow
+            message += f"; at its growth it will be there at about step {ahead['overflow_step']:,}"
+        return Finding(
+            layer=layer.info.name,
+            condition=self.condition,
+            severity="serious" if share >= thresholds.overflow_serious else "warning",
+            first_step=streak.step,
+            evidence=Evidence(
+                absmax=absmax, largest=largest, share=share, bits_left=math.log2(largest) - math.log2(absmax), **ahead
+            ),
+            message=message + ".",
+            cause=f"What it computes is of a scale that {layer.info.dtype} holds no more: the next larger batch, "
+            "sample or update makes it Inf, and NaN after that.",
+            remedies=_REMEDIES,
+        )
+
+
+_REMEDIES: Final = (
+    "run this layer in bfloat16 or float32, which have the range",
+    "scale the residual branches or the inputs down",
+    "add a normalisation before this layer",
+)
+
+
+def _absmax(row: Any, largest: float) -> float:
+    """The largest absolute value of a row that has finite elements, masks left out."""
+    least, most = float(row["min"]), float(row["max"])
+    return abs(most) if least <= -_MASK * largest else max(-least, abs(most))
+
+
+def overflow_ahead(layer: LayerView, trend: Trend | None) -> dict[str, float | None]:
+    """When the layer's dtype will overflow if its largest value goes on growing as its rms did in the window.
+
+    The names and numbers for a finding's evidence: none where the dtype is unknown or wide enough for ever, where the
+    last row is not finite, or where the rms has its largest value before the last tenth of the rows.
+    """
+    largest, rows = LARGEST.get(layer.info.dtype), layer.rows
+    if largest is None or trend is None or trend.top < rows["step"][-1 - len(rows) // 10]:
+        return {}
+    last = rows[-1].item()
+    if last[_NANS] or last[_POS] or last[_NEG]:
+        return {}
+    step, absmax = last[_STEP], _absmax(rows[-1], largest)
+    if not 0.0 < absmax <= largest:
+        return {}
+    return {
+        "overflow_step": reaches(largest, step, absmax, trend.rate),
+        "overflow_step_earliest": reaches(largest, step, absmax, trend.high),
+        "overflow_step_latest": reaches(largest, step, absmax, trend.low),
+    }

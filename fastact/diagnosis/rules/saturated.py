@@ -1,0 +1,184 @@
+"""Saturation: outputs at the bounds of a bounded activation, where its gradient is almost zero."""
+
+import math
+from typing import Any
+
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.remedies import initialisation, normalisation
+from fastact.diagnosis.rule import (
+    COLUMN,
+    Cells,
+    Chain,
+    Condition,
+    Evidence,
+    Finding,
+    LayerView,
+    Network,
+    Outcome,
+    Row,
+    Severity,
+    Track,
+    nothing_finite,
+    percent,
+)
+from fastact.diagnosis.thresholds import Thresholds
+from fastact.history import LayerInfo
+
+__all__ = ["Saturated"]
+
+_COUNT, _SATURATED, _ZEROS = COLUMN["count"], COLUMN["saturated"], COLUMN["zeros"]
+
+
+class Saturated:
+    """A bounded activation with most of its outputs at the bounds, row after row.
+
+    Formula:
+        ratio = saturated elements / elements over the last `recent_rows` rows, where the layer's own interval says
+        what is saturated (tanh beyond ±0.99, sigmoid outside (0.01, 0.99)). Found when each of the last `min_rows`
+        rows and their sum have ratio >= saturated_warning; serious and critical by their own thresholds. Where it took
+        more than saturated_rows (10) from half of saturated_warning to all of it, ratio > saturated_critical.
+
+    What was so from the first row, or came at once, was done to the layer: by its initialisation, an update that was
+    too large, inputs of another scale. What comes little by little the layer has learned while the loss fell, as the
+    last hidden layer of a bounded network does to keep classes apart: it is sick when hardly any gradient is left.
+    In the zoo's tuning part healthy layers learned up to 65%, and rates that are too high saturate 88% and more within
+    ten rows.
+
+    Judged for bounded kinds only: Tanh, Sigmoid, Hardtanh, Hardsigmoid, ReLU6, Softsign. A recurrent layer or one of
+    unknown kind is taken for a tanh when all its values are within [-1, 1] and reach both saturated ends. Of a layer
+    with gates (LSTM, GRU) what is exactly zero counts as saturated too, unless all of it is: a gate is shut so far that
+    its sigmoid is zero in floating point, and its gradient with it. A sigmoid
+    that comes last gives probabilities and is not judged; another bounded output layer, and a sigmoid in a network
+    whose activations are of another kind, only if it was so from the first row: the one is a good output when it has
+    learned to be near the bounds, the other a gate (squeeze-and-excitation, highway), which learns to open and to shut.
+
+    Source:
+        Chosen; SageMaker Debugger's SaturatedActivation and torchmortem call a layer saturated above one half.
+        For inputs from N(0, s) a tanh is beyond ±0.99 for 0.8% of them at s = 1, 38% at s = 3, 60% at s = 5.
+    """
+
+    condition = "saturated"
+
+    def applies(self, info: LayerInfo) -> bool:
+        """Bounded kinds, recurrent ones, and unknown ones of a floating dtype."""
+        if info.kind == "":
+            return not info.dtype.startswith(("int", "uint", "bool"))
+        return info.kind in layer_types.BOUNDED or info.kind in layer_types.RECURRENT
+
+    def needs(self, thresholds: Thresholds) -> int:
+        """`min_rows`."""
+        return thresholds.min_rows
+
+    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Chain, ...]:
+        """Rows whose share of saturated elements reaches the warning threshold, and half of it."""
+        del first
+        full = thresholds.saturated_warning
+        reaches = _reaches_gated if info.kind in layer_types.GATED else _reaches
+        nearing, saturated = Track("nearly_saturated", reaches(0.5 * full)), Track("saturated", reaches(full))
+        return (Chain((nearing, saturated), unknown=nothing_finite),)
+
+    def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
+        """The share of saturated elements over the recent rows."""
+        streak = layer.streaks.get("saturated")
+        gated = layer.info.kind in layer_types.GATED
+        ratio = min(_gated_ratio(layer, thresholds) if gated else network.saturated[layer.place], 1.0)
+        if streak is None or streak.rows < thresholds.min_rows or ratio < thresholds.saturated_warning:
+            return Outcome.NOT_FOUND
+        if layer.info.kind not in layer_types.BOUNDED and not _looks_like_tanh(layer):
+            return Outcome.NOT_APPLICABLE
+        output = layer.place == network.output
+        if output and layer.info.kind in layer_types.GATES:
+            return Outcome.NOT_APPLICABLE
+        if (output or layer_types.is_gate(layer.info.kind, network.all_kinds)) and streak.step > layer.start:
+            return Outcome.NOT_APPLICABLE
+        learned = streak.step > layer.start and (
+            layer.streaks["nearly_saturated"].rows - streak.rows > thresholds.saturated_rows
+        )
+        if learned and ratio <= thresholds.saturated_critical:
+            return Outcome.NOT_FOUND
+        last = layer.rows[-1]
+        neurons = int(last["neurons"])
+        low, high = layer.info.saturation
+        return Finding(
+            layer=layer.info.name,
+            condition=self.condition,
+            severity=_severity(ratio, thresholds),
+            first_step=streak.step,
+            evidence=Evidence(
+                saturated_ratio=ratio,
+                saturated_neurons=int(last["saturated_neurons"]) if neurons else None,
+                neurons=neurons or None,
+                low=low,
+                high=high,
+                rows=min(streak.rows, len(layer.rows)),
+            ),
+            message=f"{layer.name} has been saturated since step {streak.step}: {percent(ratio)} of its outputs are "
+            f"{_beyond(low, high)}{', or exactly zero behind a shut gate' if gated and last['zeros'] else ''}.",
+            cause=_cause(layer, streak.step),
+            remedies=_remedies(layer, network),
+        )
+
+
+def _reaches(share: float) -> Condition:
+    def reaches(cells: Cells) -> Any:
+        return (1.0 * cells[_SATURATED] >= share * cells[_COUNT]) & (cells[_COUNT] > 0)
+
+    return reaches
+
+
+def _reaches_gated(share: float) -> Condition:
+    def reaches(cells: Cells) -> Any:
+        ends = 1.0 * cells[_SATURATED] + 1.0 * cells[_ZEROS]
+        return (ends >= share * cells[_COUNT]) & (cells[_COUNT] > cells[_ZEROS])
+
+    return reaches
+
+
+def _gated_ratio(layer: LayerView, thresholds: Thresholds) -> float:
+    """The share of elements at the bounds or at zero over the recent rows."""
+    rows = layer.rows[-thresholds.recent_rows :]
+    ends, count = rows["saturated"].astype(float) + rows["zeros"], rows["count"].astype(float)
+    return float(ends.sum() / max(count.sum(), 1.0))
+
+
+def _looks_like_tanh(layer: LayerView) -> bool:
+    """Within [-1, 1] and at both saturated ends: pixels in [0, 1], masks and probabilities are not."""
+    low, high = layer.info.saturation
+    least, most = float(layer.rows["min"].min()), float(layer.rows["max"].max())
+    return -1.0 <= least < low and high < most <= 1.0
+
+
+def _severity(ratio: float, thresholds: Thresholds) -> Severity:
+    if ratio > thresholds.saturated_critical:
+        return "critical"
+    return "serious" if ratio >= thresholds.saturated_serious else "warning"
+
+
+def _beyond(low: float, high: float) -> str:
+    if low == -high:
+        return f"beyond ±{high:g}"
+    return f"above {high:g}" if low == -math.inf else f"outside ({low:g}, {high:g})"
+
+
+def _cause(layer: LayerView, step: int) -> str:
+    if step <= layer.start:
+        return (
+            "It was so from the first recorded row: the weights were initialised too large, or the inputs are not "
+            "normalised, so its inputs lie where the activation is flat and the gradient almost zero."
+        )
+    return (
+        "It started during training: the weights before it grew (a learning rate too high, or inputs that are not "
+        "normalised) until its inputs lie where the activation is flat and the gradient almost zero."
+    )
+
+
+def _remedies(layer: LayerView, network: Network) -> tuple[str, ...]:
+    inputs = "normalise the inputs to mean 0 and standard deviation 1"
+    if layer.info.kind in layer_types.RECURRENT:  # what ReLU and batch normalisation do not fit
+        return inputs, initialisation({"Tanh"}), "use layer normalisation in the recurrent layer"
+    if layer.info.kind == "ReLU6":
+        return "use ReLU, which has no upper bound", inputs, initialisation({"ReLU"}), *normalisation(network.all_kinds)
+    if layer_types.is_gate(layer.info.kind, network.all_kinds):
+        return inputs, initialisation({"Sigmoid"}), *normalisation(network.all_kinds)
+    first = "use ReLU, which does not saturate above zero"
+    return first, inputs, initialisation({"Tanh"}), *normalisation(network.all_kinds)

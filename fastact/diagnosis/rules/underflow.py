@@ -1,0 +1,165 @@
+"""Underflow risk: values so small that their dtype holds few digits of them, or none."""
+
+import math
+from typing import Any, Final
+
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.rule import (
+    COLUMN,
+    Cells,
+    Chain,
+    Evidence,
+    Finding,
+    LayerView,
+    Network,
+    Outcome,
+    Row,
+    Severity,
+    Track,
+    number,
+    percent,
+)
+from fastact.diagnosis.thresholds import Thresholds
+from fastact.history import LayerInfo
+
+__all__ = ["SMALLEST", "UnderflowRisk"]
+
+#: The smallest normal number of each narrow dtype, and its smallest subnormal one: below the first digits are lost,
+#: below half of the second all of them. IEEE 754 for float16; OCP 8-bit floating point specification, 2023, for float8.
+SMALLEST: Final = {
+    "float16": (2.0**-14, 2.0**-24),
+    "bfloat16": (2.0**-126, 2.0**-133),
+    "float8_e4m3fn": (2.0**-6, 2.0**-9),
+    "float8_e5m2": (2.0**-14, 2.0**-16),
+}
+
+_COUNT, _ZEROS, _ABS_MEAN = COLUMN["count"], COLUMN["zeros"], COLUMN["abs_mean"]
+_NANS, _POS, _NEG = COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
+
+
+class UnderflowRisk:
+    """A layer, or a gradient, whose typical value is at the lower end of what its dtype can hold.
+
+    Formula:
+        typical = abs_mean / the share of the finite elements that are not zero: the mean |x| of what is not zero.
+        Found when typical <= underflow_warning (1) times the dtype's smallest normal number, 6.1e-05 in float16, in
+        each of the last `min_rows` rows; serious when it is at most underflow_serious (8, three bits) times the
+        smallest subnormal one, 6e-08; critical when nothing but zeros is left. A row of zeros alone ends no run: what
+        was small before has underflowed. The first step is that since which it has been so.
+
+    Zeros by themselves are no evidence, since a ReLU makes them; that they have grown since the first row is told.
+    Judged in float16, bfloat16 and float8, by the dtype that was recorded, gradients (``watch(gradients=True)``) as
+    well. In bfloat16 that is at 1e-38, long after `Vanishing`. float32 and float64 are left to `Vanishing`.
+
+    Source:
+        Thresholds chosen, from the formats. Micikevicius et al., Mixed precision training, 2018, found the values
+        of gradients that float16 loses in this way, and scale the loss for their sake.
+    """
+
+    condition = "underflow_risk"
+
+    def applies(self, info: LayerInfo) -> bool:
+        """The narrow dtypes; not probabilities, which are small by design."""
+        return info.dtype in SMALLEST and info.kind not in layer_types.PROBABILITIES
+
+    def needs(self, thresholds: Thresholds) -> int:
+        """`min_rows`."""
+        return thresholds.min_rows
+
+    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Chain, ...]:
+        """Rows whose elements other than zero are small on average."""
+        del first
+        limit = thresholds.underflow_warning * SMALLEST[info.dtype][0]
+
+        def holds(cells: Cells) -> Any:
+            finite, rest = _finite(cells), _finite(cells) - cells[_ZEROS]
+            return (rest > 0.0) & (cells[_ABS_MEAN] * finite <= limit * rest)
+
+        def unknown(cells: Cells) -> Any:
+            return _finite(cells) - cells[_ZEROS] <= 0.0
+
+        return (Chain((Track("near_underflow", holds),), unknown),)
+
+    def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
+        """How small they are, and how much is zero already."""
+        streak = layer.streaks.get("near_underflow")
+        if streak is None or streak.rows < thresholds.min_rows:
+            return Outcome.NOT_FOUND
+        normal, subnormal = SMALLEST[layer.info.dtype]
+        run = layer.during(streak)
+        last = run[-1].item()
+        rows = (run[place].item() for place in range(len(run) - 1, -1, -1))
+        typical = next((_typical(row) for row in rows if _finite(row) > row[_ZEROS]), 0.0)
+        zeros, zeros_first = _zero_share(last), _zero_share(layer.first)
+        kind = layer.info.kind
+        what = "values" if kind == layer_types.GRADIENT else "outputs"
+        message = (
+            f"{layer.name} has been close to underflow since step {streak.step}: its {what} other than zero are "
+            f"{number(typical)} on average, and {layer.info.dtype} has fewer digits below {number(normal)} and nothing "
+            f"below {number(subnormal)}"
+        )
+        if zeros > zeros_first:
+            message += f"; zeros have grown from {percent(zeros_first)} to {percent(zeros)}"
+        return Finding(
+            layer=layer.info.name,
+            condition=self.condition,
+            severity=_severity(typical, subnormal, thresholds, all_zero=zeros >= 1.0),
+            first_step=streak.step,
+            evidence=Evidence(
+                typical=typical,
+                smallest_normal=normal,
+                smallest_subnormal=subnormal,
+                bits_left=max(math.log2(typical) - math.log2(subnormal), 0.0) if typical > 0.0 else 0.0,
+                zero_ratio=zeros,
+                zero_ratio_first=zeros_first,
+            ),
+            message=message + ".",
+            cause=_GRADIENT_CAUSE if kind == layer_types.GRADIENT else _CAUSE,
+            remedies=_remedies(layer.info, network),
+        )
+
+
+def _finite(cells: Cells) -> Any:
+    """The finite elements: float64, so that counts of any size give the same in rows and in columns."""
+    return 1.0 * cells[_COUNT] - cells[_NANS] - cells[_POS] - cells[_NEG]
+
+
+def _typical(row: Row) -> float:
+    finite = _finite(row)
+    return float(row[_ABS_MEAN] * (finite / (finite - row[_ZEROS])))
+
+
+def _zero_share(row: Row) -> float:
+    return min(float(row[_ZEROS]) / max(float(row[_COUNT]), 1.0), 1.0)
+
+
+def _severity(typical: float, subnormal: float, thresholds: Thresholds, *, all_zero: bool) -> Severity:
+    if all_zero:
+        return "critical"
+    return "serious" if typical <= thresholds.underflow_serious * subnormal else "warning"
+
+
+_CAUSE: Final = (
+    "What it computes is of a scale that its dtype holds no more: weights or inputs are too small, and what is lost to "
+    "rounding here is lost to all layers after it."
+)
+_GRADIENT_CAUSE: Final = (
+    "The gradient is too small for its dtype: the loss is not scaled up, or not by enough, and weights whose gradient "
+    "is rounded to zero do not learn."
+)
+
+
+def _remedies(info: LayerInfo, network: Network) -> tuple[str, ...]:
+    wider = "bfloat16 or float32, which have the range" if info.dtype != "bfloat16" else "float32"
+    if info.kind == layer_types.GRADIENT:
+        return (
+            "scale the loss up before the backward pass (a gradient scaler), or by more",
+            f"run the backward pass of this layer in {wider}",
+            "sum the loss over the batch in place of its mean, or use a smaller batch",
+        )
+    remedies = [f"run this layer in {wider}", "use an initialisation that keeps the scale: N(0, sqrt(2/n_in))"]
+    if info.dtype.startswith("float8"):
+        remedies.insert(0, "scale it so that its largest value is the largest that the dtype holds")
+    if not (layer_types.has_layer_norm(network.all_kinds) or layer_types.has_batch_norm(network.all_kinds)):
+        remedies.append("add a normalisation before this layer")
+    return tuple(remedies)

@@ -1,0 +1,203 @@
+"""Vanishing: what the samples differ by is lost on the way through the network."""
+
+import math
+from typing import Any
+
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.remedies import LOWER_RATE, initialisation, normalisation
+from fastact.diagnosis.rule import (
+    COLUMN,
+    Cells,
+    Chain,
+    Evidence,
+    Finding,
+    LayerView,
+    Network,
+    Outcome,
+    Row,
+    Severity,
+    Track,
+    is_nan,
+    number,
+    percent,
+    row_signal,
+)
+from fastact.diagnosis.thresholds import Thresholds
+from fastact.history import LayerInfo
+
+__all__ = ["Vanishing"]
+
+_COUNT, _NEURONS = COLUMN["count"], COLUMN["neurons"]
+_STD, _WITHIN = COLUMN["std"], COLUMN["within_std"]
+
+
+class Vanishing:
+    """A layer from which on the samples can hardly be told apart, or that has collapsed since its first row.
+
+    Formula:
+        signal = within_std, the root mean variance of a neuron over the samples (std of all elements where no layer
+        was swept per neuron). Found over depth when the median signal of the recent rows is at most vanish_ratio
+        (1e-3) times the largest of the layers before, and at most vanish_scale (1e-2), in this layer and in every
+        one after it: a layer that is small by design, and any layer before a normalisation, is followed by larger
+        ones. Found over steps when the signal is at most vanish_fade (5%) of that of the layer's first row, and at
+        most vanish_fade_scale (0.1): a layer is compared with itself there, so that less tells. Both in each of the
+        last `min_rows` rows. The first step is the one since which the signal has been so small.
+
+    In the zoo no hidden layer of a healthy network that is tuned on fell below 14% of its first row.
+
+    The severity is that of the smallest signal from here on, since the samples have to pass all of it.
+    Bits lost = log2(reference / signal). The output layer follows the targets, whose scale is anyone's: alone it is
+    not judged. Softmax outputs are small by design and left out.
+
+    Source:
+        Chosen. The decay of the signal over depth: Glorot and Bengio, Understanding the difficulty of training deep
+        feedforward neural networks, 2010; Schoenholz et al., Deep information propagation, 2017.
+    """
+
+    condition = "vanishing"
+
+    def applies(self, info: LayerInfo) -> bool:
+        """Every kind, but for those that are small by design."""
+        return info.kind not in layer_types.PROBABILITIES
+
+    def needs(self, thresholds: Thresholds) -> int:
+        """`min_rows`."""
+        return thresholds.min_rows
+
+    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Chain, ...]:
+        """Rows whose signal is below the absolute scale, and those far below the first row's as well."""
+        del info
+        samples = float(thresholds.vanish_samples)
+        scale = thresholds.vanish_scale
+        base = row_signal(first, thresholds)
+
+        def at_most(name: str, limit: float) -> Track:
+            def holds(cells: Cells) -> Any:
+                neurons = cells[_NEURONS]
+                enough = 1.0 * cells[_COUNT] >= samples * neurons
+                return ((neurons == 0) & (cells[_STD] <= limit)) | ((neurons != 0) & enough & (cells[_WITHIN] <= limit))
+
+            return Track(name, holds)
+
+        def unknown(cells: Cells) -> Any:
+            neurons = cells[_NEURONS]
+            few = 1.0 * cells[_COUNT] < samples * neurons
+            return ((neurons == 0) & is_nan(cells[_STD])) | ((neurons != 0) & (few | is_nan(cells[_WITHIN])))
+
+        faint = at_most("faint", scale)
+        if not base > 0.0:
+            return (Chain((faint,), unknown),)
+        faded = at_most("faded", min(thresholds.vanish_fade_scale, thresholds.vanish_fade * base))
+        return Chain((faint,), unknown), Chain((faded,), unknown)
+
+    def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
+        """Whether the signal is lost here, compared with the layers before and with the first row."""
+        signal = network.signal[layer.place]
+        if math.isnan(signal):
+            return Outcome.NOT_ENOUGH_DATA
+        if layer.place == network.output and not self._lost(network, layer.place - 1, thresholds):
+            return Outcome.NOT_FOUND
+        faint, faded = layer.streaks.get("faint"), layer.streaks.get("faded")
+        over_steps = False
+        if faint and faint.rows >= thresholds.min_rows and self._lost(network, layer.place, thresholds):
+            source, reference = _reference(network, layer.place)
+            where = f"in {network.layers[source].name}"
+            step, name = faint.step, network.layers[source].info.name
+            left = min(s for s in network.signal[layer.place :] if not math.isnan(s))
+        elif faded and faded.rows >= thresholds.min_rows:
+            reference = row_signal(layer.first, thresholds)
+            where = f"at step {layer.start}"
+            step, name, left = faded.step, layer.info.name, signal
+            over_steps = True
+        else:
+            return Outcome.NOT_FOUND
+        ratio = signal / reference
+        return Finding(
+            layer=layer.info.name,
+            condition=self.condition,
+            severity=_severity(left / reference, thresholds),
+            first_step=step,
+            evidence=Evidence(
+                signal=signal,
+                reference_signal=reference,
+                reference_layer=name,
+                ratio=ratio,
+                bits_lost=_bits(reference, signal),
+                smallest_signal_after=left,
+                bits_lost_after=_bits(reference, left),
+            ),
+            message=f"{layer.name} has been vanishing since step {step}: what its samples differ by is "
+            + (f"{number(signal)}, {percent(ratio)} of the {number(reference)} {where}." if signal else "nothing."),
+            cause=_cause(network, layer, over_steps=over_steps),
+            remedies=_remedies(network, layer, over_steps=over_steps),
+        )
+
+    def _lost(self, network: Network, place: int, thresholds: Thresholds) -> bool:
+        """Whether this layer and all after it have lost the signal that was there before."""
+        return place > 0 and place >= _lost_from(network, thresholds)
+
+
+def _cause(network: Network, layer: LayerView, *, over_steps: bool) -> str:
+    if over_steps and not _fed(network, layer):
+        return "It is fed the same for every sample, or its weights have shrunk to nothing."
+    if over_steps:
+        return (
+            "It told the samples apart at first: the weights shrink with every update (too much weight decay), or "
+            "updates that were too large spoilt them."
+        )
+    return (
+        "Each layer multiplies the differences between the samples by less than one: the weights are too small for the "
+        "activation, or the activation's slope is (a sigmoid's is at most 1/4), and the gradient shrinks alike."
+    )
+
+
+def _fed(network: Network, layer: LayerView) -> bool:
+    """Whether a layer before it is known to have told the samples apart."""
+    return any(signal > 0.0 for signal in network.signal[: layer.place])
+
+
+def _bits(reference: float, signal: float) -> float | None:
+    """log2(reference / signal), by logarithms, since the ratio may be out of range; None where nothing is left."""
+    return math.log2(reference) - math.log2(signal) if 0.0 < signal < math.inf and reference < math.inf else None
+
+
+def _lost_from(network: Network, thresholds: Thresholds) -> int:
+    """The first place from which on every layer has lost the signal; the number of layers where there is none."""
+    if network.lost_from is None:
+        highest: list[float] = []
+        top = 0.0
+        for signal in network.signal:
+            highest.append(top)
+            top = top if math.isnan(signal) else max(top, signal)
+        place = len(network.layers)
+        while place > 1:
+            signal = network.signal[place - 1]
+            judged = not math.isnan(signal) and network.kinds[place - 1] not in layer_types.PROBABILITIES
+            limit = min(thresholds.vanish_scale, thresholds.vanish_ratio * highest[place - 1])
+            if judged and not (signal <= limit and highest[place - 1] > 0.0):
+                break
+            place -= 1
+        network.lost_from = place
+    return network.lost_from
+
+
+def _reference(network: Network, place: int) -> tuple[int, float]:
+    """The place and the signal of the layer before with the most signal."""
+    known = [(signal, -i) for i, signal in enumerate(network.signal[:place]) if not math.isnan(signal)]
+    signal, i = max(known)
+    return -i, signal
+
+
+def _severity(ratio: float, thresholds: Thresholds) -> Severity:
+    if ratio < thresholds.vanish_critical:
+        return "critical"
+    return "serious" if ratio <= thresholds.vanish_serious else "warning"
+
+
+def _remedies(network: Network, layer: LayerView, *, over_steps: bool) -> tuple[str, ...]:
+    if over_steps and not _fed(network, layer):
+        return "check that the data differs from sample to sample", "use less weight decay", LOWER_RATE
+    if over_steps:
+        return "use less weight decay", LOWER_RATE
+    relu = () if layer_types.has_relu(network.all_kinds) else ("use an activation of the ReLU family",)
+    return initialisation(network.all_kinds), "add residual connections", *normalisation(network.all_kinds), *relu

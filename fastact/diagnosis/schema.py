@@ -1,0 +1,90 @@
+"""The JSON Schema of a diagnosis as JSON: what `Diagnosis.to_json` and ``fastact diagnose --json`` put out.
+
+It is made from the dataclasses themselves, so that it cannot differ from them.
+"""
+
+import re
+import types
+from collections.abc import Mapping
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+
+from fastact.diagnosis.report import Diagnosis, LayerHealth
+from fastact.diagnosis.rule import Evidence
+from fastact.diagnosis.rules import RULES, Finding
+
+__all__ = ["report_schema"]
+
+_CONDITIONS: Final = [rule.condition for rule in RULES]
+#: What the types do not say.
+_VALUES: Final[Mapping[tuple[type, str], Any]] = {
+    (Finding, "condition"): {"enum": _CONDITIONS},
+    (LayerHealth, "status"): {"enum": ["healthy", "not enough data", *_CONDITIONS]},
+    (LayerHealth, "severity"): {"enum": ["", "warning", "serious", "critical"]},
+    (LayerHealth, "not_judged"): {"type": "array", "items": {"enum": _CONDITIONS}},
+}
+_PLAIN: Final = {str: "string", int: "integer", float: "number", bool: "boolean", types.NoneType: "null"}
+
+
+def report_schema() -> dict[str, Any]:
+    """The schema (JSON Schema, draft 2020-12) as plain dicts and lists.
+
+    Fields may be added to what it describes; none that it has goes away without a new ``$id``.
+
+    Example:
+        >>> schema = report_schema()
+        >>> schema["required"]
+        ['healthy', 'findings', 'layers']
+        >>> schema["$defs"]["Finding"]["properties"]["first_step"]
+        {'type': 'integer', 'description': 'the step since which it holds without a break, also when that step has
+        left the window.'}
+    """
+    findings, layers = (
+        {"type": "array", "description": described, "items": {"$ref": f"#/$defs/{kind.__name__}"}}
+        for kind, described in zip((Finding, LayerHealth), _described(Diagnosis).values(), strict=True)
+    )
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:fastact:diagnosis:1",
+        "title": "Diagnosis",
+        "type": "object",
+        "properties": {
+            "healthy": {"type": "boolean", "description": "whether nothing was found."},
+            "findings": findings,
+            "layers": layers,
+        },
+        "required": ["healthy", "findings", "layers"],
+        "$defs": {kind.__name__: _object(kind) for kind in (Finding, LayerHealth)},
+    }
+
+
+def _object(kind: type[Any]) -> dict[str, Any]:
+    hints, described = get_type_hints(kind), _described(kind)
+    for name, item in vars(kind).items():
+        if isinstance(item, property) and item.fget is not None:
+            hints[name] = get_type_hints(item.fget)["return"]
+            described[name] = (item.__doc__ or "").splitlines()[0]
+    properties = {
+        name: {**(_VALUES.get((kind, name)) or _value(hint)), "description": described[name]}
+        for name, hint in hints.items()
+    }
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _value(hint: Any) -> dict[str, Any]:
+    """The schema of a field's values, from its type."""
+    if hint is Evidence:
+        return {"type": "object", "additionalProperties": {"type": ["number", "string"]}}
+    if get_origin(hint) is Literal:
+        return {"enum": list(get_args(hint))}
+    if get_origin(hint) is tuple:
+        return {"type": "array", "items": _value(get_args(hint)[0])}
+    if isinstance(hint, types.UnionType):
+        return {"type": [_PLAIN[part] for part in get_args(hint)]}
+    return {"type": _PLAIN[hint]}
+
+
+def _described(kind: type[Any]) -> dict[str, str]:
+    """What a dataclass's docstring says of its attributes."""
+    text = (kind.__doc__ or "").partition("Attributes:\n")[2]
+    entries = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", text, re.MULTILINE)
+    return {name: " ".join(said.split()) for name, said in entries}

@@ -1,0 +1,92 @@
+"""Tells findings while a network trains: each once, and once more when it has become graver."""
+
+import logging
+from collections.abc import Callable
+from typing import Final, Literal
+
+from fastact.diagnosis.diagnoser import Diagnoser
+from fastact.diagnosis.rules import SEVERITIES, Finding, Severity
+from fastact.errors import ArgumentTypeError, ArgumentValueError, FindingError
+
+__all__ = ["Action", "Alerts"]
+
+#: What to do with a finding: end the training by a `FindingError`, write a warning to the logger "fastact", ask the
+#: loop to stop (`ActivationMonitor.should_stop`), or call a function with it.
+Action = Literal["raise", "log", "stop"] | Callable[[Finding], object]
+
+_LOGGER: Final = logging.getLogger("fastact")
+
+
+class Alerts:
+    """Looks at a diagnosis now and then and tells what is new in it.
+
+    Causes are told, and not what follows from them. What a function raises goes on to the training loop, which is how
+    it can end it.
+
+    Args:
+        action: what to do with a finding.
+        severity: the least that is told.
+        every: recorded steps from one look to the next: a look takes some milliseconds for a hundred layers.
+
+    Attributes:
+        stop: whether the loop was asked to stop.
+
+    Raises:
+        ArgumentTypeError, ArgumentValueError: an argument is unusable.
+
+    Example:
+        >>> from fastact.history import LayerInfo
+        >>> diagnoser = Diagnoser()
+        >>> diagnoser.add(LayerInfo("act", 0, kind="Tanh"))
+        >>> alerts = Alerts(lambda finding: print(finding.layer, finding.condition, finding.severity), every=5)
+        >>> for step in range(20):  # 1000 elements, 900 of them beyond ±0.99
+        ...     state = (1000, 0, 0, 0, 0, 900, 0.0, 0.95, 0.94, -1.0, 1.0)
+        ...     diagnoser.append("act", (step, 0, 0, *state, 0, 0, 0, 0, 0, float("nan"), -1, float("nan")))
+        ...     alerts.look(diagnoser)
+        act saturated critical
+    """
+
+    def __init__(self, action: Action, severity: Severity = "serious", every: int = 10) -> None:
+        if not callable(action) and action not in ("raise", "log", "stop"):
+            error = ArgumentValueError if isinstance(action, str) else ArgumentTypeError
+            raise error(f"on_finding: got {action!r}, want 'raise', 'log', 'stop' or a function of a Finding")
+        if severity not in SEVERITIES:
+            raise ArgumentValueError(f"alert_severity: got {severity!r}, want one of {', '.join(SEVERITIES)}")
+        if isinstance(every, bool) or not isinstance(every, int):
+            raise ArgumentTypeError(f"alert_every: got {type(every).__name__}, want an int")
+        if every < 1:
+            raise ArgumentValueError(f"alert_every: got {every}, want at least 1")
+        self.stop = False
+        self._action = action
+        self._least = SEVERITIES.index(severity)
+        self._every = every
+        self._steps = 0
+        #: (layer, condition) -> the severity that was told, by its place.
+        self._told: dict[tuple[str, str], int] = {}
+
+    def look(self, diagnoser: Diagnoser) -> None:
+        """Is called after each recorded step; looks at every so many-th.
+
+        Raises:
+            FindingError: there is a new finding, and the action is "raise".
+        """
+        self._steps += 1
+        if self._steps % self._every:
+            return
+        for finding in diagnoser.diagnose().findings:
+            grave = SEVERITIES.index(finding.severity)
+            name = finding.layer, finding.condition
+            if finding.consequence_of is None and grave >= self._least and grave > self._told.get(name, -1):
+                # First: a function that raises is told once as well.
+                self._told[name] = grave
+                self._tell(finding)
+
+    def _tell(self, finding: Finding) -> None:
+        if callable(self._action):
+            self._action(finding)
+        elif self._action == "raise":
+            raise FindingError(finding.message, finding)
+        elif self._action == "stop":
+            self.stop = True
+        else:
+            _LOGGER.warning("%s Likely cause: %s Try: %s", finding.message, finding.cause, "; ".join(finding.remedies))

@@ -1,0 +1,101 @@
+"""Watches a run while it is written: what `fastact tail` shows.
+
+Nothing is read twice, so a look costs what was written since the last one, and the first one the whole log.
+"""
+
+import os
+import time
+from collections.abc import Callable
+
+from fastact.diagnosis.diagnoser import Diagnoser, Diagnosis
+from fastact.errors import ArgumentValueError
+from fastact.log.follow import RunFollower
+from fastact.replay.log import diagnoser_of, extend, rank_folders
+from fastact.replay.merge_ranks import Layers, blocks
+
+__all__ = ["Tail"]
+
+
+class Tail:
+    """The state of a run that is being written.
+
+    Args:
+        path: the run's directory, which may be empty yet, or the parent of its ranks' directories.
+        window_size: rows per layer to judge by; by default the monitor's own, else 100.
+        rank: whose rows to follow; by default the lowest rank's.
+        lost: told of what is missing.
+
+    Attributes:
+        step: the last step seen; None before the first row.
+        rows: rows seen.
+        rate: rows a second, over the last few looks; 0.0 before the second look.
+        rank: whose rows these are; None for a run of one process.
+
+    Raises:
+        ArgumentValueError: `window_size` is out of range, or `rank` is not there.
+        LogError: the directory cannot be read.
+
+    Example:
+        >>> import tempfile, fastact
+        >>> run = tempfile.mkdtemp()
+        >>> with fastact.ActivationMonitor(run) as monitor:
+        ...     stats = monitor.record("encoder.0", memoryview(b"abc"))
+        ...     monitor.step()
+        ...     monitor.flush()
+        ...     tail = Tail(run)
+        ...     tail.look(), tail.rows, tail.closed
+        (1, 1, False)
+        >>> tail.look(), tail.closed
+        (0, True)
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        window_size: int | None = None,
+        rank: int | None = None,
+        lost: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        place, folders = rank_folders(path)
+        if rank is None and folders:
+            rank = min(folders)
+        if rank is not None and folders and rank not in folders:
+            raise ArgumentValueError(f"rank: got {rank!r}, want among {tuple(sorted(folders))}")
+        self.step: int | None = None
+        self.rows = 0
+        self.rate = 0.0
+        self.rank = rank if folders else None
+        self._follower = RunFollower(place / folders[rank] if rank in folders else place, lost)
+        self._window_size = window_size
+        self._diagnoser: Diagnoser | None = None
+        self._layers = Layers()
+        #: When the last few looks were, and the rows seen by then.
+        self._seen: list[tuple[float, int]] = []
+
+    @property
+    def closed(self) -> bool:
+        """Whether the run's writer closed it, and all of it was seen. One that was killed leaves it open."""
+        return self._follower.closed
+
+    def look(self) -> int:
+        """Reads what came since the last look; returns the number of rows.
+
+        Raises:
+            LogError: the directory cannot be read any more, or a newer major version of fastact writes there.
+        """
+        before = self.rows
+        for block in blocks(((part.batch, part.layers) for part in self._follower.read()), self._layers):
+            if self._diagnoser is None:
+                self._diagnoser = diagnoser_of(self._follower.metadata, None, self._window_size)
+            extend(self._diagnoser, block, self._layers)
+            self.rows += len(block.rows)
+            self.step = int(block.rows["step"][-1])
+        self._seen = [*self._seen[-9:], (time.monotonic(), self.rows)]
+        (begin, first), (end, last) = self._seen[0], self._seen[-1]
+        self.rate = (last - first) / (end - begin) if end > begin else 0.0
+        return self.rows - before
+
+    def diagnose(self) -> Diagnosis:
+        """What is wrong by the rows seen so far: equal to `Log.diagnose` of the same rows."""
+        return Diagnosis((), ()) if self._diagnoser is None else self._diagnoser.diagnose()

@@ -1,0 +1,73 @@
+"""The benchmarks' helpers: a benchmark that compares wrong answers, or skips turns, says nothing."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench import peers, plot, readme
+from bench.peers import NUMBERS, Data, truth
+from fastact.benchmark.figures import duration, multiple, size
+from fastact.benchmark.turns import by_turns
+
+
+def test_slow_contestants_take_part_in_evenly_spread_rounds() -> None:
+    turns = {"fast": lambda: 1.0, "slow": lambda: 2.0}
+    taken = by_turns(turns, {"slow": 3}, 9)
+    assert [list(turn) for turn in taken] == [["fast", "slow"], ["fast"], ["fast"]] * 3
+    assert len([turn for turn in by_turns(turns, {"slow": 4}, 11) if "slow" in turn]) == 4
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((9999,), None), ((60, 8, 5, 7), 1), ((60, 40, 9), -1)])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+def test_the_truth_is_what_numpy_says(shape: tuple[int, ...], axis: int | None, dtype: str) -> None:
+    data = Data.make(shape, dtype, axis)
+    x, others = data.tensor.double().numpy(), data.others
+    want = (x.mean(others), x.std(others), x.min(others), x.max(others))
+    found = truth(data)
+    for name, value in zip(NUMBERS[1:5], want, strict=True):
+        np.testing.assert_allclose(found[name], value, rtol=1e-12, atol=1e-15)
+    np.testing.assert_array_equal(found["zeros"], (x == 0).sum(others))
+    np.testing.assert_array_equal(found["saturated"], (np.abs(x) > data.limit).sum(others))
+    assert np.sum(found["saturated"]) > 0
+
+
+def test_a_wrong_answer_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    good = next(peer for peer in peers.PEERS if peer.name == "numpy")
+
+    def named(error: dict[str, float]) -> peers.Peer:
+        def wrong(data: Data, got: Any) -> dict[str, Any]:
+            right = good.named(data, got)
+            return {name: right[name] + error.get(name, 0) for name in right}
+
+        return dataclasses.replace(good, named=wrong)
+
+    data = Data.make((1000,), "float32")
+    for errors, off in (({}, set()), ({"std": 0.01}, {"numpy"})):
+        monkeypatch.setattr(peers, "PEERS", (named(errors),))
+        calls, found = peers.contestants(data)
+        assert set(calls) == {"numpy"}
+        assert set(found) == off
+    monkeypatch.setattr(peers, "PEERS", (named({"zeros": 1}),))
+    with pytest.raises(SystemExit, match="zeros"):
+        peers.contestants(data)
+
+
+def test_figures_as_text() -> None:
+    assert [duration(seconds) for seconds in (2.5, 0.0111, 9.89e-7)] == ["2.50 s", "11.1 ms", "989 ns"]
+    assert [multiple(ratio) for ratio in (0.014, 0.5, 2.34, 74.1)] == ["0.01", "0.50", "2.3", "74"]
+    assert [size(elements) for elements in (1000, 5 * 10**7, 10**8)] == ["1e3", "5e7", "1e8"]
+
+
+def test_a_picture_of_other_results_is_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = tmp_path / "sweep.svg"
+    picture.write_text(plot.PLOT.read_text().replace(plot.digest(readme.SWEEP), "results sha256 0"))
+    monkeypatch.setattr(readme, "PLOT", picture)
+    monkeypatch.setattr(readme, "README", tmp_path / "README.md")
+    (tmp_path / "README.md").write_text((Path(__file__).parent.parent.parent / "README.md").read_text())
+    monkeypatch.setattr(readme, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr("sys.argv", ["bench.readme", "--check"])
+    with pytest.raises(SystemExit, match=r"page\.md, sweep\.svg"):
+        readme.main()

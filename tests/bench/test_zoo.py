@@ -1,0 +1,335 @@
+"""The zoo judges the diagnosis, so what it counts as sick, found, right and false must be right itself."""
+
+import dataclasses
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.zoo import report, truth
+from bench.zoo.__main__ import show
+from bench.zoo.data import TASKS, load
+from bench.zoo.faults import FAULTS, Training
+from bench.zoo.nets import NETS
+from bench.zoo.recipes import NETWORKS, SICK, Network, Recipe, Sick, recipes
+from bench.zoo.score import JUDGES, Verdict, plain, scores, verdict, verdicts
+from bench.zoo.train import key, train
+from fastact.diagnosis.rules import RULES, Evidence, Finding
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def finding(layer: str, condition: str, step: int = 0, of: str | None = None) -> Finding:
+    return Finding(layer, condition, "serious", step, Evidence(), "", "", (), of)
+
+
+def sick(**fields: Any) -> Sick:
+    return Sick(**{"network": "n", "fault": "f", "says": "", "conditions": frozenset({"dead"}), **fields})
+
+
+SMALL = Network(name="small", part="tuning", task="wine", net="mlp", options={"width": 16}, steps=40, seeds=(0,))
+
+
+# The table.
+
+
+def test_the_table_is_large_enough_and_names_are_unique() -> None:
+    names = [recipe.name for recipe in recipes()]
+    assert len(names) == len(set(names)) >= 40
+    for part in ("tuning", "held-out"):
+        kinds = Counter(recipe.sick is None for recipe in recipes(part))
+        assert kinds[True] >= kinds[False] >= 20
+
+
+def test_the_parts_share_no_network_no_data_and_no_seed() -> None:
+    tuning, held_out = (list(recipes(part)) for part in ("tuning", "held-out"))
+    assert len(tuning) + len(held_out) == len(list(recipes()))
+    for what in (
+        lambda recipe: recipe.training.task.removesuffix("_raw"),
+        lambda recipe: recipe.network.name,
+        lambda recipe: recipe.seed,
+        lambda recipe: (recipe.training.net, str(recipe.training.options)),
+    ):
+        assert not {what(recipe) for recipe in tuning} & {what(recipe) for recipe in held_out}
+
+
+def test_every_fault_says_what_it_is_and_where() -> None:
+    networks = {network.name: network for network in NETWORKS}
+    conditions = {rule.condition for rule in RULES}
+    for fault in SICK:
+        network = networks[fault.network]
+        assert set(fault.seeds) <= set(network.seeds)
+        assert fault.conditions
+        assert fault.conditions <= conditions
+        assert {name for name, _ in fault.plants} <= set(FAULTS)
+        assert fault.plants or fault.changes
+        assert 0 <= fault.at < network.steps
+        recipe = Recipe(network, 0, fault)
+        assert recipe.training.task in TASKS
+        if fault.layers:
+            task = load(recipe.training.task)
+            model = NETS[recipe.training.net](task.inputs, task.outputs, **recipe.training.options)
+            layers = [name for name, _ in model.named_modules()]
+            for pattern in fault.layers:
+                assert any(fnmatchcase(name, pattern) for name in layers), (recipe.name, pattern)
+
+
+def test_what_a_fault_changes_is_what_is_trained() -> None:
+    fault = sick(changes={"rate": 2.0, "options": {"act": "Tanh"}})
+    training = Recipe(SMALL, 3, fault).training
+    assert (training.rate, training.options) == (2.0, {"width": 16, "act": "Tanh"})
+    assert Recipe(SMALL, 3, fault).twin == Recipe(SMALL, 3)
+
+
+# Truth.
+
+
+def test_a_fault_is_harm_when_skill_or_late_loss_is_worse() -> None:
+    good: list[float | None] = [1.0] * 9
+    assert not truth.harm(0.86, good, 0.9, good)
+    assert truth.harm(0.84, good, 0.9, good)
+    assert not truth.harm(0.9, [9.0] * 6 + [1.2] * 3, 0.9, good)
+    assert truth.harm(0.9, [1.0] * 6 + [1.4] * 3, 0.9, good)
+    assert truth.harm(0.9, [1.0] * 8 + [None], 0.9, good)
+
+
+def test_the_onset_is_where_the_loss_stays_worse() -> None:
+    twin: list[float | None] = [1.0] * 60
+    assert truth.onset([1.0] * 60, twin, 7) == 7
+    # The median of nine follows five steps later; a bump that passes does not count.
+    assert truth.onset([1.0] * 10 + [9.0] * 9 + [1.0] * 11 + [9.0] * 30, twin, 0) == 34
+    assert truth.onset([1.0] * 30 + [None] * 30, twin, 0) == 34
+    assert truth.onset([9.0] * 60, twin, 20) == 20
+
+
+def test_a_census_counts_the_neurons_that_never_fire() -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 10), torch.nn.BatchNorm1d(10), torch.nn.ReLU())
+    norm = model[1]
+    assert isinstance(norm, torch.nn.BatchNorm1d)
+    norm.bias.data[:3] = -100.0
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    census = truth.Census()
+    census.take(model, torch.randn(5000, 4))
+    assert census.dead == {"2": 0.3}
+    assert model.training
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    norm.bias.data[:3] = 0.0
+    census.take(model, torch.randn(100, 4))
+    assert census.dead == {"2": 0.3}  # the most there was
+
+
+@pytest.mark.parametrize("name", sorted(FAULTS))
+def test_a_fault_does_what_it_says(name: str) -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 5))
+    layer = model[0]
+    assert isinstance(layer, torch.nn.Linear)
+    before = layer.weight.detach().clone()
+    training = Training(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    values: dict[str, dict[str, Any]] = {
+        "spread": {"layers": "0", "std": 5.0}, "scale": {"layers": "0", "factor": 3.0},
+        "shift": {"layers": "0", "value": -7.0, "share": 0.3}, "alike": {"layers": "0"}, "zero": {"layers": "0"},
+        "channel": {"layers": "0", "factor": 3.0}, "take_turns": {"factor": 2.0},
+        "rate": {"factor": 10.0}, "decay": {"value": 2.0}, "units": {"factor": 2.0, "offset": 1.0},
+        "distance": {"layers": "0"}, "root": {"layers": "0"},
+    }  # fmt: skip
+    FAULTS[name](training, **values.get(name, {}))
+    x = torch.ones(3, 6)
+    group = training.optimizer.param_groups[0]
+    done: dict[str, Callable[[], object]] = {
+        "spread": lambda: layer.weight.std() > 3.0,
+        "scale": lambda: torch.allclose(layer.weight, 3.0 * before),
+        "shift": lambda: (layer.bias == -7.0).sum() == 2,
+        "channel": lambda: torch.equal(layer.weight, torch.cat((3.0 * before[:1], before[1:]))),
+        "take_turns": lambda: [float(training.feed(x).max()) for _ in range(4)] == [1.0, 2.0, 1.0, 2.0],
+        "alike": lambda: (layer.weight == layer.weight[0]).all() and not (before == before[0]).all(),
+        "zero": lambda: not layer.weight.any() and not layer.bias.any() and not layer.weight.requires_grad,
+        "rate": lambda: group["lr"] == 1.0,
+        "decay": lambda: group["weight_decay"] == 2.0,
+        "units": lambda: (training.feed(x) == 3.0).all(),
+        "blank": lambda: not training.feed(x).any(),
+        "missing": lambda: training.feed(x).isnan().sum() == 1 and not x.isnan().any(),
+        "empty": lambda: not training.feed(x)[0].any() and bool(training.feed(x)[1:].all()),
+        "climb": lambda: training.sign == -1.0,
+        "pile": lambda: not training.clears,
+        "distance": lambda: _spoiled(training, layer),
+        "root": lambda: _spoiled(training, layer),
+    }
+    assert done[name]()
+
+
+def _spoiled(training: Training, layer: torch.nn.Linear) -> bool:
+    assert training.penalty is not None
+    training.penalty().backward()
+    assert layer.weight.grad is not None
+    return bool(layer.weight.grad.isnan().any())
+
+
+def test_a_fault_in_a_layer_that_is_not_there_is_refused() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(6, 5))
+    training = Training(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    with pytest.raises(ValueError, match="'fc9'"):
+        FAULTS["zero"](training, layers="fc9")
+
+
+# Training.
+
+
+@pytest.mark.e2e
+def test_a_run_is_trained_once_and_again_when_its_recipe_changes(tmp_path: Path) -> None:
+    recipe = Recipe(SMALL, 0)
+    run = train(recipe, tmp_path)
+    assert run.skill > load("wine").good
+    assert len(run.losses) == SMALL.steps
+    stamp = (run.path.parent / "outcome.json").stat().st_mtime_ns
+    assert train(recipe, tmp_path) == run
+    assert (run.path.parent / "outcome.json").stat().st_mtime_ns == stamp
+    other = dataclasses.replace(recipe, network=dataclasses.replace(SMALL, rate=1e-3))
+    assert key(other) != key(recipe)
+    assert train(other, tmp_path).losses != run.losses
+    assert not run.path.exists()  # the one before is not kept
+    assert train(recipe, tmp_path).losses == run.losses
+
+
+def test_the_key_follows_what_a_run_is_made_of() -> None:
+    base = key(Recipe(SMALL, 0))
+    assert key(dataclasses.replace(Recipe(SMALL, 0), network=dataclasses.replace(SMALL, part="held-out"))) == base
+    assert key(Recipe(SMALL, 1)) != base
+    faults = [sick(plants=(("zero", {"layers": "fc1"}),), at=at) for at in (0, 1)]
+    assert len({base, *(key(Recipe(SMALL, 0, fault)) for fault in faults)}) == 3
+    # What a fair judge may say of it changes nothing in the run.
+    assert key(Recipe(SMALL, 0, dataclasses.replace(faults[0], conditions=frozenset({"constant"})))) == key(
+        Recipe(SMALL, 0, faults[0])
+    )
+
+
+@pytest.mark.e2e
+def test_a_planted_fault_is_found_in_its_layer_and_its_twin_is_healthy(tmp_path: Path) -> None:
+    fault = sick(plants=(("shift", {"layers": "fc2", "value": -30.0}),), layers=("fc2", "act2"))
+    run, twin = train(Recipe(SMALL, 0, fault), tmp_path), train(Recipe(SMALL, 0), tmp_path)
+    assert run.sickened(twin)
+    assert not twin.sickened(twin)
+    found = verdicts(run, run.onset(twin), twin.dead)
+    assert set(found) == set(JUDGES)
+    assert found["fastact"].found is not None
+    assert found["fastact"].layer
+    assert verdicts(twin, 0, twin.dead)["fastact"].alarms == ()
+
+
+# Scores.
+
+
+def test_a_verdict_of_a_sick_run() -> None:
+    fault = sick(conditions=frozenset({"saturated"}), layers=("fc2", "rnn"), at=3)
+    before = [finding("fc9", "drifting"), finding("fc8", "saturated"), finding("fc7", "dead")]
+    wrong = [finding("fc1", "dead")]
+    right = [*before, finding("rnn[1]", "saturated", 4), finding("fc3", "saturated", 4, of="rnn[1]")]
+    judged = [(0, []), (2, before), (4, [*before, *wrong]), (6, right), (8, wrong)]
+    found = verdict(judged, fault, onset=3, dead=("fc7",))
+    # What was said before the fault is no finding of it.
+    assert found == Verdict(
+        alarms=(("fc9", "drifting", 2), ("fc8", "saturated", 2)),
+        harmless=(("fc7", "dead", 2),),
+        found=2,
+        layer=True,
+        layer_at_end=False,
+        said=("saturated in rnn[1] since 4", "dead in fc1 since 0"),
+    )
+    # It is when it has become graver.
+    worse = dataclasses.replace(before[1], severity="critical", layer="fc2")
+    mild = dataclasses.replace(worse, severity="warning")
+    graver = verdict([(2, [mild]), (4, [mild]), (5, [worse])], fault, 3)
+    assert (graver.found, graver.layer) == (2, True)
+    # What only follows from something else is not the finding that is wanted.
+    assert verdict([(4, [finding("fc1", "dead"), finding("fc2", "saturated", of="fc1")])], fault, 3).found is None
+    # A slow fault may be found before it does harm, but not before it is there.
+    assert verdict(judged, dataclasses.replace(fault, slow=True), onset=7).found == 0
+
+
+def test_a_verdict_of_a_healthy_run() -> None:
+    judged = [
+        (0, [finding("act1", "dead"), finding("act2", "dead")]),
+        (1, [finding("act1", "dead"), finding("act1", "saturated"), finding("act3", "vanishing", of="act1")]),
+    ]
+    found = verdict(judged, None, 0, dead={"act2": 0.1})
+    assert found.alarms == (("act1", "dead", 0), ("act1", "saturated", 1))
+    assert found.harmless == (("act2", "dead", 0),)
+    assert (found.found, found.layer) == (None, None)
+
+
+def _verdict(found: int | None = None, layer: bool | None = None, alarms: int = 0) -> Verdict:
+    return Verdict(tuple((f"l{i}", "dead", 0) for i in range(alarms)), (), found, layer, layer, ("", ""))
+
+
+def test_the_scores_are_counted_as_they_are_named() -> None:
+    healthy = [_verdict(), _verdict(), _verdict(alarms=3), _verdict()]
+    ill = [_verdict(5, True), _verdict(40, False), _verdict(None), _verdict(0, None), _verdict(20, True, alarms=1)]
+    it = scores(healthy, ill)
+    assert it["recall"] == 4 / 5
+    assert it["precision"] == round(4 / 6, 4)
+    assert it["alarms_per_healthy_run"] == 3 / 4
+    assert it["healthy_alarmed"] == 1
+    assert it["right_layer"] == round(2 / 3, 4)
+    assert it["found_soon"] == 3 / 5
+    assert (it["median_steps"], it["slowest_steps"]) == (12.5, 40)
+    nothing = scores([], [])
+    assert nothing["recall"] is nothing["right_layer"] is nothing["median_steps"] is None
+
+
+def test_the_table_and_what_went_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    found = {"fastact": scores([_verdict()], [_verdict(5, True)]), "naive": scores([], [])}
+    assert report.lines(found).rows[0] == ["fastact", "1.00", "1.00", "0.00", "0.00", "1.00", "1.00", "5"]
+    assert report.lines(found).rows[1] == ["naive", *["-"] * 7]
+    runs = [
+        {"name": "a", "fault": "", "verdict": plain(_verdict(alarms=4))},
+        {"name": "b", "fault": "too fast", "verdict": plain(_verdict())},
+        {"name": "c", "fault": "too slow", "verdict": plain(_verdict(3, False))},
+        {"name": "d", "fault": "", "verdict": plain(_verdict())},
+    ]
+    lines = report.failures(runs)
+    assert [line.partition(":")[0] for line in lines] == ["a", "b (too fast)", "c (too slow)"]
+    assert "and 1 more" in lines[0]
+    show(Console(width=140), "tuning", {"scores": found, "left_out": ["e: no harm"], "runs": runs})
+    printed = capsys.readouterr().out
+    assert "left out: e: no harm" in printed
+    assert "wrong: b (too fast): not found" in printed
+
+
+def test_the_readme_part_is_made_from_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = {"scores": {"fastact": scores([_verdict()], [_verdict(5, True), _verdict(None)])}}
+    machine = {"python": "3.12.1", "versions": {"torch": "2.9"}}
+    source = tmp_path / "zoo.json"
+    source.write_text(json.dumps({"date": "2026-01-01", "machine": machine, "parts": {"held-out": part}}))
+    monkeypatch.setattr(report, "SOURCE", source)
+    text = report.zoo_part()
+    assert "| fastact | 0.50 | 1.00 | 0.00 | 0.00 | 1.00 | 0.50 | 5 |" in text
+    assert "2 training runs with a planted fault that did harm and 1 healthy ones" in text
+    assert "Python 3.12.1, torch 2.9; 2026-01-01." in text
+
+
+def test_skill_is_what_it_says() -> None:
+    task = load("wine")
+    answers = torch.nn.functional.one_hot(task.test[1], 3).float()
+    assert task.skill(answers, task.test[1]) == 1.0
+    constant = torch.zeros_like(answers)
+    constant[:, int(task.test[1].mode().values)] = 1.0
+    assert task.skill(constant, task.test[1]) == pytest.approx(0.0, abs=1e-6)
+    assert task.skill(answers * math.nan, task.test[1]) == 0.0
+    numbers = load("diabetes")
+    assert numbers.skill(numbers.test[1], numbers.test[1]) == 1.0
+    assert numbers.skill(1e9 + numbers.test[1], numbers.test[1]) == -1.0
