@@ -1,6 +1,6 @@
 """`python -m fastact`: the command line."""
 
-from fastact.cli.main import main
+from fastact.cli import main
 
 if __name__ == "__main__":
     main()

@@ -100,7 +100,7 @@ class Absent:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Absent())
-from fastact.cli.main import main
+from fastact.cli.app import main
 main()
 """
     command = [sys.executable, "-c", code, "demo", "--out", str(tmp_path / "demo")]

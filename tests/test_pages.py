@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import fastact
 from bench.pages import EXAMPLES, PAGES, blocks, named, rendered, report, run
-from fastact.cli.main import app
+from fastact.cli.app import app
 from fastact.diagnosis.layer_types import BOUNDED
 from fastact.diagnosis.rules import PRESETS, RULES
 from fastact.diagnosis.rules.overflow import LARGEST

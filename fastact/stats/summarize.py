@@ -125,8 +125,8 @@ def summarize(
     and joined in float64 by Chan's formula; float64 and wider integers are summed in float64. Counts, min and max are
     exact. The error of std is below 1e-6 of it for float32 and narrower types up to |mean| / std of 1e4, and below
     1e-13 for float64 and integers of 32 bits and more; that of the mean is below the same share of the larger of |mean|
-    and std; that of abs_mean below 4e-6 and 1e-13 of it (tests/stats/test_exact.py). The answer is the same, bit for bit,
-    for any number of threads.
+    and std; that of abs_mean below 4e-6 and 1e-13 of it (`test_exact`). The answer is the same, bit for bit, for any
+    number of threads.
 
     Args:
         x: anything that holds numbers: NumPy array, CPU torch tensor (read, never tracked), JAX array, Arrow array or

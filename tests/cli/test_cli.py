@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 
 import fastact
 import fastact.log
-from fastact.cli.main import app
+from fastact.cli.app import app
 
 STEPS = 40
 #: A name that would clear the screen, and turn red, if it were shown as it is.
@@ -606,7 +606,7 @@ def python(*args: object) -> list[str]:
 
 
 def test_the_command_line_loads_only_what_it_needs() -> None:
-    code = "import sys, fastact.cli.main; print(*sys.modules)"
+    code = "import sys, fastact.cli.app; print(*sys.modules)"
     done = subprocess.run(python("-c", code), capture_output=True, text=True, check=True)
     assert {"torch", "pyarrow", "sklearn", "rich"}.isdisjoint(done.stdout.split())
 

@@ -150,7 +150,7 @@ def test_warmup_refuses(tmp_path: Path) -> None:
 
 
 def test_info_tells_of_the_cache(warm: Path) -> None:
-    code = "import sys; sys.argv = ['fastact', 'info']; from fastact.cli.main import main; main()"
+    code = "import sys; sys.argv = ['fastact', 'info']; from fastact.cli.app import main; main()"
     out = python(code, warm)
     assert f"{len(files(warm))} entry points" in out
     assert str(files(warm)[0].parent) in out

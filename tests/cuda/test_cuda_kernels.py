@@ -66,7 +66,7 @@ def test_in_the_simulator() -> None:
 @pytest.mark.e2e
 def test_ptx_keeps_to_registers_and_loads_16_bytes() -> None:
     pytest.importorskip("numba_cuda", reason="the compiler for CUDA comes with the extra fastact[cuda]")
-    # Half of it in each of two processes. Of all kinds in all layouts: `python tests/cuda/test_cuda_kernels.py ptx all 0 1`.
+    # Half of it in each of two processes. Of all kinds in all layouts: this file with `ptx all 0 1`.
     with ThreadPoolExecutor(2) as pool:
         outputs = pool.map(
             lambda part: program("ptx", "some", part, "2", timeout=1800, NUMBA_ENABLE_CUDASIM="0"), ("0", "1")

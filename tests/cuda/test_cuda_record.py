@@ -1,6 +1,6 @@
 """What `ActivationMonitor.record` does with elements on a GPU: rows as from the CPU, later, in order, none lost unsaid.
 
-As in tests/cuda/test_cuda.py the tests marked gpu run on a device and in the simulator, which also can be made to lag: a
+As in `test_cuda` the tests marked gpu run on a device and in the simulator, which also can be made to lag: a
 stream that is held back, or captured.
 """
 

@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from synthetic import row, watch
 from typer.testing import CliRunner
 
-from fastact.cli.main import app
+from fastact.cli.app import app
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.report import Diagnosis
 from fastact.diagnosis.rules import RULES

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 import fastact
-from fastact.cli.main import app
+from fastact.cli.app import app
 from fastact.errors import LogError
 from fastact.fields import SCHEMA_VERSION
 from fastact.log import LogWriter
