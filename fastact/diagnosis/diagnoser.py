@@ -10,19 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.finding import SEVERITIES, Finding
+from fastact.diagnosis.onsets import Follower
+from fastact.diagnosis.presets import judge
 from fastact.diagnosis.report import Diagnosis, LayerHealth
-from fastact.diagnosis.rules import (
-    COLUMN,
-    RULES,
-    SEVERITIES,
-    Finding,
-    Follower,
-    LayerView,
-    Network,
-    Outcome,
-    Row,
-    judge,
-)
+from fastact.diagnosis.rule import COLUMN, LayerView, Network, Outcome, Row
+from fastact.diagnosis.rules import RULES
 from fastact.diagnosis.thresholds import Thresholds
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import ROW, ROW_DTYPE

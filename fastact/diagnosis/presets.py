@@ -12,7 +12,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fastact.diagnosis.rule import Evidence, Finding, LayerView
+from fastact.diagnosis.finding import Evidence, Finding
+from fastact.diagnosis.rule import LayerView
 from fastact.errors import ArgumentValueError
 
 __all__ = ["PRESETS", "Published", "judge"]

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from fastact.diagnosis.diagnoser import Diagnoser
-from fastact.diagnosis.rules import SEVERITIES, Finding, Severity
-from fastact.errors import ArgumentTypeError, ArgumentValueError, FindingError
+from fastact.diagnosis.finding import SEVERITIES, Finding, FindingError, Severity
+from fastact.errors import ArgumentTypeError, ArgumentValueError
 
 __all__ = ["Action", "Alerts"]
 

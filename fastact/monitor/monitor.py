@@ -23,9 +23,9 @@ import numpy.typing as npt
 from fastact.arrays.host import on_gpu
 from fastact.cpu.sweep_neurons import Swept
 from fastact.diagnosis.diagnoser import Diagnoser, Diagnosis
+from fastact.diagnosis.finding import Severity
 from fastact.diagnosis.layer_types import BOUNDED
-from fastact.diagnosis.rules import Severity
-from fastact.diagnosis.thresholds import Thresholds
+from fastact.diagnosis.rules import Thresholds
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 from fastact.failures import Guard
 from fastact.fields import NEURON, SATURATED_SHARE, SILENT_SHARE

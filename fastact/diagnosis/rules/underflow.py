@@ -4,23 +4,11 @@ import math
 from typing import Any, Final
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.rule import (
-    COLUMN,
-    Cells,
-    Chain,
-    Evidence,
-    Finding,
-    LayerView,
-    Network,
-    Outcome,
-    Row,
-    Severity,
-    Track,
-    number,
-    percent,
-)
+from fastact.diagnosis.finding import Evidence, Finding, Severity
+from fastact.diagnosis.rule import COLUMN, Cells, Chain, LayerView, Network, Outcome, Row, Track
 from fastact.diagnosis.thresholds import Thresholds
 from fastact.history import LayerInfo
+from fastact.text import number, percent
 
 __all__ = ["SMALLEST", "UnderflowRisk"]
 
