@@ -124,7 +124,7 @@ def summarize(
     Two passes over `x`: counts, extremes and an origin near the mean; then the moments about it, relative to the
     largest distance from it, so that no square leaves the range of float32. Elements are summed in float32, float64
     ones in float64: the mean is off by less than 1e-6 of the larger of abs(mean) and std, std and abs_mean by less than
-    1e-5 of themselves (`test_adapters`). Counts, min and max are exact, with two exceptions: integers beyond
+    1e-5 of themselves (`test_jax_adapter`). Counts, min and max are exact, with two exceptions: integers beyond
     2^24 are rounded to float32, and where the device takes subnormal numbers for zeros, so do min, max and moments.
 
     Args:
