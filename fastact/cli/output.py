@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+from fastact.text import shown
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
@@ -25,8 +27,6 @@ _LONGEST_LINE: Final = 2000
 
 def complain(line: str) -> None:
     """Prints one line on stderr, whatever the message holds."""
-    from fastact.diagnosis.rules import shown
-
     print(shown(" ".join(line.split()), limit=_LONGEST_LINE), file=sys.stderr)
 
 

@@ -52,8 +52,8 @@ def diagnose(
 ) -> int:
     """Say what is wrong in a run, where, since when, and what to try. Exit code 1 when something is."""
     del json_schema  # it has ended the program by itself, since it needs no run
+    from fastact.diagnosis.finding import SEVERITIES
     from fastact.diagnosis.report import render_rich
-    from fastact.diagnosis.rules import SEVERITIES
     from fastact.diagnosis.thresholds import Thresholds
     from fastact.replay.log import open_log
 

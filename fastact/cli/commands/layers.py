@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from fastact.cli.options import Rank, Run, Window
 from fastact.cli.output import progress_bar, show, table, warn_of_losses
+from fastact.text import number, percent, shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,8 +28,6 @@ def layers(run: Run, window: Window = None, rank: Rank = None) -> None:
 
 def health_table(layers: "Iterable[LayerHealth]") -> "Table":
     """The health of layers as a table."""
-    from fastact.diagnosis.rules import number, percent, shown
-
     head = ("layer", "kind", "status", "mean", "std", "dead", "saturated", "rows", "first", "last")
     rows = (
         (

@@ -10,6 +10,7 @@ import typer
 from fastact.cli.options import Run
 from fastact.cli.output import progress_bar, warn_of_losses
 from fastact.errors import ArgumentValueError
+from fastact.text import shown
 
 if TYPE_CHECKING:
     from fastact.replay.log import Record
@@ -55,8 +56,6 @@ def _line(step: str, rank: str, layer: str, cells: Iterable[str], width: int) ->
 
 
 def _row_line(record: "Record", width: int) -> str:
-    from fastact.diagnosis.rules import shown
-
     stats, neurons = record.stats, record.neurons or {}
     cells = (
         str(stats.count),

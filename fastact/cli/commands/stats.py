@@ -10,6 +10,7 @@ import typer
 from fastact.cli.options import AsJson
 from fastact.cli.output import complain, print_table
 from fastact.errors import FastactError
+from fastact.text import percent, shown
 
 if TYPE_CHECKING:
     from fastact.files import ArrayStats
@@ -27,7 +28,6 @@ def stats(
     as_json: AsJson = False,
 ) -> int:
     """Sweep the arrays of files: .npy and .safetensors are mapped, .arrow and .parquet are read batch by batch."""
-    from fastact.diagnosis.rules import shown
     from fastact.files import sweep_file
 
     found: list[tuple[Path, ArrayStats]] = []
@@ -53,8 +53,6 @@ _NEURONS: Final = ("neurons", "dead neurons")
 
 
 def _array_cells(array: "ArrayStats", axis: int | None) -> list[str]:
-    from fastact.diagnosis.rules import percent
-
     s = array.stats
     cells = [array.name or "-", array.dtype, "x".join(map(str, array.shape)) or "scalar"]
     cells += [f"{value:.5g}" for value in (s.mean, s.std, s.min, s.max)]

@@ -8,6 +8,7 @@ import typer
 from fastact.cli.commands.layers import health_table
 from fastact.cli.options import Run, Window
 from fastact.cli.output import complain, console, show
+from fastact.text import shown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -56,8 +57,6 @@ def tail(
 
 
 def _line(state: "Tail") -> str:
-    from fastact.diagnosis.rules import shown
-
     sick = [f"{shown(f.layer, 40)} {f.condition} ({f.severity})" for f in state.diagnose().culprits]
     return f"{_facts(state)}: {', '.join(sick) or 'nothing wrong was found'}"
 
