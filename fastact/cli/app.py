@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, ParamSpec
 
 import typer
 
+from fastact.checks import check_choice
 from fastact.errors import ArgumentValueError, FastactError
 
 if TYPE_CHECKING:
@@ -641,8 +642,7 @@ def warmup(
 
     names = list(dict.fromkeys(dtypes or KINDS))
     for name in names:
-        if name not in KINDS:
-            raise ArgumentValueError(f"dtype: got {name!r}, want one of {', '.join(KINDS)}")
+        check_choice("dtype", name, KINDS)
     if not COMPILED:
         raise ArgumentValueError("NUMBA_DISABLE_JIT is set: got nothing to compile, want it unset")
     folder, problem = cache()

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.arrays.host import on_gpu
+from fastact.checks import check_integer, check_saturation, check_type
 from fastact.cpu.sweep_neurons import Swept
 from fastact.diagnosis.diagnoser import Diagnoser, Diagnosis
 from fastact.diagnosis.layer_types import BOUNDED
@@ -31,7 +32,7 @@ from fastact.failures import Guard
 from fastact.fields import NEURON, SATURATED_SHARE, SILENT_SHARE
 from fastact.history import History, LayerHistory, LayerInfo
 from fastact.log.options import LogOptions
-from fastact.log.schema import check_integer, check_metadata
+from fastact.log.schema import check_metadata
 from fastact.log.writer import LogWriter
 from fastact.monitor.alerts import Action, Alerts
 from fastact.stats.activation import (
@@ -39,7 +40,6 @@ from fastact.stats.activation import (
     ActivationStats,
     ChannelStats,
     as_logged,
-    check_saturation,
     merge,
     wrap_late,
     wrap_swept,
@@ -241,10 +241,10 @@ class ActivationMonitor:
         alert_every: int = 10,
         strict: bool = False,
     ) -> None:
-        check_integer("every", every, 1, 2**63 - 1)
+        check_integer("every", every, 1)
         own = check_metadata(metadata)
-        if log is not None and not isinstance(log, LogOptions):
-            raise ArgumentTypeError(f"log: got {type(log).__name__}, want a fastact.LogOptions")
+        if log is not None:
+            check_type("log", log, LogOptions, "a fastact.LogOptions")
         self._alerts = None if on_finding is None else Alerts(on_finding, alert_severity, alert_every)
         self._every = every
         self._diagnoser = Diagnoser(window_size, thresholds)
@@ -350,8 +350,7 @@ class ActivationMonitor:
             if layer is not None:
                 interval = layer.info.saturation
             else:
-                if not isinstance(kind, str):
-                    raise ArgumentTypeError(f"kind: got {type(kind).__name__}, want a str")
+                check_type("kind", kind, str, "a str")
                 interval = BOUNDED.get(kind, SATURATION) if saturation is None else saturation
             if isinstance(x, (ActivationStats, ChannelStats)):
                 stats = _given(x, interval)
