@@ -163,7 +163,7 @@ def _layer_to_json(info: LayerInfo) -> dict[str, Any]:
     return {
         "name": info.name,
         "order": info.order,
-        "kind": info.kind,
+        "kind": info.layer_type,
         "dtype": info.dtype,
         "saturation": saturation,
     }
@@ -174,7 +174,7 @@ def _layer_from_json(item: dict[str, Any]) -> LayerInfo:
     return LayerInfo(
         name=str(item["name"]),
         order=int(item["order"]),
-        kind=str(item["kind"]),
+        layer_type=str(item["kind"]),
         dtype=str(item["dtype"]),
         saturation=(float(low), float(high)),
     )
@@ -183,7 +183,7 @@ def _layer_from_json(item: dict[str, Any]) -> LayerInfo:
 def check_layer(info: object) -> None:
     """Refuses a layer whose name cannot be stored; the message names the argument."""
     info = check_type("info", info, LayerInfo, "a LayerInfo")
-    for name in ("name", "kind", "dtype"):
+    for name in ("name", "layer_type", "dtype"):
         check_text(f"info.{name}", getattr(info, name), MAX_NAME_BYTES)
     check_integer("info.order", info.order, 0, 2**63 - 1)
 
