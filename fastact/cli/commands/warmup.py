@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from fastact.checks import check_choice
 from fastact.cli.commands.info import cache_line
 from fastact.errors import ArgumentValueError
 
@@ -33,8 +34,7 @@ def warmup(
 
     names = list(dict.fromkeys(dtypes or KINDS))
     for name in names:
-        if name not in KINDS:
-            raise ArgumentValueError(f"dtype: got {name!r}, want one of {', '.join(KINDS)}")
+        check_choice("dtype", name, KINDS)
     if not COMPILED:
         raise ArgumentValueError("NUMBA_DISABLE_JIT is set: got nothing to compile, want it unset")
     folder, problem = cache()
