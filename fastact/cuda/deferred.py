@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.arithmetic import State
-from fastact.cpu.jit import KINDS
+from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.cuda.arrays import DeviceArray, current_stream
 from fastact.cuda.host import (
     DeviceMemory,
@@ -346,7 +346,7 @@ class _Device:
 
 @functools.cache
 def _kernel(name: str, layout: Layout, surveyed: bool, device: int) -> Callable[..., None]:
-    blocks = blocks_at_once(KINDS[name], layout)
+    blocks = blocks_at_once(ELEMENT_TYPES[name], layout)
     return launcher(record_kernel(name, layout, surveyed=surveyed), device, THREADS, blocks)
 
 
