@@ -53,9 +53,9 @@ def warn(console: Console) -> float:
 
 
 def save(name: str, results: dict[str, Any], console: Console) -> None:
-    """Writes one benchmark's results for `bench.readme` to render."""
+    """Writes one benchmark's results for `scripts.readme` to render."""
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     stamped = {"date": datetime.now(UTC).date().isoformat(), "machine": machine(), **results}
     path.write_text(json.dumps(stamped, indent=2) + "\n")
-    console.print(f"written to {path.name}; render by: python -m bench.readme")
+    console.print(f"written to {path.name}; render by: python -m scripts.readme")

@@ -10,7 +10,7 @@
         print(recorder.monitor.diagnose())
 
 For Linen, `intercept` goes around ``model.apply`` instead. Functions, such as `nnx.relu`, are no layers: what they
-give is recorded where they are called, by ``x = recorder.record("act1", nnx.relu(x), axis=-1, kind="ReLU")``.
+give is recorded where they are called, by ``x = recorder.record("act1", nnx.relu(x), axis=-1, layer_type="ReLU")``.
 """
 
 import contextlib
@@ -20,7 +20,8 @@ from typing import Any, Final, Self
 
 import jax
 
-from fastact.errors import ArgumentTypeError, ArgumentValueError, MissingExtraError
+from fastact.checks import check_type
+from fastact.errors import ArgumentValueError, MissingExtraError
 from fastact.jax import Recorder
 
 try:
@@ -55,8 +56,7 @@ def watch(model: Any, recorder: Recorder, *, layers: Layers = None) -> "Watch":
         ArgumentTypeError: `model` is no `nnx.Module`.
         ArgumentValueError: no layer is chosen.
     """
-    if not isinstance(model, nnx.Module):
-        raise ArgumentTypeError(f"model: got {type(model).__name__}, want a flax.nnx.Module; for Linen see intercept")
+    check_type("model", model, nnx.Module, "a flax.nnx.Module; for Linen see intercept")
     chosen: list[tuple[Any, str]] = []
     for path, module in nnx.iter_modules(model):
         name = ".".join(map(str, path)) or type(module).__name__
@@ -165,9 +165,9 @@ def _wanted(layers: Layers, name: str, module: Any) -> bool:
     return layers(name, module) if callable(layers) else fnmatchcase(name, layers)
 
 
-def _take(recorder: Recorder, name: str, output: Any, kind: str) -> None:
+def _take(recorder: Recorder, name: str, output: Any, layer_type: str) -> None:
     arrays = jax.tree.leaves(output)
     for place, x in enumerate(arrays):
         # Flax has the features last, whatever the layer.
         full = name if len(arrays) == 1 else f"{name}[{place}]"
-        recorder.record(full, x, axis=-1 if x.ndim > 1 else None, kind=kind)
+        recorder.record(full, x, axis=-1 if x.ndim > 1 else None, layer_type=layer_type)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fastact.errors import ArgumentTypeError, ArgumentValueError
+from fastact.checks import check_integer
 from fastact.fields import ROW_DTYPE, ROW_FORMAT
 
 __all__ = ["MAX_WINDOW", "History", "LayerHistory", "LayerInfo"]
@@ -27,31 +27,43 @@ _RAW: Final = np.dtype((np.void, _ROW_BYTES))
 _PACK: Final = struct.Struct(ROW_FORMAT).pack_into
 
 
-def _check_window(window_size: object) -> int:
-    if isinstance(window_size, bool) or not isinstance(window_size, int):
-        raise ArgumentTypeError(f"window_size: got {type(window_size).__name__}, want an int")
-    if not 1 <= window_size <= MAX_WINDOW:
-        raise ArgumentValueError(f"window_size: got {window_size}, want 1 to {MAX_WINDOW}")
-    return window_size
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class LayerInfo:
     """What is known of a layer besides its numbers. It travels in the log's schema.
 
-    Attributes:
+    Args:
         name: the layer's name, as in ``model.named_modules()`` where there is one.
         order: its place in forward order, from 0; rows refer to the layer by this number.
-        kind: its type, such as "ReLU", "Tanh", "Linear", "BatchNorm1d"; "" when unknown.
+        layer_type: its type, such as "ReLU", "Tanh", "Linear", "BatchNorm1d"; "" when unknown.
         dtype: the dtype of its activations, such as "float32", as first seen; "" when unknown.
         saturation: the interval (lo, hi) outside which an element was counted as saturated.
+        kind: another name of `layer_type`, older; it can be read as an attribute too.
     """
 
     name: str
     order: int
-    kind: str = ""
+    layer_type: str = ""
     dtype: str = ""
     saturation: tuple[float, float] = (-0.99, 0.99)
+
+    def __init__(
+        self,
+        name: str,
+        order: int,
+        layer_type: str = "",
+        dtype: str = "",
+        saturation: tuple[float, float] = (-0.99, 0.99),
+        *,
+        kind: str | None = None,
+    ) -> None:
+        layer_type = layer_type if kind is None else kind
+        for field, value in zip(self.__slots__, (name, order, layer_type, dtype, saturation), strict=True):
+            object.__setattr__(self, field, value)
+
+    @property
+    def kind(self) -> str:
+        """The older name of `layer_type`."""
+        return self.layer_type
 
 
 class LayerHistory:
@@ -70,7 +82,7 @@ class LayerHistory:
 
     def __init__(self, info: LayerInfo, window_size: int) -> None:
         self.info = info
-        self.window_size = _check_window(window_size)
+        self.window_size = check_integer("window_size", window_size, 1, MAX_WINDOW)
         #: Rows appended since the start, those that have left the window included.
         self.total = 0
         rows = np.zeros(window_size, ROW_DTYPE)
@@ -122,7 +134,7 @@ class History(Mapping[str, LayerHistory]):
     """The layers' histories by name, in forward order (the order in which they were added)."""
 
     def __init__(self, window_size: int = 100) -> None:
-        self.window_size = _check_window(window_size)
+        self.window_size = check_integer("window_size", window_size, 1, MAX_WINDOW)
         self._layers: dict[str, LayerHistory] = {}
 
     def add(self, info: LayerInfo) -> LayerHistory:

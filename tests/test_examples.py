@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.pages import EXAMPLES, blocks
 from fastact import open_log
 from fastact.pages import explain, names
+from scripts.pages import EXAMPLES, blocks
 
 MLP = ["hidden1", "act1", "hidden2", "act2", "output"]
 #: What each needs, with which environment, how many steps it records, its layers and the one that is dead.

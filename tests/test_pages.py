@@ -16,14 +16,14 @@ from synthetic import row, watch
 from typer.testing import CliRunner
 
 import fastact
-from bench.pages import EXAMPLES, PAGES, blocks, named, rendered, report, run
 from fastact.cli.app import app
 from fastact.diagnosis.layer_types import BOUNDED
-from fastact.diagnosis.rules import PRESETS, RULES
+from fastact.diagnosis.presets import PRESETS
+from fastact.diagnosis.rules import RULES, Thresholds
 from fastact.diagnosis.rules.overflow import LARGEST
 from fastact.diagnosis.rules.underflow import SMALLEST
-from fastact.diagnosis.thresholds import Thresholds
 from fastact.pages import FOLDERS, explain, names, where
+from scripts.pages import EXAMPLES, PAGES, blocks, named, rendered, report, run
 
 TEXTS = {path: path.read_text(encoding="utf-8") for path in sorted(PAGES.rglob("*.md"))}
 CONDITIONS = {rule.condition: rule for rule in RULES}
@@ -79,7 +79,7 @@ def test_the_ends_of_the_dtypes_are_on_their_pages() -> None:
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
 def test_what_is_taken_from_the_code_is_as_the_code_has_it(path: Path) -> None:
-    assert rendered(TEXTS[path]) == TEXTS[path], "run: python -m bench.pages"
+    assert rendered(TEXTS[path]) == TEXTS[path], "run: python -m scripts.pages"
 
 
 def test_a_default_that_is_out_of_date_is_seen() -> None:
@@ -100,7 +100,7 @@ def test_the_network_on_the_page_has_what_its_report_says(condition: str) -> Non
     now = report(diagnosis)
     then = re.search(r"^```text\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     assert then is not None
-    assert words(now) == words(then[1]), "run: python -m bench.pages --capture"
+    assert words(now) == words(then[1]), "run: python -m scripts.pages --capture"
     assert then[1].splitlines()[-1] == now.splitlines()[-1]
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from scripts import plot, readme
+
 README = (Path(__file__).parent.parent / "README.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 
@@ -35,3 +37,15 @@ def test_the_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     # The loop wrote what the last block read.
     assert (tmp_path / "runs" / "a").is_dir()
     assert names["log"].to_table().num_rows == 8 * 3
+
+
+def test_a_picture_of_other_results_is_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = tmp_path / "sweep.svg"
+    picture.write_text(plot.PLOT.read_text().replace(plot.digest(readme.SWEEP), "results sha256 0"))
+    monkeypatch.setattr(readme, "PLOT", picture)
+    monkeypatch.setattr(readme, "README", tmp_path / "README.md")
+    (tmp_path / "README.md").write_text(README)
+    monkeypatch.setattr(readme, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr("sys.argv", ["scripts.readme", "--check"])
+    with pytest.raises(SystemExit, match=r"page\.md, sweep\.svg"):
+        readme.main()

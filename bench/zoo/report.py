@@ -1,4 +1,4 @@
-"""The zoo's results as Markdown: what `bench.readme` puts into the README and onto the page beside the results."""
+"""The zoo's results as Markdown: what `scripts.readme` puts into the README and onto the page beside the results."""
 
 import json
 from typing import Any, Final

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, ParamSpec
 
 import typer
 
+from fastact.checks import check_choice
 from fastact.errors import ArgumentValueError, FastactError
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _command(function: Callable[P, int | None]) -> Callable[P, None]:
 
 
 def _complain(line: str) -> None:
-    from fastact.diagnosis.rules import shown
+    from fastact.text import shown
 
     print(shown(" ".join(line.split()), limit=2000), file=sys.stderr)
 
@@ -234,9 +235,9 @@ def diagnose(
 ) -> int:
     """Say what is wrong in a run, where, since when, and what to try. Exit code 1 when something is."""
     del json_schema  # it has ended the program by itself, since it needs no run
+    from fastact.diagnosis.finding import SEVERITIES
     from fastact.diagnosis.report import render_rich
-    from fastact.diagnosis.rules import SEVERITIES
-    from fastact.diagnosis.thresholds import Thresholds
+    from fastact.diagnosis.rules import Thresholds
 
     log = _open(run)
     limits = None if thresholds is None else Thresholds.from_toml(thresholds)
@@ -290,7 +291,7 @@ def layers(run: Run, window: Window = None, rank: Rank = None) -> None:
 
 def _health(layers: "Iterable[LayerHealth]") -> "Table":
     """The health of layers as a table."""
-    from fastact.diagnosis.rules import number, percent, shown
+    from fastact.text import number, percent, shown
 
     head = ("layer", "kind", "status", "mean", "std", "dead", "saturated", "rows", "first", "last")
     rows = (
@@ -345,7 +346,7 @@ def _replay_line(step: str, rank: str, layer: str, cells: Iterable[str], width: 
 
 
 def _replay_row(record: "Record", width: int) -> str:
-    from fastact.diagnosis.rules import shown
+    from fastact.text import shown
 
     stats, neurons = record.stats, record.neurons or {}
     cells = (
@@ -368,8 +369,8 @@ def stats(
     as_json: AsJson = False,
 ) -> int:
     """Sweep the arrays of files: .npy and .safetensors are mapped, .arrow and .parquet are read batch by batch."""
-    from fastact.diagnosis.rules import shown
     from fastact.files import sweep_file
+    from fastact.text import shown
 
     found: list[tuple[Path, ArrayStats]] = []
     failed = False
@@ -394,7 +395,7 @@ _NEURONS: Final = ("neurons", "dead neurons")
 
 
 def _array_cells(array: "ArrayStats", axis: int | None) -> list[str]:
-    from fastact.diagnosis.rules import percent
+    from fastact.text import percent
 
     s = array.stats
     cells = [array.name or "-", array.dtype, "x".join(map(str, array.shape)) or "scalar"]
@@ -508,7 +509,7 @@ def tail(
 
 
 def _tail_line(state: "Tail") -> str:
-    from fastact.diagnosis.rules import shown
+    from fastact.text import shown
 
     sick = [f"{shown(f.layer, 40)} {f.condition} ({f.severity})" for f in state.diagnose().culprits]
     return f"{_tail_facts(state)}: {', '.join(sick) or 'nothing wrong was found'}"
@@ -642,8 +643,7 @@ def warmup(
 
     names = list(dict.fromkeys(dtypes or ELEMENT_TYPES))
     for name in names:
-        if name not in ELEMENT_TYPES:
-            raise ArgumentValueError(f"dtype: got {name!r}, want one of {', '.join(ELEMENT_TYPES)}")
+        check_choice("dtype", name, ELEMENT_TYPES)
     if not COMPILED:
         raise ArgumentValueError("NUMBA_DISABLE_JIT is set: got nothing to compile, want it unset")
     folder, problem = cache()

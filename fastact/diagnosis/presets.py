@@ -12,8 +12,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fastact.diagnosis.rule import Evidence, Finding, LayerView
-from fastact.errors import ArgumentValueError
+from fastact.checks import check_choice
+from fastact.diagnosis.finding import Evidence, Finding
+from fastact.diagnosis.rule import LayerView
 
 __all__ = ["PRESETS", "Published", "judge"]
 
@@ -34,14 +35,14 @@ class Published:
         condition: the condition of ours that it stands for.
         meaning: when it fires, in words; and what stands in for what.
         test: the rule itself, over the rows in the window.
-        kinds: the kinds of layers that it is for; empty for all.
+        layer_types: the types of layers that it is for; empty for all.
     """
 
     name: str
     condition: str
     meaning: str
     test: _Test
-    kinds: frozenset[str] = frozenset()
+    layer_types: frozenset[str] = frozenset()
 
 
 def _share(rows: _Rows, part: str, whole: str = "count") -> npt.NDArray[np.float64]:
@@ -201,13 +202,12 @@ def judge(preset: str, layers: Sequence[LayerView]) -> tuple[Finding, ...]:
     Raises:
         ArgumentValueError: there is no such preset.
     """
-    if preset not in PRESETS:
-        raise ArgumentValueError(f"preset: got {preset!r}, want one of {', '.join(PRESETS)}")
+    check_choice("preset", preset, PRESETS)
     findings: list[tuple[int, int, Finding]] = []
     for layer in layers:
         told: set[str] = set()
         for rule in PRESETS[preset]:
-            if rule.condition in told or (rule.kinds and layer.info.kind not in rule.kinds):
+            if rule.condition in told or (rule.layer_types and layer.info.layer_type not in rule.layer_types):
                 continue
             with np.errstate(all="ignore"):
                 place = rule.test(layer.rows)

@@ -2,7 +2,7 @@
 
 Nothing here computes: it shows what `diagnosis.Diagnoser` found.
 
-Whatever comes from outside (names and kinds of layers) is escaped: a name can hold terminal escapes or markup.
+Whatever comes from outside (names and types of layers) is escaped: a name can hold terminal escapes or markup.
 """
 
 import json
@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from fastact.diagnosis.rules import Finding, number, percent, shown
+from fastact.diagnosis.finding import Finding
+from fastact.text import number, percent, shown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -9,12 +9,13 @@ from typing import Any, ClassVar, Final, Protocol, Self
 import torch
 from torch import nn
 
+from fastact.checks import check_integer, check_type
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 from fastact.failures import Guard
 from fastact.monitor.monitor import ActivationMonitor
 from fastact.torch import op
 from fastact.torch.choose import Layers, choose, named_modules
-from fastact.torch.layers import axis_rule, backward_pass, kind_of, tensors
+from fastact.torch.layers import axis_rule, backward_pass, tensors, type_name
 
 __all__ = ["Recorder", "Watch", "watch"]
 
@@ -34,7 +35,7 @@ class Recorder(Protocol):
         """Whether the current step is recorded; hooks do nothing else where it is not."""
 
     def record(self, name: str, x: Any, /, *, axis: int | None = None, kind: str = "") -> object:
-        """Takes the activations `x` of layer `name`, with its neurons along `axis`."""
+        """Takes the activations `x` of layer `name`, of type `kind`, with its neurons along `axis`."""
 
 
 def watch(
@@ -91,7 +92,7 @@ def watch(
 
     Raises:
         ArgumentTypeError: `model` is no `nn.Module` (or a TorchScript one, whose layers run outside of Python),
-            `monitor` has no ``record``, or another argument is of another kind.
+            `monitor` has no ``record``, or another argument is of another type.
         ArgumentValueError: a pattern or type matches nothing, this monitor watches one of the layers already, or
             `every` or `first` is out of range.
 
@@ -105,8 +106,7 @@ def watch(
         ...     print([(name, int(layer["count"][-1])) for name, layer in monitor.history.items()])
         [('0', 24), ('1', 24)]
     """
-    if not isinstance(model, nn.Module):
-        raise ArgumentTypeError(f"model: got {type(model).__name__}, want a torch.nn.Module")
+    check_type("model", model, nn.Module, "a torch.nn.Module")
     if isinstance(model, torch.jit.ScriptModule):
         raise ArgumentTypeError("model: got a TorchScript module, want one whose layers run in Python")
     if not (callable(getattr(monitor, "record", None)) and hasattr(monitor, "active")):
@@ -127,19 +127,13 @@ def watch(
 
 def _plan(every: object, first: object) -> Callable[[int], bool] | None:
     """Which steps are recorded; None: all."""
-    if isinstance(first, bool) or not isinstance(first, int):
-        raise ArgumentTypeError(f"first: got {type(first).__name__}, want a number of steps")
-    if first < 0:
-        raise ArgumentValueError(f"first: got {first}, want at least 0 steps")
+    count = "a number of steps"
+    until = check_integer("first", first, 0, words=count, unit="steps")
     if callable(every):
         chosen = every
-        return (lambda step: step < first or bool(chosen(step))) if first else chosen
-    if isinstance(every, bool) or not isinstance(every, int):
-        raise ArgumentTypeError(f"every: got {type(every).__name__}, want a number of steps or a function of the step")
-    if every < 1:
-        raise ArgumentValueError(f"every: got {every}, want at least 1 step")
-    stride = every
-    return None if stride == 1 else lambda step: step < first or step % stride == 0
+        return (lambda step: step < until or bool(chosen(step))) if until else chosen
+    stride = check_integer("every", every, 1, words=f"{count} or a function of the step", unit="step")
+    return None if stride == 1 else lambda step: step < until or step % stride == 0
 
 
 class Watch:
@@ -160,12 +154,12 @@ class Watch:
         strict: bool,
     ) -> None:
         self.monitor = monitor
-        #: `ActivationMonitor.keep`, which costs less than its `record`, where that is nobody else's.
-        self._keep: Callable[[str, torch.Tensor, int | None, str], None] | None = None
+        #: `ActivationMonitor.record_in_place`, which costs less than its `record`, where that is nobody else's.
+        self._record_in_place: Callable[[str, torch.Tensor, int | None, str], None] | None = None
         if isinstance(monitor, ActivationMonitor):
             record: Any = monitor.record
             if getattr(record, "__func__", None) is ActivationMonitor.record:
-                self._keep = monitor.keep
+                self._record_in_place = monitor.record_in_place
         self.names = names
         self._plan = plan
         self._training_only = training_only
@@ -234,12 +228,12 @@ class Watch:
             self._asked = (step, bool(self._plan(step)))
         return self._asked[1]
 
-    def _record(self, name: str, x: torch.Tensor, axis: int | None, kind: str) -> None:
+    def _record(self, name: str, x: torch.Tensor, axis: int | None, layer_type: str) -> None:
         try:
-            if self._keep is not None:
-                self._keep(name, x, axis, kind)
+            if self._record_in_place is not None:
+                self._record_in_place(name, x, axis, layer_type)
             else:
-                self.monitor.record(name, x, axis=axis, kind=kind)
+                self.monitor.record(name, x, axis=axis, kind=layer_type)
         except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
             self._failed(name, error)
 
@@ -271,7 +265,7 @@ class _Hook:
     compiled code is made anew whenever what it was made from changes.
     """
 
-    __slots__ = ("__weakref__", "gradients", "key", "kind", "module", "name", "rule", "watch")
+    __slots__ = ("__weakref__", "gradients", "key", "layer_type", "module", "name", "rule", "watch")
     #: What is added to the layer's name.
     role: ClassVar[str] = ""
 
@@ -283,7 +277,7 @@ class _Hook:
         # Weak, so that a model that nobody needs is gone at once, not at the next garbage collection.
         self.module = weakref.ref(module)
         # Filled in at the first call: a lazy module has its final type only then.
-        self.kind: str | None = None
+        self.layer_type: str | None = None
         self.rule: Callable[[int], int] | None = None
 
     def attach(self, module: nn.Module) -> Any:
@@ -328,11 +322,11 @@ class _Hook:
             return
         if _tracing() is not None:  # torch.jit.trace runs the model on made-up data
             return
-        if self.kind is None:
+        if self.layer_type is None:
             module = self.module()
             assert module is not None
             self.rule = axis_rule(module)
-            self.kind = kind_of(module)
+            self.layer_type = type_name(module)
         if x.is_nested or type(x) is not torch.Tensor:
             x = _local(x)
         self.found(x, place)
@@ -372,14 +366,14 @@ class _OutputHook(_Hook):
         self.see(module, output)
 
     def found(self, x: torch.Tensor, place: str) -> None:
-        kind = self.kind or ""
+        layer_type = self.layer_type or ""
         # The second output of attention is its weights, whose last axis are positions, not neurons.
-        axis = None if kind == "MultiheadAttention" and place != "[0]" else self.axis(x.ndim)
+        axis = None if layer_type == "MultiheadAttention" and place != "[0]" else self.axis(x.ndim)
         if not self.name:
             return
         name = self.name + place
         if backward_pass() == -1:
-            self.watch._record(name, x, axis, kind)
+            self.watch._record(name, x, axis, layer_type)
         # A leaf would keep the hook, and one more in each step.
         if self.gradients and x.requires_grad and not x.is_leaf:
             x.register_hook(_GradientHook(self.watch, name + _GRADIENT, axis))

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-__all__ = ["axis_rule", "backward_pass", "kind_of", "tensors"]
+__all__ = ["axis_rule", "backward_pass", "tensors", "type_name"]
 
 #: The number of the backward pass that this thread is in, -1 outside of one: inside, only activation checkpointing runs
 #: a layer, for the second time.
@@ -59,7 +59,7 @@ def axis_rule(module: nn.Module) -> Callable[[int], int] | None:
     return None
 
 
-def kind_of(module: nn.Module) -> str:
+def type_name(module: nn.Module) -> str:
     """The type's name; for a type derived from one of torch's layers the name of that, since it is known to rules."""
     own = ""
     for base in type(module).__mro__:

@@ -1,13 +1,12 @@
 """The benchmarks' helpers: a benchmark that compares wrong answers, or skips turns, says nothing."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from bench import peers, plot, readme
+from bench import peers
 from bench.peers import NUMBERS, Data, truth
 from fastact.benchmark.figures import duration, multiple, size
 from fastact.benchmark.turns import by_turns
@@ -59,15 +58,3 @@ def test_figures_as_text() -> None:
     assert [duration(seconds) for seconds in (2.5, 0.0111, 9.89e-7)] == ["2.50 s", "11.1 ms", "989 ns"]
     assert [multiple(ratio) for ratio in (0.014, 0.5, 2.34, 74.1)] == ["0.01", "0.50", "2.3", "74"]
     assert [size(elements) for elements in (1000, 5 * 10**7, 10**8)] == ["1e3", "5e7", "1e8"]
-
-
-def test_a_picture_of_other_results_is_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = tmp_path / "sweep.svg"
-    picture.write_text(plot.PLOT.read_text().replace(plot.digest(readme.SWEEP), "results sha256 0"))
-    monkeypatch.setattr(readme, "PLOT", picture)
-    monkeypatch.setattr(readme, "README", tmp_path / "README.md")
-    (tmp_path / "README.md").write_text((Path(__file__).parent.parent.parent / "README.md").read_text())
-    monkeypatch.setattr(readme, "PAGE", tmp_path / "page.md")
-    monkeypatch.setattr("sys.argv", ["bench.readme", "--check"])
-    with pytest.raises(SystemExit, match=r"page\.md, sweep\.svg"):
-        readme.main()

@@ -86,7 +86,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> list[Report]:
     if not (dist.is_available() and dist.is_gloo_available()):
         pytest.skip("this build of PyTorch has no gloo")
     folder = tmp_path_factory.mktemp("parallel")
-    code = "import sys; from tests.test_torch_parallel import process as p; p(int(sys.argv[1]), 2, sys.argv[2])"
+    code = "import sys; from tests.torch.test_torch_parallel import process as p; p(int(sys.argv[1]), 2, sys.argv[2])"
     code += "; import os; os._exit(0)"  # gloo's threads may end the process with an abort as it tears down
     root = Path(__file__).parent.parent.parent
     started = [

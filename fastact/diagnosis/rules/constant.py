@@ -3,24 +3,12 @@
 from typing import Any
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.finding import Evidence, Finding, Severity
 from fastact.diagnosis.remedies import LOWER_RATE, initialisation
-from fastact.diagnosis.rule import (
-    COLUMN,
-    Cells,
-    Chain,
-    Evidence,
-    Finding,
-    LayerView,
-    Network,
-    Outcome,
-    Row,
-    Severity,
-    Track,
-    nothing_finite,
-    percent,
-)
+from fastact.diagnosis.rule import COLUMN, Cells, Chain, LayerView, Network, Outcome, Row, Track, nothing_finite
 from fastact.diagnosis.thresholds import Thresholds
 from fastact.history import LayerInfo
+from fastact.text import percent
 
 __all__ = ["Constant"]
 
@@ -52,8 +40,8 @@ class Constant:
     condition = "constant"
 
     def applies(self, info: LayerInfo) -> bool:
-        """Every kind, but for probabilities and what hands its input on."""
-        return info.kind not in layer_types.PROBABILITIES and not layer_types.is_passing(info.kind)
+        """Every type, but for probabilities and what hands its input on."""
+        return info.layer_type not in layer_types.PROBABILITIES and not layer_types.is_passing(info.layer_type)
 
     def needs(self, thresholds: Thresholds) -> int:
         """`min_rows`."""
@@ -111,15 +99,17 @@ class Constant:
             remedies=(
                 "check that the data reaches this layer and differs from sample to sample",
                 LOWER_RATE,
-                initialisation(network.all_kinds),
+                initialisation(network.distinct_types),
             ),
         )
 
 
 def _computes_of_samples(layer: LayerView, network: Network, thresholds: Thresholds) -> bool:
-    """Whether it was constant from its first row on though its kind computes something of samples that differ."""
-    kind = layer.info.kind
-    if not (layer_types.has_weights(kind) or layer_types.is_norm(kind) or layer_types.is_activation(kind)):
+    """Whether it was constant from its first row on though its type computes something of samples that differ."""
+    layer_type = layer.info.layer_type
+    if not (
+        layer_types.has_weights(layer_type) or layer_types.is_norm(layer_type) or layer_types.is_activation(layer_type)
+    ):
         return False
     pairs = zip(network.signal[: layer.place], network.rms[: layer.place], strict=True)
     return any(signal > thresholds.vanish_ratio * rms for signal, rms in pairs)

@@ -7,9 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.rule import Chain, Evidence, Finding, LayerView, Network, Outcome, Row, number, rms
+from fastact.diagnosis.finding import Evidence, Finding
+from fastact.diagnosis.rule import Chain, LayerView, Network, Outcome, Row, rms
 from fastact.diagnosis.thresholds import Thresholds
 from fastact.history import LayerInfo
+from fastact.text import number
 
 __all__ = ["Drifting", "Shift", "shift"]
 
@@ -43,8 +45,8 @@ class Drifting:
     condition = "drifting"
 
     def applies(self, info: LayerInfo) -> bool:
-        """Every kind, but for probabilities, which crowd at a bound as they become certain."""
-        return info.kind not in layer_types.PROBABILITIES
+        """Every type, but for probabilities, which crowd at a bound as they become certain."""
+        return info.layer_type not in layer_types.PROBABILITIES
 
     def needs(self, thresholds: Thresholds) -> int:
         """The rows before and after."""

@@ -6,24 +6,12 @@ from typing import Any, Final
 import numpy as np
 
 from fastact.arithmetic.element_types import ELEMENT_TYPES
-from fastact.diagnosis.rule import (
-    COLUMN,
-    Cells,
-    Chain,
-    Evidence,
-    Finding,
-    LayerView,
-    Network,
-    Outcome,
-    Row,
-    Track,
-    nothing_finite,
-    number,
-    rms,
-)
+from fastact.diagnosis.finding import Evidence, Finding
+from fastact.diagnosis.rule import COLUMN, Cells, Chain, LayerView, Network, Outcome, Row, Track, nothing_finite, rms
 from fastact.diagnosis.thresholds import Thresholds
 from fastact.diagnosis.trend import Trend, growth, reaches
 from fastact.history import LayerInfo
+from fastact.text import number
 
 __all__ = ["LARGEST", "OverflowRisk", "overflow_ahead"]
 

@@ -2,9 +2,9 @@
 
 The README's parts between markers, bench/results/README.md with all tables, and bench/results/sweep.svg.
 
-python -m bench.readme             # writes them
-python -m bench.readme --check     # exit code 1 when they are not what the recorded results say
-python -m bench.readme --capture   # first runs `fastact demo` and records what it prints
+python -m scripts.readme             # writes them
+python -m scripts.readme --check     # exit code 1 when they are not what the recorded results say
+python -m scripts.readme --capture   # first runs `fastact demo` and records what it prints
 """
 
 import argparse
@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from bench import RESULTS
-from bench.plot import PLOT, digest, draw
 from bench.tables import (
     cost_table,
     log_table,
@@ -33,6 +32,7 @@ from bench.tables import (
 )
 from bench.zoo.report import SOURCE as ZOO
 from bench.zoo.report import zoo_part
+from scripts.plot import PLOT, digest, draw
 
 README = Path(__file__).parent.parent / "README.md"
 PAGE = RESULTS / "README.md"
@@ -88,7 +88,7 @@ def sweep_part() -> str:
 def page() -> str:
     """bench/results/README.md: all tables of the benchmarks that have results."""
     places = []
-    parts = ["# Benchmarks", "Made by `python -m bench.readme` from what `python -m bench` recorded."]
+    parts = ["# Benchmarks", "Made by `python -m scripts.readme` from what `python -m bench` recorded."]
     compared = (
         "Time of a call, median of up to {rounds} rounds by turns, warm. x: how many times longer it takes than "
         "fastact; *: gives fewer numbers; -: cannot do it.{off} of read: the time of a bare read of the bytes over "
@@ -175,7 +175,7 @@ def demo_text() -> str:
         if inside:
             shown.append(line)
     if not shown:
-        raise SystemExit(f"{DEMO}: want a section headed {SHOWN!r}; run: python -m bench.readme --capture")
+        raise SystemExit(f"{DEMO}: want a section headed {SHOWN!r}; run: python -m scripts.readme --capture")
     return "```text\n" + "\n".join(shown).rstrip() + "\n```"
 
 
@@ -185,7 +185,7 @@ PARTS = {"sweep": (SWEEP, sweep_part), "watch": (WATCH, watch_part), "demo": (DE
 def rendered(text: str) -> str:
     """The README with each generated part as its recorded results have it; without results a part stays empty."""
     for name, (source, render) in PARTS.items():
-        begin, end = f"<!-- {name}: made by python -m bench.readme -->", f"<!-- {name}: end -->"
+        begin, end = f"<!-- {name}: made by python -m scripts.readme -->", f"<!-- {name}: end -->"
         if text.count(begin) != 1 or text.count(end) != 1:
             raise SystemExit(f"README.md: want the markers {begin!r} and {end!r} once each")
         body = f"\n{render()}\n" if source.exists() else "\n"
@@ -206,7 +206,7 @@ def capture() -> None:
 
 def main() -> None:
     """Runs from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m bench.readme", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m scripts.readme", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help="change nothing, fail when the README is out of date")
     parser.add_argument("--capture", action="store_true", help="run the demo first and record its output")
     arguments = parser.parse_args()
@@ -220,7 +220,7 @@ def main() -> None:
             stale.append(PLOT)
         if stale:
             names = ", ".join(str(path.relative_to(README.parent)) for path in stale)
-            raise SystemExit(f"not what bench/results says: {names}; run: python -m bench.readme")
+            raise SystemExit(f"not what bench/results says: {names}; run: python -m scripts.readme")
         print("README.md, bench/results/README.md and sweep.svg agree with bench/results")
         return
     for path in stale:

@@ -1,6 +1,6 @@
 """The README's picture: GB/s by size for each contestant, and the machine's read limit. Needs matplotlib.
 
-Made by `python -m bench.readme` from bench/results/sweep.json, whose digest the file carries, so that a check needs
+Made by `python -m scripts.readme` from bench/results/sweep.json, whose digest the file carries, so that a check needs
 no matplotlib. Colours lie between light and dark and the background is clear: legible on a white and on a black page.
 """
 

@@ -6,9 +6,9 @@ A part begins with a comment that says what it is, and ends with ``<!-- end -->`
 - ``example``: the file of that name in scripts/examples;
 - ``report``: what the page's own code was diagnosed with, when it was last run by ``--capture``.
 
-python -m bench.pages                        # writes thresholds and examples
-python -m bench.pages --check                # exit code 1 when they are not what the code says
-python -m bench.pages --capture [NAME ...]   # first runs the code of the conditions' pages, of all or of some
+python -m scripts.pages                        # writes thresholds and examples
+python -m scripts.pages --check                # exit code 1 when they are not what the code says
+python -m scripts.pages --capture [NAME ...]   # first runs the code of the conditions' pages, of all or of some
 """
 
 import argparse
@@ -33,7 +33,7 @@ EXAMPLES: Final = ROOT / "scripts" / "examples"
 WIDTH: Final = 88
 
 _PART: Final = re.compile(
-    r"(?P<begin><!-- (?P<what>thresholds|example|report) by python -m bench\.pages(?:: (?P<names>[\w. ]+))? -->\n)"
+    r"(?P<begin><!-- (?P<what>thresholds|example|report) by python -m scripts\.pages(?:: (?P<names>[\w. ]+))? -->\n)"
     r"(?P<body>.*?)(?P<end><!-- end -->)",
     re.DOTALL,
 )
@@ -93,7 +93,7 @@ def _thresholds(names: list[str]) -> str:
 
 def main() -> None:
     """Runs from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m bench.pages", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m scripts.pages", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help="change nothing, fail when a page is out of date")
     parser.add_argument("--capture", nargs="*", metavar="NAME", help="run these conditions' code first; by default all")
     arguments = parser.parse_args()
@@ -109,7 +109,7 @@ def main() -> None:
                 path.write_text(wanted, encoding="utf-8")
     names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
     if arguments.check and stale:
-        raise SystemExit(f"not what the code says: {names}; run: python -m bench.pages")
+        raise SystemExit(f"not what the code says: {names}; run: python -m scripts.pages")
     print(f"written: {names}" if stale else "the pages agree with the code")
 
 

@@ -1,0 +1,134 @@
+"""Keras trainings on both backends: what is recorded, what is left alone, and what happens when it fails."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from frameworks import environment
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_keras_trains_as_it_would_without_us(backend: str, tmp_path: Path) -> None:
+    pytest.importorskip("keras", reason="Keras is not installed")
+    done = subprocess.run(
+        [sys.executable, "-W", "error::RuntimeWarning", "-c", _KERAS, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**environment(), "KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["done"]
+
+
+_KERAS = """
+import copy, pickle, sys, warnings
+import keras, numpy as np, fastact, fastact.keras
+
+class Block(keras.layers.Layer):
+    def __init__(self, **options):
+        super().__init__(**{"name": "block", **options})
+        self.inner = keras.layers.Dense(5, activation="tanh", name="inner")
+    def call(self, x):
+        return self.inner(x)
+
+def build():
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((4, 3))
+    x = keras.layers.LSTM(6, name="lstm")(inputs)
+    x = Block()(x)
+    x = keras.layers.Dropout(0.5, name="dropout", seed=1)(x)
+    x = keras.Sequential([keras.layers.Dense(4, name="relu", activation="relu")], name="head")(x)
+    model = keras.Model(inputs, keras.layers.Dense(2, name="output", activation="softmax")(x))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    return model
+
+rng = np.random.default_rng(0)
+x, y = rng.standard_normal((40, 4, 3)).astype("float32"), rng.integers(0, 2, 40)
+train = lambda model, callbacks: model.fit(
+    x, y, batch_size=8, epochs=2, validation_split=0.2, verbose=0, shuffle=False, callbacks=callbacks).history
+plain = build()
+want = [train(plain, []), train(plain, []), train(plain, [])]
+
+model = build()
+assert train(model, [])["loss"] == want[0]["loss"]
+callback = fastact.keras.ActivationCallback(sys.argv[1], strict=True)
+saver = keras.callbacks.ModelCheckpoint(sys.argv[1] + "/model.keras")
+got = train(model, [callback, saver])
+assert all(np.allclose(got[name], want[1][name], rtol=1e-6) for name in ("loss", "val_loss"))
+log = fastact.open_log(sys.argv[1])
+names = [(info.name, info.kind) for info in log.layers]
+kinds = {"lstm": "LSTM", "block/inner": "Tanh", "dropout": "Dropout", "head/relu": "ReLU", "output": "Softmax"}
+assert names == list(kinds.items()), names
+rows = log.to_table().to_pylist()
+assert len(rows) == 5 * 8, len(rows)  # the validation's batches are not in it
+assert [row["count"] for row in rows[:5]] == [48, 40, 40, 32, 16], rows[:5]
+assert [row["neurons"] for row in rows[:5]] == [6, 5, 5, 4, 2]
+assert callback.failures == 0 and callback.monitor.diagnose().layers
+# Nothing is left behind, in the layers or in the compiled functions.
+assert all("call" not in vars(layer) for layer in model._flatten_layers())
+train(model, [])
+assert fastact.open_log(sys.argv[1]).to_table().num_rows == 40
+keras.models.load_model(sys.argv[1] + "/model.keras", custom_objects={"Block": Block}, compile=False)
+
+# Again on the same model: chosen layers, into a monitor of ours.
+with fastact.ActivationMonitor(every=2) as monitor:
+    train(model, [fastact.keras.ActivationCallback(monitor, layers=["head/*", "lstm"], strict=True)])
+    assert list(monitor.history) == ["lstm", "head/relu"], list(monitor.history)
+    assert monitor.history["lstm"]["step"].tolist() == [0, 2, 4, 6]
+    assert not monitor.closed
+
+# What fails is warned of once, and the training goes on.
+monitor = fastact.ActivationMonitor()
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always", RuntimeWarning)
+    callback = fastact.keras.ActivationCallback(monitor, layers=lambda name, layer: 1 / 0)
+    assert len(train(model, [callback])["loss"]) == 2
+ours = [str(w.message) for w in caught if "goes on without it" in str(w.message)]
+assert len(ours) == 1 and "could not watch the model" in ours[0], ours
+assert callback.failures == 1
+
+# A closed monitor, a callback that was copied before and one that has run, and a training that fails.
+monitor = fastact.ActivationMonitor()
+class Do(keras.callbacks.Callback):
+    def __init__(self, what):
+        super().__init__()
+        self.what = what
+    def on_train_batch_end(self, batch, logs=None):
+        self.what()
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always", RuntimeWarning)
+    callback = fastact.keras.ActivationCallback(monitor)
+    assert len(train(model, [Do(monitor.close), callback])["loss"]) == 2
+    assert callback.failures > 1
+assert sum("the monitor is closed" in str(w.message) for w in caught) == 1, caught
+original = fastact.keras.ActivationCallback(sys.argv[1] + "/copy", strict=True)
+copied = copy.deepcopy(original)
+train(model, [copied])
+train(model, [pickle.loads(pickle.dumps(copied))])
+assert fastact.open_log(sys.argv[1] + "/copy").to_table().num_rows == 2 * 40
+for error in (RuntimeError, KeyboardInterrupt):
+    def fail():
+        raise error
+    try:
+        train(model, [copied, Do(fail)])
+    except error:
+        copied.close()
+    assert all("call" not in vars(layer) for layer in model._flatten_layers())
+    assert copied.monitor.closed
+
+# What is computed twice counts once on PyTorch.
+with keras.RematScope(mode="full"):
+    again = keras.Sequential([keras.Input((3,)), keras.layers.Dense(5, activation="relu", name="dense"),
+                              keras.layers.Dense(2, name="out")])
+again.compile("sgd", "mse")
+with fastact.ActivationMonitor() as monitor:
+    again.fit(x[:, 0], x[:, 0, :2], batch_size=40, verbose=0,
+              callbacks=[fastact.keras.ActivationCallback(monitor, strict=True)])
+    counts = {name: int(layer["count"][0]) for name, layer in monitor.history.items()}
+    runs = 1 if keras.backend.backend() == "torch" else counts["dense"] // 200
+    assert counts == {"dense": runs * 200, "out": runs * 80}, counts
+print("done")
+"""
