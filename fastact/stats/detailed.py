@@ -20,11 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact import arithmetic
+from fastact.checks import check_not_negative
 from fastact.cpu.extras import BUCKET_BITS, LARGE_LIMITS, SMALL_LIMITS, TALLIES
 from fastact.cpu.jit import KINDS
 from fastact.cpu.sweep import sweep_details
 from fastact.errors import ArgumentTypeError, ArgumentValueError
-from fastact.stats.activation import EXTRA_OF, ActivationStats, Bounds, check_bounds, check_not_negative, missing_extra
+from fastact.stats.activation import EXTRA_OF, ActivationStats, Bounds, check_bounds, missing_extra
 
 __all__ = ["DetailedStats", "Exponents", "Outliers", "check_extras", "detail"]
 
@@ -475,5 +476,5 @@ def _type_number(dtype: Any) -> int:
         except TypeError:
             name = ""
     if name not in _TYPES:
-        raise ArgumentValueError(f"dtype: got {dtype!r}, want one of {_TYPES}")
+        raise ArgumentValueError(f"dtype: got {dtype!r}, want one of {', '.join(_TYPES)}")
     return _TYPES.index(name)

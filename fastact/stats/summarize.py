@@ -21,6 +21,7 @@ from fastact.arrays.host import (
     slabs,
     tensor_view_type,
 )
+from fastact.checks import check_not_negative, check_saturation
 from fastact.cpu.jit import KINDS
 from fastact.cpu.sweep import SMALL, small_kernel, sweep
 from fastact.cpu.sweep_neurons import Plan, Swept, plan_channels, sweep_channels
@@ -32,8 +33,6 @@ from fastact.stats.activation import (
     ActivationStats,
     Bounds,
     ChannelStats,
-    check_not_negative,
-    check_saturation,
     merge,
     wrap,
     wrap_channels,
