@@ -28,13 +28,14 @@ def warmup(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from fastact.cpu.jit import COMPILED, KINDS, cache
+    from fastact.arithmetic.element_types import ELEMENT_TYPES
+    from fastact.cpu.jit import COMPILED, cache
     from fastact.cpu.sweep_many import warmup
     from fastact.cpu.threads import get_num_threads
 
-    names = list(dict.fromkeys(dtypes or KINDS))
+    names = list(dict.fromkeys(dtypes or ELEMENT_TYPES))
     for name in names:
-        check_choice("dtype", name, KINDS)
+        check_choice("dtype", name, ELEMENT_TYPES)
     if not COMPILED:
         raise ArgumentValueError("NUMBA_DISABLE_JIT is set: got nothing to compile, want it unset")
     folder, problem = cache()
