@@ -37,12 +37,13 @@ import numpy.typing as npt
 
 from fastact import arithmetic
 from fastact._adapters.attachment import Attachment, Run
+from fastact.checks import check_saturation
 from fastact.cpu.sweep import merge_kernel
 from fastact.cpu.sweep_neurons import ChannelArrays
 from fastact.diagnosis.layer_types import BOUNDED
 from fastact.errors import ArgumentTypeError, ArgumentValueError, MissingExtraError
 from fastact.monitor.monitor import ActivationMonitor
-from fastact.stats.activation import SATURATION, ActivationStats, ChannelStats, check_saturation, wrap_channels
+from fastact.stats.activation import SATURATION, ActivationStats, ChannelStats, wrap_channels
 
 try:
     import jax

@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from fastact.checks import check_type
 from fastact.diagnosis import layer_types, rules
 from fastact.diagnosis.finding import SEVERITIES, Finding
 from fastact.diagnosis.links import link
@@ -54,9 +55,7 @@ class Diagnoser:
     def __init__(self, window_size: int = 100, thresholds: Thresholds | None = None) -> None:
         if thresholds is None:
             thresholds = Thresholds()
-        if not isinstance(thresholds, Thresholds):
-            raise ArgumentTypeError(f"thresholds: got {type(thresholds).__name__}, want a Thresholds")
-        self.thresholds = thresholds
+        self.thresholds = check_type("thresholds", thresholds, Thresholds, "a Thresholds")
         self.history = History(window_size)
         self._trackers: dict[str, OnsetTracker] = {}
 

@@ -117,7 +117,8 @@ class Constant(Rule[ConstantThresholds]):
                 if share == 1.0
                 else f"{percent(share)} of its {neurons:,} neurons have the same output for every sample."
             ),
-            cause="Its output is all bias: its weights are zero next to its biases, or no difference reaches it.",
+            cause="Its output is all bias: its weights are zero next to its biases, or no differences between samples "
+            "reach it.",
             remedies=(
                 "check that the data reaches this layer and differs from sample to sample",
                 LOWER_RATE,

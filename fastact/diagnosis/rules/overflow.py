@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
+from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.diagnosis.causality import comes_first, earlier_and_not_after
 from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.network import LayerView, Network, rms
@@ -18,13 +19,8 @@ from fastact.text import number
 
 __all__ = ["LARGEST", "OverflowRisk", "OverflowRiskThresholds", "overflow_ahead"]
 
-#: The largest finite number of each dtype whose overflow can be foretold.
-LARGEST: Final = {
-    "float16": 65504.0,
-    "bfloat16": (2.0 - 2.0**-7) * 2.0**127,
-    "float32": (2.0 - 2.0**-23) * 2.0**127,
-    "float64": (2.0 - 2.0**-52) * 2.0**1023,
-}
+#: The largest finite number of each dtype whose overflow can be foretold: every float but float8.
+LARGEST: Final = {t.name: t.format.largest for t in ELEMENT_TYPES.values() if t.format is not None and t.bits > 8}
 
 #: The share of the largest number from which down a negative number is a mask: ``torch.finfo(dtype).min``, rounded.
 _MASK: Final = 0.99

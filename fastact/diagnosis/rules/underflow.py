@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
+from fastact.arithmetic.element_types import NARROW_FLOATS
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causality import earlier_and_not_after, upstream
 from fastact.diagnosis.finding import Evidence, Finding, Severity
@@ -18,13 +19,8 @@ from fastact.text import number, percent
 __all__ = ["SMALLEST", "UnderflowRisk", "UnderflowRiskThresholds"]
 
 #: The smallest normal number of each narrow dtype, and its smallest subnormal one: below the first digits are lost,
-#: below half of the second all of them. IEEE 754 for float16; OCP 8-bit floating point specification, 2023, for float8.
-SMALLEST: Final = {
-    "float16": (2.0**-14, 2.0**-24),
-    "bfloat16": (2.0**-126, 2.0**-133),
-    "float8_e4m3fn": (2.0**-6, 2.0**-9),
-    "float8_e5m2": (2.0**-14, 2.0**-16),
-}
+#: below half of the second all of them.
+SMALLEST: Final = {name: (narrow.smallest_normal, narrow.smallest_subnormal) for name, narrow in NARROW_FLOATS.items()}
 
 _COUNT, _ZEROS, _ABS_MEAN = COLUMN["count"], COLUMN["zeros"], COLUMN["abs_mean"]
 _NANS, _POS, _NEG = COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]

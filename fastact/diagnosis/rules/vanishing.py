@@ -136,7 +136,7 @@ class Vanishing(Rule[VanishingThresholds]):
         if faint and faint.rows >= thresholds.min_rows and self._lost(network, layer.place, thresholds):
             source, reference = _reference(network, layer.place)
             step, name = faint.step, network.layers[source].info.name
-            where = f"{shown(name)}'s"
+            where = f"layer {shown(name)}'s"
             left = min(s for s in network.signal[layer.place :] if not math.isnan(s))
         elif faded and faded.rows >= thresholds.min_rows:
             reference = row_signal(layer.first, thresholds.vanish_samples)
