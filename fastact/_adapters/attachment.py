@@ -1,7 +1,7 @@
 """What the adapters of training loops share: a monitor that opens and closes with the training, and can't end it.
 
 A framework calls its callbacks in the middle of its loop, where an exception ends the run. So what goes wrong here is
-warned of once and counted, and the training goes on without it; with `strict` it is raised.
+warned of once and counted, and the training continues without it; with `strict` it is raised.
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fastact.errors import ArgumentTypeError, FastactError
-from fastact.failures import Guard
+from fastact.failures import FailureCounter
 from fastact.monitor.monitor import ActivationMonitor
 
 __all__ = ["TYPE_OF_FUNCTION", "Attachment", "Run"]
@@ -65,7 +65,7 @@ class Attachment:
     def __init__(self, owner: str, run: Run, *, strict: bool = False) -> None:
         if not isinstance(run, ActivationMonitor | str | os.PathLike):
             raise ArgumentTypeError(f"run: got {type(run).__name__}, want an ActivationMonitor or the path of a log")
-        self.guard = Guard(owner, strict=strict)
+        self.guard = FailureCounter(owner, strict=strict)
         self.when: Callable[[], bool] = _always
         self._run: Run | None = run
         self._monitor = run if isinstance(run, ActivationMonitor) else None
@@ -129,7 +129,7 @@ class Attachment:
                 RuntimeWarning,
                 stacklevel=2,
             )
-        fresh = Guard(self.guard.owner, strict=self.guard.strict)
+        fresh = FailureCounter(self.guard.owner, strict=self.guard.strict)
         return {"guard": fresh, "when": _always, "_run": run, "_monitor": None}
 
 
