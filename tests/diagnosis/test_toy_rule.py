@@ -22,7 +22,7 @@ from fastact.diagnosis.report import Diagnosis
 from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Row, RowCondition
 from fastact.diagnosis.rule import Outcome, Rule
 from fastact.diagnosis.schema import report_schema
-from fastact.diagnosis.thresholds import CommonThresholds, share
+from fastact.diagnosis.thresholds import CommonThresholds, share_field
 from fastact.history import LayerInfo
 from fastact.text import percent
 
@@ -33,7 +33,7 @@ from fastact.text import percent
 class NegativeThresholds(CommonThresholds):
     """What `Negative` compares with."""
 
-    negative_share: float = share(0.9, "share of the range; negative: so much of it is below zero. Chosen")
+    negative_share: float = share_field(0.9, "share of the range; negative: so much of it is below zero. Chosen")
 
 
 class Negative(Rule[NegativeThresholds]):
@@ -96,7 +96,6 @@ def added(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     shutil.copytree(Path(pages.__file__).parent, folder)
     (folder / "conditions" / "negative.md").write_text("# negative\n\nMost outputs are below zero.\n", "utf-8")
     monkeypatch.setattr(pages, "_folder", lambda name: folder / name)
-
 
 
 def diagnosis(**limits: float) -> Diagnosis:
