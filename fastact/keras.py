@@ -44,7 +44,7 @@ class _Eager:
     """Sweeps PyTorch tensors as the layers give them."""
 
     def __init__(self, attachment: Attachment) -> None:
-        from fastact.torch.layers import backward_pass
+        from fastact.torch.hooks import backward_pass
 
         self._attachment = attachment
         self._backward_pass = backward_pass

@@ -1,10 +1,15 @@
-"""Watches a PyTorch model: hooks that hand every layer's output to a monitor, and change nothing.
+"""Watches a PyTorch model: hooks that hand every layer's output to a monitor and change nothing.
 
 The hooks only read. They return nothing, so outputs, gradients, the state_dict and the training mode are what they
 would be without them, and a failure inside one is counted and warned of once instead of ending the training.
 
-`choose` says which modules are watched and by which names, `layers` what a module's type tells, `op` how compiled
-code calls back, and `hooks` does the watching.
+- `watching`: `watch`, and the `Watch` that it returns
+- `selection`: which modules are watched, and under which names
+- `hooks`: what a hook does with an output, an input or a gradient
+- `layers`: what a module's type tells: its neuron axis and its layer type
+- `tensors`: the tensors inside of an output
+- `compiled`: the operator by which compiled code calls back
+- `callback`: what the callbacks of Lightning and Hugging Face share
 """
 
 from fastact.errors import MissingExtraError
@@ -16,7 +21,10 @@ except ModuleNotFoundError as error:  # pragma: no cover - the tests need torch;
         raise
     raise MissingExtraError("fastact.torch needs PyTorch: pip install 'fastact[torch]'") from error
 
-from fastact.torch.choose import Layers
-from fastact.torch.hooks import Recorder, Watch, watch
+from fastact.torch.selection import Layers
+from fastact.torch.watching import MonitorLike, Watch, watch
 
-__all__ = ["Layers", "Recorder", "Watch", "watch"]
+#: The older name of `MonitorLike`.
+Recorder = MonitorLike
+
+__all__ = ["Layers", "MonitorLike", "Recorder", "Watch", "watch"]
