@@ -10,7 +10,7 @@
         print(recorder.monitor.diagnose())
 
 For Linen, `intercept` goes around ``model.apply`` instead. Functions, such as `nnx.relu`, are no layers: what they
-give is recorded where they are called, by ``x = recorder.record("act1", nnx.relu(x), axis=-1, kind="ReLU")``.
+give is recorded where they are called, by ``x = recorder.record("act1", nnx.relu(x), axis=-1, layer_type="ReLU")``.
 """
 
 import contextlib
@@ -165,9 +165,9 @@ def _wanted(layers: Layers, name: str, module: Any) -> bool:
     return layers(name, module) if callable(layers) else fnmatchcase(name, layers)
 
 
-def _take(recorder: Recorder, name: str, output: Any, kind: str) -> None:
+def _take(recorder: Recorder, name: str, output: Any, layer_type: str) -> None:
     arrays = jax.tree.leaves(output)
     for place, x in enumerate(arrays):
         # Flax has the features last, whatever the layer.
         full = name if len(arrays) == 1 else f"{name}[{place}]"
-        recorder.record(full, x, axis=-1 if x.ndim > 1 else None, kind=kind)
+        recorder.record(full, x, axis=-1 if x.ndim > 1 else None, layer_type=layer_type)

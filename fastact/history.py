@@ -35,23 +35,43 @@ def _check_window(window_size: object) -> int:
     return window_size
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class LayerInfo:
     """What is known of a layer besides its numbers. It travels in the log's schema.
 
-    Attributes:
+    Args:
         name: the layer's name, as in ``model.named_modules()`` where there is one.
         order: its place in forward order, from 0; rows refer to the layer by this number.
-        kind: its type, such as "ReLU", "Tanh", "Linear", "BatchNorm1d"; "" when unknown.
+        layer_type: its type, such as "ReLU", "Tanh", "Linear", "BatchNorm1d"; "" when unknown.
         dtype: the dtype of its activations, such as "float32", as first seen; "" when unknown.
         saturation: the interval (lo, hi) outside which an element was counted as saturated.
+        kind: another name of `layer_type`, older; it can be read as an attribute too.
     """
 
     name: str
     order: int
-    kind: str = ""
+    layer_type: str = ""
     dtype: str = ""
     saturation: tuple[float, float] = (-0.99, 0.99)
+
+    def __init__(
+        self,
+        name: str,
+        order: int,
+        layer_type: str = "",
+        dtype: str = "",
+        saturation: tuple[float, float] = (-0.99, 0.99),
+        *,
+        kind: str | None = None,
+    ) -> None:
+        layer_type = layer_type if kind is None else kind
+        for field, value in zip(self.__slots__, (name, order, layer_type, dtype, saturation), strict=True):
+            object.__setattr__(self, field, value)
+
+    @property
+    def kind(self) -> str:
+        """The older name of `layer_type`."""
+        return self.layer_type
 
 
 class LayerHistory:

@@ -10,7 +10,7 @@ leaves the device is a dozen numbers (with `axis`, a dozen a neuron), through an
     @jax.jit
     def train_step(params, x, y):
         def loss(params):
-            hidden = recorder.record("hidden", jax.nn.relu(x @ params["w1"]), axis=-1, kind="ReLU")
+            hidden = recorder.record("hidden", jax.nn.relu(x @ params["w1"]), axis=-1, layer_type="ReLU")
             return loss_of(hidden @ params["w2"], y)
         return jax.tree.map(lambda p, g: p - 0.1 * g, params, jax.grad(loss)(params))
 
@@ -284,9 +284,10 @@ class Recorder:
         x: _T,
         *,
         axis: int | Sequence[int] | None = None,
-        kind: str = "",
+        layer_type: str = "",
         saturation: tuple[float, float] | None = None,
         when: Any = True,
+        kind: str | None = None,
     ) -> _T:
         """Records `x` as the output of layer `name` each time that the traced function runs; outside of jit as well.
 
@@ -294,19 +295,21 @@ class Recorder:
             name: the layer's name; what is recorded under one name in one step is merged.
             x: the activations.
             axis: the neurons' axis, -1 for [batch, ..., neurons]; None for none.
-            kind: the layer's type, such as "ReLU"; see `ActivationMonitor.record`.
-            saturation: by default that of the kind's ends.
+            layer_type: the layer's type, such as "ReLU"; see `ActivationMonitor.record`.
+            saturation: by default that of the type's ends.
             when: a bool or a traced boolean scalar, such as ``step % 10 == 0``; where it is false nothing is computed.
+            kind: another name of `layer_type`, older.
 
         Returns:
             `x` itself, for use within an expression.
         """
         with self._attachment.guard(f"record layer {name!r}"):
-            interval = BOUNDED.get(kind, SATURATION) if saturation is None else saturation
+            layer_type = layer_type if kind is None else kind
+            interval = BOUNDED.get(layer_type, SATURATION) if saturation is None else saturation
             # The last trace counts: a model that is initialised may come by in parts first.
             self._traced.pop(name, None)
             self._traced[name] = when is True
-            options = {"kind": kind, "saturation": interval, "dtype": str(getattr(x, "dtype", ""))}
+            options = {"layer_type": layer_type, "saturation": interval, "dtype": str(getattr(x, "dtype", ""))}
 
             def hand_over() -> None:
                 summary = summarize(x, axis=axis, saturation=interval)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
-from fastact._adapters.attachment import KIND_OF_FUNCTION, Attachment, Run
+from fastact._adapters.attachment import TYPE_OF_FUNCTION, Attachment, Run
 from fastact.diagnosis.layer_types import RECURRENT
 from fastact.errors import ArgumentValueError, FastactError, MissingExtraError
 from fastact.monitor.monitor import ActivationMonitor
@@ -31,7 +31,7 @@ __all__ = ["ActivationCallback"]
 class _Recorder(Protocol):
     """What takes the layers' outputs: `fastact.jax.Recorder`, or `_Eager` where nothing is compiled."""
 
-    def record(self, name: str, x: Any, /, *, axis: int | None, kind: str) -> object: ...
+    def record(self, name: str, x: Any, /, *, axis: int | None, layer_type: str) -> object: ...
 
     def step(self) -> None: ...
 
@@ -50,10 +50,10 @@ class _Eager:
         self._backward_pass = backward_pass
         self._paused = False
 
-    def record(self, name: str, x: Any, /, *, axis: int | None, kind: str) -> None:
+    def record(self, name: str, x: Any, /, *, axis: int | None, layer_type: str) -> None:
         # A model that is being built runs on shapes alone; a rematerialised layer runs again in the backward pass.
         if self._attachment.active and not self._paused and x.device.type != "meta" and self._backward_pass() == -1:
-            self._attachment.record(name, x.detach(), axis=axis, kind=kind)
+            self._attachment.record(name, x.detach(), axis=axis, layer_type=layer_type)
 
     def step(self) -> None:
         self._attachment.step()
@@ -167,24 +167,24 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
         return any(fnmatchcase(name, pattern) for pattern in patterns)
 
     def _wrap(self, name: str, layer: Any) -> None:
-        call, kind, axis = layer.call, _kind(layer), _axis(layer)
+        call, layer_type, axis = layer.call, _layer_type(layer), _axis(layer)
 
         @functools.wraps(call)
         def recorded(*args: Any, **kwargs: Any) -> Any:
             output = call(*args, **kwargs)
             with self._attachment.guard(f"record layer {name!r}"):
-                self._take(name, output, kind, axis)
+                self._take(name, output, layer_type, axis)
             return output
 
         layer.call = recorded
         self._wrapped.append(layer)
 
-    def _take(self, name: str, output: Any, kind: str, axis: int) -> None:
+    def _take(self, name: str, output: Any, layer_type: str, axis: int) -> None:
         tensors = keras.tree.flatten(output)
         for place, x in enumerate(tensors):
             if keras.ops.is_tensor(x) and self._recorder is not None:
                 full = name if len(tensors) == 1 else f"{name}[{place}]"
-                self._recorder.record(full, x, axis=axis if x.ndim > 1 else None, kind=kind)
+                self._recorder.record(full, x, axis=axis if x.ndim > 1 else None, layer_type=layer_type)
 
     def _unwrap(self) -> None:
         if self._wrapped:
@@ -212,13 +212,13 @@ def _computing(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
             yield name, layer
 
 
-def _kind(layer: Any) -> str:
+def _layer_type(layer: Any) -> str:
     """The type as the rules know it; of a layer that ends in an activation function, that of the function."""
-    kind = type(layer).__name__
+    layer_type = type(layer).__name__
     function = getattr(layer, "activation", None)
-    if kind in RECURRENT or function is None:
-        return kind
-    return KIND_OF_FUNCTION.get(getattr(function, "__name__", ""), "" if kind == "Activation" else kind)
+    if layer_type in RECURRENT or function is None:
+        return layer_type
+    return TYPE_OF_FUNCTION.get(getattr(function, "__name__", ""), "" if layer_type == "Activation" else layer_type)
 
 
 def _axis(layer: Any) -> int:

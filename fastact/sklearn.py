@@ -28,7 +28,7 @@ def _logistic(x: Any) -> Any:
     return 0.5 * np.tanh(0.5 * x) + 0.5
 
 
-#: scikit-learn's hidden activations and the kinds that the rules know.
+#: scikit-learn's hidden activations and the layer types that the rules know.
 _ACTIVATIONS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
     "logistic": ("Sigmoid", _logistic),
     "relu": ("ReLU", lambda x: np.maximum(x, 0)),
@@ -59,7 +59,7 @@ def record(monitor: ActivationMonitor, model: Any, x: Any) -> None:
         >>> with ActivationMonitor() as monitor:
         ...     record(monitor, model, x)
         ...     monitor.step()
-        ...     print({name: layer.info.kind for name, layer in monitor.history.items()})
+        ...     print({name: layer.info.layer_type for name, layer in monitor.history.items()})
         {'hidden1': 'Linear', 'act1': 'Tanh', 'output': 'Linear'}
     """
     activation = getattr(model, "activation", None)
@@ -76,10 +76,10 @@ def record(monitor: ActivationMonitor, model: Any, x: Any) -> None:
     for place, (weight, bias) in enumerate(weights, 1):
         x = x @ weight + bias
         if place == len(weights):
-            monitor.record("output", x, axis=-1, kind="Linear")
+            monitor.record("output", x, axis=-1, layer_type="Linear")
         else:
-            monitor.record(f"hidden{place}", x, axis=-1, kind="Linear")
+            monitor.record(f"hidden{place}", x, axis=-1, layer_type="Linear")
             if activation != "identity":
-                kind, function = _ACTIVATIONS[activation]
+                layer_type, function = _ACTIVATIONS[activation]
                 x = function(x)
-                monitor.record(f"act{place}", x, axis=-1, kind=kind)
+                monitor.record(f"act{place}", x, axis=-1, layer_type=layer_type)

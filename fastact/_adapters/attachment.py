@@ -14,13 +14,13 @@ from fastact.errors import ArgumentTypeError, FastactError
 from fastact.failures import Guard
 from fastact.monitor.monitor import ActivationMonitor
 
-__all__ = ["KIND_OF_FUNCTION", "Attachment", "Run"]
+__all__ = ["TYPE_OF_FUNCTION", "Attachment", "Run"]
 
 #: Where the rows go: a monitor, or the path of a log that the adapter opens when the training starts.
 Run = ActivationMonitor | str | os.PathLike[str]
 
-#: The kind, as the rules know it, of a layer that ends in this function: Keras, JAX and Flax name activations so.
-KIND_OF_FUNCTION: Final = {
+#: The type, as the rules know it, of a layer that ends in this function: Keras, JAX and Flax name activations so.
+TYPE_OF_FUNCTION: Final = {
     "celu": "CELU",
     "elu": "ELU",
     "gelu": "GELU",

@@ -68,7 +68,7 @@ class Diagnoser:
     Example:
         >>> from fastact.history import LayerInfo
         >>> diagnoser = Diagnoser()
-        >>> diagnoser.add(LayerInfo("act", 0, kind="Tanh"))
+        >>> diagnoser.add(LayerInfo("act", 0, "Tanh"))
         >>> for step in range(5):  # 1000 elements, 900 of them beyond ±0.99
         ...     state = (1000, 0, 0, 0, 0, 900, 0.0, 0.95, 0.94, -1.0, 1.0)
         ...     diagnoser.append("act", (step, 0, 0, *state, 0, 0, 0, 0, 0, float("nan"), -1, float("nan")))
@@ -88,7 +88,7 @@ class Diagnoser:
     def add(self, info: LayerInfo) -> None:
         """Makes a layer known; before its first row. A layer that is known already stays as it is."""
         if info.name not in self._followers:
-            rules = _GRADIENT_RULES if info.kind == layer_types.GRADIENT else RULES
+            rules = _GRADIENT_RULES if info.layer_type == layer_types.GRADIENT else RULES
             self._followers[info.name] = Follower(self.history.add(info), rules, self.thresholds)
 
     def append(self, name: str, row: Row) -> None:
@@ -145,8 +145,8 @@ class Diagnoser:
         seen = [follower for follower in followers if follower.layer.total]
         # Layers are compared with layers, gradients with gradients.
         groups = (
-            [follower for follower in seen if follower.layer.info.kind != layer_types.GRADIENT],
-            [follower for follower in seen if follower.layer.info.kind == layer_types.GRADIENT],
+            [follower for follower in seen if follower.layer.info.layer_type != layer_types.GRADIENT],
+            [follower for follower in seen if follower.layer.info.layer_type == layer_types.GRADIENT],
         )
         views: dict[Follower, LayerView] = {}
         networks: dict[Follower, Network] = {}
@@ -204,7 +204,7 @@ class Diagnoser:
     ) -> LayerHealth:
         info = follower.layer.info
         if view is None or network is None:
-            return LayerHealth(info.name, info.kind, None, None, None, None, _UNKNOWN, "", (), 0, None, None)
+            return LayerHealth(info.name, info.layer_type, None, None, None, None, _UNKNOWN, "", (), 0, None, None)
         last: Row = view.rows[-1].item()
         neurons, count = last[COLUMN["neurons"]], last[COLUMN["count"]]
         dead = None
@@ -216,11 +216,11 @@ class Diagnoser:
         few = len(view.rows) < min(self.thresholds.min_rows, self.history.window_size)
         return LayerHealth(
             name=info.name,
-            kind=info.kind,
+            kind=info.layer_type,
             mean=_finite(last[_MEAN]),
             std=_finite(last[COLUMN["std"]]),
             dead=dead,
-            saturated=min(network.saturated[view.place], 1.0) if info.kind in layer_types.BOUNDED else None,
+            saturated=min(network.saturated[view.place], 1.0) if info.layer_type in layer_types.BOUNDED else None,
             status=gravest.condition if gravest else _UNKNOWN if few else "healthy",
             severity=gravest.severity if gravest else "",
             not_judged=missing,
@@ -248,7 +248,7 @@ def _link(findings: list[Finding], views: list[LayerView], thresholds: Threshold
     feeds = _feeds(views)
     slack = thresholds.min_rows * max((_stride(view) for view in views), default=1.0)
 
-    passing = {view.info.name for view in views if layer_types.is_passing(view.info.kind)}
+    passing = {view.info.name for view in views if layer_types.is_passing(view.info.layer_type)}
     # Dropout and pooling make no NaN, they hand it on. One dropout that serves a block in several places counts from
     # its first one, so that it seems to come before the layer whose NaN it got.
     born = {f.first_step for f in findings if f.condition == "non_finite" and f.layer not in passing}
@@ -309,9 +309,9 @@ def _feeds(views: list[LayerView]) -> dict[str, str]:
     feeds = {}
     source = ""
     for view in views:
-        kind = view.info.kind
-        passing = layer_types.is_passing(kind)
-        if passing or layer_types.is_norm(kind) or layer_types.is_activation(kind):
+        layer_type = view.info.layer_type
+        passing = layer_types.is_passing(layer_type)
+        if passing or layer_types.is_norm(layer_type) or layer_types.is_activation(layer_type):
             feeds[view.info.name] = source
         if not passing:
             source = view.info.name

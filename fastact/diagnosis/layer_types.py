@@ -1,6 +1,6 @@
 """What the type of a layer tells: the one place that knows names of module types.
 
-The names are those of PyTorch, Keras and Flax modules. A kind that is not listed is judged by its numbers alone.
+The names are those of PyTorch, Keras and Flax modules. A type that is not listed is judged by its numbers alone.
 """
 
 import math
@@ -76,46 +76,46 @@ _WEIGHTS: Final = ("Linear", "LazyLinear", "Dense", "Conv", "LazyConv", "Bilinea
 _NORM: Final = ("BatchNorm", "SyncBatchNorm", "LazyBatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm")
 
 
-def is_passing(kind: str) -> bool:
+def is_passing(layer_type: str) -> bool:
     """Whether the layer hands its input on: pooling, dropout, reshaping, padding."""
-    return kind.startswith(PASSING)
+    return layer_type.startswith(PASSING)
 
 
-def has_weights(kind: str) -> bool:
+def has_weights(layer_type: str) -> bool:
     """Whether the layer multiplies its input by weights."""
-    return kind.startswith(_WEIGHTS)
+    return layer_type.startswith(_WEIGHTS)
 
 
-def is_convolution(kind: str) -> bool:
+def is_convolution(layer_type: str) -> bool:
     """Whether the layer is a convolution, whose neurons are called filters."""
-    return kind.startswith(("Conv", "LazyConv"))
+    return layer_type.startswith(("Conv", "LazyConv"))
 
 
-def is_norm(kind: str) -> bool:
+def is_norm(layer_type: str) -> bool:
     """Whether the layer sets the scale of its input anew."""
-    return kind.startswith(_NORM)
+    return layer_type.startswith(_NORM)
 
 
-def is_activation(kind: str) -> bool:
+def is_activation(layer_type: str) -> bool:
     """Whether the layer is an elementwise non-linearity."""
-    return kind in BOUNDED or kind in RELU_FAMILY
+    return layer_type in BOUNDED or layer_type in RELU_FAMILY
 
 
-def is_gate(kind: str, kinds: Iterable[str]) -> bool:
-    """Whether the layer is a sigmoid in a network whose activations (`kinds` has all) are of another kind."""
-    return kind in GATES and any(is_activation(other) and other not in GATES for other in kinds)
+def is_gate(layer_type: str, types: Iterable[str]) -> bool:
+    """Whether the layer is a sigmoid in a network whose activations (`types` has all) are of another type."""
+    return layer_type in GATES and any(is_activation(other) and other not in GATES for other in types)
 
 
-def has_batch_norm(kinds: Iterable[str]) -> bool:
+def has_batch_norm(types: Iterable[str]) -> bool:
     """Whether one of the layers is a batch normalisation."""
-    return any("BatchNorm" in kind for kind in kinds)
+    return any("BatchNorm" in layer_type for layer_type in types)
 
 
-def has_layer_norm(kinds: Iterable[str]) -> bool:
+def has_layer_norm(types: Iterable[str]) -> bool:
     """Whether one of the layers is a layer or rms normalisation."""
-    return any(kind.startswith(("LayerNorm", "RMSNorm")) for kind in kinds)
+    return any(layer_type.startswith(("LayerNorm", "RMSNorm")) for layer_type in types)
 
 
-def has_relu(kinds: Iterable[str]) -> bool:
+def has_relu(types: Iterable[str]) -> bool:
     """Whether one of the layers is of the ReLU family."""
-    return any(kind in RELU_FAMILY for kind in kinds)
+    return any(layer_type in RELU_FAMILY for layer_type in types)

@@ -34,14 +34,14 @@ class Published:
         condition: the condition of ours that it stands for.
         meaning: when it fires, in words; and what stands in for what.
         test: the rule itself, over the rows in the window.
-        kinds: the kinds of layers that it is for; empty for all.
+        layer_types: the types of layers that it is for; empty for all.
     """
 
     name: str
     condition: str
     meaning: str
     test: _Test
-    kinds: frozenset[str] = frozenset()
+    layer_types: frozenset[str] = frozenset()
 
 
 def _share(rows: _Rows, part: str, whole: str = "count") -> npt.NDArray[np.float64]:
@@ -207,7 +207,7 @@ def judge(preset: str, layers: Sequence[LayerView]) -> tuple[Finding, ...]:
     for layer in layers:
         told: set[str] = set()
         for rule in PRESETS[preset]:
-            if rule.condition in told or (rule.kinds and layer.info.kind not in rule.kinds):
+            if rule.condition in told or (rule.layer_types and layer.info.layer_type not in rule.layer_types):
                 continue
             with np.errstate(all="ignore"):
                 place = rule.test(layer.rows)

@@ -14,18 +14,18 @@ _XAVIER: Final = "use Xavier initialisation: weights from N(0, sqrt(1/n_in))"
 _EITHER: Final = "use an initialisation that keeps the scale: N(0, sqrt(1/n_in)), before ReLU N(0, sqrt(2/n_in))"
 
 
-def initialisation(all_kinds: Collection[str]) -> str:
-    """The initialisation that suits the activations of a network, given the kinds of all of its layers."""
-    relu = layer_types.has_relu(all_kinds)
-    bounded = any(kind in layer_types.BOUNDED and kind not in layer_types.RELU_FAMILY for kind in all_kinds)
+def initialisation(distinct_types: Collection[str]) -> str:
+    """The initialisation that suits the activations of a network, given the types of all of its layers."""
+    relu = layer_types.has_relu(distinct_types)
+    bounded = any(name in layer_types.BOUNDED and name not in layer_types.RELU_FAMILY for name in distinct_types)
     if relu == bounded:
         return _EITHER
     return _HE if relu else _XAVIER
 
 
-def normalisation(all_kinds: Collection[str]) -> tuple[str, ...]:
+def normalisation(distinct_types: Collection[str]) -> tuple[str, ...]:
     """The normalisation that suits a network; nothing where it has one."""
-    if any(layer_types.is_norm(kind) for kind in all_kinds):
+    if any(layer_types.is_norm(layer_type) for layer_type in distinct_types):
         return ()
-    batches = not any(kind in layer_types.RECURRENT or kind.startswith("Embedding") for kind in all_kinds)
+    batches = not any(name in layer_types.RECURRENT or name.startswith("Embedding") for name in distinct_types)
     return (f"add {'batch' if batches else 'layer'} normalisation before the activation",)

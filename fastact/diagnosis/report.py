@@ -2,7 +2,7 @@
 
 Nothing here computes: it shows what `diagnosis.Diagnoser` found.
 
-Whatever comes from outside (names and kinds of layers) is escaped: a name can hold terminal escapes or markup.
+Whatever comes from outside (names and types of layers) is escaped: a name can hold terminal escapes or markup.
 """
 
 import json

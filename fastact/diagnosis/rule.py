@@ -235,9 +235,9 @@ class LayerView:
 
     @property
     def name(self) -> str:
-        """The layer's name and kind as a sentence names them."""
-        kind = f" ({shown(self.info.kind)})" if self.info.kind else ""
-        return shown(self.info.name) + kind
+        """The layer's name and type as a sentence names them."""
+        layer_type = f" ({shown(self.info.layer_type)})" if self.info.layer_type else ""
+        return shown(self.info.name) + layer_type
 
     def during(self, streak: Streak) -> npt.NDArray[np.void]:
         """The rows of a run that are still in the window."""
@@ -249,7 +249,7 @@ class Network:
 
     Attributes:
         layers: those that have rows, in forward order; `LayerView.place` is the place in this list.
-        kinds, all_kinds: the layers' kinds, and the set of them.
+        layer_types, distinct_types: the layers' types, and the set of them.
         rms: for each layer the root mean square of its outputs; NaN where unknown.
         signal: for each layer what its samples differ by: the standard deviation within a neuron over the samples,
             or over all elements where no layer was swept per neuron. NaN where unknown.
@@ -265,16 +265,17 @@ class Network:
 
     def __init__(self, layers: Sequence[LayerView], thresholds: Thresholds) -> None:
         self.layers = layers
-        self.kinds = [layer.info.kind for layer in layers]
-        self.all_kinds = frozenset(self.kinds)
+        self.layer_types = [layer.info.layer_type for layer in layers]
+        self.distinct_types = frozenset(self.layer_types)
         self.lost_from: int | None = None
         self.experts: dict[tuple[str, str], list[LayerView]] | None = None
         self.output = -1
         if len(layers) > 1:
             self.output = len(layers) - 1
-            while self.output > 0 and (
-                self.kinds[self.output] in layer_types.PROBABILITIES or layer_types.is_passing(self.kinds[self.output])
-            ):
+            while self.output > 0:
+                last = self.layer_types[self.output]
+                if not (last in layer_types.PROBABILITIES or layer_types.is_passing(last)):
+                    break
                 self.output -= 1
         self.rms: list[float] = []
         self.signal: list[float] = []
@@ -365,7 +366,7 @@ class Rule(Protocol):
         ...
 
     def applies(self, info: LayerInfo) -> bool:
-        """Whether a layer of this kind can have the condition."""
+        """Whether a layer of this type can have the condition."""
         ...
 
     def needs(self, thresholds: Thresholds) -> int:

@@ -162,7 +162,7 @@ def _layer_to_json(info: LayerInfo) -> dict[str, Any]:
     return {
         "name": info.name,
         "order": info.order,
-        "kind": info.kind,
+        "kind": info.layer_type,
         "dtype": info.dtype,
         "saturation": saturation,
     }
@@ -173,7 +173,7 @@ def _layer_from_json(item: dict[str, Any]) -> LayerInfo:
     return LayerInfo(
         name=str(item["name"]),
         order=int(item["order"]),
-        kind=str(item["kind"]),
+        layer_type=str(item["kind"]),
         dtype=str(item["dtype"]),
         saturation=(float(low), float(high)),
     )
@@ -184,7 +184,7 @@ def check_layer(info: object) -> None:
     if not isinstance(info, LayerInfo):
         raise ArgumentTypeError(f"info: got {type(info).__name__}, want LayerInfo")
     check_text("info.name", info.name, MAX_NAME_BYTES)
-    check_text("info.kind", info.kind, MAX_NAME_BYTES)
+    check_text("info.layer_type", info.layer_type, MAX_NAME_BYTES)
     check_text("info.dtype", info.dtype, MAX_NAME_BYTES)
     check_integer("info.order", info.order, 0, 2**63 - 1)
 

@@ -37,7 +37,7 @@ class Alerts:
     Example:
         >>> from fastact.history import LayerInfo
         >>> diagnoser = Diagnoser()
-        >>> diagnoser.add(LayerInfo("act", 0, kind="Tanh"))
+        >>> diagnoser.add(LayerInfo("act", 0, "Tanh"))
         >>> alerts = Alerts(lambda finding: print(finding.layer, finding.condition, finding.severity), every=5)
         >>> for step in range(20):  # 1000 elements, 900 of them beyond ±0.99
         ...     state = (1000, 0, 0, 0, 0, 900, 0.0, 0.95, 0.94, -1.0, 1.0)

@@ -220,7 +220,7 @@ class ActivationMonitor:
     Example:
         >>> with ActivationMonitor() as monitor:
         ...     for _ in range(10):
-        ...         stats = monitor.record("act", np.zeros((64, 8), np.float32), axis=-1, kind="ReLU")
+        ...         stats = monitor.record("act", np.zeros((64, 8), np.float32), axis=-1, layer_type="ReLU")
         ...         monitor.step()
         ...     finding = monitor.diagnose().findings[0]
         >>> stats.zeros, finding.layer, finding.condition, finding.severity
@@ -306,9 +306,10 @@ class ActivationMonitor:
         x: Any,
         *,
         axis: int | tuple[int, ...] | None = None,
-        kind: str = "",
+        layer_type: str = "",
         saturation: tuple[float, float] | None = None,
         dtype: str = "",
+        kind: str | None = None,
     ) -> ActivationStats | None:
         """Sweeps the activations of a layer in the current step; a second part of the same step is merged in.
 
@@ -323,10 +324,11 @@ class ActivationMonitor:
             name: the layer's name.
             x: anything that `summarize` takes; or the stats of a sweep made elsewhere, such as on a device.
             axis: the neurons' axis, for a row that tells of single neurons (dead ones); -1 for [batch, ..., neurons].
-            kind: the layer's type, such as "ReLU": the diagnosis judges a Tanh and a Linear differently.
-            saturation: the interval outside which an element is saturated; by default that of the kind's ends.
-                `kind` and `saturation` hold for the run as they were when the layer was first recorded.
+            layer_type: the layer's type, such as "ReLU": the diagnosis judges a Tanh and a Linear differently.
+            saturation: the interval outside which an element is saturated; by default that of the type's ends.
+                `layer_type` and `saturation` hold for the run as they were when the layer was first recorded.
             dtype: that of the activations, by default that of `x`.
+            kind: another name of `layer_type`, older.
 
         Returns:
             The stats of this `x`, or None in a step that is not recorded. `DeferredStats` of what lies on a GPU: a
@@ -350,18 +352,21 @@ class ActivationMonitor:
             if layer is not None:
                 interval = layer.info.saturation
             else:
-                if not isinstance(kind, str):
-                    raise ArgumentTypeError(f"kind: got {type(kind).__name__}, want a str")
-                interval = BOUNDED.get(kind, SATURATION) if saturation is None else saturation
+                if kind is not None:
+                    layer_type = kind
+                if not isinstance(layer_type, str):
+                    given = "layer_type" if kind is None else "kind"
+                    raise ArgumentTypeError(f"{given}: got {type(layer_type).__name__}, want a str")
+                interval = BOUNDED.get(layer_type, SATURATION) if saturation is None else saturation
             if isinstance(x, (ActivationStats, ChannelStats)):
                 stats = _given(x, interval)
-            elif on_gpu(x) and (late := self._record_late(name, x, axis, kind, interval, dtype)) is not None:
+            elif on_gpu(x) and (late := self._record_late(name, x, axis, layer_type, interval, dtype)) is not None:
                 return late
             elif layer is not None:
                 stats = layer.sweeper.sweep(x, axis)
             else:
                 stats = summarize(x, axis=axis, saturation=interval)
-            layer = layer or self._add_layer(name, x, kind, dtype, stats.saturation)
+            layer = layer or self._add_layer(name, x, layer_type, dtype, stats.saturation)
         assert layer is not None
         self._add(layer, stats)
         return _total(stats)
@@ -372,7 +377,7 @@ class ActivationMonitor:
                 self._settle([])
             layer.add(stats)
 
-    def keep(self, name: str, x: Any, axis: int | None, kind: str) -> None:
+    def record_in_place(self, name: str, x: Any, axis: int | None, layer_type: str) -> None:
         """`record` for those who look at no stats, such as hooks: each step is swept in the memory of the one before.
 
         Raises what `record` raises.
@@ -383,14 +388,17 @@ class ActivationMonitor:
             if swept is not None:
                 self._add(layer, swept)
                 return
-        self.record(name, x, axis=axis, kind=kind)
+        self.record(name, x, axis=axis, layer_type=layer_type)
 
-    def _add_layer(self, name: str, x: Any, kind: str, dtype: str, saturation: tuple[float, float]) -> _Layer:
+    #: The older name of `record_in_place`.
+    keep = record_in_place
+
+    def _add_layer(self, name: str, x: Any, layer_type: str, dtype: str, saturation: tuple[float, float]) -> _Layer:
         dtype = dtype or str(getattr(x, "dtype", "")).removeprefix("torch.")
         with self._lock:
             layer = self._layers.get(name)
             if layer is None:
-                info = LayerInfo(name, len(self._layers), kind, dtype, saturation)
+                info = LayerInfo(name, len(self._layers), layer_type, dtype, saturation)
                 # The log is first to refuse a name, and only a layer that all know gets rows.
                 if self._writer is not None:
                     self._writer.add_layer(info)
@@ -399,13 +407,13 @@ class ActivationMonitor:
             return layer
 
     def _record_late(
-        self, name: str, x: Any, axis: int | tuple[int, ...] | None, kind: str, saturation: Any, dtype: str
+        self, name: str, x: Any, axis: int | tuple[int, ...] | None, layer_type: str, saturation: Any, dtype: str
     ) -> ActivationStats | None:
         """Launches the sweep of what lies on a GPU; None where it is to be swept at once."""
         found, shape = gpu_view(x, axis)
         if not found.array.size:
             return None
-        layer = self._layers.get(name) or self._add_layer(name, x, kind, dtype, check_saturation(saturation))
+        layer = self._layers.get(name) or self._add_layer(name, x, layer_type, dtype, check_saturation(saturation))
         if layer.late and layer.late[-1].device != found.device:
             layer.at_once = True
         if layer.at_once:

@@ -1,7 +1,9 @@
 """The monitor: what becomes a row, live against replay, and what it refuses."""
 
+import dataclasses
 import gc
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -153,7 +155,7 @@ def test_what_is_kept_is_what_would_be_recorded() -> None:
         for parts in GIVEN:
             for part in parts:
                 recorded.record("layer", part, axis=1, kind="ReLU")
-                kept.keep("layer", part, 1, "ReLU")
+                kept.record_in_place("layer", part, 1, "ReLU")
             recorded.step()
             kept.step()
         rows = [list(monitor.history["layer"].rows.tolist()) for monitor in (recorded, kept)]
@@ -165,12 +167,12 @@ def test_what_is_kept_uses_the_same_memory_again_and_record_never_does() -> None
     x = torch.randn(64, 40)
     with ActivationMonitor() as monitor:
         for _ in range(2):  # a layer is known from the second tensor on
-            monitor.keep("layer", x, 1, "ReLU")
+            monitor.record_in_place("layer", x, 1, "ReLU")
             monitor.step()
         sweeper = monitor._layers["layer"].sweeper
         addresses = set()
         for _ in range(5):
-            monitor.keep("layer", x, 1, "ReLU")
+            monitor.record_in_place("layer", x, 1, "ReLU")
             assert not sweeper.free
             monitor.step()
             addresses |= {swept.address for swept in sweeper.free}
@@ -186,7 +188,7 @@ def test_threads_that_keep_the_same_layer_do_not_write_into_each_others_memory()
     whole = summarize(torch.cat(tensors), axis=1)
     with ActivationMonitor(strict=True) as monitor, ThreadPoolExecutor(8) as pool:
         for _ in range(30):
-            list(pool.map(lambda x: monitor.keep("layer", x, 1, ""), tensors))
+            list(pool.map(lambda x: monitor.record_in_place("layer", x, 1, ""), tensors))
             monitor.step()
         rows = monitor.history["layer"].rows
         assert (rows["count"] == whole.total.count).all()
@@ -197,11 +199,11 @@ def test_nothing_is_kept_in_a_step_that_is_not_recorded_or_after_the_end() -> No
     x = torch.ones(4, 3)
     with ActivationMonitor(every=2) as monitor:
         for _ in range(5):
-            monitor.keep("layer", x, 1, "")
+            monitor.record_in_place("layer", x, 1, "")
             monitor.step()
     assert monitor.history["layer"]["step"].tolist() == [0, 2, 4]
     with pytest.raises(fastact.FastactError, match="closed"):
-        monitor.keep("layer", x, 1, "")
+        monitor.record_in_place("layer", x, 1, "")
 
 
 def test_close_ends_the_step_under_way_and_is_final(tmp_path: Path) -> None:
@@ -306,6 +308,8 @@ def test_names_are_checked() -> None:
                 monitor.record(bad, np.ones(3))  # type: ignore[arg-type]
         with pytest.raises(fastact.ArgumentTypeError, match="kind"):
             monitor.record("a", np.ones(3), kind=3)  # type: ignore[arg-type]
+        with pytest.raises(fastact.ArgumentTypeError, match="layer_type:"):
+            monitor.record("a", np.ones(3), layer_type=3)  # type: ignore[arg-type]
 
 
 INTERRUPTED = """
@@ -376,3 +380,17 @@ def test_a_failing_disk_is_told_at_the_end_of_a_step(tmp_path: Path, monkeypatch
                 some_steps(monitor)
         assert len(told) == 1
     assert open_log(tmp_path / "run").to_table().num_rows == monitor.history["a"].total == 200
+
+
+def test_the_layer_type_goes_by_its_older_name_too() -> None:
+    info = fastact.LayerInfo("a", 0, kind="ReLU")
+    assert info == fastact.LayerInfo("a", 0, "ReLU") == fastact.LayerInfo("a", 0, layer_type="ReLU")
+    assert (info.kind, info.layer_type) == ("ReLU", "ReLU")
+    assert dataclasses.replace(info, layer_type="Tanh").kind == "Tanh"
+    assert pickle.loads(pickle.dumps(info)) == info
+    with fastact.ActivationMonitor() as monitor:
+        for name, options in (("new", {"layer_type": "Sigmoid"}), ("old", {"kind": "Sigmoid"})):
+            stats = monitor.record(name, np.float32([0.5, 0.995]), **options)  # type: ignore[arg-type]
+            assert stats is not None
+            assert stats.saturated == 1
+            assert monitor.history[name].info.layer_type == "Sigmoid"

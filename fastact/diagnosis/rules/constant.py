@@ -52,8 +52,8 @@ class Constant:
     condition = "constant"
 
     def applies(self, info: LayerInfo) -> bool:
-        """Every kind, but for probabilities and what hands its input on."""
-        return info.kind not in layer_types.PROBABILITIES and not layer_types.is_passing(info.kind)
+        """Every type, but for probabilities and what hands its input on."""
+        return info.layer_type not in layer_types.PROBABILITIES and not layer_types.is_passing(info.layer_type)
 
     def needs(self, thresholds: Thresholds) -> int:
         """`min_rows`."""
@@ -111,15 +111,17 @@ class Constant:
             remedies=(
                 "check that the data reaches this layer and differs from sample to sample",
                 LOWER_RATE,
-                initialisation(network.all_kinds),
+                initialisation(network.distinct_types),
             ),
         )
 
 
 def _computes_of_samples(layer: LayerView, network: Network, thresholds: Thresholds) -> bool:
-    """Whether it was constant from its first row on though its kind computes something of samples that differ."""
-    kind = layer.info.kind
-    if not (layer_types.has_weights(kind) or layer_types.is_norm(kind) or layer_types.is_activation(kind)):
+    """Whether it was constant from its first row on though its type computes something of samples that differ."""
+    layer_type = layer.info.layer_type
+    if not (
+        layer_types.has_weights(layer_type) or layer_types.is_norm(layer_type) or layer_types.is_activation(layer_type)
+    ):
         return False
     pairs = zip(network.signal[: layer.place], network.rms[: layer.place], strict=True)
     return any(signal > thresholds.vanish_ratio * rms for signal, rms in pairs)

@@ -55,8 +55,8 @@ class Dead:
     condition = "dead"
 
     def applies(self, info: LayerInfo) -> bool:
-        """Every kind, but for those that are zero by design (a softmax under a mask)."""
-        return info.kind not in layer_types.PROBABILITIES
+        """Every type, but for those that are zero by design (a softmax under a mask)."""
+        return info.layer_type not in layer_types.PROBABILITIES
 
     def needs(self, thresholds: Thresholds) -> int:
         """`min_rows`."""
@@ -187,10 +187,14 @@ def _reaches(share: float, which: int = _DEAD) -> Condition:
 
 def _units(layer: LayerView, network: Network) -> str:
     """What the neurons are called: filters in a convolution, and in what takes a convolution's outputs one by one."""
-    for kind in reversed(network.kinds[: layer.place + 1]):
-        if not (layer_types.is_activation(kind) or layer_types.is_norm(kind) or layer_types.is_passing(kind)):
-            return "filters" if layer_types.is_convolution(kind) else "neurons"
-        if kind.startswith("Flatten"):
+    for layer_type in reversed(network.layer_types[: layer.place + 1]):
+        if not (
+            layer_types.is_activation(layer_type)
+            or layer_types.is_norm(layer_type)
+            or layer_types.is_passing(layer_type)
+        ):
+            return "filters" if layer_types.is_convolution(layer_type) else "neurons"
+        if layer_type.startswith("Flatten"):
             break
     return "neurons"
 
@@ -199,10 +203,10 @@ _STILL_LEARNS: Final = " The other neurons go on learning: what is lost is width
 
 
 def _cause(layer: LayerView, step: int) -> str:
-    kind = layer.info.kind
-    if kind in layer_types.GATED:
+    layer_type = layer.info.layer_type
+    if layer_type in layer_types.GATED:
         return "Its gates are shut, so that nothing passes them: its inputs or its weights are too large."
-    if kind and not layer_types.is_activation(kind):
+    if layer_type and not layer_types.is_activation(layer_type):
         return "Its weights and biases are zero, or what it is fed is zero."
     if step <= layer.start:
         return (
@@ -216,11 +220,11 @@ def _cause(layer: LayerView, step: int) -> str:
 
 
 def _remedies(layer: LayerView, network: Network, step: int) -> tuple[str, ...]:
-    kind = layer.info.kind
+    layer_type = layer.info.layer_type
     inputs = "normalise the inputs to mean 0 and standard deviation 1"
-    if kind in layer_types.GATED:
+    if layer_type in layer_types.GATED:
         return inputs, initialisation({"Tanh"}), LOWER_RATE
-    if kind and not layer_types.is_activation(kind):
+    if layer_type and not layer_types.is_activation(layer_type):
         return (
             "check that its weights were initialised or loaded, and that they are trained",
             "check that what it is fed is not all zero",
@@ -229,4 +233,4 @@ def _remedies(layer: LayerView, network: Network, step: int) -> tuple[str, ...]:
     remedies = ["use leaky ReLU, which keeps a gradient below zero", initialisation({"ReLU"})]
     # What happened during training is a matter of the learning rate first.
     remedies.insert(0 if step > layer.start else 2, LOWER_RATE)
-    return *remedies, *normalisation(network.all_kinds), inputs
+    return *remedies, *normalisation(network.distinct_types), inputs

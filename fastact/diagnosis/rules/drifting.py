@@ -43,8 +43,8 @@ class Drifting:
     condition = "drifting"
 
     def applies(self, info: LayerInfo) -> bool:
-        """Every kind, but for probabilities, which crowd at a bound as they become certain."""
-        return info.kind not in layer_types.PROBABILITIES
+        """Every type, but for probabilities, which crowd at a bound as they become certain."""
+        return info.layer_type not in layer_types.PROBABILITIES
 
     def needs(self, thresholds: Thresholds) -> int:
         """The rows before and after."""

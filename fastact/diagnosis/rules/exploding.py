@@ -62,7 +62,7 @@ class Exploding:
     condition = "exploding"
 
     def applies(self, info: LayerInfo) -> bool:
-        """Every kind."""
+        """Every type."""
         del info
         return True
 
@@ -164,7 +164,9 @@ class Exploding:
 
 def _cause(network: Network, *, by_depth: bool, at_once: bool = False) -> str:
     nothing = (
-        "" if any(layer_types.is_norm(kind) for kind in network.all_kinds) else ", and nothing sets the scale anew"
+        ""
+        if any(layer_types.is_norm(layer_type) for layer_type in network.distinct_types)
+        else ", and nothing sets the scale anew"
     )
     if by_depth:
         return (
@@ -183,9 +185,9 @@ def _cause(network: Network, *, by_depth: bool, at_once: bool = False) -> str:
 
 
 def _remedies(network: Network, *, by_depth: bool, at_once: bool = False) -> tuple[str, ...]:
-    layer_norm = () if layer_types.has_layer_norm(network.all_kinds) else ("add layer normalisation",)
+    layer_norm = () if layer_types.has_layer_norm(network.distinct_types) else ("add layer normalisation",)
     if by_depth:
-        return initialisation(network.all_kinds), *layer_norm, "scale the residual branches"
+        return initialisation(network.distinct_types), *layer_norm, "scale the residual branches"
     if at_once:
         return LOWER_RATE, "clip the gradients", "look at what changed at that step: the data, a schedule, a checkpoint"
     return LOWER_RATE, "clip the gradients", *layer_norm

@@ -33,7 +33,7 @@ class NonFinite:
         they have gone. The first step is that of the first such row after a whole window without; of all layers the
         first one at the earliest step is the culprit, all others carry.
 
-    -inf alone is meant in a LogSoftmax (the logarithm of a probability of zero) and in layers recorded with the kind
+    -inf alone is meant in a LogSoftmax (the logarithm of a probability of zero) and in layers recorded with the type
     "AttentionScores" (a mask before the softmax): there only NaN and +inf count.
 
     Source:
@@ -43,7 +43,7 @@ class NonFinite:
     condition = "non_finite"
 
     def applies(self, info: LayerInfo) -> bool:
-        """Every kind."""
+        """Every type."""
         del info
         return True
 
@@ -63,13 +63,15 @@ class NonFinite:
             return (cells[_NANS] | cells[_POS]) != 0
 
         return (
-            Chain((Track("non_finite", holds_unmasked if info.kind in layer_types.MASKED else holds, patience=0),)),
+            Chain(
+                (Track("non_finite", holds_unmasked if info.layer_type in layer_types.MASKED else holds, patience=0),)
+            ),
         )
 
     def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
         """What is not finite in the window."""
         del network, thresholds
-        masked = layer.info.kind in layer_types.MASKED
+        masked = layer.info.layer_type in layer_types.MASKED
         streak = layer.streaks.get("non_finite")
         if streak is None:
             return Outcome.NOT_FOUND
@@ -113,7 +115,7 @@ def _cause(layer: LayerView, *, nans: int, infs: int) -> str:
         return f"A value went beyond what {layer.info.dtype or 'its dtype'} can hold."
     if layer.place == 0:
         return "Its inputs held NaN or Inf, or its weights do, after an update with a gradient that was not finite."
-    if layer_types.has_weights(layer.info.kind):
+    if layer_types.has_weights(layer.info.layer_type):
         return (
             "Its weights hold NaN, after an update with a gradient that was not finite (a root, a logarithm or a "
             "quotient at zero), or what it is fed does."

@@ -48,9 +48,9 @@ class Oscillating:
     condition = "oscillating"
 
     def applies(self, info: LayerInfo) -> bool:
-        """Every kind, but for probabilities and what hands its input on; the network's input is judged."""
-        return info.kind not in layer_types.PROBABILITIES and (
-            info.kind == "Input" or not layer_types.is_passing(info.kind)
+        """Every type, but for probabilities and what hands its input on; the network's input is judged."""
+        return info.layer_type not in layer_types.PROBABILITIES and (
+            info.layer_type == "Input" or not layer_types.is_passing(info.layer_type)
         )
 
     def needs(self, thresholds: Thresholds) -> int:
@@ -115,9 +115,9 @@ class Oscillating:
             ),
             message=f"{layer.name} has been oscillating since step {step}: the {what} of its outputs swings between "
             f"{number(low)} and {number(high)}, up and down again in {number(2.0 * every)} steps.",
-            cause=_INPUT_CAUSE if layer.info.kind == "Input" else _CAUSE,
+            cause=_INPUT_CAUSE if layer.info.layer_type == "Input" else _CAUSE,
             remedies=_INPUT_REMEDIES
-            if layer.info.kind == "Input"
+            if layer.info.layer_type == "Input"
             else ("use a lower learning rate", "use less momentum", *_INPUT_REMEDIES),
         )
 

@@ -51,10 +51,10 @@ class OutlierChannels:
     condition = "outlier_channels"
 
     def applies(self, info: LayerInfo) -> bool:
-        """Every kind, but for activations, probabilities, masked scores and what hands its input on."""
-        kind = info.kind
-        by_design = kind in layer_types.PROBABILITIES or kind in layer_types.MASKED
-        return not (by_design or layer_types.is_activation(kind) or layer_types.is_passing(kind))
+        """Every type, but for activations, probabilities, masked scores and what hands its input on."""
+        layer_type = info.layer_type
+        by_design = layer_type in layer_types.PROBABILITIES or layer_type in layer_types.MASKED
+        return not (by_design or layer_types.is_activation(layer_type) or layer_types.is_passing(layer_type))
 
     def needs(self, thresholds: Thresholds) -> int:
         """`recent_rows`."""
@@ -114,27 +114,27 @@ class OutlierChannels:
             ),
             message=f"{layer.name} has had an outlier channel since step {streak.step}: channel {channel} reaches "
             f"{number(absmax)}, {number(ratio)} times what the others do, in {percent(share)} of the recorded steps.",
-            cause=_cause(layer.info.kind),
-            remedies=_remedies(layer.info.kind, network),
+            cause=_cause(layer.info.layer_type),
+            remedies=_remedies(layer.info.layer_type, network),
         )
 
 
 _COST: Final = " Training may go on well, but 8 and 16 bits have room for this channel or for the others, not for both."
 
 
-def _cause(kind: str) -> str:
-    if layer_types.is_norm(kind):
+def _cause(layer_type: str) -> str:
+    if layer_types.is_norm(layer_type):
         return "The gain of this channel has grown, or the input of the norm has the outlier already." + _COST
-    if layer_types.has_weights(kind):
+    if layer_types.has_weights(layer_type):
         return "The weights of this channel are far larger than those of the others, or one of its inputs is." + _COST
     return "A layer before it writes one channel far larger than the others, and nothing scales it down." + _COST
 
 
-def _remedies(kind: str, network: Network) -> tuple[str, ...]:
+def _remedies(layer_type: str, network: Network) -> tuple[str, ...]:
     remedies = ["normalise the inputs to mean 0 and standard deviation 1", "use weight decay on the layer's weights"]
-    if layer_types.is_norm(kind):
+    if layer_types.is_norm(layer_type):
         remedies[:] = ["use weight decay on the norm's gains"]
-    elif not (layer_types.has_layer_norm(network.all_kinds) or layer_types.has_batch_norm(network.all_kinds)):
+    elif not (layer_types.has_layer_norm(network.distinct_types) or layer_types.has_batch_norm(network.distinct_types)):
         remedies.append("add a normalisation before this layer")
     remedies.append("use a lower learning rate")
     remedies.append("keep this layer in bfloat16 or float32, or quantise it channel by channel")

@@ -44,12 +44,12 @@ class Saturated:
     In the zoo's tuning part healthy layers learned up to 65%, and rates that are too high saturate 88% and more within
     ten rows.
 
-    Judged for bounded kinds only: Tanh, Sigmoid, Hardtanh, Hardsigmoid, ReLU6, Softsign. A recurrent layer or one of
-    unknown kind is taken for a tanh when all its values are within [-1, 1] and reach both saturated ends. Of a layer
+    Judged for bounded types only: Tanh, Sigmoid, Hardtanh, Hardsigmoid, ReLU6, Softsign. A recurrent layer or one of
+    unknown type is taken for a tanh when all its values are within [-1, 1] and reach both saturated ends. Of a layer
     with gates (LSTM, GRU) what is exactly zero counts as saturated too, unless all of it is: a gate is shut so far that
     its sigmoid is zero in floating point, and its gradient with it. A sigmoid
     that comes last gives probabilities and is not judged; another bounded output layer, and a sigmoid in a network
-    whose activations are of another kind, only if it was so from the first row: the one is a good output when it has
+    whose activations are of another type, only if it was so from the first row: the one is a good output when it has
     learned to be near the bounds, the other a gate (squeeze-and-excitation, highway), which learns to open and to shut.
 
     Source:
@@ -60,10 +60,10 @@ class Saturated:
     condition = "saturated"
 
     def applies(self, info: LayerInfo) -> bool:
-        """Bounded kinds, recurrent ones, and unknown ones of a floating dtype."""
-        if info.kind == "":
+        """Bounded types, recurrent ones, and unknown ones of a floating dtype."""
+        if info.layer_type == "":
             return not info.dtype.startswith(("int", "uint", "bool"))
-        return info.kind in layer_types.BOUNDED or info.kind in layer_types.RECURRENT
+        return info.layer_type in layer_types.BOUNDED or info.layer_type in layer_types.RECURRENT
 
     def needs(self, thresholds: Thresholds) -> int:
         """`min_rows`."""
@@ -73,23 +73,23 @@ class Saturated:
         """Rows whose share of saturated elements reaches the warning threshold, and half of it."""
         del first
         full = thresholds.saturated_warning
-        reaches = _reaches_gated if info.kind in layer_types.GATED else _reaches
+        reaches = _reaches_gated if info.layer_type in layer_types.GATED else _reaches
         nearing, saturated = Track("nearly_saturated", reaches(0.5 * full)), Track("saturated", reaches(full))
         return (Chain((nearing, saturated), unknown=nothing_finite),)
 
     def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
         """The share of saturated elements over the recent rows."""
         streak = layer.streaks.get("saturated")
-        gated = layer.info.kind in layer_types.GATED
+        gated = layer.info.layer_type in layer_types.GATED
         ratio = min(_gated_ratio(layer, thresholds) if gated else network.saturated[layer.place], 1.0)
         if streak is None or streak.rows < thresholds.min_rows or ratio < thresholds.saturated_warning:
             return Outcome.NOT_FOUND
-        if layer.info.kind not in layer_types.BOUNDED and not _looks_like_tanh(layer):
+        if layer.info.layer_type not in layer_types.BOUNDED and not _looks_like_tanh(layer):
             return Outcome.NOT_APPLICABLE
         output = layer.place == network.output
-        if output and layer.info.kind in layer_types.GATES:
+        if output and layer.info.layer_type in layer_types.GATES:
             return Outcome.NOT_APPLICABLE
-        if (output or layer_types.is_gate(layer.info.kind, network.all_kinds)) and streak.step > layer.start:
+        if (output or layer_types.is_gate(layer.info.layer_type, network.distinct_types)) and streak.step > layer.start:
             return Outcome.NOT_APPLICABLE
         learned = streak.step > layer.start and (
             layer.streaks["nearly_saturated"].rows - streak.rows > thresholds.saturated_rows
@@ -174,11 +174,16 @@ def _cause(layer: LayerView, step: int) -> str:
 
 def _remedies(layer: LayerView, network: Network) -> tuple[str, ...]:
     inputs = "normalise the inputs to mean 0 and standard deviation 1"
-    if layer.info.kind in layer_types.RECURRENT:  # what ReLU and batch normalisation do not fit
+    if layer.info.layer_type in layer_types.RECURRENT:  # what ReLU and batch normalisation do not fit
         return inputs, initialisation({"Tanh"}), "use layer normalisation in the recurrent layer"
-    if layer.info.kind == "ReLU6":
-        return "use ReLU, which has no upper bound", inputs, initialisation({"ReLU"}), *normalisation(network.all_kinds)
-    if layer_types.is_gate(layer.info.kind, network.all_kinds):
-        return inputs, initialisation({"Sigmoid"}), *normalisation(network.all_kinds)
+    if layer.info.layer_type == "ReLU6":
+        return (
+            "use ReLU, which has no upper bound",
+            inputs,
+            initialisation({"ReLU"}),
+            *normalisation(network.distinct_types),
+        )
+    if layer_types.is_gate(layer.info.layer_type, network.distinct_types):
+        return inputs, initialisation({"Sigmoid"}), *normalisation(network.distinct_types)
     first = "use ReLU, which does not saturate above zero"
-    return first, inputs, initialisation({"Tanh"}), *normalisation(network.all_kinds)
+    return first, inputs, initialisation({"Tanh"}), *normalisation(network.distinct_types)

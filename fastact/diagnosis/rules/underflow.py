@@ -60,7 +60,7 @@ class UnderflowRisk:
 
     def applies(self, info: LayerInfo) -> bool:
         """The narrow dtypes; not probabilities, which are small by design."""
-        return info.dtype in SMALLEST and info.kind not in layer_types.PROBABILITIES
+        return info.dtype in SMALLEST and info.layer_type not in layer_types.PROBABILITIES
 
     def needs(self, thresholds: Thresholds) -> int:
         """`min_rows`."""
@@ -91,8 +91,8 @@ class UnderflowRisk:
         rows = (run[place].item() for place in range(len(run) - 1, -1, -1))
         typical = next((_typical(row) for row in rows if _finite(row) > row[_ZEROS]), 0.0)
         zeros, zeros_first = _zero_share(last), _zero_share(layer.first)
-        kind = layer.info.kind
-        what = "values" if kind == layer_types.GRADIENT else "outputs"
+        layer_type = layer.info.layer_type
+        what = "values" if layer_type == layer_types.GRADIENT else "outputs"
         message = (
             f"{layer.name} has been close to underflow since step {streak.step}: its {what} other than zero are "
             f"{number(typical)} on average, and {layer.info.dtype} has fewer digits below {number(normal)} and nothing "
@@ -114,7 +114,7 @@ class UnderflowRisk:
                 zero_ratio_first=zeros_first,
             ),
             message=message + ".",
-            cause=_GRADIENT_CAUSE if kind == layer_types.GRADIENT else _CAUSE,
+            cause=_GRADIENT_CAUSE if layer_type == layer_types.GRADIENT else _CAUSE,
             remedies=_remedies(layer.info, network),
         )
 
@@ -151,7 +151,7 @@ _GRADIENT_CAUSE: Final = (
 
 def _remedies(info: LayerInfo, network: Network) -> tuple[str, ...]:
     wider = "bfloat16 or float32, which have the range" if info.dtype != "bfloat16" else "float32"
-    if info.kind == layer_types.GRADIENT:
+    if info.layer_type == layer_types.GRADIENT:
         return (
             "scale the loss up before the backward pass (a gradient scaler), or by more",
             f"run the backward pass of this layer in {wider}",
@@ -160,6 +160,6 @@ def _remedies(info: LayerInfo, network: Network) -> tuple[str, ...]:
     remedies = [f"run this layer in {wider}", "use an initialisation that keeps the scale: N(0, sqrt(2/n_in))"]
     if info.dtype.startswith("float8"):
         remedies.insert(0, "scale it so that its largest value is the largest that the dtype holds")
-    if not (layer_types.has_layer_norm(network.all_kinds) or layer_types.has_batch_norm(network.all_kinds)):
+    if not (layer_types.has_layer_norm(network.distinct_types) or layer_types.has_batch_norm(network.distinct_types)):
         remedies.append("add a normalisation before this layer")
     return tuple(remedies)

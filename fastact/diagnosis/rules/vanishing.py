@@ -57,8 +57,8 @@ class Vanishing:
     condition = "vanishing"
 
     def applies(self, info: LayerInfo) -> bool:
-        """Every kind, but for those that are small by design."""
-        return info.kind not in layer_types.PROBABILITIES
+        """Every type, but for those that are small by design."""
+        return info.layer_type not in layer_types.PROBABILITIES
 
     def needs(self, thresholds: Thresholds) -> int:
         """`min_rows`."""
@@ -172,7 +172,7 @@ def _lost_from(network: Network, thresholds: Thresholds) -> int:
         place = len(network.layers)
         while place > 1:
             signal = network.signal[place - 1]
-            judged = not math.isnan(signal) and network.kinds[place - 1] not in layer_types.PROBABILITIES
+            judged = not math.isnan(signal) and network.layer_types[place - 1] not in layer_types.PROBABILITIES
             limit = min(thresholds.vanish_scale, thresholds.vanish_ratio * highest[place - 1])
             if judged and not (signal <= limit and highest[place - 1] > 0.0):
                 break
@@ -199,5 +199,10 @@ def _remedies(network: Network, layer: LayerView, *, over_steps: bool) -> tuple[
         return "check that the data differs from sample to sample", "use less weight decay", LOWER_RATE
     if over_steps:
         return "use less weight decay", LOWER_RATE
-    relu = () if layer_types.has_relu(network.all_kinds) else ("use an activation of the ReLU family",)
-    return initialisation(network.all_kinds), "add residual connections", *normalisation(network.all_kinds), *relu
+    relu = () if layer_types.has_relu(network.distinct_types) else ("use an activation of the ReLU family",)
+    return (
+        initialisation(network.distinct_types),
+        "add residual connections",
+        *normalisation(network.distinct_types),
+        *relu,
+    )
