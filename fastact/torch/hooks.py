@@ -128,6 +128,7 @@ class OutputHook(Hook):
     __slots__ = ()
 
     def __call__(self, module: nn.Module, args: object, output: object) -> None:
+        """Called by torch after the module's forward pass."""
         self.observe(module, output)
 
     def record(self, x: torch.Tensor, place: str) -> None:
@@ -152,6 +153,7 @@ class InputHook(Hook):
     suffix = _INPUT
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Called by torch before the module's forward pass."""
         self.observe(module, args[0] if len(args) == 1 and not kwargs else (*args, *kwargs.values()))
 
     def record(self, x: torch.Tensor, place: str) -> None:
