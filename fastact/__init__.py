@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastact.cpu.threads import get_num_threads, set_num_threads
     from fastact.diagnosis.diagnoser import Diagnosis, LayerHealth
-    from fastact.diagnosis.rules import Finding
-    from fastact.diagnosis.thresholds import Thresholds
+    from fastact.diagnosis.finding import Finding, FindingError
+    from fastact.diagnosis.rules import Thresholds
     from fastact.errors import (
         ArgumentTypeError,
         ArgumentValueError,
         FastactError,
-        FindingError,
         LogError,
         MissingExtraError,
     )
@@ -44,7 +43,6 @@ _HOMES = {
         "ArgumentTypeError",
         "ArgumentValueError",
         "FastactError",
-        "FindingError",
         "LogError",
         "MissingExtraError",
     ),
@@ -55,7 +53,7 @@ _HOMES = {
     "fastact.monitor.monitor": ("ActivationMonitor",),
     "fastact.pages": ("explain",),
     "fastact.replay.log": ("Log", "Record", "open_log"),
-    "fastact.diagnosis.rules": ("Finding",),
+    "fastact.diagnosis.finding": ("Finding", "FindingError"),
     "fastact.stats.activation": ("ActivationStats", "ChannelStats", "merge"),
     "fastact.stats.summarize": (
         "Accumulator",
@@ -65,7 +63,7 @@ _HOMES = {
         "summarize",
     ),
     "fastact.cpu.threads": ("get_num_threads", "set_num_threads"),
-    "fastact.diagnosis.thresholds": ("Thresholds",),
+    "fastact.diagnosis.rules": ("Thresholds",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -1,15 +1,10 @@
-"""Every error that fastact raises on purpose.
+"""The errors that fastact raises on purpose; `FindingError`, which carries a finding, is in `diagnosis.finding`.
 
 Each message names the argument, says what was got and what is wanted. `ArgumentTypeError` and
 `ArgumentValueError` are also the built-in `TypeError` and `ValueError`, so existing handlers catch them.
 """
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from fastact.diagnosis.rules import Finding
-
-__all__ = ["ArgumentTypeError", "ArgumentValueError", "FastactError", "FindingError", "LogError", "MissingExtraError"]
+__all__ = ["ArgumentTypeError", "ArgumentValueError", "FastactError", "LogError", "MissingExtraError"]
 
 
 class FastactError(Exception):
@@ -17,31 +12,16 @@ class FastactError(Exception):
 
 
 class ArgumentTypeError(FastactError, TypeError):
-    """An argument is of a kind that cannot be used: `TypeError` with the argument's name in the message."""
+    """An argument has a type that cannot be used: a `TypeError` with the argument's name in the message."""
 
 
 class ArgumentValueError(FastactError, ValueError):
-    """An argument is of the right kind but out of range: `ValueError` with the argument's name in the message."""
-
-
-class FindingError(FastactError):
-    """A network is sick, and its monitor was asked to raise then.
-
-    Attributes:
-        finding: what is wrong.
-    """
-
-    def __init__(self, message: str, finding: "Finding") -> None:
-        super().__init__(message)
-        self.finding = finding
-
-    def __reduce__(self) -> tuple[type["FindingError"], tuple[str, "Finding"]]:
-        return FindingError, (str(self), self.finding)
+    """An argument has the right type but is out of range: a `ValueError` with the argument's name in the message."""
 
 
 class LogError(FastactError):
-    """Nothing can be read from a log, or a log cannot be written where it was asked for."""
+    """Nothing can be read from a log, or no log can be written at the given path."""
 
 
 class MissingExtraError(FastactError, ImportError):
-    """A feature needs an optional package; the message names the extra that brings it."""
+    """A feature needs an optional package; the message names the extra that installs it."""

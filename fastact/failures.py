@@ -4,7 +4,7 @@ import contextlib
 import warnings
 from collections.abc import Iterator
 
-from fastact.errors import FindingError
+from fastact.diagnosis.finding import FindingError
 
 __all__ = ["Guard"]
 

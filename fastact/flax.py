@@ -20,7 +20,8 @@ from typing import Any, Final, Self
 
 import jax
 
-from fastact.errors import ArgumentTypeError, ArgumentValueError, MissingExtraError
+from fastact.checks import check_type
+from fastact.errors import ArgumentValueError, MissingExtraError
 from fastact.jax import Recorder
 
 try:
@@ -55,8 +56,7 @@ def watch(model: Any, recorder: Recorder, *, layers: Layers = None) -> "Watch":
         ArgumentTypeError: `model` is no `nnx.Module`.
         ArgumentValueError: no layer is chosen.
     """
-    if not isinstance(model, nnx.Module):
-        raise ArgumentTypeError(f"model: got {type(model).__name__}, want a flax.nnx.Module; for Linen see intercept")
+    check_type("model", model, nnx.Module, "a flax.nnx.Module; for Linen see intercept")
     chosen: list[tuple[Any, str]] = []
     for path, module in nnx.iter_modules(model):
         name = ".".join(map(str, path)) or type(module).__name__

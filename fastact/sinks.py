@@ -19,10 +19,10 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from fastact.checks import check_integer
 from fastact.errors import FastactError, MissingExtraError
 from fastact.failures import Guard
 from fastact.fields import COLUMN, NEURON
-from fastact.log.schema import check_integer
 
 if TYPE_CHECKING:
     from fastact.monitor.monitor import ActivationMonitor
@@ -100,7 +100,7 @@ def attach(monitor: "ActivationMonitor", sink: Sink, *, every: int = 1) -> None:
     Raises:
         ArgumentTypeError, ArgumentValueError: `every` is no number of steps.
     """
-    check_integer("every", every, 1, 2**63 - 1)
+    check_integer("every", every, 1)
     monitor.listen(_Feed(sink, every))
 
 

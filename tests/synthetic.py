@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastact.diagnosis.diagnoser import Diagnoser
-from fastact.diagnosis.thresholds import Thresholds
+from fastact.diagnosis.rules import Thresholds
 from fastact.fields import NEURON, ROW
 from fastact.history import LayerInfo
 

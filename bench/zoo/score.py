@@ -11,7 +11,8 @@ from typing import Any, Final
 from bench.zoo.recipes import Sick
 from bench.zoo.train import Run
 from fastact.diagnosis.diagnoser import Diagnoser
-from fastact.diagnosis.rules import PRESETS, SEVERITIES, Finding
+from fastact.diagnosis.finding import SEVERITIES, Finding
+from fastact.diagnosis.presets import PRESETS
 from fastact.replay.log import open_log
 
 __all__ = ["JUDGES", "Judge", "Verdict", "scores", "verdict", "verdicts"]

@@ -12,15 +12,14 @@ import ctypes
 import importlib.util
 import threading
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any, Final
 
 import numba
 import numpy as np
 from numba.core import config
 
-from fastact.cpu.jit import BFloat16, Float8E4M3, Float8E5M2, Float16, Kind
-from fastact.cpu.simd import widen_vector
+from fastact.arithmetic.element_types import ElementType
+from fastact.cpu.widen import emit_widen, widen_array
 
 __all__ = [
     "INSTALLED",
@@ -68,27 +67,16 @@ if SIMULATED or not INSTALLED:
         size = count * np.dtype(dtype).itemsize
         return np.frombuffer((ctypes.c_char * size).from_address(int(address)), dtype)
 
-    def loader(kind: Kind, width: int) -> Callable[..., Any]:
+    def loader(kind: ElementType, width: int) -> Callable[..., Any]:
         def load(address: int) -> Any:
             assert address % (width * kind.storage.itemsize) == 0, "a load must be aligned"
             return _memory(address, kind.storage, width).copy()
 
         return load
 
-    def widener(kind: Kind) -> Callable[..., Any]:
+    def widener(kind: ElementType) -> Callable[..., Any]:
         def widened(raw: Any) -> Any:
-            if isinstance(kind.tag, BFloat16):
-                return (raw.astype(np.uint32) << np.uint32(16)).view(np.float32)
-            if isinstance(kind.tag, Float8E4M3):
-                bits = raw.astype(np.uint32)
-                sign, rest = (bits & 0x80) << 24, bits & 0x7F
-                value = (sign | rest << 20).view(np.float32) * np.float32(2.0**120)
-                return np.where(rest == 0x7F, np.float32(np.nan), value)
-            if isinstance(kind.tag, Float8E5M2):
-                raw = raw.astype(np.uint16) << np.uint16(8)
-            if isinstance(kind.tag, (Float16, Float8E5M2)):
-                raw = raw.view(np.float16)
-            return raw.astype(kind.work)
+            return widen_array(raw, kind.tag)
 
         return widened
 
@@ -243,7 +231,7 @@ else:
     def _pointer(builder: Any, address: Any, kind: Any) -> Any:
         return builder.inttoptr(address, ir.PointerType(kind, addrspace=_GLOBAL))
 
-    def loader(kind: Kind, width: int) -> Callable[..., Any]:
+    def loader(kind: ElementType, width: int) -> Callable[..., Any]:
         """The function that loads `width` stored elements from an address, which is a multiple of their size."""
         lanes = _LanesType(numba.from_dtype(kind.storage), width)
 
@@ -270,9 +258,8 @@ else:
 
         return load  # type: ignore[no-any-return]
 
-    def widener(kind: Kind) -> Callable[..., Any]:
+    def widener(kind: ElementType) -> Callable[..., Any]:
         """The function that shows stored elements as float32 (float64 for wide kinds), exactly."""
-        tag = SimpleNamespace(instance_class=type(kind.tag))
         work = numba.from_dtype(np.dtype(kind.work))
 
         @intrinsic
@@ -280,7 +267,7 @@ else:
             lanes = _LanesType(work, raw.width)
 
             def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-                return widen_vector(builder, args[0], raw.scalar, tag, lanes)
+                return emit_widen(builder, args[0], raw.scalar, type(kind.tag))
 
             return lanes(raw), codegen
 

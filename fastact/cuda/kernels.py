@@ -20,7 +20,7 @@ import numpy as np
 from numba import cuda
 
 from fastact import arithmetic
-from fastact.cpu.jit import KINDS, Kind
+from fastact.arithmetic.element_types import ELEMENT_TYPES, ElementType
 from fastact.cuda.device import (
     SIMULATED,
     as_double,
@@ -107,14 +107,14 @@ ODD_RUNS: Final = Layout("odd runs", packed=False, beside=1)
 COLUMNS: Final = Layout("columns", packed=False, beside=4 if SIMULATED else 32)
 
 
-def lane_plan(kind: Kind, layout: Layout) -> tuple[int, int]:
+def lane_plan(kind: ElementType, layout: Layout) -> tuple[int, int]:
     """Elements of a load, and loads under way: 16 elements of a thread in registers (of a byte 32, of 8 bytes 8)."""
     width = _PACKET // kind.storage.itemsize if layout.packed else 1
     wanted = 8 if kind.work is np.float64 else 16
     return width, max(wanted // width, 2 if width > 4 else 4)
 
 
-def blocks_at_once(kind: Kind, layout: Layout) -> int:
+def blocks_at_once(kind: ElementType, layout: Layout) -> int:
     """How many blocks a multiprocessor has registers for, where none has to be spilt.
 
     As ptxas 13.5 says for sm_90: the flat sweep of elements of 2 or 4 bytes has room in 64 registers a thread (at most
@@ -369,7 +369,7 @@ def last_to_come(tickets: int, count: int, thread: int, turn: Any) -> bool:
 @functools.cache
 def blocks(name: str, layout: Layout) -> Blocks:
     """The functions for elements of the kind `name` in a layout."""
-    kind = KINDS[name]
+    kind = ELEMENT_TYPES[name]
     itemsize = kind.storage.itemsize
     width, loads = lane_plan(kind, layout)
     bytes_loaded = width * itemsize

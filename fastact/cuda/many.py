@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from fastact import arithmetic
-from fastact.cpu.jit import KINDS
+from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.cuda.arrays import DeviceArray
 from fastact.cuda.host import active, launcher, processors, stream_at
 from fastact.cuda.kernels import FLAT, TABLE_WORDS, THREADS, blocks_at_once, many_kernel
@@ -21,7 +21,7 @@ __all__ = ["Launch"]
 
 @functools.cache
 def _kernel(name: str, device: int) -> Callable[..., None]:
-    return launcher(many_kernel(name), device, THREADS, blocks_at_once(KINDS[name], FLAT))
+    return launcher(many_kernel(name), device, THREADS, blocks_at_once(ELEMENT_TYPES[name], FLAT))
 
 
 class Launch:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact import arithmetic
-from fastact.cpu.jit import KINDS
+from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.cpu.sweep import merge_kernel
 from fastact.cpu.sweep_neurons import ChannelArrays
 from fastact.cuda.arrays import DeviceArray
@@ -77,7 +77,7 @@ class Plan(NamedTuple):
 
 def work_bounds(bounds: Bounds, name: str) -> Bounds:
     """(lo, hi, zero_tol) in the kind's work precision, rounded such that no comparison of an element changes."""
-    if KINDS[name].work is np.float64:
+    if ELEMENT_TYPES[name].work is np.float64:
         return bounds
     return _float32_bounds(*bounds)
 
@@ -100,7 +100,7 @@ def plan(address: int, name: str, shape: tuple[int, int, int], processors: int) 
     It depends on nothing else, so a tensor's numbers are the same, bit for bit, each time.
     """
     outer, neurons, inner = shape
-    kind = KINDS[name]
+    kind = ELEMENT_TYPES[name]
     itemsize = kind.storage.itemsize
     run = inner * itemsize
     if neurons == 1:
@@ -127,7 +127,7 @@ def plan(address: int, name: str, shape: tuple[int, int, int], processors: int) 
 
 @functools.cache
 def _kernel(name: str, layout: Layout, device: int) -> Callable[..., None]:
-    return launcher(sweep_kernel(name, layout), device, THREADS, blocks_at_once(KINDS[name], layout))
+    return launcher(sweep_kernel(name, layout), device, THREADS, blocks_at_once(ELEMENT_TYPES[name], layout))
 
 
 class Desk:
@@ -253,7 +253,7 @@ def sweep(x: DeviceArray, bounds: Bounds) -> arithmetic.State:
 def sweep_channels(x: DeviceArray, bounds: Bounds) -> ChannelArrays:
     """The states of the neurons of a contiguous [outer, neurons, inner] array that is not empty."""
     exact = x.name in ("int64", "uint64")
-    dtype = np.dtype(x.name) if exact else np.dtype(KINDS[x.name].work)
+    dtype = np.dtype(x.name) if exact else np.dtype(ELEMENT_TYPES[x.name].work)
 
     def read(rows: npt.NDArray[np.int64]) -> ChannelArrays:
         counts = rows[:, :6].T.copy()

@@ -9,20 +9,14 @@ from typing import Final, NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from fastact.checks import check_type
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.finding import SEVERITIES, Finding
+from fastact.diagnosis.onsets import Follower
+from fastact.diagnosis.presets import judge
 from fastact.diagnosis.report import Diagnosis, LayerHealth
-from fastact.diagnosis.rules import (
-    COLUMN,
-    RULES,
-    SEVERITIES,
-    Finding,
-    Follower,
-    LayerView,
-    Network,
-    Outcome,
-    Row,
-    judge,
-)
+from fastact.diagnosis.rule import COLUMN, LayerView, Network, Outcome, Row
+from fastact.diagnosis.rules import RULES
 from fastact.diagnosis.thresholds import Thresholds
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import ROW, ROW_DTYPE
@@ -79,9 +73,7 @@ class Diagnoser:
     def __init__(self, window_size: int = 100, thresholds: Thresholds | None = None) -> None:
         if thresholds is None:
             thresholds = Thresholds()
-        if not isinstance(thresholds, Thresholds):
-            raise ArgumentTypeError(f"thresholds: got {type(thresholds).__name__}, want a Thresholds")
-        self.thresholds = thresholds
+        self.thresholds = check_type("thresholds", thresholds, Thresholds, "a Thresholds")
         self.history = History(window_size)
         self._followers: dict[str, Follower] = {}
 

@@ -9,8 +9,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from fastact.diagnosis.rule import COLUMN, Cells, Evidence, Finding, LayerView, Network, Outcome, Track, percent
+from fastact.diagnosis.finding import Evidence, Finding
+from fastact.diagnosis.rule import COLUMN, Cells, LayerView, Network, Outcome, Track
 from fastact.diagnosis.thresholds import Thresholds
+from fastact.text import percent
 
 __all__ = ["STARVED", "is_expert", "starved"]
 

@@ -12,8 +12,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fastact.diagnosis.rule import Evidence, Finding, LayerView
-from fastact.errors import ArgumentValueError
+from fastact.checks import check_choice
+from fastact.diagnosis.finding import Evidence, Finding
+from fastact.diagnosis.rule import LayerView
 
 __all__ = ["PRESETS", "Published", "judge"]
 
@@ -201,8 +202,7 @@ def judge(preset: str, layers: Sequence[LayerView]) -> tuple[Finding, ...]:
     Raises:
         ArgumentValueError: there is no such preset.
     """
-    if preset not in PRESETS:
-        raise ArgumentValueError(f"preset: got {preset!r}, want one of {', '.join(PRESETS)}")
+    check_choice("preset", preset, PRESETS)
     findings: list[tuple[int, int, Finding]] = []
     for layer in layers:
         told: set[str] = set()

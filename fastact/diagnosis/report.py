@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from fastact.diagnosis.rules import Finding, number, percent, shown
+from fastact.diagnosis.finding import Finding
+from fastact.text import number, percent, shown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -4,50 +4,40 @@ A rule is a small stateless object. It declares what it needs, names the row-wis
 followed while rows arrive (`tracks`), and at diagnosis answers for one layer: a `Finding`, or why there is none.
 """
 
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.finding import Finding
 from fastact.diagnosis.thresholds import Thresholds
 from fastact.fields import COLUMN, ROW_DTYPE
 from fastact.history import LayerInfo
-from fastact.pages import where
+from fastact.text import shown
 
 __all__ = [
     "COLUMN",
-    "SEVERITIES",
     "Cells",
     "Chain",
     "Condition",
-    "Evidence",
-    "Finding",
     "LayerView",
     "Network",
     "Outcome",
     "Row",
     "Rule",
-    "Severity",
     "Streak",
     "Track",
     "is_nan",
     "nothing_finite",
-    "number",
-    "percent",
-    "shown",
 ]
 
 #: The numbers of `fields.ROW`, in that order.
 Row = tuple[Any, ...]
-
-Severity = Literal["warning", "serious", "critical"]
-SEVERITIES: Final[tuple[Severity, ...]] = ("warning", "serious", "critical")
 
 _MEAN, _STD = COLUMN["mean"], COLUMN["std"]
 _COUNT, _NEURONS, _WITHIN = COLUMN["count"], COLUMN["neurons"], COLUMN["within_std"]
@@ -59,104 +49,6 @@ class Outcome(Enum):
     NOT_FOUND = "not found"
     NOT_ENOUGH_DATA = "not enough data"
     NOT_APPLICABLE = "not applicable"
-
-
-class Evidence(Mapping[str, float | int | str]):
-    """The numbers behind a finding: immutable, hashable, and always strict JSON.
-
-    What is None, NaN or infinite is left out; numpy scalars become Python's.
-
-    Example:
-        >>> Evidence(ratio=0.25, growth=float("inf"), neurons=64)
-        Evidence(ratio=0.25, neurons=64)
-    """
-
-    __slots__ = ("_items",)
-
-    def __init__(self, **items: float | str | None) -> None:
-        kept: dict[str, float | int | str] = {}
-        for name, value in items.items():
-            plain = value.item() if isinstance(value, np.generic) else value
-            if plain is not None and not (isinstance(plain, float) and not math.isfinite(plain)):
-                kept[name] = plain
-        self._items = kept
-
-    def __getitem__(self, name: str) -> float | int | str:
-        return self._items[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._items)
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __hash__(self) -> int:
-        return hash(tuple(sorted(self._items)))
-
-    def __repr__(self) -> str:
-        return f"Evidence({', '.join(f'{name}={value!r}' for name, value in self._items.items())})"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One sickness of one layer.
-
-    Attributes:
-        layer: the layer's name, as recorded.
-        condition: that of the rule that found it, such as "dead"; the conditions are those of `rules.RULES`.
-        severity: "warning", "serious" or "critical".
-        first_step: the step since which it holds without a break, also when that step has left the window.
-        evidence: the numbers that it rests on.
-        message: what was seen, as one sentence.
-        cause: the likely cause, as one sentence.
-        remedies: what to try, in words, the likeliest first; nothing that the network is known to have.
-        consequence_of: the name of the layer whose finding explains this one; None for a culprit.
-    """
-
-    layer: str
-    condition: str
-    severity: Severity
-    first_step: int
-    evidence: Evidence
-    message: str
-    cause: str
-    remedies: tuple[str, ...]
-    consequence_of: str | None = None
-
-    @property
-    def page(self) -> str:
-        """The page on the condition, as a path in the repository; ``fastact explain`` shows it."""
-        return where("conditions", self.condition)
-
-    def following(self, culprit: str) -> "Finding":
-        """The same finding as a consequence of the one of layer `culprit`."""
-        # dataclasses.replace takes three times as long, which shows where hundreds follow.
-        return Finding(
-            self.layer,
-            self.condition,
-            self.severity,
-            self.first_step,
-            self.evidence,
-            self.message,
-            self.cause,
-            self.remedies,
-            culprit,
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields and `page` as plain dicts, lists, strings and finite numbers."""
-        return {
-            "layer": self.layer,
-            "condition": self.condition,
-            "severity": self.severity,
-            "first_step": self.first_step,
-            "evidence": dict(self.evidence),
-            "message": self.message,
-            "cause": self.cause,
-            "remedies": list(self.remedies),
-            "consequence_of": self.consequence_of,
-            "page": self.page,
-        }
 
 
 #: The numbers of `fields.ROW` in that order: those of one row, or columns of them, each an array of shape (rows,).
@@ -380,45 +272,3 @@ class Rule(Protocol):
     def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
         """The finding for one layer, or why there is none. Called with at least `needs` rows."""
         ...
-
-
-def shown(text: str, limit: int = 80) -> str:
-    r"""A name as it can be shown: what is not printable is escaped, what is too long is cut in the middle.
-
-    Names come from models and logs, so they may hold terminal escapes, line breaks or megabytes.
-
-    Example:
-        >>> shown("a\x1b[2Jb")
-        'a\\u001b[2Jb'
-    """
-    if len(text) > limit:
-        half = limit // 2
-        text = f"{text[: half - 1]}…{text[len(text) - half :]}"
-    if text.isprintable():
-        return text
-    return "".join(sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in text)
-
-
-def percent(share: float) -> str:
-    """A share in words: "61%", "0.4%", "all", "none".
-
-    Example:
-        >>> percent(0.614), percent(0.004), percent(1.0), percent(0.0), percent(0.9999)
-        ('61%', '0.4%', '100%', '0%', '99.9%')
-    """
-    value = 100.0 * share
-    if 99.0 < value < 100.0:
-        return f"{math.floor(10.0 * value) / 10.0:.1f}%"
-    return f"{value:.0f}%" if value >= 1.0 or value == 0.0 else f"{value:.2g}%"
-
-
-def number(value: float) -> str:
-    """A number in words, three digits: "0.25", "1,230", "4.1e+12".
-
-    Example:
-        >>> number(0.25), number(1234.5), number(4.1e12)
-        ('0.25', '1,230', '4.1e+12')
-    """
-    if 1000.0 <= abs(value) < 1e6:
-        return f"{float(f'{value:.3g}'):,.0f}"
-    return f"{value:.3g}"

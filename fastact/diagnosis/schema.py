@@ -8,9 +8,9 @@ import types
 from collections.abc import Mapping
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
+from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.report import Diagnosis, LayerHealth
-from fastact.diagnosis.rule import Evidence
-from fastact.diagnosis.rules import RULES, Finding
+from fastact.diagnosis.rules import RULES
 
 __all__ = ["report_schema"]
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Self
 
+from fastact.checks import check_integer
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 
 __all__ = ["Thresholds"]
@@ -194,15 +195,14 @@ class Thresholds:
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
-            whole = isinstance(item.default, int)
-            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-                wanted = "an int" if whole else "a float"
-                raise ArgumentTypeError(f"{item.name}: got {type(value).__name__}, want {wanted}")
             low, high = item.metadata["low"], item.metadata["high"]
-            if whole and value < low:
-                raise ArgumentValueError(f"{item.name}: got {value}, want at least {low}")
+            if isinstance(item.default, int):
+                check_integer(item.name, value, low)
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ArgumentTypeError(f"{item.name}: got {type(value).__name__}, want a float")
             # A share of 0 or a factor of 1 would call everything sick; `not >` also refuses NaN.
-            if not whole and (not value > low or not value <= high or math.isinf(value)):
+            if not value > low or not value <= high or math.isinf(value):
                 bound = f" and at most {high:g}" if math.isfinite(high) else ""
                 raise ArgumentValueError(f"{item.name}: got {value}, want more than {low:g}{bound}")
         for name in _RISING:

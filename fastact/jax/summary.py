@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact import arithmetic
+from fastact.checks import check_saturation
 from fastact.cpu.sweep import merge_kernel
 from fastact.cpu.sweep_neurons import ChannelArrays
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import STATE
-from fastact.stats.activation import SATURATION, ActivationStats, ChannelStats, check_saturation, wrap_channels
+from fastact.stats.activation import SATURATION, ActivationStats, ChannelStats, wrap_channels
 
 __all__ = ["Summary", "summarize"]
 

@@ -13,25 +13,27 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from fastact.arithmetic import State
 from fastact.arrays.host import on_gpu
+from fastact.checks import check_integer, check_saturation, check_type
 from fastact.cpu.sweep_neurons import Swept
 from fastact.diagnosis.diagnoser import Diagnoser, Diagnosis
+from fastact.diagnosis.finding import Severity
 from fastact.diagnosis.layer_types import BOUNDED
-from fastact.diagnosis.rules import Severity
-from fastact.diagnosis.thresholds import Thresholds
+from fastact.diagnosis.rules import Thresholds
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 from fastact.failures import Guard
 from fastact.fields import NEURON, SATURATED_SHARE, SILENT_SHARE
 from fastact.history import History, LayerHistory, LayerInfo
 from fastact.log.options import LogOptions
-from fastact.log.schema import check_integer, check_metadata
+from fastact.log.schema import check_metadata
 from fastact.log.writer import LogWriter
 from fastact.monitor.alerts import Action, Alerts
 from fastact.stats.activation import (
@@ -39,15 +41,15 @@ from fastact.stats.activation import (
     ActivationStats,
     ChannelStats,
     as_logged,
-    check_saturation,
     merge,
+    wrap,
     wrap_late,
     wrap_swept,
 )
 from fastact.stats.summarize import Sweeper, gpu_view, summarize
 
 if TYPE_CHECKING:
-    from fastact.cuda.deferred import Recorder, Row
+    from fastact.cuda.deferred import DeferredRows
 
 __all__ = ["ActivationMonitor", "Listener"]
 
@@ -67,7 +69,7 @@ class Listener(Protocol):
 class _Layer:
     """What the monitor keeps of a layer between calls."""
 
-    __slots__ = ("at_once", "history", "info", "late", "pending", "rows", "silence", "sweeper")
+    __slots__ = ("history", "info", "pending", "rows", "silence", "sweeper")
 
     def __init__(self, info: LayerInfo, history: LayerHistory) -> None:
         self.info = info
@@ -75,10 +77,6 @@ class _Layer:
         self.sweeper = Sweeper(info.saturation)
         #: What was recorded in this step so far.
         self.pending: _Stats | None = None
-        #: And on a GPU, where it may be under way.
-        self.late: list[Row] = []
-        #: Whether it is swept while the host waits, also on a GPU: its neurons are on several.
-        self.at_once = False
         #: For how many rows in sequence each neuron has been silent, and the rows it has been counted over.
         self.silence = np.zeros(0, np.int64)
         self.rows = 0
@@ -103,8 +101,8 @@ class _Layer:
 
     def numbers(self, part: "_Part", dead_window: int) -> tuple[tuple[Any, ...], npt.NDArray[np.int64], int]:
         """A step's `fields.STATE` and `fields.NEURON`, and `silence` and `rows` with them; changes nothing."""
-        if part.late:
-            return self._late_numbers(part), self.silence, self.rows
+        if part.deferred:
+            return self._deferred_numbers(part), self.silence, self.rows
         stats = part.stats
         assert stats is not None
         if isinstance(stats, Swept):
@@ -119,43 +117,27 @@ class _Layer:
         numbers = stats.numbers(SILENT_SHARE, SATURATED_SHARE, silence, min(rows, dead_window))
         return numbers, silence, rows
 
-    def _late_numbers(self, part: "_Part") -> tuple[Any, ...]:
-        lost = next((row.lost for row in part.late if row.lost is not None), None)
-        if lost is not None:
-            raise FastactError(f"a part of it was lost: {lost}")
-        parts: list[ActivationStats] = [wrap_late(row, (*self.info.saturation, 0.0)) for row in part.late]
+    def _deferred_numbers(self, part: "_Part") -> tuple[Any, ...]:
+        parts = [wrap(state, (*self.info.saturation, 0.0)) for state in part.deferred]
         total = merge(parts if part.stats is None else [_total(part.stats), *parts])
-        # The device has the neurons' silence, and a row tells of those that came before it in the step as well.
-        neurons = {(row.device, row.survey[0]) for row in part.late}
-        last = max(part.late, key=lambda row: row.part)
-        known = len(neurons) == 1 and last.survey[0] and not part.mixed
-        return (*as_logged(total.state), *(last.survey if known else _NO_NEURONS))
+        return (*as_logged(total.state), *part.neurons)
 
 
 class _Part(NamedTuple):
-    """What was recorded of a layer in a step: here, and on a GPU."""
+    """What was recorded of a layer in a step: stats on the host, and states and `fields.NEURON` from a GPU."""
 
     layer: _Layer
     stats: "_Stats | None"
-    late: Sequence["Row"] = ()
-
-    @property
-    def mixed(self) -> bool:
-        """Whether there are elements from both, which only have the tensor in common."""
-        return bool(self.late) and self.stats is not None and _total(self.stats).count > 0
+    deferred: Sequence[State] = ()
+    neurons: tuple[Any, ...] = _NO_NEURONS
 
 
 class _Ended(NamedTuple):
-    """A step that has ended, when, and what was recorded in it; `replayed()` when all rows of graphs are here."""
+    """A step that has ended, when, and what was recorded in it on the host."""
 
     step: int
     time: int
     parts: list[_Part]
-    replayed: Callable[[], bool]
-
-    def here(self) -> bool:
-        """Whether nothing of it is under way."""
-        return all(row.done for part in self.parts for row in part.late) and self.replayed()
 
 
 class _Due(NamedTuple):
@@ -173,10 +155,6 @@ def _given(x: ActivationStats | ChannelStats, saturation: tuple[float, float]) -
     if x.saturation != saturation:
         raise ArgumentValueError(f"x: got stats with saturation={x.saturation}, want {saturation} as for this layer")
     return x
-
-
-def _at_once() -> bool:
-    return True
 
 
 #: What is recorded of a layer: stats, or what hooks leave, memory that is used again after the step.
@@ -241,10 +219,10 @@ class ActivationMonitor:
         alert_every: int = 10,
         strict: bool = False,
     ) -> None:
-        check_integer("every", every, 1, 2**63 - 1)
+        check_integer("every", every, 1)
         own = check_metadata(metadata)
-        if log is not None and not isinstance(log, LogOptions):
-            raise ArgumentTypeError(f"log: got {type(log).__name__}, want a fastact.LogOptions")
+        if log is not None:
+            check_type("log", log, LogOptions, "a fastact.LogOptions")
         self._alerts = None if on_finding is None else Alerts(on_finding, alert_severity, alert_every)
         self._every = every
         self._diagnoser = Diagnoser(window_size, thresholds)
@@ -254,7 +232,7 @@ class ActivationMonitor:
         #: A finished step, its rows on their way, and how many rows the log had been given before them.
         self._due: tuple[int, int, list[_Due]] | None = None
         #: What sweeps on GPUs, once something was recorded there, and the finished steps that wait for it.
-        self._recorder: Recorder | None = None
+        self._deferred: DeferredRows | None = None
         self._ended: deque[_Ended] = deque()
         self._guard = Guard("fastact", strict=strict, counter="ActivationMonitor.failures")
         self._closed = False
@@ -354,14 +332,12 @@ class ActivationMonitor:
             else:
                 if kind is not None:
                     layer_type = kind
-                if not isinstance(layer_type, str):
-                    given = "layer_type" if kind is None else "kind"
-                    raise ArgumentTypeError(f"{given}: got {type(layer_type).__name__}, want a str")
+                check_type("layer_type" if kind is None else "kind", layer_type, str, "a str")
                 interval = BOUNDED.get(layer_type, SATURATION) if saturation is None else saturation
             if isinstance(x, (ActivationStats, ChannelStats)):
                 stats = _given(x, interval)
-            elif on_gpu(x) and (late := self._record_late(name, x, axis, layer_type, interval, dtype)) is not None:
-                return late
+            elif on_gpu(x) and (found := self._record_deferred(name, x, axis, layer_type, interval, dtype)) is not None:
+                return found
             elif layer is not None:
                 stats = layer.sweeper.sweep(x, axis)
             else:
@@ -406,7 +382,7 @@ class ActivationMonitor:
                 layer = self._layers[name] = _Layer(info, self._diagnoser.history[name])
             return layer
 
-    def _record_late(
+    def _record_deferred(
         self, name: str, x: Any, axis: int | tuple[int, ...] | None, layer_type: str, saturation: Any, dtype: str
     ) -> ActivationStats | None:
         """Launches the sweep of what lies on a GPU; None where it is to be swept at once."""
@@ -414,21 +390,18 @@ class ActivationMonitor:
         if not found.array.size:
             return None
         layer = self._layers.get(name) or self._add_layer(name, x, layer_type, dtype, check_saturation(saturation))
-        if layer.late and layer.late[-1].device != found.device:
-            layer.at_once = True
-        if layer.at_once:
-            return None
-        if self._recorder is None:
-            from fastact.cuda.deferred import Recorder
+        if self._deferred is None:
+            from fastact.cuda.deferred import DeferredRows
 
             with self._lock:
-                self._recorder = self._recorder or Recorder(self._dead_window)
+                self._deferred = self._deferred or DeferredRows(self._dead_window)
         bounds = (*layer.info.saturation, 0.0)
-        row = self._recorder.record(layer.info.order, found, shape, bounds, self._step)
-        if not row.captured:
-            with self._lock:
-                self._settle([])
-                layer.late.append(row)
+        row = self._deferred.record(layer.info.order, found, shape, bounds, self._step)
+        if row is None:
+            return None
+        with self._lock:
+            self._settle([])
+            self._deferred.add(row, self._step)
         return wrap_late(row, bounds)
 
     def step(self) -> None:
@@ -455,51 +428,56 @@ class ActivationMonitor:
             self._settle(trouble)
             step = self._step
             recorded = step % self._every == 0
-            if self._recorder is not None:
-                self._hand_over(self._recorder, recorded)
+            if self._deferred is not None:
+                self._hand_over(self._deferred, recorded)
             elif recorded:
                 parts = [_Part(layer, layer.pending) for layer in self._layers.values() if layer.pending is not None]
-                told.append(self._keep(_Ended(step, time.time_ns(), parts, _at_once), trouble))
+                told.append(self._keep(_Ended(step, time.time_ns(), parts), trouble))
             else:
                 self._step += 1
-        if self._recorder is not None:
-            self._recorder.poll()
+        if self._deferred is not None:
+            self._deferred.poll()
             told = self._advance(trouble)
         self._tell(told, trouble)
         if trouble and self._guard.strict:
             raise trouble[0]
         return recorded
 
-    def _hand_over(self, recorder: "Recorder", recorded: bool) -> None:
+    def _hand_over(self, deferred: "DeferredRows", recorded: bool) -> None:
         """Puts the step into the queue, where it waits for its rows."""
         step, following = self._step, self._step + 1
-        replayed = recorder.end_step(step if recorded else -1, -1 if following % self._every else following)
+        upcoming = -1 if following % self._every else following
         if not recorded:
+            deferred.end_step(-1, upcoming)
             self._step = following
             return
-        parts = [_Part(layer, layer.pending, layer.late) for layer in self._layers.values()]
-        for part in parts:
-            if part.mixed:
-                recorder.mix(part.layer.info.order)
-        self._ended.append(_Ended(step, time.time_ns(), parts, replayed))
+        parts = [_Part(layer, layer.pending) for layer in self._layers.values()]
+        deferred.end_step(step, upcoming, [part.layer.info.order for part in parts if self._mixed(part, step)])
+        self._ended.append(_Ended(step, time.time_ns(), parts))
         self._move_on()
+
+    def _mixed(self, part: _Part, step: int) -> bool:
+        """Whether a layer has elements in a step both on the host and on a GPU: only the tensor is common to them."""
+        assert self._deferred is not None
+        deferred = self._deferred.layers(step)
+        return part.stats is not None and part.layer.info.order in deferred and _total(part.stats).count > 0
 
     def _move_on(self) -> None:
         """Begins the next step, if this one is in the queue."""
         if self._ended and self._ended[-1].step == self._step:
             for layer in self._layers.values():
-                layer.pending, layer.late = None, []
+                layer.pending = None
             self._step += 1
 
     def _advance(self, trouble: list[Exception]) -> list[tuple[int, list[_Due]]]:
         """Makes the rows of the steps that nothing is under way of."""
-        assert self._recorder is not None
+        assert self._deferred is not None
         told = []
         with self._lock:
             self._settle(trouble)
-            while self._ended and self._ended[0].here():
+            while self._ended and self._deferred.ready(self._ended[0].step):
                 told.append(self._keep(self._ended[0], trouble))
-            for _ in range(self._recorder.lost()):
+            for _ in range(self._deferred.lost()):
                 error = FastactError("there were more replays than the device's ring has room for between two steps")
                 trouble.append(error)
                 self._guard.failed("keep a row of a replayed CUDA graph", error)
@@ -508,11 +486,11 @@ class ActivationMonitor:
     def _catch_up(self) -> None:
         """Waits for what a GPU is not done with of finished steps, and makes their rows."""
         trouble: list[Exception] = []
-        while self._recorder is not None and self._ended:
+        while self._deferred is not None and self._ended:
             with self._lock:
                 ended = self._ended[0] if self._ended else None
             if ended is not None:
-                self._recorder.wait(ended.here)
+                self._deferred.wait(ended.step)
             self._tell(self._advance(trouble), trouble)
         if trouble and self._guard.strict:
             raise trouble[0]
@@ -538,11 +516,14 @@ class ActivationMonitor:
     def _prepare(self, ended: _Ended, trouble: list[Exception]) -> list[_Due]:
         """Makes a step's rows and changes nothing, so that an interrupt leaves everything as it was."""
         rows = []
-        parts = ended.parts if self._recorder is None else self._with_replays(ended, self._recorder)
-        for part in parts:
+        layers = set() if self._deferred is None else self._deferred.layers(ended.step)
+        for part in ended.parts:
             layer, name = part.layer, part.layer.info.name
+            if part.stats is None and layer.info.order not in layers:
+                continue
             try:
-                numbers, silence, count = layer.numbers(part, self._dead_window)
+                whole = self._with_deferred(part, ended.step) if layer.info.order in layers else part
+                numbers, silence, count = layer.numbers(whole, self._dead_window)
             except Exception as error:  # noqa: BLE001 - a layer must not take the others, or the training, with it
                 if ended.step == self._step:
                     layer.clear()
@@ -553,12 +534,12 @@ class ActivationMonitor:
             rows.append(_Due(layer, row, layer.history.total, silence, count))
         return rows
 
-    def _with_replays(self, ended: _Ended, recorder: "Recorder") -> list[_Part]:
-        late: dict[int, list[Row]] = {}
-        for order, row in recorder.replayed.get(ended.step, ()):
-            late.setdefault(order, []).append(row)
-        parts = [part._replace(late=[*part.late, *late.get(part.layer.info.order, ())]) for part in ended.parts]
-        return [part for part in parts if part.late or part.stats is not None]
+    def _with_deferred(self, part: _Part, step: int) -> _Part:
+        assert self._deferred is not None
+        states, neurons = self._deferred.numbers(step, part.layer.info.order)
+        if neurons is None or self._mixed(part, step):
+            return part._replace(deferred=states)
+        return part._replace(deferred=states, neurons=neurons)
 
     def _settle(self, trouble: list[Exception]) -> None:
         """Gives the rows that were made to history and log; after an interrupt, those that they have not had yet."""
@@ -583,8 +564,8 @@ class ActivationMonitor:
         if under_way:
             self._step = step + 1
         elif self._ended and self._ended[0].step == step:
-            if self._recorder is not None:
-                self._recorder.replayed.pop(step, None)
+            if self._deferred is not None:
+                self._deferred.forget(step)
             self._ended.popleft()
         self._due = None
 
@@ -614,16 +595,16 @@ class ActivationMonitor:
             with self._lock:
                 self._settle([])
             try:
-                graphs = self._recorder is not None and self._recorder.graphs
-                if graphs or any(layer.pending is not None or layer.late for layer in self._layers.values()):
+                due = self._deferred is not None and self._deferred.due(self._step)
+                if due or any(layer.pending is not None for layer in self._layers.values()):
                     self._end_step()
             finally:
                 self._catch_up()
         finally:
             self._closed = True
-            if self._recorder is not None:
+            if self._deferred is not None:
                 # What is replayed from now on leaves nothing.
-                self._recorder.end_step(-1, -1)
+                self._deferred.end_step(-1, -1)
             for ended in self._ended:
                 self._guard.failed(f"keep the rows of step {ended.step}", FastactError("closing was interrupted"))
             if self._writer is not None:

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fastact.diagnosis.diagnoser import Diagnoser, Diagnosis
-from fastact.diagnosis.thresholds import Thresholds
+from fastact.diagnosis.rules import Thresholds
 from fastact.errors import ArgumentTypeError, ArgumentValueError, LogError
 from fastact.fields import COLUMN, NEURON, NEURON_PART, ROW_DTYPE, SCHEMA_VERSION, STATE_PART
 from fastact.history import MAX_WINDOW, LayerInfo

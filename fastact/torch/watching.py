@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol, Self
 import torch
 from torch import nn
 
+from fastact.checks import check_integer, check_type
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 from fastact.failures import Guard
 from fastact.monitor.monitor import ActivationMonitor
@@ -98,8 +99,7 @@ def watch(
         ...     print([(name, int(layer["count"][-1])) for name, layer in monitor.history.items()])
         [('0', 24), ('1', 24)]
     """
-    if not isinstance(model, nn.Module):
-        raise ArgumentTypeError(f"model: got {type(model).__name__}, want a torch.nn.Module")
+    check_type("model", model, nn.Module, "a torch.nn.Module")
     if isinstance(model, torch.jit.ScriptModule):
         raise ArgumentTypeError("model: got a TorchScript module, want one whose layers run in Python")
     if not (callable(getattr(monitor, "record", None)) and hasattr(monitor, "active")):
@@ -120,19 +120,13 @@ def watch(
 
 def _plan(every: object, first: object) -> Callable[[int], bool] | None:
     """Whether a step is recorded, as a function of the step; None where all are."""
-    if isinstance(first, bool) or not isinstance(first, int):
-        raise ArgumentTypeError(f"first: got {type(first).__name__}, want a number of steps")
-    if first < 0:
-        raise ArgumentValueError(f"first: got {first}, want at least 0 steps")
+    count = "a number of steps"
+    until = check_integer("first", first, 0, words=count, unit="steps")
     if callable(every):
         wanted = every
-        return (lambda step: step < first or bool(wanted(step))) if first else wanted
-    if isinstance(every, bool) or not isinstance(every, int):
-        raise ArgumentTypeError(f"every: got {type(every).__name__}, want a number of steps or a function of the step")
-    if every < 1:
-        raise ArgumentValueError(f"every: got {every}, want at least 1 step")
-    stride = every
-    return None if stride == 1 else lambda step: step < first or step % stride == 0
+        return (lambda step: step < until or bool(wanted(step))) if until else wanted
+    stride = check_integer("every", every, 1, words=f"{count} or a function of the step", unit="step")
+    return None if stride == 1 else lambda step: step < until or step % stride == 0
 
 
 class Watch:

@@ -20,7 +20,8 @@ from bench.zoo.nets import NETS
 from bench.zoo.recipes import NETWORKS, SICK, Network, Recipe, Sick, recipes
 from bench.zoo.score import JUDGES, Verdict, plain, scores, verdict, verdicts
 from bench.zoo.train import key, train
-from fastact.diagnosis.rules import RULES, Evidence, Finding
+from fastact.diagnosis.finding import Evidence, Finding
+from fastact.diagnosis.rules import RULES
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ from oracle import describe, nasty
 
 import fastact
 from fastact import summarize, summarize_many
-from fastact.cpu.jit import KINDS
+from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.cuda import arrays, device, info
 from fastact.cuda import many as cuda_many
 from fastact.cuda.device import INSTALLED, SIMULATED
@@ -459,7 +459,7 @@ def test_a_plan_takes_each_element_once_and_no_more_blocks_than_fit() -> None:
             for address in (1 << 20, (1 << 20) + itemsize):
                 way = plan(address, name, shape, 132)
                 layout, (head, edges, packets, neurons, inner, pitch, apart) = way.layout, way.numbers
-                width, _ = kernels.lane_plan(KINDS[name], layout)
+                width, _ = kernels.lane_plan(ELEMENT_TYPES[name], layout)
                 assert (packets * width + edges) * neurons == math.prod(shape)
                 assert head <= edges <= kernels.THREADS
                 assert way.groups * layout.beside >= neurons

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from oracle import describe, nasty
 
-from fastact.cpu.jit import KINDS
+from fastact.arithmetic.element_types import ELEMENT_TYPES
 
 COUNTS = ("count", "nans", "pos_infs", "neg_infs", "zeros", "saturated")
 NUMBERS = ("mean", "std", "abs_mean", "min", "max")
@@ -72,7 +72,7 @@ def test_ptx_keeps_to_registers_and_loads_16_bytes() -> None:
             lambda part: program("ptx", "some", part, "2", timeout=1800, NUMBA_ENABLE_CUDASIM="0"), ("0", "1")
         )
         lines = [line for output in outputs for line in output.splitlines()]
-    assert len(lines) == (len(KINDS) + 4 * len(UNLIKE) + 5 * len(RECORDED) + 2) * len(MACHINES)
+    assert len(lines) == (len(ELEMENT_TYPES) + 4 * len(UNLIKE) + 5 * len(RECORDED) + 2) * len(MACHINES)
     for line in lines:
         *_, layout, local, calls, packets = line.split("/")
         assert (local, calls) == ("0", "0"), line
@@ -95,9 +95,9 @@ def compiled_to_ptx(what: str, part: int, parts: int) -> None:
     from fastact.cuda.record import end_step_kernel, record_kernel
 
     others = (kernels.RUNS, kernels.ODD_RUNS, kernels.COLUMNS)
-    unlike, recorded = (UNLIKE, RECORDED) if what == "some" else (tuple(KINDS), tuple(KINDS))
+    unlike, recorded = (UNLIKE, RECORDED) if what == "some" else (tuple(ELEMENT_TYPES), tuple(ELEMENT_TYPES))
     made: list[tuple[str, Callable[[], Any]]] = [("end step/none", end_step_kernel), ("uint64/read", read_kernel)]
-    made += [(f"{name}/flat", partial(kernels.sweep_kernel, name, kernels.FLAT)) for name in KINDS]
+    made += [(f"{name}/flat", partial(kernels.sweep_kernel, name, kernels.FLAT)) for name in ELEMENT_TYPES]
     for name in unlike:
         made += [(f"{name}/{layout.name}", partial(kernels.sweep_kernel, name, layout)) for layout in others]
         made.append((f"{name}/many", partial(kernels.many_kernel, name)))
@@ -132,7 +132,7 @@ def swept(x: Any, name: str, layout: Any, parts: int) -> list[dict[str, Any]]:
     from fastact.cuda import kernels
     from fastact.cuda.sweep import work_bounds
 
-    kind = KINDS[name]
+    kind = ELEMENT_TYPES[name]
     stored = x.view(kind.storage)
     outer, neurons, inner = x.shape
     width, _ = kernels.lane_plan(kind, layout)
@@ -196,7 +196,7 @@ def simulated() -> None:
         for label, x in nasty(scalar).items():
             some = np.ascontiguousarray(x[:: max(1, x.size // 1000)])  # the simulator is slow
             compare(some[None, None], dtype, kernels.FLAT, 2, label)
-    for name in KINDS:
+    for name in ELEMENT_TYPES:
         if name.startswith("float8"):
             x = np.arange(256, dtype=np.uint8).view(getattr(ml_dtypes, name))
         elif name == "bool":

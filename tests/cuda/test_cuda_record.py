@@ -279,9 +279,9 @@ def step_and_wait(monitor: ActivationMonitor) -> None:
 
 
 def small_ring(monitor: ActivationMonitor, slots: int) -> None:
-    from fastact.cuda.deferred import Recorder
+    from fastact.cuda.deferred import DeferredRows
 
-    monitor._recorder = Recorder(monitor._dead_window, slots)
+    monitor._deferred = DeferredRows(monitor._dead_window, slots)
 
 
 @simulated
@@ -456,7 +456,7 @@ def fail(words: str) -> None:
 def test_a_launch_that_fails_leaves_the_next_as_it_was(
     error: Any, stream: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fastact.cuda import deferred
+    from fastact.cuda import recorder
 
     with ActivationMonitor() as monitor:
         monitor.record("layer", OnDevice(normal(3)))
@@ -469,7 +469,7 @@ def test_a_launch_that_fails_leaves_the_next_as_it_was(
             return launch
 
         with monkeypatch.context() as patch:
-            patch.setattr(deferred, "_kernel", launcher)
+            patch.setattr(recorder, "_kernel", launcher)
             if error is KeyboardInterrupt:
                 with pytest.raises(KeyboardInterrupt):
                     monitor.record("layer", OnDevice(normal(3)))
@@ -482,9 +482,9 @@ def test_a_launch_that_fails_leaves_the_next_as_it_was(
         assert stats.count == 4
         assert monitor.history["layer"]["count"].tolist() == [3, 4]
         assert monitor.failures == (error is OSError)
-        recorder = monitor._recorder
-        assert recorder is not None
-        assert recorder._devices[0].ring.tail == recorder._devices[0].ring.head == 3
+        rows = monitor._deferred
+        assert rows is not None
+        assert rows._devices[0].ring.tail == rows._devices[0].ring.head == 3
 
 
 @simulated

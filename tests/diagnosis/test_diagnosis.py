@@ -15,7 +15,7 @@ from synthetic import found, nothing_finite, row, watch
 import fastact
 from fastact.diagnosis import layer_types, onsets
 from fastact.diagnosis.diagnoser import Diagnoser, Diagnosis
-from fastact.diagnosis.thresholds import Thresholds
+from fastact.diagnosis.rules import Thresholds
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import ROW, ROW_DTYPE
 from fastact.history import LayerInfo

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from synthetic import found, row, watch
 
-from fastact.diagnosis.rules import Finding
-from fastact.diagnosis.thresholds import Thresholds
+from fastact.diagnosis.finding import Finding
+from fastact.diagnosis.rules import Thresholds
 
 
 def only(layers: dict[str, Any], **more: Any) -> Finding:

@@ -7,7 +7,7 @@ import pytest
 from synthetic import nothing_finite, row, watch
 
 from fastact.diagnosis.diagnoser import Diagnoser
-from fastact.diagnosis.rules import PRESETS
+from fastact.diagnosis.presets import PRESETS
 from fastact.errors import ArgumentValueError
 
 STEPS = range(30)

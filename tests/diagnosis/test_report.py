@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 from synthetic import row, watch
 
+from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.report import Diagnosis, render_rich, render_text, sentence
-from fastact.diagnosis.rules import Evidence, Finding, number, percent, shown
+from fastact.text import number, percent, shown
 
 
 def sick(name: str = "encoder.3") -> Diagnosis:

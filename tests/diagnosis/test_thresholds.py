@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from synthetic import found, row, watch
 
-from fastact.diagnosis.thresholds import Thresholds
+from fastact.diagnosis.rules import Thresholds
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 
 

@@ -15,7 +15,7 @@ from fastact import summarize
 from fastact.arithmetic import EMPTY
 from fastact.arithmetic import merge as merge_states
 from fastact.diagnosis.diagnoser import Diagnoser, Diagnosis
-from fastact.diagnosis.thresholds import Thresholds
+from fastact.diagnosis.rules import Thresholds
 from fastact.errors import ArgumentTypeError, ArgumentValueError, LogError
 from fastact.fields import NEURON, ROW, ROW_DTYPE, ROW_FORMAT, STATE
 from fastact.history import LayerInfo

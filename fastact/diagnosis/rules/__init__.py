@@ -5,28 +5,7 @@
 
 from typing import Final
 
-from fastact.diagnosis.onsets import Follower
-from fastact.diagnosis.presets import PRESETS, judge
-from fastact.diagnosis.rule import (
-    COLUMN,
-    SEVERITIES,
-    Cells,
-    Chain,
-    Condition,
-    Evidence,
-    Finding,
-    LayerView,
-    Network,
-    Outcome,
-    Row,
-    Rule,
-    Severity,
-    Streak,
-    Track,
-    number,
-    percent,
-    shown,
-)
+from fastact.diagnosis.rule import Rule
 from fastact.diagnosis.rules.constant import Constant
 from fastact.diagnosis.rules.dead import Dead
 from fastact.diagnosis.rules.drifting import Drifting
@@ -38,42 +17,9 @@ from fastact.diagnosis.rules.overflow import OverflowRisk
 from fastact.diagnosis.rules.saturated import Saturated
 from fastact.diagnosis.rules.underflow import UnderflowRisk
 from fastact.diagnosis.rules.vanishing import Vanishing
+from fastact.diagnosis.thresholds import Thresholds
 
-__all__ = [
-    "COLUMN",
-    "PRESETS",
-    "RULES",
-    "SEVERITIES",
-    "Cells",
-    "Chain",
-    "Condition",
-    "Constant",
-    "Dead",
-    "Drifting",
-    "Evidence",
-    "Exploding",
-    "Finding",
-    "Follower",
-    "LayerView",
-    "Network",
-    "NonFinite",
-    "Oscillating",
-    "Outcome",
-    "OutlierChannels",
-    "OverflowRisk",
-    "Row",
-    "Rule",
-    "Saturated",
-    "Severity",
-    "Streak",
-    "Track",
-    "UnderflowRisk",
-    "Vanishing",
-    "judge",
-    "number",
-    "percent",
-    "shown",
-]
+__all__ = ["RULES", "Thresholds"]
 
 #: Causes before consequences: a finding can explain one of a later condition, or a later one of its own.
 RULES: Final[tuple[Rule, ...]] = (

@@ -5,25 +5,12 @@ from typing import Any, Final
 import numpy as np
 
 from fastact.diagnosis import experts, layer_types
+from fastact.diagnosis.finding import Evidence, Finding, Severity
 from fastact.diagnosis.remedies import LOWER_RATE, initialisation, normalisation
-from fastact.diagnosis.rule import (
-    COLUMN,
-    Cells,
-    Chain,
-    Condition,
-    Evidence,
-    Finding,
-    LayerView,
-    Network,
-    Outcome,
-    Row,
-    Severity,
-    Streak,
-    Track,
-    percent,
-)
+from fastact.diagnosis.rule import COLUMN, Cells, Chain, Condition, LayerView, Network, Outcome, Row, Streak, Track
 from fastact.diagnosis.thresholds import Thresholds
 from fastact.history import LayerInfo
+from fastact.text import percent
 
 __all__ = ["Dead"]
 

@@ -7,9 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.rule import Chain, Evidence, Finding, LayerView, Network, Outcome, Row, number, rms
+from fastact.diagnosis.finding import Evidence, Finding
+from fastact.diagnosis.rule import Chain, LayerView, Network, Outcome, Row, rms
 from fastact.diagnosis.thresholds import Thresholds
 from fastact.history import LayerInfo
+from fastact.text import number
 
 __all__ = ["Drifting", "Shift", "shift"]
 

@@ -6,21 +6,18 @@ from typing import Any, Final
 import numpy as np
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.finding import Evidence, Finding, Severity
 from fastact.diagnosis.remedies import LOWER_RATE, initialisation
 from fastact.diagnosis.rule import (
     COLUMN,
     Cells,
     Chain,
-    Evidence,
-    Finding,
     LayerView,
     Network,
     Outcome,
     Row,
-    Severity,
     Track,
     nothing_finite,
-    number,
     rms,
     row_rms,
 )
@@ -28,6 +25,7 @@ from fastact.diagnosis.rules.overflow import overflow_ahead
 from fastact.diagnosis.thresholds import Thresholds
 from fastact.diagnosis.trend import growth
 from fastact.history import LayerInfo
+from fastact.text import number
 
 __all__ = ["Exploding"]
 

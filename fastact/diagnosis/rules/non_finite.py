@@ -3,22 +3,12 @@
 from typing import Any
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.remedies import LOWER_RATE
-from fastact.diagnosis.rule import (
-    COLUMN,
-    Cells,
-    Chain,
-    Evidence,
-    Finding,
-    LayerView,
-    Network,
-    Outcome,
-    Row,
-    Track,
-    percent,
-)
+from fastact.diagnosis.rule import COLUMN, Cells, Chain, LayerView, Network, Outcome, Row, Track
 from fastact.diagnosis.thresholds import Thresholds
 from fastact.history import LayerInfo
+from fastact.text import percent
 
 __all__ = ["NonFinite"]
 

@@ -3,23 +3,11 @@
 from typing import Any, Final
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.rule import (
-    COLUMN,
-    Cells,
-    Chain,
-    Evidence,
-    Finding,
-    LayerView,
-    Network,
-    Outcome,
-    Row,
-    Track,
-    is_nan,
-    number,
-    percent,
-)
+from fastact.diagnosis.finding import Evidence, Finding
+from fastact.diagnosis.rule import COLUMN, Cells, Chain, LayerView, Network, Outcome, Row, Track, is_nan
 from fastact.diagnosis.thresholds import Thresholds
 from fastact.history import LayerInfo
+from fastact.text import number, percent
 
 __all__ = ["OutlierChannels"]
 

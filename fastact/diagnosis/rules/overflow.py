@@ -5,34 +5,18 @@ from typing import Any, Final
 
 import numpy as np
 
-from fastact.diagnosis.rule import (
-    COLUMN,
-    Cells,
-    Chain,
-    Evidence,
-    Finding,
-    LayerView,
-    Network,
-    Outcome,
-    Row,
-    Track,
-    nothing_finite,
-    number,
-    rms,
-)
+from fastact.arithmetic.element_types import ELEMENT_TYPES
+from fastact.diagnosis.finding import Evidence, Finding
+from fastact.diagnosis.rule import COLUMN, Cells, Chain, LayerView, Network, Outcome, Row, Track, nothing_finite, rms
 from fastact.diagnosis.thresholds import Thresholds
 from fastact.diagnosis.trend import Trend, growth, reaches
 from fastact.history import LayerInfo
+from fastact.text import number
 
 __all__ = ["LARGEST", "OverflowRisk", "overflow_ahead"]
 
-#: The largest finite number of each dtype whose overflow can be foretold.
-LARGEST: Final = {
-    "float16": 65504.0,
-    "bfloat16": (2.0 - 2.0**-7) * 2.0**127,
-    "float32": (2.0 - 2.0**-23) * 2.0**127,
-    "float64": (2.0 - 2.0**-52) * 2.0**1023,
-}
+#: The largest finite number of each dtype whose overflow can be foretold: every float but float8.
+LARGEST: Final = {t.name: t.format.largest for t in ELEMENT_TYPES.values() if t.format is not None and t.bits > 8}
 
 #: The share of the largest number from which down a negative number is a mask: ``torch.finfo(dtype).min``, rounded.
 _MASK: Final = 0.99

@@ -4,25 +4,23 @@ import math
 from typing import Any
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.finding import Evidence, Finding, Severity
 from fastact.diagnosis.remedies import initialisation, normalisation
 from fastact.diagnosis.rule import (
     COLUMN,
     Cells,
     Chain,
     Condition,
-    Evidence,
-    Finding,
     LayerView,
     Network,
     Outcome,
     Row,
-    Severity,
     Track,
     nothing_finite,
-    percent,
 )
 from fastact.diagnosis.thresholds import Thresholds
 from fastact.history import LayerInfo
+from fastact.text import percent
 
 __all__ = ["Saturated"]
 

@@ -3,35 +3,19 @@
 import math
 from typing import Any, Final
 
+from fastact.arithmetic.element_types import NARROW_FLOATS
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.rule import (
-    COLUMN,
-    Cells,
-    Chain,
-    Evidence,
-    Finding,
-    LayerView,
-    Network,
-    Outcome,
-    Row,
-    Severity,
-    Track,
-    number,
-    percent,
-)
+from fastact.diagnosis.finding import Evidence, Finding, Severity
+from fastact.diagnosis.rule import COLUMN, Cells, Chain, LayerView, Network, Outcome, Row, Track
 from fastact.diagnosis.thresholds import Thresholds
 from fastact.history import LayerInfo
+from fastact.text import number, percent
 
 __all__ = ["SMALLEST", "UnderflowRisk"]
 
 #: The smallest normal number of each narrow dtype, and its smallest subnormal one: below the first digits are lost,
-#: below half of the second all of them. IEEE 754 for float16; OCP 8-bit floating point specification, 2023, for float8.
-SMALLEST: Final = {
-    "float16": (2.0**-14, 2.0**-24),
-    "bfloat16": (2.0**-126, 2.0**-133),
-    "float8_e4m3fn": (2.0**-6, 2.0**-9),
-    "float8_e5m2": (2.0**-14, 2.0**-16),
-}
+#: below half of the second all of them.
+SMALLEST: Final = {name: (narrow.smallest_normal, narrow.smallest_subnormal) for name, narrow in NARROW_FLOATS.items()}
 
 _COUNT, _ZEROS, _ABS_MEAN = COLUMN["count"], COLUMN["zeros"], COLUMN["abs_mean"]
 _NANS, _POS, _NEG = COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]

@@ -4,26 +4,12 @@ import math
 from typing import Any
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.finding import Evidence, Finding, Severity
 from fastact.diagnosis.remedies import LOWER_RATE, initialisation, normalisation
-from fastact.diagnosis.rule import (
-    COLUMN,
-    Cells,
-    Chain,
-    Evidence,
-    Finding,
-    LayerView,
-    Network,
-    Outcome,
-    Row,
-    Severity,
-    Track,
-    is_nan,
-    number,
-    percent,
-    row_signal,
-)
+from fastact.diagnosis.rule import COLUMN, Cells, Chain, LayerView, Network, Outcome, Row, Track, is_nan, row_signal
 from fastact.diagnosis.thresholds import Thresholds
 from fastact.history import LayerInfo
+from fastact.text import number, percent
 
 __all__ = ["Vanishing"]
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from synthetic import found, nothing_finite, row, watch
 
+from fastact.diagnosis.rules import Thresholds
 from fastact.diagnosis.rules.oscillating import swings
-from fastact.diagnosis.thresholds import Thresholds
 
 
 def scaled(values: Any, first: int = 0) -> list[Any]:

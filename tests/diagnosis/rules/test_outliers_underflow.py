@@ -10,7 +10,7 @@ from synthetic import found, nothing_finite, plain, row, watch
 
 import fastact
 from fastact.diagnosis.diagnoser import Diagnoser
-from fastact.diagnosis.rules import Finding
+from fastact.diagnosis.finding import Finding
 from fastact.history import LayerInfo
 
 STEPS = range(40)

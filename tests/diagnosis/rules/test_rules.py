@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from synthetic import found, nothing_finite, plain, row, watch
 
-from fastact.diagnosis.rules import RULES, Finding, Network
-from fastact.diagnosis.thresholds import Thresholds
+from fastact.diagnosis.finding import Finding
+from fastact.diagnosis.rule import Network
+from fastact.diagnosis.rules import RULES, Thresholds
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 
 

@@ -1,0 +1,332 @@
+"""Records rows on one device: launches the kernels of `record`, owns what they work in, and takes the rows that came.
+
+Kernels of one stream run one after the other, so all launches on a stream share the memory that they work in. A CUDA
+graph that captures a launch replays it for as long as the process lives: whatever such a launch uses is kept for ever.
+"""
+
+import contextlib
+import functools
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import numpy.typing as npt
+
+from fastact.arithmetic.element_types import ELEMENT_TYPES
+from fastact.cuda.arrays import DeviceArray, current_stream
+from fastact.cuda.host import (
+    DeviceMemory,
+    capture_of,
+    launcher,
+    order,
+    processors,
+    relaxed,
+    side_stream,
+    stream_at,
+)
+from fastact.cuda.kernels import ROW_BYTES, THREADS, Layout, blocks_at_once
+from fastact.cuda.record import (
+    GROUP_BYTES,
+    HEAD_WORDS,
+    LAYER,
+    NEURON_WORDS,
+    STEP,
+    STEP_ENDED,
+    end_step_kernel,
+    record_kernel,
+)
+from fastact.cuda.ring import SLOTS, Ring
+from fastact.cuda.sweep import plan, work_bounds
+
+__all__ = ["Bounds", "DeviceRecorder", "Record"]
+
+Bounds = tuple[float, float, float]
+
+#: Bytes that a stream's kernels work in at first; at least doubled when they are too few.
+_WORK_BYTES: Final = 1 << 18
+_TICKET_BYTES: Final = 1 << 13
+
+#: What captured graphs use: they may be replayed as long as the process lives.
+_captured: Final[list[object]] = []
+
+_plan = functools.lru_cache(maxsize=4096)(plan)
+
+
+class Record(Protocol):
+    """A row that a `DeviceRecorder` launches and later fills.
+
+    Attributes:
+        captured: whether the launch went into a graph, whose replays give rows of their own.
+    """
+
+    captured: bool
+
+    def fill(self, words: npt.NDArray[Any]) -> None:
+        """Takes the row's words from the ring, int64[RING_WORDS]."""
+
+    def lose(self, why: str) -> None:
+        """Notes that the row will never come."""
+
+
+class _Layer:
+    """What a device knows of a layer.
+
+    Attributes:
+        step: that of the last row.
+        shape: of that row's neurons; None for a row of none.
+        mixed: whether rows of this step differ in their neurons; then none of them tells of neurons.
+        undo: whether the last step of `memory` does not count, since that step turned out mixed.
+        memory: what the layer's neurons did in earlier rows.
+        neurons: how many neurons `memory` is for.
+        captured: whether a graph uses `memory`.
+        stream: the handle of the stream that used `memory` last.
+    """
+
+    __slots__ = ("captured", "memory", "mixed", "neurons", "shape", "step", "stream", "undo")
+
+    def __init__(self) -> None:
+        self.step = -1
+        self.shape: tuple[int, ...] | None = None
+        self.mixed = False
+        self.undo = False
+        self.memory: DeviceMemory | None = None
+        self.neurons = 0
+        self.captured = False
+        self.stream = 0
+
+    def per_neuron(self, step: int, shape: tuple[int, ...] | None) -> bool:
+        """Whether a row of a step, with neurons of this shape, tells of its neurons."""
+        if self.step != step:
+            self.step, self.shape, self.mixed = step, shape, False
+        elif self.shape != shape and not self.mixed:
+            self.mix()
+        return shape is not None and not self.mixed
+
+    def mix(self) -> None:
+        """Notes that the step under way has rows of other neurons, or of none."""
+        self.mixed = True
+        self.undo = self.undo or self.shape is not None
+
+
+class _StreamMemory:
+    """What the kernels of one stream, or of one graph, work in."""
+
+    def __init__(self) -> None:
+        self.work: DeviceMemory | None = None
+        self.tickets: DeviceMemory | None = None
+
+
+class DeviceRecorder:
+    """Records rows on the current device; not safe to use from several threads at a time.
+
+    Args:
+        device: its number.
+        dead_window: rows after which a silent neuron is dead.
+        slots: rows of a ring.
+
+    Attributes:
+        ring: of the rows whose number the host gives.
+        graphs: of the rows that the device counts as graphs are replayed; None before the first capture.
+        rows: those under way, by their number in `ring`.
+        ended: the last step whose end the graphs' ring has told.
+    """
+
+    def __init__(self, device: int, dead_window: int, slots: int = SLOTS) -> None:
+        self.device = device
+        self.ring = Ring(device, slots)
+        self.graphs: Ring | None = None
+        self.rows: dict[int, Record] = {}
+        self.ended = -1
+        self._dead_window = dead_window
+        self._layers: dict[int, _Layer] = {}
+        #: The number of the row that is being launched. If it is still set later, the launch was interrupted.
+        self._launching: int | None = None
+        self._memories: dict[tuple[int, int], _StreamMemory] = {}
+        #: Memory that became too small: kernels under way still use it.
+        self._outgrown: list[DeviceMemory] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether there may be rows to come."""
+        return self.graphs is not None or self.ring.tail != self.ring.head
+
+    @property
+    def half_full(self) -> bool:
+        """Whether half of the ring's rows are under way, so that it is time to take some."""
+        return 2 * (self.ring.head - self.ring.tail) >= self.ring.slots
+
+    def launch(
+        self, row: Record, layer: int, x: DeviceArray, shape: tuple[int, ...] | None, bounds: Bounds, step: int
+    ) -> None:
+        """Launches the sweep of `x`: 1-D, or with the shape of its neurons [outer, neurons, inner]."""
+        self.abandon()
+        stream = stream_at(x.stream, self.device)
+        graph = capture_of(stream)
+        if not graph and self.ring.full:
+            row.lose(f"the device's ring of {self.ring.slots} rows was full")
+            return
+        with relaxed() if graph else contextlib.nullcontext():
+            try:
+                self._launch(row, layer, x, shape, bounds, step, stream, graph)
+            except BaseException:
+                self.abandon()
+                raise
+
+    def _launch(
+        self, row: Record, layer: int, x: DeviceArray, shape: tuple[int, ...] | None, bounds: Bounds, step: int,
+        stream: Any, graph: int,
+    ) -> None:  # fmt: skip
+        ring = self._graphs(step) if graph else self.ring
+        known = self._layers.setdefault(layer, _Layer())
+        per_neuron = known.per_neuron(step, shape)
+        size = x.array.shape if per_neuron else (x.array.size, 1, 1)
+        address = x.array.ctypes.data
+        layout, groups, parts, numbers = way = _plan(address % 16, x.name, size, processors(self.device))
+        memory = self._neuron_memory(known, size[1], x.stream, graph) if per_neuron else 0
+        joins = groups * GROUP_BYTES if per_neuron and groups > 1 else 0
+        work = self._work(way.partial_rows * ROW_BYTES + joins, 8 * (groups + 1), x.stream, graph)
+        undo = per_neuron and known.undo and not graph
+        launch = _kernel(x.name, layout, per_neuron, self.device)
+        number = counter = 0
+        if graph:
+            counter = ring.counter
+            row.captured = True
+            row.lose("it was recorded in a CUDA graph, whose replays give rows of their own")
+            if not x.kept:
+                _captured.append(x)
+        else:
+            number = self._launching = ring.next()
+        launch(
+            groups * parts, stream, address, *numbers, parts, *work_bounds(bounds, x.name), *work,
+            ring.address, ring.slots, counter, number, step, layer, memory, int(undo), self._dead_window,
+        )  # fmt: skip
+        if not graph:
+            self.rows[number] = row
+            self._launching = None
+        if undo:
+            known.undo = False
+
+    def abandon(self) -> None:
+        """Gives up the row of a launch that failed or was interrupted."""
+        if self._launching is not None:
+            self.rows.pop(self._launching, None)
+            self.ring.give_up(self._launching)
+            self._launching = None
+
+    def mix(self, layer: int) -> None:
+        """Notes that the step under way has rows of this layer from elsewhere: its neurons do not count in it."""
+        if layer in self._layers:
+            self._layers[layer].mix()
+
+    def end_step(self, step: int, following: int) -> bool:
+        """Has the graphs' ring told that a step is over, and which one begins; below 0 for one that is not recorded.
+
+        Returns:
+            Whether the ring will tell of that end, in `ended`.
+        """
+        if self.graphs is None:
+            return False
+        stream = stream_at(current_stream(self.device), self.device)
+        if capture_of(stream):
+            return False
+        _end_step(self.device)(1, stream, self.graphs.address, self.graphs.slots, self.graphs.counter, step, following)
+        return step >= 0
+
+    def drain(self, replayed: Callable[[int, int, npt.NDArray[Any]], None]) -> None:
+        """Fills the rows that are here, and has others fetched; does not wait.
+
+        Args:
+            replayed: is called with step, layer and words of each row of a replayed graph.
+        """
+        self.abandon()
+        # What was copied at once, as little is on an idle device, need not wait for the next look; and of graphs it may
+        # only now be known how much there is to copy.
+        for _ in range(2):
+            self._take(replayed)
+            self.ring.fetch()
+            if self.graphs is not None:
+                self.graphs.fetch()
+
+    def _take(self, replayed: Callable[[int, int, npt.NDArray[Any]], None]) -> None:
+        for number, words in self.ring.take():
+            row = self.rows.pop(number, None)
+            if row is not None:
+                row.fill(words)
+        if self.graphs is not None:
+            for _, words in self.graphs.take():
+                step, layer = int(words[STEP]), int(words[LAYER])
+                if layer == STEP_ENDED:
+                    self.ended = step
+                else:
+                    replayed(step, layer, words)
+
+    def _graphs(self, step: int) -> Ring:
+        if self.graphs is None:
+            ring = Ring(self.device, self.ring.slots, counted=True)
+            _captured.append(ring)
+            side = side_stream(self.device)
+            _end_step(self.device)(1, side, ring.address, ring.slots, ring.counter, -1, step)
+            side.synchronize()
+            self.graphs = ring
+        return self.graphs
+
+    def _neuron_memory(self, layer: _Layer, neurons: int, stream: int, graph: int) -> int:
+        """The address of what the layer's neurons did, ready for what comes next on the stream."""
+        nbytes = 8 * (HEAD_WORDS + NEURON_WORDS * neurons)
+        if layer.memory is not None and layer.stream != stream and not graph:
+            # A stream that was destroyed has done its work.
+            with contextlib.suppress(Exception):
+                order(stream_at(layer.stream, self.device), stream_at(stream, self.device))
+        if layer.memory is None or layer.neurons != neurons:
+            if layer.memory is not None and layer.memory.nbytes >= nbytes and not (graph or layer.captured):
+                layer.memory.zero(stream_at(stream, self.device))
+            else:
+                if layer.memory is not None:
+                    self._outgrown.append(layer.memory)
+                layer.memory, layer.captured = self._zeroed(nbytes, stream, graph), False
+            layer.neurons, layer.undo = neurons, False
+        layer.stream = stream
+        if graph and not layer.captured:
+            layer.captured = True
+            _captured.append(layer.memory)
+        return layer.memory.address
+
+    def _work(self, work: int, tickets: int, stream: int, graph: int) -> tuple[int, int]:
+        """The addresses of so many bytes of memory to work in, and of tickets."""
+        memory = self._memories.get((graph, stream))
+        if memory is None:
+            memory = self._memories[graph, stream] = _StreamMemory()
+            if graph:
+                _captured.append(memory)
+        if memory.work is None or memory.work.nbytes < work:
+            with relaxed():
+                memory.work = self._grown(memory.work, DeviceMemory(max(2 * work, _WORK_BYTES)), graph)
+        if memory.tickets is None or memory.tickets.nbytes < tickets:
+            zeroed = self._zeroed(max(2 * tickets, _TICKET_BYTES), stream, graph)
+            memory.tickets = self._grown(memory.tickets, zeroed, graph)
+        return memory.work.address, memory.tickets.address
+
+    def _grown(self, before: DeviceMemory | None, memory: DeviceMemory, graph: int) -> DeviceMemory:
+        if before is not None:
+            (_captured if graph else self._outgrown).append(before)
+        return memory
+
+    def _zeroed(self, nbytes: int, stream: int, graph: int) -> DeviceMemory:
+        """Memory that is zero for what comes on the stream; for a graph, before it is replayed."""
+        if not graph:
+            with relaxed():
+                return DeviceMemory(nbytes, stream_at(stream, self.device), zeroed=True)
+        side = side_stream(self.device)
+        memory = DeviceMemory(nbytes, side, zeroed=True)
+        side.synchronize()
+        return memory
+
+
+@functools.cache
+def _kernel(name: str, layout: Layout, per_neuron: bool, device: int) -> Callable[..., None]:
+    blocks = blocks_at_once(ELEMENT_TYPES[name], layout)
+    return launcher(record_kernel(name, layout, surveyed=per_neuron), device, THREADS, blocks)
+
+
+@functools.cache
+def _end_step(device: int) -> Callable[..., None]:
+    return launcher(end_step_kernel(), device, 1)

@@ -1,0 +1,129 @@
+"""A finding as a value: what is wrong with one layer, how bad it is, since when, and the numbers behind it."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from fastact.errors import FastactError
+from fastact.pages import where
+
+__all__ = ["SEVERITIES", "Evidence", "Finding", "FindingError", "Severity"]
+
+Severity = Literal["warning", "serious", "critical"]
+SEVERITIES: Final[tuple[Severity, ...]] = ("warning", "serious", "critical")
+
+
+class Evidence(Mapping[str, float | int | str]):
+    """The numbers behind a finding: immutable, hashable, and always strict JSON.
+
+    What is None, NaN or infinite is left out; numpy scalars become Python's.
+
+    Example:
+        >>> Evidence(ratio=0.25, growth=float("inf"), neurons=64)
+        Evidence(ratio=0.25, neurons=64)
+    """
+
+    __slots__ = ("_items",)
+
+    def __init__(self, **items: float | str | None) -> None:
+        kept: dict[str, float | int | str] = {}
+        for name, value in items.items():
+            plain = value.item() if isinstance(value, np.generic) else value
+            if plain is not None and not (isinstance(plain, float) and not math.isfinite(plain)):
+                kept[name] = plain
+        self._items = kept
+
+    def __getitem__(self, name: str) -> float | int | str:
+        return self._items[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __hash__(self) -> int:
+        return hash(tuple(sorted(self._items)))
+
+    def __repr__(self) -> str:
+        return f"Evidence({', '.join(f'{name}={value!r}' for name, value in self._items.items())})"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One sickness of one layer.
+
+    Attributes:
+        layer: the layer's name, as recorded.
+        condition: that of the rule that found it, such as "dead"; the conditions are those of `rules.RULES`.
+        severity: "warning", "serious" or "critical".
+        first_step: the step since which it holds without a break, also when that step has left the window.
+        evidence: the numbers that it rests on.
+        message: what was seen, as one sentence.
+        cause: the likely cause, as one sentence.
+        remedies: what to try, in words, the likeliest first; nothing that the network is known to have.
+        consequence_of: the name of the layer whose finding explains this one; None for a culprit.
+    """
+
+    layer: str
+    condition: str
+    severity: Severity
+    first_step: int
+    evidence: Evidence
+    message: str
+    cause: str
+    remedies: tuple[str, ...]
+    consequence_of: str | None = None
+
+    @property
+    def page(self) -> str:
+        """The page on the condition, as a path in the repository; ``fastact explain`` shows it."""
+        return where("conditions", self.condition)
+
+    def following(self, culprit: str) -> "Finding":
+        """The same finding as a consequence of the one of layer `culprit`."""
+        # dataclasses.replace takes three times as long, which shows where hundreds follow.
+        return Finding(
+            self.layer,
+            self.condition,
+            self.severity,
+            self.first_step,
+            self.evidence,
+            self.message,
+            self.cause,
+            self.remedies,
+            culprit,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields and `page` as plain dicts, lists, strings and finite numbers."""
+        return {
+            "layer": self.layer,
+            "condition": self.condition,
+            "severity": self.severity,
+            "first_step": self.first_step,
+            "evidence": dict(self.evidence),
+            "message": self.message,
+            "cause": self.cause,
+            "remedies": list(self.remedies),
+            "consequence_of": self.consequence_of,
+            "page": self.page,
+        }
+
+
+class FindingError(FastactError):
+    """A layer has a new finding, and the monitor was asked to raise (``on_finding="raise"``).
+
+    Attributes:
+        finding: what is wrong.
+    """
+
+    def __init__(self, message: str, finding: Finding) -> None:
+        super().__init__(message)
+        self.finding = finding
+
+    def __reduce__(self) -> tuple[type["FindingError"], tuple[str, Finding]]:
+        return FindingError, (str(self), self.finding)
