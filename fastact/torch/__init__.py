@@ -12,14 +12,10 @@ would be without them, and a failure inside one is counted and warned of once in
 - `callback`: what the callbacks of Lightning and Hugging Face share
 """
 
-from fastact.errors import MissingExtraError
+from fastact._adapters.extras import needs_extra
 
-try:
-    import torch as _torch  # noqa: F401 - asked for here, so that the error below comes once
-except ModuleNotFoundError as error:  # pragma: no cover - the tests need torch; a subprocess test takes this branch
-    if error.name != "torch":
-        raise
-    raise MissingExtraError("fastact.torch needs PyTorch: pip install 'fastact[torch]'") from error
+with needs_extra("fastact.torch", "PyTorch", "torch"):
+    import torch as _torch  # noqa: F401 - imported here, so that a missing one is reported once
 
 from fastact.torch.selection import Layers
 from fastact.torch.watching import MonitorLike, Watch, watch
