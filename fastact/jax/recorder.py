@@ -26,20 +26,20 @@ class Recorder:
 
     Args:
         run: an `ActivationMonitor`; or the path of a log, which is opened at once and which `close` closes.
-        ordered: hand over by an ordered `jax.experimental.io_callback`: each layer once, in order. JAX takes that in
-            ``jit``, ``grad`` and ``cond``, on one device and on sharded arrays, but not within `jax.vmap`, `jax.pmap`
-            and `jax.checkpoint`, and it leaves it out of a ``scan`` that is differentiated (`step` warns of layers
-            that never come). False: by `jax.debug.callback`, which goes into all of these, and which runs again where
-            `jax.checkpoint` does; the row then counts those elements twice.
-        strict: raise what goes wrong, in `record` while the function is traced, else in `step`. By default it is
+        ordered: True: summaries leave the device by an ordered `jax.experimental.io_callback`: each layer once, in
+            order. JAX allows that in ``jit``, ``grad`` and ``cond``, on one device and on sharded arrays, but not
+            within `jax.vmap`, `jax.pmap` and `jax.checkpoint`, and drops it from a ``scan`` that is differentiated
+            (`step` warns of layers that never arrive). False: by `jax.debug.callback`, which works in all of these,
+            but runs again where `jax.checkpoint` does: the row then counts those elements twice.
+        strict: raise what goes wrong: in `record` while the function is traced, otherwise in `step`. By default it is
             counted and warned of once.
 
     Attributes:
         monitor: the monitor.
 
-    The function keeps the recorder that it was traced with. Graphs can't see which steps are recorded: with
-    ``ActivationMonitor(every=10)`` they compute and hand over summaries in the nine others too, which are dropped;
-    ``when`` of `record` spares that.
+    A traced function keeps the recorder that it was traced with. A graph cannot see which steps are recorded: with
+    ``ActivationMonitor(every=10)`` it also computes and hands over summaries in the other nine, which are dropped. The
+    ``when`` of `record` avoids that.
 
     Example:
         >>> import jax
@@ -57,11 +57,11 @@ class Recorder:
         self._attachment.open()
         self._ordered = ordered
         self._lock = threading.Lock()
-        #: The layers in the order in which they were traced, each with whether it must come in every step.
+        #: The layers in the order in which they were traced, each with whether it must arrive in every step.
         self._traced: dict[str, bool] = {}
         self._arrived: set[str] = set()
         self._checks = 0
-        #: What has come in this step: layer, options of `ActivationMonitor.record`, and the numbers.
+        #: What has arrived in this step: layer, options of `ActivationMonitor.record`, summary.
         self._pending: list[tuple[str, dict[str, Any], Summary]] = []
         self._paused = False
 
@@ -72,7 +72,7 @@ class Recorder:
 
     @property
     def failures(self) -> int:
-        """How often something could not be recorded; the first time was warned of."""
+        """How often something could not be recorded; the first failure was warned of."""
         return self._attachment.guard.failures
 
     def record(
@@ -86,15 +86,15 @@ class Recorder:
         when: Any = True,
         kind: str | None = None,
     ) -> _T:
-        """Records `x` as the output of layer `name` each time that the traced function runs; outside of jit as well.
+        """Records `x` as the output of layer `name` each time that the traced function runs. Also works outside of jit.
 
         Args:
-            name: the layer's name; what is recorded under one name in one step is merged.
+            name: the layer's name; tensors recorded under one name in one step are merged.
             x: the activations.
             axis: the neurons' axis, -1 for [batch, ..., neurons]; None for none.
             layer_type: the layer's type, such as "ReLU"; see `ActivationMonitor.record`.
             saturation: by default that of the type's ends.
-            when: a bool or a traced boolean scalar, such as ``step % 10 == 0``; where it is false nothing is computed.
+            when: a bool or a traced boolean scalar, such as ``step % 10 == 0``; where it is false, nothing is computed.
             kind: another name of `layer_type`, older.
 
         Returns:
@@ -103,19 +103,18 @@ class Recorder:
         with self._attachment.guard(f"record layer {name!r}"):
             layer_type = layer_type if kind is None else kind
             interval = BOUNDED.get(layer_type, SATURATION) if saturation is None else saturation
-            # The last trace counts: a model that is initialised may come by in parts first.
+            # The last trace counts: initialising a model may trace parts of it first.
             self._traced.pop(name, None)
             self._traced[name] = when is True
             options = {"layer_type": layer_type, "saturation": interval, "dtype": str(getattr(x, "dtype", ""))}
 
             def hand_over() -> None:
                 summary = summarize(x, axis=axis, saturation=interval)
-                take = functools.partial(self._take, name, options, summary.size, summary.saturation)
-                parts = (summary.counts, summary.sums, summary.extremes)
+                receive = functools.partial(self._receive, name, options)
                 if self._ordered:
-                    io_callback(take, None, *parts, ordered=True)
+                    io_callback(receive, None, summary, ordered=True)
                 else:
-                    jax.debug.callback(take, *parts)
+                    jax.debug.callback(receive, summary)
 
             if isinstance(when, bool | np.bool_):
                 if when:
@@ -124,37 +123,35 @@ class Recorder:
                 jax.lax.cond(when, hand_over, lambda: None)
         return x
 
-    def _take(
-        self, name: str, options: dict[str, Any], size: int, saturation: tuple[float, float], *parts: Any
-    ) -> None:
-        """Runs on a thread of JAX, while the device waits: so it only keeps the numbers."""
+    def _receive(self, name: str, options: dict[str, Any], summary: Summary) -> None:
+        """Runs on a thread of JAX while the device waits, so it only stores the numbers."""
         self._arrived.add(name)
         if not self._paused and self._attachment.active:
-            counts, sums, extremes = (np.asarray(part) for part in parts)
+            summary = jax.tree.map(np.asarray, summary)
             with self._lock:
-                self._pending.append((name, options, Summary(counts, sums, extremes, size, saturation)))
+                self._pending.append((name, options, summary))
 
     def step(self) -> None:
-        """Ends a training step: waits for its layers to come from the device, and ends the monitor's step.
+        """Ends a training step: waits for its layers to arrive from the device, and ends the monitor's step.
 
-        It waits in recorded steps and in those before them; JAX runs ahead in all others.
+        It waits only in recorded steps and in the steps before them; in all others JAX runs ahead.
         """
         recorded = self._attachment.active
         if recorded:
             self._collect()
         self._attachment.step()
         if not recorded and self._attachment.active:
-            self._discard()
+            self._drain()
 
     def pause(self) -> None:
-        """Leaves out what comes until `resume`, such as a validation or a ``model.init``."""
+        """Records nothing until `resume`: for a validation or a ``model.init``."""
         if self._attachment.active:
             self._collect()
         self._paused = True
 
     def resume(self) -> None:
         """Ends a `pause`."""
-        self._discard()
+        self._drain()
         self._paused = False
 
     def close(self) -> None:
@@ -164,9 +161,9 @@ class Recorder:
         self._attachment.close()
 
     def _collect(self) -> None:
-        pending = self._discard()
+        pending = self._drain()
         order = {name: place for place, name in enumerate(self._traced)}
-        # A layer's place is that of its first row; a callback that is not ordered may come before an earlier one's.
+        # Layers are ordered by their first rows, but callbacks that are not ordered may arrive in any order.
         for name, options, summary in sorted(pending, key=lambda item: order.get(item[0], len(order))):
             with self._attachment.guard(f"record layer {name!r}"):
                 self.monitor.record(name, summary.stats(), **options)
@@ -177,13 +174,13 @@ class Recorder:
                 self._checks += 1
                 warnings.warn(
                     f"fastact.jax.Recorder: nothing has come of layer {missing[0]!r}, which was traced: JAX leaves"
-                    " ordered callbacks out of a scan that is differentiated; want Recorder(ordered=False)",
+                    " ordered callbacks out of a scan that is differentiated; use Recorder(ordered=False)",
                     RuntimeWarning,
                     stacklevel=3,
                 )
 
-    def _discard(self) -> list[tuple[str, dict[str, Any], Summary]]:
-        """Waits until all has come that is under way, and takes it away."""
+    def _drain(self) -> list[tuple[str, dict[str, Any], Summary]]:
+        """Waits until everything under way has arrived, and removes and returns it."""
         with self._attachment.guard("wait for the device"):
             jax.effects_barrier()  # type: ignore[no-untyped-call]
         with self._lock:

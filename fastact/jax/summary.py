@@ -57,9 +57,8 @@ class Summary:
         Waits for the device. A summary that `jax.lax.scan` or `jax.vmap` has stacked holds one summary per entry:
         ``jax.tree.map(lambda leaf: leaf[i], summary)`` is the i-th.
         """
-        shape = np.shape(self.counts)[1:]
-        arrays = _arrays(*(np.asarray(part) for part in (self.counts, self.sums, self.extremes)), self.size)
-        if shape:
+        arrays = _arrays(np.asarray(self.counts), np.asarray(self.sums), np.asarray(self.extremes), self.size)
+        if shape := self.counts.shape[1:]:
             return wrap_channels(arrays, (*self.saturation, 0.0), shape)
         return ActivationStats.from_state(arrays.total[: len(STATE)], saturation=self.saturation)
 
