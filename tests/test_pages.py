@@ -111,7 +111,8 @@ def words(text: str) -> list[str]:
 
 def test_the_readme_links_to_every_page() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    pages = [where(folder, name) for folder in FOLDERS for name in names(folder)]
+    pages = [where(folder, name) for folder in FOLDERS for name in names(folder) if folder != "api"]
+    pages.append(where("api", "fastact"))  # which leads to the others of its folder
     assert [page for page in pages if f"]({page})" not in readme] == []
 
 
