@@ -137,7 +137,7 @@ handovers = st.lists(st.tuples(st.integers(1, 5) | st.integers(1, 200), st.boole
 
 def followed(diagnoser: Diagnoser, name: str) -> str:
     """All that is followed of a layer: NaN equals NaN here."""
-    view = diagnoser._followers[name].view(0)
+    view = diagnoser._trackers[name].view(0)
     return repr((view.start, view.first, sorted(view.streaks.items()), view.rows.tolist()))
 
 

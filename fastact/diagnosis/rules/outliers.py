@@ -1,21 +1,46 @@
 """Outlier channels: a channel that is far larger than all others, step after step (massive activations)."""
 
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.causality import earlier_and_not_after, upstream
 from fastact.diagnosis.finding import Evidence, Finding
-from fastact.diagnosis.rule import COLUMN, Cells, Chain, LayerView, Network, Outcome, Row, Track, is_nan
-from fastact.diagnosis.thresholds import Thresholds
+from fastact.diagnosis.network import LayerView, Network
+from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS, normalise_before
+from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Row, RowCondition, is_nan
+from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.thresholds import CommonThresholds, count, factor, share
 from fastact.history import LayerInfo
 from fastact.text import number, percent
 
-__all__ = ["OutlierChannels"]
+__all__ = ["OutlierChannels", "OutlierChannelsThresholds"]
 
 _MIN, _MAX = COLUMN["min"], COLUMN["max"]
 _NEURONS, _TYPICAL = COLUMN["neurons"], COLUMN["typical_peak"]
 
 
-class OutlierChannels:
+@dataclass(frozen=True, kw_only=True)
+class OutlierChannelsThresholds(CommonThresholds):
+    """What `OutlierChannels` compares with."""
+
+    outlier_neurons: int = count(8, "channels; outlier channels: a layer with fewer has no typical one. Chosen")
+    outlier_warning: float = factor(
+        20.0,
+        "factor; outlier channels: a channel's largest value is so many times the typical channel's. Chosen; "
+        "internal-medicine sees a spike from 10 times the median, and healthy layers of the zoo reach 7",
+    )
+    outlier_serious: float = factor(
+        1000.0,
+        "factor; outlier channels: serious from here. internal-medicine's band of severe ones",
+        "outlier_warning",
+    )
+    outlier_share: float = share(
+        0.95, "share of rows; outlier channels: so many have the same channel on top. torch.ao's outlier detector"
+    )
+
+
+class OutlierChannels(Rule[OutlierChannelsThresholds]):
     """A layer in which one and the same channel dwarfs the others.
 
     Formula:
@@ -37,18 +62,20 @@ class OutlierChannels:
     """
 
     condition = "outlier_channels"
+    adjective = "outlier channels"
+    explains: ClassVar = {"outlier_channels": upstream, "overflow_risk": earlier_and_not_after}
 
     def applies(self, info: LayerInfo) -> bool:
-        """Every type, but for activations, probabilities, masked scores and what hands its input on."""
+        """Every type, except activations, probabilities, masked scores and what hands its input on."""
         layer_type = info.layer_type
         by_design = layer_type in layer_types.PROBABILITIES or layer_type in layer_types.MASKED
         return not (by_design or layer_types.is_activation(layer_type) or layer_types.is_passing(layer_type))
 
-    def needs(self, thresholds: Thresholds) -> int:
+    def needs(self, thresholds: OutlierChannelsThresholds) -> int:
         """`recent_rows`."""
         return thresholds.recent_rows
 
-    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Chain, ...]:
+    def row_conditions(self, info: LayerInfo, first: Row, thresholds: OutlierChannelsThresholds) -> tuple[Cascade, ...]:
         """Rows whose largest element is far above the typical channel's."""
         del info
         if not first[_NEURONS]:
@@ -59,12 +86,12 @@ class OutlierChannels:
             limit = factor * cells[_TYPICAL]
             return (cells[_NEURONS] >= least) & ((cells[_MAX] >= limit) | (cells[_MIN] <= -limit))
 
-        def unknown(cells: Cells) -> Any:
+        def undecided(cells: Cells) -> Any:
             return is_nan(cells[_TYPICAL])
 
-        return (Chain((Track("outlier_channels", holds),), unknown),)
+        return (Cascade((RowCondition("outlier_channels", holds),), undecided),)
 
-    def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
+    def check(self, layer: LayerView, network: Network, thresholds: OutlierChannelsThresholds) -> Finding | Outcome:
         """Which channel it is, and how far it stands out."""
         streak = layer.streaks.get("outlier_channels")
         if streak is None:
@@ -101,29 +128,31 @@ class OutlierChannels:
                 share_of_rows=share,
             ),
             message=f"{layer.name} has had an outlier channel since step {streak.step}: channel {channel} reaches "
-            f"{number(absmax)}, {number(ratio)} times what the others do, in {percent(share)} of the recorded steps.",
+            f"{number(absmax)}, {number(ratio)} times the typical channel, in {percent(share)} of the recorded steps.",
             cause=_cause(layer.info.layer_type),
             remedies=_remedies(layer.info.layer_type, network),
         )
 
 
-_COST: Final = " Training may go on well, but 8 and 16 bits have room for this channel or for the others, not for both."
+_COST: Final = (
+    " Training may still go well, but 8 and 16 bits have room for this channel or for the others, not for both."
+)
 
 
 def _cause(layer_type: str) -> str:
     if layer_types.is_norm(layer_type):
-        return "The gain of this channel has grown, or the input of the norm has the outlier already." + _COST
+        return "The gain of this channel has grown, or the input of the norm already has the outlier." + _COST
     if layer_types.has_weights(layer_type):
-        return "The weights of this channel are far larger than those of the others, or one of its inputs is." + _COST
+        return "The weights of this channel are far larger than the others', or one of its inputs is." + _COST
     return "A layer before it writes one channel far larger than the others, and nothing scales it down." + _COST
 
 
 def _remedies(layer_type: str, network: Network) -> tuple[str, ...]:
-    remedies = ["normalise the inputs to mean 0 and standard deviation 1", "use weight decay on the layer's weights"]
+    remedies = [NORMALISE_INPUTS, "use weight decay on the layer's weights"]
     if layer_types.is_norm(layer_type):
         remedies[:] = ["use weight decay on the norm's gains"]
-    elif not (layer_types.has_layer_norm(network.distinct_types) or layer_types.has_batch_norm(network.distinct_types)):
-        remedies.append("add a normalisation before this layer")
-    remedies.append("use a lower learning rate")
+    else:
+        remedies += normalise_before(network.distinct_types)
+    remedies.append(LOWER_RATE)
     remedies.append("keep this layer in bfloat16 or float32, or quantise it channel by channel")
     return tuple(remedies)

@@ -1,19 +1,23 @@
 """Overflow risk: values that come close to the largest one that their dtype can hold."""
 
 import math
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
 from fastact.arithmetic.element_types import ELEMENT_TYPES
+from fastact.diagnosis.causality import comes_first, earlier_and_not_after
 from fastact.diagnosis.finding import Evidence, Finding
-from fastact.diagnosis.rule import COLUMN, Cells, Chain, LayerView, Network, Outcome, Row, Track, nothing_finite, rms
-from fastact.diagnosis.thresholds import Thresholds
+from fastact.diagnosis.network import LayerView, Network, rms
+from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Row, RowCondition, nothing_finite
+from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.thresholds import CommonThresholds, share
 from fastact.diagnosis.trend import Trend, growth, reaches
 from fastact.history import LayerInfo
 from fastact.text import number
 
-__all__ = ["LARGEST", "OverflowRisk", "overflow_ahead"]
+__all__ = ["LARGEST", "OverflowRisk", "OverflowRiskThresholds", "overflow_ahead"]
 
 #: The largest finite number of each dtype whose overflow can be foretold: every float but float8.
 LARGEST: Final = {t.name: t.format.largest for t in ELEMENT_TYPES.values() if t.format is not None and t.bits > 8}
@@ -25,14 +29,28 @@ _STEP, _NANS, _POS, _NEG = COLUMN["step"], COLUMN["nans"], COLUMN["pos_infs"], C
 _MIN, _MAX = COLUMN["min"], COLUMN["max"]
 
 
-class OverflowRisk:
+@dataclass(frozen=True, kw_only=True)
+class OverflowRiskThresholds(CommonThresholds):
+    """What `OverflowRisk` compares with."""
+
+    overflow_warning: float = share(
+        0.25, "share of the dtype's largest number; overflow risk: warning from here, two bits from the end. Chosen"
+    )
+    overflow_serious: float = share(
+        0.5,
+        "share of the dtype's largest number; overflow risk: serious from here, one bit from the end. Chosen",
+        "overflow_warning",
+    )
+
+
+class OverflowRisk(Rule[OverflowRiskThresholds]):
     """A layer whose largest value is a bit or two from what its dtype can hold.
 
     Formula:
         absmax = max(|min|, |max|) of the finite elements. Found when absmax >= overflow_warning (1/4, two bits) of the
         dtype's largest number, 65504 in float16, in each of the last `min_rows` rows; serious from overflow_serious
         (1/2, one bit) of it in the last row. The step at which it will overflow, and its 95% bounds, come from a
-        robust log-linear fit to the rms (`rules.trend.growth`), as fast as which absmax is taken to grow.
+        robust log-linear fit to the rms (`trend.growth`), as fast as which absmax is taken to grow.
 
     A least value within 1% of the dtype's lowest is a mask (``torch.finfo(dtype).min`` before a softmax) and not
     judged. Of the other dtypes, bfloat16, float32 and float64 have so much range that `Exploding` comes thirty orders
@@ -46,16 +64,15 @@ class OverflowRisk:
     """
 
     condition = "overflow_risk"
+    adjective = "close to overflow"
+    judges_gradients = True
+    explains: ClassVar = {"overflow_risk": comes_first, "non_finite": earlier_and_not_after}
 
     def applies(self, info: LayerInfo) -> bool:
         """float16."""
         return info.dtype == "float16"
 
-    def needs(self, thresholds: Thresholds) -> int:
-        """`min_rows`."""
-        return thresholds.min_rows
-
-    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Chain, ...]:
+    def row_conditions(self, info: LayerInfo, first: Row, thresholds: OverflowRiskThresholds) -> tuple[Cascade, ...]:
         """Rows whose largest value is in the last two bits of the dtype."""
         del first
         limit = thresholds.overflow_warning * LARGEST[info.dtype]
@@ -65,9 +82,9 @@ class OverflowRisk:
             least = cells[_MIN]
             return (cells[_MAX] >= limit) | ((least <= -limit) & (least > -mask))
 
-        return (Chain((Track("near_overflow", holds),), unknown=nothing_finite),)
+        return (Cascade((RowCondition("near_overflow", holds),), undecided=nothing_finite),)
 
-    def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
+    def check(self, layer: LayerView, network: Network, thresholds: OverflowRiskThresholds) -> Finding | Outcome:
         """How much is left, and for how long it will last."""
         del network
         streak = layer.streaks.get("near_overflow")
@@ -83,10 +100,10 @@ class OverflowRisk:
         ahead = overflow_ahead(layer, growth(layer.rows["step"], rms(layer.rows)))
         message = (
             f"{layer.name} has been close to overflow since step {streak.step}: its largest value is {number(absmax)}, "
-            f"and {layer.info.dtype} ends at {number(largest)}"
+            f"and the limit of {layer.info.dtype} is {number(largest)}"
         )
         if ahead.get("overflow_step_latest") is not None:  # sure to grow
-            message += f"; at its growth it will be there at about step {ahead['overflow_step']:,}"
+            message += f"; at this growth it overflows at about step {ahead['overflow_step']:,}"
         return Finding(
             layer=layer.info.name,
             condition=self.condition,
@@ -96,15 +113,15 @@ class OverflowRisk:
                 absmax=absmax, largest=largest, share=share, bits_left=math.log2(largest) - math.log2(absmax), **ahead
             ),
             message=message + ".",
-            cause=f"What it computes is of a scale that {layer.info.dtype} holds no more: the next larger batch, "
-            "sample or update makes it Inf, and NaN after that.",
+            cause=f"Its values are nearly too large for {layer.info.dtype}: the next larger batch, sample or update "
+            "turns them into Inf, and then into NaN.",
             remedies=_REMEDIES,
         )
 
 
 _REMEDIES: Final = (
     "run this layer in bfloat16 or float32, which have the range",
-    "scale the residual branches or the inputs down",
+    "scale down the residual branches or the inputs",
     "add a normalisation before this layer",
 )
 

@@ -1,17 +1,22 @@
 """Underflow risk: values so small that their dtype holds few digits of them, or none."""
 
 import math
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
 
 from fastact.arithmetic.element_types import NARROW_FLOATS
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.causality import earlier_and_not_after, upstream
 from fastact.diagnosis.finding import Evidence, Finding, Severity
-from fastact.diagnosis.rule import COLUMN, Cells, Chain, LayerView, Network, Outcome, Row, Track
-from fastact.diagnosis.thresholds import Thresholds
+from fastact.diagnosis.network import LayerView, Network
+from fastact.diagnosis.remedies import normalise_before
+from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Row, RowCondition
+from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.thresholds import CommonThresholds, factor
 from fastact.history import LayerInfo
 from fastact.text import number, percent
 
-__all__ = ["SMALLEST", "UnderflowRisk"]
+__all__ = ["SMALLEST", "UnderflowRisk", "UnderflowRiskThresholds"]
 
 #: The smallest normal number of each narrow dtype, and its smallest subnormal one: below the first digits are lost,
 #: below half of the second all of them.
@@ -21,7 +26,25 @@ _COUNT, _ZEROS, _ABS_MEAN = COLUMN["count"], COLUMN["zeros"], COLUMN["abs_mean"]
 _NANS, _POS, _NEG = COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
 
 
-class UnderflowRisk:
+@dataclass(frozen=True, kw_only=True)
+class UnderflowRiskThresholds(CommonThresholds):
+    """What `UnderflowRisk` compares with."""
+
+    underflow_warning: float = factor(
+        1.0,
+        "factor; underflow risk: a layer's typical value is at most so many times the dtype's smallest normal number, "
+        "below which it has fewer digits. Chosen",
+        low=0.0,
+    )
+    underflow_serious: float = factor(
+        8.0,
+        "factor; underflow risk: serious from so many times the dtype's smallest subnormal number down, three bits. "
+        "Chosen",
+        low=0.0,
+    )
+
+
+class UnderflowRisk(Rule[UnderflowRiskThresholds]):
     """A layer, or a gradient, whose typical value is at the lower end of what its dtype can hold.
 
     Formula:
@@ -41,16 +64,20 @@ class UnderflowRisk:
     """
 
     condition = "underflow_risk"
+    adjective = "close to underflow"
+    judges_gradients = True
+    explains: ClassVar = {
+        "underflow_risk": upstream,
+        "dead": earlier_and_not_after,
+        "vanishing": earlier_and_not_after,
+        "constant": earlier_and_not_after,
+    }
 
     def applies(self, info: LayerInfo) -> bool:
         """The narrow dtypes; not probabilities, which are small by design."""
         return info.dtype in SMALLEST and info.layer_type not in layer_types.PROBABILITIES
 
-    def needs(self, thresholds: Thresholds) -> int:
-        """`min_rows`."""
-        return thresholds.min_rows
-
-    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Chain, ...]:
+    def row_conditions(self, info: LayerInfo, first: Row, thresholds: UnderflowRiskThresholds) -> tuple[Cascade, ...]:
         """Rows whose elements other than zero are small on average."""
         del first
         limit = thresholds.underflow_warning * SMALLEST[info.dtype][0]
@@ -59,12 +86,12 @@ class UnderflowRisk:
             finite, rest = _finite(cells), _finite(cells) - cells[_ZEROS]
             return (rest > 0.0) & (cells[_ABS_MEAN] * finite <= limit * rest)
 
-        def unknown(cells: Cells) -> Any:
+        def undecided(cells: Cells) -> Any:
             return _finite(cells) - cells[_ZEROS] <= 0.0
 
-        return (Chain((Track("near_underflow", holds),), unknown),)
+        return (Cascade((RowCondition("near_underflow", holds),), undecided),)
 
-    def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
+    def check(self, layer: LayerView, network: Network, thresholds: UnderflowRiskThresholds) -> Finding | Outcome:
         """How small they are, and how much is zero already."""
         streak = layer.streaks.get("near_underflow")
         if streak is None or streak.rows < thresholds.min_rows:
@@ -78,8 +105,8 @@ class UnderflowRisk:
         layer_type = layer.info.layer_type
         what = "values" if layer_type == layer_types.GRADIENT else "outputs"
         message = (
-            f"{layer.name} has been close to underflow since step {streak.step}: its {what} other than zero are "
-            f"{number(typical)} on average, and {layer.info.dtype} has fewer digits below {number(normal)} and nothing "
+            f"{layer.name} has been close to underflow since step {streak.step}: its non-zero {what} are "
+            f"{number(typical)} on average, and {layer.info.dtype} loses digits below {number(normal)} and everything "
             f"below {number(subnormal)}"
         )
         if zeros > zeros_first:
@@ -117,19 +144,19 @@ def _zero_share(row: Row) -> float:
     return min(float(row[_ZEROS]) / max(float(row[_COUNT]), 1.0), 1.0)
 
 
-def _severity(typical: float, subnormal: float, thresholds: Thresholds, *, all_zero: bool) -> Severity:
+def _severity(typical: float, subnormal: float, thresholds: UnderflowRiskThresholds, *, all_zero: bool) -> Severity:
     if all_zero:
         return "critical"
     return "serious" if typical <= thresholds.underflow_serious * subnormal else "warning"
 
 
 _CAUSE: Final = (
-    "What it computes is of a scale that its dtype holds no more: weights or inputs are too small, and what is lost to "
-    "rounding here is lost to all layers after it."
+    "Its values are too small for its dtype: weights or inputs are too small. What rounding loses here is lost to all "
+    "layers after it."
 )
 _GRADIENT_CAUSE: Final = (
-    "The gradient is too small for its dtype: the loss is not scaled up, or not by enough, and weights whose gradient "
-    "is rounded to zero do not learn."
+    "The gradient is too small for its dtype: the loss is not scaled up, or not by enough. Weights whose gradient "
+    "rounds to zero do not learn."
 )
 
 
@@ -139,11 +166,9 @@ def _remedies(info: LayerInfo, network: Network) -> tuple[str, ...]:
         return (
             "scale the loss up before the backward pass (a gradient scaler), or by more",
             f"run the backward pass of this layer in {wider}",
-            "sum the loss over the batch in place of its mean, or use a smaller batch",
+            "sum the loss over the batch instead of averaging it, or use a smaller batch",
         )
     remedies = [f"run this layer in {wider}", "use an initialisation that keeps the scale: N(0, sqrt(2/n_in))"]
     if info.dtype.startswith("float8"):
-        remedies.insert(0, "scale it so that its largest value is the largest that the dtype holds")
-    if not (layer_types.has_layer_norm(network.distinct_types) or layer_types.has_batch_norm(network.distinct_types)):
-        remedies.append("add a normalisation before this layer")
-    return tuple(remedies)
+        remedies.insert(0, "scale it so that its largest value is the largest that the dtype can hold")
+    return *remedies, *normalise_before(network.distinct_types)

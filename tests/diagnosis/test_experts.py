@@ -49,8 +49,8 @@ def test_an_expert_without_tokens_is_dead_since_its_last_one(called: bool, every
     assert dead(_watch(layers, window_size=25).diagnose()) == want
     (finding, *_) = _watch(layers).diagnose().findings
     assert finding.message == (
-        f"{name} (Linear) has been dead since step {first}: expert 2 of 4 got none of the 7,488 tokens since then; an "
-        "even share is 25%."
+        f"{name} (Linear) has been dead since step {first}: expert 2 of 4 has received none of the 7,488 tokens "
+        "since then; an even share is 25%."
     )
     assert finding.evidence["expert"] == "block.experts.2"
 
