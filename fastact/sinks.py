@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from fastact._adapters.extras import needs_extra
 from fastact.checks import check_integer
 from fastact.errors import FastactError
-from fastact.failures import Guard
+from fastact.failures import FailureCounter
 from fastact.fields import COLUMN, NEURON
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class _Feed:
                 raise FastactError(f"{type(self._sink).__name__} did not take step {step}: {error!r}") from error
 
     def close(self) -> None:
-        with Guard(f"fastact.sinks.{type(self._sink).__name__}")("close"):
+        with FailureCounter(f"fastact.sinks.{type(self._sink).__name__}")("close"):
             self._sink.close()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fastact.errors import ArgumentTypeError, FastactError
-from fastact.failures import Guard
+from fastact.failures import FailureCounter
 from fastact.monitor.monitor import ActivationMonitor
 
 __all__ = ["Attachment", "Run"]
@@ -42,7 +42,7 @@ class Attachment:
     def __init__(self, owner: str, run: Run, *, strict: bool = False) -> None:
         if not isinstance(run, ActivationMonitor | str | os.PathLike):
             raise ArgumentTypeError(f"run: got {type(run).__name__}, want an ActivationMonitor or the path of a log")
-        self.guard = Guard(owner, strict=strict)
+        self.guard = FailureCounter(owner, strict=strict)
         self.when: Callable[[], bool] = _always
         self._run: Run | None = run
         self._monitor = run if isinstance(run, ActivationMonitor) else None
@@ -106,7 +106,7 @@ class Attachment:
                 RuntimeWarning,
                 stacklevel=2,
             )
-        fresh = Guard(self.guard.owner, strict=self.guard.strict)
+        fresh = FailureCounter(self.guard.owner, strict=self.guard.strict)
         return {"guard": fresh, "when": _always, "_run": run, "_monitor": None}
 
 

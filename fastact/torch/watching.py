@@ -10,7 +10,7 @@ from torch import nn
 
 from fastact.checks import check_integer, check_type
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
-from fastact.failures import Guard
+from fastact.failures import FailureCounter
 from fastact.monitor.monitor import ActivationMonitor
 from fastact.torch import compiled
 from fastact.torch.hooks import Hook, InputHook, OutputHook
@@ -156,7 +156,7 @@ class Watch:
         self.names = names
         self._plan = plan
         self._training_only = training_only
-        self._guard = Guard("fastact", strict=strict, counter="Watch.failures")
+        self._guard = FailureCounter("fastact", strict=strict, counter="Watch.failures")
         #: The step that the plan was last asked about, and its answer.
         self._asked: tuple[int, bool] = (-1, False)
         #: (number of axes, neuron axis) of the last layer to run whose type tells where its neurons are.
