@@ -1,0 +1,34 @@
+"""Makes what is stored anew, from the code as it is: python -m tests.golden.make [states] [logs] [names] [ptx].
+
+Recorded logs are read, not made: `python -m tests.golden.record` does that, once for a schema.
+"""
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from .store import known, machine, save
+
+__all__ = ["MAKERS", "main"]
+
+
+def _states() -> dict[str, Any]:
+    from .states import states
+
+    return {"machine": machine(), **dict(states())}
+
+
+MAKERS: dict[str, Callable[[], dict[str, Any]]] = {"states": _states}
+
+
+def main() -> None:
+    """Runs from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.golden.make", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("parts", nargs="*", choices=[*MAKERS, []], metavar="PART", help=f"of {', '.join(MAKERS)}")
+    for part in parser.parse_args().parts or MAKERS:
+        values = MAKERS[part]()
+        print(f"{part}: {len(values):,} entries in {save(part, values):,} bytes, fastact {known('fastact')}")
+
+
+if __name__ == "__main__":
+    main()
