@@ -24,7 +24,7 @@ def ways() -> Iterator[Case]:
     yield from _arrow()
     for kind in ("float32", "float64", "int32", "uint8"):
         x = sample(kind, 3001)
-        yield f"buffer/{kind}", partial(sweep, memoryview(x))
+        yield f"buffer/{kind}", partial(sweep, x.data)
         yield f"dlpack/{kind}", partial(sweep, _Given(x))
         yield f"dlpack/{kind}/neurons", partial(sweep, _Given(x[:3000].reshape(-1, 30)), axis=-1)
     mixed = [sample(kind, 500 + 40 * seed, seed) for seed, kind in enumerate([*KINDS] * 4)]

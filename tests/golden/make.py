@@ -4,7 +4,9 @@ Recorded logs are read, not made: `python -m tests.golden.record` does that, onc
 """
 
 import argparse
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from .store import known, machine, save
@@ -18,7 +20,16 @@ def _states() -> dict[str, Any]:
     return {"machine": machine(), **dict(states())}
 
 
-MAKERS: dict[str, Callable[[], dict[str, Any]]] = {"states": _states}
+def _logs() -> dict[str, Any]:
+    from .logs import live, logs, unpack
+
+    with tempfile.TemporaryDirectory() as folder:
+        recorded, written = Path(folder) / "recorded", Path(folder) / "written"
+        unpack(recorded)
+        return {"machine": machine(), "logs": dict(logs(recorded)), "live": dict(live(written))}
+
+
+MAKERS: dict[str, Callable[[], dict[str, Any]]] = {"states": _states, "logs": _logs}
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ __all__ = ["FOLDER", "LOGS", "differences", "digest", "known", "load", "machine"
 
 FOLDER: Final = Path(__file__).parent / "stored"
 #: The recorded logs, packed.
-LOGS: Final = FOLDER / "logs.zip"
+LOGS: Final = FOLDER / "logs.tar.xz"
 
 
 def machine() -> dict[str, str]:
@@ -55,8 +55,7 @@ def known(package: str) -> str:
 def save(name: str, values: dict[str, Any]) -> int:
     """Stores values as compressed JSON; returns how many bytes that takes."""
     FOLDER.mkdir(exist_ok=True)
-    lines = (f"{json.dumps(key)}:{json.dumps(value, separators=(',', ':'))}" for key, value in values.items())
-    data = lzma.compress(("{" + ",\n".join(lines) + "}\n").encode(), preset=9)
+    data = lzma.compress(json.dumps(values, separators=(",", ":"), allow_nan=False).encode(), preset=9)
     (FOLDER / f"{name}.json.xz").write_bytes(data)
     return len(data)
 
