@@ -16,7 +16,7 @@ from .cases import tensor
 from .inner import Diagnoser
 from .store import LOGS, digest, plain
 
-__all__ = ["PRESETS", "findings", "live", "logs", "row_digests", "unpack"]
+__all__ = ["PRESETS", "findings", "live", "logs", "row_digests", "timeline", "unpack"]
 
 PRESETS: Final = ("naive", "sagemaker", "deepdiagnosis", "torchmortem", "autotrainer")
 _DATA: Final = Path(__file__).parent.parent / "data"
@@ -60,7 +60,7 @@ def _said(path: Path, *, closely: bool) -> dict[str, Any]:
     said["ranks"] = {str(rank): _diagnosis(log.diagnose(rank=rank)) for rank in log.ranks}
     for by in ("layer", "step", "rank"):
         said[f"by {by}"] = {str(key): plain(stats.state) for key, stats in [*log.aggregate(by).items()][:12]}
-    said["timeline"] = _timeline(log)
+    said["timeline"] = timeline(log)
     return said
 
 
@@ -87,8 +87,8 @@ def _diagnosis(diagnosis: Any) -> dict[str, Any]:
     }
 
 
-def _timeline(log: Any) -> list[Any]:
-    """What a live monitor would have said after each step of the first rank, where that differs from the step before."""
+def timeline(log: Any) -> list[Any]:
+    """What a live monitor would have said after each step of the first rank, where it is new."""
     diagnoser = Diagnoser()
     said: list[Any] = []
     last: Any = None

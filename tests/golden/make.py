@@ -4,6 +4,7 @@ Recorded logs are read, not made: `python -m tests.golden.record` does that, onc
 """
 
 import argparse
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +30,23 @@ def _logs() -> dict[str, Any]:
         return {"machine": machine(), "logs": dict(logs(recorded)), "live": dict(live(written))}
 
 
-MAKERS: dict[str, Callable[[], dict[str, Any]]] = {"states": _states, "logs": _logs}
+def _names() -> dict[str, Any]:
+    from .names import names
+    from .test_names import FRAMEWORKS
+
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    with tempfile.TemporaryDirectory() as folder:
+        return {"versions": {package: known(package) for package in FRAMEWORKS}, "names": names(Path(folder))}
+
+
+def _ptx() -> dict[str, Any]:
+    from .inner import ptx_histograms
+    from .ptx import compiler
+
+    return {"compiler": compiler(), "kernels": ptx_histograms()}
+
+
+MAKERS: dict[str, Callable[[], dict[str, Any]]] = {"states": _states, "logs": _logs, "names": _names, "ptx": _ptx}
 
 
 def main() -> None:

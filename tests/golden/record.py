@@ -192,7 +192,7 @@ def main() -> None:
         options = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 26, "lc": 0, "pb": 3}]
         LOGS.write_bytes(lzma.compress(packed.getvalue(), filters=options))
         for part in ("histories", "watched", "zoo"):
-            files = [path for path in (root / part).rglob("*.arrows")]
+            files = list((root / part).rglob("*.arrows"))
             print(part, len(files), "segments,", sum(path.stat().st_size for path in files), "bytes")
         print(f"{LOGS.name}: {LOGS.stat().st_size:,} bytes, {np.sum([1 for _ in root.rglob('*.arrows')])} segments")
 

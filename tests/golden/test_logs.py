@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from . import zoo
 from .logs import live, logs, unpack
 from .store import differences, load, machine, same_machine
 
@@ -40,3 +41,19 @@ def test_each_condition_is_found_in_some_and_some_are_healthy(stored: dict[str, 
     assert sum(one["healthy"] for one in said) > 50
     assert {finding[2] for one in said for finding in one["findings"]} == {"warning", "serious", "critical"}
     assert sum(entry["warnings"] for entry in stored["logs"].values()) > 2
+
+
+def test_verdicts_of_two_checkouts_are_compared_run_by_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unpack(tmp_path / "logs")
+    before, after = tmp_path / "before.json", tmp_path / "after.json"
+    monkeypatch.setattr("sys.argv", ["zoo", "judge", str(tmp_path / "logs" / "zoo"), "--out", str(before)])
+    assert zoo.main() == 0
+    text = before.read_text()
+    after.write_text(text)
+    monkeypatch.setattr("sys.argv", ["zoo", "compare", str(before), str(after)])
+    assert zoo.main() == 0
+    after.write_text(text.replace('"warning"', '"serious"', 1))
+    assert zoo.main() == 1
+    assert "was 'warning', is 'serious'" in capsys.readouterr().out
