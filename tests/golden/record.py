@@ -104,7 +104,7 @@ def _histories(folder: Path) -> None:
         harvest.keep(self)
         return diagnose(self, preset)
 
-    patches = {"__init__": started, "add": added, "append": appended, "diagnose": diagnosed}
+    patches: dict[str, Any] = {"__init__": started, "add": added, "append": appended, "diagnose": diagnosed}
     with mock.patch.multiple(Diagnoser, **patches):
         pytest.main([*(str(_TESTS / f"{name}.py") for name in _SOURCES), "-q", "-p", "no:cacheprovider"], [harvest])
 
@@ -117,11 +117,10 @@ def _watched(folder: Path) -> None:
         gradients = bool(options.pop("gradients", False))
         per_neuron = bool(options.pop("per_neuron", True))
         torch.manual_seed(seed)
-        model = torch.nn.Sequential(
-            torch.nn.Linear(16, 32), torch.nn.ReLU(), torch.nn.Linear(32, 32), torch.nn.Tanh(), torch.nn.Linear(32, 4)
-        )
+        first, middle, last = torch.nn.Linear(16, 32), torch.nn.Linear(32, 32), torch.nn.Linear(32, 4)
+        model = torch.nn.Sequential(first, torch.nn.ReLU(), middle, torch.nn.Tanh(), last)
         if std:
-            torch.nn.init.normal_(model[2].weight, std=std)
+            torch.nn.init.normal_(middle.weight, std=std)
         optimizer = torch.optim.SGD(model.parameters(), lr=rate)
         x = torch.from_numpy(bell(5, 64 * 16).reshape(64, 16)).float()
         y = x[:, :4].argmax(1)
