@@ -77,7 +77,7 @@ def ptx_lines() -> list[str]:
         return [line for output in outputs for line in output.splitlines()]
 
 
-def ptx_histograms() -> dict[str, dict[str, int]]:
+def ptx_histograms() -> dict[str, dict[str, int | str]]:
     """The instructions of each kernel for each machine; see `golden.ptx`."""
     parts = [line.split("\t") for line in ptx_lines()]
     found = {facts.rsplit("/", 3)[0]: json.loads(counts) for facts, counts in parts}

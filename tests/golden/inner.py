@@ -31,7 +31,7 @@ def nothing_of_neurons() -> dict[str, Any]:
     return {field.name: field.nothing for field in NEURON}
 
 
-def ptx_histograms() -> dict[str, dict[str, int]]:
+def ptx_histograms() -> dict[str, dict[str, int | str]]:
     """The instructions of each CUDA kernel, from the test that compiles them."""
     folder = str(Path(__file__).parent.parent)
     if folder not in sys.path:
