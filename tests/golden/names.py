@@ -156,7 +156,11 @@ def _choices(parameter: Any) -> Any:
 
 def _without_prose(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _without_prose(item) for name, item in value.items() if name != "description" or "type" in item}
+        return {
+            name: _without_prose(item)
+            for name, item in value.items()
+            if name != "description" or isinstance(item, dict)
+        }
     return [_without_prose(item) for item in value] if isinstance(value, list) else value
 
 
