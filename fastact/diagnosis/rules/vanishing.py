@@ -150,7 +150,8 @@ class Vanishing(Rule[VanishingThresholds]):
         ratio = signal / reference
         seen = "no differences between samples are left"
         if signal:
-            seen = f"the spread between samples is {number(signal)}, only {percent(ratio)} of the {number(reference)} {where}"
+            share = f"{percent(ratio)} of the {number(reference)} {where}"
+            seen = f"the spread between samples is {number(signal)}, only {share}"
         return Finding(
             layer=layer.info.name,
             condition=self.condition,
