@@ -282,6 +282,8 @@ def _cause(layer: LayerView, step: int) -> str:
     layer_type = layer.info.layer_type
     if layer_type in layer_types.GATED:
         return "Its gates are shut, so nothing passes: its inputs or its weights are too large."
+    if layer_types.is_passing(layer_type):
+        return "Its input is zero, and it only hands that on."
     if layer_type and not layer_types.is_activation(layer_type):
         return "Its weights and biases are zero, or its input is."
     if step <= layer.start:
