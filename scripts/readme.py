@@ -61,8 +61,8 @@ SECTIONS: tuple[tuple[str, str, Callable[..., Any], str], ...] = (
         "A call in a tight loop",
         tight_table,
         (
-            "{elements:,} float32 elements, median of up to {rounds} rounds by turns, warm. Peers are asked for what the "
-            "first section says, so those marked with * there for fewer numbers."
+            "{elements:,} float32 elements, median of up to {rounds} rounds by turns, warm. Peers are asked "
+            "for what the first section says, so those marked with * there for fewer numbers."
         ),
     ),
     (
@@ -70,8 +70,8 @@ SECTIONS: tuple[tuple[str, str, Callable[..., Any], str], ...] = (
         "Many small tensors",
         many_table,
         (
-            "`summarize_many` beside a loop over `summarize`: time of a tensor, median of {rounds} by turns, warm, answers "
-            "equal bit for bit."
+            "`summarize_many` beside a loop over `summarize`: time of a tensor, median of {rounds} by turns,"
+            " warm, answers equal bit for bit."
         ),
     ),
     (
@@ -79,9 +79,9 @@ SECTIONS: tuple[tuple[str, str, Callable[..., Any], str], ...] = (
         "From nothing to the first answer",
         start_table,
         (
-            "Whole processes from start to end, median of {rounds} rounds by turns, disk caches warm. The first call is on "
-            "1,000 float32 elements from numpy, whose import is part of it. numbagg is also shown with its own cache on "
-            "(NUMBAGG_CACHE=1)."
+            "Whole processes from start to end, median of {rounds} rounds by turns, disk caches warm. The "
+            "first call is on 1,000 float32 elements from numpy, whose import is part of it. numbagg is also"
+            " shown with its own cache on (NUMBAGG_CACHE=1)."
         ),
     ),
     (
@@ -89,8 +89,9 @@ SECTIONS: tuple[tuple[str, str, Callable[..., Any], str], ...] = (
         "The log",
         log_table,
         (
-            "Rows of 20 numbers of {layers} layers, their moments random; files warm in the system's cache, median of "
-            "{rounds} rounds by turns. Event files hold one scalar a record and are read by tensorboard's own loader."
+            "Rows of 20 numbers of {layers} layers, their moments random; files warm in the system's cache, "
+            "median of {rounds} rounds by turns. Event files hold one scalar a record and are read by "
+            "tensorboard's own loader."
         ),
     ),
     (
@@ -98,9 +99,9 @@ SECTIONS: tuple[tuple[str, str, Callable[..., Any], str], ...] = (
         "What watching costs a training step",
         watch_table,
         (
-            "Training steps (forward, backward, AdamW) in turns of {steps}, by turns in one process with one model, up to "
-            "{rounds} rounds. slower: the median of the rounds over the bare turn of the same round. What each does:\n\n"
-            "{asked}"
+            "Training steps (forward, backward, AdamW) in turns of {steps}, by turns in one process with one"
+            " model, up to {rounds} rounds. slower: the median of the rounds over the bare turn of the same "
+            "round. What each does:\n\n{asked}"
         ),
     ),
     (
@@ -108,8 +109,8 @@ SECTIONS: tuple[tuple[str, str, Callable[..., Any], str], ...] = (
         "What watching costs beside the sweep, and the bytes of a row",
         record_table,
         (
-            "Layers of 1,000 float32 elements, {layers} in a step; median of {rounds} rounds by turns. Rows are those of "
-            "the demo's healthy network."
+            "Layers of 1,000 float32 elements, {layers} in a step; median of {rounds} rounds by turns. Rows "
+            "are those of the demo's healthy network."
         ),
     ),
 )
