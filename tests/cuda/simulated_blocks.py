@@ -88,6 +88,6 @@ class _Block(kernel.BlockManager):  # type: ignore[misc]
 
 
 def install() -> None:
-    """Has kernels that are launched from now on run this way; NUMBA_ENABLE_CUDASIM=1 must have been set."""
+    """Has kernels that are launched from now on run this way."""
     kernelapi.FakeCUDAShared = _Shared
     kernel.BlockManager = _Block
