@@ -29,12 +29,22 @@ __all__ = [
 ]
 
 
+#: How a number of several rows becomes that of their union (`replay.merge_rows`):
+#: "first", "sum", "min" and "max" are what they say, of the rows that have one;
+#: "moment": that of all elements, as `arithmetic.merge` has it;
+#: "equal": where the rows differ, the union has nothing in any field of `NEURON`;
+#: "pooled": a standard deviation, from the rows' variances weighted by their finite elements;
+#: "of the peak": that of the row with the largest |x|, the least of equals.
+Merge = Literal["first", "sum", "min", "max", "moment", "equal", "pooled", "of the peak"]
+
+
 class Field(NamedTuple):
     """One stored number.
 
     Attributes:
         name: its name.
         kind: "int64" or "float64".
+        merge: how the rows that several ranks have of one layer in one step become one row; see `Merge`.
         meaning: what it means, and its unit.
         nothing: what it holds where there was nothing to measure, or where an older log does not have it; None where
             there always is something.
@@ -43,6 +53,7 @@ class Field(NamedTuple):
 
     name: str
     kind: Literal["int64", "float64"]
+    merge: Merge
     meaning: str
     nothing: int | float | None = None
     since: tuple[int, int] = (1, 0)
@@ -56,17 +67,17 @@ SCHEMA_VERSION: Final = (1, 2)
 #: What one sweep yields, in the order in which every kernel returns it. Moments and extremes are over the finite
 #: elements, counts are over all. Without a finite element mean, std and abs_mean are NaN, min is +inf, max is -inf.
 STATE: Final = (
-    Field("count", "int64", "elements swept"),
-    Field("nans", "int64", "elements that are NaN"),
-    Field("pos_infs", "int64", "elements that are +inf"),
-    Field("neg_infs", "int64", "elements that are -inf"),
-    Field("zeros", "int64", "elements with |x| <= zero_tol"),
-    Field("saturated", "int64", "elements below or above the saturation interval"),
-    Field("mean", "float64", "mean of the finite elements", math.nan),
-    Field("std", "float64", "population standard deviation (ddof 0) of the finite elements", math.nan),
-    Field("abs_mean", "float64", "mean of |x| over the finite elements", math.nan),
-    Field("min", "float64", "smallest finite element", math.inf),
-    Field("max", "float64", "largest finite element", -math.inf),
+    Field("count", "int64", "sum", "elements swept"),
+    Field("nans", "int64", "sum", "elements that are NaN"),
+    Field("pos_infs", "int64", "sum", "elements that are +inf"),
+    Field("neg_infs", "int64", "sum", "elements that are -inf"),
+    Field("zeros", "int64", "sum", "elements with |x| <= zero_tol"),
+    Field("saturated", "int64", "sum", "elements below or above the saturation interval"),
+    Field("mean", "float64", "moment", "mean of the finite elements", math.nan),
+    Field("std", "float64", "moment", "population standard deviation (ddof 0) of the finite elements", math.nan),
+    Field("abs_mean", "float64", "moment", "mean of |x| over the finite elements", math.nan),
+    Field("min", "float64", "min", "smallest finite element", math.inf),
+    Field("max", "float64", "max", "largest finite element", -math.inf),
 )
 
 #: A neuron is silent in a step with at most this share of non-zero elements (SageMaker Debugger's DeadRelu: active
@@ -76,24 +87,40 @@ SATURATED_SHARE: Final = 0.95
 
 #: What a row adds where the layer was swept per neuron; where it was not, each is `nothing` and `neurons` is 0.
 NEURON: Final = (
-    Field("neurons", "int64", "neurons (channels, features) of the layer; 0 when it was not swept per neuron", 0),
-    Field("silent_neurons", "int64", f"neurons with at most {SILENT_SHARE:.0%} non-zero elements in this step", 0),
     Field(
-        "dead_neurons", "int64", "neurons silent in each of the last rows (thresholds.dead_window, or all so far)", 0
+        "neurons", "int64", "equal", "neurons (channels, features) of the layer; 0 when it was not swept per neuron", 0
     ),
     Field(
-        "saturated_neurons", "int64", f"neurons with at least {SATURATED_SHARE:.0%} saturated elements in this step", 0
+        "silent_neurons", "int64", "min", f"neurons with at most {SILENT_SHARE:.0%} non-zero elements in this step", 0
     ),
-    Field("constant_neurons", "int64", "neurons whose elements in this step all have one same non-zero value", 0),
+    Field(
+        "dead_neurons",
+        "int64",
+        "min",
+        "neurons silent in each of the last rows (thresholds.dead_window, or all so far)",
+        0,
+    ),
+    Field(
+        "saturated_neurons",
+        "int64",
+        "min",
+        f"neurons with at least {SATURATED_SHARE:.0%} saturated elements in this step",
+        0,
+    ),
+    Field(
+        "constant_neurons", "int64", "min", "neurons whose elements in this step all have one same non-zero value", 0
+    ),
     Field(
         "within_std",
         "float64",
+        "pooled",
         "root mean over the neurons of each neuron's variance: what the samples differ by",
         math.nan,
     ),
     Field(
         "peak_neuron",
         "int64",
+        "of the peak",
         "the neuron, from 0, with the largest |x| of all, the first of equals; -1 without a finite element",
         -1,
         since=(1, 2),
@@ -101,6 +128,7 @@ NEURON: Final = (
     Field(
         "typical_peak",
         "float64",
+        "max",
         "geometric mean over the neurons of each neuron's largest |x|, those that are zero left out",
         math.nan,
         since=(1, 2),
@@ -109,9 +137,9 @@ NEURON: Final = (
 
 #: One row of the history and of the log: a layer in a step.
 ROW: Final = (
-    Field("step", "int64", "training step, from 0"),
-    Field("layer", "int64", "the layer's place in forward order, from 0"),
-    Field("time", "int64", "wall clock at the end of the step, nanoseconds since 1970-01-01 UTC"),
+    Field("step", "int64", "first", "training step, from 0"),
+    Field("layer", "int64", "first", "the layer's place in forward order, from 0"),
+    Field("time", "int64", "max", "wall clock at the end of the step, nanoseconds since 1970-01-01 UTC"),
     *STATE,
     *NEURON,
 )

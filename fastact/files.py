@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from fastact.arithmetic.element_types import ELEMENT_TYPES, ElementType
 from fastact.errors import ArgumentValueError, FastactError, MissingExtraError
 from fastact.stats.activation import ActivationStats, ChannelStats
 from fastact.stats.summarize import Accumulator, summarize
@@ -101,24 +102,8 @@ def _npy(path: Path, axis: int | None, saturation: tuple[float, float]) -> Itera
     yield _array("", str(x.dtype), x, axis, saturation)
 
 
-#: The dtypes of the safetensors format: numpy's name, or ml_dtypes' where numpy has none.
-_SAFETENSORS: Final = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "F8_E4M3": "float8_e4m3fn",
-    "F8_E5M2": "float8_e5m2",
-    "I64": "int64",
-    "I32": "int32",
-    "I16": "int16",
-    "I8": "int8",
-    "U64": "uint64",
-    "U32": "uint32",
-    "U16": "uint16",
-    "U8": "uint8",
-    "BOOL": "bool",
-}
+#: The element types by their names in the safetensors format.
+_SAFETENSORS: Final = {element_type.safetensors: element_type for element_type in ELEMENT_TYPES.values()}
 
 
 def _safetensors(path: Path, axis: int | None, saturation: tuple[float, float]) -> Iterator[ArrayStats]:
@@ -139,10 +124,10 @@ def _safetensors(path: Path, axis: int | None, saturation: tuple[float, float]) 
     for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
         shape = tuple(int(n) for n in entry["shape"])
         start, stop = (int(n) for n in entry["data_offsets"])
-        dtype = _SAFETENSORS.get(entry["dtype"])
-        if dtype is None:
+        element_type = _SAFETENSORS.get(entry["dtype"])
+        if element_type is None:
             raise ArgumentValueError(f"FILE: tensor {name!r} has dtype {entry['dtype']!r}, want {list(_SAFETENSORS)}")
-        item = _numpy_dtype(dtype)
+        item = _numpy_dtype(element_type)
         want = math.prod(shape) * item.itemsize
         if min((*shape, start), default=0) < 0 or stop > data or stop - start != want:
             raise ArgumentValueError(f"FILE: {path.name!r} is damaged: tensor {name!r} does not fit its bytes")
@@ -151,11 +136,12 @@ def _safetensors(path: Path, axis: int | None, saturation: tuple[float, float]) 
         else:
             raw = np.memmap(path, np.uint8, "r", offset=8 + length + start, shape=(want,))
             x = raw.view(item).reshape(shape)
-        yield _array(name, dtype, x, axis, saturation)
+        yield _array(name, element_type.name, x, axis, saturation)
 
 
-def _numpy_dtype(name: str) -> np.dtype[Any]:
-    if not name.startswith(("bfloat", "float8")):
+def _numpy_dtype(element_type: ElementType) -> np.dtype[Any]:
+    name = element_type.name
+    if element_type.in_numpy:
         return np.dtype(name)
     try:
         import ml_dtypes

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fastact.errors import ArgumentTypeError, ArgumentValueError
+from fastact.checks import check_integer
 from fastact.fields import ROW_DTYPE, ROW_FORMAT
 
 __all__ = ["MAX_WINDOW", "History", "LayerHistory", "LayerInfo"]
@@ -25,14 +25,6 @@ _ROW_BYTES: Final = ROW_DTYPE.itemsize
 #: A row as bytes: numpy copies structured rows field by field, in seven times the time.
 _RAW: Final = np.dtype((np.void, _ROW_BYTES))
 _PACK: Final = struct.Struct(ROW_FORMAT).pack_into
-
-
-def _check_window(window_size: object) -> int:
-    if isinstance(window_size, bool) or not isinstance(window_size, int):
-        raise ArgumentTypeError(f"window_size: got {type(window_size).__name__}, want an int")
-    if not 1 <= window_size <= MAX_WINDOW:
-        raise ArgumentValueError(f"window_size: got {window_size}, want 1 to {MAX_WINDOW}")
-    return window_size
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -90,7 +82,7 @@ class LayerHistory:
 
     def __init__(self, info: LayerInfo, window_size: int) -> None:
         self.info = info
-        self.window_size = _check_window(window_size)
+        self.window_size = check_integer("window_size", window_size, 1, MAX_WINDOW)
         #: Rows appended since the start, those that have left the window included.
         self.total = 0
         rows = np.zeros(window_size, ROW_DTYPE)
@@ -142,7 +134,7 @@ class History(Mapping[str, LayerHistory]):
     """The layers' histories by name, in forward order (the order in which they were added)."""
 
     def __init__(self, window_size: int = 100) -> None:
-        self.window_size = _check_window(window_size)
+        self.window_size = check_integer("window_size", window_size, 1, MAX_WINDOW)
         self._layers: dict[str, LayerHistory] = {}
 
     def add(self, info: LayerInfo) -> LayerHistory:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from fastact.cpu.jit import KINDS
+from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.cuda.driver import DeviceMemory, active, launcher, processors, stream_at
 from fastact.cuda.instructions import THREADS
 from fastact.cuda.vectors import loader, reduce_sum
@@ -24,7 +24,7 @@ _BLOCKS = 8
 @functools.cache
 def read_kernel() -> Any:
     """The kernel that adds up packets of four float32: what a thread has under way, 64 bytes, and nothing else."""
-    load = loader(KINDS["float32"], 4)
+    load = loader(ELEMENT_TYPES["float32"], 4)
 
     def read(x: int, packets: int, out: int) -> None:
         step: Any = np.int64(cuda.gridDim.x) * np.int64(cuda.blockDim.x)

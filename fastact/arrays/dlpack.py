@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fastact.cpu.jit import KINDS
+from fastact.arithmetic.element_types import ELEMENT_TYPES, ElementType
 
 __all__ = ["CPU_DEVICES", "CUDA_DEVICE", "cuda_view", "low_precision_view", "view_of_memory"]
 
@@ -19,12 +19,10 @@ __all__ = ["CPU_DEVICES", "CUDA_DEVICE", "cuda_view", "low_precision_view", "vie
 CPU_DEVICES: Final = (1, 3)
 #: kDLCUDA
 CUDA_DEVICE: Final = 2
-_LOW_PRECISION: Final = {(4, 16): "bfloat16", (10, 8): "float8_e4m3fn", (12, 8): "float8_e5m2"}
-_NAMES: Final = _LOW_PRECISION | {
-    (6, 8): "bool",
-    **{(2, bits): f"float{bits}" for bits in (16, 32, 64)},
-    **{(code, bits): f"{name}{bits}" for code, name in enumerate(("int", "uint")) for bits in (8, 16, 32, 64)},
-}
+_ByCode = dict[tuple[int, int], ElementType]
+#: The element types by DLPack's type code and bits, and those of them that NumPy lacks.
+_BY_CODE: Final[_ByCode] = {(t.dlpack_code, t.bits): t for t in ELEMENT_TYPES.values()}
+_LOW_PRECISION: Final[_ByCode] = {code: t for code, t in _BY_CODE.items() if not t.in_numpy}
 
 
 class _Tensor(ctypes.Structure):
@@ -93,10 +91,10 @@ def cuda_view(x: Any, stream: int) -> tuple[npt.NDArray[Any], str] | None:
 
     The stream is a handle as DLPack counts: 1 for the legacy default stream. None for elements of no kind.
     """
-    return _view(x, _NAMES, stream=stream)
+    return _view(x, _BY_CODE, stream=stream)
 
 
-def _view(x: Any, names: dict[tuple[int, int], str], **options: Any) -> tuple[npt.NDArray[Any], str] | None:
+def _view(x: Any, element_types: _ByCode, **options: Any) -> tuple[npt.NDArray[Any], str] | None:
     try:
         capsule = x.__dlpack__(max_version=(1, 0), **options)
     except TypeError:  # older than DLPack 1.0
@@ -110,10 +108,10 @@ def _view(x: Any, names: dict[tuple[int, int], str], **options: Any) -> tuple[np
     with contextlib.suppress(ValueError):
         versioned = _Versioned.from_address(pointer(capsule, b"dltensor_versioned"))
         tensor = versioned.tensor if versioned.major == 1 else None
-    name = names.get((tensor.code, tensor.bits)) if tensor is not None else None
-    if tensor is None or name is None or tensor.lanes != 1:
+    element_type = element_types.get((tensor.code, tensor.bits)) if tensor is not None else None
+    if tensor is None or element_type is None or tensor.lanes != 1:
         return None
-    storage = KINDS[name].storage
+    storage = element_type.storage
     shape = tuple(tensor.shape[: tensor.ndim])
     strides = tuple(s * storage.itemsize for s in tensor.strides[: tensor.ndim]) if tensor.strides else None
-    return view_of_memory(capsule, (tensor.data or 0) + tensor.byte_offset, storage, shape, strides), name
+    return view_of_memory(capsule, (tensor.data or 0) + tensor.byte_offset, storage, shape, strides), element_type.name

@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.arrays.dlpack import CPU_DEVICES, CUDA_DEVICE, low_precision_view
-from fastact.cpu.jit import KINDS
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 
 __all__ = [
@@ -87,16 +87,20 @@ def _from_protocol(x: Any) -> tuple[npt.NDArray[Any], str]:
     array = np.asarray(x)
     # bfloat16 comes as "<V2" or, from some GPU libraries' arrays, as "<f2": what the owner says itself counts.
     name = str(getattr(x, "dtype", "")).rpartition(".")[2]
-    if name.startswith(("bfloat16", "float8")) and name in KINDS and array.dtype.kind in "Vf":
-        storage = KINDS[name].storage
-        if array.dtype.itemsize == storage.itemsize:
-            return array.view(storage), name
+    told = ELEMENT_TYPES.get(name)
+    if (
+        told is not None
+        and not told.in_numpy
+        and array.dtype.kind in "Vf"
+        and array.dtype.itemsize == told.storage.itemsize
+    ):
+        return array.view(told.storage), name
     return _from_numpy(array)
 
 
 def _from_numpy(x: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], str]:
     dtype = x.dtype
-    kind = KINDS.get(dtype.name)
+    kind = ELEMENT_TYPES.get(dtype.name)
     if kind is None:
         raise ArgumentTypeError(f"x: got an array of {dtype}, want {WANTED}")
     if type(x) is not np.ndarray:
@@ -140,7 +144,7 @@ def checked_tensor(x: Any) -> tuple[Any, str]:
     if x.is_meta:
         raise ArgumentValueError("x: got a tensor on the meta device, which has no data")
     name = str(x.dtype).removeprefix("torch.")
-    if name not in KINDS:
+    if name not in ELEMENT_TYPES:
         raise ArgumentTypeError(f"x: got a tensor of {x.dtype}, want {WANTED}")
     return x.detach(), name
 
@@ -170,7 +174,7 @@ def is_plain_tensor(x: Any) -> bool:
 
 def tensor_view_type(name: str) -> Any:
     """The torch dtype as which tensors of a kind are shown to NumPy, where the kernels see another; else None."""
-    storage = KINDS[name].storage.name
+    storage = ELEMENT_TYPES[name].storage.name
     return None if storage == name else getattr(sys.modules["torch"], storage)
 
 

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from fastact.benchmark.peers import NUMBERS, numpy_numbers, torch_numbers, truth
 from fastact.benchmark.turns import compare, reader_of
+from fastact.checks import check_choice, check_integer
 from fastact.cpu.threads import get_num_threads
-from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
+from fastact.errors import FastactError
 from fastact.stats.summarize import summarize
 
 __all__ = ["DEFAULT_SIZES", "DTYPES", "Row", "measure"]
@@ -73,13 +74,10 @@ def measure(sizes: Iterable[int] = DEFAULT_SIZES, dtype: str = "float32", *, rou
         (1000, 4000, [])
     """
     sizes = list(sizes)
-    if dtype not in DTYPES:
-        raise ArgumentValueError(f"dtype: got {dtype!r}, want one of {', '.join(DTYPES)}")
-    for name, value in (("rounds", rounds), *(("sizes", size) for size in sizes)):
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise ArgumentTypeError(f"{name}: got {type(value).__name__}, want an int")
-        if value < 1:
-            raise ArgumentValueError(f"{name}: got {value}, want at least 1")
+    check_choice("dtype", dtype, DTYPES)
+    check_integer("rounds", rounds, 1)
+    for size in sizes:
+        check_integer("sizes", size, 1)
     return (_measured(size, dtype, rounds) for size in sizes)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from fastact.cpu.flat import coarse, fold_part, merge, settle, work_bounds
-from fastact.cpu.jit import exact_jit, lane_max, lane_min, like, ordered, stretch, widen
+from fastact.cpu.jit import exact_jit, lane_max, lane_min, like, stretch
 from fastact.cpu.simd import (
     count_at_most,
     count_outside,
@@ -31,6 +31,7 @@ from fastact.cpu.simd import (
     lanes_width,
     prefetch,
 )
+from fastact.cpu.widen import minmax_key, widen
 
 __all__ = ["COLUMNS", "fold_columns", "fold_runs", "load", "merge_parts", "store", "survey_neurons"]
 
@@ -351,14 +352,14 @@ def fold_columns(
     total = np.empty_like(shift)
     squares = np.empty_like(shift)
     absolute = np.empty_like(shift)
-    smallest = np.full(slots, ordered(x[r0, c0], tag))
+    smallest = np.full(slots, minmax_key(x[r0, c0], tag))
     largest = np.empty_like(smallest)
     zeros = np.empty(slots, np.int32)
     saturated = np.empty(slots, np.int32)
     sums = (shift, total, squares, absolute)
     ends = (smallest, largest)
     tallies = (zeros, saturated)
-    columns = _new_columns(slots, ordered(x[r0, c0], tag))
+    columns = _new_columns(slots, minmax_key(x[r0, c0], tag))
     nonfinite = np.zeros((3, slots), np.int64)
     zeros_so_far = np.zeros(slots, np.int64)
     saturated_so_far = np.zeros(slots, np.int64)
@@ -384,7 +385,7 @@ def fold_columns(
         zeros[:] = 0
         saturated[:] = 0
         for k in range(slots):
-            smallest[k] = ordered(x[start, place[k]], tag)
+            smallest[k] = minmax_key(x[start, place[k]], tag)
             largest[k] = smallest[k]
         for tile in range(start, stop, tall):
             rows = min(tall, stop - tile)
@@ -565,7 +566,7 @@ def _fold_short_runs(
     total = np.empty_like(shift)
     squares = np.empty_like(shift)
     absolute = np.empty_like(shift)
-    smallest = np.full(n, ordered(x[r0, c0, 0], tag))
+    smallest = np.full(n, minmax_key(x[r0, c0, 0], tag))
     largest = np.empty_like(smallest)
     zeros = np.empty(n, np.int32)
     saturated = np.empty(n, np.int32)
@@ -573,7 +574,7 @@ def _fold_short_runs(
     sums = (shift, total, squares, absolute)
     ends = (smallest, largest)
     tallies = (zeros, saturated)
-    columns = _new_columns(n, ordered(x[r0, c0, 0], tag))
+    columns = _new_columns(n, minmax_key(x[r0, c0, 0], tag))
     care = np.zeros(n, np.bool_)
     counts[0, part, c0:c1] = (r1 - r0) * inner
     counts[1:, part, c0:c1] = 0
@@ -599,7 +600,7 @@ def _fold_short_runs(
         zeros[:] = 0
         saturated[:] = 0
         for k in range(n):
-            smallest[k] = ordered(x[start, c0 + k, 0], tag)
+            smallest[k] = minmax_key(x[start, c0 + k, 0], tag)
             largest[k] = smallest[k]
         for tile in range(start, stop, _TILE):
             _fold_each_run(x, tag, tile, min(tile + _TILE, stop), c0, bounds, none, sums, ends, tallies)

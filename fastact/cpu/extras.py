@@ -13,10 +13,12 @@ from numba import types
 from numba.extending import intrinsic
 
 from fastact import arithmetic
-from fastact.cpu.flat import BLOCK, fold_part, merge
-from fastact.cpu.jit import COMPILED, exact_jit, jit, like, minus, stretch, widen
+from fastact.arithmetic.element_types import NARROW_FLOATS
+from fastact.cpu.flat import BLOCK, at_most, fold_part, merge
+from fastact.cpu.jit import COMPILED, exact_jit, jit, like, minus, stretch
+from fastact.cpu.widen import widen
 
-__all__ = ["BUCKET_BITS", "LARGE_LIMITS", "SMALL_LIMITS", "TALLIES", "fold_details"]
+__all__ = ["BUCKET_BITS", "TALLIES", "fold_details"]
 
 #: Elements of a piece.
 _PIECE: Final = 1 << 13
@@ -26,20 +28,14 @@ _PIECE: Final = 1 << 13
 BUCKET_BITS: Final = 19
 _DROPPED: Final = 64 - BUCKET_BITS
 
-#: What rounding to nearest, ties to even, does to |x|, by type: it becomes zero up to the first number, and denormal
-#: (or zero) below the second.
-SMALL_LIMITS: Final = (
-    (2.0**-25, 2.0**-14 - 2.0**-25),  # float16
-    (2.0**-134, 2.0**-126 - 2.0**-134),  # bfloat16
-    (2.0**-10, 2.0**-6 - 2.0**-10),  # float8_e4m3fn
-    (2.0**-17, 2.0**-14 - 2.0**-17),  # float8_e5m2
-)
-#: It is lost from these on, halfway from the largest finite value to what would follow it: halfway goes to the even
-#: neighbour, which is Inf. In float8_e4m3fn that neighbour is 448, and only what is above goes to NaN.
-LARGE_LIMITS: Final = (65520.0, 2.0**128 - 2.0**119, 464.0, 61440.0)
+#: The |x| up to which rounding gives zero and below which it gives a denormal or zero, for each of `NARROW_FLOATS`.
+_SMALL_LIMITS: Final = tuple((narrow.zero_up_to, narrow.denormal_below) for narrow in NARROW_FLOATS.values())
+#: The |x| beyond which it is lost.
+_LARGE_LIMITS: Final = tuple(narrow.finite_up_to for narrow in NARROW_FLOATS.values())
+_LEAST_LARGE: Final = min(_LARGE_LIMITS)
 #: Counters of a tally: elements equal to zero; up to the first and below the second number of each pair of
-#: `SMALL_LIMITS`; beyond each of `LARGE_LIMITS`, Inf among them.
-TALLIES: Final = 13
+#: `_SMALL_LIMITS`; beyond each of `_LARGE_LIMITS`, Inf among them.
+TALLIES: Final = 1 + 3 * len(NARROW_FLOATS)
 
 _merge_shape: Final = exact_jit(arithmetic.merge_shape)
 
@@ -109,10 +105,10 @@ def _tally_large(block: Any, tag: Any, limits: Any) -> Any:
     a = b = c = d = np.int32(0)
     for i in range(block.size):
         x = abs(widen(block[i], tag))
-        a = np.int32(a + (x >= limit0))
-        b = np.int32(b + (x >= limit1))
+        a = np.int32(a + (x > limit0))
+        b = np.int32(b + (x > limit1))
         c = np.int32(c + (x > limit2))
-        d = np.int32(d + (x >= limit3))
+        d = np.int32(d + (x > limit3))
     return a, b, c, d
 
 
@@ -206,24 +202,24 @@ def _count_tally(piece: Any, tag: Any, state: Any, tally: Any) -> None:
         piece,
         tag,
         (
-            (like(SMALL_LIMITS[0][0], x), like(SMALL_LIMITS[0][1], x)),
-            (like(SMALL_LIMITS[1][0], x), like(SMALL_LIMITS[1][1], x)),
-            (like(SMALL_LIMITS[2][0], x), like(SMALL_LIMITS[2][1], x)),
-            (like(SMALL_LIMITS[3][0], x), like(SMALL_LIMITS[3][1], x)),
+            (like(_SMALL_LIMITS[0][0], x), like(_SMALL_LIMITS[0][1], x)),
+            (like(_SMALL_LIMITS[1][0], x), like(_SMALL_LIMITS[1][1], x)),
+            (like(_SMALL_LIMITS[2][0], x), like(_SMALL_LIMITS[2][1], x)),
+            (like(_SMALL_LIMITS[3][0], x), like(_SMALL_LIMITS[3][1], x)),
         ),
     )
     for k in range(9):
         tally[k] += small[k]
     # Most pieces hold nothing that large.
-    if state[2] + state[3] > 0 or max(-np.float64(state[9]), np.float64(state[10])) > LARGE_LIMITS[2]:
+    if state[2] + state[3] > 0 or max(-np.float64(state[9]), np.float64(state[10])) > _LEAST_LARGE:
         large = _tally_large(
             piece,
             tag,
             (
-                like(LARGE_LIMITS[0], x),
-                like(LARGE_LIMITS[1], x),
-                like(LARGE_LIMITS[2], x),
-                like(LARGE_LIMITS[3], x),
+                at_most(_LARGE_LIMITS[0], x),
+                at_most(_LARGE_LIMITS[1], x),
+                at_most(_LARGE_LIMITS[2], x),
+                at_most(_LARGE_LIMITS[3], x),
             ),
         )
         for k in range(4):

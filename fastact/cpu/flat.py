@@ -15,9 +15,10 @@ from typing import Any, Final
 import numpy as np
 
 from fastact import arithmetic
-from fastact.cpu.jit import VECTOR_BYTES, exact_jit, jit, lane_max, lane_min, like, minus, ordered, stretch, widen
+from fastact.cpu.jit import VECTOR_BYTES, exact_jit, jit, lane_max, lane_min, like, minus, stretch
+from fastact.cpu.widen import minmax_key, widen
 
-__all__ = ["BLOCK", "coarse", "fold_block", "fold_part", "merge", "settle", "work_bounds"]
+__all__ = ["BLOCK", "at_most", "coarse", "fold_block", "fold_part", "merge", "settle", "work_bounds"]
 
 # Elements that are folded in the element's precision before they are joined in float64. Each vector lane adds up 64 of
 # them, so that even equal ones, whose rounding errors never cancel, give std to 1e-6 in float32: 2048 elements where a
@@ -39,18 +40,19 @@ unscaled: Final = exact_jit(arithmetic.unscaled)
 
 
 @jit
+def at_most(bound: float, example: Any) -> Any:
+    """The largest number of the type of `example` that is not above `bound`."""
+    rounded = like(bound, example)
+    return np.nextafter(rounded, like(-math.inf, example)) if rounded > bound else rounded
+
+
+@jit
 def work_bounds(lo: float, hi: float, tol: float, example: Any) -> Any:
     """The float64 bounds in the element's precision, rounded such that no comparison of an element changes."""
     low = like(lo, example)
     if low < lo:
         low = np.nextafter(low, like(math.inf, example))
-    high = like(hi, example)
-    if high > hi:
-        high = np.nextafter(high, like(-math.inf, example))
-    near = like(tol, example)
-    if near > tol:
-        near = np.nextafter(near, like(-math.inf, example))
-    return low, high, near
+    return low, at_most(hi, example), at_most(tol, example)
 
 
 @exact_jit
@@ -72,7 +74,7 @@ def fold_block(block: Any, tag: Any, shift: Any, low: Any, high: Any, near: Any)
     total = like(0.0, shift)
     squares = like(0.0, shift)
     absolute = like(0.0, shift)
-    smallest = ordered(block[0], tag)
+    smallest = minmax_key(block[0], tag)
     largest = smallest
     zeros = np.int32(0)  # a 64-bit counter would halve the vector width; a block fits 32 bits
     saturated = np.int32(0)
@@ -82,8 +84,8 @@ def fold_block(block: Any, tag: Any, shift: Any, low: Any, high: Any, near: Any)
         total += d
         squares += d * d
         absolute += abs(x)
-        smallest = lane_min(smallest, ordered(block[i], tag))
-        largest = lane_max(largest, ordered(block[i], tag))
+        smallest = lane_min(smallest, minmax_key(block[i], tag))
+        largest = lane_max(largest, minmax_key(block[i], tag))
         zeros = np.int32(zeros + (abs(x) <= near))
         saturated = np.int32(saturated + ((x < low) | (x > high)))
     return total, squares, absolute, smallest, largest, zeros, saturated
@@ -95,7 +97,7 @@ def _fold_pair(first: Any, second: Any, tag: Any, shift: Any, low: Any, high: An
     total = like(0.0, shift)
     squares = like(0.0, shift)
     absolute = like(0.0, shift)
-    smallest = ordered(first[0], tag)
+    smallest = minmax_key(first[0], tag)
     largest = smallest
     zeros = np.int32(0)
     saturated = np.int32(0)
@@ -107,8 +109,8 @@ def _fold_pair(first: Any, second: Any, tag: Any, shift: Any, low: Any, high: An
         total += d + e
         squares += d * d + e * e
         absolute += abs(x) + abs(y)
-        smallest = lane_min(smallest, lane_min(ordered(first[i], tag), ordered(second[i], tag)))
-        largest = lane_max(largest, lane_max(ordered(first[i], tag), ordered(second[i], tag)))
+        smallest = lane_min(smallest, lane_min(minmax_key(first[i], tag), minmax_key(second[i], tag)))
+        largest = lane_max(largest, lane_max(minmax_key(first[i], tag), minmax_key(second[i], tag)))
         zeros = np.int32(zeros + (abs(x) <= near) + (abs(y) <= near))
         saturated = np.int32(saturated + ((x < low) | (x > high)) + ((y < low) | (y > high)))
     return total, squares, absolute, smallest, largest, zeros, saturated
@@ -216,7 +218,7 @@ def fold_part(x: Any, tag: Any, lo: float, hi: float, tol: float) -> Any:
     # The mean is kept relative to an origin near it: rounded to float64 itself, it would lose what the squares need
     # where the spread is a few units in the last place.
     origin = mean = m2 = abs_mean = 0.0
-    smallest = largest = ordered(x[0], tag)
+    smallest = largest = minmax_key(x[0], tag)
     # What is long comes from memory, and is read in two streams: the first half and the second.
     pairs = x.size // 2 // _PAIR_BLOCK if x.size >= _PAIRED_FROM else 0
     paired = 2 * pairs * _PAIR_BLOCK

@@ -33,10 +33,8 @@ from numba.extending import intrinsic
 
 __all__ = [
     "COMPILED",
-    "KINDS",
     "VECTOR_BYTES",
     "Cache",
-    "Kind",
     "at_address",
     "borrow",
     "c_ask",
@@ -53,9 +51,7 @@ __all__ = [
     "lane_min",
     "like",
     "minus",
-    "ordered",
     "stretch",
-    "widen",
 ]
 
 # Sums may be regrouped into vector lanes and multiply-adds fused; -0.0 counts as 0.0. NaN and Inf keep their meaning:
@@ -81,89 +77,10 @@ def minus(a: Any, b: Any) -> Any:
     return a - b
 
 
-class Kind(NamedTuple):
-    """How elements are stored, for the loops that read them.
-
-    Attributes:
-        name: the dtype's name.
-        storage: the dtype of the array that the kernels see.
-        work: float32 where that holds every value exactly and its speed is worth it, else float64.
-        tag: an empty named tuple, which carries the kind into compiled code as a type.
-    """
-
-    name: str
-    storage: np.dtype[Any]
-    work: type[np.floating[Any]]
-    tag: tuple[()]
-
-
-class Plain(NamedTuple):
-    """The stored value converts to float32 exactly."""
-
-
-class Wide(NamedTuple):
-    """The stored value converts to float64."""
-
-
-class Float16(NamedTuple):
-    """IEEE half precision, seen as uint16."""
-
-
-class BFloat16(NamedTuple):
-    """The upper half of a float32, seen as uint16."""
-
-
-class Float8E5M2(NamedTuple):
-    """The upper half of an IEEE half, seen as uint8."""
-
-
-class Float8E4M3(NamedTuple):
-    """1 sign, 4 exponent (bias 7), 3 mantissa bits, no Inf, NaN where all but the sign are set; seen as uint8."""
-
-
-def _kind(name: str, storage: Any, work: type[np.floating[Any]], tag: Any) -> tuple[str, Kind]:
-    return name, Kind(name, np.dtype(storage), work, tag())
-
-
-#: Every kind of element that can be swept, by dtype name. bool is seen as uint8.
-KINDS: Final[dict[str, Kind]] = dict(
-    [
-        _kind("float32", np.float32, np.float32, Plain),
-        _kind("float64", np.float64, np.float64, Wide),
-        _kind("float16", np.uint16, np.float32, Float16),
-        _kind("bfloat16", np.uint16, np.float32, BFloat16),
-        _kind("float8_e5m2", np.uint8, np.float32, Float8E5M2),
-        _kind("float8_e4m3fn", np.uint8, np.float32, Float8E4M3),
-        *(_kind(name, name, np.float32, Plain) for name in ("int8", "uint8", "int16", "uint16")),
-        *(_kind(name, name, np.float64, Wide) for name in ("int32", "uint32", "int64", "uint64")),
-        _kind("bool", np.uint8, np.float32, Plain),
-    ]
-)
-
-
 #: False under NUMBA_DISABLE_JIT=1, which runs the same loops as plain Python.
 COMPILED: Final = not config.DISABLE_JIT
 
 if not COMPILED:
-
-    def widen(stored: Any, tag: Any) -> Any:
-        if isinstance(tag, Float16):
-            return np.float32(np.uint16(stored).view(np.float16))
-        if isinstance(tag, BFloat16):
-            return (np.uint32(stored) << np.uint32(16)).view(np.float32)
-        if isinstance(tag, Float8E5M2):
-            return np.float32((np.uint16(stored) << np.uint16(8)).view(np.float16))
-        if isinstance(tag, Float8E4M3):
-            bits = np.uint32(stored)
-            if bits & 0x7F == 0x7F:
-                return np.float32(np.nan)
-            return ((bits & np.uint32(0x80)) << np.uint32(24) | (bits & np.uint32(0x7F)) << np.uint32(20)).view(
-                np.float32
-            ) * np.float32(2.0**120)
-        return np.float64(stored) if isinstance(tag, Wide) else np.float32(stored)
-
-    def ordered(stored: Any, tag: Any) -> Any:
-        return int(stored) if isinstance(stored, (np.int64, np.uint64)) else widen(stored, tag)
 
     def like(value: Any, example: Any) -> Any:
         return type(example)(value)
@@ -205,46 +122,6 @@ if not COMPILED:
         return b if b > a else a
 
 else:
-
-    def _widened(stored: Any, tag: Any) -> Any:
-        """Signature and code of `widen`: one or two instructions, which vectorise."""
-        kind = tag.instance_class
-        result = types.float64 if kind is Wide else types.float32
-
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            if kind is Float16:
-                return builder.fpext(builder.bitcast(args[0], ir.HalfType()), ir.FloatType())
-            if kind is BFloat16:
-                high = builder.shl(builder.zext(args[0], ir.IntType(32)), ir.Constant(ir.IntType(32), 16))
-                return builder.bitcast(high, ir.FloatType())
-            if kind is Float8E5M2:
-                half = builder.shl(builder.zext(args[0], ir.IntType(16)), ir.Constant(ir.IntType(16), 8))
-                return builder.fpext(builder.bitcast(half, ir.HalfType()), ir.FloatType())
-            if kind is Float8E4M3:
-                # Sign, exponent and mantissa go to their places in a float32; 2^120 makes up for the biases 7 and 127.
-                i32 = ir.IntType(32)
-                bits = builder.zext(args[0], i32)
-                sign = builder.shl(builder.and_(bits, ir.Constant(i32, 0x80)), ir.Constant(i32, 24))
-                rest = builder.and_(bits, ir.Constant(i32, 0x7F))
-                small = builder.bitcast(builder.or_(sign, builder.shl(rest, ir.Constant(i32, 20))), ir.FloatType())
-                value = builder.fmul(small, ir.Constant(ir.FloatType(), 2.0**120))
-                is_nan = builder.icmp_unsigned("==", rest, ir.Constant(i32, 0x7F))
-                return builder.select(is_nan, ir.Constant(ir.FloatType(), float("nan")), value)
-            return context.cast(builder, args[0], stored, result)
-
-        return result(stored, tag), codegen
-
-    @intrinsic
-    def widen(typingctx: Any, stored: Any, tag: Any) -> Any:
-        """The stored value as float32 (float64 for wide kinds), exactly."""
-        return _widened(stored, tag)
-
-    @intrinsic
-    def ordered(typingctx: Any, stored: Any, tag: Any) -> Any:
-        """What min and max compare: the widened value, or the integer itself where float64 cannot hold it."""
-        if stored in (types.int64, types.uint64):
-            return stored(stored, tag), lambda context, builder, signature, args: args[0]
-        return _widened(stored, tag)
 
     @intrinsic
     def like(typingctx: Any, value: Any, example: Any) -> Any:

@@ -15,7 +15,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, models, overload, register_model
 
-from fastact.cpu.jit import COMPILED, VECTOR_BYTES, BFloat16, Float8E4M3, Float8E5M2, Float16, Wide, widen
+from fastact.arithmetic.element_types import Wide
+from fastact.cpu.jit import COMPILED, VECTOR_BYTES
+from fastact.cpu.widen import emit_widen, widen_array
 
 __all__ = [
     "LANE_BYTES",
@@ -35,7 +37,6 @@ __all__ = [
     "lanes_widen",
     "lanes_width",
     "prefetch",
-    "widen_vector",
 ]
 
 
@@ -77,41 +78,10 @@ def _read(context: Any, builder: Any, x: Any, array: Any, offset: Any, lanes: La
     return value
 
 
-def widen_vector(builder: Any, value: Any, stored: Any, tag: Any, lanes: LanesType) -> Any:
-    """The stored values in the widened type, exactly."""
-    kind = tag.instance_class
-
-    def vector(element: Any) -> Any:
-        return ir.VectorType(element, lanes.width)
-
-    def constant(bits: int, number: Any) -> Any:
-        return ir.Constant(vector(ir.IntType(bits)), [number] * lanes.width)
-
-    floats = vector(ir.DoubleType() if kind is Wide else ir.FloatType())
-    if kind is Float16:
-        return builder.fpext(builder.bitcast(value, vector(ir.HalfType())), floats)
-    if kind is Float8E5M2:
-        half = builder.shl(builder.zext(value, vector(ir.IntType(16))), constant(16, 8))
-        return builder.fpext(builder.bitcast(half, vector(ir.HalfType())), floats)
-    if kind is BFloat16:
-        return builder.bitcast(builder.shl(builder.zext(value, vector(ir.IntType(32))), constant(32, 16)), floats)
-    if kind is Float8E4M3:
-        bits = builder.zext(value, vector(ir.IntType(32)))
-        sign = builder.shl(builder.and_(bits, constant(32, 0x80)), constant(32, 24))
-        rest = builder.and_(bits, constant(32, 0x7F))
-        small = builder.bitcast(builder.or_(sign, builder.shl(rest, constant(32, 20))), floats)
-        number = builder.fmul(small, ir.Constant(floats, [2.0**120] * lanes.width))
-        is_nan = builder.icmp_unsigned("==", rest, constant(32, 0x7F))
-        return builder.select(is_nan, ir.Constant(floats, [float("nan")] * lanes.width), number)
-    if isinstance(stored, types.Integer):
-        return builder.sitofp(value, floats) if stored.signed else builder.uitofp(value, floats)
-    return value
-
-
 if not COMPILED:
     # The same in NumPy: a vector is a small array.
     def lanes_widen(x: Any, offset: int, tag: Any) -> Any:
-        return np.array([widen(value, tag) for value in x.reshape(-1)[offset : offset + lanes_width(tag)]])
+        return widen_array(x.reshape(-1)[offset : offset + lanes_width(tag)], tag)
 
     def lanes_width(tag: Any) -> int:
         return LANE_BYTES // (8 if isinstance(tag, Wide) else 4)
@@ -172,7 +142,7 @@ else:
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             value = _read(context, builder, x, args[0], args[1], lanes)
-            return widen_vector(builder, value, x.dtype, tag, lanes)
+            return emit_widen(builder, value, x.dtype, tag.instance_class)
 
         return lanes(x, types.intp, tag), codegen
 
@@ -207,7 +177,7 @@ else:
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             value = _read(context, builder, x, args[0], args[1], lanes)
-            return value if exact else widen_vector(builder, value, x.dtype, tag, lanes)
+            return value if exact else emit_widen(builder, value, x.dtype, tag.instance_class)
 
         return result(x, types.intp, tag), codegen
 

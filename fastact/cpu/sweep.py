@@ -15,10 +15,11 @@ import numpy.typing as npt
 from numba import types
 
 from fastact import arithmetic
+from fastact.arithmetic.element_types import ELEMENT_TYPES, ElementType
 from fastact.cpu.columns import merge_parts, store
 from fastact.cpu.extras import BUCKET_BITS, TALLIES, fold_details
 from fastact.cpu.flat import fold_part
-from fastact.cpu.jit import COMPILED, KINDS, Kind, fetch_add, kernel, stretch
+from fastact.cpu.jit import COMPILED, fetch_add, kernel, stretch
 from fastact.cpu.threads import get_num_threads, run_on_threads
 
 __all__ = [
@@ -26,7 +27,6 @@ __all__ = [
     "SMALL",
     "Details",
     "array_type",
-    "extreme_dtype",
     "merge_kernel",
     "share",
     "small_kernel",
@@ -55,12 +55,6 @@ def array_type(dtype: Any, ndim: int, layout: str = "A", *, readonly: bool = Fal
     return types.Array(numba.from_dtype(np.dtype(dtype)), ndim, layout, readonly=readonly)
 
 
-def extreme_dtype(kind: Kind) -> np.dtype[Any]:
-    """The dtype of min and max."""
-    # Where float64 is too narrow for the elements, min and max stay integers.
-    return np.dtype(kind.name) if kind.name in ("int64", "uint64") else np.dtype(kind.work)
-
-
 def _outputs(dtype: np.dtype[Any]) -> tuple[Any, Any, Any]:
     return array_type(np.int64, 3, "C"), array_type(np.float64, 3, "C"), array_type(dtype, 3, "C")
 
@@ -76,19 +70,19 @@ def small_kernel(name: str) -> Callable[..., arithmetic.State]:
 
     It holds the interpreter lock, which saves 40 ns: use it for at most `SMALL` elements.
     """
-    kind = KINDS[name]
+    kind = ELEMENT_TYPES[name]
     tag = kind.tag
 
     def sweep_small(x: Any, lo: float, hi: float, tol: float) -> Any:
         return fold_part(x, tag, lo, hi, tol)
 
-    signature = _state_type(extreme_dtype(kind))(array_type(kind.storage, 1, "C", readonly=True), _F8, _F8, _F8)
+    signature = _state_type(kind.extreme)(array_type(kind.storage, 1, "C", readonly=True), _F8, _F8, _F8)
     return kernel(sweep_small, f"small-{name}", signature, nogil=False)
 
 
 @functools.cache
 def _parts_kernel(name: str) -> Callable[..., None]:
-    kind = KINDS[name]
+    kind = ELEMENT_TYPES[name]
     tag = kind.tag
 
     def sweep_parts(
@@ -105,7 +99,7 @@ def _parts_kernel(name: str) -> Callable[..., None]:
     signature = types.void(
         array_type(kind.storage, 1, "C", readonly=True),
         *(_F8, _F8, _F8, _I8, array_type(np.int64, 1, "C")),
-        *_outputs(extreme_dtype(kind)),
+        *_outputs(kind.extreme),
     )
     return kernel(sweep_parts, f"parts-{name}", signature, nogil=True)
 
@@ -149,13 +143,13 @@ def sweep(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: float) -> a
         return arithmetic.EMPTY
     if x.size <= SMALL:
         return small_kernel(name)(x, lo, hi, tol)
-    kind = KINDS[name]
+    kind = ELEMENT_TYPES[name]
     size, parts = split(x.size)
-    outputs = _allocate(extreme_dtype(kind), parts, 1)
+    outputs = _allocate(kind.extreme, parts, 1)
     counter = np.zeros(1, np.int64)
     sweep_parts = _parts_kernel(name)
     share(lambda: sweep_parts(x, lo, hi, tol, size, counter, *outputs), x.nbytes, parts)
-    return merge_kernel(extreme_dtype(kind))(*outputs)
+    return merge_kernel(kind.extreme)(*outputs)
 
 
 class Details(NamedTuple):
@@ -174,7 +168,7 @@ class Details(NamedTuple):
 
 @functools.cache
 def _details_kernel(name: str) -> Callable[..., None]:
-    kind = KINDS[name]
+    kind = ELEMENT_TYPES[name]
     tag = kind.tag
 
     def sweep_parts(
@@ -196,7 +190,7 @@ def _details_kernel(name: str) -> Callable[..., None]:
     signature = types.void(
         array_type(kind.storage, 1, "C", readonly=True),
         *(_F8, _F8, _F8, types.boolean, _I8, array_type(np.int64, 1, "C")),
-        *_outputs(extreme_dtype(kind)),
+        *_outputs(kind.extreme),
         *(array_type(np.float64, 2, "C"), array_type(np.int64, 1, "C")),
         *[array_type(np.uint32, 1, "C")] * 2,
     )
@@ -213,10 +207,10 @@ def sweep_details(
     tally = np.zeros(TALLIES, np.int64)
     if x.size == 0:
         return Details(arithmetic.EMPTY, (0.0, 0.0), tally, *np.empty((2, 0), np.int64))
-    kind = KINDS[name]
+    kind = ELEMENT_TYPES[name]
     buckets = (1 << (8 * kind.storage.itemsize if kind.storage.itemsize <= 2 else BUCKET_BITS)) if counted else 0
     size, parts = split(x.size)
-    outputs = _allocate(extreme_dtype(kind), parts, 1)
+    outputs = _allocate(kind.extreme, parts, 1)
     shapes = np.empty((parts, 2))
     counter = np.zeros(1, np.int64)
     sweep_parts = _details_kernel(name)
@@ -243,7 +237,9 @@ def sweep_details(
     return Details(state, shape, tally, *_filled(tables, kind))
 
 
-def _filled(tables: list[npt.NDArray[np.uint32]], kind: Kind) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _filled(
+    tables: list[npt.NDArray[np.uint32]], kind: ElementType
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """The buckets that are not empty in the tables of all threads together, and their counts."""
     size = tables[0].shape[1]
     spans = [(0, size)]
@@ -268,4 +264,4 @@ def warmup(name: str) -> None:
     small_kernel(name)
     _parts_kernel(name)
     _details_kernel(name)
-    merge_kernel(extreme_dtype(KINDS[name]))
+    merge_kernel(ELEMENT_TYPES[name].extreme)

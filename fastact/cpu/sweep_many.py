@@ -16,16 +16,17 @@ import numpy.typing as npt
 from numba import types
 
 from fastact import arithmetic
+from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.cpu import sweep, sweep_neurons
 from fastact.cpu.columns import store
 from fastact.cpu.flat import fold_part
-from fastact.cpu.jit import KINDS, borrow, fetch, fetch_add, kernel
+from fastact.cpu.jit import borrow, fetch, fetch_add, kernel
 from fastact.cpu.sweep import SMALL, merge_kernel, share, split
 
 __all__ = ["KIND_NAMES", "KnownDtypes", "Places", "arrays_at", "known_dtypes", "sweep_many", "warmup"]
 
 #: The kinds, which go into machine code as numbers.
-KIND_NAMES: Final = tuple(KINDS)
+KIND_NAMES: Final = tuple(ELEMENT_TYPES)
 
 _F8: Final = types.float64
 _I8: Final = types.int64
@@ -98,8 +99,8 @@ class KnownDtypes:
         self._dtypes: list[np.dtype[Any]] = []
         #: int64[2, dtypes]: their addresses and their kinds; replaced as a whole, for whoever reads it meanwhile.
         self.table = np.empty((2, 0), np.int64)
-        for name in KIND_NAMES:
-            if not name.startswith(("bfloat16", "float8")):
+        for name, element_type in ELEMENT_TYPES.items():
+            if element_type.in_numpy:
                 self.learn(np.dtype(name), name)
 
     def learn(self, dtype: np.dtype[Any], name: str) -> None:
@@ -141,13 +142,14 @@ def _headers_are_as_said() -> bool:
 
 
 def _extreme_dtype(name: str) -> np.dtype[Any]:
-    # As floats of 64 bits, which hold those of 32.
-    return np.dtype(name if name in ("int64", "uint64") else np.float64)
+    # Floats of 64 bits, which hold those of 32.
+    extreme = ELEMENT_TYPES[name].extreme
+    return np.dtype(np.float64) if extreme.kind == "f" else extreme
 
 
 @functools.cache
 def _tasks_kernel(name: str) -> Callable[..., None]:
-    kind = KINDS[name]
+    kind = ELEMENT_TYPES[name]
     tag = kind.tag
 
     def sweep_tasks(
@@ -174,7 +176,7 @@ class _Group:
     """The tensors of one kind: what to do, and what came of it."""
 
     def __init__(self, name: str, addresses: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> None:
-        storage, self._dtype = KINDS[name].storage, _extreme_dtype(name)
+        storage, self._dtype = ELEMENT_TYPES[name].storage, _extreme_dtype(name)
         lengths = sizes.tolist()
         self.nbytes = sum(lengths) * storage.itemsize
         #: For each tensor the place of its first task; none, where each has one.

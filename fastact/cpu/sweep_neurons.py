@@ -16,9 +16,10 @@ import numpy.typing as npt
 from numba import types
 
 from fastact import arithmetic
+from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.cpu.columns import COLUMNS, fold_columns, fold_runs, merge_parts, survey_neurons
-from fastact.cpu.jit import KINDS, at_address, c_ask, c_call, c_entry, carve, exact_jit, fetch_add, kernel
-from fastact.cpu.sweep import PARALLEL_FROM, array_type, extreme_dtype, share
+from fastact.cpu.jit import at_address, c_ask, c_call, c_entry, carve, exact_jit, fetch_add, kernel
+from fastact.cpu.sweep import PARALLEL_FROM, array_type, share
 from fastact.cpu.threads import Team, get_num_threads
 from fastact.fields import NEURON, ROW_FORMAT, STATE
 
@@ -160,11 +161,11 @@ def _fold_kernel(name: str, *, runs: bool) -> Callable[[int], None]:
     Threads of a team each do a share of the tasks that is theirs by their place: torch has its threads compute a
     tensor in the same shares, so that each finds its own in its cache. Other threads take one task after the other.
     """
-    kind = KINDS[name]
+    kind = ELEMENT_TYPES[name]
     tag = kind.tag
     stored = kind.storage.type(0)
     itemsize = kind.storage.itemsize
-    extreme = extreme_dtype(kind).type(0)
+    extreme = kind.extreme.type(0)
     fold = fold_runs if runs else fold_columns
 
     def fold_tasks(address: int) -> None:
@@ -279,7 +280,7 @@ def _row_kernel(dtype: np.dtype[Any]) -> Callable[..., None]:
 @functools.lru_cache(maxsize=4096)
 def plan_channels(name: str, outer: int, neurons: int, inner: int, lo: float, hi: float, tol: float) -> Plan:
     """How to sweep contiguous arrays of the kind's storage dtype of this shape, which has no zeros."""
-    kind = KINDS[name]
+    kind = ELEMENT_TYPES[name]
     size, itemsize = outer * neurons * inner, kind.storage.itemsize
     # A narrow matrix is folded as a wide one: several rows side by side, whose columns are merged at the end. That pays
     # where it fills the vectors, or where the matrix is tall.
@@ -301,7 +302,7 @@ def plan_channels(name: str, outer: int, neurons: int, inner: int, lo: float, hi
     head = np.zeros(_TOTAL, np.int64)
     head[_BOUNDS : _BOUNDS + 3].view(np.float64)[:] = lo, hi, tol
     head[_LAYOUT:] = _Layout(outer, neurons, inner, rows, columns, rest, tall, wide, blocks, parts, slots)
-    extremes = extreme_dtype(kind)
+    extremes = kind.extreme
     fold = _fold_kernel(name, runs=inner > 1)
     return Plan(
         head=head,
@@ -415,7 +416,7 @@ def survey(
 
 def warmup(name: str) -> None:
     """Compiles, or loads from disk, every entry point for elements of the kind `name`."""
-    dtype = extreme_dtype(KINDS[name])
+    dtype = ELEMENT_TYPES[name].extreme
     for runs in (False, True):
         _fold_kernel(name, runs=runs)
     _run_kernel(dtype)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, NamedTuple
 
-from fastact.errors import ArgumentTypeError, ArgumentValueError
+from fastact.checks import check_integer
 
 __all__ = ["Team", "get_num_threads", "run_on_threads", "set_num_threads", "torch_team"]
 
@@ -64,11 +64,7 @@ def set_num_threads(threads: int) -> None:
         >>> set_num_threads(before)
     """
     global _threads
-    if isinstance(threads, bool) or not isinstance(threads, int):
-        raise ArgumentTypeError(f"threads: got {type(threads).__name__}, want an int")
-    if not 1 <= threads <= _MAX_THREADS:
-        raise ArgumentValueError(f"threads: got {threads}, want 1 to {_MAX_THREADS}")
-    _threads = threads
+    _threads = check_integer("threads", threads, 1, _MAX_THREADS)
     _forget_pool()
 
 

@@ -10,9 +10,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.arrays.dlpack import cuda_view, view_of_memory
 from fastact.arrays.host import WANTED, checked_tensor
-from fastact.cpu.jit import KINDS
 from fastact.cuda.driver import device_of, unusable
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError, MissingExtraError
 
@@ -85,7 +85,7 @@ def _from_torch(x: Any) -> DeviceArray:
         raise ArgumentValueError(f"x: got a {type(x).__name__} without memory to read ({error})") from None
     if not address and x.numel():
         raise ArgumentValueError("x: got a tensor whose storage was freed, want one that still has its data")
-    storage = KINDS[name].storage
+    storage = ELEMENT_TYPES[name].storage
     strides = tuple(stride * storage.itemsize for stride in x.stride())
     array = view_of_memory(x, address, storage, tuple(x.shape), strides)
     device = x.device.index
@@ -102,7 +102,9 @@ def _from_interface(x: Any, interface: dict[str, Any]) -> DeviceArray:
     device = device_of(address) if 0 not in shape else 0
     if device is None:
         raise ArgumentTypeError(f"x: got {type(x).__name__} at an address that no CUDA device knows, want {WANTED}")
-    array = view_of_memory(x, address, KINDS[name].storage, shape, strides if strides is None else tuple(strides))
+    array = view_of_memory(
+        x, address, ELEMENT_TYPES[name].storage, shape, strides if strides is None else tuple(strides)
+    )
     stream = int(interface.get("stream") or _current_stream(x, device))
     return DeviceArray(array, name, device, stream, _is_cupy(x))
 
@@ -113,9 +115,9 @@ def _kind_name(x: Any, typestr: str) -> str:
     if order == (">" if sys.byteorder == "little" else "<"):
         raise ArgumentTypeError(f"x: got {type(x).__name__} of {typestr}, want elements of this machine's byte order")
     name = str(getattr(x, "dtype", "")).rpartition(".")[2]
-    if name not in KINDS:
+    if name not in ELEMENT_TYPES:
         name = np.dtype(typestr).name
-    if name not in KINDS or str(KINDS[name].storage.itemsize) != size:
+    if name not in ELEMENT_TYPES or str(ELEMENT_TYPES[name].storage.itemsize) != size:
         raise ArgumentTypeError(f"x: got {type(x).__name__} of {getattr(x, 'dtype', typestr)}, want {WANTED}")
     return name
 

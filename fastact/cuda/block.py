@@ -9,12 +9,11 @@ repeatable bit for bit, without a float atomic and without the host.
 
 import functools
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastact.cpu.jit import KINDS
+from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.cuda.compiler import device
 from fastact.cuda.fold import fold_of
 from fastact.cuda.instructions import THREADS, barrier, divide, fence, ticket
@@ -63,9 +62,9 @@ class DeviceFunctions(NamedTuple):
 @functools.cache
 def device_functions(name: str, layout: Layout) -> DeviceFunctions:
     """The functions for elements of the type `name` in a layout."""
-    kind = KINDS[name]
-    itemsize = kind.storage.itemsize
-    width, loads = loads_of(kind, layout)
+    element = ELEMENT_TYPES[name]
+    itemsize = element.storage.itemsize
+    width, loads = loads_of(element, layout)
     bytes_loaded = width * itemsize
     flat = layout is FLAT
     columns = layout is COLUMNS
@@ -73,15 +72,15 @@ def device_functions(name: str, layout: Layout) -> DeviceFunctions:
     deep = THREADS // abreast
     half = THREADS // 2
 
-    work_type: Any = kind.work
+    work_type: Any = element.work
     end_type, nothing, first_of, fold, fold_one, combine, finished = fold_of(name)
-    load = loader(kind, width)
-    load_one = loader(kind, 1)
+    load = loader(element, width)
+    load_one = loader(element, 1)
     example = example_row(end_type)
     joined = joiner(combine, row_words, example)
 
     @device
-    def address_of(x: int, i: int, inner: int, pitch: int) -> int:
+    def address_of(x: int, i: int, inner: int, pitch: int) -> Any:
         if flat:
             return x + i * bytes_loaded
         if columns:
@@ -105,7 +104,7 @@ def device_functions(name: str, layout: Layout) -> DeviceFunctions:
     def load_first(x: int, i: int, step: int, inner: int, pitch: int) -> Any:
         return load(address_of(x, i, inner, pitch))
 
-    def doubled(once: Callable[..., Any], n: int) -> Callable[..., Any]:
+    def doubled(once: Any, n: int) -> Any:
         @device
         def twice(x: int, i: int, step: int, inner: int, pitch: int) -> Any:
             return concatenate(once(x, i, step, inner, pitch), once(x, i + n * step, step, inner, pitch))

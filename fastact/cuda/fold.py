@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from fastact import arithmetic
-from fastact.cpu.jit import KINDS
+from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.cuda.compiler import device
 from fastact.cuda.rows import EXTREMES, FLOATS, with_extremes
 from fastact.cuda.vectors import (
@@ -35,10 +35,7 @@ from fastact.cuda.vectors import (
     widener,
 )
 
-__all__ = ["EXACT", "Fold", "fold_of", "merge"]
-
-#: Element types whose min and max float64 cannot hold.
-EXACT: Final = ("int64", "uint64")
+__all__ = ["Fold", "fold_of", "merge"]
 
 # Squares of differences below this lose digits to denormals in float32. If all differences of some elements are that
 # small without being zero, so are the elements: equal ones differ by rounding, 1e-7 of their size.
@@ -191,9 +188,10 @@ class Fold(NamedTuple):
 @functools.cache
 def fold_of(name: str) -> Fold:
     """The functions for elements of the type `name`."""
-    kind = KINDS[name]
-    widened = widener(kind)
-    exact = name in EXACT
+    element = ELEMENT_TYPES[name]
+    widened = widener(element)
+    # Of integers that float64 cannot hold.
+    exact = element.extreme.kind != "f"
     extremes = _exact_extremes if exact else _finite_extremes
 
     @device
@@ -236,8 +234,8 @@ def fold_of(name: str) -> Fold:
     def sums_of_one(raw: Any, origin: float, low: Any, high: Any, near: Any) -> Any:
         return _careful_sums(widened(raw), origin, low, high, near)
 
-    if kind.work is not np.float64:
-        return Fold(kind.work, _no_sums, first, sums_of_some, sums_of_one, _add_sums, _sums_to_state)
-    end_type: Any = kind.storage.type if exact else kind.work
+    end_type = element.extreme.type
+    if element.work is not np.float64:
+        return Fold(end_type, _no_sums, first, sums_of_some, sums_of_one, _add_sums, _sums_to_state)
     nothing = _no_exact_state if exact else _no_state
     return Fold(end_type, nothing, first, state_of_some, state_of_one, merge, _same_state)

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from fastact.cpu.jit import KINDS, Kind
+from fastact.arithmetic.element_types import ELEMENT_TYPES, ElementType
 from fastact.cuda.instructions import THREADS, WARP
 
 __all__ = [
@@ -56,23 +56,23 @@ COLUMNS: Final = Layout("columns", packed=False, beside=WARP)
 LAYOUTS: Final = (FLAT, RUNS, ODD_RUNS, COLUMNS)
 
 
-def loads_of(kind: Kind, layout: Layout) -> tuple[int, int]:
+def loads_of(element: ElementType, layout: Layout) -> tuple[int, int]:
     """Elements of a load, and loads under way in a thread.
 
     Together they keep 16 elements in registers (32 of one byte, 8 of eight bytes).
     """
-    width = _PACKET // kind.storage.itemsize if layout.packed else 1
-    wanted = 8 if kind.work is np.float64 else 16
+    width = _PACKET // element.storage.itemsize if layout.packed else 1
+    wanted = 8 if element.work is np.float64 else 16
     return width, max(wanted // width, 2 if width > 4 else 4)
 
 
-def blocks_at_once(kind: Kind, layout: Layout) -> int:
+def blocks_at_once(element: ElementType, layout: Layout) -> int:
     """How many blocks a multiprocessor has registers for, if none is to be spilt.
 
     As ptxas 13.5 says for sm_90: the flat sweep of elements of 2 or 4 bytes has room in 64 registers a thread (at most
     8 bytes spilt), the others in 128 (of int64 in columns 48 bytes spilt, where a row tells of its neurons).
     """
-    return 4 if layout is FLAT and kind.work is not np.float64 and kind.storage.itemsize > 1 else 2
+    return 4 if layout is FLAT and element.work is not np.float64 and element.storage.itemsize > 1 else 2
 
 
 class Plan(NamedTuple):
@@ -102,8 +102,8 @@ def plan(address: int, name: str, shape: tuple[int, int, int], processors: int) 
     It depends on nothing else, so a tensor's numbers are equal each time, bit for bit.
     """
     outer, neurons, inner = shape
-    kind = KINDS[name]
-    itemsize = kind.storage.itemsize
+    element = ELEMENT_TYPES[name]
+    itemsize = element.storage.itemsize
     run = inner * itemsize
     if neurons == 1:
         layout = FLAT
@@ -111,7 +111,7 @@ def plan(address: int, name: str, shape: tuple[int, int, int], processors: int) 
         layout = COLUMNS
     else:
         layout = ODD_RUNS if run % _PACKET or address % _PACKET else RUNS
-    width, loads = loads_of(kind, layout)
+    width, loads = loads_of(element, layout)
     head = edges = 0
     packets = outer * inner // width
     if layout is FLAT:
@@ -123,13 +123,13 @@ def plan(address: int, name: str, shape: tuple[int, int, int], processors: int) 
     # As many blocks as give each thread one round of loads, while the device has room for them at once: fewer would not
     # hide the latency of memory.
     round_of_loads = THREADS // layout.beside * loads
-    parts = max(1, min(-(-packets // round_of_loads), blocks_at_once(kind, layout) * processors // groups))
+    parts = max(1, min(-(-packets // round_of_loads), blocks_at_once(element, layout) * processors // groups))
     return Plan(layout, groups, parts, (head, edges, packets, neurons, max(1, inner // width), neurons * run, run))
 
 
 def work_bounds(bounds: Bounds, name: str) -> Bounds:
     """The bounds in the element type's work precision, rounded such that no comparison of an element changes."""
-    if KINDS[name].work is np.float64:
+    if ELEMENT_TYPES[name].work is np.float64:
         return bounds
     return _float32_bounds(*bounds)
 

@@ -16,7 +16,7 @@ from numba import cuda
 
 from fastact import arithmetic
 from fastact.cuda.block import device_functions, last_to_come
-from fastact.cuda.fold import EXACT, merge
+from fastact.cuda.fold import merge
 from fastact.cuda.instructions import THREADS, divide, ticket
 from fastact.cuda.layouts import Layout
 from fastact.cuda.neuron_summary import (
@@ -37,6 +37,7 @@ from fastact.cuda.rows import (
     example_row,
     joiner,
     row_words,
+    stored_extreme,
     with_extremes,
 )
 from fastact.cuda.words import load_word, load_words, shared_words, store_word, store_words
@@ -84,13 +85,10 @@ def record_kernel(name: str, layout: Layout, *, per_neuron: bool) -> Any:
     end_type, finished, sweep_block = device_functions(name, layout)
     abreast = layout.beside
     half = THREADS // 2
-    form = FORMS.index(name) if name in EXACT else 0
+    form = FORMS.index(stored_extreme(name))
     example = example_row(end_type)
-    no_state = with_extremes(
-        _EMPTY,
-        end_type(np.iinfo(name).max if name in EXACT else math.inf),
-        end_type(np.iinfo(name).min if name in EXACT else -math.inf),
-    )
+    largest, smallest = (math.inf, -math.inf) if form == 0 else (np.iinfo(name).max, np.iinfo(name).min)
+    no_state = with_extremes(_EMPTY, end_type(largest), end_type(smallest))
     join_states = joiner(merge, row_words, example)
 
     def record_flat(

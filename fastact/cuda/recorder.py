@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 import numpy.typing as npt
 
-from fastact.cpu.jit import KINDS
+from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.cuda.arrays import DeviceArray, current_stream
 from fastact.cuda.driver import (
     DeviceMemory,
@@ -314,7 +314,7 @@ class DeviceRecorder:
 
 @functools.cache
 def _kernel(name: str, layout: Layout, per_neuron: bool, device: int) -> Callable[..., None]:
-    blocks = blocks_at_once(KINDS[name], layout)
+    blocks = blocks_at_once(ELEMENT_TYPES[name], layout)
     return launcher(record_kernel(name, layout, per_neuron=per_neuron), device, THREADS, blocks)
 
 

@@ -79,7 +79,7 @@ def put_ring_row(at: int, number: int, layer: int, step: int, part: int, form: i
 
 
 @device
-def row_number(number: int, counter: int) -> int:
+def row_number(number: int, counter: int) -> Any:
     """The number of a row: the one given, or the next one of a counter."""
     if counter != 0:
         return ticket(counter)
@@ -87,6 +87,6 @@ def row_number(number: int, counter: int) -> int:
 
 
 @device
-def slot_address(ring: int, slots: int, number: int) -> int:
+def slot_address(ring: int, slots: int, number: int) -> Any:
     """Where the row with this number goes."""
     return ring + (number - divide(number, slots) * slots) * RING_BYTES

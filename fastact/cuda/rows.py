@@ -4,7 +4,10 @@ import functools
 import struct
 from typing import Any, Final
 
+import numpy as np
+
 from fastact.arithmetic import EMPTY
+from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.cuda.compiler import device
 from fastact.cuda.instructions import barrier
 from fastact.cuda.words import SharedWords, shared_words
@@ -22,6 +25,7 @@ __all__ = [
     "joiner",
     "row_words",
     "state_format",
+    "stored_extreme",
     "with_extremes",
 ]
 
@@ -52,10 +56,16 @@ def example_row(end_type: Any) -> tuple[Any, ...]:
     return with_extremes(EMPTY, end_type(1), end_type(1))
 
 
+def stored_extreme(name: str) -> str:
+    """The dtype of the words that hold min and max of elements of the type `name`: float64, int64 or uint64."""
+    extreme = ELEMENT_TYPES[name].extreme
+    return "float64" if extreme.kind == "f" else extreme.name
+
+
 @functools.cache
 def state_format(extremes: str) -> struct.Struct:
-    """How a state's words are read whose min and max are "float64", "int64" or "uint64"."""
-    ends = {"float64": "d", "int64": "q", "uint64": "Q"}[extremes]
+    """How a state's words are read; `extremes` is the `stored_extreme`."""
+    ends = np.dtype(extremes).char.replace("l", "q").replace("L", "Q")
     return struct.Struct("".join("q" if i in INTEGERS else ends if i in EXTREMES else "d" for i in range(STATE_WORDS)))
 
 

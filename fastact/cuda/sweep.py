@@ -12,16 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact import arithmetic
-from fastact.cpu.jit import KINDS
+from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.cpu.sweep import merge_kernel
 from fastact.cpu.sweep_neurons import ChannelArrays
 from fastact.cuda.arrays import DeviceArray
 from fastact.cuda.driver import active, launcher, processors, stream_at
-from fastact.cuda.fold import EXACT
 from fastact.cuda.instructions import THREADS
 from fastact.cuda.kernels import sweep_kernel
 from fastact.cuda.layouts import Bounds, Layout, blocks_at_once, plan, work_bounds
-from fastact.cuda.rows import EXTREMES, FLOATS, INTEGERS, STATE_WORDS, state_format
+from fastact.cuda.rows import EXTREMES, FLOATS, INTEGERS, STATE_WORDS, state_format, stored_extreme
 from fastact.cuda.workspace import Workspace, give_back, take_workspace
 
 __all__ = ["launch", "states", "sweep", "sweep_channels"]
@@ -29,7 +28,7 @@ __all__ = ["launch", "states", "sweep", "sweep_channels"]
 
 @functools.cache
 def _kernel(name: str, layout: Layout, device: int) -> Callable[..., None]:
-    return launcher(sweep_kernel(name, layout), device, THREADS, blocks_at_once(KINDS[name], layout))
+    return launcher(sweep_kernel(name, layout), device, THREADS, blocks_at_once(ELEMENT_TYPES[name], layout))
 
 
 def launch(workspace: Workspace, x: DeviceArray, shape: tuple[int, int, int], bounds: Bounds) -> Any:
@@ -61,7 +60,7 @@ def _swept(x: DeviceArray, shape: tuple[int, int, int], bounds: Bounds, read: Ca
 def states(rows: npt.NDArray[np.int64], name: str) -> list[arithmetic.State]:
     """The states in the rows, int64[count, ROW_WORDS], of tensors of the element type `name`."""
     words = rows[:, :STATE_WORDS].tobytes()
-    return list(state_format(name if name in EXACT else "float64").iter_unpack(words))
+    return list(state_format(stored_extreme(name)).iter_unpack(words))
 
 
 def sweep(x: DeviceArray, bounds: Bounds) -> arithmetic.State:
@@ -72,13 +71,12 @@ def sweep(x: DeviceArray, bounds: Bounds) -> arithmetic.State:
 
 def sweep_channels(x: DeviceArray, bounds: Bounds) -> ChannelArrays:
     """The states of the neurons of a contiguous [outer, neurons, inner] array that is not empty."""
-    exact = x.name in EXACT
-    dtype = np.dtype(x.name) if exact else np.dtype(KINDS[x.name].work)
+    dtype = ELEMENT_TYPES[x.name].extreme
 
     def read(rows: npt.NDArray[np.int64]) -> ChannelArrays:
         counts = rows[:, INTEGERS].T.copy()
         moments = rows.view(np.float64)[:, FLOATS].T.copy()
-        extremes = rows.view(x.name if exact else np.float64)[:, EXTREMES].T.astype(dtype, order="C")
+        extremes = rows.view(stored_extreme(x.name))[:, EXTREMES].T.astype(dtype, order="C")
         total = merge_kernel(dtype)(counts[:, None], moments[:, None], extremes[:, None])
         return ChannelArrays(counts, moments, extremes, total)
 

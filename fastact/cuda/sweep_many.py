@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from fastact import arithmetic
-from fastact.cpu.jit import KINDS
+from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.cuda.arrays import DeviceArray
 from fastact.cuda.driver import active, launcher, processors, stream_at
 from fastact.cuda.instructions import THREADS
@@ -24,11 +24,11 @@ __all__ = ["Launch"]
 
 @functools.cache
 def _kernel(name: str, device: int) -> Callable[..., None]:
-    return launcher(many_kernel(name), device, THREADS, blocks_at_once(KINDS[name], FLAT))
+    return launcher(many_kernel(name), device, THREADS, blocks_at_once(ELEMENT_TYPES[name], FLAT))
 
 
 class Launch:
-    """A sweep under way of flat tensors, not empty, of one element type, on one device and stream; one tensor at least."""
+    """A sweep under way of at least one flat tensor, none empty, of one element type, on one device and stream."""
 
     def __init__(self, xs: Sequence[DeviceArray], bounds: Bounds) -> None:
         self._xs = xs  # their memory must stay until it is swept

@@ -5,7 +5,6 @@ A kernel sees the elements of one or several loads as one vector, which LLVM kee
 
 import operator
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any, Final
 
 import numba
@@ -13,8 +12,8 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from fastact.cpu.jit import Kind
-from fastact.cpu.simd import widen_vector
+from fastact.arithmetic.element_types import ElementType
+from fastact.cpu.widen import emit_widen
 from fastact.cuda.compiler import intrinsic, models, overload, register_model
 from fastact.cuda.instructions import global_pointer
 
@@ -92,14 +91,14 @@ def _reduced(builder: Any, value: Any, join: Callable[[Any, Any], Any]) -> Any:
     return builder.extract_element(value, _I32(0))
 
 
-def loader(kind: Kind, width: int) -> Callable[..., Any]:
+def loader(element: ElementType, width: int) -> Callable[..., Any]:
     """The function that loads `width` stored elements from an address, which is a multiple of their size."""
-    lanes = _VectorType(numba.from_dtype(kind.storage), width)
+    lanes = _VectorType(numba.from_dtype(element.storage), width)
 
     @intrinsic
     def load(typingctx: Any, address: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            size = width * kind.storage.itemsize
+            size = width * element.storage.itemsize
             if size == _PACKET:
                 # In PTX: of a load of 8 or 16 narrow elements, in whatever type, NVVM makes several.
                 words = ir.LiteralStructType([_I32] * 4)
@@ -120,17 +119,16 @@ def loader(kind: Kind, width: int) -> Callable[..., Any]:
     return load  # type: ignore[no-any-return]
 
 
-def widener(kind: Kind) -> Callable[..., Any]:
+def widener(element: ElementType) -> Callable[..., Any]:
     """The function that shows stored elements as float32 (float64 for wide kinds), exactly."""
-    tag = SimpleNamespace(instance_class=type(kind.tag))
-    work = numba.from_dtype(np.dtype(kind.work))
+    work = numba.from_dtype(np.dtype(element.work))
 
     @intrinsic
     def widened(typingctx: Any, raw: Any) -> Any:
         lanes = _VectorType(work, raw.width)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return widen_vector(builder, args[0], raw.scalar, tag, lanes)
+            return emit_widen(builder, args[0], raw.scalar, type(element.tag))
 
         return lanes(raw), codegen
 

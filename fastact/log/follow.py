@@ -7,7 +7,7 @@ from pathlib import Path
 from fastact.errors import LogError
 from fastact.log.frames import Frame
 from fastact.log.lock import LOCK_NAME
-from fastact.log.reader import Part, Walk, present_segments, segment_frames
+from fastact.log.reader import StoredBatch, Walk, present_segments, segment_frames
 
 __all__ = ["RunFollower"]
 
@@ -43,7 +43,7 @@ class RunFollower:
             return self._sealed and (self._folder / LOCK_NAME).stat().st_size == 0
         return self._sealed  # written before there was a lock
 
-    def read(self) -> Iterator[Part]:
+    def read(self) -> Iterator[StoredBatch]:
         """Yields the batches that were written since.
 
         Raises:
@@ -63,10 +63,10 @@ class RunFollower:
             elif self._finished:
                 continue
             whole = name.endswith(".arrows") or number < found[-1][0]
-            for part in self._walk.parts(self._frames(name, whole=whole)):
-                if part.header is not None:
-                    self.metadata = part.header.metadata
-                yield part
+            for stored in self._walk.batches(self._frames(name, whole=whole)):
+                if stored.header is not None:
+                    self.metadata = stored.header.metadata
+                yield stored
             if whole:
                 self._end()
 

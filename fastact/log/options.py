@@ -1,11 +1,11 @@
 """How a log is written and how much of it is kept: one small object, checked when it is made."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
-from fastact.errors import ArgumentTypeError, ArgumentValueError
-from fastact.log.schema import MAX_BATCH_ROWS, check_integer
+from fastact.checks import check_choice, check_integer, check_number
+from fastact.errors import ArgumentValueError
+from fastact.log.schema import MAX_BATCH_ROWS
 
 __all__ = ["LogOptions"]
 
@@ -64,10 +64,8 @@ class LogOptions:
         check_integer("batch_rows", self.batch_rows, 1, MAX_BATCH_ROWS)
         _check_seconds("flush_seconds", self.flush_seconds)
         check_integer("buffer_rows", self.buffer_rows, 1, 1 << 27)
-        if self.durability not in ("process", "fsync"):
-            raise ArgumentValueError(f"durability: got {self.durability!r}, want 'process' or 'fsync'")
-        if self.compression not in ("zstd", "lz4", None):
-            raise ArgumentValueError(f"compression: got {self.compression!r}, want 'zstd', 'lz4' or None")
+        check_choice("durability", self.durability, ("process", "fsync"))
+        check_choice("compression", self.compression, ("lz4", "zstd", None))
         check_integer("segment_bytes", self.segment_bytes, 1, 1 << 62)
         if self.segment_seconds is not None:
             _check_seconds("segment_seconds", self.segment_seconds)
@@ -97,7 +95,4 @@ class LogOptions:
 
 
 def _check_seconds(argument: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ArgumentTypeError(f"{argument}: got {type(value).__name__}, want a number of seconds")
-    if not (math.isfinite(value) and 0.01 <= value <= 86_400):
-        raise ArgumentValueError(f"{argument}: got {value}, want 0.01 to 86400 seconds")
+    check_number(argument, value, 0.01, 86_400, words="a number of seconds", unit="seconds", types=(int, float))

@@ -20,7 +20,7 @@ from fastact.log.files import list_segments
 from fastact.log.frames import Frame, frames
 from fastact.log.schema import Header, check_version, columns_of
 
-__all__ = ["Part", "RunReader", "Walk", "present_segments", "segment_frames"]
+__all__ = ["RunReader", "StoredBatch", "Walk", "present_segments", "segment_frames"]
 
 #: The versions whose columns are known.
 _KNOWN: Final = ((1, 0), SCHEMA_VERSION)
@@ -28,7 +28,7 @@ _KNOWN: Final = ((1, 0), SCHEMA_VERSION)
 Tell = Callable[[str], None]
 
 
-class Part(NamedTuple):
+class StoredBatch(NamedTuple):
     """One batch of rows as it was flushed.
 
     Attributes:
@@ -85,7 +85,7 @@ class Walk:
         """Says that something of this segment is missing."""
         self._lost(f"{self.name}: {what}")
 
-    def parts(self, messages: Iterable[Frame]) -> Iterator[Part]:
+    def batches(self, messages: Iterable[Frame]) -> Iterator[StoredBatch]:
         """Yields the batches among the segment's messages."""
         for frame in messages:
             self._session = frame.session
@@ -116,7 +116,7 @@ class Walk:
             self._due[frame.session] = frame.row + batch.num_rows
             where = f"before step {batch.column('step')[0]}" if batch.num_rows else "at the end"
             self._take_dropped(frame.session, dropped, where)
-            yield Part(batch, self._layers_of(frame.session), self._header, self._front, frame)
+            yield StoredBatch(batch, self._layers_of(frame.session), self._header, self._front, frame)
 
     def _take_header(self, header: Header) -> None:
         self._sessions.setdefault(header.session, {}).update({info.name: info for info in header.layers})
@@ -199,12 +199,12 @@ class RunReader:
                 total += (self._folder / name).stat().st_size
         return total
 
-    def batches(self, lost: Tell) -> Iterator[Part]:
+    def batches(self, lost: Tell) -> Iterator[StoredBatch]:
         """Yields the whole batches in the order in which they were written; `lost` is told of what is missing."""
         walk = Walk(self._sessions, lost)
         for name in self._names():
             walk.begin(name)
-            yield from walk.parts(self._frames(name, walk.tell))
+            yield from walk.batches(self._frames(name, walk.tell))
             walk.end()
 
     def _names(self) -> list[str]:

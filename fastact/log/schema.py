@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fastact.errors import ArgumentTypeError, ArgumentValueError, LogError
+from fastact.checks import check_integer, check_text, check_type
+from fastact.errors import ArgumentTypeError, LogError
 from fastact.fields import ROW, ROW_DTYPE, SCHEMA_VERSION
 from fastact.history import LayerInfo
 
@@ -181,11 +182,9 @@ def _layer_from_json(item: dict[str, Any]) -> LayerInfo:
 
 def check_layer(info: object) -> None:
     """Refuses a layer whose name cannot be stored; the message names the argument."""
-    if not isinstance(info, LayerInfo):
-        raise ArgumentTypeError(f"info: got {type(info).__name__}, want LayerInfo")
-    check_text("info.name", info.name, MAX_NAME_BYTES)
-    check_text("info.layer_type", info.layer_type, MAX_NAME_BYTES)
-    check_text("info.dtype", info.dtype, MAX_NAME_BYTES)
+    info = check_type("info", info, LayerInfo, "a LayerInfo")
+    for name in ("name", "layer_type", "dtype"):
+        check_text(f"info.{name}", getattr(info, name), MAX_NAME_BYTES)
     check_integer("info.order", info.order, 0, 2**63 - 1)
 
 
@@ -197,26 +196,6 @@ def check_path(path: object) -> Path:
     if not isinstance(text, str) or not text:
         raise ArgumentTypeError(f"path: got {path!r}, want the path of a run's directory as text")
     return Path(text)
-
-
-def check_integer(argument: str, value: object, low: int, high: int) -> None:
-    """Refuses what is not an integer from `low` to `high`."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ArgumentTypeError(f"{argument}: got {type(value).__name__}, want int")
-    if not low <= value <= high:
-        raise ArgumentValueError(f"{argument}: got {value}, want {low} to {high}")
-
-
-def check_text(argument: str, value: object, most: int) -> None:
-    """Refuses what is not text, not Unicode (lone surrogates) or longer than `most` bytes."""
-    if not isinstance(value, str):
-        raise ArgumentTypeError(f"{argument}: got {type(value).__name__}, want str")
-    try:
-        size = len(value.encode())
-    except UnicodeEncodeError:
-        raise ArgumentValueError(f"{argument}: got {value!a}, want text without lone surrogates") from None
-    if size > most:
-        raise ArgumentValueError(f"{argument}: got {size} bytes of UTF-8, want at most {most}")
 
 
 def check_metadata(metadata: object) -> dict[str, str]:

@@ -12,7 +12,8 @@ import weakref
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
-from fastact.errors import ArgumentTypeError, ArgumentValueError, LogError
+from fastact.checks import check_type
+from fastact.errors import ArgumentValueError, LogError
 from fastact.fields import COLUMN, ROW
 from fastact.history import LayerInfo
 from fastact.log.drain import Drain
@@ -70,8 +71,7 @@ class LogWriter:
     ) -> None:
         if options is None:
             options = LogOptions()
-        if not isinstance(options, LogOptions):
-            raise ArgumentTypeError(f"options: got {type(options).__name__}, want LogOptions")
+        check_type("options", options, LogOptions, "a LogOptions")
         own = check_metadata(metadata)
         #: The run's directory, as it was given.
         self.path = check_path(path)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Final, Literal
 
+from fastact.checks import check_choice, check_integer
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import SEVERITIES, Finding, FindingError, Severity
 from fastact.errors import ArgumentTypeError, ArgumentValueError
@@ -50,16 +51,11 @@ class Alerts:
         if not callable(action) and action not in ("raise", "log", "stop"):
             error = ArgumentValueError if isinstance(action, str) else ArgumentTypeError
             raise error(f"on_finding: got {action!r}, want 'raise', 'log', 'stop' or a function of a Finding")
-        if severity not in SEVERITIES:
-            raise ArgumentValueError(f"alert_severity: got {severity!r}, want one of {', '.join(SEVERITIES)}")
-        if isinstance(every, bool) or not isinstance(every, int):
-            raise ArgumentTypeError(f"alert_every: got {type(every).__name__}, want an int")
-        if every < 1:
-            raise ArgumentValueError(f"alert_every: got {every}, want at least 1")
+        check_choice("alert_severity", severity, SEVERITIES)
         self.stop = False
         self._action = action
         self._least = SEVERITIES.index(severity)
-        self._every = every
+        self._every = check_integer("alert_every", every, 1)
         self._steps = 0
         #: (layer, condition) -> the severity that was told, by its place.
         self._told: dict[tuple[str, str], int] = {}

@@ -1,4 +1,4 @@
-"""The pages: one for each condition that a network can have, and one for each kind of training loop.
+"""The pages: one for each condition that a network can have, for each kind of training loop, for each public module.
 
 They are Markdown files beside this one, read by `fastact explain` and by whoever browses the repository.
 """
@@ -14,12 +14,17 @@ if TYPE_CHECKING:
 __all__ = ["FOLDERS", "explain", "names", "where"]
 
 #: The folders, and what the pages in them are about.
-FOLDERS: Final = {"conditions": "what can be wrong with a layer", "frameworks": "how to watch a training"}
+FOLDERS: Final = {
+    "conditions": "what can be wrong with a layer",
+    "frameworks": "how to watch a training",
+    "api": "the public names of a module",
+    "": "what is new",
+}
 
 
 def where(folder: str, name: str) -> str:
     """The place of a page in the repository, and in the folder that fastact is installed into."""
-    return f"fastact/pages/{folder}/{name}.md"
+    return "/".join(["fastact/pages", *([folder] if folder else []), f"{name}.md"])
 
 
 def names(folder: str) -> tuple[str, ...]:
@@ -40,10 +45,11 @@ def _folder(name: str) -> "Traversable":
 
 
 def explain(name: str) -> str:
-    """The page on a condition (``"saturated"``) or a framework (``"pytorch"``), in Markdown.
+    """The page on a condition (``"saturated"``), a framework (``"pytorch"``) or a module, in Markdown.
 
     Args:
-        name: a condition's name, as `Finding.condition` has it, or a framework's.
+        name: a condition, as `Finding.condition` names it; a framework; a public module (``"fastact.torch"``); or
+            ``"changes"``.
 
     Raises:
         ArgumentValueError: there is no such page.

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact import arithmetic
+from fastact.checks import check_number, check_share
 from fastact.cpu.sweep import merge_kernel
 from fastact.cpu.sweep_neurons import ChannelArrays, Swept, survey
 from fastact.errors import ArgumentTypeError, ArgumentValueError
@@ -29,8 +30,6 @@ __all__ = [
     "DeferredStats",
     "as_logged",
     "check_bounds",
-    "check_not_negative",
-    "check_saturation",
     "merge",
     "missing_extra",
     "wrap",
@@ -508,7 +507,7 @@ class ChannelStats(_Immutable):
         The default is SageMaker Debugger's DeadRelu: a unit active under 1% of the time. With threshold=0 a neuron
         is dead when all of its elements are zero. NaN is not zero; a neuron without elements is not dead.
         """
-        _check_share("threshold", threshold)
+        check_share("threshold", threshold)
         count = self.count
         return (count > 0) & (count - self.zeros <= threshold * count)
 
@@ -530,10 +529,7 @@ class ChannelStats(_Immutable):
             >>> summarize(x, axis=-1).outliers().tolist()
             [False, False, True]
         """
-        if isinstance(threshold, bool) or not isinstance(threshold, (int, float, np.number)):
-            raise ArgumentTypeError(f"threshold: got {type(threshold).__name__}, want a number")
-        if not threshold >= 0.0:
-            raise ArgumentValueError(f"threshold: got {threshold}, want at least 0")
+        check_number("threshold", threshold, 0)
         # In halves, since x - mean may be out of range where x is not. NaN, for no finite element, is no outlier.
         mean, reach = 0.5 * self.total.mean, threshold * (0.5 * self.total.std)
         low, high = (0.5 * values.astype(np.float64) - mean for values in (self.min, self.max))
@@ -637,36 +633,6 @@ def check_bounds(a: Bounds, b: Bounds, both: bool) -> None:
             f"merge: got stats counted with saturation={a[:2]}, zero_tol={a[2]} and with saturation={b[:2]}, "
             f"zero_tol={b[2]}, want the same: their counts do not add up"
         )
-
-
-def check_not_negative(name: str, value: Any) -> float:
-    """`value` as a float, if it is a number of at least 0 (NaN is none); an error that names the argument otherwise."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise ArgumentTypeError(f"{name}: got {value!r}, want a number") from None
-    if not number >= 0.0:
-        raise ArgumentValueError(f"{name}: got {value!r}, want at least 0")
-    return number
-
-
-def check_saturation(saturation: Any) -> tuple[float, float]:
-    """`saturation` as the ends (lo, hi) of an interval, lo <= hi; an error that names the argument otherwise."""
-    try:
-        lo, hi = saturation
-        lo, hi = float(lo), float(hi)
-    except (TypeError, ValueError):
-        raise ArgumentTypeError(f"saturation: got {saturation!r}, want two numbers (lo, hi)") from None
-    if not lo <= hi:
-        raise ArgumentValueError(f"saturation: got {saturation!r}, want lo <= hi, neither of them NaN")
-    return lo, hi
-
-
-def _check_share(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise ArgumentTypeError(f"{name}: got {type(value).__name__}, want a number from 0 to 1")
-    if not 0.0 <= value <= 1.0:
-        raise ArgumentValueError(f"{name}: got {value}, want a number from 0 to 1")
 
 
 def _class(stats: Any) -> type:

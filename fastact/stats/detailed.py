@@ -20,18 +20,20 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact import arithmetic
-from fastact.cpu.extras import BUCKET_BITS, LARGE_LIMITS, SMALL_LIMITS, TALLIES
-from fastact.cpu.jit import KINDS
+from fastact.arithmetic.element_types import ELEMENT_TYPES, NARROW_FLOATS
+from fastact.checks import check_not_negative
+from fastact.cpu.extras import BUCKET_BITS, TALLIES
 from fastact.cpu.sweep import sweep_details
+from fastact.cpu.widen import widen_array
 from fastact.errors import ArgumentTypeError, ArgumentValueError
-from fastact.stats.activation import EXTRA_OF, ActivationStats, Bounds, check_bounds, check_not_negative, missing_extra
+from fastact.stats.activation import EXTRA_OF, ActivationStats, Bounds, check_bounds, missing_extra
 
 __all__ = ["DetailedStats", "Exponents", "Outliers", "check_extras", "detail"]
 
 #: What can be asked for, in the order in which `DetailedStats.extras` names them.
 _EXTRAS: Final = ("shape", "exponents", "quantiles", "outliers")
 #: The types of which `overflow_share` and its kin speak, in the order of the tally's counters.
-_TYPES: Final = ("float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
+_TYPES: Final = tuple(NARROW_FLOATS)
 _DROPPED: Final = np.uint64(64 - BUCKET_BITS)
 _STEP: Final = np.uint64(1) << _DROPPED
 #: Counters of a sweep are 32 bits wide.
@@ -394,7 +396,7 @@ def detail(parts: Iterable[npt.NDArray[Any]], name: str, bounds: Bounds, extras:
 
 
 def _detail(x: npt.NDArray[Any], name: str, bounds: Bounds, extras: tuple[str, ...]) -> DetailedStats:
-    narrow = KINDS[name].storage.itemsize <= 2
+    narrow = ELEMENT_TYPES[name].storage.itemsize <= 2
     tallied = "exponents" in extras
     found = sweep_details(
         x, name, *bounds, shaped="shape" in extras, tallied=tallied and not narrow, counted=extras != ("shape",)
@@ -416,20 +418,8 @@ def _empty() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
 def _stored_values(stored: npt.NDArray[np.int64], name: str) -> npt.NDArray[np.float64]:
     """The value of each bit pattern of a kind of at most 16 bits."""
     with np.errstate(invalid="ignore"):  # signalling NaNs
-        if name == "float16":
-            values = stored.astype(np.uint16).view(np.float16)
-        elif name == "bfloat16":
-            values = (stored << 16).astype(np.uint32).view(np.float32)
-        elif name == "float8_e5m2":
-            values = (stored << 8).astype(np.uint16).view(np.float16)
-        elif name == "float8_e4m3fn":
-            # The mantissa's 3 bits and the exponent's 4, with the bias of 7, as a float32 has them with 127.
-            magnitude = ((stored & 0x7F) << 20).astype(np.uint32).view(np.float32) * np.float32(2.0**120)
-            signed = np.where(stored & 0x80, -magnitude, magnitude)
-            values = np.where(stored & 0x7F == 0x7F, np.float32(_NAN), signed)
-        else:
-            values = stored.astype(np.uint8 if KINDS[name].storage.itemsize == 1 else np.uint16)
-            values = values.view(KINDS[name].storage)
+        element_type = ELEMENT_TYPES[name]
+        values: npt.NDArray[Any] = widen_array(stored.astype(element_type.storage), element_type.tag)
         return values.astype(np.float64)
 
 
@@ -437,10 +427,9 @@ def _tally(values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]) -> tu
     """What `cpu_extras` counts for wider elements, from a complete list."""
     size = np.abs(values)
     found = [size == 0.0]
-    for zero, small in SMALL_LIMITS:
-        found += [size <= zero, size < small]
-    for name, limit in zip(_TYPES, LARGE_LIMITS, strict=True):
-        found.append(size > limit if name == "float8_e4m3fn" else size >= limit)
+    for narrow in NARROW_FLOATS.values():
+        found += [size <= narrow.zero_up_to, size < narrow.denormal_below]
+    found += [size > narrow.finite_up_to for narrow in NARROW_FLOATS.values()]
     return tuple(int(counts[mask].sum()) for mask in found)
 
 
@@ -475,5 +464,5 @@ def _type_number(dtype: Any) -> int:
         except TypeError:
             name = ""
     if name not in _TYPES:
-        raise ArgumentValueError(f"dtype: got {dtype!r}, want one of {_TYPES}")
+        raise ArgumentValueError(f"dtype: got {dtype!r}, want one of {', '.join(_TYPES)}")
     return _TYPES.index(name)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact import arithmetic
+from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.arrays.host import (
     as_channels,
     as_flat,
@@ -21,7 +22,7 @@ from fastact.arrays.host import (
     slabs,
     tensor_view_type,
 )
-from fastact.cpu.jit import KINDS
+from fastact.checks import check_not_negative, check_saturation
 from fastact.cpu.sweep import SMALL, small_kernel, sweep
 from fastact.cpu.sweep_neurons import Plan, Swept, plan_channels, sweep_channels
 from fastact.cpu.threads import torch_team
@@ -32,8 +33,6 @@ from fastact.stats.activation import (
     ActivationStats,
     Bounds,
     ChannelStats,
-    check_not_negative,
-    check_saturation,
     merge,
     wrap,
     wrap_channels,
@@ -304,10 +303,10 @@ def _tensor_plan(dtype: Any, shape: tuple[int, ...], axis: int, bounds: Bounds) 
 def _remember(x: Any, name: str) -> None:
     """Lets the next small buffer of this type take the shortest way."""
     if type(x) is np.ndarray:
-        if x.dtype == KINDS[name].storage:
+        if x.dtype == ELEMENT_TYPES[name].storage:
             _kernels[x.dtype] = small_kernel(name)
         elif x.dtype.isnative:
-            _kernels_by_view[x.dtype] = small_kernel(name), KINDS[name].storage
+            _kernels_by_view[x.dtype] = small_kernel(name), ELEMENT_TYPES[name].storage
     elif is_plain_tensor(x):
         _tensor_kernels[x.dtype] = small_kernel(name), tensor_view_type(name)
         _tensor_types.add(type(x))

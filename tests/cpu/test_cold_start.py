@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 import fastact
-from fastact.cpu.jit import KINDS, _only_its_owner_writes
+from fastact.arithmetic.element_types import ELEMENT_TYPES
+from fastact.cpu.jit import _only_its_owner_writes
 from fastact.cpu.jit import cache as cache_of_this_process
 
 CHECK = """
@@ -143,7 +144,7 @@ def test_warmup_refuses(tmp_path: Path) -> None:
         return done.stderr
 
     words = warmup("--dtype", "complex64")
-    assert all(name in words for name in ("dtype", "complex64", *KINDS))
+    assert all(name in words for name in ("dtype", "complex64", *ELEMENT_TYPES))
     assert "NUMBA_DISABLE_JIT" in warmup("--dtype", "float32", NUMBA_DISABLE_JIT="1")
     (tmp_path / "cache").write_text("a file where the folder should be")
     assert "cannot be kept" in warmup("--dtype", "float32")

@@ -407,8 +407,9 @@ print("fine")
 
 EVERY_DTYPE = """
 import math, numpy as np, ml_dtypes, fastact
-from fastact.cpu.jit import COMPILED, KINDS
-for name in KINDS:
+from fastact.arithmetic.element_types import ELEMENT_TYPES
+from fastact.cpu.jit import COMPILED
+for name in ELEMENT_TYPES:
     values = [0, 1, 1, 0] if name == "bool" else [0, 1, 2, 3, 5, 8]
     x = np.array(values).astype(getattr(ml_dtypes, name, name))
     s = fastact.summarize(x)

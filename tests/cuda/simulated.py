@@ -15,7 +15,7 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 
 
 def install() -> None:
-    """Puts the stand-ins into the places of `driver`, `instructions`, `vectors` and `words`, and sets up the simulator."""
+    """Puts the stand-ins into their modules' places, and sets up the simulator."""
     import simulated_blocks
     import simulated_driver
     import simulated_instructions

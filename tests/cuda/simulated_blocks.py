@@ -48,7 +48,7 @@ class _Block(kernel.BlockManager):  # type: ignore[misc]
     So a barrier that is missing shows. Numba's own lets them all run at once, and polls them: most of the time.
     """
 
-    _chance = random.Random(0)  # noqa: S311 - no secret
+    _chance = random.Random(0)
 
     def run(self, block: Any, *arguments: Any) -> None:
         run = functools.partial(self._f, *arguments)

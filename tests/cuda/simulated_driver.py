@@ -19,6 +19,7 @@ def unusable() -> str | None:
 #: Enough for the simulator to take several blocks a tensor.
 _PROCESSORS = 1
 
+
 class Stream:
     """Does its work at once; held back, when it is released; captured, when it is replayed.
 
@@ -47,6 +48,7 @@ class Stream:
     def synchronize(self) -> None:
         assert self.held is None, "the host would wait for ever"
 
+
 class DeviceMemory:
     """Memory of the current device; freed with the object."""
 
@@ -68,6 +70,7 @@ class DeviceMemory:
         """Has its first bytes overwritten by `host`, pinned memory, when the stream comes to it."""
         stream.run(lambda: np.copyto(self._words[: host.size], host.reshape(-1)))
 
+
 class Event:
     """Whether a stream has come to a place."""
 
@@ -83,34 +86,44 @@ class Event:
         """Whether the stream has come there."""
         return self._done
 
+
 def active(device: int) -> AbstractContextManager[Any]:
     return nullcontext()
+
 
 def relaxed() -> AbstractContextManager[Any]:
     return nullcontext()
 
+
 def device_of(address: int) -> int | None:
     return 0
 
+
 def processors(device: int) -> int:
     return _PROCESSORS
+
 
 @functools.cache
 def stream_at(handle: int, device: int) -> Any:
     return Stream()
 
+
 @functools.cache
 def side_stream(device: int) -> Any:
     return Stream()
 
+
 def capture_of(stream: Any) -> int:
     return 0 if stream.captured is None else id(stream.captured)
+
 
 def order(before: Any, after: Any) -> None:
     pass
 
+
 def pinned(words: int) -> npt.NDArray[np.int64]:
     return np.empty(words, np.int64)
+
 
 def launcher(kernel: Any, device: int, threads: int, at_once: int = 1) -> Callable[..., None]:
     from numba import cuda

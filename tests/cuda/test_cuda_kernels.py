@@ -4,6 +4,8 @@ The simulator is chosen when `numba.cuda` is first imported, so each test that n
 as a program of its own.
 """
 
+import functools
+import json
 import math
 import os
 import re
@@ -19,9 +21,11 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from golden import store
+from golden.ptx import compiler, histogram
 from oracle import describe, nasty
 
-from fastact.cpu.jit import KINDS
+from fastact.arithmetic.element_types import ELEMENT_TYPES
 
 COUNTS = ("count", "nans", "pos_infs", "neg_infs", "zeros", "saturated")
 NUMBERS = ("mean", "std", "abs_mean", "min", "max")
@@ -63,16 +67,40 @@ def test_in_the_simulator() -> None:
     assert int(compared) >= 200
 
 
-@pytest.mark.e2e
-def test_ptx_keeps_to_registers_and_loads_16_bytes() -> None:
-    pytest.importorskip("numba_cuda", reason="the compiler for CUDA comes with the extra fastact[cuda]")
+@functools.cache
+def ptx_lines() -> list[str]:
+    """What each kernel's PTX has, compiled once for all tests, and in each line after that its histogram."""
     # Half of it in each of two processes. Of all kinds in all layouts: this file with `ptx all 0 1`.
     with ThreadPoolExecutor(2) as pool:
         outputs = pool.map(
             lambda part: program("ptx", "some", part, "2", timeout=1800, NUMBA_ENABLE_CUDASIM="0"), ("0", "1")
         )
-        lines = [line for output in outputs for line in output.splitlines()]
-    assert len(lines) == (len(KINDS) + 4 * len(UNLIKE) + 5 * len(RECORDED) + 2) * len(MACHINES)
+        return [line for output in outputs for line in output.splitlines()]
+
+
+def ptx_histograms() -> dict[str, dict[str, int | str]]:
+    """The instructions of each kernel for each machine; see `golden.ptx`."""
+    parts = [line.split("\t") for line in ptx_lines()]
+    found = {facts.rsplit("/", 3)[0]: json.loads(counts) for facts, counts in parts}
+    assert len(found) == len(parts)  # each has a name of its own
+    return dict(sorted(found.items()))
+
+
+@pytest.mark.e2e
+def test_ptx_has_the_instructions_that_it_had() -> None:
+    pytest.importorskip("numba_cuda", reason="the compiler for CUDA comes with the extra fastact[cuda]")
+    stored = store.load("ptx")
+    if stored["compiler"] != compiler():
+        pytest.skip(f"stored of {stored['compiler']}, not of {compiler()}")
+    wrong = store.differences(stored["kernels"], ptx_histograms(), exact=True)
+    assert not wrong, f"{len(wrong)} differences, such as\n" + "\n".join(wrong[:20])
+
+
+@pytest.mark.e2e
+def test_ptx_keeps_to_registers_and_loads_16_bytes() -> None:
+    pytest.importorskip("numba_cuda", reason="the compiler for CUDA comes with the extra fastact[cuda]")
+    lines = [line.partition("\t")[0] for line in ptx_lines()]
+    assert len(lines) == (len(ELEMENT_TYPES) + 4 * len(UNLIKE) + 5 * len(RECORDED) + 2) * len(MACHINES)
     for line in lines:
         *_, layout, local, calls, packets = line.split("/")
         assert (local, calls) == ("0", "0"), line
@@ -90,21 +118,23 @@ def compiled_to_ptx(what: str, part: int, parts: int) -> None:
     from numba.cuda import compiler
 
     from bench.gpu.reader import read_kernel
-    from fastact.cuda import kernels
-    from fastact.cuda.host import signature
-    from fastact.cuda.record import end_step_kernel, record_kernel
+    from fastact.cuda import kernels, layouts
+    from fastact.cuda.driver import signature
+    from fastact.cuda.record_kernels import end_step_kernel, record_kernel
 
-    others = (kernels.RUNS, kernels.ODD_RUNS, kernels.COLUMNS)
-    unlike, recorded = (UNLIKE, RECORDED) if what == "some" else (tuple(KINDS), tuple(KINDS))
+    others = (layouts.RUNS, layouts.ODD_RUNS, layouts.COLUMNS)
+    unlike, recorded = (UNLIKE, RECORDED) if what == "some" else (tuple(ELEMENT_TYPES), tuple(ELEMENT_TYPES))
     made: list[tuple[str, Callable[[], Any]]] = [("end step/none", end_step_kernel), ("uint64/read", read_kernel)]
-    made += [(f"{name}/flat", partial(kernels.sweep_kernel, name, kernels.FLAT)) for name in KINDS]
+    made += [(f"{name}/flat", partial(kernels.sweep_kernel, name, layouts.FLAT)) for name in ELEMENT_TYPES]
     for name in unlike:
         made += [(f"{name}/{layout.name}", partial(kernels.sweep_kernel, name, layout)) for layout in others]
         made.append((f"{name}/many", partial(kernels.many_kernel, name)))
     for name in recorded:
-        layouts = (kernels.FLAT, *others)
-        made += [(f"{name}/{layout.name}", partial(record_kernel, name, layout, surveyed=True)) for layout in layouts]
-        made.append((f"{name}/flat", partial(record_kernel, name, kernels.FLAT, surveyed=False)))
+        made += [
+            (f"{name} recorded/{layout.name}", partial(record_kernel, name, layout, per_neuron=True))
+            for layout in layouts.LAYOUTS
+        ]
+        made.append((f"{name} recorded unsurveyed/flat", partial(record_kernel, name, layouts.FLAT, per_neuron=False)))
 
     def compiled(kernel: Any) -> Any:
         # What `cuda.compile` does, but for all machines at once: most of the time goes into what Numba itself does.
@@ -122,34 +152,36 @@ def compiled_to_ptx(what: str, part: int, parts: int) -> None:
                 (ptx,) = library.get_asm_strs(cc=machine)
                 assert f".target sm_{machine[0]}{machine[1]}" in ptx
                 found = [ptx.count(".local"), *(len(re.findall(p, ptx)) for p in (r"\bcall", r"ld\.global\.v4\.u32"))]
-                print(machine[0], label, *found, sep="/")
+                print(machine[0], label, *found, sep="/", end=f"\t{json.dumps(histogram(ptx))}\n")
 
 
 def swept(x: Any, name: str, layout: Any, parts: int) -> list[dict[str, Any]]:
     """The rows of an [outer, neurons, inner] array, from the simulator; with parts > 1 twice, which must agree."""
     from numba import cuda
 
-    from fastact.cuda import kernels
-    from fastact.cuda.sweep import work_bounds
+    from fastact.cuda import kernels, layouts
+    from fastact.cuda.instructions import THREADS
+    from fastact.cuda.layouts import work_bounds
+    from fastact.cuda.rows import ROW_WORDS
 
-    kind = KINDS[name]
+    kind = ELEMENT_TYPES[name]
     stored = x.view(kind.storage)
     outer, neurons, inner = x.shape
-    width, _ = kernels.lane_plan(kind, layout)
+    width, _ = layouts.loads_of(kind, layout)
     head = edges = 0
     packets = outer * inner // width
-    if layout is kernels.FLAT:
+    if layout is layouts.FLAT:
         head = min(-stored.ctypes.data % 16 // stored.itemsize, x.size)
         packets = (x.size - head) // width
         edges = x.size - packets * width
     run = inner * stored.itemsize
     groups = -(-neurons // layout.beside)
     low, high, near = work_bounds((-0.99, 0.99, 0.0), name)
-    work = np.full((groups * parts * layout.beside, kernels.ROW_WORDS), -1, np.int64)
+    work = np.full((groups * parts * layout.beside, ROW_WORDS), -1, np.int64)
     tickets = np.zeros(groups, np.int64)
-    rows = [np.zeros((neurons, kernels.ROW_WORDS), np.int64) for _ in range(2)]
+    rows = [np.zeros((neurons, ROW_WORDS), np.int64) for _ in range(2)]
     for out in rows:
-        cuda.jit(kernels.sweep_kernel(name, layout))[groups * parts, kernels.THREADS](
+        cuda.jit(kernels.sweep_kernel(name, layout))[groups * parts, THREADS](
             *(stored.ctypes.data, head, edges, packets, neurons, max(1, inner // width), neurons * run, run, parts),
             *(low, high, near, work.ctypes.data, tickets.ctypes.data, out.ctypes.data),
         )
@@ -177,8 +209,11 @@ def differences(got: dict[str, Any], x: Any, error: float) -> list[str]:
     return wrong + [name for name, bound in bounds.items() if not abs(got[name] - want[name]) <= bound + DENORMALS]
 
 
-def simulated() -> None:
-    from fastact.cuda import kernels
+def in_the_simulator() -> None:
+    import simulated
+
+    simulated.install()
+    from fastact.cuda import layouts
 
     warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's, of NaN and overflow, where a device says nothing
     compared = 0
@@ -195,8 +230,8 @@ def simulated() -> None:
     for dtype, scalar in FLOATS.items():
         for label, x in nasty(scalar).items():
             some = np.ascontiguousarray(x[:: max(1, x.size // 1000)])  # the simulator is slow
-            compare(some[None, None], dtype, kernels.FLAT, 2, label)
-    for name in KINDS:
+            compare(some[None, None], dtype, layouts.FLAT, 2, label)
+    for name in ELEMENT_TYPES:
         if name.startswith("float8"):
             x = np.arange(256, dtype=np.uint8).view(getattr(ml_dtypes, name))
         elif name == "bool":
@@ -208,8 +243,8 @@ def simulated() -> None:
             x = rng.integers(info.min, info.max, 1001, dtype=name, endpoint=True)
             x[-3:] = info.min, info.max, 0
         for start in (0, 1):  # aligned, and not
-            compare(x[None, None, start:], name, kernels.FLAT, 1 + start, f"from {start}")
-    shapes = {kernels.RUNS: (3, 5, 16), kernels.ODD_RUNS: (3, 5, 7), kernels.COLUMNS: (301, 13, 1)}
+            compare(x[None, None, start:], name, layouts.FLAT, 1 + start, f"from {start}")
+    shapes = {layouts.RUNS: (3, 5, 16), layouts.ODD_RUNS: (3, 5, 7), layouts.COLUMNS: (301, 13, 1)}
     for layout, shape in shapes.items():
         for name in ("float32", "float64", "int64"):
             x = (rng.standard_normal(shape) * 3 + 100).astype(FLOATS.get(name, name))
@@ -224,4 +259,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "ptx":
         compiled_to_ptx(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
     else:
-        simulated()
+        in_the_simulator()

@@ -21,8 +21,8 @@ from oracle import describe, nasty
 
 import fastact
 from fastact import summarize, summarize_many
+from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.cpu import sweep_many
-from fastact.cpu.jit import KINDS
 from fastact.cpu.sweep import SMALL
 from fastact.stats import summarize_many as many
 
@@ -73,7 +73,7 @@ def test_nasty_data_against_the_oracle() -> None:
 
 def of_every_kind(rng: np.random.Generator, size: int) -> list[Any]:
     found = []
-    for name in KINDS:
+    for name in ELEMENT_TYPES:
         if name.startswith(("float", "bfloat")):
             found.append(rng.standard_normal(size).astype(getattr(ml_dtypes, name, name)))
         else:

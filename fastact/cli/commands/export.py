@@ -1,0 +1,31 @@
+"""`fastact export`: the rows of a log in one file for other programs."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fastact.cli.options import Run
+from fastact.cli.output import progress_bar, warn_of_losses
+
+__all__ = ["export"]
+
+
+def export(
+    run: Run,
+    to: Annotated[Path, typer.Option(metavar="FILE", help="A .parquet, .csv or .jsonl file.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")] = False,
+) -> None:
+    """Write all rows of a run to one file for other programs; what they mean goes along.
+
+    Parquet holds that itself; beside a .csv or .jsonl file it is in FILE.meta.json.
+    """
+    from fastact.replay.export import export
+    from fastact.replay.log import open_log
+
+    log = open_log(run)
+    with progress_bar("exporting", log.nbytes) as progress:
+        rows = export(log, to, force=force, progress=progress)
+    warn_of_losses(log)
+    print(f"{rows:,} rows to {to}", file=sys.stderr)

@@ -1,0 +1,42 @@
+"""`fastact info`: versions, threads, the cache of machine code, GPU."""
+
+import os
+from pathlib import Path
+
+from fastact.cli.output import print_table
+
+__all__ = ["cache_line", "info"]
+
+
+def info() -> None:
+    """Show the versions and the machine that fastact sees, and whether there is a GPU."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    from fastact import __version__
+    from fastact.cpu.jit import COMPILED, cache
+    from fastact.cpu.threads import get_num_threads
+    from fastact.cuda.info import gpu_line
+
+    rows = [("fastact", __version__), ("python", f"{platform.python_version()} on {platform.platform()}")]
+    for name in ("numpy", "numba", "pyarrow", "torch", "scikit-learn", "ml_dtypes", "numba-cuda"):
+        try:
+            rows.append((name, version(name)))
+        except PackageNotFoundError:
+            rows.append((name, "not installed"))
+    rows.append(("machine", f"{platform.machine()}, {os.cpu_count()} CPUs"))
+    rows.append(("threads", f"{get_num_threads()} (fastact's own; Numba's threading layers are not used)"))
+    if COMPILED:
+        folder, problem = cache()
+        rows.append(("machine code", cache_line(folder) if folder is not None else f"not kept: {problem}"))
+    else:
+        rows.append(("machine code", "none: NUMBA_DISABLE_JIT is set, and sweeps run as plain Python"))
+    rows.append(("gpu", gpu_line()))
+    print_table(("what", "value"), rows, left=2)
+
+
+def cache_line(folder: Path) -> str:
+    """How much machine code the folder of the cache holds."""
+    sizes = [path.stat().st_size for path in folder.glob("*.bin")]
+    access = "" if os.access(folder, os.W_OK) else ", read-only"
+    return f"{len(sizes)} entry points, {sum(sizes) / 1e6:.1f} MB{access}, in {folder}"

@@ -1,0 +1,44 @@
+"""`fastact layers`: the health of each layer of a run."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from fastact.cli.options import Rank, Run, Window
+from fastact.cli.output import progress_bar, show, table, warn_of_losses
+from fastact.text import number, percent, shown
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from fastact.diagnosis.report import LayerHealth
+
+__all__ = ["health_table", "layers"]
+
+
+def layers(run: Run, window: Window = None, rank: Rank = None) -> None:
+    """Show the layers of a run in forward order: their last numbers and their health."""
+    from fastact.replay.log import open_log
+
+    log = open_log(run)
+    with progress_bar("reading", log.nbytes) as progress:
+        diagnosis = log.diagnose(window_size=window, rank=rank, progress=progress)
+    warn_of_losses(log)
+    show(health_table(diagnosis.layers))
+
+
+def health_table(layers: "Iterable[LayerHealth]") -> "Table":
+    """The health of layers as a table."""
+    head = ("layer", "kind", "status", "mean", "std", "dead", "saturated", "rows", "first", "last")
+    rows = (
+        (
+            shown(layer.name),
+            shown(layer.kind, 30),
+            f"{layer.status} ({layer.severity})" if layer.severity else layer.status,
+            *("-" if value is None else number(value) for value in (layer.mean, layer.std)),
+            *("-" if share is None else percent(share) for share in (layer.dead, layer.saturated)),
+            f"{layer.rows:,}",
+            *("-" if step is None else str(step) for step in (layer.first_step, layer.last_step)),
+        )
+        for layer in layers
+    )
+    return table(head, rows, left=3)

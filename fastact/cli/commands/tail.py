@@ -1,0 +1,83 @@
+"""`fastact tail`: the state of a run, live, while it is written."""
+
+import contextlib
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fastact.cli.commands.layers import health_table
+from fastact.cli.options import Run, Window
+from fastact.cli.output import complain, console, show
+from fastact.text import shown
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from fastact.replay.tail import Tail
+
+__all__ = ["tail"]
+
+
+def tail(
+    run: Run,
+    rank: Annotated[int | None, typer.Option(help="Whose rows to follow; by default the lowest rank's.")] = None,
+    window: Window = None,
+    every: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds between two looks.")] = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="Show how it is now, and end.")] = False,
+) -> None:
+    """Watch a run while it is written: its last step and each layer's health, until it is closed or Ctrl-C.
+
+    What is no terminal gets a line for each look that found something new.
+    """
+    import time
+
+    from rich.live import Live
+
+    from fastact.replay.tail import Tail
+
+    state = Tail(run, window_size=window, rank=rank, lost=lambda what: complain(f"warning: {what}"))
+    out = console()
+    state.look()
+    if once:
+        show(_view(state, None))
+        return
+    with contextlib.suppress(KeyboardInterrupt):
+        if out.is_terminal:
+            with Live(_view(state, out.height), console=out, auto_refresh=False) as live:
+                while not state.closed:
+                    time.sleep(every)
+                    state.look()
+                    live.update(_view(state, out.height), refresh=True)
+        else:
+            print(_line(state), flush=True)
+            while not state.closed:
+                time.sleep(every)
+                if state.look():
+                    print(_line(state), flush=True)
+
+
+def _line(state: "Tail") -> str:
+    sick = [f"{shown(f.layer, 40)} {f.condition} ({f.severity})" for f in state.diagnose().culprits]
+    return f"{_facts(state)}: {', '.join(sick) or 'nothing wrong was found'}"
+
+
+def _facts(state: "Tail") -> str:
+    whose = "" if state.rank is None else f"rank {state.rank}, "
+    if state.step is None:
+        return f"{whose}no rows yet"
+    return f"{whose}step {state.step:,}, {state.rows:,} rows, {state.rate:,.0f} rows/s{', closed' * state.closed}"
+
+
+def _view(state: "Tail", height: int | None) -> "RenderableType":
+    """The state in at most `height` lines: where not all layers fit, the sick ones come first."""
+    from rich.console import Group
+    from rich.text import Text
+
+    layers = list(state.diagnose().layers)
+    parts: list[RenderableType] = [Text(_facts(state))]
+    room = len(layers) if height is None else max(1, height - 5)
+    if len(layers) > room:
+        left = len(layers) - room
+        layers = sorted(layers, key=lambda layer: not layer.severity)[:room]
+        parts.append(Text(f"{left} more layers do not fit; the sick ones are shown first"))
+    return Group(*parts, health_table(layers))

@@ -1,0 +1,108 @@
+"""Stored elements as float32 or float64, exactly: the one decoder of narrow floats, for machine code and for NumPy.
+
+`emit_widen` writes the instructions for a number or for a vector, on the CPU and on a GPU; `widen_array` does the same
+in NumPy, for elements that are counted by their bits and for kernels that run without a compiler.
+"""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from fastact.arithmetic.element_types import BFloat16, Float8E4M3, Float8E5M2, Float16, Wide
+from fastact.cpu.jit import COMPILED
+
+__all__ = ["emit_widen", "minmax_key", "widen", "widen_array"]
+
+#: Makes up for the exponent's bias where float8_e4m3fn's bits stand in a float32: 127 instead of 7.
+_E4M3_SCALE = 2.0**120
+
+
+def emit_widen(builder: Any, value: Any, stored: Any, tag: type) -> Any:
+    """The instructions that widen a stored number, or a vector of them: one or two, which vectorise.
+
+    Args:
+        builder: llvmlite's.
+        value: the stored number or vector.
+        stored: the Numba type of a stored number.
+        tag: the element type's tag, as a class.
+    """
+
+    def shaped(scalar: Any) -> Any:
+        return ir.VectorType(scalar, value.type.count) if isinstance(value.type, ir.VectorType) else scalar
+
+    def constant(scalar: Any, number: Any) -> Any:
+        whole = shaped(scalar)
+        return ir.Constant(whole, number if whole is scalar else [number] * value.type.count)
+
+    def half(bits: Any) -> Any:
+        return builder.fpext(builder.bitcast(bits, shaped(ir.HalfType())), floats)
+
+    i16, i32 = ir.IntType(16), ir.IntType(32)
+    scalar = ir.DoubleType() if tag is Wide else ir.FloatType()
+    floats = shaped(scalar)
+    if tag is Float16:
+        return half(value)
+    if tag is Float8E5M2:
+        return half(builder.shl(builder.zext(value, shaped(i16)), constant(i16, 8)))
+    if tag is BFloat16:
+        return builder.bitcast(builder.shl(builder.zext(value, shaped(i32)), constant(i32, 16)), floats)
+    if tag is Float8E4M3:
+        # Sign, exponent and mantissa go to their places in a float32.
+        bits = builder.zext(value, shaped(i32))
+        sign = builder.shl(builder.and_(bits, constant(i32, 0x80)), constant(i32, 24))
+        rest = builder.and_(bits, constant(i32, 0x7F))
+        small = builder.bitcast(builder.or_(sign, builder.shl(rest, constant(i32, 20))), floats)
+        number = builder.fmul(small, constant(scalar, _E4M3_SCALE))
+        is_nan = builder.icmp_unsigned("==", rest, constant(i32, 0x7F))
+        return builder.select(is_nan, constant(scalar, float("nan")), number)
+    if isinstance(stored, types.Integer):
+        return builder.sitofp(value, floats) if stored.signed else builder.uitofp(value, floats)
+    return value
+
+
+def widen_array(stored: Any, tag: Any) -> Any:
+    """A stored NumPy number or array as float32 (float64 for wide element types); `tag` is the element type's."""
+    if isinstance(tag, BFloat16):
+        return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    if isinstance(tag, Float8E4M3):
+        bits = stored.astype(np.uint32)
+        sign, rest = (bits & np.uint32(0x80)) << np.uint32(24), bits & np.uint32(0x7F)
+        number = (sign | rest << np.uint32(20)).view(np.float32) * np.float32(_E4M3_SCALE)
+        return np.where(rest == 0x7F, np.float32(np.nan), number)[()]
+    if isinstance(tag, Float8E5M2):
+        stored = stored.astype(np.uint16) << np.uint16(8)
+    if isinstance(tag, (Float16, Float8E5M2)):
+        stored = stored.view(np.float16)
+    return stored.astype(np.float64 if isinstance(tag, Wide) else np.float32)
+
+
+if not COMPILED:
+    widen = widen_array
+
+    def minmax_key(stored: Any, tag: Any) -> Any:
+        return int(stored) if isinstance(stored, (np.int64, np.uint64)) else widen_array(stored, tag)
+
+else:
+
+    def _widened(stored: Any, tag: Any) -> Any:
+        result = types.float64 if tag.instance_class is Wide else types.float32
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return emit_widen(builder, args[0], stored, tag.instance_class)
+
+        return result(stored, tag), codegen
+
+    @intrinsic
+    def widen(typingctx: Any, stored: Any, tag: Any) -> Any:
+        """The stored value as float32 (float64 for wide element types), exactly."""
+        return _widened(stored, tag)
+
+    @intrinsic
+    def minmax_key(typingctx: Any, stored: Any, tag: Any) -> Any:
+        """What min and max compare: the widened value, or the integer itself where float64 cannot hold it."""
+        if stored in (types.int64, types.uint64):
+            return stored(stored, tag), lambda context, builder, signature, args: args[0]
+        return _widened(stored, tag)
