@@ -47,11 +47,13 @@ ERROR = {"float64": 1e-13, "int32": 1e-13, "uint32": 1e-13, "int64": 1e-13, "uin
 
 
 def program(*arguments: str, timeout: float = 600, **environment: str) -> str:
+    # The tests' helpers, and the package that is tested here, whichever is installed.
+    path = os.pathsep.join(str(Path(__file__).parents[i]) for i in (1, 2))
     done = subprocess.run(
         [sys.executable, __file__, *arguments],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **environment},
+        env={**os.environ, "PYTHONPATH": path, **environment},
         timeout=timeout,
         check=False,
     )
