@@ -17,6 +17,7 @@ __all__ = [
     "PROBABILITIES",
     "RECURRENT",
     "RELU_FAMILY",
+    "follows_input",
     "has_batch_norm",
     "has_layer_norm",
     "has_relu",
@@ -99,6 +100,11 @@ def is_norm(layer_type: str) -> bool:
 def is_activation(layer_type: str) -> bool:
     """Whether the layer is an elementwise non-linearity."""
     return layer_type in BOUNDED or layer_type in RELU_FAMILY
+
+
+def follows_input(layer_type: str) -> bool:
+    """Whether the layer acts on its input neuron by neuron or hands it on, so that its neurons are those before it."""
+    return is_activation(layer_type) or is_norm(layer_type) or is_passing(layer_type)
 
 
 def is_gate(layer_type: str, types: Iterable[str]) -> bool:
