@@ -86,6 +86,22 @@ def test_what_record_returns_is_stats_like_any() -> None:
 
 
 @in_simulator
+def test_the_ablation_waits_for_each_row() -> None:
+    pytest.importorskip("torch", reason="the benchmarks need it")
+    from bench.gpu.deferred import wait_at_once
+
+    with ActivationMonitor() as want, ActivationMonitor() as got:
+        wait_at_once(got)
+        for step in range(3):
+            want.record("layer", OnDevice(relu(8, 5, seed=step)), axis=-1)
+            stats = got.record("layer", OnDevice(relu(8, 5, seed=step)), axis=-1)
+            assert type(stats) is fastact.ActivationStats
+            want.step()
+            got.step()
+        same_rows(got, want)
+
+
+@in_simulator
 def test_nothing_waits_but_who_reads(stream: Any) -> None:
     with ActivationMonitor() as monitor:
         monitor.record("first", OnDevice(normal(9)))
