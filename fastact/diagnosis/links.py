@@ -19,7 +19,8 @@ def link(
 
     A finding is a consequence of the earliest one that explains it (`Rule.explains`); chains end at their first cause.
     There are no circles: an explanation goes from an earlier to a later condition of `rules`, or down the network
-    (from vanishing to underflow to a layer strictly after), or within one condition on in time.
+    (from vanishing to underflow to a layer strictly after), or within one condition on in time; one that would close a
+    circle is left out.
 
     Args:
         findings: in any order, one for each layer and condition.
@@ -81,7 +82,8 @@ def _parents(
     parent = {}
     for effect in ordered:
         for cause, explains in able[effect.condition]:
-            if cause is not effect and explains(cause, effect, around):
+            # The second condition keeps a rule that explains in a circle from hanging a training.
+            if explains(cause, effect, around) and _root(key(cause), parent) != key(effect):
                 parent[key(effect)] = key(cause)
                 break
     return parent
