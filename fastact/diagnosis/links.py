@@ -79,7 +79,7 @@ def _parents(
     for condition in first:
         judges = {other: _judge(by_condition[other], by_condition[condition], rank) for other in first}
         able[condition] = [(cause, judge) for cause in causes if (judge := judges[cause.condition]) is not None]
-    parent = {}
+    parent: dict[tuple[str, str], tuple[str, str]] = {}
     for effect in ordered:
         for cause, explains in able[effect.condition]:
             # The second condition keeps a rule that explains in a circle from hanging a training.
