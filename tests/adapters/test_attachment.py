@@ -29,7 +29,7 @@ class ToyCallback:
 def train(
     callback: ToyCallback, *, rank: int = 0, ranks: int = 1, during: Callable[[int], None] = lambda step: None
 ) -> int:
-    """Three steps of two layers, the second with two outputs, and a validation after each; how many steps there were."""
+    """Three steps of two layers, one of which has two outputs, with a validation in each; how many steps there were."""
     mode = ""
     callback.attachment.open(rank, ranks)
     callback.attachment.when = lambda: mode == "training"
