@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Diagnosis", "LayerHealth", "render_rich", "render_text", "sentence"]
 
-_COLUMNS: Final = ("layer", "kind", "mean", "std", "dead", "saturated", "status")
+_COLUMNS: Final = ("layer", "type", "mean", "std", "dead", "saturated", "status")
 _MOST_NAMES: Final = 3
 _STYLES: Final = {"": "green", "warning": "yellow", "serious": "bold yellow", "critical": "bold red"}
 
@@ -35,7 +35,7 @@ class LayerHealth:
         std: their population standard deviation; None where there is none.
         dead: share of dead neurons in its last row; without per-neuron rows 1.0 for a layer that is all zero; None
             where unknown.
-        saturated: share of saturated elements over the recent rows; None for kinds without bounds.
+        saturated: share of saturated elements over the recent rows; None for types without bounds.
         status: "healthy", "not enough data", or the condition of its gravest finding.
         severity: that finding's severity; "" without one.
         not_judged: conditions for which there was not enough data.

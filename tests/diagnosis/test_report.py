@@ -44,7 +44,7 @@ def test_the_table_and_the_findings_are_in_both_forms() -> None:
     diagnosis = sick()
     for text in (render_text(diagnosis), on_terminal(diagnosis)):
         lines = [line.split() for line in text.splitlines()]
-        assert ["layer", "kind", "mean", "std", "dead", "saturated", "status"] in lines
+        assert ["layer", "type", "mean", "std", "dead", "saturated", "status"] in lines
         assert ["encoder.3", "Tanh", "1e-06", "1", "0%", "61%", "saturated", "(warning)"] in lines
         assert ["encoder.2", "Linear", "0.1", "1", "0%", "-", "healthy"] in lines
         assert "1. [warning] encoder.3: see above." in text
