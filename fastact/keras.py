@@ -129,18 +129,18 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
     def failures(self) -> int:
         """How often something went wrong; the first failure was warned of."""
         # A recorder on PyTorch fails in the attachment.
-        return self._attachment.guard.failures + getattr(self._recorder, "failures", 0)
+        return self._attachment.failure_counter.failures + getattr(self._recorder, "failures", 0)
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Opens the log and wraps the layers."""
         self.close()  # in case the last training failed
         self._attachment.open()
-        with self._attachment.guard("watch the model"):
+        with self._attachment.failure_counter("watch the model"):
             if keras.backend.backend() == "jax":
                 from fastact.jax import Recorder
 
                 # Not ordered, so that it works in rematerialised layers and distributed models.
-                self._recorder = Recorder(self.monitor, ordered=False, strict=self._attachment.guard.strict)
+                self._recorder = Recorder(self.monitor, ordered=False, strict=self._attachment.failure_counter.strict)
             else:
                 self._recorder = _TorchRecorder(self._attachment)
             layers = _computing_layers(self.model, "")
@@ -185,7 +185,7 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
         @functools.wraps(call)
         def recorded(*args: Any, **kwargs: Any) -> Any:
             output = call(*args, **kwargs)
-            with self._attachment.guard(f"record layer {name!r}"):
+            with self._attachment.failure_counter(f"record layer {name!r}"):
                 for full, x in named_outputs(name, keras.tree.flatten(output)):
                     if keras.ops.is_tensor(x) and self._recorder is not None:
                         self._recorder.record(full, x, axis=axis if x.ndim > 1 else None, layer_type=layer_type)

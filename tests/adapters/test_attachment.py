@@ -91,7 +91,7 @@ def test_a_failure_is_warned_of_once_and_the_training_continues() -> None:
     with pytest.warns(RuntimeWarning, match=r"ToyCallback could not record layer 'bad' .*ArgumentTypeError") as caught:
         assert train(callback, during=spoil) == 3
     assert len(caught) == 1
-    assert callback.attachment.guard.failures == 3
+    assert callback.attachment.failure_counter.failures == 3
     assert [len(layer) for layer in monitor.history.values()] == [3, 3, 3]
     with pytest.raises(ArgumentTypeError):
         ToyCallback(monitor, strict=True).output("bad", "Linear", ["no numbers"])
