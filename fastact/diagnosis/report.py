@@ -2,7 +2,7 @@
 
 Nothing here computes: it shows what `diagnosis.Diagnoser` found.
 
-Whatever comes from outside (names and types of layers) is escaped: a name can hold terminal escapes or markup.
+Names and types of layers come from outside and are escaped: they can hold terminal escapes or markup.
 """
 
 import json
@@ -103,7 +103,7 @@ class Diagnosis:
 
 
 def sentence(diagnosis: Diagnosis) -> str:
-    """The diagnosis in one or two sentences that a person would say."""
+    """The diagnosis in a few sentences: the first culprit, what follows from it, its likely cause, what to try."""
     culprits = diagnosis.culprits
     if not culprits:
         judged = sum(layer.status == "healthy" for layer in diagnosis.layers)
@@ -111,7 +111,7 @@ def sentence(diagnosis: Diagnosis) -> str:
             return "Not enough data yet to judge any layer."
         unknown = len(diagnosis.layers) - judged
         rest = f"; not enough data yet for {unknown} more" if unknown else ""
-        return f"Nothing wrong was found in {judged} layer{'s' if judged > 1 else ''}{rest}."
+        return f"No problems found in {judged} layer{'s' if judged > 1 else ''}{rest}."
     first = culprits[0]
     return " ".join([first.message, *_follows(diagnosis, first), f"Likely cause: {first.cause} Try: {_try(first)}."])
 

@@ -27,8 +27,8 @@ def report_schema() -> dict[str, Any]:
         >>> schema["required"]
         ['healthy', 'findings', 'layers']
         >>> schema["$defs"]["Finding"]["properties"]["first_step"]
-        {'type': 'integer', 'description': 'the step since which it holds without a break, also when that step has
-        left the window.'}
+        {'type': 'integer', 'description': 'the step since which it has held without a break, even if that step
+        has left the window.'}
     """
     findings, layers = (
         {"type": "array", "description": described, "items": {"$ref": f"#/$defs/{cls.__name__}"}}

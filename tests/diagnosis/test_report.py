@@ -70,7 +70,7 @@ def test_nothing_is_said_twice() -> None:
 
 def test_healthy_unknown_and_empty() -> None:
     healthy = watch({"a": ("ReLU", [row(s) for s in range(9)]), "b": ("ReLU", [row(0)])}).diagnose()
-    assert sentence(healthy) == "Nothing wrong was found in 1 layer; not enough data yet for 1 more."
+    assert sentence(healthy) == "No problems found in 1 layer; not enough data yet for 1 more."
     assert render_text(Diagnosis((), ())) == "Not enough data yet to judge any layer."
     assert on_terminal(Diagnosis((), ())).strip() == "Not enough data yet to judge any layer."
 
