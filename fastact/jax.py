@@ -39,7 +39,7 @@ from fastact import arithmetic
 from fastact._adapters.attachment import Attachment, Run
 from fastact.checks import check_saturation
 from fastact.cpu.sweep import merge_kernel
-from fastact.cpu.sweep_neurons import ChannelArrays
+from fastact.cpu.workspace import NeuronStates
 from fastact.diagnosis.layer_types import BOUNDED
 from fastact.errors import ArgumentTypeError, ArgumentValueError, MissingExtraError
 from fastact.monitor.monitor import ActivationMonitor
@@ -98,7 +98,7 @@ class Summary:
         return ActivationStats.from_state(arrays.total[:11], saturation=self.saturation)
 
 
-def _arrays(counts: npt.NDArray[Any], sums: npt.NDArray[Any], extremes: npt.NDArray[Any], size: int) -> ChannelArrays:
+def _arrays(counts: npt.NDArray[Any], sums: npt.NDArray[Any], extremes: npt.NDArray[Any], size: int) -> NeuronStates:
     """What a sweep on the host would have yielded; the last steps are taken in float64."""
     all_counts = np.concatenate([np.full((1, counts.shape[1]), size), counts]).astype(np.int64)
     origin, scale, first, second, absolute = sums.astype(np.float64)
@@ -114,7 +114,7 @@ def _arrays(counts: npt.NDArray[Any], sums: npt.NDArray[Any], extremes: npt.NDAr
     total = arithmetic.EMPTY
     if all_counts.shape[1]:
         total = merge_kernel(ends.dtype)(*(part[:, None].copy(order="C") for part in (all_counts, moments, ends)))
-    return ChannelArrays(all_counts, moments, ends, total)
+    return NeuronStates(all_counts, moments, ends, total)
 
 
 def summarize(

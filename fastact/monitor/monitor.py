@@ -23,7 +23,7 @@ import numpy.typing as npt
 from fastact.arithmetic import State
 from fastact.arrays.host import on_gpu
 from fastact.checks import check_integer, check_saturation, check_type
-from fastact.cpu.sweep_neurons import Swept
+from fastact.cpu.workspace import NeuronWorkspace
 from fastact.diagnosis.diagnoser import Diagnoser, Diagnosis
 from fastact.diagnosis.finding import Severity
 from fastact.diagnosis.layer_types import BOUNDED
@@ -96,7 +96,7 @@ class _Layer:
     def clear(self) -> None:
         """Forgets what was recorded in this step."""
         before, self.pending = self.pending, None
-        if type(before) is Swept:
+        if type(before) is NeuronWorkspace:
             self.sweeper.free.append(before)
 
     def numbers(self, part: "_Part", dead_window: int) -> tuple[tuple[Any, ...], npt.NDArray[np.int64], int]:
@@ -105,7 +105,7 @@ class _Layer:
             return self._deferred_numbers(part), self.silence, self.rows
         stats = part.stats
         assert stats is not None
-        if isinstance(stats, Swept):
+        if isinstance(stats, NeuronWorkspace):
             neurons = stats.plan.neurons
         else:
             neurons = stats.neurons if isinstance(stats, ChannelStats) and stats.total.count else 0
@@ -158,11 +158,11 @@ def _given(x: ActivationStats | ChannelStats, saturation: tuple[float, float]) -
 
 
 #: What is recorded of a layer: stats, or what hooks leave, memory that is used again after the step.
-_Stats = ActivationStats | ChannelStats | Swept
+_Stats = ActivationStats | ChannelStats | NeuronWorkspace
 
 
 def _as_stats(stats: _Stats) -> ActivationStats | ChannelStats:
-    return wrap_swept(stats) if isinstance(stats, Swept) else stats
+    return wrap_swept(stats) if isinstance(stats, NeuronWorkspace) else stats
 
 
 def _total(stats: _Stats) -> ActivationStats:
