@@ -72,7 +72,7 @@ class KnownDtypes:
     def __init__(self) -> None:
         #: Kept, so that their addresses stay theirs.
         self._dtypes: list[np.dtype[Any]] = []
-        #: int64[2, dtypes]: their addresses and their element types; replaced as a whole, for whoever reads it meanwhile.
+        #: int64[2, dtypes]: addresses and element types; replaced as a whole, for whoever reads it meanwhile.
         self.table = np.empty((2, 0), np.int64)
         for name, element_type in ELEMENT_TYPES.items():
             if element_type.in_numpy:

@@ -1,8 +1,8 @@
 """The published rules of others, with their own thresholds: what fastact is compared with.
 
-A preset judges each layer for itself and links nothing: these rules know no causes. Where a rule speaks of what a row
-does not hold, the nearest that it does hold stands in, and the rule's `meaning` says so. What needs gradients, weights,
-a loss or the tensors themselves is left out.
+A preset judges each layer by itself and links nothing: these rules know no causes. Where a rule needs a number that a
+row does not have, the nearest one that it has stands in, and the rule's `meaning` says so. Rules that need gradients,
+weights, a loss or the tensors themselves are left out.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ class Published:
     Attributes:
         name: what they call it.
         condition: the condition of ours that it stands for.
-        meaning: when it fires, in words; and what stands in for what.
+        meaning: when it fires, in words, and what stands in for what.
         test: the rule itself, over the rows in the window.
         layer_types: the types of layers that it is for; empty for all.
     """

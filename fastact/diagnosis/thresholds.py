@@ -16,29 +16,29 @@ from typing import Any, Final, Self
 from fastact.checks import check_integer
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 
-__all__ = ["CommonThresholds", "count", "factor", "positive", "share"]
+__all__ = ["CommonThresholds", "count_field", "factor_field", "positive_field", "share_field"]
 
 #: The largest int that a float64 holds exactly.
 _LARGEST_COUNT: Final = 1 << 53
 
 
-def share(default: float, doc: str, at_least: str = "") -> Any:
+def share_field(default: float, doc: str, at_least: str = "") -> Any:
     """A threshold above 0 and up to 1. `doc` is "unit; condition: meaning. Source"; `at_least` another one's name."""
     return _threshold(default, doc, 0.0, 1.0, at_least)
 
 
-def factor(default: float, doc: str, at_least: str = "", *, low: float = 1.0) -> Any:
-    """A threshold above `low`; else as `share`."""
+def factor_field(default: float, doc: str, at_least: str = "", *, low: float = 1.0) -> Any:
+    """A threshold above `low`; else as `share_field`."""
     return _threshold(default, doc, low, math.inf, at_least)
 
 
-def positive(default: float, doc: str) -> Any:
-    """A threshold above 0; else as `share`."""
+def positive_field(default: float, doc: str) -> Any:
+    """A threshold above 0; else as `share_field`."""
     return _threshold(default, doc, 0.0, math.inf, "")
 
 
-def count(default: int, doc: str) -> Any:
-    """A whole number from 1 on; else as `share`."""
+def count_field(default: int, doc: str) -> Any:
+    """A whole number from 1 on; else as `share_field`."""
     return _threshold(default, doc, 1, _LARGEST_COUNT, "")
 
 
@@ -55,8 +55,8 @@ class CommonThresholds:
         ArgumentValueError: a value is out of range, or less than the field that it has to be at least.
     """
 
-    min_rows: int = count(5, "rows; a layer with fewer is not judged (but for NaN and Inf). Chosen")
-    recent_rows: int = count(10, "rows; the end of the window that counts as now. Chosen")
+    min_rows: int = count_field(5, "rows; a layer with fewer is not judged (but for NaN and Inf). Chosen")
+    recent_rows: int = count_field(10, "rows; the end of the window that counts as now. Chosen")
 
     def __post_init__(self) -> None:
         for item in fields(self):

@@ -14,10 +14,10 @@ from fastact.diagnosis.rules.drifting import Drifting, DriftingThresholds
 from fastact.diagnosis.rules.exploding import Exploding, ExplodingThresholds
 from fastact.diagnosis.rules.non_finite import NonFinite
 from fastact.diagnosis.rules.oscillating import Oscillating, OscillatingThresholds
-from fastact.diagnosis.rules.outliers import OutlierChannels, OutlierChannelsThresholds
-from fastact.diagnosis.rules.overflow import OverflowRisk, OverflowRiskThresholds
+from fastact.diagnosis.rules.outlier_channels import OutlierChannels, OutlierChannelsThresholds
+from fastact.diagnosis.rules.overflow_risk import OverflowRisk, OverflowRiskThresholds
 from fastact.diagnosis.rules.saturated import Saturated, SaturatedThresholds
-from fastact.diagnosis.rules.underflow import UnderflowRisk, UnderflowRiskThresholds
+from fastact.diagnosis.rules.underflow_risk import UnderflowRisk, UnderflowRiskThresholds
 from fastact.diagnosis.rules.vanishing import Vanishing, VanishingThresholds
 
 __all__ = ["RULES", "Thresholds", "adjective"]

@@ -11,7 +11,7 @@ from fastact.diagnosis.remedies import LOWER_RATE, initialisation
 from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Row, RowCondition, nothing_finite
 from fastact.diagnosis.rule import Outcome, Rule
 from fastact.diagnosis.rules.vanishing import VanishingThresholds
-from fastact.diagnosis.thresholds import share
+from fastact.diagnosis.thresholds import share_field
 from fastact.history import LayerInfo
 from fastact.text import percent
 
@@ -25,9 +25,11 @@ _STD, _WITHIN = COLUMN["std"], COLUMN["within_std"]
 class ConstantThresholds(VanishingThresholds):
     """What `Constant` compares with; of vanishing, how many samples are enough, and how little of a signal is none."""
 
-    constant_warning: float = share(0.5, "share of neurons; constant: warning from here. Chosen")
-    constant_serious: float = share(0.8, "share of neurons; constant: serious from here. Chosen", "constant_warning")
-    constant_ratio: float = share(
+    constant_warning: float = share_field(0.5, "share of neurons; constant: warning from here. Chosen")
+    constant_serious: float = share_field(
+        0.8, "share of neurons; constant: serious from here. Chosen", "constant_warning"
+    )
+    constant_ratio: float = share_field(
         1e-6,
         "factor; constant: the spread between samples is less than this share of the standard deviation over all "
         "elements. Chosen, eight times float32's rounding unit",

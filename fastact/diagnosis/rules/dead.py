@@ -13,7 +13,7 @@ from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS, initialisation, normalisation
 from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Holds, Row, RowCondition, Streak
 from fastact.diagnosis.rule import Outcome, Rule
-from fastact.diagnosis.thresholds import CommonThresholds, count, share
+from fastact.diagnosis.thresholds import CommonThresholds, count_field, share_field
 from fastact.history import LayerInfo
 from fastact.text import percent
 
@@ -30,20 +30,20 @@ _PASSES_NOTHING: Final = 0.95
 class DeadThresholds(CommonThresholds):
     """What `Dead` compares with."""
 
-    dead_window: int = count(20, "rows; a neuron is dead when it was silent in each of the last so many. Chosen")
-    dead_samples: int = count(
+    dead_window: int = count_field(20, "rows; a neuron is dead once it was silent in this many without a break. Chosen")
+    dead_samples: int = count_field(
         300,
-        "samples; so many must have been seen of each neuron. A neuron that never fired in n samples fires in less "
+        "samples; this many must have been seen of each neuron. A neuron that never fired in n samples fires in less "
         "than 3/n of them at 95% confidence (rule of three: Hanley and Lippman-Hand, JAMA 1983), so 300 show the less "
         "than 1% that SageMaker Debugger's DeadRelu calls dead",
     )
-    dead_warning: float = share(
+    dead_warning: float = share_field(
         0.05, "share of neurons; dead: warning from here. fastact, the bands of the public contract"
     )
-    dead_serious: float = share(
+    dead_serious: float = share_field(
         0.20, "share of neurons; dead: serious from here. fastact, the bands of the public contract", "dead_warning"
     )
-    dead_critical: float = share(
+    dead_critical: float = share_field(
         0.50,
         "share of neurons; dead: critical above. fastact, the bands of the public contract; "
         "SageMaker Debugger's DeadRelu fires here",
@@ -72,8 +72,8 @@ class Dead(Rule[DeadThresholds]):
     Formula:
         ratio = dead_neurons / neurons in the last row. Found when ratio >= dead_warning (5%), serious from
         dead_serious (20%), critical above dead_critical (50%), after dead_samples (300) samples of each neuron; in the
-        lowest band it has to last for min_rows rows beyond dead_window. The first step is that since which the share
-        has been at least serious, or at least a warning where it is no more than that.
+        lowest band it has to last for min_rows rows beyond dead_window. The first step is the one since which
+        the share has been at least serious, or at least a warning where it is no more than that.
         Where most neurons are silent (above dead_critical), fewer rows tell: of n neurons, of which s_i are silent in
         row i, at least n - sum (n - s_i) are silent in all of these rows, whichever they are. Taken over the fewest
         last rows that hold min_rows rows and dead_samples samples, a bound from dead_serious up is found at once.
@@ -291,7 +291,7 @@ def _cause(layer: LayerView, step: int) -> str:
         )
     return (
         "An update that was too large (a learning rate too high) pushed its inputs below zero for every sample, where "
-        "the gradient is zero too, so it cannot recover."
+        "the gradient is zero too: these neurons cannot recover."
     )
 
 

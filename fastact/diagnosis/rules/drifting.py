@@ -13,7 +13,7 @@ from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.network import LayerView, Network, rms
 from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE
 from fastact.diagnosis.rule import Outcome, Rule
-from fastact.diagnosis.thresholds import CommonThresholds, count, factor, positive, share
+from fastact.diagnosis.thresholds import CommonThresholds, count_field, factor_field, positive_field, share_field
 from fastact.history import LayerInfo
 from fastact.text import number
 
@@ -27,14 +27,16 @@ _MAD: Final = 1.4826
 class DriftingThresholds(CommonThresholds):
     """What `Drifting` compares with."""
 
-    drift_rows: int = count(20, "rows; drifting: so many must come before the change. Chosen")
-    drift_factor: float = factor(4.0, "factor; drifting: the median rms changes by so much, up or down. Chosen")
-    drift_deviations: float = positive(
+    drift_rows: int = count_field(20, "rows; drifting: this many must come before the change. Chosen")
+    drift_factor: float = factor_field(4.0, "factor; drifting: the median rms changes by this much, up or down. Chosen")
+    drift_deviations: float = positive_field(
         6.0,
-        "robust standard deviations (1.4826 MAD); drifting: the median of log rms changes by so many. trainscope's "
+        "robust standard deviations (1.4826 MAD); drifting: the median of log rms changes by this many. trainscope's "
         "CUSUM and OLMo-core's spike filter use 6",
     )
-    drift_chance: float = share(1e-6, "probability; drifting: of Pettitt's statistic without a change, at most. Chosen")
+    drift_chance: float = share_field(
+        1e-6, "probability; drifting: the largest chance of Pettitt's statistic without a change. Chosen"
+    )
 
 
 class Drifting(Rule[DriftingThresholds]):
@@ -49,10 +51,11 @@ class Drifting(Rule[DriftingThresholds]):
         the min_rows rows on either side of the change by the factor apart as well, and the last min_rows rows still as
         far from where it was. The first step is that of the change.
 
-    Training moves every layer, so what is slow is not judged: of a steady rise, however steep, the two halves differ
+    Training moves every layer, so slow changes are not judged: the two halves of a steady rise, however steep, differ
     by 2.7 of these deviations. Where a plateau ends and a network begins to learn, its layers grow fivefold and more
     within some tens of rows, and stay there; healthy ones of the zoo did so in 7 of 94 runs. That is no step: the rows
-    next to it differ by little. Nor are the first rows judged, in which much happens at once. Rows of NaN are left out.
+    on either side differ little. Nor are the first rows judged, in which much happens quickly. Rows of NaN are left
+    out.
 
     Source:
         Pettitt, A non-parametric approach to the change-point problem, Applied Statistics 1979. 1.4826 MAD: Rousseeuw

@@ -13,8 +13,8 @@ from fastact.diagnosis.network import LayerView, Network, rms, row_rms
 from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE, initialisation
 from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Row, RowCondition, nothing_finite
 from fastact.diagnosis.rule import Outcome, Rule
-from fastact.diagnosis.rules.overflow import overflow_ahead
-from fastact.diagnosis.thresholds import CommonThresholds, factor, positive
+from fastact.diagnosis.rules.overflow_risk import overflow_ahead
+from fastact.diagnosis.thresholds import CommonThresholds, factor_field, positive_field
 from fastact.diagnosis.trend import growth
 from fastact.history import LayerInfo
 from fastact.text import number
@@ -31,15 +31,19 @@ _MEAN, _STD = COLUMN["mean"], COLUMN["std"]
 class ExplodingThresholds(CommonThresholds):
     """What `Exploding` compares with."""
 
-    explode_growth: float = factor(
-        300.0, "factor; exploding: a layer's rms is so many times that of its first row. Chosen"
+    explode_growth: float = factor_field(
+        300.0, "factor; exploding: a layer's rms is this many times that of its first row. Chosen"
     )
-    explode_serious: float = factor(1e3, "factor; exploding: serious from this growth. Chosen", "explode_growth")
-    explode_depth: float = factor(
-        1e4, "factor; exploding over depth: a layer's rms is so many times that of the first layer. Chosen"
+    explode_serious: float = factor_field(1e3, "factor; exploding: serious from this growth. Chosen", "explode_growth")
+    explode_depth: float = factor_field(
+        1e4, "factor; exploding over depth: a layer's rms is this many times that of the first layer. Chosen"
     )
-    explode_scale: float = positive(300.0, "rms; a layer below this is not exploding, whatever it grew from. Chosen")
-    explode_critical: float = factor(1e6, "factor; exploding: critical from this growth. Chosen", "explode_serious")
+    explode_scale: float = positive_field(
+        300.0, "rms; a layer below this is not exploding, whatever it grew from. Chosen"
+    )
+    explode_critical: float = factor_field(
+        1e6, "factor; exploding: critical from this growth. Chosen", "explode_serious"
+    )
 
 
 def _drives(cause: Finding, effect: Finding, around: Circumstances) -> bool:
@@ -56,15 +60,15 @@ class Exploding(Rule[ExplodingThresholds]):
 
     Formula, over steps:
         rms = sqrt(mean^2 + std^2) of the finite elements. Found when rms >= explode_growth (300) times the rms of the
-        layer's first row, and rms >= explode_scale (300), since two rows or more, or with NaN or Inf after it; serious
+        layer's first row, and rms >= explode_scale (300), for two rows or more, or with NaN or Inf after it; serious
         from explode_serious (1e3), critical from explode_critical (1e6) and with NaN or Inf. The output layer follows
-        the targets, whose scale is anyone's: it needs the square of explode_serious. Rows without a finite element end
-        no run: an explosion that ended in NaN is still an explosion.
+        the targets, whose scale can be anything: it needs the square of explode_serious. Rows without a finite element
+        end no run: an explosion that ended in NaN is still an explosion.
     Formula, over depth:
         the median rms of the recent rows >= explode_depth (1e4) times that of the first layer, and rms >=
         explode_scale in each of the last `min_rows` rows.
-    The growth per step and its 95% bounds are those of a robust log-linear fit (`trend.growth`), and so
-    is the step at which the dtype overflows.
+    The growth per step, its 95% bounds and the step at which the dtype overflows come from a robust log-linear fit
+    (`trend.growth`).
 
     Healthy training grows by a factor of ten or, at the logits, a hundred. In the zoo, the hidden layers of
     a healthy network grew most where targets are in metres: 76 times, to an rms of 107.
@@ -110,8 +114,8 @@ class Exploding(Rule[ExplodingThresholds]):
             return RowCondition(name, holds)
 
         early = max(scale, thresholds.explode_growth * base) if not math.isnan(base) else scale
-        chain = above("large", scale), above("growing", early), above("exploding", limit)
-        return (Cascade(chain, undecided=nothing_finite),)
+        conditions = above("large", scale), above("growing", early), above("exploding", limit)
+        return (Cascade(conditions, undecided=nothing_finite),)
 
     def check(self, layer: LayerView, network: Network, thresholds: ExplodingThresholds) -> Finding | Outcome:
         """Growth over steps first, since it says when; then growth over depth."""

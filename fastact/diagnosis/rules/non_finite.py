@@ -34,9 +34,9 @@ class NonFinite(Rule[CommonThresholds]):
     Formula:
         nans + pos_infs + neg_infs > 0 in any row of the window. Critical while the last row has some, serious where
         they have gone. The first step is that of the first such row after a whole window without; of all layers the
-        first one at the earliest step is the culprit, all others carry.
+        first one at the earliest step is the culprit; all others inherit it.
 
-    -inf alone is meant in a LogSoftmax (the logarithm of a probability of zero) and in layers recorded with the type
+    -inf alone is intended in a LogSoftmax (the logarithm of a probability of zero) and in layers recorded with the type
     "AttentionScores" (a mask before the softmax): there only NaN and +inf count.
 
     Source:
@@ -63,7 +63,7 @@ class NonFinite(Rule[CommonThresholds]):
         return 1
 
     def row_conditions(self, info: LayerInfo, first: Row, thresholds: CommonThresholds) -> tuple[Cascade, ...]:
-        """Rows with any NaN or Inf; where -inf is meant, with any other."""
+        """Rows with any NaN or Inf; where -inf is intended, with any other."""
         del first, thresholds
 
         def holds(cells: Cells) -> Any:

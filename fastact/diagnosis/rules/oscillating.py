@@ -13,7 +13,7 @@ from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.network import LayerView, Network, rms
 from fastact.diagnosis.remedies import LOWER_RATE
 from fastact.diagnosis.rule import Outcome, Rule
-from fastact.diagnosis.thresholds import CommonThresholds, count, factor, positive, share
+from fastact.diagnosis.thresholds import CommonThresholds, count_field, factor_field, positive_field, share_field
 from fastact.history import LayerInfo
 from fastact.text import number
 
@@ -31,15 +31,15 @@ _DEVIATIONS: Final = 4.0
 class OscillatingThresholds(CommonThresholds):
     """What `Oscillating` compares with."""
 
-    oscillate_rows: int = count(20, "rows; oscillating: the swings must cover so many. Chosen")
-    oscillate_factor: float = factor(1.5, "factor; oscillating: the rms swings by so much, up and down. Chosen")
-    oscillate_deviations: float = positive(
-        1.0, "standard deviations of the outputs; oscillating: their mean swings by so many. Chosen"
+    oscillate_rows: int = count_field(20, "rows; oscillating: the swings must cover this many. Chosen")
+    oscillate_factor: float = factor_field(1.5, "factor; oscillating: the rms swings by this much, up and down. Chosen")
+    oscillate_deviations: float = positive_field(
+        1.0, "standard deviations of the outputs; oscillating: their mean swings by this many. Chosen"
     )
-    oscillate_share: float = share(
-        0.2, "swings a row; oscillating: at least so many. AUTOTRAINER's share of epochs in which the loss oscillates"
+    oscillate_share: float = share_field(
+        0.2, "swings a row; oscillating: at least this many. AUTOTRAINER's share of epochs in which the loss oscillates"
     )
-    oscillate_regularity: float = share(
+    oscillate_regularity: float = share_field(
         0.66,
         "autocorrelation; oscillating: minus that at half a period, or that at a whole one, is at least this. Chosen",
     )
@@ -59,10 +59,11 @@ class Oscillating(Rule[OscillatingThresholds]):
         linear trend is taken off and spikes are cut to three robust standard deviations. The first step is that of the
         first of these turning points.
 
-    The first three say that it is large and lasts, the last that it is no noise: of independent rows two in three are
-    turning points too, and where a batch is small their swings are as large, but their autocorrelation is zero, give
-    or take 1 / sqrt(rows): 4 of these deviations are wanted as well, once in 30,000 times. Rows of NaN or zeros
-    alone are left out. The window is all that it knows: what has gone on for longer began at its first row or before.
+    The first three conditions say that the swings are large and last, the fourth that they are no noise: of independent
+    rows two in three are turning points too, and where a batch is small their swings are as large, but their
+    autocorrelation is zero, give or take 1 / sqrt(rows): 4 of these deviations are wanted as well, once in 30,000
+    times. Rows of NaN or zeros alone are left out. The window is all that it knows: what has gone on for longer began
+    at its first row or before.
 
     Source:
         A swing in 20% of the epochs is AUTOTRAINER's oscillating loss (0.03 in accuracy there). The rest is chosen:
@@ -86,7 +87,7 @@ class Oscillating(Rule[OscillatingThresholds]):
         return thresholds.oscillate_rows
 
     def check(self, layer: LayerView, network: Network, thresholds: OscillatingThresholds) -> Finding | Outcome:
-        """The swings at the end of the window. Most layers do not move by so much at all within the recent rows."""
+        """The swings at the end of the window. Most layers do not move that much at all within the recent rows."""
         if len(layer.rows) < thresholds.oscillate_rows:
             return Outcome.NOT_ENOUGH_DATA
         if network.swing[layer.place] >= thresholds.oscillate_factor:

@@ -11,7 +11,7 @@ from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import NORMALISE_INPUTS, initialisation, normalisation
 from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Holds, Row, RowCondition, nothing_finite
 from fastact.diagnosis.rule import Outcome, Rule
-from fastact.diagnosis.thresholds import CommonThresholds, count, share
+from fastact.diagnosis.thresholds import CommonThresholds, count_field, share_field
 from fastact.history import LayerInfo
 from fastact.text import percent
 
@@ -24,17 +24,17 @@ _COUNT, _SATURATED, _ZEROS = COLUMN["count"], COLUMN["saturated"], COLUMN["zeros
 class SaturatedThresholds(CommonThresholds):
     """What `Saturated` compares with."""
 
-    saturated_warning: float = share(
+    saturated_warning: float = share_field(
         0.50,
         "share of elements; saturated: warning from here. SageMaker Debugger's SaturatedActivation and torchmortem",
     )
-    saturated_serious: float = share(
+    saturated_serious: float = share_field(
         0.65, "share of elements; saturated: serious from here. Chosen", "saturated_warning"
     )
-    saturated_critical: float = share(
+    saturated_critical: float = share_field(
         0.80, "share of elements; saturated: critical above. Chosen; torchmortem's critical mean", "saturated_serious"
     )
-    saturated_rows: int = count(
+    saturated_rows: int = count_field(
         10, "rows; saturated: a layer that took longer from half of the warning to all of it has learned it. Chosen"
     )
 
@@ -48,19 +48,20 @@ class Saturated(Rule[SaturatedThresholds]):
         rows and their sum have ratio >= saturated_warning; serious and critical by their own thresholds. Where it took
         more than saturated_rows (10) from half of saturated_warning to all of it, ratio > saturated_critical.
 
-    What was so from the first row, or came at once, was done to the layer: by its initialisation, an update that was
-    too large, inputs of another scale. What comes little by little the layer has learned while the loss fell, as the
-    last hidden layer of a bounded network does to keep classes apart: it is sick when hardly any gradient is left.
-    In the zoo's tuning part healthy layers learned up to 65%, and rates that are too high saturate 88% and more within
-    ten rows.
+    Saturation from the first row, or within a few rows, was done to the layer: by its initialisation, an update that
+    was too large, inputs on another scale. Saturation that comes little by little the layer has learned while the loss
+    fell, as the last hidden layer of a bounded network does to keep classes apart: then it is sick only when hardly
+    any gradient is left.
+    In the zoo's tuning part healthy layers learned up to 65%, and learning rates that are too high saturate 88% and
+    more within ten rows.
 
     Judged for bounded types only: Tanh, Sigmoid, Hardtanh, Hardsigmoid, ReLU6, Softsign. A recurrent layer or one of
     unknown type is taken for a tanh when all its values are within [-1, 1] and reach both saturated ends. Of a layer
     with gates (LSTM, GRU) what is exactly zero counts as saturated too, unless all of it is: a gate is shut so far that
-    its sigmoid is zero in floating point, and its gradient with it. A sigmoid
-    that comes last gives probabilities and is not judged; another bounded output layer, and a sigmoid in a network
-    whose activations are of another type, only if it was so from the first row: the one is a good output when it has
-    learned to be near the bounds, the other a gate (squeeze-and-excitation, highway), which learns to open and to shut.
+    its sigmoid is zero in floating point, and its gradient with it. A sigmoid that comes last gives probabilities and
+    is not judged. Another bounded output layer, and a sigmoid in a network whose activations are of another type, are
+    judged only if they were saturated from the first row: the one is a good output when it has learned to be near the
+    bounds, the other a gate (squeeze-and-excitation, highway), which learns to open and to shut.
 
     Source:
         Chosen; SageMaker Debugger's SaturatedActivation and torchmortem call a layer saturated above one half.
@@ -83,11 +84,8 @@ class Saturated(Rule[SaturatedThresholds]):
         del first
         full = thresholds.saturated_warning
         reaches = _reaches_gated if info.layer_type in layer_types.GATED else _reaches
-        nearing, saturated = (
-            RowCondition("nearly_saturated", reaches(0.5 * full)),
-            RowCondition("saturated", reaches(full)),
-        )
-        return (Cascade((nearing, saturated), undecided=nothing_finite),)
+        conditions = RowCondition("nearly_saturated", reaches(0.5 * full)), RowCondition("saturated", reaches(full))
+        return (Cascade(conditions, undecided=nothing_finite),)
 
     def check(self, layer: LayerView, network: Network, thresholds: SaturatedThresholds) -> Finding | Outcome:
         """The share of saturated elements over the recent rows."""
@@ -154,7 +152,7 @@ def _gated_ratio(layer: LayerView, thresholds: SaturatedThresholds) -> float:
 
 
 def _looks_like_tanh(layer: LayerView) -> bool:
-    """Within [-1, 1] and at both saturated ends: pixels in [0, 1], masks and probabilities are not."""
+    """Whether it is within [-1, 1] and at both saturated ends: pixels in [0, 1], masks and probabilities are not."""
     low, high = layer.info.saturation
     least, most = float(layer.rows["min"].min()), float(layer.rows["max"].max())
     return -1.0 <= least < low and high < most <= 1.0

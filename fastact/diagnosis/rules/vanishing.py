@@ -11,7 +11,7 @@ from fastact.diagnosis.network import LayerView, Network, row_signal
 from fastact.diagnosis.remedies import LOWER_RATE, initialisation, normalisation
 from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Row, RowCondition, is_nan
 from fastact.diagnosis.rule import Outcome, Rule
-from fastact.diagnosis.thresholds import CommonThresholds, count, positive, share
+from fastact.diagnosis.thresholds import CommonThresholds, count_field, positive_field, share_field
 from fastact.history import LayerInfo
 from fastact.text import number, percent, shown
 
@@ -25,24 +25,26 @@ _STD, _WITHIN = COLUMN["std"], COLUMN["within_std"]
 class VanishingThresholds(CommonThresholds):
     """What `Vanishing` compares with."""
 
-    vanish_ratio: float = share(
+    vanish_ratio: float = share_field(
         1e-3,
         "factor; vanishing: the spread between samples is at most this share of that in a layer before. Chosen; "
         "AUTOTRAINER uses this ratio of last to first gradient norm",
         "vanish_serious",
     )
-    vanish_fade: float = share(
+    vanish_fade: float = share_field(
         0.05, "factor; vanishing over steps: the spread is at most this share of that in this layer's first row. Chosen"
     )
-    vanish_fade_scale: float = positive(
+    vanish_fade_scale: float = positive_field(
         0.1, "standard deviation; a layer with more spread between samples has not vanished over steps. Chosen"
     )
-    vanish_serious: float = share(1e-4, "factor; vanishing: serious from this share down. Chosen", "vanish_critical")
-    vanish_critical: float = share(1e-6, "factor; vanishing: critical below this share. Chosen")
-    vanish_scale: float = positive(
+    vanish_serious: float = share_field(
+        1e-4, "factor; vanishing: serious from this share down. Chosen", "vanish_critical"
+    )
+    vanish_critical: float = share_field(1e-6, "factor; vanishing: critical below this share. Chosen")
+    vanish_scale: float = positive_field(
         1e-2, "standard deviation; a layer with more spread between samples is not vanishing. Chosen"
     )
-    vanish_samples: int = count(
+    vanish_samples: int = count_field(
         8, "samples; with fewer per neuron in a row, the spread between samples is not judged. Chosen"
     )
 
@@ -71,14 +73,14 @@ class Vanishing(Rule[VanishingThresholds]):
         (1e-3) times the largest of the layers before, and at most vanish_scale (1e-2), in this layer and in every
         one after it: a layer that is small by design, and any layer before a normalisation, is followed by larger
         ones. Found over steps when the signal is at most vanish_fade (5%) of that of the layer's first row, and at
-        most vanish_fade_scale (0.1): a layer is compared with itself there, so that less tells. Both in each of the
+        most vanish_fade_scale (0.1): there a layer is compared with itself, so less is enough. Both in each of the
         last `min_rows` rows. The first step is the one since which the signal has been so small.
 
-    In the zoo no hidden layer of a healthy network that is tuned on fell below 14% of its first row.
+    In the zoo's tuning part no hidden layer of a healthy network fell below 14% of its first row.
 
     The severity is that of the smallest signal from here on, since the samples have to pass all of it.
-    Bits lost = log2(reference / signal). The output layer follows the targets, whose scale is anyone's: alone it is
-    not judged. Softmax outputs are small by design and left out.
+    Bits lost = log2(reference / signal). The output layer follows the targets, whose scale can be anything: alone it
+    is not judged. Softmax outputs are small by design and left out.
 
     Source:
         Chosen. The decay of the signal over depth: Glorot and Bengio, Understanding the difficulty of training deep

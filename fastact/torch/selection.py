@@ -1,4 +1,4 @@
-"""Which modules of a model are watched, and what they are called."""
+"""Which modules of a model are watched, and under which names."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
@@ -9,44 +9,44 @@ from torch import nn
 
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 
-__all__ = ["Layers", "choose"]
+__all__ = ["Layers", "named_modules", "select_modules"]
 
-#: What `watch` takes as `layers`: a name pattern, a module type, several of these, or a function of name and module.
+#: The `layers` of `watch`: a name pattern, a module type, several of these, or a function of name and module.
 Layers = str | type[nn.Module] | Iterable[str | type[nn.Module]] | Callable[[str, nn.Module], bool]
 
-#: The child under which torch.compile, checkpoint_wrapper and FSDP 1 keep the module that they wrap.
+#: The children under which torch.compile, checkpoint_wrapper and FSDP 1 keep the module that they wrap.
 _WRAPPED: Final = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
-#: What computes nothing where it has no children: nobody asks for the same numbers once more.
-_NOTHING: Final = (nn.Identity, nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
+#: Modules that compute nothing where they have no children: recording them would repeat the numbers of their input.
+_PASS_THROUGH: Final = (nn.Identity, nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 
 
-def choose(model: nn.Module, layers: Layers | None) -> dict[nn.Module, str]:
-    """The modules to watch with the name of each, in the order of ``model.named_modules()``.
+def select_modules(model: nn.Module, layers: Layers | None) -> dict[nn.Module, str]:
+    """The modules to watch and the name of each, in the order of ``model.named_modules()``.
 
     Raises:
-        ArgumentTypeError: `layers` is no choice.
-        ArgumentValueError: it matches nothing.
+        ArgumentTypeError: `layers` has the wrong type.
+        ArgumentValueError: `layers` matches nothing.
     """
-    model = unwrapped(model)
+    model = _unwrap(model)
     names: dict[nn.Module, list[str]] = {}
     for name, module in named_modules(model):
         names.setdefault(module, []).append(name)
-    wanted: set[nn.Module]
+    selected: set[nn.Module]
     if layers is None:
-        wanted = set(_leaves(model))
+        selected = set(_leaves(model))
     elif callable(layers) and not isinstance(layers, type):
-        wanted = {module for module, known in names.items() if layers(known[0], module)}
+        selected = {module for module, known in names.items() if layers(known[0], module)}
     else:
-        wanted = set()
+        selected = set()
         for item in (layers,) if isinstance(layers, str | type) else _items(layers):
-            wanted |= _matches(item, names)
-    if not wanted:
-        raise _no_match("a choice", names)
-    return {module: known[0] or type(module).__name__ for module, known in names.items() if module in wanted}
+            selected |= _matches(item, names)
+    if not selected:
+        raise _no_match("a selection", names)
+    return {module: known[0] or type(module).__name__ for module, known in names.items() if module in selected}
 
 
-def unwrapped(module: nn.Module) -> nn.Module:
-    """The module inside of what `torch.compile`, DDP, DataParallel, FSDP 1 and checkpoint_wrapper put around it."""
+def _unwrap(module: nn.Module) -> nn.Module:
+    """The module inside the wrappers of `torch.compile`, DDP, DataParallel, FSDP 1 and checkpoint_wrapper."""
     while True:
         if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
             module = module.module
@@ -58,31 +58,31 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 
 def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """All modules by all of their names, as ``model.named_modules(remove_duplicate=False)``, without wrappers."""
-    return _named(unwrapped(model), "", ())
+    """All modules under all of their names, like ``model.named_modules(remove_duplicate=False)`` without wrappers."""
+    return _walk(_unwrap(model), "", ())
 
 
-def _named(module: nn.Module, name: str, above: tuple[nn.Module, ...]) -> Iterator[tuple[str, nn.Module]]:
-    if module in above:  # a child that knows its parent
+def _walk(module: nn.Module, name: str, above: tuple[nn.Module, ...]) -> Iterator[tuple[str, nn.Module]]:
+    if module in above:  # a child that holds its parent
         return
     yield name, module
     for child_name, child in _children(module):
-        yield from _named(child, f"{name}.{child_name}" if name else child_name, (*above, module))
+        yield from _walk(child, f"{name}.{child_name}" if name else child_name, (*above, module))
 
 
 def _children(module: nn.Module) -> list[tuple[str, nn.Module]]:
-    # What is inside of a TorchScript module runs outside of Python.
+    # The children of a TorchScript module run outside of Python.
     if isinstance(module, torch.jit.ScriptModule):
         return []
-    return [(name, unwrapped(child)) for name, child in module._modules.items() if child is not None]
+    return [(name, _unwrap(child)) for name, child in module._modules.items() if child is not None]
 
 
 def _leaves(module: nn.Module, above: tuple[nn.Module, ...] = ()) -> Iterator[nn.Module]:
     """The modules that compute: those without children, and two special cases."""
-    # A parametrised layer holds its parametrisations as children: they compute weights, not activations.
+    # The parametrisations of a parametrised layer are its children, but compute weights, not activations.
     children = [child for name, child in _children(module) if name != "parametrizations"]
-    # Attention never calls its child `out_proj`, it uses the child's weights.
-    if isinstance(module, nn.MultiheadAttention) or not (children or isinstance(module, _NOTHING)):
+    # Attention uses the weights of its child `out_proj` and never calls it.
+    if isinstance(module, nn.MultiheadAttention) or not (children or isinstance(module, _PASS_THROUGH)):
         yield module
     elif module not in above:
         for child in children:

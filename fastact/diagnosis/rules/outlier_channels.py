@@ -10,7 +10,7 @@ from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS, normalise_before
 from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Row, RowCondition, is_nan
 from fastact.diagnosis.rule import Outcome, Rule
-from fastact.diagnosis.thresholds import CommonThresholds, count, factor, share
+from fastact.diagnosis.thresholds import CommonThresholds, count_field, factor_field, share_field
 from fastact.history import LayerInfo
 from fastact.text import number, percent
 
@@ -24,19 +24,20 @@ _NEURONS, _TYPICAL = COLUMN["neurons"], COLUMN["typical_peak"]
 class OutlierChannelsThresholds(CommonThresholds):
     """What `OutlierChannels` compares with."""
 
-    outlier_neurons: int = count(8, "channels; outlier channels: a layer with fewer has no typical one. Chosen")
-    outlier_warning: float = factor(
+    outlier_neurons: int = count_field(8, "channels; outlier channels: a layer with fewer has no typical one. Chosen")
+    outlier_warning: float = factor_field(
         20.0,
-        "factor; outlier channels: a channel's largest value is so many times the typical channel's. Chosen; "
+        "factor; outlier channels: a channel's largest value is this many times the typical channel's. Chosen; "
         "internal-medicine sees a spike from 10 times the median, and healthy layers of the zoo reach 7",
     )
-    outlier_serious: float = factor(
+    outlier_serious: float = factor_field(
         1000.0,
         "factor; outlier channels: serious from here. internal-medicine's band of severe ones",
         "outlier_warning",
     )
-    outlier_share: float = share(
-        0.95, "share of rows; outlier channels: so many have the same channel on top. torch.ao's outlier detector"
+    outlier_share: float = share_field(
+        0.95,
+        "share of rows; outlier channels: this many have one and the same channel on top. torch.ao's outlier detector",
     )
 
 
@@ -45,15 +46,15 @@ class OutlierChannels(Rule[OutlierChannelsThresholds]):
 
     Formula:
         ratio = the largest |x| of the row / typical_peak, the geometric mean over the channels of each one's largest
-        |x|. Found when in each of the last `recent_rows` rows ratio >= outlier_warning (20), and the largest channel
-        is the same in outlier_share (95%) of the run's rows in the window; serious where the median ratio of the
-        recent rows is at least outlier_serious (1000). The first step is that since which the ratio has been so.
+        |x|. Found when in each of the last `recent_rows` rows ratio >= outlier_warning (20), and the largest channel is
+        the same in outlier_share (95%) of the run's rows in the window; serious where the median ratio of the recent
+        rows is at least outlier_serious (1000). The first step is the one since which the ratio has been so large.
 
     Needs rows swept per neuron, of outlier_neurons (8) channels or more: two or three have no typical one. Healthy
     layers of the zoo's tuning part stay below 7; a few outliers hardly move a geometric mean, nor do zeros, which are
-    left out. The output layer follows the targets, whose scale is anyone's, and is not judged; neither is what only
-    hands its input on, nor an activation: beside units that are closed an open one stands out (15 times in a healthy
-    SiLU), and what is an outlier in it is one in the layer before it.
+    left out. The output layer follows the targets, whose scale can be anything, and is not judged. Nor is a layer that
+    only hands its input on, nor an activation: next to closed units an open one stands out (15 times in a healthy
+    SiLU), and an outlier in it is one in the layer before it.
 
     Source:
         The band from 10 to 1000 (of the median) is that of a spike in internal-medicine, above is severe; so is a

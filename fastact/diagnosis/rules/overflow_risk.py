@@ -12,7 +12,7 @@ from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.network import LayerView, Network, rms
 from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Row, RowCondition, nothing_finite
 from fastact.diagnosis.rule import Outcome, Rule
-from fastact.diagnosis.thresholds import CommonThresholds, share
+from fastact.diagnosis.thresholds import CommonThresholds, share_field
 from fastact.diagnosis.trend import Trend, growth, reaches
 from fastact.history import LayerInfo
 from fastact.text import number
@@ -33,10 +33,10 @@ _MIN, _MAX = COLUMN["min"], COLUMN["max"]
 class OverflowRiskThresholds(CommonThresholds):
     """What `OverflowRisk` compares with."""
 
-    overflow_warning: float = share(
+    overflow_warning: float = share_field(
         0.25, "share of the dtype's largest number; overflow risk: warning from here, two bits from the end. Chosen"
     )
-    overflow_serious: float = share(
+    overflow_serious: float = share_field(
         0.5,
         "share of the dtype's largest number; overflow risk: serious from here, one bit from the end. Chosen",
         "overflow_warning",
@@ -50,7 +50,7 @@ class OverflowRisk(Rule[OverflowRiskThresholds]):
         absmax = max(|min|, |max|) of the finite elements. Found when absmax >= overflow_warning (1/4, two bits) of the
         dtype's largest number, 65504 in float16, in each of the last `min_rows` rows; serious from overflow_serious
         (1/2, one bit) of it in the last row. The step at which it will overflow, and its 95% bounds, come from a
-        robust log-linear fit to the rms (`trend.growth`), as fast as which absmax is taken to grow.
+        robust log-linear fit to the rms (`trend.growth`); absmax is taken to grow as fast.
 
     A least value within 1% of the dtype's lowest is a mask (``torch.finfo(dtype).min`` before a softmax) and not
     judged. Of the other dtypes, bfloat16, float32 and float64 have so much range that `Exploding` comes thirty orders
@@ -133,9 +133,9 @@ def _absmax(row: Any, largest: float) -> float:
 
 
 def overflow_ahead(layer: LayerView, trend: Trend | None) -> dict[str, float | None]:
-    """When the layer's dtype will overflow if its largest value goes on growing as its rms did in the window.
+    """When the layer's dtype will overflow if its largest value keeps growing as its rms did in the window.
 
-    The names and numbers for a finding's evidence: none where the dtype is unknown or wide enough for ever, where the
+    The names and numbers for a finding's evidence: none where the dtype is unknown or wide enough forever, where the
     last row is not finite, or where the rms has its largest value before the last tenth of the rows.
     """
     largest, rows = LARGEST.get(layer.info.dtype), layer.rows

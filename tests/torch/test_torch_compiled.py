@@ -12,7 +12,8 @@ from torch import nn
 from torch._dynamo.utils import counters
 
 import fastact
-from fastact.torch import op, watch
+from fastact.torch import watch
+from fastact.torch.compiled import forget, new_order, record, register
 
 BACKENDS = ("eager", "aot_eager")
 
@@ -181,7 +182,7 @@ def test_after_the_watch_compiled_code_records_nothing_more() -> None:
         hook: Any = next(iter(model.get_submodule("0.fc")._forward_hooks.values()))
     monitor.step()
     compiled(x)
-    op.record(x, hook.key, op.new_order(), "")  # as code would that was not compiled anew
+    record(x, hook.key, new_order(), "")  # as code would that was not compiled anew
     monitor.step()
     assert {len(layer) for layer in monitor.history.values()} == {1}
 
@@ -255,17 +256,17 @@ def test_transforms_of_functions_are_recorded_as_one_batch() -> None:
 
 
 def test_the_operator_keeps_torch_s_rules() -> None:
-    class Taker:
-        def take(self, x: torch.Tensor, place: str) -> None:
+    class Noting:
+        def observe_compiled(self, x: torch.Tensor, place: str) -> None:
             seen.append((x.tolist(), place))
 
     seen: list[tuple[list[float], str]] = []
-    taker = Taker()
-    key = op.register(taker)
-    torch.library.opcheck(op.record, (torch.ones(2), key, op.new_order(), "[0]"))
+    hook = Noting()
+    key = register(hook)
+    torch.library.opcheck(record, (torch.ones(2), key, new_order(), "[0]"))
     assert seen
     assert set(map(str, seen)) == {"([1.0, 1.0], '[0]')"}
     seen.clear()
-    op.forget(key)
-    op.record(torch.ones(2), key, op.new_order(), "")
+    forget(key)
+    record(torch.ones(2), key, new_order(), "")
     assert not seen

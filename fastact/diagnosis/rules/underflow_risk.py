@@ -12,7 +12,7 @@ from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import normalise_before
 from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Row, RowCondition
 from fastact.diagnosis.rule import Outcome, Rule
-from fastact.diagnosis.thresholds import CommonThresholds, factor
+from fastact.diagnosis.thresholds import CommonThresholds, factor_field
 from fastact.history import LayerInfo
 from fastact.text import number, percent
 
@@ -30,15 +30,15 @@ _NANS, _POS, _NEG = COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
 class UnderflowRiskThresholds(CommonThresholds):
     """What `UnderflowRisk` compares with."""
 
-    underflow_warning: float = factor(
+    underflow_warning: float = factor_field(
         1.0,
-        "factor; underflow risk: a layer's typical value is at most so many times the dtype's smallest normal number, "
-        "below which it has fewer digits. Chosen",
+        "factor; underflow risk: a layer's typical value is at most this many times the dtype's smallest normal "
+        "number, below which it has fewer digits. Chosen",
         low=0.0,
     )
-    underflow_serious: float = factor(
+    underflow_serious: float = factor_field(
         8.0,
-        "factor; underflow risk: serious from so many times the dtype's smallest subnormal number down, three bits. "
+        "factor; underflow risk: serious from this many times the dtype's smallest subnormal number down, three bits. "
         "Chosen",
         low=0.0,
     )
@@ -48,19 +48,20 @@ class UnderflowRisk(Rule[UnderflowRiskThresholds]):
     """A layer, or a gradient, whose typical value is at the lower end of what its dtype can hold.
 
     Formula:
-        typical = abs_mean / the share of the finite elements that are not zero: the mean |x| of what is not zero.
+        typical = abs_mean / the share of the finite elements that are not zero: the mean |x| of the non-zero elements.
         Found when typical <= underflow_warning (1) times the dtype's smallest normal number, 6.1e-05 in float16, in
         each of the last `min_rows` rows; serious when it is at most underflow_serious (8, three bits) times the
         smallest subnormal one, 6e-08; critical when nothing but zeros is left. A row of zeros alone ends no run: what
-        was small before has underflowed. The first step is that since which it has been so.
+        was small before has underflowed. The first step is the one since which it has been so small.
 
-    Zeros by themselves are no evidence, since a ReLU makes them; that they have grown since the first row is told.
-    Judged in float16, bfloat16 and float8, by the dtype that was recorded, gradients (``watch(gradients=True)``) as
-    well. In bfloat16 that is at 1e-38, long after `Vanishing`. float32 and float64 are left to `Vanishing`.
+    Zeros by themselves are no evidence, since a ReLU makes them; the message says if they have become more since the
+    first row. Judged in float16, bfloat16 and float8, by the dtype that was recorded, in gradients
+    (``watch(gradients=True)``) too. In bfloat16 the limit is 1e-38, long after `Vanishing`. float32 and float64 are
+    left to `Vanishing`.
 
     Source:
-        Thresholds chosen, from the formats. Micikevicius et al., Mixed precision training, 2018, found the values
-        of gradients that float16 loses in this way, and scale the loss for their sake.
+        Thresholds chosen, from the formats. Micikevicius et al., Mixed precision training, 2018, found gradients
+        that float16 loses in this way, and scale the loss to keep them.
     """
 
     condition = "underflow_risk"
@@ -151,11 +152,10 @@ def _severity(typical: float, subnormal: float, thresholds: UnderflowRiskThresho
 
 
 _CAUSE: Final = (
-    "Its values are too small for its dtype: weights or inputs are too small. What rounding loses here is lost to all "
-    "layers after it."
+    "Weights or inputs are too small for this dtype, and what rounding loses here is lost to all layers after it."
 )
 _GRADIENT_CAUSE: Final = (
-    "The gradient is too small for its dtype: the loss is not scaled up, or not by enough. Weights whose gradient "
+    "The loss is not scaled up, or not by enough, so the gradient is too small for its dtype. Weights whose gradient "
     "rounds to zero do not learn."
 )
 
