@@ -43,11 +43,11 @@ def nothing_finite(step: int) -> Row:
 def watch(
     layers: Mapping[str, tuple[str, Iterable[Row]]], window_size: int = 100, thresholds: Thresholds | None = None
 ) -> Diagnoser:
-    """A diagnoser that has seen these layers: name -> (kind, rows), in forward order, step by step."""
+    """A diagnoser that has seen these layers: name -> (layer type, rows), in forward order, step by step."""
     diagnoser = Diagnoser(window_size, thresholds)
     rows = {name: list(given) for name, (_, given) in layers.items()}
-    for order, (name, (kind, _)) in enumerate(layers.items()):
-        diagnoser.add(LayerInfo(name, order, kind, "float32"))
+    for order, (name, (layer_type, _)) in enumerate(layers.items()):
+        diagnoser.add(LayerInfo(name, order, layer_type, "float32"))
     for i in range(max(map(len, rows.values()))):
         for name, given in rows.items():
             if i < len(given):

@@ -31,8 +31,8 @@ _DETAILED_BLOCK: Final = 1 << 13
 BUCKET_BITS: Final = 19
 _DROPPED: Final = 64 - BUCKET_BITS
 
-#: The |x| up to which an element counts as small: 0; and for each of `NARROW_FLOATS` what rounds to zero, and what rounds
-#: to a denormal number or zero.
+#: The |x| up to which an element is counted as small: 0; and for each of `NARROW_FLOATS` what rounds to zero, and what
+#: rounds to a denormal number or zero.
 _SMALL: Final = (
     0.0,
     *(limit for narrow in NARROW_FLOATS.values() for limit in (narrow.zero_up_to, narrow.denormal_up_to)),
