@@ -44,7 +44,7 @@ _REGISTERS: Final = 1 << 16
 def unusable() -> str | None:
     """Why nothing can be swept on a GPU; None where it can."""
     if SIMULATED:
-        return "Numba's CUDA simulator is on: want NUMBA_ENABLE_CUDASIM unset"
+        return "Numba's CUDA simulator is on (NUMBA_ENABLE_CUDASIM is set)"
     if not INSTALLED:
         return "the extra fastact[cuda] is not installed"
     try:
