@@ -1,8 +1,9 @@
 """Finished steps on their way into history, log and listeners: in order, each whole, whatever interrupts.
 
-A step that ends goes into a queue; its rows are made when nothing of it is under way on a GPU, and the steps after it
-wait for that too. Without a GPU that is at once. Rows are made first, which changes nothing, and then handed over one
-by one; what an interrupt (Ctrl-C may come between any two instructions) has left undone is done at the next call.
+A step that ends goes into a queue; its rows are made when no GPU is at work on it any more, and later steps wait
+behind it. Without a GPU that is at once. First all rows of a step are made, which changes nothing, and then they are
+handed over one by one; what an interrupt (Ctrl-C may come between any two instructions) leaves undone is done at the
+next call.
 """
 
 import threading
@@ -63,9 +64,9 @@ class StepQueue:
     Attributes:
         current: the step under way, from 0.
         layers: the layers by name, in forward order.
-        lock: taken by who records or ends a step.
-        deferred: what sweeps on GPUs; None before anything was recorded there.
-        listeners: told of each step's rows.
+        lock: held while something is recorded, or a step ends.
+        deferred: the rows that GPUs compute; None before anything was recorded there.
+        listeners: given each step's rows.
     """
 
     def __init__(self, every: int, diagnoser: Diagnoser, writer: LogWriter | None, failures: FailureCounter) -> None:
@@ -79,7 +80,7 @@ class StepQueue:
         self._dead_window = diagnoser.thresholds.dead_window
         self._writer = writer
         self._failures = failures
-        #: What went wrong and is to be raised at the end of the call.
+        #: With `strict`: what went wrong, to be raised at the end of the call.
         self._errors: list[Exception] = []
         self._finished: deque[_FinishedStep] = deque()
         self._delivery: _Delivery | None = None
@@ -89,6 +90,8 @@ class StepQueue:
         with self.lock:
             if self._delivery is not None or self._finished:
                 self._settle()
+                if self.current % self._every:
+                    return  # an interrupt had kept this step from beginning
             layer.add(recorded)
 
     def record_deferred(
@@ -134,7 +137,7 @@ class StepQueue:
         return recorded
 
     def catch_up(self) -> None:
-        """Does what an interrupt has left undone, and makes the rows of all finished steps: waits for a GPU."""
+        """Makes the rows of all finished steps, after an interrupt too; waits for a GPU that is at work on some."""
         while self._finished or self._delivery is not None:
             with self.lock:
                 first = self._finished[0] if self._finished else None
@@ -147,7 +150,7 @@ class StepQueue:
         self._raise()
 
     def finish(self) -> None:
-        """Ends the step under way, if anything was recorded in it or a CUDA graph may be replayed; catches up."""
+        """Catches up, and ends the step under way if it has records, or may get some from the replay of a graph."""
         with self.lock:
             self._settle()
         try:
@@ -254,7 +257,7 @@ class StepQueue:
         self._delivery = None
 
     def _tell(self, delivered: list[_Delivery]) -> None:
-        """Tells the listeners of rows that are in history and log."""
+        """Gives the listeners rows that are in history and log."""
         if self._writer is not None:
             self._writer.warn()
         for delivery in delivered:
