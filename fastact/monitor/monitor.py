@@ -267,7 +267,6 @@ class ActivationMonitor:
 
     def diagnose(self) -> Diagnosis:
         """What is wrong now, judged by the rows in the window; finished steps only, all of them: it waits for a GPU."""
-        self._queue.settle()
         self._queue.catch_up()
         return self._diagnoser.diagnose()
 
@@ -277,7 +276,6 @@ class ActivationMonitor:
         A disk that refuses costs no more than a warning: the rows then wait in memory.
         """
         if self._writer is not None and not self._closed:
-            self._queue.settle()
             self._queue.catch_up()
             self._writer.flush()
 
@@ -286,12 +284,7 @@ class ActivationMonitor:
         if self._closed:
             return
         try:
-            self._queue.settle()
-            try:
-                if self._queue.under_way:
-                    self._queue.end_step()
-            finally:
-                self._queue.catch_up()
+            self._queue.finish()
         finally:
             self._closed = True
             self._queue.close()
