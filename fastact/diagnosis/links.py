@@ -19,7 +19,8 @@ def link(
 
     A finding is a consequence of the earliest one that explains it (`Rule.explains`); chains end at their first cause.
     There are no circles: an explanation goes from an earlier to a later condition of `rules`, or down the network
-    (from vanishing to underflow to a layer strictly after), or within one condition on in time.
+    (from vanishing to underflow to a layer strictly after), or within one condition on in time; one that would close a
+    circle is left out.
 
     Args:
         findings: in any order, one for each layer and condition.
@@ -78,10 +79,11 @@ def _parents(
     for condition in first:
         judges = {other: _judge(by_condition[other], by_condition[condition], rank) for other in first}
         able[condition] = [(cause, judge) for cause in causes if (judge := judges[cause.condition]) is not None]
-    parent = {}
+    parent: dict[tuple[str, str], tuple[str, str]] = {}
     for effect in ordered:
         for cause, explains in able[effect.condition]:
-            if cause is not effect and explains(cause, effect, around):
+            # The second condition keeps a rule that explains in a circle from hanging a training.
+            if explains(cause, effect, around) and _root(key(cause), parent) != key(effect):
                 parent[key(effect)] = key(cause)
                 break
     return parent
@@ -111,14 +113,13 @@ def _stride(view: LayerView) -> float:
 
 
 def _sources(views: Sequence[LayerView]) -> dict[str, str]:
-    """For each layer that acts element by element or hands on, the nearest layer before it that does not hand on."""
+    """For each layer that follows its input, the nearest layer before it that does not just hand on."""
     sources = {}
     source = ""
     for view in views:
         layer_type = view.info.layer_type
-        passing = layer_types.is_passing(layer_type)
-        if passing or layer_types.is_norm(layer_type) or layer_types.is_activation(layer_type):
+        if layer_types.follows_input(layer_type):
             sources[view.info.name] = source
-        if not passing:
+        if not layer_types.is_passing(layer_type):
             source = view.info.name
     return sources

@@ -1,4 +1,4 @@
-"""Reads a run while it is written: each time what came since the time before, and nothing twice."""
+"""Reads a run while it is written: each call gives what came since the last one."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,8 +15,8 @@ __all__ = ["RunFollower"]
 class RunFollower:
     """Follows one run's directory from its oldest segment on. Holds no file open between two calls.
 
-    Segments that the writer begins, seals, or removes behind it are followed as they come. What is not whole at the
-    end of the newest one may be half of a write, and is looked at again the next time.
+    Segments that the writer begins, seals, or removes are followed as they come. A torn message at the end of the
+    newest one may be half of a write, and is looked at again the next time.
 
     Args:
         path: the run's directory; it may be empty yet.
@@ -44,7 +44,7 @@ class RunFollower:
         return self._sealed  # written before there was a lock
 
     def read(self) -> Iterator[StoredBatch]:
-        """Yields the batches that were written since.
+        """Yields the batches that were written since the last call.
 
         Raises:
             LogError: the directory cannot be read, or a newer major version of fastact writes there.

@@ -1,4 +1,4 @@
-"""Reads what is whole in a run's directory, however the run ended, and says what is not.
+"""Reads every whole batch in a run's directory, however the run ended, and says what is missing.
 
 Bytes reach Arrow only after their checksum held (`frames`) and their sizes and types were looked at (`decode`). So
 damage costs the batch it is in, and hostile bytes cost memory and time up to a bound.
@@ -29,7 +29,7 @@ Tell = Callable[[str], None]
 
 
 class StoredBatch(NamedTuple):
-    """One batch of rows as it was flushed.
+    """One batch of rows as it lies in a segment.
 
     Attributes:
         batch: a `pyarrow.RecordBatch` with the columns `schema.COLUMNS`; it may have no rows.
@@ -47,7 +47,7 @@ class StoredBatch(NamedTuple):
 
 
 class Walk:
-    """Goes through a run's messages in the order in which they were written, and knows what should come next.
+    """Goes through a run's messages in the order in which they were written, and notices what is missing.
 
     Args:
         sessions: the layers by name that each writer is known to have; added to as schemas come by.
@@ -82,7 +82,7 @@ class Walk:
             self._unclosed = (self.name, self._session)
 
     def tell(self, what: str) -> None:
-        """Says that something of this segment is missing."""
+        """Reports that something of this segment is missing."""
         self._lost(f"{self.name}: {what}")
 
     def batches(self, messages: Iterable[Frame]) -> Iterator[StoredBatch]:
@@ -148,8 +148,7 @@ class Walk:
             major, minor = frame.version
             raise ValueError(f"its schema is damaged, and the columns of version {major}.{minor} are not known")
         self.tell(
-            "the schema at its front is damaged: kinds of layers and metadata come from other segments, where there "
-            "are any"
+            "the schema at its front is damaged: layer types and metadata come from other segments, where there are any"
         )
         return Decoder(columns_of(frame.version), frame.version)
 
@@ -237,7 +236,7 @@ def segment_frames(
 ) -> Iterator[Frame]:
     """Yields the whole messages of a segment from byte `begin` on; `lost` is told of what is not whole.
 
-    A segment that retention removed in the meantime is none, which is nothing to tell.
+    A segment that retention removed in the meantime is not reported: it is not damage.
 
     Raises:
         LogError: a newer major version of fastact wrote it; the message has the path `shown`, by default `folder`.

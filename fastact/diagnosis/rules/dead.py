@@ -264,11 +264,7 @@ def _reaches(least: float, which: int = _DEAD) -> Holds:
 def _units(layer: LayerView, network: Network) -> str:
     """What the neurons are called: filters in a convolution, and in what takes a convolution's outputs one by one."""
     for layer_type in reversed(network.layer_types[: layer.place + 1]):
-        if not (
-            layer_types.is_activation(layer_type)
-            or layer_types.is_norm(layer_type)
-            or layer_types.is_passing(layer_type)
-        ):
+        if not layer_types.follows_input(layer_type):
             return "filters" if layer_types.is_convolution(layer_type) else "neurons"
         if layer_type.startswith("Flatten"):
             break
