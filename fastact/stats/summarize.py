@@ -22,23 +22,16 @@ from fastact.arrays.host import (
     slabs,
     tensor_view_type,
 )
-from fastact.checks import check_not_negative, check_saturation
+from fastact.checks import check_not_negative
 from fastact.cpu.sweep import SMALL, small_kernel, sweep
 from fastact.cpu.sweep_neurons import Plan, Swept, plan_channels, sweep_channels
 from fastact.cpu.threads import torch_team
 from fastact.errors import ArgumentValueError
-from fastact.stats.activation import (
-    DEFAULT_BOUNDS,
-    SATURATION,
-    ActivationStats,
-    Bounds,
-    ChannelStats,
-    merge,
-    wrap,
-    wrap_channels,
-    wrap_swept,
-)
-from fastact.stats.detailed import DetailedStats, check_extras, detail
+from fastact.stats.activation import ActivationStats, wrap
+from fastact.stats.channel import ChannelStats, wrap_channels, wrap_workspace
+from fastact.stats.detailed import DetailedStats, detail
+from fastact.stats.merge import merge
+from fastact.stats.options import DEFAULT_BOUNDS, SATURATION, Bounds, check_extras, check_options
 
 if TYPE_CHECKING:
     from fastact.cuda.arrays import DeviceArray
@@ -46,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Accumulator",
     "Sweeper",
-    "check_options",
     "compute_activation_stats",
     "detect_dead_neurons",
     "detect_saturation",
@@ -54,11 +46,6 @@ __all__ = [
     "summarize",
     "sweep_any",
 ]
-
-
-def check_options(saturation: Any, zero_tol: Any) -> Bounds:
-    """The options of a sweep as floats; an error that names the one that is none, or out of range."""
-    return *check_saturation(saturation), check_not_negative("zero_tol", zero_tol)
 
 
 #: Entry points for `summarize`'s shortest ways, filled as dtypes are first seen: by NumPy dtype; the same where the
@@ -231,7 +218,7 @@ def _sweep_tensor_channels(x: Any, axis: int, bounds: Bounds) -> ChannelStats | 
     except KeyError:
         return None
     swept = None if plan is None else _sweep_as_planned(x, plan, [])
-    return None if swept is None else wrap_swept(swept)
+    return None if swept is None else wrap_workspace(swept)
 
 
 def _sweep_as_planned(x: Any, plan: Plan, free: list[Swept]) -> Swept | None:

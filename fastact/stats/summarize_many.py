@@ -11,8 +11,10 @@ from fastact import arithmetic
 from fastact.arrays.host import as_flat, as_storage, chunks, is_plain_tensor, on_gpu
 from fastact.cpu.sweep_many import KIND_NAMES, Places, arrays_at, known_dtypes, sweep_many
 from fastact.errors import ArgumentTypeError, FastactError
-from fastact.stats.activation import SATURATION, ActivationStats, Bounds, ChannelStats, wrap, wrap_all
-from fastact.stats.summarize import check_options, gpu_view, summarize, sweep_any
+from fastact.stats.activation import ActivationStats, wrap, wrap_all
+from fastact.stats.channel import ChannelStats
+from fastact.stats.options import SATURATION, Bounds, check_options
+from fastact.stats.summarize import gpu_view, summarize, sweep_any
 
 if TYPE_CHECKING:
     from fastact.cuda.arrays import DeviceArray
