@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from fastact.diagnosis.finding import FindingError
 
-__all__ = ["Guard"]
+__all__ = ["FailureCounter"]
 
 
-class Guard:
-    """Counts what fails and warns of the first: ``with guard("close the log"): ...``.
+class FailureCounter:
+    """Counts failures and warns of the first: ``with counter("close the log"): ...``.
 
     Args:
         owner: whose failures these are, for the warning.
@@ -21,13 +21,13 @@ class Guard:
         failures: how many there were.
 
     Example:
-        >>> guard = Guard("fastact")
+        >>> counter = FailureCounter("fastact")
         >>> with warnings.catch_warnings(record=True) as caught:
         ...     warnings.simplefilter("always")
         ...     for _ in range(3):
-        ...         with guard("divide"):
+        ...         with counter("divide"):
         ...             1 / 0
-        >>> guard.failures, len(caught)
+        >>> counter.failures, len(caught)
         (3, 1)
     """
 
@@ -38,23 +38,23 @@ class Guard:
         self.failures = 0
 
     def failed(self, what: str, error: Exception, stacklevel: int = 4) -> None:
-        """Counts `error`, by which `what` failed, and warns of the first; where `strict` the caller raises it."""
+        """Counts `error`, by which `what` failed, and warns of the first. If `strict`, the caller is to raise it."""
         self.failures += 1
         if self.failures == 1 and not self.strict:
             warnings.warn(
-                f"{self.owner} could not {what} and goes on without it ({type(error).__name__}: {error});"
-                f" {self.counter} counts the further ones",
+                f"{self.owner} could not {what} and continues without it ({type(error).__name__}: {error});"
+                f" {self.counter} counts further failures",
                 RuntimeWarning,
                 stacklevel=stacklevel,
             )
 
     @contextlib.contextmanager
     def __call__(self, what: str) -> Iterator[None]:
-        """Guards the ``with`` block, in which `what` is tried."""
+        """Catches what goes wrong in the ``with`` block, in which `what` is tried."""
         try:
             yield
         except FindingError:
-            raise  # the monitor was asked to
+            raise  # the monitor was asked to raise it
         except Exception as error:
             self.failed(what, error, 5)
             if self.strict:

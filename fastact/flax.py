@@ -1,4 +1,4 @@
-"""Watches Flax models, NNX and Linen: their layers are handed to a `fastact.jax.Recorder`.
+"""Watches Flax models, NNX and Linen: hands the outputs of their layers to a `fastact.jax.Recorder`.
 
     import fastact.flax, fastact.jax
     from flax import nnx
@@ -9,32 +9,29 @@
             recorder.step()
         print(recorder.monitor.diagnose())
 
-For Linen, `intercept` goes around ``model.apply`` instead. Functions, such as `nnx.relu`, are no layers: what they
-give is recorded where they are called, by ``x = recorder.record("act1", nnx.relu(x), axis=-1, layer_type="ReLU")``.
+For Linen, `intercept` goes around ``model.apply`` instead. Functions such as `nnx.relu` are not layers: record their
+results where they are called, by ``x = recorder.record("act1", nnx.relu(x), axis=-1, layer_type="ReLU")``.
 """
 
 import contextlib
 from collections.abc import Callable, Iterator
-from fnmatch import fnmatchcase
 from typing import Any, Final, Self
 
 import jax
 
+from fastact._adapters.extras import needs_extra
+from fastact._adapters.layers import is_selected, named_outputs
 from fastact.checks import check_type
-from fastact.errors import ArgumentValueError, MissingExtraError
+from fastact.errors import ArgumentValueError
 from fastact.jax import Recorder
 
-try:
+with needs_extra("fastact.flax", "Flax", "flax"):
     from flax import linen, nnx
-except ModuleNotFoundError as error:  # pragma: no cover - the tests need Flax; a subprocess test takes this branch
-    if error.name != "flax":
-        raise
-    raise MissingExtraError("fastact.flax needs Flax: pip install 'fastact[flax]'") from error
 
 __all__ = ["Layers", "Watch", "intercept", "watch"]
 
-#: Which layers: all, those whose name matches a pattern (`fnmatch`), or those for which a function of name and module
-#: is true.
+#: Which layers to record: None for all, a pattern (`fnmatch`) of their names, or a function of name and module that is
+#: true for them.
 Layers = str | Callable[[str, Any], bool] | None
 
 #: Modules of Flax that only call others.
@@ -45,31 +42,32 @@ def watch(model: Any, recorder: Recorder, *, layers: Layers = None) -> "Watch":
     """Records the layers of an NNX model whenever it is called, within `nnx.jit` too, until the end of the ``with``.
 
     Args:
-        model: the `nnx.Module`. Its layers are those without modules inside, by their path: ``"blocks.0.linear"``.
-        recorder: what takes them. Call its ``step()`` at the end of each training step.
-        layers: which of them.
+        model: the `nnx.Module`. Its layers are the modules without modules inside; they are named by their path, such
+            as ``"blocks.0.linear"``.
+        recorder: where they are recorded. Call its ``step()`` at the end of each training step.
+        layers: which of them; by default all.
 
-    While it is watched a layer is of a class of its own, derived from its class, which is how it stays watched when
-    `nnx.jit` takes the model apart and puts it together again. What was traced before is traced once more.
+    While a layer is watched it has a class of its own, derived from its real one: so it stays watched when `nnx.jit`
+    takes the model apart and puts it together again. Functions that were traced before are traced once more.
 
     Raises:
         ArgumentTypeError: `model` is no `nnx.Module`.
-        ArgumentValueError: no layer is chosen.
+        ArgumentValueError: `layers` selects none.
     """
     check_type("model", model, nnx.Module, "a flax.nnx.Module; for Linen see intercept")
-    chosen: list[tuple[Any, str]] = []
+    selected: list[tuple[Any, str]] = []
     for path, module in nnx.iter_modules(model):
         name = ".".join(map(str, path)) or type(module).__name__
         leaf = sum(1 for _ in nnx.iter_modules(module)) == 1
-        if leaf and callable(module) and _wanted(layers, name, module):
-            chosen.append((module, name))
-    if not chosen:
+        if leaf and callable(module) and is_selected(layers, name, module):
+            selected.append((module, name))
+    if not selected:
         raise ArgumentValueError(f"layers: got {layers!r}, want some that {type(model).__name__} has")
-    return Watch(chosen, recorder)
+    return Watch(selected, recorder)
 
 
 class Watch:
-    """The watched layers of one `watch` call; use it as a context manager or call `remove`.
+    """The watched layers of one `watch` call; use it as a context manager, or call `remove`.
 
     Attributes:
         names: the watched layers.
@@ -82,10 +80,10 @@ class Watch:
             object.__setattr__(module, "__class__", _watched(type(module), name, recorder))
 
     def remove(self) -> None:
-        """Gives the layers their own classes back. Harmless when they have them."""
+        """Gives the layers their own classes back. Calling it again is harmless."""
         while self._originals:
-            module, kind = self._originals.pop()
-            object.__setattr__(module, "__class__", kind)
+            module, original = self._originals.pop()
+            object.__setattr__(module, "__class__", original)
 
     def __enter__(self) -> Self:
         return self
@@ -97,32 +95,32 @@ class Watch:
         return f"Watch(layers={len(self.names)}, {'on' if self._originals else 'removed'})"
 
 
-def _watched(kind: type, name: str, recorder: Recorder) -> type:
-    """A class like `kind` that hands over what its calls give."""
+def _watched(original: type, name: str, recorder: Recorder) -> type:
+    """A class like `original` whose calls are recorded."""
 
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807 - it becomes the class's own
-        output = kind.__call__(self, *args, **kwargs)
-        _take(recorder, name, output, kind.__name__)
+        output = original.__call__(self, *args, **kwargs)
+        _record(recorder, name, output, original.__name__)
         return output
 
     def __reduce_ex__(self: Any, protocol: Any) -> Any:  # noqa: N807
-        # By its own class, which is the one that pickle finds; what is loaded is not watched.
-        plain: Any = kind.__reduce_ex__
-        make, (_, *arguments), *rest = plain(self, max(protocol, 2))
-        return _made, (make, kind, *arguments), *rest
+        # As an object of its original class, which is the one that pickle finds; what is loaded is not watched.
+        reduce: Any = original.__reduce_ex__
+        make, (_, *arguments), *rest = reduce(self, max(protocol, 2))
+        return _make_original, (make, original, *arguments), *rest
 
     members = {
         "__call__": __call__,
         "__reduce_ex__": __reduce_ex__,
-        "__module__": kind.__module__,
-        "__qualname__": kind.__qualname__,
+        "__module__": original.__module__,
+        "__qualname__": original.__qualname__,
     }
-    return type(kind)(kind.__name__, (kind,), members)
+    return type(original)(original.__name__, (original,), members)
 
 
-def _made(make: Callable[..., Any], kind: type, *arguments: Any) -> Any:
-    """What pickle calls for a watched layer: it refuses `make` with another class than the object's."""
-    return make(kind, *arguments)
+def _make_original(make: Callable[..., Any], original: type, *arguments: Any) -> Any:
+    """Called by pickle for a watched layer, since it refuses `make` itself with another class than the object's."""
+    return make(original, *arguments)
 
 
 @contextlib.contextmanager
@@ -130,12 +128,12 @@ def intercept(recorder: Recorder, *, layers: Layers = None) -> Iterator[None]:
     """Records the layers of Linen modules that are applied, or traced, within the ``with``.
 
     Args:
-        recorder: what takes them. Call its ``step()`` at the end of each training step.
-        layers: which of Flax's own layers; they are named by their path: ``"encoder/Dense_0"``. What a layer of Flax
-            calls itself is its own affair.
+        recorder: where they are recorded. Call its ``step()`` at the end of each training step.
+        layers: which of Flax's own layers, by default all; they are named by their path, such as
+            ``"encoder/Dense_0"``. Layers that a layer of Flax calls itself are not recorded.
 
-    A function that is traced inside keeps its recording, one that was traced before has none: put it around
-    ``model.apply`` within the function. ``model.init`` is not recorded.
+    A function that is traced inside the ``with`` keeps its recording, and one that was traced before has none: put the
+    ``with`` around ``model.apply`` within the function. ``model.init`` is not recorded.
     """
     inside = 0
 
@@ -151,23 +149,15 @@ def intercept(recorder: Recorder, *, layers: Layers = None) -> Iterator[None]:
         finally:
             inside -= 1
         name = "/".join(module.path) or type(module).__name__
-        if _wanted(layers, name, module):
-            _take(recorder, name, output, type(module).__name__)
+        if is_selected(layers, name, module):
+            _record(recorder, name, output, type(module).__name__)
         return output
 
     with linen.intercept_methods(interceptor):
         yield
 
 
-def _wanted(layers: Layers, name: str, module: Any) -> bool:
-    if layers is None:
-        return True
-    return layers(name, module) if callable(layers) else fnmatchcase(name, layers)
-
-
-def _take(recorder: Recorder, name: str, output: Any, layer_type: str) -> None:
-    arrays = jax.tree.leaves(output)
-    for place, x in enumerate(arrays):
-        # Flax has the features last, whatever the layer.
-        full = name if len(arrays) == 1 else f"{name}[{place}]"
+def _record(recorder: Recorder, name: str, output: Any, layer_type: str) -> None:
+    for full, x in named_outputs(name, jax.tree.leaves(output)):
+        # All layers of Flax have their features on the last axis.
         recorder.record(full, x, axis=-1 if x.ndim > 1 else None, layer_type=layer_type)

@@ -10,21 +10,17 @@ A training to run: scripts/examples/huggingface_digits.py.
 
 from typing import Any
 
-from fastact.errors import MissingExtraError
+from fastact._adapters.extras import needs_extra
 from fastact.torch.callback import WatchingCallback
 
-try:
+with needs_extra("fastact.huggingface", "Transformers", "transformers"):
     from transformers import TrainerCallback
-except ModuleNotFoundError as error:  # pragma: no cover - the tests need it; a subprocess test takes this branch
-    if error.name != "transformers":
-        raise
-    raise MissingExtraError("fastact.huggingface needs Transformers: pip install 'fastact[huggingface]'") from error
 
 __all__ = ["ActivationCallback"]
 
 
 class ActivationCallback(WatchingCallback, TrainerCallback):  # type: ignore[misc] # mypy does not follow Transformers
-    """Records what the layers of the Trainer's model give in each training step.
+    """Records the outputs of the layers of the Trainer's model in each training step.
 
     Args:
         run: an `ActivationMonitor`; or the path of a log, opened when the training starts and closed when it ends.
@@ -32,8 +28,8 @@ class ActivationCallback(WatchingCallback, TrainerCallback):  # type: ignore[mis
         strict: raise what goes wrong; by default it is counted and warned of once.
         options: for `fastact.torch.watch`: ``layers``, ``inputs``, ``gradients``, ``every``, ``first``.
 
-    A step is one of the optimizer's: batches whose gradients are accumulated make one row. Evaluation is left out.
-    The Trainer does not tell its callbacks of a training that fails: call `close` then, or train again.
+    A step is a step of the optimizer: batches whose gradients are accumulated make one row. Evaluation is left out.
+    The Trainer does not tell its callbacks that a training failed: call `close` then, or train again.
 
     Raises:
         ArgumentTypeError: `run` is neither a monitor nor a path.
@@ -41,7 +37,7 @@ class ActivationCallback(WatchingCallback, TrainerCallback):  # type: ignore[mis
 
     def on_train_begin(self, args: Any, state: Any, control: Any, *, model: Any, **_: Any) -> None:
         """Opens the log and sets the hooks."""
-        # The Trainer puts the model as a whole in training mode at each step, and out of it to evaluate.
+        # The Trainer puts the whole model into training mode at each step, and into evaluation mode to evaluate.
         self.begin(model, lambda: bool(model.training), args.process_index, args.world_size)
 
     def on_step_end(self, *_: Any, **__: Any) -> None:

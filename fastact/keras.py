@@ -4,32 +4,52 @@
 
     model.fit(x, y, callbacks=[fastact.keras.ActivationCallback("runs/a")])
 
-On JAX the training step is one compiled graph, into which `fastact.jax` puts the summaries; on PyTorch the layers'
-outputs are swept where they lie.
+On JAX the training step is one compiled graph, to which `fastact.jax` adds the summaries; on PyTorch the outputs are
+swept in place.
 """
 
 import functools
 from collections.abc import Callable, Iterator
-from fnmatch import fnmatchcase
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from fastact._adapters.attachment import TYPE_OF_FUNCTION, Attachment, Run
+from fastact._adapters.attachment import Attachment, Run
+from fastact._adapters.extras import needs_extra
+from fastact._adapters.layers import is_selected, named_outputs
 from fastact.diagnosis.layer_types import RECURRENT
-from fastact.errors import ArgumentValueError, FastactError, MissingExtraError
+from fastact.errors import ArgumentValueError, FastactError
 from fastact.monitor.monitor import ActivationMonitor
 
-try:
+with needs_extra("fastact.keras", "Keras", "keras"):
     import keras
-except ModuleNotFoundError as error:  # pragma: no cover - the tests need Keras; a subprocess test takes this branch
-    if error.name != "keras":
-        raise
-    raise MissingExtraError("fastact.keras needs Keras: pip install 'fastact[keras]'") from error
 
 __all__ = ["ActivationCallback"]
 
+#: The layer type, as the rules know it, of a layer that ends in the activation function of this name.
+_TYPE_OF_FUNCTION: Final = {
+    "celu": "CELU",
+    "elu": "ELU",
+    "gelu": "GELU",
+    "hard_sigmoid": "Hardsigmoid",
+    "hard_tanh": "Hardtanh",
+    "leaky_relu": "LeakyReLU",
+    "log_softmax": "LogSoftmax",
+    "mish": "Mish",
+    "relu": "ReLU",
+    "relu6": "ReLU6",
+    "selu": "SELU",
+    "sigmoid": "Sigmoid",
+    "silu": "SiLU",
+    "softmax": "Softmax",
+    "softplus": "Softplus",
+    "soft_sign": "Softsign",
+    "softsign": "Softsign",
+    "swish": "SiLU",
+    "tanh": "Tanh",
+}
 
-class _Recorder(Protocol):
-    """What takes the layers' outputs: `fastact.jax.Recorder`, or `_Eager` where nothing is compiled."""
+
+class _BackendRecorder(Protocol):
+    """What records the outputs on one of the backends: `fastact.jax.Recorder` or `_TorchRecorder`."""
 
     def record(self, name: str, x: Any, /, *, axis: int | None, layer_type: str) -> object: ...
 
@@ -40,18 +60,18 @@ class _Recorder(Protocol):
     def resume(self) -> None: ...
 
 
-class _Eager:
-    """Sweeps PyTorch tensors as the layers give them."""
+class _TorchRecorder:
+    """Sweeps PyTorch tensors as soon as a layer returns them."""
 
     def __init__(self, attachment: Attachment) -> None:
-        from fastact.torch.layers import backward_pass
+        from fastact.torch.hooks import backward_pass
 
         self._attachment = attachment
         self._backward_pass = backward_pass
         self._paused = False
 
     def record(self, name: str, x: Any, /, *, axis: int | None, layer_type: str) -> None:
-        # A model that is being built runs on shapes alone; a rematerialised layer runs again in the backward pass.
+        # A model that is being built runs on shapes alone, and a rematerialised layer runs again in the backward pass.
         if self._attachment.active and not self._paused and x.device.type != "meta" and self._backward_pass() == -1:
             self._attachment.record(name, x.detach(), axis=axis, layer_type=layer_type)
 
@@ -66,19 +86,19 @@ class _Eager:
 
 
 class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy does not follow Keras
-    """Records what a model's layers give in each training step.
+    """Records the outputs of a model's layers in each training step.
 
     Args:
         run: an `ActivationMonitor`; or the path of a log, opened when the training starts and closed when it ends.
-        layers: which layers: None for all that compute; a name pattern (`fnmatch`) or several; or a function for which
-            ``layers(name, layer)`` is true. Layers inside of models and of your own layers are named by their path,
-            such as ``"encoder/dense"``; Keras's own layers are taken as a whole.
+        layers: which layers to record: None for all that compute; a name pattern (`fnmatch`) or several; or a function
+            for which ``layers(name, layer)`` is true. Layers inside of models and of your own layers are named by
+            their path, such as ``"encoder/dense"``; Keras's own layers are recorded as a whole.
         strict: raise what goes wrong; by default it is counted and warned of once.
 
-    A layer with an activation, such as ``Dense(64, activation="relu")``, gives what that gives, and is judged as such.
-    Validation is left out. With ``steps_per_execution`` all steps of an execution make one row. A layer under a
-    `keras.RematScope` counts once on PyTorch; on JAX its elements count each time that it runs, with the same moments.
-    Keras does not tell its callbacks of a training that fails: call `close` then, or train again.
+    The output of a layer with an activation, such as ``Dense(64, activation="relu")``, is that of the activation, and
+    is judged as such. Validation is left out. With ``steps_per_execution`` all steps of an execution make one row. A
+    layer under a `keras.RematScope` counts once on PyTorch; on JAX its elements count each time that it runs, with the
+    same moments. Keras does not tell its callbacks that a training failed: call `close` then, or train again.
 
     Raises:
         ArgumentTypeError: `run` is neither a monitor nor a path.
@@ -97,7 +117,7 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
             raise ArgumentValueError(f"backend: got Keras on {keras.backend.backend()}, want jax or torch")
         self._attachment = Attachment("fastact.keras.ActivationCallback", run, strict=strict)
         self._layers = layers
-        self._recorder: _Recorder | None = None
+        self._recorder: _BackendRecorder | None = None
         self._wrapped: list[Any] = []
 
     @property
@@ -108,25 +128,26 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
     @property
     def failures(self) -> int:
         """How often something went wrong; the first time was warned of."""
-        own = self._attachment.guard.failures
-        return own if isinstance(self._recorder, _Eager | None) else own + getattr(self._recorder, "failures", 0)
+        # A recorder on PyTorch fails in the attachment.
+        return self._attachment.guard.failures + getattr(self._recorder, "failures", 0)
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Opens the log and puts itself behind the layers."""
-        self.close()  # of a training that failed
+        """Opens the log and wraps the layers."""
+        self.close()  # in case the last training failed
         self._attachment.open()
         with self._attachment.guard("watch the model"):
             if keras.backend.backend() == "jax":
                 from fastact.jax import Recorder
 
-                # Not ordered: so it goes through rematerialised layers and distributed models.
+                # Not ordered, so that it works in rematerialised layers and distributed models.
                 self._recorder = Recorder(self.monitor, ordered=False, strict=self._attachment.guard.strict)
             else:
-                self._recorder = _Eager(self._attachment)
-            chosen = {name: layer for name, layer in _computing(self.model, "") if self._wanted(name, layer)}
-            if not chosen:
-                raise FastactError("no layer was chosen")
-            for name, layer in chosen.items():
+                self._recorder = _TorchRecorder(self._attachment)
+            layers = _computing(self.model, "")
+            selected = {name: layer for name, layer in layers if is_selected(self._layers, name, layer)}
+            if not selected:
+                raise FastactError("no layer was selected")
+            for name, layer in selected.items():
                 self._wrap(name, layer)
             self.model.make_train_function(force=True)
 
@@ -136,35 +157,27 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
             self._recorder.step()
 
     def on_test_begin(self, logs: Any = None) -> None:
-        """Looks away during a validation."""
+        """Pauses during a validation."""
         if self._recorder is not None:
             self._recorder.pause()
 
     def on_test_end(self, logs: Any = None) -> None:
-        """Looks again."""
+        """Resumes after a validation."""
         if self._recorder is not None:
             self._recorder.resume()
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Leaves the layers as they were and closes the log."""
+        """Restores the layers and closes the log."""
         self.close()
 
     def close(self) -> None:
-        """Does what the end of a training does. Harmless when that was done."""
+        """Restores the layers and closes the log. Calling it again is harmless."""
         self._unwrap()
         self._attachment.close()
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy of the callback watches nothing yet; Keras gives it its model when it trains one.
         return {**self.__dict__, "_recorder": None, "_wrapped": [], "_model": None}
-
-    def _wanted(self, name: str, layer: Any) -> bool:
-        if self._layers is None:
-            return True
-        if callable(self._layers):
-            return self._layers(name, layer)
-        patterns = (self._layers,) if isinstance(self._layers, str) else self._layers
-        return any(fnmatchcase(name, pattern) for pattern in patterns)
 
     def _wrap(self, name: str, layer: Any) -> None:
         call, layer_type, axis = layer.call, _layer_type(layer), _axis(layer)
@@ -180,22 +193,20 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
         self._wrapped.append(layer)
 
     def _take(self, name: str, output: Any, layer_type: str, axis: int) -> None:
-        tensors = keras.tree.flatten(output)
-        for place, x in enumerate(tensors):
+        for full, x in named_outputs(name, keras.tree.flatten(output)):
             if keras.ops.is_tensor(x) and self._recorder is not None:
-                full = name if len(tensors) == 1 else f"{name}[{place}]"
                 self._recorder.record(full, x, axis=axis if x.ndim > 1 else None, layer_type=layer_type)
 
     def _unwrap(self) -> None:
         if self._wrapped:
-            # Compiled functions have the layers in them as these were when they were traced.
+            # Compiled functions contain the layers as these were when they were traced.
             self.model.train_function = self.model.test_function = self.model.predict_function = None
         while self._wrapped:
             del self._wrapped.pop().call
 
 
 def _computing(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    """The layers that compute, with their paths; a layer that is used twice comes once."""
+    """The layers that compute, each with its path; a layer that is used twice appears once."""
     seen: set[int] = set()
     used: dict[str, int] = {}
     for layer in model._flatten_layers(include_self=False, recursive=False):
@@ -213,14 +224,14 @@ def _computing(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def _layer_type(layer: Any) -> str:
-    """The type as the rules know it; of a layer that ends in an activation function, that of the function."""
+    """The layer type as the rules know it; for a layer that ends in an activation function, that of the function."""
     layer_type = type(layer).__name__
     function = getattr(layer, "activation", None)
     if layer_type in RECURRENT or function is None:
         return layer_type
-    return TYPE_OF_FUNCTION.get(getattr(function, "__name__", ""), "" if layer_type == "Activation" else layer_type)
+    return _TYPE_OF_FUNCTION.get(getattr(function, "__name__", ""), "" if layer_type == "Activation" else layer_type)
 
 
 def _axis(layer: Any) -> int:
-    """Where the layer has its neurons."""
+    """The axis along which the layer has its neurons."""
     return 1 if getattr(layer, "data_format", None) == "channels_first" else -1

@@ -11,27 +11,22 @@ A training to run: scripts/examples/lightning_digits.py.
 from typing import Any
 
 from fastact._adapters.attachment import Run
-from fastact.errors import MissingExtraError
+from fastact._adapters.extras import needs_extra
 from fastact.torch.callback import WatchingCallback
 
-try:
+with needs_extra("fastact.lightning", "Lightning", "pytorch_lightning"):
     try:
         from lightning.pytorch import Callback
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "lightning":
             raise
-        # The same under its older name.
-        from pytorch_lightning import Callback
-except ModuleNotFoundError as error:  # pragma: no cover - the tests need it; a subprocess test takes this branch
-    if error.name != "pytorch_lightning":
-        raise
-    raise MissingExtraError("fastact.lightning needs Lightning: pip install 'fastact[lightning]'") from error
+        from pytorch_lightning import Callback  # the older name of the package
 
 __all__ = ["ActivationCallback"]
 
 
 class ActivationCallback(WatchingCallback, Callback):  # type: ignore[misc] # mypy does not follow Lightning
-    """Records what the layers of a `LightningModule` give in each training step.
+    """Records the outputs of the layers of a `LightningModule` in each training step.
 
     Args:
         run: an `ActivationMonitor`; or the path of a log, opened when the training starts and closed when it ends.
@@ -39,8 +34,8 @@ class ActivationCallback(WatchingCallback, Callback):  # type: ignore[misc] # my
         strict: raise what goes wrong; by default it is counted and warned of once.
         options: for `fastact.torch.watch`: ``layers``, ``inputs``, ``gradients``, ``every``, ``first``.
 
-    A step is one of the optimizer's: batches whose gradients are accumulated make one row. Validation and the sanity
-    check are left out. A training that fails or is interrupted closes the log, too.
+    A step is a step of the optimizer: batches whose gradients are accumulated make one row. Validation and the sanity
+    check are left out. The log is also closed when the training fails or is interrupted.
 
     Raises:
         ArgumentTypeError: `run` is neither a monitor nor a path.
@@ -56,7 +51,7 @@ class ActivationCallback(WatchingCallback, Callback):  # type: ignore[misc] # my
         self.begin(pl_module, lambda: bool(trainer.training), trainer.global_rank, trainer.world_size)
 
     def on_train_batch_end(self, trainer: Any, *_: Any, **__: Any) -> None:
-        """Ends the step, if the optimizer has made one."""
+        """Ends the step, if the optimizer has taken one."""
         if trainer.global_step != self._global_step:
             self._global_step = trainer.global_step
             self._attachment.step()
@@ -66,9 +61,9 @@ class ActivationCallback(WatchingCallback, Callback):  # type: ignore[misc] # my
         self.close()
 
     def on_exception(self, *_: Any) -> None:
-        """Does so when the training fails or is interrupted, too."""
+        """Takes the hooks off and closes the log when the training fails or is interrupted."""
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        # Lightning gives a callback these methods of the module, with which a copy would take the whole module along.
+        # Lightning sets these methods of the module on the callback, and a copy with them would contain the module.
         return {name: value for name, value in super().__getstate__().items() if name not in {"log", "log_dict"}}

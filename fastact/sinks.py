@@ -8,9 +8,9 @@
 
     fastact.sinks.send(fastact.open_log("runs/a"), fastact.sinks.TensorBoard("elsewhere"))  # afterwards, from the log
 
-A sink is any object with `Sink`'s two methods. It gets the scalars of `SCALARS` for each layer, named
-``activations/<layer>/<scalar>`` where names are flat. The log stays the source of truth: it keeps what merges and
-what the diagnosis needs, to the last bit; a dashboard has a part of it.
+A sink is any object with the two methods of `Sink`. It is given the scalars of `SCALARS` for each layer, named
+``activations/<layer>/<scalar>`` where names are flat. The log stays the source of truth: it keeps all numbers that
+merge and that the diagnosis needs, to the last bit; a dashboard has a part of them.
 """
 
 import math
@@ -19,9 +19,10 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from fastact._adapters.extras import needs_extra
 from fastact.checks import check_integer
-from fastact.errors import FastactError, MissingExtraError
-from fastact.failures import Guard
+from fastact.errors import FastactError
+from fastact.failures import FailureCounter
 from fastact.fields import COLUMN, NEURON
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ __all__ = [
 #: The scalars of one step: by layer, then by name.
 Scalars = Mapping[str, Mapping[str, float]]
 
-#: What is sent of a layer in a step, and what it means. A moment of no elements is no number and is not sent; `nans`
-#: and `infs` always are, so that what is missing is accounted for. The last ones only where the layer has neurons.
+#: The numbers that are sent for a layer in a step, and what they mean. Without a finite element there are no moments,
+#: so they are not sent; `nans` and `infs` always are, and account for the missing ones. Those of `NEURON` are sent only
+#: where the layer was swept per neuron.
 SCALARS: Final[Mapping[str, str]] = {
     "mean": "mean of the finite elements",
     "std": "population standard deviation of the finite elements",
@@ -65,14 +67,14 @@ class Sink(Protocol):
     """Where scalars go."""
 
     def write(self, step: int, layers: Scalars) -> None:
-        """Takes the scalars of a step; all are finite."""
+        """Takes the scalars of a step, all of them finite."""
 
     def close(self) -> None:
-        """Is called once, after the last step."""
+        """Called once, after the last step."""
 
 
 def scalars(row: tuple[Any, ...]) -> dict[str, float]:
-    """The scalars of one row, which has the numbers of `fields.ROW` in that order."""
+    """The scalars of one row, which holds the numbers of `fields.ROW` in their order."""
     values: dict[str, Any] = {name: row[place] for name, place in COLUMN.items() if name in SCALARS}
     count = row[COLUMN["count"]]
     values["infs"] = row[COLUMN["pos_infs"]] + row[COLUMN["neg_infs"]]
@@ -85,29 +87,30 @@ def scalars(row: tuple[Any, ...]) -> dict[str, float]:
 
 
 def flat(layers: Scalars) -> dict[str, float]:
-    """One name for each number: ``activations/<layer>/<scalar>``."""
+    """The same numbers under one name each: ``activations/<layer>/<scalar>``."""
     return {f"activations/{layer}/{name}": value for layer, found in layers.items() for name, value in found.items()}
 
 
 def attach(monitor: "ActivationMonitor", sink: Sink, *, every: int = 1) -> None:
-    """Sends each step to a sink as the monitor ends it, on the training's thread; closes it with the monitor.
+    """Sends each step to a sink when the monitor ends it, on the training's thread; closes the sink with the monitor.
 
     Args:
-        monitor: what to send. A sink that fails is one of its `failures`: warned of once, unless it is ``strict``.
-        sink: where to; several calls attach several.
-        every: send every so many-th of the recorded steps.
+        monitor: whose steps to send. A failure of the sink counts among its `failures` and is warned of once, unless
+            the monitor is ``strict``.
+        sink: where to send them. Several calls attach several sinks.
+        every: send one in this many recorded steps, at least 1, the first of them included.
 
     Raises:
-        ArgumentTypeError, ArgumentValueError: `every` is no number of steps.
+        ArgumentTypeError, ArgumentValueError: `every` is not a number of steps.
     """
     check_integer("every", every, 1)
     monitor.listen(_Feed(sink, every))
 
 
 def send(log: "Log", sink: Sink) -> None:
-    """Sends all of a log to a sink, in the order in which it was written, and closes it.
+    """Sends a whole log to a sink, in the order in which it was written, and closes the sink.
 
-    The layers of a run of several ranks are named with their rank: ``"rank-00001/encoder.0"``.
+    In a run of several ranks the layers' names begin with the rank: ``"rank-00001/encoder.0"``.
     """
     step: tuple[int, int] | None = None
     layers: dict[str, dict[str, float]] = {}
@@ -126,7 +129,7 @@ def send(log: "Log", sink: Sink) -> None:
 
 
 class _Feed:
-    """Connects a monitor with a sink."""
+    """The `Listener` of a monitor that feeds a sink."""
 
     def __init__(self, sink: Sink, every: int) -> None:
         self._sink = sink
@@ -144,27 +147,25 @@ class _Feed:
                 raise FastactError(f"{type(self._sink).__name__} did not take step {step}: {error!r}") from error
 
     def close(self) -> None:
-        with Guard(f"fastact.sinks.{type(self._sink).__name__}")("close"):
+        with FailureCounter(f"fastact.sinks.{type(self._sink).__name__}")("close"):
             self._sink.close()
 
 
 class TensorBoard:
-    """Event files, for the ``tensorboard`` command; needs neither TensorFlow nor PyTorch.
+    """Event files for the ``tensorboard`` command. Needs neither TensorFlow nor PyTorch.
 
     Args:
-        path: the folder that they go to.
+        path: the folder to write them to.
 
     Raises:
-        MissingExtraError: the package tensorboard is missing.
+        MissingExtraError: the package tensorboard is not installed.
     """
 
     def __init__(self, path: Any) -> None:
-        try:
+        with needs_extra("fastact.sinks.TensorBoard", "tensorboard", "tensorboard"):
             from tensorboard.compat.proto.event_pb2 import Event
             from tensorboard.compat.proto.summary_pb2 import Summary
             from tensorboard.summary.writer.event_file_writer import EventFileWriter
-        except ModuleNotFoundError as error:
-            raise _missing("TensorBoard", error) from error
         self._event, self._summary = Event, Summary
         self._writer = EventFileWriter(str(path))
 
@@ -174,17 +175,18 @@ class TensorBoard:
         self._writer.add_event(self._event(step=step, wall_time=time.time(), summary=self._summary(value=values)))
 
     def close(self) -> None:
-        """Writes out what is buffered."""
+        """Writes out buffered events."""
         self._writer.close()
 
 
 class WeightsAndBiases:
-    """A run of Weights & Biases, offline or not.
+    """A run of Weights & Biases, online or offline.
 
     Args:
-        run: what ``wandb.init(...)`` returned. It is not finished by `close`.
+        run: the result of ``wandb.init(...)``. `close` does not finish it.
 
-    The scalars have a step axis of their own, ``activations/step``, so they mix with whatever else the run logs.
+    The scalars have a step axis of their own, ``activations/step``, so that they do not interfere with anything else
+    that the run logs.
     """
 
     def __init__(self, run: Any) -> None:
@@ -197,29 +199,27 @@ class WeightsAndBiases:
         self._run.log({"activations/step": step, **flat(layers)})
 
     def close(self) -> None:
-        """Leaves the run to its owner."""
+        """Does nothing: the run belongs to the caller."""
 
 
 class MLflow:
-    """A run of MLflow, in whatever store its tracking URI names.
+    """A run of MLflow, in the store that its tracking URI names.
 
     Args:
-        run_id: the run's id; by default the active run, else a new one.
+        run_id: the run's id; by default that of the active run or, if there is none, of a new one.
 
-    MLflow takes letters, digits and ``_-. :/`` in names; anything else of a layer's name becomes ``_``.
+    MLflow allows letters, digits and ``_-. :/`` in names; any other character of a layer's name becomes ``_``.
 
     Raises:
-        MissingExtraError: the package mlflow is missing.
+        MissingExtraError: the package mlflow is not installed.
     """
 
-    #: MLflow's limit on the metrics of one call.
-    _MOST: Final = 1000
+    #: MLflow's limit on the metrics in one call.
+    _MAX_METRICS: Final = 1000
 
     def __init__(self, run_id: str | None = None) -> None:
-        try:
+        with needs_extra("fastact.sinks.MLflow", "mlflow", "mlflow"):
             import mlflow
-        except ModuleNotFoundError as error:
-            raise _missing("MLflow", error) from error
         self._log = mlflow.log_metrics
         if run_id is None:
             run_id = (mlflow.active_run() or mlflow.start_run()).info.run_id
@@ -228,18 +228,18 @@ class MLflow:
     def write(self, step: int, layers: Scalars) -> None:
         """Takes the scalars of a step."""
         metrics = [(re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII), value) for name, value in flat(layers).items()]
-        for start in range(0, len(metrics), self._MOST):
-            self._log(dict(metrics[start : start + self._MOST]), step=step, run_id=self.run_id)
+        for start in range(0, len(metrics), self._MAX_METRICS):
+            self._log(dict(metrics[start : start + self._MAX_METRICS]), step=step, run_id=self.run_id)
 
     def close(self) -> None:
-        """Leaves the run to its owner."""
+        """Does nothing: the run belongs to the caller."""
 
 
 class Trackio:
     """A run of trackio.
 
     Args:
-        run: what ``trackio.init(...)`` returned. It is not finished by `close`.
+        run: the result of ``trackio.init(...)``. `close` does not finish it.
     """
 
     def __init__(self, run: Any) -> None:
@@ -250,37 +250,35 @@ class Trackio:
         self._run.log(flat(layers), step=step)
 
     def close(self) -> None:
-        """Leaves the run to its owner."""
+        """Does nothing: the run belongs to the caller."""
 
 
 class OpenMetrics:
-    """Gauges of the last step for Prometheus to scrape: ``fastact_activation_std{layer="encoder.0"}`` and so on.
+    """Gauges of the latest step for Prometheus to scrape: ``fastact_activation_std{layer="encoder.0"}`` and so on.
 
     Args:
         registry: a `prometheus_client.CollectorRegistry`; by default the one that
             ``prometheus_client.start_http_server(port)`` serves.
 
     Raises:
-        MissingExtraError: the package prometheus-client is missing.
+        MissingExtraError: the package prometheus-client is not installed.
     """
 
     def __init__(self, registry: Any = None) -> None:
-        try:
+        with needs_extra("fastact.sinks.OpenMetrics", "prometheus_client", "prometheus_client"):
             from prometheus_client import REGISTRY
             from prometheus_client.core import GaugeMetricFamily
-        except ModuleNotFoundError as error:
-            raise _missing("OpenMetrics", error) from error
         self._family = GaugeMetricFamily
         self._last: tuple[int, Scalars] | None = None
         self._registry = REGISTRY if registry is None else registry
         self._registry.register(self)
 
     def write(self, step: int, layers: Scalars) -> None:
-        """Takes the scalars of a step in place of those before."""
+        """Replaces the scalars by those of a new step."""
         self._last = (step, layers)
 
     def collect(self) -> Iterable[Any]:
-        """The metrics, as prometheus-client asks for them at each scrape."""
+        """The metrics, which prometheus-client asks for at each scrape."""
         last = self._last
         if last is None:
             return
@@ -294,15 +292,5 @@ class OpenMetrics:
                 yield family
 
     def close(self) -> None:
-        """Takes the metrics out of the registry."""
+        """Removes the metrics from the registry."""
         self._registry.unregister(self)
-
-
-def _missing(sink: str, error: ModuleNotFoundError) -> Exception:
-    if error.name is None or error.name.partition(".")[0] not in _PACKAGES[sink]:
-        return error
-    return MissingExtraError(f"fastact.sinks.{sink} needs {error.name}: pip install 'fastact[{sink.lower()}]'")
-
-
-#: What must be missing for the error to be about the extra.
-_PACKAGES: Final = {"TensorBoard": {"tensorboard"}, "MLflow": {"mlflow"}, "OpenMetrics": {"prometheus_client"}}

@@ -1,6 +1,6 @@
 """Records the layers of scikit-learn's networks: `MLPClassifier` and `MLPRegressor`.
 
-They have no hooks, but their weights are there: a forward pass over them gives what each layer gives.
+They have no hooks, but their weights can be read: a forward pass with them gives the output of each layer.
 
     import fastact, fastact.sklearn
 
@@ -37,20 +37,20 @@ _ACTIVATIONS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
 
 
 def record(monitor: ActivationMonitor, model: Any, x: Any) -> None:
-    """Records what the layers of a fitted network give on `x`, per neuron, into the monitor's current step.
+    """Records the outputs of a fitted network's layers on `x`, per neuron, into the monitor's current step.
 
-    The layers are ``hidden1``, ``act1``, ``hidden2``, and so on, and ``output``, which is what the softmax or the
-    logistic function of a classifier is given. Does nothing in a step that the monitor does not record.
+    The layers are ``hidden1``, ``act1``, ``hidden2`` and so on, and ``output``, which is the input of a classifier's
+    softmax or logistic function. Does nothing in a step that the monitor does not record.
 
     Args:
         monitor: where to record. Call its ``step()`` after each round of training.
         model: a fitted `MLPClassifier` or `MLPRegressor`.
-        x: samples of shape [n, features], dense or sparse, as ``model.predict`` takes them. Some hundreds tell as
-            much as all do.
+        x: samples of shape [n, features], dense or sparse, as ``model.predict`` takes them. A few hundred tell as
+            much as all.
 
     Raises:
-        ArgumentTypeError: `model` is no such network.
-        ArgumentValueError: it is not fitted, or `x` has another number of features.
+        ArgumentTypeError: `model` is neither of these.
+        ArgumentValueError: `model` is not fitted, or `x` has another number of features.
 
     Example:
         >>> from sklearn.neural_network import MLPRegressor

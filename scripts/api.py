@@ -83,7 +83,7 @@ def _body(title: str, item: Any) -> Iterator[str]:
     elif item.is_class:
         if "__init__" in item.all_members:
             yield _signature(title, [each for each in item.parameters if each.name != "self"], None)
-        bases = [str(base) for base in item.bases if not str(base).startswith("_")]
+        bases = [name for base in item.bases if (name := str(base))[0] != "_" and "dataclass" not in item.labels]
         if bases:
             yield f"Bases: {', '.join(f'`{base}`' for base in bases)}."
     yield from _sections(item)
@@ -94,14 +94,19 @@ def _body(title: str, item: Any) -> Iterator[str]:
 
 
 def _members(title: str, item: Any) -> Iterator[str]:
-    """The public members of a class that its own docstring does not list: properties, then methods."""
+    """The public members of a class that its own docstring does not list: properties, then methods.
+
+    A dataclass has the fields of its bases too: those of `Thresholds` are declared rule by rule.
+    """
     listed = {
         each.name
         for section in _parsed(item)
         if section.kind is griffe.DocstringSectionKind.attributes
         for each in section.value
     }
-    members = [member for member in item.members.values() if member.name not in listed and member.name[0] != "_"]
+    inherited = item.inherited_members if "dataclass" in item.labels else {}
+    every = [*inherited.values(), *item.members.values()]
+    members = [member for member in every if member.name not in listed and member.name[0] != "_"]
     texts = {member: _attribute_text(member) for member in members if member.is_attribute}
     if any(texts.values()):
         yield "Also:" if listed else "Attributes:"

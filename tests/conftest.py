@@ -21,7 +21,7 @@ settings.load_profile("fastact")
 LONGEST = (
     "test_cuda_kernels", "test_channels", "test_extras", "test_keras_adapter", "test_trainer_callbacks",
     "test_jax_adapter", "test_cold_start", "test_summarize", "test_examples", "test_crash",
-    "test_torch_compile", "test_hostile", "test_demo", "test_imports", "test_cuda", "test_pages", "test_many",
+    "test_torch_compiled", "test_hostile", "test_demo", "test_imports", "test_cuda", "test_pages", "test_many",
     "test_cuda_record", "test_engine",
 )  # fmt: skip
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastact.diagnosis.diagnoser import Diagnoser
+from fastact.diagnosis.finding import Finding
 from fastact.diagnosis.rules import Thresholds
 from fastact.fields import NEURON, ROW
 from fastact.history import LayerInfo
@@ -42,11 +43,11 @@ def nothing_finite(step: int) -> Row:
 def watch(
     layers: Mapping[str, tuple[str, Iterable[Row]]], window_size: int = 100, thresholds: Thresholds | None = None
 ) -> Diagnoser:
-    """A diagnoser that has seen these layers: name -> (kind, rows), in forward order, step by step."""
+    """A diagnoser that has seen these layers: name -> (layer type, rows), in forward order, step by step."""
     diagnoser = Diagnoser(window_size, thresholds)
     rows = {name: list(given) for name, (_, given) in layers.items()}
-    for order, (name, (kind, _)) in enumerate(layers.items()):
-        diagnoser.add(LayerInfo(name, order, kind, "float32"))
+    for order, (name, (layer_type, _)) in enumerate(layers.items()):
+        diagnoser.add(LayerInfo(name, order, layer_type, "float32"))
     for i in range(max(map(len, rows.values()))):
         for name, given in rows.items():
             if i < len(given):
@@ -57,3 +58,26 @@ def watch(
 def found(diagnoser: Diagnoser) -> list[tuple[str, str, str, int]]:
     """(layer, condition, severity, first step) of each finding, in order."""
     return [(f.layer, f.condition, f.severity, f.first_step) for f in diagnoser.diagnose().findings]
+
+
+def only(layers: Mapping[str, tuple[str, Iterable[Row]]], **more: Any) -> Finding:
+    """The one finding there is, in layers as `watch` takes them."""
+    (finding,) = watch(layers, **more).diagnose().findings
+    return finding
+
+
+def saturated(share: float, steps: range = range(10), **more: float) -> list[Row]:
+    """Rows of a tanh with a share of its outputs at the bounds."""
+    return [row(step, saturated=int(4096 * share), min=-1.0, max=1.0, **more) for step in steps]
+
+
+def scaled(*scales: float, first: int = 0) -> list[Row]:
+    """A row for each scale, around 0, from step `first` on."""
+    return [row(first + i, mean=0.0, std=scale, within_std=scale) for i, scale in enumerate(scales)]
+
+
+def signals(
+    *values: float, layer_type: str = "Linear", rows: int = 10, **more: float
+) -> dict[str, tuple[str, list[Row]]]:
+    """A layer for each value, with so much spread between its samples."""
+    return {str(i): (layer_type, [row(s, within_std=v, **more) for s in range(rows)]) for i, v in enumerate(values)}

@@ -86,7 +86,7 @@ def test_the_example_runs_and_finds_its_dead_layer(case: str, tmp_path: Path) ->
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    assert "goes on without it" not in done.stderr, done.stderr
+    assert "continues without it" not in done.stderr, done.stderr
     log = open_log(tmp_path / "run")
     assert not log.warnings
     diagnosis = log.diagnose()

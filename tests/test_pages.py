@@ -20,8 +20,8 @@ from fastact.cli.app import app
 from fastact.diagnosis.layer_types import BOUNDED
 from fastact.diagnosis.presets import PRESETS
 from fastact.diagnosis.rules import RULES, Thresholds
-from fastact.diagnosis.rules.overflow import LARGEST
-from fastact.diagnosis.rules.underflow import SMALLEST
+from fastact.diagnosis.rules.overflow_risk import LARGEST
+from fastact.diagnosis.rules.underflow_risk import SMALLEST
 from fastact.pages import FOLDERS, explain, names, where
 from scripts.pages import EXAMPLES, PAGES, blocks, named, rendered, report, run
 

@@ -1,62 +1,39 @@
-"""What the adapters of training loops share: a monitor that opens and closes with the training, and can't end it.
+"""The monitor as an adapter holds it: it opens and closes with the training, and cannot end it.
 
 A framework calls its callbacks in the middle of its loop, where an exception ends the run. So what goes wrong here is
-warned of once and counted, and the training goes on without it; with `strict` it is raised.
+counted and warned of once, and the training continues; with `strict` it is raised.
 """
 
 import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from fastact.errors import ArgumentTypeError, FastactError
-from fastact.failures import Guard
+from fastact.failures import FailureCounter
 from fastact.monitor.monitor import ActivationMonitor
 
-__all__ = ["TYPE_OF_FUNCTION", "Attachment", "Run"]
+__all__ = ["Attachment", "Run"]
 
-#: Where the rows go: a monitor, or the path of a log that the adapter opens when the training starts.
+#: Where the rows go: a monitor, or the path of a log, which the adapter opens when the training starts.
 Run = ActivationMonitor | str | os.PathLike[str]
-
-#: The type, as the rules know it, of a layer that ends in this function: Keras, JAX and Flax name activations so.
-TYPE_OF_FUNCTION: Final = {
-    "celu": "CELU",
-    "elu": "ELU",
-    "gelu": "GELU",
-    "hard_sigmoid": "Hardsigmoid",
-    "hard_tanh": "Hardtanh",
-    "leaky_relu": "LeakyReLU",
-    "log_softmax": "LogSoftmax",
-    "mish": "Mish",
-    "relu": "ReLU",
-    "relu6": "ReLU6",
-    "selu": "SELU",
-    "sigmoid": "Sigmoid",
-    "silu": "SiLU",
-    "softmax": "Softmax",
-    "softplus": "Softplus",
-    "soft_sign": "Softsign",
-    "softsign": "Softsign",
-    "swish": "SiLU",
-    "tanh": "Tanh",
-}
 
 
 class Attachment:
-    """A monitor as an adapter holds it; it is a `fastact.torch.Recorder`.
+    """The monitor of one adapter; also a `fastact.torch.MonitorLike`, for `fastact.torch.watch`.
 
     Args:
         owner: the adapter's name, for the warning.
-        run: a monitor, which the caller closes; or the path of a log, which is opened by `open` and closed by `close`.
-        strict: whether what goes wrong is raised.
+        run: a monitor, which the caller closes; or the path of a log, which `open` opens and `close` closes.
+        strict: whether failures are raised.
 
     Attributes:
-        guard: what goes wrong passes through it.
-        when: whether what the layers give just now belongs to the training; by default it always does.
+        guard: counts failures, and warns of the first or raises them.
+        when: whether the outputs of this moment belong to the training; by default they always do.
 
-    A copy, by `copy.deepcopy` or in a process that was started with a pickle, begins anew: it opens the log at the
-    path itself. Of a monitor there is one only, so a copy of an attachment to one records nothing, and says so.
+    A copy, by `copy.deepcopy` or in a process that was started with a pickle, starts afresh and opens the log at the
+    path itself. A monitor cannot be copied, so a copy of an attachment to a monitor records nothing, and warns of it.
 
     Raises:
         ArgumentTypeError: `run` is neither a monitor nor a path.
@@ -65,7 +42,7 @@ class Attachment:
     def __init__(self, owner: str, run: Run, *, strict: bool = False) -> None:
         if not isinstance(run, ActivationMonitor | str | os.PathLike):
             raise ArgumentTypeError(f"run: got {type(run).__name__}, want an ActivationMonitor or the path of a log")
-        self.guard = Guard(owner, strict=strict)
+        self.guard = FailureCounter(owner, strict=strict)
         self.when: Callable[[], bool] = _always
         self._run: Run | None = run
         self._monitor = run if isinstance(run, ActivationMonitor) else None
@@ -75,16 +52,16 @@ class Attachment:
         """The monitor.
 
         Raises:
-            FastactError: it is made when the training starts, and that was not yet.
+            FastactError: the training has not started, which is when the monitor is made.
         """
         if self._monitor is None:
             raise FastactError(f"{self.guard.owner}: no monitor yet: the training that opens the log has not started")
         return self._monitor
 
     def open(self, rank: int = 0, ranks: int = 1) -> None:
-        """Opens the log if there is a path; of several processes each writes to ``rank-00000`` and so on in it.
+        """Opens the log, if `run` is a path. Of several processes each writes its own ``rank-00000`` and so on there.
 
-        Where it cannot be opened the monitor has no log, and still diagnoses.
+        If the log cannot be opened, the monitor has none and still diagnoses.
         """
         if self._run is None or isinstance(self._run, ActivationMonitor):
             return
@@ -94,14 +71,14 @@ class Attachment:
             self._monitor = ActivationMonitor(path / f"rank-{rank:05d}" if ranks > 1 else path)
 
     def close(self) -> None:
-        """Closes the log if `open` opened it; the monitor still diagnoses what it saw."""
+        """Closes the log, if `open` opened it; the monitor still diagnoses what it saw."""
         if self._monitor is not None and self._monitor is not self._run:
             with self.guard("close the log"):
                 self._monitor.close()
 
     @property
     def active(self) -> bool:
-        """Whether what the layers give just now is recorded."""
+        """Whether the outputs of this moment are recorded."""
         return self._monitor is not None and self._monitor.active and self.when()
 
     @property
@@ -110,7 +87,7 @@ class Attachment:
         return self.monitor.current_step
 
     def record(self, name: str, x: Any, /, **options: Any) -> None:
-        """Hands activations, or the stats of them, to the monitor; `options` are those of its ``record``."""
+        """Hands activations, or their stats, to the monitor; `options` are those of its ``record``."""
         with self.guard(f"record layer {name!r}"):
             self.monitor.record(name, x, **options)
 
@@ -125,11 +102,11 @@ class Attachment:
         if run is None:
             warnings.warn(
                 f"{self.guard.owner}: a copy of it, in this process or another one, records nothing, since a monitor "
-                "cannot be copied; want the path of a log, of which each process writes its own part",
+                "cannot be copied; pass the path of a log, where each process writes its own part",
                 RuntimeWarning,
                 stacklevel=2,
             )
-        fresh = Guard(self.guard.owner, strict=self.guard.strict)
+        fresh = FailureCounter(self.guard.owner, strict=self.guard.strict)
         return {"guard": fresh, "when": _always, "_run": run, "_monitor": None}
 
 

@@ -1,4 +1,20 @@
-"""From rows to findings: rules, what follows from what, and how a diagnosis is shown.
+"""From rows to findings: what is wrong, where, since when and why. Where rows come from is not known here.
 
-Where rows come from it never asks: so live and replay cannot differ.
+diagnoser       takes rows and gives a `Diagnosis`; the entry
+onsets          tracks since when each row condition has held
+row_conditions  conditions of single rows, for numbers and arrays alike
+network         what a rule sees: one layer's rows, and what is compared between layers
+rule            what a rule is
+rules/          the rules, one file for each condition; the list of them; `Thresholds`
+thresholds      how a rule declares its thresholds
+finding         what a rule finds: `Finding`, `Evidence`, `FindingError`
+causality       when one finding explains another
+links           puts consequences behind their culprits
+report          a diagnosis as text, JSON and for a terminal
+schema          the JSON Schema of that JSON
+layer_types     what the type of a layer tells
+experts         experts of a mixture that get no tokens
+trend           how fast a number grows, and when it reaches a bound
+remedies        remedies that several rules give
+presets         the published rules of others
 """

@@ -1,54 +1,57 @@
-"""Follows the rules' tracks through the rows of one layer: since when each has held.
+"""Tracks the rules' row conditions through the rows of one layer: since when each has held.
 
-A row at a time (`Follower.append`, live) and many at once (`Follower.extend`, from a log) leave the same state: a track
-is written once, as an expression that Python evaluates on the numbers of a row and numpy on columns of them.
+A row at a time (`OnsetTracker.append`, live) and many at once (`OnsetTracker.extend`, from a log) leave the same state:
+a row condition is written once, as an expression that Python evaluates on the numbers of a row and numpy on columns.
 """
 
 import math
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from fastact.diagnosis.rule import COLUMN, Condition, LayerView, Row, Rule, Streak, Track
-from fastact.diagnosis.thresholds import Thresholds
+from fastact.diagnosis.network import LayerView
+from fastact.diagnosis.row_conditions import COLUMN, Holds, Row, RowCondition, Streak
+from fastact.diagnosis.rule import Rule
+from fastact.diagnosis.thresholds import CommonThresholds
 from fastact.fields import ROW
 from fastact.history import LayerHistory
 
-__all__ = ["Follower"]
+__all__ = ["OnsetTracker"]
 
 _STEP, _MEAN = COLUMN["step"], COLUMN["mean"]
 _NAMES: Final = [item.name for item in ROW]
 
-#: Rows. Below, a loop over rows is faster than the some 60 µs that the columns of a healthy layer cost at least.
+#: Rows. For fewer, a loop over rows is faster than the 60 µs or so that the columns of a healthy layer cost at least.
 _FEW: Final = 48
 
 
 class _Run:
-    """The latest run of one track. Rows are counted from 1, the layer's first one."""
+    """The latest run of one row condition. Rows are counted from 1, the layer's first one."""
 
-    __slots__ = ("before", "holds", "last", "lookback", "narrower", "patience", "step", "unknown")
+    __slots__ = ("before", "holds", "last", "lookback", "narrower", "patience", "step", "undecided")
 
     def __init__(self, patience: int) -> None:
         self.patience = patience
         #: The step at which it began, and the rows before it.
         self.step = 0
         self.before = 0
-        #: The last row in which it held or, being unknown, went on; at first so far back that any hit begins a run.
+        #: The last row in which it held or, being undecided, continued; at first so far back that any hit begins a run.
         self.last = -patience
-        #: What the track makes of a row, and the run of the next track of its chain.
-        self.holds: Condition
-        self.unknown: Condition | None
+        #: What the condition makes of a row, and the run of the next one of its cascade.
+        self.holds: Holds
+        self.undecided: Holds | None
         self.lookback: int
         self.narrower: _Run | None
 
 
-class Follower:
-    """Follows one layer.
+class OnsetTracker:
+    """Tracks one layer.
 
     Args:
-        layer: its history, which the follower fills.
-        rules: those whose tracks are followed, where they apply to the layer.
+        layer: its history, which the tracker fills.
+        rules: those whose row conditions are tracked, where they apply to the layer.
         thresholds: what they compare with.
 
     Attributes:
@@ -60,7 +63,7 @@ class Follower:
 
     __slots__ = ("_heads", "_runs", "_settled", "_thresholds", "first", "layer", "rules", "start")
 
-    def __init__(self, layer: LayerHistory, rules: tuple[Rule, ...], thresholds: Thresholds) -> None:
+    def __init__(self, layer: LayerHistory, rules: Iterable[Rule[Any]], thresholds: CommonThresholds) -> None:
         self.layer = layer
         self.start = 0
         self.first: Row | None = None
@@ -68,7 +71,7 @@ class Follower:
         self.rules = tuple(rule for rule in rules if rule.applies(layer.info))
         self._thresholds = thresholds
         self._runs: dict[str, _Run] = {}
-        #: The run of each chain's widest track.
+        #: The run of each cascade's widest condition.
         self._heads: list[_Run] = []
 
     def append(self, row: Row) -> None:
@@ -89,8 +92,8 @@ class Follower:
                         run.before = total - min(run.lookback, len(layer))
                         run.step = layer.step_of(run.before + 1)
                     run.last = total
-                # What is unknown matters to a run that it can prolong alone, so it is asked for there alone.
-                elif run.last == previous and run.unknown is not None and run.unknown(row):
+                # An undecided row matters only to a run that it can prolong, so only there it is asked for.
+                elif run.last == previous and run.undecided is not None and run.undecided(row):
                     run.last = total
                 else:
                     break
@@ -117,25 +120,25 @@ class Follower:
         self._follow(rows)
 
     def _begin(self, row: Row) -> None:
-        """Takes the first row, or the first with finite elements, as what the tracks compare with."""
+        """Takes the first row, or the first with finite elements, as what the conditions compare with."""
         if self.first is None:
             self.start = int(row[_STEP])
         self.first = row
         self._heads = []
         for rule in self.rules:
-            for chain in rule.tracks(self.layer.info, row, self._thresholds):
+            for cascade in rule.row_conditions(self.layer.info, row, self._thresholds):
                 narrower = None
-                for track in reversed(chain.tracks):
-                    narrower = self._run(track, chain.unknown, narrower)
+                for condition in reversed(cascade.conditions):
+                    narrower = self._run(condition, cascade.undecided, narrower)
                 if narrower is not None:
                     self._heads.append(narrower)
 
-    def _run(self, track: Track, unknown: Condition | None, narrower: _Run | None) -> _Run:
-        """The run of a track; one that is under way goes on with what the new first row makes of the track."""
-        run = self._runs.get(track.name)
+    def _run(self, condition: RowCondition, undecided: Holds | None, narrower: _Run | None) -> _Run:
+        """The run of a condition; one that is under way continues with what the new first row makes of it."""
+        run = self._runs.get(condition.name)
         if run is None:
-            run = self._runs[track.name] = _Run(track.patience or self.layer.window_size)
-        run.holds, run.lookback, run.unknown, run.narrower = track.holds, track.lookback, unknown, narrower
+            run = self._runs[condition.name] = _Run(condition.patience or self.layer.window_size)
+        run.holds, run.lookback, run.undecided, run.narrower = condition.holds, condition.lookback, undecided, narrower
         return run
 
     def _follow(self, rows: npt.NDArray[np.void]) -> None:
@@ -149,14 +152,14 @@ class Follower:
 
     def _advance(self, run: _Run, columns: list[npt.NDArray[Any]]) -> bool:
         """Takes a run through columns of rows that are not in the history yet; whether it was under way in any."""
-        before, unknown = self.layer.total, run.unknown
+        before, undecided = self.layer.total, run.undecided
         held = run.holds(columns)
         hits = int(np.count_nonzero(held))
-        goes_on = unknown is not None and run.last == before
-        if not hits and not goes_on:
+        continues = undecided is not None and run.last == before
+        if not hits and not continues:
             return False
-        if unknown is not None and hits < len(held):
-            held = _prolonged(held, unknown(columns), goes_on=goes_on)
+        if undecided is not None and hits < len(held):
+            held = _prolonged(held, undecided(columns), continues=continues)
         rows = np.flatnonzero(held) + (before + 1)
         if not len(rows):
             return False
@@ -191,15 +194,17 @@ class Follower:
         )
 
 
-def _prolonged(held: npt.NDArray[np.bool_], unknown: npt.NDArray[np.bool_], *, goes_on: bool) -> npt.NDArray[np.bool_]:
-    """The rows that hold, and the unknown ones with nothing but unknown ones back to one that held.
+def _prolonged(
+    held: npt.NDArray[np.bool_], undecided: npt.NDArray[np.bool_], *, continues: bool
+) -> npt.NDArray[np.bool_]:
+    """The rows that hold, and undecided ones that follow such a row with nothing but undecided ones between.
 
     Args:
         held: shape (rows,).
-        unknown: shape (rows,).
-        goes_on: whether a run was under way in the row before the first.
+        undecided: shape (rows,).
+        continues: whether a run was under way in the row before the first.
     """
     place = np.arange(len(held))
-    last_held = np.maximum.accumulate(np.where(held, place, -1 if goes_on else -2))
-    last_missed = np.maximum.accumulate(np.where(held | unknown, -2, place))
+    last_held = np.maximum.accumulate(np.where(held, place, -1 if continues else -2))
+    last_missed = np.maximum.accumulate(np.where(held | undecided, -2, place))
     return last_held > last_missed

@@ -1,8 +1,8 @@
-"""The published rules of others over the same rows, with their own thresholds: what fastact is compared with.
+"""The published rules of others, with their own thresholds: what fastact is compared with.
 
-A preset judges each layer for itself and links nothing: these rules know no causes. Where a rule speaks of what a row
-does not hold, the nearest that it does hold stands in, and the rule's `meaning` says so. What needs gradients, weights,
-a loss or the tensors themselves is left out.
+A preset judges each layer by itself and links nothing: these rules know no causes. Where a rule needs a number that a
+row does not have, the nearest one that it has stands in, and the rule's `meaning` says so. Rules that need gradients,
+weights, a loss or the tensors themselves are left out.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fastact.checks import check_choice
 from fastact.diagnosis.finding import Evidence, Finding
-from fastact.diagnosis.rule import LayerView
+from fastact.diagnosis.network import LayerView
 
 __all__ = ["PRESETS", "Published", "judge"]
 
@@ -33,7 +33,7 @@ class Published:
     Attributes:
         name: what they call it.
         condition: the condition of ours that it stands for.
-        meaning: when it fires, in words; and what stands in for what.
+        meaning: when it fires, in words, and what stands in for what.
         test: the rule itself, over the rows in the window.
         layer_types: the types of layers that it is for; empty for all.
     """
@@ -226,7 +226,7 @@ def _finding(preset: str, rule: Published, layer: LayerView, row: Any) -> Findin
         severity="serious",
         first_step=step,
         evidence=Evidence(preset=preset, rule=rule.name),
-        message=f"{layer.name} fulfils {rule.name} of the preset {preset} since step {step}: {rule.meaning}.",
-        cause="The rule names none.",
-        remedies=("judge without a preset, for causes and remedies",),
+        message=f"{layer.name} has met {rule.name} of the preset {preset} since step {step}: {rule.meaning}.",
+        cause="Published rules name none.",
+        remedies=("diagnose without a preset for causes and remedies",),
     )

@@ -1,31 +1,44 @@
-"""Remedies that several rules give, as far as they fit the network: none that it is known to have."""
+"""Remedies that several rules give, as far as they fit the network: nothing that it is known to have."""
 
 from collections.abc import Collection
 from typing import Final
 
 from fastact.diagnosis import layer_types
 
-__all__ = ["LOWER_RATE", "initialisation", "normalisation"]
+__all__ = ["CLIP_GRADIENTS", "LOWER_RATE", "NORMALISE_INPUTS", "initialisation", "normalisation", "normalise_before"]
 
 LOWER_RATE: Final = "use a lower learning rate"
+CLIP_GRADIENTS: Final = "clip the gradients"
+NORMALISE_INPUTS: Final = "normalise the inputs to mean 0 and standard deviation 1"
 
 _HE: Final = "use He initialisation: weights from N(0, sqrt(2/n_in)), biases zero"
 _XAVIER: Final = "use Xavier initialisation: weights from N(0, sqrt(1/n_in))"
 _EITHER: Final = "use an initialisation that keeps the scale: N(0, sqrt(1/n_in)), before ReLU N(0, sqrt(2/n_in))"
 
 
-def initialisation(distinct_types: Collection[str]) -> str:
+def initialisation(types: Collection[str]) -> str:
     """The initialisation that suits the activations of a network, given the types of all of its layers."""
-    relu = layer_types.has_relu(distinct_types)
-    bounded = any(name in layer_types.BOUNDED and name not in layer_types.RELU_FAMILY for name in distinct_types)
+    relu = layer_types.has_relu(types)
+    bounded = any(
+        layer_type in layer_types.BOUNDED and layer_type not in layer_types.RELU_FAMILY for layer_type in types
+    )
     if relu == bounded:
         return _EITHER
     return _HE if relu else _XAVIER
 
 
-def normalisation(distinct_types: Collection[str]) -> tuple[str, ...]:
+def normalisation(types: Collection[str]) -> tuple[str, ...]:
     """The normalisation that suits a network; nothing where it has one."""
-    if any(layer_types.is_norm(layer_type) for layer_type in distinct_types):
+    if any(layer_types.is_norm(layer_type) for layer_type in types):
         return ()
-    batches = not any(name in layer_types.RECURRENT or name.startswith("Embedding") for name in distinct_types)
+    batches = not any(
+        layer_type in layer_types.RECURRENT or layer_type.startswith("Embedding") for layer_type in types
+    )  # fmt: skip
     return (f"add {'batch' if batches else 'layer'} normalisation before the activation",)
+
+
+def normalise_before(types: Collection[str]) -> tuple[str, ...]:
+    """A normalisation for one layer; nothing where the network has batch or layer normalisation."""
+    if layer_types.has_layer_norm(types) or layer_types.has_batch_norm(types):
+        return ()
+    return ("add a normalisation before this layer",)

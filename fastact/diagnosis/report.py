@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fastact.diagnosis.finding import Finding
+from fastact.diagnosis.rules import adjective
 from fastact.text import number, percent, shown
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def sentence(diagnosis: Diagnosis) -> str:
 
 
 def _follows(diagnosis: Diagnosis, culprit: Finding) -> list[str]:
-    """What follows from a culprit, as a sentence, if anything does: each other layer once, by what came to it first."""
+    """What follows from a culprit, as a sentence if anything does: each other layer once, by its first condition."""
     group: dict[str, list[str]] = {}
     told = {culprit.layer}
     seen = False
@@ -125,26 +126,11 @@ def _follows(diagnosis: Diagnosis, culprit: Finding) -> list[str]:
             seen = finding == culprit
         elif seen and finding.layer not in told:
             told.add(finding.layer)
-            group.setdefault(_ADJECTIVE[finding.condition], []).append(shown(finding.layer, 40))
+            group.setdefault(adjective(finding.condition), []).append(shown(finding.layer, 40))
     if not group:
         return []
     parts = [f"{_names(names)} ({condition})" for condition, names in group.items()]
-    return [f"Because of it also: {', '.join(parts)}."]
-
-
-_ADJECTIVE: Final = {
-    "dead": "dead",
-    "saturated": "saturated",
-    "exploding": "exploding",
-    "vanishing": "vanishing",
-    "non_finite": "NaN or Inf",
-    "outlier_channels": "outlier channels",
-    "overflow_risk": "close to overflow",
-    "underflow_risk": "close to underflow",
-    "constant": "constant",
-    "oscillating": "oscillating",
-    "drifting": "changed at once",
-}
+    return [f"Downstream: {', '.join(parts)}."]
 
 
 def _names(names: list[str]) -> str:
@@ -163,7 +149,7 @@ def _cells(layer: LayerHealth) -> tuple[str, ...]:
     def share(x: float | None) -> str:
         return "-" if x is None else percent(x)
 
-    status = layer.status if not layer.severity else f"{_ADJECTIVE.get(layer.status, layer.status)} ({layer.severity})"
+    status = layer.status if not layer.severity else f"{adjective(layer.status)} ({layer.severity})"
     return (
         shown(layer.name, 40),
         shown(layer.kind, 24),
@@ -204,7 +190,7 @@ _Line = list[tuple[str, str]]
 def _details(diagnosis: Diagnosis) -> Iterator[_Line]:
     """The culprits one by one, those with the same cause and remedies together; an empty line before each group.
 
-    Nothing that the sentence at the top says of the first one is said again.
+    What the sentence at the top says of the first one is not repeated.
     """
     groups: dict[tuple[str, str, tuple[str, ...]], list[tuple[int, Finding]]] = {}
     for place, culprit in enumerate(diagnosis.culprits, 1):
@@ -228,7 +214,7 @@ def _details(diagnosis: Diagnosis) -> Iterator[_Line]:
 
 
 def render_rich(diagnosis: Diagnosis) -> "RenderableType":
-    """The same for a terminal: a renderable for `rich.console.Console.print`, coloured by severity."""
+    """The text of `render_text` for `rich.console.Console.print`: wrapped to the terminal, coloured by severity."""
     from rich import box
     from rich.console import Group
     from rich.table import Table

@@ -1,46 +1,24 @@
-"""What every rule shares: what it is given, what it answers, and how numbers become words.
+"""What a rule is: one class that carries everything that fastact knows of a condition.
 
-A rule is a small stateless object. It declares what it needs, names the row-wise conditions whose onset is to be
-followed while rows arrive (`tracks`), and at diagnosis answers for one layer: a `Finding`, or why there is none.
+README.md says step by step how to add one. `rules.RULES` lists those that run.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from enum import Enum
-from typing import Any, NamedTuple, Protocol
+from typing import ClassVar, Generic, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
-from fastact.diagnosis import layer_types
+from fastact.diagnosis.causality import Explains
 from fastact.diagnosis.finding import Finding
-from fastact.diagnosis.thresholds import Thresholds
-from fastact.fields import COLUMN, ROW_DTYPE
+from fastact.diagnosis.network import LayerView, Network
+from fastact.diagnosis.row_conditions import Cascade, Row
+from fastact.diagnosis.thresholds import CommonThresholds
 from fastact.history import LayerInfo
-from fastact.text import shown
 
-__all__ = [
-    "COLUMN",
-    "Cells",
-    "Chain",
-    "Condition",
-    "LayerView",
-    "Network",
-    "Outcome",
-    "Row",
-    "Rule",
-    "Streak",
-    "Track",
-    "is_nan",
-    "nothing_finite",
-]
+__all__ = ["Outcome", "Rule"]
 
-#: The numbers of `fields.ROW`, in that order.
-Row = tuple[Any, ...]
-
-_MEAN, _STD = COLUMN["mean"], COLUMN["std"]
-_COUNT, _NEURONS, _WITHIN = COLUMN["count"], COLUMN["neurons"], COLUMN["within_std"]
+#: The thresholds that a rule compares with: `CommonThresholds`, or a class of its own that adds to them.
+_T_contra = TypeVar("_T_contra", bound=CommonThresholds, contravariant=True)
 
 
 class Outcome(Enum):
@@ -51,224 +29,62 @@ class Outcome(Enum):
     NOT_APPLICABLE = "not applicable"
 
 
-#: The numbers of `fields.ROW` in that order: those of one row, or columns of them, each an array of shape (rows,).
-Cells = Sequence[Any]
-
-#: A condition of single rows as an expression that holds for numbers and arrays alike: comparisons of float64 and of
-#: int64 with their own kind, joined by `&`, `|` and `~` of comparisons. No branches, no `and`, no `math`; an int64 that
-#: meets a float64 is made one first (``1.0 * count``), since Python compares the two exactly and numpy does not.
-Condition = Callable[[Cells], Any]
-
-
-class Track(NamedTuple):
-    """A condition of single rows whose onset is followed from the first row on, at a few comparisons a row.
+class Rule(ABC, Generic[_T_contra]):
+    """A condition that a layer can have, and how it is found. Rules are stateless.
 
     Attributes:
-        name: unique among all rules.
-        holds: whether a row fulfils it.
-        patience: rows; a run ends after so many rows in which it did not hold; 0 stands for a whole window.
-        lookback: rows; the condition speaks of the last so many rows, so a run began so many rows earlier.
+        condition: its name in findings, in the JSON and of its page: ``"dead"``.
+        adjective: how the report says it of a layer: ``"close to overflow"``.
+        judges_gradients: whether gradients are judged too. They are small by design, zero where a neuron is off, and
+            of any shape, so most rules do not apply to them.
+        only_alone: whether it is told only of layers in which no rule before it found anything, since it would be
+            another word for the same thing, or the mark that it left.
+        symptom: whether it counts as a consequence of any finding of a rule before it that is no later, or in no later
+            layer: it stands for itself only where nothing else is wrong that it could come from.
+        first_explains_all: whether only its first finding is a cause: it explains all that any later one would.
+        handed_on: whether a layer that only hands its input on (dropout, pooling) cannot have caused it.
+        explains: the conditions that a finding of this rule can explain, each with the pairs of findings for which
+            it does (`causality` has the usual ones). The rule of an effect comes later in `RULES`, or the effect comes
+            later in time or down the network, so that there are no circles.
+        explained_by: the conditions of other rules that can explain this one, likewise. For a new rule, so that those
+            rules' files stay as they are; `explains` of the other rule counts first.
     """
 
-    name: str
-    holds: Condition
-    patience: int = 1
-    lookback: int = 1
-
-
-class Chain(NamedTuple):
-    """Tracks from the widest to the narrowest: a row in which one does not hold is not asked for those after it.
-
-    Attributes:
-        tracks: a row that fulfils one fulfils all before it.
-        unknown: whether a row says neither yes nor no to any of them: a run that is under way then goes on.
-    """
-
-    tracks: tuple[Track, ...]
-    unknown: Condition | None = None
-
-
-def is_nan(value: Any) -> Any:
-    """Whether a float64 is NaN, or which ones of an array are."""
-    return value != value  # noqa: PLR0124 - holds for numbers and arrays alike
-
-
-def nothing_finite(cells: Cells) -> Any:
-    """Whether a row has no finite element: a `Condition`."""
-    return is_nan(cells[_MEAN])
-
-
-class Streak(NamedTuple):
-    """A run of rows in which a track held: the step at which it began, and its length in rows."""
-
-    step: int
-    rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class LayerView:
-    """One layer as a rule sees it.
-
-    Attributes:
-        info: what is known of it besides its numbers.
-        rows: structured array of `fields.ROW_DTYPE`: its rows in the window, at least one, oldest first.
-        start: the step of its first row ever.
-        first: its first row with finite elements; its first row where none has any.
-        streaks: the current run of each track that holds now.
-        place: its place in `Network.layers`.
-    """
-
-    info: LayerInfo
-    rows: npt.NDArray[np.void]
-    start: int
-    first: Row
-    streaks: Mapping[str, Streak]
-    place: int
-
-    @property
-    def name(self) -> str:
-        """The layer's name and type as a sentence names them."""
-        layer_type = f" ({shown(self.info.layer_type)})" if self.info.layer_type else ""
-        return shown(self.info.name) + layer_type
-
-    def during(self, streak: Streak) -> npt.NDArray[np.void]:
-        """The rows of a run that are still in the window."""
-        return self.rows[-min(streak.rows, len(self.rows)) :]
-
-
-class Network:
-    """All layers in forward order, and what is compared between them: medians over each layer's recent rows.
-
-    Attributes:
-        layers: those that have rows, in forward order; `LayerView.place` is the place in this list.
-        layer_types, distinct_types: the layers' types, and the set of them.
-        rms: for each layer the root mean square of its outputs; NaN where unknown.
-        signal: for each layer what its samples differ by: the standard deviation within a neuron over the samples,
-            or over all elements where no layer was swept per neuron. NaN where unknown.
-        saturated: for each layer the share of saturated elements over its recent rows.
-        range: for each layer the largest rms of the whole window over the smallest that is not zero; NaN where unknown.
-        swing: the same of its recent rows.
-        wander: for each layer the largest mean of its recent rows less the smallest, in units of their smallest
-            standard deviation; NaN where unknown.
-        output: the place of the network's output layer; -1 with a single layer.
-        lost_from: the first place from which on the signal is lost for good, once `Vanishing` has looked.
-        experts: the layers of experts by what their names share, once `rules.experts` has looked.
-    """
-
-    def __init__(self, layers: Sequence[LayerView], thresholds: Thresholds) -> None:
-        self.layers = layers
-        self.layer_types = [layer.info.layer_type for layer in layers]
-        self.distinct_types = frozenset(self.layer_types)
-        self.lost_from: int | None = None
-        self.experts: dict[tuple[str, str], list[LayerView]] | None = None
-        self.output = -1
-        if len(layers) > 1:
-            self.output = len(layers) - 1
-            while self.output > 0:
-                last = self.layer_types[self.output]
-                if not (last in layer_types.PROBABILITIES or layer_types.is_passing(last)):
-                    break
-                self.output -= 1
-        self.rms: list[float] = []
-        self.signal: list[float] = []
-        self.saturated: list[float] = []
-        self.range: list[float] = []
-        self.swing: list[float] = []
-        self.wander: list[float] = []
-        if layers:
-            self._compare(thresholds)
-            self._span()
-
-    def _compare(self, thresholds: Thresholds) -> None:
-        tails = [layer.rows[-thresholds.recent_rows :] for layer in self.layers]
-        lengths = np.array([len(tail) for tail in tails])
-        starts = np.cumsum(lengths) - lengths
-        # np.concatenate would compare the dtypes of structured arrays field by field, for each layer anew.
-        rows = np.empty(int(lengths.sum()), ROW_DTYPE)
-        for start, tail in zip(starts.tolist(), tails, strict=True):
-            rows[start : start + len(tail)] = tail
-        count = rows["count"].astype(np.float64)
-        neurons = rows["neurons"]
-        swept = neurons > 0
-        with np.errstate(all="ignore"):
-            total = np.add.reduceat(count, starts)
-            share = np.add.reduceat(rows["saturated"].astype(np.float64), starts) / total
-            rms = np.hypot(rows["mean"], rows["std"])
-            if swept.any():
-                few = count < thresholds.vanish_samples * neurons.astype(np.float64)
-                signal = np.where(swept & ~few, rows["within_std"], np.nan)
-            else:
-                signal = rows["std"].copy()
-            mean, std = rows["mean"], np.where(rows["std"] > 0.0, rows["std"], np.nan)
-            way = np.fmax.reduceat(mean, starts) - np.fmin.reduceat(mean, starts)
-            self.wander = (way / np.fmin.reduceat(std, starts)).tolist()
-            positive = np.where(rms > 0.0, rms, np.nan)
-            self.swing = (np.fmax.reduceat(positive, starts) / np.fmin.reduceat(positive, starts)).tolist()
-        self.saturated = np.where(total > 0, share, 0.0).tolist()
-        self.rms = _medians(rms, starts, lengths)
-        self.signal = _medians(signal, starts, lengths)
-
-    def _span(self) -> None:
-        lengths = np.array([len(layer.rows) for layer in self.layers])
-        mean = np.concatenate([layer.rows["mean"] for layer in self.layers])
-        std = np.concatenate([layer.rows["std"] for layer in self.layers])
-        with np.errstate(all="ignore"):
-            rms = np.hypot(mean, std)
-            rms[~(rms > 0.0)] = np.nan
-            starts = np.cumsum(lengths) - lengths
-            span = np.fmax.reduceat(rms, starts) / np.fmin.reduceat(rms, starts)
-        self.range = span.tolist()
-
-
-def _medians(values: npt.NDArray[np.float64], starts: npt.NDArray[Any], lengths: npt.NDArray[Any]) -> list[float]:
-    """The lower median of each group's values that are not NaN; NaN for a group without any."""
-    table = np.full((len(starts), int(lengths.max())), np.nan)
-    table[np.arange(table.shape[1]) < lengths[:, None]] = values
-    table.sort(axis=1)  # NaN last
-    known = np.count_nonzero(~np.isnan(table), axis=1)
-    return table[np.arange(len(table)), np.maximum(known - 1, 0) // 2].tolist()  # type: ignore[no-any-return]
-
-
-def row_rms(row: Row) -> float:
-    """The root mean square of a row's finite elements; NaN where there is none."""
-    return math.hypot(row[_MEAN], row[_STD])
-
-
-def rms(rows: npt.NDArray[np.void]) -> npt.NDArray[np.float64]:
-    """The root mean square of the finite elements of each row; NaN where there is none."""
-    with np.errstate(all="ignore"):
-        result: npt.NDArray[np.float64] = np.hypot(rows["mean"], rows["std"])
-    return result
-
-
-def row_signal(row: Row, thresholds: Thresholds) -> float:
-    """What a row's samples differ by, as in `Network.signal`, from this row alone; NaN where unknown."""
-    neurons = row[_NEURONS]
-    if not neurons:
-        return float(row[_STD])
-    return float(row[_WITHIN]) if row[_COUNT] >= thresholds.vanish_samples * neurons else math.nan
-
-
-class Rule(Protocol):
-    """A condition: its name, what it needs, what it follows row by row, and what it says of a layer."""
-
-    @property
-    def condition(self) -> str:
-        """The name of the condition."""
-        ...
+    condition: ClassVar[str]
+    adjective: ClassVar[str]
+    judges_gradients: ClassVar[bool] = False
+    only_alone: ClassVar[bool] = False
+    symptom: ClassVar[bool] = False
+    first_explains_all: ClassVar[bool] = False
+    handed_on: ClassVar[bool] = False
+    explains: ClassVar[Mapping[str, Explains]] = {}
+    explained_by: ClassVar[Mapping[str, Explains]] = {}
 
     def applies(self, info: LayerInfo) -> bool:
-        """Whether a layer of this type can have the condition."""
-        ...
+        """Whether a layer of this type and dtype can have the condition; by default every layer."""
+        del info
+        return True
 
-    def needs(self, thresholds: Thresholds) -> int:
-        """How many rows of a layer are needed."""
-        ...
+    def needs(self, thresholds: _T_contra) -> int:
+        """How many rows of a layer are needed; by default `min_rows`."""
+        return thresholds.min_rows
 
-    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Chain, ...]:
-        """What to follow while rows arrive; `first` is the layer's first row that has finite elements."""
-        ...
+    def row_conditions(self, info: LayerInfo, first: Row, thresholds: _T_contra) -> tuple[Cascade, ...]:
+        """What to track while rows arrive, so that an onset is known long after it left the window; by default nothing.
 
-    def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
+        Args:
+            info: the layer's name, type and dtype.
+            first: its first row that has finite elements, or its first row.
+            thresholds: what is compared with.
+        """
+        del info, first, thresholds
+        return ()
+
+    @abstractmethod
+    def check(self, layer: LayerView, network: Network, thresholds: _T_contra) -> Finding | Outcome:
         """The finding for one layer, or why there is none. Called with at least `needs` rows."""
-        ...
+
+    def stands_alone(self, finding: Finding, layer_type: str) -> bool:
+        """Whether a finding that explains nothing and that nothing explains is worth telling; by default it is."""
+        del finding, layer_type
+        return True

@@ -8,20 +8,12 @@ import types
 from collections.abc import Mapping
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
-from fastact.diagnosis.finding import Evidence, Finding
+from fastact.diagnosis import rules
+from fastact.diagnosis.finding import SEVERITIES, Evidence, Finding
 from fastact.diagnosis.report import Diagnosis, LayerHealth
-from fastact.diagnosis.rules import RULES
 
 __all__ = ["report_schema"]
 
-_CONDITIONS: Final = [rule.condition for rule in RULES]
-#: What the types do not say.
-_VALUES: Final[Mapping[tuple[type, str], Any]] = {
-    (Finding, "condition"): {"enum": _CONDITIONS},
-    (LayerHealth, "status"): {"enum": ["healthy", "not enough data", *_CONDITIONS]},
-    (LayerHealth, "severity"): {"enum": ["", "warning", "serious", "critical"]},
-    (LayerHealth, "not_judged"): {"type": "array", "items": {"enum": _CONDITIONS}},
-}
 _PLAIN: Final = {str: "string", int: "integer", float: "number", bool: "boolean", types.NoneType: "null"}
 
 
@@ -42,6 +34,14 @@ def report_schema() -> dict[str, Any]:
         {"type": "array", "description": described, "items": {"$ref": f"#/$defs/{kind.__name__}"}}
         for kind, described in zip((Finding, LayerHealth), _described(Diagnosis).values(), strict=True)
     )
+    conditions = [rule.condition for rule in rules.RULES]
+    # What the types do not say.
+    values: dict[tuple[type, str], Any] = {
+        (Finding, "condition"): {"enum": conditions},
+        (LayerHealth, "status"): {"enum": ["healthy", "not enough data", *conditions]},
+        (LayerHealth, "severity"): {"enum": ["", *SEVERITIES]},
+        (LayerHealth, "not_judged"): {"type": "array", "items": {"enum": conditions}},
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "urn:fastact:diagnosis:1",
@@ -53,18 +53,18 @@ def report_schema() -> dict[str, Any]:
             "layers": layers,
         },
         "required": ["healthy", "findings", "layers"],
-        "$defs": {kind.__name__: _object(kind) for kind in (Finding, LayerHealth)},
+        "$defs": {kind.__name__: _object(kind, values) for kind in (Finding, LayerHealth)},
     }
 
 
-def _object(kind: type[Any]) -> dict[str, Any]:
+def _object(kind: type[Any], values: Mapping[tuple[type, str], Any]) -> dict[str, Any]:
     hints, described = get_type_hints(kind), _described(kind)
     for name, item in vars(kind).items():
         if isinstance(item, property) and item.fget is not None:
             hints[name] = get_type_hints(item.fget)["return"]
             described[name] = (item.__doc__ or "").splitlines()[0]
     properties = {
-        name: {**(_VALUES.get((kind, name)) or _value(hint)), "description": described[name]}
+        name: {**(values.get((kind, name)) or _value(hint)), "description": described[name]}
         for name, hint in hints.items()
     }
     return {"type": "object", "properties": properties, "required": list(properties)}

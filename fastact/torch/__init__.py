@@ -1,22 +1,26 @@
-"""Watches a PyTorch model: hooks that hand every layer's output to a monitor, and change nothing.
+"""Watches a PyTorch model: hooks that hand every layer's output to a monitor and change nothing.
 
 The hooks only read. They return nothing, so outputs, gradients, the state_dict and the training mode are what they
 would be without them, and a failure inside one is counted and warned of once instead of ending the training.
 
-`choose` says which modules are watched and by which names, `layers` what a module's type tells, `op` how compiled
-code calls back, and `hooks` does the watching.
+- `watching`: `watch`, and the `Watch` that it returns
+- `selection`: which modules are watched, and under which names
+- `hooks`: what a hook does with an output, an input or a gradient
+- `layers`: what a module's type tells: its neuron axis and its layer type
+- `tensors`: the tensors inside of an output
+- `compiled`: the operator by which compiled code calls back
+- `callback`: what the callbacks of Lightning and Hugging Face share
 """
 
-from fastact.errors import MissingExtraError
+from fastact._adapters.extras import needs_extra
 
-try:
-    import torch as _torch  # noqa: F401 - asked for here, so that the error below comes once
-except ModuleNotFoundError as error:  # pragma: no cover - the tests need torch; a subprocess test takes this branch
-    if error.name != "torch":
-        raise
-    raise MissingExtraError("fastact.torch needs PyTorch: pip install 'fastact[torch]'") from error
+with needs_extra("fastact.torch", "PyTorch", "torch"):
+    import torch as _torch  # noqa: F401 - imported here, so that a missing one is reported once
 
-from fastact.torch.choose import Layers
-from fastact.torch.hooks import Recorder, Watch, watch
+from fastact.torch.selection import Layers
+from fastact.torch.watching import MonitorLike, Watch, watch
 
-__all__ = ["Layers", "Recorder", "Watch", "watch"]
+#: The older name of `MonitorLike`.
+Recorder = MonitorLike
+
+__all__ = ["Layers", "MonitorLike", "Recorder", "Watch", "watch"]

@@ -1,4 +1,4 @@
-"""What the callbacks of PyTorch's trainers share: hooks and a log that are there while the trainer trains."""
+"""What the callbacks of Lightning and Hugging Face share: hooks and a log for as long as the trainer trains."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,16 +11,9 @@ __all__ = ["WatchingCallback"]
 
 
 class WatchingCallback:
-    """Watches a model from `begin` to `close`; a trainer's callback derives from it and calls them.
+    """Watches a model from `begin` to `close`; a trainer's callback derives from it, calls them, and has its arguments.
 
-    Args:
-        run: an `ActivationMonitor`; or the path of a log, opened when the training starts and closed when it ends.
-            With several processes each writes its own ``rank-00000`` and so on there; `fastact.open_log` reads all.
-        strict: raise what goes wrong; by default it is counted and warned of once.
-        options: for `fastact.torch.watch`: ``layers``, ``inputs``, ``gradients``, ``every``, ``first``.
-
-    Raises:
-        ArgumentTypeError: `run` is neither a monitor nor a path.
+    `options` are those of `fastact.torch.watch`.
     """
 
     def __init__(self, run: Run, *, strict: bool = False, **options: Any) -> None:
@@ -40,8 +33,8 @@ class WatchingCallback:
         return self._attachment.guard.failures + (self._watch.failures if self._watch else 0)
 
     def begin(self, model: Any, when: Callable[[], bool], rank: int, ranks: int) -> None:
-        """Opens the log of this process and sets the hooks, whose tensors count while `when` says so."""
-        self.close()  # of a training that failed
+        """Opens the log of this process and sets the hooks, which record only while `when` is true."""
+        self.close()  # in case the last training failed
         attachment = self._attachment
         attachment.open(rank, ranks)
         attachment.when = when
@@ -52,7 +45,7 @@ class WatchingCallback:
         return {**self.__dict__, "_watch": None}  # a copy of the callback watches nothing yet
 
     def close(self) -> None:
-        """Takes the hooks off and closes the log, as the end of a training does. Harmless when that was done."""
+        """Takes the hooks off and closes the log. Calling it again is harmless."""
         if self._watch is not None:
             self._watch.remove()
         self._attachment.close()

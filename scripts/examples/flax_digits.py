@@ -24,8 +24,8 @@ class Network(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         # The layers are watched; a function is recorded where it is called.
-        x = recorder.record("act1", nnx.relu(self.hidden1(x)), axis=-1, kind="ReLU")
-        x = recorder.record("act2", nnx.relu(self.hidden2(x)), axis=-1, kind="ReLU")
+        x = recorder.record("act1", nnx.relu(self.hidden1(x)), axis=-1, layer_type="ReLU")
+        x = recorder.record("act2", nnx.relu(self.hidden2(x)), axis=-1, layer_type="ReLU")
         return self.output(x)
 
 

@@ -24,10 +24,10 @@ def network(params, x):
     """The logits; the layers are recorded on the way."""
     for place in ("1", "2"):
         weight, bias = params["hidden" + place]
-        x = recorder.record("hidden" + place, x @ weight + bias, axis=-1, kind="Linear")
-        x = recorder.record("act" + place, jax.nn.relu(x), axis=-1, kind="ReLU")
+        x = recorder.record("hidden" + place, x @ weight + bias, axis=-1, layer_type="Linear")
+        x = recorder.record("act" + place, jax.nn.relu(x), axis=-1, layer_type="ReLU")
     weight, bias = params["output"]
-    return recorder.record("output", x @ weight + bias, axis=-1, kind="Linear")
+    return recorder.record("output", x @ weight + bias, axis=-1, layer_type="Linear")
 
 
 @jax.jit

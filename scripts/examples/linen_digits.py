@@ -20,9 +20,9 @@ class Network(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x = nn.Dense(64, name="hidden1")(x)
-        x = recorder.record("act1", nn.relu(x), axis=-1, kind="ReLU")
+        x = recorder.record("act1", nn.relu(x), axis=-1, layer_type="ReLU")
         x = nn.Dense(64, name="hidden2", bias_init=nn.initializers.constant(-10.0))(x)
-        x = recorder.record("act2", nn.relu(x), axis=-1, kind="ReLU")
+        x = recorder.record("act2", nn.relu(x), axis=-1, layer_type="ReLU")
         return nn.Dense(10, name="output")(x)
 
 

@@ -22,10 +22,10 @@ with fastact.ActivationMonitor(run) as monitor:
         for place, (weight, bias) in enumerate(zip(weights, biases), 1):
             inputs.append(h)
             h = h @ weight + bias
-            monitor.record(f"hidden{place}" if place < 3 else "output", h, axis=-1, kind="Linear")
+            monitor.record(f"hidden{place}" if place < 3 else "output", h, axis=-1, layer_type="Linear")
             if place < 3:
                 h = np.maximum(h, 0)
-                monitor.record(f"act{place}", h, axis=-1, kind="ReLU")
+                monitor.record(f"act{place}", h, axis=-1, layer_type="ReLU")
         # Backwards, from the softmax: a step of gradient descent.
         h = np.exp(h - h.max(axis=1, keepdims=True))
         slope = (h / h.sum(axis=1, keepdims=True) - np.eye(10, dtype=np.float32)[y[batch]]) / len(batch)

@@ -51,7 +51,7 @@ def test_huggingface_records_training_steps_alone(tmp_path: Path) -> None:
 
     (tmp_path / "taken").write_text("a file where the log should go")
     blocked = ActivationCallback(tmp_path / "taken")
-    with pytest.warns(RuntimeWarning, match="could not open the log and goes on without it"):
+    with pytest.warns(RuntimeWarning, match="could not open the log and continues without it"):
         fit(blocked)
     assert blocked.failures >= 1
 

@@ -282,7 +282,7 @@ def test_failures_in_a_recorder_do_not_end_the_training(data: Any) -> None:
     recorder = Recorder(ActivationMonitor())
     step = jax.jit(lambda x: recorder.record("bad", x, axis=5) + recorder.record("good", x))
     with pytest.warns(
-        RuntimeWarning, match="could not record layer 'bad' and goes on without it .*axis: got 5"
+        RuntimeWarning, match="could not record layer 'bad' and continues without it .*axis: got 5"
     ) as caught:
         step(data[1])
     assert len(caught) == 1

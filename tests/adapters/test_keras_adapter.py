@@ -86,7 +86,7 @@ with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always", RuntimeWarning)
     callback = fastact.keras.ActivationCallback(monitor, layers=lambda name, layer: 1 / 0)
     assert len(train(model, [callback])["loss"]) == 2
-ours = [str(w.message) for w in caught if "goes on without it" in str(w.message)]
+ours = [str(w.message) for w in caught if "continues without it" in str(w.message)]
 assert len(ours) == 1 and "could not watch the model" in ours[0], ours
 assert callback.failures == 1
 

@@ -65,6 +65,6 @@ def test_lightning_records_training_steps_alone(tmp_path: Path) -> None:
     assert other.monitor.closed
 
     broken = ActivationCallback(tmp_path / "third", layers="no such layer")
-    with pytest.warns(RuntimeWarning, match="could not watch the model and goes on without it"):
+    with pytest.warns(RuntimeWarning, match="could not watch the model and continues without it"):
         fit(broken)
     assert broken.failures == 1

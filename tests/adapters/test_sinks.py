@@ -151,7 +151,7 @@ def test_a_sink_that_fails_does_not_end_the_training(tmp_path: Path) -> None:
         warnings.simplefilter("always")
         train(monitor)
     assert "(FastactError: Broken did not take step 0: ConnectionError('no route" in str(caught[0].message)
-    assert [str(warning.message).partition(" and goes on")[0] for warning in caught] == [
+    assert [str(warning.message).partition(" and continues")[0] for warning in caught] == [
         "fastact could not hand its rows to a listener",
         "fastact.sinks.Broken could not close",
     ]

@@ -156,7 +156,7 @@ def test_a_log_that_cannot_be_opened_leaves_a_monitor_that_diagnoses(fit: Any, t
     train, callback_of = fit
     (tmp_path / "taken").write_text("a file where the log should go")
     callback = callback_of(tmp_path / "taken")
-    with pytest.warns(RuntimeWarning, match="could not open the log and goes on without it"):
+    with pytest.warns(RuntimeWarning, match="could not open the log and continues without it"):
         model = train(callback)
     assert (model.error, callback.failures) == (None, 1)
     assert [layer.rows for layer in callback.monitor.diagnose().layers] == [6, 6, 6]

@@ -4,6 +4,8 @@ The simulator is chosen when `numba.cuda` is first imported, so each test that n
 as a program of its own.
 """
 
+import functools
+import json
 import math
 import os
 import re
@@ -19,6 +21,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from golden import store
+from golden.ptx import compiler, histogram
 from oracle import describe, nasty
 
 from fastact.arithmetic.element_types import ELEMENT_TYPES
@@ -63,15 +67,39 @@ def test_in_the_simulator() -> None:
     assert int(compared) >= 200
 
 
-@pytest.mark.e2e
-def test_ptx_keeps_to_registers_and_loads_16_bytes() -> None:
-    pytest.importorskip("numba_cuda", reason="the compiler for CUDA comes with the extra fastact[cuda]")
+@functools.cache
+def ptx_lines() -> list[str]:
+    """What each kernel's PTX has, compiled once for all tests, and in each line after that its histogram."""
     # Half of it in each of two processes. Of all kinds in all layouts: this file with `ptx all 0 1`.
     with ThreadPoolExecutor(2) as pool:
         outputs = pool.map(
             lambda part: program("ptx", "some", part, "2", timeout=1800, NUMBA_ENABLE_CUDASIM="0"), ("0", "1")
         )
-        lines = [line for output in outputs for line in output.splitlines()]
+        return [line for output in outputs for line in output.splitlines()]
+
+
+def ptx_histograms() -> dict[str, dict[str, int | str]]:
+    """The instructions of each kernel for each machine; see `golden.ptx`."""
+    parts = [line.split("\t") for line in ptx_lines()]
+    found = {facts.rsplit("/", 3)[0]: json.loads(counts) for facts, counts in parts}
+    assert len(found) == len(parts)  # each has a name of its own
+    return dict(sorted(found.items()))
+
+
+@pytest.mark.e2e
+def test_ptx_has_the_instructions_that_it_had() -> None:
+    pytest.importorskip("numba_cuda", reason="the compiler for CUDA comes with the extra fastact[cuda]")
+    stored = store.load("ptx")
+    if stored["compiler"] != compiler():
+        pytest.skip(f"stored of {stored['compiler']}, not of {compiler()}")
+    wrong = store.differences(stored["kernels"], ptx_histograms(), exact=True)
+    assert not wrong, f"{len(wrong)} differences, such as\n" + "\n".join(wrong[:20])
+
+
+@pytest.mark.e2e
+def test_ptx_keeps_to_registers_and_loads_16_bytes() -> None:
+    pytest.importorskip("numba_cuda", reason="the compiler for CUDA comes with the extra fastact[cuda]")
+    lines = [line.partition("\t")[0] for line in ptx_lines()]
     assert len(lines) == (len(ELEMENT_TYPES) + 4 * len(UNLIKE) + 5 * len(RECORDED) + 2) * len(MACHINES)
     for line in lines:
         *_, layout, local, calls, packets = line.split("/")
@@ -103,8 +131,11 @@ def compiled_to_ptx(what: str, part: int, parts: int) -> None:
         made.append((f"{name}/many", partial(kernels.many_kernel, name)))
     for name in recorded:
         layouts = (kernels.FLAT, *others)
-        made += [(f"{name}/{layout.name}", partial(record_kernel, name, layout, surveyed=True)) for layout in layouts]
-        made.append((f"{name}/flat", partial(record_kernel, name, kernels.FLAT, surveyed=False)))
+        made += [
+            (f"{name} recorded/{layout.name}", partial(record_kernel, name, layout, surveyed=True))
+            for layout in layouts
+        ]
+        made.append((f"{name} recorded unsurveyed/flat", partial(record_kernel, name, kernels.FLAT, surveyed=False)))
 
     def compiled(kernel: Any) -> Any:
         # What `cuda.compile` does, but for all machines at once: most of the time goes into what Numba itself does.
@@ -122,7 +153,7 @@ def compiled_to_ptx(what: str, part: int, parts: int) -> None:
                 (ptx,) = library.get_asm_strs(cc=machine)
                 assert f".target sm_{machine[0]}{machine[1]}" in ptx
                 found = [ptx.count(".local"), *(len(re.findall(p, ptx)) for p in (r"\bcall", r"ld\.global\.v4\.u32"))]
-                print(machine[0], label, *found, sep="/")
+                print(machine[0], label, *found, sep="/", end=f"\t{json.dumps(histogram(ptx))}\n")
 
 
 def swept(x: Any, name: str, layout: Any, parts: int) -> list[dict[str, Any]]:

@@ -281,7 +281,7 @@ def step_and_wait(monitor: ActivationMonitor) -> None:
 def small_ring(monitor: ActivationMonitor, slots: int) -> None:
     from fastact.cuda.deferred import DeferredRows
 
-    monitor._deferred = DeferredRows(monitor._dead_window, slots)
+    monitor._queue.deferred = DeferredRows(monitor._queue._dead_window, slots)
 
 
 @simulated
@@ -482,7 +482,7 @@ def test_a_launch_that_fails_leaves_the_next_as_it_was(
         assert stats.count == 4
         assert monitor.history["layer"]["count"].tolist() == [3, 4]
         assert monitor.failures == (error is OSError)
-        rows = monitor._deferred
+        rows = monitor._queue.deferred
         assert rows is not None
         assert rows._devices[0].ring.tail == rows._devices[0].ring.head == 3
 

@@ -35,7 +35,7 @@ def test_it_opens_with_a_sentence_that_a_person_would_say() -> None:
     assert text.splitlines()[0] == sentence(sick())
     assert text.startswith(
         "encoder.3 (Tanh) has been saturated since step 120: 61% of its outputs are beyond ±0.99. "
-        "Because of it also: encoder.4, head (vanishing). Likely cause: "
+        "Downstream: encoder.4, head (vanishing). Likely cause: "
     )
     assert "Try: use ReLU" in text.splitlines()[0]
 
@@ -61,7 +61,7 @@ def test_nothing_is_said_twice() -> None:
         for culprit in diagnosis.culprits:
             for part in (culprit.message, culprit.cause, *culprit.remedies):
                 assert text.count(part) == 1, part
-        assert "Because of it also: out (NaN or Inf)." in text
+        assert "Downstream: out (NaN or Inf)." in text
         heads = [line.split("]")[0] for line in text.splitlines() if line[1:4] == ". ["]
         assert heads == ["1. [critical", "2. [critical", "3. [critical", "4. [critical"]
         assert text.count("   Cause:") == 1
@@ -145,4 +145,4 @@ def test_each_layer_that_follows_is_named_once() -> None:
     layers = {"0": ("Linear", [row(s) for s in steps]), "1": ("ReLU", gone), "2": ("ReLU", gone)}
     diagnosis = watch(layers).diagnose()
     assert sum(finding.layer == "2" for finding in diagnosis.findings) > 1
-    assert "Because of it also: 2 (dead). " in sentence(diagnosis)
+    assert "Downstream: 2 (dead). " in sentence(diagnosis)

@@ -1,12 +1,14 @@
 """Thresholds from a file: what is overridden, what stays, and what is said when a file is wrong."""
 
+import math
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from synthetic import found, row, watch
+from synthetic import found, row, saturated, watch
 
 from fastact.diagnosis.rules import Thresholds
-from fastact.errors import ArgumentTypeError, ArgumentValueError
+from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 
 
 def load(folder: Path, text: str) -> Thresholds:
@@ -44,7 +46,7 @@ def test_it_is_what_the_rules_compare_with(tmp_path: Path) -> None:
         ("dead_warning = '0.1'", ArgumentTypeError, "dead_warning: got str, want a float"),
         ("min_rows = 2.5", ArgumentTypeError, "min_rows: got float, want an int"),
         ("dead_warning = nan", ArgumentValueError, "dead_warning: got nan"),
-        ("dead_warning = 0.9", ArgumentValueError, "dead_serious: got less than dead_warning"),
+        ("dead_warning = 0.9", ArgumentValueError, "dead_serious: got 0.2, want at least dead_warning"),
         ("dead_warning 0.9", ArgumentValueError, "want a TOML file"),
         ("[tool]\nfastact = 3", None, ""),
         (
@@ -76,3 +78,26 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes(b"# \xe9")
     with pytest.raises(ArgumentValueError, match=r"latin\.toml"):
         Thresholds.from_toml(tmp_path / "latin.toml")
+
+
+@pytest.mark.parametrize("name", [item.name for item in fields(Thresholds)])
+def test_thresholds_refuse_what_makes_no_sense_by_name(name: str) -> None:
+    for value in (-1, 0, "1", None, True, math.nan, math.inf):
+        with pytest.raises(FastactError, match=rf"^{name}: got"):
+            Thresholds(**{name: value})  # type: ignore[arg-type]
+    assert name in Thresholds.describe()
+
+
+def test_thresholds_refuse_bands_out_of_order_and_are_used() -> None:
+    for wrong in (
+        {"dead_warning": 0.6},
+        {"saturated_critical": 0.1},
+        {"explode_critical": 2.0},
+        {"vanish_serious": 0.5},
+    ):
+        with pytest.raises(ArgumentValueError, match="want"):
+            Thresholds(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentTypeError, match="min_rows"):
+        Thresholds(min_rows=2.5)  # type: ignore[arg-type]
+    low = Thresholds(saturated_warning=0.1)
+    assert found(watch({"act": ("Tanh", saturated(0.2))}, thresholds=low)) == [("act", "saturated", "warning", 0)]

@@ -151,7 +151,7 @@ def test_a_forked_worker_of_a_dataloader_records_nothing(tmp_path: Path) -> None
     model = Net()
     with fastact.ActivationMonitor(tmp_path / "run") as monitor, watch(model, monitor) as handle:
         # A record on the way, by another thread, while the worker is forked.
-        with monitor._lock:
+        with monitor._queue.lock:
             loader = DataLoader(Features(model), num_workers=1, multiprocessing_context="fork", timeout=60)
             given = torch.cat(list(loader))
         assert given[:, 2].tolist() == [0.0] * 4  # no hooks there

@@ -54,7 +54,7 @@ def diagnose(
     del json_schema  # it has ended the program by itself, since it needs no run
     from fastact.diagnosis.finding import SEVERITIES
     from fastact.diagnosis.report import render_rich
-    from fastact.diagnosis.thresholds import Thresholds
+    from fastact.diagnosis.rules import Thresholds
     from fastact.replay.log import open_log
 
     log = open_log(run)

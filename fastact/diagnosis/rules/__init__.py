@@ -1,28 +1,61 @@
-"""The rules: one small stateless object for each condition, and what they share.
+"""The rules that run, one file for each condition, and all of their thresholds in one class.
 
-`RULES` is the visible list; a rule that is not in it does not run. Its order is that of causes before consequences.
+A new rule is its own file here, a line in `RULES` and, if it has thresholds of its own, a line in `Thresholds`;
+README.md says how.
 """
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 from fastact.diagnosis.rule import Rule
-from fastact.diagnosis.rules.constant import Constant
-from fastact.diagnosis.rules.dead import Dead
-from fastact.diagnosis.rules.drifting import Drifting
-from fastact.diagnosis.rules.exploding import Exploding
+from fastact.diagnosis.rules.constant import Constant, ConstantThresholds
+from fastact.diagnosis.rules.dead import Dead, DeadThresholds
+from fastact.diagnosis.rules.drifting import Drifting, DriftingThresholds
+from fastact.diagnosis.rules.exploding import Exploding, ExplodingThresholds
 from fastact.diagnosis.rules.non_finite import NonFinite
-from fastact.diagnosis.rules.oscillating import Oscillating
-from fastact.diagnosis.rules.outliers import OutlierChannels
-from fastact.diagnosis.rules.overflow import OverflowRisk
-from fastact.diagnosis.rules.saturated import Saturated
-from fastact.diagnosis.rules.underflow import UnderflowRisk
-from fastact.diagnosis.rules.vanishing import Vanishing
-from fastact.diagnosis.thresholds import Thresholds
+from fastact.diagnosis.rules.oscillating import Oscillating, OscillatingThresholds
+from fastact.diagnosis.rules.outlier_channels import OutlierChannels, OutlierChannelsThresholds
+from fastact.diagnosis.rules.overflow_risk import OverflowRisk, OverflowRiskThresholds
+from fastact.diagnosis.rules.saturated import Saturated, SaturatedThresholds
+from fastact.diagnosis.rules.underflow_risk import UnderflowRisk, UnderflowRiskThresholds
+from fastact.diagnosis.rules.vanishing import Vanishing, VanishingThresholds
 
-__all__ = ["RULES", "Thresholds"]
+__all__ = ["RULES", "Thresholds", "adjective"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds(
+    # Dataclasses take fields from the last base class to the first one.
+    DriftingThresholds,
+    ConstantThresholds,
+    OscillatingThresholds,
+    OutlierChannelsThresholds,
+    UnderflowRiskThresholds,
+    OverflowRiskThresholds,
+    VanishingThresholds,
+    ExplodingThresholds,
+    SaturatedThresholds,
+    DeadThresholds,
+):
+    """What the rules compare with. Every field can be overridden; `Thresholds.describe()` lists them all.
+
+    Raises:
+        ArgumentTypeError: a value is not a number of the field's type.
+        ArgumentValueError: a value is out of range, or the bands of one condition are not in order.
+
+    Example:
+        >>> Thresholds(dead_warning=0.1).dead_warning
+        0.1
+        >>> Thresholds(dead_warning=2.0)
+        Traceback (most recent call last):
+        fastact.errors.ArgumentValueError: dead_warning: got 2.0, want more than 0 and at most 1
+        >>> Thresholds.describe()["dead_serious"]
+        'share of neurons (default 0.2); dead: serious from here. fastact, the bands of the public contract'
+    """
+
 
 #: Causes before consequences: a finding can explain one of a later condition, or a later one of its own.
-RULES: Final[tuple[Rule, ...]] = (
+RULES: Final[tuple[Rule[Any], ...]] = (
     Exploding(),
     OutlierChannels(),
     OverflowRisk(),
@@ -35,3 +68,8 @@ RULES: Final[tuple[Rule, ...]] = (
     Oscillating(),
     Drifting(),
 )
+
+
+def adjective(condition: str) -> str:
+    """How a report says a condition of a layer: ``"close to overflow"`` for ``"overflow_risk"``."""
+    return next((rule.adjective for rule in RULES if rule.condition == condition), condition)

@@ -1,53 +1,77 @@
-"""Constant outputs: a layer that says the same of every sample."""
+"""Constant outputs: a layer whose output is the same for every sample."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.causality import Circumstances, upstream
 from fastact.diagnosis.finding import Evidence, Finding, Severity
+from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import LOWER_RATE, initialisation
-from fastact.diagnosis.rule import COLUMN, Cells, Chain, LayerView, Network, Outcome, Row, Track, nothing_finite
-from fastact.diagnosis.thresholds import Thresholds
+from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Row, RowCondition, nothing_finite
+from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.rules.vanishing import VanishingThresholds
+from fastact.diagnosis.thresholds import share_field
 from fastact.history import LayerInfo
 from fastact.text import percent
 
-__all__ = ["Constant"]
+__all__ = ["Constant", "ConstantThresholds"]
 
 _NEURONS, _CONSTANT = COLUMN["neurons"], COLUMN["constant_neurons"]
 _STD, _WITHIN = COLUMN["std"], COLUMN["within_std"]
 
 
-class Constant:
+@dataclass(frozen=True, kw_only=True)
+class ConstantThresholds(VanishingThresholds):
+    """What `Constant` compares with; of vanishing, how many samples are enough, and how little of a signal is none."""
+
+    constant_warning: float = share_field(0.5, "share of neurons; constant: warning from here. Chosen")
+    constant_serious: float = share_field(
+        0.8, "share of neurons; constant: serious from here. Chosen", "constant_warning"
+    )
+    constant_ratio: float = share_field(
+        1e-6,
+        "factor; constant: the spread between samples is less than this share of the standard deviation over all "
+        "elements. Chosen, eight times float32's rounding unit",
+    )
+
+
+def _switches_off(cause: Finding, effect: Finding, around: Circumstances) -> bool:
+    """Each neuron after a constant layer is on for all samples, or off for all of them."""
+    return cause.first_step <= effect.first_step and upstream(cause, effect, around)
+
+
+class Constant(Rule[ConstantThresholds]):
     """A layer that has collapsed: all samples are alike after it.
 
     Formula:
         Found when in each of the last `min_rows` rows constant_neurons >= constant_warning (50%) of the neurons, each
         with one and the same value other than zero for every sample, or within_std < constant_ratio (1e-6) times the
-        std over all elements: what the samples differ by is of the size of float32's rounding, next to what the
-        neurons differ by. Serious from constant_serious (80%) of the neurons, critical where all samples are alike.
+        std over all elements: next to the differences between neurons, those between samples are no larger than
+        float32's rounding. Serious from constant_serious (80%) of the neurons, critical where all samples are alike.
 
     Needs rows swept per neuron and `vanish_samples` samples of each neuron in a row. Only what becomes constant, or
     what has weights, normalises or is an activation and is constant though the samples differ in a layer before it:
     positions, masks and class tokens are constant by design. All zero is `Dead`'s, small is `Vanishing`'s matter.
 
-    Neurons that are all alike are not judged: after a batch normalisation, whose neurons have all the same mean and
-    variance, the numbers of a row are the same as where all neurons compute the same.
+    Neurons that are all alike are not judged: after a batch normalisation all neurons have one mean and one variance,
+    so that a row has the numbers of a layer whose neurons all compute the same.
 
     Source:
         Chosen; 1e-6 is eight times float32's rounding unit. SageMaker Debugger's TensorVariance (variance below 1e-5)
-        finds the same in an absolute scale, which a layer that is small by design fails.
+        finds this on an absolute scale, which a layer that is small by design fails.
     """
 
     condition = "constant"
+    adjective = "constant"
+    only_alone = True
+    explains: ClassVar = {"constant": upstream, "dead": _switches_off}
 
     def applies(self, info: LayerInfo) -> bool:
-        """Every type, but for probabilities and what hands its input on."""
+        """Every type, except probabilities and what hands its input on."""
         return info.layer_type not in layer_types.PROBABILITIES and not layer_types.is_passing(info.layer_type)
 
-    def needs(self, thresholds: Thresholds) -> int:
-        """`min_rows`."""
-        return thresholds.min_rows
-
-    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Chain, ...]:
+    def row_conditions(self, info: LayerInfo, first: Row, thresholds: ConstantThresholds) -> tuple[Cascade, ...]:
         """Rows in which the samples are alike, in all or in many neurons."""
         del info
         if not first[_NEURONS]:
@@ -59,9 +83,9 @@ class Constant:
             alike = cells[_WITHIN] < ratio * cells[_STD]
             return (cells[_NEURONS] > 0) & (alike | (1.0 * cells[_CONSTANT] >= share * cells[_NEURONS]))
 
-        return (Chain((Track("constant", holds),), unknown=nothing_finite),)
+        return (Cascade((RowCondition("constant", holds),), undecided=nothing_finite),)
 
-    def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
+    def check(self, layer: LayerView, network: Network, thresholds: ConstantThresholds) -> Finding | Outcome:
         """The share of constant neurons now, if there are samples enough to say so."""
         streak = layer.streaks.get("constant")
         if streak is None or streak.rows < thresholds.min_rows:
@@ -91,11 +115,12 @@ class Constant:
             ),
             message=f"{layer.name} has been constant since step {streak.step}: "
             + (
-                "it puts out the same for every sample."
+                "its output is the same for every sample."
                 if share == 1.0
-                else f"{percent(share)} of its {neurons:,} neurons put out the same for every sample."
+                else f"{percent(share)} of its {neurons:,} neurons have the same output for every sample."
             ),
-            cause="Its weights are zero beside its biases, or nothing of the samples reaches it: all of it is bias.",
+            cause="Its output is all bias: its weights are zero next to its biases, or no differences between samples "
+            "reach it.",
             remedies=(
                 "check that the data reaches this layer and differs from sample to sample",
                 LOWER_RATE,
@@ -104,7 +129,7 @@ class Constant:
         )
 
 
-def _computes_of_samples(layer: LayerView, network: Network, thresholds: Thresholds) -> bool:
+def _computes_of_samples(layer: LayerView, network: Network, thresholds: ConstantThresholds) -> bool:
     """Whether it was constant from its first row on though its type computes something of samples that differ."""
     layer_type = layer.info.layer_type
     if not (
@@ -115,7 +140,7 @@ def _computes_of_samples(layer: LayerView, network: Network, thresholds: Thresho
     return any(signal > thresholds.vanish_ratio * rms for signal, rms in pairs)
 
 
-def _severity(share: float, thresholds: Thresholds) -> Severity:
+def _severity(share: float, thresholds: ConstantThresholds) -> Severity:
     if share == 1.0:
         return "critical"
     return "serious" if share >= thresholds.constant_serious else "warning"

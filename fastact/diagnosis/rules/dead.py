@@ -1,68 +1,117 @@
 """Dead neurons: outputs that are zero for every sample, so that no gradient moves them any more."""
 
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from fastact.diagnosis import experts, layer_types
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causality import Circumstances, not_after, upstream
+from fastact.diagnosis.experts import STARVED, is_expert, starvation
 from fastact.diagnosis.finding import Evidence, Finding, Severity
-from fastact.diagnosis.remedies import LOWER_RATE, initialisation, normalisation
-from fastact.diagnosis.rule import COLUMN, Cells, Chain, Condition, LayerView, Network, Outcome, Row, Streak, Track
-from fastact.diagnosis.thresholds import Thresholds
+from fastact.diagnosis.network import LayerView, Network
+from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS, initialisation, normalisation
+from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Holds, Row, RowCondition, Streak
+from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.thresholds import CommonThresholds, count_field, share_field
 from fastact.history import LayerInfo
 from fastact.text import percent
 
-__all__ = ["Dead"]
+__all__ = ["Dead", "DeadThresholds"]
 
 _COUNT, _ZEROS, _NEURONS = COLUMN["count"], COLUMN["zeros"], COLUMN["neurons"]
 _SILENT, _DEAD = COLUMN["silent_neurons"], COLUMN["dead_neurons"]
 
+#: The share of dead neurons from which dead layers after it follow: one less the share that is healthy.
+_PASSES_NOTHING: Final = 0.95
 
-class Dead:
+
+@dataclass(frozen=True, kw_only=True)
+class DeadThresholds(CommonThresholds):
+    """What `Dead` compares with."""
+
+    dead_window: int = count_field(20, "rows; a neuron is dead once it was silent in this many without a break. Chosen")
+    dead_samples: int = count_field(
+        300,
+        "samples; this many must have been seen of each neuron. A neuron that never fired in n samples fires in less "
+        "than 3/n of them at 95% confidence (rule of three: Hanley and Lippman-Hand, JAMA 1983), so 300 show the less "
+        "than 1% that SageMaker Debugger's DeadRelu calls dead",
+    )
+    dead_warning: float = share_field(
+        0.05, "share of neurons; dead: warning from here. fastact, the bands of the public contract"
+    )
+    dead_serious: float = share_field(
+        0.20, "share of neurons; dead: serious from here. fastact, the bands of the public contract", "dead_warning"
+    )
+    dead_critical: float = share_field(
+        0.50,
+        "share of neurons; dead: critical above. fastact, the bands of the public contract; "
+        "SageMaker Debugger's DeadRelu fires here",
+        "dead_serious",
+    )
+
+
+def _starves(cause: Finding, effect: Finding, around: Circumstances) -> bool:
+    """Whether dead neurons kill those of another layer."""
+    before = upstream(cause, effect, around)
+    if "expert" in cause.evidence:
+        return before and cause.evidence["expert"] == effect.evidence.get("expert")
+    if around.source.get(effect.layer) == cause.layer:
+        return True
+    return before and cause.first_step <= effect.first_step and _passes_nothing(cause)
+
+
+def _silences(cause: Finding, effect: Finding, around: Circumstances) -> bool:
+    """Whether so many neurons are dead that samples can no longer be told apart."""
+    return cause.severity == "critical" and not_after(cause, effect, around)
+
+
+class Dead(Rule[DeadThresholds]):
     """Neurons that were silent in each of the last `dead_window` rows, or must have been in fewer that are enough.
 
     Formula:
         ratio = dead_neurons / neurons in the last row. Found when ratio >= dead_warning (5%), serious from
         dead_serious (20%), critical above dead_critical (50%), after dead_samples (300) samples of each neuron; in the
-        lowest band it has to last for min_rows rows beyond dead_window. The first step is that since which the share
-        has been at least serious, or at least a warning where it is no more than that.
+        lowest band it has to last for min_rows rows beyond dead_window. The first step is the one since which
+        the share has been at least serious, or at least a warning where it is no more than that.
         Where most neurons are silent (above dead_critical), fewer rows tell: of n neurons, of which s_i are silent in
         row i, at least n - sum (n - s_i) are silent in all of these rows, whichever they are. Taken over the fewest
         last rows that hold min_rows rows and dead_samples samples, a bound from dead_serious up is found at once.
         Without per-neuron rows only a layer whose elements are all zero in each of min_rows rows is dead.
-        An expert of a mixture is dead when it gets no tokens, as `rules.experts.starved` says.
+        An expert of a mixture is dead when since its last token its siblings had tokens in at least dead_window (20)
+        recorded steps, and at least dead_samples (300) for each expert that there is: by the rule of three it then
+        gets less than 1% of its even share, at 95% confidence. Until then there is not enough data.
 
     A ReLU layer with half of its outputs zero is healthy: other samples wake other neurons.
 
     Source:
         The bands are those of fastact's public contract. That a neuron active for under 1% of the samples is dead
-        is SageMaker Debugger's DeadRelu; that 300 samples are needed to say so is the rule of three (`Thresholds`).
+        is SageMaker Debugger's DeadRelu; that 300 samples are needed to say so is the rule of three (`dead_samples`).
     """
 
     condition = "dead"
+    adjective = "dead"
+    explains: ClassVar = {"dead": _starves, "vanishing": _silences, "constant": _silences}
 
     def applies(self, info: LayerInfo) -> bool:
-        """Every type, but for those that are zero by design (a softmax under a mask)."""
+        """Every type, except those that are zero by design (a softmax under a mask)."""
         return info.layer_type not in layer_types.PROBABILITIES
 
-    def needs(self, thresholds: Thresholds) -> int:
-        """`min_rows`."""
-        return thresholds.min_rows
-
-    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Chain, ...]:
+    def row_conditions(self, info: LayerInfo, first: Row, thresholds: DeadThresholds) -> tuple[Cascade, ...]:
         """Rows whose share of dead neurons reaches the lower two bands; or rows that are all zero."""
-        fed = (Chain((experts.STARVED,)),) if experts.is_expert(info.name) else ()
+        fed = (Cascade((STARVED,)),) if is_expert(info.name) else ()
         if not first[_NEURONS]:
-            return (Chain((Track("zero", _is_zero),)), *fed)
+            return (Cascade((RowCondition("zero", _is_zero),)), *fed)
         # Those that are dead in this row have been silent for as long as the row looks back.
-        some = Track("dead", _reaches(thresholds.dead_warning), lookback=thresholds.dead_window)
-        many = Track("seriously_dead", _reaches(thresholds.dead_serious), lookback=thresholds.dead_window)
-        silent = Track("mostly_silent", _reaches(thresholds.dead_critical, _SILENT))
-        return Chain((some, many)), Chain((silent,)), *fed
+        window = thresholds.dead_window
+        some = RowCondition("dead", _reaches(thresholds.dead_warning), lookback=window)
+        many = RowCondition("seriously_dead", _reaches(thresholds.dead_serious), lookback=window)
+        silent = RowCondition("mostly_silent", _reaches(thresholds.dead_critical, _SILENT))
+        return Cascade((some, many)), Cascade((silent,)), *fed
 
-    def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
+    def check(self, layer: LayerView, network: Network, thresholds: DeadThresholds) -> Finding | Outcome:
         """The share of dead neurons now, if enough samples have been seen."""
-        expert = experts.starved(layer, network, thresholds)
+        expert = self._expert(layer, network, thresholds)
         if expert is not None:
             return expert
         if "zero" in layer.streaks:
@@ -106,8 +155,12 @@ class Dead:
         seen = f"none of its {units} ever fires" if ratio == 1.0 else f"{some} never fire"
         return self._finding(layer, network, streak.step, severity, seen, evidence)
 
+    def stands_alone(self, finding: Finding, layer_type: str) -> bool:
+        """Not where a layer hands its input on and no layer that is watched gave it: zeros in the data (pixels)."""
+        return not layer_types.is_passing(layer_type) or _passes_nothing(finding)
+
     def _surely_dead(
-        self, layer: LayerView, streak: Streak, network: Network, thresholds: Thresholds
+        self, layer: LayerView, streak: Streak, network: Network, thresholds: DeadThresholds
     ) -> Finding | None:
         """What so many silent neurons in so few rows leave no doubt of, before `dead_window` rows have passed."""
         rows = layer.during(streak)[: -thresholds.dead_window - 1 : -1]  # the last one first
@@ -117,8 +170,8 @@ class Dead:
         enough[: thresholds.min_rows - 1] = False
         if not enough.any():
             return None
-        count = int(enough.argmax()) + 1
-        awake = float(np.maximum(neurons - rows["silent_neurons"][:count].astype(float), 0.0).sum())
+        taken = int(enough.argmax()) + 1
+        awake = float(np.maximum(neurons - rows["silent_neurons"][:taken].astype(float), 0.0).sum())
         ratio = 1.0 - awake / neurons
         if ratio < thresholds.dead_serious:
             return None
@@ -127,15 +180,23 @@ class Dead:
             dead_ratio=ratio,
             dead_neurons=dead,
             neurons=neurons,
-            rows=count,
-            samples=int(samples[count - 1]),
+            rows=taken,
+            samples=int(samples[taken - 1]),
             zero_ratio=float(rows[0]["zeros"]) / max(float(rows[0]["count"]), 1.0),
         )
         severity: Severity = "critical" if ratio > thresholds.dead_critical else "serious"
         units = _units(layer, network)
         some = f"at least {dead:,} of its {neurons:,} {units} ({percent(ratio)})"
         seen = f"none of its {units} fired" if ratio == 1.0 else f"{some} did not fire"
-        return self._finding(layer, network, streak.step, severity, f"{seen} in the last {count} rows", evidence)
+        return self._finding(layer, network, streak.step, severity, f"{seen} in the last {taken} rows", evidence)
+
+    def _all_zero(
+        self, layer: LayerView, streak: Streak, network: Network, thresholds: DeadThresholds
+    ) -> Finding | Outcome:
+        if streak.rows < thresholds.min_rows:
+            return Outcome.NOT_ENOUGH_DATA
+        evidence = Evidence(dead_ratio=1.0, zero_ratio=1.0)
+        return self._finding(layer, network, streak.step, "critical", "every output is zero", evidence)
 
     def _finding(
         self, layer: LayerView, network: Network, step: int, severity: Severity, seen: str, evidence: Evidence
@@ -152,22 +213,50 @@ class Dead:
             remedies=_remedies(layer, network, step),
         )
 
-    def _all_zero(
-        self, layer: LayerView, streak: Streak, network: Network, thresholds: Thresholds
-    ) -> Finding | Outcome:
-        if streak.rows < thresholds.min_rows:
+    def _expert(self, layer: LayerView, network: Network, thresholds: DeadThresholds) -> Finding | Outcome | None:
+        """The finding for a part of an expert that gets no tokens; None where it gets some, or is no expert's."""
+        found = starvation(layer, network, thresholds.min_rows)
+        if found is None:
+            return None
+        if found.steps < thresholds.dead_window or found.tokens < thresholds.dead_samples * found.experts:
             return Outcome.NOT_ENOUGH_DATA
-        evidence = Evidence(dead_ratio=1.0, zero_ratio=1.0)
-        return self._finding(layer, network, streak.step, "critical", "every output is zero", evidence)
+        even = 1.0 / found.experts
+        return Finding(
+            layer=layer.info.name,
+            condition=self.condition,
+            severity="warning",
+            first_step=found.first_step,
+            evidence=Evidence(
+                expert=found.expert,
+                experts=found.experts,
+                tokens_of_siblings=found.tokens,
+                recorded_steps=found.steps,
+                even_share=even,
+            ),
+            message=f"{layer.name} has been dead since step {found.first_step}: expert {found.number} of "
+            f"{found.experts} has received none of the {found.tokens:,.0f} tokens since then; an even share is "
+            f"{percent(even)}.",
+            cause="The router sends all tokens to other experts. An expert without tokens learns nothing, so it is "
+            "chosen even less.",
+            remedies=(
+                "add a load-balancing loss for the experts, or raise its weight",
+                "add noise to the router's scores, or limit how many tokens an expert takes",
+                "use fewer experts",
+            ),
+        )
+
+
+def _passes_nothing(dead: Finding) -> bool:
+    return float(dead.evidence.get("dead_ratio", 0.0)) >= _PASSES_NOTHING
 
 
 def _is_zero(cells: Cells) -> Any:
     return (cells[_ZEROS] >= cells[_COUNT]) & (cells[_COUNT] > 0)
 
 
-def _reaches(share: float, which: int = _DEAD) -> Condition:
+def _reaches(least: float, which: int = _DEAD) -> Holds:
     def reaches(cells: Cells) -> Any:
-        return (1.0 * cells[which] >= share * cells[_NEURONS]) & (cells[_NEURONS] > 0)
+        return (1.0 * cells[which] >= least * cells[_NEURONS]) & (cells[_NEURONS] > 0)
 
     return reaches
 
@@ -186,38 +275,37 @@ def _units(layer: LayerView, network: Network) -> str:
     return "neurons"
 
 
-_STILL_LEARNS: Final = " The other neurons go on learning: what is lost is width."
+_STILL_LEARNS: Final = " The other neurons keep learning: only width is lost."
 
 
 def _cause(layer: LayerView, step: int) -> str:
     layer_type = layer.info.layer_type
     if layer_type in layer_types.GATED:
-        return "Its gates are shut, so that nothing passes them: its inputs or its weights are too large."
+        return "Its gates are shut, so nothing passes: its inputs or its weights are too large."
     if layer_type and not layer_types.is_activation(layer_type):
-        return "Its weights and biases are zero, or what it is fed is zero."
+        return "Its weights and biases are zero, or its input is."
     if step <= layer.start:
         return (
-            "It was so from the first recorded row: negative biases, a bad initialisation or data that is not "
-            "normalised keeps its inputs below zero, where the gradient is zero too."
+            "This was already so in the first recorded row, which suggests negative biases, a bad initialisation or "
+            "unnormalised data: its inputs are below zero for every sample, where the gradient is zero too."
         )
     return (
-        "It started during training: an update that was too large (a learning rate too high) pushed its inputs below "
-        "zero for every sample, where the gradient is zero too."
+        "An update that was too large (a learning rate too high) pushed its inputs below zero for every sample, where "
+        "the gradient is zero too: these neurons cannot recover."
     )
 
 
 def _remedies(layer: LayerView, network: Network, step: int) -> tuple[str, ...]:
     layer_type = layer.info.layer_type
-    inputs = "normalise the inputs to mean 0 and standard deviation 1"
     if layer_type in layer_types.GATED:
-        return inputs, initialisation({"Tanh"}), LOWER_RATE
+        return NORMALISE_INPUTS, initialisation({"Tanh"}), LOWER_RATE
     if layer_type and not layer_types.is_activation(layer_type):
         return (
             "check that its weights were initialised or loaded, and that they are trained",
-            "check that what it is fed is not all zero",
+            "check that its input is not all zero",
             "use less weight decay",
         )
     remedies = ["use leaky ReLU, which keeps a gradient below zero", initialisation({"ReLU"})]
     # What happened during training is a matter of the learning rate first.
     remedies.insert(0 if step > layer.start else 2, LOWER_RATE)
-    return *remedies, *normalisation(network.distinct_types), inputs
+    return *remedies, *normalisation(network.distinct_types), NORMALISE_INPUTS

@@ -1,25 +1,45 @@
-"""Drift: a layer whose scale changed at once, in the middle of training, and stayed changed."""
+"""Drift: a layer whose scale changed abruptly, in the middle of training, and stayed changed."""
 
 import math
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.causality import comes_first
 from fastact.diagnosis.finding import Evidence, Finding
-from fastact.diagnosis.rule import Chain, LayerView, Network, Outcome, Row, rms
-from fastact.diagnosis.thresholds import Thresholds
+from fastact.diagnosis.network import LayerView, Network, rms
+from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE
+from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.thresholds import CommonThresholds, count_field, factor_field, positive_field, share_field
 from fastact.history import LayerInfo
 from fastact.text import number
 
-__all__ = ["Drifting", "Shift", "shift"]
+__all__ = ["Drifting", "DriftingThresholds", "Shift", "shift"]
 
 #: What makes the median absolute deviation of a normal distribution its standard deviation.
 _MAD: Final = 1.4826
 
 
-class Drifting:
+@dataclass(frozen=True, kw_only=True)
+class DriftingThresholds(CommonThresholds):
+    """What `Drifting` compares with."""
+
+    drift_rows: int = count_field(20, "rows; drifting: this many must come before the change. Chosen")
+    drift_factor: float = factor_field(4.0, "factor; drifting: the median rms changes by this much, up or down. Chosen")
+    drift_deviations: float = positive_field(
+        6.0,
+        "robust standard deviations (1.4826 MAD); drifting: the median of log rms changes by this many. trainscope's "
+        "CUSUM and OLMo-core's spike filter use 6",
+    )
+    drift_chance: float = share_field(
+        1e-6, "probability; drifting: the largest chance of Pettitt's statistic without a change. Chosen"
+    )
+
+
+class Drifting(Rule[DriftingThresholds]):
     """A sudden change of a layer's scale, up or down, that lasts.
 
     Formula:
@@ -31,10 +51,11 @@ class Drifting:
         the min_rows rows on either side of the change by the factor apart as well, and the last min_rows rows still as
         far from where it was. The first step is that of the change.
 
-    Training moves every layer, so what is slow is not judged: of a steady rise, however steep, the two halves differ
+    Training moves every layer, so slow changes are not judged: the two halves of a steady rise, however steep, differ
     by 2.7 of these deviations. Where a plateau ends and a network begins to learn, its layers grow fivefold and more
     within some tens of rows, and stay there; healthy ones of the zoo did so in 7 of 94 runs. That is no step: the rows
-    next to it differ by little. Nor are the first rows judged, in which much happens at once. Rows of NaN are left out.
+    on either side differ little. Nor are the first rows judged, in which much happens quickly. Rows of NaN are left
+    out.
 
     Source:
         Pettitt, A non-parametric approach to the change-point problem, Applied Statistics 1979. 1.4826 MAD: Rousseeuw
@@ -43,21 +64,20 @@ class Drifting:
     """
 
     condition = "drifting"
+    adjective = "changed abruptly"
+    only_alone = True
+    symptom = True
+    explains: ClassVar = {"drifting": comes_first}
 
     def applies(self, info: LayerInfo) -> bool:
-        """Every type, but for probabilities, which crowd at a bound as they become certain."""
+        """Every type, except probabilities, which crowd at a bound as they become certain."""
         return info.layer_type not in layer_types.PROBABILITIES
 
-    def needs(self, thresholds: Thresholds) -> int:
+    def needs(self, thresholds: DriftingThresholds) -> int:
         """The rows before and after."""
         return thresholds.drift_rows + thresholds.recent_rows
 
-    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Chain, ...]:
-        """None: it speaks of the window alone."""
-        del info, first, thresholds
-        return ()
-
-    def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
+    def check(self, layer: LayerView, network: Network, thresholds: DriftingThresholds) -> Finding | Outcome:
         """The change in the window, if there is one. Most layers have not moved by the factor at all."""
         if len(layer.rows) < self.needs(thresholds):
             return Outcome.NOT_ENOUGH_DATA
@@ -99,14 +119,14 @@ class Drifting:
                 rows_before=place,
                 rows_after=len(logs) - place,
             ),
-            message=f"{layer.name} changed at step {step}: the rms of its outputs "
-            f"{'rose' if change > 0.0 else 'fell'} from {number(before)} to {number(after)} at once, and stayed there.",
-            cause="Something changed at that step: the data, the learning rate, the mode (training or evaluation), "
-            "what is frozen, or an update that was too large.",
+            message=f"{layer.name} changed abruptly at step {step}: the rms of its outputs "
+            f"{'rose' if change > 0.0 else 'fell'} from {number(before)} to {number(after)} and stayed there.",
+            cause="Something changed at that step (the data, the learning rate, training or evaluation mode, which "
+            "layers are frozen), or an update was too large.",
             remedies=(
                 "look at what changed at that step: the data, a schedule, a checkpoint, a switch to evaluation",
-                "clip the gradients",
-                "use a lower learning rate",
+                CLIP_GRADIENTS,
+                LOWER_RATE,
             ),
         )
 

@@ -1,33 +1,25 @@
 """Explosion: outputs that grow by orders of magnitude, from step to step or from layer to layer."""
 
 import math
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.causality import Circumstances, comes_first, not_after
 from fastact.diagnosis.finding import Evidence, Finding, Severity
-from fastact.diagnosis.remedies import LOWER_RATE, initialisation
-from fastact.diagnosis.rule import (
-    COLUMN,
-    Cells,
-    Chain,
-    LayerView,
-    Network,
-    Outcome,
-    Row,
-    Track,
-    nothing_finite,
-    rms,
-    row_rms,
-)
-from fastact.diagnosis.rules.overflow import overflow_ahead
-from fastact.diagnosis.thresholds import Thresholds
+from fastact.diagnosis.network import LayerView, Network, rms, row_rms
+from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE, initialisation
+from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Row, RowCondition, nothing_finite
+from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.rules.overflow_risk import overflow_ahead
+from fastact.diagnosis.thresholds import CommonThresholds, factor_field, positive_field
 from fastact.diagnosis.trend import growth
 from fastact.history import LayerInfo
 from fastact.text import number
 
-__all__ = ["Exploding"]
+__all__ = ["Exploding", "ExplodingThresholds"]
 
 #: Growth from one row to the next that no steady rise has.
 _AT_ONCE: Final = 30.0
@@ -35,66 +27,102 @@ _AT_ONCE: Final = 30.0
 _MEAN, _STD = COLUMN["mean"], COLUMN["std"]
 
 
-class Exploding:
+@dataclass(frozen=True, kw_only=True)
+class ExplodingThresholds(CommonThresholds):
+    """What `Exploding` compares with."""
+
+    explode_growth: float = factor_field(
+        300.0, "factor; exploding: a layer's rms is this many times that of its first row. Chosen"
+    )
+    explode_serious: float = factor_field(1e3, "factor; exploding: serious from this growth. Chosen", "explode_growth")
+    explode_depth: float = factor_field(
+        1e4, "factor; exploding over depth: a layer's rms is this many times that of the first layer. Chosen"
+    )
+    explode_scale: float = positive_field(
+        300.0, "rms; a layer below this is not exploding, whatever it grew from. Chosen"
+    )
+    explode_critical: float = factor_field(
+        1e6, "factor; exploding: critical from this growth. Chosen", "explode_serious"
+    )
+
+
+def _drives(cause: Finding, effect: Finding, around: Circumstances) -> bool:
+    """An explosion shows when it is a hundredfold; the updates that drive it kill neurons some rows before.
+
+    One that grows with depth is in the forward pass alone, so it explains nothing before its layer.
+    """
+    reaches = "rms_first_layer" not in cause.evidence or not_after(cause, effect, around)
+    return reaches and cause.first_step - around.slack <= effect.first_step
+
+
+class Exploding(Rule[ExplodingThresholds]):
     """A layer whose outputs are orders of magnitude larger than they were, or than those of the first layer.
 
     Formula, over steps:
         rms = sqrt(mean^2 + std^2) of the finite elements. Found when rms >= explode_growth (300) times the rms of the
-        layer's first row, and rms >= explode_scale (300), since two rows or more, or with NaN or Inf after it; serious
+        layer's first row, and rms >= explode_scale (300), for two rows or more, or with NaN or Inf after it; serious
         from explode_serious (1e3), critical from explode_critical (1e6) and with NaN or Inf. The output layer follows
-        the targets, whose scale is anyone's: it needs the square of explode_serious. Rows without a finite element end
-        no run: an explosion that ended in NaN is still an explosion.
+        the targets, whose scale can be anything: it needs the square of explode_serious. Rows without a finite element
+        end no run: an explosion that ended in NaN is still an explosion.
     Formula, over depth:
         the median rms of the recent rows >= explode_depth (1e4) times that of the first layer, and rms >=
         explode_scale in each of the last `min_rows` rows.
-    The growth per step and its 95% bounds are those of a robust log-linear fit (`rules.trend.growth`), and so
-    is the step at which the dtype overflows.
+    The growth per step, its 95% bounds and the step at which the dtype overflows come from a robust log-linear fit
+    (`trend.growth`).
 
     Healthy training grows by a factor of ten or, at the logits, a hundred. In the zoo, the hidden layers of
     a healthy network grew most where targets are in metres: 76 times, to an rms of 107.
 
     Source:
-        Thresholds chosen. The fit is Theil's of 1950, as `rules.trend.growth` says.
+        Thresholds chosen. The fit is Theil's of 1950, as `trend.growth` says.
     """
 
     condition = "exploding"
+    adjective = "exploding"
+    judges_gradients = True
+    first_explains_all = True
+    explains: ClassVar = {
+        "exploding": comes_first,
+        "outlier_channels": _drives,
+        "overflow_risk": _drives,
+        "non_finite": _drives,
+        "saturated": _drives,
+        "dead": _drives,
+        "vanishing": _drives,
+        "constant": _drives,
+    }
 
-    def applies(self, info: LayerInfo) -> bool:
-        """Every type."""
-        del info
-        return True
-
-    def needs(self, thresholds: Thresholds) -> int:
+    def needs(self, thresholds: ExplodingThresholds) -> int:
         """Two rows: growth by orders of magnitude leaves few."""
         del thresholds
         return 2
 
-    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Chain, ...]:
+    def row_conditions(self, info: LayerInfo, first: Row, thresholds: ExplodingThresholds) -> tuple[Cascade, ...]:
         """Rows above the absolute scale, and those far above the first row as well."""
         del info
         scale = thresholds.explode_scale
         base = row_rms(first)
         limit = max(scale, thresholds.explode_serious * base) if not math.isnan(base) else scale
 
-        def above(name: str, limit: float) -> Track:
+        def above(name: str, limit: float) -> RowCondition:
             square = limit * limit
 
             def holds(cells: Cells) -> Any:
                 mean, std = cells[_MEAN], cells[_STD]
                 return mean * mean + std * std >= square
 
-            return Track(name, holds)
+            return RowCondition(name, holds)
 
         early = max(scale, thresholds.explode_growth * base) if not math.isnan(base) else scale
-        chain = above("large", scale), above("growing", early), above("exploding", limit)
-        return (Chain(chain, unknown=nothing_finite),)
+        conditions = above("large", scale), above("growing", early), above("exploding", limit)
+        return (Cascade(conditions, undecided=nothing_finite),)
 
-    def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
+    def check(self, layer: LayerView, network: Network, thresholds: ExplodingThresholds) -> Finding | Outcome:
         """Growth over steps first, since it says when; then growth over depth."""
         finding = self._over_steps(layer, network, thresholds)
         return finding or self._over_depth(layer, network, thresholds) or Outcome.NOT_FOUND
 
-    def _over_steps(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | None:
+    def _over_steps(self, layer: LayerView, network: Network, thresholds: ExplodingThresholds) -> Finding | None:
         streak = layer.streaks.get("growing")
         if streak is None:
             return None
@@ -113,8 +141,8 @@ class Exploding:
         severity: Severity = "critical" if critical else "serious" if "exploding" in layer.streaks else "warning"
         before = scale[: len(scale) - len(run)]
         at_once = bool(len(before)) and bool(run[0] >= _AT_ONCE * before[-1])  # false for NaN
-        message = f"{layer.name} has been exploding since step {streak.step}: its outputs grew from an rms of "
-        message += f"{number(base)} {'to' if len(known) else 'beyond'} {number(last)}"
+        message = f"{layer.name} has been exploding since step {streak.step}: the rms of its outputs grew from "
+        message += f"{number(base)} to {'' if len(known) else 'more than '}{number(last)}"
         return Finding(
             layer=layer.info.name,
             condition=self.condition,
@@ -128,12 +156,12 @@ class Exploding:
                 **(trend.evidence() if trend else {}),
                 **overflow_ahead(layer, trend),
             ),
-            message=message + (", then to NaN or Inf." if ended else "."),
+            message=message + (", then they became NaN or Inf." if ended else "."),
             cause=_cause(network, by_depth=False, at_once=at_once),
             remedies=_remedies(network, by_depth=False, at_once=at_once),
         )
 
-    def _over_depth(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | None:
+    def _over_depth(self, layer: LayerView, network: Network, thresholds: ExplodingThresholds) -> Finding | None:
         streak = layer.streaks.get("large")
         if streak is None or streak.rows < thresholds.min_rows or layer.place in (0, network.output):
             return None
@@ -153,8 +181,8 @@ class Exploding:
                 growth=factor,
                 growth_per_layer=math.exp(math.log(factor) / layer.place) if math.isfinite(factor) else None,
             ),
-            message=f"{layer.name} has been exploding over depth since step {streak.step}: from "
-            f"{network.layers[0].name} on the rms grows from {number(first)} to {number(now)}.",
+            message=f"{layer.name} has been exploding over depth since step {streak.step}: the rms grows from "
+            f"{number(first)} in {network.layers[0].name} to {number(now)} here.",
             cause=_cause(network, by_depth=True),
             remedies=_remedies(network, by_depth=True),
         )
@@ -164,7 +192,7 @@ def _cause(network: Network, *, by_depth: bool, at_once: bool = False) -> str:
     nothing = (
         ""
         if any(layer_types.is_norm(layer_type) for layer_type in network.distinct_types)
-        else ", and nothing sets the scale anew"
+        else ", and no normalisation resets the scale"
     )
     if by_depth:
         return (
@@ -173,22 +201,22 @@ def _cause(network: Network, *, by_depth: bool, at_once: bool = False) -> str:
         )
     if at_once:
         return (
-            "It came in one step: an update that was far too large (a learning rate too high), or inputs or weights of "
-            "another scale."
+            "It happened in one step: an update that was far too large (a learning rate too high), or inputs or "
+            "weights on another scale."
         )
     return (
-        "The weights grow with every update and each layer multiplies the growth of those before it: the learning rate "
-        f"is too high for a network of this depth{nothing}."
+        "The weights grow with every update, and each layer multiplies the growth of those before it: the learning "
+        f"rate is too high for a network of this depth{nothing}."
     )
 
 
 def _remedies(network: Network, *, by_depth: bool, at_once: bool = False) -> tuple[str, ...]:
     layer_norm = () if layer_types.has_layer_norm(network.distinct_types) else ("add layer normalisation",)
     if by_depth:
-        return initialisation(network.distinct_types), *layer_norm, "scale the residual branches"
+        return initialisation(network.distinct_types), *layer_norm, "scale down the residual branches"
     if at_once:
-        return LOWER_RATE, "clip the gradients", "look at what changed at that step: the data, a schedule, a checkpoint"
-    return LOWER_RATE, "clip the gradients", *layer_norm
+        return LOWER_RATE, CLIP_GRADIENTS, "look at what changed at that step: the data, a schedule, a checkpoint"
+    return LOWER_RATE, CLIP_GRADIENTS, *layer_norm
 
 
 def _non_finite(row: Any) -> bool:

@@ -1,12 +1,15 @@
-"""NaN and Inf: where and when they were born."""
+"""NaN and Inf: where and when they first appeared."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.causality import Circumstances, comes_first
 from fastact.diagnosis.finding import Evidence, Finding
-from fastact.diagnosis.remedies import LOWER_RATE
-from fastact.diagnosis.rule import COLUMN, Cells, Chain, LayerView, Network, Outcome, Row, Track
-from fastact.diagnosis.thresholds import Thresholds
+from fastact.diagnosis.network import LayerView, Network
+from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE
+from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Row, RowCondition
+from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.thresholds import CommonThresholds
 from fastact.history import LayerInfo
 from fastact.text import percent
 
@@ -15,15 +18,25 @@ __all__ = ["NonFinite"]
 _NANS, _POS, _NEG = COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
 
 
-class NonFinite:
+def _long_before(cause: Finding, effect: Finding, around: Circumstances) -> bool:
+    """Else the explosion explains the NaN."""
+    return cause.first_step < effect.first_step - around.slack
+
+
+def _reaches(cause: Finding, effect: Finding, around: Circumstances) -> bool:
+    """In the step in which it appears it reaches only the layers after it."""
+    return comes_first(cause, effect, around) or (cause.first_step <= effect.first_step and cause.layer == effect.layer)
+
+
+class NonFinite(Rule[CommonThresholds]):
     """A NaN or an Inf in the window.
 
     Formula:
         nans + pos_infs + neg_infs > 0 in any row of the window. Critical while the last row has some, serious where
         they have gone. The first step is that of the first such row after a whole window without; of all layers the
-        first one at the earliest step is the culprit, all others carry.
+        first one at the earliest step is the culprit; all others inherit it.
 
-    -inf alone is meant in a LogSoftmax (the logarithm of a probability of zero) and in layers recorded with the type
+    -inf alone is intended in a LogSoftmax (the logarithm of a probability of zero) and in layers recorded with the type
     "AttentionScores" (a mask before the softmax): there only NaN and +inf count.
 
     Source:
@@ -31,19 +44,26 @@ class NonFinite:
     """
 
     condition = "non_finite"
+    adjective = "NaN or Inf"
+    judges_gradients = True
+    first_explains_all = True
+    handed_on = True
+    explains: ClassVar = {
+        "non_finite": comes_first,
+        "exploding": _long_before,
+        "saturated": _reaches,
+        "dead": _reaches,
+        "vanishing": _reaches,
+        "constant": _reaches,
+    }
 
-    def applies(self, info: LayerInfo) -> bool:
-        """Every type."""
-        del info
-        return True
-
-    def needs(self, thresholds: Thresholds) -> int:
+    def needs(self, thresholds: CommonThresholds) -> int:
         """One row."""
         del thresholds
         return 1
 
-    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Chain, ...]:
-        """Rows with any NaN or Inf; where -inf is meant, with any other."""
+    def row_conditions(self, info: LayerInfo, first: Row, thresholds: CommonThresholds) -> tuple[Cascade, ...]:
+        """Rows with any NaN or Inf; where -inf is intended, with any other."""
         del first, thresholds
 
         def holds(cells: Cells) -> Any:
@@ -52,13 +72,10 @@ class NonFinite:
         def holds_unmasked(cells: Cells) -> Any:
             return (cells[_NANS] | cells[_POS]) != 0
 
-        return (
-            Chain(
-                (Track("non_finite", holds_unmasked if info.layer_type in layer_types.MASKED else holds, patience=0),)
-            ),
-        )
+        masked = info.layer_type in layer_types.MASKED
+        return (Cascade((RowCondition("non_finite", holds_unmasked if masked else holds, patience=0),)),)
 
-    def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
+    def check(self, layer: LayerView, network: Network, thresholds: CommonThresholds) -> Finding | Outcome:
         """What is not finite in the window."""
         del network, thresholds
         masked = layer.info.layer_type in layer_types.MASKED
@@ -93,8 +110,8 @@ class NonFinite:
                 first_in_window=int(first["step"]),
                 share_at_first_in_window=share,
             ),
-            message=f"{layer.name} has had {what} among its outputs since step {streak.step}{seen}"
-            + ("." if now else ", though not in its last row."),
+            message=f"{layer.name} has had {what} in its outputs since step {streak.step}{seen}"
+            + ("." if now else ", but not in its last row."),
             cause=_cause(layer, nans=nans, infs=infs),
             remedies=_remedies(layer, nans=nans),
         )
@@ -102,25 +119,25 @@ class NonFinite:
 
 def _cause(layer: LayerView, *, nans: int, infs: int) -> str:
     if infs and not nans:
-        return f"A value went beyond what {layer.info.dtype or 'its dtype'} can hold."
+        return f"A value exceeded what {layer.info.dtype or 'its dtype'} can hold."
     if layer.place == 0:
-        return "Its inputs held NaN or Inf, or its weights do, after an update with a gradient that was not finite."
+        return "Its inputs contain NaN or Inf, or its weights do after an update with a gradient that was not finite."
     if layer_types.has_weights(layer.info.layer_type):
         return (
-            "Its weights hold NaN, after an update with a gradient that was not finite (a root, a logarithm or a "
-            "quotient at zero), or what it is fed does."
+            "Its weights contain NaN after an update with a gradient that was not finite (a root, logarithm or "
+            "quotient at zero), or its input does."
         )
-    return "It computed 0/0, inf - inf, or a logarithm or root of a negative number, or what it is fed held NaN."
+    return "It computed 0/0, inf - inf, or the logarithm or root of a negative number, or its input contains NaN."
 
 
 def _remedies(layer: LayerView, *, nans: int) -> tuple[str, ...]:
     inputs = "check the inputs for NaN and Inf"
     if layer.place == 0:
-        return inputs, LOWER_RATE, "clip the gradients"
+        return inputs, LOWER_RATE, CLIP_GRADIENTS
     if not nans:
-        return LOWER_RATE, "clip the gradients", inputs
+        return LOWER_RATE, CLIP_GRADIENTS, inputs
     return (
         "keep divisors, logarithms and roots away from zero with a small epsilon, in the loss too",
         LOWER_RATE,
-        "clip the gradients",
+        CLIP_GRADIENTS,
     )

@@ -1,19 +1,23 @@
 """Oscillation: outputs that swing up and down from step to step, as regularly as no noise does."""
 
 import math
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.causality import comes_first
 from fastact.diagnosis.finding import Evidence, Finding
-from fastact.diagnosis.rule import Chain, LayerView, Network, Outcome, Row, rms
-from fastact.diagnosis.thresholds import Thresholds
+from fastact.diagnosis.network import LayerView, Network, rms
+from fastact.diagnosis.remedies import LOWER_RATE
+from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.thresholds import CommonThresholds, count_field, factor_field, positive_field, share_field
 from fastact.history import LayerInfo
 from fastact.text import number
 
-__all__ = ["Oscillating", "Swings", "swings"]
+__all__ = ["Oscillating", "OscillatingThresholds", "Swings", "swings"]
 
 #: 1.4826 MAD is the standard deviation of a normal distribution; further than so many is no swing but a spike.
 _CLIP: Final = 3.0 * 1.4826
@@ -23,7 +27,25 @@ _ROUNDING: Final = 1e-9
 _DEVIATIONS: Final = 4.0
 
 
-class Oscillating:
+@dataclass(frozen=True, kw_only=True)
+class OscillatingThresholds(CommonThresholds):
+    """What `Oscillating` compares with."""
+
+    oscillate_rows: int = count_field(20, "rows; oscillating: the swings must cover this many. Chosen")
+    oscillate_factor: float = factor_field(1.5, "factor; oscillating: the rms swings by this much, up and down. Chosen")
+    oscillate_deviations: float = positive_field(
+        1.0, "standard deviations of the outputs; oscillating: their mean swings by this many. Chosen"
+    )
+    oscillate_share: float = share_field(
+        0.2, "swings a row; oscillating: at least this many. AUTOTRAINER's share of epochs in which the loss oscillates"
+    )
+    oscillate_regularity: float = share_field(
+        0.66,
+        "autocorrelation; oscillating: minus that at half a period, or that at a whole one, is at least this. Chosen",
+    )
+
+
+class Oscillating(Rule[OscillatingThresholds]):
     """A layer whose scale or mean goes up and down, over and over.
 
     Formula:
@@ -37,10 +59,11 @@ class Oscillating:
         linear trend is taken off and spikes are cut to three robust standard deviations. The first step is that of the
         first of these turning points.
 
-    The first three say that it is large and lasts, the last that it is no noise: of independent rows two in three are
-    turning points too, and where a batch is small their swings are as large, but their autocorrelation is zero, give
-    or take 1 / sqrt(rows): 4 of these deviations are wanted as well, once in 30,000 times. Rows of NaN or zeros
-    alone are left out. The window is all that it knows: what has gone on for longer began at its first row or before.
+    The first three conditions say that the swings are large and last, the fourth that they are no noise: of independent
+    rows two in three are turning points too, and where a batch is small their swings are as large, but their
+    autocorrelation is zero, give or take 1 / sqrt(rows): 4 of these deviations are wanted as well, once in 30,000
+    times. Rows of NaN or zeros alone are left out. The window is all that it knows: what has gone on for longer began
+    at its first row or before.
 
     Source:
         A swing in 20% of the epochs is AUTOTRAINER's oscillating loss (0.03 in accuracy there). The rest is chosen:
@@ -48,24 +71,23 @@ class Oscillating:
     """
 
     condition = "oscillating"
+    adjective = "oscillating"
+    only_alone = True
+    symptom = True
+    explains: ClassVar = {"oscillating": comes_first}
 
     def applies(self, info: LayerInfo) -> bool:
-        """Every type, but for probabilities and what hands its input on; the network's input is judged."""
+        """Every type, except probabilities and what hands its input on; the network's input is judged."""
         return info.layer_type not in layer_types.PROBABILITIES and (
             info.layer_type == "Input" or not layer_types.is_passing(info.layer_type)
         )
 
-    def needs(self, thresholds: Thresholds) -> int:
+    def needs(self, thresholds: OscillatingThresholds) -> int:
         """`oscillate_rows`."""
         return thresholds.oscillate_rows
 
-    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Chain, ...]:
-        """None: it speaks of the window alone."""
-        del info, first, thresholds
-        return ()
-
-    def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
-        """The swings at the end of the window. Most layers do not move by so much at all within the recent rows."""
+    def check(self, layer: LayerView, network: Network, thresholds: OscillatingThresholds) -> Finding | Outcome:
+        """The swings at the end of the window. Most layers do not move that much at all within the recent rows."""
         if len(layer.rows) < thresholds.oscillate_rows:
             return Outcome.NOT_ENOUGH_DATA
         if network.swing[layer.place] >= thresholds.oscillate_factor:
@@ -116,19 +138,19 @@ class Oscillating:
                 regularity=found.regularity,
             ),
             message=f"{layer.name} has been oscillating since step {step}: the {what} of its outputs swings between "
-            f"{number(low)} and {number(high)}, up and down again in {number(2.0 * every)} steps.",
+            f"{number(low)} and {number(high)} with a period of {number(2.0 * every)} steps.",
             cause=_INPUT_CAUSE if layer.info.layer_type == "Input" else _CAUSE,
             remedies=_INPUT_REMEDIES
             if layer.info.layer_type == "Input"
-            else ("use a lower learning rate", "use less momentum", *_INPUT_REMEDIES),
+            else (LOWER_RATE, "use less momentum", *_INPUT_REMEDIES),
         )
 
 
 _CAUSE: Final = (
-    "Each update overshoots and the next one comes back: the learning rate is too high. Or the batches take turns: "
-    "they come from sources that differ, or training and evaluation mode alternate."
+    "Each update overshoots and the next one swings back: the learning rate is too high. Or the batches alternate "
+    "between different sources, or between training and evaluation mode."
 )
-_INPUT_CAUSE: Final = "The batches take turns: they come from sources that differ, or only some of them are normalised."
+_INPUT_CAUSE: Final = "The batches alternate between different sources, or only some of them are normalised."
 _INPUT_REMEDIES: Final = (
     "shuffle the sources into each batch",
     "normalise every batch in the same way",
@@ -149,7 +171,7 @@ class Swings(NamedTuple):
     regularity: float
 
 
-def swings(values: npt.NDArray[np.float64], size: float, thresholds: Thresholds) -> Swings | None:
+def swings(values: npt.NDArray[np.float64], size: float, thresholds: OscillatingThresholds) -> Swings | None:
     """The regular swings of at least `size` at the end of a series, as `Oscillating` has it; None where there are none.
 
     Args:
@@ -158,7 +180,7 @@ def swings(values: npt.NDArray[np.float64], size: float, thresholds: Thresholds)
         thresholds: what else is compared with.
 
     Example:
-        >>> swings(np.array([0.0, 1.0] * 15), 0.5, Thresholds())
+        >>> swings(np.array([0.0, 1.0] * 15), 0.5, OscillatingThresholds())
         Swings(first=0, turns=29, regularity=0.966...)
     """
     most = 2.0 / thresholds.oscillate_share

@@ -1,33 +1,45 @@
 """Saturation: outputs at the bounds of a bounded activation, where its gradient is almost zero."""
 
 import math
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.causality import not_after, same_layer
 from fastact.diagnosis.finding import Evidence, Finding, Severity
-from fastact.diagnosis.remedies import initialisation, normalisation
-from fastact.diagnosis.rule import (
-    COLUMN,
-    Cells,
-    Chain,
-    Condition,
-    LayerView,
-    Network,
-    Outcome,
-    Row,
-    Track,
-    nothing_finite,
-)
-from fastact.diagnosis.thresholds import Thresholds
+from fastact.diagnosis.network import LayerView, Network
+from fastact.diagnosis.remedies import NORMALISE_INPUTS, initialisation, normalisation
+from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Holds, Row, RowCondition, nothing_finite
+from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.thresholds import CommonThresholds, count_field, share_field
 from fastact.history import LayerInfo
 from fastact.text import percent
 
-__all__ = ["Saturated"]
+__all__ = ["Saturated", "SaturatedThresholds"]
 
 _COUNT, _SATURATED, _ZEROS = COLUMN["count"], COLUMN["saturated"], COLUMN["zeros"]
 
 
-class Saturated:
+@dataclass(frozen=True, kw_only=True)
+class SaturatedThresholds(CommonThresholds):
+    """What `Saturated` compares with."""
+
+    saturated_warning: float = share_field(
+        0.50,
+        "share of elements; saturated: warning from here. SageMaker Debugger's SaturatedActivation and torchmortem",
+    )
+    saturated_serious: float = share_field(
+        0.65, "share of elements; saturated: serious from here. Chosen", "saturated_warning"
+    )
+    saturated_critical: float = share_field(
+        0.80, "share of elements; saturated: critical above. Chosen; torchmortem's critical mean", "saturated_serious"
+    )
+    saturated_rows: int = count_field(
+        10, "rows; saturated: a layer that took longer from half of the warning to all of it has learned it. Chosen"
+    )
+
+
+class Saturated(Rule[SaturatedThresholds]):
     """A bounded activation with most of its outputs at the bounds, row after row.
 
     Formula:
@@ -36,19 +48,20 @@ class Saturated:
         rows and their sum have ratio >= saturated_warning; serious and critical by their own thresholds. Where it took
         more than saturated_rows (10) from half of saturated_warning to all of it, ratio > saturated_critical.
 
-    What was so from the first row, or came at once, was done to the layer: by its initialisation, an update that was
-    too large, inputs of another scale. What comes little by little the layer has learned while the loss fell, as the
-    last hidden layer of a bounded network does to keep classes apart: it is sick when hardly any gradient is left.
-    In the zoo's tuning part healthy layers learned up to 65%, and rates that are too high saturate 88% and more within
-    ten rows.
+    Saturation from the first row, or within a few rows, was done to the layer: by its initialisation, an update that
+    was too large, inputs on another scale. Saturation that comes little by little the layer has learned while the loss
+    fell, as the last hidden layer of a bounded network does to keep classes apart: then it is sick only when hardly
+    any gradient is left.
+    In the zoo's tuning part healthy layers learned up to 65%, and learning rates that are too high saturate 88% and
+    more within ten rows.
 
     Judged for bounded types only: Tanh, Sigmoid, Hardtanh, Hardsigmoid, ReLU6, Softsign. A recurrent layer or one of
     unknown type is taken for a tanh when all its values are within [-1, 1] and reach both saturated ends. Of a layer
     with gates (LSTM, GRU) what is exactly zero counts as saturated too, unless all of it is: a gate is shut so far that
-    its sigmoid is zero in floating point, and its gradient with it. A sigmoid
-    that comes last gives probabilities and is not judged; another bounded output layer, and a sigmoid in a network
-    whose activations are of another type, only if it was so from the first row: the one is a good output when it has
-    learned to be near the bounds, the other a gate (squeeze-and-excitation, highway), which learns to open and to shut.
+    its sigmoid is zero in floating point, and its gradient with it. A sigmoid that comes last gives probabilities and
+    is not judged. Another bounded output layer, and a sigmoid in a network whose activations are of another type, are
+    judged only if they were saturated from the first row: the one is a good output when it has learned to be near the
+    bounds, the other a gate (squeeze-and-excitation, highway), which learns to open and to shut.
 
     Source:
         Chosen; SageMaker Debugger's SaturatedActivation and torchmortem call a layer saturated above one half.
@@ -56,6 +69,9 @@ class Saturated:
     """
 
     condition = "saturated"
+    adjective = "saturated"
+    # What is dead too is at zero for good: a bound, or behind a gate that is shut.
+    explains: ClassVar = {"dead": same_layer, "vanishing": not_after, "constant": not_after}
 
     def applies(self, info: LayerInfo) -> bool:
         """Bounded types, recurrent ones, and unknown ones of a floating dtype."""
@@ -63,19 +79,15 @@ class Saturated:
             return not info.dtype.startswith(("int", "uint", "bool"))
         return info.layer_type in layer_types.BOUNDED or info.layer_type in layer_types.RECURRENT
 
-    def needs(self, thresholds: Thresholds) -> int:
-        """`min_rows`."""
-        return thresholds.min_rows
-
-    def tracks(self, info: LayerInfo, first: Row, thresholds: Thresholds) -> tuple[Chain, ...]:
+    def row_conditions(self, info: LayerInfo, first: Row, thresholds: SaturatedThresholds) -> tuple[Cascade, ...]:
         """Rows whose share of saturated elements reaches the warning threshold, and half of it."""
         del first
         full = thresholds.saturated_warning
         reaches = _reaches_gated if info.layer_type in layer_types.GATED else _reaches
-        nearing, saturated = Track("nearly_saturated", reaches(0.5 * full)), Track("saturated", reaches(full))
-        return (Chain((nearing, saturated), unknown=nothing_finite),)
+        conditions = RowCondition("nearly_saturated", reaches(0.5 * full)), RowCondition("saturated", reaches(full))
+        return (Cascade(conditions, undecided=nothing_finite),)
 
-    def check(self, layer: LayerView, network: Network, thresholds: Thresholds) -> Finding | Outcome:
+    def check(self, layer: LayerView, network: Network, thresholds: SaturatedThresholds) -> Finding | Outcome:
         """The share of saturated elements over the recent rows."""
         streak = layer.streaks.get("saturated")
         gated = layer.info.layer_type in layer_types.GATED
@@ -111,20 +123,20 @@ class Saturated:
                 rows=min(streak.rows, len(layer.rows)),
             ),
             message=f"{layer.name} has been saturated since step {streak.step}: {percent(ratio)} of its outputs are "
-            f"{_beyond(low, high)}{', or exactly zero behind a shut gate' if gated and last['zeros'] else ''}.",
+            f"{_beyond(low, high)}{' or exactly zero behind a shut gate' if gated and last['zeros'] else ''}.",
             cause=_cause(layer, streak.step),
             remedies=_remedies(layer, network),
         )
 
 
-def _reaches(share: float) -> Condition:
+def _reaches(share: float) -> Holds:
     def reaches(cells: Cells) -> Any:
         return (1.0 * cells[_SATURATED] >= share * cells[_COUNT]) & (cells[_COUNT] > 0)
 
     return reaches
 
 
-def _reaches_gated(share: float) -> Condition:
+def _reaches_gated(share: float) -> Holds:
     def reaches(cells: Cells) -> Any:
         ends = 1.0 * cells[_SATURATED] + 1.0 * cells[_ZEROS]
         return (ends >= share * cells[_COUNT]) & (cells[_COUNT] > cells[_ZEROS])
@@ -132,7 +144,7 @@ def _reaches_gated(share: float) -> Condition:
     return reaches
 
 
-def _gated_ratio(layer: LayerView, thresholds: Thresholds) -> float:
+def _gated_ratio(layer: LayerView, thresholds: SaturatedThresholds) -> float:
     """The share of elements at the bounds or at zero over the recent rows."""
     rows = layer.rows[-thresholds.recent_rows :]
     ends, count = rows["saturated"].astype(float) + rows["zeros"], rows["count"].astype(float)
@@ -140,13 +152,13 @@ def _gated_ratio(layer: LayerView, thresholds: Thresholds) -> float:
 
 
 def _looks_like_tanh(layer: LayerView) -> bool:
-    """Within [-1, 1] and at both saturated ends: pixels in [0, 1], masks and probabilities are not."""
+    """Whether it is within [-1, 1] and at both saturated ends: pixels in [0, 1], masks and probabilities are not."""
     low, high = layer.info.saturation
     least, most = float(layer.rows["min"].min()), float(layer.rows["max"].max())
     return -1.0 <= least < low and high < most <= 1.0
 
 
-def _severity(ratio: float, thresholds: Thresholds) -> Severity:
+def _severity(ratio: float, thresholds: SaturatedThresholds) -> Severity:
     if ratio > thresholds.saturated_critical:
         return "critical"
     return "serious" if ratio >= thresholds.saturated_serious else "warning"
@@ -161,27 +173,26 @@ def _beyond(low: float, high: float) -> str:
 def _cause(layer: LayerView, step: int) -> str:
     if step <= layer.start:
         return (
-            "It was so from the first recorded row: the weights were initialised too large, or the inputs are not "
-            "normalised, so its inputs lie where the activation is flat and the gradient almost zero."
+            "This was already so in the first recorded row, which suggests weights initialised too large or "
+            "unnormalised inputs: its inputs lie where the activation is flat and the gradient almost zero."
         )
     return (
-        "It started during training: the weights before it grew (a learning rate too high, or inputs that are not "
-        "normalised) until its inputs lie where the activation is flat and the gradient almost zero."
+        "The weights before it grew during training (a learning rate too high, or unnormalised inputs) until its "
+        "inputs lay where the activation is flat and the gradient almost zero."
     )
 
 
 def _remedies(layer: LayerView, network: Network) -> tuple[str, ...]:
-    inputs = "normalise the inputs to mean 0 and standard deviation 1"
     if layer.info.layer_type in layer_types.RECURRENT:  # what ReLU and batch normalisation do not fit
-        return inputs, initialisation({"Tanh"}), "use layer normalisation in the recurrent layer"
+        return NORMALISE_INPUTS, initialisation({"Tanh"}), "use layer normalisation in the recurrent layer"
     if layer.info.layer_type == "ReLU6":
         return (
             "use ReLU, which has no upper bound",
-            inputs,
+            NORMALISE_INPUTS,
             initialisation({"ReLU"}),
             *normalisation(network.distinct_types),
         )
     if layer_types.is_gate(layer.info.layer_type, network.distinct_types):
-        return inputs, initialisation({"Sigmoid"}), *normalisation(network.distinct_types)
+        return NORMALISE_INPUTS, initialisation({"Sigmoid"}), *normalisation(network.distinct_types)
     first = "use ReLU, which does not saturate above zero"
-    return first, inputs, initialisation({"Tanh"}), *normalisation(network.distinct_types)
+    return first, NORMALISE_INPUTS, initialisation({"Tanh"}), *normalisation(network.distinct_types)

@@ -91,8 +91,8 @@ def test_layers_that_swing_together_have_one_culprit_and_a_text() -> None:
     first, second = diagnosis.findings
     assert (first.consequence_of, second.consequence_of) == (None, "0")
     assert first.message == (
-        "0 (Linear) has been oscillating since step 0: the rms of its outputs swings between 1 and 3, up and down "
-        "again in 2 steps."
+        "0 (Linear) has been oscillating since step 0: the rms of its outputs swings between 1 and 3 with a "
+        "period of 2 steps."
     )
     assert first.remedies[0] == "use a lower learning rate"
     (data,) = watch({"0": ("Input", rows)}).diagnose().findings

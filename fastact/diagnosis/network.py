@@ -1,0 +1,182 @@
+"""What a rule sees: one layer's rows (`LayerView`), and all layers with what is compared between them (`Network`)."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.row_conditions import COLUMN, Row, Streak
+from fastact.fields import ROW_DTYPE
+from fastact.history import LayerInfo
+from fastact.text import shown
+
+__all__ = ["LayerView", "Network", "rms", "row_rms", "row_signal"]
+
+_MEAN, _STD = COLUMN["mean"], COLUMN["std"]
+_COUNT, _NEURONS, _WITHIN = COLUMN["count"], COLUMN["neurons"], COLUMN["within_std"]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class LayerView:
+    """One layer as a rule sees it.
+
+    Attributes:
+        info: its name, type and dtype.
+        rows: structured array of `fields.ROW_DTYPE`: its rows in the window, at least one, oldest first.
+        start: the step of its first row ever.
+        first: its first row with finite elements; its first row where none has any.
+        streaks: the current run of each row condition that holds now, by its name.
+        place: its place in `Network.layers`.
+    """
+
+    info: LayerInfo
+    rows: npt.NDArray[np.void]
+    start: int
+    first: Row
+    streaks: Mapping[str, Streak]
+    place: int
+
+    @property
+    def name(self) -> str:
+        """The layer's name and type as a message shows them: ``encoder.3 (Tanh)``."""
+        layer_type = f" ({shown(self.info.layer_type)})" if self.info.layer_type else ""
+        return shown(self.info.name) + layer_type
+
+    def during(self, streak: Streak) -> npt.NDArray[np.void]:
+        """The rows of a run that are still in the window."""
+        return self.rows[-min(streak.rows, len(self.rows)) :]
+
+
+class Network:
+    """All layers in forward order, and what is compared between them: medians over each layer's recent rows.
+
+    Args:
+        layers: those that have rows, in forward order.
+        recent_rows: rows at the end of the window that count as now.
+        min_samples: samples of each neuron; a row with fewer has no `signal`.
+
+    Attributes:
+        layers: as given; `LayerView.place` is the place in this list.
+        layer_types, distinct_types: the layers' types, and the set of them.
+        rms: for each layer the root mean square of its outputs; NaN where unknown.
+        signal: for each layer the spread between its samples: the standard deviation within a neuron over the samples,
+            or over all elements where no layer was swept per neuron. NaN where unknown.
+        saturated: for each layer the share of saturated elements over its recent rows.
+        range: for each layer the largest rms of the whole window over the smallest that is not zero; NaN where unknown.
+        swing: for each layer the largest rms of its recent rows over the smallest that is not zero; NaN where unknown.
+        wander: for each layer the largest mean of its recent rows less the smallest, in units of their smallest
+            standard deviation; NaN where unknown.
+        output: the place of the network's output layer; -1 with a single layer.
+    """
+
+    def __init__(self, layers: Sequence[LayerView], *, recent_rows: int, min_samples: int) -> None:
+        self.layers = layers
+        self.layer_types = [layer.info.layer_type for layer in layers]
+        self.distinct_types = frozenset(self.layer_types)
+        self._known: dict[Callable[..., Any], Any] = {}
+        self.output = -1
+        if len(layers) > 1:
+            self.output = len(layers) - 1
+            while self.output > 0:
+                last = self.layer_types[self.output]
+                if not (last in layer_types.PROBABILITIES or layer_types.is_passing(last)):
+                    break
+                self.output -= 1
+        self.rms: list[float] = []
+        self.signal: list[float] = []
+        self.saturated: list[float] = []
+        self.range: list[float] = []
+        self.swing: list[float] = []
+        self.wander: list[float] = []
+        if layers:
+            self._compare(recent_rows, min_samples)
+            self._span()
+
+    def once(self, compute: Callable[Concatenate["Network", _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """`compute(self, ...)`, computed once for all layers: rules keep no state, so what they share is kept here.
+
+        Args:
+            compute: a function of the network; the result is kept under it.
+            *args: its further arguments, which have to be equal each time: the thresholds of this diagnosis.
+            **kwargs: likewise.
+        """
+        if compute not in self._known:
+            self._known[compute] = compute(self, *args, **kwargs)
+        known: _T = self._known[compute]
+        return known
+
+    def _compare(self, recent_rows: int, min_samples: int) -> None:
+        tails = [layer.rows[-recent_rows:] for layer in self.layers]
+        lengths = np.array([len(tail) for tail in tails])
+        starts = np.cumsum(lengths) - lengths
+        # np.concatenate would compare the dtypes of structured arrays field by field, for each layer anew.
+        rows = np.empty(int(lengths.sum()), ROW_DTYPE)
+        for start, tail in zip(starts.tolist(), tails, strict=True):
+            rows[start : start + len(tail)] = tail
+        count = rows["count"].astype(np.float64)
+        neurons = rows["neurons"]
+        swept = neurons > 0
+        with np.errstate(all="ignore"):
+            total = np.add.reduceat(count, starts)
+            share = np.add.reduceat(rows["saturated"].astype(np.float64), starts) / total
+            rms = np.hypot(rows["mean"], rows["std"])
+            if swept.any():
+                few = count < min_samples * neurons.astype(np.float64)
+                signal = np.where(swept & ~few, rows["within_std"], np.nan)
+            else:
+                signal = rows["std"].copy()
+            mean, std = rows["mean"], np.where(rows["std"] > 0.0, rows["std"], np.nan)
+            way = np.fmax.reduceat(mean, starts) - np.fmin.reduceat(mean, starts)
+            self.wander = (way / np.fmin.reduceat(std, starts)).tolist()
+            positive = np.where(rms > 0.0, rms, np.nan)
+            self.swing = (np.fmax.reduceat(positive, starts) / np.fmin.reduceat(positive, starts)).tolist()
+        self.saturated = np.where(total > 0, share, 0.0).tolist()
+        self.rms = _medians(rms, starts, lengths)
+        self.signal = _medians(signal, starts, lengths)
+
+    def _span(self) -> None:
+        lengths = np.array([len(layer.rows) for layer in self.layers])
+        mean = np.concatenate([layer.rows["mean"] for layer in self.layers])
+        std = np.concatenate([layer.rows["std"] for layer in self.layers])
+        with np.errstate(all="ignore"):
+            rms = np.hypot(mean, std)
+            rms[~(rms > 0.0)] = np.nan
+            starts = np.cumsum(lengths) - lengths
+            span = np.fmax.reduceat(rms, starts) / np.fmin.reduceat(rms, starts)
+        self.range = span.tolist()
+
+
+def _medians(values: npt.NDArray[np.float64], starts: npt.NDArray[Any], lengths: npt.NDArray[Any]) -> list[float]:
+    """The lower median of each group's values that are not NaN; NaN for a group without any."""
+    table = np.full((len(starts), int(lengths.max())), np.nan)
+    table[np.arange(table.shape[1]) < lengths[:, None]] = values
+    table.sort(axis=1)  # NaN last
+    known = np.count_nonzero(~np.isnan(table), axis=1)
+    return table[np.arange(len(table)), np.maximum(known - 1, 0) // 2].tolist()  # type: ignore[no-any-return]
+
+
+def row_rms(row: Row) -> float:
+    """The root mean square of a row's finite elements; NaN where there is none."""
+    return math.hypot(row[_MEAN], row[_STD])
+
+
+def rms(rows: npt.NDArray[np.void]) -> npt.NDArray[np.float64]:
+    """The root mean square of the finite elements of each row; NaN where there is none."""
+    with np.errstate(all="ignore"):
+        result: npt.NDArray[np.float64] = np.hypot(rows["mean"], rows["std"])
+    return result
+
+
+def row_signal(row: Row, min_samples: int) -> float:
+    """The spread between a row's samples, as in `Network.signal`, from this row alone; NaN where unknown."""
+    neurons = row[_NEURONS]
+    if not neurons:
+        return float(row[_STD])
+    return float(row[_WITHIN]) if row[_COUNT] >= min_samples * neurons else math.nan

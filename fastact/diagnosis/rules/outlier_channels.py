@@ -1,0 +1,159 @@
+"""Outlier channels: a channel that is far larger than all others, step after step (massive activations)."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causality import earlier_and_not_after, upstream
+from fastact.diagnosis.finding import Evidence, Finding
+from fastact.diagnosis.network import LayerView, Network
+from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS, normalise_before
+from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Row, RowCondition, is_nan
+from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.thresholds import CommonThresholds, count_field, factor_field, share_field
+from fastact.history import LayerInfo
+from fastact.text import number, percent
+
+__all__ = ["OutlierChannels", "OutlierChannelsThresholds"]
+
+_MIN, _MAX = COLUMN["min"], COLUMN["max"]
+_NEURONS, _TYPICAL = COLUMN["neurons"], COLUMN["typical_peak"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutlierChannelsThresholds(CommonThresholds):
+    """What `OutlierChannels` compares with."""
+
+    outlier_neurons: int = count_field(8, "channels; outlier channels: a layer with fewer has no typical one. Chosen")
+    outlier_warning: float = factor_field(
+        20.0,
+        "factor; outlier channels: a channel's largest value is this many times the typical channel's. Chosen; "
+        "internal-medicine sees a spike from 10 times the median, and healthy layers of the zoo reach 7",
+    )
+    outlier_serious: float = factor_field(
+        1000.0,
+        "factor; outlier channels: serious from here. internal-medicine's band of severe ones",
+        "outlier_warning",
+    )
+    outlier_share: float = share_field(
+        0.95,
+        "share of rows; outlier channels: this many have one and the same channel on top. torch.ao's outlier detector",
+    )
+
+
+class OutlierChannels(Rule[OutlierChannelsThresholds]):
+    """A layer in which one and the same channel dwarfs the others.
+
+    Formula:
+        ratio = the largest |x| of the row / typical_peak, the geometric mean over the channels of each one's largest
+        |x|. Found when in each of the last `recent_rows` rows ratio >= outlier_warning (20), and the largest channel is
+        the same in outlier_share (95%) of the run's rows in the window; serious where the median ratio of the recent
+        rows is at least outlier_serious (1000). The first step is the one since which the ratio has been so large.
+
+    Needs rows swept per neuron, of outlier_neurons (8) channels or more: two or three have no typical one. Healthy
+    layers of the zoo's tuning part stay below 7; a few outliers hardly move a geometric mean, nor do zeros, which are
+    left out. The output layer follows the targets, whose scale can be anything, and is not judged. Nor is a layer that
+    only hands its input on, nor an activation: next to closed units an open one stands out (15 times in a healthy
+    SiLU), and an outlier in it is one in the layer before it.
+
+    Source:
+        The band from 10 to 1000 (of the median) is that of a spike in internal-medicine, above is severe; so is a
+        massive activation in Sun et al., Massive activations in large language models, 2024. The 95% of batches are
+        those of torch.ao's outlier detector, whose ratio of 3.5 (to the 97.5th percentile) healthy layers exceed.
+    """
+
+    condition = "outlier_channels"
+    adjective = "outlier channels"
+    explains: ClassVar = {"outlier_channels": upstream, "overflow_risk": earlier_and_not_after}
+
+    def applies(self, info: LayerInfo) -> bool:
+        """Every type, except activations, probabilities, masked scores and what hands its input on."""
+        layer_type = info.layer_type
+        by_design = layer_type in layer_types.PROBABILITIES or layer_type in layer_types.MASKED
+        return not (by_design or layer_types.is_activation(layer_type) or layer_types.is_passing(layer_type))
+
+    def needs(self, thresholds: OutlierChannelsThresholds) -> int:
+        """`recent_rows`."""
+        return thresholds.recent_rows
+
+    def row_conditions(self, info: LayerInfo, first: Row, thresholds: OutlierChannelsThresholds) -> tuple[Cascade, ...]:
+        """Rows whose largest element is far above the typical channel's."""
+        del info
+        if not first[_NEURONS]:
+            return ()
+        factor, least = thresholds.outlier_warning, thresholds.outlier_neurons
+
+        def holds(cells: Cells) -> Any:
+            limit = factor * cells[_TYPICAL]
+            return (cells[_NEURONS] >= least) & ((cells[_MAX] >= limit) | (cells[_MIN] <= -limit))
+
+        def undecided(cells: Cells) -> Any:
+            return is_nan(cells[_TYPICAL])
+
+        return (Cascade((RowCondition("outlier_channels", holds),), undecided),)
+
+    def check(self, layer: LayerView, network: Network, thresholds: OutlierChannelsThresholds) -> Finding | Outcome:
+        """Which channel it is, and how far it stands out."""
+        streak = layer.streaks.get("outlier_channels")
+        if streak is None:
+            return Outcome.NOT_FOUND
+        if layer.place == network.output:
+            return Outcome.NOT_APPLICABLE
+        run = layer.during(streak)
+        # Plain numbers: a window is so short that numpy would take longer.
+        columns = (run[name].tolist() for name in ("peak_neuron", "min", "max", "typical_peak", "neurons"))
+        known = [values for values in zip(*columns, strict=True) if values[3] > 0.0]
+        if len(known) < thresholds.recent_rows:
+            return Outcome.NOT_FOUND if streak.rows < thresholds.recent_rows else Outcome.NOT_ENOUGH_DATA
+        channels = [values[0] for values in known]
+        # A channel that most rows have is the one in the middle.
+        channel = sorted(channels)[len(channels) // 2]
+        share = channels.count(channel) / len(channels)
+        if share < thresholds.outlier_share:
+            return Outcome.NOT_FOUND
+        ratios = sorted(max(-low, high) / typical for _, low, high, typical, _ in known[-thresholds.recent_rows :])
+        ratio = ratios[len(ratios) // 2]
+        _, low, high, typical, neurons = known[-1]
+        absmax = max(-low, high)
+        return Finding(
+            layer=layer.info.name,
+            condition=self.condition,
+            severity="serious" if ratio >= thresholds.outlier_serious else "warning",
+            first_step=streak.step,
+            evidence=Evidence(
+                channel=channel,
+                ratio=ratio,
+                absmax=absmax,
+                typical_peak=typical,
+                neurons=neurons,
+                share_of_rows=share,
+            ),
+            message=f"{layer.name} has had an outlier channel since step {streak.step}: channel {channel} reaches "
+            f"{number(absmax)}, {number(ratio)} times the typical channel, in {percent(share)} of the recorded steps.",
+            cause=_cause(layer.info.layer_type),
+            remedies=_remedies(layer.info.layer_type, network),
+        )
+
+
+_COST: Final = (
+    " Training may still go well, but 8 and 16 bits have room for this channel or for the others, not for both."
+)
+
+
+def _cause(layer_type: str) -> str:
+    if layer_types.is_norm(layer_type):
+        return "The gain of this channel has grown, or the input of the norm already has the outlier." + _COST
+    if layer_types.has_weights(layer_type):
+        return "The weights of this channel are far larger than the others', or one of its inputs is." + _COST
+    return "A layer before it writes one channel far larger than the others, and nothing scales it down." + _COST
+
+
+def _remedies(layer_type: str, network: Network) -> tuple[str, ...]:
+    remedies = [NORMALISE_INPUTS, "use weight decay on the layer's weights"]
+    if layer_types.is_norm(layer_type):
+        remedies[:] = ["use weight decay on the norm's gains"]
+    else:
+        remedies += normalise_before(network.distinct_types)
+    remedies.append(LOWER_RATE)
+    remedies.append("keep this layer in bfloat16 or float32, or quantise it channel by channel")
+    return tuple(remedies)

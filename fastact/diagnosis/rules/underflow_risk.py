@@ -1,0 +1,174 @@
+"""Underflow risk: values so small that their dtype holds few digits of them, or none."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from fastact.arithmetic.element_types import NARROW_FLOATS
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causality import earlier_and_not_after, upstream
+from fastact.diagnosis.finding import Evidence, Finding, Severity
+from fastact.diagnosis.network import LayerView, Network
+from fastact.diagnosis.remedies import normalise_before
+from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Row, RowCondition
+from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.thresholds import CommonThresholds, factor_field
+from fastact.history import LayerInfo
+from fastact.text import number, percent
+
+__all__ = ["SMALLEST", "UnderflowRisk", "UnderflowRiskThresholds"]
+
+#: The smallest normal number of each narrow dtype, and its smallest subnormal one: below the first digits are lost,
+#: below half of the second all of them.
+SMALLEST: Final = {name: (narrow.smallest_normal, narrow.smallest_subnormal) for name, narrow in NARROW_FLOATS.items()}
+
+_COUNT, _ZEROS, _ABS_MEAN = COLUMN["count"], COLUMN["zeros"], COLUMN["abs_mean"]
+_NANS, _POS, _NEG = COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnderflowRiskThresholds(CommonThresholds):
+    """What `UnderflowRisk` compares with."""
+
+    underflow_warning: float = factor_field(
+        1.0,
+        "factor; underflow risk: a layer's typical value is at most this many times the dtype's smallest normal "
+        "number, below which it has fewer digits. Chosen",
+        low=0.0,
+    )
+    underflow_serious: float = factor_field(
+        8.0,
+        "factor; underflow risk: serious from this many times the dtype's smallest subnormal number down, three bits. "
+        "Chosen",
+        low=0.0,
+    )
+
+
+class UnderflowRisk(Rule[UnderflowRiskThresholds]):
+    """A layer, or a gradient, whose typical value is at the lower end of what its dtype can hold.
+
+    Formula:
+        typical = abs_mean / the share of the finite elements that are not zero: the mean |x| of the non-zero elements.
+        Found when typical <= underflow_warning (1) times the dtype's smallest normal number, 6.1e-05 in float16, in
+        each of the last `min_rows` rows; serious when it is at most underflow_serious (8, three bits) times the
+        smallest subnormal one, 6e-08; critical when nothing but zeros is left. A row of zeros alone ends no run: what
+        was small before has underflowed. The first step is the one since which it has been so small.
+
+    Zeros by themselves are no evidence, since a ReLU makes them; the message says if they have become more since the
+    first row. Judged in float16, bfloat16 and float8, by the dtype that was recorded, in gradients
+    (``watch(gradients=True)``) too. In bfloat16 the limit is 1e-38, long after `Vanishing`. float32 and float64 are
+    left to `Vanishing`.
+
+    Source:
+        Thresholds chosen, from the formats. Micikevicius et al., Mixed precision training, 2018, found gradients
+        that float16 loses in this way, and scale the loss to keep them.
+    """
+
+    condition = "underflow_risk"
+    adjective = "close to underflow"
+    judges_gradients = True
+    explains: ClassVar = {
+        "underflow_risk": upstream,
+        "dead": earlier_and_not_after,
+        "vanishing": earlier_and_not_after,
+        "constant": earlier_and_not_after,
+    }
+
+    def applies(self, info: LayerInfo) -> bool:
+        """The narrow dtypes; not probabilities, which are small by design."""
+        return info.dtype in SMALLEST and info.layer_type not in layer_types.PROBABILITIES
+
+    def row_conditions(self, info: LayerInfo, first: Row, thresholds: UnderflowRiskThresholds) -> tuple[Cascade, ...]:
+        """Rows whose elements other than zero are small on average."""
+        del first
+        limit = thresholds.underflow_warning * SMALLEST[info.dtype][0]
+
+        def holds(cells: Cells) -> Any:
+            finite, rest = _finite(cells), _finite(cells) - cells[_ZEROS]
+            return (rest > 0.0) & (cells[_ABS_MEAN] * finite <= limit * rest)
+
+        def undecided(cells: Cells) -> Any:
+            return _finite(cells) - cells[_ZEROS] <= 0.0
+
+        return (Cascade((RowCondition("near_underflow", holds),), undecided),)
+
+    def check(self, layer: LayerView, network: Network, thresholds: UnderflowRiskThresholds) -> Finding | Outcome:
+        """How small they are, and how much is zero already."""
+        streak = layer.streaks.get("near_underflow")
+        if streak is None or streak.rows < thresholds.min_rows:
+            return Outcome.NOT_FOUND
+        normal, subnormal = SMALLEST[layer.info.dtype]
+        run = layer.during(streak)
+        last = run[-1].item()
+        rows = (run[place].item() for place in range(len(run) - 1, -1, -1))
+        typical = next((_typical(row) for row in rows if _finite(row) > row[_ZEROS]), 0.0)
+        zeros, zeros_first = _zero_share(last), _zero_share(layer.first)
+        layer_type = layer.info.layer_type
+        what = "values" if layer_type == layer_types.GRADIENT else "outputs"
+        message = (
+            f"{layer.name} has been close to underflow since step {streak.step}: its non-zero {what} are "
+            f"{number(typical)} on average, and {layer.info.dtype} loses digits below {number(normal)} and everything "
+            f"below {number(subnormal)}"
+        )
+        if zeros > zeros_first:
+            message += f"; zeros have grown from {percent(zeros_first)} to {percent(zeros)}"
+        return Finding(
+            layer=layer.info.name,
+            condition=self.condition,
+            severity=_severity(typical, subnormal, thresholds, all_zero=zeros >= 1.0),
+            first_step=streak.step,
+            evidence=Evidence(
+                typical=typical,
+                smallest_normal=normal,
+                smallest_subnormal=subnormal,
+                bits_left=max(math.log2(typical) - math.log2(subnormal), 0.0) if typical > 0.0 else 0.0,
+                zero_ratio=zeros,
+                zero_ratio_first=zeros_first,
+            ),
+            message=message + ".",
+            cause=_GRADIENT_CAUSE if layer_type == layer_types.GRADIENT else _CAUSE,
+            remedies=_remedies(layer.info, network),
+        )
+
+
+def _finite(cells: Cells) -> Any:
+    """The finite elements: float64, so that counts of any size give the same in rows and in columns."""
+    return 1.0 * cells[_COUNT] - cells[_NANS] - cells[_POS] - cells[_NEG]
+
+
+def _typical(row: Row) -> float:
+    finite = _finite(row)
+    return float(row[_ABS_MEAN] * (finite / (finite - row[_ZEROS])))
+
+
+def _zero_share(row: Row) -> float:
+    return min(float(row[_ZEROS]) / max(float(row[_COUNT]), 1.0), 1.0)
+
+
+def _severity(typical: float, subnormal: float, thresholds: UnderflowRiskThresholds, *, all_zero: bool) -> Severity:
+    if all_zero:
+        return "critical"
+    return "serious" if typical <= thresholds.underflow_serious * subnormal else "warning"
+
+
+_CAUSE: Final = (
+    "Weights or inputs are too small for this dtype, and what rounding loses here is lost to all layers after it."
+)
+_GRADIENT_CAUSE: Final = (
+    "The loss is not scaled up, or not by enough, so the gradient is too small for its dtype. Weights whose gradient "
+    "rounds to zero do not learn."
+)
+
+
+def _remedies(info: LayerInfo, network: Network) -> tuple[str, ...]:
+    wider = "bfloat16 or float32, which have the range" if info.dtype != "bfloat16" else "float32"
+    if info.layer_type == layer_types.GRADIENT:
+        return (
+            "scale the loss up before the backward pass (a gradient scaler), or by more",
+            f"run the backward pass of this layer in {wider}",
+            "sum the loss over the batch instead of averaging it, or use a smaller batch",
+        )
+    remedies = [f"run this layer in {wider}", "use an initialisation that keeps the scale: N(0, sqrt(2/n_in))"]
+    if info.dtype.startswith("float8"):
+        remedies.insert(0, "scale it so that its largest value is the largest that the dtype can hold")
+    return *remedies, *normalise_before(network.distinct_types)

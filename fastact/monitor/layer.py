@@ -1,0 +1,126 @@
+"""A watched layer: what was recorded of it in the step under way, and for how long its neurons have been silent."""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastact.arithmetic import State
+from fastact.cpu.sweep_neurons import Swept
+from fastact.fields import NEURON, SATURATED_SHARE, SILENT_SHARE
+from fastact.history import LayerHistory, LayerInfo
+from fastact.stats.activation import ActivationStats, ChannelStats, as_logged, merge, wrap, wrap_swept
+from fastact.stats.summarize import Sweeper
+
+__all__ = ["LayerRecord", "PendingRow", "Recorded", "WatchedLayer", "total_of"]
+
+_NO_NEURONS: Final = tuple(field.nothing for field in NEURON)
+
+#: What was recorded of a layer: stats; or, from hooks, the memory of a sweep, which is used again after the step.
+Recorded = ActivationStats | ChannelStats | Swept
+
+
+def total_of(recorded: Recorded) -> ActivationStats:
+    """The stats of the whole tensor."""
+    stats = _as_stats(recorded)
+    return stats.total if isinstance(stats, ChannelStats) else stats
+
+
+def _as_stats(recorded: Recorded) -> ActivationStats | ChannelStats:
+    return wrap_swept(recorded) if isinstance(recorded, Swept) else recorded
+
+
+class WatchedLayer:
+    """A layer between two calls of the monitor.
+
+    Attributes:
+        info: what is known of it.
+        history: its rows.
+        sweeper: sweeps what it gives.
+        recorded: what was recorded in the step under way; None before anything was.
+        silent_rows: for how many rows in sequence each neuron has been silent, int64[neurons].
+        rows: the rows over which that was counted.
+    """
+
+    __slots__ = ("history", "info", "recorded", "rows", "silent_rows", "sweeper")
+
+    def __init__(self, info: LayerInfo, history: LayerHistory) -> None:
+        self.info = info
+        self.history = history
+        self.sweeper = Sweeper(info.saturation)
+        self.recorded: Recorded | None = None
+        self.silent_rows = np.zeros(0, np.int64)
+        self.rows = 0
+
+    def add(self, recorded: Recorded) -> None:
+        """Merges a part of the step's activations into what was recorded before."""
+        if self.recorded is None:
+            self.recorded = recorded
+            return
+        before, after = _as_stats(self.recorded), _as_stats(recorded)
+        if type(before) is type(after) and getattr(before, "shape", ()) == getattr(after, "shape", ()):
+            self.recorded = before | after  # type: ignore[operator]
+        else:  # parts with other neurons: only the tensor is common to them
+            self.recorded = total_of(before) | total_of(after)
+
+
+class LayerRecord(NamedTuple):
+    """What was recorded of a layer in a finished step, on the host; None for nothing."""
+
+    layer: WatchedLayer
+    recorded: Recorded | None
+
+    def row(self, step: int, time: int, dead_window: int) -> "PendingRow":
+        """The row of the step, which ended at `time`; changes nothing."""
+        layer, recorded = self.layer, self.recorded
+        assert recorded is not None
+        if isinstance(recorded, Swept):
+            neurons = recorded.plan.neurons
+        else:
+            # Without elements no neuron has been silent.
+            neurons = recorded.neurons if isinstance(recorded, ChannelStats) and recorded.total.count else 0
+            if not isinstance(recorded, ChannelStats) or not neurons:
+                return self._without_neurons(step, time, total_of(recorded), _NO_NEURONS)
+        same = neurons == layer.silent_rows.size
+        silent_rows = layer.silent_rows.copy() if same else np.zeros(neurons, np.int64)
+        rows = layer.rows + 1 if same else 1
+        numbers = recorded.numbers(SILENT_SHARE, SATURATED_SHARE, silent_rows, min(rows, dead_window))
+        return PendingRow(layer, (step, layer.info.order, time, *numbers), layer.history.total, silent_rows, rows)
+
+    def row_with_deferred(
+        self, step: int, time: int, states: Sequence[State], neurons: tuple[Any, ...] | None
+    ) -> "PendingRow":
+        """The row of a step in which a GPU swept as well: `states`, and `fields.NEURON` where that is known."""
+        bounds = (*self.layer.info.saturation, 0.0)
+        parts = [wrap(state, bounds) for state in states]
+        total = merge(parts if self.recorded is None else [total_of(self.recorded), *parts])
+        return self._without_neurons(step, time, total, _NO_NEURONS if neurons is None else neurons)
+
+    def _without_neurons(self, step: int, time: int, total: ActivationStats, neurons: tuple[Any, ...]) -> "PendingRow":
+        """A row that says nothing of the silence that is counted here."""
+        layer = self.layer
+        row = (step, layer.info.order, time, *as_logged(total.state), *neurons)
+        return PendingRow(layer, row, layer.history.total, layer.silent_rows, layer.rows)
+
+    def free(self) -> None:
+        """Gives the memory that hooks left back to the layer's sweeper, once the row is made."""
+        if type(self.recorded) is Swept:
+            self.layer.sweeper.free.append(self.recorded)
+
+
+class PendingRow(NamedTuple):
+    """A row on its way into history and log.
+
+    Attributes:
+        layer: its layer.
+        row: the numbers of `fields.ROW`.
+        before: rows that were in the layer's history before it.
+        silent_rows, rows: what the layer keeps once it has the row; see `WatchedLayer`.
+    """
+
+    layer: WatchedLayer
+    row: tuple[Any, ...]
+    before: int
+    silent_rows: npt.NDArray[np.int64]
+    rows: int

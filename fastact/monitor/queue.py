@@ -1,0 +1,280 @@
+"""Finished steps on their way into history, log and listeners: in order, each whole, whatever interrupts.
+
+A step that ends goes into a queue; its rows are made when nothing of it is under way on a GPU, and the steps after it
+wait for that too. Without a GPU that is at once. Rows are made first, which changes nothing, and then handed over one
+by one; what an interrupt (Ctrl-C may come between any two instructions) has left undone is done at the next call.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from fastact.diagnosis.diagnoser import Diagnoser
+from fastact.errors import FastactError
+from fastact.failures import FailureCounter
+from fastact.log.writer import LogWriter
+from fastact.monitor.layer import LayerRecord, PendingRow, Recorded, WatchedLayer, total_of
+
+if TYPE_CHECKING:
+    from fastact.cuda.arrays import DeviceArray
+    from fastact.cuda.deferred import DeferredRow, DeferredRows
+
+__all__ = ["Listener", "StepQueue"]
+
+
+class Listener(Protocol):
+    """What `ActivationMonitor.listen` takes."""
+
+    def write(self, step: int, rows: Mapping[str, tuple[Any, ...]]) -> None:
+        """Takes the rows of a recorded step by layer, each the numbers of `fields.ROW`; it should not raise."""
+
+    def close(self) -> None:
+        """Is called once, when the monitor is closed."""
+
+
+class _FinishedStep(NamedTuple):
+    """A step that has ended, when (nanoseconds since 1970), and what was recorded in it on the host."""
+
+    step: int
+    time: int
+    records: list[LayerRecord]
+
+
+class _Delivery(NamedTuple):
+    """The rows of a finished step, and how many rows the log had been given before them."""
+
+    step: int
+    logged: int
+    rows: list[PendingRow]
+
+
+class StepQueue:
+    """The steps of a run: the one under way, and the finished ones that are not in history and log yet.
+
+    Args:
+        every: record every so many-th step.
+        diagnoser: gets the rows, and has the history.
+        writer: gets the rows, too; None without a log.
+        failures: counts the rows that are lost.
+
+    Attributes:
+        current: the step under way, from 0.
+        layers: the layers by name, in forward order.
+        lock: taken by who records or ends a step.
+        deferred: what sweeps on GPUs; None before anything was recorded there.
+        listeners: told of each step's rows.
+    """
+
+    def __init__(self, every: int, diagnoser: Diagnoser, writer: LogWriter | None, failures: FailureCounter) -> None:
+        self.current = 0
+        self.layers: dict[str, WatchedLayer] = {}
+        self.lock = threading.Lock()
+        self.deferred: DeferredRows | None = None
+        self.listeners: list[Listener] = []
+        self._every = every
+        self._diagnoser = diagnoser
+        self._dead_window = diagnoser.thresholds.dead_window
+        self._writer = writer
+        self._failures = failures
+        #: What went wrong and is to be raised at the end of the call.
+        self._errors: list[Exception] = []
+        self._finished: deque[_FinishedStep] = deque()
+        self._delivery: _Delivery | None = None
+
+    @property
+    def under_way(self) -> bool:
+        """Whether anything was recorded in the step under way, or may be by the replay of a CUDA graph."""
+        if self.deferred is not None and self.deferred.due(self.current):
+            return True
+        return any(layer.recorded is not None for layer in self.layers.values())
+
+    def record(self, layer: WatchedLayer, recorded: Recorded) -> None:
+        """Adds what was recorded of a layer to the step under way."""
+        with self.lock:
+            if self._delivery is not None or self._finished:
+                self._settle()
+            layer.add(recorded)
+
+    def record_deferred(
+        self,
+        layer: WatchedLayer,
+        x: "DeviceArray",
+        shape: tuple[int, ...] | None,
+        bounds: tuple[float, float, float],
+    ) -> "DeferredRow | None":
+        """Launches the sweep of what lies on a GPU, in the step under way; see `DeferredRows.record`."""
+        if self.deferred is None:
+            # numba.cuda takes a third of a second to load.
+            from fastact.cuda.deferred import DeferredRows
+
+            with self.lock:
+                self.deferred = self.deferred or DeferredRows(self._dead_window)
+        row = self.deferred.record(layer.info.order, x, shape, bounds, self.current)
+        if row is not None:
+            with self.lock:
+                self._settle()
+                self.deferred.add(row, self.current)
+        return row
+
+    def end_step(self) -> bool:
+        """Ends the step under way, and makes the rows of all steps that a GPU is done with.
+
+        Returns:
+            Whether the step is one that is recorded.
+        """
+        with self.lock:
+            self._settle()
+            recorded = self._hand_over()
+            delivered = self._deliver() if self._finished and self.deferred is None else []
+        if self.deferred is not None:
+            self.deferred.poll()
+            with self.lock:
+                self._settle()
+                delivered = self._deliver()
+        self._tell(delivered)
+        if self._errors:
+            self._raise()
+        return recorded
+
+    def settle(self) -> None:
+        """Does what an interrupt has left undone."""
+        with self.lock:
+            self._settle()
+
+    def catch_up(self) -> None:
+        """Makes the rows of all finished steps; waits for what a GPU is not done with of them."""
+        while self._finished:
+            with self.lock:
+                first = self._finished[0] if self._finished else None
+            if first is not None and self.deferred is not None:
+                self.deferred.wait(first.step)
+            with self.lock:
+                self._settle()
+                delivered = self._deliver()
+            self._tell(delivered)
+        self._raise()
+
+    def close(self) -> None:
+        """Gives up the finished steps that are left, if any are; closes the log and the listeners."""
+        if self.deferred is not None:
+            self.deferred.end_step(-1, -1)  # what is replayed from now on leaves nothing
+        for finished in self._finished:
+            self._failed(f"keep the rows of step {finished.step}", FastactError("closing was interrupted"))
+        if self._writer is not None:
+            self._writer.close()
+        for listener in self.listeners:
+            listener.close()
+
+    def _hand_over(self) -> bool:
+        """Puts the step under way into the queue, if it is recorded, and begins the next one."""
+        step, following = self.current, self.current + 1
+        recorded = step % self._every == 0
+        records = [LayerRecord(layer, layer.recorded) for layer in self.layers.values()] if recorded else []
+        if self.deferred is not None:
+            mixed = [record.layer.info.order for record in records if self._mixed(record, step)]
+            self.deferred.end_step(step if recorded else -1, -1 if following % self._every else following, mixed)
+        if recorded:
+            self._finished.append(_FinishedStep(step, time.time_ns(), records))
+            self._begin_next()
+        else:
+            self.current = following
+        return recorded
+
+    def _begin_next(self) -> None:
+        """Begins the next step, if the current one is in the queue."""
+        if self._finished and self._finished[-1].step == self.current:
+            for layer in self.layers.values():
+                layer.recorded = None
+            self.current += 1
+
+    def _deliver(self) -> list[_Delivery]:
+        """Makes the rows of the steps that a GPU is done with, and hands them to history and log."""
+        delivered: list[_Delivery] = []
+        while self._finished and (self.deferred is None or self.deferred.ready(self._finished[0].step)):
+            finished = self._finished[0]
+            logged = 0 if self._writer is None else self._writer.appended
+            self._delivery = delivery = _Delivery(finished.step, logged, self._make_rows(finished))
+            self._settle()
+            delivered.append(delivery)
+            for record in finished.records:
+                record.free()
+        if self.deferred is not None:
+            for _ in range(self.deferred.lost()):
+                error = FastactError("there were more replays than the device's ring has room for between two steps")
+                self._failed("keep a row of a replayed CUDA graph", error)
+        return delivered
+
+    def _make_rows(self, finished: _FinishedStep) -> list[PendingRow]:
+        """Makes a step's rows and changes nothing, so that an interrupt leaves everything as it was."""
+        rows = []
+        deferred = None if self.deferred is None else self.deferred.layers(finished.step)
+        for record in finished.records:
+            try:
+                if deferred and record.layer.info.order in deferred:
+                    row = self._row_with_deferred(record, finished)
+                elif record.recorded is not None:
+                    row = record.row(finished.step, finished.time, self._dead_window)
+                else:
+                    continue
+            except Exception as error:  # noqa: BLE001 - a layer must not take the others, or the training, with it
+                self._failed(f"keep a row of layer {record.layer.info.name!r}", error)
+            else:
+                rows.append(row)
+        return rows
+
+    def _settle(self) -> None:
+        """Hands the rows that were made to history and log; after an interrupt, those that they have not had yet."""
+        self._begin_next()
+        if self._delivery is None:
+            return
+        step, logged, rows = self._delivery
+        for layer, row, before, silent_rows, counted in rows:
+            layer.silent_rows, layer.rows = silent_rows, counted
+            try:
+                if layer.history.total == before:
+                    self._diagnoser.append(layer.info.name, row)
+                if self._writer is not None and self._writer.appended == logged:
+                    self._writer.append(row)
+                logged += 1
+            except Exception as error:  # noqa: BLE001 - as in `_make_rows`
+                self._failed(f"keep a row of layer {layer.info.name!r}", error)
+        if self._finished and self._finished[0].step == step:
+            if self.deferred is not None:
+                self.deferred.forget(step)
+            self._finished.popleft()
+        self._delivery = None
+
+    def _tell(self, delivered: list[_Delivery]) -> None:
+        """Tells the listeners of rows that are in history and log."""
+        if self._writer is not None:
+            self._writer.warn()
+        for delivery in delivered:
+            for listener in self.listeners:
+                try:
+                    listener.write(delivery.step, {pending.layer.info.name: pending.row for pending in delivery.rows})
+                except Exception as error:  # noqa: BLE001 - as in `_make_rows`
+                    self._failed("hand its rows to a listener", error)
+
+    def _mixed(self, record: LayerRecord, step: int) -> bool:
+        """Whether a layer has elements in a step both on the host and on a GPU: only the tensor is common to them."""
+        assert self.deferred is not None
+        recorded, order = record.recorded, record.layer.info.order
+        return recorded is not None and order in self.deferred.layers(step) and total_of(recorded).count > 0
+
+    def _row_with_deferred(self, record: LayerRecord, finished: _FinishedStep) -> PendingRow:
+        assert self.deferred is not None
+        states, neurons = self.deferred.numbers(finished.step, record.layer.info.order)
+        known = None if self._mixed(record, finished.step) else neurons
+        return record.row_with_deferred(finished.step, finished.time, states, known)
+
+    def _failed(self, what: str, error: Exception) -> None:
+        self._failures.failed(what, error, 5)
+        if self._failures.strict:
+            self._errors.append(error)
+
+    def _raise(self) -> None:
+        if self._errors:
+            error, self._errors = self._errors[0], []
+            raise error

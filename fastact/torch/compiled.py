@@ -1,0 +1,84 @@
+"""How compiled code calls back: an operator that torch.compile leaves in its graphs.
+
+A hook that Dynamo traces cannot sweep, since there is no data yet. Instead it leaves a call of `fastact::record` in
+the graph, which runs with the data each time the compiled code is called: there is no graph break, and one graph
+serves any number of steps. The operator also sees through `torch.func` transforms (vmap, grad), inside of which hooks
+are given Python stand-ins for tensors.
+"""
+
+import weakref
+from itertools import count
+from typing import Any, Final, Protocol
+
+import torch
+
+__all__ = ["CompiledHook", "forget", "new_order", "record", "register"]
+
+
+class CompiledHook(Protocol):
+    """What the operator calls."""
+
+    def observe_compiled(self, x: torch.Tensor, place: str, /) -> None:
+        """Takes a tensor that compiled code found at `place` in what the hook was given."""
+
+
+_hooks: Final[weakref.WeakValueDictionary[int, CompiledHook]] = weakref.WeakValueDictionary()
+_numbers: Final = count()
+
+
+def register(hook: CompiledHook) -> torch.Tensor:
+    """Returns the key, int64[1], by which `record` finds this hook. The hook is held weakly: keep it alive.
+
+    The key is a tensor because the code of repeated blocks is compiled once for all of them only where nothing but
+    tensors differs between them. A number would be compiled in, or would compile the block anew for each layer.
+    """
+    number = next(_numbers)
+    _hooks[number] = hook
+    return _constant(number)
+
+
+def forget(key: torch.Tensor) -> None:
+    """Makes `record` ignore this key, which compiled code goes on passing."""
+    _hooks.pop(int(key), None)
+
+
+def new_order() -> torch.Tensor:
+    """A tensor, int64[1], that a model's calls of `record` pass on from one to the next.
+
+    `record` never writes to it but declares that it does. So each call has an effect, without which a compiler would
+    remove it, and depends on the call before it, without which a compiler might reorder them: their order is that of
+    the layers.
+    """
+    return _constant(0)
+
+
+def _constant(value: int) -> torch.Tensor:
+    # It outlives whatever inference mode and default device are set at this moment.
+    with torch.inference_mode(False):
+        return torch.tensor([value], dtype=torch.int64, device="cpu")
+
+
+@torch.library.custom_op(
+    "fastact::record", mutates_args=("order",), schema="(Tensor x, Tensor key, Tensor(a!) order, str place) -> ()"
+)
+def record(x: torch.Tensor, key: torch.Tensor, order: torch.Tensor, place: str) -> None:
+    """Hands `x` to the hook registered under `key`."""
+    del order
+    hook = _hooks.get(int(key))
+    if hook is not None:
+        hook.observe_compiled(x, place)
+
+
+@record.register_fake
+def _(x: torch.Tensor, key: torch.Tensor, order: torch.Tensor, place: str) -> None:
+    del x, key, order, place
+
+
+@record.register_vmap
+def _(
+    info: object, in_dims: tuple[int | None, ...], x: torch.Tensor, key: torch.Tensor, order: torch.Tensor, place: str
+) -> tuple[Any, Any]:
+    """Records all samples at once, with the mapped axis first, as a batch would have it."""
+    del info
+    record(x if in_dims[0] is None else x.movedim(in_dims[0], 0), key, order, place)
+    return None, None

@@ -1,0 +1,119 @@
+"""Which modules of a model are watched, and under which names."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+from fastact.errors import ArgumentTypeError, ArgumentValueError
+
+__all__ = ["Layers", "named_modules", "select_modules"]
+
+#: The `layers` of `watch`: a name pattern, a module type, several of these, or a function of name and module.
+Layers = str | type[nn.Module] | Iterable[str | type[nn.Module]] | Callable[[str, nn.Module], bool]
+
+#: The children under which torch.compile, checkpoint_wrapper and FSDP 1 keep the module that they wrap.
+_WRAPPED: Final = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
+#: Modules that compute nothing where they have no children: recording them would repeat the numbers of their input.
+_PASS_THROUGH: Final = (nn.Identity, nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
+
+
+def select_modules(model: nn.Module, layers: Layers | None) -> dict[nn.Module, str]:
+    """The modules to watch and the name of each, in the order of ``model.named_modules()``.
+
+    Raises:
+        ArgumentTypeError: `layers` has the wrong type.
+        ArgumentValueError: `layers` matches nothing.
+    """
+    model = _unwrap(model)
+    names: dict[nn.Module, list[str]] = {}
+    for name, module in named_modules(model):
+        names.setdefault(module, []).append(name)
+    selected: set[nn.Module]
+    if layers is None:
+        selected = set(_leaves(model))
+    elif callable(layers) and not isinstance(layers, type):
+        selected = {module for module, known in names.items() if layers(known[0], module)}
+    else:
+        selected = set()
+        for item in (layers,) if isinstance(layers, str | type) else _items(layers):
+            selected |= _matches(item, names)
+    if not selected:
+        raise _no_match("a selection", names)
+    return {module: known[0] or type(module).__name__ for module, known in names.items() if module in selected}
+
+
+def _unwrap(module: nn.Module) -> nn.Module:
+    """The module inside the wrappers of `torch.compile`, DDP, DataParallel, FSDP 1 and checkpoint_wrapper."""
+    while True:
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            module = module.module
+            continue
+        inner = next((module._modules[name] for name in _WRAPPED if module._modules.get(name) is not None), None)
+        if inner is None:
+            return module
+        module = inner
+
+
+def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """All modules under all of their names, like ``model.named_modules(remove_duplicate=False)`` without wrappers."""
+    return _walk(_unwrap(model), "", ())
+
+
+def _walk(module: nn.Module, name: str, above: tuple[nn.Module, ...]) -> Iterator[tuple[str, nn.Module]]:
+    if module in above:  # a child that holds its parent
+        return
+    yield name, module
+    for child_name, child in _children(module):
+        yield from _walk(child, f"{name}.{child_name}" if name else child_name, (*above, module))
+
+
+def _children(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    # The children of a TorchScript module run outside of Python.
+    if isinstance(module, torch.jit.ScriptModule):
+        return []
+    return [(name, _unwrap(child)) for name, child in module._modules.items() if child is not None]
+
+
+def _leaves(module: nn.Module, above: tuple[nn.Module, ...] = ()) -> Iterator[nn.Module]:
+    """The modules that compute: those without children, and two special cases."""
+    # The parametrisations of a parametrised layer are its children, but compute weights, not activations.
+    children = [child for name, child in _children(module) if name != "parametrizations"]
+    # Attention uses the weights of its child `out_proj` and never calls it.
+    if isinstance(module, nn.MultiheadAttention) or not (children or isinstance(module, _PASS_THROUGH)):
+        yield module
+    elif module not in above:
+        for child in children:
+            yield from _leaves(child, (*above, module))
+
+
+def _items(layers: object) -> list[Any]:
+    if not isinstance(layers, Iterable):
+        raise ArgumentTypeError(
+            f"layers: got {type(layers).__name__}, want a name pattern, a module type, several of these, or a function"
+        )
+    return list(layers)
+
+
+def _matches(item: object, names: Mapping[nn.Module, list[str]]) -> set[nn.Module]:
+    if isinstance(item, str):
+        found = {module for module, known in names.items() if any(fnmatchcase(name, item) for name in known)}
+        if not found:
+            raise _no_match(f"the pattern {item!r}", names)
+        return found
+    if isinstance(item, type) and issubclass(item, nn.Module):
+        found = {module for module in names if isinstance(module, item)}
+        if not found:
+            raise _no_match(f"the type {item.__name__}", names)
+        return found
+    got = item.__name__ if isinstance(item, type) else type(item).__name__
+    raise ArgumentTypeError(f"layers: got {got} among the choices, want name patterns (str) and nn.Module types")
+
+
+def _no_match(what: str, names: Mapping[nn.Module, list[str]]) -> ArgumentValueError:
+    known = [name for group in names.values() for name in group[:1] if name]
+    more = f" and {len(known) - 8} more" if len(known) > 8 else ""
+    some = ", ".join(repr(name) for name in known[:8]) or "none besides the model itself"
+    return ArgumentValueError(f"layers: got {what} that matches no module, want one that does; names: {some}{more}")

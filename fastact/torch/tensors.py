@@ -1,0 +1,44 @@
+"""The tensors inside of a module's output, whatever holds them."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Final
+
+import torch
+from torch.nn.utils.rnn import PackedSequence
+
+__all__ = ["find_tensors", "local_values"]
+
+#: How deep tuples, lists, dicts and dataclasses are searched: enough for real outputs, and an end for a structure that
+#: contains itself.
+_DEPTH: Final = 8
+
+
+def find_tensors(output: object, place: str = "", depth: int = 0) -> list[tuple[str, torch.Tensor]]:
+    """The tensors inside a module's output, each with its place as Python would write it: ``"[0]"``, ``".logits"``."""
+    if isinstance(output, torch.Tensor):
+        return [(place, output)]
+    if depth == _DEPTH or output is None:
+        return []
+    found: list[tuple[str, torch.Tensor]] = []
+    if isinstance(output, PackedSequence):  # its other tensors are lengths and positions
+        found += find_tensors(output.data, place + ".data", depth + 1)
+    elif isinstance(output, Mapping):
+        for key, value in output.items():
+            found += find_tensors(value, f"{place}[{key!r}]", depth + 1)
+    elif isinstance(output, tuple | list):
+        for index, value in enumerate(output):
+            found += find_tensors(value, f"{place}[{index}]", depth + 1)
+    elif dataclasses.is_dataclass(output) and not isinstance(output, type):
+        for field in dataclasses.fields(output):
+            found += find_tensors(getattr(output, field.name, None), f"{place}.{field.name}", depth + 1)
+    return found
+
+
+def local_values(x: torch.Tensor) -> torch.Tensor:
+    """The dense values of a tensor: a nested tensor's rows stacked, and this process's part of a DTensor."""
+    if x.is_nested:
+        return x.values() if x.layout is torch.jagged else x.values().reshape(-1, x.size(-1))
+    to_local = getattr(x, "to_local", None)
+    local: torch.Tensor = x if to_local is None else to_local()
+    return local

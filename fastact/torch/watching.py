@@ -1,0 +1,256 @@
+"""`watch` and the handle that it returns: which layers are recorded, in which steps, and until when."""
+
+import os
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol, Self
+
+import torch
+from torch import nn
+
+from fastact.checks import check_integer, check_type
+from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
+from fastact.failures import FailureCounter
+from fastact.monitor.monitor import ActivationMonitor
+from fastact.torch import compiled
+from fastact.torch.hooks import Hook, InputHook, OutputHook
+from fastact.torch.layers import axis_rule
+from fastact.torch.selection import Layers, named_modules, select_modules
+
+__all__ = ["MonitorLike", "Watch", "watch"]
+
+
+class MonitorLike(Protocol):
+    """What `watch` needs of a monitor; `fastact.ActivationMonitor` is one."""
+
+    @property
+    def active(self) -> bool:
+        """Whether the current step is recorded; where it is not, hooks do nothing else."""
+
+    def record(self, name: str, x: Any, /, *, axis: int | None = None, kind: str = "") -> object:
+        """Takes the activations `x` of layer `name`, whose type is `kind`, with its neurons along `axis`."""
+
+
+def watch(
+    model: nn.Module,
+    monitor: MonitorLike,
+    *,
+    layers: Layers | None = None,
+    inputs: bool = False,
+    gradients: bool = False,
+    every: int | Callable[[int], bool] = 1,
+    first: int = 0,
+    training_only: bool = False,
+    strict: bool = False,
+) -> "Watch":
+    """Records the outputs of a model's layers into `monitor` at every forward pass, until the end of the ``with``.
+
+    Args:
+        model: the model. Its layers are named as in ``model.named_modules()``, without the names that `torch.compile`,
+            DDP, DataParallel, FSDP and checkpoint wrappers add. The model itself, where it is a layer or is chosen,
+            goes by its class name. A module with several names is recorded under the first.
+        monitor: an `ActivationMonitor`. Call its ``step()`` at the end of each training step: all outputs of a layer
+            between two calls, however many, make one row.
+        layers: what to watch. None: every leaf module that computes something, and `MultiheadAttention` as a whole.
+            A string: the modules whose name matches this `fnmatch` pattern, such as ``"encoder.*"``. A type: its
+            instances. An iterable of these: their union. A function: the modules for which ``layers(name, module)``
+            is true.
+        inputs: also record the inputs of each layer, as they are before it runs, under its name and ``":input"``
+            (``":input[1]"`` where it has several). Tensors of integers, such as tokens, are left out.
+        gradients: also record the gradient of the loss by each output, when the backward pass reaches it, under the
+            output's name and ``":grad"``. Not within compiled code.
+        every: record the monitor's steps that are divisible by this number, or those for which ``every(step)`` is
+            true. The monitor's own ``every`` also holds.
+        first: record each of this many first steps, whatever `every` says.
+        training_only: leave out modules that are not in training mode, so that a validation pass between two steps
+            does not end up in the rows of the training.
+        strict: raise what goes wrong, to find out about it; by default it is counted and warned of once.
+
+    Returns:
+        A `Watch`: a context manager, and also a handle whose ``remove()`` ends it. The hooks are on when `watch`
+        returns.
+
+    Tensors inside a tuple, list, dict or dataclass are recorded under the module's name followed by their place, such
+    as ``"lstm[0]"`` or ``"head['logits']"``; anything but a tensor is ignored. Each layer is swept per neuron along
+    the axis that its type implies: the last one for Linear, LayerNorm, RNN, Embedding and attention, the channel axis
+    for convolutions and the other norms. A module of any other type takes the axis of the layer that ran before it if
+    both outputs have the same number of axes; otherwise 2-D and 3-D outputs have their neurons on the last axis and
+    larger ones on axis 1. Outputs with fewer than two axes have no neurons.
+
+    Forward passes that activation checkpointing repeats are recorded once. Copies of the model (``copy.deepcopy``,
+    pickle) and forked processes (DataLoader workers) are not watched. With `torch.compile`, call `watch` before the
+    first compiled forward pass, since compiled code has only the hooks that were there when it was compiled; no graph
+    is broken, and nothing is compiled again from step to step. Within `torch.vmap` a layer's row covers all samples
+    together.
+
+    Raises:
+        ArgumentTypeError: `model` is no `nn.Module` (or a TorchScript one, whose layers run outside of Python),
+            `monitor` has no ``record``, or another argument has the wrong type.
+        ArgumentValueError: a pattern or type matches nothing, this monitor already watches one of the layers, or
+            `every` or `first` is out of range.
+
+    Example:
+        >>> import torch, fastact, fastact.torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
+        >>> with fastact.ActivationMonitor() as monitor:
+        ...     with fastact.torch.watch(model, monitor):
+        ...         _ = model(torch.ones(8, 4))
+        ...         monitor.step()
+        ...     print([(name, int(layer["count"][-1])) for name, layer in monitor.history.items()])
+        [('0', 24), ('1', 24)]
+    """
+    check_type("model", model, nn.Module, "a torch.nn.Module")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ArgumentTypeError("model: got a TorchScript module, want one whose layers run in Python")
+    if not (callable(getattr(monitor, "record", None)) and hasattr(monitor, "active")):
+        raise ArgumentTypeError(f"monitor: got {type(monitor).__name__}, want a fastact.ActivationMonitor")
+    plan = _plan(every, first)
+    if plan is not None and not hasattr(monitor, "current_step"):
+        raise ArgumentTypeError(
+            f"monitor: got {type(monitor).__name__} without current_step, want one that counts steps, or every=1"
+        )
+    selected = select_modules(model, layers)
+    for module, name in selected.items():
+        if any(isinstance(h, Hook) and h.name and h.watch.monitor is monitor for h in module._forward_hooks.values()):
+            raise ArgumentValueError(f"model: layer {name!r} is watched by this monitor already")
+    handle = Watch(monitor, tuple(selected.values()), plan, training_only=training_only, strict=strict)
+    handle._attach(model, selected, inputs=inputs, gradients=gradients)
+    return handle
+
+
+def _plan(every: object, first: object) -> Callable[[int], bool] | None:
+    """Whether a step is recorded, as a function of the step; None where all are."""
+    count = "a number of steps"
+    until = check_integer("first", first, 0, words=count, unit="steps")
+    if callable(every):
+        wanted = every
+        return (lambda step: step < until or bool(wanted(step))) if until else wanted
+    stride = check_integer("every", every, 1, words=f"{count} or a function of the step", unit="step")
+    return None if stride == 1 else lambda step: step < until or step % stride == 0
+
+
+class Watch:
+    """The hooks of one `watch` call; use it as a context manager, or call `remove`.
+
+    Attributes:
+        monitor: where the layers are recorded.
+        names: the watched layers, in the order of ``model.named_modules()``.
+    """
+
+    def __init__(
+        self,
+        monitor: MonitorLike,
+        names: tuple[str, ...],
+        plan: Callable[[int], bool] | None,
+        *,
+        training_only: bool,
+        strict: bool,
+    ) -> None:
+        self.monitor = monitor
+        #: `ActivationMonitor.record_in_place`, which costs less than its `record`; None where `record` was overridden.
+        self._record_in_place: Callable[[str, torch.Tensor, int | None, str], None] | None = None
+        if isinstance(monitor, ActivationMonitor):
+            record: Any = monitor.record
+            if getattr(record, "__func__", None) is ActivationMonitor.record:
+                self._record_in_place = monitor.record_in_place
+        self.names = names
+        self._plan = plan
+        self._training_only = training_only
+        self._guard = FailureCounter("fastact", strict=strict, counter="Watch.failures")
+        #: The step that the plan was last asked about, and its answer.
+        self._asked: tuple[int, bool] = (-1, False)
+        #: (number of axes, neuron axis) of the last layer to run whose type tells where its neurons are.
+        self._last_axis: tuple[int, int] | None = None
+        self._order = compiled.new_order()
+        self._hooks: list[Hook] = []
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+
+    def _attach(self, model: nn.Module, selected: Mapping[nn.Module, str], *, inputs: bool, gradients: bool) -> None:
+        for module, name in selected.items():
+            self._hook_output(module, name, gradients=gradients)
+            if inputs:
+                hook = InputHook(self, module, name)
+                self._hooks.append(hook)
+                self._handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
+        # A layer that is not selected still tells where the neurons of the activation after it are.
+        if any(axis_rule(module) is None for module in selected):
+            others = dict.fromkeys(module for _, module in named_modules(model) if module not in selected)
+            for module in others:
+                if axis_rule(module) is not None:
+                    self._hook_output(module, "", gradients=False)
+        _live.add(self)
+
+    def _hook_output(self, module: nn.Module, name: str, *, gradients: bool) -> None:
+        hook = OutputHook(self, module, name, gradients=gradients)
+        self._hooks.append(hook)
+        self._handles.append(module.register_forward_hook(hook))
+
+    def remove(self) -> None:
+        """Takes the hooks off the model. Calling it again is harmless."""
+        _live.discard(self)
+        while self._handles:
+            self._handles.pop().remove()
+        while self._hooks:
+            compiled.forget(self._hooks.pop().key)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    def __repr__(self) -> str:
+        state = "on" if self._handles else "removed"
+        return f"Watch(layers={len(self.names)}, failures={self.failures}, {state})"
+
+    @property
+    def failures(self) -> int:
+        """How many tensors could not be recorded; the first one was warned of."""
+        return self._guard.failures
+
+    # The hooks call the following.
+
+    def _due(self) -> bool:
+        """Whether this step is recorded."""
+        monitor = self.monitor
+        if not monitor.active:
+            if getattr(monitor, "closed", False):
+                raise FastactError("the monitor is closed: end the watch before it, or keep it open")
+            return False
+        if self._plan is None:
+            return True
+        step: int = monitor.current_step  # type: ignore[attr-defined] # `watch` has checked that it exists
+        if step != self._asked[0]:
+            # Set before the call, so that a function that fails is asked, and warned of, once a step.
+            self._asked = (step, False)
+            self._asked = (step, bool(self._plan(step)))
+        return self._asked[1]
+
+    def _record(self, name: str, x: torch.Tensor, axis: int | None, layer_type: str) -> None:
+        try:
+            if self._record_in_place is not None:
+                self._record_in_place(name, x, axis, layer_type)
+            else:
+                self.monitor.record(name, x, axis=axis, kind=layer_type)
+        except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
+            self._failed(name, error)
+
+    def _failed(self, name: str, error: Exception) -> None:
+        self._guard.failed(f"record layer {name!r}", error)
+        if self._guard.strict:
+            raise error
+
+
+#: The watches that are on.
+_live: Final[weakref.WeakSet[Watch]] = weakref.WeakSet()
+
+
+def _remove_in_child() -> None:
+    # In a DataLoader worker that runs a watched model: the rows belong to the parent, and so does the lock that another
+    # thread may have held at the fork.
+    for handle in list(_live):
+        handle.remove()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_remove_in_child)

@@ -1,0 +1,111 @@
+"""Saturation: which layers are judged, by what share, and what a layer may learn."""
+
+from typing import Any
+
+import pytest
+from synthetic import found, only, row, saturated, watch
+
+from fastact.diagnosis.rules import Thresholds
+
+
+@pytest.mark.parametrize(
+    ("share", "severity"), [(0.49, None), (0.51, "warning"), (0.7, "serious"), (0.9, "critical")]
+)  # fmt: skip
+def test_saturation_by_share(share: float, severity: str | None) -> None:
+    assert found(watch({"act": ("Tanh", saturated(share))})) == (
+        [("act", "saturated", severity, 0)] if severity else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers", "judged"),
+    [
+        ("Sigmoid", {}, True),
+        ("Linear", {}, False),
+        ("Softmax", {}, False),
+        ("ReLU", {}, False),
+        ("", {}, True),  # looks like a tanh
+        ("", {"max": 1.5}, False),
+        ("", {"min": 0.0}, False),  # pixels
+    ],
+)
+def test_saturation_knows_what_is_bounded(kind: str, numbers: dict[str, float], judged: bool) -> None:
+    rows = [row(step, **{"saturated": 4000, "min": -1.0, "max": 1.0, **numbers}) for step in range(10)]
+    assert bool(found(watch({"act": (kind, rows)}))) is judged
+
+
+def test_what_a_layer_learned_to_saturate_is_sick_only_when_hardly_any_gradient_is_left() -> None:
+    def rising(rows: int, to: float) -> list[Any]:
+        """From 20% to 50% within so many rows, then held at `to`."""
+        ramp = [row(i, saturated=int(4096 * (0.2 + 0.3 * i / rows)), min=-1.0, max=1.0) for i in range(rows)]
+        return ramp + saturated(to, range(rows, rows + 10))
+
+    # Half of the warning (25%) is reached after a sixth of the ramp.
+    assert found(watch({"act": ("Tanh", rising(36, 0.7))})) == []
+    assert found(watch({"act": ("Tanh", rising(36, 0.9))})) == [("act", "saturated", "critical", 36)]
+    assert found(watch({"act": ("Tanh", rising(12, 0.7))})) == [("act", "saturated", "serious", 12)]
+    soon = Thresholds(saturated_rows=5)
+    assert found(watch({"act": ("Tanh", rising(12, 0.7))}, thresholds=soon)) == []
+    # From the first row on: nobody learned it.
+    assert found(watch({"act": ("Tanh", saturated(0.4, range(30)) + saturated(0.7, range(30, 40)))})) == []
+    assert found(watch({"act": ("Tanh", saturated(0.6, range(40)))})) == [("act", "saturated", "warning", 0)]
+
+
+def test_a_sigmoid_among_other_activations_is_a_gate_that_may_open_and_shut() -> None:
+    hidden = ("Linear", [row(step) for step in range(30)])
+    shut = saturated(0.0, range(5)) + saturated(0.9, range(5, 30))
+    for other, judged in (("ReLU", False), ("Tanh", False), ("Linear", True), ("Sigmoid", True), ("BatchNorm1d", True)):
+        layers = {"act": (other, [row(step) for step in range(30)]), "gate": ("Sigmoid", shut), "out": hidden}
+        assert bool(found(watch(layers))) is judged
+        born = {**layers, "gate": ("Sigmoid", saturated(0.9, range(30)))}
+        assert found(watch(born)) == [("gate", "saturated", "critical", 0)]
+
+
+def test_saturation_must_be_there_in_each_of_the_last_rows() -> None:
+    rows = saturated(0.9, range(20)) + saturated(0.1, range(20, 21)) + saturated(0.9, range(21, 25))
+    assert found(watch({"act": ("Tanh", rows)})) == []
+    rows += saturated(0.9, range(25, 26))
+    assert found(watch({"act": ("Tanh", rows)})) == [("act", "saturated", "critical", 21)]
+
+
+def test_outputs_near_the_bounds_are_good_predictions() -> None:
+    hidden = ("Linear", [row(step) for step in range(20)])
+    assert found(watch({"0": hidden, "out": ("Sigmoid", saturated(0.9))})) == []
+    learned = saturated(0.0, range(5)) + saturated(0.9, range(5, 20))
+    assert found(watch({"0": hidden, "out": ("Tanh", learned)})) == []
+    assert found(watch({"0": hidden, "out": ("Tanh", saturated(0.9))})) != []
+    assert found(watch({"act": ("Tanh", learned), "0": hidden})) == [("act", "saturated", "critical", 5)]
+
+
+def test_a_recurrent_layer_at_the_ends_of_tanh_is_saturated() -> None:
+    flat = [row(step, saturated=3000, min=-1.0, max=1.0) for step in range(9)]
+    unbounded = [row(step, saturated=3000, min=-1.0, max=2.0) for step in range(9)]
+    end = ("Linear", [row(step) for step in range(9)])
+    finding = only({"rnn[0]": ("RNN", flat), "head": end})
+    assert (finding.condition, finding.severity) == ("saturated", "serious")
+    assert not any("ReLU" in remedy for remedy in finding.remedies)
+    assert found(watch({"lstm[1][1]": ("LSTM", unbounded), "head": end})) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "zeros", "condition"),
+    [("LSTM", 2000, "saturated"), ("GRUCell", 2000, "saturated"), ("RNN", 2000, None), ("LSTM", 1000, None)],
+)
+def test_zeros_behind_gates_are_saturated(kind: str, zeros: int, condition: str | None) -> None:
+    rows = [row(step, saturated=300, zeros=zeros, min=-1.0, max=1.0) for step in range(8)]
+    layers = {"rnn": (kind, rows), "head": ("Linear", [row(step) for step in range(8)])}
+    assert [f.condition for f in watch(layers).diagnose().findings] == ([condition] if condition else [])
+    if condition:
+        assert "exactly zero behind a shut gate" in only(layers).message
+
+
+def test_a_recurrent_layer_of_zeros_is_dead_and_one_behind_shut_gates_is_saturated_first() -> None:
+    head = ("Linear", [row(step) for step in range(30)])
+    ends = {"min": -1.0, "max": 1.0}
+    zero = {"zeros": 4096, "silent_neurons": 64, "dead_neurons": 64, "mean": 0.0, "std": 0.0, "min": 0.0, "max": 0.0}
+    nothing = [row(i, **(zero if i else ends)) for i in range(30)]
+    assert {f.condition for f in watch({"rnn": ("LSTM", nothing), "head": head}).diagnose().culprits} == {"dead"}
+    shut = [row(i, saturated=900, zeros=3000, dead_neurons=30, min=-1.0, max=1.0) for i in range(30)]
+    findings = watch({"rnn": ("LSTM", shut), "head": head}).diagnose().findings
+    assert [(f.condition, f.consequence_of) for f in findings] == [("saturated", None), ("dead", "rnn")]
+    assert "gates" in findings[1].cause

@@ -1,0 +1,157 @@
+"""Causes and consequences: which finding explains which, and in which order they are told."""
+
+from typing import Any
+
+from any_rows import fill, layers_and_rows
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from synthetic import found, nothing_finite, row, watch
+
+from fastact.history import LayerInfo
+
+
+@settings(max_examples=100)
+@given(layers_and_rows(), st.integers(1, 30))
+def test_consequences_follow_their_culprit(
+    given_rows: tuple[list[LayerInfo], list[list[tuple[Any, ...]]]], window_size: int
+) -> None:
+    findings = fill(*given_rows, window_size).diagnose().findings
+    assert len({(f.layer, f.condition) for f in findings}) == len(findings)
+    culprit = None
+    for finding in findings:
+        if finding.consequence_of is None:
+            assert culprit is None or culprit.first_step <= finding.first_step
+            culprit = finding
+        else:
+            assert culprit is not None
+            assert finding.consequence_of == culprit.layer
+
+
+def healthy(steps: int = 30) -> list[Any]:
+    return [row(step) for step in range(steps)]
+
+
+def test_a_layer_that_hands_on_dead_inputs_is_a_consequence() -> None:
+    dead = [row(step, dead_neurons=40) for step in range(30)]
+    findings = watch(
+        {
+            "0": ("Conv2d", healthy()),
+            "1": ("ReLU", dead),
+            "2": ("MaxPool2d", dead),
+            "3": ("ReLU", dead),
+            "4": ("Linear", healthy()),
+            "5": ("ReLU", dead),
+        }
+    ).diagnose().findings  # fmt: skip
+    assert [(f.layer, f.consequence_of) for f in findings] == [("1", None), ("2", "1"), ("3", "1"), ("5", None)]
+
+
+def test_all_that_dies_after_a_layer_without_living_neurons_follows_from_it() -> None:
+    layers = {
+        "0": ("ReLU", [row(step, dead_neurons=64) for step in range(30)]),
+        "1": ("Linear", healthy()),
+        "2": ("ReLU", [row(step, dead_neurons=30) for step in range(30)]),
+    }
+    assert [(f.layer, f.consequence_of) for f in watch(layers).diagnose().findings] == [("0", None), ("2", "0")]
+
+
+def test_vanishing_after_saturation_and_dying_in_an_explosion_are_consequences() -> None:
+    saturated = [row(step, saturated=4000, min=-1.0, max=1.0) for step in range(10)]
+    layers = {"0": ("Linear", healthy(10)), "1": ("Tanh", saturated)}
+    layers |= {str(i): ("Linear", [row(step, within_std=1e-6) for step in range(10)]) for i in (2, 3)}
+    assert [(f.layer, f.condition, f.consequence_of) for f in watch(layers).diagnose().findings] == [
+        ("1", "saturated", None),
+        ("2", "vanishing", "1"),
+        ("3", "vanishing", "1"),
+    ]
+    scales = [1.0, 10.0, 1e4, 1e8, 1e12, 1e16, 1e20, 1e24]
+    layers = {
+        "0": ("ReLU", [row(step, dead_neurons=60 if step >= 1 else 0) for step in range(8)]),
+        "1": ("Linear", [row(step, std=scale) for step, scale in enumerate(scales)]),
+        "2": ("Linear", [row(0), row(1), *(nothing_finite(step) for step in range(2, 8))]),
+    }
+    assert [(f.layer, f.condition, f.consequence_of) for f in watch(layers).diagnose().findings] == [
+        ("1", "exploding", None),
+        ("0", "dead", "1"),
+        ("2", "non_finite", "1"),
+    ]
+
+
+def test_nan_explains_what_comes_after_it_not_what_was_so_before_it_in_the_same_step() -> None:
+    flat = [row(step, saturated=4000, min=-1.0, max=1.0) for step in range(9)]
+    broken = [row(step, nans=3) for step in range(9)]
+    layers = {"0": ("Tanh", flat), "1": ("Linear", broken), "2": ("Tanh", flat), "3": ("Linear", healthy(9))}
+    assert [(f.layer, f.condition, f.consequence_of) for f in watch(layers).diagnose().findings] == [
+        ("0", "saturated", None),
+        ("1", "non_finite", None),
+        ("2", "saturated", "1"),
+    ]
+
+
+def test_neurons_that_are_off_for_samples_that_are_all_alike_are_a_consequence() -> None:
+    def faint(dead: int) -> tuple[str, list[Any]]:
+        return "ReLU", [row(step, within_std=1e-6, dead_neurons=dead) for step in range(30)]
+
+    layers = {"0": ("Linear", healthy()), "1": faint(6), "2": faint(20), "3": faint(40)}
+    assert [(f.layer, f.condition, f.consequence_of) for f in watch(layers).diagnose().findings][:4] == [
+        ("1", "vanishing", None),
+        ("1", "dead", "1"),
+        ("2", "dead", "1"),
+        ("2", "vanishing", "1"),
+    ]
+    layers = {"0": ("Linear", healthy()), "1": faint(40), "2": faint(40)}
+    first = watch(layers).diagnose().findings[0]
+    assert (first.layer, first.condition) == ("1", "dead")  # nothing gets through
+
+
+def test_the_first_culprit_is_first_in_time_then_in_forward_order() -> None:
+    def tanh(onset: int) -> list[Any]:
+        return [row(s, saturated=4000 if s >= onset else 0, min=-1.0, max=1.0) for s in range(30)]
+
+    layers = {"0": ("Tanh", tanh(12)), "1": ("Tanh", tanh(7)), "2": ("Tanh", tanh(7)), "3": ("Linear", healthy())}
+    assert [(layer, step) for layer, _, _, step in found(watch(layers))] == [("1", 7), ("2", 7), ("0", 12)]
+
+
+def test_dropout_hands_nan_on_and_is_not_where_it_was_born() -> None:
+    def broken(since: int) -> list[Any]:
+        return [nothing_finite(step) if step >= since else row(step) for step in range(12)]
+
+    # One dropout serves the block after its attention and after its second layer, so it counts as before them.
+    block = {"drop": ("Dropout", broken(10)), "fc1": ("Linear", broken(10)), "fc2": ("Linear", broken(10))}
+    (first, *rest) = watch({"attn": ("Linear", [row(step) for step in range(12)]), **block}).diagnose().findings
+    assert (first.layer, first.consequence_of) == ("fc1", None)
+    assert {(finding.layer, finding.consequence_of) for finding in rest} == {("drop", "fc1"), ("fc2", "fc1")}
+    # A step earlier it is the first that is seen.
+    early = {**block, "drop": ("Dropout", broken(9))}
+    assert watch(early).diagnose().findings[0].layer == "drop"
+    alone = {"drop": ("Dropout", broken(10)), "act": ("Tanh", [row(step) for step in range(12)])}
+    assert watch(alone).diagnose().findings[0].layer == "drop"
+
+
+def test_what_explodes_with_depth_explains_what_comes_after_it_alone() -> None:
+    steps = range(10)
+    flat = ("Sigmoid", [row(s, saturated=4000) for s in steps])
+    layers = {"in": ("Linear", [row(s) for s in steps]), "before": flat}
+    layers |= {"big": ("Linear", [row(s, std=5e4) for s in steps]), "after": flat, "out": layers["in"]}
+    diagnosis = watch(layers).diagnose()
+    assert {f.layer: f.consequence_of for f in diagnosis.findings} == {"before": None, "big": None, "after": "big"}
+
+
+def test_an_explosion_long_after_a_nan_follows_from_it() -> None:
+    broken = [row(s, nans=int(s >= 10)) for s in range(40)]
+    for born, culprit in ((12, "exploding"), (30, "non_finite")):
+        large = [row(s, std=1.0 if s < born else 1e5) for s in range(40)]
+        layers = {"0": ("Linear", broken), "1": ("Linear", large), "2": ("Linear", [row(s) for s in range(40)])}
+        findings = watch(layers).diagnose().findings
+        assert [f.condition for f in findings if f.consequence_of is None] == [culprit]
+        assert len(findings) == 2
+
+
+def test_what_fades_later_is_no_reason_for_what_faded_before() -> None:
+    def fades(at: int) -> tuple[str, list[Any]]:
+        return "Linear", [row(s, within_std=0.9 if s < at else 1e-3) for s in range(60)]
+
+    end = {"norm": ("LayerNorm", [row(s) for s in range(60)])}
+    for first, second, culprits in ((20, 22, ["0"]), (20, 40, ["0"]), (40, 20, ["1", "0"])):
+        diagnosis = watch({"0": fades(first), "1": fades(second), **end}).diagnose()
+        assert [f.layer for f in diagnosis.culprits if f.condition == "vanishing"] == culprits
