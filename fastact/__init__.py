@@ -24,15 +24,13 @@ if TYPE_CHECKING:
     from fastact.monitor.monitor import ActivationMonitor
     from fastact.pages import explain
     from fastact.replay.log import Log, Record, open_log
-    from fastact.stats.activation import ActivationStats, ChannelStats, merge
+    from fastact.stats.accumulator import Accumulator
+    from fastact.stats.activation import ActivationStats
+    from fastact.stats.channel import ChannelStats
     from fastact.stats.detailed import DetailedStats
-    from fastact.stats.summarize import (
-        Accumulator,
-        compute_activation_stats,
-        detect_dead_neurons,
-        detect_saturation,
-        summarize,
-    )
+    from fastact.stats.detect import detect_dead_neurons, detect_saturation
+    from fastact.stats.merge import merge
+    from fastact.stats.summarize import compute_activation_stats, summarize
     from fastact.stats.summarize_many import summarize_many
 
 __version__ = "0.1.0"
@@ -54,14 +52,12 @@ _HOMES = {
     "fastact.pages": ("explain",),
     "fastact.replay.log": ("Log", "Record", "open_log"),
     "fastact.diagnosis.finding": ("Finding", "FindingError"),
-    "fastact.stats.activation": ("ActivationStats", "ChannelStats", "merge"),
-    "fastact.stats.summarize": (
-        "Accumulator",
-        "compute_activation_stats",
-        "detect_dead_neurons",
-        "detect_saturation",
-        "summarize",
-    ),
+    "fastact.stats.accumulator": ("Accumulator",),
+    "fastact.stats.activation": ("ActivationStats",),
+    "fastact.stats.channel": ("ChannelStats",),
+    "fastact.stats.detect": ("detect_dead_neurons", "detect_saturation"),
+    "fastact.stats.merge": ("merge",),
+    "fastact.stats.summarize": ("compute_activation_stats", "summarize"),
     "fastact.cpu.threads": ("get_num_threads", "set_num_threads"),
     "fastact.diagnosis.rules": ("Thresholds",),
 }

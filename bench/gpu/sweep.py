@@ -180,7 +180,7 @@ def _kernel(x: torch.Tensor, axis: int | None) -> Callable[[], None]:
     from fastact.cuda.arrays import device_array
     from fastact.cuda.host import active
     from fastact.cuda.sweep import Desk, launch
-    from fastact.stats.activation import DEFAULT_BOUNDS
+    from fastact.stats.options import DEFAULT_BOUNDS
 
     found = device_array(x)
     shape = (x.numel(), 1, 1)

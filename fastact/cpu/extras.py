@@ -14,14 +14,16 @@ from numba.extending import intrinsic
 
 from fastact import arithmetic
 from fastact.arithmetic.element_types import NARROW_FLOATS
+from fastact.arithmetic.state import COUNT, MAX, MEAN, MIN, NANS, NEG_INFS, POS_INFS, STD
 from fastact.cpu.flat import BLOCK, at_most, fold_part, merge
-from fastact.cpu.jit import COMPILED, exact_jit, jit, like, minus, stretch
+from fastact.cpu.intrinsics import cast_like, sub_no_reassoc, subarray
+from fastact.cpu.jit import COMPILED, exact_jit, jit
 from fastact.cpu.widen import widen
 
 __all__ = ["BUCKET_BITS", "TALLIES", "fold_details"]
 
-#: Elements of a piece.
-_PIECE: Final = 1 << 13
+#: Elements of a block.
+_BLOCK: Final = 1 << 13
 
 #: The bucket of a wide element is the leading bits of the float64 that holds it: sign, 11 of exponent, 7 of mantissa.
 #: Elements of 16 bits or less are counted by their stored bits.
@@ -82,7 +84,7 @@ def _count_buckets(piece: Any, first: Any, second: Any) -> None:
 def _tally_small(block: Any, tag: Any, limits: Any) -> Any:
     """How many elements are zero, and up to and below each of these limits; NaN is none of it."""
     (zero0, small0), (zero1, small1), (zero2, small2), (zero3, small3) = limits
-    none = like(0.0, zero0)
+    none = cast_like(0.0, zero0)
     z = a0 = a1 = b0 = b1 = c0 = c1 = d0 = d1 = np.int32(0)
     for i in range(block.size):
         x = abs(widen(block[i], tag))
@@ -115,15 +117,15 @@ def _tally_large(block: Any, tag: Any, limits: Any) -> Any:
 @jit
 def _powers(block: Any, tag: Any, center: Any, inverse: Any) -> Any:
     """Sums of z, z^2, z^3 and z^4 of z = (x - center) * inverse over the finite elements."""
-    zero = like(0.0, center)
-    inf = like(math.inf, center)
+    zero = cast_like(0.0, center)
+    inf = cast_like(math.inf, center)
     one = zero
     two = zero
     three = zero
     four = zero
     for i in range(block.size):
         x = widen(block[i], tag)
-        z = minus(x, center) * inverse if abs(x) < inf else zero
+        z = sub_no_reassoc(x, center) * inverse if abs(x) < inf else zero
         square = z * z
         one += z
         two += square
@@ -135,14 +137,14 @@ def _powers(block: Any, tag: Any, center: Any, inverse: Any) -> Any:
 @jit
 def _powers_scaled(block: Any, tag: Any, down: float, center: float, inverse: float) -> Any:
     """The same in float64, of elements that are first scaled by a power of two, which is exact."""
-    inf = like(math.inf, widen(block[0], tag))
+    inf = cast_like(math.inf, widen(block[0], tag))
     one = 0.0
     two = 0.0
     three = 0.0
     four = 0.0
     for i in range(block.size):
         x = widen(block[i], tag)
-        z = minus(np.float64(x) * down, center) * inverse if abs(x) < inf else 0.0
+        z = sub_no_reassoc(np.float64(x) * down, center) * inverse if abs(x) < inf else 0.0
         square = z * z
         one += z
         two += square
@@ -154,15 +156,15 @@ def _powers_scaled(block: Any, tag: Any, down: float, center: float, inverse: fl
 @exact_jit
 def _fold_shape(piece: Any, tag: Any, state: Any) -> Any:
     """The shape (`arithmetic.Shape`) of a piece whose state is known."""
-    n = state[0] - state[1] - state[2] - state[3]
-    mean = state[6]
-    std = state[7]
+    n = state[COUNT] - state[NANS] - state[POS_INFS] - state[NEG_INFS]
+    mean = state[MEAN]
+    std = state[STD]
     if n == 0 or not std > 0.0:
         return 0.0, 0.0
     example = widen(piece[0], tag)
-    bound = max(abs(np.float64(state[9])), abs(np.float64(state[10])))
+    bound = max(abs(np.float64(state[MIN])), abs(np.float64(state[MAX])))
     # Squares are of elements in units of std, so only std and differences have to be in range.
-    narrow = like(1e-60, example) == 0.0
+    narrow = cast_like(1e-60, example) == 0.0
     ordinary = (std > 1e-30 and bound < 1e37) if narrow else (std > 1e-290 and bound < 1e307)
     exponent = min(max(math.frexp(bound)[1], -1000), 1023)
     down = math.ldexp(1.0, -exponent)
@@ -170,9 +172,9 @@ def _fold_shape(piece: Any, tag: Any, state: Any) -> Any:
         return 0.0, 0.0
     one = two = three = four = 0.0
     for start in range(0, piece.size, BLOCK):
-        block = stretch(piece, start, min(BLOCK, piece.size - start))
+        block = subarray(piece, start, min(BLOCK, piece.size - start))
         if ordinary:
-            sums = _powers(block, tag, like(mean, example), like(1.0 / std, example))
+            sums = _powers(block, tag, cast_like(mean, example), cast_like(1.0 / std, example))
             one += np.float64(sums[0])
             two += np.float64(sums[1])
             three += np.float64(sums[2])
@@ -202,16 +204,16 @@ def _count_tally(piece: Any, tag: Any, state: Any, tally: Any) -> None:
         piece,
         tag,
         (
-            (like(_SMALL_LIMITS[0][0], x), like(_SMALL_LIMITS[0][1], x)),
-            (like(_SMALL_LIMITS[1][0], x), like(_SMALL_LIMITS[1][1], x)),
-            (like(_SMALL_LIMITS[2][0], x), like(_SMALL_LIMITS[2][1], x)),
-            (like(_SMALL_LIMITS[3][0], x), like(_SMALL_LIMITS[3][1], x)),
+            (cast_like(_SMALL_LIMITS[0][0], x), cast_like(_SMALL_LIMITS[0][1], x)),
+            (cast_like(_SMALL_LIMITS[1][0], x), cast_like(_SMALL_LIMITS[1][1], x)),
+            (cast_like(_SMALL_LIMITS[2][0], x), cast_like(_SMALL_LIMITS[2][1], x)),
+            (cast_like(_SMALL_LIMITS[3][0], x), cast_like(_SMALL_LIMITS[3][1], x)),
         ),
     )
     for k in range(9):
         tally[k] += small[k]
     # Most pieces hold nothing that large.
-    if state[2] + state[3] > 0 or max(-np.float64(state[9]), np.float64(state[10])) > _LEAST_LARGE:
+    if state[POS_INFS] + state[NEG_INFS] > 0 or max(-np.float64(state[MIN]), np.float64(state[MAX])) > _LEAST_LARGE:
         large = _tally_large(
             piece,
             tag,
@@ -227,10 +229,8 @@ def _count_tally(piece: Any, tag: Any, state: Any, tally: Any) -> None:
 
 
 @exact_jit
-def _fold_piece(
-    piece: Any, tag: Any, lo: float, hi: float, tol: float, shaped: bool, tally: Any, first: Any, second: Any
-) -> Any:
-    state = fold_part(piece, tag, lo, hi, tol)
+def _fold_block(piece: Any, tag: Any, bounds: Any, shaped: bool, tally: Any, first: Any, second: Any) -> Any:
+    state = fold_part(piece, tag, bounds)
     shape = (0.0, 0.0)
     if shaped:
         shape = _fold_shape(piece, tag, state)
@@ -242,30 +242,26 @@ def _fold_piece(
 
 
 @exact_jit
-def fold_details(
-    x: Any, tag: Any, lo: float, hi: float, tol: float, shaped: bool, tally: Any, first: Any, second: Any
-) -> Any:
+def fold_details(x: Any, tag: Any, bounds: Any, shaped: bool, tally: Any, first: Any, second: Any) -> Any:
     """The state and the shape of a contiguous, non-empty 1-D array; adds to the counters.
 
     Args:
-        x: of the kind's storage dtype.
-        tag: the kind's tag.
-        lo: lower end of the saturation interval.
-        hi: its upper end.
-        tol: the largest |x| that is a zero.
+        x: of the element type's storage dtype.
+        tag: the element type's tag.
+        bounds: lo and hi, the ends of the saturation interval, and zero_tol, the largest |x| that is a zero.
         shaped: whether to compute the shape, which is zeros otherwise.
         tally: int64[TALLIES], or empty: do not count.
         first: uint32[buckets], or empty: do not count.
         second: the same; a bucket's count is the sum of both.
     """
-    for start in range(0, x.size, _PIECE):
-        piece = stretch(x, start, min(_PIECE, x.size - start))
-        piece_state, piece_shape = _fold_piece(piece, tag, lo, hi, tol, shaped, tally, first, second)
+    for start in range(0, x.size, _BLOCK):
+        piece = subarray(x, start, min(_BLOCK, x.size - start))
+        block_state, block_shape = _fold_block(piece, tag, bounds, shaped, tally, first, second)
         if start == 0:  # here, since a second call would be compiled a second time
-            state = piece_state
-            shape = piece_shape
+            state = block_state
+            shape = block_shape
             continue
         if shaped:
-            shape = _merge_shape(state, piece_state, shape, piece_shape)
-        state = merge(state, piece_state)
+            shape = _merge_shape(state, block_state, shape, block_shape)
+        state = merge(state, block_state)
     return state, shape

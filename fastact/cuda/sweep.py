@@ -16,7 +16,7 @@ import numpy.typing as npt
 from fastact import arithmetic
 from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.cpu.sweep import merge_kernel
-from fastact.cpu.sweep_neurons import ChannelArrays
+from fastact.cpu.workspace import NeuronStates
 from fastact.cuda.arrays import DeviceArray
 from fastact.cuda.host import DeviceMemory, active, launcher, pinned, processors, stream_at
 from fastact.cuda.kernels import (
@@ -250,18 +250,18 @@ def sweep(x: DeviceArray, bounds: Bounds) -> arithmetic.State:
     return state
 
 
-def sweep_channels(x: DeviceArray, bounds: Bounds) -> ChannelArrays:
+def sweep_channels(x: DeviceArray, bounds: Bounds) -> NeuronStates:
     """The states of the neurons of a contiguous [outer, neurons, inner] array that is not empty."""
     exact = x.name in ("int64", "uint64")
     dtype = np.dtype(x.name) if exact else np.dtype(ELEMENT_TYPES[x.name].work)
 
-    def read(rows: npt.NDArray[np.int64]) -> ChannelArrays:
+    def read(rows: npt.NDArray[np.int64]) -> NeuronStates:
         counts = rows[:, :6].T.copy()
         moments = rows.view(np.float64)[:, [6, 7, 8, 11]].T.copy()
         extremes = rows.view(x.name if exact else np.float64)[:, 9:11].T.astype(dtype, order="C")
         total = merge_kernel(dtype)(counts[:, None], moments[:, None], extremes[:, None])
-        return ChannelArrays(counts, moments, extremes, total)
+        return NeuronStates(counts, moments, extremes, total)
 
     outer, neurons, inner = x.array.shape
-    arrays: ChannelArrays = _swept(x, (outer, neurons, inner), bounds, read)
+    arrays: NeuronStates = _swept(x, (outer, neurons, inner), bounds, read)
     return arrays

@@ -14,10 +14,12 @@ import numpy.typing as npt
 from fastact import arithmetic
 from fastact.checks import check_saturation
 from fastact.cpu.sweep import merge_kernel
-from fastact.cpu.sweep_neurons import ChannelArrays
+from fastact.cpu.workspace import NeuronStates
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import STATE
-from fastact.stats.activation import SATURATION, ActivationStats, ChannelStats, wrap_channels
+from fastact.stats.activation import ActivationStats
+from fastact.stats.channel import ChannelStats, wrap_channels
+from fastact.stats.options import SATURATION
 
 __all__ = ["Summary", "summarize"]
 
@@ -63,7 +65,7 @@ class Summary:
         return ActivationStats.from_state(arrays.total[: len(STATE)], saturation=self.saturation)
 
 
-def _arrays(counts: npt.NDArray[Any], sums: npt.NDArray[Any], extremes: npt.NDArray[Any], size: int) -> ChannelArrays:
+def _arrays(counts: npt.NDArray[Any], sums: npt.NDArray[Any], extremes: npt.NDArray[Any], size: int) -> NeuronStates:
     """The states that a sweep on the host would have yielded, from the arrays of a `Summary`; finished in float64."""
     counted = dict(zip(_COUNTS, counts.reshape(len(counts), -1).astype(np.int64), strict=True))
     smallest, largest = ends = extremes.reshape(2, -1).astype(np.float64)
@@ -82,7 +84,7 @@ def _arrays(counts: npt.NDArray[Any], sums: npt.NDArray[Any], extremes: npt.NDAr
     total = arithmetic.EMPTY
     if mean.size:
         total = merge_kernel(ends.dtype)(*(part[:, None].copy(order="C") for part in states))
-    return ChannelArrays(*states, total)
+    return NeuronStates(*states, total)
 
 
 def summarize(

@@ -175,7 +175,7 @@ class _Merged:
             self._group = group
         layer = int(row[_LAYER])
         # What rounding took from the mean is not kept in a row.
-        state: State = (*row[STATE_PART], 0.0)  # type: ignore[assignment]
+        state: State = (*row[STATE_PART], 0.0)
         before = self._open.get(layer)
         self._open[layer] = (row, state if before is None else merge(before[1], state))
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from fastact import arithmetic
+from fastact.arithmetic.state import COUNT, MAX, MIN, NANS, NEG_INFS, POS_INFS
 from fastact.errors import ArgumentValueError
 from fastact.fields import STATE
 from fastact.stats.options import EXTRA_OF, SATURATION, Bounds, check_same_options, missing_extra
-from fastact.stats.statistics import COUNT, MAX, MIN, NAN, NANS, NEG_INFS, POS_INFS, Statistics
+from fastact.stats.statistics import NAN, Statistics
 
 __all__ = ["ActivationStats", "as_logged", "wrap", "wrap_all"]
 
@@ -58,21 +59,19 @@ class ActivationStats(Statistics[int, float, float]):
     @property
     def state(self) -> tuple[int, int, int, int, int, int, float, float, float, float, float]:
         """The numbers of `fields.STATE`, in that order: what merges, and what the log keeps."""
-        return self._state[:11]
+        return self._state[: len(STATE)]
 
-    _times = staticmethod(operator.mul)
-    _hypot = staticmethod(math.hypot)
+    # Builtin functions, which do not bind.
+    _times = operator.mul  # type: ignore[assignment]
+    _hypot = math.hypot
 
-    @staticmethod
-    def _ratio(part: int, whole: int) -> float:
+    def _ratio(self, part: int, whole: int) -> float:
         return part / whole if whole else NAN
 
-    @staticmethod
-    def _magnitude(smallest: float, largest: float) -> float:
+    def _magnitude(self, smallest: float, largest: float) -> float:
         return max(-smallest, largest)
 
-    @staticmethod
-    def _if_finite(state: arithmetic.State, value: float) -> float:
+    def _if_finite(self, state: arithmetic.State, value: float) -> float:
         return value if state[COUNT] - state[NANS] - state[POS_INFS] - state[NEG_INFS] else NAN
 
     if not TYPE_CHECKING:  # or any misspelt attribute would have a type

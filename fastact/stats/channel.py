@@ -2,46 +2,43 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from fastact.arithmetic.state import COUNT, NANS, NEG_INFS, POS_INFS, STORED_AT
 from fastact.checks import check_number, check_share
 from fastact.cpu.sweep import merge_kernel
-from fastact.cpu.sweep_neurons import ChannelArrays, Swept, survey
+from fastact.cpu.workspace import NeuronStates, NeuronWorkspace, summarize_neurons
 from fastact.errors import ArgumentValueError
-from fastact.fields import STATE
 from fastact.stats.activation import ActivationStats, as_logged, wrap
 from fastact.stats.options import Bounds, check_same_options
-from fastact.stats.statistics import COUNT, NAN, NANS, NEG_INFS, POS_INFS, Statistics
+from fastact.stats.statistics import NAN, Statistics
 
 __all__ = ["ChannelStats", "wrap_channels", "wrap_workspace"]
 
 _Floats = npt.NDArray[np.float64]
 
 
-def _places() -> tuple[tuple[int, int], ...]:
-    """Where `ChannelArrays` has each field of `fields.STATE`: which array, and which row of it."""
-    # Counts, moments, extremes, each in the order of STATE.
-    arrays = [0 if f.kind == "int64" else 2 if f.merge in ("min", "max") else 1 for f in STATE]
-    return tuple((array, arrays[:i].count(array)) for i, array in enumerate(arrays))
-
-
-_PLACES: Final = _places()
-
-
-class _NeuronStates:
-    """The state of each neuron, as `arithmetic.State` has a tensor's: the fields of `fields.STATE` by place."""
+class _StateOfEach:
+    """The state of each neuron, to be read as a tensor's is: by the places of `arithmetic.state`."""
 
     __slots__ = ("_arrays", "_shape")
 
-    def __init__(self, arrays: ChannelArrays, shape: tuple[int, ...]) -> None:
+    def __init__(self, arrays: NeuronStates, shape: tuple[int, ...]) -> None:
         self._arrays = arrays
         self._shape = shape
 
+    @property
+    def finite(self) -> npt.NDArray[np.bool_]:
+        """Which neurons have finite elements."""
+        counts = self._arrays.counts
+        finite: npt.NDArray[np.bool_] = counts[COUNT] > counts[NANS] + counts[POS_INFS] + counts[NEG_INFS]
+        return finite.reshape(self._shape)
+
     def __getitem__(self, field: int) -> npt.NDArray[Any]:
-        array, row = _PLACES[field]
+        array, row = STORED_AT[field]
         return self._arrays[array][row].reshape(self._shape)  # type: ignore[no-any-return]
 
 
@@ -58,16 +55,17 @@ class ChannelStats(Statistics[npt.NDArray[np.int64], _Floats, npt.NDArray[Any]])
         ([0.0, 2.0], [True, False], 2)
     """
 
-    __slots__ = ("_bounds", "_found", "shape")
-    _found: ChannelArrays | Swept
+    __slots__ = ("_bounds", "_found", "_state", "shape")
+    _found: NeuronStates | NeuronWorkspace
     _bounds: Bounds
+    _state: _StateOfEach
     #: Shape of the neuron axes; every property has it.
     shape: tuple[int, ...]
 
     @property
-    def _arrays(self) -> ChannelArrays:
+    def _arrays(self) -> NeuronStates:
         found = self._found
-        if type(found) is not ChannelArrays:
+        if type(found) is not NeuronStates:
             # Most stats are asked for their total alone, and made for every layer at every step.
             found = found.arrays()  # type: ignore[union-attr]
             for array in found[:3]:
@@ -75,32 +73,33 @@ class ChannelStats(Statistics[npt.NDArray[np.int64], _Floats, npt.NDArray[Any]])
             _set_found(self, found)
         return found
 
-    @property
-    def _state(self) -> _NeuronStates:
-        return _NeuronStates(self._arrays, self.shape)
+    if not TYPE_CHECKING:  # or any misspelt attribute would have a type
 
-    @staticmethod
-    def _times(a: Any, b: Any) -> _Floats:
+        def __getattr__(self, name: str) -> Any:
+            if name == "_state":  # not read before
+                state = _StateOfEach(self._arrays, self.shape)
+                _set_state(self, state)
+                return state
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _times(self, a: Any, b: Any) -> _Floats:
         with np.errstate(over="ignore", under="ignore"):
-            return np.multiply(a, b)
+            return np.multiply(a, b)  # type: ignore[no-any-return]
 
-    @staticmethod
-    def _hypot(a: Any, b: Any) -> _Floats:
-        return np.hypot(a, b)
+    def _hypot(self, a: Any, b: Any) -> _Floats:
+        return np.hypot(a, b)  # type: ignore[no-any-return]
 
-    @staticmethod
-    def _ratio(part: Any, whole: Any) -> _Floats:
+    def _ratio(self, part: Any, whole: Any) -> _Floats:
         ratio = np.full(part.shape, NAN)
         np.divide(part, whole, out=ratio, where=whole > 0)
         return ratio
 
-    @staticmethod
-    def _magnitude(smallest: Any, largest: Any) -> _Floats:
-        return np.maximum(np.abs(smallest.astype(np.float64)), np.abs(largest.astype(np.float64)))
+    def _magnitude(self, smallest: Any, largest: Any) -> _Floats:
+        magnitudes = (np.abs(extreme.astype(np.float64)) for extreme in (smallest, largest))
+        return np.maximum(*magnitudes)  # type: ignore[no-any-return]
 
-    @staticmethod
-    def _if_finite(state: Any, value: Any) -> npt.NDArray[Any]:
-        finite = state[COUNT] - state[NANS] - state[POS_INFS] - state[NEG_INFS] > 0
+    def _if_finite(self, state: Any, value: Any) -> npt.NDArray[Any]:
+        finite = state.finite
         return value if finite.all() else np.where(finite, value, NAN)
 
     @property
@@ -164,10 +163,10 @@ class ChannelStats(Statistics[npt.NDArray[np.int64], _Floats, npt.NDArray[Any]])
             dead_after: a neuron is dead when it has been silent for at least so many sweeps.
         """
         found = self._found
-        if type(found) is Swept:
+        if type(found) is NeuronWorkspace:
             return found.numbers(silent_share, saturated_share, silence, dead_after)
         arrays = self._arrays
-        neurons = survey(arrays, silent_share, saturated_share, silence, dead_after)
+        neurons = summarize_neurons(arrays, silent_share, saturated_share, silence, dead_after)
         return *as_logged(arrays.total), self.neurons, *neurons
 
     def __or__(self, other: "ChannelStats") -> "ChannelStats":
@@ -187,7 +186,7 @@ class ChannelStats(Statistics[npt.NDArray[np.int64], _Floats, npt.NDArray[Any]])
         extremes = np.ascontiguousarray(np.stack([side.extremes.astype(dtype) for side in sides], 1))
         total = merge_kernel(dtype)(*outputs, extremes)
         return wrap_channels(
-            ChannelArrays(outputs[0][:, 0], outputs[1][:, 0], extremes[:, 0], total), self._bounds, self.shape
+            NeuronStates(outputs[0][:, 0], outputs[1][:, 0], extremes[:, 0], total), self._bounds, self.shape
         )
 
     def __len__(self) -> int:
@@ -215,14 +214,15 @@ class ChannelStats(Statistics[npt.NDArray[np.int64], _Floats, npt.NDArray[Any]])
 
 
 _set_found: Final[Callable[..., None]] = ChannelStats.__dict__["_found"].__set__
+_set_state: Final[Callable[..., None]] = ChannelStats.__dict__["_state"].__set__
 _set_bounds: Final[Callable[..., None]] = ChannelStats.__dict__["_bounds"].__set__
 _set_shape: Final[Callable[..., None]] = ChannelStats.__dict__["shape"].__set__
 
 
-def wrap_channels(found: ChannelArrays | Swept, bounds: Bounds, shape: tuple[int, ...]) -> ChannelStats:
+def wrap_channels(found: NeuronStates | NeuronWorkspace, bounds: Bounds, shape: tuple[int, ...]) -> ChannelStats:
     """Stats around the result of a sweep per neuron, whose arrays become read-only."""
     stats = ChannelStats.__new__(ChannelStats)
-    if type(found) is ChannelArrays:
+    if type(found) is NeuronStates:
         for array in found[:3]:
             array.flags.writeable = False
     _set_found(stats, found)
@@ -231,6 +231,6 @@ def wrap_channels(found: ChannelArrays | Swept, bounds: Bounds, shape: tuple[int
     return stats
 
 
-def wrap_workspace(workspace: Swept) -> ChannelStats:
+def wrap_workspace(workspace: NeuronWorkspace) -> ChannelStats:
     """Stats around the memory of a sweep whose neurons have one axis."""
     return wrap_channels(workspace, workspace.plan.bounds, (workspace.plan.neurons,))

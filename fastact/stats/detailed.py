@@ -21,12 +21,12 @@ import numpy.typing as npt
 from fastact import arithmetic
 from fastact.arithmetic.element_types import ELEMENT_TYPES, NARROW_FLOATS
 from fastact.checks import check_not_negative
+from fastact.cpu.details import sweep_details
 from fastact.cpu.extras import BUCKET_BITS, TALLIES
-from fastact.cpu.sweep import sweep_details
 from fastact.cpu.widen import widen_array
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.stats.activation import ActivationStats
-from fastact.stats.options import EXTRA_OF, EXTRAS, Bounds, check_same_options, missing_extra
+from fastact.stats.options import EXTRA_OF, Bounds, check_same_options, missing_extra
 from fastact.stats.statistics import NAN
 
 __all__ = ["DetailedStats", "Exponents", "Outliers", "detail"]

@@ -9,10 +9,11 @@ __all__ = [
     "DEFAULT_BOUNDS",
     "EXTRAS",
     "EXTRA_OF",
+    "NO_EXTRAS",
     "SATURATION",
     "Bounds",
-    "check_options",
     "check_extras",
+    "check_options",
     "check_same_options",
     "missing_extra",
 ]
@@ -38,6 +39,8 @@ EXTRA_OF: Final = {
 }
 #: The extras, in the order in which `DetailedStats.extras` names them.
 EXTRAS: Final = tuple(dict.fromkeys(EXTRA_OF.values()))
+#: No extras: the default, recognised by identity.
+NO_EXTRAS: Final[tuple[()]] = ()
 
 
 def check_options(saturation: Any, zero_tol: Any) -> Bounds:

@@ -14,8 +14,8 @@ import pytest
 
 import fastact
 from fastact import summarize
+from fastact.cpu.openmp import Team
 from fastact.cpu.sweep import PARALLEL_FROM, SMALL
-from fastact.cpu.threads import Team
 
 LONG = PARALLEL_FROM  # float32 elements: four times what is shared among threads
 
@@ -166,7 +166,7 @@ def test_a_team_of_any_size_gives_the_answer_of_one_thread(
         ctypes.CFUNCTYPE(ctypes.c_int)(lambda: come),
     )
     calls, place, size = (ctypes.cast(function, ctypes.c_void_p).value or 0 for function in functions)
-    monkeypatch.setattr("fastact.cpu.threads._team", [Team(calls, place, size, lambda: 2)])
+    monkeypatch.setattr("fastact.cpu.openmp._team", [Team(calls, place, size, lambda: 2)])
     assert summarize(x, axis=axis) == want
     assert asked == [2]
     assert places == list(range(come))
@@ -178,19 +178,19 @@ def test_a_team_is_asked_for_what_is_worth_it_alone(threads: None, monkeypatch: 
     small, large = torch.ones(16, 16), torch.ones(768, 512)
     want = [summarize(x.numpy(), axis=1) for x in (small, large)]
     assert summarize(small, axis=1) == want[0]
-    monkeypatch.setattr("fastact.cpu.threads._team", [Team(1, 1, 1, lambda: 2)])  # calling that would crash
+    monkeypatch.setattr("fastact.cpu.openmp._team", [Team(1, 1, 1, lambda: 2)])  # calling that would crash
     assert summarize(small, axis=1) == want[0]
     fastact.set_num_threads(1)
     assert summarize(large, axis=1) == want[1]
     fastact.set_num_threads(2)
-    monkeypatch.setattr("fastact.cpu.threads._team", [Team(1, 1, 1, lambda: 1)])
+    monkeypatch.setattr("fastact.cpu.openmp._team", [Team(1, 1, 1, lambda: 1)])
     assert summarize(large, axis=1) == want[1]
 
 
 def test_torchs_own_team(tmp_path: Path) -> None:
     code = """
 import os, threading, torch, fastact
-from fastact.cpu.threads import torch_team
+from fastact.cpu.openmp import torch_team
 torch.set_num_threads(2)
 fastact.set_num_threads(2)
 x = torch.randn(768, 512)
