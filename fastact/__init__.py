@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from fastact.log.options import LogOptions
     from fastact.monitor.monitor import ActivationMonitor
     from fastact.pages import explain
-    from fastact.replay.log import Log, Record, open_log
+    from fastact.replay.log import Log, open_log
+    from fastact.replay.records import Record
     from fastact.stats.accumulator import Accumulator
     from fastact.stats.activation import ActivationStats
     from fastact.stats.channel import ChannelStats
@@ -50,7 +51,8 @@ _HOMES = {
     "fastact.stats.summarize_many": ("summarize_many",),
     "fastact.monitor.monitor": ("ActivationMonitor",),
     "fastact.pages": ("explain",),
-    "fastact.replay.log": ("Log", "Record", "open_log"),
+    "fastact.replay.log": ("Log", "open_log"),
+    "fastact.replay.records": ("Record",),
     "fastact.diagnosis.finding": ("Finding", "FindingError"),
     "fastact.stats.accumulator": ("Accumulator",),
     "fastact.stats.activation": ("ActivationStats",),

@@ -1,7 +1,7 @@
 """The demo: real networks, healthy and sick, trained on scikit-learn's digits, watched, diagnosed and replayed.
 
-Each sick network is made sick the way people do it. Its run is diagnosed live, from the monitor's memory, and again
-by a second process that has nothing but the log; the two must be equal, and must name what was done to the network.
+Each sick network is made sick as people do it by mistake. Its run is diagnosed live, from the monitor's memory, and
+again by a second process that has only the log. The two must be equal, and must name what was done to the network.
 """
 
 import functools
@@ -61,7 +61,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one case: where its log is, how it learned, and what the monitor said at its end."""
+    """The result of one case: its log, how well the network learned, and the live diagnosis at the end."""
 
     case: Case
     path: Path
@@ -134,7 +134,7 @@ CASES: Final = (
 
 
 def _packages() -> tuple[Any, Any]:
-    """The two frameworks, which only the demo needs."""
+    """PyTorch and scikit-learn, or an error that says how to install them."""
     try:
         import sklearn.datasets
         import sklearn.model_selection
@@ -161,7 +161,7 @@ class Digits:
 def load_digits() -> Digits:
     """The data, shuffled and split with a fixed seed, each pixel standardised over the training part.
 
-    A pixel that is almost always blank has a tiny deviation; clipping at 3 keeps its rare ink from being 20 of them.
+    A pixel that is almost always blank has a tiny deviation; clipping at 3 keeps its rare ink from being 20 of those.
     """
     torch, sklearn = _packages()
     x, y = sklearn.datasets.load_digits(return_X_y=True)
@@ -197,13 +197,13 @@ def build(case: Case) -> "torch.nn.Module":
 
 
 def train(case: Case, data: Digits, path: Path, steps: int, tick: Callable[[], None] = lambda: None) -> Outcome:
-    """Trains the network of a case with every layer watched, logs it to `path` and returns what came of it.
+    """Trains the network of a case with every layer watched and logged, and returns the result.
 
     Args:
         case: what to train.
         data: what to train on.
         path: the log's folder; it must not hold another log.
-        steps: at most so many training steps, of 128 images each.
+        steps: training steps, of 128 images each; fewer where the loss ceases to be finite.
         tick: called after each step.
     """
     torch, _ = _packages()
@@ -237,7 +237,7 @@ def train(case: Case, data: Digits, path: Path, steps: int, tick: Callable[[], N
 
 
 def replay(path: Path) -> dict[str, Any]:
-    """The diagnosis of a log by a second process, which knows nothing of the run but the log.
+    """The diagnosis of a log by a second process, as strict JSON has it.
 
     Raises:
         FastactError: the process failed; the message is its own.
@@ -252,7 +252,7 @@ def replay(path: Path) -> dict[str, Any]:
 
 
 def failures(outcome: Outcome, replayed: dict[str, Any]) -> Iterator[str]:
-    """What about an outcome is not as it has to be, one line each; nothing when all is well."""
+    """The ways in which an outcome is not as it should be, one line each; none when all is well."""
     case = outcome.case
     found = {finding.condition for finding in outcome.live.findings}
     if not case.expect and any(layer.status != "healthy" for layer in outcome.live.layers):
@@ -271,20 +271,24 @@ def _equal(outcome: Outcome, replayed: dict[str, Any]) -> bool:
 
 
 def clear(out: Path) -> None:
-    """Makes the folder for the demo's logs, without those of the demo before. What others made is never touched.
+    """Makes the folder for the demo's logs and removes those of an earlier demo. Nothing else is ever touched.
 
     Raises:
-        ArgumentValueError: `out` exists and is not of the demo's making.
+        ArgumentValueError: `out` exists and was not made by the demo.
     """
     marker = out / MARKER
     if out.exists() and not out.is_dir():
-        raise ArgumentValueError(f"out: got {str(out)!r}, which is no folder; want a new one or one that the demo made")
+        raise ArgumentValueError(
+            f"out: got {str(out)!r}, which is not a folder; want a new folder or one that the demo made"
+        )
     if out.is_dir() and any(out.iterdir()) and not marker.is_file():
-        raise ArgumentValueError(f"out: got {str(out)!r}, filled by others; want a new one or one that the demo made")
+        raise ArgumentValueError(
+            f"out: got {str(out)!r}, which holds other files; want a new folder or one that the demo made"
+        )
     runs = [out / case.name for case in CASES]
     for run in runs:
         if run.is_symlink() or (run.exists() and not run.is_dir()):
-            raise ArgumentValueError(f"out: {str(run)!r} is not of the demo's making; want another folder")
+            raise ArgumentValueError(f"out: {str(run)!r} was not made by the demo; want another folder")
     out.mkdir(parents=True, exist_ok=True)
     marker.write_text("Made by `fastact demo`, which replaces the runs beside this file.\n", encoding="utf-8")
     for run in runs:
@@ -296,9 +300,9 @@ def run(out: Path, steps: int, console: "Console") -> list[str]:
     """The whole demo: trains, shows and replays every case. Returns what went wrong, one line each.
 
     Args:
-        out: where the logs go, one folder per case; see `clear`.
-        steps: at most so many training steps per case.
-        console: where it prints; the progress bar shows on a terminal only.
+        out: where the logs go, one folder for each case; see `clear`.
+        steps: training steps for each case; see `train`.
+        console: where it prints. The progress bar is shown on a terminal only.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.table import Table
@@ -348,6 +352,6 @@ def run(out: Path, steps: int, console: "Console") -> list[str]:
 
 def _learned(outcome: Outcome) -> str:
     finite = math.isfinite(outcome.loss)
-    loss = f"loss {outcome.loss:.3g}" if finite else "stopped there, since the loss is not finite any more"
+    loss = f"loss {outcome.loss:.3g}" if finite else "stopped there, because the loss is no longer finite"
     accuracy = f"test accuracy {outcome.accuracy:.1%} (guessing gives {1 / CLASSES:.0%})"
     return f"{outcome.steps} steps in {outcome.seconds:.1f} s; {loss}; {accuracy}."

@@ -127,7 +127,7 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
 
     @property
     def failures(self) -> int:
-        """How often something went wrong; the first time was warned of."""
+        """How often something went wrong; the first failure was warned of."""
         # A recorder on PyTorch fails in the attachment.
         return self._attachment.guard.failures + getattr(self._recorder, "failures", 0)
 

@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,78 @@ SHOWN_ROWS = [(10**3, "float32"), (10**5, "float32"), (10**7, "float32"), (10**8
 SHOWN = "saturated"
 
 
+_COMPARED = (
+    "Time of a call, median of up to {rounds} rounds by turns, warm. x: how many times longer it takes than fastact; "
+    "*: gives fewer numbers; -: cannot do it.{off} of read: the time of a bare read of the bytes over fastact's. What "
+    "each contestant runs:\n\n{asked}"
+)
+#: The sections of bench/results/README.md: a benchmark's name, its title, its table, and a note into which its results
+#: are put, and what `off` and `asked` make of them.
+SECTIONS: tuple[tuple[str, str, Callable[..., Any], str], ...] = (
+    ("sweep", "Whole tensors, by size and dtype", sweep_table, f"![GB/s by size]({PLOT.name})\n\n{_COMPARED}"),
+    ("neurons", "Per neuron, float32", neurons_table, _COMPARED),
+    (
+        "tight",
+        "A call in a tight loop",
+        tight_table,
+        (
+            "{elements:,} float32 elements, median of up to {rounds} rounds by turns, warm. Peers are asked "
+            "for what the first section says, so those marked with * there for fewer numbers."
+        ),
+    ),
+    (
+        "many",
+        "Many small tensors",
+        many_table,
+        (
+            "`summarize_many` beside a loop over `summarize`: time of a tensor, median of {rounds} by turns,"
+            " warm, answers equal bit for bit."
+        ),
+    ),
+    (
+        "start",
+        "From nothing to the first answer",
+        start_table,
+        (
+            "Whole processes from start to end, median of {rounds} rounds by turns, disk caches warm. The "
+            "first call is on 1,000 float32 elements from numpy, whose import is part of it. numbagg is also"
+            " shown with its own cache on (NUMBAGG_CACHE=1)."
+        ),
+    ),
+    (
+        "log",
+        "The log",
+        log_table,
+        (
+            "Rows of 20 numbers of {layers} layers, their moments random; files warm in the system's cache, "
+            "median of {rounds} rounds by turns. Event files hold one scalar a record and are read by "
+            "tensorboard's own loader."
+        ),
+    ),
+    (
+        "watch",
+        "What watching costs a training step",
+        watch_table,
+        (
+            "Training steps (forward, backward, AdamW) in turns of {steps}, by turns in one process with one"
+            " model, up to {rounds} rounds. slower: the median of the rounds over the bare turn of the same "
+            "round. What each does:\n\n{asked}"
+        ),
+    ),
+    (
+        "record",
+        "What watching costs beside the sweep, and the bytes of a row",
+        record_table,
+        (
+            "Layers of 1,000 float32 elements, {layers} in a step; median of {rounds} rounds by turns. Rows "
+            "are those of the demo's healthy network."
+        ),
+    ),
+)
+
+
 def where(results: dict[str, Any]) -> str:
-    """On what, with what and when it was measured."""
+    """The machine, the versions and the day of a measurement."""
     it = results["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in it["versions"].items())
     load = results["load_before"]
@@ -55,12 +126,12 @@ def where(results: dict[str, Any]) -> str:
 
 
 def asked(results: dict[str, Any]) -> str:
-    """What each contestant runs, as a list."""
-    return "\n".join(f"- {name}: {what}" for name, what in results["asked"].items())
+    """A list of what each contestant runs."""
+    return "\n".join(f"- {name}: {what}" for name, what in results.get("asked", {}).items())
 
 
 def off(results: dict[str, Any]) -> str:
-    """Whose mean or std is off by more than rounding explains, and by how much at most."""
+    """The contestants whose mean or std is off by more than rounding explains, and by how much at most."""
     worst: dict[str, float] = {}
     for row in results["rows"]:
         for name, error in row.get("off", {}).items():
@@ -79,7 +150,7 @@ def sweep_part() -> str:
         f"* has only four or five of these numbers.{off(results)} of read: the time of reading the bytes and doing "
         "nothing else, as fast as this machine can, over the time of `summarize`; small buffers are read from a cache, "
         "and there the cost of a call outweighs the reading. [All sizes, dtypes, per neuron, tight loop, cold start, "
-        "and what each is asked](bench/results/README.md); `python -m bench` measures it all in some minutes."
+        "and what each runs](bench/results/README.md); `python -m bench` measures it all in some minutes."
     )
     picture = f"![GB/s by size, and the machine's read limit]({PLOT.relative_to(README.parent)})"
     return f"{picture}\n\n{markdown(sweep_table({**results, 'rows': rows}))}\n\n{note}"
@@ -89,84 +160,32 @@ def page() -> str:
     """bench/results/README.md: all tables of the benchmarks that have results."""
     places = []
     parts = ["# Benchmarks", "Made by `python -m scripts.readme` from what `python -m bench` recorded."]
-    compared = (
-        "Time of a call, median of up to {rounds} rounds by turns, warm. x: how many times longer it takes than "
-        "fastact; *: gives fewer numbers; -: cannot do it.{off} of read: the time of a bare read of the bytes over "
-        "fastact's. Who is asked for what:"
-    )
-    for name, title, table in (
-        ("sweep", "Whole tensors, by size and dtype", sweep_table),
-        ("neurons", "Per neuron, float32", neurons_table),
-        ("tight", "A call in a tight loop", tight_table),
-        ("many", "Many small tensors", many_table),
-        ("start", "From nothing to the first answer", start_table),
-        ("log", "The log", log_table),
-        ("watch", "What watching costs a training step", watch_table),
-        ("record", "What watching costs beside the sweep, and the bytes of a row", record_table),
-    ):
+    for name, title, table, note in SECTIONS:
         source = RESULTS / f"{name}.json"
-        if not source.exists():
-            continue
-        results = json.loads(source.read_text())
-        parts += [f"## {title}", markdown(table(results))]
-        if name == "sweep":
-            parts.append(f"![GB/s by size]({PLOT.name})")
-        if name in ("sweep", "neurons"):
-            parts += [compared.format(rounds=results["rounds"], off=off(results)), asked(results)]
-        if name == "tight":
-            parts.append(
-                f"{results['elements']:,} float32 elements, median of up to {results['rounds']} rounds by turns, warm; "
-                "peers are asked for what the first section says, so those marked with * there for less."
-            )
-        if name == "many":
-            parts.append(
-                f"`summarize_many` beside a loop over `summarize`: time of a tensor, median of {results['rounds']} "
-                "by turns, warm, answers equal bit for bit."
-            )
-        if name == "start":
-            parts.append(
-                f"Whole processes from start to end, median of {results['rounds']} rounds by turns, disk caches warm; "
-                "the first call is on 1,000 float32 elements from numpy, whose import is part of it. numbagg is also "
-                "shown with its own cache on (NUMBAGG_CACHE=1)."
-            )
-        if name == "log":
-            parts.append(
-                f"Rows of 20 numbers of {results['layers']} layers, their moments random; files warm in the system's "
-                f"cache, median of {results['rounds']} rounds by turns. Event files hold one scalar a record and are "
-                "read by tensorboard's own loader."
-            )
-        if name == "watch":
-            how = (
-                f"Training steps (forward, backward, AdamW) in turns of {results['steps']}, by turns in one process "
-                f"with one model, up to {results['rounds']} rounds; slower: the median of the rounds over the bare "
-                "turn of the same round. Who does what:"
-            )
-            parts += [how, asked(results)]
-        if name == "record":
-            parts.append(
-                f"Layers of 1,000 float32 elements, {results['layers']} in a step; median of {results['rounds']} "
-                "rounds by turns. Rows are those of the demo's healthy network."
-            )
-        places.append(where(results))
+        if source.exists():
+            results = json.loads(source.read_text())
+            numbers = {**results, "asked": asked(results), "off": off(results) if "{off}" in note else ""}
+            parts += [f"## {title}", markdown(table(results)), note.format(**numbers)]
+            places.append(where(results))
     # Measured by one command, they share these.
     parts += ["## Where", *dict.fromkeys(places)]
     return "\n\n".join(parts) + "\n"
 
 
 def watch_part() -> str:
-    """What watching adds to a training step, and against what."""
+    """What watching adds to a training step, beside other ways to watch."""
     results = json.loads(WATCH.read_text())
     note = (
         f"What watching every layer, per neuron, adds to a training step: median of rounds by turns. {where(results)} "
-        "outputs: bytes of all watched outputs of a step. nothing, again: what two equal things differ by. one look: "
-        "torch.amax of each output, for which all of them must be read once: who wants to pay less than that looks at "
-        "fewer steps (every=10) or layers (layers=...). [Spread, and what each does](bench/results/README.md)."
+        "outputs: bytes of all watched outputs of a step. nothing, again: by how much two equal trainings differ. one "
+        "look: torch.amax of each output, which reads each of them once; to pay less than that, look at fewer steps "
+        "(every=10) or layers (layers=...). [Spread, and what each does](bench/results/README.md)."
     )
     return f"{markdown(cost_table(results))}\n\n{note}"
 
 
 def demo_text() -> str:
-    """From what `fastact demo` printed when it was recorded: one of its networks."""
+    """One network of the demo, as `fastact demo` printed it when it was recorded."""
     shown: list[str] = []
     inside = False
     for line in DEMO.read_text().splitlines():

@@ -69,12 +69,12 @@ def test_only_the_demos_own_folders_are_cleared(tmp_path: Path) -> None:
 def test_a_folder_of_others_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "healthy").mkdir()
     (tmp_path / "healthy" / "thesis.tex").touch()
-    with pytest.raises(ArgumentValueError, match=r"out: got .*filled by others"):
+    with pytest.raises(ArgumentValueError, match=r"out: got .*which holds other files"):
         demo.clear(tmp_path)
     assert (tmp_path / "healthy" / "thesis.tex").exists()
     file = tmp_path / "file"
     file.touch()
-    with pytest.raises(ArgumentValueError, match=r"out: got .*no folder"):
+    with pytest.raises(ArgumentValueError, match=r"out: got .*not a folder"):
         demo.clear(file)
 
 
@@ -84,7 +84,7 @@ def test_a_link_in_place_of_a_run_is_not_followed(tmp_path: Path) -> None:
     (elsewhere / "thesis.tex").touch()
     demo.clear(out)
     (out / "dead-bias").symlink_to(elsewhere)
-    with pytest.raises(ArgumentValueError, match="not of the demo's making"):
+    with pytest.raises(ArgumentValueError, match="was not made by the demo"):
         demo.clear(out)
     assert (elsewhere / "thesis.tex").exists()
 

@@ -1,8 +1,8 @@
-"""Runs from the command line: python -m bench.gpu [gpu_sweep gpu_neurons gpu_record gpu_train] [--quick]."""
+"""Runs from the command line: python -m bench.gpu [NAME...] [--quick]."""
 
 import sys
 
-from bench.gpu import sweep, train
+from bench.gpu import deferred, sweep, train
 from bench.gpu.clock import missing
 from bench.run import command
 
@@ -11,4 +11,4 @@ if __name__ == "__main__":
     if problem is not None and not {"-h", "--help"} & set(sys.argv):
         print(f"python -m bench.gpu: nothing measured: {problem}", file=sys.stderr)
         raise SystemExit(2)
-    command([sweep.WHOLE, sweep.NEURONS, train.RECORD, train.TRAIN], "python -m bench.gpu")
+    command([sweep.WHOLE, sweep.NEURONS, train.RECORD, train.TRAIN, deferred.DEFERRED], "python -m bench.gpu")

@@ -15,11 +15,8 @@ __all__ = ["Clock", "Times", "about", "compare", "missing"]
 
 def missing() -> str | None:
     """Why nothing can be measured here; None where it can."""
-    from fastact.cuda.device import SIMULATED
-    from fastact.cuda.host import unusable
+    from fastact.cuda.driver import unusable
 
-    if SIMULATED:
-        return "Numba's simulator is on: want NUMBA_ENABLE_CUDASIM unset"
     if not torch.cuda.is_available():
         return f"PyTorch {torch.__version__} finds no CUDA device"
     return unusable()

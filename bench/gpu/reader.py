@@ -8,9 +8,10 @@ import numpy as np
 from numba import cuda
 
 from fastact.arithmetic.element_types import ELEMENT_TYPES
-from fastact.cuda.device import loader, store_word, total
-from fastact.cuda.host import DeviceMemory, active, launcher, processors, stream_at
-from fastact.cuda.kernels import THREADS
+from fastact.cuda.driver import DeviceMemory, active, launcher, processors, stream_at
+from fastact.cuda.instructions import THREADS
+from fastact.cuda.vectors import loader, reduce_sum
+from fastact.cuda.words import store_word
 
 __all__ = ["NEVER", "read_kernel", "reader"]
 
@@ -34,10 +35,10 @@ def read_kernel() -> Any:
             b = load(x + 16 * (at + step))
             c = load(x + 16 * (at + 2 * step))
             d = load(x + 16 * (at + 3 * step))
-            found += (total(a) + total(b)) + (total(c) + total(d))
+            found += (reduce_sum(a) + reduce_sum(b)) + (reduce_sum(c) + reduce_sum(d))
             at += 4 * step
         while at < packets:
-            found += total(load(x + 16 * at))
+            found += reduce_sum(load(x + 16 * at))
             at += step
         if found == NEVER:
             store_word(out, 1)

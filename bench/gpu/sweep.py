@@ -178,8 +178,9 @@ def bare(data: Data) -> dict[str, Callable[[], Any]]:
 def _kernel(x: torch.Tensor, axis: int | None) -> Callable[[], None]:
     from fastact.arrays.host import channel_view
     from fastact.cuda.arrays import device_array
-    from fastact.cuda.host import active
-    from fastact.cuda.sweep import Desk, launch
+    from fastact.cuda.driver import active
+    from fastact.cuda.sweep import launch
+    from fastact.cuda.workspace import Workspace
     from fastact.stats.options import DEFAULT_BOUNDS
 
     found = device_array(x)
@@ -189,11 +190,11 @@ def _kernel(x: torch.Tensor, axis: int | None) -> Callable[[], None]:
         assert view is not None
         outer, neurons, inner = view.shape
         shape = (outer, neurons, inner)
-    desk = Desk()
+    workspace = Workspace()
 
     def call() -> None:
         with active(found.device):
-            launch(desk, found, shape, DEFAULT_BOUNDS)
+            launch(workspace, found, shape, DEFAULT_BOUNDS)
 
     return call
 

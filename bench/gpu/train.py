@@ -20,7 +20,7 @@ from bench.tables import BARE, gpu_record_table, watch_table
 from bench.watch import GPT, Case, Training, Watcher, bare, four_numbers, hooked, ours
 from fastact.benchmark.turns import by_turns
 
-__all__ = ["RECORD", "TRAIN", "gpt", "recorded", "trained"]
+__all__ = ["RECORD", "TRAIN", "check_rows", "gpt", "measure", "recorded", "trained"]
 
 ROUNDS = 20
 #: Training steps of a turn, so that every 10th is one of them.
@@ -104,7 +104,7 @@ def trained(case: Case, device: str, rounds: int, steps: int) -> dict[str, Any]:
         }
         rows = measure(case, Clock(device), watchers, rounds, steps)
         each.flush()
-        _check(each)
+        check_rows(each)
     parameters = sum(p.numel() for p in case.build().parameters())
     return {
         "gpu": about(device),
@@ -116,7 +116,7 @@ def trained(case: Case, device: str, rounds: int, steps: int) -> dict[str, Any]:
     }
 
 
-def _check(monitor: fastact.ActivationMonitor) -> None:
+def check_rows(monitor: fastact.ActivationMonitor) -> None:
     """What was watched was seen: every layer, finite numbers, no step lost."""
     for name, layer in monitor.history.items():
         last = layer.rows[-1]

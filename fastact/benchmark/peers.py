@@ -1,4 +1,4 @@
-"""The same numbers asked of NumPy and of PyTorch, each in the best way that its documentation shows; and the truth."""
+"""The same numbers asked of NumPy and PyTorch, each in the best way that its documentation shows; the exact answer."""
 
 from typing import Any, Final
 
@@ -14,14 +14,14 @@ _CHUNK: Final = 1 << 17
 
 
 def numpy_numbers(x: npt.NDArray[Any], axis: tuple[int, ...] | None, limit: float) -> tuple[Any, ...]:
-    """The count of what is not zero, and the other numbers of `NUMBERS`, in that order.
+    """The numbers of `NUMBERS` in that order, but for the first: the count of elements that are not zero.
 
     Args:
         x: any array.
         axis: the axes to reduce over; None for the whole tensor.
-        limit: what lies beyond ±limit is saturated.
+        limit: elements beyond ±limit count as saturated.
     """
-    integers = x.dtype.kind != "f"  # neither NaN nor infinite: not asked
+    integers = x.dtype.kind != "f"  # never NaN or infinite, so not asked
     # In float16 itself the sums overflow.
     wide = np.float32 if x.dtype == np.float16 else None
     return (
@@ -37,7 +37,7 @@ def numpy_numbers(x: npt.NDArray[Any], axis: tuple[int, ...] | None, limit: floa
 
 
 def torch_numbers(x: Any, dim: tuple[int, ...] | None, limit: float) -> tuple[Any, ...]:
-    """The same of a tensor, with var for std, and of integers without NaN and Inf; can be compiled."""
+    """What `numpy_numbers` gives, for a tensor: var in place of std, no NaN and Inf of integers. Can be compiled."""
     import torch
 
     floats = x if x.is_floating_point() else x.float()

@@ -1,7 +1,7 @@
 """Whole tensors by size: `summarize`, NumPy, PyTorch where it is installed, and a bare read of the bytes.
 
-All read the same buffer, in one process, by turns, warm. Whatever is timed has given its answer before, and that was
-compared with the truth: an exact count, minimum and maximum, and mean and std to what their dtype can hold.
+All read the same buffer, in one process, by turns, warm. Every contestant's answer is compared with the truth before
+it is timed: counts, minimum and maximum must be exact, mean and std as exact as their dtype allows.
 """
 
 import importlib.util
@@ -34,8 +34,8 @@ class Row:
     """What was measured for one buffer.
 
     Attributes:
-        elements: of the buffer.
-        dtype: theirs.
+        elements: elements of the buffer.
+        dtype: their type.
         nbytes: bytes that a sweep reads.
         seconds: median time of a call: "fastact", "numpy", "torch" where it is installed, and "read", the time of
             reading the bytes and doing nothing else.
@@ -52,7 +52,7 @@ class Row:
 
     @property
     def bandwidth(self) -> float:
-        """Bytes a second of fastact."""
+        """Bytes that fastact sweeps in a second."""
         return self.nbytes / self.seconds["fastact"]
 
 
@@ -101,7 +101,7 @@ def _buffer(size: int, dtype: str) -> npt.NDArray[Any]:
 
 
 def _contestants(x: npt.NDArray[Any]) -> dict[str, tuple[Callable[[], Any], Callable[[Any], dict[str, Any]]]]:
-    """By name what is called, and what turns its answer into `NUMBERS`."""
+    """By name: the call, and the function that turns its answer into numbers by the names in `NUMBERS`."""
 
     def ours(stats: Any) -> dict[str, Any]:
         return {name: getattr(stats, name) for name in NUMBERS}

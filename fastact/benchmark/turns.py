@@ -27,7 +27,7 @@ _BUSY: Final = 0.5
 
 
 class Comparison(NamedTuple):
-    """What `compare` found.
+    """How long each contestant took.
 
     Attributes:
         seconds: median time of a call, for each contestant.
@@ -39,9 +39,9 @@ class Comparison(NamedTuple):
 
 
 def load_warning() -> tuple[float, str | None]:
-    """The machine's load, and what to say where it is too high to measure.
+    """The machine's load, and a warning where it is too high to measure, else None.
 
-    Peers' threads that wait for a busy core take a hundred times as long.
+    Peers whose threads wait for a busy core take a hundred times as long.
     """
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load <= _BUSY:
@@ -76,9 +76,9 @@ def by_turns(
     """Takes the turns `rounds` times over, in their order, and gives each round's seconds.
 
     Args:
-        turns: for each contestant what takes its time, in seconds a call.
-        shares: the number of rounds that a contestant takes part in, evenly spread; all, where it is not named.
-        rounds: how many.
+        turns: for each contestant, the function that times it, in seconds a call.
+        shares: rounds that a contestant takes part in, evenly spread; all of them where it is not named.
+        rounds: number of rounds.
     """
     return [
         {
@@ -99,10 +99,10 @@ def compare(
     """Times all contestants by turns, `base` last, right after the bare read that it is compared with.
 
     Args:
-        contestants: what to call, already warm.
-        rounds: how many; slow contestants sit out some.
+        contestants: the calls by name, already warm.
+        rounds: number of rounds; slow contestants sit out some.
         base: the contestant that ratios refer to.
-        read: takes the time of a bare read, in seconds, named "read" in the result.
+        read: times a bare read, in seconds; "read" in the result.
     """
     turns: dict[str, Callable[[], float]] = {}
     shares: dict[str, int] = {}
@@ -112,7 +112,7 @@ def compare(
         shares[name] = max(FEWEST, int(PATIENCE / seconds))
     if read is not None:
         turns["read"] = read
-    # What the neighbours on this machine do changes from second to second.
+    # Next to each other, since the load by others on this machine changes from second to second.
     turns[base] = turns.pop(base)
     shares[base] = rounds
     taken = by_turns(turns, shares, rounds)
@@ -123,7 +123,7 @@ def compare(
 
 
 def reader_of(raw: npt.NDArray[np.generic]) -> Callable[[], float]:
-    """What takes the time of reading a contiguous array's bytes and doing nothing else, in seconds."""
+    """The function that times reading a contiguous array's bytes and doing nothing else, in seconds."""
     # A small buffer may be read faster by one thread than by all.
     readers = [Reader(raw, threads) for threads in sorted({1, get_num_threads()})]
     for reader in readers:

@@ -40,7 +40,7 @@ _SETTINGS: Final = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DE
 
 
 #: Files of `cpu` and `arithmetic` without a function, a constant or a type that goes into machine code.
-_NO_KERNELS: Final = ("__init__.py", "threads.py", "warmup.py")
+_NO_KERNELS: Final = ("__init__.py", "plan.py", "threads.py", "warmup.py", "workspace.py")
 
 
 class DiskCache:

@@ -10,7 +10,7 @@ from numba import types
 
 from fastact import arithmetic
 from fastact.arithmetic.element_types import ELEMENT_TYPES, ElementType
-from fastact.cpu.extras import BUCKET_BITS, TALLIES, fold_details
+from fastact.cpu.extras import BUCKET_BITS, TALLIES, fold_details, tally_limits
 from fastact.cpu.intrinsics import fetch_add, subarray
 from fastact.cpu.jit import array_type, kernel
 from fastact.cpu.states import allocate, array_types, in_order, store_state
@@ -41,6 +41,7 @@ def details_kernel(name: str) -> Callable[..., None]:
     """The entry point that takes one part of a tensor after the other, until none is left."""
     element_type = ELEMENT_TYPES[name]
     tag = element_type.tag
+    limits = tally_limits(element_type.work)
 
     def sweep_parts(
         x: Any, lo: float, hi: float, tol: float, shaped: bool, size: int, counter: Any, counts: Any, moments: Any,
@@ -53,7 +54,7 @@ def details_kernel(name: str) -> Callable[..., None]:
                 return
             start = part * size
             state, shape = fold_details(
-                subarray(x, start, min(size, x.size - start)), tag, bounds, shaped, tally, first, second
+                subarray(x, start, min(size, x.size - start)), tag, bounds, shaped, limits, tally, first, second
             )
             store_state(state, states, part, 0)
             shapes[part, 0] = shape[0]

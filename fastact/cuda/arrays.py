@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.arrays.dlpack import cuda_view, view_of_memory
 from fastact.arrays.host import WANTED, checked_tensor
-from fastact.cuda.host import device_of, unusable
+from fastact.cuda.driver import device_of, unusable
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError, MissingExtraError
 
 __all__ = ["DeviceArray", "current_stream", "device_array"]

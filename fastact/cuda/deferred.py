@@ -16,6 +16,7 @@ Example::
 """
 
 import os
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -26,10 +27,12 @@ import numpy.typing as npt
 
 from fastact.arithmetic import State
 from fastact.cuda.arrays import DeviceArray
-from fastact.cuda.host import active, relaxed
-from fastact.cuda.record import FORM, FORMS, PART, STATE, SURVEY
-from fastact.cuda.recorder import Bounds, DeviceRecorder
+from fastact.cuda.driver import active, relaxed
+from fastact.cuda.layouts import Bounds
+from fastact.cuda.recorder import DeviceRecorder
 from fastact.cuda.ring import SLOTS
+from fastact.cuda.ring_rows import FORM, FORMS, NEURONS, PART, STATE
+from fastact.cuda.rows import state_format
 from fastact.errors import FastactError
 from fastact.fields import NEURON
 
@@ -38,6 +41,8 @@ __all__ = ["DeferredRow", "DeferredRows"]
 #: Seconds after which a host that waits for rows looks again; the longer it has waited, the less often.
 _FIRST_PAUSE: Final = 20e-6
 _LAST_PAUSE: Final = 1e-3
+
+_NEURONS: Final = struct.Struct("".join("q" if field.kind == "int64" else "d" for field in NEURON))
 
 
 class DeferredRow:
@@ -87,15 +92,10 @@ class DeferredRow:
 
     def fill(self, words: npt.NDArray[np.int64]) -> None:
         """Takes the row's words from the ring, int64[RING_WORDS]."""
-        integers, floats = words.tolist(), words.view(np.float64).tolist()
-        ends = floats if words[FORM] == 0 else words.view(FORMS[integers[FORM]]).tolist()
-        at = STATE.start
-        self.part = integers[PART]
-        self.neurons = tuple(
-            (integers if field.kind == "int64" else floats)[SURVEY.start + i] for i, field in enumerate(NEURON)
-        )
+        self.part = int(words[PART])
+        self.neurons = _NEURONS.unpack(words[NEURONS].tobytes())
         self._keep = None
-        self.state = (*integers[at : at + 6], *floats[at + 6 : at + 9], *ends[at + 9 : at + 11], floats[at + 11])
+        self.state = state_format(FORMS[words[FORM]]).unpack(words[STATE].tobytes())
 
     def lose(self, why: str) -> None:
         """Notes that it will never come."""

@@ -3,16 +3,14 @@
 import ctypes
 import sys
 
-from fastact.cuda.device import INSTALLED, SIMULATED
-from fastact.cuda.host import unusable
+from fastact.cuda.compiler import INSTALLED
+from fastact.cuda.driver import unusable
 
 __all__ = ["gpu_line"]
 
 
 def gpu_line() -> str:
     """The devices, and whether tensors are swept there, or why not."""
-    if SIMULATED:
-        return "Numba's simulator (NUMBA_ENABLE_CUDASIM is set): the same kernels, right and slow"
     found, devices = _devices()
     if not devices:
         extra = "installed" if INSTALLED else "not installed"

@@ -1,4 +1,4 @@
-"""Records rows on one device: launches the kernels of `record`, owns what they work in, and takes the rows that came.
+"""Records rows on one device: launches their kernels, owns what these work in, and takes the rows that came.
 
 Kernels of one stream run one after the other, so all launches on a stream share the memory that they work in. A CUDA
 graph that captures a launch replays it for as long as the process lives: whatever such a launch uses is kept for ever.
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.cuda.arrays import DeviceArray, current_stream
-from fastact.cuda.host import (
+from fastact.cuda.driver import (
     DeviceMemory,
     capture_of,
     launcher,
@@ -23,23 +23,14 @@ from fastact.cuda.host import (
     side_stream,
     stream_at,
 )
-from fastact.cuda.kernels import ROW_BYTES, THREADS, Layout, blocks_at_once
-from fastact.cuda.record import (
-    GROUP_BYTES,
-    HEAD_WORDS,
-    LAYER,
-    NEURON_WORDS,
-    STEP,
-    STEP_ENDED,
-    end_step_kernel,
-    record_kernel,
-)
+from fastact.cuda.instructions import THREADS
+from fastact.cuda.layouts import Bounds, Layout, blocks_at_once, plan, work_bounds
+from fastact.cuda.record_kernels import GROUP_BYTES, HEAD_WORDS, NEURON_WORDS, end_step_kernel, record_kernel
 from fastact.cuda.ring import SLOTS, Ring
-from fastact.cuda.sweep import plan, work_bounds
+from fastact.cuda.ring_rows import LAYER, STEP, STEP_ENDED
+from fastact.cuda.rows import ROW_BYTES
 
-__all__ = ["Bounds", "DeviceRecorder", "Record"]
-
-Bounds = tuple[float, float, float]
+__all__ = ["DeviceRecorder", "Record"]
 
 #: Bytes that a stream's kernels work in at first; at least doubled when they are too few.
 _WORK_BYTES: Final = 1 << 18
@@ -324,7 +315,7 @@ class DeviceRecorder:
 @functools.cache
 def _kernel(name: str, layout: Layout, per_neuron: bool, device: int) -> Callable[..., None]:
     blocks = blocks_at_once(ELEMENT_TYPES[name], layout)
-    return launcher(record_kernel(name, layout, surveyed=per_neuron), device, THREADS, blocks)
+    return launcher(record_kernel(name, layout, per_neuron=per_neuron), device, THREADS, blocks)
 
 
 @functools.cache

@@ -1,6 +1,6 @@
 """Rows on their way from the device to the host: a ring of device memory, copied piece by piece when somebody looks.
 
-Kernels write rows into the ring's slots (`record`), each with its number and a check word. The host copies the slots
+Kernels write rows into the ring's slots (`ring_rows`), each with its number and a check word. The host copies the slots
 that it still wants on a stream of its own into pinned memory, and takes the rows that are whole there. What was copied
 too early is copied again: so the copies wait for no kernel, and no kernel waits for them.
 """
@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from fastact.cuda.host import DeviceMemory, Event, pinned, side_stream
-from fastact.cuda.record import CHECK, RING_BYTES, RING_WORDS, STAMP, checks
+from fastact.cuda.driver import DeviceMemory, Event, pinned, side_stream
+from fastact.cuda.ring_rows import CHECK, RING_BYTES, RING_WORDS, STAMP, checks
 
 __all__ = ["SLOTS", "Ring"]
 
@@ -93,15 +93,15 @@ class Ring:
         numbers = np.arange(begin, end)
         rows = self._rows[numbers % self.slots]
         whole = checks(rows) == rows[:, CHECK]
-        late = rows[:, STAMP] - 1 - numbers
+        behind = rows[:, STAMP] - 1 - numbers
         found = []
         for i in range(end - begin):
             number = begin + i
-            if whole[i] and late[i] == 0:
+            if whole[i] and behind[i] == 0:
                 if number >= self.tail and number not in self._taken:
                     self._taken.add(number)
                     found.append((number, rows[i]))
-            elif self._counted and whole[i] and late[i] > 0:
+            elif self._counted and whole[i] and behind[i] > 0:
                 self._taken.add(number)
                 self.lost += 1
             elif self._counted:

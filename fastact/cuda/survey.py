@@ -1,4 +1,4 @@
-"""What a row tells of its neurons, on the device: `fields.NEURON`, as `cpu_channels.survey_neurons` finds it.
+"""What a row tells of its neurons, on the device: `fields.NEURON`, as `cpu.neuron_summary` finds it.
 
 There a loop goes over the neurons; here each thread has one, and what it found is joined with that of others in a fixed
 order. So this is the same arithmetic, cut into what is found of a neuron, what is joined, and what is made of all.

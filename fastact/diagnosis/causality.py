@@ -24,7 +24,7 @@ class Circumstances:
     Attributes:
         place: each layer's place in forward order.
         order: each finding's place in the order of time, then of layers, then of `RULES`; by `key`.
-        source: for each layer that acts element by element or hands its input on, the layer that it gets it from.
+        source: for each layer whose neurons are those of its input (`layer_types.follows_input`), the layer before it.
         slack: steps; `min_rows` rows of the layer that is recorded least often. Onsets closer than this have no order.
     """
 

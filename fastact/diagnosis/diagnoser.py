@@ -38,8 +38,8 @@ class Diagnoser:
         thresholds: what the rules compare with.
 
     Raises:
-        ArgumentTypeError: thresholds is not a `Thresholds`, window_size no int.
-        ArgumentValueError: window_size is not 1 to `MAX_WINDOW`; a row is appended to an unknown layer, or is no row.
+        ArgumentTypeError: thresholds is not a `Thresholds`, or window_size not an int.
+        ArgumentValueError: window_size is not 1 to `MAX_WINDOW`; a row is malformed, or its layer unknown.
 
     Example:
         >>> from fastact.history import LayerInfo
@@ -60,7 +60,7 @@ class Diagnoser:
         self._trackers: dict[str, OnsetTracker] = {}
 
     def add(self, info: LayerInfo) -> None:
-        """Makes a layer known; before its first row. A layer that is known already stays as it is."""
+        """Adds a layer, before its first row. A layer that is known already stays as it is."""
         if info.name not in self._trackers:
             gradient = info.layer_type == layer_types.GRADIENT
             asked = [rule for rule in rules.RULES if rule.judges_gradients or not gradient]
@@ -74,14 +74,14 @@ class Diagnoser:
         tracker.append(row)
 
     def extend(self, name: str, rows: npt.NDArray[np.void]) -> None:
-        """Appends many rows of a layer at once: the same as `append` of each, however they are split.
+        """Appends many rows of a layer at once, with the result of `append` for each, however they are split.
 
         Args:
             name: a layer that was added before.
             rows: structured array of `fields.ROW_DTYPE`, shape (rows,), steps rising. It is not kept.
 
         Raises:
-            ArgumentTypeError: `rows` is no array of `fields.ROW_DTYPE`.
+            ArgumentTypeError: `rows` is not an array of `fields.ROW_DTYPE`.
             ArgumentValueError: the layer is unknown, or `rows` has another shape.
 
         Example:

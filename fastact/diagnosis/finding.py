@@ -19,7 +19,7 @@ SEVERITIES: Final[tuple[Severity, ...]] = ("warning", "serious", "critical")
 class Evidence(Mapping[str, float | int | str]):
     """The numbers behind a finding: immutable, hashable, and always strict JSON.
 
-    What is None, NaN or infinite is left out; numpy scalars become Python's.
+    Values that are None, NaN or infinite are left out; numpy scalars become Python's.
 
     Example:
         >>> Evidence(ratio=0.25, growth=float("inf"), neurons=64)
@@ -54,14 +54,14 @@ class Evidence(Mapping[str, float | int | str]):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One sickness of one layer.
+    """What is wrong with one layer: one condition.
 
     Attributes:
         layer: the layer's name, as recorded.
         condition: that of the rule that found it, such as "dead"; the conditions are those of `rules.RULES`.
         severity: "warning", "serious" or "critical".
-        first_step: the step since which it holds without a break, also when that step has left the window.
-        evidence: the numbers that it rests on.
+        first_step: the step since which it has held without a break, even if that step has left the window.
+        evidence: the numbers behind it.
         message: what was seen, as one sentence.
         cause: the likely cause, as one sentence.
         remedies: what to try, in words, the likeliest first; nothing that the network is known to have.
@@ -84,7 +84,7 @@ class Finding:
         return where("conditions", self.condition)
 
     def following(self, culprit: str) -> "Finding":
-        """The same finding as a consequence of the one of layer `culprit`."""
+        """This finding, as a consequence of the one of layer `culprit`."""
         # dataclasses.replace takes three times as long, which shows where hundreds follow.
         return Finding(
             self.layer,

@@ -1,4 +1,4 @@
-"""What the type of a layer tells: the one place that knows names of module types.
+"""What the type of a layer tells: the only place that knows the names of module types.
 
 The names are those of PyTorch, Keras and Flax modules. A type that is not listed is judged by its numbers alone.
 """
@@ -17,6 +17,7 @@ __all__ = [
     "PROBABILITIES",
     "RECURRENT",
     "RELU_FAMILY",
+    "follows_input",
     "has_batch_norm",
     "has_layer_norm",
     "has_relu",
@@ -42,11 +43,11 @@ BOUNDED: Final = {
 #: Layers whose outputs are those of a tanh, unless they were told otherwise (`nn.RNN` with ReLU).
 RECURRENT: Final = frozenset({"RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"})
 
-#: Those of them that pass a tanh through sigmoid gates, so that an output that is exactly zero is one behind a gate
-#: that is shut beyond what floating point can tell from shut.
+#: Recurrent layers that pass a tanh through sigmoid gates: an output of exactly zero lies behind a gate that floating
+#: point cannot tell from shut.
 GATED: Final = RECURRENT - {"RNN", "RNNCell"}
 
-#: Bounded activations whose outputs are read as probabilities when they come last: near the bounds is good there.
+#: Bounded activations whose outputs are probabilities when they come last: there, values near the bounds are good.
 GATES: Final = frozenset({"Sigmoid", "Hardsigmoid"})
 
 RELU_FAMILY: Final = frozenset(
@@ -56,13 +57,13 @@ RELU_FAMILY: Final = frozenset(
 #: Outputs that are zero, small or crowded at a bound by design.
 PROBABILITIES: Final = frozenset({"Softmax", "Softmax2d", "Softmin", "LogSoftmax", "MultiheadAttention"})
 
-#: Gradients of outputs: no layers of their own, and small wherever a network has learned.
+#: Gradients of outputs: not layers themselves, and small wherever a network has learned.
 GRADIENT: Final = "Gradient"
 
-#: Where -inf (never NaN or +inf) is meant: the logarithm of a probability of zero, and scores before a masked softmax.
+#: Where -inf (never NaN or +inf) is intended: the logarithm of a zero probability, and scores before a masked softmax.
 MASKED: Final = frozenset({"LogSoftmax", "AttentionScores"})
 
-#: What hands its input on: neurons that are dead after it were dead before it. Prefixes.
+#: Prefixes of layers that hand their input on: neurons that are dead after them were dead before them.
 PASSING: Final = (
     "Input",
     "Dropout", "AlphaDropout", "FeatureAlphaDropout", "MaxPool", "AvgPool", "LPPool", "FractionalMaxPool",
@@ -87,18 +88,23 @@ def has_weights(layer_type: str) -> bool:
 
 
 def is_convolution(layer_type: str) -> bool:
-    """Whether the layer is a convolution, whose neurons are called filters."""
+    """Whether the layer is a convolution; its neurons are called filters."""
     return layer_type.startswith(("Conv", "LazyConv"))
 
 
 def is_norm(layer_type: str) -> bool:
-    """Whether the layer sets the scale of its input anew."""
+    """Whether the layer resets the scale of its input."""
     return layer_type.startswith(_NORM)
 
 
 def is_activation(layer_type: str) -> bool:
     """Whether the layer is an elementwise non-linearity."""
     return layer_type in BOUNDED or layer_type in RELU_FAMILY
+
+
+def follows_input(layer_type: str) -> bool:
+    """Whether each neuron of the layer belongs to one of its input: activations, norms, and what hands its input on."""
+    return is_activation(layer_type) or is_norm(layer_type) or is_passing(layer_type)
 
 
 def is_gate(layer_type: str, types: Iterable[str]) -> bool:

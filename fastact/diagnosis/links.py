@@ -111,14 +111,13 @@ def _stride(view: LayerView) -> float:
 
 
 def _sources(views: Sequence[LayerView]) -> dict[str, str]:
-    """For each layer that acts element by element or hands on, the nearest layer before it that does not hand on."""
+    """For each layer that follows its input, the nearest layer before it that does not just hand on."""
     sources = {}
     source = ""
     for view in views:
         layer_type = view.info.layer_type
-        passing = layer_types.is_passing(layer_type)
-        if passing or layer_types.is_norm(layer_type) or layer_types.is_activation(layer_type):
+        if layer_types.follows_input(layer_type):
             sources[view.info.name] = source
-        if not passing:
+        if not layer_types.is_passing(layer_type):
             source = view.info.name
     return sources

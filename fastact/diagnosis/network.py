@@ -49,6 +49,11 @@ class LayerView:
         layer_type = f" ({shown(self.info.layer_type)})" if self.info.layer_type else ""
         return shown(self.info.name) + layer_type
 
+    @property
+    def elements(self) -> str:
+        """What a message calls its elements: "outputs", or "values" of a gradient."""
+        return "values" if self.info.layer_type == layer_types.GRADIENT else "outputs"
+
     def during(self, streak: Streak) -> npt.NDArray[np.void]:
         """The rows of a run that are still in the window."""
         return self.rows[-min(streak.rows, len(self.rows)) :]

@@ -100,7 +100,7 @@ class OnsetTracker:
                 run = run.narrower
 
     def extend(self, rows: npt.NDArray[np.void]) -> None:
-        """Takes many rows, shape (rows,) of `fields.ROW_DTYPE`: the same as `append` of each."""
+        """Takes many rows, shape (rows,) of `fields.ROW_DTYPE`, with the result of `append` for each."""
         if len(rows) < _FEW:
             for row in rows.tolist():
                 self.append(row)
@@ -120,7 +120,7 @@ class OnsetTracker:
         self._follow(rows)
 
     def _begin(self, row: Row) -> None:
-        """Takes the first row, or the first with finite elements, as what the conditions compare with."""
+        """Takes the first row, or the first with finite elements, as the one that conditions compare with."""
         if self.first is None:
             self.start = int(row[_STEP])
         self.first = row

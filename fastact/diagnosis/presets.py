@@ -19,7 +19,7 @@ from fastact.diagnosis.network import LayerView
 __all__ = ["PRESETS", "Published", "judge"]
 
 _Rows = npt.NDArray[np.void]
-#: Rows of one layer, shape (rows,), oldest first -> the place of the first one that is to blame, or None.
+#: Takes the rows of one layer, shape (rows,), oldest first; returns the place of the first one to blame, or None.
 _Test = Callable[[_Rows], int | None]
 
 _RELU: Final = frozenset({"ReLU", "ReLU6"})
@@ -52,7 +52,7 @@ def _share(rows: _Rows, part: str, whole: str = "count") -> npt.NDArray[np.float
 
 
 def _silent(rows: _Rows) -> npt.NDArray[np.float64]:
-    """The share of units that are dead in a row; that of zeros where a layer was not swept per neuron."""
+    """The share of silent units in a row; the share of zeros where a layer was not swept per neuron."""
     return np.where(rows["neurons"] > 0, _share(rows, "silent_neurons", "neurons"), _share(rows, "zeros"))
 
 
@@ -197,7 +197,7 @@ PRESETS: Final[dict[str, tuple[Published, ...]]] = {
 
 
 def judge(preset: str, layers: Sequence[LayerView]) -> tuple[Finding, ...]:
-    """What the rules of `preset` say of each layer, the earliest first, then in forward order.
+    """What the rules of `preset` find in each layer, the earliest first, then in forward order.
 
     Raises:
         ArgumentValueError: there is no such preset.

@@ -2,7 +2,7 @@
 
 Nothing here computes: it shows what `diagnosis.Diagnoser` found.
 
-Whatever comes from outside (names and types of layers) is escaped: a name can hold terminal escapes or markup.
+Names and types of layers come from outside and are escaped: they can hold terminal escapes or markup.
 """
 
 import json
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Diagnosis", "LayerHealth", "render_rich", "render_text", "sentence"]
 
-_COLUMNS: Final = ("layer", "kind", "mean", "std", "dead", "saturated", "status")
+_COLUMNS: Final = ("layer", "type", "mean", "std", "dead", "saturated", "status")
 _MOST_NAMES: Final = 3
 _STYLES: Final = {"": "green", "warning": "yellow", "serious": "bold yellow", "critical": "bold red"}
 
@@ -35,7 +35,7 @@ class LayerHealth:
         std: their population standard deviation; None where there is none.
         dead: share of dead neurons in its last row; without per-neuron rows 1.0 for a layer that is all zero; None
             where unknown.
-        saturated: share of saturated elements over the recent rows; None for kinds without bounds.
+        saturated: share of saturated elements over the recent rows; None for types without bounds.
         status: "healthy", "not enough data", or the condition of its gravest finding.
         severity: that finding's severity; "" without one.
         not_judged: conditions for which there was not enough data.
@@ -103,7 +103,7 @@ class Diagnosis:
 
 
 def sentence(diagnosis: Diagnosis) -> str:
-    """The diagnosis in one or two sentences that a person would say."""
+    """The diagnosis in a few sentences: the first culprit, what follows from it, its likely cause, what to try."""
     culprits = diagnosis.culprits
     if not culprits:
         judged = sum(layer.status == "healthy" for layer in diagnosis.layers)
@@ -111,7 +111,7 @@ def sentence(diagnosis: Diagnosis) -> str:
             return "Not enough data yet to judge any layer."
         unknown = len(diagnosis.layers) - judged
         rest = f"; not enough data yet for {unknown} more" if unknown else ""
-        return f"Nothing wrong was found in {judged} layer{'s' if judged > 1 else ''}{rest}."
+        return f"No problems found in {judged} layer{'s' if judged > 1 else ''}{rest}."
     first = culprits[0]
     return " ".join([first.message, *_follows(diagnosis, first), f"Likely cause: {first.cause} Try: {_try(first)}."])
 

@@ -27,12 +27,12 @@ def report_schema() -> dict[str, Any]:
         >>> schema["required"]
         ['healthy', 'findings', 'layers']
         >>> schema["$defs"]["Finding"]["properties"]["first_step"]
-        {'type': 'integer', 'description': 'the step since which it holds without a break, also when that step has
-        left the window.'}
+        {'type': 'integer', 'description': 'the step since which it has held without a break, even if that step
+        has left the window.'}
     """
     findings, layers = (
-        {"type": "array", "description": described, "items": {"$ref": f"#/$defs/{kind.__name__}"}}
-        for kind, described in zip((Finding, LayerHealth), _described(Diagnosis).values(), strict=True)
+        {"type": "array", "description": described, "items": {"$ref": f"#/$defs/{cls.__name__}"}}
+        for cls, described in zip((Finding, LayerHealth), _described(Diagnosis).values(), strict=True)
     )
     conditions = [rule.condition for rule in rules.RULES]
     # What the types do not say.
@@ -53,18 +53,18 @@ def report_schema() -> dict[str, Any]:
             "layers": layers,
         },
         "required": ["healthy", "findings", "layers"],
-        "$defs": {kind.__name__: _object(kind, values) for kind in (Finding, LayerHealth)},
+        "$defs": {cls.__name__: _object(cls, values) for cls in (Finding, LayerHealth)},
     }
 
 
-def _object(kind: type[Any], values: Mapping[tuple[type, str], Any]) -> dict[str, Any]:
-    hints, described = get_type_hints(kind), _described(kind)
-    for name, item in vars(kind).items():
+def _object(cls: type[Any], values: Mapping[tuple[type, str], Any]) -> dict[str, Any]:
+    hints, described = get_type_hints(cls), _described(cls)
+    for name, item in vars(cls).items():
         if isinstance(item, property) and item.fget is not None:
             hints[name] = get_type_hints(item.fget)["return"]
             described[name] = (item.__doc__ or "").splitlines()[0]
     properties = {
-        name: {**(values.get((kind, name)) or _value(hint)), "description": described[name]}
+        name: {**(values.get((cls, name)) or _value(hint)), "description": described[name]}
         for name, hint in hints.items()
     }
     return {"type": "object", "properties": properties, "required": list(properties)}
@@ -83,8 +83,8 @@ def _value(hint: Any) -> dict[str, Any]:
     return {"type": _PLAIN[hint]}
 
 
-def _described(kind: type[Any]) -> dict[str, str]:
+def _described(cls: type[Any]) -> dict[str, str]:
     """What a dataclass's docstring says of its attributes."""
-    text = (kind.__doc__ or "").partition("Attributes:\n")[2]
+    text = (cls.__doc__ or "").partition("Attributes:\n")[2]
     entries = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", text, re.MULTILINE)
     return {name: " ".join(said.split()) for name, said in entries}

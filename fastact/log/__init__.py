@@ -3,7 +3,7 @@
 **On disk.** A run is a folder of ``segment-000000.arrows``, ``segment-000001.arrows``, ...: Arrow IPC streams, which
 any Arrow implementation opens by itself. The one being written is ``segment-000002.live``; sealing gives it its end
 mark, brings it to the disk and renames it. Numbers are used once, and nothing is ever appended to an older segment.
-``writer.lock`` is what keeps a second writer out; a dead process cannot hold it. Several ranks write
+``writer.lock`` keeps a second writer out; a dead process cannot hold it. Several ranks write
 ``rank-00000/``, ``rank-00001/``, ... beside each other, and `fastact.open_log` reads their parent as one table with a
 ``rank`` column.
 
@@ -24,7 +24,7 @@ Bytes that are damaged, or made to do harm, cost memory and time up to a bound (
 process. ``fastact recover RUN --to DIR`` writes a whole copy for readers that refuse a torn stream, as polars does.
 
 **Footprint and retention.** See `LogOptions`: bytes a row by compression, rotation, and what is kept of a long run.
-Retention removes whole segments, the oldest first, which is no damage; thinned segments (``fastact.merged_steps``,
+Retention removes whole segments, the oldest first, which is not damage; thinned segments (``fastact.merged_steps``,
 ``fastact.next_row``) hold one row for many steps, exactly merged (`thin`). Rows that the disk refused are counted
 (``fastact.dropped``) and told when the log is read.
 
@@ -58,8 +58,22 @@ Without fastact, by pyarrow, polars and duckdb:
 >>> polars.concat(map(polars.read_ipc_stream, segments)).filter(polars.col("mean") > 9)["step"].to_list()
 [9]
 
-`writer` and `drain` write, `retention` and `thin` keep it small, `reader` and `follow` read what is whole, `schema`
-says what a segment holds, `frames` finds the whole messages in damaged bytes, `decode` makes safe columns of them.
+The files, from the training to the disk and back:
+
+- `options`: how a log is written and how much of it stays
+- `writer`: takes rows in
+- `ring`: the rows that wait in memory
+- `drain`: the thread that puts them on the disk
+- `encode`: rows to bytes
+- `files`: one segment on the disk
+- `lock`: one writer a run
+- `retention`: removes or thins the oldest segments
+- `thin`: one merged row for many steps
+- `schema`: what a segment holds, its columns and its header
+- `frames`: finds the whole messages in damaged bytes
+- `decode`: makes safe columns of them
+- `reader`: reads what is whole, and says what is missing
+- `follow`: reads a run while it is written
 """
 
 from fastact.log.follow import RunFollower

@@ -1,6 +1,6 @@
 """From a message whose checksum holds to columns that are safe to use.
 
-A checksum tells damage, not intent: whoever wrote the bytes may have meant harm. So a message is looked at before
+A checksum tells damage, not intent: whoever wrote the bytes may have meant harm. So a message is inspected before
 Arrow sees it (`_check_message`), only columns of plain types are let in (`schema.check_schema`), and what Arrow makes
 of the bytes is validated in full before it is handed on: offsets and UTF-8 that are wrong would crash the process
 later. What comes of a batch is never more than `frames.MAX_MESSAGE` bytes.
@@ -17,7 +17,7 @@ from fastact.log.schema import COLUMNS, MAX_BATCH_ROWS, Header, check_schema
 
 __all__ = ["NONSENSE", "Decoder", "read_header"]
 
-#: What bytes that are no log make Arrow and the lines below raise; OSError is what its decompression raises.
+#: What Arrow and the lines below raise for bytes that are no log; OSError comes from Arrow's decompression.
 NONSENSE: Final = (pa.ArrowException, OSError, OverflowError, ValueError, struct.error, MemoryError)
 
 #: By default Arrow hands each column of a batch to a pool of threads, which takes six times as long as it saves.
@@ -91,7 +91,7 @@ def without_nan(batch: Any) -> Any:
 
 
 # A reader of a stream takes what is in the message's flatbuffer at its word: how long the body is, and for each
-# compressed buffer, from the eight bytes in front of it, how much to allocate. These few lines look at that beforehand.
+# compressed buffer, from the eight bytes in front of it, how much to allocate. These few lines check that beforehand.
 # Message has header_type, header and bodyLength as fields 1 to 3; RecordBatch has length, nodes, buffers and
 # compression as fields 0 to 3 (format/Message.fbs of Apache Arrow).
 _I32: Final = struct.Struct("<i")

@@ -28,15 +28,15 @@ from fastact.log.files import Segment, list_segments, sync_folder
 from fastact.log.frames import END_MARK
 from fastact.log.lock import RunLock
 from fastact.log.options import LogOptions
-from fastact.log.retention import Kept, Retention
+from fastact.log.retention import KeptSegment, Retention
 from fastact.log.ring import Ring
 from fastact.log.schema import Header
-from fastact.log.thin import Facts
+from fastact.log.thin import SegmentFacts
 
 __all__ = ["Drain"]
 
-#: Seconds between two pieces of retention's work, in which the training has Python's lock for itself.
-_BREATH: Final = 0.004
+#: Seconds between two portions of retention's work, in which the training has Python's lock for itself.
+_BETWEEN_PORTIONS: Final = 0.004
 
 #: Seconds for which a disk that refuses is left alone: the first time, and at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
@@ -45,7 +45,7 @@ _drains: "Final[weakref.WeakSet[Drain]]" = weakref.WeakSet()
 
 
 class _Request:
-    """Somebody waits until all rows that the ring holds now are written."""
+    """Asks that all rows that the ring holds now be written; `final`: and the log be closed."""
 
     def __init__(self, final: bool) -> None:
         self.final = final
@@ -59,11 +59,11 @@ class Drain:
         folder: absolute path of the run's folder; made where it is missing.
         options: how to write, how much to keep.
         metadata: for the headers.
-        layers: the layers known, by name; the other side adds to it before the first row of a layer.
+        layers: the layers known, by name; the writer adds to them before the first row of a layer.
 
     Attributes:
         ring: where the rows come from.
-        trouble: what the disk has refused, once, for a warning; taken away by who tells it.
+        trouble: the text of a warning, once the disk has refused; whoever gives the warning takes it away.
 
     Raises:
         OSError: the folder cannot be made or written to.
@@ -81,9 +81,9 @@ class Drain:
         self._layers = layers
         self._session = os.urandom(8).hex()
         self._batches = 0
-        self._repeat = 0  # rows of a batch that failed, and goes out again as it was
+        self._repeat = 0  # rows of a batch that failed and is written again as it was
         self._dropped = 0  # rows dropped before the next batch
-        self._told = 0  # the same as the log has it
+        self._told = 0  # of these, how many the log tells of
         self._first_step: int | None = None
         self._last_step = 0
         self._segment: Segment | None = None
@@ -96,8 +96,8 @@ class Drain:
         self._flush_at = time.monotonic() + options.flush_seconds
         self._ended = False
         self._requests: deque[_Request] = deque()
-        self._bell = threading.Lock()
-        self._bell.acquire()
+        self._alarm = threading.Lock()
+        self._alarm.acquire()
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = RunLock(folder)
         try:
@@ -117,27 +117,27 @@ class Drain:
         except RuntimeError:
             self._thread = None
 
-    def ring_bell(self) -> None:
-        """Says that a batch is full."""
+    def wake(self) -> None:
+        """Wakes the thread: a batch is full, or somebody waits."""
         if self._thread is None:
             self._serve()
             return
-        # One call into C, so that no interrupt can leave anything half done; it rings already where it fails.
+        # One call into C, so that no interrupt can leave anything half done; where it fails, the thread is awake.
         with suppress(RuntimeError):
-            self._bell.release()
+            self._alarm.release()
 
     def finish(self, timeout: float, final: bool = False) -> bool:
-        """Writes what the ring holds; `final`: also seals, and ends the thread.
+        """Writes what the ring holds; `final`: also seals the segment and ends the thread.
 
         Returns:
-            Whether all that the ring held is written; False where the disk refused, or was not done in `timeout`
+            Whether all that the ring held is written: False where the disk refused, or needed more than `timeout`
             seconds.
         """
         ring, goal = self.ring, self.ring.head
         request = _Request(final)
         if not self._ended:
             self._requests.append(request)
-            self.ring_bell()
+            self.wake()
         until = time.monotonic() + timeout
         # The garbage collector may close a forgotten writer in the drain's own thread, which cannot wait for itself.
         while not self._ended and threading.current_thread() is not self._thread:
@@ -150,7 +150,7 @@ class Drain:
         return ring.tail >= goal and ring.room > 0
 
     def orphan(self) -> None:
-        """In a forked child: what is here belongs to the parent, and so does its trouble."""
+        """In a forked child: rows and files belong to the parent, and so does its trouble."""
         self._ended = self._warned = True
         self.trouble = None
         self.ring.orphan()
@@ -162,11 +162,11 @@ class Drain:
         more = False
         while not self._ended:
             wake = min(self._flush_at, self._resting or self._flush_at)
-            self._bell.acquire(timeout=_BREATH if more else max(0.0, wake - time.monotonic()))
+            self._alarm.acquire(timeout=_BETWEEN_PORTIONS if more else max(0.0, wake - time.monotonic()))
             more = self._serve()
 
     def _serve(self) -> bool:
-        """Does what is due now; says whether retention has more to do at once."""
+        """Does what is due now; returns whether retention has more to do at once."""
         requests = []
         while self._requests:
             requests.append(self._requests.popleft())
@@ -197,10 +197,10 @@ class Drain:
 
     def _write_due(self, everything: bool, final: bool) -> None:
         ring, options = self.ring, self._options
-        # What comes in while this goes on is for the next time: a flush must end.
+        # Rows that come in meanwhile are for the next time: a flush must end.
         goal = ring.head
         while ring.tail < goal and (everything or goal - ring.tail >= options.batch_rows or self._repeat):
-            rows, dropped = ring.due(self._repeat or options.batch_rows)
+            rows, dropped = ring.oldest(self._repeat or options.batch_rows)
             self._repeat = len(rows)
             self._write(rows, dropped)
             # An interrupt before this repeats the batch, and readers drop repeats.
@@ -213,7 +213,7 @@ class Drain:
         if self._encoder is not None and self._begun <= oldest:
             self._seal()
         if final:
-            rows, dropped = ring.due(0)
+            rows, dropped = ring.oldest(0)
             if dropped is not None or self._dropped > self._told:
                 self._write(rows, dropped)
                 self._batches += 1
@@ -277,7 +277,7 @@ class Drain:
             self._put_away()
 
     def _give_up(self) -> None:
-        """After an error in the middle: the segment is not to be trusted with more."""
+        """After an error in the middle: no more is written to the segment, whose state is unknown."""
         if self._segment is not None:
             self._segment.abandon()
             self._put_away()
@@ -290,8 +290,8 @@ class Drain:
             assert encoder is not None
             facts = None
             if self.ring.tail > encoder.header.first_row:
-                facts = Facts(self._session, self._segment_step, self._last_step, self.ring.tail)
-            self._retention.add(Kept(segment.number, segment.name, segment.size, facts, known=True))
+                facts = SegmentFacts(self._session, self._segment_step, self._last_step, self.ring.tail)
+            self._retention.add(KeptSegment(segment.number, segment.name, segment.size, facts, known=True))
 
     def _refused(self, error: Exception) -> None:
         self._give_up()
@@ -304,11 +304,11 @@ class Drain:
         self.complain(f"cannot be written ({error})")
 
     def complain(self, what: str) -> None:
-        """Keeps the first trouble for a warning."""
+        """Keeps the first trouble as the text of a warning."""
         if not self._warned:
             self._warned = True
             self.trouble = (
-                f"fastact: the log in {str(self._folder)!r} {what}; the run goes on, writing is tried again, and rows "
+                f"fastact: the log in {str(self._folder)!r} {what}; training continues, writing is retried, and rows "
                 "that find no room are dropped"
             )
 

@@ -21,7 +21,7 @@ class Encoder:
     """Makes the messages of one segment.
 
     Args:
-        header: what the segment says of itself.
+        header: what the segment says about itself.
         batch: number of its first batch, counted from the writer's start.
         compression: as in `LogOptions`.
 

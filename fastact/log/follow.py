@@ -1,4 +1,4 @@
-"""Reads a run while it is written: each time what came since the time before, and nothing twice."""
+"""Reads a run while it is written: each call gives what came since the last one."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -7,7 +7,7 @@ from pathlib import Path
 from fastact.errors import LogError
 from fastact.log.frames import Frame
 from fastact.log.lock import LOCK_NAME
-from fastact.log.reader import Part, Walk, present_segments, segment_frames
+from fastact.log.reader import StoredBatch, Walk, present_segments, segment_frames
 
 __all__ = ["RunFollower"]
 
@@ -15,8 +15,8 @@ __all__ = ["RunFollower"]
 class RunFollower:
     """Follows one run's directory from its oldest segment on. Holds no file open between two calls.
 
-    Segments that the writer begins, seals, or removes behind it are followed as they come. What is not whole at the
-    end of the newest one may be half of a write, and is looked at again the next time.
+    Segments that the writer begins, seals, or removes are followed as they come. A torn message at the end of the
+    newest one may be half of a write, and is looked at again the next time.
 
     Args:
         path: the run's directory; it may be empty yet.
@@ -43,8 +43,8 @@ class RunFollower:
             return self._sealed and (self._folder / LOCK_NAME).stat().st_size == 0
         return self._sealed  # written before there was a lock
 
-    def read(self) -> Iterator[Part]:
-        """Yields the batches that were written since.
+    def read(self) -> Iterator[StoredBatch]:
+        """Yields the batches that were written since the last call.
 
         Raises:
             LogError: the directory cannot be read, or a newer major version of fastact writes there.
@@ -63,10 +63,10 @@ class RunFollower:
             elif self._finished:
                 continue
             whole = name.endswith(".arrows") or number < found[-1][0]
-            for part in self._walk.parts(self._frames(name, whole=whole)):
-                if part.header is not None:
-                    self.metadata = part.header.metadata
-                yield part
+            for stored in self._walk.batches(self._frames(name, whole=whole)):
+                if stored.header is not None:
+                    self.metadata = stored.header.metadata
+                yield stored
             if whole:
                 self._end()
 

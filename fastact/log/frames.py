@@ -28,7 +28,8 @@ _STAMP: Final = re.compile(
     rb"version=(\d{1,4})\.(\d{1,4}) kind=(schema|batch) session=([0-9a-f]{16})"
     rb" batch=(\d{12}) row=(\d{18}) length=(\d{12}) crc32=([0-9a-f]{8})"
 )
-_CHUNK: Final = 1 << 20
+#: Bytes that are read at a time in search of a message.
+_SEARCH: Final = 1 << 20
 #: A continuation mark with a metadata length of at most MAX_METADATA after it.
 _START: Final = re.compile(rb"\xff\xff\xff\xff(?=[\x00-\xff]{3}[\x00-\x04])")
 
@@ -101,7 +102,7 @@ def frames(
 
 
 class _Budget:
-    """Bytes that may still be read: a file made of false starts would else cost time of the order of its square."""
+    """Bytes that may still be read: else a file made of false starts would cost time that grows as its square."""
 
     def __init__(self, left: int) -> None:
         self.left = left
@@ -123,7 +124,7 @@ def _frame(file: BinaryIO, offset: int, size: int, budget: _Budget) -> Frame | s
     if len(prefix) < 8 or prefix[:4] != END_MARK[:4] or length > min(MAX_METADATA, size - offset - 8):
         return "damaged"
     head = prefix + budget.read(file, offset + 8, length)
-    # A name may hold the text of a stamp: a few are tried, the true one comes first unless somebody plays tricks.
+    # A name may hold the text of a stamp, so a few are tried; the true one comes first unless somebody plays tricks.
     for match in islice(_STAMP.finditer(head), 8):
         major, minor, kind, session, batch, row, total, checksum = match.groups()
         if not len(head) <= int(total) <= min(MAX_MESSAGE, size - offset):
@@ -142,9 +143,9 @@ def _frame(file: BinaryIO, offset: int, size: int, budget: _Budget) -> Frame | s
 def _resume(file: BinaryIO, offset: int, size: int, budget: _Budget) -> int | None:
     """The offset of the next whole message at or after `offset`, None when there is none."""
     while offset < size and budget.left > 0:
-        chunk = budget.read(file, offset, min(_CHUNK + 8, size - offset))
-        for match in _START.finditer(chunk):
+        data = budget.read(file, offset, min(_SEARCH + 8, size - offset))
+        for match in _START.finditer(data):
             if isinstance(_frame(file, offset + match.start(), size, budget), Frame):
                 return offset + match.start()
-        offset += _CHUNK
+        offset += _SEARCH
     return None

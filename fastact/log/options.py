@@ -1,7 +1,7 @@
 """How a log is written and how much of it is kept: one small object, checked when it is made."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from fastact.checks import check_choice, check_integer, check_number
 from fastact.errors import ArgumentValueError
@@ -9,8 +9,9 @@ from fastact.log.schema import MAX_BATCH_ROWS
 
 __all__ = ["LogOptions"]
 
-#: A segment holds at most this part of what is kept: so much more than asked for may be there for a while.
-_PART = 8
+#: What is kept spans at least this many segments, so that the oldest can go in small steps: for a while, there may be
+#: one segment more than was asked for.
+_SEGMENTS: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,23 +24,23 @@ class LogOptions:
 
     Args:
         batch_rows: rows of a batch, 1 to 65536. A full one is written at once; a small one takes more bytes a row.
-        flush_seconds: what waits is written after so many seconds, also where it fills no batch; 0.01 to 86400.
-        buffer_rows: rows that may wait in memory while the disk does not take them (176 bytes each), 1 to 2^27; room
-            for two batches there always is. Rows that find none are dropped and counted.
-        durability: "process": what is written survives the death of the process, and a power loss once its segment is
-            sealed. "fsync": each batch is brought to the disk, and survives a power loss as well.
+        flush_seconds: waiting rows are written after so many seconds, even if they fill no batch; 0.01 to 86400.
+        buffer_rows: rows that may wait in memory while the disk does not take them (176 bytes each), 1 to 2^27; there
+            is always room for two batches. Rows that find no room are dropped and counted.
+        durability: "process": a written row survives the death of the process, and a power loss once its segment is
+            sealed. "fsync": each batch is forced to the disk, and survives a power loss as well.
         compression: "lz4", "zstd" or None. Rows of a trained MLP, in batches of 1024, took 66 bytes each with lz4, 52
             with zstd and 189 without; in batches of 128, 84, 72 and 199 (`python -m bench.record`). Level 9 of zstd
             saved 3 bytes more in twice the time; reading takes twice as long as with lz4, which is why that is the
             default.
-        segment_bytes: a segment that has grown to this is sealed and the next one begun.
-        segment_seconds: a segment whose first row is so old is sealed, too; None: only its size counts.
-        keep_bytes: the run's segments take at most this many bytes in all: the oldest are removed before a batch that
+        segment_bytes: a segment that has grown to this size is sealed, and the next one begun.
+        segment_seconds: a segment whose first row is this old is sealed, too; None: only its size counts.
+        keep_bytes: the most bytes that the run's segments take in all: the oldest are removed before a batch that
             would not fit. The one being written, an eighth of this or one batch, always stays.
-        keep_steps: rows of the newest so many steps are kept as they are; older segments are removed. Up to an eighth
-            more stays until its segment is sealed. The steps that a resumed run repeats count again.
-        merge_steps: None, or what becomes of the rows older than `keep_steps` instead of being removed: all rows of a
-            layer whose ``step // merge_steps`` is the same are merged into one (see `fastact.log.thin`).
+        keep_steps: the newest steps whose rows are kept as they are; older segments are removed. Up to an eighth more
+            stays until its segment is sealed. The steps that a resumed run repeats count again.
+        merge_steps: merge rows older than `keep_steps` instead of removing them: all rows of a layer with the same
+            ``step // merge_steps`` become one (see `fastact.log.thin`). None: they are removed.
 
     Raises:
         ArgumentTypeError, ArgumentValueError: a value is unusable.
@@ -85,13 +86,13 @@ class LogOptions:
 
     @property
     def rotate_bytes(self) -> int:
-        """Bytes after which a segment is sealed, so that the oldest can go in small parts."""
-        return min(self.segment_bytes, max(1, (self.keep_bytes or 1 << 62) // _PART))
+        """Bytes after which a segment is sealed, so that the oldest can go in small steps."""
+        return min(self.segment_bytes, max(1, (self.keep_bytes or 1 << 62) // _SEGMENTS))
 
     @property
     def rotate_steps(self) -> int:
         """Steps after which a segment is sealed, for the same reason."""
-        return max(1, (self.keep_steps or 1 << 62) // _PART)
+        return max(1, (self.keep_steps or 1 << 62) // _SEGMENTS)
 
 
 def _check_seconds(argument: str, value: object) -> None:

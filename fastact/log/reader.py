@@ -1,4 +1,4 @@
-"""Reads what is whole in a run's directory, however the run ended, and says what is not.
+"""Reads every whole batch in a run's directory, however the run ended, and says what is missing.
 
 Bytes reach Arrow only after their checksum held (`frames`) and their sizes and types were looked at (`decode`). So
 damage costs the batch it is in, and hostile bytes cost memory and time up to a bound.
@@ -20,7 +20,7 @@ from fastact.log.files import list_segments
 from fastact.log.frames import Frame, frames
 from fastact.log.schema import Header, check_version, columns_of
 
-__all__ = ["Part", "RunReader", "Walk", "present_segments", "segment_frames"]
+__all__ = ["RunReader", "StoredBatch", "Walk", "present_segments", "segment_frames"]
 
 #: The versions whose columns are known.
 _KNOWN: Final = ((1, 0), SCHEMA_VERSION)
@@ -28,8 +28,8 @@ _KNOWN: Final = ((1, 0), SCHEMA_VERSION)
 Tell = Callable[[str], None]
 
 
-class Part(NamedTuple):
-    """One batch of rows as it was flushed.
+class StoredBatch(NamedTuple):
+    """One batch of rows as it lies in a segment.
 
     Attributes:
         batch: a `pyarrow.RecordBatch` with the columns `schema.COLUMNS`; it may have no rows.
@@ -47,7 +47,7 @@ class Part(NamedTuple):
 
 
 class Walk:
-    """Goes through a run's messages in the order in which they were written, and knows what should come next.
+    """Goes through a run's messages in the order in which they were written, and notices what is missing.
 
     Args:
         sessions: the layers by name that each writer is known to have; added to as schemas come by.
@@ -82,10 +82,10 @@ class Walk:
             self._unclosed = (self.name, self._session)
 
     def tell(self, what: str) -> None:
-        """Says that something of this segment is missing."""
+        """Reports that something of this segment is missing."""
         self._lost(f"{self.name}: {what}")
 
-    def parts(self, messages: Iterable[Frame]) -> Iterator[Part]:
+    def batches(self, messages: Iterable[Frame]) -> Iterator[StoredBatch]:
         """Yields the batches among the segment's messages."""
         for frame in messages:
             self._session = frame.session
@@ -116,7 +116,7 @@ class Walk:
             self._due[frame.session] = frame.row + batch.num_rows
             where = f"before step {batch.column('step')[0]}" if batch.num_rows else "at the end"
             self._take_dropped(frame.session, dropped, where)
-            yield Part(batch, self._layers_of(frame.session), self._header, self._front, frame)
+            yield StoredBatch(batch, self._layers_of(frame.session), self._header, self._front, frame)
 
     def _take_header(self, header: Header) -> None:
         self._sessions.setdefault(header.session, {}).update({info.name: info for info in header.layers})
@@ -148,8 +148,7 @@ class Walk:
             major, minor = frame.version
             raise ValueError(f"its schema is damaged, and the columns of version {major}.{minor} are not known")
         self.tell(
-            "the schema at its front is damaged: kinds of layers and metadata come from other segments, where there "
-            "are any"
+            "the schema at its front is damaged: layer types and metadata come from other segments, where there are any"
         )
         return Decoder(columns_of(frame.version), frame.version)
 
@@ -199,12 +198,12 @@ class RunReader:
                 total += (self._folder / name).stat().st_size
         return total
 
-    def batches(self, lost: Tell) -> Iterator[Part]:
+    def batches(self, lost: Tell) -> Iterator[StoredBatch]:
         """Yields the whole batches in the order in which they were written; `lost` is told of what is missing."""
         walk = Walk(self._sessions, lost)
         for name in self._names():
             walk.begin(name)
-            yield from walk.parts(self._frames(name, walk.tell))
+            yield from walk.batches(self._frames(name, walk.tell))
             walk.end()
 
     def _names(self) -> list[str]:
@@ -237,7 +236,7 @@ def segment_frames(
 ) -> Iterator[Frame]:
     """Yields the whole messages of a segment from byte `begin` on; `lost` is told of what is not whole.
 
-    A segment that retention removed in the meantime is none, which is nothing to tell.
+    A segment that retention removed in the meantime is not reported: it is not damage.
 
     Raises:
         LogError: a newer major version of fastact wrote it; the message has the path `shown`, by default `folder`.

@@ -1,10 +1,10 @@
-"""What stays of a run: the oldest whole segments are removed, or thinned, so that a log of any length is bounded.
+"""How much of a run stays: the oldest whole segments are removed or thinned, so that a log of any length is bounded.
 
 The segments of one folder form a line from the oldest to the newest, across the writers that have resumed the run.
 Room is made before a batch is written (`make_room`: `LogOptions.keep_bytes`); what is too old in steps goes in small
-pieces of work between batches (`work`: `keep_steps`, `merge_steps`). Only files with a segment's name are ever touched,
-and never the one being written. A thinned segment takes the place of the whole one by a rename, so that a reader, or a
-power loss, meets the one or the other.
+portions of work between batches (`work`: `keep_steps`, `merge_steps`). Only files with a segment's name are ever
+touched, and never the one being written. A thinned segment takes the place of the whole one by a rename, so that a
+reader, or a power loss, meets one or the other.
 """
 
 import os
@@ -18,30 +18,30 @@ from typing import Final
 
 from fastact.log.files import list_segments, sealed_name, sync_folder
 from fastact.log.options import LogOptions
-from fastact.log.thin import Facts, read_facts, thin
+from fastact.log.thin import SegmentFacts, read_facts, thin
 
-__all__ = ["Kept", "Retention"]
+__all__ = ["KeptSegment", "Retention"]
 
 _DRAFT: Final = re.compile(r"segment-\d{6,12}\.thin")
 
 
 @dataclass(slots=True)
-class Kept:
-    """One segment that is not written any more.
+class KeptSegment:
+    """One segment that is no longer written to.
 
     Attributes:
         number: its number.
-        name: its file's name: a ".live" one was left by a writer that died or that the disk refused.
+        name: its file's name: a ".live" one was left by a writer that died, or whose disk refused.
         size: bytes.
-        facts: what is in it; None before anybody looked, or where that cannot be told.
-        known: whether somebody looked.
+        facts: what is in it; None before it was read, or where that cannot be told.
+        known: whether it was read.
         settled: whether nothing more can be merged in it.
     """
 
     number: int
     name: str
     size: int
-    facts: Facts | None = None
+    facts: SegmentFacts | None = None
     known: bool = False
     settled: bool = False
 
@@ -62,8 +62,8 @@ class Retention:
         self._folder = folder
         self._options = options
         self._tell = tell
-        self._kept: list[Kept] = []
-        self._thinning: tuple[Kept, Iterator[None]] | None = None
+        self._kept: list[KeptSegment] = []
+        self._thinning: tuple[KeptSegment, Iterator[None]] | None = None
         self._idle = False
         if options.keep_bytes is None and options.keep_steps is None:
             return
@@ -74,9 +74,9 @@ class Retention:
                 self._remove(name)
         for number, name in list_segments(folder):
             with suppress(OSError):
-                self._kept.append(Kept(number, name, os.stat(folder / name).st_size))  # noqa: PTH116
+                self._kept.append(KeptSegment(number, name, os.stat(folder / name).st_size))  # noqa: PTH116
 
-    def add(self, kept: Kept) -> None:
+    def add(self, kept: KeptSegment) -> None:
         """Takes in a segment that this writer has sealed or given up."""
         if self._options.keep_bytes is not None or self._options.keep_steps is not None:
             self._kept.append(kept)
@@ -95,7 +95,7 @@ class Retention:
             total -= oldest.size
 
     def work(self, session: str, first_step: int, last_step: int) -> bool:
-        """Does a small piece of what is due.
+        """Does a small portion of what is due.
 
         Args:
             session: of the writer.
@@ -108,10 +108,10 @@ class Retention:
         if self._options.keep_steps is None or self._idle:
             return False
         if self._thinning is not None:
-            return self._go_on()
+            return self._continue_thinning()
         for kept in self._kept:
             if not kept.known:
-                self._look(kept)
+                self._read(kept)
                 return True
         old = self._old(session, first_step, last_step)
         if self._options.merge_steps is None:
@@ -122,18 +122,18 @@ class Retention:
             if not kept.settled and kept.facts is not None:
                 kept.settled = True  # whatever comes of it, it is tried once
                 if kept.facts.merged_steps == 1:
-                    self._begin(kept, kept.facts)
+                    self._begin_thinning(kept, kept.facts)
                     return True
         self._idle = True
         return False
 
     def stop(self) -> None:
-        """Gives up what is under way; the next writer begins it anew."""
+        """Gives up the thinning under way; the next writer begins it anew."""
         if self._thinning is not None:
             self._thinning[1].close()  # type: ignore[attr-defined]
             self._thinning = None
 
-    def _old(self, session: str, first_step: int, last_step: int) -> list[Kept]:
+    def _old(self, session: str, first_step: int, last_step: int) -> list[KeptSegment]:
         """The segments with no row of the newest steps, the oldest first."""
         assert self._options.keep_steps is not None
         # For each writer, from the newest on: its last step, and the steps that later writers recorded.
@@ -152,12 +152,12 @@ class Retention:
                 found.append(kept)
         return found[::-1]
 
-    def _look(self, kept: Kept) -> None:
+    def _read(self, kept: KeptSegment) -> None:
         kept.known = True
         with suppress(OSError):
             kept.facts = read_facts(self._folder / kept.name)
 
-    def _drop(self, kept: Kept) -> bool:
+    def _drop(self, kept: KeptSegment) -> bool:
         if self._thinning is not None and self._thinning[0] is kept:
             self.stop()
         if not self._remove(kept.name):
@@ -175,14 +175,14 @@ class Retention:
             return False
         return True
 
-    def _begin(self, kept: Kept, facts: Facts) -> None:
+    def _begin_thinning(self, kept: KeptSegment, facts: SegmentFacts) -> None:
         k = self._options.merge_steps
         assert k is not None
         source, target = self._folder / kept.name, self._folder / f"segment-{kept.number:06d}.thin"
         rows, compression = self._options.batch_rows, self._options.compression
         self._thinning = kept, thin(source, target, facts, k, rows, compression)
 
-    def _go_on(self) -> bool:
+    def _continue_thinning(self) -> bool:
         assert self._thinning is not None
         kept, steps = self._thinning
         try:
@@ -197,7 +197,7 @@ class Retention:
             self._tell(error)
         return True
 
-    def _replace(self, kept: Kept) -> None:
+    def _replace(self, kept: KeptSegment) -> None:
         """Puts the thinned file in the place of the whole one."""
         draft, name = f"segment-{kept.number:06d}.thin", sealed_name(kept.number)
         try:

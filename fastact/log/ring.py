@@ -27,7 +27,7 @@ class Ring:
     Attributes:
         buffer: the rows as bytes; the filling side packs row n at ``n % capacity * ROW_BYTES``, then raises `head`.
         capacity: rows that it can hold.
-        room: the same; -1 once nothing is taken in any more.
+        room: equal to `capacity`; -1 once no more rows are taken in.
         head: rows taken in since the start; the filling side's.
         tail: rows given out since the start; the emptying side's.
         dropped: rows that found no room; the filling side's.
@@ -54,16 +54,16 @@ class Ring:
             self._gaps.append((self.head, self.dropped))
 
     def orphan(self) -> None:
-        """In a forked child: the rows are the parent's, and nothing is taken in any more."""
+        """In a forked child: the rows are the parent's, and no more are taken in."""
         self.room = -1
         self.tail = self.head
-        # The old one may be held by a thread that does not exist here.
+        # The old lock may be held by a thread that does not exist here.
         self._lock = threading.Lock()
 
-    def due(self, most: int) -> tuple[npt.NDArray[np.void], int | None]:
-        """The oldest rows that wait, `most` at most, none of them after a gap; and rows dropped before them in all.
+    def oldest(self, most: int) -> tuple[npt.NDArray[np.void], int | None]:
+        """The oldest rows that wait, at most `most`, none of them after a gap; and all rows dropped before them.
 
-        The second is None where nothing was dropped just before them. The rows are good until `tail` is raised.
+        The latter is None where nothing was dropped just before them. The rows are valid until `tail` is raised.
         """
         dropped = None
         end = min(self.head, self.tail + most)

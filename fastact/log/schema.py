@@ -62,8 +62,8 @@ def columns_of(version: tuple[int, int]) -> Any:
         if name == "layer":
             columns.append(pa.field("layer", pa.utf8(), nullable=False, metadata={"meaning": "the layer's name"}))
             name = "layer_order"
-        kind = pa.int64() if f.kind == "int64" else pa.float64()
-        columns.append(pa.field(name, kind, nullable=name in _FILL, metadata={"meaning": f.meaning}))
+        arrow_type = pa.int64() if f.kind == "int64" else pa.float64()
+        columns.append(pa.field(name, arrow_type, nullable=name in _FILL, metadata={"meaning": f.meaning}))
     return pa.schema(columns)
 
 
@@ -73,7 +73,7 @@ COLUMNS: Final[Any] = columns_of(SCHEMA_VERSION)
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a segment says of itself, in the metadata of its Arrow schema.
+    """What a segment says about itself, in the metadata of its Arrow schema.
 
     Attributes:
         session: 16 hex digits, drawn anew by each writer; segments of one writer share it.

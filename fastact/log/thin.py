@@ -1,4 +1,4 @@
-"""Merged rows for older steps: one row where there were many, and still exact.
+"""Thinning: for older steps one row where there were many, and still exact.
 
 In a thinned segment a layer has one row for all of its rows with the same ``step // k``. The row is what a sweep over
 the elements of all those steps would have given, up to rounding of the moments:
@@ -30,7 +30,7 @@ from fastact.log.frames import END_MARK, Frame, frames
 from fastact.log.ring import PACK, ROW_BYTES
 from fastact.log.schema import Header, to_rows
 
-__all__ = ["Facts", "read_facts", "thin"]
+__all__ = ["SegmentFacts", "read_facts", "thin"]
 
 #: Rows that are merged at a time, some 3 µs each: as long may the training wait for Python's lock.
 _SLICE: Final = 256
@@ -40,8 +40,15 @@ _STEP, _LAYER = COLUMN["step"], COLUMN["layer"]
 _Row = tuple[int | float, ...]
 
 
-class Facts(NamedTuple):
-    """What retention must know of a whole segment: its writer, its first and last step, the rows up to its end."""
+class SegmentFacts(NamedTuple):
+    """What retention must know of a whole segment.
+
+    Attributes:
+        session: its writer.
+        first_step, last_step: of its rows.
+        next_row: rows that the writer had taken in before the first row after it.
+        merged_steps: k of a thinned segment, else 1.
+    """
 
     session: str
     first_step: int
@@ -50,7 +57,7 @@ class Facts(NamedTuple):
     merged_steps: int = 1
 
 
-def read_facts(path: Path) -> Facts | None:
+def read_facts(path: Path) -> SegmentFacts | None:
     """The facts of a segment, None where it has none: no rows, or damage in its header. Raises OSError."""
     with path.open("rb") as file:
         header: Header | None = None
@@ -71,15 +78,17 @@ def read_facts(path: Path) -> Facts | None:
                     last_row = frame.row + batch.num_rows
     if header is None or first is None:
         return None
-    return Facts(header.session, first, last, header.next_row or last_row, header.merged_steps)
+    return SegmentFacts(header.session, first, last, header.next_row or last_row, header.merged_steps)
 
 
-def thin(source: Path, target: Path, facts: Facts, k: int, batch_rows: int, compression: str | None) -> Iterator[None]:
-    """Writes a thinned copy of a segment, some rows for each time it is asked for more.
+def thin(
+    source: Path, target: Path, facts: SegmentFacts, k: int, batch_rows: int, compression: str | None
+) -> Iterator[None]:
+    """Writes a thinned copy of a segment, some rows at each `next`.
 
     Args:
         source: a whole segment, or one that its dead writer has left.
-        target: the file to make; it is on the disk when the iterator ends, and gone when it is closed earlier.
+        target: the file to make; it is on the disk when the iterator ends, and removed if it is closed earlier.
         facts: of `source`.
         k: steps for each merged row.
         batch_rows: rows of a batch at most.
@@ -109,7 +118,7 @@ def thin(source: Path, target: Path, facts: Facts, k: int, batch_rows: int, comp
 
 
 def _copy(
-    file: BinaryIO, output: int, facts: Facts, k: int, batch_rows: int, compression: str | None
+    file: BinaryIO, output: int, facts: SegmentFacts, k: int, batch_rows: int, compression: str | None
 ) -> Iterator[None]:
     decoder: Decoder | None = None
     encoder: Encoder | None = None

@@ -1,4 +1,4 @@
-"""Takes in rows for a run's log: one pack into a ring, and a thread in the background does the rest.
+"""Takes in rows for a run's log: each is packed into a ring, and a background thread does the rest.
 
 The promise: a row that was appended longer ago than the flush interval (`LogOptions.batch_rows` or `flush_seconds`),
 or before `LogWriter.flush` returned True, survives the process being killed at any instant; with
@@ -45,7 +45,7 @@ class LogWriter:
     Args:
         path: the run's directory; it and its parents are made when missing.
         options: how to write and how much to keep; `LogOptions()` by default.
-        metadata: what shall stand in each segment's schema about the run, text to text.
+        metadata: what each segment's schema says about the run, text to text.
 
     Raises:
         LogError: the directory cannot be made or written to, or another writer has it open.
@@ -93,7 +93,7 @@ class LogWriter:
 
     @property
     def closed(self) -> bool:
-        """True once `close` was called."""
+        """Whether `close` was called."""
         return self._closed
 
     @property
@@ -151,7 +151,7 @@ class LogWriter:
             raise ArgumentValueError(f"row: got {row!r}, want the {len(ROW)} numbers of fields.ROW: {error}") from None
         ring.head = head = head + 1
         if not head % self._batch_rows:
-            self._drain.ring_bell()
+            self._drain.wake()
             self.warn()
 
     def flush(self) -> bool:
@@ -182,7 +182,7 @@ class LogWriter:
             self.warn()
 
     def warn(self) -> None:
-        """Gives the warning about the first trouble with the disk, once, where there was any."""
+        """Warns of the first trouble with the disk, once, if there was any."""
         trouble, self._drain.trouble = self._drain.trouble, None
         if trouble is not None:
             warnings.warn(trouble, RuntimeWarning, stacklevel=3)

@@ -226,9 +226,6 @@ class ActivationMonitor:
                 return
         self.record(name, x, axis=axis, layer_type=layer_type)
 
-    #: The older name of `record_in_place`.
-    keep = record_in_place
-
     def _add_layer(
         self, name: str, x: Any, layer_type: str, dtype: str, saturation: tuple[float, float]
     ) -> WatchedLayer:

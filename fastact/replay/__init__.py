@@ -1,1 +1,13 @@
-"""Reading a log back: filters, merged ranks, live tails, exports, and the same diagnosis as the live run's."""
+"""Reading a log back: as a table, row by row, merged over any range, or as the diagnosis that the live run gave.
+
+- `log`: `open_log` and what it opens, a `Log`
+- `records`: one layer in one step; which rows are wanted
+- `diagnose`: rows of a log given to a diagnoser
+- `aggregate`: rows merged over steps, layers or ranks
+- `merge_ranks`: the rows of several ranks as those of one network
+- `merge_rows`: many rows to one
+- `blocks`: batches joined to blocks, layers as numbers, rows sorted into groups
+- `tail`: a run followed while it is written
+- `export`: Parquet, CSV, JSON lines
+- `recover`: a whole copy of a damaged log
+"""

@@ -5,7 +5,8 @@ interrupts the writing leaves what was there before.
 
 What a number means goes along: in Parquet's own metadata (of the file and of each column), and for CSV and JSON lines,
 which have no place for it, in a file beside it, ``FILE.meta.json``, an object with ``schema_version``, ``metadata``
-(the run's own), ``layers`` (name, order, kind, dtype, saturation) and ``fields`` (name, type, meaning with its unit).
+(the run's own), ``layers`` (name, order, kind, dtype, saturation; the kind is the layer's type) and ``fields``
+(name, type, meaning with its unit).
 
 What there was nothing to measure of is null in Parquet, an empty cell in CSV and null in JSON; NaN occurs in none.
 """
@@ -67,7 +68,7 @@ def export(log: Log, to: str | os.PathLike[str], *, force: bool = False, progres
             raise ArgumentValueError(f"to: {str(place)!r} exists already, want a new name or --force")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        rows = write(part, log.schema, _chunks(log, progress))
+        rows = write(part, log.schema, _batches(log, progress))
         if beside is not None:
             # First, so that the rows are never there without it.
             note = part.with_name(f"{part.name}.meta")
@@ -82,7 +83,7 @@ def export(log: Log, to: str | os.PathLike[str], *, force: bool = False, progres
     return rows
 
 
-def _chunks(log: Log, progress: Progress | None) -> Iterator[Any]:
+def _batches(log: Log, progress: Progress | None) -> Iterator[Any]:
     """The rows in batches of about `_ROWS`, null for a NaN that somebody else may have written."""
     some: list[Any] = []
     rows = nbytes = 0
@@ -130,12 +131,12 @@ def _jsonl(path: Path, _: Any, batches: Iterable[Any]) -> int:
     with path.open("wb") as file:
         for batch in batches:
             # Columns as text, joined row by row: a hundred times as fast as `json.dumps` of each row.
-            pieces: list[Any] = []
+            texts: list[Any] = []
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                key = ("{" if not pieces else ", ") + json.dumps(name) + ": "
-                pieces += [pa.scalar(key, pa.large_utf8()), _json(column)]
+                key = ("{" if not texts else ", ") + json.dumps(name) + ": "
+                texts += [pa.scalar(key, pa.large_utf8()), _json(column)]
             end, nothing = pa.scalar("}\n", pa.large_utf8()), pa.scalar("", pa.large_utf8())
-            lines = pc.binary_join_element_wise(*pieces, end, nothing)
+            lines = pc.binary_join_element_wise(*texts, end, nothing)
             offsets = np.frombuffer(lines.buffers()[1], np.int64)[lines.offset :]
             file.write(memoryview(lines.buffers()[2])[offsets[0] : offsets[len(lines)]])
             rows += batch.num_rows

@@ -5,34 +5,31 @@ same `Diagnosis`. Segments are streamed: whatever the length of a log, some hund
 and with `Log.to_table` alone all of it.
 """
 
-import dataclasses
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from fastact.diagnosis.diagnoser import Diagnoser, Diagnosis
+from fastact.diagnosis.diagnoser import Diagnosis
 from fastact.diagnosis.rules import Thresholds
-from fastact.errors import ArgumentTypeError, ArgumentValueError, LogError
-from fastact.fields import COLUMN, NEURON, NEURON_PART, ROW_DTYPE, SCHEMA_VERSION, STATE_PART
-from fastact.history import MAX_WINDOW, LayerInfo
+from fastact.errors import ArgumentValueError, LogError
+from fastact.fields import COLUMN, SCHEMA_VERSION
+from fastact.history import LayerInfo
 from fastact.log.files import list_segments
-from fastact.log.reader import Part, RunReader
+from fastact.log.reader import RunReader, StoredBatch
 from fastact.log.schema import COLUMNS, check_path, layers_to_json, to_rows
-from fastact.replay.merge_ranks import Batch, Block, Layers, blocks, groups, merge_ranks, merge_rows
+from fastact.replay.aggregate import KEYS, aggregate
+from fastact.replay.blocks import Block, LayerNumbers, in_blocks
+from fastact.replay.diagnose import add_block, make_diagnoser
+from fastact.replay.merge_ranks import merge_ranks
+from fastact.replay.records import Record, RowFilter
 from fastact.stats.activation import ActivationStats
 
-__all__ = ["Log", "Progress", "Record", "diagnoser_of", "extend", "open_log", "rank_folders"]
+__all__ = ["Log", "Progress", "open_log", "rank_folders"]
 
 #: Told the bytes read so far.
 Progress = Callable[[int], None]
@@ -42,38 +39,6 @@ _LAYER, _STEP = COLUMN["layer"], COLUMN["step"]
 _RANK_COLUMN: Final = pa.field(
     "rank", pa.int32(), nullable=False, metadata={"meaning": "the process that recorded it, from the directory's name"}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One layer in one step, as the monitor saw it.
-
-    Attributes:
-        step: the training step.
-        layer: the layer's name.
-        info: what the log knows of the layer.
-        row: the numbers of `fields.ROW`, exactly as they were recorded.
-        rank: the process that recorded it, from the directory's name; 0 for a run of one process.
-    """
-
-    step: int
-    layer: str
-    info: LayerInfo
-    row: tuple[Any, ...]
-    rank: int = 0
-
-    @property
-    def stats(self) -> ActivationStats:
-        """The layer's summary in this step."""
-        return ActivationStats.from_state(self.row[STATE_PART])
-
-    @property
-    def neurons(self) -> dict[str, int | float] | None:
-        """The fields of `fields.NEURON` by name, None where the layer was not swept per neuron."""
-        values = self.row[NEURON_PART]
-        if values[0] == 0:
-            return None
-        return {field.name: value for field, value in zip(NEURON, values, strict=True)}
 
 
 class Log:
@@ -115,7 +80,7 @@ class Log:
     def warnings(self) -> tuple[str, ...]:
         """What is damaged or missing and where; empty when all is whole. Reads the log through if nothing has yet."""
         if self._warnings is None:
-            for _ in self.parts(self.ranks):
+            for _ in self.stored_batches(self.ranks):
                 pass
         return self._warnings or ()
 
@@ -124,7 +89,7 @@ class Log:
         """The `pyarrow.Schema` of `to_table` and `to_batches`.
 
         Its metadata hold the run's own, and what fastact knows: ``fastact.schema_version`` and ``fastact.layers``, a
-        JSON list of the layers with their kinds, dtypes and saturation intervals. Each field's metadata hold its
+        JSON list of the layers with their types, dtypes and saturation intervals. Each field's metadata hold its
         ``meaning`` with its unit.
         """
         own = {
@@ -140,9 +105,9 @@ class Log:
         makes it a stream for whatever reads Arrow.
         """
         schema = self.schema
-        for rank, part in self.parts(self.ranks, progress):
-            ranks = pa.array(np.full(part.batch.num_rows, rank, np.int32))
-            yield pa.RecordBatch.from_arrays([ranks, *part.batch.columns], schema=schema)
+        for rank, stored in self.stored_batches(self.ranks, progress):
+            ranks = pa.array(np.full(stored.batch.num_rows, rank, np.int32))
+            yield pa.RecordBatch.from_arrays([ranks, *stored.batch.columns], schema=schema)
 
     def to_table(self, *, progress: Progress | None = None) -> Any:
         """All rows as a `pyarrow.Table` in written order, rank after rank; it takes some 200 bytes a row.
@@ -173,7 +138,7 @@ class Log:
             ArgumentTypeError, ArgumentValueError: at once, when a filter is unusable or names a layer that the log
                 does not have.
         """
-        return self._replay(_Filter.of(self, from_step, to_step, layers), progress)
+        return self._replay(RowFilter.of_arguments(from_step, to_step, layers, self.layers), progress)
 
     def aggregate(
         self,
@@ -213,34 +178,15 @@ class Log:
             >>> open_log(run).aggregate("layer", to_step=1)["encoder.0"].mean
             2.5
         """
-        kinds = (by,) if isinstance(by, str) else tuple(by)
-        if not kinds or not set(kinds) <= {"layer", "step", "rank"}:
+        names = (by,) if isinstance(by, str) else tuple(by)
+        if not names or not set(names) <= set(KEYS):
             raise ArgumentValueError(f"by: got {by!r}, want 'layer', 'step', 'rank' or several of them")
-        chosen = _Filter.of(self, from_step, to_step, layers)
-        wanted = self.ranks if ranks is None else (ranks,) if isinstance(ranks, int) else tuple(ranks)
-        for rank in wanted:
+        wanted = RowFilter.of_arguments(from_step, to_step, layers, self.layers)
+        of_ranks = self.ranks if ranks is None else (ranks,) if isinstance(ranks, int) else tuple(ranks)
+        for rank in of_ranks:
             self._check_rank("ranks", rank)
-        known = Layers()
-        keys = [np.zeros(0, np.int64) for _ in kinds]
-        total = np.zeros(0, ROW_DTYPE)
-        for rank, parts in groupby(self.parts(wanted, progress), key=itemgetter(0)):
-            for block in blocks(((part.batch, part.layers) for _, part in parts), known):
-                keep = chosen.of_block(block, known)
-                rows, codes = block.rows[keep], block.codes[keep]
-                values = {"layer": codes, "step": rows["step"], "rank": np.full(len(rows), rank, np.int64)}
-                keys = [np.concatenate([key, values[kind]]) for key, kind in zip(keys, kinds, strict=True)]
-                rows = np.concatenate([total, rows])
-                order, starts = groups(*keys)
-                keys = [key[order][starts] for key in keys]
-                total = merge_rows(rows.take(order), starts)
-        names = [info.name for info in known.infos]
-        columns = [
-            [names[code] for code in key.tolist()] if kind == "layer" else key.tolist()
-            for key, kind in zip(keys, kinds, strict=True)
-        ]
-        merged_rows: list[Any] = total.tolist()
-        merged = (ActivationStats.from_state(row[STATE_PART]) for row in merged_rows)
-        return dict(zip(columns[0] if isinstance(by, str) else zip(*columns, strict=True), merged, strict=True))
+        found = aggregate(self.stored_batches(of_ranks, progress), names, wanted)
+        return {key[0]: stats for key, stats in found.items()} if isinstance(by, str) else found
 
     def diagnose(
         self,
@@ -273,14 +219,14 @@ class Log:
             self._check_rank("rank", rank)
         ranks = self.ranks if rank is None else (rank,)
         metadata = {key: value for rank in ranks for key, value in self.runs[rank].metadata.items()}
-        diagnoser = diagnoser_of(metadata, thresholds, window_size)
-        layers = Layers()
+        diagnoser = make_diagnoser(metadata, thresholds, window_size)
+        layers = LayerNumbers()
         if len(ranks) == 1:
-            found = blocks(((part.batch, part.layers) for _, part in self.parts(ranks, progress)), layers)
+            blocks = in_blocks((stored for _, stored in self.stored_batches(ranks, progress)), layers)
         else:
-            found = self._merged(ranks, layers, progress)
-        for block in found:
-            extend(diagnoser, block, layers)
+            blocks = self._merged(ranks, layers, progress)
+        for block in blocks:
+            add_block(diagnoser, block, layers)
         return diagnoser.diagnose(preset)
 
     def __repr__(self) -> str:
@@ -290,93 +236,54 @@ class Log:
         if rank not in self.runs:
             raise ArgumentValueError(f"{argument}: got {rank!r}, want among {self.ranks}")
 
-    def _replay(self, chosen: "_Filter", progress: Progress | None) -> Iterator[Record]:
-        for rank, part in self.parts(self.ranks, progress):
-            keep = chosen.of_batch(part.batch)
-            names = part.batch.column("layer").filter(pa.array(keep)).to_pylist()
-            for name, row in zip(names, to_rows(part.batch)[keep].tolist(), strict=True):
+    def _replay(self, wanted: RowFilter, progress: Progress | None) -> Iterator[Record]:
+        for rank, stored in self.stored_batches(self.ranks, progress):
+            keep = wanted.in_batch(stored.batch)
+            names = stored.batch.column("layer").filter(pa.array(keep)).to_pylist()
+            for name, row in zip(names, to_rows(stored.batch)[keep].tolist(), strict=True):
                 # Where the schema that held it is lost, its row tells its place.
-                info = part.layers.get(name) or LayerInfo(name, row[_LAYER])
+                info = stored.layers.get(name) or LayerInfo(name, row[_LAYER])
                 yield Record(row[_STEP], name, info, row, rank)
 
-    def _merged(self, ranks: tuple[int, ...], layers: Layers, progress: Progress | None) -> Iterator[Block]:
+    def _merged(self, ranks: tuple[int, ...], layers: LayerNumbers, progress: Progress | None) -> Iterator[Block]:
         """The rows of several ranks, those of the same layer in the same step merged."""
-        found = list(self._notes)
-        read = dict.fromkeys(ranks, 0)
+        lost, read = list(self._notes), _counter(progress)
+        yield from merge_ranks([self._batches_of(rank, lost.append, read) for rank in ranks], layers)
+        self._warnings = tuple(lost)
 
-        def batches(rank: int) -> Iterator[tuple[Batch, str]]:
-            for part in self._parts_of(rank, found.append):
-                read[rank] += len(part.frame.message)
-                if progress is not None:
-                    progress(sum(read.values()))
-                yield (part.batch, part.layers), part.frame.session
-
-        yield from merge_ranks([batches(rank) for rank in ranks], layers)
-        self._warnings = tuple(found)
-
-    def parts(self, ranks: Iterable[int], progress: Progress | None = None) -> Iterator[tuple[int, Part]]:
-        """Yields (rank, part) for every whole batch of these ranks. A pass to the end of all renews `warnings`."""
-        found = list(self._notes)
-        read = 0
+    def stored_batches(
+        self, ranks: Iterable[int], progress: Progress | None = None
+    ) -> Iterator[tuple[int, StoredBatch]]:
+        """Yields (rank, batch) for every whole batch of these ranks. A pass to the end of all renews `warnings`."""
+        lost, read = list(self._notes), _counter(progress)
         for rank in ranks:
-            for part in self._parts_of(rank, found.append):
-                read += len(part.frame.message)
-                if progress is not None:
-                    progress(read)
-                yield rank, part
+            for stored in self._batches_of(rank, lost.append, read):
+                yield rank, stored
         if set(ranks) == set(self.ranks):
-            self._warnings = tuple(found)
+            self._warnings = tuple(lost)
 
-    def _parts_of(self, rank: int, lost: Callable[[str], None]) -> Iterator[Part]:
+    #: The older name of `stored_batches`.
+    parts = stored_batches
+
+    def _batches_of(self, rank: int, lost: Callable[[str], None], read: Progress) -> Iterator[StoredBatch]:
         run = self.runs[rank]
         prefix = "" if run.path == self.path else run.path.name + "/"
-        return run.batches(lambda what: lost(prefix + what))
+        for stored in run.batches(lambda what: lost(prefix + what)):
+            read(len(stored.frame.message))
+            yield stored
 
 
-class _Filter(NamedTuple):
-    """Which rows are wanted: None wants all."""
+def _counter(progress: Progress | None) -> Progress:
+    """What is called with the bytes of each message, and calls `progress` with the sum."""
+    total = 0
 
-    first: int | None
-    last: int | None
-    layers: tuple[str, ...] | None
+    def read(nbytes: int) -> None:
+        nonlocal total
+        total += nbytes
+        if progress is not None:
+            progress(total)
 
-    @classmethod
-    def of(cls, log: Log, first: Any, last: Any, layers: Any) -> "_Filter":
-        for argument, step in (("from_step", first), ("to_step", last)):
-            if step is not None and not isinstance(step, (int, np.integer)):
-                raise ArgumentTypeError(f"{argument}: got {type(step).__name__}, want an integer or None")
-        if layers is None:
-            return cls(first, last, None)
-        try:
-            wanted = (layers,) if isinstance(layers, str) else tuple(layers)
-        except TypeError:
-            raise ArgumentTypeError(f"layers: got {type(layers).__name__}, want names of layers") from None
-        known = {info.name for info in log.layers}
-        unknown = [name for name in wanted if name not in known]
-        if unknown:
-            raise ArgumentValueError(f"layers: got {unknown[0]!r}, want among {sorted(known)}")
-        return cls(first, last, wanted)
-
-    def of_batch(self, batch: Any) -> npt.NDArray[np.bool_]:
-        keep = self._of_steps(batch.column("step").to_numpy())
-        if self.layers is not None:
-            named = pc.is_in(batch.column("layer"), value_set=pa.array(self.layers, pa.utf8()))
-            keep &= named.to_numpy(zero_copy_only=False)
-        return keep
-
-    def of_block(self, block: Block, known: Layers) -> npt.NDArray[np.bool_]:
-        keep = self._of_steps(block.rows["step"])
-        if self.layers is not None:
-            keep &= np.array([info.name in self.layers for info in known.infos], np.bool_)[block.codes]
-        return keep
-
-    def _of_steps(self, steps: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        keep = np.ones(len(steps), np.bool_)
-        if self.first is not None:
-            keep &= steps >= self.first
-        if self.last is not None:
-            keep &= steps <= self.last
-        return keep
+    return read
 
 
 def open_log(path: str | os.PathLike[str]) -> Log:
@@ -422,37 +329,3 @@ def rank_folders(path: str | os.PathLike[str]) -> tuple[Path, dict[int, str]]:
     except (OSError, ValueError) as error:
         raise LogError(f"cannot read the log {str(place)!r}, want a run's directory: {error}") from None
     return place, {int(match[1]): name for name in names if (match := _RANK.fullmatch(name))}
-
-
-def diagnoser_of(metadata: dict[str, str], thresholds: Thresholds | None, window_size: int | None) -> Diagnoser:
-    """A diagnoser with the settings given, else with those that the monitor wrote into the run's metadata."""
-    if window_size is None:
-        text = metadata.get("window_size", "")
-        stored = int(text) if re.fullmatch("[1-9][0-9]{0,6}", text) else 0
-        window_size = stored if 1 <= stored <= MAX_WINDOW else 100
-    if thresholds is None:
-        thresholds = _thresholds(metadata.get("thresholds"))
-    return Diagnoser(window_size, thresholds)
-
-
-def extend(diagnoser: Diagnoser, block: Block, layers: Layers) -> None:
-    """Gives a diagnoser the rows of a block, layer by layer, each layer's rows in their order."""
-    order, starts = groups(block.codes)
-    rows = block.rows.take(order)  # a fifth of the time of block.rows[order]
-    for code, begin, end in zip(
-        block.codes[order][starts].tolist(), starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True
-    ):
-        info = layers.infos[code]
-        # Layers are added as their first row comes, which is when the monitor did it.
-        diagnoser.add(info)
-        diagnoser.extend(info.name, rows[begin:end])
-
-
-def _thresholds(text: str | None) -> Thresholds:
-    """The thresholds that the monitor wrote as a JSON object of the fields that it has; the defaults otherwise."""
-    try:
-        stored = json.loads(text or "{}")
-        names = {field.name for field in dataclasses.fields(Thresholds)}
-        return Thresholds(**{name: value for name, value in stored.items() if name in names})
-    except (TypeError, ValueError, AttributeError, RecursionError):
-        return Thresholds()

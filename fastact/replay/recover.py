@@ -15,7 +15,7 @@ from pathlib import Path
 from fastact.errors import ArgumentValueError
 from fastact.log.files import sync_folder
 from fastact.log.frames import END_MARK, finish, stamp_text
-from fastact.log.reader import Part
+from fastact.log.reader import StoredBatch
 from fastact.log.schema import Header
 from fastact.replay.log import Log, Progress
 
@@ -54,10 +54,10 @@ def recover(log: Log, to: str | os.PathLike[str], *, progress: Progress | None =
     part.mkdir()
     try:
         rows = 0
-        for rank, group in groupby(log.parts(log.ranks, progress), key=itemgetter(0)):
+        for rank, group in groupby(log.stored_batches(log.ranks, progress), key=itemgetter(0)):
             run = log.runs[rank]
             folder = part if run.path == log.path else part / run.path.name
-            rows += _copy(folder, (piece for _, piece in group), run.metadata)
+            rows += _copy(folder, (stored for _, stored in group), run.metadata)
         sync_folder(part)
         part.rename(target)
         sync_folder(target.parent)
@@ -67,18 +67,18 @@ def recover(log: Log, to: str | os.PathLike[str], *, progress: Progress | None =
     return rows
 
 
-def _copy(folder: Path, pieces: Iterator[Part], metadata: dict[str, str]) -> int:
+def _copy(folder: Path, batches: Iterator[StoredBatch], metadata: dict[str, str]) -> int:
     """Copies one run's batches into sealed segments; returns the rows."""
     folder.mkdir(exist_ok=True)
     rows = 0
-    # Messages belong to the header that they came after. Where that is lost, they go on without until there is one.
-    for number, (_, group) in enumerate(groupby(pieces, key=lambda piece: (piece.frame.session, piece.front))):
+    # Messages belong to the header that they came after. Where that is lost, a header is made for them.
+    for number, (_, group) in enumerate(groupby(batches, key=lambda stored: (stored.frame.session, stored.front))):
         with (folder / f"segment-{number:06d}.arrows").open("xb") as file:
-            for i, piece in enumerate(group):
+            for i, stored in enumerate(group):
                 if i == 0:
-                    file.write(piece.front.message if piece.front is not None else _front(piece, metadata))
-                file.write(piece.frame.message)
-                rows += piece.batch.num_rows
+                    file.write(stored.front.message if stored.front is not None else _front(stored, metadata))
+                file.write(stored.frame.message)
+                rows += stored.batch.num_rows
             file.write(END_MARK)
             file.flush()
             os.fsync(file.fileno())
@@ -86,9 +86,9 @@ def _copy(folder: Path, pieces: Iterator[Part], metadata: dict[str, str]) -> int
     return rows
 
 
-def _front(piece: Part, metadata: dict[str, str]) -> bytes:
+def _front(stored: StoredBatch, metadata: dict[str, str]) -> bytes:
     """A schema message for batches whose own is lost, with what the run's other segments tell."""
-    frame = piece.frame
-    header = Header(frame.session, frame.row, tuple(piece.layers.values()), metadata, frame.version)
+    frame = stored.frame
+    header = Header(frame.session, frame.row, tuple(stored.layers.values()), metadata, frame.version)
     stamp = stamp_text(frame.version, "schema", frame.session, frame.batch, frame.row)
     return finish(header.schema("unknown", stamp).serialize().to_pybytes(), stamp)

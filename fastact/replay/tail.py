@@ -10,8 +10,9 @@ from collections.abc import Callable
 from fastact.diagnosis.diagnoser import Diagnoser, Diagnosis
 from fastact.errors import ArgumentValueError
 from fastact.log.follow import RunFollower
-from fastact.replay.log import diagnoser_of, extend, rank_folders
-from fastact.replay.merge_ranks import Layers, blocks
+from fastact.replay.blocks import LayerNumbers, in_blocks
+from fastact.replay.diagnose import add_block, make_diagnoser
+from fastact.replay.log import rank_folders
 
 __all__ = ["Tail"]
 
@@ -69,7 +70,7 @@ class Tail:
         self._follower = RunFollower(place / folders[rank] if rank in folders else place, lost)
         self._window_size = window_size
         self._diagnoser: Diagnoser | None = None
-        self._layers = Layers()
+        self._layers = LayerNumbers()
         #: When the last few looks were, and the rows seen by then.
         self._seen: list[tuple[float, int]] = []
 
@@ -85,10 +86,10 @@ class Tail:
             LogError: the directory cannot be read any more, or a newer major version of fastact writes there.
         """
         before = self.rows
-        for block in blocks(((part.batch, part.layers) for part in self._follower.read()), self._layers):
+        for block in in_blocks(self._follower.read(), self._layers):
             if self._diagnoser is None:
-                self._diagnoser = diagnoser_of(self._follower.metadata, None, self._window_size)
-            extend(self._diagnoser, block, self._layers)
+                self._diagnoser = make_diagnoser(self._follower.metadata, None, self._window_size)
+            add_block(self._diagnoser, block, self._layers)
             self.rows += len(block.rows)
             self.step = int(block.rows["step"][-1])
         self._seen = [*self._seen[-9:], (time.monotonic(), self.rows)]

@@ -29,7 +29,7 @@ class WatchingCallback:
 
     @property
     def failures(self) -> int:
-        """How often something went wrong; the first time was warned of."""
+        """How often something went wrong; the first failure was warned of."""
         return self._attachment.guard.failures + (self._watch.failures if self._watch else 0)
 
     def begin(self, model: Any, when: Callable[[], bool], rank: int, ranks: int) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 import fastact
 from bench import RESULTS
-from bench.gpu import clock, sweep, train
+from bench.gpu import clock, deferred, sweep, train
 from bench.gpu.sweep import Data
 from bench.run import shown
 from bench.tables import binary
@@ -115,6 +115,12 @@ def test_a_training_and_its_table() -> None:
     text = printed(train.TRAIN, results)
     assert "GPT 1 x 64, 1 x 8 tokens" in text
     assert "fastact, every 10th" in text
+
+
+def test_deferred_rows_and_rows_at_once() -> None:
+    results = deferred.ablated(train.gpt("cpu", width=64, layers=1, batch=1, positions=8), "cpu", 2, 1)
+    assert [row["name"] for row in results["rows"]] == [*list(deferred.ASKED)[1:], "nothing"]
+    assert "rows at once" in printed(deferred.DEFERRED, results)
 
 
 def test_the_transformer_has_some_100_million_parameters() -> None:

@@ -11,7 +11,7 @@ import fastact
 
 def test_diagnose_tells_by_its_exit_code(healthy: Path, sick: Path) -> None:
     out, _ = call("diagnose", healthy)
-    assert "Nothing wrong was found in 2 layers" in out
+    assert "No problems found in 2 layers" in out
     out, _ = call("diagnose", sick, code=1)
     assert "12 of its 16 neurons" in out
     assert "leaky ReLU" in out

@@ -282,7 +282,7 @@ def test_code_of_other_sources_is_not_used(copied: Path, tmp_path: Path) -> None
     out = python(code, tmp_path, PYTHONPATH=str(copied.parent))
     assert out.split()[0] == "0"
     assert str(copied) in out
-    source = copied / "cpu.py"
+    source = copied / "cpu" / "flat.py"
     text = source.read_text()
     assert FIND in text
     source.write_text(text.replace(FIND, REPLACE))
@@ -293,7 +293,7 @@ def test_an_upgrade_under_a_running_process(copied: Path, tmp_path: Path) -> Non
     """Its old code must not get the name of the new sources."""
     code = f"""
 import pathlib, numpy as np, fastact, fastact.stats.summarize
-source = pathlib.Path({str(copied / "cpu.py")!r})
+source = pathlib.Path({str(copied / "cpu" / "flat.py")!r})
 source.write_text(source.read_text().replace({FIND!r}, {REPLACE!r}))
 print(fastact.summarize(np.ones(10)).zeros)
 """

@@ -47,11 +47,13 @@ ERROR = {"float64": 1e-13, "int32": 1e-13, "uint32": 1e-13, "int64": 1e-13, "uin
 
 
 def program(*arguments: str, timeout: float = 600, **environment: str) -> str:
+    # The tests' helpers, and the package that is tested here, whichever is installed.
+    path = os.pathsep.join(str(Path(__file__).parents[i]) for i in (1, 2))
     done = subprocess.run(
         [sys.executable, __file__, *arguments],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **environment},
+        env={**os.environ, "PYTHONPATH": path, **environment},
         timeout=timeout,
         check=False,
     )
@@ -118,24 +120,23 @@ def compiled_to_ptx(what: str, part: int, parts: int) -> None:
     from numba.cuda import compiler
 
     from bench.gpu.reader import read_kernel
-    from fastact.cuda import kernels
-    from fastact.cuda.host import signature
-    from fastact.cuda.record import end_step_kernel, record_kernel
+    from fastact.cuda import kernels, layouts
+    from fastact.cuda.driver import signature
+    from fastact.cuda.record_kernels import end_step_kernel, record_kernel
 
-    others = (kernels.RUNS, kernels.ODD_RUNS, kernels.COLUMNS)
+    others = (layouts.RUNS, layouts.ODD_RUNS, layouts.COLUMNS)
     unlike, recorded = (UNLIKE, RECORDED) if what == "some" else (tuple(ELEMENT_TYPES), tuple(ELEMENT_TYPES))
     made: list[tuple[str, Callable[[], Any]]] = [("end step/none", end_step_kernel), ("uint64/read", read_kernel)]
-    made += [(f"{name}/flat", partial(kernels.sweep_kernel, name, kernels.FLAT)) for name in ELEMENT_TYPES]
+    made += [(f"{name}/flat", partial(kernels.sweep_kernel, name, layouts.FLAT)) for name in ELEMENT_TYPES]
     for name in unlike:
         made += [(f"{name}/{layout.name}", partial(kernels.sweep_kernel, name, layout)) for layout in others]
         made.append((f"{name}/many", partial(kernels.many_kernel, name)))
     for name in recorded:
-        layouts = (kernels.FLAT, *others)
         made += [
-            (f"{name} recorded/{layout.name}", partial(record_kernel, name, layout, surveyed=True))
-            for layout in layouts
+            (f"{name} recorded/{layout.name}", partial(record_kernel, name, layout, per_neuron=True))
+            for layout in layouts.LAYOUTS
         ]
-        made.append((f"{name} recorded unsurveyed/flat", partial(record_kernel, name, kernels.FLAT, surveyed=False)))
+        made.append((f"{name} recorded unsurveyed/flat", partial(record_kernel, name, layouts.FLAT, per_neuron=False)))
 
     def compiled(kernel: Any) -> Any:
         # What `cuda.compile` does, but for all machines at once: most of the time goes into what Numba itself does.
@@ -160,27 +161,29 @@ def swept(x: Any, name: str, layout: Any, parts: int) -> list[dict[str, Any]]:
     """The rows of an [outer, neurons, inner] array, from the simulator; with parts > 1 twice, which must agree."""
     from numba import cuda
 
-    from fastact.cuda import kernels
-    from fastact.cuda.sweep import work_bounds
+    from fastact.cuda import kernels, layouts
+    from fastact.cuda.instructions import THREADS
+    from fastact.cuda.layouts import work_bounds
+    from fastact.cuda.rows import ROW_WORDS
 
     kind = ELEMENT_TYPES[name]
     stored = x.view(kind.storage)
     outer, neurons, inner = x.shape
-    width, _ = kernels.lane_plan(kind, layout)
+    width, _ = layouts.loads_of(kind, layout)
     head = edges = 0
     packets = outer * inner // width
-    if layout is kernels.FLAT:
+    if layout is layouts.FLAT:
         head = min(-stored.ctypes.data % 16 // stored.itemsize, x.size)
         packets = (x.size - head) // width
         edges = x.size - packets * width
     run = inner * stored.itemsize
     groups = -(-neurons // layout.beside)
     low, high, near = work_bounds((-0.99, 0.99, 0.0), name)
-    work = np.full((groups * parts * layout.beside, kernels.ROW_WORDS), -1, np.int64)
+    work = np.full((groups * parts * layout.beside, ROW_WORDS), -1, np.int64)
     tickets = np.zeros(groups, np.int64)
-    rows = [np.zeros((neurons, kernels.ROW_WORDS), np.int64) for _ in range(2)]
+    rows = [np.zeros((neurons, ROW_WORDS), np.int64) for _ in range(2)]
     for out in rows:
-        cuda.jit(kernels.sweep_kernel(name, layout))[groups * parts, kernels.THREADS](
+        cuda.jit(kernels.sweep_kernel(name, layout))[groups * parts, THREADS](
             *(stored.ctypes.data, head, edges, packets, neurons, max(1, inner // width), neurons * run, run, parts),
             *(low, high, near, work.ctypes.data, tickets.ctypes.data, out.ctypes.data),
         )
@@ -208,8 +211,11 @@ def differences(got: dict[str, Any], x: Any, error: float) -> list[str]:
     return wrong + [name for name, bound in bounds.items() if not abs(got[name] - want[name]) <= bound + DENORMALS]
 
 
-def simulated() -> None:
-    from fastact.cuda import kernels
+def in_the_simulator() -> None:
+    import simulated
+
+    simulated.install()
+    from fastact.cuda import layouts
 
     warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's, of NaN and overflow, where a device says nothing
     compared = 0
@@ -226,7 +232,7 @@ def simulated() -> None:
     for dtype, scalar in FLOATS.items():
         for label, x in nasty(scalar).items():
             some = np.ascontiguousarray(x[:: max(1, x.size // 1000)])  # the simulator is slow
-            compare(some[None, None], dtype, kernels.FLAT, 2, label)
+            compare(some[None, None], dtype, layouts.FLAT, 2, label)
     for name in ELEMENT_TYPES:
         if name.startswith("float8"):
             x = np.arange(256, dtype=np.uint8).view(getattr(ml_dtypes, name))
@@ -239,8 +245,8 @@ def simulated() -> None:
             x = rng.integers(info.min, info.max, 1001, dtype=name, endpoint=True)
             x[-3:] = info.min, info.max, 0
         for start in (0, 1):  # aligned, and not
-            compare(x[None, None, start:], name, kernels.FLAT, 1 + start, f"from {start}")
-    shapes = {kernels.RUNS: (3, 5, 16), kernels.ODD_RUNS: (3, 5, 7), kernels.COLUMNS: (301, 13, 1)}
+            compare(x[None, None, start:], name, layouts.FLAT, 1 + start, f"from {start}")
+    shapes = {layouts.RUNS: (3, 5, 16), layouts.ODD_RUNS: (3, 5, 7), layouts.COLUMNS: (301, 13, 1)}
     for layout, shape in shapes.items():
         for name in ("float32", "float64", "int64"):
             x = (rng.standard_normal(shape) * 3 + 100).astype(FLOATS.get(name, name))
@@ -255,4 +261,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "ptx":
         compiled_to_ptx(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
     else:
-        simulated()
+        in_the_simulator()

@@ -44,7 +44,7 @@ def test_the_table_and_the_findings_are_in_both_forms() -> None:
     diagnosis = sick()
     for text in (render_text(diagnosis), on_terminal(diagnosis)):
         lines = [line.split() for line in text.splitlines()]
-        assert ["layer", "kind", "mean", "std", "dead", "saturated", "status"] in lines
+        assert ["layer", "type", "mean", "std", "dead", "saturated", "status"] in lines
         assert ["encoder.3", "Tanh", "1e-06", "1", "0%", "61%", "saturated", "(warning)"] in lines
         assert ["encoder.2", "Linear", "0.1", "1", "0%", "-", "healthy"] in lines
         assert "1. [warning] encoder.3: see above." in text
@@ -70,7 +70,7 @@ def test_nothing_is_said_twice() -> None:
 
 def test_healthy_unknown_and_empty() -> None:
     healthy = watch({"a": ("ReLU", [row(s) for s in range(9)]), "b": ("ReLU", [row(0)])}).diagnose()
-    assert sentence(healthy) == "Nothing wrong was found in 1 layer; not enough data yet for 1 more."
+    assert sentence(healthy) == "No problems found in 1 layer; not enough data yet for 1 more."
     assert render_text(Diagnosis((), ())) == "Not enough data yet to judge any layer."
     assert on_terminal(Diagnosis((), ())).strip() == "Not enough data yet to judge any layer."
 

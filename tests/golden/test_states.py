@@ -18,6 +18,19 @@ def _kind(name: str) -> str:
     return rest.partition("/")[0] if first in ("torch", "arrow", "buffer", "dlpack") else first
 
 
+def _certain(entry: Any) -> Any:
+    """An entry without its skewness and kurtosis, whose last bits depend on the order in which kernels were compiled.
+
+    LLVM regroups the sums of powers, and groups them in another way when other kernels were compiled before in the same
+    process: one and the same source gave -0x1.a8ba9847bp-6 and -0x1.a8ba99733p-6, from one cache and from another.
+    """
+    if isinstance(entry, list):
+        return [_certain(item) for item in entry]
+    if isinstance(entry, dict) and "s" in entry:
+        return {name: value for name, value in entry.items() if name not in ("s", "h")}
+    return entry
+
+
 def test_every_state_is_what_it_was(found: dict[str, Any]) -> None:
     stored = load("states")
     exact = same_machine(stored)
@@ -25,9 +38,9 @@ def test_every_state_is_what_it_was(found: dict[str, Any]) -> None:
     assert list(found) == list(stored)
     wrong = []
     for name, was in stored.items():
-        if exact and was != found[name]:
+        if exact and _certain(was) != _certain(found[name]):
             wrong.append(f"{name}: was {was}, is {found[name]}")
-        elif not exact and (parts := close(_kind(name), was, found[name])):
+        elif parts := close(_kind(name), was, found[name]):
             wrong.append(f"{name}: {parts} of {was}, is {found[name]}")
     assert not wrong, f"{len(wrong)} of {len(stored)} differ, such as\n" + "\n".join(wrong[:20])
 

@@ -339,8 +339,8 @@ def test_no_batch_spans_a_gap() -> None:
     ring.drop()
     ring.advance(2)
     ring.head = 6  # two rows after the gap, with room again
-    rows, dropped = ring.due(10)
+    rows, dropped = ring.oldest(10)
     assert (len(rows), dropped) == (2, None)
     ring.advance(2)
-    rows, dropped = ring.due(10)
+    rows, dropped = ring.oldest(10)
     assert (len(rows), dropped) == (2, 2)

@@ -20,8 +20,8 @@ from fastact.errors import ArgumentTypeError, ArgumentValueError, LogError
 from fastact.fields import NEURON, ROW, ROW_DTYPE, ROW_FORMAT, STATE
 from fastact.history import LayerInfo
 from fastact.log import LogOptions, LogWriter
+from fastact.replay.blocks import LayerNumbers
 from fastact.replay.log import Log, open_log
-from fastact.replay.merge_ranks import Layers
 
 Row = tuple[Any, ...]
 RELU = LayerInfo("body.relu", 0, "ReLU", "float32", (-math.inf, 5.99))
@@ -250,9 +250,9 @@ def test_ranks_are_judged_as_one(tmp_path: Path) -> None:
     for rank, rows in enumerate(ranks):
         write(tmp_path / f"rank-{rank:05d}", rows, batch_rows=7 + rank)
     log = open_log(tmp_path)
-    layers, want = Layers(), merged(*ranks)
+    layers, want = LayerNumbers(), merged(*ranks)
     (block,) = log._merged(log.ranks, layers, None)
-    assert [layers.infos[code] for code in block.codes] == [info for info, _ in want]
+    assert [layers.infos[code] for code in block.layers] == [info for info, _ in want]
     for name in ROW_DTYPE.names or ():
         column = [row[[field.name for field in ROW].index(name)] for _, row in want]
         np.testing.assert_allclose(block.rows[name], column, rtol=1e-12, atol=1e-14, err_msg=name)
@@ -275,7 +275,7 @@ def test_ranks_that_were_resumed_are_merged_pass_by_pass(tmp_path: Path) -> None
     for rank in range(2):
         write(tmp_path / f"rank-{rank:05d}", first[: 90 - 12 * rank])
         write(tmp_path / f"rank-{rank:05d}", second)
-    (block,) = open_log(tmp_path)._merged((0, 1), Layers(), None)
+    (block,) = open_log(tmp_path)._merged((0, 1), LayerNumbers(), None)
     assert block.rows["step"].tolist() == [row[0] for _, row in first + second]
     sizes = [12800] * 78 + [6400] * 12 + [12800] * 120
     assert block.rows["count"].tolist() == [n // 10 if i % 3 == 2 else n for i, n in enumerate(sizes)]
@@ -285,7 +285,7 @@ def test_ranks_wait_in_memory_for_the_slowest_only(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("fastact.replay.merge_ranks.BLOCK_ROWS", 64)
     for rank in range(4):
         write(tmp_path / f"rank-{rank:05d}", rows_of_a_sick_run(400), batch_rows=16 << rank)
-    whole = [block.rows.copy() for block in open_log(tmp_path)._merged((0, 1, 2, 3), Layers(), None)]
+    whole = [block.rows.copy() for block in open_log(tmp_path)._merged((0, 1, 2, 3), LayerNumbers(), None)]
     assert max(map(len, whole)) <= 4 * 128
     steps = np.concatenate(whole)["step"].tolist()
     assert steps == [step for step in range(400) for _ in range(3)]
@@ -293,7 +293,7 @@ def test_ranks_wait_in_memory_for_the_slowest_only(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize("by", ["layer", "step", "rank", ("step", "layer"), ["rank", "layer"]])
 def test_any_range_aggregates_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: Any) -> None:
-    monkeypatch.setattr("fastact.replay.merge_ranks.BLOCK_ROWS", 50)
+    monkeypatch.setattr("fastact.replay.blocks.BLOCK_ROWS", 50)
     ranks = [random_rows(seed, range(40)) for seed in range(2)]
     for rank, rows in enumerate(ranks):
         write(tmp_path / f"rank-{rank:05d}", rows)

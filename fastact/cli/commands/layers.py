@@ -28,7 +28,7 @@ def layers(run: Run, window: Window = None, rank: Rank = None) -> None:
 
 def health_table(layers: "Iterable[LayerHealth]") -> "Table":
     """The health of layers as a table."""
-    head = ("layer", "kind", "status", "mean", "std", "dead", "saturated", "rows", "first", "last")
+    head = ("layer", "type", "status", "mean", "std", "dead", "saturated", "rows", "first", "last")
     rows = (
         (
             shown(layer.name),

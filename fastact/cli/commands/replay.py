@@ -13,7 +13,7 @@ from fastact.errors import ArgumentValueError
 from fastact.text import shown
 
 if TYPE_CHECKING:
-    from fastact.replay.log import Record
+    from fastact.replay.records import Record
 
 __all__ = ["replay"]
 

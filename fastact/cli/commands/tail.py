@@ -58,7 +58,7 @@ def tail(
 
 def _line(state: "Tail") -> str:
     sick = [f"{shown(f.layer, 40)} {f.condition} ({f.severity})" for f in state.diagnose().culprits]
-    return f"{_facts(state)}: {', '.join(sick) or 'nothing wrong was found'}"
+    return f"{_facts(state)}: {', '.join(sick) or 'no problems found'}"
 
 
 def _facts(state: "Tail") -> str:

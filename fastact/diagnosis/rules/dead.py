@@ -264,11 +264,7 @@ def _reaches(least: float, which: int = _DEAD) -> Holds:
 def _units(layer: LayerView, network: Network) -> str:
     """What the neurons are called: filters in a convolution, and in what takes a convolution's outputs one by one."""
     for layer_type in reversed(network.layer_types[: layer.place + 1]):
-        if not (
-            layer_types.is_activation(layer_type)
-            or layer_types.is_norm(layer_type)
-            or layer_types.is_passing(layer_type)
-        ):
+        if not layer_types.follows_input(layer_type):
             return "filters" if layer_types.is_convolution(layer_type) else "neurons"
         if layer_type.startswith("Flatten"):
             break
@@ -282,6 +278,8 @@ def _cause(layer: LayerView, step: int) -> str:
     layer_type = layer.info.layer_type
     if layer_type in layer_types.GATED:
         return "Its gates are shut, so nothing passes: its inputs or its weights are too large."
+    if layer_types.is_passing(layer_type):
+        return "Its input is zero, and it only hands that on."
     if layer_type and not layer_types.is_activation(layer_type):
         return "Its weights and biases are zero, or its input is."
     if step <= layer.start:

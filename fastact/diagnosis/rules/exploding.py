@@ -141,7 +141,9 @@ class Exploding(Rule[ExplodingThresholds]):
         severity: Severity = "critical" if critical else "serious" if "exploding" in layer.streaks else "warning"
         before = scale[: len(scale) - len(run)]
         at_once = bool(len(before)) and bool(run[0] >= _AT_ONCE * before[-1])  # false for NaN
-        message = f"{layer.name} has been exploding since step {streak.step}: the rms of its outputs grew from "
+        message = (
+            f"{layer.name} has been exploding since step {streak.step}: the rms of its {layer.elements} grew from "
+        )
         message += f"{number(base)} to {'' if len(known) else 'more than '}{number(last)}"
         return Finding(
             layer=layer.info.name,

@@ -110,7 +110,7 @@ class NonFinite(Rule[CommonThresholds]):
                 first_in_window=int(first["step"]),
                 share_at_first_in_window=share,
             ),
-            message=f"{layer.name} has had {what} in its outputs since step {streak.step}{seen}"
+            message=f"{layer.name} has had {what} in its {layer.elements} since step {streak.step}{seen}"
             + ("." if now else ", but not in its last row."),
             cause=_cause(layer, nans=nans, infs=infs),
             remedies=_remedies(layer, nans=nans),

@@ -149,11 +149,8 @@ def _cause(layer_type: str) -> str:
 
 
 def _remedies(layer_type: str, network: Network) -> tuple[str, ...]:
-    remedies = [NORMALISE_INPUTS, "use weight decay on the layer's weights"]
-    if layer_types.is_norm(layer_type):
-        remedies[:] = ["use weight decay on the norm's gains"]
-    else:
-        remedies += normalise_before(network.distinct_types)
-    remedies.append(LOWER_RATE)
-    remedies.append("keep this layer in bfloat16 or float32, or quantise it channel by channel")
-    return tuple(remedies)
+    first: tuple[str, ...] = ("use weight decay on the norm's gains",)
+    if not layer_types.is_norm(layer_type):
+        normalise = normalise_before(network.distinct_types)
+        first = NORMALISE_INPUTS, "use weight decay on the layer's weights", *normalise
+    return *first, LOWER_RATE, "keep this layer in bfloat16 or float32, or quantise it channel by channel"

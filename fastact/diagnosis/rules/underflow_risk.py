@@ -103,10 +103,8 @@ class UnderflowRisk(Rule[UnderflowRiskThresholds]):
         rows = (run[place].item() for place in range(len(run) - 1, -1, -1))
         typical = next((_typical(row) for row in rows if _finite(row) > row[_ZEROS]), 0.0)
         zeros, zeros_first = _zero_share(last), _zero_share(layer.first)
-        layer_type = layer.info.layer_type
-        what = "values" if layer_type == layer_types.GRADIENT else "outputs"
         message = (
-            f"{layer.name} has been close to underflow since step {streak.step}: its non-zero {what} are "
+            f"{layer.name} has been close to underflow since step {streak.step}: its non-zero {layer.elements} are "
             f"{number(typical)} on average, and {layer.info.dtype} loses digits below {number(normal)} and everything "
             f"below {number(subnormal)}"
         )
@@ -126,7 +124,7 @@ class UnderflowRisk(Rule[UnderflowRiskThresholds]):
                 zero_ratio_first=zeros_first,
             ),
             message=message + ".",
-            cause=_GRADIENT_CAUSE if layer_type == layer_types.GRADIENT else _CAUSE,
+            cause=_GRADIENT_CAUSE if layer.info.layer_type == layer_types.GRADIENT else _CAUSE,
             remedies=_remedies(layer.info, network),
         )
 

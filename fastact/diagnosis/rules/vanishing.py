@@ -13,7 +13,7 @@ from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Row, RowCon
 from fastact.diagnosis.rule import Outcome, Rule
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, positive_field, share_field
 from fastact.history import LayerInfo
-from fastact.text import number, percent, shown
+from fastact.text import number, percent
 
 __all__ = ["Vanishing", "VanishingThresholds"]
 
@@ -137,17 +137,21 @@ class Vanishing(Rule[VanishingThresholds]):
         over_steps = False
         if faint and faint.rows >= thresholds.min_rows and self._lost(network, layer.place, thresholds):
             source, reference = _reference(network, layer.place)
+            where = f"in {network.layers[source].name}"
             step, name = faint.step, network.layers[source].info.name
-            where = f"layer {shown(name)}'s"
             left = min(s for s in network.signal[layer.place :] if not math.isnan(s))
         elif faded and faded.rows >= thresholds.min_rows:
             reference = row_signal(layer.first, thresholds.vanish_samples)
-            where = f"that at step {layer.start}"
+            where = f"at step {layer.start}"
             step, name, left = faded.step, layer.info.name, signal
             over_steps = True
         else:
             return Outcome.NOT_FOUND
         ratio = signal / reference
+        seen = "no differences between samples are left"
+        if signal:
+            share = f"{percent(ratio)} of the {number(reference)} {where}"
+            seen = f"the spread between samples is {number(signal)}, only {share}"
         return Finding(
             layer=layer.info.name,
             condition=self.condition,
@@ -162,13 +166,7 @@ class Vanishing(Rule[VanishingThresholds]):
                 smallest_signal_after=left,
                 bits_lost_after=_bits(reference, left),
             ),
-            message=f"{layer.name} has been vanishing since step {step}: "
-            + (
-                f"the spread between samples is {number(signal)}, only {percent(ratio)} of {where} "
-                f"({number(reference)})."
-                if signal
-                else "its samples no longer differ."
-            ),
+            message=f"{layer.name} has been vanishing since step {step}: {seen}.",
             cause=_cause(network, layer, over_steps=over_steps),
             remedies=_remedies(network, layer, over_steps=over_steps),
         )

@@ -16,6 +16,10 @@ def test_vanishing_over_depth_names_the_layer_where_the_signal_is_lost() -> None
     assert first.evidence["bits_lost"] == pytest.approx(math.log2(0.5 / 4e-4))
     assert first.evidence["bits_lost_after"] == pytest.approx(math.log2(0.5 / 1e-9))
     assert first.evidence["reference_layer"] == "0"
+    assert first.message == (
+        "3 (Linear) has been vanishing since step 0: the spread between samples is 0.0004, only 0.08% of the 0.5 in "
+        "0 (Linear)."
+    )
 
 
 @pytest.mark.parametrize(
@@ -44,6 +48,8 @@ def test_collapse_over_steps() -> None:
     rows = [row(step, within_std=1.0 if step < 20 else 1e-4) for step in range(40)]
     layers = {"0": ("Linear", rows), "1": ("LayerNorm", [row(step) for step in range(40)])}
     assert found(watch(layers)) == [("0", "vanishing", "serious", 20)]
+    (finding,) = watch(layers).diagnose().findings
+    assert finding.message.endswith("the spread between samples is 0.0001, only 0.01% of the 1 at step 0.")
 
 
 def test_std_stands_in_where_no_layer_was_swept_per_neuron() -> None:

@@ -48,7 +48,7 @@ class _Block(kernel.BlockManager):  # type: ignore[misc]
     So a barrier that is missing shows. Numba's own lets them all run at once, and polls them: most of the time.
     """
 
-    _chance = random.Random(0)  # noqa: S311 - no secret
+    _chance = random.Random(0)
 
     def run(self, block: Any, *arguments: Any) -> None:
         run = functools.partial(self._f, *arguments)
@@ -88,6 +88,6 @@ class _Block(kernel.BlockManager):  # type: ignore[misc]
 
 
 def install() -> None:
-    """Has kernels that are launched from now on run this way; NUMBA_ENABLE_CUDASIM=1 must have been set."""
+    """Has kernels that are launched from now on run this way."""
     kernelapi.FakeCUDAShared = _Shared
     kernel.BlockManager = _Block

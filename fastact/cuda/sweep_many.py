@@ -1,7 +1,7 @@
-"""Sweeps many tensors on a GPU in one launch: what a launch and the way back cost is paid once.
+"""Sweeps many tensors on a GPU in one launch: the cost of a launch and of the way back is paid once.
 
-A table in device memory says of each tensor what `sweep_kernel` is told by its arguments, and which block is its first.
-Each tensor has the blocks that it would have by itself, so its numbers are the same, bit for bit.
+A table in device memory holds for each tensor the arguments of `sweep_kernel` and the number of its first block. Each
+tensor has the blocks that it would have by itself, so its numbers are those of its own sweep, bit for bit.
 """
 
 import functools
@@ -12,9 +12,12 @@ import numpy as np
 from fastact import arithmetic
 from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.cuda.arrays import DeviceArray
-from fastact.cuda.host import active, launcher, processors, stream_at
-from fastact.cuda.kernels import FLAT, TABLE_WORDS, THREADS, blocks_at_once, many_kernel
-from fastact.cuda.sweep import Bounds, give_back, plan, states, take_desk, work_bounds
+from fastact.cuda.driver import active, launcher, processors, stream_at
+from fastact.cuda.instructions import THREADS
+from fastact.cuda.kernels import TABLE_WORDS, many_kernel
+from fastact.cuda.layouts import FLAT, Bounds, blocks_at_once, plan, work_bounds
+from fastact.cuda.sweep import states
+from fastact.cuda.workspace import give_back, take_workspace
 
 __all__ = ["Launch"]
 
@@ -25,10 +28,10 @@ def _kernel(name: str, device: int) -> Callable[..., None]:
 
 
 class Launch:
-    """A sweep under way of flat tensors, not empty, of one kind, on one device and stream; one tensor at least."""
+    """A sweep under way of at least one flat tensor, none empty, of one element type, on one device and stream."""
 
     def __init__(self, xs: Sequence[DeviceArray], bounds: Bounds) -> None:
-        self._xs = xs  # what they own stays until it is swept
+        self._xs = xs  # their memory must stay until it is swept
         self._name, self._device = name, device = xs[0].name, xs[0].device
         table = np.zeros((len(xs), TABLE_WORDS), np.int64)
         total = 0
@@ -39,16 +42,16 @@ class Launch:
                 table[i, :6] = address, *way.numbers[:3], way.parts, total
                 total += way.parts
             self._stream = stream = stream_at(xs[0].stream, device)
-            self._desk = desk = take_desk(device)
-            lines = desk.copied(table, stream)
-            memory = desk.memory(total, len(xs), len(xs), stream)
+            self._workspace = workspace = take_workspace(device)
+            lines = workspace.copied(table, stream)
+            memory = workspace.memory(total, len(xs), len(xs), stream)
             _kernel(name, device)(total, stream, lines, len(xs), *work_bounds(bounds, name), *memory)
-            self._rows = desk.rows(len(xs), stream)
+            self._rows = workspace.rows(len(xs), stream)
 
     def states(self) -> list[arithmetic.State]:
-        """Those of the tensors, when the stream has come so far; to be asked once."""
+        """The tensors' states, once the stream has come so far; to be called once."""
         with active(self._device):
             self._stream.synchronize()
         found = states(self._rows, self._name)
-        give_back(self._desk, self._device)
+        give_back(self._workspace, self._device)
         return found

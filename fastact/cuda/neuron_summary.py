@@ -1,0 +1,130 @@
+"""What a row tells of its neurons, on the device: `fields.NEURON`, as `fastact.cpu` finds it on the host.
+
+There a loop goes over the neurons; here each thread has one, and what it found is joined with that of others in a fixed
+order. So this is the same arithmetic, cut into what is found of a neuron, what is joined, and what is made of all.
+"""
+
+import math
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from fastact.cuda.compiler import device
+from fastact.cuda.rows import PLACE
+from fastact.fields import SATURATED_SHARE, SILENT_SHARE
+
+__all__ = ["NO_TALLY", "TALLY_WORDS", "Tally", "add_tallies", "is_silent", "neuron_summary", "tally_neuron"]
+
+_COUNT: Final = PLACE["count"]
+_NANS: Final = PLACE["nans"]
+_POS_INFS: Final = PLACE["pos_infs"]
+_NEG_INFS: Final = PLACE["neg_infs"]
+_ZEROS: Final = PLACE["zeros"]
+_SATURATED: Final = PLACE["saturated"]
+_STD: Final = PLACE["std"]
+_MIN: Final = PLACE["min"]
+_MAX: Final = PLACE["max"]
+
+
+class Tally(NamedTuple):
+    """What is known of some neurons, and can be added.
+
+    Attributes:
+        silent, dead, saturated, constant: how many neurons are.
+        finite: elements that are.
+        variance: the mean of the neurons' variances, by finite elements.
+        peak: the largest |x|; -1.0 without a finite element.
+        peak_neuron: the first neuron that has it; -1 without.
+        peaks: how many neurons have a |x| above zero.
+        logs: the sum of the logarithms of each such neuron's largest |x|.
+    """
+
+    silent: int
+    dead: int
+    saturated: int
+    constant: int
+    finite: int
+    variance: float
+    peak: float
+    peak_neuron: int
+    peaks: int
+    logs: float
+
+
+NO_TALLY: Final = Tally(0, 0, 0, 0, 0, 0.0, -1.0, -1, 0, 0.0)
+TALLY_WORDS: Final = len(NO_TALLY)
+
+
+@device
+def is_silent(state: Any) -> bool:
+    """Whether a neuron with this state is silent."""
+    return bool(state[_COUNT] - state[_ZEROS] <= SILENT_SHARE * state[_COUNT])
+
+
+@device
+def tally_neuron(state: Any, neuron: int, silence: int, dead_after: int) -> Any:
+    """The tally of one neuron, which has been silent for `silence` rows."""
+    count = state[_COUNT]
+    finite = count - state[_NANS] - state[_POS_INFS] - state[_NEG_INFS]
+    low = state[_MIN]
+    high = state[_MAX]
+    silent = 1 if silence > 0 else 0
+    dead = 1 if silence > 0 and silence >= dead_after else 0
+    saturated = 1 if state[_SATURATED] >= SATURATED_SHARE * count else 0
+    constant = 1 if finite > 1 and finite == count and low == high and low != 0 else 0
+    if finite == 0:
+        return Tally(silent, dead, saturated, constant, 0, 0.0, -1.0, -1, 0, 0.0)
+    peak = max(abs(np.float64(low)), abs(np.float64(high)))
+    peaks = 0
+    logs = 0.0
+    if peak > 0.0:
+        peaks = 1
+        logs = math.log(peak)
+    return Tally(silent, dead, saturated, constant, finite, state[_STD] * state[_STD], peak, neuron, peaks, logs)
+
+
+@device
+def add_tallies(a: Any, b: Any) -> Any:
+    """The tally of the neurons of both; those of `b` may come before those of `a`."""
+    finite = a.finite + b.finite
+    variance = a.variance
+    if b.finite > 0:
+        variance += (b.variance - variance) * (b.finite / finite)
+    peak = a.peak
+    neuron = a.peak_neuron
+    if b.peak > peak or (b.peak == peak and b.peak_neuron < neuron):
+        peak = b.peak
+        neuron = b.peak_neuron
+    return Tally(
+        a.silent + b.silent,
+        a.dead + b.dead,
+        a.saturated + b.saturated,
+        a.constant + b.constant,
+        finite,
+        variance,
+        peak,
+        neuron,
+        a.peaks + b.peaks,
+        a.logs + b.logs,
+    )
+
+
+@device
+def neuron_summary(neurons: int, tally: Any) -> Any:
+    """The numbers of `fields.NEURON`, in that order."""
+    within_std = math.nan
+    if tally.finite > 0:
+        within_std = math.sqrt(tally.variance)
+    typical_peak = math.nan
+    if tally.peaks > 0:
+        typical_peak = math.exp(tally.logs / tally.peaks)
+    return (
+        neurons,
+        tally.silent,
+        tally.dead,
+        tally.saturated,
+        tally.constant,
+        within_std,
+        tally.peak_neuron,
+        typical_peak,
+    )

@@ -1,0 +1,99 @@
+"""A state as a row of words in device memory: its layout, made of `fields.STATE`, for kernels and for the host."""
+
+import functools
+import struct
+from typing import Any, Final
+
+import numpy as np
+
+from fastact.arithmetic import EMPTY
+from fastact.arithmetic.element_types import ELEMENT_TYPES
+from fastact.cuda.compiler import device
+from fastact.cuda.instructions import barrier
+from fastact.cuda.words import SharedWords, shared_words
+from fastact.fields import STATE
+
+__all__ = [
+    "EXTREMES",
+    "FLOATS",
+    "INTEGERS",
+    "PLACE",
+    "ROW_BYTES",
+    "ROW_WORDS",
+    "STATE_WORDS",
+    "example_row",
+    "joiner",
+    "row_words",
+    "state_format",
+    "stored_extreme",
+    "with_extremes",
+]
+
+#: The place of each number in a state; "rest" is what rounding took from the mean.
+PLACE: Final = {name: place for place, name in enumerate([*(field.name for field in STATE), "rest"])}
+STATE_WORDS: Final = len(PLACE)
+#: The places of min and max, which have a type that depends on the elements': float32, float64, int64 or uint64.
+EXTREMES: Final = (PLACE["min"], PLACE["max"])
+#: The places of the integers and of the other floats.
+INTEGERS: Final = tuple(place for place, field in enumerate(STATE) if field.kind == "int64")
+FLOATS: Final = tuple(place for place in range(STATE_WORDS) if place not in (*INTEGERS, *EXTREMES))
+
+#: A row has whole lines of the cache, 128 bytes each.
+ROW_WORDS: Final = -(-STATE_WORDS // 16) * 16
+ROW_BYTES: Final = 8 * ROW_WORDS
+
+row_words: Final[SharedWords] = shared_words(EXTREMES)
+
+
+def with_extremes(row: tuple[Any, ...], low: Any, high: Any) -> tuple[Any, ...]:
+    """`row` with other numbers for min and max."""
+    ends = dict(zip(EXTREMES, (low, high), strict=True))
+    return tuple(ends.get(place, number) for place, number in enumerate(row))
+
+
+def example_row(end_type: Any) -> tuple[Any, ...]:
+    """A row of the types that rows have whose min and max are of a type."""
+    return with_extremes(EMPTY, end_type(1), end_type(1))
+
+
+def stored_extreme(name: str) -> str:
+    """The dtype of the words that hold min and max of elements of the type `name`: float64, int64 or uint64."""
+    extreme = ELEMENT_TYPES[name].extreme
+    return "float64" if extreme.kind == "f" else extreme.name
+
+
+@functools.cache
+def state_format(extremes: str) -> struct.Struct:
+    """How a state's words are read; `extremes` is the `stored_extreme`."""
+    ends = np.dtype(extremes).char.replace("l", "q").replace("L", "Q")
+    return struct.Struct("".join("q" if i in INTEGERS else ends if i in EXTREMES else "d" for i in range(STATE_WORDS)))
+
+
+def joiner(combine: Any, words: SharedWords, example: tuple[Any, ...]) -> Any:
+    """The function that joins the rows of a block's threads in pairs.
+
+    Args:
+        combine: two rows to that of both.
+        words: how rows go through shared memory.
+        example: a row of the types that they have.
+
+    Returns:
+        A function (row, thread, span, last, integers, floats, extremes): of the rows of the threads `span`, `span / 2`
+        and so on to `last` apart; the first `last` threads have the results. The arrays are shared memory.
+    """
+    put, take = words
+
+    @device
+    def joined(row: Any, thread: int, span: int, last: int, integers: Any, floats: Any, extremes: Any) -> Any:
+        while span >= last:
+            slot = thread - span
+            if 0 <= slot < span:
+                put(integers, floats, extremes, slot, row)
+            barrier()
+            if thread < span:
+                row = combine(row, take(integers, floats, extremes, thread, example))
+            barrier()
+            span //= 2
+        return row
+
+    return joined

@@ -1,0 +1,116 @@
+"""Rows in blocks: the batches of a log joined until they are worth an operation on whole columns.
+
+Work in blocks of a quarter of a million rows is as fast as the columns can be read, and memory stays the same however
+long the log is.
+"""
+
+import bisect
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fastact.fields import ROW_DTYPE
+from fastact.history import LayerInfo
+from fastact.log.reader import StoredBatch
+from fastact.log.schema import to_rows
+
+__all__ = ["BLOCK_ROWS", "Block", "Ints", "LayerNumbers", "Rows", "in_blocks", "sort_into_groups"]
+
+#: Rows of a block: 42 MB. Twice as many are no faster; an eighth costs a fifth more time for 50 layers.
+BLOCK_ROWS: Final = 1 << 18
+
+Rows = npt.NDArray[np.void]
+Ints = npt.NDArray[np.int64]
+
+
+class Block(NamedTuple):
+    """Rows, and to which layers they belong.
+
+    Attributes:
+        layers: for each row its layer's number in `LayerNumbers`, int64[rows].
+        rows: structured array of `fields.ROW_DTYPE`, shape (rows,).
+    """
+
+    layers: Ints
+    rows: Rows
+
+
+class LayerNumbers:
+    """Numbers for layers, given out as they are first seen: names are compared once, numbers from then on.
+
+    Attributes:
+        infos: what is known of each layer, by its number.
+    """
+
+    def __init__(self) -> None:
+        self.infos: list[LayerInfo] = []
+        self._numbers: dict[str, int] = {}
+
+    def of_rows(self, rows: Any, infos_of: Callable[[int], dict[str, LayerInfo]]) -> Ints:
+        """The layers' numbers for the rows of a `pyarrow.RecordBatch` or `Table`.
+
+        Args:
+            rows: the rows, with the columns of `log.schema.COLUMNS`.
+            infos_of: the layers by name that the writer of a row knew; asked for the first row of each layer.
+        """
+        column = rows.column("layer").dictionary_encode()
+        if isinstance(column, pa.ChunkedArray):
+            column = column.combine_chunks()
+        indices = column.indices.to_numpy()
+        numbers = []
+        for place, name in enumerate(column.dictionary.to_pylist()):
+            if name not in self._numbers:
+                self._numbers[name] = len(self.infos)
+                row = int(np.argmax(indices == place))
+                # Where the schema that held it is lost, its rows tell its place.
+                info = infos_of(row).get(name) or LayerInfo(name, rows.column("layer_order")[row].as_py())
+                self.infos.append(info)
+            numbers.append(self._numbers[name])
+        of_rows: Ints = np.array(numbers, np.int64)[indices]
+        return of_rows
+
+
+def in_blocks(batches: Iterable[StoredBatch], layers: LayerNumbers) -> Iterator[Block]:
+    """Joins batches into blocks of about `BLOCK_ROWS` rows. A block is overwritten when the next one is asked for."""
+    buffer = np.empty(0, ROW_DTYPE)
+    for joined in _join(batches):
+        table = pa.Table.from_batches([stored.batch for stored in joined])
+        if table.num_rows > len(buffer):
+            buffer = np.empty(max(table.num_rows, BLOCK_ROWS), ROW_DTYPE)
+        ends = list(itertools.accumulate(stored.batch.num_rows for stored in joined))
+        numbers = layers.of_rows(table, lambda row: joined[bisect.bisect(ends, row)].layers)  # noqa: B023 - called at once
+        yield Block(numbers, to_rows(table, buffer[: table.num_rows]))
+
+
+def _join(batches: Iterable[StoredBatch]) -> Iterator[list[StoredBatch]]:
+    joined: list[StoredBatch] = []
+    rows = 0
+    for stored in batches:
+        joined.append(stored)
+        rows += stored.batch.num_rows
+        if rows >= BLOCK_ROWS:
+            yield joined
+            joined, rows = [], 0
+    if rows:
+        yield joined
+
+
+def sort_into_groups(*keys: Ints) -> tuple[Ints, Ints]:
+    """Sorts rows by several keys, the first one first; rows that are equal in all of them stay in order.
+
+    Returns:
+        (order, starts): the order as indices, and where in it each group of equal keys begins.
+    """
+    small = len(keys) == 1 and len(keys[0]) > 0 and keys[0].min() >= 0 and keys[0].max() < 1 << 16
+    # 16 bits are sorted by counting: ten times as fast.
+    order = np.argsort(keys[0].astype(np.uint16), kind="stable") if small else np.lexsort(keys[::-1])
+    new = np.zeros(len(order), np.bool_)
+    new[:1] = True
+    for key in keys:
+        ordered = key[order]
+        new[1:] |= ordered[1:] != ordered[:-1]
+    return order, np.flatnonzero(new)

@@ -1,0 +1,110 @@
+"""The records of a log, and filters that choose among them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fastact.errors import ArgumentTypeError, ArgumentValueError
+from fastact.fields import NEURON, NEURON_PART, STATE_PART
+from fastact.history import LayerInfo
+from fastact.replay.blocks import Block, LayerNumbers
+from fastact.stats.activation import ActivationStats
+
+__all__ = ["Record", "RowFilter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One layer in one step, as the monitor saw it.
+
+    Attributes:
+        step: the training step.
+        layer: the layer's name.
+        info: what the log knows of the layer.
+        row: the numbers of `fields.ROW`, exactly as they were recorded.
+        rank: the process that recorded it, from the directory's name; 0 for a run of one process.
+    """
+
+    step: int
+    layer: str
+    info: LayerInfo
+    row: tuple[Any, ...]
+    rank: int = 0
+
+    @property
+    def stats(self) -> ActivationStats:
+        """The layer's summary in this step."""
+        return ActivationStats.from_state(self.row[STATE_PART])
+
+    @property
+    def neurons(self) -> dict[str, int | float] | None:
+        """The fields of `fields.NEURON` by name, None where the layer was not swept per neuron."""
+        values = self.row[NEURON_PART]
+        if values[0] == 0:
+            return None
+        return {field.name: value for field, value in zip(NEURON, values, strict=True)}
+
+
+class RowFilter(NamedTuple):
+    """Which rows are wanted: those of the steps from `first` to `last`, of these layers. None: no bound, all layers."""
+
+    first: int | None
+    last: int | None
+    layers: tuple[str, ...] | None
+
+    @classmethod
+    def of_arguments(cls, from_step: Any, to_step: Any, layers: Any, known: Iterable[LayerInfo]) -> "RowFilter":
+        """The filter that a user asks for.
+
+        Args:
+            from_step: first step wanted.
+            to_step: last step wanted.
+            layers: names of the layers wanted, or one name.
+            known: the layers that the log has.
+
+        Raises:
+            ArgumentTypeError: an argument is of another type.
+            ArgumentValueError: the log has no such layer.
+        """
+        for argument, step in (("from_step", from_step), ("to_step", to_step)):
+            if step is not None and not isinstance(step, (int, np.integer)):
+                raise ArgumentTypeError(f"{argument}: got {type(step).__name__}, want an integer or None")
+        if layers is None:
+            return cls(from_step, to_step, None)
+        try:
+            wanted = (layers,) if isinstance(layers, str) else tuple(layers)
+        except TypeError:
+            raise ArgumentTypeError(f"layers: got {type(layers).__name__}, want names of layers") from None
+        names = {info.name for info in known}
+        unknown = [name for name in wanted if name not in names]
+        if unknown:
+            raise ArgumentValueError(f"layers: got {unknown[0]!r}, want among {sorted(names)}")
+        return cls(from_step, to_step, wanted)
+
+    def in_batch(self, batch: Any) -> npt.NDArray[np.bool_]:
+        """Which rows of a `pyarrow.RecordBatch` are wanted, bool[rows]."""
+        keep = self._of_steps(batch.column("step").to_numpy())
+        if self.layers is not None:
+            named = pc.is_in(batch.column("layer"), value_set=pa.array(self.layers, pa.utf8()))
+            keep &= named.to_numpy(zero_copy_only=False)
+        return keep
+
+    def in_block(self, block: Block, layers: LayerNumbers) -> npt.NDArray[np.bool_]:
+        """Which rows of a block are wanted, bool[rows]."""
+        keep = self._of_steps(block.rows["step"])
+        if self.layers is not None:
+            keep &= np.array([info.name in self.layers for info in layers.infos], np.bool_)[block.layers]
+        return keep
+
+    def _of_steps(self, steps: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        keep = np.ones(len(steps), np.bool_)
+        if self.first is not None:
+            keep &= steps >= self.first
+        if self.last is not None:
+            keep &= steps <= self.last
+        return keep
