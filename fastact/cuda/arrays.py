@@ -1,7 +1,7 @@
-"""What lies on a GPU, and where: any framework's array as a NumPy array over the device's addresses.
+"""Arrays on a GPU: any framework's array as a NumPy array over the device's addresses.
 
-Such an array has an address, a shape and strides, so the same code that finds the CPU's views finds those of a GPU. Its
-elements are never read here.
+Such an array has an address, a shape and strides, so the code that finds views of host memory finds those of a GPU too.
+Its elements are never read here.
 """
 
 import sys
@@ -25,8 +25,8 @@ class DeviceArray(NamedTuple):
     """Elements on a GPU.
 
     Attributes:
-        array: where they lie, of the kind's storage dtype. Reading it ends the process.
-        name: the kind's name.
+        array: where they lie, with the element type's storage dtype. Reading it ends the process.
+        name: that of the element type, such as "bfloat16".
         device: the number of their device.
         stream: the handle of the stream on which their owner has them ready: 0 and 1 are the legacy default stream.
         kept: whether their memory, once the owner has freed it, is used again only by what comes later on this stream.
@@ -40,11 +40,11 @@ class DeviceArray(NamedTuple):
 
 
 def device_array(x: Any) -> DeviceArray:
-    """What `x`, for which `buffers.on_gpu` holds, has on its device; nothing is copied.
+    """The elements of `x`, for which `arrays.host.on_gpu` holds, on their device; nothing is copied.
 
     Raises:
-        ArgumentTypeError: its elements are of a type that cannot be swept, or it breaks its protocol's rules.
-        ArgumentValueError: it is a tensor without dense memory, or there is no device that can be used.
+        ArgumentTypeError: the elements are of a type that cannot be swept, or `x` breaks its protocol's rules.
+        ArgumentValueError: `x` is a tensor without dense memory, or no device can be used.
         MissingExtraError: the extra fastact[cuda] is not installed.
     """
     problem = unusable()
@@ -98,7 +98,7 @@ def _from_interface(x: Any, interface: dict[str, Any]) -> DeviceArray:
     address = int(interface["data"][0] or 0)
     shape = tuple(int(size) for size in interface["shape"])
     strides = interface.get("strides")
-    name = _kind_name(x, interface["typestr"])
+    name = _element_type_name(x, interface["typestr"])
     device = device_of(address) if 0 not in shape else 0
     if device is None:
         raise ArgumentTypeError(f"x: got {type(x).__name__} at an address that no CUDA device knows, want {WANTED}")
@@ -109,8 +109,8 @@ def _from_interface(x: Any, interface: dict[str, Any]) -> DeviceArray:
     return DeviceArray(array, name, device, stream, _is_cupy(x))
 
 
-def _kind_name(x: Any, typestr: str) -> str:
-    """The kind as the owner's dtype tells it; the protocol has no word for bfloat16, and some say float16."""
+def _element_type_name(x: Any, typestr: str) -> str:
+    """The element type as the owner's dtype names it: the protocol has no word for bfloat16, and some say float16."""
     order, size = typestr[:1], typestr[2:]
     if order == (">" if sys.byteorder == "little" else "<"):
         raise ArgumentTypeError(f"x: got {type(x).__name__} of {typestr}, want elements of this machine's byte order")

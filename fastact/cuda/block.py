@@ -1,8 +1,8 @@
 """What one block of threads does: each thread folds its share of a neuron, then their rows are joined.
 
 A block's threads stand in columns of `Layout.beside` neurons; each thread folds every so-many-th packet of its neuron:
-it loads some packets of 16 bytes, and while they are in registers takes their mean and the sums of what they differ
-from it, so that no digits cancel, and no second look at memory is ever needed. Packets are joined in float64, threads
+it loads some packets of 16 bytes, and while they are in registers it takes their mean and the sums of the differences
+from that mean: no digits cancel, and memory is read once. Packets are joined in float64, threads
 through shared memory in a fixed order, and the last block to finish joins the blocks' partial rows in a fixed order:
 repeatable bit for bit, without a float atomic and without the host.
 """
@@ -27,9 +27,9 @@ __all__ = ["DeviceFunctions", "device_functions", "last_to_come"]
 
 @device
 def last_to_come(tickets: int, count: int, thread: int, turn: Any) -> bool:
-    """Whether this block is the last of `count` to get here: it sees what the others wrote before.
+    """Whether this block is the last of `count` to get here, and so sees what the others wrote before.
 
-    It should put the tickets back to zero.
+    That block should put the tickets back to zero.
     """
     # What was written is out before the ticket is drawn.
     fence()
@@ -49,9 +49,9 @@ class DeviceFunctions(NamedTuple):
     Attributes:
         end_type: the type of min and max in a row.
         finished: a row to its state.
-        sweep_block: the arguments of `sweep_kernel` from `x` to `tickets` but `work`..., then which group, which part
-            of it and which thread this is, and shared memory: to whether this block is the last of its group, and then
-            the row of each neuron, in the first threads.
+        sweep_block: the sweep. It takes the arguments of `sweep_kernel` from `x` to `tickets`, the numbers of group,
+            part and thread, and four arrays of shared memory; it returns whether this block is the last of its group,
+            and if so, in the first threads, the row of each neuron.
     """
 
     end_type: Any

@@ -1,7 +1,7 @@
 """The rows of a monitor that are computed on GPUs: all that `fastact.monitor` needs to know of them.
 
-A row is launched at once, and here when its device has come so far; nobody waits but who reads it. Rows that were
-recorded while a CUDA graph was captured come anew with each replay of the graph, under the step of the replay.
+A row is launched at once and arrives later; only who reads it waits. What was recorded while a CUDA graph was captured
+gives a row at each replay of the graph, in the step of the replay.
 
 Example::
 
@@ -16,7 +16,6 @@ Example::
 """
 
 import os
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -27,86 +26,24 @@ import numpy.typing as npt
 
 from fastact.arithmetic import State
 from fastact.cuda.arrays import DeviceArray
+from fastact.cuda.deferred_row import DeferredRow
 from fastact.cuda.driver import active, relaxed
 from fastact.cuda.layouts import Bounds
 from fastact.cuda.recorder import DeviceRecorder
 from fastact.cuda.ring import SLOTS
-from fastact.cuda.ring_rows import FORM, FORMS, NEURONS, PART, STATE
-from fastact.cuda.rows import state_format
 from fastact.errors import FastactError
-from fastact.fields import NEURON
 
-__all__ = ["DeferredRow", "DeferredRows"]
+__all__ = ["DeferredRows"]
 
 #: Seconds after which a host that waits for rows looks again; the longer it has waited, the less often.
 _FIRST_PAUSE: Final = 20e-6
 _LAST_PAUSE: Final = 1e-3
 
-_NEURONS: Final = struct.Struct("".join("q" if field.kind == "int64" else "d" for field in NEURON))
-
-
-class DeferredRow:
-    """A row that was recorded.
-
-    Attributes:
-        layer: the layer's number.
-        device: the number of the device that computes it; -1 where a graph was replayed.
-        state: that of the elements, once the row is here; None before.
-        neurons: the numbers of `fields.NEURON` over the step so far.
-        part: how many rows with neurons its layer has had in the step by then.
-        lost: why it will never be here; None while it may.
-        captured: whether it went into a graph, whose replays give rows of their own.
-    """
-
-    __slots__ = ("_keep", "_rows", "captured", "device", "layer", "lost", "neurons", "part", "state")
-
-    def __init__(self, rows: "DeferredRows", layer: int, device: int, keep: object = None) -> None:
-        self._rows = rows
-        self._keep = keep
-        self.layer = layer
-        self.device = device
-        self.state: State | None = None
-        self.neurons: tuple[Any, ...] = ()
-        self.part = 0
-        self.lost: str | None = None
-        self.captured = False
-
-    @property
-    def done(self) -> bool:
-        """Whether nothing more is to be waited for."""
-        if self.state is None and self.lost is None and self._rows.broken is not None:
-            self.lose(self._rows.broken)
-        return self.state is not None or self.lost is not None
-
-    def wait(self) -> State:
-        """The state, once it is here.
-
-        Raises:
-            FastactError: the row is lost.
-        """
-        if self.state is None:
-            self._rows.wait_until(lambda: self.done)
-            if self.state is None:
-                raise FastactError(f"the stats of this record are not known: {self.lost}")
-        return self.state
-
-    def fill(self, words: npt.NDArray[np.int64]) -> None:
-        """Takes the row's words from the ring, int64[RING_WORDS]."""
-        self.part = int(words[PART])
-        self.neurons = _NEURONS.unpack(words[NEURONS].tobytes())
-        self._keep = None
-        self.state = state_format(FORMS[words[FORM]]).unpack(words[STATE].tobytes())
-
-    def lose(self, why: str) -> None:
-        """Notes that it will never come."""
-        self._keep = None
-        self.lost = why
-
 
 class DeferredRows:
     """The rows of one monitor, on all devices.
 
-    Only `DeferredRow.wait` and `numbers` raise: what fails makes rows that are lost.
+    Only `DeferredRow.wait` and `numbers` raise: where anything fails, rows are lost.
 
     Args:
         dead_window: rows after which a silent neuron is dead.
@@ -138,7 +75,7 @@ class DeferredRows:
         """Launches the sweep of `x`, which is not empty: 1-D, or with the shape of its neurons [outer, neurons, inner].
 
         Returns:
-            The row; None for a layer whose elements lie on several devices: it is to be swept while the host waits.
+            The row; None for a layer whose elements lie on several devices, which is to be swept while the host waits.
         """
         before = self._recorded.get(step, {}).get(layer)
         if before and before[-1].device != x.device:
@@ -164,7 +101,7 @@ class DeferredRows:
         return row
 
     def add(self, row: DeferredRow, step: int) -> None:
-        """Counts a row to a step; not one that a graph captured, whose replays count."""
+        """Adds a row to a step, unless a graph captured it: then its replays count."""
         if not row.captured:
             self._recorded.setdefault(step, {}).setdefault(row.layer, []).append(row)
 
@@ -178,7 +115,7 @@ class DeferredRows:
         Args:
             step: the one that ends.
             following: the one that begins.
-            mixed: layers that had elements elsewhere too: what their neurons did in this step does not count.
+            mixed: layers that had elements on the host too: the step does not count for their neurons.
         """
         for layer in mixed:
             if layer in self._recorded.get(step, {}):
@@ -212,7 +149,7 @@ class DeferredRows:
     def numbers(self, step: int, layer: int) -> tuple[list[State], tuple[Any, ...] | None]:
         """The states of a layer's rows in a step that is `ready`, one at least, and the numbers of `fields.NEURON`.
 
-        The latter are None where the rows tell of no neurons, or of different ones.
+        The latter are None where the rows tell of no neurons, or of those of several devices.
 
         Raises:
             FastactError: a row is lost.
@@ -222,7 +159,7 @@ class DeferredRows:
         if lost is not None:
             raise FastactError(f"a part of it was lost: {lost}")
         states = [row.wait() for row in rows]
-        # The device knows for how long neurons have been silent, and a row tells of those before it in the step too.
+        # The device counts for how long neurons have been silent, and a row includes those before it in the step.
         last = max(rows, key=lambda row: row.part)
         same = len({(row.device, row.neurons[0]) for row in rows}) == 1
         return states, last.neurons if same and last.neurons[0] else None
@@ -233,7 +170,7 @@ class DeferredRows:
             found.pop(step, None)
 
     def poll(self) -> None:
-        """Takes the rows that are here, and has others fetched; does not wait."""
+        """Takes the rows that have arrived and begins to fetch others; does not wait."""
         if not (any(device.busy for device in list(self._devices.values())) and self._alive()):
             return
         try:

@@ -74,32 +74,32 @@ class DeviceMemory:
             driver.device_memset(self._array, 0, nbytes, stream)
 
     def zero(self, stream: Any) -> None:
-        """Has it set to zero when the stream comes to it."""
+        """Sets the memory to zero, in the order of the stream."""
         driver.device_memset(self._array, 0, self.nbytes, stream)
 
     def copy_to(self, host: npt.NDArray[np.int64], stream: Any, start: int = 0) -> None:
-        """Has its bytes from `start` on copied to `host`, pinned memory, when the stream comes to it."""
+        """Copies the bytes from `start` on to `host`, pinned memory, in the order of the stream."""
         source = self.address + start
         driver.driver.cuMemcpyDtoHAsync(host.ctypes.data, source, host.nbytes, int(stream.handle))
 
     def copy_from(self, host: npt.NDArray[np.int64], stream: Any) -> None:
-        """Has its first bytes overwritten by `host`, pinned memory, when the stream comes to it."""
+        """Overwrites the first bytes with `host`, pinned memory, in the order of the stream."""
         driver.driver.cuMemcpyHtoDAsync(self.address, host.ctypes.data, host.nbytes, int(stream.handle))
 
 
 class Event:
-    """Whether a stream has come to a place."""
+    """A place in a stream's work, and whether the stream has reached it."""
 
     def __init__(self) -> None:
         self._event = cuda.event(timing=False)
 
     def record(self, stream: Any) -> None:
-        """Sets the place to where the stream's work ends now."""
+        """Moves the place to the end of what the stream has been given so far."""
         self._event.record(stream)
 
     def done(self) -> bool:
-        """Whether the stream has come there."""
-        # Numba's own `query` makes an exception, and a line of its log, of each no.
+        """Whether the stream has reached the place."""
+        # Numba's own `query` turns each "not yet" into an exception and a line of its log.
         (code,) = driver.binding.cuEventQuery(self._event.handle)
         if code == driver.binding.CUresult.CUDA_ERROR_NOT_READY:
             return False
@@ -151,7 +151,7 @@ def stream_at(handle: int, device: int) -> Any:
 
 @functools.cache
 def side_stream(device: int) -> Any:
-    """A stream of ours on the current device, number `device`, which neither waits for others nor is waited for."""
+    """A stream of our own on the current device, number `device`; it waits for no other, and none waits for it."""
     # Numba's own would wait for the legacy default stream, where torch works, and be waited for by it.
     handle = driver.driver.cuStreamCreate(driver.binding.CUstream_flags.CU_STREAM_NON_BLOCKING.value)
     return cuda.external_stream(int(handle))
@@ -165,7 +165,7 @@ def capture_of(stream: Any) -> int:
 
 
 def order(before: Any, after: Any) -> None:
-    """Lets what comes on the stream `after` wait for what was given to the stream `before`."""
+    """Has whatever is given to the stream `after` from now on wait for what the stream `before` was given."""
     event = cuda.event(timing=False)
     event.record(before)
     event.wait(after)

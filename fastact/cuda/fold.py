@@ -18,7 +18,6 @@ import numpy as np
 from fastact import arithmetic
 from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.cuda.compiler import device
-from fastact.cuda.rows import EXTREMES, FLOATS, with_extremes
 from fastact.cuda.vectors import (
     as_float64,
     count_at_most,
@@ -48,18 +47,11 @@ _sums_to_state = device(arithmetic.sums_to_state)
 _unscaled = device(arithmetic.unscaled)
 
 _EMPTY: Final = arithmetic.EMPTY
-_NO_SUMS: Final = with_extremes(
-    tuple(0.0 if place in FLOATS else number for place, number in enumerate(_EMPTY[:-1])),
-    np.float32(math.inf),
-    np.float32(-math.inf),
-)
-_BEFORE_EXTREMES: Final = _EMPTY[: EXTREMES[0]]
-_AFTER_EXTREMES: Final = _EMPTY[EXTREMES[1] + 1 :]
 
 
 @device
 def _no_sums(origin: float, first: Any) -> Any:
-    return _NO_SUMS + (origin,)  # noqa: RUF005 - Numba joins tuples of several types by + alone
+    return (0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, np.float32(math.inf), np.float32(-math.inf), origin)
 
 
 @device
@@ -129,7 +121,7 @@ def _no_state(origin: float, first: Any) -> Any:
 @device
 def _no_exact_state(origin: float, first: Any) -> Any:
     # min and max are integers that float64 cannot hold; merged with these, which count nothing, any others win.
-    return _BEFORE_EXTREMES + (first, first) + _AFTER_EXTREMES  # noqa: RUF005 - as in `_no_sums`
+    return (0, 0, 0, 0, 0, 0, math.nan, math.nan, math.nan, first, first, 0.0)
 
 
 @device

@@ -10,7 +10,7 @@ __all__ = ["gpu_line"]
 
 
 def gpu_line() -> str:
-    """The devices, and whether tensors are swept there, or why not."""
+    """The devices, and whether tensors are swept there; if not, why."""
     found, devices = _devices()
     if not devices:
         extra = "installed" if INSTALLED else "not installed"
@@ -20,7 +20,7 @@ def gpu_line() -> str:
 
 
 def _devices() -> tuple[str, int]:
-    """What the CUDA driver itself says, asked without the extra or a framework, and how many devices it has."""
+    """What the CUDA driver itself says, without the extra or a framework, and the number of its devices."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:

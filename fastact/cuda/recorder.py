@@ -1,4 +1,4 @@
-"""Records rows on one device: launches their kernels, owns what these work in, and takes the rows that came.
+"""Records rows on one device: launches the kernels, owns the memory that they need, and takes the finished rows.
 
 Kernels of one stream run one after the other, so all launches on a stream share the memory that they work in. A CUDA
 graph that captures a launch replays it for as long as the process lives: whatever such a launch uses is kept for ever.
@@ -7,12 +7,13 @@ graph that captures a launch replays it for as long as the process lives: whatev
 import contextlib
 import functools
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy.typing as npt
 
 from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.cuda.arrays import DeviceArray, current_stream
+from fastact.cuda.deferred_row import DeferredRow
 from fastact.cuda.driver import (
     DeviceMemory,
     capture_of,
@@ -30,7 +31,7 @@ from fastact.cuda.ring import SLOTS, Ring
 from fastact.cuda.ring_rows import LAYER, STEP, STEP_ENDED
 from fastact.cuda.rows import ROW_BYTES
 
-__all__ = ["DeviceRecorder", "Record"]
+__all__ = ["DeviceRecorder"]
 
 #: Bytes that a stream's kernels work in at first; at least doubled when they are too few.
 _WORK_BYTES: Final = 1 << 18
@@ -42,31 +43,15 @@ _captured: Final[list[object]] = []
 _plan = functools.lru_cache(maxsize=4096)(plan)
 
 
-class Record(Protocol):
-    """A row that a `DeviceRecorder` launches and later fills.
-
-    Attributes:
-        captured: whether the launch went into a graph, whose replays give rows of their own.
-    """
-
-    captured: bool
-
-    def fill(self, words: npt.NDArray[Any]) -> None:
-        """Takes the row's words from the ring, int64[RING_WORDS]."""
-
-    def lose(self, why: str) -> None:
-        """Notes that the row will never come."""
-
-
 class _Layer:
-    """What a device knows of a layer.
+    """What is kept of a layer on a device.
 
     Attributes:
-        step: that of the last row.
-        shape: of that row's neurons; None for a row of none.
-        mixed: whether rows of this step differ in their neurons; then none of them tells of neurons.
+        step: the step of the last row.
+        shape: the shape of that row's neurons; None for a row without neurons.
+        mixed: whether rows of this step differ in their neurons; the later ones then tell of no neurons.
         undo: whether the last step of `memory` does not count, since that step turned out mixed.
-        memory: what the layer's neurons did in earlier rows.
+        memory: for how long the layer's neurons have been silent, and their states in the step under way.
         neurons: how many neurons `memory` is for.
         captured: whether a graph uses `memory`.
         stream: the handle of the stream that used `memory` last.
@@ -93,7 +78,7 @@ class _Layer:
         return shape is not None and not self.mixed
 
     def mix(self) -> None:
-        """Notes that the step under way has rows of other neurons, or of none."""
+        """Notes that the step under way has rows with other neurons, or without."""
         self.mixed = True
         self.undo = self.undo or self.shape is not None
 
@@ -110,22 +95,22 @@ class DeviceRecorder:
     """Records rows on the current device; not safe to use from several threads at a time.
 
     Args:
-        device: its number.
+        device: the number of the device.
         dead_window: rows after which a silent neuron is dead.
         slots: rows of a ring.
 
     Attributes:
-        ring: of the rows whose number the host gives.
-        graphs: of the rows that the device counts as graphs are replayed; None before the first capture.
-        rows: those under way, by their number in `ring`.
-        ended: the last step whose end the graphs' ring has told.
+        ring: the ring of the rows that the host numbers.
+        graphs: the ring of the rows that the device numbers as graphs are replayed; None before the first capture.
+        rows: the rows under way, by their number in `ring`.
+        ended: the last step whose end a row in `graphs` has told.
     """
 
     def __init__(self, device: int, dead_window: int, slots: int = SLOTS) -> None:
         self.device = device
         self.ring = Ring(device, slots)
         self.graphs: Ring | None = None
-        self.rows: dict[int, Record] = {}
+        self.rows: dict[int, DeferredRow] = {}
         self.ended = -1
         self._dead_window = dead_window
         self._layers: dict[int, _Layer] = {}
@@ -146,7 +131,7 @@ class DeviceRecorder:
         return 2 * (self.ring.head - self.ring.tail) >= self.ring.slots
 
     def launch(
-        self, row: Record, layer: int, x: DeviceArray, shape: tuple[int, ...] | None, bounds: Bounds, step: int
+        self, row: DeferredRow, layer: int, x: DeviceArray, shape: tuple[int, ...] | None, bounds: Bounds, step: int
     ) -> None:
         """Launches the sweep of `x`: 1-D, or with the shape of its neurons [outer, neurons, inner]."""
         self.abandon()
@@ -163,7 +148,7 @@ class DeviceRecorder:
                 raise
 
     def _launch(
-        self, row: Record, layer: int, x: DeviceArray, shape: tuple[int, ...] | None, bounds: Bounds, step: int,
+        self, row: DeferredRow, layer: int, x: DeviceArray, shape: tuple[int, ...] | None, bounds: Bounds, step: int,
         stream: Any, graph: int,
     ) -> None:  # fmt: skip
         ring = self._graphs(step) if graph else self.ring
@@ -204,15 +189,15 @@ class DeviceRecorder:
             self._launching = None
 
     def mix(self, layer: int) -> None:
-        """Notes that the step under way has rows of this layer from elsewhere: its neurons do not count in it."""
+        """Notes that the step under way has elements of this layer elsewhere: it does not count for the neurons."""
         if layer in self._layers:
             self._layers[layer].mix()
 
     def end_step(self, step: int, following: int) -> bool:
-        """Has the graphs' ring told that a step is over, and which one begins; below 0 for one that is not recorded.
+        """Launches the row that tells graphs of the end of a step and of the next one; below 0: one not recorded.
 
         Returns:
-            Whether the ring will tell of that end, in `ended`.
+            Whether `ended` will reach that step.
         """
         if self.graphs is None:
             return False
@@ -223,14 +208,14 @@ class DeviceRecorder:
         return step >= 0
 
     def drain(self, replayed: Callable[[int, int, npt.NDArray[Any]], None]) -> None:
-        """Fills the rows that are here, and has others fetched; does not wait.
+        """Fills the rows that have arrived and begins to fetch others; does not wait.
 
         Args:
             replayed: is called with step, layer and words of each row of a replayed graph.
         """
         self.abandon()
-        # What was copied at once, as little is on an idle device, need not wait for the next look; and of graphs it may
-        # only now be known how much there is to copy.
+        # On an idle device the copy is done at once and need not wait for the next call. And how many rows of graphs
+        # there are to copy may only be known after the first.
         for _ in range(2):
             self._take(replayed)
             self.ring.fetch()
@@ -261,7 +246,7 @@ class DeviceRecorder:
         return self.graphs
 
     def _neuron_memory(self, layer: _Layer, neurons: int, stream: int, graph: int) -> int:
-        """The address of what the layer's neurons did, ready for what comes next on the stream."""
+        """The address of the layer's memory, ready for whatever comes next on the stream."""
         nbytes = 8 * (HEAD_WORDS + NEURON_WORDS * neurons)
         if layer.memory is not None and layer.stream != stream and not graph:
             # A stream that was destroyed has done its work.

@@ -1,8 +1,8 @@
-"""Rows on their way from the device to the host: a ring of device memory, copied piece by piece when somebody looks.
+"""Rows on their way from the device to the host: a ring of device memory, copied piece by piece on demand.
 
 Kernels write rows into the ring's slots (`ring_rows`), each with its number and a check word. The host copies the slots
-that it still wants on a stream of its own into pinned memory, and takes the rows that are whole there. What was copied
-too early is copied again: so the copies wait for no kernel, and no kernel waits for them.
+that it still wants on a stream of its own into pinned memory, and takes the rows that are whole there. A row that
+was copied too early is copied again: so copies wait for no kernel, and no kernel waits for a copy.
 """
 
 from typing import Final
@@ -22,13 +22,19 @@ _HEAD_BYTES: Final = 256
 
 
 class Ring:
-    """A ring on the current device, number `device`; not safe to use from several threads at a time.
+    """A ring on the current device; not safe to use from several threads at a time.
+
+    Args:
+        device: the number of the device.
+        slots: rows that the ring has room for.
+        counted: whether the device numbers the rows; otherwise the host does.
 
     Attributes:
-        address: of the slots.
-        counter: of two int64 on the device, both zero at first: for rows that the device counts (`record_kernel`).
+        address: the address of the slots.
+        counter: the address of two int64 on the device, both zero at first, with which it numbers rows; see
+            `record_kernel`.
         tail: the number of the first row that has not been taken.
-        head: that of the first one that has not been written yet, as far as the host knows.
+        head: the number of the first row that has not been written yet, as far as the host knows.
         lost: rows that were overwritten before they could be taken.
     """
 
@@ -58,17 +64,17 @@ class Ring:
         return self.head - self.tail >= self.slots
 
     def next(self) -> int:
-        """The number of a new row, which somebody is about to write, or has to give up; only where it is not `full`."""
+        """The number of a new row, which the caller has to write or to give up; only while the ring is not `full`."""
         self.head += 1
         return self.head - 1
 
     def give_up(self, number: int) -> None:
-        """Says that nobody will write a row."""
+        """Notes that a row will never be written."""
         self._taken.add(number)
         self._move()
 
     def fetch(self) -> None:
-        """Begins to copy what there may be, if that is not being done."""
+        """Begins to copy the rows that may be there, unless a copy is under way."""
         if self._copied is not None or (self.tail == self.head and not self._counted):
             return
         if self._counted:
@@ -85,7 +91,7 @@ class Ring:
     def take(self) -> list[tuple[int, npt.NDArray[np.int64]]]:
         """The rows that have come since, by number: int64[RING_WORDS] each, a copy.
 
-        Those that the device counts are taken in order, the others as they come.
+        Rows that the device numbers are taken in order, the others as they come.
         """
         if self._copied is None or not self._event.done():
             return []

@@ -17,9 +17,9 @@ _KEPT_BYTES: Final = 1 << 24
 
 
 class Workspace:
-    """What one sweep at a time works in, on one device: partial rows, tickets, the rows there and their copy here.
+    """Memory on one device for one sweep at a time: partial rows, tickets, rows and their copy on the host.
 
-    And, where many tensors are swept, the table that says where they lie, and what it is copied from.
+    A sweep of many tensors also needs the table that says where they lie, and the memory that it is copied from.
     """
 
     def __init__(self) -> None:
@@ -32,12 +32,12 @@ class Workspace:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it holds on the device."""
+        """Bytes held on the device."""
         pieces = (self._partial, self._tickets, self._out, self._table)
         return sum(piece.nbytes for piece in pieces if piece is not None)
 
     def memory(self, partial_rows: int, tickets: int, rows: int, stream: Any) -> tuple[int, int, int]:
-        """The addresses of as many partial rows, tickets and rows, as kernels want them."""
+        """The addresses of memory for so many partial rows, tickets and rows."""
         self._partial = _room(self._partial, partial_rows * ROW_BYTES, stream)
         # The last block that draws a ticket puts it back to zero.
         self._tickets = _room(self._tickets, tickets * 8, stream, zeroed=True)
@@ -45,7 +45,7 @@ class Workspace:
         return self._partial.address, self._tickets.address, self._out.address
 
     def copied(self, table: npt.NDArray[np.int64], stream: Any) -> int:
-        """The address to which a table of numbers is copied when the stream comes to it."""
+        """The address to which a table of numbers is copied, in the order of the stream."""
         self._table = _room(self._table, table.nbytes, stream)
         if self._lines is None or self._lines.size < table.size:
             self._lines = pinned(self._table.nbytes // 8)
@@ -55,9 +55,9 @@ class Workspace:
         return self._table.address
 
     def rows(self, count: int, stream: Any) -> npt.NDArray[np.int64]:
-        """int64[count, ROW_WORDS] of pinned memory, which the rows are in when the stream has come so far.
+        """The rows in pinned memory, int64[count, ROW_WORDS], valid once the stream has done all it was given.
 
-        The next sweep overwrites it.
+        The next sweep overwrites them.
         """
         assert self._out is not None  # `memory` was asked for before
         if self._rows is None or len(self._rows) < count * ROW_WORDS:
@@ -76,12 +76,12 @@ def _room(memory: DeviceMemory | None, nbytes: int, stream: Any, *, zeroed: bool
 
 @functools.cache
 def _free(device: int) -> deque[Workspace]:
-    """Those that no sweep uses now. `pop` and `append` of a deque need no lock."""
+    """The workspaces that no sweep uses now. `pop` and `append` of a deque need no lock."""
     return deque()
 
 
 def take_workspace(device: int) -> Workspace:
-    """One that no other sweep uses, to be given back; after an error not: nobody knows what still writes to it."""
+    """A workspace that no other sweep uses. Give it back, but not after an error: a kernel may still write to it."""
     try:
         return _free(device).pop()
     except IndexError:
@@ -89,6 +89,6 @@ def take_workspace(device: int) -> Workspace:
 
 
 def give_back(workspace: Workspace, device: int) -> None:
-    """Lets the next sweep have it, once all that was begun with it is done."""
+    """Lets later sweeps use a workspace; all work on it must be done."""
     if workspace.nbytes <= _KEPT_BYTES:
         _free(device).append(workspace)

@@ -19,7 +19,8 @@ def link(
 
     A finding is a consequence of the earliest one that explains it (`Rule.explains`); chains end at their first cause.
     There are no circles: an explanation goes from an earlier to a later condition of `rules`, or down the network
-    (from vanishing to underflow to a layer strictly after), or within one condition on in time.
+    (from vanishing to underflow to a layer strictly after), or within one condition on in time; one that would close a
+    circle is left out.
 
     Args:
         findings: in any order, one for each layer and condition.
@@ -78,10 +79,11 @@ def _parents(
     for condition in first:
         judges = {other: _judge(by_condition[other], by_condition[condition], rank) for other in first}
         able[condition] = [(cause, judge) for cause in causes if (judge := judges[cause.condition]) is not None]
-    parent = {}
+    parent: dict[tuple[str, str], tuple[str, str]] = {}
     for effect in ordered:
         for cause, explains in able[effect.condition]:
-            if cause is not effect and explains(cause, effect, around):
+            # The second condition keeps a rule that explains in a circle from hanging a training.
+            if explains(cause, effect, around) and _root(key(cause), parent) != key(effect):
                 parent[key(effect)] = key(cause)
                 break
     return parent

@@ -19,7 +19,8 @@ from fastact.monitor.layer import LayerRecord, PendingRow, Recorded, WatchedLaye
 
 if TYPE_CHECKING:
     from fastact.cuda.arrays import DeviceArray
-    from fastact.cuda.deferred import DeferredRow, DeferredRows
+    from fastact.cuda.deferred import DeferredRows
+    from fastact.cuda.deferred_row import DeferredRow
 
 __all__ = ["Listener", "StepQueue"]
 

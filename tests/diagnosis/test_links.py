@@ -1,12 +1,17 @@
 """Causes and consequences: which finding explains which, and in which order they are told."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from any_rows import fill, layers_and_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import found, nothing_finite, row, watch
 
+from fastact.diagnosis.causality import same_layer
+from fastact.diagnosis.finding import Evidence, Finding
+from fastact.diagnosis.links import link
+from fastact.diagnosis.network import LayerView, Network
+from fastact.diagnosis.rule import Outcome, Rule
 from fastact.history import LayerInfo
 
 
@@ -155,3 +160,26 @@ def test_what_fades_later_is_no_reason_for_what_faded_before() -> None:
     for first, second, culprits in ((20, 22, ["0"]), (20, 40, ["0"]), (40, 20, ["1", "0"])):
         diagnosis = watch({"0": fades(first), "1": fades(second), **end}).diagnose()
         assert [f.layer for f in diagnosis.culprits if f.condition == "vanishing"] == culprits
+
+
+class _One(Rule[Any]):
+    condition = "one"
+    adjective = "one"
+    explains: ClassVar = {"one": same_layer, "other": same_layer}
+
+    def check(self, layer: LayerView, network: Network, thresholds: Any) -> Outcome:
+        return Outcome.NOT_FOUND
+
+
+class _Other(_One):
+    condition = "other"
+    explains: ClassVar = {"one": same_layer}
+
+
+def test_rules_that_explain_each_other_make_no_circle() -> None:
+    (view,) = (tracker.view(0) for tracker in watch({"a": ("Linear", healthy())})._trackers.values())
+    one, other = (
+        Finding("a", name, "warning", step, Evidence(), "", "", ()) for name, step in (("one", 3), ("other", 2))
+    )
+    linked = link([one, other], [view], (_One(), _Other()), 5)
+    assert [(f.condition, f.consequence_of) for f in linked] == [("one", None), ("other", "a")]
