@@ -73,17 +73,10 @@ def sweep_channels(x: DeviceArray, bounds: Bounds) -> NeuronStates:
     """The states of the neurons of a contiguous [outer, neurons, inner] array that is not empty."""
     dtype = ELEMENT_TYPES[x.name].extreme
 
-<<<<<<< HEAD
     def read(rows: npt.NDArray[np.int64]) -> NeuronStates:
-        counts = rows[:, :6].T.copy()
-        moments = rows.view(np.float64)[:, [6, 7, 8, 11]].T.copy()
-        extremes = rows.view(x.name if exact else np.float64)[:, 9:11].T.astype(dtype, order="C")
-=======
-    def read(rows: npt.NDArray[np.int64]) -> ChannelArrays:
         counts = rows[:, INTEGERS].T.copy()
         moments = rows.view(np.float64)[:, FLOATS].T.copy()
         extremes = rows.view(stored_extreme(x.name))[:, EXTREMES].T.astype(dtype, order="C")
->>>>>>> main
         total = merge_kernel(dtype)(counts[:, None], moments[:, None], extremes[:, None])
         return NeuronStates(counts, moments, extremes, total)
 

@@ -42,7 +42,7 @@ class _StateOfEach:
         return self._arrays[array][row].reshape(self._shape)  # type: ignore[no-any-return]
 
 
-class ChannelStats(Statistics[npt.NDArray[np.int64], _Floats, npt.NDArray[Any]]):
+class ChannelStats(Statistics[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[Any]]):
     """The same names as `ActivationStats`, each an array with one entry per neuron; `total` is the whole tensor.
 
     Counts are int64 arrays, the rest float64 (min and max in the elements' own precision), all read-only and of the
