@@ -129,21 +129,21 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
     def failures(self) -> int:
         """How often something went wrong; the first failure was warned of."""
         # A recorder on PyTorch fails in the attachment.
-        return self._attachment.guard.failures + getattr(self._recorder, "failures", 0)
+        return self._attachment.failure_counter.failures + getattr(self._recorder, "failures", 0)
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Opens the log and wraps the layers."""
         self.close()  # in case the last training failed
         self._attachment.open()
-        with self._attachment.guard("watch the model"):
+        with self._attachment.failure_counter("watch the model"):
             if keras.backend.backend() == "jax":
                 from fastact.jax import Recorder
 
                 # Not ordered, so that it works in rematerialised layers and distributed models.
-                self._recorder = Recorder(self.monitor, ordered=False, strict=self._attachment.guard.strict)
+                self._recorder = Recorder(self.monitor, ordered=False, strict=self._attachment.failure_counter.strict)
             else:
                 self._recorder = _TorchRecorder(self._attachment)
-            layers = _computing(self.model, "")
+            layers = _computing_layers(self.model, "")
             selected = {name: layer for name, layer in layers if is_selected(self._layers, name, layer)}
             if not selected:
                 raise FastactError("no layer was selected")
@@ -185,17 +185,14 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
         @functools.wraps(call)
         def recorded(*args: Any, **kwargs: Any) -> Any:
             output = call(*args, **kwargs)
-            with self._attachment.guard(f"record layer {name!r}"):
-                self._take(name, output, layer_type, axis)
+            with self._attachment.failure_counter(f"record layer {name!r}"):
+                for full, x in named_outputs(name, keras.tree.flatten(output)):
+                    if keras.ops.is_tensor(x) and self._recorder is not None:
+                        self._recorder.record(full, x, axis=axis if x.ndim > 1 else None, layer_type=layer_type)
             return output
 
         layer.call = recorded
         self._wrapped.append(layer)
-
-    def _take(self, name: str, output: Any, layer_type: str, axis: int) -> None:
-        for full, x in named_outputs(name, keras.tree.flatten(output)):
-            if keras.ops.is_tensor(x) and self._recorder is not None:
-                self._recorder.record(full, x, axis=axis if x.ndim > 1 else None, layer_type=layer_type)
 
     def _unwrap(self) -> None:
         if self._wrapped:
@@ -205,7 +202,7 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
             del self._wrapped.pop().call
 
 
-def _computing(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+def _computing_layers(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
     """The layers that compute, each with its path; a layer that is used twice appears once."""
     seen: set[int] = set()
     used: dict[str, int] = {}
@@ -216,7 +213,7 @@ def _computing(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
         used[layer.name] = used.get(layer.name, 0) + 1
         name = prefix + layer.name + (f"#{used[layer.name]}" if used[layer.name] > 1 else "")
         whole = type(layer).__module__.startswith("keras.") and not isinstance(layer, keras.Model)
-        inner = [] if whole else list(_computing(layer, name + "/"))
+        inner = [] if whole else list(_computing_layers(layer, name + "/"))
         if inner:
             yield from inner
         else:

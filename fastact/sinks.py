@@ -23,7 +23,7 @@ from fastact._adapters.extras import needs_extra
 from fastact.checks import check_integer
 from fastact.errors import FastactError
 from fastact.failures import FailureCounter
-from fastact.fields import COLUMN, NEURON
+from fastact.fields import COLUMN, NEURON, STATE
 
 if TYPE_CHECKING:
     from fastact.monitor.monitor import ActivationMonitor
@@ -50,11 +50,7 @@ Scalars = Mapping[str, Mapping[str, float]]
 #: so they are not sent; `nans` and `infs` always are, and account for the missing ones. Those of `NEURON` are sent only
 #: where the layer was swept per neuron.
 SCALARS: Final[Mapping[str, str]] = {
-    "mean": "mean of the finite elements",
-    "std": "population standard deviation of the finite elements",
-    "abs_mean": "mean of |x| over the finite elements",
-    "min": "smallest finite element",
-    "max": "largest finite element",
+    **{field.name: field.meaning for field in STATE if field.name in {"mean", "std", "abs_mean", "min", "max"}},
     "nans": "elements that are NaN",
     "infs": "elements that are +inf or -inf",
     "zero_ratio": "share of the elements that are zero",

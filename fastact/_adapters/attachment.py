@@ -29,7 +29,7 @@ class Attachment:
         strict: whether failures are raised.
 
     Attributes:
-        guard: counts failures, and warns of the first or raises them.
+        failure_counter: counts failures, and warns of the first or raises them.
         when: whether the outputs of this moment belong to the training; by default they always do.
 
     A copy, by `copy.deepcopy` or in a process that was started with a pickle, starts afresh and opens the log at the
@@ -42,7 +42,7 @@ class Attachment:
     def __init__(self, owner: str, run: Run, *, strict: bool = False) -> None:
         if not isinstance(run, ActivationMonitor | str | os.PathLike):
             raise ArgumentTypeError(f"run: got {type(run).__name__}, want an ActivationMonitor or the path of a log")
-        self.guard = FailureCounter(owner, strict=strict)
+        self.failure_counter = FailureCounter(owner, strict=strict)
         self.when: Callable[[], bool] = _always
         self._run: Run | None = run
         self._monitor = run if isinstance(run, ActivationMonitor) else None
@@ -55,7 +55,8 @@ class Attachment:
             FastactError: the training has not started, which is when the monitor is made.
         """
         if self._monitor is None:
-            raise FastactError(f"{self.guard.owner}: no monitor yet: the training that opens the log has not started")
+            owner = self.failure_counter.owner
+            raise FastactError(f"{owner}: no monitor yet: the training that opens the log has not started")
         return self._monitor
 
     def open(self, rank: int = 0, ranks: int = 1) -> None:
@@ -66,14 +67,14 @@ class Attachment:
         if self._run is None or isinstance(self._run, ActivationMonitor):
             return
         path = Path(self._run)
-        with self.guard("open the log"):
+        with self.failure_counter("open the log"):
             self._monitor = ActivationMonitor()
             self._monitor = ActivationMonitor(path / f"rank-{rank:05d}" if ranks > 1 else path)
 
     def close(self) -> None:
         """Closes the log, if `open` opened it; the monitor still diagnoses what it saw."""
         if self._monitor is not None and self._monitor is not self._run:
-            with self.guard("close the log"):
+            with self.failure_counter("close the log"):
                 self._monitor.close()
 
     @property
@@ -88,26 +89,27 @@ class Attachment:
 
     def record(self, name: str, x: Any, /, **options: Any) -> None:
         """Hands activations, or their stats, to the monitor; `options` are those of its ``record``."""
-        with self.guard(f"record layer {name!r}"):
+        with self.failure_counter(f"record layer {name!r}"):
             self.monitor.record(name, x, **options)
 
     def step(self) -> None:
         """Ends the monitor's step."""
         if self._monitor is not None:
-            with self.guard("end a step"):
+            with self.failure_counter("end a step"):
                 self._monitor.step()
 
     def __getstate__(self) -> dict[str, Any]:
         run = None if isinstance(self._run, ActivationMonitor) else self._run
+        counter = self.failure_counter
         if run is None:
             warnings.warn(
-                f"{self.guard.owner}: a copy of it, in this process or another one, records nothing, since a monitor "
+                f"{counter.owner}: a copy of it, in this process or another one, records nothing, since a monitor "
                 "cannot be copied; pass the path of a log, where each process writes its own part",
                 RuntimeWarning,
                 stacklevel=2,
             )
-        fresh = FailureCounter(self.guard.owner, strict=self.guard.strict)
-        return {"guard": fresh, "when": _always, "_run": run, "_monitor": None}
+        fresh = FailureCounter(counter.owner, strict=counter.strict)
+        return {"failure_counter": fresh, "when": _always, "_run": run, "_monitor": None}
 
 
 def _always() -> bool:

@@ -73,7 +73,7 @@ class Recorder:
     @property
     def failures(self) -> int:
         """How often something could not be recorded; the first failure was warned of."""
-        return self._attachment.guard.failures
+        return self._attachment.failure_counter.failures
 
     def record(
         self,
@@ -100,7 +100,7 @@ class Recorder:
         Returns:
             `x` itself, for use within an expression.
         """
-        with self._attachment.guard(f"record layer {name!r}"):
+        with self._attachment.failure_counter(f"record layer {name!r}"):
             layer_type = layer_type if kind is None else kind
             interval = BOUNDED.get(layer_type, SATURATION) if saturation is None else saturation
             # The last trace counts: initialising a model may trace parts of it first.
@@ -165,7 +165,7 @@ class Recorder:
         order = {name: place for place, name in enumerate(self._traced)}
         # Layers are ordered by their first rows, but callbacks that are not ordered may arrive in any order.
         for name, options, summary in sorted(pending, key=lambda item: order.get(item[0], len(order))):
-            with self._attachment.guard(f"record layer {name!r}"):
+            with self._attachment.failure_counter(f"record layer {name!r}"):
                 self.monitor.record(name, summary.stats(), **options)
         self._checks += bool(pending)
         if self._checks == 2:
@@ -181,7 +181,7 @@ class Recorder:
 
     def _drain(self) -> list[tuple[str, dict[str, Any], Summary]]:
         """Waits until everything under way has arrived, and removes and returns it."""
-        with self._attachment.guard("wait for the device"):
+        with self._attachment.failure_counter("wait for the device"):
             jax.effects_barrier()  # type: ignore[no-untyped-call]
         with self._lock:
             pending, self._pending = self._pending, []

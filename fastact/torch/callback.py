@@ -30,7 +30,7 @@ class WatchingCallback:
     @property
     def failures(self) -> int:
         """How often something went wrong; the first failure was warned of."""
-        return self._attachment.guard.failures + (self._watch.failures if self._watch else 0)
+        return self._attachment.failure_counter.failures + (self._watch.failures if self._watch else 0)
 
     def begin(self, model: Any, when: Callable[[], bool], rank: int, ranks: int) -> None:
         """Opens the log of this process and sets the hooks, which record only while `when` is true."""
@@ -38,8 +38,8 @@ class WatchingCallback:
         attachment = self._attachment
         attachment.open(rank, ranks)
         attachment.when = when
-        with attachment.guard("watch the model"):
-            self._watch = watch(model, attachment, strict=attachment.guard.strict, **self._options)
+        with attachment.failure_counter("watch the model"):
+            self._watch = watch(model, attachment, strict=attachment.failure_counter.strict, **self._options)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_watch": None}  # a copy of the callback watches nothing yet

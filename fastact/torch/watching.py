@@ -156,7 +156,7 @@ class Watch:
         self.names = names
         self._plan = plan
         self._training_only = training_only
-        self._guard = FailureCounter("fastact", strict=strict, counter="Watch.failures")
+        self._failure_counter = FailureCounter("fastact", strict=strict, counter="Watch.failures")
         #: The step that the plan was last asked about, and its answer.
         self._asked: tuple[int, bool] = (-1, False)
         #: (number of axes, neuron axis) of the last layer to run whose type tells where its neurons are.
@@ -206,7 +206,7 @@ class Watch:
     @property
     def failures(self) -> int:
         """How many tensors could not be recorded; the first one was warned of."""
-        return self._guard.failures
+        return self._failure_counter.failures
 
     # The hooks call the following.
 
@@ -236,8 +236,8 @@ class Watch:
             self._failed(name, error)
 
     def _failed(self, name: str, error: Exception) -> None:
-        self._guard.failed(f"record layer {name!r}", error)
-        if self._guard.strict:
+        self._failure_counter.failed(f"record layer {name!r}", error)
+        if self._failure_counter.strict:
             raise error
 
 

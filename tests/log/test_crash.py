@@ -7,11 +7,12 @@ import signal
 import struct
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_log import LAYERS, bits, expect, make
+from log_rows import LAYERS, bits, expect, make
 
 from fastact.log import LogOptions, LogWriter, RunReader
 from fastact.log.schema import to_rows
@@ -42,6 +43,12 @@ def train(run: Path, options: LogOptions, flushed: mmap.mmap) -> None:
             flushed[:8] = struct.pack("<q", step)
 
 
+def wait_for(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60.0
+    while not holds() and time.monotonic() < until:
+        time.sleep(0.001)
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_killed_at_random_instants(tmp_path: Path, way: str) -> None:
     instants = random.Random(way)
@@ -58,6 +65,8 @@ def test_killed_at_random_instants(tmp_path: Path, way: str) -> None:
                     train(run, options, flushed)
                 finally:
                     os._exit(1)
+            if attempt % 2:  # else it may be killed before there is anything, more often on a busy machine
+                wait_for(lambda: flushed[:8] != bytes(8))
             time.sleep(instants.uniform(0.0, 0.2))
             os.kill(child, signal.SIGKILL)
             assert os.waitpid(child, 0)[1] == signal.SIGKILL

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_log import LAYERS, expect, make, read
+from log_rows import LAYERS, expect, make, read
 
 import fastact.log.drain
 from fastact.log import LogOptions, LogWriter, RunReader

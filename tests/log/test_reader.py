@@ -2,45 +2,17 @@
 
 import struct
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
+from log_segments import LAYER, SESSION, read, rows, segment
 
 import fastact
-from fastact.errors import LogError
-from fastact.fields import ROW_DTYPE
 from fastact.history import LayerInfo
-from fastact.log import LogOptions, LogWriter, RunFollower, RunReader
+from fastact.log import RunReader
 from fastact.log.decode import Decoder
-from fastact.log.encode import Encoder
-from fastact.log.frames import END_MARK, Frame, finish, stamp_text
+from fastact.log.frames import Frame, finish, stamp_text
 from fastact.log.schema import COLUMNS, Header, to_batch
-
-LAYER = LayerInfo("a", 0)
-SESSION = "0123456789abcdef"
-
-
-def rows(first: int, count: int) -> "np.ndarray[tuple[int], np.dtype[np.void]]":
-    made = np.zeros(count, ROW_DTYPE)
-    made["step"] = np.arange(first, first + count)
-    made["count"] = 1
-    return made
-
-
-def segment(run: Path, number: int, header: Header, batches: list[tuple[int, int, int]], end: bytes = END_MARK) -> None:
-    """A segment of batches, each given as (its first row, its rows, what was dropped before it in all)."""
-    encoder = Encoder(header, 0, "lz4")
-    data = b"".join(encoder.batch(rows(first, count), first, dropped) for first, count, dropped in batches)
-    run.mkdir(exist_ok=True)
-    (run / f"segment-{number:06d}.{'arrows' if end else 'live'}").write_bytes(encoder.front + data + end)
-
-
-def read(run: Path) -> tuple[list[int], list[str]]:
-    told: list[str] = []
-    parts = list(RunReader(run).batches(told.append))
-    return [step for part in parts for step in part.batch["step"].to_pylist()], told
 
 
 def test_what_the_writer_dropped_is_told_where_it_was(tmp_path: Path) -> None:
@@ -95,76 +67,6 @@ def test_an_open_log_sees_new_segments_and_misses_no_old_ones(tmp_path: Path) ->
     assert log.to_table()["step"].to_pylist() == list(range(20, 40))
     assert log.warnings == ()
     assert [info.name for info in log.layers] == ["a", "late"]
-
-
-class Follow:
-    """A follower and what it told."""
-
-    def __init__(self, run: Path) -> None:
-        self.told: list[str] = []
-        self.run = RunFollower(run, self.told.append)
-
-    def steps(self) -> list[int]:
-        return [step for part in self.run.read() for step in part.batch["step"].to_pylist()]
-
-
-def test_a_follower_reads_each_row_once(tmp_path: Path) -> None:
-    follow = Follow(tmp_path)
-    assert follow.steps() == []
-    with LogWriter(tmp_path, LogOptions(segment_bytes=8000), metadata={"a": "b"}) as writer:
-        writer.add_layer(LAYER)
-        seen = []
-        table: list[Any] = rows(0, 200).tolist()
-        for row in table:
-            writer.append(row)
-            if row[0] % 9 == 8:
-                writer.flush()
-                new = follow.steps()
-                assert len(new) == 9
-                seen += new
-                assert not follow.run.closed
-    seen += follow.steps()
-    assert seen == list(range(200))
-    assert follow.run.closed
-    assert (follow.steps(), follow.told, follow.run.metadata) == ([], [], {"a": "b"})
-    assert len(list(tmp_path.glob("*.arrows"))) > 3
-
-
-def test_a_follower_waits_for_the_rest_of_a_batch(tmp_path: Path) -> None:
-    segment(tmp_path, 0, Header(SESSION, 0, (LAYER,)), [(0, 3, 0), (3, 3, 0)], end=b"")
-    live = tmp_path / "segment-000000.live"
-    whole = live.read_bytes()
-    follow = Follow(tmp_path)
-    seen = []
-    live.write_bytes(b"")
-    for size in range(0, len(whole) + 1, 97):
-        with live.open("r+b") as file:
-            file.write(whole[:size])
-        seen += follow.steps()
-    live.write_bytes(whole)
-    seen += follow.steps()
-    assert (seen, follow.told) == (list(range(6)), [])
-    live.write_bytes(whole + END_MARK)
-    live.rename(tmp_path / "segment-000000.arrows")
-    assert (follow.steps(), follow.told, follow.run.closed) == ([], [], True)
-
-
-def test_a_follower_tells_damage_once_and_goes_on(tmp_path: Path) -> None:
-    segment(tmp_path, 0, Header(SESSION, 0, (LAYER,)), [(0, 3, 0), (3, 3, 0), (6, 3, 0)])
-    place = tmp_path / "segment-000000.arrows"
-    data = bytearray(place.read_bytes())
-    data[[part.frame.offset for part in RunReader(tmp_path).batches(pytest.fail)][1] + 500] ^= 1
-    place.write_bytes(data)
-    follow = Follow(tmp_path)
-    assert follow.steps() == [0, 1, 2, 6, 7, 8]
-    told = list(follow.told)
-    assert len(told) == 2
-    segment(tmp_path, 1, Header(SESSION, 9, (LAYER,)), [(9, 1, 0)])
-    place.unlink()
-    assert follow.steps() == [9]
-    assert follow.told == told
-    with pytest.raises(LogError, match="cannot read the log"):
-        Follow(tmp_path / "no").steps()
 
 
 def test_columns_of_a_newer_minor_version_are_ignored(tmp_path: Path) -> None:

@@ -1,14 +1,8 @@
-"""The monitor: what becomes a row, live against replay, and what it refuses."""
+"""The monitor as a training loop sees it: live against replay, closing, and what it refuses."""
 
 import dataclasses
 import gc
-import os
 import pickle
-import signal
-import subprocess
-import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -37,25 +31,6 @@ def test_a_row_holds_the_step_s_stats() -> None:
         assert row["within_std"] == pytest.approx(np.sqrt(x.var(0, dtype=np.float64).mean()), rel=1e-6)
 
 
-def test_parts_of_one_step_make_one_row() -> None:
-    x = RNG.standard_normal((30, 4))
-    with ActivationMonitor() as monitor:
-        for part in np.split(x, 3):
-            monitor.record("a", part, axis=-1)
-        monitor.record("b", x[:, :2], axis=-1)
-        monitor.record("b", x[:, 2:], axis=-1)
-        monitor.record("c", x[:, :1], axis=-1)
-        monitor.record("c", x[:, 1:], axis=-1)  # other neurons than the part before
-        monitor.step()
-        whole = summarize(x)
-        for name in "abc":
-            rows = monitor.history[name].rows
-            assert len(rows) == 1
-            assert rows[0]["count"] == whole.count
-            assert rows[0]["std"] == pytest.approx(whole.std, rel=1e-12)
-        assert [int(monitor.history[name].rows[0]["neurons"]) for name in "abc"] == [4, 2, 0]
-
-
 def test_every() -> None:
     with ActivationMonitor(every=3) as monitor:
         for step in range(7):
@@ -65,20 +40,6 @@ def test_every() -> None:
             assert (got is not None) == monitor.active
             monitor.step()
         assert monitor.history["a"]["step"].tolist() == [0, 3, 6]
-
-
-def test_dead_neurons_are_those_silent_in_every_recent_row() -> None:
-    thresholds = fastact.Thresholds(dead_window=3)
-    with ActivationMonitor(thresholds=thresholds) as monitor:
-        for step in range(6):
-            x = np.ones((10, 4))
-            x[:, 0] = 0  # always silent
-            x[:, 1] = step % 2  # now and then
-            x[:, 2] = step < 3  # since step 3
-            monitor.record("a", x, axis=-1, kind="ReLU")
-            monitor.step()
-        assert monitor.history["a"]["dead_neurons"].tolist() == [2, 1, 1, 1, 1, 2]
-        assert monitor.history["a"]["silent_neurons"].tolist() == [2, 1, 2, 2, 3, 2]
 
 
 def test_the_window_is_a_ring() -> None:
@@ -129,81 +90,6 @@ def test_torch_tensors(tmp_path: Path) -> None:
         monitor.step()
     assert layer.weight.grad is not None
     assert open_log(tmp_path / "run").layers[0].dtype == "float32"
-
-
-#: What one layer gives in some steps: the same shape again and again, several parts in a step, other shapes, dtypes and
-#: orders in memory, something odd, and nothing.
-GIVEN: list[list[Any]] = [
-    *([torch.relu(torch.randn(64, 40))] for _ in range(4)),
-    [torch.randn(64, 40), torch.randn(64, 40), torch.randn(64, 40)],
-    [torch.randn(64, 40)],
-    [torch.randn(7, 40), torch.randn(64, 40)],
-    [torch.randn(64, 12)],
-    [torch.randn(64, 40)],
-    [torch.randn(40, 64).T],
-    [],
-    [torch.randn(64, 40, dtype=torch.float64)],
-    [torch.full((64, 40), torch.nan)],
-    *([torch.randn(64, 40).bfloat16()] for _ in range(3)),
-    [np.ones((64, 40)), torch.randn(64, 40)],
-    *([torch.zeros(500, 400)] for _ in range(3)),
-]
-
-
-def test_what_is_kept_is_what_would_be_recorded() -> None:
-    with ActivationMonitor(strict=True) as recorded, ActivationMonitor(strict=True) as kept:
-        for parts in GIVEN:
-            for part in parts:
-                recorded.record("layer", part, axis=1, kind="ReLU")
-                kept.record_in_place("layer", part, 1, "ReLU")
-            recorded.step()
-            kept.step()
-        rows = [list(monitor.history["layer"].rows.tolist()) for monitor in (recorded, kept)]
-        assert [row[3:] for row in rows[1]] == [pytest.approx(row[3:], rel=0, abs=0, nan_ok=True) for row in rows[0]]
-        assert len(rows[0]) == len([parts for parts in GIVEN if parts])
-
-
-def test_what_is_kept_uses_the_same_memory_again_and_record_never_does() -> None:
-    x = torch.randn(64, 40)
-    with ActivationMonitor() as monitor:
-        for _ in range(2):  # a layer is known from the second tensor on
-            monitor.record_in_place("layer", x, 1, "ReLU")
-            monitor.step()
-        plans = monitor._layers["layer"].plans
-        addresses = set()
-        for _ in range(5):
-            monitor.record_in_place("layer", x, 1, "ReLU")
-            assert not plans.free
-            monitor.step()
-            addresses |= {swept.address for swept in plans.free}
-        assert len(addresses) == 1
-        stats = monitor.record("layer", x, axis=1)
-        monitor.step()
-        assert [swept.address for swept in plans.free] == list(addresses)
-        assert stats == summarize(x, axis=1).total
-
-
-def test_threads_that_keep_the_same_layer_do_not_write_into_each_others_memory() -> None:
-    tensors = [torch.full((256, 64), float(i)) for i in range(8)]
-    whole = summarize(torch.cat(tensors), axis=1)
-    with ActivationMonitor(strict=True) as monitor, ThreadPoolExecutor(8) as pool:
-        for _ in range(30):
-            list(pool.map(lambda x: monitor.record_in_place("layer", x, 1, ""), tensors))
-            monitor.step()
-        rows = monitor.history["layer"].rows
-        assert (rows["count"] == whole.total.count).all()
-        assert rows["std"] == pytest.approx(whole.total.std, rel=1e-12)
-
-
-def test_nothing_is_kept_in_a_step_that_is_not_recorded_or_after_the_end() -> None:
-    x = torch.ones(4, 3)
-    with ActivationMonitor(every=2) as monitor:
-        for _ in range(5):
-            monitor.record_in_place("layer", x, 1, "")
-            monitor.step()
-    assert monitor.history["layer"]["step"].tolist() == [0, 2, 4]
-    with pytest.raises(fastact.FastactError, match="closed"):
-        monitor.record_in_place("layer", x, 1, "")
 
 
 def test_close_ends_the_step_under_way_and_is_final(tmp_path: Path) -> None:
@@ -310,76 +196,6 @@ def test_names_are_checked() -> None:
             monitor.record("a", np.ones(3), kind=3)  # type: ignore[arg-type]
         with pytest.raises(fastact.ArgumentTypeError, match="layer_type:"):
             monitor.record("a", np.ones(3), layer_type=3)  # type: ignore[arg-type]
-
-
-INTERRUPTED = """
-import random, signal, sys, time
-from pathlib import Path
-import numpy as np
-from fastact import ActivationMonitor, open_log
-
-def interrupt(*_):
-    raise KeyboardInterrupt
-
-folder = Path(sys.argv[1])
-pause = random.Random(0)
-x = np.random.default_rng(0).standard_normal((32, 5)).astype(np.float32)
-with ActivationMonitor(folder / "warm up") as monitor:  # compiling is not what is interrupted here
-    for parts in (1, 2):  # the second one is merged in, as after an interrupt
-        for _ in range(parts):
-            monitor.record("a", x, axis=-1)
-        monitor.step()
-monitor = ActivationMonitor(folder / "run", window_size=100_000)
-signal.signal(signal.SIGALRM, interrupt)
-interrupts = 0
-until = time.monotonic() + 2.0
-while time.monotonic() < until:
-    try:
-        signal.setitimer(signal.ITIMER_REAL, pause.uniform(1e-5, 2e-3))
-        while True:
-            for name in "abc":
-                monitor.record(name, x, axis=-1)
-            monitor.step()
-    except KeyboardInterrupt:
-        interrupts += 1
-signal.setitimer(signal.ITIMER_REAL, 0)
-monitor.close()
-assert interrupts > 100, interrupts
-table = open_log(folder / "run").to_table()
-logged = sorted(zip(table["layer"].to_pylist(), table["step"].to_pylist(), strict=True))
-live = {name: monitor.history[name]["step"] for name in monitor.history}
-assert logged == sorted((name, step) for name, steps in live.items() for step in steps.tolist())
-assert all((np.diff(steps) > 0).all() for steps in live.values())
-assert monitor.diagnose() == open_log(folder / "run").diagnose()
-"""
-
-
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timer on this platform")
-def test_interrupts_at_any_instant_leave_history_and_log_the_same(tmp_path: Path) -> None:
-    # In a process of its own: an interrupt inside of the coverage tracer leaves that one's lock taken.
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, str(tmp_path)], capture_output=True, text=True, timeout=120
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_a_failing_disk_is_told_at_the_end_of_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> int:
-        raise OSError(28, "No space left on device")
-
-    def some_steps(monitor: ActivationMonitor) -> None:
-        for _ in range(200):
-            monitor.record("a", np.ones(3))
-            monitor.step()
-            time.sleep(0.005)
-
-    with ActivationMonitor(tmp_path / "run", log=fastact.LogOptions(flush_seconds=0.01)) as monitor:
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "write", full)
-            with pytest.warns(RuntimeWarning, match="No space left") as told:
-                some_steps(monitor)
-        assert len(told) == 1
-    assert open_log(tmp_path / "run").to_table().num_rows == monitor.history["a"].total == 200
 
 
 def test_the_layer_type_goes_by_its_older_name_too() -> None:
