@@ -36,34 +36,29 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+#: The public names by the module that has them.
 _HOMES = {
-    "fastact.diagnosis.diagnoser": ("Diagnosis", "LayerHealth"),
-    "fastact.errors": (
-        "ArgumentTypeError",
-        "ArgumentValueError",
-        "FastactError",
-        "LogError",
-        "MissingExtraError",
-    ),
-    "fastact.stats.detailed": ("DetailedStats",),
-    "fastact.history": ("History", "LayerHistory", "LayerInfo"),
-    "fastact.log.options": ("LogOptions",),
-    "fastact.stats.summarize_many": ("summarize_many",),
-    "fastact.monitor.monitor": ("ActivationMonitor",),
-    "fastact.pages": ("explain",),
-    "fastact.replay.log": ("Log", "open_log"),
-    "fastact.replay.records": ("Record",),
-    "fastact.diagnosis.finding": ("Finding", "FindingError"),
-    "fastact.stats.accumulator": ("Accumulator",),
-    "fastact.stats.activation": ("ActivationStats",),
-    "fastact.stats.channel": ("ChannelStats",),
-    "fastact.stats.detect": ("detect_dead_neurons", "detect_saturation"),
-    "fastact.stats.merge": ("merge",),
-    "fastact.stats.summarize": ("compute_activation_stats", "summarize"),
-    "fastact.cpu.threads": ("get_num_threads", "set_num_threads"),
-    "fastact.diagnosis.rules": ("Thresholds",),
+    "fastact.cpu.threads": "get_num_threads set_num_threads",
+    "fastact.diagnosis.diagnoser": "Diagnosis LayerHealth",
+    "fastact.diagnosis.finding": "Finding FindingError",
+    "fastact.diagnosis.rules": "Thresholds",
+    "fastact.errors": "ArgumentTypeError ArgumentValueError FastactError LogError MissingExtraError",
+    "fastact.history": "History LayerHistory LayerInfo",
+    "fastact.log.options": "LogOptions",
+    "fastact.monitor.monitor": "ActivationMonitor",
+    "fastact.pages": "explain",
+    "fastact.replay.log": "Log open_log",
+    "fastact.replay.records": "Record",
+    "fastact.stats.accumulator": "Accumulator",
+    "fastact.stats.activation": "ActivationStats",
+    "fastact.stats.channel": "ChannelStats",
+    "fastact.stats.detailed": "DetailedStats",
+    "fastact.stats.detect": "detect_dead_neurons detect_saturation",
+    "fastact.stats.merge": "merge",
+    "fastact.stats.summarize": "compute_activation_stats summarize",
+    "fastact.stats.summarize_many": "summarize_many",
 }
-_HOME = {name: home for home, names in _HOMES.items() for name in names}
+_HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
     "Accumulator",

@@ -43,20 +43,22 @@ class Case:
         recipe: what was done, in words.
         depth: hidden layers.
         activation: the class name of the activation in `torch.nn`.
-        init: sets up one `Linear` layer, given its index in forward order.
+        std: standard deviation of the initial weights; None for He's, sqrt(2 / n_in).
         optimizer: the class name in `torch.optim` with its options.
         expect: the conditions that the diagnosis must name; empty: the network must be found healthy.
         warmup: steps over which the learning rate rises to its full value.
+        bias: at which the biases of the second layer start; all others start at 0.
     """
 
     name: str
     recipe: str
     depth: int
     activation: str
-    init: "Callable[[int, torch.nn.Linear], None]"
+    std: float | None
     optimizer: tuple[str, dict[str, float]]
     expect: frozenset[str] = frozenset()
     warmup: int = 1
+    bias: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,63 +74,36 @@ class Outcome:
     live: Any
 
 
-def _he(index: int, linear: "torch.nn.Linear") -> None:
-    _normal(linear, (2.0 / linear.in_features) ** 0.5)
-
-
-def _he_bad_bias(index: int, linear: "torch.nn.Linear") -> None:
-    _he(index, linear)
-    if index == 1:
-        linear.bias.data.fill_(-10.0)
-
-
-def _wide(index: int, linear: "torch.nn.Linear") -> None:
-    _normal(linear, 1.0)
-
-
-def _large(index: int, linear: "torch.nn.Linear") -> None:
-    _normal(linear, 0.2)
-
-
-def _small(index: int, linear: "torch.nn.Linear") -> None:
-    _normal(linear, 0.05)
-
-
-def _normal(linear: "torch.nn.Linear", std: float) -> None:
-    linear.weight.data.normal_(0.0, std)
-    linear.bias.data.zero_()
-
-
 CASES: Final = (
     Case(
         "healthy",
         "3 hidden ReLU layers, He initialisation, SGD with learning rate 0.02",
-        3, "ReLU", _he, ("SGD", {"lr": 0.02, "momentum": 0.9}),
+        3, "ReLU", None, ("SGD", {"lr": 0.02, "momentum": 0.9}),
     ),
     Case(
         "dead-bias",
         "The healthy network, but the second layer's biases start at -10",
-        3, "ReLU", _he_bad_bias, ("SGD", {"lr": 0.02, "momentum": 0.9}), frozenset({"dead"}),
+        3, "ReLU", None, ("SGD", {"lr": 0.02, "momentum": 0.9}), frozenset({"dead"}), bias=-10.0,
     ),
     Case(
         "dead-rate",
         "The healthy network, but trained by Adam with a learning rate of 0.2, not 0.001",
-        3, "ReLU", _he, ("Adam", {"lr": 0.2}), frozenset({"dead"}),
+        3, "ReLU", None, ("Adam", {"lr": 0.2}), frozenset({"dead"}),
     ),
     Case(
         "saturated",
         "3 hidden tanh layers, weights from N(0, 1), not N(0, sqrt(1/n_in))",
-        3, "Tanh", _wide, ("SGD", {"lr": 0.02, "momentum": 0.9}), frozenset({"saturated"}),
+        3, "Tanh", 1.0, ("SGD", {"lr": 0.02, "momentum": 0.9}), frozenset({"saturated"}),
     ),
     Case(
         "exploding",
         "12 hidden ReLU layers without normalisation, and a learning rate that is warmed up to 1.0",
-        12, "ReLU", _large, ("SGD", {"lr": 1.0, "momentum": 0.9}), frozenset({"exploding"}), warmup=100,
+        12, "ReLU", 0.2, ("SGD", {"lr": 1.0, "momentum": 0.9}), frozenset({"exploding"}), warmup=100,
     ),
     Case(
         "vanishing",
         "10 hidden sigmoid layers with small weights, from N(0, 0.05)",
-        10, "Sigmoid", _small, ("SGD", {"lr": 0.02, "momentum": 0.9}), frozenset({"vanishing"}),
+        10, "Sigmoid", 0.05, ("SGD", {"lr": 0.02, "momentum": 0.9}), frozenset({"vanishing"}),
     ),
 )  # fmt: skip
 
@@ -189,7 +164,8 @@ def build(case: Case) -> "torch.nn.Module":
         width = WIDTH
     layers["output"] = framework.nn.Linear(width, CLASSES)
     for i, linear in enumerate(layer for layer in layers.values() if isinstance(layer, framework.nn.Linear)):
-        case.init(i, linear)
+        linear.weight.data.normal_(0.0, case.std or (2.0 / linear.in_features) ** 0.5)
+        linear.bias.data.fill_(case.bias if i == 1 else 0.0)
     model: torch.nn.Module = framework.nn.Sequential()
     for name, layer in layers.items():
         model.add_module(name, layer)

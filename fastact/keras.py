@@ -26,26 +26,11 @@ __all__ = ["ActivationCallback"]
 
 #: The layer type, as the rules know it, of a layer that ends in the activation function of this name.
 _TYPE_OF_FUNCTION: Final = {
-    "celu": "CELU",
-    "elu": "ELU",
-    "gelu": "GELU",
-    "hard_sigmoid": "Hardsigmoid",
-    "hard_tanh": "Hardtanh",
-    "leaky_relu": "LeakyReLU",
-    "log_softmax": "LogSoftmax",
-    "mish": "Mish",
-    "relu": "ReLU",
-    "relu6": "ReLU6",
-    "selu": "SELU",
-    "sigmoid": "Sigmoid",
-    "silu": "SiLU",
-    "softmax": "Softmax",
-    "softplus": "Softplus",
-    "soft_sign": "Softsign",
-    "softsign": "Softsign",
-    "swish": "SiLU",
-    "tanh": "Tanh",
-}
+    "celu": "CELU", "elu": "ELU", "gelu": "GELU", "hard_sigmoid": "Hardsigmoid", "hard_tanh": "Hardtanh",
+    "leaky_relu": "LeakyReLU", "log_softmax": "LogSoftmax", "mish": "Mish", "relu": "ReLU", "relu6": "ReLU6",
+    "selu": "SELU", "sigmoid": "Sigmoid", "silu": "SiLU", "softmax": "Softmax", "softplus": "Softplus",
+    "soft_sign": "Softsign", "softsign": "Softsign", "swish": "SiLU", "tanh": "Tanh",
+}  # fmt: skip
 
 
 class _BackendRecorder(Protocol):

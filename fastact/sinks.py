@@ -30,18 +30,9 @@ if TYPE_CHECKING:
     from fastact.replay.log import Log
 
 __all__ = [
-    "SCALARS",
-    "MLflow",
-    "OpenMetrics",
-    "Scalars",
-    "Sink",
-    "TensorBoard",
-    "Trackio",
-    "WeightsAndBiases",
-    "attach",
-    "scalars",
-    "send",
-]
+    "SCALARS", "MLflow", "OpenMetrics", "Scalars", "Sink", "TensorBoard", "Trackio", "WeightsAndBiases", "attach",
+    "scalars", "send",
+]  # fmt: skip
 
 #: The scalars of one step: by layer, then by name.
 Scalars = Mapping[str, Mapping[str, float]]

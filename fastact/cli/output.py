@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from fastact.replay.log import Log
 
-__all__ = ["complain", "console", "print_table", "progress_bar", "show", "table", "warn_of_losses"]
+__all__ = ["complain", "console", "progress_bar", "show", "table", "warn_of_losses"]
 
 #: Columns when the output is no terminal: enough for every table, so that nothing is cut.
 _FILE_WIDTH: Final = 200
@@ -65,11 +65,6 @@ def show(renderable: "RenderableType") -> None:
     least = out.measure(renderable, options=out.options.update(width=_FILE_WIDTH)).minimum
     out.width = max(out.width, least)
     out.print(renderable)
-
-
-def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int) -> None:
-    """Prints a `table`."""
-    show(table(head, rows, left=left))
 
 
 @contextlib.contextmanager

@@ -35,8 +35,7 @@ __all__ = [
     "unusable",
 ]
 
-
-#: Of a multiprocessor, on every machine since 2012.
+#: Registers of a multiprocessor, on every machine since 2012.
 _REGISTERS: Final = 1 << 16
 
 
@@ -44,7 +43,7 @@ _REGISTERS: Final = 1 << 16
 def unusable() -> str | None:
     """Why nothing can be swept on a GPU; None where it can."""
     if SIMULATED:
-        return "Numba's CUDA simulator is on: want NUMBA_ENABLE_CUDASIM unset"
+        return "Numba's CUDA simulator is on (NUMBA_ENABLE_CUDASIM is set)"
     if not INSTALLED:
         return "the extra fastact[cuda] is not installed"
     try:
@@ -114,18 +113,14 @@ def active(device: int) -> AbstractContextManager[Any]:
 
 
 @contextmanager
-def _relaxing() -> Iterator[None]:
-    relaxed = driver.binding.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
-    before = driver.driver.cuThreadExchangeStreamCaptureMode(relaxed)
+def relaxed() -> Iterator[None]:
+    """Lets this thread allocate memory and ask for events while a stream is being captured."""
+    mode = driver.binding.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
+    before = driver.driver.cuThreadExchangeStreamCaptureMode(mode)
     try:
         yield
     finally:
         driver.driver.cuThreadExchangeStreamCaptureMode(before)
-
-
-def relaxed() -> AbstractContextManager[Any]:
-    """Lets this thread allocate memory and ask for events while a stream is being captured."""
-    return _relaxing()
 
 
 def device_of(address: int) -> int | None:

@@ -140,12 +140,12 @@ class DeviceRecorder:
         if not graph and self.ring.full:
             row.lose(f"the device's ring of {self.ring.slots} rows was full")
             return
-        with relaxed() if graph else contextlib.nullcontext():
-            try:
+        try:
+            with relaxed() if graph else contextlib.nullcontext():
                 self._launch(row, layer, x, shape, bounds, step, stream, graph)
-            except BaseException:
-                self.abandon()
-                raise
+        except BaseException:
+            self.abandon()
+            raise
 
     def _launch(
         self, row: DeferredRow, layer: int, x: DeviceArray, shape: tuple[int, ...] | None, bounds: Bounds, step: int,

@@ -163,16 +163,16 @@ def splat(typingctx: Any, value: Any, like: Any) -> Any:
     return like(value, like), codegen
 
 
+def _absolute(builder: Any, value: Any, lanes: _VectorType) -> Any:
+    bits = lanes.scalar.bitwidth
+    mask = _filled(ir.IntType(bits), lanes.width, (1 << (bits - 1)) - 1)
+    return builder.bitcast(builder.and_(builder.bitcast(value, mask.type), mask), value.type)
+
+
 @intrinsic
 def magnitude(typingctx: Any, a: Any) -> Any:
     """|a|, lane by lane."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        bits = a.scalar.bitwidth
-        mask = _filled(ir.IntType(bits), a.width, (1 << (bits - 1)) - 1)
-        return builder.bitcast(builder.and_(builder.bitcast(args[0], mask.type), mask), args[0].type)
-
-    return a(a), codegen
+    return a(a), lambda context, builder, signature, args: _absolute(builder, args[0], a)
 
 
 @intrinsic
@@ -191,11 +191,9 @@ def where_finite(typingctx: Any, x: Any, a: Any, b: Any) -> Any:
     """The lanes of `a` where those of `x` are finite, elsewhere those of `b`."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        bits = x.scalar.bitwidth
-        mask = _filled(ir.IntType(bits), x.width, (1 << (bits - 1)) - 1)
-        size = builder.bitcast(builder.and_(builder.bitcast(args[0], mask.type), mask), args[0].type)
         inf = _filled(_element(x.scalar), x.width, float("inf"))
-        return builder.select(builder.fcmp_ordered("<", size, inf), args[1], args[2])
+        finite = builder.fcmp_ordered("<", _absolute(builder, args[0], x), inf)
+        return builder.select(finite, args[1], args[2])
 
     return a(x, a, b), codegen
 
@@ -251,15 +249,21 @@ def _scalar(context: Any, builder: Any, value: Any, kind: Any, lanes: Any) -> An
     return _broadcast(builder, context.cast(builder, value, kind, lanes.scalar), lanes.width)
 
 
-@intrinsic
-def count_at_most(typingctx: Any, a: Any, bound: Any) -> Any:
-    """In how many lanes a <= bound."""
+def _count_compared(comparison: str) -> Callable[..., Any]:
+    @intrinsic
+    def count(typingctx: Any, a: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            other = _scalar(context, builder, args[1], value, a)
+            return _counted(builder, builder.fcmp_ordered(comparison, args[0], other))
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        limit = _scalar(context, builder, args[1], bound, a)
-        return _counted(builder, builder.fcmp_ordered("<=", args[0], limit))
+        return types.int64(a, value), codegen
 
-    return types.int64(a, bound), codegen
+    return count  # type: ignore[no-any-return]
+
+
+#: In how many lanes of a vector a <= value, and a == value.
+count_at_most = _count_compared("<=")
+count_equal = _count_compared("==")
 
 
 @intrinsic
@@ -275,17 +279,6 @@ def count_outside(typingctx: Any, a: Any, low: Any, high: Any) -> Any:
 
 
 @intrinsic
-def count_equal(typingctx: Any, a: Any, value: Any) -> Any:
-    """In how many lanes a == value."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        other = _scalar(context, builder, args[1], value, a)
-        return _counted(builder, builder.fcmp_ordered("==", args[0], other))
-
-    return types.int64(a, value), codegen
-
-
-@intrinsic
 def count_nan(typingctx: Any, a: Any) -> Any:
     """In how many lanes there is NaN."""
 
@@ -295,7 +288,7 @@ def count_nan(typingctx: Any, a: Any) -> Any:
     return types.int64(a), codegen
 
 
-def _binary(name: str) -> Callable[..., Any]:
+def _lane_by_lane(function: Callable[..., Any], name: str) -> None:
     @intrinsic
     def operate(typingctx: Any, a: Any, b: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -304,23 +297,10 @@ def _binary(name: str) -> Callable[..., Any]:
 
         return a(a, b), codegen
 
-    return operate  # type: ignore[no-any-return]
+    @overload(function, strict=False)
+    def overloaded(a: Any, b: Any) -> Any:
+        return (lambda a, b: operate(a, b)) if isinstance(a, _VectorType) and a == b else None
 
 
-_add = _binary("fadd")
-_subtract = _binary("fsub")
-_multiply = _binary("fmul")
-
-
-@overload(operator.sub, strict=False)
-def _overload_subtract(a: Any, b: Any) -> Any:
-    if isinstance(a, _VectorType) and a == b:
-        return lambda a, b: _subtract(a, b)
-    return None
-
-
-@overload(operator.mul, strict=False)
-def _overload_multiply(a: Any, b: Any) -> Any:
-    if isinstance(a, _VectorType) and a == b:
-        return lambda a, b: _multiply(a, b)
-    return None
+_lane_by_lane(operator.sub, "fsub")
+_lane_by_lane(operator.mul, "fmul")

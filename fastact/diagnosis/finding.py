@@ -86,17 +86,8 @@ class Finding:
     def following(self, culprit: str) -> "Finding":
         """This finding, as a consequence of the one of layer `culprit`."""
         # dataclasses.replace takes three times as long, which shows where hundreds follow.
-        return Finding(
-            self.layer,
-            self.condition,
-            self.severity,
-            self.first_step,
-            self.evidence,
-            self.message,
-            self.cause,
-            self.remedies,
-            culprit,
-        )
+        seen = self.layer, self.condition, self.severity, self.first_step, self.evidence
+        return Finding(*seen, self.message, self.cause, self.remedies, culprit)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields and `page` as plain dicts, lists, strings and finite numbers."""

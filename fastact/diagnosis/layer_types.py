@@ -20,6 +20,7 @@ __all__ = [
     "follows_input",
     "has_batch_norm",
     "has_layer_norm",
+    "has_norm",
     "has_relu",
     "has_weights",
     "is_activation",
@@ -120,6 +121,11 @@ def has_batch_norm(types: Iterable[str]) -> bool:
 def has_layer_norm(types: Iterable[str]) -> bool:
     """Whether one of the layers is a layer or rms normalisation."""
     return any(layer_type.startswith(("LayerNorm", "RMSNorm")) for layer_type in types)
+
+
+def has_norm(types: Iterable[str]) -> bool:
+    """Whether one of the layers is a normalisation of any sort."""
+    return any(is_norm(layer_type) for layer_type in types)
 
 
 def has_relu(types: Iterable[str]) -> bool:

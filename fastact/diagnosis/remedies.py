@@ -29,7 +29,7 @@ def initialisation(types: Collection[str]) -> str:
 
 def normalisation(types: Collection[str]) -> tuple[str, ...]:
     """The normalisation that suits a network; nothing where it has one."""
-    if any(layer_types.is_norm(layer_type) for layer_type in types):
+    if layer_types.has_norm(types):
         return ()
     batches = not any(
         layer_type in layer_types.RECURRENT or layer_type.startswith("Embedding") for layer_type in types

@@ -75,12 +75,8 @@ def _arrays(counts: npt.NDArray[Any], sums: npt.NDArray[Any], extremes: npt.NDAr
     mean = np.where(equal, smallest, origin + scale * first)
     std = np.where(equal, 0.0, scale * np.sqrt(np.maximum(second - first * first, 0.0)))
     counted["count"] = np.full_like(counted["nans"], size)
-    moments = np.where(size > _non_finite(counted), [mean, std, abs_mean], np.nan)
-    states = (
-        np.stack([counted[field.name] for field in STATE if field.name in counted]),
-        np.concatenate([moments, np.zeros_like(moments[:1])]),  # the mean's rest
-        ends,
-    )
+    moments = np.where(size > _non_finite(counted), _ordered({"mean": mean, "std": std, "abs_mean": abs_mean}), np.nan)
+    states = (_ordered(counted), np.concatenate([moments, np.zeros_like(moments[:1])]), ends)  # zeros: the means' rests
     total = arithmetic.EMPTY
     if mean.size:
         total = merge_kernel(ends.dtype)(*(part[:, None].copy(order="C") for part in states))
@@ -153,6 +149,11 @@ def summarize(
     sums = jnp.stack([origin, scale, jnp.sum(d, axis=reduced) / n, jnp.sum(d * d, axis=reduced) / n, abs_mean])
     counts = jnp.stack([counted[name] for name in _COUNTS])
     return Summary(counts, sums, jnp.stack([smallest, largest]), size, saturation)
+
+
+def _ordered(numbers: Mapping[str, Any]) -> npt.NDArray[Any]:
+    """These numbers, by name, as rows in the order of `fields.STATE`."""
+    return np.stack([numbers[field.name] for field in STATE if field.name in numbers])
 
 
 def _non_finite(counted: Mapping[str, Any]) -> Any:

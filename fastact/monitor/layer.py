@@ -19,7 +19,7 @@ __all__ = ["LayerRecord", "PendingRow", "Recorded", "WatchedLayer", "total_of"]
 
 _NO_NEURONS: Final = tuple(field.nothing for field in NEURON)
 
-#: What was recorded of a layer: stats; or, from hooks, the memory of a sweep, which is used again after the step.
+#: What was recorded of a layer: stats; or, by hooks, the memory of a sweep, which is used again after the step.
 Recorded = ActivationStats | ChannelStats | NeuronWorkspace
 
 
@@ -106,7 +106,7 @@ class LayerRecord(NamedTuple):
         return PendingRow(layer, row, layer.history.total, layer.silent_rows, layer.rows)
 
     def free(self) -> None:
-        """Gives the memory that hooks left back to the layer, once the row is made."""
+        """Gives the memory of a sweep back to the layer, once the row is made."""
         if type(self.recorded) is NeuronWorkspace:
             self.layer.plans.free.append(self.recorded)
 

@@ -9,25 +9,13 @@ __all__ = ["axis_rule", "layer_type_of"]
 
 #: Layers that put their neurons (features) on the last axis.
 _LAST: Final = (
-    nn.Linear,
-    nn.Bilinear,
-    nn.LayerNorm,
-    nn.RMSNorm,
-    nn.RNNBase,
-    nn.RNNCellBase,
-    nn.Embedding,
-    nn.EmbeddingBag,
+    nn.Linear, nn.Bilinear, nn.LayerNorm, nn.RMSNorm, nn.RNNBase, nn.RNNCellBase, nn.Embedding, nn.EmbeddingBag,
     nn.MultiheadAttention,
-)
+)  # fmt: skip
 #: Layers that put their neurons (channels) on axis 1, whether there is a batch axis or not.
 _SECOND: Final = (
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.SyncBatchNorm,
-    nn.GroupNorm,
-    nn.LocalResponseNorm,
-)
+    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.GroupNorm, nn.LocalResponseNorm,
+)  # fmt: skip
 #: Layers that put their channels before this many spatial axes; the batch axis may be missing.
 _SPATIAL: Final = (
     ((nn.Conv1d, nn.ConvTranspose1d, nn.InstanceNorm1d), 1),

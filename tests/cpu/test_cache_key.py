@@ -41,7 +41,7 @@ def test_an_edit_of_a_kernels_source_changes_the_key(copied: Path, monkeypatch: 
         assert key(copied, monkeypatch) != before, path
         path.write_bytes(text)
     assert key(copied, monkeypatch) == before
-    (copied / "cpu" / "new.py").write_text("")
+    (copied / "cpu" / "new.py").write_text("# new\n")
     assert key(copied, monkeypatch) != before
 
 

@@ -32,6 +32,31 @@ def test_the_tests_marked_gpu_pass_in_the_simulator() -> None:
     assert int(passed[1]) >= 120
 
 
+USER = """
+import pkgutil, importlib, fastact.cuda
+for module in pkgutil.iter_modules(fastact.cuda.__path__):
+    importlib.import_module(f"fastact.cuda.{module.name}")
+owner = type("Owner", (), {"__cuda_array_interface__": {}})()
+try:
+    fastact.summarize(owner)
+except fastact.ArgumentValueError as error:
+    print(error)
+"""
+
+
+def test_who_turns_the_simulator_on_is_told_so() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", USER],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Numba's CUDA simulator is on (NUMBA_ENABLE_CUDASIM is set)" in done.stdout
+
+
 def place() -> int:
     """A thread's number in its block, in the simulator."""
     return threading.current_thread().threadIdx.x  # type: ignore[attr-defined, no-any-return]

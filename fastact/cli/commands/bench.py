@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fastact.cli.options import AsJson
-from fastact.cli.output import complain, print_table
+from fastact.cli.output import complain, show, table
 
 __all__ = ["bench"]
 
@@ -50,7 +50,7 @@ def bench(
         )
         for row in rows
     ]
-    print_table(head, cells, left=0)
+    show(table(head, cells, left=0))
     print(
         "Medians of calls by turns, warm, answers compared first. x: how many times longer others take for the same"
         " numbers.\nof read: the time of reading the bytes and doing nothing else over that of summarize."

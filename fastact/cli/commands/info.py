@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from fastact.cli.output import print_table
+from fastact.cli.output import show, table
 
 __all__ = ["cache_line", "info"]
 
@@ -33,7 +33,7 @@ def info() -> None:
     else:
         rows.append(("machine code", "none: NUMBA_DISABLE_JIT is set, and sweeps run as plain Python"))
     rows.append(("gpu", gpu_line()))
-    print_table(("what", "value"), rows, left=2)
+    show(table(("what", "value"), rows, left=2))
 
 
 def cache_line(folder: Path) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from fastact.cli.options import AsJson
-from fastact.cli.output import complain, print_table
+from fastact.cli.output import complain, show, table
 from fastact.errors import FastactError
 from fastact.text import percent, shown
 
@@ -44,7 +44,7 @@ def stats(
         several = len(files) > 1
         head = (["file"] if several else []) + ["array", "dtype", *_STATS, *(_NEURONS if axis is not None else ())]
         rows = (([path.name] if several else []) + _array_cells(array, axis) for path, array in found)
-        print_table(head, ([shown(cell) for cell in row] for row in rows), left=3 if several else 2)
+        show(table(head, ([shown(cell) for cell in row] for row in rows), left=3 if several else 2))
     return 2 if failed else 0
 
 

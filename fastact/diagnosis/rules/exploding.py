@@ -135,12 +135,13 @@ class Exploding(Rule[ExplodingThresholds]):
         factor = last / base if base > 0.0 else math.inf
         if streak.rows < 2 or (layer.place == network.output and factor < thresholds.explode_serious**2):
             return None
-        ended = _non_finite(layer.rows[-1])
+        ended = any(bool(layer.rows[-1][name]) for name in ("nans", "pos_infs", "neg_infs"))
         critical = factor >= thresholds.explode_critical or ended
         trend = growth(layer.rows["step"], scale)
         severity: Severity = "critical" if critical else "serious" if "exploding" in layer.streaks else "warning"
         before = scale[: len(scale) - len(run)]
         at_once = bool(len(before)) and bool(run[0] >= _AT_ONCE * before[-1])  # false for NaN
+        cause, remedies = _over_steps_advice(network, at_once=at_once)
         message = (
             f"{layer.name} has been exploding since step {streak.step}: the rms of its {layer.elements} grew from "
         )
@@ -159,8 +160,8 @@ class Exploding(Rule[ExplodingThresholds]):
                 **overflow_ahead(layer, trend),
             ),
             message=message + (", then they became NaN or Inf." if ended else "."),
-            cause=_cause(network, by_depth=False, at_once=at_once),
-            remedies=_remedies(network, by_depth=False, at_once=at_once),
+            cause=cause,
+            remedies=remedies,
         )
 
     def _over_depth(self, layer: LayerView, network: Network, thresholds: ExplodingThresholds) -> Finding | None:
@@ -185,41 +186,34 @@ class Exploding(Rule[ExplodingThresholds]):
             ),
             message=f"{layer.name} has been exploding over depth since step {streak.step}: the rms grows from "
             f"{number(first)} in {network.layers[0].name} to {number(now)} here.",
-            cause=_cause(network, by_depth=True),
-            remedies=_remedies(network, by_depth=True),
+            cause="Each layer multiplies the scale of its input: the weights were initialised too large for this depth"
+            f"{_unchecked(network)}.",
+            remedies=(
+                initialisation(network.distinct_types),
+                *_layer_norm(network),
+                "scale down the residual branches",
+            ),
         )
 
 
-def _cause(network: Network, *, by_depth: bool, at_once: bool = False) -> str:
-    nothing = (
-        ""
-        if any(layer_types.is_norm(layer_type) for layer_type in network.distinct_types)
-        else ", and no normalisation resets the scale"
-    )
-    if by_depth:
-        return (
-            "Each layer multiplies the scale of its input: the weights were initialised too large for this depth"
-            f"{nothing}."
-        )
+def _over_steps_advice(network: Network, *, at_once: bool) -> tuple[str, tuple[str, ...]]:
+    """The cause of a growth over steps, and what to do."""
     if at_once:
-        return (
-            "It happened in one step: an update that was far too large (a learning rate too high), or inputs or "
-            "weights on another scale."
+        cause = (
+            "It happened in one step: an update that was far too large (a learning rate too high), or inputs or weights"
         )
-    return (
-        "The weights grow with every update, and each layer multiplies the growth of those before it: the learning "
-        f"rate is too high for a network of this depth{nothing}."
+        look = "look at what changed at that step: the data, a schedule, a checkpoint"
+        return f"{cause} on another scale.", (LOWER_RATE, CLIP_GRADIENTS, look)
+    cause = (
+        "The weights grow with every update, and each layer multiplies the growth of those before it: the learning rate"
     )
+    cause += f" is too high for a network of this depth{_unchecked(network)}."
+    return cause, (LOWER_RATE, CLIP_GRADIENTS, *_layer_norm(network))
 
 
-def _remedies(network: Network, *, by_depth: bool, at_once: bool = False) -> tuple[str, ...]:
-    layer_norm = () if layer_types.has_layer_norm(network.distinct_types) else ("add layer normalisation",)
-    if by_depth:
-        return initialisation(network.distinct_types), *layer_norm, "scale down the residual branches"
-    if at_once:
-        return LOWER_RATE, CLIP_GRADIENTS, "look at what changed at that step: the data, a schedule, a checkpoint"
-    return LOWER_RATE, CLIP_GRADIENTS, *layer_norm
+def _unchecked(network: Network) -> str:
+    return "" if layer_types.has_norm(network.distinct_types) else ", and no normalisation resets the scale"
 
 
-def _non_finite(row: Any) -> bool:
-    return bool(row["nans"] or row["pos_infs"] or row["neg_infs"])
+def _layer_norm(network: Network) -> tuple[str, ...]:
+    return () if layer_types.has_layer_norm(network.distinct_types) else ("add layer normalisation",)

@@ -90,40 +90,37 @@ class Oscillating(Rule[OscillatingThresholds]):
         """The swings at the end of the window. Most layers do not move that much at all within the recent rows."""
         if len(layer.rows) < thresholds.oscillate_rows:
             return Outcome.NOT_ENOUGH_DATA
+        scale, mean, std = rms(layer.rows), layer.rows["mean"], layer.rows["std"]
         if network.swing[layer.place] >= thresholds.oscillate_factor:
-            scale = rms(layer.rows)
             known = np.isfinite(scale) & (scale > 0.0)
             found = swings(np.log(scale[known]), math.log(thresholds.oscillate_factor), thresholds)
             if found is not None:
-                values = scale[known][found.first :]
-                return self._finding(layer, layer.rows["step"][known], found, "rms", values, network)
-        if network.wander[layer.place] >= thresholds.oscillate_deviations:
-            mean, std = layer.rows["mean"], layer.rows["std"]
-            known = np.isfinite(mean) & (std > 0.0) & np.isfinite(std)
-            if known.any():
-                spread = np.sort(std[known])
-                with np.errstate(all="ignore"):
-                    series = mean[known] / spread[len(spread) // 2]
-                if np.isfinite(series).all():
-                    found = swings(series, thresholds.oscillate_deviations, thresholds)
-                    if found is not None:
-                        values = mean[known][found.first :]
-                        return self._finding(layer, layer.rows["step"][known], found, "mean", values, network)
+                return self._finding(layer, known, found, "rms", scale)
+        known = np.isfinite(mean) & (std > 0.0) & np.isfinite(std)
+        if network.wander[layer.place] >= thresholds.oscillate_deviations and known.any():
+            spread = np.sort(std[known])
+            with np.errstate(all="ignore"):
+                series = mean[known] / spread[len(spread) // 2]
+            if np.isfinite(series).all():
+                found = swings(series, thresholds.oscillate_deviations, thresholds)
+                if found is not None:
+                    return self._finding(layer, known, found, "mean", mean)
         return Outcome.NOT_FOUND
 
     def _finding(
         self,
         layer: LayerView,
-        steps: npt.NDArray[np.int64],
+        known: npt.NDArray[np.bool_],
         found: "Swings",
         what: str,
-        values: npt.NDArray[np.float64],
-        network: Network,
+        series: npt.NDArray[np.float64],
     ) -> Finding:
+        steps, values = layer.rows["step"][known], series[known][found.first :]
         step = int(steps[found.first])
         ordered = np.sort(values)
         low, high = float(ordered[len(ordered) // 10]), float(ordered[-1 - len(ordered) // 10])
         every = (int(steps[-1]) - step) / max(found.turns, 1)
+        data = layer.info.layer_type == "Input"
         return Finding(
             layer=layer.info.name,
             condition=self.condition,
@@ -139,10 +136,8 @@ class Oscillating(Rule[OscillatingThresholds]):
             ),
             message=f"{layer.name} has been oscillating since step {step}: the {what} of its outputs swings between "
             f"{number(low)} and {number(high)} with a period of {number(2.0 * every)} steps.",
-            cause=_INPUT_CAUSE if layer.info.layer_type == "Input" else _CAUSE,
-            remedies=_INPUT_REMEDIES
-            if layer.info.layer_type == "Input"
-            else (LOWER_RATE, "use less momentum", *_INPUT_REMEDIES),
+            cause=_INPUT_CAUSE if data else _CAUSE,
+            remedies=_INPUT_REMEDIES if data else (LOWER_RATE, "use less momentum", *_INPUT_REMEDIES),
         )
 
 
@@ -151,10 +146,7 @@ _CAUSE: Final = (
     "between different sources, or between training and evaluation mode."
 )
 _INPUT_CAUSE: Final = "The batches alternate between different sources, or only some of them are normalised."
-_INPUT_REMEDIES: Final = (
-    "shuffle the sources into each batch",
-    "normalise every batch in the same way",
-)
+_INPUT_REMEDIES: Final = ("shuffle the sources into each batch", "normalise every batch in the same way")
 
 
 class Swings(NamedTuple):
