@@ -19,10 +19,10 @@ settings.load_profile("fastact")
 
 #: The files that take longest, in that order. They are begun first, so that no process is left with one at the end.
 LONGEST = (
-    "test_cuda_kernels", "test_channels", "test_extras", "test_keras_adapter", "test_trainer_callbacks",
-    "test_jax_adapter", "test_cold_start", "test_summarize", "test_examples", "test_crash",
+    "test_cuda_kernels", "test_neurons", "test_extras", "test_keras_adapter", "test_trainer_callbacks",
+    "test_jax_adapter", "test_cache", "test_summarize", "test_examples", "test_crash",
     "test_torch_compiled", "test_hostile", "test_demo", "test_imports", "test_cuda_simulator", "test_pages",
-    "test_many", "test_engine",
+    "test_many", "test_threads",
 )  # fmt: skip
 
 

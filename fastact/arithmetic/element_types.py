@@ -79,9 +79,12 @@ class FloatFormat(NamedTuple):
         return 0.5 * self.smallest_subnormal
 
     @property
-    def denormal_below(self) -> float:
-        """The |x| below which rounding gives a denormal number or zero."""
-        return self.smallest_normal - 0.5 * self.smallest_subnormal
+    def denormal_up_to(self) -> float:
+        """The float64 up to which |x| rounds to a denormal number or to zero.
+
+        Halfway from the largest denormal number to the smallest normal one goes to the latter, which is even.
+        """
+        return float(np.nextafter(self.smallest_normal - 0.5 * self.smallest_subnormal, 0.0))
 
     @property
     def finite_up_to(self) -> float:

@@ -6,9 +6,25 @@ take these bodies as they are. Only scalars and tuples of scalars go in and out,
 
 import math
 
-from fastact.arithmetic.state import Shape, State, Sums
+from fastact.arithmetic.state import (
+    ABS_MEAN,
+    COUNT,
+    MAX,
+    MEAN,
+    MIN,
+    NANS,
+    NEG_INFS,
+    POS_INFS,
+    REST,
+    SATURATED,
+    STD,
+    ZEROS,
+    Shape,
+    State,
+    Sums,
+)
 
-__all__ = ["add_sums", "merge", "merge_shape", "settle", "sums_to_state", "unscaled"]
+__all__ = ["add_sums", "merge", "merge_shape", "sums_to_state", "two_sum", "unscaled"]
 
 
 def merge(a: State, b: State) -> State:
@@ -85,8 +101,8 @@ def merge_shape(a: State, b: State, shape_a: Shape, shape_b: Shape) -> Shape:
 
     relative to the largest of std1, std2 and |d| / 2, as in `merge`.
     """
-    n1 = a[0] - a[1] - a[2] - a[3]
-    n2 = b[0] - b[1] - b[2] - b[3]
+    n1 = a[COUNT] - a[NANS] - a[POS_INFS] - a[NEG_INFS]
+    n2 = b[COUNT] - b[NANS] - b[POS_INFS] - b[NEG_INFS]
     third1, fourth1 = shape_a
     third2, fourth2 = shape_b
     if n2 == 0:
@@ -95,12 +111,12 @@ def merge_shape(a: State, b: State, shape_a: Shape, shape_b: Shape) -> Shape:
         return (third2, fourth2)
     w1 = n1 / (n1 + n2)
     w2 = n2 / (n1 + n2)
-    half = (0.5 * b[6] - 0.5 * a[6]) + (0.5 * b[11] - 0.5 * a[11])
-    scale = max(max(a[7], b[7]), abs(half))
+    half = (0.5 * b[MEAN] - 0.5 * a[MEAN]) + (0.5 * b[REST] - 0.5 * a[REST])
+    scale = max(max(a[STD], b[STD]), abs(half))
     if not scale > 0.0:
         return (0.0, 0.0)
-    p = a[7] / scale
-    q = b[7] / scale
+    p = a[STD] / scale
+    q = b[STD] / scale
     d = 2.0 * (half / scale)
     both = w1 * w2
     third1 *= p * p * p
@@ -113,8 +129,8 @@ def merge_shape(a: State, b: State, shape_a: Shape, shape_b: Shape) -> Shape:
     return (m3 / (m2 * math.sqrt(m2)), m4 / (m2 * m2))
 
 
-def settle(origin: float, offset: float) -> tuple[float, float]:
-    """``origin + offset``, and what rounding took from it."""
+def two_sum(origin: float, offset: float) -> tuple[float, float]:
+    """``origin + offset``, and what rounding took from it (Møller, Knuth)."""
     mean = origin + offset
     return mean, (origin - (mean - (mean - origin))) + (offset - (mean - origin))
 
@@ -145,18 +161,18 @@ def add_sums(a: Sums, b: Sums) -> Sums:
     An origin that is one of the elements is off by at most sqrt(n) std.
     """
     return (
-        a[0] + b[0],
-        a[1] + b[1],
-        a[2] + b[2],
-        a[3] + b[3],
-        a[4] + b[4],
-        a[5] + b[5],
-        a[6] + b[6],
-        a[7] + b[7],
-        a[8] + b[8],
-        min(a[9], b[9]),
-        max(a[10], b[10]),
-        a[11],
+        a[COUNT] + b[COUNT],
+        a[NANS] + b[NANS],
+        a[POS_INFS] + b[POS_INFS],
+        a[NEG_INFS] + b[NEG_INFS],
+        a[ZEROS] + b[ZEROS],
+        a[SATURATED] + b[SATURATED],
+        a[MEAN] + b[MEAN],
+        a[STD] + b[STD],
+        a[ABS_MEAN] + b[ABS_MEAN],
+        min(a[MIN], b[MIN]),
+        max(a[MAX], b[MAX]),
+        a[REST],
     )
 
 

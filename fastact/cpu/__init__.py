@@ -1,1 +1,33 @@
-"""The sweep on CPU threads: kernels, how they are compiled and cached, and how the work is shared out."""
+"""Sweeps on CPU: loops that Numba compiles once for each element type, and what runs them on threads.
+
+How it is compiled:
+
+- `jit`: the compiler's flags, and `kernel`, which builds an entry point.
+- `cache`: machine code on disk.
+- `intrinsics`: the few instructions that Numba has no name for.
+- `widen`: stored elements as float32 or float64, the one decoder of narrow floats.
+- `simd`: vector registers.
+- `states`: states in memory, laid out as `arithmetic.state` says.
+
+The folds, from elements to states:
+
+- `flat`: of an array into one state.
+- `columns`: of a matrix into a state for each column.
+- `runs`: of an image batch into a state for each channel.
+- `neuron_sums`: what is summed for each neuron and how it is joined, for both of these; the merge of their parts.
+- `neuron_summary`: what a row of the log says of a layer's neurons.
+- `extras`: third and fourth moments, what narrower types would lose, and buckets.
+
+What runs them:
+
+- `sweep`: a flat array.
+- `details`: a flat array with extras.
+- `sweep_many`, `numpy_headers`: many flat arrays at once, and where NumPy's have their elements.
+- `neuron_kernels`, `plan`, `workspace`: neurons: the entry points and their memory, how a shape is split, the sweep.
+- `threads`, `openmp`: plain threads, and those that torch computes with.
+- `warmup`: compiles all of it.
+
+Three words for a piece of data: a block is folded in one go, before it is joined in float64; a part has states of its
+own, which are merged in their order; a task is what a thread takes at a time: one block of columns of one part, or one
+part of a flat array.
+"""

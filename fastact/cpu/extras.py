@@ -1,7 +1,7 @@
 """What `extras=` adds to the sweep on CPU: third and fourth moments, counts of what narrower types lose, and buckets.
 
-Still one pass over memory: a tensor is taken in pieces that fit the first-level cache, and each piece is folded as in
-`cpu`, then looked at again for what was asked. Pieces are joined in their order.
+Still one pass over memory: a tensor is taken in blocks that fit the first-level cache, and each block is folded as in
+`cpu`, then looked at again for what was asked. Blocks are joined in their order.
 """
 
 import math
@@ -10,32 +10,42 @@ from typing import Any, Final
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastact import arithmetic
 from fastact.arithmetic.element_types import NARROW_FLOATS
-from fastact.cpu.flat import BLOCK, at_most, fold_part, merge
-from fastact.cpu.jit import COMPILED, exact_jit, jit, like, minus, stretch
+from fastact.arithmetic.state import COUNT, MAX, MEAN, MIN, NANS, NEG_INFS, POS_INFS, STD
+from fastact.cpu.flat import BLOCK, fold_part, merge
+from fastact.cpu.intrinsics import cast_like, sub_no_reassoc, subarray
+from fastact.cpu.jit import COMPILED, exact_jit, jit
 from fastact.cpu.widen import widen
 
-__all__ = ["BUCKET_BITS", "TALLIES", "fold_details"]
+__all__ = ["BUCKET_BITS", "TALLIES", "fold_details", "tally_limits"]
 
-#: Elements of a piece.
-_PIECE: Final = 1 << 13
+#: Elements of a block, which is looked at several times.
+_DETAILED_BLOCK: Final = 1 << 13
 
 #: The bucket of a wide element is the leading bits of the float64 that holds it: sign, 11 of exponent, 7 of mantissa.
 #: Elements of 16 bits or less are counted by their stored bits.
 BUCKET_BITS: Final = 19
 _DROPPED: Final = 64 - BUCKET_BITS
 
-#: The |x| up to which rounding gives zero and below which it gives a denormal or zero, for each of `NARROW_FLOATS`.
-_SMALL_LIMITS: Final = tuple((narrow.zero_up_to, narrow.denormal_below) for narrow in NARROW_FLOATS.values())
-#: The |x| beyond which it is lost.
-_LARGE_LIMITS: Final = tuple(narrow.finite_up_to for narrow in NARROW_FLOATS.values())
-_LEAST_LARGE: Final = min(_LARGE_LIMITS)
-#: Counters of a tally: elements equal to zero; up to the first and below the second number of each pair of
-#: `_SMALL_LIMITS`; beyond each of `_LARGE_LIMITS`, Inf among them.
-TALLIES: Final = 1 + 3 * len(NARROW_FLOATS)
+#: The |x| up to which an element is counted as small: 0; and for each of `NARROW_FLOATS` what rounds to zero, and what
+#: rounds to a denormal number or zero.
+_SMALL: Final = (
+    0.0,
+    *(limit for narrow in NARROW_FLOATS.values() for limit in (narrow.zero_up_to, narrow.denormal_up_to)),
+)
+#: The |x| from beyond which an element is lost by each, Inf among them.
+_LARGE: Final = tuple(narrow.finite_up_to for narrow in NARROW_FLOATS.values())
+_LEAST_LARGE: Final = min(_LARGE)
+#: Counters of a tally: elements up to each of `_SMALL`, and beyond each of `_LARGE`.
+_N_SMALL: Final = len(_SMALL)
+_N_LARGE: Final = len(_LARGE)
+TALLIES: Final = _N_SMALL + _N_LARGE
+_NO_SMALL: Final = (np.int32(0),) * _N_SMALL
+_NO_LARGE: Final = (np.int32(0),) * _N_LARGE
 
 _merge_shape: Final = exact_jit(arithmetic.merge_shape)
 
@@ -46,6 +56,12 @@ if not COMPILED:
         if stored.dtype.itemsize <= 2:
             return int(stored) & (0xFF if stored.dtype.itemsize == 1 else 0xFFFF)
         return int(np.float64(stored).view(np.uint64)) >> _DROPPED
+
+    def _count_up_to(counts: Any, x: Any, limits: Any) -> Any:
+        return tuple(count + (x <= limit) for count, limit in zip(counts, limits, strict=True))
+
+    def _count_beyond(counts: Any, x: Any, limits: Any) -> Any:
+        return tuple(count + (x > limit) for count, limit in zip(counts, limits, strict=True))
 
 else:
 
@@ -62,68 +78,72 @@ else:
 
         return types.uint64(stored), codegen
 
+    def _counting(comparison: str) -> Any:
+        @intrinsic
+        def count(typingctx: Any, counts: Any, x: Any, limits: Any) -> Any:
+            """The counts of a tuple, each plus one where the comparison of x with its limit holds."""
+
+            def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                pairs = zip(*(cgutils.unpack_tuple(builder, args[i]) for i in (0, 2)), strict=True)
+                sums = [
+                    builder.add(count, builder.zext(builder.fcmp_ordered(comparison, args[1], limit), count.type))
+                    for count, limit in pairs
+                ]
+                return context.make_tuple(builder, counts, sums)
+
+            return counts(counts, x, limits), codegen
+
+        return count
+
+    _count_up_to = _counting("<=")
+    _count_beyond = _counting(">")
+
 
 @exact_jit
-def _count_buckets(piece: Any, first: Any, second: Any) -> None:
-    """Adds one to each element's bucket, for the piece's first half in one table, for the second in the other.
+def _count_buckets(block: Any, first: Any, second: Any) -> None:
+    """Adds one to each element's bucket, for the block's first half in one table, for the second in the other.
 
     Adding to the same counter twice in sequence, as a ReLU's zeros do, waits for the first addition to reach the
     cache: two tables nearly double the speed there, and cost none elsewhere.
     """
-    half = np.uint64(piece.size // 2)
+    half = np.uint64(block.size // 2)
     for i in range(half):
-        first[_bucket(piece[i])] += np.uint32(1)
-        second[_bucket(piece[i + half])] += np.uint32(1)
-    if piece.size & 1:
-        first[_bucket(piece[piece.size - 1])] += np.uint32(1)
+        first[_bucket(block[i])] += np.uint32(1)
+        second[_bucket(block[i + half])] += np.uint32(1)
+    if block.size & 1:
+        first[_bucket(block[block.size - 1])] += np.uint32(1)
 
 
 @jit
 def _tally_small(block: Any, tag: Any, limits: Any) -> Any:
-    """How many elements are zero, and up to and below each of these limits; NaN is none of it."""
-    (zero0, small0), (zero1, small1), (zero2, small2), (zero3, small3) = limits
-    none = like(0.0, zero0)
-    z = a0 = a1 = b0 = b1 = c0 = c1 = d0 = d1 = np.int32(0)
+    """How many elements |x| are at most each of the limits; NaN is none of it."""
+    counts = _NO_SMALL
     for i in range(block.size):
-        x = abs(widen(block[i], tag))
-        z = np.int32(z + (x == none))
-        a0 = np.int32(a0 + (x <= zero0))
-        a1 = np.int32(a1 + (x < small0))
-        b0 = np.int32(b0 + (x <= zero1))
-        b1 = np.int32(b1 + (x < small1))
-        c0 = np.int32(c0 + (x <= zero2))
-        c1 = np.int32(c1 + (x < small2))
-        d0 = np.int32(d0 + (x <= zero3))
-        d1 = np.int32(d1 + (x < small3))
-    return z, a0, a1, b0, b1, c0, c1, d0, d1
+        counts = _count_up_to(counts, abs(widen(block[i], tag)), limits)
+    return counts
 
 
 @jit
 def _tally_large(block: Any, tag: Any, limits: Any) -> Any:
-    """How many elements are lost by each of these limits, Inf among them."""
-    limit0, limit1, limit2, limit3 = limits
-    a = b = c = d = np.int32(0)
+    """How many elements |x| are beyond each of the limits, Inf among them."""
+    counts = _NO_LARGE
     for i in range(block.size):
-        x = abs(widen(block[i], tag))
-        a = np.int32(a + (x > limit0))
-        b = np.int32(b + (x > limit1))
-        c = np.int32(c + (x > limit2))
-        d = np.int32(d + (x > limit3))
-    return a, b, c, d
+        counts = _count_beyond(counts, abs(widen(block[i], tag)), limits)
+    return counts
 
 
 @jit
 def _powers(block: Any, tag: Any, center: Any, inverse: Any) -> Any:
     """Sums of z, z^2, z^3 and z^4 of z = (x - center) * inverse over the finite elements."""
-    zero = like(0.0, center)
-    inf = like(math.inf, center)
+    zero = cast_like(0.0, center)
+    inf = cast_like(math.inf, center)
     one = zero
     two = zero
     three = zero
     four = zero
     for i in range(block.size):
         x = widen(block[i], tag)
-        z = minus(x, center) * inverse if abs(x) < inf else zero
+        z = sub_no_reassoc(x, center) * inverse if abs(x) < inf else zero
         square = z * z
         one += z
         two += square
@@ -135,14 +155,14 @@ def _powers(block: Any, tag: Any, center: Any, inverse: Any) -> Any:
 @jit
 def _powers_scaled(block: Any, tag: Any, down: float, center: float, inverse: float) -> Any:
     """The same in float64, of elements that are first scaled by a power of two, which is exact."""
-    inf = like(math.inf, widen(block[0], tag))
+    inf = cast_like(math.inf, widen(block[0], tag))
     one = 0.0
     two = 0.0
     three = 0.0
     four = 0.0
     for i in range(block.size):
         x = widen(block[i], tag)
-        z = minus(np.float64(x) * down, center) * inverse if abs(x) < inf else 0.0
+        z = sub_no_reassoc(np.float64(x) * down, center) * inverse if abs(x) < inf else 0.0
         square = z * z
         one += z
         two += square
@@ -152,33 +172,33 @@ def _powers_scaled(block: Any, tag: Any, down: float, center: float, inverse: fl
 
 
 @exact_jit
-def _fold_shape(piece: Any, tag: Any, state: Any) -> Any:
-    """The shape (`arithmetic.Shape`) of a piece whose state is known."""
-    n = state[0] - state[1] - state[2] - state[3]
-    mean = state[6]
-    std = state[7]
+def _fold_shape(block: Any, tag: Any, state: Any) -> Any:
+    """The shape (`arithmetic.Shape`) of a block whose state is known."""
+    n = state[COUNT] - state[NANS] - state[POS_INFS] - state[NEG_INFS]
+    mean = state[MEAN]
+    std = state[STD]
     if n == 0 or not std > 0.0:
         return 0.0, 0.0
-    example = widen(piece[0], tag)
-    bound = max(abs(np.float64(state[9])), abs(np.float64(state[10])))
+    example = widen(block[0], tag)
+    bound = max(abs(np.float64(state[MIN])), abs(np.float64(state[MAX])))
     # Squares are of elements in units of std, so only std and differences have to be in range.
-    narrow = like(1e-60, example) == 0.0
+    narrow = cast_like(1e-60, example) == 0.0
     ordinary = (std > 1e-30 and bound < 1e37) if narrow else (std > 1e-290 and bound < 1e307)
     exponent = min(max(math.frexp(bound)[1], -1000), 1023)
     down = math.ldexp(1.0, -exponent)
     if not ordinary and not std * down > 0.0:
         return 0.0, 0.0
     one = two = three = four = 0.0
-    for start in range(0, piece.size, BLOCK):
-        block = stretch(piece, start, min(BLOCK, piece.size - start))
+    for start in range(0, block.size, BLOCK):
+        some = subarray(block, start, min(BLOCK, block.size - start))
         if ordinary:
-            sums = _powers(block, tag, like(mean, example), like(1.0 / std, example))
+            sums = _powers(some, tag, cast_like(mean, example), cast_like(1.0 / std, example))
             one += np.float64(sums[0])
             two += np.float64(sums[1])
             three += np.float64(sums[2])
             four += np.float64(sums[3])
         else:
-            wide = _powers_scaled(block, tag, down, mean * down, 1.0 / (std * down))
+            wide = _powers_scaled(some, tag, down, mean * down, 1.0 / (std * down))
             one += wide[0]
             two += wide[1]
             three += wide[2]
@@ -194,78 +214,66 @@ def _fold_shape(piece: Any, tag: Any, state: Any) -> Any:
     return (m3 / (m2 * math.sqrt(m2)), m4 / (m2 * m2)) if m2 > 0.0 else (0.0, 0.0)
 
 
+def tally_limits(work: type[np.floating[Any]]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """`_SMALL` and `_LARGE` for elements that are compared as `work`, such that no comparison changes."""
+
+    def at_most(limit: float) -> Any:
+        rounded = work(limit)
+        return rounded if float(rounded) <= limit else np.nextafter(rounded, work(0.0))
+
+    return tuple(map(at_most, _SMALL)), tuple(map(at_most, _LARGE))
+
+
 @exact_jit
-def _count_tally(piece: Any, tag: Any, state: Any, tally: Any) -> None:
+def _count_tally(block: Any, tag: Any, state: Any, limits: Any, tally: Any) -> None:
     """Adds to the counters of `TALLIES`."""
-    x = widen(piece[0], tag)
-    small = _tally_small(
-        piece,
-        tag,
-        (
-            (like(_SMALL_LIMITS[0][0], x), like(_SMALL_LIMITS[0][1], x)),
-            (like(_SMALL_LIMITS[1][0], x), like(_SMALL_LIMITS[1][1], x)),
-            (like(_SMALL_LIMITS[2][0], x), like(_SMALL_LIMITS[2][1], x)),
-            (like(_SMALL_LIMITS[3][0], x), like(_SMALL_LIMITS[3][1], x)),
-        ),
-    )
-    for k in range(9):
+    small = _tally_small(block, tag, limits[0])
+    for k in range(_N_SMALL):
         tally[k] += small[k]
-    # Most pieces hold nothing that large.
-    if state[2] + state[3] > 0 or max(-np.float64(state[9]), np.float64(state[10])) > _LEAST_LARGE:
-        large = _tally_large(
-            piece,
-            tag,
-            (
-                at_most(_LARGE_LIMITS[0], x),
-                at_most(_LARGE_LIMITS[1], x),
-                at_most(_LARGE_LIMITS[2], x),
-                at_most(_LARGE_LIMITS[3], x),
-            ),
-        )
-        for k in range(4):
-            tally[9 + k] += large[k]
+    # Most blocks hold nothing that large.
+    if state[POS_INFS] + state[NEG_INFS] > 0 or max(-np.float64(state[MIN]), np.float64(state[MAX])) > _LEAST_LARGE:
+        large = _tally_large(block, tag, limits[1])
+        for k in range(_N_LARGE):
+            tally[_N_SMALL + k] += large[k]
 
 
 @exact_jit
-def _fold_piece(
-    piece: Any, tag: Any, lo: float, hi: float, tol: float, shaped: bool, tally: Any, first: Any, second: Any
+def _fold_block(
+    block: Any, tag: Any, bounds: Any, shaped: bool, limits: Any, tally: Any, first: Any, second: Any
 ) -> Any:
-    state = fold_part(piece, tag, lo, hi, tol)
+    state = fold_part(block, tag, bounds)
     shape = (0.0, 0.0)
     if shaped:
-        shape = _fold_shape(piece, tag, state)
+        shape = _fold_shape(block, tag, state)
     if tally.size:
-        _count_tally(piece, tag, state, tally)
+        _count_tally(block, tag, state, limits, tally)
     if first.size:
-        _count_buckets(piece, first, second)
+        _count_buckets(block, first, second)
     return state, shape
 
 
 @exact_jit
-def fold_details(
-    x: Any, tag: Any, lo: float, hi: float, tol: float, shaped: bool, tally: Any, first: Any, second: Any
-) -> Any:
+def fold_details(x: Any, tag: Any, bounds: Any, shaped: bool, limits: Any, tally: Any, first: Any, second: Any) -> Any:
     """The state and the shape of a contiguous, non-empty 1-D array; adds to the counters.
 
     Args:
-        x: of the kind's storage dtype.
-        tag: the kind's tag.
-        lo: lower end of the saturation interval.
-        hi: its upper end.
-        tol: the largest |x| that is a zero.
+        x: of the element type's storage dtype.
+        tag: the element type's tag.
+        bounds: lo and hi, the ends of the saturation interval, and zero_tol, the largest |x| that is a zero.
         shaped: whether to compute the shape, which is zeros otherwise.
+        limits: `tally_limits` of the element type's working type.
         tally: int64[TALLIES], or empty: do not count.
         first: uint32[buckets], or empty: do not count.
         second: the same; a bucket's count is the sum of both.
     """
-    for start in range(0, x.size, _PIECE):
-        piece = stretch(x, start, min(_PIECE, x.size - start))
-        piece_state, piece_shape = _fold_piece(piece, tag, lo, hi, tol, shaped, tally, first, second)
+    for start in range(0, x.size, _DETAILED_BLOCK):
+        block = subarray(x, start, min(_DETAILED_BLOCK, x.size - start))
+        block_state, block_shape = _fold_block(block, tag, bounds, shaped, limits, tally, first, second)
         if start == 0:  # here, since a second call would be compiled a second time
-            state = piece_state
-            shape = piece_shape
+            state = block_state
+            shape = block_shape
             continue
         if shaped:
-            shape = _merge_shape(state, piece_state, shape, piece_shape)
-        state = merge(state, piece_state)
+            shape = _merge_shape(state, block_state, shape, block_shape)
+        state = merge(state, block_state)
     return state, shape

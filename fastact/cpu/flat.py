@@ -1,4 +1,4 @@
-"""The sweep on CPU: loops around `elements`, compiled by Numba for each way in which elements are stored.
+"""The fold of a flat array into one state, compiled by Numba for each element type.
 
 One pass over memory. A tensor is folded block by block (some thousand elements, which stay in the cache) in the
 element's own precision relative to a shift, the mean of the block before, so that ``sum((x - shift)^2)`` cancels
@@ -6,7 +6,7 @@ nothing; blocks are joined in float64 by Chan's formula. The first loop tests no
 that a NaN, an Inf or an overflow is in the block, and only then is that block folded again with care. The second look
 costs little, since the block is in the cache.
 
-How elements are stored reaches the compiler as a type, the kind's tag: one generic source, no generated code.
+How elements are stored reaches the compiler as a type, the element type's tag: one generic source, no generated code.
 """
 
 import math
@@ -15,10 +15,11 @@ from typing import Any, Final
 import numpy as np
 
 from fastact import arithmetic
-from fastact.cpu.jit import VECTOR_BYTES, exact_jit, jit, lane_max, lane_min, like, minus, stretch
+from fastact.cpu.intrinsics import cast_like, max_no_nan, min_no_nan, sub_no_reassoc, subarray
+from fastact.cpu.jit import VECTOR_BYTES, exact_jit, jit
 from fastact.cpu.widen import minmax_key, widen
 
-__all__ = ["BLOCK", "at_most", "coarse", "fold_block", "fold_part", "merge", "settle", "work_bounds"]
+__all__ = ["BLOCK", "at_most", "coarse", "fold_block", "fold_part", "merge", "two_sum", "work_bounds"]
 
 # Elements that are folded in the element's precision before they are joined in float64. Each vector lane adds up 64 of
 # them, so that even equal ones, whose rounding errors never cancel, give std to 1e-6 in float32: 2048 elements where a
@@ -35,23 +36,24 @@ _PAIRED_FROM: Final = 1 << 17
 _FAR: Final = 4.0
 
 merge: Final = exact_jit(arithmetic.merge)
-settle: Final = exact_jit(arithmetic.settle)
+two_sum: Final = exact_jit(arithmetic.two_sum)
 unscaled: Final = exact_jit(arithmetic.unscaled)
 
 
 @jit
 def at_most(bound: float, example: Any) -> Any:
     """The largest number of the type of `example` that is not above `bound`."""
-    rounded = like(bound, example)
-    return np.nextafter(rounded, like(-math.inf, example)) if rounded > bound else rounded
+    rounded = cast_like(bound, example)
+    return np.nextafter(rounded, cast_like(-math.inf, example)) if rounded > bound else rounded
 
 
 @jit
-def work_bounds(lo: float, hi: float, tol: float, example: Any) -> Any:
-    """The float64 bounds in the element's precision, rounded such that no comparison of an element changes."""
-    low = like(lo, example)
+def work_bounds(bounds: Any, example: Any) -> Any:
+    """lo, hi and zero_tol in the element's precision, rounded such that no comparison of an element changes."""
+    lo, hi, tol = bounds
+    low = cast_like(lo, example)
     if low < lo:
-        low = np.nextafter(low, like(math.inf, example))
+        low = np.nextafter(low, cast_like(math.inf, example))
     return low, at_most(hi, example), at_most(tol, example)
 
 
@@ -65,27 +67,27 @@ def coarse(mean: float, spread: float, example: Any) -> Any:
     """
     magic = spread * 6597069766656.0  # 1.5 * 2^52 / 1024
     rounded = (mean + magic) - magic
-    return like(rounded, example) if abs(rounded) < math.inf else like(mean, example)
+    return cast_like(rounded, example) if abs(rounded) < math.inf else cast_like(mean, example)
 
 
 @jit
 def fold_block(block: Any, tag: Any, shift: Any, low: Any, high: Any, near: Any) -> Any:
     """Sums of x - shift, of its square and of |x|, the extremes, and counts of zeros and saturated; nothing tested."""
-    total = like(0.0, shift)
-    squares = like(0.0, shift)
-    absolute = like(0.0, shift)
+    total = cast_like(0.0, shift)
+    squares = cast_like(0.0, shift)
+    absolute = cast_like(0.0, shift)
     smallest = minmax_key(block[0], tag)
     largest = smallest
     zeros = np.int32(0)  # a 64-bit counter would halve the vector width; a block fits 32 bits
     saturated = np.int32(0)
     for i in range(block.size):
         x = widen(block[i], tag)
-        d = minus(x, shift)
+        d = sub_no_reassoc(x, shift)
         total += d
         squares += d * d
         absolute += abs(x)
-        smallest = lane_min(smallest, minmax_key(block[i], tag))
-        largest = lane_max(largest, minmax_key(block[i], tag))
+        smallest = min_no_nan(smallest, minmax_key(block[i], tag))
+        largest = max_no_nan(largest, minmax_key(block[i], tag))
         zeros = np.int32(zeros + (abs(x) <= near))
         saturated = np.int32(saturated + ((x < low) | (x > high)))
     return total, squares, absolute, smallest, largest, zeros, saturated
@@ -94,9 +96,9 @@ def fold_block(block: Any, tag: Any, shift: Any, low: Any, high: Any, near: Any)
 @jit
 def _fold_pair(first: Any, second: Any, tag: Any, shift: Any, low: Any, high: Any, near: Any) -> Any:
     """The same over two blocks that lie far apart: two streams keep more of the memory's reads under way."""
-    total = like(0.0, shift)
-    squares = like(0.0, shift)
-    absolute = like(0.0, shift)
+    total = cast_like(0.0, shift)
+    squares = cast_like(0.0, shift)
+    absolute = cast_like(0.0, shift)
     smallest = minmax_key(first[0], tag)
     largest = smallest
     zeros = np.int32(0)
@@ -104,13 +106,13 @@ def _fold_pair(first: Any, second: Any, tag: Any, shift: Any, low: Any, high: An
     for i in range(first.size):
         x = widen(first[i], tag)
         y = widen(second[i], tag)
-        d = minus(x, shift)
-        e = minus(y, shift)
+        d = sub_no_reassoc(x, shift)
+        e = sub_no_reassoc(y, shift)
         total += d + e
         squares += d * d + e * e
         absolute += abs(x) + abs(y)
-        smallest = lane_min(smallest, lane_min(minmax_key(first[i], tag), minmax_key(second[i], tag)))
-        largest = lane_max(largest, lane_max(minmax_key(first[i], tag), minmax_key(second[i], tag)))
+        smallest = min_no_nan(smallest, min_no_nan(minmax_key(first[i], tag), minmax_key(second[i], tag)))
+        largest = max_no_nan(largest, max_no_nan(minmax_key(first[i], tag), minmax_key(second[i], tag)))
         zeros = np.int32(zeros + (abs(x) <= near) + (abs(y) <= near))
         saturated = np.int32(saturated + ((x < low) | (x > high)) + ((y < low) | (y > high)))
     return total, squares, absolute, smallest, largest, zeros, saturated
@@ -119,8 +121,8 @@ def _fold_pair(first: Any, second: Any, tag: Any, shift: Any, low: Any, high: An
 @jit
 def _fold_finite(block: Any, tag: Any, shift: Any) -> Any:
     """The same sums and extremes over the finite elements, and how many are NaN, +inf and -inf."""
-    zero = like(0.0, shift)
-    inf = like(math.inf, shift)
+    zero = cast_like(0.0, shift)
+    inf = cast_like(math.inf, shift)
     total = zero
     squares = zero
     absolute = zero
@@ -132,12 +134,12 @@ def _fold_finite(block: Any, tag: Any, shift: Any) -> Any:
     for i in range(block.size):
         x = widen(block[i], tag)
         finite = abs(x) < inf
-        d = minus(x, shift) if finite else zero
+        d = sub_no_reassoc(x, shift) if finite else zero
         total += d
         squares += d * d
         absolute += abs(x) if finite else zero
-        smallest = lane_min(smallest, x if finite else inf)
-        largest = lane_max(largest, x if finite else -inf)
+        smallest = min_no_nan(smallest, x if finite else inf)
+        largest = max_no_nan(largest, x if finite else -inf)
         nans = np.int32(nans + (x != x))
         pos_infs = np.int32(pos_infs + (x == inf))
         neg_infs = np.int32(neg_infs + (x == -inf))
@@ -151,7 +153,7 @@ def _moments_exact(x: Any, tag: Any, largest: float) -> Any:
     For data whose squares leave the range of the element's precision (1e-300, 1e300; 1e-20 in float32). Elements are
     scaled by a power of two, which is exact, to below 1.
     """
-    inf = like(math.inf, widen(x[0], tag))
+    inf = cast_like(math.inf, widen(x[0], tag))
     # Clamped: 2^1000 is in range, and lifts even the smallest denormal to where its square is.
     exponent = min(max(math.frexp(largest)[1], -1000), 1023)
     down = math.ldexp(1.0, -exponent)
@@ -183,23 +185,23 @@ def _moments_exact(x: Any, tag: Any, largest: float) -> Any:
 def _fold(x: Any, start: int, far: int, size: int, tag: Any, shift: Any, low: Any, high: Any, near: Any) -> Any:
     """Folds the block at `start`, together with the one `far` behind it unless that is 0."""
     if far > 0:
-        return _fold_pair(stretch(x, start, size), stretch(x, start + far, size), tag, shift, low, high, near)
-    return fold_block(stretch(x, start, size), tag, shift, low, high, near)
+        return _fold_pair(subarray(x, start, size), subarray(x, start + far, size), tag, shift, low, high, near)
+    return fold_block(subarray(x, start, size), tag, shift, low, high, near)
 
 
 @exact_jit
-def _fold_with_care(x: Any, start: int, far: int, size: int, tag: Any, shift: Any) -> Any:
+def _fold_slowly(x: Any, start: int, far: int, size: int, tag: Any, shift: Any) -> Any:
     """The finite elements of the same block or blocks."""
-    one = _fold_finite(stretch(x, start, size), tag, shift)
+    one = _fold_finite(subarray(x, start, size), tag, shift)
     if far == 0:
         return one
-    two = _fold_finite(stretch(x, start + far, size), tag, shift)
+    two = _fold_finite(subarray(x, start + far, size), tag, shift)
     return (
         one[0] + two[0],
         one[1] + two[1],
         one[2] + two[2],
-        lane_min(one[3], two[3]),
-        lane_max(one[4], two[4]),
+        min_no_nan(one[3], two[3]),
+        max_no_nan(one[4], two[4]),
         one[5] + two[5],
         one[6] + two[6],
         one[7] + two[7],
@@ -207,12 +209,12 @@ def _fold_with_care(x: Any, start: int, far: int, size: int, tag: Any, shift: An
 
 
 @exact_jit  # regrouped, (shift - origin) + offset would round; the loops above have been compiled with their own flags
-def fold_part(x: Any, tag: Any, lo: float, hi: float, tol: float) -> Any:
-    """The state of a contiguous, non-empty 1-D array."""
+def fold_part(x: Any, tag: Any, bounds: Any) -> Any:
+    """The state of a contiguous, non-empty 1-D array; `bounds` are lo, hi and zero_tol."""
     shift = widen(x[0], tag)
-    low, high, near = work_bounds(lo, hi, tol, shift)
+    low, high, near = work_bounds(bounds, shift)
     if not abs(shift) < math.inf:
-        shift = like(0.0, shift)
+        shift = cast_like(0.0, shift)
     zeros = saturated = nans = pos_infs = neg_infs = 0
     n = 0
     # The mean is kept relative to an origin near it: rounded to float64 itself, it would lose what the squares need
@@ -232,13 +234,13 @@ def fold_part(x: Any, tag: Any, lo: float, hi: float, tol: float) -> Any:
         zeros += block_zeros
         saturated += block_saturated
         m = 2 * size if far > 0 else size
-        careful = not (squares < math.inf and absolute < math.inf)
-        if careful:
-            total, squares, absolute, f_least, f_most, block_nans, block_pos, block_neg = _fold_with_care(
+        slow_path = not (squares < math.inf and absolute < math.inf)
+        if slow_path:
+            total, squares, absolute, f_least, f_most, block_nans, block_pos, block_neg = _fold_slowly(
                 x, start, far, size, tag, shift
             )
-            least = like(f_least, least)
-            most = like(f_most, most)
+            least = cast_like(f_least, least)
+            most = cast_like(f_most, most)
             nans += block_nans
             pos_infs += block_pos
             neg_infs += block_neg
@@ -247,12 +249,12 @@ def fold_part(x: Any, tag: Any, lo: float, hi: float, tol: float) -> Any:
             smallest = least
             largest = most
         else:
-            smallest = lane_min(smallest, least)
-            largest = lane_max(largest, most)
+            smallest = min_no_nan(smallest, least)
+            largest = max_no_nan(largest, most)
         if m == 0:
             continue
         if least == most:
-            shift = like(least, shift)
+            shift = cast_like(least, shift)
             offset = np.float64(least) - shift
             block_m2 = 0.0
         else:
@@ -260,8 +262,8 @@ def fold_part(x: Any, tag: Any, lo: float, hi: float, tol: float) -> Any:
             block_m2 = np.float64(squares) - np.float64(total) * offset
             if offset * offset * m > _FAR * block_m2:
                 shift = coarse(shift + offset, math.sqrt(max(block_m2, 0.0) / m), shift)
-                if careful:
-                    total, squares, absolute, _a, _b, _c, _d, _e = _fold_with_care(x, start, far, size, tag, shift)
+                if slow_path:
+                    total, squares, absolute, _a, _b, _c, _d, _e = _fold_slowly(x, start, far, size, tag, shift)
                 else:
                     total, squares, absolute, _f, _g, _h, _i = _fold(x, start, far, size, tag, shift, low, high, near)
                 offset = np.float64(total) / m
@@ -277,12 +279,12 @@ def fold_part(x: Any, tag: Any, lo: float, hi: float, tol: float) -> Any:
         m2 += block_m2 + delta * delta * weight * (n - m)
         abs_mean += (block_abs - abs_mean) * weight
         shift = coarse(shift + offset, math.sqrt(block_m2 / m), shift)
-    mean, rest = settle(origin, mean)
+    mean, rest = two_sum(origin, mean)
     std = math.sqrt(m2 / n) if n > 0 else 0.0
     if (n > 0 and smallest < largest) or not abs_mean < math.inf:
         # The squares may have left the range of the precision they were summed in: below, digits are lost to denormals
         # (float32 squares of 1e-16, float64 squares of 1e-146); above, the sum is not finite.
-        tiny = 1e-14 if like(1e-60, shift) == 0.0 else 1e-145
+        tiny = 1e-14 if cast_like(1e-60, shift) == 0.0 else 1e-145
         if not tiny < std < math.inf:
             bound = max(abs(np.float64(smallest)), abs(np.float64(largest)))
             mean, std, abs_mean, rest = _moments_exact(x, tag, bound)

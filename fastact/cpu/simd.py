@@ -1,9 +1,12 @@
-"""Vector registers for kernels: `Lanes`, 8 or 16 float32 or half as many float64, with the arithmetic of a sweep.
+"""Vector registers for kernels: 8 or 16 float32 or half as many float64, with the arithmetic of a sweep.
 
-The compiler makes vectors out of a loop by itself where neighbours are summed into one number (`cpu`). Where each of
-many columns has sums of its own it keeps them in memory, and loads and stores each of them for every few elements.
-With `Lanes` the sums of some columns stay in registers while the loop runs down the rows. LLVM splits a vector that is
+The compiler makes vectors out of a loop by itself where neighbours are summed into one number (`cpu.flat`). Where each
+of many columns has sums of its own it keeps them in memory, and loads and stores each of them for every few elements.
+With vectors the sums of some columns stay in registers while the loop runs down the rows. LLVM splits a vector that is
 wider than the machine's into several, so this is written for no one machine.
+
+Kernels call these functions by the module, as in ``simd.load(x, offset, example)``; names are in the style of Highway
+(load, splat, reduce_sum), and a vector's numbers are its lanes.
 """
 
 import operator
@@ -13,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 from fastact.arithmetic.element_types import Wide
@@ -20,50 +24,51 @@ from fastact.cpu.jit import COMPILED, VECTOR_BYTES
 from fastact.cpu.widen import emit_widen, widen_array
 
 __all__ = [
-    "LANE_BYTES",
+    "absolute",
     "count_at_most",
     "count_outside",
-    "lanes_abs",
-    "lanes_fetch",
-    "lanes_from",
-    "lanes_least",
-    "lanes_max",
-    "lanes_min",
-    "lanes_most",
-    "lanes_of",
-    "lanes_ordered",
-    "lanes_store",
-    "lanes_sum",
-    "lanes_widen",
-    "lanes_width",
+    "lanes",
+    "load",
+    "load_minmax_key",
+    "load_tuple",
+    "load_widened",
+    "maximum",
+    "minimum",
+    "no_counts",
     "prefetch",
+    "reduce_max",
+    "reduce_min",
+    "reduce_sum",
+    "select_from",
+    "splat",
+    "store_tuple",
 ]
 
 
 #: Bytes of a vector of widened elements. A sweep has eight vectors of sums, and they must stay in registers: 32 of 64
 #: bytes with AVX-512, else 16 of 32 (or 32 of 16) bytes, where vectors of 64 bytes took up to twice as long.
-LANE_BYTES: Final = 64 if VECTOR_BYTES == 64 else 32
+_VECTOR_BYTES: Final = 64 if VECTOR_BYTES == 64 else 32
 
 
-class LanesType(types.Type):  # type: ignore[misc]
+class VectorType(types.Type):  # type: ignore[misc]
     """A vector of `width` numbers of the Numba type `scalar`."""
 
     def __init__(self, scalar: Any, width: int) -> None:
         self.scalar = scalar
         self.width = width
-        super().__init__(name=f"Lanes({scalar}, {width})")
+        super().__init__(name=f"Vector({scalar}, {width})")
 
 
-@register_model(LanesType)
-class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
-    def __init__(self, manager: Any, lanes: LanesType) -> None:
-        element = manager.lookup(lanes.scalar).get_value_type()
-        super().__init__(manager, lanes, ir.VectorType(element, lanes.width))
+@register_model(VectorType)
+class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, vector: VectorType) -> None:
+        element = manager.lookup(vector.scalar).get_value_type()
+        super().__init__(manager, vector, ir.VectorType(element, vector.width))
 
 
-def _widened_type(tag: Any) -> LanesType:
+def _widened_type(tag: Any) -> VectorType:
     scalar = types.float64 if tag.instance_class is Wide else types.float32
-    return LanesType(scalar, LANE_BYTES * 8 // scalar.bitwidth)
+    return VectorType(scalar, _VECTOR_BYTES * 8 // scalar.bitwidth)
 
 
 def _pointer(context: Any, builder: Any, x: Any, array: Any, offset: Any, kind: Any) -> Any:
@@ -71,8 +76,8 @@ def _pointer(context: Any, builder: Any, x: Any, array: Any, offset: Any, kind: 
     return builder.bitcast(builder.gep(data, [offset]), kind.as_pointer())
 
 
-def _read(context: Any, builder: Any, x: Any, array: Any, offset: Any, lanes: LanesType) -> Any:
-    stored = ir.VectorType(context.get_data_type(x.dtype), lanes.width)
+def _read(context: Any, builder: Any, x: Any, array: Any, offset: Any, vector: VectorType) -> Any:
+    stored = ir.VectorType(context.get_data_type(x.dtype), vector.width)
     value = builder.load(_pointer(context, builder, x, array, offset, stored))
     value.align = x.dtype.bitwidth // 8  # rows begin anywhere
     return value
@@ -80,39 +85,46 @@ def _read(context: Any, builder: Any, x: Any, array: Any, offset: Any, lanes: La
 
 if not COMPILED:
     # The same in NumPy: a vector is a small array.
-    def lanes_widen(x: Any, offset: int, tag: Any) -> Any:
-        return widen_array(x.reshape(-1)[offset : offset + lanes_width(tag)], tag)
+    def load_widened(x: Any, offset: int, tag: Any) -> Any:
+        return widen_array(x.reshape(-1)[offset : offset + lanes(tag)], tag)
 
-    def lanes_width(tag: Any) -> int:
-        return LANE_BYTES // (8 if isinstance(tag, Wide) else 4)
+    def lanes(tag: Any) -> int:
+        return _VECTOR_BYTES // (8 if isinstance(tag, Wide) else 4)
 
     def prefetch(x: Any, offset: int) -> None:
         pass
 
-    def lanes_ordered(x: Any, offset: int, tag: Any) -> Any:
+    def load_minmax_key(x: Any, offset: int, tag: Any) -> Any:
         if x.dtype in (np.int64, np.uint64):
-            return x.reshape(-1)[offset : offset + LANE_BYTES // 8].copy()
-        return lanes_widen(x, offset, tag)
+            return x.reshape(-1)[offset : offset + _VECTOR_BYTES // 8].copy()
+        return load_widened(x, offset, tag)
 
-    def lanes_fetch(x: Any, offset: int, example: Any) -> Any:
+    def load(x: Any, offset: int, example: Any) -> Any:
         return x[offset : offset + example.size].copy()
 
-    def lanes_store(x: Any, offset: int, value: Any) -> None:
-        x[offset : offset + value.size] = value
+    def load_tuple(arrays: Any, offset: int, example: Any) -> Any:
+        return tuple(load(x, offset, example) for x in arrays)
 
-    def lanes_of(value: Any, example: Any) -> Any:
+    def store_tuple(arrays: Any, offset: int, values: Any) -> None:
+        for x, value in zip(arrays, values, strict=True):
+            x[offset : offset + value.size] = value
+
+    def splat(value: Any, example: Any) -> Any:
         return np.full(example.size, value, example.dtype)
 
-    def lanes_abs(a: Any) -> Any:
+    def no_counts(example: Any) -> Any:
+        return np.zeros(example.size, np.int32)
+
+    def absolute(a: Any) -> Any:
         return np.abs(a)
 
-    def lanes_min(a: Any, b: Any) -> Any:
+    def minimum(a: Any, b: Any) -> Any:
         return np.where(b < a, b, a)
 
-    def lanes_max(a: Any, b: Any) -> Any:
+    def maximum(a: Any, b: Any) -> Any:
         return np.where(b > a, b, a)
 
-    def lanes_from(first: int, value: Any, filler: Any) -> Any:
+    def select_from(first: int, value: Any, filler: Any) -> Any:
         return np.where(np.arange(value.size) >= first, value, filler)
 
     def _halved(combine: Callable[..., Any]) -> Callable[..., Any]:
@@ -123,9 +135,9 @@ if not COMPILED:
 
         return reduce
 
-    lanes_sum = _halved(operator.add)
-    lanes_least = _halved(lanes_min)
-    lanes_most = _halved(lanes_max)
+    reduce_sum = _halved(operator.add)
+    reduce_min = _halved(minimum)
+    reduce_max = _halved(maximum)
 
     def count_at_most(counts: Any, a: Any, bound: Any) -> Any:
         return counts + (a <= bound).astype(counts.dtype)
@@ -136,19 +148,19 @@ if not COMPILED:
 else:
 
     @intrinsic
-    def lanes_widen(typingctx: Any, x: Any, offset: Any, tag: Any) -> Any:
+    def load_widened(typingctx: Any, x: Any, offset: Any, tag: Any) -> Any:
         """The elements from the flat index `offset` of a contiguous array on, widened."""
-        lanes = _widened_type(tag)
+        vector = _widened_type(tag)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            value = _read(context, builder, x, args[0], args[1], lanes)
+            value = _read(context, builder, x, args[0], args[1], vector)
             return emit_widen(builder, value, x.dtype, tag.instance_class)
 
-        return lanes(x, types.intp, tag), codegen
+        return vector(x, types.intp, tag), codegen
 
     @intrinsic
-    def lanes_width(typingctx: Any, tag: Any) -> Any:
-        """How many elements of this kind a vector holds once they are widened."""
+    def lanes(typingctx: Any, tag: Any) -> Any:
+        """How many elements of this type a vector holds once they are widened."""
         width = _widened_type(tag).width
         return types.intp(tag), lambda context, builder, signature, args: context.get_constant(types.intp, width)
 
@@ -169,41 +181,66 @@ else:
         return types.void(x, types.intp), codegen
 
     @intrinsic
-    def lanes_ordered(typingctx: Any, x: Any, offset: Any, tag: Any) -> Any:
+    def load_minmax_key(typingctx: Any, x: Any, offset: Any, tag: Any) -> Any:
         """The same elements as min and max compare them: as they are where float64 cannot hold them."""
-        lanes = _widened_type(tag)
+        vector = _widened_type(tag)
         exact = x.dtype in (types.int64, types.uint64)
-        result = LanesType(x.dtype, lanes.width) if exact else lanes
+        result = VectorType(x.dtype, vector.width) if exact else vector
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            value = _read(context, builder, x, args[0], args[1], lanes)
+            value = _read(context, builder, x, args[0], args[1], vector)
             return value if exact else emit_widen(builder, value, x.dtype, tag.instance_class)
 
         return result(x, types.intp, tag), codegen
 
     @intrinsic
-    def lanes_fetch(typingctx: Any, x: Any, offset: Any, example: Any) -> Any:
+    def load(typingctx: Any, x: Any, offset: Any, example: Any) -> Any:
         """As many values of the 1-D array `x` as `example` has lanes."""
-        lanes = LanesType(x.dtype, example.width)
+        vector = VectorType(x.dtype, example.width)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return _read(context, builder, x, args[0], args[1], lanes)
+            return _read(context, builder, x, args[0], args[1], vector)
 
-        return lanes(x, types.intp, example), codegen
+        return vector(x, types.intp, example), codegen
 
     @intrinsic
-    def lanes_store(typingctx: Any, x: Any, offset: Any, value: Any) -> Any:
-        """Writes a vector into a 1-D array of its scalar type."""
+    def load_tuple(typingctx: Any, arrays: Any, offset: Any, example: Any) -> Any:
+        """A vector, with as many lanes as `example`, of each 1-D array of a tuple; none is counted on the way."""
+        vectors = [VectorType(x.dtype, example.width) for x in arrays]
+        result = types.Tuple(vectors)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            pointer = _pointer(context, builder, x, args[0], args[1], args[2].type)
-            builder.store(args[2], pointer, align=x.dtype.bitwidth // 8)
+            found = zip(arrays, cgutils.unpack_tuple(builder, args[0]), vectors, strict=True)
+            values = [_read(context, builder, x, array, args[1], vector) for x, array, vector in found]
+            return context.make_tuple(builder, result, values)
+
+        return result(arrays, types.intp, example), codegen
+
+    @intrinsic
+    def store_tuple(typingctx: Any, arrays: Any, offset: Any, values: Any) -> Any:
+        """Writes the vectors of a tuple into the 1-D arrays of another, each of its vector's scalar type."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            given = (cgutils.unpack_tuple(builder, args[0]), cgutils.unpack_tuple(builder, args[2]))
+            for x, array, value in zip(arrays, *given, strict=True):
+                pointer = _pointer(context, builder, x, array, args[1], value.type)
+                builder.store(value, pointer, align=x.dtype.bitwidth // 8)
             return context.get_dummy_value()
 
-        return types.void(x, types.intp, value), codegen
+        return types.void(arrays, types.intp, values), codegen
 
     @intrinsic
-    def lanes_of(typingctx: Any, value: Any, example: Any) -> Any:
+    def no_counts(typingctx: Any, example: Any) -> Any:
+        """A vector of int32 zeros with as many lanes as `example`."""
+        vector = VectorType(types.int32, example.width)
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return ir.Constant(context.get_value_type(vector), [0] * vector.width)
+
+        return vector(example), codegen
+
+    @intrinsic
+    def splat(typingctx: Any, value: Any, example: Any) -> Any:
         """A vector like `example` with `value` in every lane."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -216,7 +253,7 @@ else:
         return example(value, example), codegen
 
     @intrinsic
-    def lanes_abs(typingctx: Any, a: Any) -> Any:
+    def absolute(typingctx: Any, a: Any) -> Any:
         """|a|, lane by lane."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -244,19 +281,19 @@ else:
 
     @overload(operator.add, strict=False)
     def _overload_add(a: Any, b: Any) -> Any:
-        if isinstance(a, LanesType) and a == b:
+        if isinstance(a, VectorType) and a == b:
             return lambda a, b: _add(a, b)
         return None
 
     @overload(operator.sub, strict=False)
     def _overload_subtract(a: Any, b: Any) -> Any:
-        if isinstance(a, LanesType) and a == b:
+        if isinstance(a, VectorType) and a == b:
             return lambda a, b: _subtract(a, b)
         return None
 
     @overload(operator.mul, strict=False)
     def _overload_multiply(a: Any, b: Any) -> Any:
-        if isinstance(a, LanesType) and a == b:
+        if isinstance(a, VectorType) and a == b:
             return lambda a, b: _multiply(a, b)
         return None
 
@@ -265,7 +302,7 @@ else:
             if isinstance(scalar, types.Integer):
                 compare = builder.icmp_signed if scalar.signed else builder.icmp_unsigned
                 return builder.select(compare(comparison, second, first), second, first)
-            # NaN is promised away on these two instructions alone, as in `compile.lane_min`.
+            # NaN is promised away on these two instructions alone, as in `intrinsics.min_no_nan`.
             test = builder.fcmp_ordered(comparison, second, first, flags=("nnan", "nsz"))
             return builder.select(test, second, first, flags=("nnan", "nsz"))
 
@@ -283,8 +320,8 @@ else:
 
         return choose  # type: ignore[no-any-return]
 
-    lanes_min = _extreme("<")
-    lanes_max = _extreme(">")
+    minimum = _extreme("<")
+    maximum = _extreme(">")
 
     def _halved(combine: Callable[..., Any]) -> Callable[..., Any]:
         """What `combine` makes of a vector's upper half and its lower one, and so on down to a single number."""
@@ -314,12 +351,12 @@ else:
     def _sum(builder: Any, scalar: Any, first: Any, second: Any) -> Any:
         return builder.add(first, second) if isinstance(scalar, types.Integer) else builder.fadd(first, second)
 
-    lanes_sum = _halved(_sum)
-    lanes_least = _halved(_choice("<"))
-    lanes_most = _halved(_choice(">"))
+    reduce_sum = _halved(_sum)
+    reduce_min = _halved(_choice("<"))
+    reduce_max = _halved(_choice(">"))
 
     @intrinsic
-    def lanes_from(typingctx: Any, first: Any, value: Any, filler: Any) -> Any:
+    def select_from(typingctx: Any, first: Any, value: Any, filler: Any) -> Any:
         """`value` in the lanes from number `first` on, `filler`, a vector as well, in those before."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -3,24 +3,19 @@
 Not Numba's parallel loops: after one of those, a forked child that runs another is ended by GNU OpenMP (torch's
 DataLoader forks), two Python threads at once abort the process under Numba's workqueue layer, and
 `numba.set_num_threads` resets torch's. Kernels that release the interpreter lock on plain Python threads have none
-of these troubles, on any machine; handing over costs some tens of microseconds, which `sweep` weighs.
+of these troubles, on any machine; handing over costs some tens of microseconds, which `cpu.sweep` weighs.
 
-A tensor of torch's is another matter: the OpenMP threads that have just computed it are awake, spinning in wait of the
-next layer, and have its parts in their caches. A sweep by this `Team` costs a few microseconds to begin, where a thread
-of our own would first have to take a core from one that spins.
+A tensor that torch has just computed is another matter: see `cpu.openmp`.
 """
 
-import contextlib
-import ctypes
 import os
-import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final, NamedTuple
+from typing import Final
 
 from fastact.checks import check_integer
 
-__all__ = ["Team", "get_num_threads", "run_on_threads", "set_num_threads", "torch_team"]
+__all__ = ["get_num_threads", "run_on_threads", "set_num_threads"]
 
 
 def _available() -> int:
@@ -75,53 +70,8 @@ def _forget_pool() -> None:
     _pool = None
 
 
-class Team(NamedTuple):
-    """The OpenMP threads that torch computes with, as the addresses of C functions.
-
-    Attributes:
-        fork: ``GOMP_parallel(function, data, threads, 0)``, which has them all call ``function(data)`` and waits.
-        place: ``omp_get_thread_num()``, which one of them the caller is.
-        size: ``omp_get_num_threads()``, how many were called.
-        most: how many torch wants to compute with, as a Python function.
-    """
-
-    fork: int
-    place: int
-    size: int
-    most: Callable[[], int]
-
-
-#: Once torch was looked for: its threads, or None where it has none that can be called.
-_team: list[Team | None] = []
-
-
-def torch_team() -> Team | None:
-    """The threads that torch, which must be imported, computes with; None where they cannot be called."""
-    if not _team:
-        _team.append(_find_team())
-    return _team[0]
-
-
-def _find_team() -> Team | None:
-    torch = sys.modules["torch"]
-    # GNU's runtime has these names, and those of Intel and LLVM have them too, on Linux. Whichever one torch was
-    # linked with is found through its own library, which is loaded already.
-    with contextlib.suppress(AttributeError, OSError):
-        library = ctypes.CDLL(torch._C.__file__)
-        functions = (library.GOMP_parallel, library.omp_get_thread_num, library.omp_get_num_threads)
-        fork, place, size = (ctypes.cast(function, ctypes.c_void_p).value or 0 for function in functions)
-        return Team(fork, place, size, torch.get_num_threads)
-    return None
-
-
-def _after_fork() -> None:
-    # The parent's OpenMP threads are not here, and its runtime would wait for them for ever.
-    _forget_pool()
-    _team[:] = [None] if "torch" in sys.modules else []
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_forget_pool)
 
 
 def run_on_threads(work: Callable[[], None], threads: int) -> None:

@@ -35,8 +35,7 @@ __all__ = [
     "unusable",
 ]
 
-
-#: Of a multiprocessor, on every machine since 2012.
+#: Registers of a multiprocessor, on every machine since 2012.
 _REGISTERS: Final = 1 << 16
 
 
@@ -114,18 +113,14 @@ def active(device: int) -> AbstractContextManager[Any]:
 
 
 @contextmanager
-def _relaxing() -> Iterator[None]:
-    relaxed = driver.binding.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
-    before = driver.driver.cuThreadExchangeStreamCaptureMode(relaxed)
+def relaxed() -> Iterator[None]:
+    """Lets this thread allocate memory and ask for events while a stream is being captured."""
+    mode = driver.binding.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
+    before = driver.driver.cuThreadExchangeStreamCaptureMode(mode)
     try:
         yield
     finally:
         driver.driver.cuThreadExchangeStreamCaptureMode(before)
-
-
-def relaxed() -> AbstractContextManager[Any]:
-    """Lets this thread allocate memory and ask for events while a stream is being captured."""
-    return _relaxing()
 
 
 def device_of(address: int) -> int | None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from fastact import arithmetic
 from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.cpu.sweep import merge_kernel
-from fastact.cpu.sweep_neurons import ChannelArrays
+from fastact.cpu.workspace import NeuronStates
 from fastact.cuda.arrays import DeviceArray
 from fastact.cuda.driver import active, launcher, processors, stream_at
 from fastact.cuda.instructions import THREADS
@@ -69,17 +69,17 @@ def sweep(x: DeviceArray, bounds: Bounds) -> arithmetic.State:
     return state
 
 
-def sweep_channels(x: DeviceArray, bounds: Bounds) -> ChannelArrays:
+def sweep_channels(x: DeviceArray, bounds: Bounds) -> NeuronStates:
     """The states of the neurons of a contiguous [outer, neurons, inner] array that is not empty."""
     dtype = ELEMENT_TYPES[x.name].extreme
 
-    def read(rows: npt.NDArray[np.int64]) -> ChannelArrays:
+    def read(rows: npt.NDArray[np.int64]) -> NeuronStates:
         counts = rows[:, INTEGERS].T.copy()
         moments = rows.view(np.float64)[:, FLOATS].T.copy()
         extremes = rows.view(stored_extreme(x.name))[:, EXTREMES].T.astype(dtype, order="C")
         total = merge_kernel(dtype)(counts[:, None], moments[:, None], extremes[:, None])
-        return ChannelArrays(counts, moments, extremes, total)
+        return NeuronStates(counts, moments, extremes, total)
 
     outer, neurons, inner = x.array.shape
-    arrays: ChannelArrays = _swept(x, (outer, neurons, inner), bounds, read)
+    arrays: NeuronStates = _swept(x, (outer, neurons, inner), bounds, read)
     return arrays

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from fastact import arithmetic
 from fastact.checks import check_saturation
 from fastact.cpu.sweep import merge_kernel
-from fastact.cpu.sweep_neurons import ChannelArrays
+from fastact.cpu.workspace import NeuronStates
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import STATE
 from fastact.stats.activation import SATURATION, ActivationStats, ChannelStats, wrap_channels
@@ -63,7 +63,7 @@ class Summary:
         return ActivationStats.from_state(arrays.total[: len(STATE)], saturation=self.saturation)
 
 
-def _arrays(counts: npt.NDArray[Any], sums: npt.NDArray[Any], extremes: npt.NDArray[Any], size: int) -> ChannelArrays:
+def _arrays(counts: npt.NDArray[Any], sums: npt.NDArray[Any], extremes: npt.NDArray[Any], size: int) -> NeuronStates:
     """The states that a sweep on the host would have yielded, from the arrays of a `Summary`; finished in float64."""
     counted = dict(zip(_COUNTS, counts.reshape(len(counts), -1).astype(np.int64), strict=True))
     smallest, largest = ends = extremes.reshape(2, -1).astype(np.float64)
@@ -73,16 +73,12 @@ def _arrays(counts: npt.NDArray[Any], sums: npt.NDArray[Any], extremes: npt.NDAr
     mean = np.where(equal, smallest, origin + scale * first)
     std = np.where(equal, 0.0, scale * np.sqrt(np.maximum(second - first * first, 0.0)))
     counted["count"] = np.full_like(counted["nans"], size)
-    moments = np.where(size > _non_finite(counted), [mean, std, abs_mean], np.nan)
-    states = (
-        np.stack([counted[field.name] for field in STATE if field.name in counted]),
-        np.concatenate([moments, np.zeros_like(moments[:1])]),  # the mean's rest
-        ends,
-    )
+    moments = np.where(size > _non_finite(counted), _ordered({"mean": mean, "std": std, "abs_mean": abs_mean}), np.nan)
+    states = (_ordered(counted), np.concatenate([moments, np.zeros_like(moments[:1])]), ends)  # zeros: the means' rests
     total = arithmetic.EMPTY
     if mean.size:
         total = merge_kernel(ends.dtype)(*(part[:, None].copy(order="C") for part in states))
-    return ChannelArrays(*states, total)
+    return NeuronStates(*states, total)
 
 
 def summarize(
@@ -151,6 +147,11 @@ def summarize(
     sums = jnp.stack([origin, scale, jnp.sum(d, axis=reduced) / n, jnp.sum(d * d, axis=reduced) / n, abs_mean])
     counts = jnp.stack([counted[name] for name in _COUNTS])
     return Summary(counts, sums, jnp.stack([smallest, largest]), size, saturation)
+
+
+def _ordered(numbers: Mapping[str, Any]) -> npt.NDArray[Any]:
+    """These numbers, by name, as rows in the order of `fields.STATE`."""
+    return np.stack([numbers[field.name] for field in STATE if field.name in numbers])
 
 
 def _non_finite(counted: Mapping[str, Any]) -> Any:

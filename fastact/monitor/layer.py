@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.arithmetic import State
-from fastact.cpu.sweep_neurons import Swept
+from fastact.cpu.workspace import NeuronWorkspace
 from fastact.fields import NEURON, SATURATED_SHARE, SILENT_SHARE
 from fastact.history import LayerHistory, LayerInfo
 from fastact.stats.activation import ActivationStats, ChannelStats, as_logged, merge, wrap, wrap_swept
@@ -17,8 +17,8 @@ __all__ = ["LayerRecord", "PendingRow", "Recorded", "WatchedLayer", "total_of"]
 
 _NO_NEURONS: Final = tuple(field.nothing for field in NEURON)
 
-#: What was recorded of a layer: stats; or, from hooks, the memory of a sweep, which is used again after the step.
-Recorded = ActivationStats | ChannelStats | Swept
+#: What was recorded of a layer: stats; or, by hooks, the memory of a sweep, which is used again after the step.
+Recorded = ActivationStats | ChannelStats | NeuronWorkspace
 
 
 def total_of(recorded: Recorded) -> ActivationStats:
@@ -28,7 +28,7 @@ def total_of(recorded: Recorded) -> ActivationStats:
 
 
 def _as_stats(recorded: Recorded) -> ActivationStats | ChannelStats:
-    return wrap_swept(recorded) if isinstance(recorded, Swept) else recorded
+    return wrap_swept(recorded) if isinstance(recorded, NeuronWorkspace) else recorded
 
 
 class WatchedLayer:
@@ -75,7 +75,7 @@ class LayerRecord(NamedTuple):
         """The row of the step, which ended at `time`; changes nothing."""
         layer, recorded = self.layer, self.recorded
         assert recorded is not None
-        if isinstance(recorded, Swept):
+        if isinstance(recorded, NeuronWorkspace):
             neurons = recorded.plan.neurons
         else:
             # Without elements no neuron has been silent.
@@ -104,8 +104,8 @@ class LayerRecord(NamedTuple):
         return PendingRow(layer, row, layer.history.total, layer.silent_rows, layer.rows)
 
     def free(self) -> None:
-        """Gives the memory that hooks left back to the layer's sweeper, once the row is made."""
-        if type(self.recorded) is Swept:
+        """Gives the memory of a sweep back to the layer's sweeper, once the row is made."""
+        if type(self.recorded) is NeuronWorkspace:
             self.layer.sweeper.free.append(self.recorded)
 
 

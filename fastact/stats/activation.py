@@ -16,7 +16,7 @@ import numpy.typing as npt
 from fastact import arithmetic
 from fastact.checks import check_number, check_share
 from fastact.cpu.sweep import merge_kernel
-from fastact.cpu.sweep_neurons import ChannelArrays, Swept, survey
+from fastact.cpu.workspace import NeuronStates, NeuronWorkspace, summarize_neurons
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import STATE
 
@@ -353,15 +353,15 @@ class ChannelStats(_Immutable):
     """
 
     __slots__ = ("_bounds", "_found", "shape")
-    _found: ChannelArrays | Swept
+    _found: NeuronStates | NeuronWorkspace
     _bounds: Bounds
     #: Shape of the neuron axes; every property has it.
     shape: tuple[int, ...]
 
     @property
-    def _arrays(self) -> ChannelArrays:
+    def _arrays(self) -> NeuronStates:
         found = self._found
-        if type(found) is not ChannelArrays:
+        if type(found) is not NeuronStates:
             # Most stats are asked for their total alone, and made for every layer at every step.
             found = found.arrays()  # type: ignore[union-attr]
             for array in found[:3]:
@@ -548,10 +548,10 @@ class ChannelStats(_Immutable):
             dead_after: a neuron is dead when it has been silent for at least so many sweeps.
         """
         found = self._found
-        if type(found) is Swept:
+        if type(found) is NeuronWorkspace:
             return found.numbers(silent_share, saturated_share, silence, dead_after)
         arrays = self._arrays
-        neurons = survey(arrays, silent_share, saturated_share, silence, dead_after)
+        neurons = summarize_neurons(arrays, silent_share, saturated_share, silence, dead_after)
         return *as_logged(arrays.total), self.neurons, *neurons
 
     def __or__(self, other: "ChannelStats") -> "ChannelStats":
@@ -571,7 +571,7 @@ class ChannelStats(_Immutable):
         extremes = np.ascontiguousarray(np.stack([side.extremes.astype(dtype) for side in sides], 1))
         total = merge_kernel(dtype)(*outputs, extremes)
         return wrap_channels(
-            ChannelArrays(outputs[0][:, 0], outputs[1][:, 0], extremes[:, 0], total), self._bounds, self.shape
+            NeuronStates(outputs[0][:, 0], outputs[1][:, 0], extremes[:, 0], total), self._bounds, self.shape
         )
 
     def __len__(self) -> int:
@@ -603,10 +603,10 @@ _set_channel_bounds: Final[Callable[..., None]] = ChannelStats.__dict__["_bounds
 _set_shape: Final[Callable[..., None]] = ChannelStats.__dict__["shape"].__set__
 
 
-def wrap_channels(found: ChannelArrays | Swept, bounds: Bounds, shape: tuple[int, ...]) -> ChannelStats:
+def wrap_channels(found: NeuronStates | NeuronWorkspace, bounds: Bounds, shape: tuple[int, ...]) -> ChannelStats:
     """Stats around the result of a sweep per neuron, whose arrays become read-only."""
     stats = ChannelStats.__new__(ChannelStats)
-    if type(found) is ChannelArrays:
+    if type(found) is NeuronStates:
         for array in found[:3]:
             array.flags.writeable = False
     _set_found(stats, found)
@@ -615,7 +615,7 @@ def wrap_channels(found: ChannelArrays | Swept, bounds: Bounds, shape: tuple[int
     return stats
 
 
-def wrap_swept(swept: Swept) -> ChannelStats:
+def wrap_swept(swept: NeuronWorkspace) -> ChannelStats:
     """The same around the memory of a sweep, where the neurons have one axis."""
     return wrap_channels(swept, swept.plan.bounds, (swept.plan.neurons,))
 

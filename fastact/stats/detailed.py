@@ -22,8 +22,8 @@ import numpy.typing as npt
 from fastact import arithmetic
 from fastact.arithmetic.element_types import ELEMENT_TYPES, NARROW_FLOATS
 from fastact.checks import check_not_negative
+from fastact.cpu.details import sweep_details
 from fastact.cpu.extras import BUCKET_BITS, TALLIES
-from fastact.cpu.sweep import sweep_details
 from fastact.cpu.widen import widen_array
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.stats.activation import EXTRA_OF, ActivationStats, Bounds, check_bounds, missing_extra
@@ -68,7 +68,7 @@ class Outliers(NamedTuple):
 class _Details(NamedTuple):
     extras: tuple[str, ...]
     shape: arithmetic.Shape
-    #: As in `cpu_extras.TALLIES`.
+    #: As in `cpu.extras.TALLIES`.
     tally: tuple[int, ...]
     #: Whether `values` are the elements' own; otherwise each is the end of its bucket that is nearer to zero.
     exact: bool
@@ -424,11 +424,11 @@ def _stored_values(stored: npt.NDArray[np.int64], name: str) -> npt.NDArray[np.f
 
 
 def _tally(values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]) -> tuple[int, ...]:
-    """What `cpu_extras` counts for wider elements, from a complete list."""
+    """What `cpu.extras` counts for wider elements, from a complete list."""
     size = np.abs(values)
     found = [size == 0.0]
     for narrow in NARROW_FLOATS.values():
-        found += [size <= narrow.zero_up_to, size < narrow.denormal_below]
+        found += [size <= narrow.zero_up_to, size <= narrow.denormal_up_to]
     found += [size > narrow.finite_up_to for narrow in NARROW_FLOATS.values()]
     return tuple(int(counts[mask].sum()) for mask in found)
 

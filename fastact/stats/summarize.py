@@ -23,9 +23,9 @@ from fastact.arrays.host import (
     tensor_view_type,
 )
 from fastact.checks import check_not_negative, check_saturation
+from fastact.cpu.plan import Plan, plan_neurons
 from fastact.cpu.sweep import SMALL, small_kernel, sweep
-from fastact.cpu.sweep_neurons import Plan, Swept, plan_channels, sweep_channels
-from fastact.cpu.threads import torch_team
+from fastact.cpu.workspace import NeuronWorkspace, sweep_neurons
 from fastact.errors import ArgumentValueError
 from fastact.stats.activation import (
     DEFAULT_BOUNDS,
@@ -190,7 +190,7 @@ def summarize(
     stats = None
     for slab in slabs(array, axis):
         channels, shape = as_channels(slab, axis)
-        part = wrap_channels(sweep_channels(channels, name, *bounds), bounds, shape)
+        part = wrap_channels(sweep_neurons(channels, name, *bounds), bounds, shape)
         stats = part if stats is None else stats | part
     assert stats is not None  # there is always a slab
     return stats
@@ -234,7 +234,7 @@ def _sweep_tensor_channels(x: Any, axis: int, bounds: Bounds) -> ChannelStats | 
     return None if swept is None else wrap_swept(swept)
 
 
-def _sweep_as_planned(x: Any, plan: Plan, free: list[Swept]) -> Swept | None:
+def _sweep_as_planned(x: Any, plan: Plan, free: list[NeuronWorkspace]) -> NeuronWorkspace | None:
     """The same where it is known how, in memory that is `free`, if there is such."""
     try:
         if not (x.is_cpu and x.is_contiguous()) or x.is_neg():
@@ -247,10 +247,10 @@ def _sweep_as_planned(x: Any, plan: Plan, free: list[Swept]) -> Swept | None:
     try:
         swept = free.pop()  # no two threads get the same
     except IndexError:
-        swept = Swept(plan)
+        swept = NeuronWorkspace(plan)
     if swept.plan is not plan:
-        swept = Swept(plan)
-    swept.sweep(address, x, torch_team())
+        swept = NeuronWorkspace(plan)
+    swept.sweep(address, x, tensor=True)
     return swept
 
 
@@ -270,9 +270,9 @@ class Sweeper:
         self._bounds: Bounds = (*saturation, 0.0)
         #: dtype, shape and axis of the tensor before, and its plan; replaced as a whole, for there are other threads.
         self._last: tuple[Any, Any, Any, Plan | None] = (None, None, None, None)
-        self.free: list[Swept] = []
+        self.free: list[NeuronWorkspace] = []
 
-    def quick(self, x: Any, axis: Any, free: list[Swept]) -> Swept | None:
+    def quick(self, x: Any, axis: Any, free: list[NeuronWorkspace]) -> NeuronWorkspace | None:
         """Sweeps a tensor like the one before, in memory that is `free` or new; None for any other."""
         dtype, shape, along, plan = self._last
         if plan is None or type(x) not in _tensor_types or x.dtype is not dtype or x.shape != shape or axis != along:
@@ -297,7 +297,7 @@ def _tensor_plan(dtype: Any, shape: tuple[int, ...], axis: int, bounds: Bounds) 
     if not -len(shape) <= axis < len(shape) or 0 in shape:
         return None
     axis %= len(shape)
-    return plan_channels(name, math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]), *bounds)
+    return plan_neurons(name, math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]), *bounds)
 
 
 def _remember(x: Any, name: str) -> None:
@@ -374,7 +374,7 @@ def _sweep_gpu_channels(x: Any, axis: int | Sequence[int], bounds: Bounds) -> Ch
     found, shape = gpu_view(x, axis)
     assert shape is not None
     if not found.array.size:
-        return wrap_channels(sweep_channels(found.array, found.name, *bounds), bounds, shape)
+        return wrap_channels(sweep_neurons(found.array, found.name, *bounds), bounds, shape)
     from fastact.cuda.sweep import sweep_channels as sweep_gpu_channels
 
     return wrap_channels(sweep_gpu_channels(found, bounds), bounds, shape)

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from fastact import arithmetic
 from fastact.arrays.host import as_flat, as_storage, chunks, is_plain_tensor, on_gpu
-from fastact.cpu.sweep_many import KIND_NAMES, Places, arrays_at, known_dtypes, sweep_many
+from fastact.cpu.numpy_headers import arrays_at, known_dtypes
+from fastact.cpu.sweep_many import TYPE_NAMES, Places, sweep_many
 from fastact.errors import ArgumentTypeError, FastactError
 from fastact.stats.activation import SATURATION, ActivationStats, Bounds, ChannelStats, wrap, wrap_all
 from fastact.stats.summarize import check_options, gpu_view, summarize, sweep_any
@@ -117,7 +118,7 @@ def _sweep_together(tensors: list[Any], bounds: Bounds) -> list[ActivationStats]
         views.append(flat)
         places.addresses[i] = flat.ctypes.data
         places.sizes[i] = flat.size
-        places.kinds[i] = KIND_NAMES.index(name)
+        places.types[i] = TYPE_NAMES.index(name)
     launches = _launched(on_devices, bounds)
     for which, states in (*sweep_many(places, *bounds), *((which, launch.states()) for which, launch in launches)):
         for i, result in zip(which, wrap_all(states, bounds), strict=True):
@@ -142,7 +143,7 @@ def _tensors_at(tensors: list[Any], places: Places) -> list[int]:
 
     Asked for these few things, a tensor answers in a third of the time in which it is shown to NumPy.
     """
-    kinds = places.kinds.tolist()
+    kinds = places.types.tolist()
     if -1 not in kinds:
         return []
     left = [i for i, kind in enumerate(kinds) if kind < 0]
@@ -173,7 +174,7 @@ def _tensors_at(tensors: list[Any], places: Places) -> list[int]:
     if which:
         places.addresses[which] = addresses
         places.sizes[which] = [tensors[i].numel() for i in which]
-        places.kinds[which] = [_tensor_kinds[tensors[i].dtype] for i in which]
+        places.types[which] = [_tensor_kinds[tensors[i].dtype] for i in which]
     return others
 
 
@@ -192,6 +193,6 @@ def _flat(x: Any) -> tuple[npt.NDArray[Any], str] | None:
 
 def _learn(x: Any, name: str) -> None:
     if is_plain_tensor(x):
-        _tensor_kinds[x.dtype] = KIND_NAMES.index(name)
+        _tensor_kinds[x.dtype] = TYPE_NAMES.index(name)
     elif type(x) is np.ndarray and x.dtype.isnative and x.flags.carray:
         known_dtypes.learn(x.dtype, name)

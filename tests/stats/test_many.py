@@ -22,7 +22,7 @@ from oracle import describe, nasty
 import fastact
 from fastact import summarize, summarize_many
 from fastact.arithmetic.element_types import ELEMENT_TYPES
-from fastact.cpu import sweep_many
+from fastact.cpu import numpy_headers
 from fastact.cpu.sweep import SMALL
 from fastact.stats import summarize_many as many
 
@@ -151,7 +151,7 @@ def test_long_ones_beside_small_ones_on_any_number_of_threads(rng: np.random.Gen
 
 
 def test_dtypes_are_learned_and_kept_apart(rng: np.random.Generator) -> None:
-    before = sweep_many.known_dtypes.table.shape[1]
+    before = numpy_headers.known_dtypes.table.shape[1]
     longs = [rng.integers(-9, 9, 50).astype(np.dtype("longlong").newbyteorder("=")) for _ in range(MANY)]
     brains = [rng.standard_normal(50).astype(ml_dtypes.bfloat16) for _ in range(MANY)]
     halves = [x.view(np.float16) for x in brains]
@@ -159,18 +159,18 @@ def test_dtypes_are_learned_and_kept_apart(rng: np.random.Generator) -> None:
         check([*longs, *brains, *halves])
     odd = [np.ones(3, np.dtype("f4", metadata={"number": i})) for i in range(200)]
     check(odd)
-    assert before < sweep_many.known_dtypes.table.shape[1] <= 64
+    assert before < numpy_headers.known_dtypes.table.shape[1] <= 64
     del odd
     gc.collect()
     check([np.ones(3, np.dtype("i2", metadata={"number": i})) for i in range(200)])
 
 
 def test_headers_of_another_make_cost_time_only(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert sweep_many._headers_are_as_said()
+    assert numpy_headers._headers_are_as_said()
     xs = [rng.standard_normal(9) for _ in range(MANY)]
-    assert (sweep_many.arrays_at(xs).kinds >= 0).all()
-    monkeypatch.setattr(sweep_many, "_headers_are_as_said", lambda: False)
-    assert (sweep_many.arrays_at(xs).kinds == -1).all()
+    assert (numpy_headers.arrays_at(xs).types >= 0).all()
+    monkeypatch.setattr(numpy_headers, "_headers_are_as_said", lambda: False)
+    assert (numpy_headers.arrays_at(xs).types == -1).all()
     check(xs)
 
 

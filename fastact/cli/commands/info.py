@@ -14,7 +14,8 @@ def info() -> None:
     from importlib.metadata import PackageNotFoundError, version
 
     from fastact import __version__
-    from fastact.cpu.jit import COMPILED, cache
+    from fastact.cpu.cache import cache
+    from fastact.cpu.jit import COMPILED
     from fastact.cpu.threads import get_num_threads
     from fastact.cuda.info import gpu_line
 

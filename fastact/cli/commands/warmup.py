@@ -29,9 +29,10 @@ def warmup(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from fastact.arithmetic.element_types import ELEMENT_TYPES
-    from fastact.cpu.jit import COMPILED, cache
-    from fastact.cpu.sweep_many import warmup
+    from fastact.cpu.cache import cache
+    from fastact.cpu.jit import COMPILED
     from fastact.cpu.threads import get_num_threads
+    from fastact.cpu.warmup import warmup
 
     names = list(dict.fromkeys(dtypes or ELEMENT_TYPES))
     for name in names:

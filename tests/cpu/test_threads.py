@@ -1,6 +1,5 @@
-"""Threads and processes: each tested for real, most of it in a process of its own. The cache: test_cold_start.py."""
+"""Threads and processes: each tested for real, most of it in a process of its own."""
 
-import ctypes
 import multiprocessing
 import os
 import subprocess
@@ -11,32 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from interpreter import python
 
 import fastact
 from fastact import summarize
 from fastact.cpu.sweep import PARALLEL_FROM, SMALL
-from fastact.cpu.threads import Team
 
 LONG = PARALLEL_FROM  # float32 elements: four times what is shared among threads
-
-
-def python(code: str, tmp_path: Path, **environment: str) -> str:
-    """Runs `code` as a script in a fresh interpreter; returns what it printed. Its cache is the user's."""
-    script = tmp_path / "script.py"
-    script.write_text(code)
-    variables = {**os.environ, "PYTHONWARNINGS": "error", **environment}
-    done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, env=variables, cwd=tmp_path, timeout=240
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-@pytest.fixture
-def threads() -> Any:
-    before = fastact.get_num_threads()
-    yield
-    fastact.set_num_threads(before)
 
 
 def test_the_answer_does_not_depend_on_the_number_of_threads(threads: None) -> None:
@@ -133,87 +113,6 @@ if __name__ == "__main__":
 """
     out = python(code, tmp_path, PYTHONWARNINGS="error,ignore::DeprecationWarning")
     assert out == "[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]"
-
-
-#: Shapes and neurons' axes of tensors that a team shares: rows, a rest of rows beside each other, images, many tasks.
-SHARED = [((768, 512), 1), ((100_003, 3), 1), ((8, 64, 32, 32), 1), ((64, 16, 64, 64), 1), ((3000, 1500), -1)]
-
-
-@pytest.mark.parametrize(("shape", "axis"), SHARED)
-@pytest.mark.parametrize("come", [1, 2, 5])
-def test_a_team_of_any_size_gives_the_answer_of_one_thread(
-    threads: None, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], axis: int, come: int
-) -> None:
-    import torch
-
-    fastact.set_num_threads(3)
-    x = torch.from_numpy(np.random.default_rng(0).standard_normal(shape).astype(np.float32))
-    x.reshape(-1)[7::1000] = torch.nan
-    want = summarize(x.numpy(), axis=axis)
-    summarize(x, axis=axis)  # the kind of tensor is known from now on
-    places: list[int] = []
-    asked: list[int] = []
-
-    def fork(function: int, data: int, number: int, flags: int) -> None:
-        asked.append(number)
-        for place in range(come):
-            places.append(place)
-            ctypes.CFUNCTYPE(None, ctypes.c_void_p)(function)(data)
-
-    functions = (
-        ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)(fork),
-        ctypes.CFUNCTYPE(ctypes.c_int)(lambda: places[-1]),
-        ctypes.CFUNCTYPE(ctypes.c_int)(lambda: come),
-    )
-    calls, place, size = (ctypes.cast(function, ctypes.c_void_p).value or 0 for function in functions)
-    monkeypatch.setattr("fastact.cpu.threads._team", [Team(calls, place, size, lambda: 2)])
-    assert summarize(x, axis=axis) == want
-    assert asked == [2]
-    assert places == list(range(come))
-
-
-def test_a_team_is_asked_for_what_is_worth_it_alone(threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
-    small, large = torch.ones(16, 16), torch.ones(768, 512)
-    want = [summarize(x.numpy(), axis=1) for x in (small, large)]
-    assert summarize(small, axis=1) == want[0]
-    monkeypatch.setattr("fastact.cpu.threads._team", [Team(1, 1, 1, lambda: 2)])  # calling that would crash
-    assert summarize(small, axis=1) == want[0]
-    fastact.set_num_threads(1)
-    assert summarize(large, axis=1) == want[1]
-    fastact.set_num_threads(2)
-    monkeypatch.setattr("fastact.cpu.threads._team", [Team(1, 1, 1, lambda: 1)])
-    assert summarize(large, axis=1) == want[1]
-
-
-def test_torchs_own_team(tmp_path: Path) -> None:
-    code = """
-import os, threading, torch, fastact
-from fastact.cpu.threads import torch_team
-torch.set_num_threads(2)
-fastact.set_num_threads(2)
-x = torch.randn(768, 512)
-want = fastact.summarize(x.numpy(), axis=1)
-same = []
-def sweep():
-    for _ in range(50):
-        y = x @ torch.eye(512)
-        same.append(fastact.summarize(y, axis=1) == want)
-others = [threading.Thread(target=sweep) for _ in range(3)]
-for other in others: other.start()
-sweep()
-for other in others: other.join()
-assert all(same) and len(same) == 200
-if hasattr(os, "fork"):  # in a child there is no such team, and whoever calls it waits for ever
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if fastact.summarize(x, axis=1) == want and torch_team() is None else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-print(torch_team() is not None)
-"""
-    found = python(code, tmp_path, PYTHONWARNINGS="error,ignore::DeprecationWarning")
-    assert found == str(sys.platform == "linux")
 
 
 LAYERS = """
@@ -391,51 +290,3 @@ def test_without_a_thread_to_spare_the_caller_sweeps_alone(threads: None, monkey
     del x
     gc.collect()
     assert watch() is None  # what no thread was found for is not kept
-
-
-CHECK = """
-import numpy as np, fastact
-x = np.concatenate([np.arange(20.0), [np.nan, np.inf]]).astype(np.float32)
-s = fastact.summarize(x)
-assert (s.count, s.nans, s.pos_infs, s.zeros, s.min, s.max) == (22, 1, 1, 1, 0.0, 19.0), s
-assert abs(s.mean - 9.5) < 1e-6 and abs(s.std - np.arange(20.0).std()) < 1e-6
-c = fastact.summarize(np.arange(12, dtype=np.float16).reshape(4, 3), axis=-1)
-assert c.mean.tolist() == [4.5, 5.5, 6.5]
-print("fine")
-"""
-
-
-EVERY_DTYPE = """
-import math, numpy as np, ml_dtypes, fastact
-from fastact.arithmetic.element_types import ELEMENT_TYPES
-from fastact.cpu.jit import COMPILED
-for name in ELEMENT_TYPES:
-    values = [0, 1, 1, 0] if name == "bool" else [0, 1, 2, 3, 5, 8]
-    x = np.array(values).astype(getattr(ml_dtypes, name, name))
-    s = fastact.summarize(x)
-    assert (s.count, s.zeros, s.min, s.max) == (len(values), values.count(0), 0, max(values)), (name, s)
-    assert math.isclose(s.mean, np.mean(values), rel_tol=1e-6) and math.isclose(s.std, np.std(values), rel_tol=1e-6)
-    for shape in ((-1, 2), (1, 2, -1)):
-        c = fastact.summarize(x.reshape(shape), axis=1)
-        want = np.array(values, float).reshape(shape)
-        others = tuple(a for a in range(len(shape)) if a != 1)
-        assert np.allclose(c.mean, want.mean(axis=others)) and np.allclose(c.std, want.std(axis=others)), name
-        assert (c.max == want.max(axis=others)).all() and (c.zeros == (want == 0).sum(axis=others)).all()
-        assert c.total.count == len(values)
-    assert fastact.merge([s, s]).count == 2 * len(values)
-x = np.arange(70_000, dtype=np.float32)
-assert fastact.summarize(x[:: 10]).max == 69_990.0
-print(COMPILED)
-"""
-
-
-def test_without_a_compiler_the_same_code_runs_as_python(tmp_path: Path) -> None:
-    # NumPy scalars warn where machine arithmetic is silent.
-    plain = {"NUMBA_DISABLE_JIT": "1", "PYTHONWARNINGS": "ignore"}
-    assert python(CHECK, tmp_path, **plain) == "fine"
-    assert python(EVERY_DTYPE, tmp_path, **plain) == "False"
-
-
-def test_one_thread_by_environment(tmp_path: Path) -> None:
-    code = CHECK + "print(fastact.get_num_threads())"
-    assert python(code, tmp_path, NUMBA_NUM_THREADS="1").split() == ["fine", "1"]

@@ -15,8 +15,8 @@ import pytest
 
 import fastact
 from fastact.arithmetic.element_types import ELEMENT_TYPES
-from fastact.cpu.jit import _only_its_owner_writes
-from fastact.cpu.jit import cache as cache_of_this_process
+from fastact.cpu.cache import _only_its_owner_writes
+from fastact.cpu.cache import cache as cache_of_this_process
 
 CHECK = """
 import numpy as np, fastact
@@ -30,7 +30,7 @@ print("fine")
 #: Everything that has an entry point for float32, and what a start from disk must not load.
 ALL = """
 import sys, numpy as np, fastact
-from fastact.cpu.sweep_many import warmup
+from fastact.cpu.warmup import warmup
 x = np.arange(1_200_000, dtype=np.float32)
 assert fastact.summarize(x[:10]).mean == 4.5
 assert fastact.summarize(x).max == 1_199_999
@@ -282,7 +282,7 @@ def test_code_of_other_sources_is_not_used(copied: Path, tmp_path: Path) -> None
     out = python(code, tmp_path, PYTHONPATH=str(copied.parent))
     assert out.split()[0] == "0"
     assert str(copied) in out
-    source = copied / "cpu.py"
+    source = copied / "cpu" / "flat.py"
     text = source.read_text()
     assert FIND in text
     source.write_text(text.replace(FIND, REPLACE))
@@ -293,7 +293,7 @@ def test_an_upgrade_under_a_running_process(copied: Path, tmp_path: Path) -> Non
     """Its old code must not get the name of the new sources."""
     code = f"""
 import pathlib, numpy as np, fastact, fastact.stats.summarize
-source = pathlib.Path({str(copied / "cpu.py")!r})
+source = pathlib.Path({str(copied / "cpu" / "flat.py")!r})
 source.write_text(source.read_text().replace({FIND!r}, {REPLACE!r}))
 print(fastact.summarize(np.ones(10)).zeros)
 """
@@ -313,7 +313,7 @@ def test_what_is_left_behind_is_removed_and_nothing_else(tmp_path: Path) -> None
     (home / names[1] / "letter.txt").write_text("not ours")
     for name in (names[0], names[1], "notes"):
         os.utime(home / name, (old, old))
-    code = CHECK + "from fastact.cpu.jit import cache; print(cache().folder)"
+    code = CHECK + "from fastact.cpu.cache import cache; print(cache().folder)"
     folder = Path(python(code, tmp_path).split()[1])
     assert {path.name for path in home.iterdir()} == {*names[1:], folder.name}  # an old one is gone
     assert [path.name for path in (home / names[1]).iterdir()] == ["letter.txt"]

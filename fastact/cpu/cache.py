@@ -1,0 +1,175 @@
+"""Machine code on disk: one file for each entry point, in a folder named after what it was compiled from."""
+
+import contextlib
+import functools
+import hashlib
+import math
+import os
+import pickle
+import re
+import secrets
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import llvmlite
+import numba
+import numpy as np
+from numba.core import config
+from numba.core.compiler import CompileResult
+from numba.core.runtime import rtsys
+from numba.core.serialize import dumps
+
+__all__ = ["Cache", "DiskCache", "cache"]
+
+
+class Cache(NamedTuple):
+    """Where machine code is kept: a folder, or the reason why there is none."""
+
+    folder: Path | None
+    problem: str = ""
+
+
+#: A folder of code for other versions goes when it was not used for so long; a draft that a crash left, sooner.
+_KEPT_SECONDS: Final = 30 * 86400
+_DRAFT_SECONDS: Final = 3600
+#: Numba's own settings that change the code it makes.
+_SETTINGS: Final = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT")
+
+
+#: Files of `cpu` and `arithmetic` without a function, a constant or a type that goes into machine code.
+_NO_KERNELS: Final = ("__init__.py", "plan.py", "threads.py", "warmup.py", "workspace.py")
+
+
+class DiskCache:
+    """What Numba asks for machine code, and hands it to: files in a folder that nobody but its owner can write.
+
+    Instead of Numba's own cache, which keys by one source file and so misses an edit in a callee, reads pickles from
+    folders that others may write, never heals a damaged file, and can mix up entries when two processes race (numba
+    issues 10128, 4807). Here the folder's name holds a hash of the package's sources and of all versions; a file
+    holds a digest of itself, is replaced atomically, and is thrown away when anything about it is wrong.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self._name = name
+
+    def _entry(self, signature: Any, target_context: Any) -> tuple[Path, str]:
+        # The host CPU's name and features, in the file's name too: machines that differ may share the folder.
+        settings = [getattr(config, setting, None) for setting in _SETTINGS]
+        key = f"{self._name} {signature} {target_context.codegen().magic_tuple()} {settings}"
+        return self._folder / f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.bin", key
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        """The compiled entry point, or None when it must be compiled."""
+        path, wanted = self._entry(signature, target_context)
+        try:
+            with path.open("rb") as file:
+                if not _only_its_owner_writes(os.fstat(file.fileno())):
+                    return None
+                content = file.read()
+            digest, payload = content[:32], content[32:]
+            if hashlib.sha256(payload).digest() == digest:
+                key, data = pickle.loads(payload)  # noqa: S301 - written by this user or root alone, with a digest
+                if key == wanted:
+                    # What machine code needs of Numba. Its cache refreshes all of the compiler's registries as well,
+                    # which is most of the time of a start: 0.3 s, SciPy's import included.
+                    rtsys.initialize(target_context)
+                    return CompileResult._rebuild(target_context, *data)
+        except Exception:  # noqa: BLE001 - no file, or whatever a damaged pickle raises: compile afresh and overwrite it
+            return None
+        return None
+
+    def save_overload(self, signature: Any, result: Any) -> None:
+        """Writes the compiled entry point; a disk that is full or read-only costs the next start's time only."""
+        if _identity() != _LOADED:  # upgraded in place meanwhile: this code is not what the folder's name says
+            return
+        path, key = self._entry(signature, result.target_context)
+        draft = path.with_suffix(f".{secrets.token_hex(8)}.tmp")
+        try:
+            payload: bytes = dumps((key, result._reduce()))
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
+                file.write(hashlib.sha256(payload).digest() + payload)
+            draft.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                draft.unlink()
+        _remove(self._folder.glob("*.tmp"), time.time() - _DRAFT_SECONDS)
+
+
+def _only_its_owner_writes(status: os.stat_result) -> bool:
+    # Machine code is loaded from there. Root, who may have built the image, could do as he likes anyway.
+    return not hasattr(os, "geteuid") or (status.st_uid in (os.geteuid(), 0) and status.st_mode & 0o022 == 0)
+
+
+def _remove(paths: Iterable[Path], before: float) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < before:
+                path.unlink()
+
+
+def _identity() -> str:
+    """A hash of the sources that reach the compiler and of all versions; empty where there are no sources to read."""
+    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {np.__version__} {sys.version}".encode())
+    try:
+        sources = _sources(Path(__file__).parent.parent)
+        for path in sources:
+            digest.update(path.read_bytes())
+    except OSError:
+        return ""
+    return digest.hexdigest()[:16] if sources else ""
+
+
+def _sources(package: Path) -> list[Path]:
+    """The files of the package that reach the compiler: whatever a folder of kernels holds, but for `_NO_KERNELS`."""
+    paths = [package / "fields.py", *(package / "arithmetic").glob("*.py"), *(package / "cpu").glob("*.py")]
+    return sorted(path for path in paths if path.name not in _NO_KERNELS)
+
+
+#: Taken now, as the modules are loaded: later the files may be those of another version.
+_LOADED: Final = _identity()
+
+
+@functools.cache
+def cache() -> Cache:
+    """The folder for the code of this package's sources and these versions, made if need be.
+
+    It is ``fastact/<hash>`` in FASTACT_CACHE_DIR, XDG_CACHE_HOME or ~/.cache. It may be read-only. It must belong to
+    the user or to root, and nobody else may be able to write it.
+    """
+    if not _LOADED:
+        return Cache(None, "the package's sources cannot be read")
+    try:
+        root = os.environ.get("FASTACT_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
+        home = (Path(root) if root else Path.home() / ".cache") / "fastact"
+        folder = home / _LOADED
+        if not folder.is_dir():
+            home.parent.mkdir(parents=True, exist_ok=True)
+            for path in (home, folder):
+                path.mkdir(exist_ok=True, mode=0o755)
+            _prune(home, folder)
+        status = folder.stat()
+        if status.st_mtime < time.time() - _KEPT_SECONDS / 10:
+            with contextlib.suppress(OSError):  # read-only
+                os.utime(folder)
+    except (OSError, RuntimeError) as error:
+        return Cache(None, str(error))
+    if not _only_its_owner_writes(status):
+        return Cache(None, f"{folder} can be written by others than this user and root")
+    return Cache(folder)
+
+
+def _prune(home: Path, keep: Path) -> None:
+    """Removes code of other versions that nobody used for a month; nothing but files of ours in folders of ours."""
+    before = time.time() - _KEPT_SECONDS
+    with contextlib.suppress(OSError):
+        for folder in home.iterdir():
+            if folder == keep or re.fullmatch("[0-9a-f]{16}", folder.name) is None or folder.is_symlink():
+                continue
+            with contextlib.suppress(OSError):
+                if folder.stat().st_mtime < before:
+                    _remove((*folder.glob("*.bin"), *folder.glob("*.tmp")), math.inf)
+                    folder.rmdir()

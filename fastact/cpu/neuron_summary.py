@@ -1,0 +1,91 @@
+"""What a row of the log says of a layer's neurons, from the states of all of them."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastact.arithmetic.state import (
+    COUNT,
+    MAXS,
+    MINS,
+    NANS,
+    NEG_INFS,
+    POS_INFS,
+    SATURATED,
+    STDS,
+    ZEROS,
+)
+from fastact.cpu.jit import exact_jit
+
+__all__ = ["neuron_summary"]
+
+
+@exact_jit
+def neuron_summary(
+    states: Any,
+    silent_share: float,
+    saturated_share: float,
+    silent_rows: Any,
+    dead_after: int,
+) -> Any:
+    """What a row says of its neurons: `fields.NEURON` without the first.
+
+    Args:
+        states: `cpu.states.States`, of which part 0 is the neurons'.
+        silent_share: a neuron with at most this share of non-zero elements is silent.
+        saturated_share: a neuron with at least this share of saturated elements is saturated.
+        silent_rows: int64[neurons], for how many rows in sequence each neuron has been silent; brought up to date in
+            place.
+        dead_after: a neuron is dead when it has been silent for at least so many rows.
+    """
+    counts, moments, extremes = states
+    silent = dead = saturated = constant = n = 0
+    within = 0.0
+    peak_neuron = -1
+    highest = -1.0
+    n_peaks = 0
+    logs = 0.0
+    product = 1.0
+    for j in range(counts.shape[2]):
+        count = counts[COUNT, 0, j]
+        finite = count - counts[NANS, 0, j] - counts[POS_INFS, 0, j] - counts[NEG_INFS, 0, j]
+        if count - counts[ZEROS, 0, j] <= silent_share * count:
+            silent += 1
+            silent_rows[j] += 1
+            dead += silent_rows[j] >= dead_after
+        else:
+            silent_rows[j] = 0
+        saturated += counts[SATURATED, 0, j] >= saturated_share * count
+        constant += (
+            finite > 1
+            and finite == count
+            and extremes[MINS, 0, j] == extremes[MAXS, 0, j]
+            and extremes[MINS, 0, j] != 0
+        )
+        if finite > 0:
+            n += finite
+            within += (moments[STDS, 0, j] * moments[STDS, 0, j] - within) * (finite / n)
+            peak = max(abs(np.float64(extremes[MINS, 0, j])), abs(np.float64(extremes[MAXS, 0, j])))
+            if peak > highest:
+                highest = peak
+                peak_neuron = j
+            if peak > 0.0:
+                n_peaks += 1
+                # A logarithm for each neuron would be most of this loop: a product is as good while it is in range.
+                if not 1e-150 < peak < 1e150:
+                    logs += math.log(peak)
+                else:
+                    product *= peak
+                    if not 1e-150 < product < 1e150:
+                        logs += math.log(product)
+                        product = 1.0
+    return (
+        silent,
+        dead,
+        saturated,
+        constant,
+        math.sqrt(within) if n > 0 else math.nan,
+        peak_neuron,
+        math.exp((logs + math.log(product)) / n_peaks) if n_peaks > 0 else math.nan,
+    )

@@ -1,0 +1,143 @@
+"""The fold per neuron where a neuron's elements lie side by side, in runs: a state for each channel of an image batch.
+
+Runs of a vector up to a block are folded channel by channel, with a channel's sums in registers from run to run. Longer
+and shorter ones are folded as a flat array is.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+
+from fastact.cpu import simd
+from fastact.cpu.columns import BLOCK_ROWS, GATHERED, TILE, first_shift
+from fastact.cpu.flat import fold_part, merge, work_bounds
+from fastact.cpu.intrinsics import cast_like, subarray
+from fastact.cpu.jit import exact_jit
+from fastact.cpu.neuron_sums import (
+    accumulate,
+    accumulate_tail,
+    add_reduced,
+    clear_sums,
+    finish,
+    join_state,
+    join_sums,
+    new_neurons,
+    new_sums,
+    no_sums,
+)
+from fastact.cpu.states import load_state, store_state
+from fastact.cpu.widen import minmax_key, widen
+
+__all__ = ["fold_runs"]
+
+#: Elements up to which a run is one block.
+_SHORT_RUN: Final = 2048
+#: Elements ahead of those that are folded, about, that the cache is asked for; and from which length of a run on.
+_AHEAD: Final = 2048
+_STREAMED_RUN: Final = 128
+#: Elements of a run whose mean is the first shift.
+_HEAD: Final = 8
+
+
+@exact_jit
+def fold_runs(x: Any, tag: Any, bounds: Any, r0: int, r1: int, c0: int, c1: int, part: int, states: Any) -> None:
+    """`fold_columns` for an [outer, channels, inner] array: channels c0 to c1 over the outer entries r0 to r1."""
+    inner = x.shape[2]
+    if simd.lanes(tag) <= inner <= _SHORT_RUN:
+        _fold_short_runs(x, tag, bounds, r0, r1, c0, c1, part, states)
+        return
+    for c in range(c0, c1):
+        _fold_channel(x, tag, bounds, r0, r1, c, part, states)
+
+
+@exact_jit
+def _fold_channel(x: Any, tag: Any, bounds: Any, r0: int, r1: int, c: int, part: int, states: Any) -> None:
+    """`fold_runs` for a single channel, at most `GATHERED` elements of a run at a time."""
+    inner = x.shape[2]
+    for r in range(r0, r1):
+        at = (r * x.shape[1] + c) * inner
+        for start in range(0, inner, GATHERED):
+            state = fold_part(subarray(x, at + start, min(GATHERED, inner - start)), tag, bounds)
+            if r > r0 or start > 0:
+                state = merge(load_state(states, part, c), state)
+            store_state(state, states, part, c)
+
+
+@exact_jit
+def _fold_each_run(x: Any, tag: Any, r0: int, r1: int, c0: int, bounds: Any, shift: Any, sums: Any) -> None:
+    """The sums of some channels, from `c0` on, over their runs in the rows r0 to r1; a run is at least a vector.
+
+    Channel by channel, whose sums stay in registers from row to row. What is left over at a run's end is read in a
+    vector that ends there, whose lanes before it count for nothing. All in one call: arrays taken out of a tuple for
+    every run anew took longer than the run.
+    """
+    size = x.shape[2]
+    row = x.shape[1] * size
+    n_lanes = simd.lanes(tag)
+    whole = size // n_lanes * n_lanes
+    first = n_lanes - (size - whole)
+    # The same rows of a channel that comes so much later.
+    ahead = -(-_AHEAD // ((r1 - r0) * size)) * size if size >= _STREAMED_RUN else 0
+    for k in range(shift.size):
+        at = r0 * row + (c0 + k) * size
+        s = simd.splat(shift[k], simd.load_widened(x, at, tag))
+        limits = (simd.splat(bounds[0], s), simd.splat(bounds[1], s), simd.splat(bounds[2], s))
+        vectors = no_sums(s, simd.load_minmax_key(x, at, tag))
+        for begin in range(at, at + (r1 - r0) * row, row):
+            for here in range(begin, begin + whole, n_lanes):
+                simd.prefetch(x, here + ahead)
+                value, key = simd.load_widened(x, here, tag), simd.load_minmax_key(x, here, tag)
+                vectors = accumulate(vectors, s, limits, value, key)
+            if whole < size:
+                last = begin + size - n_lanes
+                value, key = simd.load_widened(x, last, tag), simd.load_minmax_key(x, last, tag)
+                vectors = accumulate_tail(vectors, s, limits, value, key, first)
+        add_reduced(sums, k, vectors)
+
+
+@exact_jit
+def _fold_short_runs(x: Any, tag: Any, bounds: Any, r0: int, r1: int, c0: int, c1: int, part: int, states: Any) -> None:
+    """`fold_runs` for runs of at least a vector: some rows at a time, each channel over all of them.
+
+    To join a channel's sums in float64 after every run would take as long as the run itself; to go through the memory
+    in its order, with the sums of all channels in memory, took twice as long for runs of 16 elements.
+    """
+    inner = x.shape[2]
+    n = c1 - c0
+    n_lanes = simd.lanes(tag)
+    example = widen(x[r0, c0, 0], tag)
+    work = work_bounds(bounds, example)
+    shift = np.full(n, cast_like(0.0, example))
+    keys = np.full(n, minmax_key(x[r0, c0, 0], tag))
+    sums = new_sums(shift, keys)
+    neurons = new_neurons(n, keys[0])
+    slow_path = np.zeros(n, np.bool_)
+    head = min(_HEAD, inner)
+    for k in range(n):
+        value = np.float64(widen(x[r0, c0 + k, 0], tag))
+        total = lowest = highest = value
+        for i in range(1, head):
+            value = np.float64(widen(x[r0, c0 + k, i], tag))
+            total += value
+            lowest = min(lowest, value)
+            highest = max(highest, value)
+        shift[k] = first_shift(total, head, lowest, highest, example)
+    together = max(1, BLOCK_ROWS // -(-inner // n_lanes))
+    for start in range(r0, r1, together):
+        stop = min(start + together, r1)
+        for k in range(n):
+            keys[k] = minmax_key(x[start, c0 + k, 0], tag)
+        clear_sums(sums, keys)
+        for tile in range(start, stop, TILE):
+            _fold_each_run(x, tag, tile, min(tile + TILE, stop), c0, work, shift, sums)
+        if join_sums(neurons, (stop - start) * inner, shift, sums, slow_path) > 0:
+            for k in range(n):
+                if slow_path[k]:
+                    for r in range(start, stop):
+                        at = (r * x.shape[1] + c0 + k) * inner
+                        join_state(neurons, k, fold_part(subarray(x, at, inner), tag, bounds), shift)
+    if finish(neurons, np.arange(c0, c1), part, states, slow_path) == 0:
+        return
+    for k in range(n):
+        if slow_path[k]:
+            _fold_channel(x, tag, bounds, r0, r1, c0 + k, part, states)

@@ -1,0 +1,23 @@
+"""Compiles every entry point ahead of time: what `fastact warmup` does for each element type."""
+
+from fastact.arithmetic.element_types import ELEMENT_TYPES
+from fastact.cpu import openmp
+from fastact.cpu.details import details_kernel
+from fastact.cpu.neuron_kernels import fold_kernel, row_kernel, run_kernel, summary_kernel
+from fastact.cpu.numpy_headers import headers_kernel
+from fastact.cpu.sweep import merge_kernel, parts_kernel, small_kernel
+from fastact.cpu.sweep_many import many_kernel
+
+__all__ = ["warmup"]
+
+
+def warmup(name: str) -> None:
+    """Compiles, or loads from disk, every entry point of all sweeps for the element type `name`."""
+    for make in (small_kernel, parts_kernel, details_kernel, many_kernel):
+        make(name)
+    for runs in (False, True):
+        fold_kernel(name, runs=runs)
+    for make_for in (merge_kernel, run_kernel, row_kernel, summary_kernel):
+        make_for(ELEMENT_TYPES[name].extreme)
+    headers_kernel()
+    openmp.warmup()
