@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastact.cpu.threads import get_num_threads, set_num_threads
-    from fastact.diagnosis.diagnoser import Diagnosis, LayerHealth
     from fastact.diagnosis.finding import Finding, FindingError
+    from fastact.diagnosis.report import Diagnosis, LayerHealth
     from fastact.diagnosis.rules import Thresholds
     from fastact.errors import (
         ArgumentTypeError,
@@ -39,8 +39,8 @@ __version__ = "0.1.0"
 #: The public names by the module that has them.
 _HOMES = {
     "fastact.cpu.threads": "get_num_threads set_num_threads",
-    "fastact.diagnosis.diagnoser": "Diagnosis LayerHealth",
     "fastact.diagnosis.finding": "Finding FindingError",
+    "fastact.diagnosis.report": "Diagnosis LayerHealth",
     "fastact.diagnosis.rules": "Thresholds",
     "fastact.errors": "ArgumentTypeError ArgumentValueError FastactError LogError MissingExtraError",
     "fastact.history": "History LayerHistory LayerInfo",

@@ -16,9 +16,10 @@ from typing import Any, Self
 
 from fastact.arrays.host import on_gpu
 from fastact.checks import check_integer, check_saturation, check_type
-from fastact.diagnosis.diagnoser import Diagnoser, Diagnosis
+from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import Severity
 from fastact.diagnosis.layer_types import BOUNDED
+from fastact.diagnosis.report import Diagnosis
 from fastact.diagnosis.rules import Thresholds
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 from fastact.failures import FailureCounter
