@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 from fastact.diagnosis.finding import FindingError
 
-__all__ = ["FailureCounter"]
-
 
 class FailureCounter:
     """Counts failures and warns of the first: ``with counter("close the log"): ...``.

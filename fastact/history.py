@@ -15,8 +15,6 @@ import numpy.typing as npt
 from fastact.checks import check_integer
 from fastact.fields import PACK_ROW, ROW_BYTES, ROW_DTYPE
 
-__all__ = ["MAX_WINDOW", "History", "LayerHistory", "LayerInfo"]
-
 #: Rows of the largest window: 160 MB a layer. A larger one is a mistake, and fails only when a layer is recorded.
 MAX_WINDOW: Final = 1_000_000
 

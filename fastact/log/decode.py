@@ -15,8 +15,6 @@ import pyarrow.compute as pc
 from fastact.log.frames import MAX_MESSAGE, Frame
 from fastact.log.schema import COLUMNS, MAX_BATCH_ROWS, Header, check_schema
 
-__all__ = ["NONSENSE", "Decoder", "read_header"]
-
 #: What Arrow and the lines below raise for bytes that are no log; OSError comes from Arrow's decompression.
 NONSENSE: Final = (pa.ArrowException, OSError, OverflowError, ValueError, struct.error, MemoryError)
 

@@ -33,8 +33,6 @@ from fastact.log.ring import Ring
 from fastact.log.schema import Header
 from fastact.log.thin import SegmentFacts
 
-__all__ = ["Drain"]
-
 #: Seconds between two portions of retention's work, in which the training has Python's lock for itself.
 _BETWEEN_PORTIONS: Final = 0.004
 

@@ -14,8 +14,6 @@ from fastact.fields import SCHEMA_VERSION
 from fastact.log.frames import finish, stamp_text
 from fastact.log.schema import Header, to_batch
 
-__all__ = ["Encoder"]
-
 
 class Encoder:
     """Makes the messages of one segment.

@@ -14,8 +14,6 @@ from typing import Final
 
 from fastact.log.frames import END_MARK
 
-__all__ = ["Segment", "list_segments", "sealed_name", "sync_folder", "write_all"]
-
 #: Numbers that are tried for a new segment before the folder is given up as one that cannot be written to.
 _TRIES: Final = 1000
 

@@ -9,8 +9,6 @@ from fastact.log.frames import Frame
 from fastact.log.lock import LOCK_NAME
 from fastact.log.reader import StoredBatch, Walk, present_segments, segment_frames
 
-__all__ = ["RunFollower"]
-
 
 class RunFollower:
     """Follows one run's directory from its oldest segment on. Holds no file open between two calls.

@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import BinaryIO, Final, NamedTuple
 
-__all__ = ["END_MARK", "Frame", "finish", "frames", "stamp_text"]
-
 #: An Arrow stream ends with a continuation mark and a length of zero.
 END_MARK: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 

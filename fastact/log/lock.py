@@ -19,8 +19,6 @@ from typing import Final
 
 from fastact.errors import LogError
 
-__all__ = ["LOCK_NAME", "RunLock"]
-
 LOCK_NAME: Final = "writer.lock"
 
 #: Who of this process holds a folder, by the folder's device and inode. One call into a dict needs no lock, which a

@@ -7,8 +7,6 @@ from fastact.checks import check_choice, check_integer, check_number
 from fastact.errors import ArgumentValueError
 from fastact.log.schema import MAX_BATCH_ROWS
 
-__all__ = ["LogOptions"]
-
 #: What is kept spans at least this many segments, so that the oldest can go in small steps: for a while, there may be
 #: one segment more than was asked for.
 _SEGMENTS: Final = 8

@@ -20,8 +20,6 @@ from fastact.log.files import list_segments
 from fastact.log.frames import Frame, frames
 from fastact.log.schema import Header, check_version, columns_of
 
-__all__ = ["RunReader", "StoredBatch", "Walk", "present_segments", "segment_frames"]
-
 #: The versions whose columns are known.
 _KNOWN: Final = ((1, 0), SCHEMA_VERSION)
 

@@ -20,8 +20,6 @@ from fastact.log.files import list_segments, sealed_name, sync_folder
 from fastact.log.options import LogOptions
 from fastact.log.thin import SegmentFacts, read_facts, thin
 
-__all__ = ["KeptSegment", "Retention"]
-
 _DRAFT: Final = re.compile(r"segment-\d{6,12}\.thin")
 
 

@@ -13,8 +13,6 @@ import numpy.typing as npt
 
 from fastact.fields import ROW_DTYPE
 
-__all__ = ["Ring"]
-
 
 class Ring:
     """Room for `capacity` rows, allocated once.

@@ -27,20 +27,6 @@ from fastact.errors import ArgumentTypeError, LogError
 from fastact.fields import ROW, ROW_DTYPE, SCHEMA_VERSION
 from fastact.history import LayerInfo
 
-__all__ = [
-    "COLUMNS",
-    "MAX_BATCH_ROWS",
-    "MAX_NAME_BYTES",
-    "Header",
-    "check_layer",
-    "check_metadata",
-    "check_schema",
-    "columns_of",
-    "layers_to_json",
-    "to_batch",
-    "to_rows",
-]
-
 #: A batch of this many rows with names of this length stays under the largest message that a reader accepts.
 MAX_BATCH_ROWS: Final = 65_536
 MAX_NAME_BYTES: Final = 4_096

@@ -29,8 +29,6 @@ from fastact.log.files import write_all
 from fastact.log.frames import END_MARK, Frame, frames
 from fastact.log.schema import Header, to_rows
 
-__all__ = ["SegmentFacts", "read_facts", "thin"]
-
 #: Rows that are merged at a time, some 3 µs each: as long may the training wait for Python's lock.
 _SLICE: Final = 256
 

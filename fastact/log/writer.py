@@ -20,8 +20,6 @@ from fastact.log.drain import Drain
 from fastact.log.options import LogOptions
 from fastact.log.schema import check_layer, check_metadata, check_path
 
-__all__ = ["LogWriter"]
-
 _LAYER: Final = COLUMN["layer"]
 
 #: Seconds that `flush` and `close`, and the end of the interpreter, wait for a disk that does not answer.

@@ -9,8 +9,6 @@ from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import SEVERITIES, Finding, FindingError, Severity
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 
-__all__ = ["Action", "Alerts"]
-
 #: What to do with a finding: end the training by a `FindingError`, write a warning to the logger "fastact", ask the
 #: loop to stop (`ActivationMonitor.should_stop`), or call a function with it.
 Action = Literal["raise", "log", "stop"] | Callable[[Finding], object]

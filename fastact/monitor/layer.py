@@ -15,8 +15,6 @@ from fastact.stats.channel import ChannelStats, wrap_workspace
 from fastact.stats.fast_path import PlanCache
 from fastact.stats.merge import merge
 
-__all__ = ["LayerRecord", "PendingRow", "Recorded", "WatchedLayer", "total_of"]
-
 _NO_NEURONS: Final = tuple(field.nothing for field in NEURON)
 
 #: What was recorded of a layer: stats; or, by hooks, the memory of a sweep, which is used again after the step.

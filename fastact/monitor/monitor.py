@@ -37,8 +37,6 @@ from fastact.stats.gpu import gpu_view
 from fastact.stats.options import SATURATION
 from fastact.stats.summarize import summarize
 
-__all__ = ["ActivationMonitor", "Listener"]
-
 
 class ActivationMonitor:
     """Watches the activations of a training run.

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from fastact.cuda.deferred import DeferredRows
     from fastact.cuda.deferred_row import DeferredRow
 
-__all__ = ["Listener", "StepQueue"]
-
 
 class Listener(Protocol):
     """What `ActivationMonitor.listen` takes."""
@@ -95,11 +93,7 @@ class StepQueue:
             layer.add(recorded)
 
     def record_deferred(
-        self,
-        layer: WatchedLayer,
-        x: "DeviceArray",
-        shape: tuple[int, ...] | None,
-        bounds: tuple[float, float, float],
+        self, layer: WatchedLayer, x: "DeviceArray", shape: tuple[int, ...] | None, bounds: tuple[float, float, float]
     ) -> "DeferredRow | None":
         """Launches the sweep of what lies on a GPU, in the step under way; see `DeferredRows.record`."""
         if self.deferred is None:

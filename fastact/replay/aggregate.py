@@ -14,8 +14,6 @@ from fastact.replay.merge_rows import merge_rows
 from fastact.replay.records import RowFilter
 from fastact.stats.activation import ActivationStats
 
-__all__ = ["KEYS", "aggregate"]
-
 #: What rows may be kept apart by.
 KEYS: Final = ("layer", "step", "rank")
 

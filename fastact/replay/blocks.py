@@ -16,8 +16,6 @@ from fastact.history import LayerInfo
 from fastact.log.reader import StoredBatch
 from fastact.log.schema import to_rows
 
-__all__ = ["BLOCK_ROWS", "Block", "Ints", "LayerNumbers", "Rows", "in_blocks", "sort_into_groups"]
-
 #: Rows of a block: 42 MB. Twice as many are no faster; an eighth costs a fifth more time for 50 layers.
 BLOCK_ROWS: Final = 1 << 18
 

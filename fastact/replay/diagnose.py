@@ -9,8 +9,6 @@ from fastact.diagnosis.rules import Thresholds
 from fastact.history import MAX_WINDOW
 from fastact.replay.blocks import Block, LayerNumbers, sort_into_groups
 
-__all__ = ["add_block", "make_diagnoser"]
-
 
 def make_diagnoser(metadata: dict[str, str], thresholds: Thresholds | None, window_size: int | None) -> Diagnoser:
     """A diagnoser with the settings given, else with those that the monitor wrote into the run's metadata."""

@@ -25,8 +25,6 @@ from fastact.errors import ArgumentValueError
 from fastact.log.decode import without_nan
 from fastact.replay.log import Log, Progress
 
-__all__ = ["SUFFIXES", "export"]
-
 #: Rows that are written at a time: a row group of Parquet, some 20 MB in memory.
 _ROWS: Final = 1 << 17
 #: Or so many bytes, where names are long.

@@ -29,8 +29,6 @@ from fastact.replay.merge_ranks import merge_ranks
 from fastact.replay.records import Record, RowFilter
 from fastact.stats.activation import ActivationStats
 
-__all__ = ["Log", "Progress", "open_log", "rank_folders"]
-
 #: Called with the bytes read so far.
 Progress = Callable[[int], None]
 

@@ -9,8 +9,6 @@ from fastact.log.schema import to_rows
 from fastact.replay.blocks import BLOCK_ROWS, Block, Ints, LayerNumbers, Rows, sort_into_groups
 from fastact.replay.merge_rows import merge_rows
 
-__all__ = ["merge_ranks"]
-
 
 class _Rank:
     """What has been read of one rank and not been merged yet."""

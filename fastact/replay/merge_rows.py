@@ -10,8 +10,6 @@ from fastact.cpu.sweep import merge_kernel
 from fastact.fields import NEURON, ROW, STATE
 from fastact.replay.blocks import Ints, Rows
 
-__all__ = ["merge_rows"]
-
 #: The state's numbers in the order of the kernel that merges them.
 _COUNTS: Final = [field.name for field in STATE if field.merge == "sum"]
 _MOMENTS: Final = [field.name for field in STATE if field.merge == "moment"]

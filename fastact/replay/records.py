@@ -15,8 +15,6 @@ from fastact.history import LayerInfo
 from fastact.replay.blocks import Block, LayerNumbers
 from fastact.stats.activation import ActivationStats
 
-__all__ = ["Record", "RowFilter"]
-
 
 @dataclass(frozen=True, slots=True)
 class Record:

@@ -19,8 +19,6 @@ from fastact.log.reader import StoredBatch
 from fastact.log.schema import Header
 from fastact.replay.log import Log, Progress
 
-__all__ = ["recover"]
-
 
 def recover(log: Log, to: str | os.PathLike[str], *, progress: Progress | None = None) -> int:
     """Writes a whole copy of a log and returns its rows; `Log.warnings` then says what was lost.

@@ -15,8 +15,6 @@ from fastact.replay.blocks import LayerNumbers, in_blocks
 from fastact.replay.diagnose import add_block, make_diagnoser
 from fastact.replay.log import rank_folders
 
-__all__ = ["Tail"]
-
 
 class Tail:
     """The state of a run that is being written.
