@@ -2,11 +2,10 @@
 
 The thread alone touches the disk, so a slow one costs the training nothing, and an interrupt of the main thread cannot
 come between two calls to the system. It is a daemon: it does not keep the interpreter alive. Where no thread can be
-started (the interpreter is ending, or the platform has none), whoever appends or flushes does the same work.
+started (the interpreter is ending, or the platform has none), whoever appends or flushes does its work.
 
-A disk that refuses is tried again after a while, in a new segment: after a failed write or sync nobody knows what the
-old one holds, and a second sync may say "done" of pages that the system has thrown away. A batch that may be on the
-disk already is repeated as it was, under the same number, and readers leave the repetition out.
+A disk that refuses is tried again after a while, in a new segment (see `files.Segment`). A batch that may be on the
+disk already is repeated under the same number, and readers leave the repetition out.
 """
 
 import math
@@ -35,7 +34,6 @@ from fastact.log.thin import SegmentFacts
 
 #: Seconds between two portions of retention's work, in which the training has Python's lock for itself.
 _BETWEEN_PORTIONS: Final = 0.004
-
 #: Seconds for which a disk that refuses is left alone: the first time, and at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 
@@ -51,17 +49,9 @@ class _Request:
 
 
 class Drain:
-    """Empties a ring into a run's folder.
+    """Empties a ring into a run's folder, an absolute path that is made where it is missing.
 
-    Args:
-        folder: absolute path of the run's folder; made where it is missing.
-        options: how to write, how much to keep.
-        metadata: for the headers.
-        layers: the layers known, by name; the writer adds to them before the first row of a layer.
-
-    Attributes:
-        ring: where the rows come from.
-        trouble: the text of a warning, once the disk has refused; whoever gives the warning takes it away.
+    The writer adds to `layers` (by name) before the first row of a layer; `metadata` is for the headers.
 
     Raises:
         OSError: the folder cannot be made or written to.
@@ -72,6 +62,7 @@ class Drain:
         self, folder: Path, options: LogOptions, metadata: dict[str, str], layers: dict[str, LayerInfo]
     ) -> None:
         self.ring = Ring(options.capacity)
+        #: The text of a warning, once the disk has refused; whoever gives the warning takes it away.
         self.trouble: str | None = None
         self._folder = folder
         self._options = options
@@ -127,9 +118,7 @@ class Drain:
     def finish(self, timeout: float, final: bool = False) -> bool:
         """Writes what the ring holds; `final`: also seals the segment and ends the thread.
 
-        Returns:
-            Whether all that the ring held is written: False where the disk refused, or needed more than `timeout`
-            seconds.
+        Returns whether all of it is written: False where the disk refused, or needed more than `timeout` seconds.
         """
         ring, goal = self.ring, self.ring.head
         request = _Request(final)
@@ -228,8 +217,7 @@ class Drain:
         front = b""
         if self._encoder is None:
             front = self._begin(layers)
-            if len(rows):
-                self._segment_step = int(rows["step"][0])
+            self._segment_step = int(rows["step"][0]) if len(rows) else self._segment_step
         assert self._encoder is not None
         data = front + self._encoder.batch(rows, self.ring.tail, self._dropped)
         # Sealing adds its end mark, and asks for no room.
@@ -272,17 +260,13 @@ class Drain:
         try:
             self._segment.seal()
         finally:
-            self._put_away()
+            self._give_up()
 
     def _give_up(self) -> None:
-        """After an error in the middle: no more is written to the segment, whose state is unknown."""
-        if self._segment is not None:
-            self._segment.abandon()
-            self._put_away()
-
-    def _put_away(self) -> None:
+        """Writes no more to the segment, which is sealed, or whose state is unknown after an error."""
         segment, self._segment, encoder, self._encoder = self._segment, None, self._encoder, None
-        assert segment is not None
+        if segment is None:
+            return
         segment.abandon()  # does nothing to a sealed one
         if segment.size:
             assert encoder is not None

@@ -2,7 +2,6 @@
 
 import functools
 import io
-from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -16,40 +15,29 @@ from fastact.log.schema import Header, to_batch
 
 
 class Encoder:
-    """Makes the messages of one segment.
+    """Makes the messages of one segment: `front`, with its header, and batches.
 
-    Args:
-        header: what the segment says about itself.
-        batch: number of its first batch, counted from the writer's start.
-        compression: as in `LogOptions`.
-
-    Attributes:
-        header: as given.
-        front: the message that the segment begins with.
+    `batch` is the number of its first one, counted from the writer's start; `compression` is as in `LogOptions`.
     """
 
     def __init__(self, header: Header, batch: int, compression: str | None) -> None:
         self.header = header
-        self._names: Mapping[int, str] = {info.order: info.name for info in header.layers}
+        self._names = {info.order: info.name for info in header.layers}
         self._batch = batch
         stamp = stamp_text(SCHEMA_VERSION, "schema", header.session, batch, header.first_row)
         schema = header.schema(_package_version(), stamp)
         message = schema.serialize().to_pybytes()
         self.front = finish(message, stamp)
         self._sink = io.BytesIO()
-        self._stream: Any = pa.ipc.new_stream(
-            self._sink, schema, options=pa.ipc.IpcWriteOptions(compression=compression)
-        )
+        options = pa.ipc.IpcWriteOptions(compression=compression)
+        self._stream: Any = pa.ipc.new_stream(self._sink, schema, options=options)
         # The stream writer emits the schema with its first batch: that many bytes are to be skipped there.
         self._skip = len(message)
 
     def batch(self, rows: npt.NDArray[np.void], row: int, dropped: int = 0) -> bytes:
-        """The next batch.
+        """The next batch, which may have no rows (of `fields.ROW_DTYPE`).
 
-        Args:
-            rows: shape (rows,) of `fields.ROW_DTYPE`; also none.
-            row: number of its first row, counted from the writer's start.
-            dropped: rows that the writer had dropped before this batch in all.
+        Counted from the writer's start, its first row is number `row`, and `dropped` rows had been dropped before it.
         """
         stamp = stamp_text(SCHEMA_VERSION, "batch", self.header.session, self._batch, row)
         metadata = {"fastact.stamp": stamp}

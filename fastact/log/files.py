@@ -1,8 +1,6 @@
-"""One segment on disk: numbered names, whole writes, and sealing.
+"""One segment on disk: numbered names, whole writes, and sealing, as `fastact.log` describes.
 
-A segment being written is ``segment-000000.live``; sealing gives it its end mark, brings it to the disk and renames it
-to ``segment-000000.arrows``. A number is used once: nothing is ever appended to an older segment. Only thinning puts
-another file in the place of a whole one, at once (`fastact.log.retention`).
+Only thinning puts another file in the place of a whole segment, at once (`retention`).
 """
 
 import errno
@@ -16,18 +14,13 @@ from fastact.log.frames import END_MARK
 
 #: Numbers that are tried for a new segment before the folder is given up as one that cannot be written to.
 _TRIES: Final = 1000
-
 _NAME: Final = re.compile(r"segment-(\d{6,12})\.(arrows|live)")
 
 
 def list_segments(folder: Path) -> list[tuple[int, str]]:
     """(number, file name) of every segment in a folder, in order. Raises OSError where the folder cannot be read."""
-    found = []
-    for place in folder.iterdir():
-        match = _NAME.fullmatch(place.name)
-        if match:
-            found.append((int(match[1]), place.name))
-    return sorted(found)
+    names = (place.name for place in folder.iterdir())
+    return sorted((int(match[1]), name) for name in names if (match := _NAME.fullmatch(name)))
 
 
 def sealed_name(number: int) -> str:

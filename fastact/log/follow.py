@@ -11,14 +11,10 @@ from fastact.log.reader import StoredBatch, Walk, present_segments, segment_fram
 
 
 class RunFollower:
-    """Follows one run's directory from its oldest segment on. Holds no file open between two calls.
+    """Follows one run's directory, which may be empty yet, from its oldest segment on. Between calls no file is open.
 
     Segments that the writer begins, seals, or removes are followed as they come. A torn message at the end of the
-    newest one may be half of a write, and is looked at again the next time.
-
-    Args:
-        path: the run's directory; it may be empty yet.
-        lost: told of what is missing.
+    newest one may be half of a write, and is looked at again the next time. `lost` is told of what is missing.
     """
 
     def __init__(self, path: Path, lost: Callable[[str], None]) -> None:

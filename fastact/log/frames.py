@@ -52,10 +52,8 @@ class Frame(NamedTuple):
 
 def stamp_text(version: tuple[int, int], kind: str, session: str, batch: int, row: int) -> str:
     """The stamp of a message that is yet to be serialised: length and checksum are zeros of the final width."""
-    return (
-        f"version={version[0]}.{version[1]} kind={kind} session={session}"
-        f" batch={batch:012d} row={row:018d} length={0:012d} crc32={0:08x}"
-    )
+    front = f"version={version[0]}.{version[1]} kind={kind} session={session}"
+    return f"{front} batch={batch:012d} row={row:018d} length={0:012d} crc32={0:08x}"
 
 
 def finish(message: bytes, stamp: str) -> bytes:
@@ -128,8 +126,7 @@ def _frame(file: BinaryIO, offset: int, size: int, budget: _Budget) -> Frame | s
         if not len(head) <= int(total) <= min(MAX_MESSAGE, size - offset):
             continue
         message = head + budget.read(file, offset + len(head), int(total) - len(head))
-        crc = zlib.crc32(memoryview(message)[: match.end() - 8])
-        crc = zlib.crc32(b"00000000", crc)
+        crc = zlib.crc32(b"00000000", zlib.crc32(memoryview(message)[: match.end() - 8]))
         crc = zlib.crc32(memoryview(message)[match.end() :], crc)
         # In text, not as numbers: a flipped bit may turn "a" into "A", and then the message is not what was written.
         if len(message) == int(total) and b"%08x" % crc == checksum:

@@ -28,11 +28,8 @@ class KeptSegment:
     """One segment that is no longer written to.
 
     Attributes:
-        number: its number.
         name: its file's name: a ".live" one was left by a writer that died, or whose disk refused.
-        size: bytes.
-        facts: what is in it; None before it was read, or where that cannot be told.
-        known: whether it was read.
+        facts: what is in it; None before it was read (`known`), or where that cannot be told.
         settled: whether nothing more can be merged in it.
     """
 
@@ -45,15 +42,10 @@ class KeptSegment:
 
 
 class Retention:
-    """Keeps a run's folder within the bounds of its options. For one thread.
+    """Keeps a run's folder, which the caller has locked, within the bounds of its options. For one thread.
 
-    Args:
-        folder: the run's folder, which the caller has locked.
-        options: its bounds; without any, nothing is ever looked at or touched.
-        tell: called with an error where the system refuses to remove or to thin a segment.
-
-    Raises:
-        OSError: the folder cannot be read.
+    Without bounds nothing is ever looked at or touched. `tell` is called with an error where the system refuses to
+    remove or to thin a segment. Raises OSError where the folder cannot be read.
     """
 
     def __init__(self, folder: Path, options: LogOptions, tell: Callable[[OSError], None]) -> None:
@@ -93,15 +85,9 @@ class Retention:
             total -= oldest.size
 
     def work(self, session: str, first_step: int, last_step: int) -> bool:
-        """Does a small portion of what is due.
+        """Does a small portion of what is due; returns whether there is more to do at once.
 
-        Args:
-            session: of the writer.
-            first_step: the first step that it wrote.
-            last_step: the last one.
-
-        Returns:
-            Whether there is more to do at once.
+        `session` is the writer's, `first_step` and `last_step` are the first and last step that it wrote.
         """
         if self._options.keep_steps is None or self._idle:
             return False

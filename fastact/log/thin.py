@@ -38,14 +38,7 @@ _Row = tuple[int | float, ...]
 
 
 class SegmentFacts(NamedTuple):
-    """What retention must know of a whole segment.
-
-    Attributes:
-        session: its writer.
-        first_step, last_step: of its rows.
-        next_row: rows that the writer had taken in before the first row after it.
-        merged_steps: k of a thinned segment, else 1.
-    """
+    """What retention must know of a whole segment; `next_row` and `merged_steps` are as in `schema.Header`."""
 
     session: str
     first_step: int
@@ -81,15 +74,10 @@ def read_facts(path: Path) -> SegmentFacts | None:
 def thin(
     source: Path, target: Path, facts: SegmentFacts, k: int, batch_rows: int, compression: str | None
 ) -> Iterator[None]:
-    """Writes a thinned copy of a segment, some rows at each `next`.
+    """Writes a thinned copy of a segment that is whole, or that its dead writer has left: some rows at each `next`.
 
-    Args:
-        source: a whole segment, or one that its dead writer has left.
-        target: the file to make; it is on the disk when the iterator ends, and removed if it is closed earlier.
-        facts: of `source`.
-        k: steps for each merged row.
-        batch_rows: rows of a batch at most.
-        compression: as in `LogOptions`.
+    The file `target` is on the disk when the iterator ends, and removed if it is closed earlier. Each merged row has
+    `k` steps; `batch_rows` and `compression` are as in `LogOptions`.
 
     Raises:
         OSError: the disk refuses.

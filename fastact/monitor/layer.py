@@ -16,7 +16,6 @@ from fastact.stats.fast_path import PlanCache
 from fastact.stats.merge import merge
 
 _NO_NEURONS: Final = tuple(field.nothing for field in NEURON)
-
 #: What was recorded of a layer: stats; or, by hooks, the memory of a sweep, which is used again after the step.
 Recorded = ActivationStats | ChannelStats | NeuronWorkspace
 
@@ -77,11 +76,10 @@ class LayerRecord(NamedTuple):
         assert recorded is not None
         if isinstance(recorded, NeuronWorkspace):
             neurons = recorded.plan.neurons
-        else:
-            # Without elements no neuron has been silent.
-            neurons = recorded.neurons if isinstance(recorded, ChannelStats) and recorded.total.count else 0
-            if not isinstance(recorded, ChannelStats) or not neurons:
-                return self._without_neurons(step, time, total_of(recorded), _NO_NEURONS)
+        elif isinstance(recorded, ChannelStats) and recorded.total.count and recorded.neurons:
+            neurons = recorded.neurons
+        else:  # without elements no neuron has been silent
+            return self._without_neurons(step, time, total_of(recorded), _NO_NEURONS)
         same = neurons == layer.silent_rows.size
         silent_rows = layer.silent_rows.copy() if same else np.zeros(neurons, np.int64)
         rows = layer.rows + 1 if same else 1
@@ -91,7 +89,7 @@ class LayerRecord(NamedTuple):
     def row_with_deferred(
         self, step: int, time: int, states: Sequence[State], neurons: tuple[Any, ...] | None
     ) -> "PendingRow":
-        """The row of a step in which a GPU swept as well: `states`, and `fields.NEURON` where that is known."""
+        """The row of a step in which a GPU swept as well: `states`, and `fields.NEURON` where known."""
         bounds = (*self.layer.info.saturation, 0.0)
         parts = [wrap(state, bounds) for state in states]
         total = merge(parts if self.recorded is None else [total_of(self.recorded), *parts])
@@ -110,13 +108,9 @@ class LayerRecord(NamedTuple):
 
 
 class PendingRow(NamedTuple):
-    """A row on its way into history and log.
+    """A row (the numbers of `fields.ROW`) on its way into history and log.
 
-    Attributes:
-        layer: its layer.
-        row: the numbers of `fields.ROW`.
-        before: rows that were in the layer's history before it.
-        silent_rows, rows: what the layer keeps once it has the row; see `WatchedLayer`.
+    `before` rows were in the layer's history before it; `silent_rows` and `rows` go to the `WatchedLayer` with it.
     """
 
     layer: WatchedLayer

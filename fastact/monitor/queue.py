@@ -53,11 +53,8 @@ class _Delivery(NamedTuple):
 class StepQueue:
     """The steps of a run: the one under way, and the finished ones that are not in history and log yet.
 
-    Args:
-        every: record every so many-th step.
-        diagnoser: gets the rows, and has the history.
-        writer: gets the rows, too; None without a log.
-        failures: counts the rows that are lost.
+    One step in `every` is recorded. `diagnoser`, which has the history, and `writer` get the rows; `failures` counts
+    those that are lost.
 
     Attributes:
         current: the step under way, from 0.
@@ -110,11 +107,7 @@ class StepQueue:
         return row
 
     def end_step(self) -> bool:
-        """Ends the step under way, and makes the rows of all steps that a GPU is done with.
-
-        Returns:
-            Whether the step is one that is recorded.
-        """
+        """Ends the step under way, makes the rows that no GPU is at work on; returns whether the step is recorded."""
         with self.lock:
             if self._delivery is not None or self._finished:
                 self._settle()

@@ -1,7 +1,6 @@
-"""Rows in blocks: the batches of a log joined until they are worth an operation on whole columns.
+"""Rows in blocks: a log's batches joined until they are worth an operation on whole columns.
 
-Work in blocks of a quarter of a million rows is as fast as the columns can be read, and memory stays the same however
-long the log is.
+Blocks of a quarter of a million rows are worked on as fast as columns can be read, in memory that is bounded.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,25 +23,17 @@ Ints = npt.NDArray[np.int64]
 
 
 class Block(NamedTuple):
-    """Rows, and to which layers they belong.
-
-    Attributes:
-        layers: for each row its layer's number in `LayerNumbers`, int64[rows].
-        rows: structured array of `fields.ROW_DTYPE`, shape (rows,).
-    """
+    """Rows of `fields.ROW_DTYPE`, and for each the number of its layer in `LayerNumbers`."""
 
     layers: Ints
     rows: Rows
 
 
 class LayerNumbers:
-    """Numbers for layers, given out as they are first seen: names are compared once, numbers from then on.
-
-    Attributes:
-        infos: what is known of each layer, by its number.
-    """
+    """Numbers for layers, given out as they are first seen: names are compared once, numbers from then on."""
 
     def __init__(self) -> None:
+        #: What is known of each layer, by its number.
         self.infos: list[LayerInfo] = []
         self._numbers: dict[str, int] = {}
 
@@ -89,8 +80,7 @@ def _join(batches: Iterable[StoredBatch]) -> Iterator[list[StoredBatch]]:
 def sort_into_groups(*keys: Ints) -> tuple[Ints, Ints]:
     """Sorts rows by several keys, the first one first; rows that are equal in all of them stay in order.
 
-    Returns:
-        (order, starts): the order as indices, and where in it each group of equal keys begins.
+    Returns (order, starts): the order as indices, and where in it each group of equal keys begins.
     """
     small = len(keys) == 1 and len(keys[0]) > 0 and keys[0].min() >= 0 and keys[0].max() < 1 << 16
     # 16 bits are sorted by counting: ten times as fast.

@@ -16,9 +16,7 @@ def make_diagnoser(metadata: dict[str, str], thresholds: Thresholds | None, wind
         text = metadata.get("window_size", "")
         stored = int(text) if re.fullmatch("[1-9][0-9]{0,6}", text) else 0
         window_size = stored if 1 <= stored <= MAX_WINDOW else 100
-    if thresholds is None:
-        thresholds = _stored_thresholds(metadata.get("thresholds"))
-    return Diagnoser(window_size, thresholds)
+    return Diagnoser(window_size, thresholds or _stored_thresholds(metadata.get("thresholds")))
 
 
 def _stored_thresholds(text: str | None) -> Thresholds:
@@ -35,9 +33,8 @@ def add_block(diagnoser: Diagnoser, block: Block, layers: LayerNumbers) -> None:
     """Gives a diagnoser the rows of a block, layer by layer, each layer's rows in their order."""
     order, starts = sort_into_groups(block.layers)
     rows = block.rows.take(order)  # a fifth of the time of block.rows[order]
-    for number, begin, end in zip(
-        block.layers[order][starts].tolist(), starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True
-    ):
+    bounds = [*starts.tolist(), len(rows)]
+    for number, begin, end in zip(block.layers[order][starts].tolist(), bounds[:-1], bounds[1:], strict=True):
         info = layers.infos[number]
         # Layers are added as their first row comes, which is when the monitor did it.
         diagnoser.add(info)

@@ -1,8 +1,8 @@
-"""Writes a whole copy of a damaged run: for readers that take only whole streams, and to keep.
+"""Writes a whole copy of a damaged run, for readers that take only whole streams.
 
-A segment that was being written when its process died has no end mark, and may end within a batch; some readers
-refuse such a file (polars does), others read less than there is. The copy has every message whose checksum holds, byte
-for byte, in streams with a header at the front and an end mark. The original is only read.
+A segment whose writer died has no end mark, and may end within a batch; some readers refuse such a file (polars does),
+others read less than there is. The copy has every message whose checksum holds, byte for byte, in streams with a header
+at the front and an end mark. The original is only read.
 """
 
 import os
