@@ -59,8 +59,8 @@ def sync_folder(folder: Path) -> None:
 class Segment:
     """The live segment of a writer. Every method but `abandon` and `leave` raises OSError when the disk refuses.
 
-    After an error it is to be abandoned: what a failed write or sync has left is not known, and a second sync may say
-    "done" of pages that the system has thrown away.
+    Then it is to be abandoned: what a failed write or sync has left is not known, and a second sync may say "done" of
+    pages that the system has thrown away.
     """
 
     def __init__(self, folder: Path, number: int, durable: bool = False) -> None:

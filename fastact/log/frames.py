@@ -17,11 +17,9 @@ from typing import BinaryIO, Final, NamedTuple
 
 #: An Arrow stream ends with a continuation mark and a length of zero.
 END_MARK: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
-
 #: No message may have more metadata, nor be longer: a bound for what is allocated, whatever a file says.
 MAX_METADATA: Final = 1 << 26
 MAX_MESSAGE: Final = 1 << 29
-
 _STAMP: Final = re.compile(
     rb"version=(\d{1,4})\.(\d{1,4}) kind=(schema|batch) session=([0-9a-f]{16})"
     rb" batch=(\d{12}) row=(\d{18}) length=(\d{12}) crc32=([0-9a-f]{8})"
@@ -67,7 +65,7 @@ def finish(message: bytes, stamp: str) -> bytes:
 
 
 def frames(
-    file: BinaryIO, size: int, lost: Callable[[str], None], sealed: bool = True, begin: int = 0
+    file: BinaryIO, size: int, lost: Callable[[str], None] = lambda _: None, sealed: bool = True, begin: int = 0
 ) -> Iterator[Frame]:
     """Yields the whole messages from byte `begin` to byte `size` of a segment; `lost` is told of what is not whole.
 

@@ -73,9 +73,8 @@ class LogOptions:
             if value is not None:
                 check_integer(name, value, low, 1 << 62)
         if self.merge_steps is not None and self.keep_steps is None:
-            raise ArgumentValueError(
-                f"merge_steps: got {self.merge_steps} without keep_steps, want keep_steps: the steps that stay unmerged"
-            )
+            want = "keep_steps: the steps that stay unmerged"
+            raise ArgumentValueError(f"merge_steps: got {self.merge_steps} without keep_steps, want {want}")
 
     @property
     def capacity(self) -> int:

@@ -23,14 +23,15 @@ from fastact.log.thin import SegmentFacts, read_facts, thin
 _DRAFT: Final = re.compile(r"segment-\d{6,12}\.thin")
 
 
+def _draft(number: int) -> str:
+    return f"segment-{number:06d}.thin"
+
+
 @dataclass(slots=True)
 class KeptSegment:
-    """One segment that is no longer written to.
+    """One segment that is no longer written to: a ".live" one was left by a writer that died, or whose disk refused.
 
-    Attributes:
-        name: its file's name: a ".live" one was left by a writer that died, or whose disk refused.
-        facts: what is in it; None before it was read (`known`), or where that cannot be told.
-        settled: whether nothing more can be merged in it.
+    `facts` are None before it was read (`known`), or where they cannot be told; nothing more is merged once `settled`.
     """
 
     number: int
@@ -49,9 +50,7 @@ class Retention:
     """
 
     def __init__(self, folder: Path, options: LogOptions, tell: Callable[[OSError], None]) -> None:
-        self._folder = folder
-        self._options = options
-        self._tell = tell
+        self._folder, self._options, self._tell = folder, options, tell
         self._kept: list[KeptSegment] = []
         self._thinning: tuple[KeptSegment, Iterator[None]] | None = None
         self._idle = False
@@ -95,10 +94,13 @@ class Retention:
             return self._continue_thinning()
         for kept in self._kept:
             if not kept.known:
-                self._read(kept)
+                kept.known = True
+                with suppress(OSError):
+                    kept.facts = read_facts(self._folder / kept.name)
                 return True
         old = self._old(session, first_step, last_step)
-        if self._options.merge_steps is None:
+        options, merge_steps = self._options, self._options.merge_steps
+        if merge_steps is None:
             if any(not self._drop(kept) for kept in old):
                 self._idle = True
             return False
@@ -106,7 +108,9 @@ class Retention:
             if not kept.settled and kept.facts is not None:
                 kept.settled = True  # whatever comes of it, it is tried once
                 if kept.facts.merged_steps == 1:
-                    self._begin_thinning(kept, kept.facts)
+                    source, draft = self._folder / kept.name, self._folder / _draft(kept.number)
+                    steps = thin(source, draft, kept.facts, merge_steps, options.batch_rows, options.compression)
+                    self._thinning = kept, steps
                     return True
         self._idle = True
         return False
@@ -136,11 +140,6 @@ class Retention:
                 found.append(kept)
         return found[::-1]
 
-    def _read(self, kept: KeptSegment) -> None:
-        kept.known = True
-        with suppress(OSError):
-            kept.facts = read_facts(self._folder / kept.name)
-
     def _drop(self, kept: KeptSegment) -> bool:
         if self._thinning is not None and self._thinning[0] is kept:
             self.stop()
@@ -151,20 +150,12 @@ class Retention:
 
     def _remove(self, name: str) -> bool:
         try:
-            os.unlink(self._folder / name)  # noqa: PTH108
-        except FileNotFoundError:
-            return True
+            with suppress(FileNotFoundError):
+                os.unlink(self._folder / name)  # noqa: PTH108
         except OSError as error:
             self._tell(error)
             return False
         return True
-
-    def _begin_thinning(self, kept: KeptSegment, facts: SegmentFacts) -> None:
-        k = self._options.merge_steps
-        assert k is not None
-        source, target = self._folder / kept.name, self._folder / f"segment-{kept.number:06d}.thin"
-        rows, compression = self._options.batch_rows, self._options.compression
-        self._thinning = kept, thin(source, target, facts, k, rows, compression)
 
     def _continue_thinning(self) -> bool:
         assert self._thinning is not None
@@ -183,7 +174,7 @@ class Retention:
 
     def _replace(self, kept: KeptSegment) -> None:
         """Puts the thinned file in the place of the whole one."""
-        draft, name = f"segment-{kept.number:06d}.thin", sealed_name(kept.number)
+        draft, name = _draft(kept.number), sealed_name(kept.number)
         try:
             size = os.stat(self._folder / draft).st_size  # noqa: PTH116
             os.replace(self._folder / draft, self._folder / name)  # noqa: PTH105

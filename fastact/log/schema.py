@@ -27,10 +27,8 @@ from fastact.history import LayerInfo
 #: A batch of this many rows with names of this length stays under the largest message that a reader accepts.
 MAX_BATCH_ROWS: Final = 65_536
 MAX_NAME_BYTES: Final = 4_096
-
 #: Names of user metadata are stored with this prefix, so that they cannot collide with fastact's own or with Arrow's.
 _RUN: Final = "run."
-
 #: What a field holds when there was nothing to measure; stored as null, and put back on reading.
 _FILL: Final[dict[str, float]] = {f.name: f.nothing for f in ROW if f.nothing is not None}
 
@@ -137,14 +135,12 @@ def check_version(version: tuple[int, int]) -> None:
 
 def layers_to_json(layers: Iterable[LayerInfo]) -> str:
     """Layers as a header has them: a JSON list of objects."""
-    return json.dumps([_layer_to_json(info) for info in layers])
-
-
-def _layer_to_json(info: LayerInfo) -> dict[str, Any]:
-    # JSON has no infinities, and repr of a float reads back exactly: so the bounds travel as text.
-    saturation = [repr(float(bound)) for bound in info.saturation]
-    facts: dict[str, Any] = {"name": info.name, "order": info.order, "kind": info.layer_type, "dtype": info.dtype}
-    return facts | {"saturation": saturation}
+    items = []
+    for info in layers:
+        facts: dict[str, Any] = {"name": info.name, "order": info.order, "kind": info.layer_type, "dtype": info.dtype}
+        # JSON has no infinities, and repr of a float reads back exactly: so the bounds travel as text.
+        items.append(facts | {"saturation": [repr(float(bound)) for bound in info.saturation]})
+    return json.dumps(items)
 
 
 def _layer_from_json(item: dict[str, Any]) -> LayerInfo:

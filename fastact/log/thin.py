@@ -9,7 +9,7 @@ the elements of all those steps would have given, up to rounding of the moments:
 - `fields.NEURON` cannot be merged, since which neurons were silent is not kept: they are those of the last step
   merged, as a sample (so `typical_peak` is of one step, while min and max are of all).
 
-A group of steps that two segments share has a row in each.
+A group of steps that two segments share has a row in each. Damage is passed over: readers tell of it.
 """
 
 import os
@@ -23,17 +23,14 @@ import numpy as np
 
 from fastact.arithmetic import State, merge
 from fastact.fields import COLUMN, NEURON_PART, ROW_DTYPE, SCHEMA_VERSION, STATE_PART
-from fastact.log.decode import NONSENSE, Decoder, read_header
-from fastact.log.encode import Encoder
+from fastact.log.codec import NONSENSE, Decoder, Encoder, read_header
 from fastact.log.files import write_all
-from fastact.log.frames import END_MARK, Frame, frames
+from fastact.log.frames import END_MARK, frames
 from fastact.log.schema import Header, to_rows
 
 #: Rows that are merged at a time, some 3 µs each: as long may the training wait for Python's lock.
 _SLICE: Final = 256
-
 _STEP, _LAYER = COLUMN["step"], COLUMN["layer"]
-
 _Row = tuple[int | float, ...]
 
 
@@ -55,7 +52,7 @@ def read_facts(path: Path) -> SegmentFacts | None:
         first: int | None = None
         last, last_row = 0, 0
         # Every message is looked at: how many there are, and where the last one begins, stands nowhere.
-        for frame in frames(file, file.seek(0, os.SEEK_END), _ignore):
+        for frame in frames(file, file.seek(0, os.SEEK_END)):
             with suppress(*NONSENSE):
                 if frame.kind == "schema":
                     header, decoder = read_header(frame)
@@ -79,10 +76,8 @@ def thin(
     The file `target` is on the disk when the iterator ends, and removed if it is closed earlier. Each merged row has
     `k` steps; `batch_rows` and `compression` are as in `LogOptions`.
 
-    Raises:
-        OSError: the disk refuses.
-        ValueError, OverflowError: the segment cannot be thinned: it has no header, a newer version wrote it, or its
-            numbers add up to more than 64 bits.
+    Raises OSError where the disk refuses, and ValueError or OverflowError where the segment cannot be thinned: it has
+    no header, a newer version wrote it, or its numbers add up to more than 64 bits.
     """
     output = -1
     try:
@@ -109,12 +104,15 @@ def _copy(
     encoder: Encoder | None = None
     merged = _Merged(k)
     rows, dropped = 0, 0
-    for frame in frames(file, file.seek(0, os.SEEK_END), _ignore):
+    for frame in frames(file, file.seek(0, os.SEEK_END)):
         if frame.kind == "schema":
             if encoder is not None:
                 raise ValueError("a second header")
-            header, decoder = _header(frame)
-            encoder = Encoder(replace(header, merged_steps=k, next_row=facts.next_row), frame.batch, compression)
+            header, decoder = read_header(frame)
+            if header.version > SCHEMA_VERSION or header.version[0] != SCHEMA_VERSION[0]:
+                raise ValueError(f"written by schema version {header.version}, whose columns may not all be known")
+            header = replace(header, version=SCHEMA_VERSION, merged_steps=k, next_row=facts.next_row)
+            encoder = Encoder(header, frame.batch, compression)
             write_all(output, encoder.front)
             continue
         if decoder is None or encoder is None:
@@ -143,13 +141,6 @@ def _copy(
         rows += len(table)
         if last:
             break
-
-
-def _header(frame: Frame) -> tuple[Header, Decoder]:
-    header, decoder = read_header(frame)
-    if header.version > SCHEMA_VERSION or header.version[0] != SCHEMA_VERSION[0]:
-        raise ValueError(f"written by schema version {header.version}, whose columns may not all be known")
-    return replace(header, version=SCHEMA_VERSION), decoder
 
 
 class _Merged:
@@ -183,7 +174,3 @@ class _Merged:
         """Gives out the oldest finished rows."""
         some, self.done = self.done[:most], self.done[most:]
         return np.array(some, ROW_DTYPE)
-
-
-def _ignore(_: str) -> None:
-    """Damage was told when it was read, and is told again by those who read."""

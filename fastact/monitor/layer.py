@@ -31,26 +31,18 @@ def _as_stats(recorded: Recorded) -> ActivationStats | ChannelStats:
 
 
 class WatchedLayer:
-    """A layer between two calls of the monitor.
-
-    Attributes:
-        info: what is known of it.
-        history: its rows.
-        plans: how tensors like its last are swept, and workspaces for them.
-        recorded: what was recorded in the step under way; None before anything was.
-        silent_rows: for how many rows in sequence each neuron has been silent, int64[neurons].
-        rows: the rows over which that was counted.
-    """
+    """A layer between two calls of the monitor."""
 
     __slots__ = ("history", "info", "plans", "recorded", "rows", "silent_rows")
 
     def __init__(self, info: LayerInfo, history: LayerHistory) -> None:
-        self.info = info
-        self.history = history
+        self.info, self.history = info, history
+        #: How tensors like its last are swept, and workspaces for them.
         self.plans = PlanCache((*info.saturation, 0.0))
+        #: What was recorded in the step under way; None before anything was.
         self.recorded: Recorded | None = None
-        self.silent_rows = np.zeros(0, np.int64)
-        self.rows = 0
+        #: For how many rows in sequence each neuron has been silent, int64[neurons]; and the rows that were counted.
+        self.silent_rows, self.rows = np.zeros(0, np.int64), 0
 
     def add(self, recorded: Recorded) -> None:
         """Merges a part of the step's activations into what was recorded before."""

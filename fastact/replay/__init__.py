@@ -2,9 +2,8 @@
 
 - `log`: `open_log` and what it opens, a `Log`
 - `records`: one layer in one step; which rows are wanted
-- `diagnose`: rows of a log given to a diagnoser
 - `merge`: rows merged over steps, layers or ranks; several ranks as one network
-- `blocks`: batches joined to blocks, layers as numbers, rows sorted into groups
+- `blocks`: batches joined to blocks, layers as numbers, rows sorted into groups or given to a diagnoser
 - `tail`: a run followed while it is written
 - `export`: Parquet, CSV, JSON lines
 - `recover`: a whole copy of a damaged log

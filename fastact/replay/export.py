@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fastact.errors import ArgumentValueError
-from fastact.log.decode import without_nan
+from fastact.log.codec import without_nan
 from fastact.replay.log import Log, Progress
 
 #: Rows written at a time, a row group of Parquet of some 20 MB in memory; or so many bytes, where names are long.
@@ -29,13 +29,9 @@ _ROWS, _BYTES = 1 << 17, 1 << 26
 
 
 def export(log: Log, to: str | os.PathLike[str], *, force: bool = False, progress: Progress | None = None) -> int:
-    """Writes all rows of a log to a file and returns how many there are.
+    """Writes all rows of a log to a file, in the format of its suffix, one of `SUFFIXES`; returns how many there are.
 
-    Args:
-        log: an open log.
-        to: the file; its suffix, one of `SUFFIXES`, says as what.
-        force: replace the file if there is one.
-        progress: called with the bytes of the log that have been read.
+    `force` replaces a file that is there. `progress` is called with the bytes of the log that have been read.
 
     Raises:
         ArgumentValueError: the suffix is unknown, or the file is there already and `force` is not given.

@@ -22,8 +22,7 @@ from fastact.history import LayerInfo
 from fastact.log.files import list_segments
 from fastact.log.reader import RunReader, StoredBatch
 from fastact.log.schema import COLUMNS, check_path, layers_to_json, to_rows
-from fastact.replay.blocks import LayerNumbers, in_blocks
-from fastact.replay.diagnose import add_block, make_diagnoser
+from fastact.replay.blocks import LayerNumbers, add_block, in_blocks, make_diagnoser
 from fastact.replay.merge import KEYS, aggregate, merge_ranks
 from fastact.replay.records import Record, RowFilter
 from fastact.stats.activation import ActivationStats
@@ -213,8 +212,8 @@ class Log:
         metadata = {key: value for rank in ranks for key, value in self.runs[rank].metadata.items()}
         diagnoser = make_diagnoser(metadata, thresholds, window_size)
         layers = LayerNumbers()
-        lost, read = list(self._notes), _counter(progress)
-        runs = [self._batches_of(rank, lost.append, read) for rank in ranks]
+        lost = list(self._notes)
+        runs = self._batches(ranks, lost, progress)
         for block in in_blocks(runs[0], layers) if len(runs) == 1 else merge_ranks(runs, layers):
             add_block(diagnoser, block, layers)
         if ranks == self.ranks:
@@ -241,9 +240,9 @@ class Log:
         self, ranks: Iterable[int], progress: Progress | None = None
     ) -> Iterator[tuple[int, StoredBatch]]:
         """Yields (rank, batch) for every whole batch of these ranks. A pass to the end of all renews `warnings`."""
-        lost, read = list(self._notes), _counter(progress)
-        for rank in ranks:
-            for stored in self._batches_of(rank, lost.append, read):
+        lost, ranks = list(self._notes), tuple(ranks)
+        for rank, batches in zip(ranks, self._batches(ranks, lost, progress), strict=True):
+            for stored in batches:
                 yield rank, stored
         if set(ranks) == set(self.ranks):
             self._warnings = tuple(lost)
@@ -251,25 +250,20 @@ class Log:
     #: The older name of `stored_batches`.
     parts = stored_batches
 
-    def _batches_of(self, rank: int, lost: Callable[[str], None], read: Progress) -> Iterator[StoredBatch]:
-        run = self.runs[rank]
-        prefix = "" if run.path == self.path else run.path.name + "/"
-        for stored in run.batches(lambda what: lost(prefix + what)):
-            read(len(stored.frame.message))
-            yield stored
+    def _batches(self, ranks: Iterable[int], lost: list[str], progress: Progress | None) -> list[Iterator[StoredBatch]]:
+        """The batches of each rank; `progress` is called with the bytes read of all, and `lost` gets what is lost."""
+        total = 0
 
+        def batches_of(run: RunReader) -> Iterator[StoredBatch]:
+            nonlocal total
+            prefix = "" if run.path == self.path else run.path.name + "/"
+            for stored in run.batches(lambda what: lost.append(prefix + what)):
+                total += len(stored.frame.message)
+                if progress is not None:
+                    progress(total)
+                yield stored
 
-def _counter(progress: Progress | None) -> Progress:
-    """What is called with the bytes of each message, and calls `progress` with the sum."""
-    total = 0
-
-    def read(nbytes: int) -> None:
-        nonlocal total
-        total += nbytes
-        if progress is not None:
-            progress(total)
-
-    return read
+        return [batches_of(self.runs[rank]) for rank in ranks]
 
 
 def open_log(path: str | os.PathLike[str]) -> Log:

@@ -114,10 +114,9 @@ _MERGE: Final[dict[str, Callable[[Rows, str, Ints], npt.NDArray[Any]]]] = {
 def aggregate(
     batches: Iterable[tuple[int, StoredBatch]], by: tuple[str, ...], wanted: RowFilter
 ) -> dict[tuple[Any, ...], ActivationStats]:
-    """Merges the rows of (rank, batch), rank after rank; see `Log.aggregate`.
+    """Merges the rows of (rank, batch), rank after rank: the stats by tuples with an entry for each of `by`.
 
-    Returns:
-        The stats by tuples with an entry for each of `by`, of `KEYS`: the layer's name, the step, the rank.
+    Those are of `KEYS`, and stand for the layer's name, the step and the rank; see `Log.aggregate`.
     """
     layers = LayerNumbers()
     keys = [np.zeros(0, np.int64) for _ in by]

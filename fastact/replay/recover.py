@@ -23,10 +23,8 @@ from fastact.replay.log import Log, Progress
 def recover(log: Log, to: str | os.PathLike[str], *, progress: Progress | None = None) -> int:
     """Writes a whole copy of a log and returns its rows; `Log.warnings` then says what was lost.
 
-    Args:
-        log: an open log.
-        to: the directory to make, which must not be there. It gets its name when all of it is on the disk.
-        progress: called with the bytes of the log that have been read.
+    The new directory `to` gets its name when all of it is on the disk. `progress` is called with the bytes of the log
+    that have been read.
 
     Raises:
         ArgumentValueError: `to` is there already.
