@@ -1,6 +1,5 @@
 """Constant outputs: a layer whose output is the same for every sample."""
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fastact.diagnosis import layer_types
@@ -19,7 +18,6 @@ _NEURONS, _CONSTANT = COLUMN["neurons"], COLUMN["constant_neurons"]
 _STD, _WITHIN = COLUMN["std"], COLUMN["within_std"]
 
 
-@dataclass(frozen=True, kw_only=True)
 class ConstantThresholds(VanishingThresholds):
     """What `Constant` compares with; of vanishing, how many samples are enough, and how little of a signal is none."""
 

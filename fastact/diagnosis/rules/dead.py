@@ -1,6 +1,5 @@
 """Dead neurons: outputs that are zero for every sample, so that no gradient moves them any more."""
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -24,7 +23,6 @@ _SILENT, _DEAD = COLUMN["silent_neurons"], COLUMN["dead_neurons"]
 _PASSES_NOTHING: Final = 0.95
 
 
-@dataclass(frozen=True, kw_only=True)
 class DeadThresholds(CommonThresholds):
     """What `Dead` compares with."""
 

@@ -1,7 +1,6 @@
 """Drift: a layer whose scale changed abruptly, in the middle of training, and stayed changed."""
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -20,7 +19,6 @@ from fastact.text import number
 _MAD: Final = 1.4826
 
 
-@dataclass(frozen=True, kw_only=True)
 class DriftingThresholds(CommonThresholds):
     """What `Drifting` compares with."""
 

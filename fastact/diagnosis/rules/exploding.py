@@ -1,7 +1,6 @@
 """Explosion: outputs that grow by orders of magnitude, from step to step or from layer to layer."""
 
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -25,7 +24,6 @@ _AT_ONCE: Final = 30.0
 _MEAN, _STD = COLUMN["mean"], COLUMN["std"]
 
 
-@dataclass(frozen=True, kw_only=True)
 class ExplodingThresholds(CommonThresholds):
     """What `Exploding` compares with."""
 

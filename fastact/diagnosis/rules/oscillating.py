@@ -1,7 +1,6 @@
 """Oscillation: outputs that swing up and down from step to step, as regularly as no noise does."""
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -24,7 +23,6 @@ _ROUNDING: Final = 1e-9
 _DEVIATIONS: Final = 4.0
 
 
-@dataclass(frozen=True, kw_only=True)
 class OscillatingThresholds(CommonThresholds):
     """What `Oscillating` compares with."""
 
@@ -169,7 +167,8 @@ def swings(values: npt.NDArray[np.float64], size: float, thresholds: Oscillating
         thresholds: what else is compared with.
 
     Example:
-        >>> swings(np.array([0.0, 1.0] * 15), 0.5, OscillatingThresholds())
+        >>> from fastact import Thresholds
+        >>> swings(np.array([0.0, 1.0] * 15), 0.5, Thresholds())
         Swings(first=0, turns=29, regularity=0.966...)
     """
     most = 2.0 / thresholds.oscillate_share

@@ -1,6 +1,5 @@
 """Outlier channels: a channel that is far larger than all others, step after step (massive activations)."""
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from fastact.diagnosis import layer_types
@@ -18,7 +17,6 @@ _MIN, _MAX = COLUMN["min"], COLUMN["max"]
 _NEURONS, _TYPICAL = COLUMN["neurons"], COLUMN["typical_peak"]
 
 
-@dataclass(frozen=True, kw_only=True)
 class OutlierChannelsThresholds(CommonThresholds):
     """What `OutlierChannels` compares with."""
 
@@ -118,12 +116,7 @@ class OutlierChannels(Rule[OutlierChannelsThresholds]):
             severity="serious" if ratio >= thresholds.outlier_serious else "warning",
             first_step=streak.step,
             evidence=Evidence(
-                channel=channel,
-                ratio=ratio,
-                absmax=absmax,
-                typical_peak=typical,
-                neurons=neurons,
-                share_of_rows=share,
+                channel=channel, ratio=ratio, absmax=absmax, typical_peak=typical, neurons=neurons, share_of_rows=share
             ),
             message=f"{layer.name} has had an outlier channel since step {streak.step}: channel {channel} reaches "
             f"{number(absmax)}, {number(ratio)} times the typical channel, in {percent(share)} of the recorded steps.",

@@ -1,7 +1,6 @@
 """Overflow risk: values that come close to the largest one that their dtype can hold."""
 
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -27,7 +26,6 @@ _STEP, _NANS, _POS, _NEG = COLUMN["step"], COLUMN["nans"], COLUMN["pos_infs"], C
 _MIN, _MAX = COLUMN["min"], COLUMN["max"]
 
 
-@dataclass(frozen=True, kw_only=True)
 class OverflowRiskThresholds(CommonThresholds):
     """What `OverflowRisk` compares with."""
 

@@ -1,7 +1,6 @@
 """Saturation: outputs at the bounds of a bounded activation, where its gradient is almost zero."""
 
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fastact.diagnosis import layer_types
@@ -18,7 +17,6 @@ from fastact.text import percent
 _COUNT, _SATURATED, _ZEROS = COLUMN["count"], COLUMN["saturated"], COLUMN["zeros"]
 
 
-@dataclass(frozen=True, kw_only=True)
 class SaturatedThresholds(CommonThresholds):
     """What `Saturated` compares with."""
 

@@ -1,7 +1,6 @@
 """Underflow risk: values so small that their dtype holds few digits of them, or none."""
 
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from fastact.arithmetic.element_types import NARROW_FLOATS
@@ -24,7 +23,6 @@ _COUNT, _ZEROS, _ABS_MEAN = COLUMN["count"], COLUMN["zeros"], COLUMN["abs_mean"]
 _NANS, _POS, _NEG = COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
 
 
-@dataclass(frozen=True, kw_only=True)
 class UnderflowRiskThresholds(CommonThresholds):
     """What `UnderflowRisk` compares with."""
 

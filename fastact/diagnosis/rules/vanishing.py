@@ -1,7 +1,6 @@
 """Vanishing: the differences between samples are lost on the way through the network."""
 
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fastact.diagnosis import layer_types
@@ -19,7 +18,6 @@ _COUNT, _NEURONS = COLUMN["count"], COLUMN["neurons"]
 _STD, _WITHIN = COLUMN["std"], COLUMN["within_std"]
 
 
-@dataclass(frozen=True, kw_only=True)
 class VanishingThresholds(CommonThresholds):
     """What `Vanishing` compares with."""
 
