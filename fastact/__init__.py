@@ -5,6 +5,8 @@ loaded when first used, so that `import fastact` costs next to nothing and loads
 """
 
 import importlib
+import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,15 +27,13 @@ if TYPE_CHECKING:
     from fastact.pages import explain
     from fastact.replay.log import Log, open_log
     from fastact.replay.records import Record
-    from fastact.stats.activation import ActivationStats, ChannelStats, merge
+    from fastact.stats.accumulator import Accumulator
+    from fastact.stats.activation import ActivationStats
+    from fastact.stats.channel import ChannelStats
     from fastact.stats.detailed import DetailedStats
-    from fastact.stats.summarize import (
-        Accumulator,
-        compute_activation_stats,
-        detect_dead_neurons,
-        detect_saturation,
-        summarize,
-    )
+    from fastact.stats.detect import detect_dead_neurons, detect_saturation
+    from fastact.stats.merge import merge
+    from fastact.stats.summarize import compute_activation_stats, summarize
     from fastact.stats.summarize_many import summarize_many
 
 __version__ = "0.1.0"
@@ -51,9 +51,13 @@ _HOMES = {
     "fastact.pages": "explain",
     "fastact.replay.log": "Log open_log",
     "fastact.replay.records": "Record",
-    "fastact.stats.activation": "ActivationStats ChannelStats merge",
+    "fastact.stats.accumulator": "Accumulator",
+    "fastact.stats.activation": "ActivationStats",
+    "fastact.stats.channel": "ChannelStats",
     "fastact.stats.detailed": "DetailedStats",
-    "fastact.stats.summarize": "Accumulator compute_activation_stats detect_dead_neurons detect_saturation summarize",
+    "fastact.stats.detect": "detect_dead_neurons detect_saturation",
+    "fastact.stats.merge": "merge",
+    "fastact.stats.summarize": "compute_activation_stats summarize",
     "fastact.stats.summarize_many": "summarize_many",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
@@ -92,6 +96,23 @@ __all__ = [
     "summarize",
     "summarize_many",
 ]
+
+#: What pickles of stats made by 0.1.0 name in modules that are gone, and where that is now.
+_MOVED = {
+    "fastact.extras": {"_Details": "fastact.stats.detailed._Details", "_wrap": "fastact.stats.detailed._wrap"},
+    "fastact.sweep_channels": {"ChannelArrays": "fastact.cpu.workspace.NeuronStates"},
+}
+
+
+class _MovedModule(types.ModuleType):
+    def __getattr__(self, name: str) -> Any:
+        home, _, now = _MOVED[self.__name__].get(name, "").rpartition(".")
+        if not home:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(home), now)
+
+
+sys.modules.update({name: _MovedModule(name) for name in _MOVED})
 
 
 def __getattr__(name: str) -> Any:

@@ -30,8 +30,12 @@ from fastact.log.writer import LogWriter
 from fastact.monitor.alerts import Action, Alerts
 from fastact.monitor.layer import WatchedLayer
 from fastact.monitor.queue import Listener, StepQueue
-from fastact.stats.activation import SATURATION, ActivationStats, ChannelStats, wrap_late, wrap_swept
-from fastact.stats.summarize import gpu_view, summarize
+from fastact.stats.activation import ActivationStats
+from fastact.stats.channel import ChannelStats, wrap_workspace
+from fastact.stats.deferred import wrap_deferred
+from fastact.stats.gpu import gpu_view
+from fastact.stats.options import SATURATION
+from fastact.stats.summarize import summarize
 
 __all__ = ["ActivationMonitor", "Listener"]
 
@@ -182,9 +186,9 @@ class ActivationMonitor:
             raise ArgumentTypeError(f"name: got {name!r}, want a non-empty str")
         layer = self._layers.get(name)
         if layer is not None:
-            swept = layer.sweeper.quick(x, axis, [])
-            if swept is not None:
-                whole = wrap_swept(swept)
+            workspace = layer.plans.sweep(x, axis, [])
+            if workspace is not None:
+                whole = wrap_workspace(workspace)
                 self._queue.record(layer, whole)
                 return whole.total
             interval = layer.info.saturation
@@ -201,10 +205,10 @@ class ActivationMonitor:
             stats = x
         elif on_gpu(x) and (deferred := self._record_deferred(name, x, axis, layer_type, interval, dtype)) is not None:
             return deferred
-        elif layer is not None:
-            stats = layer.sweeper.sweep(x, axis)
         else:
             stats = summarize(x, axis=axis, saturation=interval)
+            if layer is not None:
+                layer.plans.learn(x, axis)
         layer = layer or self._add_layer(name, x, layer_type, dtype, stats.saturation)
         self._queue.record(layer, stats)
         return stats.total if isinstance(stats, ChannelStats) else stats
@@ -216,9 +220,9 @@ class ActivationMonitor:
         """
         layer = self._layers.get(name)
         if layer is not None and self.active:
-            swept = layer.sweeper.quick(x, axis, layer.sweeper.free)
-            if swept is not None:
-                self._queue.record(layer, swept)
+            workspace = layer.plans.sweep(x, axis, layer.plans.free)
+            if workspace is not None:
+                self._queue.record(layer, workspace)
                 return
         self.record(name, x, axis=axis, layer_type=layer_type)
 
@@ -247,7 +251,7 @@ class ActivationMonitor:
         layer = self._layers.get(name) or self._add_layer(name, x, layer_type, dtype, check_saturation(saturation))
         bounds = (*layer.info.saturation, 0.0)
         row = self._queue.record_deferred(layer, found, shape, bounds)
-        return None if row is None else wrap_late(row, bounds)
+        return None if row is None else wrap_deferred(row, bounds)
 
     def step(self) -> None:
         """Ends a training step: what was recorded in it becomes one row per layer, in history and log.
