@@ -94,18 +94,8 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields and `page` as plain dicts, lists, strings and finite numbers."""
-        return {
-            "layer": self.layer,
-            "condition": self.condition,
-            "severity": self.severity,
-            "first_step": self.first_step,
-            "evidence": dict(self.evidence),
-            "message": self.message,
-            "cause": self.cause,
-            "remedies": list(self.remedies),
-            "consequence_of": self.consequence_of,
-            "page": self.page,
-        }
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        return fields | {"evidence": dict(self.evidence), "remedies": list(self.remedies), "page": self.page}
 
 
 class FindingError(FastactError):

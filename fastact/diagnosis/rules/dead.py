@@ -9,7 +9,7 @@ from fastact.diagnosis.experts import STARVED, is_expert, starvation
 from fastact.diagnosis.finding import Evidence, Finding, Severity, graded
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS, initialisation, normalisation
-from fastact.diagnosis.row_conditions import Cascade, Cells, Holds, Row, RowCondition, Streak
+from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, Streak, share_at_least
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, not_after, upstream
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, share_field
 from fastact.fields import COLUMN
@@ -100,9 +100,9 @@ class Dead(Rule[DeadThresholds]):
             return (Cascade((RowCondition("zero", _is_zero),)), *fed)
         # Those that are dead in this row have been silent for as long as the row looks back.
         window = thresholds.dead_window
-        some = RowCondition("dead", _reaches(thresholds.dead_warning), lookback=window)
-        many = RowCondition("seriously_dead", _reaches(thresholds.dead_serious), lookback=window)
-        silent = RowCondition("mostly_silent", _reaches(thresholds.dead_critical, _SILENT))
+        some = RowCondition("dead", share_at_least(thresholds.dead_warning, _DEAD, _NEURONS), lookback=window)
+        many = RowCondition("seriously_dead", share_at_least(thresholds.dead_serious, _DEAD, _NEURONS), lookback=window)
+        silent = RowCondition("mostly_silent", share_at_least(thresholds.dead_critical, _SILENT, _NEURONS))
         return Cascade((some, many)), Cascade((silent,)), *fed
 
     def check(self, layer: LayerView, network: Network, thresholds: DeadThresholds) -> Finding | Outcome:
@@ -228,13 +228,6 @@ def _passes_nothing(dead: Finding) -> bool:
 
 def _is_zero(cells: Cells) -> Any:
     return (cells[_ZEROS] >= cells[_COUNT]) & (cells[_COUNT] > 0)
-
-
-def _reaches(least: float, which: int = _DEAD) -> Holds:
-    def reaches(cells: Cells) -> Any:
-        return (1.0 * cells[which] >= least * cells[_NEURONS]) & (cells[_NEURONS] > 0)
-
-    return reaches
 
 
 def _units(layer: LayerView, network: Network) -> str:

@@ -7,7 +7,7 @@ from fastact.diagnosis import layer_types
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import NORMALISE_INPUTS, initialisation, normalisation
-from fastact.diagnosis.row_conditions import Cascade, Cells, Holds, Row, RowCondition, nothing_finite
+from fastact.diagnosis.row_conditions import Cascade, Cells, Holds, Row, RowCondition, nothing_finite, share_at_least
 from fastact.diagnosis.rule import Outcome, Rule, not_after, same_layer
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, share_field
 from fastact.fields import COLUMN
@@ -78,8 +78,13 @@ class Saturated(Rule[SaturatedThresholds]):
     def row_conditions(self, info: LayerInfo, first: Row, thresholds: SaturatedThresholds) -> tuple[Cascade, ...]:
         """Rows whose share of saturated elements reaches the warning threshold, and half of it."""
         full = thresholds.saturated_warning
-        reaches = _reaches_gated if info.layer_type in layer_types.GATED else _reaches
-        conditions = RowCondition("nearly_saturated", reaches(0.5 * full)), RowCondition("saturated", reaches(full))
+
+        def above(name: str, share: float) -> RowCondition:
+            if info.layer_type in layer_types.GATED:
+                return RowCondition(name, _reaches_gated(share))
+            return RowCondition(name, share_at_least(share, _SATURATED, _COUNT))
+
+        conditions = above("nearly_saturated", 0.5 * full), above("saturated", full)
         return (Cascade(conditions, undecided=nothing_finite),)
 
     def check(self, layer: LayerView, network: Network, thresholds: SaturatedThresholds) -> Finding | Outcome:
@@ -115,13 +120,6 @@ class Saturated(Rule[SaturatedThresholds]):
         )
         cause, remedies = _cause(layer, streak.step), _remedies(layer, network)
         return Finding(layer.info.name, self.condition, severity, streak.step, evidence, message, cause, remedies)
-
-
-def _reaches(share: float) -> Holds:
-    def reaches(cells: Cells) -> Any:
-        return (1.0 * cells[_SATURATED] >= share * cells[_COUNT]) & (cells[_COUNT] > 0)
-
-    return reaches
 
 
 def _reaches_gated(share: float) -> Holds:

@@ -94,7 +94,7 @@ class UnderflowRisk(Rule[UnderflowRiskThresholds]):
         last = run[-1].item()
         rows = (run[place].item() for place in range(len(run) - 1, -1, -1))
         typical = next((_typical(row) for row in rows if _finite(row) > row[_ZEROS]), 0.0)
-        zeros, zeros_first = _zero_share(last), _zero_share(layer.first)
+        zeros, zeros_first = (min(1.0 * row[_ZEROS] / max(row[_COUNT], 1), 1.0) for row in (last, layer.first))
         message = (
             f"{layer.name} has been close to underflow since step {streak.step}: its non-zero {layer.elements} are "
             f"{number(typical)} on average, and {layer.info.dtype} loses digits below {number(normal)} and everything "
@@ -123,10 +123,6 @@ def _finite(cells: Cells) -> Any:
 def _typical(row: Row) -> float:
     finite = _finite(row)
     return float(row[_ABS_MEAN] * (finite / (finite - row[_ZEROS])))
-
-
-def _zero_share(row: Row) -> float:
-    return min(float(row[_ZEROS]) / max(float(row[_COUNT]), 1.0), 1.0)
 
 
 _CAUSE: Final = (
