@@ -93,13 +93,3 @@ def is_gate(layer_type: str, types: Iterable[str]) -> bool:
 def has_layer_norm(types: Iterable[str]) -> bool:
     """Whether one of the layers is a layer or rms normalisation."""
     return any(layer_type.startswith(("LayerNorm", "RMSNorm")) for layer_type in types)
-
-
-def has_norm(types: Iterable[str]) -> bool:
-    """Whether one of the layers is a normalisation of any sort."""
-    return any(is_norm(layer_type) for layer_type in types)
-
-
-def has_relu(types: Iterable[str]) -> bool:
-    """Whether one of the layers is of the ReLU family."""
-    return any(layer_type in RELU_FAMILY for layer_type in types)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,6 @@ from fastact.text import shown
 _MEAN, _STD = COLUMN["mean"], COLUMN["std"]
 _COUNT, _NEURONS, _WITHIN = COLUMN["count"], COLUMN["neurons"], COLUMN["within_std"]
 
-_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
@@ -97,16 +96,13 @@ class Network:
         if layers:
             self._compare(recent_rows, min_samples)
 
-    def once(self, compute: Callable[Concatenate["Network", _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """`compute(self, ...)`, computed once for all layers: rules keep no state, so what they share is kept here.
+    def once(self, compute: Callable[..., _T], *args: Any) -> _T:
+        """`compute(self, *args)`, computed once for all layers: rules keep no state, so what they share is kept here.
 
-        Args:
-            compute: a function of the network; the result is kept under it.
-            *args: its further arguments, which have to be equal each time: the thresholds of this diagnosis.
-            **kwargs: likewise.
+        The result is kept under `compute`, so `args` have to be equal each time: the thresholds of this diagnosis.
         """
         if compute not in self._known:
-            self._known[compute] = compute(self, *args, **kwargs)
+            self._known[compute] = compute(self, *args)
         known: _T = self._known[compute]
         return known
 

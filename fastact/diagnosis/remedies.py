@@ -16,7 +16,7 @@ _EITHER: Final = "use an initialisation that keeps the scale: N(0, sqrt(1/n_in))
 
 def initialisation(types: Collection[str]) -> str:
     """The initialisation that suits the activations of a network, given the types of all of its layers."""
-    relu = layer_types.has_relu(types)
+    relu = not layer_types.RELU_FAMILY.isdisjoint(types)
     bounded = any(
         layer_type in layer_types.BOUNDED and layer_type not in layer_types.RELU_FAMILY for layer_type in types
     )
@@ -27,7 +27,7 @@ def initialisation(types: Collection[str]) -> str:
 
 def normalisation(types: Collection[str]) -> tuple[str, ...]:
     """The normalisation that suits a network; nothing where it has one."""
-    if layer_types.has_norm(types):
+    if any(map(layer_types.is_norm, types)):
         return ()
     sequences = any(layer_type in layer_types.RECURRENT or layer_type.startswith("Embedding") for layer_type in types)
     return (f"add {'layer' if sequences else 'batch'} normalisation before the activation",)

@@ -20,14 +20,14 @@ def share_field(default: float, doc: str, at_least: str = "", low: float = 0.0, 
     return field(default=default, metadata={"low": low, "high": high, "doc": doc, "at_least": at_least})
 
 
-def factor_field(default: float, doc: str, at_least: str = "", *, low: float = 1.0) -> Any:
-    """A threshold above `low`; else as `share_field`."""
-    return share_field(default, doc, at_least, low, math.inf)
+def factor_field(default: float, doc: str, at_least: str = "") -> Any:
+    """A threshold above 1; else as `share_field`."""
+    return share_field(default, doc, at_least, 1.0, math.inf)
 
 
 def positive_field(default: float, doc: str) -> Any:
     """A threshold above 0; else as `share_field`."""
-    return factor_field(default, doc, low=0.0)
+    return share_field(default, doc, "", 0.0, math.inf)
 
 
 def count_field(default: int, doc: str) -> Any:

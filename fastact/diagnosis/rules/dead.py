@@ -1,6 +1,6 @@
 """Dead neurons: outputs that are zero for every sample, so that no gradient moves them any more."""
 
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from fastact.diagnosis.experts import STARVED, is_expert, starvation
 from fastact.diagnosis.finding import Evidence, Finding, Severity, graded
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS, initialisation, normalisation
-from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, Streak, share_at_least
+from fastact.diagnosis.row_conditions import Cascade, Row, RowCondition, Streak, share_at_least
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, not_after, upstream
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, share_field
 from fastact.fields import COLUMN
@@ -40,11 +40,9 @@ class DeadThresholds(CommonThresholds):
         0.20, "share of neurons; dead: serious from here. fastact, the bands of the public contract", "dead_warning"
     )
     dead_critical: float = share_field(
-        0.50,
-        "share of neurons; dead: critical above. fastact, the bands of the public contract; "
-        "SageMaker Debugger's DeadRelu fires here",
-        "dead_serious",
-    )
+        0.50, "share of neurons; dead: critical above. fastact, the bands of the public contract; "
+        "SageMaker Debugger's DeadRelu fires here", "dead_serious"
+    )  # fmt: skip
 
 
 def _starves(cause: Finding, effect: Finding, around: Circumstances) -> bool:
@@ -97,7 +95,7 @@ class Dead(Rule[DeadThresholds]):
         """Rows whose share of dead neurons reaches the lower two bands; or rows that are all zero."""
         fed = (Cascade((STARVED,)),) if is_expert(info.name) else ()
         if not first[_NEURONS]:
-            return (Cascade((RowCondition("zero", _is_zero),)), *fed)
+            return (Cascade((RowCondition("zero", share_at_least(1.0, _ZEROS, _COUNT)),)), *fed)
         # Those that are dead in this row have been silent for as long as the row looks back.
         window = thresholds.dead_window
         some = RowCondition("dead", share_at_least(thresholds.dead_warning, _DEAD, _NEURONS), lookback=window)
@@ -224,10 +222,6 @@ _STILL_LEARNS: Final = " The other neurons keep learning: only width is lost."
 
 def _passes_nothing(dead: Finding) -> bool:
     return float(dead.evidence.get("dead_ratio", 0.0)) >= _PASSES_NOTHING
-
-
-def _is_zero(cells: Cells) -> Any:
-    return (cells[_ZEROS] >= cells[_COUNT]) & (cells[_COUNT] > 0)
 
 
 def _units(layer: LayerView, network: Network) -> str:

@@ -180,7 +180,7 @@ def _over_steps_advice(network: Network, *, at_once: bool) -> tuple[str, tuple[s
 
 
 def _unchecked(network: Network) -> str:
-    return "" if layer_types.has_norm(network.distinct_types) else ", and no normalisation resets the scale"
+    return "" if any(map(layer_types.is_norm, network.distinct_types)) else ", and no normalisation resets the scale"
 
 
 def _layer_norm(network: Network) -> tuple[str, ...]:

@@ -22,15 +22,13 @@ class OutlierChannelsThresholds(CommonThresholds):
 
     outlier_neurons: int = count_field(8, "channels; outlier channels: a layer with fewer has no typical one. Chosen")
     outlier_warning: float = factor_field(
-        20.0,
-        "factor; outlier channels: a channel's largest value is this many times the typical channel's. Chosen; "
-        "internal-medicine sees a spike from 10 times the median, and healthy layers of the zoo reach 7",
-    )
+        20.0, "factor; outlier channels: a channel's largest value is this many times the typical channel's. Chosen; "
+        "internal-medicine sees a spike from 10 times the median, and healthy layers of the zoo reach 7"
+    )  # fmt: skip
     outlier_serious: float = factor_field(
-        1000.0,
-        "factor; outlier channels: serious from here. internal-medicine's band of severe ones",
-        "outlier_warning",
-    )
+        1000.0, "factor; outlier channels: serious from here. internal-medicine's band of severe ones",
+        "outlier_warning"
+    )  # fmt: skip
     outlier_share: float = share_field(
         0.95,
         "share of rows; outlier channels: this many have one and the same channel on top. torch.ao's outlier detector",

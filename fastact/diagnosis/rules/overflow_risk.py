@@ -33,10 +33,9 @@ class OverflowRiskThresholds(CommonThresholds):
         0.25, "share of the dtype's largest number; overflow risk: warning from here, two bits from the end. Chosen"
     )
     overflow_serious: float = share_field(
-        0.5,
-        "share of the dtype's largest number; overflow risk: serious from here, one bit from the end. Chosen",
-        "overflow_warning",
-    )
+        0.5, "share of the dtype's largest number; overflow risk: serious from here, one bit from the end. Chosen",
+        "overflow_warning"
+    )  # fmt: skip
 
 
 class OverflowRisk(Rule[OverflowRiskThresholds]):

@@ -10,7 +10,7 @@ from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import normalise_before
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition
 from fastact.diagnosis.rule import Outcome, Rule, earlier_and_not_after, upstream
-from fastact.diagnosis.thresholds import CommonThresholds, factor_field
+from fastact.diagnosis.thresholds import CommonThresholds, positive_field
 from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import number, percent
@@ -26,17 +26,14 @@ _NANS, _POS, _NEG = COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
 class UnderflowRiskThresholds(CommonThresholds):
     """What `UnderflowRisk` compares with."""
 
-    underflow_warning: float = factor_field(
-        1.0,
-        "factor; underflow risk: a layer's typical value is at most this many times the dtype's smallest normal "
-        "number, below which it has fewer digits. Chosen",
-        low=0.0,
-    )
-    underflow_serious: float = factor_field(
+    underflow_warning: float = positive_field(
+        1.0, "factor; underflow risk: a layer's typical value is at most this many times the dtype's smallest normal "
+        "number, below which it has fewer digits. Chosen"
+    )  # fmt: skip
+    underflow_serious: float = positive_field(
         8.0,
         "factor; underflow risk: serious from this many times the dtype's smallest subnormal number down, three bits. "
         "Chosen",
-        low=0.0,
     )
 
 

@@ -22,11 +22,9 @@ class VanishingThresholds(CommonThresholds):
     """What `Vanishing` compares with."""
 
     vanish_ratio: float = share_field(
-        1e-3,
-        "factor; vanishing: the spread between samples is at most this share of that in a layer before. Chosen; "
-        "AUTOTRAINER uses this ratio of last to first gradient norm",
-        "vanish_serious",
-    )
+        1e-3, "factor; vanishing: the spread between samples is at most this share of that in a layer before. Chosen; "
+        "AUTOTRAINER uses this ratio of last to first gradient norm", "vanish_serious"
+    )  # fmt: skip
     vanish_fade: float = share_field(
         0.05, "factor; vanishing over steps: the spread is at most this share of that in this layer's first row. Chosen"
     )
@@ -178,7 +176,7 @@ def _advice(network: Network, layer: LayerView, *, over_steps: bool) -> tuple[st
         "the activation, or its slope is (a sigmoid's is at most 1/4)."
     )
     types = network.distinct_types
-    relu = () if layer_types.has_relu(types) else ("use an activation of the ReLU family",)
+    relu = ("use an activation of the ReLU family",) if layer_types.RELU_FAMILY.isdisjoint(types) else ()
     return cause, (initialisation(types), "add residual connections", *normalisation(types), *relu)
 
 
