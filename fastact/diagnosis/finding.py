@@ -14,6 +14,11 @@ Severity = Literal["warning", "serious", "critical"]
 SEVERITIES: Final[tuple[Severity, ...]] = ("warning", "serious", "critical")
 
 
+def graded(*, serious: bool, critical: bool) -> Severity:
+    """The severity of what is at least a warning, serious or even critical."""
+    return "critical" if critical else "serious" if serious else "warning"
+
+
 class Evidence(Mapping[str, float | int | str]):
     """The numbers behind a finding: immutable, hashable, and always strict JSON.
 

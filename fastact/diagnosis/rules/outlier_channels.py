@@ -1,10 +1,9 @@
 """Outlier channels: a channel that is far larger than all others, step after step (massive activations)."""
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.finding import Evidence, Finding
+from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS, normalise_before
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, is_nan
@@ -18,7 +17,6 @@ _MIN, _MAX = COLUMN["min"], COLUMN["max"]
 _NEURONS, _TYPICAL = COLUMN["neurons"], COLUMN["typical_peak"]
 
 
-@dataclass(frozen=True, kw_only=True)
 class OutlierChannelsThresholds(CommonThresholds):
     """What `OutlierChannels` compares with."""
 
@@ -112,24 +110,16 @@ class OutlierChannels(Rule[OutlierChannelsThresholds]):
         ratio = ratios[len(ratios) // 2]
         _, low, high, typical, neurons = known[-1]
         absmax = max(-low, high)
-        return Finding(
-            layer=layer.info.name,
-            condition=self.condition,
-            severity="serious" if ratio >= thresholds.outlier_serious else "warning",
-            first_step=streak.step,
-            evidence=Evidence(
-                channel=channel,
-                ratio=ratio,
-                absmax=absmax,
-                typical_peak=typical,
-                neurons=neurons,
-                share_of_rows=share,
-            ),
-            message=f"{layer.name} has had an outlier channel since step {streak.step}: channel {channel} reaches "
-            f"{number(absmax)}, {number(ratio)} times the typical channel, in {percent(share)} of the recorded steps.",
-            cause=_cause(layer.info.layer_type),
-            remedies=_remedies(layer.info.layer_type, network),
+        severity = graded(serious=ratio >= thresholds.outlier_serious, critical=False)
+        evidence = Evidence(
+            channel=channel, ratio=ratio, absmax=absmax, typical_peak=typical, neurons=neurons, share_of_rows=share
         )
+        message = (
+            f"{layer.name} has had an outlier channel since step {streak.step}: channel {channel} reaches "
+            f"{number(absmax)}, {number(ratio)} times the typical channel, in {percent(share)} of the recorded steps."
+        )
+        cause, remedies = _cause(layer.info.layer_type), _remedies(layer.info.layer_type, network)
+        return Finding(layer.info.name, self.condition, severity, streak.step, evidence, message, cause, remedies)
 
 
 _COST: Final = (

@@ -1,12 +1,11 @@
 """Underflow risk: values so small that their dtype holds few digits of them, or none."""
 
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from fastact.arithmetic.element_types import NARROW_FLOATS
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.finding import Evidence, Finding, Severity
+from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import normalise_before
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition
@@ -24,7 +23,6 @@ _COUNT, _ZEROS, _ABS_MEAN = COLUMN["count"], COLUMN["zeros"], COLUMN["abs_mean"]
 _NANS, _POS, _NEG = COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
 
 
-@dataclass(frozen=True, kw_only=True)
 class UnderflowRiskThresholds(CommonThresholds):
     """What `UnderflowRisk` compares with."""
 
@@ -65,12 +63,9 @@ class UnderflowRisk(Rule[UnderflowRiskThresholds]):
     condition = "underflow_risk"
     adjective = "close to underflow"
     judges_gradients = True
-    explains: ClassVar = {
-        "underflow_risk": upstream,
-        "dead": earlier_and_not_after,
-        "vanishing": earlier_and_not_after,
-        "constant": earlier_and_not_after,
-    }
+    explains: ClassVar = {"underflow_risk": upstream} | dict.fromkeys(
+        ("dead", "vanishing", "constant"), earlier_and_not_after
+    )
 
     def applies(self, info: LayerInfo) -> bool:
         """The narrow dtypes; not probabilities, which are small by design."""
@@ -107,23 +102,17 @@ class UnderflowRisk(Rule[UnderflowRiskThresholds]):
         )
         if zeros > zeros_first:
             message += f"; zeros have grown from {percent(zeros_first)} to {percent(zeros)}"
-        return Finding(
-            layer=layer.info.name,
-            condition=self.condition,
-            severity=_severity(typical, subnormal, thresholds, all_zero=zeros >= 1.0),
-            first_step=streak.step,
-            evidence=Evidence(
-                typical=typical,
-                smallest_normal=normal,
-                smallest_subnormal=subnormal,
-                bits_left=max(math.log2(typical) - math.log2(subnormal), 0.0) if typical > 0.0 else 0.0,
-                zero_ratio=zeros,
-                zero_ratio_first=zeros_first,
-            ),
-            message=message + ".",
-            cause=_GRADIENT_CAUSE if layer.info.layer_type == layer_types.GRADIENT else _CAUSE,
-            remedies=_remedies(layer.info, network),
-        )
+        serious = typical <= thresholds.underflow_serious * subnormal
+        severity = graded(serious=serious, critical=zeros >= 1.0)
+        evidence = Evidence(
+            typical=typical, smallest_normal=normal, smallest_subnormal=subnormal,
+            bits_left=max(math.log2(typical) - math.log2(subnormal), 0.0) if typical > 0.0 else 0.0, zero_ratio=zeros,
+            zero_ratio_first=zeros_first
+        )  # fmt: skip
+        message += "."
+        cause = _GRADIENT_CAUSE if layer.info.layer_type == layer_types.GRADIENT else _CAUSE
+        remedies = _remedies(layer.info, network)
+        return Finding(layer.info.name, self.condition, severity, streak.step, evidence, message, cause, remedies)
 
 
 def _finite(cells: Cells) -> Any:
@@ -138,12 +127,6 @@ def _typical(row: Row) -> float:
 
 def _zero_share(row: Row) -> float:
     return min(float(row[_ZEROS]) / max(float(row[_COUNT]), 1.0), 1.0)
-
-
-def _severity(typical: float, subnormal: float, thresholds: UnderflowRiskThresholds, *, all_zero: bool) -> Severity:
-    if all_zero:
-        return "critical"
-    return "serious" if typical <= thresholds.underflow_serious * subnormal else "warning"
 
 
 _CAUSE: Final = (
