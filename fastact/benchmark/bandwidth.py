@@ -15,8 +15,6 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Reader"]
-
 _STREAMS = 4
 
 

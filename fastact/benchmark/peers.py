@@ -5,8 +5,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["NUMBERS", "numpy_numbers", "torch_numbers", "truth"]
-
 #: What is compared. `summarize` gives more: the mean of |x|, and +inf and -inf apart.
 NUMBERS: Final = ("zeros", "mean", "std", "min", "max", "saturated", "nans", "infs")
 #: Elements that are widened to float64 at a time to find the truth.

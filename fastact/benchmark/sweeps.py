@@ -19,8 +19,6 @@ from fastact.cpu.threads import get_num_threads
 from fastact.errors import FastactError
 from fastact.stats.summarize import summarize
 
-__all__ = ["DEFAULT_SIZES", "DTYPES", "Row", "measure"]
-
 DEFAULT_SIZES: Final = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 #: NumPy has no bfloat16, and of integers the limit differs: `python -m bench` in the repository has those too.
 DTYPES: Final = ("float32", "float64", "float16")

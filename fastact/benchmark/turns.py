@@ -14,8 +14,6 @@ import numpy.typing as npt
 from fastact.benchmark.bandwidth import Reader
 from fastact.cpu.threads import get_num_threads
 
-__all__ = ["Comparison", "by_turns", "compare", "load_warning", "loops_for", "reader_of", "timed"]
-
 #: A turn of a contestant lasts at least this long, in seconds, or is one call.
 TURN: Final = 0.02
 #: A slow contestant sits out rounds when its turns would last longer than this altogether, in seconds, ...

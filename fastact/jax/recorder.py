@@ -16,8 +16,6 @@ from fastact.jax.summary import Summary, summarize
 from fastact.monitor.monitor import ActivationMonitor
 from fastact.stats.activation import SATURATION
 
-__all__ = ["Recorder"]
-
 _T = TypeVar("_T")
 
 

@@ -19,8 +19,6 @@ from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import STATE
 from fastact.stats.activation import SATURATION, ActivationStats, ChannelStats, wrap_channels
 
-__all__ = ["Summary", "summarize"]
-
 #: JAX counts in int32 by default.
 _MAX_COUNT: Final = 2**31 - 1
 

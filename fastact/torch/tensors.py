@@ -7,8 +7,6 @@ from typing import Final
 import torch
 from torch.nn.utils.rnn import PackedSequence
 
-__all__ = ["find_tensors", "local_values"]
-
 #: How deep tuples, lists, dicts and dataclasses are searched: enough for real outputs, and an end for a structure that
 #: contains itself.
 _DEPTH: Final = 8
