@@ -8,6 +8,7 @@ __all__ = [
     "BARE",
     "FEWER",
     "Lines",
+    "ablation_table",
     "cost_table",
     "duration",
     "gpu_record_table",
@@ -43,6 +44,34 @@ class Lines(NamedTuple):
     header: list[str]
     left: list[bool]
     rows: list[list[str]]
+
+
+def ablation_table(results: dict[str, Any]) -> Lines:
+    """What each piece gains: of a watched training step in percent of the bare one, of a call as a ratio."""
+    rows = []
+    for case in dict.fromkeys(row["case"] for row in results["team"]):
+        cost = {row["name"]: (row["ratio"] - 1.0) * 100.0 for row in results["team"] if row["case"] == case}
+        rows.append(
+            [
+                f"OpenMP team: {case}",
+                f"{cost['with']:+.1f}%",
+                f"{cost['without']:+.1f}%",
+                f"{cost['without'] - cost['with']:+.1f}% of a step",
+                f"{abs(cost['with, again'] - cost['with']):.1f}%",
+            ]
+        )
+    for call in results["headers"]:
+        seconds = call["seconds"]
+        rows.append(
+            [
+                f"header reader: {results['arrays']:,} arrays of {call['elements']:,}",
+                duration(seconds["with"]),
+                duration(seconds["without"]),
+                f"{call['ratio']:.2f} times the time",
+                "",
+            ]
+        )
+    return Lines(["what", "with", "without", "gain", "equal things"], [True, False, False, False, False], rows)
 
 
 def sweep_table(results: dict[str, Any]) -> Lines:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastact.cpu.threads import get_num_threads, set_num_threads
-    from fastact.diagnosis.diagnoser import Diagnosis, LayerHealth
     from fastact.diagnosis.finding import Finding, FindingError
+    from fastact.diagnosis.report import Diagnosis, LayerHealth
     from fastact.diagnosis.rules import Thresholds
     from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError, LogError, MissingExtraError
     from fastact.history import History, LayerHistory, LayerInfo
@@ -19,15 +19,13 @@ if TYPE_CHECKING:
     from fastact.pages import explain
     from fastact.replay.log import Log, open_log
     from fastact.replay.records import Record
-    from fastact.stats.activation import ActivationStats, ChannelStats, merge
+    from fastact.stats.accumulator import Accumulator
+    from fastact.stats.activation import ActivationStats
+    from fastact.stats.channel import ChannelStats
     from fastact.stats.detailed import DetailedStats
-    from fastact.stats.summarize import (
-        Accumulator,
-        compute_activation_stats,
-        detect_dead_neurons,
-        detect_saturation,
-        summarize,
-    )
+    from fastact.stats.detect import detect_dead_neurons, detect_saturation
+    from fastact.stats.merge import merge
+    from fastact.stats.summarize import compute_activation_stats, summarize
     from fastact.stats.summarize_many import summarize_many
 
 __version__ = "0.1.0"
@@ -35,8 +33,8 @@ __version__ = "0.1.0"
 #: The public names by the module that has them.
 _HOMES = {
     "fastact.cpu.threads": "get_num_threads set_num_threads",
-    "fastact.diagnosis.diagnoser": "Diagnosis LayerHealth",
     "fastact.diagnosis.finding": "Finding FindingError",
+    "fastact.diagnosis.report": "Diagnosis LayerHealth",
     "fastact.diagnosis.rules": "Thresholds",
     "fastact.errors": "ArgumentTypeError ArgumentValueError FastactError LogError MissingExtraError",
     "fastact.history": "History LayerHistory LayerInfo",
@@ -45,9 +43,13 @@ _HOMES = {
     "fastact.pages": "explain",
     "fastact.replay.log": "Log open_log",
     "fastact.replay.records": "Record",
-    "fastact.stats.activation": "ActivationStats ChannelStats merge",
+    "fastact.stats.accumulator": "Accumulator",
+    "fastact.stats.activation": "ActivationStats",
+    "fastact.stats.channel": "ChannelStats",
     "fastact.stats.detailed": "DetailedStats",
-    "fastact.stats.summarize": "Accumulator compute_activation_stats detect_dead_neurons detect_saturation summarize",
+    "fastact.stats.detect": "detect_dead_neurons detect_saturation",
+    "fastact.stats.merge": "merge",
+    "fastact.stats.summarize": "compute_activation_stats summarize",
     "fastact.stats.summarize_many": "summarize_many",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}

@@ -4,8 +4,6 @@ Each message names the argument, says what was got and what is wanted. `Argument
 `ArgumentValueError` are also the built-in `TypeError` and `ValueError`, so existing handlers catch them.
 """
 
-__all__ = ["ArgumentTypeError", "ArgumentValueError", "FastactError", "LogError", "MissingExtraError"]
-
 
 class FastactError(Exception):
     """Base class of every error that fastact raises on purpose."""

@@ -9,6 +9,7 @@ is out of range while its standard deviation is not.
 """
 
 import math
+import struct
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -17,7 +18,9 @@ __all__ = [
     "COLUMN",
     "NEURON",
     "NEURON_PART",
+    "PACK_ROW",
     "ROW",
+    "ROW_BYTES",
     "ROW_DTYPE",
     "ROW_FORMAT",
     "SATURATED_SHARE",
@@ -149,6 +152,8 @@ COLUMN: Final = {field.name: place for place, field in enumerate(ROW)}
 NEURON_PART: Final = slice(len(ROW) - len(NEURON), len(ROW))
 STATE_PART: Final = slice(NEURON_PART.start - len(STATE), NEURON_PART.start)
 
-#: The same row as a structured dtype (8 bytes a field, no padding) and as a `struct` format.
+#: The same row as a structured dtype (8 bytes a field, no padding), as a `struct` format, and packed into a buffer.
 ROW_DTYPE: Final = np.dtype([(field.name, field.kind) for field in ROW])
 ROW_FORMAT: Final = "=" + "".join("q" if field.kind == "int64" else "d" for field in ROW)
+ROW_BYTES: Final = ROW_DTYPE.itemsize
+PACK_ROW: Final = struct.Struct(ROW_FORMAT).pack_into

@@ -16,8 +16,10 @@ import numpy as np
 
 from fastact.arithmetic.element_types import ELEMENT_TYPES, ElementType
 from fastact.errors import ArgumentValueError, FastactError, MissingExtraError
-from fastact.stats.activation import ActivationStats, ChannelStats
-from fastact.stats.summarize import Accumulator, summarize
+from fastact.stats.accumulator import Accumulator
+from fastact.stats.activation import ActivationStats
+from fastact.stats.channel import ChannelStats
+from fastact.stats.summarize import summarize
 
 __all__ = ["SUFFIXES", "ArrayStats", "sweep_file"]
 

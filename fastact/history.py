@@ -1,11 +1,10 @@
-"""The ring buffer of rows: what the recent window of every layer looked like.
+"""The history: a ring of the recent rows of each layer.
 
-Each layer owns one block of `window_size` fixed-size rows, allocated once when the layer is first seen. Appending
-packs the numbers into the block in place; nothing is allocated per step. The history knows rows and layers and
-nothing of buffers, kernels or files, so a live run and a replayed log fill it in the same way.
+Each layer owns one array of `window_size` fixed-size rows, allocated when the layer is first seen. Appending packs the
+numbers into it in place; nothing is allocated per step. The history knows rows and layers and nothing of buffers,
+kernels or files, so a live run and a replayed log fill it in the same way.
 """
 
-import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,17 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.checks import check_integer
-from fastact.fields import ROW_DTYPE, ROW_FORMAT
+from fastact.fields import PACK_ROW, ROW_BYTES, ROW_DTYPE
 
 __all__ = ["MAX_WINDOW", "History", "LayerHistory", "LayerInfo"]
 
-#: Rows of the largest window: 160 MB a layer. What is larger cannot be meant, and fails only when a layer is recorded.
+#: Rows of the largest window: 160 MB a layer. A larger one is a mistake, and fails only when a layer is recorded.
 MAX_WINDOW: Final = 1_000_000
 
-_ROW_BYTES: Final = ROW_DTYPE.itemsize
 #: A row as bytes: numpy copies structured rows field by field, in seven times the time.
-_RAW: Final = np.dtype((np.void, _ROW_BYTES))
-_PACK: Final = struct.Struct(ROW_FORMAT).pack_into
+_RAW: Final = np.dtype((np.void, ROW_BYTES))
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -37,7 +34,7 @@ class LayerInfo:
         layer_type: its type, such as "ReLU", "Tanh", "Linear", "BatchNorm1d"; "" when unknown.
         dtype: the dtype of its activations, such as "float32", as first seen; "" when unknown.
         saturation: the interval (lo, hi) outside which an element was counted as saturated.
-        kind: another name of `layer_type`, older; it can be read as an attribute too.
+        kind: the older name of `layer_type`, as an argument and as an attribute.
     """
 
     name: str
@@ -92,7 +89,7 @@ class LayerHistory:
 
     def append(self, row: tuple[Any, ...]) -> None:
         """Appends one row: the numbers of `fields.ROW`, in that order. The oldest one leaves a full window."""
-        _PACK(self._buffer, (self.total % self.window_size) * _ROW_BYTES, *row)
+        PACK_ROW(self._buffer, (self.total % self.window_size) * ROW_BYTES, *row)
         self.total += 1
 
     def extend(self, rows: npt.NDArray[np.void]) -> None:

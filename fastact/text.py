@@ -3,8 +3,6 @@
 import json
 import math
 
-__all__ = ["number", "percent", "shown"]
-
 
 def shown(text: str, limit: int = 80) -> str:
     r"""A name as it can be shown: what is not printable is escaped, what is too long is cut in the middle.

@@ -83,7 +83,8 @@ def _body(title: str, item: Any) -> Iterator[str]:
     elif item.is_class:
         if "__init__" in item.all_members:
             yield _signature(title, [each for each in item.parameters if each.name != "self"], None)
-        bases = [name for base in item.bases if (name := str(base))[0] != "_" and "dataclass" not in item.labels]
+        own = "dataclass" in item.labels or _type_arguments(item)  # its bases' members are listed as its own
+        bases = [name for base in item.bases if (name := str(base))[0] != "_" and not own]
         if bases:
             yield f"Bases: {', '.join(f'`{base}`' for base in bases)}."
     yield from _sections(item)
@@ -96,27 +97,44 @@ def _body(title: str, item: Any) -> Iterator[str]:
 def _members(title: str, item: Any) -> Iterator[str]:
     """The public members of a class that its own docstring does not list: properties, then methods.
 
-    A dataclass has the fields of its bases too: those of `Thresholds` are declared rule by rule.
+    A dataclass has the fields of its bases too: those of `Thresholds` are declared rule by rule. So has a class the
+    members of a generic base, with its own types: the statistics of `ActivationStats` and `ChannelStats`.
     """
+    types = _type_arguments(item)
     listed = {
         each.name
         for section in _parsed(item)
         if section.kind is griffe.DocstringSectionKind.attributes
         for each in section.value
     }
-    inherited = item.inherited_members if "dataclass" in item.labels else {}
+    inherited = item.inherited_members if types or "dataclass" in item.labels else {}
     every = [*inherited.values(), *item.members.values()]
     members = [member for member in every if member.name not in listed and member.name[0] != "_"]
     texts = {member: _attribute_text(member) for member in members if member.is_attribute}
     if any(texts.values()):
         yield "Also:" if listed else "Attributes:"
-        yield "\n".join(_entry(member.name, member.annotation, text) for member, text in texts.items() if text)
+        yield "\n".join(
+            _entry(member.name, types.get(str(member.annotation), member.annotation), text)
+            for member, text in texts.items()
+            if text
+        )
     for member in members:
         if member.is_function and member.docstring:
             yield f"### `{title}.{member.name}`"
             parameters = [each for each in member.parameters if each.name not in ("self", "cls")]
             yield _signature(member.name, parameters, member.returns)
             yield from _sections(member)
+
+
+def _type_arguments(item: Any) -> dict[str, str]:
+    """What a class with a generic base puts in the place of the base's type variables."""
+    ancestors = item.mro()
+    subscripts = [base for base in item.bases if isinstance(base, griffe.ExprSubscript)] if ancestors else []
+    generic = [base for base in ancestors[0].bases if isinstance(base, griffe.ExprSubscript)] if subscripts else []
+    if not generic:
+        return {}
+    variables, arguments = (getattr(found[0].slice, "elements", [found[0].slice]) for found in (generic, subscripts))
+    return dict(zip(map(str, variables), map(str, arguments), strict=True))
 
 
 def _parsed(item: Any) -> list[Any]:
@@ -198,7 +216,7 @@ def _attribute_text(item: Any) -> str:
         return str(item.docstring.value)
     if isinstance(value, griffe.ExprCall) and isinstance(text := (*value.arguments, "", "")[1], str) and text:
         return str(ast.literal_eval(text))
-    if isinstance(value, griffe.ExprName) and value.name != item.name and value.name in item.parent.members:
+    if isinstance(value, griffe.ExprName) and value.name != item.name and value.name in item.parent.all_members:
         return f"another name of `{value}`"
     above = item.filepath.read_text(encoding="utf-8").splitlines()[: item.lineno - 1]
     comment: list[str] = []

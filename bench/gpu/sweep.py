@@ -181,7 +181,7 @@ def _kernel(x: torch.Tensor, axis: int | None) -> Callable[[], None]:
     from fastact.cuda.driver import active
     from fastact.cuda.sweep import launch
     from fastact.cuda.workspace import Workspace
-    from fastact.stats.activation import DEFAULT_BOUNDS
+    from fastact.stats.options import DEFAULT_BOUNDS
 
     found = device_array(x)
     shape = (x.numel(), 1, 1)

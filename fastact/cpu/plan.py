@@ -1,6 +1,7 @@
 """How a sweep per neuron is split into tasks: what is the same for all arrays of one shape is a `Plan`, made once."""
 
 import functools
+import struct
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -11,7 +12,7 @@ from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.cpu.columns import COLUMNS
 from fastact.cpu.jit import c_entry
 from fastact.cpu.neuron_kernels import BOUNDS, FIRST_STATE, HEAD_WORDS, LAYOUT, Layout, fold_kernel, run_kernel
-from fastact.cpu.states import STATE_WORDS
+from fastact.cpu.states import STATE_WORDS, state_struct
 
 __all__ = ["Plan", "plan_neurons"]
 
@@ -40,6 +41,7 @@ class Plan(NamedTuple):
         fold: does tasks, given the memory's address, the first task and the task after the last.
         entry: the same for machine code to call.
         run: has that done and merges what was found.
+        total: reads the state of all neurons from the memory.
         tasks: how many there are.
         nbytes: of the array.
         itemsize: of the array.
@@ -55,6 +57,7 @@ class Plan(NamedTuple):
     fold: Callable[[int, int, int], None]
     entry: Any
     run: Callable[..., None]
+    total: struct.Struct
     tasks: int
     nbytes: int
     itemsize: int
@@ -101,6 +104,7 @@ def plan_neurons(name: str, outer: int, neurons: int, inner: int, lo: float, hi:
         fold=fold,
         entry=c_entry(fold),
         run=run_kernel(element_type.extreme),
+        total=state_struct(element_type.extreme),
         tasks=tasks,
         nbytes=size * itemsize,
         itemsize=itemsize,

@@ -3,8 +3,6 @@
 As in `cpu.sweep`, the answer is the same, bit for bit, for any number of threads.
 """
 
-import functools
-import struct
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +23,7 @@ from fastact.cpu.neuron_kernels import (
 )
 from fastact.cpu.openmp import fold_by_team
 from fastact.cpu.plan import Plan, plan_neurons
-from fastact.cpu.states import state_struct, states_in
+from fastact.cpu.states import states_in
 from fastact.cpu.sweep import PARALLEL_FROM, share
 
 __all__ = ["NeuronStates", "NeuronWorkspace", "summarize_neurons", "sweep_neurons"]
@@ -41,11 +39,6 @@ class NeuronStates(NamedTuple):
     moments: npt.NDArray[np.float64]
     extremes: npt.NDArray[Any]
     total: arithmetic.State
-
-
-@functools.cache
-def _total_struct(extreme: np.dtype[Any]) -> struct.Struct:
-    return state_struct(extreme)
 
 
 class NeuronWorkspace:
@@ -85,7 +78,7 @@ class NeuronWorkspace:
     @property
     def total(self) -> arithmetic.State:
         """The state of all neurons together."""
-        return _total_struct(self.plan.extremes).unpack_from(self._memory.data, 8 * TOTAL)
+        return self.plan.total.unpack_from(self._memory.data, 8 * TOTAL)
 
     def numbers(
         self, silent_share: float, saturated_share: float, silent_rows: npt.NDArray[np.int64], dead_after: int

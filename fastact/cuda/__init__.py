@@ -19,7 +19,7 @@ What the device does:
 - `kernels`: the entry points that sweep
 - `record_kernels`: those that sweep and leave a row in a ring
 - `neuron_summary`: what such a row tells of its neurons
-- `rows`, `ring_rows`: the layout of rows in memory, made of `fastact.fields`
+- `rows`, `ring_rows`: rows in memory, laid out as `fastact.arithmetic.state` and `fastact.fields` say
 
 What knows numba-cuda:
 

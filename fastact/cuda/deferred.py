@@ -65,6 +65,8 @@ class DeferredRows:
         self._replayed: dict[int, dict[int, list[DeferredRow]]] = {}
         #: The devices whose graphs' ring will tell of the end of a step.
         self._told: dict[int, list[DeviceRecorder]] = {}
+        #: The layers that had elements on the host too.
+        self._mixed: dict[int, set[int]] = {}
         #: Layers on several devices, none of which knows all of the neurons.
         self._at_once: set[int] = set()
         self._lost = 0
@@ -117,7 +119,8 @@ class DeferredRows:
             following: the one that begins.
             mixed: layers that had elements on the host too: the step does not count for their neurons.
         """
-        for layer in mixed:
+        self._mixed[step] = set(mixed)
+        for layer in self._mixed[step]:
             if layer in self._recorded.get(step, {}):
                 for device in list(self._devices.values()):
                     device.mix(layer)
@@ -149,7 +152,7 @@ class DeferredRows:
     def numbers(self, step: int, layer: int) -> tuple[list[State], tuple[Any, ...] | None]:
         """The states of a layer's rows in a step that is `ready`, one at least, and the numbers of `fields.NEURON`.
 
-        The latter are None where the rows tell of no neurons, or of those of several devices.
+        The latter are None where the rows tell of no neurons, or of those of several devices, or the layer is `mixed`.
 
         Raises:
             FastactError: a row is lost.
@@ -162,11 +165,12 @@ class DeferredRows:
         # The device counts for how long neurons have been silent, and a row includes those before it in the step.
         last = max(rows, key=lambda row: row.part)
         same = len({(row.device, row.neurons[0]) for row in rows}) == 1
-        return states, last.neurons if same and last.neurons[0] else None
+        known = same and last.neurons[0] and layer not in self._mixed.get(step, ())
+        return states, last.neurons if known else None
 
     def forget(self, step: int) -> None:
         """Drops the rows of a step that nobody will ask for again."""
-        for found in (self._recorded, self._replayed, self._told):
+        for found in (self._recorded, self._replayed, self._told, self._mixed):
             found.pop(step, None)
 
     def poll(self) -> None:

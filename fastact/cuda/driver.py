@@ -58,8 +58,8 @@ def unusable() -> str | None:
 
 def signature(kernel: Any) -> Any:
     """The types of a kernel's arguments, addresses and numbers all, as its annotations have them."""
-    given = [kind for name, kind in kernel.__annotations__.items() if name != "return"]
-    return types.void(*(types.float64 if kind is float else types.int64 for kind in given))
+    given = [one for name, one in kernel.__annotations__.items() if name != "return"]
+    return types.void(*(types.float64 if one is float else types.int64 for one in given))
 
 
 class DeviceMemory:

@@ -9,18 +9,14 @@ from typing import Any, Final
 import numpy as np
 from numba import cuda
 
+from fastact.arithmetic.state import N_COUNTS, N_EXTREMES, N_MOMENTS
 from fastact.cuda.block import device_functions
 from fastact.cuda.instructions import THREADS, divide
 from fastact.cuda.layouts import FLAT, Layout
-from fastact.cuda.rows import EXTREMES, FLOATS, INTEGERS, ROW_BYTES
+from fastact.cuda.rows import ROW_BYTES
 from fastact.cuda.words import load_word, store_words
 
 __all__ = ["TABLE_WORDS", "many_kernel", "sweep_kernel"]
-
-#: Rows of shared memory that a state goes through, from thread to thread.
-_INTEGERS: Final = len(INTEGERS)
-_FLOATS: Final = len(FLOATS)
-_EXTREMES: Final = len(EXTREMES)
 
 
 @functools.cache
@@ -47,9 +43,9 @@ def sweep_kernel(name: str, layout: Layout) -> Any:
         x: int, head: int, edges: int, packets: int, neurons: int, inner: int, pitch: int, apart: int, parts: int,
         low: float, high: float, near: float, work: int, tickets: int, out: int,
     ) -> None:  # fmt: skip
-        integers = cuda.shared.array((_INTEGERS, half), np.int64)
-        floats = cuda.shared.array((_FLOATS, half), np.float64)
-        extremes = cuda.shared.array((_EXTREMES, half), end_type)
+        integers = cuda.shared.array((N_COUNTS, half), np.int64)
+        floats = cuda.shared.array((N_MOMENTS, half), np.float64)
+        extremes = cuda.shared.array((N_EXTREMES, half), end_type)
         turn = cuda.shared.array(1, np.int64)
         thread: Any = np.int64(cuda.threadIdx.x)
         block: Any = np.int64(cuda.blockIdx.x)
@@ -86,9 +82,9 @@ def many_kernel(name: str) -> Any:
     def sweep_many(
         table: int, count: int, low: float, high: float, near: float, work: int, tickets: int, out: int
     ) -> None:
-        integers = cuda.shared.array((_INTEGERS, half), np.int64)
-        floats = cuda.shared.array((_FLOATS, half), np.float64)
-        extremes = cuda.shared.array((_EXTREMES, half), end_type)
+        integers = cuda.shared.array((N_COUNTS, half), np.int64)
+        floats = cuda.shared.array((N_MOMENTS, half), np.float64)
+        extremes = cuda.shared.array((N_EXTREMES, half), end_type)
         turn = cuda.shared.array(1, np.int64)
         thread: Any = np.int64(cuda.threadIdx.x)
         block: Any = np.int64(cuda.blockIdx.x)

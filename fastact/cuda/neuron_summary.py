@@ -9,21 +9,11 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from fastact.arithmetic.state import COUNT, MAX, MIN, NANS, NEG_INFS, POS_INFS, SATURATED, STD, ZEROS
 from fastact.cuda.compiler import device
-from fastact.cuda.rows import PLACE
 from fastact.fields import SATURATED_SHARE, SILENT_SHARE
 
 __all__ = ["NO_TALLY", "TALLY_WORDS", "Tally", "add_tallies", "is_silent", "neuron_summary", "tally_neuron"]
-
-_COUNT: Final = PLACE["count"]
-_NANS: Final = PLACE["nans"]
-_POS_INFS: Final = PLACE["pos_infs"]
-_NEG_INFS: Final = PLACE["neg_infs"]
-_ZEROS: Final = PLACE["zeros"]
-_SATURATED: Final = PLACE["saturated"]
-_STD: Final = PLACE["std"]
-_MIN: Final = PLACE["min"]
-_MAX: Final = PLACE["max"]
 
 
 class Tally(NamedTuple):
@@ -58,19 +48,19 @@ TALLY_WORDS: Final = len(NO_TALLY)
 @device
 def is_silent(state: Any) -> bool:
     """Whether a neuron with this state is silent."""
-    return bool(state[_COUNT] - state[_ZEROS] <= SILENT_SHARE * state[_COUNT])
+    return bool(state[COUNT] - state[ZEROS] <= SILENT_SHARE * state[COUNT])
 
 
 @device
 def tally_neuron(state: Any, neuron: int, silence: int, dead_after: int) -> Any:
     """The tally of one neuron, which has been silent for `silence` rows."""
-    count = state[_COUNT]
-    finite = count - state[_NANS] - state[_POS_INFS] - state[_NEG_INFS]
-    low = state[_MIN]
-    high = state[_MAX]
+    count = state[COUNT]
+    finite = count - state[NANS] - state[POS_INFS] - state[NEG_INFS]
+    low = state[MIN]
+    high = state[MAX]
     silent = 1 if silence > 0 else 0
     dead = 1 if silence > 0 and silence >= dead_after else 0
-    saturated = 1 if state[_SATURATED] >= SATURATED_SHARE * count else 0
+    saturated = 1 if state[SATURATED] >= SATURATED_SHARE * count else 0
     constant = 1 if finite > 1 and finite == count and low == high and low != 0 else 0
     if finite == 0:
         return Tally(silent, dead, saturated, constant, 0, 0.0, -1.0, -1, 0, 0.0)
@@ -80,7 +70,7 @@ def tally_neuron(state: Any, neuron: int, silence: int, dead_after: int) -> Any:
     if peak > 0.0:
         peaks = 1
         logs = math.log(peak)
-    return Tally(silent, dead, saturated, constant, finite, state[_STD] * state[_STD], peak, neuron, peaks, logs)
+    return Tally(silent, dead, saturated, constant, finite, state[STD] * state[STD], peak, neuron, peaks, logs)
 
 
 @device

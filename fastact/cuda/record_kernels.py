@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numba import cuda
 
-from fastact import arithmetic
+from fastact.arithmetic.state import EMPTY, N_COUNTS, N_EXTREMES, N_MOMENTS
 from fastact.cuda.block import device_functions, last_to_come
 from fastact.cuda.fold import merge
 from fastact.cuda.instructions import THREADS, divide, ticket
@@ -29,9 +29,6 @@ from fastact.cuda.neuron_summary import (
 )
 from fastact.cuda.ring_rows import FORMS, NO_NEURONS, STEP_ENDED, put_ring_row, row_number, slot_address
 from fastact.cuda.rows import (
-    EXTREMES,
-    FLOATS,
-    INTEGERS,
     ROW_BYTES,
     STATE_WORDS,
     example_row,
@@ -54,13 +51,9 @@ GROUP_BYTES: Final = 8 * (STATE_WORDS + TALLY_WORDS)
 _STATE_BYTES: Final = 8 * STATE_WORDS
 
 #: Rows of shared memory that states and tallies go through, from thread to thread.
-_INTEGERS: Final = max(len(INTEGERS), sum(isinstance(number, int) for number in NO_TALLY))
-_FLOATS: Final = max(len(FLOATS), sum(isinstance(number, float) for number in NO_TALLY))
-_EXTREMES: Final = len(EXTREMES)
-_STATE_INTEGERS: Final = len(INTEGERS)
-_STATE_FLOATS: Final = len(FLOATS)
+_INTEGERS: Final = max(N_COUNTS, sum(isinstance(number, int) for number in NO_TALLY))
+_FLOATS: Final = max(N_MOMENTS, sum(isinstance(number, float) for number in NO_TALLY))
 
-_EMPTY: Final = arithmetic.EMPTY
 _join_tallies = joiner(add_tallies, shared_words(()), NO_TALLY)
 
 
@@ -88,7 +81,7 @@ def record_kernel(name: str, layout: Layout, *, per_neuron: bool) -> Any:
     form = FORMS.index(stored_extreme(name))
     example = example_row(end_type)
     largest, smallest = (math.inf, -math.inf) if form == 0 else (np.iinfo(name).max, np.iinfo(name).min)
-    no_state = with_extremes(_EMPTY, end_type(largest), end_type(smallest))
+    no_state = with_extremes(EMPTY, end_type(largest), end_type(smallest))
     join_states = joiner(merge, row_words, example)
 
     def record_flat(
@@ -96,9 +89,9 @@ def record_kernel(name: str, layout: Layout, *, per_neuron: bool) -> Any:
         low: float, high: float, near: float, work: int, tickets: int, ring: int, slots: int, counter: int,
         number: int, step: int, layer: int, memory: int, undo: int, dead_window: int,
     ) -> None:  # fmt: skip
-        integers = cuda.shared.array((_STATE_INTEGERS, half), np.int64)
-        floats = cuda.shared.array((_STATE_FLOATS, half), np.float64)
-        extremes = cuda.shared.array((_EXTREMES, half), end_type)
+        integers = cuda.shared.array((N_COUNTS, half), np.int64)
+        floats = cuda.shared.array((N_MOMENTS, half), np.float64)
+        extremes = cuda.shared.array((N_EXTREMES, half), end_type)
         turn = cuda.shared.array(1, np.int64)
         thread: Any = np.int64(cuda.threadIdx.x)
         part: Any = np.int64(cuda.blockIdx.x)
@@ -122,7 +115,7 @@ def record_kernel(name: str, layout: Layout, *, per_neuron: bool) -> Any:
     ) -> None:  # fmt: skip
         integers = cuda.shared.array((_INTEGERS, half), np.int64)
         floats = cuda.shared.array((_FLOATS, half), np.float64)
-        extremes = cuda.shared.array((_EXTREMES, half), end_type)
+        extremes = cuda.shared.array((N_EXTREMES, half), end_type)
         turn = cuda.shared.array(1, np.int64)
         thread: Any = np.int64(cuda.threadIdx.x)
         block: Any = np.int64(cuda.blockIdx.x)
@@ -214,7 +207,7 @@ def end_step_kernel() -> Any:
     def end_step(ring: int, slots: int, counter: int, step: int, following: int) -> None:
         if step >= 0:
             number = ticket(counter)
-            put_ring_row(slot_address(ring, slots, number), number, STEP_ENDED, step, 0, 0, _EMPTY, NO_NEURONS)
+            put_ring_row(slot_address(ring, slots, number), number, STEP_ENDED, step, 0, 0, EMPTY, NO_NEURONS)
         store_word(counter + 8, following)
 
     end_step.__name__ = end_step.__qualname__ = "fastact_end_step"

@@ -1,4 +1,4 @@
-"""A state as a row of words in device memory: its layout, made of `fields.STATE`, for kernels and for the host."""
+"""A state as a row of words in device memory, for kernels and for the host; `arithmetic.state` has the layout."""
 
 import functools
 import struct
@@ -6,18 +6,16 @@ from typing import Any, Final
 
 import numpy as np
 
-from fastact.arithmetic import EMPTY
 from fastact.arithmetic.element_types import ELEMENT_TYPES
+from fastact.arithmetic.state import EMPTY, MAX, MIN, N_COUNTS
 from fastact.cuda.compiler import device
 from fastact.cuda.instructions import barrier
 from fastact.cuda.words import SharedWords, shared_words
-from fastact.fields import STATE
 
 __all__ = [
     "EXTREMES",
     "FLOATS",
     "INTEGERS",
-    "PLACE",
     "ROW_BYTES",
     "ROW_WORDS",
     "STATE_WORDS",
@@ -29,13 +27,11 @@ __all__ = [
     "with_extremes",
 ]
 
-#: The place of each number in a state; "rest" is what rounding took from the mean.
-PLACE: Final = {name: place for place, name in enumerate([*(field.name for field in STATE), "rest"])}
-STATE_WORDS: Final = len(PLACE)
+STATE_WORDS: Final = len(EMPTY)
 #: The places of min and max, which have a type that depends on the elements': float32, float64, int64 or uint64.
-EXTREMES: Final = (PLACE["min"], PLACE["max"])
+EXTREMES: Final = (MIN, MAX)
 #: The places of the integers and of the other floats.
-INTEGERS: Final = tuple(place for place, field in enumerate(STATE) if field.kind == "int64")
+INTEGERS: Final = tuple(range(N_COUNTS))
 FLOATS: Final = tuple(place for place in range(STATE_WORDS) if place not in (*INTEGERS, *EXTREMES))
 
 #: A row has whole lines of the cache, 128 bytes each.

@@ -65,8 +65,8 @@ def _vector(lanes: _VectorType) -> Any:
     return ir.VectorType(_element(lanes.scalar), lanes.width)
 
 
-def _filled(kind: Any, width: int, value: Any) -> Any:
-    return ir.Constant(ir.VectorType(kind, width), [value] * width)
+def _filled(element: Any, width: int, value: Any) -> Any:
+    return ir.Constant(ir.VectorType(element, width), [value] * width)
 
 
 def _broadcast(builder: Any, value: Any, width: int) -> Any:
@@ -245,8 +245,8 @@ def _counted(builder: Any, tests: Any) -> Any:
     return builder.zext(_reduced(builder, ones, builder.add), _I64)
 
 
-def _scalar(context: Any, builder: Any, value: Any, kind: Any, lanes: Any) -> Any:
-    return _broadcast(builder, context.cast(builder, value, kind, lanes.scalar), lanes.width)
+def _scalar(context: Any, builder: Any, value: Any, scalar: Any, lanes: Any) -> Any:
+    return _broadcast(builder, context.cast(builder, value, scalar, lanes.scalar), lanes.width)
 
 
 def _count_compared(comparison: str) -> Callable[..., Any]:

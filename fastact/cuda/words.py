@@ -32,17 +32,17 @@ HASH_FACTOR: Final = 0x9E3779B97F4A7C15
 _I64: Final = ir.IntType(64)
 
 
-def _store(context: Any, builder: Any, address: Any, value: Any, kind: Any) -> Any:
-    word = context.cast(builder, value, kind, types.float64) if isinstance(kind, types.Float) else value
+def _store(context: Any, builder: Any, address: Any, value: Any, scalar: Any) -> Any:
+    word = context.cast(builder, value, scalar, types.float64) if isinstance(scalar, types.Float) else value
     builder.store(word, global_pointer(builder, address, word.type), align=8)
     return word
 
 
-def _load(context: Any, builder: Any, address: Any, kind: Any) -> Any:
-    stored = types.float64 if isinstance(kind, types.Float) else kind
+def _load(context: Any, builder: Any, address: Any, scalar: Any) -> Any:
+    stored = types.float64 if isinstance(scalar, types.Float) else scalar
     word = builder.load(global_pointer(builder, address, context.get_value_type(stored)))
     word.align = 8
-    return context.cast(builder, word, stored, kind)
+    return context.cast(builder, word, stored, scalar)
 
 
 def _at(builder: Any, first: Any, place: int, apart: Any) -> Any:
@@ -77,9 +77,9 @@ def store_words(typingctx: Any, first: Any, apart: Any, values: Any) -> Any:
     """Writes a tuple: the first number to the address `first`, each other one `apart` bytes after the one before."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        for place, kind in enumerate(values):
+        for place, scalar in enumerate(values):
             value = builder.extract_value(args[2], place)
-            _store(context, builder, _at(builder, args[0], place, args[1]), value, kind)
+            _store(context, builder, _at(builder, args[0], place, args[1]), value, scalar)
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, values), codegen
@@ -91,7 +91,8 @@ def load_words(typingctx: Any, first: Any, apart: Any, example: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         found = [
-            _load(context, builder, _at(builder, args[0], place, args[1]), kind) for place, kind in enumerate(example)
+            _load(context, builder, _at(builder, args[0], place, args[1]), scalar)
+            for place, scalar in enumerate(example)
         ]
         return context.make_tuple(builder, example, found)
 
@@ -108,9 +109,9 @@ def store_hashed(typingctx: Any, first: Any, check: Any, values: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         check = args[1]
-        for place, kind in enumerate(values):
+        for place, scalar in enumerate(values):
             address = _at(builder, args[0], place, _I64(8))
-            word = _store(context, builder, address, builder.extract_value(args[2], place), kind)
+            word = _store(context, builder, address, builder.extract_value(args[2], place), scalar)
             word = builder.bitcast(word, _I64)
             folded = builder.xor(word, builder.lshr(word, _I64(32)))
             check = builder.add(builder.mul(check, _I64(HASH_FACTOR)), folded)
@@ -140,9 +141,9 @@ def shared_words(extremes: tuple[int, ...]) -> SharedWords:
     def lines(values: Any) -> Iterator[tuple[int, int, Any]]:
         """Of each number which array it goes to, the index's constant there, and its type."""
         used = [0, 0, 0]
-        for place, kind in enumerate(values):
-            which = 2 if place in extremes else 0 if isinstance(kind, types.Integer) else 1
-            yield which, used[which], kind
+        for place, scalar in enumerate(values):
+            which = 2 if place in extremes else 0 if isinstance(scalar, types.Integer) else 1
+            yield which, used[which], scalar
             used[which] += 1
 
     index = types.UniTuple(types.int64, 2)
@@ -152,10 +153,10 @@ def shared_words(extremes: tuple[int, ...]) -> SharedWords:
         arrays = (integers, floats, ends)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            for place, (which, line, kind) in enumerate(lines(values)):
+            for place, (which, line, scalar) in enumerate(lines(values)):
                 array = arrays[which]
                 at = context.make_tuple(builder, index, [_I64(line), args[3]])
-                value = context.cast(builder, builder.extract_value(args[4], place), kind, array.dtype)
+                value = context.cast(builder, builder.extract_value(args[4], place), scalar, array.dtype)
                 store = context.get_function(operator.setitem, types.none(array, index, array.dtype))
                 store(builder, (args[which], at, value))
             return context.get_dummy_value()
@@ -168,11 +169,11 @@ def shared_words(extremes: tuple[int, ...]) -> SharedWords:
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             found = []
-            for which, line, kind in lines(example):
+            for which, line, scalar in lines(example):
                 array = arrays[which]
                 at = context.make_tuple(builder, index, [_I64(line), args[3]])
                 load = context.get_function(operator.getitem, array.dtype(array, index))
-                found.append(context.cast(builder, load(builder, (args[which], at)), array.dtype, kind))
+                found.append(context.cast(builder, load(builder, (args[which], at)), array.dtype, scalar))
             return context.make_tuple(builder, example, found)
 
         return example(*arrays, types.int64, example), codegen

@@ -4,11 +4,10 @@ diagnoser       takes rows and gives a `Diagnosis`; the entry
 onsets          tracks since when each row condition has held
 row_conditions  conditions of single rows, for numbers and arrays alike
 network         what a rule sees: one layer's rows, and what is compared between layers
-rule            what a rule is
+rule            what a rule is, and when one finding explains another
 rules/          the rules, one file for each condition; the list of them; `Thresholds`
 thresholds      how a rule declares its thresholds
 finding         what a rule finds: `Finding`, `Evidence`, `FindingError`
-causality       when one finding explains another
 links           puts consequences behind their culprits
 report          a diagnosis as text, JSON and for a terminal
 schema          the JSON Schema of that JSON

@@ -18,14 +18,12 @@ from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.onsets import OnsetTracker
 from fastact.diagnosis.presets import judge
 from fastact.diagnosis.report import Diagnosis, LayerHealth
-from fastact.diagnosis.row_conditions import COLUMN, Row
+from fastact.diagnosis.row_conditions import Row
 from fastact.diagnosis.rule import Outcome, Rule
 from fastact.diagnosis.rules import Thresholds
 from fastact.errors import ArgumentTypeError, ArgumentValueError
-from fastact.fields import ROW, ROW_DTYPE
+from fastact.fields import COLUMN, ROW, ROW_DTYPE
 from fastact.history import History, LayerInfo
-
-__all__ = ["Diagnoser", "Diagnosis", "LayerHealth"]
 
 _UNKNOWN: Final = "not enough data"
 

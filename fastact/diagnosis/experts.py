@@ -11,9 +11,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from fastact.diagnosis.network import LayerView, Network
-from fastact.diagnosis.row_conditions import COLUMN, Cells, RowCondition
-
-__all__ = ["STARVED", "Starvation", "is_expert", "starvation"]
+from fastact.diagnosis.row_conditions import Cells, RowCondition
+from fastact.fields import COLUMN
 
 #: What comes before the expert's number, the number, and what comes after it: the corresponding layer of each sibling
 #: differs in the number alone.

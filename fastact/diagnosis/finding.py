@@ -10,8 +10,6 @@ import numpy as np
 from fastact.errors import FastactError
 from fastact.pages import where
 
-__all__ = ["SEVERITIES", "Evidence", "Finding", "FindingError", "Severity"]
-
 Severity = Literal["warning", "serious", "critical"]
 SEVERITIES: Final[tuple[Severity, ...]] = ("warning", "serious", "critical")
 

@@ -7,29 +7,6 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
-__all__ = [
-    "BOUNDED",
-    "GATED",
-    "GATES",
-    "GRADIENT",
-    "MASKED",
-    "PASSING",
-    "PROBABILITIES",
-    "RECURRENT",
-    "RELU_FAMILY",
-    "follows_input",
-    "has_batch_norm",
-    "has_layer_norm",
-    "has_norm",
-    "has_relu",
-    "has_weights",
-    "is_activation",
-    "is_convolution",
-    "is_gate",
-    "is_norm",
-    "is_passing",
-]
-
 #: Activations with bounds at which their gradient vanishes, and the interval outside which an output is saturated:
 #: within 1% of a bound, in units of the distance between zero and the upper one (1; 6 for ReLU6).
 BOUNDED: Final = {

@@ -4,12 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causality import Circumstances, Explains, key, not_after
 from fastact.diagnosis.finding import Finding
 from fastact.diagnosis.network import LayerView
-from fastact.diagnosis.rule import Rule
-
-__all__ = ["link"]
+from fastact.diagnosis.rule import Circumstances, Explains, Rule, key, not_after
 
 
 def link(

@@ -9,12 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.row_conditions import COLUMN, Row, Streak
-from fastact.fields import ROW_DTYPE
+from fastact.diagnosis.row_conditions import Row, Streak
+from fastact.fields import COLUMN, ROW_DTYPE
 from fastact.history import LayerInfo
 from fastact.text import shown
-
-__all__ = ["LayerView", "Network", "rms", "row_rms", "row_signal"]
 
 _MEAN, _STD = COLUMN["mean"], COLUMN["std"]
 _COUNT, _NEURONS, _WITHIN = COLUMN["count"], COLUMN["neurons"], COLUMN["within_std"]

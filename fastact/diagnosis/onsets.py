@@ -12,13 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis.network import LayerView
-from fastact.diagnosis.row_conditions import COLUMN, Holds, Row, RowCondition, Streak
+from fastact.diagnosis.row_conditions import Holds, Row, RowCondition, Streak
 from fastact.diagnosis.rule import Rule
 from fastact.diagnosis.thresholds import CommonThresholds
-from fastact.fields import ROW
+from fastact.fields import COLUMN, ROW
 from fastact.history import LayerHistory
-
-__all__ = ["OnsetTracker"]
 
 _STEP, _MEAN = COLUMN["step"], COLUMN["mean"]
 _NAMES: Final = [item.name for item in ROW]

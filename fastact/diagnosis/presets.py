@@ -16,8 +16,6 @@ from fastact.checks import check_choice
 from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.network import LayerView
 
-__all__ = ["PRESETS", "Published", "judge"]
-
 _Rows = npt.NDArray[np.void]
 #: Takes the rows of one layer, shape (rows,), oldest first; returns the place of the first one to blame, or None.
 _Test = Callable[[_Rows], int | None]

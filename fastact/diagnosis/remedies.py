@@ -5,8 +5,6 @@ from typing import Final
 
 from fastact.diagnosis import layer_types
 
-__all__ = ["CLIP_GRADIENTS", "LOWER_RATE", "NORMALISE_INPUTS", "initialisation", "normalisation", "normalise_before"]
-
 LOWER_RATE: Final = "use a lower learning rate"
 CLIP_GRADIENTS: Final = "clip the gradients"
 NORMALISE_INPUTS: Final = "normalise the inputs to mean 0 and standard deviation 1"

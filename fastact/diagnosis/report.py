@@ -17,8 +17,6 @@ from fastact.text import number, percent, shown
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["Diagnosis", "LayerHealth", "render_rich", "render_text", "sentence"]
-
 _COLUMNS: Final = ("layer", "type", "mean", "std", "dead", "saturated", "status")
 _MOST_NAMES: Final = 3
 _STYLES: Final = {"": "green", "warning": "yellow", "serious": "bold yellow", "critical": "bold red"}

@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 
 from fastact.fields import COLUMN
 
-__all__ = ["COLUMN", "Cascade", "Cells", "Holds", "Row", "RowCondition", "Streak", "is_nan", "nothing_finite"]
-
 #: The numbers of `fields.ROW`, in that order.
 Row = tuple[Any, ...]
 

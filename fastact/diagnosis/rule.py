@@ -1,21 +1,71 @@
-"""What a rule is: one class that carries everything that fastact knows of a condition.
+"""What a rule is: one class that carries everything about a condition, and when one finding explains another.
 
 README.md says step by step how to add one. `rules.RULES` lists those that run.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar, Generic, TypeVar
 
-from fastact.diagnosis.causality import Explains
 from fastact.diagnosis.finding import Finding
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Cascade, Row
 from fastact.diagnosis.thresholds import CommonThresholds
 from fastact.history import LayerInfo
 
-__all__ = ["Outcome", "Rule"]
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What a pair of findings is judged by besides the findings themselves.
+
+    Attributes:
+        place: each layer's place in forward order.
+        order: each finding's place in the order of time, then of layers, then of `RULES`; by `key`.
+        source: for each layer whose neurons are those of its input (`layer_types.follows_input`), the layer before it.
+        slack: steps; `min_rows` rows of the layer that is recorded least often. Onsets closer than this have no order.
+    """
+
+    place: Mapping[str, int]
+    order: Mapping[tuple[str, str], int]
+    source: Mapping[str, str]
+    slack: float
+
+
+#: Whether the first finding, the cause, explains the second one, the effect.
+Explains = Callable[[Finding, Finding, Circumstances], bool]
+
+
+def key(finding: Finding) -> tuple[str, str]:
+    """A finding's layer and condition, which are unique in a diagnosis."""
+    return finding.layer, finding.condition
+
+
+def comes_first(cause: Finding, effect: Finding, around: Circumstances) -> bool:
+    """The cause began first. Updates tie all layers together, so what comes later follows, wherever it is."""
+    return around.order[key(cause)] < around.order[key(effect)]
+
+
+def upstream(cause: Finding, effect: Finding, around: Circumstances) -> bool:
+    """The cause is in a layer before the effect's."""
+    return around.place[cause.layer] < around.place[effect.layer]
+
+
+def not_after(cause: Finding, effect: Finding, around: Circumstances) -> bool:
+    """The cause is in the effect's layer or in one before it."""
+    return around.place[cause.layer] <= around.place[effect.layer]
+
+
+def earlier_and_not_after(cause: Finding, effect: Finding, around: Circumstances) -> bool:
+    """The cause began no later, in the effect's layer or in one before it."""
+    return cause.first_step <= effect.first_step and not_after(cause, effect, around)
+
+
+def same_layer(cause: Finding, effect: Finding, around: Circumstances) -> bool:
+    """Both are in one layer."""
+    return cause.layer == effect.layer
+
 
 #: The thresholds that a rule compares with: `CommonThresholds`, or a class of its own that adds to them.
 _T_contra = TypeVar("_T_contra", bound=CommonThresholds, contravariant=True)
@@ -44,8 +94,8 @@ class Rule(ABC, Generic[_T_contra]):
         first_explains_all: whether only its first finding is a cause: it explains all that any later one would.
         handed_on: whether a layer that only hands its input on (dropout, pooling) cannot have caused it.
         explains: the conditions that a finding of this rule can explain, each with the pairs of findings for which
-            it does (`causality` has the usual ones). The rule of an effect comes later in `RULES`, or the effect comes
-            later in time or down the network, so that there are no circles.
+            it does (the functions above are the usual ones). The rule of an effect comes later in `RULES`, or the
+            effect comes later in time or down the network, so that there are no circles.
         explained_by: the conditions of other rules that can explain this one, likewise. For a new rule, so that those
             rules' files stay as they are; `explains` of the other rule counts first.
     """
@@ -62,7 +112,6 @@ class Rule(ABC, Generic[_T_contra]):
 
     def applies(self, info: LayerInfo) -> bool:
         """Whether a layer of this type and dtype can have the condition; by default every layer."""
-        del info
         return True
 
     def needs(self, thresholds: _T_contra) -> int:
@@ -77,7 +126,6 @@ class Rule(ABC, Generic[_T_contra]):
             first: its first row that has finite elements, or its first row.
             thresholds: what is compared with.
         """
-        del info, first, thresholds
         return ()
 
     @abstractmethod
@@ -86,5 +134,4 @@ class Rule(ABC, Generic[_T_contra]):
 
     def stands_alone(self, finding: Finding, layer_type: str) -> bool:
         """Whether a finding that explains nothing and that nothing explains is worth telling; by default it is."""
-        del finding, layer_type
         return True

@@ -12,8 +12,6 @@ from fastact.diagnosis import rules
 from fastact.diagnosis.finding import SEVERITIES, Evidence, Finding
 from fastact.diagnosis.report import Diagnosis, LayerHealth
 
-__all__ = ["report_schema"]
-
 _PLAIN: Final = {str: "string", int: "integer", float: "number", bool: "boolean", types.NoneType: "null"}
 
 

@@ -16,8 +16,6 @@ from typing import Any, Final, Self
 from fastact.checks import check_integer
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 
-__all__ = ["CommonThresholds", "count_field", "factor_field", "positive_field", "share_field"]
-
 #: The largest int that a float64 holds exactly.
 _LARGEST_COUNT: Final = 1 << 53
 

@@ -6,8 +6,6 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Trend", "growth", "reaches"]
-
 #: Standard deviations to either side that hold 95% of a normal distribution.
 _Z95: Final = 1.959964
 

@@ -14,7 +14,7 @@ from fastact._adapters.attachment import Attachment, Run
 from fastact.diagnosis.layer_types import BOUNDED
 from fastact.jax.summary import Summary, summarize
 from fastact.monitor.monitor import ActivationMonitor
-from fastact.stats.activation import SATURATION
+from fastact.stats.options import SATURATION
 
 _T = TypeVar("_T")
 

@@ -17,7 +17,9 @@ from fastact.cpu.sweep import merge_kernel
 from fastact.cpu.workspace import NeuronStates
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import STATE
-from fastact.stats.activation import SATURATION, ActivationStats, ChannelStats, wrap_channels
+from fastact.stats.activation import ActivationStats
+from fastact.stats.channel import ChannelStats, wrap_channels
+from fastact.stats.options import SATURATION
 
 #: JAX counts in int32 by default.
 _MAX_COUNT: Final = 2**31 - 1

@@ -5,20 +5,15 @@ two statements leaves the ring as it was or with one row more. A row that finds 
 how many rows were dropped and between which two, for as long as those wait.
 """
 
-import struct
 import threading
 from collections import deque
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from fastact.fields import ROW_DTYPE, ROW_FORMAT
+from fastact.fields import ROW_DTYPE
 
-__all__ = ["PACK", "ROW_BYTES", "Ring"]
-
-PACK: Final = struct.Struct(ROW_FORMAT).pack_into
-ROW_BYTES: Final = ROW_DTYPE.itemsize
+__all__ = ["Ring"]
 
 
 class Ring:

@@ -170,14 +170,9 @@ def _layer_to_json(info: LayerInfo) -> dict[str, Any]:
 
 
 def _layer_from_json(item: dict[str, Any]) -> LayerInfo:
+    name, layer_type, dtype = (str(item[key]) for key in ("name", "kind", "dtype"))
     low, high = item["saturation"]
-    return LayerInfo(
-        name=str(item["name"]),
-        order=int(item["order"]),
-        layer_type=str(item["kind"]),
-        dtype=str(item["dtype"]),
-        saturation=(float(low), float(high)),
-    )
+    return LayerInfo(name, int(item["order"]), layer_type, dtype, (float(low), float(high)))
 
 
 def check_layer(info: object) -> None:

@@ -14,11 +14,10 @@ from typing import Any, Final, Self
 
 from fastact.checks import check_type
 from fastact.errors import ArgumentValueError, LogError
-from fastact.fields import COLUMN, ROW
+from fastact.fields import COLUMN, PACK_ROW, ROW, ROW_BYTES
 from fastact.history import LayerInfo
 from fastact.log.drain import Drain
 from fastact.log.options import LogOptions
-from fastact.log.ring import PACK, ROW_BYTES
 from fastact.log.schema import check_layer, check_metadata, check_path
 
 __all__ = ["LogWriter"]
@@ -146,7 +145,7 @@ class LogWriter:
             self.warn()
             return
         try:
-            PACK(ring.buffer, head % ring.capacity * ROW_BYTES, *row)
+            PACK_ROW(ring.buffer, head % ring.capacity * ROW_BYTES, *row)
         except struct.error as error:
             raise ArgumentValueError(f"row: got {row!r}, want the {len(ROW)} numbers of fields.ROW: {error}") from None
         ring.head = head = head + 1

@@ -3,5 +3,5 @@
 - `monitor`: `ActivationMonitor`, what a training loop calls
 - `layer`: what is kept of a layer between two calls
 - `queue`: finished steps on their way into history, log and listeners
-- `alerts`: tells findings while the network trains
+- `alerts`: reports findings while the network trains
 """

@@ -1,4 +1,4 @@
-"""Tells findings while a network trains: each once, and once more when it has become graver."""
+"""Reports findings while a network trains: each once, and again when it has become more severe."""
 
 import logging
 from collections.abc import Callable
@@ -19,15 +19,14 @@ _LOGGER: Final = logging.getLogger("fastact")
 
 
 class Alerts:
-    """Looks at a diagnosis now and then and tells what is new in it.
+    """Diagnoses now and then, and reports what is new.
 
-    Causes are told, and not what follows from them. What a function raises goes on to the training loop, which is how
-    it can end it.
+    Culprits are reported, not their consequences. What a function raises reaches the training loop, and so may end it.
 
     Args:
         action: what to do with a finding.
-        severity: the least that is told.
-        every: recorded steps from one look to the next: a look takes some milliseconds for a hundred layers.
+        severity: the least that is reported.
+        every: recorded steps between two diagnoses; one takes some milliseconds for 100 layers.
 
     Attributes:
         stop: whether the loop was asked to stop.
@@ -57,11 +56,11 @@ class Alerts:
         self._least = SEVERITIES.index(severity)
         self._every = check_integer("alert_every", every, 1)
         self._steps = 0
-        #: (layer, condition) -> the severity that was told, by its place.
-        self._told: dict[tuple[str, str], int] = {}
+        #: (layer, condition) -> the place in `SEVERITIES` of the severity that was reported.
+        self._reported: dict[tuple[str, str], int] = {}
 
     def look(self, diagnoser: Diagnoser) -> None:
-        """Is called after each recorded step; looks at every so many-th.
+        """Is to be called after each recorded step; diagnoses at one in so many.
 
         Raises:
             FindingError: there is a new finding, and the action is "raise".
@@ -70,14 +69,14 @@ class Alerts:
         if self._steps % self._every:
             return
         for finding in diagnoser.diagnose().findings:
-            grave = SEVERITIES.index(finding.severity)
+            severity = SEVERITIES.index(finding.severity)
             name = finding.layer, finding.condition
-            if finding.consequence_of is None and grave >= self._least and grave > self._told.get(name, -1):
-                # First: a function that raises is told once as well.
-                self._told[name] = grave
-                self._tell(finding)
+            if finding.consequence_of is None and severity >= self._least and severity > self._reported.get(name, -1):
+                # First, so that a function that raises gets it only once as well.
+                self._reported[name] = severity
+                self._report(finding)
 
-    def _tell(self, finding: Finding) -> None:
+    def _report(self, finding: Finding) -> None:
         if callable(self._action):
             self._action(finding)
         elif self._action == "raise":

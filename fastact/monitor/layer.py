@@ -10,14 +10,16 @@ from fastact.arithmetic import State
 from fastact.cpu.workspace import NeuronWorkspace
 from fastact.fields import NEURON, SATURATED_SHARE, SILENT_SHARE
 from fastact.history import LayerHistory, LayerInfo
-from fastact.stats.activation import ActivationStats, ChannelStats, as_logged, merge, wrap, wrap_swept
-from fastact.stats.summarize import Sweeper
+from fastact.stats.activation import ActivationStats, as_logged, wrap
+from fastact.stats.channel import ChannelStats, wrap_workspace
+from fastact.stats.fast_path import PlanCache
+from fastact.stats.merge import merge
 
 __all__ = ["LayerRecord", "PendingRow", "Recorded", "WatchedLayer", "total_of"]
 
 _NO_NEURONS: Final = tuple(field.nothing for field in NEURON)
 
-#: What was recorded of a layer: stats; or, from hooks, the memory of a sweep, which is used again after the step.
+#: What was recorded of a layer: stats; or, by hooks, the memory of a sweep, which is used again after the step.
 Recorded = ActivationStats | ChannelStats | NeuronWorkspace
 
 
@@ -28,7 +30,7 @@ def total_of(recorded: Recorded) -> ActivationStats:
 
 
 def _as_stats(recorded: Recorded) -> ActivationStats | ChannelStats:
-    return wrap_swept(recorded) if isinstance(recorded, NeuronWorkspace) else recorded
+    return wrap_workspace(recorded) if isinstance(recorded, NeuronWorkspace) else recorded
 
 
 class WatchedLayer:
@@ -37,18 +39,18 @@ class WatchedLayer:
     Attributes:
         info: what is known of it.
         history: its rows.
-        sweeper: sweeps what it gives.
+        plans: how tensors like its last are swept, and workspaces for them.
         recorded: what was recorded in the step under way; None before anything was.
         silent_rows: for how many rows in sequence each neuron has been silent, int64[neurons].
         rows: the rows over which that was counted.
     """
 
-    __slots__ = ("history", "info", "recorded", "rows", "silent_rows", "sweeper")
+    __slots__ = ("history", "info", "plans", "recorded", "rows", "silent_rows")
 
     def __init__(self, info: LayerInfo, history: LayerHistory) -> None:
         self.info = info
         self.history = history
-        self.sweeper = Sweeper(info.saturation)
+        self.plans = PlanCache((*info.saturation, 0.0))
         self.recorded: Recorded | None = None
         self.silent_rows = np.zeros(0, np.int64)
         self.rows = 0
@@ -104,9 +106,9 @@ class LayerRecord(NamedTuple):
         return PendingRow(layer, row, layer.history.total, layer.silent_rows, layer.rows)
 
     def free(self) -> None:
-        """Gives the memory that hooks left back to the layer's sweeper, once the row is made."""
+        """Gives the memory of a sweep back to the layer, once the row is made."""
         if type(self.recorded) is NeuronWorkspace:
-            self.layer.sweeper.free.append(self.recorded)
+            self.layer.plans.free.append(self.recorded)
 
 
 class PendingRow(NamedTuple):

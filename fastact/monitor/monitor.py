@@ -1,10 +1,10 @@
 """The monitor of a training run: sweeps what it is given, one row per layer and step, into history and log.
 
-`record` is the only part on the training's path: it sweeps and keeps the summary until the step ends. A step's rows
+`record` is the only part on the training's path: it sweeps, and keeps the summary until the step ends. A step's rows
 go to the diagnoser (which holds the history) and to the log's buffer, in forward order, as a replay will see them.
 
-What lies on a GPU is swept there when the device comes to it. A step that has such rows waits in a queue until all of
-them are here, and the steps after it wait behind it; the training waits for none.
+What lies on a GPU is swept there, as soon as the device gets to it. A step with such rows waits in a queue until all
+of them have arrived, and later steps wait behind it; the training never waits.
 """
 
 import dataclasses
@@ -16,9 +16,10 @@ from typing import Any, Self
 
 from fastact.arrays.host import on_gpu
 from fastact.checks import check_integer, check_saturation, check_type
-from fastact.diagnosis.diagnoser import Diagnoser, Diagnosis
+from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import Severity
 from fastact.diagnosis.layer_types import BOUNDED
+from fastact.diagnosis.report import Diagnosis
 from fastact.diagnosis.rules import Thresholds
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 from fastact.failures import FailureCounter
@@ -29,8 +30,12 @@ from fastact.log.writer import LogWriter
 from fastact.monitor.alerts import Action, Alerts
 from fastact.monitor.layer import WatchedLayer
 from fastact.monitor.queue import Listener, StepQueue
-from fastact.stats.activation import SATURATION, ActivationStats, ChannelStats, wrap_late, wrap_swept
-from fastact.stats.summarize import gpu_view, summarize
+from fastact.stats.activation import ActivationStats
+from fastact.stats.channel import ChannelStats, wrap_workspace
+from fastact.stats.deferred import wrap_deferred
+from fastact.stats.gpu import gpu_view
+from fastact.stats.options import SATURATION
+from fastact.stats.summarize import summarize
 
 __all__ = ["ActivationMonitor", "Listener"]
 
@@ -39,22 +44,22 @@ class ActivationMonitor:
     """Watches the activations of a training run.
 
     Args:
-        path: directory of the run's log; None keeps the recent window in memory only. A run that is there already is
-            continued in new segments.
+        path: directory of the run's log; None keeps the recent window in memory only. An existing run is continued in
+            new segments.
         window_size: rows of each layer in memory, for `history` and `diagnose` (some 180 bytes each), 1 to a million.
-        every: record every so many-th step; in the others `record` returns None and costs nothing.
+        every: record one step in so many; in the others `record` returns None and costs next to nothing.
         metadata: text about the run that goes into the log's schema; ``window_size``, ``every`` and ``thresholds`` are
             written there by the monitor itself.
-        thresholds: what the diagnosis compares with.
+        thresholds: those of the diagnosis; `Thresholds()` by default.
         log: how the log is written and how much of it is kept; `LogOptions()` by default.
         on_finding: what to do with a new finding while the network trains: "raise" (a `FindingError` out of `step`),
             "log" (a warning of the logger "fastact"), "stop" (`should_stop` becomes true), or a function that is called
-            with it, whose errors are not caught. Each finding is told once, and again when it has become graver;
-            what follows from another one is not told. None: nothing is done.
-        alert_severity: the least severity that is told.
-        alert_every: recorded steps from one look to the next; a look takes some milliseconds for 100 layers.
-        strict: let what goes wrong inside of `step` raise; else it costs that layer's row, is counted in `failures`
-            and warned of once, for no monitor is worth a training run.
+            with it, whose errors are not caught. Each finding is reported once, and again when it has become more
+            severe; consequences of other findings are not reported. None: nothing is done.
+        alert_severity: the least severity that is reported.
+        alert_every: recorded steps between two diagnoses; one takes some milliseconds for 100 layers.
+        strict: raise what goes wrong inside `step`; otherwise it costs that layer's row, is counted in `failures` and
+            warned of once, for no monitor is worth a training run.
 
     Raises:
         ArgumentTypeError, ArgumentValueError: an argument is unusable.
@@ -117,12 +122,12 @@ class ActivationMonitor:
 
     @property
     def failures(self) -> int:
-        """How many rows could not be kept; the first one was warned of."""
+        """How many rows are lost; the first one was warned of."""
         return self._failures.failures
 
     @property
     def should_stop(self) -> bool:
-        """Whether a finding asks the loop to stop: true for good after the first one, with ``on_finding="stop"``."""
+        """With ``on_finding="stop"``, whether there has been a finding, which asks the loop to stop."""
         return self._alerts is not None and self._alerts.stop
 
     @property
@@ -132,7 +137,7 @@ class ActivationMonitor:
 
     @property
     def history(self) -> History:
-        """The last `window_size` rows of each layer, by name; waits for finished steps that a GPU is not done with."""
+        """The last `window_size` rows of each layer, by name; waits for a GPU that has rows of finished steps."""
         self._queue.catch_up()
         return self._diagnoser.history
 
@@ -149,26 +154,25 @@ class ActivationMonitor:
     ) -> ActivationStats | None:
         """Sweeps the activations of a layer in the current step; a second part of the same step is merged in.
 
-        What lies on a GPU is swept there, by one launch on its owner's current stream, and the call does not wait for
-        it: it returns stats that wait when they are read, and the row follows when the device has it. Captured into a
-        CUDA graph, the sweep gives a row at each replay; capture in a step that is recorded, after recording a layer of
-        the same kind once outside of it, and call `step` with the stream current on which the graph is replayed. A
-        graph that is replayed more often between two steps than fits 4096 rows loses the oldest, which is counted in
-        `failures`.
+        What lies on a GPU is swept there, by one launch on its owner's current stream, without waiting: the returned
+        stats wait only when they are read, and the row follows when the device has it. Captured into a CUDA graph, the
+        sweep gives a row at each replay. Capture in a step that is recorded, after recording a layer of that dtype and
+        layout once outside of the graph, and call `step` while the stream of the replays is current. There is room for
+        4096 replayed rows between two steps; beyond that the oldest are lost, and counted in `failures`.
 
         Args:
             name: the layer's name.
-            x: anything that `summarize` takes; or the stats of a sweep made elsewhere, such as on a device.
-            axis: the neurons' axis, for a row that tells of single neurons (dead ones); -1 for [batch, ..., neurons].
+            x: anything that `summarize` takes; or stats of the activations, from a sweep made elsewhere.
+            axis: the neurons' axis, for a row that counts neurons (such as dead ones); -1 for [batch, ..., neurons].
             layer_type: the layer's type, such as "ReLU": the diagnosis judges a Tanh and a Linear differently.
-            saturation: the interval outside which an element is saturated; by default that of the type's ends.
+            saturation: the interval (lo, hi) outside which an element is saturated; by default that of the type.
                 `layer_type` and `saturation` hold for the run as they were when the layer was first recorded.
-            dtype: that of the activations, by default that of `x`.
-            kind: another name of `layer_type`, older.
+            dtype: the activations' dtype, by default that of `x`.
+            kind: the older name of `layer_type`.
 
         Returns:
-            The stats of this `x`, or None in a step that is not recorded. `DeferredStats` of what lies on a GPU: a
-            kind of `ActivationStats`, whose ``ready`` says whether reading it would wait.
+            The stats of this `x`, or None in a step that is not recorded. For a GPU `DeferredStats`: `ActivationStats`
+            whose ``ready`` says whether they can be read without waiting.
 
         Raises:
             ArgumentTypeError, ArgumentValueError: what `summarize` raises; nothing is recorded then.
@@ -182,9 +186,9 @@ class ActivationMonitor:
             raise ArgumentTypeError(f"name: got {name!r}, want a non-empty str")
         layer = self._layers.get(name)
         if layer is not None:
-            swept = layer.sweeper.quick(x, axis, [])
-            if swept is not None:
-                whole = wrap_swept(swept)
+            workspace = layer.plans.sweep(x, axis, [])
+            if workspace is not None:
+                whole = wrap_workspace(workspace)
                 self._queue.record(layer, whole)
                 return whole.total
             interval = layer.info.saturation
@@ -201,24 +205,24 @@ class ActivationMonitor:
             stats = x
         elif on_gpu(x) and (deferred := self._record_deferred(name, x, axis, layer_type, interval, dtype)) is not None:
             return deferred
-        elif layer is not None:
-            stats = layer.sweeper.sweep(x, axis)
         else:
             stats = summarize(x, axis=axis, saturation=interval)
+            if layer is not None:
+                layer.plans.learn(x, axis)
         layer = layer or self._add_layer(name, x, layer_type, dtype, stats.saturation)
         self._queue.record(layer, stats)
         return stats.total if isinstance(stats, ChannelStats) else stats
 
     def record_in_place(self, name: str, x: Any, axis: int | None, layer_type: str) -> None:
-        """`record` for those who look at no stats, such as hooks: each step is swept in the memory of the one before.
+        """`record` for callers that need no stats, such as hooks: memory is used again from step to step.
 
         Raises what `record` raises.
         """
         layer = self._layers.get(name)
         if layer is not None and self.active:
-            swept = layer.sweeper.quick(x, axis, layer.sweeper.free)
-            if swept is not None:
-                self._queue.record(layer, swept)
+            workspace = layer.plans.sweep(x, axis, layer.plans.free)
+            if workspace is not None:
+                self._queue.record(layer, workspace)
                 return
         self.record(name, x, axis=axis, layer_type=layer_type)
 
@@ -230,7 +234,7 @@ class ActivationMonitor:
             layer = self._layers.get(name)
             if layer is None:
                 info = LayerInfo(name, len(self._layers), layer_type, dtype, saturation)
-                # The log is first to refuse a name, and only a layer that all know gets rows.
+                # The log may refuse a name, so it is asked first: only a layer that all know gets rows.
                 if self._writer is not None:
                     self._writer.add_layer(info)
                 self._diagnoser.add(info)
@@ -240,21 +244,21 @@ class ActivationMonitor:
     def _record_deferred(
         self, name: str, x: Any, axis: int | tuple[int, ...] | None, layer_type: str, saturation: Any, dtype: str
     ) -> ActivationStats | None:
-        """Launches the sweep of what lies on a GPU; None where it is to be swept at once."""
+        """Launches the sweep of what lies on a GPU; None if it is to be swept while the host waits."""
         found, shape = gpu_view(x, axis)
         if not found.array.size:
             return None
         layer = self._layers.get(name) or self._add_layer(name, x, layer_type, dtype, check_saturation(saturation))
         bounds = (*layer.info.saturation, 0.0)
         row = self._queue.record_deferred(layer, found, shape, bounds)
-        return None if row is None else wrap_late(row, bounds)
+        return None if row is None else wrap_deferred(row, bounds)
 
     def step(self) -> None:
         """Ends a training step: what was recorded in it becomes one row per layer, in history and log.
 
         Raises:
             FastactError: the monitor is closed.
-            FindingError: there is a new finding, and ``on_finding="raise"``. The step is over then, and kept.
+            FindingError: there is a new finding, and ``on_finding="raise"``. The step has ended, and its rows are kept.
         """
         if self._closed:
             raise FastactError("the monitor is closed: cannot end a step")
@@ -266,18 +270,16 @@ class ActivationMonitor:
         self._queue.listeners.append(listener)
 
     def diagnose(self) -> Diagnosis:
-        """What is wrong now, judged by the rows in the window; finished steps only, all of them: it waits for a GPU."""
-        self._queue.settle()
+        """What is wrong now, judged by the rows of all finished steps in the window; waits for a GPU that has some."""
         self._queue.catch_up()
         return self._diagnoser.diagnose()
 
     def flush(self) -> None:
         """Puts every finished step into the log; returns when it is there. Does nothing without a path.
 
-        A disk that refuses costs no more than a warning: the rows then wait in memory.
+        If the disk refuses, there is a warning, and the rows wait in memory.
         """
         if self._writer is not None and not self._closed:
-            self._queue.settle()
             self._queue.catch_up()
             self._writer.flush()
 
@@ -286,12 +288,7 @@ class ActivationMonitor:
         if self._closed:
             return
         try:
-            self._queue.settle()
-            try:
-                if self._queue.under_way:
-                    self._queue.end_step()
-            finally:
-                self._queue.catch_up()
+            self._queue.finish()
         finally:
             self._closed = True
             self._queue.close()

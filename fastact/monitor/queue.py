@@ -1,8 +1,9 @@
 """Finished steps on their way into history, log and listeners: in order, each whole, whatever interrupts.
 
-A step that ends goes into a queue; its rows are made when nothing of it is under way on a GPU, and the steps after it
-wait for that too. Without a GPU that is at once. Rows are made first, which changes nothing, and then handed over one
-by one; what an interrupt (Ctrl-C may come between any two instructions) has left undone is done at the next call.
+A step that ends goes into a queue; its rows are made when no GPU is at work on it any more, and later steps wait
+behind it. Without a GPU that is at once. First all rows of a step are made, which changes nothing, and then they are
+handed over one by one; what an interrupt (Ctrl-C may come between any two instructions) leaves undone is done at the
+next call.
 """
 
 import threading
@@ -63,9 +64,9 @@ class StepQueue:
     Attributes:
         current: the step under way, from 0.
         layers: the layers by name, in forward order.
-        lock: taken by who records or ends a step.
-        deferred: what sweeps on GPUs; None before anything was recorded there.
-        listeners: told of each step's rows.
+        lock: held while something is recorded, or a step ends.
+        deferred: the rows that GPUs compute; None before anything was recorded there.
+        listeners: given each step's rows.
     """
 
     def __init__(self, every: int, diagnoser: Diagnoser, writer: LogWriter | None, failures: FailureCounter) -> None:
@@ -79,23 +80,18 @@ class StepQueue:
         self._dead_window = diagnoser.thresholds.dead_window
         self._writer = writer
         self._failures = failures
-        #: What went wrong and is to be raised at the end of the call.
+        #: With `strict`: what went wrong, to be raised at the end of the call.
         self._errors: list[Exception] = []
         self._finished: deque[_FinishedStep] = deque()
         self._delivery: _Delivery | None = None
-
-    @property
-    def under_way(self) -> bool:
-        """Whether anything was recorded in the step under way, or may be by the replay of a CUDA graph."""
-        if self.deferred is not None and self.deferred.due(self.current):
-            return True
-        return any(layer.recorded is not None for layer in self.layers.values())
 
     def record(self, layer: WatchedLayer, recorded: Recorded) -> None:
         """Adds what was recorded of a layer to the step under way."""
         with self.lock:
             if self._delivery is not None or self._finished:
                 self._settle()
+                if self.current % self._every:
+                    return  # an interrupt had kept this step from beginning
             layer.add(recorded)
 
     def record_deferred(
@@ -126,7 +122,8 @@ class StepQueue:
             Whether the step is one that is recorded.
         """
         with self.lock:
-            self._settle()
+            if self._delivery is not None or self._finished:
+                self._settle()
             recorded = self._hand_over()
             delivered = self._deliver() if self._finished and self.deferred is None else []
         if self.deferred is not None:
@@ -139,14 +136,9 @@ class StepQueue:
             self._raise()
         return recorded
 
-    def settle(self) -> None:
-        """Does what an interrupt has left undone."""
-        with self.lock:
-            self._settle()
-
     def catch_up(self) -> None:
-        """Makes the rows of all finished steps; waits for what a GPU is not done with of them."""
-        while self._finished:
+        """Makes the rows of all finished steps, after an interrupt too; waits for a GPU that is at work on some."""
+        while self._finished or self._delivery is not None:
             with self.lock:
                 first = self._finished[0] if self._finished else None
             if first is not None and self.deferred is not None:
@@ -156,6 +148,17 @@ class StepQueue:
                 delivered = self._deliver()
             self._tell(delivered)
         self._raise()
+
+    def finish(self) -> None:
+        """Catches up, and ends the step under way if it has records, or may get some from the replay of a graph."""
+        with self.lock:
+            self._settle()
+        try:
+            graphs = self.deferred is not None and self.deferred.due(self.current)
+            if graphs or any(layer.recorded is not None for layer in self.layers.values()):
+                self.end_step()
+        finally:
+            self.catch_up()
 
     def close(self) -> None:
         """Gives up the finished steps that are left, if any are; closes the log and the listeners."""
@@ -171,17 +174,22 @@ class StepQueue:
     def _hand_over(self) -> bool:
         """Puts the step under way into the queue, if it is recorded, and begins the next one."""
         step, following = self.current, self.current + 1
-        recorded = step % self._every == 0
-        records = [LayerRecord(layer, layer.recorded) for layer in self.layers.values()] if recorded else []
+        is_recorded = step % self._every == 0
+        records = [LayerRecord(layer, layer.recorded) for layer in self.layers.values()] if is_recorded else []
         if self.deferred is not None:
-            mixed = [record.layer.info.order for record in records if self._mixed(record, step)]
-            self.deferred.end_step(step if recorded else -1, -1 if following % self._every else following, mixed)
-        if recorded:
+            # A layer with elements on the host, too, has only the tensor in common with what a GPU swept.
+            here = [
+                record.layer.info.order
+                for record in records
+                if record.recorded is not None and total_of(record.recorded).count
+            ]
+            self.deferred.end_step(step if is_recorded else -1, -1 if following % self._every else following, here)
+        if is_recorded:
             self._finished.append(_FinishedStep(step, time.time_ns(), records))
             self._begin_next()
         else:
             self.current = following
-        return recorded
+        return is_recorded
 
     def _begin_next(self) -> None:
         """Begins the next step, if the current one is in the queue."""
@@ -210,11 +218,12 @@ class StepQueue:
     def _make_rows(self, finished: _FinishedStep) -> list[PendingRow]:
         """Makes a step's rows and changes nothing, so that an interrupt leaves everything as it was."""
         rows = []
-        deferred = None if self.deferred is None else self.deferred.layers(finished.step)
+        deferred = () if self.deferred is None else self.deferred.layers(finished.step)
         for record in finished.records:
             try:
-                if deferred and record.layer.info.order in deferred:
-                    row = self._row_with_deferred(record, finished)
+                if self.deferred is not None and record.layer.info.order in deferred:
+                    found = self.deferred.numbers(finished.step, record.layer.info.order)
+                    row = record.row_with_deferred(finished.step, finished.time, *found)
                 elif record.recorded is not None:
                     row = record.row(finished.step, finished.time, self._dead_window)
                 else:
@@ -248,7 +257,7 @@ class StepQueue:
         self._delivery = None
 
     def _tell(self, delivered: list[_Delivery]) -> None:
-        """Tells the listeners of rows that are in history and log."""
+        """Gives the listeners rows that are in history and log."""
         if self._writer is not None:
             self._writer.warn()
         for delivery in delivered:
@@ -257,18 +266,6 @@ class StepQueue:
                     listener.write(delivery.step, {pending.layer.info.name: pending.row for pending in delivery.rows})
                 except Exception as error:  # noqa: BLE001 - as in `_make_rows`
                     self._failed("hand its rows to a listener", error)
-
-    def _mixed(self, record: LayerRecord, step: int) -> bool:
-        """Whether a layer has elements in a step both on the host and on a GPU: only the tensor is common to them."""
-        assert self.deferred is not None
-        recorded, order = record.recorded, record.layer.info.order
-        return recorded is not None and order in self.deferred.layers(step) and total_of(recorded).count > 0
-
-    def _row_with_deferred(self, record: LayerRecord, finished: _FinishedStep) -> PendingRow:
-        assert self.deferred is not None
-        states, neurons = self.deferred.numbers(finished.step, record.layer.info.order)
-        known = None if self._mixed(record, finished.step) else neurons
-        return record.row_with_deferred(finished.step, finished.time, states, known)
 
     def _failed(self, what: str, error: Exception) -> None:
         self._failures.failed(what, error, 5)

@@ -4,10 +4,8 @@ Work in blocks of a quarter of a million rows is as fast as the columns can be r
 long the log is.
 """
 
-import bisect
-import itertools
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -50,28 +48,20 @@ class LayerNumbers:
         self.infos: list[LayerInfo] = []
         self._numbers: dict[str, int] = {}
 
-    def of_rows(self, rows: Any, infos_of: Callable[[int], dict[str, LayerInfo]]) -> Ints:
-        """The layers' numbers for the rows of a `pyarrow.RecordBatch` or `Table`.
-
-        Args:
-            rows: the rows, with the columns of `log.schema.COLUMNS`.
-            infos_of: the layers by name that the writer of a row knew; asked for the first row of each layer.
-        """
-        column = rows.column("layer").dictionary_encode()
-        if isinstance(column, pa.ChunkedArray):
-            column = column.combine_chunks()
+    def of_batch(self, stored: StoredBatch) -> Ints:
+        """The layers' numbers for the rows of a batch, int64[rows]."""
+        column = stored.batch.column("layer").dictionary_encode()
         indices = column.indices.to_numpy()
         numbers = []
         for place, name in enumerate(column.dictionary.to_pylist()):
             if name not in self._numbers:
                 self._numbers[name] = len(self.infos)
-                row = int(np.argmax(indices == place))
                 # Where the schema that held it is lost, its rows tell its place.
-                info = infos_of(row).get(name) or LayerInfo(name, rows.column("layer_order")[row].as_py())
-                self.infos.append(info)
+                order = stored.batch.column("layer_order")[int(np.argmax(indices == place))].as_py()
+                self.infos.append(stored.layers.get(name) or LayerInfo(name, order))
             numbers.append(self._numbers[name])
-        of_rows: Ints = np.array(numbers, np.int64)[indices]
-        return of_rows
+        of_batch: Ints = np.array(numbers, np.int64)[indices]
+        return of_batch
 
 
 def in_blocks(batches: Iterable[StoredBatch], layers: LayerNumbers) -> Iterator[Block]:
@@ -81,8 +71,7 @@ def in_blocks(batches: Iterable[StoredBatch], layers: LayerNumbers) -> Iterator[
         table = pa.Table.from_batches([stored.batch for stored in joined])
         if table.num_rows > len(buffer):
             buffer = np.empty(max(table.num_rows, BLOCK_ROWS), ROW_DTYPE)
-        ends = list(itertools.accumulate(stored.batch.num_rows for stored in joined))
-        numbers = layers.of_rows(table, lambda row: joined[bisect.bisect(ends, row)].layers)  # noqa: B023 - called at once
+        numbers = np.concatenate([layers.of_batch(stored) for stored in joined])
         yield Block(numbers, to_rows(table, buffer[: table.num_rows]))
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from fastact.diagnosis.diagnoser import Diagnosis
+from fastact.diagnosis.report import Diagnosis
 from fastact.diagnosis.rules import Thresholds
 from fastact.errors import ArgumentValueError, LogError
 from fastact.fields import COLUMN, SCHEMA_VERSION

@@ -42,7 +42,7 @@ class _Rank:
         passes = self.last[0] + np.cumsum(back)
         self._session = session
         self.last = int(passes[-1]), int(steps[-1])
-        self._waiting.append((passes, self._layers.of_rows(stored.batch, lambda _: stored.layers), rows))
+        self._waiting.append((passes, self._layers.of_batch(stored), rows))
         return len(rows)
 
     def take(self, before: tuple[int, int] | None) -> list[tuple[Ints, Ints, Rows]]:

@@ -72,14 +72,6 @@ def _merge_states(rows: Rows, sizes: Ints, merged: Rows) -> None:
             merged[name] = column
 
 
-def _least(rows: Rows, name: str, starts: Ints) -> npt.NDArray[Any]:
-    return np.fmin.reduceat(rows[name], starts)
-
-
-def _largest(rows: Rows, name: str, starts: Ints) -> npt.NDArray[Any]:
-    return np.fmax.reduceat(rows[name], starts)
-
-
 def _pooled_std(rows: Rows, name: str, starts: Ints) -> npt.NDArray[Any]:
     finite = (rows["count"] - rows["nans"] - rows["pos_infs"] - rows["neg_infs"]).astype(np.float64)
     # A part without a finite element has nothing to say. Relative to the largest, so that no square overflows.
@@ -105,8 +97,8 @@ def _of_the_peak(rows: Rows, name: str, starts: Ints) -> npt.NDArray[Any]:
 
 #: How fields outside of the state merge; "first" and "equal" keep what the group's first row has.
 _MERGE: Final[dict[str, Callable[[Rows, str, Ints], npt.NDArray[Any]]]] = {
-    "min": _least,
-    "max": _largest,
+    "min": lambda rows, name, starts: np.fmin.reduceat(rows[name], starts),
+    "max": lambda rows, name, starts: np.fmax.reduceat(rows[name], starts),
     "pooled": _pooled_std,
     "of the peak": _of_the_peak,
 }

@@ -7,7 +7,8 @@ import os
 import time
 from collections.abc import Callable
 
-from fastact.diagnosis.diagnoser import Diagnoser, Diagnosis
+from fastact.diagnosis.diagnoser import Diagnoser
+from fastact.diagnosis.report import Diagnosis
 from fastact.errors import ArgumentValueError
 from fastact.log.follow import RunFollower
 from fastact.replay.blocks import LayerNumbers, in_blocks

@@ -12,7 +12,6 @@ Python, took in 1.3 million elements a second, KLL (datasketches, C++) 18, these
 error of nine quantiles was 0.0033, 0.43 (KLL bounds the rank, not the value) and 0.0007, in 24, 2.5 and 46 KB.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple, overload
 
@@ -26,19 +25,18 @@ from fastact.cpu.details import sweep_details
 from fastact.cpu.extras import BUCKET_BITS, TALLIES
 from fastact.cpu.widen import widen_array
 from fastact.errors import ArgumentTypeError, ArgumentValueError
-from fastact.stats.activation import EXTRA_OF, ActivationStats, Bounds, check_bounds, missing_extra
+from fastact.stats.activation import ActivationStats
+from fastact.stats.options import EXTRA_OF, Bounds, check_same_options, missing_extra
+from fastact.stats.statistics import NAN
 
-__all__ = ["DetailedStats", "Exponents", "Outliers", "check_extras", "detail"]
+__all__ = ["DetailedStats", "Exponents", "Outliers", "detail"]
 
-#: What can be asked for, in the order in which `DetailedStats.extras` names them.
-_EXTRAS: Final = ("shape", "exponents", "quantiles", "outliers")
 #: The types of which `overflow_share` and its kin speak, in the order of the tally's counters.
 _TYPES: Final = tuple(NARROW_FLOATS)
 _DROPPED: Final = np.uint64(64 - BUCKET_BITS)
 _STEP: Final = np.uint64(1) << _DROPPED
 #: Counters of a sweep are 32 bits wide.
 _AT_MOST: Final = 1 << 31
-_NAN: Final = math.nan
 
 
 class Exponents(NamedTuple):
@@ -116,7 +114,7 @@ class DetailedStats(ActivationStats):
         denormal float64, with few digits, it is larger.
         """
         third = self._need("skewness").shape[0]
-        return third if self.std > 0.0 else _NAN
+        return third if self.std > 0.0 else NAN
 
     @property
     def kurtosis(self) -> float:
@@ -125,7 +123,7 @@ class DetailedStats(ActivationStats):
         The relative error of m4 / m2^2 is below 1e-6 (float64: 1e-13).
         """
         fourth = self._need("kurtosis").shape[1]
-        return fourth - 3.0 if self.std > 0.0 else _NAN
+        return fourth - 3.0 if self.std > 0.0 else NAN
 
     @property
     def exponents(self) -> Exponents:
@@ -161,7 +159,7 @@ class DetailedStats(ActivationStats):
         """
         tally = self._need("overflow_share").tally
         lost = tally[9 + _type_number(dtype)] - self.infs
-        return lost / self.finite if self.finite else _NAN
+        return lost / self.finite if self.finite else NAN
 
     def underflow_share(self, dtype: Any) -> float:
         """The share of the finite non-zero elements that would round to zero in `dtype`, from an exact count.
@@ -175,7 +173,7 @@ class DetailedStats(ActivationStats):
         """
         tally = self._need("underflow_share").tally
         nonzero = self.finite - tally[0]
-        return (tally[1 + 2 * _type_number(dtype)] - tally[0]) / nonzero if nonzero else _NAN
+        return (tally[1 + 2 * _type_number(dtype)] - tally[0]) / nonzero if nonzero else NAN
 
     def denormal_share(self, dtype: Any) -> float:
         """The share of the finite non-zero elements that would be denormal in `dtype`, with fewer digits than others.
@@ -185,7 +183,7 @@ class DetailedStats(ActivationStats):
         tally = self._need("denormal_share").tally
         nonzero = self.finite - tally[0]
         place = 1 + 2 * _type_number(dtype)
-        return (tally[place + 1] - tally[place]) / nonzero if nonzero else _NAN
+        return (tally[place + 1] - tally[place]) / nonzero if nonzero else NAN
 
     @property
     def quantile_error(self) -> float:
@@ -227,7 +225,7 @@ class DetailedStats(ActivationStats):
         if not ((wanted >= 0.0) & (wanted <= 1.0)).all():
             raise ArgumentValueError(f"q: got {q!r}, want numbers from 0 to 1")
         if not details.counts.size:
-            result = np.full(wanted.shape, _NAN)
+            result = np.full(wanted.shape, NAN)
         else:
             last = self.finite - 1
             place = wanted * last
@@ -308,7 +306,7 @@ class DetailedStats(ActivationStats):
             raise ArgumentValueError(
                 f"merge: got stats with extras={self.extras} and without, want the same: sweep both with these extras"
             )
-        check_bounds(self._bounds, other._bounds, bool(self.count and other.count))
+        check_same_options(self._bounds, other._bounds, bool(self.count and other.count))
         if not (self.count and other.count):
             return self if self.count or not other.count else other
         mine, theirs = self._details, other._details
@@ -365,25 +363,6 @@ def _wrap(state: arithmetic.State, bounds: Bounds, details: _Details | tuple[Any
 
 
 _set_state: Final = ActivationStats.__dict__["_state"].__set__
-
-
-def check_extras(extras: Any) -> tuple[str, ...]:
-    """The extras asked for, each once and in order.
-
-    Raises:
-        ArgumentTypeError: `extras` is no string and no iterable of strings.
-        ArgumentValueError: one of them is unknown.
-    """
-    try:
-        names = (extras,) if isinstance(extras, str) else tuple(extras)
-    except TypeError:
-        names = (None,)
-    if not all(isinstance(name, str) for name in names):
-        raise ArgumentTypeError(f"extras: got {extras!r}, want a string or an iterable of strings among {_EXTRAS}")
-    for name in names:
-        if name not in _EXTRAS:
-            raise ArgumentValueError(f"extras: got {name!r}, want some of {_EXTRAS}")
-    return tuple(name for name in _EXTRAS if name in names)
 
 
 def detail(parts: Iterable[npt.NDArray[Any]], name: str, bounds: Bounds, extras: tuple[str, ...]) -> DetailedStats:

@@ -1,6 +1,5 @@
 """`summarize_many`: the stats of many buffers in one sweep."""
 
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, overload
 
@@ -8,12 +7,16 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact import arithmetic
-from fastact.arrays.host import as_flat, as_storage, chunks, is_plain_tensor, on_gpu
+from fastact.arrays.host import as_flat, as_storage, chunks, on_gpu
 from fastact.cpu.numpy_headers import arrays_at, known_dtypes
 from fastact.cpu.sweep_many import TYPE_NAMES, Places, sweep_many
 from fastact.errors import ArgumentTypeError, FastactError
-from fastact.stats.activation import SATURATION, ActivationStats, Bounds, ChannelStats, wrap, wrap_all
-from fastact.stats.summarize import check_options, gpu_view, summarize, sweep_any
+from fastact.stats.activation import ActivationStats, wrap, wrap_all
+from fastact.stats.channel import ChannelStats
+from fastact.stats.fast_path import KNOWN, TENSOR_CLASSES, remember, tensor_address
+from fastact.stats.gpu import gpu_view
+from fastact.stats.options import SATURATION, Bounds, check_options
+from fastact.stats.summarize import summarize, sweep_any
 
 if TYPE_CHECKING:
     from fastact.cuda.arrays import DeviceArray
@@ -23,8 +26,6 @@ __all__ = ["summarize_many"]
 
 #: Fewer are swept one after the other: to prepare what many have in common takes as long as some thirty calls.
 _FEW: Final = 32
-#: The places of kinds by torch dtype, as they are first seen.
-_tensor_kinds: Final[dict[Any, int]] = {}
 
 
 @overload
@@ -139,42 +140,25 @@ def _launched(tensors: list[tuple[int, "DeviceArray"]], bounds: Bounds) -> list[
 
 
 def _tensors_at(tensors: list[Any], places: Places) -> list[int]:
-    """Notes where plain, contiguous torch tensors of dtypes seen before lie; returns which of the others are left.
-
-    Asked for these few things, a tensor answers in a third of the time in which it is shown to NumPy.
-    """
-    kinds = places.types.tolist()
-    if -1 not in kinds:
-        return []
-    left = [i for i, kind in enumerate(kinds) if kind < 0]
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return left
-    plain = (torch.Tensor, torch.nn.Parameter)
+    """Notes where plain, contiguous torch tensors of known dtypes lie; returns which of the others are left."""
+    types = places.types.tolist()
+    known = {dtype: TYPE_NAMES.index(found.name) for dtype, found in KNOWN.items()}
     which: list[int] = []
     addresses: list[int] = []
     others: list[int] = []
-    for i in left:
+    for i in (i for i, number in enumerate(types) if number < 0):
         x = tensors[i]
-        try:
-            if (
-                type(x) in plain
-                and x.dtype in _tensor_kinds
-                and x.is_cpu
-                and x.is_contiguous()
-                and not (x.is_nested or x.is_neg())
-                and (address := x.data_ptr())
-            ):
+        if type(x) in TENSOR_CLASSES and x.dtype in known and not x.is_nested:
+            address = tensor_address(x)
+            if address:
                 which.append(i)
                 addresses.append(address)
                 continue
-        except RuntimeError:
-            pass  # what is sparse or wrapped has no memory to point to
         others.append(i)
     if which:
         places.addresses[which] = addresses
         places.sizes[which] = [tensors[i].numel() for i in which]
-        places.types[which] = [_tensor_kinds[tensors[i].dtype] for i in which]
+        places.types[which] = [known[tensors[i].dtype] for i in which]
     return others
 
 
@@ -187,12 +171,9 @@ def _flat(x: Any) -> tuple[npt.NDArray[Any], str] | None:
     flat = as_flat(array)
     if flat is None or not flat.size:
         return None
-    _learn(x, name)
+    if type(x) is np.ndarray:
+        if x.dtype.isnative and x.flags.carray:
+            known_dtypes.learn(x.dtype, name)
+    else:
+        remember(x, name, kernel=False)
     return flat, name
-
-
-def _learn(x: Any, name: str) -> None:
-    if is_plain_tensor(x):
-        _tensor_kinds[x.dtype] = TYPE_NAMES.index(name)
-    elif type(x) is np.ndarray and x.dtype.isnative and x.flags.carray:
-        known_dtypes.learn(x.dtype, name)

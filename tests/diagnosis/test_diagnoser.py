@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from synthetic import nothing_finite, row, watch
 
 import fastact
-from fastact.diagnosis.diagnoser import Diagnoser, Diagnosis
+from fastact.diagnosis.diagnoser import Diagnoser
+from fastact.diagnosis.report import Diagnosis
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import ROW, ROW_DTYPE
 from fastact.history import LayerInfo

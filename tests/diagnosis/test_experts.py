@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from synthetic import NO_NEURONS, row, watch
 
-from fastact.diagnosis.diagnoser import Diagnosis
+from fastact.diagnosis.report import Diagnosis
 
 STEPS = range(60)
 PARTS = ("up", "act", "down")

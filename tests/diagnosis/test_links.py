@@ -7,11 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import found, nothing_finite, row, watch
 
-from fastact.diagnosis.causality import same_layer
 from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.links import link
 from fastact.diagnosis.network import LayerView, Network
-from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.rule import Outcome, Rule, same_layer
 from fastact.history import LayerInfo
 
 

@@ -15,14 +15,14 @@ import fastact
 from fastact import pages
 from fastact.cli.app import app
 from fastact.diagnosis import rules
-from fastact.diagnosis.causality import not_after
 from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.report import Diagnosis
-from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Row, RowCondition
-from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition
+from fastact.diagnosis.rule import Outcome, Rule, not_after
 from fastact.diagnosis.schema import report_schema
 from fastact.diagnosis.thresholds import CommonThresholds, share_field
+from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import percent
 

@@ -82,17 +82,17 @@ def test_in_place_the_same_memory_is_used_again_and_by_record_never() -> None:
         for _ in range(2):  # a layer is known from the second tensor on
             monitor.record_in_place("layer", x, 1, "ReLU")
             monitor.step()
-        sweeper = monitor._layers["layer"].sweeper
+        plans = monitor._layers["layer"].plans
         addresses = set()
         for _ in range(5):
             monitor.record_in_place("layer", x, 1, "ReLU")
-            assert not sweeper.free
+            assert not plans.free
             monitor.step()
-            addresses |= {swept.address for swept in sweeper.free}
+            addresses |= {swept.address for swept in plans.free}
         assert len(addresses) == 1
         stats = monitor.record("layer", x, axis=1)
         monitor.step()
-        assert [swept.address for swept in sweeper.free] == list(addresses)
+        assert [swept.address for swept in plans.free] == list(addresses)
         assert stats == summarize(x, axis=1).total
 
 

@@ -10,7 +10,7 @@ from replay_runs import Row, live, random_rows, rows_of_a_sick_run, write
 
 from fastact.arithmetic import EMPTY
 from fastact.arithmetic import merge as merge_states
-from fastact.diagnosis.diagnoser import Diagnosis
+from fastact.diagnosis.report import Diagnosis
 from fastact.fields import ROW, ROW_DTYPE
 from fastact.history import LayerInfo
 from fastact.replay.blocks import LayerNumbers

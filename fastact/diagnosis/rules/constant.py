@@ -4,18 +4,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causality import Circumstances, upstream
 from fastact.diagnosis.finding import Evidence, Finding, Severity
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import LOWER_RATE, initialisation
-from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Row, RowCondition, nothing_finite
-from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
+from fastact.diagnosis.rule import Circumstances, Outcome, Rule, upstream
 from fastact.diagnosis.rules.vanishing import VanishingThresholds
 from fastact.diagnosis.thresholds import share_field
+from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import percent
-
-__all__ = ["Constant", "ConstantThresholds"]
 
 _NEURONS, _CONSTANT = COLUMN["neurons"], COLUMN["constant_neurons"]
 _STD, _WITHIN = COLUMN["std"], COLUMN["within_std"]
@@ -73,7 +71,6 @@ class Constant(Rule[ConstantThresholds]):
 
     def row_conditions(self, info: LayerInfo, first: Row, thresholds: ConstantThresholds) -> tuple[Cascade, ...]:
         """Rows in which the samples are alike, in all or in many neurons."""
-        del info
         if not first[_NEURONS]:
             return ()
         share, ratio = thresholds.constant_warning, thresholds.constant_ratio

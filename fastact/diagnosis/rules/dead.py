@@ -6,18 +6,16 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causality import Circumstances, not_after, upstream
 from fastact.diagnosis.experts import STARVED, is_expert, starvation
 from fastact.diagnosis.finding import Evidence, Finding, Severity
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS, initialisation, normalisation
-from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Holds, Row, RowCondition, Streak
-from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.row_conditions import Cascade, Cells, Holds, Row, RowCondition, Streak
+from fastact.diagnosis.rule import Circumstances, Outcome, Rule, not_after, upstream
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, share_field
+from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import percent
-
-__all__ = ["Dead", "DeadThresholds"]
 
 _COUNT, _ZEROS, _NEURONS = COLUMN["count"], COLUMN["zeros"], COLUMN["neurons"]
 _SILENT, _DEAD = COLUMN["silent_neurons"], COLUMN["dead_neurons"]

@@ -8,16 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causality import comes_first
 from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.network import LayerView, Network, rms
 from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE
-from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.rule import Outcome, Rule, comes_first
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, factor_field, positive_field, share_field
 from fastact.history import LayerInfo
 from fastact.text import number
-
-__all__ = ["Drifting", "DriftingThresholds", "Shift", "shift"]
 
 #: What makes the median absolute deviation of a normal distribution its standard deviation.
 _MAD: Final = 1.4826

@@ -7,19 +7,17 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causality import Circumstances, comes_first, not_after
 from fastact.diagnosis.finding import Evidence, Finding, Severity
 from fastact.diagnosis.network import LayerView, Network, rms, row_rms
 from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE, initialisation
-from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Row, RowCondition, nothing_finite
-from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
+from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, not_after
 from fastact.diagnosis.rules.overflow_risk import overflow_ahead
 from fastact.diagnosis.thresholds import CommonThresholds, factor_field, positive_field
 from fastact.diagnosis.trend import growth
+from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import number
-
-__all__ = ["Exploding", "ExplodingThresholds"]
 
 #: Growth from one row to the next that no steady rise has.
 _AT_ONCE: Final = 30.0
@@ -94,12 +92,10 @@ class Exploding(Rule[ExplodingThresholds]):
 
     def needs(self, thresholds: ExplodingThresholds) -> int:
         """Two rows: growth by orders of magnitude leaves few."""
-        del thresholds
         return 2
 
     def row_conditions(self, info: LayerInfo, first: Row, thresholds: ExplodingThresholds) -> tuple[Cascade, ...]:
         """Rows above the absolute scale, and those far above the first row as well."""
-        del info
         scale = thresholds.explode_scale
         base = row_rms(first)
         limit = max(scale, thresholds.explode_serious * base) if not math.isnan(base) else scale

@@ -3,17 +3,15 @@
 from typing import Any, ClassVar
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causality import Circumstances, comes_first
 from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE
-from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Row, RowCondition
-from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition
+from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first
 from fastact.diagnosis.thresholds import CommonThresholds
+from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import percent
-
-__all__ = ["NonFinite"]
 
 _NANS, _POS, _NEG = COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
 
@@ -59,12 +57,10 @@ class NonFinite(Rule[CommonThresholds]):
 
     def needs(self, thresholds: CommonThresholds) -> int:
         """One row."""
-        del thresholds
         return 1
 
     def row_conditions(self, info: LayerInfo, first: Row, thresholds: CommonThresholds) -> tuple[Cascade, ...]:
         """Rows with any NaN or Inf; where -inf is intended, with any other."""
-        del first, thresholds
 
         def holds(cells: Cells) -> Any:
             return (cells[_NANS] | cells[_POS] | cells[_NEG]) != 0
@@ -77,7 +73,6 @@ class NonFinite(Rule[CommonThresholds]):
 
     def check(self, layer: LayerView, network: Network, thresholds: CommonThresholds) -> Finding | Outcome:
         """What is not finite in the window."""
-        del network, thresholds
         masked = layer.info.layer_type in layer_types.MASKED
         streak = layer.streaks.get("non_finite")
         if streak is None:

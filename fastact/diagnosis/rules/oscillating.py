@@ -8,16 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causality import comes_first
 from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.network import LayerView, Network, rms
 from fastact.diagnosis.remedies import LOWER_RATE
-from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.rule import Outcome, Rule, comes_first
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, factor_field, positive_field, share_field
 from fastact.history import LayerInfo
 from fastact.text import number
-
-__all__ = ["Oscillating", "OscillatingThresholds", "Swings", "swings"]
 
 #: 1.4826 MAD is the standard deviation of a normal distribution; further than so many is no swing but a spike.
 _CLIP: Final = 3.0 * 1.4826

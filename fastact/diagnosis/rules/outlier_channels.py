@@ -4,17 +4,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causality import earlier_and_not_after, upstream
 from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS, normalise_before
-from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Row, RowCondition, is_nan
-from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, is_nan
+from fastact.diagnosis.rule import Outcome, Rule, earlier_and_not_after, upstream
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, factor_field, share_field
+from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import number, percent
-
-__all__ = ["OutlierChannels", "OutlierChannelsThresholds"]
 
 _MIN, _MAX = COLUMN["min"], COLUMN["max"]
 _NEURONS, _TYPICAL = COLUMN["neurons"], COLUMN["typical_peak"]
@@ -78,7 +76,6 @@ class OutlierChannels(Rule[OutlierChannelsThresholds]):
 
     def row_conditions(self, info: LayerInfo, first: Row, thresholds: OutlierChannelsThresholds) -> tuple[Cascade, ...]:
         """Rows whose largest element is far above the typical channel's."""
-        del info
         if not first[_NEURONS]:
             return ()
         factor, least = thresholds.outlier_warning, thresholds.outlier_neurons

@@ -7,17 +7,15 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from fastact.arithmetic.element_types import ELEMENT_TYPES
-from fastact.diagnosis.causality import comes_first, earlier_and_not_after
 from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.network import LayerView, Network, rms
-from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Row, RowCondition, nothing_finite
-from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
+from fastact.diagnosis.rule import Outcome, Rule, comes_first, earlier_and_not_after
 from fastact.diagnosis.thresholds import CommonThresholds, share_field
 from fastact.diagnosis.trend import Trend, growth, reaches
+from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import number
-
-__all__ = ["LARGEST", "OverflowRisk", "OverflowRiskThresholds", "overflow_ahead"]
 
 #: The largest finite number of each dtype whose overflow can be foretold: every float but float8.
 LARGEST: Final = {t.name: t.format.largest for t in ELEMENT_TYPES.values() if t.format is not None and t.bits > 8}
@@ -74,7 +72,6 @@ class OverflowRisk(Rule[OverflowRiskThresholds]):
 
     def row_conditions(self, info: LayerInfo, first: Row, thresholds: OverflowRiskThresholds) -> tuple[Cascade, ...]:
         """Rows whose largest value is in the last two bits of the dtype."""
-        del first
         limit = thresholds.overflow_warning * LARGEST[info.dtype]
         mask = _MASK * LARGEST[info.dtype]
 
@@ -86,7 +83,6 @@ class OverflowRisk(Rule[OverflowRiskThresholds]):
 
     def check(self, layer: LayerView, network: Network, thresholds: OverflowRiskThresholds) -> Finding | Outcome:
         """How much is left, and for how long it will last."""
-        del network
         streak = layer.streaks.get("near_overflow")
         if streak is None or streak.rows < thresholds.min_rows:
             return Outcome.NOT_FOUND

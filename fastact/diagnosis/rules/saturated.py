@@ -5,17 +5,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causality import not_after, same_layer
 from fastact.diagnosis.finding import Evidence, Finding, Severity
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import NORMALISE_INPUTS, initialisation, normalisation
-from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Holds, Row, RowCondition, nothing_finite
-from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.row_conditions import Cascade, Cells, Holds, Row, RowCondition, nothing_finite
+from fastact.diagnosis.rule import Outcome, Rule, not_after, same_layer
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, share_field
+from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import percent
-
-__all__ = ["Saturated", "SaturatedThresholds"]
 
 _COUNT, _SATURATED, _ZEROS = COLUMN["count"], COLUMN["saturated"], COLUMN["zeros"]
 
@@ -81,7 +79,6 @@ class Saturated(Rule[SaturatedThresholds]):
 
     def row_conditions(self, info: LayerInfo, first: Row, thresholds: SaturatedThresholds) -> tuple[Cascade, ...]:
         """Rows whose share of saturated elements reaches the warning threshold, and half of it."""
-        del first
         full = thresholds.saturated_warning
         reaches = _reaches_gated if info.layer_type in layer_types.GATED else _reaches
         conditions = RowCondition("nearly_saturated", reaches(0.5 * full)), RowCondition("saturated", reaches(full))

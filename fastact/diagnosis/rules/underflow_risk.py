@@ -6,17 +6,15 @@ from typing import Any, ClassVar, Final
 
 from fastact.arithmetic.element_types import NARROW_FLOATS
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causality import earlier_and_not_after, upstream
 from fastact.diagnosis.finding import Evidence, Finding, Severity
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import normalise_before
-from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Row, RowCondition
-from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition
+from fastact.diagnosis.rule import Outcome, Rule, earlier_and_not_after, upstream
 from fastact.diagnosis.thresholds import CommonThresholds, factor_field
+from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import number, percent
-
-__all__ = ["SMALLEST", "UnderflowRisk", "UnderflowRiskThresholds"]
 
 #: The smallest normal number of each narrow dtype, and its smallest subnormal one: below the first digits are lost,
 #: below half of the second all of them.
@@ -80,7 +78,6 @@ class UnderflowRisk(Rule[UnderflowRiskThresholds]):
 
     def row_conditions(self, info: LayerInfo, first: Row, thresholds: UnderflowRiskThresholds) -> tuple[Cascade, ...]:
         """Rows whose elements other than zero are small on average."""
-        del first
         limit = thresholds.underflow_warning * SMALLEST[info.dtype][0]
 
         def holds(cells: Cells) -> Any:

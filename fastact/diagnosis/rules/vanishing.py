@@ -5,17 +5,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causality import Circumstances, not_after, upstream
 from fastact.diagnosis.finding import Evidence, Finding, Severity
 from fastact.diagnosis.network import LayerView, Network, row_signal
 from fastact.diagnosis.remedies import LOWER_RATE, initialisation, normalisation
-from fastact.diagnosis.row_conditions import COLUMN, Cascade, Cells, Row, RowCondition, is_nan
-from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, is_nan
+from fastact.diagnosis.rule import Circumstances, Outcome, Rule, not_after, upstream
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, positive_field, share_field
+from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import number, percent
-
-__all__ = ["Vanishing", "VanishingThresholds"]
 
 _COUNT, _NEURONS = COLUMN["count"], COLUMN["neurons"]
 _STD, _WITHIN = COLUMN["std"], COLUMN["within_std"]
@@ -102,7 +100,6 @@ class Vanishing(Rule[VanishingThresholds]):
 
     def row_conditions(self, info: LayerInfo, first: Row, thresholds: VanishingThresholds) -> tuple[Cascade, ...]:
         """Rows whose signal is below the absolute scale, and those far below the first row's as well."""
-        del info
         samples = float(thresholds.vanish_samples)
         scale = thresholds.vanish_scale
         base = row_signal(first, thresholds.vanish_samples)
