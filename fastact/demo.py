@@ -261,7 +261,11 @@ def run(out: Path, steps: int, console: "Console") -> list[str]:
                 equal = _equal(outcome, replayed)
                 said = "is equal to" if equal else "DIFFERS from"
                 console.rule(Text(case.name, style="bold"))
-                console.print(Text(f"{case.recipe}.\n{_learned(outcome)}\n"))
+                finite = math.isfinite(outcome.loss)
+                loss = f"loss {outcome.loss:.3g}" if finite else "stopped there, because the loss is no longer finite"
+                accuracy = f"test accuracy {outcome.accuracy:.1%} (guessing gives {1 / CLASSES:.0%})"
+                learned = f"{outcome.steps} steps in {outcome.seconds:.1f} s; {loss}; {accuracy}."
+                console.print(Text(f"{case.recipe}.\n{learned}\n"))
                 console.print(render_rich(outcome.live))
                 compared = f"\nThe diagnosis of {outcome.path} by a second process {said} the live one.\n"
                 console.print(Text(compared), soft_wrap=True)
@@ -273,10 +277,3 @@ def run(out: Path, steps: int, console: "Console") -> list[str]:
         torch.set_num_threads(threads)
     console.print(summary)
     return problems
-
-
-def _learned(outcome: Outcome) -> str:
-    finite = math.isfinite(outcome.loss)
-    loss = f"loss {outcome.loss:.3g}" if finite else "stopped there, because the loss is no longer finite"
-    accuracy = f"test accuracy {outcome.accuracy:.1%} (guessing gives {1 / CLASSES:.0%})"
-    return f"{outcome.steps} steps in {outcome.seconds:.1f} s; {loss}; {accuracy}."

@@ -17,9 +17,6 @@ from fastact.torch.hooks import Hook, InputHook, OutputHook
 from fastact.torch.layers import axis_rule
 from fastact.torch.selection import Layers, named_modules, select_modules
 
-#: Whether a step is recorded, as a function of the step; None where all are.
-_StepFilter = Callable[[int], bool] | None
-
 
 class MonitorLike(Protocol):
     """What `watch` needs of a monitor; `fastact.ActivationMonitor` is one."""
@@ -118,7 +115,8 @@ def watch(
     return handle
 
 
-def _plan(every: object, first: object) -> _StepFilter:
+def _plan(every: object, first: object) -> Callable[[int], bool] | None:
+    """Whether a step is recorded, as a function of the step; None where all are."""
     count = "a number of steps"
     until = check_integer("first", first, 0, words=count, unit="steps")
     if callable(every):
@@ -137,7 +135,13 @@ class Watch:
     """
 
     def __init__(
-        self, monitor: MonitorLike, names: tuple[str, ...], plan: _StepFilter, *, training_only: bool, strict: bool
+        self,
+        monitor: MonitorLike,
+        names: tuple[str, ...],
+        plan: Callable[[int], bool] | None,
+        *,
+        training_only: bool,
+        strict: bool,
     ) -> None:
         self.monitor = monitor
         #: `ActivationMonitor.record_in_place`, which costs less than its `record`; None where `record` was overridden.

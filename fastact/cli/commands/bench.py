@@ -22,8 +22,8 @@ def bench(
     from rich.console import Console
     from rich.status import Status
 
-    from fastact.benchmark import DEFAULT_SIZES, measure
     from fastact.benchmark.figures import duration, multiple, size
+    from fastact.benchmark.sweeps import DEFAULT_SIZES, measure
     from fastact.benchmark.turns import load_warning
 
     measured = measure(elements or DEFAULT_SIZES, dtype, rounds=rounds)
