@@ -81,16 +81,6 @@ class Diagnoser:
         Raises:
             ArgumentTypeError: `rows` is not an array of `fields.ROW_DTYPE`.
             ArgumentValueError: the layer is unknown, or `rows` has another shape.
-
-        Example:
-            >>> from fastact.history import LayerInfo
-            >>> diagnoser = Diagnoser()
-            >>> diagnoser.add(LayerInfo("act", 0))
-            >>> rows = np.zeros(1000, ROW_DTYPE)
-            >>> rows["step"] = np.arange(1000)
-            >>> diagnoser.extend("act", rows)
-            >>> diagnoser.history["act"].total
-            1000
         """
         tracker = self._trackers.get(name) or self._unknown(name)
         if not isinstance(rows, np.ndarray) or rows.dtype != ROW_DTYPE:

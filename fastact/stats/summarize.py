@@ -6,7 +6,8 @@ from typing import Any, overload
 import numpy as np
 
 from fastact import arithmetic
-from fastact.arrays.host import as_channels, as_flat, as_storage, chunks, on_gpu, pieces, slabs
+from fastact.arrays.host import as_storage, chunks, on_gpu
+from fastact.arrays.shapes import as_channels, as_flat, pieces, slabs
 from fastact.cpu.sweep import SMALL, sweep
 from fastact.cpu.workspace import sweep_neurons
 from fastact.errors import ArgumentValueError
