@@ -14,13 +14,7 @@ if TYPE_CHECKING:
     from fastact.diagnosis.finding import Finding, FindingError
     from fastact.diagnosis.report import Diagnosis, LayerHealth
     from fastact.diagnosis.rules import Thresholds
-    from fastact.errors import (
-        ArgumentTypeError,
-        ArgumentValueError,
-        FastactError,
-        LogError,
-        MissingExtraError,
-    )
+    from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError, LogError, MissingExtraError
     from fastact.history import History, LayerHistory, LayerInfo
     from fastact.log.options import LogOptions
     from fastact.monitor.monitor import ActivationMonitor
@@ -63,39 +57,12 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
-    "Accumulator",
-    "ActivationMonitor",
-    "ActivationStats",
-    "ArgumentTypeError",
-    "ArgumentValueError",
-    "ChannelStats",
-    "DetailedStats",
-    "Diagnosis",
-    "FastactError",
-    "Finding",
-    "FindingError",
-    "History",
-    "LayerHealth",
-    "LayerHistory",
-    "LayerInfo",
-    "Log",
-    "LogError",
-    "LogOptions",
-    "MissingExtraError",
-    "Record",
-    "Thresholds",
-    "__version__",
-    "compute_activation_stats",
-    "detect_dead_neurons",
-    "detect_saturation",
-    "explain",
-    "get_num_threads",
-    "merge",
-    "open_log",
-    "set_num_threads",
-    "summarize",
-    "summarize_many",
-]
+    "Accumulator", "ActivationMonitor", "ActivationStats", "ArgumentTypeError", "ArgumentValueError", "ChannelStats",
+    "DetailedStats", "Diagnosis", "FastactError", "Finding", "FindingError", "History", "LayerHealth", "LayerHistory",
+    "LayerInfo", "Log", "LogError", "LogOptions", "MissingExtraError", "Record", "Thresholds", "__version__",
+    "compute_activation_stats", "detect_dead_neurons", "detect_saturation", "explain", "get_num_threads", "merge",
+    "open_log", "set_num_threads", "summarize", "summarize_many",
+]  # fmt: skip
 
 #: What pickles of stats made by 0.1.0 name in modules that are gone, and where that is now.
 _MOVED = {

@@ -176,5 +176,5 @@ def _flat(x: Any) -> tuple[npt.NDArray[Any], str] | None:
         if x.dtype.isnative and x.flags.carray:
             known_dtypes.learn(x.dtype, name)
     else:
-        remember(x, name, kernel=False)
+        remember(x, name)
     return flat, name
