@@ -119,9 +119,7 @@ class Decoder:
         for i in _WHOLE:
             if batch.column(i).null_count:
                 raise ValueError(f"nulls in column {COLUMNS.names[i]!r}")
-        if self._nan_is_null:
-            batch = without_nan(batch)
-        return batch, dict(metadata or {})
+        return without_nan(batch) if self._nan_is_null else batch, dict(metadata or {})
 
 
 def without_nan(batch: Any) -> Any:

@@ -24,7 +24,6 @@ from fastact.log.schema import Header, check_version, columns_of
 
 #: The versions whose columns are known.
 _KNOWN: Final = ((1, 0), SCHEMA_VERSION)
-
 Tell = Callable[[str], None]
 
 

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping
+from types import TracebackType
 from typing import Any, Self
 
 from fastact.arrays.host import on_gpu
@@ -210,7 +211,10 @@ class ActivationMonitor:
         return stats.total if isinstance(stats, ChannelStats) else stats
 
     def record_in_place(self, name: str, x: Any, axis: int | None, layer_type: str) -> None:
-        """`record` for hooks, which need no stats: memory is used again from step to step."""
+        """`record` for callers that need no stats, such as hooks: memory is used again from step to step.
+
+        Raises what `record` raises.
+        """
         layer = self._layers.get(name)
         if layer is not None and self.active:
             workspace = layer.plans.sweep(x, axis, layer.plans.free)
@@ -289,7 +293,9 @@ class ActivationMonitor:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __repr__(self) -> str:
