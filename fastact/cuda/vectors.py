@@ -17,24 +17,6 @@ from fastact.cpu.widen import emit_widen
 from fastact.cuda.compiler import intrinsic, models, overload, register_model
 from fastact.cuda.instructions import global_pointer
 
-__all__ = [
-    "as_float64",
-    "concatenate",
-    "count_at_most",
-    "count_equal",
-    "count_nan",
-    "count_outside",
-    "lane_count",
-    "loader",
-    "magnitude",
-    "reduce_max",
-    "reduce_min",
-    "reduce_sum",
-    "splat",
-    "where_finite",
-    "widener",
-]
-
 _I32: Final = ir.IntType(32)
 _I64: Final = ir.IntType(64)
 _PACKET: Final = 16

@@ -20,7 +20,7 @@ from fastact.stats.summarize import summarize, sweep_any
 
 if TYPE_CHECKING:
     from fastact.cuda.arrays import DeviceArray
-    from fastact.cuda.sweep_many import Launch
+    from fastact.cuda.sweep import Launch
 
 __all__ = ["summarize_many"]
 
@@ -131,7 +131,7 @@ def _launched(tensors: list[tuple[int, "DeviceArray"]], bounds: Bounds) -> list[
     """The sweeps, under way, of what lies on GPUs: for each kind, device and stream which tensors, and their launch."""
     if not tensors:
         return []
-    from fastact.cuda.sweep_many import Launch
+    from fastact.cuda.sweep import Launch
 
     groups: dict[Any, list[tuple[int, DeviceArray]]] = {}
     for i, found in tensors:
