@@ -30,7 +30,7 @@ class DeviceArray(NamedTuple):
 
 
 def device_array(x: Any) -> DeviceArray:
-    """The elements of `x`, for which `arrays.host.on_gpu` holds, on their device; nothing is copied.
+    """The elements of `x`, for which `arrays.host.on_gpu` holds, where they lie; nothing is copied.
 
     Raises:
         ArgumentTypeError: the elements are of a type that cannot be swept, or `x` breaks its protocol's rules.

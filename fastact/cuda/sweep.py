@@ -84,7 +84,7 @@ def sweep_channels(x: DeviceArray, bounds: Bounds) -> NeuronStates:
     return arrays
 
 
-class Launch:
+class ManySweep:
     """A sweep under way of at least one flat tensor, none empty, of one element type, on one device and stream.
 
     A table in device memory holds for each tensor the arguments of `sweep_kernel` and the number of its first block.
