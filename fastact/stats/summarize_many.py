@@ -143,7 +143,7 @@ def _launched(tensors: list[tuple[int, "DeviceArray"]], bounds: Bounds) -> list[
 def _tensors_at(tensors: list[Any], places: Places) -> list[int]:
     """Notes where plain, contiguous torch tensors of known dtypes lie; returns which of the others are left."""
     types = places.types.tolist()
-    known = {dtype: TYPE_NAMES.index(found.name) for dtype, found in KNOWN.items()}
+    known = {dtype: TYPE_NAMES.index(name) for dtype, (_, _, name) in KNOWN.items()}
     which: list[int] = []
     addresses: list[int] = []
     others: list[int] = []
