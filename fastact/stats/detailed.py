@@ -21,8 +21,7 @@ import numpy.typing as npt
 from fastact import arithmetic
 from fastact.arithmetic.element_types import ELEMENT_TYPES, NARROW_FLOATS
 from fastact.checks import check_not_negative
-from fastact.cpu.details import sweep_details
-from fastact.cpu.extras import BUCKET_BITS, TALLIES
+from fastact.cpu.extras import BUCKET_BITS, TALLIES, sweep_details
 from fastact.cpu.widen import widen_array
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.stats.activation import ActivationStats
