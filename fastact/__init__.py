@@ -5,6 +5,8 @@ loaded when first used, so that `import fastact` costs next to nothing and loads
 """
 
 import importlib
+import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,13 +14,7 @@ if TYPE_CHECKING:
     from fastact.diagnosis.finding import Finding, FindingError
     from fastact.diagnosis.report import Diagnosis, LayerHealth
     from fastact.diagnosis.rules import Thresholds
-    from fastact.errors import (
-        ArgumentTypeError,
-        ArgumentValueError,
-        FastactError,
-        LogError,
-        MissingExtraError,
-    )
+    from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError, LogError, MissingExtraError
     from fastact.history import History, LayerHistory, LayerInfo
     from fastact.log.options import LogOptions
     from fastact.monitor.monitor import ActivationMonitor
@@ -61,39 +57,29 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
-    "Accumulator",
-    "ActivationMonitor",
-    "ActivationStats",
-    "ArgumentTypeError",
-    "ArgumentValueError",
-    "ChannelStats",
-    "DetailedStats",
-    "Diagnosis",
-    "FastactError",
-    "Finding",
-    "FindingError",
-    "History",
-    "LayerHealth",
-    "LayerHistory",
-    "LayerInfo",
-    "Log",
-    "LogError",
-    "LogOptions",
-    "MissingExtraError",
-    "Record",
-    "Thresholds",
-    "__version__",
-    "compute_activation_stats",
-    "detect_dead_neurons",
-    "detect_saturation",
-    "explain",
-    "get_num_threads",
-    "merge",
-    "open_log",
-    "set_num_threads",
-    "summarize",
-    "summarize_many",
-]
+    "Accumulator", "ActivationMonitor", "ActivationStats", "ArgumentTypeError", "ArgumentValueError", "ChannelStats",
+    "DetailedStats", "Diagnosis", "FastactError", "Finding", "FindingError", "History", "LayerHealth", "LayerHistory",
+    "LayerInfo", "Log", "LogError", "LogOptions", "MissingExtraError", "Record", "Thresholds", "__version__",
+    "compute_activation_stats", "detect_dead_neurons", "detect_saturation", "explain", "get_num_threads", "merge",
+    "open_log", "set_num_threads", "summarize", "summarize_many",
+]  # fmt: skip
+
+#: What pickles of stats made by 0.1.0 name in modules that are gone, and where that is now.
+_MOVED = {
+    "fastact.extras": {"_Details": "fastact.stats.detailed._Details", "_wrap": "fastact.stats.detailed._wrap"},
+    "fastact.sweep_channels": {"ChannelArrays": "fastact.cpu.workspace.NeuronStates"},
+}
+
+
+class _MovedModule(types.ModuleType):
+    def __getattr__(self, name: str) -> Any:
+        home, _, now = _MOVED[self.__name__].get(name, "").rpartition(".")
+        if not home:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(home), now)
+
+
+sys.modules.update({name: _MovedModule(name) for name in _MOVED})
 
 
 def __getattr__(name: str) -> Any:

@@ -23,15 +23,10 @@ if TYPE_CHECKING:
     import torch
     from rich.console import Console
 
-__all__ = ["CASES", "Case", "Digits", "Outcome", "clear", "failures", "load_digits", "replay", "run", "train"]
-
 #: The file that marks a folder as made by the demo, which may clear it.
 MARKER: Final = ".fastact-demo"
 
-WINDOW: Final = 100
-BATCH: Final = 128
-WIDTH: Final = 64
-CLASSES: Final = 10
+WINDOW, BATCH, WIDTH, CLASSES = 100, 128, 64, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,37 +69,19 @@ class Outcome:
     live: Any
 
 
+_SGD: Final = ("SGD", {"lr": 0.02, "momentum": 0.9})
 CASES: Final = (
-    Case(
-        "healthy",
-        "3 hidden ReLU layers, He initialisation, SGD with learning rate 0.02",
-        3, "ReLU", None, ("SGD", {"lr": 0.02, "momentum": 0.9}),
-    ),
-    Case(
-        "dead-bias",
-        "The healthy network, but the second layer's biases start at -10",
-        3, "ReLU", None, ("SGD", {"lr": 0.02, "momentum": 0.9}), frozenset({"dead"}), bias=-10.0,
-    ),
-    Case(
-        "dead-rate",
-        "The healthy network, but trained by Adam with a learning rate of 0.2, not 0.001",
-        3, "ReLU", None, ("Adam", {"lr": 0.2}), frozenset({"dead"}),
-    ),
-    Case(
-        "saturated",
-        "3 hidden tanh layers, weights from N(0, 1), not N(0, sqrt(1/n_in))",
-        3, "Tanh", 1.0, ("SGD", {"lr": 0.02, "momentum": 0.9}), frozenset({"saturated"}),
-    ),
-    Case(
-        "exploding",
-        "12 hidden ReLU layers without normalisation, and a learning rate that is warmed up to 1.0",
-        12, "ReLU", 0.2, ("SGD", {"lr": 1.0, "momentum": 0.9}), frozenset({"exploding"}), warmup=100,
-    ),
-    Case(
-        "vanishing",
-        "10 hidden sigmoid layers with small weights, from N(0, 0.05)",
-        10, "Sigmoid", 0.05, ("SGD", {"lr": 0.02, "momentum": 0.9}), frozenset({"vanishing"}),
-    ),
+    Case("healthy", "3 hidden ReLU layers, He initialisation, SGD with learning rate 0.02", 3, "ReLU", None, _SGD),
+    Case("dead-bias", "The healthy network, but the second layer's biases start at -10",
+         3, "ReLU", None, _SGD, frozenset({"dead"}), bias=-10.0),
+    Case("dead-rate", "The healthy network, but trained by Adam with a learning rate of 0.2, not 0.001",
+         3, "ReLU", None, ("Adam", {"lr": 0.2}), frozenset({"dead"})),
+    Case("saturated", "3 hidden tanh layers, weights from N(0, 1), not N(0, sqrt(1/n_in))",
+         3, "Tanh", 1.0, _SGD, frozenset({"saturated"})),
+    Case("exploding", "12 hidden ReLU layers without normalisation, and a learning rate that is warmed up to 1.0",
+         12, "ReLU", 0.2, ("SGD", {"lr": 1.0, "momentum": 0.9}), frozenset({"exploding"}), warmup=100),
+    Case("vanishing", "10 hidden sigmoid layers with small weights, from N(0, 0.05)",
+         10, "Sigmoid", 0.05, _SGD, frozenset({"vanishing"})),
 )  # fmt: skip
 
 
@@ -117,9 +94,8 @@ def _packages() -> tuple[Any, Any]:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in {"torch", "sklearn"}:
             raise
-        raise MissingExtraError(
-            f"the demo needs PyTorch and scikit-learn ({error.name} is missing): pip install 'fastact[demo]'"
-        ) from error
+        missing = f"the demo needs PyTorch and scikit-learn ({error.name} is missing)"
+        raise MissingExtraError(f"{missing}: pip install 'fastact[demo]'") from error
     return torch, sklearn
 
 
@@ -156,31 +132,21 @@ def build(case: Case) -> "torch.nn.Module":
     """The network of a case, with weights that depend on nothing but the case."""
     framework, _ = _packages()
     framework.manual_seed(0)
-    layers: dict[str, Any] = {}
-    width = 64
-    for i in range(case.depth):
-        layers[f"hidden{i + 1}"] = framework.nn.Linear(width, WIDTH)
-        layers[f"act{i + 1}"] = getattr(framework.nn, case.activation)()
-        width = WIDTH
-    layers["output"] = framework.nn.Linear(width, CLASSES)
-    for i, linear in enumerate(layer for layer in layers.values() if isinstance(layer, framework.nn.Linear)):
+    model: torch.nn.Module = framework.nn.Sequential()
+    for i in range(1, case.depth + 1):
+        model.add_module(f"hidden{i}", framework.nn.Linear(WIDTH, WIDTH))  # 64 pixels, too
+        model.add_module(f"act{i}", getattr(framework.nn, case.activation)())
+    model.add_module("output", framework.nn.Linear(WIDTH, CLASSES))
+    for i, linear in enumerate(layer for layer in model.children() if isinstance(layer, framework.nn.Linear)):
         linear.weight.data.normal_(0.0, case.std or (2.0 / linear.in_features) ** 0.5)
         linear.bias.data.fill_(case.bias if i == 1 else 0.0)
-    model: torch.nn.Module = framework.nn.Sequential()
-    for name, layer in layers.items():
-        model.add_module(name, layer)
     return model
 
 
 def train(case: Case, data: Digits, path: Path, steps: int, tick: Callable[[], None] = lambda: None) -> Outcome:
-    """Trains the network of a case with every layer watched and logged, and returns the result.
+    """Trains the network of a case, with every layer watched and logged to `path`, a new or empty folder.
 
-    Args:
-        case: what to train.
-        data: what to train on.
-        path: the log's folder; it must not hold another log.
-        steps: training steps, of 128 images each; fewer where the loss ceases to be finite.
-        tick: called after each step.
+    There are `steps` steps of 128 images each; fewer where the loss ceases to be finite. `tick` is called after each.
     """
     torch, _ = _packages()
     import fastact.torch
@@ -213,11 +179,7 @@ def train(case: Case, data: Digits, path: Path, steps: int, tick: Callable[[], N
 
 
 def replay(path: Path) -> dict[str, Any]:
-    """The diagnosis of a log by a second process, as strict JSON has it.
-
-    Raises:
-        FastactError: the process failed; the message is its own.
-    """
+    """The diagnosis of a log by a second process, as strict JSON has it; `FastactError` if the process fails."""
     command = [sys.executable, "-m", "fastact", "diagnose", "--json", "--", str(path)]
     # Only this interpreter and this package run here; the path is an argument, never a shell's text.
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
@@ -231,9 +193,9 @@ def failures(outcome: Outcome, replayed: dict[str, Any]) -> Iterator[str]:
     """The ways in which an outcome is not as it should be, one line each; none when all is well."""
     case = outcome.case
     found = {finding.condition for finding in outcome.live.findings}
-    if not case.expect and any(layer.status != "healthy" for layer in outcome.live.layers):
-        states = sorted({layer.status for layer in outcome.live.layers} - {"healthy"})
-        yield f"{case.name}: want every layer healthy, got {', '.join(states)}"
+    states = {layer.status for layer in outcome.live.layers} - {"healthy"}
+    if states and not case.expect:
+        yield f"{case.name}: want every layer healthy, got {', '.join(sorted(states))}"
     if case.expect - found:
         wanted, got = ", ".join(sorted(case.expect - found)), ", ".join(sorted(found)) or "none"
         yield f"{case.name}: want the finding {wanted}, got {got}"
@@ -252,15 +214,11 @@ def clear(out: Path) -> None:
     Raises:
         ArgumentValueError: `out` exists and was not made by the demo.
     """
-    marker = out / MARKER
+    marker, want = out / MARKER, "want a new folder or one that the demo made"
     if out.exists() and not out.is_dir():
-        raise ArgumentValueError(
-            f"out: got {str(out)!r}, which is not a folder; want a new folder or one that the demo made"
-        )
+        raise ArgumentValueError(f"out: got {str(out)!r}, which is not a folder; {want}")
     if out.is_dir() and any(out.iterdir()) and not marker.is_file():
-        raise ArgumentValueError(
-            f"out: got {str(out)!r}, which holds other files; want a new folder or one that the demo made"
-        )
+        raise ArgumentValueError(f"out: got {str(out)!r}, which holds other files; {want}")
     runs = [out / case.name for case in CASES]
     for run in runs:
         if run.is_symlink() or (run.exists() and not run.is_dir()):
@@ -273,12 +231,9 @@ def clear(out: Path) -> None:
 
 
 def run(out: Path, steps: int, console: "Console") -> list[str]:
-    """The whole demo: trains, shows and replays every case. Returns what went wrong, one line each.
+    """The whole demo: trains, shows and replays every case, `steps` each. Returns what went wrong, one line each.
 
-    Args:
-        out: where the logs go, one folder for each case; see `clear`.
-        steps: training steps for each case; see `train`.
-        console: where it prints. The progress bar is shown on a terminal only.
+    The logs go to `out`, which `clear` prepares, one folder for each case. Only a terminal gets a progress bar.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.table import Table
@@ -289,10 +244,8 @@ def run(out: Path, steps: int, console: "Console") -> list[str]:
     torch, _ = _packages()
     data = load_digits()
     clear(out)
-    summary = Table(
-        "network", "what was done", "test accuracy", "found", "first culprit", "live == replayed", title="Summary"
-    )
-    problems: list[str] = []
+    head = "network", "what was done", "test accuracy", "found", "first culprit", "live == replayed"
+    summary, problems = Table(*head, title="Summary"), list[str]()
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # layers this small are slower on two threads than on one
@@ -308,26 +261,19 @@ def run(out: Path, steps: int, console: "Console") -> list[str]:
                 equal = _equal(outcome, replayed)
                 said = "is equal to" if equal else "DIFFERS from"
                 console.rule(Text(case.name, style="bold"))
-                console.print(Text(f"{case.recipe}.\n{_learned(outcome)}\n"))
+                finite = math.isfinite(outcome.loss)
+                loss = f"loss {outcome.loss:.3g}" if finite else "stopped there, because the loss is no longer finite"
+                accuracy = f"test accuracy {outcome.accuracy:.1%} (guessing gives {1 / CLASSES:.0%})"
+                learned = f"{outcome.steps} steps in {outcome.seconds:.1f} s; {loss}; {accuracy}."
+                console.print(Text(f"{case.recipe}.\n{learned}\n"))
                 console.print(render_rich(outcome.live))
-                console.print(
-                    Text(f"\nThe diagnosis of {outcome.path} by a second process {said} the live one.\n"),
-                    soft_wrap=True,
-                )
+                compared = f"\nThe diagnosis of {outcome.path} by a second process {said} the live one.\n"
+                console.print(Text(compared), soft_wrap=True)
                 found = ", ".join(dict.fromkeys(f.condition for f in outcome.live.findings)) or "nothing"
                 culprit = next((f"{f.layer} since step {f.first_step}" for f in outcome.live.findings), "-")
-                summary.add_row(
-                    *(Text(cell) for cell in (case.name, case.recipe, f"{outcome.accuracy:.1%}", found, culprit)),
-                    Text("yes" if equal else "NO", style="green" if equal else "bold red"),
-                )
+                cells = map(Text, (case.name, case.recipe, f"{outcome.accuracy:.1%}", found, culprit))
+                summary.add_row(*cells, Text("yes" if equal else "NO", style="green" if equal else "bold red"))
     finally:
         torch.set_num_threads(threads)
     console.print(summary)
     return problems
-
-
-def _learned(outcome: Outcome) -> str:
-    finite = math.isfinite(outcome.loss)
-    loss = f"loss {outcome.loss:.3g}" if finite else "stopped there, because the loss is no longer finite"
-    accuracy = f"test accuracy {outcome.accuracy:.1%} (guessing gives {1 / CLASSES:.0%})"
-    return f"{outcome.steps} steps in {outcome.seconds:.1f} s; {loss}; {accuracy}."

@@ -55,12 +55,9 @@ def watch(model: Any, recorder: Recorder, *, layers: Layers = None) -> "Watch":
         ArgumentValueError: `layers` selects none.
     """
     check_type("model", model, nnx.Module, "a flax.nnx.Module; for Linen see intercept")
-    selected: list[tuple[Any, str]] = []
-    for path, module in nnx.iter_modules(model):
-        name = ".".join(map(str, path)) or type(module).__name__
-        leaf = sum(1 for _ in nnx.iter_modules(module)) == 1
-        if leaf and callable(module) and is_selected(layers, name, module):
-            selected.append((module, name))
+    named = ((module, ".".join(map(str, path)) or type(module).__name__) for path, module in nnx.iter_modules(model))
+    leaves = ((module, name) for module, name in named if callable(module) and len(list(nnx.iter_modules(module))) == 1)
+    selected = [(module, name) for module, name in leaves if is_selected(layers, name, module)]
     if not selected:
         raise ArgumentValueError(f"layers: got {layers!r}, want some that {type(model).__name__} has")
     return Watch(selected, recorder)
@@ -109,13 +106,9 @@ def _watched(original: type, name: str, recorder: Recorder) -> type:
         make, (_, *arguments), *rest = reduce(self, max(protocol, 2))
         return _make_original, (make, original, *arguments), *rest
 
-    members = {
-        "__call__": __call__,
-        "__reduce_ex__": __reduce_ex__,
-        "__module__": original.__module__,
-        "__qualname__": original.__qualname__,
-    }
-    return type(original)(original.__name__, (original,), members)
+    own = {"__call__": __call__, "__reduce_ex__": __reduce_ex__}
+    home = {"__module__": original.__module__, "__qualname__": original.__qualname__}
+    return type(original)(original.__name__, (original,), own | home)
 
 
 def _make_original(make: Callable[..., Any], original: type, *arguments: Any) -> Any:

@@ -10,7 +10,7 @@ swept in place.
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from fastact._adapters.attachment import Attachment, Run
 from fastact._adapters.extras import needs_extra
@@ -21,6 +21,9 @@ from fastact.monitor.monitor import ActivationMonitor
 
 with needs_extra("fastact.keras", "Keras", "keras"):
     import keras
+
+if TYPE_CHECKING:
+    from fastact.jax import Recorder
 
 __all__ = ["ActivationCallback"]
 
@@ -33,20 +36,10 @@ _TYPE_OF_FUNCTION: Final = {
 }  # fmt: skip
 
 
-class _BackendRecorder(Protocol):
-    """What records the outputs on one of the backends: `fastact.jax.Recorder` or `_TorchRecorder`."""
-
-    def record(self, name: str, x: Any, /, *, axis: int | None, layer_type: str) -> object: ...
-
-    def step(self) -> None: ...
-
-    def pause(self) -> None: ...
-
-    def resume(self) -> None: ...
-
-
 class _TorchRecorder:
-    """Sweeps PyTorch tensors as soon as a layer returns them."""
+    """Sweeps PyTorch tensors as soon as a layer returns them; has the methods of `fastact.jax.Recorder`."""
+
+    failures = 0  # the attachment counts them
 
     def __init__(self, attachment: Attachment) -> None:
         from fastact.torch.hooks import backward_pass
@@ -54,14 +47,12 @@ class _TorchRecorder:
         self._attachment = attachment
         self._backward_pass = backward_pass
         self._paused = False
+        self.step = attachment.step
 
     def record(self, name: str, x: Any, /, *, axis: int | None, layer_type: str) -> None:
         # A model that is being built runs on shapes alone, and a rematerialised layer runs again in the backward pass.
         if self._attachment.active and not self._paused and x.device.type != "meta" and self._backward_pass() == -1:
             self._attachment.record(name, x.detach(), axis=axis, layer_type=layer_type)
-
-    def step(self) -> None:
-        self._attachment.step()
 
     def pause(self) -> None:
         self._paused = True
@@ -102,7 +93,7 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
             raise ArgumentValueError(f"backend: got Keras on {keras.backend.backend()}, want jax or torch")
         self._attachment = Attachment("fastact.keras.ActivationCallback", run, strict=strict)
         self._layers = layers
-        self._recorder: _BackendRecorder | None = None
+        self._recorder: Recorder | _TorchRecorder | None = None
         self._wrapped: list[Any] = []
 
     @property
@@ -113,8 +104,7 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
     @property
     def failures(self) -> int:
         """How often something went wrong; the first failure was warned of."""
-        # A recorder on PyTorch fails in the attachment.
-        return self._attachment.failure_counter.failures + getattr(self._recorder, "failures", 0)
+        return self._attachment.failure_counter.failures + (self._recorder.failures if self._recorder else 0)
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Opens the log and wraps the layers."""
@@ -128,7 +118,7 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
                 self._recorder = Recorder(self.monitor, ordered=False, strict=self._attachment.failure_counter.strict)
             else:
                 self._recorder = _TorchRecorder(self._attachment)
-            layers = _computing_layers(self.model, "")
+            layers = _computing_layers(self.model)
             selected = {name: layer for name, layer in layers if is_selected(self._layers, name, layer)}
             if not selected:
                 raise FastactError("no layer was selected")
@@ -157,7 +147,11 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
 
     def close(self) -> None:
         """Restores the layers and closes the log. Calling it again is harmless."""
-        self._unwrap()
+        if self._wrapped:
+            # Compiled functions contain the layers as these were when they were traced.
+            self.model.train_function = self.model.test_function = self.model.predict_function = None
+        while self._wrapped:
+            del self._wrapped.pop().call
         self._attachment.close()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -165,7 +159,8 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
         return {**self.__dict__, "_recorder": None, "_wrapped": [], "_model": None}
 
     def _wrap(self, name: str, layer: Any) -> None:
-        call, layer_type, axis = layer.call, _layer_type(layer), _axis(layer)
+        call, layer_type = layer.call, _layer_type(layer)
+        axis = 1 if getattr(layer, "data_format", None) == "channels_first" else -1  # of the neurons
 
         @functools.wraps(call)
         def recorded(*args: Any, **kwargs: Any) -> Any:
@@ -179,15 +174,8 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
         layer.call = recorded
         self._wrapped.append(layer)
 
-    def _unwrap(self) -> None:
-        if self._wrapped:
-            # Compiled functions contain the layers as these were when they were traced.
-            self.model.train_function = self.model.test_function = self.model.predict_function = None
-        while self._wrapped:
-            del self._wrapped.pop().call
 
-
-def _computing_layers(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+def _computing_layers(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The layers that compute, each with its path; a layer that is used twice appears once."""
     seen: set[int] = set()
     used: dict[str, int] = {}
@@ -199,10 +187,7 @@ def _computing_layers(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
         name = prefix + layer.name + (f"#{used[layer.name]}" if used[layer.name] > 1 else "")
         whole = type(layer).__module__.startswith("keras.") and not isinstance(layer, keras.Model)
         inner = [] if whole else list(_computing_layers(layer, name + "/"))
-        if inner:
-            yield from inner
-        else:
-            yield name, layer
+        yield from inner or [(name, layer)]
 
 
 def _layer_type(layer: Any) -> str:
@@ -212,8 +197,3 @@ def _layer_type(layer: Any) -> str:
     if layer_type in RECURRENT or function is None:
         return layer_type
     return _TYPE_OF_FUNCTION.get(getattr(function, "__name__", ""), "" if layer_type == "Activation" else layer_type)
-
-
-def _axis(layer: Any) -> int:
-    """The axis along which the layer has its neurons."""
-    return 1 if getattr(layer, "data_format", None) == "channels_first" else -1

@@ -13,6 +13,7 @@ A sink is any object with the two methods of `Sink`. It is given the scalars of 
 merge and that the diagnosis needs, to the last bit; a dashboard has a part of them.
 """
 
+import itertools
 import math
 import re
 import time
@@ -99,18 +100,10 @@ def send(log: "Log", sink: Sink) -> None:
 
     In a run of several ranks the layers' names begin with the rank: ``"rank-00001/encoder.0"``.
     """
-    step: tuple[int, int] | None = None
-    layers: dict[str, dict[str, float]] = {}
     try:
-        for record in log.replay():
-            if step is not None and step != (record.rank, record.step):
-                sink.write(step[1], layers)
-                layers = {}
-            step = (record.rank, record.step)
-            prefix = f"rank-{record.rank:05d}/" if len(log.ranks) > 1 else ""
-            layers[prefix + record.layer] = scalars(record.row)
-        if step is not None:
-            sink.write(step[1], layers)
+        for (rank, step), records in itertools.groupby(log.replay(), lambda record: (record.rank, record.step)):
+            prefix = f"rank-{rank:05d}/" if len(log.ranks) > 1 else ""
+            sink.write(step, {prefix + record.layer: scalars(record.row) for record in records})
     finally:
         sink.close()
 
@@ -124,14 +117,13 @@ class _Feed:
         self._steps = 0
 
     def write(self, step: int, rows: Mapping[str, tuple[Any, ...]]) -> None:
-        if not rows:  # nothing was recorded
-            return
-        self._steps += 1
-        if (self._steps - 1) % self._every == 0:
-            try:
+        try:
+            if rows and self._steps % self._every == 0:
                 self._sink.write(step, {name: scalars(row) for name, row in rows.items()})
-            except Exception as error:
-                raise FastactError(f"{type(self._sink).__name__} did not take step {step}: {error!r}") from error
+        except Exception as error:
+            raise FastactError(f"{type(self._sink).__name__} did not take step {step}: {error!r}") from error
+        finally:
+            self._steps += bool(rows)  # steps in which nothing was recorded do not count
 
     def close(self) -> None:
         with FailureCounter(f"fastact.sinks.{type(self._sink).__name__}")("close"):
@@ -266,13 +258,13 @@ class OpenMetrics:
 
     def collect(self) -> Iterable[Any]:
         """The metrics, which prometheus-client asks for at each scrape."""
-        last = self._last
-        if last is None:
+        if self._last is None:
             return
-        yield self._family("fastact_step", "training step of the other metrics", value=last[0])
+        step, layers = self._last
+        yield self._family("fastact_step", "training step of the other metrics", value=step)
         for name, meaning in SCALARS.items():
             family = self._family(f"fastact_activation_{name}", meaning, labels=["layer"])
-            for layer, found in last[1].items():
+            for layer, found in layers.items():
                 if name in found:
                     family.add_metric([layer], found[name])
             if family.samples:

@@ -102,3 +102,25 @@ def nasty(dtype: Any) -> dict[str, npt.NDArray[Any]]:
         }
     with np.errstate(over="ignore"):
         return {name: values.astype(dtype) for name, values in data.items()}
+
+
+COUNTS = ("count", "nans", "pos_infs", "neg_infs", "zeros", "saturated")
+#: Bounds of the relative error of std, and of the mean's error relative to the larger of |mean| and std.
+ERROR = {"float64": 1e-13, "float32": 1e-6, "float16": 1e-6, "bfloat16": 1e-6}
+
+
+def check(stats: Any, x: Any, error: float, **options: Any) -> None:
+    """Compares stats of `x` with what they are by definition; `error` bounds those of the moments."""
+    want = describe(np.asarray(x), **options)
+    for name in COUNTS:
+        assert getattr(stats, name) == want[name], name
+    for name in ("min", "max"):
+        assert getattr(stats, name) == want[name] or (math.isnan(stats.min) and math.isnan(want["min"])), name
+    if math.isnan(want["mean"]):
+        assert math.isnan(stats.mean)
+        assert math.isnan(stats.std)
+        return
+    size = max(abs(want["mean"]), want["std"])
+    assert abs(stats.mean - want["mean"]) <= error * size, (stats.mean, want["mean"])
+    assert abs(stats.std - want["std"]) <= error * want["std"], (stats.std, want["std"])
+    assert abs(stats.abs_mean - want["abs_mean"]) <= max(error, 1e-15) * want["abs_mean"]

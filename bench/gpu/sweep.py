@@ -176,7 +176,7 @@ def bare(data: Data) -> dict[str, Callable[[], Any]]:
 
 
 def _kernel(x: torch.Tensor, axis: int | None) -> Callable[[], None]:
-    from fastact.arrays.host import channel_view
+    from fastact.arrays.shapes import channel_view
     from fastact.cuda.arrays import device_array
     from fastact.cuda.driver import active
     from fastact.cuda.sweep import launch

@@ -14,8 +14,6 @@ from fastact.errors import ArgumentTypeError, FastactError
 from fastact.failures import FailureCounter
 from fastact.monitor.monitor import ActivationMonitor
 
-__all__ = ["Attachment", "Run"]
-
 #: Where the rows go: a monitor, or the path of a log, which the adapter opens when the training starts.
 Run = ActivationMonitor | str | os.PathLike[str]
 
@@ -32,11 +30,8 @@ class Attachment:
         failure_counter: counts failures, and warns of the first or raises them.
         when: whether the outputs of this moment belong to the training; by default they always do.
 
-    A copy, by `copy.deepcopy` or in a process that was started with a pickle, starts afresh and opens the log at the
-    path itself. A monitor cannot be copied, so a copy of an attachment to a monitor records nothing, and warns of it.
-
-    Raises:
-        ArgumentTypeError: `run` is neither a monitor nor a path.
+    A copy, made by `copy.deepcopy` or by a pickle for another process, opens the log at the path itself. A monitor
+    cannot be copied, so a copy of an attachment to a monitor records nothing, and warns of it.
     """
 
     def __init__(self, owner: str, run: Run, *, strict: bool = False) -> None:
@@ -49,11 +44,7 @@ class Attachment:
 
     @property
     def monitor(self) -> ActivationMonitor:
-        """The monitor.
-
-        Raises:
-            FastactError: the training has not started, which is when the monitor is made.
-        """
+        """The monitor, or a `FastactError` before the training has started."""
         if self._monitor is None:
             owner = self.failure_counter.owner
             raise FastactError(f"{owner}: no monitor yet: the training that opens the log has not started")
@@ -64,12 +55,11 @@ class Attachment:
 
         If the log cannot be opened, the monitor has none and still diagnoses.
         """
-        if self._run is None or isinstance(self._run, ActivationMonitor):
-            return
-        path = Path(self._run)
-        with self.failure_counter("open the log"):
-            self._monitor = ActivationMonitor()
-            self._monitor = ActivationMonitor(path / f"rank-{rank:05d}" if ranks > 1 else path)
+        if self._run is not None and not isinstance(self._run, ActivationMonitor):
+            path = Path(self._run)
+            with self.failure_counter("open the log"):
+                self._monitor = ActivationMonitor()
+                self._monitor = ActivationMonitor(path / f"rank-{rank:05d}" if ranks > 1 else path)
 
     def close(self) -> None:
         """Closes the log, if `open` opened it; the monitor still diagnoses what it saw."""
@@ -102,12 +92,11 @@ class Attachment:
         run = None if isinstance(self._run, ActivationMonitor) else self._run
         counter = self.failure_counter
         if run is None:
-            warnings.warn(
+            problem = (
                 f"{counter.owner}: a copy of it, in this process or another one, records nothing, since a monitor "
-                "cannot be copied; pass the path of a log, where each process writes its own part",
-                RuntimeWarning,
-                stacklevel=2,
+                "cannot be copied; pass the path of a log, where each process writes its own part"
             )
+            warnings.warn(problem, RuntimeWarning, stacklevel=2)
         fresh = FailureCounter(counter.owner, strict=counter.strict)
         return {"failure_counter": fresh, "when": _always, "_run": run, "_monitor": None}
 

@@ -5,21 +5,16 @@ from collections.abc import Iterator
 
 from fastact.errors import MissingExtraError
 
-__all__ = ["needs_extra"]
-
 
 @contextlib.contextmanager
 def needs_extra(adapter: str, framework: str, *packages: str) -> Iterator[None]:
-    """Goes around the import of a framework: where it is missing, the error names the extra to install.
+    """Goes around the import of a framework: `MissingExtraError` names the extra to install.
 
     Args:
-        adapter: what needs the framework, by its full name; the extra has its last part as name, in small letters.
+        adapter: the full name of what needs the framework; its last part, in small letters, is the extra's name.
         framework: what is needed, for the message.
-        packages: the top-level packages whose absence means that the extra is not installed. The absence of any other
-            package is a defect of the installation, and its error is left as it is.
-
-    Raises:
-        MissingExtraError: one of `packages` is missing.
+        packages: the top-level packages that the extra installs. If another one is missing, the installation is
+            broken, and the error is left as it is.
 
     Example:
         >>> with needs_extra("fastact.keras", "Keras", "no_such_package"):

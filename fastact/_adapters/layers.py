@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-__all__ = ["is_selected", "named_outputs"]
-
 
 def is_selected(layers: str | Iterable[str] | Callable[[str, Any], bool] | None, name: str, layer: Any) -> bool:
     """Whether the user's `layers` select a layer: None selects all, a function is asked, patterns are `fnmatch`'s.

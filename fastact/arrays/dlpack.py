@@ -79,7 +79,7 @@ def view_of_memory(
 
 
 def low_precision_view(x: Any) -> tuple[npt.NDArray[Any], str] | None:
-    """A view of an owner's bfloat16 or float8 elements in their kind's storage dtype, and the kind's name.
+    """A view of an owner's bfloat16 or float8 elements in the storage dtype of their element type, and its name.
 
     None for other elements, other devices, and owners that break the protocol's rules.
     """
@@ -87,9 +87,12 @@ def low_precision_view(x: Any) -> tuple[npt.NDArray[Any], str] | None:
 
 
 def cuda_view(x: Any, stream: int) -> tuple[npt.NDArray[Any], str] | None:
-    """The same of elements on a CUDA device, of any kind; the owner has them ready for what comes on `stream`.
+    """A view of an owner's elements on a CUDA device, as `low_precision_view` of any element type.
 
-    The stream is a handle as DLPack counts: 1 for the legacy default stream. None for elements of no kind.
+    The owner has them ready for what comes on `stream`.
+
+    The stream is a handle as DLPack counts: 1 for the legacy default stream. None for elements that are
+    of no element type.
     """
     return _view(x, _BY_CODE, stream=stream)
 

@@ -1,5 +1,8 @@
-"""How fast `summarize` is on this machine, beside NumPy and PyTorch doing the same work and a bare read of memory."""
+"""How fast `summarize` is on this machine, beside NumPy and PyTorch doing the same work and a bare read of memory.
 
-from fastact.benchmark.sweeps import DEFAULT_SIZES, DTYPES, Row, measure
-
-__all__ = ["DEFAULT_SIZES", "DTYPES", "Row", "measure"]
+- `sweeps`: measures whole tensors by size
+- `peers`: the same numbers by NumPy and by PyTorch, and the exact answer
+- `turns`: how everything is timed
+- `bandwidth`: the bare read
+- `figures`: figures as text
+"""

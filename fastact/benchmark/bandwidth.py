@@ -15,8 +15,6 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Reader"]
-
 _STREAMS = 4
 
 
@@ -24,12 +22,9 @@ _STREAMS = 4
 def _read(words: npt.NDArray[np.uint64], passes: int) -> Any:
     """The sum of all words, `passes` times over."""
     size = words.size // 4
-    a = words[:size]
-    b = words[size : 2 * size]
-    c = words[2 * size : 3 * size]
-    d = words[3 * size : 4 * size]
-    even = np.uint64(0)
-    odd = np.uint64(0)
+    a, b = words[:size], words[size : 2 * size]
+    c, d = words[2 * size : 3 * size], words[3 * size : 4 * size]
+    even = odd = np.uint64(0)
     for i in range(passes):
         # The key differs from pass to pass, or the compiler reads once and multiplies.
         key = np.uint64(i)
@@ -40,14 +35,10 @@ def _read(words: npt.NDArray[np.uint64], passes: int) -> Any:
 
 
 class Reader:
-    """Reads a buffer `passes` times with each call, on `threads` threads that each read a share of their own.
+    """Reads a contiguous array `passes` times with each call, on `threads` threads, the calling one included.
 
-    Args:
-        buffer: any contiguous array; the up to 63 bytes times `threads` that do not divide are left out.
-        threads: threads that read, the calling one included.
-
-    Attributes:
-        nbytes: bytes that a call reads.
+    Each thread reads a share of its own; up to 63 bytes times `threads`, which do not divide, are left out. `nbytes` is
+    what a call reads.
     """
 
     def __init__(self, buffer: npt.NDArray[Any], threads: int) -> None:

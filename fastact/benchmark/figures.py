@@ -1,7 +1,5 @@
 """Measures as people read them: few digits, with a unit."""
 
-__all__ = ["duration", "multiple", "size"]
-
 
 def size(elements: int) -> str:
     """A number of elements, such as 1e3."""

@@ -5,8 +5,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["NUMBERS", "numpy_numbers", "torch_numbers", "truth"]
-
 #: What is compared. `summarize` gives more: the mean of |x|, and +inf and -inf apart.
 NUMBERS: Final = ("zeros", "mean", "std", "min", "max", "saturated", "nans", "infs")
 #: Elements that are widened to float64 at a time to find the truth.
@@ -14,22 +12,16 @@ _CHUNK: Final = 1 << 17
 
 
 def numpy_numbers(x: npt.NDArray[Any], axis: tuple[int, ...] | None, limit: float) -> tuple[Any, ...]:
-    """The numbers of `NUMBERS` in that order, but for the first: the count of elements that are not zero.
+    """The numbers of `NUMBERS`, reduced over `axis` (None: all), with the count of nonzero elements in place of zeros.
 
-    Args:
-        x: any array.
-        axis: the axes to reduce over; None for the whole tensor.
-        limit: elements beyond ±limit count as saturated.
+    Elements beyond ±`limit` count as saturated.
     """
     integers = x.dtype.kind != "f"  # never NaN or infinite, so not asked
     # In float16 itself the sums overflow.
     wide = np.float32 if x.dtype == np.float16 else None
     return (
         np.count_nonzero(x, axis=axis),
-        x.mean(axis=axis, dtype=wide),
-        x.std(axis=axis, dtype=wide),
-        x.min(axis=axis),
-        x.max(axis=axis),
+        *(x.mean(axis=axis, dtype=wide), x.std(axis=axis, dtype=wide), x.min(axis=axis), x.max(axis=axis)),
         np.count_nonzero((x < -limit) | (x > limit), axis=axis),
         0 if integers else np.count_nonzero(np.isnan(x), axis=axis),
         0 if integers else np.count_nonzero(np.isinf(x), axis=axis),

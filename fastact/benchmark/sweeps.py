@@ -19,8 +19,6 @@ from fastact.cpu.threads import get_num_threads
 from fastact.errors import FastactError
 from fastact.stats.summarize import summarize
 
-__all__ = ["DEFAULT_SIZES", "DTYPES", "Row", "measure"]
-
 DEFAULT_SIZES: Final = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 #: NumPy has no bfloat16, and of integers the limit differs: `python -m bench` in the repository has those too.
 DTYPES: Final = ("float32", "float64", "float16")
@@ -34,11 +32,7 @@ class Row:
     """What was measured for one buffer.
 
     Attributes:
-        elements: elements of the buffer.
-        dtype: their type.
-        nbytes: bytes that a sweep reads.
-        seconds: median time of a call: "fastact", "numpy", "torch" where it is installed, and "read", the time of
-            reading the bytes and doing nothing else.
+        seconds: median time of a call: "fastact", "numpy", "torch" if it is installed, and "read", a bare read.
         ratios: median over the rounds of a contestant's time over fastact's in the same round.
         wrong: contestants whose mean or std is off by more than rounding explains.
     """
@@ -57,16 +51,9 @@ class Row:
 
 
 def measure(sizes: Iterable[int] = DEFAULT_SIZES, dtype: str = "float32", *, rounds: int = 7) -> Iterator[Row]:
-    """Measures one row after the other; seconds each.
+    """Measures one row after the other, for buffers of so many elements; each takes seconds.
 
-    Args:
-        sizes: elements of each buffer.
-        dtype: one of `DTYPES`.
-        rounds: turns of each contestant; slow ones sit out some.
-
-    Raises:
-        ArgumentTypeError, ArgumentValueError: an argument is unusable.
-        FastactError: a contestant's answer is wrong.
+    Slow contestants sit out some of the rounds. If an answer is wrong, `FastactError` is raised.
 
     Example:
         >>> row = next(measure([1000], rounds=1))
@@ -107,7 +94,7 @@ def _contestants(x: npt.NDArray[Any]) -> dict[str, tuple[Callable[[], Any], Call
         return {name: getattr(stats, name) for name in NUMBERS}
 
     def theirs(numbers: Any) -> dict[str, Any]:
-        found = dict(zip(NUMBERS, (float(number) for number in numbers), strict=True))
+        found = dict(zip(NUMBERS, map(float, numbers), strict=True))
         return {**found, "zeros": x.size - found["zeros"]}
 
     calls = {"fastact": (lambda: summarize(x), ours), "numpy": (lambda: numpy_numbers(x, None, _LIMIT), theirs)}
@@ -126,11 +113,7 @@ def _contestants(x: npt.NDArray[Any]) -> dict[str, tuple[Callable[[], Any], Call
 
 
 def _right(name: str, got: dict[str, Any], want: dict[str, Any], dtype: str) -> bool:
-    """Whether mean and std are as exact as their dtype.
-
-    Raises:
-        FastactError: another number is wrong, or any of fastact's.
-    """
+    """Whether mean and std are as exact as their dtype; `FastactError` if another number is wrong, or fastact's are."""
     size = max(abs(want["mean"]), want["std"])
     off = {key for key in ("mean", "std") if not abs(got[key] - want[key]) <= _TOLERANCE.get(dtype, 1e-5) * size}
     worse = [key for key in NUMBERS if key not in ("mean", "std") and got[key] != want[key]]

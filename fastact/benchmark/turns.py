@@ -14,8 +14,6 @@ import numpy.typing as npt
 from fastact.benchmark.bandwidth import Reader
 from fastact.cpu.threads import get_num_threads
 
-__all__ = ["Comparison", "by_turns", "compare", "load_warning", "loops_for", "reader_of", "timed"]
-
 #: A turn of a contestant lasts at least this long, in seconds, or is one call.
 TURN: Final = 0.02
 #: A slow contestant sits out rounds when its turns would last longer than this altogether, in seconds, ...
@@ -27,26 +25,17 @@ _BUSY: Final = 0.5
 
 
 class Comparison(NamedTuple):
-    """How long each contestant took.
-
-    Attributes:
-        seconds: median time of a call, for each contestant.
-        ratios: median over the rounds of its time over the base's time in the same round.
-    """
+    """How long each contestant took: median seconds of a call; median of their ratios to the base's in a round."""
 
     seconds: dict[str, float]
     ratios: dict[str, float]
 
 
 def load_warning() -> tuple[float, str | None]:
-    """The machine's load, and a warning where it is too high to measure, else None.
-
-    Peers whose threads wait for a busy core take a hundred times as long.
-    """
+    """The machine's load, and a warning if peers' threads would wait for busy cores: they take 100 times as long."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    if load <= _BUSY:
-        return load, None
-    return load, f"this machine is busy (load {load:.1f}): the figures will not be worth much"
+    warning = f"this machine is busy (load {load:.1f}): the figures will not be worth much"
+    return load, warning if load > _BUSY else None
 
 
 def timed(call: Callable[[], object], loops: int) -> float:
@@ -63,7 +52,7 @@ def loops_for(call: Callable[[], object]) -> int:
 
 
 def _turn(call: Callable[[], object]) -> tuple[int, float]:
-    # The calls that fill a turn, and the seconds that they took.
+    """The calls that fill a turn, and the seconds that they took."""
     loops = 1
     while (seconds := timed(call, loops) * loops) < TURN:
         loops = max(2 * loops, math.ceil(loops * TURN / max(seconds, 1e-9)))
@@ -75,10 +64,8 @@ def by_turns(
 ) -> list[dict[str, float]]:
     """Takes the turns `rounds` times over, in their order, and gives each round's seconds.
 
-    Args:
-        turns: for each contestant, the function that times it, in seconds a call.
-        shares: rounds that a contestant takes part in, evenly spread; all of them where it is not named.
-        rounds: number of rounds.
+    A turn times a contestant, in seconds a call. It takes part in as many rounds as its share says, evenly spread, by
+    default in all.
     """
     return [
         {
@@ -96,13 +83,9 @@ def compare(
     base: str = "fastact",
     read: Callable[[], float] | None = None,
 ) -> Comparison:
-    """Times all contestants by turns, `base` last, right after the bare read that it is compared with.
+    """Times all contestants, calls that are warm, by turns: `base` last, right after the bare read `read`.
 
-    Args:
-        contestants: the calls by name, already warm.
-        rounds: number of rounds; slow contestants sit out some.
-        base: the contestant that ratios refer to.
-        read: times a bare read, in seconds; "read" in the result.
+    Slow contestants sit out some of the rounds. Ratios refer to `base`.
     """
     turns: dict[str, Callable[[], float]] = {}
     shares: dict[str, int] = {}

@@ -17,10 +17,7 @@ from fastact.cli.commands import COMMANDS
 from fastact.cli.output import complain
 from fastact.errors import FastactError
 
-__all__ = ["app", "main"]
-
 P = ParamSpec("P")
-
 #: As a shell reports a program that SIGINT or SIGPIPE ended.
 _INTERRUPTED: Final = 130
 _PIPE_CLOSED: Final = 141

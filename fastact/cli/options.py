@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["AsJson", "Rank", "Run", "Window"]
-
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory, or the parent of its ranks' directories.")]
 Rank = Annotated[int | None, typer.Option(help="Whose rows to judge; by default those of all ranks, merged.")]
 Window = Annotated[int | None, typer.Option(min=1, help="Rows per layer to judge by; by default the monitor's own.")]

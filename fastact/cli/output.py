@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from fastact.replay.log import Log
 
-__all__ = ["complain", "console", "progress_bar", "show", "table", "warn_of_losses"]
-
 #: Columns when the output is no terminal: enough for every table, so that nothing is cut.
 _FILE_WIDTH: Final = 200
 #: The longest complaint, in characters.
@@ -41,9 +39,7 @@ def console() -> "Console":
     from rich.console import Console
 
     found = Console(highlight=False)
-    if not found.is_terminal and "COLUMNS" not in os.environ:
-        found = Console(highlight=False, width=_FILE_WIDTH)
-    return found
+    return found if found.is_terminal or "COLUMNS" in os.environ else Console(highlight=False, width=_FILE_WIDTH)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int) -> "Table":
@@ -62,22 +58,13 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int) -> "
 def show(renderable: "RenderableType") -> None:
     """Prints a renderable, in lines longer than the terminal where rich would cut the numbers of a table."""
     out = console()
-    least = out.measure(renderable, options=out.options.update(width=_FILE_WIDTH)).minimum
-    out.width = max(out.width, least)
+    out.width = max(out.width, out.measure(renderable, options=out.options.update(width=_FILE_WIDTH)).minimum)
     out.print(renderable)
 
 
 @contextlib.contextmanager
 def progress_bar(verb: str, total: int) -> "Iterator[Callable[[int], None]]":
-    """A bar on stderr, where that is a terminal, for as long as the context lasts.
-
-    Args:
-        verb: shown before the bar.
-        total: bytes to read.
-
-    Yields:
-        The function to call with the number of bytes read so far.
-    """
+    """A bar on stderr, where that is a terminal: yields the function to call with the bytes read so far."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 

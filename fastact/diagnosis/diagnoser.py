@@ -16,7 +16,6 @@ from fastact.diagnosis.finding import SEVERITIES, Finding
 from fastact.diagnosis.links import link
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.onsets import OnsetTracker
-from fastact.diagnosis.presets import judge
 from fastact.diagnosis.report import Diagnosis, LayerHealth
 from fastact.diagnosis.row_conditions import Row
 from fastact.diagnosis.rule import Outcome, Rule
@@ -81,16 +80,6 @@ class Diagnoser:
         Raises:
             ArgumentTypeError: `rows` is not an array of `fields.ROW_DTYPE`.
             ArgumentValueError: the layer is unknown, or `rows` has another shape.
-
-        Example:
-            >>> from fastact.history import LayerInfo
-            >>> diagnoser = Diagnoser()
-            >>> diagnoser.add(LayerInfo("act", 0))
-            >>> rows = np.zeros(1000, ROW_DTYPE)
-            >>> rows["step"] = np.arange(1000)
-            >>> diagnoser.extend("act", rows)
-            >>> diagnoser.history["act"].total
-            1000
         """
         tracker = self._trackers.get(name) or self._unknown(name)
         if not isinstance(rows, np.ndarray) or rows.dtype != ROW_DTYPE:
@@ -135,6 +124,8 @@ class Diagnoser:
                     found, missing[view.info.name] = self._judge(tracker.rules, view, network)
                     findings += found
             elif not gradients:
+                from fastact.diagnosis.presets import judge  # for comparisons alone
+
                 findings += judge(preset, layers)
         linked = tuple(findings)
         if preset is None:

@@ -6,27 +6,20 @@ known.
 """
 
 import re
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from fastact.diagnosis.network import LayerView, Network
-from fastact.diagnosis.row_conditions import Cells, RowCondition
+from fastact.diagnosis.row_conditions import RowCondition
 from fastact.fields import COLUMN
 
 #: What comes before the expert's number, the number, and what comes after it: the corresponding layer of each sibling
 #: differs in the number alone.
 _NAME: Final = re.compile(r"(.*?experts?[._\[]?)(\d+)(.*)", re.IGNORECASE | re.DOTALL)
 
-_COUNT: Final = COLUMN["count"]
-
-
-def _nothing(cells: Cells) -> Any:
-    return cells[_COUNT] == 0
-
-
 #: Rows without an element.
-STARVED: Final = RowCondition("starved", _nothing)
+STARVED: Final = RowCondition("starved", lambda cells: cells[COLUMN["count"]] == 0)
 
 
 class Starvation(NamedTuple):
@@ -83,15 +76,13 @@ def starvation(layer: LayerView, network: Network, min_steps: int) -> Starvation
     last = int(fed[-1]) if len(fed) else int(layer.rows[0]["step"]) - 1
     if all(int(sibling.rows[-1]["step"]) <= last for sibling in siblings):
         return None
-    steps = []
-    tokens = 0.0
-    for sibling in siblings:
-        rows = sibling.rows[(sibling.rows["step"] > last) & (sibling.rows["count"] > 0)]
-        steps.append(rows["step"])
-        tokens += float((rows["count"] / np.maximum(rows["neurons"], 1)).sum())
-    since = np.unique(np.concatenate(steps))
+    fed_rows = [sibling.rows[(sibling.rows["step"] > last) & (sibling.rows["count"] > 0)] for sibling in siblings]
+    since = np.unique(np.concatenate([rows["step"] for rows in fed_rows]))
     if len(since) < min_steps:
         return None
+    tokens = 0.0
+    for rows in fed_rows:
+        tokens += float((rows["count"] / np.maximum(rows["neurons"], 1)).sum())
     streak = layer.streaks.get(STARVED.name)
     if streak is not None:
         first = streak.step

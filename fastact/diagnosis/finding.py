@@ -14,6 +14,11 @@ Severity = Literal["warning", "serious", "critical"]
 SEVERITIES: Final[tuple[Severity, ...]] = ("warning", "serious", "critical")
 
 
+def graded(*, serious: bool, critical: bool) -> Severity:
+    """The severity of what is at least a warning, serious or even critical."""
+    return "critical" if critical else "serious" if serious else "warning"
+
+
 class Evidence(Mapping[str, float | int | str]):
     """The numbers behind a finding: immutable, hashable, and always strict JSON.
 
@@ -89,18 +94,8 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields and `page` as plain dicts, lists, strings and finite numbers."""
-        return {
-            "layer": self.layer,
-            "condition": self.condition,
-            "severity": self.severity,
-            "first_step": self.first_step,
-            "evidence": dict(self.evidence),
-            "message": self.message,
-            "cause": self.cause,
-            "remedies": list(self.remedies),
-            "consequence_of": self.consequence_of,
-            "page": self.page,
-        }
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        return fields | {"evidence": dict(self.evidence), "remedies": list(self.remedies), "page": self.page}
 
 
 class FindingError(FastactError):

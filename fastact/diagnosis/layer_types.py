@@ -90,21 +90,6 @@ def is_gate(layer_type: str, types: Iterable[str]) -> bool:
     return layer_type in GATES and any(is_activation(other) and other not in GATES for other in types)
 
 
-def has_batch_norm(types: Iterable[str]) -> bool:
-    """Whether one of the layers is a batch normalisation."""
-    return any("BatchNorm" in layer_type for layer_type in types)
-
-
 def has_layer_norm(types: Iterable[str]) -> bool:
     """Whether one of the layers is a layer or rms normalisation."""
     return any(layer_type.startswith(("LayerNorm", "RMSNorm")) for layer_type in types)
-
-
-def has_norm(types: Iterable[str]) -> bool:
-    """Whether one of the layers is a normalisation of any sort."""
-    return any(is_norm(layer_type) for layer_type in types)
-
-
-def has_relu(types: Iterable[str]) -> bool:
-    """Whether one of the layers is of the ReLU family."""
-    return any(layer_type in RELU_FAMILY for layer_type in types)

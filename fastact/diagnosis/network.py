@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,6 @@ from fastact.text import shown
 _MEAN, _STD = COLUMN["mean"], COLUMN["std"]
 _COUNT, _NEURONS, _WITHIN = COLUMN["count"], COLUMN["neurons"], COLUMN["within_std"]
 
-_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
@@ -92,26 +91,18 @@ class Network:
                 if not (last in layer_types.PROBABILITIES or layer_types.is_passing(last)):
                     break
                 self.output -= 1
-        self.rms: list[float] = []
-        self.signal: list[float] = []
-        self.saturated: list[float] = []
-        self.range: list[float] = []
-        self.swing: list[float] = []
-        self.wander: list[float] = []
+        unknown: list[float] = []
+        self.rms = self.signal = self.saturated = self.range = self.swing = self.wander = unknown
         if layers:
             self._compare(recent_rows, min_samples)
-            self._span()
 
-    def once(self, compute: Callable[Concatenate["Network", _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """`compute(self, ...)`, computed once for all layers: rules keep no state, so what they share is kept here.
+    def once(self, compute: Callable[..., _T], *args: Any) -> _T:
+        """`compute(self, *args)`, computed once for all layers: rules keep no state, so what they share is kept here.
 
-        Args:
-            compute: a function of the network; the result is kept under it.
-            *args: its further arguments, which have to be equal each time: the thresholds of this diagnosis.
-            **kwargs: likewise.
+        The result is kept under `compute`, so `args` have to be equal each time: the thresholds of this diagnosis.
         """
         if compute not in self._known:
-            self._known[compute] = compute(self, *args, **kwargs)
+            self._known[compute] = compute(self, *args)
         known: _T = self._known[compute]
         return known
 
@@ -138,22 +129,19 @@ class Network:
             mean, std = rows["mean"], np.where(rows["std"] > 0.0, rows["std"], np.nan)
             way = np.fmax.reduceat(mean, starts) - np.fmin.reduceat(mean, starts)
             self.wander = (way / np.fmin.reduceat(std, starts)).tolist()
-            positive = np.where(rms > 0.0, rms, np.nan)
-            self.swing = (np.fmax.reduceat(positive, starts) / np.fmin.reduceat(positive, starts)).tolist()
+            self.swing = _spans(rms, starts)
+            whole = np.array([len(layer.rows) for layer in self.layers])
+            mean, std = (np.concatenate([layer.rows[name] for layer in self.layers]) for name in ("mean", "std"))
+            self.range = _spans(np.hypot(mean, std), np.cumsum(whole) - whole)
         self.saturated = np.where(total > 0, share, 0.0).tolist()
         self.rms = _medians(rms, starts, lengths)
         self.signal = _medians(signal, starts, lengths)
 
-    def _span(self) -> None:
-        lengths = np.array([len(layer.rows) for layer in self.layers])
-        mean = np.concatenate([layer.rows["mean"] for layer in self.layers])
-        std = np.concatenate([layer.rows["std"] for layer in self.layers])
-        with np.errstate(all="ignore"):
-            rms = np.hypot(mean, std)
-            rms[~(rms > 0.0)] = np.nan
-            starts = np.cumsum(lengths) - lengths
-            span = np.fmax.reduceat(rms, starts) / np.fmin.reduceat(rms, starts)
-        self.range = span.tolist()
+
+def _spans(values: npt.NDArray[np.float64], starts: npt.NDArray[Any]) -> list[float]:
+    """The largest value of each group over the smallest that is above zero; NaN for a group without any."""
+    positive = np.where(values > 0.0, values, np.nan)
+    return (np.fmax.reduceat(positive, starts) / np.fmin.reduceat(positive, starts)).tolist()  # type: ignore[no-any-return]
 
 
 def _medians(values: npt.NDArray[np.float64], starts: npt.NDArray[Any], lengths: npt.NDArray[Any]) -> list[float]:

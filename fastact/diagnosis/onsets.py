@@ -33,8 +33,7 @@ class _Run:
     def __init__(self, patience: int) -> None:
         self.patience = patience
         #: The step at which it began, and the rows before it.
-        self.step = 0
-        self.before = 0
+        self.step = self.before = 0
         #: The last row in which it held or, being undecided, continued; at first so far back that any hit begins a run.
         self.last = -patience
         #: What the condition makes of a row, and the run of the next one of its cascade.

@@ -6,8 +6,7 @@ weights, a loss or the tensors themselves are left out.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +23,7 @@ _RELU: Final = frozenset({"ReLU", "ReLU6"})
 _SQUASHING: Final = frozenset({"Tanh", "Sigmoid"})
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(NamedTuple):
     """A rule as somebody published it.
 
     Attributes:
@@ -43,18 +41,17 @@ class Published:
     layer_types: frozenset[str] = frozenset()
 
 
-def _share(rows: _Rows, part: str, whole: str = "count") -> npt.NDArray[np.float64]:
-    """One field over another, row by row; NaN where there is nothing."""
-    share: npt.NDArray[np.float64] = rows[part] / rows[whole].astype(np.float64)
-    return share
+def _share(rows: _Rows, part: str, whole: str = "count") -> Any:
+    """One field over another, row by row: float64, shape (rows,); NaN where there is nothing."""
+    return rows[part] / rows[whole].astype(np.float64)
 
 
-def _silent(rows: _Rows) -> npt.NDArray[np.float64]:
+def _silent(rows: _Rows) -> Any:
     """The share of silent units in a row; the share of zeros where a layer was not swept per neuron."""
     return np.where(rows["neurons"] > 0, _share(rows, "silent_neurons", "neurons"), _share(rows, "zeros"))
 
 
-def _any(holds: Callable[[_Rows], npt.NDArray[np.bool_]]) -> _Test:
+def _any(holds: Callable[[_Rows], Any]) -> _Test:
     """Fires in the first row for which it holds."""
 
     def test(rows: _Rows) -> int | None:
@@ -76,7 +73,7 @@ def _pooled(part: str, limit: float, recent: int = 10) -> _Test:
     return test
 
 
-def _sustained(measure: Callable[[_Rows], npt.NDArray[np.float64]], limit: float) -> _Test:
+def _sustained(measure: Callable[[_Rows], Any], limit: float) -> _Test:
     """Fires when in the later half of the rows at least half of them have more than `limit`."""
 
     def test(rows: _Rows) -> int | None:
@@ -87,111 +84,56 @@ def _sustained(measure: Callable[[_Rows], npt.NDArray[np.float64]], limit: float
     return test
 
 
-def _non_finite(rows: _Rows) -> npt.NDArray[np.bool_]:
-    broken: npt.NDArray[np.bool_] = (rows["nans"] | rows["pos_infs"] | rows["neg_infs"]) != 0
-    return broken
-
-
-_EXPLODING_TENSOR: Final = Published("ExplodingTensor", "non_finite", "any NaN or Inf in any row", _any(_non_finite))
+_NON_FINITE: Final = _any(lambda rows: (rows["nans"] | rows["pos_infs"] | rows["neg_infs"]) != 0)
+_EXPLODING_TENSOR: Final = Published("ExplodingTensor", "non_finite", "any NaN or Inf in any row", _NON_FINITE)
 
 #: By name; in each, the rules in the order in which they are asked: a condition is told of a layer once.
 PRESETS: Final[dict[str, tuple[Published, ...]]] = {
     # What is written most often in scripts and answers.
     "naive": (
-        Published(
-            "zero ratio", "dead", "more than 0.5 of the elements of the last 10 rows are zero", _pooled("zeros", 0.5)
-        ),
-        Published(
-            "saturation ratio",
-            "saturated",
-            "more than 0.1 of the elements of the last 10 rows are saturated",
-            _pooled("saturated", 0.1),
-        ),
+        Published("zero ratio", "dead", "more than 0.5 of the elements of the last 10 rows are zero",
+                  _pooled("zeros", 0.5)),
+        Published("saturation ratio", "saturated", "more than 0.1 of the elements of the last 10 rows are saturated",
+                  _pooled("saturated", 0.1)),
     ),
     # Amazon SageMaker Debugger's built-in rules and their defaults. UnchangedTensor needs the tensors.
     "sagemaker": (
         _EXPLODING_TENSOR,
-        Published(
-            "DeadRelu",
-            "dead",
-            "more than 50% of the neurons are active for less than 1% of the elements, in any row",
-            _any(lambda rows: _share(rows, "silent_neurons", "neurons") > 0.5),
-            _RELU,
-        ),
-        Published(
-            "AllZero", "dead", "all elements are zero, in any row", _any(lambda rows: _share(rows, "zeros") >= 1.0)
-        ),
-        Published(
-            "SaturatedActivation",
-            "saturated",
-            "more than 50% of the neurons are saturated for 95% of the elements, in any row (theirs: inputs beyond "
-            "±9.5 for 99%)",
-            _any(lambda rows: _share(rows, "saturated_neurons", "neurons") > 0.5),
-            _SQUASHING,
-        ),
-        Published(
-            "TensorVariance",
-            "exploding",
-            "the variance is above 10, in any row",
-            _any(lambda rows: rows["std"] ** 2 > 10.0),
-        ),
-        Published(
-            "TensorVariance",
-            "vanishing",
-            "the variance is below 1e-5, in any row",
-            _any(lambda rows: np.square(rows["std"]) < 1e-5),
-        ),
-        Published(
-            "VanishingGradient",
-            "vanishing",
-            "the mean of |x| is below 1e-7, in any row (theirs: of the gradients)",
-            _any(lambda rows: rows["abs_mean"] < 1e-7),
-        ),
+        Published("DeadRelu", "dead", "more than 50% of the neurons are active for less than 1% of the elements, in "
+                  "any row", _any(lambda rows: _share(rows, "silent_neurons", "neurons") > 0.5), _RELU),
+        Published("AllZero", "dead", "all elements are zero, in any row",
+                  _any(lambda rows: _share(rows, "zeros") >= 1.0)),
+        Published("SaturatedActivation", "saturated", "more than 50% of the neurons are saturated for 95% of the "
+                  "elements, in any row (theirs: inputs beyond ±9.5 for 99%)",
+                  _any(lambda rows: _share(rows, "saturated_neurons", "neurons") > 0.5), _SQUASHING),
+        Published("TensorVariance", "exploding", "the variance is above 10, in any row",
+                  _any(lambda rows: rows["std"] ** 2 > 10.0)),
+        Published("TensorVariance", "vanishing", "the variance is below 1e-5, in any row",
+                  _any(lambda rows: np.square(rows["std"]) < 1e-5)),
+        Published("VanishingGradient", "vanishing", "the mean of |x| is below 1e-7, in any row (theirs: of the "
+                  "gradients)", _any(lambda rows: rows["abs_mean"] < 1e-7)),
     ),
     # DeepDiagnosis (ICSE 2022). Its rules on weights, gradients, loss and accuracy are left out.
     "deepdiagnosis": (
-        Published("NumericalError", "non_finite", _EXPLODING_TENSOR.meaning, _EXPLODING_TENSOR.test),
-        Published(
-            "DeadNode",
-            "dead",
-            "70% of the elements are zero, in any row (theirs: at most zero)",
-            _any(lambda rows: _share(rows, "zeros") >= 0.7),
-            _RELU,
-        ),
-        Published(
-            "SaturatedActivation",
-            "saturated",
-            "more than 50% of the elements are saturated, in any row (theirs: inputs beyond ±5)",
-            _any(lambda rows: _share(rows, "saturated") > 0.5),
-            _SQUASHING,
-        ),
+        Published("NumericalError", "non_finite", _EXPLODING_TENSOR.meaning, _NON_FINITE),
+        Published("DeadNode", "dead", "70% of the elements are zero, in any row (theirs: at most zero)",
+                  _any(lambda rows: _share(rows, "zeros") >= 0.7), _RELU),
+        Published("SaturatedActivation", "saturated", "more than 50% of the elements are saturated, in any row "
+                  "(theirs: inputs beyond ±5)", _any(lambda rows: _share(rows, "saturated") > 0.5), _SQUASHING),
     ),
     # torchmortem's DeadUnitDetector and SaturationDetector, over the window in place of the run.
     "torchmortem": (
-        Published(
-            "dead_units",
-            "dead",
-            "in half of the later half of the rows more than 50% of the units are dead",
-            _sustained(_silent, 0.5),
-        ),
-        Published(
-            "saturation",
-            "saturated",
-            "in half of the later half of the rows more than 50% of the elements are saturated (theirs: |x| > 0.95)",
-            _sustained(lambda rows: _share(rows, "saturated"), 0.5),
-        ),
+        Published("dead_units", "dead", "in half of the later half of the rows more than 50% of the units are dead",
+                  _sustained(_silent, 0.5)),
+        Published("saturation", "saturated", "in half of the later half of the rows more than 50% of the elements are "
+                  "saturated (theirs: |x| > 0.95)", _sustained(lambda rows: _share(rows, "saturated"), 0.5)),
     ),
     # AUTOTRAINER (ICSE 2021). Its other rules look at gradients and accuracy.
     "autotrainer": (
-        Published(
-            "dying ReLU",
-            "dead",
-            "70% of the elements are zero, in any row (theirs: of the gradients)",
-            _any(lambda rows: _share(rows, "zeros") >= 0.7),
-            _RELU,
-        ),
+        Published("dying ReLU", "dead", "70% of the elements are zero, in any row (theirs: of the gradients)",
+                  _any(lambda rows: _share(rows, "zeros") >= 0.7), _RELU),
     ),
-}
+}  # fmt: skip
 
 
 def judge(preset: str, layers: Sequence[LayerView]) -> tuple[Finding, ...]:
@@ -217,14 +159,7 @@ def judge(preset: str, layers: Sequence[LayerView]) -> tuple[Finding, ...]:
 
 
 def _finding(preset: str, rule: Published, layer: LayerView, row: Any) -> Finding:
-    step = int(row["step"])
-    return Finding(
-        layer=layer.info.name,
-        condition=rule.condition,
-        severity="serious",
-        first_step=step,
-        evidence=Evidence(preset=preset, rule=rule.name),
-        message=f"{layer.name} has met {rule.name} of the preset {preset} since step {step}: {rule.meaning}.",
-        cause="Published rules name none.",
-        remedies=("diagnose without a preset for causes and remedies",),
-    )
+    step, evidence = int(row["step"]), Evidence(preset=preset, rule=rule.name)
+    message = f"{layer.name} has met {rule.name} of the preset {preset} since step {step}: {rule.meaning}."
+    cause, remedies = "Published rules name none.", ("diagnose without a preset for causes and remedies",)
+    return Finding(layer.info.name, rule.condition, "serious", step, evidence, message, cause, remedies)

@@ -16,7 +16,7 @@ _EITHER: Final = "use an initialisation that keeps the scale: N(0, sqrt(1/n_in))
 
 def initialisation(types: Collection[str]) -> str:
     """The initialisation that suits the activations of a network, given the types of all of its layers."""
-    relu = layer_types.has_relu(types)
+    relu = not layer_types.RELU_FAMILY.isdisjoint(types)
     bounded = any(
         layer_type in layer_types.BOUNDED and layer_type not in layer_types.RELU_FAMILY for layer_type in types
     )
@@ -27,16 +27,13 @@ def initialisation(types: Collection[str]) -> str:
 
 def normalisation(types: Collection[str]) -> tuple[str, ...]:
     """The normalisation that suits a network; nothing where it has one."""
-    if layer_types.has_norm(types):
+    if any(map(layer_types.is_norm, types)):
         return ()
-    batches = not any(
-        layer_type in layer_types.RECURRENT or layer_type.startswith("Embedding") for layer_type in types
-    )  # fmt: skip
-    return (f"add {'batch' if batches else 'layer'} normalisation before the activation",)
+    sequences = any(layer_type in layer_types.RECURRENT or layer_type.startswith("Embedding") for layer_type in types)
+    return (f"add {'layer' if sequences else 'batch'} normalisation before the activation",)
 
 
 def normalise_before(types: Collection[str]) -> tuple[str, ...]:
     """A normalisation for one layer; nothing where the network has batch or layer normalisation."""
-    if layer_types.has_layer_norm(types) or layer_types.has_batch_norm(types):
-        return ()
-    return ("add a normalisation before this layer",)
+    known = layer_types.has_layer_norm(types) or any("BatchNorm" in layer_type for layer_type in types)
+    return () if known else ("add a normalisation before this layer",)

@@ -111,7 +111,9 @@ def sentence(diagnosis: Diagnosis) -> str:
         rest = f"; not enough data yet for {unknown} more" if unknown else ""
         return f"No problems found in {judged} layer{'s' if judged > 1 else ''}{rest}."
     first = culprits[0]
-    return " ".join([first.message, *_follows(diagnosis, first), f"Likely cause: {first.cause} Try: {_try(first)}."])
+    return " ".join(
+        [first.message, *_follows(diagnosis, first), f"Likely cause: {first.cause} Try: {'; '.join(first.remedies)}."]
+    )
 
 
 def _follows(diagnosis: Diagnosis, culprit: Finding) -> list[str]:
@@ -136,10 +138,6 @@ def _names(names: list[str]) -> str:
     return few if len(names) <= _MOST_NAMES else f"{few} and {len(names) - _MOST_NAMES} more"
 
 
-def _try(finding: Finding) -> str:
-    return "; ".join(finding.remedies)
-
-
 def _cells(layer: LayerHealth) -> tuple[str, ...]:
     def value(x: float | None) -> str:
         return "-" if x is None else number(x)
@@ -148,15 +146,8 @@ def _cells(layer: LayerHealth) -> tuple[str, ...]:
         return "-" if x is None else percent(x)
 
     status = layer.status if not layer.severity else f"{adjective(layer.status)} ({layer.severity})"
-    return (
-        shown(layer.name, 40),
-        shown(layer.kind, 24),
-        value(layer.mean),
-        value(layer.std),
-        share(layer.dead),
-        share(layer.saturated),
-        status,
-    )
+    numbers = value(layer.mean), value(layer.std), share(layer.dead), share(layer.saturated)
+    return shown(layer.name, 40), shown(layer.kind, 24), *numbers, status
 
 
 def render_text(diagnosis: Diagnosis) -> str:
@@ -172,10 +163,10 @@ def render_text(diagnosis: Diagnosis) -> str:
         widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
         lines.append("")
         for row in rows:
-            cells = [
-                cell.rjust(width) if 2 <= i <= 5 else cell.ljust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ]
+            # The four columns in the middle are numbers.
+            cells = (
+                c.rjust(w) if 2 <= i <= 5 else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+            )
             lines.append("  ".join(cells).rstrip())
     lines += ["".join(text for text, _ in line) for line in _details(diagnosis)]
     return "\n".join(lines)

@@ -57,6 +57,15 @@ class Streak(NamedTuple):
     rows: int
 
 
+def share_at_least(share: float, part: int, whole: int) -> Holds:
+    """Whether the field `part` is at least `share` of the field `whole`, which is not zero; both by `COLUMN`."""
+
+    def holds(cells: Cells) -> Any:
+        return (1.0 * cells[part] >= share * cells[whole]) & (cells[whole] > 0)
+
+    return holds
+
+
 def is_nan(value: Any) -> Any:
     """Whether a float64 is NaN, or which ones of an array are."""
     return value != value  # noqa: PLR0124 - holds for numbers and arrays alike

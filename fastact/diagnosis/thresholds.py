@@ -1,51 +1,60 @@
 """How a rule declares the numbers that it compares with, and what all rules share.
 
-Each rule's file has a dataclass with its own thresholds, their defaults and sources; `rules.Thresholds`, the public
+Each rule's file has a class with its own thresholds, their defaults and sources; `rules.Thresholds`, the public
 one, is all of them together. A default is either published (the source stands beside it) or chosen (it says so). All
 are shares, factors or counts of rows, so none depends on a framework, a batch size or a device.
 """
 
-import difflib
 import math
 import os
-import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Self, dataclass_transform
 
 from fastact.checks import check_integer
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 
-#: The largest int that a float64 holds exactly.
-_LARGEST_COUNT: Final = 1 << 53
 
-
-def share_field(default: float, doc: str, at_least: str = "") -> Any:
+def share_field(default: float, doc: str, at_least: str = "", low: float = 0.0, high: float = 1.0) -> Any:
     """A threshold above 0 and up to 1. `doc` is "unit; condition: meaning. Source"; `at_least` another one's name."""
-    return _threshold(default, doc, 0.0, 1.0, at_least)
+    return field(default=default, metadata={"low": low, "high": high, "doc": doc, "at_least": at_least})
 
 
-def factor_field(default: float, doc: str, at_least: str = "", *, low: float = 1.0) -> Any:
-    """A threshold above `low`; else as `share_field`."""
-    return _threshold(default, doc, low, math.inf, at_least)
+def factor_field(default: float, doc: str, at_least: str = "") -> Any:
+    """A threshold above 1; else as `share_field`."""
+    return share_field(default, doc, at_least, 1.0, math.inf)
 
 
 def positive_field(default: float, doc: str) -> Any:
     """A threshold above 0; else as `share_field`."""
-    return _threshold(default, doc, 0.0, math.inf, "")
+    return share_field(default, doc, "", 0.0, math.inf)
 
 
 def count_field(default: int, doc: str) -> Any:
     """A whole number from 1 on; else as `share_field`."""
-    return _threshold(default, doc, 1, _LARGEST_COUNT, "")
+    return share_field(default, doc, "", 1, 1 << 53)  # the largest int that a float64 holds exactly
 
 
-def _threshold(default: float, doc: str, low: float, high: float, at_least: str) -> Any:
-    return field(default=default, metadata={"low": low, "high": high, "doc": doc, "at_least": at_least})
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+class _Declared:
+    """Makes one frozen dataclass of those classes that join several rules' thresholds.
+
+    A single rule's class stays a declaration: ten more dataclasses would double the time that the rules take to load.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    def __init_subclass__(cls) -> None:
+        if len(cls.__bases__) > 1:
+            made = getattr(cls, "__dataclass_fields__", {})
+            declared = ((base, vars(base).get("__annotations__", {})) for base in cls.__mro__[-3::-1])
+            cls.__annotations__ = {
+                name: kind for base, own in declared for name, kind in own.items() if base is cls or name not in made
+            }
+            dataclass(frozen=True, kw_only=True)(cls)
 
 
-@dataclass(frozen=True, kw_only=True)
-class CommonThresholds:
+class CommonThresholds(_Declared):
     """What all rules compare with, and the base class of each rule's own thresholds.
 
     Raises:
@@ -100,6 +109,9 @@ class CommonThresholds:
         """
         if not isinstance(path, (str, os.PathLike)):
             raise ArgumentTypeError(f"path: got {type(path).__name__}, want a str or an os.PathLike")
+        import difflib
+        import tomllib
+
         shown = repr(os.fspath(path))
         try:
             table = tomllib.loads(Path(path).read_text("utf-8"))

@@ -27,11 +27,8 @@ class Trend(NamedTuple):
 
     def evidence(self) -> dict[str, float | None]:
         """The growth per step and its bounds as factors, for a finding's evidence."""
-        return {
-            "growth_per_step": _factor(self.rate),
-            "growth_per_step_low": _factor(self.low),
-            "growth_per_step_high": _factor(self.high),
-        }
+        rates = {"": self.rate, "_low": self.low, "_high": self.high}
+        return {f"growth_per_step{which}": _factor(rate) for which, rate in rates.items()}
 
 
 def _factor(rate: float) -> float | None:

@@ -16,8 +16,6 @@ from fastact.jax.summary import Summary, summarize
 from fastact.monitor.monitor import ActivationMonitor
 from fastact.stats.options import SATURATION
 
-__all__ = ["Recorder"]
-
 _T = TypeVar("_T")
 
 
@@ -116,11 +114,10 @@ class Recorder:
                 else:
                     jax.debug.callback(receive, summary)
 
-            if isinstance(when, bool | np.bool_):
-                if when:
-                    hand_over()
-            else:
+            if not isinstance(when, bool | np.bool_):
                 jax.lax.cond(when, hand_over, lambda: None)
+            elif when:
+                hand_over()
         return x
 
     def _receive(self, name: str, options: dict[str, Any], summary: Summary) -> None:
@@ -172,12 +169,9 @@ class Recorder:
             missing = [name for name, always in self._traced.items() if always and name not in self._arrived]
             if missing:
                 self._checks += 1
-                warnings.warn(
-                    f"fastact.jax.Recorder: nothing has come of layer {missing[0]!r}, which was traced: JAX leaves"
-                    " ordered callbacks out of a scan that is differentiated; use Recorder(ordered=False)",
-                    RuntimeWarning,
-                    stacklevel=3,
-                )
+                problem = f"nothing has come of layer {missing[0]!r}, which was traced"
+                cause = "JAX leaves ordered callbacks out of a scan that is differentiated; use Recorder(ordered=False)"
+                warnings.warn(f"fastact.jax.Recorder: {problem}: {cause}", RuntimeWarning, stacklevel=3)
 
     def _drain(self) -> list[tuple[str, dict[str, Any], Summary]]:
         """Waits until everything under way has arrived, and removes and returns it."""

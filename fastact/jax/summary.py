@@ -21,8 +21,6 @@ from fastact.stats.activation import ActivationStats
 from fastact.stats.channel import ChannelStats, wrap_channels
 from fastact.stats.options import SATURATION
 
-__all__ = ["Summary", "summarize"]
-
 #: JAX counts in int32 by default.
 _MAX_COUNT: Final = 2**31 - 1
 
@@ -122,16 +120,9 @@ def summarize(
     saturation = check_saturation(saturation)
     low, high = _inner_bounds(*saturation, work)
 
-    def per_element(values: Any) -> Any:
-        return jnp.expand_dims(values, reduced)
-
-    masks = {
-        "nans": jnp.isnan(x),
-        "pos_infs": x == jnp.inf,
-        "neg_infs": x == -jnp.inf,
-        "zeros": _is_zero(x),
-        "saturated": (x < low) | (x > high),
-    }
+    per_element = functools.partial(jnp.expand_dims, axis=reduced)
+    masks = {"nans": jnp.isnan(x), "pos_infs": x == jnp.inf, "neg_infs": x == -jnp.inf}
+    masks |= {"zeros": _is_zero(x), "saturated": (x < low) | (x > high)}
     counted = {name: jnp.sum(mask, axis=reduced, dtype=jnp.int32) for name, mask in masks.items()}
     finite = jnp.isfinite(x)
     n = jnp.maximum(size - _non_finite(counted), 1).astype(work)

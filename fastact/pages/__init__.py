@@ -11,8 +11,6 @@ from fastact.errors import ArgumentValueError
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-__all__ = ["FOLDERS", "explain", "names", "where"]
-
 #: The folders, and what the pages in them are about.
 FOLDERS: Final = {
     "conditions": "what can be wrong with a layer",

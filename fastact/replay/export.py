@@ -1,14 +1,14 @@
 """Writes a log's rows to one file for other programs: Parquet, CSV or JSON lines.
 
-Rows are streamed, so memory does not grow with the log. The file appears under its name when it is whole; whatever
-interrupts the writing leaves what was there before.
+Rows are streamed, so memory does not grow with the log. The file gets its name when it is whole; an interrupted export
+leaves what was there before.
 
 What a number means goes along: in Parquet's own metadata (of the file and of each column), and for CSV and JSON lines,
 which have no place for it, in a file beside it, ``FILE.meta.json``, an object with ``schema_version``, ``metadata``
 (the run's own), ``layers`` (name, order, kind, dtype, saturation; the kind is the layer's type) and ``fields``
 (name, type, meaning with its unit).
 
-What there was nothing to measure of is null in Parquet, an empty cell in CSV and null in JSON; NaN occurs in none.
+Where there was nothing to measure, there is null in Parquet, an empty cell in CSV and null in JSON; NaN occurs in none.
 """
 
 import json
@@ -40,7 +40,7 @@ def export(log: Log, to: str | os.PathLike[str], *, force: bool = False, progres
         log: an open log.
         to: the file; its suffix, one of `SUFFIXES`, says as what.
         force: replace the file if there is one.
-        progress: told the bytes of the log that have been read.
+        progress: called with the bytes of the log that have been read.
 
     Raises:
         ArgumentValueError: the suffix is unknown, or the file is there already and `force` is not given.

@@ -31,7 +31,7 @@ from fastact.stats.activation import ActivationStats
 
 __all__ = ["Log", "Progress", "open_log", "rank_folders"]
 
-#: Told the bytes read so far.
+#: Called with the bytes read so far.
 Progress = Callable[[int], None]
 
 _RANK: Final = re.compile(r"rank-(\d{5,9})")
@@ -44,12 +44,11 @@ _RANK_COLUMN: Final = pa.field(
 class Log:
     """A log that `open_log` opened. It holds no file open; every call reads what is there at that time.
 
-    Where a method takes `progress`, it is called as the reading goes on, with the bytes read so far; `nbytes` has
-    the total.
+    Where a method takes `progress`, it is called again and again with the bytes read so far; `nbytes` has the total.
 
     Attributes:
         path: the directory.
-        ranks: the ranks that it holds rows of, ascending.
+        ranks: the ranks whose rows it holds, ascending.
         runs: the reader of each rank's directory.
     """
 
@@ -62,13 +61,13 @@ class Log:
 
     @property
     def layers(self) -> tuple[LayerInfo, ...]:
-        """The layers in forward order; where ranks or resumed runs differ on one, the last holds."""
+        """The layers in forward order; where ranks or resumed runs differ, the last one counts."""
         layers = {info.name: info for run in self.runs.values() for info in run.layers}
         return tuple(sorted(layers.values(), key=lambda info: info.order))
 
     @property
     def metadata(self) -> dict[str, str]:
-        """The run's own metadata, text to text; where ranks or resumed runs differ, the last holds."""
+        """The run's own metadata, text to text; where ranks or resumed runs differ, the last one counts."""
         return {key: value for run in self.runs.values() for key, value in run.metadata.items()}
 
     @property
@@ -78,7 +77,7 @@ class Log:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is damaged or missing and where; empty when all is whole. Reads the log through if nothing has yet."""
+        """What is damaged or missing, and where; empty if all is whole. Reads all of the log if nothing has yet."""
         if self._warnings is None:
             for _ in self.stored_batches(self.ranks):
                 pass
@@ -88,9 +87,8 @@ class Log:
     def schema(self) -> Any:
         """The `pyarrow.Schema` of `to_table` and `to_batches`.
 
-        Its metadata hold the run's own, and what fastact knows: ``fastact.schema_version`` and ``fastact.layers``, a
-        JSON list of the layers with their types, dtypes and saturation intervals. Each field's metadata hold its
-        ``meaning`` with its unit.
+        Its metadata hold the run's own, ``fastact.schema_version``, and ``fastact.layers``, a JSON list of the layers
+        with their types, dtypes and saturation intervals. Each field's metadata hold its ``meaning`` with its unit.
         """
         own = {
             "fastact.schema_version": f"{SCHEMA_VERSION[0]}.{SCHEMA_VERSION[1]}",
@@ -101,8 +99,8 @@ class Log:
     def to_batches(self, *, progress: Progress | None = None) -> Iterator[Any]:
         """Yields all rows as `pyarrow.RecordBatch` in written order, rank after rank; columns as in `to_table`.
 
-        One batch is in memory at a time. ``pyarrow.RecordBatchReader.from_batches(log.schema, log.to_batches())``
-        makes it a stream for whatever reads Arrow.
+        One batch is in memory at a time. ``pyarrow.RecordBatchReader.from_batches(log.schema, log.to_batches())`` is a
+        stream for anything that reads Arrow.
         """
         schema = self.schema
         for rank, stored in self.stored_batches(self.ranks, progress):
@@ -130,9 +128,9 @@ class Log:
 
         Args:
             from_step: first step to yield; from the start by default.
-            to_step: last step to yield, itself included; to the end by default.
+            to_step: last step to yield, included; to the end by default.
             layers: names of the layers to yield, or one name; all by default.
-            progress: told the bytes read so far.
+            progress: called with the bytes read so far.
 
         Raises:
             ArgumentTypeError, ArgumentValueError: at once, when a filter is unusable or names a layer that the log
@@ -150,20 +148,20 @@ class Log:
         ranks: int | Iterable[int] | None = None,
         progress: Progress | None = None,
     ) -> dict[Any, ActivationStats]:
-        """What one sweep over all elements of many rows would have given: rows merged, exactly, over any range.
+        """Merges rows over any range: what one sweep over all of their elements would have given.
 
-        Counts, min and max are exact, moments to float64 rounding, since a row keeps what merges (`fields.STATE`).
+        Counts, min and max are exact, moments up to float64 rounding, since a row keeps what merges (`fields.STATE`).
 
         Args:
             by: what to keep apart: one of "layer", "step" and "rank", or several of them.
-            from_step: first step to take in; from the start by default.
-            to_step: last step to take in, itself included; to the end by default.
-            layers: names of the layers to take in, or one name; all by default.
-            ranks: ranks to take in, or one; all by default.
-            progress: told the bytes read so far.
+            from_step: first step to include; from the start by default.
+            to_step: last step to include; to the end by default.
+            layers: names of the layers to include, or one name; all by default.
+            ranks: ranks to include, or one; all by default.
+            progress: called with the bytes read so far.
 
         Returns:
-            The stats by the layer's name, the step or the rank; by tuples of them where `by` names several.
+            The stats by layer name, step or rank; by tuples of them where `by` names several.
 
         Raises:
             ArgumentTypeError, ArgumentValueError: an argument is unusable, or names what the log does not have.
@@ -199,18 +197,18 @@ class Log:
     ) -> Diagnosis:
         """The diagnosis of the logged rows: equal to the live one of the same rows.
 
-        Several ranks that train one network saw parts of each batch: by default they are judged as one, their rows of
-        the same layer in the same step merged. Elements are merged exactly. Which neurons were silent, dead, saturated
-        or constant is not kept, only how many, and a neuron is so in the whole batch only if it is so on every rank:
-        the least number of any rank is taken, which is the most that there can be. `within_std` pools the ranks'
-        variances. Layers that only some ranks have (a pipeline) are judged by the rows that there are.
+        Several ranks that train one network saw parts of each batch: by default they are judged as one, and their rows
+        of a layer in a step merged. Elements are merged exactly. A log does not say which neurons were silent, dead,
+        saturated or constant, only how many; a neuron is so in the whole batch only if it is so on every rank, so the
+        least number of any rank is taken, which is the most that there can be. `within_std` pools the ranks' variances.
+        Layers that only some ranks have (a pipeline) are judged by the rows that there are.
 
         Args:
             thresholds: by default those the monitor wrote into the metadata, else ``Thresholds()``.
             window_size: rows per layer to judge by; by default the monitor's own, else 100.
-            rank: whose rows to judge, as that rank's monitor did; None merges all ranks.
-            preset: the published rules of others instead of our own, to compare with: see `rules.presets.PRESETS`.
-            progress: told the bytes read so far.
+            rank: the rank to judge, as its own monitor did; None merges all ranks.
+            preset: published rules of others instead of our own, for comparison: see `diagnosis.presets.PRESETS`.
+            progress: called with the bytes read so far.
 
         Raises:
             ArgumentValueError: an argument is out of range, or `rank` is not in the log.
@@ -289,7 +287,7 @@ def _counter(progress: Progress | None) -> Progress:
 def open_log(path: str | os.PathLike[str]) -> Log:
     """Opens the log of a run: its directory, or the parent of ``rank-00000``, ``rank-00001``, ... directories.
 
-    A run that is being written, was killed or was damaged is opened too: `Log.warnings` says what is missing.
+    A run that is still being written, or was killed or damaged, is opened too: `Log.warnings` says what is missing.
 
     Raises:
         ArgumentTypeError: `path` is not a path.

@@ -28,7 +28,7 @@ def recover(log: Log, to: str | os.PathLike[str], *, progress: Progress | None =
     Args:
         log: an open log.
         to: the directory to make, which must not be there. It gets its name when all of it is on the disk.
-        progress: told the bytes of the log that have been read.
+        progress: called with the bytes of the log that have been read.
 
     Raises:
         ArgumentValueError: `to` is there already.

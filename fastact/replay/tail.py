@@ -1,6 +1,6 @@
 """Watches a run while it is written: what `fastact tail` shows.
 
-Nothing is read twice, so a look costs what was written since the last one, and the first one the whole log.
+Nothing is read twice: the first look reads the whole log, each further one what was written since.
 """
 
 import os
@@ -24,14 +24,14 @@ class Tail:
     Args:
         path: the run's directory, which may be empty yet, or the parent of its ranks' directories.
         window_size: rows per layer to judge by; by default the monitor's own, else 100.
-        rank: whose rows to follow; by default the lowest rank's.
-        lost: told of what is missing.
+        rank: the rank to follow; by default the lowest.
+        lost: called with what is missing, in words.
 
     Attributes:
         step: the last step seen; None before the first row.
         rows: rows seen.
         rate: rows a second, over the last few looks; 0.0 before the second look.
-        rank: whose rows these are; None for a run of one process.
+        rank: the rank that is followed; None for a run of one process.
 
     Raises:
         ArgumentValueError: `window_size` is out of range, or `rank` is not there.
@@ -77,11 +77,11 @@ class Tail:
 
     @property
     def closed(self) -> bool:
-        """Whether the run's writer closed it, and all of it was seen. One that was killed leaves it open."""
+        """Whether the run's writer closed it, and all of it was seen. A writer that was killed leaves it open."""
         return self._follower.closed
 
     def look(self) -> int:
-        """Reads what came since the last look; returns the number of rows.
+        """Reads what was written since the last look; returns the number of rows.
 
         Raises:
             LogError: the directory cannot be read any more, or a newer major version of fastact writes there.

@@ -1,15 +1,7 @@
-"""What `summarize(x, extras=...)` tells beside the plain stats: the shape of the distribution, and what it is made of.
+"""`DetailedStats`: what `summarize(x, extras=...)` tells beside the plain stats.
 
-Two things are kept, and both merge: the third and fourth moments (Pébay 2008), and a sorted list of values with the
-number of elements at each. For elements of 8 and 16 bits the list is complete, and all that follows from it is exact.
-For wider ones a value stands for a bucket: the elements that share sign, exponent and the first 7 bits after the
-leading one, [v, v * (1 + 1/128)) or narrower. Buckets of fixed edges, unlike centroids or samples, merge exactly, in
-any order, and cost an element a shift and an addition. The one bucket without such an end is zero's: float64 elements
-below 2^-1029 (1.7e-310, denormals) count as zeros here.
-
-A well-kept library's sketch was looked at first. On 1e6 float32, log-normal (`python -m bench.extras`): DDSketch, in
-Python, took in 1.3 million elements a second, KLL (datasketches, C++) 18, these buckets 1,200; the largest relative
-error of nine quantiles was 0.0033, 0.43 (KLL bounds the rank, not the value) and 0.0007, in 24, 2.5 and 46 KB.
+Two things are kept, and both merge: the third and fourth moments (Pébay 2008), for the shape of the distribution, and a
+histogram (`buckets`), for what it is made of.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,10 +13,11 @@ import numpy.typing as npt
 from fastact import arithmetic
 from fastact.arithmetic.element_types import ELEMENT_TYPES, NARROW_FLOATS
 from fastact.checks import check_not_negative
-from fastact.cpu.extras import BUCKET_BITS, TALLIES, sweep_details
-from fastact.cpu.widen import widen_array
+from fastact.cpu.extras import TALLIES, sweep_details
 from fastact.errors import ArgumentTypeError, ArgumentValueError
+from fastact.fields import STATE
 from fastact.stats.activation import ActivationStats
+from fastact.stats.buckets import bucket_values, empty, far_end, sorted_once, stored_values, tally, to_buckets
 from fastact.stats.options import EXTRA_OF, Bounds, check_same_options, missing_extra
 from fastact.stats.statistics import NAN
 
@@ -32,8 +25,6 @@ __all__ = ["DetailedStats", "Exponents", "Outliers", "detail"]
 
 #: The types of which `overflow_share` and its kin speak, in the order of the tally's counters.
 _TYPES: Final = tuple(NARROW_FLOATS)
-_DROPPED: Final = np.uint64(64 - BUCKET_BITS)
-_STEP: Final = np.uint64(1) << _DROPPED
 #: Counters of a sweep are 32 bits wide.
 _AT_MOST: Final = 1 << 31
 
@@ -156,8 +147,8 @@ class DetailedStats(ActivationStats):
             >>> s.overflow_share("float8_e4m3fn"), s.overflow_share("float16"), s.overflow_share("bfloat16")
             (0.5, 0.25, 0.0)
         """
-        tally = self._need("overflow_share").tally
-        lost = tally[9 + _type_number(dtype)] - self.infs
+        counted = self._need("overflow_share").tally
+        lost = counted[1 + 2 * len(_TYPES) + _type_number(dtype)] - self.infs
         return lost / self.finite if self.finite else NAN
 
     def underflow_share(self, dtype: Any) -> float:
@@ -170,19 +161,19 @@ class DetailedStats(ActivationStats):
             >>> summarize(np.array([0.0, 1.0, 1e-8], np.float32), extras="exponents").underflow_share("float16")
             0.5
         """
-        tally = self._need("underflow_share").tally
-        nonzero = self.finite - tally[0]
-        return (tally[1 + 2 * _type_number(dtype)] - tally[0]) / nonzero if nonzero else NAN
+        counted = self._need("underflow_share").tally
+        nonzero = self.finite - counted[0]
+        return (counted[1 + 2 * _type_number(dtype)] - counted[0]) / nonzero if nonzero else NAN
 
     def denormal_share(self, dtype: Any) -> float:
         """The share of the finite non-zero elements that would be denormal in `dtype`, with fewer digits than others.
 
         Those that round to zero are not among them; otherwise as `underflow_share`.
         """
-        tally = self._need("denormal_share").tally
-        nonzero = self.finite - tally[0]
+        counted = self._need("denormal_share").tally
+        nonzero = self.finite - counted[0]
         place = 1 + 2 * _type_number(dtype)
-        return (tally[place + 1] - tally[place]) / nonzero if nonzero else NAN
+        return (counted[place + 1] - counted[place]) / nonzero if nonzero else NAN
 
     @property
     def quantile_error(self) -> float:
@@ -245,7 +236,7 @@ class DetailedStats(ActivationStats):
         if not details.exact:
             inside = (rank - (until[place] - counts[place]) + 0.5) / counts[place]
             # A bucket of negative elements begins at its far end.
-            found = found + (_far_end(found) - found) * np.where(found < 0.0, 1.0 - inside, inside)
+            found = found + (far_end(found) - found) * np.where(found < 0.0, 1.0 - inside, inside)
             found = np.clip(found, float(self.min), float(self.max))
             found = np.where(rank == 0, float(self.min), found)
             found = np.where(rank == self.finite - 1, float(self.max), found)
@@ -281,7 +272,7 @@ class DetailedStats(ActivationStats):
         limit = check_not_negative("threshold", threshold)
         near = details.values
         # A float64 is spaced finer than a bucket: just inside the far end, which belongs to the next one.
-        far = near if details.exact else np.nextafter(_far_end(near), near)
+        far = near if details.exact else np.nextafter(far_end(near), near)
         if absolute:
             certain = np.abs(near) >= limit
             possible = np.abs(far) >= limit
@@ -312,13 +303,13 @@ class DetailedStats(ActivationStats):
         if mine.extras != theirs.extras:
             raise ArgumentValueError(f"merge: got stats with extras={mine.extras} and {theirs.extras}, want the same")
         exact = mine.exact and theirs.exact
-        values = [d.values if d.exact == exact else _to_buckets(d.values) for d in (mine, theirs)]
+        values = [d.values if d.exact == exact else to_buckets(d.values) for d in (mine, theirs)]
         details = _Details(
             mine.extras,
             arithmetic.merge_shape(self._state, other._state, mine.shape, theirs.shape),
             tuple(a + b for a, b in zip(mine.tally, theirs.tally, strict=True)),
             exact,
-            *_sorted(np.concatenate(values), np.concatenate([mine.counts, theirs.counts])),
+            *sorted_once(np.concatenate(values), np.concatenate([mine.counts, theirs.counts])),
         )
         return _wrap(arithmetic.merge(self._state, other._state), self._bounds, details)
 
@@ -348,11 +339,12 @@ class DetailedStats(ActivationStats):
         return f"Detailed{super().__repr__()[10:-1]}{shape}, extras={self.extras})"
 
 
+_set_state: Final = ActivationStats.__dict__["_state"].__set__
 _set_details: Final = DetailedStats.__dict__["_details"].__set__
 
 
 def _wrap(state: arithmetic.State, bounds: Bounds, details: _Details | tuple[Any, ...]) -> DetailedStats:
-    stats = DetailedStats.from_state(state[:11], saturation=bounds[:2], zero_tol=bounds[2])
+    stats = DetailedStats.from_state(state[: len(STATE)], saturation=bounds[:2], zero_tol=bounds[2])
     details = _Details(*details)
     for array in (details.values, details.counts):
         array.flags.writeable = False
@@ -361,12 +353,9 @@ def _wrap(state: arithmetic.State, bounds: Bounds, details: _Details | tuple[Any
     return stats
 
 
-_set_state: Final = ActivationStats.__dict__["_state"].__set__
-
-
 def detail(parts: Iterable[npt.NDArray[Any]], name: str, bounds: Bounds, extras: tuple[str, ...]) -> DetailedStats:
-    """The stats of contiguous 1-D arrays of the storage dtype of the kind `name`, together."""
-    result = _wrap(arithmetic.EMPTY, bounds, (extras, (0.0, 0.0), (0,) * TALLIES, True, *_empty()))
+    """The stats of contiguous 1-D arrays of the storage dtype of the element type `name`, together."""
+    result = _wrap(arithmetic.EMPTY, bounds, (extras, (0.0, 0.0), (0,) * TALLIES, True, *empty()))
     for part in parts:
         for start in range(0, part.size, _AT_MOST):
             result |= _detail(part[start : start + _AT_MOST], name, bounds, extras)
@@ -380,58 +369,13 @@ def _detail(x: npt.NDArray[Any], name: str, bounds: Bounds, extras: tuple[str, .
         x, name, *bounds, shaped="shape" in extras, tallied=tallied and not narrow, counted=extras != ("shape",)
     )
     if narrow:
-        values = _stored_values(found.buckets, name)
+        values = stored_values(found.buckets, name)
     else:
-        values = (found.buckets.astype(np.uint64) << _DROPPED).view(np.float64)
+        values = bucket_values(found.buckets)
     finite = np.isfinite(values)
-    tally = _tally(values, found.counts) if tallied and narrow else tuple(found.tally.tolist())
-    values, counts = _sorted(values[finite], found.counts[finite])
-    return _wrap(found.state, bounds, _Details(extras, found.shape, tally, narrow, values, counts))
-
-
-def _empty() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    return np.empty(0), np.empty(0, np.int64)
-
-
-def _stored_values(stored: npt.NDArray[np.int64], name: str) -> npt.NDArray[np.float64]:
-    """The value of each bit pattern of a kind of at most 16 bits."""
-    with np.errstate(invalid="ignore"):  # signalling NaNs
-        element_type = ELEMENT_TYPES[name]
-        values: npt.NDArray[Any] = widen_array(stored.astype(element_type.storage), element_type.tag)
-        return values.astype(np.float64)
-
-
-def _tally(values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]) -> tuple[int, ...]:
-    """What `cpu.extras` counts for wider elements, from a complete list."""
-    size = np.abs(values)
-    found = [size == 0.0]
-    for narrow in NARROW_FLOATS.values():
-        found += [size <= narrow.zero_up_to, size <= narrow.denormal_up_to]
-    found += [size > narrow.finite_up_to for narrow in NARROW_FLOATS.values()]
-    return tuple(int(counts[mask].sum()) for mask in found)
-
-
-def _sorted(
-    values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Ascending, each value once (both zeros are one), with the sum of its counts."""
-    if not values.size:
-        return _empty()
-    order = np.argsort(values, kind="stable")
-    values = values[order] + 0.0
-    first = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
-    return values[first], np.add.reduceat(counts[order], first)
-
-
-def _to_buckets(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return (values.view(np.uint64) >> _DROPPED << _DROPPED).view(np.float64)
-
-
-def _far_end(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The end of each bucket that is further from zero; zero's own bucket is a point."""
-    far = (values.view(np.uint64) + _STEP).view(np.float64)
-    largest = np.finfo(np.float64).max
-    return np.where(values == 0.0, 0.0, np.clip(far, -largest, largest))
+    tallied_values = tally(values, found.counts) if tallied and narrow else tuple(found.tally.tolist())
+    values, counts = sorted_once(values[finite], found.counts[finite])
+    return _wrap(found.state, bounds, _Details(extras, found.shape, tallied_values, narrow, values, counts))
 
 
 def _type_number(dtype: Any) -> int:

@@ -24,7 +24,6 @@ from fastact.stats.options import Bounds
 __all__ = [
     "KNOWN",
     "TENSOR_CLASSES",
-    "UNKNOWN",
     "PlanCache",
     "remember",
     "sweep_tensor",
@@ -37,52 +36,52 @@ class Known(NamedTuple):
     """What a dtype of NumPy or torch tells.
 
     Attributes:
-        kernel: sweeps a small array: (contiguous 1-D storage array, lo, hi, zero_tol) to a state. None before one was
-            swept: kernels are compiled, or loaded from disk, when they are first needed.
+        kernel: sweeps a small array: (contiguous 1-D storage array, lo, hi, zero_tol) to a state.
         shown_as: the dtype of the same library as which the elements are shown to the kernel, if not as their own.
         name: of the element type.
     """
 
-    kernel: Callable[..., arithmetic.State] | None
+    kernel: Callable[..., arithmetic.State]
     shown_as: Any
     name: str
 
 
 #: By dtype, as each is first seen: those of NumPy in this machine's byte order, and those of torch.
 KNOWN: Final[dict[Any, Known]] = {}
-UNKNOWN: Final = Known(None, None, "")
 #: torch.Tensor and torch.nn.Parameter themselves, once one was seen; subclasses may be anything.
 TENSOR_CLASSES: Final[set[type]] = set()
 
 
-def remember(x: Any, name: str, *, kernel: bool) -> None:
-    """Lets the next buffer of this dtype take the short way.
-
-    Args:
-        x: a buffer that was swept.
-        name: of its element type, as `arrays` found it.
-        kernel: whether the kernel for small arrays is loaded.
-    """
-    shown_as: Any
+def remember(x: Any, name: str) -> None:
+    """Lets the next buffer of this dtype take the short way; `name` is its element type, as `arrays` found it."""
     if type(x) is np.ndarray:
-        if not x.dtype.isnative:
-            return
-        storage = ELEMENT_TYPES[name].storage
-        shown_as = None if x.dtype == storage else storage
+        storage: Any = ELEMENT_TYPES[name].storage
+        if x.dtype.isnative and x.dtype not in KNOWN:
+            KNOWN[x.dtype] = Known(_loader(x.dtype), None if x.dtype == storage else storage, name)
     elif is_plain_tensor(x):
         TENSOR_CLASSES.add(type(x))
-        shown_as = tensor_view_type(name)
-    else:
-        return
-    if kernel or x.dtype not in KNOWN:
-        KNOWN[x.dtype] = Known(small_kernel(name) if kernel else None, shown_as, name)
+        if x.dtype not in KNOWN:
+            KNOWN[x.dtype] = Known(_loader(x.dtype), tensor_view_type(name), name)
+
+
+def _loader(dtype: Any) -> Callable[..., arithmetic.State]:
+    """Stands for the kernel until that is needed, and compiled or loaded from disk."""
+
+    def sweep_first(x: npt.NDArray[Any], lo: float, hi: float, tol: float) -> arithmetic.State:
+        known = KNOWN[dtype]
+        kernel = small_kernel(known.name)
+        KNOWN[dtype] = known._replace(kernel=kernel)
+        return kernel(x, lo, hi, tol)
+
+    return sweep_first
 
 
 def sweep_tensor(x: Any, bounds: Bounds) -> arithmetic.State | None:
     """The state of a small torch tensor; None for all that `arrays` must have a look at."""
-    kernel, shown_as, _ = KNOWN.get(x.dtype) or UNKNOWN
-    if kernel is None:
+    known = KNOWN.get(x.dtype)
+    if known is None:
         return None
+    kernel, shown_as, _ = known
     try:
         if x.requires_grad:
             x = x.detach()

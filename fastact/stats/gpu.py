@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastact import arithmetic
-from fastact.arrays.host import as_flat, channel_view
+from fastact.arrays.shapes import as_flat, channel_view
 from fastact.cpu.workspace import sweep_neurons
 from fastact.errors import ArgumentValueError
 from fastact.stats.channel import ChannelStats, wrap_channels

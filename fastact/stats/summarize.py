@@ -6,14 +6,15 @@ from typing import Any, overload
 import numpy as np
 
 from fastact import arithmetic
-from fastact.arrays.host import as_channels, as_flat, as_storage, chunks, on_gpu, pieces, slabs
+from fastact.arrays.host import as_storage, chunks, on_gpu
+from fastact.arrays.shapes import as_channels, as_flat, pieces, slabs
 from fastact.cpu.sweep import SMALL, sweep
 from fastact.cpu.workspace import sweep_neurons
 from fastact.errors import ArgumentValueError
 from fastact.stats.activation import ActivationStats, wrap
 from fastact.stats.channel import ChannelStats, wrap_channels, wrap_workspace
 from fastact.stats.detailed import DetailedStats, detail
-from fastact.stats.fast_path import KNOWN, TENSOR_CLASSES, UNKNOWN, remember, sweep_tensor, sweep_tensor_neurons
+from fastact.stats.fast_path import KNOWN, TENSOR_CLASSES, remember, sweep_tensor, sweep_tensor_neurons
 from fastact.stats.gpu import sweep_gpu, sweep_gpu_neurons
 from fastact.stats.options import DEFAULT_BOUNDS, NO_EXTRAS, SATURATION, Bounds, check_extras, check_options
 
@@ -112,8 +113,9 @@ def summarize(
         if type(x) is np.ndarray:
             # The shortest way stands here: a call more is 5% of it.
             if 0 < x.size <= SMALL and x.flags.carray:
-                kernel, shown_as, _ = KNOWN.get(x.dtype) or UNKNOWN
-                if kernel is not None:
+                known = KNOWN.get(x.dtype)
+                if known is not None:
+                    kernel, shown_as, _ = known
                     flat = x if x.ndim == 1 else x.ravel()
                     return wrap(kernel(flat if shown_as is None else flat.view(shown_as), *bounds), bounds)
         elif type(x) in TENSOR_CLASSES:
@@ -128,7 +130,7 @@ def summarize(
     if on_gpu(x):
         return sweep_gpu_neurons(x, axis, bounds)
     array, name = as_storage(x)
-    remember(x, name, kernel=False)
+    remember(x, name)
     stats = None
     for slab in slabs(array, axis):
         channels, shape = as_channels(slab, axis)
@@ -160,7 +162,7 @@ def _sweep_chunk(x: Any, bounds: Bounds) -> arithmetic.State:
         return state
     state = sweep(flat, name, *bounds)
     if 0 < flat.size <= SMALL:
-        remember(x, name, kernel=True)
+        remember(x, name)
     return state
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact import arithmetic
-from fastact.arrays.host import as_flat, as_storage, chunks, on_gpu
+from fastact.arrays.host import as_storage, chunks, on_gpu
+from fastact.arrays.shapes import as_flat
 from fastact.cpu.numpy_headers import arrays_at, known_dtypes
 from fastact.cpu.sweep_many import TYPE_NAMES, Places, sweep_many
 from fastact.errors import ArgumentTypeError, FastactError
@@ -175,5 +176,5 @@ def _flat(x: Any) -> tuple[npt.NDArray[Any], str] | None:
         if x.dtype.isnative and x.flags.carray:
             known_dtypes.learn(x.dtype, name)
     else:
-        remember(x, name, kernel=False)
+        remember(x, name)
     return flat, name

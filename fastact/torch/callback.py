@@ -7,8 +7,6 @@ from fastact._adapters.attachment import Attachment, Run
 from fastact.monitor.monitor import ActivationMonitor
 from fastact.torch import Watch, watch
 
-__all__ = ["WatchingCallback"]
-
 
 class WatchingCallback:
     """Watches a model from `begin` to `close`; a trainer's callback derives from it, calls them, and has its arguments.

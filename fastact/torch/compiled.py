@@ -8,29 +8,22 @@ are given Python stand-ins for tensors.
 
 import weakref
 from itertools import count
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-__all__ = ["CompiledHook", "forget", "new_order", "record", "register"]
+if TYPE_CHECKING:
+    from fastact.torch.hooks import Hook
 
-
-class CompiledHook(Protocol):
-    """What the operator calls."""
-
-    def observe_compiled(self, x: torch.Tensor, place: str, /) -> None:
-        """Takes a tensor that compiled code found at `place` in what the hook was given."""
-
-
-_hooks: Final[weakref.WeakValueDictionary[int, CompiledHook]] = weakref.WeakValueDictionary()
+_hooks: Final[weakref.WeakValueDictionary[int, "Hook"]] = weakref.WeakValueDictionary()
 _numbers: Final = count()
 
 
-def register(hook: CompiledHook) -> torch.Tensor:
-    """Returns the key, int64[1], by which `record` finds this hook. The hook is held weakly: keep it alive.
+def register(hook: "Hook") -> torch.Tensor:
+    """Returns the key, int64[1], by which `record` finds this hook, which is held weakly.
 
-    The key is a tensor because the code of repeated blocks is compiled once for all of them only where nothing but
-    tensors differs between them. A number would be compiled in, or would compile the block anew for each layer.
+    The key is a tensor because repeated blocks share compiled code only where nothing but tensors differs between
+    them. A number would be compiled in, or would compile the block anew for each layer.
     """
     number = next(_numbers)
     _hooks[number] = hook
@@ -43,11 +36,10 @@ def forget(key: torch.Tensor) -> None:
 
 
 def new_order() -> torch.Tensor:
-    """A tensor, int64[1], that a model's calls of `record` pass on from one to the next.
+    """A tensor, int64[1], to which `record` declares that it writes, though it never does.
 
-    `record` never writes to it but declares that it does. So each call has an effect, without which a compiler would
-    remove it, and depends on the call before it, without which a compiler might reorder them: their order is that of
-    the layers.
+    So a compiler neither removes a call of `record`, which has an effect, nor reorders the calls of a model's layers,
+    each of which depends on the call before it.
     """
     return _constant(0)
 
@@ -62,10 +54,9 @@ def _constant(value: int) -> torch.Tensor:
     "fastact::record", mutates_args=("order",), schema="(Tensor x, Tensor key, Tensor(a!) order, str place) -> ()"
 )
 def record(x: torch.Tensor, key: torch.Tensor, order: torch.Tensor, place: str) -> None:
-    """Hands `x` to the hook registered under `key`."""
+    """Hands `x`, found at `place` in what the module was given or returned, to the hook registered under `key`."""
     del order
-    hook = _hooks.get(int(key))
-    if hook is not None:
+    if (hook := _hooks.get(int(key))) is not None:
         hook.observe_compiled(x, place)
 
 

@@ -16,8 +16,6 @@ from fastact.torch.tensors import find_tensors, local_values
 if TYPE_CHECKING:
     from fastact.torch.watching import Watch
 
-__all__ = ["Hook", "InputHook", "OutputHook", "backward_pass"]
-
 #: Follows a layer's name where its input or the gradient of its output is recorded; no module's name has a colon.
 _INPUT: Final = ":input"
 _GRADIENT: Final = ":grad"
@@ -33,8 +31,8 @@ _tracing: Final = torch._C._get_tracing_state
 class Hook:
     """A hook of one module.
 
-    `__call__` is what Dynamo traces: up to `compiled.record` it may touch nothing that changes from step to step, since
-    code is compiled anew whenever something that it was compiled from changes.
+    Dynamo traces `__call__`. Up to `compiled.record` it must touch nothing that changes from step to step: code is
+    compiled anew whenever something changes that it was compiled from.
     """
 
     __slots__ = ("__weakref__", "axis_rule", "gradients", "key", "layer_type", "module", "name", "watch")
@@ -143,7 +141,7 @@ class OutputHook(Hook):
             self.watch._record(name, x, axis, layer_type)
         # A leaf would keep its hook, and gain one more in each step.
         if self.gradients and x.requires_grad and not x.is_leaf:
-            x.register_hook(GradientHook(self.watch, name + _GRADIENT, axis))
+            x.register_hook(_GradientHook(self.watch, name + _GRADIENT, axis))
 
 
 class InputHook(Hook):
@@ -162,7 +160,7 @@ class InputHook(Hook):
             self.watch._record(self.name + _INPUT + place, x, self.neuron_axis(x.ndim), "Input")
 
 
-class GradientHook:
+class _GradientHook:
     """A tensor hook: takes the gradient of the loss by one output, on which it is registered in each step."""
 
     __slots__ = ("axis", "name", "watch")

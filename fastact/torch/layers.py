@@ -5,8 +5,6 @@ from typing import Final
 
 from torch import nn
 
-__all__ = ["axis_rule", "layer_type_of"]
-
 #: Layers that put their neurons (features) on the last axis.
 _LAST: Final = (
     nn.Linear, nn.Bilinear, nn.LayerNorm, nn.RMSNorm, nn.RNNBase, nn.RNNCellBase, nn.Embedding, nn.EmbeddingBag,

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import nn
 
 from fastact.errors import ArgumentTypeError, ArgumentValueError
-
-__all__ = ["Layers", "named_modules", "select_modules"]
 
 #: The `layers` of `watch`: a name pattern, a module type, several of these, or a function of name and module.
 Layers = str | type[nn.Module] | Iterable[str | type[nn.Module]] | Callable[[str, nn.Module], bool]
@@ -27,19 +25,20 @@ def select_modules(model: nn.Module, layers: Layers | None) -> dict[nn.Module, s
         ArgumentTypeError: `layers` has the wrong type.
         ArgumentValueError: `layers` matches nothing.
     """
-    model = _unwrap(model)
     names: dict[nn.Module, list[str]] = {}
     for name, module in named_modules(model):
         names.setdefault(module, []).append(name)
     selected: set[nn.Module]
     if layers is None:
-        selected = set(_leaves(model))
+        selected = set(_leaves(_unwrap(model)))
     elif callable(layers) and not isinstance(layers, type):
         selected = {module for module, known in names.items() if layers(known[0], module)}
     else:
-        selected = set()
-        for item in (layers,) if isinstance(layers, str | type) else _items(layers):
-            selected |= _matches(item, names)
+        if not isinstance(layers, Iterable | type):
+            want = "a name pattern, a module type, several of these, or a function"
+            raise ArgumentTypeError(f"layers: got {type(layers).__name__}, want {want}")
+        items = (layers,) if isinstance(layers, str | type) else layers
+        selected = set().union(*(_matches(item, names) for item in items))
     if not selected:
         raise _no_match("a selection", names)
     return {module: known[0] or type(module).__name__ for module, known in names.items() if module in selected}
@@ -57,17 +56,15 @@ def _unwrap(module: nn.Module) -> nn.Module:
         module = inner
 
 
-def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """All modules under all of their names, like ``model.named_modules(remove_duplicate=False)`` without wrappers."""
-    return _walk(_unwrap(model), "", ())
-
-
-def _walk(module: nn.Module, name: str, above: tuple[nn.Module, ...]) -> Iterator[tuple[str, nn.Module]]:
-    if module in above:  # a child that holds its parent
-        return
-    yield name, module
-    for child_name, child in _children(module):
-        yield from _walk(child, f"{name}.{child_name}" if name else child_name, (*above, module))
+def named_modules(
+    module: nn.Module, name: str = "", above: tuple[nn.Module, ...] = ()
+) -> Iterator[tuple[str, nn.Module]]:
+    """All modules under all of their names, like ``module.named_modules(remove_duplicate=False)`` without wrappers."""
+    module = _unwrap(module)
+    if module not in above:  # a child may hold its parent
+        yield name, module
+        for child_name, child in _children(module):
+            yield from named_modules(child, f"{name}.{child_name}" if name else child_name, (*above, module))
 
 
 def _children(module: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -89,27 +86,19 @@ def _leaves(module: nn.Module, above: tuple[nn.Module, ...] = ()) -> Iterator[nn
             yield from _leaves(child, (*above, module))
 
 
-def _items(layers: object) -> list[Any]:
-    if not isinstance(layers, Iterable):
-        raise ArgumentTypeError(
-            f"layers: got {type(layers).__name__}, want a name pattern, a module type, several of these, or a function"
-        )
-    return list(layers)
-
-
 def _matches(item: object, names: Mapping[nn.Module, list[str]]) -> set[nn.Module]:
     if isinstance(item, str):
+        what = f"the pattern {item!r}"
         found = {module for module, known in names.items() if any(fnmatchcase(name, item) for name in known)}
-        if not found:
-            raise _no_match(f"the pattern {item!r}", names)
-        return found
-    if isinstance(item, type) and issubclass(item, nn.Module):
+    elif isinstance(item, type) and issubclass(item, nn.Module):
+        what = f"the type {item.__name__}"
         found = {module for module in names if isinstance(module, item)}
-        if not found:
-            raise _no_match(f"the type {item.__name__}", names)
-        return found
-    got = item.__name__ if isinstance(item, type) else type(item).__name__
-    raise ArgumentTypeError(f"layers: got {got} among the choices, want name patterns (str) and nn.Module types")
+    else:
+        got = item.__name__ if isinstance(item, type) else type(item).__name__
+        raise ArgumentTypeError(f"layers: got {got} among the choices, want name patterns (str) and nn.Module types")
+    if not found:
+        raise _no_match(what, names)
+    return found
 
 
 def _no_match(what: str, names: Mapping[nn.Module, list[str]]) -> ArgumentValueError:

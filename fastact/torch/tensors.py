@@ -1,13 +1,11 @@
 """The tensors inside of a module's output, whatever holds them."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import torch
 from torch.nn.utils.rnn import PackedSequence
-
-__all__ = ["find_tensors", "local_values"]
 
 #: How deep tuples, lists, dicts and dataclasses are searched: enough for real outputs, and an end for a structure that
 #: contains itself.
@@ -20,19 +18,16 @@ def find_tensors(output: object, place: str = "", depth: int = 0) -> list[tuple[
         return [(place, output)]
     if depth == _DEPTH or output is None:
         return []
-    found: list[tuple[str, torch.Tensor]] = []
+    parts: Iterable[tuple[str, object]] = ()
     if isinstance(output, PackedSequence):  # its other tensors are lengths and positions
-        found += find_tensors(output.data, place + ".data", depth + 1)
+        parts = [(".data", output.data)]
     elif isinstance(output, Mapping):
-        for key, value in output.items():
-            found += find_tensors(value, f"{place}[{key!r}]", depth + 1)
+        parts = ((f"[{key!r}]", value) for key, value in output.items())
     elif isinstance(output, tuple | list):
-        for index, value in enumerate(output):
-            found += find_tensors(value, f"{place}[{index}]", depth + 1)
+        parts = ((f"[{index}]", value) for index, value in enumerate(output))
     elif dataclasses.is_dataclass(output) and not isinstance(output, type):
-        for field in dataclasses.fields(output):
-            found += find_tensors(getattr(output, field.name, None), f"{place}.{field.name}", depth + 1)
-    return found
+        parts = ((f".{each.name}", getattr(output, each.name, None)) for each in dataclasses.fields(output))
+    return [found for inner, value in parts for found in find_tensors(value, place + inner, depth + 1)]
 
 
 def local_values(x: torch.Tensor) -> torch.Tensor:

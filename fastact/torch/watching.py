@@ -17,8 +17,6 @@ from fastact.torch.hooks import Hook, InputHook, OutputHook
 from fastact.torch.layers import axis_rule
 from fastact.torch.selection import Layers, named_modules, select_modules
 
-__all__ = ["MonitorLike", "Watch", "watch"]
-
 
 class MonitorLike(Protocol):
     """What `watch` needs of a monitor; `fastact.ActivationMonitor` is one."""
@@ -106,9 +104,8 @@ def watch(
         raise ArgumentTypeError(f"monitor: got {type(monitor).__name__}, want a fastact.ActivationMonitor")
     plan = _plan(every, first)
     if plan is not None and not hasattr(monitor, "current_step"):
-        raise ArgumentTypeError(
-            f"monitor: got {type(monitor).__name__} without current_step, want one that counts steps, or every=1"
-        )
+        got = f"{type(monitor).__name__} without current_step"
+        raise ArgumentTypeError(f"monitor: got {got}, want one that counts steps, or every=1")
     selected = select_modules(model, layers)
     for module, name in selected.items():
         if any(isinstance(h, Hook) and h.name and h.watch.monitor is monitor for h in module._forward_hooks.values()):
@@ -167,23 +164,19 @@ class Watch:
 
     def _attach(self, model: nn.Module, selected: Mapping[nn.Module, str], *, inputs: bool, gradients: bool) -> None:
         for module, name in selected.items():
-            self._hook_output(module, name, gradients=gradients)
+            self._add(OutputHook(self, module, name, gradients=gradients), module.register_forward_hook)
             if inputs:
-                hook = InputHook(self, module, name)
-                self._hooks.append(hook)
-                self._handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
+                self._add(InputHook(self, module, name), module.register_forward_pre_hook, with_kwargs=True)
         # A layer that is not selected still tells where the neurons of the activation after it are.
         if any(axis_rule(module) is None for module in selected):
-            others = dict.fromkeys(module for _, module in named_modules(model) if module not in selected)
-            for module in others:
+            for module in dict.fromkeys(module for _, module in named_modules(model) if module not in selected):
                 if axis_rule(module) is not None:
-                    self._hook_output(module, "", gradients=False)
+                    self._add(OutputHook(self, module, ""), module.register_forward_hook)
         _live.add(self)
 
-    def _hook_output(self, module: nn.Module, name: str, *, gradients: bool) -> None:
-        hook = OutputHook(self, module, name, gradients=gradients)
+    def _add(self, hook: Hook, register: Callable[..., torch.utils.hooks.RemovableHandle], **options: Any) -> None:
         self._hooks.append(hook)
-        self._handles.append(module.register_forward_hook(hook))
+        self._handles.append(register(hook, **options))
 
     def remove(self) -> None:
         """Takes the hooks off the model. Calling it again is harmless."""

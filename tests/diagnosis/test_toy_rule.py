@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,7 +28,6 @@ from fastact.text import percent
 # --- step 1: the rule's own file
 
 
-@dataclass(frozen=True, kw_only=True)
 class NegativeThresholds(CommonThresholds):
     """What `Negative` compares with."""
 
@@ -83,7 +81,6 @@ class Negative(Rule[NegativeThresholds]):
 # --- step 2: two lines in rules/__init__.py
 
 
-@dataclass(frozen=True, kw_only=True)
 class Thresholds(NegativeThresholds, rules.Thresholds):
     """All thresholds, the new rule's too."""
 

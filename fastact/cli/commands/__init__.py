@@ -7,35 +7,20 @@ the exit code; None is 0. To add one: a file here, and its function in `COMMANDS
 from collections.abc import Callable
 from typing import Any, Final
 
-from fastact.cli.commands import (
-    bench,
-    demo,
-    diagnose,
-    explain,
-    export,
-    info,
-    layers,
-    recover,
-    replay,
-    stats,
-    tail,
-    warmup,
-)
-
-__all__ = ["COMMANDS"]
+from fastact.cli.commands.bench import bench
+from fastact.cli.commands.demo import demo
+from fastact.cli.commands.diagnose import diagnose
+from fastact.cli.commands.explain import explain
+from fastact.cli.commands.export import export
+from fastact.cli.commands.info import info
+from fastact.cli.commands.layers import layers
+from fastact.cli.commands.recover import recover
+from fastact.cli.commands.replay import replay
+from fastact.cli.commands.stats import stats
+from fastact.cli.commands.tail import tail
+from fastact.cli.commands.warmup import warmup
 
 #: All commands, in the order in which `fastact --help` lists them.
 COMMANDS: Final[tuple[Callable[..., Any], ...]] = (
-    demo.demo,
-    diagnose.diagnose,
-    explain.explain,
-    layers.layers,
-    replay.replay,
-    stats.stats,
-    export.export,
-    recover.recover,
-    tail.tail,
-    bench.bench,
-    info.info,
-    warmup.warmup,
-)
+    demo, diagnose, explain, layers, replay, stats, export, recover, tail, bench, info, warmup,
+)  # fmt: skip

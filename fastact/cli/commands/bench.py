@@ -2,21 +2,18 @@
 
 import dataclasses
 import json
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from fastact.cli.options import AsJson
 from fastact.cli.output import complain, show, table
 
-__all__ = ["bench"]
+_ABOUT_ELEMENTS: Final = "Size of a buffer; may be repeated. By default 1e3 to 1e7."
 
 
 def bench(
-    elements: Annotated[
-        list[int] | None,
-        typer.Option("--elements", "-n", min=1, help="Size of a buffer; may be repeated. By default 1e3 to 1e7."),
-    ] = None,
+    elements: Annotated[list[int] | None, typer.Option("--elements", "-n", min=1, help=_ABOUT_ELEMENTS)] = None,
     dtype: Annotated[str, typer.Option(metavar="NAME", help="float32, float64 or float16.")] = "float32",
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each contestant, whose median is shown.")] = 7,
     as_json: AsJson = False,
@@ -25,8 +22,8 @@ def bench(
     from rich.console import Console
     from rich.status import Status
 
-    from fastact.benchmark import DEFAULT_SIZES, measure
     from fastact.benchmark.figures import duration, multiple, size
+    from fastact.benchmark.sweeps import DEFAULT_SIZES, measure
     from fastact.benchmark.turns import load_warning
 
     measured = measure(elements or DEFAULT_SIZES, dtype, rounds=rounds)
@@ -39,17 +36,14 @@ def bench(
         return
     peers = [name for name in rows[0].seconds if name not in ("fastact", "read")]
     head = ("elements", "dtype", "fastact", "GB/s", "of read", *(f"x {name}" for name in peers))
-    cells = [
+    cells = (
         (
-            size(row.elements),
-            row.dtype,
-            duration(row.seconds["fastact"]),
-            f"{row.bandwidth / 1e9:.1f}",
+            *(size(row.elements), row.dtype, duration(row.seconds["fastact"]), f"{row.bandwidth / 1e9:.1f}"),
             multiple(row.ratios["read"]),
             *(multiple(row.ratios[name]) + "†" * (name in row.wrong) for name in peers),
         )
         for row in rows
-    ]
+    )
     show(table(head, cells, left=0))
     print(
         "Medians of calls by turns, warm, answers compared first. x: how many times longer others take for the same"

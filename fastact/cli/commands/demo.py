@@ -7,8 +7,6 @@ import typer
 
 from fastact.cli.output import complain, console
 
-__all__ = ["demo"]
-
 
 def demo(
     out: Annotated[Path, typer.Option(help="Where the logs go; replaced at every run.")] = Path("runs/demo"),
@@ -20,4 +18,4 @@ def demo(
     problems = run(out, steps, console())
     for problem in problems:
         complain(f"failed: {problem}")
-    return 1 if problems else 0
+    return int(bool(problems))

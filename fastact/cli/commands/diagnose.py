@@ -3,14 +3,12 @@
 import enum
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from fastact.cli.options import AsJson, Rank, Run, Window
 from fastact.cli.output import progress_bar, show, warn_of_losses
-
-__all__ = ["diagnose"]
 
 
 class Severity(enum.StrEnum):
@@ -29,26 +27,26 @@ def _print_schema(wanted: bool) -> None:
         raise typer.Exit
 
 
+_ABOUT_SCHEMA: Final = "Print the JSON Schema of --json and exit."
+_Schema = Annotated[bool, typer.Option("--json-schema", is_eager=True, callback=_print_schema, help=_ABOUT_SCHEMA)]
+_File = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Thresholds from a TOML file, instead of the run's own.")
+]
+_Preset = Annotated[
+    str | None, typer.Option(help="Judge by others' published rules: naive, sagemaker, deepdiagnosis, ....")
+]
+_FailOn = Annotated[Severity, typer.Option(help="The least severity that makes the exit code 1.")]
+
+
 def diagnose(
     run: Run,
     as_json: AsJson = False,
-    json_schema: Annotated[
-        bool,
-        typer.Option(
-            "--json-schema", is_eager=True, callback=_print_schema, help="Print the JSON Schema of --json and exit."
-        ),
-    ] = False,
+    json_schema: _Schema = False,
     window: Window = None,
     rank: Rank = None,
-    thresholds: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Thresholds from a TOML file, instead of the run's own.")
-    ] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="Judge by others' published rules: naive, sagemaker, deepdiagnosis, ....")
-    ] = None,
-    fail_on: Annotated[
-        Severity, typer.Option(help="The least severity that makes the exit code 1.")
-    ] = Severity.warning,
+    thresholds: _File = None,
+    preset: _Preset = None,
+    fail_on: _FailOn = Severity.warning,
 ) -> int:
     """Say what is wrong in a run, where, since when, and what to try. Exit code 1 when something is."""
     del json_schema  # it has ended the program by itself, since it needs no run

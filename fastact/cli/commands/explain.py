@@ -7,16 +7,13 @@ import typer
 from fastact import pages
 from fastact.cli.output import console
 
-__all__ = ["explain"]
-
 #: Columns of prose, however wide the screen is.
 _PAGE_WIDTH: Final = 100
+_ABOUT_NAMES: Final = "Conditions or frameworks, such as 'saturated'."
 
 
 def explain(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Conditions or frameworks, such as 'saturated'.")
-    ] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help=_ABOUT_NAMES)] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Print the Markdown as it is written.")] = False,
 ) -> None:
     """Show the page on a condition (what it is, how it is found, what to do) or a framework; without a name, list."""
@@ -31,6 +28,5 @@ def explain(
         print("\n".join(texts), end="")
         return
     out = console()
-    out.width = min(out.width, _PAGE_WIDTH)
     for text in texts:
-        out.print(Markdown(text))
+        out.print(Markdown(text), width=min(out.width, _PAGE_WIDTH))

@@ -9,8 +9,6 @@ import typer
 from fastact.cli.options import Run
 from fastact.cli.output import progress_bar, warn_of_losses
 
-__all__ = ["export"]
-
 
 def export(
     run: Run,

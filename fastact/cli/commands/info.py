@@ -5,8 +5,6 @@ from pathlib import Path
 
 from fastact.cli.output import show, table
 
-__all__ = ["cache_line", "info"]
-
 
 def info() -> None:
     """Show the versions and the machine that fastact sees, and whether there is a GPU."""
@@ -27,12 +25,11 @@ def info() -> None:
             rows.append((name, "not installed"))
     rows.append(("machine", f"{platform.machine()}, {os.cpu_count()} CPUs"))
     rows.append(("threads", f"{get_num_threads()} (fastact's own; Numba's threading layers are not used)"))
+    code = "none: NUMBA_DISABLE_JIT is set, and sweeps run as plain Python"
     if COMPILED:
         folder, problem = cache()
-        rows.append(("machine code", cache_line(folder) if folder is not None else f"not kept: {problem}"))
-    else:
-        rows.append(("machine code", "none: NUMBA_DISABLE_JIT is set, and sweeps run as plain Python"))
-    rows.append(("gpu", gpu_line()))
+        code = cache_line(folder) if folder is not None else f"not kept: {problem}"
+    rows += [("machine code", code), ("gpu", gpu_line())]
     show(table(("what", "value"), rows, left=2))
 
 

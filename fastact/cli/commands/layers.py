@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from fastact.diagnosis.report import LayerHealth
 
-__all__ = ["health_table", "layers"]
-
 
 def layers(run: Run, window: Window = None, rank: Rank = None) -> None:
     """Show the layers of a run in forward order: their last numbers and their health."""
@@ -31,8 +29,7 @@ def health_table(layers: "Iterable[LayerHealth]") -> "Table":
     head = ("layer", "type", "status", "mean", "std", "dead", "saturated", "rows", "first", "last")
     rows = (
         (
-            shown(layer.name),
-            shown(layer.kind, 30),
+            *(shown(layer.name), shown(layer.kind, 30)),
             f"{layer.status} ({layer.severity})" if layer.severity else layer.status,
             *("-" if value is None else number(value) for value in (layer.mean, layer.std)),
             *("-" if share is None else percent(share) for share in (layer.dead, layer.saturated)),

@@ -9,12 +9,9 @@ import typer
 from fastact.cli.options import Run
 from fastact.cli.output import complain, progress_bar
 
-__all__ = ["recover"]
-
 
 def recover(
-    run: Run,
-    to: Annotated[Path, typer.Option(metavar="DIR", help="The directory to make; it must not be there.")],
+    run: Run, to: Annotated[Path, typer.Option(metavar="DIR", help="The directory to make; it must not be there.")]
 ) -> None:
     """Write a whole copy of a damaged run, which any Arrow reader opens; the run itself is not touched."""
     from fastact.replay.log import open_log

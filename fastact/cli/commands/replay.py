@@ -15,8 +15,6 @@ from fastact.text import shown
 if TYPE_CHECKING:
     from fastact.replay.records import Record
 
-__all__ = ["replay"]
-
 
 def replay(
     run: Run,

@@ -15,16 +15,14 @@ from fastact.text import percent, shown
 if TYPE_CHECKING:
     from fastact.files import ArrayStats
 
-__all__ = ["stats"]
+
+_Interval = Annotated[tuple[float, float], typer.Option(metavar="LO HI", help="What is outside is saturated.")]
 
 
 def stats(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help=".npy, .safetensors, .arrow or .parquet.")],
     axis: Annotated[int | None, typer.Option(help="Also sweep per neuron along it (.npy, .safetensors).")] = None,
-    saturation: Annotated[tuple[float, float], typer.Option(metavar="LO HI", help="What is outside is saturated.")] = (
-        -0.99,
-        0.99,
-    ),
+    saturation: _Interval = (-0.99, 0.99),
     as_json: AsJson = False,
 ) -> int:
     """Sweep the arrays of files: .npy and .safetensors are mapped, .arrow and .parquet are read batch by batch."""
@@ -71,16 +69,9 @@ _SUMMARY: Final = (
 
 
 def _array_dict(path: Path, array: "ArrayStats") -> dict[str, Any]:
-    result = {
-        "file": str(path),
-        "array": array.name,
-        "dtype": array.dtype,
-        "shape": list(array.shape),
-        "nulls": array.nulls,
-        **{name: _plain(getattr(array.stats, name)) for name in _SUMMARY},
-    }
-    if array.neurons is not None:
-        neurons = array.neurons
+    about = {"array": array.name, "dtype": array.dtype, "shape": list(array.shape), "nulls": array.nulls}
+    result = {"file": str(path), **about, **{name: _plain(getattr(array.stats, name)) for name in _SUMMARY}}
+    if (neurons := array.neurons) is not None:
         result["neurons"] = {name: [_plain(x) for x in getattr(neurons, name).tolist()] for name in _SUMMARY}
     return result
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from fastact.replay.tail import Tail
 
-__all__ = ["tail"]
-
 
 def tail(
     run: Run,

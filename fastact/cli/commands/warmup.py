@@ -1,7 +1,7 @@
 """`fastact warmup`: compiles everything ahead."""
 
 import os
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -9,14 +9,11 @@ from fastact.checks import check_choice
 from fastact.cli.commands.info import cache_line
 from fastact.errors import ArgumentValueError
 
-__all__ = ["warmup"]
+_ABOUT_DTYPES: Final = "Only this element type, such as float32; may be repeated."
 
 
 def warmup(
-    dtypes: Annotated[
-        list[str] | None,
-        typer.Option("--dtype", metavar="NAME", help="Only this element type, such as float32; may be repeated."),
-    ] = None,
+    dtypes: Annotated[list[str] | None, typer.Option("--dtype", metavar="NAME", help=_ABOUT_DTYPES)] = None,
 ) -> None:
     """Compile everything ahead, so that no first call has to: for container images and shared cache folders.
 
@@ -46,17 +43,13 @@ def warmup(
     if not os.access(folder, os.W_OK) and not before:
         raise OSError(f"machine code cannot be kept: {folder} cannot be written")
     console = Console(stderr=True)
-    columns = (
-        TextColumn("compiling"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
-    )
+    columns = TextColumn("compiling"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     # Numba compiles under one lock a process, so each worker is one; forked ones would inherit our threads' state.
     workers = min(get_num_threads(), len(names))
     with (
-        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+        Progress(
+            *columns, TextColumn("{task.description}"), console=console, disable=not console.is_terminal
+        ) as progress,
         ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool,
     ):
         task = progress.add_task("", total=len(names))

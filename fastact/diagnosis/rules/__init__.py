@@ -4,7 +4,6 @@ A new rule is its own file here, a line in `RULES` and, if it has thresholds of 
 README.md says how.
 """
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from fastact.diagnosis.rule import Rule
@@ -23,7 +22,6 @@ from fastact.diagnosis.rules.vanishing import Vanishing, VanishingThresholds
 __all__ = ["RULES", "Thresholds", "adjective"]
 
 
-@dataclass(frozen=True, kw_only=True)
 class Thresholds(
     # Dataclasses take fields from the last base class to the first one.
     DriftingThresholds,

@@ -1,10 +1,9 @@
 """Constant outputs: a layer whose output is the same for every sample."""
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.finding import Evidence, Finding, Severity
+from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import LOWER_RATE, initialisation
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
@@ -19,7 +18,6 @@ _NEURONS, _CONSTANT = COLUMN["neurons"], COLUMN["constant_neurons"]
 _STD, _WITHIN = COLUMN["std"], COLUMN["within_std"]
 
 
-@dataclass(frozen=True, kw_only=True)
 class ConstantThresholds(VanishingThresholds):
     """What `Constant` compares with; of vanishing, how many samples are enough, and how little of a signal is none."""
 
@@ -98,46 +96,28 @@ class Constant(Rule[ConstantThresholds]):
             return Outcome.NOT_ENOUGH_DATA
         alike = bool(last["within_std"] < thresholds.constant_ratio * last["std"])
         share = 1.0 if alike else min(constant / neurons, 1.0)
-        return Finding(
-            layer=layer.info.name,
-            condition=self.condition,
-            severity=_severity(share, thresholds),
-            first_step=streak.step,
-            evidence=Evidence(
-                constant_ratio=share,
-                constant_neurons=constant,
-                neurons=neurons,
-                within_std=float(last["within_std"]),
-                std=float(last["std"]),
-            ),
-            message=f"{layer.name} has been constant since step {streak.step}: "
-            + (
-                "its output is the same for every sample."
-                if share == 1.0
-                else f"{percent(share)} of its {neurons:,} neurons have the same output for every sample."
-            ),
-            cause="Its output is all bias: its weights are zero next to its biases, or no differences between samples "
-            "reach it.",
-            remedies=(
-                "check that the data reaches this layer and differs from sample to sample",
-                LOWER_RATE,
-                initialisation(network.distinct_types),
-            ),
+        severity = graded(serious=share >= thresholds.constant_serious, critical=share == 1.0)
+        evidence = Evidence(
+            constant_ratio=share, constant_neurons=constant, neurons=neurons, within_std=float(last["within_std"]),
+            std=float(last["std"])
+        )  # fmt: skip
+        seen = "its output is the same for every sample"
+        if share < 1.0:
+            seen = f"{percent(share)} of its {neurons:,} neurons have the same output for every sample"
+        message = f"{layer.name} has been constant since step {streak.step}: {seen}."
+        cause = (
+            "Its output is all bias: its weights are zero next to its biases, or no differences between samples reach "
+            "it."
         )
+        look = "check that the data reaches this layer and differs from sample to sample"
+        remedies = look, LOWER_RATE, initialisation(network.distinct_types)
+        return Finding(layer.info.name, self.condition, severity, streak.step, evidence, message, cause, remedies)
 
 
 def _computes_of_samples(layer: LayerView, network: Network, thresholds: ConstantThresholds) -> bool:
     """Whether it was constant from its first row on though its type computes something of samples that differ."""
-    layer_type = layer.info.layer_type
-    if not (
-        layer_types.has_weights(layer_type) or layer_types.is_norm(layer_type) or layer_types.is_activation(layer_type)
-    ):
+    computes = layer_types.has_weights, layer_types.is_norm, layer_types.is_activation
+    if not any(test(layer.info.layer_type) for test in computes):
         return False
     pairs = zip(network.signal[: layer.place], network.rms[: layer.place], strict=True)
     return any(signal > thresholds.vanish_ratio * rms for signal, rms in pairs)
-
-
-def _severity(share: float, thresholds: ConstantThresholds) -> Severity:
-    if share == 1.0:
-        return "critical"
-    return "serious" if share >= thresholds.constant_serious else "warning"

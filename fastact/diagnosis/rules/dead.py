@@ -1,16 +1,15 @@
 """Dead neurons: outputs that are zero for every sample, so that no gradient moves them any more."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.experts import STARVED, is_expert, starvation
-from fastact.diagnosis.finding import Evidence, Finding, Severity
+from fastact.diagnosis.finding import Evidence, Finding, Severity, graded
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS, initialisation, normalisation
-from fastact.diagnosis.row_conditions import Cascade, Cells, Holds, Row, RowCondition, Streak
+from fastact.diagnosis.row_conditions import Cascade, Row, RowCondition, Streak, share_at_least
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, not_after, upstream
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, share_field
 from fastact.fields import COLUMN
@@ -24,7 +23,6 @@ _SILENT, _DEAD = COLUMN["silent_neurons"], COLUMN["dead_neurons"]
 _PASSES_NOTHING: Final = 0.95
 
 
-@dataclass(frozen=True, kw_only=True)
 class DeadThresholds(CommonThresholds):
     """What `Dead` compares with."""
 
@@ -42,11 +40,9 @@ class DeadThresholds(CommonThresholds):
         0.20, "share of neurons; dead: serious from here. fastact, the bands of the public contract", "dead_warning"
     )
     dead_critical: float = share_field(
-        0.50,
-        "share of neurons; dead: critical above. fastact, the bands of the public contract; "
-        "SageMaker Debugger's DeadRelu fires here",
-        "dead_serious",
-    )
+        0.50, "share of neurons; dead: critical above. fastact, the bands of the public contract; "
+        "SageMaker Debugger's DeadRelu fires here", "dead_serious"
+    )  # fmt: skip
 
 
 def _starves(cause: Finding, effect: Finding, around: Circumstances) -> bool:
@@ -99,12 +95,12 @@ class Dead(Rule[DeadThresholds]):
         """Rows whose share of dead neurons reaches the lower two bands; or rows that are all zero."""
         fed = (Cascade((STARVED,)),) if is_expert(info.name) else ()
         if not first[_NEURONS]:
-            return (Cascade((RowCondition("zero", _is_zero),)), *fed)
+            return (Cascade((RowCondition("zero", share_at_least(1.0, _ZEROS, _COUNT)),)), *fed)
         # Those that are dead in this row have been silent for as long as the row looks back.
         window = thresholds.dead_window
-        some = RowCondition("dead", _reaches(thresholds.dead_warning), lookback=window)
-        many = RowCondition("seriously_dead", _reaches(thresholds.dead_serious), lookback=window)
-        silent = RowCondition("mostly_silent", _reaches(thresholds.dead_critical, _SILENT))
+        some = RowCondition("dead", share_at_least(thresholds.dead_warning, _DEAD, _NEURONS), lookback=window)
+        many = RowCondition("seriously_dead", share_at_least(thresholds.dead_serious, _DEAD, _NEURONS), lookback=window)
+        silent = RowCondition("mostly_silent", share_at_least(thresholds.dead_critical, _SILENT, _NEURONS))
         return Cascade((some, many)), Cascade((silent,)), *fed
 
     def check(self, layer: LayerView, network: Network, thresholds: DeadThresholds) -> Finding | Outcome:
@@ -112,8 +108,12 @@ class Dead(Rule[DeadThresholds]):
         expert = self._expert(layer, network, thresholds)
         if expert is not None:
             return expert
-        if "zero" in layer.streaks:
-            return self._all_zero(layer, layer.streaks["zero"], network, thresholds)
+        zero = layer.streaks.get("zero")
+        if zero is not None:
+            if zero.rows < thresholds.min_rows:
+                return Outcome.NOT_ENOUGH_DATA
+            evidence = Evidence(dead_ratio=1.0, zero_ratio=1.0)
+            return self._finding(layer, network, zero.step, "critical", "every output is zero", evidence)
         serious, early = layer.streaks.get("seriously_dead"), layer.streaks.get("mostly_silent")
         if serious is None and early is not None:
             finding = self._surely_dead(layer, early, network, thresholds)
@@ -130,9 +130,7 @@ class Dead(Rule[DeadThresholds]):
             return Outcome.NOT_ENOUGH_DATA
         samples = float(run["count"].astype(float).sum()) / neurons
         ratio = min(dead / neurons, 1.0)
-        severity: Severity = "warning" if streak is warning else "serious"
-        if ratio > thresholds.dead_critical:
-            severity = "critical"
+        severity = graded(serious=streak is not warning, critical=ratio > thresholds.dead_critical)
         # Few neurons may sleep for a while: a share in the lowest band has to last.
         rows = thresholds.dead_window if severity == "warning" else 0
         if streak.rows < rows + thresholds.min_rows:
@@ -140,14 +138,11 @@ class Dead(Rule[DeadThresholds]):
         if samples < thresholds.dead_samples and not (run["zeros"] >= run["count"]).all():
             return Outcome.NOT_ENOUGH_DATA
         evidence = Evidence(
-            dead_ratio=ratio,
-            dead_neurons=dead,
-            neurons=neurons,
+            dead_ratio=ratio, dead_neurons=dead, neurons=neurons,
             dead_ratio_at_window_start=min(float(run[0]["dead_neurons"]) / neurons, 1.0),
-            first_step_of_warning=warning.step,
-            samples=int(samples),
-            zero_ratio=float(last["zeros"]) / max(float(last["count"]), 1.0),
-        )
+            first_step_of_warning=warning.step, samples=int(samples),
+            zero_ratio=float(last["zeros"]) / max(float(last["count"]), 1.0)
+        )  # fmt: skip
         units = _units(layer, network)
         some = f"{dead:,} of its {neurons:,} {units} ({percent(ratio)})"
         seen = f"none of its {units} ever fires" if ratio == 1.0 else f"{some} never fire"
@@ -175,41 +170,23 @@ class Dead(Rule[DeadThresholds]):
             return None
         dead = neurons - int(awake)
         evidence = Evidence(
-            dead_ratio=ratio,
-            dead_neurons=dead,
-            neurons=neurons,
-            rows=taken,
-            samples=int(samples[taken - 1]),
-            zero_ratio=float(rows[0]["zeros"]) / max(float(rows[0]["count"]), 1.0),
-        )
-        severity: Severity = "critical" if ratio > thresholds.dead_critical else "serious"
+            dead_ratio=ratio, dead_neurons=dead, neurons=neurons, rows=taken, samples=int(samples[taken - 1]),
+            zero_ratio=float(rows[0]["zeros"]) / max(float(rows[0]["count"]), 1.0)
+        )  # fmt: skip
+        severity = graded(serious=True, critical=ratio > thresholds.dead_critical)
         units = _units(layer, network)
         some = f"at least {dead:,} of its {neurons:,} {units} ({percent(ratio)})"
         seen = f"none of its {units} fired" if ratio == 1.0 else f"{some} did not fire"
         return self._finding(layer, network, streak.step, severity, f"{seen} in the last {taken} rows", evidence)
 
-    def _all_zero(
-        self, layer: LayerView, streak: Streak, network: Network, thresholds: DeadThresholds
-    ) -> Finding | Outcome:
-        if streak.rows < thresholds.min_rows:
-            return Outcome.NOT_ENOUGH_DATA
-        evidence = Evidence(dead_ratio=1.0, zero_ratio=1.0)
-        return self._finding(layer, network, streak.step, "critical", "every output is zero", evidence)
-
     def _finding(
         self, layer: LayerView, network: Network, step: int, severity: Severity, seen: str, evidence: Evidence
     ) -> Finding:
         state = "dead" if severity == "critical" else "partly dead"
-        return Finding(
-            layer=layer.info.name,
-            condition=self.condition,
-            severity=severity,
-            first_step=step,
-            evidence=evidence,
-            message=f"{layer.name} has been {state} since step {step}: {seen}.",
-            cause=_cause(layer, step) + (_STILL_LEARNS if severity == "warning" else ""),
-            remedies=_remedies(layer, network, step),
-        )
+        message = f"{layer.name} has been {state} since step {step}: {seen}."
+        cause = _cause(layer, step) + (_STILL_LEARNS if severity == "warning" else "")
+        remedies = _remedies(layer, network, step)
+        return Finding(layer.info.name, self.condition, severity, step, evidence, message, cause, remedies)
 
     def _expert(self, layer: LayerView, network: Network, thresholds: DeadThresholds) -> Finding | Outcome | None:
         """The finding for a part of an expert that gets no tokens; None where it gets some, or is no expert's."""
@@ -219,44 +196,32 @@ class Dead(Rule[DeadThresholds]):
         if found.steps < thresholds.dead_window or found.tokens < thresholds.dead_samples * found.experts:
             return Outcome.NOT_ENOUGH_DATA
         even = 1.0 / found.experts
-        return Finding(
-            layer=layer.info.name,
-            condition=self.condition,
-            severity="warning",
-            first_step=found.first_step,
-            evidence=Evidence(
-                expert=found.expert,
-                experts=found.experts,
-                tokens_of_siblings=found.tokens,
-                recorded_steps=found.steps,
-                even_share=even,
-            ),
-            message=f"{layer.name} has been dead since step {found.first_step}: expert {found.number} of "
-            f"{found.experts} has received none of the {found.tokens:,.0f} tokens since then; an even share is "
-            f"{percent(even)}.",
-            cause="The router sends all tokens to other experts. An expert without tokens learns nothing, so it is "
-            "chosen even less.",
-            remedies=(
-                "add a load-balancing loss for the experts, or raise its weight",
-                "add noise to the router's scores, or limit how many tokens an expert takes",
-                "use fewer experts",
-            ),
+        evidence = Evidence(
+            expert=found.expert, experts=found.experts, tokens_of_siblings=found.tokens, recorded_steps=found.steps,
+            even_share=even
+        )  # fmt: skip
+        step = found.first_step
+        message = (
+            f"{layer.name} has been dead since step {step}: expert {found.number} of {found.experts} has received none "
+            f"of the {found.tokens:,.0f} tokens since then; an even share is {percent(even)}."
         )
+        cause, remedies = _EXPERT_CAUSE, _EXPERT_REMEDIES
+        return Finding(layer.info.name, self.condition, "warning", step, evidence, message, cause, remedies)
+
+
+_EXPERT_CAUSE: Final = (
+    "The router sends all tokens to other experts. An expert without tokens learns nothing, so it is chosen even less."
+)
+_EXPERT_REMEDIES: Final = (
+    "add a load-balancing loss for the experts, or raise its weight",
+    "add noise to the router's scores, or limit how many tokens an expert takes",
+    "use fewer experts",
+)
+_STILL_LEARNS: Final = " The other neurons keep learning: only width is lost."
 
 
 def _passes_nothing(dead: Finding) -> bool:
     return float(dead.evidence.get("dead_ratio", 0.0)) >= _PASSES_NOTHING
-
-
-def _is_zero(cells: Cells) -> Any:
-    return (cells[_ZEROS] >= cells[_COUNT]) & (cells[_COUNT] > 0)
-
-
-def _reaches(least: float, which: int = _DEAD) -> Holds:
-    def reaches(cells: Cells) -> Any:
-        return (1.0 * cells[which] >= least * cells[_NEURONS]) & (cells[_NEURONS] > 0)
-
-    return reaches
 
 
 def _units(layer: LayerView, network: Network) -> str:
@@ -267,9 +232,6 @@ def _units(layer: LayerView, network: Network) -> str:
         if layer_type.startswith("Flatten"):
             break
     return "neurons"
-
-
-_STILL_LEARNS: Final = " The other neurons keep learning: only width is lost."
 
 
 def _cause(layer: LayerView, step: int) -> str:
@@ -296,11 +258,8 @@ def _remedies(layer: LayerView, network: Network, step: int) -> tuple[str, ...]:
     if layer_type in layer_types.GATED:
         return NORMALISE_INPUTS, initialisation({"Tanh"}), LOWER_RATE
     if layer_type and not layer_types.is_activation(layer_type):
-        return (
-            "check that its weights were initialised or loaded, and that they are trained",
-            "check that its input is not all zero",
-            "use less weight decay",
-        )
+        trained = "check that its weights were initialised or loaded, and that they are trained"
+        return trained, "check that its input is not all zero", "use less weight decay"
     remedies = ["use leaky ReLU, which keeps a gradient below zero", initialisation({"ReLU"})]
     # What happened during training is a matter of the learning rate first.
     remedies.insert(0 if step > layer.start else 2, LOWER_RATE)

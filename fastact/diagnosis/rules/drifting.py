@@ -1,7 +1,6 @@
 """Drift: a layer whose scale changed abruptly, in the middle of training, and stayed changed."""
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -20,7 +19,6 @@ from fastact.text import number
 _MAD: Final = 1.4826
 
 
-@dataclass(frozen=True, kw_only=True)
 class DriftingThresholds(CommonThresholds):
     """What `Drifting` compares with."""
 
@@ -86,6 +84,7 @@ class Drifting(Rule[DriftingThresholds]):
         if len(logs) < self.needs(thresholds):
             return Outcome.NOT_ENOUGH_DATA
         found = shift(logs)
+        change = found.after - found.before
         least = math.log(thresholds.drift_factor)
         still = _median(logs[-thresholds.min_rows :]) - found.before
         place, near = found.place, thresholds.min_rows
@@ -93,39 +92,32 @@ class Drifting(Rule[DriftingThresholds]):
             place < max(thresholds.drift_rows, near)
             or len(logs) - place < thresholds.recent_rows
             or found.chance > thresholds.drift_chance
-            or abs(found.after - found.before) < least
-            or abs(found.after - found.before) < thresholds.drift_deviations * found.deviation
+            or abs(change) < least
+            or abs(change) < thresholds.drift_deviations * found.deviation
             or abs(_median(logs[place : place + near]) - _median(logs[place - near : place])) < least
-            or still * math.copysign(1.0, found.after - found.before) < least
+            or still * math.copysign(1.0, change) < least
         ):
             return Outcome.NOT_FOUND
         step = int(steps[place])
         before, after = math.exp(found.before), math.exp(found.after)
-        change = found.after - found.before
-        return Finding(
-            layer=layer.info.name,
-            condition=self.condition,
-            severity="warning",
-            first_step=step,
-            evidence=Evidence(
-                rms_before=before,
-                rms_after=after,
-                factor=math.exp(change),
-                deviations=abs(change) / found.deviation if found.deviation > 0.0 else None,
-                chance=found.chance,
-                rows_before=place,
-                rows_after=len(logs) - place,
-            ),
-            message=f"{layer.name} changed abruptly at step {step}: the rms of its outputs "
-            f"{'rose' if change > 0.0 else 'fell'} from {number(before)} to {number(after)} and stayed there.",
-            cause="Something changed at that step (the data, the learning rate, training or evaluation mode, which "
-            "layers are frozen), or an update was too large.",
-            remedies=(
-                "look at what changed at that step: the data, a schedule, a checkpoint, a switch to evaluation",
-                CLIP_GRADIENTS,
-                LOWER_RATE,
-            ),
+        evidence = Evidence(
+            rms_before=before, rms_after=after, factor=math.exp(change),
+            deviations=abs(change) / found.deviation if found.deviation > 0.0 else None, chance=found.chance,
+            rows_before=place, rows_after=len(logs) - place
+        )  # fmt: skip
+        message = (
+            f"{layer.name} changed abruptly at step {step}: the rms of its outputs "
+            f"{'rose' if change > 0.0 else 'fell'} from {number(before)} to {number(after)} and stayed there."
         )
+        return Finding(layer.info.name, self.condition, "warning", step, evidence, message, _CAUSE, _REMEDIES)
+
+
+_CAUSE: Final = (
+    "Something changed at that step (the data, the learning rate, training or evaluation mode, which layers are "
+    "frozen), or an update was too large."
+)
+_LOOK: Final = "look at what changed at that step: the data, a schedule, a checkpoint, a switch to evaluation"
+_REMEDIES: Final = (_LOOK, CLIP_GRADIENTS, LOWER_RATE)
 
 
 class Shift(NamedTuple):

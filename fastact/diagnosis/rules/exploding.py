@@ -1,13 +1,12 @@
 """Explosion: outputs that grow by orders of magnitude, from step to step or from layer to layer."""
 
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import numpy as np
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.finding import Evidence, Finding, Severity
+from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, rms, row_rms
 from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE, initialisation
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
@@ -25,7 +24,6 @@ _AT_ONCE: Final = 30.0
 _MEAN, _STD = COLUMN["mean"], COLUMN["std"]
 
 
-@dataclass(frozen=True, kw_only=True)
 class ExplodingThresholds(CommonThresholds):
     """What `Exploding` compares with."""
 
@@ -79,16 +77,9 @@ class Exploding(Rule[ExplodingThresholds]):
     adjective = "exploding"
     judges_gradients = True
     first_explains_all = True
-    explains: ClassVar = {
-        "exploding": comes_first,
-        "outlier_channels": _drives,
-        "overflow_risk": _drives,
-        "non_finite": _drives,
-        "saturated": _drives,
-        "dead": _drives,
-        "vanishing": _drives,
-        "constant": _drives,
-    }
+    explains: ClassVar = {"exploding": comes_first} | dict.fromkeys(
+        ("outlier_channels", "overflow_risk", "non_finite", "saturated", "dead", "vanishing", "constant"), _drives
+    )
 
     def needs(self, thresholds: ExplodingThresholds) -> int:
         """Two rows: growth by orders of magnitude leaves few."""
@@ -98,7 +89,7 @@ class Exploding(Rule[ExplodingThresholds]):
         """Rows above the absolute scale, and those far above the first row as well."""
         scale = thresholds.explode_scale
         base = row_rms(first)
-        limit = max(scale, thresholds.explode_serious * base) if not math.isnan(base) else scale
+        base = 0.0 if math.isnan(base) else base
 
         def above(name: str, limit: float) -> RowCondition:
             square = limit * limit
@@ -109,8 +100,8 @@ class Exploding(Rule[ExplodingThresholds]):
 
             return RowCondition(name, holds)
 
-        early = max(scale, thresholds.explode_growth * base) if not math.isnan(base) else scale
-        conditions = above("large", scale), above("growing", early), above("exploding", limit)
+        growing, exploding = (max(scale, t * base) for t in (thresholds.explode_growth, thresholds.explode_serious))
+        conditions = above("large", scale), above("growing", growing), above("exploding", exploding)
         return (Cascade(conditions, undecided=nothing_finite),)
 
     def check(self, layer: LayerView, network: Network, thresholds: ExplodingThresholds) -> Finding | Outcome:
@@ -133,32 +124,21 @@ class Exploding(Rule[ExplodingThresholds]):
             return None
         ended = any(bool(layer.rows[-1][name]) for name in ("nans", "pos_infs", "neg_infs"))
         critical = factor >= thresholds.explode_critical or ended
+        severity = graded(serious="exploding" in layer.streaks, critical=critical)
         trend = growth(layer.rows["step"], scale)
-        severity: Severity = "critical" if critical else "serious" if "exploding" in layer.streaks else "warning"
         before = scale[: len(scale) - len(run)]
         at_once = bool(len(before)) and bool(run[0] >= _AT_ONCE * before[-1])  # false for NaN
         cause, remedies = _over_steps_advice(network, at_once=at_once)
         message = (
             f"{layer.name} has been exploding since step {streak.step}: the rms of its {layer.elements} grew from "
+            f"{number(base)} to {'' if len(known) else 'more than '}{number(last)}"
+            f"{', then they became NaN or Inf' if ended else ''}."
         )
-        message += f"{number(base)} to {'' if len(known) else 'more than '}{number(last)}"
-        return Finding(
-            layer=layer.info.name,
-            condition=self.condition,
-            severity=severity,
-            first_step=streak.step,
-            evidence=Evidence(
-                rms_first=base,
-                rms_last=last,
-                growth=factor,
-                rows_without_finite=len(run) - len(known),
-                **(trend.evidence() if trend else {}),
-                **overflow_ahead(layer, trend),
-            ),
-            message=message + (", then they became NaN or Inf." if ended else "."),
-            cause=cause,
-            remedies=remedies,
-        )
+        evidence = Evidence(
+            rms_first=base, rms_last=last, growth=factor, rows_without_finite=len(run) - len(known),
+            **(trend.evidence() if trend else {}), **overflow_ahead(layer, trend)
+        )  # fmt: skip
+        return Finding(layer.info.name, self.condition, severity, streak.step, evidence, message, cause, remedies)
 
     def _over_depth(self, layer: LayerView, network: Network, thresholds: ExplodingThresholds) -> Finding | None:
         streak = layer.streaks.get("large")
@@ -168,47 +148,39 @@ class Exploding(Rule[ExplodingThresholds]):
         if not (first > 0.0 and now >= thresholds.explode_scale and now >= thresholds.explode_depth * first):
             return None
         factor = now / first
-        severity: Severity = "critical" if factor >= thresholds.explode_critical else "serious"
-        return Finding(
-            layer=layer.info.name,
-            condition=self.condition,
-            severity=severity,
-            first_step=streak.step,
-            evidence=Evidence(
-                rms_first_layer=first,
-                rms=now,
-                growth=factor,
-                growth_per_layer=math.exp(math.log(factor) / layer.place) if math.isfinite(factor) else None,
-            ),
-            message=f"{layer.name} has been exploding over depth since step {streak.step}: the rms grows from "
-            f"{number(first)} in {network.layers[0].name} to {number(now)} here.",
-            cause="Each layer multiplies the scale of its input: the weights were initialised too large for this depth"
-            f"{_unchecked(network)}.",
-            remedies=(
-                initialisation(network.distinct_types),
-                *_layer_norm(network),
-                "scale down the residual branches",
-            ),
+        severity = graded(serious=True, critical=factor >= thresholds.explode_critical)
+        per_layer = math.exp(math.log(factor) / layer.place) if math.isfinite(factor) else None
+        evidence = Evidence(rms_first_layer=first, rms=now, growth=factor, growth_per_layer=per_layer)
+        message = (
+            f"{layer.name} has been exploding over depth since step {streak.step}: the rms grows from {number(first)} "
+            f"in {network.layers[0].name} to {number(now)} here."
         )
+        cause = (
+            "Each layer multiplies the scale of its input: the weights were initialised too large for this depth"
+            f"{_unchecked(network)}."
+        )
+        remedies = initialisation(network.distinct_types), *_layer_norm(network), "scale down the residual branches"
+        return Finding(layer.info.name, self.condition, severity, streak.step, evidence, message, cause, remedies)
 
 
 def _over_steps_advice(network: Network, *, at_once: bool) -> tuple[str, tuple[str, ...]]:
     """The cause of a growth over steps, and what to do."""
     if at_once:
         cause = (
-            "It happened in one step: an update that was far too large (a learning rate too high), or inputs or weights"
+            "It happened in one step: an update that was far too large (a learning rate too high), or inputs or "
+            "weights on another scale."
         )
         look = "look at what changed at that step: the data, a schedule, a checkpoint"
-        return f"{cause} on another scale.", (LOWER_RATE, CLIP_GRADIENTS, look)
+        return cause, (LOWER_RATE, CLIP_GRADIENTS, look)
     cause = (
-        "The weights grow with every update, and each layer multiplies the growth of those before it: the learning rate"
+        "The weights grow with every update, and each layer multiplies the growth of those before it: the learning "
+        f"rate is too high for a network of this depth{_unchecked(network)}."
     )
-    cause += f" is too high for a network of this depth{_unchecked(network)}."
     return cause, (LOWER_RATE, CLIP_GRADIENTS, *_layer_norm(network))
 
 
 def _unchecked(network: Network) -> str:
-    return "" if layer_types.has_norm(network.distinct_types) else ", and no normalisation resets the scale"
+    return "" if any(map(layer_types.is_norm, network.distinct_types)) else ", and no normalisation resets the scale"
 
 
 def _layer_norm(network: Network) -> tuple[str, ...]:

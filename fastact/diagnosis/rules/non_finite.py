@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.finding import Evidence, Finding
+from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition
@@ -46,14 +46,9 @@ class NonFinite(Rule[CommonThresholds]):
     judges_gradients = True
     first_explains_all = True
     handed_on = True
-    explains: ClassVar = {
-        "non_finite": comes_first,
-        "exploding": _long_before,
-        "saturated": _reaches,
-        "dead": _reaches,
-        "vanishing": _reaches,
-        "constant": _reaches,
-    }
+    explains: ClassVar = {"non_finite": comes_first, "exploding": _long_before} | dict.fromkeys(
+        ("saturated", "dead", "vanishing", "constant"), _reaches
+    )
 
     def needs(self, thresholds: CommonThresholds) -> int:
         """One row."""
@@ -73,13 +68,12 @@ class NonFinite(Rule[CommonThresholds]):
 
     def check(self, layer: LayerView, network: Network, thresholds: CommonThresholds) -> Finding | Outcome:
         """What is not finite in the window."""
-        masked = layer.info.layer_type in layer_types.MASKED
         streak = layer.streaks.get("non_finite")
         if streak is None:
             return Outcome.NOT_FOUND
         rows = layer.rows
         bad = rows["nans"] | rows["pos_infs"]
-        if not masked:
+        if layer.info.layer_type not in layer_types.MASKED:
             bad |= rows["neg_infs"]
         places = bad.nonzero()[0]
         if not len(places):
@@ -91,25 +85,16 @@ class NonFinite(Rule[CommonThresholds]):
         now = bool(bad[-1])
         # What it began with may have left the window.
         seen = f" ({percent(min(share, 1.0))} of them at first)" if int(first["step"]) == streak.step else ""
-        return Finding(
-            layer=layer.info.name,
-            condition=self.condition,
-            severity="critical" if now else "serious",
-            first_step=streak.step,
-            evidence=Evidence(
-                nans=int(last["nans"]),
-                pos_infs=int(last["pos_infs"]),
-                neg_infs=int(last["neg_infs"]),
-                count=int(last["count"]),
-                rows_with_non_finite=len(places),
-                first_in_window=int(first["step"]),
-                share_at_first_in_window=share,
-            ),
-            message=f"{layer.name} has had {what} in its {layer.elements} since step {streak.step}{seen}"
-            + ("." if now else ", but not in its last row."),
-            cause=_cause(layer, nans=nans, infs=infs),
-            remedies=_remedies(layer, nans=nans),
-        )
+        evidence = Evidence(
+            nans=int(last["nans"]), pos_infs=int(last["pos_infs"]), neg_infs=int(last["neg_infs"]),
+            count=int(last["count"]), rows_with_non_finite=len(places), first_in_window=int(first["step"]),
+            share_at_first_in_window=share
+        )  # fmt: skip
+        message = f"{layer.name} has had {what} in its {layer.elements} since step {streak.step}{seen}"
+        message += "." if now else ", but not in its last row."
+        cause, remedies = _cause(layer, nans=nans, infs=infs), _remedies(layer, nans=nans)
+        severity = graded(serious=True, critical=now)
+        return Finding(layer.info.name, self.condition, severity, streak.step, evidence, message, cause, remedies)
 
 
 def _cause(layer: LayerView, *, nans: int, infs: int) -> str:
@@ -131,8 +116,5 @@ def _remedies(layer: LayerView, *, nans: int) -> tuple[str, ...]:
         return inputs, LOWER_RATE, CLIP_GRADIENTS
     if not nans:
         return LOWER_RATE, CLIP_GRADIENTS, inputs
-    return (
-        "keep divisors, logarithms and roots away from zero with a small epsilon, in the loss too",
-        LOWER_RATE,
-        CLIP_GRADIENTS,
-    )
+    away = "keep divisors, logarithms and roots away from zero with a small epsilon, in the loss too"
+    return away, LOWER_RATE, CLIP_GRADIENTS

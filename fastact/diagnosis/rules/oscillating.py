@@ -1,7 +1,6 @@
 """Oscillation: outputs that swing up and down from step to step, as regularly as no noise does."""
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -24,7 +23,6 @@ _ROUNDING: Final = 1e-9
 _DEVIATIONS: Final = 4.0
 
 
-@dataclass(frozen=True, kw_only=True)
 class OscillatingThresholds(CommonThresholds):
     """What `Oscillating` compares with."""
 
@@ -118,24 +116,17 @@ class Oscillating(Rule[OscillatingThresholds]):
         low, high = float(ordered[len(ordered) // 10]), float(ordered[-1 - len(ordered) // 10])
         every = (int(steps[-1]) - step) / max(found.turns, 1)
         data = layer.info.layer_type == "Input"
-        return Finding(
-            layer=layer.info.name,
-            condition=self.condition,
-            severity="warning",
-            first_step=step,
-            evidence=Evidence(
-                low=low,
-                high=high,
-                turning_points=found.turns,
-                rows=len(values),
-                steps_per_period=2.0 * every,
-                regularity=found.regularity,
-            ),
-            message=f"{layer.name} has been oscillating since step {step}: the {what} of its outputs swings between "
-            f"{number(low)} and {number(high)} with a period of {number(2.0 * every)} steps.",
-            cause=_INPUT_CAUSE if data else _CAUSE,
-            remedies=_INPUT_REMEDIES if data else (LOWER_RATE, "use less momentum", *_INPUT_REMEDIES),
+        evidence = Evidence(
+            low=low, high=high, turning_points=found.turns, rows=len(values), steps_per_period=2.0 * every,
+            regularity=found.regularity
+        )  # fmt: skip
+        message = (
+            f"{layer.name} has been oscillating since step {step}: the {what} of its outputs swings between "
+            f"{number(low)} and {number(high)} with a period of {number(2.0 * every)} steps."
         )
+        cause = _INPUT_CAUSE if data else _CAUSE
+        remedies = _INPUT_REMEDIES if data else (LOWER_RATE, "use less momentum", *_INPUT_REMEDIES)
+        return Finding(layer.info.name, self.condition, "warning", step, evidence, message, cause, remedies)
 
 
 _CAUSE: Final = (
@@ -169,7 +160,8 @@ def swings(values: npt.NDArray[np.float64], size: float, thresholds: Oscillating
         thresholds: what else is compared with.
 
     Example:
-        >>> swings(np.array([0.0, 1.0] * 15), 0.5, OscillatingThresholds())
+        >>> from fastact import Thresholds
+        >>> swings(np.array([0.0, 1.0] * 15), 0.5, Thresholds())
         Swings(first=0, turns=29, regularity=0.966...)
     """
     most = 2.0 / thresholds.oscillate_share

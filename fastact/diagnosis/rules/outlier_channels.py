@@ -1,10 +1,9 @@
 """Outlier channels: a channel that is far larger than all others, step after step (massive activations)."""
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.finding import Evidence, Finding
+from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS, normalise_before
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, is_nan
@@ -18,21 +17,18 @@ _MIN, _MAX = COLUMN["min"], COLUMN["max"]
 _NEURONS, _TYPICAL = COLUMN["neurons"], COLUMN["typical_peak"]
 
 
-@dataclass(frozen=True, kw_only=True)
 class OutlierChannelsThresholds(CommonThresholds):
     """What `OutlierChannels` compares with."""
 
     outlier_neurons: int = count_field(8, "channels; outlier channels: a layer with fewer has no typical one. Chosen")
     outlier_warning: float = factor_field(
-        20.0,
-        "factor; outlier channels: a channel's largest value is this many times the typical channel's. Chosen; "
-        "internal-medicine sees a spike from 10 times the median, and healthy layers of the zoo reach 7",
-    )
+        20.0, "factor; outlier channels: a channel's largest value is this many times the typical channel's. Chosen; "
+        "internal-medicine sees a spike from 10 times the median, and healthy layers of the zoo reach 7"
+    )  # fmt: skip
     outlier_serious: float = factor_field(
-        1000.0,
-        "factor; outlier channels: serious from here. internal-medicine's band of severe ones",
-        "outlier_warning",
-    )
+        1000.0, "factor; outlier channels: serious from here. internal-medicine's band of severe ones",
+        "outlier_warning"
+    )  # fmt: skip
     outlier_share: float = share_field(
         0.95,
         "share of rows; outlier channels: this many have one and the same channel on top. torch.ao's outlier detector",
@@ -112,24 +108,16 @@ class OutlierChannels(Rule[OutlierChannelsThresholds]):
         ratio = ratios[len(ratios) // 2]
         _, low, high, typical, neurons = known[-1]
         absmax = max(-low, high)
-        return Finding(
-            layer=layer.info.name,
-            condition=self.condition,
-            severity="serious" if ratio >= thresholds.outlier_serious else "warning",
-            first_step=streak.step,
-            evidence=Evidence(
-                channel=channel,
-                ratio=ratio,
-                absmax=absmax,
-                typical_peak=typical,
-                neurons=neurons,
-                share_of_rows=share,
-            ),
-            message=f"{layer.name} has had an outlier channel since step {streak.step}: channel {channel} reaches "
-            f"{number(absmax)}, {number(ratio)} times the typical channel, in {percent(share)} of the recorded steps.",
-            cause=_cause(layer.info.layer_type),
-            remedies=_remedies(layer.info.layer_type, network),
+        severity = graded(serious=ratio >= thresholds.outlier_serious, critical=False)
+        evidence = Evidence(
+            channel=channel, ratio=ratio, absmax=absmax, typical_peak=typical, neurons=neurons, share_of_rows=share
         )
+        message = (
+            f"{layer.name} has had an outlier channel since step {streak.step}: channel {channel} reaches "
+            f"{number(absmax)}, {number(ratio)} times the typical channel, in {percent(share)} of the recorded steps."
+        )
+        cause, remedies = _cause(layer.info.layer_type), _remedies(layer.info.layer_type, network)
+        return Finding(layer.info.name, self.condition, severity, streak.step, evidence, message, cause, remedies)
 
 
 _COST: Final = (

@@ -1,13 +1,12 @@
 """Overflow risk: values that come close to the largest one that their dtype can hold."""
 
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import numpy as np
 
 from fastact.arithmetic.element_types import ELEMENT_TYPES
-from fastact.diagnosis.finding import Evidence, Finding
+from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, rms
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
 from fastact.diagnosis.rule import Outcome, Rule, comes_first, earlier_and_not_after
@@ -27,7 +26,6 @@ _STEP, _NANS, _POS, _NEG = COLUMN["step"], COLUMN["nans"], COLUMN["pos_infs"], C
 _MIN, _MAX = COLUMN["min"], COLUMN["max"]
 
 
-@dataclass(frozen=True, kw_only=True)
 class OverflowRiskThresholds(CommonThresholds):
     """What `OverflowRisk` compares with."""
 
@@ -35,10 +33,9 @@ class OverflowRiskThresholds(CommonThresholds):
         0.25, "share of the dtype's largest number; overflow risk: warning from here, two bits from the end. Chosen"
     )
     overflow_serious: float = share_field(
-        0.5,
-        "share of the dtype's largest number; overflow risk: serious from here, one bit from the end. Chosen",
-        "overflow_warning",
-    )
+        0.5, "share of the dtype's largest number; overflow risk: serious from here, one bit from the end. Chosen",
+        "overflow_warning"
+    )  # fmt: skip
 
 
 class OverflowRisk(Rule[OverflowRiskThresholds]):
@@ -100,19 +97,15 @@ class OverflowRisk(Rule[OverflowRiskThresholds]):
         )
         if ahead.get("overflow_step_latest") is not None:  # sure to grow
             message += f"; at this growth it overflows at about step {ahead['overflow_step']:,}"
-        return Finding(
-            layer=layer.info.name,
-            condition=self.condition,
-            severity="serious" if share >= thresholds.overflow_serious else "warning",
-            first_step=streak.step,
-            evidence=Evidence(
-                absmax=absmax, largest=largest, share=share, bits_left=math.log2(largest) - math.log2(absmax), **ahead
-            ),
-            message=message + ".",
-            cause=f"Its values are nearly too large for {layer.info.dtype}: the next larger batch, sample or update "
-            "turns them into Inf, and then into NaN.",
-            remedies=_REMEDIES,
+        severity = graded(serious=share >= thresholds.overflow_serious, critical=False)
+        bits_left = math.log2(largest) - math.log2(absmax)
+        evidence = Evidence(absmax=absmax, largest=largest, share=share, bits_left=bits_left, **ahead)
+        cause = (
+            f"Its values are nearly too large for {layer.info.dtype}: the next larger batch, sample or update turns "
+            "them into Inf, and then into NaN."
         )
+        message += "."
+        return Finding(layer.info.name, self.condition, severity, streak.step, evidence, message, cause, _REMEDIES)
 
 
 _REMEDIES: Final = (
@@ -143,8 +136,5 @@ def overflow_ahead(layer: LayerView, trend: Trend | None) -> dict[str, float | N
     step, absmax = last[_STEP], _absmax(rows[-1], largest)
     if not 0.0 < absmax <= largest:
         return {}
-    return {
-        "overflow_step": reaches(largest, step, absmax, trend.rate),
-        "overflow_step_earliest": reaches(largest, step, absmax, trend.high),
-        "overflow_step_latest": reaches(largest, step, absmax, trend.low),
-    }
+    rates = {"": trend.rate, "_earliest": trend.high, "_latest": trend.low}
+    return {f"overflow_step{which}": reaches(largest, step, absmax, rate) for which, rate in rates.items()}

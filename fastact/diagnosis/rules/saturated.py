@@ -1,14 +1,13 @@
 """Saturation: outputs at the bounds of a bounded activation, where its gradient is almost zero."""
 
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.finding import Evidence, Finding, Severity
+from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import NORMALISE_INPUTS, initialisation, normalisation
-from fastact.diagnosis.row_conditions import Cascade, Cells, Holds, Row, RowCondition, nothing_finite
+from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite, share_at_least
 from fastact.diagnosis.rule import Outcome, Rule, not_after, same_layer
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, share_field
 from fastact.fields import COLUMN
@@ -18,7 +17,6 @@ from fastact.text import percent
 _COUNT, _SATURATED, _ZEROS = COLUMN["count"], COLUMN["saturated"], COLUMN["zeros"]
 
 
-@dataclass(frozen=True, kw_only=True)
 class SaturatedThresholds(CommonThresholds):
     """What `Saturated` compares with."""
 
@@ -79,9 +77,16 @@ class Saturated(Rule[SaturatedThresholds]):
 
     def row_conditions(self, info: LayerInfo, first: Row, thresholds: SaturatedThresholds) -> tuple[Cascade, ...]:
         """Rows whose share of saturated elements reaches the warning threshold, and half of it."""
-        full = thresholds.saturated_warning
-        reaches = _reaches_gated if info.layer_type in layer_types.GATED else _reaches
-        conditions = RowCondition("nearly_saturated", reaches(0.5 * full)), RowCondition("saturated", reaches(full))
+        full, gated = thresholds.saturated_warning, info.layer_type in layer_types.GATED
+
+        def reaches(name: str, share: float) -> RowCondition:
+            def at_an_end(cells: Cells) -> Any:
+                ends = 1.0 * cells[_SATURATED] + 1.0 * cells[_ZEROS]
+                return (ends >= share * cells[_COUNT]) & (cells[_COUNT] > cells[_ZEROS])
+
+            return RowCondition(name, at_an_end if gated else share_at_least(share, _SATURATED, _COUNT))
+
+        conditions = reaches("nearly_saturated", 0.5 * full), reaches("saturated", full)
         return (Cascade(conditions, undecided=nothing_finite),)
 
     def check(self, layer: LayerView, network: Network, thresholds: SaturatedThresholds) -> Finding | Outcome:
@@ -106,39 +111,17 @@ class Saturated(Rule[SaturatedThresholds]):
         last = layer.rows[-1]
         neurons = int(last["neurons"])
         low, high = layer.info.saturation
-        return Finding(
-            layer=layer.info.name,
-            condition=self.condition,
-            severity=_severity(ratio, thresholds),
-            first_step=streak.step,
-            evidence=Evidence(
-                saturated_ratio=ratio,
-                saturated_neurons=int(last["saturated_neurons"]) if neurons else None,
-                neurons=neurons or None,
-                low=low,
-                high=high,
-                rows=min(streak.rows, len(layer.rows)),
-            ),
-            message=f"{layer.name} has been saturated since step {streak.step}: {percent(ratio)} of its outputs are "
-            f"{_beyond(low, high)}{' or exactly zero behind a shut gate' if gated and last['zeros'] else ''}.",
-            cause=_cause(layer, streak.step),
-            remedies=_remedies(layer, network),
+        severity = graded(serious=ratio >= thresholds.saturated_serious, critical=ratio > thresholds.saturated_critical)
+        evidence = Evidence(
+            saturated_ratio=ratio, saturated_neurons=int(last["saturated_neurons"]) if neurons else None,
+            neurons=neurons or None, low=low, high=high, rows=min(streak.rows, len(layer.rows))
+        )  # fmt: skip
+        message = (
+            f"{layer.name} has been saturated since step {streak.step}: {percent(ratio)} of its outputs are "
+            f"{_beyond(low, high)}{' or exactly zero behind a shut gate' if gated and last['zeros'] else ''}."
         )
-
-
-def _reaches(share: float) -> Holds:
-    def reaches(cells: Cells) -> Any:
-        return (1.0 * cells[_SATURATED] >= share * cells[_COUNT]) & (cells[_COUNT] > 0)
-
-    return reaches
-
-
-def _reaches_gated(share: float) -> Holds:
-    def reaches(cells: Cells) -> Any:
-        ends = 1.0 * cells[_SATURATED] + 1.0 * cells[_ZEROS]
-        return (ends >= share * cells[_COUNT]) & (cells[_COUNT] > cells[_ZEROS])
-
-    return reaches
+        cause, remedies = _cause(layer, streak.step), _remedies(layer, network)
+        return Finding(layer.info.name, self.condition, severity, streak.step, evidence, message, cause, remedies)
 
 
 def _gated_ratio(layer: LayerView, thresholds: SaturatedThresholds) -> float:
@@ -153,12 +136,6 @@ def _looks_like_tanh(layer: LayerView) -> bool:
     low, high = layer.info.saturation
     least, most = float(layer.rows["min"].min()), float(layer.rows["max"].max())
     return -1.0 <= least < low and high < most <= 1.0
-
-
-def _severity(ratio: float, thresholds: SaturatedThresholds) -> Severity:
-    if ratio > thresholds.saturated_critical:
-        return "critical"
-    return "serious" if ratio >= thresholds.saturated_serious else "warning"
 
 
 def _beyond(low: float, high: float) -> str:
@@ -180,16 +157,11 @@ def _cause(layer: LayerView, step: int) -> str:
 
 
 def _remedies(layer: LayerView, network: Network) -> tuple[str, ...]:
-    if layer.info.layer_type in layer_types.RECURRENT:  # what ReLU and batch normalisation do not fit
+    layer_type, normalise = layer.info.layer_type, normalisation(network.distinct_types)
+    if layer_type in layer_types.RECURRENT:  # what ReLU and batch normalisation do not fit
         return NORMALISE_INPUTS, initialisation({"Tanh"}), "use layer normalisation in the recurrent layer"
-    if layer.info.layer_type == "ReLU6":
-        return (
-            "use ReLU, which has no upper bound",
-            NORMALISE_INPUTS,
-            initialisation({"ReLU"}),
-            *normalisation(network.distinct_types),
-        )
-    if layer_types.is_gate(layer.info.layer_type, network.distinct_types):
-        return NORMALISE_INPUTS, initialisation({"Sigmoid"}), *normalisation(network.distinct_types)
-    first = "use ReLU, which does not saturate above zero"
-    return first, NORMALISE_INPUTS, initialisation({"Tanh"}), *normalisation(network.distinct_types)
+    if layer_type == "ReLU6":
+        return "use ReLU, which has no upper bound", NORMALISE_INPUTS, initialisation({"ReLU"}), *normalise
+    if layer_types.is_gate(layer_type, network.distinct_types):
+        return NORMALISE_INPUTS, initialisation({"Sigmoid"}), *normalise
+    return "use ReLU, which does not saturate above zero", NORMALISE_INPUTS, initialisation({"Tanh"}), *normalise

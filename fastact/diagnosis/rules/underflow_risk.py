@@ -1,17 +1,16 @@
 """Underflow risk: values so small that their dtype holds few digits of them, or none."""
 
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from fastact.arithmetic.element_types import NARROW_FLOATS
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.finding import Evidence, Finding, Severity
+from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import normalise_before
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition
 from fastact.diagnosis.rule import Outcome, Rule, earlier_and_not_after, upstream
-from fastact.diagnosis.thresholds import CommonThresholds, factor_field
+from fastact.diagnosis.thresholds import CommonThresholds, positive_field
 from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import number, percent
@@ -24,21 +23,17 @@ _COUNT, _ZEROS, _ABS_MEAN = COLUMN["count"], COLUMN["zeros"], COLUMN["abs_mean"]
 _NANS, _POS, _NEG = COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
 
 
-@dataclass(frozen=True, kw_only=True)
 class UnderflowRiskThresholds(CommonThresholds):
     """What `UnderflowRisk` compares with."""
 
-    underflow_warning: float = factor_field(
-        1.0,
-        "factor; underflow risk: a layer's typical value is at most this many times the dtype's smallest normal "
-        "number, below which it has fewer digits. Chosen",
-        low=0.0,
-    )
-    underflow_serious: float = factor_field(
+    underflow_warning: float = positive_field(
+        1.0, "factor; underflow risk: a layer's typical value is at most this many times the dtype's smallest normal "
+        "number, below which it has fewer digits. Chosen"
+    )  # fmt: skip
+    underflow_serious: float = positive_field(
         8.0,
         "factor; underflow risk: serious from this many times the dtype's smallest subnormal number down, three bits. "
         "Chosen",
-        low=0.0,
     )
 
 
@@ -65,12 +60,9 @@ class UnderflowRisk(Rule[UnderflowRiskThresholds]):
     condition = "underflow_risk"
     adjective = "close to underflow"
     judges_gradients = True
-    explains: ClassVar = {
-        "underflow_risk": upstream,
-        "dead": earlier_and_not_after,
-        "vanishing": earlier_and_not_after,
-        "constant": earlier_and_not_after,
-    }
+    explains: ClassVar = {"underflow_risk": upstream} | dict.fromkeys(
+        ("dead", "vanishing", "constant"), earlier_and_not_after
+    )
 
     def applies(self, info: LayerInfo) -> bool:
         """The narrow dtypes; not probabilities, which are small by design."""
@@ -99,7 +91,7 @@ class UnderflowRisk(Rule[UnderflowRiskThresholds]):
         last = run[-1].item()
         rows = (run[place].item() for place in range(len(run) - 1, -1, -1))
         typical = next((_typical(row) for row in rows if _finite(row) > row[_ZEROS]), 0.0)
-        zeros, zeros_first = _zero_share(last), _zero_share(layer.first)
+        zeros, zeros_first = (min(1.0 * row[_ZEROS] / max(row[_COUNT], 1), 1.0) for row in (last, layer.first))
         message = (
             f"{layer.name} has been close to underflow since step {streak.step}: its non-zero {layer.elements} are "
             f"{number(typical)} on average, and {layer.info.dtype} loses digits below {number(normal)} and everything "
@@ -107,23 +99,17 @@ class UnderflowRisk(Rule[UnderflowRiskThresholds]):
         )
         if zeros > zeros_first:
             message += f"; zeros have grown from {percent(zeros_first)} to {percent(zeros)}"
-        return Finding(
-            layer=layer.info.name,
-            condition=self.condition,
-            severity=_severity(typical, subnormal, thresholds, all_zero=zeros >= 1.0),
-            first_step=streak.step,
-            evidence=Evidence(
-                typical=typical,
-                smallest_normal=normal,
-                smallest_subnormal=subnormal,
-                bits_left=max(math.log2(typical) - math.log2(subnormal), 0.0) if typical > 0.0 else 0.0,
-                zero_ratio=zeros,
-                zero_ratio_first=zeros_first,
-            ),
-            message=message + ".",
-            cause=_GRADIENT_CAUSE if layer.info.layer_type == layer_types.GRADIENT else _CAUSE,
-            remedies=_remedies(layer.info, network),
-        )
+        serious = typical <= thresholds.underflow_serious * subnormal
+        severity = graded(serious=serious, critical=zeros >= 1.0)
+        evidence = Evidence(
+            typical=typical, smallest_normal=normal, smallest_subnormal=subnormal,
+            bits_left=max(math.log2(typical) - math.log2(subnormal), 0.0) if typical > 0.0 else 0.0, zero_ratio=zeros,
+            zero_ratio_first=zeros_first
+        )  # fmt: skip
+        message += "."
+        cause = _GRADIENT_CAUSE if layer.info.layer_type == layer_types.GRADIENT else _CAUSE
+        remedies = _remedies(layer.info, network)
+        return Finding(layer.info.name, self.condition, severity, streak.step, evidence, message, cause, remedies)
 
 
 def _finite(cells: Cells) -> Any:
@@ -134,16 +120,6 @@ def _finite(cells: Cells) -> Any:
 def _typical(row: Row) -> float:
     finite = _finite(row)
     return float(row[_ABS_MEAN] * (finite / (finite - row[_ZEROS])))
-
-
-def _zero_share(row: Row) -> float:
-    return min(float(row[_ZEROS]) / max(float(row[_COUNT]), 1.0), 1.0)
-
-
-def _severity(typical: float, subnormal: float, thresholds: UnderflowRiskThresholds, *, all_zero: bool) -> Severity:
-    if all_zero:
-        return "critical"
-    return "serious" if typical <= thresholds.underflow_serious * subnormal else "warning"
 
 
 _CAUSE: Final = (

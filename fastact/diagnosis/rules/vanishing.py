@@ -1,11 +1,10 @@
 """Vanishing: the differences between samples are lost on the way through the network."""
 
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.finding import Evidence, Finding, Severity
+from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, row_signal
 from fastact.diagnosis.remedies import LOWER_RATE, initialisation, normalisation
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, is_nan
@@ -19,16 +18,13 @@ _COUNT, _NEURONS = COLUMN["count"], COLUMN["neurons"]
 _STD, _WITHIN = COLUMN["std"], COLUMN["within_std"]
 
 
-@dataclass(frozen=True, kw_only=True)
 class VanishingThresholds(CommonThresholds):
     """What `Vanishing` compares with."""
 
     vanish_ratio: float = share_field(
-        1e-3,
-        "factor; vanishing: the spread between samples is at most this share of that in a layer before. Chosen; "
-        "AUTOTRAINER uses this ratio of last to first gradient norm",
-        "vanish_serious",
-    )
+        1e-3, "factor; vanishing: the spread between samples is at most this share of that in a layer before. Chosen; "
+        "AUTOTRAINER uses this ratio of last to first gradient norm", "vanish_serious"
+    )  # fmt: skip
     vanish_fade: float = share_field(
         0.05, "factor; vanishing over steps: the spread is at most this share of that in this layer's first row. Chosen"
     )
@@ -88,11 +84,8 @@ class Vanishing(Rule[VanishingThresholds]):
     condition = "vanishing"
     adjective = "vanishing"
     explains: ClassVar = {
-        "underflow_risk": upstream,
-        "dead": _switches_off,
-        "vanishing": _lost_before,
-        "constant": not_after,
-    }
+        "underflow_risk": upstream, "dead": _switches_off, "vanishing": _lost_before, "constant": not_after
+    }  # fmt: skip
 
     def applies(self, info: LayerInfo) -> bool:
         """Every type, except those that are small by design."""
@@ -149,47 +142,42 @@ class Vanishing(Rule[VanishingThresholds]):
         if signal:
             share = f"{percent(ratio)} of the {number(reference)} {where}"
             seen = f"the spread between samples is {number(signal)}, only {share}"
-        return Finding(
-            layer=layer.info.name,
-            condition=self.condition,
-            severity=_severity(left / reference, thresholds),
-            first_step=step,
-            evidence=Evidence(
-                signal=signal,
-                reference_signal=reference,
-                reference_layer=name,
-                ratio=ratio,
-                bits_lost=_bits(reference, signal),
-                smallest_signal_after=left,
-                bits_lost_after=_bits(reference, left),
-            ),
-            message=f"{layer.name} has been vanishing since step {step}: {seen}.",
-            cause=_cause(network, layer, over_steps=over_steps),
-            remedies=_remedies(network, layer, over_steps=over_steps),
+        severity = graded(
+            serious=left / reference <= thresholds.vanish_serious,
+            critical=left / reference < thresholds.vanish_critical,
         )
+        evidence = Evidence(
+            signal=signal, reference_signal=reference, reference_layer=name, ratio=ratio,
+            bits_lost=_bits(reference, signal), smallest_signal_after=left, bits_lost_after=_bits(reference, left)
+        )  # fmt: skip
+        message = f"{layer.name} has been vanishing since step {step}: {seen}."
+        cause, remedies = _advice(network, layer, over_steps=over_steps)
+        return Finding(layer.info.name, self.condition, severity, step, evidence, message, cause, remedies)
 
     def _lost(self, network: Network, place: int, thresholds: VanishingThresholds) -> bool:
         """Whether this layer and all after it have lost the signal that was there before."""
         return place > 0 and place >= network.once(_lost_from, thresholds)
 
 
-def _cause(network: Network, layer: LayerView, *, over_steps: bool) -> str:
-    if over_steps and not _fed(network, layer):
-        return "Its input is the same for every sample, or its weights have shrunk to nothing."
+def _advice(network: Network, layer: LayerView, *, over_steps: bool) -> tuple[str, tuple[str, ...]]:
+    """The cause, and what to do."""
+    fed = any(signal > 0.0 for signal in network.signal[: layer.place])  # a layer before it tells the samples apart
+    if over_steps and not fed:
+        remedies = "check that the data differs from sample to sample", "use less weight decay", LOWER_RATE
+        return "Its input is the same for every sample, or its weights have shrunk to nothing.", remedies
     if over_steps:
-        return (
+        cause = (
             "It told the samples apart at first. Since then its weights have shrunk with every update (too much weight "
             "decay), or updates that were too large have spoilt them."
         )
-    return (
+        return cause, ("use less weight decay", LOWER_RATE)
+    cause = (
         "Each layer shrinks the differences between samples, and the gradient with them: the weights are too small for "
         "the activation, or its slope is (a sigmoid's is at most 1/4)."
     )
-
-
-def _fed(network: Network, layer: LayerView) -> bool:
-    """Whether a layer before it is known to have told the samples apart."""
-    return any(signal > 0.0 for signal in network.signal[: layer.place])
+    types = network.distinct_types
+    relu = ("use an activation of the ReLU family",) if layer_types.RELU_FAMILY.isdisjoint(types) else ()
+    return cause, (initialisation(types), "add residual connections", *normalisation(types), *relu)
 
 
 def _bits(reference: float, signal: float) -> float | None:
@@ -220,23 +208,3 @@ def _reference(network: Network, place: int) -> tuple[int, float]:
     known = [(signal, -i) for i, signal in enumerate(network.signal[:place]) if not math.isnan(signal)]
     signal, i = max(known)
     return -i, signal
-
-
-def _severity(ratio: float, thresholds: VanishingThresholds) -> Severity:
-    if ratio < thresholds.vanish_critical:
-        return "critical"
-    return "serious" if ratio <= thresholds.vanish_serious else "warning"
-
-
-def _remedies(network: Network, layer: LayerView, *, over_steps: bool) -> tuple[str, ...]:
-    if over_steps and not _fed(network, layer):
-        return "check that the data differs from sample to sample", "use less weight decay", LOWER_RATE
-    if over_steps:
-        return "use less weight decay", LOWER_RATE
-    relu = () if layer_types.has_relu(network.distinct_types) else ("use an activation of the ReLU family",)
-    return (
-        initialisation(network.distinct_types),
-        "add residual connections",
-        *normalisation(network.distinct_types),
-        *relu,
-    )
