@@ -25,17 +25,13 @@ from fastact.cpu.sweep import PARALLEL_FROM, share
 
 #: Columns that a narrow matrix is made wide to, and those of a small one (in elements), which 512 would take up to a
 #: third longer: there is more to merge in the end.
-_BESIDE: Final = 512
-_BESIDE_SMALL: Final = 64
-_SMALL_MATRIX: Final = 1 << 20
+_BESIDE, _BESIDE_SMALL, _SMALL_MATRIX = 512, 64, 1 << 20
 #: A sweep has at most this many tasks: enough to share, few enough that merging them costs little.
-_MAX_TASKS: Final = 16
-_TASK_ELEMENTS: Final = 1 << 18
+_MAX_TASKS, _TASK_ELEMENTS = 16, 1 << 18
 #: Bytes side by side that a task for some channels reads, at least.
 _TASK_BYTES: Final = 1 << 15
 #: Elements from which on a sweep has two parts at least, and elements of a neuron.
-_HALVED_FROM: Final = 1 << 16
-_HALVED_COLUMN: Final = 512
+_HALVED_FROM, _HALVED_COLUMN = 1 << 16, 512
 
 
 class Plan(NamedTuple):
