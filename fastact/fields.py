@@ -14,7 +14,7 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-#: How a number of several rows becomes that of their union (`replay.merge_rows`):
+#: How a number of several rows becomes that of their union (`replay.merge`):
 #: "first", "sum", "min" and "max" are what they say, of the rows that have one;
 #: "moment": that of all elements, as `arithmetic.merge` has it;
 #: "equal": where the rows differ, the union has nothing in any field of `NEURON`;

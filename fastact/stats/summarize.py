@@ -117,7 +117,10 @@ def summarize(
                 if known is not None:
                     kernel, shown_as, _ = known
                     flat = x if x.ndim == 1 else x.ravel()
-                    return wrap(kernel(flat if shown_as is None else flat.view(shown_as), *bounds), bounds)
+                    if shown_as is not None:
+                        flat = flat.view(shown_as)
+                    lo, hi, tol = bounds  # a call of `*bounds` takes 50 ns more
+                    return wrap(kernel(flat, lo, hi, tol), bounds)
         elif type(x) in TENSOR_CLASSES:
             state = sweep_tensor(x, bounds)
             if state is not None:
