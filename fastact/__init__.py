@@ -21,13 +21,11 @@ if TYPE_CHECKING:
     from fastact.pages import explain
     from fastact.replay.log import Log, open_log
     from fastact.replay.records import Record
-    from fastact.stats.accumulator import Accumulator
     from fastact.stats.activation import ActivationStats
     from fastact.stats.channel import ChannelStats
     from fastact.stats.detailed import DetailedStats
-    from fastact.stats.detect import detect_dead_neurons, detect_saturation
-    from fastact.stats.merge import merge
-    from fastact.stats.summarize import compute_activation_stats, summarize
+    from fastact.stats.merge import Accumulator, merge
+    from fastact.stats.summarize import compute_activation_stats, detect_dead_neurons, detect_saturation, summarize
     from fastact.stats.summarize_many import summarize_many
 
 __version__ = "0.1.0"
@@ -45,13 +43,11 @@ _HOMES = {
     "fastact.pages": "explain",
     "fastact.replay.log": "Log open_log",
     "fastact.replay.records": "Record",
-    "fastact.stats.accumulator": "Accumulator",
     "fastact.stats.activation": "ActivationStats",
     "fastact.stats.channel": "ChannelStats",
     "fastact.stats.detailed": "DetailedStats",
-    "fastact.stats.detect": "detect_dead_neurons detect_saturation",
-    "fastact.stats.merge": "merge",
-    "fastact.stats.summarize": "compute_activation_stats summarize",
+    "fastact.stats.merge": "Accumulator merge",
+    "fastact.stats.summarize": "compute_activation_stats detect_dead_neurons detect_saturation summarize",
     "fastact.stats.summarize_many": "summarize_many",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}

@@ -16,8 +16,6 @@ from fastact.stats.activation import ActivationStats, as_logged, wrap
 from fastact.stats.options import Bounds, check_same_options
 from fastact.stats.statistics import NAN, Statistics
 
-__all__ = ["ChannelStats", "wrap_channels", "wrap_workspace"]
-
 _Floats = npt.NDArray[np.float64]
 
 
@@ -157,11 +155,9 @@ class ChannelStats(Statistics[npt.NDArray[np.int64], npt.NDArray[np.float64], np
     ) -> tuple[Any, ...]:
         """The numbers of `fields.STATE` and `fields.NEURON` for this sweep, in that order.
 
-        Args:
-            silent_share: a neuron is silent with at most this share of non-zero elements.
-            saturated_share: a neuron is saturated with at least this share of saturated elements.
-            silence: int64[neurons], for how many sweeps in sequence each neuron has been silent; brought up to date.
-            dead_after: a neuron is dead when it has been silent for at least so many sweeps.
+        A neuron is silent with at most `silent_share` of non-zero elements, saturated with at least `saturated_share`
+        of saturated ones, dead once it was silent for `dead_after` sweeps. `silence`, int64[neurons], is for how many
+        sweeps in sequence each neuron has been silent, and is brought up to date.
         """
         found = self._found
         if type(found) is NeuronWorkspace:
