@@ -155,9 +155,11 @@ class ChannelStats(Statistics[npt.NDArray[np.int64], npt.NDArray[np.float64], np
     ) -> tuple[Any, ...]:
         """The numbers of `fields.STATE` and `fields.NEURON` for this sweep, in that order.
 
-        A neuron is silent with at most `silent_share` of non-zero elements, saturated with at least `saturated_share`
-        of saturated ones, dead once it was silent for `dead_after` sweeps. `silence`, int64[neurons], is for how many
-        sweeps in sequence each neuron has been silent, and is brought up to date.
+        Args:
+            silent_share: a neuron is silent with at most this share of non-zero elements.
+            saturated_share: a neuron is saturated with at least this share of saturated elements.
+            silence: int64[neurons], for how many sweeps in sequence each neuron has been silent; brought up to date.
+            dead_after: a neuron is dead when it has been silent for at least so many sweeps.
         """
         found = self._found
         if type(found) is NeuronWorkspace:

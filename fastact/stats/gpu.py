@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def gpu_view(x: Any, axis: int | Sequence[int] | None) -> tuple["DeviceArray", tuple[int, ...] | None]:
-    """The elements of `x` on its GPU as a 1-D array; with an axis as [outer, neurons, inner], and the neurons' shape."""
+    """The elements of `x` on its GPU as a 1-D array, with an axis as [outer, neurons, inner] and the neurons' shape."""
     # numba.cuda takes a third of a second to load.
     from fastact.cuda.arrays import device_array
 

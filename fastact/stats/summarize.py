@@ -31,13 +31,9 @@ def summarize(
 
 @overload
 def summarize(
-    x: Any,
-    *,
-    axis: None = None,
-    saturation: tuple[float, float] = ...,
-    zero_tol: float = ...,
+    x: Any, *, axis: None = None, saturation: tuple[float, float] = SATURATION, zero_tol: float = 0.0,
     extras: str | Iterable[str],
-) -> DetailedStats: ...
+) -> DetailedStats: ...  # fmt: skip
 
 
 @overload
@@ -48,8 +44,8 @@ def summarize(
 
 @overload
 def summarize(
-    x: Any, *, axis: int | Sequence[int] | None, saturation: tuple[float, float] = ..., zero_tol: float = ...,
-    extras: str | Iterable[str] = ...,
+    x: Any, *, axis: int | Sequence[int] | None, saturation: tuple[float, float] = SATURATION, zero_tol: float = 0.0,
+    extras: str | Iterable[str] = (),
 ) -> ActivationStats | ChannelStats: ...  # fmt: skip
 
 

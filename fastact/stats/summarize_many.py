@@ -35,8 +35,9 @@ def summarize_many(
 
 @overload
 def summarize_many(
-    xs: Iterable[Any], *, axis: int | Sequence[int], saturation: tuple[float, float] = ..., zero_tol: float = ...
-) -> list[ChannelStats]: ...
+    xs: Iterable[Any], *, axis: int | Sequence[int], saturation: tuple[float, float] = SATURATION,
+    zero_tol: float = 0.0,
+) -> list[ChannelStats]: ...  # fmt: skip
 
 
 def summarize_many(
