@@ -31,29 +31,17 @@ WINDOW, BATCH, WIDTH, CLASSES = 100, 128, 64, 10
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One network of the demo.
+    """One network of the demo."""
 
-    Attributes:
-        name: its folder's name.
-        recipe: what was done, in words.
-        depth: hidden layers.
-        activation: the class name of the activation in `torch.nn`.
-        std: standard deviation of the initial weights; None for He's, sqrt(2 / n_in).
-        optimizer: the class name in `torch.optim` with its options.
-        expect: the conditions that the diagnosis must name; empty: the network must be found healthy.
-        warmup: steps over which the learning rate rises to its full value.
-        bias: at which the biases of the second layer start; all others start at 0.
-    """
-
-    name: str
-    recipe: str
-    depth: int
-    activation: str
-    std: float | None
-    optimizer: tuple[str, dict[str, float]]
-    expect: frozenset[str] = frozenset()
-    warmup: int = 1
-    bias: float = 0.0
+    name: str  # its folder's name
+    recipe: str  # what was done, in words
+    depth: int  # hidden layers
+    activation: str  # its class name in `torch.nn`
+    std: float | None  # standard deviation of the initial weights; None for He's, sqrt(2 / n_in)
+    optimizer: tuple[str, dict[str, float]]  # the class name in `torch.optim`, with its options
+    expect: frozenset[str] = frozenset()  # what the diagnosis must name; empty: it must find the network healthy
+    warmup: int = 1  # steps over which the learning rate rises to its full value
+    bias: float = 0.0  # at which the biases of the second layer start; all others start at 0
 
 
 @dataclass(frozen=True, slots=True)
