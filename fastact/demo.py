@@ -122,7 +122,7 @@ def build(case: Case) -> "torch.nn.Module":
     framework.manual_seed(0)
     model: torch.nn.Module = framework.nn.Sequential()
     for i in range(1, case.depth + 1):
-        model.add_module(f"hidden{i}", framework.nn.Linear(WIDTH, WIDTH))  # 64 pixels, too
+        model.add_module(f"hidden{i}", framework.nn.Linear(WIDTH, WIDTH))  # an image has WIDTH pixels, too
         model.add_module(f"act{i}", getattr(framework.nn, case.activation)())
     model.add_module("output", framework.nn.Linear(WIDTH, CLASSES))
     for i, linear in enumerate(layer for layer in model.children() if isinstance(layer, framework.nn.Linear)):
@@ -233,7 +233,8 @@ def run(out: Path, steps: int, console: "Console") -> list[str]:
     data = load_digits()
     clear(out)
     head = "network", "what was done", "test accuracy", "found", "first culprit", "live == replayed"
-    summary, problems = Table(*head, title="Summary"), list[str]()
+    summary = Table(*head, title="Summary")
+    problems: list[str] = []
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # layers this small are slower on two threads than on one
