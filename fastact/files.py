@@ -2,6 +2,8 @@
 
 ``.npy`` and ``.safetensors`` are mapped into memory, so an array larger than it is swept all the same; Arrow and
 Parquet files are read batch by batch and merged. A file is only read, never run: nothing is unpickled.
+
+It stands beside the adapters, not in `arrays`: it sweeps what it reads, and so uses `stats`.
 """
 
 import json

@@ -5,9 +5,10 @@ Nothing here is imported before a CUDA tensor is met: `numba.cuda` takes a third
 What the host does:
 
 - `arrays`: any framework's array on a GPU as an address, a shape and strides
-- `sweep`, `sweep_many`: one tensor in a launch, or many; they wait for the numbers
+- `sweep`: one tensor in a launch, or many; waits for the numbers
 - `deferred`: the rows of a monitor, for which nobody waits; all that `fastact.monitor` needs to know
-- `deferred_row`, `recorder`, `ring`: one such row; what launches them on a device; their way to the host
+- `recorder`: one such row, and what launches them on a device
+- `ring`: their layout in device memory, and their way to the host
 - `layouts`: how a tensor is shared out among blocks and threads
 - `workspace`: memory that sweeps work in
 - `info`: the line of `fastact info`
@@ -16,10 +17,9 @@ What the device does:
 
 - `fold`: elements to a row of numbers. A new statistic of the state is added here
 - `block`: the threads of a block fold and join their rows
-- `kernels`: the entry points that sweep
-- `record_kernels`: those that sweep and leave a row in a ring
+- `kernels`: the entry points, which sweep, or sweep and leave a row in a ring
 - `neuron_summary`: what such a row tells of its neurons
-- `rows`, `ring_rows`: rows in memory, laid out as `fastact.arithmetic.state` and `fastact.fields` say
+- `rows`: states in memory, laid out as `fastact.arithmetic.state` says
 
 What knows numba-cuda:
 

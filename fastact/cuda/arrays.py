@@ -16,31 +16,21 @@ from fastact.arrays.host import WANTED, checked_tensor
 from fastact.cuda.driver import device_of, unusable
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError, MissingExtraError
 
-__all__ = ["DeviceArray", "current_stream", "device_array"]
-
 _LEGACY_STREAM: Final = 1
 
 
 class DeviceArray(NamedTuple):
-    """Elements on a GPU.
+    """Elements on a GPU."""
 
-    Attributes:
-        array: where they lie, with the element type's storage dtype. Reading it ends the process.
-        name: that of the element type, such as "bfloat16".
-        device: the number of their device.
-        stream: the handle of the stream on which their owner has them ready: 0 and 1 are the legacy default stream.
-        kept: whether their memory, once the owner has freed it, is used again only by what comes later on this stream.
-    """
-
-    array: npt.NDArray[Any]
-    name: str
+    array: npt.NDArray[Any]  #: where they lie, with the element type's storage dtype; reading it ends the process
+    name: str  #: the element type's, such as "bfloat16"
     device: int
-    stream: int
-    kept: bool
+    stream: int  #: the handle of the stream on which their owner has them ready; 0 and 1: the legacy default stream
+    kept: bool  #: whether their memory, once freed, is used again only by what comes later on this stream
 
 
 def device_array(x: Any) -> DeviceArray:
-    """The elements of `x`, for which `arrays.host.on_gpu` holds, on their device; nothing is copied.
+    """The elements of `x`, for which `arrays.host.on_gpu` holds, where they lie; nothing is copied.
 
     Raises:
         ArgumentTypeError: the elements are of a type that cannot be swept, or `x` breaks its protocol's rules.

@@ -1,10 +1,9 @@
 """What one block of threads does: each thread folds its share of a neuron, then their rows are joined.
 
-A block's threads stand in columns of `Layout.beside` neurons; each thread folds every so-many-th packet of its neuron:
-it loads some packets of 16 bytes, and while they are in registers it takes their mean and the sums of the differences
-from that mean: no digits cancel, and memory is read once. Packets are joined in float64, threads
-through shared memory in a fixed order, and the last block to finish joins the blocks' partial rows in a fixed order:
-repeatable bit for bit, without a float atomic and without the host.
+A block's threads stand in columns of `Layout.beside` neurons; each folds packets of 16 bytes of its neuron at a fixed
+step. While some packets are in registers it takes their mean and the sums of the differences from that mean: no digits
+cancel, and memory is read once. Packets are joined in float64, threads through shared memory and blocks by the last to
+finish, each in a fixed order: repeatable bit for bit, without a float atomic and without the host.
 """
 
 import functools
@@ -22,17 +21,11 @@ from fastact.cuda.rows import ROW_BYTES, example_row, joiner, row_words
 from fastact.cuda.vectors import concatenate, loader
 from fastact.cuda.words import load_words, store_word, store_words
 
-__all__ = ["DeviceFunctions", "device_functions", "last_to_come"]
-
 
 @device
 def last_to_come(tickets: int, count: int, thread: int, turn: Any) -> bool:
-    """Whether this block is the last of `count` to get here, and so sees what the others wrote before.
-
-    That block should put the tickets back to zero.
-    """
-    # What was written is out before the ticket is drawn.
-    fence()
+    """Whether this block is the last of `count` here: it sees what the others wrote, and must zero the tickets."""
+    fence()  # what was written is out before the ticket is drawn
     barrier()
     if thread == 0:
         turn[0] = ticket(tickets)
@@ -46,16 +39,13 @@ def last_to_come(tickets: int, count: int, thread: int, turn: Any) -> bool:
 class DeviceFunctions(NamedTuple):
     """What the kernels for one element type and one layout are made of.
 
-    Attributes:
-        end_type: the type of min and max in a row.
-        finished: a row to its state.
-        sweep_block: the sweep. It takes the arguments of `sweep_kernel` from `x` to `tickets`, the numbers of group,
-            part and thread, and four arrays of shared memory; it returns whether this block is the last of its group,
-            and if so, in the first threads, the row of each neuron.
+    `sweep_block` takes the arguments of `sweep_kernel` from `x` to `tickets`, the numbers of group, part and thread,
+    and four arrays of shared memory; it returns whether this block is the last of its group, and if so, in the first
+    threads, the row of each neuron.
     """
 
-    end_type: Any
-    finished: Any
+    end_type: Any  #: the type of min and max in a row
+    finished: Any  #: a row to its state
     sweep_block: Any
 
 

@@ -26,14 +26,11 @@ import numpy.typing as npt
 
 from fastact.arithmetic import State
 from fastact.cuda.arrays import DeviceArray
-from fastact.cuda.deferred_row import DeferredRow
 from fastact.cuda.driver import active, relaxed
 from fastact.cuda.layouts import Bounds
-from fastact.cuda.recorder import DeviceRecorder
+from fastact.cuda.recorder import DeferredRow, DeviceRecorder
 from fastact.cuda.ring import SLOTS
 from fastact.errors import FastactError
-
-__all__ = ["DeferredRows"]
 
 #: Seconds after which a host that waits for rows looks again; the longer it has waited, the less often.
 _FIRST_PAUSE: Final = 20e-6
@@ -48,9 +45,6 @@ class DeferredRows:
     Args:
         dead_window: rows after which a silent neuron is dead.
         slots: rows that may be under way on a device.
-
-    Attributes:
-        broken: why no more rows will come; None while they may.
     """
 
     def __init__(self, dead_window: int, slots: int = SLOTS) -> None:
@@ -59,16 +53,13 @@ class DeferredRows:
         self._devices: dict[int, DeviceRecorder] = {}
         self._lock = threading.Lock()
         self._process = os.getpid()
-        self.broken: str | None = None
-        #: Rows by step and layer: as they were recorded, and from replayed graphs.
+        self.broken: str | None = None  #: why no more rows will come; None while they may
+        # By step and layer:
         self._recorded: dict[int, dict[int, list[DeferredRow]]] = {}
-        self._replayed: dict[int, dict[int, list[DeferredRow]]] = {}
-        #: The devices whose graphs' ring will tell of the end of a step.
-        self._told: dict[int, list[DeviceRecorder]] = {}
-        #: The layers that had elements on the host too.
-        self._mixed: dict[int, set[int]] = {}
-        #: Layers on several devices, none of which knows all of the neurons.
-        self._at_once: set[int] = set()
+        self._replayed: dict[int, dict[int, list[DeferredRow]]] = {}  # rows of replayed graphs
+        self._told: dict[int, list[DeviceRecorder]] = {}  # the devices whose graphs' ring will tell of a step's end
+        self._mixed: dict[int, set[int]] = {}  # layers that had elements on the host too
+        self._at_once: set[int] = set()  # layers on several devices, none of which knows all of the neurons
         self._lost = 0
 
     def record(
@@ -76,8 +67,7 @@ class DeferredRows:
     ) -> DeferredRow | None:
         """Launches the sweep of `x`, which is not empty: 1-D, or with the shape of its neurons [outer, neurons, inner].
 
-        Returns:
-            The row; None for a layer whose elements lie on several devices, which is to be swept while the host waits.
+        None means that the layer's elements lie on several devices: sweep it while the host waits.
         """
         before = self._recorded.get(step, {}).get(layer)
         if before and before[-1].device != x.device:
@@ -112,12 +102,9 @@ class DeferredRows:
         return bool(self._recorded.get(step)) or self._has_graphs
 
     def end_step(self, step: int, following: int, mixed: Iterable[int] = ()) -> None:
-        """Ends a step. Below 0 are steps that are not recorded, or that will never come.
+        """Ends a step; `following` begins. A step below 0 is not recorded, or will never come.
 
-        Args:
-            step: the one that ends.
-            following: the one that begins.
-            mixed: layers that had elements on the host too: the step does not count for their neurons.
+        For the neurons of the layers in `mixed`, which had elements on the host too, the step does not count.
         """
         self._mixed[step] = set(mixed)
         for layer in self._mixed[step]:

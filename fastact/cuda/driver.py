@@ -19,21 +19,6 @@ if COMPILED:
     from numba.cuda.cudadrv import driver, nvvm
     from numba.cuda.cudadrv.error import CudaDriverError, CudaSupportError
 
-__all__ = [
-    "DeviceMemory",
-    "Event",
-    "active",
-    "capture_of",
-    "device_of",
-    "launcher",
-    "order",
-    "pinned",
-    "processors",
-    "relaxed",
-    "side_stream",
-    "stream_at",
-    "unusable",
-]
 
 #: Registers of a multiprocessor, on every machine since 2012.
 _REGISTERS: Final = 1 << 16

@@ -1,12 +1,9 @@
 """Elements to the row that they make: the statistics themselves, compiled for each element type.
 
-How rows are joined depends on the element type. Where float64 holds the squares of all there is (float32 and
-narrower), sums about an origin, the neuron's first element, are added up (`arithmetic.add_sums`): no division on the
-way, which matters where a launch takes some microseconds. Wider types are scaled packet by packet and joined by
-`arithmetic.merge`.
-
-A row has the numbers of `fields.STATE` in their order and then the rest: those of a state, or of sums with sums in the
-place of the moments and the origin in that of the rest.
+Where float64 holds the squares of all elements (float32 and narrower), rows are sums about an origin, the neuron's
+first element, added by `arithmetic.add_sums`: no division on the way, which matters in a launch of some microseconds.
+Wider types are scaled packet by packet and joined by `arithmetic.merge`. A row is a state (`arithmetic.state`), or has
+sums in place of the moments and the origin in place of the rest.
 """
 
 import functools
@@ -34,8 +31,6 @@ from fastact.cuda.vectors import (
     widener,
 )
 
-__all__ = ["Fold", "fold_of", "merge"]
-
 # Squares of differences below this lose digits to denormals in float32. If all differences of some elements are that
 # small without being zero, so are the elements: equal ones differ by rounding, 1e-7 of their size.
 _TINY_SQUARES: Final = 1e-36
@@ -62,26 +57,18 @@ def _careful_sums(x: Any, origin: float, low: Any, high: Any, near: Any) -> Any:
     nothing = splat(0.0, y)
     d = reduce_sum(where_finite(x, y - splat(origin, y), nothing))
     return (
-        1,
-        count_nan(x),
-        count_equal(x, inf),
-        count_equal(x, -inf),
-        count_at_most(magnitude(x), near),
-        count_outside(x, low, high),
-        d,
-        d * d,
-        reduce_sum(where_finite(x, magnitude(y), nothing)),
-        reduce_min(where_finite(x, x, splat(inf, x))),
-        reduce_max(where_finite(x, x, splat(-inf, x))),
-        origin,
-    )
+        1, count_nan(x), count_equal(x, inf), count_equal(x, -inf),
+        count_at_most(magnitude(x), near), count_outside(x, low, high),
+        d, d * d, reduce_sum(where_finite(x, magnitude(y), nothing)),
+        reduce_min(where_finite(x, x, splat(inf, x))), reduce_max(where_finite(x, x, splat(-inf, x))), origin,
+    )  # fmt: skip
 
 
 @device
 def _sums(x: Any, origin: float, low: Any, high: Any, near: Any) -> Any:
-    """The sums of some float32 elements about `origin`: summed in float32 about their own mean, and moved there.
+    """Sums of float32 elements about `origin`: taken in float32 about the elements' own mean, then moved.
 
-    Before them whether they are right; if not, the elements have to be added one by one, by `_careful_sums`.
+    First whether they are right; if not, `_careful_sums` must add the elements one by one.
     """
     n = lane_count(x)
     size = magnitude(x)
@@ -98,19 +85,10 @@ def _sums(x: Any, origin: float, low: Any, high: Any, near: Any) -> Any:
         fine = False
     move = np.float64(mean) - origin
     return fine, (
-        n,
-        0,
-        0,
-        0,
-        zeros,
-        saturated,
-        rest + n * move,
-        np.float64(squares) + move * (2.0 * rest + n * move),
-        np.float64(absolute),
-        reduce_min(x),
-        reduce_max(x),
-        origin,
-    )
+        n, 0, 0, 0, zeros, saturated,
+        rest + n * move, np.float64(squares) + move * (2.0 * rest + n * move), np.float64(absolute),
+        reduce_min(x), reduce_max(x), origin,
+    )  # fmt: skip
 
 
 @device
@@ -155,26 +133,15 @@ def _same_state(state: Any) -> Any:
 
 
 class Fold(NamedTuple):
-    """How elements of one type are folded: functions of the device.
+    """How elements of one type are folded: functions of the device."""
 
-    Attributes:
-        end_type: the type of min and max in a row.
-        nothing: (origin, first element) to the row of no elements, to begin with.
-        first: (stored elements) to the smallest finite one of them.
-        some: (stored elements, origin, low, high, near) to whether their row is right, and the row. If it is not, they
-            have to be folded one by one.
-        one: as `some` for a single stored element, whose row is always right: just the row.
-        combine: two rows to that of both.
-        finished: a row to its state.
-    """
-
-    end_type: Any
-    nothing: Any
-    first: Any
-    some: Any
-    one: Any
-    combine: Any
-    finished: Any
+    end_type: Any  #: the type of min and max in a row
+    nothing: Any  #: (origin, first element) to the row of no elements
+    first: Any  #: (stored elements) to the smallest finite one
+    some: Any  #: (stored elements, origin, low, high, near) to whether their row is right, and the row
+    one: Any  #: as `some`, for one element: only its row, always right; for those of which `some` is wrong
+    combine: Any  #: two rows to that of both
+    finished: Any  #: a row to its state
 
 
 @functools.cache
@@ -200,19 +167,9 @@ def fold_of(name: str) -> Fold:
         mean, std, abs_mean, rest = _moments(x, count - nans - pos_infs - neg_infs)
         smallest, largest = extremes(raw, x)
         return True, (
-            count,
-            nans,
-            pos_infs,
-            neg_infs,
-            count_at_most(magnitude(x), near),
-            count_outside(x, low, high),
-            mean,
-            std,
-            abs_mean,
-            smallest,
-            largest,
-            rest,
-        )
+            count, nans, pos_infs, neg_infs, count_at_most(magnitude(x), near), count_outside(x, low, high),
+            mean, std, abs_mean, smallest, largest, rest,
+        )  # fmt: skip
 
     @device
     def state_of_one(raw: Any, origin: float, low: Any, high: Any, near: Any) -> Any:

@@ -6,8 +6,6 @@ import sys
 from fastact.cuda.compiler import INSTALLED
 from fastact.cuda.driver import unusable
 
-__all__ = ["gpu_line"]
-
 
 def gpu_line() -> str:
     """The devices, and whether tensors are swept there; if not, why."""

@@ -7,16 +7,6 @@ from numba import cuda, types
 
 from fastact.cuda.compiler import device, intrinsic
 
-__all__ = [
-    "THREADS",
-    "WARP",
-    "barrier",
-    "divide",
-    "fence",
-    "global_pointer",
-    "ticket",
-]
-
 #: Threads of a block.
 THREADS: Final = 256
 #: Threads that run in step: neighbouring ones read neighbouring memory at once.

@@ -8,21 +8,6 @@ import numpy as np
 from fastact.arithmetic.element_types import ELEMENT_TYPES, ElementType
 from fastact.cuda.instructions import THREADS, WARP
 
-__all__ = [
-    "COLUMNS",
-    "FLAT",
-    "LAYOUTS",
-    "ODD_RUNS",
-    "RUNS",
-    "Bounds",
-    "Layout",
-    "Plan",
-    "blocks_at_once",
-    "loads_of",
-    "plan",
-    "work_bounds",
-]
-
 #: (lo, hi, zero_tol): elements outside of [lo, hi] are saturated, those with |x| <= zero_tol are zeros.
 Bounds = tuple[float, float, float]
 
@@ -31,17 +16,11 @@ _PACKET: Final = 16
 
 
 class Layout(NamedTuple):
-    """Where a neuron's elements lie, and how a block's threads share them out.
-
-    Attributes:
-        name: what it is called.
-        packed: whether 16 bytes are loaded at a time; otherwise one element.
-        beside: neurons that a block folds at a time, in threads beside each other.
-    """
+    """Where a neuron's elements lie, and how a block's threads share them out."""
 
     name: str
-    packed: bool
-    beside: int
+    packed: bool  #: whether 16 bytes are loaded at a time; otherwise one element
+    beside: int  #: neurons that a block folds at a time, in threads beside each other
 
 
 #: One neuron, all elements side by side; the first may lie anywhere.
@@ -57,10 +36,7 @@ LAYOUTS: Final = (FLAT, RUNS, ODD_RUNS, COLUMNS)
 
 
 def loads_of(element: ElementType, layout: Layout) -> tuple[int, int]:
-    """Elements of a load, and loads under way in a thread.
-
-    Together they keep 16 elements in registers (32 of one byte, 8 of eight bytes).
-    """
+    """Elements of a load, and loads under way in a thread: 16 elements in registers (32 of one byte, 8 of eight)."""
     width = _PACKET // element.storage.itemsize if layout.packed else 1
     wanted = 8 if element.work is np.float64 else 16
     return width, max(wanted // width, 2 if width > 4 else 4)
@@ -76,19 +52,12 @@ def blocks_at_once(element: ElementType, layout: Layout) -> int:
 
 
 class Plan(NamedTuple):
-    """How a tensor is swept.
-
-    Attributes:
-        layout: which kernel.
-        groups: neurons, or `Layout.beside` of them, that blocks of their own sweep.
-        parts: blocks of each group.
-        numbers: the kernel's arguments from `head` to `apart`.
-    """
+    """How a tensor is swept."""
 
     layout: Layout
-    groups: int
-    parts: int
-    numbers: tuple[int, int, int, int, int, int, int]
+    groups: int  #: neurons, or `Layout.beside` of them, that blocks of their own sweep
+    parts: int  #: blocks of each group
+    numbers: tuple[int, int, int, int, int, int, int]  #: the kernel's arguments from `head` to `apart`
 
     @property
     def partial_rows(self) -> int:

@@ -1,7 +1,6 @@
-"""What a row tells of its neurons, on the device: `fields.NEURON`, as `fastact.cpu` finds it on the host.
+"""The numbers of `fields.NEURON`, on the device: the arithmetic of the loop over neurons in `fastact.cpu`.
 
-There a loop goes over the neurons; here each thread has one, and what it found is joined with that of others in a fixed
-order. So this is the same arithmetic, cut into what is found of a neuron, what is joined, and what is made of all.
+Each thread has one neuron and finds its tally; tallies are added in a fixed order; their sum gives the numbers.
 """
 
 import math
@@ -13,32 +12,20 @@ from fastact.arithmetic.state import COUNT, MAX, MIN, NANS, NEG_INFS, POS_INFS, 
 from fastact.cuda.compiler import device
 from fastact.fields import SATURATED_SHARE, SILENT_SHARE
 
-__all__ = ["NO_TALLY", "TALLY_WORDS", "Tally", "add_tallies", "is_silent", "neuron_summary", "tally_neuron"]
-
 
 class Tally(NamedTuple):
-    """What is known of some neurons, and can be added.
-
-    Attributes:
-        silent, dead, saturated, constant: how many neurons are.
-        finite: elements that are.
-        variance: the mean of the neurons' variances, by finite elements.
-        peak: the largest |x|; -1.0 without a finite element.
-        peak_neuron: the first neuron that has it; -1 without.
-        peaks: how many neurons have a |x| above zero.
-        logs: the sum of the logarithms of each such neuron's largest |x|.
-    """
+    """What is known of some neurons and can be added: first, how many are silent, dead, saturated and constant."""
 
     silent: int
     dead: int
     saturated: int
     constant: int
-    finite: int
-    variance: float
-    peak: float
-    peak_neuron: int
-    peaks: int
-    logs: float
+    finite: int  #: finite elements
+    variance: float  #: the mean of the neurons' variances, weighted by finite elements
+    peak: float  #: the largest |x|; -1.0 without a finite element
+    peak_neuron: int  #: the first neuron that has it; -1 without
+    peaks: int  #: how many neurons have a |x| above zero
+    logs: float  #: the sum of the logarithms of each such neuron's largest |x|
 
 
 NO_TALLY: Final = Tally(0, 0, 0, 0, 0, 0.0, -1.0, -1, 0, 0.0)
@@ -86,17 +73,9 @@ def add_tallies(a: Any, b: Any) -> Any:
         peak = b.peak
         neuron = b.peak_neuron
     return Tally(
-        a.silent + b.silent,
-        a.dead + b.dead,
-        a.saturated + b.saturated,
-        a.constant + b.constant,
-        finite,
-        variance,
-        peak,
-        neuron,
-        a.peaks + b.peaks,
-        a.logs + b.logs,
-    )
+        a.silent + b.silent, a.dead + b.dead, a.saturated + b.saturated, a.constant + b.constant,
+        finite, variance, peak, neuron, a.peaks + b.peaks, a.logs + b.logs,
+    )  # fmt: skip
 
 
 @device
@@ -109,12 +88,5 @@ def neuron_summary(neurons: int, tally: Any) -> Any:
     if tally.peaks > 0:
         typical_peak = math.exp(tally.logs / tally.peaks)
     return (
-        neurons,
-        tally.silent,
-        tally.dead,
-        tally.saturated,
-        tally.constant,
-        within_std,
-        tally.peak_neuron,
-        typical_peak,
-    )
+        neurons, tally.silent, tally.dead, tally.saturated, tally.constant, within_std, tally.peak_neuron, typical_peak,
+    )  # fmt: skip

@@ -6,32 +6,28 @@ graph that captures a launch replays it for as long as the process lives: whatev
 
 import contextlib
 import functools
+import struct
 from collections.abc import Callable
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import numpy.typing as npt
 
+from fastact.arithmetic import State
 from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.cuda.arrays import DeviceArray, current_stream
-from fastact.cuda.deferred_row import DeferredRow
-from fastact.cuda.driver import (
-    DeviceMemory,
-    capture_of,
-    launcher,
-    order,
-    processors,
-    relaxed,
-    side_stream,
-    stream_at,
-)
+from fastact.cuda.driver import DeviceMemory, capture_of, launcher, order, processors, relaxed, side_stream, stream_at
 from fastact.cuda.instructions import THREADS
+from fastact.cuda.kernels import GROUP_BYTES, HEAD_WORDS, NEURON_WORDS, end_step_kernel, record_kernel
 from fastact.cuda.layouts import Bounds, Layout, blocks_at_once, plan, work_bounds
-from fastact.cuda.record_kernels import GROUP_BYTES, HEAD_WORDS, NEURON_WORDS, end_step_kernel, record_kernel
-from fastact.cuda.ring import SLOTS, Ring
-from fastact.cuda.ring_rows import LAYER, STEP, STEP_ENDED
-from fastact.cuda.rows import ROW_BYTES
+from fastact.cuda.ring import FORM, FORMS, LAYER, NEURONS, PART, SLOTS, STATE, STEP, STEP_ENDED, Ring
+from fastact.cuda.rows import ROW_BYTES, state_format
+from fastact.errors import FastactError
+from fastact.fields import NEURON
 
-__all__ = ["DeviceRecorder"]
+if TYPE_CHECKING:
+    from fastact.cuda.deferred import DeferredRows
 
 #: Bytes that a stream's kernels work in at first; at least doubled when they are too few.
 _WORK_BYTES: Final = 1 << 18
@@ -41,33 +37,69 @@ _TICKET_BYTES: Final = 1 << 13
 _captured: Final[list[object]] = []
 
 _plan = functools.lru_cache(maxsize=4096)(plan)
+_NEURONS: Final = struct.Struct("".join("q" if field.kind == "int64" else "d" for field in NEURON))
 
 
+class DeferredRow:
+    """A row that a monitor recorded on a GPU: launched, and filled when it arrives."""
+
+    __slots__ = ("_keep", "_rows", "captured", "device", "layer", "lost", "neurons", "part", "state")
+
+    def __init__(self, rows: "DeferredRows", layer: int, device: int, keep: object = None) -> None:
+        self._rows = rows
+        self._keep = keep
+        self.layer = layer
+        self.device = device  #: the device that computes the row; -1 where a graph was replayed
+        self.state: State | None = None  #: that of the elements, once the row is here
+        self.neurons: tuple[Any, ...] = ()  #: the numbers of `fields.NEURON` over the step so far
+        self.part = 0  #: how many rows with neurons its layer has had in the step by then
+        self.lost: str | None = None  #: why the row will never be here; None while it may
+        self.captured = False  #: whether it went into a graph, whose replays give rows of their own
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more is to be waited for."""
+        if self.state is None and self.lost is None and self._rows.broken is not None:
+            self.lose(self._rows.broken)
+        return self.state is not None or self.lost is not None
+
+    def wait(self) -> State:
+        """The state, once it is here.
+
+        Raises:
+            FastactError: the row is lost.
+        """
+        if self.state is None:
+            self._rows.wait_until(lambda: self.done)
+            if self.state is None:
+                raise FastactError(f"the stats of this record are not known: {self.lost}")
+        return self.state
+
+    def fill(self, words: npt.NDArray[np.int64]) -> None:
+        """Takes the row's words from the ring, int64[RING_WORDS]."""
+        self.part = int(words[PART])
+        self.neurons = _NEURONS.unpack(words[NEURONS].tobytes())
+        self._keep = None
+        self.state = state_format(FORMS[words[FORM]]).unpack(words[STATE].tobytes())
+
+    def lose(self, why: str) -> None:
+        """Notes that it will never come."""
+        self._keep = None
+        self.lost = why
+
+
+@dataclass(slots=True)
 class _Layer:
-    """What is kept of a layer on a device.
+    """What is kept of a layer on a device."""
 
-    Attributes:
-        step: the step of the last row.
-        shape: the shape of that row's neurons; None for a row without neurons.
-        mixed: whether rows of this step differ in their neurons; the later ones then tell of no neurons.
-        undo: whether the last step of `memory` does not count, since that step turned out mixed.
-        memory: for how long the layer's neurons have been silent, and their states in the step under way.
-        neurons: how many neurons `memory` is for.
-        captured: whether a graph uses `memory`.
-        stream: the handle of the stream that used `memory` last.
-    """
-
-    __slots__ = ("captured", "memory", "mixed", "neurons", "shape", "step", "stream", "undo")
-
-    def __init__(self) -> None:
-        self.step = -1
-        self.shape: tuple[int, ...] | None = None
-        self.mixed = False
-        self.undo = False
-        self.memory: DeviceMemory | None = None
-        self.neurons = 0
-        self.captured = False
-        self.stream = 0
+    step: int = -1  #: the step of the last row
+    shape: tuple[int, ...] | None = None  #: the shape of that row's neurons; None for a row without neurons
+    mixed: bool = False  #: whether rows of this step differ in their neurons; the later ones then tell of no neurons
+    undo: bool = False  #: whether the last step of `memory` does not count, since that step turned out mixed
+    memory: DeviceMemory | None = None  #: for how long neurons have been silent, and their states in the step under way
+    neurons: int = 0  #: how many neurons `memory` is for
+    captured: bool = False  #: whether a graph uses `memory`
+    stream: int = 0  #: the handle of the stream that used `memory` last
 
     def per_neuron(self, step: int, shape: tuple[int, ...] | None) -> bool:
         """Whether a row of a step, with neurons of this shape, tells of its neurons."""
@@ -83,12 +115,12 @@ class _Layer:
         self.undo = self.undo or self.shape is not None
 
 
+@dataclass(slots=True)
 class _StreamMemory:
     """What the kernels of one stream, or of one graph, work in."""
 
-    def __init__(self) -> None:
-        self.work: DeviceMemory | None = None
-        self.tickets: DeviceMemory | None = None
+    work: DeviceMemory | None = None
+    tickets: DeviceMemory | None = None
 
 
 class DeviceRecorder:
@@ -98,27 +130,19 @@ class DeviceRecorder:
         device: the number of the device.
         dead_window: rows after which a silent neuron is dead.
         slots: rows of a ring.
-
-    Attributes:
-        ring: the ring of the rows that the host numbers.
-        graphs: the ring of the rows that the device numbers as graphs are replayed; None before the first capture.
-        rows: the rows under way, by their number in `ring`.
-        ended: the last step whose end a row in `graphs` has told.
     """
 
     def __init__(self, device: int, dead_window: int, slots: int = SLOTS) -> None:
         self.device = device
-        self.ring = Ring(device, slots)
-        self.graphs: Ring | None = None
-        self.rows: dict[int, DeferredRow] = {}
-        self.ended = -1
+        self.ring = Ring(device, slots)  #: of the rows that the host numbers
+        self.graphs: Ring | None = None  #: of rows that the device numbers as graphs are replayed, once one is captured
+        self.rows: dict[int, DeferredRow] = {}  #: the rows under way, by their number in `ring`
+        self.ended = -1  #: the last step whose end a row in `graphs` has told
         self._dead_window = dead_window
         self._layers: dict[int, _Layer] = {}
-        #: The number of the row that is being launched. If it is still set later, the launch was interrupted.
-        self._launching: int | None = None
+        self._launching: int | None = None  # the row that is being launched; still set later: it was interrupted
         self._memories: dict[tuple[int, int], _StreamMemory] = {}
-        #: Memory that became too small: kernels under way still use it.
-        self._outgrown: list[DeviceMemory] = []
+        self._outgrown: list[DeviceMemory] = []  # became too small: kernels under way still use it
 
     @property
     def busy(self) -> bool:
@@ -194,11 +218,7 @@ class DeviceRecorder:
             self._layers[layer].mix()
 
     def end_step(self, step: int, following: int) -> bool:
-        """Launches the row that tells graphs of the end of a step and of the next one; below 0: one not recorded.
-
-        Returns:
-            Whether `ended` will reach that step.
-        """
+        """Tells graphs that a step ends and the next begins (below 0: not recorded); whether `ended` will reach it."""
         if self.graphs is None:
             return False
         stream = stream_at(current_stream(self.device), self.device)
@@ -210,8 +230,7 @@ class DeviceRecorder:
     def drain(self, replayed: Callable[[int, int, npt.NDArray[Any]], None]) -> None:
         """Fills the rows that have arrived and begins to fetch others; does not wait.
 
-        Args:
-            replayed: is called with step, layer and words of each row of a replayed graph.
+        Of each row of a replayed graph `replayed` gets the step, the layer and the words.
         """
         self.abandon()
         # On an idle device the copy is done at once and need not wait for the next call. And how many rows of graphs

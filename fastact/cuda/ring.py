@@ -1,24 +1,82 @@
 """Rows on their way from the device to the host: a ring of device memory, copied piece by piece on demand.
 
-Kernels write rows into the ring's slots (`ring_rows`), each with its number and a check word. The host copies the slots
-that it still wants on a stream of its own into pinned memory, and takes the rows that are whole there. A row that
-was copied too early is copied again: so copies wait for no kernel, and no kernel waits for a copy.
+A row carries its number and a check word over its other words, so whoever copies the ring, at any time and on any
+stream, can tell a whole row from one that is missing or being written. The host copies the slots that it still wants on
+a stream of its own into pinned memory and takes the whole rows there; a row that was copied too early is copied again.
+So copies wait for no kernel, and no kernel waits for a copy.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from fastact.cuda.compiler import device
 from fastact.cuda.driver import DeviceMemory, Event, pinned, side_stream
-from fastact.cuda.ring_rows import CHECK, RING_BYTES, RING_WORDS, STAMP, checks
-
-__all__ = ["SLOTS", "Ring"]
+from fastact.cuda.instructions import divide, ticket
+from fastact.cuda.rows import STATE_WORDS
+from fastact.cuda.words import HASH_FACTOR, store_hashed, store_word
+from fastact.fields import NEURON
 
 #: Rows that can be on their way: a megabyte. A driver queues some thousand launches and then makes the host wait.
 SLOTS: Final = 4096
 #: Before the slots: how many rows there were, and the step, of a ring whose rows the device counts.
 _HEAD_BYTES: Final = 256
+#: A row, in words of 8 bytes: its number in the ring, from 1; the layer's number; the step; how many rows its layer has
+#: had in this step; which of `FORMS` min and max have; a state; `fields.NEURON`; the check word.
+STAMP: Final = 0
+LAYER: Final = 1
+STEP: Final = 2
+PART: Final = 3
+FORM: Final = 4
+STATE: Final = slice(FORM + 1, FORM + 1 + STATE_WORDS)
+NEURONS: Final = slice(STATE.stop, STATE.stop + len(NEURON))
+CHECK: Final = NEURONS.stop
+#: And what fills lines of the cache.
+RING_WORDS: Final = -(-(CHECK + 1) // 16) * 16
+RING_BYTES: Final = 8 * RING_WORDS
+
+#: How the words of min and max are to be read.
+FORMS: Final = ("float64", "int64", "uint64")
+#: The layer's number in a row that says that a step has ended.
+STEP_ENDED: Final = -1
+#: `fields.NEURON` in a row that tells of no neurons.
+NO_NEURONS: Final = tuple(field.nothing for field in NEURON)
+
+_STATE_BYTE: Final = 8 * STATE.start
+_NEURONS_BYTE: Final = 8 * NEURONS.start
+_CHECK_BYTE: Final = 8 * CHECK
+_POWERS: Final = np.array([pow(HASH_FACTOR, CHECK - 1 - i, 1 << 64) for i in range(CHECK)], np.uint64)
+
+
+def checks(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The check word that each of the rows, int64[rows, RING_WORDS], should have."""
+    words = rows[:, :CHECK].view(np.uint64)
+    result: npt.NDArray[np.int64] = ((words ^ (words >> np.uint64(32))) * _POWERS).sum(axis=1).view(np.int64)
+    return result
+
+
+@device
+def put_ring_row(at: int, number: int, layer: int, step: int, part: int, form: int, state: Any, neurons: Any) -> None:
+    """Writes a row to its slot, the check word last."""
+    check = store_hashed(at, 0, (number + 1, layer, step, part, form))
+    check = store_hashed(at + _STATE_BYTE, check, state)
+    check = store_hashed(at + _NEURONS_BYTE, check, neurons)
+    store_word(at + _CHECK_BYTE, check)
+
+
+@device
+def row_number(number: int, counter: int) -> Any:
+    """The number of a row: the one given, or the next one of a counter."""
+    if counter != 0:
+        return ticket(counter)
+    return number
+
+
+@device
+def slot_address(ring: int, slots: int, number: int) -> Any:
+    """Where the row with this number goes."""
+    return ring + (number - divide(number, slots) * slots) * RING_BYTES
 
 
 class Ring:
@@ -28,35 +86,24 @@ class Ring:
         device: the number of the device.
         slots: rows that the ring has room for.
         counted: whether the device numbers the rows; otherwise the host does.
-
-    Attributes:
-        address: the address of the slots.
-        counter: the address of two int64 on the device, both zero at first, with which it numbers rows; see
-            `record_kernel`.
-        tail: the number of the first row that has not been taken.
-        head: the number of the first row that has not been written yet, as far as the host knows.
-        lost: rows that were overwritten before they could be taken.
     """
 
     def __init__(self, device: int, slots: int = SLOTS, *, counted: bool = False) -> None:
         self.slots = slots
-        self.tail = 0
-        self.head = 0
-        self.lost = 0
+        self.tail = 0  #: the number of the first row that has not been taken
+        self.head = 0  #: the number of the first row not yet written, as far as the host knows
+        self.lost = 0  #: rows that were overwritten before they could be taken
         self._counted = counted
         self._stream = side_stream(device)
         self._memory = DeviceMemory(_HEAD_BYTES + slots * RING_BYTES, self._stream, zeroed=True)
-        # Before any kernel writes there.
-        self._stream.synchronize()
-        self.counter = self._memory.address
-        self.address = self.counter + _HEAD_BYTES
+        self._stream.synchronize()  # before any kernel writes there
+        self.counter = self._memory.address  #: two int64, zero at first, with which the device numbers rows
+        self.address = self.counter + _HEAD_BYTES  #: the slots
         self._rows = pinned(slots * RING_WORDS).reshape(slots, RING_WORDS)
         self._count = pinned(1)
         self._event = Event()
-        #: Which rows are being copied.
-        self._copied: tuple[int, int] | None = None
-        #: Rows after the tail that were taken, or given up.
-        self._taken: set[int] = set()
+        self._copied: tuple[int, int] | None = None  # the rows being copied
+        self._taken: set[int] = set()  # rows after the tail that were taken, or given up
 
     @property
     def full(self) -> bool:
@@ -125,6 +172,3 @@ class Ring:
         while self.tail in self._taken:
             self._taken.remove(self.tail)
             self.tail += 1
-
-    def __repr__(self) -> str:
-        return f"Ring(rows={self.tail} to {self.head}, slots={self.slots}, lost={self.lost})"

@@ -10,27 +10,12 @@ from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.arithmetic.state import EMPTY, MAX, MIN, N_COUNTS
 from fastact.cuda.compiler import device
 from fastact.cuda.instructions import barrier
-from fastact.cuda.words import SharedWords, shared_words
-
-__all__ = [
-    "EXTREMES",
-    "FLOATS",
-    "INTEGERS",
-    "ROW_BYTES",
-    "ROW_WORDS",
-    "STATE_WORDS",
-    "example_row",
-    "joiner",
-    "row_words",
-    "state_format",
-    "stored_extreme",
-    "with_extremes",
-]
+from fastact.cuda.words import shared_words
 
 STATE_WORDS: Final = len(EMPTY)
-#: The places of min and max, which have a type that depends on the elements': float32, float64, int64 or uint64.
+#: The places of min and max, whose type depends on the elements' (float32, float64, int64 or uint64), of the integers,
+#: and of the other floats.
 EXTREMES: Final = (MIN, MAX)
-#: The places of the integers and of the other floats.
 INTEGERS: Final = tuple(range(N_COUNTS))
 FLOATS: Final = tuple(place for place in range(STATE_WORDS) if place not in (*INTEGERS, *EXTREMES))
 
@@ -38,7 +23,7 @@ FLOATS: Final = tuple(place for place in range(STATE_WORDS) if place not in (*IN
 ROW_WORDS: Final = -(-STATE_WORDS // 16) * 16
 ROW_BYTES: Final = 8 * ROW_WORDS
 
-row_words: Final[SharedWords] = shared_words(EXTREMES)
+row_words: Final = shared_words(EXTREMES)
 
 
 def with_extremes(row: tuple[Any, ...], low: Any, high: Any) -> tuple[Any, ...]:
@@ -65,17 +50,11 @@ def state_format(extremes: str) -> struct.Struct:
     return struct.Struct("".join("q" if i in INTEGERS else ends if i in EXTREMES else "d" for i in range(STATE_WORDS)))
 
 
-def joiner(combine: Any, words: SharedWords, example: tuple[Any, ...]) -> Any:
-    """The function that joins the rows of a block's threads in pairs.
+def joiner(combine: Any, words: tuple[Any, Any], example: tuple[Any, ...]) -> Any:
+    """The function that joins the rows of a block's threads in pairs with `combine`, through shared memory.
 
-    Args:
-        combine: two rows to that of both.
-        words: how rows go through shared memory.
-        example: a row of the types that they have.
-
-    Returns:
-        A function (row, thread, span, last, integers, floats, extremes): of the rows of the threads `span`, `span / 2`
-        and so on to `last` apart; the first `last` threads have the results. The arrays are shared memory.
+    It joins threads `span`, `span / 2` and so on to `last` apart; the first `last` threads have the results.
+    `words` are `shared_words` for rows of the types of `example`.
     """
     put, take = words
 

@@ -1,11 +1,11 @@
-"""Sweeps one tensor on a GPU: which kernel, on how many blocks, with which memory, and the rows' way back.
+"""Sweeps one tensor or many on a GPU: which kernel, on how many blocks, with which memory, and the rows' way back.
 
 A sweep is one launch and one copy of its rows, both on the owner's stream, and then the host waits for that stream
-alone.
+alone. Many tensors in one launch pay for the launch and the way back once.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,17 +18,16 @@ from fastact.cpu.workspace import NeuronStates
 from fastact.cuda.arrays import DeviceArray
 from fastact.cuda.driver import active, launcher, processors, stream_at
 from fastact.cuda.instructions import THREADS
-from fastact.cuda.kernels import sweep_kernel
-from fastact.cuda.layouts import Bounds, Layout, blocks_at_once, plan, work_bounds
+from fastact.cuda.kernels import TABLE_WORDS, many_kernel, sweep_kernel
+from fastact.cuda.layouts import FLAT, Bounds, Layout, blocks_at_once, plan, work_bounds
 from fastact.cuda.rows import EXTREMES, FLOATS, INTEGERS, STATE_WORDS, state_format, stored_extreme
 from fastact.cuda.workspace import Workspace, give_back, take_workspace
 
-__all__ = ["launch", "states", "sweep", "sweep_channels"]
-
 
 @functools.cache
-def _kernel(name: str, layout: Layout, device: int) -> Callable[..., None]:
-    return launcher(sweep_kernel(name, layout), device, THREADS, blocks_at_once(ELEMENT_TYPES[name], layout))
+def _kernel(name: str, layout: Layout, device: int, *, many: bool = False) -> Callable[..., None]:
+    kernel = many_kernel(name) if many else sweep_kernel(name, layout)
+    return launcher(kernel, device, THREADS, blocks_at_once(ELEMENT_TYPES[name], layout))
 
 
 def launch(workspace: Workspace, x: DeviceArray, shape: tuple[int, int, int], bounds: Bounds) -> Any:
@@ -83,3 +82,37 @@ def sweep_channels(x: DeviceArray, bounds: Bounds) -> NeuronStates:
     outer, neurons, inner = x.array.shape
     arrays: NeuronStates = _swept(x, (outer, neurons, inner), bounds, read)
     return arrays
+
+
+class ManySweep:
+    """A sweep under way of at least one flat tensor, none empty, of one element type, on one device and stream.
+
+    A table in device memory holds for each tensor the arguments of `sweep_kernel` and the number of its first block.
+    Each tensor has as many blocks as alone, so its numbers are those of its own sweep, bit for bit.
+    """
+
+    def __init__(self, xs: Sequence[DeviceArray], bounds: Bounds) -> None:
+        self._xs = xs  # their memory must stay until it is swept
+        self._name, self._device = name, device = xs[0].name, xs[0].device
+        table = np.zeros((len(xs), TABLE_WORDS), np.int64)
+        total = 0
+        with active(device):
+            for i, x in enumerate(xs):
+                address = x.array.ctypes.data
+                way = plan(address, name, (x.array.size, 1, 1), processors(device))
+                table[i, :6] = address, *way.numbers[:3], way.parts, total
+                total += way.parts
+            self._stream = stream = stream_at(xs[0].stream, device)
+            self._workspace = workspace = take_workspace(device)
+            lines = workspace.copied(table, stream)
+            memory = workspace.memory(total, len(xs), len(xs), stream)
+            _kernel(name, FLAT, device, many=True)(total, stream, lines, len(xs), *work_bounds(bounds, name), *memory)
+            self._rows = workspace.rows(len(xs), stream)
+
+    def states(self) -> list[arithmetic.State]:
+        """The tensors' states, once the stream has come so far; to be called once."""
+        with active(self._device):
+            self._stream.synchronize()
+        found = states(self._rows, self._name)
+        give_back(self._workspace, self._device)
+        return found

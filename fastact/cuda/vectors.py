@@ -17,24 +17,6 @@ from fastact.cpu.widen import emit_widen
 from fastact.cuda.compiler import intrinsic, models, overload, register_model
 from fastact.cuda.instructions import global_pointer
 
-__all__ = [
-    "as_float64",
-    "concatenate",
-    "count_at_most",
-    "count_equal",
-    "count_nan",
-    "count_outside",
-    "lane_count",
-    "loader",
-    "magnitude",
-    "reduce_max",
-    "reduce_min",
-    "reduce_sum",
-    "splat",
-    "where_finite",
-    "widener",
-]
-
 _I32: Final = ir.IntType(32)
 _I64: Final = ir.IntType(64)
 _PACKET: Final = 16
@@ -69,9 +51,11 @@ def _filled(element: Any, width: int, value: Any) -> Any:
     return ir.Constant(ir.VectorType(element, width), [value] * width)
 
 
-def _broadcast(builder: Any, value: Any, width: int) -> Any:
-    blank = ir.Constant(ir.VectorType(value.type, width), ir.Undefined)
-    return builder.shuffle_vector(builder.insert_element(blank, value, _I32(0)), blank, _filled(_I32, width, 0))
+def _scalar(context: Any, builder: Any, value: Any, scalar: Any, lanes: _VectorType) -> Any:
+    """A number of the type `scalar` in each lane of a vector of the type `lanes`."""
+    value = context.cast(builder, value, scalar, lanes.scalar)
+    blank = ir.Constant(ir.VectorType(value.type, lanes.width), ir.Undefined)
+    return builder.shuffle_vector(builder.insert_element(blank, value, _I32(0)), blank, _filled(_I32, lanes.width, 0))
 
 
 def _halves(builder: Any, value: Any) -> tuple[Any, Any]:
@@ -139,12 +123,8 @@ def widener(element: ElementType) -> Callable[..., Any]:
 def concatenate(typingctx: Any, a: Any, b: Any) -> Any:
     """The lanes of `a`, then those of `b`."""
     result = _VectorType(a.scalar, a.width + b.width)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        places = ir.Constant(ir.VectorType(_I32, result.width), list(range(result.width)))
-        return builder.shuffle_vector(*args, places)
-
-    return result(a, b), codegen
+    places = ir.Constant(ir.VectorType(_I32, result.width), list(range(result.width)))
+    return result(a, b), lambda context, builder, signature, args: builder.shuffle_vector(*args, places)
 
 
 @intrinsic
@@ -156,11 +136,7 @@ def lane_count(typingctx: Any, a: Any) -> Any:
 @intrinsic
 def splat(typingctx: Any, value: Any, like: Any) -> Any:
     """`value` in as many lanes, of the same type, as `like` has."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _broadcast(builder, context.cast(builder, args[0], value, like.scalar), like.width)
-
-    return like(value, like), codegen
+    return like(value, like), lambda context, builder, signature, args: _scalar(context, builder, args[0], value, like)
 
 
 def _absolute(builder: Any, value: Any, lanes: _VectorType) -> Any:
@@ -225,8 +201,7 @@ def _extreme(name: str, comparison: str) -> Callable[..., Any]:
                 return builder.call(function, [x, y])
 
             lanes = [builder.extract_element(args[0], _I32(i)) for i in range(a.width)]
-            while len(lanes) > 1:
-                half = len(lanes) // 2
+            while half := len(lanes) // 2:
                 lanes = [join(x, y) for x, y in zip(lanes[:half], lanes[half:], strict=True)]
             return lanes[0]
 
@@ -243,10 +218,6 @@ reduce_max = _extreme("max", ">")
 def _counted(builder: Any, tests: Any) -> Any:
     ones = builder.zext(tests, ir.VectorType(_I32, tests.type.count))
     return builder.zext(_reduced(builder, ones, builder.add), _I64)
-
-
-def _scalar(context: Any, builder: Any, value: Any, scalar: Any, lanes: Any) -> Any:
-    return _broadcast(builder, context.cast(builder, value, scalar, lanes.scalar), lanes.width)
 
 
 def _count_compared(comparison: str) -> Callable[..., Any]:

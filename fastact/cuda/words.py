@@ -1,30 +1,18 @@
-"""Numbers in memory: tuples of integers and floats as words of 8 bytes, and in a block's shared memory.
+"""Tuples of integers and floats, of any length, in device memory as words of 8 bytes, and in a block's shared memory.
 
-A tuple has any length and any types, so none of these functions knows what is kept. Integers are stored as they are,
-floats as float64. Memory is given by its address: an array that is passed to a kernel costs a launch some
-microseconds, a number a fraction of one.
+Integers are stored as they are, floats as float64. Memory is given by its address: passing an array to a kernel costs a
+launch some microseconds, passing a number a fraction of one.
 """
 
 import operator
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from llvmlite import ir
 from numba import types
 
 from fastact.cuda.compiler import intrinsic
 from fastact.cuda.instructions import global_pointer
-
-__all__ = [
-    "HASH_FACTOR",
-    "SharedWords",
-    "load_word",
-    "load_words",
-    "shared_words",
-    "store_hashed",
-    "store_word",
-    "store_words",
-]
 
 #: What a check word is multiplied by for each word: odd, with bits all over (2^64 over the golden ratio).
 HASH_FACTOR: Final = 0x9E3779B97F4A7C15
@@ -120,22 +108,12 @@ def store_hashed(typingctx: Any, first: Any, check: Any, values: Any) -> Any:
     return types.int64(types.int64, types.int64, values), codegen
 
 
-class SharedWords(NamedTuple):
-    """Functions that pass tuples from thread to thread through a block's shared memory.
+def shared_words(extremes: tuple[int, ...]) -> tuple[Any, Any]:
+    """Two functions that pass tuples from thread to thread through a block's shared memory.
 
-    Attributes:
-        put: (integers, floats, extremes, slot, values): writes a tuple.
-        take: (integers, floats, extremes, slot, example): reads it, in the types of `example`.
-    """
-
-    put: Any
-    take: Any
-
-
-def shared_words(extremes: tuple[int, ...]) -> SharedWords:
-    """The functions for tuples whose numbers at the places `extremes` have a type of their own.
-
-    A tuple is a column of three shared arrays: one row for each integer of it, for each float, and for each extreme.
+    A tuple is a column of three shared arrays: a row for each integer, each float, and each number at the places
+    `extremes`, which have a type of their own. `put(integers, floats, extremes, slot, values)` writes one;
+    `take(integers, floats, extremes, slot, example)` reads it, in the types of `example`.
     """
 
     def lines(values: Any) -> Iterator[tuple[int, int, Any]]:
@@ -178,4 +156,4 @@ def shared_words(extremes: tuple[int, ...]) -> SharedWords:
 
         return example(*arrays, types.int64, example), codegen
 
-    return SharedWords(put, take)
+    return put, take

@@ -10,8 +10,6 @@ import numpy.typing as npt
 from fastact.cuda.driver import DeviceMemory, pinned
 from fastact.cuda.rows import ROW_BYTES, ROW_WORDS
 
-__all__ = ["Workspace", "give_back", "take_workspace"]
-
 #: A workspace of more bytes than this is not kept for later sweeps.
 _KEPT_BYTES: Final = 1 << 24
 

@@ -16,7 +16,6 @@ from fastact.diagnosis.finding import SEVERITIES, Finding
 from fastact.diagnosis.links import link
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.onsets import OnsetTracker
-from fastact.diagnosis.presets import judge
 from fastact.diagnosis.report import Diagnosis, LayerHealth
 from fastact.diagnosis.row_conditions import Row
 from fastact.diagnosis.rule import Outcome, Rule
@@ -125,6 +124,8 @@ class Diagnoser:
                     found, missing[view.info.name] = self._judge(tracker.rules, view, network)
                     findings += found
             elif not gradients:
+                from fastact.diagnosis.presets import judge  # for comparisons alone
+
                 findings += judge(preset, layers)
         linked = tuple(findings)
         if preset is None:

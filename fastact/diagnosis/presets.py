@@ -6,8 +6,7 @@ weights, a loss or the tensors themselves are left out.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +23,7 @@ _RELU: Final = frozenset({"ReLU", "ReLU6"})
 _SQUASHING: Final = frozenset({"Tanh", "Sigmoid"})
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(NamedTuple):
     """A rule as somebody published it.
 
     Attributes:
@@ -43,18 +41,17 @@ class Published:
     layer_types: frozenset[str] = frozenset()
 
 
-def _share(rows: _Rows, part: str, whole: str = "count") -> npt.NDArray[np.float64]:
-    """One field over another, row by row; NaN where there is nothing."""
-    share: npt.NDArray[np.float64] = rows[part] / rows[whole].astype(np.float64)
-    return share
+def _share(rows: _Rows, part: str, whole: str = "count") -> Any:
+    """One field over another, row by row: float64, shape (rows,); NaN where there is nothing."""
+    return rows[part] / rows[whole].astype(np.float64)
 
 
-def _silent(rows: _Rows) -> npt.NDArray[np.float64]:
+def _silent(rows: _Rows) -> Any:
     """The share of silent units in a row; the share of zeros where a layer was not swept per neuron."""
     return np.where(rows["neurons"] > 0, _share(rows, "silent_neurons", "neurons"), _share(rows, "zeros"))
 
 
-def _any(holds: Callable[[_Rows], npt.NDArray[np.bool_]]) -> _Test:
+def _any(holds: Callable[[_Rows], Any]) -> _Test:
     """Fires in the first row for which it holds."""
 
     def test(rows: _Rows) -> int | None:
@@ -76,7 +73,7 @@ def _pooled(part: str, limit: float, recent: int = 10) -> _Test:
     return test
 
 
-def _sustained(measure: Callable[[_Rows], npt.NDArray[np.float64]], limit: float) -> _Test:
+def _sustained(measure: Callable[[_Rows], Any], limit: float) -> _Test:
     """Fires when in the later half of the rows at least half of them have more than `limit`."""
 
     def test(rows: _Rows) -> int | None:
@@ -87,12 +84,8 @@ def _sustained(measure: Callable[[_Rows], npt.NDArray[np.float64]], limit: float
     return test
 
 
-def _non_finite(rows: _Rows) -> npt.NDArray[np.bool_]:
-    broken: npt.NDArray[np.bool_] = (rows["nans"] | rows["pos_infs"] | rows["neg_infs"]) != 0
-    return broken
-
-
-_EXPLODING_TENSOR: Final = Published("ExplodingTensor", "non_finite", "any NaN or Inf in any row", _any(_non_finite))
+_NON_FINITE: Final = _any(lambda rows: (rows["nans"] | rows["pos_infs"] | rows["neg_infs"]) != 0)
+_EXPLODING_TENSOR: Final = Published("ExplodingTensor", "non_finite", "any NaN or Inf in any row", _NON_FINITE)
 
 #: By name; in each, the rules in the order in which they are asked: a condition is told of a layer once.
 PRESETS: Final[dict[str, tuple[Published, ...]]] = {
@@ -122,7 +115,7 @@ PRESETS: Final[dict[str, tuple[Published, ...]]] = {
     ),
     # DeepDiagnosis (ICSE 2022). Its rules on weights, gradients, loss and accuracy are left out.
     "deepdiagnosis": (
-        Published("NumericalError", "non_finite", _EXPLODING_TENSOR.meaning, _EXPLODING_TENSOR.test),
+        Published("NumericalError", "non_finite", _EXPLODING_TENSOR.meaning, _NON_FINITE),
         Published("DeadNode", "dead", "70% of the elements are zero, in any row (theirs: at most zero)",
                   _any(lambda rows: _share(rows, "zeros") >= 0.7), _RELU),
         Published("SaturatedActivation", "saturated", "more than 50% of the elements are saturated, in any row "

@@ -5,9 +5,8 @@ README.md says step by step how to add one. `rules.RULES` lists those that run.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from fastact.diagnosis.finding import Finding
 from fastact.diagnosis.network import LayerView, Network
@@ -16,8 +15,7 @@ from fastact.diagnosis.thresholds import CommonThresholds
 from fastact.history import LayerInfo
 
 
-@dataclass(frozen=True, slots=True)
-class Circumstances:
+class Circumstances(NamedTuple):
     """What a pair of findings is judged by besides the findings themselves.
 
     Attributes:

@@ -21,7 +21,7 @@ from fastact.monitor.layer import LayerRecord, PendingRow, Recorded, WatchedLaye
 if TYPE_CHECKING:
     from fastact.cuda.arrays import DeviceArray
     from fastact.cuda.deferred import DeferredRows
-    from fastact.cuda.deferred_row import DeferredRow
+    from fastact.cuda.recorder import DeferredRow
 
 __all__ = ["Listener", "StepQueue"]
 

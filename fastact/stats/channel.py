@@ -39,7 +39,8 @@ class _StateOfEach:
 
     def __getitem__(self, field: int) -> npt.NDArray[Any]:
         array, row = STORED_AT[field]
-        return self._arrays[array][row].reshape(self._shape)  # type: ignore[no-any-return]
+        values: npt.NDArray[Any] = self._arrays[array][row]
+        return values if len(self._shape) == 1 else values.reshape(self._shape)
 
 
 class ChannelStats(Statistics[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[Any]]):

@@ -9,7 +9,7 @@ the same type and shape as before is swept by the `Plan` that is kept for it, an
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,6 @@ from fastact.stats.options import Bounds
 __all__ = [
     "KNOWN",
     "TENSOR_CLASSES",
-    "UNKNOWN",
     "PlanCache",
     "remember",
     "sweep_tensor",
@@ -34,56 +33,47 @@ __all__ = [
 ]
 
 
-class Known(NamedTuple):
-    """What a dtype of NumPy or torch tells.
-
-    Attributes:
-        kernel: sweeps a small array: (contiguous 1-D storage array, lo, hi, zero_tol) to a state. None before one was
-            swept: kernels are compiled, or loaded from disk, when they are first needed.
-        shown_as: the dtype of the same library as which the elements are shown to the kernel, if not as their own.
-        name: of the element type.
-    """
-
-    kernel: Callable[..., arithmetic.State] | None
-    shown_as: Any
-    name: str
-
+#: What a dtype of NumPy or torch tells. The kernel that sweeps a small array: (contiguous 1-D storage array, lo, hi,
+#: zero_tol) to a state. The dtype of the same library as which elements are shown to it, if not as their own. The name
+#: of the element type. A plain tuple, which is unpacked in half the time of a named one.
+Known = tuple[Callable[..., arithmetic.State], Any, str]
 
 #: By dtype, as each is first seen: those of NumPy in this machine's byte order, and those of torch.
 KNOWN: Final[dict[Any, Known]] = {}
-UNKNOWN: Final = Known(None, None, "")
 #: torch.Tensor and torch.nn.Parameter themselves, once one was seen; subclasses may be anything.
 TENSOR_CLASSES: Final[set[type]] = set()
 
 
-def remember(x: Any, name: str, *, kernel: bool) -> None:
-    """Lets the next buffer of this dtype take the short way.
-
-    Args:
-        x: a buffer that was swept.
-        name: of its element type, as `arrays` found it.
-        kernel: whether the kernel for small arrays is loaded.
-    """
-    shown_as: Any
+def remember(x: Any, name: str) -> None:
+    """Lets the next buffer of this dtype take the short way; `name` is its element type, as `arrays` found it."""
     if type(x) is np.ndarray:
-        if not x.dtype.isnative:
-            return
-        storage = ELEMENT_TYPES[name].storage
-        shown_as = None if x.dtype == storage else storage
+        storage: Any = ELEMENT_TYPES[name].storage
+        if x.dtype.isnative and x.dtype not in KNOWN:
+            KNOWN[x.dtype] = (_loader(x.dtype), None if x.dtype == storage else storage, name)
     elif is_plain_tensor(x):
         TENSOR_CLASSES.add(type(x))
-        shown_as = tensor_view_type(name)
-    else:
-        return
-    if kernel or x.dtype not in KNOWN:
-        KNOWN[x.dtype] = Known(small_kernel(name) if kernel else None, shown_as, name)
+        if x.dtype not in KNOWN:
+            KNOWN[x.dtype] = (_loader(x.dtype), tensor_view_type(name), name)
+
+
+def _loader(dtype: Any) -> Callable[..., arithmetic.State]:
+    """Stands for the kernel until that is needed, and compiled or loaded from disk."""
+
+    def sweep_first(x: npt.NDArray[Any], lo: float, hi: float, tol: float) -> arithmetic.State:
+        _, shown_as, name = KNOWN[dtype]
+        kernel = small_kernel(name)
+        KNOWN[dtype] = (kernel, shown_as, name)
+        return kernel(x, lo, hi, tol)
+
+    return sweep_first
 
 
 def sweep_tensor(x: Any, bounds: Bounds) -> arithmetic.State | None:
     """The state of a small torch tensor; None for all that `arrays` must have a look at."""
-    kernel, shown_as, _ = KNOWN.get(x.dtype) or UNKNOWN
-    if kernel is None:
+    known = KNOWN.get(x.dtype)
+    if known is None:
         return None
+    kernel, shown_as, _ = known
     try:
         if x.requires_grad:
             x = x.detach()
@@ -140,7 +130,7 @@ def _tensor_plan(dtype: Any, shape: tuple[int, ...], axis: int, bounds: Bounds) 
 
     A dtype that is not known raises KeyError, so that it may be known another time.
     """
-    name = KNOWN[dtype].name
+    name = KNOWN[dtype][2]
     if not -len(shape) <= axis < len(shape) or 0 in shape:
         return None
     axis %= len(shape)

@@ -21,7 +21,7 @@ from fastact.stats.summarize import summarize, sweep_any
 
 if TYPE_CHECKING:
     from fastact.cuda.arrays import DeviceArray
-    from fastact.cuda.sweep_many import Launch
+    from fastact.cuda.sweep import ManySweep
 
 __all__ = ["summarize_many"]
 
@@ -128,22 +128,22 @@ def _sweep_together(tensors: list[Any], bounds: Bounds) -> list[ActivationStats]
     return stats
 
 
-def _launched(tensors: list[tuple[int, "DeviceArray"]], bounds: Bounds) -> list[tuple[list[int], "Launch"]]:
+def _launched(tensors: list[tuple[int, "DeviceArray"]], bounds: Bounds) -> list[tuple[list[int], "ManySweep"]]:
     """The sweeps, under way, of what lies on GPUs: for each kind, device and stream which tensors, and their launch."""
     if not tensors:
         return []
-    from fastact.cuda.sweep_many import Launch
+    from fastact.cuda.sweep import ManySweep
 
     groups: dict[Any, list[tuple[int, DeviceArray]]] = {}
     for i, found in tensors:
         groups.setdefault((found.name, found.device, found.stream), []).append((i, found))
-    return [([i for i, _ in group], Launch([found for _, found in group], bounds)) for group in groups.values()]
+    return [([i for i, _ in group], ManySweep([found for _, found in group], bounds)) for group in groups.values()]
 
 
 def _tensors_at(tensors: list[Any], places: Places) -> list[int]:
     """Notes where plain, contiguous torch tensors of known dtypes lie; returns which of the others are left."""
     types = places.types.tolist()
-    known = {dtype: TYPE_NAMES.index(found.name) for dtype, found in KNOWN.items()}
+    known = {dtype: TYPE_NAMES.index(name) for dtype, (_, _, name) in KNOWN.items()}
     which: list[int] = []
     addresses: list[int] = []
     others: list[int] = []
@@ -176,5 +176,5 @@ def _flat(x: Any) -> tuple[npt.NDArray[Any], str] | None:
         if x.dtype.isnative and x.flags.carray:
             known_dtypes.learn(x.dtype, name)
     else:
-        remember(x, name, kernel=False)
+        remember(x, name)
     return flat, name

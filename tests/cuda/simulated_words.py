@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from fastact.cuda.words import HASH_FACTOR, SharedWords
+from fastact.cuda.words import HASH_FACTOR
 
-__all__ = ["HASH_FACTOR", "SharedWords"]
+__all__ = ["HASH_FACTOR"]
 
 
 def memory(address: int, dtype: Any, count: int) -> Any:
@@ -54,7 +54,7 @@ def store_hashed(first: int, check: int, values: Any) -> int:
     return check
 
 
-def shared_words(extremes: tuple[int, ...]) -> SharedWords:
+def shared_words(extremes: tuple[int, ...]) -> tuple[Any, Any]:
     def lines(values: Any) -> Any:
         used = [0, 0, 0]
         for place, value in enumerate(values):
@@ -69,4 +69,4 @@ def shared_words(extremes: tuple[int, ...]) -> SharedWords:
     def take(integers: Any, floats: Any, ends: Any, slot: int, example: Any) -> Any:
         return _like([(integers, floats, ends)[which][line, slot] for which, line in lines(example)], example)
 
-    return SharedWords(put, take)
+    return put, take

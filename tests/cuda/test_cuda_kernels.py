@@ -122,7 +122,7 @@ def compiled_to_ptx(what: str, part: int, parts: int) -> None:
     from bench.gpu.reader import read_kernel
     from fastact.cuda import kernels, layouts
     from fastact.cuda.driver import signature
-    from fastact.cuda.record_kernels import end_step_kernel, record_kernel
+    from fastact.cuda.kernels import end_step_kernel, record_kernel
 
     others = (layouts.RUNS, layouts.ODD_RUNS, layouts.COLUMNS)
     unlike, recorded = (UNLIKE, RECORDED) if what == "some" else (tuple(ELEMENT_TYPES), tuple(ELEMENT_TYPES))

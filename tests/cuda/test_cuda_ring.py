@@ -36,8 +36,7 @@ def test_a_copy_that_is_under_way_is_not_waited_for_and_copied_once_more(stream:
 
 @in_simulator
 def test_a_torn_row_is_not_taken() -> None:
-    from fastact.cuda.ring import Ring
-    from fastact.cuda.ring_rows import CHECK, RING_WORDS, STAMP, checks
+    from fastact.cuda.ring import CHECK, RING_WORDS, STAMP, Ring, checks
 
     ring = Ring(0, slots=4)
     device_memory: Any = ring._memory

@@ -258,11 +258,8 @@ def _remedies(layer: LayerView, network: Network, step: int) -> tuple[str, ...]:
     if layer_type in layer_types.GATED:
         return NORMALISE_INPUTS, initialisation({"Tanh"}), LOWER_RATE
     if layer_type and not layer_types.is_activation(layer_type):
-        return (
-            "check that its weights were initialised or loaded, and that they are trained",
-            "check that its input is not all zero",
-            "use less weight decay",
-        )
+        trained = "check that its weights were initialised or loaded, and that they are trained"
+        return trained, "check that its input is not all zero", "use less weight decay"
     remedies = ["use leaky ReLU, which keeps a gradient below zero", initialisation({"ReLU"})]
     # What happened during training is a matter of the learning rate first.
     remedies.insert(0 if step > layer.start else 2, LOWER_RATE)

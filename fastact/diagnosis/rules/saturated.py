@@ -7,7 +7,7 @@ from fastact.diagnosis import layer_types
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import NORMALISE_INPUTS, initialisation, normalisation
-from fastact.diagnosis.row_conditions import Cascade, Cells, Holds, Row, RowCondition, nothing_finite, share_at_least
+from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite, share_at_least
 from fastact.diagnosis.rule import Outcome, Rule, not_after, same_layer
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, share_field
 from fastact.fields import COLUMN
@@ -77,14 +77,16 @@ class Saturated(Rule[SaturatedThresholds]):
 
     def row_conditions(self, info: LayerInfo, first: Row, thresholds: SaturatedThresholds) -> tuple[Cascade, ...]:
         """Rows whose share of saturated elements reaches the warning threshold, and half of it."""
-        full = thresholds.saturated_warning
+        full, gated = thresholds.saturated_warning, info.layer_type in layer_types.GATED
 
-        def above(name: str, share: float) -> RowCondition:
-            if info.layer_type in layer_types.GATED:
-                return RowCondition(name, _reaches_gated(share))
-            return RowCondition(name, share_at_least(share, _SATURATED, _COUNT))
+        def reaches(name: str, share: float) -> RowCondition:
+            def at_an_end(cells: Cells) -> Any:
+                ends = 1.0 * cells[_SATURATED] + 1.0 * cells[_ZEROS]
+                return (ends >= share * cells[_COUNT]) & (cells[_COUNT] > cells[_ZEROS])
 
-        conditions = above("nearly_saturated", 0.5 * full), above("saturated", full)
+            return RowCondition(name, at_an_end if gated else share_at_least(share, _SATURATED, _COUNT))
+
+        conditions = reaches("nearly_saturated", 0.5 * full), reaches("saturated", full)
         return (Cascade(conditions, undecided=nothing_finite),)
 
     def check(self, layer: LayerView, network: Network, thresholds: SaturatedThresholds) -> Finding | Outcome:
@@ -120,14 +122,6 @@ class Saturated(Rule[SaturatedThresholds]):
         )
         cause, remedies = _cause(layer, streak.step), _remedies(layer, network)
         return Finding(layer.info.name, self.condition, severity, streak.step, evidence, message, cause, remedies)
-
-
-def _reaches_gated(share: float) -> Holds:
-    def reaches(cells: Cells) -> Any:
-        ends = 1.0 * cells[_SATURATED] + 1.0 * cells[_ZEROS]
-        return (ends >= share * cells[_COUNT]) & (cells[_COUNT] > cells[_ZEROS])
-
-    return reaches
 
 
 def _gated_ratio(layer: LayerView, thresholds: SaturatedThresholds) -> float:
