@@ -6,19 +6,12 @@ from collections.abc import Iterator
 
 from fastact.diagnosis.finding import FindingError
 
-__all__ = ["FailureCounter"]
-
 
 class FailureCounter:
     """Counts failures and warns of the first: ``with counter("close the log"): ...``.
 
-    Args:
-        owner: whose failures these are, for the warning.
-        strict: whether they are raised instead of warned of.
-        counter: where a user reads how many there were, for the warning.
-
-    Attributes:
-        failures: how many there were.
+    The warning says whose failures these are (`owner`), and where a user reads how many there were (`counter`). If
+    `strict`, they are raised instead.
 
     Example:
         >>> counter = FailureCounter("fastact")
@@ -32,9 +25,7 @@ class FailureCounter:
     """
 
     def __init__(self, owner: str, *, strict: bool = False, counter: str = "`failures`") -> None:
-        self.owner = owner
-        self.strict = strict
-        self.counter = counter
+        self.owner, self.strict, self.counter = owner, strict, counter
         self.failures = 0
 
     def failed(self, what: str, error: Exception, stacklevel: int = 4) -> None:

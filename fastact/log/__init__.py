@@ -64,21 +64,18 @@ The files, from the training to the disk and back:
 - `writer`: takes rows in
 - `ring`: the rows that wait in memory
 - `drain`: the thread that puts them on the disk
-- `encode`: rows to bytes
+- `codec`: rows to bytes, and back to columns that are safe
 - `files`: one segment on the disk
 - `lock`: one writer a run
 - `retention`: removes or thins the oldest segments
 - `thin`: one merged row for many steps
 - `schema`: what a segment holds, its columns and its header
 - `frames`: finds the whole messages in damaged bytes
-- `decode`: makes safe columns of them
-- `reader`: reads what is whole, and says what is missing
-- `follow`: reads a run while it is written
+- `reader`: reads what is whole, also while it is written, and says what is missing
 """
 
-from fastact.log.follow import RunFollower
 from fastact.log.options import LogOptions
-from fastact.log.reader import RunReader
+from fastact.log.reader import RunFollower, RunReader
 from fastact.log.writer import LogWriter
 
 __all__ = ["LogOptions", "LogWriter", "RunFollower", "RunReader"]

@@ -2,11 +2,10 @@
 
 The thread alone touches the disk, so a slow one costs the training nothing, and an interrupt of the main thread cannot
 come between two calls to the system. It is a daemon: it does not keep the interpreter alive. Where no thread can be
-started (the interpreter is ending, or the platform has none), whoever appends or flushes does the same work.
+started (the interpreter is ending, or the platform has none), whoever appends or flushes does its work.
 
-A disk that refuses is tried again after a while, in a new segment: after a failed write or sync nobody knows what the
-old one holds, and a second sync may say "done" of pages that the system has thrown away. A batch that may be on the
-disk already is repeated as it was, under the same number, and readers leave the repetition out.
+A disk that refuses is tried again after a while, in a new segment (see `files.Segment`). A batch that may be on the
+disk already is repeated under the same number, and readers leave the repetition out.
 """
 
 import math
@@ -23,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.history import LayerInfo
-from fastact.log.encode import Encoder
+from fastact.log.codec import Encoder
 from fastact.log.files import Segment, list_segments, sync_folder
 from fastact.log.frames import END_MARK
 from fastact.log.lock import RunLock
@@ -33,69 +32,43 @@ from fastact.log.ring import Ring
 from fastact.log.schema import Header
 from fastact.log.thin import SegmentFacts
 
-__all__ = ["Drain"]
-
 #: Seconds between two portions of retention's work, in which the training has Python's lock for itself.
 _BETWEEN_PORTIONS: Final = 0.004
-
 #: Seconds for which a disk that refuses is left alone: the first time, and at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
-
 _drains: "Final[weakref.WeakSet[Drain]]" = weakref.WeakSet()
 
 
-class _Request:
-    """Asks that all rows that the ring holds now be written; `final`: and the log be closed."""
-
-    def __init__(self, final: bool) -> None:
-        self.final = final
-        self.done = threading.Event()
-
-
 class Drain:
-    """Empties a ring into a run's folder.
+    """Empties a ring into a run's folder, an absolute path that is made where it is missing.
 
-    Args:
-        folder: absolute path of the run's folder; made where it is missing.
-        options: how to write, how much to keep.
-        metadata: for the headers.
-        layers: the layers known, by name; the writer adds to them before the first row of a layer.
+    The writer adds to `layers` (by name) before the first row of a layer; `metadata` is for the headers.
 
-    Attributes:
-        ring: where the rows come from.
-        trouble: the text of a warning, once the disk has refused; whoever gives the warning takes it away.
-
-    Raises:
-        OSError: the folder cannot be made or written to.
-        LogError: another writer has it.
+    Raises OSError where the folder cannot be made or written to, LogError where another writer has it.
     """
 
     def __init__(
         self, folder: Path, options: LogOptions, metadata: dict[str, str], layers: dict[str, LayerInfo]
     ) -> None:
         self.ring = Ring(options.capacity)
+        #: The text of a warning, once the disk has refused; whoever gives the warning takes it away.
         self.trouble: str | None = None
-        self._folder = folder
-        self._options = options
-        self._metadata = metadata
-        self._layers = layers
+        self._folder, self._options, self._metadata, self._layers = folder, options, metadata, layers
         self._session = os.urandom(8).hex()
         self._batches = 0
         self._repeat = 0  # rows of a batch that failed and is written again as it was
         self._dropped = 0  # rows dropped before the next batch
         self._told = 0  # of these, how many the log tells of
         self._first_step: int | None = None
-        self._last_step = 0
+        self._last_step = self._segment_step = 0
         self._segment: Segment | None = None
         self._encoder: Encoder | None = None
-        self._begun = 0.0
-        self._segment_step = 0
         self._failures = 0
-        self._warned = False
-        self._resting = 0.0
+        self._warned = self._ended = False
+        self._begun = self._resting = 0.0
         self._flush_at = time.monotonic() + options.flush_seconds
-        self._ended = False
-        self._requests: deque[_Request] = deque()
+        #: Requests to write all rows that the ring holds: whether to close the log as well, and what is set when done.
+        self._requests: deque[tuple[bool, threading.Event]] = deque()
         self._alarm = threading.Lock()
         self._alarm.acquire()
         folder.mkdir(parents=True, exist_ok=True)
@@ -129,20 +102,18 @@ class Drain:
     def finish(self, timeout: float, final: bool = False) -> bool:
         """Writes what the ring holds; `final`: also seals the segment and ends the thread.
 
-        Returns:
-            Whether all that the ring held is written: False where the disk refused, or needed more than `timeout`
-            seconds.
+        Returns whether all of it is written: False where the disk refused, or needed more than `timeout` seconds.
         """
         ring, goal = self.ring, self.ring.head
-        request = _Request(final)
+        done = threading.Event()
         if not self._ended:
-            self._requests.append(request)
+            self._requests.append((final, done))
             self.wake()
         until = time.monotonic() + timeout
         # The garbage collector may close a forgotten writer in the drain's own thread, which cannot wait for itself.
         while not self._ended and threading.current_thread() is not self._thread:
             # Now and then it looks around: the thread may have ended before it saw the request.
-            if request.done.wait(min(timeout, 0.1)):
+            if done.wait(min(timeout, 0.1)):
                 break
             if time.monotonic() >= until:
                 self._tell(TimeoutError(f"the disk has not answered for {timeout:g} seconds"))
@@ -170,29 +141,34 @@ class Drain:
         requests = []
         while self._requests:
             requests.append(self._requests.popleft())
-        final = any(request.final for request in requests)
+        final = any(closing for closing, _ in requests)
         now = time.monotonic()
         more = False
         try:
             if requests or now >= self._resting:
-                due = bool(requests) or now >= self._flush_at
-                self._write_due(due, final)
+                self._write_due(bool(requests) or now >= self._flush_at, final)
                 self._failures = 0
                 self._resting = 0.0
                 if not final and self._first_step is not None:
                     more = self._retention.work(self._session, self._first_step, self._last_step)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the thread, nor the training
-            self._refused(error)
+            self._give_up()
+            self._resting = time.monotonic() + min(_FIRST_PAUSE * 2.0**self._failures, _LONGEST_PAUSE)
+            self._failures = min(self._failures + 1, 30)
+            self._tell(error)
         except BaseException:  # only without a thread: an interrupt of the training
             self._give_up()
             self._requests.extendleft(reversed(requests))
             raise
         if final:
-            self._end()
+            self._ended = True
+            self._retention.stop()
+            self._give_up()
+            self._lock.release()
         elif now >= self._flush_at or requests:
             self._flush_at = now + self._options.flush_seconds
-        for request in requests:
-            request.done.set()
+        for _, done in requests:
+            done.set()
         return more
 
     def _write_due(self, everything: bool, final: bool) -> None:
@@ -207,7 +183,9 @@ class Drain:
             ring.advance(len(rows))
             self._repeat = 0
             self._batches += 1
-            if self._full():
+            assert self._segment is not None
+            steps = self._last_step - self._segment_step
+            if self._segment.size >= options.rotate_bytes or steps >= options.rotate_steps:
                 self._seal()
         oldest = time.monotonic() - (options.segment_seconds or math.inf)
         if self._encoder is not None and self._begun <= oldest:
@@ -230,8 +208,7 @@ class Drain:
         front = b""
         if self._encoder is None:
             front = self._begin(layers)
-            if len(rows):
-                self._segment_step = int(rows["step"][0])
+            self._segment_step = int(rows["step"][0]) if len(rows) else self._segment_step
         assert self._encoder is not None
         data = front + self._encoder.batch(rows, self.ring.tail, self._dropped)
         # Sealing adds its end mark, and asks for no room.
@@ -248,11 +225,6 @@ class Drain:
         self._encoder = Encoder(header, self._batches, self._options.compression)
         self._begun = time.monotonic()
         return self._encoder.front
-
-    def _full(self) -> bool:
-        segment, options = self._segment, self._options
-        assert segment is not None
-        return segment.size >= options.rotate_bytes or self._last_step - self._segment_step >= options.rotate_steps
 
     def _open(self) -> Segment:
         durable = self._options.durability == "fsync"
@@ -274,17 +246,13 @@ class Drain:
         try:
             self._segment.seal()
         finally:
-            self._put_away()
+            self._give_up()
 
     def _give_up(self) -> None:
-        """After an error in the middle: no more is written to the segment, whose state is unknown."""
-        if self._segment is not None:
-            self._segment.abandon()
-            self._put_away()
-
-    def _put_away(self) -> None:
+        """Writes no more to the segment, which is sealed, or whose state is unknown after an error."""
         segment, self._segment, encoder, self._encoder = self._segment, None, self._encoder, None
-        assert segment is not None
+        if segment is None:
+            return
         segment.abandon()  # does nothing to a sealed one
         if segment.size:
             assert encoder is not None
@@ -292,13 +260,6 @@ class Drain:
             if self.ring.tail > encoder.header.first_row:
                 facts = SegmentFacts(self._session, self._segment_step, self._last_step, self.ring.tail)
             self._retention.add(KeptSegment(segment.number, segment.name, segment.size, facts, known=True))
-
-    def _refused(self, error: Exception) -> None:
-        self._give_up()
-        pause = min(_FIRST_PAUSE * 2.0**self._failures, _LONGEST_PAUSE)
-        self._failures = min(self._failures + 1, 30)
-        self._resting = time.monotonic() + pause
-        self._tell(error)
 
     def _tell(self, error: Exception) -> None:
         self.complain(f"cannot be written ({error})")
@@ -311,12 +272,6 @@ class Drain:
                 f"fastact: the log in {str(self._folder)!r} {what}; training continues, writing is retried, and rows "
                 "that find no room are dropped"
             )
-
-    def _end(self) -> None:
-        self._ended = True
-        self._retention.stop()
-        self._give_up()
-        self._lock.release()
 
 
 def _forked() -> None:

@@ -1,8 +1,6 @@
-"""One segment on disk: numbered names, whole writes, and sealing.
+"""One segment on disk: numbered names, whole writes, and sealing, as `fastact.log` describes.
 
-A segment being written is ``segment-000000.live``; sealing gives it its end mark, brings it to the disk and renames it
-to ``segment-000000.arrows``. A number is used once: nothing is ever appended to an older segment. Only thinning puts
-another file in the place of a whole one, at once (`fastact.log.retention`).
+Only thinning puts another file in the place of a whole segment, at once (`retention`).
 """
 
 import errno
@@ -14,22 +12,15 @@ from typing import Final
 
 from fastact.log.frames import END_MARK
 
-__all__ = ["Segment", "list_segments", "sealed_name", "sync_folder", "write_all"]
-
 #: Numbers that are tried for a new segment before the folder is given up as one that cannot be written to.
 _TRIES: Final = 1000
-
 _NAME: Final = re.compile(r"segment-(\d{6,12})\.(arrows|live)")
 
 
 def list_segments(folder: Path) -> list[tuple[int, str]]:
     """(number, file name) of every segment in a folder, in order. Raises OSError where the folder cannot be read."""
-    found = []
-    for place in folder.iterdir():
-        match = _NAME.fullmatch(place.name)
-        if match:
-            found.append((int(match[1]), place.name))
-    return sorted(found)
+    names = (place.name for place in folder.iterdir())
+    return sorted((int(match[1]), name) for name in names if (match := _NAME.fullmatch(name)))
 
 
 def sealed_name(number: int) -> str:
@@ -68,8 +59,8 @@ def sync_folder(folder: Path) -> None:
 class Segment:
     """The live segment of a writer. Every method but `abandon` and `leave` raises OSError when the disk refuses.
 
-    After an error it is to be abandoned: what a failed write or sync has left is not known, and a second sync may say
-    "done" of pages that the system has thrown away.
+    Then it is to be abandoned: what a failed write or sync has left is not known, and a second sync may say "done" of
+    pages that the system has thrown away.
     """
 
     def __init__(self, folder: Path, number: int, durable: bool = False) -> None:

@@ -15,15 +15,11 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import BinaryIO, Final, NamedTuple
 
-__all__ = ["END_MARK", "Frame", "finish", "frames", "stamp_text"]
-
 #: An Arrow stream ends with a continuation mark and a length of zero.
 END_MARK: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
-
 #: No message may have more metadata, nor be longer: a bound for what is allocated, whatever a file says.
 MAX_METADATA: Final = 1 << 26
 MAX_MESSAGE: Final = 1 << 29
-
 _STAMP: Final = re.compile(
     rb"version=(\d{1,4})\.(\d{1,4}) kind=(schema|batch) session=([0-9a-f]{16})"
     rb" batch=(\d{12}) row=(\d{18}) length=(\d{12}) crc32=([0-9a-f]{8})"
@@ -54,10 +50,8 @@ class Frame(NamedTuple):
 
 def stamp_text(version: tuple[int, int], kind: str, session: str, batch: int, row: int) -> str:
     """The stamp of a message that is yet to be serialised: length and checksum are zeros of the final width."""
-    return (
-        f"version={version[0]}.{version[1]} kind={kind} session={session}"
-        f" batch={batch:012d} row={row:018d} length={0:012d} crc32={0:08x}"
-    )
+    front = f"version={version[0]}.{version[1]} kind={kind} session={session}"
+    return f"{front} batch={batch:012d} row={row:018d} length={0:012d} crc32={0:08x}"
 
 
 def finish(message: bytes, stamp: str) -> bytes:
@@ -71,7 +65,7 @@ def finish(message: bytes, stamp: str) -> bytes:
 
 
 def frames(
-    file: BinaryIO, size: int, lost: Callable[[str], None], sealed: bool = True, begin: int = 0
+    file: BinaryIO, size: int, lost: Callable[[str], None] = lambda _: None, sealed: bool = True, begin: int = 0
 ) -> Iterator[Frame]:
     """Yields the whole messages from byte `begin` to byte `size` of a segment; `lost` is told of what is not whole.
 
@@ -130,8 +124,7 @@ def _frame(file: BinaryIO, offset: int, size: int, budget: _Budget) -> Frame | s
         if not len(head) <= int(total) <= min(MAX_MESSAGE, size - offset):
             continue
         message = head + budget.read(file, offset + len(head), int(total) - len(head))
-        crc = zlib.crc32(memoryview(message)[: match.end() - 8])
-        crc = zlib.crc32(b"00000000", crc)
+        crc = zlib.crc32(b"00000000", zlib.crc32(memoryview(message)[: match.end() - 8]))
         crc = zlib.crc32(memoryview(message)[match.end() :], crc)
         # In text, not as numbers: a flipped bit may turn "a" into "A", and then the message is not what was written.
         if len(message) == int(total) and b"%08x" % crc == checksum:

@@ -19,10 +19,7 @@ from typing import Final
 
 from fastact.errors import LogError
 
-__all__ = ["LOCK_NAME", "RunLock"]
-
 LOCK_NAME: Final = "writer.lock"
-
 #: Who of this process holds a folder, by the folder's device and inode. One call into a dict needs no lock, which a
 #: forked child might find taken for ever.
 _held: "Final[dict[tuple[int, int], RunLock]]" = {}
@@ -46,10 +43,7 @@ else:
 
 
 class RunLock:
-    """Holds a run's folder for one writer, until `release` or the end of the process.
-
-    Args:
-        folder: the run's folder, which must be there.
+    """Holds a run's folder, which must be there, for one writer, until `release` or the end of the process.
 
     Raises:
         LogError: another writer holds it; the message names the process and its host.

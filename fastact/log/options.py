@@ -7,8 +7,6 @@ from fastact.checks import check_choice, check_integer, check_number
 from fastact.errors import ArgumentValueError
 from fastact.log.schema import MAX_BATCH_ROWS
 
-__all__ = ["LogOptions"]
-
 #: What is kept spans at least this many segments, so that the oldest can go in small steps: for a while, there may be
 #: one segment more than was asked for.
 _SEGMENTS: Final = 8
@@ -75,9 +73,8 @@ class LogOptions:
             if value is not None:
                 check_integer(name, value, low, 1 << 62)
         if self.merge_steps is not None and self.keep_steps is None:
-            raise ArgumentValueError(
-                f"merge_steps: got {self.merge_steps} without keep_steps, want keep_steps: the steps that stay unmerged"
-            )
+            want = "keep_steps: the steps that stay unmerged"
+            raise ArgumentValueError(f"merge_steps: got {self.merge_steps} without keep_steps, want {want}")
 
     @property
     def capacity(self) -> int:

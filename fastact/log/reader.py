@@ -1,6 +1,6 @@
-"""Reads every whole batch in a run's directory, however the run ended, and says what is missing.
+"""Reads every whole batch in a run's directory, however the run ended or while it is written; says what is missing.
 
-Bytes reach Arrow only after their checksum held (`frames`) and their sizes and types were looked at (`decode`). So
+Bytes reach Arrow only after their checksum held (`frames`) and their sizes and types were looked at (`codec`). So
 damage costs the batch it is in, and hostile bytes cost memory and time up to a bound.
 
 Segments are read, never mapped: where a mapped file shrinks, the process is killed. Reading takes a tenth of the time
@@ -9,34 +9,29 @@ of decompressing.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from fastact.errors import LogError
 from fastact.fields import SCHEMA_VERSION
 from fastact.history import LayerInfo
-from fastact.log.decode import NONSENSE, Decoder, read_header
+from fastact.log.codec import NONSENSE, Decoder, read_header
 from fastact.log.files import list_segments
 from fastact.log.frames import Frame, frames
+from fastact.log.lock import LOCK_NAME
 from fastact.log.schema import Header, check_version, columns_of
-
-__all__ = ["RunReader", "StoredBatch", "Walk", "present_segments", "segment_frames"]
 
 #: The versions whose columns are known.
 _KNOWN: Final = ((1, 0), SCHEMA_VERSION)
-
 Tell = Callable[[str], None]
 
 
 class StoredBatch(NamedTuple):
-    """One batch of rows as it lies in a segment.
+    """One batch of rows as it lies in a segment, with its writer's layers by name.
 
-    Attributes:
-        batch: a `pyarrow.RecordBatch` with the columns `schema.COLUMNS`; it may have no rows.
-        layers: its writer's layers by name.
-        header: of its segment; None where that is damaged.
-        front: the message that holds the header.
-        frame: the message that holds the batch.
+    `batch` is a `pyarrow.RecordBatch` with the columns `schema.COLUMNS`; it may have no rows. `frame` is the message
+    that holds it, and `front` the one that holds the segment's `header`; both are None where that is damaged.
     """
 
     batch: Any
@@ -47,16 +42,13 @@ class StoredBatch(NamedTuple):
 
 
 class Walk:
-    """Goes through a run's messages in the order in which they were written, and notices what is missing.
+    """Goes through a run's messages in the order in which they were written; `lost` is told of what is missing.
 
-    Args:
-        sessions: the layers by name that each writer is known to have; added to as schemas come by.
-        lost: told of what is missing.
+    `sessions` has the layers by name that each writer is known to have; schemas that come by add to it.
     """
 
     def __init__(self, sessions: dict[str, dict[str, LayerInfo]], lost: Tell) -> None:
-        self._sessions = sessions
-        self._lost = lost
+        self._sessions, self._lost = sessions, lost
         self._due: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
         self._unclosed: tuple[str, str] | None = None
@@ -147,17 +139,15 @@ class Walk:
         if not _KNOWN[0] <= frame.version <= _KNOWN[1]:
             major, minor = frame.version
             raise ValueError(f"its schema is damaged, and the columns of version {major}.{minor} are not known")
-        self.tell(
-            "the schema at its front is damaged: layer types and metadata come from other segments, where there are any"
-        )
+        others = "layer types and metadata come from other segments, where there are any"
+        self.tell(f"the schema at its front is damaged: {others}")
         return Decoder(columns_of(frame.version), frame.version)
 
 
 class RunReader:
     """The segments of one run's directory. Opens files only while it reads them, and never changes one.
 
-    Raises:
-        LogError: nothing can be read, or a newer major version of fastact wrote it.
+    Raises LogError where nothing can be read, or a newer major version of fastact wrote it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -214,15 +204,81 @@ class RunReader:
 
     def _look(self, name: str, lost: Tell) -> Header | None:
         """The header at the front of a segment, None where it is damaged."""
-        for frame in self._frames(name, lambda what: lost(f"{name}: {what}")):
-            with suppress(*NONSENSE):
-                if frame.kind == "schema":
-                    return read_header(frame)[0]
-            return None
+        frame = next(self._frames(name, lambda what: lost(f"{name}: {what}")), None)
+        with suppress(*NONSENSE):
+            if frame is not None and frame.kind == "schema":
+                return read_header(frame)[0]
         return None
 
     def _frames(self, name: str, lost: Tell) -> Iterator[Frame]:
         return segment_frames(self._folder, name, lost, shown=self.path)
+
+
+class RunFollower:
+    """Follows one run's directory, which may be empty yet, from its oldest segment on. Between calls no file is open.
+
+    Segments that the writer begins, seals, or removes are followed as they come. A torn message at the end of the
+    newest one may be half of a write, and is looked at again the next time. `lost` is told of what is missing.
+    """
+
+    def __init__(self, path: Path, lost: Callable[[str], None]) -> None:
+        self.path = path
+        #: The run's own metadata, as the newest segment that was read has it.
+        self.metadata: dict[str, str] = {}
+        #: Whether the newest segment was sealed, when it was read last.
+        self._sealed = False
+        self._folder = path.absolute()
+        self._walk = Walk({}, lost)
+        self._number, self._offset, self._finished = -1, 0, True
+
+    @property
+    def closed(self) -> bool:
+        """Whether the writer closed the run, and all of it was read. A writer that was killed leaves it open."""
+        # Looked at, not opened: closing any descriptor of a file gives back the locks that this process has on it.
+        with suppress(OSError):
+            return self._sealed and (self._folder / LOCK_NAME).stat().st_size == 0
+        return self._sealed  # written before there was a lock
+
+    def read(self) -> Iterator[StoredBatch]:
+        """Yields the batches that were written since the last call; raises as `RunReader`."""
+        try:
+            found = present_segments(self._folder)
+        except OSError as error:
+            raise LogError(f"cannot read the log {str(self.path)!r}, want a run's directory: {error}") from error
+        found = [entry for entry in found if entry[0] >= self._number]
+        self._sealed = bool(found) and found[-1][1].endswith(".arrows")
+        for number, name in found:
+            if number > self._number:
+                self._end()
+                self._number, self._offset, self._finished = number, 0, False
+                self._walk.begin(name)
+            elif self._finished:
+                continue
+            whole = name.endswith(".arrows") or number < found[-1][0]
+            for stored in self._walk.batches(self._frames(name, whole=whole)):
+                if stored.header is not None:
+                    self.metadata = stored.header.metadata
+                yield stored
+            if whole:
+                self._end()
+
+    def _end(self) -> None:
+        if not self._finished:
+            self._finished = True
+            self._walk.end()
+
+    def _frames(self, name: str, *, whole: bool) -> Iterator[Frame]:
+        """What was added to a segment; without `whole`, damage is told only when something whole comes after it."""
+        told: list[str] = []
+        self._walk.name = name
+        found = segment_frames(self._folder, name, told.append, begin=self._offset, shown=self.path)
+        for frame in chain(found, (None,) if whole else ()):
+            for what in told:
+                self._walk.tell(what)
+            told.clear()
+            if frame is not None:
+                self._offset = frame.offset + len(frame.message)
+                yield frame
 
 
 def present_segments(folder: Path) -> list[tuple[int, str]]:
@@ -236,10 +292,8 @@ def segment_frames(
 ) -> Iterator[Frame]:
     """Yields the whole messages of a segment from byte `begin` on; `lost` is told of what is not whole.
 
-    A segment that retention removed in the meantime is not reported: it is not damage.
-
-    Raises:
-        LogError: a newer major version of fastact wrote it; the message has the path `shown`, by default `folder`.
+    A segment that retention removed in the meantime is not reported: it is not damage. Raises LogError, with the path
+    `shown` (by default `folder`), where a newer major version of fastact wrote it.
     """
     try:
         with _open(folder, name) as file:

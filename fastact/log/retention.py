@@ -20,22 +20,18 @@ from fastact.log.files import list_segments, sealed_name, sync_folder
 from fastact.log.options import LogOptions
 from fastact.log.thin import SegmentFacts, read_facts, thin
 
-__all__ = ["KeptSegment", "Retention"]
-
 _DRAFT: Final = re.compile(r"segment-\d{6,12}\.thin")
+
+
+def _draft(number: int) -> str:
+    return f"segment-{number:06d}.thin"
 
 
 @dataclass(slots=True)
 class KeptSegment:
-    """One segment that is no longer written to.
+    """One segment that is no longer written to: a ".live" one was left by a writer that died, or whose disk refused.
 
-    Attributes:
-        number: its number.
-        name: its file's name: a ".live" one was left by a writer that died, or whose disk refused.
-        size: bytes.
-        facts: what is in it; None before it was read, or where that cannot be told.
-        known: whether it was read.
-        settled: whether nothing more can be merged in it.
+    `facts` are None before it was read (`known`), or where they cannot be told; nothing more is merged once `settled`.
     """
 
     number: int
@@ -47,21 +43,14 @@ class KeptSegment:
 
 
 class Retention:
-    """Keeps a run's folder within the bounds of its options. For one thread.
+    """Keeps a run's folder, which the caller has locked, within the bounds of its options. For one thread.
 
-    Args:
-        folder: the run's folder, which the caller has locked.
-        options: its bounds; without any, nothing is ever looked at or touched.
-        tell: called with an error where the system refuses to remove or to thin a segment.
-
-    Raises:
-        OSError: the folder cannot be read.
+    Without bounds nothing is ever looked at or touched. `tell` is called with an error where the system refuses to
+    remove or to thin a segment. Raises OSError where the folder cannot be read.
     """
 
     def __init__(self, folder: Path, options: LogOptions, tell: Callable[[OSError], None]) -> None:
-        self._folder = folder
-        self._options = options
-        self._tell = tell
+        self._folder, self._options, self._tell = folder, options, tell
         self._kept: list[KeptSegment] = []
         self._thinning: tuple[KeptSegment, Iterator[None]] | None = None
         self._idle = False
@@ -95,15 +84,9 @@ class Retention:
             total -= oldest.size
 
     def work(self, session: str, first_step: int, last_step: int) -> bool:
-        """Does a small portion of what is due.
+        """Does a small portion of what is due; returns whether there is more to do at once.
 
-        Args:
-            session: of the writer.
-            first_step: the first step that it wrote.
-            last_step: the last one.
-
-        Returns:
-            Whether there is more to do at once.
+        `session` is the writer's, `first_step` and `last_step` are the first and last step that it wrote.
         """
         if self._options.keep_steps is None or self._idle:
             return False
@@ -111,10 +94,13 @@ class Retention:
             return self._continue_thinning()
         for kept in self._kept:
             if not kept.known:
-                self._read(kept)
+                kept.known = True
+                with suppress(OSError):
+                    kept.facts = read_facts(self._folder / kept.name)
                 return True
         old = self._old(session, first_step, last_step)
-        if self._options.merge_steps is None:
+        options, merge_steps = self._options, self._options.merge_steps
+        if merge_steps is None:
             if any(not self._drop(kept) for kept in old):
                 self._idle = True
             return False
@@ -122,7 +108,9 @@ class Retention:
             if not kept.settled and kept.facts is not None:
                 kept.settled = True  # whatever comes of it, it is tried once
                 if kept.facts.merged_steps == 1:
-                    self._begin_thinning(kept, kept.facts)
+                    source, draft = self._folder / kept.name, self._folder / _draft(kept.number)
+                    steps = thin(source, draft, kept.facts, merge_steps, options.batch_rows, options.compression)
+                    self._thinning = kept, steps
                     return True
         self._idle = True
         return False
@@ -152,11 +140,6 @@ class Retention:
                 found.append(kept)
         return found[::-1]
 
-    def _read(self, kept: KeptSegment) -> None:
-        kept.known = True
-        with suppress(OSError):
-            kept.facts = read_facts(self._folder / kept.name)
-
     def _drop(self, kept: KeptSegment) -> bool:
         if self._thinning is not None and self._thinning[0] is kept:
             self.stop()
@@ -167,20 +150,12 @@ class Retention:
 
     def _remove(self, name: str) -> bool:
         try:
-            os.unlink(self._folder / name)  # noqa: PTH108
-        except FileNotFoundError:
-            return True
+            with suppress(FileNotFoundError):
+                os.unlink(self._folder / name)  # noqa: PTH108
         except OSError as error:
             self._tell(error)
             return False
         return True
-
-    def _begin_thinning(self, kept: KeptSegment, facts: SegmentFacts) -> None:
-        k = self._options.merge_steps
-        assert k is not None
-        source, target = self._folder / kept.name, self._folder / f"segment-{kept.number:06d}.thin"
-        rows, compression = self._options.batch_rows, self._options.compression
-        self._thinning = kept, thin(source, target, facts, k, rows, compression)
 
     def _continue_thinning(self) -> bool:
         assert self._thinning is not None
@@ -199,7 +174,7 @@ class Retention:
 
     def _replace(self, kept: KeptSegment) -> None:
         """Puts the thinned file in the place of the whole one."""
-        draft, name = f"segment-{kept.number:06d}.thin", sealed_name(kept.number)
+        draft, name = _draft(kept.number), sealed_name(kept.number)
         try:
             size = os.stat(self._folder / draft).st_size  # noqa: PTH116
             os.replace(self._folder / draft, self._folder / name)  # noqa: PTH105

@@ -13,19 +13,15 @@ import numpy.typing as npt
 
 from fastact.fields import ROW_DTYPE
 
-__all__ = ["Ring"]
-
 
 class Ring:
     """Room for `capacity` rows, allocated once.
 
     Attributes:
         buffer: the rows as bytes; the filling side packs row n at ``n % capacity * ROW_BYTES``, then raises `head`.
-        capacity: rows that it can hold.
         room: equal to `capacity`; -1 once no more rows are taken in.
-        head: rows taken in since the start; the filling side's.
+        head, dropped: rows taken in since the start, and rows that found no room; the filling side's.
         tail: rows given out since the start; the emptying side's.
-        dropped: rows that found no room; the filling side's.
     """
 
     __slots__ = ("_gaps", "_lock", "_rows", "buffer", "capacity", "dropped", "head", "room", "tail")

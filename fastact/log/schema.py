@@ -1,12 +1,9 @@
 """What a segment holds: its Arrow columns, derived from `fields.ROW`, and its header in the schema's metadata.
 
-``layer`` is a plain utf8 column. Dictionary codes would be smaller before compression, but then every batch hangs
-on an earlier dictionary message: one damaged message would cost all batches after it, and readers differ in how they
-take dictionaries that grow within a stream. Plain strings make each batch whole by itself, every Arrow
-implementation reads them, and compression takes the repetition away.
-
-Null is not zero: where no element was finite, mean, std, abs_mean, min and max are null; where a layer was not swept
-per neuron, the neuron fields are null; NaN is never stored. `to_rows` gives back the row as it was appended.
+``layer`` is a plain utf8 column. Dictionary codes would be smaller before compression, but then one damaged dictionary
+message would cost all batches after it, and readers differ in how they take dictionaries that grow within a stream.
+Plain strings make each batch whole by itself, every Arrow implementation reads them, and compression takes the
+repetition away. What is null is said in `fastact.log`; `to_rows` gives back the row as it was appended.
 """
 
 import json
@@ -27,27 +24,11 @@ from fastact.errors import ArgumentTypeError, LogError
 from fastact.fields import ROW, ROW_DTYPE, SCHEMA_VERSION
 from fastact.history import LayerInfo
 
-__all__ = [
-    "COLUMNS",
-    "MAX_BATCH_ROWS",
-    "MAX_NAME_BYTES",
-    "Header",
-    "check_layer",
-    "check_metadata",
-    "check_schema",
-    "columns_of",
-    "layers_to_json",
-    "to_batch",
-    "to_rows",
-]
-
 #: A batch of this many rows with names of this length stays under the largest message that a reader accepts.
 MAX_BATCH_ROWS: Final = 65_536
 MAX_NAME_BYTES: Final = 4_096
-
 #: Names of user metadata are stored with this prefix, so that they cannot collide with fastact's own or with Arrow's.
 _RUN: Final = "run."
-
 #: What a field holds when there was nothing to measure; stored as null, and put back on reading.
 _FILL: Final[dict[str, float]] = {f.name: f.nothing for f in ROW if f.nothing is not None}
 
@@ -154,19 +135,12 @@ def check_version(version: tuple[int, int]) -> None:
 
 def layers_to_json(layers: Iterable[LayerInfo]) -> str:
     """Layers as a header has them: a JSON list of objects."""
-    return json.dumps([_layer_to_json(info) for info in layers])
-
-
-def _layer_to_json(info: LayerInfo) -> dict[str, Any]:
-    # JSON has no infinities, and repr of a float reads back exactly: so the bounds travel as text.
-    saturation = [repr(float(bound)) for bound in info.saturation]
-    return {
-        "name": info.name,
-        "order": info.order,
-        "kind": info.layer_type,
-        "dtype": info.dtype,
-        "saturation": saturation,
-    }
+    items = []
+    for info in layers:
+        facts: dict[str, Any] = {"name": info.name, "order": info.order, "kind": info.layer_type, "dtype": info.dtype}
+        # JSON has no infinities, and repr of a float reads back exactly: so the bounds travel as text.
+        items.append(facts | {"saturation": [repr(float(bound)) for bound in info.saturation]})
+    return json.dumps(items)
 
 
 def _layer_from_json(item: dict[str, Any]) -> LayerInfo:
@@ -185,9 +159,7 @@ def check_layer(info: object) -> None:
 
 def check_path(path: object) -> Path:
     """The path of a run's directory. Refuses what names none."""
-    text: object = path
-    if isinstance(path, os.PathLike):
-        text = os.fspath(path)
+    text: object = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(text, str) or not text:
         raise ArgumentTypeError(f"path: got {path!r}, want the path of a run's directory as text")
     return Path(text)
@@ -212,8 +184,7 @@ def check_schema(schema: Any, version: tuple[int, int]) -> None:
     do, and are refused so that foreign code paths are not reached.
     """
     for column in schema:
-        plain = pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_string(column.type)
-        if not plain:
+        if not any(plain(column.type) for plain in (pa.types.is_integer, pa.types.is_floating, pa.types.is_string)):
             raise ValueError(f"a column of type {column.type}")
     for want in columns_of(version):
         found = schema.get_all_field_indices(want.name)
@@ -243,11 +214,9 @@ def to_batch(rows: npt.NDArray[np.void], names: Mapping[int, str]) -> Any:
 
 
 def to_rows(batch: Any, out: npt.NDArray[np.void] | None = None) -> npt.NDArray[np.void]:
-    """The batch's rows as a structured array of `fields.ROW_DTYPE`, nulls put back to what they stand for.
+    """The rows of a batch with the columns `COLUMNS` as an array of `fields.ROW_DTYPE`, by default a new one.
 
-    Args:
-        batch: a `pyarrow.RecordBatch` with the columns `COLUMNS`.
-        out: where to put them; by default a new array.
+    Nulls are put back to what they stand for.
     """
     rows = np.empty(batch.num_rows, ROW_DTYPE) if out is None else out
     for f in ROW:

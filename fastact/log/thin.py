@@ -9,7 +9,7 @@ the elements of all those steps would have given, up to rounding of the moments:
 - `fields.NEURON` cannot be merged, since which neurons were silent is not kept: they are those of the last step
   merged, as a sample (so `typical_peak` is of one step, while min and max are of all).
 
-A group of steps that two segments share has a row in each.
+A group of steps that two segments share has a row in each. Damage is passed over: readers tell of it.
 """
 
 import os
@@ -23,31 +23,19 @@ import numpy as np
 
 from fastact.arithmetic import State, merge
 from fastact.fields import COLUMN, NEURON_PART, ROW_DTYPE, SCHEMA_VERSION, STATE_PART
-from fastact.log.decode import NONSENSE, Decoder, read_header
-from fastact.log.encode import Encoder
+from fastact.log.codec import NONSENSE, Decoder, Encoder, read_header
 from fastact.log.files import write_all
-from fastact.log.frames import END_MARK, Frame, frames
+from fastact.log.frames import END_MARK, frames
 from fastact.log.schema import Header, to_rows
-
-__all__ = ["SegmentFacts", "read_facts", "thin"]
 
 #: Rows that are merged at a time, some 3 µs each: as long may the training wait for Python's lock.
 _SLICE: Final = 256
-
 _STEP, _LAYER = COLUMN["step"], COLUMN["layer"]
-
 _Row = tuple[int | float, ...]
 
 
 class SegmentFacts(NamedTuple):
-    """What retention must know of a whole segment.
-
-    Attributes:
-        session: its writer.
-        first_step, last_step: of its rows.
-        next_row: rows that the writer had taken in before the first row after it.
-        merged_steps: k of a thinned segment, else 1.
-    """
+    """What retention must know of a whole segment; `next_row` and `merged_steps` are as in `schema.Header`."""
 
     session: str
     first_step: int
@@ -64,7 +52,7 @@ def read_facts(path: Path) -> SegmentFacts | None:
         first: int | None = None
         last, last_row = 0, 0
         # Every message is looked at: how many there are, and where the last one begins, stands nowhere.
-        for frame in frames(file, file.seek(0, os.SEEK_END), _ignore):
+        for frame in frames(file, file.seek(0, os.SEEK_END)):
             with suppress(*NONSENSE):
                 if frame.kind == "schema":
                     header, decoder = read_header(frame)
@@ -83,20 +71,13 @@ def read_facts(path: Path) -> SegmentFacts | None:
 def thin(
     source: Path, target: Path, facts: SegmentFacts, k: int, batch_rows: int, compression: str | None
 ) -> Iterator[None]:
-    """Writes a thinned copy of a segment, some rows at each `next`.
+    """Writes a thinned copy of a segment that is whole, or that its dead writer has left: some rows at each `next`.
 
-    Args:
-        source: a whole segment, or one that its dead writer has left.
-        target: the file to make; it is on the disk when the iterator ends, and removed if it is closed earlier.
-        facts: of `source`.
-        k: steps for each merged row.
-        batch_rows: rows of a batch at most.
-        compression: as in `LogOptions`.
+    The file `target` is on the disk when the iterator ends, and removed if it is closed earlier. Each merged row has
+    `k` steps; `batch_rows` and `compression` are as in `LogOptions`.
 
-    Raises:
-        OSError: the disk refuses.
-        ValueError, OverflowError: the segment cannot be thinned: it has no header, a newer version wrote it, or its
-            numbers add up to more than 64 bits.
+    Raises OSError where the disk refuses, and ValueError or OverflowError where the segment cannot be thinned: it has
+    no header, a newer version wrote it, or its numbers add up to more than 64 bits.
     """
     output = -1
     try:
@@ -123,12 +104,15 @@ def _copy(
     encoder: Encoder | None = None
     merged = _Merged(k)
     rows, dropped = 0, 0
-    for frame in frames(file, file.seek(0, os.SEEK_END), _ignore):
+    for frame in frames(file, file.seek(0, os.SEEK_END)):
         if frame.kind == "schema":
             if encoder is not None:
                 raise ValueError("a second header")
-            header, decoder = _header(frame)
-            encoder = Encoder(replace(header, merged_steps=k, next_row=facts.next_row), frame.batch, compression)
+            header, decoder = read_header(frame)
+            if header.version > SCHEMA_VERSION or header.version[0] != SCHEMA_VERSION[0]:
+                raise ValueError(f"written by schema version {header.version}, whose columns may not all be known")
+            header = replace(header, version=SCHEMA_VERSION, merged_steps=k, next_row=facts.next_row)
+            encoder = Encoder(header, frame.batch, compression)
             write_all(output, encoder.front)
             continue
         if decoder is None or encoder is None:
@@ -157,13 +141,6 @@ def _copy(
         rows += len(table)
         if last:
             break
-
-
-def _header(frame: Frame) -> tuple[Header, Decoder]:
-    header, decoder = read_header(frame)
-    if header.version > SCHEMA_VERSION or header.version[0] != SCHEMA_VERSION[0]:
-        raise ValueError(f"written by schema version {header.version}, whose columns may not all be known")
-    return replace(header, version=SCHEMA_VERSION), decoder
 
 
 class _Merged:
@@ -197,7 +174,3 @@ class _Merged:
         """Gives out the oldest finished rows."""
         some, self.done = self.done[:most], self.done[most:]
         return np.array(some, ROW_DTYPE)
-
-
-def _ignore(_: str) -> None:
-    """Damage was told when it was read, and is told again by those who read."""

@@ -1,8 +1,6 @@
 """Takes in rows for a run's log: each is packed into a ring, and a background thread does the rest.
 
-The promise: a row that was appended longer ago than the flush interval (`LogOptions.batch_rows` or `flush_seconds`),
-or before `LogWriter.flush` returned True, survives the process being killed at any instant; with
-``durability="fsync"`` also a power loss. A disk that refuses costs rows, never the training, and those are counted.
+What a row survives is said in `fastact.log`. A disk that refuses costs rows, which are counted, never the training.
 """
 
 import os
@@ -20,10 +18,7 @@ from fastact.log.drain import Drain
 from fastact.log.options import LogOptions
 from fastact.log.schema import check_layer, check_metadata, check_path
 
-__all__ = ["LogWriter"]
-
 _LAYER: Final = COLUMN["layer"]
-
 #: Seconds that `flush` and `close`, and the end of the interpreter, wait for a disk that does not answer.
 PATIENCE: Final = 30.0
 
@@ -68,9 +63,7 @@ class LogWriter:
         *,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        if options is None:
-            options = LogOptions()
-        check_type("options", options, LogOptions, "a LogOptions")
+        options = LogOptions() if options is None else check_type("options", options, LogOptions, "a LogOptions")
         own = check_metadata(metadata)
         #: The run's directory, as it was given.
         self.path = check_path(path)
@@ -84,9 +77,8 @@ class LogWriter:
             # Later segments go there as well, whatever the working directory is then.
             self._drain = Drain(self.path.absolute(), options, own, self._layers)
         except (OSError, ValueError) as error:
-            raise LogError(
-                f"path: cannot write a log into {str(self.path)!r}, want a writable directory: {error}"
-            ) from error
+            what = f"cannot write a log into {str(self.path)!r}, want a writable directory"
+            raise LogError(f"path: {what}: {error}") from error
         self._ring = self._drain.ring
         self._close = weakref.finalize(self, self._drain.finish, PATIENCE, final=True)
 
@@ -116,12 +108,10 @@ class LogWriter:
         self._check_open()
         check_layer(info)
         known = self._layers.get(info.name)
-        if known is not None:
-            if known.order != info.order:
-                raise ArgumentValueError(
-                    f"info.order: got {info.order} for {info.name!r}, want {known.order} as before"
-                )
+        if known is not None and known.order == info.order:
             return
+        if known is not None:
+            raise ArgumentValueError(f"info.order: got {info.order} for {info.name!r}, want {known.order} as before")
         if info.order in self._names:
             raise ArgumentValueError(f"info.order: got {info.order}, which belongs to {self._names[info.order]!r}")
         self._layers[info.name] = info

@@ -9,8 +9,6 @@ from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import SEVERITIES, Finding, FindingError, Severity
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 
-__all__ = ["Action", "Alerts"]
-
 #: What to do with a finding: end the training by a `FindingError`, write a warning to the logger "fastact", ask the
 #: loop to stop (`ActivationMonitor.should_stop`), or call a function with it.
 Action = Literal["raise", "log", "stop"] | Callable[[Finding], object]
@@ -19,20 +17,10 @@ _LOGGER: Final = logging.getLogger("fastact")
 
 
 class Alerts:
-    """Diagnoses now and then, and reports what is new.
+    """Diagnoses now and then, and reports what is new: culprits, not their consequences.
 
-    Culprits are reported, not their consequences. What a function raises reaches the training loop, and so may end it.
-
-    Args:
-        action: what to do with a finding.
-        severity: the least that is reported.
-        every: recorded steps between two diagnoses; one takes some milliseconds for 100 layers.
-
-    Attributes:
-        stop: whether the loop was asked to stop.
-
-    Raises:
-        ArgumentTypeError, ArgumentValueError: an argument is unusable.
+    The arguments are `on_finding`, `alert_severity` and `alert_every` of `ActivationMonitor`. What a function raises
+    reaches the training loop, and so may end it.
 
     Example:
         >>> from fastact.history import LayerInfo
@@ -51,20 +39,16 @@ class Alerts:
             error = ArgumentValueError if isinstance(action, str) else ArgumentTypeError
             raise error(f"on_finding: got {action!r}, want 'raise', 'log', 'stop' or a function of a Finding")
         check_choice("alert_severity", severity, SEVERITIES)
+        #: Whether the loop was asked to stop.
         self.stop = False
-        self._action = action
-        self._least = SEVERITIES.index(severity)
+        self._action, self._least = action, SEVERITIES.index(severity)
         self._every = check_integer("alert_every", every, 1)
         self._steps = 0
         #: (layer, condition) -> the place in `SEVERITIES` of the severity that was reported.
         self._reported: dict[tuple[str, str], int] = {}
 
     def look(self, diagnoser: Diagnoser) -> None:
-        """Is to be called after each recorded step; diagnoses at one in so many.
-
-        Raises:
-            FindingError: there is a new finding, and the action is "raise".
-        """
+        """To be called after each recorded step; diagnoses at one in `every`. May raise a `FindingError`."""
         self._steps += 1
         if self._steps % self._every:
             return

@@ -15,10 +15,7 @@ from fastact.stats.channel import ChannelStats, wrap_workspace
 from fastact.stats.fast_path import PlanCache
 from fastact.stats.merge import merge
 
-__all__ = ["LayerRecord", "PendingRow", "Recorded", "WatchedLayer", "total_of"]
-
 _NO_NEURONS: Final = tuple(field.nothing for field in NEURON)
-
 #: What was recorded of a layer: stats; or, by hooks, the memory of a sweep, which is used again after the step.
 Recorded = ActivationStats | ChannelStats | NeuronWorkspace
 
@@ -34,26 +31,18 @@ def _as_stats(recorded: Recorded) -> ActivationStats | ChannelStats:
 
 
 class WatchedLayer:
-    """A layer between two calls of the monitor.
-
-    Attributes:
-        info: what is known of it.
-        history: its rows.
-        plans: how tensors like its last are swept, and workspaces for them.
-        recorded: what was recorded in the step under way; None before anything was.
-        silent_rows: for how many rows in sequence each neuron has been silent, int64[neurons].
-        rows: the rows over which that was counted.
-    """
+    """A layer between two calls of the monitor."""
 
     __slots__ = ("history", "info", "plans", "recorded", "rows", "silent_rows")
 
     def __init__(self, info: LayerInfo, history: LayerHistory) -> None:
-        self.info = info
-        self.history = history
+        self.info, self.history = info, history
+        #: How tensors like its last are swept, and workspaces for them.
         self.plans = PlanCache((*info.saturation, 0.0))
+        #: What was recorded in the step under way; None before anything was.
         self.recorded: Recorded | None = None
-        self.silent_rows = np.zeros(0, np.int64)
-        self.rows = 0
+        #: For how many rows in sequence each neuron has been silent, int64[neurons]; and the rows that were counted.
+        self.silent_rows, self.rows = np.zeros(0, np.int64), 0
 
     def add(self, recorded: Recorded) -> None:
         """Merges a part of the step's activations into what was recorded before."""
@@ -79,11 +68,10 @@ class LayerRecord(NamedTuple):
         assert recorded is not None
         if isinstance(recorded, NeuronWorkspace):
             neurons = recorded.plan.neurons
-        else:
-            # Without elements no neuron has been silent.
-            neurons = recorded.neurons if isinstance(recorded, ChannelStats) and recorded.total.count else 0
-            if not isinstance(recorded, ChannelStats) or not neurons:
-                return self._without_neurons(step, time, total_of(recorded), _NO_NEURONS)
+        elif isinstance(recorded, ChannelStats) and recorded.total.count and recorded.neurons:
+            neurons = recorded.neurons
+        else:  # without elements no neuron has been silent
+            return self._without_neurons(step, time, total_of(recorded), _NO_NEURONS)
         same = neurons == layer.silent_rows.size
         silent_rows = layer.silent_rows.copy() if same else np.zeros(neurons, np.int64)
         rows = layer.rows + 1 if same else 1
@@ -93,7 +81,7 @@ class LayerRecord(NamedTuple):
     def row_with_deferred(
         self, step: int, time: int, states: Sequence[State], neurons: tuple[Any, ...] | None
     ) -> "PendingRow":
-        """The row of a step in which a GPU swept as well: `states`, and `fields.NEURON` where that is known."""
+        """The row of a step in which a GPU swept as well: `states`, and `fields.NEURON` where known."""
         bounds = (*self.layer.info.saturation, 0.0)
         parts = [wrap(state, bounds) for state in states]
         total = merge(parts if self.recorded is None else [total_of(self.recorded), *parts])
@@ -112,13 +100,9 @@ class LayerRecord(NamedTuple):
 
 
 class PendingRow(NamedTuple):
-    """A row on its way into history and log.
+    """A row (the numbers of `fields.ROW`) on its way into history and log.
 
-    Attributes:
-        layer: its layer.
-        row: the numbers of `fields.ROW`.
-        before: rows that were in the layer's history before it.
-        silent_rows, rows: what the layer keeps once it has the row; see `WatchedLayer`.
+    `before` rows were in the layer's history before it; `silent_rows` and `rows` go to the `WatchedLayer` with it.
     """
 
     layer: WatchedLayer

@@ -37,8 +37,6 @@ from fastact.stats.gpu import gpu_view
 from fastact.stats.options import SATURATION
 from fastact.stats.summarize import summarize
 
-__all__ = ["ActivationMonitor", "Listener"]
-
 
 class ActivationMonitor:
     """Watches the activations of a training run.
@@ -199,9 +197,8 @@ class ActivationMonitor:
             interval = BOUNDED.get(layer_type, SATURATION) if saturation is None else saturation
         if isinstance(x, (ActivationStats, ChannelStats)):
             if x.saturation != interval:
-                raise ArgumentValueError(
-                    f"x: got stats with saturation={x.saturation}, want {interval} as for this layer"
-                )
+                got = f"stats with saturation={x.saturation}"
+                raise ArgumentValueError(f"x: got {got}, want {interval} as for this layer")
             stats = x
         elif on_gpu(x) and (deferred := self._record_deferred(name, x, axis, layer_type, interval, dtype)) is not None:
             return deferred

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from fastact.cuda.deferred import DeferredRows
     from fastact.cuda.recorder import DeferredRow
 
-__all__ = ["Listener", "StepQueue"]
-
 
 class Listener(Protocol):
     """What `ActivationMonitor.listen` takes."""
@@ -55,11 +53,8 @@ class _Delivery(NamedTuple):
 class StepQueue:
     """The steps of a run: the one under way, and the finished ones that are not in history and log yet.
 
-    Args:
-        every: record every so many-th step.
-        diagnoser: gets the rows, and has the history.
-        writer: gets the rows, too; None without a log.
-        failures: counts the rows that are lost.
+    One step in `every` is recorded. `diagnoser`, which has the history, and `writer` get the rows; `failures` counts
+    those that are lost.
 
     Attributes:
         current: the step under way, from 0.
@@ -75,11 +70,8 @@ class StepQueue:
         self.lock = threading.Lock()
         self.deferred: DeferredRows | None = None
         self.listeners: list[Listener] = []
-        self._every = every
-        self._diagnoser = diagnoser
+        self._every, self._diagnoser, self._writer, self._failures = every, diagnoser, writer, failures
         self._dead_window = diagnoser.thresholds.dead_window
-        self._writer = writer
-        self._failures = failures
         #: With `strict`: what went wrong, to be raised at the end of the call.
         self._errors: list[Exception] = []
         self._finished: deque[_FinishedStep] = deque()
@@ -95,11 +87,7 @@ class StepQueue:
             layer.add(recorded)
 
     def record_deferred(
-        self,
-        layer: WatchedLayer,
-        x: "DeviceArray",
-        shape: tuple[int, ...] | None,
-        bounds: tuple[float, float, float],
+        self, layer: WatchedLayer, x: "DeviceArray", shape: tuple[int, ...] | None, bounds: tuple[float, float, float]
     ) -> "DeferredRow | None":
         """Launches the sweep of what lies on a GPU, in the step under way; see `DeferredRows.record`."""
         if self.deferred is None:
@@ -116,14 +104,9 @@ class StepQueue:
         return row
 
     def end_step(self) -> bool:
-        """Ends the step under way, and makes the rows of all steps that a GPU is done with.
-
-        Returns:
-            Whether the step is one that is recorded.
-        """
+        """Ends the step under way, makes the rows that no GPU is at work on; returns whether the step is recorded."""
         with self.lock:
-            if self._delivery is not None or self._finished:
-                self._settle()
+            self._settle()
             recorded = self._hand_over()
             delivered = self._deliver() if self._finished and self.deferred is None else []
         if self.deferred is not None:
@@ -132,8 +115,7 @@ class StepQueue:
                 self._settle()
                 delivered = self._deliver()
         self._tell(delivered)
-        if self._errors:
-            self._raise()
+        self._raise()
         return recorded
 
     def catch_up(self) -> None:
@@ -178,11 +160,8 @@ class StepQueue:
         records = [LayerRecord(layer, layer.recorded) for layer in self.layers.values()] if is_recorded else []
         if self.deferred is not None:
             # A layer with elements on the host, too, has only the tensor in common with what a GPU swept.
-            here = [
-                record.layer.info.order
-                for record in records
-                if record.recorded is not None and total_of(record.recorded).count
-            ]
+            swept = [record for record in records if record.recorded is not None and total_of(record.recorded).count]
+            here = [record.layer.info.order for record in swept]
             self.deferred.end_step(step if is_recorded else -1, -1 if following % self._every else following, here)
         if is_recorded:
             self._finished.append(_FinishedStep(step, time.time_ns(), records))
@@ -223,15 +202,11 @@ class StepQueue:
             try:
                 if self.deferred is not None and record.layer.info.order in deferred:
                     found = self.deferred.numbers(finished.step, record.layer.info.order)
-                    row = record.row_with_deferred(finished.step, finished.time, *found)
+                    rows.append(record.row_with_deferred(finished.step, finished.time, *found))
                 elif record.recorded is not None:
-                    row = record.row(finished.step, finished.time, self._dead_window)
-                else:
-                    continue
+                    rows.append(record.row(finished.step, finished.time, self._dead_window))
             except Exception as error:  # noqa: BLE001 - a layer must not take the others, or the training, with it
                 self._failed(f"keep a row of layer {record.layer.info.name!r}", error)
-            else:
-                rows.append(row)
         return rows
 
     def _settle(self) -> None:

@@ -2,11 +2,8 @@
 
 - `log`: `open_log` and what it opens, a `Log`
 - `records`: one layer in one step; which rows are wanted
-- `diagnose`: rows of a log given to a diagnoser
-- `aggregate`: rows merged over steps, layers or ranks
-- `merge_ranks`: the rows of several ranks as those of one network
-- `merge_rows`: many rows to one
-- `blocks`: batches joined to blocks, layers as numbers, rows sorted into groups
+- `merge`: rows merged over steps, layers or ranks; several ranks as one network
+- `blocks`: batches joined to blocks, layers as numbers, rows sorted into groups or given to a diagnoser
 - `tail`: a run followed while it is written
 - `export`: Parquet, CSV, JSON lines
 - `recover`: a whole copy of a damaged log

@@ -1,9 +1,11 @@
-"""Rows in blocks: the batches of a log joined until they are worth an operation on whole columns.
+"""Rows in blocks, for a diagnoser or to be merged: batches joined until they are worth work on whole columns.
 
-Work in blocks of a quarter of a million rows is as fast as the columns can be read, and memory stays the same however
-long the log is.
+Blocks of a quarter of a million rows are worked on as fast as columns can be read, in memory that is bounded.
 """
 
+import dataclasses
+import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
@@ -11,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fastact.diagnosis.diagnoser import Diagnoser
+from fastact.diagnosis.rules import Thresholds
 from fastact.fields import ROW_DTYPE
-from fastact.history import LayerInfo
+from fastact.history import MAX_WINDOW, LayerInfo
 from fastact.log.reader import StoredBatch
 from fastact.log.schema import to_rows
-
-__all__ = ["BLOCK_ROWS", "Block", "Ints", "LayerNumbers", "Rows", "in_blocks", "sort_into_groups"]
 
 #: Rows of a block: 42 MB. Twice as many are no faster; an eighth costs a fifth more time for 50 layers.
 BLOCK_ROWS: Final = 1 << 18
@@ -26,25 +28,17 @@ Ints = npt.NDArray[np.int64]
 
 
 class Block(NamedTuple):
-    """Rows, and to which layers they belong.
-
-    Attributes:
-        layers: for each row its layer's number in `LayerNumbers`, int64[rows].
-        rows: structured array of `fields.ROW_DTYPE`, shape (rows,).
-    """
+    """Rows of `fields.ROW_DTYPE`, and for each the number of its layer in `LayerNumbers`."""
 
     layers: Ints
     rows: Rows
 
 
 class LayerNumbers:
-    """Numbers for layers, given out as they are first seen: names are compared once, numbers from then on.
-
-    Attributes:
-        infos: what is known of each layer, by its number.
-    """
+    """Numbers for layers, given out as they are first seen: names are compared once, numbers from then on."""
 
     def __init__(self) -> None:
+        #: What is known of each layer, by its number.
         self.infos: list[LayerInfo] = []
         self._numbers: dict[str, int] = {}
 
@@ -91,8 +85,7 @@ def _join(batches: Iterable[StoredBatch]) -> Iterator[list[StoredBatch]]:
 def sort_into_groups(*keys: Ints) -> tuple[Ints, Ints]:
     """Sorts rows by several keys, the first one first; rows that are equal in all of them stay in order.
 
-    Returns:
-        (order, starts): the order as indices, and where in it each group of equal keys begins.
+    Returns (order, starts): the order as indices, and where in it each group of equal keys begins.
     """
     small = len(keys) == 1 and len(keys[0]) > 0 and keys[0].min() >= 0 and keys[0].max() < 1 << 16
     # 16 bits are sorted by counting: ten times as fast.
@@ -103,3 +96,34 @@ def sort_into_groups(*keys: Ints) -> tuple[Ints, Ints]:
         ordered = key[order]
         new[1:] |= ordered[1:] != ordered[:-1]
     return order, np.flatnonzero(new)
+
+
+def make_diagnoser(metadata: dict[str, str], thresholds: Thresholds | None, window_size: int | None) -> Diagnoser:
+    """A diagnoser with the settings given, else with those that the monitor wrote into the run's metadata."""
+    if window_size is None:
+        text = metadata.get("window_size", "")
+        stored = int(text) if re.fullmatch("[1-9][0-9]{0,6}", text) else 0
+        window_size = stored if 1 <= stored <= MAX_WINDOW else 100
+    return Diagnoser(window_size, thresholds or _stored_thresholds(metadata.get("thresholds")))
+
+
+def _stored_thresholds(text: str | None) -> Thresholds:
+    """The thresholds that the monitor wrote as a JSON object of the fields that it has; the defaults otherwise."""
+    try:
+        stored = json.loads(text or "{}")
+        names = {field.name for field in dataclasses.fields(Thresholds)}
+        return Thresholds(**{name: value for name, value in stored.items() if name in names})
+    except (TypeError, ValueError, AttributeError, RecursionError):
+        return Thresholds()
+
+
+def add_block(diagnoser: Diagnoser, block: Block, layers: LayerNumbers) -> None:
+    """Gives a diagnoser the rows of a block, layer by layer, each layer's rows in their order."""
+    order, starts = sort_into_groups(block.layers)
+    rows = block.rows.take(order)  # a fifth of the time of block.rows[order]
+    bounds = [*starts.tolist(), len(rows)]
+    for number, begin, end in zip(block.layers[order][starts].tolist(), bounds[:-1], bounds[1:], strict=True):
+        info = layers.infos[number]
+        # Layers are added as their first row comes, which is when the monitor did it.
+        diagnoser.add(info)
+        diagnoser.extend(info.name, rows[begin:end])

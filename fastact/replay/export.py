@@ -3,10 +3,9 @@
 Rows are streamed, so memory does not grow with the log. The file gets its name when it is whole; an interrupted export
 leaves what was there before.
 
-What a number means goes along: in Parquet's own metadata (of the file and of each column), and for CSV and JSON lines,
-which have no place for it, in a file beside it, ``FILE.meta.json``, an object with ``schema_version``, ``metadata``
-(the run's own), ``layers`` (name, order, kind, dtype, saturation; the kind is the layer's type) and ``fields``
-(name, type, meaning with its unit).
+The meaning of each number goes along: in Parquet's own metadata, and for CSV and JSON lines in a file beside theirs,
+``FILE.meta.json``: an object with ``schema_version``, ``metadata`` (the run's own), ``layers`` (name, order, kind,
+dtype, saturation; the kind is the layer's type) and ``fields`` (name, type, meaning with its unit).
 
 Where there was nothing to measure, there is null in Parquet, an empty cell in CSV and null in JSON; NaN occurs in none.
 """
@@ -22,25 +21,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fastact.errors import ArgumentValueError
-from fastact.log.decode import without_nan
+from fastact.log.codec import without_nan
 from fastact.replay.log import Log, Progress
 
-__all__ = ["SUFFIXES", "export"]
-
-#: Rows that are written at a time: a row group of Parquet, some 20 MB in memory.
-_ROWS: Final = 1 << 17
-#: Or so many bytes, where names are long.
-_BYTES: Final = 1 << 26
+#: Rows written at a time, a row group of Parquet of some 20 MB in memory; or so many bytes, where names are long.
+_ROWS, _BYTES = 1 << 17, 1 << 26
 
 
 def export(log: Log, to: str | os.PathLike[str], *, force: bool = False, progress: Progress | None = None) -> int:
-    """Writes all rows of a log to a file and returns how many there are.
+    """Writes all rows of a log to a file, in the format of its suffix, one of `SUFFIXES`; returns how many there are.
 
-    Args:
-        log: an open log.
-        to: the file; its suffix, one of `SUFFIXES`, says as what.
-        force: replace the file if there is one.
-        progress: called with the bytes of the log that have been read.
+    `force` replaces a file that is there. `progress` is called with the bytes of the log that have been read.
 
     Raises:
         ArgumentValueError: the suffix is unknown, or the file is there already and `force` is not given.
@@ -100,16 +91,10 @@ def _batches(log: Log, progress: Progress | None) -> Iterator[Any]:
 
 def _description(log: Log) -> dict[str, Any]:
     facts = log.schema.metadata
-    fields = [
-        {"name": field.name, "type": str(field.type), "meaning": field.metadata[b"meaning"].decode()}
-        for field in log.schema
-    ]
-    return {
-        "schema_version": facts[b"fastact.schema_version"].decode(),
-        "metadata": log.metadata,
-        "layers": json.loads(facts[b"fastact.layers"]),
-        "fields": fields,
-    }
+    version, layers = facts[b"fastact.schema_version"].decode(), json.loads(facts[b"fastact.layers"])
+    meanings = [(field.name, str(field.type), field.metadata[b"meaning"].decode()) for field in log.schema]
+    fields = [dict(zip(("name", "type", "meaning"), field, strict=True)) for field in meanings]
+    return {"schema_version": version, "metadata": log.metadata, "layers": layers, "fields": fields}
 
 
 def _parquet(path: Path, schema: Any, batches: Iterable[Any]) -> int:
@@ -156,9 +141,6 @@ def _json(column: Any) -> Any:
     return pc.fill_null(pc.cast(column, pa.large_utf8()), "null")
 
 
-SUFFIXES: Final[dict[str, Callable[[Path, Any, Iterable[Any]], int]]] = {
-    ".parquet": _parquet,
-    ".csv": _csv,
-    ".jsonl": _jsonl,
-}
-"""How to write each suffix."""
+#: How to write each suffix.
+_Write = Callable[[Path, Any, Iterable[Any]], int]
+SUFFIXES: Final[dict[str, _Write]] = {".parquet": _parquet, ".csv": _csv, ".jsonl": _jsonl}

@@ -22,18 +22,13 @@ from fastact.history import LayerInfo
 from fastact.log.files import list_segments
 from fastact.log.reader import RunReader, StoredBatch
 from fastact.log.schema import COLUMNS, check_path, layers_to_json, to_rows
-from fastact.replay.aggregate import KEYS, aggregate
-from fastact.replay.blocks import Block, LayerNumbers, in_blocks
-from fastact.replay.diagnose import add_block, make_diagnoser
-from fastact.replay.merge_ranks import merge_ranks
+from fastact.replay.blocks import LayerNumbers, add_block, in_blocks, make_diagnoser
+from fastact.replay.merge import KEYS, aggregate, merge_ranks
 from fastact.replay.records import Record, RowFilter
 from fastact.stats.activation import ActivationStats
 
-__all__ = ["Log", "Progress", "open_log", "rank_folders"]
-
 #: Called with the bytes read so far.
 Progress = Callable[[int], None]
-
 _RANK: Final = re.compile(r"rank-(\d{5,9})")
 _LAYER, _STEP = COLUMN["layer"], COLUMN["step"]
 _RANK_COLUMN: Final = pa.field(
@@ -90,10 +85,8 @@ class Log:
         Its metadata hold the run's own, ``fastact.schema_version``, and ``fastact.layers``, a JSON list of the layers
         with their types, dtypes and saturation intervals. Each field's metadata hold its ``meaning`` with its unit.
         """
-        own = {
-            "fastact.schema_version": f"{SCHEMA_VERSION[0]}.{SCHEMA_VERSION[1]}",
-            "fastact.layers": layers_to_json(self.layers),
-        }
+        version, layers = f"{SCHEMA_VERSION[0]}.{SCHEMA_VERSION[1]}", layers_to_json(self.layers)
+        own = {"fastact.schema_version": version, "fastact.layers": layers}
         return pa.schema([_RANK_COLUMN, *COLUMNS], metadata=self.metadata | own)
 
     def to_batches(self, *, progress: Progress | None = None) -> Iterator[Any]:
@@ -219,12 +212,12 @@ class Log:
         metadata = {key: value for rank in ranks for key, value in self.runs[rank].metadata.items()}
         diagnoser = make_diagnoser(metadata, thresholds, window_size)
         layers = LayerNumbers()
-        if len(ranks) == 1:
-            blocks = in_blocks((stored for _, stored in self.stored_batches(ranks, progress)), layers)
-        else:
-            blocks = self._merged(ranks, layers, progress)
-        for block in blocks:
+        lost = list(self._notes)
+        runs = self._batches(ranks, lost, progress)
+        for block in in_blocks(runs[0], layers) if len(runs) == 1 else merge_ranks(runs, layers):
             add_block(diagnoser, block, layers)
+        if ranks == self.ranks:
+            self._warnings = tuple(lost)
         return diagnoser.diagnose(preset)
 
     def __repr__(self) -> str:
@@ -243,19 +236,13 @@ class Log:
                 info = stored.layers.get(name) or LayerInfo(name, row[_LAYER])
                 yield Record(row[_STEP], name, info, row, rank)
 
-    def _merged(self, ranks: tuple[int, ...], layers: LayerNumbers, progress: Progress | None) -> Iterator[Block]:
-        """The rows of several ranks, those of the same layer in the same step merged."""
-        lost, read = list(self._notes), _counter(progress)
-        yield from merge_ranks([self._batches_of(rank, lost.append, read) for rank in ranks], layers)
-        self._warnings = tuple(lost)
-
     def stored_batches(
         self, ranks: Iterable[int], progress: Progress | None = None
     ) -> Iterator[tuple[int, StoredBatch]]:
         """Yields (rank, batch) for every whole batch of these ranks. A pass to the end of all renews `warnings`."""
-        lost, read = list(self._notes), _counter(progress)
-        for rank in ranks:
-            for stored in self._batches_of(rank, lost.append, read):
+        lost, ranks = list(self._notes), tuple(ranks)
+        for rank, batches in zip(ranks, self._batches(ranks, lost, progress), strict=True):
+            for stored in batches:
                 yield rank, stored
         if set(ranks) == set(self.ranks):
             self._warnings = tuple(lost)
@@ -263,25 +250,20 @@ class Log:
     #: The older name of `stored_batches`.
     parts = stored_batches
 
-    def _batches_of(self, rank: int, lost: Callable[[str], None], read: Progress) -> Iterator[StoredBatch]:
-        run = self.runs[rank]
-        prefix = "" if run.path == self.path else run.path.name + "/"
-        for stored in run.batches(lambda what: lost(prefix + what)):
-            read(len(stored.frame.message))
-            yield stored
+    def _batches(self, ranks: Iterable[int], lost: list[str], progress: Progress | None) -> list[Iterator[StoredBatch]]:
+        """The batches of each rank; `progress` is called with the bytes read of all, and `lost` gets what is lost."""
+        total = 0
 
+        def batches_of(run: RunReader) -> Iterator[StoredBatch]:
+            nonlocal total
+            prefix = "" if run.path == self.path else run.path.name + "/"
+            for stored in run.batches(lambda what: lost.append(prefix + what)):
+                total += len(stored.frame.message)
+                if progress is not None:
+                    progress(total)
+                yield stored
 
-def _counter(progress: Progress | None) -> Progress:
-    """What is called with the bytes of each message, and calls `progress` with the sum."""
-    total = 0
-
-    def read(nbytes: int) -> None:
-        nonlocal total
-        total += nbytes
-        if progress is not None:
-            progress(total)
-
-    return read
+        return [batches_of(self.runs[rank]) for rank in ranks]
 
 
 def open_log(path: str | os.PathLike[str]) -> Log:
@@ -315,12 +297,7 @@ def open_log(path: str | os.PathLike[str]) -> Log:
 
 
 def rank_folders(path: str | os.PathLike[str]) -> tuple[Path, dict[int, str]]:
-    """The path of a run's directory, and the names of its ranks' directories by their ranks.
-
-    Raises:
-        ArgumentTypeError: `path` is not a path.
-        LogError: it is no directory that can be read.
-    """
+    """The path of a run's directory, and the names of its ranks' directories by their ranks; raises as `open_log`."""
     place = check_path(path)
     try:
         names = sorted(item.name for item in place.iterdir())

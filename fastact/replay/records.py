@@ -15,8 +15,6 @@ from fastact.history import LayerInfo
 from fastact.replay.blocks import Block, LayerNumbers
 from fastact.stats.activation import ActivationStats
 
-__all__ = ["Record", "RowFilter"]
-
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -45,9 +43,7 @@ class Record:
     def neurons(self) -> dict[str, int | float] | None:
         """The fields of `fields.NEURON` by name, None where the layer was not swept per neuron."""
         values = self.row[NEURON_PART]
-        if values[0] == 0:
-            return None
-        return {field.name: value for field, value in zip(NEURON, values, strict=True)}
+        return dict(zip((field.name for field in NEURON), values, strict=True)) if values[0] else None
 
 
 class RowFilter(NamedTuple):
@@ -59,18 +55,7 @@ class RowFilter(NamedTuple):
 
     @classmethod
     def of_arguments(cls, from_step: Any, to_step: Any, layers: Any, known: Iterable[LayerInfo]) -> "RowFilter":
-        """The filter that a user asks for.
-
-        Args:
-            from_step: first step wanted.
-            to_step: last step wanted.
-            layers: names of the layers wanted, or one name.
-            known: the layers that the log has.
-
-        Raises:
-            ArgumentTypeError: an argument is of another type.
-            ArgumentValueError: the log has no such layer.
-        """
+        """The filter for the arguments of `Log.replay`, which it checks; `known` are the layers that the log has."""
         for argument, step in (("from_step", from_step), ("to_step", to_step)):
             if step is not None and not isinstance(step, (int, np.integer)):
                 raise ArgumentTypeError(f"{argument}: got {type(step).__name__}, want an integer or None")

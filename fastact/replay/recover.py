@@ -1,8 +1,8 @@
-"""Writes a whole copy of a damaged run: for readers that take only whole streams, and to keep.
+"""Writes a whole copy of a damaged run, for readers that take only whole streams.
 
-A segment that was being written when its process died has no end mark, and may end within a batch; some readers
-refuse such a file (polars does), others read less than there is. The copy has every message whose checksum holds, byte
-for byte, in streams with a header at the front and an end mark. The original is only read.
+A segment whose writer died has no end mark, and may end within a batch; some readers refuse such a file (polars does),
+others read less than there is. The copy has every message whose checksum holds, byte for byte, in streams with a header
+at the front and an end mark. The original is only read.
 """
 
 import os
@@ -19,16 +19,12 @@ from fastact.log.reader import StoredBatch
 from fastact.log.schema import Header
 from fastact.replay.log import Log, Progress
 
-__all__ = ["recover"]
-
 
 def recover(log: Log, to: str | os.PathLike[str], *, progress: Progress | None = None) -> int:
     """Writes a whole copy of a log and returns its rows; `Log.warnings` then says what was lost.
 
-    Args:
-        log: an open log.
-        to: the directory to make, which must not be there. It gets its name when all of it is on the disk.
-        progress: called with the bytes of the log that have been read.
+    The new directory `to` gets its name when all of it is on the disk. `progress` is called with the bytes of the log
+    that have been read.
 
     Raises:
         ArgumentValueError: `to` is there already.

@@ -10,12 +10,9 @@ from collections.abc import Callable
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.report import Diagnosis
 from fastact.errors import ArgumentValueError
-from fastact.log.follow import RunFollower
-from fastact.replay.blocks import LayerNumbers, in_blocks
-from fastact.replay.diagnose import add_block, make_diagnoser
+from fastact.log.reader import RunFollower
+from fastact.replay.blocks import LayerNumbers, add_block, in_blocks, make_diagnoser
 from fastact.replay.log import rank_folders
-
-__all__ = ["Tail"]
 
 
 class Tail:
@@ -23,15 +20,9 @@ class Tail:
 
     Args:
         path: the run's directory, which may be empty yet, or the parent of its ranks' directories.
-        window_size: rows per layer to judge by; by default the monitor's own, else 100.
+        window_size: as in `Log.diagnose`.
         rank: the rank to follow; by default the lowest.
         lost: called with what is missing, in words.
-
-    Attributes:
-        step: the last step seen; None before the first row.
-        rows: rows seen.
-        rate: rows a second, over the last few looks; 0.0 before the second look.
-        rank: the rank that is followed; None for a run of one process.
 
     Raises:
         ArgumentValueError: `window_size` is out of range, or `rank` is not there.
@@ -60,13 +51,14 @@ class Tail:
         lost: Callable[[str], None] = lambda _: None,
     ) -> None:
         place, folders = rank_folders(path)
-        if rank is None and folders:
-            rank = min(folders)
+        rank = min(folders) if rank is None and folders else rank
         if rank is not None and folders and rank not in folders:
             raise ArgumentValueError(f"rank: got {rank!r}, want among {tuple(sorted(folders))}")
+        #: The last step seen; None before the first row.
         self.step: int | None = None
-        self.rows = 0
-        self.rate = 0.0
+        #: Rows seen, and rows a second over the last few looks: 0.0 before the second look.
+        self.rows, self.rate = 0, 0.0
+        #: The rank that is followed; None for a run of one process.
         self.rank = rank if folders else None
         self._follower = RunFollower(place / folders[rank] if rank in folders else place, lost)
         self._window_size = window_size
@@ -81,11 +73,7 @@ class Tail:
         return self._follower.closed
 
     def look(self) -> int:
-        """Reads what was written since the last look; returns the number of rows.
-
-        Raises:
-            LogError: the directory cannot be read any more, or a newer major version of fastact writes there.
-        """
+        """Reads what was written since the last look; returns the number of rows. Raises LogError as `RunFollower`."""
         before = self.rows
         for block in in_blocks(self._follower.read(), self._layers):
             if self._diagnoser is None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import fastact
-import fastact.log.decode
+import fastact.log.codec
 import fastact.log.reader
 from fastact.errors import LogError
 from fastact.log import LogOptions, LogWriter, RunReader
@@ -138,7 +138,7 @@ def run_atheris(seconds: int) -> None:
     corpus.mkdir()
     for kind in ("lz4", "zstd", None):
         (corpus / str(kind)).write_bytes(sample(folder / str(kind), kind))
-    for module in (fastact.log.frames, fastact.log.decode, fastact.log.reader):
+    for module in (fastact.log.frames, fastact.log.codec, fastact.log.reader):
         for function in [value for value in vars(module).values() if callable(value)]:
             if getattr(function, "__module__", "") == module.__name__ and hasattr(function, "__code__"):
                 setattr(module, function.__name__, atheris.instrument_func(function))

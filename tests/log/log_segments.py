@@ -7,7 +7,7 @@ import numpy as np
 from fastact.fields import ROW_DTYPE
 from fastact.history import LayerInfo
 from fastact.log import RunReader
-from fastact.log.encode import Encoder
+from fastact.log.codec import Encoder
 from fastact.log.frames import END_MARK
 from fastact.log.schema import Header
 

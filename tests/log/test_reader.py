@@ -10,7 +10,7 @@ from log_segments import LAYER, SESSION, read, rows, segment
 import fastact
 from fastact.history import LayerInfo
 from fastact.log import RunReader
-from fastact.log.decode import Decoder
+from fastact.log.codec import Decoder
 from fastact.log.frames import Frame, finish, stamp_text
 from fastact.log.schema import COLUMNS, Header, to_batch
 

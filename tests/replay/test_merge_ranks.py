@@ -1,6 +1,7 @@
 """Several ranks are judged as one network."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from fastact.arithmetic import merge as merge_states
 from fastact.diagnosis.report import Diagnosis
 from fastact.fields import ROW, ROW_DTYPE
 from fastact.history import LayerInfo
-from fastact.replay.blocks import LayerNumbers
-from fastact.replay.log import open_log
+from fastact.replay.blocks import Block, LayerNumbers
+from fastact.replay.log import Log, open_log
+from fastact.replay.merge import merge_ranks
 
 
 def merged(*ranks: list[tuple[LayerInfo, Row]]) -> list[tuple[LayerInfo, Row]]:
@@ -52,13 +54,17 @@ def close(left: Diagnosis, right: Diagnosis) -> None:
     ]
 
 
+def merged_blocks(log: Log, layers: LayerNumbers) -> Iterator[Block]:
+    return merge_ranks([run.batches(pytest.fail) for run in log.runs.values()], layers)
+
+
 def test_ranks_are_judged_as_one(tmp_path: Path) -> None:
     ranks = [random_rows(seed, range(60)) for seed in range(3)]
     for rank, rows in enumerate(ranks):
         write(tmp_path / f"rank-{rank:05d}", rows, batch_rows=7 + rank)
     log = open_log(tmp_path)
     layers, want = LayerNumbers(), merged(*ranks)
-    (block,) = log._merged(log.ranks, layers, None)
+    (block,) = merged_blocks(log, layers)
     assert [layers.infos[code] for code in block.layers] == [info for info, _ in want]
     for name in ROW_DTYPE.names or ():
         column = [row[[field.name for field in ROW].index(name)] for _, row in want]
@@ -82,17 +88,17 @@ def test_ranks_that_were_resumed_are_merged_pass_by_pass(tmp_path: Path) -> None
     for rank in range(2):
         write(tmp_path / f"rank-{rank:05d}", first[: 90 - 12 * rank])
         write(tmp_path / f"rank-{rank:05d}", second)
-    (block,) = open_log(tmp_path)._merged((0, 1), LayerNumbers(), None)
+    (block,) = merged_blocks(open_log(tmp_path), LayerNumbers())
     assert block.rows["step"].tolist() == [row[0] for _, row in first + second]
     sizes = [12800] * 78 + [6400] * 12 + [12800] * 120
     assert block.rows["count"].tolist() == [n // 10 if i % 3 == 2 else n for i, n in enumerate(sizes)]
 
 
 def test_ranks_wait_in_memory_for_the_slowest_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastact.replay.merge_ranks.BLOCK_ROWS", 64)
+    monkeypatch.setattr("fastact.replay.merge.BLOCK_ROWS", 64)
     for rank in range(4):
         write(tmp_path / f"rank-{rank:05d}", rows_of_a_sick_run(400), batch_rows=16 << rank)
-    whole = [block.rows.copy() for block in open_log(tmp_path)._merged((0, 1, 2, 3), LayerNumbers(), None)]
+    whole = [block.rows.copy() for block in merged_blocks(open_log(tmp_path), LayerNumbers())]
     assert max(map(len, whole)) <= 4 * 128
     steps = np.concatenate(whole)["step"].tolist()
     assert steps == [step for step in range(400) for _ in range(3)]

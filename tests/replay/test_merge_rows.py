@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from fastact.fields import NEURON, ROW, ROW_DTYPE, STATE, Field
-from fastact.replay import merge_rows
+from fastact.replay.merge import _MERGE, merge_rows
 
 
 def test_every_field_declares_a_way_that_is_known() -> None:
     for field in STATE:
         assert field.merge in ("sum", "moment", "min", "max"), field.name
     for field in ROW:
-        assert field in STATE or field.merge in ("first", "equal", *merge_rows._MERGE), field.name
+        assert field in STATE or field.merge in ("first", "equal", *_MERGE), field.name
 
 
 @pytest.mark.parametrize("field", NEURON, ids=lambda field: field.name)
@@ -21,7 +21,7 @@ def test_neurons_merge_by_what_their_field_declares(field: Field) -> None:
     rows["min"], rows["max"] = -1.0, [1, 3, 3, 2, 1]
     if field.name != "neurons":
         rows[field.name] = [7, 5, 3, 6, 1]
-    one, other = merge_rows.merge_rows(rows, np.array([0, 3]))[field.name].tolist()
+    one, other = merge_rows(rows, np.array([0, 3]))[field.name].tolist()
     wanted = {"min": 3, "max": 7, "equal": 4, "of the peak": 3, "pooled": pytest.approx((83 / 3) ** 0.5)}
     assert one == wanted[field.merge]
     assert other == field.nothing or np.isnan([other, field.nothing]).all()  # rows of 4 and of 5 neurons

@@ -1,4 +1,4 @@
-"""From a message whose checksum holds to columns that are safe to use.
+"""Rows to the bytes of a segment, and from a message whose checksum holds to columns that are safe to use.
 
 A checksum tells damage, not intent: whoever wrote the bytes may have meant harm. So a message is inspected before
 Arrow sees it (`_check_message`), only columns of plain types are let in (`schema.check_schema`), and what Arrow makes
@@ -6,16 +6,20 @@ of the bytes is validated in full before it is handed on: offsets and UTF-8 that
 later. What comes of a batch is never more than `frames.MAX_MESSAGE` bytes.
 """
 
+import functools
+import io
 import struct
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fastact.log.frames import MAX_MESSAGE, Frame
-from fastact.log.schema import COLUMNS, MAX_BATCH_ROWS, Header, check_schema
-
-__all__ = ["NONSENSE", "Decoder", "read_header"]
+from fastact.fields import SCHEMA_VERSION
+from fastact.log.frames import MAX_MESSAGE, Frame, finish, stamp_text
+from fastact.log.schema import COLUMNS, MAX_BATCH_ROWS, Header, check_schema, to_batch
 
 #: What Arrow and the lines below raise for bytes that are no log; OSError comes from Arrow's decompression.
 NONSENSE: Final = (pa.ArrowException, OSError, OverflowError, ValueError, struct.error, MemoryError)
@@ -24,6 +28,52 @@ NONSENSE: Final = (pa.ArrowException, OSError, OverflowError, ValueError, struct
 _OPTIONS: Final = pa.ipc.IpcReadOptions(use_threads=False)
 _FLOATS: Final = [field.name for field in COLUMNS if pa.types.is_floating(field.type)]
 _WHOLE: Final = [i for i, field in enumerate(COLUMNS) if not field.nullable]
+
+
+class Encoder:
+    """Makes the messages of one segment: `front`, with its header, and batches.
+
+    `batch` is the number of its first one, counted from the writer's start; `compression` is as in `LogOptions`.
+    """
+
+    def __init__(self, header: Header, batch: int, compression: str | None) -> None:
+        self.header = header
+        self._names = {info.order: info.name for info in header.layers}
+        self._batch = batch
+        stamp = stamp_text(SCHEMA_VERSION, "schema", header.session, batch, header.first_row)
+        schema = header.schema(_package_version(), stamp)
+        message = schema.serialize().to_pybytes()
+        self.front = finish(message, stamp)
+        self._sink = io.BytesIO()
+        options = pa.ipc.IpcWriteOptions(compression=compression)
+        self._stream: Any = pa.ipc.new_stream(self._sink, schema, options=options)
+        # The stream writer emits the schema with its first batch: that many bytes are to be skipped there.
+        self._skip = len(message)
+
+    def batch(self, rows: npt.NDArray[np.void], row: int, dropped: int = 0) -> bytes:
+        """The next batch, which may have no rows (of `fields.ROW_DTYPE`).
+
+        Counted from the writer's start, its first row is number `row`, and `dropped` rows had been dropped before it.
+        """
+        stamp = stamp_text(SCHEMA_VERSION, "batch", self.header.session, self._batch, row)
+        metadata = {"fastact.stamp": stamp}
+        if dropped:
+            metadata["fastact.dropped"] = str(dropped)
+        self._stream.write_batch(to_batch(rows, self._names), custom_metadata=metadata)
+        message = self._sink.getvalue()[self._skip :]
+        self._skip = 0
+        self._sink.seek(0)
+        self._sink.truncate()
+        self._batch += 1
+        return finish(message, stamp)
+
+
+@functools.cache
+def _package_version() -> str:
+    try:
+        return version("fastact")
+    except PackageNotFoundError:  # run from a source tree
+        return "unknown"
 
 
 def read_header(frame: Frame) -> tuple[Header, "Decoder"]:
@@ -36,12 +86,7 @@ def read_header(frame: Frame) -> tuple[Header, "Decoder"]:
 class Decoder:
     """Reads the batches of one segment, with the columns of this version in their order.
 
-    Args:
-        schema: the Arrow schema at the segment's front.
-        version: (major, minor) of the schema.
-
-    Raises:
-        ValueError: the schema lacks a column, or has one that no log has.
+    `schema` is the one at the segment's front; ValueError if it lacks a column of its version, or has a foreign one.
     """
 
     def __init__(self, schema: Any, version: tuple[int, int]) -> None:
@@ -74,9 +119,7 @@ class Decoder:
         for i in _WHOLE:
             if batch.column(i).null_count:
                 raise ValueError(f"nulls in column {COLUMNS.names[i]!r}")
-        if self._nan_is_null:
-            batch = without_nan(batch)
-        return batch, dict(metadata or {})
+        return without_nan(batch) if self._nan_is_null else batch, dict(metadata or {})
 
 
 def without_nan(batch: Any) -> Any:
