@@ -14,24 +14,6 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-__all__ = [
-    "COLUMN",
-    "NEURON",
-    "NEURON_PART",
-    "PACK_ROW",
-    "ROW",
-    "ROW_BYTES",
-    "ROW_DTYPE",
-    "ROW_FORMAT",
-    "SATURATED_SHARE",
-    "SCHEMA_VERSION",
-    "SILENT_SHARE",
-    "STATE",
-    "STATE_PART",
-    "Field",
-]
-
-
 #: How a number of several rows becomes that of their union (`replay.merge`):
 #: "first", "sum", "min" and "max" are what they say, of the rows that have one;
 #: "moment": that of all elements, as `arithmetic.merge` has it;
@@ -42,24 +24,16 @@ Merge = Literal["first", "sum", "min", "max", "moment", "equal", "pooled", "of t
 
 
 class Field(NamedTuple):
-    """One stored number.
-
-    Attributes:
-        name: its name.
-        kind: "int64" or "float64".
-        merge: how the rows that several ranks have of one layer in one step become one row; see `Merge`.
-        meaning: what it means, and its unit.
-        nothing: what it holds where there was nothing to measure, or where an older log does not have it; None where
-            there always is something.
-        since: the (major, minor) version of the schema that brought it.
-    """
+    """One stored number."""
 
     name: str
     kind: Literal["int64", "float64"]
-    merge: Merge
-    meaning: str
+    merge: Merge  # how the rows that several ranks have of one layer in one step become one row
+    meaning: str  # what it means, and its unit
+    #: What it holds where there was nothing to measure, or where an older log does not have it; None where there always
+    #: is something.
     nothing: int | float | None = None
-    since: tuple[int, int] = (1, 0)
+    since: tuple[int, int] = (1, 0)  # the (major, minor) version of the schema that brought it
 
 
 #: (major, minor) of what a log holds. Minor: something was added that a reader may ignore (a column, an entry of the
@@ -90,53 +64,25 @@ SATURATED_SHARE: Final = 0.95
 
 #: What a row adds where the layer was swept per neuron; where it was not, each is `nothing` and `neurons` is 0.
 NEURON: Final = (
-    Field(
-        "neurons", "int64", "equal", "neurons (channels, features) of the layer; 0 when it was not swept per neuron", 0
-    ),
-    Field(
-        "silent_neurons", "int64", "min", f"neurons with at most {SILENT_SHARE:.0%} non-zero elements in this step", 0
-    ),
-    Field(
-        "dead_neurons",
-        "int64",
-        "min",
-        "neurons silent in each of the last rows (thresholds.dead_window, or all so far)",
-        0,
-    ),
-    Field(
-        "saturated_neurons",
-        "int64",
-        "min",
-        f"neurons with at least {SATURATED_SHARE:.0%} saturated elements in this step",
-        0,
-    ),
-    Field(
-        "constant_neurons", "int64", "min", "neurons whose elements in this step all have one same non-zero value", 0
-    ),
-    Field(
-        "within_std",
-        "float64",
-        "pooled",
-        "root mean over the neurons of each neuron's variance: what the samples differ by",
-        math.nan,
-    ),
-    Field(
-        "peak_neuron",
-        "int64",
-        "of the peak",
-        "the neuron, from 0, with the largest |x| of all, the first of equals; -1 without a finite element",
-        -1,
-        since=(1, 2),
-    ),
-    Field(
-        "typical_peak",
-        "float64",
-        "max",
-        "geometric mean over the neurons of each neuron's largest |x|, those that are zero left out",
-        math.nan,
-        since=(1, 2),
-    ),
-)
+    Field("neurons", "int64", "equal",
+          "neurons (channels, features) of the layer; 0 when it was not swept per neuron", 0),
+    Field("silent_neurons", "int64", "min",
+          f"neurons with at most {SILENT_SHARE:.0%} non-zero elements in this step", 0),
+    Field("dead_neurons", "int64", "min",
+          "neurons silent in each of the last rows (thresholds.dead_window, or all so far)", 0),
+    Field("saturated_neurons", "int64", "min",
+          f"neurons with at least {SATURATED_SHARE:.0%} saturated elements in this step", 0),
+    Field("constant_neurons", "int64", "min",
+          "neurons whose elements in this step all have one same non-zero value", 0),
+    Field("within_std", "float64", "pooled",
+          "root mean over the neurons of each neuron's variance: what the samples differ by", math.nan),
+    Field("peak_neuron", "int64", "of the peak",
+          "the neuron, from 0, with the largest |x| of all, the first of equals; -1 without a finite element",
+          -1, (1, 2)),
+    Field("typical_peak", "float64", "max",
+          "geometric mean over the neurons of each neuron's largest |x|, those that are zero left out",
+          math.nan, (1, 2)),
+)  # fmt: skip
 
 #: One row of the history and of the log: a layer in a step.
 ROW: Final = (

@@ -9,19 +9,6 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-__all__ = [
-    "ELEMENT_TYPES",
-    "NARROW_FLOATS",
-    "BFloat16",
-    "ElementType",
-    "Float8E4M3",
-    "Float8E5M2",
-    "Float16",
-    "FloatFormat",
-    "Plain",
-    "Wide",
-]
-
 
 class FloatFormat(NamedTuple):
     """A binary floating-point format: a sign bit, an exponent with the usual bias, and a mantissa.
@@ -122,27 +109,16 @@ class Float8E4M3(NamedTuple):
 
 
 class ElementType(NamedTuple):
-    """How elements of one dtype are stored and computed with, and what others call it.
+    """How elements of one dtype are stored and computed with, and what others call it."""
 
-    Attributes:
-        name: the dtype's name, as NumPy, ml_dtypes and torch have it.
-        storage: the dtype of the array that kernels see: integers of the same size where NumPy lacks the type.
-        work: float32 where that holds every value exactly and its speed is worth it, else float64.
-        tag: an empty named tuple, which carries the element type into compiled code as a type.
-        dlpack_code: DLPack's type code (dlpack.h of DLPack 1.1, DLDataTypeCode).
-        safetensors: the name in the header of a .safetensors file.
-        format: the floating-point format; None for integers and bool.
-        in_numpy: False where NumPy itself has no such dtype, and ml_dtypes does.
-    """
-
-    name: str
-    storage: np.dtype[Any]
-    work: type[np.floating[Any]]
-    tag: tuple[()]
-    dlpack_code: int
-    safetensors: str
-    format: FloatFormat | None = None
-    in_numpy: bool = True
+    name: str  # the dtype's, as NumPy, ml_dtypes and torch have it
+    storage: np.dtype[Any]  # of the array that kernels see: integers of the same size where NumPy lacks the type
+    work: type[np.floating[Any]]  # float32 where that holds every value exactly and is worth it in speed, else float64
+    tag: tuple[()]  # an empty named tuple, which carries the element type into compiled code as a type
+    dlpack_code: int  # DLPack's type code (dlpack.h of DLPack 1.1, DLDataTypeCode)
+    safetensors: str  # the name in the header of a .safetensors file
+    format: FloatFormat | None = None  # None for integers and bool
+    in_numpy: bool = True  # False where NumPy itself has no such dtype, and ml_dtypes does
 
     @property
     def bits(self) -> int:

@@ -24,8 +24,6 @@ from fastact.arithmetic.state import (
     Sums,
 )
 
-__all__ = ["add_sums", "merge", "merge_shape", "sums_to_state", "two_sum", "unscaled"]
-
 
 def merge(a: State, b: State) -> State:
     """The state of the union of two disjoint sets of elements, from the state of each.
@@ -73,19 +71,9 @@ def merge(a: State, b: State) -> State:
         # No std exceeds half the range: rounding must not lift one of 1.8e308 to inf.
         std = min(std, 0.5 * max(max1, max2) - 0.5 * min(min1, min2))
     return (
-        count1 + count2,
-        nans1 + nans2,
-        pos1 + pos2,
-        neg1 + neg2,
-        zeros1 + zeros2,
-        sat1 + sat2,
-        mean,
-        std,
-        abs_mean,
-        min(min1, min2),
-        max(max1, max2),
-        rest,
-    )
+        count1 + count2, nans1 + nans2, pos1 + pos2, neg1 + neg2, zeros1 + zeros2, sat1 + sat2, mean, std, abs_mean,
+        min(min1, min2), max(max1, max2), rest,
+    )  # fmt: skip
 
 
 def merge_shape(a: State, b: State, shape_a: Shape, shape_b: Shape) -> Shape:
@@ -161,19 +149,10 @@ def add_sums(a: Sums, b: Sums) -> Sums:
     An origin that is one of the elements is off by at most sqrt(n) std.
     """
     return (
-        a[COUNT] + b[COUNT],
-        a[NANS] + b[NANS],
-        a[POS_INFS] + b[POS_INFS],
-        a[NEG_INFS] + b[NEG_INFS],
-        a[ZEROS] + b[ZEROS],
-        a[SATURATED] + b[SATURATED],
-        a[MEAN] + b[MEAN],
-        a[STD] + b[STD],
-        a[ABS_MEAN] + b[ABS_MEAN],
-        min(a[MIN], b[MIN]),
-        max(a[MAX], b[MAX]),
-        a[REST],
-    )
+        a[COUNT] + b[COUNT], a[NANS] + b[NANS], a[POS_INFS] + b[POS_INFS], a[NEG_INFS] + b[NEG_INFS],
+        a[ZEROS] + b[ZEROS], a[SATURATED] + b[SATURATED], a[MEAN] + b[MEAN], a[STD] + b[STD], a[ABS_MEAN] + b[ABS_MEAN],
+        min(a[MIN], b[MIN]), max(a[MAX], b[MAX]), a[REST],
+    )  # fmt: skip
 
 
 def sums_to_state(sums: Sums) -> State:
@@ -192,17 +171,4 @@ def sums_to_state(sums: Sums) -> State:
             std = rest = 0.0
         # Of one sign, |x| is summed as precisely as x is.
         abs_mean = absolute / n if smallest < 0.0 < largest else abs(mean)
-    return (
-        count,
-        nans,
-        pos_infs,
-        neg_infs,
-        zeros,
-        saturated,
-        mean,
-        std,
-        abs_mean,
-        smallest,
-        largest,
-        rest,
-    )
+    return (count, nans, pos_infs, neg_infs, zeros, saturated, mean, std, abs_mean, smallest, largest, rest)

@@ -9,35 +9,6 @@ from typing import Any, Final
 
 from fastact.fields import STATE
 
-__all__ = [
-    "ABS_MEAN",
-    "ABS_MEANS",
-    "COUNT",
-    "EMPTY",
-    "MAX",
-    "MAXS",
-    "MEAN",
-    "MEANS",
-    "MIN",
-    "MINS",
-    "NANS",
-    "NEG_INFS",
-    "N_COUNTS",
-    "N_EXTREMES",
-    "N_MOMENTS",
-    "POS_INFS",
-    "REST",
-    "RESTS",
-    "SATURATED",
-    "STD",
-    "STDS",
-    "STORED_AT",
-    "ZEROS",
-    "Shape",
-    "State",
-    "Sums",
-]
-
 #: The numbers of `fields.STATE`, in that order, and last the mean's rest: what rounding to float64 took from the mean.
 #: Where the spread is a few units in the mean's last place, the merge of many parts would take rounding for variance.
 State = tuple[Any, ...]
@@ -67,23 +38,9 @@ STORED_AT: Final = tuple(
 assert STORED_AT[:N_COUNTS] == tuple((0, row) for row in range(N_COUNTS)), "counts come first in a state"
 
 #: Places in a state. Those of counts are rows of their array as well.
-COUNT: Final = _names.index("count")
-NANS: Final = _names.index("nans")
-POS_INFS: Final = _names.index("pos_infs")
-NEG_INFS: Final = _names.index("neg_infs")
-ZEROS: Final = _names.index("zeros")
-SATURATED: Final = _names.index("saturated")
-MEAN: Final = _names.index("mean")
-STD: Final = _names.index("std")
-ABS_MEAN: Final = _names.index("abs_mean")
-MIN: Final = _names.index("min")
-MAX: Final = _names.index("max")
-REST: Final = _names.index("rest")
-
+_place = _names.index
+COUNT, NANS, POS_INFS, NEG_INFS = map(_place, ("count", "nans", "pos_infs", "neg_infs"))
+ZEROS, SATURATED, MEAN, STD = map(_place, ("zeros", "saturated", "mean", "std"))
+ABS_MEAN, MIN, MAX, REST = map(_place, ("abs_mean", "min", "max", "rest"))
 #: Rows of the moments' array and of the extremes'.
-MEANS: Final = STORED_AT[MEAN][1]
-STDS: Final = STORED_AT[STD][1]
-ABS_MEANS: Final = STORED_AT[ABS_MEAN][1]
-RESTS: Final = STORED_AT[REST][1]
-MINS: Final = STORED_AT[MIN][1]
-MAXS: Final = STORED_AT[MAX][1]
+MEANS, STDS, ABS_MEANS, RESTS, MINS, MAXS = (STORED_AT[place][1] for place in (MEAN, STD, ABS_MEAN, REST, MIN, MAX))

@@ -16,14 +16,13 @@ The folds, from elements to states:
 - `runs`: of an image batch into a state for each channel.
 - `neuron_sums`: what is summed for each neuron and how it is joined, for both of these; the merge of their parts.
 - `neuron_summary`: what a row of the log says of a layer's neurons.
-- `extras`: third and fourth moments, what narrower types would lose, and buckets.
+- `extras`: third and fourth moments, what narrower types would lose, and buckets; and what runs it.
 
 What runs them:
 
 - `sweep`: a flat array.
-- `details`: a flat array with extras.
 - `sweep_many`, `numpy_headers`: many flat arrays at once, and where NumPy's have their elements.
-- `neuron_kernels`, `plan`, `workspace`: neurons: the entry points and their memory, how a shape is split, the sweep.
+- `neuron_kernels`, `workspace`: neurons: the entry points and their memory, how a shape is split and swept.
 - `threads`, `openmp`: plain threads, and those that torch computes with.
 - `warmup`: compiles all of it.
 

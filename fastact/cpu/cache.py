@@ -22,8 +22,6 @@ from numba.core.compiler import CompileResult
 from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
-__all__ = ["Cache", "DiskCache", "cache"]
-
 
 class Cache(NamedTuple):
     """Where machine code is kept: a folder, or the reason why there is none."""
@@ -40,7 +38,7 @@ _SETTINGS: Final = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DE
 
 
 #: Files of `cpu` and `arithmetic` without a function, a constant or a type that goes into machine code.
-_NO_KERNELS: Final = ("__init__.py", "plan.py", "threads.py", "warmup.py", "workspace.py")
+_NO_KERNELS: Final = ("__init__.py", "threads.py", "warmup.py", "workspace.py")
 
 
 class DiskCache:

@@ -12,11 +12,9 @@ from fastact.cpu import simd
 from fastact.cpu.flat import coarse, fold_part, merge, work_bounds
 from fastact.cpu.intrinsics import cast_like, max_no_nan, min_no_nan, subarray
 from fastact.cpu.jit import exact_jit
-from fastact.cpu.neuron_sums import accumulate, clear_sums, finish, join_state, join_sums, new_neurons, new_sums
+from fastact.cpu.neuron_sums import accumulate, finish, join_state, join_sums, new_neurons, new_sums, no_sums
 from fastact.cpu.states import load_state, store_state
 from fastact.cpu.widen import minmax_key, widen
-
-__all__ = ["BLOCK_ROWS", "COLUMNS", "GATHERED", "TILE", "first_shift", "fold_columns"]
 
 #: Columns to fold together, at most.
 COLUMNS: Final = 1024
@@ -105,16 +103,8 @@ def _fold_column(x: Any, tag: Any, bounds: Any, r0: int, r1: int, c: int, part: 
 def fold_columns(x: Any, tag: Any, bounds: Any, r0: int, r1: int, c0: int, c1: int, part: int, states: Any) -> None:
     """One state for each of the columns c0 to c1 (at most `COLUMNS`) of the matrix `x`, over its rows r0 to r1.
 
-    Args:
-        x: contiguous, of the element type's storage dtype.
-        tag: the element type's tag.
-        bounds: lo, hi and zero_tol.
-        r0: the first row.
-        r1: the row after the last.
-        c0: the first column.
-        c1: the column after the last.
-        part: where in `states` the results go, to the place of each column.
-        states: `cpu.states.States`.
+    `x` is contiguous and has the storage dtype of the element type whose tag is `tag`; `bounds` are lo, hi and
+    zero_tol. The states go to `part` of `states` (`cpu.states.States`), each to the place of its column.
     """
     n_columns = x.shape[1]
     width = c1 - c0
@@ -129,17 +119,16 @@ def fold_columns(x: Any, tag: Any, bounds: Any, r0: int, r1: int, c0: int, c1: i
     # A strip of columns has as many slots. Where the columns are no multiple of the lanes, the last strip lies over the
     # one before it, and what both hold is computed twice.
     slots = -(-width // n_lanes) * n_lanes
-    place = np.arange(c0, c0 + slots)
-    place[slots - n_lanes :] -= slots - width
+    place = np.empty(slots, np.int64)
+    for k in range(slots):
+        place[k] = c0 + k - (slots - width if k >= slots - n_lanes else 0)
     shift = np.full(slots, cast_like(0.0, example))
-    keys = np.full(slots, minmax_key(x[r0, c0], tag))
-    sums = new_sums(shift, keys)
-    neurons = new_neurons(slots, keys[0])
+    key = minmax_key(x[r0, c0], tag)
+    sums, neurons = new_sums(shift, key), new_neurons(slots, key)
     slow_path = np.zeros(slots, np.bool_)
     head = min(_HEAD, r1 - r0)
     total = np.zeros(width, np.float64)
-    lowest = np.full(width, math.inf)
-    highest = np.full(width, -math.inf)
+    lowest, highest = np.full(width, math.inf), np.full(width, -math.inf)
     for r in range(r0, r0 + head):
         _add_row(subarray(x, r * n_columns + c0, width), tag, total, lowest, highest)
     for k in range(slots):
@@ -148,9 +137,10 @@ def fold_columns(x: Any, tag: Any, bounds: Any, r0: int, r1: int, c0: int, c1: i
     tall = max(TILE, min(TILE * COLUMNS // slots, 64))
     for start in range(r0, r1, BLOCK_ROWS):
         stop = min(start + BLOCK_ROWS, r1)
-        for k in range(slots):
-            keys[k] = minmax_key(x[start, place[k]], tag)
-        clear_sums(sums, keys)
+        for k in range(0, slots, n_lanes):
+            at = start * n_columns + c0 + min(k, width - n_lanes)
+            s = simd.load(shift, k, simd.load_widened(x, at, tag))
+            simd.store_tuple(sums, k, no_sums(s, simd.load_minmax_key(x, at, tag)))
         for tile in range(start, stop, tall):
             rows = min(tall, stop - tile)
             _fold_tile(x, tag, tile * n_columns + c0, n_columns, rows, width, work, shift, sums)

@@ -19,8 +19,6 @@ from fastact.cpu.intrinsics import cast_like, max_no_nan, min_no_nan, sub_no_rea
 from fastact.cpu.jit import VECTOR_BYTES, exact_jit, jit
 from fastact.cpu.widen import minmax_key, widen
 
-__all__ = ["BLOCK", "at_most", "coarse", "fold_block", "fold_part", "merge", "two_sum", "work_bounds"]
-
 # Elements that are folded in the element's precision before they are joined in float64. Each vector lane adds up 64 of
 # them, so that even equal ones, whose rounding errors never cancel, give std to 1e-6 in float32: 2048 elements where a
 # vector has 16 lanes. Of a pair of streams it is four times that (each lane adds up 256 pairs): from memory, every end
@@ -33,7 +31,7 @@ _PAIRED_FROM: Final = 1 << 17
 
 # A block whose mean is further than 2 std from its shift is folded again from a better shift: beyond that, the
 # difference of the two sums loses digits.
-_FAR: Final = 4.0
+FAR: Final = 4.0
 
 merge: Final = exact_jit(arithmetic.merge)
 two_sum: Final = exact_jit(arithmetic.two_sum)
@@ -73,13 +71,9 @@ def coarse(mean: float, spread: float, example: Any) -> Any:
 @jit
 def fold_block(block: Any, tag: Any, shift: Any, low: Any, high: Any, near: Any) -> Any:
     """Sums of x - shift, of its square and of |x|, the extremes, and counts of zeros and saturated; nothing tested."""
-    total = cast_like(0.0, shift)
-    squares = cast_like(0.0, shift)
-    absolute = cast_like(0.0, shift)
-    smallest = minmax_key(block[0], tag)
-    largest = smallest
-    zeros = np.int32(0)  # a 64-bit counter would halve the vector width; a block fits 32 bits
-    saturated = np.int32(0)
+    total = squares = absolute = cast_like(0.0, shift)
+    smallest = largest = minmax_key(block[0], tag)
+    zeros = saturated = np.int32(0)  # a 64-bit counter would halve the vector width; a block fits 32 bits
     for i in range(block.size):
         x = widen(block[i], tag)
         d = sub_no_reassoc(x, shift)
@@ -96,13 +90,9 @@ def fold_block(block: Any, tag: Any, shift: Any, low: Any, high: Any, near: Any)
 @jit
 def _fold_pair(first: Any, second: Any, tag: Any, shift: Any, low: Any, high: Any, near: Any) -> Any:
     """The same over two blocks that lie far apart: two streams keep more of the memory's reads under way."""
-    total = cast_like(0.0, shift)
-    squares = cast_like(0.0, shift)
-    absolute = cast_like(0.0, shift)
-    smallest = minmax_key(first[0], tag)
-    largest = smallest
-    zeros = np.int32(0)
-    saturated = np.int32(0)
+    total = squares = absolute = cast_like(0.0, shift)
+    smallest = largest = minmax_key(first[0], tag)
+    zeros = saturated = np.int32(0)
     for i in range(first.size):
         x = widen(first[i], tag)
         y = widen(second[i], tag)
@@ -123,14 +113,9 @@ def _fold_finite(block: Any, tag: Any, shift: Any) -> Any:
     """The same sums and extremes over the finite elements, and how many are NaN, +inf and -inf."""
     zero = cast_like(0.0, shift)
     inf = cast_like(math.inf, shift)
-    total = zero
-    squares = zero
-    absolute = zero
-    smallest = inf
-    largest = -inf
-    nans = np.int32(0)
-    pos_infs = np.int32(0)
-    neg_infs = np.int32(0)
+    total = squares = absolute = zero
+    smallest, largest = inf, -inf
+    nans = pos_infs = neg_infs = np.int32(0)
     for i in range(block.size):
         x = widen(block[i], tag)
         finite = abs(x) < inf
@@ -158,8 +143,7 @@ def _moments_exact(x: Any, tag: Any, largest: float) -> Any:
     exponent = min(max(math.frexp(largest)[1], -1000), 1023)
     down = math.ldexp(1.0, -exponent)
     count = 0
-    total = 0.0
-    absolute = 0.0
+    total = absolute = 0.0
     for i in range(x.size):
         v = widen(x[i], tag)
         if abs(v) < inf:
@@ -170,8 +154,7 @@ def _moments_exact(x: Any, tag: Any, largest: float) -> Any:
     if count == 0:
         return math.nan, math.nan, math.nan, 0.0
     shift = total / count
-    total = 0.0
-    squares = 0.0
+    total = squares = 0.0
     for i in range(x.size):
         v = widen(x[i], tag)
         if abs(v) < inf:
@@ -197,15 +180,9 @@ def _fold_slowly(x: Any, start: int, far: int, size: int, tag: Any, shift: Any) 
         return one
     two = _fold_finite(subarray(x, start + far, size), tag, shift)
     return (
-        one[0] + two[0],
-        one[1] + two[1],
-        one[2] + two[2],
-        min_no_nan(one[3], two[3]),
-        max_no_nan(one[4], two[4]),
-        one[5] + two[5],
-        one[6] + two[6],
-        one[7] + two[7],
-    )
+        one[0] + two[0], one[1] + two[1], one[2] + two[2], min_no_nan(one[3], two[3]), max_no_nan(one[4], two[4]),
+        one[5] + two[5], one[6] + two[6], one[7] + two[7],
+    )  # fmt: skip
 
 
 @exact_jit  # regrouped, (shift - origin) + offset would round; the loops above have been compiled with their own flags
@@ -260,7 +237,7 @@ def fold_part(x: Any, tag: Any, bounds: Any) -> Any:
         else:
             offset = np.float64(total) / m
             block_m2 = np.float64(squares) - np.float64(total) * offset
-            if offset * offset * m > _FAR * block_m2:
+            if offset * offset * m > FAR * block_m2:
                 shift = coarse(shift + offset, math.sqrt(max(block_m2, 0.0) / m), shift)
                 if slow_path:
                     total, squares, absolute, _a, _b, _c, _d, _e = _fold_slowly(x, start, far, size, tag, shift)

@@ -16,8 +16,6 @@ from numba.core import config
 
 from fastact.cpu.cache import DiskCache, cache
 
-__all__ = ["COMPILED", "VECTOR_BYTES", "array_type", "c_entry", "exact_jit", "jit", "kernel"]
-
 # Sums may be regrouped into vector lanes and multiply-adds fused; -0.0 counts as 0.0. NaN and Inf keep their meaning:
 # with "nnan" or "ninf" the compiler deletes the test that finds them (a NaN count of 0 was seen with fastmath=True).
 _FASTMATH: Final = {"reassoc", "contract", "nsz"}
@@ -40,13 +38,10 @@ def array_type(dtype: Any, ndim: int, layout: str = "A", *, readonly: bool = Fal
 
 
 def kernel(function: Callable[..., Any], name: str, signature: Any, *, nogil: bool) -> Callable[..., Any]:
-    """Compiles an entry point for one signature, or loads its machine code from disk.
+    """Compiles an entry point for one Numba signature, or loads its machine code from disk.
 
-    Args:
-        function: the entry point's source.
-        name: its name on disk, unique in the package.
-        signature: a Numba signature; a call with other types raises TypeError and compiles nothing.
-        nogil: release the interpreter lock while it runs, which costs a call 40 ns.
+    `name` is its name there, unique in the package. A call with other types raises TypeError and compiles nothing.
+    `nogil` releases the interpreter lock while it runs, which costs a call 40 ns.
     """
     if not COMPILED:
         return function

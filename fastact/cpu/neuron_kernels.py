@@ -32,32 +32,8 @@ from fastact.cpu.runs import fold_runs
 from fastact.cpu.states import STATE_WORDS, array_types, states_at, store_words, strided_states_at
 from fastact.fields import NEURON, ROW_FORMAT, STATE
 
-__all__ = [
-    "BOUNDS",
-    "ELEMENTS",
-    "FIRST_STATE",
-    "HEAD_WORDS",
-    "LAYOUT",
-    "ROW",
-    "ROW_WORDS",
-    "SHARED",
-    "SPARE",
-    "TASKS",
-    "TOTAL",
-    "Layout",
-    "begin",
-    "fold_kernel",
-    "row_kernel",
-    "run_kernel",
-    "summary_kernel",
-]
-
-
 #: Where in the memory the parts of its head begin.
-ELEMENTS: Final = 1
-SPARE: Final = 2
-BOUNDS: Final = 5
-LAYOUT: Final = 8
+ELEMENTS, SPARE, BOUNDS, LAYOUT = 1, 2, 5, 8
 
 
 class Layout(NamedTuple):
@@ -215,7 +191,7 @@ def summary_kernel(dtype: np.dtype[Any]) -> Callable[..., tuple[int, int, int, i
 
     def summarize_neurons(
         counts: Any, moments: Any, extremes: Any, silent_share: float, saturated_share: float, silent_rows: Any,
-        dead_after: int,
+        dead_after: int
     ) -> Any:  # fmt: skip
         return neuron_summary((counts, moments, extremes), silent_share, saturated_share, silent_rows, dead_after)
 

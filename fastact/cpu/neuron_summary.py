@@ -5,48 +5,22 @@ from typing import Any
 
 import numpy as np
 
-from fastact.arithmetic.state import (
-    COUNT,
-    MAXS,
-    MINS,
-    NANS,
-    NEG_INFS,
-    POS_INFS,
-    SATURATED,
-    STDS,
-    ZEROS,
-)
+from fastact.arithmetic.state import COUNT, MAXS, MINS, NANS, NEG_INFS, POS_INFS, SATURATED, STDS, ZEROS
 from fastact.cpu.jit import exact_jit
-
-__all__ = ["neuron_summary"]
 
 
 @exact_jit
-def neuron_summary(
-    states: Any,
-    silent_share: float,
-    saturated_share: float,
-    silent_rows: Any,
-    dead_after: int,
-) -> Any:
-    """What a row says of its neurons: `fields.NEURON` without the first.
+def neuron_summary(states: Any, silent_share: float, saturated_share: float, silent_rows: Any, dead_after: int) -> Any:
+    """What a row says of its neurons: `fields.NEURON` without the first, from part 0 of `cpu.states.States`.
 
-    Args:
-        states: `cpu.states.States`, of which part 0 is the neurons'.
-        silent_share: a neuron with at most this share of non-zero elements is silent.
-        saturated_share: a neuron with at least this share of saturated elements is saturated.
-        silent_rows: int64[neurons], for how many rows in sequence each neuron has been silent; brought up to date in
-            place.
-        dead_after: a neuron is dead when it has been silent for at least so many rows.
+    A neuron is silent with at most `silent_share` of non-zero elements, saturated with at least `saturated_share` of
+    saturated ones, and dead when it has been silent for at least `dead_after` rows. `silent_rows`, int64[neurons], says
+    for how many rows in sequence each neuron has been silent; it is brought up to date in place.
     """
     counts, moments, extremes = states
-    silent = dead = saturated = constant = n = 0
-    within = 0.0
-    peak_neuron = -1
-    highest = -1.0
-    n_peaks = 0
-    logs = 0.0
-    product = 1.0
+    silent = dead = saturated = constant = n = n_peaks = 0
+    within = logs = 0.0
+    peak_neuron, highest, product = -1, -1.0, 1.0
     for j in range(counts.shape[2]):
         count = counts[COUNT, 0, j]
         finite = count - counts[NANS, 0, j] - counts[POS_INFS, 0, j] - counts[NEG_INFS, 0, j]
@@ -81,11 +55,6 @@ def neuron_summary(
                         logs += math.log(product)
                         product = 1.0
     return (
-        silent,
-        dead,
-        saturated,
-        constant,
-        math.sqrt(within) if n > 0 else math.nan,
-        peak_neuron,
-        math.exp((logs + math.log(product)) / n_peaks) if n_peaks > 0 else math.nan,
-    )
+        silent, dead, saturated, constant, math.sqrt(within) if n > 0 else math.nan, peak_neuron, math.exp((logs +
+        math.log(product)) / n_peaks) if n_peaks > 0 else math.nan,
+    )  # fmt: skip

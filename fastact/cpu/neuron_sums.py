@@ -10,84 +10,35 @@ neurons at once, and loops over elements use the intrinsics that load and store 
 """
 
 import math
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
-from fastact.arithmetic.state import (
-    ABS_MEAN,
-    ABS_MEANS,
-    COUNT,
-    MAX,
-    MAXS,
-    MEAN,
-    MEANS,
-    MIN,
-    MINS,
-    N_COUNTS,
-    NANS,
-    NEG_INFS,
-    POS_INFS,
-    REST,
-    RESTS,
-    SATURATED,
-    STD,
-    STDS,
-    ZEROS,
-)
+from fastact.arithmetic import state as at
 from fastact.cpu import simd
-from fastact.cpu.flat import coarse, merge, two_sum
+from fastact.cpu.flat import FAR, coarse, merge, two_sum
 from fastact.cpu.intrinsics import load_tuple, max_no_nan, min_no_nan, store_tuple
 from fastact.cpu.jit import exact_jit
 from fastact.cpu.states import load_state, store_state
 
-__all__ = [
-    "accumulate",
-    "accumulate_tail",
-    "add_reduced",
-    "clear_sums",
-    "finish",
-    "join_state",
-    "join_sums",
-    "merge_parts",
-    "new_neurons",
-    "new_sums",
-    "no_sums",
-]
-
-# As in `cpu.flat`: a shift further than 2 std from the mean costs digits.
-_FAR: Final = 4.0
-
 
 @exact_jit
-def new_sums(shift: Any, keys: Any) -> Any:
-    """Arrays for the sums of a block of each neuron; `shift` and `keys` are examples of their types.
+def new_sums(shift: Any, key: Any) -> Any:
+    """Arrays for the sums of a block of each neuron; `shift` and `key` are examples of their types.
 
     Sums of x - shift, of its square and of |x|; min and max; counts of zeros and of saturated elements, 32 bits wide.
     """
     n = shift.size
     return (
-        np.empty_like(shift),
-        np.empty_like(shift),
-        np.empty_like(shift),
-        np.empty_like(keys),
-        np.empty_like(keys),
-        np.empty(n, np.int32),
-        np.empty(n, np.int32),
-    )
+        np.empty_like(shift), np.empty_like(shift), np.empty_like(shift), np.full(n, key), np.full(n, key),
+        np.empty(n, np.int32), np.empty(n, np.int32),
+    )  # fmt: skip
 
 
 @exact_jit
-def clear_sums(sums: Any, keys: Any) -> None:
-    """Begins a block, of which `keys` holds some element of each neuron as min and max compare it."""
-    total, squares, absolute, smallest, largest, zeros, saturated = sums
-    total[:] = 0
-    squares[:] = 0
-    absolute[:] = 0
-    smallest[:] = keys
-    largest[:] = keys
-    zeros[:] = 0
-    saturated[:] = 0
+def clear_sums(sums: Any, k: int, key: Any) -> None:
+    """Begins a block of neuron `k`, of which `key` is some element as min and max compare it."""
+    store_tuple(sums, k, (0, 0, 0, key, key, 0, 0))
 
 
 @exact_jit
@@ -105,14 +56,9 @@ def accumulate(sums: Any, shift: Any, limits: Any, value: Any, key: Any) -> Any:
     size = simd.absolute(value)
     d = value - shift
     return (
-        total + d,
-        squares + d * d,
-        absolute + size,
-        simd.minimum(smallest, key),
-        simd.maximum(largest, key),
-        simd.count_at_most(zeros, size, near),
-        simd.count_outside(saturated, value, low, high),
-    )
+        total + d, squares + d * d, absolute + size, simd.minimum(smallest, key), simd.maximum(largest, key),
+        simd.count_at_most(zeros, size, near), simd.count_outside(saturated, value, low, high),
+    )  # fmt: skip
 
 
 @exact_jit
@@ -124,14 +70,11 @@ def accumulate_tail(sums: Any, shift: Any, limits: Any, value: Any, key: Any, fi
     value = simd.select_from(first, value, simd.splat(math.nan, shift))  # which no bound holds
     size = simd.absolute(value)
     return (
-        total + d,
-        squares + d * d,
-        absolute + simd.select_from(first, size, shift - shift),
+        total + d, squares + d * d, absolute + simd.select_from(first, size, shift - shift),
         simd.minimum(smallest, simd.select_from(first, key, smallest)),
-        simd.maximum(largest, simd.select_from(first, key, largest)),
-        simd.count_at_most(zeros, size, near),
+        simd.maximum(largest, simd.select_from(first, key, largest)), simd.count_at_most(zeros, size, near),
         simd.count_outside(saturated, value, low, high),
-    )
+    )  # fmt: skip
 
 
 @exact_jit
@@ -140,14 +83,10 @@ def add_reduced(sums: Any, k: int, vectors: Any) -> None:
     total, squares, absolute, smallest, largest, zeros, saturated = load_tuple(sums, k)
     totals, all_squares, absolutes, least, most, all_zeros, all_saturated = vectors
     joined = (
-        total + simd.reduce_sum(totals),
-        squares + simd.reduce_sum(all_squares),
-        absolute + simd.reduce_sum(absolutes),
-        min_no_nan(smallest, simd.reduce_min(least)),
-        max_no_nan(largest, simd.reduce_max(most)),
-        zeros + simd.reduce_sum(all_zeros),
-        saturated + simd.reduce_sum(all_saturated),
-    )
+        total + simd.reduce_sum(totals), squares + simd.reduce_sum(all_squares), absolute + simd.reduce_sum(absolutes),
+        min_no_nan(smallest, simd.reduce_min(least)), max_no_nan(largest, simd.reduce_max(most)),
+        zeros + simd.reduce_sum(all_zeros), saturated + simd.reduce_sum(all_saturated),
+    )  # fmt: skip
     store_tuple(sums, k, joined)
 
 
@@ -155,15 +94,9 @@ def add_reduced(sums: Any, k: int, vectors: Any) -> None:
 def new_neurons(n: int, key: Any) -> Any:
     """What is known of `n` neurons: counts, finite elements, origin, mean relative to it, m2, mean of |x|, min, max."""
     return (
-        np.zeros((N_COUNTS, n), np.int64),
-        np.zeros(n, np.int64),
-        np.zeros(n, np.float64),
-        np.zeros(n, np.float64),
-        np.zeros(n, np.float64),
-        np.zeros(n, np.float64),
-        np.full(n, key),
-        np.full(n, key),
-    )
+        np.zeros((at.N_COUNTS, n), np.int64), np.zeros(n, np.int64), np.zeros(n, np.float64), np.zeros(n, np.float64),
+        np.zeros(n, np.float64), np.zeros(n, np.float64), np.full(n, key), np.full(n, key),
+    )  # fmt: skip
 
 
 @exact_jit
@@ -191,19 +124,17 @@ def join_sums(neurons: Any, m: int, shift: Any, sums: Any, slow_path: Any) -> in
     counts, finite, origin, means, m2s, abs_means, lowest, highest = neurons
     total, squares, absolute, smallest, largest, zeros, saturated = sums
     for k in range(shift.size):
-        counts[COUNT, k] += m
-        counts[ZEROS, k] += zeros[k]
-        counts[SATURATED, k] += saturated[k]
+        counts[at.COUNT, k] += m
+        counts[at.ZEROS, k] += zeros[k]
+        counts[at.SATURATED, k] += saturated[k]
     n_slow = 0
     # Divisions are what this loop waits for: most neurons have seen as many elements as the one before.
     share = 1.0 / m
-    n = 0
-    weight = 0.0
+    n, weight = 0, 0.0
     for k in range(shift.size):
         offset = np.float64(total[k]) * share
         m2 = np.float64(squares[k]) - np.float64(total[k]) * offset
-        least = smallest[k]
-        most = largest[k]
+        least, most = smallest[k], largest[k]
         abs_mean = np.float64(absolute[k]) * share if least < 0 < most else abs(shift[k] + offset)
         slow_path[k] = not (squares[k] < math.inf and absolute[k] < math.inf)
         if not slow_path[k] and least == most:
@@ -211,15 +142,14 @@ def join_sums(neurons: Any, m: int, shift: Any, sums: Any, slow_path: Any) -> in
             abs_mean = abs(np.float64(least))
             m2 = np.float64(0.0)
         elif not slow_path[k]:
-            slow_path[k] = offset * offset * m > _FAR * m2 or m2 < m * 1e-28
+            slow_path[k] = offset * offset * m > FAR * m2 or m2 < m * 1e-28
         if slow_path[k]:
             n_slow += 1
             continue
         if finite[k] == 0:
             # Means have an origin near them, as in `fold_part`.
             origin[k] = shift[k]
-            lowest[k] = least
-            highest[k] = most
+            lowest[k], highest[k] = least, most
         finite[k] += m
         if finite[k] != n:
             n = finite[k]
@@ -236,26 +166,25 @@ def join_sums(neurons: Any, m: int, shift: Any, sums: Any, slow_path: Any) -> in
 def join_state(neurons: Any, k: int, state: Any, shift: Any) -> None:
     """Joins a state from the slow path into neuron `k`, but for what `join_sums` has counted."""
     counts, finite, origin, means, m2s, abs_means, lowest, highest = neurons
-    counts[NANS, k] += state[NANS]
-    counts[POS_INFS, k] += state[POS_INFS]
-    counts[NEG_INFS, k] += state[NEG_INFS]
-    m = state[COUNT] - state[NANS] - state[POS_INFS] - state[NEG_INFS]
+    counts[at.NANS, k] += state[at.NANS]
+    counts[at.POS_INFS, k] += state[at.POS_INFS]
+    counts[at.NEG_INFS, k] += state[at.NEG_INFS]
+    m = state[at.COUNT] - state[at.NANS] - state[at.POS_INFS] - state[at.NEG_INFS]
     if m == 0:
         return
     if finite[k] == 0:
-        origin[k] = state[MEAN]
-        lowest[k] = state[MIN]
-        highest[k] = state[MAX]
+        origin[k] = state[at.MEAN]
+        lowest[k], highest[k] = state[at.MIN], state[at.MAX]
     finite[k] += m
-    delta = (state[MEAN] - origin[k]) + state[REST] - means[k]
-    m2 = state[STD] * state[STD] * m
+    delta = (state[at.MEAN] - origin[k]) + state[at.REST] - means[k]
+    m2 = state[at.STD] * state[at.STD] * m
     weight = m / finite[k]
     means[k], m2s[k], abs_means[k] = _chan(
-        finite[k], weight, means[k], m2s[k], abs_means[k], m, delta, m2, state[ABS_MEAN]
+        finite[k], weight, means[k], m2s[k], abs_means[k], m, delta, m2, state[at.ABS_MEAN]
     )
-    lowest[k] = min_no_nan(lowest[k], state[MIN])
-    highest[k] = max_no_nan(highest[k], state[MAX])
-    shift[k] = coarse(origin[k] + means[k], state[STD], shift[k])
+    lowest[k] = min_no_nan(lowest[k], state[at.MIN])
+    highest[k] = max_no_nan(highest[k], state[at.MAX])
+    shift[k] = coarse(origin[k] + means[k], state[at.STD], shift[k])
 
 
 @exact_jit
@@ -264,17 +193,16 @@ def finish(neurons: Any, place: Any, part: int, states: Any, slow_path: Any) -> 
     all_counts, finite, origin, means, m2s, abs_means, lowest, highest = neurons
     counts, moments, extremes = states
     n_slow = 0
-    for row in range(N_COUNTS):
-        for k in range(place.size):
-            counts[row, part, place[k]] = all_counts[row, k]
     for k in range(place.size):
         c = place[k]
-        extremes[MINS, part, c] = lowest[k]
-        extremes[MAXS, part, c] = highest[k]
+        for row in range(at.N_COUNTS):
+            counts[row, part, c] = all_counts[row, k]
+        extremes[at.MINS, part, c] = lowest[k]
+        extremes[at.MAXS, part, c] = highest[k]
         std = math.sqrt(m2s[k] / finite[k])
-        moments[MEANS, part, c], moments[RESTS, part, c] = two_sum(origin[k], means[k])
-        moments[STDS, part, c] = std
-        moments[ABS_MEANS, part, c] = abs_means[k]
+        moments[at.MEANS, part, c], moments[at.RESTS, part, c] = two_sum(origin[k], means[k])
+        moments[at.STDS, part, c] = std
+        moments[at.ABS_MEANS, part, c] = abs_means[k]
         slow_path[k] = finite[k] == 0 or (lowest[k] < highest[k] and not 1e-145 < std < math.inf)
         n_slow += slow_path[k]
     return n_slow
@@ -290,29 +218,29 @@ def _merge_plain(states: Any) -> Any:
     counts, moments, extremes = states
     n = count = nans = pos_infs = neg_infs = zeros = saturated = 0
     columns = counts.shape[2]
-    origin = moments[MEANS, 0, 0]
+    origin = moments[at.MEANS, 0, 0]
     total = absolute = squares = 0.0
-    smallest = extremes[MINS, 0, 0]
-    largest = extremes[MAXS, 0, 0]
+    smallest = extremes[at.MINS, 0, 0]
+    largest = extremes[at.MAXS, 0, 0]
     for j in range(columns):
-        bad = counts[NANS, 0, j] + counts[POS_INFS, 0, j] + counts[NEG_INFS, 0, j]
-        m = counts[COUNT, 0, j] - bad
-        count += counts[COUNT, 0, j]
-        nans += counts[NANS, 0, j]
-        pos_infs += counts[POS_INFS, 0, j]
-        neg_infs += counts[NEG_INFS, 0, j]
-        zeros += counts[ZEROS, 0, j]
-        saturated += counts[SATURATED, 0, j]
+        bad = counts[at.NANS, 0, j] + counts[at.POS_INFS, 0, j] + counts[at.NEG_INFS, 0, j]
+        m = counts[at.COUNT, 0, j] - bad
+        count += counts[at.COUNT, 0, j]
+        nans += counts[at.NANS, 0, j]
+        pos_infs += counts[at.POS_INFS, 0, j]
+        neg_infs += counts[at.NEG_INFS, 0, j]
+        zeros += counts[at.ZEROS, 0, j]
+        saturated += counts[at.SATURATED, 0, j]
         n += m
-        total += m * ((moments[MEANS, 0, j] - origin) + moments[RESTS, 0, j])
-        absolute += m * moments[ABS_MEANS, 0, j]
-        smallest = min(smallest, extremes[MINS, 0, j])
-        largest = max(largest, extremes[MAXS, 0, j])
+        total += m * ((moments[at.MEANS, 0, j] - origin) + moments[at.RESTS, 0, j])
+        absolute += m * moments[at.ABS_MEANS, 0, j]
+        smallest = min(smallest, extremes[at.MINS, 0, j])
+        largest = max(largest, extremes[at.MAXS, 0, j])
     offset = total / n if n > 0 else math.nan
     for j in range(columns):
-        m = counts[COUNT, 0, j] - counts[NANS, 0, j] - counts[POS_INFS, 0, j] - counts[NEG_INFS, 0, j]
-        delta = ((moments[MEANS, 0, j] - origin) + moments[RESTS, 0, j]) - offset
-        squares += m * (moments[STDS, 0, j] * moments[STDS, 0, j] + delta * delta)
+        m = counts[at.COUNT, 0, j] - (counts[at.NANS, 0, j] + counts[at.POS_INFS, 0, j] + counts[at.NEG_INFS, 0, j])
+        delta = ((moments[at.MEANS, 0, j] - origin) + moments[at.RESTS, 0, j]) - offset
+        squares += m * (moments[at.STDS, 0, j] * moments[at.STDS, 0, j] + delta * delta)
     mean, rest = two_sum(origin, offset)
     variance = squares / n if n > 0 else math.nan
     std = math.sqrt(variance)
@@ -330,47 +258,46 @@ def _merge_columns(states: Any) -> bool:
     """
     counts, moments, extremes = states
     parts, columns = counts.shape[1], counts.shape[2]
-    n = np.zeros(columns)
-    total = np.zeros(columns)
-    absolute = np.zeros(columns)
-    squares = np.zeros(columns)
+    n, total, absolute, squares = np.zeros(columns), np.zeros(columns), np.zeros(columns), np.zeros(columns)
     odd = 0
     for part in range(parts):
         for j in range(columns):
-            m = counts[COUNT, part, j] - counts[NANS, part, j] - counts[POS_INFS, part, j] - counts[NEG_INFS, part, j]
+            bad = counts[at.NANS, part, j] + counts[at.POS_INFS, part, j] + counts[at.NEG_INFS, part, j]
+            m = counts[at.COUNT, part, j] - bad
             odd += m == 0
             n[j] += m
-            total[j] += m * ((moments[MEANS, part, j] - moments[MEANS, 0, j]) + moments[RESTS, part, j])
-            absolute[j] += m * moments[ABS_MEANS, part, j]
+            total[j] += m * ((moments[at.MEANS, part, j] - moments[at.MEANS, 0, j]) + moments[at.RESTS, part, j])
+            absolute[j] += m * moments[at.ABS_MEANS, part, j]
     if odd > 0:
         return False
     for j in range(columns):
         total[j] /= n[j]
     for part in range(parts):
         for j in range(columns):
-            m = counts[COUNT, part, j] - counts[NANS, part, j] - counts[POS_INFS, part, j] - counts[NEG_INFS, part, j]
-            delta = ((moments[MEANS, part, j] - moments[MEANS, 0, j]) + moments[RESTS, part, j]) - total[j]
-            squares[j] += m * (moments[STDS, part, j] * moments[STDS, part, j] + delta * delta)
+            bad = counts[at.NANS, part, j] + counts[at.POS_INFS, part, j] + counts[at.NEG_INFS, part, j]
+            m = counts[at.COUNT, part, j] - bad
+            delta = ((moments[at.MEANS, part, j] - moments[at.MEANS, 0, j]) + moments[at.RESTS, part, j]) - total[j]
+            squares[j] += m * (moments[at.STDS, part, j] * moments[at.STDS, part, j] + delta * delta)
     for j in range(columns):
         squares[j] /= n[j]
         # A column of zeros, or of one value, has none.
         odd += not (squares[j] == 0.0 or 1e-280 < squares[j] < 1e280) or not absolute[j] < math.inf
     for part in range(parts):
         for j in range(columns):
-            odd += squares[j] == 0.0 and extremes[MINS, part, j] != extremes[MAXS, 0, j]
+            odd += squares[j] == 0.0 and extremes[at.MINS, part, j] != extremes[at.MAXS, 0, j]
     if odd > 0:
         return False
     for j in range(columns):
-        moments[MEANS, 0, j], moments[RESTS, 0, j] = two_sum(moments[MEANS, 0, j], total[j])
-        moments[STDS, 0, j] = math.sqrt(squares[j])
-        moments[ABS_MEANS, 0, j] = absolute[j] / n[j]
+        moments[at.MEANS, 0, j], moments[at.RESTS, 0, j] = two_sum(moments[at.MEANS, 0, j], total[j])
+        moments[at.STDS, 0, j] = math.sqrt(squares[j])
+        moments[at.ABS_MEANS, 0, j] = absolute[j] / n[j]
     for part in range(1, parts):
-        for row in range(N_COUNTS):
+        for row in range(at.N_COUNTS):
             for j in range(columns):
                 counts[row, 0, j] += counts[row, part, j]
         for j in range(columns):
-            extremes[MINS, 0, j] = min(extremes[MINS, 0, j], extremes[MINS, part, j])
-            extremes[MAXS, 0, j] = max(extremes[MAXS, 0, j], extremes[MAXS, part, j])
+            extremes[at.MINS, 0, j] = min(extremes[at.MINS, 0, j], extremes[at.MINS, part, j])
+            extremes[at.MAXS, 0, j] = max(extremes[at.MAXS, 0, j], extremes[at.MAXS, part, j])
     return True
 
 
@@ -383,7 +310,7 @@ def merge_parts(states: Any) -> Any:
             for j in range(columns):
                 store_state(merge(load_state(states, 0, j), load_state(states, part, j)), states, 0, j)
     total = _merge_plain(states)
-    if total[STD] == total[STD]:
+    if total[at.STD] == total[at.STD]:
         return total
     total = load_state(states, 0, 0)
     for j in range(1, columns):

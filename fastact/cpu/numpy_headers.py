@@ -16,8 +16,6 @@ from fastact.cpu.intrinsics import load_scalar
 from fastact.cpu.jit import array_type, kernel
 from fastact.cpu.sweep_many import TYPE_NAMES, Places
 
-__all__ = ["KnownDtypes", "arrays_at", "headers_kernel", "known_dtypes"]
-
 _I8: Final = types.int64
 _NUMBERS: Final = array_type(np.int64, 1, "C")
 

@@ -12,7 +12,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from numba import types
@@ -20,10 +20,10 @@ from numba import types
 from fastact.cpu.intrinsics import array_at, call_c, call_c_for_int
 from fastact.cpu.jit import c_entry, kernel
 from fastact.cpu.neuron_kernels import HEAD_WORDS, SPARE, TASKS, begin
-from fastact.cpu.plan import Plan
 from fastact.cpu.threads import get_num_threads
 
-__all__ = ["Team", "fold_by_team", "torch_team"]
+if TYPE_CHECKING:
+    from fastact.cpu.workspace import Plan
 
 #: Bytes from which a sweep is shared with the team that has computed the tensor: they are awake, it costs some 3 µs.
 _TEAM_FROM: Final = 1 << 17
@@ -34,19 +34,12 @@ _FOLD, _PLACE, _SIZE = SPARE, SPARE + 1, SPARE + 2
 
 
 class Team(NamedTuple):
-    """The OpenMP threads that torch computes with, as the addresses of C functions.
+    """The OpenMP threads that torch computes with, as the addresses of C functions."""
 
-    Attributes:
-        fork: ``GOMP_parallel(function, data, threads, 0)``, which has them all call ``function(data)`` and waits.
-        place: ``omp_get_thread_num()``, which one of them the caller is.
-        size: ``omp_get_num_threads()``, how many were called.
-        most: how many torch wants to compute with, as a Python function.
-    """
-
-    fork: int
-    place: int
-    size: int
-    most: Callable[[], int]
+    fork: int  # ``GOMP_parallel(function, data, threads, 0)``: has them all call ``function(data)`` and waits
+    place: int  # ``omp_get_thread_num()``: which one of them the caller is
+    size: int  # ``omp_get_num_threads()``: how many were called
+    most: Callable[[], int]  # how many torch wants to compute with, as a Python function
 
 
 #: Once torch was looked for: its threads, or None where it has none that can be called.
@@ -82,7 +75,7 @@ if hasattr(os, "register_at_fork"):
 
 
 @functools.cache
-def _share_kernel() -> Any:
+def share_kernel() -> Any:
     """What each thread of a team is called with: it does the share of the tasks that is its own by its place.
 
     torch has its threads compute a tensor in the same shares, so that each finds its own in its cache.
@@ -97,7 +90,7 @@ def _share_kernel() -> Any:
 
 
 @functools.cache
-def _team_kernel() -> Callable[..., None]:
+def team_kernel() -> Callable[..., None]:
     """The entry point that begins the memory and has a team do the tasks."""
 
     def fold_by_threads(
@@ -111,19 +104,13 @@ def _team_kernel() -> Callable[..., None]:
     return kernel(fold_by_threads, "team-fold", types.void(*[_I8] * 9), nogil=True)
 
 
-def fold_by_team(plan: Plan, address: int, x: int) -> bool:
+def fold_by_team(plan: "Plan", address: int, x: int) -> bool:
     """Has torch's threads fold the array at the address `x` in a workspace's memory; False where it is not worth it."""
     if plan.nbytes < _TEAM_FROM or (team := torch_team()) is None:
         return False
     threads = min(team.most(), get_num_threads(), plan.tasks)
     if threads <= 1:
         return False
-    share = c_entry(_share_kernel())
-    _team_kernel()(address, plan.begin, x, share, threads, team.fork, plan.entry, team.place, team.size)
+    share = c_entry(share_kernel())
+    team_kernel()(address, plan.begin, x, share, threads, team.fork, plan.entry, team.place, team.size)
     return True
-
-
-def warmup() -> None:
-    """Compiles, or loads from disk, the entry points."""
-    _share_kernel()
-    _team_kernel()

@@ -28,8 +28,6 @@ from fastact.cpu.neuron_sums import (
 from fastact.cpu.states import load_state, store_state
 from fastact.cpu.widen import minmax_key, widen
 
-__all__ = ["fold_runs"]
-
 #: Elements up to which a run is one block.
 _SHORT_RUN: Final = 2048
 #: Elements ahead of those that are folded, about, that the cache is asked for; and from which length of a run on.
@@ -108,9 +106,8 @@ def _fold_short_runs(x: Any, tag: Any, bounds: Any, r0: int, r1: int, c0: int, c
     example = widen(x[r0, c0, 0], tag)
     work = work_bounds(bounds, example)
     shift = np.full(n, cast_like(0.0, example))
-    keys = np.full(n, minmax_key(x[r0, c0, 0], tag))
-    sums = new_sums(shift, keys)
-    neurons = new_neurons(n, keys[0])
+    key = minmax_key(x[r0, c0, 0], tag)
+    sums, neurons = new_sums(shift, key), new_neurons(n, key)
     slow_path = np.zeros(n, np.bool_)
     head = min(_HEAD, inner)
     for k in range(n):
@@ -126,8 +123,7 @@ def _fold_short_runs(x: Any, tag: Any, bounds: Any, r0: int, r1: int, c0: int, c
     for start in range(r0, r1, together):
         stop = min(start + together, r1)
         for k in range(n):
-            keys[k] = minmax_key(x[start, c0 + k, 0], tag)
-        clear_sums(sums, keys)
+            clear_sums(sums, k, minmax_key(x[start, c0 + k, 0], tag))
         for tile in range(start, stop, TILE):
             _fold_each_run(x, tag, tile, min(tile + TILE, stop), c0, work, shift, sums)
         if join_sums(neurons, (stop - start) * inner, shift, sums, slow_path) > 0:
@@ -136,8 +132,10 @@ def _fold_short_runs(x: Any, tag: Any, bounds: Any, r0: int, r1: int, c0: int, c
                     for r in range(start, stop):
                         at = (r * x.shape[1] + c0 + k) * inner
                         join_state(neurons, k, fold_part(subarray(x, at, inner), tag, bounds), shift)
-    if finish(neurons, np.arange(c0, c1), part, states, slow_path) == 0:
-        return
+    place = np.empty(n, np.int64)
     for k in range(n):
-        if slow_path[k]:
-            _fold_channel(x, tag, bounds, r0, r1, c0 + k, part, states)
+        place[k] = c0 + k
+    if finish(neurons, place, part, states, slow_path) > 0:
+        for k in range(n):
+            if slow_path[k]:
+                _fold_channel(x, tag, bounds, r0, r1, c0 + k, part, states)

@@ -22,17 +22,6 @@ from fastact.cpu.neuron_sums import merge_parts
 from fastact.cpu.states import allocate, array_types, state_type, store_state
 from fastact.cpu.threads import get_num_threads, run_on_threads
 
-__all__ = [
-    "PARALLEL_FROM",
-    "SMALL",
-    "merge_kernel",
-    "parts_kernel",
-    "share",
-    "small_kernel",
-    "split",
-    "sweep",
-]
-
 #: Bytes from which a sweep is shared among threads: what fits a cache is read so fast by one that handing over, some
 #: 10 to 40 µs, gains nothing below. Measured by `python -m bench.crossover`.
 PARALLEL_FROM: Final = 1 << 22
@@ -40,9 +29,7 @@ PARALLEL_FROM: Final = 1 << 22
 #: Elements that are swept in one go, without releasing the interpreter lock: some microseconds.
 SMALL: Final = 1 << 16
 #: A longer tensor is shared out in 16 parts, or more of 8 MB in float32, or 4096 of whatever length that takes.
-_FEW_PARTS: Final = 16
-_LONG_PART: Final = 1 << 21
-_MAX_PARTS: Final = 4096
+_FEW_PARTS, _LONG_PART, _MAX_PARTS = 16, 1 << 21, 4096
 _F8: Final = types.float64
 _I8: Final = types.int64
 

@@ -21,8 +21,6 @@ from fastact.cpu.jit import array_type, kernel
 from fastact.cpu.states import allocate, array_types, in_order, store_state
 from fastact.cpu.sweep import SMALL, merge_kernel, share, split
 
-__all__ = ["TYPE_NAMES", "Places", "many_kernel", "sweep_many"]
-
 #: The element types, which are numbers here.
 TYPE_NAMES: Final = tuple(ELEMENT_TYPES)
 
@@ -34,17 +32,11 @@ _TASK_BYTES: Final = 1 << 12
 
 
 class Places(NamedTuple):
-    """Where the elements of some tensors lie, an int64 for each tensor.
+    """Where the elements of some tensors lie, an int64 for each tensor."""
 
-    Attributes:
-        addresses: of the first element.
-        sizes: the numbers of elements, which lie side by side.
-        types: places in `TYPE_NAMES`; -1 for tensors that have to be looked at in another way.
-    """
-
-    addresses: npt.NDArray[np.int64]
-    sizes: npt.NDArray[np.int64]
-    types: npt.NDArray[np.int64]
+    addresses: npt.NDArray[np.int64]  # of the first element
+    sizes: npt.NDArray[np.int64]  # the numbers of elements, which lie side by side
+    types: npt.NDArray[np.int64]  # in `TYPE_NAMES`; -1 for tensors that have to be looked at in another way
 
 
 def _extreme_dtype(name: str) -> np.dtype[Any]:
@@ -62,7 +54,7 @@ def many_kernel(name: str) -> Callable[..., None]:
 
     def sweep_tasks(
         lo: float, hi: float, tol: float, addresses: Any, sizes: Any, counter: Any, counts: Any, moments: Any,
-        extremes: Any,
+        extremes: Any
     ) -> None:  # fmt: skip
         bounds, states = (lo, hi, tol), (counts, moments, extremes)
         while True:

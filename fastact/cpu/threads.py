@@ -15,8 +15,6 @@ from typing import Final
 
 from fastact.checks import check_integer
 
-__all__ = ["get_num_threads", "run_on_threads", "set_num_threads"]
-
 
 def _available() -> int:
     limit = os.environ.get("NUMBA_NUM_THREADS", "")

@@ -1,14 +1,12 @@
 """Compiles every entry point ahead of time: what `fastact warmup` does for each element type."""
 
 from fastact.arithmetic.element_types import ELEMENT_TYPES
-from fastact.cpu import openmp
-from fastact.cpu.details import details_kernel
+from fastact.cpu.extras import details_kernel
 from fastact.cpu.neuron_kernels import fold_kernel, row_kernel, run_kernel, summary_kernel
 from fastact.cpu.numpy_headers import headers_kernel
+from fastact.cpu.openmp import share_kernel, team_kernel
 from fastact.cpu.sweep import merge_kernel, parts_kernel, small_kernel
 from fastact.cpu.sweep_many import many_kernel
-
-__all__ = ["warmup"]
 
 
 def warmup(name: str) -> None:
@@ -19,5 +17,5 @@ def warmup(name: str) -> None:
         fold_kernel(name, runs=runs)
     for make_for in (merge_kernel, run_kernel, row_kernel, summary_kernel):
         make_for(ELEMENT_TYPES[name].extreme)
-    headers_kernel()
-    openmp.warmup()
+    for make_any in (headers_kernel, share_kernel, team_kernel):
+        make_any()

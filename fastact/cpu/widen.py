@@ -9,25 +9,18 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from fastact.arithmetic.element_types import BFloat16, Float8E4M3, Float8E5M2, Float16, Wide
-from fastact.cpu.jit import COMPILED
-
-__all__ = ["emit_widen", "minmax_key", "widen", "widen_array"]
+from fastact.cpu.intrinsics import intrinsic_of
 
 #: Makes up for the exponent's bias where float8_e4m3fn's bits stand in a float32: 127 instead of 7.
 _E4M3_SCALE = 2.0**120
 
 
 def emit_widen(builder: Any, value: Any, stored: Any, tag: type) -> Any:
-    """The instructions that widen a stored number, or a vector of them: one or two, which vectorise.
+    """The instructions that widen a stored number of a Numba type, or a vector of them: one or two, which vectorise.
 
-    Args:
-        builder: llvmlite's.
-        value: the stored number or vector.
-        stored: the Numba type of a stored number.
-        tag: the element type's tag, as a class.
+    `tag` is the element type's tag, as a class.
     """
 
     def shaped(scalar: Any) -> Any:
@@ -79,30 +72,22 @@ def widen_array(stored: Any, tag: Any) -> Any:
     return stored.astype(np.float64 if isinstance(tag, Wide) else np.float32)
 
 
-if not COMPILED:
-    widen = widen_array
+def _widened(stored: Any, tag: Any) -> Any:
+    return (types.float64 if tag.instance_class is Wide else types.float32)(stored, tag)
 
-    def minmax_key(stored: Any, tag: Any) -> Any:
-        return int(stored) if isinstance(stored, (np.int64, np.uint64)) else widen_array(stored, tag)
 
-else:
+@intrinsic_of(_widened, widen_array)
+def widen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """The stored value as float32 (float64 for wide element types), exactly."""
+    stored, tag = signature.args
+    return emit_widen(builder, args[0], stored, tag.instance_class)
 
-    def _widened(stored: Any, tag: Any) -> Any:
-        result = types.float64 if tag.instance_class is Wide else types.float32
 
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return emit_widen(builder, args[0], stored, tag.instance_class)
-
-        return result(stored, tag), codegen
-
-    @intrinsic
-    def widen(typingctx: Any, stored: Any, tag: Any) -> Any:
-        """The stored value as float32 (float64 for wide element types), exactly."""
-        return _widened(stored, tag)
-
-    @intrinsic
-    def minmax_key(typingctx: Any, stored: Any, tag: Any) -> Any:
-        """What min and max compare: the widened value, or the integer itself where float64 cannot hold it."""
-        if stored in (types.int64, types.uint64):
-            return stored(stored, tag), lambda context, builder, signature, args: args[0]
-        return _widened(stored, tag)
+@intrinsic_of(
+    lambda stored, tag: stored(stored, tag) if stored in (types.int64, types.uint64) else _widened(stored, tag),
+    lambda stored, tag: int(stored) if isinstance(stored, (np.int64, np.uint64)) else widen_array(stored, tag),
+)
+def minmax_key(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """What min and max compare: the widened value, or the integer itself where float64 cannot hold it."""
+    stored, tag = signature.args
+    return args[0] if signature.return_type == stored else emit_widen(builder, args[0], stored, tag.instance_class)

@@ -1,32 +1,104 @@
-"""Runs a sweep per neuron: in which memory, and on how many threads.
+"""Runs a sweep per neuron: how it is split into tasks, in which memory, and on how many threads.
 
-As in `cpu.sweep`, the answer is the same, bit for bit, for any number of threads.
+What is the same for all arrays of one shape is a `Plan`, made once. As in `cpu.sweep`, the answer is the same, bit for
+bit, for any number of threads.
 """
 
-from typing import Any, NamedTuple
+import functools
+import struct
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fastact import arithmetic
+from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.arithmetic.state import N_COUNTS, N_MOMENTS, RESTS
-from fastact.cpu.neuron_kernels import (
-    ELEMENTS,
-    FIRST_STATE,
-    HEAD_WORDS,
-    ROW,
-    ROW_WORDS,
-    SHARED,
-    TOTAL,
-    row_kernel,
-    summary_kernel,
-)
+from fastact.cpu import neuron_kernels as kernels
+from fastact.cpu.columns import COLUMNS
+from fastact.cpu.jit import c_entry
+from fastact.cpu.neuron_kernels import FIRST_STATE, HEAD_WORDS, Layout
 from fastact.cpu.openmp import fold_by_team
-from fastact.cpu.plan import Plan, plan_neurons
-from fastact.cpu.states import states_in
+from fastact.cpu.states import STATE_WORDS, state_struct, states_in
 from fastact.cpu.sweep import PARALLEL_FROM, share
 
-__all__ = ["NeuronStates", "NeuronWorkspace", "summarize_neurons", "sweep_neurons"]
+#: Columns that a narrow matrix is made wide to, and those of a small one (in elements), which 512 would take up to a
+#: third longer: there is more to merge in the end.
+_BESIDE, _BESIDE_SMALL, _SMALL_MATRIX = 512, 64, 1 << 20
+#: A sweep has at most this many tasks: enough to share, few enough that merging them costs little.
+_MAX_TASKS, _TASK_ELEMENTS = 16, 1 << 18
+#: Bytes side by side that a task for some channels reads, at least.
+_TASK_BYTES: Final = 1 << 15
+#: Elements from which on a sweep has two parts at least, and elements of a neuron.
+_HALVED_FROM, _HALVED_COLUMN = 1 << 16, 512
+
+
+class Plan(NamedTuple):
+    """What is the same in every sweep of arrays of one shape and element type with the same options."""
+
+    head: npt.NDArray[np.int64]  # with which the memory begins (`cpu.neuron_kernels`)
+    begin: int  # the address of that
+    words: int  # of the memory
+    fold: Callable[[int, int, int], None]  # does tasks: (the memory's address, the first task, the task after the last)
+    entry: Any  # the same for machine code to call
+    run: Callable[..., None]  # has that done and merges what was found
+    total: struct.Struct  # reads the state of all neurons from the memory
+    tasks: int
+    nbytes: int  # of the array, as the next two
+    itemsize: int
+    neurons: int
+    slots: int  # as in the layout
+    extremes: np.dtype[Any]  # of min and max
+    bounds: tuple[float, float, float]  # lo, hi and zero_tol
+
+
+@functools.lru_cache(maxsize=4096)
+def plan_neurons(name: str, outer: int, neurons: int, inner: int, lo: float, hi: float, tol: float) -> Plan:
+    """How to sweep contiguous [outer, neurons, inner] arrays of the storage dtype of the element type `name`.
+
+    None of the sizes is 0.
+    """
+    element_type = ELEMENT_TYPES[name]
+    size, itemsize = outer * neurons * inner, element_type.storage.itemsize
+    # A narrow matrix is folded as a wide one: several rows side by side, whose columns are merged at the end. That pays
+    # where it fills the vectors, or where the matrix is tall.
+    across = _BESIDE if size >= _SMALL_MATRIX else _BESIDE_SMALL
+    beside = 1 if inner > 1 else max(1, min(across // neurons, max(-(-16 // neurons), outer // 256), outer))
+    rows, rest = divmod(outer, beside)
+    columns = neurons * beside
+    wide = min(columns, COLUMNS)
+    if inner > 1:
+        # Whole channels for each task, so that there is little to merge, and enough side by side to be streamed.
+        wide = min(wide, max(-(-neurons // _MAX_TASKS), -(-_TASK_BYTES // (inner * itemsize))))
+    blocks = -(-columns // wide)
+    # Two halves at least, as two threads have computed them, where a column is long enough to be worth it.
+    halves = 2 if size >= _HALVED_FROM and rows * inner >= _HALVED_COLUMN else 1
+    parts = max(halves, min(size // _TASK_ELEMENTS, _MAX_TASKS) // blocks)
+    tall = -(-rows // parts)
+    parts = -(-rows // tall)
+    slots = parts * beside + (rest > 0)
+    tasks = parts * blocks + (rest > 0)
+    head = np.zeros(HEAD_WORDS, np.int64)
+    head[kernels.BOUNDS : kernels.BOUNDS + 3].view(np.float64)[:] = lo, hi, tol
+    head[kernels.LAYOUT :] = Layout(outer, neurons, inner, rows, columns, rest, tall, wide, blocks, parts, slots, tasks)
+    fold = kernels.fold_kernel(name, runs=inner > 1)
+    return Plan(
+        head=head,
+        begin=head.ctypes.data,
+        words=FIRST_STATE + STATE_WORDS * slots * neurons,
+        fold=fold,
+        entry=c_entry(fold),
+        run=kernels.run_kernel(element_type.extreme),
+        total=state_struct(element_type.extreme),
+        tasks=tasks,
+        nbytes=size * itemsize,
+        itemsize=itemsize,
+        neurons=neurons,
+        slots=slots,
+        extremes=element_type.extreme,
+        bounds=(lo, hi, tol),
+    )
 
 
 class NeuronStates(NamedTuple):
@@ -42,12 +114,7 @@ class NeuronStates(NamedTuple):
 
 
 class NeuronWorkspace:
-    """Memory for sweeps by one plan, and what the last of them left there.
-
-    Attributes:
-        plan: the plan.
-        address: of the memory.
-    """
+    """Memory, at `address`, for sweeps by one plan, and what the last of them left there."""
 
     __slots__ = ("_memory", "address", "plan")
 
@@ -59,34 +126,32 @@ class NeuronWorkspace:
     def sweep(self, x: int, owner: object, *, tensor: bool = False) -> None:
         """Sweeps the array of the planned shape at the address `x`, in memory that `owner` keeps alive.
 
-        Args:
-            x: the address.
-            owner: what keeps the memory.
-            tensor: whether torch has just computed it, by threads that are awake and may share the work.
+        `tensor` says that torch has just computed it, by threads that are awake and may share the work.
         """
         plan, address, head, fold = self.plan, self.address, self.plan.begin, self.plan.entry
         if tensor and fold_by_team(plan, address, x):
             head = fold = 0
         elif plan.nbytes >= PARALLEL_FROM:
             self._memory[:HEAD_WORDS] = plan.head
-            self._memory[ELEMENTS] = x
+            self._memory[kernels.ELEMENTS] = x
             # A thread that an interrupt leaves behind still has the owner, and both memories that it uses.
-            share(lambda: (plan.fold(address, SHARED, 0), owner, self)[0], plan.nbytes, plan.tasks)
+            share(lambda: (plan.fold(address, kernels.SHARED, 0), owner, self)[0], plan.nbytes, plan.tasks)
             head = 0
         plan.run(address, head, x, fold)
 
     @property
     def total(self) -> arithmetic.State:
         """The state of all neurons together."""
-        return self.plan.total.unpack_from(self._memory.data, 8 * TOTAL)
+        return self.plan.total.unpack_from(self._memory.data, 8 * kernels.TOTAL)
 
     def numbers(
         self, silent_share: float, saturated_share: float, silent_rows: npt.NDArray[np.int64], dead_after: int
     ) -> tuple[Any, ...]:
         """A row's `fields.STATE` and `fields.NEURON`; the arguments are those of `neuron_summary`."""
-        row = np.empty(ROW_WORDS, np.int64)
-        row_kernel(self.plan.extremes)(self.address, silent_share, saturated_share, silent_rows, dead_after, row)
-        return ROW.unpack(row.data)
+        row = np.empty(kernels.ROW_WORDS, np.int64)
+        write_row = kernels.row_kernel(self.plan.extremes)
+        write_row(self.address, silent_share, saturated_share, silent_rows, dead_after, row)
+        return kernels.ROW.unpack(row.data)
 
     def arrays(self) -> NeuronStates:
         """What was found as arrays, which share the memory."""
@@ -97,10 +162,7 @@ class NeuronWorkspace:
 
 
 def sweep_neurons(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: float) -> NeuronStates | NeuronWorkspace:
-    """The states of the neurons of a contiguous [outer, neurons, inner] array.
-
-    `x` has the storage dtype of the element type `name`.
-    """
+    """The states of the neurons of a contiguous [outer, neurons, inner] array of the element type `name`."""
     neurons = x.shape[1]
     if x.size == 0:
         counts = np.zeros((N_COUNTS, neurons), np.int64)
@@ -121,4 +183,4 @@ def summarize_neurons(
 ) -> tuple[int, int, int, int, float, int, float]:
     """`neuron_summary` of what a sweep found."""
     states = (array[:, None] for array in found[:3])
-    return summary_kernel(found.extremes.dtype)(*states, silent_share, saturated_share, silent_rows, dead_after)
+    return kernels.summary_kernel(found.extremes.dtype)(*states, silent_share, saturated_share, silent_rows, dead_after)

@@ -13,8 +13,7 @@ import numpy.typing as npt
 from fastact import arithmetic
 from fastact.arithmetic.element_types import ELEMENT_TYPES, NARROW_FLOATS
 from fastact.checks import check_not_negative
-from fastact.cpu.details import sweep_details
-from fastact.cpu.extras import TALLIES
+from fastact.cpu.extras import TALLIES, sweep_details
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import STATE
 from fastact.stats.activation import ActivationStats

@@ -17,9 +17,8 @@ import numpy.typing as npt
 from fastact import arithmetic
 from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.arrays.host import is_plain_tensor, tensor_view_type
-from fastact.cpu.plan import Plan, plan_neurons
 from fastact.cpu.sweep import SMALL, small_kernel
-from fastact.cpu.workspace import NeuronWorkspace
+from fastact.cpu.workspace import NeuronWorkspace, Plan, plan_neurons
 from fastact.stats.options import Bounds
 
 __all__ = [
