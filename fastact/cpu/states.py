@@ -41,12 +41,12 @@ def in_order(counts: Iterable[Any], moments: Iterable[Any], extremes: Iterable[A
 def states_in(memory: npt.NDArray[np.int64], parts: int, columns: int, extreme: np.dtype[Any]) -> States:
     """Contiguous states in the words of `memory`."""
     size = parts * columns
-    counts, moments, extremes = np.split(memory[: STATE_WORDS * size], [_MOMENTS_FROM * size, _EXTREMES_FROM * size])
+    moments_from, extremes_from = _MOMENTS_FROM * size, _EXTREMES_FROM * size  # np.split takes 2 µs more
     return (
-        counts.reshape(N_COUNTS, parts, columns),
-        moments.view(np.float64).reshape(N_MOMENTS, parts, columns),
+        memory[:moments_from].reshape(N_COUNTS, parts, columns),
+        memory[moments_from:extremes_from].view(np.float64).reshape(N_MOMENTS, parts, columns),
         # Of 32 bits, they take the first half of their words.
-        extremes.view(extreme)[: N_EXTREMES * size].reshape(N_EXTREMES, parts, columns),
+        memory[extremes_from:].view(extreme)[: N_EXTREMES * size].reshape(N_EXTREMES, parts, columns),
     )
 
 
