@@ -12,7 +12,7 @@ from rich.table import Table
 
 import fastact
 from bench.tables import duration
-from fastact.benchmark.turns import loops_for, timed
+from fastact.benchmark.turns import fill_turn, timed
 from fastact.cpu import sweep
 from fastact.cpu.threads import get_num_threads
 
@@ -30,7 +30,7 @@ def main() -> None:
     try:
         for kib in (512, 1024, 1536, 2048, 3072, 4096, 8192, 16384):
             call = functools.partial(fastact.summarize, np.ones(kib * 256, np.float32))
-            loops = loops_for(call)
+            loops, _ = fill_turn(call)
             taken: dict[int, list[float]] = {SERIAL: [], PARALLEL: []}
             for _ in range(ROUNDS):
                 for bound, found in taken.items():

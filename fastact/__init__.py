@@ -30,27 +30,18 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-#: The public names by the module that has them.
+#: The public names by the module of fastact that has them.
 _HOMES = {
-    "fastact.cpu.threads": "get_num_threads set_num_threads",
-    "fastact.diagnosis.finding": "Finding FindingError",
-    "fastact.diagnosis.report": "Diagnosis LayerHealth",
-    "fastact.diagnosis.rules": "Thresholds",
-    "fastact.errors": "ArgumentTypeError ArgumentValueError FastactError LogError MissingExtraError",
-    "fastact.history": "History LayerHistory LayerInfo",
-    "fastact.log.options": "LogOptions",
-    "fastact.monitor.monitor": "ActivationMonitor",
-    "fastact.pages": "explain",
-    "fastact.replay.log": "Log open_log",
-    "fastact.replay.records": "Record",
-    "fastact.stats.activation": "ActivationStats",
-    "fastact.stats.channel": "ChannelStats",
-    "fastact.stats.detailed": "DetailedStats",
-    "fastact.stats.merge": "Accumulator merge",
-    "fastact.stats.summarize": "compute_activation_stats detect_dead_neurons detect_saturation summarize",
-    "fastact.stats.summarize_many": "summarize_many",
-}
-_HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
+    "cpu.threads": "get_num_threads set_num_threads", "diagnosis.finding": "Finding FindingError",
+    "diagnosis.report": "Diagnosis LayerHealth", "diagnosis.rules": "Thresholds",
+    "errors": "ArgumentTypeError ArgumentValueError FastactError LogError MissingExtraError",
+    "history": "History LayerHistory LayerInfo", "log.options": "LogOptions", "monitor.monitor": "ActivationMonitor",
+    "pages": "explain", "replay.log": "Log open_log", "replay.records": "Record", "stats.activation": "ActivationStats",
+    "stats.channel": "ChannelStats", "stats.detailed": "DetailedStats", "stats.merge": "Accumulator merge",
+    "stats.summarize": "compute_activation_stats detect_dead_neurons detect_saturation summarize",
+    "stats.summarize_many": "summarize_many",
+}  # fmt: skip
+_HOME = {name: f"fastact.{home}" for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
     "Accumulator", "ActivationMonitor", "ActivationStats", "ArgumentTypeError", "ArgumentValueError", "ChannelStats",
@@ -79,9 +70,8 @@ sys.modules.update({name: _MovedModule(name) for name in _MOVED})
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOME.get(name)
-    if home is not None:
-        value = getattr(importlib.import_module(home), name)
+    if name in _HOME:
+        value = getattr(importlib.import_module(_HOME[name]), name)
     elif name == "torch":  # the adapter; loads PyTorch
         value = importlib.import_module("fastact.torch")
     else:

@@ -31,29 +31,17 @@ WINDOW, BATCH, WIDTH, CLASSES = 100, 128, 64, 10
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One network of the demo.
+    """One network of the demo."""
 
-    Attributes:
-        name: its folder's name.
-        recipe: what was done, in words.
-        depth: hidden layers.
-        activation: the class name of the activation in `torch.nn`.
-        std: standard deviation of the initial weights; None for He's, sqrt(2 / n_in).
-        optimizer: the class name in `torch.optim` with its options.
-        expect: the conditions that the diagnosis must name; empty: the network must be found healthy.
-        warmup: steps over which the learning rate rises to its full value.
-        bias: at which the biases of the second layer start; all others start at 0.
-    """
-
-    name: str
-    recipe: str
-    depth: int
-    activation: str
-    std: float | None
-    optimizer: tuple[str, dict[str, float]]
-    expect: frozenset[str] = frozenset()
-    warmup: int = 1
-    bias: float = 0.0
+    name: str  # its folder's name
+    recipe: str  # what was done, in words
+    depth: int  # hidden layers
+    activation: str  # its class name in `torch.nn`
+    std: float | None  # standard deviation of the initial weights; None for He's, sqrt(2 / n_in)
+    optimizer: tuple[str, dict[str, float]]  # the class name in `torch.optim`, with its options
+    expect: frozenset[str] = frozenset()  # what the diagnosis must name; empty: it must find the network healthy
+    warmup: int = 1  # steps over which the learning rate rises to its full value
+    bias: float = 0.0  # at which the biases of the second layer start; all others start at 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +122,7 @@ def build(case: Case) -> "torch.nn.Module":
     framework.manual_seed(0)
     model: torch.nn.Module = framework.nn.Sequential()
     for i in range(1, case.depth + 1):
-        model.add_module(f"hidden{i}", framework.nn.Linear(WIDTH, WIDTH))  # 64 pixels, too
+        model.add_module(f"hidden{i}", framework.nn.Linear(WIDTH, WIDTH))  # an image has WIDTH pixels, too
         model.add_module(f"act{i}", getattr(framework.nn, case.activation)())
     model.add_module("output", framework.nn.Linear(WIDTH, CLASSES))
     for i, linear in enumerate(layer for layer in model.children() if isinstance(layer, framework.nn.Linear)):
@@ -245,7 +233,8 @@ def run(out: Path, steps: int, console: "Console") -> list[str]:
     data = load_digits()
     clear(out)
     head = "network", "what was done", "test accuracy", "found", "first culprit", "live == replayed"
-    summary, problems = Table(*head, title="Summary"), list[str]()
+    summary = Table(*head, title="Summary")
+    problems: list[str] = []
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # layers this small are slower on two threads than on one

@@ -23,14 +23,9 @@ from fastact.monitor.monitor import ActivationMonitor
 __all__ = ["record"]
 
 
-def _logistic(x: Any) -> Any:
-    # By tanh, which does not overflow where exp(-x) does.
-    return 0.5 * np.tanh(0.5 * x) + 0.5
-
-
 #: scikit-learn's hidden activations and the layer types that the rules know.
 _ACTIVATIONS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
-    "logistic": ("Sigmoid", _logistic),
+    "logistic": ("Sigmoid", lambda x: 0.5 * np.tanh(0.5 * x) + 0.5),  # tanh does not overflow where exp(-x) does
     "relu": ("ReLU", lambda x: np.maximum(x, 0)),
     "tanh": ("Tanh", np.tanh),
 }
@@ -75,11 +70,9 @@ def record(monitor: ActivationMonitor, model: Any, x: Any) -> None:
         raise ArgumentValueError(f"x: got shape {shape}, want (samples, {len(weights[0][0])})")
     for place, (weight, bias) in enumerate(weights, 1):
         x = x @ weight + bias
-        if place == len(weights):
-            monitor.record("output", x, axis=-1, layer_type="Linear")
-        else:
-            monitor.record(f"hidden{place}", x, axis=-1, layer_type="Linear")
-            if activation != "identity":
-                layer_type, function = _ACTIVATIONS[activation]
-                x = function(x)
-                monitor.record(f"act{place}", x, axis=-1, layer_type=layer_type)
+        name = "output" if place == len(weights) else f"hidden{place}"
+        monitor.record(name, x, axis=-1, layer_type="Linear")
+        if name != "output" and activation != "identity":
+            layer_type, function = _ACTIVATIONS[activation]
+            x = function(x)
+            monitor.record(f"act{place}", x, axis=-1, layer_type=layer_type)

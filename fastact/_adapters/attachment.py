@@ -28,7 +28,7 @@ class Attachment:
 
     Attributes:
         failure_counter: counts failures, and warns of the first or raises them.
-        when: whether the outputs of this moment belong to the training; by default they always do.
+        when: whether the outputs of this moment belong to the training; None: they always do.
 
     A copy, made by `copy.deepcopy` or by a pickle for another process, opens the log at the path itself. A monitor
     cannot be copied, so a copy of an attachment to a monitor records nothing, and warns of it.
@@ -38,7 +38,7 @@ class Attachment:
         if not isinstance(run, ActivationMonitor | str | os.PathLike):
             raise ArgumentTypeError(f"run: got {type(run).__name__}, want an ActivationMonitor or the path of a log")
         self.failure_counter = FailureCounter(owner, strict=strict)
-        self.when: Callable[[], bool] = _always
+        self.when: Callable[[], bool] | None = None
         self._run: Run | None = run
         self._monitor = run if isinstance(run, ActivationMonitor) else None
 
@@ -70,7 +70,7 @@ class Attachment:
     @property
     def active(self) -> bool:
         """Whether the outputs of this moment are recorded."""
-        return self._monitor is not None and self._monitor.active and self.when()
+        return self._monitor is not None and self._monitor.active and (self.when is None or self.when())
 
     @property
     def current_step(self) -> int:
@@ -98,8 +98,4 @@ class Attachment:
             )
             warnings.warn(problem, RuntimeWarning, stacklevel=2)
         fresh = FailureCounter(counter.owner, strict=counter.strict)
-        return {"failure_counter": fresh, "when": _always, "_run": run, "_monitor": None}
-
-
-def _always() -> bool:
-    return True
+        return {"failure_counter": fresh, "when": None, "_run": run, "_monitor": None}

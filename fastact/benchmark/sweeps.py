@@ -29,20 +29,14 @@ _TOLERANCE: Final = {"float16": 2e-3}
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What was measured for one buffer.
-
-    Attributes:
-        seconds: median time of a call: "fastact", "numpy", "torch" if it is installed, and "read", a bare read.
-        ratios: median over the rounds of a contestant's time over fastact's in the same round.
-        wrong: contestants whose mean or std is off by more than rounding explains.
-    """
+    """What was measured for one buffer: of "fastact", "numpy", "torch" if it is installed, and "read", a bare read."""
 
     elements: int
     dtype: str
     nbytes: int
-    seconds: dict[str, float]
-    ratios: dict[str, float]
-    wrong: tuple[str, ...]
+    seconds: dict[str, float]  # median time of a call
+    ratios: dict[str, float]  # median over the rounds of a contestant's time over fastact's in the same round
+    wrong: tuple[str, ...]  # contestants whose mean or std is off by more than rounding explains
 
     @property
     def bandwidth(self) -> float:

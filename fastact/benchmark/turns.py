@@ -46,12 +46,7 @@ def timed(call: Callable[[], object], loops: int) -> float:
     return (time.perf_counter() - start) / loops
 
 
-def loops_for(call: Callable[[], object]) -> int:
-    """How many calls fill a turn."""
-    return _turn(call)[0]
-
-
-def _turn(call: Callable[[], object]) -> tuple[int, float]:
+def fill_turn(call: Callable[[], object]) -> tuple[int, float]:
     """The calls that fill a turn, and the seconds that they took."""
     loops = 1
     while (seconds := timed(call, loops) * loops) < TURN:
@@ -90,7 +85,7 @@ def compare(
     turns: dict[str, Callable[[], float]] = {}
     shares: dict[str, int] = {}
     for name, call in contestants.items():
-        loops, seconds = _turn(call)
+        loops, seconds = fill_turn(call)
         turns[name] = functools.partial(timed, call, loops)
         shares[name] = max(FEWEST, int(PATIENCE / seconds))
     if read is not None:

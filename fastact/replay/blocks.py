@@ -22,7 +22,6 @@ from fastact.log.schema import to_rows
 
 #: Rows of a block: 42 MB. Twice as many are no faster; an eighth costs a fifth more time for 50 layers.
 BLOCK_ROWS: Final = 1 << 18
-
 Rows = npt.NDArray[np.void]
 Ints = npt.NDArray[np.int64]
 

@@ -5,33 +5,24 @@ from typing import Final
 
 from torch import nn
 
-#: Layers that put their neurons (features) on the last axis.
-_LAST: Final = (
-    nn.Linear, nn.Bilinear, nn.LayerNorm, nn.RMSNorm, nn.RNNBase, nn.RNNCellBase, nn.Embedding, nn.EmbeddingBag,
-    nn.MultiheadAttention,
+#: For the layers whose type tells it: from the output's number of axes to its neuron axis.
+_AXIS_RULES: Final[tuple[tuple[tuple[type[nn.Module], ...], Callable[[int], int]], ...]] = (
+    # Features on the last axis.
+    ((nn.Linear, nn.Bilinear, nn.LayerNorm, nn.RMSNorm, nn.RNNBase, nn.RNNCellBase, nn.Embedding, nn.EmbeddingBag,
+      nn.MultiheadAttention), lambda ndim: ndim - 1),
+    # Channels on axis 1, whether there is a batch axis or not.
+    ((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.GroupNorm, nn.LocalResponseNorm),
+     lambda ndim: 1),
+    # Channels before the spatial axes; the batch axis may be missing.
+    ((nn.Conv1d, nn.ConvTranspose1d, nn.InstanceNorm1d), lambda ndim: ndim - 2),
+    ((nn.Conv2d, nn.ConvTranspose2d, nn.InstanceNorm2d), lambda ndim: ndim - 3),
+    ((nn.Conv3d, nn.ConvTranspose3d, nn.InstanceNorm3d), lambda ndim: ndim - 4),
 )  # fmt: skip
-#: Layers that put their neurons (channels) on axis 1, whether there is a batch axis or not.
-_SECOND: Final = (
-    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.GroupNorm, nn.LocalResponseNorm,
-)  # fmt: skip
-#: Layers that put their channels before this many spatial axes; the batch axis may be missing.
-_SPATIAL: Final = (
-    ((nn.Conv1d, nn.ConvTranspose1d, nn.InstanceNorm1d), 1),
-    ((nn.Conv2d, nn.ConvTranspose2d, nn.InstanceNorm2d), 2),
-    ((nn.Conv3d, nn.ConvTranspose3d, nn.InstanceNorm3d), 3),
-)
 
 
 def axis_rule(module: nn.Module) -> Callable[[int], int] | None:
     """A function from the output's number of axes to its neuron axis; None where the module's type does not tell."""
-    if isinstance(module, _LAST):
-        return lambda ndim: ndim - 1
-    if isinstance(module, _SECOND):
-        return lambda ndim: 1
-    for types, spatial in _SPATIAL:
-        if isinstance(module, types):
-            return lambda ndim: ndim - spatial - 1
-    return None
+    return next((rule for types, rule in _AXIS_RULES if isinstance(module, types)), None)
 
 
 def layer_type_of(module: nn.Module) -> str:

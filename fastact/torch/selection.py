@@ -19,12 +19,7 @@ _PASS_THROUGH: Final = (nn.Identity, nn.Sequential, nn.ModuleList, nn.ModuleDict
 
 
 def select_modules(model: nn.Module, layers: Layers | None) -> dict[nn.Module, str]:
-    """The modules to watch and the name of each, in the order of ``model.named_modules()``.
-
-    Raises:
-        ArgumentTypeError: `layers` has the wrong type.
-        ArgumentValueError: `layers` matches nothing.
-    """
+    """The modules to watch and the name of each, in the order of ``model.named_modules()``."""
     names: dict[nn.Module, list[str]] = {}
     for name, module in named_modules(model):
         names.setdefault(module, []).append(name)

@@ -1,7 +1,7 @@
 """The tensors inside of a module's output, whatever holds them."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import torch
@@ -18,15 +18,15 @@ def find_tensors(output: object, place: str = "", depth: int = 0) -> list[tuple[
         return [(place, output)]
     if depth == _DEPTH or output is None:
         return []
-    parts: Iterable[tuple[str, object]] = ()
+    parts: list[tuple[str, object]] = []  # Dynamo traces lists in every release, generators only in newer ones
     if isinstance(output, PackedSequence):  # its other tensors are lengths and positions
         parts = [(".data", output.data)]
     elif isinstance(output, Mapping):
-        parts = ((f"[{key!r}]", value) for key, value in output.items())
+        parts = [(f"[{key!r}]", value) for key, value in output.items()]
     elif isinstance(output, tuple | list):
-        parts = ((f"[{index}]", value) for index, value in enumerate(output))
+        parts = [(f"[{index}]", value) for index, value in enumerate(output)]
     elif dataclasses.is_dataclass(output) and not isinstance(output, type):
-        parts = ((f".{each.name}", getattr(output, each.name, None)) for each in dataclasses.fields(output))
+        parts = [(f".{each.name}", getattr(output, each.name, None)) for each in dataclasses.fields(output)]
     return [found for inner, value in parts for found in find_tensors(value, place + inner, depth + 1)]
 
 

@@ -49,16 +49,13 @@ def replay(
 _COLUMNS: Final = ("count", "mean", "std", "min", "max", "zeros", "saturated", "nan", "inf", "neurons", "dead")
 
 
-def _line(step: str, rank: str, layer: str, cells: Iterable[str], width: int) -> str:
-    return f"{step:>8} {rank:>4}  {layer:<{width}} " + " ".join(f"{cell:>11}" for cell in cells)
+def _line(step: object, rank: object, layer: str, cells: Iterable[object], width: int) -> str:
+    return f"{step!s:>8} {rank!s:>4}  {layer:<{width}} " + " ".join(f"{cell!s:>11}" for cell in cells)
 
 
 def _row_line(record: "Record", width: int) -> str:
     stats, neurons = record.stats, record.neurons or {}
-    cells = (
-        str(stats.count),
-        *(f"{value:.5g}" for value in (stats.mean, stats.std, stats.min, stats.max)),
-        *(str(value) for value in (stats.zeros, stats.saturated, stats.nans, stats.infs)),
-        *(str(neurons.get(name, "-")) for name in ("neurons", "dead_neurons")),
-    )
-    return _line(str(record.step), str(record.rank), shown(record.layer, width), cells, width)
+    moments = (f"{value:.5g}" for value in (stats.mean, stats.std, stats.min, stats.max))
+    counts = (stats.zeros, stats.saturated, stats.nans, stats.infs)
+    cells = (stats.count, *moments, *counts, neurons.get("neurons", "-"), neurons.get("dead_neurons", "-"))
+    return _line(record.step, record.rank, shown(record.layer, width), cells, width)

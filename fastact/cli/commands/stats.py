@@ -39,10 +39,10 @@ def stats(
     if as_json:
         print(json.dumps([_array_dict(path, array) for path, array in found], indent=2, allow_nan=False))
     elif found:
-        several = len(files) > 1
-        head = (["file"] if several else []) + ["array", "dtype", *_STATS, *(_NEURONS if axis is not None else ())]
-        rows = (([path.name] if several else []) + _array_cells(array, axis) for path, array in found)
-        show(table(head, ([shown(cell) for cell in row] for row in rows), left=3 if several else 2))
+        first = 0 if len(files) > 1 else 1  # one file needs no name
+        head = ("file", "array", "dtype", *_STATS, *(_NEURONS if axis is not None else ()))[first:]
+        rows = ([shown(cell) for cell in (path.name, *_array_cells(array, axis))[first:]] for path, array in found)
+        show(table(head, rows, left=3 - first))
     return 2 if failed else 0
 
 

@@ -43,13 +43,12 @@ def warmup(
     if not os.access(folder, os.W_OK) and not before:
         raise OSError(f"machine code cannot be kept: {folder} cannot be written")
     console = Console(stderr=True)
-    columns = TextColumn("compiling"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    done = MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
+    columns = TextColumn("compiling"), BarColumn(), *done
     # Numba compiles under one lock a process, so each worker is one; forked ones would inherit our threads' state.
     workers = min(get_num_threads(), len(names))
     with (
-        Progress(
-            *columns, TextColumn("{task.description}"), console=console, disable=not console.is_terminal
-        ) as progress,
+        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
         ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool,
     ):
         task = progress.add_task("", total=len(names))
