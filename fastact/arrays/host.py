@@ -30,10 +30,8 @@ def as_storage(x: Any) -> tuple[npt.NDArray[Any], str]:
     """A view of `x`, in its shape and the storage dtype of its element type, and the element type's name.
 
     It may be unaligned, or of the other byte order, which `shapes.pieces` and `shapes.as_channels` mend bit by bit.
-
-    Raises:
-        ArgumentTypeError: `x` holds no numbers, or numbers of a type that cannot be swept.
-        ArgumentValueError: `x` is a tensor without memory that the CPU can read: sparse, quantised, meta, on a GPU.
+    `ArgumentTypeError`: `x` holds no numbers, or of a type that cannot be swept. `ArgumentValueError`: it is a tensor
+    without memory that the CPU can read: sparse, quantised, meta, on a GPU.
     """
     if isinstance(x, np.ndarray):
         return _from_numpy(x)

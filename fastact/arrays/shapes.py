@@ -72,11 +72,8 @@ def as_channels(x: npt.NDArray[Any], axis: int | Sequence[int]) -> tuple[npt.NDA
     """`x` as a contiguous [outer, neurons, inner] array, and the shape of its neurons.
 
     The elements of a neuron may come in any order, so every memory order in which the neuron axes are neighbours is
-    viewed in place; others are copied, as is what is unaligned or of the other byte order.
-
-    Raises:
-        ArgumentTypeError: `axis` is not an int or a tuple of them.
-        ArgumentValueError: `axis` is out of range, repeated or empty.
+    viewed in place; others are copied, as is what is unaligned or of the other byte order. `ArgumentTypeError`: `axis`
+    is not an int or a tuple of them. `ArgumentValueError`: it is out of range, repeated or empty.
     """
     view, shape = channel_view(x, axis)
     if view is None:

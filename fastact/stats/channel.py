@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,24 +20,27 @@ _Floats = npt.NDArray[np.float64]
 
 
 class _StateOfEach:
-    """The state of each neuron, to be read as a tensor's is: by the places of `arithmetic.state`."""
+    """The state of each neuron, to be read as a tensor's is: by the places of `arithmetic.state`. Read-only."""
 
-    __slots__ = ("_arrays", "_shape")
+    __slots__ = ("_shape", "arrays", "total")
 
     def __init__(self, arrays: NeuronStates, shape: tuple[int, ...]) -> None:
-        self._arrays = arrays
+        for array in arrays[:3]:
+            array.setflags(write=False)
+        self.arrays = arrays
+        self.total = arrays.total
         self._shape = shape
 
     @property
     def finite(self) -> npt.NDArray[np.bool_]:
         """Which neurons have finite elements."""
-        counts = self._arrays.counts
+        counts = self.arrays.counts
         finite: npt.NDArray[np.bool_] = counts[COUNT] > counts[NANS] + counts[POS_INFS] + counts[NEG_INFS]
         return finite.reshape(self._shape)
 
     def __getitem__(self, field: int) -> npt.NDArray[Any]:
         array, row = STORED_AT[field]
-        values: npt.NDArray[Any] = self._arrays[array][row]
+        values: npt.NDArray[Any] = self.arrays[array][row]
         return values if len(self._shape) == 1 else values.reshape(self._shape)
 
 
@@ -54,32 +57,24 @@ class ChannelStats(Statistics[npt.NDArray[np.int64], npt.NDArray[np.float64], np
         ([0.0, 2.0], [True, False], 2)
     """
 
-    __slots__ = ("_bounds", "_found", "_state", "shape")
-    _found: NeuronStates | NeuronWorkspace
+    __slots__ = ("_bounds", "_found", "shape")
+    _found: _StateOfEach | NeuronWorkspace
     _bounds: Bounds
-    _state: _StateOfEach
     #: Shape of the neuron axes; every property has it.
     shape: tuple[int, ...]
 
     @property
-    def _arrays(self) -> NeuronStates:
+    def _state(self) -> _StateOfEach:
         found = self._found
-        if type(found) is not NeuronStates:
-            # Most stats are asked for their total alone, and made for every layer at every step.
-            found = found.arrays()  # type: ignore[union-attr]
-            for array in found[:3]:
-                array.flags.writeable = False
+        if type(found) is NeuronWorkspace:
+            # Only now: most stats are asked for their total alone, and made for every layer at every step.
+            found = _StateOfEach(found.arrays(), self.shape)
             _set_found(self, found)
-        return found
+        return found  # type: ignore[return-value]
 
-    if not TYPE_CHECKING:  # or any misspelt attribute would have a type
-
-        def __getattr__(self, name: str) -> Any:
-            if name == "_state":  # not read before
-                state = _StateOfEach(self._arrays, self.shape)
-                _set_state(self, state)
-                return state
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    @property
+    def _arrays(self) -> NeuronStates:
+        return self._state.arrays
 
     def _times(self, a: Any, b: Any) -> _Floats:
         with np.errstate(over="ignore", under="ignore"):
@@ -213,7 +208,6 @@ class ChannelStats(Statistics[npt.NDArray[np.int64], npt.NDArray[np.float64], np
 
 
 _set_found: Final[Callable[..., None]] = ChannelStats.__dict__["_found"].__set__
-_set_state: Final[Callable[..., None]] = ChannelStats.__dict__["_state"].__set__
 _set_bounds: Final[Callable[..., None]] = ChannelStats.__dict__["_bounds"].__set__
 _set_shape: Final[Callable[..., None]] = ChannelStats.__dict__["shape"].__set__
 
@@ -221,10 +215,7 @@ _set_shape: Final[Callable[..., None]] = ChannelStats.__dict__["shape"].__set__
 def wrap_channels(found: NeuronStates | NeuronWorkspace, bounds: Bounds, shape: tuple[int, ...]) -> ChannelStats:
     """Stats around the result of a sweep per neuron, whose arrays become read-only."""
     stats = ChannelStats.__new__(ChannelStats)
-    if type(found) is NeuronStates:
-        for array in found[:3]:
-            array.flags.writeable = False
-    _set_found(stats, found)
+    _set_found(stats, _StateOfEach(found, shape) if type(found) is NeuronStates else found)
     _set_bounds(stats, bounds)
     _set_shape(stats, shape)
     return stats

@@ -114,11 +114,8 @@ def _sweep_as_planned(x: Any, plan: Plan, free: list[NeuronWorkspace]) -> Neuron
 
 @functools.lru_cache(maxsize=4096)
 def _tensor_plan(dtype: Any, shape: tuple[int, ...], axis: int, bounds: Bounds) -> Plan | None:
-    """How to sweep tensors of this shape; None where there is nothing to sweep, or no such axis.
-
-    A dtype that is not known raises KeyError, so that it may be known another time.
-    """
-    name = KNOWN[dtype][2]
+    """How to sweep tensors of this shape; None where there is nothing to sweep, or no such axis."""
+    name = KNOWN[dtype][2]  # a KeyError is not kept: the dtype may be known another time
     if not -len(shape) <= axis < len(shape) or 0 in shape:
         return None
     axis %= len(shape)
@@ -126,14 +123,7 @@ def _tensor_plan(dtype: Any, shape: tuple[int, ...], axis: int, bounds: Bounds) 
 
 
 class PlanCache:
-    """The plan of the tensor that a layer gave last, which the next one most likely fits as well.
-
-    Args:
-        bounds: the options of its sweeps.
-
-    Attributes:
-        free: workspaces that nobody looks at any more, for `sweep` to use again.
-    """
+    """The plan of the tensor that a layer gave last, which the next one most likely fits as well."""
 
     __slots__ = ("_last", "bounds", "free")
 
@@ -141,6 +131,7 @@ class PlanCache:
         self.bounds = bounds
         #: dtype, shape and axis of the last tensor, and its plan; replaced as a whole, for there are other threads.
         self._last: tuple[Any, Any, Any, Plan | None] = (None, None, None, None)
+        #: Workspaces that nobody looks at any more, for `sweep` to use again.
         self.free: list[NeuronWorkspace] = []
 
     def sweep(self, x: Any, axis: Any, free: list[NeuronWorkspace]) -> NeuronWorkspace | None:
