@@ -11,7 +11,7 @@ from fastact.cpu import cache
 
 PACKAGE = Path(fastact.__file__).parent
 #: What makes a function, a constant or a type of machine code.
-COMPILES = re.compile(r"\b(exact_jit|jit|kernel|intrinsic|overload|register_model)\b\(|@(exact_)?jit\b|@intrinsic\b")
+COMPILES = re.compile(r"\b(exact_jit|jit|kernel|intrinsic_of|overload|register_model)\b\(|@(exact_)?jit\b")
 
 
 @pytest.fixture
