@@ -21,13 +21,11 @@ if TYPE_CHECKING:
     from fastact.pages import explain
     from fastact.replay.log import Log, open_log
     from fastact.replay.records import Record
-    from fastact.stats.accumulator import Accumulator
     from fastact.stats.activation import ActivationStats
     from fastact.stats.channel import ChannelStats
     from fastact.stats.detailed import DetailedStats
-    from fastact.stats.detect import detect_dead_neurons, detect_saturation
-    from fastact.stats.merge import merge
-    from fastact.stats.summarize import compute_activation_stats, summarize
+    from fastact.stats.merge import Accumulator, merge
+    from fastact.stats.summarize import compute_activation_stats, detect_dead_neurons, detect_saturation, summarize
     from fastact.stats.summarize_many import summarize_many
 
 __version__ = "0.1.0"
@@ -38,10 +36,10 @@ _HOMES = {
     "diagnosis.report": "Diagnosis LayerHealth", "diagnosis.rules": "Thresholds",
     "errors": "ArgumentTypeError ArgumentValueError FastactError LogError MissingExtraError",
     "history": "History LayerHistory LayerInfo", "log.options": "LogOptions", "monitor.monitor": "ActivationMonitor",
-    "pages": "explain", "replay.log": "Log open_log", "replay.records": "Record", "stats.accumulator": "Accumulator",
-    "stats.activation": "ActivationStats", "stats.channel": "ChannelStats", "stats.detailed": "DetailedStats",
-    "stats.detect": "detect_dead_neurons detect_saturation", "stats.merge": "merge",
-    "stats.summarize": "compute_activation_stats summarize", "stats.summarize_many": "summarize_many",
+    "pages": "explain", "replay.log": "Log open_log", "replay.records": "Record", "stats.activation": "ActivationStats",
+    "stats.channel": "ChannelStats", "stats.detailed": "DetailedStats", "stats.merge": "Accumulator merge",
+    "stats.summarize": "compute_activation_stats detect_dead_neurons detect_saturation summarize",
+    "stats.summarize_many": "summarize_many",
 }  # fmt: skip
 _HOME = {name: f"fastact.{home}" for home, names in _HOMES.items() for name in names.split()}
 

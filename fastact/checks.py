@@ -10,17 +10,6 @@ from typing import Any, TypeVar
 
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 
-__all__ = [
-    "check_choice",
-    "check_integer",
-    "check_not_negative",
-    "check_number",
-    "check_saturation",
-    "check_share",
-    "check_text",
-    "check_type",
-]
-
 _T = TypeVar("_T")
 
 
@@ -34,15 +23,10 @@ def check_type(name: str, value: object, wanted: type[_T], words: str) -> _T:
 def check_integer(
     name: str, value: object, low: int, high: int | None = None, *, words: str = "an int", unit: str = ""
 ) -> int:
-    """The value, an int from `low` to `high`, both included. A bool is none, nor is an integer of NumPy.
+    """The value of the argument `name`, an int from `low` to `high`, both included; None for no upper bound.
 
-    Args:
-        name: the argument's name.
-        value: its value.
-        low: the least.
-        high: the most; None for no bound.
-        words: what the message calls a value of the right type.
-        unit: what is counted, as the message has it after the bounds.
+    A bool is no int, nor is an integer of NumPy. The message calls a value of the right type `words`, and has `unit`,
+    what is counted, after the bounds.
     """
     if isinstance(value, bool) or not isinstance(value, int):
         raise ArgumentTypeError(f"{name}: got {type(value).__name__}, want {words}")
@@ -61,17 +45,10 @@ def check_number(
     unit: str = "",
     types: tuple[type, ...] = (Real,),
 ) -> None:
-    """Refuses what is no number from `low` to `high`, both included: a bool, NaN, text.
+    """Refuses what is no number from `low` to `high`: a bool, NaN, text; otherwise as `check_integer`.
 
-    Args:
-        name: the argument's name.
-        value: its value.
-        low: the least.
-        high: the most; None for no bound.
-        words: what the message calls a value of the right type.
-        unit: what is measured, as the message has it after the bounds.
-        types: what counts as a number. NumPy's scalars do, where the value does not go on to the standard library,
-            which refuses them.
+    `types` are what counts as a number. NumPy's scalars do, where the value does not go on to the standard library,
+    which refuses them.
     """
     numeric = isinstance(value, types) and not isinstance(value, bool)
     if not numeric:

@@ -18,12 +18,10 @@ import numpy as np
 
 from fastact.arithmetic.element_types import ELEMENT_TYPES, ElementType
 from fastact.errors import ArgumentValueError, FastactError, MissingExtraError
-from fastact.stats.accumulator import Accumulator
 from fastact.stats.activation import ActivationStats
 from fastact.stats.channel import ChannelStats
+from fastact.stats.merge import Accumulator
 from fastact.stats.summarize import summarize
-
-__all__ = ["SUFFIXES", "ArrayStats", "sweep_file"]
 
 #: What numpy, json and Arrow raise on bytes that are damaged, hostile or beyond them.
 _DAMAGE: Final = (
@@ -83,13 +81,10 @@ def sweep_file(
     except (OSError, FastactError):
         raise
     except _DAMAGE as error:
-        raise ArgumentValueError(f"FILE: {path.name!r} cannot be read: {_one_line(error)}") from error
+        what = " ".join(str(error).split()) or type(error).__name__
+        raise ArgumentValueError(f"FILE: {path.name!r} cannot be read: {what}") from error
     if not found:
         raise ArgumentValueError(f"FILE: got {path.name!r} without any numeric array, want at least one")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _array(

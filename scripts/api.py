@@ -81,9 +81,18 @@ def _body(title: str, item: Any) -> Iterator[str]:
     if item.is_function:
         yield _signature(title, item.parameters, item.returns)
     elif item.is_class:
-        if "__init__" in item.all_members:
+        if _is_transformed(item):
+            fields = [each for each in item.inherited_members.values() if each.is_attribute and each.name[0] != "_"]
+            kind = griffe.ParameterKind.keyword_only
+            yield _signature(
+                title,
+                [griffe.Parameter(f.name, annotation=f.annotation, kind=kind, default=f.value) for f in fields],
+                None,
+            )
+        elif "__init__" in item.all_members:
             yield _signature(title, [each for each in item.parameters if each.name != "self"], None)
-        own = "dataclass" in item.labels or _type_arguments(item)  # its bases' members are listed as its own
+        # Its bases' members are listed as its own.
+        own = "dataclass" in item.labels or _is_transformed(item) or _type_arguments(item)
         bases = [name for base in item.bases if (name := str(base))[0] != "_" and not own]
         if bases:
             yield f"Bases: {', '.join(f'`{base}`' for base in bases)}."
@@ -107,7 +116,7 @@ def _members(title: str, item: Any) -> Iterator[str]:
         if section.kind is griffe.DocstringSectionKind.attributes
         for each in section.value
     }
-    inherited = item.inherited_members if types or "dataclass" in item.labels else {}
+    inherited = item.inherited_members if types or _is_transformed(item) or "dataclass" in item.labels else {}
     every = [*inherited.values(), *item.members.values()]
     members = [member for member in every if member.name not in listed and member.name[0] != "_"]
     texts = {member: _attribute_text(member) for member in members if member.is_attribute}
@@ -124,6 +133,11 @@ def _members(title: str, item: Any) -> Iterator[str]:
             parameters = [each for each in member.parameters if each.name not in ("self", "cls")]
             yield _signature(member.name, parameters, member.returns)
             yield from _sections(member)
+
+
+def _is_transformed(item: Any) -> bool:
+    """Whether a base makes dataclasses of its subclasses, which Griffe takes for plain classes: `Thresholds`."""
+    return any("dataclass_transform" in str(each.value) for base in item.mro() for each in base.decorators)
 
 
 def _type_arguments(item: Any) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The reference in fastact/pages/api: what the docstrings say, of every public name."""
 
+import dataclasses
 import re
 
 import pytest
@@ -27,6 +28,14 @@ def test_every_public_name_is_explained() -> None:
 
 def test_the_first_page_leads_to_the_others() -> None:
     assert [name for name in api.MODULES[1:] if f"]({name}.md)" not in PAGES["fastact"]] == []
+
+
+def test_every_threshold_is_there_with_its_type_default_meaning_and_source() -> None:
+    text = PAGES["fastact"].partition("\n## `Thresholds`\n")[2]
+    for item in dataclasses.fields(fastact.Thresholds):
+        kind = type(item.default).__name__
+        assert f"\n    {item.name}: {kind} = {item.default!r},\n" in text
+        assert f"\n- `{item.name}` (`{kind}`): {item.metadata['doc']}\n" in text
 
 
 def test_what_a_reader_needs_of_a_function_is_there() -> None:

@@ -13,8 +13,6 @@ import numpy.typing as npt
 
 from fastact.arithmetic.element_types import ELEMENT_TYPES, ElementType
 
-__all__ = ["CPU_DEVICES", "CUDA_DEVICE", "cuda_view", "low_precision_view", "view_of_memory"]
-
 #: kDLCPU and kDLCUDAHost: memory that the CPU reads.
 CPU_DEVICES: Final = (1, 3)
 #: kDLCUDA
@@ -27,28 +25,18 @@ _LOW_PRECISION: Final[_ByCode] = {code: t for code, t in _BY_CODE.items() if not
 
 class _Tensor(ctypes.Structure):
     _fields_ = [
-        ("data", ctypes.c_void_p),
-        ("device_type", ctypes.c_int32),
-        ("device_id", ctypes.c_int32),
-        ("ndim", ctypes.c_int32),
-        ("code", ctypes.c_uint8),
-        ("bits", ctypes.c_uint8),
-        ("lanes", ctypes.c_uint16),
-        ("shape", ctypes.POINTER(ctypes.c_int64)),
-        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("data", ctypes.c_void_p), ("device_type", ctypes.c_int32), ("device_id", ctypes.c_int32),
+        ("ndim", ctypes.c_int32), ("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)), ("strides", ctypes.POINTER(ctypes.c_int64)),
         ("byte_offset", ctypes.c_uint64),
-    ]
+    ]  # fmt: skip
 
 
 class _Versioned(ctypes.Structure):
     _fields_ = [
-        ("major", ctypes.c_uint32),
-        ("minor", ctypes.c_uint32),
-        ("context", ctypes.c_void_p),
-        ("deleter", ctypes.c_void_p),
-        ("flags", ctypes.c_uint64),
-        ("tensor", _Tensor),
-    ]
+        ("major", ctypes.c_uint32), ("minor", ctypes.c_uint32), ("context", ctypes.c_void_p),
+        ("deleter", ctypes.c_void_p), ("flags", ctypes.c_uint64), ("tensor", _Tensor),
+    ]  # fmt: skip
 
 
 class _Memory:
@@ -68,13 +56,7 @@ def view_of_memory(
     """
     if 0 in shape:
         return np.empty(shape, storage)
-    interface = {
-        "version": 3,
-        "typestr": storage.str,
-        "shape": shape,
-        "strides": strides,
-        "data": (address, True),
-    }
+    interface = {"version": 3, "typestr": storage.str, "shape": shape, "strides": strides, "data": (address, True)}
     return np.asarray(_Memory(owner, interface))
 
 
@@ -87,12 +69,9 @@ def low_precision_view(x: Any) -> tuple[npt.NDArray[Any], str] | None:
 
 
 def cuda_view(x: Any, stream: int) -> tuple[npt.NDArray[Any], str] | None:
-    """A view of an owner's elements on a CUDA device, as `low_precision_view` of any element type.
+    """A view of an owner's elements on a CUDA device, as `low_precision_view`; None for elements of no element type.
 
-    The owner has them ready for what comes on `stream`.
-
-    The stream is a handle as DLPack counts: 1 for the legacy default stream. None for elements that are
-    of no element type.
+    The owner has them ready for what comes on `stream`, a handle as DLPack counts: 1 for the legacy default stream.
     """
     return _view(x, _BY_CODE, stream=stream)
 

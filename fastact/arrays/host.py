@@ -17,16 +17,6 @@ from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.arrays.dlpack import CPU_DEVICES, CUDA_DEVICE, low_precision_view
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 
-__all__ = [
-    "WANTED",
-    "as_storage",
-    "checked_tensor",
-    "chunks",
-    "is_plain_tensor",
-    "on_gpu",
-    "tensor_view_type",
-]
-
 #: Elements of an Arrow array that are copied at a time, where it has nulls or is of bool.
 _ARROW_PART: Final = 1 << 18
 
@@ -81,12 +71,7 @@ def _from_protocol(x: Any) -> tuple[npt.NDArray[Any], str]:
     # bfloat16 comes as "<V2" or, from some GPU libraries' arrays, as "<f2": what the owner says itself counts.
     name = str(getattr(x, "dtype", "")).rpartition(".")[2]
     told = ELEMENT_TYPES.get(name)
-    if (
-        told is not None
-        and not told.in_numpy
-        and array.dtype.kind in "Vf"
-        and array.dtype.itemsize == told.storage.itemsize
-    ):
+    if told is not None and not told.in_numpy and array.dtype.kind in "Vf" and array.itemsize == told.storage.itemsize:
         return array.view(told.storage), name
     return _from_numpy(array)
 
@@ -121,10 +106,7 @@ def on_gpu(x: Any) -> bool:
 
 
 def checked_tensor(x: Any) -> tuple[Any, str]:
-    """A torch tensor without its graph, of any device, which has dense memory, and its element type's name.
-
-    Raises what `as_storage` raises.
-    """
+    """A torch tensor without its graph, of any device, and its element type's name; refuses what is not dense."""
     torch = sys.modules["torch"]
     if x.is_nested:
         raise ArgumentValueError("x: got a nested tensor, want a dense one: use x.values() or x.unbind()")

@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 
-__all__ = ["as_channels", "as_flat", "channel_view", "pieces", "slabs"]
-
 #: Elements that are copied at a time where they have gaps, and bytes of a slab.
 _PIECE: Final = 1 << 16
 _SLAB_BYTES: Final = 1 << 22
@@ -21,9 +19,9 @@ def _in_place(x: npt.NDArray[Any]) -> bool:
 
 
 def as_flat(x: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
-    """The elements as a contiguous 1-D view, in whatever order they lie in memory; None where they have gaps.
+    """The elements as a contiguous 1-D view, in whatever order they lie in memory.
 
-    None also for what cannot be read in place: unaligned, or of the other byte order.
+    None where they have gaps, or cannot be read in place: unaligned, or of the other byte order.
     """
     if not _in_place(x):
         return None
@@ -48,9 +46,7 @@ def pieces(x: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
 def slabs(x: npt.NDArray[Any], axis: int | Sequence[int]) -> Iterator[npt.NDArray[Any]]:
     """`x` cut across axes that are not the neurons', so that `as_channels` copies some megabytes at a time.
 
-    Whole, where nothing need be copied or it is small.
-
-    Raises what `as_channels` raises.
+    Whole, where nothing need be copied or it is small. Raises what `as_channels` raises.
     """
     if _plain_axis(x, axis) is not None:
         return iter((x,))
@@ -92,17 +88,13 @@ def as_channels(x: npt.NDArray[Any], axis: int | Sequence[int]) -> tuple[npt.NDA
 
 
 def channel_view(x: npt.NDArray[Any], axis: int | Sequence[int]) -> tuple[npt.NDArray[Any] | None, tuple[int, ...]]:
-    """`as_channels` where nothing need be copied, elsewhere None; memory is never read.
-
-    Raises what `as_channels` raises.
-    """
+    """`as_channels` where nothing need be copied, elsewhere None; memory is never read."""
     plain = _plain_axis(x, axis)
     if plain is not None:
         # The shape of most layers' outputs, in a fifth of the time of what follows.
         shape = x.shape
-        return x.reshape(math.prod(shape[:plain]), shape[plain], math.prod(shape[plain + 1 :])), shape[
-            plain : plain + 1
-        ]
+        sizes = math.prod(shape[:plain]), shape[plain], math.prod(shape[plain + 1 :])
+        return x.reshape(sizes), (shape[plain],)
     axes = _normalise(axis, x.ndim)
     shape = tuple(x.shape[a] for a in axes)
     view, outer, inner = _channel_view(x, axes)
@@ -117,10 +109,7 @@ def _plain_axis(x: npt.NDArray[Any], axis: Any) -> int | None:
 
 
 def _channel_view(x: npt.NDArray[Any], axes: tuple[int, ...]) -> tuple[npt.NDArray[Any] | None, int, int]:
-    """`x` with its axes in an order in which it is contiguous, and how many elements are before and after the neurons.
-
-    None instead, where there is no such order.
-    """
+    """`x` with its axes in a contiguous order, or None, and how many elements are before and after the neurons."""
     others = [a for a in range(x.ndim) if a not in axes]
     # The neuron axes stay in order; around them the other axes go where memory has them.
     stride = min((abs(x.strides[a]) for a in axes if x.shape[a] > 1), default=0)

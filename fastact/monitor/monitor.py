@@ -30,9 +30,8 @@ from fastact.log.writer import LogWriter
 from fastact.monitor.alerts import Action, Alerts
 from fastact.monitor.layer import WatchedLayer
 from fastact.monitor.queue import Listener, StepQueue
-from fastact.stats.activation import ActivationStats
+from fastact.stats.activation import ActivationStats, wrap_deferred
 from fastact.stats.channel import ChannelStats, wrap_workspace
-from fastact.stats.deferred import wrap_deferred
 from fastact.stats.gpu import gpu_view
 from fastact.stats.options import SATURATION
 from fastact.stats.summarize import summarize

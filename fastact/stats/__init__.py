@@ -4,18 +4,15 @@ What a sweep says, from the declaration of a statistic to the values that users 
 
 - `options`: what counts as saturated and as zero, and which extras are wanted
 - `statistics`: every statistic, declared once; add one here
-- `activation`, `channel`: the statistics of a tensor, of each of its neurons
-- `deferred`: those of a tensor on a GPU, whose sweep may be under way
+- `activation`, `channel`: the statistics of a tensor, whose sweep on a GPU may be under way, and of each of its neurons
 - `detailed`, `buckets`: the extras, and the histogram that most of them come from
-- `merge`: the statistics of a whole from those of its parts
 
 From a buffer to them:
 
 - `summarize`, `summarize_many`: one buffer; many in one sweep
 - `fast_path`: short ways for a buffer like one seen before
 - `gpu`: buffers on a GPU
-- `accumulator`: a stream, chunk by chunk
-- `detect`: how many neurons are dead, how many elements saturated
+- `merge`: the statistics of a whole from those of its parts, or chunk by chunk
 """
 
 # Pickles made by earlier versions name these here.

@@ -1,11 +1,11 @@
-"""`ActivationStats`: the statistics of a whole tensor. They wrap the tuple that a kernel returned."""
+"""`ActivationStats`: the statistics of a whole tensor, around the tuple that a kernel returned or is yet to return."""
 
 import collections
 import itertools
 import math
 import operator
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 from fastact import arithmetic
 from fastact.arithmetic.state import COUNT, MAX, MIN, NANS, NEG_INFS, POS_INFS
@@ -13,8 +13,6 @@ from fastact.errors import ArgumentValueError
 from fastact.fields import STATE
 from fastact.stats.options import EXTRA_OF, SATURATION, Bounds, check_same_options, missing_extra
 from fastact.stats.statistics import NAN, Statistics
-
-__all__ = ["ActivationStats", "as_logged", "wrap", "wrap_all"]
 
 
 class ActivationStats(Statistics[int, float, float]):
@@ -74,13 +72,6 @@ class ActivationStats(Statistics[int, float, float]):
     def _if_finite(self, state: arithmetic.State, value: float) -> float:
         return value if state[COUNT] - state[NANS] - state[POS_INFS] - state[NEG_INFS] else NAN
 
-    if not TYPE_CHECKING:  # or any misspelt attribute would have a type
-
-        def __getattr__(self, name: str) -> Any:
-            if name in EXTRA_OF:
-                raise missing_extra(name)
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
     def to_dict(self) -> dict[str, float]:
         """The numbers of `fields.STATE` by name; min and max are NaN without a finite element.
 
@@ -119,6 +110,19 @@ class ActivationStats(Statistics[int, float, float]):
         )
 
 
+class _MissingExtra:
+    """Stands for an attribute of `DetailedStats` in stats without that extra; `__getattr__` would slow all others."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, stats: object, owner: type) -> Any:
+        raise missing_extra(self._name)
+
+
+for _name in EXTRA_OF:  # not in the class's body, where type checkers would take each for an attribute
+    setattr(ActivationStats, _name, _MissingExtra(_name))
+
 _new_stats: Final = ActivationStats.__new__
 # The slots' own setters: they pass by the immutability, and cost 20 ns each.
 _set_state: Final[Callable[..., None]] = ActivationStats.__dict__["_state"].__set__
@@ -144,3 +148,45 @@ def wrap_all(states: Sequence[arithmetic.State], bounds: Bounds) -> list[Activat
 def as_logged(state: Sequence[Any]) -> tuple[Any, ...]:
     """The numbers of `fields.STATE`; of 64-bit integers too min and max as floats, so that live and log agree."""
     return (*state[:MIN], float(state[MIN]), float(state[MAX]))
+
+
+class PendingState(Protocol):
+    """A state that may still be under way."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the state is here, or never will be."""
+
+    def wait(self) -> arithmetic.State:
+        """The state, once it is here; raises `FastactError` where it never will be."""
+
+
+class DeferredStats(ActivationStats):
+    """Stats of a sweep on a GPU that may be under way: whatever is read waits for that sweep, and for nothing else.
+
+    Pickled or copied they are plain `ActivationStats`. Reading raises a `FastactError` where the numbers were lost, or
+    belong to a CUDA graph, which has numbers of its own at each replay.
+    """
+
+    __slots__ = ("_pending",)
+    _pending: PendingState
+
+    @property
+    def _state(self) -> arithmetic.State:  # type: ignore[override]
+        return self._pending.wait()
+
+    @property
+    def ready(self) -> bool:
+        """Whether reading would not wait."""
+        return self._pending.done
+
+
+_set_pending: Final[Callable[..., None]] = DeferredStats.__dict__["_pending"].__set__
+
+
+def wrap_deferred(pending: PendingState, bounds: Bounds) -> DeferredStats:
+    """Stats around the result of a kernel that is under way."""
+    stats = DeferredStats.__new__(DeferredStats)
+    _set_pending(stats, pending)
+    _set_bounds(stats, bounds)
+    return stats

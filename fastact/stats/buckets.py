@@ -19,8 +19,6 @@ from fastact.arithmetic.element_types import ELEMENT_TYPES, NARROW_FLOATS
 from fastact.cpu.extras import BUCKET_BITS
 from fastact.cpu.widen import widen_array
 
-__all__ = ["bucket_values", "empty", "far_end", "sorted_once", "stored_values", "tally", "to_buckets"]
-
 _DROPPED: Final = np.uint64(64 - BUCKET_BITS)
 _STEP: Final = np.uint64(1) << _DROPPED
 

@@ -16,8 +16,6 @@ from fastact.stats.activation import ActivationStats, as_logged, wrap
 from fastact.stats.options import Bounds, check_same_options
 from fastact.stats.statistics import NAN, Statistics
 
-__all__ = ["ChannelStats", "wrap_channels", "wrap_workspace"]
-
 _Floats = npt.NDArray[np.float64]
 
 

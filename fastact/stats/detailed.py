@@ -21,8 +21,6 @@ from fastact.stats.buckets import bucket_values, empty, far_end, sorted_once, st
 from fastact.stats.options import EXTRA_OF, Bounds, check_same_options, missing_extra
 from fastact.stats.statistics import NAN
 
-__all__ = ["DetailedStats", "Exponents", "Outliers", "detail"]
-
 #: The types of which `overflow_share` and its kin speak, in the order of the tally's counters.
 _TYPES: Final = tuple(NARROW_FLOATS)
 #: Counters of a sweep are 32 bits wide.
@@ -322,11 +320,7 @@ class DetailedStats(ActivationStats):
         if not isinstance(other, DetailedStats) or not super().__eq__(other):
             return False
         mine, theirs = self._details, other._details
-        return (
-            mine[:4] == theirs[:4]
-            and np.array_equal(mine.values, theirs.values)
-            and np.array_equal(mine.counts, theirs.counts)
-        )
+        return mine[:4] == theirs[:4] and all(map(np.array_equal, mine[4:], theirs[4:]))
 
     def __hash__(self) -> int:
         return hash((super().__hash__(), self._details[:4]))
@@ -368,10 +362,7 @@ def _detail(x: npt.NDArray[Any], name: str, bounds: Bounds, extras: tuple[str, .
     found = sweep_details(
         x, name, *bounds, shaped="shape" in extras, tallied=tallied and not narrow, counted=extras != ("shape",)
     )
-    if narrow:
-        values = stored_values(found.buckets, name)
-    else:
-        values = bucket_values(found.buckets)
+    values = stored_values(found.buckets, name) if narrow else bucket_values(found.buckets)
     finite = np.isfinite(values)
     tallied_values = tally(values, found.counts) if tallied and narrow else tuple(found.tally.tolist())
     values, counts = sorted_once(values[finite], found.counts[finite])

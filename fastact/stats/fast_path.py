@@ -21,17 +21,6 @@ from fastact.cpu.sweep import SMALL, small_kernel
 from fastact.cpu.workspace import NeuronWorkspace, Plan, plan_neurons
 from fastact.stats.options import Bounds
 
-__all__ = [
-    "KNOWN",
-    "TENSOR_CLASSES",
-    "PlanCache",
-    "remember",
-    "sweep_tensor",
-    "sweep_tensor_neurons",
-    "tensor_address",
-]
-
-
 #: What a dtype of NumPy or torch tells. The kernel that sweeps a small array: (contiguous 1-D storage array, lo, hi,
 #: zero_tol) to a state. The dtype of the same library as which elements are shown to it, if not as their own. The name
 #: of the element type. A plain tuple, which is unpacked in half the time of a named one.

@@ -13,14 +13,9 @@ from fastact.stats.options import Bounds
 if TYPE_CHECKING:
     from fastact.cuda.arrays import DeviceArray
 
-__all__ = ["gpu_view", "sweep_gpu", "sweep_gpu_neurons"]
-
 
 def gpu_view(x: Any, axis: int | Sequence[int] | None) -> tuple["DeviceArray", tuple[int, ...] | None]:
-    """The elements of `x` on its GPU as a 1-D array; with an axis, as [outer, neurons, inner], and the neurons' shape.
-
-    Raises what `summarize` raises.
-    """
+    """The elements of `x` on its GPU as a 1-D array, with an axis as [outer, neurons, inner] and the neurons' shape."""
     # numba.cuda takes a third of a second to load.
     from fastact.cuda.arrays import device_array
 

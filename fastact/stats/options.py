@@ -5,19 +5,6 @@ from typing import Any, Final
 from fastact.checks import check_not_negative, check_saturation
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 
-__all__ = [
-    "DEFAULT_BOUNDS",
-    "EXTRAS",
-    "EXTRA_OF",
-    "NO_EXTRAS",
-    "SATURATION",
-    "Bounds",
-    "check_extras",
-    "check_options",
-    "check_same_options",
-    "missing_extra",
-]
-
 #: The saturation interval's ends, and the largest |x| that counts as a zero.
 Bounds = tuple[float, float, float]
 
@@ -27,14 +14,9 @@ DEFAULT_BOUNDS: Final[Bounds] = (*SATURATION, 0.0)
 
 #: Which of the extras of `summarize` brings which attribute of `DetailedStats`.
 EXTRA_OF: Final = {
-    "skewness": "shape",
-    "kurtosis": "shape",
-    "exponents": "exponents",
-    "overflow_share": "exponents",
-    "underflow_share": "exponents",
-    "denormal_share": "exponents",
-    "quantile": "quantiles",
-    "quantile_error": "quantiles",
+    **dict.fromkeys(("skewness", "kurtosis"), "shape"),
+    **dict.fromkeys(("exponents", "overflow_share", "underflow_share", "denormal_share"), "exponents"),
+    **dict.fromkeys(("quantile", "quantile_error"), "quantiles"),
     "outliers": "outliers",
 }
 #: The extras, in the order in which `DetailedStats.extras` names them.
@@ -44,20 +26,12 @@ NO_EXTRAS: Final[tuple[()]] = ()
 
 
 def check_options(saturation: Any, zero_tol: Any) -> Bounds:
-    """The options as floats.
-
-    Raises:
-        ArgumentTypeError, ArgumentValueError: one of them is unusable.
-    """
+    """The options as floats; raises `ArgumentTypeError` or `ArgumentValueError` where one of them is unusable."""
     return *check_saturation(saturation), check_not_negative("zero_tol", zero_tol)
 
 
 def check_same_options(a: Bounds, b: Bounds, both: bool) -> None:
-    """Refuses to merge stats that were counted with different options, unless one side is empty (not `both`).
-
-    Raises:
-        ArgumentValueError: the options differ.
-    """
+    """Refuses to merge stats that were counted with different options, unless one side is empty (not `both`)."""
     if both and a != b:
         raise ArgumentValueError(
             f"merge: got stats counted with saturation={a[:2]}, zero_tol={a[2]} and with saturation={b[:2]}, "
@@ -66,12 +40,7 @@ def check_same_options(a: Bounds, b: Bounds, both: bool) -> None:
 
 
 def check_extras(extras: Any) -> tuple[str, ...]:
-    """The extras asked for, each once and in order.
-
-    Raises:
-        ArgumentTypeError: `extras` is no string and no iterable of strings.
-        ArgumentValueError: one of them is unknown.
-    """
+    """The extras asked for, each once and in order; refuses what is no string or iterable of strings, or unknown."""
     try:
         names = (extras,) if isinstance(extras, str) else tuple(extras)
     except TypeError:

@@ -12,22 +12,8 @@ To add a *derived* statistic, write its property below; both classes and their k
 import math
 from typing import Any, Final, Generic, TypeVar
 
-from fastact.arithmetic.state import (
-    ABS_MEAN,
-    COUNT,
-    MAX,
-    MEAN,
-    MIN,
-    NANS,
-    NEG_INFS,
-    POS_INFS,
-    SATURATED,
-    STD,
-    ZEROS,
-)
+from fastact.arithmetic.state import ABS_MEAN, COUNT, MAX, MEAN, MIN, NANS, NEG_INFS, POS_INFS, SATURATED, STD, ZEROS
 from fastact.stats.options import Bounds
-
-__all__ = ["NAN", "Statistics"]
 
 #: int of a tensor, int64 array of neurons.
 Count = TypeVar("Count")

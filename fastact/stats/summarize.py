@@ -1,4 +1,7 @@
-"""`summarize`: the statistics of any buffer. Which way a buffer takes to its kernel is decided here."""
+"""`summarize`: the statistics of any buffer. Which way a buffer takes to its kernel is decided here.
+
+And the two questions that are asked most: how many neurons are dead, how many elements are saturated.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, overload
@@ -8,6 +11,7 @@ import numpy as np
 from fastact import arithmetic
 from fastact.arrays.host import as_storage, chunks, on_gpu
 from fastact.arrays.shapes import as_channels, as_flat, pieces, slabs
+from fastact.checks import check_not_negative
 from fastact.cpu.sweep import SMALL, sweep
 from fastact.cpu.workspace import sweep_neurons
 from fastact.errors import ArgumentValueError
@@ -18,8 +22,6 @@ from fastact.stats.fast_path import KNOWN, TENSOR_CLASSES, remember, sweep_tenso
 from fastact.stats.gpu import sweep_gpu, sweep_gpu_neurons
 from fastact.stats.options import DEFAULT_BOUNDS, NO_EXTRAS, SATURATION, Bounds, check_extras, check_options
 
-__all__ = ["compute_activation_stats", "summarize", "sweep_any"]
-
 
 @overload
 def summarize(
@@ -29,13 +31,9 @@ def summarize(
 
 @overload
 def summarize(
-    x: Any,
-    *,
-    axis: None = None,
-    saturation: tuple[float, float] = SATURATION,
-    zero_tol: float = 0.0,
+    x: Any, *, axis: None = None, saturation: tuple[float, float] = SATURATION, zero_tol: float = 0.0,
     extras: str | Iterable[str],
-) -> DetailedStats: ...
+) -> DetailedStats: ...  # fmt: skip
 
 
 @overload
@@ -46,13 +44,9 @@ def summarize(
 
 @overload
 def summarize(
-    x: Any,
-    *,
-    axis: int | Sequence[int] | None,
-    saturation: tuple[float, float] = SATURATION,
-    zero_tol: float = 0.0,
+    x: Any, *, axis: int | Sequence[int] | None, saturation: tuple[float, float] = SATURATION, zero_tol: float = 0.0,
     extras: str | Iterable[str] = (),
-) -> ActivationStats | ChannelStats: ...
+) -> ActivationStats | ChannelStats: ...  # fmt: skip
 
 
 def summarize(
@@ -188,6 +182,46 @@ def _detail_any(x: Any, axis: Any, bounds: Bounds, extras: tuple[str, ...]) -> D
         stats = part if stats is None else stats | part
     assert stats is not None  # there is always a chunk
     return stats
+
+
+def detect_dead_neurons(x: Any, threshold: float = 0.01) -> tuple[int, float]:
+    """How many neurons of [batch, ..., neurons] are silent in this buffer, and their share of all.
+
+    Args:
+        x: anything that `summarize` takes, of at least one dimension.
+        threshold: a neuron is silent when at most this share of its elements differs from zero.
+
+    Returns:
+        (number, ratio); the ratio of no neurons is 0.0.
+
+    Example:
+        >>> import numpy as np
+        >>> detect_dead_neurons(np.array([[0.0, 1.0], [0.0, 2.0]]))
+        (1, 0.5)
+    """
+    dead = summarize(x, axis=-1).dead(threshold)
+    number = int(dead.sum())
+    return number, number / dead.size if dead.size else 0.0
+
+
+def detect_saturation(x: Any, threshold: float = 0.99) -> tuple[int, float]:
+    """How many elements lie beyond ±`threshold`, and their share of all.
+
+    Args:
+        x: anything that `summarize` takes.
+        threshold: at least 0; the default is a tanh's end.
+
+    Returns:
+        (number, ratio); the ratio of no elements is 0.0. Inf is saturated, NaN is not.
+
+    Example:
+        >>> import numpy as np
+        >>> detect_saturation(np.array([-1.0, 0.0, 0.5, 1.0]))
+        (2, 0.5)
+    """
+    limit = check_not_negative("threshold", threshold)
+    stats = summarize(x, saturation=(-limit, limit))
+    return stats.saturated, stats.saturated / stats.count if stats.count else 0.0
 
 
 compute_activation_stats = summarize

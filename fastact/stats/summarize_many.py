@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from fastact.cuda.arrays import DeviceArray
     from fastact.cuda.sweep import ManySweep
 
-__all__ = ["summarize_many"]
-
 #: Fewer are swept one after the other: to prepare what many have in common takes as long as some thirty calls.
 _FEW: Final = 32
 
@@ -37,12 +35,9 @@ def summarize_many(
 
 @overload
 def summarize_many(
-    xs: Iterable[Any],
-    *,
-    axis: int | Sequence[int],
-    saturation: tuple[float, float] = SATURATION,
+    xs: Iterable[Any], *, axis: int | Sequence[int], saturation: tuple[float, float] = SATURATION,
     zero_tol: float = 0.0,
-) -> list[ChannelStats]: ...
+) -> list[ChannelStats]: ...  # fmt: skip
 
 
 def summarize_many(
@@ -111,19 +106,18 @@ def _sweep_together(tensors: list[Any], bounds: Bounds) -> list[ActivationStats]
                 on_devices.append((i, there))
             else:
                 stats[i] = wrap(arithmetic.EMPTY, bounds)
-            continue
-        found = _named(i, _flat, x)
-        if found is None:
+        elif (found := _named(i, _flat, x)) is None:
             stats[i] = wrap(_named(i, sweep_any, x, bounds=bounds), bounds)
-            continue
-        flat, name = found
-        views.append(flat)
-        places.addresses[i] = flat.ctypes.data
-        places.sizes[i] = flat.size
-        places.types[i] = TYPE_NAMES.index(name)
+        else:
+            flat, name = found
+            views.append(flat)
+            places.addresses[i], places.sizes[i], places.types[i] = flat.ctypes.data, flat.size, TYPE_NAMES.index(name)
     launches = _launched(on_devices, bounds)
     for which, states in (*sweep_many(places, *bounds), *((which, launch.states()) for which, launch in launches)):
-        for i, result in zip(which, wrap_all(states, bounds), strict=True):
+        made = wrap_all(states, bounds)
+        if len(made) == len(tensors):  # of one element type all
+            return made
+        for i, result in zip(which, made, strict=True):
             stats[i] = result
     return stats
 
@@ -142,12 +136,14 @@ def _launched(tensors: list[tuple[int, "DeviceArray"]], bounds: Bounds) -> list[
 
 def _tensors_at(tensors: list[Any], places: Places) -> list[int]:
     """Notes where plain, contiguous torch tensors of known dtypes lie; returns which of the others are left."""
-    types = places.types.tolist()
+    left = np.flatnonzero(places.types < 0).tolist()
+    if not left:
+        return left
     known = {dtype: TYPE_NAMES.index(name) for dtype, (_, _, name) in KNOWN.items()}
     which: list[int] = []
     addresses: list[int] = []
     others: list[int] = []
-    for i in (i for i, number in enumerate(types) if number < 0):
+    for i in left:
         x = tensors[i]
         if type(x) in TENSOR_CLASSES and x.dtype in known and not x.is_nested:
             address = tensor_address(x)

@@ -8,7 +8,7 @@ import pytest
 
 import fastact
 from fastact.fields import STATE
-from fastact.stats.deferred import wrap_deferred
+from fastact.stats.activation import wrap_deferred
 from fastact.stats.statistics import Statistics
 
 X = np.array([[0.0, 2.0], [-1.0, 7.0], [3.0, np.nan]])
