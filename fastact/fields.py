@@ -27,7 +27,7 @@ class Field(NamedTuple):
     """One stored number."""
 
     name: str
-    kind: Literal["int64", "float64"]
+    dtype: Literal["int64", "float64"]
     merge: Merge  # how the rows that several ranks have of one layer in one step become one row
     meaning: str  # what it means, and its unit
     #: What it holds where there was nothing to measure, or where an older log does not have it; None where there always
@@ -99,7 +99,7 @@ NEURON_PART: Final = slice(len(ROW) - len(NEURON), len(ROW))
 STATE_PART: Final = slice(NEURON_PART.start - len(STATE), NEURON_PART.start)
 
 #: The same row as a structured dtype (8 bytes a field, no padding), as a `struct` format, and packed into a buffer.
-ROW_DTYPE: Final = np.dtype([(field.name, field.kind) for field in ROW])
-ROW_FORMAT: Final = "=" + "".join("q" if field.kind == "int64" else "d" for field in ROW)
+ROW_DTYPE: Final = np.dtype([(field.name, field.dtype) for field in ROW])
+ROW_FORMAT: Final = "=" + "".join("q" if field.dtype == "int64" else "d" for field in ROW)
 ROW_BYTES: Final = ROW_DTYPE.itemsize
 PACK_ROW: Final = struct.Struct(ROW_FORMAT).pack_into

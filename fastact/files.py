@@ -174,14 +174,14 @@ def _parquet(path: Path, _: int | None, saturation: tuple[float, float]) -> Iter
 
 def _columns(schema: Any, batches: Iterable[Any], saturation: tuple[float, float]) -> Iterator[ArrayStats]:
     """Accumulates every numeric column of the batches, lists of numbers included, each batch seen once."""
-    kinds = {i: kind for i, field in enumerate(schema) if (kind := _numeric(field.type)) is not None}
-    sums = {i: Accumulator(saturation=saturation) for i in kinds}
-    nulls = dict.fromkeys(kinds, 0)
+    numeric = {i: found for i, field in enumerate(schema) if (found := _numeric(field.type)) is not None}
+    sums = {i: Accumulator(saturation=saturation) for i in numeric}
+    nulls = dict.fromkeys(numeric, 0)
     rows = 0
     for batch in batches:
         batch.validate(full=True)  # damaged offsets would crash the process, not raise
         rows += batch.num_rows
-        for i in kinds:
+        for i in numeric:
             column = batch.column(i)
             while hasattr(column, "flatten") and hasattr(column.type, "value_type"):
                 nulls[i] += column.null_count
@@ -190,23 +190,24 @@ def _columns(schema: Any, batches: Iterable[Any], saturation: tuple[float, float
             values = column.drop_null().to_numpy(zero_copy_only=False)
             if values.size:
                 sums[i].update(values)
-    for i, (dtype, width) in kinds.items():
+    for i, (dtype, width) in numeric.items():
         shape = (rows,) if width is None else (rows, width)
         yield ArrayStats(schema.field(i).name, dtype, shape, nulls[i], sums[i].stats)
 
 
-def _numeric(kind: Any) -> tuple[str, int | None] | None:
+def _numeric(column_type: Any) -> tuple[str, int | None] | None:
     """(dtype, list width) of a column type that holds numbers, None for any other type."""
     import pyarrow.types as t
 
     width = None
-    if t.is_fixed_size_list(kind):
-        width, kind = kind.list_size, kind.value_type
-    while t.is_list(kind) or t.is_large_list(kind):
-        width, kind = None, kind.value_type
-    if not (t.is_integer(kind) or t.is_floating(kind) or t.is_boolean(kind)):
-        return None
-    return {"halffloat": "float16", "float": "float32", "double": "float64"}.get(str(kind), str(kind)), width
+    if t.is_fixed_size_list(column_type):
+        width, column_type = column_type.list_size, column_type.value_type
+    while t.is_list(column_type) or t.is_large_list(column_type):
+        width, column_type = None, column_type.value_type
+    if t.is_integer(column_type) or t.is_floating(column_type) or t.is_boolean(column_type):
+        name = str(column_type)
+        return {"halffloat": "float16", "float": "float32", "double": "float64"}.get(name, name), width
+    return None
 
 
 #: The reader of each known suffix.

@@ -26,7 +26,7 @@ EMPTY: Final[State] = (*(0 if field.nothing is None else field.nothing for field
 
 _EXTREMES: Final = ("min", "max")
 _names: Final = (*(field.name for field in STATE), "rest")
-_counts: Final = [field.name for field in STATE if field.kind == "int64"]
+_counts: Final = [field.name for field in STATE if field.dtype == "int64"]
 _moments: Final = [name for name in _names if name not in (*_counts, *_EXTREMES)]
 _rows: Final = (_counts, _moments, list(_EXTREMES))
 #: Rows of each of the three arrays.

@@ -51,10 +51,10 @@ def intrinsic_of(signature: Callable[..., Any], python: Callable[..., Any]) -> C
     return decorate
 
 
-def item_pointer(context: Any, builder: Any, kind: Any, array: Any, places: list[Any]) -> Any:
+def item_pointer(context: Any, builder: Any, array_type: Any, array: Any, places: list[Any]) -> Any:
     """Where an item of an array lies, whose places are known to be in range."""
-    view = context.make_array(kind)(context, builder, array)
-    return cgutils.get_item_pointer(context, builder, kind, view, places)
+    view = context.make_array(array_type)(context, builder, array)
+    return cgutils.get_item_pointer(context, builder, array_type, view, places)
 
 
 def emit_choice(builder: Any, scalar: Any, comparison: str, a: Any, b: Any) -> Any:
@@ -70,22 +70,22 @@ def emit_choice(builder: Any, scalar: Any, comparison: str, a: Any, b: Any) -> A
     return builder.select(test, b, a, flags=("nnan", "nsz"))
 
 
-def _view(context: Any, builder: Any, kind: Any, data: Any, shape: Any, strides: Any, itemsize: Any) -> Any:
-    view = context.make_array(kind)(context, builder)
+def _view(context: Any, builder: Any, array_type: Any, data: Any, shape: Any, strides: Any, itemsize: Any) -> Any:
+    view = context.make_array(array_type)(context, builder)
     context.populate_array(view, data=data, shape=shape, strides=strides, itemsize=itemsize, meminfo=None)
     return view._getvalue()
 
 
 def _array_at(address: int, shape: tuple[int, ...], example: Any) -> Any:
-    kind, size = np.dtype(type(example)), int(math.prod(shape))
-    memory: Any = (ctypes.c_uint8 * (size * kind.itemsize)).from_address(int(address))
-    return np.frombuffer(memory, kind, size).reshape(shape)
+    dtype, size = np.dtype(type(example)), int(math.prod(shape))
+    memory: Any = (ctypes.c_uint8 * (size * dtype.itemsize)).from_address(int(address))
+    return np.frombuffer(memory, dtype, size).reshape(shape)
 
 
 def _view_into(memory: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], example: Any) -> Any:
-    kind = np.dtype(type(example))
-    steps = tuple(stride * kind.itemsize for stride in strides)
-    return np.lib.stride_tricks.as_strided(memory[offset:].view(kind), shape, steps)
+    dtype = np.dtype(type(example))
+    steps = tuple(stride * dtype.itemsize for stride in strides)
+    return np.lib.stride_tricks.as_strided(memory[offset:].view(dtype), shape, steps)
 
 
 def _fetch_add(counter: Any) -> int:
@@ -167,15 +167,15 @@ def load_scalar(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 def call_c(context: Any, builder: Any, signature: Any, args: Any) -> None:
     """Calls the C function at an address, which returns nothing, with a tuple of integers or addresses."""
     values = cgutils.unpack_tuple(builder, args[1])
-    kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
-    builder.call(builder.inttoptr(args[0], kind.as_pointer()), values)
+    function_type = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+    builder.call(builder.inttoptr(args[0], function_type.as_pointer()), values)
 
 
 @intrinsic_of(lambda function: types.intp(types.intp), lambda function: int(function()))
 def call_c_for_int(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     """The int that the C function at an address returns, which takes nothing."""
-    kind = ir.FunctionType(ir.IntType(32), [])
-    answer = builder.call(builder.inttoptr(args[0], kind.as_pointer()), [])
+    function_type = ir.FunctionType(ir.IntType(32), [])
+    answer = builder.call(builder.inttoptr(args[0], function_type.as_pointer()), [])
     return context.cast(builder, answer, types.int32, types.intp)
 
 
@@ -197,7 +197,7 @@ def load_tuple(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     is done with the item. Here none is.
     """
     pairs = zip(signature.args[0], cgutils.unpack_tuple(builder, args[0]), strict=True)
-    items = [builder.load(item_pointer(context, builder, kind, array, [args[1]])) for kind, array in pairs]
+    items = [builder.load(item_pointer(context, builder, array_type, array, [args[1]])) for array_type, array in pairs]
     return context.make_tuple(builder, signature.return_type, items)
 
 
@@ -206,9 +206,9 @@ def store_tuple(context: Any, builder: Any, signature: Any, args: Any) -> None:
     """Writes the values of a tuple to item `i` of the 1-D arrays of another, each of the array's own type."""
     arrays, _, values = signature.args
     found = (cgutils.unpack_tuple(builder, args[0]), cgutils.unpack_tuple(builder, args[2]))
-    for kind, given, array, value in zip(arrays, values, *found, strict=True):
-        pointer = item_pointer(context, builder, kind, array, [args[1]])
-        builder.store(context.cast(builder, value, given, kind.dtype), pointer)
+    for array_type, given, array, value in zip(arrays, values, *found, strict=True):
+        pointer = item_pointer(context, builder, array_type, array, [args[1]])
+        builder.store(context.cast(builder, value, given, array_type.dtype), pointer)
 
 
 @intrinsic_of(lambda a, b: a(a, a), lambda a, b: b if b < a else a)

@@ -50,9 +50,9 @@ def _widened_type(tag: Any) -> VectorType:
     return VectorType(scalar, _VECTOR_BYTES * 8 // scalar.bitwidth)
 
 
-def _pointer(context: Any, builder: Any, x: Any, array: Any, offset: Any, kind: Any) -> Any:
+def _pointer(context: Any, builder: Any, x: Any, array: Any, offset: Any, pointee: Any) -> Any:
     data = context.make_array(x)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [offset]), kind.as_pointer())
+    return builder.bitcast(builder.gep(data, [offset]), pointee.as_pointer())
 
 
 def _read(context: Any, builder: Any, x: Any, array: Any, offset: Any, vector: VectorType) -> Any:
@@ -99,8 +99,8 @@ def prefetch(context: Any, builder: Any, signature: Any, args: Any) -> None:
     """Asks the cache for the line that holds the element at a flat index; any index will do, none is an error."""
     i32, name = ir.IntType(32), "llvm.prefetch.p0"
     pointer = _pointer(context, builder, signature.args[0], args[0], args[1], ir.IntType(8))
-    kind = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
-    function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+    function_type = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
+    function = builder.module.globals.get(name) or ir.Function(builder.module, function_type, name)
     read, keep, data = i32(0), i32(3), i32(1)
     builder.call(function, [pointer, read, keep, data])
 
@@ -160,10 +160,11 @@ def no_counts(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return ir.Constant(context.get_value_type(vector), [0] * vector.width)
 
 
-def _splat(builder: Any, scalar: Any, kind: Any) -> Any:
-    i32, undefined = ir.IntType(32), ir.Constant(kind, ir.Undefined)
+def _splat(builder: Any, scalar: Any, vector_type: Any) -> Any:
+    i32, undefined = ir.IntType(32), ir.Constant(vector_type, ir.Undefined)
     vector = builder.insert_element(undefined, scalar, ir.Constant(i32, 0))
-    return builder.shuffle_vector(vector, undefined, ir.Constant(ir.VectorType(i32, kind.count), [0] * kind.count))
+    first = ir.Constant(ir.VectorType(i32, vector_type.count), [0] * vector_type.count)
+    return builder.shuffle_vector(vector, undefined, first)
 
 
 @intrinsic_of(

@@ -108,10 +108,10 @@ def store_state(context: Any, builder: Any, signature: Any, args: Any) -> None:
     """Writes a state to its place in `States`."""
     state, states = signature.args[:2]
     numbers, arrays = (cgutils.unpack_tuple(builder, args[i]) for i in (0, 1))
-    for number, kind, (array, row) in zip(numbers, state, STORED_AT, strict=True):
+    for number, number_type, (array, row) in zip(numbers, state, STORED_AT, strict=True):
         places = [args[2].type(row), args[2], args[3]]
         pointer = item_pointer(context, builder, states[array], arrays[array], places)
-        builder.store(context.cast(builder, number, kind, states[array].dtype), pointer)
+        builder.store(context.cast(builder, number, number_type, states[array].dtype), pointer)
 
 
 @intrinsic_of(
@@ -132,8 +132,8 @@ def store_words(context: Any, builder: Any, signature: Any, args: Any) -> None:
     """Writes the numbers of a tuple, as float64 or 64-bit integers, to the words of `memory` from `at` on."""
     numbers, memory, _ = signature.args
     data = context.make_array(memory)(context, builder, args[1]).data
-    for i, (value, kind) in enumerate(zip(cgutils.unpack_tuple(builder, args[0]), numbers, strict=True)):
-        word = types.float64 if isinstance(kind, types.Float) else types.unliteral(kind)
+    for i, (value, number_type) in enumerate(zip(cgutils.unpack_tuple(builder, args[0]), numbers, strict=True)):
+        word = types.float64 if isinstance(number_type, types.Float) else types.unliteral(number_type)
         pointer = builder.gep(data, [builder.add(args[2], args[2].type(i))])
         pointer = builder.bitcast(pointer, context.get_data_type(word).as_pointer())
-        builder.store(context.cast(builder, value, kind, word), pointer)
+        builder.store(context.cast(builder, value, number_type, word), pointer)

@@ -37,7 +37,7 @@ _TICKET_BYTES: Final = 1 << 13
 _captured: Final[list[object]] = []
 
 _plan = functools.lru_cache(maxsize=4096)(plan)
-_NEURONS: Final = struct.Struct("".join("q" if field.kind == "int64" else "d" for field in NEURON))
+_NEURONS: Final = struct.Struct("".join("q" if field.dtype == "int64" else "d" for field in NEURON))
 
 
 class DeferredRow:

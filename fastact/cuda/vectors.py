@@ -104,7 +104,7 @@ def loader(element: ElementType, width: int) -> Callable[..., Any]:
 
 
 def widener(element: ElementType) -> Callable[..., Any]:
-    """The function that shows stored elements as float32 (float64 for wide kinds), exactly."""
+    """The function that shows stored elements as float32 (float64 for wide element types), exactly."""
     work = numba.from_dtype(np.dtype(element.work))
 
     @intrinsic

@@ -49,7 +49,7 @@ class _Declared:
             made = getattr(cls, "__dataclass_fields__", {})
             declared = ((base, vars(base).get("__annotations__", {})) for base in cls.__mro__[-3::-1])
             cls.__annotations__ = {
-                name: kind for base, own in declared for name, kind in own.items() if base is cls or name not in made
+                name: hint for base, own in declared for name, hint in own.items() if base is cls or name not in made
             }
             dataclass(frozen=True, kw_only=True)(cls)
 

@@ -26,7 +26,7 @@ _MAX_COUNT: Final = 2**31 - 1
 
 #: The fields of `fields.STATE` that the graph counts, in its order; the rows of `Summary.counts`. The elements need no
 #: counting: their number is known when the function is traced.
-_COUNTS: Final = tuple(field.name for field in STATE if field.kind == "int64" and field.name != "count")
+_COUNTS: Final = tuple(field.name for field in STATE if field.dtype == "int64" and field.name != "count")
 
 
 @functools.partial(

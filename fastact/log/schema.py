@@ -43,7 +43,7 @@ def columns_of(version: tuple[int, int]) -> Any:
         if name == "layer":
             columns.append(pa.field("layer", pa.utf8(), nullable=False, metadata={"meaning": "the layer's name"}))
             name = "layer_order"
-        arrow_type = pa.int64() if f.kind == "int64" else pa.float64()
+        arrow_type = pa.int64() if f.dtype == "int64" else pa.float64()
         columns.append(pa.field(name, arrow_type, nullable=name in _FILL, metadata={"meaning": f.meaning}))
     return pa.schema(columns)
 

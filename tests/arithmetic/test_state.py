@@ -15,7 +15,7 @@ def test_every_number_has_a_place_of_its_own() -> None:
         "count", "zeros", "std", "min",
     ]  # fmt: skip
     for field, number, (array, _) in zip(STATE, arithmetic.EMPTY, state.STORED_AT, strict=False):
-        assert (array == 0) == (field.kind == "int64") == isinstance(number, int)
+        assert (array == 0) == (field.dtype == "int64") == isinstance(number, int)
         assert (array == 2) == (field.name in ("min", "max"))
 
 

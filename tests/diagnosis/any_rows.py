@@ -47,7 +47,7 @@ def layers_and_rows(draw: st.DrawFn) -> tuple[list[LayerInfo], list[list[tuple[A
     for info in infos:
         mine: list[tuple[Any, ...]] = []
         for _ in range(draw(st.integers(0, 3))):
-            numbers = [draw(counts if field.kind == "int64" else reals) for field in ROW[3:]]
+            numbers = [draw(counts if field.dtype == "int64" else reals) for field in ROW[3:]]
             length = draw(st.integers(1, 12))
             mine += [(len(mine) + i, info.order, 0, *numbers) for i in range(length)]
         rows.append(mine)

@@ -31,17 +31,17 @@ numbers = {
     "int64": st.integers(-(2**63), 2**63 - 1) | st.integers(-2, 2),
     "float64": st.floats() | st.sampled_from([NAN, INFINITY, -INFINITY, 0.0, -0.0]),
 }
-any_row = st.tuples(*[st.just(0) if field.name == "layer" else numbers[field.kind] for field in ROW])
+any_row = st.tuples(*[st.just(0) if field.name == "layer" else numbers[field.dtype] for field in ROW])
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(any_row, min_size=1, max_size=4))
 def test_any_numbers_come_back_bit_for_bit(rows: list[Row]) -> None:
-    table = np.frombuffer(b"".join(expect(rows)), np.dtype([(field.name, field.kind) for field in ROW]))
+    table = np.frombuffer(b"".join(expect(rows)), np.dtype([(field.name, field.dtype) for field in ROW]))
     back = to_rows(to_batch(table, {0: "a"}))
     for field in ROW:
         got, want = back[field.name], table[field.name]
-        if field.kind == "float64":
+        if field.dtype == "float64":
             # The payload of a NaN that stands for "nothing" is not kept; every other bit is.
             assert np.array_equal(np.isnan(got), np.isnan(want))
             got, want = np.nan_to_num(got, nan=1.5).view(np.int64), np.nan_to_num(want, nan=1.5).view(np.int64)

@@ -29,7 +29,7 @@ def test_any_range_aggregates_exactly(tmp_path: Path, monkeypatch: pytest.Monkey
     for key, parts in apart.items():
         want = fastact.merge(parts)
         for field in STATE:
-            exact = field.kind == "int64" or field.name in ("min", "max")
+            exact = field.dtype == "int64" or field.name in ("min", "max")
             value = getattr(want, field.name)
             expected = value if exact else pytest.approx(value, rel=1e-12, nan_ok=True)
             assert getattr(got[key], field.name) == expected or (math.isnan(value) and exact), field.name

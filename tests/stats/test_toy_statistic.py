@@ -65,4 +65,4 @@ def test_every_number_of_the_state_is_a_statistic() -> None:
     for field in STATE:
         values = getattr(neurons, field.name)
         assert values.shape == (3,)
-        assert values.dtype == (np.int64 if field.kind == "int64" else np.float64)
+        assert values.dtype == (np.int64 if field.dtype == "int64" else np.float64)
