@@ -12,7 +12,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numba import types
@@ -21,9 +21,6 @@ from fastact.cpu.intrinsics import array_at, call_c, call_c_for_int
 from fastact.cpu.jit import c_entry, kernel
 from fastact.cpu.neuron_kernels import HEAD_WORDS, SPARE, TASKS, begin
 from fastact.cpu.threads import get_num_threads
-
-if TYPE_CHECKING:
-    from fastact.cpu.workspace import Plan
 
 #: Bytes from which a sweep is shared with the team that has computed the tensor: they are awake, it costs some 3 µs.
 _TEAM_FROM: Final = 1 << 17
@@ -104,13 +101,16 @@ def team_kernel() -> Callable[..., None]:
     return kernel(fold_by_threads, "team-fold", types.void(*[_I8] * 9), nogil=True)
 
 
-def fold_by_team(plan: "Plan", address: int, x: int) -> bool:
-    """Has torch's threads fold the array at the address `x` in a workspace's memory; False where it is not worth it."""
-    if plan.nbytes < _TEAM_FROM or (team := torch_team()) is None:
+def fold_by_team(address: int, x: int, template: int, entry: Any, tasks: int, nbytes: int) -> bool:
+    """Has torch's threads fold an array of `nbytes` at the address `x`; False where it is not worth it.
+
+    `address` is a workspace's memory, `template` its plan's head; `entry` is the fold, which does so many `tasks`.
+    """
+    if nbytes < _TEAM_FROM or (team := torch_team()) is None:
         return False
-    threads = min(team.most(), get_num_threads(), plan.tasks)
+    threads = min(team.most(), get_num_threads(), tasks)
     if threads <= 1:
         return False
     share = c_entry(share_kernel())
-    team_kernel()(address, plan.begin, x, share, threads, team.fork, plan.entry, team.place, team.size)
+    team_kernel()(address, template, x, share, threads, team.fork, entry, team.place, team.size)
     return True

@@ -129,7 +129,7 @@ class NeuronWorkspace:
         `tensor` says that torch has just computed it, by threads that are awake and may share the work.
         """
         plan, address, head, fold = self.plan, self.address, self.plan.begin, self.plan.entry
-        if tensor and fold_by_team(plan, address, x):
+        if tensor and fold_by_team(address, x, plan.begin, plan.entry, plan.tasks, plan.nbytes):
             head = fold = 0
         elif plan.nbytes >= PARALLEL_FROM:
             self._memory[:HEAD_WORDS] = plan.head

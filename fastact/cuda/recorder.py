@@ -9,7 +9,7 @@ import functools
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +26,6 @@ from fastact.cuda.rows import ROW_BYTES, state_format
 from fastact.errors import FastactError
 from fastact.fields import NEURON
 
-if TYPE_CHECKING:
-    from fastact.cuda.deferred import DeferredRows
-
 #: Bytes that a stream's kernels work in at first; at least doubled when they are too few.
 _WORK_BYTES: Final = 1 << 18
 _TICKET_BYTES: Final = 1 << 13
@@ -40,12 +37,21 @@ _plan = functools.lru_cache(maxsize=4096)(plan)
 _NEURONS: Final = struct.Struct("".join("q" if field.dtype == "int64" else "d" for field in NEURON))
 
 
+class RowsOnTheirWay(Protocol):
+    """What a row needs of the `DeferredRows` that it belongs to."""
+
+    broken: str | None
+
+    def wait_until(self, done: Callable[[], bool]) -> None:
+        """Returns when `done()`."""
+
+
 class DeferredRow:
     """A row that a monitor recorded on a GPU: launched, and filled when it arrives."""
 
     __slots__ = ("_keep", "_rows", "captured", "device", "layer", "lost", "neurons", "part", "state")
 
-    def __init__(self, rows: "DeferredRows", layer: int, device: int, keep: object = None) -> None:
+    def __init__(self, rows: RowsOnTheirWay, layer: int, device: int, keep: object = None) -> None:
         self._rows = rows
         self._keep = keep
         self.layer = layer

@@ -8,18 +8,23 @@ are given Python stand-ins for tensors.
 
 import weakref
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 import torch
 
-if TYPE_CHECKING:
-    from fastact.torch.hooks import Hook
 
-_hooks: Final[weakref.WeakValueDictionary[int, "Hook"]] = weakref.WeakValueDictionary()
+class CompiledHook(Protocol):
+    """A hook that compiled code calls back."""
+
+    def observe_compiled(self, x: torch.Tensor, place: str) -> None:
+        """Takes a tensor that was found at `place` in what the module was given or returned."""
+
+
+_hooks: Final[weakref.WeakValueDictionary[int, CompiledHook]] = weakref.WeakValueDictionary()
 _numbers: Final = count()
 
 
-def register(hook: "Hook") -> torch.Tensor:
+def register(hook: CompiledHook) -> torch.Tensor:
     """Returns the key, int64[1], by which `record` finds this hook, which is held weakly.
 
     The key is a tensor because repeated blocks share compiled code only where nothing but tensors differs between

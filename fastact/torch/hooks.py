@@ -3,7 +3,7 @@
 import contextlib
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Protocol
 
 import torch
 from torch import nn
@@ -12,9 +12,6 @@ from fastact.errors import FastactError
 from fastact.torch import compiled
 from fastact.torch.layers import axis_rule, layer_type_of
 from fastact.torch.tensors import find_tensors, local_values
-
-if TYPE_CHECKING:
-    from fastact.torch.watching import Watch
 
 #: Follows a layer's name where its input or the gradient of its output is recorded; no module's name has a colon.
 _INPUT: Final = ":input"
@@ -28,6 +25,19 @@ _transforming: Final = torch._C._are_functorch_transforms_active
 _tracing: Final = torch._C._get_tracing_state
 
 
+class Watching(Protocol):
+    """What a hook needs of the `Watch` that it belongs to."""
+
+    _training_only: bool
+    _order: torch.Tensor
+    _last_axis: tuple[int, int] | None
+    _handles: list[torch.utils.hooks.RemovableHandle]
+
+    def _due(self) -> bool: ...
+    def _record(self, name: str, x: torch.Tensor, axis: int | None, layer_type: str) -> None: ...
+    def _failed(self, name: str, error: Exception) -> None: ...
+
+
 class Hook:
     """A hook of one module.
 
@@ -39,7 +49,7 @@ class Hook:
     #: What is added to the layer's name.
     suffix: ClassVar[str] = ""
 
-    def __init__(self, watch: "Watch", module: nn.Module, name: str, *, gradients: bool = False) -> None:
+    def __init__(self, watch: Watching, module: nn.Module, name: str, *, gradients: bool = False) -> None:
         self.watch = watch
         self.name = name
         self.gradients = gradients
@@ -165,7 +175,7 @@ class _GradientHook:
 
     __slots__ = ("axis", "name", "watch")
 
-    def __init__(self, watch: "Watch", name: str, axis: int | None) -> None:
+    def __init__(self, watch: Watching, name: str, axis: int | None) -> None:
         self.watch = watch
         self.name = name
         self.axis = axis
