@@ -63,7 +63,10 @@ def _range(low: float, high: float | None) -> str:
 
 def check_share(name: str, value: Any) -> None:
     """Refuses what is no number from 0 to 1."""
-    check_number(name, value, 0, 1, words="a number from 0 to 1")
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ArgumentTypeError(f"{name}: got {type(value).__name__}, want a number from 0 to 1")
+    if not 0 <= float(value) <= 1:
+        raise ArgumentValueError(f"{name}: got {value}, want a number from 0 to 1")
 
 
 def check_not_negative(name: str, value: Any) -> float:
@@ -93,7 +96,19 @@ def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
     """Refuses what is none of `choices`."""
     known = tuple(choices)
     if value not in known:
-        raise ArgumentValueError(f"{name}: got {value!r}, want one of {', '.join(map(str, known))}")
+        # Quoted where a name could be taken for a value, such as None.
+        shown = map(str if all(isinstance(choice, str) for choice in known) else repr, known)
+        raise ArgumentValueError(f"{name}: got {value!r}, want one of {', '.join(shown)}")
+
+
+def renamed(new: str, value: str, old: str, older: str | None) -> str:
+    """What was given by an argument's new name or by its older one; refuses both where they differ."""
+    if older is None or older == value:
+        return value
+    if value:
+        both = f"{older!r} and {new}={value!r}"
+        raise ArgumentValueError(f"{old}: got {both}, want one of them: {old} is the older name of {new}")
+    return older
 
 
 def check_text(name: str, value: object, most: int) -> None:

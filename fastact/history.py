@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fastact.checks import check_integer
+from fastact.checks import check_integer, renamed
 from fastact.fields import PACK_ROW, ROW_BYTES, ROW_DTYPE
 
 #: Rows of the largest window: 160 MB a layer. A larger one is a mistake, and fails only when a layer is recorded.
@@ -50,7 +50,7 @@ class LayerInfo:
         *,
         kind: str | None = None,
     ) -> None:
-        layer_type = layer_type if kind is None else kind
+        layer_type = renamed("layer_type", layer_type, "kind", kind)
         for field, value in zip(self.__slots__, (name, order, layer_type, dtype, saturation), strict=True):
             object.__setattr__(self, field, value)
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fastact
 from fastact.checks import (
     check_choice,
     check_integer,
@@ -16,6 +17,7 @@ from fastact.checks import (
     check_share,
     check_text,
     check_type,
+    renamed,
 )
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 
@@ -52,14 +54,14 @@ def test_what_is_right_comes_back() -> None:
         (lambda: check_number("t", np.nan, 0), VALUE, "t: got nan, want at least 0"),
         (lambda: check_number("t", np.inf, 0.5, 2, unit="seconds"), VALUE, "t: got inf, want 0.5 to 2 seconds"),
         (lambda: check_share("s", None), TYPE, "s: got NoneType, want a number from 0 to 1"),
-        (lambda: check_share("s", 1.5), VALUE, "s: got 1.5, want 0 to 1"),
-        (lambda: check_share("s", np.nan), VALUE, "s: got nan, want 0 to 1"),
+        (lambda: check_share("s", 1.5), VALUE, "s: got 1.5, want a number from 0 to 1"),
+        (lambda: check_share("s", np.nan), VALUE, "s: got nan, want a number from 0 to 1"),
         (lambda: check_not_negative("tol", "x"), TYPE, "tol: got 'x', want a number"),
         (lambda: check_not_negative("tol", np.nan), VALUE, "tol: got nan, want at least 0"),
         (lambda: check_saturation(1.0), TYPE, "saturation: got 1.0, want two numbers (lo, hi)"),
         (lambda: check_saturation((1, 0)), VALUE, "saturation: got (1, 0), want lo <= hi, neither of them NaN"),
         (lambda: check_type("kind", 3, str, "a str"), TYPE, "kind: got int, want a str"),
-        (lambda: check_choice("c", "x", ("a", "b", None)), VALUE, "c: got 'x', want one of a, b, None"),
+        (lambda: check_choice("c", "x", ("a", "b", None)), VALUE, "c: got 'x', want one of 'a', 'b', None"),
         (lambda: check_choice("c", [], {"a": 1}), VALUE, "c: got [], want one of a"),
         (lambda: check_text("name", b"a", 9), TYPE, "name: got bytes, want str"),
         (lambda: check_text("name", "\ud800", 9), VALUE, "name: got '\\ud800', want text without lone surrogates"),
@@ -70,3 +72,13 @@ def test_what_is_wrong_is_refused_by_name(call: Callable[[], Any], error: type[E
     with pytest.raises(error) as caught:
         call()
     assert str(caught.value) == message
+
+
+def test_an_older_name_is_another_name() -> None:
+    assert renamed("new", "a", "old", None) == renamed("new", "", "old", "a") == renamed("new", "a", "old", "a") == "a"
+    with pytest.raises(ArgumentValueError, match="old: got 'b' and new='a', want one of them"):
+        renamed("new", "a", "old", "b")
+    with pytest.raises(ArgumentValueError, match="kind: got 'Tanh' and layer_type='ReLU'"):
+        fastact.LayerInfo("a", 0, "ReLU", kind="Tanh")
+    with fastact.ActivationMonitor() as monitor, pytest.raises(ArgumentValueError, match="kind: got 'Tanh'"):
+        monitor.record("a", [1.0], layer_type="ReLU", kind="Tanh")

@@ -160,6 +160,6 @@ def judge(preset: str, layers: Sequence[LayerView]) -> tuple[Finding, ...]:
 
 def _finding(preset: str, rule: Published, layer: LayerView, row: Any) -> Finding:
     step, evidence = int(row["step"]), Evidence(preset=preset, rule=rule.name)
-    message = f"{layer.name} has met {rule.name} of the preset {preset} since step {step}: {rule.meaning}."
-    cause, remedies = "Published rules name none.", ("diagnose without a preset for causes and remedies",)
+    message = f"{layer.name} has triggered the {preset} rule {rule.name!r} since step {step}: {rule.meaning}."
+    cause, remedies = "The preset's rules name no cause.", ("diagnose without a preset for causes and remedies",)
     return Finding(layer.info.name, rule.condition, "serious", step, evidence, message, cause, remedies)

@@ -11,7 +11,7 @@ NORMALISE_INPUTS: Final = "normalise the inputs to mean 0 and standard deviation
 
 _HE: Final = "use He initialisation: weights from N(0, sqrt(2/n_in)), biases zero"
 _XAVIER: Final = "use Xavier initialisation: weights from N(0, sqrt(1/n_in))"
-_EITHER: Final = "use an initialisation that keeps the scale: N(0, sqrt(1/n_in)), before ReLU N(0, sqrt(2/n_in))"
+_EITHER: Final = "use an initialisation that keeps the scale: N(0, sqrt(1/n_in)), or N(0, sqrt(2/n_in)) before ReLU"
 
 
 def initialisation(types: Collection[str]) -> str:

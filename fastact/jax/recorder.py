@@ -11,6 +11,7 @@ import numpy as np
 from jax.experimental import io_callback
 
 from fastact._adapters.attachment import Attachment, Run
+from fastact.checks import renamed
 from fastact.diagnosis.layer_types import BOUNDED
 from fastact.jax.summary import Summary, summarize
 from fastact.monitor.monitor import ActivationMonitor
@@ -98,8 +99,8 @@ class Recorder:
         Returns:
             `x` itself, for use within an expression.
         """
+        layer_type = renamed("layer_type", layer_type, "kind", kind)
         with self._attachment.failure_counter(f"record layer {name!r}"):
-            layer_type = layer_type if kind is None else kind
             interval = BOUNDED.get(layer_type, SATURATION) if saturation is None else saturation
             # The last trace counts: initialising a model may trace parts of it first.
             self._traced.pop(name, None)

@@ -96,7 +96,7 @@ class Walk:
                 batch, metadata = self._decoder.batch(frame)
                 dropped = int(metadata.get(b"fastact.dropped", b"0"))
             except NONSENSE as error:
-                self.tell(f"the message at byte {frame.offset} is no part of a fastact log ({ascii(error)[:200]})")
+                self.tell(f"the message at byte {frame.offset} is not part of a fastact log ({ascii(error)[:200]})")
                 continue
             header = self._header if self._header is not None and self._header.session == frame.session else None
             due = self._due.get(frame.session, frame.row if header is None else header.first_row)

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from fastact.arrays.host import on_gpu
-from fastact.checks import check_integer, check_saturation, check_type
+from fastact.checks import check_integer, check_saturation, check_type, renamed
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import Severity
 from fastact.diagnosis.layer_types import BOUNDED
@@ -190,8 +190,7 @@ class ActivationMonitor:
                 return whole.total
             interval = layer.info.saturation
         else:
-            if kind is not None:
-                layer_type = kind
+            layer_type = renamed("layer_type", layer_type, "kind", kind)
             check_type("layer_type" if kind is None else "kind", layer_type, str, "a str")
             interval = BOUNDED.get(layer_type, SATURATION) if saturation is None else saturation
         if isinstance(x, (ActivationStats, ChannelStats)):
@@ -221,6 +220,8 @@ class ActivationMonitor:
                 self._queue.record(layer, workspace)
                 return
         self.record(name, x, axis=axis, layer_type=layer_type)
+
+    keep = record_in_place  #: the older name of `record_in_place`
 
     def _add_layer(
         self, name: str, x: Any, layer_type: str, dtype: str, saturation: tuple[float, float]

@@ -225,7 +225,7 @@ class Log:
 
     def _check_rank(self, argument: str, rank: object) -> None:
         if rank not in self.runs:
-            raise ArgumentValueError(f"{argument}: got {rank!r}, want among {self.ranks}")
+            raise ArgumentValueError(f"{argument}: got {rank!r}, want one of {', '.join(map(str, self.ranks))}")
 
     def _replay(self, wanted: RowFilter, progress: Progress | None) -> Iterator[Record]:
         for rank, stored in self.stored_batches(self.ranks, progress):

@@ -68,7 +68,7 @@ class RowFilter(NamedTuple):
         names = {info.name for info in known}
         unknown = [name for name in wanted if name not in names]
         if unknown:
-            raise ArgumentValueError(f"layers: got {unknown[0]!r}, want among {sorted(names)}")
+            raise ArgumentValueError(f"layers: got {unknown[0]!r}, want one of {', '.join(map(repr, sorted(names)))}")
         return cls(from_step, to_step, wanted)
 
     def in_batch(self, batch: Any) -> npt.NDArray[np.bool_]:

@@ -53,7 +53,7 @@ class Tail:
         place, folders = rank_folders(path)
         rank = min(folders) if rank is None and folders else rank
         if rank is not None and folders and rank not in folders:
-            raise ArgumentValueError(f"rank: got {rank!r}, want among {tuple(sorted(folders))}")
+            raise ArgumentValueError(f"rank: got {rank!r}, want one of {', '.join(map(str, sorted(folders)))}")
         #: The last step seen; None before the first row.
         self.step: int | None = None
         #: Rows seen, and rows a second over the last few looks: 0.0 before the second look.

@@ -166,7 +166,7 @@ def _sweep_chunk(x: Any, bounds: Bounds) -> arithmetic.State:
 def _detail_any(x: Any, axis: Any, bounds: Bounds, extras: tuple[str, ...]) -> DetailedStats:
     if axis is not None:
         raise ArgumentValueError(
-            f"extras: got {extras} with axis={axis!r}, want one of both: extras are of the whole tensor; per neuron "
+            f"extras: got {extras} with axis={axis!r}, want only one: extras are of the whole tensor; per neuron "
             "there are abs_mean, absmax and outliers() without them"
         )
     if on_gpu(x):

@@ -48,7 +48,7 @@ def diagnose(
     preset: _Preset = None,
     fail_on: _FailOn = Severity.warning,
 ) -> int:
-    """Say what is wrong in a run, where, since when, and what to try. Exit code 1 when something is."""
+    """Say what is wrong in a run, where, since when, and what to try. The exit code is 1 if anything is wrong."""
     del json_schema  # it has ended the program by itself, since it needs no run
     from fastact.diagnosis.finding import SEVERITIES
     from fastact.diagnosis.report import render_rich

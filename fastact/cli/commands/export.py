@@ -15,9 +15,9 @@ def export(
     to: Annotated[Path, typer.Option(metavar="FILE", help="A .parquet, .csv or .jsonl file.")],
     force: Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")] = False,
 ) -> None:
-    """Write all rows of a run to one file for other programs; what they mean goes along.
+    """Write all rows of a run, and what the columns mean, to one file for other programs.
 
-    Parquet holds that itself; beside a .csv or .jsonl file it is in FILE.meta.json.
+    Parquet files hold the meaning themselves; for .csv and .jsonl it is written beside them, to FILE.meta.json.
     """
     from fastact.replay.export import export
     from fastact.replay.log import open_log

@@ -11,9 +11,9 @@ from fastact.cli.output import complain, progress_bar
 
 
 def recover(
-    run: Run, to: Annotated[Path, typer.Option(metavar="DIR", help="The directory to make; it must not be there.")]
+    run: Run, to: Annotated[Path, typer.Option(metavar="DIR", help="The directory to create; it must not exist yet.")]
 ) -> None:
-    """Write a whole copy of a damaged run, which any Arrow reader opens; the run itself is not touched."""
+    """Write a sound copy of a damaged run, which any Arrow reader can open; the run itself is not touched."""
     from fastact.replay.log import open_log
     from fastact.replay.recover import recover
 

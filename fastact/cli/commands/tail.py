@@ -21,11 +21,11 @@ def tail(
     rank: Annotated[int | None, typer.Option(help="Whose rows to follow; by default the lowest rank's.")] = None,
     window: Window = None,
     every: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds between two looks.")] = 1.0,
-    once: Annotated[bool, typer.Option("--once", help="Show how it is now, and end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Show the current state and exit.")] = False,
 ) -> None:
     """Watch a run while it is written: its last step and each layer's health, until it is closed or Ctrl-C.
 
-    What is no terminal gets a line for each look that found something new.
+    When the output is not a terminal, print a line whenever there is something new.
     """
     import time
 

@@ -106,8 +106,8 @@ class Constant(Rule[ConstantThresholds]):
             seen = f"{percent(share)} of its {neurons:,} neurons have the same output for every sample"
         message = f"{layer.name} has been constant since step {streak.step}: {seen}."
         cause = (
-            "Its output is all bias: its weights are zero next to its biases, or no differences between samples reach "
-            "it."
+            "Only its biases are left in its output: its weights are negligible next to them, or no differences "
+            "between samples reach it."
         )
         look = "check that the data reaches this layer and differs from sample to sample"
         remedies = look, LOWER_RATE, initialisation(network.distinct_types)

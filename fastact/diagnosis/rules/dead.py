@@ -244,12 +244,13 @@ def _cause(layer: LayerView, step: int) -> str:
         return "Its weights and biases are zero, or its input is."
     if step <= layer.start:
         return (
-            "This was already so in the first recorded row, which suggests negative biases, a bad initialisation or "
-            "unnormalised data: its inputs are below zero for every sample, where the gradient is zero too."
+            "This was already the case in the first recorded row, which suggests negative biases, a bad "
+            "initialisation or unnormalised data. The inputs of these neurons are below zero for every sample, where "
+            "the gradient is zero too."
         )
     return (
-        "An update that was too large (a learning rate too high) pushed its inputs below zero for every sample, where "
-        "the gradient is zero too: these neurons cannot recover."
+        "An update that was too large (the learning rate is too high) pushed the inputs of these neurons below zero "
+        "for every sample, where the gradient is zero too, so they cannot recover."
     )
 
 

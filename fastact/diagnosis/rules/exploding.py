@@ -132,7 +132,7 @@ class Exploding(Rule[ExplodingThresholds]):
         message = (
             f"{layer.name} has been exploding since step {streak.step}: the rms of its {layer.elements} grew from "
             f"{number(base)} to {'' if len(known) else 'more than '}{number(last)}"
-            f"{', then they became NaN or Inf' if ended else ''}."
+            f"{' before they became NaN or Inf' if ended else ''}."
         )
         evidence = Evidence(
             rms_first=base, rms_last=last, growth=factor, rows_without_finite=len(run) - len(known),

@@ -91,7 +91,7 @@ class NonFinite(Rule[CommonThresholds]):
             share_at_first_in_window=share
         )  # fmt: skip
         message = f"{layer.name} has had {what} in its {layer.elements} since step {streak.step}{seen}"
-        message += "." if now else ", but not in its last row."
+        message += "." if now else ", but none in its last row."
         cause, remedies = _cause(layer, nans=nans, infs=infs), _remedies(layer, nans=nans)
         severity = graded(serious=True, critical=now)
         return Finding(layer.info.name, self.condition, severity, streak.step, evidence, message, cause, remedies)
@@ -116,5 +116,5 @@ def _remedies(layer: LayerView, *, nans: int) -> tuple[str, ...]:
         return inputs, LOWER_RATE, CLIP_GRADIENTS
     if not nans:
         return LOWER_RATE, CLIP_GRADIENTS, inputs
-    away = "keep divisors, logarithms and roots away from zero with a small epsilon, in the loss too"
+    away = "keep divisors and arguments of logarithms and roots away from zero by a small epsilon, in the loss too"
     return away, LOWER_RATE, CLIP_GRADIENTS

@@ -114,7 +114,8 @@ class OutlierChannels(Rule[OutlierChannelsThresholds]):
         )
         message = (
             f"{layer.name} has had an outlier channel since step {streak.step}: channel {channel} reaches "
-            f"{number(absmax)}, {number(ratio)} times the typical channel, in {percent(share)} of the recorded steps."
+            f"{number(absmax)}, which is {number(ratio)} times the peak of a typical channel; it is the largest in "
+            f"{percent(share)} of the recorded steps."
         )
         cause, remedies = _cause(layer.info.layer_type), _remedies(layer.info.layer_type, network)
         return Finding(layer.info.name, self.condition, severity, streak.step, evidence, message, cause, remedies)

@@ -101,7 +101,7 @@ class OverflowRisk(Rule[OverflowRiskThresholds]):
         bits_left = math.log2(largest) - math.log2(absmax)
         evidence = Evidence(absmax=absmax, largest=largest, share=share, bits_left=bits_left, **ahead)
         cause = (
-            f"Its values are nearly too large for {layer.info.dtype}: the next larger batch, sample or update turns "
+            f"Its values are nearly too large for {layer.info.dtype}: a slightly larger batch, sample or update turns "
             "them into Inf, and then into NaN."
         )
         message += "."

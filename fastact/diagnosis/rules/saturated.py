@@ -147,12 +147,13 @@ def _beyond(low: float, high: float) -> str:
 def _cause(layer: LayerView, step: int) -> str:
     if step <= layer.start:
         return (
-            "This was already so in the first recorded row, which suggests weights initialised too large or "
-            "unnormalised inputs: its inputs lie where the activation is flat and the gradient almost zero."
+            "This was already the case in the first recorded row, which suggests that the weights were initialised too "
+            "large or that the data is not normalised. The layer's inputs lie where the activation is flat and its "
+            "gradient almost zero."
         )
     return (
-        "The weights before it grew during training (a learning rate too high, or unnormalised inputs) until its "
-        "inputs lay where the activation is flat and the gradient almost zero."
+        "The weights before it grew during training (the learning rate is too high, or the data is not normalised) "
+        "until its inputs lay where the activation is flat and its gradient almost zero."
     )
 
 

@@ -98,7 +98,7 @@ class UnderflowRisk(Rule[UnderflowRiskThresholds]):
             f"below {number(subnormal)}"
         )
         if zeros > zeros_first:
-            message += f"; zeros have grown from {percent(zeros_first)} to {percent(zeros)}"
+            message += f"; the share of zeros has grown from {percent(zeros_first)} to {percent(zeros)}"
         serious = typical <= thresholds.underflow_serious * subnormal
         severity = graded(serious=serious, critical=zeros >= 1.0)
         evidence = Evidence(

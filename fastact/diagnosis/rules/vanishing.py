@@ -167,7 +167,7 @@ def _advice(network: Network, layer: LayerView, *, over_steps: bool) -> tuple[st
         return "Its input is the same for every sample, or its weights have shrunk to nothing.", remedies
     if over_steps:
         cause = (
-            "It told the samples apart at first. Since then its weights have shrunk with every update (too much weight "
+            "At first it told the samples apart. Since then its weights have shrunk with every update (too much weight "
             "decay), or updates that were too large have spoilt them."
         )
         return cause, ("use less weight decay", LOWER_RATE)

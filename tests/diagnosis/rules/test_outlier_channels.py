@@ -72,8 +72,8 @@ def test_layers_that_take_the_outlier_over_are_its_consequence() -> None:
 def test_the_text_of_an_outlier_channel() -> None:
     (finding,) = watch(layers([channel(step) for step in STEPS])).diagnose().findings
     assert finding.message == (
-        "0 (Linear) has had an outlier channel since step 0: channel 3 reaches 100, 50 times the typical channel, in "
-        "100% of the recorded steps."
+        "0 (Linear) has had an outlier channel since step 0: channel 3 reaches 100, which is 50 times the peak "
+        "of a typical channel; it is the largest in 100% of the recorded steps."
     )
     assert "add a normalisation before this layer" in finding.remedies
     (finding,) = watch(layers([channel(step) for step in STEPS], "LayerNorm")).diagnose().findings

@@ -88,7 +88,7 @@ def test_gradients_are_judged_for_underflow() -> None:
     assert finding.remedies[0].startswith("scale the loss up")
     assert finding.message == (
         "0 (Gradient) has been close to underflow since step 5: its non-zero values are 1.03e-06 on average, and "
-        "float16 loses digits below 6.1e-05 and everything below 5.96e-08; zeros have grown from 0% to 2%."
+        "float16 loses digits below 6.1e-05 and everything below 5.96e-08; the share of zeros has grown from 0% to 2%."
     )
 
 
