@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from types import CodeType
 from typing import Any
@@ -12,6 +13,10 @@ from numba.core.dispatcher import Dispatcher
 
 # Keras imports TensorFlow unless it is told otherwise.
 os.environ.setdefault("KERAS_BACKEND", "jax")
+
+# A script's background job ignores it, and so would every process that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline for an example: test machines are shared, and a first call compiles.
 settings.register_profile("fastact", deadline=None)

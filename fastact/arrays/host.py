@@ -21,9 +21,7 @@ from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 _ARROW_PART: Final = 1 << 18
 
 #: The end of a message about `x`.
-WANTED: Final = (
-    "an array or tensor of float64, float32, float16, bfloat16, float8 (e4m3fn, e5m2), an integer type or bool"
-)
+WANTED: Final = "an array or tensor of float64, float32, float16, bfloat16, float8, an integer type or bool"
 
 
 def as_storage(x: Any) -> tuple[npt.NDArray[Any], str]:

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from fastact.checks import check_integer, check_text, check_type
 from fastact.errors import ArgumentTypeError, LogError
-from fastact.fields import ROW, ROW_DTYPE, SCHEMA_VERSION
+from fastact.fields import NEURON, ROW, ROW_DTYPE, SCHEMA_VERSION
 from fastact.history import LayerInfo
 
 #: A batch of this many rows with names of this length stays under the largest message that a reader accepts.
@@ -207,8 +207,8 @@ def to_batch(rows: npt.NDArray[np.void], names: Mapping[int, str]) -> Any:
             # Null only where the value is the one that reading puts back: an odd row comes back as it was.
             fill = _FILL[f.name]
             mask = np.isnan(values) if math.isnan(fill) else values == fill
-            if fill == 0:  # which may have been measured as well
-                mask &= unswept
+            if fill == 0:  # which may have been measured as well, and of the state always was
+                mask &= unswept & (f in NEURON)
         columns.append(pa.array(values, mask=mask))
     return pa.RecordBatch.from_arrays(columns, schema=COLUMNS)
 

@@ -55,7 +55,7 @@ class ActivationStats(Statistics[int, float, float]):
         return self
 
     @property
-    def state(self) -> tuple[int, int, int, int, int, int, float, float, float, float, float]:
+    def state(self) -> tuple[Any, ...]:
         """The numbers of `fields.STATE`, in that order: what merges, and what the log keeps."""
         return self._state[: len(STATE)]
 
