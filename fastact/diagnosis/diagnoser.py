@@ -4,7 +4,7 @@ Rows come from a live monitor, one at a time, or from a log, many at once. Both 
 condition is written once (`row_conditions.Holds`); the rules themselves see the window only.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -105,6 +105,7 @@ class Diagnoser:
         """
         trackers = sorted(self._trackers.values(), key=lambda item: (item.layer.info.order, item.layer.info.name))
         limits = self.thresholds
+        needs = {rule: min(rule.needs(limits), self.history.window_size) for rule in rules.RULES}
         views: dict[str, LayerView] = {}
         saturated: dict[str, float] = {}
         findings: list[Finding] = []
@@ -121,7 +122,7 @@ class Diagnoser:
             saturated |= zip((view.info.name for view in layers), network.saturated, strict=True)
             if preset is None:
                 for tracker, view in zip(group, layers, strict=True):
-                    found, missing[view.info.name] = self._judge(tracker.rules, view, network)
+                    found, missing[view.info.name] = self._judge(tracker.rules, needs, view, network)
                     findings += found
             elif not gradients:
                 from fastact.diagnosis.presets import judge  # for comparisons alone
@@ -145,7 +146,7 @@ class Diagnoser:
         return Diagnosis(findings=linked, layers=tuple(table))
 
     def _judge(
-        self, asked: Iterable[Rule[Any]], view: LayerView, network: Network
+        self, asked: Iterable[Rule[Any]], needs: Mapping[Rule[Any], int], view: LayerView, network: Network
     ) -> tuple[list[Finding], tuple[str, ...]]:
         """The findings for a layer, and the conditions for which there was not enough data."""
         findings: list[Finding] = []
@@ -153,7 +154,7 @@ class Diagnoser:
         for rule in asked:
             if rule.only_alone and findings:
                 continue
-            enough = len(view.rows) >= min(rule.needs(self.thresholds), self.history.window_size)
+            enough = len(view.rows) >= needs[rule]
             result = rule.check(view, network, self.thresholds) if enough else Outcome.NOT_ENOUGH_DATA
             if isinstance(result, Finding):
                 findings.append(result)

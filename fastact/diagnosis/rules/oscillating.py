@@ -85,14 +85,17 @@ class Oscillating(Rule[OscillatingThresholds]):
         """The swings at the end of the window. Most layers do not move that much at all within the recent rows."""
         if len(layer.rows) < thresholds.oscillate_rows:
             return Outcome.NOT_ENOUGH_DATA
-        scale, mean, std = rms(layer.rows), layer.rows["mean"], layer.rows["std"]
         if network.swing[layer.place] >= thresholds.oscillate_factor:
+            scale = rms(layer.rows)
             known = np.isfinite(scale) & (scale > 0.0)
             found = swings(np.log(scale[known]), math.log(thresholds.oscillate_factor), thresholds)
             if found is not None:
                 return self._finding(layer, known, found, "rms", scale)
+        if not network.wander[layer.place] >= thresholds.oscillate_deviations:  # `not >=` also refuses NaN
+            return Outcome.NOT_FOUND
+        mean, std = layer.rows["mean"], layer.rows["std"]
         known = np.isfinite(mean) & (std > 0.0) & np.isfinite(std)
-        if network.wander[layer.place] >= thresholds.oscillate_deviations and known.any():
+        if known.any():
             spread = np.sort(std[known])
             with np.errstate(all="ignore"):
                 series = mean[known] / spread[len(spread) // 2]
