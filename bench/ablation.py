@@ -26,7 +26,7 @@ from bench.watch import CASES, Case, Watcher, measure, ours
 from fastact.benchmark.turns import compare
 from fastact.cpu.sweep_many import Places
 
-ROUNDS: Final = 12
+ROUNDS: Final = 8
 ARRAYS: Final = 1000
 ELEMENTS: Final = (10, 100, 1000, 10_000)
 

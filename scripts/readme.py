@@ -20,6 +20,7 @@ from typing import Any
 
 from bench import RESULTS
 from bench.tables import (
+    ablation_table,
     cost_table,
     log_table,
     many_table,
@@ -72,6 +73,16 @@ SECTIONS: tuple[tuple[str, str, Callable[..., Any], str], ...] = (
         (
             "`summarize_many` beside a loop over `summarize`: time of a tensor, median of {rounds} by turns,"
             " warm, answers equal bit for bit."
+        ),
+    ),
+    (
+        "ablation",
+        "What machinery gains",
+        ablation_table,
+        (
+            "The same with and without it, median of {rounds} rounds by turns in one process (`python -m bench.ablation`). "
+            "For the OpenMP team: what watching adds to a training step. Equal things: what two equal contestants differ "
+            "by. Below 1% of a step or 10% of a call a piece would go."
         ),
     ),
     (
