@@ -81,8 +81,8 @@ SECTIONS: tuple[tuple[str, str, Callable[..., Any], str], ...] = (
         ablation_table,
         (
             "The same with and without it, median of {rounds} rounds by turns in one process (`python -m"
-            " bench.ablation`). For the OpenMP team: what watching adds to a training step. Equal things: what two equal"
-            " contestants differ by. Below 1% of a step or 10% of a call a piece would go."
+            " bench.ablation`). For the OpenMP team: what watching adds to a training step. Equal things: what two"
+            " equal contestants differ by. Below 1% of a step or 10% of a call a piece would go."
         ),
     ),
     (
