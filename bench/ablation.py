@@ -22,7 +22,7 @@ from torch import nn
 import fastact
 from bench.run import Benchmark, command
 from bench.tables import BARE, ablation_table
-from bench.watch import CASES, Case, Watcher, measure, ours
+from bench.watch import CASES, Case, Watcher, bare, measure, ours
 from fastact.benchmark.turns import compare
 from fastact.cpu.sweep_many import Places
 
@@ -55,13 +55,6 @@ def under(patched: Callable[[], Any], watcher: Watcher) -> Watcher:
             yield after
 
     return watching
-
-
-@contextmanager
-def bare(model: nn.Module) -> Iterator[Callable[[], object]]:
-    """No hooks."""
-    del model
-    yield lambda: None
 
 
 def team(case: Case, rounds: int) -> list[dict[str, Any]]:
