@@ -39,7 +39,7 @@ class Field(NamedTuple):
 #: (major, minor) of what a log holds. Minor: something was added that a reader may ignore (a column, an entry of the
 #: metadata) and still be right about the rest. Major: something that was there means something else, or is gone. So
 #: readers read every minor version of the majors that they know, older and newer, and refuse a newer major by name.
-SCHEMA_VERSION: Final = (1, 2)
+SCHEMA_VERSION: Final = (1, 3)
 
 #: What one sweep yields, in the order in which every kernel returns it. Moments and extremes are over the finite
 #: elements, counts are over all. Without a finite element mean, std and abs_mean are NaN, min is +inf, max is -inf.
@@ -57,9 +57,10 @@ STATE: Final = (
     Field("max", "float64", "max", "largest finite element", -math.inf),
 )
 
-#: A neuron is silent in a step with at most this share of non-zero elements (SageMaker Debugger's DeadRelu: active
-#: under 1% of the time), and saturated with at least this share of saturated ones (fastact).
-SILENT_SHARE: Final = 0.01
+#: A neuron is silent in a step with at most this share of non-zero elements: none, since one that fires seldom is alive
+#: (before schema 1.3 it was 1%, as in SageMaker Debugger's DeadRelu, which calls sparse autoencoders dead). It is
+#: saturated with at least that share of saturated ones (fastact).
+SILENT_SHARE: Final = 0.0
 SATURATED_SHARE: Final = 0.95
 
 #: What a row adds where the layer was swept per neuron; where it was not, each is `nothing` and `neurons` is 0.
@@ -67,7 +68,7 @@ NEURON: Final = (
     Field("neurons", "int64", "equal",
           "neurons (channels, features) of the layer; 0 when it was not swept per neuron", 0),
     Field("silent_neurons", "int64", "min",
-          f"neurons with at most {SILENT_SHARE:.0%} non-zero elements in this step", 0),
+          "neurons without a non-zero element in this step (before 1.3: with at most 1% of them)", 0),
     Field("dead_neurons", "int64", "min",
           "neurons silent in each of the last rows (thresholds.dead_window, or all so far)", 0),
     Field("saturated_neurons", "int64", "min",

@@ -7,7 +7,7 @@ kernels or files, so a live run and a replayed log fill it in the same way.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ import numpy.typing as npt
 from fastact.checks import check_integer, renamed
 from fastact.fields import PACK_ROW, ROW_BYTES, ROW_DTYPE
 
+#: What a model was in when its rows were recorded.
+Mode = Literal["", "evaluation"]
 #: Rows of the largest window: 160 MB a layer. A larger one is a mistake, and fails only when a layer is recorded.
 MAX_WINDOW: Final = 1_000_000
 #: A row as bytes: numpy copies structured rows field by field, in seven times the time.
@@ -31,6 +33,9 @@ class LayerInfo:
         layer_type: its type, such as "ReLU", "Tanh", "Linear", "BatchNorm1d"; "" when unknown.
         dtype: the dtype of its activations, such as "float32", as first seen; "" when unknown.
         saturation: the interval (lo, hi) outside which an element was counted as saturated.
+        mode: "evaluation" where these are the rows of a model in evaluation mode; "" in training, or where nobody said.
+        sparse: whether its neurons fire seldom by design, so that it takes more samples to call one dead.
+        source: the name of the layer whose output it was given; "" when unknown.
         kind: the older name of `layer_type`, as an argument and as an attribute.
     """
 
@@ -39,6 +44,9 @@ class LayerInfo:
     layer_type: str = ""
     dtype: str = ""
     saturation: tuple[float, float] = (-0.99, 0.99)
+    mode: Mode = ""
+    sparse: bool = False
+    source: str = ""
 
     def __init__(
         self,
@@ -47,11 +55,15 @@ class LayerInfo:
         layer_type: str = "",
         dtype: str = "",
         saturation: tuple[float, float] = (-0.99, 0.99),
+        mode: Mode = "",
+        sparse: bool = False,
+        source: str = "",
         *,
         kind: str | None = None,
     ) -> None:
         layer_type = renamed("layer_type", layer_type, "kind", kind)
-        for field, value in zip(self.__slots__, (name, order, layer_type, dtype, saturation), strict=True):
+        values = name, order, layer_type, dtype, saturation, mode, sparse, source
+        for field, value in zip(self.__slots__, values, strict=True):
             object.__setattr__(self, field, value)
 
     @property

@@ -8,6 +8,8 @@ rule            what a rule is, and when one finding explains another
 rules/          the rules, one file for each condition; the list of them; `Thresholds`
 thresholds      how a rule declares its thresholds
 finding         what a rule finds: `Finding`, `Evidence`, `FindingError`
+causes          hypotheses on why, with what speaks for and against each
+notes           what is true and does no harm, a line each
 links           puts consequences behind their culprits
 report          a diagnosis as text, JSON and for a terminal
 schema          the JSON Schema of that JSON

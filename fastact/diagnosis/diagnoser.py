@@ -15,6 +15,7 @@ from fastact.diagnosis import layer_types, rules
 from fastact.diagnosis.finding import SEVERITIES, Finding
 from fastact.diagnosis.links import link
 from fastact.diagnosis.network import LayerView, Network
+from fastact.diagnosis.notes import split
 from fastact.diagnosis.onsets import OnsetTracker
 from fastact.diagnosis.report import Diagnosis, LayerHealth
 from fastact.diagnosis.row_conditions import Row
@@ -25,6 +26,9 @@ from fastact.fields import COLUMN, ROW, ROW_DTYPE
 from fastact.history import History, LayerInfo
 
 _UNKNOWN: Final = "not enough data"
+_LAYERS: Final = "layers"
+#: What is compared only with its like.
+_GROUPS: Final = (_LAYERS, layer_types.GRADIENT, "evaluation", layer_types.USAGE, layer_types.VOCABULARY)
 
 
 class Diagnoser:
@@ -106,31 +110,33 @@ class Diagnoser:
         trackers = sorted(self._trackers.values(), key=lambda item: (item.layer.info.order, item.layer.info.name))
         limits = self.thresholds
         needs = {rule: min(rule.needs(limits), self.history.window_size) for rule in rules.RULES}
-        views: dict[str, LayerView] = {}
         saturated: dict[str, float] = {}
         findings: list[Finding] = []
         missing: dict[str, tuple[str, ...]] = {}
-        for gradients in (False, True):  # layers are compared with layers, gradients with gradients
-            group = [
-                tracker
-                for tracker in trackers
-                if tracker.layer.total and (tracker.layer.info.layer_type == layer_types.GRADIENT) is gradients
-            ]
-            layers = [tracker.view(place) for place, tracker in enumerate(group)]
-            network = Network(layers, recent_rows=limits.recent_rows, min_samples=limits.vanish_samples)
-            views |= {view.info.name: view for view in layers}
+        groups: dict[str, list[OnsetTracker]] = {group: [] for group in _GROUPS}
+        for tracker in trackers:
+            if tracker.layer.total:
+                groups[_group(tracker.layer.info)].append(tracker)
+        viewed = {name: [tracker.view(place) for place, tracker in enumerate(group)] for name, group in groups.items()}
+        views = {view.info.name: view for layers in viewed.values() for view in layers}
+        for which, group in groups.items():  # each is compared with its like
+            layers = viewed[which]
+            network = Network(
+                layers, recent_rows=limits.recent_rows, min_samples=limits.vanish_samples, everything=views
+            )
             saturated |= zip((view.info.name for view in layers), network.saturated, strict=True)
             if preset is None:
                 for tracker, view in zip(group, layers, strict=True):
                     found, missing[view.info.name] = self._judge(tracker.rules, needs, view, network)
                     findings += found
-            elif not gradients:
+            elif which == _LAYERS:
                 from fastact.diagnosis.presets import judge  # for comparisons alone
 
                 findings += judge(preset, layers)
         linked = tuple(findings)
         if preset is None:
             linked = link(findings, list(views.values()), rules.RULES, limits.min_rows)
+        linked, notes = split(linked, views)
         own: dict[str, list[Finding]] = {}
         for finding in linked:
             own.setdefault(finding.layer, []).append(finding)
@@ -143,7 +149,7 @@ class Diagnoser:
                 continue
             rows, share = tracker.layer.total, saturated[name]
             table.append(self._health(views[name], rows, share, own.get(name, []), missing.get(name, ())))
-        return Diagnosis(findings=linked, layers=tuple(table))
+        return Diagnosis(findings=linked, layers=tuple(table), notes=notes)
 
     def _judge(
         self, asked: Iterable[Rule[Any]], needs: Mapping[Rule[Any], int], view: LayerView, network: Network
@@ -190,6 +196,13 @@ class Diagnoser:
             first_step=view.start,
             last_step=last[COLUMN["step"]],
         )
+
+
+def _group(info: LayerInfo) -> str:
+    """What a layer is compared with."""
+    if info.layer_type in (layer_types.GRADIENT, layer_types.USAGE, layer_types.VOCABULARY):
+        return info.layer_type
+    return info.mode or _LAYERS
 
 
 def _finite(value: float) -> float | None:

@@ -10,8 +10,20 @@ import numpy as np
 from fastact.errors import FastactError
 from fastact.pages import where
 
-Severity = Literal["warning", "serious", "critical"]
+#: What a rule may grade. A "note" is true and does no harm: it is told apart from the findings, in `Diagnosis.notes`.
+Severity = Literal["note", "warning", "serious", "critical"]
+#: The severities of findings, the least first.
 SEVERITIES: Final[tuple[Severity, ...]] = ("warning", "serious", "critical")
+NOTE: Final[Severity] = "note"
+
+#: How sure a cause is: the rows leave no other; they speak for it more than for any other; nothing speaks against it
+#: and nothing for it; or all that are known were refuted.
+Confidence = Literal["certain", "likely", "possible", "unknown"]
+
+
+def gravity(severity: Severity) -> int:
+    """The place of a severity in their order: 0 for a note."""
+    return 0 if severity == NOTE else 1 + SEVERITIES.index(severity)
 
 
 def graded(*, serious: bool, critical: bool) -> Severity:
@@ -69,6 +81,9 @@ class Finding:
         cause: the likely cause, as one sentence.
         remedies: what to try, in words, the likeliest first; nothing that the network is known to have.
         consequence_of: the name of the layer whose finding explains this one; None for a culprit.
+        cause_name: the cause in a word, such as "learning_rate"; "" where it is unknown.
+        because: what in the rows speaks for the cause, each a clause such as "its input reaches 255".
+        confidence: how sure the cause is: "certain", "likely", "possible" or "unknown".
     """
 
     layer: str
@@ -80,6 +95,9 @@ class Finding:
     cause: str
     remedies: tuple[str, ...]
     consequence_of: str | None = None
+    cause_name: str = ""
+    because: tuple[str, ...] = ()
+    confidence: Confidence = "possible"
 
     @property
     def page(self) -> str:
@@ -90,12 +108,14 @@ class Finding:
         """This finding, as a consequence of the one of layer `culprit`."""
         # dataclasses.replace takes three times as long, which shows where hundreds follow.
         seen = self.layer, self.condition, self.severity, self.first_step, self.evidence
-        return Finding(*seen, self.message, self.cause, self.remedies, culprit)
+        why = self.cause_name, self.because, self.confidence
+        return Finding(*seen, self.message, self.cause, self.remedies, culprit, *why)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields and `page` as plain dicts, lists, strings and finite numbers."""
         fields = {name: getattr(self, name) for name in self.__slots__}
-        return fields | {"evidence": dict(self.evidence), "remedies": list(self.remedies), "page": self.page}
+        lists = {"remedies": list(self.remedies), "because": list(self.because)}
+        return fields | lists | {"evidence": dict(self.evidence), "page": self.page}
 
 
 class FindingError(FastactError):

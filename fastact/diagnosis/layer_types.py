@@ -38,6 +38,21 @@ PROBABILITIES: Final = frozenset({"Softmax", "Softmax2d", "Softmin", "LogSoftmax
 #: Gradients of outputs: not layers themselves, and small wherever a network has learned.
 GRADIENT: Final = "Gradient"
 
+#: What a model, or a layer, was given.
+INPUT: Final = "Input"
+
+#: How often each row of a table was looked up in a step: rows that a layer chose (a codebook, a router), and rows that
+#: the data chose (words, categories), of which many are rare by nature.
+USAGE: Final = "Usage"
+VOCABULARY: Final = "Vocabulary"
+
+#: What follows a layer's name where its gradient, its input, how often its rows were looked up, its second and later
+#: places in one forward pass, or its rows in evaluation are recorded. No module's name has a colon.
+GRADIENT_SUFFIX: Final = ":grad"
+INPUT_SUFFIX: Final = ":input"
+USAGE_SUFFIX: Final = ":usage"
+EVALUATION_SUFFIX: Final = ":eval"
+
 #: Where -inf (never NaN or +inf) is intended: the logarithm of a zero probability, and scores before a masked softmax.
 MASKED: Final = frozenset({"LogSoftmax", "AttentionScores"})
 

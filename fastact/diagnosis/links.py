@@ -79,8 +79,13 @@ def _parents(
     parent: dict[tuple[str, str], tuple[str, str]] = {}
     for effect in ordered:
         for cause, explains in able[effect.condition]:
-            # The second condition keeps a rule that explains in a circle from hanging a training.
-            if explains(cause, effect, around) and _root(key(cause), parent) != key(effect):
+            # Nothing follows from what began later. The last condition keeps a rule that explains in a circle from
+            # hanging a training.
+            if (
+                cause.first_step <= effect.first_step
+                and explains(cause, effect, around)
+                and _root(key(cause), parent) != key(effect)
+            ):
                 parent[key(effect)] = key(cause)
                 break
     return parent

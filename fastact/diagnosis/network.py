@@ -76,10 +76,20 @@ class Network:
         wander: for each layer the largest mean of its recent rows less the smallest, in units of their smallest
             standard deviation; NaN where unknown.
         output: the place of the network's output layer; -1 with a single layer.
+        everything: all that has rows, by name: these layers, gradients, and the same layers in evaluation.
     """
 
-    def __init__(self, layers: Sequence[LayerView], *, recent_rows: int, min_samples: int) -> None:
+    def __init__(
+        self,
+        layers: Sequence[LayerView],
+        *,
+        recent_rows: int,
+        min_samples: int,
+        everything: Mapping[str, LayerView] | None = None,
+    ) -> None:
         self.layers = layers
+        self.everything = everything or {view.info.name: view for view in layers}
+        self._places = {view.info.name: view.place for view in layers}
         self.layer_types = [layer.info.layer_type for layer in layers]
         self.distinct_types = frozenset(self.layer_types)
         self._known: dict[Callable[..., Any], Any] = {}
@@ -105,6 +115,25 @@ class Network:
             self._known[compute] = compute(self, *args)
         known: _T = self._known[compute]
         return known
+
+    @property
+    def input(self) -> LayerView | None:
+        """The model's own input, where it was recorded."""
+        first = self.layers[0] if self.layers else None
+        return first if first is not None and first.info.layer_type == layer_types.INPUT else None
+
+    def feeder(self, layer: LayerView) -> LayerView | None:
+        """The layer that gave this one its input: the one that was seen to, or the one before it; None for the first.
+
+        Which layer it was is seen where the output of one is the input of the other; what functions and sums lie
+        between hides it.
+        """
+        place = self._places.get(layer.info.source, layer.place - 1)
+        return self.layers[place] if 0 <= place < layer.place else None
+
+    def gradient(self, layer: LayerView) -> LayerView | None:
+        """The gradient of the loss by a layer's output, where it was recorded."""
+        return self.everything.get(layer.info.name + layer_types.GRADIENT_SUFFIX)
 
     def _compare(self, recent_rows: int, min_samples: int) -> None:
         tails = [layer.rows[-recent_rows:] for layer in self.layers]

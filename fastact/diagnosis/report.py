@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _COLUMNS: Final = ("layer", "type", "mean", "std", "dead", "saturated", "status")
 _MOST_NAMES: Final = 3
-_STYLES: Final = {"": "green", "warning": "yellow", "serious": "bold yellow", "critical": "bold red"}
+_STYLES: Final = {"": "green", "note": "dim", "warning": "yellow", "serious": "bold yellow", "critical": "bold red"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +63,63 @@ class LayerHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """What is true of some layers and does no harm: one line for the whole network.
+
+    Attributes:
+        condition: as in `Finding`.
+        layers: the layers, in forward order.
+        first_step: the step since which it has held in the first of them.
+        message: one sentence.
+    """
+
+    condition: str
+    layers: tuple[str, ...]
+    first_step: int
+    message: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain lists, strings and numbers."""
+        return {name: getattr(self, name) for name in self.__slots__} | {"layers": list(self.layers)}
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A finding that the user has accepted: it is shown apart, and does not count.
+
+    Attributes:
+        finding: what was found.
+        reason: why it is accepted, in the user's words; "" where none was given.
+    """
+
+    finding: Finding
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The finding's fields and the reason."""
+        return self.finding.to_dict() | {"reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnosis:
     """What is wrong, where, since when and why. Two diagnoses of the same rows are equal.
 
     Attributes:
         findings: the first culprit first, each culprit followed by its consequences.
         layers: one entry per layer in forward order.
+        notes: what is true and does no harm, a line each.
+        accepted: findings that the user has accepted.
+        unseen: what was watched and not recorded, as pairs of a name and the reason.
     """
 
     findings: tuple[Finding, ...]
     layers: tuple[LayerHealth, ...]
+    notes: tuple[Note, ...] = ()
+    accepted: tuple[Accepted, ...] = ()
+    unseen: tuple[tuple[str, str], ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -90,6 +137,9 @@ class Diagnosis:
             "healthy": self.healthy,
             "findings": [finding.to_dict() for finding in self.findings],
             "layers": [layer.to_dict() for layer in self.layers],
+            "notes": [note.to_dict() for note in self.notes],
+            "accepted": [accepted.to_dict() for accepted in self.accepted],
+            "unseen": dict(self.unseen),
         }
 
     def to_json(self, indent: int | None = None) -> str:

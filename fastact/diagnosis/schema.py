@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from fastact.diagnosis import rules
 from fastact.diagnosis.finding import SEVERITIES, Evidence, Finding
-from fastact.diagnosis.report import Diagnosis, LayerHealth
+from fastact.diagnosis.report import Accepted, Diagnosis, LayerHealth, Note
 
 _PLAIN: Final = {str: "string", int: "integer", float: "number", bool: "boolean", types.NoneType: "null"}
 
@@ -23,19 +23,39 @@ def report_schema() -> dict[str, Any]:
     Example:
         >>> schema = report_schema()
         >>> schema["required"]
-        ['healthy', 'findings', 'layers']
+        ['healthy', 'findings', 'layers', 'notes', 'accepted', 'unseen']
         >>> schema["$defs"]["Finding"]["properties"]["first_step"]
         {'type': 'integer', 'description': 'the step since which it has held without a break, even if that step
         has left the window.'}
     """
-    findings, layers = (
-        {"type": "array", "description": described, "items": {"$ref": f"#/$defs/{cls.__name__}"}}
-        for cls, described in zip((Finding, LayerHealth), _described(Diagnosis).values(), strict=True)
-    )
+    said = _described(Diagnosis)
+    lists = {
+        name: {"type": "array", "description": said[name], "items": {"$ref": f"#/$defs/{cls.__name__}"}}
+        for name, cls in (("findings", Finding), ("layers", LayerHealth), ("notes", Note))
+    }
+    # An accepted finding has the fields of a finding, and the reason.
+    accepted = {
+        "type": "array",
+        "description": said["accepted"],
+        "items": {
+            "allOf": [{"$ref": "#/$defs/Finding"}],
+            "properties": {"reason": {"type": "string", "description": _described(Accepted)["reason"]}},
+            "required": ["reason"],
+        },
+    }
+    unseen = {"type": "object", "description": said["unseen"], "additionalProperties": {"type": "string"}}
+    properties = {
+        "healthy": {"type": "boolean", "description": "whether nothing was found."},
+        **lists,
+        "accepted": accepted,
+        "unseen": unseen,
+    }
     conditions = [rule.condition for rule in rules.RULES]
     # What the types do not say.
     values: dict[tuple[type, str], Any] = {
         (Finding, "condition"): {"enum": conditions},
+        (Finding, "severity"): {"enum": [*SEVERITIES]},
+        (Note, "condition"): {"enum": conditions},
         (LayerHealth, "status"): {"enum": ["healthy", "not enough data", *conditions]},
         (LayerHealth, "severity"): {"enum": ["", *SEVERITIES]},
         (LayerHealth, "not_judged"): {"type": "array", "items": {"enum": conditions}},
@@ -45,13 +65,9 @@ def report_schema() -> dict[str, Any]:
         "$id": "urn:fastact:diagnosis:1",
         "title": "Diagnosis",
         "type": "object",
-        "properties": {
-            "healthy": {"type": "boolean", "description": "whether nothing was found."},
-            "findings": findings,
-            "layers": layers,
-        },
-        "required": ["healthy", "findings", "layers"],
-        "$defs": {cls.__name__: _object(cls, values) for cls in (Finding, LayerHealth)},
+        "properties": properties,
+        "required": list(properties),
+        "$defs": {cls.__name__: _object(cls, values) for cls in (Finding, LayerHealth, Note)},
     }
 
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 from fastact.checks import check_integer, check_text, check_type
 from fastact.errors import ArgumentTypeError, LogError
 from fastact.fields import NEURON, ROW, ROW_DTYPE, SCHEMA_VERSION
-from fastact.history import LayerInfo
+from fastact.history import LayerInfo, Mode
 
 #: A batch of this many rows with names of this length stays under the largest message that a reader accepts.
 MAX_BATCH_ROWS: Final = 65_536
@@ -138,6 +138,7 @@ def layers_to_json(layers: Iterable[LayerInfo]) -> str:
     items = []
     for info in layers:
         facts: dict[str, Any] = {"name": info.name, "order": info.order, "kind": info.layer_type, "dtype": info.dtype}
+        facts |= {name: value for name in ("mode", "sparse", "source") if (value := getattr(info, name))}
         # JSON has no infinities, and repr of a float reads back exactly: so the bounds travel as text.
         items.append(facts | {"saturation": [repr(float(bound)) for bound in info.saturation]})
     return json.dumps(items)
@@ -146,13 +147,15 @@ def layers_to_json(layers: Iterable[LayerInfo]) -> str:
 def _layer_from_json(item: dict[str, Any]) -> LayerInfo:
     name, layer_type, dtype = (str(item[key]) for key in ("name", "kind", "dtype"))
     low, high = item["saturation"]
-    return LayerInfo(name, int(item["order"]), layer_type, dtype, (float(low), float(high)))
+    mode: Mode = "evaluation" if item.get("mode") == "evaluation" else ""  # what a newer version may add is ignored
+    sparse, source = bool(item.get("sparse", False)), str(item.get("source", ""))
+    return LayerInfo(name, int(item["order"]), layer_type, dtype, (float(low), float(high)), mode, sparse, source)
 
 
 def check_layer(info: object) -> None:
     """Refuses a layer whose name cannot be stored; the message names the argument."""
     info = check_type("info", info, LayerInfo, "a LayerInfo")
-    for name in ("name", "layer_type", "dtype"):
+    for name in ("name", "layer_type", "dtype", "source"):
         check_text(f"info.{name}", getattr(info, name), MAX_NAME_BYTES)
     check_integer("info.order", info.order, 0, 2**63 - 1)
 
