@@ -68,7 +68,9 @@ def layers_and_rows(draw: st.DrawFn) -> tuple[list[LayerInfo], list[list[tuple[A
     if draw(st.booleans()):
         add("input", layer_types.INPUT)
     for name in names:
-        add(name, draw(st.sampled_from(LAYER_TYPES)), source=infos[-1].name if infos and draw(st.booleans()) else "")
+        add(
+            name, draw(st.sampled_from(LAYER_TYPES)), source=draw(st.sampled_from(["", *(info.name for info in infos)]))
+        )
     for info in tuple(infos):
         if draw(st.integers(0, 3)) == 0:
             add(info.name + layer_types.EVALUATION_SUFFIX, info.layer_type, mode="evaluation")
