@@ -63,13 +63,17 @@ def silence_weight(
 
     Args:
         samples: of each neuron in the row.
-        elements, fires: those of `Density` before the row; without elements nothing is known of how often they fire.
-        rows_limit, samples_limit, fires_limit: `SilenceLimits`.
+        elements: that of `Density` before the row; 0 where nothing is known of how often they fire.
+        fires: likewise.
+        rows_limit: that of `SilenceLimits`.
+        samples_limit: likewise.
+        fires_limit: likewise.
 
     Example:
         >>> silence_weight(256, 64, 32, 20, 300, 10) == ROW_WEIGHT
         True
-        >>> 299 * silence_weight(1, 64, 32, 20, 300, 10) < 20 * ROW_WEIGHT <= 300 * silence_weight(1, 64, 32, 20, 300, 10)
+        >>> one = silence_weight(1, 64, 32, 20, 300, 10)
+        >>> 299 * one < 20 * ROW_WEIGHT <= 300 * one
         True
         >>> round(20 * ROW_WEIGHT / silence_weight(1, 1000, 1, 20, 300, 10), -1)  # one that fires once in 1000 samples
         10000
@@ -77,7 +81,7 @@ def silence_weight(
     share = min(1.0, samples * (rows_limit / samples_limit))
     if elements > 0:
         share = min(share, samples * (fires / elements) * (rows_limit / fires_limit))
-    return int(math.ceil(share * ROW_WEIGHT))
+    return math.ceil(share * ROW_WEIGHT)
 
 
 def next_density(
@@ -90,10 +94,13 @@ def next_density(
     nothing fired, the usual density stands in.
 
     Args:
-        pooled_elements, pooled_fires: those of the density before.
-        neurons, samples: of the row, and of each of them; both above 0.
-        fired: elements that are not zero.
-        silent, dead: neurons that are, in this row.
+        pooled_elements: that of the density before.
+        pooled_fires: likewise.
+        neurons: how many the row has.
+        samples: of each of them, more than 0.
+        fired: elements of the row that are not zero.
+        silent: neurons that are silent in the row.
+        dead: neurons that are dead in it.
     """
     alive = (neurons - dead) * samples
     pooled_elements += alive

@@ -168,9 +168,7 @@ def row_kernel(dtype: np.dtype[Any]) -> Callable[..., None]:
     wide = 0.0 if dtype.kind == "f" else extreme
     n_state = len(STATE)
 
-    def write_row(
-        address: int, saturated_share: float, silence: Any, weight: int, dead_after: int, row: Any
-    ) -> None:
+    def write_row(address: int, saturated_share: float, silence: Any, weight: int, dead_after: int, row: Any) -> None:
         states = _neuron_states(address, extreme)
         summary = neuron_summary(states, saturated_share, silence, weight, dead_after)
         total = array_at(address + 8 * TOTAL, (n_state,), 0)

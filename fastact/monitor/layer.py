@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.arithmetic import State
-from fastact.arithmetic.state import COUNT, ZEROS
 from fastact.arithmetic.silence import NO_DENSITY, ROW_WEIGHT, Density, SilenceLimits, next_density, silence_weight
+from fastact.arithmetic.state import COUNT, ZEROS
 from fastact.cpu.workspace import NeuronWorkspace
 from fastact.fields import COLUMN, NEURON, SATURATED_SHARE
 from fastact.history import LayerHistory, LayerInfo

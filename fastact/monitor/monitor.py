@@ -203,7 +203,10 @@ class ActivationMonitor:
                 got = f"stats with saturation={x.saturation}"
                 raise ArgumentValueError(f"x: got {got}, want {interval} as for this layer")
             stats = x
-        elif on_gpu(x) and (deferred := self._record_deferred(name, x, axis, layer_type, interval, dtype, sparse)) is not None:
+        elif (
+            on_gpu(x)
+            and (deferred := self._record_deferred(name, x, axis, layer_type, interval, dtype, sparse)) is not None
+        ):
             return deferred
         else:
             stats = summarize(x, axis=axis, saturation=interval)
@@ -235,7 +238,9 @@ class ActivationMonitor:
         with self._queue.lock:
             layer = self._layers.get(name)
             if layer is None:
-                info = LayerInfo(name, len(self._layers), layer_type, dtype, saturation, sparse=sparse or self._is_sparse(name))
+                info = LayerInfo(
+                    name, len(self._layers), layer_type, dtype, saturation, sparse=sparse or self._is_sparse(name)
+                )
                 # The log may refuse a name, so it is asked first: only a layer that all know gets rows.
                 if self._writer is not None:
                     self._writer.add_layer(info)
@@ -267,14 +272,22 @@ class ActivationMonitor:
         return any(fnmatchcase(name, pattern) for pattern in self._sparse)
 
     def _record_deferred(
-        self, name: str, x: Any, axis: int | tuple[int, ...] | None, layer_type: str, saturation: Any, dtype: str,
+        self,
+        name: str,
+        x: Any,
+        axis: int | tuple[int, ...] | None,
+        layer_type: str,
+        saturation: Any,
+        dtype: str,
         sparse: bool,
     ) -> ActivationStats | None:
         """Launches the sweep of what lies on a GPU; None if it is to be swept while the host waits."""
         found, shape = gpu_view(x, axis)
         if not found.array.size:
             return None
-        layer = self._layers.get(name) or self._add_layer(name, x, layer_type, dtype, check_saturation(saturation), sparse)
+        layer = self._layers.get(name) or self._add_layer(
+            name, x, layer_type, dtype, check_saturation(saturation), sparse
+        )
         bounds = (*layer.info.saturation, 0.0)
         row = self._queue.record_deferred(layer, found, shape, bounds)
         return None if row is None else wrap_deferred(row, bounds)

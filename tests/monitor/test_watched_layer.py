@@ -58,7 +58,9 @@ def dead_at(x: Any, splits: list[int], *, sparse: bool = False) -> list[int]:
 
 @settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(40, 400), st.lists(st.integers(1, 400), min_size=1, max_size=9))
-def test_however_samples_are_ordered_and_split_the_same_neurons_are_dead(seed: int, often: int, sizes: list[int]) -> None:
+def test_however_samples_are_ordered_and_split_the_same_neurons_are_dead(
+    seed: int, often: int, sizes: list[int]
+) -> None:
     rng = np.random.default_rng(seed)
     x = (rng.random((12000, 12)) < 1 / often) * rng.random((12000, 12)).astype(np.float32)
     x[:, ::4] = 0  # three that never fire
@@ -98,7 +100,7 @@ def test_sparse_layers_need_more_samples_and_those_that_were_declared_sparse_sti
     declared = dead_at(x, ends, sparse=True)
     assert declared[-1] == 0  # it takes 50,000
     x[:, 100:] = rng.random((40_000, 900)) < 0.02
-    assert 100 == dead_at(x, ends, sparse=True)[40]
+    assert dead_at(x, ends, sparse=True)[40] == 100
 
 
 def test_many_dead_neurons_do_not_make_a_layer_sparse() -> None:
