@@ -10,7 +10,7 @@ import math
 from typing import Final, NamedTuple
 
 #: The weight of a row that says all that a row can say.
-ROW_WEIGHT: Final = 1 << 20
+ROW_WEIGHT: Final = 1 << 32
 #: Samples of each neuron after which older ones count half for a layer's usual density. Chosen.
 _POOL: Final = 1 << 14
 
@@ -75,7 +75,7 @@ def silence_weight(
         >>> one = silence_weight(1, 64, 32, 20, 300, 10)
         >>> 299 * one < 20 * ROW_WEIGHT <= 300 * one
         True
-        >>> round(20 * ROW_WEIGHT / silence_weight(1, 1000, 1, 20, 300, 10), -1)  # one that fires once in 1000 samples
+        >>> round(20 * ROW_WEIGHT / silence_weight(1, 1000, 1, 20, 300, 10))  # one that fires once in 1000 samples
         10000
     """
     share = min(1.0, samples * (rows_limit / samples_limit))

@@ -127,8 +127,8 @@ def many_kernel(name: str) -> Any:
     return sweep_many
 
 
-#: A layer with neurons: the step of its last row (from 1), its rows in that step, their elements, and those of them that
-#: are not zero; its density before the step and with it.
+#: A layer with neurons: the step of its last row (from 1), its rows in that step, their elements, and those that are
+#: not zero; its density before the step and with it.
 _COUNTERS: Final = 4
 _DENSITY_WORDS: Final = len(NO_DENSITY)
 HEAD_WORDS: Final = _COUNTERS + 2 * _DENSITY_WORDS
