@@ -53,7 +53,8 @@ def dead_at(x: Any, splits: list[int], *, sparse: bool = False) -> list[int]:
             if len(batch):
                 monitor.record("a", batch, axis=-1, layer_type="ReLU", sparse=sparse)
                 monitor.step()
-        return monitor.history["a"]["dead_neurons"].tolist()
+        dead: list[int] = monitor.history["a"]["dead_neurons"].tolist()
+        return dead
 
 
 @settings(max_examples=25)
