@@ -135,7 +135,7 @@ class Diagnoser:
                 findings += judge(preset, layers)
         linked = tuple(findings)
         if preset is None:
-            linked = link(findings, list(views.values()), rules.RULES, limits.min_rows)
+            linked = link(findings, list(views.values()), rules.RULES, limits)
         linked, notes = split(linked, views)
         own: dict[str, list[Finding]] = {}
         for finding in linked:

@@ -64,6 +64,9 @@ class CommonThresholds(_Declared):
 
     min_rows: int = count_field(5, "rows; a layer with fewer is not judged (but for NaN and Inf). Chosen")
     recent_rows: int = count_field(10, "rows; the end of the window that counts as now. Chosen")
+    near_rows: int = count_field(
+        20, "rows; a grave finding explains an oscillation or a drift that began within so many rows after it. Chosen"
+    )
 
     def __post_init__(self) -> None:
         for item in fields(self):

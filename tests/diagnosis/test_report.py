@@ -2,6 +2,7 @@
 
 import io
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -52,9 +53,12 @@ def test_the_table_and_the_findings_are_in_both_forms() -> None:
 
 
 def test_nothing_is_said_twice() -> None:
-    rows = [row(step, saturated=4000, min=-1.0, max=1.0) for step in range(9)]
-    broken = [row(step, nans=3) for step in range(9)]
-    layers = {str(i): ("Tanh", rows) for i in range(3)} | {"loss": ("", broken), "out": ("Linear", broken)}
+    def flat(since: int) -> list[Any]:
+        return [row(step, saturated=4000 if step >= since else 0, min=-1.0, max=1.0) for step in range(50)]
+
+    broken = [row(step, nans=3 * (step >= 40)) for step in range(50)]
+    # Layers that share an onset are one finding; these have a cause in common, each since a time of its own.
+    layers = {str(i): ("Tanh", flat(10 + 10 * i)) for i in range(3)} | {"loss": ("", broken), "out": ("Linear", broken)}
     diagnosis = watch(layers).diagnose()
     assert [f.condition for f in diagnosis.culprits] == ["saturated"] * 3 + ["non_finite"]
     for text in (render_text(diagnosis), on_terminal(diagnosis, 2000)):
@@ -108,7 +112,7 @@ def test_hostile_names_are_shown_harmless(name: str) -> None:
 
 def test_json_holds_everything_that_the_values_hold() -> None:
     value = json.loads(sick().to_json(indent=1))
-    assert list(value) == ["healthy", "findings", "layers"]
+    assert list(value) == ["healthy", "findings", "layers", "notes", "accepted", "unseen"]
     first = value["findings"][0]
     assert (first["layer"], first["condition"], first["first_step"], first["consequence_of"]) == (
         "encoder.3", "saturated", 120, None)  # fmt: skip
