@@ -177,7 +177,7 @@ def explained(values: torch.Tensor, wanted: torch.Tensor) -> float:
 
 
 class Routed(Supervised):
-    """A mixture of experts. Its skill: the lesser of the task's and the share of experts that some test sample meets."""
+    """A mixture of experts. Its skill: the lesser of the task's and the share of experts that a test sample meets."""
 
     @torch.no_grad()
     def skill(self) -> float:
