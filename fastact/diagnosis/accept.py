@@ -32,7 +32,7 @@ class Acceptance(NamedTuple):
     reason: str
 
     def covers(self, finding: Finding) -> bool:
-        """Whether this is about the finding. A name is also taken as it is: that of ``input[1]`` looks like a pattern."""
+        """Whether this is about the finding; ``input[1]`` is a pattern and a name, and is taken as both."""
         right = self.condition in (_ALL, finding.condition)
         return right and (finding.layer == self.pattern or fnmatchcase(finding.layer, self.pattern))
 
@@ -60,7 +60,9 @@ def check_accept(accept: object) -> tuple[Acceptance, ...]:
     result: list[Acceptance] = []
     for pattern, conditions in accept.items():
         if not isinstance(pattern, str) or not pattern:
-            raise ArgumentTypeError(f"accept: got the key {pattern!r}, want a layer's name, or a pattern such as 'head.*'")
+            raise ArgumentTypeError(
+                f"accept: got the key {pattern!r}, want a layer's name, or a pattern such as 'head.*'"
+            )
         result += _of_pattern(pattern, conditions)
     return tuple(result)
 
@@ -104,11 +106,11 @@ def as_mapping(accepted: Iterable[Acceptance]) -> dict[str, dict[str, str]]:
 
 
 def accept_from_toml(path: str | os.PathLike[str]) -> dict[str, dict[str, str]]:
-    """What a TOML file accepts, for the argument `accept` of `ActivationMonitor` and `Log.diagnose`.
+    r"""What a TOML file accepts, for the argument `accept` of `ActivationMonitor` and `Log.diagnose`.
 
-    The table is ``[tool.fastact.accept]`` in a ``pyproject.toml``, and ``[accept]`` in a file of its own, which may hold
-    thresholds too (`Thresholds.from_toml`). Its keys are names of layers or patterns of names, in quotes; its values are
-    a condition, a list of conditions, or a table of conditions with the reason for each.
+    The table is ``[tool.fastact.accept]`` in a ``pyproject.toml``, and ``[accept]`` in a file of its own, which may
+    hold thresholds too (`Thresholds.from_toml`). Its keys are names of layers or patterns of names, in quotes; its
+    values are a condition, a list of conditions, or a table of conditions with the reason for each.
 
     Args:
         path: the file.
@@ -122,7 +124,7 @@ def accept_from_toml(path: str | os.PathLike[str]) -> dict[str, dict[str, str]]:
         >>> from pathlib import Path
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     file = Path(folder) / "fastact.toml"
-        ...     _ = file.write_text('[accept]\\n"encoder.*" = { dead = "pruned on purpose" }')
+        ...     _ = file.write_text('[accept]\n"encoder.*" = { dead = "pruned on purpose" }')
         ...     accept_from_toml(file)
         {'encoder.*': {'dead': 'pruned on purpose'}}
     """
@@ -166,6 +168,11 @@ def from_json(text: str | None) -> dict[str, dict[str, str]]:
         except (ArgumentTypeError, ArgumentValueError):
             continue
     return as_mapping(result)
+
+
+def is_accepted(finding: Finding, acceptances: Iterable[Acceptance]) -> bool:
+    """Whether one of the acceptances is about the finding itself."""
+    return any(each.covers(finding) for each in acceptances)
 
 
 def set_apart(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fastact.checks import check_type
 from fastact.diagnosis import layer_types, rules
-from fastact.diagnosis.accept import Accept, check_accept, set_apart
+from fastact.diagnosis.accept import Accept, check_accept, is_accepted, set_apart
 from fastact.diagnosis.finding import SEVERITIES, Finding
 from fastact.diagnosis.links import link
 from fastact.diagnosis.network import LayerView, Network
@@ -21,7 +21,7 @@ from fastact.diagnosis.notes import split
 from fastact.diagnosis.onsets import OnsetTracker
 from fastact.diagnosis.report import Diagnosis, LayerHealth
 from fastact.diagnosis.row_conditions import Row
-from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.rule import Outcome, Rule, key
 from fastact.diagnosis.rules import Thresholds
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import COLUMN, ROW, ROW_DTYPE
@@ -44,7 +44,8 @@ class Diagnoser:
 
     Raises:
         ArgumentTypeError: thresholds is not a `Thresholds`, window_size not an int, or accept no such mapping.
-        ArgumentValueError: window_size is not 1 to `MAX_WINDOW`; a condition of accept is unknown; a row is malformed, or its layer unknown.
+        ArgumentValueError: window_size is not 1 to `MAX_WINDOW`; a condition of accept is unknown; a row is malformed,
+            or its layer unknown.
 
     Example:
         >>> from fastact.history import LayerInfo
@@ -124,7 +125,9 @@ class Diagnoser:
         for tracker in trackers:
             if tracker.layer.total:
                 groups[_group(tracker.layer.info)].append(tracker)
-        viewed = {name: [tracker.view(place) for place, tracker in enumerate(members)] for name, members in groups.items()}
+        viewed = {
+            name: [tracker.view(place) for place, tracker in enumerate(members)] for name, members in groups.items()
+        }
         views = {view.info.name: view for layers in viewed.values() for view in layers}
         for which, members in groups.items():  # each is compared with its like
             layers = viewed[which]
@@ -142,7 +145,8 @@ class Diagnoser:
                 findings += judge(preset, layers)
         linked = tuple(findings)
         if preset is None:
-            linked = link(findings, list(views.values()), rules.RULES, limits.min_rows)
+            accepted_of = frozenset(key(finding) for finding in findings if is_accepted(finding, self.accepted))
+            linked = link(findings, list(views.values()), rules.RULES, limits, accepted_of)
         linked, accepted, in_vain = set_apart(linked, self.accepted)
         linked, notes = split(linked, views)
         own: dict[str, list[Finding]] = {}

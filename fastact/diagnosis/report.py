@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from fastact.diagnosis.finding import Evidence, Finding
+from fastact.diagnosis.finding import Finding
 from fastact.diagnosis.layer_types import EVALUATION_SUFFIX, GRADIENT, INPUT, USAGE, VOCABULARY
 from fastact.diagnosis.rules import adjective
 from fastact.text import number, percent, shown
@@ -172,6 +172,7 @@ def advice(finding: Finding) -> list[str]:
     """Why it is so, how sure that is, what speaks for it, and what to try: a sentence each.
 
     Example:
+        >>> from fastact.diagnosis.finding import Evidence
         >>> finding = Finding("a", "dead", "serious", 0, Evidence(), "a is dead.", "An update was too large.",
         ...     ("use a lower learning rate",), because=("its rms grew 30-fold in step 7",), confidence="likely")
         >>> for line in advice(finding):

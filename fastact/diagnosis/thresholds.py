@@ -8,7 +8,6 @@ are shares, factors or counts of rows, so none depends on a framework, a batch s
 import math
 import os
 from dataclasses import Field, dataclass, field, fields
-from pathlib import Path
 from typing import Any, ClassVar, Self, dataclass_transform
 
 from fastact.checks import check_integer
@@ -65,6 +64,9 @@ class CommonThresholds(_Declared):
 
     min_rows: int = count_field(5, "rows; a layer with fewer is not judged (but for NaN and Inf). Chosen")
     recent_rows: int = count_field(10, "rows; the end of the window that counts as now. Chosen")
+    near_rows: int = count_field(
+        20, "rows; a grave finding explains an oscillation or a drift that began within so many rows after it. Chosen"
+    )
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -90,8 +92,8 @@ class CommonThresholds(_Declared):
         """The thresholds that a TOML file overrides; all others keep their defaults.
 
         The keys are the fields' names, at the top of the file or, where there is one, in its table
-        ``[tool.fastact.thresholds]``, so that a ``pyproject.toml`` can hold them. A table ``[accept]`` beside them is for
-        `accept_from_toml`.
+        ``[tool.fastact.thresholds]``, so that a ``pyproject.toml`` can hold them. A table ``[accept]`` beside them is
+        for `accept_from_toml`.
 
         Args:
             path: the file.
@@ -102,6 +104,7 @@ class CommonThresholds(_Declared):
 
         Example:
             >>> import tempfile
+            >>> from pathlib import Path
             >>> from fastact import Thresholds
             >>> with tempfile.TemporaryDirectory() as folder:
             ...     file = Path(folder) / "thresholds.toml"

@@ -96,7 +96,7 @@ def added(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def diagnosis(**limits: float) -> Diagnosis:
-    """A bounded layer that stays as it is, one that goes below zero at step 7, and one that dies after it."""
+    """A layer that goes below zero at step 7, and one after it that has died since step 11."""
     steps = range(40)
     below = [row(step, min=-9.0, max=0.5 if step >= 7 else 9.0) for step in steps]
     dead = [row(step, dead_neurons=40 if step >= 30 else 0) for step in steps]

@@ -16,9 +16,9 @@ from fastact.text import percent
 _NANS, _POS, _NEG = COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
 
 
-def _long_before(cause: Finding, effect: Finding, around: Circumstances) -> bool:
-    """Else the explosion explains the NaN."""
-    return cause.first_step < effect.first_step - around.slack
+def _before(cause: Finding, effect: Finding, around: Circumstances) -> bool:
+    """In one step the explosion explains the NaN."""
+    return cause.first_step < effect.first_step
 
 
 def _reaches(cause: Finding, effect: Finding, around: Circumstances) -> bool:
@@ -46,7 +46,7 @@ class NonFinite(Rule[CommonThresholds]):
     judges_gradients = True
     first_explains_all = True
     handed_on = True
-    explains: ClassVar = {"non_finite": comes_first, "exploding": _long_before} | dict.fromkeys(
+    explains: ClassVar = {"non_finite": comes_first, "exploding": _before} | dict.fromkeys(
         ("saturated", "dead", "vanishing", "constant"), _reaches
     )
 
