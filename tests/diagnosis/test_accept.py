@@ -112,11 +112,11 @@ def test_the_text_tells_the_reason_and_the_consequences() -> None:
     ),
 )
 def test_nothing_that_is_accepted_is_a_finding_and_nothing_is_lost(given_rows: Any, accept: Any) -> None:
-    before = fill(*given_rows, 30).diagnose()
-    diagnoser = fill(*given_rows, 30)
-    diagnoser.accepted = check_accept(accept)
+    diagnoser = fill(given_rows[0], given_rows[1], 30)
+    before = diagnoser.diagnose()
+    assert before.accepted == ()
+    covers = diagnoser.accepted = check_accept(accept)
     report = diagnoser.diagnose()
-    covers = [each for each in diagnoser.accepted if each]
     for finding in report.findings:
         assert not any(each.covers(finding) for each in covers)
     culprits = {each.finding.layer for each in report.accepted if each.finding.consequence_of is None}
@@ -126,7 +126,7 @@ def test_nothing_that_is_accepted_is_a_finding_and_nothing_is_lost(given_rows: A
     was = {(finding.layer, finding.condition) for finding in before.findings}
     now = set(found(report)) | {(each.finding.layer, each.finding.condition) for each in report.accepted}
     assert was <= now | {(layer, note.condition) for note in report.notes for layer in note.layers}
-    assert check_accept(as_mapping(diagnoser.accepted)) is not None
+    assert fill(given_rows[0], given_rows[1], 30, as_mapping(covers)).diagnose() == report
 
 
 # --- the argument
