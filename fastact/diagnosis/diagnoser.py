@@ -38,6 +38,10 @@ class Diagnoser:
         window_size: rows kept for each layer.
         thresholds: what the rules compare with.
 
+    Attributes:
+        history: the window.
+        unseen: what was watched and not recorded, with the reason; layers that have rows are left out of the diagnosis.
+
     Raises:
         ArgumentTypeError: thresholds is not a `Thresholds`, or window_size not an int.
         ArgumentValueError: window_size is not 1 to `MAX_WINDOW`; a row is malformed, or its layer unknown.
@@ -58,6 +62,7 @@ class Diagnoser:
             thresholds = Thresholds()
         self.thresholds = check_type("thresholds", thresholds, Thresholds, "a Thresholds")
         self.history = History(window_size)
+        self.unseen: Mapping[str, str] = {}
         self._trackers: dict[str, OnsetTracker] = {}
 
     def add(self, info: LayerInfo) -> None:
@@ -149,7 +154,15 @@ class Diagnoser:
                 continue
             rows, share = tracker.layer.total, saturated[name]
             table.append(self._health(views[name], rows, share, own.get(name, []), missing.get(name, ())))
-        return Diagnosis(findings=linked, layers=tuple(table), notes=notes)
+        return Diagnosis(findings=linked, layers=tuple(table), notes=notes, unseen=self._without_rows(views))
+
+    def _without_rows(self, views: Iterable[str]) -> tuple[tuple[str, str], ...]:
+        """What was not seen; another rank may have seen it, or it has since run, and nobody has said so yet."""
+        if not self.unseen:
+            return ()
+        # The places of its outputs follow a layer's name: "lstm[0]".
+        seen = {name.split(mark)[0] for name in views for mark in "[:"} | set(views)
+        return tuple((name, reason) for name, reason in self.unseen.items() if name not in seen)
 
     def _judge(
         self, asked: Iterable[Rule[Any]], needs: Mapping[Rule[Any], int], view: LayerView, network: Network
