@@ -10,7 +10,6 @@ of them have arrived, and later steps wait behind it; the training never waits.
 import dataclasses
 import json
 import os
-import warnings
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from types import TracebackType
@@ -116,7 +115,7 @@ class ActivationMonitor:
         self._sparse: list[str] = []
         self._queue = StepQueue(every, self._diagnoser, self._writer, self._failures)
         self._layers = self._queue.layers
-        self._unseen = Unseen()
+        self._unseen = Unseen(self._queue, self._diagnoser, self._writer)
 
     @property
     def active(self) -> bool:
@@ -139,8 +138,7 @@ class ActivationMonitor:
 
         Only who says beforehand what will be recorded can miss something: `fastact.torch.watch` does.
         """
-        self._look_for_unseen()
-        return dict(self._diagnoser.unseen)
+        return dict(self._unseen.look())
 
     @property
     def should_stop(self) -> bool:
@@ -206,14 +204,9 @@ class ActivationMonitor:
             return None
         if not isinstance(name, str) or not name:
             raise ArgumentTypeError(f"name: got {name!r}, want a non-empty str")
-        if name in self._unseen.guarded and self._unseen.claim():
-            warnings.warn(
-                f"fastact: a watch of this monitor records layer {name!r} already, and both are merged into one row; "
-                "record what is another layer under another name",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-        return self._record(name, x, axis, layer_type, saturation, dtype, kind)
+        if name in self._unseen.guarded:
+            self._unseen.claim(name)
+        return self._record(name, x, axis, layer_type, saturation, dtype, sparse, kind)
 
     def _record(
         self,
@@ -223,6 +216,7 @@ class ActivationMonitor:
         layer_type: str,
         saturation: tuple[float, float] | None = None,
         dtype: str = "",
+        sparse: bool = False,
         kind: str | None = None,
     ) -> ActivationStats | None:
         """`record` in a step that is recorded, once its name was looked at."""
@@ -345,8 +339,7 @@ class ActivationMonitor:
         if self._closed:
             raise FastactError("the monitor is closed: cannot end a step")
         if self._queue.end_step():
-            if self._unseen.end_step(self._layers, self._queue.recorded):
-                self._tell_unseen()
+            self._unseen.end_step()
             if self._alerts is not None:
                 self._alerts.look(self._diagnoser)
 
@@ -358,23 +351,11 @@ class ActivationMonitor:
         Raises:
             ArgumentValueError: one of its names belongs to another watcher.
         """
-        self._unseen.add(watcher, self._queue.recorded)
+        self._unseen.add(watcher)
 
     def remove_watcher(self, watcher: Watcher) -> None:
         """Ends what `add_watcher` began; what was not seen until now stays in `unseen`."""
-        self._look_for_unseen()
         self._unseen.remove(watcher)
-
-    def _look_for_unseen(self) -> None:
-        if not self._closed:
-            self._unseen.look(self._layers, self._queue.recorded)
-            self._tell_unseen()
-
-    def _tell_unseen(self) -> None:
-        """Hands what is not seen to the diagnosis and to the log, which say so as the rows are diagnosed."""
-        self._diagnoser.unseen = self._unseen.reasons
-        if self._writer is not None:
-            self._writer.unseen = self._unseen.reasons
 
     def listen(self, listener: Listener) -> None:
         """Has the rows of each recorded step handed to `listener` as the step ends; see `fastact.sinks.attach`."""
@@ -383,7 +364,7 @@ class ActivationMonitor:
     def diagnose(self) -> Diagnosis:
         """What is wrong now, judged by the rows of all finished steps in the window; waits for a GPU that has some."""
         self._queue.catch_up()
-        self._look_for_unseen()
+        self._unseen.look()
         return self._diagnoser.diagnose()
 
     def flush(self) -> None:
@@ -393,7 +374,7 @@ class ActivationMonitor:
         """
         if self._writer is not None and not self._closed:
             self._queue.catch_up()
-            self._look_for_unseen()
+            self._unseen.look()
             self._writer.flush()
 
     def close(self) -> None:
@@ -402,7 +383,7 @@ class ActivationMonitor:
             return
         try:
             self._queue.finish()
-            self._look_for_unseen()
+            self._unseen.close()
         finally:
             self._closed = True
             self._queue.close()

@@ -11,7 +11,10 @@ import weakref
 from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple, Protocol
 
+from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.errors import ArgumentValueError
+from fastact.log.writer import LogWriter
+from fastact.monitor.queue import StepQueue
 from fastact.text import shown
 
 #: Recorded steps after which a layer that has not run is warned of: enough for those that run in every other step.
@@ -54,84 +57,99 @@ class _Watched:
 
 
 class Unseen:
-    """What the watchers of one monitor have not seen.
+    """What the watchers of one monitor have not seen; the diagnosis and the log are told of it.
 
     Attributes:
-        reasons: by name, as of the last `look`.
-        owned: the names that belong to a watcher.
-        guarded: those of them that nobody else should record.
+        guarded: names of watchers that nobody else should record.
     """
 
-    def __init__(self) -> None:
-        self.reasons: dict[str, str] = {}
-        self.owned: frozenset[str] = frozenset()
+    def __init__(self, queue: StepQueue, diagnoser: Diagnoser, writer: LogWriter | None) -> None:
         self.guarded: frozenset[str] = frozenset()
+        self._queue, self._diagnoser, self._writer = queue, diagnoser, writer
         self._watched: list[_Watched] = []
+        #: Recorded steps after which to look, and layers that there were at the last look.
         self._due: float = math.inf
-        self._warned = False
         self._layers = 0
-        self._claimed = False
+        self._warned = self._claimed = self._closed = False
 
-    def claim(self) -> bool:
-        """Whether the user is to be told that a name which belongs to a watcher is recorded by hand: once."""
-        first, self._claimed = not self._claimed, True
-        return first
-
-    def add(self, watcher: Watcher, steps: int) -> None:
-        """Registers a watcher after so many recorded steps; ArgumentValueError where one of its names is another's."""
-        both = [name for name in watcher.names if name in self.owned]
-        if both:
+    def add(self, watcher: Watcher) -> None:
+        """Registers a watcher; ArgumentValueError where one of its names is another's."""
+        owned = {name for watched in self._watched for name in watched.names}
+        both = next((name for name in watcher.names if name in owned), None)
+        if both is not None:
             raise ArgumentValueError(
-                f"model: another watch of this monitor has a layer {both[0]!r} too; tell the layers of the two models "
+                f"model: another watch of this monitor has a layer {both!r} too; tell the layers of the two models "
                 'apart by a prefix, such as watch(model, monitor, prefix="d.")'
             )
-        self._watched.append(_Watched(watcher, steps))
-        self._due = min(self._due, steps + PATIENCE)
-        self._own()
+        self._watched.append(_Watched(watcher, self._queue.recorded))
+        self._due = min(self._due, self._queue.recorded + PATIENCE)
+        self._guard()
 
     def remove(self, watcher: Watcher) -> None:
-        """Asks a watcher no more, and gives its names free; what it said last holds."""
+        """Asks a watcher for the last time, and gives its names free."""
+        self.look()
         for watched in self._watched:
             if watched.watcher() is watcher:
                 watched.names = frozenset()
-        self._own()
+        self._guard()
 
-    def _own(self) -> None:
-        self.owned = frozenset(name for watched in self._watched for name in watched.names)
+    def _guard(self) -> None:
         self.guarded = frozenset(name for each in self._watched if not each.by_record for name in each.names)
 
-    def end_step(self, recorded: Collection[str], steps: int) -> bool:
-        """To be called at the end of each recorded step, the `steps`-th; whether `reasons` may have changed."""
-        late = bool(self.reasons) and len(recorded) != self._layers
-        if steps < self._due and not late:
-            return False
-        self.look(recorded, steps)
+    def claim(self, name: str) -> None:
+        """Tells, once, that a guarded name is recorded by somebody else."""
+        if not self._claimed:
+            self._claimed = True
+            warnings.warn(
+                f"fastact: a watch of this monitor records layer {name!r} already, and both are merged into one row; "
+                "record what is another layer under another name",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+
+    def end_step(self) -> None:
+        """To be called at the end of each recorded step."""
+        steps = self._queue.recorded
+        # A layer that runs after all is told of at once: what the log has of it begins in a new segment anyway.
+        if steps >= self._due or (self._diagnoser.unseen and len(self._queue.layers) != self._layers):
+            self.look()
         if steps >= self._due:
             self._due = 2 * steps
             self._warn(steps)
-        return True
 
-    def look(self, recorded: Collection[str], steps: int) -> None:
-        """Asks all watchers that have been there for a recorded step."""
+    def look(self) -> Mapping[str, str]:
+        """Asks all watchers that have been there for a recorded step: what is not seen, by name, and why."""
+        if self._closed:
+            return self._diagnoser.unseen
+        recorded = self._queue.layers.keys()
         self._layers = len(recorded)
         found: dict[str, str] = {}
         for watched in self._watched:
             watcher = watched.watcher()
-            if watcher is not None and watched.names and steps > watched.since:
+            if watcher is not None and watched.names and self._queue.recorded > watched.since:
                 watched.missing = dict(watcher.unseen(recorded))
             found |= {name: missing.reason for name, missing in watched.missing.items()}
-        self.reasons = found
+        self._diagnoser.unseen = found
+        if self._writer is not None:
+            self._writer.unseen = found
+        return found
+
+    def close(self) -> None:
+        """Asks all watchers for the last time."""
+        self.look()
+        self._closed = True
 
     def _warn(self, steps: int) -> None:
         late = [watched for watched in self._watched if steps - watched.since >= PATIENCE]
-        told = [name for watched in late for name, missing in watched.missing.items() if missing.warn]
+        told = {name: each.reason for watched in late for name, each in watched.missing.items() if each.warn}
         if self._warned or not told:
             return
         self._warned = True
-        names = ", ".join(shown(name, 40) for name in told[:_MOST])
+        names = ", ".join(shown(name, 40) for name in list(told)[:_MOST])
         more = f" and {len(told) - _MOST} more" if len(told) > _MOST else ""
+        reason = shown(next(iter(told.values())), 400)
         warnings.warn(
-            f"fastact has recorded nothing of {names}{more} in {PATIENCE} steps: {shown(self.reasons[told[0]], 400)} "
+            f"fastact has recorded nothing of {names}{more} in {PATIENCE} steps: {reason} "
             "(`ActivationMonitor.unseen` says why of each)",
             RuntimeWarning,
             stacklevel=4,

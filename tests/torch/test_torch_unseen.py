@@ -257,7 +257,7 @@ def test_a_name_of_a_watch_that_is_recorded_by_hand_is_told_once() -> None:
 
 def test_a_monitor_of_ones_own_gets_the_names_of_its_watch_without_a_warning() -> None:
     class Own(fastact.ActivationMonitor):
-        def record(self, name: str, x: Any, **options: Any) -> Any:  # type: ignore[override]
+        def record(self, name: str, x: Any, **options: Any) -> Any:
             return super().record(name, x, **options)
 
     model = nn.Sequential(nn.Linear(4, 4))
