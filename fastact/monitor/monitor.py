@@ -11,6 +11,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import Any, Self
 
@@ -104,6 +105,7 @@ class ActivationMonitor:
             }
             self._writer = LogWriter(path, log, metadata={**own, **facts})
         self._every = every
+        self._sparse: list[str] = []
         self._queue = StepQueue(every, self._diagnoser, self._writer, self._failures)
         self._layers = self._queue.layers
 
@@ -147,6 +149,7 @@ class ActivationMonitor:
         layer_type: str = "",
         saturation: tuple[float, float] | None = None,
         dtype: str = "",
+        sparse: bool = False,
         kind: str | None = None,
     ) -> ActivationStats | None:
         """Sweeps the activations of a layer in the current step; a second part of the same step is merged in.
@@ -163,7 +166,9 @@ class ActivationMonitor:
             axis: the neurons' axis, for a row that counts neurons (such as dead ones); -1 for [batch, ..., neurons].
             layer_type: the layer's type, such as "ReLU": the diagnosis judges a Tanh and a Linear differently.
             saturation: the interval (lo, hi) outside which an element is saturated; by default that of the type.
-                `layer_type` and `saturation` hold for the run as they were when the layer was first recorded.
+            sparse: whether its neurons fire seldom by design, as the features of a sparse autoencoder do: it takes more
+                samples to call one dead. `layer_type`, `saturation` and `sparse` hold for the run as they were when the
+                layer was first recorded.
             dtype: the activations' dtype, by default that of `x`.
             kind: the older name of `layer_type`.
 
@@ -198,13 +203,16 @@ class ActivationMonitor:
                 got = f"stats with saturation={x.saturation}"
                 raise ArgumentValueError(f"x: got {got}, want {interval} as for this layer")
             stats = x
-        elif on_gpu(x) and (deferred := self._record_deferred(name, x, axis, layer_type, interval, dtype)) is not None:
+        elif (
+            on_gpu(x)
+            and (deferred := self._record_deferred(name, x, axis, layer_type, interval, dtype, sparse)) is not None
+        ):
             return deferred
         else:
             stats = summarize(x, axis=axis, saturation=interval)
             if layer is not None:
                 layer.plans.learn(x, axis)
-        layer = layer or self._add_layer(name, x, layer_type, dtype, stats.saturation)
+        layer = layer or self._add_layer(name, x, layer_type, dtype, stats.saturation, sparse)
         self._queue.record(layer, stats)
         return stats.total if isinstance(stats, ChannelStats) else stats
 
@@ -224,13 +232,15 @@ class ActivationMonitor:
     keep = record_in_place  #: the older name of `record_in_place`
 
     def _add_layer(
-        self, name: str, x: Any, layer_type: str, dtype: str, saturation: tuple[float, float]
+        self, name: str, x: Any, layer_type: str, dtype: str, saturation: tuple[float, float], sparse: bool
     ) -> WatchedLayer:
         dtype = dtype or str(getattr(x, "dtype", "")).removeprefix("torch.")
         with self._queue.lock:
             layer = self._layers.get(name)
             if layer is None:
-                info = LayerInfo(name, len(self._layers), layer_type, dtype, saturation)
+                info = LayerInfo(
+                    name, len(self._layers), layer_type, dtype, saturation, sparse=sparse or self._is_sparse(name)
+                )
                 # The log may refuse a name, so it is asked first: only a layer that all know gets rows.
                 if self._writer is not None:
                     self._writer.add_layer(info)
@@ -238,14 +248,46 @@ class ActivationMonitor:
                 layer = self._layers[name] = WatchedLayer(info, self._diagnoser.history[name])
             return layer
 
+    def declare_sparse(self, *patterns: str) -> None:
+        """Declares layers sparse by design, before they are recorded: those whose name one of the patterns matches.
+
+        Args:
+            patterns: names, with `*` for any number of characters and `?` for one: ``"*.features"``.
+
+        Raises:
+            ArgumentTypeError: a pattern is not a str.
+
+        Example:
+            >>> import numpy as np
+            >>> with ActivationMonitor() as monitor:
+            ...     monitor.declare_sparse("*.features")
+            ...     _ = monitor.record("sae.features", np.eye(8, dtype=np.float32), axis=-1, layer_type="ReLU")
+            ...     monitor.step()
+            ...     monitor.history["sae.features"].info.sparse
+            True
+        """
+        self._sparse += [check_type("patterns", pattern, str, "a str") for pattern in patterns]
+
+    def _is_sparse(self, name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in self._sparse)
+
     def _record_deferred(
-        self, name: str, x: Any, axis: int | tuple[int, ...] | None, layer_type: str, saturation: Any, dtype: str
+        self,
+        name: str,
+        x: Any,
+        axis: int | tuple[int, ...] | None,
+        layer_type: str,
+        saturation: Any,
+        dtype: str,
+        sparse: bool,
     ) -> ActivationStats | None:
         """Launches the sweep of what lies on a GPU; None if it is to be swept while the host waits."""
         found, shape = gpu_view(x, axis)
         if not found.array.size:
             return None
-        layer = self._layers.get(name) or self._add_layer(name, x, layer_type, dtype, check_saturation(saturation))
+        layer = self._layers.get(name) or self._add_layer(
+            name, x, layer_type, dtype, check_saturation(saturation), sparse
+        )
         bounds = (*layer.info.saturation, 0.0)
         row = self._queue.record_deferred(layer, found, shape, bounds)
         return None if row is None else wrap_deferred(row, bounds)
