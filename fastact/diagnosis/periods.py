@@ -1,4 +1,4 @@
-"""Repetition in a series, of any form: the shortest period at which it comes back to itself, with a false alarm rate."""
+"""Repetition in a series, of any form: the period after which it comes back to itself, and the rate of false alarms."""
 
 import math
 from statistics import NormalDist
@@ -77,7 +77,13 @@ def repetitions(table: Table, regularity: float, chance: float, longest: int) ->
         for i in np.flatnonzero(period):
             tries = len(tails) * min(tail // 3, longest)
             found[left[i]] = _dated(
-                table[left[i]], int(period[i]), tail, float(likeness[i]), len(tails) * float(probability[i]), tries, chance
+                table[left[i]],
+                int(period[i]),
+                tail,
+                float(likeness[i]),
+                len(tails) * float(probability[i]),
+                tries,
+                chance,
             )
         left = np.array([i for i in left if found[i] is None], np.int64)
     return found
@@ -159,7 +165,7 @@ def _autocorrelations(table: Table, lags: int) -> Table:
 
 
 def _luck(above: npt.NDArray[np.bool_], lag: int) -> float:
-    """How likely rows above and below the middle are as often on one side as the rows a period before, at most.
+    """How likely rows above and below a level are as often on one side as the rows a period before, at most.
 
     Chernoff's bound of the binomial distribution. Few spikes at equal distances have any autocorrelation.
     """
@@ -174,7 +180,9 @@ def _luck(above: npt.NDArray[np.bool_], lag: int) -> float:
     return math.exp(-divergence * (len(above) - lag))
 
 
-def _dated(values: Table, lag: int, tail: int, regularity: float, chance: float, tries: int, most: float) -> Period | None:
+def _dated(
+    values: Table, lag: int, tail: int, regularity: float, chance: float, tries: int, most: float
+) -> Period | None:
     """The swing of what repeats, and since when; None where it has ended, or where the few rows of it may be chance."""
     end = len(values)
     ordered = np.sort(values[end - tail :])
@@ -184,7 +192,9 @@ def _dated(values: Table, lag: int, tail: int, regularity: float, chance: float,
     last = values[-max(lag + 3, 10) :]
     if not float(last.max() - last.min()) >= 0.5 * swing > 0.0:
         return None
-    if _luck(values[end - tail :] > 0.5 * (low + high), lag) * tries > most:
+    tailed = values[end - tail :]
+    # A third of the way up and two thirds: a value of its own may lie on the middle.
+    if min(_luck(tailed > low + part * swing, lag) for part in (1.0 / 3.0, 2.0 / 3.0)) * tries > most:
         return None
     # Blocks of whole periods, from the end on: one may be out of step if the one before it is not.
     block = lag * -(-6 // lag)
@@ -209,14 +219,14 @@ def _dated(values: Table, lag: int, tail: int, regularity: float, chance: float,
 
 
 def in_step(one: int, other: int) -> bool:
-    """Whether two periods in rows are the same or one is a multiple of the other, give or take a row.
+    """Whether two periods in rows are the same or one is a multiple of the other, give or take a fifth of the shorter.
 
     Example:
         >>> in_step(4, 12), in_step(5, 8)
         (True, False)
     """
     short, long = sorted((one, other))
-    return long < 2 * short - 1 and long - short <= 1 or abs(long - short * round(long / short)) <= min(1, short - 2)
+    return abs(long - short * round(long / short)) <= short // 5
 
 
 def likeness(one: Table, other: Table) -> float:

@@ -178,7 +178,7 @@ class Oscillating(Rule[OscillatingThresholds]):
             ("the input does not swing",) if in_turns.refuted_by else (),
             ("the input swings too",) if source is not None else (),
         )
-        what, evidence, factor = _told(layer, swing)
+        _, evidence, factor = _told(layer, swing)
         severity = graded(serious=factor >= thresholds.oscillate_serious, critical=False)
         message = self._message(layer, swing, step)
         return best([in_turns, rate]).finding(layer.info.name, self.condition, severity, step, evidence, message)
@@ -299,4 +299,4 @@ def _series(layer: LayerView, what: str) -> tuple[npt.NDArray[np.intp], npt.NDAr
 def _crosses(series: npt.NDArray[np.float64]) -> bool:
     """Whether a series goes up and down rather than from one level to another."""
     above = series > 0.5 * (series.max() + series.min())
-    return np.count_nonzero(above[1:] != above[:-1]) >= _CROSSINGS
+    return int(np.count_nonzero(above[1:] != above[:-1])) >= _CROSSINGS
