@@ -14,7 +14,7 @@ import numpy.typing as npt
 from fastact.checks import check_type
 from fastact.diagnosis import layer_types, rules
 from fastact.diagnosis.accept import Accept, check_accept, is_accepted, set_apart
-from fastact.diagnosis.finding import SEVERITIES, Finding
+from fastact.diagnosis.finding import NOTE, SEVERITIES, Finding
 from fastact.diagnosis.links import link
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.notes import split
@@ -185,7 +185,7 @@ class Diagnoser:
         findings: list[Finding] = []
         missing = []
         for rule in asked:
-            if rule.only_alone and findings:
+            if rule.only_alone and any(finding.severity != NOTE for finding in findings):
                 continue
             enough = len(view.rows) >= needs[rule]
             result = rule.check(view, network, self.thresholds) if enough else Outcome.NOT_ENOUGH_DATA
