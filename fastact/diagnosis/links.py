@@ -7,7 +7,7 @@ from fastact.diagnosis import layer_types
 from fastact.diagnosis.experts import expert_of, side_by_side
 from fastact.diagnosis.finding import Finding, gravity
 from fastact.diagnosis.network import LayerView
-from fastact.diagnosis.rule import Circumstances, Explains, Rule, key
+from fastact.diagnosis.rule import Circumstances, Explains, Rule, key, not_after
 from fastact.diagnosis.thresholds import CommonThresholds
 from fastact.history import LayerInfo
 
@@ -70,6 +70,9 @@ def link(
         near=thresholds.near_rows * max(strides),
         expert={f.layer: expert for f in findings if (expert := expert_of(f.layer)) is not None},
         evaluation=frozenset(name for name, info in info_of.items() if info.mode),
+        given=frozenset(
+            name for name, info in info_of.items() if info.layer_type == layer_types.INPUT and not info.source
+        ),
     )
     parent = _parents(ordered, by_condition, rank, around, twins)
     _join_kin(ordered, parent, around, accepted)
@@ -133,6 +136,8 @@ def _parents(
                 gravity(cause.severity) >= min(gravity(effect.severity), 1)
                 # No update follows from evaluation, so training takes nothing from it.
                 and (cause.layer not in around.evaluation or effect.layer in around.evaluation)
+                # Data comes from outside.
+                and (effect.layer not in around.given or cause.layer in around.given)
                 and explains(cause, effect, around)
                 and _root(key(cause), parent) != key(effect)
             ):
@@ -172,7 +177,11 @@ def _judge(cause: Rule[Any], effect: Rule[Any], rank: dict[str, int]) -> Explain
 
 
 def _leaves_a_symptom(cause: Finding, effect: Finding, around: Circumstances) -> bool:
-    return gravity(cause.severity) >= _GRAVE and 0 <= effect.first_step - cause.first_step <= around.near
+    later = effect.first_step - cause.first_step
+    # Within one step only what comes down the network; updates tie all layers together.
+    return (
+        gravity(cause.severity) >= _GRAVE and later <= around.near and (later > 0 or not_after(cause, effect, around))
+    )
 
 
 def _root(name: _Key, parent: Mapping[_Key, _Key]) -> _Key:
