@@ -187,7 +187,7 @@ def test_what_is_accepted_goes_with_the_log(accept: Any, tmp_path: Path) -> None
     tail.look()
     assert tail.diagnose() == live
     bare = log.diagnose(accept={})
-    assert bare.accepted == bare.accepted_in_vain == ()
+    assert (bare.accepted, bare.accepted_in_vain) == ((), ())
     assert {f.layer for f in bare.findings} == {"a", "b", "b.out"}
     assert log.diagnose(accept=log.accepted) == live
     with pytest.raises(ArgumentValueError, match="accept"):
