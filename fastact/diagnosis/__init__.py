@@ -11,6 +11,7 @@ finding         what a rule finds: `Finding`, `Evidence`, `FindingError`
 causes          hypotheses on why, with what speaks for and against each
 facts           what several rules ask of the rows
 births          where NaN and Inf were born, and what could have made them
+growths         why values grew by orders of magnitude
 notes           what is true and does no harm, a line each
 links           puts consequences behind their culprits
 report          a diagnosis as text, JSON and for a terminal

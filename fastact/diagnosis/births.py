@@ -101,12 +101,20 @@ def birth(layer: LayerView, network: Network) -> Birth:
     # What hands its input on is called for several places at times, and then counts from the first one.
     makers = [view for view in own if not layer_types.is_passing(view.info.layer_type) or _is_input(view)] or own
     first = min(makers, key=lambda view: (since[view.info.name], view.place))
-    before = next((view for view in makers if view.place < layer.place and since[view.info.name] <= step), None)
+    before = next(
+        (view for view in makers if view.place < layer.place and _had(view, since[view.info.name], step)), None
+    )
     if before is None and layer not in makers and since[first.info.name] <= step:
         before = first
     rows = layer.rows[layer.rows["step"] >= step]
     bad = rows["nans"] | rows["pos_infs"] | rows["neg_infs"]
     return Birth(layer, network, step, facts.row_at(layer, step), bool((bad != 0).all()), before, first)
+
+
+def _had(layer: LayerView, since: int, step: int) -> bool:
+    """Whether a layer had NaN or Inf in a step; where that row has left the window, whether it had begun."""
+    row = facts.row_at(layer, step)
+    return since <= step and (row is None or facts.broken(row) > 0)
 
 
 def _is_input(layer: LayerView) -> bool:
@@ -119,7 +127,7 @@ def causes(born: Birth) -> list[Cause]:
     if _is_input(born.layer):
         return [_in_the_data(born), _cast_of_the_data(born)]
     if born.before is not None:
-        return [_handed_on(born, born.before)]
+        return [_from_inputs(born) if _is_input(born.before) else _handed_on(born, born.before)]
     if born.first is not born.layer:
         return [_later_update(born)]
     shared = [_exponential(born), _range(born), _diverged(born)]
@@ -173,6 +181,9 @@ def _from_inputs(born: Birth) -> Cause:
     scale = facts.input_scale(born.network)
     against: tuple[str, ...] = ()
     speaks: tuple[str, ...] = ()
+    if (born.before is not None and _is_input(born.before)) or _input_was_broken(born):
+        speaks = (f"the recorded input was not finite at step {born.step}",)
+        return Cause("inputs_not_finite", says, (_CHECK_DATA,), speaks, (), proved=True)
     if scale is not None:
         against = ("the recorded input is finite",)
     elif layer_types.is_embedding(born.layer.info.layer_type):
@@ -213,6 +224,13 @@ def _spared(born: Birth) -> tuple[str, ...]:
     if later:
         return (f"{facts.named(later[0])} before it was finite then and became NaN later",)
     return ()
+
+
+def _input_was_broken(born: Birth) -> bool:
+    """Whether the recorded input had NaN or Inf in that step, though that may have left the window."""
+    given = facts.model_input(born.network)
+    ever = given.streaks.get("ever_non_finite") if given is not None else None
+    return ever is not None and ever.step == born.step
 
 
 def _finite_inputs(born: Birth) -> tuple[str, ...]:
@@ -258,8 +276,9 @@ def _epsilon_of_the_optimiser(born: Birth) -> Cause:
     remedies: tuple[str, ...]
     if half:
         says = (
-            f"The update before step {born.step} made NaN out of finite gradients: in float16 the optimiser's epsilon "
-            "(1e-8 in Adam) is zero, and so is the square of a small gradient, so it divides 0 by 0."
+            f"The update before step {born.step} made NaN{' out of finite gradients' if known else ''}: in float16 the "
+            "optimiser's epsilon (1e-8 in Adam) is zero, and so is the square of a small gradient, so it divides 0 by "
+            "0."
         )
         speaks += ("its outputs are float16",)
         remedies = (
@@ -277,6 +296,14 @@ def _epsilon_of_the_optimiser(born: Birth) -> Cause:
     return Cause("optimizer_epsilon", says, remedies, speaks, against)
 
 
+def _whole_neurons(born: Birth) -> bool:
+    """Whether the NaN and Inf can be those of whole neurons, over several samples."""
+    if born.row is None or not int(born.row["neurons"]):
+        return False
+    samples = int(born.row["count"]) // int(born.row["neurons"])
+    return samples > 1 and facts.broken(born.row) % samples == 0
+
+
 def _uninitialised(born: Birth) -> Cause:
     layer_type = born.layer.info.layer_type
     says = "Its weights held NaN or Inf before any update: memory that was never initialised, or a broken checkpoint."
@@ -290,8 +317,11 @@ def _uninitialised(born: Birth) -> Cause:
     speaks = _finite_inputs(born)
     rows = born.layer.rows
     shares = {int(facts.broken(row)) / max(int(row["count"]), 1) for row in rows[-10:]}
-    if len(rows) > 1 and len(shares) == 1 and not layer_types.is_known(layer_type):
-        speaks += (f"the same share of its outputs ({percent(min(shares))}) in each row",)
+    known = layer_types.is_known(layer_type)
+    if _whole_neurons(born) and not (known and born.share == 1.0):
+        speaks += (f"whole neurons of it ({percent(born.share or 0.0)}), in every sample",)
+    if len(rows) > 1 and len(shares) == 1 and not known:
+        speaks += (f"the same share of its outputs ({percent(min(1.0, *shares))}) in each row",)
     elif len(shares) > 1 and max(shares) < 1.0:
         against += ("the share of its outputs changes from row to row, so it depends on the data",)
     return Cause("uninitialised_memory", says, remedies, speaks, against)
@@ -319,9 +349,11 @@ def _numerics(born: Birth) -> Cause:
     speaks = _finite_inputs(born)
     if not born.lasting:
         speaks += ("later rows are finite, so it depends on the data",)
-    elif born.share is not None and born.share < 1.0:
+    elif born.share is not None and born.share < 1.0 and not _whole_neurons(born):
         speaks += (f"{percent(born.share)} of its outputs were not finite at first",)
-    if born.layer.place > 0 and _spared(born) and not born.at_start:
+    if layer_type in layer_types.PROBABILITIES:
+        speaks = ()
+    elif born.layer.place > 0 and _spared(born) and not born.at_start:
         speaks += ("the weights before it were finite then",)
     return Cause("numerics", says, (_EPSILON, "compute logarithms of probabilities by log_softmax"), speaks, against)
 
@@ -379,7 +411,9 @@ def _exponent_source(network: Network) -> LayerView | None:
     reached = []
     for view in network.layers:
         streak = view.streaks.get("exponent")
-        if streak is not None and streak.step <= since and layer_types.has_weights(view.info.layer_type):
+        # What has grown a thousandfold overflows without an exponential.
+        grown = "exploding" in view.streaks
+        if streak is not None and streak.step <= since and not grown and layer_types.has_weights(view.info.layer_type):
             reached.append((streak.step, view.place, view))
     return min(reached)[2] if reached else None
 

@@ -40,7 +40,11 @@ def link(
     info_of = {view.info.name: view.info for view in views}
     place = _places(views)
     findings, twins = _of_both_modes(findings, info_of)
-    passing = {name for name, info in info_of.items() if layer_types.is_passing(info.layer_type)}
+    passing = {
+        name
+        for name, info in info_of.items()
+        if layer_types.is_passing(info.layer_type) and info.layer_type != layer_types.INPUT
+    }
     # Dropout and pooling make no NaN, they hand it on. One dropout that serves a block in several places counts from
     # its first one, so that it seems to come before the layer whose NaN it got.
     born = {
@@ -145,7 +149,11 @@ def _join_kin(ordered: list[Finding], parent: dict[_Key, _Key], around: Circumst
             (finding.condition, finding.cause_name or finding.cause, not gravity(finding.severity)), []
         )
         for head in kin:
-            if finding.first_step - head.first_step <= around.slack and around.before(head.layer, finding.layer):
+            if (
+                finding.first_step - head.first_step <= around.slack
+                and around.before(head.layer, finding.layer)
+                and (head.layer not in around.evaluation or finding.layer in around.evaluation)
+            ):
                 parent[key(finding)] = key(head)
                 break
         else:
