@@ -10,7 +10,8 @@ thresholds      how a rule declares its thresholds
 finding         what a rule finds: `Finding`, `Evidence`, `FindingError`
 causes          hypotheses on why, with what speaks for and against each
 facts           what several rules ask of the rows
-births          where NaN and Inf were born, and what could have made them
+births          where NaN and Inf were born
+origins         what could have made NaN and Inf
 growths         why values grew by orders of magnitude
 notes           what is true and does no harm, a line each
 links           puts consequences behind their culprits

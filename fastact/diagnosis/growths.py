@@ -7,7 +7,7 @@ from fastact.diagnosis import births, facts, layer_types
 from fastact.diagnosis.causes import Cause
 from fastact.diagnosis.facts import For
 from fastact.diagnosis.network import LayerView, Network, rms, row_rms
-from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE, NORMALISE_INPUTS, initialisation
+from fastact.diagnosis.remedies import CLIP_GRADIENTS, EXPONENT_REMEDIES, LOWER_RATE, NORMALISE_INPUTS, initialisation
 from fastact.text import number
 
 #: Growth from one row to the next that no steady rise has.
@@ -122,7 +122,7 @@ def _exponential(layer: LayerView, network: Network, step: int) -> Cause:
         f"{number(births.exponent_limit(layer.info.dtype) / 0.9)} on."
     )
     speaks = ("NaN or Inf came right after it reached that", "it had left its usual range")
-    return Cause("log_variance", says, births.EXPONENT_REMEDIES, speaks, against)
+    return Cause("log_variance", says, EXPONENT_REMEDIES, speaks, against)
 
 
 def _fed(layer: LayerView, network: Network) -> tuple[float, LayerView | None]:

@@ -146,9 +146,7 @@ class Exploding(Rule[ExplodingThresholds]):
         last = float(known[-1]) if len(known) else max(thresholds.explode_scale, thresholds.explode_growth * base)
         factor = last / max(base, thresholds.explode_scale / thresholds.explode_growth)
         ended = any(bool(layer.rows[-1][name]) for name in ("nans", "pos_infs", "neg_infs"))
-        if streak.rows < 2 or (
-            layer.place == network.output and self._follows_targets(layer, network, factor, thresholds)
-        ):
+        if streak.rows < 2 or (layer.place == network.output and self._follows_targets(layer, factor, thresholds)):
             return None
         step = _onset(layer)
         critical = factor >= thresholds.explode_critical or ended
@@ -167,15 +165,14 @@ class Exploding(Rule[ExplodingThresholds]):
         told = best(growths.over_steps(layer, network, step, growths.jump(layer, streak.rows)))
         return told.finding(layer.info.name, self.condition, severity, step, evidence, message)
 
-    def _follows_targets(
-        self, layer: LayerView, network: Network, factor: float, thresholds: ExplodingThresholds
-    ) -> bool:
+    def _follows_targets(self, layer: LayerView, factor: float, thresholds: ExplodingThresholds) -> bool:
         """Whether an output that has grown is on the scale of its targets, or may be on the way to it."""
         if factor < thresholds.explode_serious**2:
             return True
         rows = layer.rows[-thresholds.recent_rows :]
         whole = len(rows) == thresholds.recent_rows and not (rows["nans"] | rows["pos_infs"] | rows["neg_infs"]).any()
-        return whole and network.swing[layer.place] <= _STEADY
+        scale = rms(rows)
+        return whole and bool(scale.max() <= _STEADY * scale.min())
 
     def _over_depth(self, layer: LayerView, network: Network, thresholds: ExplodingThresholds) -> Finding | None:
         streak = layer.streaks.get("large")

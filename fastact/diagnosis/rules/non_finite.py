@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar, Final
 
-from fastact.diagnosis import births, facts, layer_types
+from fastact.diagnosis import births, facts, layer_types, origins
 from fastact.diagnosis.causes import Cause, best
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
@@ -111,7 +111,7 @@ class NonFinite(Rule[NonFiniteThresholds]):
         severity = graded(serious=True, critical=now)
         if _is_mask(layer, network) or (gradient and _was_skipped(network, step, now=now)):
             severity = NOTE
-        causes = _gradient_causes(layer, network, step) if gradient else births.causes(births.birth(layer, network))
+        causes = _gradient_causes(layer, network, step) if gradient else origins.causes(births.birth(layer, network))
         told = best(causes, otherwise=("look at what this layer computes, and at its weights",))
         return told.finding(layer.info.name, self.condition, severity, step, evidence, message)
 
@@ -199,7 +199,7 @@ def _gradient_causes(layer: LayerView, network: Network, step: int) -> list[Caus
         "numerics",
         "The backward pass made NaN out of finite activations: the derivative of a root, norm, logarithm or quotient "
         "is infinite at zero, in the loss too.",
-        (births.EPSILON_IN_LOSS, births.SKIP),
+        (origins.EPSILON_IN_LOSS, origins.SKIP),
         ("the activations were finite in that step",) + (("the weights took it over",) if begun is not None else ()),
     )
     return [scale, root]
