@@ -109,5 +109,5 @@ def test_what_was_told_outlives_the_process(tmp_path: Path) -> None:
 def test_nonsense_in_its_place_is_no_header(nonsense: str) -> None:
     schema = Header("0123456789abcdef").schema("0", "")
     schema = schema.with_metadata({**schema.metadata, b"fastact.unseen": nonsense.encode()})
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         Header.read(schema)
