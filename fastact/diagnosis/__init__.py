@@ -10,7 +10,9 @@ thresholds      how a rule declares its thresholds
 finding         what a rule finds: `Finding`, `Evidence`, `FindingError`
 causes          hypotheses on why, with what speaks for and against each
 facts           what several rules ask of the rows
-births          where NaN and Inf were born, and what could have made them
+births          where NaN and Inf were born
+origins         what could have made NaN and Inf
+growths         why values grew by orders of magnitude
 links           puts consequences behind their culprits
 accept          what the user has accepted, by layer and condition: set apart
 notes           what is true and does no harm, a line each
