@@ -1,0 +1,139 @@
+"""Where NaN and Inf were born: the layer that had them first, and what was before it."""
+
+import math
+from typing import Any, Final, NamedTuple
+
+from fastact.arithmetic.element_types import ELEMENT_TYPES
+from fastact.diagnosis import facts, layer_types
+from fastact.diagnosis.network import LayerView, Network
+
+#: The largest finite number of each floating dtype.
+LARGEST: Final = {t.name: t.format.largest for t in ELEMENT_TYPES.values() if t.format is not None}
+#: The share of the logarithm of the largest number from which an exponential is close to overflow.
+EXPONENT: Final = 0.9
+
+
+class Birth(NamedTuple):
+    """How a layer came to have NaN or Inf.
+
+    Attributes:
+        layer: the layer.
+        network: what it is compared with.
+        step: the step since which it has had them.
+        row: its row of that step; None where that has left the window.
+        lasting: whether each of its rows since then that are in the window has some.
+        before: a layer before it that had them no later; None where there is none.
+        first: the layer that had them first in time, then in forward order.
+    """
+
+    layer: LayerView
+    network: Network
+    step: int
+    row: Any | None
+    lasting: bool
+    before: LayerView | None
+    first: LayerView
+
+    @property
+    def at_start(self) -> bool:
+        """Whether its first recorded row had them."""
+        return self.step <= self.layer.start
+
+    @property
+    def share(self) -> float | None:
+        """The share of its elements that were not finite at first; None where that is not known."""
+        return None if self.row is None else min(facts.broken(self.row) / max(int(self.row["count"]), 1), 1.0)
+
+    @property
+    def infs(self) -> bool:
+        """Whether there was an Inf among them."""
+        row = self.layer.rows[-1] if self.row is None else self.row
+        return bool(row["pos_infs"]) or bool(row["neg_infs"])
+
+    @property
+    def nans(self) -> bool:
+        """Whether there was a NaN among them."""
+        row = self.layer.rows[-1] if self.row is None else self.row
+        return bool(row["nans"])
+
+
+def steps(network: Network) -> dict[str, int]:
+    """Since when each layer of the group has had NaN or Inf; without those that have none."""
+    return network.once(_steps)
+
+
+def _steps(network: Network) -> dict[str, int]:
+    return {
+        view.info.name: view.streaks["non_finite"].step for view in network.layers if "non_finite" in view.streaks
+    }  # fmt: skip
+
+
+def activations_since(network: Network) -> int | None:
+    """The first step in which anything but a gradient had NaN or Inf; None where nothing had. From gradients too."""
+    return network.once(_activations_since)
+
+
+def _activations_since(network: Network) -> int | None:
+    begun = [
+        view.streaks["non_finite"].step
+        for view in network.everything.values()
+        if view.info.layer_type != layer_types.GRADIENT and "non_finite" in view.streaks
+    ]
+    return min(begun, default=None)
+
+
+def birth(layer: LayerView, network: Network) -> Birth:
+    """How a layer that has NaN or Inf came to have them."""
+    since = steps(network)
+    step = since[layer.info.name]
+    own = [view for view in network.layers if view.info.name in since]
+    # What hands its input on is called for several places at times, and then counts from the first one.
+    makers = [view for view in own if not layer_types.is_passing(view.info.layer_type) or is_input(view)] or own
+    first = min(makers, key=lambda view: (since[view.info.name], view.place))
+    before = next(
+        (view for view in makers if view.place < layer.place and _had(view, since[view.info.name], step)), None
+    )
+    if before is None and layer not in makers and since[first.info.name] <= step:
+        before = first
+    rows = layer.rows[layer.rows["step"] >= step]
+    bad = rows["nans"] | rows["pos_infs"] | rows["neg_infs"]
+    return Birth(layer, network, step, facts.row_at(layer, step), bool((bad != 0).all()), before, first)
+
+
+def _had(layer: LayerView, since: int, step: int) -> bool:
+    """Whether a layer had NaN or Inf in a step; where that row has left the window, whether it had begun."""
+    row = facts.row_at(layer, step)
+    return since <= step and (row is None or facts.broken(row) > 0)
+
+
+def is_input(layer: LayerView) -> bool:
+    """Whether it is what the model itself was given."""
+    return layer.info.layer_type == layer_types.INPUT
+
+
+def exponent_source(network: Network) -> LayerView | None:
+    """The layer whose values' exponential overflowed just before NaN or Inf first appeared; None where there is none.
+
+    It has left its usual range, and its largest value is near the logarithm of the largest number.
+    """
+    return network.once(_exponent_source)
+
+
+def _exponent_source(network: Network) -> LayerView | None:
+    begun = [step for name, step in steps(network).items()]
+    if not begun:
+        return None
+    since = min(begun)
+    reached = []
+    for view in network.layers:
+        streak = view.streaks.get("exponent")
+        # What has grown a thousandfold overflows without an exponential.
+        grown = "exploding" in view.streaks
+        if streak is not None and streak.step <= since and not grown and layer_types.has_weights(view.info.layer_type):
+            reached.append((streak.step, view.place, view))
+    return min(reached)[2] if reached else None
+
+
+def exponent_limit(dtype: str) -> float:
+    """The value from which the exponential is close to what a dtype can hold: 80 in float32."""
+    return EXPONENT * math.log(LARGEST.get(dtype, LARGEST["float32"]))
