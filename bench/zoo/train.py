@@ -69,7 +69,7 @@ class Run:
 
 
 def key(recipe: Recipe) -> str:
-    """What a run depends on, as a short digest: the recipe, the zoo's source that it runs, and the log's schema."""
+    """What a run depends on, as a short digest: the recipe, the zoo's source that it runs, the adapter, the schema."""
     training = recipe.training
     parts = [_source(training_loop), _source(cast("Callable[..., Any]", PROGRAMS[training.program]))]
     parts += [_source(table[name]) for table, name in ((TASKS, training.task), (NETS, training.net)) if name]
@@ -78,9 +78,24 @@ def key(recipe: Recipe) -> str:
     if recipe.sick is not None:
         parts += [_source(FAULTS[name]) for name, _ in recipe.sick.plants]
         facts |= {"plants": recipe.sick.plants, "at": recipe.sick.at}
-    facts |= {"python": sys.version_info[:2], "torch": torch.__version__, "schema": SCHEMA_VERSION}
+    facts |= {
+        "python": sys.version_info[:2],
+        "torch": torch.__version__,
+        "schema": SCHEMA_VERSION,
+        "adapter": _adapter(),
+    }
     text = json.dumps(facts, sort_keys=True) + "".join(parts)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@functools.cache
+def _adapter() -> str:
+    """A digest of what decides which rows a log has: PyTorch's adapter."""
+    folder = Path(fastact.torch.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 #: What networks, data, programs, faults and truth are made of.
