@@ -82,6 +82,10 @@ class Attachment:
         with self.failure_counter(f"record layer {name!r}"):
             self.monitor.record(name, x, **options)
 
+    def describe(self, name: str, **facts: Any) -> None:
+        """Hands what is known of a layer to the monitor; `facts` are those of its ``describe``."""
+        self.monitor.describe(name, **facts)
+
     def step(self) -> None:
         """Ends the monitor's step."""
         if self._monitor is not None:

@@ -9,13 +9,17 @@ import torch
 from torch import nn
 
 from fastact.checks import check_integer, check_type
+from fastact.diagnosis.layer_types import EVALUATION_SUFFIX, INPUT_SUFFIX, TRAINING_SUFFIX
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 from fastact.failures import FailureCounter
 from fastact.monitor.monitor import ActivationMonitor
 from fastact.torch import compiled
+from fastact.torch.functional import FunctionMode
 from fastact.torch.hooks import Hook, InputHook, OutputHook
 from fastact.torch.layers import axis_rule
-from fastact.torch.selection import Layers, named_modules, select_modules
+from fastact.torch.passes import Passes
+from fastact.torch.scopes import Leave, Scope, calls_none, functions_of
+from fastact.torch.selection import Layers, callable_parts, named_modules, select_modules
 
 
 class MonitorLike(Protocol):
@@ -34,8 +38,9 @@ def watch(
     monitor: MonitorLike,
     *,
     layers: Layers | None = None,
-    inputs: bool = False,
+    inputs: bool | None = None,
     gradients: bool = False,
+    functional: bool = True,
     every: int | Callable[[int], bool] = 1,
     first: int = 0,
     training_only: bool = False,
@@ -53,15 +58,19 @@ def watch(
             A string: the modules whose name matches this `fnmatch` pattern, such as ``"encoder.*"``. A type: its
             instances. An iterable of these: their union. A function: the modules for which ``layers(name, module)``
             is true.
-        inputs: also record the inputs of each layer, as they are before it runs, under its name and ``":input"``
-            (``":input[1]"`` where it has several). Tensors of integers, such as tokens, are left out.
+        inputs: None: what the model itself is given is recorded as ``"input"`` (``"input[1]"``, ``"input['image']"``).
+            True: also the inputs of each layer, as they are before it runs, under its name and ``":input"``
+            (``":input[1]"`` where it has several). False: neither. Tensors of integers, such as tokens, and the model's
+            masks are left out.
         gradients: also record the gradient of the loss by each output, when the backward pass reaches it, under the
             output's name and ``":grad"``. Not within compiled code.
+        functional: also record activations that a watched module calls as functions, such as `F.relu`, `torch.softmax`
+            or `F.scaled_dot_product_attention`, under its name and theirs: ``"block3.relu"``, or ``"relu"`` in the
+            model itself. Their type is that of the module which does the same.
         every: record the monitor's steps that are divisible by this number, or those for which ``every(step)`` is
             true. The monitor's own ``every`` also holds.
         first: record each of this many first steps, whatever `every` says.
-        training_only: leave out modules that are not in training mode, so that a validation pass between two steps
-            does not end up in the rows of the training.
+        training_only: leave out modules that are not in training mode.
         strict: raise what goes wrong, to find out about it; by default it is counted and warned of once.
 
     Returns:
@@ -74,6 +83,13 @@ def watch(
     for convolutions and the other norms. A module of any other type takes the axis of the layer that ran before it if
     both outputs have the same number of axes; otherwise 2-D and 3-D outputs have their neurons on the last axis and
     larger ones on axis 1. Outputs with fewer than two axes have no neurons.
+
+    A forward pass begins with the outermost module that is called: the model, or one of its parts where these are
+    called by themselves, whose inputs are recorded as ``"encoder.input"`` then. A layer, or function, that is called
+    in several places of one pass has a row for each: ``"act"``, ``"act:2"``, up to ``"act:8"``, which has all further
+    calls; recurrent cells have one row. Several passes in one step are merged, place by place. Where the model is in
+    another mode than when `watch` was called, rows go by the layer's name and ``":eval"`` (``":train"`` for a model that
+    was in evaluation), so that a validation pass between two steps does not end up in the rows of the training.
 
     Forward passes that activation checkpointing repeats are recorded once. Copies of the model (``copy.deepcopy``,
     pickle) and forked processes (DataLoader workers) are not watched. With `torch.compile`, call `watch` before the
@@ -95,7 +111,7 @@ def watch(
         ...         _ = model(torch.ones(8, 4))
         ...         monitor.step()
         ...     print([(name, int(layer["count"][-1])) for name, layer in monitor.history.items()])
-        [('0', 24), ('1', 24)]
+        [('input', 32), ('0', 24), ('1', 24)]
     """
     check_type("model", model, nn.Module, "a torch.nn.Module")
     if isinstance(model, torch.jit.ScriptModule):
@@ -110,8 +126,12 @@ def watch(
     for module, name in selected.items():
         if any(isinstance(h, Hook) and h.name and h.watch.monitor is monitor for h in module._forward_hooks.values()):
             raise ArgumentValueError(f"model: layer {name!r} is watched by this monitor already")
-    handle = Watch(monitor, tuple(selected.values()), plan, training_only=training_only, strict=strict)
-    handle._attach(model, selected, inputs=inputs, gradients=gradients)
+    handle = Watch(
+        monitor, tuple(selected.values()), plan, home=model.training, training_only=training_only, strict=strict
+    )
+    handle._attach(model, selected, inputs=bool(inputs), gradients=gradients)
+    chosen = layers is not None
+    handle._attach_scopes(model, selected, chosen=chosen, inputs=inputs, gradients=gradients, functional=functional)
     return handle
 
 
@@ -140,6 +160,7 @@ class Watch:
         names: tuple[str, ...],
         plan: Callable[[int], bool] | None,
         *,
+        home: bool,
         training_only: bool,
         strict: bool,
     ) -> None:
@@ -151,7 +172,12 @@ class Watch:
             if getattr(record, "__func__", None) is ActivationMonitor.record:
                 self._record_in_place = monitor.record_in_place
         self.names = names
+        #: Takes what is known of a layer before its first row; and the rows that it was told of.
+        self._describe: Callable[..., None] | None = getattr(monitor, "describe", None)
+        self._described: set[str] = set()
         self._plan = plan
+        #: Whether the model was in training mode at first.
+        self._home = home
         self._training_only = training_only
         self._failure_counter = FailureCounter("fastact", strict=strict, counter="Watch.failures")
         #: The step that the plan was last asked about, and its answer.
@@ -159,6 +185,16 @@ class Watch:
         #: (number of axes, neuron axis) of the last layer to run whose type tells where its neurons are.
         self._last_axis: tuple[int, int] | None = None
         self._order = compiled.new_order()
+        self._function_mode: FunctionMode | None = None
+        self._passes = Passes(None)
+        #: The modules that run in the code that is being compiled; None where the mode was switched on.
+        self._traced: list[Scope | None] = []
+        #: The modes in which a pass has shown which layer feeds which.
+        self._sourced: set[str] = set()
+        #: The names of all modules, which those of functions and inputs must differ from.
+        self._taken: set[str] = set()
+        #: Whether there is a compiled module inside of the model; None until that matters.
+        self._compiled: bool | None = None
         self._hooks: list[Hook] = []
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
 
@@ -174,6 +210,58 @@ class Watch:
                     self._add(OutputHook(self, module, ""), module.register_forward_hook)
         _live.add(self)
 
+    def _attach_scopes(
+        self,
+        model: nn.Module,
+        selected: Mapping[nn.Module, str],
+        *,
+        chosen: bool,
+        inputs: bool | None,
+        gradients: bool,
+        functional: bool,
+    ) -> None:
+        """Hooks that say where passes begin and which module runs.
+
+        Functions are recorded in all modules, or, where layers were chosen, in those that are `selected` and inside.
+        """
+        modules: dict[nn.Module, str] = {}
+        for name, module in named_modules(model):
+            modules.setdefault(module, name)
+            self._taken.add(name)
+        root, outer = callable_parts(model)
+        within = tuple(name for module, name in modules.items() if module in selected)
+        functions = {
+            module: "none" if chosen and not _is_within(name, within) else functions_of(module, name)
+            for module, name in modules.items()
+        }
+        if functional and any(which != "none" for which in functions.values()):
+            self._function_mode = FunctionMode(self)
+            self._passes = Passes(self._function_mode)
+        for module, name in modules.items():
+            begins = module in outer
+            if not begins and (self._function_mode is None or calls_none(module)):
+                continue
+            input_name = None
+            # The inputs of a layer have a row of their own, where they are recorded.
+            if begins and inputs is not False and not (inputs and module in selected):
+                input_name = self._free_name(f"{name}.input" if name else "input", name + INPUT_SUFFIX)
+            scope = Scope(
+                self,
+                module,
+                name,
+                outer=begins,
+                root=module in root,
+                input_name=input_name,
+                functions=functions[module],
+                gradients=gradients,
+            )
+            # Options of a hook are kept by its number, which would be compiled into repeated blocks: only where needed.
+            self._add(scope, module.register_forward_pre_hook, with_kwargs=begins)
+            self._handles.append(module.register_forward_hook(Leave(scope), always_call=begins))
+
+    def _free_name(self, name: str, otherwise: str) -> str:
+        return otherwise if name in self._taken else name
+
     def _add(self, hook: Hook, register: Callable[..., torch.utils.hooks.RemovableHandle], **options: Any) -> None:
         self._hooks.append(hook)
         self._handles.append(register(hook, **options))
@@ -183,6 +271,7 @@ class Watch:
         _live.discard(self)
         while self._handles:
             self._handles.pop().remove()
+        self._passes.end()  # if one was interrupted
         while self._hooks:
             compiled.forget(self._hooks.pop().key)
 
@@ -219,8 +308,44 @@ class Watch:
             self._asked = (step, bool(self._plan(step)))
         return self._asked[1]
 
-    def _record(self, name: str, x: torch.Tensor, axis: int | None, layer_type: str) -> None:
+    def _step(self) -> int:
+        """The monitor's step; -1 where it does not count them."""
+        return getattr(self.monitor, "current_step", -1)
+
+    def _mode(self, training: bool) -> str:
+        """What follows the name of a row that is recorded in this mode."""
+        if training == self._home:
+            return ""
+        return TRAINING_SUFFIX if training else EVALUATION_SUFFIX
+
+    def _function_name(self, module: str, function: str) -> str:
+        """The row of a function that this module calls."""
+        name = f"{module}.{function}" if module else function
+        return self._free_name(name, f"{name}()")
+
+    def _compiled_inside(self, model: nn.Module) -> bool:
+        """Whether a part of the model is compiled, and not the whole, as far as can be seen."""
+        if self._compiled is None:
+            parts = list(model.modules())
+            self._compiled = any(part._compiled_call_impl is not None or "_orig_mod" in part._modules for part in parts)
+        return self._compiled
+
+    def _called(self, function: str, args: tuple[Any, ...], result: Any) -> None:
+        """Takes the result of a function. Dynamo traces it."""
+        if torch.compiler.is_compiling():
+            if self._traced and not torch.compiler.is_exporting():
+                scope = self._traced[-1]
+                if scope is not None and scope.records(function, args, result):
+                    compiled.record(result.detach(), scope.key, self._order, function)
+        elif self._passes.recorded and self._passes.running:
+            self._passes.running[-1].called(function, args, result)
+
+    def _record(self, name: str, x: torch.Tensor, axis: int | None, layer_type: str, source: str = "") -> None:
         try:
+            if self._describe is not None and name not in self._described:
+                self._described.add(name)
+                evaluation = EVALUATION_SUFFIX in name if self._home else TRAINING_SUFFIX not in name
+                self._describe(name, mode="evaluation" if evaluation else "", source=source)
             if self._record_in_place is not None:
                 self._record_in_place(name, x, axis, layer_type)
             else:
@@ -232,6 +357,11 @@ class Watch:
         self._failure_counter.failed(f"record layer {name!r}", error)
         if self._failure_counter.strict:
             raise error
+
+
+def _is_within(name: str, chosen: tuple[str, ...]) -> bool:
+    """Whether the module of this name is one of the chosen ones, or inside of one."""
+    return any(name == other or not other or name.startswith(f"{other}.") for other in chosen)
 
 
 #: The watches that are on.
