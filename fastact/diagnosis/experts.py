@@ -56,6 +56,22 @@ def is_expert(name: str) -> bool:
     return _match(name) is not None
 
 
+def expert_of(name: str) -> tuple[str, str] | None:
+    """The mixture that a layer's expert belongs to and the expert's number; None for a layer that is no expert's.
+
+    Example:
+        >>> expert_of("blocks.1.experts.3.up")
+        ('blocks.1.experts.', '3')
+    """
+    match = _match(name)
+    return None if match is None else (match[1], match[2])
+
+
+def side_by_side(one: tuple[str, str] | None, other: tuple[str, str] | None) -> bool:
+    """Whether two layers are parts of different experts of one mixture (`expert_of`): neither is fed by the other."""
+    return one is not None and other is not None and one[0] == other[0] and one != other
+
+
 def starvation(layer: LayerView, network: Network, min_steps: int) -> Starvation | None:
     """For how long a part of an expert has had no tokens while its siblings had some.
 

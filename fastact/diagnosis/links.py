@@ -1,35 +1,52 @@
 """Tells causes from consequences: each finding that another one explains is put behind its culprit."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.finding import Finding
+from fastact.diagnosis.experts import expert_of, side_by_side
+from fastact.diagnosis.finding import Finding, gravity
 from fastact.diagnosis.network import LayerView
 from fastact.diagnosis.rule import Circumstances, Explains, Rule, key, not_after
+from fastact.diagnosis.thresholds import CommonThresholds
+from fastact.history import LayerInfo
+
+#: From here on a finding brings others about in layers that it does not feed.
+_GRAVE: Final = gravity("serious")
+
+_Key = tuple[str, str]
 
 
 def link(
-    findings: Sequence[Finding], views: Sequence[LayerView], rules: Sequence[Rule[Any]], min_rows: int
+    findings: Sequence[Finding],
+    views: Sequence[LayerView],
+    rules: Sequence[Rule[Any]],
+    thresholds: CommonThresholds,
+    accepted: Collection[_Key] = (),
 ) -> tuple[Finding, ...]:
     """The findings with each culprit before what follows from it, the first culprit first.
 
     A finding is a consequence of the earliest one that explains it (`Rule.explains`); chains end at their first cause.
-    There are no circles: an explanation goes from an earlier to a later condition of `rules`, or down the network
-    (from vanishing to underflow to a layer strictly after), or within one condition on in time; one that would close a
-    circle is left out.
+    Nothing follows from what began later, and no finding from a note. Layers that have one condition for one reason
+    since about the same time are one finding: that of the first, which the others follow from. What training has too
+    is no finding of evaluation. A link that would close a circle is left out.
 
     Args:
         findings: in any order, one for each layer and condition.
-        views: the layers, in forward order.
+        views: the layers, in forward order; then gradients, and the layers in evaluation.
         rules: causes before consequences.
-        min_rows: rows within which onsets are not told apart.
+        thresholds: within how many rows onsets are not told apart, and for how long a finding brings symptoms about.
+        accepted: findings that the user has accepted, by `key`: what only has a cause in common does not follow from
+            one of them, since it would be accepted with it.
     """
+    if not findings:
+        return ()
     by_condition = {rule.condition: rule for rule in rules}
     rank = {condition: place for place, condition in enumerate(by_condition)}
-    place = {view.info.name: place for place, view in enumerate(views)}
-    type_of = {view.info.name: view.info.layer_type for view in views}
-    passing = {name for name, layer_type in type_of.items() if layer_types.is_passing(layer_type)}
+    info_of = {view.info.name: view.info for view in views}
+    place = _places(views)
+    findings, twins = _of_both_modes(findings, info_of)
+    passing = {name for name, info in info_of.items() if layer_types.is_passing(info.layer_type)}
     # Dropout and pooling make no NaN, they hand it on. One dropout that serves a block in several places counts from
     # its first one, so that it seems to come before the layer whose NaN it got.
     born = {
@@ -38,19 +55,28 @@ def link(
         if by_condition[f.condition].handed_on and f.layer not in passing
     }  # fmt: skip
 
-    def in_order(finding: Finding) -> tuple[int, bool, int, int]:
+    def in_order(finding: Finding) -> tuple[int, bool, bool, int, int]:
         handed_on = finding.layer in passing and (finding.condition, finding.first_step) in born
-        return finding.first_step, handed_on, place[finding.layer], rank[finding.condition]
+        other_mode = bool(info_of[finding.layer].mode)
+        return finding.first_step, handed_on, other_mode, place[finding.layer], rank[finding.condition]
 
     ordered = sorted(findings, key=in_order)
+    strides = [_stride(view) for view in views if not view.info.mode] or [1.0]
     around = Circumstances(
         place=place,
         order={key(finding): i for i, finding in enumerate(ordered)},
         source=_sources(views),
-        slack=min_rows * max((_stride(view) for view in views), default=1.0),
+        slack=thresholds.min_rows * max(strides),
+        near=thresholds.near_rows * max(strides),
+        expert={f.layer: expert for f in findings if (expert := expert_of(f.layer)) is not None},
+        evaluation=frozenset(name for name, info in info_of.items() if info.mode),
+        given=frozenset(
+            name for name, info in info_of.items() if info.layer_type == layer_types.INPUT and not info.source
+        ),
     )
-    parent = _parents(ordered, by_condition, rank, around)
-    consequences: dict[tuple[str, str], list[Finding]] = {}
+    parent = _parents(ordered, by_condition, rank, around, twins)
+    _join_kin(ordered, parent, around, accepted)
+    consequences: dict[_Key, list[Finding]] = {}
     for finding in ordered:
         if key(finding) in parent:
             consequences.setdefault(_root(key(finding), parent), []).append(finding)
@@ -59,16 +85,38 @@ def link(
         if key(culprit) in parent:
             continue
         follow = consequences.get(key(culprit), [])
-        if not follow and not by_condition[culprit.condition].stands_alone(culprit, type_of[culprit.layer]):
+        layer_type = info_of[culprit.layer].layer_type
+        if not follow and not by_condition[culprit.condition].stands_alone(culprit, layer_type):
             continue
         result.append(culprit)
         result += [finding.following(culprit.layer) for finding in follow]
     return tuple(result)
 
 
+def _of_both_modes(
+    findings: Sequence[Finding], info_of: Mapping[str, LayerInfo]
+) -> tuple[Sequence[Finding], dict[_Key, _Key]]:
+    """Takes out what evaluation has since before training had it too; and of the rest, what follows from training's."""
+    both = {key(finding): finding for finding in findings}
+    kept, twins = [], {}
+    for finding in findings:
+        if info_of[finding.layer].mode:
+            own = both.get((finding.layer.removesuffix(layer_types.EVALUATION_SUFFIX), finding.condition))
+            if own is not None and own is not finding:
+                if own.first_step > finding.first_step or gravity(own.severity) < min(gravity(finding.severity), 1):
+                    continue
+                twins[key(finding)] = key(own)
+        kept.append(finding)
+    return kept, twins
+
+
 def _parents(
-    ordered: list[Finding], by_condition: dict[str, Rule[Any]], rank: dict[str, int], around: Circumstances
-) -> dict[tuple[str, str], tuple[str, str]]:
+    ordered: list[Finding],
+    by_condition: dict[str, Rule[Any]],
+    rank: dict[str, int],
+    around: Circumstances,
+    twins: Mapping[_Key, _Key],
+) -> dict[_Key, _Key]:
     """For each finding that another one explains, the earliest one that does; by `key`."""
     first = {finding.condition: finding for finding in reversed(ordered)}
     causes = [f for f in ordered if not by_condition[f.condition].first_explains_all or f is first[f.condition]]
@@ -76,19 +124,48 @@ def _parents(
     for condition in first:
         judges = {other: _judge(by_condition[other], by_condition[condition], rank) for other in first}
         able[condition] = [(cause, judge) for cause in causes if (judge := judges[cause.condition]) is not None]
-    parent: dict[tuple[str, str], tuple[str, str]] = {}
+    parent = dict(twins)
     for effect in ordered:
+        if key(effect) in parent:
+            continue
         for cause, explains in able[effect.condition]:
-            # Nothing follows from what began later. The last condition keeps a rule that explains in a circle from
-            # hanging a training.
+            if cause.first_step > effect.first_step:
+                break  # causes are in the order of time: nothing follows from what began later
+            # The last condition keeps rules that explain each other from hanging a training.
             if (
-                cause.first_step <= effect.first_step
+                gravity(cause.severity) >= min(gravity(effect.severity), 1)
+                # No update follows from evaluation, so training takes nothing from it.
+                and (cause.layer not in around.evaluation or effect.layer in around.evaluation)
+                # Data comes from outside.
+                and (effect.layer not in around.given or cause.layer in around.given)
                 and explains(cause, effect, around)
                 and _root(key(cause), parent) != key(effect)
             ):
                 parent[key(effect)] = key(cause)
                 break
     return parent
+
+
+def _join_kin(
+    ordered: list[Finding], parent: dict[_Key, _Key], around: Circumstances, accepted: Collection[_Key]
+) -> None:
+    """Lets culprits with one condition and one cause since about the same time follow from the first of them."""
+    heads: dict[tuple[str, str, bool, bool], list[Finding]] = {}
+    for finding in ordered:
+        if key(finding) in parent:
+            continue
+        reason = finding.cause_name or finding.cause
+        kin = heads.setdefault((finding.condition, reason, not gravity(finding.severity), key(finding) in accepted), [])
+        for head in kin:
+            if (
+                finding.first_step - head.first_step <= around.slack
+                and around.before(head.layer, finding.layer)
+                and (head.layer not in around.evaluation or finding.layer in around.evaluation)
+            ):
+                parent[key(finding)] = key(head)
+                break
+        else:
+            kin.append(finding)
 
 
 def _judge(cause: Rule[Any], effect: Rule[Any], rank: dict[str, int]) -> Explains | None:
@@ -100,13 +177,26 @@ def _judge(cause: Rule[Any], effect: Rule[Any], rank: dict[str, int]) -> Explain
 
 
 def _leaves_a_symptom(cause: Finding, effect: Finding, around: Circumstances) -> bool:
-    return cause.first_step <= effect.first_step or not_after(cause, effect, around)
+    later = effect.first_step - cause.first_step
+    # Within one step only what comes down the network; updates tie all layers together.
+    return (
+        gravity(cause.severity) >= _GRAVE and later <= around.near and (later > 0 or not_after(cause, effect, around))
+    )
 
 
-def _root(name: tuple[str, str], parent: dict[tuple[str, str], tuple[str, str]]) -> tuple[str, str]:
+def _root(name: _Key, parent: Mapping[_Key, _Key]) -> _Key:
     while name in parent:
         name = parent[name]
     return name
+
+
+def _places(views: Sequence[LayerView]) -> dict[str, int]:
+    """Each layer's place in forward order; in evaluation, that of the layer that it is."""
+    place: dict[str, int] = {}
+    for i, view in enumerate(views):
+        name = view.info.name
+        place[name] = place.get(name.removesuffix(layer_types.EVALUATION_SUFFIX), i) if view.info.mode else i
+    return place
 
 
 def _stride(view: LayerView) -> float:
@@ -120,8 +210,10 @@ def _sources(views: Sequence[LayerView]) -> dict[str, str]:
     source = ""
     for view in views:
         layer_type = view.info.layer_type
+        name = view.info.name
+        source = source if view.place else ""  # gradients, and evaluation, begin anew
         if layer_types.follows_input(layer_type):
-            sources[view.info.name] = source
+            sources[name] = "" if side_by_side(expert_of(source), expert_of(name)) else source
         if not layer_types.is_passing(layer_type):
-            source = view.info.name
+            source = name
     return sources

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
+from fastact.diagnosis.experts import side_by_side
 from fastact.diagnosis.finding import Finding
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Cascade, Row
@@ -23,12 +24,28 @@ class Circumstances(NamedTuple):
         order: each finding's place in the order of time, then of layers, then of `RULES`; by `key`.
         source: for each layer whose neurons are those of its input (`layer_types.follows_input`), the layer before it.
         slack: steps; `min_rows` rows of the layer that is recorded least often. Onsets closer than this have no order.
+        near: steps, likewise of `near_rows` rows: what began longer ago brings about no symptom any more.
+        expert: for each layer of an expert, its mixture and its number there.
+        evaluation: the layers whose rows are those of evaluation.
+        given: what the model was given: data, which no layer changes.
     """
 
     place: Mapping[str, int]
     order: Mapping[tuple[str, str], int]
     source: Mapping[str, str]
     slack: float
+    near: float
+    expert: Mapping[str, tuple[str, str]]
+    evaluation: frozenset[str] = frozenset()
+    given: frozenset[str] = frozenset()
+
+    def before(self, first: str, second: str) -> bool:
+        """Whether what one layer puts out can reach another one: it comes first, and is no part of another expert.
+
+        The experts of a mixture serve samples of their own, side by side, whatever the order in which they ran.
+        """
+        apart = side_by_side(self.expert.get(first), self.expert.get(second))
+        return not apart and self.place[first] < self.place[second]
 
 
 #: Whether the first finding, the cause, explains the second one, the effect.
@@ -47,12 +64,12 @@ def comes_first(cause: Finding, effect: Finding, around: Circumstances) -> bool:
 
 def upstream(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     """The cause is in a layer before the effect's."""
-    return around.place[cause.layer] < around.place[effect.layer]
+    return around.before(cause.layer, effect.layer)
 
 
 def not_after(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     """The cause is in the effect's layer or in one before it."""
-    return around.place[cause.layer] <= around.place[effect.layer]
+    return cause.layer == effect.layer or around.before(cause.layer, effect.layer)
 
 
 def earlier_and_not_after(cause: Finding, effect: Finding, around: Circumstances) -> bool:
@@ -87,8 +104,8 @@ class Rule(ABC, Generic[_T_contra]):
             of any shape, so most rules do not apply to them.
         only_alone: whether it is told only of layers in which no rule before it found anything, since it would be
             another word for the same thing, or the mark that it left.
-        symptom: whether it counts as a consequence of any finding of a rule before it that is no later, or in no later
-            layer: it stands for itself only where nothing else is wrong that it could come from.
+        symptom: whether it counts as a consequence of any grave finding (serious or critical) of a rule before it that
+            began no later, and not long before (`near_rows`). What is milder, or an old story, brings it not about.
         first_explains_all: whether only its first finding is a cause: it explains all that any later one would.
         handed_on: whether a layer that only hands its input on (dropout, pooling) cannot have caused it.
         explains: the conditions that a finding of this rule can explain, each with the pairs of findings for which

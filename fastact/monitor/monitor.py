@@ -11,11 +11,13 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import Any, Self
 
 from fastact.arrays.host import on_gpu
 from fastact.checks import check_integer, check_saturation, check_type, renamed
+from fastact.diagnosis.accept import Accept, to_json
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import Severity
 from fastact.diagnosis.layer_types import BOUNDED, EVALUATION_SUFFIX
@@ -30,6 +32,7 @@ from fastact.log.writer import LogWriter
 from fastact.monitor.alerts import Action, Alerts
 from fastact.monitor.layer import WatchedLayer
 from fastact.monitor.queue import Listener, StepQueue
+from fastact.monitor.unseen import Unseen, Watcher
 from fastact.stats.activation import ActivationStats, wrap_deferred
 from fastact.stats.channel import ChannelStats, wrap_workspace
 from fastact.stats.gpu import gpu_view
@@ -45,9 +48,12 @@ class ActivationMonitor:
             new segments.
         window_size: rows of each layer in memory, for `history` and `diagnose` (some 180 bytes each), 1 to a million.
         every: record one step in so many; in the others `record` returns None and costs next to nothing.
-        metadata: text about the run that goes into the log's schema; ``window_size``, ``every`` and ``thresholds`` are
-            written there by the monitor itself.
+        metadata: text about the run that goes into the log's schema; ``window_size``, ``every``, ``thresholds``
+            and ``accept`` are written there by the monitor itself.
         thresholds: those of the diagnosis; `Thresholds()` by default.
+        accept: findings that are known and do not count: the name of a layer, or a pattern of names such as
+            "encoder.*", -> a condition, a list of conditions, or a mapping of conditions to reasons ("*" is every
+            condition). They are in `Diagnosis.accepted` with what follows from them, never alert, and go with the log.
         log: how the log is written and how much of it is kept; `LogOptions()` by default.
         on_finding: what to do with a new finding while the network trains: "raise" (a `FindingError` out of `step`),
             "log" (a warning of the logger "fastact"), "stop" (`should_stop` becomes true), or a function that is called
@@ -81,6 +87,7 @@ class ActivationMonitor:
         every: int = 1,
         metadata: Mapping[str, str] | None = None,
         thresholds: Thresholds | None = None,
+        accept: Accept | None = None,
         log: LogOptions | None = None,
         on_finding: Action | None = None,
         alert_severity: Severity = "serious",
@@ -92,7 +99,7 @@ class ActivationMonitor:
         if log is not None:
             check_type("log", log, LogOptions, "a fastact.LogOptions")
         self._alerts = None if on_finding is None else Alerts(on_finding, alert_severity, alert_every)
-        self._diagnoser = Diagnoser(window_size, thresholds)
+        self._diagnoser = Diagnoser(window_size, thresholds, accept)
         self._failures = FailureCounter("fastact", strict=strict, counter="ActivationMonitor.failures")
         self._closed = False
         self._writer: LogWriter | None = None
@@ -101,13 +108,16 @@ class ActivationMonitor:
                 "window_size": str(window_size),
                 "every": str(every),
                 "thresholds": json.dumps(dataclasses.asdict(self._diagnoser.thresholds)),
+                "accept": to_json(self._diagnoser.accepted),
             }
             self._writer = LogWriter(path, log, metadata={**own, **facts})
         self._every = every
+        self._sparse: list[str] = []
         self._queue = StepQueue(every, self._diagnoser, self._writer, self._failures)
         self._layers = self._queue.layers
         #: What `describe` was told of layers that have no row yet.
         self._described: dict[str, tuple[Mode, str]] = {}
+        self._unseen = Unseen(self._queue, self._diagnoser, self._writer)
 
     @property
     def active(self) -> bool:
@@ -123,6 +133,14 @@ class ActivationMonitor:
     def failures(self) -> int:
         """How many rows are lost; the first one was warned of."""
         return self._failures.failures
+
+    @property
+    def unseen(self) -> dict[str, str]:
+        """What was watched and not recorded so far, by name, and why: layers that never ran, outputs without numbers.
+
+        Only who says beforehand what will be recorded can miss something: `fastact.torch.watch` does.
+        """
+        return dict(self._unseen.look())
 
     @property
     def should_stop(self) -> bool:
@@ -150,6 +168,7 @@ class ActivationMonitor:
         saturation: tuple[float, float] | None = None,
         dtype: str = "",
         training: bool = True,
+        sparse: bool = False,
         kind: str | None = None,
     ) -> ActivationStats | None:
         """Sweeps the activations of a layer in the current step; a second part of the same step is merged in.
@@ -161,12 +180,16 @@ class ActivationMonitor:
         4096 replayed rows between two steps; beyond that the oldest are lost, and counted in `failures`.
 
         Args:
-            name: the layer's name.
+            name: the layer's name. How often each row of a table was looked up, such as a codebook's, goes under the
+                table's name and ``":usage"``: ``record(name + ":usage", counts[None], axis=-1, layer_type="Usage")``,
+                or "Vocabulary" where the data chose the rows.
             x: anything that `summarize` takes; or stats of the activations, from a sweep made elsewhere.
             axis: the neurons' axis, for a row that counts neurons (such as dead ones); -1 for [batch, ..., neurons].
             layer_type: the layer's type, such as "ReLU": the diagnosis judges a Tanh and a Linear differently.
             saturation: the interval (lo, hi) outside which an element is saturated; by default that of the type.
-                `layer_type` and `saturation` hold for the run as they were when the layer was first recorded.
+            sparse: whether its neurons fire seldom by design, as the features of a sparse autoencoder do: it takes more
+                samples to call one dead. `layer_type`, `saturation` and `sparse` hold for the run as they were when the
+                layer was first recorded.
             dtype: the activations' dtype, by default that of `x`.
             training: False for a model in evaluation mode: its rows go by the layer's name and ``":eval"``, and are
                 judged by themselves.
@@ -186,9 +209,25 @@ class ActivationMonitor:
             return None
         if not isinstance(name, str) or not name:
             raise ArgumentTypeError(f"name: got {name!r}, want a non-empty str")
+        if name in self._unseen.guarded:
+            self._unseen.claim(name)
         if not training:
             name += EVALUATION_SUFFIX
             self.describe(name, mode="evaluation")
+        return self._record(name, x, axis, layer_type, saturation, dtype, sparse, kind)
+
+    def _record(
+        self,
+        name: str,
+        x: Any,
+        axis: int | tuple[int, ...] | None,
+        layer_type: str,
+        saturation: tuple[float, float] | None = None,
+        dtype: str = "",
+        sparse: bool = False,
+        kind: str | None = None,
+    ) -> ActivationStats | None:
+        """`record` in a step that is recorded, once its name was looked at."""
         layer = self._layers.get(name)
         if layer is not None:
             workspace = layer.plans.sweep(x, axis, [])
@@ -206,13 +245,16 @@ class ActivationMonitor:
                 got = f"stats with saturation={x.saturation}"
                 raise ArgumentValueError(f"x: got {got}, want {interval} as for this layer")
             stats = x
-        elif on_gpu(x) and (deferred := self._record_deferred(name, x, axis, layer_type, interval, dtype)) is not None:
+        elif (
+            on_gpu(x)
+            and (deferred := self._record_deferred(name, x, axis, layer_type, interval, dtype, sparse)) is not None
+        ):
             return deferred
         else:
             stats = summarize(x, axis=axis, saturation=interval)
             if layer is not None:
                 layer.plans.learn(x, axis)
-        layer = layer or self._add_layer(name, x, layer_type, dtype, stats.saturation)
+        layer = layer or self._add_layer(name, x, layer_type, dtype, stats.saturation, sparse)
         self._queue.record(layer, stats)
         return stats.total if isinstance(stats, ChannelStats) else stats
 
@@ -227,7 +269,10 @@ class ActivationMonitor:
             if workspace is not None:
                 self._queue.record(layer, workspace)
                 return
-        self.record(name, x, axis=axis, layer_type=layer_type)
+        if self.active:
+            self._record(name, x, axis, layer_type)
+        elif self._closed:
+            raise FastactError(f"the monitor is closed: cannot record {name!r}")
 
     keep = record_in_place  #: the older name of `record_in_place`
 
@@ -243,7 +288,7 @@ class ActivationMonitor:
             self._described[name] = mode, source
 
     def _add_layer(
-        self, name: str, x: Any, layer_type: str, dtype: str, saturation: tuple[float, float]
+        self, name: str, x: Any, layer_type: str, dtype: str, saturation: tuple[float, float], sparse: bool
     ) -> WatchedLayer:
         dtype = dtype or str(getattr(x, "dtype", "")).removeprefix("torch.")
         with self._queue.lock:
@@ -251,7 +296,8 @@ class ActivationMonitor:
             if layer is None:
                 mode, source = self._described.pop(name, ("", ""))
                 order = len(self._layers)
-                info = LayerInfo(name, order, layer_type, dtype, saturation, mode, source=source)
+                sparse = sparse or self._is_sparse(name)
+                info = LayerInfo(name, order, layer_type, dtype, saturation, mode, sparse, source)
                 # The log may refuse a name, so it is asked first: only a layer that all know gets rows.
                 if self._writer is not None:
                     self._writer.add_layer(info)
@@ -259,14 +305,46 @@ class ActivationMonitor:
                 layer = self._layers[name] = WatchedLayer(info, self._diagnoser.history[name])
             return layer
 
+    def declare_sparse(self, *patterns: str) -> None:
+        """Declares layers sparse by design, before they are recorded: those whose name one of the patterns matches.
+
+        Args:
+            patterns: names, with `*` for any number of characters and `?` for one: ``"*.features"``.
+
+        Raises:
+            ArgumentTypeError: a pattern is not a str.
+
+        Example:
+            >>> import numpy as np
+            >>> with ActivationMonitor() as monitor:
+            ...     monitor.declare_sparse("*.features")
+            ...     _ = monitor.record("sae.features", np.eye(8, dtype=np.float32), axis=-1, layer_type="ReLU")
+            ...     monitor.step()
+            ...     monitor.history["sae.features"].info.sparse
+            True
+        """
+        self._sparse += [check_type("patterns", pattern, str, "a str") for pattern in patterns]
+
+    def _is_sparse(self, name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in self._sparse)
+
     def _record_deferred(
-        self, name: str, x: Any, axis: int | tuple[int, ...] | None, layer_type: str, saturation: Any, dtype: str
+        self,
+        name: str,
+        x: Any,
+        axis: int | tuple[int, ...] | None,
+        layer_type: str,
+        saturation: Any,
+        dtype: str,
+        sparse: bool,
     ) -> ActivationStats | None:
         """Launches the sweep of what lies on a GPU; None if it is to be swept while the host waits."""
         found, shape = gpu_view(x, axis)
         if not found.array.size:
             return None
-        layer = self._layers.get(name) or self._add_layer(name, x, layer_type, dtype, check_saturation(saturation))
+        layer = self._layers.get(name) or self._add_layer(
+            name, x, layer_type, dtype, check_saturation(saturation), sparse
+        )
         bounds = (*layer.info.saturation, 0.0)
         row = self._queue.record_deferred(layer, found, shape, bounds)
         return None if row is None else wrap_deferred(row, bounds)
@@ -280,8 +358,24 @@ class ActivationMonitor:
         """
         if self._closed:
             raise FastactError("the monitor is closed: cannot end a step")
-        if self._queue.end_step() and self._alerts is not None:
-            self._alerts.look(self._diagnoser)
+        if self._queue.end_step():
+            self._unseen.end_step()
+            if self._alerts is not None:
+                self._alerts.look(self._diagnoser)
+
+    def add_watcher(self, watcher: Watcher) -> None:
+        """Has what `watcher` was to record and did not listed in `unseen`, and keeps its names for it.
+
+        It is held weakly. `remove_watcher` asks it for the last time.
+
+        Raises:
+            ArgumentValueError: one of its names belongs to another watcher.
+        """
+        self._unseen.add(watcher)
+
+    def remove_watcher(self, watcher: Watcher) -> None:
+        """Ends what `add_watcher` began; what was not seen until now stays in `unseen`."""
+        self._unseen.remove(watcher)
 
     def listen(self, listener: Listener) -> None:
         """Has the rows of each recorded step handed to `listener` as the step ends; see `fastact.sinks.attach`."""
@@ -290,6 +384,7 @@ class ActivationMonitor:
     def diagnose(self) -> Diagnosis:
         """What is wrong now, judged by the rows of all finished steps in the window; waits for a GPU that has some."""
         self._queue.catch_up()
+        self._unseen.look()
         return self._diagnoser.diagnose()
 
     def flush(self) -> None:
@@ -299,6 +394,7 @@ class ActivationMonitor:
         """
         if self._writer is not None and not self._closed:
             self._queue.catch_up()
+            self._unseen.look()
             self._writer.flush()
 
     def close(self) -> None:
@@ -307,6 +403,7 @@ class ActivationMonitor:
             return
         try:
             self._queue.finish()
+            self._unseen.close()
         finally:
             self._closed = True
             self._queue.close()

@@ -14,10 +14,12 @@ from torch import nn
 
 from fastact.diagnosis.layer_types import GRADIENT, GRADIENT_SUFFIX, INPUT, INPUT_SUFFIX
 from fastact.errors import FastactError
+from fastact.monitor.unseen import Missing
 from fastact.torch import compiled
 from fastact.torch.layers import axis_rule, layer_type_of, states_apart
 from fastact.torch.passes import Passes
 from fastact.torch.tensors import find_tensors, local_values
+from fastact.torch.unseen import EVALUATION, NEVER, NO_FLOATS, NO_TENSOR
 
 #: Stands before the place of what is given to the model, where compiled code records it.
 GIVEN: Final = "="
@@ -63,7 +65,8 @@ class Hook(Uncopied):
     compiled anew whenever something changes that it was compiled from.
     """
 
-    __slots__ = ("__weakref__", "axis_rule", "gradients", "key", "layer_type", "module", "name", "source", "watch")
+    __slots__ = ("__weakref__", "axis_rule", "gradients", "key", "layer_type", "missing", "module", "name", "source",
+                 "watch")  # fmt: skip
     #: What is added to the layer's name.
     suffix: ClassVar[str] = ""
 
@@ -79,6 +82,8 @@ class Hook(Uncopied):
         self.axis_rule: Callable[[int], int] | None = None
         #: The row whose output the module was given, as far as that was seen in this pass.
         self.source = ""
+        #: Why nothing is recorded yet; None once something is.
+        self.missing: Missing | None = NEVER
 
     def observe(self, module: nn.Module, values: object, args: object = None) -> None:
         """Takes what the module was given, or what it returned for `args`, with all tensors inside."""
@@ -90,14 +95,19 @@ class Hook(Uncopied):
                     compiled.record(x.detach(), self.key, watch._order, place)
             return
         try:
-            if not watch._due() or (watch._training_only and not module.training):
+            if not watch._due():
                 return
             if watch._passes.sources is not None:
                 self.source = watch._passes.sources.of(args, values)
-            if type(values) is torch.Tensor:
+            if watch._training_only and not module.training:
+                self.missing = self.missing and EVALUATION
+            elif type(values) is torch.Tensor:
                 self._observe_tensor(values, "")
             else:
-                for place, x in find_tensors(values):
+                found = find_tensors(values)
+                if not found:
+                    self.missing = self.missing and NO_TENSOR
+                for place, x in found:
                     self._observe_tensor(x, place)
         except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
             watch._failed(self.name + self.suffix, error)
@@ -122,8 +132,13 @@ class Hook(Uncopied):
             return
         if self.layer_type is None:
             self.look_at_module(x)
-        if x.is_nested or type(x) is not torch.Tensor:
+        if x.is_nested or x.layout is not torch.strided or type(x) is not torch.Tensor or x.is_quantized:
             x = local_values(x)
+        if not (x.is_floating_point() or x.is_complex()):
+            # Integers are tokens, classes, places: neither activations nor worth a warning.
+            self.missing = self.missing and NO_FLOATS
+            return
+        self.missing = None
         self.record(x, place)
 
     def look_at_module(self, x: torch.Tensor) -> None:
@@ -144,7 +159,7 @@ class Hook(Uncopied):
         return watch._mode(module.training if module is not None else True)
 
     def record(self, x: torch.Tensor, place: str) -> None:
-        """Records a dense tensor that was found at `place` in what the module was given or returned."""
+        """Records a dense tensor of numbers that was found at `place` in what the module was given or returned."""
         raise NotImplementedError
 
     def record_output(self, name: str, x: torch.Tensor, axis: int | None, layer_type: str, parts: int = 1) -> None:
@@ -211,8 +226,8 @@ class InputHook(Hook):
         self.observe(module, args[0] if len(args) == 1 and not kwargs else (*args, *kwargs.values()))
 
     def record(self, x: torch.Tensor, place: str) -> None:
-        """Records an input; tensors of integers, such as tokens, are left out."""
-        if x.is_floating_point() and backward_pass() == -1:
+        """Records an input."""
+        if backward_pass() == -1:
             number = self.watch._passes.place(self.name + INPUT_SUFFIX + place)
             name = self.name + number + INPUT_SUFFIX + place + self.mode()
             self.watch._record(name, x, self.neuron_axis(x.ndim), INPUT)

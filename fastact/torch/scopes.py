@@ -1,8 +1,8 @@
 """The hooks around a module: where a forward pass begins and ends, which module runs, and which functions it calls."""
 
-import contextlib
 import inspect
 import sys
+from collections.abc import Mapping
 from types import FrameType
 from typing import Any, Final, Literal, Protocol
 
@@ -10,12 +10,13 @@ import torch
 from torch import nn
 from torch.overrides import _get_current_function_mode, _pop_mode, _push_mode
 
-from fastact.diagnosis.layer_types import INPUT
+from fastact.diagnosis.layer_types import INPUT, INPUT_SUFFIX
 from fastact.torch import compiled
 from fastact.torch.functional import INSIDE, TYPE_OF, FunctionMode
 from fastact.torch.hooks import GIVEN, Hook, Uncopied, Watching, backward_pass, tracing, transforming
 from fastact.torch.layers import axis_rule
-from fastact.torch.passes import Sources
+from fastact.torch.passes import Passes, Sources
+from fastact.torch.selection import callable_parts, named_modules
 from fastact.torch.tensors import find_tensors
 
 #: Which functions are recorded that a module calls: all; those of `INSIDE`, by a module that is itself no more than a
@@ -36,8 +37,14 @@ class ScopeWatching(Watching, Protocol):
     _function_mode: FunctionMode | None
     _traced: "list[Scope | None]"
     _sourced: set[str]
+    _taken: set[str]
+    _root_name: str
+    prefix: str
 
     def _step(self) -> int: ...
+    def _add(self, hook: Hook, register: Any, **options: Any) -> None: ...
+    def _inside(self, module: str, what: str, otherwise: str) -> str: ...
+    def _called(self, function: str, args: tuple[Any, ...], result: Any) -> None: ...
     def _function_name(self, module: str, function: str) -> str: ...
     def _compiled_inside(self, model: nn.Module) -> bool: ...
 
@@ -150,9 +157,10 @@ class Scope(Hook):
     def _begin(self, module: nn.Module) -> None:
         watch, passes = self.watch, self.watch._passes
         due = False
-        # What goes wrong here goes wrong for each layer as well, which reports it.
-        with contextlib.suppress(Exception):
+        try:
             due = watch._due() and (module.training or not watch._training_only) and tracing() is None
+        except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
+            watch._failed(self.name or type(module).__name__, error)
         if not due:
             passes.skip(self, watch._step())
             if watch._compiled_inside(module):  # what was compiled with the mode on would be compiled anew without it
@@ -183,7 +191,7 @@ class Scope(Hook):
         for name, value in kwargs.items():
             if name not in self.masks:
                 found += find_tensors(value, f"[{name!r}]")
-        return [(place, x) for place, x in found if x.is_floating_point()][:_MOST_INPUTS]
+        return [(place, x) for place, x in found if x.is_floating_point() or x.is_complex()][:_MOST_INPUTS]
 
     # Dynamo traces the following two, once, for all passes to come.
 
@@ -242,8 +250,6 @@ class Scope(Hook):
                 if watch._passes.sources is not None:
                     watch._passes.sources.add(x, name)
             return
-        if not x.is_floating_point():
-            return
         layer_type = TYPE_OF[place]
         name = watch._function_name(self.name, place)
         # Attention returns features, whatever the layer before had on its axes.
@@ -264,6 +270,57 @@ class Leave(Uncopied):
         self.scope.leave(module)
 
 
+def attach_scopes(
+    watch: ScopeWatching,
+    model: nn.Module,
+    selected: Mapping[nn.Module, str],
+    *,
+    chosen: bool,
+    inputs: bool | None,
+    gradients: bool,
+    functional: bool,
+) -> None:
+    """Hooks that say where passes begin and which module runs.
+
+    Functions are recorded in all modules, or, where layers were chosen, in those that are `selected` and inside.
+    """
+    modules: dict[nn.Module, str] = {}
+    for name, module in named_modules(model):
+        modules.setdefault(module, name)
+        watch._taken.add(watch.prefix + name)
+    root, outer = callable_parts(model)
+    within = tuple(name for module, name in modules.items() if module in selected)
+    functions = {
+        module: "none" if chosen and not _is_within(name, within) else functions_of(module, name)
+        for module, name in modules.items()
+    }
+    if functional and any(which != "none" for which in functions.values()):
+        watch._function_mode = FunctionMode(watch)
+        watch._passes = Passes(watch._function_mode)
+    for module, name in modules.items():
+        begins = module in outer
+        if not begins and (watch._function_mode is None or calls_none(module)):
+            continue
+        full = watch.prefix + (name or watch._root_name)
+        input_name = None
+        # The inputs of a layer have a row of their own, where they are recorded.
+        if begins and inputs is not False and not (inputs and module in selected):
+            input_name = watch._inside(full, "input", full + INPUT_SUFFIX)
+        scope = Scope(
+            watch,
+            module,
+            full,
+            outer=begins,
+            root=module in root,
+            input_name=input_name,
+            functions=functions[module],
+            gradients=gradients,
+        )
+        # Options of a hook are kept by its number, which would be compiled into repeated blocks: only where needed.
+        watch._add(scope, module.register_forward_pre_hook, with_kwargs=begins)
+        watch._handles.append(module.register_forward_hook(Leave(scope), always_call=begins))
+
+
 def functions_of(module: nn.Module, name: str) -> Functions:
     """Which functions are recorded that a module of this name calls."""
     if "parametrizations" in name.split("."):  # they compute weights
@@ -280,6 +337,11 @@ def calls_none(module: nn.Module) -> bool:
     """Whether the module is one of torch's that call no function that would be recorded: Linear, Conv2d, Dropout."""
     own = type(module).__module__
     return own.startswith("torch.nn.modules.") and own != nn.ReLU.__module__ and not any(module.children())
+
+
+def _is_within(name: str, chosen: tuple[str, ...]) -> bool:
+    """Whether the module of this name is one of the chosen ones, or inside of one."""
+    return any(name == other or not other or name.startswith(f"{other}.") for other in chosen)
 
 
 def _in_graph(module: nn.Module | None) -> bool:

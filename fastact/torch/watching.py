@@ -2,24 +2,28 @@
 
 import os
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, Protocol, Self
 
 import torch
 from torch import nn
 
+from fastact._adapters.attachment import Attachment
 from fastact.checks import check_integer, check_type
-from fastact.diagnosis.layer_types import EVALUATION_SUFFIX, INPUT_SUFFIX, TRAINING_SUFFIX
+from fastact.diagnosis.layer_types import EVALUATION_SUFFIX, TRAINING_SUFFIX
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 from fastact.failures import FailureCounter
 from fastact.monitor.monitor import ActivationMonitor
+from fastact.monitor.unseen import Missing
 from fastact.torch import compiled
 from fastact.torch.functional import FunctionMode
 from fastact.torch.hooks import Hook, InputHook, OutputHook
 from fastact.torch.layers import axis_rule
 from fastact.torch.passes import Passes
-from fastact.torch.scopes import Leave, Scope, calls_none, functions_of
-from fastact.torch.selection import Layers, callable_parts, named_modules, select_modules
+from fastact.torch.scopes import Scope, attach_scopes
+from fastact.torch.selection import Layers, named_modules, select_modules
+from fastact.torch.tensors import real_numbers
+from fastact.torch.unseen import compiled_names, missing_layers
 
 
 class MonitorLike(Protocol):
@@ -44,6 +48,7 @@ def watch(
     every: int | Callable[[int], bool] = 1,
     first: int = 0,
     training_only: bool = False,
+    prefix: str = "",
     strict: bool = False,
 ) -> "Watch":
     """Records the outputs of a model's layers into `monitor` at every forward pass, until the end of the ``with``.
@@ -60,8 +65,7 @@ def watch(
             is true.
         inputs: None: what the model itself is given is recorded as ``"input"`` (``"input[1]"``, ``"input['image']"``).
             True: also the inputs of each layer, as they are before it runs, under its name and ``":input"``
-            (``":input[1]"`` where it has several). False: neither. Tensors of integers, such as tokens, and the model's
-            masks are left out.
+            (``":input[1]"`` where it has several). False: neither. The model's masks are left out.
         gradients: also record the gradient of the loss by each output, when the backward pass reaches it, under the
             output's name and ``":grad"``. Not within compiled code.
         functional: also record activations that a watched module calls as functions, such as `F.relu`, `torch.softmax`
@@ -71,6 +75,7 @@ def watch(
             true. The monitor's own ``every`` also holds.
         first: record each of this many first steps, whatever `every` says.
         training_only: leave out modules that are not in training mode.
+        prefix: goes before all names, to tell the layers of several models apart: ``"g."`` and ``"d."``.
         strict: raise what goes wrong, to find out about it; by default it is counted and warned of once.
 
     Returns:
@@ -78,18 +83,19 @@ def watch(
         returns.
 
     Tensors inside a tuple, list, dict or dataclass are recorded under the module's name followed by their place, such
-    as ``"lstm[0]"`` or ``"head['logits']"``; anything but a tensor is ignored. Each layer is swept per neuron along
-    the axis that its type implies: the last one for Linear, LayerNorm, RNN, Embedding and attention, the channel axis
-    for convolutions and the other norms. A module of any other type takes the axis of the layer that ran before it if
-    both outputs have the same number of axes; otherwise 2-D and 3-D outputs have their neurons on the last axis and
-    larger ones on axis 1. Outputs with fewer than two axes have no neurons.
+    as ``"lstm[0]"`` or ``"head['logits']"``; integers and anything but a tensor are left out. Of complex numbers both
+    parts are recorded, of sparse tensors what they store, of quantised ones what they stand for. Each layer is swept
+    per neuron along the axis that its type implies: the last one for Linear, LayerNorm, RNN, Embedding and attention,
+    the channel axis for convolutions and the other norms. A module of any other type takes the axis of the layer that
+    ran before it if both outputs have the same number of axes; otherwise 2-D and 3-D outputs have their neurons on the
+    last axis and larger ones on axis 1. Outputs with fewer than two axes have no neurons.
 
     A forward pass begins with the outermost module that is called: the model, or one of its parts where these are
     called by themselves, whose inputs are recorded as ``"encoder.input"`` then. A layer, or function, that is called
     in several places of one pass has a row for each: ``"act"``, ``"act:2"``, up to ``"act:8"``, which has all further
     calls; recurrent cells have one row. Several passes in one step are merged, place by place. Where the model is in
-    another mode than when `watch` was called, rows go by the layer's name and ``":eval"`` (``":train"`` for a model that
-    was in evaluation), so that a validation pass between two steps does not end up in the rows of the training.
+    another mode than when `watch` was called, rows go by the layer's name and ``":eval"`` (``":train"`` for a model
+    that was in evaluation), so that a validation pass between two steps does not end up in the rows of the training.
 
     Forward passes that activation checkpointing repeats are recorded once. Copies of the model (``copy.deepcopy``,
     pickle) and forked processes (DataLoader workers) are not watched. With `torch.compile`, call `watch` before the
@@ -97,11 +103,15 @@ def watch(
     is broken, and nothing is compiled again from step to step. Within `torch.vmap` a layer's row covers all samples
     together.
 
+    What is watched and not recorded is told: a layer that never ran, or was called as ``.forward()``, an output that
+    cannot be swept, hooks that compiled code ignores. ``monitor.unseen`` has the reasons by name, the diagnosis lists
+    them, and one warning says so while the model trains.
+
     Raises:
         ArgumentTypeError: `model` is no `nn.Module` (or a TorchScript one, whose layers run outside of Python),
             `monitor` has no ``record``, or another argument has the wrong type.
-        ArgumentValueError: a pattern or type matches nothing, this monitor already watches one of the layers, or
-            `every` or `first` is out of range.
+        ArgumentValueError: a pattern or type matches nothing, this monitor already watches one of the layers, or a
+            layer of another model that has the same name, or `every` or `first` is out of range.
 
     Example:
         >>> import torch, fastact, fastact.torch
@@ -122,16 +132,29 @@ def watch(
     if plan is not None and not hasattr(monitor, "current_step"):
         got = f"{type(monitor).__name__} without current_step"
         raise ArgumentTypeError(f"monitor: got {got}, want one that counts steps, or every=1")
-    selected = select_modules(model, layers)
+    check_type("prefix", prefix, str, "a str")
+    selected = {module: prefix + name for module, name in select_modules(model, layers).items()}
     for module, name in selected.items():
         if any(isinstance(h, Hook) and h.name and h.watch.monitor is monitor for h in module._forward_hooks.values()):
             raise ArgumentValueError(f"model: layer {name!r} is watched by this monitor already")
     handle = Watch(
-        monitor, tuple(selected.values()), plan, home=model.training, training_only=training_only, strict=strict
+        monitor,
+        tuple(selected.values()),
+        plan,
+        home=model.training,
+        prefix=prefix,
+        training_only=training_only,
+        strict=strict,
     )
+    if add := getattr(monitor, "add_watcher", None):
+        add(handle)
+    others = (other for other in _live if other.monitor is monitor and other.prefix == prefix)
+    if next(others, None) is not None:
+        handle._root_name = type(model).__name__
     handle._attach(model, selected, inputs=bool(inputs), gradients=gradients)
     chosen = layers is not None
-    handle._attach_scopes(model, selected, chosen=chosen, inputs=inputs, gradients=gradients, functional=functional)
+    attach_scopes(handle, model, selected, chosen=chosen, inputs=inputs, gradients=gradients, functional=functional)
+    _live.add(handle)
     return handle
 
 
@@ -152,6 +175,7 @@ class Watch:
     Attributes:
         monitor: where the layers are recorded.
         names: the watched layers, in the order of ``model.named_modules()``.
+        prefix: what goes before every name, those in `names` included.
     """
 
     def __init__(
@@ -161,16 +185,16 @@ class Watch:
         plan: Callable[[int], bool] | None,
         *,
         home: bool,
+        prefix: str,
         training_only: bool,
         strict: bool,
     ) -> None:
         self.monitor = monitor
         #: `ActivationMonitor.record_in_place`, which costs less than its `record`; None where `record` was overridden.
         self._record_in_place: Callable[[str, torch.Tensor, int | None, str], None] | None = None
-        if isinstance(monitor, ActivationMonitor):
-            record: Any = monitor.record
-            if getattr(record, "__func__", None) is ActivationMonitor.record:
-                self._record_in_place = monitor.record_in_place
+        record: Any = monitor.record
+        if getattr(record, "__func__", None) in (ActivationMonitor.record, Attachment.record):
+            self._record_in_place = monitor.record_in_place  # type: ignore[attr-defined] # both have it
         self.names = names
         #: Takes what is known of a layer before its first row; and the rows that it was told of.
         self._describe: Callable[..., None] | None = getattr(monitor, "describe", None)
@@ -178,13 +202,19 @@ class Watch:
         self._plan = plan
         #: Whether the model was in training mode at first.
         self._home = home
+        self.prefix = prefix
         self._training_only = training_only
         self._failure_counter = FailureCounter("fastact", strict=strict, counter="Watch.failures")
         #: The step that the plan was last asked about, and its answer.
         self._asked: tuple[int, bool] = (-1, False)
         #: (number of axes, neuron axis) of the last layer to run whose type tells where its neurons are.
         self._last_axis: tuple[int, int] | None = None
+        #: The names of layers that lay in compiled code when the watch began; what could not be recorded, by name.
+        self._compiled: frozenset[str] = frozenset()
+        self._lost: dict[str, Exception] = {}
         self._order = compiled.new_order()
+        #: How the model itself is called where something inside of it is recorded; "" where that needs no telling.
+        self._root_name = ""
         self._function_mode: FunctionMode | None = None
         self._passes = Passes(None)
         #: The modules that run in the code that is being compiled; None where the mode was switched on.
@@ -194,11 +224,12 @@ class Watch:
         #: The names of all modules, which those of functions and inputs must differ from.
         self._taken: set[str] = set()
         #: Whether there is a compiled module inside of the model; None until that matters.
-        self._compiled: bool | None = None
+        self._partly_compiled: bool | None = None
         self._hooks: list[Hook] = []
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
 
     def _attach(self, model: nn.Module, selected: Mapping[nn.Module, str], *, inputs: bool, gradients: bool) -> None:
+        self._compiled = compiled_names(selected, model)
         for module, name in selected.items():
             self._add(OutputHook(self, module, name, gradients=gradients), module.register_forward_hook)
             if inputs:
@@ -208,59 +239,11 @@ class Watch:
             for module in dict.fromkeys(module for _, module in named_modules(model) if module not in selected):
                 if axis_rule(module) is not None:
                     self._add(OutputHook(self, module, ""), module.register_forward_hook)
-        _live.add(self)
 
-    def _attach_scopes(
-        self,
-        model: nn.Module,
-        selected: Mapping[nn.Module, str],
-        *,
-        chosen: bool,
-        inputs: bool | None,
-        gradients: bool,
-        functional: bool,
-    ) -> None:
-        """Hooks that say where passes begin and which module runs.
-
-        Functions are recorded in all modules, or, where layers were chosen, in those that are `selected` and inside.
-        """
-        modules: dict[nn.Module, str] = {}
-        for name, module in named_modules(model):
-            modules.setdefault(module, name)
-            self._taken.add(name)
-        root, outer = callable_parts(model)
-        within = tuple(name for module, name in modules.items() if module in selected)
-        functions = {
-            module: "none" if chosen and not _is_within(name, within) else functions_of(module, name)
-            for module, name in modules.items()
-        }
-        if functional and any(which != "none" for which in functions.values()):
-            self._function_mode = FunctionMode(self)
-            self._passes = Passes(self._function_mode)
-        for module, name in modules.items():
-            begins = module in outer
-            if not begins and (self._function_mode is None or calls_none(module)):
-                continue
-            input_name = None
-            # The inputs of a layer have a row of their own, where they are recorded.
-            if begins and inputs is not False and not (inputs and module in selected):
-                input_name = self._free_name(f"{name}.input" if name else "input", name + INPUT_SUFFIX)
-            scope = Scope(
-                self,
-                module,
-                name,
-                outer=begins,
-                root=module in root,
-                input_name=input_name,
-                functions=functions[module],
-                gradients=gradients,
-            )
-            # Options of a hook are kept by its number, which would be compiled into repeated blocks: only where needed.
-            self._add(scope, module.register_forward_pre_hook, with_kwargs=begins)
-            self._handles.append(module.register_forward_hook(Leave(scope), always_call=begins))
-
-    def _free_name(self, name: str, otherwise: str) -> str:
-        return otherwise if name in self._taken else name
+    def _inside(self, module: str, what: str, otherwise: str) -> str:
+        """The name of what is recorded inside of a module; `otherwise`, or the name and (), where a module has it."""
+        name = f"{module}.{what}" if module != self.prefix else f"{self.prefix}{what}"
+        return name if name not in self._taken else otherwise or f"{name}()"
 
     def _add(self, hook: Hook, register: Callable[..., torch.utils.hooks.RemovableHandle], **options: Any) -> None:
         self._hooks.append(hook)
@@ -268,6 +251,8 @@ class Watch:
 
     def remove(self) -> None:
         """Takes the hooks off the model. Calling it again is harmless."""
+        if self in _live and (remove := getattr(self.monitor, "remove_watcher", None)):
+            remove(self)
         _live.discard(self)
         while self._handles:
             self._handles.pop().remove()
@@ -289,6 +274,16 @@ class Watch:
     def failures(self) -> int:
         """How many tensors could not be recorded; the first one was warned of."""
         return self._failure_counter.failures
+
+    @property
+    def by_record(self) -> bool:
+        """Whether the monitor's `record` is called, as by hand."""
+        return self._record_in_place is None
+
+    def unseen(self, recorded: Collection[str]) -> dict[str, Missing]:
+        """The layers of which nothing was recorded so far, and why; `recorded` are the names that have rows."""
+        outputs = (hook for hook in self._hooks if isinstance(hook, OutputHook) and hook.name)
+        return missing_layers(outputs, self._compiled, self._lost, recorded)
 
     # The hooks call the following.
 
@@ -320,15 +315,16 @@ class Watch:
 
     def _function_name(self, module: str, function: str) -> str:
         """The row of a function that this module calls."""
-        name = f"{module}.{function}" if module else function
-        return self._free_name(name, f"{name}()")
+        return self._inside(module, function, "")
 
     def _compiled_inside(self, model: nn.Module) -> bool:
         """Whether a part of the model is compiled, and not the whole, as far as can be seen."""
-        if self._compiled is None:
+        if self._partly_compiled is None:
             parts = list(model.modules())
-            self._compiled = any(part._compiled_call_impl is not None or "_orig_mod" in part._modules for part in parts)
-        return self._compiled
+            self._partly_compiled = any(
+                part._compiled_call_impl is not None or "_orig_mod" in part._modules for part in parts
+            )
+        return self._partly_compiled
 
     def _called(self, function: str, args: tuple[Any, ...], result: Any) -> None:
         """Takes the result of a function. Dynamo traces it."""
@@ -346,6 +342,7 @@ class Watch:
                 self._described.add(name)
                 evaluation = EVALUATION_SUFFIX in name if self._home else TRAINING_SUFFIX not in name
                 self._describe(name, mode="evaluation" if evaluation else "", source=source)
+            x = real_numbers(x)
             if self._record_in_place is not None:
                 self._record_in_place(name, x, axis, layer_type)
             else:
@@ -354,14 +351,10 @@ class Watch:
             self._failed(name, error)
 
     def _failed(self, name: str, error: Exception) -> None:
+        self._lost.setdefault(name, error)
         self._failure_counter.failed(f"record layer {name!r}", error)
         if self._failure_counter.strict:
             raise error
-
-
-def _is_within(name: str, chosen: tuple[str, ...]) -> bool:
-    """Whether the module of this name is one of the chosen ones, or inside of one."""
-    return any(name == other or not other or name.startswith(f"{other}.") for other in chosen)
 
 
 #: The watches that are on.

@@ -5,6 +5,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.accept import Accept
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.fields import ROW
 from fastact.history import LayerInfo
@@ -23,7 +25,12 @@ LAYER_TYPES = [
     "Softmax",
     "LogSoftmax",
     "ReLU6",
+    "GELU",
+    "LSTM",
+    "Embedding",
+    "Attention",
 ]
+
 
 DTYPES = ["float32", "float16", "bfloat16", "float8_e4m3fn"]
 dtypes = st.sampled_from(DTYPES)
@@ -35,27 +42,51 @@ reals = st.one_of(
 
 
 @st.composite
+def _runs(draw: st.DrawFn, order: int) -> list[tuple[Any, ...]]:
+    """Runs of equal rows of any numbers, so that conditions last."""
+    rows: list[tuple[Any, ...]] = []
+    step = draw(st.integers(0, 9))
+    for _ in range(draw(st.integers(0, 3))):
+        numbers = [draw(counts if field.dtype == "int64" else reals) for field in ROW[3:]]
+        for _ in range(draw(st.integers(1, 12))):
+            rows.append((step, order, 0, *numbers))
+            step += draw(st.integers(1, 3)) if step % 7 == 0 else 1
+    return rows
+
+
+@st.composite
 def layers_and_rows(draw: st.DrawFn) -> tuple[list[LayerInfo], list[list[tuple[Any, ...]]]]:
-    """Up to five layers, each with runs of equal rows of any numbers, so that conditions last."""
-    infos = [
-        LayerInfo(
-            f"{draw(st.sampled_from(['layer', 'experts.']))}{i}", i, draw(st.sampled_from(LAYER_TYPES)), draw(dtypes)
+    """Up to five layers, the model's input before them now and then, each with rows of any numbers.
+
+    Some have rows of evaluation and of their gradient too, or count how often their rows were looked up.
+    """
+    names = [draw(st.sampled_from(["layer", "experts."])) + str(i) for i in range(draw(st.integers(0, 5)))]
+    infos: list[LayerInfo] = []
+
+    def add(name: str, layer_type: str, **more: Any) -> None:
+        infos.append(LayerInfo(name, len(infos), layer_type, draw(dtypes), **more))
+
+    if draw(st.booleans()):
+        add("input", layer_types.INPUT)
+    for name in names:
+        add(
+            name, draw(st.sampled_from(LAYER_TYPES)), source=draw(st.sampled_from(["", *(info.name for info in infos)]))
         )
-        for i in range(draw(st.integers(0, 5)))
-    ]
-    rows = []
-    for info in infos:
-        mine: list[tuple[Any, ...]] = []
-        for _ in range(draw(st.integers(0, 3))):
-            numbers = [draw(counts if field.dtype == "int64" else reals) for field in ROW[3:]]
-            length = draw(st.integers(1, 12))
-            mine += [(len(mine) + i, info.order, 0, *numbers) for i in range(length)]
-        rows.append(mine)
-    return infos, rows
+    for info in tuple(infos):
+        if draw(st.integers(0, 3)) == 0:
+            add(info.name + layer_types.EVALUATION_SUFFIX, info.layer_type, mode="evaluation")
+        if draw(st.integers(0, 5)) == 0:
+            add(info.name + layer_types.GRADIENT_SUFFIX, layer_types.GRADIENT)
+        if draw(st.integers(0, 5)) == 0:
+            usage = draw(st.sampled_from([layer_types.USAGE, layer_types.VOCABULARY]))
+            add(info.name + layer_types.USAGE_SUFFIX, usage)
+    return infos, [draw(_runs(info.order)) for info in infos]
 
 
-def fill(infos: list[LayerInfo], rows: list[list[tuple[Any, ...]]], window_size: int) -> Diagnoser:
-    diagnoser = Diagnoser(window_size)
+def fill(
+    infos: list[LayerInfo], rows: list[list[tuple[Any, ...]]], window_size: int, accept: Accept | None = None
+) -> Diagnoser:
+    diagnoser = Diagnoser(window_size, accept=accept)
     for info in infos:
         diagnoser.add(info)
     for info, mine in zip(infos, rows, strict=True):

@@ -96,10 +96,10 @@ def added(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def diagnosis(**limits: float) -> Diagnosis:
-    """A bounded layer that saturates, one that goes below zero at step 7, and two that die after it."""
+    """A layer that goes below zero at step 7, and one after it that has died since step 11."""
     steps = range(40)
     below = [row(step, min=-9.0, max=0.5 if step >= 7 else 9.0) for step in steps]
-    dead = [row(step, dead_neurons=40) for step in steps]
+    dead = [row(step, dead_neurons=40 if step >= 30 else 0) for step in steps]
     layers = {"0": ("Linear", [row(step) for step in steps]), "1": ("Linear", below), "2": ("ReLU", dead)}
     return watch(layers, thresholds=Thresholds(**limits)).diagnose()  # type: ignore[arg-type]
 
@@ -127,7 +127,7 @@ def test_its_threshold_is_one_of_all() -> None:
 def test_it_is_in_the_report_and_in_the_json() -> None:
     found = diagnosis()
     text = str(found)
-    assert text.startswith("1 (Linear) has been below zero since step 7: 95% of its range is. Downstream: 2 (dead). ")
+    assert text.startswith("1 (Linear) has been below zero since step 7: 95% of its range is. Downstream: 2 (dead).\n")
     assert "below zero (serious)" in text
     assert text.endswith("More: fastact explain negative")
     schema = report_schema()

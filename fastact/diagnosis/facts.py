@@ -1,0 +1,292 @@
+"""Facts that several rules ask for: what the rows say of the model's input, of the gradients, of the network's parts.
+
+Each is computed once for a diagnosis, through `Network.once`. Causes are spoken for and refuted by these, so that two
+rules never say the opposite of each other. Clauses are parts of a sentence, without a full stop.
+"""
+
+import math
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.network import LayerView, Network, rms
+from fastact.text import number, percent, shown
+
+#: Between these the root mean square of an input is that of normalised data, pixels within [0, 1] included.
+_NORMALISED: Final = (0.05, 3.0)
+#: A layer has left its usual range when its largest value is this many times what it was.
+_LEFT: Final = 10.0
+#: An input is on another scale since a step when all its rows from there on are this many times those before, or less
+#: by as much.
+_JUMP: Final = 5.0
+#: Rows that make up what is usual, or that an input must stay on another scale.
+_FEW: Final = 3
+
+
+class For(NamedTuple):
+    """What the rows say of one hypothesis: clauses for the fields of `Cause` with these names."""
+
+    speaks_for: tuple[str, ...] = ()
+    refuted_by: tuple[str, ...] = ()
+
+
+class InputScale(NamedTuple):
+    """What the rows say of the model's own input.
+
+    Attributes:
+        layer: its rows.
+        largest: the largest |x| of the window; NaN where nothing is finite.
+        mean: the median over the recent rows of the rows' means.
+        std: the same of their standard deviations.
+        normalised: whether its root mean square is that of normalised data, or of pixels within [0, 1].
+        large: whether it is not normalised, being too large.
+        zeros: the share of zeros over the window.
+        equal: whether all samples are the same within each row; False where a row has one sample, or where unknown.
+        broken_at: the step of the first row in the window with NaN or Inf; None without one.
+        changed_at: the step since which it has been on another scale; None where it is on one.
+        change: the factor of that change; 1 without one.
+    """
+
+    layer: LayerView
+    largest: float
+    mean: float
+    std: float
+    normalised: bool
+    large: bool
+    zeros: float
+    equal: bool
+    broken_at: int | None
+    changed_at: int | None
+    change: float
+
+
+class Gradients(NamedTuple):
+    """What is known of the gradients of the loss by the layers' outputs.
+
+    Attributes:
+        steps: steps in the window in which any of them was recorded, rising.
+        broken: those in which any of them had NaN or Inf, rising.
+    """
+
+    steps: tuple[int, ...]
+    broken: tuple[int, ...]
+
+    def finite_before(self, step: int) -> bool | None:
+        """Whether all recorded before `step` were finite; None where none was recorded."""
+        if not self.steps or self.steps[0] >= step:
+            return None
+        return not self.broken or self.broken[0] >= step
+
+
+def model_input(network: Network) -> LayerView | None:
+    """The model's own input, where it was recorded; also for gradients and for rows in evaluation mode."""
+    return network.once(_model_input)
+
+
+def _model_input(network: Network) -> LayerView | None:
+    if network.input is not None:
+        return network.input
+    mode = network.layers[0].info.mode if network.layers else ""
+    views = [view for view in network.everything.values() if view.info.layer_type == layer_types.INPUT]
+    return next((view for view in views if view.info.mode == mode), views[0] if views else None)
+
+
+def input_scale(network: Network) -> InputScale | None:
+    """What the rows say of the model's own input; None where it was not recorded."""
+    return network.once(_input_scale)
+
+
+@np.errstate(all="ignore")
+def _input_scale(network: Network) -> InputScale | None:
+    layer = model_input(network)
+    if layer is None:
+        return None
+    rows = layer.rows
+    finite = rows[~np.isnan(rows["mean"])]
+    bad = (rows["nans"] | rows["pos_infs"] | rows["neg_infs"]) != 0
+    mean = float(np.median(finite["mean"])) if len(finite) else math.nan
+    std = float(np.median(finite["std"])) if len(finite) else math.nan
+    largest = float(np.maximum(-finite["min"], finite["max"]).max()) if len(finite) else math.nan
+    scale = math.hypot(mean, std)
+    samples = finite["count"] > finite["neurons"]
+    swept = finite["neurons"] > 0
+    spread = np.where(swept, finite["within_std"], finite["std"])
+    equal = bool(len(finite)) and bool((samples & (spread <= 1e-6 * (np.abs(finite["mean"]) + finite["std"]))).all())
+    changed_at, change = _changed(rows["step"], rms(rows))
+    return InputScale(
+        layer=layer,
+        largest=largest,
+        mean=mean,
+        std=std,
+        normalised=_NORMALISED[0] <= scale <= _NORMALISED[1],
+        large=scale > _NORMALISED[1],
+        zeros=min(float(rows["zeros"].sum(dtype=float)) / max(float(rows["count"].sum(dtype=float)), 1.0), 1.0),
+        equal=equal,
+        broken_at=int(rows["step"][bad][0]) if bad.any() else None,
+        changed_at=changed_at,
+        change=change,
+    )
+
+
+def _changed(steps: npt.NDArray[np.int64], scale: npt.NDArray[np.float64]) -> tuple[int | None, float]:
+    """The step since which a scale is another one for good, and the factor."""
+    good = (scale > 0.0) & (scale < np.inf)
+    steps, logs = steps[good], np.log(scale[good])
+    if len(logs) < 2 * _FEW:
+        return None, 1.0
+    jump = int(np.abs(np.diff(logs))[_FEW - 1 : len(logs) - _FEW].argmax()) + _FEW
+    before, after = logs[:jump], logs[jump:]
+    gap = max(float(after.min() - before.max()), float(before.min() - after.max()))
+    if gap < math.log(_JUMP):
+        return None, 1.0
+    return int(steps[jump]), math.exp(float(np.median(after)) - float(np.median(before)))
+
+
+def inputs_not_normalised(network: Network) -> For:
+    """What the recorded input says of inputs_not_normalised."""
+    scale = input_scale(network)
+    if scale is None or math.isnan(scale.std):
+        return For()
+    said = f"mean {number(scale.mean)}, standard deviation {number(scale.std)}"
+    if scale.normalised:
+        return For(refuted_by=(f"the recorded input is normalised ({said})",))
+    return For((f"the input reaches {number(scale.largest)} ({said})",))
+
+
+def inputs_equal(network: Network) -> For:
+    """What the recorded input says of inputs_equal."""
+    scale = input_scale(network)
+    if scale is None or math.isnan(scale.std):
+        return For()
+    if scale.equal:
+        return For(("all samples of the recorded input are the same",))
+    return For(refuted_by=("the samples of the recorded input differ",))
+
+
+def inputs_zero(network: Network) -> For:
+    """What the recorded input says of inputs_zero."""
+    scale = input_scale(network)
+    if scale is None:
+        return For()
+    if scale.zeros >= 1.0:
+        return For(("the recorded input is zero",))
+    return For(refuted_by=(f"{percent(1.0 - scale.zeros)} of the recorded input is not zero",))
+
+
+def data_changed(network: Network, step: int, slack: float = 0.0) -> For:
+    """What the recorded input says of data that is on another scale since `step`, or up to `slack` steps before it."""
+    scale = input_scale(network)
+    if scale is None or len(scale.layer.rows) < 2 * _FEW:
+        return For()
+    if scale.changed_at is None or not step - slack <= scale.changed_at <= step:
+        return For(refuted_by=("the recorded input stays on one scale",))
+    by = f"{number(scale.change)} times as large" if scale.change > 1.0 else f"{number(1.0 / scale.change)} times less"
+    return For((f"the recorded input is {by} since step {scale.changed_at}",))
+
+
+def before_any_update(layer: LayerView, step: int) -> For:
+    """What speaks against a cause that needs training, such as learning_rate."""
+    return For(refuted_by=("it was so in the first recorded row",)) if step <= layer.start else For()
+
+
+def after_updates(layer: LayerView, step: int) -> For:
+    """What speaks against a cause that is there before training, such as initialisation."""
+    return For(refuted_by=(f"it began later, at step {step}",)) if step > layer.start else For()
+
+
+def gradients(network: Network) -> Gradients:
+    """The recorded gradients, those with NaN or Inf apart."""
+    return network.once(_gradients)
+
+
+def _gradients(network: Network) -> Gradients:
+    steps: set[int] = set()
+    broken: set[int] = set()
+    for view in network.everything.values():
+        if view.info.layer_type == layer_types.GRADIENT:
+            rows = view.rows
+            steps.update(rows["step"].tolist())
+            bad = (rows["nans"] | rows["pos_infs"] | rows["neg_infs"]) != 0
+            if bad.any():
+                broken.update(rows["step"][bad].tolist())
+    return Gradients(tuple(sorted(steps)), tuple(sorted(broken)))
+
+
+def has_norm(network: Network) -> bool:
+    """Whether a normalisation resets the scale somewhere in the network."""
+    return any(map(layer_types.is_norm, network.distinct_types))
+
+
+def uses_relu(network: Network) -> bool:
+    """Whether the network uses ReLU or one of its family, as a module or as a function."""
+    return not layer_types.RELU_FAMILY.isdisjoint(network.distinct_types)
+
+
+def has_attention(network: Network) -> bool:
+    """Whether the network has attention."""
+    return any("Attention" in layer_type for layer_type in network.distinct_types)
+
+
+def half_precision(network: Network) -> bool:
+    """Whether anything was recorded in float16, so that the loss may be scaled."""
+    return any(view.info.dtype == "float16" for view in network.everything.values())
+
+
+def is_first(layer: LayerView, network: Network) -> bool:
+    """Whether a layer is the network's first one, the recorded input not counted."""
+    return layer.place == (1 if network.input is not None else 0)
+
+
+def largest(rows: Any) -> npt.NDArray[np.float64]:
+    """The largest |x| of each row's finite elements; NaN where there is none."""
+    top = np.maximum(-rows["min"], rows["max"])
+    result: npt.NDArray[np.float64] = np.where(np.isnan(rows["mean"]), np.nan, top)
+    return result
+
+
+def left_range(network: Network) -> dict[str, int]:
+    """Since when each layer's largest value has been ten times what it usually is; without those that never left.
+
+    Usual is the least of the first rows of the window. A layer that starts at zero and grows has no usual range, and is
+    left out until its values exceed ten.
+    """
+    return network.once(_left_range)
+
+
+def _left_range(network: Network) -> dict[str, int]:
+    left = {}
+    for layer in network.layers:
+        top = largest(layer.rows)
+        known = top[~np.isnan(top)]
+        if not len(known):
+            continue
+        # The smallest of few: a growth by orders of magnitude leaves no more.
+        usual = max(float(known[:_FEW].min()), 1.0)
+        out = ~(top < _LEFT * usual)  # NaN: it has not come back
+        if not out[-1]:
+            continue
+        inside = np.flatnonzero(~out)
+        place = int(inside[-1]) + 1 if len(inside) else 0
+        if place and not np.isnan(top[place]):
+            left[layer.info.name] = int(layer.rows["step"][place])
+    return left
+
+
+def broken(row: Any) -> int:
+    """How many elements of a row are NaN or Inf."""
+    return int(row["nans"]) + int(row["pos_infs"]) + int(row["neg_infs"])
+
+
+def row_at(layer: LayerView, step: int) -> Any | None:
+    """The layer's row of a step; None where it has none in the window."""
+    place = int(np.searchsorted(layer.rows["step"], step))
+    if place == len(layer.rows) or int(layer.rows["step"][place]) != step:
+        return None
+    return layer.rows[place]
+
+
+def named(layer: LayerView) -> str:
+    """A layer's name as a clause shows it."""
+    return shown(layer.info.name, 40)
