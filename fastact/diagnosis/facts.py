@@ -21,6 +21,8 @@ _LEFT: Final = 10.0
 #: An input is on another scale since a step when all its rows from there on are this many times those before, or less
 #: by as much.
 _JUMP: Final = 5.0
+#: Rows that say how large a layer is now.
+_LATEST: Final = 5
 #: Rows that make up what is usual, or that an input must stay on another scale.
 _FEW: Final = 3
 
@@ -243,6 +245,13 @@ def largest(rows: Any) -> npt.NDArray[np.float64]:
     top = np.maximum(-rows["min"], rows["max"])
     result: npt.NDArray[np.float64] = np.where(np.isnan(rows["mean"]), np.nan, top)
     return result
+
+
+def size(layer: LayerView) -> float:
+    """The median rms of a layer's last rows in units of that of its first row; NaN where that is zero."""
+    first, now = row_rms(layer.first), rms(layer.rows[-_LATEST:])
+    now = now[~np.isnan(now)]
+    return float(np.median(now)) / first if len(now) and first > 0.0 else math.nan
 
 
 def left_range(network: Network) -> dict[str, int]:
