@@ -57,10 +57,9 @@ STATE: Final = (
     Field("max", "float64", "max", "largest finite element", -math.inf),
 )
 
-#: A neuron is silent in a step with at most this share of non-zero elements: none, since one that fires seldom is alive
-#: (before schema 1.3 it was 1%, as in SageMaker Debugger's DeadRelu, which calls sparse autoencoders dead). It is
-#: saturated with at least that share of saturated ones (fastact).
-SILENT_SHARE: Final = 0.0
+#: A neuron is saturated in a step with at least this share of saturated elements (fastact). It is silent without a
+#: non-zero element, since one that fires seldom is alive (before schema 1.3 with at most 1% of them, as in SageMaker
+#: Debugger's DeadRelu, which calls sparse autoencoders dead).
 SATURATED_SHARE: Final = 0.95
 
 #: What a row adds where the layer was swept per neuron; where it was not, each is `nothing` and `neurons` is 0.
@@ -70,7 +69,8 @@ NEURON: Final = (
     Field("silent_neurons", "int64", "min",
           "neurons without a non-zero element in this step (before 1.3: with at most 1% of them)", 0),
     Field("dead_neurons", "int64", "min",
-          "neurons silent in each of the last rows (thresholds.dead_window, or all so far)", 0),
+          "neurons that have been silent long enough to be dead: so many rows, samples, and fires of a typical neuron "
+          "(thresholds.dead_window, dead_samples, dead_fires; before 1.3: in dead_window rows, or all so far)", 0),
     Field("saturated_neurons", "int64", "min",
           f"neurons with at least {SATURATED_SHARE:.0%} saturated elements in this step", 0),
     Field("constant_neurons", "int64", "min",

@@ -39,7 +39,7 @@ class AtOnce(DeferredRows):
 def wait_at_once(monitor: fastact.ActivationMonitor) -> None:
     """Has a monitor that has recorded nothing yet wait for each sweep on a GPU."""
     queue = monitor._queue
-    queue.deferred = AtOnce(dead_window=1)
+    queue.deferred = AtOnce()
 
 
 def ablated(case: Case, device: str, rounds: int, steps: int) -> dict[str, Any]:

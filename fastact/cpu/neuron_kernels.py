@@ -168,11 +168,9 @@ def row_kernel(dtype: np.dtype[Any]) -> Callable[..., None]:
     wide = 0.0 if dtype.kind == "f" else extreme
     n_state = len(STATE)
 
-    def write_row(
-        address: int, silent_share: float, saturated_share: float, silent_rows: Any, dead_after: int, row: Any
-    ) -> None:
+    def write_row(address: int, saturated_share: float, silence: Any, weight: int, dead_after: int, row: Any) -> None:
         states = _neuron_states(address, extreme)
-        summary = neuron_summary(states, silent_share, saturated_share, silent_rows, dead_after)
+        summary = neuron_summary(states, saturated_share, silence, weight, dead_after)
         total = array_at(address + 8 * TOTAL, (n_state,), 0)
         for i in range(n_state):
             row[i] = total[i]
@@ -182,7 +180,7 @@ def row_kernel(dtype: np.dtype[Any]) -> Callable[..., None]:
         numbers[MIN], numbers[MAX] = np.float64(extremes[MIN]), np.float64(extremes[MAX])
         store_words((states[0].shape[2],) + summary, row, n_state)  # noqa: RUF005 - what Numba understands
 
-    return kernel(write_row, f"row-{dtype}", types.void(_I8, _F8, _F8, _WORDS, _I8, _WORDS), nogil=False)
+    return kernel(write_row, f"row-{dtype}", types.void(_I8, _F8, _WORDS, _I8, _I8, _WORDS), nogil=False)
 
 
 @functools.cache
@@ -190,10 +188,9 @@ def summary_kernel(dtype: np.dtype[Any]) -> Callable[..., tuple[int, int, int, i
     """The entry point of `neuron_summary` for extremes of this dtype."""
 
     def summarize_neurons(
-        counts: Any, moments: Any, extremes: Any, silent_share: float, saturated_share: float, silent_rows: Any,
-        dead_after: int
-    ) -> Any:  # fmt: skip
-        return neuron_summary((counts, moments, extremes), silent_share, saturated_share, silent_rows, dead_after)
+        counts: Any, moments: Any, extremes: Any, saturated_share: float, silence: Any, weight: int, dead_after: int
+    ) -> Any:
+        return neuron_summary((counts, moments, extremes), saturated_share, silence, weight, dead_after)
 
-    signature = types.Tuple((*[_I8] * 4, _F8, _I8, _F8))(*array_types(dtype, "A", readonly=True), _F8, _F8, _WORDS, _I8)
+    signature = types.Tuple((*[_I8] * 4, _F8, _I8, _F8))(*array_types(dtype, "A", readonly=True), _F8, _WORDS, _I8, _I8)
     return kernel(summarize_neurons, f"summary-{dtype}", signature, nogil=False)

@@ -10,12 +10,12 @@ from fastact.cpu.jit import exact_jit
 
 
 @exact_jit
-def neuron_summary(states: Any, silent_share: float, saturated_share: float, silent_rows: Any, dead_after: int) -> Any:
+def neuron_summary(states: Any, saturated_share: float, silence: Any, weight: int, dead_after: int) -> Any:
     """What a row says of its neurons: `fields.NEURON` without the first, from part 0 of `cpu.states.States`.
 
-    A neuron is silent with at most `silent_share` of non-zero elements, saturated with at least `saturated_share` of
-    saturated ones, and dead when it has been silent for at least `dead_after` rows. `silent_rows`, int64[neurons], says
-    for how many rows in sequence each neuron has been silent; it is brought up to date in place.
+    A neuron is silent without a non-zero element, saturated with at least `saturated_share` of saturated ones, and dead
+    when its silence has come to `dead_after`. `silence`, int64[neurons], is the sum of the rows' `weight` since each
+    neuron fired (`arithmetic.silence`); it is brought up to date in place.
     """
     counts, moments, extremes = states
     silent = dead = saturated = constant = n = n_peaks = 0
@@ -24,12 +24,12 @@ def neuron_summary(states: Any, silent_share: float, saturated_share: float, sil
     for j in range(counts.shape[2]):
         count = counts[COUNT, 0, j]
         finite = count - counts[NANS, 0, j] - counts[POS_INFS, 0, j] - counts[NEG_INFS, 0, j]
-        if count - counts[ZEROS, 0, j] <= silent_share * count:
+        if count == counts[ZEROS, 0, j]:
             silent += 1
-            silent_rows[j] += 1
-            dead += silent_rows[j] >= dead_after
+            silence[j] += weight
+            dead += silence[j] >= dead_after
         else:
-            silent_rows[j] = 0
+            silence[j] = 0
         saturated += counts[SATURATED, 0, j] >= saturated_share * count
         constant += (
             finite > 1

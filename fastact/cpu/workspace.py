@@ -145,12 +145,12 @@ class NeuronWorkspace:
         return self.plan.total.unpack_from(self._memory.data, 8 * kernels.TOTAL)
 
     def numbers(
-        self, silent_share: float, saturated_share: float, silent_rows: npt.NDArray[np.int64], dead_after: int
+        self, saturated_share: float, silence: npt.NDArray[np.int64], weight: int, dead_after: int
     ) -> tuple[Any, ...]:
         """A row's `fields.STATE` and `fields.NEURON`; the arguments are those of `neuron_summary`."""
         row = np.empty(kernels.ROW_WORDS, np.int64)
         write_row = kernels.row_kernel(self.plan.extremes)
-        write_row(self.address, silent_share, saturated_share, silent_rows, dead_after, row)
+        write_row(self.address, saturated_share, silence, weight, dead_after, row)
         return kernels.ROW.unpack(row.data)
 
     def arrays(self) -> NeuronStates:
@@ -176,11 +176,11 @@ def sweep_neurons(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: flo
 
 def summarize_neurons(
     found: NeuronStates,
-    silent_share: float,
     saturated_share: float,
-    silent_rows: npt.NDArray[np.int64],
+    silence: npt.NDArray[np.int64],
+    weight: int,
     dead_after: int,
 ) -> tuple[int, int, int, int, float, int, float]:
     """`neuron_summary` of what a sweep found."""
     states = (array[:, None] for array in found[:3])
-    return kernels.summary_kernel(found.extremes.dtype)(*states, silent_share, saturated_share, silent_rows, dead_after)
+    return kernels.summary_kernel(found.extremes.dtype)(*states, saturated_share, silence, weight, dead_after)

@@ -5,8 +5,8 @@ gives a row at each replay of the graph, in the step of the replay.
 
 Example::
 
-    rows = DeferredRows(dead_window)
-    row = rows.record(layer, x, shape, bounds, step)   # launched; None: sweep it at once
+    rows = DeferredRows()
+    row = rows.record(layer, x, shape, bounds, limits, step)   # launched; None: sweep it at once
     rows.add(row, step)
     rows.end_step(step, step + 1)
     while not rows.ready(step):
@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.arithmetic import State
+from fastact.arithmetic.silence import SilenceLimits
 from fastact.cuda.arrays import DeviceArray
 from fastact.cuda.driver import active, relaxed
 from fastact.cuda.layouts import Bounds
@@ -43,12 +44,10 @@ class DeferredRows:
     Only `DeferredRow.wait` and `numbers` raise: where anything fails, rows are lost.
 
     Args:
-        dead_window: rows after which a silent neuron is dead.
         slots: rows that may be under way on a device.
     """
 
-    def __init__(self, dead_window: int, slots: int = SLOTS) -> None:
-        self._dead_window = dead_window
+    def __init__(self, slots: int = SLOTS) -> None:
         self._slots = slots
         self._devices: dict[int, DeviceRecorder] = {}
         self._lock = threading.Lock()
@@ -63,9 +62,17 @@ class DeferredRows:
         self._lost = 0
 
     def record(
-        self, layer: int, x: DeviceArray, shape: tuple[int, ...] | None, bounds: Bounds, step: int
+        self,
+        layer: int,
+        x: DeviceArray,
+        shape: tuple[int, ...] | None,
+        bounds: Bounds,
+        limits: SilenceLimits,
+        step: int,
     ) -> DeferredRow | None:
         """Launches the sweep of `x`, which is not empty: 1-D, or with the shape of its neurons [outer, neurons, inner].
+
+        `limits` say when a neuron of the layer is dead.
 
         None means that the layer's elements lie on several devices: sweep it while the host waits.
         """
@@ -83,11 +90,11 @@ class DeferredRows:
                 device = self._devices.get(x.device)
                 if device is None:
                     with relaxed():
-                        device = self._devices[x.device] = DeviceRecorder(x.device, self._dead_window, self._slots)
+                        device = self._devices[x.device] = DeviceRecorder(x.device, self._slots)
                 if device.half_full:
                     with relaxed():
                         device.drain(self._add_replayed)
-                device.launch(row, layer, x, shape, bounds, step)
+                device.launch(row, layer, x, shape, bounds, limits, step)
         except Exception as error:  # noqa: BLE001 - whatever a driver raises
             row.lose(f"{type(error).__name__}: {error}")
         return row

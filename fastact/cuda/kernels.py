@@ -16,12 +16,22 @@ from typing import Any, Final
 import numpy as np
 from numba import cuda
 
-from fastact.arithmetic.state import EMPTY, N_COUNTS, N_EXTREMES, N_MOMENTS
+from fastact.arithmetic.silence import NO_DENSITY, ROW_WEIGHT
+from fastact.arithmetic.state import COUNT, EMPTY, N_COUNTS, N_EXTREMES, N_MOMENTS, ZEROS
 from fastact.cuda.block import device_functions, last_to_come
 from fastact.cuda.fold import merge
 from fastact.cuda.instructions import THREADS, divide, ticket
 from fastact.cuda.layouts import FLAT, Layout
-from fastact.cuda.neuron_summary import NO_TALLY, TALLY_WORDS, add_tallies, is_silent, neuron_summary, tally_neuron
+from fastact.cuda.neuron_summary import (
+    NO_TALLY,
+    TALLY_WORDS,
+    add_tallies,
+    is_silent,
+    neuron_summary,
+    next_density,
+    silence_weight,
+    tally_neuron,
+)
 from fastact.cuda.ring import FORMS, NO_NEURONS, STEP_ENDED, put_ring_row, row_number, slot_address
 from fastact.cuda.rows import ROW_BYTES, STATE_WORDS, example_row, joiner, row_words, stored_extreme, with_extremes
 from fastact.cuda.words import load_word, load_words, shared_words, store_word, store_words
@@ -117,9 +127,12 @@ def many_kernel(name: str) -> Any:
     return sweep_many
 
 
-#: A layer with neurons: the step of its last row (from 1), its rows before that step and with it, and its rows in it.
-HEAD_WORDS: Final = 4
-#: And one after the other for all neurons: for how many rows each had been silent before the step and with it, and the
+#: A layer with neurons: the step of its last row (from 1), its rows in that step, their elements, and those that are
+#: not zero; its density before the step and with it.
+_COUNTERS: Final = 4
+_DENSITY_WORDS: Final = len(NO_DENSITY)
+HEAD_WORDS: Final = _COUNTERS + 2 * _DENSITY_WORDS
+#: And one after the other for all neurons: what the silence of each had come to before the step and with it, and the
 #: numbers of its state over the step.
 NEURON_WORDS: Final = 2 + STATE_WORDS
 #: What a group of neurons leaves for the last one to join: the state of all of its elements, and a tally.
@@ -146,7 +159,7 @@ def record_kernel(name: str, layout: Layout, *, per_neuron: bool) -> Any:
     - layer: the layer's number
     - memory: of the layer with these neurons, HEAD_WORDS + NEURON_WORDS * neurons words, all zero before the first row
     - undo: whether the step before this one is to be taken as if it had not been
-    - dead_window: rows after which a silent neuron is dead, or after as many as there have been
+    - rows_limit, samples_limit, fires_limit: how long a neuron must have been silent to be dead (`SilenceLimits`)
     """
     end_type, finished, sweep_block = device_functions(name, layout)
     abreast = layout.beside
@@ -160,7 +173,8 @@ def record_kernel(name: str, layout: Layout, *, per_neuron: bool) -> Any:
     def record_flat(
         x: int, head: int, edges: int, packets: int, neurons: int, inner: int, pitch: int, apart: int, parts: int,
         low: float, high: float, near: float, work: int, tickets: int, ring: int, slots: int, counter: int,
-        number: int, step: int, layer: int, memory: int, undo: int, dead_window: int,
+        number: int, step: int, layer: int, memory: int, undo: int,
+        rows_limit: int, samples_limit: int, fires_limit: int,
     ) -> None:  # fmt: skip
         integers = cuda.shared.array((N_COUNTS, half), np.int64)
         floats = cuda.shared.array((N_MOMENTS, half), np.float64)
@@ -184,7 +198,8 @@ def record_kernel(name: str, layout: Layout, *, per_neuron: bool) -> Any:
     def record_neurons(
         x: int, head: int, edges: int, packets: int, neurons: int, inner: int, pitch: int, apart: int, parts: int,
         low: float, high: float, near: float, work: int, tickets: int, ring: int, slots: int, counter: int,
-        number: int, step: int, layer: int, memory: int, undo: int, dead_window: int,
+        number: int, step: int, layer: int, memory: int, undo: int,
+        rows_limit: int, samples_limit: int, fires_limit: int,
     ) -> None:  # fmt: skip
         integers = cuda.shared.array((_INTEGERS, half), np.int64)
         floats = cuda.shared.array((_FLOATS, half), np.float64)
@@ -206,14 +221,13 @@ def record_kernel(name: str, layout: Layout, *, per_neuron: bool) -> Any:
 
         # All groups read the head; the last one writes it, when they have.
         fresh = load_word(memory, 1) != step + 1
-        before = load_word(memory + 8, 1)
-        rows = load_word(memory + 16, 1)
-        rows_in_step = load_word(memory + 24, 1) + 1
+        rows_in_step = load_word(memory + 8, 1) + 1
+        before = memory + 8 * _COUNTERS
         if fresh:
-            if undo == 0:
-                before = rows
-            rows = before + 1
             rows_in_step = 1
+            if undo == 0:
+                before += 8 * _DENSITY_WORDS
+        density = load_words(before, 8, NO_DENSITY)
         state = no_state
         tally = NO_TALLY
         neuron = group * abreast + thread
@@ -223,15 +237,20 @@ def record_kernel(name: str, layout: Layout, *, per_neuron: bool) -> Any:
             state_at = silent_at + 16 * neurons
             whole = state
             if fresh:
-                silent_rows = load_word(silent_at + (0 if undo != 0 else 8 * neurons), 1)
-                store_word(silent_at, silent_rows)
+                silence = load_word(silent_at + (0 if undo != 0 else 8 * neurons), 1)
+                store_word(silent_at, silence)
             else:
-                silent_rows = load_word(silent_at, 1)
+                silence = load_word(silent_at, 1)
                 whole = merge(load_words(state_at, 8 * neurons, example), state)
             store_words(state_at, 8 * neurons, whole)
-            silent_rows = silent_rows + 1 if is_silent(whole) else 0
-            store_word(silent_at + 8 * neurons, silent_rows)
-            tally = tally_neuron(whole, neuron, silent_rows, min(rows, dead_window))
+            if is_silent(whole):
+                silence += silence_weight(
+                    whole[COUNT], density.elements, density.fires, rows_limit, samples_limit, fires_limit
+                )
+            else:
+                silence = 0
+            store_word(silent_at + 8 * neurons, silence)
+            tally = tally_neuron(whole, neuron, silence, rows_limit * ROW_WEIGHT)
         state = join_states(state, thread, abreast // 2, 1, integers, floats, extremes)
         tally = _join_tallies(tally, thread, abreast // 2, 1, integers, floats, extremes)
 
@@ -256,9 +275,20 @@ def record_kernel(name: str, layout: Layout, *, per_neuron: bool) -> Any:
             if groups > 1:
                 store_word(tickets + 8 * groups, 0)
             store_word(memory, step + 1)
-            store_word(memory + 8, before)
-            store_word(memory + 16, rows)
-            store_word(memory + 24, rows_in_step)
+            store_word(memory + 8, rows_in_step)
+            elements = state[COUNT]
+            fired = elements - state[ZEROS]
+            if not fresh:
+                elements += load_word(memory + 16, 1)
+                fired += load_word(memory + 24, 1)
+            store_word(memory + 16, elements)
+            store_word(memory + 24, fired)
+            store_words(memory + 8 * _COUNTERS, 8, density)
+            after = next_density(
+                density.pooled_elements, density.pooled_fires, neurons, divide(elements, neurons), fired, tally.silent,
+                tally.dead,
+            )  # fmt: skip
+            store_words(memory + 8 * (_COUNTERS + _DENSITY_WORDS), 8, after)
             number = row_number(number, counter)
             at = slot_address(ring, slots, number)
             put_ring_row(at, number, layer, step, rows_in_step, form, state, neuron_summary(neurons, tally))

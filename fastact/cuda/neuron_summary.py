@@ -8,9 +8,10 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from fastact.arithmetic import silence
 from fastact.arithmetic.state import COUNT, MAX, MIN, NANS, NEG_INFS, POS_INFS, SATURATED, STD, ZEROS
 from fastact.cuda.compiler import device
-from fastact.fields import SATURATED_SHARE, SILENT_SHARE
+from fastact.fields import SATURATED_SHARE
 
 
 class Tally(NamedTuple):
@@ -32,21 +33,26 @@ NO_TALLY: Final = Tally(0, 0, 0, 0, 0, 0.0, -1.0, -1, 0, 0.0)
 TALLY_WORDS: Final = len(NO_TALLY)
 
 
+#: As on the host.
+silence_weight = device(silence.silence_weight)
+next_density = device(silence.next_density)
+
+
 @device
 def is_silent(state: Any) -> bool:
     """Whether a neuron with this state is silent."""
-    return bool(state[COUNT] - state[ZEROS] <= SILENT_SHARE * state[COUNT])
+    return bool(state[COUNT] == state[ZEROS])
 
 
 @device
 def tally_neuron(state: Any, neuron: int, silence: int, dead_after: int) -> Any:
-    """The tally of one neuron, which has been silent for `silence` rows."""
+    """The tally of one neuron, whose silence has come to `silence`."""
     count = state[COUNT]
     finite = count - state[NANS] - state[POS_INFS] - state[NEG_INFS]
     low = state[MIN]
     high = state[MAX]
     silent = 1 if silence > 0 else 0
-    dead = 1 if silence > 0 and silence >= dead_after else 0
+    dead = 1 if silence >= dead_after else 0
     saturated = 1 if state[SATURATED] >= SATURATED_SHARE * count else 0
     constant = 1 if finite > 1 and finite == count and low == high and low != 0 else 0
     if finite == 0:

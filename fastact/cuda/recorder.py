@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from fastact.arithmetic import State
 from fastact.arithmetic.element_types import ELEMENT_TYPES
+from fastact.arithmetic.silence import SilenceLimits
 from fastact.cuda.arrays import DeviceArray, current_stream
 from fastact.cuda.driver import DeviceMemory, capture_of, launcher, order, processors, relaxed, side_stream, stream_at
 from fastact.cuda.instructions import THREADS
@@ -102,7 +103,7 @@ class _Layer:
     shape: tuple[int, ...] | None = None  #: the shape of that row's neurons; None for a row without neurons
     mixed: bool = False  #: whether rows of this step differ in their neurons; the later ones then tell of no neurons
     undo: bool = False  #: whether the last step of `memory` does not count, since that step turned out mixed
-    memory: DeviceMemory | None = None  #: for how long neurons have been silent, and their states in the step under way
+    memory: DeviceMemory | None = None  #: how long neurons have been silent, and their states in the step under way
     neurons: int = 0  #: how many neurons `memory` is for
     captured: bool = False  #: whether a graph uses `memory`
     stream: int = 0  #: the handle of the stream that used `memory` last
@@ -134,17 +135,15 @@ class DeviceRecorder:
 
     Args:
         device: the number of the device.
-        dead_window: rows after which a silent neuron is dead.
         slots: rows of a ring.
     """
 
-    def __init__(self, device: int, dead_window: int, slots: int = SLOTS) -> None:
+    def __init__(self, device: int, slots: int = SLOTS) -> None:
         self.device = device
         self.ring = Ring(device, slots)  #: of the rows that the host numbers
         self.graphs: Ring | None = None  #: of rows that the device numbers as graphs are replayed, once one is captured
         self.rows: dict[int, DeferredRow] = {}  #: the rows under way, by their number in `ring`
         self.ended = -1  #: the last step whose end a row in `graphs` has told
-        self._dead_window = dead_window
         self._layers: dict[int, _Layer] = {}
         self._launching: int | None = None  # the row that is being launched; still set later: it was interrupted
         self._memories: dict[tuple[int, int], _StreamMemory] = {}
@@ -161,8 +160,9 @@ class DeviceRecorder:
         return 2 * (self.ring.head - self.ring.tail) >= self.ring.slots
 
     def launch(
-        self, row: DeferredRow, layer: int, x: DeviceArray, shape: tuple[int, ...] | None, bounds: Bounds, step: int
-    ) -> None:
+        self, row: DeferredRow, layer: int, x: DeviceArray, shape: tuple[int, ...] | None, bounds: Bounds,
+        limits: SilenceLimits, step: int,
+    ) -> None:  # fmt: skip
         """Launches the sweep of `x`: 1-D, or with the shape of its neurons [outer, neurons, inner]."""
         self.abandon()
         stream = stream_at(x.stream, self.device)
@@ -172,14 +172,14 @@ class DeviceRecorder:
             return
         try:
             with relaxed() if graph else contextlib.nullcontext():
-                self._launch(row, layer, x, shape, bounds, step, stream, graph)
+                self._launch(row, layer, x, shape, bounds, limits, step, stream, graph)
         except BaseException:
             self.abandon()
             raise
 
     def _launch(
-        self, row: DeferredRow, layer: int, x: DeviceArray, shape: tuple[int, ...] | None, bounds: Bounds, step: int,
-        stream: Any, graph: int,
+        self, row: DeferredRow, layer: int, x: DeviceArray, shape: tuple[int, ...] | None, bounds: Bounds,
+        limits: SilenceLimits, step: int, stream: Any, graph: int,
     ) -> None:  # fmt: skip
         ring = self._graphs(step) if graph else self.ring
         known = self._layers.setdefault(layer, _Layer())
@@ -203,7 +203,7 @@ class DeviceRecorder:
             number = self._launching = ring.next()
         launch(
             groups * parts, stream, address, *numbers, parts, *work_bounds(bounds, x.name), *work,
-            ring.address, ring.slots, counter, number, step, layer, memory, int(undo), self._dead_window,
+            ring.address, ring.slots, counter, number, step, layer, memory, int(undo), *limits,
         )  # fmt: skip
         if not graph:
             self.rows[number] = row

@@ -1,6 +1,6 @@
 """Tells causes from consequences: each finding that another one explains is put behind its culprit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from fastact.diagnosis import layer_types
@@ -18,7 +18,11 @@ _Key = tuple[str, str]
 
 
 def link(
-    findings: Sequence[Finding], views: Sequence[LayerView], rules: Sequence[Rule[Any]], thresholds: CommonThresholds
+    findings: Sequence[Finding],
+    views: Sequence[LayerView],
+    rules: Sequence[Rule[Any]],
+    thresholds: CommonThresholds,
+    accepted: Collection[_Key] = (),
 ) -> tuple[Finding, ...]:
     """The findings with each culprit before what follows from it, the first culprit first.
 
@@ -32,6 +36,8 @@ def link(
         views: the layers, in forward order; then gradients, and the layers in evaluation.
         rules: causes before consequences.
         thresholds: within how many rows onsets are not told apart, and for how long a finding brings symptoms about.
+        accepted: findings that the user has accepted, by `key`: what only has a cause in common does not follow from
+            one of them, since it would be accepted with it.
     """
     if not findings:
         return ()
@@ -66,7 +72,7 @@ def link(
         evaluation=frozenset(name for name, info in info_of.items() if info.mode),
     )
     parent = _parents(ordered, by_condition, rank, around, twins)
-    _join_kin(ordered, parent, around)
+    _join_kin(ordered, parent, around, accepted)
     consequences: dict[_Key, list[Finding]] = {}
     for finding in ordered:
         if key(finding) in parent:
@@ -135,17 +141,22 @@ def _parents(
     return parent
 
 
-def _join_kin(ordered: list[Finding], parent: dict[_Key, _Key], around: Circumstances) -> None:
+def _join_kin(
+    ordered: list[Finding], parent: dict[_Key, _Key], around: Circumstances, accepted: Collection[_Key]
+) -> None:
     """Lets culprits with one condition and one cause since about the same time follow from the first of them."""
-    heads: dict[tuple[str, str, bool], list[Finding]] = {}
+    heads: dict[tuple[str, str, bool, bool], list[Finding]] = {}
     for finding in ordered:
         if key(finding) in parent:
             continue
-        kin = heads.setdefault(
-            (finding.condition, finding.cause_name or finding.cause, not gravity(finding.severity)), []
-        )
+        reason = finding.cause_name or finding.cause
+        kin = heads.setdefault((finding.condition, reason, not gravity(finding.severity), key(finding) in accepted), [])
         for head in kin:
-            if finding.first_step - head.first_step <= around.slack and around.before(head.layer, finding.layer):
+            if (
+                finding.first_step - head.first_step <= around.slack
+                and around.before(head.layer, finding.layer)
+                and (head.layer not in around.evaluation or finding.layer in around.evaluation)
+            ):
                 parent[key(finding)] = key(head)
                 break
         else:

@@ -7,8 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.arithmetic import State
+from fastact.arithmetic.silence import NO_DENSITY, ROW_WEIGHT, Density, SilenceLimits, next_density, silence_weight
+from fastact.arithmetic.state import COUNT, ZEROS
 from fastact.cpu.workspace import NeuronWorkspace
-from fastact.fields import NEURON, SATURATED_SHARE, SILENT_SHARE
+from fastact.fields import COLUMN, NEURON, SATURATED_SHARE
 from fastact.history import LayerHistory, LayerInfo
 from fastact.stats.activation import ActivationStats, as_logged, wrap
 from fastact.stats.channel import ChannelStats, wrap_workspace
@@ -16,6 +18,8 @@ from fastact.stats.fast_path import PlanCache
 from fastact.stats.merge import merge
 
 _NO_NEURONS: Final = tuple(field.nothing for field in NEURON)
+_FIRST: Final = COLUMN["count"]
+_SILENT, _DEAD = COLUMN["silent_neurons"] - _FIRST, COLUMN["dead_neurons"] - _FIRST
 #: What was recorded of a layer: stats; or, by hooks, the memory of a sweep, which is used again after the step.
 Recorded = ActivationStats | ChannelStats | NeuronWorkspace
 
@@ -33,7 +37,7 @@ def _as_stats(recorded: Recorded) -> ActivationStats | ChannelStats:
 class WatchedLayer:
     """A layer between two calls of the monitor."""
 
-    __slots__ = ("history", "info", "plans", "recorded", "rows", "silent_rows")
+    __slots__ = ("density", "history", "info", "plans", "recorded", "silence")
 
     def __init__(self, info: LayerInfo, history: LayerHistory) -> None:
         self.info, self.history = info, history
@@ -41,8 +45,8 @@ class WatchedLayer:
         self.plans = PlanCache((*info.saturation, 0.0))
         #: What was recorded in the step under way; None before anything was.
         self.recorded: Recorded | None = None
-        #: For how many rows in sequence each neuron has been silent, int64[neurons]; and the rows that were counted.
-        self.silent_rows, self.rows = np.zeros(0, np.int64), 0
+        #: What each neuron's silence has come to, int64[neurons], and how often the others fire (`arithmetic.silence`).
+        self.silence, self.density = np.zeros(0, np.int64), NO_DENSITY
 
     def add(self, recorded: Recorded) -> None:
         """Merges a part of the step's activations into what was recorded before."""
@@ -62,21 +66,29 @@ class LayerRecord(NamedTuple):
     layer: WatchedLayer
     recorded: Recorded | None
 
-    def row(self, step: int, time: int, dead_window: int) -> "PendingRow":
+    def row(self, step: int, time: int, limits: SilenceLimits) -> "PendingRow":
         """The row of the step, which ended at `time`; changes nothing."""
         layer, recorded = self.layer, self.recorded
         assert recorded is not None
         if isinstance(recorded, NeuronWorkspace):
-            neurons = recorded.plan.neurons
+            neurons, samples = recorded.plan.neurons, recorded.total[COUNT] // recorded.plan.neurons
         elif isinstance(recorded, ChannelStats) and recorded.total.count and recorded.neurons:
-            neurons = recorded.neurons
+            neurons, samples = recorded.neurons, recorded.total.count // recorded.neurons
         else:  # without elements no neuron has been silent
             return self._without_neurons(step, time, total_of(recorded), _NO_NEURONS)
-        same = neurons == layer.silent_rows.size
-        silent_rows = layer.silent_rows.copy() if same else np.zeros(neurons, np.int64)
-        rows = layer.rows + 1 if same else 1
-        numbers = recorded.numbers(SILENT_SHARE, SATURATED_SHARE, silent_rows, min(rows, dead_window))
-        return PendingRow(layer, (step, layer.info.order, time, *numbers), layer.history.total, silent_rows, rows)
+        same = neurons == layer.silence.size
+        silence = layer.silence.copy() if same else np.zeros(neurons, np.int64)
+        density = layer.density if same else NO_DENSITY
+        weight = silence_weight(samples, density.elements, density.fires, *limits)
+        numbers = recorded.numbers(SATURATED_SHARE, silence, weight, limits.rows * ROW_WEIGHT)
+        density = Density(
+            *next_density(
+                density.pooled_elements, density.pooled_fires, neurons, samples, numbers[COUNT] - numbers[ZEROS],
+                numbers[_SILENT], numbers[_DEAD],
+            )
+        )  # fmt: skip
+        row = (step, layer.info.order, time, *numbers)
+        return PendingRow(layer, row, layer.history.total, silence, density)
 
     def row_with_deferred(
         self, step: int, time: int, states: Sequence[State], neurons: tuple[Any, ...] | None
@@ -91,7 +103,7 @@ class LayerRecord(NamedTuple):
         """A row that says nothing of the silence that is counted here."""
         layer = self.layer
         row = (step, layer.info.order, time, *as_logged(total.state), *neurons)
-        return PendingRow(layer, row, layer.history.total, layer.silent_rows, layer.rows)
+        return PendingRow(layer, row, layer.history.total, layer.silence, layer.density)
 
     def free(self) -> None:
         """Gives the memory of a sweep back to the layer, once the row is made."""
@@ -102,11 +114,11 @@ class LayerRecord(NamedTuple):
 class PendingRow(NamedTuple):
     """A row (the numbers of `fields.ROW`) on its way into history and log.
 
-    `before` rows were in the layer's history before it; `silent_rows` and `rows` go to the `WatchedLayer` with it.
+    `before` rows were in the layer's history before it; `silence` and `density` go to the `WatchedLayer` with it.
     """
 
     layer: WatchedLayer
     row: tuple[Any, ...]
     before: int
-    silent_rows: npt.NDArray[np.int64]
-    rows: int
+    silence: npt.NDArray[np.int64]
+    density: Density

@@ -11,11 +11,13 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import Any, Self
 
 from fastact.arrays.host import on_gpu
 from fastact.checks import check_integer, check_saturation, check_type, renamed
+from fastact.diagnosis.accept import Accept, to_json
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import Severity
 from fastact.diagnosis.layer_types import BOUNDED
@@ -45,9 +47,12 @@ class ActivationMonitor:
             new segments.
         window_size: rows of each layer in memory, for `history` and `diagnose` (some 180 bytes each), 1 to a million.
         every: record one step in so many; in the others `record` returns None and costs next to nothing.
-        metadata: text about the run that goes into the log's schema; ``window_size``, ``every`` and ``thresholds`` are
-            written there by the monitor itself.
+        metadata: text about the run that goes into the log's schema; ``window_size``, ``every``, ``thresholds``
+            and ``accept`` are written there by the monitor itself.
         thresholds: those of the diagnosis; `Thresholds()` by default.
+        accept: findings that are known and do not count: the name of a layer, or a pattern of names such as
+            "encoder.*", -> a condition, a list of conditions, or a mapping of conditions to reasons ("*" is every
+            condition). They are in `Diagnosis.accepted` with what follows from them, never alert, and go with the log.
         log: how the log is written and how much of it is kept; `LogOptions()` by default.
         on_finding: what to do with a new finding while the network trains: "raise" (a `FindingError` out of `step`),
             "log" (a warning of the logger "fastact"), "stop" (`should_stop` becomes true), or a function that is called
@@ -81,6 +86,7 @@ class ActivationMonitor:
         every: int = 1,
         metadata: Mapping[str, str] | None = None,
         thresholds: Thresholds | None = None,
+        accept: Accept | None = None,
         log: LogOptions | None = None,
         on_finding: Action | None = None,
         alert_severity: Severity = "serious",
@@ -92,7 +98,7 @@ class ActivationMonitor:
         if log is not None:
             check_type("log", log, LogOptions, "a fastact.LogOptions")
         self._alerts = None if on_finding is None else Alerts(on_finding, alert_severity, alert_every)
-        self._diagnoser = Diagnoser(window_size, thresholds)
+        self._diagnoser = Diagnoser(window_size, thresholds, accept)
         self._failures = FailureCounter("fastact", strict=strict, counter="ActivationMonitor.failures")
         self._closed = False
         self._writer: LogWriter | None = None
@@ -101,9 +107,11 @@ class ActivationMonitor:
                 "window_size": str(window_size),
                 "every": str(every),
                 "thresholds": json.dumps(dataclasses.asdict(self._diagnoser.thresholds)),
+                "accept": to_json(self._diagnoser.accepted),
             }
             self._writer = LogWriter(path, log, metadata={**own, **facts})
         self._every = every
+        self._sparse: list[str] = []
         self._queue = StepQueue(every, self._diagnoser, self._writer, self._failures)
         self._layers = self._queue.layers
 
@@ -147,6 +155,7 @@ class ActivationMonitor:
         layer_type: str = "",
         saturation: tuple[float, float] | None = None,
         dtype: str = "",
+        sparse: bool = False,
         kind: str | None = None,
     ) -> ActivationStats | None:
         """Sweeps the activations of a layer in the current step; a second part of the same step is merged in.
@@ -163,7 +172,9 @@ class ActivationMonitor:
             axis: the neurons' axis, for a row that counts neurons (such as dead ones); -1 for [batch, ..., neurons].
             layer_type: the layer's type, such as "ReLU": the diagnosis judges a Tanh and a Linear differently.
             saturation: the interval (lo, hi) outside which an element is saturated; by default that of the type.
-                `layer_type` and `saturation` hold for the run as they were when the layer was first recorded.
+            sparse: whether its neurons fire seldom by design, as the features of a sparse autoencoder do: it takes more
+                samples to call one dead. `layer_type`, `saturation` and `sparse` hold for the run as they were when the
+                layer was first recorded.
             dtype: the activations' dtype, by default that of `x`.
             kind: the older name of `layer_type`.
 
@@ -198,13 +209,16 @@ class ActivationMonitor:
                 got = f"stats with saturation={x.saturation}"
                 raise ArgumentValueError(f"x: got {got}, want {interval} as for this layer")
             stats = x
-        elif on_gpu(x) and (deferred := self._record_deferred(name, x, axis, layer_type, interval, dtype)) is not None:
+        elif (
+            on_gpu(x)
+            and (deferred := self._record_deferred(name, x, axis, layer_type, interval, dtype, sparse)) is not None
+        ):
             return deferred
         else:
             stats = summarize(x, axis=axis, saturation=interval)
             if layer is not None:
                 layer.plans.learn(x, axis)
-        layer = layer or self._add_layer(name, x, layer_type, dtype, stats.saturation)
+        layer = layer or self._add_layer(name, x, layer_type, dtype, stats.saturation, sparse)
         self._queue.record(layer, stats)
         return stats.total if isinstance(stats, ChannelStats) else stats
 
@@ -224,13 +238,15 @@ class ActivationMonitor:
     keep = record_in_place  #: the older name of `record_in_place`
 
     def _add_layer(
-        self, name: str, x: Any, layer_type: str, dtype: str, saturation: tuple[float, float]
+        self, name: str, x: Any, layer_type: str, dtype: str, saturation: tuple[float, float], sparse: bool
     ) -> WatchedLayer:
         dtype = dtype or str(getattr(x, "dtype", "")).removeprefix("torch.")
         with self._queue.lock:
             layer = self._layers.get(name)
             if layer is None:
-                info = LayerInfo(name, len(self._layers), layer_type, dtype, saturation)
+                info = LayerInfo(
+                    name, len(self._layers), layer_type, dtype, saturation, sparse=sparse or self._is_sparse(name)
+                )
                 # The log may refuse a name, so it is asked first: only a layer that all know gets rows.
                 if self._writer is not None:
                     self._writer.add_layer(info)
@@ -238,14 +254,46 @@ class ActivationMonitor:
                 layer = self._layers[name] = WatchedLayer(info, self._diagnoser.history[name])
             return layer
 
+    def declare_sparse(self, *patterns: str) -> None:
+        """Declares layers sparse by design, before they are recorded: those whose name one of the patterns matches.
+
+        Args:
+            patterns: names, with `*` for any number of characters and `?` for one: ``"*.features"``.
+
+        Raises:
+            ArgumentTypeError: a pattern is not a str.
+
+        Example:
+            >>> import numpy as np
+            >>> with ActivationMonitor() as monitor:
+            ...     monitor.declare_sparse("*.features")
+            ...     _ = monitor.record("sae.features", np.eye(8, dtype=np.float32), axis=-1, layer_type="ReLU")
+            ...     monitor.step()
+            ...     monitor.history["sae.features"].info.sparse
+            True
+        """
+        self._sparse += [check_type("patterns", pattern, str, "a str") for pattern in patterns]
+
+    def _is_sparse(self, name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in self._sparse)
+
     def _record_deferred(
-        self, name: str, x: Any, axis: int | tuple[int, ...] | None, layer_type: str, saturation: Any, dtype: str
+        self,
+        name: str,
+        x: Any,
+        axis: int | tuple[int, ...] | None,
+        layer_type: str,
+        saturation: Any,
+        dtype: str,
+        sparse: bool,
     ) -> ActivationStats | None:
         """Launches the sweep of what lies on a GPU; None if it is to be swept while the host waits."""
         found, shape = gpu_view(x, axis)
         if not found.array.size:
             return None
-        layer = self._layers.get(name) or self._add_layer(name, x, layer_type, dtype, check_saturation(saturation))
+        layer = self._layers.get(name) or self._add_layer(
+            name, x, layer_type, dtype, check_saturation(saturation), sparse
+        )
         bounds = (*layer.info.saturation, 0.0)
         row = self._queue.record_deferred(layer, found, shape, bounds)
         return None if row is None else wrap_deferred(row, bounds)

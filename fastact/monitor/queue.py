@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from fastact.arithmetic.silence import SilenceLimits
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.errors import FastactError
 from fastact.failures import FailureCounter
@@ -71,7 +72,9 @@ class StepQueue:
         self.deferred: DeferredRows | None = None
         self.listeners: list[Listener] = []
         self._every, self._diagnoser, self._writer, self._failures = every, diagnoser, writer, failures
-        self._dead_window = diagnoser.thresholds.dead_window
+        limits = diagnoser.thresholds
+        self._limits = SilenceLimits(limits.dead_window, limits.dead_samples, limits.dead_fires)
+        self._sparse = limits.dead_sparse
         #: With `strict`: what went wrong, to be raised at the end of the call.
         self._errors: list[Exception] = []
         self._finished: deque[_FinishedStep] = deque()
@@ -95,13 +98,16 @@ class StepQueue:
             from fastact.cuda.deferred import DeferredRows
 
             with self.lock:
-                self.deferred = self.deferred or DeferredRows(self._dead_window)
-        row = self.deferred.record(layer.info.order, x, shape, bounds, self.current)
+                self.deferred = self.deferred or DeferredRows()
+        row = self.deferred.record(layer.info.order, x, shape, bounds, self._silence_limits(layer), self.current)
         if row is not None:
             with self.lock:
                 self._settle()
                 self.deferred.add(row, self.current)
         return row
+
+    def _silence_limits(self, layer: WatchedLayer) -> SilenceLimits:
+        return self._limits.times(self._sparse) if layer.info.sparse else self._limits
 
     def end_step(self) -> bool:
         """Ends the step under way, makes the rows that no GPU is at work on; returns whether the step is recorded."""
@@ -204,7 +210,7 @@ class StepQueue:
                     found = self.deferred.numbers(finished.step, record.layer.info.order)
                     rows.append(record.row_with_deferred(finished.step, finished.time, *found))
                 elif record.recorded is not None:
-                    rows.append(record.row(finished.step, finished.time, self._dead_window))
+                    rows.append(record.row(finished.step, finished.time, self._silence_limits(record.layer)))
             except Exception as error:  # noqa: BLE001 - a layer must not take the others, or the training, with it
                 self._failed(f"keep a row of layer {record.layer.info.name!r}", error)
         return rows
@@ -215,8 +221,8 @@ class StepQueue:
         if self._delivery is None:
             return
         step, logged, rows = self._delivery
-        for layer, row, before, silent_rows, counted in rows:
-            layer.silent_rows, layer.rows = silent_rows, counted
+        for layer, row, before, silence, density in rows:
+            layer.silence, layer.density = silence, density
             try:
                 if layer.history.total == before:
                     self._diagnoser.append(layer.info.name, row)

@@ -146,21 +146,21 @@ class ChannelStats(Statistics[npt.NDArray[np.int64], npt.NDArray[np.float64], np
         return result
 
     def numbers(
-        self, silent_share: float, saturated_share: float, silence: npt.NDArray[np.int64], dead_after: int
+        self, saturated_share: float, silence: npt.NDArray[np.int64], weight: int, dead_after: int
     ) -> tuple[Any, ...]:
         """The numbers of `fields.STATE` and `fields.NEURON` for this sweep, in that order.
 
         Args:
-            silent_share: a neuron is silent with at most this share of non-zero elements.
             saturated_share: a neuron is saturated with at least this share of saturated elements.
-            silence: int64[neurons], for how many sweeps in sequence each neuron has been silent; brought up to date.
-            dead_after: a neuron is dead when it has been silent for at least so many sweeps.
+            silence: int64[neurons], what each neuron's silence has come to; brought up to date.
+            weight: what this sweep adds to it where a neuron has no non-zero element (`arithmetic.silence`).
+            dead_after: a neuron is dead when its silence has come to this.
         """
         found = self._found
         if type(found) is NeuronWorkspace:
-            return found.numbers(silent_share, saturated_share, silence, dead_after)
+            return found.numbers(saturated_share, silence, weight, dead_after)
         arrays = self._arrays
-        neurons = summarize_neurons(arrays, silent_share, saturated_share, silence, dead_after)
+        neurons = summarize_neurons(arrays, saturated_share, silence, weight, dead_after)
         return *as_logged(arrays.total), self.neurons, *neurons
 
     def __or__(self, other: "ChannelStats") -> "ChannelStats":

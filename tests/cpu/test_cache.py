@@ -38,8 +38,8 @@ columns = fastact.summarize(x.reshape(-1, 100), axis=-1)
 runs = fastact.summarize(x.reshape(30, 40, 1000), axis=1)
 assert columns.max[-1] == 1_199_999 and runs.max[-1] == 1_199_999
 silence = np.zeros(100, np.int64)
-as_arrays = columns.numbers(silent_share=0.01, saturated_share=0.5, silence=silence, dead_after=1)
-in_memory = fastact.summarize(x.reshape(-1, 100), axis=-1).numbers(0.01, 0.5, np.zeros(100, np.int64), 1)
+as_arrays = columns.numbers(saturated_share=0.5, silence=silence, weight=1, dead_after=1)
+in_memory = fastact.summarize(x.reshape(-1, 100), axis=-1).numbers(0.5, np.zeros(100, np.int64), 1, 1)
 assert as_arrays[0] == in_memory[0] == x.size
 assert fastact.summarize(x, extras=["shape", "exponents", "quantiles", "outliers"]).count == x.size
 warmup("float32")

@@ -15,9 +15,9 @@ def _neurons(x: Any, *, silence: Any, **options: Any) -> tuple[Any, ...]:
     """The numbers of `fields.NEURON`: from the memory of a sweep and from its arrays, which must agree."""
     stats = summarize(x, axis=-1)
     before = silence.copy()
-    numbers = stats.numbers(silence=silence, **options)
+    numbers = stats.numbers(silence=silence, weight=1, **options)
     assert stats.mean.size == silence.size  # what was in memory is arrays from now on
-    again = stats.numbers(silence=before, **options)
+    again = stats.numbers(silence=before, weight=1, **options)
     assert numbers == pytest.approx(again, rel=0, abs=0, nan_ok=True)
     assert [type(number) for number in numbers] == [type(number) for number in again]
     assert before.tolist() == silence.tolist()
@@ -25,9 +25,9 @@ def _neurons(x: Any, *, silence: Any, **options: Any) -> tuple[Any, ...]:
     return numbers[len(STATE) :]
 
 
-def test_silent_rows_are_followed() -> None:
+def test_the_weights_of_silent_rows_are_summed() -> None:
     silence = np.zeros(3, np.int64)
-    options: Any = {"silent_share": 0.01, "saturated_share": 0.95, "silence": silence}
+    options: Any = {"saturated_share": 0.95, "silence": silence}
     x = np.zeros((100, 3))
     x[:, 1] = 2.0
     x[:, 2] = np.arange(100)
@@ -70,7 +70,7 @@ def check_peaks(x: Any) -> None:
     known = [peak for peak in peaks if peak is not None]
     want = peaks.index(max(known)) if known else -1
     logs = [math.log(peak) for peak in known if peak]
-    got = _neurons(x, silent_share=0.01, saturated_share=0.95, silence=np.zeros(x.shape[1], np.int64), dead_after=1)[6:]
+    got = _neurons(x, saturated_share=0.95, silence=np.zeros(x.shape[1], np.int64), dead_after=1)[6:]
     typical = math.exp(math.fsum(logs) / len(logs)) if logs else math.nan
     assert got[0] == want
     assert got[1] == pytest.approx(typical, rel=1e-12, nan_ok=True)
@@ -86,7 +86,7 @@ def check_peaks(x: Any) -> None:
     ],
 )
 def test_peaks_by_hand(x: list[list[float]], want: tuple[int, float]) -> None:
-    options: Any = {"silent_share": 0.01, "saturated_share": 0.95, "silence": np.zeros(len(x[0]), np.int64)}
+    options: Any = {"saturated_share": 0.95, "silence": np.zeros(len(x[0]), np.int64)}
     got = _neurons(np.array(x), **options, dead_after=1)[6:]
     assert got[0] == want[0]
     assert got[1] == pytest.approx(want[1], nan_ok=True)

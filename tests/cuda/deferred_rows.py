@@ -51,4 +51,4 @@ def step_and_wait(monitor: ActivationMonitor) -> None:
 def small_ring(monitor: ActivationMonitor, slots: int) -> None:
     from fastact.cuda.deferred import DeferredRows
 
-    monitor._queue.deferred = DeferredRows(monitor._queue._dead_window, slots)
+    monitor._queue.deferred = DeferredRows(slots)

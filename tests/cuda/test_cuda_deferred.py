@@ -57,6 +57,28 @@ def test_rows_are_those_of_the_cpu(case: str) -> None:
 
 
 @on_device
+@pytest.mark.parametrize("sparse", [False, True])
+def test_silence_comes_to_the_same(sparse: bool) -> None:
+    rng = np.random.default_rng(0)
+    thresholds = fastact.Thresholds(dead_window=3, dead_samples=20, dead_fires=2, dead_sparse=2)
+    with ActivationMonitor(thresholds=thresholds) as want, ActivationMonitor(thresholds=thresholds) as got:
+        for step in range(40):
+            # A layer that grows sparse, of which some neurons die one after the other, and all of it in the end.
+            x = (rng.random((3 + step % 5, 6)) < (0.5 if step < 10 else 0.1)).astype(np.float32)
+            x[:, : step // 8] = 0
+            x *= step < 34
+            for part in np.array_split(x, 1 + step % 3):
+                want.record("layer", part, axis=-1, layer_type="ReLU", sparse=sparse)
+                got.record("layer", OnDevice(part), axis=-1, layer_type="ReLU", sparse=sparse)
+            want.step()
+            got.step()
+        same_rows(got, want)
+        dead = want.history["layer"]["dead_neurons"].tolist()
+        assert len(set(dead)) > 2
+        assert (dead[-1] == 6) is not sparse
+
+
+@on_device
 def test_64_bit_integers_stay_exact() -> None:
     x = np.array([2**63 - 1, -(2**63), 1])
     with ActivationMonitor() as monitor:

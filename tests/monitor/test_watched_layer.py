@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import fastact
 from fastact import ActivationMonitor, summarize
@@ -30,8 +32,8 @@ def test_parts_of_one_step_make_one_row() -> None:
         assert [int(monitor.history[name].rows[0]["neurons"]) for name in "abc"] == [4, 2, 0]
 
 
-def test_dead_neurons_are_those_silent_in_every_recent_row() -> None:
-    thresholds = fastact.Thresholds(dead_window=3)
+def test_dead_neurons_are_those_silent_in_enough_rows() -> None:
+    thresholds = fastact.Thresholds(dead_window=3, dead_samples=30)
     with ActivationMonitor(thresholds=thresholds) as monitor:
         for step in range(6):
             x = np.ones((10, 4))
@@ -40,8 +42,85 @@ def test_dead_neurons_are_those_silent_in_every_recent_row() -> None:
             x[:, 2] = step < 3  # since step 3
             monitor.record("a", x, axis=-1, kind="ReLU")
             monitor.step()
-        assert monitor.history["a"]["dead_neurons"].tolist() == [2, 1, 1, 1, 1, 2]
+        assert monitor.history["a"]["dead_neurons"].tolist() == [0, 0, 1, 1, 1, 2]
         assert monitor.history["a"]["silent_neurons"].tolist() == [2, 1, 2, 2, 3, 2]
+
+
+def dead_at(x: Any, splits: list[int], *, sparse: bool = False) -> list[int]:
+    """How many of the columns are dead after each batch; `splits` are the batches' ends."""
+    with ActivationMonitor(strict=True, window_size=1 << 15) as monitor:
+        for batch in np.split(x, splits):
+            if len(batch):
+                monitor.record("a", batch, axis=-1, layer_type="ReLU", sparse=sparse)
+                monitor.step()
+        dead: list[int] = monitor.history["a"]["dead_neurons"].tolist()
+        return dead
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 2**32 - 1), st.integers(40, 400), st.lists(st.integers(1, 400), min_size=1, max_size=9))
+def test_however_samples_are_ordered_and_split_the_same_neurons_are_dead(
+    seed: int, often: int, sizes: list[int]
+) -> None:
+    rng = np.random.default_rng(seed)
+    x = (rng.random((12000, 12)) < 1 / often) * rng.random((12000, 12)).astype(np.float32)
+    x[:, ::4] = 0  # three that never fire
+    ends = np.cumsum(sizes * 12000)
+    ends = ends[ends < 12000].tolist()
+    for order in (x, rng.permutation(x), rng.permutation(x)):
+        assert dead_at(order, ends)[-1] == 3
+    x[-1, 0] = 1  # one wakes
+    assert dead_at(x, ends)[-1] == 2
+
+
+@pytest.mark.parametrize(("batch", "rows"), [(1, 300), (2, 150), (15, 20), (256, 20)])
+def test_a_batch_of_one_takes_as_many_samples_as_a_large_one_which_takes_rows(batch: int, rows: int) -> None:
+    x = np.ones((batch * 400, 2), np.float32)
+    x[:, 0] = 0
+    assert dead_at(x, list(range(batch, batch * 400, batch)))[: rows + 1] == [0] * (rows - 1) + [1, 1]
+
+
+def test_what_fires_within_the_samples_that_are_needed_is_never_dead() -> None:
+    x = np.ones((3000, 3), np.float32)
+    x[:, 0] = np.arange(3000) % 299 == 0
+    assert max(dead_at(x, list(range(1, 3000)))) == 0
+    x[:, 0] = np.arange(3000) % 300 == 0
+    assert max(dead_at(x, list(range(1, 3000)))) == 0  # 299 without
+    x[:, 0] = np.arange(3000) % 301 == 0
+    assert max(dead_at(x, list(range(1, 3000)))) == 1
+
+
+def test_sparse_layers_need_more_samples_and_those_that_were_declared_sparse_still_more() -> None:
+    rng = np.random.default_rng(0)
+    x = (rng.random((40_000, 1000)) < 0.002).astype(np.float32)  # once in 500 samples: 10 times in 5000
+    x[:, :100] = 0
+    ends = list(range(200, 40_000, 200))
+    dead = dead_at(x, ends)
+    assert dead[20] == 0
+    assert dead[30] in range(100, 103)
+    declared = dead_at(x, ends, sparse=True)
+    assert declared[-1] == 0  # it takes 50,000
+    x[:, 100:] = rng.random((40_000, 900)) < 0.02
+    assert dead_at(x, ends, sparse=True)[40] == 100
+
+
+def test_many_dead_neurons_do_not_make_a_layer_sparse() -> None:
+    x = np.zeros((64 * 30, 500), np.float32)
+    x[:, 7] = np.random.default_rng(0).random(len(x)) < 0.5
+    assert dead_at(x, list(range(64, len(x), 64)))[20] == 499
+
+
+@pytest.mark.parametrize("batch", [1, 64])
+def test_what_dies_late_is_dead_soon_and_stays_so_while_another_fires_now_and_then(batch: int) -> None:
+    rng = np.random.default_rng(0)
+    x = (rng.random((batch * 1200, 40)) < 0.5).astype(np.float32)
+    x[batch * 400 :] = 0
+    x[batch * 800 :: 50, 0] = 1
+    dead = dead_at(x, list(range(batch, len(x), batch)))
+    rows = 300 if batch == 1 else 20
+    assert dead[399 + rows - 12] <= 2
+    assert set(dead[400 + rows : 800]) == {40}
+    assert set(dead[800:]) <= {39, 40}
 
 
 #: What one layer gives in some steps: the same shape again and again, several parts in a step, other shapes, dtypes and

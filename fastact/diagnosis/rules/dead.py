@@ -33,6 +33,17 @@ class DeadThresholds(CommonThresholds):
         "than 3/n of them at 95% confidence (rule of three: Hanley and Lippman-Hand, JAMA 1983), so 300 show the less "
         "than 1% that SageMaker Debugger's DeadRelu calls dead",
     )
+    dead_fires: int = count_field(
+        10,
+        "times; so often a typical neuron of the layer must have fired meanwhile, so that sparse layers get more "
+        "samples. Of neurons that fire as often as that, 1 in 20,000 is silent by chance: exp(-10)",
+    )
+    dead_sparse: int = count_field(
+        10,
+        "factor; a layer that was declared sparse needs so many times the samples and fires. Features of a tenth of "
+        "the typical frequency are common in sparse autoencoders (Gao et al., Scaling and evaluating sparse "
+        "autoencoders, 2024). Chosen",
+    )
     dead_warning: float = share_field(
         0.05, "share of neurons; dead: warning from here. fastact, the bands of the public contract"
     )
