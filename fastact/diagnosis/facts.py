@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.network import LayerView, Network, rms
+from fastact.diagnosis.network import LayerView, Network, rms, row_rms
 from fastact.text import number, percent, shown
 
 #: Between these the root mean square of an input is that of normalised data, pixels within [0, 1] included.

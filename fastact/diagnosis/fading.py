@@ -39,7 +39,7 @@ def near_prior(cells: Cells) -> Any:
 
 def may_be_prior(first: Row) -> bool:
     """Whether a layer's first row is far enough from the prior to say that it went there."""
-    return row_rms(first) >= 2.0 * _PRIOR or (first[_NEURONS] > 0 and row_rms(first) >= 1.2 * _PRIOR)
+    return first[_NEURONS] > 0 and row_rms(first) >= 1.2 * _PRIOR
 
 
 def heads(layer: LayerView, network: Network, rows: int) -> bool:

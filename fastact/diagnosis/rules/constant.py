@@ -46,11 +46,6 @@ def _switches_off(cause: Finding, effect: Finding, around: Circumstances) -> boo
     return upstream(cause, effect, around)
 
 
-def _looked_up(cause: Finding, effect: Finding, around: Circumstances) -> bool:
-    """All samples have one code, so that the others are never chosen."""
-    return effect.layer.removesuffix(layer_types.USAGE_SUFFIX) == cause.layer
-
-
 class Constant(Rule[ConstantThresholds]):
     """A layer that has collapsed: all samples are alike after it.
 
@@ -82,7 +77,7 @@ class Constant(Rule[ConstantThresholds]):
     adjective = "constant"
     only_alone = True
     explains: ClassVar = {
-        "constant": upstream, "dead": _switches_off, "vanishing": upstream, "saturated": upstream, "unused": _looked_up,
+        "constant": upstream, "dead": _switches_off, "vanishing": upstream, "saturated": upstream,
         "collapsed": upstream
     }  # fmt: skip
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 from fastact.diagnosis import fading, layer_types
 from fastact.diagnosis.finding import Evidence, Finding, graded
-from fastact.diagnosis.likeness import all_alike, recent_likeness, row_likeness
+from fastact.diagnosis.likeness import recent_likeness, row_likeness
 from fastact.diagnosis.network import LayerView, Network, row_signal
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, is_nan
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, not_after, upstream
@@ -160,7 +160,7 @@ class Vanishing(Rule[VanishingThresholds]):
         if faint and faint.rows >= least and lost[layer.place] and not alone and (start or not faded):
             halved = layer.streaks.get("halved", faint)
             step = faint.step if start else max(faint.step, halved.step)
-            if step <= layer.start and all_alike(layer, _NOTHING):
+            if step <= layer.start and (layer.rows["within_std"] < _NOTHING * layer.rows["std"]).all():
                 return Outcome.NOT_FOUND  # `Constant` says that of what is the same, not small
         elif blurred and blurred.rows >= thresholds.vanish_stuck_rows and _stuck(layer, network, thresholds):
             step = layer.start
