@@ -10,6 +10,7 @@ from fastact.diagnosis.rule import Rule
 from fastact.diagnosis.rules.constant import Constant, ConstantThresholds
 from fastact.diagnosis.rules.dead import Dead, DeadThresholds
 from fastact.diagnosis.rules.drifting import Drifting, DriftingThresholds
+from fastact.diagnosis.rules.eval_shift import EvalShift, EvalShiftThresholds
 from fastact.diagnosis.rules.exploding import Exploding, ExplodingThresholds
 from fastact.diagnosis.rules.non_finite import NonFinite, NonFiniteThresholds
 from fastact.diagnosis.rules.oscillating import Oscillating, OscillatingThresholds
@@ -24,6 +25,7 @@ __all__ = ["RULES", "Thresholds", "adjective"]
 
 class Thresholds(
     # Dataclasses take fields from the last base class to the first one.
+    EvalShiftThresholds,
     DriftingThresholds,
     ConstantThresholds,
     OscillatingThresholds,
@@ -64,6 +66,7 @@ RULES: Final[tuple[Rule[Any], ...]] = (
     Dead(),
     Vanishing(),
     Constant(),
+    EvalShift(),
     Oscillating(),
     Drifting(),
 )
