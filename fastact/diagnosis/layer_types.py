@@ -130,3 +130,13 @@ def is_known(layer_type: str) -> bool:
         or layer_type.endswith("Loss")
         or "Attention" in layer_type
     )
+
+
+def without_mode(name: str) -> str:
+    """A layer's name without what tells in which mode its rows were recorded.
+
+    Example:
+        >>> without_mode("act:2:eval"), without_mode("act")
+        ('act:2', 'act')
+    """
+    return name.replace(EVALUATION_SUFFIX, "").replace(":train", "") if ":" in name else name

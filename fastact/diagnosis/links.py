@@ -7,7 +7,7 @@ from fastact.diagnosis import layer_types
 from fastact.diagnosis.experts import expert_of, side_by_side
 from fastact.diagnosis.finding import Finding, gravity
 from fastact.diagnosis.network import LayerView
-from fastact.diagnosis.rule import Circumstances, Explains, Rule, key
+from fastact.diagnosis.rule import Circumstances, Explains, Rule, key, not_after
 from fastact.diagnosis.thresholds import CommonThresholds
 from fastact.history import LayerInfo
 
@@ -46,7 +46,11 @@ def link(
     info_of = {view.info.name: view.info for view in views}
     place = _places(views)
     findings, twins = _of_both_modes(findings, info_of)
-    passing = {name for name, info in info_of.items() if layer_types.is_passing(info.layer_type)}
+    passing = {
+        name
+        for name, info in info_of.items()
+        if layer_types.is_passing(info.layer_type) and info.layer_type != layer_types.INPUT
+    }
     # Dropout and pooling make no NaN, they hand it on. One dropout that serves a block in several places counts from
     # its first one, so that it seems to come before the layer whose NaN it got.
     born = {
@@ -70,6 +74,9 @@ def link(
         near=thresholds.near_rows * max(strides),
         expert={f.layer: expert for f in findings if (expert := expert_of(f.layer)) is not None},
         evaluation=frozenset(name for name, info in info_of.items() if info.mode),
+        given=frozenset(
+            name for name, info in info_of.items() if info.layer_type == layer_types.INPUT and not info.source
+        ),
     )
     parent = _parents(ordered, by_condition, rank, around, twins)
     _join_kin(ordered, parent, around, accepted)
@@ -94,12 +101,16 @@ def _of_both_modes(
     findings: Sequence[Finding], info_of: Mapping[str, LayerInfo]
 ) -> tuple[Sequence[Finding], dict[_Key, _Key]]:
     """Takes out what evaluation has since before training had it too; and of the rest, what follows from training's."""
-    both = {key(finding): finding for finding in findings}
+    both = {
+        (layer_types.without_mode(finding.layer), finding.condition): finding
+        for finding in findings
+        if not info_of[finding.layer].mode
+    }
     kept, twins = [], {}
     for finding in findings:
         if info_of[finding.layer].mode:
-            own = both.get((finding.layer.removesuffix(layer_types.EVALUATION_SUFFIX), finding.condition))
-            if own is not None and own is not finding:
+            own = both.get((layer_types.without_mode(finding.layer), finding.condition))
+            if own is not None:
                 if own.first_step > finding.first_step or gravity(own.severity) < min(gravity(finding.severity), 1):
                     continue
                 twins[key(finding)] = key(own)
@@ -133,6 +144,8 @@ def _parents(
                 gravity(cause.severity) >= min(gravity(effect.severity), 1)
                 # No update follows from evaluation, so training takes nothing from it.
                 and (cause.layer not in around.evaluation or effect.layer in around.evaluation)
+                # Data comes from outside.
+                and (effect.layer not in around.given or cause.layer in around.given)
                 and explains(cause, effect, around)
                 and _root(key(cause), parent) != key(effect)
             ):
@@ -172,7 +185,11 @@ def _judge(cause: Rule[Any], effect: Rule[Any], rank: dict[str, int]) -> Explain
 
 
 def _leaves_a_symptom(cause: Finding, effect: Finding, around: Circumstances) -> bool:
-    return gravity(cause.severity) >= _GRAVE and 0 <= effect.first_step - cause.first_step <= around.near
+    later = effect.first_step - cause.first_step
+    # Within one step only what comes down the network; updates tie all layers together.
+    return (
+        gravity(cause.severity) >= _GRAVE and later <= around.near and (later > 0 or not_after(cause, effect, around))
+    )
 
 
 def _root(name: _Key, parent: Mapping[_Key, _Key]) -> _Key:
@@ -183,10 +200,12 @@ def _root(name: _Key, parent: Mapping[_Key, _Key]) -> _Key:
 
 def _places(views: Sequence[LayerView]) -> dict[str, int]:
     """Each layer's place in forward order; in evaluation, that of the layer that it is."""
-    place: dict[str, int] = {}
-    for i, view in enumerate(views):
-        name = view.info.name
-        place[name] = place.get(name.removesuffix(layer_types.EVALUATION_SUFFIX), i) if view.info.mode else i
+    place = {view.info.name: i for i, view in enumerate(views)}
+    trained = {layer_types.without_mode(view.info.name): i for i, view in enumerate(views) if not view.info.mode}
+    for view in views:
+        if view.info.mode:
+            name = view.info.name
+            place[name] = trained.get(layer_types.without_mode(name), place[name])
     return place
 
 
