@@ -68,11 +68,8 @@ RULES: Final[tuple[Rule[Any], ...]] = (
     Dead(),
     Vanishing(),
     Constant(),
-<<<<<<< HEAD
     Collapsed(),
-=======
     EvalShift(),
->>>>>>> main
     Oscillating(),
     Drifting(),
 )
