@@ -150,7 +150,9 @@ def _changed(steps: npt.NDArray[np.int64], scale: npt.NDArray[np.float64]) -> tu
     gap = max(float(after.min() - before.max()), float(before.min() - after.max()))
     if gap < math.log(_JUMP):
         return None, 1.0
-    return int(steps[jump]), math.exp(float(np.median(after)) - float(np.median(before)))
+    return int(steps[jump]), math.exp(
+        min(float(np.median(after)) - float(np.median(before)), 700.0)
+    )  # beyond that it overflows
 
 
 def inputs_not_normalised(network: Network) -> For:
