@@ -123,5 +123,4 @@ def is_known(layer_type: str) -> bool:
         or follows_input(layer_type)
         or is_embedding(layer_type)
         or layer_type.endswith("Loss")
-        or "Attention" in layer_type
     )
