@@ -75,6 +75,11 @@ def is_passing(layer_type: str) -> bool:
     return layer_type.startswith(PASSING)
 
 
+def is_random(layer_type: str) -> bool:
+    """Whether the layer draws random numbers in training: after it, noise passes for differences between samples."""
+    return layer_type.startswith(("Dropout", "AlphaDropout", "FeatureAlphaDropout", "GaussianNoise", "GaussianDropout"))
+
+
 def has_weights(layer_type: str) -> bool:
     """Whether the layer multiplies its input by weights."""
     return layer_type.startswith(_WEIGHTS)

@@ -7,6 +7,7 @@ README.md says how.
 from typing import Any, Final
 
 from fastact.diagnosis.rule import Rule
+from fastact.diagnosis.rules.collapsed import Collapsed, CollapsedThresholds
 from fastact.diagnosis.rules.constant import Constant, ConstantThresholds
 from fastact.diagnosis.rules.dead import Dead, DeadThresholds
 from fastact.diagnosis.rules.drifting import Drifting, DriftingThresholds
@@ -27,6 +28,7 @@ class Thresholds(
     # Dataclasses take fields from the last base class to the first one.
     EvalShiftThresholds,
     DriftingThresholds,
+    CollapsedThresholds,
     ConstantThresholds,
     OscillatingThresholds,
     OutlierChannelsThresholds,
@@ -66,6 +68,7 @@ RULES: Final[tuple[Rule[Any], ...]] = (
     Dead(),
     Vanishing(),
     Constant(),
+    Collapsed(),
     EvalShift(),
     Oscillating(),
     Drifting(),
