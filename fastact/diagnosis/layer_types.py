@@ -75,6 +75,11 @@ def is_passing(layer_type: str) -> bool:
     return layer_type.startswith(PASSING)
 
 
+def is_random(layer_type: str) -> bool:
+    """Whether the layer draws random numbers in training: after it, noise passes for differences between samples."""
+    return layer_type.startswith(("Dropout", "AlphaDropout", "FeatureAlphaDropout", "GaussianNoise", "GaussianDropout"))
+
+
 def has_weights(layer_type: str) -> bool:
     """Whether the layer multiplies its input by weights."""
     return layer_type.startswith(_WEIGHTS)
@@ -124,3 +129,13 @@ def is_known(layer_type: str) -> bool:
         or is_embedding(layer_type)
         or layer_type.endswith("Loss")
     )
+
+
+def without_mode(name: str) -> str:
+    """A layer's name without what tells in which mode its rows were recorded.
+
+    Example:
+        >>> without_mode("act:2:eval"), without_mode("act")
+        ('act:2', 'act')
+    """
+    return name.replace(EVALUATION_SUFFIX, "").replace(":train", "") if ":" in name else name
