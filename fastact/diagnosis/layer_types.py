@@ -91,7 +91,7 @@ PASSING: Final = (
 )  # fmt: skip
 
 #: Of those, the ones whose outputs differ from call to call: what they add looks like signal.
-_STOCHASTIC: Final = ("Dropout", "AlphaDropout", "FeatureAlphaDropout", "SpatialDropout", "GaussianDropout",
+_RANDOM: Final = ("Dropout", "AlphaDropout", "FeatureAlphaDropout", "SpatialDropout", "GaussianDropout",
                       "GaussianNoise", "DropPath", "DropBlock", "StochasticDepth", "RReLU")  # fmt: skip
 
 _WEIGHTS: Final = (
@@ -108,14 +108,14 @@ def is_passing(layer_type: str) -> bool:
     return layer_type.startswith(PASSING)
 
 
-def is_stochastic(layer_type: str) -> bool:
-    """Whether the layer adds noise to what it is given."""
-    return layer_type.startswith(_STOCHASTIC)
+def is_random(layer_type: str) -> bool:
+    """Whether the layer draws random numbers in training: after it, noise passes for differences between samples."""
+    return layer_type.startswith(_RANDOM)
 
 
 def is_embedding(layer_type: str) -> bool:
     """Whether the layer looks up rows of a table; its input is indices."""
-    return "Embedding" in layer_type and not layer_type.endswith("Loss")
+    return layer_type == "Embed" or ("Embedding" in layer_type and not layer_type.endswith("Loss"))
 
 
 def is_recurrent(layer_type: str) -> bool:
@@ -166,5 +166,14 @@ def is_known(layer_type: str) -> bool:
         or follows_input(layer_type)
         or is_embedding(layer_type)
         or layer_type.endswith("Loss")
-        or "Attention" in layer_type
     )
+
+
+def without_mode(name: str) -> str:
+    """A layer's name without what tells in which mode its rows were recorded.
+
+    Example:
+        >>> without_mode("act:2:eval"), without_mode("act")
+        ('act:2', 'act')
+    """
+    return name.replace(EVALUATION_SUFFIX, "").replace(TRAINING_SUFFIX, "") if ":" in name else name

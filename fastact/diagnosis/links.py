@@ -46,7 +46,11 @@ def link(
     info_of = {view.info.name: view.info for view in views}
     place = _places(views)
     findings, twins = _of_both_modes(findings, info_of)
-    passing = {name for name, info in info_of.items() if layer_types.is_passing(info.layer_type)}
+    passing = {
+        name
+        for name, info in info_of.items()
+        if layer_types.is_passing(info.layer_type) and info.layer_type != layer_types.INPUT
+    }
     # Dropout and pooling make no NaN, they hand it on. One dropout that serves a block in several places counts from
     # its first one, so that it seems to come before the layer whose NaN it got.
     born = {
@@ -97,12 +101,16 @@ def _of_both_modes(
     findings: Sequence[Finding], info_of: Mapping[str, LayerInfo]
 ) -> tuple[Sequence[Finding], dict[_Key, _Key]]:
     """Takes out what evaluation has since before training had it too; and of the rest, what follows from training's."""
-    both = {key(finding): finding for finding in findings}
+    both = {
+        (layer_types.without_mode(finding.layer), finding.condition): finding
+        for finding in findings
+        if not info_of[finding.layer].mode
+    }
     kept, twins = [], {}
     for finding in findings:
         if info_of[finding.layer].mode:
-            own = both.get((finding.layer.removesuffix(layer_types.EVALUATION_SUFFIX), finding.condition))
-            if own is not None and own is not finding:
+            own = both.get((layer_types.without_mode(finding.layer), finding.condition))
+            if own is not None:
                 if own.first_step > finding.first_step or gravity(own.severity) < min(gravity(finding.severity), 1):
                     continue
                 twins[key(finding)] = key(own)
@@ -192,10 +200,12 @@ def _root(name: _Key, parent: Mapping[_Key, _Key]) -> _Key:
 
 def _places(views: Sequence[LayerView]) -> dict[str, int]:
     """Each layer's place in forward order; in evaluation, that of the layer that it is."""
-    place: dict[str, int] = {}
-    for i, view in enumerate(views):
-        name = view.info.name
-        place[name] = place.get(name.removesuffix(layer_types.EVALUATION_SUFFIX), i) if view.info.mode else i
+    place = {view.info.name: i for i, view in enumerate(views)}
+    trained = {layer_types.without_mode(view.info.name): i for i, view in enumerate(views) if not view.info.mode}
+    for view in views:
+        if view.info.mode:
+            name = view.info.name
+            place[name] = trained.get(layer_types.without_mode(name), place[name])
     return place
 
 

@@ -42,13 +42,15 @@ class _Entry:
 
     Attributes:
         culprit: the first one.
-        alike: the other layers that have the same, be it by themselves or as a consequence.
+        alike: the other layers that have the same since that step, be it by themselves or as a consequence.
+        later: the layers that have had the same since a later step.
         others: what else follows: how a condition is said of a layer -> the layers.
         layers: all of these.
     """
 
     culprit: Finding
     alike: list[str] = field(default_factory=list)
+    later: list[str] = field(default_factory=list)
     others: dict[str, list[str]] = field(default_factory=dict)
     layers: set[str] = field(default_factory=set)
 
@@ -99,7 +101,7 @@ def _entries(findings: Iterable[Finding]) -> list[_Entry]:
         elif entry is not None and finding.layer not in entry.layers:
             entry.layers.add(finding.layer)
             if finding.condition == entry.culprit.condition:
-                entry.alike.append(finding.layer)
+                (entry.later if finding.first_step > entry.culprit.first_step else entry.alike).append(finding.layer)
             else:
                 entry.others.setdefault(adjective(finding.condition), []).append(finding.layer)
     return list(entries.values())
@@ -107,17 +109,28 @@ def _entries(findings: Iterable[Finding]) -> list[_Entry]:
 
 def _told(entry: _Entry, diagnosis: Diagnosis) -> str:
     """What is wrong in a layer, where else, and what follows from it."""
+    places = {layer.name: place for place, layer in enumerate(diagnosis.layers)}
+
+    def in_order(names: Iterable[str]) -> list[str]:
+        return sorted(names, key=lambda name: places.get(name, len(places)))
+
     said = [entry.culprit.message]
-    if entry.alike:
-        count = f"{len(entry.alike)} more layers: " if len(entry.alike) > 1 else ""
-        said.append(f"The same in {count}{_names(entry.alike)}.")
+    also = [_counted(in_order(entry.alike))] if entry.alike else []
+    also += [f"later {_counted(in_order(entry.later))}"] if entry.later else []
+    if also:
+        said.append(f"Also {adjective(entry.culprit.condition)}: {'; '.join(also)}.")
     if entry.others:
-        places = {layer.name: place for place, layer in enumerate(diagnosis.layers)}
         own = places.get(entry.culprit.layer, 0)
         after = all(places.get(name, own + 1) > own for names in entry.others.values() for name in names)
-        parts = [f"{_names(names)} ({condition})" for condition, names in entry.others.items()]
+        parts = [f"{_names(in_order(names))} ({condition})" for condition, names in entry.others.items()]
         said.append(f"{'Downstream' if after else 'It also explains'}: {', '.join(parts)}.")
     return " ".join(said)
+
+
+def _counted(names: Sequence[str]) -> str:
+    if len(names) <= _MOST_NAMES + 1:
+        return _names(names)
+    return f"{len(names)} more layers, such as {_names(names[:_MOST_NAMES])}"
 
 
 def _names(names: Sequence[str]) -> str:

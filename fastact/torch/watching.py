@@ -1,5 +1,6 @@
 """`watch` and the handle that it returns: which layers are recorded, in which steps, and until when."""
 
+import contextlib
 import os
 import weakref
 from collections.abc import Callable, Collection, Mapping
@@ -188,7 +189,7 @@ class Watch:
         names: tuple[str, ...],
         plan: Callable[[int], bool] | None,
         *,
-        home: bool,
+        home: bool | None,
         prefix: str,
         training_only: bool,
         strict: bool,
@@ -204,7 +205,7 @@ class Watch:
         self._describe: Callable[..., None] | None = getattr(monitor, "describe", None)
         self._described: set[str] = set()
         self._plan = plan
-        #: Whether the model was in training mode at first.
+        #: Whether the model was in training mode at first; None where its mode makes no difference.
         self._home = home
         self.prefix = prefix
         self._training_only = training_only
@@ -314,11 +315,13 @@ class Watch:
 
     def _step(self) -> int:
         """The monitor's step; -1 where it does not count them."""
-        return getattr(self.monitor, "current_step", -1)
+        with contextlib.suppress(FastactError):  # of a log that is not open yet
+            return getattr(self.monitor, "current_step", -1)
+        return -1
 
     def _mode(self, training: bool) -> str:
         """What follows the name of a row that is recorded in this mode."""
-        if training == self._home:
+        if self._home is None or training == self._home:
             return ""
         return TRAINING_SUFFIX if training else EVALUATION_SUFFIX
 
@@ -352,7 +355,7 @@ class Watch:
         try:
             if self._describe is not None and name not in self._described:
                 self._described.add(name)
-                evaluation = EVALUATION_SUFFIX in name if self._home else TRAINING_SUFFIX not in name
+                evaluation = TRAINING_SUFFIX not in name if self._home is False else EVALUATION_SUFFIX in name
                 self._describe(name, mode="evaluation" if evaluation else "", source=source)
             x = real_numbers(x)
             if self._record_in_place is not None:
