@@ -31,6 +31,9 @@ __all__ = ["FOLDER", "Run", "key", "train"]
 #: Where the logs are kept; git ignores it.
 FOLDER: Final = Path(__file__).parent.parent.parent / "runs" / "zoo"
 
+#: Raise it when PyTorch's adapter records other rows of the same training: 2 has functions, places and modes.
+ROWS: Final = 2
+
 #: How often the dead neurons of a healthy run are counted over its training data.
 CENSUSES: Final = 8
 
@@ -86,16 +89,6 @@ def key(recipe: Recipe) -> str:
     }
     text = json.dumps(facts, sort_keys=True) + "".join(parts)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-@functools.cache
-def _adapter() -> str:
-    """A digest of what decides which rows a log has: PyTorch's adapter."""
-    folder = Path(fastact.torch.__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 #: What networks, data, programs, faults and truth are made of.

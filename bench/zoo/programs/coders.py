@@ -134,7 +134,8 @@ class DictionaryNet(nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(samples, 100) to copies and features."""
         features = F.relu(self.detect(x - self.origin))
-        return features @ self.detect.weight + self.origin, features
+        copy: torch.Tensor = features @ self.detect.weight + self.origin
+        return copy, features
 
 
 class Dictionary(Program):
