@@ -48,7 +48,7 @@ def test_it_opens_with_a_sentence_that_a_person_would_say() -> None:
     what, why, remedies, empty = text.splitlines()[:4]
     assert what.endswith("(vanishing).")
     assert why.startswith("Possible cause: ")
-    assert remedies.startswith("Try: use ReLU")
+    assert remedies.startswith("Try: use a lower learning rate; clip the gradients; use Xavier")
     assert empty == ""
 
 
