@@ -28,7 +28,7 @@ def _event(name: str, step: int, since: int) -> dict[str, float]:
         size = 20.0 if age % 2 else 1.0
     scaled = {"mean": 0.1 * size, "std": size, "abs_mean": 0.8 * size, "min": -3.0 * size, "max": 3.0 * size,
               "within_std": 0.9 * size}  # fmt: skip
-    return {
+    stories: dict[str, dict[str, float]] = {
         "dead": {"zeros": 3600, "silent_neurons": 56, "dead_neurons": 56 if age >= 20 or since == 0 else 0},
         "zero": {"zeros": 4096, "silent_neurons": 64, "dead_neurons": 64 if age >= 20 or since == 0 else 0, "mean": 0.0,
                  "std": 0.0, "abs_mean": 0.0, "min": 0.0, "max": 0.0, "within_std": 0.0},
@@ -38,7 +38,8 @@ def _event(name: str, step: int, since: int) -> dict[str, float]:
         "nan": {"nans": 7},
         "inf": {"pos_infs": 7},
         "moves": {"mean": 9.0},
-    }.get(name, scaled)  # fmt: skip
+    }  # fmt: skip
+    return stories.get(name, scaled)
 
 
 EVENTS: Final = (
