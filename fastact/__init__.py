@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastact.cpu.threads import get_num_threads, set_num_threads
+    from fastact.diagnosis.accept import accept_from_toml
     from fastact.diagnosis.finding import Finding, FindingError
-    from fastact.diagnosis.report import Diagnosis, LayerHealth
+    from fastact.diagnosis.report import Accepted, Diagnosis, LayerHealth, Note
     from fastact.diagnosis.rules import Thresholds
     from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError, LogError, MissingExtraError
     from fastact.history import History, LayerHistory, LayerInfo
@@ -32,8 +33,9 @@ __version__ = "0.1.0"
 
 #: The public names by the module of fastact that has them.
 _HOMES = {
-    "cpu.threads": "get_num_threads set_num_threads", "diagnosis.finding": "Finding FindingError",
-    "diagnosis.report": "Diagnosis LayerHealth", "diagnosis.rules": "Thresholds",
+    "cpu.threads": "get_num_threads set_num_threads", "diagnosis.accept": "accept_from_toml",
+    "diagnosis.finding": "Finding FindingError", "diagnosis.report": "Accepted Diagnosis LayerHealth Note",
+    "diagnosis.rules": "Thresholds",
     "errors": "ArgumentTypeError ArgumentValueError FastactError LogError MissingExtraError",
     "history": "History LayerHistory LayerInfo", "log.options": "LogOptions", "monitor.monitor": "ActivationMonitor",
     "pages": "explain", "replay.log": "Log open_log", "replay.records": "Record", "stats.activation": "ActivationStats",
@@ -44,10 +46,11 @@ _HOMES = {
 _HOME = {name: f"fastact.{home}" for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
-    "Accumulator", "ActivationMonitor", "ActivationStats", "ArgumentTypeError", "ArgumentValueError", "ChannelStats",
-    "DetailedStats", "Diagnosis", "FastactError", "Finding", "FindingError", "History", "LayerHealth", "LayerHistory",
-    "LayerInfo", "Log", "LogError", "LogOptions", "MissingExtraError", "Record", "Thresholds", "__version__",
-    "compute_activation_stats", "detect_dead_neurons", "detect_saturation", "explain", "get_num_threads", "merge",
+    "Accepted", "Accumulator", "ActivationMonitor", "ActivationStats", "ArgumentTypeError", "ArgumentValueError",
+    "ChannelStats", "DetailedStats", "Diagnosis", "FastactError", "Finding", "FindingError", "History", "LayerHealth",
+    "LayerHistory", "LayerInfo", "Log", "LogError", "LogOptions", "MissingExtraError", "Note", "Record", "Thresholds",
+    "__version__", "accept_from_toml", "compute_activation_stats", "detect_dead_neurons", "detect_saturation",
+    "explain", "get_num_threads", "merge",
     "open_log", "set_num_threads", "summarize", "summarize_many",
 ]  # fmt: skip
 

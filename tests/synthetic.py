@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from fastact.diagnosis.accept import Accept
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import Finding
 from fastact.diagnosis.rules import Thresholds
@@ -41,10 +42,13 @@ def nothing_finite(step: int) -> Row:
 
 
 def watch(
-    layers: Mapping[str, tuple[str, Iterable[Row]]], window_size: int = 100, thresholds: Thresholds | None = None
+    layers: Mapping[str, tuple[str, Iterable[Row]]],
+    window_size: int = 100,
+    thresholds: Thresholds | None = None,
+    accept: Accept | None = None,
 ) -> Diagnoser:
     """A diagnoser that has seen these layers: name -> (layer type, rows), in forward order, step by step."""
-    diagnoser = Diagnoser(window_size, thresholds)
+    diagnoser = Diagnoser(window_size, thresholds, accept)
     rows = {name: list(given) for name, (_, given) in layers.items()}
     for order, (name, (layer_type, _)) in enumerate(layers.items()):
         diagnoser.add(LayerInfo(name, order, layer_type, "float32"))

@@ -172,11 +172,41 @@ def pile(training: Training) -> None:
     training.clears = False
 
 
+def repeat(training: Training) -> None:
+    """All samples of a batch are its first: an index that was not advanced."""
+    training.feed = lambda x: x[:1].expand_as(x).clone()
+
+
+def shrink(training: Training, factor: float) -> None:
+    """Inputs times a factor, kept in float16: what is too small for it becomes zero."""
+    training.feed = lambda x: (x * factor).half().float()
+
+
+def stale(training: Training, momentum: float) -> None:
+    """Batch norms follow their batches at this momentum: too slow, and evaluation sees another network."""
+    norms = [layer for layer in training.model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    for layer in norms:
+        layer.momentum = momentum
+
+
+@torch.no_grad()
+def garbage(training: Training, layers: str, value: float) -> None:
+    """Some weights hold what was in memory: nobody initialised them."""
+    for weight in _weights(training, layers):
+        weight.view(-1)[:: max(1, weight.numel() // 7)] = value
+
+
+def sources(training: Training, factor: float, period: int) -> None:
+    """Batches come from sources of two scales by turns, several of each."""
+    batches = count()
+    training.feed = lambda x: x * factor if next(batches) // period % 2 else x
+
+
 #: By name.
 FAULTS: Final[dict[str, Callable[..., Any]]] = {
     make.__name__: make
     for make in (
         spread, scale, shift, channel, alike, zero, rate, decay, units, take_turns, blank, missing, empty, distance,
-        root, climb, pile,
+        root, climb, pile, repeat, shrink, stale, garbage, sources,
     )
 }  # fmt: skip

@@ -12,16 +12,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
-from torch import nn
 
 import fastact.torch
-from bench.zoo.data import TASKS, Task, load
-from bench.zoo.faults import FAULTS, Training
+from bench.zoo.data import TASKS
+from bench.zoo.faults import FAULTS
 from bench.zoo.nets import NETS
-from bench.zoo.recipes import Network, Recipe
+from bench.zoo.programs import PROGRAMS
+from bench.zoo.recipes import Recipe
 from bench.zoo.truth import Census, harm, onset
 from fastact.fields import SCHEMA_VERSION
 from fastact.monitor.monitor import ActivationMonitor
@@ -45,6 +45,7 @@ class Run:
         skill: on the test part, at the end; see `data.Task.skill`. 0 where an answer is not finite.
         losses: of each step; None where it is not finite.
         dead: for each layer of a healthy run with dead neurons the largest share of them; see `truth.Census`.
+        compared: whether its losses tell harm, or its skill alone; see `Program.answers_loss`.
     """
 
     recipe: Recipe
@@ -52,22 +53,27 @@ class Run:
     skill: float
     losses: tuple[float | None, ...]
     dead: dict[str, float]
+    compared: bool
 
     def sickened(self, twin: "Run") -> bool:
         """Whether its fault did harm, next to its healthy twin."""
-        return harm(self.skill, self.losses, twin.skill, twin.losses)
+        if self.recipe.sick is not None and self.recipe.sick.certain:
+            return True
+        return harm(self.skill, self.losses, twin.skill, twin.losses, losses_tell=self.compared)
 
     def onset(self, twin: "Run") -> int:
         """The step from which on it is sick: `Sick.at`; for a slow fault that from which on the loss is worse."""
         fault = self.recipe.sick
         assert fault is not None
-        return onset(self.losses, twin.losses, fault.at) if fault.slow else fault.at
+        return onset(self.losses, twin.losses, fault.at) if fault.slow and self.compared else fault.at
 
 
 def key(recipe: Recipe) -> str:
     """What a run depends on, as a short digest: the recipe, the zoo's source that it runs, and the log's schema."""
     training = recipe.training
-    parts = [_source(training_loop), _source(TASKS[training.task]), _source(NETS[training.net])]
+    parts = [_source(training_loop), _source(cast("Callable[..., Any]", PROGRAMS[training.program]))]
+    parts += [_source(table[name]) for table, name in ((TASKS, training.task), (NETS, training.net)) if name]
+    parts += [_source(FAULTS[name]) for name, _ in training.ways]
     facts: dict[str, Any] = {**dataclasses.asdict(training), "seeds": recipe.seed, "part": ""}
     if recipe.sick is not None:
         parts += [_source(FAULTS[name]) for name, _ in recipe.sick.plants]
@@ -77,8 +83,8 @@ def key(recipe: Recipe) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-#: What networks, data, faults and truth are made of.
-_ZOO: Final = tuple(f"bench.zoo.{name}" for name in ("data", "faults", "nets", "train", "truth"))
+#: What networks, data, programs, faults and truth are made of.
+_ZOO: Final = tuple(f"bench.zoo.{name}" for name in ("data", "faults", "nets", "programs", "train", "truth"))
 
 
 @functools.cache
@@ -95,7 +101,7 @@ def _source(thing: Callable[..., Any]) -> str:
             waiting += [
                 other
                 for other in named
-                if (inspect.isfunction(other) or inspect.isclass(other)) and other.__module__ in _ZOO
+                if (inspect.isfunction(other) or inspect.isclass(other)) and other.__module__.startswith(_ZOO)
             ]
     return "".join(found[name] for name in sorted(found))
 
@@ -117,97 +123,45 @@ def train(recipe: Recipe, folder: Path = FOLDER, *, fresh: bool = False) -> Run:
         result = training_loop(recipe, place / "log")
         outcome.write_text(json.dumps(result), encoding="utf-8")
     kept = json.loads(outcome.read_text(encoding="utf-8"))
-    return Run(recipe, place / "log", kept["skill"], tuple(kept["losses"]), kept["dead"])
+    return Run(recipe, place / "log", kept["skill"], tuple(kept["losses"]), kept["dead"], kept["compared"])
 
 
 def training_loop(recipe: Recipe, path: Path) -> dict[str, Any]:
     """Trains, and gives the fields of `Run`."""
     it = recipe.training
-    task = load(it.task)
-    torch.manual_seed(recipe.seed)
-    order = torch.Generator().manual_seed(1000 + recipe.seed)
-    model = NETS[it.net](task.inputs, task.outputs, **it.options)
-    model(task.train[0][:2])  # lazy layers learn their sizes
-    training = Training(model, _optimizer(it, model))
+    program = PROGRAMS[it.program](it, recipe.seed)
+    training = program.training
     if it.before:
-        plain = dataclasses.replace(training)
         for step in range(it.before):
-            _step(plain, it, task, order, step, None)
-        training.optimizer = _optimizer(it, model)
-    plants = recipe.sick.plants if recipe.sick else ()
-    scaler = torch.amp.GradScaler("cpu") if it.precision == "float16" else None
+            program.step(step)
+        training.optimizer = program.optimizer(program.model)
+    for name, arguments in it.ways:
+        FAULTS[name](training, **arguments)
     losses: list[float | None] = []
     census = Census()
+    counted = program.samples() if recipe.sick is None else None
     with ActivationMonitor(path, metadata={"zoo": recipe.name}) as monitor:
-        watch = fastact.torch.watch(model, monitor)
+        watch = fastact.torch.watch(program.model, monitor, gradients=it.gradients)
         for step in range(it.steps):
             if recipe.sick is not None and step == recipe.sick.at:
-                for name, arguments in plants:
+                for name, arguments in recipe.sick.plants:
                     FAULTS[name](training, **arguments)
-            loss = _step(training, it, task, order, step, scaler)
+            loss = program.step(step)
             losses.append(loss if math.isfinite(loss) else None)
+            if it.evaluate and (step + 1) % it.evaluate == 0:
+                program.check()
             monitor.step()
-            if recipe.sick is None and (step + 1) % (it.steps // CENSUSES) == 0:
+            if counted is not None and (step + 1) % (it.steps // CENSUSES) == 0:
                 watch.remove()  # a census is no training step
-                census.take(model, task.train[0])
-                watch = fastact.torch.watch(model, monitor)
+                census.take(program.model, counted)
+                watch = fastact.torch.watch(program.model, monitor, gradients=it.gradients)
             if watch.failures:
                 raise RuntimeError(f"{recipe.name}: outputs were not recorded")
         watch.remove()
-    return {"skill": _skill(training, it, task), "losses": losses, "dead": census.dead}
-
-
-def _optimizer(it: Network, model: nn.Module) -> torch.optim.Optimizer:
-    options = {"momentum": it.momentum} if it.optimizer == "SGD" else {}
-    made: torch.optim.Optimizer = getattr(torch.optim, it.optimizer)(model.parameters(), lr=it.rate, **options)
-    return made
-
-
-def _autocast(it: Network) -> torch.autocast:
-    return torch.autocast("cpu", getattr(torch, it.precision or "bfloat16"), enabled=bool(it.precision))
-
-
-def _step(
-    training: Training,
-    it: Network,
-    task: Task,
-    order: torch.Generator,
-    step: int,
-    scaler: torch.amp.GradScaler | None,
-) -> float:
-    """One training step; gives its loss."""
-    model, optimizer = training.model, training.optimizer
-    share = min(1.0, (step + 1) / it.warmup)
-    if it.cosine:
-        share *= 0.5 * (1.0 + math.cos(math.pi * step / it.steps))
-    for group in optimizer.param_groups:
-        group["lr"] = share * group.setdefault("initial_lr", group["lr"])
-    x, y = task.train
-    batch = torch.randint(len(x), (it.batch,), generator=order)
-    with _autocast(it):
-        answer = model(training.feed(x[batch]))
-    loss = task.loss(answer, y[batch])
-    total = training.sign * loss
-    if training.penalty is not None:
-        total = total + training.penalty()
-    if training.clears:
-        optimizer.zero_grad()
-    (scaler.scale(total) if scaler else total).backward()
-    if it.clip:
-        nn.utils.clip_grad_norm_(model.parameters(), it.clip)
-    if scaler:
-        scaler.step(optimizer)
-        scaler.update()
-    else:
-        optimizer.step()
-    return float(loss.detach())
-
-
-@torch.no_grad()
-def _skill(training: Training, it: Network, task: Task) -> float:
-    x, y = task.test
-    training.model.eval()
-    with _autocast(it):
-        answer = torch.cat([training.model(training.feed(part)) for part in x.split(512)])
-    skill = task.skill(answer, y)
-    return round(skill, 4) if math.isfinite(skill) else 0.0
+    skill = program.skill()
+    return {
+        "skill": round(skill, 4) if math.isfinite(skill) else 0.0,
+        "losses": losses,
+        "dead": census.dead,
+        "compared": program.answers_loss,
+    }

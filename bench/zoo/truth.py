@@ -28,8 +28,14 @@ def late_loss(losses: Losses) -> float:
     return math.inf if math.inf in late else sorted(late)[len(late) // 2]
 
 
-def harm(skill: float, losses: Losses, twin_skill: float, twin_losses: Losses) -> bool:
-    """Whether the fault made a run worse than its healthy twin: only then is it called sick."""
+def harm(skill: float, losses: Losses, twin_skill: float, twin_losses: Losses, *, losses_tell: bool = True) -> bool:
+    """Whether the fault made a run worse than its healthy twin: only then is it called sick.
+
+    `losses_tell` is false where a loss says little of how good a network is, as of two that play against each other: it
+    is then judged by its skill, and by whether its losses are finite.
+    """
+    if not losses_tell:
+        return twin_skill - skill >= WORSE_SKILL or None in losses
     return twin_skill - skill >= WORSE_SKILL or late_loss(losses) >= WORSE_LOSS * late_loss(twin_losses)
 
 

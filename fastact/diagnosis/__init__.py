@@ -10,6 +10,7 @@ thresholds      how a rule declares its thresholds
 finding         what a rule finds: `Finding`, `Evidence`, `FindingError`
 causes          hypotheses on why, with what speaks for and against each
 facts           what several rules ask of the rows
+births          where NaN and Inf were born, and what could have made them
 notes           what is true and does no harm, a line each
 links           puts consequences behind their culprits
 report          a diagnosis as text, JSON and for a terminal

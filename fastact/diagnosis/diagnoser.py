@@ -5,6 +5,7 @@ condition is written once (`row_conditions.Holds`); the rules themselves see the
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -12,14 +13,15 @@ import numpy.typing as npt
 
 from fastact.checks import check_type
 from fastact.diagnosis import layer_types, rules
-from fastact.diagnosis.finding import SEVERITIES, Finding
+from fastact.diagnosis.accept import Accept, check_accept, is_accepted, set_apart
+from fastact.diagnosis.finding import NOTE, SEVERITIES, Finding
 from fastact.diagnosis.links import link
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.notes import split
 from fastact.diagnosis.onsets import OnsetTracker
 from fastact.diagnosis.report import Diagnosis, LayerHealth
 from fastact.diagnosis.row_conditions import Row
-from fastact.diagnosis.rule import Outcome, Rule
+from fastact.diagnosis.rule import Outcome, Rule, key
 from fastact.diagnosis.rules import Thresholds
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import COLUMN, ROW, ROW_DTYPE
@@ -37,10 +39,13 @@ class Diagnoser:
     Args:
         window_size: rows kept for each layer.
         thresholds: what the rules compare with.
+        accept: findings that are known and do not count: name or pattern of layers -> a condition, a list of them, or a
+            mapping of them to reasons; "*" is every condition.
 
     Raises:
-        ArgumentTypeError: thresholds is not a `Thresholds`, or window_size not an int.
-        ArgumentValueError: window_size is not 1 to `MAX_WINDOW`; a row is malformed, or its layer unknown.
+        ArgumentTypeError: thresholds is not a `Thresholds`, window_size not an int, or accept no such mapping.
+        ArgumentValueError: window_size is not 1 to `MAX_WINDOW`; a condition of accept is unknown; a row is malformed,
+            or its layer unknown.
 
     Example:
         >>> from fastact.history import LayerInfo
@@ -53,10 +58,13 @@ class Diagnoser:
         [('act', 'saturated', 'critical', 0)]
     """
 
-    def __init__(self, window_size: int = 100, thresholds: Thresholds | None = None) -> None:
+    def __init__(
+        self, window_size: int = 100, thresholds: Thresholds | None = None, accept: Accept | None = None
+    ) -> None:
         if thresholds is None:
             thresholds = Thresholds()
         self.thresholds = check_type("thresholds", thresholds, Thresholds, "a Thresholds")
+        self.accepted = check_accept(accept)
         self.history = History(window_size)
         self._trackers: dict[str, OnsetTracker] = {}
 
@@ -113,20 +121,22 @@ class Diagnoser:
         saturated: dict[str, float] = {}
         findings: list[Finding] = []
         missing: dict[str, tuple[str, ...]] = {}
-        groups: dict[str, list[OnsetTracker]] = {group: [] for group in _GROUPS}
+        groups: dict[str, list[OnsetTracker]] = {which: [] for which in _GROUPS}
         for tracker in trackers:
             if tracker.layer.total:
                 groups[_group(tracker.layer.info)].append(tracker)
-        viewed = {name: [tracker.view(place) for place, tracker in enumerate(group)] for name, group in groups.items()}
+        viewed = {
+            name: [tracker.view(place) for place, tracker in enumerate(members)] for name, members in groups.items()
+        }
         views = {view.info.name: view for layers in viewed.values() for view in layers}
-        for which, group in groups.items():  # each is compared with its like
+        for which, members in groups.items():  # each is compared with its like
             layers = viewed[which]
             network = Network(
                 layers, recent_rows=limits.recent_rows, min_samples=limits.vanish_samples, everything=views
             )
             saturated |= zip((view.info.name for view in layers), network.saturated, strict=True)
             if preset is None:
-                for tracker, view in zip(group, layers, strict=True):
+                for tracker, view in zip(members, layers, strict=True):
                     found, missing[view.info.name] = self._judge(tracker.rules, needs, view, network)
                     findings += found
             elif which == _LAYERS:
@@ -135,11 +145,14 @@ class Diagnoser:
                 findings += judge(preset, layers)
         linked = tuple(findings)
         if preset is None:
-            linked = link(findings, list(views.values()), rules.RULES, limits)
+            accepted_of = frozenset(key(finding) for finding in findings if is_accepted(finding, self.accepted))
+            linked = link(findings, list(views.values()), rules.RULES, limits, accepted_of)
+        linked, accepted, in_vain = set_apart(linked, self.accepted)
         linked, notes = split(linked, views)
         own: dict[str, list[Finding]] = {}
         for finding in linked:
             own.setdefault(finding.layer, []).append(finding)
+        known = {each.finding.layer for each in accepted}
         table = []
         for tracker in trackers:
             name = tracker.layer.info.name
@@ -148,8 +161,9 @@ class Diagnoser:
                 table.append(LayerHealth(name, layer_type, None, None, None, None, _UNKNOWN, "", (), 0, None, None))
                 continue
             rows, share = tracker.layer.total, saturated[name]
-            table.append(self._health(views[name], rows, share, own.get(name, []), missing.get(name, ())))
-        return Diagnosis(findings=linked, layers=tuple(table), notes=notes)
+            health = self._health(views[name], rows, share, own.get(name, []), missing.get(name, ()))
+            table.append(replace(health, status="accepted") if name in known and not health.severity else health)
+        return Diagnosis(linked, tuple(table), notes, accepted, accepted_in_vain=in_vain)
 
     def _judge(
         self, asked: Iterable[Rule[Any]], needs: Mapping[Rule[Any], int], view: LayerView, network: Network
@@ -158,7 +172,7 @@ class Diagnoser:
         findings: list[Finding] = []
         missing = []
         for rule in asked:
-            if rule.only_alone and findings:
+            if rule.only_alone and any(finding.severity != NOTE for finding in findings):
                 continue
             enough = len(view.rows) >= needs[rule]
             result = rule.check(view, network, self.thresholds) if enough else Outcome.NOT_ENOUGH_DATA

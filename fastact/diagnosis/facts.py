@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.network import LayerView, Network, rms, row_rms
+from fastact.diagnosis.network import LayerView, Network, rms
 from fastact.text import number, percent, shown
 
 #: Between these the root mean square of an input is that of normalised data, pixels within [0, 1] included.
@@ -98,6 +98,7 @@ def input_scale(network: Network) -> InputScale | None:
     return network.once(_input_scale)
 
 
+@np.errstate(all="ignore")
 def _input_scale(network: Network) -> InputScale | None:
     layer = model_input(network)
     if layer is None:
@@ -121,7 +122,7 @@ def _input_scale(network: Network) -> InputScale | None:
         std=std,
         normalised=_NORMALISED[0] <= scale <= _NORMALISED[1],
         large=scale > _NORMALISED[1],
-        zeros=float(rows["zeros"].sum()) / max(float(rows["count"].sum()), 1.0),
+        zeros=min(float(rows["zeros"].sum(dtype=float)) / max(float(rows["count"].sum(dtype=float)), 1.0), 1.0),
         equal=equal,
         broken_at=int(rows["step"][bad][0]) if bad.any() else None,
         changed_at=changed_at,
@@ -131,7 +132,7 @@ def _input_scale(network: Network) -> InputScale | None:
 
 def _changed(steps: npt.NDArray[np.int64], scale: npt.NDArray[np.float64]) -> tuple[int | None, float]:
     """The step since which a scale is another one for good, and the factor."""
-    good = scale > 0.0
+    good = (scale > 0.0) & (scale < np.inf)
     steps, logs = steps[good], np.log(scale[good])
     if len(logs) < 2 * _FEW:
         return None, 1.0
@@ -187,12 +188,12 @@ def data_changed(network: Network, step: int, slack: float = 0.0) -> For:
 
 def before_any_update(layer: LayerView, step: int) -> For:
     """What speaks against a cause that needs training, such as learning_rate."""
-    return For(refuted_by=("it was so in the first recorded row",) if step <= layer.start else ())
+    return For(refuted_by=("it was so in the first recorded row",)) if step <= layer.start else For()
 
 
 def after_updates(layer: LayerView, step: int) -> For:
     """What speaks against a cause that is there before training, such as initialisation."""
-    return For(refuted_by=(f"it began later, at step {step}",) if step > layer.start else ())
+    return For(refuted_by=(f"it began later, at step {step}",)) if step > layer.start else For()
 
 
 def gradients(network: Network) -> Gradients:
@@ -248,8 +249,8 @@ def largest(rows: Any) -> npt.NDArray[np.float64]:
 def left_range(network: Network) -> dict[str, int]:
     """Since when each layer's largest value has been ten times what it usually is; without those that never left.
 
-    Usual is the median of the first rows of the window, or the first row ever where that is larger. A layer that
-    starts at zero and grows has no usual range, and is left out until its values exceed ten.
+    Usual is the least of the first rows of the window. A layer that starts at zero and grows has no usual range, and is
+    left out until its values exceed ten.
     """
     return network.once(_left_range)
 
@@ -261,7 +262,8 @@ def _left_range(network: Network) -> dict[str, int]:
         known = top[~np.isnan(top)]
         if not len(known):
             continue
-        usual = max(float(np.median(known[:_FEW])), row_rms(layer.first) if len(known) > 1 else 0.0, 1.0)
+        # The smallest of few: a growth by orders of magnitude leaves no more.
+        usual = max(float(known[:_FEW].min()), 1.0)
         out = ~(top < _LEFT * usual)  # NaN: it has not come back
         if not out[-1]:
             continue

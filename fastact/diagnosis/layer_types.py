@@ -108,3 +108,20 @@ def is_gate(layer_type: str, types: Iterable[str]) -> bool:
 def has_layer_norm(types: Iterable[str]) -> bool:
     """Whether one of the layers is a layer or rms normalisation."""
     return any(layer_type.startswith(("LayerNorm", "RMSNorm")) for layer_type in types)
+
+
+def is_embedding(layer_type: str) -> bool:
+    """Whether the layer looks up rows of a table by indices."""
+    return layer_type.startswith(("Embedding", "Embed"))
+
+
+def is_known(layer_type: str) -> bool:
+    """Whether the type is that of a framework's own layer, which initialises its weights."""
+    return (
+        layer_type in PROBABILITIES
+        or has_weights(layer_type)
+        or follows_input(layer_type)
+        or is_embedding(layer_type)
+        or layer_type.endswith("Loss")
+        or "Attention" in layer_type
+    )

@@ -1,13 +1,13 @@
 """Tells causes from consequences: each finding that another one explains is put behind its culprit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.experts import expert_of, side_by_side
 from fastact.diagnosis.finding import Finding, gravity
 from fastact.diagnosis.network import LayerView
-from fastact.diagnosis.rule import Circumstances, Explains, Rule, key
+from fastact.diagnosis.rule import Circumstances, Explains, Rule, key, not_after
 from fastact.diagnosis.thresholds import CommonThresholds
 from fastact.history import LayerInfo
 
@@ -18,7 +18,11 @@ _Key = tuple[str, str]
 
 
 def link(
-    findings: Sequence[Finding], views: Sequence[LayerView], rules: Sequence[Rule[Any]], thresholds: CommonThresholds
+    findings: Sequence[Finding],
+    views: Sequence[LayerView],
+    rules: Sequence[Rule[Any]],
+    thresholds: CommonThresholds,
+    accepted: Collection[_Key] = (),
 ) -> tuple[Finding, ...]:
     """The findings with each culprit before what follows from it, the first culprit first.
 
@@ -32,6 +36,8 @@ def link(
         views: the layers, in forward order; then gradients, and the layers in evaluation.
         rules: causes before consequences.
         thresholds: within how many rows onsets are not told apart, and for how long a finding brings symptoms about.
+        accepted: findings that the user has accepted, by `key`: what only has a cause in common does not follow from
+            one of them, since it would be accepted with it.
     """
     if not findings:
         return ()
@@ -64,9 +70,12 @@ def link(
         near=thresholds.near_rows * max(strides),
         expert={f.layer: expert for f in findings if (expert := expert_of(f.layer)) is not None},
         evaluation=frozenset(name for name, info in info_of.items() if info.mode),
+        given=frozenset(
+            name for name, info in info_of.items() if info.layer_type == layer_types.INPUT and not info.source
+        ),
     )
     parent = _parents(ordered, by_condition, rank, around, twins)
-    _join_kin(ordered, parent, around)
+    _join_kin(ordered, parent, around, accepted)
     consequences: dict[_Key, list[Finding]] = {}
     for finding in ordered:
         if key(finding) in parent:
@@ -127,6 +136,8 @@ def _parents(
                 gravity(cause.severity) >= min(gravity(effect.severity), 1)
                 # No update follows from evaluation, so training takes nothing from it.
                 and (cause.layer not in around.evaluation or effect.layer in around.evaluation)
+                # Data comes from outside.
+                and (effect.layer not in around.given or cause.layer in around.given)
                 and explains(cause, effect, around)
                 and _root(key(cause), parent) != key(effect)
             ):
@@ -135,17 +146,22 @@ def _parents(
     return parent
 
 
-def _join_kin(ordered: list[Finding], parent: dict[_Key, _Key], around: Circumstances) -> None:
+def _join_kin(
+    ordered: list[Finding], parent: dict[_Key, _Key], around: Circumstances, accepted: Collection[_Key]
+) -> None:
     """Lets culprits with one condition and one cause since about the same time follow from the first of them."""
-    heads: dict[tuple[str, str, bool], list[Finding]] = {}
+    heads: dict[tuple[str, str, bool, bool], list[Finding]] = {}
     for finding in ordered:
         if key(finding) in parent:
             continue
-        kin = heads.setdefault(
-            (finding.condition, finding.cause_name or finding.cause, not gravity(finding.severity)), []
-        )
+        reason = finding.cause_name or finding.cause
+        kin = heads.setdefault((finding.condition, reason, not gravity(finding.severity), key(finding) in accepted), [])
         for head in kin:
-            if finding.first_step - head.first_step <= around.slack and around.before(head.layer, finding.layer):
+            if (
+                finding.first_step - head.first_step <= around.slack
+                and around.before(head.layer, finding.layer)
+                and (head.layer not in around.evaluation or finding.layer in around.evaluation)
+            ):
                 parent[key(finding)] = key(head)
                 break
         else:
@@ -161,7 +177,11 @@ def _judge(cause: Rule[Any], effect: Rule[Any], rank: dict[str, int]) -> Explain
 
 
 def _leaves_a_symptom(cause: Finding, effect: Finding, around: Circumstances) -> bool:
-    return gravity(cause.severity) >= _GRAVE and 0 <= effect.first_step - cause.first_step <= around.near
+    later = effect.first_step - cause.first_step
+    # Within one step only what comes down the network; updates tie all layers together.
+    return (
+        gravity(cause.severity) >= _GRAVE and later <= around.near and (later > 0 or not_after(cause, effect, around))
+    )
 
 
 def _root(name: _Key, parent: Mapping[_Key, _Key]) -> _Key:

@@ -48,8 +48,8 @@ class LayerView:
 
     @property
     def elements(self) -> str:
-        """What a message calls its elements: "outputs", or "values" of a gradient."""
-        return "values" if self.info.layer_type == layer_types.GRADIENT else "outputs"
+        """What a message calls its elements: "outputs", or "values" of a gradient or an input."""
+        return "values" if self.info.layer_type in (layer_types.GRADIENT, layer_types.INPUT) else "outputs"
 
     def during(self, streak: Streak) -> npt.NDArray[np.void]:
         """The rows of a run that are still in the window."""
@@ -72,9 +72,6 @@ class Network:
             or over all elements where no layer was swept per neuron. NaN where unknown.
         saturated: for each layer the share of saturated elements over its recent rows.
         range: for each layer the largest rms of the whole window over the smallest that is not zero; NaN where unknown.
-        swing: for each layer the largest rms of its recent rows over the smallest that is not zero; NaN where unknown.
-        wander: for each layer the largest mean of its recent rows less the smallest, in units of their smallest
-            standard deviation; NaN where unknown.
         output: the place of the network's output layer; -1 with a single layer.
         everything: all that has rows, by name: these layers, gradients, and the same layers in evaluation.
     """
@@ -102,7 +99,7 @@ class Network:
                     break
                 self.output -= 1
         unknown: list[float] = []
-        self.rms = self.signal = self.saturated = self.range = self.swing = self.wander = unknown
+        self.rms = self.signal = self.saturated = self.range = unknown
         if layers:
             self._compare(recent_rows, min_samples)
 
@@ -155,10 +152,6 @@ class Network:
                 signal = np.where(swept & ~few, rows["within_std"], np.nan)
             else:
                 signal = rows["std"].copy()
-            mean, std = rows["mean"], np.where(rows["std"] > 0.0, rows["std"], np.nan)
-            way = np.fmax.reduceat(mean, starts) - np.fmin.reduceat(mean, starts)
-            self.wander = (way / np.fmin.reduceat(std, starts)).tolist()
-            self.swing = _spans(rms, starts)
             whole = np.array([len(layer.rows) for layer in self.layers])
             mean, std = (np.concatenate([layer.rows[name] for layer in self.layers]) for name in ("mean", "std"))
             self.range = _spans(np.hypot(mean, std), np.cumsum(whole) - whole)

@@ -6,6 +6,7 @@ from typing import Final
 from fastact.diagnosis.finding import NOTE, Finding
 from fastact.diagnosis.network import LayerView
 from fastact.diagnosis.report import Note
+from fastact.text import shown
 
 #: Layers that a note names.
 _MOST: Final = 3
@@ -36,6 +37,7 @@ def _note(condition: str, findings: Sequence[Finding], views: Mapping[str, Layer
     rest = len(layers) - 1
     message = ordered[0].message
     if rest:
-        few = ", ".join(layers[1 : 1 + _MOST]) + (f" and {rest - _MOST} more" if rest > _MOST else "")
-        message += f" The same, or less, in {few}."
+        few = ", ".join(shown(name, 40) for name in layers[1 : 1 + _MOST])
+        more = f" and {rest - _MOST} more" if rest > _MOST else ""
+        message += f" Similar in {few}{more}."
     return Note(condition, layers, min(finding.first_step for finding in ordered), message)

@@ -6,11 +6,12 @@ Names and types of layers come from outside and are escaped: they can hold termi
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fastact.diagnosis.finding import Finding
+from fastact.diagnosis.layer_types import EVALUATION_SUFFIX, GRADIENT, INPUT, USAGE, VOCABULARY
 from fastact.diagnosis.rules import adjective
 from fastact.text import number, percent, shown
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 _COLUMNS: Final = ("layer", "type", "mean", "std", "dead", "saturated", "status")
 _MOST_NAMES: Final = 3
+_CAUSE: Final = {
+    "certain": "Cause", "likely": "Likely cause", "possible": "Possible cause", "unknown": "Cause unknown"
+}  # fmt: skip
+#: What lines of the table are, by their type.
+_KINDS: Final = {"": "layer", INPUT: "input", GRADIENT: "gradient", USAGE: "codebook", VOCABULARY: "vocabulary"}
 _STYLES: Final = {"": "green", "note": "dim", "warning": "yellow", "serious": "bold yellow", "critical": "bold red"}
 
 
@@ -34,7 +40,8 @@ class LayerHealth:
         dead: share of dead neurons in its last row; without per-neuron rows 1.0 for a layer that is all zero; None
             where unknown.
         saturated: share of saturated elements over the recent rows; None for types without bounds.
-        status: "healthy", "not enough data", or the condition of its gravest finding.
+        status: the condition of its gravest finding; without one "accepted" where findings were accepted, "not enough
+            data", or "healthy".
         severity: that finding's severity; "" without one.
         not_judged: conditions for which there was not enough data.
         rows: rows seen since the start, those that have left the window included.
@@ -111,8 +118,9 @@ class Diagnosis:
         findings: the first culprit first, each culprit followed by its consequences.
         layers: one entry per layer in forward order.
         notes: what is true and does no harm, a line each.
-        accepted: findings that the user has accepted.
+        accepted: findings that the user has accepted, and what follows from them.
         unseen: what was watched and not recorded, as pairs of a name and the reason.
+        accepted_in_vain: what was accepted and not found, such as "encoder.3: dead", so that it may be out of date.
     """
 
     findings: tuple[Finding, ...]
@@ -120,10 +128,11 @@ class Diagnosis:
     notes: tuple[Note, ...] = ()
     accepted: tuple[Accepted, ...] = ()
     unseen: tuple[tuple[str, str], ...] = ()
+    accepted_in_vain: tuple[str, ...] = ()
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing was found. `LayerHealth.status` tells healthy from not enough data."""
+        """Whether nothing was found that counts. `LayerHealth.status` tells healthy from not enough data."""
         return not self.findings
 
     @property
@@ -140,6 +149,7 @@ class Diagnosis:
             "notes": [note.to_dict() for note in self.notes],
             "accepted": [accepted.to_dict() for accepted in self.accepted],
             "unseen": dict(self.unseen),
+            "accepted_in_vain": list(self.accepted_in_vain),
         }
 
     def to_json(self, indent: int | None = None) -> str:
@@ -151,40 +161,106 @@ class Diagnosis:
 
 
 def sentence(diagnosis: Diagnosis) -> str:
-    """The diagnosis in a few sentences: the first culprit, what follows from it, its likely cause, what to try."""
-    culprits = diagnosis.culprits
-    if not culprits:
-        judged = sum(layer.status == "healthy" for layer in diagnosis.layers)
-        if judged == 0:
-            return "Not enough data yet to judge any layer."
-        unknown = len(diagnosis.layers) - judged
-        rest = f"; not enough data yet for {unknown} more" if unknown else ""
-        return f"No problems found in {judged} layer{'s' if judged > 1 else ''}{rest}."
-    first = culprits[0]
-    return " ".join(
-        [first.message, *_follows(diagnosis, first), f"Likely cause: {first.cause} Try: {'; '.join(first.remedies)}."]
-    )
+    """The diagnosis in a few sentences: the first culprit, what follows from it, why, what to try; or what is fine."""
+    if not diagnosis.culprits:
+        return _nothing_found(diagnosis)
+    first = diagnosis.culprits[0]
+    return " ".join([first.message, *_follows(diagnosis.findings, first, _places(diagnosis)), *advice(first)])
 
 
-def _follows(diagnosis: Diagnosis, culprit: Finding) -> list[str]:
-    """What follows from a culprit, as a sentence if anything does: each other layer once, by its first condition."""
+def advice(finding: Finding) -> list[str]:
+    """Why it is so, how sure that is, what speaks for it, and what to try: a sentence each.
+
+    Example:
+        >>> from fastact.diagnosis.finding import Evidence
+        >>> finding = Finding("a", "dead", "serious", 0, Evidence(), "a is dead.", "An update was too large.",
+        ...     ("use a lower learning rate",), because=("its rms grew 30-fold in step 7",), confidence="likely")
+        >>> for line in advice(finding):
+        ...     print(line)
+        Likely cause: An update was too large.
+        Evidence: its rms grew 30-fold in step 7.
+        Try: use a lower learning rate.
+    """
+    cause = finding.cause
+    if finding.confidence == "unknown":
+        cause = cause[:1].lower() + cause[1:]
+    said = [f"{_CAUSE[finding.confidence]}: {cause}"]
+    if finding.because:
+        said.append(f"Evidence: {'; '.join(finding.because)}.")
+    if finding.remedies:
+        said.append(f"Try: {'; '.join(finding.remedies)}.")
+    return said
+
+
+def _nothing_found(diagnosis: Diagnosis) -> str:
+    """That nothing was found, in what, and what could not be judged or seen."""
+    judged = [layer for layer in diagnosis.layers if layer.status != "not enough data"]
+    hidden = " What was not seen is listed below." if diagnosis.unseen else ""
+    if not judged:
+        return f"Not enough data yet to judge any layer.{hidden}"
+    first = min((layer.first_step for layer in judged if layer.first_step is not None), default=None)
+    last = max((layer.last_step for layer in judged if layer.last_step is not None), default=None)
+    steps = "" if first is None else f", in step {first}" if first == last else f", over steps {first} to {last}"
+    unknown = len(diagnosis.layers) - len(judged)
+    rest = f"; not enough data yet for {unknown} more" if unknown else ""
+    besides = " besides what is accepted" if diagnosis.accepted else ""
+    return f"No problems found{besides} in {_looked_at(judged)}{steps}{rest}.{hidden}"
+
+
+def _looked_at(layers: Sequence[LayerHealth]) -> str:
+    """How many layers, gradients and so on there are: "12 layers, 3 of them in evaluation too, and 12 gradients"."""
+    counts = dict.fromkeys(_KINDS, 0)
+    names = {layer.name for layer in layers}
+    twice = 0
+    for layer in layers:
+        of = layer.name.removesuffix(EVALUATION_SUFFIX)
+        if of != layer.name and of in names:
+            twice += 1
+        else:
+            counts[layer.kind if layer.kind in _KINDS else ""] += 1
+    parts = []
+    for kind, count in counts.items():
+        if count:
+            parts.append(f"{count} {_KINDS[kind]}{'s' if count > 1 else ''}")
+        if not kind and twice:
+            parts.append(f"{twice} of them in evaluation too")
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _places(diagnosis: Diagnosis) -> dict[str, int]:
+    return {layer.name: place for place, layer in enumerate(diagnosis.layers)}
+
+
+def _follows(findings: Iterable[Finding], culprit: Finding, places: Mapping[str, int]) -> list[str]:
+    """What follows from a culprit, in sentences if anything does: each other layer once, by its first condition."""
+    alike: list[str] = []
     group: dict[str, list[str]] = {}
     told = {culprit.layer}
     seen = False
-    for finding in diagnosis.findings:
+    after = True
+    for finding in findings:
         if finding.consequence_of is None:
             seen = finding == culprit
         elif seen and finding.layer not in told:
             told.add(finding.layer)
-            group.setdefault(adjective(finding.condition), []).append(shown(finding.layer, 40))
-    if not group:
-        return []
-    parts = [f"{_names(names)} ({condition})" for condition, names in group.items()]
-    return [f"Downstream: {', '.join(parts)}."]
+            if finding.condition == culprit.condition:
+                alike.append(finding.layer)
+            else:
+                group.setdefault(adjective(finding.condition), []).append(finding.layer)
+                after &= places.get(finding.layer, 0) > places.get(culprit.layer, 0)
+    said = []
+    if alike:
+        more = f"{len(alike)} more layers: {_names(alike)}" if len(alike) > _MOST_NAMES else _names(alike)
+        said.append(f"The same in {more}.")
+    if group:
+        parts = [f"{_names(names)} ({condition})" for condition, names in group.items()]
+        said.append(f"{'Downstream' if after else 'It also explains'}: {', '.join(parts)}.")
+    return said
 
 
-def _names(names: list[str]) -> str:
-    few = ", ".join(names[:_MOST_NAMES])
+def _names(names: Sequence[str]) -> str:
+    """The first few names as they can be shown, and how many more there are."""
+    few = ", ".join(shown(name, 40) for name in names[:_MOST_NAMES])
     return few if len(names) <= _MOST_NAMES else f"{few} and {len(names) - _MOST_NAMES} more"
 
 
@@ -227,29 +303,71 @@ _Line = list[tuple[str, str]]
 
 
 def _details(diagnosis: Diagnosis) -> Iterator[_Line]:
-    """The culprits one by one, those with the same cause and remedies together; an empty line before each group.
+    """What follows the table, in blocks with an empty line before each."""
+    yield from _findings(diagnosis)
+    yield from _block("Accepted, not counted:", _accepted(diagnosis))
+    yield from _block("Notes (no harm seen):", [note.message for note in diagnosis.notes])
+    yield from _block("Not seen:", _unseen(diagnosis.unseen))
+    conditions = dict.fromkeys(
+        [culprit.condition for culprit in diagnosis.culprits] + [note.condition for note in diagnosis.notes]
+    )
+    if conditions:
+        yield from ([], [(f"More: fastact explain {' '.join(conditions)}", "dim")])
+
+
+def _block(head: str, lines: Sequence[str]) -> Iterator[_Line]:
+    if lines:
+        yield from ([], [(head, "")])
+        yield from ([(f"- {line}", "dim")] for line in lines)
+
+
+def _findings(diagnosis: Diagnosis) -> Iterator[_Line]:
+    """The culprits one by one, those with the same cause and remedies together.
 
     What the sentence at the top says of the first one is not repeated.
     """
-    groups: dict[tuple[str, str, tuple[str, ...]], list[tuple[int, Finding]]] = {}
+    places = _places(diagnosis)
+    groups: dict[tuple[object, ...], list[tuple[int, Finding]]] = {}
     for place, culprit in enumerate(diagnosis.culprits, 1):
-        groups.setdefault((culprit.condition, culprit.cause, culprit.remedies), []).append((place, culprit))
-    for (_, cause, remedies), group in groups.items():
+        groups.setdefault((culprit.condition, *advice(culprit)), []).append((place, culprit))
+    for group in groups.values():
         yield []
         first = group[0][0] == 1
         for place, culprit in group:
             said = f"{shown(culprit.layer)}: see above." if place == 1 else culprit.message
             yield [(f"{place}. ", ""), (f"[{culprit.severity}]", _STYLES[culprit.severity]), (f" {said}", "")]
             if place > 1:
-                yield from ([(f"   {line}", "")] for line in _follows(diagnosis, culprit))
+                yield from ([(f"   {line}", "")] for line in _follows(diagnosis.findings, culprit, places))
         if not first:
-            yield [(f"   Cause: {cause}", "")]
-            yield from ([(f"   Try: {remedy}", "cyan")] for remedy in remedies)
+            for line in advice(group[0][1]):
+                yield [(f"   {line}", "cyan" if line.startswith("Try: ") else "")]
         elif len(group) > 1:
             yield [("   Cause and remedies of all of these: see above.", "")]
-    if groups:
-        conditions = dict.fromkeys(condition for condition, _, _ in groups)
-        yield from ([], [(f"More: fastact explain {' '.join(conditions)}", "dim")])
+
+
+def _accepted(diagnosis: Diagnosis) -> list[str]:
+    """A line for each accepted culprit and one for what was accepted in vain."""
+    found = [each.finding for each in diagnosis.accepted]
+    culprits = {(finding.layer, None) for finding in found if finding.consequence_of is None}
+    lines = []
+    for each in diagnosis.accepted:
+        finding = each.finding
+        if (finding.consequence_of, None) not in culprits:  # else its culprit's line tells it
+            follows = _follows(found, finding, _places(diagnosis)) if finding.consequence_of is None else []
+            reason = [f"Reason: {shown(each.reason, 400).rstrip('.')}."] if each.reason else []
+            lines.append(" ".join([finding.message, *follows, *reason]))
+    if diagnosis.accepted_in_vain:
+        names = [shown(name) for name in diagnosis.accepted_in_vain]
+        lines.append(f"Accepted, but not found: {', '.join(names)}.")
+    return lines
+
+
+def _unseen(unseen: Sequence[tuple[str, str]]) -> list[str]:
+    """A line for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in unseen:
+        reasons.setdefault(reason, []).append(name)
+    return [f"{_names(names)}: {shown(reason, 400).rstrip('.')}." for reason, names in reasons.items()]
 
 
 def render_rich(diagnosis: Diagnosis) -> "RenderableType":

@@ -27,6 +27,7 @@ class Circumstances(NamedTuple):
         near: steps, likewise of `near_rows` rows: what began longer ago brings about no symptom any more.
         expert: for each layer of an expert, its mixture and its number there.
         evaluation: the layers whose rows are those of evaluation.
+        given: what the model was given: data, which no layer changes.
     """
 
     place: Mapping[str, int]
@@ -36,6 +37,7 @@ class Circumstances(NamedTuple):
     near: float
     expert: Mapping[str, tuple[str, str]]
     evaluation: frozenset[str] = frozenset()
+    given: frozenset[str] = frozenset()
 
     def before(self, first: str, second: str) -> bool:
         """Whether what one layer puts out can reach another one: it comes first, and is no part of another expert.

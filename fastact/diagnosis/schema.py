@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from fastact.diagnosis import rules
-from fastact.diagnosis.finding import SEVERITIES, Evidence, Finding
+from fastact.diagnosis.finding import NOTE, SEVERITIES, Evidence, Finding
 from fastact.diagnosis.report import Accepted, Diagnosis, LayerHealth, Note
 
 _PLAIN: Final = {str: "string", int: "integer", float: "number", bool: "boolean", types.NoneType: "null"}
@@ -23,7 +23,7 @@ def report_schema() -> dict[str, Any]:
     Example:
         >>> schema = report_schema()
         >>> schema["required"]
-        ['healthy', 'findings', 'layers', 'notes', 'accepted', 'unseen']
+        ['healthy', 'findings', 'layers', 'notes', 'accepted', 'unseen', 'accepted_in_vain']
         >>> schema["$defs"]["Finding"]["properties"]["first_step"]
         {'type': 'integer', 'description': 'the step since which it has held without a break, even if that step
         has left the window.'}
@@ -31,24 +31,15 @@ def report_schema() -> dict[str, Any]:
     said = _described(Diagnosis)
     lists = {
         name: {"type": "array", "description": said[name], "items": {"$ref": f"#/$defs/{cls.__name__}"}}
-        for name, cls in (("findings", Finding), ("layers", LayerHealth), ("notes", Note))
-    }
-    # An accepted finding has the fields of a finding, and the reason.
-    accepted = {
-        "type": "array",
-        "description": said["accepted"],
-        "items": {
-            "allOf": [{"$ref": "#/$defs/Finding"}],
-            "properties": {"reason": {"type": "string", "description": _described(Accepted)["reason"]}},
-            "required": ["reason"],
-        },
+        for name, cls in (("findings", Finding), ("layers", LayerHealth), ("notes", Note), ("accepted", Accepted))
     }
     unseen = {"type": "object", "description": said["unseen"], "additionalProperties": {"type": "string"}}
+    vain = {"type": "array", "description": said["accepted_in_vain"], "items": {"type": "string"}}
     properties = {
-        "healthy": {"type": "boolean", "description": "whether nothing was found."},
+        "healthy": {"type": "boolean", "description": "whether nothing was found that counts."},
         **lists,
-        "accepted": accepted,
         "unseen": unseen,
+        "accepted_in_vain": vain,
     }
     conditions = [rule.condition for rule in rules.RULES]
     # What the types do not say.
@@ -56,10 +47,17 @@ def report_schema() -> dict[str, Any]:
         (Finding, "condition"): {"enum": conditions},
         (Finding, "severity"): {"enum": [*SEVERITIES]},
         (Note, "condition"): {"enum": conditions},
-        (LayerHealth, "status"): {"enum": ["healthy", "not enough data", *conditions]},
+        (LayerHealth, "status"): {"enum": ["healthy", "not enough data", "accepted", *conditions]},
         (LayerHealth, "severity"): {"enum": ["", *SEVERITIES]},
         (LayerHealth, "not_judged"): {"type": "array", "items": {"enum": conditions}},
     }
+    objects = {cls.__name__: _object(cls, values) for cls in (Finding, LayerHealth, Note)}
+    # An accepted finding has the fields of a finding, may be a note, and has the reason.
+    accepted = objects["Finding"]["properties"] | {
+        "severity": objects["Finding"]["properties"]["severity"] | {"enum": [NOTE, *SEVERITIES]},
+        "reason": {"type": "string", "description": _described(Accepted)["reason"]},
+    }
+    objects["Accepted"] = {"type": "object", "properties": accepted, "required": list(accepted)}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "urn:fastact:diagnosis:1",
@@ -67,7 +65,7 @@ def report_schema() -> dict[str, Any]:
         "type": "object",
         "properties": properties,
         "required": list(properties),
-        "$defs": {cls.__name__: _object(cls, values) for cls in (Finding, LayerHealth, Note)},
+        "$defs": objects,
     }
 
 

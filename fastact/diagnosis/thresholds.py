@@ -8,10 +8,10 @@ are shares, factors or counts of rows, so none depends on a framework, a batch s
 import math
 import os
 from dataclasses import Field, dataclass, field, fields
-from pathlib import Path
 from typing import Any, ClassVar, Self, dataclass_transform
 
 from fastact.checks import check_integer
+from fastact.diagnosis.settings import read_settings
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 
 
@@ -92,7 +92,8 @@ class CommonThresholds(_Declared):
         """The thresholds that a TOML file overrides; all others keep their defaults.
 
         The keys are the fields' names, at the top of the file or, where there is one, in its table
-        ``[tool.fastact.thresholds]``, so that a ``pyproject.toml`` can hold them.
+        ``[tool.fastact.thresholds]``, so that a ``pyproject.toml`` can hold them. A table ``[accept]`` beside them is
+        for `accept_from_toml`.
 
         Args:
             path: the file.
@@ -103,6 +104,7 @@ class CommonThresholds(_Declared):
 
         Example:
             >>> import tempfile
+            >>> from pathlib import Path
             >>> from fastact import Thresholds
             >>> with tempfile.TemporaryDirectory() as folder:
             ...     file = Path(folder) / "thresholds.toml"
@@ -110,29 +112,17 @@ class CommonThresholds(_Declared):
             ...     Thresholds.from_toml(file).dead_warning
             0.1
         """
-        if not isinstance(path, (str, os.PathLike)):
-            raise ArgumentTypeError(f"path: got {type(path).__name__}, want a str or an os.PathLike")
-        import difflib
-        import tomllib
-
+        table, _ = read_settings(path)
         shown = repr(os.fspath(path))
-        try:
-            table = tomllib.loads(Path(path).read_text("utf-8"))
-        except (OSError, ValueError) as error:  # ValueError: no UTF-8, no TOML, or a NUL in the path
-            raise ArgumentValueError(f"path: cannot read {shown}, want a TOML file: {error}") from None
-        own = table.get("tool", {})
-        if isinstance(own, dict) and own:
-            own = own.get("fastact", {})
-            table = own.get("thresholds", {}) if isinstance(own, dict) else {}
-        if not isinstance(table, dict):
-            raise ArgumentTypeError(f"{shown}: tool.fastact.thresholds: got {type(table).__name__}, want a table")
         names = [item.name for item in fields(cls)]
-        for name in table:
+        for name in table or ():
             if name not in names:
+                import difflib
+
                 near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
                 raise ArgumentValueError(f"{shown}: got the unknown key {name!r}; the nearest known one is {near!r}")
         try:
-            return cls(**table)
+            return cls(**table or {})
         except (ArgumentTypeError, ArgumentValueError) as error:
             raise type(error)(f"{shown}: {error}") from None
 

@@ -7,6 +7,7 @@ from typing import Final, Literal
 from fastact.checks import check_choice, check_integer
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import SEVERITIES, Finding, FindingError, Severity
+from fastact.diagnosis.report import advice
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 
 #: What to do with a finding: end the training by a `FindingError`, write a warning to the logger "fastact", ask the
@@ -68,4 +69,4 @@ class Alerts:
         elif self._action == "stop":
             self.stop = True
         else:
-            _LOGGER.warning("%s Likely cause: %s Try: %s", finding.message, finding.cause, "; ".join(finding.remedies))
+            _LOGGER.warning("%s", " ".join([finding.message, *advice(finding)]))

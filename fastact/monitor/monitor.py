@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from fastact.arrays.host import on_gpu
 from fastact.checks import check_integer, check_saturation, check_type, renamed
+from fastact.diagnosis.accept import Accept, to_json
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import Severity
 from fastact.diagnosis.layer_types import BOUNDED
@@ -46,9 +47,12 @@ class ActivationMonitor:
             new segments.
         window_size: rows of each layer in memory, for `history` and `diagnose` (some 180 bytes each), 1 to a million.
         every: record one step in so many; in the others `record` returns None and costs next to nothing.
-        metadata: text about the run that goes into the log's schema; ``window_size``, ``every`` and ``thresholds`` are
-            written there by the monitor itself.
+        metadata: text about the run that goes into the log's schema; ``window_size``, ``every``, ``thresholds``
+            and ``accept`` are written there by the monitor itself.
         thresholds: those of the diagnosis; `Thresholds()` by default.
+        accept: findings that are known and do not count: the name of a layer, or a pattern of names such as
+            "encoder.*", -> a condition, a list of conditions, or a mapping of conditions to reasons ("*" is every
+            condition). They are in `Diagnosis.accepted` with what follows from them, never alert, and go with the log.
         log: how the log is written and how much of it is kept; `LogOptions()` by default.
         on_finding: what to do with a new finding while the network trains: "raise" (a `FindingError` out of `step`),
             "log" (a warning of the logger "fastact"), "stop" (`should_stop` becomes true), or a function that is called
@@ -82,6 +86,7 @@ class ActivationMonitor:
         every: int = 1,
         metadata: Mapping[str, str] | None = None,
         thresholds: Thresholds | None = None,
+        accept: Accept | None = None,
         log: LogOptions | None = None,
         on_finding: Action | None = None,
         alert_severity: Severity = "serious",
@@ -93,7 +98,7 @@ class ActivationMonitor:
         if log is not None:
             check_type("log", log, LogOptions, "a fastact.LogOptions")
         self._alerts = None if on_finding is None else Alerts(on_finding, alert_severity, alert_every)
-        self._diagnoser = Diagnoser(window_size, thresholds)
+        self._diagnoser = Diagnoser(window_size, thresholds, accept)
         self._failures = FailureCounter("fastact", strict=strict, counter="ActivationMonitor.failures")
         self._closed = False
         self._writer: LogWriter | None = None
@@ -102,6 +107,7 @@ class ActivationMonitor:
                 "window_size": str(window_size),
                 "every": str(every),
                 "thresholds": json.dumps(dataclasses.asdict(self._diagnoser.thresholds)),
+                "accept": to_json(self._diagnoser.accepted),
             }
             self._writer = LogWriter(path, log, metadata={**own, **facts})
         self._every = every

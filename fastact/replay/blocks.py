@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fastact.diagnosis.accept import Accept, from_json
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.rules import Thresholds
 from fastact.fields import ROW_DTYPE
@@ -97,13 +98,19 @@ def sort_into_groups(*keys: Ints) -> tuple[Ints, Ints]:
     return order, np.flatnonzero(new)
 
 
-def make_diagnoser(metadata: dict[str, str], thresholds: Thresholds | None, window_size: int | None) -> Diagnoser:
+def make_diagnoser(
+    metadata: dict[str, str],
+    thresholds: Thresholds | None,
+    window_size: int | None,
+    accept: Accept | None = None,
+) -> Diagnoser:
     """A diagnoser with the settings given, else with those that the monitor wrote into the run's metadata."""
     if window_size is None:
         text = metadata.get("window_size", "")
         stored = int(text) if re.fullmatch("[1-9][0-9]{0,6}", text) else 0
         window_size = stored if 1 <= stored <= MAX_WINDOW else 100
-    return Diagnoser(window_size, thresholds or _stored_thresholds(metadata.get("thresholds")))
+    accept = from_json(metadata.get("accept")) if accept is None else accept
+    return Diagnoser(window_size, thresholds or _stored_thresholds(metadata.get("thresholds")), accept)
 
 
 def _stored_thresholds(text: str | None) -> Thresholds:

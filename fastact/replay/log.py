@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from fastact.diagnosis.accept import Accept, from_json
 from fastact.diagnosis.report import Diagnosis
 from fastact.diagnosis.rules import Thresholds
 from fastact.errors import ArgumentValueError, LogError
@@ -64,6 +65,11 @@ class Log:
     def metadata(self) -> dict[str, str]:
         """The run's own metadata, text to text; where ranks or resumed runs differ, the last one counts."""
         return {key: value for run in self.runs.values() for key, value in run.metadata.items()}
+
+    @property
+    def accepted(self) -> dict[str, dict[str, str]]:
+        """The findings that the run was told to accept: layers -> conditions -> reasons."""
+        return from_json(self.metadata.get("accept"))
 
     @property
     def nbytes(self) -> int:
@@ -185,6 +191,7 @@ class Log:
         window_size: int | None = None,
         rank: int | None = None,
         *,
+        accept: Accept | None = None,
         preset: str | None = None,
         progress: Progress | None = None,
     ) -> Diagnosis:
@@ -200,17 +207,20 @@ class Log:
             thresholds: by default those the monitor wrote into the metadata, else ``Thresholds()``.
             window_size: rows per layer to judge by; by default the monitor's own, else 100.
             rank: the rank to judge, as its own monitor did; None merges all ranks.
+            accept: findings that do not count, as in `ActivationMonitor`, instead of those that the monitor wrote into
+                the metadata; ``{}`` is none.
             preset: published rules of others instead of our own, for comparison: see `diagnosis.presets.PRESETS`.
             progress: called with the bytes read so far.
 
         Raises:
-            ArgumentValueError: an argument is out of range, or `rank` is not in the log.
+            ArgumentTypeError: `accept` is no mapping of layers to conditions.
+            ArgumentValueError: an argument is out of range, a condition is unknown, or `rank` is not in the log.
         """
         if rank is not None:
             self._check_rank("rank", rank)
         ranks = self.ranks if rank is None else (rank,)
         metadata = {key: value for rank in ranks for key, value in self.runs[rank].metadata.items()}
-        diagnoser = make_diagnoser(metadata, thresholds, window_size)
+        diagnoser = make_diagnoser(metadata, thresholds, window_size, accept)
         layers = LayerNumbers()
         lost = list(self._notes)
         runs = self._batches(ranks, lost, progress)

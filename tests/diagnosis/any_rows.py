@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.accept import Accept
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.fields import ROW
 from fastact.history import LayerInfo
@@ -82,8 +83,10 @@ def layers_and_rows(draw: st.DrawFn) -> tuple[list[LayerInfo], list[list[tuple[A
     return infos, [draw(_runs(info.order)) for info in infos]
 
 
-def fill(infos: list[LayerInfo], rows: list[list[tuple[Any, ...]]], window_size: int) -> Diagnoser:
-    diagnoser = Diagnoser(window_size)
+def fill(
+    infos: list[LayerInfo], rows: list[list[tuple[Any, ...]]], window_size: int, accept: Accept | None = None
+) -> Diagnoser:
+    diagnoser = Diagnoser(window_size, accept=accept)
     for info in infos:
         diagnoser.add(info)
     for info, mine in zip(infos, rows, strict=True):

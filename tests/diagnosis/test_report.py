@@ -36,7 +36,7 @@ def test_it_opens_with_a_sentence_that_a_person_would_say() -> None:
     assert text.splitlines()[0] == sentence(sick())
     assert text.startswith(
         "encoder.3 (Tanh) has been saturated since step 120: 61% of its outputs are beyond ±0.99. "
-        "Downstream: encoder.4, head (vanishing). Likely cause: "
+        "Downstream: encoder.4, head (vanishing). Possible cause: "
     )
     assert "Try: use ReLU" in text.splitlines()[0]
 
@@ -65,16 +65,15 @@ def test_nothing_is_said_twice() -> None:
         for culprit in diagnosis.culprits:
             for part in (culprit.message, culprit.cause, *culprit.remedies):
                 assert text.count(part) == 1, part
-        assert "Downstream: out (NaN or Inf)." in text
+        assert "The same in out." in text
         heads = [line.split("]")[0] for line in text.splitlines() if line[1:4] == ". ["]
         assert heads == ["1. [critical", "2. [critical", "3. [critical", "4. [critical"]
-        assert text.count("   Cause:") == 1
-        assert text.count("   Try:") == len(diagnosis.culprits[-1].remedies)
+        assert text.count("   Possible cause:") == text.count("   Try:") == 1
 
 
 def test_healthy_unknown_and_empty() -> None:
     healthy = watch({"a": ("ReLU", [row(s) for s in range(9)]), "b": ("ReLU", [row(0)])}).diagnose()
-    assert sentence(healthy) == "No problems found in 1 layer; not enough data yet for 1 more."
+    assert sentence(healthy) == "No problems found in 1 layer, over steps 0 to 8; not enough data yet for 1 more."
     assert render_text(Diagnosis((), ())) == "Not enough data yet to judge any layer."
     assert on_terminal(Diagnosis((), ())).strip() == "Not enough data yet to judge any layer."
 
@@ -82,7 +81,7 @@ def test_healthy_unknown_and_empty() -> None:
 def test_long_lists_are_cut() -> None:
     rows = [row(step, within_std=1e-9) for step in range(9)]
     layers = {"0": ("Linear", [row(step) for step in range(9)])} | {str(i): ("Linear", rows) for i in range(1, 30)}
-    assert "2, 3, 4 and 25 more (vanishing)" in sentence(watch(layers).diagnose())
+    assert "The same in 28 more layers: 2, 3, 4 and 25 more." in sentence(watch(layers).diagnose())
 
 
 @pytest.mark.parametrize(
@@ -112,7 +111,8 @@ def test_hostile_names_are_shown_harmless(name: str) -> None:
 
 def test_json_holds_everything_that_the_values_hold() -> None:
     value = json.loads(sick().to_json(indent=1))
-    assert list(value) == ["healthy", "findings", "layers", "notes", "accepted", "unseen"]
+    assert list(value) == [
+        "healthy", "findings", "layers", "notes", "accepted", "unseen", "accepted_in_vain"]  # fmt: skip
     first = value["findings"][0]
     assert (first["layer"], first["condition"], first["first_step"], first["consequence_of"]) == (
         "encoder.3", "saturated", 120, None)  # fmt: skip
@@ -149,4 +149,5 @@ def test_each_layer_that_follows_is_named_once() -> None:
     layers = {"0": ("Linear", [row(s) for s in steps]), "1": ("ReLU", gone), "2": ("ReLU", gone)}
     diagnosis = watch(layers).diagnose()
     assert sum(finding.layer == "2" for finding in diagnosis.findings) > 1
-    assert "Downstream: 2 (dead). " in sentence(diagnosis)
+    assert "The same in 2. " in sentence(diagnosis)
+    assert "Downstream" not in sentence(diagnosis)

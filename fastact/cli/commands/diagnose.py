@@ -32,6 +32,17 @@ _Schema = Annotated[bool, typer.Option("--json-schema", is_eager=True, callback=
 _File = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Thresholds from a TOML file, instead of the run's own.")
 ]
+_Config = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Thresholds and accepted findings from a TOML file, instead of the run's own."),
+]
+_Accept = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="LAYER:CONDITION=REASON",
+        help="A finding that does not count; LAYER may be a pattern such as 'encoder.*'. Can be repeated.",
+    ),
+]
 _Preset = Annotated[
     str | None, typer.Option(help="Judge by others' published rules: naive, sagemaker, deepdiagnosis, ....")
 ]
@@ -45,20 +56,37 @@ def diagnose(
     window: Window = None,
     rank: Rank = None,
     thresholds: _File = None,
+    config: _Config = None,
+    accept: _Accept = None,
     preset: _Preset = None,
     fail_on: _FailOn = Severity.warning,
 ) -> int:
-    """Say what is wrong in a run, where, since when, and what to try. The exit code is 1 if anything is wrong."""
+    """Say what is wrong in a run, where, since when, and what to try. The exit code is 1 if anything is wrong.
+
+    Notes, which tell of no harm, and accepted findings leave it at 0. --accept adds to what the run itself accepts, or
+    to what --config says.
+    """
     del json_schema  # it has ended the program by itself, since it needs no run
+    from fastact.diagnosis.accept import accept_from_option, accept_from_toml
     from fastact.diagnosis.finding import SEVERITIES
     from fastact.diagnosis.report import render_rich
     from fastact.diagnosis.rules import Thresholds
+    from fastact.diagnosis.settings import read_settings
     from fastact.replay.log import open_log
 
     log = open_log(run)
-    limits = None if thresholds is None else Thresholds.from_toml(thresholds)
+    limits, known = None, log.accepted
+    if config is not None:
+        own_limits, own_accept = read_settings(config)
+        limits = None if own_limits is None else Thresholds.from_toml(config)
+        known = known if own_accept is None else accept_from_toml(config)
+    if thresholds is not None:
+        limits = Thresholds.from_toml(thresholds)
+    for text in accept or ():
+        for pattern, reasons in accept_from_option(text).items():
+            known[pattern] = known.get(pattern, {}) | reasons
     with progress_bar("reading", log.nbytes) as progress:
-        diagnosis = log.diagnose(limits, window_size=window, rank=rank, preset=preset, progress=progress)
+        diagnosis = log.diagnose(limits, window_size=window, rank=rank, accept=known, preset=preset, progress=progress)
     warn_of_losses(log)
     if as_json:
         print(diagnosis.to_json(indent=2))

@@ -11,7 +11,7 @@ from fastact.diagnosis.rules.constant import Constant, ConstantThresholds
 from fastact.diagnosis.rules.dead import Dead, DeadThresholds
 from fastact.diagnosis.rules.drifting import Drifting, DriftingThresholds
 from fastact.diagnosis.rules.exploding import Exploding, ExplodingThresholds
-from fastact.diagnosis.rules.non_finite import NonFinite
+from fastact.diagnosis.rules.non_finite import NonFinite, NonFiniteThresholds
 from fastact.diagnosis.rules.oscillating import Oscillating, OscillatingThresholds
 from fastact.diagnosis.rules.outlier_channels import OutlierChannels, OutlierChannelsThresholds
 from fastact.diagnosis.rules.overflow_risk import OverflowRisk, OverflowRiskThresholds
@@ -29,6 +29,7 @@ class Thresholds(
     OscillatingThresholds,
     OutlierChannelsThresholds,
     UnderflowRiskThresholds,
+    NonFiniteThresholds,
     OverflowRiskThresholds,
     VanishingThresholds,
     ExplodingThresholds,

@@ -1,19 +1,29 @@
-"""NaN and Inf: where and when they first appeared."""
+"""NaN and Inf: where and when they first appeared, and where they were born."""
 
 from typing import Any, ClassVar
 
-from fastact.diagnosis import layer_types
-from fastact.diagnosis.finding import Evidence, Finding, graded
+from fastact.diagnosis import births, facts, layer_types
+from fastact.diagnosis.causes import Cause, best
+from fastact.diagnosis.finding import NOTE, Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
-from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first
-from fastact.diagnosis.thresholds import CommonThresholds
+from fastact.diagnosis.thresholds import CommonThresholds, count_field
 from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import percent
 
 _NANS, _POS, _NEG = COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
+
+
+class NonFiniteThresholds(CommonThresholds):
+    """What `NonFinite` compares with."""
+
+    loss_scale_rows: int = count_field(
+        20,
+        "rows; non_finite: float16 gradients that are not finite in this many rows without a break are not those of a "
+        "loss scaler that looks for its scale. A scale that is halved in each falls from 2^24 to 2^4. Chosen",
+    )
 
 
 def _before(cause: Finding, effect: Finding, around: Circumstances) -> bool:
@@ -26,7 +36,7 @@ def _reaches(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     return comes_first(cause, effect, around) or (cause.first_step <= effect.first_step and cause.layer == effect.layer)
 
 
-class NonFinite(Rule[CommonThresholds]):
+class NonFinite(Rule[NonFiniteThresholds]):
     """A NaN or an Inf in the window.
 
     Formula:
@@ -50,11 +60,11 @@ class NonFinite(Rule[CommonThresholds]):
         ("saturated", "dead", "vanishing", "constant"), _reaches
     )
 
-    def needs(self, thresholds: CommonThresholds) -> int:
+    def needs(self, thresholds: NonFiniteThresholds) -> int:
         """One row."""
         return 1
 
-    def row_conditions(self, info: LayerInfo, first: Row, thresholds: CommonThresholds) -> tuple[Cascade, ...]:
+    def row_conditions(self, info: LayerInfo, first: Row, thresholds: NonFiniteThresholds) -> tuple[Cascade, ...]:
         """Rows with any NaN or Inf; where -inf is intended, with any other."""
 
         def holds(cells: Cells) -> Any:
@@ -66,12 +76,16 @@ class NonFinite(Rule[CommonThresholds]):
         masked = info.layer_type in layer_types.MASKED
         return (Cascade((RowCondition("non_finite", holds_unmasked if masked else holds, patience=0),)),)
 
-    def check(self, layer: LayerView, network: Network, thresholds: CommonThresholds) -> Finding | Outcome:
+    def check(self, layer: LayerView, network: Network, thresholds: NonFiniteThresholds) -> Finding | Outcome:
         """What is not finite in the window."""
         streak = layer.streaks.get("non_finite")
         if streak is None:
             return Outcome.NOT_FOUND
-        rows = layer.rows
+        gradient = layer.info.layer_type == layer_types.GRADIENT
+        step = _gradient_since(layer, network, streak.step, thresholds) if gradient else streak.step
+        if step is None:
+            return Outcome.NOT_FOUND
+        rows = layer.rows[layer.rows["step"] >= step]
         bad = rows["nans"] | rows["pos_infs"]
         if layer.info.layer_type not in layer_types.MASKED:
             bad |= rows["neg_infs"]
@@ -80,41 +94,110 @@ class NonFinite(Rule[CommonThresholds]):
             return Outcome.NOT_FOUND
         first, last = rows[places[0]], rows[-1]
         nans, infs = int(first["nans"]), int(first["pos_infs"]) + int(first["neg_infs"])
-        share = (nans + infs) / max(int(first["count"]), 1)
+        share = min((nans + infs) / max(int(first["count"]), 1), 1.0)
         what = "NaN" if not infs else "Inf" if not nans else "NaN and Inf"
         now = bool(bad[-1])
         # What it began with may have left the window.
-        seen = f" ({percent(min(share, 1.0))} of them at first)" if int(first["step"]) == streak.step else ""
+        seen = f" ({percent(share)} of them at first)" if int(first["step"]) == step else ""
         evidence = Evidence(
             nans=int(last["nans"]), pos_infs=int(last["pos_infs"]), neg_infs=int(last["neg_infs"]),
             count=int(last["count"]), rows_with_non_finite=len(places), first_in_window=int(first["step"]),
             share_at_first_in_window=share
         )  # fmt: skip
-        message = f"{layer.name} has had {what} in its {layer.elements} since step {streak.step}{seen}"
+        message = f"{layer.name} has had {what} in its {layer.elements} since step {step}{seen}"
         message += "." if now else ", but none in its last row."
-        cause, remedies = _cause(layer, nans=nans, infs=infs), _remedies(layer, nans=nans)
         severity = graded(serious=True, critical=now)
-        return Finding(layer.info.name, self.condition, severity, streak.step, evidence, message, cause, remedies)
+        if _is_mask(layer, network) or (gradient and _was_skipped(network, step, now=now)):
+            severity = NOTE
+        causes = _gradient_causes(layer, network, step) if gradient else births.causes(births.birth(layer, network))
+        told = best(causes, otherwise=("look at what this layer computes, and at its weights",))
+        return told.finding(layer.info.name, self.condition, severity, step, evidence, message)
 
 
-def _cause(layer: LayerView, *, nans: int, infs: int) -> str:
-    if infs and not nans:
-        return f"A value exceeded what {layer.info.dtype or 'its dtype'} can hold."
-    if layer.place == 0:
-        return "Its inputs contain NaN or Inf, or its weights do after an update with a gradient that was not finite."
-    if layer_types.has_weights(layer.info.layer_type):
-        return (
-            "Its weights contain NaN after an update with a gradient that was not finite (a root, logarithm or "
-            "quotient at zero), or its input does."
-        )
-    return "It computed 0/0, inf - inf, or the logarithm or root of a negative number, or its input contains NaN."
+def _is_mask(layer: LayerView, network: Network) -> bool:
+    """Whether it is minus infinity alone, in a layer without weights, and no layer after it has any: a mask."""
+    rows = layer.rows
+    if (rows["nans"] | rows["pos_infs"]).any() or layer_types.has_weights(layer.info.layer_type):
+        return False
+    return not any(
+        network.layers[place].info.name in births.steps(network)
+        for place in range(layer.place + 1, len(network.layers))
+    )
 
 
-def _remedies(layer: LayerView, *, nans: int) -> tuple[str, ...]:
-    inputs = "check the inputs for NaN and Inf"
-    if layer.place == 0:
-        return inputs, LOWER_RATE, CLIP_GRADIENTS
-    if not nans:
-        return LOWER_RATE, CLIP_GRADIENTS, inputs
-    away = "keep divisors and arguments of logarithms and roots away from zero by a small epsilon, in the loss too"
-    return away, LOWER_RATE, CLIP_GRADIENTS
+def _gradient_since(layer: LayerView, network: Network, step: int, thresholds: NonFiniteThresholds) -> int | None:
+    """Since when a gradient has been sick; None where a loss scaler is at work, which tries how far it can go."""
+    begun = births.activations_since(network)
+    if begun is not None and begun <= step:
+        return step
+    known = facts.gradients(network)
+    if begun is not None and not _broken_just_before(known, begun):
+        return begun if bool(facts.broken(layer.rows[-1])) else None  # what was before it had been skipped
+    if begun is None and facts.half_precision(network):
+        tail = _tail(known)
+        return tail[0] if len(tail) >= thresholds.loss_scale_rows and _is_broken_in(layer, tail[-1]) else None
+    return step
+
+
+def _is_broken_in(layer: LayerView, step: int) -> bool:
+    row = facts.row_at(layer, step)
+    return row is not None and facts.broken(row) > 0
+
+
+def _broken_just_before(known: facts.Gradients, step: int) -> bool:
+    """Whether a gradient was not finite in the last recorded step before `step`."""
+    before = [each for each in known.steps if each < step]
+    return not before or before[-1] in known.broken
+
+
+def _tail(known: facts.Gradients) -> list[int]:
+    """The last recorded steps in which gradients were not finite, without a break up to now."""
+    broken, tail = set(known.broken), []
+    for step in reversed(known.steps):
+        if step not in broken:
+            break
+        tail.append(step)
+    return tail[::-1]
+
+
+def _was_skipped(network: Network, step: int, *, now: bool) -> bool:
+    """Whether a gradient that was not finite has gone, and left no trace in the activations."""
+    return not now and births.activations_since(network) is None
+
+
+def _gradient_causes(layer: LayerView, network: Network, step: int) -> list[Cause]:
+    begun = births.activations_since(network)
+    if begun is not None and begun <= step:
+        says = "The activations were not finite, and so their gradients are not."
+        return [
+            Cause("handed_on", says, ("look at the layers",), (f"a layer had NaN or Inf at step {begun}",), (), True)
+        ]
+    half = facts.half_precision(network)
+    rows = len(_tail(facts.gradients(network)))
+    scale = Cause(
+        "loss_scale",
+        "The loss scale is too large and does not come down: each update is skipped, and nothing is learned.",
+        (
+            "let the scaler update after each step (scaler.update())",
+            "use a smaller initial loss scale",
+            "train in bfloat16",
+        ),
+        (
+            "the activations are finite",
+            f"its gradients have not been finite for {rows} recorded steps",
+            "float16 is used",
+        ),
+        ()
+        if half and begun is None
+        else ("float16 was not recorded",)
+        if not half
+        else ("the update was not skipped",),
+    )
+    root = Cause(
+        "numerics",
+        "The backward pass made NaN out of finite activations: the derivative of a root, norm, logarithm or quotient "
+        "is infinite at zero, in the loss too.",
+        (births.EPSILON_IN_LOSS, births.SKIP),
+        ("the activations were finite in that step",) + (("the weights took it over",) if begun is not None else ()),
+    )
+    return [scale, root]

@@ -6,220 +6,297 @@ from typing import ClassVar, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastact.diagnosis import layer_types
-from fastact.diagnosis.finding import Evidence, Finding
+from fastact.diagnosis import facts, layer_types
+from fastact.diagnosis.causes import Cause, best
+from fastact.diagnosis.finding import NOTE, Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, rms
+from fastact.diagnosis.periods import Period, in_step, likeness, repetitions
 from fastact.diagnosis.remedies import LOWER_RATE
-from fastact.diagnosis.rule import Outcome, Rule, comes_first
+from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, upstream
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, factor_field, positive_field, share_field
+from fastact.fields import ROW_DTYPE
 from fastact.history import LayerInfo
 from fastact.text import number
 
-#: 1.4826 MAD is the standard deviation of a normal distribution; further than so many is no swing but a spike.
-_CLIP: Final = 3.0 * 1.4826
-#: The largest share of the largest value that rounding may explain.
-_ROUNDING: Final = 1e-9
-#: Standard deviations by which an autocorrelation has to differ from that of independent rows.
-_DEVIATIONS: Final = 4.0
+#: From this correlation with the logarithm of the number of elements on, a layer swings because its batches do:
+#: sequences of other lengths, images of other sizes.
+_SIZES: Final = 0.8
+#: How often a series has to cross the middle between its extremes for it to be worth a look.
+_CROSSINGS: Final = 3
 
 
 class OscillatingThresholds(CommonThresholds):
     """What `Oscillating` compares with."""
 
-    oscillate_rows: int = count_field(20, "rows; oscillating: the swings must cover this many. Chosen")
-    oscillate_factor: float = factor_field(1.5, "factor; oscillating: the rms swings by this much, up and down. Chosen")
-    oscillate_deviations: float = positive_field(
-        1.0, "standard deviations of the outputs; oscillating: their mean swings by this many. Chosen"
+    oscillate_rows: int = count_field(20, "rows; oscillating: a layer with fewer is not judged. Chosen")
+    oscillate_period: int = count_field(40, "rows; oscillating: the longest period. Chosen")
+    oscillate_factor: float = factor_field(
+        3.0, "factor; oscillating: the rms swings by this much, up and down. Chosen", "oscillate_note"
     )
-    oscillate_share: float = share_field(
-        0.2, "swings a row; oscillating: at least this many. AUTOTRAINER's share of epochs in which the loss oscillates"
+    oscillate_note: float = factor_field(
+        1.5, "factor; oscillating: an input whose rms swings by this much, and less than the above, is noted. Chosen"
+    )
+    oscillate_deviations: float = positive_field(
+        3.0, "standard deviations of the outputs; oscillating: their mean swings by this many. Chosen"
+    )
+    oscillate_serious: float = factor_field(
+        10.0, "factor; oscillating: serious from such swings of the rms on. Chosen", "oscillate_factor"
     )
     oscillate_regularity: float = share_field(
-        0.66,
-        "autocorrelation; oscillating: minus that at half a period, or that at a whole one, is at least this. Chosen",
+        0.66, "autocorrelation; oscillating: that at the period is at least this. Chosen"
     )
+    oscillate_chance: float = share_field(
+        1e-3, "probability; oscillating: the largest chance that noise looks as regular at any period. Chosen"
+    )
+
+
+class Swing(NamedTuple):
+    """The swing of one layer: what repeats, of which of its numbers, in which rows of the window."""
+
+    period: Period
+    what: str
+    known: npt.NDArray[np.intp]
+    large: bool
+
+
+def _swings_into(cause: Finding, effect: Finding, around: Circumstances) -> bool:
+    """What layers suffer that are given sources of different scales in turns."""
+    return cause.cause_name == "sources_in_turns" and upstream(cause, effect, around)
 
 
 class Oscillating(Rule[OscillatingThresholds]):
-    """A layer whose scale or mean goes up and down, over and over.
+    """A layer whose scale or mean goes up and down, over and over, in any form: to and fro, in pulses, in waves.
 
     Formula:
         Two series over the rows of the window: the logarithm of the rms, and the mean in units of the median standard
-        deviation. A swing is a way from one turning point to the next of at least a factor oscillate_factor (1.5) in
-        the rms, or oscillate_deviations (1) in the mean. Found when the swings at the end of the window, with no more
-        than 2 / oscillate_share (10) rows from one turning point to the next, cover oscillate_rows (20) rows or more,
-        there is one in at least oscillate_share (20%) of them, and they are regular: the autocorrelation at half a
-        period (the mean distance of turning points, in rows) is at most -oscillate_regularity (0.66), or at most half
-        of that while at a whole period it is at least oscillate_regularity, as with a period of three rows. For it a
-        linear trend is taken off and spikes are cut to three robust standard deviations. The first step is that of the
-        first of these turning points.
+        deviation. Found when one repeats itself at the end of the window (`periods.repetitions`): for the shortest
+        period P of 2 to oscillate_period (40) rows, three of which must fit, the autocorrelation r(P) is at least
+        oscillate_regularity (0.66), after it was lower at a shorter lag, and noise reaches it with a probability of no
+        more than oscillate_chance (1e-3), all periods together; and when it swings by a factor oscillate_factor (3) in
+        the rms, or oscillate_deviations (3) in the mean. The swing is that from the quantile 1 / (2 P) to 1 - 1 / (2 P)
+        of the rows, so that one row in each period may be the only one that differs. The first step is that of the
+        first row from which on all repeats. Serious from oscillate_serious (10) on.
 
-    The first three conditions say that the swings are large and last, the fourth that they are no noise: of independent
-    rows two in three are turning points too, and where a batch is small their swings are as large, but their
-    autocorrelation is zero, give or take 1 / sqrt(rows): 4 of these deviations are wanted as well, once in 30,000
-    times. Rows of NaN or zeros alone are left out. The window is all that it knows: what has gone on for longer began
-    at its first row or before.
+    Where the model's input is recorded and swings, the input is the finding, and what follows swings with it; where it
+    swings by no more than the above, but by oscillate_note (1.5), or by one standard deviation in the mean, that is
+    noted: tasks and sources in turns, of which a network can learn. Sequences that come sorted by length, and sums over
+    them, swing with the number of elements: they are left out. Rows of NaN or zeros alone are too. The window is all
+    that it knows: what has gone on for longer began at its first row or before.
 
     Source:
-        A swing in 20% of the epochs is AUTOTRAINER's oscillating loss (0.03 in accuracy there). The rest is chosen:
-        no layer of the 140 healthy runs in the zoo's tuning part comes up to 0.5 and 3 deviations.
+        Factors chosen: no layer of the 140 healthy runs in the zoo's tuning part comes up to 1.5 and one deviation.
+        The variance of an autocorrelation: Bartlett, On the theoretical specification and sampling properties of
+        autocorrelated time-series, 1946. In 24,000 series of 100 rows of noise, independent to a random walk, it found
+        none.
     """
 
     condition = "oscillating"
     adjective = "oscillating"
     only_alone = True
     symptom = True
-    explains: ClassVar = {"oscillating": comes_first}
+    explains: ClassVar = {"oscillating": comes_first} | dict.fromkeys(
+        (
+            "saturated", "dead", "exploding", "vanishing", "constant", "drifting", "outlier_channels", "overflow_risk",
+            "underflow_risk", "non_finite",
+        ),
+        _swings_into,
+    )  # fmt: skip
 
     def applies(self, info: LayerInfo) -> bool:
-        """Every type, except probabilities and what hands its input on; the network's input is judged."""
-        return info.layer_type not in layer_types.PROBABILITIES and (
-            info.layer_type == "Input" or not layer_types.is_passing(info.layer_type)
-        )
+        """Every type, except probabilities, counts and what hands its input on; the network's input is judged.
+
+        Rows of evaluation are left out: they go through the same batches over and over.
+        """
+        kind = info.layer_type
+        if info.mode or kind in layer_types.PROBABILITIES or kind in (layer_types.USAGE, layer_types.VOCABULARY):
+            return False
+        return kind == layer_types.INPUT or not layer_types.is_passing(kind)
 
     def needs(self, thresholds: OscillatingThresholds) -> int:
         """`oscillate_rows`."""
         return thresholds.oscillate_rows
 
     def check(self, layer: LayerView, network: Network, thresholds: OscillatingThresholds) -> Finding | Outcome:
-        """The swings at the end of the window. Most layers do not move that much at all within the recent rows."""
+        """The swings at the end of the window. Most layers do not move that much at all."""
         if len(layer.rows) < thresholds.oscillate_rows:
             return Outcome.NOT_ENOUGH_DATA
-        if network.swing[layer.place] >= thresholds.oscillate_factor:
-            scale = rms(layer.rows)
-            known = np.isfinite(scale) & (scale > 0.0)
-            found = swings(np.log(scale[known]), math.log(thresholds.oscillate_factor), thresholds)
-            if found is not None:
-                return self._finding(layer, known, found, "rms", scale)
-        if not network.wander[layer.place] >= thresholds.oscillate_deviations:  # `not >=` also refuses NaN
+        swings = network.once(_swings, thresholds)
+        swing = swings.get(layer.place)
+        if swing is None:
             return Outcome.NOT_FOUND
-        mean, std = layer.rows["mean"], layer.rows["std"]
-        known = np.isfinite(mean) & (std > 0.0) & np.isfinite(std)
-        if known.any():
-            spread = np.sort(std[known])
-            with np.errstate(all="ignore"):
-                series = mean[known] / spread[len(spread) // 2]
-            if np.isfinite(series).all():
-                found = swings(series, thresholds.oscillate_deviations, thresholds)
-                if found is not None:
-                    return self._finding(layer, known, found, "mean", mean)
-        return Outcome.NOT_FOUND
+        source = swings.get(network.input.place) if network.input is not None else None
+        if layer.info.layer_type == layer_types.INPUT:
+            return self._of_input(layer, swing, thresholds)
+        along = source is not None and in_step(source.period.rows, swing.period.rows)
+        if not swing.large or (along and source is not None and not source.large):
+            return Outcome.NOT_FOUND
+        return self._of_layer(layer, network, swing, source if along else None, thresholds)
 
-    def _finding(
+    def _of_input(self, layer: LayerView, swing: Swing, thresholds: OscillatingThresholds) -> Finding:
+        step = int(layer.rows["step"][swing.known[swing.period.first]])
+        what, evidence, factor = _told(layer, swing)
+        if not swing.large:
+            message = f"The {what} of {layer.name} takes turns with a period of {_period(layer, swing)} steps."
+            severity = NOTE
+        else:
+            message = self._message(layer, swing, step)
+            severity = graded(serious=factor >= thresholds.oscillate_serious, critical=False)
+        verdict = best([_sources((f"the input itself swings by {_much(swing)}",))._replace(proved=True)])
+        return verdict.finding(layer.info.name, self.condition, severity, step, evidence, message)
+
+    def _of_layer(
         self,
         layer: LayerView,
-        known: npt.NDArray[np.bool_],
-        found: "Swings",
-        what: str,
-        series: npt.NDArray[np.float64],
+        network: Network,
+        swing: Swing,
+        source: Swing | None,
+        thresholds: OscillatingThresholds,
     ) -> Finding:
-        steps, values = layer.rows["step"][known], series[known][found.first :]
-        step = int(steps[found.first])
-        ordered = np.sort(values)
-        low, high = float(ordered[len(ordered) // 10]), float(ordered[-1 - len(ordered) // 10])
-        every = (int(steps[-1]) - step) / max(found.turns, 1)
-        data = layer.info.layer_type == "Input"
-        evidence = Evidence(
-            low=low, high=high, turning_points=found.turns, rows=len(values), steps_per_period=2.0 * every,
-            regularity=found.regularity
-        )  # fmt: skip
-        message = (
-            f"{layer.name} has been oscillating since step {step}: the {what} of its outputs swings between "
-            f"{number(low)} and {number(high)} with a period of {number(2.0 * every)} steps."
+        steps = layer.rows["step"]
+        place = int(swing.known[swing.period.first])
+        step = int(steps[place])
+        given = network.input
+        first = facts.is_first(layer, network)
+        if source is not None and given is not None:
+            # Where both began is known within a period: the layer follows.
+            began = int(given.rows["step"][source.known[source.period.first]])
+            near = int(swing.period.rows + source.period.rows) * max(int(steps[-1] - steps[-2]), 1)
+            step = max(step, began) if began - step <= near else step
+            in_turns = _sources((f"the input swings with it, by {_much(source)}",))
+        elif given is not None and len(given.rows) >= thresholds.oscillate_rows:
+            in_turns = _sources(refuted_by=("the recorded input does not swing",))
+        elif first and swing.what == "rms":
+            in_turns = _sources(("the first layer swings, with weights that no update changes so much",))
+        else:
+            in_turns = _sources()
+        if source is None and step <= layer.start and len(steps) > place + 1:
+            step = int(steps[place + 1])  # what updates bring about begins with the first one
+        rate = Cause(
+            "learning_rate",
+            "Each update overshoots and the next one swings back: the learning rate is too high.",
+            (LOWER_RATE, "use less momentum"),
+            ("the input does not swing",) if in_turns.refuted_by else (),
+            ("the input swings too",) if source is not None else (),
         )
-        cause = _INPUT_CAUSE if data else _CAUSE
-        remedies = _INPUT_REMEDIES if data else (LOWER_RATE, "use less momentum", *_INPUT_REMEDIES)
-        return Finding(layer.info.name, self.condition, "warning", step, evidence, message, cause, remedies)
+        _, evidence, factor = _told(layer, swing)
+        severity = graded(serious=factor >= thresholds.oscillate_serious, critical=False)
+        message = self._message(layer, swing, step)
+        return best([in_turns, rate]).finding(layer.info.name, self.condition, severity, step, evidence, message)
+
+    def _message(self, layer: LayerView, swing: Swing, step: int) -> str:
+        what, evidence, _ = _told(layer, swing)
+        return (
+            f"{layer.name} has been oscillating since step {step}: the {what} of its {layer.elements} swings between "
+            f"{number(float(evidence['low']))} and {number(float(evidence['high']))} with a period of "
+            f"{_period(layer, swing)} steps."
+        )
 
 
-_CAUSE: Final = (
-    "Each update overshoots and the next one swings back: the learning rate is too high. Or the batches alternate "
-    "between different sources, or between training and evaluation mode."
-)
-_INPUT_CAUSE: Final = "The batches alternate between different sources, or only some of them are normalised."
-_INPUT_REMEDIES: Final = ("shuffle the sources into each batch", "normalise every batch in the same way")
+def _sources(speaks_for: tuple[str, ...] = (), refuted_by: tuple[str, ...] = ()) -> Cause:
+    return Cause(
+        "sources_in_turns",
+        "The batches alternate between different sources, or only some of them are normalised.",
+        ("shuffle the sources into each batch", "normalise every batch in the same way"),
+        speaks_for,
+        refuted_by,
+    )
 
 
-class Swings(NamedTuple):
-    """Swings at the end of a series.
+def _period(layer: LayerView, swing: Swing) -> str:
+    """The period in steps."""
+    steps = layer.rows["step"][swing.known]
+    stride = (int(steps[-1]) - int(steps[0])) / max(len(steps) - 1, 1)
+    return number(swing.period.rows * stride)
 
-    Attributes:
-        first: the place of the first turning point.
-        turns: how many turning points there are.
-        regularity: minus the autocorrelation at half a period, or that at a whole one.
+
+def _much(swing: Swing) -> str:
+    gap = swing.period.high - swing.period.low
+    return f"a factor of {number(math.exp(gap))}" if swing.what == "rms" else f"{number(gap)} standard deviations"
+
+
+def _told(layer: LayerView, swing: Swing) -> tuple[str, Evidence, float]:
+    """What swings, the evidence, and the factor by which the rms swings (1 where the mean does)."""
+    period = swing.period
+    factor, low, high = 1.0, period.low, period.high
+    if swing.what == "rms":
+        factor, low, high = math.exp(min(high - low, 700.0)), math.exp(low), math.exp(high)
+    else:
+        scale = _middle(layer.rows["std"][swing.known])
+        low, high = low * scale, high * scale
+    evidence = Evidence(
+        low=low, high=high, period_rows=period.rows, rows=len(swing.known) - period.first,
+        regularity=period.regularity, chance=period.chance
+    )  # fmt: skip
+    return swing.what, evidence, factor
+
+
+def _middle(values: npt.NDArray[np.float64]) -> float:
+    return float(np.sort(values)[len(values) // 2])
+
+
+def _swings(network: Network, thresholds: OscillatingThresholds) -> dict[int, Swing]:
+    """The swings of all layers, by their place: searched for together, since the search is one of arrays.
+
+    Only a layer whose last rows lie so far apart, and not on the way from one level to another, is searched at all.
     """
-
-    first: int
-    turns: int
-    regularity: float
-
-
-def swings(values: npt.NDArray[np.float64], size: float, thresholds: OscillatingThresholds) -> Swings | None:
-    """The regular swings of at least `size` at the end of a series, as `Oscillating` has it; None where there are none.
-
-    Args:
-        values: float64, shape (n,), finite.
-        size: the smallest swing.
-        thresholds: what else is compared with.
-
-    Example:
-        >>> from fastact import Thresholds
-        >>> swings(np.array([0.0, 1.0] * 15), 0.5, Thresholds())
-        Swings(first=0, turns=29, regularity=0.966...)
-    """
-    most = 2.0 / thresholds.oscillate_share
-    turns = _turns(values.tolist(), size)
-    if not turns or len(values) - 1 - turns[-1] > most:
-        return None
-    place = len(turns) - 1
-    while place > 0 and turns[place] - turns[place - 1] <= most:
-        place -= 1
-    turns = turns[place:]
-    if len(turns) < 3:
-        return None
-    half = (turns[-1] - turns[1]) / (len(turns) - 2)
-    # What comes before the first swing has its highest or lowest value anywhere.
-    turns[0] = max(turns[0], turns[1] - max(round(half), 1))
-    rows = len(values) - turns[0]
-    if rows < thresholds.oscillate_rows or len(turns) < thresholds.oscillate_share * rows:
-        return None
-    opposite, same = _autocorrelations(values[turns[0] :], max(round(half), 1), max(round(2.0 * half), 2))
-    regularity = max(-opposite, same if -opposite >= 0.5 * thresholds.oscillate_regularity else 0.0)
-    least = max(thresholds.oscillate_regularity, _DEVIATIONS / math.sqrt(rows))
-    return Swings(turns[0], len(turns), regularity) if regularity >= least else None
-
-
-def _turns(values: list[float], size: float) -> list[int]:
-    """The places of the highest and lowest values between which the series moves by at least `size`."""
-    turns: list[int] = []
-    high = low = 0
-    rising: bool | None = None
-    for place, value in enumerate(values):
-        if value > values[high]:
-            high = place
-        if value < values[low]:
-            low = place
-        if rising is not False and values[high] - value >= size:
-            turns.append(high)
-            rising, low = False, place
-        elif rising is not True and value - values[low] >= size:
-            turns.append(low)
-            rising, high = True, place
-    return turns
+    tails = [layer.rows[-thresholds.oscillate_period :] for layer in network.layers]
+    starts = np.cumsum([0, *map(len, tails)])[:-1]
+    rows = np.empty(sum(map(len, tails)), ROW_DTYPE)
+    for start, tail in zip(starts.tolist(), tails, strict=True):
+        rows[start : start + len(tail)] = tail
+    with np.errstate(all="ignore"):
+        scale = np.hypot(rows["mean"], rows["std"])
+        scale[~((scale > 0.0) & (scale < math.inf))] = math.nan
+        spread = np.where((rows["std"] > 0.0) & (rows["std"] < math.inf), rows["std"], math.nan)
+        way = np.fmax.reduceat(scale, starts) / np.fmin.reduceat(scale, starts)
+        mean = np.where(np.isfinite(rows["mean"]), rows["mean"], math.nan)
+        wander = (np.fmax.reduceat(mean, starts) - np.fmin.reduceat(mean, starts)) / np.fmin.reduceat(spread, starts)
+    loose = np.array([layer.info.layer_type == layer_types.INPUT for layer in network.layers])
+    factor = np.where(loose, thresholds.oscillate_note, thresholds.oscillate_factor)
+    deviations = np.where(loose, min(1.0, thresholds.oscillate_deviations), thresholds.oscillate_deviations)
+    found: dict[int, Swing] = {}
+    for what, places, limits in (
+        ("rms", np.flatnonzero(way >= factor), np.log(factor)),
+        ("mean", np.flatnonzero(wander >= deviations), deviations),
+    ):
+        searched: dict[int, list[tuple[int, npt.NDArray[np.intp], npt.NDArray[np.float64]]]] = {}
+        for place in places.tolist():
+            layer = network.layers[place]
+            if place not in found and len(layer.rows) >= thresholds.oscillate_rows:
+                known, series = _series(layer, what)
+                if len(known) >= thresholds.oscillate_rows and _crosses(series[-thresholds.oscillate_period :]):
+                    searched.setdefault(len(known), []).append((place, known, series))
+        for group in searched.values():
+            table = np.array([series for _, _, series in group])
+            periods = repetitions(
+                table, thresholds.oscillate_regularity, thresholds.oscillate_chance, thresholds.oscillate_period
+            )
+            for (place, known, series), period in zip(group, periods, strict=True):
+                if period is None or period.high - period.low < limits[place]:
+                    continue
+                sizes = network.layers[place].rows["count"][known][period.first :].astype(np.float64)
+                if likeness(series[period.first :], np.log(np.maximum(sizes, 1.0))) >= _SIZES:
+                    continue
+                least = math.log(thresholds.oscillate_factor) if what == "rms" else thresholds.oscillate_deviations
+                found[place] = Swing(period, what, known, period.high - period.low >= least)
+    return found
 
 
-def _autocorrelations(values: npt.NDArray[np.float64], *lags: int) -> list[float]:
-    count = len(values)
-    time = np.arange(0.5 - 0.5 * count, 0.5 * count)
-    # Sums in place of means and clips, which take numpy ten times as long.
-    values = values - (float(values.sum()) / count + time * (float(time @ values) / float(time @ time)))
-    middle = count // 2
-    sizes = np.sort(np.abs(values))
-    deviation = float(np.sort(np.abs(values - np.sort(values)[middle]))[middle])
-    # Of two levels in turns one is the median, from which half of the values differ by rounding.
-    reach = _CLIP * (deviation if deviation > _ROUNDING * sizes[-1] else float(sizes[middle]))
-    if not 0.0 < reach < math.inf:
-        return [0.0 for _ in lags]
-    values = np.minimum(np.maximum(values, -reach), reach)
-    total = float(values @ values)
-    return [float(values[lag:] @ values[:-lag]) / total for lag in lags]
+def _series(layer: LayerView, what: str) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+    """The rows that have the number, and the logarithm of the rms, or the mean in standard deviations."""
+    if what == "rms":
+        scale = rms(layer.rows)
+        known = np.flatnonzero(np.isfinite(scale) & (scale > 0.0))
+        return known, np.log(scale[known])
+    mean, std = layer.rows["mean"], layer.rows["std"]
+    known = np.flatnonzero(np.isfinite(mean) & (std > 0.0) & np.isfinite(std))
+    with np.errstate(all="ignore"):
+        series = mean[known] / _middle(std[known]) if len(known) else mean[known]
+    # Sums of squares of what is larger are out of range.
+    return known if np.abs(series).max(initial=0.0) < 1e100 else known[:0], series
+
+
+def _crosses(series: npt.NDArray[np.float64]) -> bool:
+    """Whether a series goes up and down rather than from one level to another."""
+    above = series > 0.5 * (series.max() + series.min())
+    return int(np.count_nonzero(above[1:] != above[:-1])) >= _CROSSINGS

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from synthetic import found, only, row, watch
 
@@ -30,11 +31,13 @@ def test_a_sudden_change_that_lasts_is_drift(factor: float) -> None:
 
 
 def test_what_is_small_slow_early_or_over_is_no_drift() -> None:
+    noise = np.exp(0.6 * np.random.default_rng(0).standard_normal(100))
+    noisy = [row(i, mean=0.0, std=(1.0 if i < 60 else 6.0) * noise[i]) for i in range(100)]
     for rows in (
         scales((60, 1.0), (40, 3.5)),
         scales((15, 1.0), (60, 10.0)),
         scales((50, 1.0), (20, 10.0), (10, 1.0)),
-        scales((60, 1.0), (40, 6.0), noise=0.6),
+        noisy,
         [row(i, mean=0.0, std=math.exp(0.05 * i)) for i in range(100)],
     ):
         assert found(watch({"fc": ("Linear", rows)})) == []

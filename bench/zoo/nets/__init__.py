@@ -1,0 +1,21 @@
+"""The networks of the zoo, written as people write them.
+
+Each function takes what its `data.Task` has (inputs, outputs) and options by name, and returns a network whose layers
+have the names that `recipes` speaks of.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from torch import nn
+
+from bench.zoo.nets import dense, experts, functional, images, looking, sequences
+
+__all__ = ["NETS"]
+
+#: By name.
+NETS: Final[dict[str, Callable[..., nn.Module]]] = {
+    name: getattr(family, name)
+    for family in (dense, experts, functional, images, looking, sequences)
+    for name in family.__all__
+}

@@ -1,0 +1,29 @@
+"""The table of the zoo: networks that train well, and what is done to them.
+
+The parts were fixed before anything was tuned: no rule and no threshold was ever chosen by what a held-out part says.
+It has other networks, other data and other seeds than the part for tuning.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from bench.zoo.recipes import first_held_out, first_tuning, second_tuning
+from bench.zoo.recipes.table import Network, Part, Recipe, Sick
+
+__all__ = ["NETWORKS", "SICK", "Network", "Part", "Recipe", "Sick", "recipes"]
+
+_TABLES: Final = (first_tuning, first_held_out, second_tuning)
+
+NETWORKS: Final[tuple[Network, ...]] = tuple(network for table in _TABLES for network in table.NETWORKS)
+SICK: Final[tuple[Sick, ...]] = tuple(fault for table in _TABLES for fault in table.SICK)
+
+
+def recipes(part: Part | None = None) -> Iterator[Recipe]:
+    """All runs, or those of a part: each network healthy with all its seeds, then with its faults."""
+    known = {network.name: network for network in NETWORKS}
+    for network in NETWORKS:
+        if part in (None, network.part):
+            yield from (Recipe(network, seed) for seed in network.seeds)
+    for sick in SICK:
+        if part in (None, known[sick.network].part):
+            yield from (Recipe(known[sick.network], seed, sick) for seed in sick.seeds or known[sick.network].seeds[:2])
