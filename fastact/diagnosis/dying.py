@@ -190,7 +190,9 @@ def _far_below(before: LayerView | None, step: int) -> tuple[str, ...]:
     if top <= 0.0:
         return (f"all outputs of {name} are below zero in the first row ({number(mean)} on average)",)
     if mean < -_FAR * spread:
-        return (f"the outputs of {name} are {number(mean)} on average in the first row, and differ by {number(spread)}",)
+        return (
+            f"the outputs of {name} are {number(mean)} on average in the first row, and differ by {number(spread)}",
+        )
     return ()
 
 
@@ -233,7 +235,8 @@ def _is_head(layer: LayerView, network: Network) -> bool:
     """Whether it is an output, such as a density: the last layer, or one of few neurons after wider ones."""
     neurons = int(layer.rows[-1]["neurons"])
     widest = max((int(view.rows[-1]["neurons"]) for view in network.layers[: layer.place]), default=0)
-    return 0 < neurons <= _HEAD < widest or layer.place in (network.output, len(network.layers) - 1)
+    last = layer.place > 0 and layer.place in (network.output, len(network.layers) - 1)
+    return last or 0 < neurons <= _HEAD < widest
 
 
 def _is_overcomplete(layer: LayerView, network: Network) -> bool:

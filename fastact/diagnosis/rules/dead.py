@@ -48,12 +48,13 @@ class DeadThresholds(CommonThresholds):
         "autoencoders, 2024). Chosen",
     )
     dead_small: int = count_field(
-        10, "neurons; of a layer with fewer, only all being dead is a finding: one more or less is a large share. Chosen"
+        10,
+        "neurons; of a layer with fewer, only all being dead is a finding: one more or less is a large share. Chosen",
     )
     dead_warning: float = share_field(
         0.20,
-        "share of neurons; dead: noted from here. Measured: up to 19% of the neurons of 12 default-initialised networks "
-        "died on scikit-learn's digits, all of which learned them to 97%",
+        "share of neurons; dead: noted from here. Measured: up to 19% of the neurons of 12 networks of default "
+        "initialisation died on scikit-learn's digits, all of which learned them to 97%",
     )
     dead_serious: float = share_field(
         0.20,
@@ -100,16 +101,16 @@ class Dead(Rule[DeadThresholds]):
     """Neurons that have been silent for so long that they are not only rare, and the harm that this does.
 
     Formula:
-        ratio = dead_neurons / neurons in the last row. A neuron is dead when it has not fired for dead_window (20) rows,
-        dead_samples (300) samples and as long as a typical neuron of its layer took to fire dead_fires (10) times;
+        ratio = dead_neurons / neurons in the last row. A neuron is dead when it has not fired for dead_window (20)
+        rows, dead_samples (300) samples and as long as a typical neuron of its layer took to fire dead_fires (10) times;
         dead_sparse (10) times the samples and fires where the layer was declared sparse.
         Critical from dead_nothing (95%), where the layer passes nothing. Above dead_critical (50%) serious where the
         layers after it have lost their signal, else a warning. From dead_serious (20%) a warning where at least
         dead_serious of the neurons fired in the first row and do not any more, for dead_window rows on end. All else
         from dead_warning (20%) is a note, for dead_window rows: width is lost, and the others keep learning. Of layers
         with fewer than dead_small (10) neurons only all is more than a note.
-        Fewer rows tell that (almost) all are: of n neurons, of which s_i are silent in row i, at least n - sum (n - s_i)
-        are silent in all of these rows, whichever they are. Taken over the fewest last rows that hold min_rows rows,
+        Fewer rows tell that (almost) all are: of n neurons, of which s_i are silent in row i, at least n - sum
+        (n - s_i) are silent in all of these rows, whichever they are. Taken over the fewest last rows that hold min_rows rows,
         dead_samples samples and dead_fires fires of those that fired, a bound from dead_nothing up is found at once.
         Without per-neuron rows only a layer whose elements are all zero in each of min_rows rows is dead.
         The first step is the one since which the share has been above the band that was told.
