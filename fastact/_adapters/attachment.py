@@ -13,6 +13,7 @@ from typing import Any
 from fastact.errors import ArgumentTypeError, FastactError
 from fastact.failures import FailureCounter
 from fastact.monitor.monitor import ActivationMonitor
+from fastact.monitor.unseen import Watcher
 
 #: Where the rows go: a monitor, or the path of a log, which the adapter opens when the training starts.
 Run = ActivationMonitor | str | os.PathLike[str]
@@ -81,6 +82,21 @@ class Attachment:
         """Hands activations, or their stats, to the monitor; `options` are those of its ``record``."""
         with self.failure_counter(f"record layer {name!r}"):
             self.monitor.record(name, x, **options)
+
+    def record_in_place(self, name: str, x: Any, axis: int | None, layer_type: str) -> None:
+        """`record` for hooks: `ActivationMonitor.record_in_place`."""
+        with self.failure_counter(f"record layer {name!r}"):
+            self.monitor.record_in_place(name, x, axis, layer_type)
+
+    def add_watcher(self, watcher: Watcher) -> None:
+        """`ActivationMonitor.add_watcher`; a copy without a monitor sees nothing, and has said so."""
+        if self._monitor is not None:
+            self._monitor.add_watcher(watcher)
+
+    def remove_watcher(self, watcher: Watcher) -> None:
+        """`ActivationMonitor.remove_watcher`."""
+        if self._monitor is not None:
+            self._monitor.remove_watcher(watcher)
 
     def step(self) -> None:
         """Ends the monitor's step."""

@@ -10,10 +10,15 @@ thresholds      how a rule declares its thresholds
 finding         what a rule finds: `Finding`, `Evidence`, `FindingError`
 causes          hypotheses on why, with what speaks for and against each
 facts           what several rules ask of the rows
-births          where NaN and Inf were born, and what could have made them
-notes           what is true and does no harm, a line each
+births          where NaN and Inf were born
+origins         what could have made NaN and Inf
+growths         why values grew by orders of magnitude
 links           puts consequences behind their culprits
-report          a diagnosis as text, JSON and for a terminal
+accept          what the user has accepted, by layer and condition: set apart
+notes           what is true and does no harm, a line each
+report          a diagnosis as a value
+render          how it is shown: text, and for a terminal
+settings        what a TOML file says: thresholds, and what is accepted
 schema          the JSON Schema of that JSON
 layer_types     what the type of a layer tells
 experts         experts of a mixture that get no tokens

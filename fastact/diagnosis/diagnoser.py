@@ -42,6 +42,10 @@ class Diagnoser:
         accept: findings that are known and do not count: name or pattern of layers -> a condition, a list of them, or a
             mapping of them to reasons; "*" is every condition.
 
+    Attributes:
+        history: the window.
+        unseen: what was watched and not recorded, with the reason; layers that have rows are left out of the diagnosis.
+
     Raises:
         ArgumentTypeError: thresholds is not a `Thresholds`, window_size not an int, or accept no such mapping.
         ArgumentValueError: window_size is not 1 to `MAX_WINDOW`; a condition of accept is unknown; a row is malformed,
@@ -66,6 +70,7 @@ class Diagnoser:
         self.thresholds = check_type("thresholds", thresholds, Thresholds, "a Thresholds")
         self.accepted = check_accept(accept)
         self.history = History(window_size)
+        self.unseen: Mapping[str, str] = {}
         self._trackers: dict[str, OnsetTracker] = {}
 
     def add(self, info: LayerInfo) -> None:
@@ -163,7 +168,15 @@ class Diagnoser:
             rows, share = tracker.layer.total, saturated[name]
             health = self._health(views[name], rows, share, own.get(name, []), missing.get(name, ()))
             table.append(replace(health, status="accepted") if name in known and not health.severity else health)
-        return Diagnosis(linked, tuple(table), notes, accepted, accepted_in_vain=in_vain)
+        return Diagnosis(linked, tuple(table), notes, accepted, self._without_rows(views), in_vain)
+
+    def _without_rows(self, views: Iterable[str]) -> tuple[tuple[str, str], ...]:
+        """What was not seen; another rank may have seen it, or it has since run, and nobody has said so yet."""
+        if not self.unseen:
+            return ()
+        # The places of its outputs follow a layer's name: "lstm[0]".
+        seen = {name.split(mark)[0] for name in views for mark in "[:"} | set(views)
+        return tuple((name, reason) for name, reason in self.unseen.items() if name not in seen)
 
     def _judge(
         self, asked: Iterable[Rule[Any]], needs: Mapping[Rule[Any], int], view: LayerView, network: Network

@@ -68,16 +68,23 @@ class Gradients(NamedTuple):
     Attributes:
         steps: steps in the window in which any of them was recorded, rising.
         broken: those in which any of them had NaN or Inf, rising.
+        start: the first step in which any was recorded, though it may have left the window; None without gradients.
+        ever: the first one in which any had NaN or Inf, likewise.
     """
 
     steps: tuple[int, ...]
     broken: tuple[int, ...]
+    start: int | None
+    ever: int | None
 
     def finite_before(self, step: int) -> bool | None:
-        """Whether all recorded before `step` were finite; None where none was recorded."""
-        if not self.steps or self.steps[0] >= step:
+        """Whether all recorded in the last step before `step` were finite; None where none was recorded before it."""
+        if self.start is None or self.start >= step:
             return None
-        return not self.broken or self.broken[0] >= step
+        before = [each for each in self.steps if each < step]
+        if before:
+            return before[-1] not in self.broken
+        return self.ever is None or self.ever >= step
 
 
 def model_input(network: Network) -> LayerView | None:
@@ -211,7 +218,10 @@ def _gradients(network: Network) -> Gradients:
             bad = (rows["nans"] | rows["pos_infs"] | rows["neg_infs"]) != 0
             if bad.any():
                 broken.update(rows["step"][bad].tolist())
-    return Gradients(tuple(sorted(steps)), tuple(sorted(broken)))
+    views = [view for view in network.everything.values() if view.info.layer_type == layer_types.GRADIENT]
+    begun = [view.streaks["ever_non_finite"].step for view in views if "ever_non_finite" in view.streaks]
+    start = min((view.start for view in views), default=None)
+    return Gradients(tuple(sorted(steps)), tuple(sorted(broken)), start, min(begun, default=None))
 
 
 def has_norm(network: Network) -> bool:

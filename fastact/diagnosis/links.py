@@ -46,7 +46,11 @@ def link(
     info_of = {view.info.name: view.info for view in views}
     place = _places(views)
     findings, twins = _of_both_modes(findings, info_of)
-    passing = {name for name, info in info_of.items() if layer_types.is_passing(info.layer_type)}
+    passing = {
+        name
+        for name, info in info_of.items()
+        if layer_types.is_passing(info.layer_type) and info.layer_type != layer_types.INPUT
+    }
     # Dropout and pooling make no NaN, they hand it on. One dropout that serves a block in several places counts from
     # its first one, so that it seems to come before the layer whose NaN it got.
     born = {

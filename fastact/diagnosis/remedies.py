@@ -9,6 +9,13 @@ LOWER_RATE: Final = "use a lower learning rate"
 CLIP_GRADIENTS: Final = "clip the gradients"
 NORMALISE_INPUTS: Final = "normalise the inputs to mean 0 and standard deviation 1"
 
+#: What helps against an exponential that overflows.
+EXPONENT_REMEDIES: Final = (
+    "clamp the log-variance (to -10 and 10, say) before the exponential, or use softplus in its place",
+    "compute softmax and its logarithm by the framework's own functions, which subtract the maximum",
+    LOWER_RATE,
+)
+
 _HE: Final = "use He initialisation: weights from N(0, sqrt(2/n_in)), biases zero"
 _XAVIER: Final = "use Xavier initialisation: weights from N(0, sqrt(1/n_in))"
 _EITHER: Final = "use an initialisation that keeps the scale: N(0, sqrt(1/n_in)), or N(0, sqrt(2/n_in)) before ReLU"

@@ -14,6 +14,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -53,6 +54,9 @@ class Drain:
         self.ring = Ring(options.capacity)
         #: The text of a warning, once the disk has refused; whoever gives the warning takes it away.
         self.trouble: str | None = None
+        #: What was watched and not recorded, for the headers; replaced by a new mapping, never changed.
+        self.unseen: Mapping[str, str] = {}
+        self._told_unseen: Mapping[str, str] = {}
         self._folder, self._options, self._metadata, self._layers = folder, options, metadata, layers
         self._session = os.urandom(8).hex()
         self._batches = 0
@@ -190,19 +194,26 @@ class Drain:
         oldest = time.monotonic() - (options.segment_seconds or math.inf)
         if self._encoder is not None and self._begun <= oldest:
             self._seal()
+        if everything and self.unseen != self._told_unseen:
+            self._write_nothing()
         if final:
-            rows, dropped = ring.oldest(0)
-            if dropped is not None or self._dropped > self._told:
-                self._write(rows, dropped)
-                self._batches += 1
+            if ring.oldest(0)[1] is not None or self._dropped > self._told:
+                self._write_nothing()
             if self._segment is not None:
                 self._seal()
+
+    def _write_nothing(self) -> None:
+        """Writes a batch without rows, for what there is to say beside them."""
+        self._write(*self.ring.oldest(0))
+        self._batches += 1
 
     def _write(self, rows: npt.NDArray[np.void], dropped: int | None) -> None:
         self._dropped = self._dropped if dropped is None else dropped
         layers = tuple(self._layers.values())
-        if self._encoder is not None and len(layers) != len(self._encoder.header.layers):
-            self._seal()
+        if self._encoder is not None:
+            header = self._encoder.header
+            if len(layers) != len(header.layers) or self.unseen != header.unseen:
+                self._seal()
         if self._segment is None:
             self._segment = self._open()
         front = b""
@@ -214,14 +225,15 @@ class Drain:
         # Sealing adds its end mark, and asks for no room.
         self._retention.make_room(self._segment.size + len(data) + len(END_MARK))
         self._segment.write(data)
-        self._told = self._dropped
+        self._told, self._told_unseen = self._dropped, self._encoder.header.unseen
         if len(rows):
             self._last_step = int(rows["step"][-1])
             if self._first_step is None:
                 self._first_step = int(rows["step"][0])
 
     def _begin(self, layers: tuple[LayerInfo, ...]) -> bytes:
-        header = Header(self._session, self.ring.tail, layers, self._metadata, dropped=self._told)
+        told, unseen = self._told, dict(self.unseen)
+        header = Header(self._session, self.ring.tail, layers, self._metadata, dropped=told, unseen=unseen)
         self._encoder = Encoder(header, self._batches, self._options.compression)
         self._begun = time.monotonic()
         return self._encoder.front

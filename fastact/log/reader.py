@@ -155,6 +155,8 @@ class RunReader:
         self._sessions: dict[str, dict[str, LayerInfo]] = {}
         #: The run's own metadata; where segments differ, the newest holds.
         self.metadata: dict[str, str] = {}
+        #: What was watched and not recorded, by name, and why, as the newest segment has it.
+        self.unseen: dict[str, str] = {}
         try:
             # It is read again and again, whatever the working directory is then.
             self._folder = path.absolute()
@@ -169,6 +171,7 @@ class RunReader:
             if header is not None:
                 self._sessions.setdefault(header.session, {}).update({info.name: info for info in header.layers})
                 self.metadata |= header.metadata
+                self.unseen = header.unseen
         if not any(headers) and next(self.batches(reasons.append), None) is None:
             why = "; ".join(dict.fromkeys(reasons)) or "the run has written nothing yet"
             raise LogError(f"nothing can be read from the log {str(path)!r}: {why}")
@@ -191,10 +194,14 @@ class RunReader:
     def batches(self, lost: Tell) -> Iterator[StoredBatch]:
         """Yields the whole batches in the order in which they were written; `lost` is told of what is missing."""
         walk = Walk(self._sessions, lost)
+        header: Header | None = None
         for name in self._names():
             walk.begin(name)
-            yield from walk.batches(self._frames(name, walk.tell))
+            for stored in walk.batches(self._frames(name, walk.tell)):
+                header = stored.header or header
+                yield stored
             walk.end()
+        self.unseen = self.unseen if header is None else header.unseen
 
     def _names(self) -> list[str]:
         try:
@@ -225,6 +232,8 @@ class RunFollower:
         self.path = path
         #: The run's own metadata, as the newest segment that was read has it.
         self.metadata: dict[str, str] = {}
+        #: What was watched and not recorded, by name, and why, as the newest segment that was read has it.
+        self.unseen: dict[str, str] = {}
         #: Whether the newest segment was sealed, when it was read last.
         self._sealed = False
         self._folder = path.absolute()
@@ -257,7 +266,7 @@ class RunFollower:
             whole = name.endswith(".arrows") or number < found[-1][0]
             for stored in self._walk.batches(self._frames(name, whole=whole)):
                 if stored.header is not None:
-                    self.metadata = stored.header.metadata
+                    self.metadata, self.unseen = stored.header.metadata, stored.header.unseen
                 yield stored
             if whole:
                 self._end()

@@ -68,6 +68,7 @@ class Header:
             Since 1.1.
         next_row: rows that this writer had taken in before the first row after a thinned segment: its rows stand for
             rows `first_row` to ``next_row - 1``. None where a row is a row. Since 1.1.
+        unseen: what was watched and not recorded by then, by name, and why. Since 1.3.
     """
 
     session: str
@@ -78,6 +79,7 @@ class Header:
     dropped: int = 0
     merged_steps: int = 1
     next_row: int | None = None
+    unseen: dict[str, str] = field(default_factory=dict)
 
     def schema(self, fastact_version: str, stamp: str) -> Any:
         """The Arrow schema with this header in it; `stamp` is the text that `frames.finish` completes."""
@@ -91,6 +93,8 @@ class Header:
         }
         if self.dropped:
             own["fastact.dropped"] = str(self.dropped)
+        if self.unseen:
+            own["fastact.unseen"] = json.dumps(self.unseen)
         if self.next_row is not None:
             own |= {"fastact.merged_steps": str(self.merged_steps), "fastact.next_row": str(self.next_row)}
         return COLUMNS.with_metadata(own | {_RUN + key: value for key, value in self.metadata.items()})
@@ -112,6 +116,7 @@ class Header:
                 dropped=_count(raw.get("fastact.dropped", "0")),
                 merged_steps=max(1, _count(raw.get("fastact.merged_steps", "1"))),
                 next_row=_count(raw["fastact.next_row"]) if "fastact.next_row" in raw else None,
+                unseen={str(name): str(why) for name, why in dict(json.loads(raw.get("fastact.unseen", "{}"))).items()},
             )
         except (KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"incomplete header: {error!r}") from error

@@ -98,6 +98,18 @@ class LogWriter:
         ring = self._ring
         return ring.dropped + (ring.head - ring.tail if self._closed else 0)
 
+    @property
+    def unseen(self) -> Mapping[str, str]:
+        """What was watched and not recorded, by name, and why. The log's newest segment says so after a flush.
+
+        Set it to a new mapping; one that was given is not to be changed.
+        """
+        return self._drain.unseen
+
+    @unseen.setter
+    def unseen(self, reasons: Mapping[str, str]) -> None:
+        self._drain.unseen = reasons
+
     def add_layer(self, info: LayerInfo) -> None:
         """Makes a layer known, before its first row. The same name again changes nothing.
 

@@ -3,5 +3,6 @@
 - `monitor`: `ActivationMonitor`, what a training loop calls
 - `layer`: what is kept of a layer between two calls
 - `queue`: finished steps on their way into history, log and listeners
+- `unseen`: what was to be recorded and was not
 - `alerts`: reports findings while the network trains
 """

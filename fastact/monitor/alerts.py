@@ -6,8 +6,8 @@ from typing import Final, Literal
 
 from fastact.checks import check_choice, check_integer
 from fastact.diagnosis.diagnoser import Diagnoser
-from fastact.diagnosis.finding import SEVERITIES, Finding, FindingError, Severity
-from fastact.diagnosis.report import advice
+from fastact.diagnosis.finding import SEVERITIES, Finding, FindingError, Severity, gravity
+from fastact.diagnosis.render import advice
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 
 #: What to do with a finding: end the training by a `FindingError`, write a warning to the logger "fastact", ask the
@@ -18,7 +18,9 @@ _LOGGER: Final = logging.getLogger("fastact")
 
 
 class Alerts:
-    """Diagnoses now and then, and reports what is new: culprits, not their consequences.
+    """Diagnoses now and then, and reports what is new: culprits, not their consequences; no note, nothing accepted.
+
+    Of a culprit and the layers that have the same because of it, the gravest one is reported, the first of equals.
 
     The arguments are `on_finding`, `alert_severity` and `alert_every` of `ActivationMonitor`. What a function raises
     reaches the training loop, and so may end it.
@@ -42,10 +44,10 @@ class Alerts:
         check_choice("alert_severity", severity, SEVERITIES)
         #: Whether the loop was asked to stop.
         self.stop = False
-        self._action, self._least = action, SEVERITIES.index(severity)
+        self._action, self._least = action, gravity(severity)
         self._every = check_integer("alert_every", every, 1)
         self._steps = 0
-        #: (layer, condition) -> the place in `SEVERITIES` of the severity that was reported.
+        #: (layer, condition) -> the `gravity` that was reported.
         self._reported: dict[tuple[str, str], int] = {}
 
     def look(self, diagnoser: Diagnoser) -> None:
@@ -53,10 +55,16 @@ class Alerts:
         self._steps += 1
         if self._steps % self._every:
             return
+        culprit: Finding | None = None
+        gravest: dict[Finding, Finding] = {}
         for finding in diagnoser.diagnose().findings:
-            severity = SEVERITIES.index(finding.severity)
-            name = finding.layer, finding.condition
-            if finding.consequence_of is None and severity >= self._least and severity > self._reported.get(name, -1):
+            if finding.consequence_of is None:
+                culprit = gravest[finding] = finding
+            elif culprit is not None and culprit.condition == finding.condition:
+                gravest[culprit] = max(gravest[culprit], finding, key=lambda each: gravity(each.severity))
+        for culprit, finding in gravest.items():
+            name, severity = (culprit.layer, culprit.condition), gravity(finding.severity)
+            if severity >= self._least and severity > self._reported.get(name, -1):
                 # First, so that a function that raises gets it only once as well.
                 self._reported[name] = severity
                 self._report(finding)

@@ -32,6 +32,7 @@ from fastact.log.writer import LogWriter
 from fastact.monitor.alerts import Action, Alerts
 from fastact.monitor.layer import WatchedLayer
 from fastact.monitor.queue import Listener, StepQueue
+from fastact.monitor.unseen import Unseen, Watcher
 from fastact.stats.activation import ActivationStats, wrap_deferred
 from fastact.stats.channel import ChannelStats, wrap_workspace
 from fastact.stats.gpu import gpu_view
@@ -114,6 +115,7 @@ class ActivationMonitor:
         self._sparse: list[str] = []
         self._queue = StepQueue(every, self._diagnoser, self._writer, self._failures)
         self._layers = self._queue.layers
+        self._unseen = Unseen(self._queue, self._diagnoser, self._writer)
 
     @property
     def active(self) -> bool:
@@ -129,6 +131,14 @@ class ActivationMonitor:
     def failures(self) -> int:
         """How many rows are lost; the first one was warned of."""
         return self._failures.failures
+
+    @property
+    def unseen(self) -> dict[str, str]:
+        """What was watched and not recorded so far, by name, and why: layers that never ran, outputs without numbers.
+
+        Only who says beforehand what will be recorded can miss something: `fastact.torch.watch` does.
+        """
+        return dict(self._unseen.look())
 
     @property
     def should_stop(self) -> bool:
@@ -167,7 +177,9 @@ class ActivationMonitor:
         4096 replayed rows between two steps; beyond that the oldest are lost, and counted in `failures`.
 
         Args:
-            name: the layer's name.
+            name: the layer's name. How often each row of a table was looked up, such as a codebook's, goes under the
+                table's name and ``":usage"``: ``record(name + ":usage", counts[None], axis=-1, layer_type="Usage")``,
+                or "Vocabulary" where the data chose the rows.
             x: anything that `summarize` takes; or stats of the activations, from a sweep made elsewhere.
             axis: the neurons' axis, for a row that counts neurons (such as dead ones); -1 for [batch, ..., neurons].
             layer_type: the layer's type, such as "ReLU": the diagnosis judges a Tanh and a Linear differently.
@@ -192,6 +204,22 @@ class ActivationMonitor:
             return None
         if not isinstance(name, str) or not name:
             raise ArgumentTypeError(f"name: got {name!r}, want a non-empty str")
+        if name in self._unseen.guarded:
+            self._unseen.claim(name)
+        return self._record(name, x, axis, layer_type, saturation, dtype, sparse, kind)
+
+    def _record(
+        self,
+        name: str,
+        x: Any,
+        axis: int | tuple[int, ...] | None,
+        layer_type: str,
+        saturation: tuple[float, float] | None = None,
+        dtype: str = "",
+        sparse: bool = False,
+        kind: str | None = None,
+    ) -> ActivationStats | None:
+        """`record` in a step that is recorded, once its name was looked at."""
         layer = self._layers.get(name)
         if layer is not None:
             workspace = layer.plans.sweep(x, axis, [])
@@ -233,7 +261,10 @@ class ActivationMonitor:
             if workspace is not None:
                 self._queue.record(layer, workspace)
                 return
-        self.record(name, x, axis=axis, layer_type=layer_type)
+        if self.active:
+            self._record(name, x, axis, layer_type)
+        elif self._closed:
+            raise FastactError(f"the monitor is closed: cannot record {name!r}")
 
     keep = record_in_place  #: the older name of `record_in_place`
 
@@ -307,8 +338,24 @@ class ActivationMonitor:
         """
         if self._closed:
             raise FastactError("the monitor is closed: cannot end a step")
-        if self._queue.end_step() and self._alerts is not None:
-            self._alerts.look(self._diagnoser)
+        if self._queue.end_step():
+            self._unseen.end_step()
+            if self._alerts is not None:
+                self._alerts.look(self._diagnoser)
+
+    def add_watcher(self, watcher: Watcher) -> None:
+        """Has what `watcher` was to record and did not listed in `unseen`, and keeps its names for it.
+
+        It is held weakly. `remove_watcher` asks it for the last time.
+
+        Raises:
+            ArgumentValueError: one of its names belongs to another watcher.
+        """
+        self._unseen.add(watcher)
+
+    def remove_watcher(self, watcher: Watcher) -> None:
+        """Ends what `add_watcher` began; what was not seen until now stays in `unseen`."""
+        self._unseen.remove(watcher)
 
     def listen(self, listener: Listener) -> None:
         """Has the rows of each recorded step handed to `listener` as the step ends; see `fastact.sinks.attach`."""
@@ -317,6 +364,7 @@ class ActivationMonitor:
     def diagnose(self) -> Diagnosis:
         """What is wrong now, judged by the rows of all finished steps in the window; waits for a GPU that has some."""
         self._queue.catch_up()
+        self._unseen.look()
         return self._diagnoser.diagnose()
 
     def flush(self) -> None:
@@ -326,6 +374,7 @@ class ActivationMonitor:
         """
         if self._writer is not None and not self._closed:
             self._queue.catch_up()
+            self._unseen.look()
             self._writer.flush()
 
     def close(self) -> None:
@@ -334,6 +383,7 @@ class ActivationMonitor:
             return
         try:
             self._queue.finish()
+            self._unseen.close()
         finally:
             self._closed = True
             self._queue.close()

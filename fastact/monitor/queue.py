@@ -59,6 +59,7 @@ class StepQueue:
 
     Attributes:
         current: the step under way, from 0.
+        recorded: how many of the steps that have ended are recorded.
         layers: the layers by name, in forward order.
         lock: held while something is recorded, or a step ends.
         deferred: the rows that GPUs compute; None before anything was recorded there.
@@ -66,7 +67,7 @@ class StepQueue:
     """
 
     def __init__(self, every: int, diagnoser: Diagnoser, writer: LogWriter | None, failures: FailureCounter) -> None:
-        self.current = 0
+        self.current = self.recorded = 0
         self.layers: dict[str, WatchedLayer] = {}
         self.lock = threading.Lock()
         self.deferred: DeferredRows | None = None
@@ -182,6 +183,7 @@ class StepQueue:
             for layer in self.layers.values():
                 layer.recorded = None
             self.current += 1
+            self.recorded += 1
 
     def _deliver(self) -> list[_Delivery]:
         """Makes the rows of the steps that a GPU is done with, and hands them to history and log."""

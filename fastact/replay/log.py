@@ -67,6 +67,14 @@ class Log:
         return {key: value for run in self.runs.values() for key, value in run.metadata.items()}
 
     @property
+    def unseen(self) -> dict[str, str]:
+        """What was watched and not recorded, by name, and why: `ActivationMonitor.unseen` of all ranks together.
+
+        What another rank has recorded is left out only in `diagnose`, which knows all rows.
+        """
+        return {name: why for run in self.runs.values() for name, why in run.unseen.items()}
+
+    @property
     def accepted(self) -> dict[str, dict[str, str]]:
         """The findings that the run was told to accept: layers -> conditions -> reasons."""
         return from_json(self.metadata.get("accept"))
@@ -201,7 +209,7 @@ class Log:
         of a layer in a step merged. Elements are merged exactly. A log does not say which neurons were silent, dead,
         saturated or constant, only how many; a neuron is so in the whole batch only if it is so on every rank, so the
         least number of any rank is taken, which is the most that there can be. `within_std` pools the ranks' variances.
-        Layers that only some ranks have (a pipeline) are judged by the rows that there are.
+        Layers that only some ranks have (a pipeline) are judged by the rows that there are. Unseen is what no rank saw.
 
         Args:
             thresholds: by default those the monitor wrote into the metadata, else ``Thresholds()``.
@@ -228,6 +236,7 @@ class Log:
             add_block(diagnoser, block, layers)
         if ranks == self.ranks:
             self._warnings = tuple(lost)
+        diagnoser.unseen = {name: why for rank in ranks for name, why in self.runs[rank].unseen.items()}
         return diagnoser.diagnose(preset)
 
     def __repr__(self) -> str:

@@ -88,4 +88,6 @@ class Tail:
 
     def diagnose(self) -> Diagnosis:
         """What is wrong by the rows seen so far: equal to `Log.diagnose` of the same rows."""
-        return Diagnosis((), ()) if self._diagnoser is None else self._diagnoser.diagnose()
+        diagnoser = self._diagnoser or make_diagnoser({}, None, self._window_size)
+        diagnoser.unseen = self._follower.unseen
+        return diagnoser.diagnose()

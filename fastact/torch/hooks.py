@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from fastact.errors import FastactError
+from fastact.monitor.unseen import Missing
 from fastact.torch import compiled
 from fastact.torch.layers import axis_rule, layer_type_of
 from fastact.torch.tensors import find_tensors, local_values
+from fastact.torch.unseen import EVALUATION, NEVER, NO_FLOATS, NO_TENSOR
 
 #: Follows a layer's name where its input or the gradient of its output is recorded; no module's name has a colon.
 _INPUT: Final = ":input"
@@ -45,7 +47,7 @@ class Hook:
     compiled anew whenever something changes that it was compiled from.
     """
 
-    __slots__ = ("__weakref__", "axis_rule", "gradients", "key", "layer_type", "module", "name", "watch")
+    __slots__ = ("__weakref__", "axis_rule", "gradients", "key", "layer_type", "missing", "module", "name", "watch")
     #: What is added to the layer's name.
     suffix: ClassVar[str] = ""
 
@@ -59,6 +61,8 @@ class Hook:
         # Filled in at the first call: only then does a lazy module have its final type.
         self.layer_type: str | None = None
         self.axis_rule: Callable[[int], int] | None = None
+        #: Why nothing is recorded yet; None once something is.
+        self.missing: Missing | None = NEVER
 
     def observe(self, module: nn.Module, values: object) -> None:
         """Takes what the module was given, or what it returned, with all tensors inside."""
@@ -70,12 +74,17 @@ class Hook:
                     compiled.record(x.detach(), self.key, watch._order, place)
             return
         try:
-            if not watch._due() or (watch._training_only and not module.training):
+            if not watch._due():
                 return
-            if type(values) is torch.Tensor:
+            if watch._training_only and not module.training:
+                self.missing = self.missing and EVALUATION
+            elif type(values) is torch.Tensor:
                 self._observe_tensor(values, "")
             else:
-                for place, x in find_tensors(values):
+                found = find_tensors(values)
+                if not found:
+                    self.missing = self.missing and NO_TENSOR
+                for place, x in found:
                     self._observe_tensor(x, place)
         except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
             watch._failed(self.name + self.suffix, error)
@@ -103,12 +112,17 @@ class Hook:
             assert module is not None
             self.axis_rule = axis_rule(module)
             self.layer_type = layer_type_of(module)
-        if x.is_nested or type(x) is not torch.Tensor:
+        if x.is_nested or x.layout is not torch.strided or type(x) is not torch.Tensor or x.is_quantized:
             x = local_values(x)
+        if not (x.is_floating_point() or x.is_complex()):
+            # Integers are tokens, classes, places: neither activations nor worth a warning.
+            self.missing = self.missing and NO_FLOATS
+            return
+        self.missing = None
         self.record(x, place)
 
     def record(self, x: torch.Tensor, place: str) -> None:
-        """Records a dense tensor that was found at `place` in what the module was given or returned."""
+        """Records a dense tensor of numbers that was found at `place` in what the module was given or returned."""
         raise NotImplementedError
 
     def neuron_axis(self, ndim: int) -> int | None:
@@ -165,8 +179,8 @@ class InputHook(Hook):
         self.observe(module, args[0] if len(args) == 1 and not kwargs else (*args, *kwargs.values()))
 
     def record(self, x: torch.Tensor, place: str) -> None:
-        """Records an input; tensors of integers, such as tokens, are left out."""
-        if x.is_floating_point() and backward_pass() == -1:
+        """Records an input."""
+        if backward_pass() == -1:
             self.watch._record(self.name + _INPUT + place, x, self.neuron_axis(x.ndim), "Input")
 
 

@@ -31,9 +31,24 @@ def find_tensors(output: object, place: str = "", depth: int = 0) -> list[tuple[
 
 
 def local_values(x: torch.Tensor) -> torch.Tensor:
-    """The dense values of a tensor: a nested tensor's rows stacked, and this process's part of a DTensor."""
+    """The dense values of a tensor.
+
+    A nested tensor's rows are stacked; of a DTensor it is this process's part, of a sparse tensor what is stored, of a
+    quantised one what its numbers stand for.
+    """
     if x.is_nested:
         return x.values() if x.layout is torch.jagged else x.values().reshape(-1, x.size(-1))
     to_local = getattr(x, "to_local", None)
     local: torch.Tensor = x if to_local is None else to_local()
+    if local.is_quantized:
+        return local.dequantize()
+    if local.layout is torch.sparse_coo:
+        return local._values()  # of an index that occurs twice both, unsummed: summing sorts all of them
+    if local.layout is not torch.strided:
+        return local.to_dense() if local.is_mkldnn else local.values()
     return local
+
+
+def real_numbers(x: torch.Tensor) -> torch.Tensor:
+    """A tensor's numbers as real ones: of complex numbers both parts, along a last axis that is added."""
+    return torch.view_as_real(x.resolve_conj().resolve_neg()) if x.is_complex() else x

@@ -2,20 +2,24 @@
 
 import os
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, Protocol, Self
 
 import torch
 from torch import nn
 
+from fastact._adapters.attachment import Attachment
 from fastact.checks import check_integer, check_type
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 from fastact.failures import FailureCounter
 from fastact.monitor.monitor import ActivationMonitor
+from fastact.monitor.unseen import Missing
 from fastact.torch import compiled
 from fastact.torch.hooks import Hook, InputHook, OutputHook
 from fastact.torch.layers import axis_rule
 from fastact.torch.selection import Layers, named_modules, select_modules
+from fastact.torch.tensors import real_numbers
+from fastact.torch.unseen import compiled_names, missing_layers
 
 
 class MonitorLike(Protocol):
@@ -39,6 +43,7 @@ def watch(
     every: int | Callable[[int], bool] = 1,
     first: int = 0,
     training_only: bool = False,
+    prefix: str = "",
     strict: bool = False,
 ) -> "Watch":
     """Records the outputs of a model's layers into `monitor` at every forward pass, until the end of the ``with``.
@@ -54,7 +59,7 @@ def watch(
             instances. An iterable of these: their union. A function: the modules for which ``layers(name, module)``
             is true.
         inputs: also record the inputs of each layer, as they are before it runs, under its name and ``":input"``
-            (``":input[1]"`` where it has several). Tensors of integers, such as tokens, are left out.
+            (``":input[1]"`` where it has several).
         gradients: also record the gradient of the loss by each output, when the backward pass reaches it, under the
             output's name and ``":grad"``. Not within compiled code.
         every: record the monitor's steps that are divisible by this number, or those for which ``every(step)`` is
@@ -62,6 +67,7 @@ def watch(
         first: record each of this many first steps, whatever `every` says.
         training_only: leave out modules that are not in training mode, so that a validation pass between two steps
             does not end up in the rows of the training.
+        prefix: goes before all names, to tell the layers of several models apart: ``"g."`` and ``"d."``.
         strict: raise what goes wrong, to find out about it; by default it is counted and warned of once.
 
     Returns:
@@ -69,11 +75,12 @@ def watch(
         returns.
 
     Tensors inside a tuple, list, dict or dataclass are recorded under the module's name followed by their place, such
-    as ``"lstm[0]"`` or ``"head['logits']"``; anything but a tensor is ignored. Each layer is swept per neuron along
-    the axis that its type implies: the last one for Linear, LayerNorm, RNN, Embedding and attention, the channel axis
-    for convolutions and the other norms. A module of any other type takes the axis of the layer that ran before it if
-    both outputs have the same number of axes; otherwise 2-D and 3-D outputs have their neurons on the last axis and
-    larger ones on axis 1. Outputs with fewer than two axes have no neurons.
+    as ``"lstm[0]"`` or ``"head['logits']"``; integers and anything but a tensor are left out. Of complex numbers both
+    parts are recorded, of sparse tensors what they store, of quantised ones what they stand for. Each layer is swept
+    per neuron along the axis that its type implies: the last one for Linear, LayerNorm, RNN, Embedding and attention,
+    the channel axis for convolutions and the other norms. A module of any other type takes the axis of the layer that
+    ran before it if both outputs have the same number of axes; otherwise 2-D and 3-D outputs have their neurons on the
+    last axis and larger ones on axis 1. Outputs with fewer than two axes have no neurons.
 
     Forward passes that activation checkpointing repeats are recorded once. Copies of the model (``copy.deepcopy``,
     pickle) and forked processes (DataLoader workers) are not watched. With `torch.compile`, call `watch` before the
@@ -81,11 +88,15 @@ def watch(
     is broken, and nothing is compiled again from step to step. Within `torch.vmap` a layer's row covers all samples
     together.
 
+    What is watched and not recorded is told: a layer that never ran, or was called as ``.forward()``, an output that
+    cannot be swept, hooks that compiled code ignores. ``monitor.unseen`` has the reasons by name, the diagnosis lists
+    them, and one warning says so while the model trains.
+
     Raises:
         ArgumentTypeError: `model` is no `nn.Module` (or a TorchScript one, whose layers run outside of Python),
             `monitor` has no ``record``, or another argument has the wrong type.
-        ArgumentValueError: a pattern or type matches nothing, this monitor already watches one of the layers, or
-            `every` or `first` is out of range.
+        ArgumentValueError: a pattern or type matches nothing, this monitor already watches one of the layers, or a
+            layer of another model that has the same name, or `every` or `first` is out of range.
 
     Example:
         >>> import torch, fastact, fastact.torch
@@ -106,11 +117,14 @@ def watch(
     if plan is not None and not hasattr(monitor, "current_step"):
         got = f"{type(monitor).__name__} without current_step"
         raise ArgumentTypeError(f"monitor: got {got}, want one that counts steps, or every=1")
-    selected = select_modules(model, layers)
+    check_type("prefix", prefix, str, "a str")
+    selected = {module: prefix + name for module, name in select_modules(model, layers).items()}
     for module, name in selected.items():
         if any(isinstance(h, Hook) and h.name and h.watch.monitor is monitor for h in module._forward_hooks.values()):
             raise ArgumentValueError(f"model: layer {name!r} is watched by this monitor already")
-    handle = Watch(monitor, tuple(selected.values()), plan, training_only=training_only, strict=strict)
+    handle = Watch(monitor, tuple(selected.values()), plan, prefix=prefix, training_only=training_only, strict=strict)
+    if add := getattr(monitor, "add_watcher", None):
+        add(handle)
     handle._attach(model, selected, inputs=inputs, gradients=gradients)
     return handle
 
@@ -132,6 +146,7 @@ class Watch:
     Attributes:
         monitor: where the layers are recorded.
         names: the watched layers, in the order of ``model.named_modules()``.
+        prefix: what goes before every name, those in `names` included.
     """
 
     def __init__(
@@ -140,29 +155,34 @@ class Watch:
         names: tuple[str, ...],
         plan: Callable[[int], bool] | None,
         *,
+        prefix: str,
         training_only: bool,
         strict: bool,
     ) -> None:
         self.monitor = monitor
         #: `ActivationMonitor.record_in_place`, which costs less than its `record`; None where `record` was overridden.
         self._record_in_place: Callable[[str, torch.Tensor, int | None, str], None] | None = None
-        if isinstance(monitor, ActivationMonitor):
-            record: Any = monitor.record
-            if getattr(record, "__func__", None) is ActivationMonitor.record:
-                self._record_in_place = monitor.record_in_place
+        record: Any = monitor.record
+        if getattr(record, "__func__", None) in (ActivationMonitor.record, Attachment.record):
+            self._record_in_place = monitor.record_in_place  # type: ignore[attr-defined] # both have it
         self.names = names
         self._plan = plan
+        self.prefix = prefix
         self._training_only = training_only
         self._failure_counter = FailureCounter("fastact", strict=strict, counter="Watch.failures")
         #: The step that the plan was last asked about, and its answer.
         self._asked: tuple[int, bool] = (-1, False)
         #: (number of axes, neuron axis) of the last layer to run whose type tells where its neurons are.
         self._last_axis: tuple[int, int] | None = None
+        #: The names of layers that lay in compiled code when the watch began; what could not be recorded, by name.
+        self._compiled: frozenset[str] = frozenset()
+        self._lost: dict[str, Exception] = {}
         self._order = compiled.new_order()
         self._hooks: list[Hook] = []
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
 
     def _attach(self, model: nn.Module, selected: Mapping[nn.Module, str], *, inputs: bool, gradients: bool) -> None:
+        self._compiled = compiled_names(selected, model)
         for module, name in selected.items():
             self._add(OutputHook(self, module, name, gradients=gradients), module.register_forward_hook)
             if inputs:
@@ -180,6 +200,8 @@ class Watch:
 
     def remove(self) -> None:
         """Takes the hooks off the model. Calling it again is harmless."""
+        if self in _live and (remove := getattr(self.monitor, "remove_watcher", None)):
+            remove(self)
         _live.discard(self)
         while self._handles:
             self._handles.pop().remove()
@@ -201,6 +223,16 @@ class Watch:
         """How many tensors could not be recorded; the first one was warned of."""
         return self._failure_counter.failures
 
+    @property
+    def by_record(self) -> bool:
+        """Whether the monitor's `record` is called, as by hand."""
+        return self._record_in_place is None
+
+    def unseen(self, recorded: Collection[str]) -> dict[str, Missing]:
+        """The layers of which nothing was recorded so far, and why; `recorded` are the names that have rows."""
+        outputs = (hook for hook in self._hooks if isinstance(hook, OutputHook) and hook.name)
+        return missing_layers(outputs, self._compiled, self._lost, recorded)
+
     # The hooks call the following.
 
     def _due(self) -> bool:
@@ -221,6 +253,7 @@ class Watch:
 
     def _record(self, name: str, x: torch.Tensor, axis: int | None, layer_type: str) -> None:
         try:
+            x = real_numbers(x)
             if self._record_in_place is not None:
                 self._record_in_place(name, x, axis, layer_type)
             else:
@@ -229,6 +262,7 @@ class Watch:
             self._failed(name, error)
 
     def _failed(self, name: str, error: Exception) -> None:
+        self._lost.setdefault(name, error)
         self._failure_counter.failed(f"record layer {name!r}", error)
         if self._failure_counter.strict:
             raise error

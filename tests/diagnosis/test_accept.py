@@ -60,7 +60,7 @@ def test_all_that_is_accepted_makes_a_healthy_run(accept: Any) -> None:
     assert report.healthy
     assert len(report.accepted) == 3
     assert report.accepted_in_vain == ()
-    assert str(report).startswith("No problems found besides what is accepted in 5 layers, over steps 0 to 149.")
+    assert str(report).startswith("No problems found in 5 layers, over steps 0 to 149, besides what is accepted.\n")
 
 
 def test_a_name_that_looks_like_a_pattern_is_still_a_name() -> None:

@@ -40,6 +40,8 @@ def test_causes_and_remedies_fit_the_layer_and_the_network() -> None:
 
     bad = [row(s, nans=4) for s in range(3)]
     first, later = only({"0": ("Linear", bad)}), only({"0": ("ReLU", [row(0)]), "1": ("Linear", bad)})
-    assert "check the inputs" in first.remedies[0]
+    assert "check the data" in first.remedies[0]
     assert "epsilon" in later.remedies[0]
-    assert "Its weights contain NaN" in later.cause
+    own = only({"0": ("ReLU", [row(0)]), "1": ("Linear", [row(s, nans=64) for s in range(3)])})
+    assert "Its weights held NaN" in own.cause
+    assert "initialise its weights" in own.remedies[0]

@@ -1,5 +1,6 @@
 """What a person reads: one sentence first, the table, causes and remedies; and nothing that a name smuggles in."""
 
+import dataclasses
 import io
 import json
 from typing import Any
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 from synthetic import row, watch
 
+from fastact.diagnosis.causes import Cause, best
 from fastact.diagnosis.finding import Evidence, Finding
-from fastact.diagnosis.report import Diagnosis, render_rich, render_text, sentence
+from fastact.diagnosis.render import advice, headline, render_rich, render_text
+from fastact.diagnosis.report import Accepted, Diagnosis, LayerHealth, Note
 from fastact.text import number, percent, shown
 
 
@@ -25,6 +28,10 @@ def sick(name: str = "encoder.3") -> Diagnosis:
     return watch(layers).diagnose()
 
 
+def sentence(diagnosis: Diagnosis) -> str:
+    return headline(diagnosis)[0]
+
+
 def on_terminal(diagnosis: Diagnosis, width: int = 200) -> str:
     stream = io.StringIO()
     Console(file=stream, width=width, force_terminal=False).print(render_rich(diagnosis))
@@ -36,9 +43,13 @@ def test_it_opens_with_a_sentence_that_a_person_would_say() -> None:
     assert text.splitlines()[0] == sentence(sick())
     assert text.startswith(
         "encoder.3 (Tanh) has been saturated since step 120: 61% of its outputs are beyond ±0.99. "
-        "Downstream: encoder.4, head (vanishing). Possible cause: "
+        "Downstream: encoder.4, head (vanishing).\n"
     )
-    assert "Try: use ReLU" in text.splitlines()[0]
+    what, why, remedies, empty = text.splitlines()[:4]
+    assert what.endswith("(vanishing).")
+    assert why.startswith("Possible cause: ")
+    assert remedies.startswith("Try: use ReLU")
+    assert empty == ""
 
 
 def test_the_table_and_the_findings_are_in_both_forms() -> None:
@@ -48,8 +59,7 @@ def test_the_table_and_the_findings_are_in_both_forms() -> None:
         assert ["layer", "type", "mean", "std", "dead", "saturated", "status"] in lines
         assert ["encoder.3", "Tanh", "1e-06", "1", "0%", "61%", "saturated", "(warning)"] in lines
         assert ["encoder.2", "Linear", "0.1", "1", "0%", "-", "healthy"] in lines
-        assert "1. [warning] encoder.3: see above." in text
-        assert "2. [" not in text  # consequences are folded into their culprit
+        assert "1. [" not in text  # consequences are folded into their culprit, and the first lines tell that
 
 
 def test_nothing_is_said_twice() -> None:
@@ -65,10 +75,10 @@ def test_nothing_is_said_twice() -> None:
         for culprit in diagnosis.culprits:
             for part in (culprit.message, culprit.cause, *culprit.remedies):
                 assert text.count(part) == 1, part
-        assert "The same in out." in text
+        assert "Also NaN or Inf: out." in text
         heads = [line.split("]")[0] for line in text.splitlines() if line[1:4] == ". ["]
         assert heads == ["1. [critical", "2. [critical", "3. [critical", "4. [critical"]
-        assert text.count("   Possible cause:") == text.count("   Try:") == 1
+        assert text.count("\n   Likely cause:") == text.count("\n   Try:") == 1
 
 
 def test_healthy_unknown_and_empty() -> None:
@@ -81,7 +91,7 @@ def test_healthy_unknown_and_empty() -> None:
 def test_long_lists_are_cut() -> None:
     rows = [row(step, within_std=1e-9) for step in range(9)]
     layers = {"0": ("Linear", [row(step) for step in range(9)])} | {str(i): ("Linear", rows) for i in range(1, 30)}
-    assert "The same in 28 more layers: 2, 3, 4 and 25 more." in sentence(watch(layers).diagnose())
+    assert "Also vanishing: 28 more layers, such as 2, 3, 4." in sentence(watch(layers).diagnose())
 
 
 @pytest.mark.parametrize(
@@ -149,5 +159,140 @@ def test_each_layer_that_follows_is_named_once() -> None:
     layers = {"0": ("Linear", [row(s) for s in steps]), "1": ("ReLU", gone), "2": ("ReLU", gone)}
     diagnosis = watch(layers).diagnose()
     assert sum(finding.layer == "2" for finding in diagnosis.findings) > 1
-    assert "The same in 2. " in sentence(diagnosis)
+    assert "Also dead: 2." in sentence(diagnosis)
     assert "Downstream" not in sentence(diagnosis)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "because", "lines"),
+    [
+        (
+            "certain",
+            ("its input is all zero",),
+            ["Cause: An update was too large.", "Evidence: its input is all zero."],
+        ),
+        ("likely", ("a", "b"), ["Likely cause: An update was too large.", "Evidence: a; b."]),
+        ("possible", (), ["Possible cause: An update was too large."]),
+    ],
+)
+def test_it_says_how_sure_a_cause_is_and_what_speaks_for_it(
+    confidence: Any, because: tuple[str, ...], lines: list[str]
+) -> None:
+    proved = confidence == "certain"
+    cause = Cause("learning_rate", "An update was too large.", ("go slower", "clip"), because, proved=proved)
+    finding = best([cause]).finding("a", "dead", "warning", 3, Evidence(), "a is dead.")
+    assert finding.confidence == confidence
+    assert advice(finding) == [*lines, "Try: go slower; clip."]
+    text = render_text(Diagnosis((finding,), ()))
+    assert text.split("\n")[: 2 + len(lines)] == ["a is dead.", *lines, "Try: go slower; clip."]
+
+
+def test_an_unknown_cause_is_said_to_be_unknown() -> None:
+    refuted = Cause("learning_rate", "An update was too large.", ("go slower",), refuted_by=("it was so at step 0",))
+    finding = best([refuted]).finding("a", "dead", "warning", 0, Evidence(), "a is dead.")
+    assert advice(finding) == ["Cause unknown: the recorded rows do not show why."]
+    finding = best([refuted], ("look at the data",)).finding("a", "dead", "warning", 0, Evidence(), "a is dead.")
+    assert advice(finding)[1:] == ["Try: look at the data."]
+    assert "too large" not in render_text(Diagnosis((finding,), ()))
+
+
+def a_finding(layer: str, condition: str = "dead", step: int = 0, of: str | None = None, **more: Any) -> Finding:
+    values: dict[str, Any] = {"message": f"{layer} is so.", "cause": "C.", "remedies": ("r",)} | more
+    return Finding(layer, condition, "critical", step, Evidence(), consequence_of=of, **values)
+
+
+def health(name: str, kind: str = "Linear", status: str = "healthy", **more: Any) -> LayerHealth:
+    values: dict[str, Any] = {"severity": "", "not_judged": (), "rows": 300, "first_step": 0, "last_step": 299} | more
+    return LayerHealth(name, kind, 0.1, 1.0, None, None, status, **values)
+
+
+def test_findings_that_differ_in_nothing_but_the_layer_are_told_as_one() -> None:
+    experts = [a_finding(f"experts.{i}") for i in range(12)]
+    text = render_text(Diagnosis(tuple(experts), ()))
+    assert text.startswith("experts.0 is so. Also dead: 11 more layers, such as experts.1, experts.2, experts.3.\n")
+    assert "experts.5" not in text
+    assert "1. [" not in text
+    other = a_finding("head", message="head is otherwise.", cause="D.")
+    lines = render_text(Diagnosis((*experts, other), ())).splitlines()
+    assert lines[1:] == [
+        "Possible cause: C.",
+        "Try: r.",
+        "",
+        "1. [critical] experts.0: see above.",
+        "",
+        "2. [critical] head is otherwise.",
+        "   Possible cause: D.",
+        "   Try: r.",
+        "",
+        "More: fastact explain dead",
+    ]
+
+
+def test_many_findings_of_one_cause_at_different_times_are_cut() -> None:
+    lines = render_text(Diagnosis(tuple(a_finding(f"l{i}", step=i) for i in range(9)), ())).splitlines()
+    assert [line for line in lines if "more like these" in line] == ["   4 more like these: l5, l6, l7, l8."]
+    assert "5. [critical] l4 is so." in lines
+    assert "l5 is so." not in "\n".join(lines)
+
+
+def test_consequences_are_counted_by_what_they_are_and_when() -> None:
+    layers = tuple(health(str(i)) for i in range(20))
+    same = [a_finding(str(i), of="3") for i in range(4, 6)] + [a_finding(str(i), step=2, of="3") for i in range(6, 12)]
+    other = [a_finding(str(i), "vanishing", of="3") for i in (12, 13)]
+    (line, *_) = headline(Diagnosis((a_finding("3"), *same, *other), layers))
+    assert line == ("3 is so. Also dead: 4, 5; later 6 more layers, such as 6, 7, 8. Downstream: 12, 13 (vanishing).")
+    (line, *_) = headline(Diagnosis((a_finding("3"), a_finding("1", "vanishing", 5, "3")), layers))
+    assert line == "3 is so. It also explains: 1 (vanishing)."  # it lies before
+    (line, *_) = headline(Diagnosis((a_finding("3"), a_finding("4", step=1, of="3")), layers))
+    assert line == "3 is so. Also dead: later 4."
+
+
+def test_a_healthy_run_is_told_with_what_was_looked_at_and_what_was_not() -> None:
+    layers = [health("input", "Input"), *(health(str(i), last_step=200 + i) for i in range(12))]
+    layers += [health("3:eval"), health("4:eval"), *(health(f"{i}:grad", "Gradient") for i in range(3))]
+    layers += [health("words:usage", "Vocabulary", not_judged=("dead", "drifting"))]
+    layers += [health("late", not_judged=("dead",))]
+    layers += [health("new", status="not enough data", rows=2), health("gone", status="not enough data", rows=0)]
+    unseen = (("head", "never called"), ("gone", "gave no rows."), *((f"x{i}", "never called") for i in range(5)))
+    text = render_text(Diagnosis((), tuple(layers), unseen=unseen))
+    assert text.splitlines()[0] == (
+        "No problems found in 13 layers (2 of them in evaluation too), 1 input, 3 gradients and 1 vocabulary, "
+        "over steps 0 to 299; not enough data yet for 2 more."
+    )
+    assert text.split("Not looked at:\n")[1].splitlines() == [
+        "- head, x0, x1 and 3 more: never called.",
+        "- gone: gave no rows.",
+        "- new: too few rows.",
+        "- words:usage, late: too few rows or samples to judge dead.",
+        "- words:usage: too few rows or samples to judge drifting.",
+    ]
+
+
+def test_the_blocks_come_in_order_each_with_an_empty_line_before_it() -> None:
+    diagnosis = Diagnosis(
+        (a_finding("a"), a_finding("b", "vanishing", cause="D.")),
+        (health("a"),),
+        (Note("outlier_channels", ("c",), 0, "c has an outlier."),),
+        (Accepted(a_finding("d"), "known"),),
+        (("e", "never called"),),
+    )
+    for text in (render_text(diagnosis), on_terminal(diagnosis, 2000)):
+        lines = [line.rstrip() for line in text.splitlines()]
+        heads = [
+            "1. [critical] a: see above.",
+            "2. [critical] b is so.",
+            "Accepted, not counted:",
+            "Notes (no harm seen):",
+            "Not looked at:",
+            "More: fastact explain dead vanishing outlier_channels",
+        ]
+        places = [lines.index(head) for head in heads]
+        assert places == sorted(places)
+        assert {lines[place - 1] for place in places} == {""}
+        assert [lines[place + 1] for place in places[2:5]] == [
+            "- d is so. Reason: known.",
+            "- c has an outlier.",
+            "- e: never called.",
+        ]
+    assert not diagnosis.healthy
+    assert dataclasses.replace(diagnosis, findings=()).healthy

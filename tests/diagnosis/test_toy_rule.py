@@ -127,7 +127,7 @@ def test_its_threshold_is_one_of_all() -> None:
 def test_it_is_in_the_report_and_in_the_json() -> None:
     found = diagnosis()
     text = str(found)
-    assert text.startswith("1 (Linear) has been below zero since step 7: 95% of its range is. Downstream: 2 (dead). ")
+    assert text.startswith("1 (Linear) has been below zero since step 7: 95% of its range is. Downstream: 2 (dead).\n")
     assert "below zero (serious)" in text
     assert text.endswith("More: fastact explain negative")
     schema = report_schema()

@@ -1,5 +1,6 @@
 """Findings that are told while a network trains."""
 
+import dataclasses
 import logging
 import pickle
 from pathlib import Path
@@ -7,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from synthetic import row, watch
 
 import fastact
 from fastact import ActivationMonitor, Finding, FindingError
+from fastact.diagnosis.rules import RULES
+from fastact.monitor.alerts import Alerts
 
 RNG = np.random.default_rng(0)
 
@@ -118,3 +122,48 @@ def test_what_is_refused(options: dict[str, Any], error: type[Exception], word: 
     with pytest.raises(error, match=word) as caught:
         ActivationMonitor(**options)
     assert isinstance(caught.value, fastact.FastactError)
+
+
+def test_what_is_accepted_and_what_does_no_harm_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Finding] = []
+    accept = {"a*": {"dead": "pruned on purpose"}}
+    with ActivationMonitor(on_finding=told.append, alert_severity="warning", accept=accept) as monitor:
+        train(monitor, 60, dead=12)
+        report = monitor.diagnose()
+    assert told == []
+    assert [(each.finding.layer, each.reason) for each in report.accepted] == [("act", "pruned on purpose")]
+    with ActivationMonitor(on_finding=told.append) as monitor:
+        train(monitor, 60, dead=12)
+    assert [f.layer for f in told] == ["act"]
+    told.clear()
+    # The same rows, by a rule that grades them a note.
+    (dead,) = (rule for rule in RULES if rule.condition == "dead")
+    check = type(dead).check
+
+    def harmless(*args: Any) -> Any:
+        found = check(*args)
+        return dataclasses.replace(found, severity="note") if isinstance(found, Finding) else found
+
+    monkeypatch.setattr(type(dead), "check", harmless)
+    with ActivationMonitor(on_finding=told.append, alert_severity="warning") as monitor:
+        train(monitor, 60, dead=12)
+        report = monitor.diagnose()
+    assert told == []
+    assert report.healthy
+    assert [note.layers for note in report.notes] == [("act",)]
+    assert {layer.status for layer in report.layers} == {"healthy"}
+
+
+def test_of_layers_with_one_cause_the_gravest_is_told() -> None:
+    told: list[Finding] = []
+    alerts = Alerts(told.append, "critical", every=1)
+    layers = {
+        str(i): ("Tanh", [row(s, saturated=int(4096 * share), min=-1.0, max=1.0) for s in range(20)])
+        for i, share in enumerate((0.6, 0.9, 0.9))
+    }
+    diagnoser = watch(layers | {"out": ("Linear", [row(s) for s in range(20)])})
+    findings = diagnoser.diagnose().findings
+    assert [(f.severity, f.consequence_of) for f in findings][:2] == [("warning", None), ("critical", "0")]
+    alerts.look(diagnoser)
+    alerts.look(diagnoser)
+    assert [(f.layer, f.severity) for f in told] == [("1", "critical")]

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from replay_runs import LAYERS, bits, live, rows_of_a_sick_run, write
 
@@ -11,7 +13,9 @@ from fastact.diagnosis.rules import Thresholds
 from fastact.errors import ArgumentTypeError, ArgumentValueError, LogError
 from fastact.fields import ROW, STATE
 from fastact.log import LogWriter
+from fastact.monitor.monitor import ActivationMonitor
 from fastact.replay.log import Log, open_log
+from fastact.replay.tail import Tail
 
 
 @pytest.fixture
@@ -166,3 +170,25 @@ def test_bad_arguments_are_named(log: Log, tmp_path: Path) -> None:
     (tmp_path / "ranks" / "rank-00000").mkdir(parents=True)
     with pytest.raises(LogError, match=r"nothing can be read from the log .*rank-00000: no log in"):
         open_log(tmp_path / "ranks")
+
+
+@pytest.mark.parametrize("accept", [{"a": {"dead": "known"}}, {"*": "*"}, {"b*": ["saturated", "dead"], "x": "dead"}])
+def test_what_is_accepted_goes_with_the_log(accept: Any, tmp_path: Path) -> None:
+    with ActivationMonitor(tmp_path / "run", accept=accept) as monitor:
+        for _ in range(40):
+            for name in ("a", "b", "b.out"):
+                monitor.record(name, np.zeros((64, 8), np.float32), axis=1, layer_type="ReLU")
+            monitor.step()
+        live = monitor.diagnose()
+    log = open_log(tmp_path / "run")
+    assert live.accepted
+    assert log.diagnose() == live
+    tail = Tail(tmp_path / "run")
+    tail.look()
+    assert tail.diagnose() == live
+    bare = log.diagnose(accept={})
+    assert (bare.accepted, bare.accepted_in_vain) == ((), ())
+    assert {f.layer for f in bare.findings} == {"a", "b", "b.out"}
+    assert log.diagnose(accept=log.accepted) == live
+    with pytest.raises(ArgumentValueError, match="accept"):
+        log.diagnose(accept={"a": "dying"})

@@ -5,10 +5,10 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from fastact.diagnosis import layer_types
+from fastact.diagnosis import births, facts, growths, layer_types
+from fastact.diagnosis.causes import best
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, rms, row_rms
-from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE, initialisation
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, not_after
 from fastact.diagnosis.rules.overflow_risk import overflow_ahead
@@ -18,10 +18,14 @@ from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import number
 
-#: Growth from one row to the next that no steady rise has.
-_AT_ONCE: Final = 30.0
+#: A layer that is this many times larger than it was has left its usual range; an explosion began there if it took
+#: at most so many rows from there on.
+_LEFT: Final = 10.0
+_ROWS: Final = 30
+#: The output of a network that has learned the scale of its targets stays within this factor.
+_STEADY: Final = 2.0
 
-_MEAN, _STD = COLUMN["mean"], COLUMN["std"]
+_MEAN, _STD, _MAX = COLUMN["mean"], COLUMN["std"], COLUMN["max"]
 
 
 class ExplodingThresholds(CommonThresholds):
@@ -37,6 +41,10 @@ class ExplodingThresholds(CommonThresholds):
     explode_scale: float = positive_field(
         300.0, "rms; a layer below this is not exploding, whatever it grew from. Chosen"
     )
+    explode_bound: float = positive_field(
+        1e6, "rms; exploding: where nothing before a layer was recorded, it is too large from here, in its first row "
+        "too. Chosen: times and prices that nobody normalised are smaller"
+    )  # fmt: skip
     explode_critical: float = factor_field(
         1e6, "factor; exploding: critical from this growth. Chosen", "explode_serious"
     )
@@ -57,12 +65,18 @@ class Exploding(Rule[ExplodingThresholds]):
     Formula, over steps:
         rms = sqrt(mean^2 + std^2) of the finite elements. Found when rms >= explode_growth (300) times the rms of the
         layer's first row, and rms >= explode_scale (300), for two rows or more, or with NaN or Inf after it; serious
-        from explode_serious (1e3), critical from explode_critical (1e6) and with NaN or Inf. The output layer follows
-        the targets, whose scale can be anything: it needs the square of explode_serious. Rows without a finite element
-        end no run: an explosion that ended in NaN is still an explosion.
+        from explode_serious (1e3), critical from explode_critical (1e6) and with NaN or Inf. A first row below
+        explode_scale / explode_growth (1) counts as that: what starts at zero grows by any factor. The output layer
+        follows the targets, whose scale can be anything: it needs the square of explode_serious, and must not have
+        come to rest. Rows without a finite element end no run: an explosion that ended in NaN is still an explosion.
+        It began when the layer was ten times as large as at first, or at 10, if that was at most 30 rows before.
     Formula, over depth:
-        the median rms of the recent rows >= explode_depth (1e4) times that of the first layer, and rms >=
-        explode_scale in each of the last `min_rows` rows.
+        the median rms of the recent rows >= explode_depth (1e4) times that of the recorded input, or else of the first
+        layer, and rms >= explode_scale in each of the last `min_rows` rows. Without anything before it, a layer is too
+        large from explode_bound (1e6) on, and a recurrent one from explode_scale on. The output layer is judged by its
+        first row alone.
+    A layer near the logarithm of the dtype's largest number (80 in float32) that is ten times what it was is exploding
+    too where NaN or Inf follow: its exponential overflowed.
     The growth per step, its 95% bounds and the step at which the dtype overflows come from a robust log-linear fit
     (`trend.growth`).
 
@@ -86,7 +100,7 @@ class Exploding(Rule[ExplodingThresholds]):
         return 2
 
     def row_conditions(self, info: LayerInfo, first: Row, thresholds: ExplodingThresholds) -> tuple[Cascade, ...]:
-        """Rows above the absolute scale, and those far above the first row as well."""
+        """Rows above the absolute scale, far above the first row as well, and those whose exponential overflows."""
         scale = thresholds.explode_scale
         base = row_rms(first)
         base = 0.0 if math.isnan(base) else base
@@ -101,13 +115,24 @@ class Exploding(Rule[ExplodingThresholds]):
             return RowCondition(name, holds)
 
         growing, exploding = (max(scale, t * base) for t in (thresholds.explode_growth, thresholds.explode_serious))
-        conditions = above("large", scale), above("growing", growing), above("exploding", exploding)
-        return (Cascade(conditions, undecided=nothing_finite),)
+        left = min(max(_LEFT * scale / thresholds.explode_growth, _LEFT * base), growing)
+        grows = above("left", left), above("growing", growing), above("exploding", exploding)
+        cascades = Cascade(grows, nothing_finite), Cascade((above("large", scale),), nothing_finite)
+        if not layer_types.has_weights(info.layer_type):
+            return cascades
+        limit = max(births.exponent_limit(info.dtype), _LEFT * first[_MAX])
+
+        def beyond(cells: Cells) -> Any:
+            return cells[_MAX] >= limit
+
+        return *cascades, Cascade((RowCondition("exponent", beyond),), nothing_finite)
 
     def check(self, layer: LayerView, network: Network, thresholds: ExplodingThresholds) -> Finding | Outcome:
         """Growth over steps first, since it says when; then growth over depth."""
         finding = self._over_steps(layer, network, thresholds)
-        return finding or self._over_depth(layer, network, thresholds) or Outcome.NOT_FOUND
+        if finding is None and layer.info.layer_type not in (layer_types.GRADIENT, layer_types.INPUT):
+            finding = self._over_depth(layer, network, thresholds) or self._exponent(layer, network)
+        return finding or Outcome.NOT_FOUND
 
     def _over_steps(self, layer: LayerView, network: Network, thresholds: ExplodingThresholds) -> Finding | None:
         streak = layer.streaks.get("growing")
@@ -119,69 +144,82 @@ class Exploding(Rule[ExplodingThresholds]):
         base = row_rms(layer.first)
         # Where the rise has left the window and NaN is all that is left, the run itself says how far it came at least.
         last = float(known[-1]) if len(known) else max(thresholds.explode_scale, thresholds.explode_growth * base)
-        factor = last / base if base > 0.0 else math.inf
-        if streak.rows < 2 or (layer.place == network.output and factor < thresholds.explode_serious**2):
-            return None
+        factor = last / max(base, thresholds.explode_scale / thresholds.explode_growth)
         ended = any(bool(layer.rows[-1][name]) for name in ("nans", "pos_infs", "neg_infs"))
+        if streak.rows < 2 or (layer.place == network.output and self._follows_targets(layer, factor, thresholds)):
+            return None
+        step = _onset(layer)
         critical = factor >= thresholds.explode_critical or ended
         severity = graded(serious="exploding" in layer.streaks, critical=critical)
         trend = growth(layer.rows["step"], scale)
-        before = scale[: len(scale) - len(run)]
-        at_once = bool(len(before)) and bool(run[0] >= _AT_ONCE * before[-1])  # false for NaN
-        cause, remedies = _over_steps_advice(network, at_once=at_once)
         message = (
-            f"{layer.name} has been exploding since step {streak.step}: the rms of its {layer.elements} grew from "
+            f"{layer.name} has been exploding since step {step}: the rms of its {layer.elements} grew from "
             f"{number(base)} to {'' if len(known) else 'more than '}{number(last)}"
             f"{' before they became NaN or Inf' if ended else ''}."
         )
         evidence = Evidence(
-            rms_first=base, rms_last=last, growth=factor, rows_without_finite=len(run) - len(known),
-            **(trend.evidence() if trend else {}), **overflow_ahead(layer, trend)
+            rms_first=base, rms_last=last, growth=last / base if base > 0.0 else None,
+            rows_without_finite=len(run) - len(known), **(trend.evidence() if trend else {}),
+            **overflow_ahead(layer, trend)
         )  # fmt: skip
-        return Finding(layer.info.name, self.condition, severity, streak.step, evidence, message, cause, remedies)
+        told = best(growths.over_steps(layer, network, step, growths.jump(layer, streak.rows)))
+        return told.finding(layer.info.name, self.condition, severity, step, evidence, message)
+
+    def _follows_targets(self, layer: LayerView, factor: float, thresholds: ExplodingThresholds) -> bool:
+        """Whether an output that has grown is on the scale of its targets, or may be on the way to it."""
+        if factor < thresholds.explode_serious**2:
+            return True
+        rows = layer.rows[-thresholds.recent_rows :]
+        whole = len(rows) == thresholds.recent_rows and not (rows["nans"] | rows["pos_infs"] | rows["neg_infs"]).any()
+        scale = rms(rows)
+        return whole and bool(scale.max() <= _STEADY * scale.min())
 
     def _over_depth(self, layer: LayerView, network: Network, thresholds: ExplodingThresholds) -> Finding | None:
         streak = layer.streaks.get("large")
-        if streak is None or streak.rows < thresholds.min_rows or layer.place in (0, network.output):
+        if streak is None or streak.rows < thresholds.min_rows:
             return None
-        first, now = network.rms[0], network.rms[layer.place]
-        if not (first > 0.0 and now >= thresholds.explode_scale and now >= thresholds.explode_depth * first):
+        now = network.rms[layer.place]
+        if layer.place == network.output:  # it may learn to be as large as its targets are
+            now = row_rms(layer.first)
+        reference = network.layers[0] if layer.place > 0 else None
+        first = network.rms[0] if reference is not None else math.nan
+        unbounded = layer.info.layer_type in layer_types.RECURRENT
+        far = first > 0.0 and now >= thresholds.explode_depth * first
+        if not (now >= thresholds.explode_scale and (far or unbounded)) and not (
+            reference is None and now >= thresholds.explode_bound
+        ):
             return None
         factor = now / first
-        severity = graded(serious=True, critical=factor >= thresholds.explode_critical)
-        per_layer = math.exp(math.log(factor) / layer.place) if math.isfinite(factor) else None
+        severity = graded(
+            serious=True, critical=factor >= thresholds.explode_critical or now >= thresholds.explode_bound
+        )
+        per_layer = math.exp(math.log(factor) / layer.place) if far and math.isfinite(factor) else None
         evidence = Evidence(rms_first_layer=first, rms=now, growth=factor, growth_per_layer=per_layer)
+        grows = f"the rms of its outputs is {number(now)}"
+        if far and reference is not None:
+            grows = f"the rms grows from {number(first)} in {reference.name} to {number(now)} here"
+        message = f"{layer.name} has been exploding over depth since step {streak.step}: {grows}."
+        told = best(growths.over_depth(layer, network, streak.step))
+        return told.finding(layer.info.name, self.condition, severity, streak.step, evidence, message)
+
+    def _exponent(self, layer: LayerView, network: Network) -> Finding | None:
+        if births.exponent_source(network) is not layer:
+            return None
+        step = _onset(layer, "exponent")
+        top = facts.largest(layer.rows)
+        known = top[~np.isnan(top)]
+        reached = float(known.max()) if len(known) else None
+        said = f"its values reach {number(reached)}" if reached is not None else "its values left their range"
         message = (
-            f"{layer.name} has been exploding over depth since step {streak.step}: the rms grows from {number(first)} "
-            f"in {network.layers[0].name} to {number(now)} here."
+            f"{layer.name} has been exploding since step {step}: {said}, whose exponential is more than "
+            f"{layer.info.dtype or 'its dtype'} can hold, and NaN or Inf came of it."
         )
-        cause = (
-            "Each layer multiplies the scale of its input: the weights were initialised too large for this depth"
-            f"{_unchecked(network)}."
-        )
-        remedies = initialisation(network.distinct_types), *_layer_norm(network), "scale down the residual branches"
-        return Finding(layer.info.name, self.condition, severity, streak.step, evidence, message, cause, remedies)
+        evidence = Evidence(largest=reached, rms_first=row_rms(layer.first))
+        told = best(growths.over_steps(layer, network, step, None))
+        return told.finding(layer.info.name, self.condition, "critical", step, evidence, message)
 
 
-def _over_steps_advice(network: Network, *, at_once: bool) -> tuple[str, tuple[str, ...]]:
-    """The cause of a growth over steps, and what to do."""
-    if at_once:
-        cause = (
-            "It happened in one step: an update that was far too large (a learning rate too high), or inputs or "
-            "weights on another scale."
-        )
-        look = "look at what changed at that step: the data, a schedule, a checkpoint"
-        return cause, (LOWER_RATE, CLIP_GRADIENTS, look)
-    cause = (
-        "The weights grow with every update, and each layer multiplies the growth of those before it: the learning "
-        f"rate is too high for a network of this depth{_unchecked(network)}."
-    )
-    return cause, (LOWER_RATE, CLIP_GRADIENTS, *_layer_norm(network))
-
-
-def _unchecked(network: Network) -> str:
-    return "" if any(map(layer_types.is_norm, network.distinct_types)) else ", and no normalisation resets the scale"
-
-
-def _layer_norm(network: Network) -> tuple[str, ...]:
-    return () if layer_types.has_layer_norm(network.distinct_types) else ("add layer normalisation",)
+def _onset(layer: LayerView, name: str = "growing") -> int:
+    """The step at which a layer left its usual range, if the run `name` began soon after that."""
+    run, left = layer.streaks[name], layer.streaks.get("left", layer.streaks[name])
+    return left.step if 0 <= left.rows - run.rows <= _ROWS else run.step

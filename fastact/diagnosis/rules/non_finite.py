@@ -1,8 +1,8 @@
 """NaN and Inf: where and when they first appeared, and where they were born."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
-from fastact.diagnosis import births, facts, layer_types
+from fastact.diagnosis import births, facts, layer_types, origins
 from fastact.diagnosis.causes import Cause, best
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
@@ -12,6 +12,9 @@ from fastact.diagnosis.thresholds import CommonThresholds, count_field
 from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import percent
+
+#: Rows for which the first NaN or Inf of a layer is remembered.
+_EVER: Final = 1 << 60
 
 _NANS, _POS, _NEG = COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
 
@@ -66,15 +69,14 @@ class NonFinite(Rule[NonFiniteThresholds]):
 
     def row_conditions(self, info: LayerInfo, first: Row, thresholds: NonFiniteThresholds) -> tuple[Cascade, ...]:
         """Rows with any NaN or Inf; where -inf is intended, with any other."""
+        masked = info.layer_type in layer_types.MASKED
 
         def holds(cells: Cells) -> Any:
-            return (cells[_NANS] | cells[_POS] | cells[_NEG]) != 0
+            bad = cells[_NANS] | cells[_POS]
+            return (bad if masked else bad | cells[_NEG]) != 0
 
-        def holds_unmasked(cells: Cells) -> Any:
-            return (cells[_NANS] | cells[_POS]) != 0
-
-        masked = info.layer_type in layer_types.MASKED
-        return (Cascade((RowCondition("non_finite", holds_unmasked if masked else holds, patience=0),)),)
+        known = RowCondition("non_finite", holds, patience=0), RowCondition("ever_non_finite", holds, patience=_EVER)
+        return (Cascade(known),)
 
     def check(self, layer: LayerView, network: Network, thresholds: NonFiniteThresholds) -> Finding | Outcome:
         """What is not finite in the window."""
@@ -109,7 +111,7 @@ class NonFinite(Rule[NonFiniteThresholds]):
         severity = graded(serious=True, critical=now)
         if _is_mask(layer, network) or (gradient and _was_skipped(network, step, now=now)):
             severity = NOTE
-        causes = _gradient_causes(layer, network, step) if gradient else births.causes(births.birth(layer, network))
+        causes = _gradient_causes(layer, network, step) if gradient else origins.causes(births.birth(layer, network))
         told = best(causes, otherwise=("look at what this layer computes, and at its weights",))
         return told.finding(layer.info.name, self.condition, severity, step, evidence, message)
 
@@ -197,7 +199,7 @@ def _gradient_causes(layer: LayerView, network: Network, step: int) -> list[Caus
         "numerics",
         "The backward pass made NaN out of finite activations: the derivative of a root, norm, logarithm or quotient "
         "is infinite at zero, in the loss too.",
-        (births.EPSILON_IN_LOSS, births.SKIP),
+        (origins.EPSILON_IN_LOSS, origins.SKIP),
         ("the activations were finite in that step",) + (("the weights took it over",) if begun is not None else ()),
     )
     return [scale, root]

@@ -8,12 +8,12 @@ def test_explosion_is_found_in_five_rows_and_survives_nan() -> None:
     rows = [*scaled(1.0, 30.0, 1e5, 1e12), nothing_finite(4)]
     findings = watch({"0": ("Linear", rows)}).diagnose().findings
     assert [(f.condition, f.first_step, f.consequence_of) for f in findings] == [
-        ("exploding", 2, None),
+        ("exploding", 1, None),
         ("non_finite", 4, "0"),
     ]
     assert findings[0].evidence["growth"] == 1e12
     later = rows + [nothing_finite(step) for step in range(5, 300)]
-    assert [f.first_step for f in watch({"0": ("Linear", later)}).diagnose().findings] == [2, 4]
+    assert [f.first_step for f in watch({"0": ("Linear", later)}).diagnose().findings] == [1, 4]
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,7 @@ def test_explosion_over_depth() -> None:
         ("4", "exploding", None),
         ("5", "exploding", "4"),
         ("6", "exploding", "4"),
+        ("7", "exploding", "4"),
     ]
     assert findings[0].evidence["growth_per_layer"] == pytest.approx(10.0)
     assert "initialis" in findings[0].remedies[0]

@@ -1,0 +1,309 @@
+"""How a diagnosis is shown: as plain text, and as a rich renderable for a terminal.
+
+First the first culprit, in full; then the table of layers; then all else. Nothing here judges: it tells a value.
+
+Names and types of layers come from outside and are escaped: they can hold terminal escapes or markup.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from fastact.diagnosis.finding import Finding
+from fastact.diagnosis.layer_types import EVALUATION_SUFFIX, GRADIENT, INPUT, USAGE, VOCABULARY
+from fastact.diagnosis.report import Diagnosis, LayerHealth
+from fastact.diagnosis.rules import adjective
+from fastact.text import number, percent, shown
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_COLUMNS: Final = ("layer", "type", "mean", "std", "dead", "saturated", "status")
+_MOST_NAMES: Final = 3
+#: Findings of one cause that are told one by one.
+_MOST_ALIKE: Final = 5
+_CAUSE: Final = {
+    "certain": "Cause", "likely": "Likely cause", "possible": "Possible cause", "unknown": "Cause unknown"
+}  # fmt: skip
+#: What the rows of a table are, by their type: one, and several.
+_KINDS: Final = {
+    "": ("layer", "layers"), INPUT: ("input", "inputs"), GRADIENT: ("gradient", "gradients"),
+    USAGE: ("codebook", "codebooks"), VOCABULARY: ("vocabulary", "vocabularies"),
+}  # fmt: skip
+_STYLES: Final = {"": "green", "note": "dim", "warning": "yellow", "serious": "bold yellow", "critical": "bold red"}
+
+#: A line as pieces of text, each with its style.
+_Line = list[tuple[str, str]]
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A culprit with what is told together with it.
+
+    Attributes:
+        culprit: the first one.
+        alike: the other layers that have the same since that step, be it by themselves or as a consequence.
+        later: the layers that have had the same since a later step.
+        others: what else follows: how a condition is said of a layer -> the layers.
+        layers: all of these.
+    """
+
+    culprit: Finding
+    alike: list[str] = field(default_factory=list)
+    later: list[str] = field(default_factory=list)
+    others: dict[str, list[str]] = field(default_factory=dict)
+    layers: set[str] = field(default_factory=set)
+
+
+def headline(diagnosis: Diagnosis) -> list[str]:
+    """The first lines: the first culprit, what follows from it, why and what to try; or what was found to be fine."""
+    entries = _entries(diagnosis.findings)
+    return [_told(entries[0], diagnosis), *advice(entries[0].culprit)] if entries else [_nothing_found(diagnosis)]
+
+
+def advice(finding: Finding) -> list[str]:
+    """Why it is so, how sure that is, what speaks for it, and what to try: a line each.
+
+    Example:
+        >>> from fastact.diagnosis.finding import Evidence
+        >>> finding = Finding("a", "dead", "serious", 0, Evidence(), "a is dead.", "An update was too large.",
+        ...     ("use a lower learning rate",), because=("its rms grew 30-fold in step 7",), confidence="likely")
+        >>> for line in advice(finding):
+        ...     print(line)
+        Likely cause: An update was too large.
+        Evidence: its rms grew 30-fold in step 7.
+        Try: use a lower learning rate.
+    """
+    cause = finding.cause
+    if finding.confidence == "unknown":
+        cause = cause[:1].lower() + cause[1:]
+    lines = [f"{_CAUSE[finding.confidence]}: {cause}"]
+    if finding.because:
+        lines.append(f"Evidence: {'; '.join(finding.because)}.")
+    if finding.remedies:
+        lines.append(f"Try: {'; '.join(finding.remedies)}.")
+    return lines
+
+
+def _entries(findings: Iterable[Finding]) -> list[_Entry]:
+    """The culprits, those that differ in nothing but the layer as one; each layer once, by what it has first."""
+    entries: dict[tuple[object, ...], _Entry] = {}
+    entry: _Entry | None = None
+    for finding in findings:
+        if finding.consequence_of is None:
+            same = (finding.condition, finding.severity, finding.first_step, *advice(finding))
+            entry = entries.get(same)
+            if entry is None:
+                entry = entries[same] = _Entry(finding)
+            else:
+                entry.alike.append(finding.layer)
+            entry.layers.add(finding.layer)
+        elif entry is not None and finding.layer not in entry.layers:
+            entry.layers.add(finding.layer)
+            if finding.condition == entry.culprit.condition:
+                (entry.later if finding.first_step > entry.culprit.first_step else entry.alike).append(finding.layer)
+            else:
+                entry.others.setdefault(adjective(finding.condition), []).append(finding.layer)
+    return list(entries.values())
+
+
+def _told(entry: _Entry, diagnosis: Diagnosis) -> str:
+    """What is wrong in a layer, where else, and what follows from it."""
+    said = [entry.culprit.message]
+    also = [_counted(entry.alike)] if entry.alike else []
+    also += [f"later {_counted(entry.later)}"] if entry.later else []
+    if also:
+        said.append(f"Also {adjective(entry.culprit.condition)}: {'; '.join(also)}.")
+    if entry.others:
+        places = {layer.name: place for place, layer in enumerate(diagnosis.layers)}
+        own = places.get(entry.culprit.layer, 0)
+        after = all(places.get(name, own + 1) > own for names in entry.others.values() for name in names)
+        parts = [f"{_names(names)} ({condition})" for condition, names in entry.others.items()]
+        said.append(f"{'Downstream' if after else 'It also explains'}: {', '.join(parts)}.")
+    return " ".join(said)
+
+
+def _counted(names: Sequence[str]) -> str:
+    if len(names) <= _MOST_NAMES + 1:
+        return _names(names)
+    return f"{len(names)} more layers, such as {_names(names[:_MOST_NAMES])}"
+
+
+def _names(names: Sequence[str]) -> str:
+    """The first few names as they can be shown, and how many more there are, if it is more than one."""
+    most = len(names) if len(names) <= _MOST_NAMES + 1 else _MOST_NAMES
+    few = ", ".join(shown(name, 40) for name in names[:most])
+    return few if most == len(names) else f"{few} and {len(names) - most} more"
+
+
+def _nothing_found(diagnosis: Diagnosis) -> str:
+    """That nothing was found, and in what."""
+    judged = [layer for layer in diagnosis.layers if layer.status != "not enough data"]
+    if not judged:
+        return "Not enough data yet to judge any layer."
+    first = min((layer.first_step for layer in judged if layer.first_step is not None), default=None)
+    last = max((layer.last_step for layer in judged if layer.last_step is not None), default=None)
+    steps = "" if first is None else f", in step {first}" if first == last else f", over steps {first} to {last}"
+    besides = ", besides what is accepted" if diagnosis.accepted else ""
+    unknown = len(diagnosis.layers) - len(judged)
+    rest = f"; not enough data yet for {unknown} more" if unknown else ""
+    return f"No problems found in {_looked_at(judged)}{steps}{besides}{rest}."
+
+
+def _looked_at(layers: Sequence[LayerHealth]) -> str:
+    """How many layers, gradients and so on: "12 layers, 3 of them in evaluation too, and 12 gradients"."""
+    names = {layer.name for layer in layers}
+    counts = dict.fromkeys(_KINDS, 0)
+    twice = 0
+    for layer in layers:
+        if layer.name.endswith(EVALUATION_SUFFIX) and layer.name.removesuffix(EVALUATION_SUFFIX) in names:
+            twice += 1
+        else:
+            counts[layer.kind if layer.kind in _KINDS else ""] += 1
+    parts = [f"{count} {_KINDS[kind][count > 1]}" for kind, count in counts.items() if count]
+    if twice:
+        parts[0] += f" ({twice} of them in evaluation too)"
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _cells(layer: LayerHealth) -> tuple[str, ...]:
+    def value(x: float | None) -> str:
+        return "-" if x is None else number(x)
+
+    def share(x: float | None) -> str:
+        return "-" if x is None else percent(x)
+
+    status = layer.status if not layer.severity else f"{adjective(layer.status)} ({layer.severity})"
+    numbers = value(layer.mean), value(layer.std), share(layer.dead), share(layer.saturated)
+    return shown(layer.name, 40), shown(layer.kind, 24), *numbers, status
+
+
+def _details(diagnosis: Diagnosis) -> Iterator[_Line]:
+    """What comes after the table, in blocks with an empty line before each."""
+    yield from _findings(diagnosis)
+    yield from _block("Accepted, not counted:", _accepted(diagnosis))
+    yield from _block("Notes (no harm seen):", [note.message for note in diagnosis.notes])
+    yield from _block("Not looked at:", _not_looked_at(diagnosis))
+    conditions = [culprit.condition for culprit in diagnosis.culprits] + [note.condition for note in diagnosis.notes]
+    if conditions:
+        yield from ([], [(f"More: fastact explain {' '.join(dict.fromkeys(conditions))}", "dim")])
+
+
+def _block(head: str, lines: Sequence[str]) -> Iterator[_Line]:
+    if lines:
+        yield from ([], [(head, "")])
+        yield from ([(f"- {line}", "")] for line in lines)
+
+
+def _findings(diagnosis: Diagnosis) -> Iterator[_Line]:
+    """All culprits where there are several, those with the same cause and remedies together.
+
+    What the headline says of the first one is not repeated.
+    """
+    entries = _entries(diagnosis.findings)
+    if len(entries) < 2:
+        return
+    groups: dict[tuple[str, ...], list[tuple[int, _Entry]]] = {}
+    for place, entry in enumerate(entries, 1):
+        groups.setdefault((entry.culprit.condition, *advice(entry.culprit)), []).append((place, entry))
+    for (_, *why), group in groups.items():
+        yield []
+        for place, entry in group[:_MOST_ALIKE]:
+            said = f"{shown(entry.culprit.layer)}: see above." if place == 1 else _told(entry, diagnosis)
+            severity = entry.culprit.severity
+            yield [(f"{place}. ", ""), (f"[{severity}]", _STYLES[severity]), (f" {said}", "")]
+        if len(group) > _MOST_ALIKE:
+            rest = [entry.culprit.layer for _, entry in group[_MOST_ALIKE:]]
+            yield [(f"   {len(rest)} more like these: {_names(rest)}.", "")]
+        if group[0][0] > 1:
+            yield from ([(f"   {line}", "cyan" if line.startswith("Try: ") else "")] for line in why)
+        elif len(group) > 1:
+            yield [("   Cause and remedies of all of these: see above.", "")]
+
+
+def _accepted(diagnosis: Diagnosis) -> list[str]:
+    """A line for each finding that is accepted by itself, and one for what was accepted and not found."""
+    reasons: dict[str, list[Finding]] = {}
+    for each in diagnosis.accepted:
+        reasons.setdefault(each.reason, []).append(each.finding)
+    lines = []
+    for reason, findings in reasons.items():
+        culprits = {finding.layer for finding in findings if finding.consequence_of is None}
+        # A finding whose culprit is not accepted, or for another reason, stands for itself.
+        alone = [finding for finding in findings if finding.consequence_of not in (None, *culprits)]
+        entries = _entries(finding for finding in findings if finding not in alone)
+        why = f" Reason: {shown(reason, 400).rstrip('.')}." if reason else ""
+        lines += [_told(entry, diagnosis) + why for entry in (*entries, *map(_Entry, alone))]
+    if diagnosis.accepted_in_vain:
+        names = [shown(name) for name in diagnosis.accepted_in_vain]
+        lines.append(f"Accepted, but not found: {', '.join(names)}.")
+    return lines
+
+
+def _not_looked_at(diagnosis: Diagnosis) -> list[str]:
+    """What was watched and gave no row, by reason; layers with too few rows; conditions that want more of them."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in diagnosis.unseen:
+        reasons.setdefault(shown(reason, 400).rstrip("."), []).append(name)
+    unseen = {name for name, _ in diagnosis.unseen}
+    conditions: dict[str, list[str]] = {}
+    for layer in diagnosis.layers:
+        if layer.status == "not enough data":
+            if layer.name not in unseen:
+                reasons.setdefault("too few rows" if layer.rows else "no rows", []).append(layer.name)
+        else:
+            for condition in layer.not_judged:
+                conditions.setdefault(condition, []).append(layer.name)
+    lines = [f"{_names(names)}: {reason}." for reason, names in reasons.items()]
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for condition, names in conditions.items():
+        alike.setdefault(tuple(names), []).append(condition)
+    lines += [
+        f"{_names(names)}: too few rows or samples to judge {', '.join(which)}." for names, which in alike.items()
+    ]
+    return lines
+
+
+def render_text(diagnosis: Diagnosis) -> str:
+    """The diagnosis as plain text: the first culprit, the table of layers, then all else.
+
+    Example:
+        >>> print(render_text(Diagnosis((), ())))
+        Not enough data yet to judge any layer.
+    """
+    lines = headline(diagnosis)
+    rows = [_COLUMNS, *(_cells(layer) for layer in diagnosis.layers)]
+    if diagnosis.layers:
+        widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
+        lines.append("")
+        for row in rows:
+            # The four columns in the middle are numbers.
+            cells = (
+                c.rjust(w) if 2 <= i <= 5 else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+            )
+            lines.append("  ".join(cells).rstrip())
+    lines += ["".join(text for text, _ in line) for line in _details(diagnosis)]
+    return "\n".join(lines)
+
+
+def render_rich(diagnosis: Diagnosis) -> "RenderableType":
+    """The text of `render_text` for `rich.console.Console.print`: wrapped to the terminal, coloured by severity."""
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    parts: list[RenderableType] = [Text(line) for line in headline(diagnosis)]
+    if diagnosis.layers:
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+        for i, column in enumerate(_COLUMNS):
+            right = 2 <= i <= 5
+            table.add_column(column, justify="right" if right else "left", no_wrap=right, overflow="fold")
+        for layer in diagnosis.layers:
+            style = "dim" if layer.status in ("not enough data", "accepted") else _STYLES[layer.severity]
+            *cells, status = _cells(layer)
+            # Text, not str: rich would read a str as markup.
+            table.add_row(*(Text(cell) for cell in cells), Text(status, style=style))
+        parts += [Text(), table]
+    parts += [Text.assemble(*line) for line in _details(diagnosis)]
+    return Group(*parts)
