@@ -96,9 +96,9 @@ def _of_weights(layer: LayerView, network: Network, step: int) -> list[Cause]:
     which = "scale and shift" if layer_types.is_norm(layer_type) else "weights and biases"
     zero = Cause("weights_zero", f"Its {which} are zero.", (trained,), speaks_for=live)
     if layer_types.is_norm(layer_type):
-        return [no_input, zero]
+        return [zero, no_input]
     decay = _weight_decay(layer, layer, step)
-    causes = [no_input, zero, decay]
+    causes = [zero, no_input, decay]
     if layer_type in layer_types.RECURRENT:
         shut = (
             "Its gates are shut, so nothing passes: its inputs or its weights are too large."
@@ -224,7 +224,7 @@ def _weight_decay(layer: LayerView, before: LayerView, step: int) -> Cause:
     """Weights that decay to nothing leave nothing to put out."""
     says = "Its weights decayed to nothing: the weight decay outweighs the gradient."
     remedies = "use less weight decay", "exclude this layer from it"
-    start, now = row_rms(before.first), float(np.hypot(before.rows["mean"][-1], before.rows["std"][-1]))
+    start, now = row_rms(before.first), row_rms(before.rows[-1].item())
     if step <= layer.start or not now < _SHRUNK * start:
         return Cause("weight_decay", says, remedies, refuted_by=("its outputs did not shrink",))
     shrank = f"{facts.named(before)}'s outputs shrank from {number(start)} to {number(now)}"

@@ -102,16 +102,17 @@ class Dead(Rule[DeadThresholds]):
 
     Formula:
         ratio = dead_neurons / neurons in the last row. A neuron is dead when it has not fired for dead_window (20)
-        rows, dead_samples (300) samples and as long as a typical neuron of its layer took to fire dead_fires (10) times;
-        dead_sparse (10) times the samples and fires where the layer was declared sparse.
+        rows, dead_samples (300) samples, and for as long as a typical neuron of its layer took to fire dead_fires (10)
+        times; dead_sparse (10) times the samples and fires where the layer was declared sparse.
         Critical from dead_nothing (95%), where the layer passes nothing. Above dead_critical (50%) serious where the
         layers after it have lost their signal, else a warning. From dead_serious (20%) a warning where at least
         dead_serious of the neurons fired in the first row and do not any more, for dead_window rows on end. All else
         from dead_warning (20%) is a note, for dead_window rows: width is lost, and the others keep learning. Of layers
         with fewer than dead_small (10) neurons only all is more than a note.
-        Fewer rows tell that (almost) all are: of n neurons, of which s_i are silent in row i, at least n - sum
-        (n - s_i) are silent in all of these rows, whichever they are. Taken over the fewest last rows that hold min_rows rows,
-        dead_samples samples and dead_fires fires of those that fired, a bound from dead_nothing up is found at once.
+        Fewer rows tell that (almost) all are: of n neurons, of which s_i are silent in row i, at least
+        n - sum (n - s_i) are silent in all of these rows, whichever they are. Taken over the fewest last rows that hold
+        min_rows rows, dead_samples samples and dead_fires fires of those that fired, a bound from dead_nothing up is
+        found at once.
         Without per-neuron rows only a layer whose elements are all zero in each of min_rows rows is dead.
         The first step is the one since which the share has been above the band that was told.
 
@@ -152,7 +153,7 @@ class Dead(Rule[DeadThresholds]):
         zero = layer.streaks.get("zero")
         if zero is not None:
             run = layer.during(zero)
-            if zero.rows < thresholds.min_rows or float(run["count"].sum()) < thresholds.dead_samples:
+            if zero.rows < thresholds.min_rows or float(run["count"].astype(float).sum()) < thresholds.dead_samples:
                 return Outcome.NOT_ENOUGH_DATA
             evidence = Evidence(dead_ratio=1.0, zero_ratio=1.0)
             return self._finding(layer, network, zero.step, "critical", "every output is zero", evidence)
@@ -170,8 +171,9 @@ class Dead(Rule[DeadThresholds]):
         neurons, dead = int(last["neurons"]), int(last["dead_neurons"])
         if neurons < 1:
             return Outcome.NOT_ENOUGH_DATA
-        seen = _Seen(dead, neurons, self._onset(layer, streak, thresholds), layer.during(streak))
-        back = _rows_needed(layer.info, int(layer.first[_COUNT]) // neurons, thresholds)
+        samples = int(layer.first[_COUNT]) // max(int(layer.first[_NEURONS]), 1)
+        back = _rows_needed(layer.info, samples, thresholds)
+        seen = _Seen(dead, neurons, onset(layer, streak, back), layer.during(streak))
         lasting = streak.rows >= min(back, len(layer.rows)) + thresholds.dead_window
         severity = self._severity(layer, network, seen, lasting, thresholds)
         if severity == NOTE and neurons < thresholds.dead_small and seen.ratio <= thresholds.dead_critical:
@@ -182,7 +184,7 @@ class Dead(Rule[DeadThresholds]):
         evidence = Evidence(
             dead_ratio=seen.ratio, dead_neurons=dead, neurons=neurons,
             silent_ratio_at_first=float(first[_SILENT]) / max(first[_NEURONS], 1),
-            first_step_of_warning=self._onset(layer, some, thresholds),
+            first_step_of_warning=onset(layer, some, back),
             zero_ratio=float(last["zeros"]) / max(float(last["count"]), 1.0)
         )  # fmt: skip
         units = dying.units(layer, network)
@@ -211,16 +213,6 @@ class Dead(Rule[DeadThresholds]):
         fired = 1.0 - float(layer.first[_SILENT]) / max(layer.first[_NEURONS], 1)
         grown = lasting and seen.ratio - (1.0 - fired) >= thresholds.dead_serious
         return "warning" if grown and seen.ratio >= thresholds.dead_serious else NOTE
-
-    def _onset(self, layer: LayerView, streak: Streak, thresholds: DeadThresholds) -> int:
-        """The first step of a run, also where it takes more rows to call a neuron dead than the window has."""
-        rows = layer.rows
-        back = _rows_needed(layer.info, int(layer.first[_COUNT]) // max(int(layer.first[_NEURONS]), 1), thresholds)
-        beyond = back - len(rows)
-        if beyond <= 0 or len(rows) < 2:
-            return streak.step
-        stride = (int(rows[-1]["step"]) - int(rows[0]["step"])) / (len(rows) - 1)
-        return max(layer.start, streak.step - round(beyond * stride))
 
     def _surely_dead(
         self, layer: LayerView, streak: Streak, network: Network, thresholds: DeadThresholds
@@ -271,6 +263,16 @@ def _rows_needed(info: LayerInfo, samples: int, thresholds: DeadThresholds) -> i
     """Rows with so many samples of each neuron that it takes at least to call a neuron dead."""
     needed = thresholds.dead_samples * (thresholds.dead_sparse if info.sparse else 1)
     return max(thresholds.dead_window, -(-needed // max(samples, 1)))
+
+
+def onset(layer: LayerView, streak: Streak, lookback: int) -> int:
+    """The first step of a run, also where a row condition looks back on more rows than the window has."""
+    rows = layer.rows
+    beyond = lookback - len(rows)
+    if beyond <= 0 or len(rows) < 2:
+        return streak.step
+    stride = (int(rows[-1]["step"]) - int(rows[0]["step"])) / (len(rows) - 1)
+    return max(layer.start, streak.step - round(beyond * stride))
 
 
 def _gets_through(layer: LayerView, network: Network) -> bool:

@@ -69,7 +69,7 @@ def test_a_few_dead_neurons_are_noted_once_for_all_layers() -> None:
     (note,) = diagnosis.notes
     assert note.message == (
         "a (ReLU) has been partly dead since step 0: 25 of its 100 neurons (25%) never fire; the others do, and only "
-        "width is lost. The same, or less, in b."
+        "width is lost. Similar in b."
     )
     assert notes({"a": ("ReLU", dying(19)), "x": healthy}) == []
 
