@@ -7,9 +7,10 @@ from typing import Any
 from fastact.diagnosis.accept import Accept
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import Finding
+from fastact.diagnosis.layer_types import EVALUATION_SUFFIX
 from fastact.diagnosis.rules import Thresholds
 from fastact.fields import NEURON, ROW
-from fastact.history import LayerInfo
+from fastact.history import LayerInfo, Mode
 
 Row = tuple[Any, ...]
 
@@ -51,7 +52,8 @@ def watch(
     diagnoser = Diagnoser(window_size, thresholds, accept)
     rows = {name: list(given) for name, (_, given) in layers.items()}
     for order, (name, (layer_type, _)) in enumerate(layers.items()):
-        diagnoser.add(LayerInfo(name, order, layer_type, "float32"))
+        mode: Mode = "evaluation" if name.endswith(EVALUATION_SUFFIX) else ""
+        diagnoser.add(LayerInfo(name, order, layer_type, "float32", mode=mode))
     for i in range(max(map(len, rows.values()))):
         for name, given in rows.items():
             if i < len(given):

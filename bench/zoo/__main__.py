@@ -14,9 +14,9 @@ from rich.table import Table
 from bench.measure import save
 from bench.zoo.judge import begin, judged
 from bench.zoo.recipes import Part, recipes
-from bench.zoo.report import failures, lines
+from bench.zoo.report import failures, kind_lines, lines
 
-PARTS: tuple[Part, ...] = ("tuning", "held-out")
+PARTS: tuple[Part, ...] = ("tuning", "held-out", "tuning-2", "held-out-2")
 
 
 def main() -> None:
@@ -24,6 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.zoo", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--part", choices=PARTS, help="one part alone; nothing is written")
     parser.add_argument("--match", default="", metavar="TEXT", help="runs with this in their name; nothing is written")
+    parser.add_argument("--wrong", action="store_true", help="also list what was got wrong in a held-out part")
     parser.add_argument("--fresh", action="store_true", help="train all anew")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="runs at a time")
     arguments = parser.parse_args()
@@ -40,24 +41,31 @@ def main() -> None:
                     progress.update(task, advance=1, description=what)  # noqa: B023
 
                 results[part] = judged(part, pool, tick, fresh=arguments.fresh, pattern=arguments.match)
-            show(console, part, results[part])
+            show(console, part, results[part], wrong=arguments.wrong or not part.startswith("held-out"))
     if not (arguments.part or arguments.match):
         save("zoo", {"parts": results}, console)
 
 
-def show(console: Console, part: str, results: dict[str, Any]) -> None:
+def show(console: Console, part: str, results: dict[str, Any], *, wrong: bool = True) -> None:
     """The scores of a part, what was left out, and what was got wrong."""
     own = results["scores"]["fastact"]
-    it = lines(results["scores"])
-    table = Table(title=f"{part}: {own['sick']} sick, {own['healthy']} healthy", box=None, padding=(0, 1, 0, 0))
-    for column, left in zip(it.header, it.left, strict=True):
-        table.add_column(column, justify="left" if left else "right", no_wrap=True)
-    for row in it.rows:
-        table.add_row(*row)
-    console.print(table)
+    title = f"{part}: {own['sick']} sick, {own['healthy']} healthy"
+    for it in (kind_lines(results), lines(results["scores"])):
+        table = Table(title=title, box=None, padding=(0, 1, 0, 0))
+        for column, left in zip(it.header, it.left, strict=True):
+            table.add_column(column, justify="left" if left else "right", no_wrap=True)
+        for row in it.rows:
+            table.add_row(*row)
+        console.print(table)
+    console.print(
+        f"false alarms a healthy run {own['alarms_per_healthy_run']}, Poisson {own['alarms_poisson']}, by architecture "
+        f"{own['alarms_by_architecture']}; notes {own['notes_per_healthy_run']}; right condition "
+        f"{own['right_condition']}, right layer at the end {own['right_layer_at_end']}",
+        highlight=False,
+    )
     for line in results["left_out"]:
         console.print(f"left out: {line}", highlight=False)
-    for line in failures(results["runs"]):
+    for line in failures(results["runs"]) if wrong else ():
         console.print(f"wrong: {line}", highlight=False)
 
 

@@ -10,11 +10,12 @@ import torch
 
 import fastact
 from bench.zoo.data import load
-from bench.zoo.recipes import Part, Recipe, recipes
-from bench.zoo.score import JUDGES, Verdict, plain, scores, verdicts
+from bench.zoo.figures import scores
+from bench.zoo.recipes import Network, Part, Recipe, recipes
+from bench.zoo.score import JUDGES, Verdict, plain, verdicts
 from bench.zoo.train import Run, train
 
-__all__ = ["Case", "begin", "cases", "judge", "judged"]
+__all__ = ["Case", "begin", "cases", "good", "judge", "judged"]
 
 
 class Case(NamedTuple):
@@ -37,7 +38,7 @@ def cases(runs: dict[str, Run], part: Iterable[Recipe]) -> tuple[list[Case], lis
         run = runs[recipe.name]
         facts: dict[str, Any] = {"name": recipe.name, "fault": "", "skill": run.skill}
         if recipe.sick is None:
-            if run.skill < load(recipe.network.task).good:
+            if run.skill < good(recipe.network):
                 left_out.append(f"{recipe.name}: skill {run.skill:g}")
             else:
                 result.append(Case(run, 0, run.dead, facts | {"dead": run.dead}))
@@ -46,9 +47,19 @@ def cases(runs: dict[str, Run], part: Iterable[Recipe]) -> tuple[list[Case], lis
         if not run.sickened(twin):
             left_out.append(f"{recipe.name}: no harm")
             continue
-        facts |= {"fault": recipe.sick.says, "twin_skill": twin.skill, "onset": run.onset(twin)}
+        facts |= {
+            "fault": recipe.sick.says,
+            "kind": recipe.sick.kind,
+            "twin_skill": twin.skill,
+            "onset": run.onset(twin),
+        }
         result.append(Case(run, run.onset(twin), twin.dead, facts))
     return result, left_out
+
+
+def good(network: Network) -> float:
+    """The skill from which on a network counts as trained."""
+    return load(network.task).good if network.good is None else network.good
 
 
 def judge(case: Case) -> dict[str, Verdict]:
@@ -67,16 +78,23 @@ def judged(
         runs[name] = run
         tick(f"{part}: trained")
     kept, left_out = cases(runs, wanted)
-    healthy: dict[str, list[Verdict]] = {name: [] for name in JUDGES}
-    sick: dict[str, list[Verdict]] = {name: [] for name in JUDGES}
+    healthy: dict[str, dict[str, list[Verdict]]] = {name: {} for name in JUDGES}
+    sick: dict[str, dict[str, list[Verdict]]] = {name: {} for name in JUDGES}
+    kinds: dict[str, dict[str, list[Verdict]]] = {}
     told: list[dict[str, Any]] = []
     for case, found in zip(kept, pool.map(judge, kept), strict=True):
+        recipe = case.run.recipe
         for name, verdict in found.items():
-            (healthy if case.run.recipe.sick is None else sick)[name].append(verdict)
+            group = healthy if recipe.sick is None else sick
+            group[name].setdefault(recipe.network.name, []).append(verdict)
+        if recipe.sick is not None:
+            kinds.setdefault(recipe.sick.kind, {}).setdefault(recipe.network.name, []).append(found["fastact"])
         told.append(case.facts | {"verdict": plain(found["fastact"])})
         tick(f"{part}: judged")
     return {
         "scores": {name: scores(healthy[name], sick[name]) for name in JUDGES},
+        "kinds": {kind: scores({}, groups) for kind, groups in sorted(kinds.items())},
+        "architectures": len(healthy["fastact"]),
         "left_out": left_out,
         "runs": told,
     }

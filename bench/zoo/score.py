@@ -1,6 +1,6 @@
-"""Replays the zoo's logs, diagnoses as they grow, and counts what was found, where and when."""
+"""Replays the zoo's logs, diagnoses as they grow, and tells what was found, where, when and why."""
 
-import statistics
+import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
@@ -13,27 +13,39 @@ from bench.zoo.train import Run
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import SEVERITIES, Finding
 from fastact.diagnosis.presets import PRESETS
+from fastact.diagnosis.report import Diagnosis
 from fastact.replay.log import open_log
 
-__all__ = ["JUDGES", "Judge", "Verdict", "scores", "verdict", "verdicts"]
+__all__ = ["JUDGES", "Judge", "Verdict", "plain", "verdict", "verdicts"]
 
 #: What says what is wrong, given a diagnoser that holds the rows so far; the first culprit first.
-Judge = Callable[[Diagnoser], Sequence[Finding]]
+Judge = Callable[[Diagnoser], Diagnosis]
 
 
-def _fastact(diagnoser: Diagnoser) -> Sequence[Finding]:
-    return diagnoser.diagnose().findings
+def _fastact(diagnoser: Diagnoser) -> Diagnosis:
+    return diagnoser.diagnose()
 
 
-def _preset(name: str, diagnoser: Diagnoser) -> Sequence[Finding]:
-    return diagnoser.diagnose(name).findings
+def _preset(name: str, diagnoser: Diagnoser) -> Diagnosis:
+    return diagnoser.diagnose(name)
 
 
 #: Fastact's own rules, and the published ones over the same rows.
 JUDGES: Final[dict[str, Judge]] = {"fastact": _fastact, **{name: partial(_preset, name) for name in PRESETS}}
 
-#: Recorded steps within which a fault should be found.
-SOON: Final = 20
+#: Recorded steps from one diagnosis to the next. Our own rules are asked at each, so that no alarm that comes and goes
+#: is missed; others' more seldom, to save time, which can only favour them.
+EVERY: Final = {"fastact": 1}
+SELDOM: Final = 10
+
+#: Functions that a module calls: what they give is recorded under its name and theirs, and is in its place.
+FUNCTIONS: Final = frozenset(
+    {
+        "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "hardswish", "mish", "softplus", "tanh", "sigmoid",
+        "hardtanh", "hardsigmoid", "relu6", "celu", "softsign", "softmax", "log_softmax",
+        "scaled_dot_product_attention",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +62,12 @@ class Verdict:
         layer: whether the first culprit was in the right layer when the fault was found; None: any is right, or it
             was not found.
         layer_at_end: the same of the diagnosis at the end of the run.
-        said: the conditions and layers of the first culprits, in words: when first found, and at the end.
+        condition: whether the first culprit had a right condition when the fault was found; None: it was not found.
+        cause: whether the first culprit's cause was right; None: any is, or it was not found.
+        first: whether all three were: the first sentence is right.
+        kept: whether a right condition is still named at the end; None: it was not found.
+        notes: lines of notes at the end of the run.
+        said: the first culprit in words: when first found, and at the end.
     """
 
     alarms: tuple[tuple[str, str, int], ...]
@@ -58,7 +75,12 @@ class Verdict:
     found: int | None
     layer: bool | None
     layer_at_end: bool | None
-    said: tuple[str, str]
+    condition: bool | None = None
+    cause: bool | None = None
+    first: bool | None = None
+    kept: bool | None = None
+    notes: int = 0
+    said: tuple[str, str] = ("", "")
 
 
 def verdict(
@@ -76,6 +98,8 @@ def verdict(
     gravest: dict[tuple[str, str], int] = {}
     found: int | None = None
     layer: bool | None = None
+    condition: bool | None = None
+    cause: bool | None = None
     said = ""
     rows = 0
     news: list[Finding] = []
@@ -91,13 +115,19 @@ def verdict(
         elif found is None and any(finding.condition in sick.conditions for finding in culprits):
             found = rows
             layer = _right(culprits, sick)
+            condition = culprits[0].condition in sick.conditions
+            cause = culprits[0].cause_name in sick.causes if sick.causes else None
             said = _said(culprits)
     at_end = [finding for finding in news if finding.consequence_of is None]
     right_at_end = _right(at_end, sick) if sick is not None and found is not None else None
     told = [(*what, step) for what, step in alarms.items()]
     true = tuple(alarm for alarm in told if alarm[1] == "dead" and alarm[0] in dead)
     false = tuple(alarm for alarm in told if alarm not in true)
-    return Verdict(false, true, found, layer, right_at_end, (said, _said(at_end)))
+    first = kept = None
+    if sick is not None and found is not None:
+        first = bool(condition) and layer is not False and cause is not False
+        kept = any(finding.condition in sick.conditions for finding in at_end)
+    return Verdict(false, true, found, layer, right_at_end, condition, cause, first, kept, said=(said, _said(at_end)))
 
 
 def _what(finding: Finding) -> tuple[str, str]:
@@ -114,77 +144,57 @@ def _right(findings: Sequence[Finding], sick: Sick) -> bool | None:
         return None
     if not findings:
         return False
-    # Parts of a layer's output, such as "rnn[1]", are that layer.
-    name = findings[0].layer.partition("[")[0]
-    return any(fnmatchcase(name, pattern) for pattern in sick.layers)
+    return any(fnmatchcase(name, pattern) for name in _places(findings[0].layer) for pattern in sick.layers)
+
+
+def _places(layer: str) -> list[str]:
+    """The names by which a layer may be called: "rnn[1]", "rnn:eval" and "rnn.relu:2" are "rnn" as well."""
+    names = [layer, layer.removesuffix(":eval"), layer.partition("[")[0].partition(":")[0]]
+    parent, _, last = names[-1].rpartition(".")
+    return [*names, parent] if last in FUNCTIONS else names
 
 
 def _said(findings: Sequence[Finding]) -> str:
-    return f"{findings[0].condition} in {findings[0].layer} since {findings[0].first_step}" if findings else ""
+    if not findings:
+        return ""
+    first = findings[0]
+    because = f" ({first.cause_name or 'cause unknown'})"
+    return f"{first.condition} in {first.layer} since {first.first_step}{because}"
 
 
-def verdicts(
-    run: Run, onset: int, dead: Collection[str], judges: Mapping[str, Judge] = JUDGES, every: int = 1
-) -> dict[str, Verdict]:
-    """Replays a run's log and asks each judge after every so many recorded steps, and after the last one.
+def verdicts(run: Run, onset: int, dead: Collection[str], judges: Mapping[str, Judge] = JUDGES) -> dict[str, Verdict]:
+    """Replays a run's log and asks each judge after every so many recorded steps (`EVERY`), and after the last one.
 
     Args:
         run: what to judge.
         onset: the step from which on it is sick.
         dead: the layers in which a census of the run, or of its healthy twin, found dead neurons.
         judges: by name.
-        every: recorded steps from one diagnosis to the next.
     """
     heard: dict[str, list[tuple[int, Sequence[Finding]]]] = {name: [] for name in judges}
-    for step, diagnoser in _growing(run, every):
+    notes: dict[str, int] = {}
+    for step, diagnoser, count in _growing(run):
         for name, judge in judges.items():
-            heard[name].append((step, judge(diagnoser)))
-    return {name: verdict(said, run.recipe.sick, onset, dead) for name, said in heard.items()}
-
-
-def _growing(run: Run, every: int) -> Iterator[tuple[int, Diagnoser]]:
-    """The diagnoser after every so many recorded steps, and after the last one."""
-    diagnoser = Diagnoser()
-    count = step = 0
-    for step, records in groupby(open_log(run.path).replay(), key=lambda record: record.step):
-        for record in records:
-            diagnoser.add(record.info)
-            diagnoser.append(record.layer, record.row)
-        count += 1
-        if count % every == 0:
-            yield step, diagnoser
-    if count % every:
-        yield step, diagnoser
-
-
-def scores(healthy: Sequence[Verdict], sick: Sequence[Verdict]) -> dict[str, Any]:
-    """The figures of one judge over healthy and sick runs. None where there is nothing to divide by."""
-    found = [verdict for verdict in sick if verdict.found is not None]
-    alarmed = [verdict for verdict in healthy if verdict.alarms]
-    # Of a sick run all that counts as right was said after the fault; what was said before is an alarm for nothing.
-    wrong = len(alarmed) + sum(bool(verdict.alarms) for verdict in sick)
-    local = [verdict for verdict in found if verdict.layer is not None]
-    steps = [verdict.found for verdict in found if verdict.found is not None]
+            if count == 0 or count % EVERY.get(name, SELDOM) == 0:
+                diagnosis = judge(diagnoser)
+                heard[name].append((step, diagnosis.findings))
+                notes[name] = len(diagnosis.notes)
     return {
-        "sick": len(sick),
-        "healthy": len(healthy),
-        "found": len(found),
-        "recall": _share(len(found), len(sick)),
-        "precision": _share(len(found), len(found) + wrong),
-        "healthy_alarmed": len(alarmed),
-        "harmless_per_healthy_run": _share(sum(len(verdict.harmless) for verdict in healthy), len(healthy)),
-        "alarms_per_healthy_run": _share(sum(len(verdict.alarms) for verdict in healthy), len(healthy)),
-        "judged_for_layer": len(local),
-        "right_layer": _share(sum(bool(verdict.layer) for verdict in local), len(local)),
-        "right_layer_at_end": _share(sum(bool(verdict.layer_at_end) for verdict in local), len(local)),
-        "found_soon": _share(sum(count <= SOON for count in steps), len(sick)),
-        "median_steps": statistics.median(steps) if steps else None,
-        "slowest_steps": max(steps, default=None),
+        name: dataclasses.replace(verdict(said, run.recipe.sick, onset, dead), notes=notes[name])
+        for name, said in heard.items()
     }
 
 
-def _share(part: int, whole: int) -> float | None:
-    return round(part / whole, 4) if whole else None
+def _growing(run: Run) -> Iterator[tuple[int, Diagnoser, int]]:
+    """The diagnoser after each recorded step, with the number of steps so far; at last once more, with 0."""
+    diagnoser = Diagnoser()
+    step = 0
+    for count, (step, records) in enumerate(groupby(open_log(run.path).replay(), key=lambda record: record.step), 1):
+        for record in records:
+            diagnoser.add(record.info)
+            diagnoser.append(record.layer, record.row)
+        yield step, diagnoser, count
+    yield step, diagnoser, 0
 
 
 def plain(verdict: Verdict) -> dict[str, Any]:

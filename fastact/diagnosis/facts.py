@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.network import LayerView, Network, rms
+from fastact.diagnosis.network import LayerView, Network, rms, row_rms
 from fastact.text import number, percent, shown
 
 #: Between these the root mean square of an input is that of normalised data, pixels within [0, 1] included.
@@ -21,6 +21,8 @@ _LEFT: Final = 10.0
 #: An input is on another scale since a step when all its rows from there on are this many times those before, or less
 #: by as much.
 _JUMP: Final = 5.0
+#: Rows that say how large a layer is now.
+_LATEST: Final = 5
 #: Rows that make up what is usual, or that an input must stay on another scale.
 _FEW: Final = 3
 
@@ -38,7 +40,7 @@ class InputScale(NamedTuple):
     Attributes:
         layer: its rows.
         largest: the largest |x| of the window; NaN where nothing is finite.
-        mean: the median over the recent rows of the rows' means.
+        mean: the median of the rows' means, of those before a change of the scale.
         std: the same of their standard deviations.
         normalised: whether its root mean square is that of normalised data, or of pixels within [0, 1].
         large: whether it is not normalised, being too large.
@@ -113,15 +115,16 @@ def _input_scale(network: Network) -> InputScale | None:
     rows = layer.rows
     finite = rows[~np.isnan(rows["mean"])]
     bad = (rows["nans"] | rows["pos_infs"] | rows["neg_infs"]) != 0
-    mean = float(np.median(finite["mean"])) if len(finite) else math.nan
-    std = float(np.median(finite["std"])) if len(finite) else math.nan
+    changed_at, change = _changed(rows["step"], rms(rows))
+    before = finite if changed_at is None else finite[finite["step"] < changed_at]
+    mean = float(np.median(before["mean"])) if len(before) else math.nan
+    std = float(np.median(before["std"])) if len(before) else math.nan
     largest = float(np.maximum(-finite["min"], finite["max"]).max()) if len(finite) else math.nan
     scale = math.hypot(mean, std)
     samples = finite["count"] > finite["neurons"]
     swept = finite["neurons"] > 0
     spread = np.where(swept, finite["within_std"], finite["std"])
     equal = bool(len(finite)) and bool((samples & (spread <= 1e-6 * (np.abs(finite["mean"]) + finite["std"]))).all())
-    changed_at, change = _changed(rows["step"], rms(rows))
     return InputScale(
         layer=layer,
         largest=largest,
@@ -148,7 +151,9 @@ def _changed(steps: npt.NDArray[np.int64], scale: npt.NDArray[np.float64]) -> tu
     gap = max(float(after.min() - before.max()), float(before.min() - after.max()))
     if gap < math.log(_JUMP):
         return None, 1.0
-    return int(steps[jump]), math.exp(float(np.median(after)) - float(np.median(before)))
+    return int(steps[jump]), math.exp(
+        min(float(np.median(after)) - float(np.median(before)), 700.0)
+    )  # beyond that it overflows
 
 
 def inputs_not_normalised(network: Network) -> For:
@@ -254,6 +259,13 @@ def largest(rows: Any) -> npt.NDArray[np.float64]:
     top = np.maximum(-rows["min"], rows["max"])
     result: npt.NDArray[np.float64] = np.where(np.isnan(rows["mean"]), np.nan, top)
     return result
+
+
+def size(layer: LayerView) -> float:
+    """The median rms of a layer's last rows in units of that of its first row; NaN where that is zero."""
+    first, now = row_rms(layer.first), rms(layer.rows[-_LATEST:])
+    now = now[~np.isnan(now)]
+    return float(np.median(now)) / first if len(now) and first > 0.0 else math.nan
 
 
 def left_range(network: Network) -> dict[str, int]:

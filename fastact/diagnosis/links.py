@@ -101,12 +101,16 @@ def _of_both_modes(
     findings: Sequence[Finding], info_of: Mapping[str, LayerInfo]
 ) -> tuple[Sequence[Finding], dict[_Key, _Key]]:
     """Takes out what evaluation has since before training had it too; and of the rest, what follows from training's."""
-    both = {key(finding): finding for finding in findings}
+    both = {
+        (layer_types.without_mode(finding.layer), finding.condition): finding
+        for finding in findings
+        if not info_of[finding.layer].mode
+    }
     kept, twins = [], {}
     for finding in findings:
         if info_of[finding.layer].mode:
-            own = both.get((finding.layer.removesuffix(layer_types.EVALUATION_SUFFIX), finding.condition))
-            if own is not None and own is not finding:
+            own = both.get((layer_types.without_mode(finding.layer), finding.condition))
+            if own is not None:
                 if own.first_step > finding.first_step or gravity(own.severity) < min(gravity(finding.severity), 1):
                     continue
                 twins[key(finding)] = key(own)
@@ -196,10 +200,12 @@ def _root(name: _Key, parent: Mapping[_Key, _Key]) -> _Key:
 
 def _places(views: Sequence[LayerView]) -> dict[str, int]:
     """Each layer's place in forward order; in evaluation, that of the layer that it is."""
-    place: dict[str, int] = {}
-    for i, view in enumerate(views):
-        name = view.info.name
-        place[name] = place.get(name.removesuffix(layer_types.EVALUATION_SUFFIX), i) if view.info.mode else i
+    place = {view.info.name: i for i, view in enumerate(views)}
+    trained = {layer_types.without_mode(view.info.name): i for i, view in enumerate(views) if not view.info.mode}
+    for view in views:
+        if view.info.mode:
+            name = view.info.name
+            place[name] = trained.get(layer_types.without_mode(name), place[name])
     return place
 
 

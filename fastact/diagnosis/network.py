@@ -135,6 +135,10 @@ class Network:
             place -= 1
         return self.layers[place] if 0 <= place < layer.place else None
 
+    def evaluation(self, layer: LayerView) -> LayerView | None:
+        """The rows of a layer in evaluation mode, where they were recorded; None for those rows themselves."""
+        return None if layer.info.mode else self.once(_evaluations).get(layer_types.without_mode(layer.info.name))
+
     def gradient(self, layer: LayerView) -> LayerView | None:
         """The gradient of the loss by a layer's output, where it was recorded."""
         return self.everything.get(layer.info.name + layer_types.GRADIENT_SUFFIX)
@@ -165,6 +169,11 @@ class Network:
         self.saturated = np.where(total > 0, share, 0.0).tolist()
         self.rms = _medians(rms, starts, lengths)
         self.signal = _medians(signal, starts, lengths)
+
+
+def _evaluations(network: Network) -> dict[str, LayerView]:
+    everything = network.everything.items()
+    return {layer_types.without_mode(name): view for name, view in everything if view.info.mode}
 
 
 def _spans(values: npt.NDArray[np.float64], starts: npt.NDArray[Any]) -> list[float]:

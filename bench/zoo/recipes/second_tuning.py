@@ -116,7 +116,7 @@ SICK: Final = (
          plants=(("shrink", {"factor": 1e-9}),)),
     sick("half", "adam", "weights in float16, and Adam with its usual epsilon", "non_finite", kind="number range",
          causes="optimizer_epsilon dtype_range", changes={"optimizer": "Adam", "rate": 1e-3}),
-    sick("scaler", "root", "a penalty on the root of the second layer's weights", "non_finite", "fc2",
+    sick("accumulated", "distance", "a penalty with a root of zero on the second layer at step 50", "non_finite", "fc2",
          plants=(("distance", {"layers": "fc2"}),), at=50),
     sick("cyclic", "rate-late", "the learning rate is a thousand times as large from step 100 on", RATE_SMOOTH,
          plants=(("rate", {"factor": 1000.0}),), at=100, slow=True),

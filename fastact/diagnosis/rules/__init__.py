@@ -7,9 +7,11 @@ README.md says how.
 from typing import Any, Final
 
 from fastact.diagnosis.rule import Rule
+from fastact.diagnosis.rules.collapsed import Collapsed, CollapsedThresholds
 from fastact.diagnosis.rules.constant import Constant, ConstantThresholds
 from fastact.diagnosis.rules.dead import Dead, DeadThresholds
 from fastact.diagnosis.rules.drifting import Drifting, DriftingThresholds
+from fastact.diagnosis.rules.eval_shift import EvalShift, EvalShiftThresholds
 from fastact.diagnosis.rules.exploding import Exploding, ExplodingThresholds
 from fastact.diagnosis.rules.non_finite import NonFinite, NonFiniteThresholds
 from fastact.diagnosis.rules.oscillating import Oscillating, OscillatingThresholds
@@ -25,7 +27,9 @@ __all__ = ["RULES", "Thresholds", "adjective"]
 
 class Thresholds(
     # Dataclasses take fields from the last base class to the first one.
+    EvalShiftThresholds,
     DriftingThresholds,
+    CollapsedThresholds,
     ConstantThresholds,
     OscillatingThresholds,
     OutlierChannelsThresholds,
@@ -67,6 +71,8 @@ RULES: Final[tuple[Rule[Any], ...]] = (
     Dead(),
     Vanishing(),
     Constant(),
+    Collapsed(),
+    EvalShift(),
     Oscillating(),
     Drifting(),
 )

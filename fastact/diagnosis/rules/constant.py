@@ -1,9 +1,12 @@
 """Constant outputs: a layer whose output is the same for every sample."""
 
-from typing import Any, ClassVar
+import re
+from typing import Any, ClassVar, Final
 
-from fastact.diagnosis import layer_types
+from fastact.diagnosis import facts, layer_types, softmax
+from fastact.diagnosis.causes import Cause, Verdict, best
 from fastact.diagnosis.finding import Evidence, Finding, graded
+from fastact.diagnosis.likeness import all_alike
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import LOWER_RATE, initialisation
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
@@ -14,8 +17,14 @@ from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import percent
 
-_NEURONS, _CONSTANT = COLUMN["neurons"], COLUMN["constant_neurons"]
-_STD, _WITHIN = COLUMN["std"], COLUMN["within_std"]
+_NEURONS, _CONSTANT, _COUNT = COLUMN["neurons"], COLUMN["constant_neurons"], COLUMN["count"]
+_STD, _WITHIN, _MEAN = COLUMN["std"], COLUMN["within_std"], COLUMN["mean"]
+
+#: Names of a table of codes, for logs that do not say how its rows were chosen.
+_CODEBOOK: Final = re.compile(r"code_?book|quanti[sz]|(^|[._])r?vq", re.IGNORECASE)
+
+#: Rows. For so long an output must have said one class of all samples, since a batch may be of one class.
+_ONE_CLASS_ROWS: Final = 20
 
 
 class ConstantThresholds(VanishingThresholds):
@@ -34,7 +43,7 @@ class ConstantThresholds(VanishingThresholds):
 
 def _switches_off(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     """Each neuron after a constant layer is on for all samples, or off for all of them."""
-    return cause.first_step <= effect.first_step and upstream(cause, effect, around)
+    return upstream(cause, effect, around)
 
 
 class Constant(Rule[ConstantThresholds]):
@@ -45,10 +54,16 @@ class Constant(Rule[ConstantThresholds]):
         with one and the same value other than zero for every sample, or within_std < constant_ratio (1e-6) times the
         std over all elements: next to the differences between neurons, those between samples are no larger than
         float32's rounding. Serious from constant_serious (80%) of the neurons, critical where all samples are alike.
+        A softmax is constant where every output is exactly 1 in every row that it ever had: it runs over one element.
+        One that comes last is where for 20 rows all samples had one and the same class, with a probability of 1.
 
-    Needs rows swept per neuron and `vanish_samples` samples of each neuron in a row. Only what becomes constant, or
-    what has weights, normalises or is an activation and is constant though the samples differ in a layer before it:
-    positions, masks and class tokens are constant by design. All zero is `Dead`'s, small is `Vanishing`'s matter.
+    Needs rows swept per neuron and `vanish_samples` samples of each neuron in a row.
+
+    What became constant is judged everywhere. What was constant from its first row on is judged where samples should
+    differ: the model's own input, unless another input differs; the first layer, if nothing behind it tells samples
+    apart; what computes (weights, a normalisation, an activation) after a layer whose samples differ, or after one that
+    is judged; a codebook, whose rows a layer chose. Positions, masks, class tokens and the like are the same for all
+    samples by design. All zero is `Dead`'s, small is `Vanishing`'s matter.
 
     Neurons that are all alike are not judged: after a batch normalisation all neurons have one mean and one variance,
     so that a row has the numbers of a layer whose neurons all compute the same.
@@ -61,17 +76,29 @@ class Constant(Rule[ConstantThresholds]):
     condition = "constant"
     adjective = "constant"
     only_alone = True
-    explains: ClassVar = {"constant": upstream, "dead": _switches_off}
+    explains: ClassVar = {
+        "constant": upstream, "dead": _switches_off, "vanishing": upstream, "saturated": upstream,
+        "collapsed": upstream
+    }  # fmt: skip
 
     def applies(self, info: LayerInfo) -> bool:
-        """Every type, except probabilities and what hands its input on."""
-        return info.layer_type not in layer_types.PROBABILITIES and not layer_types.is_passing(info.layer_type)
+        """Every type, except what hands its input on; of probabilities, softmax alone."""
+        layer_type = info.layer_type
+        if layer_type in layer_types.PROBABILITIES:
+            return softmax.is_softmax(info) or layer_type == "LogSoftmax"
+        return layer_type == layer_types.INPUT or not layer_types.is_passing(layer_type)
 
     def row_conditions(self, info: LayerInfo, first: Row, thresholds: ConstantThresholds) -> tuple[Cascade, ...]:
         """Rows in which the samples are alike, in all or in many neurons."""
+        if info.layer_type in layer_types.PROBABILITIES:
+            value = float(softmax.is_softmax(info))
+            one, same = RowCondition("of_one", softmax.of_one(value)), RowCondition("one_class", softmax.one_class, 3)
+            return Cascade((one,), undecided=nothing_finite), Cascade((same,), undecided=nothing_finite)
         if not first[_NEURONS]:
             return ()
         share, ratio = thresholds.constant_warning, thresholds.constant_ratio
+        if info.layer_type == layer_types.INPUT:  # pixels at the borders are one and the same, and harmless
+            share = 2.0
 
         def holds(cells: Cells) -> Any:
             # Strictly less: in a layer of zeros both are zero.
@@ -82,13 +109,15 @@ class Constant(Rule[ConstantThresholds]):
 
     def check(self, layer: LayerView, network: Network, thresholds: ConstantThresholds) -> Finding | Outcome:
         """The share of constant neurons now, if there are samples enough to say so."""
+        if layer.info.layer_type in layer_types.PROBABILITIES:
+            return _softmax_of_one(layer, network, thresholds) or _one_class(layer, network) or Outcome.NOT_FOUND
         streak = layer.streaks.get("constant")
         if streak is None or streak.rows < thresholds.min_rows:
             return Outcome.NOT_FOUND
         recent = layer.during(streak)[-thresholds.min_rows :]
         if (recent["count"] < float(thresholds.vanish_samples) * recent["neurons"]).any():
             return Outcome.NOT_ENOUGH_DATA
-        if streak.step <= layer.start and not _computes_of_samples(layer, network, thresholds):
+        if streak.step <= layer.start and not network.once(_to_be_judged, thresholds)[layer.place]:
             return Outcome.NOT_APPLICABLE
         last = layer.rows[-1]
         neurons, constant = int(last["neurons"]), int(last["constant_neurons"])
@@ -101,23 +130,147 @@ class Constant(Rule[ConstantThresholds]):
             constant_ratio=share, constant_neurons=constant, neurons=neurons, within_std=float(last["within_std"]),
             std=float(last["std"])
         )  # fmt: skip
-        seen = "its output is the same for every sample"
+        what = "it" if layer.info.layer_type == layer_types.INPUT else "its output"
+        seen = f"{what} is the same for every sample"
         if share < 1.0:
             seen = f"{percent(share)} of its {neurons:,} neurons have the same output for every sample"
         message = f"{layer.name} has been constant since step {streak.step}: {seen}."
-        cause = (
-            "Only its biases are left in its output: its weights are negligible next to them, or no differences "
-            "between samples reach it."
-        )
-        look = "check that the data reaches this layer and differs from sample to sample"
-        remedies = look, LOWER_RATE, initialisation(network.distinct_types)
-        return Finding(layer.info.name, self.condition, severity, streak.step, evidence, message, cause, remedies)
+        verdict = _why(layer, network, thresholds, streak.step, share)
+        return verdict.finding(layer.info.name, self.condition, severity, streak.step, evidence, message)
 
 
-def _computes_of_samples(layer: LayerView, network: Network, thresholds: ConstantThresholds) -> bool:
-    """Whether it was constant from its first row on though its type computes something of samples that differ."""
-    computes = layer_types.has_weights, layer_types.is_norm, layer_types.is_activation
-    if not any(test(layer.info.layer_type) for test in computes):
-        return False
-    pairs = zip(network.signal[: layer.place], network.rms[: layer.place], strict=True)
-    return any(signal > thresholds.vanish_ratio * rms for signal, rms in pairs)
+def _to_be_judged(network: Network, thresholds: ConstantThresholds) -> list[bool]:
+    """For each layer, whether its samples should differ, if it has been constant since its first row."""
+    ratio = thresholds.constant_ratio
+    alike = [all_alike(layer, ratio) for layer in network.layers]
+    inputs = [i for i, layer in enumerate(network.layers) if layer.info.layer_type == layer_types.INPUT]
+    judged: list[bool] = []
+    for place, layer in enumerate(network.layers):
+        layer_type = layer.info.layer_type
+        if layer_type == layer_types.INPUT:
+            judged.append(all(alike[i] for i in inputs))
+            continue
+        feeder = network.feeder(layer)
+        if layer_type.startswith("Embedding"):
+            judged.append(feeder is not None and not alike[feeder.place] and _is_codebook(layer, network))
+        elif not (layer_types.has_weights(layer_type) or layer_types.follows_input(layer_type)):
+            judged.append(False)
+        elif feeder is None:
+            judged.append(layer_types.has_weights(layer_type) and _nothing_differs(network, place, alike))
+        elif judged[feeder.place]:
+            judged.append(True)
+        else:
+            differs = network.signal[feeder.place] > thresholds.vanish_ratio * network.rms[feeder.place]
+            # Where its feeder was not seen, a layer on a way of its own (a token that all share) is left out.
+            known = bool(layer.info.source) or place + 1 == len(alike) or not alike[place] or alike[place + 1]
+            judged.append(differs and known)
+    return judged
+
+
+def _nothing_differs(network: Network, place: int, alike: list[bool]) -> bool:
+    """Whether all behind a layer is alike, to the end of the network or of the module that the layer is in."""
+    if all(alike[place:]):
+        return True
+    module = network.layers[place].info.name.partition(".")[0]
+    inside = [i for i, layer in enumerate(network.layers) if layer.info.name.partition(".")[0] == module]
+    return len(inside) > 1 and all(alike[i] for i in inside)
+
+
+def _is_codebook(layer: LayerView, network: Network) -> bool:
+    """Whether a layer chose the rows of a table, rather than the data."""
+    usage = network.everything.get(layer.info.name + layer_types.USAGE_SUFFIX)
+    if usage is not None:
+        return usage.info.layer_type == layer_types.USAGE
+    return _CODEBOOK.search(layer.info.name) is not None
+
+
+def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, step: int, share: float) -> Verdict:
+    """The likeliest of what can have made the samples alike."""
+    layer_type = layer.info.layer_type
+    feeder = network.feeder(layer)
+    fed = feeder is not None and not all_alike(feeder, thresholds.constant_ratio)
+    differs = (f"the samples of {facts.named(feeder)} differ",) if fed and feeder is not None else ()
+    later = facts.after_updates(layer, step).refuted_by
+    check_data = "check that the data loader returns different samples in a batch"
+    said: tuple[str, ...]
+    if layer_type == layer_types.INPUT:
+        cause = "The model is given one sample over and over: each row of a batch is the same."
+        said = ("every row of the recorded input is the same",)
+        return best([Cause("inputs_equal", cause, (check_data,), said, proved=True)])
+    if layer_type.startswith("Embedding"):
+        cause = "All samples are given one and the same code of the table."
+        restart = "restart codes that are never chosen at outputs of the encoder"
+        remedies = restart, "initialise the codes by k-means over the encoder's outputs", "normalise what is compared"
+        return best([Cause("representation_collapse", cause, remedies, differs, proved=bool(differs))])
+    equal = facts.inputs_equal(network)
+    causes = []
+    place = network.once(_first_alike_by_sample, thresholds)
+    if place is not None and place.place < layer.place and step <= layer.start:
+        said = (f"what {facts.named(place)} hands on is the same for every sample, though not at every place of one",)
+        return best([Cause("inputs_equal", "All samples of a batch are the same.", (check_data,), said, proved=True)])
+    if not differs and not equal.refuted_by:
+        said = equal.speaks_for or (("no layer before it was recorded",) if feeder is None else ())
+        causes.append(Cause("inputs_equal", "All samples of a batch are the same.", (check_data,), said))
+    none = () if differs or feeder is None else (f"the samples of {facts.named(feeder)} are alike already",)
+    if layer_types.has_weights(layer_type):
+        cause = "Only its biases are left in its output: its weights are zero, or negligible next to them."
+        trained = "check that its weights were initialised or loaded, and are not pruned or decayed away"
+        causes.append(Cause("weights_zero", cause, (trained, "use less weight decay"), differs, none))
+    if layer.info.dtype in ("float16", "bfloat16") and share < 1.0:
+        cause = f"What its samples differ by is less than {layer.info.dtype} resolves next to the outputs."
+        causes.append(Cause("dtype_range", cause, ("compute this layer in float32",), differs, none))
+    cause = "An update that was too large left outputs that no longer depend on the input."
+    rate = (LOWER_RATE, initialisation(network.distinct_types))
+    refuted = facts.before_any_update(layer, step).refuted_by
+    causes.append(Cause("learning_rate", cause, rate, (*later, *differs) if later else (), refuted + none))
+    return best(causes, (check_data,))
+
+
+def _first_alike_by_sample(network: Network, thresholds: ConstantThresholds) -> LayerView | None:
+    """The first layer that takes places together (flattening, pooling) and shows that only places, not samples, differ.
+
+    Before it, a neuron of a convolution has its places among its samples.
+    """
+    for layer in network.layers:
+        feeder = network.feeder(layer)
+        if layer_types.is_passing(layer.info.layer_type) and feeder is not None:
+            alike = all_alike(layer, thresholds.constant_ratio) and bool((layer.rows["std"] > 0.0).all())
+            if alike and not all_alike(feeder, thresholds.constant_ratio):
+                return layer
+    return None
+
+
+def _softmax_of_one(layer: LayerView, network: Network, thresholds: ConstantThresholds) -> Finding | None:
+    """The finding for a softmax over an axis of length one."""
+    streak = layer.streaks.get("of_one")
+    if streak is None or streak.rows < thresholds.min_rows or streak.step > layer.start:
+        return None
+    # Attention to a memory of one place is of no use, and none to worry about either.
+    attention = layer.info.layer_type == "MultiheadAttention"
+    severity = "note" if attention else graded(serious=True, critical=layer.place >= network.output)
+    value = 0 if layer.info.layer_type == "LogSoftmax" else 1
+    evidence = Evidence(constant_ratio=1.0, value=value, outputs=int(layer.rows[-1]["count"]))
+    message = f"{layer.name} has been constant since step {layer.start}: every output is {value}, whatever comes in."
+    cause = "The softmax runs over an axis of length one, so that each output is divided by itself."
+    remedies = (
+        "check the dimension that the softmax runs over",
+        "for one output unit, use a sigmoid with binary cross-entropy, or two units with softmax",
+    )
+    said = (f"the smallest and the largest output were exactly {value} in every row",)
+    proved = Cause("softmax_of_one", cause, remedies, said, proved=True)
+    return best([proved]).finding(layer.info.name, "constant", severity, layer.start, evidence, message)
+
+
+def _one_class(layer: LayerView, network: Network) -> Finding | None:
+    """The finding for a softmax at the end that is sure of one and the same class, whatever comes in."""
+    streak = layer.streaks.get("one_class")
+    if streak is None or streak.rows < _ONE_CLASS_ROWS or layer.place < network.output:
+        return None
+    last = layer.rows[-1]
+    evidence = Evidence(constant_ratio=1.0, within_std=float(last["within_std"]), std=float(last["std"]))
+    message = f"{layer.name} has been constant since step {streak.step}: it is sure of one class for every sample."
+    one = "The outputs before the softmax no longer depend on the input."
+    remedies = "check that a batch has samples of several classes", LOWER_RATE
+    refuted = facts.before_any_update(layer, streak.step).refuted_by
+    rate = Cause("learning_rate", f"An update was too large. {one}", (LOWER_RATE,), (), refuted)
+    return best([rate], remedies).finding(layer.info.name, "constant", "serious", streak.step, evidence, message)

@@ -1,14 +1,14 @@
 """Vanishing: the differences between samples are lost on the way through the network."""
 
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, NamedTuple
 
-from fastact.diagnosis import layer_types
+from fastact.diagnosis import fading, layer_types
 from fastact.diagnosis.finding import Evidence, Finding, graded
+from fastact.diagnosis.likeness import recent_likeness, row_likeness
 from fastact.diagnosis.network import LayerView, Network, row_signal
-from fastact.diagnosis.remedies import LOWER_RATE, initialisation, normalisation
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, is_nan
-from fastact.diagnosis.rule import Circumstances, Outcome, Rule, not_after, upstream
+from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, not_after, upstream
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, positive_field, share_field
 from fastact.fields import COLUMN
 from fastact.history import LayerInfo
@@ -38,6 +38,11 @@ class VanishingThresholds(CommonThresholds):
     vanish_scale: float = positive_field(
         1e-2, "standard deviation; a layer with more spread between samples is not vanishing. Chosen"
     )
+    vanish_blur: float = share_field(
+        0.05, "share of all differences that are between samples; vanishing: a network whose layers stay below from "
+        "the first row on is stuck. Chosen; healthy networks that start so low have grown out of it"
+    )  # fmt: skip
+    vanish_stuck_rows: int = count_field(50, "rows; vanishing: for so long it must have been stuck. Chosen")
     vanish_samples: int = count_field(
         8, "samples; with fewer per neuron in a row, the spread between samples is not judged. Chosen"
     )
@@ -53,7 +58,12 @@ def _switches_off(cause: Finding, effect: Finding, around: Circumstances) -> boo
 
 
 def _lost_before(cause: Finding, effect: Finding, around: Circumstances) -> bool:
-    """With depth it is lost in one pass; what fades over steps later than a layer after it was not its reason."""
+    """With depth it is lost in one pass; what fades over steps later than a layer after it was not its reason.
+
+    What makes all layers shrink at once, such as weight decay, has one first layer, wherever that is.
+    """
+    if cause.cause_name == effect.cause_name and cause.cause_name in fading.EVERYWHERE:
+        return comes_first(cause, effect, around)
     fades = cause.evidence["reference_layer"] == cause.layer
     return upstream(cause, effect, around) and (not fades or cause.first_step - around.slack <= effect.first_step)
 
@@ -64,11 +74,18 @@ class Vanishing(Rule[VanishingThresholds]):
     Formula:
         signal = within_std, the root mean variance of a neuron over the samples (std of all elements where no layer
         was swept per neuron). Found over depth when the median signal of the recent rows is at most vanish_ratio
-        (1e-3) times the largest of the layers before, and at most vanish_scale (1e-2), in this layer and in every
-        one after it: a layer that is small by design, and any layer before a normalisation, is followed by larger
-        ones. Found over steps when the signal is at most vanish_fade (5%) of that of the layer's first row, and at
-        most vanish_fade_scale (0.1): there a layer is compared with itself, so less is enough. Both in each of the
-        last `min_rows` rows. The first step is the one since which the signal has been so small.
+        (1e-3) times the largest of the layers that feed it, and at most vanish_scale (1e-2), in this layer and in every
+        one after it up to the first that draws random numbers (dropout, noise): behind that, noise passes for signal.
+        A layer that is small by design, and any layer before a normalisation, is followed by larger ones.
+        Found over depth too when, from the first row on and for vanish_stuck_rows (50) rows, a hidden layer and all
+        after it have had within_std at most vanish_blur (5%) of std, with no more than twice of that at the end, and a
+        signal of at most vanish_blur times that of a layer that feeds it: the network is stuck as it was initialised.
+        Found over steps when the signal is at most vanish_fade (5%) of that of the layer's first row, and at most
+        vanish_fade_scale (0.1): there a layer is compared with itself, so less is enough. And found in the two heads
+        of a variational autoencoder, mean and logarithm of the variance, when both have had an rms of at most 0.05 for
+        vanish_stuck_rows rows, having begun with twice that or more, while the layer after them has ten times their
+        signal: the samples' own differences are gone, what is decoded is noise. The first step is the one since which
+        the signal has been so small; a run of rows ends when three in a row are larger.
 
     In the zoo's tuning part no hidden layer of a healthy network fell below 14% of its first row.
 
@@ -78,23 +95,26 @@ class Vanishing(Rule[VanishingThresholds]):
 
     Source:
         Chosen. The decay of the signal over depth: Glorot and Bengio, Understanding the difficulty of training deep
-        feedforward neural networks, 2010; Schoenholz et al., Deep information propagation, 2017.
+        feedforward neural networks, 2010; Schoenholz et al., Deep information propagation, 2017. The heads of a
+        collapsed posterior are those of its prior: Bowman et al., Generating sentences from a continuous space, 2016.
     """
 
     condition = "vanishing"
     adjective = "vanishing"
     explains: ClassVar = {
-        "underflow_risk": upstream, "dead": _switches_off, "vanishing": _lost_before, "constant": not_after
+        "underflow_risk": upstream, "dead": _switches_off, "vanishing": _lost_before, "constant": not_after,
+        "collapsed": not_after
     }  # fmt: skip
 
     def applies(self, info: LayerInfo) -> bool:
-        """Every type, except those that are small by design."""
-        return info.layer_type not in layer_types.PROBABILITIES
+        """Every type, except those that are small by design, tables, and what hands its input on."""
+        layer_type = info.layer_type
+        given = layer_types.is_passing(layer_type) or layer_type.startswith("Embedding")
+        return layer_type not in layer_types.PROBABILITIES and not given
 
     def row_conditions(self, info: LayerInfo, first: Row, thresholds: VanishingThresholds) -> tuple[Cascade, ...]:
         """Rows whose signal is below the absolute scale, and those far below the first row's as well."""
         samples = float(thresholds.vanish_samples)
-        scale = thresholds.vanish_scale
         base = row_signal(first, thresholds.vanish_samples)
 
         def at_most(name: str, limit: float) -> RowCondition:
@@ -103,40 +123,63 @@ class Vanishing(Rule[VanishingThresholds]):
                 enough = 1.0 * cells[_COUNT] >= samples * neurons
                 return ((neurons == 0) & (cells[_STD] <= limit)) | ((neurons != 0) & enough & (cells[_WITHIN] <= limit))
 
-            return RowCondition(name, holds)
+            return RowCondition(name, holds, patience=_PATIENCE)
 
         def undecided(cells: Cells) -> Any:
             neurons = cells[_NEURONS]
             few = 1.0 * cells[_COUNT] < samples * neurons
             return ((neurons == 0) & is_nan(cells[_STD])) | ((neurons != 0) & (few | is_nan(cells[_WITHIN])))
 
-        faint = at_most("faint", scale)
-        if not base > 0.0:
-            return (Cascade((faint,), undecided),)
-        faded = at_most("faded", min(thresholds.vanish_fade_scale, thresholds.vanish_fade * base))
-        return Cascade((faint,), undecided), Cascade((faded,), undecided)
+        cascades = [Cascade((at_most("faint", thresholds.vanish_scale),), undecided)]
+        if base > 0.0:
+            fade = min(thresholds.vanish_fade_scale, thresholds.vanish_fade * base)
+            cascades.append(Cascade((at_most("halved", max(0.5 * base, fade)), at_most("faded", fade)), undecided))
+        if row_likeness(first, thresholds.vanish_samples) <= thresholds.vanish_blur:
+            blur = thresholds.vanish_blur
+
+            def blurred(cells: Cells) -> Any:
+                return (cells[_NEURONS] > 0) & (cells[_WITHIN] <= blur * cells[_STD])
+
+            cascades.append(Cascade((RowCondition("blurred", blurred, patience=_PATIENCE),), undecided))
+        if fading.may_be_prior(first):
+            cascades.append(Cascade((RowCondition("prior", fading.near_prior, patience=_PATIENCE),), undecided))
+        return tuple(cascades)
 
     def check(self, layer: LayerView, network: Network, thresholds: VanishingThresholds) -> Finding | Outcome:
         """Whether the signal is lost here, compared with the layers before and with the first row."""
         signal = network.signal[layer.place]
         if math.isnan(signal):
             return Outcome.NOT_ENOUGH_DATA
-        if layer.place == network.output and not self._lost(network, layer.place - 1, thresholds):
-            return Outcome.NOT_FOUND
-        faint, faded = layer.streaks.get("faint"), layer.streaks.get("faded")
+        faint, faded, blurred = (layer.streaks.get(name) for name in ("faint", "faded", "blurred"))
+        least = thresholds.min_rows
+        lost = network.once(_lost, thresholds)
+        alone = layer.place == network.output and not lost[layer.place - 1]
         over_steps = False
-        if faint and faint.rows >= thresholds.min_rows and self._lost(network, layer.place, thresholds):
-            source, reference = _reference(network, layer.place)
-            where = f"in {network.layers[source].name}"
-            step, name = faint.step, network.layers[source].info.name
-            left = min(s for s in network.signal[layer.place :] if not math.isnan(s))
-        elif faded and faded.rows >= thresholds.min_rows:
-            reference = row_signal(layer.first, thresholds.vanish_samples)
-            where = f"at step {layer.start}"
-            step, name, left = faded.step, layer.info.name, signal
-            over_steps = True
+        source = network.once(_chains)[layer.place].source
+        start = _from_the_start(layer, network.layers[source], thresholds)
+        if faint and faint.rows >= least and lost[layer.place] and not alone and (start or not faded):
+            halved = layer.streaks.get("halved", faint)
+            step = faint.step if start else max(faint.step, halved.step)
+            if step <= layer.start and (layer.rows["within_std"] < _NOTHING * layer.rows["std"]).all():
+                return Outcome.NOT_FOUND  # `Constant` says that of what is the same, not small
+        elif blurred and blurred.rows >= thresholds.vanish_stuck_rows and _stuck(layer, network, thresholds):
+            step = layer.start
+        elif faded and faded.rows >= least and not alone:
+            source, step, over_steps = layer.place, faded.step, True
+        elif fading.heads(layer, network, thresholds.vanish_stuck_rows):
+            source, step, over_steps = layer.place, layer.streaks["prior"].step, True
         else:
             return Outcome.NOT_FOUND
+        name = network.layers[source].info.name
+        if over_steps:
+            reference, where, left = (
+                row_signal(layer.first, thresholds.vanish_samples),
+                f"at step {layer.start}",
+                signal,
+            )
+        else:
+            reference, where = network.signal[source], f"in {network.layers[source].name}"
+            left = min(s for s in network.signal[layer.place :] if not math.isnan(s))
         ratio = signal / reference
         seen = "no differences between samples are left"
         if signal:
@@ -151,60 +194,86 @@ class Vanishing(Rule[VanishingThresholds]):
             bits_lost=_bits(reference, signal), smallest_signal_after=left, bits_lost_after=_bits(reference, left)
         )  # fmt: skip
         message = f"{layer.name} has been vanishing since step {step}: {seen}."
-        cause, remedies = _advice(network, layer, over_steps=over_steps)
-        return Finding(layer.info.name, self.condition, severity, step, evidence, message, cause, remedies)
+        if over_steps or step > layer.start:
+            verdict = fading.over_steps(layer, network, thresholds.vanish_stuck_rows, step)
+        else:
+            verdict = fading.over_depth(layer, network, source)
+        if verdict.cause.name == "posterior_collapse":
+            severity = "serious"
+        return verdict.finding(layer.info.name, self.condition, severity, step, evidence, message)
 
-    def _lost(self, network: Network, place: int, thresholds: VanishingThresholds) -> bool:
-        """Whether this layer and all after it have lost the signal that was there before."""
-        return place > 0 and place >= network.once(_lost_from, thresholds)
+
+#: Share of `vanish_blur`. What is below still tells no samples apart, though it has grown.
+_GROWN: Final = 0.2
+#: Factor. A first row with more than so many times `vanish_ratio` of the signal before it had not lost it.
+_GAP: Final = 3.0
+#: Of the differences between all elements, what is left by float32's rounding: eight times its unit.
+_NOTHING: Final = 1e-6
+#: Rows in which a layer may be larger before it counts as recovered.
+_PATIENCE: Final = 3
 
 
-def _advice(network: Network, layer: LayerView, *, over_steps: bool) -> tuple[str, tuple[str, ...]]:
-    """The cause, and what to do."""
-    fed = any(signal > 0.0 for signal in network.signal[: layer.place])  # a layer before it tells the samples apart
-    if over_steps and not fed:
-        remedies = "check that the data differs from sample to sample", "use less weight decay", LOWER_RATE
-        return "Its input is the same for every sample, or its weights have shrunk to nothing.", remedies
-    if over_steps:
-        cause = (
-            "At first it told the samples apart. Since then its weights have shrunk with every update (too much weight "
-            "decay), or updates that were too large have spoilt them."
-        )
-        return cause, ("use less weight decay", LOWER_RATE)
-    cause = (
-        "Each layer shrinks the differences between samples, and the gradient with them: the weights are too small for "
-        "the activation, or its slope is (a sigmoid's is at most 1/4)."
-    )
-    types = network.distinct_types
-    relu = ("use an activation of the ReLU family",) if layer_types.RELU_FAMILY.isdisjoint(types) else ()
-    return cause, (initialisation(types), "add residual connections", *normalisation(types), *relu)
+class _Chain(NamedTuple):
+    """The layers that feed one, back to the first or to what draws random numbers: the one with the most signal."""
+
+    source: int
+    signal: float
+
+
+def _chains(network: Network) -> list[_Chain]:
+    """For each layer the largest signal of those that feed it; of equals the first."""
+    chains: list[_Chain] = []
+    for layer in network.layers:
+        feeder = network.feeder(layer)
+        chain = _Chain(layer.place, 0.0)
+        if feeder is not None and not layer_types.is_random(feeder.info.layer_type):
+            signal, before = network.signal[feeder.place], chains[feeder.place]
+            chain = _Chain(feeder.place, signal) if signal > before.signal else before
+        chains.append(chain)
+    return chains
+
+
+def _lost(network: Network, thresholds: VanishingThresholds) -> list[bool]:
+    """For each layer whether it, and all after it up to the first that draws random numbers, has lost the signal."""
+    chains = network.once(_chains)
+    lost: list[bool] = []
+    after = True
+    for layer in reversed(network.layers):
+        place = layer.place
+        layer_type = layer.info.layer_type
+        signal, before = network.signal[place], chains[place].signal
+        judged = not math.isnan(signal) and layer_type not in layer_types.PROBABILITIES
+        limit = min(thresholds.vanish_scale, thresholds.vanish_ratio * before)
+        if layer_types.is_random(layer_type):
+            after = True
+            lost.append(False)
+            continue
+        after = after and (not judged or signal <= limit) and before > 0.0
+        lost.append(after and judged)
+    return lost[::-1]
+
+
+def _from_the_start(layer: LayerView, source: LayerView, thresholds: VanishingThresholds) -> bool:
+    """Whether a layer had lost the signal of another one in its first row already."""
+    before, first = (row_signal(view.first, thresholds.vanish_samples) for view in (source, layer))
+    return not first > _GAP * thresholds.vanish_ratio * before
+
+
+def _stuck(layer: LayerView, network: Network, thresholds: VanishingThresholds) -> bool:
+    """Whether a hidden layer and all after it have been alike since the first row, and are not about to change."""
+    if layer.place >= network.output or layer.streaks["blurred"].step > layer.start:
+        return False
+    blur, chain = thresholds.vanish_blur, network.once(_chains)[layer.place]
+    if not 0.0 < chain.signal >= network.signal[layer.place] / blur:
+        return False
+    alike = recent_likeness(network, thresholds.recent_rows, thresholds.vanish_samples)
+    for other in network.layers[layer.place :]:
+        now, first = alike[other.place], row_likeness(other.first, thresholds.vanish_samples)
+        if now > blur or now > max(2.0 * first, _GROWN * blur):
+            return False
+    return alike[layer.place] <= blur
 
 
 def _bits(reference: float, signal: float) -> float | None:
     """log2(reference / signal), by logarithms, since the ratio may be out of range; None where nothing is left."""
     return math.log2(reference) - math.log2(signal) if 0.0 < signal < math.inf and reference < math.inf else None
-
-
-def _lost_from(network: Network, thresholds: VanishingThresholds) -> int:
-    """The first place from which on every layer has lost the signal; the number of layers where there is none."""
-    highest: list[float] = []
-    top = 0.0
-    for signal in network.signal:
-        highest.append(top)
-        top = top if math.isnan(signal) else max(top, signal)
-    place = len(network.layers)
-    while place > 1:
-        signal = network.signal[place - 1]
-        judged = not math.isnan(signal) and network.layer_types[place - 1] not in layer_types.PROBABILITIES
-        limit = min(thresholds.vanish_scale, thresholds.vanish_ratio * highest[place - 1])
-        if judged and not (signal <= limit and highest[place - 1] > 0.0):
-            break
-        place -= 1
-    return place
-
-
-def _reference(network: Network, place: int) -> tuple[int, float]:
-    """The place and the signal of the layer before with the most signal."""
-    known = [(signal, -i) for i, signal in enumerate(network.signal[:place]) if not math.isnan(signal)]
-    signal, i = max(known)
-    return -i, signal

@@ -42,9 +42,116 @@ def test_what_is_constant_by_design_is_healthy() -> None:
     assert "constant" not in {condition for _, condition, _, _ in found(watch(after("differs", "Linear", zero)))}
 
 
-def test_data_that_are_all_alike_are_no_fault_of_the_layers() -> None:
-    layers = {str(i): ("Linear", constant(64, within_std=0.0)) for i in range(3)}
-    assert found(watch(layers)) == []
+def told(layers: dict[str, Any], **more: Any) -> list[tuple[str, str, str, str | None]]:
+    """(layer, condition, name of the cause, consequence of) of each finding."""
+    findings = watch(layers, **more).diagnose().findings
+    return [(f.layer, f.condition, f.cause_name, f.consequence_of) for f in findings]
+
+
+ALIKE = {"within_std": 0.0}
+
+
+def test_one_sample_over_and_over_is_told_at_the_input() -> None:
+    layers = {"input": ("Input", constant(60, **ALIKE)), "0": ("Linear", constant(64, **ALIKE))}
+    layers |= {"1": ("ReLU", [row(step, dead_neurons=30, within_std=0.0) for step in STEPS])}
+    assert told(layers)[0] == ("input", "constant", "inputs_equal", None)
+    assert [(layer, condition, why) for layer, condition, _, why in told(layers)[1:]] == [
+        ("0", "constant", "input"),
+        ("1", "dead", "input"),
+    ]
+
+
+def test_one_sample_over_and_over_is_told_at_the_first_layer_where_the_input_was_not_recorded() -> None:
+    layers = {str(i): ("Linear", constant(64, **ALIKE)) for i in range(3)}
+    assert told(layers) == [
+        ("0", "constant", "inputs_equal", None),
+        ("1", "constant", "inputs_equal", "0"),
+        ("2", "constant", "inputs_equal", "0"),
+    ]
+    layers["3"] = ("Linear", [row(step) for step in STEPS])  # something behind it tells samples apart: a mask, a token
+    assert told(layers) == []
+
+
+def test_a_generator_that_is_given_no_noise_is_told_beside_the_discriminator() -> None:
+    layers = {f"g.{i}": ("Linear", constant(64, **ALIKE)) for i in range(2)}
+    layers |= {f"d.{i}": ("Linear", [row(step) for step in STEPS]) for i in range(2)}
+    assert told(layers)[0][:3] == ("g.0", "constant", "inputs_equal")
+
+
+def test_an_input_that_is_the_same_for_all_samples_beside_one_that_differs_is_healthy() -> None:
+    layers = {"input": ("Input", [row(step) for step in STEPS]), "input[1]": ("Input", constant(64, **ALIKE))}
+    assert told(layers | {"0": ("Linear", [row(step) for step in STEPS])}) == []
+
+
+def test_pixels_at_the_borders_of_the_input_are_one_and_the_same_and_harmless() -> None:
+    layers = {"input": ("Input", constant(50)), "0": ("Linear", [row(step) for step in STEPS])}
+    assert told(layers) == []
+
+
+def test_images_that_are_all_one_are_known_where_their_places_are_taken_together() -> None:
+    differs = [row(step) for step in STEPS]
+    layers = {"input": ("Input", differs), "0": ("Conv2d", differs), "1": ("Flatten", constant(64, **ALIKE))}
+    assert told(layers | {"2": ("Linear", constant(64, **ALIKE))}) == [("2", "constant", "inputs_equal", None)]
+
+
+def test_weights_of_zero_are_the_cause_where_samples_differ_before_the_layer() -> None:
+    findings = told(after("differs", "Linear", constant(64, **ALIKE)))
+    assert findings == [("1", "constant", "weights_zero", None)]
+    activation = told(after("differs", "Tanh", constant(64, **ALIKE)))  # it has no weights, and nothing was updated
+    assert activation == [("1", "constant", "", None)]
+
+
+@pytest.mark.parametrize(
+    ("name", "usage", "judged"),
+    [("codebook", "", True), ("table", "Usage", True), ("table", "", False), ("codebook", "Vocabulary", False)],
+)
+def test_a_table_gives_all_samples_one_row_by_design_unless_a_layer_chose_it(
+    name: str, usage: str, judged: bool
+) -> None:
+    layers = after("differs", "Linear", [row(step) for step in STEPS])
+    layers |= {name: ("Embedding", constant(64, **ALIKE)), "2": ("Linear", [row(step) for step in STEPS])}
+    if usage:
+        layers[f"{name}:usage"] = (usage, [row(step, count=64, min=0.0, max=64.0) for step in STEPS])
+    findings = [each for each in told(layers) if each[1] == "constant"]
+    assert findings == ([(name, "constant", "representation_collapse", None)] if judged else [])
+
+
+def one(step: int, value: float = 1.0) -> Any:
+    return row(step, mean=value, std=0.0, abs_mean=value, min=value, max=value, neurons=1, within_std=0.0, count=64)
+
+
+def test_a_softmax_over_one_place_is_told_with_proof() -> None:
+    layers = {"0": ("Linear", [row(step) for step in STEPS]), "1": ("Softmax", [one(step) for step in STEPS])}
+    (finding,) = watch(layers).diagnose().findings
+    assert (finding.layer, finding.condition, finding.severity) == ("1", "constant", "critical")
+    assert (finding.cause_name, finding.confidence) == ("softmax_of_one", "certain")
+    assert finding.message == "1 (Softmax) has been constant since step 0: every output is 1, whatever comes in."
+    within = layers | {"2": ("Linear", [row(step) for step in STEPS])}
+    assert found(watch(within)) == [("1", "constant", "serious", 0)]
+    once_not = [one(step) if step else row(step, mean=0.5, std=0.1, min=0.0, max=1.0) for step in STEPS]
+    assert found(watch({"0": layers["0"], "1": ("Softmax", once_not)})) == []
+    logs = {"0": layers["0"], "1": ("LogSoftmax", [one(step, 0.0) for step in STEPS])}
+    assert [each[2] for each in told(logs)] == ["softmax_of_one"]
+
+
+def test_attention_to_one_place_is_a_note() -> None:
+    layers = {"0": ("Linear", [row(step) for step in STEPS])}
+    layers["attn[1]"] = ("MultiheadAttention", [one(step) for step in STEPS])
+    diagnosis = watch(layers | {"2": ("Linear", [row(step) for step in STEPS])}).diagnose()
+    assert diagnosis.healthy
+    assert [note.layers for note in diagnosis.notes] == [("attn[1]",)]
+
+
+def test_an_output_that_is_sure_of_one_class_for_every_sample() -> None:
+    def sure(step: int, within: float) -> Any:
+        std = 0.2 if within > 0.01 else 0.3
+        return row(step, mean=0.1, std=std, min=0.0, max=1.0, neurons=10, count=640, within_std=within)
+
+    for within, rows, expected in ((1e-4, 20, True), (1e-3, 20, False), (1e-4, 19, False)):
+        layers = {"0": ("Linear", [row(step) for step in range(40)])}
+        layers["1"] = ("Softmax", [sure(step, 0.3 if step < 40 - rows else within) for step in range(40)])
+        wanted = [("1", "constant", "serious", 20)] if expected else []
+        assert found(watch(layers)) == wanted
 
 
 def test_a_constant_layer_follows_from_what_starves_it() -> None:

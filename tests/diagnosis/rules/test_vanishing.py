@@ -1,11 +1,14 @@
 """Vanishing: over depth and over steps, and what is small by design."""
 
 import math
+from typing import Any
 
 import pytest
 from synthetic import found, plain, row, signals, watch
 
+from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.rules import Thresholds
+from fastact.history import LayerInfo
 
 
 def test_vanishing_over_depth_names_the_layer_where_the_signal_is_lost() -> None:
@@ -29,7 +32,6 @@ def test_vanishing_over_depth_names_the_layer_where_the_signal_is_lost() -> None
         [0.5, 0.1, 0.02, 1e-6],  # the output alone follows its targets
         [2e4, 2e4, 1.0, 1.0],  # large inputs
         [1e-5, 1e-5, 1e-5, 1e-5],  # small inputs
-        [0.0, 0.0, 0.0, 0.0],
         [0.26, 0.06, 0.033, 0.0076, 0.0044],  # two sigmoid layers as PyTorch initialises them
     ],
 )
@@ -65,3 +67,111 @@ def test_a_layer_that_fades_is_told_before_it_has_vanished(left: float, first: f
     layers["2"] = ("LayerNorm", [row(i) for i in range(40)])
     assert found(watch(layers)) == ([("1", "vanishing", severity, 20)] if severity else [])
     assert found(watch(layers, thresholds=Thresholds(vanish_fade=0.001))) == []
+
+
+def causes(layers: dict[str, Any], **more: Any) -> list[tuple[str, str, str]]:
+    """(layer, condition, name of the cause) of each culprit that vanishes."""
+    culprits = watch(layers, **more).diagnose().culprits
+    return [(f.layer, f.condition, f.cause_name) for f in culprits if f.condition == "vanishing"]
+
+
+def test_what_draws_random_numbers_ends_the_chain_on_both_sides() -> None:
+    lost = signals(0.5, 0.02, 1e-4)
+    noise = {"drop": ("Dropout", [row(s, within_std=0.3) for s in range(10)])}
+    behind = {"5": ("Linear", [row(s, within_std=0.2) for s in range(10)])}
+    assert found(watch(lost | behind)) == []  # small by design
+    assert found(watch(lost | noise | behind)) == [("2", "vanishing", "warning", 0)]
+    after = {"6": ("Linear", [row(s, within_std=1e-5) for s in range(10)])}
+    small = {"7": ("Linear", [row(s, within_std=1e-5) for s in range(10)])}
+    assert found(watch(signals(0.5) | noise | after | small)) == []  # the noise is no signal
+
+
+def test_a_layer_is_judged_by_the_one_that_feeds_it() -> None:
+    diagnoser = Diagnoser()
+    values = {"main": 0.5, "side": 1e-5, "side2": 9e-6}
+    for order, name in enumerate(values):
+        diagnoser.add(LayerInfo(name, order, "Linear", "float32", source="side" if name == "side2" else "elsewhere"))
+    for step in range(10):
+        for name, value in values.items():
+            diagnoser.append(name, row(step, within_std=value))
+    sources = [(f.layer, f.evidence["reference_layer"]) for f in diagnoser.diagnose().findings]
+    assert sources == [("side", "main"), ("side2", "main")]
+
+
+def stuck(rows: int, likeness: float = 0.04, grown: float = 1.0) -> dict[str, Any]:
+    """A network whose deep layers are alike from the first row on: sigmoids in between, an output layer behind."""
+    first = {"0": ("Linear", [row(step, within_std=0.9) for step in range(rows)])}
+    deep = [row(step, within_std=likeness * (grown if step > rows - 20 else 1.0)) for step in range(rows)]
+    first |= {
+        str(i): ("Sigmoid" if i % 2 else "Linear", [row(step, within_std=0.2) for step in range(rows)]) for i in (1, 2)
+    }
+    return first | {str(i): ("Sigmoid" if i % 2 else "Linear", deep) for i in range(3, 7)}
+
+
+def test_a_network_that_is_stuck_as_it_was_initialised() -> None:
+    assert causes(stuck(50)) == [("3", "vanishing", "activation_slope")]
+    assert causes(stuck(49)) == []
+    assert causes(stuck(50, likeness=0.051)) == []
+    assert causes(stuck(60, likeness=0.02, grown=2.1)) == []  # it is on its way
+
+
+def test_the_cause_over_depth_fits_what_lies_between() -> None:
+    assert causes(signals(0.5, 0.02, 4e-4, 3e-5))[0][2] == "initialisation"
+    slow = [0.5 * 0.45**i for i in range(12)]
+    assert causes(signals(*slow))[0][2] == "depth"
+    between = signals(0.5, 0.1, 0.02, 4e-3, 4e-4, 1e-5)
+    between |= {name: ("Sigmoid", between[name][1]) for name in ("1", "3")}
+    (finding,) = watch(between).diagnose().culprits
+    assert finding.cause_name == "activation_slope"
+    assert finding.because == ("2 sigmoids lie between 0 and it",)
+
+
+def fading(steps: int, every: float, least: float = 1e-9) -> list[Any]:
+    """Rows of a layer that shrinks with its differences, by a factor in each step."""
+    sizes = [max(every**step, least) for step in range(steps)]
+    return [row(step, mean=0.0, std=size, within_std=0.9 * size) for step, size in enumerate(sizes)]
+
+
+def test_weight_decay_shrinks_all_layers_step_by_step() -> None:
+    layers = {str(i): ("Linear", fading(90, 0.93 - 0.01 * i)) for i in range(4)}
+    diagnosis = watch(layers).diagnose()
+    (culprit,) = diagnosis.culprits
+    assert (culprit.layer, culprit.cause_name) == ("2", "weight_decay")  # the deepest but the output, so the earliest
+    assert culprit.remedies[0] == "use less weight decay"
+    assert {f.consequence_of for f in diagnosis.findings if f is not culprit} == {"2"}
+
+
+def test_one_layer_that_fades_among_many_that_do_not_is_no_weight_decay() -> None:
+    steady = [row(step) for step in range(90)]
+    layers = {str(i): ("Linear", fading(90, 0.93) if i == 1 else steady) for i in range(4)}
+    ((_, _, cause),) = causes(layers)
+    assert cause not in ("weight_decay", "learning_rate")
+    knocked = [row(step, within_std=0.9 if step < 20 else 1e-3) for step in range(90)]
+    layers["1"] = ("Linear", knocked)
+    assert causes(layers) == [("1", "vanishing", "representation_collapse")]
+    small = [row(step, **({"std": 1e-3, "mean": 0.0, "within_std": 1e-3} if step > 19 else {})) for step in range(90)]
+    layers["1"] = ("Linear", small)
+    assert causes(layers) == [("1", "vanishing", "learning_rate")]
+
+
+def head(first: float, last: float, steps: int = 80) -> list[Any]:
+    """Rows of a head of 8 latents that goes from one size to another one."""
+    sizes = [first if step < 5 else last for step in range(steps)]
+    return [row(step, mean=0.0, std=v, within_std=0.9 * v, neurons=8, count=512) for step, v in enumerate(sizes)]
+
+
+@pytest.mark.parametrize(("size", "steps", "found"), [(0.04, 80, True), (0.06, 80, False), (0.04, 54, False)])
+def test_heads_that_say_nothing_while_the_decoder_lives_are_a_posterior_that_collapsed(
+    size: float, steps: int, found: bool
+) -> None:
+    steady = [row(step) for step in range(steps)]
+    layers = {"enc": ("Linear", steady), "mu": ("Linear", head(0.5, size, steps))}
+    layers |= {"logvar": ("Linear", head(0.5, 0.8 * size, steps)), "dec": ("Linear", steady), "out": ("Linear", steady)}
+    assert causes(layers) == ([("mu", "vanishing", "posterior_collapse")] if found else [])
+
+
+def test_what_was_found_does_not_flicker() -> None:
+    rows = [row(step, within_std=0.9 if step < 20 else 0.06 if step in (40, 41) else 0.04) for step in range(60)]
+    layers = {"0": ("Linear", [row(step) for step in range(60)]), "1": ("Linear", rows)}
+    layers["2"] = ("LayerNorm", [row(step) for step in range(60)])
+    assert found(watch(layers)) == [("1", "vanishing", "warning", 20)]

@@ -1,0 +1,178 @@
+"""Softmaxes that have nothing to choose: rows that look at one place since nothing was learned, or at all alike."""
+
+import itertools
+import math
+from typing import Final
+
+import numpy as np
+
+from fastact.diagnosis import facts, layer_types, softmax
+from fastact.diagnosis.causes import Cause, Verdict, best
+from fastact.diagnosis.finding import Evidence, Finding, graded
+from fastact.diagnosis.network import LayerView, Network, row_rms
+from fastact.diagnosis.remedies import NORMALISE_INPUTS, initialisation
+from fastact.fields import COLUMN
+from fastact.text import number, percent
+
+_STD, _MEAN = COLUMN["std"], COLUMN["mean"]
+
+#: The row conditions of `rules.collapsed` that are asked here.
+AT_ONE_PLACE: Final = "at_one_place"
+AT_ALL_PLACES: Final = "at_all_places"
+
+#: Places. Over fewer, one that is chosen is nothing to wonder at.
+_LEAST_PLACES: Final = 4
+#: E[x²]/E[x]. The output of a softmax that is so sure of each sample in its first row has not learned to be.
+_SURE: Final = 0.95
+#: Root mean square. Queries and keys above this are large themselves.
+_LARGE: Final = 5.0
+#: Factor. What has grown by more since its first row is on its way.
+_GROWN: Final = 1.5
+
+
+def at_one_place(layer: LayerView, network: Network, least: float, rows: int) -> Finding | None:
+    """The finding for a softmax whose rows have looked at one place each since the first of them."""
+    streak = layer.streaks.get(AT_ONE_PLACE)
+    if streak is None or streak.rows < rows or streak.step > layer.start:
+        return None
+    places, first = softmax.length(layer.first), softmax.row_concentration(layer.first)
+    now = float(np.median(softmax.concentration(layer.rows[-rows:])))
+    output = layer.place >= network.output and layer.info.layer_type != "MultiheadAttention"
+    if output:
+        if not (first >= _SURE and now >= _SURE and places > 1.0):
+            return None
+    else:
+        sharp, attentions = network.once(_sharp)
+        if not (places >= _LEAST_PLACES and 2 * sharp >= attentions and now >= least):
+            return None
+    last = layer.rows[-1]
+    sure = min(float(last["saturated"]) / max(float(last["count"]) * float(last["mean"]), 1.0), 1.0)
+    evidence = Evidence(concentration=now, concentration_at_first=first, places=places, rows_above_99_percent=sure)
+    what = "it is sure of one class for each sample" if output else f"each row looks at one of {places:,.0f} places"
+    message = (
+        f"{layer.name} has been collapsed since step {layer.start}: {what} (E[x²]/E[x] is {number(now)}, and "
+        f"{percent(sure)} of the rows have a weight above 0.99), though nothing had been learned."
+    )
+    verdict = _why_one_place(layer, network, output=output)
+    severity = graded(serious=now >= 0.9, critical=False)
+    return verdict.finding(layer.info.name, "collapsed", severity, layer.start, evidence, message)
+
+
+def _sharp(network: Network) -> tuple[int, int]:
+    """How many of the softmaxes within the network have looked at one place since their first row, and how many are."""
+    within = [
+        layer
+        for layer in network.layers
+        if softmax.is_softmax(layer.info)
+        and (layer.place < network.output or layer.info.layer_type == "MultiheadAttention")
+    ]
+    streaks = [(layer.streaks.get(AT_ONE_PLACE), layer.start) for layer in within]
+    return sum(streak is not None and streak.step <= start for streak, start in streaks), len(within)
+
+
+def _why_one_place(layer: LayerView, network: Network, *, output: bool) -> Verdict:
+    pair = _query_and_key(layer, network)
+    raw = facts.inputs_not_normalised(network)
+    causes = []
+    if not output:
+        large = pair is not None and max(row_rms(each.first) for each in pair) > _LARGE
+        said: tuple[str, ...] = ()
+        against: tuple[str, ...] = ()
+        if pair is not None:
+            size = _width(pair[0])
+            names = " and ".join(facts.named(each) for each in pair)
+            product = row_rms(pair[0].first) * row_rms(pair[1].first) * math.sqrt(size)
+            if large:
+                against = (f"{names} are large themselves",)
+            else:
+                said = (
+                    f"products of {names} are about {number(product)}, {number(product / math.sqrt(size))} with it",
+                )
+        causes.append(
+            Cause(
+                "attention_scale",
+                "The scores are too large for the softmax: they are products over many neurons without the scale of "
+                "1/sqrt(neurons).",
+                ("divide the scores by the square root of the neurons of a head", "normalise queries and keys"),
+                said,
+                against,
+            )
+        )
+    scores = network.feeder(layer)
+    large_scores: tuple[str, ...] = ()
+    if scores is not None and scores.info.layer_type not in layer_types.PROBABILITIES:
+        large_scores = (f"{facts.named(scores)}, which feeds it, has an rms of {number(row_rms(scores.first))}",)
+    causes += [
+        Cause(
+            "inputs_not_normalised",
+            "The inputs are large, and so are the scores that the softmax is given.",
+            (NORMALISE_INPUTS, "normalise before the layer that makes the scores"),
+            raw.speaks_for,
+            raw.refuted_by,
+        ),
+        Cause(
+            "initialisation",
+            "The weights were initialised too large, and so are the scores that the softmax is given.",
+            (initialisation(network.distinct_types), "normalise before the layer that makes the scores"),
+            large_scores if output and not raw.speaks_for else (),
+        ),
+    ]
+    return best(causes)
+
+
+def _query_and_key(layer: LayerView, network: Network) -> tuple[LayerView, LayerView] | None:
+    """The last two layers of equal width in the module of a softmax: its scores are likely their products."""
+    module = layer.info.name.rpartition(".")[0]
+    near = [
+        other
+        for other in network.layers[max(layer.place - 4, 0) : layer.place]
+        if other.info.layer_type.startswith(("Linear", "Dense")) and other.info.name.rpartition(".")[0] == module
+    ]
+    pairs = [pair for pair in itertools.pairwise(near) if _width(pair[0]) == _width(pair[1])]
+    return pairs[-1] if pairs else None
+
+
+def _width(layer: LayerView) -> int:
+    return int(layer.rows[-1]["neurons"])
+
+
+def at_all_places(layer: LayerView, network: Network, rows: int) -> Finding | None:
+    """The finding for attention that has weighted all places alike for long, while other layers have changed."""
+    streak = layer.streaks.get(AT_ALL_PLACES)
+    if streak is None or streak.rows < rows or layer.place >= network.output:
+        return None
+    places = softmax.length(layer.first)
+    if not places >= _LEAST_PLACES or not _changed(network):
+        return None
+    last = layer.rows[-1]
+    uneven = float(last["std"]) / float(last["mean"])
+    first = layer.first[_STD] / layer.first[_MEAN]
+    if uneven > _GROWN * first and streak.step <= layer.start:
+        return None
+    evidence = Evidence(concentration=float(last["mean"]) * (1.0 + uneven * uneven), places=places, unevenness=uneven)
+    message = (
+        f"{layer.name} has been collapsed since step {streak.step}: each row weights all {places:,.0f} places "
+        f"alike (they differ by {percent(uneven)})."
+    )
+    later = facts.after_updates(layer, streak.step).refuted_by
+    causes = [
+        Cause(
+            "attention_scale",
+            "The scores are too small for the softmax: they are scaled down too far, or their weights are almost zero.",
+            ("check the scale of the scores: divide by the square root of the neurons of a head, once",),
+        ),
+        Cause(
+            "initialisation",
+            "The weights that make the scores were initialised too small.",
+            (initialisation({"Tanh"}),),
+            (),
+            later,
+        ),
+    ]
+    return best(causes).finding(layer.info.name, "collapsed", "warning", streak.step, evidence, message)
+
+
+def _changed(network: Network) -> bool:
+    """Whether most layers with weights are half as large again as at first, or less by as much."""
+    sizes = [facts.size(layer) for layer in network.layers if layer_types.has_weights(layer.info.layer_type)]
+    return 2 * sum(size > 1.5 or size < 0.67 for size in sizes) > len(sizes)

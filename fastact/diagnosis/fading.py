@@ -1,0 +1,188 @@
+"""Why samples can hardly be told apart any more: the causes of vanishing, over depth and over steps."""
+
+import math
+from typing import Any, Final
+
+import numpy as np
+
+from fastact.diagnosis import facts, layer_types
+from fastact.diagnosis.causes import Cause, Verdict, best
+from fastact.diagnosis.network import LayerView, Network, row_rms
+from fastact.diagnosis.remedies import LOWER_RATE, initialisation, normalisation
+from fastact.diagnosis.row_conditions import Cells, Row
+from fastact.fields import COLUMN
+from fastact.text import number, percent
+
+_MEAN, _STD, _NEURONS, _WITHIN = COLUMN["mean"], COLUMN["std"], COLUMN["neurons"], COLUMN["within_std"]
+
+#: Causes that make all layers shrink at once, so that one finding of them follows from the earliest, wherever it is.
+EVERYWHERE: Final = frozenset({"weight_decay", "posterior_collapse"})
+
+#: A variance, and the logarithm of one, this near to those of a prior N(0, 1) leave 0.002 nats of a sample in each
+#: dimension.
+_PRIOR: Final = 0.05
+#: So many times the signal of the heads has the layer behind them, which takes the noise.
+_NOISE: Final = 10.0
+#: Rows. What takes longer from half of its first signal to being lost has faded, what takes less was knocked out.
+_SLOW: Final = 10
+_FAST: Final = 3
+#: Of its first size a layer has at most this when it has shrunk, and at least that when it has kept it.
+_SHRUNK: Final = 0.5
+_KEPT: Final = 0.8
+
+
+def near_prior(cells: Cells) -> Any:
+    """Whether a row is that of the mean, or of the logarithm of the variance, of a posterior that is its prior."""
+    mean, std = cells[_MEAN], cells[_STD]
+    return (mean * mean + std * std <= _PRIOR * _PRIOR) & (cells[_NEURONS] > 0)
+
+
+def may_be_prior(first: Row) -> bool:
+    """Whether a layer's first row is far enough from the prior to say that it went there."""
+    return first[_NEURONS] > 0 and row_rms(first) >= 1.2 * _PRIOR
+
+
+def heads(layer: LayerView, network: Network, rows: int) -> bool:
+    """Whether a layer is one of two heads that put out a posterior which has collapsed to its prior."""
+    return any(layer is head for pair in network.once(_heads, rows) for head in pair)
+
+
+def _heads(network: Network, rows: int) -> list[tuple[LayerView, LayerView]]:
+    pairs = []
+    for head, other in zip(network.layers, network.layers[1:], strict=False):
+        behind = other.place + 1
+        if not (_collapsed(head, rows) and _collapsed(other, rows)) or behind >= len(network.layers):
+            continue
+        same = head.info.layer_type == other.info.layer_type and head.rows[-1]["neurons"] == other.rows[-1]["neurons"]
+        signal = max(network.signal[head.place], network.signal[other.place])
+        if same and network.signal[behind] >= _NOISE * signal:
+            pairs.append((head, other))
+    return pairs
+
+
+def _collapsed(layer: LayerView, rows: int) -> bool:
+    run = layer.streaks.get("prior")
+    weights = layer_types.has_weights(layer.info.layer_type)
+    return weights and run is not None and run.rows >= rows and run.step > layer.start
+
+
+def over_depth(layer: LayerView, network: Network, source: int) -> Verdict:
+    """Why the signal of layer `source` does not reach `layer`, from the first row on."""
+    between = network.layers[source : layer.place + 1]
+    types = [each.info.layer_type for each in between]
+    flat = [name for name in types if name in layer_types.BOUNDED and name not in layer_types.RELU_FAMILY]
+    sigmoids = sum(name in layer_types.GATES for name in flat)
+    keeps = _kept_by_weights(network, source, layer.place)
+    everywhere = network.distinct_types
+    norm, residual = normalisation(everywhere), "add residual connections"
+    relu = () if facts.uses_relu(network) else ("use an activation of the ReLU family",)
+    slope = Cause(
+        "activation_slope",
+        "The slope of the activation is small (a sigmoid's is at most 1/4), so that each layer shrinks the differences "
+        "between samples, and the gradient with them.",
+        (*relu, initialisation(everywhere), *norm, residual),
+        (f"{sigmoids} sigmoids lie between {facts.named(between[0])} and it",) if sigmoids > 1 else (),
+        () if flat else ("no activation with bounds lies between",),
+    )
+    small = Cause(
+        "initialisation",
+        "Each layer shrinks the differences between samples, and the gradient with them: its weights are too small.",
+        (initialisation(everywhere), residual, *norm),
+        (f"a layer with weights keeps {percent(keeps)} of the spread on average",) if keeps < 0.4 else (),
+    )
+    depth = Cause(
+        "depth",
+        "Each layer loses a part of the differences between samples, and the network is too deep for what is left.",
+        (residual, *norm, initialisation(everywhere)),
+        (f"{len(between) - 1} layers lie between {facts.named(between[0])} and it",) if keeps >= 0.4 else (),
+    )
+    return best([slope, small, depth])
+
+
+def _kept_by_weights(network: Network, source: int, place: int) -> float:
+    """The geometric mean over the layers with weights of what each keeps of the signal before it."""
+    logs = []
+    for here in range(source + 1, place + 1):
+        before, after = network.signal[here - 1], network.signal[here]
+        if layer_types.has_weights(network.layer_types[here]) and before > 0.0 and after > 0.0:
+            logs.append(math.log(after / before))
+    return math.exp(float(np.mean(logs))) if logs else 1.0
+
+
+def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verdict:
+    """Why the samples of `layer` differed once and no longer do; `rows` as for `heads`."""
+    size = facts.size(layer)
+    shrunk, layers = network.once(_shrunk)
+    halved, faded = layer.streaks.get("halved"), layer.streaks.get("faded")
+    took = halved.rows - faded.rows if halved is not None and faded is not None else None
+    slow, fast = took is not None and took >= _SLOW, took is not None and took <= _FAST
+    most = layers > 1 and 2 * shrunk > layers
+    kept = (f"the outputs of {layers - shrunk} of {layers} layers with weights have not shrunk",)
+    decay = Cause(
+        "weight_decay",
+        "The weights shrink with every update, until only the biases are left: there is too much weight decay.",
+        ("use less weight decay", "leave biases and normalisations out of it, and use AdamW in place of an L2 term"),
+        (
+            (f"the outputs of {shrunk} of {layers} layers with weights have shrunk to half or less",) if most else ()
+        ) + ((f"it took {took} rows from one half to this",) if most and slow else ()),
+        (() if most or layers < 2 else kept) + ((f"it took {took} rows, not many",) if fast else ()),
+    )  # fmt: skip
+    posterior = _posterior(layer, network, rows)
+    alike = Cause(
+        "representation_collapse",
+        "All samples are mapped to nearly the same point: nothing in the loss keeps them apart.",
+        (
+            "add what keeps samples apart: a stop-gradient, negative samples or a variance term",
+            *normalisation(network.distinct_types),
+        ),
+        (f"its outputs are {number(size)} times as large as at first, but alike",) if size >= _KEPT else (),
+        (f"its outputs have shrunk to {percent(size)} of their first size",) if size < _SHRUNK else (),
+    )
+    rate = Cause(
+        "learning_rate",
+        "An update that was too large has spoilt its weights.",
+        (LOWER_RATE,),
+        (f"it took {took} rows",) if fast else (),
+        (f"it came little by little, over {took} rows",) if slow else (),
+    )
+    data = facts.data_changed(network, step, step - layer.start)
+    changed = Cause(
+        "data_changed",
+        "The data has become smaller.",
+        ("check what the data loader returns since then",),
+        data.speaks_for,
+        data.refuted_by if facts.model_input(network) is not None else ("its input was not recorded",),
+    )
+    return best([posterior, decay, alike, rate, changed], ("use less weight decay", LOWER_RATE))
+
+
+def _posterior(layer: LayerView, network: Network, rows: int) -> Cause:
+    """The posterior of a variational autoencoder that no longer depends on the sample."""
+    pair = next((pair for pair in network.once(_heads, rows) if layer is pair[0] or layer is pair[1]), None)
+    behind = layer.place + 1 if pair is None else pair[1].place + 1
+    noisy = behind < len(network.layers) and network.signal[behind] >= _NOISE * network.signal[layer.place]
+    for_it: tuple[str, ...] = ()
+    if pair is not None:
+        other = facts.named(pair[1] if layer is pair[0] else pair[0])
+        for_it = (
+            f"it and {other} put out nearly 0 for every sample: mean and logarithm of the variance of the prior",
+            f"{facts.named(network.layers[behind])}, which comes after, still differs: by noise",
+        )
+    return Cause(
+        "posterior_collapse",
+        "The posterior has collapsed to its prior: the latent variables say nothing of the sample, and the decoder "
+        "does without them.",
+        (
+            "lower the weight of the divergence in the loss, or raise it from 0 over the first epochs (annealing)",
+            "allow each latent some divergence for free (free bits)",
+            "use a weaker decoder",
+        ),
+        for_it,
+        () if noisy and layer_types.has_weights(layer.info.layer_type) else ("nothing behind it adds noise",),
+    )
+
+
+def _shrunk(network: Network) -> tuple[int, int]:
+    """How many hidden layers with weights have at most half of the size of their first row, and how many there are."""
+    hidden = [layer for layer in network.layers[: network.output] if layer_types.has_weights(layer.info.layer_type)]
+    return sum(facts.size(layer) <= _SHRUNK for layer in hidden), len(hidden)

@@ -1,0 +1,78 @@
+"""How alike the samples of a layer are, whatever its size: what several rules ask of the state and of the neurons.
+
+No statistic is needed that the sweep does not have. Of all that the elements of a layer differ by (`std`), the samples'
+part is `within_std`, since a variance is that within the neurons plus that between their means. So
+
+    likeness = within_std / std
+
+is 1 where the neurons have one mean, and near 0 where every sample has the same outputs. A shift or a factor that all
+neurons share changes nothing: outputs in raw units are as unlike as normalised ones. Both merge: `std` as a moment,
+`within_std` pooled.
+"""
+
+import math
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.network import LayerView, Network
+from fastact.diagnosis.row_conditions import Row
+from fastact.fields import COLUMN
+
+_COUNT, _NEURONS, _STD, _WITHIN = COLUMN["count"], COLUMN["neurons"], COLUMN["std"], COLUMN["within_std"]
+
+#: Neurons. With fewer, a network that has to put out 1000 and 0.1 side by side looks like one whose samples are alike.
+LEAST_NEURONS: Final = 8
+
+
+def likeness(rows: npt.NDArray[np.void], min_samples: int) -> npt.NDArray[np.float64]:
+    """within_std / std of each row; NaN where too few neurons, too few samples or no differences say nothing.
+
+    Args:
+        rows: structured array of `fields.ROW_DTYPE`.
+        min_samples: samples of each neuron.
+    """
+    neurons = rows["neurons"]
+    known = (neurons >= LEAST_NEURONS) & (rows["count"] >= float(min_samples) * neurons) & (rows["std"] > 0.0)
+    with np.errstate(all="ignore"):
+        result: npt.NDArray[np.float64] = np.where(known, rows["within_std"] / rows["std"], np.nan)
+    return result
+
+
+def row_likeness(row: Row, min_samples: int) -> float:
+    """`likeness` of one row."""
+    neurons, std = row[_NEURONS], row[_STD]
+    if neurons < LEAST_NEURONS or row[_COUNT] < min_samples * neurons or not std > 0.0:
+        return math.nan
+    return float(row[_WITHIN] / std)
+
+
+def recent_likeness(network: Network, recent_rows: int, min_samples: int) -> list[float]:
+    """The median likeness of each layer's recent rows; NaN where unknown, and for probabilities and inputs."""
+    return network.once(_recent, recent_rows, min_samples)
+
+
+def _recent(network: Network, recent_rows: int, min_samples: int) -> list[float]:
+    values = []
+    for layer in network.layers:
+        layer_type = layer.info.layer_type
+        value = math.nan
+        if layer_type not in layer_types.PROBABILITIES and layer_type != layer_types.INPUT:
+            known = likeness(layer.rows[-recent_rows:], min_samples)
+            known = known[~np.isnan(known)]
+            if len(known):
+                value = float(np.sort(known)[(len(known) - 1) // 2])
+        values.append(value)
+    return values
+
+
+def all_alike(layer: LayerView, ratio: float) -> bool:
+    """Whether in each of the window's rows the samples differ by no more than `ratio` of all that its elements do.
+
+    A layer of zeros, or of one value, is alike too; one without rows per neuron is where its elements have one value.
+    """
+    rows = layer.rows[~np.isnan(layer.rows["mean"])]
+    spread = np.where(rows["neurons"] > 0, rows["within_std"], rows["std"])
+    return bool(len(rows)) and bool((spread <= ratio * rows["std"]).all())

@@ -1,0 +1,333 @@
+"""Collapse: samples that become alike while their size stays, and softmaxes that look at one place, or at all alike."""
+
+import math
+from typing import Any, ClassVar, Final, NamedTuple
+
+from fastact.diagnosis import choosing, facts, layer_types, softmax
+from fastact.diagnosis.causes import Cause, Verdict, best
+from fastact.diagnosis.finding import Evidence, Finding, graded
+from fastact.diagnosis.likeness import LEAST_NEURONS, recent_likeness, row_likeness
+from fastact.diagnosis.network import LayerView, Network
+from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS, initialisation, normalisation
+from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
+from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, not_after, upstream
+from fastact.diagnosis.rules.vanishing import VanishingThresholds
+from fastact.diagnosis.thresholds import count_field, positive_field, share_field
+from fastact.fields import COLUMN
+from fastact.history import LayerInfo
+from fastact.text import number, percent
+
+_COUNT, _NEURONS, _STD, _WITHIN = COLUMN["count"], COLUMN["neurons"], COLUMN["std"], COLUMN["within_std"]
+_MEAN = COLUMN["mean"]
+
+
+#: Share of neurons.
+_SILENT: Final = 0.9
+
+
+class CollapsedThresholds(VanishingThresholds):
+    """What `Collapsed` compares with; of vanishing, how many samples are enough."""
+
+    collapse_likeness: float = share_field(
+        0.12, "share of all differences that are between samples; collapsed: at most this. Chosen; healthy hidden "
+        "layers that have begun to learn keep 0.15 and more, most of them 0.5 to 1"
+    )  # fmt: skip
+    collapse_after: float = share_field(
+        0.2, "share, likewise; collapsed: every layer after it has at most this. Chosen", "collapse_likeness"
+    )
+    collapse_fall: float = share_field(
+        0.35, "factor; collapsed: it has at most this share of the likeness of its first row. Chosen"
+    )
+    collapse_raw: float = share_field(
+        0.03, "share, likewise; collapsed: at most this in a network whose outputs are few or large. Chosen"
+    )
+    collapse_serious: float = share_field(
+        0.03, "share, likewise; collapsed: serious from here down. Chosen; the half of what is reported as collapsed"
+    )
+    collapse_raw_scale: float = positive_field(
+        10.0,
+        "root mean square; collapsed: outputs above are taken for raw units, whose mean hidden layers share. Chosen",
+    )
+    collapse_rows: int = count_field(20, "rows; collapsed: for so long the samples must have been alike. Chosen")
+    collapse_start_rows: int = count_field(
+        50, "rows; collapsed: for so long where it was so from the first row on, since many a network starts so. Chosen"
+    )
+    collapse_one_place: float = share_field(
+        0.8, "E[x²]/E[x]; collapsed: from here on rows of a softmax look at one place. Chosen; 0.16 with scores of "
+        "standard deviation 1 over 12 places, 0.9 without the scale of 256 neurons"
+    )  # fmt: skip
+    collapse_uniform: float = share_field(
+        1e-3, "factor; collapsed: E[x²]/E[x] is above that of equal weights by less than this share. Chosen"
+    )
+
+
+def _began_first(cause: Finding, effect: Finding, around: Circumstances) -> bool:
+    """What is alike in one layer ties those before it together too, by the updates."""
+    softmaxes = "concentration" in cause.evidence, "concentration" in effect.evidence
+    return comes_first(cause, effect, around) and softmaxes[0] == softmaxes[1]
+
+
+def _silences(cause: Finding, effect: Finding, around: Circumstances) -> bool:
+    """Whether so many neurons are dead that nothing else than the others' biases is left."""
+    return upstream(cause, effect, around) and float(cause.evidence.get("dead_ratio", 0.0)) >= _SILENT
+
+
+class Collapsed(Rule[CollapsedThresholds]):
+    """Samples, tokens or nodes that have become alike while their size stays; a softmax that has nothing to choose.
+
+    Formula:
+        likeness = within_std / std: of all that the elements of a layer differ by, the part between samples
+        (`likeness` says why this is right in raw units too, and merges). Found where a layer has at most
+        collapse_likeness (0.12), every hidden layer after it at most collapse_after (0.2), to the end of the network
+        or of the module that it is in, and where it has come down to that from three times as much in its first row
+        (collapse_fall), for collapse_rows (20) rows, or was so from the first row on for collapse_start_rows (50)
+        without growing. Serious below collapse_serious (0.03). In a network whose output layer has fewer than 8
+        neurons, or outputs above collapse_raw_scale (10), hidden layers share what makes up the outputs' mean: there it
+        takes collapse_raw (0.03), and with few outputs above 3 nothing is said.
+        For softmaxes concentration = E[x²]/E[x] (`softmax`): at least collapse_one_place (0.8) over 4 places or more in
+        the first row and ever since in most attention layers; over 0.99 from the first row on where the softmax is the
+        output; within collapse_uniform of that of equal weights in each row of a window of collapse_start_rows or
+        more, while other layers have changed.
+
+    Layers with fewer than 8 neurons are left out: in them 1000 and 0.1 side by side look like samples that are alike.
+    A sharp attention that was learned, a bias that all neurons share, gates and positions are healthy: what comes after
+    them tells samples apart.
+
+    Source:
+        Chosen. Collapse: Chen and He, Exploring simple Siamese representation learning, 2021; Dong et al., Attention is
+        not all you need: pure attention loses rank doubly exponentially with depth, 2021; Li et al., Deeper insights
+        into graph convolutional networks, 2018. The scale 1/sqrt(d): Vaswani et al., Attention is all you need, 2017.
+    """
+
+    condition = "collapsed"
+    adjective = "collapsed"
+    only_alone = True
+    explains: ClassVar = {"collapsed": _began_first, "vanishing": not_after, "constant": not_after, "dead": upstream}
+    explained_by: ClassVar = {
+        "exploding": not_after, "saturated": not_after, "dead": _silences, "vanishing": not_after,
+        "non_finite": not_after
+    }  # fmt: skip
+
+    def applies(self, info: LayerInfo) -> bool:
+        """Softmaxes, and every type that can have told samples apart."""
+        if info.layer_type in layer_types.PROBABILITIES and not info.name.endswith("[0]"):
+            return softmax.is_softmax(info)
+        return not layer_types.is_passing(info.layer_type)
+
+    def row_conditions(self, info: LayerInfo, first: Row, thresholds: CollapsedThresholds) -> tuple[Cascade, ...]:
+        """Rows in which the samples are alike; rows of a softmax that are one place, or all places alike."""
+        if softmax.is_softmax(info):
+            one, equal = thresholds.collapse_one_place, thresholds.collapse_uniform
+
+            def at_one(cells: Cells) -> Any:
+                mean, std = cells[_MEAN], cells[_STD]
+                return (mean * mean + std * std >= one * mean) & (mean > 0.0)
+
+            def at_all(cells: Cells) -> Any:
+                mean, std = cells[_MEAN], cells[_STD]
+                return (std * std <= equal * mean * mean) & (mean > 0.0)
+
+            return tuple(
+                Cascade((RowCondition(name, holds, patience=_PATIENCE),), undecided=nothing_finite)
+                for name, holds in ((choosing.AT_ONE_PLACE, at_one), (choosing.AT_ALL_PLACES, at_all))
+            )
+        limit = thresholds.collapse_likeness
+        samples = float(thresholds.vanish_samples)
+
+        def alike(cells: Cells) -> Any:
+            return (cells[_WITHIN] <= limit * cells[_STD]) & (cells[_NEURONS] >= LEAST_NEURONS) & (cells[_STD] > 0.0)
+
+        def undecided(cells: Cells) -> Any:
+            return nothing_finite(cells) | (1.0 * cells[_COUNT] < samples * cells[_NEURONS])
+
+        return (Cascade((RowCondition("alike", alike, patience=_PATIENCE),), undecided),)
+
+    def check(self, layer: LayerView, network: Network, thresholds: CollapsedThresholds) -> Finding | Outcome:
+        """Whether its samples have become alike; of a softmax, whether it chooses at all."""
+        if softmax.is_softmax(layer.info):
+            one = choosing.at_one_place(layer, network, thresholds.collapse_one_place, thresholds.min_rows)
+            return one or choosing.at_all_places(layer, network, thresholds.collapse_start_rows) or Outcome.NOT_FOUND
+        streak = layer.streaks.get("alike")
+        if streak is None or streak.rows < thresholds.collapse_rows:
+            return Outcome.NOT_FOUND
+        collapse = network.once(_collapses, thresholds).get(layer.place)
+        if collapse is None:
+            return Outcome.NOT_FOUND
+        alike = recent_likeness(network, thresholds.recent_rows, thresholds.vanish_samples)
+        now, first = alike[layer.place], row_likeness(layer.first, thresholds.vanish_samples)
+        feeder = network.feeder(layer)
+        before = alike[feeder.place] if feeder is not None else math.nan
+        evidence = Evidence(
+            likeness=now, likeness_at_first=first, likeness_before=before,
+            within_std=float(layer.rows[-1]["within_std"]), std=float(layer.rows[-1]["std"])
+        )  # fmt: skip
+        at_first = f" ({percent(first)} at step {layer.start})" if collapse.step > layer.start else ""
+        message = (
+            f"{layer.name} has been collapsed since step {collapse.step}: samples are nearly alike, only "
+            f"{percent(now)} of what its outputs differ by lies between samples{at_first}."
+        )
+        severity = graded(serious=now <= thresholds.collapse_serious, critical=now <= 0.1 * thresholds.collapse_serious)
+        verdict = _why(layer, network, collapse, alike)
+        return verdict.finding(layer.info.name, self.condition, severity, collapse.step, evidence, message)
+
+
+#: Rows in which samples may differ more before they count as apart again.
+_PATIENCE: Final = 20
+#: Factor. What has grown by more since its first row is on its way.
+_GROWN: Final = 1.5
+#: Root mean square. A network with few outputs, above this, is fitted to targets in raw units.
+_FEW_RAW: Final = 3.0
+#: Likeness. An output layer above this tells samples apart.
+_AT_THE_END: Final = 0.8
+
+
+class _Collapse(NamedTuple):
+    """A layer behind which all is alike: since when, and the first layer of which that holds."""
+
+    step: int
+    head: int
+
+
+def _collapses(network: Network, thresholds: CollapsedThresholds) -> dict[int, _Collapse]:
+    """By place, the hidden layers whose samples are alike, and those of all that comes after them.
+
+    That is to the end of the network, or of the module (by the first part of its name) that the layer is in. Of layers
+    that collapsed at about the same time the first one says since when.
+    """
+    alike = recent_likeness(network, thresholds.recent_rows, thresholds.vanish_samples)
+    modules = [layer.info.name.partition(".")[0] for layer in network.layers]
+    limit = _limit(network, thresholds)
+    found: dict[int, _Collapse] = {}
+    for module in (None, *dict.fromkeys(modules)):
+        places = [i for i, name in enumerate(modules) if module in (None, name)]
+        if module is not None and len(places) < _LAYERS_OF_A_MODULE:
+            continue
+        tail: list[int] = []
+        for place in reversed(places):
+            if math.isnan(alike[place]):
+                continue
+            end = place == network.output
+            if alike[place] > (_AT_THE_END if end else thresholds.collapse_after):
+                break
+            if not end and _holds(network.layers[place], alike[place], limit, thresholds):
+                tail.append(place)
+        for place in tail:
+            step, head = network.layers[place].streaks["alike"].step, network.layers[tail[-1]]
+            since = head.streaks["alike"].step
+            step = max(step, since) if since - step <= thresholds.collapse_rows else step
+            found.setdefault(place, _Collapse(step, tail[-1]))
+    return found
+
+
+#: Layers. A module with fewer is no network of its own.
+_LAYERS_OF_A_MODULE: Final = 3
+
+
+def _holds(layer: LayerView, alike: float, limit: float, thresholds: CollapsedThresholds) -> bool:
+    """Whether a layer's samples have become alike, or were so for long from its first row on."""
+    streak = layer.streaks.get("alike")
+    if streak is None or streak.rows < thresholds.collapse_rows or alike > limit:
+        return False
+    first = row_likeness(layer.first, thresholds.vanish_samples)
+    if streak.step > layer.start:
+        return alike <= thresholds.collapse_fall * first
+    return streak.rows >= thresholds.collapse_start_rows and alike <= _GROWN * first
+
+
+def _limit(network: Network, thresholds: CollapsedThresholds) -> float:
+    """The likeness at which samples count as alike, by what the outputs of the network are.
+
+    Below the threshold of the row condition it has room up to `collapse_after`: what was found does not come and go.
+    """
+    if network.output < 0:
+        return thresholds.collapse_after
+    few = int(network.layers[network.output].rows[-1]["neurons"]) < LEAST_NEURONS
+    scale = network.rms[network.output]
+    if few and scale > _FEW_RAW:
+        return 0.0
+    return thresholds.collapse_raw if few or scale > thresholds.collapse_raw_scale else thresholds.collapse_after
+
+
+def _why(layer: LayerView, network: Network, collapse: _Collapse, alike: list[float]) -> Verdict:
+    """What may have made the samples alike."""
+    head = network.layers[collapse.head]
+    types, before = network.distinct_types, network.layer_types[: collapse.head + 1]
+    attention, norm = facts.has_attention(network), facts.has_norm(network)
+    depth = sum(layer_types.has_weights(name) for name in before)
+    over = _falls_over(alike, collapse.head)
+    sigmoids = sum(name in layer_types.GATES for name in before)
+    from_start = facts.before_any_update(layer, collapse.step).refuted_by
+    later = facts.after_updates(layer, collapse.step).refuted_by
+    raw, scale = facts.inputs_not_normalised(network), facts.input_scale(network)
+    offset = scale is not None and abs(scale.mean) > _OFFSET * scale.std
+    here = facts.named(head)
+    return best(
+        [
+            Cause(
+                "representation_collapse",
+                "All samples are mapped to nearly the same point, whose size is kept: nothing in the loss keeps them "
+                "apart, or an update drove them together.",
+                (
+                    "add what keeps samples apart: a stop-gradient, negative samples or a variance term",
+                    *normalisation(types),
+                    LOWER_RATE,
+                ),
+                (f"{here} told them apart at first, and has {number(facts.size(head))} times its first size",)
+                if later
+                else (),
+                from_start,
+            ),
+            Cause(
+                "depth",
+                "Each block averages over tokens, neighbours or what all samples share, and the network is too deep "
+                "for anything else to be left.",
+                (
+                    *(("normalise before each block, not after it (norm_first=True)",) if attention and norm else ()),
+                    *(("warm the learning rate up",) if attention else ()),
+                    *(() if attention else ("add residual connections",)),
+                    "use fewer layers",
+                ),
+                (f"{depth} layers with weights lie before it", f"the samples become alike over {over} layers")
+                if over >= _SLOWLY
+                else (),
+                () if over >= _SLOWLY else (f"the samples become alike over {over} layers, not many",),
+            ),
+            Cause(
+                "inputs_not_normalised",
+                "All samples share an offset that is large next to what they differ by.",
+                (NORMALISE_INPUTS,),
+                raw.speaks_for if offset else (),
+                raw.refuted_by or (later if offset else ("the input has no large offset, or was not recorded",)),
+            ),
+            Cause(
+                "activation_slope",
+                "The slope of the activation is small (a sigmoid's is at most 1/4): each layer shrinks the differences "
+                "between samples, and what is left is the same for all of them.",
+                (initialisation(types), *normalisation(types)),
+                (f"{sigmoids} sigmoids lie before it",) if sigmoids > 1 else (),
+                later if sigmoids else ("no sigmoid lies before it",),
+            ),
+            Cause(
+                "initialisation",
+                "Weights are too small next to the biases.",
+                (initialisation(types), "initialise biases with zero"),
+                (),
+                later,
+            ),
+        ],
+        ("add what keeps samples apart", LOWER_RATE),
+    )
+
+
+#: Factor. An offset of so many standard deviations is more than what the data is about.
+_OFFSET: Final = 5.0
+#: Layers. What takes so many to become alike does so a little in each.
+_SLOWLY: Final = 6
+#: Likeness of samples that are told apart.
+_APART: Final = 0.5
+
+
+def _falls_over(alike: list[float], head: int) -> int:
+    """How many layers lie between the last one that tells samples apart well and the head of a collapse."""
+    apart = [place for place, value in enumerate(alike[:head]) if value >= _APART]
+    return head - (apart[-1] if apart else 0)

@@ -1,0 +1,284 @@
+"""Shift in evaluation: a layer whose outputs in evaluation are of another scale than in training."""
+
+import math
+from typing import ClassVar, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastact.diagnosis import facts, layer_types
+from fastact.diagnosis.causes import Cause, best
+from fastact.diagnosis.finding import Evidence, Finding, graded
+from fastact.diagnosis.network import LayerView, Network, rms
+from fastact.diagnosis.rule import Circumstances, Outcome, Rule, upstream
+from fastact.diagnosis.thresholds import CommonThresholds, count_field, factor_field, positive_field
+from fastact.history import LayerInfo
+from fastact.text import number
+
+#: Normalisations that keep running statistics for evaluation.
+_KEEPS: Final = ("BatchNorm", "SyncBatchNorm", "LazyBatchNorm", "InstanceNorm", "LazyInstanceNorm")
+#: A difference that has come down to less than this share of what it was in the evaluation rows before is passing.
+_CATCHING_UP: Final = 0.5
+
+
+class EvalShiftThresholds(CommonThresholds):
+    """What `EvalShift` compares with."""
+
+    shift_rows: int = count_field(3, "evaluation rows; eval_shift: the last so many must all differ. Chosen")
+    shift_factor: float = factor_field(
+        2.0, "factor; eval_shift: scale or spread in evaluation lie outside that of training by this much. Chosen"
+    )
+    shift_deviations: float = positive_field(
+        1.0, "standard deviations; eval_shift: the mean lies outside that of training by this many. Chosen"
+    )
+    shift_inputs: float = factor_field(
+        3.0, "factor; eval_shift: the same of inputs, which augmentation changes in training (of their mean two "
+        "standard deviations). Chosen", "shift_factor"
+    )  # fmt: skip
+    shift_unknown: float = factor_field(
+        4.0, "factor; eval_shift: the scale of a layer that does not normalise rises by this much, where no layer "
+        "before it differs. Chosen", "shift_factor"
+    )  # fmt: skip
+    shift_serious: float = factor_field(10.0, "factor; eval_shift: serious from here. Chosen", "shift_unknown")
+
+
+class Gap(NamedTuple):
+    """How far evaluation lies outside of what training does around it.
+
+    Attributes:
+        rise, fall: the factor by which the scale is above the largest or below the smallest of training, at least 1.
+        narrow: the factor by which the spread is below the smallest of training, at least 1.
+        shift: by how many standard deviations the mean is outside that of training.
+        training, evaluation: the root mean square, or the mean where that is what differs.
+    """
+
+    rise: float
+    fall: float
+    narrow: float
+    shift: float
+    rms: tuple[float, float]
+    mean: tuple[float, float]
+
+    def exceeds(self, factor: float, deviations: float) -> bool:
+        """Whether any of it is at least so much."""
+        return max(self.rise, self.fall, self.narrow) >= factor or self.shift >= deviations
+
+    @property
+    def size(self) -> float:
+        """The largest of it, as a number that falls as evaluation comes closer."""
+        return max(self.rise - 1.0, self.fall - 1.0, self.narrow - 1.0, self.shift)
+
+
+class Source(NamedTuple):
+    """Where a difference between training and evaluation begins: its causes."""
+
+    causes: tuple[Cause, ...]
+
+
+def _in_evaluation(cause: Finding, effect: Finding, around: Circumstances) -> bool:
+    """What evaluation suffers from here on."""
+    return effect.layer in around.evaluation and around.place[cause.layer] <= around.place[effect.layer]
+
+
+class EvalShift(Rule[EvalShiftThresholds]):
+    """A layer that puts out something else in evaluation than in training.
+
+    Formula:
+        The last shift_rows (3) rows of evaluation are compared with the training rows between them and the recent_rows
+        before and after. Evaluation differs when in all three its rms is above the largest or below the smallest of
+        those by shift_factor (2), or its spread between samples is below the smallest by as much, or its mean lies
+        outside of theirs by shift_deviations (1) of their median standard deviation; and the difference in the last is
+        still half of that in the first of them: running statistics that catch up are left to. It begins
+
+        - at the model's input, from shift_inputs (3) on, or 2 deviations: other data, or another preprocessing;
+        - at the first layer with weights where the input is not recorded: the weights are the same in both modes;
+        - at a normalisation with running statistics whose input does not differ;
+        - at any other layer that rises by shift_unknown (4) while nothing before it differs or keeps such statistics.
+
+        What differs after that follows. The first step is that of the first evaluation row since which it has differed.
+        Serious from shift_serious (10) or three deviations on.
+
+    Dropout, noise and sampling make training larger and wider than evaluation, so after them, and at layers that do not
+    normalise, what falls is no finding. What the layer learns between two evaluations lies within the training rows.
+
+    Source:
+        Chosen. Dropout alone changes the standard deviation by a factor sqrt(1 - p), 0.7 for p = 0.5: Li et al.,
+        Understanding the disharmony between dropout and batch normalization by variance shift, CVPR 2019.
+    """
+
+    condition = "eval_shift"
+    adjective = "different in evaluation"
+    explains: ClassVar = dict.fromkeys(
+        (
+            "exploding", "outlier_channels", "overflow_risk", "non_finite", "saturated", "underflow_risk", "dead",
+            "vanishing", "constant", "drifting",
+        ),
+        _in_evaluation,
+    ) | {"eval_shift": upstream}  # fmt: skip
+
+    def applies(self, info: LayerInfo) -> bool:
+        """Layers in training, but for probabilities, counts and what hands its input on; the input is judged."""
+        kind = info.layer_type
+        if info.mode or kind in layer_types.PROBABILITIES or kind in (layer_types.USAGE, layer_types.VOCABULARY):
+            return False
+        return kind == layer_types.INPUT or not layer_types.is_passing(kind)
+
+    def check(self, layer: LayerView, network: Network, thresholds: EvalShiftThresholds) -> Finding | Outcome:
+        """The difference of the last rows, and where it began."""
+        gaps = network.once(_gaps, thresholds)
+        gap = gaps.get(layer.place)
+        evaluation = network.evaluation(layer)
+        if gap is None or evaluation is None:
+            return Outcome.NOT_APPLICABLE if evaluation is None else Outcome.NOT_FOUND
+        source = network.once(_begins, thresholds).get(layer.place)
+        if source is None:
+            return Outcome.NOT_FOUND
+        step = _since(layer, evaluation, thresholds)
+        by_mean = gap.shift >= thresholds.shift_deviations and gap.size == gap.shift
+        what, (trained, evaluated) = ("mean", gap.mean) if by_mean else ("rms", gap.rms)
+        message = (
+            f"{layer.name} has been different in evaluation since step {step}: the {what} of its {layer.elements} is "
+            f"{number(evaluated)} there, and {number(trained)} in training."
+        )
+        evidence = Evidence(
+            rms_training=gap.rms[0], rms_evaluation=gap.rms[1], mean_training=gap.mean[0], mean_evaluation=gap.mean[1],
+            factor=max(gap.rise, gap.fall, gap.narrow), deviations=gap.shift, evaluation_rows=len(evaluation.rows)
+        )  # fmt: skip
+        large = gap.exceeds(thresholds.shift_serious, 3.0 * thresholds.shift_deviations)
+        severity = graded(serious=large, critical=False)
+        name = layer_types.without_mode(layer.info.name)
+        name = name if name in network.everything else layer.info.name
+        return best(source.causes).finding(name, self.condition, severity, step, evidence, message)
+
+
+def _gaps(network: Network, thresholds: EvalShiftThresholds) -> dict[int, Gap]:
+    """The difference between training and evaluation of each layer in which there is one, by its place."""
+    found = {}
+    for layer in network.layers:
+        evaluation = network.evaluation(layer)
+        if evaluation is None or len(layer.rows) < thresholds.min_rows:
+            continue
+        last = evaluation.rows[-thresholds.shift_rows :]
+        if len(last) < thresholds.shift_rows:
+            continue
+        gaps = _compare(layer, last, thresholds)
+        limits = thresholds.shift_factor, thresholds.shift_deviations
+        if all(gap.exceeds(*limits) for gap in gaps) and gaps[-1].size >= _CATCHING_UP * gaps[0].size:
+            found[layer.place] = min(gaps, key=lambda gap: gap.size)
+    return found
+
+
+def _compare(layer: LayerView, rows: npt.NDArray[np.void], thresholds: EvalShiftThresholds) -> list[Gap]:
+    """How far each evaluation row lies outside of the training rows between them and around them."""
+    steps, near = layer.rows["step"], thresholds.recent_rows
+    first = max(int(steps.searchsorted(rows[0]["step"])) - near, 0)
+    last = min(int(steps.searchsorted(rows[-1]["step"], "right")) + near, len(steps))
+    around = layer.rows[min(first, max(len(steps) - near, 0)) : max(last, near)]
+    finite = around[np.isfinite(around["mean"]) & np.isfinite(around["std"])]
+    if len(finite) < thresholds.min_rows:
+        return [Gap(1.0, 1.0, 1.0, 0.0, (math.nan, math.nan), (math.nan, math.nan))]
+    scale, mean = rms(finite), finite["mean"]
+    spread = _spread(finite, thresholds)
+    deviation = float(np.sort(finite["std"])[len(finite) // 2])
+    lowest, highest, down, up = float(scale.min()), float(scale.max()), float(mean.min()), float(mean.max())
+    narrowest = float(spread.min()) if not np.isnan(spread).any() else 0.0
+    usual = float(np.sort(scale)[len(scale) // 2]), float(np.sort(mean)[len(mean) // 2])
+    gaps = []
+    for size, level, wide in zip(
+        rms(rows).tolist(), rows["mean"].tolist(), _spread(rows, thresholds).tolist(), strict=True
+    ):
+        off = max(level - up, down - level, 0.0)
+        gaps.append(
+            Gap(
+                rise=_times(size, highest),
+                fall=_times(lowest, size),
+                narrow=_times(narrowest, wide),
+                shift=off / deviation if deviation > 0.0 and off < math.inf else 0.0,
+                rms=(usual[0], size),
+                mean=(usual[1], level),
+            )
+        )
+    return gaps
+
+
+def _times(large: float, small: float) -> float:
+    """How many times as large, at least 1; 1 where unknown."""
+    if not large > small:
+        return 1.0
+    return large / small if small > 0.0 else 1e300
+
+
+def _spread(rows: npt.NDArray[np.void], thresholds: EvalShiftThresholds) -> npt.NDArray[np.float64]:
+    """The spread between samples; NaN where a row has too few of them, and one sample has none."""
+    enough = (rows["neurons"] > 0) & (rows["count"] >= 8 * rows["neurons"])
+    spread: npt.NDArray[np.float64] = np.where(enough, rows["within_std"], math.nan)
+    return spread
+
+
+def _since(layer: LayerView, evaluation: LayerView, thresholds: EvalShiftThresholds) -> int:
+    """The step of the first evaluation row since which all have differed."""
+    rows = evaluation.rows
+    limits = thresholds.shift_factor, thresholds.shift_deviations
+    place = len(rows) - thresholds.shift_rows
+    while place > 0 and _compare(layer, rows[place - 1 : place], thresholds)[0].exceeds(*limits):
+        place -= 1
+    return int(rows[place]["step"])
+
+
+def _begins(network: Network, thresholds: EvalShiftThresholds) -> dict[int, Source]:
+    """The layers that are told, by their place: those where a difference begins, and those after one."""
+    gaps = network.once(_gaps, thresholds)
+    told: dict[int, Source] = {}
+    noisy = keeps = False
+    for layer in network.layers:
+        kind = layer.info.layer_type
+        noisy = noisy or kind.startswith(("Dropout", "AlphaDropout", "FeatureAlphaDropout"))
+        gap, normalised = gaps.get(layer.place), keeps
+        keeps = keeps or kind.startswith(_KEEPS)
+        if gap is None:
+            continue
+        feeder = network.feeder(layer)
+        if told:
+            # What begins here by itself is told apart from what follows: its cause is the normalisation's.
+            own = kind.startswith(_KEEPS) and feeder is not None and feeder.place not in gaps
+            told[layer.place] = Source((_STATISTICS,)) if own else next(iter(told.values()))
+        elif kind == layer_types.INPUT:
+            if gap.exceeds(thresholds.shift_inputs, 2.0 * thresholds.shift_deviations):
+                told[layer.place] = Source((_data("the input itself differs"),))
+        elif kind.startswith(_KEEPS):
+            fallen = noisy and gap.rise < thresholds.shift_factor and gap.shift < thresholds.shift_deviations
+            if not fallen and (feeder is None or feeder.place not in gaps):
+                told[layer.place] = Source((_STATISTICS,))
+        elif facts.is_first(layer, network) and network.input is None and layer_types.has_weights(kind):
+            if gap.exceeds(thresholds.shift_inputs, 2.0 * thresholds.shift_deviations):
+                told[layer.place] = Source((_data("its weights are the same in both modes"),))
+        # Where running statistics catch up, which is no finding, layers after them differ too.
+        elif gap.rise >= thresholds.shift_unknown and not normalised:
+            told[layer.place] = Source((_UNSEEN,))
+    return told
+
+
+_STATISTICS: Final = Cause(
+    "running_statistics",
+    "Its running mean and variance, which it uses in evaluation, are not those of the batches.",
+    (
+        "raise the momentum of the normalisation (PyTorch's default is 0.1), or train for more steps before evaluating",
+        "recompute the running statistics by a pass over the training data in training mode",
+        "use layer or group normalisation, which does the same in both modes",
+    ),
+    ("its input is of the same scale in both modes",),
+)
+_UNSEEN: Final = Cause(
+    "",
+    "It computes something else in evaluation than in training, from the same input.",
+    ("look for what depends on the mode here: a normalisation, a scale, a branch on `self.training`",),
+)
+
+
+def _data(because: str) -> Cause:
+    return Cause(
+        "data_changed",
+        "The data of the evaluation is on another scale than that of the training, or is preprocessed in another way.",
+        ("preprocess the data of the evaluation as that of the training",),
+        (because,),
+    )
