@@ -121,7 +121,11 @@ def _of_activation(layer: LayerView, network: Network, step: int) -> list[Cause]
     rate = (LOWER_RATE, _LESS_SPARSE) if _is_overcomplete(layer, network) else (LOWER_RATE,)
     init = initialisation({"ReLU"})
     # A head is cured by another function; elsewhere, what went wrong comes first.
-    cure = (lambda own: (*leaky, *own)) if _is_head(layer, network) else (lambda own: (*own, *leaky))
+    head = _is_head(layer, network)
+
+    def cure(*own: str) -> tuple[str, ...]:
+        return (*leaky, *own) if head else (*own, *leaky)
+
     causes = [_input_scale(layer, network, (NORMALISE_INPUTS, *norm, *leaky))]
     equal = facts.inputs_equal(network)
     if equal.speaks_for:
@@ -135,12 +139,12 @@ def _of_activation(layer: LayerView, network: Network, step: int) -> list[Cause]
     says = f"An update that was too large (the learning rate is too high) moved the weights or biases: {below}."
     fell = _fall(before, layer, step)
     causes.append(
-        Cause("learning_rate", says, cure((*rate, *norm, init)), fell, facts.before_any_update(layer, step).refuted_by)
+        Cause("learning_rate", says, cure(*rate, *norm, init), fell, facts.before_any_update(layer, step).refuted_by)
     )
     says = f"The biases or the initialisation put them there before training: {below}."
     causes.append(
         Cause(
-            "initialisation", says, cure((init, *norm)), _far_below(before, step),
+            "initialisation", says, cure(init, *norm), _far_below(before, step),
             facts.after_updates(layer, step).refuted_by,
         )
     )  # fmt: skip

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes import Cause, best
@@ -66,8 +67,8 @@ class _Expert(NamedTuple):
 
     number: str
     parts: Sequence[LayerView]
-    steps: np.ndarray[tuple[int], np.dtype[np.int64]]
-    tokens: np.ndarray[tuple[int], np.dtype[np.float64]]
+    steps: npt.NDArray[np.int64]
+    tokens: npt.NDArray[np.float64]
     last: int
     empty: int
 
@@ -156,10 +157,9 @@ class Unused(Rule[UnusedThresholds]):
         if rows < 1:
             return Outcome.NOT_ENOUGH_DATA
         with np.errstate(all="ignore"):
-            lookups = np.cumsum(layer.rows["mean"][::-1] * layer.rows["count"][::-1])
-        enough = lookups >= thresholds.unused_lookups * rows
-        enough[: thresholds.dead_window - 1] = False
-        taken = int(enough.argmax()) + 1 if enough.any() else len(lookups)
+            lookups: npt.NDArray[np.float64] = np.cumsum(layer.rows["mean"][::-1] * layer.rows["count"][::-1])
+        first = int(np.searchsorted(lookups, thresholds.unused_lookups * rows)) + 1
+        taken = min(max(first, thresholds.dead_window), len(lookups))
         seen = float(lookups[taken - 1])
         share = min(unused / rows, 1.0)
         since = onset(layer, streak, _rows_needed(layer.first, thresholds))
