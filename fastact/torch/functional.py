@@ -42,7 +42,17 @@ def _functions() -> dict[Any, str]:
     return found
 
 
-FUNCTIONS: Final = _functions()
+#: Functions by which a network chooses rows of a table, and by which it looks them up: see `usage`.
+CHOICE: Final = "choice"
+LOOK_UP: Final = "look-up"
+SELECTION: Final = "selection"
+OF_TABLES: Final[Mapping[Any, str]] = {
+    getattr(place, name): CHOICE
+    for place in (torch, torch.Tensor)
+    for name in ("argmin", "argmax", "min", "max", "topk", "multinomial")
+} | {functional.embedding: LOOK_UP, torch.Tensor.__getitem__: SELECTION}
+
+FUNCTIONS: Final = {**_functions(), **OF_TABLES}
 
 
 class Calls(Protocol):

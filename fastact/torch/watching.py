@@ -17,7 +17,7 @@ from fastact.failures import FailureCounter
 from fastact.monitor.monitor import ActivationMonitor
 from fastact.monitor.unseen import Missing
 from fastact.torch import compiled
-from fastact.torch.functional import FunctionMode
+from fastact.torch.functional import OF_TABLES, FunctionMode
 from fastact.torch.hooks import Hook, InputHook, OutputHook
 from fastact.torch.layers import axis_rule
 from fastact.torch.passes import Passes
@@ -25,6 +25,10 @@ from fastact.torch.scopes import Scope, attach_scopes
 from fastact.torch.selection import Layers, named_modules, select_modules
 from fastact.torch.tensors import real_numbers
 from fastact.torch.unseen import compiled_names, missing_layers
+from fastact.torch.usage import Tables, UsageHook, is_table
+
+#: What a mode calls the functions that tell of tables.
+_OF_TABLES: Final = frozenset(OF_TABLES.values())
 
 
 class MonitorLike(Protocol):
@@ -226,6 +230,7 @@ class Watch:
         self._taken: set[str] = set()
         #: Whether there is a compiled module inside of the model; None until that matters.
         self._partly_compiled: bool | None = None
+        self._tables = Tables(self)
         self._hooks: list[Hook] = []
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
 
@@ -235,6 +240,8 @@ class Watch:
             self._add(OutputHook(self, module, name, gradients=gradients), module.register_forward_hook)
             if inputs:
                 self._add(InputHook(self, module, name), module.register_forward_pre_hook, with_kwargs=True)
+            if is_table(module):
+                self._add(UsageHook(self, module, name), module.register_forward_hook, with_kwargs=True)
         # A layer that is not selected still tells where the neurons of the activation after it are.
         if any(axis_rule(module) is None for module in selected):
             for module in dict.fromkeys(module for _, module in named_modules(model) if module not in selected):
@@ -284,7 +291,9 @@ class Watch:
     def unseen(self, recorded: Collection[str]) -> dict[str, Missing]:
         """The layers of which nothing was recorded so far, and why; `recorded` are the names that have rows."""
         outputs = (hook for hook in self._hooks if isinstance(hook, OutputHook) and hook.name)
-        return missing_layers(outputs, self._compiled, self._lost, recorded)
+        missing = missing_layers(outputs, self._compiled, self._lost, recorded)
+        counters = [hook.counter for hook in self._hooks if isinstance(hook, UsageHook)]
+        return missing | {counter.name: counter.missing for counter in counters if counter.missing is not None}
 
     # The hooks call the following.
 
@@ -331,7 +340,10 @@ class Watch:
 
     def _called(self, function: str, args: tuple[Any, ...], result: Any) -> None:
         """Takes the result of a function. Dynamo traces it."""
-        if torch.compiler.is_compiling():
+        if function in _OF_TABLES:
+            if not torch.compiler.is_compiling() and self._passes.recorded:
+                self._tables.called(function, args, result)
+        elif torch.compiler.is_compiling():
             if self._traced and not torch.compiler.is_exporting():
                 scope = self._traced[-1]
                 if scope is not None and scope.records(function, args, result):
