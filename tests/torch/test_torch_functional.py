@@ -181,9 +181,14 @@ def test_gradients_are_those_by_the_function_s_result() -> None:
     assert torch.equal(recorder.given["relu:grad"][0], torch.full((3, 4), 3.0))
 
 
-def test_only_passes_that_are_recorded_ask_the_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_passes_that_are_recorded_ask_the_mode() -> None:
     stacks: list[int] = []
-    model = Calls(lambda x: stacks.append(len(_get_current_function_mode_stack())) or torch.relu(x))
+
+    def function(x: torch.Tensor) -> torch.Tensor:
+        stacks.append(len(_get_current_function_mode_stack()))
+        return torch.relu(x)
+
+    model = Calls(function)
     with fastact.ActivationMonitor(every=2) as monitor, watch(model, monitor):
         for _ in range(3):
             model(torch.ones(2, 4))

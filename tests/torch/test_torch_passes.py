@@ -102,7 +102,8 @@ def test_a_pass_that_fails_or_is_interrupted_is_over() -> None:
             y = self.act(x)
             if self.error:
                 raise self.error
-            return self.act(torch.relu(y))
+            z: torch.Tensor = self.act(torch.relu(y))
+            return z
 
     model = Failing()
     with fastact.ActivationMonitor() as monitor, watch(model, monitor, inputs=False, strict=True) as handle:
@@ -142,7 +143,8 @@ def test_what_the_model_is_given_is_recorded() -> None:
             self.fc = nn.Linear(4, 2)
 
         def forward(self, x: Any, y: Any = None, attention_mask: Any = None, image: Any = None) -> torch.Tensor:
-            return self.fc(x if isinstance(x, torch.Tensor) else x["x"])
+            y_hat: torch.Tensor = self.fc(x if isinstance(x, torch.Tensor) else x["x"])
+            return y_hat
 
     x, ids = torch.randn(3, 4), torch.ones(3, 4, dtype=torch.long)
     model = Mixed()
@@ -302,23 +304,22 @@ def test_recurrent_layers_without_bounds_are_told_by_their_type(module: nn.Modul
 
 
 def test_threads_are_in_passes_of_their_own() -> None:
-    model, recorder = Shared(2), Recorder()
     inside, going = threading.Event(), threading.Event()
 
-    class Waiting(nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            inside.set()
-            going.wait(60)
-            return x
+    class Waiting(Shared):
+        def forward(self, x: torch.Tensor, wait: bool = False) -> torch.Tensor:
+            y = self.act(x)
+            if wait:
+                inside.set()
+                going.wait(60)
+            return torch.relu(self.act(y))
 
-    model.add_module("wait", Waiting())
-    forward = model.forward
-    model.forward = lambda x, wait=False: model.wait(forward(x)) if wait else forward(x)  # type: ignore[method-assign]
-    with watch(model, recorder, layers="act", inputs=False):
+    model, recorder = Waiting(), Recorder()
+    with watch(model, recorder, inputs=False):
         thread = threading.Thread(target=model, args=(torch.ones(2, 4), True))
         thread.start()
         assert inside.wait(60)
         model(torch.ones(2, 4))
         going.set()
         thread.join()
-    assert names(recorder) == ["act", "act:2"] * 2
+    assert names(recorder) == ["act", "act", "act:2", "relu", "act:2", "relu"]
