@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastact._adapters.attachment import Attachment, Run
 from fastact._adapters.extras import needs_extra
 from fastact._adapters.layers import is_selected, named_outputs
-from fastact.diagnosis.layer_types import RECURRENT
+from fastact.diagnosis.layer_types import BOUNDED, RECURRENT
 from fastact.errors import ArgumentValueError, FastactError
 from fastact.monitor.monitor import ActivationMonitor
 
@@ -194,6 +194,9 @@ def _layer_type(layer: Any) -> str:
     """The layer type as the rules know it; for a layer that ends in an activation function, that of the function."""
     layer_type = type(layer).__name__
     function = getattr(layer, "activation", None)
-    if layer_type in RECURRENT or function is None:
+    if function is None:
         return layer_type
+    if layer_type in RECURRENT:
+        bounded = _TYPE_OF_FUNCTION.get(getattr(function, "__name__", "")) in BOUNDED
+        return layer_type if bounded else layer_type + "ReLU"
     return _TYPE_OF_FUNCTION.get(getattr(function, "__name__", ""), "" if layer_type == "Activation" else layer_type)

@@ -83,6 +83,10 @@ class Attachment:
         with self.failure_counter(f"record layer {name!r}"):
             self.monitor.record(name, x, **options)
 
+    def describe(self, name: str, **facts: Any) -> None:
+        """Hands what is known of a layer to the monitor; `facts` are those of its ``describe``."""
+        self.monitor.describe(name, **facts)
+
     def record_in_place(self, name: str, x: Any, axis: int | None, layer_type: str) -> None:
         """`record` for hooks: `ActivationMonitor.record_in_place`."""
         with self.failure_counter(f"record layer {name!r}"):

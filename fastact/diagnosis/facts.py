@@ -40,7 +40,7 @@ class InputScale(NamedTuple):
     Attributes:
         layer: its rows.
         largest: the largest |x| of the window; NaN where nothing is finite.
-        mean: the median over the recent rows of the rows' means.
+        mean: the median of the rows' means, of those before a change of the scale.
         std: the same of their standard deviations.
         normalised: whether its root mean square is that of normalised data, or of pixels within [0, 1].
         large: whether it is not normalised, being too large.
@@ -115,15 +115,16 @@ def _input_scale(network: Network) -> InputScale | None:
     rows = layer.rows
     finite = rows[~np.isnan(rows["mean"])]
     bad = (rows["nans"] | rows["pos_infs"] | rows["neg_infs"]) != 0
-    mean = float(np.median(finite["mean"])) if len(finite) else math.nan
-    std = float(np.median(finite["std"])) if len(finite) else math.nan
+    changed_at, change = _changed(rows["step"], rms(rows))
+    before = finite if changed_at is None else finite[finite["step"] < changed_at]
+    mean = float(np.median(before["mean"])) if len(before) else math.nan
+    std = float(np.median(before["std"])) if len(before) else math.nan
     largest = float(np.maximum(-finite["min"], finite["max"]).max()) if len(finite) else math.nan
     scale = math.hypot(mean, std)
     samples = finite["count"] > finite["neurons"]
     swept = finite["neurons"] > 0
     spread = np.where(swept, finite["within_std"], finite["std"])
     equal = bool(len(finite)) and bool((samples & (spread <= 1e-6 * (np.abs(finite["mean"]) + finite["std"]))).all())
-    changed_at, change = _changed(rows["step"], rms(rows))
     return InputScale(
         layer=layer,
         largest=largest,
@@ -150,7 +151,9 @@ def _changed(steps: npt.NDArray[np.int64], scale: npt.NDArray[np.float64]) -> tu
     gap = max(float(after.min() - before.max()), float(before.min() - after.max()))
     if gap < math.log(_JUMP):
         return None, 1.0
-    return int(steps[jump]), math.exp(float(np.median(after)) - float(np.median(before)))
+    return int(steps[jump]), math.exp(
+        min(float(np.median(after)) - float(np.median(before)), 700.0)
+    )  # beyond that it overflows
 
 
 def inputs_not_normalised(network: Network) -> For:

@@ -18,22 +18,36 @@ BOUNDED: Final = {
     "ReLU6": (-math.inf, 5.99),
 }
 
-#: Layers whose outputs are those of a tanh, unless they were told otherwise (`nn.RNN` with ReLU).
-RECURRENT: Final = frozenset({"RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"})
+#: Layers whose outputs are those of a tanh; PyTorch's recurrent layers that are told otherwise go by the names below.
+RECURRENT: Final = frozenset({"RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell", "SimpleRNN"})
+
+#: Recurrent layers without bounds, which can grow from one time step to the next: those with a ReLU in place of the
+#: tanh, `nn.LSTM` that projects its outputs, and the cell states of an LSTM.
+UNBOUNDED_RECURRENT: Final = frozenset(
+    {"RNNReLU", "RNNCellReLU", "SimpleRNNReLU", "LSTMReLU", "GRUReLU", "LSTMProjected", "LSTMState"}
+)
 
 #: Recurrent layers that pass a tanh through sigmoid gates: an output of exactly zero lies behind a gate that floating
 #: point cannot tell from shut.
-GATED: Final = RECURRENT - {"RNN", "RNNCell"}
+GATED: Final = RECURRENT - {"RNN", "RNNCell", "SimpleRNN"}
 
 #: Bounded activations whose outputs are probabilities when they come last: there, values near the bounds are good.
 GATES: Final = frozenset({"Sigmoid", "Hardsigmoid"})
 
-RELU_FAMILY: Final = frozenset(
-    {"ReLU", "ReLU6", "LeakyReLU", "PReLU", "RReLU", "ELU", "CELU", "SELU", "GELU", "SiLU", "Mish", "Softplus"}
-)
+#: Activations that let large inputs of one sign at least pass, and those that are built of them; the last ones are
+#: those of Keras, torchvision and Transformers.
+RELU_FAMILY: Final = frozenset({
+    "ReLU", "ReLU6", "LeakyReLU", "PReLU", "RReLU", "ELU", "CELU", "SELU", "GELU", "SiLU", "Mish", "Softplus",
+    "Hardswish", "LogSigmoid", "Hardshrink", "Softshrink", "Tanhshrink", "Threshold",
+    "ThresholdedReLU", "Swish", "QuickGELU", "SquaredReLU", "GELUActivation", "NewGELUActivation", "FastGELUActivation",
+    "QuickGELUActivation", "AccurateGELUActivation", "ClippedGELUActivation", "PytorchGELUTanh", "GELUTanh",
+    "SiLUActivation", "MishActivation", "ReLUSquaredActivation",
+})  # fmt: skip
 
-#: Outputs that are zero, small or crowded at a bound by design.
-PROBABILITIES: Final = frozenset({"Softmax", "Softmax2d", "Softmin", "LogSoftmax", "MultiheadAttention"})
+#: Outputs that are zero, small or crowded at a bound by design: probabilities, and what they weigh.
+PROBABILITIES: Final = frozenset(
+    {"Softmax", "Softmax2d", "Softmin", "LogSoftmax", "MultiheadAttention", "MultiHeadAttention", "Attention"}
+)
 
 #: Gradients of outputs: not layers themselves, and small wherever a network has learned.
 GRADIENT: Final = "Gradient"
@@ -52,6 +66,8 @@ GRADIENT_SUFFIX: Final = ":grad"
 INPUT_SUFFIX: Final = ":input"
 USAGE_SUFFIX: Final = ":usage"
 EVALUATION_SUFFIX: Final = ":eval"
+#: The same for rows in training, of a model that was in evaluation when it was first watched.
+TRAINING_SUFFIX: Final = ":train"
 
 #: Where -inf (never NaN or +inf) is intended: the logarithm of a zero probability, and scores before a masked softmax.
 MASKED: Final = frozenset({"LogSoftmax", "AttentionScores"})
@@ -59,15 +75,32 @@ MASKED: Final = frozenset({"LogSoftmax", "AttentionScores"})
 #: Prefixes of layers that hand their input on: neurons that are dead after them were dead before them.
 PASSING: Final = (
     "Input",
-    "Dropout", "AlphaDropout", "FeatureAlphaDropout", "MaxPool", "AvgPool", "LPPool", "FractionalMaxPool",
-    "AdaptiveMaxPool", "AdaptiveAvgPool", "GlobalMaxPool", "GlobalAveragePool", "AveragePool", "Flatten", "Unflatten",
-    "Reshape", "Permute", "Identity", "ZeroPad", "ConstantPad", "ReflectionPad", "ReplicationPad", "CircularPad",
-    "Upsample", "UpSampling", "PixelShuffle", "PixelUnshuffle", "ChannelShuffle",
+    # Dropout, and noise that is added or multiplied
+    "Dropout", "AlphaDropout", "FeatureAlphaDropout", "SpatialDropout", "GaussianDropout", "GaussianNoise", "DropPath",
+    "DropBlock", "StochasticDepth",
+    # Pooling
+    "MaxPool", "AvgPool", "LPPool", "FractionalMaxPool", "AdaptiveMaxPool", "AdaptiveAvgPool", "AdaptiveAveragePool",
+    "GlobalMaxPool", "GlobalAvgPool", "GlobalAveragePool", "AveragePool", "MaxUnpool",
+    # Other shapes
+    "Flatten", "Unflatten", "Reshape", "Permute", "Identity", "RepeatVector", "Masking", "ActivityRegularization",
+    "Fold", "Unfold", "PixelShuffle", "PixelUnshuffle", "ChannelShuffle", "Cropping", "CenterCrop",
+    "Upsample", "UpSampling", "UpsamplingNearest", "UpsamplingBilinear", "Resizing",
+    "ZeroPad", "ConstantPad", "ReflectionPad", "ReplicationPad", "CircularPad",
+    # Several inputs as one
+    "Concatenate",
 )  # fmt: skip
 
-_WEIGHTS: Final = ("Linear", "LazyLinear", "Dense", "Conv", "LazyConv", "Bilinear", "RNN", "LSTM", "GRU")
+#: Of those, the ones whose outputs differ from call to call: what they add looks like signal.
+_RANDOM: Final = ("Dropout", "AlphaDropout", "FeatureAlphaDropout", "SpatialDropout", "GaussianDropout",
+                      "GaussianNoise", "DropPath", "DropBlock", "StochasticDepth", "RReLU")  # fmt: skip
 
-_NORM: Final = ("BatchNorm", "SyncBatchNorm", "LazyBatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm")
+_WEIGHTS: Final = (
+    "Linear", "LazyLinear", "Dense", "EinsumDense", "Conv", "LazyConv", "DepthwiseConv", "SeparableConv", "Bilinear",
+    "RNN", "SimpleRNN", "LSTM", "GRU", "ConvLSTM",
+)  # fmt: skip
+
+#: Parts of the names of norms: Transformers has LlamaRMSNorm, torchvision FrozenBatchNorm2d, Keras LayerNormalization.
+_NORM: Final = ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm", "UnitNorm", "Normalize")
 
 
 def is_passing(layer_type: str) -> bool:
@@ -77,7 +110,17 @@ def is_passing(layer_type: str) -> bool:
 
 def is_random(layer_type: str) -> bool:
     """Whether the layer draws random numbers in training: after it, noise passes for differences between samples."""
-    return layer_type.startswith(("Dropout", "AlphaDropout", "FeatureAlphaDropout", "GaussianNoise", "GaussianDropout"))
+    return layer_type.startswith(_RANDOM)
+
+
+def is_embedding(layer_type: str) -> bool:
+    """Whether the layer looks up rows of a table; its input is indices."""
+    return layer_type == "Embed" or ("Embedding" in layer_type and not layer_type.endswith("Loss"))
+
+
+def is_recurrent(layer_type: str) -> bool:
+    """Whether the layer feeds its outputs back to itself."""
+    return layer_type in RECURRENT or layer_type in UNBOUNDED_RECURRENT
 
 
 def has_weights(layer_type: str) -> bool:
@@ -87,12 +130,12 @@ def has_weights(layer_type: str) -> bool:
 
 def is_convolution(layer_type: str) -> bool:
     """Whether the layer is a convolution; its neurons are called filters."""
-    return layer_type.startswith(("Conv", "LazyConv"))
+    return layer_type.startswith(("Conv", "LazyConv", "DepthwiseConv", "SeparableConv"))
 
 
 def is_norm(layer_type: str) -> bool:
     """Whether the layer resets the scale of its input."""
-    return layer_type.startswith(_NORM)
+    return any(part in layer_type for part in _NORM)
 
 
 def is_activation(layer_type: str) -> bool:
@@ -112,12 +155,7 @@ def is_gate(layer_type: str, types: Iterable[str]) -> bool:
 
 def has_layer_norm(types: Iterable[str]) -> bool:
     """Whether one of the layers is a layer or rms normalisation."""
-    return any(layer_type.startswith(("LayerNorm", "RMSNorm")) for layer_type in types)
-
-
-def is_embedding(layer_type: str) -> bool:
-    """Whether the layer looks up rows of a table by indices."""
-    return layer_type.startswith(("Embedding", "Embed"))
+    return any("LayerNorm" in layer_type or "RMSNorm" in layer_type for layer_type in types)
 
 
 def is_known(layer_type: str) -> bool:
@@ -128,7 +166,6 @@ def is_known(layer_type: str) -> bool:
         or follows_input(layer_type)
         or is_embedding(layer_type)
         or layer_type.endswith("Loss")
-        or "Attention" in layer_type
     )
 
 
@@ -139,4 +176,4 @@ def without_mode(name: str) -> str:
         >>> without_mode("act:2:eval"), without_mode("act")
         ('act:2', 'act')
     """
-    return name.replace(EVALUATION_SUFFIX, "").replace(":train", "") if ":" in name else name
+    return name.replace(EVALUATION_SUFFIX, "").replace(TRAINING_SUFFIX, "") if ":" in name else name

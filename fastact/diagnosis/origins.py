@@ -31,7 +31,7 @@ def causes(born: Birth) -> list[Cause]:
         return [_later_update(born)]
     shared = [_exponential(born), _range(born), _diverged(born)]
     if layer_type in layer_types.PROBABILITIES or "Attention" in layer_type:
-        return [_masked_row(born), _from_inputs(born), *shared, _update(born), _numerics(born)]
+        return [_masked_row(born), _uninitialised(born), _from_inputs(born), *shared, _update(born), _numerics(born)]
     own = [_from_inputs(born), _uninitialised(born), _epsilon_of_the_optimiser(born), _update(born)]
     if layer_types.is_norm(layer_type):
         return [_one_element(born), *own, *shared, _numerics(born)]
@@ -280,9 +280,12 @@ def _one_element(born: Birth) -> Cause:
 def _masked_row(born: Birth) -> Cause:
     feeder = born.network.feeder(born.layer)
     says = "The mask leaves a row without any element, and the softmax of minus infinity alone is 0/0."
-    speaks = _finite_inputs(born)
+    speaks: tuple[str, ...] = ()
     if born.share is not None and born.share < 1.0:
-        speaks += (f"{percent(born.share)} of its outputs were NaN at first, the other rows were finite",)
+        speaks = (
+            *_finite_inputs(born),
+            f"{percent(born.share)} of its outputs were NaN at first, the other rows were finite",
+        )
     fed = facts.row_at(feeder, born.step) if feeder is not None else None
     if fed is not None and int(fed["neg_infs"]):
         speaks += (f"{facts.named(feeder)} has -Inf" if feeder is not None else "",)

@@ -109,16 +109,20 @@ def _entries(findings: Iterable[Finding]) -> list[_Entry]:
 
 def _told(entry: _Entry, diagnosis: Diagnosis) -> str:
     """What is wrong in a layer, where else, and what follows from it."""
+    places = {layer.name: place for place, layer in enumerate(diagnosis.layers)}
+
+    def in_order(names: Iterable[str]) -> list[str]:
+        return sorted(names, key=lambda name: places.get(name, len(places)))
+
     said = [entry.culprit.message]
-    also = [_counted(entry.alike)] if entry.alike else []
-    also += [f"later {_counted(entry.later)}"] if entry.later else []
+    also = [_counted(in_order(entry.alike))] if entry.alike else []
+    also += [f"later {_counted(in_order(entry.later))}"] if entry.later else []
     if also:
         said.append(f"Also {adjective(entry.culprit.condition)}: {'; '.join(also)}.")
     if entry.others:
-        places = {layer.name: place for place, layer in enumerate(diagnosis.layers)}
         own = places.get(entry.culprit.layer, 0)
         after = all(places.get(name, own + 1) > own for names in entry.others.values() for name in names)
-        parts = [f"{_names(names)} ({condition})" for condition, names in entry.others.items()]
+        parts = [f"{_names(in_order(names))} ({condition})" for condition, names in entry.others.items()]
         said.append(f"{'Downstream' if after else 'It also explains'}: {', '.join(parts)}.")
     return " ".join(said)
 

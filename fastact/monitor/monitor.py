@@ -20,12 +20,12 @@ from fastact.checks import check_integer, check_saturation, check_type, renamed
 from fastact.diagnosis.accept import Accept, to_json
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import Severity
-from fastact.diagnosis.layer_types import BOUNDED
+from fastact.diagnosis.layer_types import BOUNDED, EVALUATION_SUFFIX
 from fastact.diagnosis.report import Diagnosis
 from fastact.diagnosis.rules import Thresholds
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 from fastact.failures import FailureCounter
-from fastact.history import History, LayerInfo
+from fastact.history import History, LayerInfo, Mode
 from fastact.log.options import LogOptions
 from fastact.log.schema import check_metadata
 from fastact.log.writer import LogWriter
@@ -115,6 +115,8 @@ class ActivationMonitor:
         self._sparse: list[str] = []
         self._queue = StepQueue(every, self._diagnoser, self._writer, self._failures)
         self._layers = self._queue.layers
+        #: What `describe` was told of layers that have no row yet.
+        self._described: dict[str, tuple[Mode, str]] = {}
         self._unseen = Unseen(self._queue, self._diagnoser, self._writer)
 
     @property
@@ -165,6 +167,7 @@ class ActivationMonitor:
         layer_type: str = "",
         saturation: tuple[float, float] | None = None,
         dtype: str = "",
+        training: bool = True,
         sparse: bool = False,
         kind: str | None = None,
     ) -> ActivationStats | None:
@@ -188,6 +191,8 @@ class ActivationMonitor:
                 samples to call one dead. `layer_type`, `saturation` and `sparse` hold for the run as they were when the
                 layer was first recorded.
             dtype: the activations' dtype, by default that of `x`.
+            training: False for a model in evaluation mode: its rows go by the layer's name and ``":eval"``, and are
+                judged by themselves.
             kind: the older name of `layer_type`.
 
         Returns:
@@ -206,6 +211,9 @@ class ActivationMonitor:
             raise ArgumentTypeError(f"name: got {name!r}, want a non-empty str")
         if name in self._unseen.guarded:
             self._unseen.claim(name)
+        if not training:
+            name += EVALUATION_SUFFIX
+            self.describe(name, mode="evaluation")
         return self._record(name, x, axis, layer_type, saturation, dtype, sparse, kind)
 
     def _record(
@@ -268,6 +276,17 @@ class ActivationMonitor:
 
     keep = record_in_place  #: the older name of `record_in_place`
 
+    def describe(self, name: str, *, mode: Mode = "", source: str = "") -> None:
+        """For adapters: what else is known of a layer, said before its first row; later it changes nothing.
+
+        Args:
+            name: the layer's name, as `record` gets it.
+            mode: "evaluation" where its rows are those of a model in evaluation mode.
+            source: the name of the layer whose output it is given.
+        """
+        if name not in self._layers:
+            self._described[name] = mode, source
+
     def _add_layer(
         self, name: str, x: Any, layer_type: str, dtype: str, saturation: tuple[float, float], sparse: bool
     ) -> WatchedLayer:
@@ -275,9 +294,10 @@ class ActivationMonitor:
         with self._queue.lock:
             layer = self._layers.get(name)
             if layer is None:
-                info = LayerInfo(
-                    name, len(self._layers), layer_type, dtype, saturation, sparse=sparse or self._is_sparse(name)
-                )
+                mode, source = self._described.pop(name, ("", ""))
+                order = len(self._layers)
+                sparse = sparse or self._is_sparse(name)
+                info = LayerInfo(name, order, layer_type, dtype, saturation, mode, sparse, source)
                 # The log may refuse a name, so it is asked first: only a layer that all know gets rows.
                 if self._writer is not None:
                     self._writer.add_layer(info)

@@ -38,6 +38,8 @@ class WatchingCallback:
         attachment.when = when
         with attachment.failure_counter("watch the model"):
             self._watch = watch(model, attachment, strict=attachment.failure_counter.strict, **self._options)
+            # The trainer says what belongs to the training, whatever mode it finds or leaves the model in.
+            self._watch._home = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_watch": None}  # a copy of the callback watches nothing yet

@@ -1,4 +1,8 @@
-"""The hooks of `watch`: one for each output, input and gradient that is recorded."""
+"""The hooks of `watch`: one for each output, input and gradient that is recorded.
+
+A row's name is put together here: ``block.act:2[0]:eval:grad`` is the gradient by the first output of module
+``block.act`` where it is called for the second time in a forward pass, of a model in evaluation mode.
+"""
 
 import contextlib
 import weakref
@@ -8,46 +12,61 @@ from typing import Any, ClassVar, Final, Protocol
 import torch
 from torch import nn
 
+from fastact.diagnosis.layer_types import GRADIENT, GRADIENT_SUFFIX, INPUT, INPUT_SUFFIX
 from fastact.errors import FastactError
 from fastact.monitor.unseen import Missing
 from fastact.torch import compiled
-from fastact.torch.layers import axis_rule, layer_type_of
+from fastact.torch.layers import axis_rule, layer_type_of, states_apart
+from fastact.torch.passes import Passes
 from fastact.torch.tensors import find_tensors, local_values
 from fastact.torch.unseen import EVALUATION, NEVER, NO_FLOATS, NO_TENSOR
 
-#: Follows a layer's name where its input or the gradient of its output is recorded; no module's name has a colon.
-_INPUT: Final = ":input"
-_GRADIENT: Final = ":grad"
+#: Stands before the place of what is given to the model, where compiled code records it.
+GIVEN: Final = "="
 
 #: The number of the backward pass that this thread is in, -1 outside of one. A layer that runs inside of one was run
 #: before: only activation checkpointing does that.
 backward_pass: Final[Callable[[], int]] = torch._C._current_graph_task_id
 
-_transforming: Final = torch._C._are_functorch_transforms_active
-_tracing: Final = torch._C._get_tracing_state
+transforming: Final = torch._C._are_functorch_transforms_active
+tracing: Final = torch._C._get_tracing_state
 
 
 class Watching(Protocol):
     """What a hook needs of the `Watch` that it belongs to."""
 
     _training_only: bool
+    _passes: Passes
     _order: torch.Tensor
     _last_axis: tuple[int, int] | None
     _handles: list[torch.utils.hooks.RemovableHandle]
 
     def _due(self) -> bool: ...
-    def _record(self, name: str, x: torch.Tensor, axis: int | None, layer_type: str) -> None: ...
+    def _record(self, name: str, x: torch.Tensor, axis: int | None, layer_type: str, source: str = "") -> None: ...
+    def _mode(self, training: bool) -> str: ...
     def _failed(self, name: str, error: Exception) -> None: ...
 
 
-class Hook:
+class Uncopied:
+    """What hangs on a model's modules, but not on those of a copy."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # In a copy of the model a hook becomes a function of three arguments that does nothing: the copy must not
+        # report to the original's monitor, must be picklable, and must load where there is no fastact.
+        return getattr, (contextlib.nullcontext(), "__exit__")
+
+
+class Hook(Uncopied):
     """A hook of one module.
 
     Dynamo traces `__call__`. Up to `compiled.record` it must touch nothing that changes from step to step: code is
     compiled anew whenever something changes that it was compiled from.
     """
 
-    __slots__ = ("__weakref__", "axis_rule", "gradients", "key", "layer_type", "missing", "module", "name", "watch")
+    __slots__ = ("__weakref__", "axis_rule", "gradients", "key", "layer_type", "missing", "module", "name", "source",
+                 "watch")  # fmt: skip
     #: What is added to the layer's name.
     suffix: ClassVar[str] = ""
 
@@ -61,11 +80,13 @@ class Hook:
         # Filled in at the first call: only then does a lazy module have its final type.
         self.layer_type: str | None = None
         self.axis_rule: Callable[[int], int] | None = None
+        #: The row whose output the module was given, as far as that was seen in this pass.
+        self.source = ""
         #: Why nothing is recorded yet; None once something is.
         self.missing: Missing | None = NEVER
 
-    def observe(self, module: nn.Module, values: object) -> None:
-        """Takes what the module was given, or what it returned, with all tensors inside."""
+    def observe(self, module: nn.Module, values: object, args: object = None) -> None:
+        """Takes what the module was given, or what it returned for `args`, with all tensors inside."""
         watch = self.watch
         if torch.compiler.is_compiling():
             # An exported program runs where there is no fastact.
@@ -76,6 +97,8 @@ class Hook:
         try:
             if not watch._due():
                 return
+            if watch._passes.sources is not None:
+                self.source = watch._passes.sources.of(args, values)
             if watch._training_only and not module.training:
                 self.missing = self.missing and EVALUATION
             elif type(values) is torch.Tensor:
@@ -95,23 +118,20 @@ class Hook:
         try:
             if watch._due():
                 self._observe_tensor(x, place)
-                if self.gradients:
+                if self.gradients and not place.startswith(GIVEN):
                     missing = FastactError("gradients=True: compiled code shows no gradients of outputs")
-                    watch._failed(self.name + place + _GRADIENT, missing)
+                    watch._failed(self.name + place + GRADIENT_SUFFIX, missing)
         except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
             watch._failed(self.name + self.suffix, error)
 
     def _observe_tensor(self, x: torch.Tensor, place: str) -> None:
-        if _transforming():
+        if transforming():
             compiled.record(x.detach(), self.key, self.watch._order, place)
             return
-        if _tracing() is not None:  # torch.jit.trace runs the model on made-up data
+        if tracing() is not None:  # torch.jit.trace runs the model on made-up data
             return
         if self.layer_type is None:
-            module = self.module()
-            assert module is not None
-            self.axis_rule = axis_rule(module)
-            self.layer_type = layer_type_of(module)
+            self.look_at_module(x)
         if x.is_nested or x.layout is not torch.strided or type(x) is not torch.Tensor or x.is_quantized:
             x = local_values(x)
         if not (x.is_floating_point() or x.is_complex()):
@@ -121,9 +141,40 @@ class Hook:
         self.missing = None
         self.record(x, place)
 
+    def look_at_module(self, x: torch.Tensor) -> None:
+        """Notes what the module's type tells, at its first output `x`."""
+        module = self.module()
+        assert module is not None
+        self.axis_rule = axis_rule(module)
+        called = self.watch._passes.function
+        # A module that does nothing but call a function is of the function's type.
+        self.layer_type = called[1] if called is not None and called[0] is x else layer_type_of(module)
+
+    def mode(self) -> str:
+        """What follows the name of a row that is recorded now, for the mode that the model is in."""
+        watch, passes = self.watch, self.watch._passes
+        if passes.outermost is not None:
+            return watch._mode(passes.training)
+        module = self.module()
+        return watch._mode(module.training if module is not None else True)
+
     def record(self, x: torch.Tensor, place: str) -> None:
         """Records a dense tensor of numbers that was found at `place` in what the module was given or returned."""
         raise NotImplementedError
+
+    def record_output(self, name: str, x: torch.Tensor, axis: int | None, layer_type: str, parts: int = 1) -> None:
+        """Records an output as row `name`, or as `parts` rows along its first axis, and hooks its gradient."""
+        watch = self.watch
+        mode = self.mode()
+        names = [name + mode] if parts == 1 else [f"{name}[{part}]{mode}" for part in range(parts)]
+        if backward_pass() == -1:
+            for row, part in zip(names, (x,) if parts == 1 else x.detach().unbind(), strict=True):
+                watch._record(row, part, axis, layer_type, self.source)
+            if watch._passes.sources is not None:
+                watch._passes.sources.add(x, names[-1])
+        # A leaf would keep its hook, and gain one more in each step.
+        if self.gradients and x.requires_grad and not x.is_leaf:
+            x.register_hook(_GradientHook(watch, [row + GRADIENT_SUFFIX for row in names], axis))
 
     def neuron_axis(self, ndim: int) -> int | None:
         """The axis along which a tensor with `ndim` axes has its neurons."""
@@ -138,11 +189,6 @@ class Hook:
             return last[1]
         return ndim - 1 if ndim < 4 else 1
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # In a copy of the model a hook becomes a function of three arguments that does nothing: the copy must not
-        # report to the original's monitor, must be picklable, and must load where there is no fastact.
-        return getattr, (contextlib.nullcontext(), "__exit__")
-
 
 class OutputHook(Hook):
     """A forward hook: takes a module's output; without a name it only notes where the module has its neurons."""
@@ -151,7 +197,7 @@ class OutputHook(Hook):
 
     def __call__(self, module: nn.Module, args: object, output: object) -> None:
         """Called by torch after the module's forward pass."""
-        self.observe(module, output)
+        self.observe(module, output, args)
 
     def record(self, x: torch.Tensor, place: str) -> None:
         """Records an output, and hooks its gradient."""
@@ -160,19 +206,20 @@ class OutputHook(Hook):
         axis = None if layer_type == "MultiheadAttention" and place != "[0]" else self.neuron_axis(x.ndim)
         if not self.name:
             return
-        name = self.name + place
-        if backward_pass() == -1:
-            self.watch._record(name, x, axis, layer_type)
-        # A leaf would keep its hook, and gain one more in each step.
-        if self.gradients and x.requires_grad and not x.is_leaf:
-            x.register_hook(_GradientHook(self.watch, name + _GRADIENT, axis))
+        module = self.module()
+        # A cell runs once for each time step, which are not places.
+        number = "" if isinstance(module, nn.RNNCellBase) else self.watch._passes.place(self.name + place)
+        parts, layer_type = states_apart(module, layer_type, place, x)
+        if parts > 1:
+            axis = self.neuron_axis(x.ndim - 1)
+        self.record_output(self.name + number + place, x, axis, layer_type, parts)
 
 
 class InputHook(Hook):
     """A forward pre-hook: takes what a module is given before an in-place module can overwrite it."""
 
     __slots__ = ()
-    suffix = _INPUT
+    suffix = INPUT_SUFFIX
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Called by torch before the module's forward pass."""
@@ -181,20 +228,25 @@ class InputHook(Hook):
     def record(self, x: torch.Tensor, place: str) -> None:
         """Records an input."""
         if backward_pass() == -1:
-            self.watch._record(self.name + _INPUT + place, x, self.neuron_axis(x.ndim), "Input")
+            number = self.watch._passes.place(self.name + INPUT_SUFFIX + place)
+            name = self.name + number + INPUT_SUFFIX + place + self.mode()
+            self.watch._record(name, x, self.neuron_axis(x.ndim), INPUT)
 
 
 class _GradientHook:
     """A tensor hook: takes the gradient of the loss by one output, on which it is registered in each step."""
 
-    __slots__ = ("axis", "name", "watch")
+    __slots__ = ("axis", "names", "watch")
 
-    def __init__(self, watch: Watching, name: str, axis: int | None) -> None:
+    def __init__(self, watch: Watching, names: list[str], axis: int | None) -> None:
         self.watch = watch
-        self.name = name
+        #: The row of the gradient, or those of its parts along the first axis.
+        self.names = names
         self.axis = axis
 
     def __call__(self, gradient: torch.Tensor) -> None:
         watch = self.watch
         if watch._handles:
-            watch._record(self.name, gradient, self.axis, "Gradient")
+            parts = (gradient,) if len(self.names) == 1 else gradient.unbind()
+            for name, part in zip(self.names, parts, strict=True):
+                watch._record(name, part, self.axis, GRADIENT)

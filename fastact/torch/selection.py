@@ -62,6 +62,28 @@ def named_modules(
             yield from named_modules(child, f"{name}.{child_name}" if name else child_name, (*above, module))
 
 
+def callable_parts(model: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:
+    """The modules that a user calls: the model, or what it holds where it is no more than a container; and its parts.
+
+    The first list has the outermost ones, the second one also what may be called by itself.
+    """
+    model = _unwrap(model)
+    parts = [part for _, child in _children(model) for part in _callable(child)]
+    return ([model], [model, *parts]) if _has_forward(model) else (parts, parts)
+
+
+def _callable(module: nn.Module, above: tuple[nn.Module, ...] = ()) -> list[nn.Module]:
+    if _has_forward(module):
+        return [module]
+    children = [child for _, child in _children(module) if child not in above]
+    return [part for child in children for part in _callable(child, (*above, module))]
+
+
+def _has_forward(module: nn.Module) -> bool:
+    """Whether the module can be called; a ModuleList cannot."""
+    return getattr(module.forward, "__name__", "") != "_forward_unimplemented"
+
+
 def _children(module: nn.Module) -> list[tuple[str, nn.Module]]:
     # The children of a TorchScript module run outside of Python.
     if isinstance(module, torch.jit.ScriptModule):

@@ -8,7 +8,9 @@ from torch import nn
 from fastact.monitor.unseen import Missing
 from fastact.text import shown
 
-NEVER: Final = Missing("its hook never ran: it was not called, or called as .forward(), which passes hooks by")
+NEVER: Final = Missing(
+    "its hook never ran: it was not called, or called as .forward(), which passes hooks by, or used by its weights"
+)
 NOTHING: Final = Missing(
     "no layer of its model ran: the model was not called, or a copy of it was, or code that was compiled before `watch`"
 )

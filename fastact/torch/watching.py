@@ -1,5 +1,6 @@
 """`watch` and the handle that it returns: which layers are recorded, in which steps, and until when."""
 
+import contextlib
 import os
 import weakref
 from collections.abc import Callable, Collection, Mapping
@@ -10,16 +11,24 @@ from torch import nn
 
 from fastact._adapters.attachment import Attachment
 from fastact.checks import check_integer, check_type
+from fastact.diagnosis.layer_types import EVALUATION_SUFFIX, TRAINING_SUFFIX
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 from fastact.failures import FailureCounter
 from fastact.monitor.monitor import ActivationMonitor
 from fastact.monitor.unseen import Missing
 from fastact.torch import compiled
+from fastact.torch.functional import OF_TABLES, FunctionMode
 from fastact.torch.hooks import Hook, InputHook, OutputHook
 from fastact.torch.layers import axis_rule
+from fastact.torch.passes import Passes
+from fastact.torch.scopes import Scope, attach_scopes
 from fastact.torch.selection import Layers, named_modules, select_modules
 from fastact.torch.tensors import real_numbers
 from fastact.torch.unseen import compiled_names, missing_layers
+from fastact.torch.usage import Tables, UsageHook, is_table
+
+#: What a mode calls the functions that tell of tables.
+_OF_TABLES: Final = frozenset(OF_TABLES.values())
 
 
 class MonitorLike(Protocol):
@@ -38,8 +47,9 @@ def watch(
     monitor: MonitorLike,
     *,
     layers: Layers | None = None,
-    inputs: bool = False,
+    inputs: bool | None = None,
     gradients: bool = False,
+    functional: bool = True,
     every: int | Callable[[int], bool] = 1,
     first: int = 0,
     training_only: bool = False,
@@ -58,15 +68,18 @@ def watch(
             A string: the modules whose name matches this `fnmatch` pattern, such as ``"encoder.*"``. A type: its
             instances. An iterable of these: their union. A function: the modules for which ``layers(name, module)``
             is true.
-        inputs: also record the inputs of each layer, as they are before it runs, under its name and ``":input"``
-            (``":input[1]"`` where it has several).
+        inputs: None: what the model itself is given is recorded as ``"input"`` (``"input[1]"``, ``"input['image']"``).
+            True: also the inputs of each layer, as they are before it runs, under its name and ``":input"``
+            (``":input[1]"`` where it has several). False: neither. The model's masks are left out.
         gradients: also record the gradient of the loss by each output, when the backward pass reaches it, under the
             output's name and ``":grad"``. Not within compiled code.
+        functional: also record activations that a watched module calls as functions, such as `F.relu`, `torch.softmax`
+            or `F.scaled_dot_product_attention`, under its name and theirs: ``"block3.relu"``, or ``"relu"`` in the
+            model itself. Their type is that of the module which does the same.
         every: record the monitor's steps that are divisible by this number, or those for which ``every(step)`` is
             true. The monitor's own ``every`` also holds.
         first: record each of this many first steps, whatever `every` says.
-        training_only: leave out modules that are not in training mode, so that a validation pass between two steps
-            does not end up in the rows of the training.
+        training_only: leave out modules that are not in training mode.
         prefix: goes before all names, to tell the layers of several models apart: ``"g."`` and ``"d."``.
         strict: raise what goes wrong, to find out about it; by default it is counted and warned of once.
 
@@ -81,6 +94,13 @@ def watch(
     the channel axis for convolutions and the other norms. A module of any other type takes the axis of the layer that
     ran before it if both outputs have the same number of axes; otherwise 2-D and 3-D outputs have their neurons on the
     last axis and larger ones on axis 1. Outputs with fewer than two axes have no neurons.
+
+    A forward pass begins with the outermost module that is called: the model, or one of its parts where these are
+    called by themselves, whose inputs are recorded as ``"encoder.input"`` then. A layer, or function, that is called
+    in several places of one pass has a row for each: ``"act"``, ``"act:2"``, up to ``"act:8"``, which has all further
+    calls; recurrent cells have one row. Several passes in one step are merged, place by place. Where the model is in
+    another mode than when `watch` was called, rows go by the layer's name and ``":eval"`` (``":train"`` for a model
+    that was in evaluation), so that a validation pass between two steps does not end up in the rows of the training.
 
     Forward passes that activation checkpointing repeats are recorded once. Copies of the model (``copy.deepcopy``,
     pickle) and forked processes (DataLoader workers) are not watched. With `torch.compile`, call `watch` before the
@@ -106,7 +126,7 @@ def watch(
         ...         _ = model(torch.ones(8, 4))
         ...         monitor.step()
         ...     print([(name, int(layer["count"][-1])) for name, layer in monitor.history.items()])
-        [('0', 24), ('1', 24)]
+        [('input', 32), ('0', 24), ('1', 24)]
     """
     check_type("model", model, nn.Module, "a torch.nn.Module")
     if isinstance(model, torch.jit.ScriptModule):
@@ -122,10 +142,24 @@ def watch(
     for module, name in selected.items():
         if any(isinstance(h, Hook) and h.name and h.watch.monitor is monitor for h in module._forward_hooks.values()):
             raise ArgumentValueError(f"model: layer {name!r} is watched by this monitor already")
-    handle = Watch(monitor, tuple(selected.values()), plan, prefix=prefix, training_only=training_only, strict=strict)
+    handle = Watch(
+        monitor,
+        tuple(selected.values()),
+        plan,
+        home=model.training,
+        prefix=prefix,
+        training_only=training_only,
+        strict=strict,
+    )
     if add := getattr(monitor, "add_watcher", None):
         add(handle)
-    handle._attach(model, selected, inputs=inputs, gradients=gradients)
+    others = (other for other in _live if other.monitor is monitor and other.prefix == prefix)
+    if next(others, None) is not None:
+        handle._root_name = type(model).__name__
+    handle._attach(model, selected, inputs=bool(inputs), gradients=gradients)
+    chosen = layers is not None
+    attach_scopes(handle, model, selected, chosen=chosen, inputs=inputs, gradients=gradients, functional=functional)
+    _live.add(handle)
     return handle
 
 
@@ -155,6 +189,7 @@ class Watch:
         names: tuple[str, ...],
         plan: Callable[[int], bool] | None,
         *,
+        home: bool | None,
         prefix: str,
         training_only: bool,
         strict: bool,
@@ -166,7 +201,12 @@ class Watch:
         if getattr(record, "__func__", None) in (ActivationMonitor.record, Attachment.record):
             self._record_in_place = monitor.record_in_place  # type: ignore[attr-defined] # both have it
         self.names = names
+        #: Takes what is known of a layer before its first row; and the rows that it was told of.
+        self._describe: Callable[..., None] | None = getattr(monitor, "describe", None)
+        self._described: set[str] = set()
         self._plan = plan
+        #: Whether the model was in training mode at first; None where its mode makes no difference.
+        self._home = home
         self.prefix = prefix
         self._training_only = training_only
         self._failure_counter = FailureCounter("fastact", strict=strict, counter="Watch.failures")
@@ -178,6 +218,19 @@ class Watch:
         self._compiled: frozenset[str] = frozenset()
         self._lost: dict[str, Exception] = {}
         self._order = compiled.new_order()
+        #: How the model itself is called where something inside of it is recorded; "" where that needs no telling.
+        self._root_name = ""
+        self._function_mode: FunctionMode | None = None
+        self._passes = Passes(None)
+        #: The modules that run in the code that is being compiled; None where the mode was switched on.
+        self._traced: list[Scope | None] = []
+        #: The modes in which a pass has shown which layer feeds which.
+        self._sourced: set[str] = set()
+        #: The names of all modules, which those of functions and inputs must differ from.
+        self._taken: set[str] = set()
+        #: Whether there is a compiled module inside of the model; None until that matters.
+        self._partly_compiled: bool | None = None
+        self._tables = Tables(self)
         self._hooks: list[Hook] = []
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
 
@@ -187,12 +240,18 @@ class Watch:
             self._add(OutputHook(self, module, name, gradients=gradients), module.register_forward_hook)
             if inputs:
                 self._add(InputHook(self, module, name), module.register_forward_pre_hook, with_kwargs=True)
+            if is_table(module):
+                self._add(UsageHook(self, module, name), module.register_forward_hook, with_kwargs=True)
         # A layer that is not selected still tells where the neurons of the activation after it are.
         if any(axis_rule(module) is None for module in selected):
             for module in dict.fromkeys(module for _, module in named_modules(model) if module not in selected):
                 if axis_rule(module) is not None:
                     self._add(OutputHook(self, module, ""), module.register_forward_hook)
-        _live.add(self)
+
+    def _inside(self, module: str, what: str, otherwise: str) -> str:
+        """The name of what is recorded inside of a module; `otherwise`, or the name and (), where a module has it."""
+        name = f"{module}.{what}" if module != self.prefix else f"{self.prefix}{what}"
+        return name if name not in self._taken else otherwise or f"{name}()"
 
     def _add(self, hook: Hook, register: Callable[..., torch.utils.hooks.RemovableHandle], **options: Any) -> None:
         self._hooks.append(hook)
@@ -205,6 +264,7 @@ class Watch:
         _live.discard(self)
         while self._handles:
             self._handles.pop().remove()
+        self._passes.end()  # if one was interrupted
         while self._hooks:
             compiled.forget(self._hooks.pop().key)
 
@@ -231,7 +291,9 @@ class Watch:
     def unseen(self, recorded: Collection[str]) -> dict[str, Missing]:
         """The layers of which nothing was recorded so far, and why; `recorded` are the names that have rows."""
         outputs = (hook for hook in self._hooks if isinstance(hook, OutputHook) and hook.name)
-        return missing_layers(outputs, self._compiled, self._lost, recorded)
+        missing = missing_layers(outputs, self._compiled, self._lost, recorded)
+        counters = [hook.counter for hook in self._hooks if isinstance(hook, UsageHook)]
+        return missing | {counter.name: counter.missing for counter in counters if counter.missing is not None}
 
     # The hooks call the following.
 
@@ -251,8 +313,50 @@ class Watch:
             self._asked = (step, bool(self._plan(step)))
         return self._asked[1]
 
-    def _record(self, name: str, x: torch.Tensor, axis: int | None, layer_type: str) -> None:
+    def _step(self) -> int:
+        """The monitor's step; -1 where it does not count them."""
+        with contextlib.suppress(FastactError):  # of a log that is not open yet
+            return getattr(self.monitor, "current_step", -1)
+        return -1
+
+    def _mode(self, training: bool) -> str:
+        """What follows the name of a row that is recorded in this mode."""
+        if self._home is None or training == self._home:
+            return ""
+        return TRAINING_SUFFIX if training else EVALUATION_SUFFIX
+
+    def _function_name(self, module: str, function: str) -> str:
+        """The row of a function that this module calls."""
+        return self._inside(module, function, "")
+
+    def _compiled_inside(self, model: nn.Module) -> bool:
+        """Whether a part of the model is compiled, and not the whole, as far as can be seen."""
+        if self._partly_compiled is None:
+            parts = list(model.modules())
+            self._partly_compiled = any(
+                part._compiled_call_impl is not None or "_orig_mod" in part._modules for part in parts
+            )
+        return self._partly_compiled
+
+    def _called(self, function: str, args: tuple[Any, ...], result: Any) -> None:
+        """Takes the result of a function. Dynamo traces it."""
+        if function in _OF_TABLES:
+            if not torch.compiler.is_compiling() and self._passes.recorded:
+                self._tables.called(function, args, result)
+        elif torch.compiler.is_compiling():
+            if self._traced and not torch.compiler.is_exporting():
+                scope = self._traced[-1]
+                if scope is not None and scope.records(function, args, result):
+                    compiled.record(result.detach(), scope.key, self._order, function)
+        elif self._passes.recorded and self._passes.running:
+            self._passes.running[-1].called(function, args, result)
+
+    def _record(self, name: str, x: torch.Tensor, axis: int | None, layer_type: str, source: str = "") -> None:
         try:
+            if self._describe is not None and name not in self._described:
+                self._described.add(name)
+                evaluation = TRAINING_SUFFIX not in name if self._home is False else EVALUATION_SUFFIX in name
+                self._describe(name, mode="evaluation" if evaluation else "", source=source)
             x = real_numbers(x)
             if self._record_in_place is not None:
                 self._record_in_place(name, x, axis, layer_type)

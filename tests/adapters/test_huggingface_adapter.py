@@ -44,7 +44,7 @@ def test_huggingface_records_training_steps_alone(tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), watched.parameters(), strict=True))
     assert not any(module._forward_hooks for module in watched.modules())
     log = open_log(tmp_path / "run")
-    assert [info.name for info in log.layers] == ["net.0", "net.1", "net.2"]
+    assert [info.name for info in log.layers] == ["input['x']", "net.0", "net.1", "net.2"]
     assert [record.step for record in log.replay(layers="net.0")] == [0, 1, 2, 3, 4, 5]
     assert {record.stats.count for record in log.replay(layers="net.0")} == {2 * 2 * 3}
     assert callback.monitor.closed
@@ -79,4 +79,4 @@ def test_a_transformer_with_gradient_checkpointing_counts_once_and_generates(ree
         out = model.generate(tokens[:, :4], max_new_tokens=6, do_sample=False, pad_token_id=0)
         monitor.step()
         # The prompt, then one token after another, out of the cache.
-        assert int(monitor.history["transformer.wte"]["count"][1]) == 2 * 16 * (out.shape[1] - 1)
+        assert int(monitor.history["transformer.wte:eval"]["count"][0]) == 2 * 16 * (out.shape[1] - 1)

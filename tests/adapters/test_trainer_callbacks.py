@@ -115,7 +115,7 @@ def test_a_monitor_that_is_closed_in_mid_training_does_not_end_it(fit: Any) -> N
 @pytest.mark.filterwarnings("ignore:(?!fastact)")
 def test_a_training_that_fails_leaves_a_log_and_can_be_started_again(fit: Any, kind: type, tmp_path: Path) -> None:
     train, callback_of = fit
-    callback = callback_of(tmp_path / "run", strict=True)
+    callback = callback_of(tmp_path / "run", inputs=False, strict=True)
 
     def fail(step: int) -> None:
         if step == 2:
@@ -137,7 +137,7 @@ def test_a_training_that_fails_leaves_a_log_and_can_be_started_again(fit: Any, k
 @pytest.mark.filterwarnings("ignore:(?!fastact)")
 def test_a_copied_callback_begins_anew(fit: Any, tmp_path: Path) -> None:
     train, callback_of = fit
-    callback = callback_of(tmp_path / "run", layers="net.0", strict=True)
+    callback = callback_of(tmp_path / "run", layers="net.0", inputs=False, strict=True)
     train(copy.deepcopy(callback))
     train(callback)
     train(pickle.loads(pickle.dumps(callback)))  # as for a process that is spawned
@@ -155,7 +155,7 @@ def test_a_copied_callback_begins_anew(fit: Any, tmp_path: Path) -> None:
 def test_a_log_that_cannot_be_opened_leaves_a_monitor_that_diagnoses(fit: Any, tmp_path: Path) -> None:
     train, callback_of = fit
     (tmp_path / "taken").write_text("a file where the log should go")
-    callback = callback_of(tmp_path / "taken")
+    callback = callback_of(tmp_path / "taken", inputs=False)
     with pytest.warns(RuntimeWarning, match="could not open the log and continues without it"):
         model = train(callback)
     assert (model.error, callback.failures) == (None, 1)
@@ -168,7 +168,7 @@ def test_a_log_that_cannot_be_opened_leaves_a_monitor_that_diagnoses(fit: Any, t
 def test_a_full_disk_does_not_end_a_training(fit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train, callback_of = fit
     full = os.open("/dev/full", os.O_WRONLY)
-    callback = callback_of(tmp_path / "run")
+    callback = callback_of(tmp_path / "run", inputs=False)
     write = os.write
 
     def begin(step: int) -> None:

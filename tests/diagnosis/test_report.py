@@ -48,7 +48,7 @@ def test_it_opens_with_a_sentence_that_a_person_would_say() -> None:
     what, why, remedies, empty = text.splitlines()[:4]
     assert what.endswith("(vanishing).")
     assert why.startswith("Possible cause: ")
-    assert remedies.startswith("Try: use ReLU")
+    assert remedies.startswith("Try: use a lower learning rate; clip the gradients; use Xavier")
     assert empty == ""
 
 
@@ -91,7 +91,7 @@ def test_healthy_unknown_and_empty() -> None:
 def test_long_lists_are_cut() -> None:
     rows = [row(step, within_std=1e-9) for step in range(9)]
     layers = {"0": ("Linear", [row(step) for step in range(9)])} | {str(i): ("Linear", rows) for i in range(1, 30)}
-    assert "Also vanishing: 28 more layers, such as 2, 3, 4." in sentence(watch(layers).diagnose())
+    assert ": 28 more layers, such as 2, 3, 4." in sentence(watch(layers).diagnose())
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_consequences_are_counted_by_what_they_are_and_when() -> None:
     layers = tuple(health(str(i)) for i in range(20))
     same = [a_finding(str(i), of="3") for i in range(4, 6)] + [a_finding(str(i), step=2, of="3") for i in range(6, 12)]
     other = [a_finding(str(i), "vanishing", of="3") for i in (12, 13)]
-    (line, *_) = headline(Diagnosis((a_finding("3"), *same, *other), layers))
+    (line, *_) = headline(Diagnosis((a_finding("3"), *reversed(same), *other), layers))
     assert line == ("3 is so. Also dead: 4, 5; later 6 more layers, such as 6, 7, 8. Downstream: 12, 13 (vanishing).")
     (line, *_) = headline(Diagnosis((a_finding("3"), a_finding("1", "vanishing", 5, "3")), layers))
     assert line == "3 is so. It also explains: 1 (vanishing)."  # it lies before

@@ -1,5 +1,6 @@
 """What `fastact diagnose --json` puts out is what its schema says, and the schema tells wrong from right."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 
 from fastact.cli.app import app
 from fastact.diagnosis.diagnoser import Diagnoser
-from fastact.diagnosis.report import Diagnosis
+from fastact.diagnosis.report import Accepted, Diagnosis, Note
 from fastact.diagnosis.rules import RULES
 from fastact.diagnosis.schema import report_schema
 from fastact.history import LayerInfo
@@ -47,6 +48,19 @@ def unseen() -> Diagnosis:
     return diagnoser.diagnose()
 
 
+def all_of_it() -> Diagnosis:
+    """Findings, notes, what is accepted (one of them a note), what is not seen and what is accepted in vain."""
+    rows = [row(step, saturated=4000 if step > 50 else 0, min=-1.0, max=1.0) for step in range(90)]
+    layers = {"a": ("Tanh", [row(step, saturated=4000, min=-1.0, max=1.0) for step in range(90)]), "b": ("Tanh", rows)}
+    layers["c"] = ("Linear", [row(step) for step in range(90)])
+    report = watch(layers, accept={"a": {"saturated": "a gate"}, "x": "dead"}).diagnose()
+    (each,) = report.accepted
+    harmless = Accepted(dataclasses.replace(each.finding, severity="note"), "")
+    note = Note("dead", ("a", "b"), 3, "1 of 64 neurons never fires.")
+    accepted = (*report.accepted, harmless)
+    return dataclasses.replace(report, notes=(note,), accepted=accepted, unseen=(("d", "never called"),))
+
+
 def test_the_schema_is_one_and_describes_every_field() -> None:
     Draft202012Validator.check_schema(SCHEMA)
     for kind in SCHEMA["$defs"].values():
@@ -55,12 +69,14 @@ def test_the_schema_is_one_and_describes_every_field() -> None:
     assert SCHEMA["$defs"]["Finding"]["properties"]["condition"]["enum"] == [rule.condition for rule in RULES]
 
 
-@pytest.mark.parametrize("make", [healthy, sick, gradient, preset, lambda: Diagnosis((), ()), unseen])
+@pytest.mark.parametrize("make", [healthy, sick, gradient, preset, lambda: Diagnosis((), ()), unseen, all_of_it])
 def test_reports_are_as_the_schema_says(make: Any) -> None:
     report = json.loads(make().to_json())
     VALIDATOR.validate(report)
     for finding in report["findings"]:
         assert sorted(finding) == sorted(SCHEMA["$defs"]["Finding"]["required"])
+    for accepted in report["accepted"]:
+        assert sorted(accepted) == sorted(SCHEMA["$defs"]["Accepted"]["required"])
     for layer in report["layers"]:
         assert sorted(layer) == sorted(SCHEMA["$defs"]["LayerHealth"]["required"])
 
@@ -87,6 +103,32 @@ def test_what_is_wrong_is_refused(where: tuple[Any, ...], value: Any) -> None:
     place = report
     for key in where[:-1]:
         place = place[key]
+    place[where[-1]] = value
+    with pytest.raises(ValidationError):
+        VALIDATOR.validate(report)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (("findings", 0, "severity"), "note"),
+        (("findings", 0, "confidence"), "sure"),
+        (("findings", 0, "because"), "one"),
+        (("accepted", 0, "reason"), None),
+        (("accepted", 0, "severity"), "grave"),
+        (("notes", 0, "layers"), "a"),
+        (("notes", 0, "condition"), "odd"),
+        (("unseen",), {"d": 3}),
+        (("accepted_in_vain",), [3]),
+    ],
+)
+def test_what_is_wrong_beside_the_findings_is_refused(where: tuple[Any, ...], value: Any) -> None:
+    report = json.loads(all_of_it().to_json())
+    VALIDATOR.validate(report)
+    place = report
+    for key in where[:-1]:
+        place = place[key]
+    assert place[where[-1]] != value
     place[where[-1]] = value
     with pytest.raises(ValidationError):
         VALIDATOR.validate(report)

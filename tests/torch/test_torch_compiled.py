@@ -78,7 +78,7 @@ def test_one_whole_graph_gives_the_rows_of_eager_at_every_step(backend: str) -> 
     compiled = torch.compile(model, backend=backend, fullgraph=True)
     monitor, failures = train(model, compiled, batches)
     assert failures == 0
-    assert list(monitor.history) == [f"{n}.{part}" for n in range(3) for part in ("norm", "fc", "act")]
+    assert list(monitor.history) == ["input", *(f"{n}.{part}" for n in range(3) for part in ("norm", "fc", "act"))]
     assert rows(monitor) == rows(eager)
     assert len(monitor.history["0.fc"]) == 5
     assert counters["stats"]["unique_graphs"] == 1
@@ -117,7 +117,7 @@ def test_blocks_that_are_compiled_one_by_one_share_their_code() -> None:
         block.compile(backend="eager", fullgraph=True)
     monitor, failures = train(model, model, [torch.randn(4, 8) for _ in range(2)])
     assert failures == 0
-    assert [len(layer) for layer in monitor.history.values()] == [2] * 36
+    assert [len(layer) for layer in monitor.history.values()] == [2] * 37
     # At most one for a first block whose input needs no gradient, and one for the others.
     assert counters["stats"]["unique_graphs"] <= 2
 
@@ -194,7 +194,7 @@ def test_gradients_within_compiled_code_are_warned_of_once() -> None:
         monitor, failures = train(model, compiled, [torch.randn(4, 8) for _ in range(2)], gradients=True)
     assert len(caught) == 1
     assert failures == 6
-    assert [len(layer) for layer in monitor.history.values()] == [2, 2, 2]
+    assert [len(layer) for layer in monitor.history.values()] == [2, 2, 2, 2]
 
 
 def test_checkpointing_within_compiled_code_counts_once() -> None:
@@ -211,7 +211,7 @@ def test_checkpointing_within_compiled_code_counts_once() -> None:
     model = Saving()
     monitor, failures = train(model, torch.compile(model, backend="aot_eager"), [torch.randn(4, 8)])
     assert failures == 0
-    assert [layer["count"].tolist() for layer in monitor.history.values()] == [[32]] * 3
+    assert [layer["count"].tolist() for layer in monitor.history.values()] == [[32]] * 4
 
 
 def test_training_only_holds_in_compiled_code() -> None:

@@ -15,7 +15,7 @@ def test_inputs_are_recorded_as_they_were_before_the_layer_ran() -> None:
     model, x, recorder = mlp_in_place(), torch.randn(8, 4), Recorder()
     with watch(model, recorder, inputs=True):
         y = model(x)
-    assert list(recorder.given) == ["0:input", "0", "1:input", "1", "2:input", "2"]
+    assert list(recorder.given) == ["input", "0:input", "0", "1:input", "1", "2:input", "2"]
     torch.testing.assert_close(recorder.given["0:input"][0], x)
     hidden = recorder.given["0"][0]
     assert (hidden < 0).any()
@@ -40,7 +40,7 @@ def test_several_inputs_are_numbered_and_tokens_left_out() -> None:
 
 def test_gradients_are_those_of_the_loss_by_each_output() -> None:
     model, x, recorder = mlp_in_place(), torch.randn(8, 4), Recorder()
-    with watch(model, recorder, gradients=True):
+    with watch(model, recorder, inputs=False, gradients=True):
         y = model(x)
         y.square().sum().backward()
     assert list(recorder.given) == ["0", "1", "2", "2:grad", "1:grad", "0:grad"]
@@ -57,14 +57,14 @@ def test_gradients_under_checkpointing_are_recorded_once(reentrant: bool) -> Non
     model, recorder = mlp_in_place(), Recorder()
     plain = Recorder()
     x = torch.randn(8, 4, requires_grad=True)
-    with watch(model, plain, gradients=True):
+    with watch(model, plain, inputs=False, gradients=True):
         model(x).square().sum().backward()
     with watch(model, recorder, gradients=True, inputs=True):
         y = checkpoint(model, x, use_reentrant=reentrant)
         assert isinstance(y, torch.Tensor)
         y.square().sum().backward()
     layers = ("0", "1", "2")
-    wanted = [name + what for name in layers for what in ("", ":input", ":grad")]
+    wanted = ["input"] + [name + what for name in layers for what in ("", ":input", ":grad")]
     assert {name: len(given) for name, given in recorder.given.items()} == dict.fromkeys(wanted, 1)
     for name, given in plain.given.items():
         torch.testing.assert_close(recorder.given[name], given)

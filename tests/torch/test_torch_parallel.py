@@ -119,7 +119,7 @@ def test_each_process_records_its_own_batches_by_the_names_of_the_inner_model(
         optimizer.step()
     for rank, report in enumerate(reports):
         layers = report[wrapper]
-        assert list(layers) == ["body.0", "body.1", "head", "head:grad", "body.1:grad", "body.0:grad"]
+        assert list(layers) == ["input", "body.0", "body.1", "head", "head:grad", "body.1:grad", "body.0:grad"]
         assert [layers[name]["kind"] for name in outputs] == [["Linear"], ["ReLU"], ["Linear"]]
         for name, seen in outputs.items():
             mine = [y[5 * rank : 5 * rank + 5] for y in seen]
@@ -159,7 +159,7 @@ def test_a_forked_worker_of_a_dataloader_records_nothing(tmp_path: Path) -> None
         assert len(monitor.history) == 0
         model(torch.ones(1, 8))
         monitor.step()
-        assert len(monitor.history) == 3
+        assert len(monitor.history) == 4
         assert handle.failures == 0
 
 

@@ -46,7 +46,7 @@ def test_tensors_inside_of_an_output_are_named_by_their_place(
 ) -> None:
     model = nn.ModuleDict({"h": Head(shape)})
     recorder = Recorder()
-    with watch(model, recorder) as handle:
+    with watch(model, recorder, inputs=False) as handle:
         model["h"](torch.ones(2, 3))
     assert [call.name for call in recorder.calls] == names
     assert {call.shape for call in recorder.calls} <= {(2, 3)}
@@ -63,13 +63,13 @@ def test_a_structure_that_holds_itself_ends() -> None:
 def test_lstm_outputs_and_packed_sequences() -> None:
     model = nn.ModuleDict({"lstm": nn.LSTM(4, 5, batch_first=True)})
     recorder = Recorder()
-    with watch(model, recorder):
+    with watch(model, recorder, inputs=False):
         model["lstm"](torch.ones(2, 3, 4))
         model["lstm"](pack_padded_sequence(torch.ones(2, 3, 4), torch.tensor([3, 1]), batch_first=True))
     assert recorder.calls[:3] == [
         Call("lstm[0]", (2, 3, 5), 2, "LSTM"),
         Call("lstm[1][0]", (1, 2, 5), 2, "LSTM"),
-        Call("lstm[1][1]", (1, 2, 5), 2, "LSTM"),
+        Call("lstm[1][1]", (1, 2, 5), 2, "LSTMState"),
     ]
     assert recorder.calls[3] == Call("lstm[0].data", (4, 5), 1, "LSTM")
 

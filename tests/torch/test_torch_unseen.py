@@ -160,14 +160,14 @@ def test_an_output_without_numbers_is_listed_without_a_warning(output: Any, reas
     with fastact.ActivationMonitor() as monitor, watch(model, monitor) as handle:
         train(model, monitor, 12)
         assert (monitor.unseen, handle.failures) == ({"1": reason}, 0)
-        assert list(monitor.history) == ["0"]
+        assert list(monitor.history) == ["input", "0"]
 
 
 def test_numbers_beside_integers_are_recorded_and_nothing_is_missed() -> None:
     model = Make(lambda x: (x, x.argmax(-1), Pair(x + 1, x > 0), x[:0], [x.mean(), None]))
     with fastact.ActivationMonitor() as monitor, watch(model, monitor):
         train(model, monitor, 6)
-        assert list(monitor.history) == ["Make[0]", "Make[2].hidden", "Make[3]", "Make[4][0]"]
+        assert list(monitor.history) == ["input", "Make[0]", "Make[2].hidden", "Make[3]", "Make[4][0]"]
         assert monitor.unseen == {}
 
 

@@ -48,10 +48,12 @@ def mlp_in_place() -> nn.Sequential:
 
 def seen(model: nn.Module, *args: Any, layers: Any = None) -> Recorder:
     recorder = Recorder()
-    with watch(model, recorder, layers=layers):
+    with watch(model, recorder, layers=layers, inputs=False):
         model(*args)
     return recorder
 
 
 def hooks(model: nn.Module) -> int:
-    return sum(len(module._forward_hooks) for module in model.modules())
+    """How many hooks there are on the model and inside."""
+    modules = list(model.modules())
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in modules)

@@ -6,17 +6,20 @@ from typing import ClassVar, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastact.diagnosis import layer_types
-from fastact.diagnosis.finding import Evidence, Finding
+from fastact.diagnosis import facts, layer_types
+from fastact.diagnosis.causes import Cause, best
+from fastact.diagnosis.finding import NOTE, Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, rms
 from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE
-from fastact.diagnosis.rule import Outcome, Rule, comes_first
+from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, upstream
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, factor_field, positive_field, share_field
 from fastact.history import LayerInfo
 from fastact.text import number
 
 #: What makes the median absolute deviation of a normal distribution its standard deviation.
 _MAD: Final = 1.4826
+#: Rows around the likeliest place of a change within which its largest step is looked for.
+_NEAR: Final = 2
 
 
 class DriftingThresholds(CommonThresholds):
@@ -24,14 +27,28 @@ class DriftingThresholds(CommonThresholds):
 
     drift_rows: int = count_field(20, "rows; drifting: this many must come before the change. Chosen")
     drift_factor: float = factor_field(4.0, "factor; drifting: the median rms changes by this much, up or down. Chosen")
+    drift_harm: float = factor_field(
+        10.0, "factor; drifting: a layer that changes by less is noted, an input that changes by more is serious. "
+        "Chosen", "drift_factor"
+    )  # fmt: skip
+    drift_mean: float = positive_field(
+        3.0, "standard deviations; drifting: the median of an input's mean changes by this many. Chosen"
+    )
+    drift_share: float = share_field(0.6, "share of the change; drifting: it lies within two rows. Chosen")
     drift_deviations: float = positive_field(
         6.0,
         "robust standard deviations (1.4826 MAD); drifting: the median of log rms changes by this many. trainscope's "
         "CUSUM and OLMo-core's spike filter use 6",
     )
     drift_chance: float = share_field(
-        1e-6, "probability; drifting: the largest chance of Pettitt's statistic without a change. Chosen"
+        1e-6, "probability; drifting: the largest chance of so clear a change without one. Chosen"
     )
+
+
+def _reaches(cause: Finding, effect: Finding, around: Circumstances) -> bool:
+    """What other data brings about in the layers that get it, soon after."""
+    soon = effect.first_step - cause.first_step <= around.near
+    return soon and cause.cause_name == "data_changed" and upstream(cause, effect, around)
 
 
 class Drifting(Rule[DriftingThresholds]):
@@ -40,17 +57,21 @@ class Drifting(Rule[DriftingThresholds]):
     Formula:
         y = log rms of the rows in the window that have finite elements. Pettitt's test finds the row at which y is
         likeliest to have changed: U(k) = 2 sum of the ranks of y[:k] - k (n + 1), K = max |U(k)|,
-        p = 2 exp(-6 K^2 / (n^3 + n^2)). Found when p <= drift_chance (1e-6), the medians before and after differ by
+        p = 2 exp(-6 K^2 / (n^3 + n^2)); where all rows after it lie on one side of all rows before it, p = 2 / C(n, k),
+        the share of the orders that do. Found when p <= drift_chance (1e-6), the medians before and after differ by
         drift_factor (4) or more, in rms, and by drift_deviations (6) or more in units of 1.4826 MAD, the robust
-        standard deviation around each side's own median; with at least drift_rows (20) rows before, recent_rows after,
-        the min_rows rows on either side of the change by the factor apart as well, and the last min_rows rows still as
-        far from where it was. The first step is that of the change.
+        standard deviation around each side's own median; with at least drift_rows (20) rows before, min_rows after,
+        drift_share (60%) of the change within two rows, and the last min_rows rows still as far from where it was. The
+        first step is that of the change. A layer that changes by less than drift_harm (10) is a note: it learns on.
+        Of the model's input the mean is judged too: it changes by drift_mean (3) standard deviations.
+
+    Where the input changed so, that is the finding, and what follows in the layers within near_rows is its consequence.
 
     Training moves every layer, so slow changes are not judged: the two halves of a steady rise, however steep, differ
     by 2.7 of these deviations. Where a plateau ends and a network begins to learn, its layers grow fivefold and more
-    within some tens of rows, and stay there; healthy ones of the zoo did so in 7 of 94 runs. That is no step: the rows
-    on either side differ little. Nor are the first rows judged, in which much happens quickly. Rows of NaN are left
-    out.
+    within some tens of rows, and stay there; healthy ones of the zoo did so in 7 of 94 runs. That is no step: only a
+    small part of it lies in two rows. Nor are the first rows judged, in which much happens quickly. Rows of NaN are
+    left out.
 
     Source:
         Pettitt, A non-parametric approach to the change-point problem, Applied Statistics 1979. 1.4826 MAD: Rousseeuw
@@ -62,62 +83,142 @@ class Drifting(Rule[DriftingThresholds]):
     adjective = "changed abruptly"
     only_alone = True
     symptom = True
-    explains: ClassVar = {"drifting": comes_first}
+    explains: ClassVar = dict.fromkeys(
+        (
+            "exploding", "outlier_channels", "overflow_risk", "non_finite", "saturated", "underflow_risk", "dead",
+            "vanishing", "constant", "oscillating",
+        ),
+        _reaches,
+    ) | {"drifting": comes_first}  # fmt: skip
 
     def applies(self, info: LayerInfo) -> bool:
-        """Every type, except probabilities, which crowd at a bound as they become certain."""
-        return info.layer_type not in layer_types.PROBABILITIES
+        """Every type in training, except counts, and probabilities, which crowd at a bound as they become certain."""
+        kind = info.layer_type
+        counts = kind in (layer_types.USAGE, layer_types.VOCABULARY)
+        return not info.mode and not counts and kind not in layer_types.PROBABILITIES
 
     def needs(self, thresholds: DriftingThresholds) -> int:
         """The rows before and after."""
-        return thresholds.drift_rows + thresholds.recent_rows
+        return thresholds.drift_rows + thresholds.min_rows
 
     def check(self, layer: LayerView, network: Network, thresholds: DriftingThresholds) -> Finding | Outcome:
         """The change in the window, if there is one. Most layers have not moved by the factor at all."""
         if len(layer.rows) < self.needs(thresholds):
             return Outcome.NOT_ENOUGH_DATA
-        if not network.range[layer.place] >= thresholds.drift_factor:
-            return Outcome.NOT_FOUND
-        scale = rms(layer.rows)
-        known = np.isfinite(scale) & (scale > 0.0)
-        steps, logs = layer.rows["step"][known], np.log(scale[known])
-        if len(logs) < self.needs(thresholds):
-            return Outcome.NOT_ENOUGH_DATA
-        found = shift(logs)
+        found = None
+        if network.range[layer.place] >= thresholds.drift_factor:
+            scale = rms(layer.rows)
+            known = np.flatnonzero(np.isfinite(scale) & (scale > 0.0))
+            if len(known) < self.needs(thresholds):
+                return Outcome.NOT_ENOUGH_DATA
+            found = _jump(np.log(scale[known]), math.log(thresholds.drift_factor), thresholds)
+        if found is not None:
+            return self._finding(layer, network, known, found, thresholds)
+        if layer.info.layer_type == layer_types.INPUT:
+            return self._mean(layer, thresholds)
+        return Outcome.NOT_FOUND
+
+    def _finding(
+        self,
+        layer: LayerView,
+        network: Network,
+        known: npt.NDArray[np.intp],
+        found: "Shift",
+        thresholds: DriftingThresholds,
+    ) -> Finding:
+        step = int(layer.rows["step"][known[found.place]])
         change = found.after - found.before
-        least = math.log(thresholds.drift_factor)
-        still = _median(logs[-thresholds.min_rows :]) - found.before
-        place, near = found.place, thresholds.min_rows
-        if (
-            place < max(thresholds.drift_rows, near)
-            or len(logs) - place < thresholds.recent_rows
-            or found.chance > thresholds.drift_chance
-            or abs(change) < least
-            or abs(change) < thresholds.drift_deviations * found.deviation
-            or abs(_median(logs[place : place + near]) - _median(logs[place - near : place])) < least
-            or still * math.copysign(1.0, change) < least
-        ):
-            return Outcome.NOT_FOUND
-        step = int(steps[place])
         before, after = math.exp(found.before), math.exp(found.after)
         evidence = Evidence(
             rms_before=before, rms_after=after, factor=math.exp(change),
             deviations=abs(change) / found.deviation if found.deviation > 0.0 else None, chance=found.chance,
-            rows_before=place, rows_after=len(logs) - place
+            rows_before=found.place, rows_after=len(known) - found.place
         )  # fmt: skip
         message = (
-            f"{layer.name} changed abruptly at step {step}: the rms of its outputs "
+            f"{layer.name} changed abruptly at step {step}: the rms of its {layer.elements} "
             f"{'rose' if change > 0.0 else 'fell'} from {number(before)} to {number(after)} and stayed there."
         )
-        return Finding(layer.info.name, self.condition, "warning", step, evidence, message, _CAUSE, _REMEDIES)
+        large = abs(change) >= math.log(thresholds.drift_harm)
+        if layer.info.layer_type == layer_types.INPUT:
+            severity = graded(serious=large, critical=False)
+            causes: tuple[Cause, ...] = (_data(proved=True),)
+        else:
+            # Where the input is not recorded, it is the first layer that tells of it.
+            alone = network.input is None and facts.is_first(layer, network)
+            severity = "warning" if large or alone else NOTE
+            causes = _causes(layer, network, step, thresholds)
+        verdict = best(causes, (_LOOK,))
+        return verdict.finding(layer.info.name, self.condition, severity, step, evidence, message)
+
+    def _mean(self, layer: LayerView, thresholds: DriftingThresholds) -> Finding | Outcome:
+        """A change of an input's mean, in units of its standard deviation before."""
+        mean, std = layer.rows["mean"], layer.rows["std"]
+        known = np.flatnonzero(np.isfinite(mean) & np.isfinite(std) & (np.abs(mean) < 1e150))
+        if len(known) < self.needs(thresholds):
+            return Outcome.NOT_ENOUGH_DATA
+        deviation = _median(std[known])
+        if not float(mean[known].max() - mean[known].min()) >= thresholds.drift_mean * deviation > 0.0:
+            return Outcome.NOT_FOUND
+        found = _jump(mean[known] / deviation, thresholds.drift_mean, thresholds)
+        if found is None:
+            return Outcome.NOT_FOUND
+        step, by = int(layer.rows["step"][known[found.place]]), found.after - found.before
+        before, after = found.before * deviation, found.after * deviation
+        evidence = Evidence(
+            mean_before=before, mean_after=after, deviations=by, chance=found.chance, rows_before=found.place,
+            rows_after=len(known) - found.place
+        )  # fmt: skip
+        message = (
+            f"{layer.name} changed abruptly at step {step}: the mean of its values moved from {number(before)} to "
+            f"{number(after)} and stayed there."
+        )
+        severity = graded(serious=abs(by) >= thresholds.drift_harm, critical=False)
+        verdict = best([_data(proved=True)])
+        return verdict.finding(layer.info.name, self.condition, severity, step, evidence, message)
 
 
-_CAUSE: Final = (
-    "Something changed at that step (the data, the learning rate, training or evaluation mode, which layers are "
-    "frozen), or an update was too large."
-)
-_LOOK: Final = "look at what changed at that step: the data, a schedule, a checkpoint, a switch to evaluation"
-_REMEDIES: Final = (_LOOK, CLIP_GRADIENTS, LOWER_RATE)
+def _causes(layer: LayerView, network: Network, step: int, thresholds: DriftingThresholds) -> tuple[Cause, ...]:
+    """What can have changed a layer, the likeliest first."""
+    data = _data()
+    first = facts.is_first(layer, network)
+    if network.input is not None:
+        known = facts.data_changed(network, step, float(thresholds.min_rows))
+        data = data._replace(speaks_for=known.speaks_for, refuted_by=known.refuted_by)
+    elif first:
+        data = data._replace(speaks_for=("it is the first layer that changed",))
+    before = network.layers[: layer.place]
+    weighted = any(layer_types.has_weights(other.info.layer_type) for other in before)
+    steady = not any(network.range[other.place] >= thresholds.drift_factor for other in before)
+    changed = ("the data is on another scale since then",) if data.speaks_for and not first else ()
+    replaced = Cause(
+        "weights_replaced",
+        "Its weights were changed at that step from outside: by a checkpoint, a rescaling, or as layers were thawed.",
+        ("look at what the code did to the weights at that step",),
+        ("the layers before it, which every update moves too, stay as they are",) if weighted and steady else (),
+        changed,
+    )
+    rate = Cause(
+        "learning_rate",
+        "An update at that step was far too large.",
+        (CLIP_GRADIENTS, LOWER_RATE),
+        (),
+        changed + facts.before_any_update(layer, step).refuted_by,
+    )
+    return data, replaced, rate
+
+
+def _data(*, proved: bool = False) -> Cause:
+    return Cause(
+        "data_changed",
+        "The data changed at that step: another source, another part of it, or another preprocessing.",
+        ("look at what changed in the data at that step", "preprocess all of the data in the same way"),
+        ("the input itself changed",) if proved else (),
+        (),
+        proved,
+    )
+
+
+_LOOK: Final = "look at what changed at that step: the data, a schedule, a checkpoint"
 
 
 class Shift(NamedTuple):
@@ -153,9 +254,42 @@ def shift(values: npt.NDArray[np.float64]) -> Shift:
     place = int(statistic.argmax()) + 1
     top = float(statistic[place - 1])
     chance = min(2.0 * math.exp(-6.0 * top * top / (float(count) ** 3 + float(count) ** 2)), 1.0)
+    return _parted(values, place)._replace(chance=chance)
+
+
+def _jump(values: npt.NDArray[np.float64], least: float, thresholds: DriftingThresholds) -> Shift | None:
+    """The change in a series, where it is large, sudden, unlikely by chance, and lasts."""
+    end = len(values)
+    low, high = max(thresholds.drift_rows, 2), end - thresholds.min_rows
+    place = low + int(np.abs(values[low : high + 1] - values[low - 1 : high]).argmax())
+    before, after = values[:place], values[place:]
+    gap = max(float(after.min() - before.max()), float(before.min() - after.max()))
+    if gap > 0.0:  # the largest step parts all that was before from all that came after
+        found = _parted(values, place)._replace(chance=2.0 / math.comb(end, place))
+    else:
+        found = shift(values)
+        # The largest step near the likeliest place, in its direction.
+        near = max(found.place - _NEAR, low), min(found.place + _NEAR, high)
+        if near[0] > near[1]:
+            return None
+        way = math.copysign(1.0, found.after - found.before)
+        steps = way * (values[near[0] : near[1] + 1] - values[near[0] - 1 : near[1]])
+        place = near[0] + int(steps.argmax())
+        found = _parted(values, place)._replace(chance=found.chance)
+    change = found.after - found.before
+    way = math.copysign(1.0, change)
+    rises = values[place] - values[place - 2], values[min(place + 1, end - 1)] - values[place - 1]
+    still = _median(values[-thresholds.min_rows :]) - found.before
+    lasting = abs(change) >= max(least, thresholds.drift_deviations * found.deviation) and still * way >= least
+    sudden = max(way * float(rise) for rise in rises) >= thresholds.drift_share * abs(change)
+    return found if lasting and sudden and found.chance <= thresholds.drift_chance else None
+
+
+def _parted(values: npt.NDArray[np.float64], place: int) -> Shift:
+    """A series parted at a place."""
     before, after = _median(values[:place]), _median(values[place:])
     off = np.concatenate((np.abs(values[:place] - before), np.abs(values[place:] - after)))
-    return Shift(place, chance, before, after, _MAD * _median(off))
+    return Shift(place, 1.0, before, after, _MAD * _median(off))
 
 
 def _median(values: npt.NDArray[np.float64]) -> float:

@@ -1,20 +1,36 @@
 """Saturation: outputs at the bounds of a bounded activation, where its gradient is almost zero."""
 
 import math
-from typing import Any, ClassVar
+import re
+from typing import Any, ClassVar, Final
 
-from fastact.diagnosis import layer_types
+from fastact.diagnosis import facts, layer_types
+from fastact.diagnosis.causes import Cause, best
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
-from fastact.diagnosis.remedies import NORMALISE_INPUTS, initialisation, normalisation
+from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE, NORMALISE_INPUTS, initialisation, normalisation
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite, share_at_least
 from fastact.diagnosis.rule import Outcome, Rule, not_after, same_layer
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, share_field
 from fastact.fields import COLUMN
 from fastact.history import LayerInfo
-from fastact.text import percent
+from fastact.text import number, percent
+
+#: Names by which the two players of an adversarial training go, a component of a layer's name or the beginning of one.
+_DISCRIMINATOR: Final = re.compile(r"(^|[._])(d|net_?d|disc\w*|critic\w*|adversar\w*)([._]|$)", re.IGNORECASE)
+_GENERATOR: Final = re.compile(r"(^|[._])(g|net_?g|gen|generator\w*)([._]|$)", re.IGNORECASE)
+
+#: What is left of the threshold once a layer has been saturated for twice the recent rows: findings do not flicker.
+_STAYS: Final = 0.8
+
+#: The share of its own size by which the samples of a layer differ while it keeps its signal.
+_KEEPS: Final = 0.1
+
+#: Logits that no model has that has learned to be sure.
+_LOGITS: Final = 30.0
 
 _COUNT, _SATURATED, _ZEROS = COLUMN["count"], COLUMN["saturated"], COLUMN["zeros"]
+_MIN, _MAX = COLUMN["min"], COLUMN["max"]
 
 
 class SaturatedThresholds(CommonThresholds):
@@ -30,6 +46,13 @@ class SaturatedThresholds(CommonThresholds):
     saturated_critical: float = share_field(
         0.80, "share of elements; saturated: critical above. Chosen; torchmortem's critical mean", "saturated_serious"
     )
+    saturated_recurrent: float = share_field(
+        0.10, "share of elements; saturated: a recurrent layer whose first row has as many at its ends. Chosen: of "
+        "normalised inputs it has none, and LSTM and GRU with inputs of 300 have 20% and more"
+    )  # fmt: skip
+    saturated_elements: int = count_field(
+        300, "elements; saturated: a share of fewer is chance, so rows are pooled until there are as many. Chosen"
+    )
     saturated_rows: int = count_field(
         10, "rows; saturated: a layer that took longer from half of the warning to all of it has learned it. Chosen"
     )
@@ -39,25 +62,31 @@ class Saturated(Rule[SaturatedThresholds]):
     """A bounded activation with most of its outputs at the bounds, row after row.
 
     Formula:
-        ratio = saturated elements / elements over the last `recent_rows` rows, where the layer's own interval says
-        what is saturated (tanh beyond ±0.99, sigmoid outside (0.01, 0.99)). Found when each of the last `min_rows`
-        rows and their sum have ratio >= saturated_warning; serious and critical by their own thresholds. Where it took
-        more than saturated_rows (10) from half of saturated_warning to all of it, ratio > saturated_critical.
+        ratio = saturated elements / elements over the last `recent_rows` rows of a run, or more until there are
+        saturated_elements (300), where the layer's own interval says what is saturated (tanh beyond ±0.99, sigmoid
+        outside (0.01, 0.99)). Found when ratio >= saturated_warning over at least `min_rows` rows; serious and critical
+        by their own thresholds. A run goes on while less than `recent_rows` rows in a row are below, and a long one
+        while ratio >= 0.8 of saturated_warning.
 
     Saturation from the first row, or within a few rows, was done to the layer: by its initialisation, an update that
-    was too large, inputs on another scale. Saturation that comes little by little the layer has learned while the loss
-    fell, as the last hidden layer of a bounded network does to keep classes apart: then it is sick only when hardly
-    any gradient is left.
+    was too large, inputs on another scale. Saturation that comes little by little (more than saturated_rows (10) rows
+    from half of saturated_warning to all of it) the layer has learned while the loss fell, as the last hidden layer of
+    a bounded network does to keep classes apart: then it is sick only when hardly any gradient is left (ratio >
+    saturated_critical) and the samples of the layers behind it differ by less than a tenth of their size.
     In the zoo's tuning part healthy layers learned up to 65%, and learning rates that are too high saturate 88% and
     more within ten rows.
 
     Judged for bounded types only: Tanh, Sigmoid, Hardtanh, Hardsigmoid, ReLU6, Softsign. A recurrent layer or one of
-    unknown type is taken for a tanh when all its values are within [-1, 1] and reach both saturated ends. Of a layer
-    with gates (LSTM, GRU) what is exactly zero counts as saturated too, unless all of it is: a gate is shut so far that
-    its sigmoid is zero in floating point, and its gradient with it. A sigmoid that comes last gives probabilities and
-    is not judged. Another bounded output layer, and a sigmoid in a network whose activations are of another type, are
-    judged only if they were saturated from the first row: the one is a good output when it has learned to be near the
-    bounds, the other a gate (squeeze-and-excitation, highway), which learns to open and to shut.
+    unknown type is taken for a tanh when all its values are within [-1, 1] and reach both saturated ends; a recurrent
+    one is judged by saturated_recurrent (10%) in its first rows. Of a layer with gates (LSTM, GRU) what is exactly zero
+    counts as saturated too, unless all of it is: a gate is shut so far that its sigmoid is zero in floating point, and
+    its gradient with it.
+
+    A sigmoid that comes last gives probabilities: it is judged if it was at both ends from the first row on for
+    saturated_serious, its input beyond 30 (before anything was learned), or if it is the discriminator's in an
+    adversarial training. Another bounded output layer, and a sigmoid in a network whose activations are of another
+    type, are judged only if they were saturated from the first row: the one is a good output when it has learned to be
+    near the bounds, the other a gate (squeeze-and-excitation, highway), which learns to open and to shut.
 
     Source:
         Chosen; SageMaker Debugger's SaturatedActivation and torchmortem call a layer saturated above one half.
@@ -76,7 +105,7 @@ class Saturated(Rule[SaturatedThresholds]):
         return info.layer_type in layer_types.BOUNDED or info.layer_type in layer_types.RECURRENT
 
     def row_conditions(self, info: LayerInfo, first: Row, thresholds: SaturatedThresholds) -> tuple[Cascade, ...]:
-        """Rows whose share of saturated elements reaches the warning threshold, and half of it."""
+        """Rows whose share of saturated elements reaches the warning, half of it, or that of recurrent layers."""
         full, gated = thresholds.saturated_warning, info.layer_type in layer_types.GATED
 
         def reaches(name: str, share: float) -> RowCondition:
@@ -84,29 +113,42 @@ class Saturated(Rule[SaturatedThresholds]):
                 ends = 1.0 * cells[_SATURATED] + 1.0 * cells[_ZEROS]
                 return (ends >= share * cells[_COUNT]) & (cells[_COUNT] > cells[_ZEROS])
 
-            return RowCondition(name, at_an_end if gated else share_at_least(share, _SATURATED, _COUNT))
+            holds = at_an_end if gated else share_at_least(share, _SATURATED, _COUNT)
+            return RowCondition(name, holds, thresholds.recent_rows)
 
         conditions = reaches("nearly_saturated", 0.5 * full), reaches("saturated", full)
-        return (Cascade(conditions, undecided=nothing_finite),)
+        cascades = (Cascade(conditions, undecided=nothing_finite),)
+        if info.layer_type not in layer_types.RECURRENT:
+            return cascades
+        early = reaches("recurrent_saturated", min(thresholds.saturated_recurrent, full))
+        return *cascades, Cascade((early,), undecided=nothing_finite)
 
     def check(self, layer: LayerView, network: Network, thresholds: SaturatedThresholds) -> Finding | Outcome:
         """The share of saturated elements over the recent rows."""
-        streak = layer.streaks.get("saturated")
-        gated = layer.info.layer_type in layer_types.GATED
-        ratio = min(_gated_ratio(layer, thresholds) if gated else network.saturated[layer.place], 1.0)
-        if streak is None or streak.rows < thresholds.min_rows or ratio < thresholds.saturated_warning:
+        streak, least = layer.streaks.get("saturated"), thresholds.saturated_warning
+        early = layer.streaks.get("recurrent_saturated")
+        if early is not None and early.step <= layer.start:
+            streak, least = early, min(thresholds.saturated_recurrent, least)
+        if streak is None or streak.rows < thresholds.min_rows:
             return Outcome.NOT_FOUND
+        if streak.rows >= 2 * thresholds.recent_rows:
+            least *= _STAYS
+        ratio, elements = _ratio(layer, streak.rows, thresholds)
+        if ratio < least:
+            return Outcome.NOT_FOUND
+        if elements < thresholds.saturated_elements:
+            return Outcome.NOT_ENOUGH_DATA
         if layer.info.layer_type not in layer_types.BOUNDED and not _looks_like_tanh(layer):
             return Outcome.NOT_APPLICABLE
-        output = layer.place == network.output
-        if output and layer.info.layer_type in layer_types.GATES:
+        adversary = _discriminates(layer, network)
+        if not adversary and _by_design(layer, network, streak.step, ratio, thresholds):
             return Outcome.NOT_APPLICABLE
-        if (output or layer_types.is_gate(layer.info.layer_type, network.distinct_types)) and streak.step > layer.start:
-            return Outcome.NOT_APPLICABLE
+        if adversary and ratio <= thresholds.saturated_critical:
+            return Outcome.NOT_FOUND
         learned = streak.step > layer.start and (
             layer.streaks["nearly_saturated"].rows - streak.rows > thresholds.saturated_rows
         )
-        if learned and ratio <= thresholds.saturated_critical:
+        if learned and not adversary and (ratio <= thresholds.saturated_critical or _signal_behind(layer, network)):
             return Outcome.NOT_FOUND
         last = layer.rows[-1]
         neurons = int(last["neurons"])
@@ -116,19 +158,60 @@ class Saturated(Rule[SaturatedThresholds]):
             saturated_ratio=ratio, saturated_neurons=int(last["saturated_neurons"]) if neurons else None,
             neurons=neurons or None, low=low, high=high, rows=min(streak.rows, len(layer.rows))
         )  # fmt: skip
+        gated = layer.info.layer_type in layer_types.GATED
         message = (
             f"{layer.name} has been saturated since step {streak.step}: {percent(ratio)} of its outputs are "
             f"{_beyond(low, high)}{' or exactly zero behind a shut gate' if gated and last['zeros'] else ''}."
         )
-        cause, remedies = _cause(layer, streak.step), _remedies(layer, network)
-        return Finding(layer.info.name, self.condition, severity, streak.step, evidence, message, cause, remedies)
+        told = best(_causes(layer, network, streak.step, adversary=adversary))
+        return told.finding(layer.info.name, self.condition, severity, streak.step, evidence, message)
 
 
-def _gated_ratio(layer: LayerView, thresholds: SaturatedThresholds) -> float:
-    """The share of elements at the bounds or at zero over the recent rows."""
-    rows = layer.rows[-thresholds.recent_rows :]
-    ends, count = rows["saturated"].astype(float) + rows["zeros"], rows["count"].astype(float)
-    return float(ends.sum() / max(count.sum(), 1.0))
+def _ratio(layer: LayerView, run: int, thresholds: SaturatedThresholds) -> tuple[float, float]:
+    """The share of elements at the bounds (behind gates at zero too) over the recent rows of a run, and how many."""
+    rows = layer.rows[-min(run, len(layer.rows)) :]
+    count = rows["count"].astype(float)[::-1].cumsum()
+    enough = int((count < thresholds.saturated_elements).sum()) + 1
+    recent = rows[-max(thresholds.recent_rows, enough) :]
+    ends = recent["saturated"].astype(float)
+    if layer.info.layer_type in layer_types.GATED:
+        ends += recent["zeros"]
+    total = float(recent["count"].astype(float).sum())
+    return min(float(ends.sum()) / max(total, 1.0), 1.0), total
+
+
+def _by_design(layer: LayerView, network: Network, step: int, ratio: float, thresholds: SaturatedThresholds) -> bool:
+    """Whether it is an output or a gate, which may be near its bounds once it has learned to be."""
+    output = layer.place == network.output
+    layer_type = layer.info.layer_type
+    if not output and not layer_types.is_gate(layer_type, network.distinct_types):
+        return False
+    if step > layer.start:
+        return True
+    if output and layer_type in layer_types.GATES:  # one end may be how it starts: rare classes have a negative bias
+        low, high = layer.info.saturation
+        if ratio < thresholds.saturated_serious or not (layer.first[_MIN] < low and high < layer.first[_MAX]):
+            return True
+        feeder = network.feeder(layer)  # a trained model that is trained on is sure too, but not beyond reason
+        return feeder is not None and bool(facts.largest(feeder.rows).max() < _LOGITS)
+    return False
+
+
+def _discriminates(layer: LayerView, network: Network) -> bool:
+    """Whether it is the last sigmoid of a discriminator, trained beside a generator."""
+    if layer.info.layer_type not in layer_types.GATES or not _DISCRIMINATOR.search(layer.info.name):
+        return False
+    names = [view.info.name for view in network.layers]
+    own = [name for name in names if _DISCRIMINATOR.search(name)]
+    base = layer.info.name.partition(":")[0]
+    return own[-1].partition(":")[0] == base and any(map(_GENERATOR.search, names))
+
+
+def _signal_behind(layer: LayerView, network: Network) -> bool:
+    """Whether the samples of each layer behind it differ as those of layers do that learn."""
+    behind = range(layer.place + 1, len(network.layers))
+    known = [(network.signal[place], network.rms[place]) for place in behind]
+    return bool(known) and all(math.isnan(signal) or signal >= _KEEPS * rms for signal, rms in known)
 
 
 def _looks_like_tanh(layer: LayerView) -> bool:
@@ -144,17 +227,63 @@ def _beyond(low: float, high: float) -> str:
     return f"above {high:g}" if low == -math.inf else f"outside ({low:g}, {high:g})"
 
 
-def _cause(layer: LayerView, step: int) -> str:
-    if step <= layer.start:
-        return (
-            "This was already the case in the first recorded row, which suggests that the weights were initialised too "
-            "large or that the data is not normalised. The layer's inputs lie where the activation is flat and its "
-            "gradient almost zero."
+_FLAT: Final = "The layer's inputs lie where the activation is flat and its gradient almost zero"
+
+
+def _causes(layer: LayerView, network: Network, step: int, *, adversary: bool) -> list[Cause]:
+    """What could have driven it to its bounds, the likeliest first."""
+    if adversary:
+        says = (
+            "The discriminator tells real samples from generated ones perfectly; where its sigmoid is flat, the "
+            "generator gets no gradient."
         )
-    return (
-        "The weights before it grew during training (the learning rate is too high, or the data is not normalised) "
-        "until its inputs lay where the activation is flat and its gradient almost zero."
-    )
+        remedies = (
+            "train the discriminator at a lower rate or less often", "smooth the labels (0.9 for real samples)",
+            "add noise to the discriminator's inputs", "use a hinge or Wasserstein loss on its logits",
+        )  # fmt: skip
+        seen = ("it is the discriminator's last layer, beside a generator",)
+        return [Cause("discriminator_wins", says, remedies, seen)]
+    rest = _remedies(layer, network)
+    feeder = network.feeder(layer)
+    fed: tuple[str, ...] = ()
+    if feeder is not None and layer.info.layer_type in layer_types.BOUNDED:
+        top = facts.largest(feeder.rows[-1:]).tolist()[0]
+        if top > 5.0:
+            fed = (f"{facts.named(feeder)} before it reaches {number(top)}",)
+    scale = facts.input_scale(network)
+    inputs = facts.inputs_not_normalised(network)
+    if scale is not None and not scale.large:
+        inputs = facts.For(refuted_by=inputs.refuted_by or ("the recorded input is small",))
+    start, later = facts.after_updates(layer, step), facts.before_any_update(layer, step)
+    unseen = "" if scale is not None else ", or the data is not normalised"
+    # The likelier one needs no more than one clause: what reaches the layer is the same for all of them.
+    return [
+        Cause(
+            "inputs_not_normalised", f"The inputs are not normalised. {_FLAT}.", rest, inputs.speaks_for + fed,
+            inputs.refuted_by or (() if scale is not None else ("the input was not recorded",)),
+        ),
+        Cause(
+            "data_changed", f"The data has been on another scale since then. {_FLAT}.",
+            (NORMALISE_INPUTS, "look at what changed in the data at that step"), *_changed(layer, network, step),
+        ),
+        Cause(
+            "initialisation", f"The weights were initialised too large{unseen}. {_FLAT}.",
+            tuple(each for each in rest if each != NORMALISE_INPUTS or scale is None), fed, start.refuted_by,
+        ),
+        Cause(
+            "learning_rate",
+            "The weights before it grew during training (the learning rate is too high) until its inputs lay where the "
+            "activation is flat and its gradient almost zero.",
+            (LOWER_RATE, CLIP_GRADIENTS, *(each for each in rest if each != NORMALISE_INPUTS)), fed, later.refuted_by,
+        ),
+    ]  # fmt: skip
+
+
+def _changed(layer: LayerView, network: Network, step: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    known = facts.data_changed(network, step, slack=1.0)
+    if not known.speaks_for:
+        return (), known.refuted_by or ("no change of the data was recorded",)
+    return (*known.speaks_for, "it began in that step"), ()
 
 
 def _remedies(layer: LayerView, network: Network) -> tuple[str, ...]:
@@ -162,7 +291,9 @@ def _remedies(layer: LayerView, network: Network) -> tuple[str, ...]:
     if layer_type in layer_types.RECURRENT:  # what ReLU and batch normalisation do not fit
         return NORMALISE_INPUTS, initialisation({"Tanh"}), "use layer normalisation in the recurrent layer"
     if layer_type == "ReLU6":
-        return "use ReLU, which has no upper bound", NORMALISE_INPUTS, initialisation({"ReLU"}), *normalise
-    if layer_types.is_gate(layer_type, network.distinct_types):
+        return NORMALISE_INPUTS, "use ReLU, which has no upper bound", initialisation({"ReLU"}), *normalise
+    if layer.place == network.output:
+        return NORMALISE_INPUTS, "start with small weights in the last layer (a hundredth of the usual)"
+    if layer_types.is_gate(layer_type, network.distinct_types) or facts.uses_relu(network):
         return NORMALISE_INPUTS, initialisation({"Sigmoid"}), *normalise
-    return "use ReLU, which does not saturate above zero", NORMALISE_INPUTS, initialisation({"Tanh"}), *normalise
+    return NORMALISE_INPUTS, initialisation({"Tanh"}), *normalise, "use ReLU, which does not saturate above zero"

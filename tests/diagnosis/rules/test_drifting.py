@@ -18,16 +18,48 @@ def scales(*parts: tuple[int, float], noise: float = 0.02) -> list[Any]:
     return [row(i, mean=0.0, std=level * (1.0 + noise * math.sin(7.0 * i))) for i, level in enumerate(levels)]
 
 
+STEADY = ("Linear", [row(step) for step in range(100)])
+
+
 @pytest.mark.parametrize("factor", [200.0, 5.0, 0.2, 1e-3])
 def test_a_sudden_change_that_lasts_is_drift(factor: float) -> None:
-    rows = scales((60, 1.0), (18, factor))
-    # 60 rows against 18 are a chance of 9.5e-7 by Pettitt's formula; 2 rows before may look as if they were after.
-    assert found(watch({"fc": ("Linear", rows[:75])})) == []
-    finding = only({"fc": ("Linear", rows)})
-    assert (finding.condition, finding.severity) == ("drifting", "warning")
-    assert 58 <= finding.first_step <= 60
+    rows = scales((60, 1.0), (40, factor))
+    # All of 60 rows on one side of four others are a chance of 3e-6, and of five others one of 2e-7.
+    assert found(watch({"fc": ("Linear", rows[:64])})) == []
+    finding = only({"fc": ("Linear", rows[:65])})
+    assert (finding.condition, finding.severity, finding.first_step) == ("drifting", "warning", 60)
     assert finding.evidence["factor"] == pytest.approx(factor, rel=0.1)
     assert ("rose" if factor > 1.0 else "fell") in finding.message
+    assert only({"fc": ("Linear", rows)}).first_step == 60
+
+
+def test_other_data_is_told_at_the_input_and_what_follows_follows_from_it() -> None:
+    jump = scales((60, 1.0), (20, 50.0))
+    flat = [row(s, saturated=4000 if s >= 60 else 0, min=-1.0, max=1.0) for s in range(80)]
+    layers = {"input": ("Input", jump), "0": ("Linear", jump), "1": ("Tanh", flat), "2": STEADY}
+    findings = watch(layers).diagnose().findings
+    assert [(f.layer, f.condition, f.severity, f.cause_name, f.consequence_of) for f in findings] == [
+        ("input", "drifting", "serious", "data_changed", None),
+        ("0", "drifting", "warning", "data_changed", "input"),
+        ("1", "saturated", "critical", findings[2].cause_name, "input"),
+    ]
+    assert findings[0].confidence == "certain"
+    moved = [row(s, mean=0.0 if s < 60 else 3.5) for s in range(80)]
+    finding = only({"input": ("Input", moved), "0": STEADY})
+    assert finding.message == (
+        "input (Input) changed abruptly at step 60: the mean of its values moved from 0 to 3.5 and stayed there."
+    )
+    assert watch({"input": ("Input", [row(s, mean=0.0 if s < 60 else 2.5) for s in range(80)])}).diagnose().healthy
+
+
+def test_a_layer_alone_that_changes_was_changed_from_outside_and_a_mild_change_is_a_note() -> None:
+    steady = {"input": ("Input", scales((90, 1.0))), "0": STEADY}
+    finding = only(steady | {"1": ("Linear", scales((60, 1.0), (30, 0.02)))})
+    assert (finding.layer, finding.cause_name, finding.severity) == ("1", "weights_replaced", "warning")
+    assert finding.because == ("the layers before it, which every update moves too, stay as they are",)
+    diagnosis = watch(steady | {"1": ("Linear", scales((60, 1.0), (30, 6.0)))}).diagnose()
+    assert diagnosis.healthy
+    assert [note.condition for note in diagnosis.notes] == ["drifting"]
 
 
 def test_what_is_small_slow_early_or_over_is_no_drift() -> None:
@@ -49,8 +81,11 @@ def test_the_end_of_a_plateau_is_no_drift() -> None:
         ramp = tuple((1, math.exp(math.log(8.0) * i / rows)) for i in range(rows))
         return scales((45, 1.0), *ramp, (55 - rows, 8.0))
 
-    assert found(watch({"fc": ("Linear", learning(16))})) == []
-    assert [what[1] for what in found(watch({"fc": ("Linear", learning(2))}))] == ["drifting"]
+    for rows in (5, 16):
+        assert found(watch({"fc": ("Linear", learning(rows))})) == []
+    for rows in (1, 2, 3):
+        (finding,) = watch({"fc": ("Linear", learning(rows))}).diagnose().findings
+        assert (finding.condition, finding.first_step) == ("drifting", 46), rows
 
 
 def test_drift_leaves_rows_of_nan_out() -> None:

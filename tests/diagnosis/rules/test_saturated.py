@@ -61,16 +61,70 @@ def test_a_sigmoid_among_other_activations_is_a_gate_that_may_open_and_shut() ->
         assert found(watch(born)) == [("gate", "saturated", "critical", 0)]
 
 
-def test_saturation_must_be_there_in_each_of_the_last_rows() -> None:
-    rows = saturated(0.9, range(20)) + saturated(0.1, range(20, 21)) + saturated(0.9, range(21, 25))
-    assert found(watch({"act": ("Tanh", rows)})) == []
-    rows += saturated(0.9, range(25, 26))
-    assert found(watch({"act": ("Tanh", rows)})) == [("act", "saturated", "critical", 21)]
+def test_a_finding_outlasts_a_few_rows_that_are_better_and_ends_with_the_saturation() -> None:
+    rows = saturated(0.9, range(20)) + saturated(0.1, range(20, 22)) + saturated(0.9, range(22, 25))
+    assert found(watch({"act": ("Tanh", rows)})) == [("act", "saturated", "serious", 0)]
+    assert found(watch({"act": ("Tanh", rows + saturated(0.45, range(25, 33)))})) == [
+        ("act", "saturated", "warning", 0)
+    ]
+    assert found(watch({"act": ("Tanh", rows + saturated(0.1, range(25, 35)))})) == []
+    assert found(watch({"act": ("Tanh", saturated(0.9, range(1)) + saturated(0.1, range(1, 9)))})) == []
+
+
+def test_a_share_of_few_elements_is_pooled_until_there_are_enough() -> None:
+    few = [row(s, count=16, saturated=12, neurons=2, min=-1.0, max=1.0) for s in range(40)]
+    assert found(watch({"act": ("Tanh", few[:18])})) == []
+    assert found(watch({"act": ("Tanh", few)})) == [("act", "saturated", "serious", 0)]
+    odd = [row(s, count=16, saturated=16 if s > 35 else 0, neurons=2, min=-1.0, max=1.0) for s in range(41)]
+    assert found(watch({"act": ("Tanh", odd)})) == []
+
+
+def test_what_was_learned_is_healthy_while_the_layers_behind_keep_their_signal() -> None:
+    ramp = [row(i, saturated=int(4096 * (0.2 + 0.3 * i / 36)), min=-1.0, max=1.0) for i in range(36)]
+    act = ("Tanh", ramp + saturated(0.95, range(36, 60)))
+    for spread, sick in ((0.9, False), (0.01, True)):
+        layers = {"act": act, "fc": ("Linear", [row(s, within_std=spread) for s in range(60)])}
+        assert bool(found(watch(layers | {"end": layers["fc"]}))) is sick
+
+
+def test_a_discriminator_that_is_sure_is_told_beside_a_generator_alone() -> None:
+    sure = ("Sigmoid", saturated(0.1, range(15)) + saturated(0.95, range(15, 40)))
+    hidden = ("Linear", [row(s) for s in range(40)])
+    finding = only({"generator.0": hidden, "discriminator.0": hidden, "discriminator.1": sure})
+    assert (finding.layer, finding.cause_name) == ("discriminator.1", "discriminator_wins")
+    assert "the generator gets no gradient" in finding.cause
+    assert found(watch({"encoder.0": hidden, "discriminator.0": hidden, "discriminator.1": sure})) == []
+
+
+def test_causes_fit_the_input_and_the_time_and_remedies_the_place() -> None:
+    steps = range(20)
+    hidden = ("Linear", [row(s, min=-60.0, max=60.0) for s in steps])
+    pixels = ("Input", [row(s, min=0.0, max=255.0, mean=80.0, std=90.0) for s in steps])
+    normal = ("Input", [row(s, mean=0.0) for s in steps])
+    act, end = ("Tanh", saturated(0.9, steps)), ("Linear", [row(s) for s in steps])
+    large = only({"input": pixels, "0": hidden, "1": act, "2": end})
+    assert large.cause_name == "inputs_not_normalised"
+    assert "reaches 255" in large.because[0]
+    weights = only({"input": normal, "0": hidden, "1": act, "2": end})
+    assert weights.cause_name == "initialisation"
+    assert not any("normalise the inputs" in remedy for remedy in weights.remedies)
+    later = ("Tanh", saturated(0.0, range(5)) + saturated(0.9, range(5, 20)))
+    rate = only({"input": normal, "0": hidden, "1": later, "2": end})
+    assert (rate.cause_name, rate.remedies[0]) == ("learning_rate", "use a lower learning rate")
+    relu = ("ReLU", [row(s) for s in steps])
+    for layers in ({"0": hidden, "r": relu, "1": act, "2": end}, {"0": hidden, "1": act}):
+        assert not any("ReLU" in remedy for remedy in only(layers).remedies)
+    jumped = ("Input", [row(s, mean=0.0, std=1.0 if s < 10 else 50.0) for s in steps])
+    late = ("Tanh", saturated(0.0, range(10)) + saturated(0.9, range(10, 20)))
+    findings = watch({"input": jumped, "0": hidden, "1": late, "2": end}).diagnose().findings
+    assert [f.cause_name for f in findings if f.condition == "saturated"] == ["data_changed"]
 
 
 def test_outputs_near_the_bounds_are_good_predictions() -> None:
     hidden = ("Linear", [row(step) for step in range(20)])
     assert found(watch({"0": hidden, "out": ("Sigmoid", saturated(0.9))})) == []
+    far = ("Linear", [row(step, min=-80.0, max=90.0) for step in range(20)])
+    assert found(watch({"0": far, "out": ("Sigmoid", saturated(0.9))})) == [("out", "saturated", "critical", 0)]
     learned = saturated(0.0, range(5)) + saturated(0.9, range(5, 20))
     assert found(watch({"0": hidden, "out": ("Tanh", learned)})) == []
     assert found(watch({"0": hidden, "out": ("Tanh", saturated(0.9))})) != []
@@ -89,10 +143,16 @@ def test_a_recurrent_layer_at_the_ends_of_tanh_is_saturated() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "zeros", "condition"),
-    [("LSTM", 2000, "saturated"), ("GRUCell", 2000, "saturated"), ("RNN", 2000, None), ("LSTM", 1000, None)],
+    [
+        ("LSTM", 2000, "saturated"),
+        ("GRUCell", 2000, "saturated"),
+        ("RNN", 2000, None),
+        ("LSTM", 1000, "saturated"),
+        ("LSTM", 50, None),
+    ],
 )
 def test_zeros_behind_gates_are_saturated(kind: str, zeros: int, condition: str | None) -> None:
-    rows = [row(step, saturated=300, zeros=zeros, min=-1.0, max=1.0) for step in range(8)]
+    rows = [row(step, saturated=300 if kind != "RNN" else 50, zeros=zeros, min=-1.0, max=1.0) for step in range(8)]
     layers = {"rnn": (kind, rows), "head": ("Linear", [row(step) for step in range(8)])}
     assert [f.condition for f in watch(layers).diagnose().findings] == ([condition] if condition else [])
     if condition:

@@ -1,0 +1,366 @@
+"""The hooks around a module: where a forward pass begins and ends, which module runs, and which functions it calls."""
+
+import inspect
+import sys
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any, Final, Literal, Protocol
+
+import torch
+from torch import nn
+from torch.overrides import _get_current_function_mode, _pop_mode, _push_mode
+
+from fastact.diagnosis.layer_types import INPUT, INPUT_SUFFIX
+from fastact.torch import compiled
+from fastact.torch.functional import INSIDE, TYPE_OF, FunctionMode
+from fastact.torch.hooks import GIVEN, Hook, Uncopied, Watching, backward_pass, tracing, transforming
+from fastact.torch.layers import axis_rule
+from fastact.torch.passes import Passes, Sources
+from fastact.torch.selection import callable_parts, named_modules
+from fastact.torch.tensors import find_tensors
+
+#: Which functions are recorded that a module calls: all; those of `INSIDE`, by a module that is itself no more than a
+#: function; none, by one of torch's, whose output is the function's.
+Functions = Literal["all", "inside", "none"]
+
+#: What a pass in compiled code says of itself, in place of the name of a function.
+_BEGIN: Final = "<"
+_END: Final = ">"
+
+#: How many of the model's inputs are recorded at most.
+_MOST_INPUTS: Final = 8
+
+
+class ScopeWatching(Watching, Protocol):
+    """What a scope needs of the `Watch` that it belongs to."""
+
+    _function_mode: FunctionMode | None
+    _traced: "list[Scope | None]"
+    _sourced: set[str]
+    _taken: set[str]
+    _root_name: str
+    prefix: str
+
+    def _step(self) -> int: ...
+    def _add(self, hook: Hook, register: Any, **options: Any) -> None: ...
+    def _inside(self, module: str, what: str, otherwise: str) -> str: ...
+    def _called(self, function: str, args: tuple[Any, ...], result: Any) -> None: ...
+    def _function_name(self, module: str, function: str) -> str: ...
+    def _compiled_inside(self, model: nn.Module) -> bool: ...
+
+
+class Scope(Hook):
+    """A forward pre-hook: notes that the module runs, and begins a pass where it is the outermost one.
+
+    Args:
+        watch: what it belongs to.
+        module: the module.
+        name: its name; "" for the model itself.
+        outer: whether a pass begins when it is called outside of one.
+        root: whether it also does in compiled code, where that is not known beforehand.
+        input_name: the row of what it is given when a pass begins with it; None where that is not recorded.
+        functions: which functions are recorded that it calls.
+        gradients: whether the gradients of their results are.
+    """
+
+    __slots__ = ("alone", "functions", "input_name", "input_rule", "masks", "outer", "root")
+    watch: ScopeWatching
+
+    def __init__(
+        self,
+        watch: ScopeWatching,
+        module: nn.Module,
+        name: str,
+        *,
+        outer: bool,
+        root: bool,
+        input_name: str | None,
+        functions: Functions,
+        gradients: bool,
+    ) -> None:
+        super().__init__(watch, module, name, gradients=gradients)
+        self.outer, self.root = outer, root
+        self.input_name = input_name
+        self.functions = functions
+        #: Whether the mode is off inside: the fast path of attention wants that.
+        self.alone = isinstance(module, nn.MultiheadAttention)
+        #: Parameters of the module's `forward` that are masks, whose -inf is meant.
+        self.masks = _masks(module) if input_name is not None else ()
+        #: Where the first layer inside has its neurons; the input has its own there if those are channels.
+        self.input_rule = next(filter(None, map(axis_rule, module.modules())), None)
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
+        """Called by torch before the module's forward pass; with `kwargs` where a pass may begin."""
+        watch = self.watch
+        if torch.compiler.is_compiling():
+            if not torch.compiler.is_exporting():
+                self._trace(args, kwargs or {})
+            return
+        passes = watch._passes
+        if self.outer and passes.enters(self, watch._step()) and backward_pass() == -1:
+            self._begin(module)
+            if passes.recorded and self.input_name is not None:
+                self._observe_inputs(args, kwargs or {})
+        if module._compiled_call_impl is not None:  # what it calls is compiled, its hooks are not
+            watch._traced.append(self)
+        if passes.recorded:
+            passes.running.append(self)
+            if self.alone:
+                passes.functions_off()
+
+    def leave(self, module: nn.Module) -> None:
+        """Called after the module's forward pass."""
+        if torch.compiler.is_compiling():
+            if not torch.compiler.is_exporting():
+                self._trace_leave()
+            return
+        watch, passes = self.watch, self.watch._passes
+        if module._compiled_call_impl is not None and self in watch._traced:
+            del watch._traced[watch._traced.index(self) :]
+        if self in passes.running:
+            last: Scope | None = None
+            while last is not self:  # several, where an error was caught that a module inside of this one has raised
+                last = passes.running.pop()
+                if last.alone:
+                    passes.functions_on()
+            passes.function = None
+        if passes.outermost is self:
+            passes.leaves(self)
+
+    def called(self, function: str, args: tuple[Any, ...], result: Any) -> None:
+        """Takes the result of a function that the module has called."""
+        watch, passes = self.watch, self.watch._passes
+        if _in_graph(self.module()):  # which has recorded it already
+            return
+        try:
+            if not self.records(function, args, result):
+                if self.functions == "inside" and isinstance(result, torch.Tensor):
+                    passes.function = result, TYPE_OF[function]
+                return
+            module = self.module()
+            if not watch._due() or (watch._training_only and module is not None and not module.training):
+                return
+            if passes.sources is not None:
+                self.source = passes.sources.of(args[:1], result)
+            self._observe_tensor(result, function)
+        except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
+            watch._failed(watch._function_name(self.name, function), error)
+
+    def records(self, function: str, args: tuple[Any, ...], result: Any) -> bool:
+        """Whether the result of a function is recorded: not that of a weight, which has no samples."""
+        if self.functions == "none" or (self.functions == "inside" and function not in INSIDE):
+            return False
+        if not isinstance(result, torch.Tensor) or (function == "normalize" and result.ndim < 2):
+            return False
+        return not (args and isinstance(args[0], nn.Parameter))
+
+    def _begin(self, module: nn.Module) -> None:
+        watch, passes = self.watch, self.watch._passes
+        due = False
+        try:
+            due = watch._due() and (module.training or not watch._training_only) and tracing() is None
+        except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
+            watch._failed(self.name or type(module).__name__, error)
+        if not due:
+            passes.skip(self, watch._step())
+            if watch._compiled_inside(module):  # what was compiled with the mode on would be compiled anew without it
+                passes.functions_on()
+            return
+        passes.begin(self, module, watch._step())
+        mode = watch._mode(module.training)
+        if mode not in watch._sourced and not transforming():
+            watch._sourced.add(mode)
+            passes.sources = Sources()
+        passes.functions_on()
+
+    def _observe_inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        try:
+            for place, x in self._inputs(args, kwargs):
+                self._observe_tensor(x, GIVEN + place)
+        except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
+            self.watch._failed(self.input_name or "", error)
+
+    def _inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[str, torch.Tensor]]:
+        """The floating tensors that the module is given, each with what follows the row's name."""
+        found: list[tuple[str, torch.Tensor]] = []
+        alone = len(args) == 1 and not kwargs
+        for index, value in enumerate(args):
+            if index not in self.masks:
+                place = "" if index == 0 and (alone or isinstance(value, torch.Tensor)) else f"[{index}]"
+                found += find_tensors(value, place)
+        for name, value in kwargs.items():
+            if name not in self.masks:
+                found += find_tensors(value, f"[{name!r}]")
+        return [(place, x) for place, x in found if x.is_floating_point() or x.is_complex()][:_MOST_INPUTS]
+
+    # Dynamo traces the following two, once, for all passes to come.
+
+    def _trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        watch = self.watch
+        if self.root:
+            compiled.record(self.key, self.key, watch._order, _BEGIN)
+            if self.input_name is not None:
+                for place, x in self._inputs(args, kwargs):
+                    compiled.record(x.detach(), self.key, watch._order, GIVEN + place)
+        mode = watch._function_mode
+        if mode is not None:
+            if not watch._traced and _get_current_function_mode() is not mode:
+                _push_mode(mode)
+                watch._traced.append(None)
+            watch._traced.append(self)
+
+    def _trace_leave(self) -> None:
+        watch = self.watch
+        mode = watch._function_mode
+        if mode is not None and watch._traced:
+            watch._traced.pop()
+            if watch._traced and watch._traced[-1] is None:
+                watch._traced.pop()
+                _pop_mode()
+        if self.root:
+            compiled.record(self.key, self.key, watch._order, _END)
+
+    def observe_compiled(self, x: torch.Tensor, place: str) -> None:
+        """Takes a tensor from compiled code: an input, or a function's result; or that a pass begins or ends."""
+        passes = self.watch._passes
+        if place == _BEGIN:
+            module = self.module()
+            if module is not None and backward_pass() == -1 and (passes.outermost is None or passes.outermost is self):
+                self._begin(module)
+                passes.functions_off()
+                passes.sources = None  # the memory of compiled code is its own
+        elif place == _END:
+            if passes.outermost is self:
+                passes.end()
+        else:
+            super().observe_compiled(x, place)
+
+    def look_at_module(self, x: torch.Tensor) -> None:
+        """The module's type tells nothing of what it calls."""
+        self.layer_type = ""
+
+    def record(self, x: torch.Tensor, place: str) -> None:
+        """Records an input, or what a function has returned, whose name is `place`."""
+        watch = self.watch
+        if place.startswith(GIVEN):
+            if backward_pass() == -1:
+                name = f"{self.input_name}{place[1:]}{self.mode()}"
+                channels = x.ndim > 3 or (self.input_rule is not None and self.input_rule(x.ndim) == 1)
+                watch._record(name, x, 1 if channels else x.ndim - 1 if x.ndim > 1 else None, INPUT)
+                if watch._passes.sources is not None:
+                    watch._passes.sources.add(x, name)
+            return
+        layer_type = TYPE_OF[place]
+        name = watch._function_name(self.name, place)
+        # Attention returns features, whatever the layer before had on its axes.
+        axis = x.ndim - 1 if layer_type == "Attention" and x.ndim > 1 else self.neuron_axis(x.ndim)
+        self.record_output(name + watch._passes.place(name), x, axis, layer_type)
+
+
+class Leave(Uncopied):
+    """A forward hook: the end of a `Scope`."""
+
+    __slots__ = ("scope",)
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+
+    def __call__(self, module: nn.Module, args: object, output: object) -> None:
+        """Called by torch after the module's forward pass; where a pass may end, also after one that failed."""
+        self.scope.leave(module)
+
+
+def attach_scopes(
+    watch: ScopeWatching,
+    model: nn.Module,
+    selected: Mapping[nn.Module, str],
+    *,
+    chosen: bool,
+    inputs: bool | None,
+    gradients: bool,
+    functional: bool,
+) -> None:
+    """Hooks that say where passes begin and which module runs.
+
+    Functions are recorded in all modules, or, where layers were chosen, in those that are `selected` and inside.
+    """
+    modules: dict[nn.Module, str] = {}
+    for name, module in named_modules(model):
+        modules.setdefault(module, name)
+        watch._taken.add(watch.prefix + name)
+    root, outer = callable_parts(model)
+    within = tuple(name for module, name in modules.items() if module in selected)
+    functions = {
+        module: "none" if chosen and not _is_within(name, within) else functions_of(module, name)
+        for module, name in modules.items()
+    }
+    if functional and any(which != "none" for which in functions.values()):
+        watch._function_mode = FunctionMode(watch)
+        watch._passes = Passes(watch._function_mode)
+    for module, name in modules.items():
+        begins = module in outer
+        if not begins and (watch._function_mode is None or calls_none(module)):
+            continue
+        full = watch.prefix + (name or watch._root_name)
+        input_name = None
+        # The inputs of a layer have a row of their own, where they are recorded.
+        if begins and inputs is not False and not (inputs and module in selected):
+            input_name = watch._inside(full, "input", full + INPUT_SUFFIX)
+        scope = Scope(
+            watch,
+            module,
+            full,
+            outer=begins,
+            root=module in root,
+            input_name=input_name,
+            functions=functions[module],
+            gradients=gradients,
+        )
+        # Options of a hook are kept by its number, which would be compiled into repeated blocks: only where needed.
+        watch._add(scope, module.register_forward_pre_hook, with_kwargs=begins)
+        watch._handles.append(module.register_forward_hook(Leave(scope), always_call=begins))
+
+
+def functions_of(module: nn.Module, name: str) -> Functions:
+    """Which functions are recorded that a module of this name calls."""
+    if "parametrizations" in name.split("."):  # they compute weights
+        return "none"
+    if any(module.children()):
+        return "all"
+    if any(base.__module__ == nn.ReLU.__module__ for base in type(module).__mro__):
+        return "none"
+    # The model itself is more than a function, whatever it is made of.
+    return "inside" if name and not any(True for _ in module.parameters(recurse=False)) else "all"
+
+
+def calls_none(module: nn.Module) -> bool:
+    """Whether the module is one of torch's that call no function that would be recorded: Linear, Conv2d, Dropout."""
+    own = type(module).__module__
+    return own.startswith("torch.nn.modules.") and own != nn.ReLU.__module__ and not any(module.children())
+
+
+def _is_within(name: str, chosen: tuple[str, ...]) -> bool:
+    """Whether the module of this name is one of the chosen ones, or inside of one."""
+    return any(name == other or not other or name.startswith(f"{other}.") for other in chosen)
+
+
+def _in_graph(module: nn.Module | None) -> bool:
+    """Whether a function is called by code that Dynamo has made, which some backends run as Python."""
+    frame: FrameType | None = sys._getframe(4)  # of the caller of `FunctionMode.__torch_function__`
+    for _ in range(3):  # a function of `F` asks the mode by another function
+        if frame is None:
+            break
+        if frame.f_code.co_filename.startswith("<eval_with_key>"):  # as FX names all that it makes
+            return frame.f_locals.get("self") is not module
+        frame = frame.f_back
+    return False
+
+
+def _masks(module: nn.Module) -> tuple[int | str, ...]:
+    """Places and names of the parameters of a module's `forward` that are masks."""
+    try:
+        names = list(inspect.signature(module.forward).parameters)
+    except (TypeError, ValueError):
+        return ()
+    masks = [(place, name) for place, name in enumerate(names) if "mask" in name]
+    return tuple(each for mask in masks for each in mask)
