@@ -27,8 +27,8 @@ def causes(born: Birth) -> list[Cause]:
         return [_in_the_data(born), _cast_of_the_data(born)]
     if born.before is not None:
         return [_from_inputs(born) if is_input(born.before) else _handed_on(born, born.before)]
-    if born.first is not born.layer:
-        return [_later_update(born)]
+    if steps(born.network)[born.first.info.name] < born.step:
+        return [_handed_on(born, born.first) if born.at_start or _only_data(born) else _later_update(born)]
     shared = [_exponential(born), _range(born), _diverged(born)]
     if layer_type in layer_types.PROBABILITIES or "Attention" in layer_type:
         return [_masked_row(born), _uninitialised(born), _from_inputs(born), *shared, _update(born), _numerics(born)]
@@ -59,7 +59,7 @@ def _cast_of_the_data(born: Birth) -> Cause:
 
 
 def _handed_on(born: Birth, before: LayerView) -> Cause:
-    says = f"It was handed on: {shown(before.info.name)} before it had NaN or Inf no later."
+    says = f"It was handed on: {shown(before.info.name)} had NaN or Inf no later."
     return Cause(
         "handed_on", says, (f"look at {shown(before.info.name)}",), (f"{facts.named(before)} had them",), (), True
     )
@@ -97,7 +97,7 @@ def _from_inputs(born: Birth) -> Cause:
     return Cause("inputs_not_finite", says, (_CHECK_DATA,), speaks, against)
 
 
-def _only_data_or_functions(born: Birth) -> tuple[str, ...]:
+def _only_data(born: Birth) -> tuple[str, ...]:
     """What speaks against NaN in the layer's own weights."""
     layer_type = born.layer.info.layer_type
     if layer_types.is_activation(layer_type) or layer_types.is_passing(layer_type) or layer_type.endswith("Loss"):
@@ -113,7 +113,7 @@ def _spared(born: Birth) -> tuple[str, ...]:
     """What speaks against an update that wrote NaN into this layer's weights."""
     if born.at_start:
         return ("it was so in the first recorded row",)
-    against = _only_data_or_functions(born)
+    against = _only_data(born)
     if against or facts.is_first(born.layer, born.network):
         return against
     later = [
@@ -210,7 +210,7 @@ def _uninitialised(born: Birth) -> Cause:
         "initialise its weights: torch.empty and its like hold whatever was in memory",
         "check the checkpoint that it was loaded from for NaN",
     )
-    against = _only_data_or_functions(born)
+    against = _only_data(born)
     if not born.at_start:
         against += (f"it began later, at step {born.step}",)
     speaks = _finite_inputs(born)

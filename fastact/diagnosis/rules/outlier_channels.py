@@ -2,8 +2,9 @@
 
 from typing import Any, ClassVar, Final
 
-from fastact.diagnosis import layer_types
-from fastact.diagnosis.finding import Evidence, Finding, graded
+from fastact.diagnosis import facts, layer_types
+from fastact.diagnosis.causes import Cause, best
+from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity, graded
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS, normalise_before
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, is_nan
@@ -24,6 +25,10 @@ class OutlierChannelsThresholds(CommonThresholds):
     outlier_warning: float = factor_field(
         20.0, "factor; outlier channels: a channel's largest value is this many times the typical channel's. Chosen; "
         "internal-medicine sees a spike from 10 times the median, and healthy layers of the zoo reach 7"
+    )  # fmt: skip
+    outlier_harm: float = factor_field(
+        100.0, "factor; outlier channels: below this a note, but for float16 and float8, which have no room for it. "
+        "Chosen", "outlier_warning"
     )  # fmt: skip
     outlier_serious: float = factor_field(
         1000.0, "factor; outlier channels: serious from here. internal-medicine's band of severe ones",
@@ -108,7 +113,9 @@ class OutlierChannels(Rule[OutlierChannelsThresholds]):
         ratio = ratios[len(ratios) // 2]
         _, low, high, typical, neurons = known[-1]
         absmax = max(-low, high)
-        severity = graded(serious=ratio >= thresholds.outlier_serious, critical=False)
+        severity: Severity = graded(serious=ratio >= thresholds.outlier_serious, critical=False)
+        if ratio < thresholds.outlier_harm and layer.info.dtype != "float16" and "float8" not in layer.info.dtype:
+            severity = NOTE
         evidence = Evidence(
             channel=channel, ratio=ratio, absmax=absmax, typical_peak=typical, neurons=neurons, share_of_rows=share
         )
@@ -117,8 +124,8 @@ class OutlierChannels(Rule[OutlierChannelsThresholds]):
             f"{number(absmax)}, which is {number(ratio)} times the peak of a typical channel; it is the largest in "
             f"{percent(share)} of the recorded steps."
         )
-        cause, remedies = _cause(layer.info.layer_type), _remedies(layer.info.layer_type, network)
-        return Finding(layer.info.name, self.condition, severity, streak.step, evidence, message, cause, remedies)
+        told = best(_causes(layer, network, streak.step))
+        return told.finding(layer.info.name, self.condition, severity, streak.step, evidence, message)
 
 
 _COST: Final = (
@@ -126,17 +133,40 @@ _COST: Final = (
 )
 
 
-def _cause(layer_type: str) -> str:
+def _causes(layer: LayerView, network: Network, step: int) -> list[Cause]:
+    """What could have made one channel so large, the likeliest first."""
+    layer_type = layer.info.layer_type
+    start, later = facts.after_updates(layer, step), facts.before_any_update(layer, step)
+    keep = "keep this layer in bfloat16 or float32, or quantise it channel by channel"
+    scale = facts.input_scale(network)
+    first = facts.is_first(layer, network)
+    # One large channel of many hardly moves the input's own size.
+    apart = scale is not None and scale.largest >= 20.0 * max(abs(scale.mean), scale.std)
+    known = facts.inputs_not_normalised(network)
+    against = () if apart else known.refuted_by
+    if not first:
+        against = ("it is not the first layer",)
+    inputs = Cause(
+        "inputs_not_normalised", "One of its inputs is far larger than the others." + _COST,
+        (NORMALISE_INPUTS, keep), known.speaks_for, against,
+    )  # fmt: skip
     if layer_types.is_norm(layer_type):
-        return "The gain of this channel has grown, or the input of the norm already has the outlier." + _COST
-    if layer_types.has_weights(layer_type):
-        return "The weights of this channel are far larger than the others', or one of its inputs is." + _COST
-    return "A layer before it writes one channel far larger than the others, and nothing scales it down." + _COST
-
-
-def _remedies(layer_type: str, network: Network) -> tuple[str, ...]:
-    first: tuple[str, ...] = ("use weight decay on the norm's gains",)
-    if not layer_types.is_norm(layer_type):
+        grown = "The gain of this channel has grown, or the input of the norm already has the outlier." + _COST
+        grow: tuple[str, ...] = "use weight decay on the norm's gains", LOWER_RATE, keep
+        there = "The gain of this channel is far larger than the others', or its input is." + _COST
+    elif layer_types.has_weights(layer_type):
         normalise = normalise_before(network.distinct_types)
-        first = NORMALISE_INPUTS, "use weight decay on the layer's weights", *normalise
-    return *first, LOWER_RATE, "keep this layer in bfloat16 or float32, or quantise it channel by channel"
+        grown = "The weights of this channel have grown far larger than the others', or one of its inputs has." + _COST
+        grow = "use weight decay on the layer's weights", *normalise, LOWER_RATE, keep
+        there = "The weights of this channel are far larger than the others', or one of its inputs is." + _COST
+    else:
+        grown = there = "A layer before it writes one channel far larger than the others." + _COST
+        grow = *normalise_before(network.distinct_types), LOWER_RATE, keep
+    begun = tuple(remedy for remedy in grow if remedy != LOWER_RATE)
+    if first and scale is None and not layer_types.is_norm(layer_type):
+        begun = NORMALISE_INPUTS, *begun
+    return [
+        Cause("learning_rate", grown, grow, (f"it began later, at step {step}",), later.refuted_by),
+        Cause("initialisation", there, begun, (), start.refuted_by),
+        inputs,
+    ]

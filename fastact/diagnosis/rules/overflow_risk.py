@@ -6,15 +6,18 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from fastact.arithmetic.element_types import ELEMENT_TYPES
+from fastact.diagnosis import facts
+from fastact.diagnosis.causes import Cause, best
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, rms
+from fastact.diagnosis.remedies import NORMALISE_INPUTS
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
 from fastact.diagnosis.rule import Outcome, Rule, comes_first, earlier_and_not_after
 from fastact.diagnosis.thresholds import CommonThresholds, share_field
 from fastact.diagnosis.trend import Trend, growth, reaches
 from fastact.fields import COLUMN
 from fastact.history import LayerInfo
-from fastact.text import number
+from fastact.text import number, percent
 
 #: The largest finite number of each dtype whose overflow can be foretold: every float but float8.
 LARGEST: Final = {t.name: t.format.largest for t in ELEMENT_TYPES.values() if t.format is not None and t.bits > 8}
@@ -100,12 +103,28 @@ class OverflowRisk(Rule[OverflowRiskThresholds]):
         severity = graded(serious=share >= thresholds.overflow_serious, critical=False)
         bits_left = math.log2(largest) - math.log2(absmax)
         evidence = Evidence(absmax=absmax, largest=largest, share=share, bits_left=bits_left, **ahead)
-        cause = (
-            f"Its values are nearly too large for {layer.info.dtype}: a slightly larger batch, sample or update turns "
-            "them into Inf, and then into NaN."
-        )
         message += "."
-        return Finding(layer.info.name, self.condition, severity, streak.step, evidence, message, cause, _REMEDIES)
+        told = best(_causes(layer, network, streak.step, share))
+        return told.finding(layer.info.name, self.condition, severity, streak.step, evidence, message)
+
+
+def _causes(layer: LayerView, network: Network, step: int, share: float) -> list[Cause]:
+    """What could have brought its values so close to the end, the likeliest first."""
+    dtype = layer.info.dtype
+    ends = "a slightly larger batch, sample or update turns them into Inf, and then into NaN."
+    seen = (f"its largest value is {percent(share)} of what {dtype} can hold",)
+    scale = facts.input_scale(network)
+    inputs = facts.inputs_not_normalised(network)
+    large = scale is not None and scale.large
+    return [
+        Cause("dtype_range", f"Its values are nearly too large for {dtype}: {ends}", _REMEDIES, seen),
+        Cause(
+            "inputs_not_normalised",
+            f"The inputs are not normalised, and its values nearly too large for {dtype}: {ends}",
+            (NORMALISE_INPUTS, *_REMEDIES), seen + inputs.speaks_for if large else (),
+            inputs.refuted_by or (() if large else ("no large input was recorded",)),
+        ),
+    ]  # fmt: skip
 
 
 _REMEDIES: Final = (

@@ -4,10 +4,11 @@ import math
 from typing import Any, ClassVar, Final
 
 from fastact.arithmetic.element_types import NARROW_FLOATS
-from fastact.diagnosis import layer_types
+from fastact.diagnosis import facts, layer_types
+from fastact.diagnosis.causes import Cause, best
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
-from fastact.diagnosis.remedies import normalise_before
+from fastact.diagnosis.remedies import NORMALISE_INPUTS, normalise_before
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition
 from fastact.diagnosis.rule import Outcome, Rule, earlier_and_not_after, upstream
 from fastact.diagnosis.thresholds import CommonThresholds, positive_field
@@ -107,9 +108,8 @@ class UnderflowRisk(Rule[UnderflowRiskThresholds]):
             zero_ratio_first=zeros_first
         )  # fmt: skip
         message += "."
-        cause = _GRADIENT_CAUSE if layer.info.layer_type == layer_types.GRADIENT else _CAUSE
-        remedies = _remedies(layer.info, network)
-        return Finding(layer.info.name, self.condition, severity, streak.step, evidence, message, cause, remedies)
+        told = best(_causes(layer, network, streak.step))
+        return told.finding(layer.info.name, self.condition, severity, streak.step, evidence, message)
 
 
 def _finite(cells: Cells) -> Any:
@@ -122,24 +122,45 @@ def _typical(row: Row) -> float:
     return float(row[_ABS_MEAN] * (finite / (finite - row[_ZEROS])))
 
 
-_CAUSE: Final = (
-    "Weights or inputs are too small for this dtype, and what rounding loses here is lost to all layers after it."
-)
-_GRADIENT_CAUSE: Final = (
-    "The loss is not scaled up, or not by enough, so the gradient is too small for its dtype. Weights whose gradient "
-    "rounds to zero do not learn."
-)
+_LOST: Final = "What rounding loses here is lost to all layers after it."
 
 
-def _remedies(info: LayerInfo, network: Network) -> tuple[str, ...]:
+def _causes(layer: LayerView, network: Network, step: int) -> list[Cause]:
+    """What could have made its values so small, the likeliest first."""
+    info = layer.info
     wider = "bfloat16 or float32, which have the range" if info.dtype != "bfloat16" else "float32"
     if info.layer_type == layer_types.GRADIENT:
-        return (
+        says = (
+            "The loss is not scaled up, or not by enough, so the gradient is too small for its dtype. Weights whose "
+            "gradient rounds to zero do not learn."
+        )
+        remedies = (
             "scale the loss up before the backward pass (a gradient scaler), or by more",
             f"run the backward pass of this layer in {wider}",
             "sum the loss over the batch instead of averaging it, or use a smaller batch",
         )
-    remedies = [f"run this layer in {wider}", "use an initialisation that keeps the scale: N(0, sqrt(2/n_in))"]
-    if info.dtype.startswith("float8"):
-        remedies.insert(0, "scale it so that its largest value is the largest that the dtype can hold")
-    return *remedies, *normalise_before(network.distinct_types)
+        return [Cause("loss_scale", says, remedies, (f"it is a gradient in {info.dtype}",))]
+    run = f"run this layer in {wider}"
+    keep = "use an initialisation that keeps the scale: N(0, sqrt(2/n_in))"
+    first: tuple[str, ...] = ("scale it so that its largest value is the largest that the dtype can hold",)
+    first = first if info.dtype.startswith("float8") else ()
+    normalise = normalise_before(network.distinct_types)
+    scale = facts.input_scale(network)
+    small = scale is not None and not scale.large and not scale.normalised
+    inputs = facts.inputs_not_normalised(network)
+    return [
+        Cause(
+            "inputs_not_normalised", f"The inputs are too small for {info.dtype}. {_LOST}",
+            (*first, NORMALISE_INPUTS, run), inputs.speaks_for if small else (),
+            () if small else inputs.refuted_by or ("no small input was recorded",),
+        ),
+        Cause(
+            "weight_decay", f"Its weights have shrunk until its values were too small for {info.dtype}. {_LOST}",
+            (*first, "use less weight decay", run, *normalise), (f"it began later, at step {step}",),
+            facts.before_any_update(layer, step).refuted_by,
+        ),
+        Cause(
+            "initialisation", f"Its weights or its inputs are too small for {info.dtype}. {_LOST}",
+            (*first, run, keep, *normalise), (), facts.after_updates(layer, step).refuted_by,
+        ),
+    ]  # fmt: skip

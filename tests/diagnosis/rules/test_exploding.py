@@ -1,7 +1,7 @@
 """Explosion: over steps and over depth, and growth that is none."""
 
 import pytest
-from synthetic import found, nothing_finite, only, scaled, watch
+from synthetic import Row, found, nothing_finite, only, row, scaled, watch
 
 
 def test_explosion_is_found_in_five_rows_and_survives_nan() -> None:
@@ -69,3 +69,55 @@ def test_an_explosion_of_one_step_is_told_from_one_that_grew() -> None:
     assert "with every update" in steady.cause
     assert "in one step" in at_once.cause
     assert "look at what changed" in at_once.remedies[-1]
+    assert steady.cause_name == at_once.cause_name == "learning_rate"
+
+
+def test_it_began_where_the_layer_left_its_usual_range() -> None:
+    fast = only({"0": ("Linear", scaled(*[2.0**i for i in range(14)]))})
+    assert fast.first_step == 4  # sixteen times the first row; three hundred times at step 9
+    # What grew long before, and healthily, is not its beginning.
+    late = only({"0": ("Linear", scaled(1.0, *[20.0] * 60, *[2000.0] * 10))})
+    assert late.first_step == 61
+
+
+def test_what_is_far_too_large_in_its_first_row_was_never_initialised() -> None:
+    end = ("Linear", scaled(*[1.0] * 10))
+    for layers in (
+        {"0": ("Scorer", scaled(*[1e30] * 10)), "1": end},
+        {"input": ("Input", scaled(*[1.0] * 10)), "0": ("Scorer", scaled(*[1e30] * 10)), "1": end},
+        {"0": end, "out": ("Scorer", scaled(*[1e30] * 10))},
+    ):
+        finding = only(layers)
+        assert (finding.condition, finding.severity, finding.first_step) == ("exploding", "critical", 0)
+        assert finding.cause_name == "uninitialised_memory"
+    assert found(watch({"0": ("Linear", scaled(*[2e5] * 10)), "1": end})) == []  # a large input, perhaps
+
+
+def test_a_recurrent_layer_without_a_bound_explodes_by_itself() -> None:
+    rows = [row(s, max=9e3, std=400.0) for s in range(10)]
+    end = ("Linear", scaled(*[1.0] * 10))
+    finding = only({"rnn": ("RNN", rows), "head": end})
+    assert (finding.condition, finding.cause_name) == ("exploding", "recurrent_unbounded")
+    assert "orthogonal" in finding.remedies[0]
+    assert found(watch({"rnn": ("Linear", rows), "head": end})) == []
+
+
+def test_data_on_another_scale_is_told_at_the_input() -> None:
+    def jump(factor: float) -> list[Row]:
+        return scaled(*[1.0] * 10, *[factor] * 10)
+
+    layers = {"input": ("Input", jump(1e4)), "0": ("Linear", jump(1e4)), "1": ("Linear", jump(2e4))}
+    (finding,) = watch(layers).diagnose().culprits
+    assert (finding.layer, finding.first_step, finding.cause_name) == ("input", 10, "data_changed")
+    # With an input that stays as it was, the weights did it.
+    still = {**layers, "input": ("Input", scaled(*[1.0] * 20))}
+    assert watch(still).diagnose().culprits[0].cause_name == "learning_rate"
+
+
+def test_an_output_in_large_units_is_healthy_once_it_rests() -> None:
+    hidden = ("Linear", scaled(*[1.0] * 24))
+    rises = [0.01 * 10.0 ** min(i, 11) for i in range(24)]
+    assert found(watch({"0": hidden, "1": ("Linear", scaled(*rises))})) == []
+    assert found(watch({"0": hidden, "1": ("Linear", scaled(*[10.0**i for i in range(24)]))})) != []
+    # A layer that starts at zero: a head, a residual gate, LoRA's second matrix.
+    assert found(watch({"0": ("Linear", scaled(0.0, *[200.0] * 23)), "1": hidden})) == []

@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 from synthetic import found, nothing_finite, plain, row, watch
 
+from fastact.diagnosis.diagnoser import Diagnoser
+from fastact.history import LayerInfo
+
 STEPS = range(40)
 
 
-def channel(step: int, ratio: float = 50.0, which: int = 3, **more: float) -> Any:
+def channel(step: int, ratio: float = 150.0, which: int = 3, **more: float) -> Any:
     return row(step, peak_neuron=which, max=ratio * 2.0, typical_peak=2.0, **more)
 
 
@@ -18,7 +21,7 @@ def layers(rows: list[Any], kind: str = "Linear") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("ratio", "severity"), [(19.9, None), (20.0, "warning"), (999.0, "warning"), (1000.0, "serious")]
+    ("ratio", "severity"), [(19.9, None), (20.0, None), (100.0, "warning"), (999.0, "warning"), (1000.0, "serious")]
 )
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_a_channel_that_dwarfs_the_others_is_an_outlier(ratio: float, severity: str | None, sign: float) -> None:
@@ -31,6 +34,20 @@ def test_a_channel_that_dwarfs_the_others_is_an_outlier(ratio: float, severity: 
     assert found(watch(layers(rows[:16]))) == []  # nine rows
     assert len(found(watch(layers(rows[:17])))) == bool(severity)
     assert found(watch(layers([*rows, row(40)]))) == []  # it has gone
+
+
+def test_an_outlier_that_the_dtype_has_room_for_is_a_note() -> None:
+    diagnosis = watch(layers([channel(step, 50.0) for step in STEPS])).diagnose()
+    assert (diagnosis.findings, [(note.condition, note.layers) for note in diagnosis.notes]) == (
+        (),
+        [("outlier_channels", ("0",))],
+    )
+    diagnoser = Diagnoser()
+    for order, name in enumerate("01"):
+        diagnoser.add(LayerInfo(name, order, "Linear", "float16"))
+        for step in STEPS:
+            diagnoser.append(name, row(step) if order else channel(step, 50.0))
+    assert [f.severity for f in diagnoser.diagnose().findings] == ["warning"]
 
 
 def test_the_channel_has_to_be_the_same() -> None:
@@ -72,7 +89,7 @@ def test_layers_that_take_the_outlier_over_are_its_consequence() -> None:
 def test_the_text_of_an_outlier_channel() -> None:
     (finding,) = watch(layers([channel(step) for step in STEPS])).diagnose().findings
     assert finding.message == (
-        "0 (Linear) has had an outlier channel since step 0: channel 3 reaches 100, which is 50 times the peak "
+        "0 (Linear) has had an outlier channel since step 0: channel 3 reaches 300, which is 150 times the peak "
         "of a typical channel; it is the largest in 100% of the recorded steps."
     )
     assert "add a normalisation before this layer" in finding.remedies
