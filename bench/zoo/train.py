@@ -85,7 +85,7 @@ def key(recipe: Recipe) -> str:
         "python": sys.version_info[:2],
         "torch": torch.__version__,
         "schema": SCHEMA_VERSION,
-        "adapter": _adapter(),
+        "rows": ROWS,
     }
     text = json.dumps(facts, sort_keys=True) + "".join(parts)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
