@@ -44,7 +44,7 @@ def contradictions(finding: Finding, diagnoser: Diagnoser) -> list[str]:
         scale = [math.hypot(mean, std) for mean, std in zip(rows["mean"].tolist(), rows["std"].tolist(), strict=True)]
         if all(0.1 < each < 2.0 for each in scale):
             against.append("the recorded input is normalised")
-    if same and len(same[0]) == same[0].total and cause == "inputs_not_finite":
+    if same and 0 < len(same[0]) == same[0].total and cause == "inputs_not_finite":
         rows = same[0].rows
         if not (rows["nans"] | rows["pos_infs"] | rows["neg_infs"]).any():
             against.append("the recorded input is finite")
