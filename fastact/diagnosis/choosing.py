@@ -22,10 +22,16 @@ AT_ALL_PLACES: Final = "at_all_places"
 
 #: Places. Over fewer, one that is chosen is nothing to wonder at.
 _LEAST_PLACES: Final = 4
-#: E[x²]/E[x]. The output of a softmax that is so sure of each sample in its first row has not learned to be.
-_SURE: Final = 0.95
+#: Classes, likewise.
+_LEAST_CLASSES: Final = 2.5
+#: Root mean square. What feeds an output has learned to be sure of the classes below; above, it was made so.
+_LARGE_SCORES: Final = 10.0
 #: Root mean square. Queries and keys above this are large themselves.
 _LARGE: Final = 5.0
+#: Root mean square. A first layer above was given large inputs, or has large weights itself.
+_LARGE_FIRST: Final = 3.0
+#: Standard deviation of the weights over their mean. Scores that differ so little give no gradient to speak of.
+_EVEN: Final = 1e-3
 #: Factor. What has grown by more since its first row is on its way.
 _GROWN: Final = 1.5
 
@@ -39,7 +45,9 @@ def at_one_place(layer: LayerView, network: Network, least: float, rows: int) ->
     now = float(np.median(softmax.concentration(layer.rows[-rows:])))
     output = layer.place >= network.output and layer.info.layer_type != "MultiheadAttention"
     if output:
-        if not (first >= _SURE and now >= _SURE and places > 1.0):
+        feeder = network.feeder(layer)
+        large = feeder is not None and row_rms(feeder.first) >= _LARGE_SCORES
+        if not (large and places >= _LEAST_CLASSES and min(first, now) >= least):
             return None
     else:
         sharp, attentions = network.once(_sharp)
@@ -99,6 +107,11 @@ def _why_one_place(layer: LayerView, network: Network, *, output: bool) -> Verdi
             )
         )
     scores = network.feeder(layer)
+    weighted = next((each for each in network.layers if layer_types.has_weights(each.info.layer_type)), None)
+    large_first: tuple[str, ...] = ()
+    if weighted is not None and row_rms(weighted.first) > _LARGE_FIRST:
+        first = f"the first layer with weights, {facts.named(weighted)}"
+        large_first = (f"{first}, has an rms of {number(row_rms(weighted.first))}",)
     large_scores: tuple[str, ...] = ()
     if scores is not None and scores.info.layer_type not in layer_types.PROBABILITIES:
         large_scores = (f"{facts.named(scores)}, which feeds it, has an rms of {number(row_rms(scores.first))}",)
@@ -107,14 +120,14 @@ def _why_one_place(layer: LayerView, network: Network, *, output: bool) -> Verdi
             "inputs_not_normalised",
             "The inputs are large, and so are the scores that the softmax is given.",
             (NORMALISE_INPUTS, "normalise before the layer that makes the scores"),
-            raw.speaks_for,
+            raw.speaks_for + large_first,
             raw.refuted_by,
         ),
         Cause(
             "initialisation",
             "The weights were initialised too large, and so are the scores that the softmax is given.",
             (initialisation(network.distinct_types), "normalise before the layer that makes the scores"),
-            large_scores if output and not raw.speaks_for else (),
+            large_scores if output and not (large_first or raw.speaks_for) else (),
         ),
     ]
     return best(causes)
@@ -147,7 +160,7 @@ def at_all_places(layer: LayerView, network: Network, rows: int) -> Finding | No
     last = layer.rows[-1]
     uneven = float(last["std"]) / float(last["mean"])
     first = layer.first[_STD] / layer.first[_MEAN]
-    if uneven > _GROWN * first and streak.step <= layer.start:
+    if uneven > max(_GROWN * first, _EVEN) and streak.step <= layer.start:
         return None
     evidence = Evidence(concentration=float(last["mean"]) * (1.0 + uneven * uneven), places=places, unevenness=uneven)
     message = (
@@ -173,6 +186,6 @@ def at_all_places(layer: LayerView, network: Network, rows: int) -> Finding | No
 
 
 def _changed(network: Network) -> bool:
-    """Whether most layers with weights are half as large again as at first, or less by as much."""
+    """Whether a layer with weights is another size than at first, so that there is something to learn."""
     sizes = [facts.size(layer) for layer in network.layers if layer_types.has_weights(layer.info.layer_type)]
-    return 2 * sum(size > 1.5 or size < 0.67 for size in sizes) > len(sizes)
+    return any(size > 1.25 or size < 0.8 for size in sizes)

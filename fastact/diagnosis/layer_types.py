@@ -59,6 +59,7 @@ INPUT: Final = "Input"
 #: the data chose (words, categories), of which many are rare by nature.
 USAGE: Final = "Usage"
 VOCABULARY: Final = "Vocabulary"
+COUNTED: Final = frozenset({USAGE, VOCABULARY})
 
 #: What follows a layer's name where its gradient, its input, how often its rows were looked up, its second and later
 #: places in one forward pass, or its rows in evaluation are recorded. No module's name has a colon.

@@ -25,6 +25,8 @@ _COUNT, _NEURONS, _STD, _WITHIN = COLUMN["count"], COLUMN["neurons"], COLUMN["st
 
 #: Neurons. With fewer, a network that has to put out 1000 and 0.1 side by side looks like one whose samples are alike.
 LEAST_NEURONS: Final = 8
+#: Likeness. An output layer above this tells samples apart.
+AT_THE_END: Final = 0.8
 
 
 def likeness(rows: npt.NDArray[np.void], min_samples: int) -> npt.NDArray[np.float64]:
@@ -76,3 +78,13 @@ def all_alike(layer: LayerView, ratio: float) -> bool:
     rows = layer.rows[~np.isnan(layer.rows["mean"])]
     spread = np.where(rows["neurons"] > 0, rows["within_std"], rows["std"])
     return bool(len(rows)) and bool((spread <= ratio * rows["std"]).all())
+
+
+def alike_behind(network: Network, place: int, alike: list[float], limit: float) -> bool:
+    """Whether the samples of a hidden layer and of each after it are alike, as far as known: at most `limit`.
+
+    The outputs may differ by more, but not only by what samples differ by (`AT_THE_END`).
+    """
+    output = network.output
+    behind = any(value > limit for value in alike[place:output]) or alike[output] > AT_THE_END
+    return place < output and alike[place] <= limit and not behind

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.experts import expert_of, side_by_side
 from fastact.diagnosis.row_conditions import Row, Streak
 from fastact.fields import COLUMN, ROW_DTYPE
 from fastact.history import LayerInfo
@@ -74,6 +75,7 @@ class Network:
         range: for each layer the largest rms of the whole window over the smallest that is not zero; NaN where unknown.
         output: the place of the network's output layer; -1 with a single layer.
         everything: all that has rows, by name: these layers, gradients, and the same layers in evaluation.
+        unseen: what was watched and not recorded, by name, with the reason.
     """
 
     def __init__(
@@ -83,8 +85,10 @@ class Network:
         recent_rows: int,
         min_samples: int,
         everything: Mapping[str, LayerView] | None = None,
+        unseen: Mapping[str, str] | None = None,
     ) -> None:
         self.layers = layers
+        self.unseen = unseen or {}
         self.everything = everything or {view.info.name: view for view in layers}
         self._places = {view.info.name: view.place for view in layers}
         self.layer_types = [layer.info.layer_type for layer in layers]
@@ -126,6 +130,9 @@ class Network:
         between hides it.
         """
         place = self._places.get(layer.info.source, layer.place - 1)
+        own = expert_of(layer.info.name)
+        while own is not None and place >= 0 and side_by_side(own, expert_of(self.layers[place].info.name)):
+            place -= 1
         return self.layers[place] if 0 <= place < layer.place else None
 
     def evaluation(self, layer: LayerView) -> LayerView | None:

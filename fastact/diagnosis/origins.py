@@ -347,8 +347,7 @@ def _range(born: Birth) -> Cause:
     remedies: tuple[str, ...] = (
         _WIDER,
         "scale down its inputs or add a normalisation before it",
-        LOWER_RATE,
-        CLIP_GRADIENTS,
+        *(() if born.at_start else (LOWER_RATE, CLIP_GRADIENTS)),
     )
     if layer.info.dtype != "float16":
         remedies = remedies[1:]

@@ -49,7 +49,7 @@ class Passes(threading.local):
         if self.outermost is None:
             return True
         if self.outermost is scope:
-            if step != self._step or step < 0:  # an interrupt has ended the pass before, and no hook was called
+            if step != self._step:  # an interrupt has ended the pass before, and no hook was called
                 return True
             self._depth += 1  # it calls itself
         return False

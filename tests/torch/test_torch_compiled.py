@@ -85,6 +85,71 @@ def test_one_whole_graph_gives_the_rows_of_eager_at_every_step(backend: str) -> 
     assert not counters["graph_break"]
 
 
+class Calling(nn.Module):
+    """A block that calls its activations as functions, one of them in two places, and a layer in two places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.act = nn.Linear(8, 8), nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = nn.functional.gelu(self.fc(x))
+        y = nn.functional.relu(self.act(y.tanh()) - 0.1)
+        y = self.act(nn.functional.relu(y - 0.1, inplace=True))
+        z: torch.Tensor = nn.functional.scaled_dot_product_attention(y, y, y) + x
+        return z
+
+
+CALLED = ["fc", "gelu", "tanh", "act", "relu", "relu:2", "act:2", "scaled_dot_product_attention"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_functions_and_places_of_whole_graphs_are_those_of_eager(backend: str) -> None:
+    model, batches = nn.Sequential(*(Calling() for _ in range(2))), [torch.randn(4, 8) for _ in range(4)]
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    eager, failures = train(model, model, batches, every=2)
+    assert failures == 0
+    trained = [value.clone() for value in model.state_dict().values()]
+    model.load_state_dict(start)
+    compiled = torch.compile(model, backend=backend, fullgraph=True)
+    monitor, failures = train(model, compiled, batches, every=2)
+    assert failures == 0
+    assert list(monitor.history) == ["input", *(f"{block}.{part}" for block in range(2) for part in CALLED)]
+    assert rows(monitor) == rows(eager)
+    assert counters["stats"]["unique_graphs"] == 1
+    for one, other in zip(trained, model.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+    assert not torch.overrides._get_current_function_mode_stack()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_blocks_that_call_functions_share_their_code_and_a_schedule_compiles_nothing_anew(backend: str) -> None:
+    model, batches = nn.Sequential(*(Calling() for _ in range(12))), [torch.randn(4, 8) for _ in range(4)]
+    eager, _ = train(model, model, batches, every=2, first=1)
+    for block in model:
+        block.compile(backend=backend, fullgraph=True)
+    monitor, failures = train(model, model, batches, every=2, first=1)
+    assert failures == 0
+    assert list(monitor.history) == list(eager.history)
+    assert {tuple(layer["step"].tolist()) for layer in monitor.history.values()} == {(0, 2)}
+    # At most one for a first block whose input needs no gradient, and one for the others.
+    assert counters["stats"]["unique_graphs"] <= 2
+
+
+def test_the_mode_of_compiled_code_is_seen_while_it_runs() -> None:
+    model = nn.Sequential(Calling())
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    with fastact.ActivationMonitor() as monitor, watch(model, monitor):
+        for mode in (True, False, True):
+            model.train(mode)
+            compiled(torch.randn(4, 8))
+            monitor.step()
+    names = ["input", *(f"0.{part}" for part in CALLED)]
+    assert {name: (layer.info.mode, layer["step"].tolist()) for name, layer in monitor.history.items()} == {
+        **dict.fromkeys(names, ("", [0, 2])), **{f"{name}:eval": ("evaluation", [1]) for name in names},
+    }  # fmt: skip
+
+
 def test_explain_counts_one_graph_and_no_break() -> None:
     model = blocks()
     with watch(model, fastact.ActivationMonitor()):

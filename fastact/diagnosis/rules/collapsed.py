@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 from fastact.diagnosis import choosing, facts, layer_types, softmax
 from fastact.diagnosis.causes import Cause, Verdict, best
 from fastact.diagnosis.finding import Evidence, Finding, graded
-from fastact.diagnosis.likeness import LEAST_NEURONS, recent_likeness, row_likeness
+from fastact.diagnosis.likeness import AT_THE_END, LEAST_NEURONS, recent_likeness, row_likeness
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS, initialisation, normalisation
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
@@ -49,8 +49,13 @@ class CollapsedThresholds(VanishingThresholds):
         "root mean square; collapsed: outputs above are taken for raw units, whose mean hidden layers share. Chosen",
     )
     collapse_rows: int = count_field(20, "rows; collapsed: for so long the samples must have been alike. Chosen")
+    collapse_start: float = share_field(
+        0.06, "share, likewise; collapsed: at most this where it was so from the first row on. Chosen; four layers "
+        "with PyTorch's initialisation begin at 0.1 and learn"
+    )  # fmt: skip
     collapse_start_rows: int = count_field(
-        50, "rows; collapsed: for so long where it was so from the first row on, since many a network starts so. Chosen"
+        100,
+        "rows; collapsed: for so long where it was so from the first row on, since many a network starts so. Chosen",
     )
     collapse_one_place: float = share_field(
         0.8, "E[x²]/E[x]; collapsed: from here on rows of a softmax look at one place. Chosen; 0.16 with scores of "
@@ -80,10 +85,11 @@ class Collapsed(Rule[CollapsedThresholds]):
         (`likeness` says why this is right in raw units too, and merges). Found where a layer has at most
         collapse_likeness (0.12), every hidden layer after it at most collapse_after (0.2), to the end of the network
         or of the module that it is in, and where it has come down to that from three times as much in its first row
-        (collapse_fall), for collapse_rows (20) rows, or was so from the first row on for collapse_start_rows (50)
-        without growing. Serious below collapse_serious (0.03). In a network whose output layer has fewer than 8
-        neurons, or outputs above collapse_raw_scale (10), hidden layers share what makes up the outputs' mean: there it
-        takes collapse_raw (0.03), and with few outputs above 3 nothing is said.
+        (collapse_fall), for collapse_rows (20) rows, or had at most collapse_start (0.06) from the first row on for
+        collapse_start_rows (100) without growing; the output layer itself where it came down for as long. Serious
+        below collapse_serious (0.03). In a network whose output layer has fewer than 8 neurons, or outputs above
+        collapse_raw_scale (10), hidden layers share what makes up the outputs' mean: there it takes collapse_raw
+        (0.03), and with few outputs above 3 nothing is said.
         For softmaxes concentration = E[x²]/E[x] (`softmax`): at least collapse_one_place (0.8) over 4 places or more in
         the first row and ever since in most attention layers; over 0.99 from the first row on where the softmax is the
         output; within collapse_uniform of that of equal weights in each row of a window of collapse_start_rows or
@@ -177,8 +183,6 @@ _PATIENCE: Final = 20
 _GROWN: Final = 1.5
 #: Root mean square. A network with few outputs, above this, is fitted to targets in raw units.
 _FEW_RAW: Final = 3.0
-#: Likeness. An output layer above this tells samples apart.
-_AT_THE_END: Final = 0.8
 
 
 class _Collapse(NamedTuple):
@@ -207,9 +211,9 @@ def _collapses(network: Network, thresholds: CollapsedThresholds) -> dict[int, _
             if math.isnan(alike[place]):
                 continue
             end = place == network.output
-            if alike[place] > (_AT_THE_END if end else thresholds.collapse_after):
+            if alike[place] > (AT_THE_END if end else thresholds.collapse_after):
                 break
-            if not end and _holds(network.layers[place], alike[place], limit, thresholds):
+            if _holds(network.layers[place], alike[place], limit, thresholds, end=end):
                 tail.append(place)
         for place in tail:
             step, head = network.layers[place].streaks["alike"].step, network.layers[tail[-1]]
@@ -223,19 +227,21 @@ def _collapses(network: Network, thresholds: CollapsedThresholds) -> dict[int, _
 _LAYERS_OF_A_MODULE: Final = 3
 
 
-def _holds(layer: LayerView, alike: float, limit: float, thresholds: CollapsedThresholds) -> bool:
+def _holds(layer: LayerView, alike: float, limit: float, thresholds: CollapsedThresholds, *, end: bool) -> bool:
     """Whether a layer's samples have become alike, or were so for long from its first row on."""
     streak = layer.streaks.get("alike")
-    if streak is None or streak.rows < thresholds.collapse_rows or alike > limit:
+    if streak is None or streak.rows < (thresholds.collapse_start_rows if end else thresholds.collapse_rows):
         return False
     first = row_likeness(layer.first, thresholds.vanish_samples)
     if streak.step > layer.start:
-        return alike <= thresholds.collapse_fall * first
-    return streak.rows >= thresholds.collapse_start_rows and alike <= _GROWN * first
+        return alike <= min(limit, thresholds.collapse_fall * first)
+    # The outputs of many a network are alike before it has learned.
+    low = min(thresholds.collapse_start, _GROWN * first)
+    return not end and streak.rows >= thresholds.collapse_start_rows and alike <= low
 
 
 def _limit(network: Network, thresholds: CollapsedThresholds) -> float:
-    """The likeness at which samples count as alike, by what the outputs of the network are.
+    """The likeness at which samples count as having become alike, by what the outputs of the network are.
 
     Below the threshold of the row condition it has room up to `collapse_after`: what was found does not come and go.
     """
@@ -253,8 +259,9 @@ def _why(layer: LayerView, network: Network, collapse: _Collapse, alike: list[fl
     head = network.layers[collapse.head]
     types, before = network.distinct_types, network.layer_types[: collapse.head + 1]
     attention, norm = facts.has_attention(network), facts.has_norm(network)
-    depth = sum(layer_types.has_weights(name) for name in before)
+    depth = sum(layer_types.has_weights(name) for name in network.layer_types)
     over = _falls_over(alike, collapse.head)
+    slowly = over >= _SLOWLY and (attention or collapse.step <= layer.start)
     sigmoids = sum(name in layer_types.GATES for name in before)
     from_start = facts.before_any_update(layer, collapse.step).refuted_by
     later = facts.after_updates(layer, collapse.step).refuted_by
@@ -287,10 +294,9 @@ def _why(layer: LayerView, network: Network, collapse: _Collapse, alike: list[fl
                     *(() if attention else ("add residual connections",)),
                     "use fewer layers",
                 ),
-                (f"{depth} layers with weights lie before it", f"the samples become alike over {over} layers")
-                if over >= _SLOWLY
-                else (),
-                () if over >= _SLOWLY else (f"the samples become alike over {over} layers, not many",),
+                ((f"the network has {depth} layers with weights",) if depth >= _DEEP else ())
+                + ((f"the samples become alike little by little, over {over} layers",) if slowly else ()),
+                () if depth >= _DEEP or slowly else (f"the network has {depth} layers with weights, not many",),
             ),
             Cause(
                 "inputs_not_normalised",
@@ -321,6 +327,8 @@ def _why(layer: LayerView, network: Network, collapse: _Collapse, alike: list[fl
 
 #: Factor. An offset of so many standard deviations is more than what the data is about.
 _OFFSET: Final = 5.0
+#: Layers with weights from which on a network is deep.
+_DEEP: Final = 12
 #: Layers. What takes so many to become alike does so a little in each.
 _SLOWLY: Final = 6
 #: Likeness of samples that are told apart.

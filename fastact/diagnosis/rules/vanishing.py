@@ -3,9 +3,9 @@
 import math
 from typing import Any, ClassVar, Final, NamedTuple
 
-from fastact.diagnosis import fading, layer_types
+from fastact.diagnosis import facts, fading, layer_types
 from fastact.diagnosis.finding import Evidence, Finding, graded
-from fastact.diagnosis.likeness import recent_likeness, row_likeness
+from fastact.diagnosis.likeness import alike_behind, recent_likeness, row_likeness
 from fastact.diagnosis.network import LayerView, Network, row_signal
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, is_nan
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, not_after, upstream
@@ -39,10 +39,13 @@ class VanishingThresholds(CommonThresholds):
         1e-2, "standard deviation; a layer with more spread between samples is not vanishing. Chosen"
     )
     vanish_blur: float = share_field(
-        0.05, "share of all differences that are between samples; vanishing: a network whose layers stay below from "
+        0.06, "share of all differences that are between samples; vanishing: a network whose layers stay below from "
         "the first row on is stuck. Chosen; healthy networks that start so low have grown out of it"
     )  # fmt: skip
-    vanish_stuck_rows: int = count_field(50, "rows; vanishing: for so long it must have been stuck. Chosen")
+    vanish_stuck_rows: int = count_field(100, "rows; vanishing: for so long it must have been stuck. Chosen")
+    vanish_prior_rows: int = count_field(
+        50, "rows; vanishing: for so long a posterior must have been its prior. Chosen"
+    )
     vanish_samples: int = count_field(
         8, "samples; with fewer per neuron in a row, the spread between samples is not judged. Chosen"
     )
@@ -53,7 +56,7 @@ def _switches_off(cause: Finding, effect: Finding, around: Circumstances) -> boo
 
     What is dead for the most part may as well be the reason, so there it takes a layer before it.
     """
-    part = effect.severity != "critical" and cause.layer == effect.layer
+    part = float(effect.evidence.get("dead_ratio", 1.0)) <= 0.5 and cause.layer == effect.layer
     return (part or upstream(cause, effect, around)) and cause.first_step - around.slack <= effect.first_step
 
 
@@ -77,14 +80,14 @@ class Vanishing(Rule[VanishingThresholds]):
         (1e-3) times the largest of the layers that feed it, and at most vanish_scale (1e-2), in this layer and in every
         one after it up to the first that draws random numbers (dropout, noise): behind that, noise passes for signal.
         A layer that is small by design, and any layer before a normalisation, is followed by larger ones.
-        Found over depth too when, from the first row on and for vanish_stuck_rows (50) rows, a hidden layer and all
-        after it have had within_std at most vanish_blur (5%) of std, with no more than twice of that at the end, and a
+        Found over depth too when, from the first row on and for vanish_stuck_rows (100) rows, a hidden layer and all
+        after it have had within_std at most vanish_blur (6%) of std, with no more than twice of that at the end, and a
         signal of at most vanish_blur times that of a layer that feeds it: the network is stuck as it was initialised.
         Found over steps when the signal is at most vanish_fade (5%) of that of the layer's first row, and at most
         vanish_fade_scale (0.1): there a layer is compared with itself, so less is enough. And found in the two heads
         of a variational autoencoder, mean and logarithm of the variance, when both have had an rms of at most 0.05 for
-        vanish_stuck_rows rows, having begun with twice that or more, while the layer after them has ten times their
-        signal: the samples' own differences are gone, what is decoded is noise. The first step is the one since which
+        vanish_prior_rows (50) rows, having begun with more, while the layer after them has ten times their signal: the
+        samples' own differences are gone, what is decoded is noise. The first step is the one since which
         the signal has been so small; a run of rows ends when three in a row are larger.
 
     In the zoo's tuning part no hidden layer of a healthy network fell below 14% of its first row.
@@ -159,14 +162,19 @@ class Vanishing(Rule[VanishingThresholds]):
         start = _from_the_start(layer, network.layers[source], thresholds)
         if faint and faint.rows >= least and lost[layer.place] and not alone and (start or not faded):
             halved = layer.streaks.get("halved", faint)
-            step = faint.step if start else max(faint.step, halved.step)
+            step = faint.step
+            if not start:
+                step = _since_saturated(layer, network, max(step, halved.step), thresholds)
             if step <= layer.start and (layer.rows["within_std"] < _NOTHING * layer.rows["std"]).all():
                 return Outcome.NOT_FOUND  # `Constant` says that of what is the same, not small
         elif blurred and blurred.rows >= thresholds.vanish_stuck_rows and _stuck(layer, network, thresholds):
             step = layer.start
         elif faded and faded.rows >= least and not alone:
-            source, step, over_steps = layer.place, faded.step, True
-        elif fading.heads(layer, network, thresholds.vanish_stuck_rows):
+            alike = recent_likeness(network, thresholds.recent_rows, thresholds.vanish_samples)
+            if facts.size(layer) >= _KEPT and alike_behind(network, layer.place, alike, _ALIKE):
+                return Outcome.NOT_FOUND  # `Collapsed` says that of what keeps its size
+            source, step, over_steps = layer.place, _since_saturated(layer, network, faded.step, thresholds), True
+        elif fading.heads(layer, network, thresholds.vanish_prior_rows):
             source, step, over_steps = layer.place, layer.streaks["prior"].step, True
         else:
             return Outcome.NOT_FOUND
@@ -195,7 +203,7 @@ class Vanishing(Rule[VanishingThresholds]):
         )  # fmt: skip
         message = f"{layer.name} has been vanishing since step {step}: {seen}."
         if over_steps or step > layer.start:
-            verdict = fading.over_steps(layer, network, thresholds.vanish_stuck_rows, step)
+            verdict = fading.over_steps(layer, network, thresholds.vanish_prior_rows, step)
         else:
             verdict = fading.over_depth(layer, network, source)
         if verdict.cause.name == "posterior_collapse":
@@ -209,6 +217,10 @@ _GROWN: Final = 0.2
 _GAP: Final = 3.0
 #: Of the differences between all elements, what is left by float32's rounding: eight times its unit.
 _NOTHING: Final = 1e-6
+#: Of its first size a layer that has at least this has kept it; and of all differences, those between samples are few
+#: with at most this share (`CollapsedThresholds.collapse_after`).
+_KEPT: Final = 0.5
+_ALIKE: Final = 0.2
 #: Rows in which a layer may be larger before it counts as recovered.
 _PATIENCE: Final = 3
 
@@ -257,6 +269,17 @@ def _from_the_start(layer: LayerView, source: LayerView, thresholds: VanishingTh
     """Whether a layer had lost the signal of another one in its first row already."""
     before, first = (row_signal(view.first, thresholds.vanish_samples) for view in (source, layer))
     return not first > _GAP * thresholds.vanish_ratio * before
+
+
+def _since_saturated(layer: LayerView, network: Network, step: int, thresholds: VanishingThresholds) -> int:
+    """The step of an onset; that of a saturation before the layer where this came hardly later, as its reason."""
+    for other in network.layers[: layer.place + 1]:
+        saturated = other.streaks.get("saturated")
+        if saturated is not None and network.saturated[other.place] >= 0.5:
+            last = layer.rows["step"][-1]
+            if step < saturated.step <= min(step + thresholds.recent_rows, last):
+                return saturated.step
+    return step
 
 
 def _stuck(layer: LayerView, network: Network, thresholds: VanishingThresholds) -> bool:
