@@ -82,7 +82,8 @@ class QuantisedNet(nn.Module):
         places = gaps.argmin(1)
         rounded = self.codes(places).view_as(h)
         y = (h + (rounded - h).detach()).permute(0, 3, 1, 2)
-        return self.paint(F.gelu(self.outward(y))).flatten(1), h, rounded, places
+        copy: torch.Tensor = self.paint(F.gelu(self.outward(y)))
+        return copy.flatten(1), h, rounded, places
 
 
 class Quantised(Program):
