@@ -53,7 +53,8 @@ class Imagination(Program):
         x = self.training.feed(self.data[self.draw(len(self.data))])
         copy, mean, log_variance = self.model(x)
         divergence = -0.5 * (1.0 + log_variance - mean.square() - log_variance.exp()).sum(1).mean()
-        return F.mse_loss(copy, x, reduction="sum") / len(x) + self.beta * divergence
+        loss: torch.Tensor = F.mse_loss(copy, x, reduction="sum") / len(x) + self.beta * divergence
+        return loss
 
     @torch.no_grad()
     def skill(self) -> float:
