@@ -90,6 +90,8 @@ def birth(layer: LayerView, network: Network) -> Birth:
     # What hands its input on is called for several places at times, and then counts from the first one.
     makers = [view for view in own if not layer_types.is_passing(view.info.layer_type) or is_input(view)] or own
     first = min(makers, key=lambda view: (since[view.info.name], view.place))
+    if since[first.info.name] > step:
+        first = layer
     before = next(
         (view for view in makers if view.place < layer.place and _had(view, since[view.info.name], step)), None
     )

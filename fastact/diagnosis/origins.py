@@ -25,6 +25,9 @@ def causes(born: Birth) -> list[Cause]:
     layer_type = born.layer.info.layer_type
     if is_input(born.layer):
         return [_in_the_data(born), _cast_of_the_data(born)]
+    trained = _in_training(born)
+    if trained is not None:
+        return [_handed_on(born, trained)]
     if born.before is not None:
         return [_from_inputs(born) if is_input(born.before) else _handed_on(born, born.before)]
     if steps(born.network)[born.first.info.name] < born.step:
@@ -38,6 +41,16 @@ def causes(born: Birth) -> list[Cause]:
     if facts.is_first(born.layer, born.network) or layer_types.has_weights(layer_type):
         return [*own, *shared, _numerics(born)]
     return [_one_element(born), _uninitialised(born), _numerics(born), *own, *shared]
+
+
+def _in_training(born: Birth) -> LayerView | None:
+    """The same layer in training, where evaluation took NaN or Inf over from it."""
+    info = born.layer.info
+    if not info.mode:
+        return None
+    own = born.network.everything.get(info.name.removesuffix(layer_types.EVALUATION_SUFFIX))
+    had = own.streaks.get("non_finite") if own is not None and own is not born.layer else None
+    return own if had is not None and had.step <= born.step else None
 
 
 def _in_the_data(born: Birth) -> Cause:
@@ -334,8 +347,7 @@ def _range(born: Birth) -> Cause:
     remedies: tuple[str, ...] = (
         _WIDER,
         "scale down its inputs or add a normalisation before it",
-        LOWER_RATE,
-        CLIP_GRADIENTS,
+        *(() if born.at_start else (LOWER_RATE, CLIP_GRADIENTS)),
     )
     if layer.info.dtype != "float16":
         remedies = remedies[1:]

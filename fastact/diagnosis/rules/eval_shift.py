@@ -269,7 +269,7 @@ _STATISTICS: Final = Cause(
     ("its input is of the same scale in both modes",),
 )
 _UNSEEN: Final = Cause(
-    "",
+    "mode_dependence",
     "It computes something else in evaluation than in training, from the same input.",
     ("look for what depends on the mode here: a normalisation, a scale, a branch on `self.training`",),
 )
