@@ -160,8 +160,8 @@ class Network:
             mean, std = (np.concatenate([layer.rows[name] for layer in self.layers]) for name in ("mean", "std"))
             self.range = _spans(np.hypot(mean, std), np.cumsum(whole) - whole)
         self.saturated = np.where(total > 0, share, 0.0).tolist()
-        self.rms = _medians(rms, starts, lengths)
-        self.signal = _medians(signal, starts, lengths)
+        self.rms = medians(rms, starts, lengths)
+        self.signal = medians(signal, starts, lengths)
 
 
 def _evaluations(network: Network) -> dict[str, LayerView]:
@@ -175,7 +175,7 @@ def _spans(values: npt.NDArray[np.float64], starts: npt.NDArray[Any]) -> list[fl
     return (np.fmax.reduceat(positive, starts) / np.fmin.reduceat(positive, starts)).tolist()  # type: ignore[no-any-return]
 
 
-def _medians(values: npt.NDArray[np.float64], starts: npt.NDArray[Any], lengths: npt.NDArray[Any]) -> list[float]:
+def medians(values: npt.NDArray[np.float64], starts: npt.NDArray[Any], lengths: npt.NDArray[Any]) -> list[float]:
     """The lower median of each group's values that are not NaN; NaN for a group without any."""
     table = np.full((len(starts), int(lengths.max())), np.nan)
     table[np.arange(table.shape[1]) < lengths[:, None]] = values
