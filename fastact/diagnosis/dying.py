@@ -1,6 +1,7 @@
 """Why neurons died: the hypotheses, each with what in the rows speaks for it and against it."""
 
 import math
+from itertools import accumulate
 from typing import Final
 
 import numpy as np
@@ -157,9 +158,9 @@ def _input_scale(layer: LayerView, network: Network, remedies: tuple[str, ...]) 
     """The input's scale; by the first layer's first outputs where the input itself was not recorded."""
     says = "The inputs are not normalised, so that the first updates, or the initial weights, throw neurons below zero."
     scale = facts.input_scale(network)
-    norms = [place for place in range(layer.place) if layer_types.is_norm(network.layer_types[place])]
-    if norms:
-        between = f"{facts.named(network.layers[norms[-1]])} normalises what it is given"
+    norm = network.once(_last_norms)[layer.place]
+    if norm >= 0:
+        between = f"{facts.named(network.layers[norm])} normalises what it is given"
         return Cause("inputs_not_normalised", says, remedies, refuted_by=(between,))
     if scale is not None:
         known = facts.inputs_not_normalised(network)
@@ -235,10 +236,22 @@ def _weight_decay(layer: LayerView, before: LayerView, step: int) -> Cause:
     return Cause("weight_decay", says, remedies, (shrank,))
 
 
+def _widest_before(network: Network) -> list[int]:
+    """For each place the neurons of the widest layer before it."""
+    neurons = (int(view.rows[-1]["neurons"]) for view in network.layers[:-1])
+    return list(accumulate(neurons, max, initial=0))
+
+
+def _last_norms(network: Network) -> list[int]:
+    """For each place that of the last normalisation before it; -1 where there is none."""
+    norms = (place if layer_types.is_norm(kind) else -1 for place, kind in enumerate(network.layer_types[:-1]))
+    return list(accumulate(norms, max, initial=-1))
+
+
 def _is_head(layer: LayerView, network: Network) -> bool:
     """Whether it is an output, such as a density: the last layer, or one of few neurons after wider ones."""
     neurons = int(layer.rows[-1]["neurons"])
-    widest = max((int(view.rows[-1]["neurons"]) for view in network.layers[: layer.place]), default=0)
+    widest = network.once(_widest_before)[layer.place]
     last = layer.place > 0 and layer.place in (network.output, len(network.layers) - 1)
     return last or 0 < neurons <= _HEAD < widest
 
