@@ -238,13 +238,12 @@ def _swings(network: Network, thresholds: OscillatingThresholds) -> dict[int, Sw
 
     Only a layer whose last rows lie so far apart, and not on the way from one level to another, is searched at all.
     """
-    mean, std, lengths = network.moments
+    mean, std, scale, lengths = network.moments
     ends = np.cumsum(lengths)
     # The last rows of each layer, and what lies between them, which is dropped.
     parts = np.column_stack((ends - np.minimum(lengths, thresholds.oscillate_period), ends)).ravel()[:-1]
     with np.errstate(all="ignore"):
-        scale = np.hypot(mean, std)
-        scale[~((scale > 0.0) & (scale < math.inf))] = math.nan
+        scale = np.where((scale > 0.0) & (scale < math.inf), scale, math.nan)
         spread = np.where((std > 0.0) & (std < math.inf), std, math.nan)
         level = np.where(np.isfinite(mean), mean, math.nan)
         way = (np.fmax.reduceat(scale, parts) / np.fmin.reduceat(scale, parts))[::2]
