@@ -228,7 +228,7 @@ def _places(views: Sequence[LayerView]) -> dict[str, int]:
 
 def _stride(view: LayerView) -> float:
     """The steps from one row to the next, on average over the window."""
-    return (view.last[_STEP] - int(view.rows["step"][0])) / max(len(view.rows) - 1, 1)
+    return float(view.last[_STEP] - int(view.rows["step"][0])) / max(len(view.rows) - 1, 1)
 
 
 def _sources(views: Sequence[LayerView]) -> dict[str, str]:

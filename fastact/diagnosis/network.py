@@ -58,6 +58,10 @@ class LayerView:
         """The rows of a run that are still in the window."""
         return self.rows[-min(streak.rows, len(self.rows)) :]
 
+    def since(self, step: int) -> npt.NDArray[np.void]:
+        """The rows from a step on."""
+        return self.rows[self.rows["step"].searchsorted(step) :]
+
 
 class Network:
     """All layers in forward order, and what is compared between them: medians over each layer's recent rows.
@@ -148,6 +152,11 @@ class Network:
         """The gradient of the loss by a layer's output, where it was recorded."""
         return self.everything.get(layer.info.name + layer_types.GRADIENT_SUFFIX)
 
+    def scale(self, layer: LayerView) -> npt.NDArray[np.float64]:
+        """The root mean square of the finite elements in each row of one of the layers; NaN where there is none."""
+        ends = self.once(_ends)
+        return self.moments[2][ends[layer.place] - len(layer.rows) : ends[layer.place]]
+
     def _compare(self, recent_rows: int, min_samples: int) -> None:
         whole = np.array([len(layer.rows) for layer in self.layers])
         lengths = np.minimum(whole, recent_rows)
@@ -174,6 +183,10 @@ class Network:
         self.saturated = np.where(total > 0, share, 0.0).tolist()
         self.rms = medians(scale[recent], starts, lengths)
         self.signal = medians(signal, starts, lengths)
+
+
+def _ends(network: Network) -> list[int]:
+    return np.cumsum(network.moments[3]).tolist()  # type: ignore[no-any-return]
 
 
 def _evaluations(network: Network) -> dict[str, LayerView]:
