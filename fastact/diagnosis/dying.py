@@ -276,7 +276,7 @@ def _share(layer: LayerView) -> float:
 
 def _zeros(layer: LayerView) -> float:
     """The share of zeros in the layer's last row."""
-    return float(layer.last[_ZEROS]) / max(layer.last[_COUNT], 1)
+    return float(layer.last[_ZEROS]) / max(float(layer.last[_COUNT]), 1.0)
 
 
 def _normalise(network: Network) -> tuple[str, ...]:

@@ -271,7 +271,7 @@ def onset(layer: LayerView, streak: Streak, lookback: int) -> int:
     beyond = lookback - len(rows)
     if beyond <= 0 or len(rows) < 2:
         return streak.step
-    stride = (layer.last[COLUMN["step"]] - int(rows["step"][0])) / (len(rows) - 1)
+    stride = float(layer.last[COLUMN["step"]] - int(rows["step"][0])) / (len(rows) - 1)
     return max(layer.start, streak.step - round(beyond * stride))
 
 
