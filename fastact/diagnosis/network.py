@@ -73,6 +73,8 @@ class Network:
             or over all elements where no layer was swept per neuron. NaN where unknown.
         saturated: for each layer the share of saturated elements over its recent rows.
         range: for each layer the largest rms of the whole window over the smallest that is not zero; NaN where unknown.
+        moments: the means and standard deviations of all rows of all layers, one layer after the other, and how many
+            rows each has.
         output: the place of the network's output layer; -1 with a single layer.
         everything: all that has rows, by name: these layers, gradients, and the same layers in evaluation.
         unseen: what was watched and not recorded, by name, with the reason.
@@ -104,6 +106,7 @@ class Network:
                 self.output -= 1
         unknown: list[float] = []
         self.rms = self.signal = self.saturated = self.range = unknown
+        self.moments = np.empty(0), np.empty(0), np.empty(0, np.int64)
         if layers:
             self._compare(recent_rows, min_samples)
 
@@ -166,9 +169,10 @@ class Network:
             whole = np.array([len(layer.rows) for layer in self.layers])
             mean, std = (np.concatenate([layer.rows[name] for layer in self.layers]) for name in ("mean", "std"))
             self.range = _spans(np.hypot(mean, std), np.cumsum(whole) - whole)
+            self.moments = mean, std, whole
         self.saturated = np.where(total > 0, share, 0.0).tolist()
-        self.rms = _medians(rms, starts, lengths)
-        self.signal = _medians(signal, starts, lengths)
+        self.rms = medians(rms, starts, lengths)
+        self.signal = medians(signal, starts, lengths)
 
 
 def _evaluations(network: Network) -> dict[str, LayerView]:
@@ -182,7 +186,7 @@ def _spans(values: npt.NDArray[np.float64], starts: npt.NDArray[Any]) -> list[fl
     return (np.fmax.reduceat(positive, starts) / np.fmin.reduceat(positive, starts)).tolist()  # type: ignore[no-any-return]
 
 
-def _medians(values: npt.NDArray[np.float64], starts: npt.NDArray[Any], lengths: npt.NDArray[Any]) -> list[float]:
+def medians(values: npt.NDArray[np.float64], starts: npt.NDArray[Any], lengths: npt.NDArray[Any]) -> list[float]:
     """The lower median of each group's values that are not NaN; NaN for a group without any."""
     table = np.full((len(starts), int(lengths.max())), np.nan)
     table[np.arange(table.shape[1]) < lengths[:, None]] = values

@@ -126,15 +126,14 @@ def _spared(born: Birth) -> tuple[str, ...]:
     """What speaks against an update that wrote NaN into this layer's weights."""
     if born.at_start:
         return ("it was so in the first recorded row",)
-    against = _only_data(born)
-    if against or facts.is_first(born.layer, born.network):
-        return against
-    later = [
-        view for view in born.network.layers[: born.layer.place]
-        if layer_types.has_weights(view.info.layer_type) and view.info.name in steps(born.network)
-    ]  # fmt: skip
-    if later:
-        return (f"{facts.named(later[0])} before it was finite then and became NaN later",)
+    return _only_data(born)
+
+
+def _followed(born: Birth) -> tuple[str, ...]:
+    """What speaks for NaN that were computed: weights before the layer that were finite then, and were lost to them."""
+    for view in born.network.layers[: born.layer.place]:
+        if layer_types.has_weights(view.info.layer_type) and view.info.name in steps(born.network):
+            return (f"the weights of {facts.named(view)} before it were finite then, and were lost later",)
     return ()
 
 
@@ -265,8 +264,8 @@ def _numerics(born: Birth) -> Cause:
         speaks += (f"{percent(born.share)} of its outputs were not finite at first",)
     if layer_type in layer_types.PROBABILITIES:
         speaks = ()
-    elif born.layer.place > 0 and _spared(born) and not born.at_start:
-        speaks += ("the weights before it were finite then",)
+    elif not born.at_start:
+        speaks += _followed(born)
     return Cause("numerics", says, (_EPSILON, "compute logarithms of probabilities by log_softmax"), speaks, against)
 
 
