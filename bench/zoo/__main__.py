@@ -24,7 +24,9 @@ def main() -> None:
     """Runs from the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.zoo", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--part", choices=PARTS, action="append", help="this part alone; may be given several times")
-    parser.add_argument("--keep", action="store_true", help="with --part: write it, beside what is stored of other parts")
+    parser.add_argument(
+        "--keep", action="store_true", help="with --part: write it, beside what is stored of other parts"
+    )
     parser.add_argument("--match", default="", metavar="TEXT", help="runs with this in their name; nothing is written")
     parser.add_argument("--wrong", action="store_true", help="also list what was got wrong in a held-out part")
     parser.add_argument("--fresh", action="store_true", help="train all anew")
