@@ -4,89 +4,27 @@ scikit-learn's digits, diabetes, breast cancer, wine and photographs; matplotlib
 language reference that CPython ships for `help()`, and the source of its standard library.
 """
 
-import importlib
-import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
+
+from bench.zoo.data_second import SECOND_TASKS
+from bench.zoo.data_task import Array, Task, source_of, split, split_task
 
 __all__ = ["TASKS", "Task", "load"]
 
-Array = npt.NDArray[Any]
-
 #: Characters that text is made of; all others become the first.
 ALPHABET: Final = " \nabcdefghijklmnopqrstuvwxyz0123456789.,:;()[]'\"=_-+*/#<>@!?%&|`~^{}$\\"
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What is learned from what.
-
-    Attributes:
-        kind: "classes" (targets are classes, for each sample or each place of a sequence) or "numbers".
-        train: inputs and targets to train on.
-        test: inputs and targets to measure on.
-        inputs: features of an input, channels of an image, or symbols of a text.
-        outputs: classes, or numbers of a target.
-        good: skill from which on a network counts as trained; see `skill`.
-    """
-
-    kind: str
-    train: tuple[torch.Tensor, torch.Tensor]
-    test: tuple[torch.Tensor, torch.Tensor]
-    inputs: int
-    outputs: int
-    good: float
-
-    def loss(self, given: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        """Mean cross entropy in nats, or mean squared error, in float32."""
-        if self.kind == "numbers":
-            return torch.nn.functional.mse_loss(given.float(), wanted)
-        return torch.nn.functional.cross_entropy(given.float().flatten(0, -2), wanted.flatten())
-
-    def skill(self, given: torch.Tensor, wanted: torch.Tensor) -> float:
-        """1 is perfect, 0 what a constant answer reaches, -1 the least: R² of numbers, the share of errors avoided."""
-        if self.kind == "numbers":
-            rest = (given.float() - wanted).square().mean() / (wanted - wanted.mean(0)).square().mean()
-            return max(float(1.0 - rest), -1.0)
-        hits = float((given.argmax(-1) == wanted).float().mean())
-        base = float(torch.bincount(wanted.flatten()).max()) / wanted.numel()
-        # NaN has no largest: argmax would take it for an answer.
-        return max((hits - base) / (1.0 - base), -1.0) if bool(torch.isfinite(given).all()) else 0.0
-
-
-def _split(x: Array, y: Array, seed: int = 0) -> tuple[Array, Array, Array, Array]:
-    order = np.random.default_rng(seed).permutation(len(x))
-    cut = len(x) * 3 // 4
-    return x[order[:cut]], y[order[:cut]], x[order[cut:]], y[order[cut:]]
-
-
-def _task(kind: str, x: Array, y: Array, outputs: int, good: float, *, scale: str = "") -> Task:
-    """A split of three to one; `scale`: "each" feature standardised over the training part, or "all" of them."""
-    train_x, train_y, test_x, test_y = _split(x, y)
-    if scale:
-        axis = 0 if scale == "each" else None
-        mean, std = train_x.mean(axis=axis), np.asarray(train_x.std(axis=axis))
-        # A pixel that is almost always blank has a tiny deviation; clipping keeps its rare ink from being 20 of them.
-        train_x, test_x = (((part - mean) / np.where(std > 0, std, 1.0)).clip(-4.0, 4.0) for part in (train_x, test_x))
-    number = torch.float32 if kind == "numbers" else torch.int64
-    parts = [
-        (torch.from_numpy(np.ascontiguousarray(a)).float(), torch.from_numpy(np.ascontiguousarray(b)).to(number))
-        for a, b in ((train_x, train_y), (test_x, test_y))
-    ]
-    return Task(kind, parts[0], parts[1], x.shape[1], outputs, good)
 
 
 def _tabular(name: str, good: float, *, raw: bool = False) -> Task:
     import sklearn.datasets
 
     x, y = getattr(sklearn.datasets, f"load_{name}")(return_X_y=True)
-    return _task("classes", x, y, int(y.max()) + 1, good, scale="" if raw else "each")
+    return split_task("classes", x, y, int(y.max()) + 1, good, scale="" if raw else "each")
 
 
 def digits() -> Task:
@@ -104,7 +42,7 @@ def digit_images() -> Task:
     import sklearn.datasets
 
     x, y = sklearn.datasets.load_digits(return_X_y=True)
-    return _task("classes", x.reshape(-1, 1, 8, 8), y, 10, 0.9, scale="all")
+    return split_task("classes", x.reshape(-1, 1, 8, 8), y, 10, 0.9, scale="all")
 
 
 def digit_copies() -> Task:
@@ -112,7 +50,7 @@ def digit_copies() -> Task:
     import sklearn.datasets
 
     x, _ = sklearn.datasets.load_digits(return_X_y=True)
-    return _task("numbers", x / 16.0, x / 16.0, 64, 0.6)
+    return split_task("numbers", x / 16.0, x / 16.0, 64, 0.6)
 
 
 def digit_rows() -> Task:
@@ -127,7 +65,7 @@ def diabetes() -> Task:
     import sklearn.datasets
 
     x, y = sklearn.datasets.load_diabetes(return_X_y=True)
-    return _task("numbers", x, ((y - y.mean()) / y.std())[:, None], 1, 0.3, scale="each")
+    return split_task("numbers", x, ((y - y.mean()) / y.std())[:, None], 1, 0.3, scale="each")
 
 
 def diabetes_raw() -> Task:
@@ -135,7 +73,7 @@ def diabetes_raw() -> Task:
     import sklearn.datasets
 
     x, y = sklearn.datasets.load_diabetes(return_X_y=True)
-    return _task("numbers", x, y[:, None], 1, 0.3, scale="each")
+    return split_task("numbers", x, y[:, None], 1, 0.3, scale="each")
 
 
 def cancer() -> Task:
@@ -169,7 +107,7 @@ def patches() -> Task:
         rows, columns = (generator.integers(0, size - 12, 1000) for size in image.shape[:2])
         cut += [image[r : r + 12, c : c + 12] for r, c in zip(rows, columns, strict=True)]
     x = np.stack(cut).transpose(0, 3, 1, 2)
-    return _task("classes", x, np.repeat([0, 1], 1000), 2, 0.6, scale="all")
+    return split_task("classes", x, np.repeat([0, 1], 1000), 2, 0.6, scale="all")
 
 
 def _noisy(x: torch.Tensor) -> torch.Tensor:
@@ -196,7 +134,7 @@ def _elevation(z: Array, *, raw: bool = False) -> Task:
     # The place alone is learned slowly: sines of it up to three waves across the map.
     waves = [x, *(f(np.pi * k * x) for k in (1, 2, 3) for f in (np.sin, np.cos))]
     y = z.astype(float).ravel()[:, None]
-    return _task("numbers", np.concatenate(waves, 1) * 1.4, y if raw else (y - y.mean()) / y.std(), 1, 0.7)
+    return split_task("numbers", np.concatenate(waves, 1) * 1.4, y if raw else (y - y.mean()) / y.std(), 1, 0.7)
 
 
 def seabed(*, raw: bool = False) -> Task:
@@ -238,15 +176,11 @@ def _reference(size: int) -> str:
     return "\n".join(topics[name] for name in sorted(topics))[:size]
 
 
-def _source(*names: str) -> str:
-    return "\n".join(inspect.getsource(importlib.import_module(name)) for name in names)
-
-
 def _next_sign(text: str, length: int, good: float) -> Task:
     codes = _codes(text)
     count = (len(codes) - 1) // length
     x, y = (codes[start : start + count * length].reshape(count, length) for start in (0, 1))
-    train_x, train_y, test_x, test_y = (torch.from_numpy(part.copy()) for part in _split(x, y))
+    train_x, train_y, test_x, test_y = (torch.from_numpy(part.copy()) for part in split(x, y))
     return Task("classes", (train_x, train_y), (test_x, test_y), len(ALPHABET), len(ALPHABET), good)
 
 
@@ -257,7 +191,7 @@ def _which_text(texts: Sequence[str], length: int, good: float) -> Task:
         starts = range(0, len(codes) - length, length)
         pieces += [codes[start : start + length] for start in starts]
         labels += [label] * len(starts)
-    train_x, train_y, test_x, test_y = (torch.from_numpy(part) for part in _split(np.stack(pieces), np.array(labels)))
+    train_x, train_y, test_x, test_y = (torch.from_numpy(part) for part in split(np.stack(pieces), np.array(labels)))
     return Task("classes", (train_x, train_y), (test_x, test_y), len(ALPHABET), len(texts), good)
 
 
@@ -268,17 +202,17 @@ def reference_text() -> Task:
 
 def source_text() -> Task:
     """The next character of the standard library's source, in pieces of 24."""
-    return _next_sign(_source("statistics", "textwrap", "argparse")[:150_000], 24, 0.12)
+    return _next_sign(source_of("statistics", "textwrap", "argparse")[:150_000], 24, 0.12)
 
 
 def text_or_code() -> Task:
     """Is a piece of 48 characters from the language reference or from source code?"""
-    return _which_text([_reference(60_000), _source("optparse")[:60_000]], 48, 0.5)
+    return _which_text([_reference(60_000), source_of("optparse")[:60_000]], 48, 0.5)
 
 
 def which_module() -> Task:
     """Which of three modules of the standard library is a piece of 48 characters from?"""
-    return _which_text([_source(name)[:60_000] for name in ("statistics", "difflib", "tarfile")], 48, 0.3)
+    return _which_text([source_of(name)[:60_000] for name in ("statistics", "difflib", "tarfile")], 48, 0.3)
 
 
 #: By name: what makes each task.
@@ -289,7 +223,7 @@ TASKS: Final[dict[str, Callable[[], Task]]] = {
         cancer_raw, wine, wine_raw, patches, denoise, seabed, seabed_raw, fault_line, fault_line_raw, reference_text,
         source_text, text_or_code, which_module,
     )
-}  # fmt: skip
+} | SECOND_TASKS  # fmt: skip
 
 _loaded: dict[str, Task] = {}
 

@@ -30,7 +30,7 @@ class Case(NamedTuple):
 def cases(runs: dict[str, Run], part: Iterable[Recipe]) -> tuple[list[Case], list[str]]:
     """The runs to be judged, and those left out, with the reason.
 
-    A network that did not train well is no healthy control, and a fault that did no harm makes no sick run.
+    A network that did not train well is no healthy control and no twin, and a fault that did no harm makes no sick run.
     """
     result: list[Case] = []
     left_out: list[str] = []
@@ -44,6 +44,9 @@ def cases(runs: dict[str, Run], part: Iterable[Recipe]) -> tuple[list[Case], lis
                 result.append(Case(run, 0, run.dead, facts | {"dead": run.dead}))
             continue
         twin = runs[recipe.twin.name]
+        if twin.skill < good(recipe.network):
+            left_out.append(f"{recipe.name}: its twin has a skill of {twin.skill:g}")
+            continue
         if not run.sickened(twin):
             left_out.append(f"{recipe.name}: no harm")
             continue

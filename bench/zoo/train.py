@@ -31,6 +31,9 @@ __all__ = ["FOLDER", "Run", "key", "train"]
 #: Where the logs are kept; git ignores it.
 FOLDER: Final = Path(__file__).parent.parent.parent / "runs" / "zoo"
 
+#: Raise it when PyTorch's adapter records other rows of the same training: 2 has functions, places and modes.
+ROWS: Final = 2
+
 #: How often the dead neurons of a healthy run are counted over its training data.
 CENSUSES: Final = 8
 
@@ -69,7 +72,7 @@ class Run:
 
 
 def key(recipe: Recipe) -> str:
-    """What a run depends on, as a short digest: the recipe, the zoo's source that it runs, and the log's schema."""
+    """What a run depends on, as a short digest: the recipe, the zoo's source that it runs, the adapter, the schema."""
     training = recipe.training
     parts = [_source(training_loop), _source(cast("Callable[..., Any]", PROGRAMS[training.program]))]
     parts += [_source(table[name]) for table, name in ((TASKS, training.task), (NETS, training.net)) if name]
@@ -78,7 +81,12 @@ def key(recipe: Recipe) -> str:
     if recipe.sick is not None:
         parts += [_source(FAULTS[name]) for name, _ in recipe.sick.plants]
         facts |= {"plants": recipe.sick.plants, "at": recipe.sick.at}
-    facts |= {"python": sys.version_info[:2], "torch": torch.__version__, "schema": SCHEMA_VERSION}
+    facts |= {
+        "python": sys.version_info[:2],
+        "torch": torch.__version__,
+        "schema": SCHEMA_VERSION,
+        "rows": ROWS,
+    }
     text = json.dumps(facts, sort_keys=True) + "".join(parts)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

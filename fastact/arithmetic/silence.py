@@ -22,15 +22,17 @@ class SilenceLimits(NamedTuple):
         rows: rows without a break.
         samples: samples of it.
         fires: times that a typical neuron of its layer has fired meanwhile.
+        counts: 1 where elements are counts of lookups, so that a neuron has fired as often as they add up to; else 0.
     """
 
     rows: int
     samples: int
     fires: int
+    counts: int = 0
 
     def times(self, factor: int) -> "SilenceLimits":
         """The same, but so many times the samples and fires."""
-        return SilenceLimits(self.rows, factor * self.samples, factor * self.fires)
+        return SilenceLimits(self.rows, factor * self.samples, factor * self.fires, self.counts)
 
 
 class Density(NamedTuple):

@@ -17,7 +17,7 @@ import numpy as np
 from numba import cuda
 
 from fastact.arithmetic.silence import NO_DENSITY, ROW_WEIGHT
-from fastact.arithmetic.state import COUNT, EMPTY, N_COUNTS, N_EXTREMES, N_MOMENTS, ZEROS
+from fastact.arithmetic.state import COUNT, EMPTY, MEAN, N_COUNTS, N_EXTREMES, N_MOMENTS, ZEROS
 from fastact.cuda.block import device_functions, last_to_come
 from fastact.cuda.fold import merge
 from fastact.cuda.instructions import THREADS, divide, ticket
@@ -159,7 +159,7 @@ def record_kernel(name: str, layout: Layout, *, per_neuron: bool) -> Any:
     - layer: the layer's number
     - memory: of the layer with these neurons, HEAD_WORDS + NEURON_WORDS * neurons words, all zero before the first row
     - undo: whether the step before this one is to be taken as if it had not been
-    - rows_limit, samples_limit, fires_limit: how long a neuron must have been silent to be dead (`SilenceLimits`)
+    - rows_limit, samples_limit, fires_limit, counts: the `SilenceLimits` after which a silent neuron is dead
     """
     end_type, finished, sweep_block = device_functions(name, layout)
     abreast = layout.beside
@@ -174,7 +174,7 @@ def record_kernel(name: str, layout: Layout, *, per_neuron: bool) -> Any:
         x: int, head: int, edges: int, packets: int, neurons: int, inner: int, pitch: int, apart: int, parts: int,
         low: float, high: float, near: float, work: int, tickets: int, ring: int, slots: int, counter: int,
         number: int, step: int, layer: int, memory: int, undo: int,
-        rows_limit: int, samples_limit: int, fires_limit: int,
+        rows_limit: int, samples_limit: int, fires_limit: int, counts: int,
     ) -> None:  # fmt: skip
         integers = cuda.shared.array((N_COUNTS, half), np.int64)
         floats = cuda.shared.array((N_MOMENTS, half), np.float64)
@@ -199,7 +199,7 @@ def record_kernel(name: str, layout: Layout, *, per_neuron: bool) -> Any:
         x: int, head: int, edges: int, packets: int, neurons: int, inner: int, pitch: int, apart: int, parts: int,
         low: float, high: float, near: float, work: int, tickets: int, ring: int, slots: int, counter: int,
         number: int, step: int, layer: int, memory: int, undo: int,
-        rows_limit: int, samples_limit: int, fires_limit: int,
+        rows_limit: int, samples_limit: int, fires_limit: int, counts: int,
     ) -> None:  # fmt: skip
         integers = cuda.shared.array((_INTEGERS, half), np.int64)
         floats = cuda.shared.array((_FLOATS, half), np.float64)
@@ -278,6 +278,12 @@ def record_kernel(name: str, layout: Layout, *, per_neuron: bool) -> Any:
             store_word(memory + 8, rows_in_step)
             elements = state[COUNT]
             fired = elements - state[ZEROS]
+            silent = tally.silent
+            dead = tally.dead
+            if counts != 0:
+                fired = np.int64(math.floor(state[MEAN] * elements + 0.5))
+                silent = 0
+                dead = 0
             if not fresh:
                 elements += load_word(memory + 16, 1)
                 fired += load_word(memory + 24, 1)
@@ -285,8 +291,8 @@ def record_kernel(name: str, layout: Layout, *, per_neuron: bool) -> Any:
             store_word(memory + 24, fired)
             store_words(memory + 8 * _COUNTERS, 8, density)
             after = next_density(
-                density.pooled_elements, density.pooled_fires, neurons, divide(elements, neurons), fired, tally.silent,
-                tally.dead,
+                density.pooled_elements, density.pooled_fires, neurons, divide(elements, neurons), fired, silent,
+                dead,
             )  # fmt: skip
             store_words(memory + 8 * (_COUNTERS + _DENSITY_WORDS), 8, after)
             number = row_number(number, counter)

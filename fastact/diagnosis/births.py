@@ -86,18 +86,26 @@ def birth(layer: LayerView, network: Network) -> Birth:
     """How a layer that has NaN or Inf came to have them."""
     since = steps(network)
     step = since[layer.info.name]
-    own = [view for view in network.layers if view.info.name in since]
-    # What hands its input on is called for several places at times, and then counts from the first one.
-    makers = [view for view in own if not layer_types.is_passing(view.info.layer_type) or is_input(view)] or own
-    first = min(makers, key=lambda view: (since[view.info.name], view.place))
+    makers, first = network.once(_makers)
+    if since[first.info.name] > step:
+        first = layer
     before = next(
         (view for view in makers if view.place < layer.place and _had(view, since[view.info.name], step)), None
     )
-    if before is None and layer not in makers and since[first.info.name] <= step:
+    if before is None and all(view is not layer for view in makers) and since[first.info.name] <= step:
         before = first
     rows = layer.rows[layer.rows["step"] >= step]
     bad = rows["nans"] | rows["pos_infs"] | rows["neg_infs"]
     return Birth(layer, network, step, facts.row_at(layer, step), bool((bad != 0).all()), before, first)
+
+
+def _makers(network: Network) -> tuple[list[LayerView], LayerView]:
+    """The layers that have NaN or Inf and may have made it, and the first of them in time, then in forward order."""
+    since = steps(network)
+    own = [view for view in network.layers if view.info.name in since]
+    # What hands its input on is called for several places at times, and then counts from the first one.
+    makers = [view for view in own if not layer_types.is_passing(view.info.layer_type) or is_input(view)] or own
+    return makers, min(makers, key=lambda view: (since[view.info.name], view.place))
 
 
 def _had(layer: LayerView, since: int, step: int) -> bool:

@@ -76,8 +76,11 @@ class Diagnoser:
     def add(self, info: LayerInfo) -> None:
         """Adds a layer, before its first row. A layer that is known already stays as it is."""
         if info.name not in self._trackers:
-            gradient = info.layer_type == layer_types.GRADIENT
-            asked = [rule for rule in rules.RULES if rule.judges_gradients or not gradient]
+            asked: Iterable[Rule[Any]] = rules.RULES
+            if info.layer_type == layer_types.GRADIENT:
+                asked = [rule for rule in asked if rule.judges_gradients]
+            elif info.layer_type in layer_types.COUNTED:
+                asked = [rule for rule in asked if rule.judges_counts]
             self._trackers[info.name] = OnsetTracker(self.history.add(info), asked, self.thresholds)
 
     def append(self, name: str, row: Row) -> None:
@@ -134,11 +137,13 @@ class Diagnoser:
             name: [tracker.view(place) for place, tracker in enumerate(members)] for name, members in groups.items()
         }
         views = {view.info.name: view for layers in viewed.values() for view in layers}
+        unseen = self._without_rows(views)
         for which, members in groups.items():  # each is compared with its like
             layers = viewed[which]
             network = Network(
-                layers, recent_rows=limits.recent_rows, min_samples=limits.vanish_samples, everything=views
-            )
+                layers, recent_rows=limits.recent_rows, min_samples=limits.vanish_samples, everything=views,
+                unseen=dict(unseen) if which == _LAYERS else None,
+            )  # fmt: skip
             saturated |= zip((view.info.name for view in layers), network.saturated, strict=True)
             if preset is None:
                 for tracker, view in zip(members, layers, strict=True):
@@ -168,7 +173,7 @@ class Diagnoser:
             rows, share = tracker.layer.total, saturated[name]
             health = self._health(views[name], rows, share, own.get(name, []), missing.get(name, ()))
             table.append(replace(health, status="accepted") if name in known and not health.severity else health)
-        return Diagnosis(linked, tuple(table), notes, accepted, self._without_rows(views), in_vain)
+        return Diagnosis(linked, tuple(table), notes, accepted, unseen, in_vain)
 
     def _without_rows(self, views: Iterable[str]) -> tuple[tuple[str, str], ...]:
         """What was not seen; another rank may have seen it, or it has since run, and nobody has said so yet."""

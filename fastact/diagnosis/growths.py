@@ -94,7 +94,7 @@ def _inputs(network: Network) -> Cause:
     elif not scale.large and not against:
         against = ("the input is small",)
     says = "The inputs are not normalised: products with weights and gradients are larger by their scale."
-    return Cause("inputs_not_normalised", says, (NORMALISE_INPUTS, LOWER_RATE), speaks, against)
+    return Cause("inputs_not_normalised", says, (NORMALISE_INPUTS,), speaks, against)
 
 
 def _recurrent(layer: LayerView) -> Cause:

@@ -5,6 +5,7 @@ The names are those of PyTorch, Keras and Flax modules. A type that is not liste
 
 import math
 from collections.abc import Iterable
+from functools import cache
 from typing import Final
 
 #: Activations with bounds at which their gradient vanishes, and the interval outside which an output is saturated:
@@ -59,6 +60,7 @@ INPUT: Final = "Input"
 #: the data chose (words, categories), of which many are rare by nature.
 USAGE: Final = "Usage"
 VOCABULARY: Final = "Vocabulary"
+COUNTED: Final = frozenset({USAGE, VOCABULARY})
 
 #: What follows a layer's name where its gradient, its input, how often its rows were looked up, its second and later
 #: places in one forward pass, or its rows in evaluation are recorded. No module's name has a colon.
@@ -103,6 +105,7 @@ _WEIGHTS: Final = (
 _NORM: Final = ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm", "UnitNorm", "Normalize")
 
 
+@cache
 def is_passing(layer_type: str) -> bool:
     """Whether the layer hands its input on: pooling, dropout, reshaping, padding."""
     return layer_type.startswith(PASSING)
@@ -123,6 +126,7 @@ def is_recurrent(layer_type: str) -> bool:
     return layer_type in RECURRENT or layer_type in UNBOUNDED_RECURRENT
 
 
+@cache
 def has_weights(layer_type: str) -> bool:
     """Whether the layer multiplies its input by weights."""
     return layer_type.startswith(_WEIGHTS)
@@ -133,11 +137,13 @@ def is_convolution(layer_type: str) -> bool:
     return layer_type.startswith(("Conv", "LazyConv", "DepthwiseConv", "SeparableConv"))
 
 
+@cache
 def is_norm(layer_type: str) -> bool:
     """Whether the layer resets the scale of its input."""
     return any(part in layer_type for part in _NORM)
 
 
+@cache
 def is_activation(layer_type: str) -> bool:
     """Whether the layer is an elementwise non-linearity."""
     return layer_type in BOUNDED or layer_type in RELU_FAMILY

@@ -78,8 +78,7 @@ def link(
             name for name, info in info_of.items() if info.layer_type == layer_types.INPUT and not info.source
         ),
     )
-    parent = _parents(ordered, by_condition, rank, around, twins)
-    _join_kin(ordered, parent, around, accepted)
+    parent = _parents(ordered, by_condition, rank, around, twins, accepted)
     consequences: dict[_Key, list[Finding]] = {}
     for finding in ordered:
         if key(finding) in parent:
@@ -124,56 +123,71 @@ def _parents(
     rank: dict[str, int],
     around: Circumstances,
     twins: Mapping[_Key, _Key],
+    accepted: Collection[_Key],
 ) -> dict[_Key, _Key]:
     """For each finding that another one explains, the earliest one that does; by `key`."""
     first = {finding.condition: finding for finding in reversed(ordered)}
     causes = [f for f in ordered if not by_condition[f.condition].first_explains_all or f is first[f.condition]]
-    able: dict[str, list[tuple[Finding, Explains]]] = {}
+    grave = {key(finding): gravity(finding.severity) for finding in ordered}
+
+    def group(finding: Finding) -> tuple[str, str, bool, bool]:
+        name = key(finding)
+        return finding.condition, finding.cause_name or finding.cause, grave[name] > 0, name in accepted
+
+    # One object for each group, so that they are told apart at once.
+    groups: dict[_Key, tuple[str, str, bool, bool]] = {}
+    known: dict[tuple[str, str, bool, bool], tuple[str, str, bool, bool]] = {}
+    for finding in ordered:
+        groups[key(finding)] = known.setdefault(group(finding), group(finding))
+    able: dict[str, list[tuple[Finding, _Key, Explains]]] = {}
     for condition in first:
         judges = {other: _judge(by_condition[other], by_condition[condition], rank) for other in first}
-        able[condition] = [(cause, judge) for cause in causes if (judge := judges[cause.condition]) is not None]
+        able[condition] = [
+            (cause, key(cause), judge) for cause in causes if (judge := judges[cause.condition]) is not None
+        ]
+    heads: dict[tuple[str, str, bool, bool], list[Finding]] = {}
     parent = dict(twins)
     for effect in ordered:
-        if key(effect) in parent:
+        own = key(effect)
+        if own in parent:
             continue
-        for cause, explains in able[effect.condition]:
+        # Layers with one condition and one cause since about the same time follow from the first of them, unless
+        # something else explains them.
+        kin = heads.setdefault(groups[own], [])
+        head = next((each for each in kin if _is_kin(each, effect, around)), None)
+        mine = groups[own] if head is not None else None
+        least = min(grave[own], 1)
+        for cause, name, explains in able[effect.condition]:
             if cause.first_step > effect.first_step:
                 break  # causes are in the order of time: nothing follows from what began later
             # The last condition keeps rules that explain each other from hanging a training.
             if (
-                gravity(cause.severity) >= min(gravity(effect.severity), 1)
-                # No update follows from evaluation, so training takes nothing from it.
-                and (cause.layer not in around.evaluation or effect.layer in around.evaluation)
-                # Data comes from outside.
-                and (effect.layer not in around.given or cause.layer in around.given)
+                groups[name] is not mine
+                and grave[name] >= least
+                and _can_reach(cause.layer, effect.layer, around)
                 and explains(cause, effect, around)
-                and _root(key(cause), parent) != key(effect)
+                and _root(name, parent) != own
             ):
-                parent[key(effect)] = key(cause)
+                parent[own] = name
                 break
+        if own not in parent and head is not None and _root(key(head), parent) != own:
+            parent[own] = key(head)
+        if head is None:
+            kin.append(effect)
     return parent
 
 
-def _join_kin(
-    ordered: list[Finding], parent: dict[_Key, _Key], around: Circumstances, accepted: Collection[_Key]
-) -> None:
-    """Lets culprits with one condition and one cause since about the same time follow from the first of them."""
-    heads: dict[tuple[str, str, bool, bool], list[Finding]] = {}
-    for finding in ordered:
-        if key(finding) in parent:
-            continue
-        reason = finding.cause_name or finding.cause
-        kin = heads.setdefault((finding.condition, reason, not gravity(finding.severity), key(finding) in accepted), [])
-        for head in kin:
-            if (
-                finding.first_step - head.first_step <= around.slack
-                and around.before(head.layer, finding.layer)
-                and (head.layer not in around.evaluation or finding.layer in around.evaluation)
-            ):
-                parent[key(finding)] = key(head)
-                break
-        else:
-            kin.append(finding)
+def _is_kin(head: Finding, finding: Finding, around: Circumstances) -> bool:
+    """Whether the first of two findings with one condition and one cause stands for the second one too."""
+    near = finding.first_step - head.first_step <= around.slack
+    return near and around.before(head.layer, finding.layer) and _can_reach(head.layer, finding.layer, around)
+
+
+def _can_reach(cause: str, effect: str, around: Circumstances) -> bool:
+    """Training takes nothing from evaluation, which makes no update; and data comes from outside."""
+    if cause in around.evaluation and effect not in around.evaluation:
+        return False
+    return effect not in around.given or cause in around.given
 
 
 def _judge(cause: Rule[Any], effect: Rule[Any], rank: dict[str, int]) -> Explains | None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.experts import expert_of, side_by_side
 from fastact.diagnosis.row_conditions import Row, Streak
 from fastact.fields import COLUMN, ROW_DTYPE
 from fastact.history import LayerInfo
@@ -72,8 +73,11 @@ class Network:
             or over all elements where no layer was swept per neuron. NaN where unknown.
         saturated: for each layer the share of saturated elements over its recent rows.
         range: for each layer the largest rms of the whole window over the smallest that is not zero; NaN where unknown.
+        moments: the means and standard deviations of all rows of all layers, one layer after the other, and how many
+            rows each has.
         output: the place of the network's output layer; -1 with a single layer.
         everything: all that has rows, by name: these layers, gradients, and the same layers in evaluation.
+        unseen: what was watched and not recorded, by name, with the reason.
     """
 
     def __init__(
@@ -83,8 +87,10 @@ class Network:
         recent_rows: int,
         min_samples: int,
         everything: Mapping[str, LayerView] | None = None,
+        unseen: Mapping[str, str] | None = None,
     ) -> None:
         self.layers = layers
+        self.unseen = unseen or {}
         self.everything = everything or {view.info.name: view for view in layers}
         self._places = {view.info.name: view.place for view in layers}
         self.layer_types = [layer.info.layer_type for layer in layers]
@@ -100,6 +106,7 @@ class Network:
                 self.output -= 1
         unknown: list[float] = []
         self.rms = self.signal = self.saturated = self.range = unknown
+        self.moments = np.empty(0), np.empty(0), np.empty(0, np.int64)
         if layers:
             self._compare(recent_rows, min_samples)
 
@@ -126,6 +133,9 @@ class Network:
         between hides it.
         """
         place = self._places.get(layer.info.source, layer.place - 1)
+        own = expert_of(layer.info.name)
+        while own is not None and place >= 0 and side_by_side(own, expert_of(self.layers[place].info.name)):
+            place -= 1
         return self.layers[place] if 0 <= place < layer.place else None
 
     def evaluation(self, layer: LayerView) -> LayerView | None:
@@ -159,6 +169,7 @@ class Network:
             whole = np.array([len(layer.rows) for layer in self.layers])
             mean, std = (np.concatenate([layer.rows[name] for layer in self.layers]) for name in ("mean", "std"))
             self.range = _spans(np.hypot(mean, std), np.cumsum(whole) - whole)
+            self.moments = mean, std, whole
         self.saturated = np.where(total > 0, share, 0.0).tolist()
         self.rms = _medians(rms, starts, lengths)
         self.signal = _medians(signal, starts, lengths)

@@ -24,8 +24,8 @@ def split(findings: Sequence[Finding], views: Mapping[str, LayerView]) -> tuple[
     for finding in findings:
         if finding.consequence_of is None:
             harmless = finding.severity == NOTE
-            if harmless:
-                noted.setdefault(finding.condition, []).append(finding)
+        if harmless and finding.severity == NOTE:
+            noted.setdefault(finding.condition, []).append(finding)
         if not harmless and finding.severity != NOTE:
             kept.append(finding)
     return tuple(kept), tuple(_note(condition, each, views) for condition, each in noted.items())

@@ -25,6 +25,9 @@ def causes(born: Birth) -> list[Cause]:
     layer_type = born.layer.info.layer_type
     if is_input(born.layer):
         return [_in_the_data(born), _cast_of_the_data(born)]
+    trained = _in_training(born)
+    if trained is not None:
+        return [_handed_on(born, trained)]
     if born.before is not None:
         return [_from_inputs(born) if is_input(born.before) else _handed_on(born, born.before)]
     if steps(born.network)[born.first.info.name] < born.step:
@@ -38,6 +41,16 @@ def causes(born: Birth) -> list[Cause]:
     if facts.is_first(born.layer, born.network) or layer_types.has_weights(layer_type):
         return [*own, *shared, _numerics(born)]
     return [_one_element(born), _uninitialised(born), _numerics(born), *own, *shared]
+
+
+def _in_training(born: Birth) -> LayerView | None:
+    """The same layer in training, where evaluation took NaN or Inf over from it."""
+    info = born.layer.info
+    if not info.mode:
+        return None
+    own = born.network.everything.get(info.name.removesuffix(layer_types.EVALUATION_SUFFIX))
+    had = own.streaks.get("non_finite") if own is not None and own is not born.layer else None
+    return own if had is not None and had.step <= born.step else None
 
 
 def _in_the_data(born: Birth) -> Cause:
@@ -113,15 +126,14 @@ def _spared(born: Birth) -> tuple[str, ...]:
     """What speaks against an update that wrote NaN into this layer's weights."""
     if born.at_start:
         return ("it was so in the first recorded row",)
-    against = _only_data(born)
-    if against or facts.is_first(born.layer, born.network):
-        return against
-    later = [
-        view for view in born.network.layers[: born.layer.place]
-        if layer_types.has_weights(view.info.layer_type) and view.info.name in steps(born.network)
-    ]  # fmt: skip
-    if later:
-        return (f"{facts.named(later[0])} before it was finite then and became NaN later",)
+    return _only_data(born)
+
+
+def _followed(born: Birth) -> tuple[str, ...]:
+    """What speaks for NaN that were computed: weights before the layer that were finite then, and were lost to them."""
+    for view in born.network.layers[: born.layer.place]:
+        if layer_types.has_weights(view.info.layer_type) and view.info.name in steps(born.network):
+            return (f"the weights of {facts.named(view)} before it were finite then, and were lost later",)
     return ()
 
 
@@ -252,8 +264,8 @@ def _numerics(born: Birth) -> Cause:
         speaks += (f"{percent(born.share)} of its outputs were not finite at first",)
     if layer_type in layer_types.PROBABILITIES:
         speaks = ()
-    elif born.layer.place > 0 and _spared(born) and not born.at_start:
-        speaks += ("the weights before it were finite then",)
+    elif not born.at_start:
+        speaks += _followed(born)
     return Cause("numerics", says, (_EPSILON, "compute logarithms of probabilities by log_softmax"), speaks, against)
 
 
@@ -334,8 +346,7 @@ def _range(born: Birth) -> Cause:
     remedies: tuple[str, ...] = (
         _WIDER,
         "scale down its inputs or add a normalisation before it",
-        LOWER_RATE,
-        CLIP_GRADIENTS,
+        *(() if born.at_start else (LOWER_RATE, CLIP_GRADIENTS)),
     )
     if layer.info.dtype != "float16":
         remedies = remedies[1:]

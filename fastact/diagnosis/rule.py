@@ -102,6 +102,7 @@ class Rule(ABC, Generic[_T_contra]):
         adjective: how the report says it of a layer: ``"close to overflow"``.
         judges_gradients: whether gradients are judged too. They are small by design, zero where a neuron is off, and
             of any shape, so most rules do not apply to them.
+        judges_counts: whether counts of lookups are judged, as which only few rules are: they are no outputs.
         only_alone: whether it is told only of layers in which no rule before it found anything, since it would be
             another word for the same thing, or the mark that it left.
         symptom: whether it counts as a consequence of any grave finding (serious or critical) of a rule before it that
@@ -118,6 +119,7 @@ class Rule(ABC, Generic[_T_contra]):
     condition: ClassVar[str]
     adjective: ClassVar[str]
     judges_gradients: ClassVar[bool] = False
+    judges_counts: ClassVar[bool] = False
     only_alone: ClassVar[bool] = False
     symptom: ClassVar[bool] = False
     first_explains_all: ClassVar[bool] = False

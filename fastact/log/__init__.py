@@ -12,8 +12,9 @@ forward order as ``layer_order``; each column's metadata hold its meaning and un
 mean, std, min, max), at full precision. Null stands where there was nothing to measure: for mean, std, abs_mean, min
 and max of a layer without a finite element, and for the neuron columns of a layer that was not swept per neuron. Null
 is not zero, and NaN does not occur. The metadata of a segment's schema hold ``fastact.schema_version``,
-``fastact.session`` (the writer), ``fastact.first_row``, ``fastact.layers`` (JSON) and the run's own metadata with
-``run.`` before their names.
+``fastact.session`` (the writer), ``fastact.first_row``, ``fastact.layers`` (JSON), ``fastact.unseen`` (JSON: what was
+watched and not recorded by then, and why; the newest segment holds) and the run's own metadata with ``run.`` before
+their names.
 
 **The promise.** A row is on its way to the disk after `LogOptions.batch_rows` further rows or
 `LogOptions.flush_seconds`, whichever comes first; `LogWriter.flush` forces it. What is there survives the death of the

@@ -1,5 +1,6 @@
 """A watched layer: what was recorded of it in the step under way, and for how long its neurons have been silent."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -8,7 +9,7 @@ import numpy.typing as npt
 
 from fastact.arithmetic import State
 from fastact.arithmetic.silence import NO_DENSITY, ROW_WEIGHT, Density, SilenceLimits, next_density, silence_weight
-from fastact.arithmetic.state import COUNT, ZEROS
+from fastact.arithmetic.state import COUNT, MEAN, ZEROS
 from fastact.cpu.workspace import NeuronWorkspace
 from fastact.fields import COLUMN, NEURON, SATURATED_SHARE
 from fastact.history import LayerHistory, LayerInfo
@@ -79,14 +80,13 @@ class LayerRecord(NamedTuple):
         same = neurons == layer.silence.size
         silence = layer.silence.copy() if same else np.zeros(neurons, np.int64)
         density = layer.density if same else NO_DENSITY
-        weight = silence_weight(samples, density.elements, density.fires, *limits)
+        weight = silence_weight(samples, density.elements, density.fires, *limits[:3])
         numbers = recorded.numbers(SATURATED_SHARE, silence, weight, limits.rows * ROW_WEIGHT)
-        density = Density(
-            *next_density(
-                density.pooled_elements, density.pooled_fires, neurons, samples, numbers[COUNT] - numbers[ZEROS],
-                numbers[_SILENT], numbers[_DEAD],
-            )
-        )  # fmt: skip
+        fired, silent, dead = numbers[COUNT] - numbers[ZEROS], numbers[_SILENT], numbers[_DEAD]
+        if limits.counts:
+            fired, silent, dead = math.floor(numbers[MEAN] * numbers[COUNT] + 0.5), 0, 0
+        before = density.pooled_elements, density.pooled_fires
+        density = Density(*next_density(*before, neurons, samples, fired, silent, dead))
         row = (step, layer.info.order, time, *numbers)
         return PendingRow(layer, row, layer.history.total, silence, density)
 

@@ -326,7 +326,10 @@ class ActivationMonitor:
         self._sparse += [check_type("patterns", pattern, str, "a str") for pattern in patterns]
 
     def _is_sparse(self, name: str) -> bool:
-        return any(fnmatchcase(name, pattern) for pattern in self._sparse)
+        if not self._sparse:
+            return False
+        places = name, name.partition(":")[0]  # its second place, and its rows in evaluation, are those of the layer
+        return any(fnmatchcase(place, pattern) for pattern in self._sparse for place in places)
 
     def _record_deferred(
         self,

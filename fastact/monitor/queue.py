@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from fastact.arithmetic.silence import SilenceLimits
 from fastact.diagnosis.diagnoser import Diagnoser
+from fastact.diagnosis.layer_types import COUNTED
 from fastact.errors import FastactError
 from fastact.failures import FailureCounter
 from fastact.log.writer import LogWriter
@@ -76,6 +77,7 @@ class StepQueue:
         limits = diagnoser.thresholds
         self._limits = SilenceLimits(limits.dead_window, limits.dead_samples, limits.dead_fires)
         self._sparse = limits.dead_sparse
+        self._lookups = SilenceLimits(limits.dead_window, 1, limits.unused_lookups, counts=1)
         #: With `strict`: what went wrong, to be raised at the end of the call.
         self._errors: list[Exception] = []
         self._finished: deque[_FinishedStep] = deque()
@@ -108,6 +110,8 @@ class StepQueue:
         return row
 
     def _silence_limits(self, layer: WatchedLayer) -> SilenceLimits:
+        if layer.info.layer_type in COUNTED:
+            return self._lookups
         return self._limits.times(self._sparse) if layer.info.sparse else self._limits
 
     def end_step(self) -> bool:

@@ -8,6 +8,8 @@ would be without them, and a failure inside one is counted and warned of once in
 - `hooks`: what a hook does with an output, an input or a gradient
 - `layers`: what a module's type tells: its neuron axis and its layer type
 - `tensors`: the tensors inside of an output
+- `unseen`: why a hook has recorded nothing
+- `usage`: how often each row of a table is looked up
 - `compiled`: the operator by which compiled code calls back
 - `callback`: what the callbacks of Lightning and Hugging Face share
 """

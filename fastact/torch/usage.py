@@ -174,9 +174,9 @@ class Tables:
         """The name of a parameter or buffer of the module that runs; "" for any other tensor."""
         running = self._watch._passes.running
         module = running[-1].module() if running else None
-        if module is None:
+        # The look-ups of an `nn.Embedding`, which come by here as well, are counted by its hook.
+        if module is None or is_table(module):
             return ""
-        # The look-ups of an `nn.Embedding` inside, which come by here as well, are counted by its hook.
         inside = function != LOOK_UP
         memory = table.untyped_storage()._cdata
         for name, each in (*module.named_parameters(recurse=inside), *module.named_buffers(recurse=inside)):

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import weakref
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, Protocol, Self
 
 import torch
@@ -53,6 +53,7 @@ def watch(
     every: int | Callable[[int], bool] = 1,
     first: int = 0,
     training_only: bool = False,
+    sparse: str | Iterable[str] = (),
     prefix: str = "",
     strict: bool = False,
 ) -> "Watch":
@@ -80,6 +81,8 @@ def watch(
             true. The monitor's own ``every`` also holds.
         first: record each of this many first steps, whatever `every` says.
         training_only: leave out modules that are not in training mode.
+        sparse: layers whose neurons fire seldom by design, such as the features of a sparse autoencoder: it takes ten
+            times the samples to call one of them dead. A name or an `fnmatch` pattern, or several: ``"*.features"``.
         prefix: goes before all names, to tell the layers of several models apart: ``"g."`` and ``"d."``.
         strict: raise what goes wrong, to find out about it; by default it is counted and warned of once.
 
@@ -138,6 +141,11 @@ def watch(
         got = f"{type(monitor).__name__} without current_step"
         raise ArgumentTypeError(f"monitor: got {got}, want one that counts steps, or every=1")
     check_type("prefix", prefix, str, "a str")
+    patterns = [sparse] if isinstance(sparse, str) else list(sparse)
+    if patterns:
+        check_type("monitor", monitor, ActivationMonitor, "an ActivationMonitor, as sparse is given")
+        assert isinstance(monitor, ActivationMonitor)
+        monitor.declare_sparse(*(prefix + check_type("sparse", pattern, str, "a str") for pattern in patterns))
     selected = {module: prefix + name for module, name in select_modules(model, layers).items()}
     for module, name in selected.items():
         if any(isinstance(h, Hook) and h.name and h.watch.monitor is monitor for h in module._forward_hooks.values()):

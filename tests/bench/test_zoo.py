@@ -19,7 +19,7 @@ from bench.zoo.faults import FAULTS, Training
 from bench.zoo.figures import by_architecture, poisson, scores, wilson
 from bench.zoo.programs import PROGRAMS
 from bench.zoo.recipes import NETWORKS, SICK, Network, Recipe, Sick, recipes
-from bench.zoo.score import JUDGES, Verdict, plain, verdict, verdicts
+from bench.zoo.score import FUNCTIONS, JUDGES, Verdict, plain, verdict, verdicts
 from bench.zoo.train import key, train
 from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.rules import RULES
@@ -41,7 +41,6 @@ def sick(**fields: Any) -> Sick:
     return Sick(**{"network": "n", "fault": "f", "says": "", "conditions": frozenset({"dead"}), **fields})
 
 
-FUNCTIONS = ("relu", "tanh")
 SMALL = Network(name="small", part="tuning", task="wine", net="mlp", options={"width": 16}, steps=40, seeds=(0,))
 
 
@@ -51,21 +50,33 @@ SMALL = Network(name="small", part="tuning", task="wine", net="mlp", options={"w
 def test_the_table_is_large_enough_and_names_are_unique() -> None:
     names = [recipe.name for recipe in recipes()]
     assert len(names) == len(set(names)) >= 40
-    for part in ("tuning", "held-out", "tuning-2"):
+    for part in ("tuning", "held-out", "tuning-2", "held-out-2"):
         kinds = Counter(recipe.sick is None for recipe in recipes(part))
         assert kinds[True] >= 20
         assert kinds[False] >= 20
 
 
-def test_the_parts_share_no_network_no_data_and_no_seed() -> None:
-    tuning, held_out = (list(recipes(part)) for part in ("tuning", "held-out"))
+def test_the_second_zoo_is_held_out_by_architecture() -> None:
+    sick_runs = Counter(recipe.sick is None for recipe in recipes("held-out-2"))
+    assert sick_runs[False] >= 60
+    assert sick_runs[True] >= 100
+    assert len({recipe.network.name for recipe in recipes("held-out-2")}) >= 40
+    tuned = {recipe.training.net for part in ("tuning", "tuning-2") for recipe in recipes(part)}
+    tuned |= {recipe.training.program for part in ("tuning", "tuning-2") for recipe in recipes(part)}
+    for recipe in recipes("held-out-2"):
+        assert not {recipe.training.net, recipe.training.program} - {"", "supervised", "routed"} & tuned
+
+
+@pytest.mark.parametrize("zoo", ["", "-2"])
+def test_the_parts_share_no_network_no_data_and_no_seed(zoo: str) -> None:
+    tuning, held_out = (list(recipes(f"{part}{zoo}")) for part in ("tuning", "held-out"))  # type: ignore[arg-type]
     for what in (
         lambda recipe: recipe.training.task.removesuffix("_raw"),
         lambda recipe: recipe.network.name,
         lambda recipe: recipe.seed,
-        lambda recipe: (recipe.training.net, str(recipe.training.options)),
+        lambda recipe: (recipe.training.net, recipe.training.program, str(recipe.training.options)),
     ):
-        assert not {what(recipe) for recipe in tuning} & {what(recipe) for recipe in held_out}
+        assert not {what(recipe) for recipe in tuning} & {what(recipe) for recipe in held_out} - {""}
 
 
 def test_every_fault_says_what_it_is_and_where() -> None:
@@ -89,7 +100,10 @@ def test_every_fault_says_what_it_is_and_where() -> None:
             for pattern in fault.layers:
                 place = pattern.partition(":")[0]
                 # A function's name is not among the modules'.
-                assert any(fnmatchcase(name, place) for name in layers) or place in FUNCTIONS, (recipe.name, pattern)
+                assert (
+                    any(fnmatchcase(name, place) for name in layers)
+                    or place.rpartition(".")[2].rstrip("*") in FUNCTIONS
+                ), (recipe.name, pattern)
 
 
 def test_what_a_fault_changes_is_what_is_trained() -> None:

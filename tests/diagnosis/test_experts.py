@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 from synthetic import NO_NEURONS, row, watch
 
+from fastact.diagnosis.network import Network
 from fastact.diagnosis.report import Diagnosis
 
 STEPS = range(60)
@@ -17,14 +19,23 @@ def empty(step: int) -> Any:
     return row(step, **{**NO_NEURONS, **nothing, "count": 0, "max": -float("inf")})
 
 
-def mixture(last: int, *, called: bool, tokens: int = 64, every: int = 1, steps: int = 60) -> dict[str, Any]:
-    """Four experts; number 2 gets tokens up to step `last` alone."""
+def mixture(
+    last: int,
+    *,
+    called: bool,
+    tokens: int = 64,
+    every: int = 1,
+    steps: int = 60,
+    experts: int = 4,
+    fed: Any = frozenset({0, 1, 3}),
+) -> dict[str, Any]:
+    """Experts of which those that are not `fed` get tokens up to step `last` alone."""
     layers: dict[str, Any] = {}
-    for expert in range(4):
+    for expert in range(experts):
         for part in PARTS:
             rows = []
             for step in range(0, steps * every, every):
-                if expert != 2 or step <= last:
+                if expert in fed or step <= last:
                     rows.append(row(step, count=64 * tokens))
                 elif called:
                     rows.append(empty(step))
@@ -33,26 +44,45 @@ def mixture(last: int, *, called: bool, tokens: int = 64, every: int = 1, steps:
     return layers
 
 
-def dead(diagnosis: Diagnosis) -> list[tuple[str, str, int, str | None]]:
-    return [(f.layer, f.severity, f.first_step, f.consequence_of) for f in diagnosis.findings if f.condition == "dead"]
+def unused(diagnosis: Diagnosis) -> list[tuple[str, str, int]]:
+    return [(f.layer, f.severity, f.first_step) for f in diagnosis.findings if f.condition == "unused"]
 
 
 @pytest.mark.parametrize("called", [True, False])
 @pytest.mark.parametrize("every", [1, 5])
-def test_an_expert_without_tokens_is_dead_since_its_last_one(called: bool, every: int) -> None:
+def test_an_expert_without_tokens_is_unused_since_its_last_one(called: bool, every: int) -> None:
     layers = mixture(20 * every, called=called, every=every)
-    name, first = "block.experts.2.up", 21 * every
-    want: list[Any] = [(name, "warning", first, None)]
-    want += [(f"block.experts.2.{part}", "warning", first, name) for part in PARTS[1:]]
-    assert dead(_watch(layers).diagnose()) == want
+    first = 21 * every
+    want = [("block.experts.2.up", "warning", first)]
+    assert unused(_watch(layers).diagnose()) == want
     # That step may have left the window.
-    assert dead(_watch(layers, window_size=25).diagnose()) == want
-    (finding, *_) = _watch(layers).diagnose().findings
+    assert unused(_watch(layers, window_size=25).diagnose()) == want
+    (finding,) = _watch(layers).diagnose().findings
     assert finding.message == (
-        f"{name} (Linear) has been dead since step {first}: expert 2 of 4 has received none of the 7,488 tokens "
-        "since then; an even share is 25%."
+        f"block.experts has been partly unused since step {first}: 1 of 4 experts (2) was not chosen for any of 7,488 "
+        "tokens; an even share is 25%."
     )
-    assert finding.evidence["expert"] == "block.experts.2"
+    assert finding.cause_name == "router"
+
+
+@pytest.mark.parametrize("called", [True, False])
+def test_all_experts_that_are_not_chosen_are_one_finding(called: bool) -> None:
+    layers = mixture(20, called=called, experts=8, fed={5})
+    (finding,) = _watch(layers).diagnose().findings
+    assert "7 of 8 experts (0, 1, 2, 3, 4, 6, 7) were not chosen" in finding.message
+    assert (finding.layer, finding.severity, finding.first_step) == ("block.experts.0.up", "serious", 21)
+
+
+def test_those_that_were_watched_and_never_called_are_counted() -> None:
+    layers = {name: given for name, given in mixture(60, called=False).items() if "experts.1" in name}
+    diagnoser = _watch(layers)
+    assert diagnoser.diagnose().healthy
+    diagnoser.unseen = {f"block.experts.{i}.{part}": "its hook never ran: ..." for i in (0, 2, 3) for part in PARTS}
+    (finding,) = diagnoser.diagnose().findings
+    assert "3 of 4 experts (0, 2, 3) were not chosen" in finding.message
+    assert (finding.layer, finding.first_step) == ("block.experts.1.up", 0)
+    diagnoser.unseen = {"block.experts.0.up": "it returns no tensor"}
+    assert diagnoser.diagnose().healthy
 
 
 def _watch(layers: dict[str, Any], window_size: int = 100) -> Any:
@@ -72,21 +102,41 @@ def _watch(layers: dict[str, Any], window_size: int = 100) -> Any:
 def test_until_much_was_seen_there_is_not_enough_data(called: bool) -> None:
     def layer(**options: Any) -> Any:
         diagnosis = _watch(mixture(20, called=called, **options)).diagnose()
-        assert dead(diagnosis) == []
+        assert unused(diagnosis) == []
         return next(layer for layer in diagnosis.layers if layer.name == "block.experts.2.up")
 
-    assert "dead" in layer(steps=40).not_judged  # 19 steps
-    assert "dead" in layer(tokens=10).not_judged  # 1170 tokens
-    assert "dead" not in layer(steps=24).not_judged  # three steps without are nothing
-    assert "dead" not in layer(steps=21).not_judged
+    assert "unused" in layer(steps=40).not_judged  # 19 steps
+    assert "unused" in layer(tokens=10).not_judged  # 1170 tokens
+    assert "unused" not in layer(steps=24).not_judged  # three steps without are nothing
+    assert "unused" not in layer(steps=21).not_judged
 
 
-def test_what_fires_now_and_then_is_alive_and_what_wakes_up_is_too() -> None:
+def test_what_gets_tokens_now_and_then_is_in_use() -> None:
     layers = mixture(20, called=True)
     kind, rows = layers["block.experts.2.up"]
     layers["block.experts.2.up"] = kind, [*rows[:45], row(45, count=64), *rows[46:]]
-    diagnosis = _watch(layers).diagnose()
-    assert "block.experts.2.up" not in [layer for layer, *_ in dead(diagnosis)]
+    assert unused(_watch(layers).diagnose()) == []
+    # After a pause of 24 steps another one takes twice as long.
+    assert unused(_watch(longer(layers, 93)).diagnose()) == []
+    assert unused(_watch(longer(layers, 95)).diagnose()) != []
+
+
+def longer(layers: dict[str, Any], steps: int) -> dict[str, Any]:
+    more = mixture(-1, called=True, steps=steps)
+    return {name: (kind, rows + more[name][1][len(rows) :]) for name, (kind, rows) in layers.items()}
+
+
+def test_top_k_routing_by_an_even_router_is_healthy() -> None:
+    rng = np.random.default_rng(0)
+    for tokens in (1, 4, 64):
+        layers: dict[str, Any] = {f"moe.experts.{i}.up": ("Linear", []) for i in range(8)}
+        for step in range(200):
+            chosen = rng.permuted(np.tile(np.arange(8), (tokens, 1)), axis=1)[:, :2]
+            for i, count in enumerate(np.bincount(chosen.ravel(), minlength=8)):
+                if count:
+                    layers[f"moe.experts.{i}.up"][1].append(row(step, count=64 * int(count)))
+            if step % 20 == 19:
+                assert unused(_watch(layers).diagnose()) == []
 
 
 def test_other_layers_that_are_not_called_are_no_experts() -> None:
@@ -97,11 +147,33 @@ def test_other_layers_that_are_not_called_are_no_experts() -> None:
     assert _watch(alone).diagnose().healthy
 
 
-def test_a_dead_expert_explains_no_other_layer() -> None:
+def test_an_unused_expert_explains_what_is_left_in_it_and_nothing_else() -> None:
     layers = mixture(20, called=True)
-    layers["block.experts.3.act"] = "ReLU", [row(step, dead_neurons=40 * (step > 30)) for step in STEPS]
-    culprits = [(f.layer, f.evidence.get("expert")) for f in _watch(layers).diagnose().culprits]
-    assert culprits == [("block.experts.3.act", None), ("block.experts.2.up", "block.experts.2")]
+    sick = [row(step, dead_neurons=64 * (step > 30), silent_neurons=64 * (step > 11), zeros=4096) for step in STEPS]
+    layers["block.experts.3.act"] = "ReLU", sick
+    culprits = {(f.layer, f.condition) for f in _watch(layers).diagnose().culprits}
+    assert culprits == {("block.experts.3.act", "dead"), ("block.experts.2.up", "unused")}
+    layers = mixture(20, called=False)
+    left = [row(step, dead_neurons=64, silent_neurons=64, zeros=4096) for step in range(21)]
+    layers["block.experts.2.act"] = "ReLU", left
+    found = {(f.layer, f.condition): f.consequence_of for f in _watch(layers).diagnose().findings}
+    assert ("block.experts.2.act", "dead") in found
+
+
+def test_an_expert_is_not_fed_by_its_neighbour() -> None:
+    names = ["router", "experts.0.up", "experts.0.down", "experts.1.up", "experts.1.down", "out"]
+    rows = {name: ("Linear", [row(step) for step in range(6)]) for name in names}
+    trackers = _watch(rows)._trackers
+    views = [tracker.view(place) for place, tracker in enumerate(trackers.values())]
+    network = Network(views, recent_rows=5, min_samples=2)
+    fed = {view.info.name: feeder.info.name for view in views if (feeder := network.feeder(view)) is not None}
+    assert fed == {
+        "experts.0.up": "router",
+        "experts.0.down": "experts.0.up",
+        "experts.1.up": "router",
+        "experts.1.down": "experts.1.up",
+        "out": "experts.1.down",
+    }
 
 
 @pytest.mark.parametrize(
@@ -120,5 +192,5 @@ def test_the_neurons_of_a_convolution_are_filters(kinds: tuple[str, ...], unit: 
     sick = [row(step, dead_neurons=40) for step in STEPS]
     healthy = [row(step) for step in STEPS]
     layers = {str(i): (kind, sick if i == len(kinds) - 1 else healthy) for i, kind in enumerate(kinds)}
-    (finding,) = watch(layers).diagnose().findings
+    (finding,) = (f for f in watch(layers).diagnose().findings if f.condition == "dead")
     assert f"40 of its 64 {unit} (62%) never fire" in finding.message

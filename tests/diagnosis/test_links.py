@@ -42,7 +42,7 @@ def swinging(steps: int, since: int) -> list[Any]:
 def test_only_a_grave_finding_that_is_near_explains_an_oscillation() -> None:
     end = ("Linear", healthy(120))
     swings = ("Linear", swinging(120, 60))
-    for share, since, explained in ((0.1, 55, False), (0.6, 55, True), (0.6, 30, False), (0.6, 62, False)):
+    for share, since, explained in ((0.1, 55, False), (0.97, 55, True), (0.97, 30, False), (0.97, 62, False)):
         dead = [row(s, dead_neurons=int(64 * share) if s >= since + 19 else 0) for s in range(120)]
         findings = watch({"0": ("ReLU", dead), "1": swings, "2": end}).diagnose().findings
         (found_,) = (f for f in findings if f.condition == "oscillating")
@@ -121,7 +121,7 @@ def test_all_that_dies_after_a_layer_without_living_neurons_follows_from_it() ->
     layers = {
         "0": ("ReLU", [row(step, dead_neurons=64) for step in range(30)]),
         "1": ("Linear", healthy()),
-        "2": ("ReLU", [row(step, dead_neurons=30) for step in range(30)]),
+        "2": ("ReLU", [row(step, dead_neurons=40) for step in range(30)]),
     }
     assert [(f.layer, f.consequence_of) for f in watch(layers).diagnose().findings] == [("0", None), ("2", "0")]
 
@@ -163,13 +163,11 @@ def test_neurons_that_are_off_for_samples_that_are_all_alike_are_a_consequence()
     def faint(dead: int) -> tuple[str, list[Any]]:
         return "ReLU", [row(step, within_std=1e-6, dead_neurons=dead) for step in range(30)]
 
-    layers = {"0": ("Linear", healthy()), "1": faint(6), "2": faint(20), "3": faint(40)}
-    assert [(f.layer, f.condition, f.consequence_of) for f in watch(layers).diagnose().findings][:4] == [
-        ("1", "vanishing", None),
-        ("1", "dead", "1"),
-        ("2", "dead", "1"),
-        ("2", "vanishing", "1"),
-    ]
+    layers = {"0": ("Linear", healthy()), "1": faint(6), "2": faint(20), "3": faint(31)}
+    diagnosis = watch(layers).diagnose()
+    found = [(f.layer, f.condition, f.consequence_of) for f in diagnosis.findings]
+    assert found == [("1", "vanishing", None), ("2", "vanishing", "1"), ("3", "vanishing", "1")]
+    assert not diagnosis.notes
     layers = {"0": ("Linear", healthy()), "1": faint(40), "2": faint(40)}
     first = watch(layers).diagnose().findings[0]
     assert (first.layer, first.condition) == ("1", "dead")  # nothing gets through

@@ -40,4 +40,4 @@ def test_conditions_and_row_conditions_have_names_of_their_own() -> None:
             )
             assert set(names.values()) == {1}, info
             seen |= set(names)
-    assert {"dead", "starved", "saturated", "exploding", "near_overflow", "near_underflow", "faint", "faded"} <= seen
+    assert {"dead", "saturated", "exploding", "near_overflow", "near_underflow", "faint", "faded"} <= seen

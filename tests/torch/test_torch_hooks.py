@@ -34,7 +34,7 @@ def test_several_inputs_are_numbered_and_tokens_left_out() -> None:
     model = nn.ModuleDict({"scale": Scale(), "embed": nn.Embedding(5, 3)})
     with watch(model, recorder, inputs=True):
         model["scale"](model["embed"](torch.tensor([[1, 2]])), by=torch.full((1, 2, 3), 2.0))
-    assert list(recorder.given) == ["embed", "scale:input[0]", "scale:input[1]", "scale"]
+    assert list(recorder.given) == ["embed", "embed:usage", "scale:input[0]", "scale:input[1]", "scale"]
     torch.testing.assert_close(recorder.given["scale"][0], 2 * recorder.given["scale:input[0]"][0])
 
 

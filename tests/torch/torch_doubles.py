@@ -33,7 +33,7 @@ class Recorder:
         self.about[name] = axis, kind
 
     def axes(self) -> dict[str, int | None]:
-        return {call.name: call.axis for call in self.calls}
+        return {call.name: call.axis for call in self.calls if not call.name.endswith(":usage")}
 
 
 def mlp() -> nn.Sequential:

@@ -9,13 +9,13 @@ from typing import Final
 
 from torch import nn
 
-from bench.zoo.nets import dense, experts, functional, images, looking, sequences
+from bench.zoo.nets import dense, experts, functional, images, looking, others, pictures, sequences, series
 
 __all__ = ["NETS"]
 
+_FAMILIES: Final = (dense, experts, functional, images, looking, others, pictures, sequences, series)
+
 #: By name.
 NETS: Final[dict[str, Callable[..., nn.Module]]] = {
-    name: getattr(family, name)
-    for family in (dense, experts, functional, images, looking, sequences)
-    for name in family.__all__
+    name: getattr(family, name) for family in _FAMILIES for name in family.__all__
 }

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from bench.zoo.programs import alone, pairs
+from bench.zoo.programs import alone, coders, games, pairs
 from bench.zoo.programs.program import Program, Routed, Supervised
 
 __all__ = ["PROGRAMS", "Program"]
@@ -11,5 +11,5 @@ __all__ = ["PROGRAMS", "Program"]
 PROGRAMS: Final[dict[str, type[Program]]] = {
     "supervised": Supervised,
     "routed": Routed,
-    **{name: getattr(family, kind) for family in (alone, pairs) for name, kind in family.KINDS.items()},
+    **{name: getattr(family, kind) for family in (alone, coders, games, pairs) for name, kind in family.KINDS.items()},
 }

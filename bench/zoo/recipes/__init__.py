@@ -7,12 +7,12 @@ It has other networks, other data and other seeds than the part for tuning.
 from collections.abc import Iterator
 from typing import Final
 
-from bench.zoo.recipes import first_held_out, first_tuning, second_tuning
+from bench.zoo.recipes import first_held_out, first_tuning, second_held_out, second_tuning
 from bench.zoo.recipes.table import Network, Part, Recipe, Sick
 
 __all__ = ["NETWORKS", "SICK", "Network", "Part", "Recipe", "Sick", "recipes"]
 
-_TABLES: Final = (first_tuning, first_held_out, second_tuning)
+_TABLES: Final = (first_tuning, first_held_out, second_tuning, second_held_out)
 
 NETWORKS: Final[tuple[Network, ...]] = tuple(network for table in _TABLES for network in table.NETWORKS)
 SICK: Final[tuple[Sick, ...]] = tuple(fault for table in _TABLES for fault in table.SICK)

@@ -19,6 +19,7 @@ from fastact.diagnosis.rules.outlier_channels import OutlierChannels, OutlierCha
 from fastact.diagnosis.rules.overflow_risk import OverflowRisk, OverflowRiskThresholds
 from fastact.diagnosis.rules.saturated import Saturated, SaturatedThresholds
 from fastact.diagnosis.rules.underflow_risk import UnderflowRisk, UnderflowRiskThresholds
+from fastact.diagnosis.rules.unused import Unused, UnusedThresholds
 from fastact.diagnosis.rules.vanishing import Vanishing, VanishingThresholds
 
 __all__ = ["RULES", "Thresholds", "adjective"]
@@ -38,6 +39,7 @@ class Thresholds(
     VanishingThresholds,
     ExplodingThresholds,
     SaturatedThresholds,
+    UnusedThresholds,
     DeadThresholds,
 ):
     """What the rules compare with. Every field can be overridden; `Thresholds.describe()` lists them all.
@@ -65,6 +67,7 @@ RULES: Final[tuple[Rule[Any], ...]] = (
     NonFinite(),
     Saturated(),
     UnderflowRisk(),
+    Unused(),
     Dead(),
     Vanishing(),
     Constant(),

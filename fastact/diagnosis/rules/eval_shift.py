@@ -127,9 +127,10 @@ class EvalShift(Rule[EvalShiftThresholds]):
         """The difference of the last rows, and where it began."""
         gaps = network.once(_gaps, thresholds)
         gap = gaps.get(layer.place)
+        if gap is None:
+            return Outcome.NOT_FOUND
         evaluation = network.evaluation(layer)
-        if gap is None or evaluation is None:
-            return Outcome.NOT_APPLICABLE if evaluation is None else Outcome.NOT_FOUND
+        assert evaluation is not None
         source = network.once(_begins, thresholds).get(layer.place)
         if source is None:
             return Outcome.NOT_FOUND
@@ -153,7 +154,9 @@ class EvalShift(Rule[EvalShiftThresholds]):
 
 def _gaps(network: Network, thresholds: EvalShiftThresholds) -> dict[int, Gap]:
     """The difference between training and evaluation of each layer in which there is one, by its place."""
-    found = {}
+    found: dict[int, Gap] = {}
+    if not any(view.info.mode for view in network.everything.values()):
+        return found
     for layer in network.layers:
         evaluation = network.evaluation(layer)
         if evaluation is None or len(layer.rows) < thresholds.min_rows:
@@ -269,7 +272,7 @@ _STATISTICS: Final = Cause(
     ("its input is of the same scale in both modes",),
 )
 _UNSEEN: Final = Cause(
-    "",
+    "mode_dependence",
     "It computes something else in evaluation than in training, from the same input.",
     ("look for what depends on the mode here: a normalisation, a scale, a branch on `self.training`",),
 )

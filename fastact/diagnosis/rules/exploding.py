@@ -95,6 +95,10 @@ class Exploding(Rule[ExplodingThresholds]):
         ("outlier_channels", "overflow_risk", "non_finite", "saturated", "dead", "vanishing", "constant"), _drives
     )
 
+    def applies(self, info: LayerInfo) -> bool:
+        """Everything but counts."""
+        return info.layer_type not in (layer_types.USAGE, layer_types.VOCABULARY)
+
     def needs(self, thresholds: ExplodingThresholds) -> int:
         """Two rows: growth by orders of magnitude leaves few."""
         return 2
@@ -146,7 +150,12 @@ class Exploding(Rule[ExplodingThresholds]):
         last = float(known[-1]) if len(known) else max(thresholds.explode_scale, thresholds.explode_growth * base)
         factor = last / max(base, thresholds.explode_scale / thresholds.explode_growth)
         ended = any(bool(layer.rows[-1][name]) for name in ("nans", "pos_infs", "neg_infs"))
-        if streak.rows < 2 or (layer.place == network.output and self._follows_targets(layer, factor, thresholds)):
+        # The squares of numbers near the end of float64 are all infinite.
+        if (
+            streak.rows < 2
+            or not base < last < math.inf
+            or (layer.place == network.output and self._follows_targets(layer, factor, thresholds))
+        ):
             return None
         step = _onset(layer)
         critical = factor >= thresholds.explode_critical or ended

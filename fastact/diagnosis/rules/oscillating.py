@@ -14,7 +14,6 @@ from fastact.diagnosis.periods import Period, in_step, likeness, repetitions
 from fastact.diagnosis.remedies import LOWER_RATE
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, upstream
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, factor_field, positive_field, share_field
-from fastact.fields import ROW_DTYPE
 from fastact.history import LayerInfo
 from fastact.text import number
 
@@ -239,18 +238,18 @@ def _swings(network: Network, thresholds: OscillatingThresholds) -> dict[int, Sw
 
     Only a layer whose last rows lie so far apart, and not on the way from one level to another, is searched at all.
     """
-    tails = [layer.rows[-thresholds.oscillate_period :] for layer in network.layers]
-    starts = np.cumsum([0, *map(len, tails)])[:-1]
-    rows = np.empty(sum(map(len, tails)), ROW_DTYPE)
-    for start, tail in zip(starts.tolist(), tails, strict=True):
-        rows[start : start + len(tail)] = tail
+    mean, std, lengths = network.moments
+    ends = np.cumsum(lengths)
+    # The last rows of each layer, and what lies between them, which is dropped.
+    parts = np.column_stack((ends - np.minimum(lengths, thresholds.oscillate_period), ends)).ravel()[:-1]
     with np.errstate(all="ignore"):
-        scale = np.hypot(rows["mean"], rows["std"])
+        scale = np.hypot(mean, std)
         scale[~((scale > 0.0) & (scale < math.inf))] = math.nan
-        spread = np.where((rows["std"] > 0.0) & (rows["std"] < math.inf), rows["std"], math.nan)
-        way = np.fmax.reduceat(scale, starts) / np.fmin.reduceat(scale, starts)
-        mean = np.where(np.isfinite(rows["mean"]), rows["mean"], math.nan)
-        wander = (np.fmax.reduceat(mean, starts) - np.fmin.reduceat(mean, starts)) / np.fmin.reduceat(spread, starts)
+        spread = np.where((std > 0.0) & (std < math.inf), std, math.nan)
+        level = np.where(np.isfinite(mean), mean, math.nan)
+        way = (np.fmax.reduceat(scale, parts) / np.fmin.reduceat(scale, parts))[::2]
+        wander = np.fmax.reduceat(level, parts)[::2] - np.fmin.reduceat(level, parts)[::2]
+        wander /= np.fmin.reduceat(spread, parts)[::2]
     loose = np.array([layer.info.layer_type == layer_types.INPUT for layer in network.layers])
     factor = np.where(loose, thresholds.oscillate_note, thresholds.oscillate_factor)
     deviations = np.where(loose, min(1.0, thresholds.oscillate_deviations), thresholds.oscillate_deviations)

@@ -56,7 +56,7 @@ def _switches_off(cause: Finding, effect: Finding, around: Circumstances) -> boo
 
     What is dead for the most part may as well be the reason, so there it takes a layer before it.
     """
-    part = effect.severity != "critical" and cause.layer == effect.layer
+    part = float(effect.evidence.get("dead_ratio", 1.0)) <= 0.5 and cause.layer == effect.layer
     return (part or upstream(cause, effect, around)) and cause.first_step - around.slack <= effect.first_step
 
 

@@ -15,7 +15,8 @@ from fastact.diagnosis.rules import RULES
 def scales(*parts: tuple[int, float], noise: float = 0.02) -> list[Any]:
     """Rows whose rms holds a level for so many rows each, but for a little noise."""
     levels = [level for rows, level in parts for _ in range(rows)]
-    return [row(i, mean=0.0, std=level * (1.0 + noise * math.sin(7.0 * i))) for i, level in enumerate(levels)]
+    sizes = [level * (1.0 + noise * math.sin(7.0 * i)) for i, level in enumerate(levels)]
+    return [row(i, mean=0.0, std=size, within_std=size) for i, size in enumerate(sizes)]
 
 
 STEADY = ("Linear", [row(step) for step in range(100)])
@@ -63,14 +64,14 @@ def test_a_layer_alone_that_changes_was_changed_from_outside_and_a_mild_change_i
 
 
 def test_what_is_small_slow_early_or_over_is_no_drift() -> None:
-    noise = np.exp(0.6 * np.random.default_rng(0).standard_normal(100))
-    noisy = [row(i, mean=0.0, std=(1.0 if i < 60 else 6.0) * noise[i]) for i in range(100)]
+    noise = np.exp(0.6 * np.random.default_rng(0).standard_normal(100)) * np.where(np.arange(100) < 60, 1.0, 6.0)
+    noisy = [row(i, mean=0.0, std=x, within_std=x) for i, x in enumerate(noise)]
     for rows in (
         scales((60, 1.0), (40, 3.5)),
         scales((15, 1.0), (60, 10.0)),
         scales((50, 1.0), (20, 10.0), (10, 1.0)),
         noisy,
-        [row(i, mean=0.0, std=math.exp(0.05 * i)) for i in range(100)],
+        [row(i, mean=0.0, std=math.exp(0.05 * i), within_std=math.exp(0.05 * i)) for i in range(100)],
     ):
         assert found(watch({"fc": ("Linear", rows)})) == []
 

@@ -122,7 +122,7 @@ def test_what_a_layer_learns_between_evaluations_is_healthy() -> None:
 
 def test_a_layer_that_rises_for_no_reason_that_is_seen_has_an_unknown_one() -> None:
     sizes = {"0": ("Linear", 1.0, 1.0), "1": ("", 1.0, 9.0), "2": ("Linear", 1.0, 9.0)}
-    assert told(network(sizes)) == [("1", "", None), ("2", "", "1")]
+    assert told(network(sizes)) == [("1", "mode_dependence", None), ("2", "mode_dependence", "1")]
 
 
 def test_what_goes_wrong_in_evaluation_alone_follows_from_it() -> None:

@@ -158,3 +158,14 @@ def test_minus_infinity_that_goes_no_further_is_a_mask() -> None:
     scores = ("Scores", good(neg_infs=500))
     diagnosis = diagnose({"0": ("Linear", good()), "scores": scores, "softmax": ("Softmax", good())})
     assert diagnosis.findings == ()
+
+
+def test_a_penalty_on_one_layers_weights_makes_that_layer_nan_first() -> None:
+    layers = {
+        "0": ("Linear", broken(8)),
+        "1": ("Tanh", broken(8)),
+        "2": ("Linear", broken(7)),
+        "3": ("Tanh", broken(7)),
+    }
+    finding = culprit({"input": ("Input", good()), **layers})
+    assert (finding.layer, finding.cause_name) == ("2", "not_finite_update")

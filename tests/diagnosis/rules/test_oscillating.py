@@ -107,9 +107,9 @@ def test_trends_steps_and_spikes_are_no_oscillation() -> None:
 
 def test_batches_that_differ_in_size_swing_and_are_healthy() -> None:
     counts = np.where(np.arange(60) % 4 < 2, 4096, 16384)
-    rows = [row(s, mean=0.0, std=1e-3 * int(n), within_std=0.9, count=int(n)) for s, n in enumerate(counts)]
+    rows = [row(s, mean=0.0, std=1e-3 * int(n), within_std=1e-3 * int(n), count=int(n)) for s, n in enumerate(counts)]
     assert judged(rows) == []
-    assert judged([row(s, mean=0.0, std=1e-3 * int(n), within_std=0.9) for s, n in enumerate(counts)]) != []
+    assert judged([row(s, mean=0.0, std=1e-3 * int(n), within_std=1e-3 * int(n)) for s, n in enumerate(counts)]) != []
 
 
 def test_nan_changes_nothing() -> None:

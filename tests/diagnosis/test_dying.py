@@ -1,0 +1,109 @@
+"""Why neurons died: what the rows refute is never told, and what they speak for is."""
+
+from typing import Any
+
+import pytest
+from synthetic import row, watch
+
+from fastact.diagnosis.finding import Finding
+
+
+def dead(since: int = 0, **numbers: float) -> tuple[str, list[Any]]:
+    rows = [row(step, zeros=4096, silent_neurons=64, mean=0.0, std=0.0, within_std=0.0) for step in range(since, 60)]
+    return "ReLU", [row(step) for step in range(since)] + rows
+
+
+def layer(layer_type: str = "Linear", **numbers: float) -> tuple[str, list[Any]]:
+    return layer_type, [row(step, **numbers) for step in range(60)]
+
+
+def finding(layers: Any, name: str = "act") -> Finding:
+    diagnosis = watch(layers).diagnose()
+    (found,) = (each for each in diagnosis.findings if each.condition == "dead" and each.layer == name)
+    return found
+
+
+LARGE = layer("Input", mean=120.0, std=80.0, within_std=80.0, min=0.0, max=255.0)
+NORMAL = layer("Input", mean=0.0, std=1.0)
+BELOW = layer(mean=-10.0, max=-7.0, min=-13.0)
+
+
+@pytest.mark.parametrize(
+    ("layers", "cause"),
+    [
+        ({"fc": layer(), "act": dead()}, "initialisation"),
+        ({"fc": layer(), "act": dead(30)}, "learning_rate"),
+        ({"fc": BELOW, "act": dead()}, "initialisation"),
+        ({"input": LARGE, "fc": layer(), "act": dead()}, "inputs_not_normalised"),
+        ({"input": LARGE, "fc": layer(), "act": dead(30)}, "inputs_not_normalised"),
+        ({"input": LARGE, "bn": layer("BatchNorm1d"), "fc": layer(), "act": dead(30)}, "learning_rate"),
+        ({"input": NORMAL, "fc": layer(), "act": dead(30)}, "learning_rate"),
+        ({"fc": layer(within_std=60.0, std=60.0), "act": dead()}, "inputs_not_normalised"),
+        ({"input": NORMAL, "fc": layer(within_std=60.0, std=60.0), "act": dead()}, "initialisation"),
+    ],
+)
+def test_the_cause_of_dead_activations(layers: Any, cause: str) -> None:
+    assert finding({**layers, "out": layer()}).cause_name == cause
+
+
+def test_what_began_later_is_no_initialisation_and_what_was_so_at_first_no_learning_rate() -> None:
+    early, late = (finding({"fc": layer(), "act": dead(since), "out": layer()}) for since in (0, 30))
+    assert "use a lower learning rate" not in early.remedies
+    assert "learning rate" not in early.cause
+    assert "initialisation" not in late.cause
+
+
+def test_a_fall_of_what_comes_in_speaks_for_the_learning_rate() -> None:
+    fell = "Linear", [row(step, mean=0.1 if step < 30 else -40.0) for step in range(60)]
+    found = finding({"fc": fell, "act": dead(30), "out": layer()})
+    assert found.because == ("the outputs of fc fell from 0.1 to -40 on average",)
+    assert found.confidence == "likely"
+
+
+def test_what_shrank_to_nothing_is_weight_decay() -> None:
+    shrank = "Linear", [row(step, mean=0.0, std=0.5**step, within_std=0.5**step) for step in range(60)]
+    found = finding({"fc": shrank, "act": dead(30), "out": layer()})
+    assert found.cause_name == "weight_decay"
+
+
+@pytest.mark.parametrize("layer_type", ["Dropout", "Flatten", "MaxPool2d", "Hardswish", "AdaptiveAvgPool2d", "Block"])
+def test_what_has_no_weights_is_not_told_that_they_are_zero(layer_type: str) -> None:
+    for before in (layer(), dead()):
+        layers = {"fc": layer(), "a": before, "act": (layer_type, dead()[1]), "out": layer()}
+        for each in watch(layers).diagnose().findings:
+            if each.layer == "act":
+                assert "weights" not in each.cause
+                assert each.cause_name != "weights_zero"
+
+
+def test_dropout_with_a_live_input_drops_everything() -> None:
+    found = finding({"fc": layer(), "act": ("Dropout", dead()[1]), "out": layer()})
+    assert (found.cause_name, found.confidence) == ("dropout_of_everything", "certain")
+
+
+def test_a_layer_with_weights_and_a_live_input_has_zero_weights_and_one_without_follows() -> None:
+    live = finding({"a": layer(), "act": ("Linear", dead()[1]), "out": layer()})
+    assert live.cause_name == "weights_zero"
+    starved = finding({"a": dead(), "act": ("Linear", dead()[1]), "out": layer()})
+    assert starved.consequence_of == "a"
+    assert starved.cause_name == "inputs_zero"
+
+
+def test_a_density_is_given_softplus_first_and_a_hidden_layer_the_cause_first() -> None:
+    one = "ReLU", [row(step, neurons=1, count=64, zeros=64, silent_neurons=1, mean=0.0, std=0.0) for step in range(60)]
+    head = finding({"fc": layer(), "sigma": layer(neurons=1, count=64), "act": one, "rgb": layer(), "out": layer()})
+    assert head.remedies[0].startswith("use softplus, or leaky ReLU")
+    hidden = finding({"fc": layer(), "act": dead(), "out": layer()})
+    assert hidden.remedies[0].startswith("use He initialisation")
+    assert hidden.remedies[-1].startswith("use leaky ReLU")
+
+
+def test_negative_inputs_of_a_dead_activation_are_no_finding_of_their_own() -> None:
+    diagnosis = watch({"fc": BELOW, "act": dead(), "out": layer()}).diagnose()
+    assert [each.layer for each in diagnosis.findings if each.consequence_of is None] == ["act"]
+    assert "all outputs of fc are below zero" in finding({"fc": BELOW, "act": dead(), "out": layer()}).because[0]
+
+
+def test_gates_that_are_shut() -> None:
+    found = finding({"emb": layer("Embedding"), "act": ("LSTM", dead()[1]), "out": layer()})
+    assert found.cause_name == "gates_shut"
