@@ -263,9 +263,10 @@ def largest(rows: Any) -> npt.NDArray[np.float64]:
 
 def size(layer: LayerView) -> float:
     """The median rms of a layer's last rows in units of that of its first row; NaN where that is zero."""
-    first, now = row_rms(layer.first), rms(layer.rows[-_LATEST:])
-    now = now[~np.isnan(now)]
-    return float(np.median(now)) / first if len(now) and first > 0.0 else math.nan
+    first, last = row_rms(layer.first), layer.rows[-_LATEST:]
+    # np.median takes six times as long for a handful.
+    now = sorted(size for size in map(math.hypot, last["mean"].tolist(), last["std"].tolist()) if size == size)  # noqa: PLR0124
+    return now[(len(now) - 1) // 2] / first if now and first > 0.0 else math.nan
 
 
 def left_range(network: Network) -> dict[str, int]:

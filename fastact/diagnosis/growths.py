@@ -106,7 +106,7 @@ def _recurrent(layer: LayerView) -> Cause:
     top = facts.largest(layer.rows)
     reached = float(max((each for each in top.tolist() if not math.isnan(each)), default=math.nan))
     against: tuple[str, ...] = ()
-    if layer.info.layer_type not in layer_types.RECURRENT:
+    if not layer_types.is_recurrent(layer.info.layer_type):
         against = ("it is not recurrent",)
     elif not reached > 1.0:
         against = ("its values stay within \u00b11",)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.network import LayerView, Network
+from fastact.diagnosis.network import LayerView, Network, medians
 from fastact.diagnosis.row_conditions import Row
 from fastact.fields import COLUMN
 
@@ -36,10 +36,19 @@ def likeness(rows: npt.NDArray[np.void], min_samples: int) -> npt.NDArray[np.flo
         rows: structured array of `fields.ROW_DTYPE`.
         min_samples: samples of each neuron.
     """
-    neurons = rows["neurons"]
-    known = (neurons >= LEAST_NEURONS) & (rows["count"] >= float(min_samples) * neurons) & (rows["std"] > 0.0)
+    return _likeness(rows["neurons"], rows["count"], rows["std"], rows["within_std"], min_samples)
+
+
+def _likeness(
+    neurons: npt.NDArray[np.int64],
+    count: npt.NDArray[np.int64],
+    std: npt.NDArray[np.float64],
+    within: npt.NDArray[np.float64],
+    min_samples: int,
+) -> npt.NDArray[np.float64]:
+    known = (neurons >= LEAST_NEURONS) & (count >= float(min_samples) * neurons) & (std > 0.0)
     with np.errstate(all="ignore"):
-        result: npt.NDArray[np.float64] = np.where(known, rows["within_std"] / rows["std"], np.nan)
+        result: npt.NDArray[np.float64] = np.where(known, within / std, np.nan)
     return result
 
 
@@ -57,17 +66,13 @@ def recent_likeness(network: Network, recent_rows: int, min_samples: int) -> lis
 
 
 def _recent(network: Network, recent_rows: int, min_samples: int) -> list[float]:
-    values = []
-    for layer in network.layers:
-        layer_type = layer.info.layer_type
-        value = math.nan
-        if layer_type not in layer_types.PROBABILITIES and layer_type != layer_types.INPUT:
-            known = likeness(layer.rows[-recent_rows:], min_samples)
-            known = known[~np.isnan(known)]
-            if len(known):
-                value = float(np.sort(known)[(len(known) - 1) // 2])
-        values.append(value)
-    return values
+    tails = [layer.rows[-recent_rows:] for layer in network.layers]
+    lengths = np.array([len(tail) for tail in tails])
+    names = "neurons", "count", "std", "within_std"
+    neurons, count, std, within = (np.concatenate([tail[name] for tail in tails]) for name in names)
+    values = medians(_likeness(neurons, count, std, within, min_samples), np.cumsum(lengths) - lengths, lengths)
+    judged = (name not in layer_types.PROBABILITIES and name != layer_types.INPUT for name in network.layer_types)
+    return [value if known else math.nan for value, known in zip(values, judged, strict=True)]
 
 
 def all_alike(layer: LayerView, ratio: float) -> bool:

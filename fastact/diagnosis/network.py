@@ -171,8 +171,8 @@ class Network:
             self.range = _spans(np.hypot(mean, std), np.cumsum(whole) - whole)
             self.moments = mean, std, whole
         self.saturated = np.where(total > 0, share, 0.0).tolist()
-        self.rms = _medians(rms, starts, lengths)
-        self.signal = _medians(signal, starts, lengths)
+        self.rms = medians(rms, starts, lengths)
+        self.signal = medians(signal, starts, lengths)
 
 
 def _evaluations(network: Network) -> dict[str, LayerView]:
@@ -186,7 +186,7 @@ def _spans(values: npt.NDArray[np.float64], starts: npt.NDArray[Any]) -> list[fl
     return (np.fmax.reduceat(positive, starts) / np.fmin.reduceat(positive, starts)).tolist()  # type: ignore[no-any-return]
 
 
-def _medians(values: npt.NDArray[np.float64], starts: npt.NDArray[Any], lengths: npt.NDArray[Any]) -> list[float]:
+def medians(values: npt.NDArray[np.float64], starts: npt.NDArray[Any], lengths: npt.NDArray[Any]) -> list[float]:
     """The lower median of each group's values that are not NaN; NaN for a group without any."""
     table = np.full((len(starts), int(lengths.max())), np.nan)
     table[np.arange(table.shape[1]) < lengths[:, None]] = values

@@ -1,7 +1,7 @@
 """How often each row of a table is looked up: words of a vocabulary, codes of a codebook.
 
 A table's output shows only the rows that were looked up, so codes that are never chosen are seen in the indices alone.
-Counting costs some 10 µs a look-up. A row of the log has a neuron for each row of the table, 55 ns each, so the counts
+Counting costs some 10 µs a look-up. A row of the log has a neuron for each row of the table, 0.1 µs each, so the counts
 of large tables are added up over several look-ups before they are recorded.
 
 Who chose the indices decides what an unused row means. A quantiser computes them, by `argmin` over distances or the
@@ -24,7 +24,7 @@ from fastact.torch.passes import Passes
 from fastact.torch.tensors import local_values
 
 #: Rows of a table whose counts are recorded at each look-up; of one k times as large at every k-th: 0.1 ms a look-up.
-EVERY_TIME: Final = 2048
+EVERY_TIME: Final = 1024
 #: Rows of the largest table that is counted.
 MOST_ROWS: Final = 1 << 20
 #: Choices that are remembered before those are forgotten whose memory is gone.

@@ -97,7 +97,7 @@ def a_normalisation_is_there(finding: Finding, views: Views) -> bool:
 
 
 def is_recurrent(finding: Finding, views: Views) -> bool:
-    return views[finding.layer].info.layer_type in layer_types.RECURRENT
+    return layer_types.is_recurrent(views[finding.layer].info.layer_type)
 
 
 def half_precision(finding: Finding, views: Views) -> bool:

@@ -173,7 +173,11 @@ class Collapsed(Rule[CollapsedThresholds]):
             f"{percent(now)} of what its outputs differ by lies between samples{at_first}."
         )
         severity = graded(serious=now <= thresholds.collapse_serious, critical=now <= 0.1 * thresholds.collapse_serious)
-        verdict = _why(layer, network, collapse, alike)
+        known = network.once(_known)
+        which = collapse.head, collapse.step
+        if which not in known:
+            known[which] = _why(layer, network, collapse, alike)
+        verdict = known[which]
         return verdict.finding(layer.info.name, self.condition, severity, collapse.step, evidence, message)
 
 
@@ -199,13 +203,13 @@ def _collapses(network: Network, thresholds: CollapsedThresholds) -> dict[int, _
     that collapsed at about the same time the first one says since when.
     """
     alike = recent_likeness(network, thresholds.recent_rows, thresholds.vanish_samples)
-    modules = [layer.info.name.partition(".")[0] for layer in network.layers]
+    modules: dict[str, list[int]] = {}
+    for layer in network.layers:
+        modules.setdefault(layer.info.name.partition(".")[0], []).append(layer.place)
     limit = _limit(network, thresholds)
     found: dict[int, _Collapse] = {}
-    for module in (None, *dict.fromkeys(modules)):
-        places = [i for i, name in enumerate(modules) if module in (None, name)]
-        if module is not None and len(places) < _LAYERS_OF_A_MODULE:
-            continue
+    large = [places for places in modules.values() if len(places) >= _LAYERS_OF_A_MODULE]
+    for places in (range(len(alike)), *large):
         tail: list[int] = []
         for place in reversed(places):
             if math.isnan(alike[place]):
@@ -252,6 +256,11 @@ def _limit(network: Network, thresholds: CollapsedThresholds) -> float:
     if few and scale > _FEW_RAW:
         return 0.0
     return thresholds.collapse_raw if few or scale > thresholds.collapse_raw_scale else thresholds.collapse_after
+
+
+def _known(network: Network) -> dict[tuple[int, int], Verdict]:
+    """The causes found so far, by the head and the onset of a collapse: all layers behind a head share them."""
+    return {}
 
 
 def _why(layer: LayerView, network: Network, collapse: _Collapse, alike: list[float]) -> Verdict:

@@ -141,8 +141,7 @@ class Constant(Rule[ConstantThresholds]):
 
 def _to_be_judged(network: Network, thresholds: ConstantThresholds) -> list[bool]:
     """For each layer, whether its samples should differ, if it has been constant since its first row."""
-    ratio = thresholds.constant_ratio
-    alike = [all_alike(layer, ratio) for layer in network.layers]
+    alike = network.once(_alike, thresholds)
     inputs = [i for i, layer in enumerate(network.layers) if layer.info.layer_type == layer_types.INPUT]
     judged: list[bool] = []
     for place, layer in enumerate(network.layers):
@@ -167,6 +166,10 @@ def _to_be_judged(network: Network, thresholds: ConstantThresholds) -> list[bool
     return judged
 
 
+def _alike(network: Network, thresholds: ConstantThresholds) -> list[bool]:
+    return [all_alike(layer, thresholds.constant_ratio) for layer in network.layers]
+
+
 def _nothing_differs(network: Network, place: int, alike: list[bool]) -> bool:
     """Whether all behind a layer is alike, to the end of the network or of the module that the layer is in."""
     if all(alike[place:]):
@@ -188,7 +191,7 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
     """The likeliest of what can have made the samples alike."""
     layer_type = layer.info.layer_type
     feeder = network.feeder(layer)
-    fed = feeder is not None and not all_alike(feeder, thresholds.constant_ratio)
+    fed = feeder is not None and not network.once(_alike, thresholds)[feeder.place]
     differs = (f"the samples of {facts.named(feeder)} differ",) if fed and feeder is not None else ()
     later = facts.after_updates(layer, step).refuted_by
     check_data = "check that the data loader returns different samples in a batch"

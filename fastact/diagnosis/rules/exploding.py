@@ -192,7 +192,7 @@ class Exploding(Rule[ExplodingThresholds]):
             now = row_rms(layer.first)
         reference = network.layers[0] if layer.place > 0 else None
         first = network.rms[0] if reference is not None else math.nan
-        unbounded = layer.info.layer_type in layer_types.RECURRENT
+        unbounded = layer_types.is_recurrent(layer.info.layer_type)
         far = first > 0.0 and now >= thresholds.explode_depth * first
         if not (now >= thresholds.explode_scale and (far or unbounded)) and not (
             reference is None and now >= thresholds.explode_bound

@@ -273,13 +273,17 @@ def _from_the_start(layer: LayerView, source: LayerView, thresholds: VanishingTh
 
 def _since_saturated(layer: LayerView, network: Network, step: int, thresholds: VanishingThresholds) -> int:
     """The step of an onset; that of a saturation before the layer where this came hardly later, as its reason."""
-    for other in network.layers[: layer.place + 1]:
-        saturated = other.streaks.get("saturated")
-        if saturated is not None and network.saturated[other.place] >= 0.5:
-            last = layer.rows["step"][-1]
-            if step < saturated.step <= min(step + thresholds.recent_rows, last):
-                return saturated.step
+    last = min(step + thresholds.recent_rows, int(layer.rows["step"][-1]))
+    for place, since in network.once(_saturated):
+        if place <= layer.place and step < since <= last:
+            return since
     return step
+
+
+def _saturated(network: Network) -> list[tuple[int, int]]:
+    """The places of layers at their bounds, and since when each has been there."""
+    streaks = ((layer.place, layer.streaks.get("saturated")) for layer in network.layers)
+    return [(i, streak.step) for i, streak in streaks if streak is not None and network.saturated[i] >= 0.5]
 
 
 def _stuck(layer: LayerView, network: Network, thresholds: VanishingThresholds) -> bool:

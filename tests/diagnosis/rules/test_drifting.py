@@ -22,7 +22,7 @@ def scales(*parts: tuple[int, float], noise: float = 0.02) -> list[Any]:
 STEADY = ("Linear", [row(step) for step in range(100)])
 
 
-@pytest.mark.parametrize("factor", [200.0, 5.0, 0.2, 1e-3])
+@pytest.mark.parametrize("factor", [200.0, 5.0, 0.2, 0.1])
 def test_a_sudden_change_that_lasts_is_drift(factor: float) -> None:
     rows = scales((60, 1.0), (40, factor))
     # All of 60 rows on one side of four others are a chance of 3e-6, and of five others one of 2e-7.

@@ -96,7 +96,7 @@ def test_what_is_far_too_large_in_its_first_row_was_never_initialised() -> None:
 def test_a_recurrent_layer_without_a_bound_explodes_by_itself() -> None:
     rows = [row(s, max=9e3, std=400.0) for s in range(10)]
     end = ("Linear", scaled(*[1.0] * 10))
-    finding = only({"rnn": ("RNN", rows), "head": end})
+    finding = only({"rnn": ("RNNReLU", rows), "head": end})
     assert (finding.condition, finding.cause_name) == ("exploding", "recurrent_unbounded")
     assert "orthogonal" in finding.remedies[0]
     assert found(watch({"rnn": ("Linear", rows), "head": end})) == []
