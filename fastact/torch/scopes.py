@@ -99,8 +99,10 @@ class Scope(Hook):
         passes = watch._passes
         if self.outer and passes.enters(self, watch._step()) and backward_pass() == -1:
             self._begin(module)
-            if passes.recorded and self.input_name is not None:
-                self._observe_inputs(args, kwargs or {})
+            if passes.recorded:
+                if self.input_name is not None:
+                    self._observe_inputs(args, kwargs or {})
+                passes.functions_on()
         if module._compiled_call_impl is not None:  # what it calls is compiled, its hooks are not
             watch._traced.append(self)
         if passes.recorded:
@@ -171,7 +173,6 @@ class Scope(Hook):
         if mode not in watch._sourced and not transforming():
             watch._sourced.add(mode)
             passes.sources = Sources()
-        passes.functions_on()
 
     def _observe_inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:

@@ -196,3 +196,13 @@ def test_nothing_is_recorded_in_place_in_a_step_that_is_skipped_or_after_the_end
     assert monitor.history["layer"]["step"].tolist() == [0, 2, 4]
     with pytest.raises(fastact.FastactError, match="closed"):
         monitor.record_in_place("layer", x, 1, "")
+
+
+def test_layers_that_match_a_pattern_are_sparse_wherever_they_are_called() -> None:
+    with ActivationMonitor() as monitor:
+        monitor.declare_sparse("sae.*", "features")
+        for name in ("sae.act", "features:eval", "other", "a.features"):
+            monitor.record(name, np.eye(4), axis=-1)
+        monitor.step()
+        sparse = [name for name, layer in monitor.history.items() if layer.info.sparse]
+    assert sparse == ["sae.act", "features:eval"]

@@ -102,4 +102,4 @@ def test_a_parametrised_layer_of_one_s_own_keeps_its_kind() -> None:
     nn.utils.parametrize.register_parametrization(model, "beta", Double())
     with watch(model, recorder):
         model(torch.ones(2, 3))
-    assert recorder.about["Swish"][1] == "Swish"
+    assert recorder.about["ParametrizedSwish"][1] == "Swish"

@@ -220,3 +220,14 @@ def test_the_counts_are_what_a_loop_of_ones_own_would_record() -> None:
         monitor.record("codes:usage", counts[None], axis=-1, layer_type="Usage")
         monitor.step()
         assert counted(monitor, "codes:usage") == ("Usage", 4, 3)
+
+
+def test_a_look_up_by_a_module_is_counted_once() -> None:
+    # A quantiser's `nn.Embedding` calls the function too, by which other tables are looked up.
+    model = Quantiser("module")
+    with fastact.ActivationMonitor() as monitor, watch(model, monitor):
+        model(torch.randn(10, 4))
+        monitor.step()
+    (row,) = monitor.history["codes:usage"].rows
+    assert row["count"] == row["neurons"] == 16
+    assert row["mean"] * row["count"] == pytest.approx(10)
