@@ -311,7 +311,7 @@ def _masked_row(born: Birth) -> Cause:
     fed = facts.row_at(feeder, born.step) if feeder is not None else None
     if fed is not None and int(fed["neg_infs"]):
         speaks += (f"{facts.named(feeder)} has -Inf" if feeder is not None else "",)
-    against = ("it has Inf, which no softmax makes",) if born.infs and not born.nans else ()
+    against: tuple[str, ...] = ("it has Inf, which no softmax makes",) if born.infs and not born.nans else ()
     if born.share is not None and born.share >= 1.0 and len(speaks) == 0:
         against += ("all of its rows are NaN, not some",)
     remedies = (
