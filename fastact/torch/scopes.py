@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.overrides import _get_current_function_mode, _pop_mode, _push_mode
 
-from fastact.diagnosis.layer_types import INPUT, INPUT_SUFFIX
+from fastact.diagnosis.layer_types import ATTENTION, INPUT, INPUT_SUFFIX
 from fastact.torch import compiled
 from fastact.torch.functional import INSIDE, TYPE_OF, FunctionMode
 from fastact.torch.hooks import GIVEN, Hook, Uncopied, Watching, backward_pass, tracing, transforming
@@ -254,7 +254,7 @@ class Scope(Hook):
         layer_type = TYPE_OF[place]
         name = watch._function_name(self.name, place)
         # Attention returns features, whatever the layer before had on its axes.
-        axis = x.ndim - 1 if layer_type == "Attention" and x.ndim > 1 else self.neuron_axis(x.ndim)
+        axis = x.ndim - 1 if layer_type == ATTENTION and x.ndim > 1 else self.neuron_axis(x.ndim)
         self.record_output(name + watch._passes.place(name), x, axis, layer_type)
 
 
