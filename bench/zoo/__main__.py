@@ -1,6 +1,7 @@
 """Trains what is not trained yet, judges all of it, prints the tables and writes them: python -m bench.zoo."""
 
 import argparse
+import json
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -14,7 +15,7 @@ from rich.table import Table
 from bench.measure import save
 from bench.zoo.judge import begin, judged
 from bench.zoo.recipes import Part, recipes
-from bench.zoo.report import failures, kind_lines, lines
+from bench.zoo.report import SOURCE, failures, kind_lines, lines
 
 PARTS: tuple[Part, ...] = ("tuning", "held-out", "tuning-2", "held-out-2")
 
@@ -22,7 +23,10 @@ PARTS: tuple[Part, ...] = ("tuning", "held-out", "tuning-2", "held-out-2")
 def main() -> None:
     """Runs from the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.zoo", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--part", choices=PARTS, help="one part alone; nothing is written")
+    parser.add_argument("--part", choices=PARTS, action="append", help="this part alone; may be given several times")
+    parser.add_argument(
+        "--keep", action="store_true", help="with --part: write it, beside what is stored of other parts"
+    )
     parser.add_argument("--match", default="", metavar="TEXT", help="runs with this in their name; nothing is written")
     parser.add_argument("--wrong", action="store_true", help="also list what was got wrong in a held-out part")
     parser.add_argument("--fresh", action="store_true", help="train all anew")
@@ -32,7 +36,7 @@ def main() -> None:
     results: dict[str, Any] = {}
     # A forked child of a process that has used threads of its own may hang.
     with ProcessPoolExecutor(arguments.jobs, get_context("spawn"), initializer=begin) as pool:
-        for part in [arguments.part] if arguments.part else PARTS:
+        for part in arguments.part or PARTS:
             columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
             with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
                 task = progress.add_task(part, total=2 * sum(1 for _ in recipes(part)))
@@ -42,8 +46,11 @@ def main() -> None:
 
                 results[part] = judged(part, pool, tick, fresh=arguments.fresh, pattern=arguments.match)
             show(console, part, results[part], wrong=arguments.wrong or not part.startswith("held-out"))
-    if not (arguments.part or arguments.match):
-        save("zoo", {"parts": results}, console)
+    if arguments.match or (arguments.part and not arguments.keep):
+        return
+    stored = json.loads(SOURCE.read_text(encoding="utf-8"))["parts"] if arguments.part and SOURCE.exists() else {}
+    stored = {part: it for part, it in stored.items() if "kinds" in it}  # as they are told now
+    save("zoo", {"parts": {part: it for part in PARTS if (it := results.get(part) or stored.get(part))}}, console)
 
 
 def show(console: Console, part: str, results: dict[str, Any], *, wrong: bool = True) -> None:

@@ -56,7 +56,7 @@ class Verdict:
         alarms: distinct culprits (layer, condition, step) that were named where nothing was wrong: at any step of a
             healthy run, before the fault of a sick one.
         harmless: the same that say no more than the truth: dead neurons of a layer that a census of all training data
-            found dead as well.
+            found dead as well, and `Network.flaws`.
         found: recorded steps from the onset to the first right condition, that step included; 0 before the onset (of a
             slow fault, but not before it was planted). None: never.
         layer: whether the first culprit was in the right layer when the fault was found; None: any is right, or it
@@ -84,7 +84,11 @@ class Verdict:
 
 
 def verdict(
-    judged: Iterable[tuple[int, Sequence[Finding]]], sick: Sick | None, onset: int, dead: Collection[str] = ()
+    judged: Iterable[tuple[int, Sequence[Finding]]],
+    sick: Sick | None,
+    onset: int,
+    dead: Collection[str] = (),
+    flaws: Collection[tuple[str, str]] = (),
 ) -> Verdict:
     """The verdict of one run.
 
@@ -93,6 +97,7 @@ def verdict(
         sick: what was planted; None in a healthy run.
         onset: the step from which on it is sick.
         dead: the layers in which a census found dead neurons.
+        flaws: conditions and patterns of layers of which they are true in the healthy network.
     """
     alarms: dict[tuple[str, str], int] = {}
     gravest: dict[tuple[str, str], int] = {}
@@ -121,7 +126,12 @@ def verdict(
     at_end = [finding for finding in news if finding.consequence_of is None]
     right_at_end = _right(at_end, sick) if sick is not None and found is not None else None
     told = [(*what, step) for what, step in alarms.items()]
-    true = tuple(alarm for alarm in told if alarm[1] == "dead" and alarm[0] in dead)
+    true = tuple(
+        alarm
+        for alarm in told
+        if (alarm[1] == "dead" and alarm[0] in dead)
+        or any(alarm[1] == condition and fnmatchcase(alarm[0], pattern) for condition, pattern in flaws)
+    )
     false = tuple(alarm for alarm in told if alarm not in true)
     first = kept = None
     if sick is not None and found is not None:
@@ -180,7 +190,9 @@ def verdicts(run: Run, onset: int, dead: Collection[str], judges: Mapping[str, J
                 heard[name].append((step, diagnosis.findings))
                 notes[name] = len(diagnosis.notes)
     return {
-        name: dataclasses.replace(verdict(said, run.recipe.sick, onset, dead), notes=notes[name])
+        name: dataclasses.replace(
+            verdict(said, run.recipe.sick, onset, dead, run.recipe.network.flaws), notes=notes[name]
+        )
         for name, said in heard.items()
     }
 

@@ -78,6 +78,7 @@ def key(recipe: Recipe) -> str:
     parts += [_source(table[name]) for table, name in ((TASKS, training.task), (NETS, training.net)) if name]
     parts += [_source(FAULTS[name]) for name, _ in training.ways]
     facts: dict[str, Any] = {**dataclasses.asdict(training), "seeds": recipe.seed, "part": ""}
+    del facts["flaws"]  # what is true of a run changes nothing in it
     if recipe.sick is not None:
         parts += [_source(FAULTS[name]) for name, _ in recipe.sick.plants]
         facts |= {"plants": recipe.sick.plants, "at": recipe.sick.at}

@@ -45,9 +45,12 @@ RELU_FAMILY: Final = frozenset({
     "SiLUActivation", "MishActivation", "ReLUSquaredActivation",
 })  # fmt: skip
 
+#: Attention that is called as a function; a module of the user's own may be called Attention.
+ATTENTION: Final = "ScaledDotProductAttention"
+
 #: Outputs that are zero, small or crowded at a bound by design: probabilities, and what they weigh.
 PROBABILITIES: Final = frozenset(
-    {"Softmax", "Softmax2d", "Softmin", "LogSoftmax", "MultiheadAttention", "MultiHeadAttention", "Attention"}
+    {"Softmax", "Softmax2d", "Softmin", "LogSoftmax", "MultiheadAttention", "MultiHeadAttention", ATTENTION}
 )
 
 #: Gradients of outputs: not layers themselves, and small wherever a network has learned.

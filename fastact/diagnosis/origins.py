@@ -116,6 +116,8 @@ def _from_inputs(born: Birth) -> Cause:
 def _only_data(born: Birth) -> tuple[str, ...]:
     """What speaks against NaN in the layer's own weights."""
     layer_type = born.layer.info.layer_type
+    if _owner(born) is not None:
+        return () if born.lasting else ("later rows are finite, and weights that are NaN stay so",)
     if layer_types.is_activation(layer_type) or layer_types.is_passing(layer_type) or layer_type.endswith("Loss"):
         return (f"a {layer_type} has no weights",)
     if layer_type in layer_types.PROBABILITIES - {"MultiheadAttention"}:
@@ -123,6 +125,12 @@ def _only_data(born: Birth) -> tuple[str, ...]:
     if not born.lasting:
         return ("later rows are finite, and weights that are NaN stay so",)
     return ()
+
+
+def _owner(born: Birth) -> LayerView | None:
+    """The layer that calls this function, where it is one of the user's own, which may have weights."""
+    owner = born.network.everything.get(born.layer.info.name.rpartition(".")[0])
+    return owner if owner is not None and not layer_types.is_known(owner.info.layer_type) else None
 
 
 def _spared(born: Birth) -> tuple[str, ...]:
@@ -220,7 +228,9 @@ def _whole_neurons(born: Birth) -> bool:
 
 def _uninitialised(born: Birth) -> Cause:
     layer_type = born.layer.info.layer_type
-    says = "Its weights held NaN or Inf before any update: memory that was never initialised, or a broken checkpoint."
+    owner = _owner(born)
+    whose = "Its weights" if owner is None else f"The weights of {facts.named(owner)}, which calls it,"
+    says = f"{whose} held NaN or Inf before any update: memory that was never initialised, or a broken checkpoint."
     remedies = (
         "initialise its weights: torch.empty and its like hold whatever was in memory",
         "check the checkpoint that it was loaded from for NaN",
@@ -304,7 +314,9 @@ def _masked_row(born: Birth) -> Cause:
     fed = facts.row_at(feeder, born.step) if feeder is not None else None
     if fed is not None and fed[_NEG]:
         speaks += (f"{facts.named(feeder)} has -Inf" if feeder is not None else "",)
-    against = ("it has Inf, which no softmax makes",) if born.infs and not born.nans else ()
+    against: tuple[str, ...] = ("it has Inf, which no softmax makes",) if born.infs and not born.nans else ()
+    if born.share is not None and born.share >= 1.0 and len(speaks) == 0:
+        against += ("all of its rows are NaN, not some",)
     remedies = (
         "leave at least one element of each row unmasked, or zero the rows that have none after the softmax",
         "mask with a large finite number, such as -1e4 in float16, in place of -inf",

@@ -21,7 +21,7 @@ TYPE_OF: Final[Mapping[str, str]] = {
     "softshrink": "Softshrink", "tanhshrink": "Tanhshrink", "threshold": "Threshold", "logsigmoid": "LogSigmoid",
     "softsign": "Softsign", "tanh": "Tanh", "sigmoid": "Sigmoid", "softmax": "Softmax", "softmin": "Softmin",
     "gumbel_softmax": "Softmax", "log_softmax": "LogSoftmax", "normalize": "Normalize",
-    "scaled_dot_product_attention": "Attention",
+    "scaled_dot_product_attention": "ScaledDotProductAttention",
 }  # fmt: skip
 
 #: What a module that has no weights, and so is a function itself, may still call inside: what weighs other tensors.

@@ -28,6 +28,9 @@ GIVEN: Final = "="
 #: before: only activation checkpointing does that.
 backward_pass: Final[Callable[[], int]] = torch._C._current_graph_task_id
 
+#: While it lasts, modes are not asked at calls of torch's functions: what we look at is many of them.
+unseen: Final = torch._C.DisableTorchFunction
+
 transforming: Final = torch._C._are_functorch_transforms_active
 tracing: Final = torch._C._get_tracing_state
 
@@ -97,18 +100,20 @@ class Hook(Uncopied):
         try:
             if not watch._due():
                 return
-            if watch._passes.sources is not None:
-                self.source = watch._passes.sources.of(args, values)
             if watch._training_only and not module.training:
                 self.missing = self.missing and EVALUATION
-            elif type(values) is torch.Tensor:
-                self._observe_tensor(values, "")
-            else:
-                found = find_tensors(values)
-                if not found:
-                    self.missing = self.missing and NO_TENSOR
-                for place, x in found:
-                    self._observe_tensor(x, place)
+                return
+            with unseen():
+                if watch._passes.sources is not None:
+                    self.source = watch._passes.sources.of(args, values)
+                if type(values) is torch.Tensor:
+                    self._observe_tensor(values, "")
+                else:
+                    found = find_tensors(values)
+                    if not found:
+                        self.missing = self.missing and NO_TENSOR
+                    for place, x in found:
+                        self._observe_tensor(x, place)
         except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
             watch._failed(self.name + self.suffix, error)
 
@@ -117,7 +122,8 @@ class Hook(Uncopied):
         watch = self.watch
         try:
             if watch._due():
-                self._observe_tensor(x, place)
+                with unseen():
+                    self._observe_tensor(x, place)
                 if self.gradients and not place.startswith(GIVEN):
                     missing = FastactError("gradients=True: compiled code shows no gradients of outputs")
                     watch._failed(self.name + place + GRADIENT_SUFFIX, missing)

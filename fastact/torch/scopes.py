@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.overrides import _get_current_function_mode, _pop_mode, _push_mode
 
-from fastact.diagnosis.layer_types import INPUT, INPUT_SUFFIX
+from fastact.diagnosis.layer_types import ATTENTION, INPUT, INPUT_SUFFIX
 from fastact.torch import compiled
 from fastact.torch.functional import INSIDE, TYPE_OF, FunctionMode
 from fastact.torch.hooks import GIVEN, Hook, Uncopied, Watching, backward_pass, tracing, transforming
@@ -99,8 +99,10 @@ class Scope(Hook):
         passes = watch._passes
         if self.outer and passes.enters(self, watch._step()) and backward_pass() == -1:
             self._begin(module)
-            if passes.recorded and self.input_name is not None:
-                self._observe_inputs(args, kwargs or {})
+            if passes.recorded:
+                if self.input_name is not None:
+                    self._observe_inputs(args, kwargs or {})
+                passes.functions_on()
         if module._compiled_call_impl is not None:  # what it calls is compiled, its hooks are not
             watch._traced.append(self)
         if passes.recorded:
@@ -171,7 +173,6 @@ class Scope(Hook):
         if mode not in watch._sourced and not transforming():
             watch._sourced.add(mode)
             passes.sources = Sources()
-        passes.functions_on()
 
     def _observe_inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:
@@ -253,7 +254,7 @@ class Scope(Hook):
         layer_type = TYPE_OF[place]
         name = watch._function_name(self.name, place)
         # Attention returns features, whatever the layer before had on its axes.
-        axis = x.ndim - 1 if layer_type == "Attention" and x.ndim > 1 else self.neuron_axis(x.ndim)
+        axis = x.ndim - 1 if layer_type == ATTENTION and x.ndim > 1 else self.neuron_axis(x.ndim)
         self.record_output(name + watch._passes.place(name), x, axis, layer_type)
 
 

@@ -28,7 +28,7 @@ LAYER_TYPES = [
     "GELU",
     "LSTM",
     "Embedding",
-    "Attention",
+    "ScaledDotProductAttention",
 ]
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from bench.zoo.recipes.table import LOST, RATE_BOUNDED, RATE_RELU, RATE_SMOOTH, SGD, Network, sick
+from bench.zoo.recipes.table import LOST, ONE_EXPERT, RATE_BOUNDED, RATE_RELU, RATE_SMOOTH, SGD, Network, sick
 
 __all__ = ["NETWORKS", "SICK"]
 
@@ -47,6 +47,7 @@ NETWORKS: Final = (
     _held_out(
         "mixture-fault-line", "fault_line", "mixture",
         options={"experts": 6, "act": "ReLU", "hidden": 8, "top": 1}, batch=192, rate=0.01, steps=400,
+        flaws=ONE_EXPERT,
     ),
     _held_out("metres-fault-line", "fault_line_raw", "mlp", options={"act": "SiLU", "depth": 2}, rate=0.03, steps=400),
     _held_out(

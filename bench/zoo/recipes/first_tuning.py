@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from bench.zoo.recipes.table import LOST, RATE_BOUNDED, RATE_RELU, RATE_SMOOTH, SGD, Network, sick
+from bench.zoo.recipes.table import LOST, ONE_EXPERT, RATE_BOUNDED, RATE_RELU, RATE_SMOOTH, SGD, Network, sick
 
 __all__ = ["NETWORKS", "SICK"]
 
@@ -36,7 +36,8 @@ NETWORKS: Final = (
         "transformer-text", "reference_text", "transformer",
         optimizer="AdamW", rate=5e-3, batch=32, warmup=20, cosine=True, clip=1.0,
     ),
-    _tuning("mixture", "seabed", "mixture", options={"hidden": 8, "top": 1}, batch=256, rate=0.01, steps=400),
+    _tuning("mixture", "seabed", "mixture", options={"hidden": 8, "top": 1}, batch=256, rate=0.01, steps=400,
+            flaws=ONE_EXPERT),
     _tuning("resnet", "digits", "resnet"),
     _tuning("resnet-zero", "digits", "resnet", options={"blocks": 8, "gain": 0.0, "act": "ReLU"}, cosine=True),
     _tuning("mlp-small-batch", "digits", "mlp", options={"act": "ReLU", "depth": 2}, batch=4, rate=1e-3, steps=400),

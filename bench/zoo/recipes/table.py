@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 __all__ = [
-    "LOST", "RATE_BOUNDED", "RATE_RELU", "RATE_SMOOTH", "SGD", "Network", "Part", "Recipe", "Sick", "sick",
+    "LOST", "ONE_EXPERT", "RATE_BOUNDED", "RATE_RELU", "RATE_SMOOTH", "SGD",
+    "Network", "Part", "Recipe", "Sick", "sick",
 ]  # fmt: skip
 
 Part = Literal["tuning", "held-out", "tuning-2", "held-out-2"]
@@ -36,6 +37,8 @@ class Network:
         evaluate: steps from one pass in evaluation mode to the next; 0: none.
         gradients: whether gradients are watched as well.
         ways: faults that are none here, in its data or its weights: names in `faults.FAULTS`, with their arguments.
+        flaws: conditions and patterns of layers of which it is true, though it learns well: a gate over one expert is
+            always 1.
         seeds: of its weights and its order of samples.
     """
 
@@ -61,6 +64,7 @@ class Network:
     evaluate: int = 0
     gradients: bool = False
     ways: tuple[tuple[str, dict[str, Any]], ...] = ()
+    flaws: tuple[tuple[str, str], ...] = ()
     seeds: tuple[int, ...] = (0, 1, 2, 3)
 
 
@@ -131,6 +135,9 @@ class Recipe:
         return dataclasses.replace(self.network, options=options, **changes)
 
 
+#: A gate that shares out a sample among one expert: its softmax runs over one element, and nothing teaches the router.
+ONE_EXPERT: Final = (("constant", "gate*"), ("dead", "gate*"))
+
 SGD: Final[dict[str, Any]] = {"optimizer": "SGD", "rate": 0.05}
 
 #: What a learning rate that is far too high ends in, by what the network is made of.
@@ -161,12 +168,14 @@ _PLANTED: Final[dict[str, tuple[str, str, str]]] = {
     "climb": ("learning rate", "learning_rate", ""),
     "pile": ("learning rate", "learning_rate", ""),
     "repeat": ("inputs", "inputs_equal", ""),
-    "shrink": ("number range", "dtype_range inputs_zero inputs_not_normalised", ""),
+    "shrink": ("number range", "dtype_range inputs_zero inputs_equal inputs_not_normalised", ""),
     "stale": ("evaluation", "running_statistics", ""),
     "garbage": ("not finite", "uninitialised_memory initialisation", ""),
     "sources": ("data under way", "sources_in_turns inputs_not_normalised data_changed", ""),
 }
 
+#: What sets weights, where it comes under way.
+_REPLACED: Final = frozenset({"spread", "scale", "shift", "channel", "zero"})
 #: What is planted in the data: the model's input is then a right place too.
 _FED: Final = frozenset({"units", "take_turns", "blank", "missing", "empty", "repeat", "shrink", "sources"})
 
@@ -184,6 +193,10 @@ def sick(network: str, fault: str, says: str, conditions: str, layers: str = "",
             unknown = bool(rest.get("at")) and under_way == "learning_rate"
     if not causes and "rate" in rest.get("changes", {}):
         kind, causes = kind or "learning rate", {"learning_rate"}
+    if rest.get("at") and any(name in _REPLACED for name, _ in rest.get("plants", ())):
+        # Weights that were set by hand at a step, and what they put out from then on: no better word for it.
+        conditions += " drifting"
+        causes.add("weights_replaced")
     places = layers.split()
     if places and any(name in _FED for name, _ in rest.get("plants", ())):
         places.append("input*")
