@@ -162,7 +162,8 @@ def _autocorrelations(table: Table, lags: int) -> Table:
 def _luck(above: npt.NDArray[np.bool_], lag: int) -> Table:
     """How likely rows above and below a level are as often on one side as the rows a period before, at most.
 
-    For each series; Chernoff's bound of the binomial distribution. Few spikes at equal distances have any autocorrelation.
+    For each series. Chernoff's bound of the binomial distribution. Few spikes at equal distances have any
+    autocorrelation.
     """
     rows = above.shape[1]
     share = np.count_nonzero(above, axis=1) / rows

@@ -273,9 +273,8 @@ def _swings(network: Network, thresholds: OscillatingThresholds) -> dict[int, Sw
                 if period is None or period.high - period.low < limits[place]:
                     continue
                 sizes = network.layers[place].rows["count"][known[period.first :]]
-                if (sizes != sizes[0]).any() and likeness(
-                    series[period.first :], np.log(np.maximum(sizes, 1))
-                ) >= _SIZES:
+                differ = bool((sizes != sizes[0]).any())  # most networks are given batches of one size
+                if differ and likeness(series[period.first :], np.log(np.maximum(sizes, 1))) >= _SIZES:
                     continue
                 least = math.log(thresholds.oscillate_factor) if what == "rms" else thresholds.oscillate_deviations
                 found[place] = Swing(period, what, known, period.high - period.low >= least)
