@@ -1,5 +1,6 @@
 """What the tests of whole situations share: a short training on digits under a monitor, and what is said of it."""
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -73,5 +74,5 @@ def perceptron(activation: Callable[[], nn.Module] = nn.ReLU, *, width: int = 64
     """Linear layers with activations between them, from 64 pixels to 10 digits."""
     torch.manual_seed(0)
     widths = [64] + [width] * depth
-    hidden = [module for a, b in zip(widths, widths[1:], strict=False) for module in (nn.Linear(a, b), activation())]
+    hidden = [module for a, b in itertools.pairwise(widths) for module in (nn.Linear(a, b), activation())]
     return nn.Sequential(*hidden, nn.Linear(width, 10))
