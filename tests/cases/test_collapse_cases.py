@@ -1,5 +1,7 @@
 """Samples that become alike, look-ups that go to few, evaluation that differs, each beside its repaired twin."""
 
+from typing import Any
+
 import pytest
 import torch
 from situations import DIGITS, PIXELS, adam, perceptron, said, train
@@ -26,7 +28,7 @@ class Autoencoder(nn.Module):
         self.encoder, self.mu, self.log_variance = nn.Linear(64, 64), nn.Linear(64, 8), nn.Linear(64, 8)
         self.decoder, self.out, self.cap = nn.Linear(8, 64), nn.Linear(64, 64), cap
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         h = torch.tanh(self.encoder(x))
         mean, log_variance = self.mu(h), self.log_variance(h).clamp(max=self.cap)
         self.divergence = (mean**2 + log_variance.exp() - log_variance - 1).sum(-1).mean() / 2
@@ -88,7 +90,7 @@ class Experts(nn.Module):
             self.router.weight.mul_(4)
             self.router.bias[2] += favour
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         h = torch.tanh(self.inner(x))
         shares = self.router(h).softmax(-1)
         best, chosen = shares.max(-1)

@@ -1,6 +1,7 @@
 """What is unusual and yet healthy: no finding, and one line of notes at most."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -34,7 +35,7 @@ class Reused(nn.Module):
         self.inner, self.out = nn.Linear(64, 32), nn.Linear(32, 10)
         self.block = nn.Sequential(nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 32), nn.LayerNorm(32))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         h = self.inner(x)
         for _ in range(3):
             h = h + self.block(h)
@@ -48,7 +49,7 @@ class Checkpointed(nn.Module):
         super().__init__()
         self.first, self.inner, self.last = nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 10)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         h = checkpoint(lambda h: nn.functional.gelu(self.inner(h)), self.first(x), use_reentrant=False)
         return self.last(h)
 
@@ -62,7 +63,7 @@ class Sine(nn.Module):
         bound = 1 / inner if inner == 64 else (6 / inner) ** 0.5 / 30
         nn.init.uniform_(self.linear.weight, -bound, bound)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         return torch.sin(30 * self.linear(x))
 
 
@@ -74,7 +75,7 @@ class Causal(nn.Module):
         self.embed, self.query, self.key = nn.Linear(8, 32), nn.Linear(32, 32), nn.Linear(32, 32)
         self.head = nn.Linear(32, 10)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         h = self.embed(x)
         mixed = nn.functional.scaled_dot_product_attention(self.query(h), self.key(h), h, is_causal=True)
         return self.head(mixed.mean(1))
@@ -163,7 +164,7 @@ def test_a_softmax_that_has_learned_well() -> None:
 
 
 def test_a_trained_model_in_use() -> None:
-    model = nn.Sequential(*perceptron()[:-1], nn.Dropout(0.3), nn.BatchNorm1d(64), nn.Linear(64, 10))
+    model = nn.Sequential(*list(perceptron())[:-1], nn.Dropout(0.3), nn.BatchNorm1d(64), nn.Linear(64, 10))
     train(model, steps=120)
     model.eval()
     with torch.no_grad(), fastact.ActivationMonitor() as monitor, fastact.torch.watch(model, monitor):

@@ -1,5 +1,7 @@
 """Dead, saturated, exploding and fading layers, each beside its repaired twin."""
 
+from typing import Any
+
 import pytest
 import torch
 from situations import DIGITS, PIXELS, adam, perceptron, said, train
@@ -13,7 +15,7 @@ class Recurrent(nn.Module):
         super().__init__()
         self.recurrent, self.head = recurrent, nn.Linear(32, 10)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         return self.head(self.recurrent(x)[0][:, -1])
 
 
@@ -26,9 +28,9 @@ class Shared(nn.Module):
         self.layers, self.act = nn.ModuleList(nn.Linear(64, 64) for _ in range(3)), nn.ReLU()
         self.out = nn.Linear(64, 10)
         with torch.no_grad():
-            self.layers[1].bias.add_(bias)
+            self.get_parameter("layers.1.bias").add_(bias)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         for layer in self.layers:
             x = self.act(layer(x))
         return self.out(x)
@@ -41,7 +43,7 @@ class Functions(Shared):
         super().__init__(bias)
         del self.act
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         for layer in self.layers:
             x = nn.functional.relu(layer(x))
         return self.out(x)
@@ -90,7 +92,7 @@ def test_a_recurrence_with_relu_grows_over_time() -> None:
     torch.manual_seed(0)
     cell = nn.RNN(1, 32, nonlinearity="relu", batch_first=True)
     with torch.no_grad():
-        nn.init.orthogonal_(cell.weight_hh_l0).mul_(2)
+        nn.init.orthogonal_(cell.get_parameter("weight_hh_l0")).mul_(2)
     ((layer, condition, cause),) = said(train(Recurrent(cell), shape=(64, 1), steps=20))
     assert layer.startswith("recurrent")
     assert (condition, cause) == ("exploding", "recurrent_unbounded")
@@ -124,7 +126,7 @@ def test_weights_that_are_replaced_by_others_of_a_wrong_scale() -> None:
     def replace(step: int, x: torch.Tensor) -> torch.Tensor:
         if step == 30:
             with torch.no_grad():
-                model[2].weight.mul_(30)
+                model.get_parameter("2.weight").mul_(30)
         return x
 
     ((layer, _, cause),) = said(train(model, data=replace, steps=70))
