@@ -109,7 +109,9 @@ def test_what_a_fault_changes_is_what_is_trained() -> None:
 def test_what_is_planted_tells_the_kind_and_the_right_causes() -> None:
     plants = (("shift", {"layers": "fc1", "value": -9.0}),)
     fault = planted("net", "bias", "", "dead", "fc1", plants=plants)
-    assert (fault.kind, fault.causes, fault.conditions) == ("dead units", {"initialisation"}, {"dead"})
+    assert fault.kind == "dead units"
+    assert fault.causes == {"initialisation"}
+    assert fault.conditions == {"dead"}
     late = planted("net", "bias", "", "dead", "fc1", plants=plants, at=5)
     # Why weights jump under way nobody can tell for certain who sees activations alone.
     assert late.causes == {"initialisation", "learning_rate", "weights_replaced", ""}
