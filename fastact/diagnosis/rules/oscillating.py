@@ -298,4 +298,5 @@ def _series(layer: LayerView, network: Network, what: str) -> tuple[npt.NDArray[
 def _crosses(table: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     """Whether each series goes up and down rather than from one level to another."""
     above = table > 0.5 * (table.max(axis=1) + table.min(axis=1))[:, None]
-    return np.count_nonzero(above[:, 1:] != above[:, :-1], axis=1) >= _CROSSINGS
+    crossings: npt.NDArray[np.intp] = np.count_nonzero(above[:, 1:] != above[:, :-1], axis=1)
+    return crossings >= _CROSSINGS
