@@ -89,7 +89,7 @@ def _no_input(layer: LayerView, network: Network) -> Cause:
         return Cause("inputs_zero", says, remedies, *facts.inputs_zero(network))
     # What joins branches may be fed by more than was seen, so that a few zeros say nothing.
     share = _zeros(feeder)
-    if share >= _zeros(layer) or share >= 1.0:
+    if 0.0 < share >= _zeros(layer) or share >= 1.0:
         return Cause("inputs_zero", says, remedies, (f"{percent(share)} of what {facts.named(feeder)} gave is zero",))
     live = f"{percent(1.0 - share)} of what {facts.named(feeder)} gave is not zero"
     return Cause("inputs_zero", says, remedies, refuted_by=(live,))
