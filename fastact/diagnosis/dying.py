@@ -256,6 +256,11 @@ def _is_head(layer: LayerView, network: Network) -> bool:
     return last or 0 < neurons <= _HEAD < widest
 
 
+def is_features(layer: LayerView, network: Network) -> bool:
+    """Whether the neurons are features that are meant to be sparse, rather than width."""
+    return layer.info.sparse or _is_overcomplete(layer, network)
+
+
 def _is_overcomplete(layer: LayerView, network: Network) -> bool:
     """Whether the layers before and after are far narrower, as those of a sparse autoencoder's features are."""
     neurons = int(layer.rows[-1]["neurons"])
