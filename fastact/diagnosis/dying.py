@@ -9,7 +9,14 @@ import numpy as np
 from fastact.diagnosis import facts, layer_types
 from fastact.diagnosis.causes import Cause, Verdict, best
 from fastact.diagnosis.network import LayerView, Network, row_rms
-from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS, initialisation, normalisation
+from fastact.diagnosis.remedies import (
+    LOWER_RATE,
+    NORMALISE_INPUTS,
+    ONE_ELEMENT,
+    ONE_ELEMENT_REMEDIES,
+    initialisation,
+    normalisation,
+)
 from fastact.fields import COLUMN
 from fastact.text import number, percent
 
@@ -97,7 +104,7 @@ def _of_weights(layer: LayerView, network: Network, step: int) -> list[Cause]:
     which = "scale and shift" if layer_types.is_norm(layer_type) else "weights and biases"
     zero = Cause("weights_zero", f"Its {which} are zero.", (trained,), speaks_for=live)
     if layer_types.is_norm(layer_type):
-        return [zero, no_input]
+        return [_one_element(layer, network), zero, no_input]
     decay = _weight_decay(layer, layer, step)
     causes = [zero, no_input, decay]
     if layer_type in layer_types.RECURRENT:
@@ -111,6 +118,17 @@ def _of_weights(layer: LayerView, network: Network, step: int) -> list[Cause]:
         causes[0] = causes[0]._replace(refuted_by=())
         return [causes[0], no_input]
     return causes
+
+
+def _one_element(layer: LayerView, network: Network) -> Cause:
+    """A normalisation over one element, which takes that from itself."""
+    shape = facts.norm_of_one_element(layer, network)
+    feeder = network.feeder(layer)
+    zero = feeder is not None and _zeros(feeder) >= 1.0
+    against = shape.refuted_by or ((f"all that {facts.named(feeder)} gave is zero",) if zero and feeder else ())
+    if not shape.speaks_for and not against:
+        against = ("its shape does not show over how many elements it normalises",)
+    return Cause("norm_of_one_element", ONE_ELEMENT, ONE_ELEMENT_REMEDIES, shape.speaks_for, against, not against)
 
 
 def _of_activation(layer: LayerView, network: Network, step: int) -> list[Cause]:

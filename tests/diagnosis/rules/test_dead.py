@@ -216,4 +216,4 @@ def test_what_the_neurons_say_themselves_takes_over() -> None:
 
 
 def test_thresholds_move_the_bands() -> None:
-    assert found(watch({"act": ("ReLU", dying(40))}, thresholds=Thresholds(dead_critical=0.3))) != []
+    assert found(watch({"act": ("ReLU", dying(40))}, thresholds=Thresholds(dead_critical=0.3, dead_most=0.35))) != []
