@@ -47,12 +47,19 @@ _SOFTPLUS: Final = "use softplus, or leaky ReLU, in its place: both keep a gradi
 
 def units(layer: LayerView, network: Network) -> str:
     """What the neurons are called: filters in a convolution, and in what takes a convolution's outputs one by one."""
-    for layer_type in reversed(network.layer_types[: layer.place + 1]):
-        if not layer_types.follows_input(layer_type):
-            return "filters" if layer_types.is_convolution(layer_type) else "neurons"
-        if layer_type.startswith("Flatten"):
-            break
-    return "neurons"
+    return network.once(_units)[layer.place]
+
+
+def _units(network: Network) -> list[str]:
+    units = []
+    unit = "neurons"
+    for layer_type in network.layer_types:
+        if layer_types.is_convolution(layer_type):
+            unit = "filters"
+        elif layer_type.startswith("Flatten") or not layer_types.follows_input(layer_type):
+            unit = "neurons"
+        units.append(unit)
+    return units
 
 
 def verdict(layer: LayerView, network: Network, step: int) -> Verdict:
@@ -134,14 +141,14 @@ def _one_element(layer: LayerView, network: Network) -> Cause:
 def _of_activation(layer: LayerView, network: Network, step: int) -> list[Cause]:
     """Why an activation is zero for every sample: what comes in is below zero."""
     before = _before(layer, network)
-    leaky = (_SOFTPLUS,) if _is_head(layer, network) else (_LEAKY,)
-    norm = () if _is_head(layer, network) or _is_overcomplete(layer, network) else normalisation(network.distinct_types)
+    head, overcomplete = _is_head(layer, network), _is_overcomplete(layer, network)
+    leaky = (_SOFTPLUS,) if head else (_LEAKY,)
+    norm = () if head or overcomplete else normalisation(network.distinct_types)
     below = "the inputs of these neurons are below zero for every sample, where the gradient is zero too"
-    rate = (LOWER_RATE, _LESS_SPARSE) if _is_overcomplete(layer, network) else (LOWER_RATE,)
+    rate = (LOWER_RATE, _LESS_SPARSE) if overcomplete else (LOWER_RATE,)
     init = initialisation({"ReLU"})
-    # A head is cured by another function; elsewhere, what went wrong comes first.
-    head = _is_head(layer, network)
 
+    # A head is cured by another function; elsewhere, what went wrong comes first.
     def cure(*own: str) -> tuple[str, ...]:
         return (*leaky, *own) if head else (*own, *leaky)
 
@@ -223,12 +230,12 @@ def _fall(before: LayerView | None, layer: LayerView, step: int) -> tuple[str, .
     """What says that what comes in fell when the neurons died."""
     if before is None or step <= layer.start:
         return ()
-    rows = before.rows
-    earlier, later = rows[rows["step"] < step], rows[rows["step"] >= step]
+    later = before.since(step)
+    earlier = before.rows[: len(before.rows) - len(later)]
     first = float(earlier["mean"][-min(len(earlier), 10)]) if len(earlier) else float(before.first[_MEAN])
     if not len(later):
         return ()
-    last = float(np.nanmin(later["mean"])) if not np.isnan(later["mean"]).all() else math.nan
+    last = float(np.fmin.reduce(later["mean"]))
     spread = _spread(before)
     if first - last > _FAR * spread:
         return (f"the outputs of {facts.named(before)} fell from {number(first)} to {number(last)} on average",)
@@ -247,7 +254,7 @@ def _weight_decay(layer: LayerView, before: LayerView, step: int) -> Cause:
     """Weights that decay to nothing leave nothing to put out."""
     says = "Its weights decayed to nothing: the weight decay outweighs the gradient."
     remedies = "use less weight decay", "exclude this layer from it"
-    start, now = row_rms(before.first), row_rms(before.rows[-1].item())
+    start, now = row_rms(before.first), row_rms(before.last)
     if step <= layer.start or not now < _SHRUNK * start:
         return Cause("weight_decay", says, remedies, refuted_by=("its outputs did not shrink",))
     shrank = f"{facts.named(before)}'s outputs shrank from {number(start)} to {number(now)}"
@@ -256,7 +263,7 @@ def _weight_decay(layer: LayerView, before: LayerView, step: int) -> Cause:
 
 def _widest_before(network: Network) -> list[int]:
     """For each place the neurons of the widest layer before it."""
-    neurons = (int(view.rows[-1]["neurons"]) for view in network.layers[:-1])
+    neurons = (view.last[_NEURONS] for view in network.layers[:-1])
     return list(accumulate(neurons, max, initial=0))
 
 
@@ -268,7 +275,7 @@ def _last_norms(network: Network) -> list[int]:
 
 def _is_head(layer: LayerView, network: Network) -> bool:
     """Whether it is an output, such as a density: the last layer, or one of few neurons after wider ones."""
-    neurons = int(layer.rows[-1]["neurons"])
+    neurons = layer.last[_NEURONS]
     widest = network.once(_widest_before)[layer.place]
     last = layer.place > 0 and layer.place in (network.output, len(network.layers) - 1)
     return last or 0 < neurons <= _HEAD < widest
@@ -281,9 +288,8 @@ def is_features(layer: LayerView, network: Network) -> bool:
 
 def _is_overcomplete(layer: LayerView, network: Network) -> bool:
     """Whether the layers before and after are far narrower, as those of a sparse autoencoder's features are."""
-    neurons = int(layer.rows[-1]["neurons"])
-    others = [int(view.rows[-1]["neurons"]) for view in network.layers[layer.place + 1 : layer.place + 2]]
-    return any(0 < _OVERCOMPLETE * other <= neurons for other in others)
+    after = network.layers[layer.place + 1 : layer.place + 2]
+    return any(0 < _OVERCOMPLETE * view.last[_NEURONS] <= layer.last[_NEURONS] for view in after)
 
 
 def _share(layer: LayerView) -> float:
@@ -293,8 +299,7 @@ def _share(layer: LayerView) -> float:
 
 def _zeros(layer: LayerView) -> float:
     """The share of zeros in the layer's last row."""
-    last = layer.rows[-1]
-    return float(last["zeros"]) / max(float(last["count"]), 1.0)
+    return float(layer.last[_ZEROS]) / max(float(layer.last[_COUNT]), 1.0)
 
 
 def _normalise(network: Network) -> tuple[str, ...]:

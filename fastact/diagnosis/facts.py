@@ -12,7 +12,11 @@ import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.network import LayerView, Network, rms, row_rms
+from fastact.diagnosis.row_conditions import Row
+from fastact.fields import COLUMN
 from fastact.text import number, percent, shown
+
+_STEP, _NANS, _POS, _NEG = COLUMN["step"], COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
 
 #: Between these the root mean square of an input is that of normalised data, pixels within [0, 1] included.
 _NORMALISED: Final = (0.05, 3.0)
@@ -333,17 +337,16 @@ def _left_range(network: Network) -> dict[str, int]:
     return left
 
 
-def broken(row: Any) -> int:
+def broken(row: Row) -> int:
     """How many elements of a row are NaN or Inf."""
-    return int(row["nans"]) + int(row["pos_infs"]) + int(row["neg_infs"])
+    return int(row[_NANS] + row[_POS] + row[_NEG])
 
 
-def row_at(layer: LayerView, step: int) -> Any | None:
+def row_at(layer: LayerView, step: int) -> Row | None:
     """The layer's row of a step; None where it has none in the window."""
-    place = int(np.searchsorted(layer.rows["step"], step))
-    if place == len(layer.rows) or int(layer.rows["step"][place]) != step:
-        return None
-    return layer.rows[place]
+    rows = layer.since(step)
+    row: Row | None = rows[0].item() if len(rows) else None
+    return row if row is not None and row[_STEP] == step else None
 
 
 def named(layer: LayerView) -> str:

@@ -1,9 +1,8 @@
 """Why samples can hardly be told apart any more: the causes of vanishing, over depth and over steps."""
 
 import math
+from itertools import pairwise
 from typing import Any, Final
-
-import numpy as np
 
 from fastact.diagnosis import facts, layer_types
 from fastact.diagnosis.causes import Cause, Verdict, best
@@ -53,7 +52,7 @@ def _heads(network: Network, rows: int) -> list[tuple[LayerView, LayerView]]:
         behind = other.place + 1
         if not (_collapsed(head, rows) and _collapsed(other, rows)) or behind >= len(network.layers):
             continue
-        same = head.info.layer_type == other.info.layer_type and head.rows[-1]["neurons"] == other.rows[-1]["neurons"]
+        same = head.info.layer_type == other.info.layer_type and head.last[_NEURONS] == other.last[_NEURONS]
         signal = max(network.signal[head.place], network.signal[other.place])
         if same and network.signal[behind] >= _NOISE * signal:
             pairs.append((head, other))
@@ -101,12 +100,19 @@ def over_depth(layer: LayerView, network: Network, source: int) -> Verdict:
 
 def _kept_by_weights(network: Network, source: int, place: int) -> float:
     """The geometric mean over the layers with weights of what each keeps of the signal before it."""
-    logs = []
-    for here in range(source + 1, place + 1):
-        before, after = network.signal[here - 1], network.signal[here]
-        if layer_types.has_weights(network.layer_types[here]) and before > 0.0 and after > 0.0:
-            logs.append(math.log(after / before))
-    return math.exp(float(np.mean(logs))) if logs else 1.0
+    logs, counts = network.once(_kept)
+    count = counts[place] - counts[source]
+    return math.exp((logs[place] - logs[source]) / count) if count else 1.0
+
+
+def _kept(network: Network) -> tuple[list[float], list[int]]:
+    """For each place the sum of the logarithms of what the layers with weights up to it keep, and their number."""
+    logs, counts = [0.0], [0]
+    for (before, after), layer_type in zip(pairwise(network.signal), network.layer_types[1:], strict=True):
+        counted = layer_types.has_weights(layer_type) and 0.0 < before < math.inf and 0.0 < after < math.inf
+        logs.append(logs[-1] + (math.log(after) - math.log(before) if counted else 0.0))
+        counts.append(counts[-1] + counted)
+    return logs, counts
 
 
 def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verdict:

@@ -9,10 +9,13 @@ from fastact.diagnosis.finding import Finding, gravity
 from fastact.diagnosis.network import LayerView
 from fastact.diagnosis.rule import Circumstances, Explains, Rule, key, not_after
 from fastact.diagnosis.thresholds import CommonThresholds
+from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 
 #: From here on a finding brings others about in layers that it does not feed.
 _GRAVE: Final = gravity("serious")
+
+_STEP: Final = COLUMN["step"]
 
 _Key = tuple[str, str]
 
@@ -225,7 +228,7 @@ def _places(views: Sequence[LayerView]) -> dict[str, int]:
 
 def _stride(view: LayerView) -> float:
     """The steps from one row to the next, on average over the window."""
-    return (int(view.rows[-1]["step"]) - int(view.rows[0]["step"])) / max(len(view.rows) - 1, 1)
+    return float(view.last[_STEP] - int(view.rows["step"][0])) / max(len(view.rows) - 1, 1)
 
 
 def _sources(views: Sequence[LayerView]) -> dict[str, str]:

@@ -176,8 +176,8 @@ class Dead(Rule[DeadThresholds]):
             return Outcome.NOT_FOUND
         many = layer.streaks.get("seriously_dead")
         streak = most or many or some
-        last = layer.rows[-1]
-        neurons, dead = int(last["neurons"]), int(last["dead_neurons"])
+        last = layer.last
+        neurons, dead = last[_NEURONS], last[_DEAD]
         if neurons < 1:
             return Outcome.NOT_ENOUGH_DATA
         samples = int(layer.first[_COUNT]) // max(int(layer.first[_NEURONS]), 1)
@@ -194,7 +194,7 @@ class Dead(Rule[DeadThresholds]):
             dead_ratio=seen.ratio, dead_neurons=dead, neurons=neurons,
             silent_ratio_at_first=float(first[_SILENT]) / max(first[_NEURONS], 1),
             first_step_of_warning=onset(layer, some, back),
-            zero_ratio=float(last["zeros"]) / max(float(last["count"]), 1.0)
+            zero_ratio=last[_ZEROS] / max(last[_COUNT], 1)
         )  # fmt: skip
         units = dying.units(layer, network)
         few = f"{dead:,} of its {neurons:,} {units} ({percent(seen.ratio)})"
@@ -281,7 +281,7 @@ def onset(layer: LayerView, streak: Streak, lookback: int) -> int:
     beyond = lookback - len(rows)
     if beyond <= 0 or len(rows) < 2:
         return streak.step
-    stride = (int(rows[-1]["step"]) - int(rows[0]["step"])) / (len(rows) - 1)
+    stride = float(layer.last[COLUMN["step"]] - int(rows["step"][0])) / (len(rows) - 1)
     return max(layer.start, streak.step - round(beyond * stride))
 
 

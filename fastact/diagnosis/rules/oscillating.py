@@ -9,7 +9,7 @@ import numpy.typing as npt
 from fastact.diagnosis import facts, layer_types
 from fastact.diagnosis.causes import Cause, best
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, graded
-from fastact.diagnosis.network import LayerView, Network, rms
+from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.periods import Period, in_step, likeness, repetitions
 from fastact.diagnosis.remedies import LOWER_RATE
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, upstream
@@ -238,13 +238,12 @@ def _swings(network: Network, thresholds: OscillatingThresholds) -> dict[int, Sw
 
     Only a layer whose last rows lie so far apart, and not on the way from one level to another, is searched at all.
     """
-    mean, std, lengths = network.moments
+    mean, std, scale, lengths = network.moments
     ends = np.cumsum(lengths)
     # The last rows of each layer, and what lies between them, which is dropped.
     parts = np.column_stack((ends - np.minimum(lengths, thresholds.oscillate_period), ends)).ravel()[:-1]
     with np.errstate(all="ignore"):
-        scale = np.hypot(mean, std)
-        scale[~((scale > 0.0) & (scale < math.inf))] = math.nan
+        scale = np.where((scale > 0.0) & (scale < math.inf), scale, math.nan)
         spread = np.where((std > 0.0) & (std < math.inf), std, math.nan)
         level = np.where(np.isfinite(mean), mean, math.nan)
         way = (np.fmax.reduceat(scale, parts) / np.fmin.reduceat(scale, parts))[::2]
@@ -262,7 +261,7 @@ def _swings(network: Network, thresholds: OscillatingThresholds) -> dict[int, Sw
         for place in places.tolist():
             layer = network.layers[place]
             if place not in found and len(layer.rows) >= thresholds.oscillate_rows:
-                known, series = _series(layer, what)
+                known, series = _series(layer, network, what)
                 if len(known) >= thresholds.oscillate_rows and _crosses(series[-thresholds.oscillate_period :]):
                     searched.setdefault(len(known), []).append((place, known, series))
         for group in searched.values():
@@ -281,10 +280,10 @@ def _swings(network: Network, thresholds: OscillatingThresholds) -> dict[int, Sw
     return found
 
 
-def _series(layer: LayerView, what: str) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+def _series(layer: LayerView, network: Network, what: str) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
     """The rows that have the number, and the logarithm of the rms, or the mean in standard deviations."""
     if what == "rms":
-        scale = rms(layer.rows)
+        scale = network.scale(layer)
         known = np.flatnonzero(np.isfinite(scale) & (scale > 0.0))
         return known, np.log(scale[known])
     mean, std = layer.rows["mean"], layer.rows["std"]

@@ -161,8 +161,9 @@ class Vanishing(Rule[VanishingThresholds]):
         alone = layer.place == network.output and not lost[layer.place - 1]
         over_steps = False
         source = network.once(_chains)[layer.place].source
-        start = _from_the_start(layer, network.layers[source], thresholds)
-        if faint and faint.rows >= least and lost[layer.place] and not alone and (start or not faded):
+        small = lost[layer.place] and not alone
+        start = small and _from_the_start(layer, network.layers[source], thresholds)
+        if faint and faint.rows >= least and small and (start or not faded):
             halved = layer.streaks.get("halved", faint)
             step = faint.step
             if not start:
