@@ -156,8 +156,8 @@ def router_cause(layer: LayerView, network: Network) -> Cause:
     if scores is not None:
         said += (f"{facts.named(scores)}, which feeds it, has an rms of {number(row_rms(scores.first))}",)
     says = (
-        "The router's scores are so far apart that each sample goes to one expert alone, whose weight is 1: no gradient "
-        "tells the router of the others."
+        "The router's scores are so far apart that each sample goes to one expert alone, whose weight is 1: no "
+        "gradient tells the router of the others."
     )
     remedies = (
         "initialise the router's weights and biases smaller, or normalise what it is given",

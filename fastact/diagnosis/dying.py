@@ -87,8 +87,8 @@ def _handed_on(layer: LayerView, network: Network) -> list[Cause]:
     return causes
 
 
-def _no_input(layer: LayerView, network: Network) -> Cause:
-    """What comes in is zero already."""
+def _no_input(layer: LayerView, network: Network, least: float = 0.0) -> Cause:
+    """What comes in is zero already: as much of it as of what comes out, and at least the share `least`."""
     feeder = network.feeder(layer)
     says = "Its input is zero, and so is what it makes of it."
     remedies = "check that the data reaches this layer", "look at the layer before it"
@@ -96,7 +96,7 @@ def _no_input(layer: LayerView, network: Network) -> Cause:
         return Cause("inputs_zero", says, remedies, *facts.inputs_zero(network))
     # What joins branches may be fed by more than was seen, so that a few zeros say nothing.
     share = _zeros(feeder)
-    if share >= _zeros(layer) or share >= 1.0:
+    if share >= 1.0 or _zeros(layer) <= share >= least:
         return Cause("inputs_zero", says, remedies, (f"{percent(share)} of what {facts.named(feeder)} gave is zero",))
     live = f"{percent(1.0 - share)} of what {facts.named(feeder)} gave is not zero"
     return Cause("inputs_zero", says, remedies, refuted_by=(live,))
@@ -105,7 +105,7 @@ def _no_input(layer: LayerView, network: Network) -> Cause:
 def _of_weights(layer: LayerView, network: Network, step: int) -> list[Cause]:
     """Why a layer with weights of its own puts out zeros."""
     layer_type = layer.info.layer_type
-    no_input = _no_input(layer, network)
+    no_input = _no_input(layer, network, least=1.0)
     trained = "check that its weights were initialised or loaded, and that they are trained"
     live = no_input.refuted_by
     which = "scale and shift" if layer_types.is_norm(layer_type) else "weights and biases"

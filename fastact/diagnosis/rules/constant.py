@@ -301,6 +301,11 @@ def _half(network: Network) -> bool:
     return given is not None and given.info.dtype == "float16"
 
 
+def _samples(layer: LayerView) -> float:
+    row = layer.rows[-1]
+    return float(row["count"]) / max(int(row["neurons"]), 1)
+
+
 def _first_alike_by_sample(network: Network, thresholds: ConstantThresholds) -> LayerView | None:
     """The first layer that takes places together (flattening, pooling) and shows that only places, not samples, differ.
 
@@ -310,7 +315,8 @@ def _first_alike_by_sample(network: Network, thresholds: ConstantThresholds) -> 
         feeder = network.feeder(layer)
         if layer_types.is_passing(layer.info.layer_type) and feeder is not None:
             alike = all_alike(layer, thresholds.constant_ratio) and bool((layer.rows["std"] > 0.0).all())
-            if alike and not all_alike(feeder, thresholds.constant_ratio):
+            fewer = _samples(layer) < _samples(feeder)
+            if fewer and alike and not all_alike(feeder, thresholds.constant_ratio):
                 return layer
     return None
 

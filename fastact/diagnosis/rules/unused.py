@@ -90,7 +90,7 @@ def _of_an_unused_expert(cause: Finding, effect: Finding, around: Circumstances)
 
 
 def _by_the_choice(cause: Finding, effect: Finding, around: Circumstances) -> bool:
-    """What is left in an unused expert; the router that chooses the others; all that is made of one and the same code."""
+    """What is left in an unused expert; the router that chooses others; all that is made of one and the same code."""
     if effect.cause_name == "router":
         return cause.cause_name == "router"
     if cause.cause_name == "codes_never_chosen":

@@ -90,8 +90,8 @@ def test_pixels_at_the_borders_of_the_input_are_one_and_the_same_and_harmless() 
 
 def test_images_that_are_all_one_are_known_where_their_places_are_taken_together() -> None:
     differs = [row(step) for step in STEPS]
-    layers = {"input": ("Input", differs), "0": ("Conv2d", differs), "1": ("Flatten", constant(64, **ALIKE))}
-    assert told(layers | {"2": ("Linear", constant(64, **ALIKE))}) == [("2", "constant", "inputs_equal", None)]
+    layers = {"input": ("Input", differs), "0": ("Conv2d", differs), "1": ("Flatten", constant(64, count=1024, **ALIKE))}
+    assert told(layers | {"2": ("Linear", constant(64, count=1024, **ALIKE))}) == [("2", "constant", "inputs_equal", None)]
 
 
 def test_weights_of_zero_are_the_cause_where_samples_differ_before_the_layer() -> None:
@@ -103,7 +103,13 @@ def test_weights_of_zero_are_the_cause_where_samples_differ_before_the_layer() -
 
 @pytest.mark.parametrize(
     ("name", "usage", "judged"),
-    [("codebook", "", True), ("table", "Usage", True), ("table", "", False), ("codebook", "Vocabulary", True), ("table", "Vocabulary", False)],
+    [
+        ("codebook", "", True),
+        ("table", "Usage", True),
+        ("table", "", False),
+        ("codebook", "Vocabulary", True),
+        ("table", "Vocabulary", False),
+    ],
 )
 def test_a_table_gives_all_samples_one_row_by_design_unless_a_layer_chose_it(
     name: str, usage: str, judged: bool
@@ -210,7 +216,8 @@ def test_a_router_that_chooses_one_expert_for_every_sample_is_constant() -> None
     experts = {f"moe.experts.{i}": linear for i in range(4)}
     assert told(layers | experts)[0] == ("moe.softmax", "constant", "router", None)
     assert "constant" not in {each[1] for each in told(layers | {"1": linear})}  # attention to one place
-    assert told({**layers, "moe.softmax": ("Softmax", choosing_one(within_std=0.1))} | experts) == []
+    turns = {**layers, "moe.softmax": ("Softmax", choosing_one(within_std=0.1))}
+    assert told(turns | experts) == [("moe.softmax", "collapsed", "router", None)]
 
 
 def test_what_comes_after_a_choice_of_codes_waits_for_their_counts() -> None:

@@ -14,9 +14,7 @@ def told(counts: list[Any], layer_type: str = "Usage", *, own_rows: bool = True)
     return list(diagnosed(counts, layer_type, own_rows=own_rows).findings)
 
 
-def diagnosed(
-    counts: list[Any], layer_type: str = "Usage", *, own_rows: bool = True, name: str = "vq.codebook"
-) -> Any:
+def diagnosed(counts: list[Any], layer_type: str = "Usage", *, own_rows: bool = True, name: str = "vq.codebook") -> Any:
     rng = np.random.default_rng(0)
     with ActivationMonitor() as monitor:
         for each in counts:
