@@ -90,8 +90,14 @@ def test_pixels_at_the_borders_of_the_input_are_one_and_the_same_and_harmless() 
 
 def test_images_that_are_all_one_are_known_where_their_places_are_taken_together() -> None:
     differs = [row(step) for step in STEPS]
-    layers = {"input": ("Input", differs), "0": ("Conv2d", differs), "1": ("Flatten", constant(64, count=1024, **ALIKE))}
-    assert told(layers | {"2": ("Linear", constant(64, count=1024, **ALIKE))}) == [("2", "constant", "inputs_equal", None)]
+    layers = {
+        "input": ("Input", differs),
+        "0": ("Conv2d", differs),
+        "1": ("Flatten", constant(64, count=1024, **ALIKE)),
+    }
+    assert told(layers | {"2": ("Linear", constant(64, count=1024, **ALIKE))}) == [
+        ("2", "constant", "inputs_equal", None)
+    ]
 
 
 def test_weights_of_zero_are_the_cause_where_samples_differ_before_the_layer() -> None:
