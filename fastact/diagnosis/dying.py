@@ -9,7 +9,14 @@ import numpy as np
 from fastact.diagnosis import facts, layer_types
 from fastact.diagnosis.causes import Cause, Verdict, best
 from fastact.diagnosis.network import LayerView, Network, row_rms
-from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS, initialisation, normalisation
+from fastact.diagnosis.remedies import (
+    LOWER_RATE,
+    NORMALISE_INPUTS,
+    ONE_ELEMENT,
+    ONE_ELEMENT_REMEDIES,
+    initialisation,
+    normalisation,
+)
 from fastact.fields import COLUMN
 from fastact.text import number, percent
 
@@ -80,8 +87,8 @@ def _handed_on(layer: LayerView, network: Network) -> list[Cause]:
     return causes
 
 
-def _no_input(layer: LayerView, network: Network) -> Cause:
-    """What comes in is zero already."""
+def _no_input(layer: LayerView, network: Network, least: float = 0.0) -> Cause:
+    """What comes in is zero already: as much of it as of what comes out, and at least the share `least`."""
     feeder = network.feeder(layer)
     says = "Its input is zero, and so is what it makes of it."
     remedies = "check that the data reaches this layer", "look at the layer before it"
@@ -89,7 +96,7 @@ def _no_input(layer: LayerView, network: Network) -> Cause:
         return Cause("inputs_zero", says, remedies, *facts.inputs_zero(network))
     # What joins branches may be fed by more than was seen, so that a few zeros say nothing.
     share = _zeros(feeder)
-    if share >= _zeros(layer) or share >= 1.0:
+    if share >= 1.0 or _zeros(layer) <= share >= least:
         return Cause("inputs_zero", says, remedies, (f"{percent(share)} of what {facts.named(feeder)} gave is zero",))
     live = f"{percent(1.0 - share)} of what {facts.named(feeder)} gave is not zero"
     return Cause("inputs_zero", says, remedies, refuted_by=(live,))
@@ -98,13 +105,13 @@ def _no_input(layer: LayerView, network: Network) -> Cause:
 def _of_weights(layer: LayerView, network: Network, step: int) -> list[Cause]:
     """Why a layer with weights of its own puts out zeros."""
     layer_type = layer.info.layer_type
-    no_input = _no_input(layer, network)
+    no_input = _no_input(layer, network, least=1.0)
     trained = "check that its weights were initialised or loaded, and that they are trained"
     live = no_input.refuted_by
     which = "scale and shift" if layer_types.is_norm(layer_type) else "weights and biases"
     zero = Cause("weights_zero", f"Its {which} are zero.", (trained,), speaks_for=live)
     if layer_types.is_norm(layer_type):
-        return [zero, no_input]
+        return [_one_element(layer, network), zero, no_input]
     decay = _weight_decay(layer, layer, step)
     causes = [zero, no_input, decay]
     if layer_type in layer_types.RECURRENT:
@@ -118,6 +125,17 @@ def _of_weights(layer: LayerView, network: Network, step: int) -> list[Cause]:
         causes[0] = causes[0]._replace(refuted_by=())
         return [causes[0], no_input]
     return causes
+
+
+def _one_element(layer: LayerView, network: Network) -> Cause:
+    """A normalisation over one element, which takes that from itself."""
+    shape = facts.norm_of_one_element(layer, network)
+    feeder = network.feeder(layer)
+    zero = feeder is not None and _zeros(feeder) >= 1.0
+    against = shape.refuted_by or ((f"all that {facts.named(feeder)} gave is zero",) if zero and feeder else ())
+    if not shape.speaks_for and not against:
+        against = ("its shape does not show over how many elements it normalises",)
+    return Cause("norm_of_one_element", ONE_ELEMENT, ONE_ELEMENT_REMEDIES, shape.speaks_for, against, not against)
 
 
 def _of_activation(layer: LayerView, network: Network, step: int) -> list[Cause]:
@@ -261,6 +279,11 @@ def _is_head(layer: LayerView, network: Network) -> bool:
     widest = network.once(_widest_before)[layer.place]
     last = layer.place > 0 and layer.place in (network.output, len(network.layers) - 1)
     return last or 0 < neurons <= _HEAD < widest
+
+
+def is_features(layer: LayerView, network: Network) -> bool:
+    """Whether the neurons are features that are meant to be sparse, rather than width."""
+    return layer.info.sparse or _is_overcomplete(layer, network)
 
 
 def _is_overcomplete(layer: LayerView, network: Network) -> bool:

@@ -20,6 +20,8 @@ _STEP, _NANS, _POS, _NEG = COLUMN["step"], COLUMN["nans"], COLUMN["pos_infs"], C
 
 #: Between these the root mean square of an input is that of normalised data, pixels within [0, 1] included.
 _NORMALISED: Final = (0.05, 3.0)
+#: Root mean square. Next to usual biases (0.01 and more) such an input is nothing.
+_NEGLIGIBLE: Final = 1e-4
 #: A layer has left its usual range when its largest value is this many times what it was.
 _LEFT: Final = 10.0
 #: An input is on another scale since a step when all its rows from there on are this many times those before, or less
@@ -251,6 +253,40 @@ def has_attention(network: Network) -> bool:
 def half_precision(network: Network) -> bool:
     """Whether anything was recorded in float16, so that the loss may be scaled."""
     return any(view.info.dtype == "float16" for view in network.everything.values())
+
+
+def norm_of_one_element(layer: LayerView, network: Network) -> For:
+    """What the shapes of the rows say of a normalisation that puts out the same for every sample.
+
+    An element less the mean of itself alone is zero: a LayerNorm over one neuron, an InstanceNorm over one place.
+    """
+    row, layer_type = layer.rows[-1], layer.info.layer_type
+    neurons, count = int(row["neurons"]), int(row["count"])
+    if neurons == 1 and not ("Batch" in layer_type or "Instance" in layer_type):
+        return For(("it normalises over one neuron",))
+    if neurons and count == neurons:
+        return For(("each of its neurons has one element in a row",))
+    if neurons and "Instance" in layer_type and count == neurons * network.once(_samples):
+        return For(("each of its channels has one place in a sample",))
+    sure = "LayerNorm" in layer_type or "RMSNorm" in layer_type
+    return For(refuted_by=(f"it normalises over {neurons:,} neurons",)) if sure and neurons > 1 else For()
+
+
+def _samples(network: Network) -> int:
+    """Samples in a batch, by the layer with the fewest elements of each neuron; 0 where it is not known."""
+    last = [layer.rows[-1] for layer in network.layers]
+    return min((int(row["count"]) // int(row["neurons"]) for row in last if int(row["neurons"])), default=0)
+
+
+def inputs_negligible(network: Network) -> For:
+    """What the recorded input says of one that is so small that biases, and a norm's epsilon, are all that is left."""
+    scale = input_scale(network)
+    if scale is None or math.isnan(scale.std):
+        return For()
+    size = math.hypot(scale.mean, scale.std)
+    if 0.0 < size < _NEGLIGIBLE:
+        return For((f"the recorded input has a root mean square of {number(size)}",))
+    return For(refuted_by=(f"the recorded input has a root mean square of {number(size)}",))
 
 
 def is_first(layer: LayerView, network: Network) -> bool:

@@ -122,6 +122,7 @@ def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verd
     halved, faded = layer.streaks.get("halved"), layer.streaks.get("faded")
     took = halved.rows - faded.rows if halved is not None and faded is not None else None
     slow, fast = took is not None and took >= _SLOW, took is not None and took <= _FAST
+    recurrent = layer.info.layer_type in layer_types.RECURRENT
     most = layers > 1 and 2 * shrunk > layers
     kept = (f"the outputs of {layers - shrunk} of {layers} layers with weights have not shrunk",)
     decay = Cause(
@@ -131,7 +132,9 @@ def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verd
         (
             (f"the outputs of {shrunk} of {layers} layers with weights have shrunk to half or less",) if most else ()
         ) + ((f"it took {took} rows from one half to this",) if most and slow else ()),
-        (() if most or layers < 2 else kept) + ((f"it took {took} rows, not many",) if fast else ()),
+        (() if most or layers < 2 else kept)
+        + ((f"it took {took} rows, not many",) if fast else ())
+        + (("how far a recurrence comes down is no matter of its weights' size alone",) if recurrent else ()),
     )  # fmt: skip
     posterior = _posterior(layer, network, rows)
     alike = Cause(
@@ -190,5 +193,9 @@ def _posterior(layer: LayerView, network: Network, rows: int) -> Cause:
 
 def _shrunk(network: Network) -> tuple[int, int]:
     """How many hidden layers with weights have at most half of the size of their first row, and how many there are."""
-    hidden = [layer for layer in network.layers[: network.output] if layer_types.has_weights(layer.info.layer_type)]
+    hidden = [
+        layer
+        for layer in network.layers[: network.output]
+        if layer_types.has_weights(layer.info.layer_type) and layer.info.layer_type not in layer_types.RECURRENT
+    ]
     return sum(facts.size(layer) <= _SHRUNK for layer in hidden), len(hidden)

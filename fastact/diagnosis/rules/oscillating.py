@@ -133,12 +133,12 @@ class Oscillating(Rule[OscillatingThresholds]):
 
     def _of_input(self, layer: LayerView, swing: Swing, thresholds: OscillatingThresholds) -> Finding:
         step = int(layer.rows["step"][swing.known[swing.period.first]])
-        what, evidence, factor = _told(layer, swing)
+        evidence, factor = _told(layer, swing)
         if not swing.large:
-            message = f"The {what} of {layer.name} takes turns with a period of {_period(layer, swing)} steps."
+            message = f"The {swing.what} of {layer.name} takes turns with a period of {_period(layer, swing)} steps."
             severity = NOTE
         else:
-            message = self._message(layer, swing, step)
+            message = self._message(layer, swing, step, evidence)
             severity = graded(serious=factor >= thresholds.oscillate_serious, critical=False)
         verdict = best([_sources((f"the input itself swings by {_much(swing)}",))._replace(proved=True)])
         return verdict.finding(layer.info.name, self.condition, severity, step, evidence, message)
@@ -177,16 +177,15 @@ class Oscillating(Rule[OscillatingThresholds]):
             ("the input does not swing",) if in_turns.refuted_by else (),
             ("the input swings too",) if source is not None else (),
         )
-        _, evidence, factor = _told(layer, swing)
+        evidence, factor = _told(layer, swing)
         severity = graded(serious=factor >= thresholds.oscillate_serious, critical=False)
-        message = self._message(layer, swing, step)
+        message = self._message(layer, swing, step, evidence)
         return best([in_turns, rate]).finding(layer.info.name, self.condition, severity, step, evidence, message)
 
-    def _message(self, layer: LayerView, swing: Swing, step: int) -> str:
-        what, evidence, _ = _told(layer, swing)
+    def _message(self, layer: LayerView, swing: Swing, step: int, evidence: Evidence) -> str:
         return (
-            f"{layer.name} has been oscillating since step {step}: the {what} of its {layer.elements} swings between "
-            f"{number(float(evidence['low']))} and {number(float(evidence['high']))} with a period of "
+            f"{layer.name} has been oscillating since step {step}: the {swing.what} of its {layer.elements} swings "
+            f"between {number(float(evidence['low']))} and {number(float(evidence['high']))} with a period of "
             f"{_period(layer, swing)} steps."
         )
 
@@ -213,8 +212,8 @@ def _much(swing: Swing) -> str:
     return f"a factor of {number(math.exp(gap))}" if swing.what == "rms" else f"{number(gap)} standard deviations"
 
 
-def _told(layer: LayerView, swing: Swing) -> tuple[str, Evidence, float]:
-    """What swings, the evidence, and the factor by which the rms swings (1 where the mean does)."""
+def _told(layer: LayerView, swing: Swing) -> tuple[Evidence, float]:
+    """The evidence, and the factor by which the rms swings (1 where the mean does)."""
     period = swing.period
     factor, low, high = 1.0, period.low, period.high
     if swing.what == "rms":
@@ -226,7 +225,7 @@ def _told(layer: LayerView, swing: Swing) -> tuple[str, Evidence, float]:
         low=low, high=high, period_rows=period.rows, rows=len(swing.known) - period.first,
         regularity=period.regularity, chance=period.chance
     )  # fmt: skip
-    return swing.what, evidence, factor
+    return evidence, factor
 
 
 def _middle(values: npt.NDArray[np.float64]) -> float:
@@ -262,18 +261,20 @@ def _swings(network: Network, thresholds: OscillatingThresholds) -> dict[int, Sw
             layer = network.layers[place]
             if place not in found and len(layer.rows) >= thresholds.oscillate_rows:
                 known, series = _series(layer, network, what)
-                if len(known) >= thresholds.oscillate_rows and _crosses(series[-thresholds.oscillate_period :]):
+                if len(known) >= thresholds.oscillate_rows:
                     searched.setdefault(len(known), []).append((place, known, series))
         for group in searched.values():
             table = np.array([series for _, _, series in group])
+            moving = np.flatnonzero(_crosses(table[:, -thresholds.oscillate_period :])).tolist()
             periods = repetitions(
-                table, thresholds.oscillate_regularity, thresholds.oscillate_chance, thresholds.oscillate_period
+                table[moving], thresholds.oscillate_regularity, thresholds.oscillate_chance, thresholds.oscillate_period
             )
-            for (place, known, series), period in zip(group, periods, strict=True):
+            for (place, known, series), period in zip([group[i] for i in moving], periods, strict=True):
                 if period is None or period.high - period.low < limits[place]:
                     continue
-                sizes = network.layers[place].rows["count"][known][period.first :].astype(np.float64)
-                if likeness(series[period.first :], np.log(np.maximum(sizes, 1.0))) >= _SIZES:
+                sizes = network.layers[place].rows["count"][known[period.first :]]
+                differ = bool((sizes != sizes[0]).any())  # most networks are given batches of one size
+                if differ and likeness(series[period.first :], np.log(np.maximum(sizes, 1))) >= _SIZES:
                     continue
                 least = math.log(thresholds.oscillate_factor) if what == "rms" else thresholds.oscillate_deviations
                 found[place] = Swing(period, what, known, period.high - period.low >= least)
@@ -294,7 +295,8 @@ def _series(layer: LayerView, network: Network, what: str) -> tuple[npt.NDArray[
     return known if np.abs(series).max(initial=0.0) < 1e100 else known[:0], series
 
 
-def _crosses(series: npt.NDArray[np.float64]) -> bool:
-    """Whether a series goes up and down rather than from one level to another."""
-    above = series > 0.5 * (series.max() + series.min())
-    return int(np.count_nonzero(above[1:] != above[:-1])) >= _CROSSINGS
+def _crosses(table: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Whether each series goes up and down rather than from one level to another."""
+    above = table > 0.5 * (table.max(axis=1) + table.min(axis=1))[:, None]
+    crossings: npt.NDArray[np.intp] = np.count_nonzero(above[:, 1:] != above[:, :-1], axis=1)
+    return crossings >= _CROSSINGS
