@@ -80,7 +80,7 @@ SICK: Final = (
          kind="collapse", causes="representation_collapse", changes={"options": {"stop": False}}),
     sick("deep-prenorm", "post", "norms after the sums, no warm-up", _ALIKE, kind="depth",
          causes="depth representation_collapse learning_rate", changes={"options": {"pre": False}}),
-    sick("looker", "unscaled", "attention without its scale, and weights of a larger network", "saturated constant",
+    sick("looker", "unscaled", "attention without its scale, and weights of a larger network", "saturated constant collapsed",
          "attention.*", kind="attention", causes="attention_scale initialisation",
          changes={"options": {"scaled": False, "spread": 0.6}}),
     sick("looker", "empty", "one sample is all blank from step 40 on", "non_finite", "attention.softmax",
