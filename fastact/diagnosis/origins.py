@@ -8,7 +8,11 @@ from fastact.diagnosis.births import EXPONENT, LARGEST, Birth, birth, exponent_l
 from fastact.diagnosis.causes import Cause, best
 from fastact.diagnosis.network import LayerView
 from fastact.diagnosis.remedies import CLIP_GRADIENTS, EXPONENT_REMEDIES, LOWER_RATE, NORMALISE_INPUTS
+from fastact.fields import COLUMN
 from fastact.text import number, percent, shown
+
+_COUNT, _NEURONS, _NEG = COLUMN["count"], COLUMN["neurons"], COLUMN["neg_infs"]
+_ZEROS = COLUMN["zeros"]
 
 #: Causes that lie in a layer's weights.
 _OF_WEIGHTS: Final = ("uninitialised_memory", "not_finite_update", "optimizer_epsilon")
@@ -247,10 +251,10 @@ def _epsilon_of_the_optimiser(born: Birth) -> Cause:
 
 def _whole_neurons(born: Birth) -> bool:
     """Whether the NaN and Inf can be those of whole neurons, over several samples."""
-    if born.row is None or not int(born.row["neurons"]):
+    if born.row is None or not born.row[_NEURONS]:
         return False
-    samples = int(born.row["count"]) // int(born.row["neurons"])
-    return samples > 1 and facts.broken(born.row) % samples == 0
+    samples = born.row[_COUNT] // born.row[_NEURONS]
+    return bool(samples > 1) and facts.broken(born.row) % samples == 0
 
 
 def _uninitialised(born: Birth) -> Cause:
@@ -266,7 +270,7 @@ def _uninitialised(born: Birth) -> Cause:
     # Of what a layer was given by functions in between nothing is known, so nothing speaks for its weights.
     speaks = () if _is_fed_unseen(born) else _finite_inputs(born)
     rows = born.layer.rows
-    shares = {int(facts.broken(row)) / max(int(row["count"]), 1) for row in rows[-10:]}
+    shares = {facts.broken(row) / max(row[_COUNT], 1) for row in rows[-10:].tolist()}
     known = layer_types.is_known(layer_type)
     if _whole_neurons(born) and not (known and born.share == 1.0):
         speaks += (f"whole neurons of it ({percent(born.share or 0.0)}), in every sample",)
@@ -323,16 +327,16 @@ def _is_fed_unseen(born: Birth) -> bool:
 def _zeros(layer: LayerView, step: int) -> float:
     """The share of a layer's outputs that are exactly zero in a step; 0 where that has left the window."""
     row = facts.row_at(layer, step)
-    return 0.0 if row is None else float(row["zeros"]) / max(float(row["count"]), 1.0)
+    return 0.0 if row is None else float(row[_ZEROS] / max(row[_COUNT], 1))
 
 
 def _one_element(born: Birth) -> Cause:
-    layer, row = born.layer, born.layer.rows[-1] if born.row is None else born.row
+    layer, row = born.layer, born.row or born.layer.last
     says = (
         "It takes a standard deviation or a norm over a single element, which is 0/0: one sample in the batch, one "
         "position in the map."
     )
-    neurons, count = int(row["neurons"]), int(row["count"])
+    neurons, count = row[_NEURONS], row[_COUNT]
     against: tuple[str, ...] = ()
     if not neurons or count > neurons:
         against = ("each of its neurons has several elements",)
@@ -356,7 +360,7 @@ def _masked_row(born: Birth) -> Cause:
             f"{percent(born.share)} of its outputs were NaN at first, the other rows were finite",
         )
     fed = facts.row_at(feeder, born.step) if feeder is not None else None
-    if fed is not None and int(fed["neg_infs"]):
+    if fed is not None and fed[_NEG]:
         speaks += (f"{facts.named(feeder)} has -Inf" if feeder is not None else "",)
     against: tuple[str, ...] = ("it has Inf, which no softmax makes",) if born.infs and not born.nans else ()
     if born.share is not None and born.share >= 1.0 and len(speaks) == 0:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from fastact.diagnosis import facts, layer_types
 from fastact.diagnosis.causes import Cause, best
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, graded
-from fastact.diagnosis.network import LayerView, Network, rms
+from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, upstream
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, factor_field, positive_field, share_field
@@ -107,7 +107,7 @@ class Drifting(Rule[DriftingThresholds]):
             return Outcome.NOT_ENOUGH_DATA
         found = None
         if network.range[layer.place] >= thresholds.drift_factor:
-            scale = rms(layer.rows)
+            scale = network.scale(layer)
             known = np.flatnonzero(np.isfinite(scale) & (scale > 0.0))
             if len(known) < self.needs(thresholds):
                 return Outcome.NOT_ENOUGH_DATA

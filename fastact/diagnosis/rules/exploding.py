@@ -144,14 +144,14 @@ class Exploding(Rule[ExplodingThresholds]):
         streak = layer.streaks.get("growing")
         if streak is None:
             return None
-        scale = rms(layer.rows)
+        scale = network.scale(layer)
         run = scale[-min(streak.rows, len(scale)) :]
         known = run[~np.isnan(run)]
         base = row_rms(layer.first)
         # Where the rise has left the window and NaN is all that is left, the run itself says how far it came at least.
         last = float(known[-1]) if len(known) else max(thresholds.explode_scale, thresholds.explode_growth * base)
         factor = last / max(base, thresholds.explode_scale / thresholds.explode_growth)
-        ended = any(bool(layer.rows[-1][name]) for name in ("nans", "pos_infs", "neg_infs"))
+        ended = facts.broken(layer.last) > 0
         # The squares of numbers near the end of float64 are all infinite.
         if (
             streak.rows < 2
@@ -174,7 +174,7 @@ class Exploding(Rule[ExplodingThresholds]):
             rows_without_finite=len(run) - len(known), **(trend.evidence() if trend else {}),
             **overflow_ahead(layer, trend)
         )  # fmt: skip
-        told = best(growths.over_steps(layer, network, step, growths.jump(layer, streak.rows)))
+        told = best(growths.over_steps(layer, network, step, growths.jump(scale, streak.rows)))
         return told.finding(layer.info.name, self.condition, severity, step, evidence, message)
 
     def _follows_targets(self, layer: LayerView, factor: float, thresholds: ExplodingThresholds) -> bool:

@@ -37,7 +37,8 @@ _SURE: Final = 0.1
 _LOGITS: Final = 30.0
 
 _COUNT, _SATURATED, _ZEROS = COLUMN["count"], COLUMN["saturated"], COLUMN["zeros"]
-_MIN, _MAX = COLUMN["min"], COLUMN["max"]
+_MEAN, _MIN, _MAX = COLUMN["mean"], COLUMN["min"], COLUMN["max"]
+_NEURONS, _SATURATED_NEURONS = COLUMN["neurons"], COLUMN["saturated_neurons"]
 
 
 class SaturatedThresholds(CommonThresholds):
@@ -167,15 +168,15 @@ class Saturated(Rule[SaturatedThresholds]):
         )
         if learned and not adversary and (ratio <= thresholds.saturated_critical or _signal_behind(layer, network)):
             return Outcome.NOT_FOUND
-        last = layer.rows[-1]
-        neurons = int(last["neurons"])
+        last = layer.last
+        neurons = last[_NEURONS]
         low, high = layer.info.saturation
         severity = graded(serious=ratio >= thresholds.saturated_serious, critical=ratio > thresholds.saturated_critical)
         evidence = Evidence(
-            saturated_ratio=ratio, saturated_neurons=int(last["saturated_neurons"]) if neurons else None,
+            saturated_ratio=ratio, saturated_neurons=last[_SATURATED_NEURONS] if neurons else None,
             neurons=neurons or None, low=low, high=high, rows=min(streak.rows, len(layer.rows))
         )  # fmt: skip
-        shut = layer.info.layer_type in layer_types.GATED and last["zeros"]
+        shut = layer.info.layer_type in layer_types.GATED and last[_ZEROS]
         message = (
             f"{layer.name} has been saturated since step {streak.step}: {percent(ratio)} of its outputs are "
             f"{_beyond(low, high)}{' or exactly zero behind a shut gate' if shut else ''}."
@@ -189,13 +190,12 @@ class Saturated(Rule[SaturatedThresholds]):
 def _ratio(layer: LayerView, run: int, thresholds: SaturatedThresholds) -> tuple[float, float]:
     """The share of elements at the bounds (behind gates at zero too) over the recent rows of a run, and how many."""
     rows = layer.rows[-min(run, len(layer.rows)) :]
-    count = rows["count"].astype(float)[::-1].cumsum()
-    enough = int((count < thresholds.saturated_elements).sum()) + 1
+    enough = int(rows["count"][::-1].cumsum(dtype=float).searchsorted(thresholds.saturated_elements)) + 1
     recent = rows[-max(thresholds.recent_rows, enough) :]
     ends = recent["saturated"].astype(float)
     if layer.info.layer_type in layer_types.GATED:
         ends += recent["zeros"]
-    total = float(recent["count"].astype(float).sum())
+    total = float(recent["count"].sum(dtype=float))
     return min(float(ends.sum()) / max(total, 1.0), 1.0), total
 
 
@@ -253,7 +253,7 @@ def _tells_two_apart(layer: LayerView, network: Network) -> bool:
     others = [view for view in network.layers if layer_types.has_weights(view.info.layer_type) and view not in members]
     if len(places) < 2 or not others or members[-1].info.name.partition(":")[0] != base:
         return False
-    means = [float(view.rows[-1]["mean"]) for view in places]
+    means = [view.last[_MEAN] for view in places]
     once = not any(":" in view.info.name for view in others)
     return once and max(means) > 1.0 - _SURE and min(means) < _SURE
 
@@ -303,8 +303,8 @@ def _causes(layer: LayerView, network: Network, step: int, *, adversary: bool) -
     feeder = network.feeder(layer)
     fed: tuple[str, ...] = ()
     if feeder is not None and layer.info.layer_type in layer_types.BOUNDED:
-        top = facts.largest(feeder.rows[-1:]).tolist()[0]
-        if top > 5.0:
+        top = max(-feeder.last[_MIN], feeder.last[_MAX])
+        if top > 5.0 and not math.isnan(feeder.last[COLUMN["mean"]]):
             fed = (f"{facts.named(feeder)} before it reaches {number(top)}",)
     scale = facts.input_scale(network)
     inputs = facts.inputs_not_normalised(network)
