@@ -51,6 +51,7 @@ def link(
     info_of = {view.info.name: view.info for view in views}
     place = _places(views)
     findings, twins = _of_both_modes(findings, info_of)
+
     def in_order(finding: Finding) -> tuple[int, bool, bool, int, int]:
         # One dropout that serves a block in several places counts from its first one, so that it seems to come before
         # the layer whose NaN it got; and a function's place is before that of the module that calls it.

@@ -70,8 +70,8 @@ class Exploding(Rule[ExplodingThresholds]):
         follows the targets, whose scale can be anything: it needs the square of explode_serious, and must not have
         come to rest. A growth from ten times to explode_growth that took more than 30 rows needs the square of
         explode_serious too, or NaN or Inf after it: layers whose targets are in the hundred thousands grow so as they
-        learn, step by step. Rows without a finite element end no run: an explosion that ended in NaN is still an explosion.
-        It began when the layer was ten times as large as at first, or at 10, if that was at most 30 rows before.
+        learn, step by step. Rows without a finite element end no run: an explosion that ended in NaN is still one. It
+        began when the layer was ten times as large as at first, or at 10, if that was at most 30 rows before.
     Formula, over depth:
         the median rms of the recent rows >= explode_depth (1e4) times that of the recorded input, or else of the first
         layer, and rms >= explode_scale in each of the last `min_rows` rows. Without anything before it, a layer is too
