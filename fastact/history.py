@@ -5,7 +5,7 @@ numbers into it in place; nothing is allocated per step. The history knows rows 
 kernels or files, so a live run and a replayed log fill it in the same way.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -120,11 +120,13 @@ class LayerHistory:
     @property
     def rows(self) -> npt.NDArray[np.void]:
         """The rows as a structured array of `fields.ROW_DTYPE`, oldest first: a copy, safe to keep."""
-        if self.total <= self.window_size:
-            return self._raw[: self.total].copy().view(ROW_DTYPE)
-        oldest = self.total % self.window_size
-        # A tenth of the time of np.roll.
-        return np.concatenate((self._raw[oldest:], self._raw[:oldest])).view(ROW_DTYPE)
+        return rows_of([self])[0]
+
+    def _copy_into(self, raw: npt.NDArray[np.void]) -> None:
+        oldest = self.total % self.window_size if self.total > self.window_size else 0
+        newest = len(self) - oldest
+        raw[:newest] = self._raw[oldest : len(self)]
+        raw[newest:] = self._raw[:oldest]
 
     def __getitem__(self, field: str) -> npt.NDArray[Any]:
         """One field over the window, oldest first (int64 or float64, one entry per row)."""
@@ -132,6 +134,18 @@ class LayerHistory:
 
     def __repr__(self) -> str:
         return f"LayerHistory({self.info.name!r}, rows={len(self)}, total={self.total})"
+
+
+def rows_of(layers: Sequence[LayerHistory]) -> list[npt.NDArray[np.void]]:
+    """The `rows` of each layer, in one piece of memory: hundreds of small ones take four times as long to come by."""
+    table = np.empty(sum(map(len, layers)), ROW_DTYPE)
+    raw, end = table.view(_RAW), 0
+    copies = []
+    for layer in layers:
+        start, end = end, end + len(layer)
+        layer._copy_into(raw[start:end])
+        copies.append(table[start:end])
+    return copies
 
 
 class History(Mapping[str, LayerHistory]):

@@ -1,11 +1,14 @@
 """The zoo: real training runs, healthy and sick, on which the diagnosis is judged like a medical test.
 
-`recipes` is the table: networks that train well, and faults that are planted in them as people make them. `train` makes
-each into a log and measures whether the fault did harm, against the same network with the same seed and no fault.
-`score` replays the logs, diagnoses as they grow, and counts what was found, where and when. `python -m bench.zoo`.
+`recipes` is the table: networks that train well, and faults that are planted in them as people make them, each with the
+conditions, layers and causes that a fair judge may name. `programs` says how they are trained: most answer inputs,
+others generate, code or play. `train` makes each into a log; whether the fault did harm is measured against the same
+network with the same seed and no fault. `score` replays the logs, diagnoses as they grow, and tells what was found,
+where, when and why; `figures` counts it. `python -m bench.zoo`.
 
 No installed package ships a trained network, so the control that was trained before it is watched is one of our own.
 
-One part of the table is for tuning rules and thresholds. The other one, held out, has other networks, data and seeds;
-what it says is reported apart and nothing is ever tuned on it.
+Two parts of the table are for tuning rules and thresholds. Two are held out and have other networks, data and seeds;
+what they say is reported apart and nothing is ever tuned on it. The second ones ("-2") have the kinds of network and
+fault that users report, and share no architecture.
 """

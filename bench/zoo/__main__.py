@@ -49,6 +49,7 @@ def main() -> None:
     if arguments.match or (arguments.part and not arguments.keep):
         return
     stored = json.loads(SOURCE.read_text(encoding="utf-8"))["parts"] if arguments.part and SOURCE.exists() else {}
+    stored = {part: it for part, it in stored.items() if "kinds" in it}  # as they are told now
     save("zoo", {"parts": {part: it for part in PARTS if (it := results.get(part) or stored.get(part))}}, console)
 
 

@@ -15,7 +15,7 @@ from bench.zoo.recipes import Network, Part, Recipe, recipes
 from bench.zoo.score import JUDGES, Verdict, plain, verdicts
 from bench.zoo.train import Run, train
 
-__all__ = ["Case", "begin", "cases", "good", "judge", "judged"]
+__all__ = ["Case", "begin", "cases", "good", "judge", "judged", "told"]
 
 
 class Case(NamedTuple):
@@ -81,25 +81,33 @@ def judged(
         runs[name] = run
         tick(f"{part}: trained")
     kept, left_out = cases(runs, wanted)
+    pairs = []
+    for case, found in zip(kept, pool.map(judge, kept), strict=True):
+        pairs.append((case, found))
+        tick(f"{part}: judged")
+    return told(pairs, left_out)
+
+
+def told(pairs: Iterable[tuple[Case, dict[str, Verdict]]], left_out: list[str]) -> dict[str, Any]:
+    """What is stored of a part: the scores of all judges, those of each kind of fault, and what was said of runs."""
     healthy: dict[str, dict[str, list[Verdict]]] = {name: {} for name in JUDGES}
     sick: dict[str, dict[str, list[Verdict]]] = {name: {} for name in JUDGES}
     kinds: dict[str, dict[str, list[Verdict]]] = {}
-    told: list[dict[str, Any]] = []
-    for case, found in zip(kept, pool.map(judge, kept), strict=True):
+    runs: list[dict[str, Any]] = []
+    for case, found in pairs:
         recipe = case.run.recipe
         for name, verdict in found.items():
             group = healthy if recipe.sick is None else sick
             group[name].setdefault(recipe.network.name, []).append(verdict)
         if recipe.sick is not None:
             kinds.setdefault(recipe.sick.kind, {}).setdefault(recipe.network.name, []).append(found["fastact"])
-        told.append(case.facts | {"verdict": plain(found["fastact"])})
-        tick(f"{part}: judged")
+        runs.append(case.facts | {"verdict": plain(found["fastact"])})
     return {
         "scores": {name: scores(healthy[name], sick[name]) for name in JUDGES},
         "kinds": {kind: scores({}, groups) for kind, groups in sorted(kinds.items())},
         "architectures": len(healthy["fastact"]),
         "left_out": left_out,
-        "runs": told,
+        "runs": runs,
     }
 
 

@@ -1,11 +1,15 @@
 """Where NaN and Inf were born: the layer that had them first, and what was before it."""
 
 import math
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.diagnosis import facts, layer_types
 from fastact.diagnosis.network import LayerView, Network
+from fastact.diagnosis.row_conditions import Row
+from fastact.fields import COLUMN
+
+_COUNT, _NANS, _POS, _NEG = COLUMN["count"], COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
 
 #: The largest finite number of each floating dtype.
 LARGEST: Final = {t.name: t.format.largest for t in ELEMENT_TYPES.values() if t.format is not None}
@@ -29,7 +33,7 @@ class Birth(NamedTuple):
     layer: LayerView
     network: Network
     step: int
-    row: Any | None
+    row: Row | None
     lasting: bool
     before: LayerView | None
     first: LayerView
@@ -42,19 +46,18 @@ class Birth(NamedTuple):
     @property
     def share(self) -> float | None:
         """The share of its elements that were not finite at first; None where that is not known."""
-        return None if self.row is None else min(facts.broken(self.row) / max(int(self.row["count"]), 1), 1.0)
+        return None if self.row is None else min(facts.broken(self.row) / max(self.row[_COUNT], 1), 1.0)
 
     @property
     def infs(self) -> bool:
         """Whether there was an Inf among them."""
-        row = self.layer.rows[-1] if self.row is None else self.row
-        return bool(row["pos_infs"]) or bool(row["neg_infs"])
+        row = self.row or self.layer.last
+        return bool(row[_POS] or row[_NEG])
 
     @property
     def nans(self) -> bool:
         """Whether there was a NaN among them."""
-        row = self.layer.rows[-1] if self.row is None else self.row
-        return bool(row["nans"])
+        return bool((self.row or self.layer.last)[_NANS])
 
 
 def steps(network: Network) -> dict[str, int]:
@@ -86,26 +89,27 @@ def birth(layer: LayerView, network: Network) -> Birth:
     """How a layer that has NaN or Inf came to have them."""
     since = steps(network)
     step = since[layer.info.name]
-    makers, first = network.once(_makers)
+    makers, places, first = network.once(_makers)
     if since[first.info.name] > step:
         first = layer
     before = next(
         (view for view in makers if view.place < layer.place and _had(view, since[view.info.name], step)), None
     )
-    if before is None and all(view is not layer for view in makers) and since[first.info.name] <= step:
+    if before is None and layer.place not in places and since[first.info.name] <= step:
         before = first
-    rows = layer.rows[layer.rows["step"] >= step]
+    rows = layer.since(step)
     bad = rows["nans"] | rows["pos_infs"] | rows["neg_infs"]
-    return Birth(layer, network, step, facts.row_at(layer, step), bool((bad != 0).all()), before, first)
+    return Birth(layer, network, step, facts.row_at(layer, step), bool(bad.all()), before, first)
 
 
-def _makers(network: Network) -> tuple[list[LayerView], LayerView]:
-    """The layers that have NaN or Inf and may have made it, and the first of them in time, then in forward order."""
+def _makers(network: Network) -> tuple[list[LayerView], set[int], LayerView]:
+    """The layers that have NaN or Inf and may have made it, their places, and the first in time, then in order."""
     since = steps(network)
     own = [view for view in network.layers if view.info.name in since]
     # What hands its input on is called for several places at times, and then counts from the first one.
     makers = [view for view in own if not layer_types.is_passing(view.info.layer_type) or is_input(view)] or own
-    return makers, min(makers, key=lambda view: (since[view.info.name], view.place))
+    first = min(makers, key=lambda view: (since[view.info.name], view.place))
+    return makers, {view.place for view in makers}, first
 
 
 def _had(layer: LayerView, since: int, step: int) -> bool:

@@ -30,6 +30,11 @@ class Cause(NamedTuple):
     proved: bool = False
 
 
+def refuted(name: str, *why: str) -> Cause:
+    """A hypothesis that the rows refute, which is never told: what it would say need not be made."""
+    return Cause(name, "", (), refuted_by=why)
+
+
 UNKNOWN: Final = Cause("", "The recorded rows do not show why.", ())
 
 

@@ -2,19 +2,25 @@
 
 import itertools
 import math
+import re
 from typing import Final
 
 import numpy as np
 
 from fastact.diagnosis import facts, layer_types, softmax
 from fastact.diagnosis.causes import Cause, Verdict, best
+from fastact.diagnosis.experts import expert_of
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.diagnosis.remedies import NORMALISE_INPUTS, initialisation
 from fastact.fields import COLUMN
+from fastact.history import LayerInfo
 from fastact.text import number, percent
 
 _STD, _MEAN = COLUMN["std"], COLUMN["mean"]
+
+#: Names of a table of codes, where it was not seen who chose its rows.
+_CODEBOOK: Final = re.compile(r"code_?book|quanti[sz]|(^|[._])r?vq", re.IGNORECASE)
 
 #: The row conditions of `rules.collapsed` that are asked here.
 AT_ONE_PLACE: Final = "at_one_place"
@@ -79,6 +85,8 @@ def _sharp(network: Network) -> tuple[int, int]:
 
 
 def _why_one_place(layer: LayerView, network: Network, *, output: bool) -> Verdict:
+    if is_router(layer, network):
+        return best([router_cause(layer, network)])
     pair = _query_and_key(layer, network)
     raw = facts.inputs_not_normalised(network)
     causes = []
@@ -131,6 +139,64 @@ def _why_one_place(layer: LayerView, network: Network, *, output: bool) -> Verdi
         ),
     ]
     return best(causes)
+
+
+#: What gives its samples to one expert alone.
+BALANCE: Final = (
+    "add a load-balancing loss for the experts, or raise its weight",
+    "add noise to the router's scores, or limit how many tokens an expert takes",
+    "use fewer experts",
+)
+
+
+def router_cause(layer: LayerView, network: Network) -> Cause:
+    """The cause of a router's softmax that leaves its experts no choice."""
+    scores = network.feeder(layer)
+    said: tuple[str, ...] = ("its network has experts to choose from",)
+    if scores is not None:
+        said += (f"{facts.named(scores)}, which feeds it, has an rms of {number(row_rms(scores.first))}",)
+    says = (
+        "The router's scores are so far apart that each sample goes to one expert alone, whose weight is 1: no "
+        "gradient tells the router of the others."
+    )
+    remedies = (
+        "initialise the router's weights and biases smaller, or normalise what it is given",
+        *BALANCE,
+    )
+    return Cause("router", says, remedies, said)
+
+
+def is_codebook(info: LayerInfo) -> bool:
+    """Whether a layer chose the rows that are counted here, rather than the data; by its name where that was not seen.
+
+    A quantiser that compares detached outputs with detached codes leaves nothing to see.
+    """
+    return info.layer_type == layer_types.USAGE or _CODEBOOK.search(info.name) is not None
+
+
+def is_router(layer: LayerView, network: Network) -> bool:
+    """Whether a softmax shares samples out among experts: one that lies before those of a mixture, in its module."""
+    module = layer.info.name.rpartition(".")[0]
+    return any(
+        place > layer.place and (not module or mixture.startswith(_outer(module)))
+        for mixture, place in network.once(_mixtures).items()
+    )
+
+
+def _outer(module: str) -> str:
+    """The module that a router's module is in: ``block.1.`` of ``block.1.gate``; "" for one of the model's own."""
+    outer = module.rpartition(".")[0]
+    return f"{outer}." if outer else ""
+
+
+def _mixtures(network: Network) -> dict[str, int]:
+    """The place of the first layer of each mixture's experts."""
+    found: dict[str, int] = {}
+    for view in network.layers:
+        known = expert_of(view.info.name)
+        if known is not None:
+            found.setdefault(known[0], view.place)
+    return found
 
 
 def _query_and_key(layer: LayerView, network: Network) -> tuple[LayerView, LayerView] | None:

@@ -4,6 +4,7 @@ Rows come from a live monitor, one at a time, or from a log, many at once. Both 
 condition is written once (`row_conditions.Holds`); the rules themselves see the window only.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final, NoReturn
@@ -25,7 +26,7 @@ from fastact.diagnosis.rule import Outcome, Rule, key
 from fastact.diagnosis.rules import Thresholds
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import COLUMN, ROW, ROW_DTYPE
-from fastact.history import History, LayerInfo
+from fastact.history import History, LayerInfo, rows_of
 
 _UNKNOWN: Final = "not enough data"
 _LAYERS: Final = "layers"
@@ -134,7 +135,11 @@ class Diagnoser:
             if tracker.layer.total:
                 groups[_group(tracker.layer.info)].append(tracker)
         viewed = {
-            name: [tracker.view(place) for place, tracker in enumerate(members)] for name, members in groups.items()
+            name: [
+                tracker.view(place, rows)
+                for place, (tracker, rows) in enumerate(zip(members, rows_of([t.layer for t in members]), strict=True))
+            ]
+            for name, members in groups.items()
         }
         views = {view.info.name: view for layers in viewed.values() for view in layers}
         unseen = self._without_rows(views)
@@ -205,7 +210,7 @@ class Diagnoser:
     ) -> LayerHealth:
         """A layer's line in the health table: `rows` since the start, `saturated` the share over the recent rows."""
         info = view.info
-        last: Row = view.rows[-1].item()
+        last = view.last
         neurons, count = last[COLUMN["neurons"]], last[COLUMN["count"]]
         dead = None
         if neurons > 0:
@@ -238,4 +243,4 @@ def _group(info: LayerInfo) -> str:
 
 
 def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
+    return value if math.isfinite(value) else None

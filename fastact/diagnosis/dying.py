@@ -9,7 +9,14 @@ import numpy as np
 from fastact.diagnosis import facts, layer_types
 from fastact.diagnosis.causes import Cause, Verdict, best
 from fastact.diagnosis.network import LayerView, Network, row_rms
-from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS, initialisation, normalisation
+from fastact.diagnosis.remedies import (
+    LOWER_RATE,
+    NORMALISE_INPUTS,
+    ONE_ELEMENT,
+    ONE_ELEMENT_REMEDIES,
+    initialisation,
+    normalisation,
+)
 from fastact.fields import COLUMN
 from fastact.text import number, percent
 
@@ -40,12 +47,19 @@ _SOFTPLUS: Final = "use softplus, or leaky ReLU, in its place: both keep a gradi
 
 def units(layer: LayerView, network: Network) -> str:
     """What the neurons are called: filters in a convolution, and in what takes a convolution's outputs one by one."""
-    for layer_type in reversed(network.layer_types[: layer.place + 1]):
-        if not layer_types.follows_input(layer_type):
-            return "filters" if layer_types.is_convolution(layer_type) else "neurons"
-        if layer_type.startswith("Flatten"):
-            break
-    return "neurons"
+    return network.once(_units)[layer.place]
+
+
+def _units(network: Network) -> list[str]:
+    units = []
+    unit = "neurons"
+    for layer_type in network.layer_types:
+        if layer_types.is_convolution(layer_type):
+            unit = "filters"
+        elif layer_type.startswith("Flatten") or not layer_types.follows_input(layer_type):
+            unit = "neurons"
+        units.append(unit)
+    return units
 
 
 def verdict(layer: LayerView, network: Network, step: int) -> Verdict:
@@ -73,8 +87,8 @@ def _handed_on(layer: LayerView, network: Network) -> list[Cause]:
     return causes
 
 
-def _no_input(layer: LayerView, network: Network) -> Cause:
-    """What comes in is zero already."""
+def _no_input(layer: LayerView, network: Network, least: float = 0.0) -> Cause:
+    """What comes in is zero already: as much of it as of what comes out, and at least the share `least`."""
     feeder = network.feeder(layer)
     says = "Its input is zero, and so is what it makes of it."
     remedies = "check that the data reaches this layer", "look at the layer before it"
@@ -82,7 +96,7 @@ def _no_input(layer: LayerView, network: Network) -> Cause:
         return Cause("inputs_zero", says, remedies, *facts.inputs_zero(network))
     # What joins branches may be fed by more than was seen, so that a few zeros say nothing.
     share = _zeros(feeder)
-    if share >= _zeros(layer) or share >= 1.0:
+    if share >= 1.0 or _zeros(layer) <= share >= least:
         return Cause("inputs_zero", says, remedies, (f"{percent(share)} of what {facts.named(feeder)} gave is zero",))
     live = f"{percent(1.0 - share)} of what {facts.named(feeder)} gave is not zero"
     return Cause("inputs_zero", says, remedies, refuted_by=(live,))
@@ -91,13 +105,13 @@ def _no_input(layer: LayerView, network: Network) -> Cause:
 def _of_weights(layer: LayerView, network: Network, step: int) -> list[Cause]:
     """Why a layer with weights of its own puts out zeros."""
     layer_type = layer.info.layer_type
-    no_input = _no_input(layer, network)
+    no_input = _no_input(layer, network, least=1.0)
     trained = "check that its weights were initialised or loaded, and that they are trained"
     live = no_input.refuted_by
     which = "scale and shift" if layer_types.is_norm(layer_type) else "weights and biases"
     zero = Cause("weights_zero", f"Its {which} are zero.", (trained,), speaks_for=live)
     if layer_types.is_norm(layer_type):
-        return [zero, no_input]
+        return [_one_element(layer, network), zero, no_input]
     decay = _weight_decay(layer, layer, step)
     causes = [zero, no_input, decay]
     if layer_type in layer_types.RECURRENT:
@@ -113,17 +127,28 @@ def _of_weights(layer: LayerView, network: Network, step: int) -> list[Cause]:
     return causes
 
 
+def _one_element(layer: LayerView, network: Network) -> Cause:
+    """A normalisation over one element, which takes that from itself."""
+    shape = facts.norm_of_one_element(layer, network)
+    feeder = network.feeder(layer)
+    zero = feeder is not None and _zeros(feeder) >= 1.0
+    against = shape.refuted_by or ((f"all that {facts.named(feeder)} gave is zero",) if zero and feeder else ())
+    if not shape.speaks_for and not against:
+        against = ("its shape does not show over how many elements it normalises",)
+    return Cause("norm_of_one_element", ONE_ELEMENT, ONE_ELEMENT_REMEDIES, shape.speaks_for, against, not against)
+
+
 def _of_activation(layer: LayerView, network: Network, step: int) -> list[Cause]:
     """Why an activation is zero for every sample: what comes in is below zero."""
     before = _before(layer, network)
-    leaky = (_SOFTPLUS,) if _is_head(layer, network) else (_LEAKY,)
-    norm = () if _is_head(layer, network) or _is_overcomplete(layer, network) else normalisation(network.distinct_types)
+    head, overcomplete = _is_head(layer, network), _is_overcomplete(layer, network)
+    leaky = (_SOFTPLUS,) if head else (_LEAKY,)
+    norm = () if head or overcomplete else normalisation(network.distinct_types)
     below = "the inputs of these neurons are below zero for every sample, where the gradient is zero too"
-    rate = (LOWER_RATE, _LESS_SPARSE) if _is_overcomplete(layer, network) else (LOWER_RATE,)
+    rate = (LOWER_RATE, _LESS_SPARSE) if overcomplete else (LOWER_RATE,)
     init = initialisation({"ReLU"})
-    # A head is cured by another function; elsewhere, what went wrong comes first.
-    head = _is_head(layer, network)
 
+    # A head is cured by another function; elsewhere, what went wrong comes first.
     def cure(*own: str) -> tuple[str, ...]:
         return (*leaky, *own) if head else (*own, *leaky)
 
@@ -205,12 +230,12 @@ def _fall(before: LayerView | None, layer: LayerView, step: int) -> tuple[str, .
     """What says that what comes in fell when the neurons died."""
     if before is None or step <= layer.start:
         return ()
-    rows = before.rows
-    earlier, later = rows[rows["step"] < step], rows[rows["step"] >= step]
+    later = before.since(step)
+    earlier = before.rows[: len(before.rows) - len(later)]
     first = float(earlier["mean"][-min(len(earlier), 10)]) if len(earlier) else float(before.first[_MEAN])
     if not len(later):
         return ()
-    last = float(np.nanmin(later["mean"])) if not np.isnan(later["mean"]).all() else math.nan
+    last = float(np.fmin.reduce(later["mean"]))
     spread = _spread(before)
     if first - last > _FAR * spread:
         return (f"the outputs of {facts.named(before)} fell from {number(first)} to {number(last)} on average",)
@@ -229,7 +254,7 @@ def _weight_decay(layer: LayerView, before: LayerView, step: int) -> Cause:
     """Weights that decay to nothing leave nothing to put out."""
     says = "Its weights decayed to nothing: the weight decay outweighs the gradient."
     remedies = "use less weight decay", "exclude this layer from it"
-    start, now = row_rms(before.first), row_rms(before.rows[-1].item())
+    start, now = row_rms(before.first), row_rms(before.last)
     if step <= layer.start or not now < _SHRUNK * start:
         return Cause("weight_decay", says, remedies, refuted_by=("its outputs did not shrink",))
     shrank = f"{facts.named(before)}'s outputs shrank from {number(start)} to {number(now)}"
@@ -238,7 +263,7 @@ def _weight_decay(layer: LayerView, before: LayerView, step: int) -> Cause:
 
 def _widest_before(network: Network) -> list[int]:
     """For each place the neurons of the widest layer before it."""
-    neurons = (int(view.rows[-1]["neurons"]) for view in network.layers[:-1])
+    neurons = (view.last[_NEURONS] for view in network.layers[:-1])
     return list(accumulate(neurons, max, initial=0))
 
 
@@ -250,17 +275,21 @@ def _last_norms(network: Network) -> list[int]:
 
 def _is_head(layer: LayerView, network: Network) -> bool:
     """Whether it is an output, such as a density: the last layer, or one of few neurons after wider ones."""
-    neurons = int(layer.rows[-1]["neurons"])
+    neurons = layer.last[_NEURONS]
     widest = network.once(_widest_before)[layer.place]
     last = layer.place > 0 and layer.place in (network.output, len(network.layers) - 1)
     return last or 0 < neurons <= _HEAD < widest
 
 
+def is_features(layer: LayerView, network: Network) -> bool:
+    """Whether the neurons are features that are meant to be sparse, rather than width."""
+    return layer.info.sparse or _is_overcomplete(layer, network)
+
+
 def _is_overcomplete(layer: LayerView, network: Network) -> bool:
     """Whether the layers before and after are far narrower, as those of a sparse autoencoder's features are."""
-    neurons = int(layer.rows[-1]["neurons"])
-    others = [int(view.rows[-1]["neurons"]) for view in network.layers[layer.place + 1 : layer.place + 2]]
-    return any(0 < _OVERCOMPLETE * other <= neurons for other in others)
+    after = network.layers[layer.place + 1 : layer.place + 2]
+    return any(0 < _OVERCOMPLETE * view.last[_NEURONS] <= layer.last[_NEURONS] for view in after)
 
 
 def _share(layer: LayerView) -> float:
@@ -270,8 +299,7 @@ def _share(layer: LayerView) -> float:
 
 def _zeros(layer: LayerView) -> float:
     """The share of zeros in the layer's last row."""
-    last = layer.rows[-1]
-    return float(last["zeros"]) / max(float(last["count"]), 1.0)
+    return float(layer.last[_ZEROS]) / max(float(layer.last[_COUNT]), 1.0)
 
 
 def _normalise(network: Network) -> tuple[str, ...]:

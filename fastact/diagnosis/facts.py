@@ -12,10 +12,17 @@ import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.network import LayerView, Network, rms, row_rms
+from fastact.diagnosis.row_conditions import Row
+from fastact.fields import COLUMN
 from fastact.text import number, percent, shown
+
+_STEP, _NANS, _POS, _NEG = COLUMN["step"], COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
+_COUNT, _NEURONS = COLUMN["count"], COLUMN["neurons"]
 
 #: Between these the root mean square of an input is that of normalised data, pixels within [0, 1] included.
 _NORMALISED: Final = (0.05, 3.0)
+#: Root mean square. Next to usual biases (0.01 and more) such an input is nothing.
+_NEGLIGIBLE: Final = 1e-4
 #: A layer has left its usual range when its largest value is this many times what it was.
 _LEFT: Final = 10.0
 #: An input is on another scale since a step when all its rows from there on are this many times those before, or less
@@ -45,7 +52,8 @@ class InputScale(NamedTuple):
         normalised: whether its root mean square is that of normalised data, or of pixels within [0, 1].
         large: whether it is not normalised, being too large.
         zeros: the share of zeros over the window.
-        equal: whether all samples are the same within each row; False where a row has one sample, or where unknown.
+        equal: whether all samples are the same within each row; None where that is unknown: a row has one sample, or
+            what differs may be the places of one sample (pixels, tokens) in place of samples.
         broken_at: the step of the first row in the window with NaN or Inf; None without one.
         changed_at: the step since which it has been on another scale; None where it is on one.
         change: the factor of that change; 1 without one.
@@ -58,7 +66,7 @@ class InputScale(NamedTuple):
     normalised: bool
     large: bool
     zeros: float
-    equal: bool
+    equal: bool | None
     broken_at: int | None
     changed_at: int | None
     change: float
@@ -124,7 +132,8 @@ def _input_scale(network: Network) -> InputScale | None:
     samples = finite["count"] > finite["neurons"]
     swept = finite["neurons"] > 0
     spread = np.where(swept, finite["within_std"], finite["std"])
-    equal = bool(len(finite)) and bool((samples & (spread <= 1e-6 * (np.abs(finite["mean"]) + finite["std"]))).all())
+    alike = samples & (spread <= 1e-6 * (np.abs(finite["mean"]) + finite["std"]))
+    equal = True if len(finite) and alike.all() else False if _places_are_samples(layer, network) else None
     return InputScale(
         layer=layer,
         largest=largest,
@@ -138,6 +147,15 @@ def _input_scale(network: Network) -> InputScale | None:
         changed_at=changed_at,
         change=change,
     )
+
+
+def _places_are_samples(layer: LayerView, network: Network) -> bool:
+    """Whether each element of a neuron of the input is one of another sample, as no layer has fewer for each neuron."""
+    count, neurons = layer.last[_COUNT], layer.last[_NEURONS]
+    if not neurons or count <= neurons:
+        return False
+    last = [view.last for view in network.layers]
+    return all(row[_COUNT] * neurons >= count * row[_NEURONS] for row in last if row[_NEURONS])
 
 
 def _changed(steps: npt.NDArray[np.int64], scale: npt.NDArray[np.float64]) -> tuple[int | None, float]:
@@ -171,6 +189,8 @@ def inputs_equal(network: Network) -> For:
     """What the recorded input says of inputs_equal."""
     scale = input_scale(network)
     if scale is None or math.isnan(scale.std):
+        return For()
+    if scale.equal is None:
         return For()
     if scale.equal:
         return For(("all samples of the recorded input are the same",))
@@ -249,6 +269,40 @@ def half_precision(network: Network) -> bool:
     return any(view.info.dtype == "float16" for view in network.everything.values())
 
 
+def norm_of_one_element(layer: LayerView, network: Network) -> For:
+    """What the shapes of the rows say of a normalisation that puts out the same for every sample.
+
+    An element less the mean of itself alone is zero: a LayerNorm over one neuron, an InstanceNorm over one place.
+    """
+    row, layer_type = layer.rows[-1], layer.info.layer_type
+    neurons, count = int(row["neurons"]), int(row["count"])
+    if neurons == 1 and not ("Batch" in layer_type or "Instance" in layer_type):
+        return For(("it normalises over one neuron",))
+    if neurons and count == neurons:
+        return For(("each of its neurons has one element in a row",))
+    if neurons and "Instance" in layer_type and count == neurons * network.once(_samples):
+        return For(("each of its channels has one place in a sample",))
+    sure = "LayerNorm" in layer_type or "RMSNorm" in layer_type
+    return For(refuted_by=(f"it normalises over {neurons:,} neurons",)) if sure and neurons > 1 else For()
+
+
+def _samples(network: Network) -> int:
+    """Samples in a batch, by the layer with the fewest elements of each neuron; 0 where it is not known."""
+    last = [layer.rows[-1] for layer in network.layers]
+    return min((int(row["count"]) // int(row["neurons"]) for row in last if int(row["neurons"])), default=0)
+
+
+def inputs_negligible(network: Network) -> For:
+    """What the recorded input says of one that is so small that biases, and a norm's epsilon, are all that is left."""
+    scale = input_scale(network)
+    if scale is None or math.isnan(scale.std):
+        return For()
+    size = math.hypot(scale.mean, scale.std)
+    if 0.0 < size < _NEGLIGIBLE:
+        return For((f"the recorded input has a root mean square of {number(size)}",))
+    return For(refuted_by=(f"the recorded input has a root mean square of {number(size)}",))
+
+
 def is_first(layer: LayerView, network: Network) -> bool:
     """Whether a layer is the network's first one, the recorded input not counted."""
     return layer.place == (1 if network.input is not None else 0)
@@ -297,17 +351,16 @@ def _left_range(network: Network) -> dict[str, int]:
     return left
 
 
-def broken(row: Any) -> int:
+def broken(row: Row) -> int:
     """How many elements of a row are NaN or Inf."""
-    return int(row["nans"]) + int(row["pos_infs"]) + int(row["neg_infs"])
+    return int(row[_NANS] + row[_POS] + row[_NEG])
 
 
-def row_at(layer: LayerView, step: int) -> Any | None:
+def row_at(layer: LayerView, step: int) -> Row | None:
     """The layer's row of a step; None where it has none in the window."""
-    place = int(np.searchsorted(layer.rows["step"], step))
-    if place == len(layer.rows) or int(layer.rows["step"][place]) != step:
-        return None
-    return layer.rows[place]
+    rows = layer.since(step)
+    row: Row | None = rows[0].item() if len(rows) else None
+    return row if row is not None and row[_STEP] == step else None
 
 
 def named(layer: LayerView) -> str:

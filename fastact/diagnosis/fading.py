@@ -1,9 +1,8 @@
 """Why samples can hardly be told apart any more: the causes of vanishing, over depth and over steps."""
 
 import math
+from itertools import pairwise
 from typing import Any, Final
-
-import numpy as np
 
 from fastact.diagnosis import facts, layer_types
 from fastact.diagnosis.causes import Cause, Verdict, best
@@ -53,7 +52,7 @@ def _heads(network: Network, rows: int) -> list[tuple[LayerView, LayerView]]:
         behind = other.place + 1
         if not (_collapsed(head, rows) and _collapsed(other, rows)) or behind >= len(network.layers):
             continue
-        same = head.info.layer_type == other.info.layer_type and head.rows[-1]["neurons"] == other.rows[-1]["neurons"]
+        same = head.info.layer_type == other.info.layer_type and head.last[_NEURONS] == other.last[_NEURONS]
         signal = max(network.signal[head.place], network.signal[other.place])
         if same and network.signal[behind] >= _NOISE * signal:
             pairs.append((head, other))
@@ -101,12 +100,19 @@ def over_depth(layer: LayerView, network: Network, source: int) -> Verdict:
 
 def _kept_by_weights(network: Network, source: int, place: int) -> float:
     """The geometric mean over the layers with weights of what each keeps of the signal before it."""
-    logs = []
-    for here in range(source + 1, place + 1):
-        before, after = network.signal[here - 1], network.signal[here]
-        if layer_types.has_weights(network.layer_types[here]) and before > 0.0 and after > 0.0:
-            logs.append(math.log(after / before))
-    return math.exp(float(np.mean(logs))) if logs else 1.0
+    logs, counts = network.once(_kept)
+    count = counts[place] - counts[source]
+    return math.exp((logs[place] - logs[source]) / count) if count else 1.0
+
+
+def _kept(network: Network) -> tuple[list[float], list[int]]:
+    """For each place the sum of the logarithms of what the layers with weights up to it keep, and their number."""
+    logs, counts = [0.0], [0]
+    for (before, after), layer_type in zip(pairwise(network.signal), network.layer_types[1:], strict=True):
+        counted = layer_types.has_weights(layer_type) and 0.0 < before < math.inf and 0.0 < after < math.inf
+        logs.append(logs[-1] + (math.log(after) - math.log(before) if counted else 0.0))
+        counts.append(counts[-1] + counted)
+    return logs, counts
 
 
 def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verdict:
@@ -116,6 +122,7 @@ def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verd
     halved, faded = layer.streaks.get("halved"), layer.streaks.get("faded")
     took = halved.rows - faded.rows if halved is not None and faded is not None else None
     slow, fast = took is not None and took >= _SLOW, took is not None and took <= _FAST
+    recurrent = layer.info.layer_type in layer_types.RECURRENT
     most = layers > 1 and 2 * shrunk > layers
     kept = (f"the outputs of {layers - shrunk} of {layers} layers with weights have not shrunk",)
     decay = Cause(
@@ -125,7 +132,9 @@ def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verd
         (
             (f"the outputs of {shrunk} of {layers} layers with weights have shrunk to half or less",) if most else ()
         ) + ((f"it took {took} rows from one half to this",) if most and slow else ()),
-        (() if most or layers < 2 else kept) + ((f"it took {took} rows, not many",) if fast else ()),
+        (() if most or layers < 2 else kept)
+        + ((f"it took {took} rows, not many",) if fast else ())
+        + (("how far a recurrence comes down is no matter of its weights' size alone",) if recurrent else ()),
     )  # fmt: skip
     posterior = _posterior(layer, network, rows)
     alike = Cause(
@@ -184,5 +193,9 @@ def _posterior(layer: LayerView, network: Network, rows: int) -> Cause:
 
 def _shrunk(network: Network) -> tuple[int, int]:
     """How many hidden layers with weights have at most half of the size of their first row, and how many there are."""
-    hidden = [layer for layer in network.layers[: network.output] if layer_types.has_weights(layer.info.layer_type)]
+    hidden = [
+        layer
+        for layer in network.layers[: network.output]
+        if layer_types.has_weights(layer.info.layer_type) and layer.info.layer_type not in layer_types.RECURRENT
+    ]
     return sum(facts.size(layer) <= _SHRUNK for layer in hidden), len(hidden)

@@ -3,24 +3,35 @@
 import math
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from fastact.diagnosis import births, facts, layer_types
-from fastact.diagnosis.causes import Cause
+from fastact.diagnosis.causes import Cause, refuted
 from fastact.diagnosis.facts import For
-from fastact.diagnosis.network import LayerView, Network, rms, row_rms
+from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.diagnosis.remedies import CLIP_GRADIENTS, EXPONENT_REMEDIES, LOWER_RATE, NORMALISE_INPUTS, initialisation
+from fastact.fields import COLUMN
 from fastact.text import number
+
+_STD = COLUMN["std"]
 
 #: Growth from one row to the next that no steady rise has.
 _AT_ONCE: Final = 30.0
-#: How much larger than what it is given a layer is that was never initialised: no initialisation gives as much.
-_NEVER_INITIALISED: Final = 1e6
+#: How much larger than what it is given a layer is that was never initialised: weights that were drawn too large give
+#: less.
+_NEVER_INITIALISED: Final = 1e10
 
 _LOOK: Final = "look at what changed at that step: the data, a schedule, a checkpoint"
 
 
-def jump(layer: LayerView, rows: int) -> float | None:
-    """By how much a layer grew in one step at the beginning of its run of the last `rows` rows; None if steadily."""
-    scale = rms(layer.rows)
+def jump(scale: npt.NDArray[np.float64], rows: int) -> float | None:
+    """By how much a layer grew in one step at the beginning of its run of the last `rows` rows; None if steadily.
+
+    Args:
+        scale: the rms of each row in the window.
+        rows: those of the run.
+    """
     place = len(scale) - rows
     if place < 1:
         return None
@@ -34,7 +45,7 @@ def over_steps(layer: LayerView, network: Network, step: int, jumped: float | No
         says = "The data itself is on another scale."
         seen = (f"the input was recorded, and is on another scale since step {step}",)
         return [Cause("data_changed", says, _data_remedies(), seen, (), proved=True)]
-    return [_data(layer, network, step, jumped), _exponential(layer, network, step), _recurrent(layer),
+    return [_data(layer, network, step, jumped), _exponential(layer, network), _recurrent(layer),
             _inputs(network), _rate(layer, network, step, jumped)]  # fmt: skip
 
 
@@ -61,7 +72,7 @@ def _data(layer: LayerView, network: Network, step: int, jumped: float | None) -
     first = network.layers[0]
     if first is not layer and not speaks:
         before, after = (facts.row_at(first, each) for each in (step - 1, step))
-        if before is not None and after is not None and float(after["std"]) < 2.0 * float(before["std"]):
+        if before is not None and after is not None and after[_STD] < 2.0 * before[_STD]:
             against += (f"{facts.named(first)} stayed on its scale",)
     if jumped is None:
         against += ("it grew from step to step",)
@@ -98,31 +109,30 @@ def _inputs(network: Network) -> Cause:
 
 
 def _recurrent(layer: LayerView) -> Cause:
+    if not layer_types.is_recurrent(layer.info.layer_type):
+        return refuted("recurrent_unbounded", "it is not recurrent")
+    top = facts.largest(layer.rows)
+    reached = float(max((each for each in top.tolist() if not math.isnan(each)), default=math.nan))
+    if not reached > 1.0:
+        return refuted("recurrent_unbounded", "its values stay within \u00b11")
     says = "The recurrent layer's activation has no bound, so that each time step multiplies the state by its weights."
     remedies = (
         "start from orthogonal or identity recurrent weights", "use tanh, or a gated layer (LSTM, GRU)",
         CLIP_GRADIENTS, "use shorter sequences",
     )  # fmt: skip
-    top = facts.largest(layer.rows)
-    reached = float(max((each for each in top.tolist() if not math.isnan(each)), default=math.nan))
-    against: tuple[str, ...] = ()
-    if not layer_types.is_recurrent(layer.info.layer_type):
-        against = ("it is not recurrent",)
-    elif not reached > 1.0:
-        against = ("its values stay within \u00b11",)
     speaks = (f"it is recurrent, and reaches {number(reached)} where a tanh stays within \u00b11",)
-    return Cause("recurrent_unbounded", says, remedies, speaks, against)
+    return Cause("recurrent_unbounded", says, remedies, speaks)
 
 
-def _exponential(layer: LayerView, network: Network, step: int) -> Cause:
-    source = births.exponent_source(network)
-    against = () if source is layer else ("no exponential of it overflowed",)
+def _exponential(layer: LayerView, network: Network) -> Cause:
+    if births.exponent_source(network) is not layer:
+        return refuted("log_variance", "no exponential of it overflowed")
     says = (
         "It is the logarithm of a variance, or holds logits, and its exponential overflowed: exp(x) is Inf from x = "
         f"{number(births.exponent_limit(layer.info.dtype) / 0.9)} on."
     )
     speaks = ("NaN or Inf came right after it reached that", "it had left its usual range")
-    return Cause("log_variance", says, EXPONENT_REMEDIES, speaks, against)
+    return Cause("log_variance", says, EXPONENT_REMEDIES, speaks)
 
 
 def _fed(layer: LayerView, network: Network) -> tuple[float, LayerView | None]:
@@ -137,8 +147,10 @@ def _uninitialised(layer: LayerView, network: Network, step: int) -> Cause:
     factor, feeder = _fed(layer, network)
     against = facts.after_updates(layer, step).refuted_by
     speaks: tuple[str, ...] = ()
+    if layer_types.is_recurrent(layer.info.layer_type):
+        against += ("it is recurrent, and grows from one time step to the next by itself",)
     if feeder is None:
-        if row_rms(layer.first) < _NEVER_INITIALISED**2:
+        if not row_rms(layer.first) >= _NEVER_INITIALISED:
             against += ("nothing before it was recorded",)
         speaks = (f"the rms of its first row is {number(row_rms(layer.first))}",)
     elif not factor >= _NEVER_INITIALISED:

@@ -9,12 +9,17 @@ from fastact.diagnosis.finding import Finding, gravity
 from fastact.diagnosis.network import LayerView
 from fastact.diagnosis.rule import Circumstances, Explains, Rule, key, not_after
 from fastact.diagnosis.thresholds import CommonThresholds
+from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 
 #: From here on a finding brings others about in layers that it does not feed.
 _GRAVE: Final = gravity("serious")
 
+_STEP: Final = COLUMN["step"]
+
 _Key = tuple[str, str]
+#: Of a finding the condition, the cause, whether it is more than a note, and whether it is accepted.
+_Group = tuple[str, str, bool, bool]
 
 
 def link(
@@ -46,21 +51,11 @@ def link(
     info_of = {view.info.name: view.info for view in views}
     place = _places(views)
     findings, twins = _of_both_modes(findings, info_of)
-    passing = {
-        name
-        for name, info in info_of.items()
-        if layer_types.is_passing(info.layer_type) and info.layer_type != layer_types.INPUT
-    }
-    # Dropout and pooling make no NaN, they hand it on. One dropout that serves a block in several places counts from
-    # its first one, so that it seems to come before the layer whose NaN it got.
-    born = {
-        (f.condition, f.first_step)
-        for f in findings
-        if by_condition[f.condition].handed_on and f.layer not in passing
-    }  # fmt: skip
 
     def in_order(finding: Finding) -> tuple[int, bool, bool, int, int]:
-        handed_on = finding.layer in passing and (finding.condition, finding.first_step) in born
+        # One dropout that serves a block in several places counts from its first one, so that it seems to come before
+        # the layer whose NaN it got; and a function's place is before that of the module that calls it.
+        handed_on = by_condition[finding.condition].handed_on and finding.cause_name == "handed_on"
         other_mode = bool(info_of[finding.layer].mode)
         return finding.first_step, handed_on, other_mode, place[finding.layer], rank[finding.condition]
 
@@ -100,6 +95,8 @@ def _of_both_modes(
     findings: Sequence[Finding], info_of: Mapping[str, LayerInfo]
 ) -> tuple[Sequence[Finding], dict[_Key, _Key]]:
     """Takes out what evaluation has since before training had it too; and of the rest, what follows from training's."""
+    if not any(info.mode for info in info_of.values()):
+        return findings, {}
     both = {
         (layer_types.without_mode(finding.layer), finding.condition): finding
         for finding in findings
@@ -129,23 +126,19 @@ def _parents(
     first = {finding.condition: finding for finding in reversed(ordered)}
     causes = [f for f in ordered if not by_condition[f.condition].first_explains_all or f is first[f.condition]]
     grave = {key(finding): gravity(finding.severity) for finding in ordered}
-
-    def group(finding: Finding) -> tuple[str, str, bool, bool]:
-        name = key(finding)
-        return finding.condition, finding.cause_name or finding.cause, grave[name] > 0, name in accepted
-
-    # One object for each group, so that they are told apart at once.
-    groups: dict[_Key, tuple[str, str, bool, bool]] = {}
-    known: dict[tuple[str, str, bool, bool], tuple[str, str, bool, bool]] = {}
+    groups: dict[_Key, _Group] = {}
     for finding in ordered:
-        groups[key(finding)] = known.setdefault(group(finding), group(finding))
+        name = key(finding)
+        groups[name] = finding.condition, finding.cause_name or finding.cause, grave[name] > 0, name in accepted
     able: dict[str, list[tuple[Finding, _Key, Explains]]] = {}
     for condition in first:
         judges = {other: _judge(by_condition[other], by_condition[condition], rank) for other in first}
         able[condition] = [
             (cause, key(cause), judge) for cause in causes if (judge := judges[cause.condition]) is not None
         ]
-    heads: dict[tuple[str, str, bool, bool], list[Finding]] = {}
+    #: What else may explain the findings of a group.
+    others: dict[_Group, list[tuple[Finding, _Key, Explains]]] = {}
+    heads: dict[_Group, list[Finding]] = {}
     parent = dict(twins)
     for effect in ordered:
         own = key(effect)
@@ -153,17 +146,21 @@ def _parents(
             continue
         # Layers with one condition and one cause since about the same time follow from the first of them, unless
         # something else explains them.
-        kin = heads.setdefault(groups[own], [])
+        mine = groups[own]
+        kin = heads.setdefault(mine, [])
         head = next((each for each in kin if _is_kin(each, effect, around)), None)
-        mine = groups[own] if head is not None else None
+        candidates = able[effect.condition]
+        if head is not None:
+            if mine not in others:
+                others[mine] = [each for each in candidates if groups[each[1]] != mine]
+            candidates = others[mine]
         least = min(grave[own], 1)
-        for cause, name, explains in able[effect.condition]:
+        for cause, name, explains in candidates:
             if cause.first_step > effect.first_step:
                 break  # causes are in the order of time: nothing follows from what began later
             # The last condition keeps rules that explain each other from hanging a training.
             if (
-                groups[name] is not mine
-                and grave[name] >= least
+                grave[name] >= least
                 and _can_reach(cause.layer, effect.layer, around)
                 and explains(cause, effect, around)
                 and _root(name, parent) != own
@@ -225,7 +222,7 @@ def _places(views: Sequence[LayerView]) -> dict[str, int]:
 
 def _stride(view: LayerView) -> float:
     """The steps from one row to the next, on average over the window."""
-    return (int(view.rows[-1]["step"]) - int(view.rows[0]["step"])) / max(len(view.rows) - 1, 1)
+    return float(view.last[_STEP] - int(view.rows["step"][0])) / max(len(view.rows) - 1, 1)
 
 
 def _sources(views: Sequence[LayerView]) -> dict[str, str]:

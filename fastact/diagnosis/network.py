@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.experts import expert_of, side_by_side
 from fastact.diagnosis.row_conditions import Row, Streak
-from fastact.fields import COLUMN, ROW_DTYPE
+from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import shown
 
@@ -28,6 +28,7 @@ class LayerView:
     Attributes:
         info: its name, type and dtype.
         rows: structured array of `fields.ROW_DTYPE`: its rows in the window, at least one, oldest first.
+        last: the last of them.
         start: the step of its first row ever.
         first: its first row with finite elements; its first row where none has any.
         streaks: the current run of each row condition that holds now, by its name.
@@ -36,6 +37,7 @@ class LayerView:
 
     info: LayerInfo
     rows: npt.NDArray[np.void]
+    last: Row
     start: int
     first: Row
     streaks: Mapping[str, Streak]
@@ -56,6 +58,10 @@ class LayerView:
         """The rows of a run that are still in the window."""
         return self.rows[-min(streak.rows, len(self.rows)) :]
 
+    def since(self, step: int) -> npt.NDArray[np.void]:
+        """The rows from a step on."""
+        return self.rows[self.rows["step"].searchsorted(step) :]
+
 
 class Network:
     """All layers in forward order, and what is compared between them: medians over each layer's recent rows.
@@ -73,8 +79,8 @@ class Network:
             or over all elements where no layer was swept per neuron. NaN where unknown.
         saturated: for each layer the share of saturated elements over its recent rows.
         range: for each layer the largest rms of the whole window over the smallest that is not zero; NaN where unknown.
-        moments: the means and standard deviations of all rows of all layers, one layer after the other, and how many
-            rows each has.
+        moments: the means, standard deviations and root mean squares of all rows of all layers, one layer after the
+            other, and how many rows each has.
         output: the place of the network's output layer; -1 with a single layer.
         everything: all that has rows, by name: these layers, gradients, and the same layers in evaluation.
         unseen: what was watched and not recorded, by name, with the reason.
@@ -106,7 +112,7 @@ class Network:
                 self.output -= 1
         unknown: list[float] = []
         self.rms = self.signal = self.saturated = self.range = unknown
-        self.moments = np.empty(0), np.empty(0), np.empty(0, np.int64)
+        self.moments = np.empty(0), np.empty(0), np.empty(0), np.empty(0, np.int64)
         if layers:
             self._compare(recent_rows, min_samples)
 
@@ -146,33 +152,41 @@ class Network:
         """The gradient of the loss by a layer's output, where it was recorded."""
         return self.everything.get(layer.info.name + layer_types.GRADIENT_SUFFIX)
 
+    def scale(self, layer: LayerView) -> npt.NDArray[np.float64]:
+        """The root mean square of the finite elements in each row of one of the layers; NaN where there is none."""
+        ends = self.once(_ends)
+        return self.moments[2][ends[layer.place] - len(layer.rows) : ends[layer.place]]
+
     def _compare(self, recent_rows: int, min_samples: int) -> None:
-        tails = [layer.rows[-recent_rows:] for layer in self.layers]
-        lengths = np.array([len(tail) for tail in tails])
+        whole = np.array([len(layer.rows) for layer in self.layers])
+        lengths = np.minimum(whole, recent_rows)
         starts = np.cumsum(lengths) - lengths
-        # np.concatenate would compare the dtypes of structured arrays field by field, for each layer anew.
-        rows = np.empty(int(lengths.sum()), ROW_DTYPE)
-        for start, tail in zip(starts.tolist(), tails, strict=True):
-            rows[start : start + len(tail)] = tail
-        count = rows["count"].astype(np.float64)
-        neurons = rows["neurons"]
+        # A field at a time: numpy copies structured rows in several times the time.
+        mean, std, count, neurons, saturated, within = (
+            np.concatenate([layer.rows[name] for layer in self.layers])
+            for name in ("mean", "std", "count", "neurons", "saturated", "within_std")
+        )
+        recent = np.repeat(np.cumsum(whole) - np.cumsum(lengths), lengths) + np.arange(lengths.sum())
+        count, neurons = count[recent].astype(np.float64), neurons[recent]
         swept = neurons > 0
         with np.errstate(all="ignore"):
             total = np.add.reduceat(count, starts)
-            share = np.add.reduceat(rows["saturated"].astype(np.float64), starts) / total
-            rms = np.hypot(rows["mean"], rows["std"])
+            share = np.add.reduceat(saturated[recent].astype(np.float64), starts) / total
             if swept.any():
                 few = count < min_samples * neurons.astype(np.float64)
-                signal = np.where(swept & ~few, rows["within_std"], np.nan)
+                signal = np.where(swept & ~few, within[recent], np.nan)
             else:
-                signal = rows["std"].copy()
-            whole = np.array([len(layer.rows) for layer in self.layers])
-            mean, std = (np.concatenate([layer.rows[name] for layer in self.layers]) for name in ("mean", "std"))
-            self.range = _spans(np.hypot(mean, std), np.cumsum(whole) - whole)
-            self.moments = mean, std, whole
+                signal = std[recent]
+            scale = np.hypot(mean, std)
+            self.range = _spans(scale, np.cumsum(whole) - whole)
+            self.moments = mean, std, scale, whole
         self.saturated = np.where(total > 0, share, 0.0).tolist()
-        self.rms = medians(rms, starts, lengths)
+        self.rms = medians(scale[recent], starts, lengths)
         self.signal = medians(signal, starts, lengths)
+
+
+def _ends(network: Network) -> list[int]:
+    return np.cumsum(network.moments[3]).tolist()  # type: ignore[no-any-return]
 
 
 def _evaluations(network: Network) -> dict[str, LayerView]:

@@ -173,13 +173,21 @@ class OnsetTracker:
         run.last = last
         return True
 
-    def view(self, place: int) -> LayerView:
-        """The layer as a rule sees it; `place` is its place among the layers that have rows."""
+    def view(self, place: int, rows: npt.NDArray[np.void] | None = None) -> LayerView:
+        """The layer as a rule sees it.
+
+        Args:
+            place: its place among the layers that have rows.
+            rows: those of its history, where they are at hand.
+        """
         assert self.first is not None
         total = self.layer.total
+        if rows is None:
+            rows = self.layer.rows
         return LayerView(
             info=self.layer.info,
-            rows=self.layer.rows,
+            rows=rows,
+            last=rows[-1].item(),
             start=self.start,
             first=self.first,
             streaks={

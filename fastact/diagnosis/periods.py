@@ -74,17 +74,12 @@ def repetitions(table: Table, regularity: float, chance: float, longest: int) ->
         if not len(left):
             break
         period, likeness, probability = _search(table[left, rows - tail :], regularity, chance / len(tails), longest)
-        for i in np.flatnonzero(period):
-            tries = len(tails) * min(tail // 3, longest)
-            found[left[i]] = _dated(
-                table[left[i]],
-                int(period[i]),
-                tail,
-                float(likeness[i]),
-                len(tails) * float(probability[i]),
-                tries,
-                chance,
-            )
+        tries = len(tails) * min(tail // 3, longest)
+        for lag in set(period[period > 0].tolist()):
+            alike = np.flatnonzero(period == lag)
+            for i, dated in zip(alike, _dated(table[left[alike]], lag, tail, chance / tries), strict=True):
+                if dated is not None:
+                    found[left[i]] = Period(lag, *dated, float(likeness[i]), len(tails) * float(probability[i]))
         left = np.array([i for i in left if found[i] is None], np.int64)
     return found
 
@@ -164,58 +159,67 @@ def _autocorrelations(table: Table, lags: int) -> Table:
     return np.where(own > (_ROUNDING * total) ** 2, result, 0.0)
 
 
-def _luck(above: npt.NDArray[np.bool_], lag: int) -> float:
+def _luck(above: npt.NDArray[np.bool_], lag: int) -> Table:
     """How likely rows above and below a level are as often on one side as the rows a period before, at most.
 
-    Chernoff's bound of the binomial distribution. Few spikes at equal distances have any autocorrelation.
+    For each series. Chernoff's bound of the binomial distribution. Few spikes at equal distances have any
+    autocorrelation.
     """
-    share = float(np.count_nonzero(above)) / len(above)
+    rows = above.shape[1]
+    share = np.count_nonzero(above, axis=1) / rows
     by_chance = share * share + (1.0 - share) * (1.0 - share)
-    seen = float(np.count_nonzero(above[lag:] == above[:-lag])) / (len(above) - lag)
-    if seen <= by_chance:
-        return 1.0
-    divergence = seen * math.log(seen / by_chance)
-    if seen < 1.0:
-        divergence += (1.0 - seen) * math.log((1.0 - seen) / (1.0 - by_chance))
-    return math.exp(-divergence * (len(above) - lag))
+    seen = np.count_nonzero(above[:, lag:] == above[:, :-lag], axis=1) / (rows - lag)
+    with np.errstate(all="ignore"):
+        other = np.where(seen < 1.0, (1.0 - seen) * np.log((1.0 - seen) / (1.0 - by_chance)), 0.0)
+        chance = np.exp(-(seen * np.log(seen / by_chance) + other) * (rows - lag))
+    return np.where(seen > by_chance, chance, 1.0)
 
 
-def _dated(
-    values: Table, lag: int, tail: int, regularity: float, chance: float, tries: int, most: float
-) -> Period | None:
-    """The swing of what repeats, and since when; None where it has ended, or where the few rows of it may be chance."""
-    end = len(values)
-    ordered = np.sort(values[end - tail :])
+def _dated(table: Table, lag: int, tail: int, most: float) -> list[tuple[int, float, float] | None]:
+    """Since when each series has repeated, and the ends of the swing.
+
+    None where it has ended, or where the few rows of it may be chance, with a probability of more than `most`.
+    """
+    count, end = table.shape
+    tailed, last = table[:, end - tail :], table[:, -max(lag + 3, 10) :]
+    ordered = np.sort(tailed, axis=1)
     edge = int(0.5 * tail / lag)
-    low, high = float(ordered[edge]), float(ordered[-1 - edge])
+    low, high = ordered[:, edge], ordered[:, -1 - edge]
     swing = high - low
-    last = values[-max(lag + 3, 10) :]
-    if not float(last.max() - last.min()) >= 0.5 * swing > 0.0:
-        return None
-    tailed = values[end - tail :]
+    good = (last.max(axis=1) - last.min(axis=1) >= 0.5 * swing) & (swing > 0.0)
     # A third of the way up and two thirds: a value of its own may lie on the middle.
-    if min(_luck(tailed > low + part * swing, lag) for part in (1.0 / 3.0, 2.0 / 3.0)) * tries > most:
-        return None
+    luck = [_luck(tailed > (low + part * swing)[:, None], lag) for part in (1.0 / 3.0, 2.0 / 3.0)]
+    good &= np.minimum(*luck) <= most
     # Blocks of whole periods, from the end on: one may be out of step if the one before it is not.
     block = lag * -(-6 // lag)
     blocks = (end - lag) // block
     begin = end - lag - blocks * block
-    here, there = values[begin : end - lag].reshape(blocks, block), values[begin + lag :].reshape(blocks, block)
-    off = np.square(here - there).sum(axis=1)
-    moved = np.square(there).sum(axis=1) - np.square(there.sum(axis=1)) / block
-    same = ((off < _SAME * moved) & (moved >= 0.25 * moved[-1])).tolist()
-    first = blocks
+    there = table[:, begin + lag :].reshape(count, blocks, block)
+    off = np.square(table[:, begin : end - lag].reshape(count, blocks, block) - there).sum(axis=2)
+    moved = np.square(there).sum(axis=2) - np.square(there.sum(axis=2)) / block
+    same = (off < _SAME * moved) & (moved >= 0.25 * moved[:, -1:])
+    return [
+        (_first(values, begin, block, lag, 0.5 * (up - down), repeats), down, up) if fine else None
+        for values, down, up, repeats, fine in zip(
+            table, low.tolist(), high.tolist(), same.tolist(), good.tolist(), strict=True
+        )
+    ]
+
+
+def _first(values: Table, begin: int, block: int, lag: int, half: float, same: list[bool]) -> int:
+    """The place since which a series has repeated; `half` of its swing, and which blocks repeat."""
+    first = len(same)
     while first > 0 and (same[first - 1] or (first > 1 and same[first - 2])):
         first -= 1
     first = begin + first * block
     # The block in which it began repeats in part.
     for _ in range(min(block, first)):
         turn = values[first - 1 : first - 1 + lag]
-        off_step = abs(values[first - 1] - values[first - 1 + lag]) > 0.35 * swing
-        if off_step or float(turn.max() - turn.min()) < 0.5 * swing:
+        off_step = abs(values[first - 1] - values[first - 1 + lag]) > 0.7 * half
+        if off_step or float(turn.max() - turn.min()) < half:
             break
         first -= 1
-    return Period(lag, first, low, high, regularity, chance)
+    return first
 
 
 def in_step(one: int, other: int) -> bool:

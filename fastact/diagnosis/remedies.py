@@ -16,6 +16,15 @@ EXPONENT_REMEDIES: Final = (
     LOWER_RATE,
 )
 
+#: What a normalisation over a single element does, and what helps.
+ONE_ELEMENT: Final = (
+    "It normalises over a single element, which is its own mean: what is left is zero, or the shift, whatever comes in."
+)
+ONE_ELEMENT_REMEDIES: Final = (
+    "normalise over more elements: another axis, a wider layer, or batch normalisation",
+    "leave this normalisation out",
+)
+
 _HE: Final = "use He initialisation: weights from N(0, sqrt(2/n_in)), biases zero"
 _XAVIER: Final = "use Xavier initialisation: weights from N(0, sqrt(1/n_in))"
 _EITHER: Final = "use an initialisation that keeps the scale: N(0, sqrt(1/n_in)), or N(0, sqrt(2/n_in)) before ReLU"

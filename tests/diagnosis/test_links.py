@@ -51,7 +51,7 @@ def test_only_a_grave_finding_that_is_near_explains_an_oscillation() -> None:
 
 def test_what_evaluation_shares_with_training_is_no_finding_of_its_own() -> None:
     def dead(since: int) -> list[Any]:
-        return [row(s, dead_neurons=40 if s >= since else 0) for s in range(60)]
+        return [row(s, dead_neurons=60 if s >= since else 0) for s in range(60)]
 
     for since, told in ((30, [("0", None), ("0:eval", "0")]), (25, [("0", None)])):
         diagnoser = watch({"0": ("ReLU", dead(30)), "1": ("Linear", healthy(60))})
@@ -99,7 +99,7 @@ def healthy(steps: int = 30) -> list[Any]:
 
 
 def test_a_layer_that_hands_on_dead_inputs_is_a_consequence() -> None:
-    dead = [row(step, dead_neurons=40) for step in range(30)]
+    dead = [row(step, dead_neurons=60) for step in range(30)]
     findings = watch(
         {
             "0": ("Conv2d", healthy()),
@@ -112,7 +112,7 @@ def test_a_layer_that_hands_on_dead_inputs_is_a_consequence() -> None:
     ).diagnose().findings  # fmt: skip
     assert [(f.layer, f.consequence_of) for f in findings] == [("1", None), ("2", "1"), ("3", "1"), ("5", "1")]
     # Since another time it is another story.
-    late = [row(step, dead_neurons=0 if step < 29 else 40) for step in range(30)]
+    late = [row(step, dead_neurons=0 if step < 29 else 60) for step in range(30)]
     findings = watch({"0": ("ReLU", dead), "1": ("Linear", healthy()), "2": ("ReLU", late)}).diagnose().findings
     assert [(f.layer, f.consequence_of) for f in findings] == [("0", None), ("2", None)]
 
@@ -121,7 +121,7 @@ def test_all_that_dies_after_a_layer_without_living_neurons_follows_from_it() ->
     layers = {
         "0": ("ReLU", [row(step, dead_neurons=64) for step in range(30)]),
         "1": ("Linear", healthy()),
-        "2": ("ReLU", [row(step, dead_neurons=40) for step in range(30)]),
+        "2": ("ReLU", [row(step, dead_neurons=60) for step in range(30)]),
     }
     assert [(f.layer, f.consequence_of) for f in watch(layers).diagnose().findings] == [("0", None), ("2", "0")]
 

@@ -99,7 +99,7 @@ def diagnosis(**limits: float) -> Diagnosis:
     """A layer that goes below zero at step 7, and one after it that has died since step 11."""
     steps = range(40)
     below = [row(step, min=-9.0, max=0.5 if step >= 7 else 9.0) for step in steps]
-    dead = [row(step, dead_neurons=40 if step >= 30 else 0) for step in steps]
+    dead = [row(step, dead_neurons=60 if step >= 30 else 0) for step in steps]
     layers = {"0": ("Linear", [row(step) for step in steps]), "1": ("Linear", below), "2": ("ReLU", dead)}
     return watch(layers, thresholds=Thresholds(**limits)).diagnose()  # type: ignore[arg-type]
 

@@ -174,6 +174,8 @@ _PLANTED: Final[dict[str, tuple[str, str, str]]] = {
     "sources": ("data under way", "sources_in_turns inputs_not_normalised data_changed", ""),
 }
 
+#: What sets weights, where it comes under way.
+_REPLACED: Final = frozenset({"spread", "scale", "shift", "channel", "zero"})
 #: What is planted in the data: the model's input is then a right place too.
 _FED: Final = frozenset({"units", "take_turns", "blank", "missing", "empty", "repeat", "shrink", "sources"})
 
@@ -191,6 +193,10 @@ def sick(network: str, fault: str, says: str, conditions: str, layers: str = "",
             unknown = bool(rest.get("at")) and under_way == "learning_rate"
     if not causes and "rate" in rest.get("changes", {}):
         kind, causes = kind or "learning rate", {"learning_rate"}
+    if rest.get("at") and any(name in _REPLACED for name, _ in rest.get("plants", ())):
+        # Weights that were set by hand at a step, and what they put out from then on: no better word for it.
+        conditions += " drifting"
+        causes.add("weights_replaced")
     places = layers.split()
     if places and any(name in _FED for name, _ in rest.get("plants", ())):
         places.append("input*")

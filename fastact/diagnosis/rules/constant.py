@@ -1,15 +1,22 @@
 """Constant outputs: a layer whose output is the same for every sample."""
 
-import re
 from typing import Any, ClassVar, Final
 
-from fastact.diagnosis import facts, layer_types, softmax
+import numpy as np
+
+from fastact.diagnosis import choosing, facts, layer_types, softmax
 from fastact.diagnosis.causes import Cause, Verdict, best
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.likeness import all_alike
 from fastact.diagnosis.network import LayerView, Network
-from fastact.diagnosis.remedies import LOWER_RATE, initialisation
-from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
+from fastact.diagnosis.remedies import (
+    LOWER_RATE,
+    NORMALISE_INPUTS,
+    ONE_ELEMENT,
+    ONE_ELEMENT_REMEDIES,
+    initialisation,
+)
+from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, Streak, nothing_finite
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, upstream
 from fastact.diagnosis.rules.vanishing import VanishingThresholds
 from fastact.diagnosis.thresholds import share_field
@@ -20,9 +27,10 @@ from fastact.text import percent
 _NEURONS, _CONSTANT, _COUNT = COLUMN["neurons"], COLUMN["constant_neurons"], COLUMN["count"]
 _STD, _WITHIN, _MEAN = COLUMN["std"], COLUMN["within_std"], COLUMN["mean"]
 
-#: Names of a table of codes, for logs that do not say how its rows were chosen.
-_CODEBOOK: Final = re.compile(r"code_?book|quanti[sz]|(^|[._])r?vq", re.IGNORECASE)
-
+#: Times `vanish_samples`. So many must have been alike to another one where a row has fewer.
+_FEW_SAMPLES: Final = 5
+#: Rows. An update or two changes what starts at zero.
+_FIRST_UPDATES: Final = 3
 #: Rows. For so long an output must have said one class of all samples, since a batch may be of one class.
 _ONE_CLASS_ROWS: Final = 20
 
@@ -57,7 +65,10 @@ class Constant(Rule[ConstantThresholds]):
         A softmax is constant where every output is exactly 1 in every row that it ever had: it runs over one element.
         One that comes last is where for 20 rows all samples had one and the same class, with a probability of 1.
 
-    Needs rows swept per neuron and `vanish_samples` samples of each neuron in a row.
+        One within a mixture of experts is where that holds of the expert that it chooses.
+
+    Needs rows swept per neuron and `vanish_samples` samples of each neuron in a row; where all of fewer are alike, five
+    times as many over the rows.
 
     What became constant is judged everywhere. What was constant from its first row on is judged where samples should
     differ: the model's own input, unless another input differs; the first layer, if nothing behind it tells samples
@@ -112,18 +123,22 @@ class Constant(Rule[ConstantThresholds]):
         if layer.info.layer_type in layer_types.PROBABILITIES:
             return _softmax_of_one(layer, network, thresholds) or _one_class(layer, network) or Outcome.NOT_FOUND
         streak = layer.streaks.get("constant")
-        if streak is None or streak.rows < thresholds.min_rows:
+        if streak is None:
             return Outcome.NOT_FOUND
-        recent = layer.during(streak)[-thresholds.min_rows :]
-        if (recent["count"] < float(thresholds.vanish_samples) * recent["neurons"]).any():
-            return Outcome.NOT_ENOUGH_DATA
-        if streak.step <= layer.start and not network.once(_to_be_judged, thresholds)[layer.place]:
-            return Outcome.NOT_APPLICABLE
+        step = _since(layer, streak)
+        if int(np.count_nonzero(layer.rows["step"] >= step)) < thresholds.min_rows:
+            return Outcome.NOT_FOUND
         last = layer.rows[-1]
+        alike = bool(last["within_std"] < thresholds.constant_ratio * last["std"])
+        if not _enough(layer, streak, alike, thresholds):
+            return Outcome.NOT_ENOUGH_DATA
+        if _choice_is_open(layer, streak, network):
+            return Outcome.NOT_ENOUGH_DATA
+        if step <= layer.start and not network.once(_to_be_judged, thresholds)[layer.place]:
+            return Outcome.NOT_APPLICABLE
         neurons, constant = int(last["neurons"]), int(last["constant_neurons"])
         if neurons < 1:  # NaN alone
             return Outcome.NOT_ENOUGH_DATA
-        alike = bool(last["within_std"] < thresholds.constant_ratio * last["std"])
         share = 1.0 if alike else min(constant / neurons, 1.0)
         severity = graded(serious=share >= thresholds.constant_serious, critical=share == 1.0)
         evidence = Evidence(
@@ -134,9 +149,27 @@ class Constant(Rule[ConstantThresholds]):
         seen = f"{what} is the same for every sample"
         if share < 1.0:
             seen = f"{percent(share)} of its {neurons:,} neurons have the same output for every sample"
-        message = f"{layer.name} has been constant since step {streak.step}: {seen}."
-        verdict = _why(layer, network, thresholds, streak.step, share)
-        return verdict.finding(layer.info.name, self.condition, severity, streak.step, evidence, message)
+        message = f"{layer.name} has been constant since step {step}: {seen}."
+        verdict = _why(layer, network, thresholds, step, share)
+        return verdict.finding(layer.info.name, self.condition, severity, step, evidence, message)
+
+
+def _enough(layer: LayerView, streak: Streak, alike: bool, thresholds: ConstantThresholds) -> bool:
+    """Whether there are samples enough: in each row, or where all of a few are alike, over the rows of the run."""
+    recent = layer.during(streak)[-thresholds.min_rows :]
+    least = float(thresholds.vanish_samples)
+    if (recent["count"] >= least * recent["neurons"]).all():
+        return True
+    more = float((recent["count"] / recent["neurons"]).min()) - 1.0
+    return alike and more >= 1.0 and streak.rows * more >= _FEW_SAMPLES * least
+
+
+def _since(layer: LayerView, streak: Streak) -> int:
+    """The first step of a run; that of the first row where it was all zero until a first update, as a shift is."""
+    rows = layer.rows["step"]
+    stride = (int(rows[-1]) - int(rows[0])) / max(len(rows) - 1, 1)
+    zero = layer.first[_STD] == 0.0 and layer.first[_MEAN] == 0.0
+    return layer.start if zero and streak.step - layer.start <= _FIRST_UPDATES * stride else streak.step
 
 
 def _to_be_judged(network: Network, thresholds: ConstantThresholds) -> list[bool]:
@@ -182,9 +215,22 @@ def _nothing_differs(network: Network, place: int, alike: list[bool]) -> bool:
 def _is_codebook(layer: LayerView, network: Network) -> bool:
     """Whether a layer chose the rows of a table, rather than the data."""
     usage = network.everything.get(layer.info.name + layer_types.USAGE_SUFFIX)
-    if usage is not None:
-        return usage.info.layer_type == layer_types.USAGE
-    return _CODEBOOK.search(layer.info.name) is not None
+    return choosing.is_codebook(layer.info if usage is None else usage.info)
+
+
+def _choice_is_open(layer: LayerView, streak: Streak, network: Network) -> bool:
+    """Whether codes are looked up before a layer, and not yet for long enough to say which are never chosen."""
+    tables = network.once(_codebooks)
+    return bool(tables) and tables[0] < layer.place and streak.rows < _ONE_CLASS_ROWS and streak.step > layer.start
+
+
+def _codebooks(network: Network) -> list[int]:
+    """The places of tables whose rows a layer chose, and whose look-ups were counted."""
+    return [
+        view.place
+        for view in network.layers
+        if view.info.name + layer_types.USAGE_SUFFIX in network.everything and _is_codebook(view, network)
+    ]
 
 
 def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, step: int, share: float) -> Verdict:
@@ -204,9 +250,20 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
         cause = "All samples are given one and the same code of the table."
         restart = "restart codes that are never chosen at outputs of the encoder"
         remedies = restart, "initialise the codes by k-means over the encoder's outputs", "normalise what is compared"
-        return best([Cause("representation_collapse", cause, remedies, differs, proved=bool(differs))])
+        name = "codes_never_chosen" if differs else "representation_collapse"
+        return best([Cause(name, cause, remedies, differs, proved=bool(differs))])
     equal = facts.inputs_equal(network)
+    zero = facts.inputs_zero(network)
     causes = []
+    if layer_types.is_norm(layer_type):
+        shape = facts.norm_of_one_element(layer, network)
+        if shape.speaks_for and differs:
+            said = shape.speaks_for + differs
+            one = Cause("norm_of_one_element", ONE_ELEMENT, ONE_ELEMENT_REMEDIES, said, proved=True)
+            return best([one])
+    if zero.speaks_for and not differs:
+        cause = "The input is zero, so that only biases are left."
+        return best([Cause("inputs_zero", cause, ("check what the data loader returns",), zero.speaks_for, later)])
     place = network.once(_first_alike_by_sample, thresholds)
     if place is not None and place.place < layer.place and step <= layer.start:
         said = (f"what {facts.named(place)} hands on is the same for every sample, though not at every place of one",)
@@ -214,11 +271,21 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
     if not differs and not equal.refuted_by:
         said = equal.speaks_for or (("no layer before it was recorded",) if feeder is None else ())
         causes.append(Cause("inputs_equal", "All samples of a batch are the same.", (check_data,), said))
+    small = facts.inputs_negligible(network)
+    if small.speaks_for and step <= layer.start:
+        cause = "The inputs are so small that only biases are left next to them."
+        name = "dtype_range" if _half(network) else "inputs_not_normalised"
+        check = "check the units of the data, and the dtype that it was computed in"
+        causes.append(Cause(name, cause, (NORMALISE_INPUTS, check), small.speaks_for, proved=True))
     none = () if differs or feeder is None else (f"the samples of {facts.named(feeder)} are alike already",)
     if layer_types.has_weights(layer_type):
         cause = "Only its biases are left in its output: its weights are zero, or negligible next to them."
         trained = "check that its weights were initialised or loaded, and are not pruned or decayed away"
         causes.append(Cause("weights_zero", cause, (trained, "use less weight decay"), differs, none))
+    elif layer_types.is_norm(layer_type):
+        cause = "Only its shift is left: its scale is zero."
+        trained = "check that its scale was initialised or loaded, and is trained"
+        causes.append(Cause("weights_zero", cause, (trained,), differs, none))
     if layer.info.dtype in ("float16", "bfloat16") and share < 1.0:
         cause = f"What its samples differ by is less than {layer.info.dtype} resolves next to the outputs."
         causes.append(Cause("dtype_range", cause, ("compute this layer in float32",), differs, none))
@@ -227,6 +294,16 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
     refuted = facts.before_any_update(layer, step).refuted_by
     causes.append(Cause("learning_rate", cause, rate, (*later, *differs) if later else (), refuted + none))
     return best(causes, (check_data,))
+
+
+def _half(network: Network) -> bool:
+    given = facts.model_input(network)
+    return given is not None and given.info.dtype == "float16"
+
+
+def _samples(layer: LayerView) -> float:
+    row = layer.rows[-1]
+    return float(row["count"]) / max(int(row["neurons"]), 1)
 
 
 def _first_alike_by_sample(network: Network, thresholds: ConstantThresholds) -> LayerView | None:
@@ -238,7 +315,8 @@ def _first_alike_by_sample(network: Network, thresholds: ConstantThresholds) -> 
         feeder = network.feeder(layer)
         if layer_types.is_passing(layer.info.layer_type) and feeder is not None:
             alike = all_alike(layer, thresholds.constant_ratio) and bool((layer.rows["std"] > 0.0).all())
-            if alike and not all_alike(feeder, thresholds.constant_ratio):
+            fewer = _samples(layer) < _samples(feeder)
+            if fewer and alike and not all_alike(feeder, thresholds.constant_ratio):
                 return layer
     return None
 
@@ -267,10 +345,18 @@ def _softmax_of_one(layer: LayerView, network: Network, thresholds: ConstantThre
 def _one_class(layer: LayerView, network: Network) -> Finding | None:
     """The finding for a softmax at the end that is sure of one and the same class, whatever comes in."""
     streak = layer.streaks.get("one_class")
-    if streak is None or streak.rows < _ONE_CLASS_ROWS or layer.place < network.output:
+    within = layer.place < network.output
+    if streak is None or streak.rows < _ONE_CLASS_ROWS or (within and not choosing.is_router(layer, network)):
         return None
     last = layer.rows[-1]
     evidence = Evidence(constant_ratio=1.0, within_std=float(last["within_std"]), std=float(last["std"]))
+    if within:
+        message = (
+            f"{layer.name} has been constant since step {streak.step}: it chooses one expert for every sample, and no "
+            "other has a weight."
+        )
+        verdict = best([choosing.router_cause(layer, network)])
+        return verdict.finding(layer.info.name, "constant", "serious", streak.step, evidence, message)
     message = f"{layer.name} has been constant since step {streak.step}: it is sure of one class for every sample."
     one = "The outputs before the softmax no longer depend on the input."
     remedies = "check that a batch has samples of several classes", LOWER_RATE

@@ -58,18 +58,23 @@ class DeadThresholds(CommonThresholds):
     )
     dead_serious: float = share_field(
         0.20,
-        "share of neurons; dead: a finding from here where it has grown by as much in training, else noted. fastact, "
-        "the bands of the public contract",
+        "share of neurons; dead: a layer that fell silent from below this to above dead_critical within dead_window "
+        "rows did so at once. fastact, the bands of the public contract",
         "dead_warning",
     )
     dead_critical: float = share_field(
-        0.50, "share of neurons; dead: a finding above, wherever it comes from. fastact, the bands of the public "
-        "contract; SageMaker Debugger's DeadRelu fires here", "dead_serious"
+        0.50, "share of neurons; dead: a finding above where it does harm, else noted. fastact, the bands of the "
+        "public contract; SageMaker Debugger's DeadRelu fires here. Up to 52% of the neurons of healthy layers in the "
+        "zoo's tuning parts are dead", "dead_serious"
     )  # fmt: skip
+    dead_most: float = share_field(
+        0.90, "share of neurons; dead: a finding from here, whatever gets through. Chosen", "dead_critical"
+    )
     dead_nothing: float = share_field(
         0.95, "share of neurons; dead: critical from here, as the layer passes nothing. One less the share of dead "
-        "neurons that is healthy", "dead_critical"
+        "neurons that is healthy", "dead_most"
     )  # fmt: skip
+    dead_late: int = count_field(50, "rows; dead: what falls silent after so many had begun to learn. Chosen")
 
 
 class _Seen(NamedTuple):
@@ -104,9 +109,10 @@ class Dead(Rule[DeadThresholds]):
         ratio = dead_neurons / neurons in the last row. A neuron is dead when it has not fired for dead_window (20)
         rows, dead_samples (300) samples, and for as long as a typical neuron of its layer took to fire dead_fires (10)
         times; dead_sparse (10) times the samples and fires where the layer was declared sparse.
-        Critical from dead_nothing (95%), where the layer passes nothing. Above dead_critical (50%) serious where the
-        layers after it have lost their signal, else a warning. From dead_serious (20%) a warning where at least
-        dead_serious of the neurons fired in the first row and do not any more, for dead_window rows on end. All else
+        A finding needs harm. Critical from dead_nothing (95%), where the layer passes nothing. Above dead_critical
+        (50%) serious where the layers after it have lost the signal that it was given; a warning from dead_most (90%),
+        where it fell silent at once (from dead_serious, 20%, of the neurons within dead_window rows) and late (after
+        dead_late, 50, rows), or where neurons of a sparse layer, which are features, fired in the first row. All else
         from dead_warning (20%) is a note, for dead_window rows: width is lost, and the others keep learning. Of layers
         with fewer than dead_small (10) neurons only all is more than a note.
         Fewer rows tell that (almost) all are: of n neurons, of which s_i are silent in row i, at least
@@ -145,8 +151,11 @@ class Dead(Rule[DeadThresholds]):
         conditions = tuple(
             RowCondition(name, share_at_least(share, _DEAD, _NEURONS), lookback=back) for name, share in bands.items()
         )
-        silent = RowCondition("mostly_silent", share_at_least(thresholds.dead_critical, _SILENT, _NEURONS))
-        return Cascade(conditions), Cascade((silent,))
+        silent = (
+            RowCondition("some_silent", share_at_least(thresholds.dead_serious, _SILENT, _NEURONS)),
+            RowCondition("mostly_silent", share_at_least(thresholds.dead_critical, _SILENT, _NEURONS)),
+        )
+        return Cascade(conditions), Cascade(silent)
 
     def check(self, layer: LayerView, network: Network, thresholds: DeadThresholds) -> Finding | Outcome:
         """The share of dead neurons now, and what harm it does."""
@@ -167,8 +176,8 @@ class Dead(Rule[DeadThresholds]):
             return Outcome.NOT_FOUND
         many = layer.streaks.get("seriously_dead")
         streak = most or many or some
-        last = layer.rows[-1]
-        neurons, dead = int(last["neurons"]), int(last["dead_neurons"])
+        last = layer.last
+        neurons, dead = last[_NEURONS], last[_DEAD]
         if neurons < 1:
             return Outcome.NOT_ENOUGH_DATA
         samples = int(layer.first[_COUNT]) // max(int(layer.first[_NEURONS]), 1)
@@ -185,7 +194,7 @@ class Dead(Rule[DeadThresholds]):
             dead_ratio=seen.ratio, dead_neurons=dead, neurons=neurons,
             silent_ratio_at_first=float(first[_SILENT]) / max(first[_NEURONS], 1),
             first_step_of_warning=onset(layer, some, back),
-            zero_ratio=float(last["zeros"]) / max(float(last["count"]), 1.0)
+            zero_ratio=last[_ZEROS] / max(last[_COUNT], 1)
         )  # fmt: skip
         units = dying.units(layer, network)
         few = f"{dead:,} of its {neurons:,} {units} ({percent(seen.ratio)})"
@@ -208,11 +217,12 @@ class Dead(Rule[DeadThresholds]):
             return NOTE
         if seen.ratio >= thresholds.dead_nothing:
             return "critical"
-        if seen.ratio > thresholds.dead_critical:
-            return "warning" if _gets_through(layer, network) else "serious"
-        fired = 1.0 - float(layer.first[_SILENT]) / max(layer.first[_NEURONS], 1)
-        grown = lasting and seen.ratio - (1.0 - fired) >= thresholds.dead_serious
-        return "warning" if grown and seen.ratio >= thresholds.dead_serious else NOTE
+        if seen.ratio <= thresholds.dead_critical:
+            return NOTE
+        if not _gets_through(layer, network):
+            return "serious"
+        harm = seen.ratio >= thresholds.dead_most or _fell_silent(layer, thresholds)
+        return "warning" if harm or (lasting and _lost_features(layer, network, seen, thresholds)) else NOTE
 
     def _surely_dead(
         self, layer: LayerView, streak: Streak, network: Network, thresholds: DeadThresholds
@@ -271,12 +281,36 @@ def onset(layer: LayerView, streak: Streak, lookback: int) -> int:
     beyond = lookback - len(rows)
     if beyond <= 0 or len(rows) < 2:
         return streak.step
-    stride = (int(rows[-1]["step"]) - int(rows[0]["step"])) / (len(rows) - 1)
+    stride = float(layer.last[COLUMN["step"]] - int(rows["step"][0])) / (len(rows) - 1)
     return max(layer.start, streak.step - round(beyond * stride))
 
 
+def _fell_silent(layer: LayerView, thresholds: DeadThresholds) -> bool:
+    """Whether most neurons fell silent at once, long after the first row."""
+    some, most = layer.streaks.get("some_silent"), layer.streaks.get("mostly_silent")
+    if some is None or most is None or some.rows - most.rows > thresholds.dead_window:
+        return False
+    rows = layer.rows["step"]
+    stride = (int(rows[-1]) - int(rows[0])) / max(len(rows) - 1, 1)
+    return some.step - layer.start >= thresholds.dead_late * stride
+
+
+def _lost_features(layer: LayerView, network: Network, seen: _Seen, thresholds: DeadThresholds) -> bool:
+    """Whether neurons that fired in the first row are features, as those of a sparse autoencoder, and no mere width."""
+    silent = float(layer.first[_SILENT]) / max(layer.first[_NEURONS], 1)
+    return seen.ratio - silent >= thresholds.dead_serious and dying.is_features(layer, network)
+
+
 def _gets_through(layer: LayerView, network: Network) -> bool:
-    """Whether samples still differ in the layers after this one."""
+    """Whether samples still differ in the layers after this one, if they did before it.
+
+    Where they were alike before, each neuron is on for all of them or off: that it is dead follows.
+    """
+    given = network.feeder(layer)
+    if given is not None and layer_types.is_activation(layer.info.layer_type):
+        given = network.feeder(given) or given
+    if given is not None and network.signal[given.place] <= _SIGNAL * network.rms[given.place]:
+        return True
     after = []
     for place in range(layer.place + 1, len(network.layers)):
         if not layer_types.is_passing(network.layer_types[place]):

@@ -134,7 +134,7 @@ class EvalShift(Rule[EvalShiftThresholds]):
         source = network.once(_begins, thresholds).get(layer.place)
         if source is None:
             return Outcome.NOT_FOUND
-        step = _since(layer, evaluation, thresholds)
+        step = _since(layer, network, evaluation, thresholds)
         by_mean = gap.shift >= thresholds.shift_deviations and gap.size == gap.shift
         what, (trained, evaluated) = ("mean", gap.mean) if by_mean else ("rms", gap.rms)
         message = (
@@ -164,28 +164,33 @@ def _gaps(network: Network, thresholds: EvalShiftThresholds) -> dict[int, Gap]:
         last = evaluation.rows[-thresholds.shift_rows :]
         if len(last) < thresholds.shift_rows:
             continue
-        gaps = _compare(layer, last, thresholds)
+        gaps = _compare(layer, network, last, thresholds)
         limits = thresholds.shift_factor, thresholds.shift_deviations
         if all(gap.exceeds(*limits) for gap in gaps) and gaps[-1].size >= _CATCHING_UP * gaps[0].size:
             found[layer.place] = min(gaps, key=lambda gap: gap.size)
     return found
 
 
-def _compare(layer: LayerView, rows: npt.NDArray[np.void], thresholds: EvalShiftThresholds) -> list[Gap]:
+def _compare(
+    layer: LayerView, network: Network, rows: npt.NDArray[np.void], thresholds: EvalShiftThresholds
+) -> list[Gap]:
     """How far each evaluation row lies outside of the training rows between them and around them."""
     steps, near = layer.rows["step"], thresholds.recent_rows
     first = max(int(steps.searchsorted(rows[0]["step"])) - near, 0)
     last = min(int(steps.searchsorted(rows[-1]["step"], "right")) + near, len(steps))
-    around = layer.rows[min(first, max(len(steps) - near, 0)) : max(last, near)]
-    finite = around[np.isfinite(around["mean"]) & np.isfinite(around["std"])]
-    if len(finite) < thresholds.min_rows:
+    around = slice(min(first, max(len(steps) - near, 0)), max(last, near))
+    trained, scale = layer.rows[around], network.scale(layer)[around]
+    finite = np.isfinite(trained["mean"]) & np.isfinite(trained["std"])
+    if not finite.all():
+        trained, scale = trained[finite], scale[finite]
+    count = len(trained)
+    if count < thresholds.min_rows:
         return [Gap(1.0, 1.0, 1.0, 0.0, (math.nan, math.nan), (math.nan, math.nan))]
-    scale, mean = rms(finite), finite["mean"]
-    spread = _spread(finite, thresholds)
-    deviation = float(np.sort(finite["std"])[len(finite) // 2])
-    lowest, highest, down, up = float(scale.min()), float(scale.max()), float(mean.min()), float(mean.max())
+    scale, mean, std = (np.sort(each).tolist() for each in (scale, trained["mean"], trained["std"]))
+    deviation, usual = std[count // 2], (scale[count // 2], mean[count // 2])
+    lowest, highest, down, up = scale[0], scale[-1], mean[0], mean[-1]
+    spread = _spread(trained, thresholds)
     narrowest = float(spread.min()) if not np.isnan(spread).any() else 0.0
-    usual = float(np.sort(scale)[len(scale) // 2]), float(np.sort(mean)[len(mean) // 2])
     gaps = []
     for size, level, wide in zip(
         rms(rows).tolist(), rows["mean"].tolist(), _spread(rows, thresholds).tolist(), strict=True
@@ -218,12 +223,12 @@ def _spread(rows: npt.NDArray[np.void], thresholds: EvalShiftThresholds) -> npt.
     return spread
 
 
-def _since(layer: LayerView, evaluation: LayerView, thresholds: EvalShiftThresholds) -> int:
+def _since(layer: LayerView, network: Network, evaluation: LayerView, thresholds: EvalShiftThresholds) -> int:
     """The step of the first evaluation row since which all have differed."""
     rows = evaluation.rows
     limits = thresholds.shift_factor, thresholds.shift_deviations
     place = len(rows) - thresholds.shift_rows
-    while place > 0 and _compare(layer, rows[place - 1 : place], thresholds)[0].exceeds(*limits):
+    while place > 0 and _compare(layer, network, rows[place - 1 : place], thresholds)[0].exceeds(*limits):
         place -= 1
     return int(rows[place]["step"])
 

@@ -68,8 +68,10 @@ class Exploding(Rule[ExplodingThresholds]):
         from explode_serious (1e3), critical from explode_critical (1e6) and with NaN or Inf. A first row below
         explode_scale / explode_growth (1) counts as that: what starts at zero grows by any factor. The output layer
         follows the targets, whose scale can be anything: it needs the square of explode_serious, and must not have
-        come to rest. Rows without a finite element end no run: an explosion that ended in NaN is still an explosion.
-        It began when the layer was ten times as large as at first, or at 10, if that was at most 30 rows before.
+        come to rest. A growth from ten times to explode_growth that took more than 30 rows needs the square of
+        explode_serious too, or NaN or Inf after it: layers whose targets are in the hundred thousands grow so as they
+        learn, step by step. Rows without a finite element end no run: an explosion that ended in NaN is still one. It
+        began when the layer was ten times as large as at first, or at 10, if that was at most 30 rows before.
     Formula, over depth:
         the median rms of the recent rows >= explode_depth (1e4) times that of the recorded input, or else of the first
         layer, and rms >= explode_scale in each of the last `min_rows` rows. Without anything before it, a layer is too
@@ -142,19 +144,20 @@ class Exploding(Rule[ExplodingThresholds]):
         streak = layer.streaks.get("growing")
         if streak is None:
             return None
-        scale = rms(layer.rows)
+        scale = network.scale(layer)
         run = scale[-min(streak.rows, len(scale)) :]
         known = run[~np.isnan(run)]
         base = row_rms(layer.first)
         # Where the rise has left the window and NaN is all that is left, the run itself says how far it came at least.
         last = float(known[-1]) if len(known) else max(thresholds.explode_scale, thresholds.explode_growth * base)
         factor = last / max(base, thresholds.explode_scale / thresholds.explode_growth)
-        ended = any(bool(layer.rows[-1][name]) for name in ("nans", "pos_infs", "neg_infs"))
+        ended = facts.broken(layer.last) > 0
         # The squares of numbers near the end of float64 are all infinite.
         if (
             streak.rows < 2
             or not base < last < math.inf
             or (layer.place == network.output and self._follows_targets(layer, factor, thresholds))
+            or (_is_slow(layer) and not ended and factor < thresholds.explode_serious**2)
         ):
             return None
         step = _onset(layer)
@@ -171,7 +174,7 @@ class Exploding(Rule[ExplodingThresholds]):
             rows_without_finite=len(run) - len(known), **(trend.evidence() if trend else {}),
             **overflow_ahead(layer, trend)
         )  # fmt: skip
-        told = best(growths.over_steps(layer, network, step, growths.jump(layer, streak.rows)))
+        told = best(growths.over_steps(layer, network, step, growths.jump(scale, streak.rows)))
         return told.finding(layer.info.name, self.condition, severity, step, evidence, message)
 
     def _follows_targets(self, layer: LayerView, factor: float, thresholds: ExplodingThresholds) -> bool:
@@ -226,6 +229,11 @@ class Exploding(Rule[ExplodingThresholds]):
         evidence = Evidence(largest=reached, rms_first=row_rms(layer.first))
         told = best(growths.over_steps(layer, network, step, None))
         return told.finding(layer.info.name, self.condition, "critical", step, evidence, message)
+
+
+def _is_slow(layer: LayerView) -> bool:
+    """Whether a layer took long from where it left its usual range to where it counts as exploding."""
+    return layer.streaks["left"].rows - layer.streaks["growing"].rows > _ROWS
 
 
 def _onset(layer: LayerView, name: str = "growing") -> int:

@@ -16,6 +16,7 @@ from fastact.text import percent
 #: Rows for which the first NaN or Inf of a layer is remembered.
 _EVER: Final = 1 << 60
 
+_STEP, _COUNT = COLUMN["step"], COLUMN["count"]
 _NANS, _POS, _NEG = COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
 
 
@@ -91,23 +92,23 @@ class NonFinite(Rule[NonFiniteThresholds]):
         step = _gradient_since(layer, network, streak.step, thresholds) if gradient else streak.step
         if step is None:
             return Outcome.NOT_FOUND
-        rows = layer.rows[layer.rows["step"] >= step]
+        rows = layer.since(step)
         bad = rows["nans"] | rows["pos_infs"]
         if layer.info.layer_type not in layer_types.MASKED:
             bad |= rows["neg_infs"]
         places = bad.nonzero()[0]
         if not len(places):
             return Outcome.NOT_FOUND
-        first, last = rows[places[0]], rows[-1]
-        nans, infs = int(first["nans"]), int(first["pos_infs"]) + int(first["neg_infs"])
-        share = min((nans + infs) / max(int(first["count"]), 1), 1.0)
+        first, last = rows[places[0]].item(), layer.last
+        nans, infs = first[_NANS], first[_POS] + first[_NEG]
+        share = min((nans + infs) / max(first[_COUNT], 1), 1.0)
         what = "NaN" if not infs else "Inf" if not nans else "NaN and Inf"
         now = bool(bad[-1])
         # What it began with may have left the window.
-        seen = f" ({percent(share)} of them at first)" if int(first["step"]) == step else ""
+        seen = f" ({percent(share)} of them at first)" if first[_STEP] == step else ""
         evidence = Evidence(
-            nans=int(last["nans"]), pos_infs=int(last["pos_infs"]), neg_infs=int(last["neg_infs"]),
-            count=int(last["count"]), rows_with_non_finite=len(places), first_in_window=int(first["step"]),
+            nans=last[_NANS], pos_infs=last[_POS], neg_infs=last[_NEG], count=last[_COUNT],
+            rows_with_non_finite=len(places), first_in_window=first[_STEP],
             share_at_first_in_window=share
         )  # fmt: skip
         message = f"{layer.name} has had {what} in its {layer.elements} since step {step}{seen}"
@@ -138,7 +139,7 @@ def _gradient_since(layer: LayerView, network: Network, step: int, thresholds: N
         return step
     known = facts.gradients(network)
     if begun is not None and not _broken_just_before(known, begun):
-        return begun if bool(facts.broken(layer.rows[-1])) else None  # what was before it had been skipped
+        return begun if facts.broken(layer.last) else None  # what was before it had been skipped
     if begun is None and facts.half_precision(network):
         tail = _tail(known)
         return tail[0] if len(tail) >= thresholds.loss_scale_rows and _is_broken_in(layer, tail[-1]) else None

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from fastact.diagnosis import facts, layer_types
 from fastact.diagnosis.causes import Cause, best
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, graded
-from fastact.diagnosis.network import LayerView, Network, rms
+from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.periods import Period, in_step, likeness, repetitions
 from fastact.diagnosis.remedies import LOWER_RATE
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, upstream
@@ -133,12 +133,12 @@ class Oscillating(Rule[OscillatingThresholds]):
 
     def _of_input(self, layer: LayerView, swing: Swing, thresholds: OscillatingThresholds) -> Finding:
         step = int(layer.rows["step"][swing.known[swing.period.first]])
-        what, evidence, factor = _told(layer, swing)
+        evidence, factor = _told(layer, swing)
         if not swing.large:
-            message = f"The {what} of {layer.name} takes turns with a period of {_period(layer, swing)} steps."
+            message = f"The {swing.what} of {layer.name} takes turns with a period of {_period(layer, swing)} steps."
             severity = NOTE
         else:
-            message = self._message(layer, swing, step)
+            message = self._message(layer, swing, step, evidence)
             severity = graded(serious=factor >= thresholds.oscillate_serious, critical=False)
         verdict = best([_sources((f"the input itself swings by {_much(swing)}",))._replace(proved=True)])
         return verdict.finding(layer.info.name, self.condition, severity, step, evidence, message)
@@ -177,16 +177,15 @@ class Oscillating(Rule[OscillatingThresholds]):
             ("the input does not swing",) if in_turns.refuted_by else (),
             ("the input swings too",) if source is not None else (),
         )
-        _, evidence, factor = _told(layer, swing)
+        evidence, factor = _told(layer, swing)
         severity = graded(serious=factor >= thresholds.oscillate_serious, critical=False)
-        message = self._message(layer, swing, step)
+        message = self._message(layer, swing, step, evidence)
         return best([in_turns, rate]).finding(layer.info.name, self.condition, severity, step, evidence, message)
 
-    def _message(self, layer: LayerView, swing: Swing, step: int) -> str:
-        what, evidence, _ = _told(layer, swing)
+    def _message(self, layer: LayerView, swing: Swing, step: int, evidence: Evidence) -> str:
         return (
-            f"{layer.name} has been oscillating since step {step}: the {what} of its {layer.elements} swings between "
-            f"{number(float(evidence['low']))} and {number(float(evidence['high']))} with a period of "
+            f"{layer.name} has been oscillating since step {step}: the {swing.what} of its {layer.elements} swings "
+            f"between {number(float(evidence['low']))} and {number(float(evidence['high']))} with a period of "
             f"{_period(layer, swing)} steps."
         )
 
@@ -213,8 +212,8 @@ def _much(swing: Swing) -> str:
     return f"a factor of {number(math.exp(gap))}" if swing.what == "rms" else f"{number(gap)} standard deviations"
 
 
-def _told(layer: LayerView, swing: Swing) -> tuple[str, Evidence, float]:
-    """What swings, the evidence, and the factor by which the rms swings (1 where the mean does)."""
+def _told(layer: LayerView, swing: Swing) -> tuple[Evidence, float]:
+    """The evidence, and the factor by which the rms swings (1 where the mean does)."""
     period = swing.period
     factor, low, high = 1.0, period.low, period.high
     if swing.what == "rms":
@@ -226,7 +225,7 @@ def _told(layer: LayerView, swing: Swing) -> tuple[str, Evidence, float]:
         low=low, high=high, period_rows=period.rows, rows=len(swing.known) - period.first,
         regularity=period.regularity, chance=period.chance
     )  # fmt: skip
-    return swing.what, evidence, factor
+    return evidence, factor
 
 
 def _middle(values: npt.NDArray[np.float64]) -> float:
@@ -238,13 +237,12 @@ def _swings(network: Network, thresholds: OscillatingThresholds) -> dict[int, Sw
 
     Only a layer whose last rows lie so far apart, and not on the way from one level to another, is searched at all.
     """
-    mean, std, lengths = network.moments
+    mean, std, scale, lengths = network.moments
     ends = np.cumsum(lengths)
     # The last rows of each layer, and what lies between them, which is dropped.
     parts = np.column_stack((ends - np.minimum(lengths, thresholds.oscillate_period), ends)).ravel()[:-1]
     with np.errstate(all="ignore"):
-        scale = np.hypot(mean, std)
-        scale[~((scale > 0.0) & (scale < math.inf))] = math.nan
+        scale = np.where((scale > 0.0) & (scale < math.inf), scale, math.nan)
         spread = np.where((std > 0.0) & (std < math.inf), std, math.nan)
         level = np.where(np.isfinite(mean), mean, math.nan)
         way = (np.fmax.reduceat(scale, parts) / np.fmin.reduceat(scale, parts))[::2]
@@ -262,29 +260,31 @@ def _swings(network: Network, thresholds: OscillatingThresholds) -> dict[int, Sw
         for place in places.tolist():
             layer = network.layers[place]
             if place not in found and len(layer.rows) >= thresholds.oscillate_rows:
-                known, series = _series(layer, what)
-                if len(known) >= thresholds.oscillate_rows and _crosses(series[-thresholds.oscillate_period :]):
+                known, series = _series(layer, network, what)
+                if len(known) >= thresholds.oscillate_rows:
                     searched.setdefault(len(known), []).append((place, known, series))
         for group in searched.values():
             table = np.array([series for _, _, series in group])
+            moving = np.flatnonzero(_crosses(table[:, -thresholds.oscillate_period :])).tolist()
             periods = repetitions(
-                table, thresholds.oscillate_regularity, thresholds.oscillate_chance, thresholds.oscillate_period
+                table[moving], thresholds.oscillate_regularity, thresholds.oscillate_chance, thresholds.oscillate_period
             )
-            for (place, known, series), period in zip(group, periods, strict=True):
+            for (place, known, series), period in zip([group[i] for i in moving], periods, strict=True):
                 if period is None or period.high - period.low < limits[place]:
                     continue
-                sizes = network.layers[place].rows["count"][known][period.first :].astype(np.float64)
-                if likeness(series[period.first :], np.log(np.maximum(sizes, 1.0))) >= _SIZES:
+                sizes = network.layers[place].rows["count"][known[period.first :]]
+                differ = bool((sizes != sizes[0]).any())  # most networks are given batches of one size
+                if differ and likeness(series[period.first :], np.log(np.maximum(sizes, 1))) >= _SIZES:
                     continue
                 least = math.log(thresholds.oscillate_factor) if what == "rms" else thresholds.oscillate_deviations
                 found[place] = Swing(period, what, known, period.high - period.low >= least)
     return found
 
 
-def _series(layer: LayerView, what: str) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+def _series(layer: LayerView, network: Network, what: str) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
     """The rows that have the number, and the logarithm of the rms, or the mean in standard deviations."""
     if what == "rms":
-        scale = rms(layer.rows)
+        scale = network.scale(layer)
         known = np.flatnonzero(np.isfinite(scale) & (scale > 0.0))
         return known, np.log(scale[known])
     mean, std = layer.rows["mean"], layer.rows["std"]
@@ -295,7 +295,8 @@ def _series(layer: LayerView, what: str) -> tuple[npt.NDArray[np.intp], npt.NDAr
     return known if np.abs(series).max(initial=0.0) < 1e100 else known[:0], series
 
 
-def _crosses(series: npt.NDArray[np.float64]) -> bool:
-    """Whether a series goes up and down rather than from one level to another."""
-    above = series > 0.5 * (series.max() + series.min())
-    return int(np.count_nonzero(above[1:] != above[:-1])) >= _CROSSINGS
+def _crosses(table: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Whether each series goes up and down rather than from one level to another."""
+    above = table > 0.5 * (table.max(axis=1) + table.min(axis=1))[:, None]
+    crossings: npt.NDArray[np.intp] = np.count_nonzero(above[:, 1:] != above[:, :-1], axis=1)
+    return crossings >= _CROSSINGS

@@ -9,7 +9,7 @@ from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.diagnosis import facts
 from fastact.diagnosis.causes import Cause, best
 from fastact.diagnosis.finding import Evidence, Finding, graded
-from fastact.diagnosis.network import LayerView, Network, rms
+from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import NORMALISE_INPUTS
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
 from fastact.diagnosis.rule import Outcome, Rule, comes_first, earlier_and_not_after
@@ -91,9 +91,9 @@ class OverflowRisk(Rule[OverflowRiskThresholds]):
         known = run[~np.isnan(run["mean"])]
         if not len(known):
             return Outcome.NOT_ENOUGH_DATA
-        absmax = _absmax(known[-1], largest)
+        absmax = _absmax(known[-1].item(), largest)
         share = absmax / largest
-        ahead = overflow_ahead(layer, growth(layer.rows["step"], rms(layer.rows)))
+        ahead = overflow_ahead(layer, growth(layer.rows["step"], network.scale(layer)))
         message = (
             f"{layer.name} has been close to overflow since step {streak.step}: its largest value is {number(absmax)}, "
             f"and the limit of {layer.info.dtype} is {number(largest)}"
@@ -134,9 +134,9 @@ _REMEDIES: Final = (
 )
 
 
-def _absmax(row: Any, largest: float) -> float:
+def _absmax(row: Row, largest: float) -> float:
     """The largest absolute value of a row that has finite elements, masks left out."""
-    least, most = float(row["min"]), float(row["max"])
+    least, most = float(row[_MIN]), float(row[_MAX])
     return abs(most) if least <= -_MASK * largest else max(-least, abs(most))
 
 
@@ -146,13 +146,12 @@ def overflow_ahead(layer: LayerView, trend: Trend | None) -> dict[str, float | N
     The names and numbers for a finding's evidence: none where the dtype is unknown or wide enough forever, where the
     last row is not finite, or where the rms has its largest value before the last tenth of the rows.
     """
-    largest, rows = LARGEST.get(layer.info.dtype), layer.rows
+    largest, rows, last = LARGEST.get(layer.info.dtype), layer.rows, layer.last
     if largest is None or trend is None or trend.top < rows["step"][-1 - len(rows) // 10]:
         return {}
-    last = rows[-1].item()
     if last[_NANS] or last[_POS] or last[_NEG]:
         return {}
-    step, absmax = last[_STEP], _absmax(rows[-1], largest)
+    step, absmax = last[_STEP], _absmax(last, largest)
     if not 0.0 < absmax <= largest:
         return {}
     rates = {"": trend.rate, "_earliest": trend.high, "_latest": trend.low}

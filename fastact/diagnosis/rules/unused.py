@@ -7,13 +7,13 @@ from typing import ClassVar, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastact.diagnosis import layer_types
+from fastact.diagnosis import choosing, layer_types
 from fastact.diagnosis.causes import Cause, best
 from fastact.diagnosis.experts import expert_of, is_expert
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity, graded
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Cascade, Row, RowCondition, share_at_least
-from fastact.diagnosis.rule import Circumstances, Outcome, Rule
+from fastact.diagnosis.rule import Circumstances, Outcome, Rule, not_after
 from fastact.diagnosis.rules.dead import DeadThresholds, onset
 from fastact.diagnosis.thresholds import count_field, share_field
 from fastact.fields import COLUMN
@@ -89,6 +89,20 @@ def _of_an_unused_expert(cause: Finding, effect: Finding, around: Circumstances)
     return expert is not None and cause.evidence.get("mixture") == expert[0] and expert[1] in numbers
 
 
+def _by_the_choice(cause: Finding, effect: Finding, around: Circumstances) -> bool:
+    """What is left in an unused expert; the router that chooses others; all that is made of one and the same code."""
+    if effect.cause_name == "router":
+        return cause.cause_name == "router"
+    if cause.cause_name == "codes_never_chosen":
+        return not_after(cause, effect, around)
+    return _of_an_unused_expert(cause, effect, around)
+
+
+def _of_its_router(cause: Finding, effect: Finding, around: Circumstances) -> bool:
+    """A router that leaves no choice since before its experts went without tokens."""
+    return cause.cause_name == effect.cause_name == "router"
+
+
 class Unused(Rule[UnusedThresholds]):
     """Codes that are never chosen, and experts that get no tokens.
 
@@ -114,9 +128,11 @@ class Unused(Rule[UnusedThresholds]):
     condition = "unused"
     adjective = "never used"
     judges_counts = True
-    explains: ClassVar = dict.fromkeys(
-        ("dead", "vanishing", "constant", "drifting", "oscillating"), _of_an_unused_expert
-    )
+    explains: ClassVar = {
+        **dict.fromkeys(("drifting", "oscillating"), _of_an_unused_expert),
+        **dict.fromkeys(("dead", "vanishing", "constant", "collapsed"), _by_the_choice),
+    }
+    explained_by: ClassVar = dict.fromkeys(("constant", "collapsed"), _of_its_router)
 
     def applies(self, info: LayerInfo) -> bool:
         """Counts of lookups, and parts of experts."""
@@ -130,7 +146,7 @@ class Unused(Rule[UnusedThresholds]):
         """Rows after which that share of the table's rows was not chosen for long."""
         if info.layer_type not in _COUNTED:
             return (Cascade((_STARVED,)),)
-        share = thresholds.unused_warning if info.layer_type == layer_types.USAGE else thresholds.unused_noted
+        share = thresholds.unused_warning if choosing.is_codebook(info) else thresholds.unused_noted
         back = _rows_needed(first, thresholds)
         return (Cascade((RowCondition("unused", share_at_least(share, _DEAD, _NEURONS), lookback=back),)),)
 
@@ -165,7 +181,7 @@ class Unused(Rule[UnusedThresholds]):
         since = onset(layer, streak, _rows_needed(layer.first, thresholds))
         name = layer.info.name.removesuffix(layer_types.USAGE_SUFFIX)
         table = network.everything.get(name, layer)
-        chosen = layer.info.layer_type == layer_types.USAGE
+        chosen = choosing.is_codebook(layer.info)
         evidence = Evidence(
             unused_ratio=share, unused=unused, rows=rows, lookups=seen if math.isfinite(seen) else None,
             recorded_steps=taken
@@ -192,11 +208,6 @@ _RESTART: Final = (
     "initialise the codes from the data (k-means of a batch of the encoder's outputs)",
     "normalise codes and encoder's outputs, or update the codes by moving averages",
     "use fewer codes",
-)
-_BALANCE: Final = (
-    "add a load-balancing loss for the experts, or raise its weight",
-    "add noise to the router's scores, or limit how many tokens an expert takes",
-    "use fewer experts",
 )
 
 
@@ -253,7 +264,7 @@ def _mixture(name: str, parts: dict[str, list[LayerView]], thresholds: UnusedThr
         "The router sends all tokens to other experts. An expert without tokens learns nothing, so it is chosen even "
         "less."
     )
-    cause = Cause("router", says, _BALANCE, (what,))
+    cause = Cause("router", says, choosing.BALANCE, (what,))
     severity = graded(serious=share >= thresholds.unused_warning, critical=False)
     return best([cause]).finding(layer.info.name, Unused.condition, severity, since, evidence, message)
 

@@ -3,6 +3,8 @@
 import math
 from typing import Any, ClassVar, Final, NamedTuple
 
+import numpy as np
+
 from fastact.diagnosis import facts, fading, layer_types
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.likeness import alike_behind, recent_likeness, row_likeness
@@ -159,13 +161,16 @@ class Vanishing(Rule[VanishingThresholds]):
         alone = layer.place == network.output and not lost[layer.place - 1]
         over_steps = False
         source = network.once(_chains)[layer.place].source
-        start = _from_the_start(layer, network.layers[source], thresholds)
-        if faint and faint.rows >= least and lost[layer.place] and not alone and (start or not faded):
+        small = lost[layer.place] and not alone
+        start = small and _from_the_start(layer, network.layers[source], thresholds)
+        if faint and faint.rows >= least and small and (start or not faded):
             halved = layer.streaks.get("halved", faint)
             step = faint.step
             if not start:
                 step = _since_saturated(layer, network, max(step, halved.step), thresholds)
-            if step <= layer.start and (layer.rows["within_std"] < _NOTHING * layer.rows["std"]).all():
+            spread = layer.rows["std"] if int(layer.rows[-1]["neurons"]) > 1 else np.abs(layer.rows["mean"])
+            same = (layer.rows["within_std"] < _NOTHING * spread)[layer.rows["step"] > layer.start]
+            if step <= layer.start and len(same) and same.all():
                 return Outcome.NOT_FOUND  # `Constant` says that of what is the same, not small
         elif blurred and blurred.rows >= thresholds.vanish_stuck_rows and _stuck(layer, network, thresholds):
             step = layer.start

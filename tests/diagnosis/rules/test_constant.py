@@ -57,7 +57,7 @@ def test_one_sample_over_and_over_is_told_at_the_input() -> None:
     assert told(layers)[0] == ("input", "constant", "inputs_equal", None)
     assert [(layer, condition, why) for layer, condition, _, why in told(layers)[1:]] == [
         ("0", "constant", "input"),
-        ("1", "dead", "input"),
+        ("1", "constant", "input"),
     ]
 
 
@@ -90,8 +90,14 @@ def test_pixels_at_the_borders_of_the_input_are_one_and_the_same_and_harmless() 
 
 def test_images_that_are_all_one_are_known_where_their_places_are_taken_together() -> None:
     differs = [row(step) for step in STEPS]
-    layers = {"input": ("Input", differs), "0": ("Conv2d", differs), "1": ("Flatten", constant(64, **ALIKE))}
-    assert told(layers | {"2": ("Linear", constant(64, **ALIKE))}) == [("2", "constant", "inputs_equal", None)]
+    layers = {
+        "input": ("Input", differs),
+        "0": ("Conv2d", differs),
+        "1": ("Flatten", constant(64, count=1024, **ALIKE)),
+    }
+    assert told(layers | {"2": ("Linear", constant(64, count=1024, **ALIKE))}) == [
+        ("2", "constant", "inputs_equal", None)
+    ]
 
 
 def test_weights_of_zero_are_the_cause_where_samples_differ_before_the_layer() -> None:
@@ -103,7 +109,13 @@ def test_weights_of_zero_are_the_cause_where_samples_differ_before_the_layer() -
 
 @pytest.mark.parametrize(
     ("name", "usage", "judged"),
-    [("codebook", "", True), ("table", "Usage", True), ("table", "", False), ("codebook", "Vocabulary", False)],
+    [
+        ("codebook", "", True),
+        ("table", "Usage", True),
+        ("table", "", False),
+        ("codebook", "Vocabulary", True),
+        ("table", "Vocabulary", False),
+    ],
 )
 def test_a_table_gives_all_samples_one_row_by_design_unless_a_layer_chose_it(
     name: str, usage: str, judged: bool
@@ -113,7 +125,7 @@ def test_a_table_gives_all_samples_one_row_by_design_unless_a_layer_chose_it(
     if usage:
         layers[f"{name}:usage"] = (usage, [row(step, count=64, min=0.0, max=64.0) for step in STEPS])
     findings = [each for each in told(layers) if each[1] == "constant"]
-    assert findings == ([(name, "constant", "representation_collapse", None)] if judged else [])
+    assert findings == ([(name, "constant", "codes_never_chosen", None)] if judged else [])
 
 
 def one(step: int, value: float = 1.0) -> Any:
@@ -163,3 +175,61 @@ def test_a_constant_layer_follows_from_what_starves_it() -> None:
         ("2", "constant", "1"),
         ("3", "constant", "1"),
     ]
+
+
+def normalising(layer_type: str, **numbers: float) -> dict[str, Any]:
+    """A normalisation that puts out zeros, and its shift from the first update on."""
+    rows = [row(step, within_std=0.0, std=0.0, mean=0.1 * (step > 0), **numbers) for step in STEPS]
+    return {"0": ("Linear", [row(step, neurons=8, count=512) for step in STEPS]), "norm": (layer_type, rows)}
+
+
+@pytest.mark.parametrize(
+    ("layers", "cause"),
+    [
+        (normalising("LayerNorm", neurons=1, count=64, constant_neurons=1), "norm_of_one_element"),
+        (normalising("InstanceNorm2d", neurons=8, count=512, constant_neurons=8), "norm_of_one_element"),
+        (normalising("InstanceNorm2d", neurons=8, count=5120, constant_neurons=8), "weights_zero"),
+        (normalising("BatchNorm1d", neurons=8, count=512, constant_neurons=8), "weights_zero"),
+    ],
+)
+def test_a_normalisation_over_one_element_is_told_from_one_without_a_scale(layers: dict[str, Any], cause: str) -> None:
+    assert told(layers)[0] == ("norm", "constant", cause, None)
+    assert watch(layers).diagnose().findings[0].first_step == 0
+
+
+def test_two_samples_that_are_always_the_same_are_found_over_many_rows() -> None:
+    rows = [row(step, count=128, constant_neurons=64, within_std=0.0) for step in range(60)]
+    layers = {"input": ("Input", rows), "0": ("Linear", rows)}
+    assert told(layers)[0] == ("input", "constant", "inputs_equal", None)
+    assert told({name: (kind, each[:39]) for name, (kind, each) in layers.items()}) == []
+    bounds = [row(step, count=128, constant_neurons=64) for step in range(60)]  # a chance of two samples at the bounds
+    assert told({"0": ("Linear", [row(step, count=128) for step in range(60)]), "1": ("Hardtanh", bounds)}) == []
+
+
+@pytest.mark.parametrize(("size", "cause"), [(3e-8, "inputs_not_normalised"), (0.3, "weights_zero")])
+def test_inputs_that_are_too_small_are_no_zero_weights(size: float, cause: str) -> None:
+    small = [row(step, mean=0.0, std=size, within_std=size, min=-3 * size, max=3 * size) for step in STEPS]
+    assert told({"input": ("Input", small), "0": ("Linear", constant(64, **ALIKE))})[0][2] == cause
+
+
+def choosing_one(**numbers: float) -> list[Any]:
+    return [row(step, neurons=4, count=256, mean=0.25, std=0.4330127, min=0.0, max=1.0, **numbers) for step in STEPS]
+
+
+def test_a_router_that_chooses_one_expert_for_every_sample_is_constant() -> None:
+    linear = ("Linear", [row(step) for step in STEPS])
+    layers = {"moe.router": linear, "moe.softmax": ("Softmax", choosing_one(within_std=1e-6))}
+    experts = {f"moe.experts.{i}": linear for i in range(4)}
+    assert told(layers | experts)[0] == ("moe.softmax", "constant", "router", None)
+    assert "constant" not in {each[1] for each in told(layers | {"1": linear})}  # attention to one place
+    turns = {**layers, "moe.softmax": ("Softmax", choosing_one(within_std=0.1))}
+    assert told(turns | experts) == [("moe.softmax", "collapsed", "router", None)]
+
+
+def test_what_comes_after_a_choice_of_codes_waits_for_their_counts() -> None:
+    alike = [row(step, within_std=0.9 if step < 9 else 0.0) for step in STEPS]
+    differs = [row(step) for step in STEPS]
+    layers = {"0": ("Linear", differs), "codes": ("Embedding", differs), "2": ("Linear", alike)}
+    layers["codes:usage"] = ("Usage", [row(step, count=64, min=0.0, max=64.0) for step in STEPS])
+    assert told({name: (kind, rows[:28]) for name, (kind, rows) in layers.items()}) == []
+    assert told(layers)[0][:2] == ("2", "constant")

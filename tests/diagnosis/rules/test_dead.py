@@ -31,7 +31,7 @@ def notes(layers: Any) -> list[tuple[str, tuple[str, ...]]]:
 
 @pytest.mark.parametrize(
     ("dead", "severity"),
-    [(20, None), (50, None), (51, "warning"), (94, "warning"), (95, "critical"), (100, "critical")],
+    [(20, None), (51, None), (89, None), (90, "warning"), (94, "warning"), (95, "critical"), (100, "critical")],
 )
 def test_what_was_dead_at_first_is_a_finding_where_most_is(dead: int, severity: str | None) -> None:
     layers = {"act": ("ReLU", dying(dead)), "out": ("Linear", [row(step) for step in range(60)])}
@@ -39,23 +39,40 @@ def test_what_was_dead_at_first_is_a_finding_where_most_is(dead: int, severity: 
     assert notes(layers) == ([] if severity else [("dead", ("act",))])
 
 
-@pytest.mark.parametrize(("dead", "severity"), [(20, None), (29, None), (30, "warning"), (51, "warning")])
-def test_what_dies_while_the_network_trains_is_a_finding_from_a_fifth_on(dead: int, severity: str | None) -> None:
-    rows = dying(dead, since=30, steps=80)
+@pytest.mark.parametrize(("dead", "since", "severity"), [(50, 60, None), (51, 60, "warning"), (80, 30, None)])
+def test_most_neurons_that_fall_silent_at_once_and_late_are_a_finding(
+    dead: int, since: int, severity: str | None
+) -> None:
+    rows = dying(dead, since=since, steps=140)
     grown = [row(0, neurons=100, count=6400, silent_neurons=10), *rows[1:]]
-    assert found(watch({"act": ("ReLU", grown)})) == ([("act", "dead", severity, 30)] if severity else [])
+    assert found(watch({"act": ("ReLU", grown)})) == ([("act", "dead", severity, since)] if severity else [])
 
 
-def test_what_grows_must_last() -> None:
+def test_neurons_that_die_one_after_another_are_noted_while_the_others_learn() -> None:
+    rows = [
+        row(step, neurons=100, count=6400, silent_neurons=min(step, 80), dead_neurons=max(min(step - 19, 80), 0))
+        for step in range(160)
+    ]
+    assert found(watch({"act": ("ReLU", rows)})) == []
+    assert notes({"act": ("ReLU", rows)}) == [("dead", ("act",))]
+
+
+def test_features_of_a_sparse_layer_that_die_are_a_finding() -> None:
+    rows = dying(60, since=10, steps=80)
+    narrow = ("Linear", [row(step, neurons=8, count=512) for step in range(80)])
+    assert found(watch({"act": ("ReLU", rows), "out": narrow})) == [("act", "dead", "warning", 10)]
+
+
+def test_what_is_dead_must_last_to_be_noted() -> None:
     rows = dying(40, since=30, steps=100)
-    assert found(watch({"act": ("ReLU", rows[: 30 + 39])})) == []
-    assert found(watch({"act": ("ReLU", rows[: 30 + 40])})) == [("act", "dead", "warning", 30)]
+    assert notes({"act": ("ReLU", rows[: 30 + 39])}) == []
+    assert notes({"act": ("ReLU", rows[: 30 + 40])}) == [("dead", ("act",))]
 
 
 def test_most_neurons_dead_are_serious_where_the_layers_after_them_have_lost_the_signal() -> None:
     lost = [row(step, within_std=1e-4) for step in range(60)]
     layers: Any = {"act": ("ReLU", dying(60)), "out": ("Linear", [row(step) for step in range(60)])}
-    assert found(watch(layers))[0][2] == "warning"
+    assert found(watch(layers)) == []
     diagnosis = watch({**layers, "out": ("Linear", lost)}).diagnose()
     (finding,) = (finding for finding in diagnosis.findings if finding.condition == "dead")
     assert finding.severity == "serious"
@@ -115,11 +132,11 @@ def test_death_that_takes_more_rows_than_the_window_has_is_dated_to_before_it() 
 
 def test_death_that_grows_is_dated_to_when_most_were_dead() -> None:
     rows = [
-        row(step, neurons=100, count=6400, silent_neurons=10 * (step // 20), dead_neurons=10 * (step // 20))
+        row(step, neurons=100, count=6400, silent_neurons=13 * (step // 20), dead_neurons=13 * (step // 20))
         for step in range(160)
     ]
     finding = only({"act": ("ReLU", rows)}, window_size=200)
-    assert (finding.severity, finding.first_step) == ("warning", 100 - 19)
+    assert (finding.severity, finding.first_step) == ("warning", 80 - 19)
     assert finding.evidence["first_step_of_warning"] == 40 - 19
 
 
@@ -199,4 +216,4 @@ def test_what_the_neurons_say_themselves_takes_over() -> None:
 
 
 def test_thresholds_move_the_bands() -> None:
-    assert found(watch({"act": ("ReLU", dying(40))}, thresholds=Thresholds(dead_critical=0.3))) != []
+    assert found(watch({"act": ("ReLU", dying(40))}, thresholds=Thresholds(dead_critical=0.3, dead_most=0.35))) != []

@@ -165,7 +165,7 @@ def test_a_recurrent_layer_of_zeros_is_dead_and_one_behind_shut_gates_is_saturat
     zero = {"zeros": 4096, "silent_neurons": 64, "dead_neurons": 64, "mean": 0.0, "std": 0.0, "min": 0.0, "max": 0.0}
     nothing = [row(i, **(zero if i else ends)) for i in range(30)]
     assert {f.condition for f in watch({"rnn": ("LSTM", nothing), "head": head}).diagnose().culprits} == {"dead"}
-    shut = [row(i, saturated=900, zeros=3000, dead_neurons=40, min=-1.0, max=1.0) for i in range(30)]
+    shut = [row(i, saturated=900, zeros=3000, dead_neurons=60, min=-1.0, max=1.0) for i in range(30)]
     findings = watch({"rnn": ("LSTM", shut), "head": head}).diagnose().findings
     assert [(f.condition, f.consequence_of) for f in findings] == [("saturated", None), ("dead", "rnn")]
     assert "gates" in findings[1].cause

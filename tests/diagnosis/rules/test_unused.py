@@ -14,14 +14,14 @@ def told(counts: list[Any], layer_type: str = "Usage", *, own_rows: bool = True)
     return list(diagnosed(counts, layer_type, own_rows=own_rows).findings)
 
 
-def diagnosed(counts: list[Any], layer_type: str = "Usage", *, own_rows: bool = True) -> Any:
+def diagnosed(counts: list[Any], layer_type: str = "Usage", *, own_rows: bool = True, name: str = "vq.codebook") -> Any:
     rng = np.random.default_rng(0)
     with ActivationMonitor() as monitor:
         for each in counts:
             if own_rows:
                 vectors = rng.standard_normal((64, 8)).astype(np.float32)
-                monitor.record("vq.codebook", vectors, axis=-1, layer_type="Embedding")
-            monitor.record("vq.codebook:usage", np.array(each)[None], axis=-1, layer_type=layer_type)
+                monitor.record(name, vectors, axis=-1, layer_type="Embedding")
+            monitor.record(f"{name}:usage", np.array(each)[None], axis=-1, layer_type=layer_type)
             monitor.step()
         return monitor.diagnose()
 
@@ -81,9 +81,13 @@ def test_what_is_chosen_no_more_is_dated_to_when_it_was_last() -> None:
 
 def test_words_that_the_data_does_not_have_are_noted_where_they_are_nearly_all() -> None:
     for used, noted in ((40, False), (4, True)):
-        diagnosis = diagnosed(lookups(256, used, 4096, 60), "Vocabulary")
+        diagnosis = diagnosed(lookups(256, used, 4096, 60), "Vocabulary", name="words")
         assert diagnosis.healthy
         assert [note.condition for note in diagnosis.notes] == (["unused"] if noted else [])
+
+
+def test_a_codebook_by_its_name_is_one_where_it_was_not_seen_who_chose() -> None:
+    assert not diagnosed(lookups(256, 40, 4096, 60), "Vocabulary").healthy
 
 
 def test_counts_are_judged_by_nothing_else() -> None:
