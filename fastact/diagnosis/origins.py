@@ -62,6 +62,8 @@ def _own(born: Birth) -> list[Cause]:
     trained = _in_training(born)
     if trained is not None:
         return [_handed_on(born, trained)]
+    if _has_broken_statistics(born):
+        return [_STATISTICS]
     if born.before is not None:
         return [_from_inputs(born) if is_input(born.before) else _handed_on(born, born.before)]
     if steps(born.network)[born.first.info.name] < born.step:
@@ -307,6 +309,8 @@ def _numerics(born: Birth) -> Cause:
         zeros = _zeros(feeder, born.step)
         speaks += (f"{facts.named(feeder)} before it is exactly zero in {percent(zeros)}",) if zeros else ()
         speaks += (f"what it is given is not what {facts.named(feeder)} put out",)
+    elif feeder is not None and _zeros(feeder, born.step) >= 1.0 and not layer_types.has_weights(layer_type):
+        speaks += (f"{facts.named(feeder)} before it is exactly zero", "a quotient of zeros is 0/0")
     elif born.lasting and born.share is not None and born.share < 1.0 and not _whole_neurons(born):
         speaks += (f"{percent(born.share)} of its outputs were not finite at first",)
     if layer_type in layer_types.PROBABILITIES:
@@ -324,10 +328,28 @@ def _is_fed_unseen(born: Birth) -> bool:
     return told and feeder is not None and layer.info.source != feeder.info.name and born.row is not None
 
 
+def _has_broken_statistics(born: Birth) -> bool:
+    """Whether it is a batch normalisation in evaluation that is finite in training, where it reads no statistics."""
+    info = born.layer.info
+    if not info.name.endswith(layer_types.EVALUATION_SUFFIX) or "BatchNorm" not in info.layer_type:
+        return False
+    own = born.network.everything.get(info.name.removesuffix(layer_types.EVALUATION_SUFFIX))
+    return own is not None and "non_finite" not in own.streaks and born.before is None
+
+
 def _zeros(layer: LayerView, step: int) -> float:
     """The share of a layer's outputs that are exactly zero in a step; 0 where that has left the window."""
     row = facts.row_at(layer, step)
     return 0.0 if row is None else float(row[_ZEROS] / max(row[_COUNT], 1))
+
+
+_STATISTICS: Final = Cause(
+    "running_statistics",
+    "Its running mean or variance, which it uses in evaluation alone, is NaN or Inf.",
+    ("recompute the running statistics by a pass over the training data in training mode",
+     "find the batch that was not finite: one is enough, for good"),
+    ("it is finite in training, from the same weights",),
+)  # fmt: skip
 
 
 def _one_element(born: Birth) -> Cause:

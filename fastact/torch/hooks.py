@@ -38,6 +38,7 @@ tracing: Final = torch._C._get_tracing_state
 class Watching(Protocol):
     """What a hook needs of the `Watch` that it belongs to."""
 
+    monitor: Any
     _training_only: bool
     _passes: Passes
     _order: torch.Tensor
@@ -100,7 +101,8 @@ class Hook(Uncopied):
             return
         passes = watch._passes
         try:
-            if not (watch._due() if passes.outermost is None else passes.due):
+            # Asked once a pass; a monitor may be closed in the middle of one.
+            if not (watch._due() if passes.outermost is None else passes.due and watch.monitor.active):
                 return
             if watch._training_only and not module.training:
                 self.missing = self.missing and EVALUATION

@@ -50,9 +50,9 @@ class DriftingThresholds(CommonThresholds):
 
 
 def _reaches(cause: Finding, effect: Finding, around: Circumstances) -> bool:
-    """What other data brings about in the layers that get it, soon after."""
+    """What other data, or other weights, bring about in the layers behind, soon after."""
     soon = effect.first_step - cause.first_step <= around.near
-    return soon and cause.cause_name == "data_changed" and upstream(cause, effect, around)
+    return soon and cause.cause_name in ("data_changed", "weights_replaced") and upstream(cause, effect, around)
 
 
 class Drifting(Rule[DriftingThresholds]):
@@ -99,10 +99,11 @@ class Drifting(Rule[DriftingThresholds]):
     ) | {"drifting": comes_first}  # fmt: skip
 
     def applies(self, info: LayerInfo) -> bool:
-        """Every type in training, except counts, and probabilities, which crowd at a bound as they become certain."""
+        """All in the mode in which the model is watched but counts, and probabilities, which crowd at a bound."""
         kind = info.layer_type
         counts = kind in (layer_types.USAGE, layer_types.VOCABULARY)
-        return not info.mode and not counts and kind not in layer_types.PROBABILITIES
+        other = info.name.endswith((layer_types.EVALUATION_SUFFIX, layer_types.TRAINING_SUFFIX))
+        return not other and not counts and kind not in layer_types.PROBABILITIES
 
     def needs(self, thresholds: DriftingThresholds) -> int:
         """The rows before and after."""
@@ -110,13 +111,14 @@ class Drifting(Rule[DriftingThresholds]):
 
     def row_conditions(self, info: LayerInfo, first: Row, thresholds: DriftingThresholds) -> tuple[Cascade, ...]:
         """Rows of the model's input that are as far from its first one as a change is, and half as far."""
-        if info.layer_type != layer_types.INPUT or info.mode:
+        if info.layer_type != layer_types.INPUT:
             return ()
         mean, deviation, size = first[_MEAN], first[_STD], row_rms(first)
 
         def moved(name: str, share: float) -> RowCondition:
             by, factor = share * thresholds.drift_mean * deviation, thresholds.drift_factor**share
-            low, high = (size / factor) ** 2, (size * factor) ** 2
+            small, large = size / factor, size * factor
+            low, high = small * small, large * large  # not **, which raises where they overflow
 
             def holds(cells: Cells) -> Any:
                 level, square = cells[_MEAN] - mean, cells[_MEAN] * cells[_MEAN] + cells[_STD] * cells[_STD]
