@@ -98,8 +98,8 @@ class Collapsed(Rule[CollapsedThresholds]):
         For softmaxes concentration = E[x²]/E[x] (`softmax`): at least collapse_one_place (0.8) over 4 places or more in
         the first row and ever since in most attention layers; collapse_sharp (0.5) is enough where queries and keys are
         known, a quarter of the rows have a weight above 0.99, and the scores' standard deviation is 5 or more; over
-        0.99 from the first row on where the softmax is the output; within collapse_uniform of that of equal weights in each
-        row of a window of collapse_start_rows or more, while other layers have changed.
+        0.99 from the first row on where the softmax is the output; within collapse_uniform of that of equal weights in
+        each row of a window of collapse_start_rows or more, while other layers have changed.
 
     Layers with fewer than 8 neurons are left out: in them 1000 and 0.1 side by side look like samples that are alike.
     A sharp attention that was learned, a bias that all neurons share, gates and positions are healthy: what comes after
