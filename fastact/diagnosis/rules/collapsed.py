@@ -143,8 +143,10 @@ class Collapsed(Rule[CollapsedThresholds]):
                 mean, std = cells[_MEAN], cells[_STD]
                 return (std * std <= equal * mean * mean) & (mean > 0.0)
 
-            few = (RowCondition(choosing.AT_FEW_PLACES, at_few, patience=_PATIENCE),)
-            few += (RowCondition(choosing.AT_ONE_PLACE, at_one, patience=_PATIENCE),)
+            few = (
+                RowCondition(choosing.AT_FEW_PLACES, at_few, patience=_PATIENCE),
+                RowCondition(choosing.AT_ONE_PLACE, at_one, patience=_PATIENCE),
+            )
             all_places = (RowCondition(choosing.AT_ALL_PLACES, at_all, patience=_PATIENCE),)
             return Cascade(few, undecided=nothing_finite), Cascade(all_places, undecided=nothing_finite)
         limit = thresholds.collapse_likeness
