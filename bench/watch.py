@@ -170,12 +170,12 @@ def bare(model: nn.Module) -> Iterator[Callable[[], object]]:
     yield lambda: None
 
 
-def ours(monitor: fastact.ActivationMonitor) -> Watcher:
+def ours(monitor: fastact.ActivationMonitor, *, functional: bool = True) -> Watcher:
     """Everything: per neuron, into history and log, with the diagnosis following."""
 
     @contextlib.contextmanager
     def watcher(model: nn.Module) -> Iterator[Callable[[], object]]:
-        with fastact.torch.watch(model, monitor):
+        with fastact.torch.watch(model, monitor, functional=functional):
             yield monitor.step
 
     return watcher
@@ -248,6 +248,7 @@ ASKED = {
     f"{BARE}, again": "the same once more, to show what two equal things differ by",
     LOOK: "torch.amax of each output, without .item(): the least for which anybody can have looked at all elements",
     "fastact": "watch(model, monitor): all of a row's numbers, per neuron, history, log on disk",
+    "fastact, layers alone": "the same with functional=False: no activations that are called as functions",
     "fastact, every 10th": "the same with every=10",
     "hooks": "mean, std, min and max with .item()",
     "histograms": "torch.histc of 64 bins between min and max, as wandb.watch makes them",
@@ -261,12 +262,14 @@ def contestants(folder: str) -> Iterator[dict[str, Watcher]]:
     """By name, the bare step last, right after what is most exactly compared with it; logs go to `folder`."""
     with (
         fastact.ActivationMonitor(f"{folder}/1") as each,
+        fastact.ActivationMonitor(f"{folder}/2") as layers,
         fastact.ActivationMonitor(f"{folder}/10", every=10) as tenth,
     ):
         yield {
             **OTHERS,
             f"{BARE}, again": bare,
             LOOK: hooked(torch.amax),
+            "fastact, layers alone": ours(layers, functional=False),
             "fastact": ours(each),
             "fastact, every 10th": ours(tenth),
             BARE: bare,

@@ -24,6 +24,7 @@ _CODEBOOK: Final = re.compile(r"code_?book|quanti[sz]|(^|[._])r?vq", re.IGNORECA
 
 #: The row conditions of `rules.collapsed` that are asked here.
 AT_ONE_PLACE: Final = "at_one_place"
+AT_FEW_PLACES: Final = "at_few_places"
 AT_ALL_PLACES: Final = "at_all_places"
 
 #: Places. Over fewer, one that is chosen is nothing to wonder at.
@@ -32,6 +33,10 @@ _LEAST_PLACES: Final = 4
 _LEAST_CLASSES: Final = 2.5
 #: Root mean square. What feeds an output has learned to be sure of the classes below; above, it was made so.
 _LARGE_SCORES: Final = 10.0
+#: Standard deviation of scores. Softmaxes of such scores are near one place.
+_WIDE_SCORES: Final = 5.0
+#: Share of the rows that have a weight above 0.99.
+_SURE: Final = 0.25
 #: Root mean square. Queries and keys above this are large themselves.
 _LARGE: Final = 5.0
 #: Root mean square. A first layer above was given large inputs, or has large weights itself.
@@ -42,9 +47,18 @@ _EVEN: Final = 1e-3
 _GROWN: Final = 1.5
 
 
-def at_one_place(layer: LayerView, network: Network, least: float, rows: int) -> Finding | None:
-    """The finding for a softmax whose rows have looked at one place each since the first of them."""
-    streak = layer.streaks.get(AT_ONE_PLACE)
+def at_one_place(layer: LayerView, network: Network, limits: tuple[float, float], rows: int) -> Finding | None:
+    """The finding for a softmax whose rows have looked at one place each since the first of them.
+
+    Args:
+        layer: the softmax.
+        network: all layers.
+        limits: of the concentration, where queries and keys explain it, and elsewhere.
+        rows: for so long it must have been so.
+    """
+    known = _scores_are_wide(layer, network)
+    least = limits[0] if known else limits[1]
+    streak = layer.streaks.get(AT_FEW_PLACES if known else AT_ONE_PLACE)
     if streak is None or streak.rows < rows or streak.step > layer.start:
         return None
     places, first = softmax.length(layer.first), softmax.row_concentration(layer.first)
@@ -59,8 +73,7 @@ def at_one_place(layer: LayerView, network: Network, least: float, rows: int) ->
         sharp, attentions = network.once(_sharp)
         if not (places >= _LEAST_PLACES and 2 * sharp >= attentions and now >= least):
             return None
-    last = layer.rows[-1]
-    sure = min(float(last["saturated"]) / max(float(last["count"]) * float(last["mean"]), 1.0), 1.0)
+    sure = _sure(layer)
     evidence = Evidence(concentration=now, concentration_at_first=first, places=places, rows_above_99_percent=sure)
     what = "it is sure of one class for each sample" if output else f"each row looks at one of {places:,.0f} places"
     message = (
@@ -72,6 +85,21 @@ def at_one_place(layer: LayerView, network: Network, least: float, rows: int) ->
     return verdict.finding(layer.info.name, "collapsed", severity, layer.start, evidence, message)
 
 
+def _sure(layer: LayerView) -> float:
+    """The share of a softmax's rows that have a weight above 0.99."""
+    last = layer.rows[-1]
+    return min(float(last["saturated"]) / max(float(last["count"]) * float(last["mean"]), 1.0), 1.0)
+
+
+def _scores_are_wide(layer: LayerView, network: Network) -> bool:
+    """Whether products of the queries and keys before a softmax are known to be too large for it."""
+    pair = _query_and_key(layer, network)
+    if pair is None or layer.place >= network.output:
+        return False
+    scores = row_rms(pair[0].first) * row_rms(pair[1].first) * math.sqrt(_width(pair[0]))
+    return scores >= _WIDE_SCORES and _sure(layer) >= _SURE
+
+
 def _sharp(network: Network) -> tuple[int, int]:
     """How many of the softmaxes within the network have looked at one place since their first row, and how many are."""
     within = [
@@ -80,7 +108,10 @@ def _sharp(network: Network) -> tuple[int, int]:
         if softmax.is_softmax(layer.info)
         and (layer.place < network.output or layer.info.layer_type == "MultiheadAttention")
     ]
-    streaks = [(layer.streaks.get(AT_ONE_PLACE), layer.start) for layer in within]
+    streaks = [
+        (layer.streaks.get(AT_FEW_PLACES if _scores_are_wide(layer, network) else AT_ONE_PLACE), layer.start)
+        for layer in within
+    ]
     return sum(streak is not None and streak.step <= start for streak, start in streaks), len(within)
 
 

@@ -167,6 +167,12 @@ class Diagnoser:
         own: dict[str, list[Finding]] = {}
         for finding in linked:
             own.setdefault(finding.layer, []).append(finding)
+        # What differs in evaluation is a finding of the layer; its row in evaluation shows it too.
+        for name in [name for name, view in views.items() if view.info.mode]:
+            base = own.get(layer_types.without_mode(name), [])
+            shown = [finding for finding in base if finding.condition == "eval_shift"]
+            if shown and layer_types.without_mode(name) != name:
+                own.setdefault(name, []).extend(shown)
         known = {each.finding.layer for each in accepted}
         table = []
         for tracker in trackers:

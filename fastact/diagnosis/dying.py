@@ -39,6 +39,8 @@ _HEAD: Final = 4
 #: Times as many neurons as in the layer that follows: features of sparse autoencoders, where a block of a transformer
 #: has four times as many.
 _OVERCOMPLETE: Final = 8
+#: The same where what comes before is the network's input, and what follows its output.
+_DICTIONARY: Final = 2
 
 _LESS_SPARSE: Final = "use a smaller sparsity penalty, and raise it slowly from zero"
 _LEAKY: Final = "use leaky ReLU, which keeps a gradient below zero"
@@ -287,9 +289,18 @@ def is_features(layer: LayerView, network: Network) -> bool:
 
 
 def _is_overcomplete(layer: LayerView, network: Network) -> bool:
-    """Whether the layers before and after are far narrower, as those of a sparse autoencoder's features are."""
-    after = network.layers[layer.place + 1 : layer.place + 2]
-    return any(0 < _OVERCOMPLETE * view.last[_NEURONS] <= layer.last[_NEURONS] for view in after)
+    """Whether the layers before and after are far narrower, as those of a sparse autoencoder's features are.
+
+    Where they are the whole network, a dictionary of twice as many is one; a block of a transformer has four times.
+    """
+    neurons = int(layer.rows[-1]["neurons"])
+    encoder = network.feeder(layer) if layer_types.is_activation(layer.info.layer_type) else layer
+    given = network.feeder(encoder) if encoder is not None else None
+    others = [int(view.rows[-1]["neurons"]) for view in network.layers[layer.place + 1 : layer.place + 2]]
+    others += [int(given.rows[-1]["neurons"])] if given is not None else []
+    whole = encoder is not None and facts.is_first(encoder, network) and layer.place + 1 == network.output
+    factor = _DICTIONARY if whole else _OVERCOMPLETE
+    return bool(others) and all(0 < factor * other <= neurons for other in others)
 
 
 def _share(layer: LayerView) -> float:

@@ -17,6 +17,7 @@ from fastact.fields import COLUMN
 from fastact.text import number, percent, shown
 
 _STEP, _NANS, _POS, _NEG = COLUMN["step"], COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
+_COUNT, _NEURONS = COLUMN["count"], COLUMN["neurons"]
 
 #: Between these the root mean square of an input is that of normalised data, pixels within [0, 1] included.
 _NORMALISED: Final = (0.05, 3.0)
@@ -51,7 +52,8 @@ class InputScale(NamedTuple):
         normalised: whether its root mean square is that of normalised data, or of pixels within [0, 1].
         large: whether it is not normalised, being too large.
         zeros: the share of zeros over the window.
-        equal: whether all samples are the same within each row; False where a row has one sample, or where unknown.
+        equal: whether all samples are the same within each row; None where that is unknown: a row has one sample, or
+            what differs may be the places of one sample (pixels, tokens) in place of samples.
         broken_at: the step of the first row in the window with NaN or Inf; None without one.
         changed_at: the step since which it has been on another scale; None where it is on one.
         change: the factor of that change; 1 without one.
@@ -64,7 +66,7 @@ class InputScale(NamedTuple):
     normalised: bool
     large: bool
     zeros: float
-    equal: bool
+    equal: bool | None
     broken_at: int | None
     changed_at: int | None
     change: float
@@ -130,7 +132,8 @@ def _input_scale(network: Network) -> InputScale | None:
     samples = finite["count"] > finite["neurons"]
     swept = finite["neurons"] > 0
     spread = np.where(swept, finite["within_std"], finite["std"])
-    equal = bool(len(finite)) and bool((samples & (spread <= 1e-6 * (np.abs(finite["mean"]) + finite["std"]))).all())
+    alike = samples & (spread <= 1e-6 * (np.abs(finite["mean"]) + finite["std"]))
+    equal = True if len(finite) and alike.all() else False if _places_are_samples(layer, network) else None
     return InputScale(
         layer=layer,
         largest=largest,
@@ -144,6 +147,15 @@ def _input_scale(network: Network) -> InputScale | None:
         changed_at=changed_at,
         change=change,
     )
+
+
+def _places_are_samples(layer: LayerView, network: Network) -> bool:
+    """Whether each element of a neuron of the input is one of another sample, as no layer has fewer for each neuron."""
+    count, neurons = layer.last[_COUNT], layer.last[_NEURONS]
+    if not neurons or count <= neurons:
+        return False
+    last = [view.last for view in network.layers]
+    return all(row[_COUNT] * neurons >= count * row[_NEURONS] for row in last if row[_NEURONS])
 
 
 def _changed(steps: npt.NDArray[np.int64], scale: npt.NDArray[np.float64]) -> tuple[int | None, float]:
@@ -177,6 +189,8 @@ def inputs_equal(network: Network) -> For:
     """What the recorded input says of inputs_equal."""
     scale = input_scale(network)
     if scale is None or math.isnan(scale.std):
+        return For()
+    if scale.equal is None:
         return For()
     if scale.equal:
         return For(("all samples of the recorded input are the same",))

@@ -17,6 +17,11 @@ _MEAN, _STD, _NEURONS, _WITHIN = COLUMN["mean"], COLUMN["std"], COLUMN["neurons"
 #: Causes that make all layers shrink at once, so that one finding of them follows from the earliest, wherever it is.
 EVERYWHERE: Final = frozenset({"weight_decay", "posterior_collapse"})
 
+#: Layers with weights from which on a network is deep, and the share of the spread below which a layer keeps little,
+#: however many there are.
+_DEEP: Final = 12
+_LITTLE: Final = 0.1
+
 #: A variance, and the logarithm of one, this near to those of a prior N(0, 1) leave 0.002 nats of a sample in each
 #: dimension.
 _PRIOR: Final = 0.05
@@ -73,6 +78,7 @@ def over_depth(layer: LayerView, network: Network, source: int) -> Verdict:
     sigmoids = sum(name in layer_types.GATES for name in flat)
     keeps = _kept_by_weights(network, source, layer.place)
     everywhere = network.distinct_types
+    weighted = sum(map(layer_types.has_weights, network.layer_types))
     norm, residual = normalisation(everywhere), "add residual connections"
     relu = () if facts.uses_relu(network) else ("use an activation of the ReLU family",)
     slope = Cause(
@@ -87,15 +93,17 @@ def over_depth(layer: LayerView, network: Network, source: int) -> Verdict:
         "initialisation",
         "Each layer shrinks the differences between samples, and the gradient with them: its weights are too small.",
         (initialisation(everywhere), residual, *norm),
-        (f"a layer with weights keeps {percent(keeps)} of the spread on average",) if keeps < 0.4 else (),
+        ((f"a layer with weights keeps {percent(keeps)} of the spread on average",) if keeps < 0.4 else ())
+        + ((f"that is less than {percent(_LITTLE)}",) if keeps < _LITTLE else ()),
     )
     depth = Cause(
         "depth",
         "Each layer loses a part of the differences between samples, and the network is too deep for what is left.",
         (residual, *norm, initialisation(everywhere)),
-        (f"{len(between) - 1} layers lie between {facts.named(between[0])} and it",) if keeps >= 0.4 else (),
+        ((f"{len(between) - 1} layers lie between {facts.named(between[0])} and it",) if keeps >= 0.4 else ())
+        + ((f"the network has {weighted} layers with weights",) if weighted >= _DEEP else ()),
     )
-    return best([slope, small, depth])
+    return best([slope, depth, small])
 
 
 def _kept_by_weights(network: Network, source: int, place: int) -> float:
@@ -122,7 +130,7 @@ def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verd
     halved, faded = layer.streaks.get("halved"), layer.streaks.get("faded")
     took = halved.rows - faded.rows if halved is not None and faded is not None else None
     slow, fast = took is not None and took >= _SLOW, took is not None and took <= _FAST
-    recurrent = layer.info.layer_type in layer_types.RECURRENT
+    recurrent = layer_types.is_recurrent(layer.info.layer_type)
     most = layers > 1 and 2 * shrunk > layers
     kept = (f"the outputs of {layers - shrunk} of {layers} layers with weights have not shrunk",)
     decay = Cause(
@@ -196,6 +204,6 @@ def _shrunk(network: Network) -> tuple[int, int]:
     hidden = [
         layer
         for layer in network.layers[: network.output]
-        if layer_types.has_weights(layer.info.layer_type) and layer.info.layer_type not in layer_types.RECURRENT
+        if layer_types.has_weights(layer.info.layer_type) and not layer_types.is_recurrent(layer.info.layer_type)
     ]
     return sum(facts.size(layer) <= _SHRUNK for layer in hidden), len(hidden)

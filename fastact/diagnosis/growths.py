@@ -18,8 +18,9 @@ _STD = COLUMN["std"]
 
 #: Growth from one row to the next that no steady rise has.
 _AT_ONCE: Final = 30.0
-#: How much larger than what it is given a layer is that was never initialised: no initialisation gives as much.
-_NEVER_INITIALISED: Final = 1e6
+#: How much larger than what it is given a layer is that was never initialised: weights that were drawn too large give
+#: less.
+_NEVER_INITIALISED: Final = 1e10
 
 _LOOK: Final = "look at what changed at that step: the data, a schedule, a checkpoint"
 
@@ -146,8 +147,10 @@ def _uninitialised(layer: LayerView, network: Network, step: int) -> Cause:
     factor, feeder = _fed(layer, network)
     against = facts.after_updates(layer, step).refuted_by
     speaks: tuple[str, ...] = ()
+    if layer_types.is_recurrent(layer.info.layer_type):
+        against += ("it is recurrent, and grows from one time step to the next by itself",)
     if feeder is None:
-        if row_rms(layer.first) < _NEVER_INITIALISED**2:
+        if not row_rms(layer.first) >= _NEVER_INITIALISED:
             against += ("nothing before it was recorded",)
         speaks = (f"the rms of its first row is {number(row_rms(layer.first))}",)
     elif not factor >= _NEVER_INITIALISED:

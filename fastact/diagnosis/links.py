@@ -51,21 +51,11 @@ def link(
     info_of = {view.info.name: view.info for view in views}
     place = _places(views)
     findings, twins = _of_both_modes(findings, info_of)
-    passing = {
-        name
-        for name, info in info_of.items()
-        if layer_types.is_passing(info.layer_type) and info.layer_type != layer_types.INPUT
-    }
-    # Dropout and pooling make no NaN, they hand it on. One dropout that serves a block in several places counts from
-    # its first one, so that it seems to come before the layer whose NaN it got.
-    born = {
-        (f.condition, f.first_step)
-        for f in findings
-        if by_condition[f.condition].handed_on and f.layer not in passing
-    }  # fmt: skip
 
     def in_order(finding: Finding) -> tuple[int, bool, bool, int, int]:
-        handed_on = finding.layer in passing and (finding.condition, finding.first_step) in born
+        # One dropout that serves a block in several places counts from its first one, so that it seems to come before
+        # the layer whose NaN it got; and a function's place is before that of the module that calls it.
+        handed_on = by_condition[finding.condition].handed_on and finding.cause_name == "handed_on"
         other_mode = bool(info_of[finding.layer].mode)
         return finding.first_step, handed_on, other_mode, place[finding.layer], rank[finding.condition]
 

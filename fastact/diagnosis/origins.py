@@ -4,14 +4,18 @@ import math
 from typing import Final
 
 from fastact.diagnosis import facts, layer_types
-from fastact.diagnosis.births import EXPONENT, LARGEST, Birth, exponent_limit, exponent_source, is_input, steps
-from fastact.diagnosis.causes import Cause
+from fastact.diagnosis.births import EXPONENT, LARGEST, Birth, birth, exponent_limit, exponent_source, is_input, steps
+from fastact.diagnosis.causes import Cause, best
 from fastact.diagnosis.network import LayerView
 from fastact.diagnosis.remedies import CLIP_GRADIENTS, EXPONENT_REMEDIES, LOWER_RATE, NORMALISE_INPUTS
 from fastact.fields import COLUMN
 from fastact.text import number, percent, shown
 
 _COUNT, _NEURONS, _NEG = COLUMN["count"], COLUMN["neurons"], COLUMN["neg_infs"]
+_ZEROS = COLUMN["zeros"]
+
+#: Causes that lie in a layer's weights.
+_OF_WEIGHTS: Final = ("uninitialised_memory", "not_finite_update", "optimizer_epsilon")
 
 #: The share of what a dtype can hold from which a layer's values are close to its end.
 _CLOSE: Final = 0.1
@@ -24,13 +28,42 @@ _WIDER: Final = "run this layer in bfloat16 or float32, which have the range"
 
 
 def causes(born: Birth) -> list[Cause]:
-    """All that could have made a layer's NaN and Inf, the likeliest first."""
+    """All that could have made a layer's NaN and Inf, the likeliest first.
+
+    A function that a module of the user's own calls has no weights. Where weights are the cause, it is their module
+    that is told of, and the function follows.
+    """
+    within = _called_by(born)
+    if within is not None and best(_own(within)).cause.name in _OF_WEIGHTS:
+        return _own(within)
+    found = _own(born)
+    module = owner(born)
+    if (
+        module is not None
+        and steps(born.network).get(module.info.name) == born.step
+        and best(found).cause.name in _OF_WEIGHTS
+    ):
+        return [_handed_on(born, module)]
+    return found
+
+
+def _called_by(born: Birth) -> Birth | None:
+    """The function inside this module in which its NaN and Inf first showed."""
+    if born.before is None or born.layer.info.mode:
+        return None
+    within = birth(born.before, born.network)
+    return within if owner(within) is born.layer and within.step == born.step else None
+
+
+def _own(born: Birth) -> list[Cause]:
     layer_type = born.layer.info.layer_type
     if is_input(born.layer):
         return [_in_the_data(born), _cast_of_the_data(born)]
     trained = _in_training(born)
     if trained is not None:
         return [_handed_on(born, trained)]
+    if _has_broken_statistics(born):
+        return [_STATISTICS]
     if born.before is not None:
         return [_from_inputs(born) if is_input(born.before) else _handed_on(born, born.before)]
     if steps(born.network)[born.first.info.name] < born.step:
@@ -116,7 +149,7 @@ def _from_inputs(born: Birth) -> Cause:
 def _only_data(born: Birth) -> tuple[str, ...]:
     """What speaks against NaN in the layer's own weights."""
     layer_type = born.layer.info.layer_type
-    if _owner(born) is not None:
+    if owner(born) is not None:
         return () if born.lasting else ("later rows are finite, and weights that are NaN stay so",)
     if layer_types.is_activation(layer_type) or layer_types.is_passing(layer_type) or layer_type.endswith("Loss"):
         return (f"a {layer_type} has no weights",)
@@ -127,7 +160,7 @@ def _only_data(born: Birth) -> tuple[str, ...]:
     return ()
 
 
-def _owner(born: Birth) -> LayerView | None:
+def owner(born: Birth) -> LayerView | None:
     """The layer that calls this function, where it is one of the user's own, which may have weights."""
     owner = born.network.everything.get(born.layer.info.name.rpartition(".")[0])
     return owner if owner is not None and not layer_types.is_known(owner.info.layer_type) else None
@@ -228,9 +261,7 @@ def _whole_neurons(born: Birth) -> bool:
 
 def _uninitialised(born: Birth) -> Cause:
     layer_type = born.layer.info.layer_type
-    owner = _owner(born)
-    whose = "Its weights" if owner is None else f"The weights of {facts.named(owner)}, which calls it,"
-    says = f"{whose} held NaN or Inf before any update: memory that was never initialised, or a broken checkpoint."
+    says = "Its weights held NaN or Inf before any update: memory that was never initialised, or a broken checkpoint."
     remedies = (
         "initialise its weights: torch.empty and its like hold whatever was in memory",
         "check the checkpoint that it was loaded from for NaN",
@@ -238,7 +269,8 @@ def _uninitialised(born: Birth) -> Cause:
     against = _only_data(born)
     if not born.at_start:
         against += (f"it began later, at step {born.step}",)
-    speaks = _finite_inputs(born)
+    # Of what a layer was given by functions in between nothing is known, so nothing speaks for its weights.
+    speaks = () if _is_fed_unseen(born) else _finite_inputs(born)
     rows = born.layer.rows
     shares = {facts.broken(row) / max(row[_COUNT], 1) for row in rows[-10:].tolist()}
     known = layer_types.is_known(layer_type)
@@ -273,13 +305,51 @@ def _numerics(born: Birth) -> Cause:
     speaks = _finite_inputs(born)
     if not born.lasting:
         speaks += ("later rows are finite, so it depends on the data",)
-    elif born.share is not None and born.share < 1.0 and not _whole_neurons(born):
+    if feeder is not None and _is_fed_unseen(born):
+        zeros = _zeros(feeder, born.step)
+        speaks += (f"{facts.named(feeder)} before it is exactly zero in {percent(zeros)}",) if zeros else ()
+        speaks += (f"what it is given is not what {facts.named(feeder)} put out",)
+    elif feeder is not None and _zeros(feeder, born.step) >= 1.0 and not layer_types.has_weights(layer_type):
+        speaks += (f"{facts.named(feeder)} before it is exactly zero", "a quotient of zeros is 0/0")
+    elif born.lasting and born.share is not None and born.share < 1.0 and not _whole_neurons(born):
         speaks += (f"{percent(born.share)} of its outputs were not finite at first",)
     if layer_type in layer_types.PROBABILITIES:
         speaks = ()
     elif not born.at_start:
         speaks += _followed(born)
     return Cause("numerics", says, (_EPSILON, "compute logarithms of probabilities by log_softmax"), speaks, against)
+
+
+def _is_fed_unseen(born: Birth) -> bool:
+    """Whether something that was not recorded lies between a layer and the one before it, as the adapter saw."""
+    layer, network = owner(born) or born.layer, born.network  # a function reads what its module computed
+    told = any(view.info.source for view in network.layers)
+    feeder = network.feeder(layer)
+    return told and feeder is not None and layer.info.source != feeder.info.name and born.row is not None
+
+
+def _has_broken_statistics(born: Birth) -> bool:
+    """Whether it is a batch normalisation in evaluation that is finite in training, where it reads no statistics."""
+    info = born.layer.info
+    if not info.name.endswith(layer_types.EVALUATION_SUFFIX) or "BatchNorm" not in info.layer_type:
+        return False
+    own = born.network.everything.get(info.name.removesuffix(layer_types.EVALUATION_SUFFIX))
+    return own is not None and "non_finite" not in own.streaks and born.before is None
+
+
+def _zeros(layer: LayerView, step: int) -> float:
+    """The share of a layer's outputs that are exactly zero in a step; 0 where that has left the window."""
+    row = facts.row_at(layer, step)
+    return 0.0 if row is None else float(row[_ZEROS] / max(row[_COUNT], 1))
+
+
+_STATISTICS: Final = Cause(
+    "running_statistics",
+    "Its running mean or variance, which it uses in evaluation alone, is NaN or Inf.",
+    ("recompute the running statistics by a pass over the training data in training mode",
+     "find the batch that was not finite: one is enough, for good"),
+    ("it is finite in training, from the same weights",),
+)  # fmt: skip
 
 
 def _one_element(born: Birth) -> Cause:

@@ -143,6 +143,11 @@ def _names(names: Sequence[str]) -> str:
 def _nothing_found(diagnosis: Diagnosis) -> str:
     """That nothing was found, and in what."""
     judged = [layer for layer in diagnosis.layers if layer.status != "not enough data"]
+    if not diagnosis.layers or not any(layer.rows for layer in diagnosis.layers):
+        why = (
+            "see below for what was watched" if diagnosis.unseen else "no layer has been recorded in a step that ended"
+        )
+        return f"Nothing was recorded, so nothing could be judged: {why}."
     if not judged:
         return "Not enough data yet to judge any layer."
     first = min((layer.first_step for layer in judged if layer.first_step is not None), default=None)
@@ -259,12 +264,10 @@ def _not_looked_at(diagnosis: Diagnosis) -> list[str]:
             for condition in layer.not_judged:
                 conditions.setdefault(condition, []).append(layer.name)
     lines = [f"{_names(names)}: {reason}." for reason, names in reasons.items()]
-    alike: dict[tuple[str, ...], list[str]] = {}
-    for condition, names in conditions.items():
-        alike.setdefault(tuple(names), []).append(condition)
-    lines += [
-        f"{_names(names)}: too few rows or samples to judge {', '.join(which)}." for names, which in alike.items()
-    ]
+    if conditions:
+        few = sorted({name for names in conditions.values() for name in names})
+        count = f"{len(few)} layers" if len(few) > 1 else shown(few[0], 40)
+        lines.append(f"{', '.join(sorted(conditions))}: too few rows or samples yet in {count}.")
     return lines
 
 
@@ -273,7 +276,7 @@ def render_text(diagnosis: Diagnosis) -> str:
 
     Example:
         >>> print(render_text(Diagnosis((), ())))
-        Not enough data yet to judge any layer.
+        Nothing was recorded, so nothing could be judged: no layer has been recorded in a step that ended.
     """
     lines = headline(diagnosis)
     rows = [_COLUMNS, *(_cells(layer) for layer in diagnosis.layers)]

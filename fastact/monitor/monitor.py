@@ -11,7 +11,6 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,12 +24,11 @@ from fastact.diagnosis.report import Diagnosis
 from fastact.diagnosis.rules import Thresholds
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 from fastact.failures import FailureCounter
-from fastact.history import History, LayerInfo, Mode
+from fastact.history import History, Mode
 from fastact.log.options import LogOptions
 from fastact.log.schema import check_metadata
 from fastact.log.writer import LogWriter
 from fastact.monitor.alerts import Action, Alerts
-from fastact.monitor.layer import WatchedLayer
 from fastact.monitor.queue import Listener, StepQueue
 from fastact.monitor.unseen import Unseen, Watcher
 from fastact.stats.activation import ActivationStats, wrap_deferred
@@ -112,11 +110,8 @@ class ActivationMonitor:
             }
             self._writer = LogWriter(path, log, metadata={**own, **facts})
         self._every = every
-        self._sparse: list[str] = []
         self._queue = StepQueue(every, self._diagnoser, self._writer, self._failures)
         self._layers = self._queue.layers
-        #: What `describe` was told of layers that have no row yet.
-        self._described: dict[str, tuple[Mode, str]] = {}
         self._unseen = Unseen(self._queue, self._diagnoser, self._writer)
 
     @property
@@ -240,6 +235,7 @@ class ActivationMonitor:
             layer_type = renamed("layer_type", layer_type, "kind", kind)
             check_type("layer_type" if kind is None else "kind", layer_type, str, "a str")
             interval = BOUNDED.get(layer_type, SATURATION) if saturation is None else saturation
+            dtype = dtype or str(getattr(x, "dtype", "")).removeprefix("torch.")
         if isinstance(x, (ActivationStats, ChannelStats)):
             if x.saturation != interval:
                 got = f"stats with saturation={x.saturation}"
@@ -254,7 +250,7 @@ class ActivationMonitor:
             stats = summarize(x, axis=axis, saturation=interval)
             if layer is not None:
                 layer.plans.learn(x, axis)
-        layer = layer or self._add_layer(name, x, layer_type, dtype, stats.saturation, sparse)
+        layer = layer or self._queue.add_layer(name, layer_type, dtype, stats.saturation, sparse)
         self._queue.record(layer, stats)
         return stats.total if isinstance(stats, ChannelStats) else stats
 
@@ -285,25 +281,7 @@ class ActivationMonitor:
             source: the name of the layer whose output it is given.
         """
         if name not in self._layers:
-            self._described[name] = mode, source
-
-    def _add_layer(
-        self, name: str, x: Any, layer_type: str, dtype: str, saturation: tuple[float, float], sparse: bool
-    ) -> WatchedLayer:
-        dtype = dtype or str(getattr(x, "dtype", "")).removeprefix("torch.")
-        with self._queue.lock:
-            layer = self._layers.get(name)
-            if layer is None:
-                mode, source = self._described.pop(name, ("", ""))
-                order = len(self._layers)
-                sparse = sparse or self._is_sparse(name)
-                info = LayerInfo(name, order, layer_type, dtype, saturation, mode, sparse, source)
-                # The log may refuse a name, so it is asked first: only a layer that all know gets rows.
-                if self._writer is not None:
-                    self._writer.add_layer(info)
-                self._diagnoser.add(info)
-                layer = self._layers[name] = WatchedLayer(info, self._diagnoser.history[name])
-            return layer
+            self._queue.declared.describe(name, mode, source)
 
     def declare_sparse(self, *patterns: str) -> None:
         """Declares layers sparse by design, before they are recorded: those whose name one of the patterns matches.
@@ -323,13 +301,7 @@ class ActivationMonitor:
             ...     monitor.history["sae.features"].info.sparse
             True
         """
-        self._sparse += [check_type("patterns", pattern, str, "a str") for pattern in patterns]
-
-    def _is_sparse(self, name: str) -> bool:
-        if not self._sparse:
-            return False
-        places = name, name.partition(":")[0]  # its second place, and its rows in evaluation, are those of the layer
-        return any(fnmatchcase(place, pattern) for pattern in self._sparse for place in places)
+        self._queue.declared.add_sparse(patterns)
 
     def _record_deferred(
         self,
@@ -345,8 +317,8 @@ class ActivationMonitor:
         found, shape = gpu_view(x, axis)
         if not found.array.size:
             return None
-        layer = self._layers.get(name) or self._add_layer(
-            name, x, layer_type, dtype, check_saturation(saturation), sparse
+        layer = self._layers.get(name) or self._queue.add_layer(
+            name, layer_type, dtype, check_saturation(saturation), sparse
         )
         bounds = (*layer.info.saturation, 0.0)
         row = self._queue.record_deferred(layer, found, shape, bounds)

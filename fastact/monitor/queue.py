@@ -18,6 +18,7 @@ from fastact.diagnosis.layer_types import COUNTED
 from fastact.errors import FastactError
 from fastact.failures import FailureCounter
 from fastact.log.writer import LogWriter
+from fastact.monitor.declared import Declared
 from fastact.monitor.layer import LayerRecord, PendingRow, Recorded, WatchedLayer, total_of
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class StepQueue:
         current: the step under way, from 0.
         recorded: how many of the steps that have ended are recorded.
         layers: the layers by name, in forward order.
+        declared: what was said of layers that have no row yet.
         lock: held while something is recorded, or a step ends.
         deferred: the rows that GPUs compute; None before anything was recorded there.
         listeners: given each step's rows.
@@ -70,6 +72,7 @@ class StepQueue:
     def __init__(self, every: int, diagnoser: Diagnoser, writer: LogWriter | None, failures: FailureCounter) -> None:
         self.current = self.recorded = 0
         self.layers: dict[str, WatchedLayer] = {}
+        self.declared = Declared()
         self.lock = threading.Lock()
         self.deferred: DeferredRows | None = None
         self.listeners: list[Listener] = []
@@ -82,6 +85,21 @@ class StepQueue:
         self._errors: list[Exception] = []
         self._finished: deque[_FinishedStep] = deque()
         self._delivery: _Delivery | None = None
+
+    def add_layer(
+        self, name: str, layer_type: str, dtype: str, saturation: tuple[float, float], sparse: bool
+    ) -> WatchedLayer:
+        """The layer of this name, which is new unless another thread has added it meanwhile."""
+        with self.lock:
+            layer = self.layers.get(name)
+            if layer is None:
+                info = self.declared.info(name, len(self.layers), layer_type, dtype, saturation, sparse)
+                # The log may refuse a name, so it is asked first: only a layer that all know gets rows.
+                if self._writer is not None:
+                    self._writer.add_layer(info)
+                self._diagnoser.add(info)
+                layer = self.layers[name] = WatchedLayer(info, self._diagnoser.history[name])
+            return layer
 
     def record(self, layer: WatchedLayer, recorded: Recorded) -> None:
         """Adds what was recorded of a layer to the step under way."""

@@ -38,10 +38,12 @@ tracing: Final = torch._C._get_tracing_state
 class Watching(Protocol):
     """What a hook needs of the `Watch` that it belongs to."""
 
+    monitor: Any
     _training_only: bool
     _passes: Passes
     _order: torch.Tensor
     _last_axis: tuple[int, int] | None
+    _traced: list[Any]
     _handles: list[torch.utils.hooks.RemovableHandle]
 
     def _due(self) -> bool: ...
@@ -97,15 +99,17 @@ class Hook(Uncopied):
                 for place, x in find_tensors(values):
                     compiled.record(x.detach(), self.key, watch._order, place)
             return
+        passes = watch._passes
         try:
-            if not watch._due():
+            # Asked once a pass; a monitor may be closed in the middle of one.
+            if not (watch._due() if passes.outermost is None else passes.due and watch.monitor.active):
                 return
             if watch._training_only and not module.training:
                 self.missing = self.missing and EVALUATION
                 return
             with unseen():
-                if watch._passes.sources is not None:
-                    self.source = watch._passes.sources.of(args, values)
+                if passes.sources is not None:
+                    self.source = passes.sources.of(args, values)
                 if type(values) is torch.Tensor:
                     self._observe_tensor(values, "")
                 else:
@@ -199,11 +203,22 @@ class Hook(Uncopied):
 class OutputHook(Hook):
     """A forward hook: takes a module's output; without a name it only notes where the module has its neurons."""
 
-    __slots__ = ()
+    __slots__ = ("hushes",)
+
+    def __init__(self, watch: Watching, module: nn.Module, name: str, *, gradients: bool = False) -> None:
+        super().__init__(watch, module, name, gradients=gradients)
+        #: Whether a `Hush` has turned functions off for as long as the module runs.
+        self.hushes = False
 
     def __call__(self, module: nn.Module, args: object, output: object) -> None:
         """Called by torch after the module's forward pass."""
         self.observe(module, output, args)
+        if self.hushes:
+            if torch.compiler.is_compiling():
+                if self.watch._traced:
+                    self.watch._traced.pop()
+            elif self.watch._passes.hushed:
+                self.watch._passes.speak()
 
     def record(self, x: torch.Tensor, place: str) -> None:
         """Records an output, and hooks its gradient."""
@@ -219,6 +234,27 @@ class OutputHook(Hook):
         if parts > 1:
             axis = self.neuron_axis(x.ndim - 1)
         self.record_output(self.name + number + place, x, axis, layer_type, parts)
+
+
+class Hush(Uncopied):
+    """A forward pre-hook: in one of torch's own layers no function is recorded, so none need be seen.
+
+    A normalisation alone calls half a dozen. The layer's `OutputHook` ends it; or the module that called it, where the
+    layer fails.
+    """
+
+    __slots__ = ("watch",)
+
+    def __init__(self, watch: Watching) -> None:
+        self.watch = watch
+
+    def __call__(self, module: nn.Module, args: object) -> None:
+        """Called by torch before the module's forward pass."""
+        if torch.compiler.is_compiling():
+            if self.watch._traced:
+                self.watch._traced.append(None)
+        elif (passes := self.watch._passes).recorded:
+            passes.hush()
 
 
 class InputHook(Hook):

@@ -10,6 +10,12 @@ from typing import Any, Final
 
 import torch
 from torch import nn
+from torch._C import (
+    _get_function_stack_at,
+    _len_torch_function_stack,
+    _pop_torch_function_stack,
+    _push_on_torch_function_stack,
+)
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import _push_mode
 
@@ -25,17 +31,19 @@ class Passes(threading.local):
 
     Attributes:
         outermost: the scope of the module with which the pass began; None outside of one.
+        due: whether the step is recorded that the pass is in.
         recorded: whether the rows of this pass are recorded.
         training: whether the outermost module was in training mode.
         running: the scopes of the modules that run, innermost last.
         sources: which row's output lies in a storage, while that is looked at; None where it is not.
         function: the last function that was called in a module which is no more than a function, and its result.
+        hushed: whether the mode is off while one of torch's layers runs.
     """
 
     def __init__(self, mode: FunctionMode | None) -> None:
         self._mode = mode
         self.outermost: object | None = None
-        self.recorded = False
+        self.due = self.recorded = self.hushed = False
         self.training = True
         self.running: list[Any] = []
         self.sources: Sources | None = None
@@ -44,38 +52,50 @@ class Passes(threading.local):
         self._step = -1
         self._counts: dict[str, int] = {}
 
-    def enters(self, scope: object, step: int) -> bool:
-        """Whether a pass begins when this module, which may be outermost, is called in this step of the monitor."""
-        if self.outermost is None:
+    def again(self, step: int) -> bool:
+        """Whether a pass begins when the outermost module is called inside of itself, as it seems, in this step."""
+        if step != self._step:  # an interrupt has ended the pass before, and no hook was called
             return True
-        if self.outermost is scope:
-            if step != self._step:  # an interrupt has ended the pass before, and no hook was called
-                return True
-            self._depth += 1  # it calls itself
+        self._depth += 1
         return False
 
     def begin(self, scope: object, module: nn.Module, step: int) -> None:
         """Begins a pass that is recorded."""
         self.outermost, self._depth, self._step = scope, 1, step
-        self.recorded, self.training = True, module.training
+        self.due = self.recorded = True
+        self.training = module.training
         self.running.clear()
         self._counts.clear()
 
-    def skip(self, scope: object, step: int) -> None:
-        """Begins a pass that is not recorded."""
+    def skip(self, scope: object, step: int, *, due: bool) -> None:
+        """Begins a pass that is not recorded, or, where it is `due`, whose functions and inputs are not."""
         self.outermost, self._depth, self._step = scope, 1, step
-        self.recorded = False
+        self.due, self.recorded = due, False
 
     def functions_on(self) -> None:
         """From here on functions are seen."""
+        self.hushed = False
         if self._mode is not None:
             switch_off(self._mode)
             _push_mode(self._mode)
 
     def functions_off(self) -> None:
         """From here on they are not."""
+        self.hushed = False
         if self._mode is not None:
             switch_off(self._mode)
+
+    def hush(self) -> None:
+        """Functions are not seen until `speak`, unless another mode lies above ours."""
+        count = _len_torch_function_stack()
+        if count and _get_function_stack_at(count - 1) is self._mode:
+            _pop_torch_function_stack()
+            self.hushed = True
+
+    def speak(self) -> None:
+        """Ends what `hush` began."""
+        self.hushed = False
+        _push_on_torch_function_stack(self._mode)
 
     def leaves(self, scope: object) -> None:
         """Ends the pass, if it began with this module."""
@@ -86,7 +106,8 @@ class Passes(threading.local):
 
     def end(self) -> None:
         """Ends the pass."""
-        self.outermost, self.recorded = None, False
+        self.outermost = None
+        self.due = self.recorded = False
         self.sources = self.function = None
         self.running.clear()
         self.functions_off()

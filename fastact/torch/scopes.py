@@ -13,7 +13,7 @@ from torch.overrides import _get_current_function_mode, _pop_mode, _push_mode
 from fastact.diagnosis.layer_types import ATTENTION, INPUT, INPUT_SUFFIX
 from fastact.torch import compiled
 from fastact.torch.functional import INSIDE, TYPE_OF, FunctionMode
-from fastact.torch.hooks import GIVEN, Hook, Uncopied, Watching, backward_pass, tracing, transforming
+from fastact.torch.hooks import GIVEN, Hook, Hush, OutputHook, Uncopied, Watching, backward_pass, tracing, transforming
 from fastact.torch.layers import axis_rule
 from fastact.torch.passes import Passes, Sources
 from fastact.torch.selection import callable_parts, named_modules
@@ -27,6 +27,9 @@ Functions = Literal["all", "inside", "none"]
 _BEGIN: Final = "<"
 _END: Final = ">"
 
+#: Layers that are one function, and not of Python: to turn functions off around it would cost what it saves.
+_ONE_CALL: Final = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd, nn.Flatten, nn.Identity)
+
 #: How many of the model's inputs are recorded at most.
 _MOST_INPUTS: Final = 8
 
@@ -35,7 +38,7 @@ class ScopeWatching(Watching, Protocol):
     """What a scope needs of the `Watch` that it belongs to."""
 
     _function_mode: FunctionMode | None
-    _traced: "list[Scope | None]"
+    _hooks: list[Hook]
     _sourced: set[str]
     _taken: set[str]
     _root_name: str
@@ -97,7 +100,11 @@ class Scope(Hook):
                 self._trace(args, kwargs or {})
             return
         passes = watch._passes
-        if self.outer and passes.enters(self, watch._step()) and backward_pass() == -1:
+        if (
+            self.outer
+            and (passes.outermost is None or (passes.outermost is self and passes.again(watch._step())))
+            and backward_pass() == -1
+        ):
             self._begin(module)
             if passes.recorded:
                 if self.input_name is not None:
@@ -119,28 +126,30 @@ class Scope(Hook):
         watch, passes = self.watch, self.watch._passes
         if module._compiled_call_impl is not None and self in watch._traced:
             del watch._traced[watch._traced.index(self) :]
-        if self in passes.running:
+        if passes.running and self in passes.running:
             last: Scope | None = None
             while last is not self:  # several, where an error was caught that a module inside of this one has raised
                 last = passes.running.pop()
                 if last.alone:
                     passes.functions_on()
             passes.function = None
+        if passes.hushed:  # an error was caught that one of torch's layers has raised
+            passes.speak()
         if passes.outermost is self:
             passes.leaves(self)
 
     def called(self, function: str, args: tuple[Any, ...], result: Any) -> None:
         """Takes the result of a function that the module has called."""
         watch, passes = self.watch, self.watch._passes
-        if _in_graph(self.module()):  # which has recorded it already
-            return
         try:
             if not self.records(function, args, result):
                 if self.functions == "inside" and isinstance(result, torch.Tensor):
                     passes.function = result, TYPE_OF[function]
                 return
             module = self.module()
-            if not watch._due() or (watch._training_only and module is not None and not module.training):
+            if _in_graph(module):  # which has recorded it already
+                return
+            if watch._training_only and module is not None and not module.training:
                 return
             if passes.sources is not None:
                 self.source = passes.sources.of(args[:1], result)
@@ -160,11 +169,11 @@ class Scope(Hook):
         watch, passes = self.watch, self.watch._passes
         due = False
         try:
-            due = watch._due() and (module.training or not watch._training_only) and tracing() is None
+            due = watch._due()
         except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
             watch._failed(self.name or type(module).__name__, error)
-        if not due:
-            passes.skip(self, watch._step())
+        if not due or (watch._training_only and not module.training) or tracing() is not None:
+            passes.skip(self, watch._step(), due=due)
             if watch._compiled_inside(module):  # what was compiled with the mode on would be compiled anew without it
                 passes.functions_on()
             return
@@ -298,9 +307,14 @@ def attach_scopes(
     if functional and any(which != "none" for which in functions.values()):
         watch._function_mode = FunctionMode(watch)
         watch._passes = Passes(watch._function_mode)
+    hooks = {hook.module(): hook for hook in watch._hooks if isinstance(hook, OutputHook) and hook.name}
     for module, name in modules.items():
         begins = module in outer
-        if not begins and (watch._function_mode is None or calls_none(module)):
+        hushed = watch._function_mode is not None and module in hooks and is_hushed(module)
+        if not begins and (watch._function_mode is None or hushed or calls_none(module)):
+            if hushed:
+                hooks[module].hushes = True
+                watch._handles.append(module.register_forward_pre_hook(Hush(watch)))
             continue
         full = watch.prefix + (name or watch._root_name)
         input_name = None
@@ -338,6 +352,12 @@ def calls_none(module: nn.Module) -> bool:
     """Whether the module is one of torch's that call no function that would be recorded: Linear, Conv2d, Dropout."""
     own = type(module).__module__
     return own.startswith("torch.nn.modules.") and own != nn.ReLU.__module__ and not any(module.children())
+
+
+def is_hushed(module: nn.Module) -> bool:
+    """Whether the module is one of torch's layers that is made of several functions, none of which is recorded."""
+    own = type(module).__module__
+    return own.startswith("torch.nn.modules.") and not any(module.children()) and not isinstance(module, _ONE_CALL)
 
 
 def _is_within(name: str, chosen: tuple[str, ...]) -> bool:

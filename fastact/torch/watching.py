@@ -21,7 +21,7 @@ from fastact.torch.functional import OF_TABLES, FunctionMode
 from fastact.torch.hooks import Hook, InputHook, OutputHook
 from fastact.torch.layers import axis_rule
 from fastact.torch.passes import Passes
-from fastact.torch.scopes import Scope, attach_scopes
+from fastact.torch.scopes import attach_scopes
 from fastact.torch.selection import Layers, named_modules, select_modules
 from fastact.torch.tensors import real_numbers
 from fastact.torch.unseen import compiled_names, missing_layers
@@ -230,8 +230,8 @@ class Watch:
         self._root_name = ""
         self._function_mode: FunctionMode | None = None
         self._passes = Passes(None)
-        #: The modules that run in the code that is being compiled; None where the mode was switched on.
-        self._traced: list[Scope | None] = []
+        #: The scopes that run in code that is being compiled; None where the mode was switched on, or a `Hush` runs.
+        self._traced: list[Any] = []
         #: The modes in which a pass has shown which layer feeds which.
         self._sourced: set[str] = set()
         #: The names of all modules, which those of functions and inputs must differ from.
@@ -366,6 +366,9 @@ class Watch:
                 evaluation = TRAINING_SUFFIX not in name if self._home is False else EVALUATION_SUFFIX in name
                 self._describe(name, mode="evaluation" if evaluation else "", source=source)
             x = real_numbers(x)
+            if axis == 3 and x.ndim == 4 and not x.is_contiguous():
+                # Attention hands on positions before heads, in memory. Which sample is which makes no difference.
+                x = x.transpose(1, 2)
             if self._record_in_place is not None:
                 self._record_in_place(name, x, axis, layer_type)
             else:

@@ -155,7 +155,6 @@ def test_a_model_in_use_whose_data_stays_is_healthy() -> None:
     assert served(1.0) == []
 
 
-@pytest.mark.xfail(strict=True, reason="what changes is not judged where a model is only used")
 def test_a_model_in_use_whose_data_changes_its_scale() -> None:
     ((layer, _, cause),) = served(255.0)
     assert (layer, cause) == ("input", "data_changed")

@@ -36,7 +36,6 @@ class Attention(nn.Module):
         return self.head((self.softmax(scores) @ h).mean(1))
 
 
-@pytest.mark.xfail(strict=True, reason="told as memory that was never initialised")
 def test_the_logarithm_of_a_relu_is_no_uninitialised_memory() -> None:
     assert said(train(Logarithm(0.0), steps=15))[0][1:] == ("non_finite", "numerics")
 

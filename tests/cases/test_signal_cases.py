@@ -80,14 +80,12 @@ def test_the_gates_of_a_gated_unit_are_shut_by_large_inputs(scale: float) -> Non
     assert [each[1:] for each in culprits] == ([("saturated", "inputs_not_normalised")] if scale > 1 else [])
 
 
-@pytest.mark.xfail(strict=True, reason="the hidden state of an LSTM hides that its gates are shut")
 def test_the_gates_of_an_lstm_are_shut_by_large_inputs() -> None:
     torch.manual_seed(0)
     culprits = said(train(Recurrent(nn.LSTM(8, 32, batch_first=True)), PIXELS * 300, shape=(8, 8), steps=40))
     assert [each[1:] for each in culprits] == [("saturated", "inputs_not_normalised")]
 
 
-@pytest.mark.xfail(strict=True, reason="told as memory that was never initialised")
 def test_a_recurrence_with_relu_grows_over_time() -> None:
     torch.manual_seed(0)
     cell = nn.RNN(1, 32, nonlinearity="relu", batch_first=True)
@@ -119,7 +117,6 @@ def test_weights_that_begin_too_large() -> None:
     assert said(train(model, steps=40))[0][1:] == ("exploding", "initialisation")
 
 
-@pytest.mark.xfail(strict=True, reason="the saturation behind a layer that was replaced is told by itself")
 def test_weights_that_are_replaced_by_others_of_a_wrong_scale() -> None:
     model = perceptron(nn.Tanh, depth=3)
 

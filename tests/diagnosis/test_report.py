@@ -17,6 +17,9 @@ from fastact.diagnosis.render import advice, headline, render_rich, render_text
 from fastact.diagnosis.report import Accepted, Diagnosis, LayerHealth, Note
 from fastact.text import number, percent, shown
 
+#: What is said of nothing.
+NOTHING = "Nothing was recorded, so nothing could be judged: no layer has been recorded in a step that ended."
+
 
 def sick(name: str = "encoder.3") -> Diagnosis:
     """A tanh that saturates at step 120, and two layers whose signal vanishes because of it."""
@@ -84,8 +87,8 @@ def test_nothing_is_said_twice() -> None:
 def test_healthy_unknown_and_empty() -> None:
     healthy = watch({"a": ("ReLU", [row(s) for s in range(9)]), "b": ("ReLU", [row(0)])}).diagnose()
     assert sentence(healthy) == "No problems found in 1 layer, over steps 0 to 8; not enough data yet for 1 more."
-    assert render_text(Diagnosis((), ())) == "Not enough data yet to judge any layer."
-    assert on_terminal(Diagnosis((), ())).strip() == "Not enough data yet to judge any layer."
+    assert render_text(Diagnosis((), ())) == NOTHING
+    assert on_terminal(Diagnosis((), ())).strip() == NOTHING
 
 
 def test_long_lists_are_cut() -> None:
@@ -263,8 +266,7 @@ def test_a_healthy_run_is_told_with_what_was_looked_at_and_what_was_not() -> Non
         "- head, x0, x1 and 3 more: never called.",
         "- gone: gave no rows.",
         "- new: too few rows.",
-        "- words:usage, late: too few rows or samples to judge dead.",
-        "- words:usage: too few rows or samples to judge drifting.",
+        "- dead, drifting: too few rows or samples yet in 2 layers.",
     ]
 
 

@@ -1,5 +1,6 @@
 """Activations that are called as functions are recorded under the name of the module that calls them."""
 
+import contextlib
 import copy
 import warnings
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
+from torch.utils._device import DeviceContext
 from torch_doubles import Recorder, seen
 
 import fastact
@@ -298,3 +300,81 @@ def test_training_is_the_same_bit_for_bit_with_everything_on() -> None:
 
     for one, other in zip(trained(False), trained(True), strict=True):
         assert torch.equal(one, other)
+
+
+class Inside(nn.Module):
+    """A model whose block runs one of torch's layers, which may fail, and a function after it."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.block = Calls(torch.relu)
+        self.block.fc = nn.Linear(4, 4)
+        self.block.add_module("layer", layer)
+        self.block.forward = self._run  # type: ignore[method-assign]
+
+    def _run(self, x: torch.Tensor) -> torch.Tensor:
+        with contextlib.suppress(RuntimeError):
+            x = self.block.layer(self.block.fc(x))  # type: ignore[operator]
+        return torch.relu(x)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.block(x))
+
+
+class Looking(nn.Module):
+    """Notes how many modes are asked while it runs; it passes for one of torch's layers."""
+
+    __module__ = "torch.nn.modules.normalization"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.modes: list[int] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.modes.append(len(_get_current_function_mode_stack()))
+        if self.modes[2:]:
+            raise RuntimeError("no more")
+        return x
+
+
+def test_no_mode_is_asked_inside_of_torch_s_own_layers_and_one_that_fails_hides_the_rest_of_its_module_alone() -> None:
+    layer = Looking()
+    model = Inside(layer)
+    with fastact.ActivationMonitor() as monitor, watch(model, monitor):
+        for _ in range(4):  # the layer fails in the third and fourth
+            model(torch.ones(2, 4))
+            assert not _get_current_function_mode_stack()
+            monitor.step()
+    assert layer.modes == [0] * 4
+    assert monitor.history["block.relu"]["step"].tolist() == [0, 1]
+    assert monitor.history["tanh"]["step"].tolist() == [0, 1, 2, 3]
+    with fastact.ActivationMonitor() as monitor, watch(model, monitor), DeviceContext(torch.device("cpu")):
+        model(torch.ones(2, 4))
+        assert len(_get_current_function_mode_stack()) == 1
+
+
+def test_heads_of_attention_that_lie_behind_positions_are_swept_where_they_are() -> None:
+    class Heads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.qkv = nn.Linear(4, 12)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            queries, keys, values = self.qkv(x).view(2, 5, 3, 2, 2).permute(2, 0, 3, 1, 4)
+            return functional.scaled_dot_product_attention(queries, keys, values).transpose(1, 2).flatten(2)
+
+    model, shapes = Heads(), []
+    with fastact.ActivationMonitor() as monitor, watch(model, monitor, gradients=True) as handle:
+        sweep = handle._record_in_place
+
+        def in_place(name: str, x: torch.Tensor, axis: int | None, layer_type: str) -> None:
+            shapes.append((name, tuple(x.shape), x.is_contiguous()))
+            assert sweep is not None
+            sweep(name, x, axis, layer_type)
+
+        handle._record_in_place = in_place
+        model(torch.randn(2, 5, 4)).sum().backward()
+        monitor.step()
+    row = "scaled_dot_product_attention"
+    assert (row, (2, 5, 2, 2), True) in shapes
+    assert monitor.history[row + ":grad"]["mean"].tolist() == [1.0]

@@ -57,9 +57,13 @@ class CollapsedThresholds(VanishingThresholds):
         100,
         "rows; collapsed: for so long where it was so from the first row on, since many a network starts so. Chosen",
     )
+    collapse_sharp: float = share_field(
+        0.5, "E[x²]/E[x]; collapsed: from here on where queries and keys are known to make scores that are too large "
+        "without the scale, since places that are the same share a row. Chosen"
+    )  # fmt: skip
     collapse_one_place: float = share_field(
         0.8, "E[x²]/E[x]; collapsed: from here on rows of a softmax look at one place. Chosen; 0.16 with scores of "
-        "standard deviation 1 over 12 places, 0.9 without the scale of 256 neurons"
+        "standard deviation 1 over 12 places, 0.9 without the scale of 256 neurons", "collapse_sharp"
     )  # fmt: skip
     collapse_uniform: float = share_field(
         1e-3, "factor; collapsed: E[x²]/E[x] is above that of equal weights by less than this share. Chosen"
@@ -89,11 +93,13 @@ class Collapsed(Rule[CollapsedThresholds]):
         collapse_start_rows (100) without growing; the output layer itself where it came down for as long. Serious
         below collapse_serious (0.03). In a network whose output layer has fewer than 8 neurons, or outputs above
         collapse_raw_scale (10), hidden layers share what makes up the outputs' mean: there it takes collapse_raw
-        (0.03), and with few outputs above 3 nothing is said.
+        (0.03), and with few outputs above 3 nothing is said. Of a module of its own, its last layer tells how large its
+        outputs are.
         For softmaxes concentration = E[x²]/E[x] (`softmax`): at least collapse_one_place (0.8) over 4 places or more in
-        the first row and ever since in most attention layers; over 0.99 from the first row on where the softmax is the
-        output; within collapse_uniform of that of equal weights in each row of a window of collapse_start_rows or
-        more, while other layers have changed.
+        the first row and ever since in most attention layers; collapse_sharp (0.5) is enough where queries and keys are
+        known, a quarter of the rows have a weight above 0.99, and the scores' standard deviation is 5 or more; over
+        0.99 from the first row on where the softmax is the output; within collapse_uniform of that of equal weights in
+        each row of a window of collapse_start_rows or more, while other layers have changed.
 
     Layers with fewer than 8 neurons are left out: in them 1000 and 0.1 side by side look like samples that are alike.
     A sharp attention that was learned, a bias that all neurons share, gates and positions are healthy: what comes after
@@ -123,7 +129,11 @@ class Collapsed(Rule[CollapsedThresholds]):
     def row_conditions(self, info: LayerInfo, first: Row, thresholds: CollapsedThresholds) -> tuple[Cascade, ...]:
         """Rows in which the samples are alike; rows of a softmax that are one place, or all places alike."""
         if softmax.is_softmax(info):
-            one, equal = thresholds.collapse_one_place, thresholds.collapse_uniform
+            sharp, one, equal = thresholds.collapse_sharp, thresholds.collapse_one_place, thresholds.collapse_uniform
+
+            def at_few(cells: Cells) -> Any:
+                mean, std = cells[_MEAN], cells[_STD]
+                return (mean * mean + std * std >= sharp * mean) & (mean > 0.0)
 
             def at_one(cells: Cells) -> Any:
                 mean, std = cells[_MEAN], cells[_STD]
@@ -133,10 +143,12 @@ class Collapsed(Rule[CollapsedThresholds]):
                 mean, std = cells[_MEAN], cells[_STD]
                 return (std * std <= equal * mean * mean) & (mean > 0.0)
 
-            return tuple(
-                Cascade((RowCondition(name, holds, patience=_PATIENCE),), undecided=nothing_finite)
-                for name, holds in ((choosing.AT_ONE_PLACE, at_one), (choosing.AT_ALL_PLACES, at_all))
+            few = (
+                RowCondition(choosing.AT_FEW_PLACES, at_few, patience=_PATIENCE),
+                RowCondition(choosing.AT_ONE_PLACE, at_one, patience=_PATIENCE),
             )
+            all_places = (RowCondition(choosing.AT_ALL_PLACES, at_all, patience=_PATIENCE),)
+            return Cascade(few, undecided=nothing_finite), Cascade(all_places, undecided=nothing_finite)
         limit = thresholds.collapse_likeness
         samples = float(thresholds.vanish_samples)
 
@@ -151,7 +163,8 @@ class Collapsed(Rule[CollapsedThresholds]):
     def check(self, layer: LayerView, network: Network, thresholds: CollapsedThresholds) -> Finding | Outcome:
         """Whether its samples have become alike; of a softmax, whether it chooses at all."""
         if softmax.is_softmax(layer.info):
-            one = choosing.at_one_place(layer, network, thresholds.collapse_one_place, thresholds.min_rows)
+            least = thresholds.collapse_sharp, thresholds.collapse_one_place
+            one = choosing.at_one_place(layer, network, least, thresholds.min_rows)
             return one or choosing.at_all_places(layer, network, thresholds.collapse_start_rows) or Outcome.NOT_FOUND
         streak = layer.streaks.get("alike")
         if streak is None or streak.rows < thresholds.collapse_rows:
@@ -206,10 +219,10 @@ def _collapses(network: Network, thresholds: CollapsedThresholds) -> dict[int, _
     modules: dict[str, list[int]] = {}
     for layer in network.layers:
         modules.setdefault(layer.info.name.partition(".")[0], []).append(layer.place)
-    limit = _limit(network, thresholds)
     found: dict[int, _Collapse] = {}
     large = [places for places in modules.values() if len(places) >= _LAYERS_OF_A_MODULE]
     for places in (range(len(alike)), *large):
+        limit = _limit(network, thresholds, places[-1] if places else -1)
         tail: list[int] = []
         for place in reversed(places):
             if math.isnan(alike[place]):
@@ -244,15 +257,17 @@ def _holds(layer: LayerView, alike: float, limit: float, thresholds: CollapsedTh
     return not end and streak.rows >= thresholds.collapse_start_rows and alike <= low
 
 
-def _limit(network: Network, thresholds: CollapsedThresholds) -> float:
+def _limit(network: Network, thresholds: CollapsedThresholds, last: int) -> float:
     """The likeness at which samples count as having become alike, by what the outputs of the network are.
+
+    Of a module of its own the last layer tells how large its outputs are, whatever a head behind it makes of them.
 
     Below the threshold of the row condition it has room up to `collapse_after`: what was found does not come and go.
     """
     if network.output < 0:
         return thresholds.collapse_after
     few = int(network.layers[network.output].rows[-1]["neurons"]) < LEAST_NEURONS
-    scale = network.rms[network.output]
+    scale = network.rms[min(last, network.output)]
     if few and scale > _FEW_RAW:
         return 0.0
     return thresholds.collapse_raw if few or scale > thresholds.collapse_raw_scale else thresholds.collapse_after

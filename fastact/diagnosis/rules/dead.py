@@ -58,8 +58,9 @@ class DeadThresholds(CommonThresholds):
     )
     dead_serious: float = share_field(
         0.20,
-        "share of neurons; dead: a layer that fell silent from below this to above dead_critical within dead_window "
-        "rows did so at once. fastact, the bands of the public contract",
+        "share of neurons; dead: a finding from here of a sparse autoencoder's features; and a layer that fell silent "
+        "from below this to above dead_critical within dead_window rows did so at once. fastact, the bands of the "
+        "public contract",
         "dead_warning",
     )
     dead_critical: float = share_field(
@@ -110,11 +111,12 @@ class Dead(Rule[DeadThresholds]):
         rows, dead_samples (300) samples, and for as long as a typical neuron of its layer took to fire dead_fires (10)
         times; dead_sparse (10) times the samples and fires where the layer was declared sparse.
         A finding needs harm. Critical from dead_nothing (95%), where the layer passes nothing. Above dead_critical
-        (50%) serious where the layers after it have lost the signal that it was given; a warning from dead_most (90%),
-        where it fell silent at once (from dead_serious, 20%, of the neurons within dead_window rows) and late (after
-        dead_late, 50, rows), or where neurons of a sparse layer, which are features, fired in the first row. All else
-        from dead_warning (20%) is a note, for dead_window rows: width is lost, and the others keep learning. Of layers
-        with fewer than dead_small (10) neurons only all is more than a note.
+        (50%) serious where the layers after it have lost the signal that it was given, and a warning where it fell
+        silent at once (from dead_serious, 20%, of the neurons within dead_window rows) and late (after dead_late, 50,
+        rows). A warning from dead_most (90%) in any case, and of a sparse autoencoder's features from dead_serious
+        where as many fired in the first row. All else from dead_warning (20%) is a note, for dead_window rows: width is
+        lost, and the others keep learning. Of layers with fewer than dead_small (10) neurons only all is more than a
+        note.
         Fewer rows tell that (almost) all are: of n neurons, of which s_i are silent in row i, at least
         n - sum (n - s_i) are silent in all of these rows, whichever they are. Taken over the fewest last rows that hold
         min_rows rows, dead_samples samples and dead_fires fires of those that fired, a bound from dead_nothing up is
@@ -217,11 +219,10 @@ class Dead(Rule[DeadThresholds]):
             return NOTE
         if seen.ratio >= thresholds.dead_nothing:
             return "critical"
-        if seen.ratio <= thresholds.dead_critical:
-            return NOTE
-        if not _gets_through(layer, network):
+        many = seen.ratio > thresholds.dead_critical
+        if many and not _gets_through(layer, network):
             return "serious"
-        harm = seen.ratio >= thresholds.dead_most or _fell_silent(layer, thresholds)
+        harm = seen.ratio >= thresholds.dead_most or (many and _fell_silent(layer, thresholds))
         return "warning" if harm or (lasting and _lost_features(layer, network, seen, thresholds)) else NOTE
 
     def _surely_dead(

@@ -1,7 +1,7 @@
 """Drift: a layer whose scale changed abruptly, in the middle of training, and stayed changed."""
 
 import math
-from typing import ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -9,10 +9,12 @@ import numpy.typing as npt
 from fastact.diagnosis import facts, layer_types
 from fastact.diagnosis.causes import Cause, best
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, graded
-from fastact.diagnosis.network import LayerView, Network
+from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE
+from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, upstream
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, factor_field, positive_field, share_field
+from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import number
 
@@ -20,6 +22,8 @@ from fastact.text import number
 _MAD: Final = 1.4826
 #: Rows around the likeliest place of a change within which its largest step is looked for.
 _NEAR: Final = 2
+
+_STEP, _MEAN, _STD = COLUMN["step"], COLUMN["mean"], COLUMN["std"]
 
 
 class DriftingThresholds(CommonThresholds):
@@ -46,9 +50,9 @@ class DriftingThresholds(CommonThresholds):
 
 
 def _reaches(cause: Finding, effect: Finding, around: Circumstances) -> bool:
-    """What other data brings about in the layers that get it, soon after."""
+    """What other data, or other weights, bring about in the layers behind, soon after."""
     soon = effect.first_step - cause.first_step <= around.near
-    return soon and cause.cause_name == "data_changed" and upstream(cause, effect, around)
+    return soon and cause.cause_name in ("data_changed", "weights_replaced") and upstream(cause, effect, around)
 
 
 class Drifting(Rule[DriftingThresholds]):
@@ -64,6 +68,9 @@ class Drifting(Rule[DriftingThresholds]):
         drift_share (60%) of the change within two rows, and the last min_rows rows still as far from where it was. The
         first step is that of the change. A layer that changes by less than drift_harm (10) is a note: it learns on.
         Of the model's input the mean is judged too: it changes by drift_mean (3) standard deviations.
+
+    A change of the input stays a finding when it has left the window, while the input is as far from its first row and
+    the layer behind it too; it is a note when that layer is back on its scale (within drift_factor of its first row).
 
     Where the input changed so, that is the finding, and what follows in the layers within near_rows is its consequence.
 
@@ -92,14 +99,36 @@ class Drifting(Rule[DriftingThresholds]):
     ) | {"drifting": comes_first}  # fmt: skip
 
     def applies(self, info: LayerInfo) -> bool:
-        """Every type in training, except counts, and probabilities, which crowd at a bound as they become certain."""
+        """All in the mode in which the model is watched but counts, and probabilities, which crowd at a bound."""
         kind = info.layer_type
         counts = kind in (layer_types.USAGE, layer_types.VOCABULARY)
-        return not info.mode and not counts and kind not in layer_types.PROBABILITIES
+        other = info.name.endswith((layer_types.EVALUATION_SUFFIX, layer_types.TRAINING_SUFFIX))
+        return not other and not counts and kind not in layer_types.PROBABILITIES
 
     def needs(self, thresholds: DriftingThresholds) -> int:
         """The rows before and after."""
         return thresholds.drift_rows + thresholds.min_rows
+
+    def row_conditions(self, info: LayerInfo, first: Row, thresholds: DriftingThresholds) -> tuple[Cascade, ...]:
+        """Rows of the model's input that are as far from its first one as a change is, and half as far."""
+        if info.layer_type != layer_types.INPUT:
+            return ()
+        mean, deviation, size = first[_MEAN], first[_STD], row_rms(first)
+
+        def moved(name: str, share: float) -> RowCondition:
+            by, factor = share * thresholds.drift_mean * deviation, thresholds.drift_factor**share
+            small, large = size / factor, size * factor
+            low, high = small * small, large * large  # not **, which raises where they overflow
+
+            def holds(cells: Cells) -> Any:
+                level, square = cells[_MEAN] - mean, cells[_MEAN] * cells[_MEAN] + cells[_STD] * cells[_STD]
+                return (level >= by) | (level <= -by) | (square >= high) | (square <= low)
+
+            return RowCondition(name, holds)
+
+        if not deviation > 0.0:
+            return ()
+        return (Cascade((moved("half_moved", 0.5), moved("moved", 1.0)), nothing_finite),)
 
     def check(self, layer: LayerView, network: Network, thresholds: DriftingThresholds) -> Finding | Outcome:
         """The change in the window, if there is one. Most layers have not moved by the factor at all."""
@@ -115,8 +144,37 @@ class Drifting(Rule[DriftingThresholds]):
         if found is not None:
             return self._finding(layer, network, known, found, thresholds)
         if layer.info.layer_type == layer_types.INPUT:
-            return self._mean(layer, thresholds)
+            finding = self._mean(layer, thresholds)
+            return finding if isinstance(finding, Finding) else self._left(layer, network, thresholds) or finding
         return Outcome.NOT_FOUND
+
+    def _left(self, layer: LayerView, network: Network, thresholds: DriftingThresholds) -> Finding | None:
+        """A change of the input that has left the window, while it lasts; a note once the layers behind are as before.
+
+        What the rows of the window no longer show is known from the runs: of an abrupt change half of it and all of it
+        began within two rows.
+        """
+        run, half = layer.streaks.get("moved"), layer.streaks.get("half_moved")
+        shown = len(layer.rows) - thresholds.drift_rows  # what is younger is judged by the window
+        if run is None or half is None or half.rows - run.rows > _NEAR or run.rows <= shown:
+            return None
+        stride = (layer.last[_STEP] - int(layer.rows["step"][0])) / max(len(layer.rows) - 1, 1)
+        if half.step - layer.start < thresholds.drift_rows * stride:
+            return None
+        before, after = layer.first[_MEAN], layer.last[_MEAN]
+        sizes = row_rms(layer.first), row_rms(layer.last)
+        by_mean = abs(after - before) >= thresholds.drift_mean * layer.first[_STD]
+        what, (first, last) = ("mean", (before, after)) if by_mean else ("rms", sizes)
+        behind = network.layers[layer.place + 1 : layer.place + 2]
+        thrown = any(_off(network.rms[view.place], row_rms(view.first)) >= thresholds.drift_factor for view in behind)
+        message = (
+            f"{layer.name} changed abruptly at step {run.step}: the {what} of its values was {number(first)} at first "
+            f"and is {number(last)} now."
+        )
+        evidence = Evidence(rms_before=sizes[0], rms_after=sizes[1], mean_before=before, mean_after=after)
+        verdict = best([_data(proved=True)])
+        severity = "serious" if thrown else NOTE
+        return verdict.finding(layer.info.name, self.condition, severity, run.step, evidence, message)
 
     def _finding(
         self,
@@ -175,6 +233,11 @@ class Drifting(Rule[DriftingThresholds]):
         severity = graded(serious=abs(by) >= thresholds.drift_harm, critical=False)
         verdict = best([_data(proved=True)])
         return verdict.finding(layer.info.name, self.condition, severity, step, evidence, message)
+
+
+def _off(now: float, before: float) -> float:
+    """By how much a scale is another one, up or down; 1 where unknown."""
+    return max(now / before, before / now) if now > 0.0 and before > 0.0 else 1.0
 
 
 def _causes(layer: LayerView, network: Network, step: int, thresholds: DriftingThresholds) -> tuple[Cause, ...]:

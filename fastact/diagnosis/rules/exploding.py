@@ -68,8 +68,10 @@ class Exploding(Rule[ExplodingThresholds]):
         from explode_serious (1e3), critical from explode_critical (1e6) and with NaN or Inf. A first row below
         explode_scale / explode_growth (1) counts as that: what starts at zero grows by any factor. The output layer
         follows the targets, whose scale can be anything: it needs the square of explode_serious, and must not have
-        come to rest. Rows without a finite element end no run: an explosion that ended in NaN is still an explosion.
-        It began when the layer was ten times as large as at first, or at 10, if that was at most 30 rows before.
+        come to rest. A growth from ten times to explode_growth that took more than 30 rows needs the square of
+        explode_serious too, or NaN or Inf after it: layers whose targets are in the hundred thousands grow so as they
+        learn, step by step. Rows without a finite element end no run: an explosion that ended in NaN is still one. It
+        began when the layer was ten times as large as at first, or at 10, if that was at most 30 rows before.
     Formula, over depth:
         the median rms of the recent rows >= explode_depth (1e4) times that of the recorded input, or else of the first
         layer, and rms >= explode_scale in each of the last `min_rows` rows. Without anything before it, a layer is too
@@ -155,6 +157,7 @@ class Exploding(Rule[ExplodingThresholds]):
             streak.rows < 2
             or not base < last < math.inf
             or (layer.place == network.output and self._follows_targets(layer, factor, thresholds))
+            or (_is_slow(layer) and not ended and factor < thresholds.explode_serious**2)
         ):
             return None
         step = _onset(layer)
@@ -226,6 +229,11 @@ class Exploding(Rule[ExplodingThresholds]):
         evidence = Evidence(largest=reached, rms_first=row_rms(layer.first))
         told = best(growths.over_steps(layer, network, step, None))
         return told.finding(layer.info.name, self.condition, "critical", step, evidence, message)
+
+
+def _is_slow(layer: LayerView) -> bool:
+    """Whether a layer took long from where it left its usual range to where it counts as exploding."""
+    return layer.streaks["left"].rows - layer.streaks["growing"].rows > _ROWS
 
 
 def _onset(layer: LayerView, name: str = "growing") -> int:

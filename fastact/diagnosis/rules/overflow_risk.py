@@ -115,7 +115,7 @@ def _causes(layer: LayerView, network: Network, step: int, share: float) -> list
     seen = (f"its largest value is {percent(share)} of what {dtype} can hold",)
     scale = facts.input_scale(network)
     inputs = facts.inputs_not_normalised(network)
-    large = scale is not None and scale.large
+    large = scale is not None and scale.largest >= _LARGE_INPUT
     return [
         Cause("dtype_range", f"Its values are nearly too large for {dtype}: {ends}", _REMEDIES, seen),
         Cause(
@@ -126,6 +126,9 @@ def _causes(layer: LayerView, network: Network, step: int, share: float) -> list
         ),
     ]  # fmt: skip
 
+
+#: An input from which on its scale is what makes values too large for a dtype; what is less was multiplied by weights.
+_LARGE_INPUT: Final = 100.0
 
 _REMEDIES: Final = (
     "run this layer in bfloat16 or float32, which have the range",

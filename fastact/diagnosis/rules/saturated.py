@@ -26,11 +26,18 @@ _STAYS: Final = 0.8
 #: The share of its own size by which the samples of a layer differ while it keeps its signal.
 _KEEPS: Final = 0.1
 
+#: The root mean square of an input from which on the gates of LSTM and GRU hardly follow it: their weights start near
+#: 0.1, and a sigmoid of 10 is 1.
+_RAW: Final = 30.0
+
+#: How near to 0 and to 1 a discriminator is, on average, that is sure.
+_SURE: Final = 0.1
+
 #: Logits that no model has that has learned to be sure.
 _LOGITS: Final = 30.0
 
 _COUNT, _SATURATED, _ZEROS = COLUMN["count"], COLUMN["saturated"], COLUMN["zeros"]
-_MIN, _MAX = COLUMN["min"], COLUMN["max"]
+_MEAN, _MIN, _MAX = COLUMN["mean"], COLUMN["min"], COLUMN["max"]
 _NEURONS, _SATURATED_NEURONS = COLUMN["neurons"], COLUMN["saturated_neurons"]
 
 
@@ -50,6 +57,10 @@ class SaturatedThresholds(CommonThresholds):
     saturated_recurrent: float = share_field(
         0.10, "share of elements; saturated: a recurrent layer whose first row has as many at its ends. Chosen: of "
         "normalised inputs it has none, and LSTM and GRU with inputs of 300 have 20% and more"
+    )  # fmt: skip
+    saturated_gated: float = share_field(
+        0.01, "share of elements; saturated: the same of a layer with gates, where the recorded input has an rms of 30 "
+        "and more. Chosen: LSTM have 2% with inputs of 100 and more, and learn half as fast"
     )  # fmt: skip
     saturated_elements: int = count_field(
         300, "elements; saturated: a share of fewer is chance, so rows are pooled until there are as many. Chosen"
@@ -79,7 +90,8 @@ class Saturated(Rule[SaturatedThresholds]):
 
     Judged for bounded types only: Tanh, Sigmoid, Hardtanh, Hardsigmoid, ReLU6, Softsign. A recurrent layer or one of
     unknown type is taken for a tanh when all its values are within [-1, 1] and reach both saturated ends; a recurrent
-    one is judged by saturated_recurrent (10%) in its first rows. Of a layer with gates (LSTM, GRU) what is exactly zero
+    one is judged by saturated_recurrent (10%) in its first rows, and by saturated_gated (1%) if it has gates and
+    is given a recorded input with an rms of 30 and more. Of a layer with gates (LSTM, GRU) what is exactly zero
     counts as saturated too, unless all of it is: a gate is shut so far that its sigmoid is zero in floating point, and
     its gradient with it.
 
@@ -121,8 +133,10 @@ class Saturated(Rule[SaturatedThresholds]):
         cascades = (Cascade(conditions, undecided=nothing_finite),)
         if info.layer_type not in layer_types.RECURRENT:
             return cascades
-        early = reaches("recurrent_saturated", min(thresholds.saturated_recurrent, full))
-        return *cascades, Cascade((early,), undecided=nothing_finite)
+        early_share = min(thresholds.saturated_recurrent, full)
+        early = reaches("recurrent_saturated", early_share)
+        wide = reaches("gated_saturated", min(thresholds.saturated_gated, early_share))
+        return *cascades, Cascade((wide, early) if gated else (early,), undecided=nothing_finite)
 
     def check(self, layer: LayerView, network: Network, thresholds: SaturatedThresholds) -> Finding | Outcome:
         """The share of saturated elements over the recent rows."""
@@ -130,6 +144,9 @@ class Saturated(Rule[SaturatedThresholds]):
         early = layer.streaks.get("recurrent_saturated")
         if early is not None and early.step <= layer.start:
             streak, least = early, min(thresholds.saturated_recurrent, least)
+        gated = layer.streaks.get("gated_saturated")
+        if gated is not None and gated.step <= layer.start and _is_given_raw_values(layer, network):
+            streak, least = gated, min(thresholds.saturated_gated, least)
         if streak is None or streak.rows < thresholds.min_rows:
             return Outcome.NOT_FOUND
         if streak.rows >= 2 * thresholds.recent_rows:
@@ -159,11 +176,13 @@ class Saturated(Rule[SaturatedThresholds]):
             saturated_ratio=ratio, saturated_neurons=last[_SATURATED_NEURONS] if neurons else None,
             neurons=neurons or None, low=low, high=high, rows=min(streak.rows, len(layer.rows))
         )  # fmt: skip
-        gated = layer.info.layer_type in layer_types.GATED
+        shut = layer.info.layer_type in layer_types.GATED and last[_ZEROS]
         message = (
             f"{layer.name} has been saturated since step {streak.step}: {percent(ratio)} of its outputs are "
-            f"{_beyond(low, high)}{' or exactly zero behind a shut gate' if gated and last[_ZEROS] else ''}."
+            f"{_beyond(low, high)}{' or exactly zero behind a shut gate' if shut else ''}."
         )
+        if streak is gated and ratio < thresholds.saturated_recurrent:
+            message = message[:-1] + ", as with gates that are open or shut all the way for most inputs."
         told = best(_causes(layer, network, streak.step, adversary=adversary))
         return told.finding(layer.info.name, self.condition, severity, streak.step, evidence, message)
 
@@ -178,6 +197,19 @@ def _ratio(layer: LayerView, run: int, thresholds: SaturatedThresholds) -> tuple
         ends += recent["zeros"]
     total = float(recent["count"].sum(dtype=float))
     return min(float(ends.sum()) / max(total, 1.0), 1.0), total
+
+
+def _is_given_raw_values(layer: LayerView, network: Network) -> bool:
+    """Whether the recorded input, which no other layer has touched, is far too large for gates."""
+    given = network.input
+    direct = given is not None and network.feeder(layer) in (given, *_places_of(layer, network))
+    return direct and given is not None and network.rms[given.place] >= _RAW
+
+
+def _places_of(layer: LayerView, network: Network) -> list[LayerView]:
+    """The outputs of one layer that has several: "lstm[0]", "lstm[1][0]"."""
+    base = layer.info.name.partition("[")[0]
+    return [view for view in network.layers if view.info.name.partition("[")[0] == base]
 
 
 def _by_design(layer: LayerView, network: Network, step: int, ratio: float, thresholds: SaturatedThresholds) -> bool:
@@ -199,12 +231,36 @@ def _by_design(layer: LayerView, network: Network, step: int, ratio: float, thre
 
 def _discriminates(layer: LayerView, network: Network) -> bool:
     """Whether it is the last sigmoid of a discriminator, trained beside a generator."""
-    if layer.info.layer_type not in layer_types.GATES or not _DISCRIMINATOR.search(layer.info.name):
+    if layer.info.layer_type not in layer_types.GATES:
         return False
+    if not _DISCRIMINATOR.search(layer.info.name):
+        return _tells_two_apart(layer, network)
     names = [view.info.name for view in network.layers]
     own = [name for name in names if _DISCRIMINATOR.search(name)]
     base = layer.info.name.partition(":")[0]
     return own[-1].partition(":")[0] == base and any(map(_GENERATOR.search, names))
+
+
+def _tells_two_apart(layer: LayerView, network: Network) -> bool:
+    """Whether it ends a model that is called for two kinds of samples and is sure of both, beside one called once.
+
+    That is a discriminator by what it does, whatever it is called: what the other model makes goes the same way as the
+    real samples, in a call of its own. Two calls of a whole network (siamese) leave no model that is called once.
+    """
+    base, own = layer.info.name.partition(":")[0], _model(layer)
+    places = [view for view in network.layers if view.info.name.partition(":")[0] == base]
+    members = [view for view in network.layers if _model(view) == own]
+    others = [view for view in network.layers if layer_types.has_weights(view.info.layer_type) and view not in members]
+    if len(places) < 2 or not others or members[-1].info.name.partition(":")[0] != base:
+        return False
+    means = [view.last[_MEAN] for view in places]
+    once = not any(":" in view.info.name for view in others)
+    return once and max(means) > 1.0 - _SURE and min(means) < _SURE
+
+
+def _model(layer: LayerView) -> str:
+    """The model, or the part of one, that a layer belongs to, as its name tells."""
+    return layer.info.name.partition(":")[0].partition(".")[0]
 
 
 def _signal_behind(layer: LayerView, network: Network) -> bool:
@@ -241,7 +297,7 @@ def _causes(layer: LayerView, network: Network, step: int, *, adversary: bool) -
             "train the discriminator at a lower rate or less often", "smooth the labels (0.9 for real samples)",
             "add noise to the discriminator's inputs", "use a hinge or Wasserstein loss on its logits",
         )  # fmt: skip
-        seen = ("it is the discriminator's last layer, beside a generator",)
+        seen = ("it ends the model that tells real samples from those that another model makes",)
         return [Cause("discriminator_wins", says, remedies, seen)]
     rest = _remedies(layer, network)
     feeder = network.feeder(layer)

@@ -106,6 +106,15 @@ def test_a_module_of_its_own_is_judged_to_its_end() -> None:
     assert causes(generator | discriminator) == [("g.2", "collapsed", "representation_collapse")]
 
 
+def test_how_large_outputs_are_is_asked_of_the_module_that_collapses() -> None:
+    layers = network()
+    layers["5"] = ("Linear", alike(0.7, 0.15, mean=30.0))
+    assert found(watch(layers)) == []  # hidden layers share what makes up outputs in raw units
+    assert causes({f"encoder.{name}" if name in "012" else f"head.{name}": it for name, it in layers.items()}) == [
+        ("encoder.2", "collapsed", "representation_collapse")
+    ]
+
+
 def test_many_tokens_that_become_alike_block_by_block_are_a_matter_of_depth() -> None:
     shares = [max(0.9 - 0.06 * i, 0.05) for i in range(20)]
     kinds = ["Linear", "LayerNorm"] * 10
@@ -140,6 +149,24 @@ def test_attention_without_its_scale_looks_at_one_place_from_the_start() -> None
     assert found(watch(attention(0.9, 0.79))) == []
     assert found(watch(attention(0.9, 0.9, places=3))) == []
     assert causes(attention(0.9, 0.9, size=6.0)) == [("softmax", "collapsed", "inputs_not_normalised")]
+
+
+@pytest.mark.parametrize(
+    ("first", "size", "sure", "expected"),
+    [(0.6, 2.0, 100, True), (0.49, 2.0, 100, False), (0.6, 0.7, 100, False), (0.6, 2.0, 80, False)],
+)
+def test_products_that_are_known_to_be_too_large_explain_a_softmax_that_is_less_sharp(
+    first: float, size: float, sure: int, expected: bool
+) -> None:
+    layers = attention(first, first, size=size)
+    layers["softmax"] = ("Softmax", [weights(s, first, saturated=sure) for s in range(60)])
+    assert causes(layers) == ([("softmax", "collapsed", "attention_scale")] if expected else [])
+
+
+def test_the_softmax_of_a_router_is_told_as_one() -> None:
+    layers = attention(0.9, 0.9, places=4)
+    experts: Layers = {f"experts.{i}.up": ("Linear", alike(0.9, 0.9)) for i in range(4)}
+    assert causes({**layers, **experts}) == [("softmax", "collapsed", "router")]
 
 
 def test_one_sharp_attention_among_several_is_healthy() -> None:

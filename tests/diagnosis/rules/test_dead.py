@@ -57,10 +57,26 @@ def test_neurons_that_die_one_after_another_are_noted_while_the_others_learn() -
     assert notes({"act": ("ReLU", rows)}) == [("dead", ("act",))]
 
 
-def test_features_of_a_sparse_layer_that_die_are_a_finding() -> None:
-    rows = dying(60, since=10, steps=80)
-    narrow = ("Linear", [row(step, neurons=8, count=512) for step in range(80)])
-    assert found(watch({"act": ("ReLU", rows), "out": narrow})) == [("act", "dead", "warning", 10)]
+@pytest.mark.parametrize(
+    ("dead", "width", "outputs", "expected"),
+    [(25, 50, 50, True), (60, 50, 50, True), (60, 80, 50, False), (60, 50, 8, True)],
+)
+def test_features_of_a_dictionary_that_die_are_a_finding(dead: int, width: int, outputs: int, expected: bool) -> None:
+    def layer(kind: str, neurons: int) -> tuple[str, list[Any]]:
+        return kind, [row(step, neurons=neurons, count=64 * neurons) for step in range(80)]
+
+    layers = {"input": layer("Input", width), "encoder": layer("Linear", 100)}
+    layers |= {"act": ("ReLU", dying(dead, since=10, steps=80)), "decoder": layer("Linear", outputs)}
+    assert found(watch(layers)) == ([("act", "dead", "warning", 10)] if expected else [])
+
+
+def test_neurons_before_a_narrow_code_are_width() -> None:
+    def layer(kind: str, neurons: int) -> tuple[str, list[Any]]:
+        return kind, [row(step, neurons=neurons, count=64 * neurons) for step in range(80)]
+
+    layers = {"input": layer("Input", 64), "encoder": layer("Linear", 100)}
+    layers |= {"act": ("ReLU", dying(60, since=10, steps=80)), "mean": layer("Linear", 8), "out": layer("Linear", 64)}
+    assert found(watch(layers)) == []
 
 
 def test_what_is_dead_must_last_to_be_noted() -> None:

@@ -101,3 +101,15 @@ def test_drift_leaves_rows_of_nan_out() -> None:
     finding = rule.check(view, Network([view], recent_rows=10, min_samples=8), diagnoser.thresholds)
     assert isinstance(finding, Finding)
     assert finding.first_step == 60
+
+
+def test_a_change_of_the_data_outlasts_the_window_while_the_network_has_not_come_back() -> None:
+    moved = [row(s, mean=0.0 if s < 60 else 40.0) for s in range(250)]
+    thrown = scales((60, 1.0), (190, 30.0))
+    back = scales((60, 1.0), (60, 30.0), (130, 1.0))
+    finding = only({"input": ("Input", moved), "0": ("Linear", thrown)})
+    assert (finding.layer, finding.severity, finding.first_step) == ("input", "serious", 60)
+    diagnosis = watch({"input": ("Input", moved), "0": ("Linear", back)}).diagnose()
+    assert (diagnosis.healthy, len(diagnosis.notes)) == (True, 1)
+    slow = [row(s, mean=min(s, 100) * 0.1) for s in range(250)]
+    assert watch({"input": ("Input", slow), "0": ("Linear", thrown)}).diagnose().healthy

@@ -121,3 +121,10 @@ def test_an_output_in_large_units_is_healthy_once_it_rests() -> None:
     assert found(watch({"0": hidden, "1": ("Linear", scaled(*[10.0**i for i in range(24)]))})) != []
     # A layer that starts at zero: a head, a residual gate, LoRA's second matrix.
     assert found(watch({"0": ("Linear", scaled(0.0, *[200.0] * 23)), "1": hidden})) == []
+
+
+def test_layers_that_grow_little_by_little_to_the_scale_of_their_targets_are_healthy() -> None:
+    slow = [0.3 * (1.0 + i / 3.0) ** 1.7 for i in range(300)]
+    layers = {"0": ("Linear", scaled(*slow)), "1": ("Linear", scaled(*[each * each for each in slow]))}
+    assert found(watch(layers)) == []
+    assert found(watch({"0": ("Linear", scaled(*slow[::12])), "1": ("Linear", scaled(*[1.0] * 25))})) != []

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from synthetic import found, only, row, saturated, watch
+from synthetic import Row, found, only, row, saturated, scaled, watch
 
 from fastact.diagnosis.rules import Thresholds
 
@@ -169,3 +169,19 @@ def test_a_recurrent_layer_of_zeros_is_dead_and_one_behind_shut_gates_is_saturat
     findings = watch({"rnn": ("LSTM", shut), "head": head}).diagnose().findings
     assert [(f.condition, f.consequence_of) for f in findings] == [("saturated", None), ("dead", "rnn")]
     assert "gates" in findings[1].cause
+
+
+def test_a_discriminator_is_known_by_what_it_does_too() -> None:
+    def told(*means: float, twice: bool = False) -> bool:
+        layers: dict[str, tuple[str, list[Row]]] = {"maker.0": ("Linear", scaled(*[1.0] * 60))}
+        layers |= {"maker.0:2": ("Linear", scaled(*[1.0] * 60))} if twice else {}
+        for i, mean in enumerate(means):
+            name = "judge.end" + (f":{i + 1}" if i else "")
+            rows = [row(s, saturated=4000 if s > 20 else 0, mean=mean, min=0.0, max=1.0, std=0.01) for s in range(60)]
+            layers[name] = ("Sigmoid", rows)
+        return "discriminator_wins" in {f.cause_name for f in watch(layers).diagnose().findings}
+
+    assert told(0.99, 0.01)
+    assert not told(0.99, 0.98)
+    assert not told(0.99, 0.01, twice=True)
+    assert not told(0.99)
