@@ -10,9 +10,15 @@ thresholds      how a rule declares its thresholds
 finding         what a rule finds: `Finding`, `Evidence`, `FindingError`
 causes          hypotheses on why, with what speaks for and against each
 facts           what several rules ask of the rows
+dying           why neurons died
+likeness        how alike the samples of a layer are, whatever its size
+softmax         what the state of a softmax tells
+choosing        why softmaxes have nothing to choose
+fading          why samples can hardly be told apart
 births          where NaN and Inf were born
 origins         what could have made NaN and Inf
 growths         why values grew by orders of magnitude
+periods         how regularly a number swings
 links           puts consequences behind their culprits
 accept          what the user has accepted, by layer and condition: set apart
 notes           what is true and does no harm, a line each

@@ -141,7 +141,7 @@ def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verd
             (f"the outputs of {shrunk} of {layers} layers with weights have shrunk to half or less",) if most else ()
         ) + ((f"it took {took} rows from one half to this",) if most and slow else ()),
         (() if most or layers < 2 else kept)
-        + ((f"it took {took} rows, not many",) if fast else ())
+        + ((("it came at once" if took == 0 else f"it took {took} rows, not many"),) if fast else ())
         + (("how far a recurrence comes down is no matter of its weights' size alone",) if recurrent else ()),
     )  # fmt: skip
     posterior = _posterior(layer, network, rows)
@@ -157,9 +157,9 @@ def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verd
     )
     rate = Cause(
         "learning_rate",
-        "An update that was too large has spoilt its weights.",
+        "An update that was too large has spoilt the weights.",
         (LOWER_RATE,),
-        (f"it took {took} rows",) if fast else (),
+        ("it came at once" if took == 0 else f"it took {took} rows",) if fast else (),
         (f"it came little by little, over {took} rows",) if slow else (),
     )
     data = facts.data_changed(network, step, step - layer.start)

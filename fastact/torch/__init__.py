@@ -6,6 +6,9 @@ would be without them, and a failure inside one is counted and warned of once in
 - `watching`: `watch`, and the `Watch` that it returns
 - `selection`: which modules are watched, and under which names
 - `hooks`: what a hook does with an output, an input or a gradient
+- `scopes`: the hooks around a module, which say where a forward pass begins and ends
+- `passes`: what is counted and known in a forward pass, so that each place in it has a row
+- `functional`: activations that are called as functions
 - `layers`: what a module's type tells: its neuron axis and its layer type
 - `tensors`: the tensors inside of an output
 - `unseen`: why a hook has recorded nothing
