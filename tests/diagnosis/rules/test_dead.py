@@ -45,7 +45,9 @@ def test_most_neurons_that_fall_silent_at_once_and_late_are_a_finding(
 ) -> None:
     rows = dying(dead, since=since, steps=140)
     grown = [row(0, neurons=100, count=6400, silent_neurons=10), *rows[1:]]
-    assert found(watch({"act": ("ReLU", grown), "out": ("Linear", [row(step) for step in range(140)])})) == ([("act", "dead", severity, since)] if severity else [])
+    assert found(watch({"act": ("ReLU", grown), "out": ("Linear", [row(step) for step in range(140)])})) == (
+        [("act", "dead", severity, since)] if severity else []
+    )
 
 
 def test_neurons_that_die_one_after_another_are_noted_while_the_others_learn() -> None:
