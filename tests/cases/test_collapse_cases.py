@@ -61,10 +61,7 @@ def test_a_generator_whose_noise_is_drawn_once(drawn_once: bool) -> None:
 
 @pytest.mark.parametrize(
     "features",
-    [
-        pytest.param(1, marks=pytest.mark.xfail(strict=True, reason="told as weights that are zero")),
-        32,
-    ],
+    [1, 32],
 )
 def test_a_layer_normalisation_over_one_feature(features: int) -> None:
     torch.manual_seed(0)
@@ -165,6 +162,5 @@ def test_data_that_changes_its_scale_during_training() -> None:
     assert (layer, cause) == ("input", "data_changed")
 
 
-@pytest.mark.xfail(strict=True, reason="units that die while the network learns are told as a finding")
 def test_targets_of_two_classes_only_are_healthy() -> None:
     assert not train(perceptron(), PIXELS, DIGITS % 2, steps=80).findings

@@ -104,7 +104,6 @@ def test_gradients_that_all_underflow_to_zero() -> None:
     assert cause == "loss_scale"
 
 
-@pytest.mark.xfail(strict=True, reason="told as weights that are zero, though the input is what is tiny")
 def test_inputs_that_are_next_to_nothing() -> None:
     diagnosis = train(perceptron(), (PIXELS * 3e-8).half().float())
     assert said(diagnosis)[0][2] in ("dtype_range", "inputs_zero", "inputs_not_normalised")

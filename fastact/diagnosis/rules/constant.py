@@ -50,8 +50,11 @@ class ConstantThresholds(VanishingThresholds):
 
 
 def _switches_off(cause: Finding, effect: Finding, around: Circumstances) -> bool:
-    """Each neuron after a constant layer is on for all samples, or off for all of them."""
-    return upstream(cause, effect, around)
+    """Each neuron after a constant layer is on for all samples, or off for all of them.
+
+    Weights that are always 1 hand on what they weight.
+    """
+    return cause.cause_name != "softmax_of_one" and upstream(cause, effect, around)
 
 
 class Constant(Rule[ConstantThresholds]):
@@ -88,7 +91,7 @@ class Constant(Rule[ConstantThresholds]):
     adjective = "constant"
     only_alone = True
     explains: ClassVar = {
-        "constant": upstream, "dead": _switches_off, "vanishing": upstream, "saturated": upstream,
+        "constant": upstream, "dead": _switches_off, "vanishing": _switches_off, "saturated": upstream,
         "collapsed": upstream
     }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Dead neurons: outputs that are zero for every sample, so that no gradient moves them any more."""
 
+import math
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -114,7 +115,9 @@ class Dead(Rule[DeadThresholds]):
         (50%) serious where the layers after it have lost the signal that it was given, and a warning where it fell
         silent at once (from dead_serious, 20%, of the neurons within dead_window rows) and late (after dead_late, 50,
         rows). A warning from dead_most (90%) in any case, and of a sparse autoencoder's features from dead_serious
-        where as many fired in the first row. All else from dead_warning (20%) is a note, for dead_window rows: width is
+        where as many fired in the first row. Where no layer after it was recorded, nothing shows that it does no harm:
+        critical above dead_critical, and in a layer on its own serious from dead_serious.
+        All else from dead_warning (20%) is a note, for dead_window rows: width is
         lost, and the others keep learning. Of layers with fewer than dead_small (10) neurons only all is more than a
         note.
         Fewer rows tell that (almost) all are: of n neurons, of which s_i are silent in row i, at least
@@ -220,7 +223,11 @@ class Dead(Rule[DeadThresholds]):
         if seen.ratio >= thresholds.dead_nothing:
             return "critical"
         many = seen.ratio > thresholds.dead_critical
-        if many and not _gets_through(layer, network):
+        after = _after(layer, network)
+        if not after:  # nothing shows that it does no harm: the bands of the contract hold
+            alone = len(network.layers) == 1 and seen.ratio >= thresholds.dead_serious
+            return "critical" if many else "serious" if alone else NOTE
+        if many and not _gets_through(layer, network, after):
             return "serious"
         harm = seen.ratio >= thresholds.dead_most or (many and _fell_silent(layer, thresholds))
         return "warning" if harm or (lasting and _lost_features(layer, network, seen, thresholds)) else NOTE
@@ -302,7 +309,21 @@ def _lost_features(layer: LayerView, network: Network, seen: _Seen, thresholds: 
     return seen.ratio - silent >= thresholds.dead_serious and dying.is_features(layer, network)
 
 
-def _gets_through(layer: LayerView, network: Network) -> bool:
+def _after(layer: LayerView, network: Network) -> list[int]:
+    """The places of the next layers after this one that do more than hand on, and whose signal is known."""
+    after: list[int] = []
+    seen = 0
+    for place in range(layer.place + 1, len(network.layers)):
+        if not layer_types.is_passing(network.layer_types[place]):
+            seen += 1
+            if not math.isnan(network.signal[place]) and not math.isnan(network.rms[place]):
+                after.append(place)
+        if seen == _AFTER:
+            break
+    return after
+
+
+def _gets_through(layer: LayerView, network: Network, after: list[int]) -> bool:
     """Whether samples still differ in the layers after this one, if they did before it.
 
     Where they were alike before, each neuron is on for all of them or off: that it is dead follows.
@@ -312,12 +333,4 @@ def _gets_through(layer: LayerView, network: Network) -> bool:
         given = network.feeder(given) or given
     if given is not None and network.signal[given.place] <= _SIGNAL * network.rms[given.place]:
         return True
-    after = []
-    for place in range(layer.place + 1, len(network.layers)):
-        if not layer_types.is_passing(network.layer_types[place]):
-            after.append(place)
-        if len(after) == _AFTER:
-            break
-    known = [(network.signal[place], network.rms[place]) for place in after]
-    known = [(signal, rms) for signal, rms in known if signal == signal and rms == rms]  # noqa: PLR0124 - NaN
-    return all(signal > _SIGNAL * rms for signal, rms in known)
+    return all(network.signal[place] > _SIGNAL * network.rms[place] for place in after)

@@ -201,7 +201,7 @@ class Exploding(Rule[ExplodingThresholds]):
             reference is None and now >= thresholds.explode_bound
         ):
             return None
-        factor = now / first
+        factor = now / first if first > 0.0 else math.nan
         severity = graded(
             serious=True, critical=factor >= thresholds.explode_critical or now >= thresholds.explode_bound
         )

@@ -233,3 +233,11 @@ def test_what_comes_after_a_choice_of_codes_waits_for_their_counts() -> None:
     layers["codes:usage"] = ("Usage", [row(step, count=64, min=0.0, max=64.0) for step in STEPS])
     assert told({name: (kind, rows[:28]) for name, (kind, rows) in layers.items()}) == []
     assert told(layers)[0][:2] == ("2", "constant")
+
+
+def test_a_gate_that_is_always_one_kills_no_expert() -> None:
+    ones = [row(step, neurons=1, count=64, mean=1.0, std=0.0, within_std=0.0, min=1.0, max=1.0) for step in range(60)]
+    dead = [row(step, dead_neurons=64 * (step > 49), silent_neurons=64 * (step > 30)) for step in range(60)]
+    layers = {"gate": ("Softmax", ones), "up": ("Linear", [row(step) for step in range(60)]), "act": ("ReLU", dead)}
+    culprits = [(layer, condition) for layer, condition, _, why in told(layers) if why is None]
+    assert culprits == [("gate", "constant"), ("act", "dead")]

@@ -45,7 +45,9 @@ def test_most_neurons_that_fall_silent_at_once_and_late_are_a_finding(
 ) -> None:
     rows = dying(dead, since=since, steps=140)
     grown = [row(0, neurons=100, count=6400, silent_neurons=10), *rows[1:]]
-    assert found(watch({"act": ("ReLU", grown)})) == ([("act", "dead", severity, since)] if severity else [])
+    assert found(watch({"act": ("ReLU", grown), "out": ("Linear", [row(step) for step in range(140)])})) == (
+        [("act", "dead", severity, since)] if severity else []
+    )
 
 
 def test_neurons_that_die_one_after_another_are_noted_while_the_others_learn() -> None:
@@ -53,8 +55,17 @@ def test_neurons_that_die_one_after_another_are_noted_while_the_others_learn() -
         row(step, neurons=100, count=6400, silent_neurons=min(step, 80), dead_neurons=max(min(step - 19, 80), 0))
         for step in range(160)
     ]
-    assert found(watch({"act": ("ReLU", rows)})) == []
-    assert notes({"act": ("ReLU", rows)}) == [("dead", ("act",))]
+    layers: Any = {"act": ("ReLU", rows), "out": ("Linear", [row(step) for step in range(160)])}
+    assert found(watch(layers)) == []
+    assert notes(layers) == [("dead", ("act",))]
+
+
+def test_where_nothing_shows_that_it_does_no_harm_the_bands_of_the_contract_hold() -> None:
+    assert found(watch({"act": ("ReLU", dying(60))})) == [("act", "dead", "critical", 0)]
+    assert found(watch({"act": ("ReLU", dying(30))})) == [("act", "dead", "serious", 0)]
+    before: Any = {"in": ("Linear", [row(step) for step in range(60)])}
+    assert found(watch({**before, "act": ("ReLU", dying(60))})) == [("act", "dead", "critical", 0)]
+    assert found(watch({**before, "act": ("ReLU", dying(30))})) == []
 
 
 @pytest.mark.parametrize(
@@ -81,8 +92,9 @@ def test_neurons_before_a_narrow_code_are_width() -> None:
 
 def test_what_is_dead_must_last_to_be_noted() -> None:
     rows = dying(40, since=30, steps=100)
-    assert notes({"act": ("ReLU", rows[: 30 + 39])}) == []
-    assert notes({"act": ("ReLU", rows[: 30 + 40])}) == [("dead", ("act",))]
+    after: Any = {"out": ("Linear", [row(step) for step in range(60)])}
+    assert notes({"act": ("ReLU", rows[: 30 + 39]), **after}) == []
+    assert notes({"act": ("ReLU", rows[: 30 + 40]), **after}) == [("dead", ("act",))]
 
 
 def test_most_neurons_dead_are_serious_where_the_layers_after_them_have_lost_the_signal() -> None:
@@ -152,7 +164,7 @@ def test_death_that_grows_is_dated_to_when_most_were_dead() -> None:
         for step in range(160)
     ]
     finding = only({"act": ("ReLU", rows)}, window_size=200)
-    assert (finding.severity, finding.first_step) == ("warning", 80 - 19)
+    assert (finding.severity, finding.first_step) == ("critical", 80 - 19)
     assert finding.evidence["first_step_of_warning"] == 40 - 19
 
 
