@@ -21,11 +21,11 @@ def record(path: Path, *, sick: bool) -> Path:
     random = np.random.default_rng(0)
     with fastact.ActivationMonitor(path) as monitor:
         for _ in range(STEPS):
-            x = random.standard_normal((64, 32)).astype(np.float32)
+            x = random.standard_normal((64, 16)).astype(np.float32)
             monitor.record("linear", x, axis=1, kind="Linear")
             y = np.maximum(x, 0)
             if sick:
-                y[:, :31] = 0
+                y[:, :12] = 0
             monitor.record(NASTY, y, axis=1, kind="ReLU")
             monitor.step()
     return path

@@ -18,7 +18,7 @@ def test_diagnose_tells_by_its_exit_code(healthy: Path, sick: Path) -> None:
     out, _ = call("diagnose", healthy)
     assert "No problems found in 2 layers" in out
     out, _ = call("diagnose", sick, code=1)
-    assert "31 of its 32 neurons" in out
+    assert "12 of its 16 neurons" in out
     assert "leaky ReLU" in out
     assert "[red]" in out
 
@@ -40,11 +40,11 @@ def test_diagnose_window(sick: Path) -> None:
 
 
 def test_diagnose_for_scripts(sick: Path, tmp_path: Path) -> None:
-    call("diagnose", sick, "--fail-on", "critical", code=1)  # 31 of 32 neurons are dead
+    call("diagnose", sick, "--fail-on", "critical", code=1)  # 12 of 16 neurons are dead
     limits = tmp_path / "limits.toml"
-    limits.write_text("dead_nothing = 0.98\n")
+    limits.write_text("dead_critical = 0.9\n")
     call("diagnose", sick, "--thresholds", limits, "--fail-on", "critical")
-    call("diagnose", sick, "--thresholds", limits, "--fail-on", "warning", code=1)
+    call("diagnose", sick, "--thresholds", limits, "--fail-on", "serious")
     limits.write_text("dead_critcal = 0.9\n")
     assert "the nearest known one is 'dead_critical'" in complaint("diagnose", sick, "--thresholds", limits)
     call("diagnose", sick, "--fail-on", "much", code=2)
@@ -61,19 +61,19 @@ def test_layers_shows_every_layer_in_forward_order(sick: Path) -> None:
     lines = out.splitlines()
     assert [line.split()[0] for line in lines[2:]] == ["linear", "act\\u001b[2J[red]\\n"]
     assert "dead (critical)" in lines[3]
-    assert "97%" in lines[3]
+    assert "75%" in lines[3]
 
 
 def test_diagnose_merges_ranks(sick: Path, tmp_path: Path) -> None:
     for rank in range(2):
         shutil.copytree(sick, tmp_path / f"rank-{rank:05d}")
     out, _ = call("diagnose", tmp_path, code=1)
-    assert "31 of its 32 neurons" in out
+    assert "12 of its 16 neurons" in out
     alone, _ = call("diagnose", tmp_path, "--rank", 1, code=1)
     assert alone == call("diagnose", sick, code=1)[0]
     assert "rank: got 7, want one of 0, 1" in complaint("diagnose", tmp_path, "--rank", 7)
     out, _ = call("layers", tmp_path)
-    assert "97%" in out
+    assert "75%" in out
 
 
 def test_diagnose_accepts_what_it_is_told_to(sick: Path, tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_diagnose_accepts_what_it_is_told_to(sick: Path, tmp_path: Path) -> None
     config = tmp_path / "pyproject.toml"
     config.write_text('[tool.fastact.accept]\n"act*" = { dead = "pruned" }\n')
     assert "Reason: pruned." in call("diagnose", sick, "--config", config)[0]
-    config.write_text("[tool.fastact.thresholds]\ndead_nothing = 0.98\n")
+    config.write_text("[tool.fastact.thresholds]\ndead_critical = 0.9\n")
     call("diagnose", sick, "--config", config, "--fail-on", "critical")
     config.write_text("[tool.fastact.accept]\nact = 3\n")
     assert "pyproject.toml': accept['act']: got int" in complaint("diagnose", sick, "--config", config)

@@ -14,7 +14,7 @@ def test_replay_shows_the_rows_as_they_were(sick: Path) -> None:
     assert "80 rows" in err
     want = list(fastact.open_log(sick).replay())
     assert [int(line.split()[0]) for line in lines[1:]] == [row.step for row in want]
-    assert lines[1].split()[2:5] == ["linear", "2048", f"{want[0].stats.mean:.5g}"]
+    assert lines[1].split()[2:5] == ["linear", "1024", f"{want[0].stats.mean:.5g}"]
 
 
 def test_replay_filters(sick: Path) -> None:
