@@ -17,6 +17,7 @@ choosing        why softmaxes have nothing to choose
 fading          why samples can hardly be told apart
 births          where NaN and Inf were born
 origins         what could have made NaN and Inf
+computing       what a layer can compute that is not finite, out of what is
 growths         why values grew by orders of magnitude
 periods         how regularly a number swings
 links           puts consequences behind their culprits

@@ -149,3 +149,9 @@ def _exponent_source(network: Network) -> LayerView | None:
 def exponent_limit(dtype: str) -> float:
     """The value from which the exponential is close to what a dtype can hold: 80 in float32."""
     return EXPONENT * math.log(LARGEST.get(dtype, LARGEST["float32"]))
+
+
+def owner(born: Birth) -> LayerView | None:
+    """The layer that calls this function, where it is one of the user's own, which may have weights."""
+    owner = born.network.everything.get(born.layer.info.name.rpartition(".")[0])
+    return owner if owner is not None and not layer_types.is_known(owner.info.layer_type) else None
