@@ -253,5 +253,7 @@ def test_a_layer_silent_from_the_start_is_dead_since_then_also_with_a_row_of_few
             dead_neurons=64 if step >= 20 else 0, min=0.0, max=0.0, mean=0.0, std=0.0)
         for step in range(40)
     ]  # fmt: skip
-    finding = watch({"act": ("ReLU", late), "out": ("Linear", [row(step) for step in range(40)])}).diagnose().findings[0]
+    finding = (
+        watch({"act": ("ReLU", late), "out": ("Linear", [row(step) for step in range(40)])}).diagnose().findings[0]
+    )
     assert (finding.layer, finding.condition, finding.first_step) == ("act", "dead", 0)
