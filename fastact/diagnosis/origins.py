@@ -73,7 +73,8 @@ def _own(born: Birth) -> list[Cause]:
     if born.before is not None:
         return [_from_inputs(born) if is_input(born.before) else _handed_on(born, born.before)]
     if steps(born.network)[born.first.info.name] < born.step:
-        return [_handed_on(born, born.first) if born.at_start or _only_data(born) else _later_update(born)]
+        finite = facts.gradients(born.network).finite_before(born.step)  # no update can have written it then
+        return [_handed_on(born, born.first) if born.at_start or _only_data(born) or finite else _later_update(born)]
     shared = [exponential(born), number_range(born), diverged(born)]
     if layer_type in layer_types.PROBABILITIES or "Attention" in layer_type:
         return [masked_row(born), _uninitialised(born), _from_inputs(born), *shared, _update(born), numerics(born)]

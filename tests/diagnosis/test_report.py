@@ -46,7 +46,7 @@ def test_it_opens_with_a_sentence_that_a_person_would_say() -> None:
     assert text.splitlines()[0] == sentence(sick())
     assert text.startswith(
         "encoder.3 (Tanh) has been saturated since step 120: 61% of its outputs are beyond ±0.99. "
-        "Downstream: encoder.4, head (vanishing).\n"
+        "Downstream: encoder.4 (collapsed), head (vanishing).\n"
     )
     what, why, remedies, empty = text.splitlines()[:4]
     assert what.endswith("(vanishing).")
@@ -130,7 +130,7 @@ def test_json_holds_everything_that_the_values_hold() -> None:
     assert (first["layer"], first["condition"], first["first_step"], first["consequence_of"]) == (
         "encoder.3", "saturated", 120, None)  # fmt: skip
     assert first["evidence"]["saturated_ratio"] == 2500 / 4096
-    assert [layer["status"] for layer in value["layers"]] == ["healthy", "saturated", "vanishing", "vanishing"]
+    assert [layer["status"] for layer in value["layers"]] == ["healthy", "saturated", "collapsed", "vanishing"]
 
 
 @given(st.text(max_size=200))
