@@ -19,8 +19,8 @@ from scripts.pages import EXAMPLES, blocks
 MLP = ["hidden1", "act1", "hidden2", "act2", "output"]
 #: What each needs, with which environment, how many steps it records, its layers and the one that is dead.
 CASES = {
-    "torch": ("torch_digits", ["torch"], {}, 60, ["0", "1", "2", "3", "4"], "3"),
-    "lightning": ("lightning_digits", ["lightning"], {}, 60, MLP, "act2"),
+    "torch": ("torch_digits", ["torch"], {}, 60, ["input", "0", "1", "2", "3", "4"], "3"),
+    "lightning": ("lightning_digits", ["lightning"], {}, 60, ["hidden1.input", *MLP], "act2"),
     "huggingface": (
         "huggingface_digits",
         ["transformers", "accelerate"],
@@ -44,7 +44,7 @@ CASES = {
         "sinks_digits",
         ["torch", "tensorboard", "wandb", "mlflow", "trackio", "prometheus_client"],
         {"WANDB_SILENT": "true", "MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_TRACKING_URI": "mlruns"},
-        60, ["0", "1", "2", "3", "4"], "3",
+        60, ["input", "0", "1", "2", "3", "4"], "3",
     ),
     "numpy": ("numpy_digits", [], {}, 60, MLP, "act2"),
 }  # fmt: skip

@@ -62,11 +62,12 @@ class Scope(Hook):
         outer: whether a pass begins when it is called outside of one.
         root: whether it also does in compiled code, where that is not known beforehand.
         input_name: the row of what it is given when a pass begins with it; None where that is not recorded.
+        layer: whether it is a layer of a larger model, of whose inputs only data is recorded.
         functions: which functions are recorded that it calls.
         gradients: whether the gradients of their results are.
     """
 
-    __slots__ = ("alone", "functions", "input_name", "input_rule", "masks", "outer", "root")
+    __slots__ = ("alone", "functions", "input_name", "input_rule", "layer", "masks", "outer", "root")
     watch: ScopeWatching
 
     def __init__(
@@ -78,12 +79,14 @@ class Scope(Hook):
         outer: bool,
         root: bool,
         input_name: str | None,
+        layer: bool,
         functions: Functions,
         gradients: bool,
     ) -> None:
         super().__init__(watch, module, name, gradients=gradients)
         self.outer, self.root = outer, root
         self.input_name = input_name
+        self.layer = layer
         self.functions = functions
         #: Whether the mode is off inside: the fast path of attention wants that.
         self.alone = isinstance(module, nn.MultiheadAttention)
@@ -201,6 +204,8 @@ class Scope(Hook):
         for name, value in kwargs.items():
             if name not in self.masks:
                 found += find_tensors(value, f"[{name!r}]")
+        if self.layer:  # what the model has computed has a row already
+            found = [(place, x) for place, x in found if torch.is_grad_enabled() and not x.requires_grad]
         return [(place, x) for place, x in found if x.is_floating_point() or x.is_complex()][:_MOST_INPUTS]
 
     # Dynamo traces the following two, once, for all passes to come.
@@ -328,6 +333,7 @@ def attach_scopes(
             outer=begins,
             root=module in root,
             input_name=input_name,
+            layer=module is not model and not any(module.children()),
             functions=functions[module],
             gradients=gradients,
         )

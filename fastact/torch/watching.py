@@ -99,11 +99,12 @@ def watch(
     last axis and larger ones on axis 1. Outputs with fewer than two axes have no neurons.
 
     A forward pass begins with the outermost module that is called: the model, or one of its parts where these are
-    called by themselves, whose inputs are recorded as ``"encoder.input"`` then. A layer, or function, that is called
-    in several places of one pass has a row for each: ``"act"``, ``"act:2"``, up to ``"act:8"``, which has all further
-    calls; recurrent cells have one row. Several passes in one step are merged, place by place. Where the model is in
-    another mode than when `watch` was called, rows go by the layer's name and ``":eval"`` (``":train"`` for a model
-    that was in evaluation), so that a validation pass between two steps does not end up in the rows of the training.
+    called by themselves, whose inputs are recorded as ``"encoder.input"`` then (of a single layer only data, not what
+    the model has computed). A layer, or function, that is called in several places of one pass has a row for each:
+    ``"act"``, ``"act:2"``, up to ``"act:8"``, which has all further calls; recurrent cells have one row. Several passes
+    in one step are merged, place by place. Where the model is in another mode than when `watch` was called, rows go by
+    the layer's name and ``":eval"`` (``":train"`` for a model that was in evaluation), so that a validation pass
+    between two steps does not end up in the rows of the training.
 
     Forward passes that activation checkpointing repeats are recorded once. Copies of the model (``copy.deepcopy``,
     pickle) and forked processes (DataLoader workers) are not watched. With `torch.compile`, call `watch` before the

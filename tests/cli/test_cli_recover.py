@@ -33,7 +33,7 @@ def torn(sick: Path, tmp_path: Path) -> Path:
 def test_recover_writes_a_whole_copy(torn: Path, tmp_path: Path) -> None:
     before = {item.name: item.read_bytes() for item in torn.iterdir()}
     segment = torn / "segment-000000.live"
-    with pytest.raises(pl.exceptions.ComputeError):  # why the command is there
+    with pytest.raises((pl.exceptions.ComputeError, OSError)):  # why the command is there
         pl.read_ipc_stream(segment)
     copy = tmp_path / "deep" / "copy"
     _, err = call("recover", torn, "--to", copy)

@@ -74,11 +74,11 @@ def test_the_diagnosis_is_the_live_one(log: Log, tmp_path: Path) -> None:
     assert not report.healthy
     assert report == live(rows, 25)
     assert log.diagnose(window_size=60) == live(rows, 60)
-    strict = Thresholds(dead_critical=0.4)
+    strict = Thresholds(saturated_critical=0.99)
     assert live(rows, 25, strict) != report
     assert log.diagnose(thresholds=strict) == live(rows, 25, strict)
     # What the monitor wrote into the metadata is the default; without it, the window is 100.
-    write(tmp_path / "own", rows, metadata={"thresholds": '{"dead_critical": 0.4, "from_the_future": 1}'})
+    write(tmp_path / "own", rows, metadata={"thresholds": '{"saturated_critical": 0.99, "from_the_future": 1}'})
     assert open_log(tmp_path / "own").diagnose() == live(rows, 100, strict)
 
 

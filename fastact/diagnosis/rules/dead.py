@@ -187,7 +187,10 @@ class Dead(Rule[DeadThresholds]):
             return Outcome.NOT_ENOUGH_DATA
         samples = int(layer.first[_COUNT]) // max(int(layer.first[_NEURONS]), 1)
         back = _rows_needed(layer.info, samples, thresholds)
-        seen = _Seen(dead, neurons, onset(layer, streak, back), layer.during(streak))
+        since = onset(layer, streak, back)
+        if dead == neurons:  # a row of few samples, such as the last of an epoch, makes it take longer
+            since = _silent_since(layer, since)
+        seen = _Seen(dead, neurons, since, layer.during(streak))
         lasting = streak.rows >= min(back, len(layer.rows)) + thresholds.dead_window
         severity = self._severity(layer, network, seen, lasting, thresholds)
         if severity == NOTE and neurons < thresholds.dead_small and seen.ratio <= thresholds.dead_critical:
@@ -291,6 +294,14 @@ def onset(layer: LayerView, streak: Streak, lookback: int) -> int:
         return streak.step
     stride = float(layer.last[COLUMN["step"]] - int(rows["step"][0])) / (len(rows) - 1)
     return max(layer.start, streak.step - round(beyond * stride))
+
+
+def _silent_since(layer: LayerView, step: int) -> int:
+    """The first step of the rows up to `step` in which no neuron fired."""
+    rows = layer.rows[layer.rows["step"] < step][::-1]
+    silent = rows["silent_neurons"] >= rows["neurons"]
+    run = len(silent) if silent.all() else int(silent.argmin())
+    return int(rows["step"][run - 1]) if run else step
 
 
 def _fell_silent(layer: LayerView, thresholds: DeadThresholds) -> bool:

@@ -245,3 +245,15 @@ def test_what_the_neurons_say_themselves_takes_over() -> None:
 
 def test_thresholds_move_the_bands() -> None:
     assert found(watch({"act": ("ReLU", dying(40))}, thresholds=Thresholds(dead_critical=0.3, dead_most=0.35))) != []
+
+
+def test_a_layer_silent_from_the_start_is_dead_since_then_also_with_a_row_of_few_samples() -> None:
+    late = [
+        row(step, count=320 if step == 14 else 8192, zeros=320 if step == 14 else 8192, neurons=64, silent_neurons=64,
+            dead_neurons=64 if step >= 20 else 0, min=0.0, max=0.0, mean=0.0, std=0.0)
+        for step in range(40)
+    ]  # fmt: skip
+    finding = (
+        watch({"act": ("ReLU", late), "out": ("Linear", [row(step) for step in range(40)])}).diagnose().findings[0]
+    )
+    assert (finding.layer, finding.condition, finding.first_step) == ("act", "dead", 0)
