@@ -60,7 +60,8 @@ got = train(model, [callback, saver])
 assert all(np.allclose(got[name], want[1][name], rtol=1e-6) for name in ("loss", "val_loss"))
 log = fastact.open_log(sys.argv[1])
 names = [(info.name, info.kind) for info in log.layers]
-kinds = {"input": "Input", "lstm": "LSTM", "block/inner": "Tanh", "dropout": "Dropout", "head/relu": "ReLU", "output": "Softmax"}
+kinds = {"input": "Input", "lstm": "LSTM", "block/inner": "Tanh", "dropout": "Dropout", "head/relu": "ReLU",
+         "output": "Softmax"}
 assert names == list(kinds.items()), names
 rows = log.to_table().to_pylist()
 assert len(rows) == 6 * 8, len(rows)  # the validation's batches are not in it
