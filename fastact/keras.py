@@ -9,13 +9,13 @@ swept in place.
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from fastact._adapters.attachment import Attachment, Run
 from fastact._adapters.extras import needs_extra
 from fastact._adapters.layers import is_selected, named_outputs
-from fastact.diagnosis.layer_types import BOUNDED, RECURRENT
+from fastact.diagnosis.layer_types import BOUNDED, INPUT, INPUT_SUFFIX, RECURRENT
 from fastact.errors import ArgumentValueError, FastactError
 from fastact.monitor.monitor import ActivationMonitor
 
@@ -72,9 +72,10 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
         strict: raise what goes wrong; by default it is counted and warned of once.
 
     The output of a layer with an activation, such as ``Dense(64, activation="relu")``, is that of the activation, and
-    is judged as such. Validation is left out. With ``steps_per_execution`` all steps of an execution make one row. A
-    layer under a `keras.RematScope` counts once on PyTorch; on JAX its elements count each time that it runs, with the
-    same moments. Keras does not tell its callbacks that a training failed: call `close` then, or train again.
+    is judged as such. What the model is given is recorded as ``input``. Validation is left out. With
+    ``steps_per_execution`` all steps of an execution make one row. A layer under a `keras.RematScope` counts once on
+    PyTorch; on JAX its elements count each time that it runs, with the same moments. Keras does not tell its callbacks
+    that a training failed: call `close` then, or train again.
 
     Raises:
         ArgumentTypeError: `run` is neither a monitor nor a path.
@@ -118,10 +119,11 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
                 self._recorder = Recorder(self.monitor, ordered=False, strict=self._attachment.failure_counter.strict)
             else:
                 self._recorder = _TorchRecorder(self._attachment)
-            layers = _computing_layers(self.model)
+            layers = list(_computing_layers(self.model))
             selected = {name: layer for name, layer in layers if is_selected(self._layers, name, layer)}
             if not selected:
                 raise FastactError("no layer was selected")
+            self._wrap_input({name for name, _ in layers})
             for name, layer in selected.items():
                 self._wrap(name, layer)
             self.model.make_train_function(force=True)
@@ -158,6 +160,26 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
         # A copy of the callback watches nothing yet; Keras gives it its model when it trains one.
         return {**self.__dict__, "_recorder": None, "_wrapped": [], "_model": None}
 
+    def _wrap_input(self, taken: Container[str]) -> None:
+        """Records what the model is given, as `input`; integers, such as tokens, are left out."""
+        call, own = self.model.call, INPUT_SUFFIX if "input" in taken else "input"
+
+        @functools.wraps(call)
+        def recorded(*args: Any, **kwargs: Any) -> Any:
+            with self._attachment.failure_counter("record the model's input"):
+                given = [x for x in keras.tree.flatten(args) if keras.ops.is_tensor(x)]
+                for place, x in enumerate(given):
+                    if self._recorder is not None and keras.backend.is_float_dtype(
+                        keras.backend.standardize_dtype(x.dtype)
+                    ):
+                        name = own if len(given) == 1 else f"{own}[{place}]"
+                        axis = None if x.ndim < 2 else 1 if x.ndim > 3 and _channels_first() else -1
+                        self._recorder.record(name, x, axis=axis, layer_type=INPUT)
+            return call(*args, **kwargs)
+
+        self.model.call = recorded
+        self._wrapped.append(self.model)
+
     def _wrap(self, name: str, layer: Any) -> None:
         call, layer_type = layer.call, _layer_type(layer)
         axis = 1 if getattr(layer, "data_format", None) == "channels_first" else -1  # of the neurons
@@ -173,6 +195,10 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
 
         layer.call = recorded
         self._wrapped.append(layer)
+
+
+def _channels_first() -> bool:
+    return bool(keras.backend.image_data_format() == "channels_first")
 
 
 def _computing_layers(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -17,6 +17,7 @@ from fastact.pages import explain, names
 from scripts.pages import EXAMPLES, blocks
 
 MLP = ["hidden1", "act1", "hidden2", "act2", "output"]
+KERAS = ["input", "hidden1", "hidden2", "output"]
 #: What each needs, with which environment, how many steps it records, its layers and the one that is dead.
 CASES = {
     "torch": ("torch_digits", ["torch"], {}, 60, ["input", "0", "1", "2", "3", "4"], "3"),
@@ -31,10 +32,10 @@ CASES = {
     ),
     # Four epochs of ceil(1437 / 128) batches.
     "keras-jax": (
-        "keras_digits", ["keras", "jax"], {"KERAS_BACKEND": "jax"}, 48, ["hidden1", "hidden2", "output"], "hidden2",
+        "keras_digits", ["keras", "jax"], {"KERAS_BACKEND": "jax"}, 48, KERAS, "hidden2",
     ),
     "keras-torch": (
-        "keras_digits", ["keras", "torch"], {"KERAS_BACKEND": "torch"}, 48, ["hidden1", "hidden2", "output"], "hidden2",
+        "keras_digits", ["keras", "torch"], {"KERAS_BACKEND": "torch"}, 48, KERAS, "hidden2",
     ),
     "jax": ("jax_digits", ["jax"], {}, 60, MLP, "act2"),
     "flax": ("flax_digits", ["flax", "optax"], {}, 60, MLP, "act2"),

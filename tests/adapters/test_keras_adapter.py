@@ -60,23 +60,24 @@ got = train(model, [callback, saver])
 assert all(np.allclose(got[name], want[1][name], rtol=1e-6) for name in ("loss", "val_loss"))
 log = fastact.open_log(sys.argv[1])
 names = [(info.name, info.kind) for info in log.layers]
-kinds = {"lstm": "LSTM", "block/inner": "Tanh", "dropout": "Dropout", "head/relu": "ReLU", "output": "Softmax"}
+kinds = {"input": "Input", "lstm": "LSTM", "block/inner": "Tanh", "dropout": "Dropout", "head/relu": "ReLU",
+         "output": "Softmax"}
 assert names == list(kinds.items()), names
 rows = log.to_table().to_pylist()
-assert len(rows) == 5 * 8, len(rows)  # the validation's batches are not in it
-assert [row["count"] for row in rows[:5]] == [48, 40, 40, 32, 16], rows[:5]
-assert [row["neurons"] for row in rows[:5]] == [6, 5, 5, 4, 2]
+assert len(rows) == 6 * 8, len(rows)  # the validation's batches are not in it
+assert [row["count"] for row in rows[:6]] == [96, 48, 40, 40, 32, 16], rows[:6]
+assert [row["neurons"] for row in rows[:6]] == [3, 6, 5, 5, 4, 2]
 assert callback.failures == 0 and callback.monitor.diagnose().layers
 # Nothing is left behind, in the layers or in the compiled functions.
 assert all("call" not in vars(layer) for layer in model._flatten_layers())
 train(model, [])
-assert fastact.open_log(sys.argv[1]).to_table().num_rows == 40
+assert fastact.open_log(sys.argv[1]).to_table().num_rows == 48
 keras.models.load_model(sys.argv[1] + "/model.keras", custom_objects={"Block": Block}, compile=False)
 
 # Again on the same model: chosen layers, into a monitor of ours.
 with fastact.ActivationMonitor(every=2) as monitor:
     train(model, [fastact.keras.ActivationCallback(monitor, layers=["head/*", "lstm"], strict=True)])
-    assert list(monitor.history) == ["lstm", "head/relu"], list(monitor.history)
+    assert list(monitor.history) == ["input", "lstm", "head/relu"], list(monitor.history)
     assert monitor.history["lstm"]["step"].tolist() == [0, 2, 4, 6]
     assert not monitor.closed
 
@@ -108,7 +109,7 @@ original = fastact.keras.ActivationCallback(sys.argv[1] + "/copy", strict=True)
 copied = copy.deepcopy(original)
 train(model, [copied])
 train(model, [pickle.loads(pickle.dumps(copied))])
-assert fastact.open_log(sys.argv[1] + "/copy").to_table().num_rows == 2 * 40
+assert fastact.open_log(sys.argv[1] + "/copy").to_table().num_rows == 2 * 48
 for error in (RuntimeError, KeyboardInterrupt):
     def fail():
         raise error
@@ -128,6 +129,7 @@ with fastact.ActivationMonitor() as monitor:
     again.fit(x[:, 0], x[:, 0, :2], batch_size=40, verbose=0,
               callbacks=[fastact.keras.ActivationCallback(monitor, strict=True)])
     counts = {name: int(layer["count"][0]) for name, layer in monitor.history.items()}
+    assert counts.pop("input") % 120 == 0
     runs = 1 if keras.backend.backend() == "torch" else counts["dense"] // 200
     assert counts == {"dense": runs * 200, "out": runs * 80}, counts
 print("done")

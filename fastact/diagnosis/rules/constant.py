@@ -365,4 +365,10 @@ def _one_class(layer: LayerView, network: Network) -> Finding | None:
     remedies = "check that a batch has samples of several classes", LOWER_RATE
     refuted = facts.before_any_update(layer, streak.step).refuted_by
     rate = Cause("learning_rate", f"An update was too large. {one}", (LOWER_RATE,), (), refuted)
-    return best([rate], remedies).finding(layer.info.name, "constant", "serious", streak.step, evidence, message)
+    raw = facts.inputs_not_normalised(network)
+    large = f"The inputs are not normalised, so that updates throw the outputs far. {one}"
+    inputs = Cause("inputs_not_normalised", large, (NORMALISE_INPUTS, LOWER_RATE), raw.speaks_for, raw.refuted_by)
+    if not raw.speaks_for:
+        inputs = inputs._replace(refuted_by=inputs.refuted_by or ("the input was not recorded",))
+    told = best([rate, inputs], remedies)
+    return told.finding(layer.info.name, "constant", "serious", streak.step, evidence, message)
