@@ -99,7 +99,8 @@ def _no_input(layer: LayerView, network: Network, least: float = 0.0) -> Cause:
     # What joins branches may be fed by more than was seen, so that a few zeros say nothing.
     share = _zeros(feeder)
     if share >= 1.0 or (share > 0.0 and _zeros(layer) <= share >= least):
-        return Cause("inputs_zero", says, remedies, (f"{percent(share)} of what {facts.named(feeder)} gave is zero",))
+        name = "inputs_zero" if feeder.info.layer_type == layer_types.INPUT else "handed_on"
+        return Cause(name, says, remedies, (f"{percent(share)} of what {facts.named(feeder)} gave is zero",))
     live = f"{percent(1.0 - share)} of what {facts.named(feeder)} gave is not zero"
     return Cause("inputs_zero", says, remedies, refuted_by=(live,))
 

@@ -237,7 +237,7 @@ def likeness(one: Table, other: Table) -> float:
     """The size of the correlation of two series; 0 where one of them is constant.
 
     Example:
-        >>> likeness(np.array([1.0, 2.0, 1.0]), np.array([5.0, 3.0, 5.0]))
+        >>> round(likeness(np.array([1.0, 2.0, 1.0]), np.array([5.0, 3.0, 5.0])), 6)
         1.0
     """
     one, other = one - one.mean(), other - other.mean()

@@ -86,7 +86,7 @@ def test_a_layer_with_weights_and_a_live_input_has_zero_weights_and_one_without_
     assert live.cause_name == "weights_zero"
     starved = finding({"a": dead(), "act": ("Linear", dead()[1]), "out": layer()})
     assert starved.consequence_of == "a"
-    assert starved.cause_name == "inputs_zero"
+    assert starved.cause_name == "handed_on"
 
 
 def test_a_density_is_given_softplus_first_and_a_hidden_layer_the_cause_first() -> None:

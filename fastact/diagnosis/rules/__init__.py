@@ -54,8 +54,8 @@ class Thresholds(
         >>> Thresholds(dead_warning=2.0)
         Traceback (most recent call last):
         fastact.errors.ArgumentValueError: dead_warning: got 2.0, want more than 0 and at most 1
-        >>> Thresholds.describe()["dead_serious"]
-        'share of neurons (default 0.2); dead: serious from here. fastact, the bands of the public contract'
+        >>> Thresholds.describe()["dead_most"]
+        'share of neurons (default 0.9); dead: a finding from here, whatever gets through. Chosen'
     """
 
 
