@@ -162,7 +162,9 @@ def test_the_command_lists_shows_and_refuses() -> None:
     assert command("--raw", "dead", "pytorch") == (0, explain("dead") + "\n" + explain("pytorch"), "")
     code, out, error = command("saturation")
     assert (code, out) == (2, "")
-    assert error.startswith("error: name: got 'saturation', did you mean 'saturated'? The pages are collapsed, constant, ")
+    assert error.startswith(
+        "error: name: got 'saturation', did you mean 'saturated'? The pages are collapsed, constant, "
+    )
     assert command("\x1b[2J")[2].startswith("error: name: got '\\x1b[2J', want one of collapsed, constant, ")
 
 
