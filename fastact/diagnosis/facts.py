@@ -214,7 +214,8 @@ def data_changed(network: Network, step: int, slack: float = 0.0) -> For:
         return For()
     if scale.changed_at is None or not step - slack <= scale.changed_at <= step:
         return For(refuted_by=("the recorded input stays on one scale",))
-    by = f"{number(scale.change)} times as large" if scale.change > 1.0 else f"{number(1.0 / scale.change)} times less"
+    smaller = f"{number(1.0 / scale.change)} times less" if scale.change > 0.0 else "zero"
+    by = f"{number(scale.change)} times as large" if scale.change > 1.0 else smaller
     return For((f"the recorded input is {by} since step {scale.changed_at}",))
 
 
