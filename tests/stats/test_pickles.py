@@ -58,7 +58,8 @@ def test_a_pickle_made_by_the_first_version_loads(name: str) -> None:
         assert again == NOW[name]
     else:  # the last bits of a skewness depend on the order in which kernels were compiled
         then, now = again, NOW[name]
-        assert isinstance(then, DetailedStats) and isinstance(now, DetailedStats)
+        assert isinstance(then, DetailedStats)
+        assert isinstance(now, DetailedStats)
         assert (then.count, then.mean, then.std, then.min, then.max) == (now.count, now.mean, now.std, now.min, now.max)
         assert (then.skewness, then.kurtosis) == pytest.approx((now.skewness, now.kurtosis), rel=1e-4)
         assert then.quantile([0.0, 0.5, 1.0]).tolist() == now.quantile([0.0, 0.5, 1.0]).tolist()
