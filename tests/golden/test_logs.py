@@ -10,8 +10,8 @@ from .logs import live, logs, unpack
 from .store import differences, load, machine, same_machine
 
 CONDITIONS = {
-    "constant", "dead", "drifting", "exploding", "non_finite", "oscillating", "outlier_channels", "overflow_risk",
-    "saturated", "underflow_risk", "vanishing",
+    "collapsed", "constant", "dead", "drifting", "exploding", "non_finite", "oscillating", "outlier_channels",
+    "overflow_risk", "saturated", "underflow_risk", "unused", "vanishing",
 }  # fmt: skip
 
 
