@@ -243,7 +243,7 @@ class Diagnoser:
 
 def _group(info: LayerInfo) -> str:
     """What a layer is compared with."""
-    if info.layer_type in (layer_types.GRADIENT, layer_types.USAGE, layer_types.VOCABULARY):
+    if info.layer_type == layer_types.GRADIENT or info.layer_type in layer_types.COUNTED:
         return info.layer_type
     return info.mode or _LAYERS
 

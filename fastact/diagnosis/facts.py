@@ -122,7 +122,7 @@ def _input_scale(network: Network) -> InputScale | None:
         return None
     rows = layer.rows
     finite = rows[~np.isnan(rows["mean"])]
-    bad = (rows["nans"] | rows["pos_infs"] | rows["neg_infs"]) != 0
+    bad = _not_finite(rows)
     changed_at, change = _changed(rows["step"], rms(rows))
     before = finite if changed_at is None else finite[finite["step"] < changed_at]
     mean = float(np.median(before["mean"])) if len(before) else math.nan
@@ -147,6 +147,11 @@ def _input_scale(network: Network) -> InputScale | None:
         changed_at=changed_at,
         change=change,
     )
+
+
+def _not_finite(rows: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
+    """Which rows have NaN or Inf."""
+    return np.asarray((rows["nans"] | rows["pos_infs"] | rows["neg_infs"]) != 0)
 
 
 def _places_are_samples(layer: LayerView, network: Network) -> bool:
@@ -237,14 +242,10 @@ def gradients(network: Network) -> Gradients:
 def _gradients(network: Network) -> Gradients:
     steps: set[int] = set()
     broken: set[int] = set()
-    for view in network.everything.values():
-        if view.info.layer_type == layer_types.GRADIENT:
-            rows = view.rows
-            steps.update(rows["step"].tolist())
-            bad = (rows["nans"] | rows["pos_infs"] | rows["neg_infs"]) != 0
-            if bad.any():
-                broken.update(rows["step"][bad].tolist())
     views = [view for view in network.everything.values() if view.info.layer_type == layer_types.GRADIENT]
+    for view in views:
+        steps.update(view.rows["step"].tolist())
+        broken.update(view.rows["step"][_not_finite(view.rows)].tolist())
     begun = [view.streaks["ever_non_finite"].step for view in views if "ever_non_finite" in view.streaks]
     start = min((view.start for view in views), default=None)
     return Gradients(tuple(sorted(steps)), tuple(sorted(broken)), start, min(begun, default=None))

@@ -9,13 +9,10 @@ from fastact.diagnosis.finding import Finding, gravity
 from fastact.diagnosis.network import LayerView
 from fastact.diagnosis.rule import Circumstances, Explains, Rule, key, not_after
 from fastact.diagnosis.thresholds import CommonThresholds
-from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 
 #: From here on a finding brings others about in layers that it does not feed.
 _GRAVE: Final = gravity("serious")
-
-_STEP: Final = COLUMN["step"]
 
 _Key = tuple[str, str]
 #: Of a finding the condition, the cause, whether it is more than a note, and whether it is accepted.
@@ -60,7 +57,7 @@ def link(
         return finding.first_step, handed_on, other_mode, place[finding.layer], rank[finding.condition]
 
     ordered = sorted(findings, key=in_order)
-    strides = [_stride(view) for view in views if not view.info.mode] or [1.0]
+    strides = [view.stride for view in views if not view.info.mode] or [1.0]
     around = Circumstances(
         place=place,
         order={key(finding): i for i, finding in enumerate(ordered)},
@@ -218,11 +215,6 @@ def _places(views: Sequence[LayerView]) -> dict[str, int]:
             name = view.info.name
             place[name] = trained.get(layer_types.without_mode(name), place[name])
     return place
-
-
-def _stride(view: LayerView) -> float:
-    """The steps from one row to the next, on average over the window."""
-    return float(view.last[_STEP] - int(view.rows["step"][0])) / max(len(view.rows) - 1, 1)
 
 
 def _sources(views: Sequence[LayerView]) -> dict[str, str]:

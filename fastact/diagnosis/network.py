@@ -15,7 +15,7 @@ from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import shown
 
-_MEAN, _STD = COLUMN["mean"], COLUMN["std"]
+_STEP, _MEAN, _STD = COLUMN["step"], COLUMN["mean"], COLUMN["std"]
 _COUNT, _NEURONS, _WITHIN = COLUMN["count"], COLUMN["neurons"], COLUMN["within_std"]
 
 _T = TypeVar("_T")
@@ -53,6 +53,11 @@ class LayerView:
     def elements(self) -> str:
         """What a message calls its elements: "outputs", or "values" of a gradient or an input."""
         return "values" if self.info.layer_type in (layer_types.GRADIENT, layer_types.INPUT) else "outputs"
+
+    @property
+    def stride(self) -> float:
+        """The steps from one row to the next, on average over the window."""
+        return float(self.last[_STEP] - int(self.rows["step"][0])) / max(len(self.rows) - 1, 1)
 
     def during(self, streak: Streak) -> npt.NDArray[np.void]:
         """The rows of a run that are still in the window."""

@@ -169,10 +169,8 @@ def _enough(layer: LayerView, streak: Streak, alike: bool, thresholds: ConstantT
 
 def _since(layer: LayerView, streak: Streak) -> int:
     """The first step of a run; that of the first row where it was all zero until a first update, as a shift is."""
-    rows = layer.rows["step"]
-    stride = (int(rows[-1]) - int(rows[0])) / max(len(rows) - 1, 1)
     zero = layer.first[_STD] == 0.0 and layer.first[_MEAN] == 0.0
-    return layer.start if zero and streak.step - layer.start <= _FIRST_UPDATES * stride else streak.step
+    return layer.start if zero and streak.step - layer.start <= _FIRST_UPDATES * layer.stride else streak.step
 
 
 def _to_be_judged(network: Network, thresholds: ConstantThresholds) -> list[bool]:

@@ -19,7 +19,7 @@ _COUNT, _ZEROS, _NEURONS = COLUMN["count"], COLUMN["zeros"], COLUMN["neurons"]
 _SILENT, _DEAD = COLUMN["silent_neurons"], COLUMN["dead_neurons"]
 
 #: Types that have zeros by design, or are no layer: probabilities under a mask, and what was counted or came in.
-_EXEMPT: Final = layer_types.PROBABILITIES | {layer_types.INPUT, layer_types.USAGE, layer_types.VOCABULARY}
+_EXEMPT: Final = layer_types.PROBABILITIES | {layer_types.INPUT}
 
 #: Layers after a dead one that are asked whether anything still gets through.
 _AFTER: Final = 3
@@ -288,12 +288,10 @@ def _rows_needed(info: LayerInfo, samples: int, thresholds: DeadThresholds) -> i
 
 def onset(layer: LayerView, streak: Streak, lookback: int) -> int:
     """The first step of a run, also where a row condition looks back on more rows than the window has."""
-    rows = layer.rows
-    beyond = lookback - len(rows)
-    if beyond <= 0 or len(rows) < 2:
+    beyond = lookback - len(layer.rows)
+    if beyond <= 0 or len(layer.rows) < 2:
         return streak.step
-    stride = float(layer.last[COLUMN["step"]] - int(rows["step"][0])) / (len(rows) - 1)
-    return max(layer.start, streak.step - round(beyond * stride))
+    return max(layer.start, streak.step - round(beyond * layer.stride))
 
 
 def _silent_since(layer: LayerView, step: int) -> int:
@@ -309,9 +307,7 @@ def _fell_silent(layer: LayerView, thresholds: DeadThresholds) -> bool:
     some, most = layer.streaks.get("some_silent"), layer.streaks.get("mostly_silent")
     if some is None or most is None or some.rows - most.rows > thresholds.dead_window:
         return False
-    rows = layer.rows["step"]
-    stride = (int(rows[-1]) - int(rows[0])) / max(len(rows) - 1, 1)
-    return some.step - layer.start >= thresholds.dead_late * stride
+    return some.step - layer.start >= thresholds.dead_late * layer.stride
 
 
 def _lost_features(layer: LayerView, network: Network, seen: _Seen, thresholds: DeadThresholds) -> bool:

@@ -23,7 +23,7 @@ _MAD: Final = 1.4826
 #: Rows around the likeliest place of a change within which its largest step is looked for.
 _NEAR: Final = 2
 
-_STEP, _MEAN, _STD = COLUMN["step"], COLUMN["mean"], COLUMN["std"]
+_MEAN, _STD = COLUMN["mean"], COLUMN["std"]
 
 
 class DriftingThresholds(CommonThresholds):
@@ -99,11 +99,9 @@ class Drifting(Rule[DriftingThresholds]):
     ) | {"drifting": comes_first}  # fmt: skip
 
     def applies(self, info: LayerInfo) -> bool:
-        """All in the mode in which the model is watched but counts, and probabilities, which crowd at a bound."""
-        kind = info.layer_type
-        counts = kind in (layer_types.USAGE, layer_types.VOCABULARY)
+        """All in the mode in which the model is watched but probabilities, which crowd at a bound."""
         other = info.name.endswith((layer_types.EVALUATION_SUFFIX, layer_types.TRAINING_SUFFIX))
-        return not other and not counts and kind not in layer_types.PROBABILITIES
+        return not other and info.layer_type not in layer_types.PROBABILITIES
 
     def needs(self, thresholds: DriftingThresholds) -> int:
         """The rows before and after."""
@@ -158,8 +156,7 @@ class Drifting(Rule[DriftingThresholds]):
         shown = len(layer.rows) - thresholds.drift_rows  # what is younger is judged by the window
         if run is None or half is None or half.rows - run.rows > _NEAR or run.rows <= shown:
             return None
-        stride = (layer.last[_STEP] - int(layer.rows["step"][0])) / max(len(layer.rows) - 1, 1)
-        if half.step - layer.start < thresholds.drift_rows * stride:
+        if half.step - layer.start < thresholds.drift_rows * layer.stride:
             return None
         before, after = layer.first[_MEAN], layer.last[_MEAN]
         sizes = row_rms(layer.first), row_rms(layer.last)

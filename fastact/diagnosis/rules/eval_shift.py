@@ -69,12 +69,6 @@ class Gap(NamedTuple):
         return max(self.rise - 1.0, self.fall - 1.0, self.narrow - 1.0, self.shift)
 
 
-class Source(NamedTuple):
-    """Where a difference between training and evaluation begins: its causes."""
-
-    causes: tuple[Cause, ...]
-
-
 def _in_evaluation(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     """What evaluation suffers from here on."""
     return effect.layer in around.evaluation and around.place[cause.layer] <= around.place[effect.layer]
@@ -117,9 +111,9 @@ class EvalShift(Rule[EvalShiftThresholds]):
     ) | {"eval_shift": upstream}  # fmt: skip
 
     def applies(self, info: LayerInfo) -> bool:
-        """Layers in training, but for probabilities, counts and what hands its input on; the input is judged."""
+        """Layers in training, but for probabilities and what hands its input on; the input is judged."""
         kind = info.layer_type
-        if info.mode or kind in layer_types.PROBABILITIES or kind in (layer_types.USAGE, layer_types.VOCABULARY):
+        if info.mode or kind in layer_types.PROBABILITIES:
             return False
         return kind == layer_types.INPUT or not layer_types.is_passing(kind)
 
@@ -131,8 +125,8 @@ class EvalShift(Rule[EvalShiftThresholds]):
             return Outcome.NOT_FOUND
         evaluation = network.evaluation(layer)
         assert evaluation is not None
-        source = network.once(_begins, thresholds).get(layer.place)
-        if source is None:
+        cause = network.once(_begins, thresholds).get(layer.place)
+        if cause is None:
             return Outcome.NOT_FOUND
         step = _since(layer, network, evaluation, thresholds)
         by_mean = gap.shift >= thresholds.shift_deviations and gap.size == gap.shift
@@ -149,7 +143,7 @@ class EvalShift(Rule[EvalShiftThresholds]):
         severity = graded(serious=large, critical=False)
         name = layer_types.without_mode(layer.info.name)
         name = name if name in network.everything else layer.info.name
-        return best(source.causes).finding(name, self.condition, severity, step, evidence, message)
+        return best([cause]).finding(name, self.condition, severity, step, evidence, message)
 
 
 def _gaps(network: Network, thresholds: EvalShiftThresholds) -> dict[int, Gap]:
@@ -233,10 +227,10 @@ def _since(layer: LayerView, network: Network, evaluation: LayerView, thresholds
     return int(rows[place]["step"])
 
 
-def _begins(network: Network, thresholds: EvalShiftThresholds) -> dict[int, Source]:
+def _begins(network: Network, thresholds: EvalShiftThresholds) -> dict[int, Cause]:
     """The layers that are told, by their place: those where a difference begins, and those after one."""
     gaps = network.once(_gaps, thresholds)
-    told: dict[int, Source] = {}
+    told: dict[int, Cause] = {}
     noisy = keeps = False
     for layer in network.layers:
         kind = layer.info.layer_type
@@ -249,20 +243,20 @@ def _begins(network: Network, thresholds: EvalShiftThresholds) -> dict[int, Sour
         if told:
             # What begins here by itself is told apart from what follows: its cause is the normalisation's.
             own = kind.startswith(_KEEPS) and feeder is not None and feeder.place not in gaps
-            told[layer.place] = Source((_STATISTICS,)) if own else next(iter(told.values()))
+            told[layer.place] = _STATISTICS if own else next(iter(told.values()))
         elif kind == layer_types.INPUT:
             if gap.exceeds(thresholds.shift_inputs, 2.0 * thresholds.shift_deviations):
-                told[layer.place] = Source((_data("the input itself differs"),))
+                told[layer.place] = _data("the input itself differs")
         elif kind.startswith(_KEEPS):
             fallen = noisy and gap.rise < thresholds.shift_factor and gap.shift < thresholds.shift_deviations
             if not fallen and (feeder is None or feeder.place not in gaps):
-                told[layer.place] = Source((_STATISTICS,))
+                told[layer.place] = _STATISTICS
         elif facts.is_first(layer, network) and network.input is None and layer_types.has_weights(kind):
             if gap.exceeds(thresholds.shift_inputs, 2.0 * thresholds.shift_deviations):
-                told[layer.place] = Source((_data("its weights are the same in both modes"),))
+                told[layer.place] = _data("its weights are the same in both modes")
         # Where running statistics catch up, which is no finding, layers after them differ too.
         elif gap.rise >= thresholds.shift_unknown and not normalised:
-            told[layer.place] = Source((_UNSEEN,))
+            told[layer.place] = _UNSEEN
     return told
 
 

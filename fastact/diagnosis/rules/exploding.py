@@ -97,10 +97,6 @@ class Exploding(Rule[ExplodingThresholds]):
         ("outlier_channels", "overflow_risk", "non_finite", "saturated", "dead", "vanishing", "constant"), _drives
     )
 
-    def applies(self, info: LayerInfo) -> bool:
-        """Everything but counts."""
-        return info.layer_type not in (layer_types.USAGE, layer_types.VOCABULARY)
-
     def needs(self, thresholds: ExplodingThresholds) -> int:
         """Two rows: growth by orders of magnitude leaves few."""
         return 2

@@ -64,10 +64,6 @@ class NonFinite(Rule[NonFiniteThresholds]):
         ("saturated", "dead", "vanishing", "constant"), _reaches
     )
 
-    def applies(self, info: LayerInfo) -> bool:
-        """Everything but counts."""
-        return info.layer_type not in (layer_types.USAGE, layer_types.VOCABULARY)
-
     def needs(self, thresholds: NonFiniteThresholds) -> int:
         """One row."""
         return 1

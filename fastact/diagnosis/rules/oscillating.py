@@ -102,12 +102,12 @@ class Oscillating(Rule[OscillatingThresholds]):
     )  # fmt: skip
 
     def applies(self, info: LayerInfo) -> bool:
-        """Every type, except probabilities, counts and what hands its input on; the network's input is judged.
+        """Every type, except probabilities and what hands its input on; the network's input is judged.
 
         Rows of evaluation are left out: they go through the same batches over and over.
         """
         kind = info.layer_type
-        if info.mode or kind in layer_types.PROBABILITIES or kind in (layer_types.USAGE, layer_types.VOCABULARY):
+        if info.mode or kind in layer_types.PROBABILITIES:
             return False
         return kind == layer_types.INPUT or not layer_types.is_passing(kind)
 

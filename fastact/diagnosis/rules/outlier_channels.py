@@ -69,7 +69,6 @@ class OutlierChannels(Rule[OutlierChannelsThresholds]):
         """Every type, except activations, probabilities, masked scores and what hands its input on."""
         layer_type = info.layer_type
         by_design = layer_type in layer_types.PROBABILITIES or layer_type in layer_types.MASKED
-        by_design = by_design or layer_type in (layer_types.USAGE, layer_types.VOCABULARY)
         return not (by_design or layer_types.is_activation(layer_type) or layer_types.is_passing(layer_type))
 
     def needs(self, thresholds: OutlierChannelsThresholds) -> int:
