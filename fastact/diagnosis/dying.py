@@ -98,8 +98,11 @@ def _no_input(layer: LayerView, network: Network, least: float = 0.0) -> Cause:
         return Cause("inputs_zero", says, remedies, *facts.inputs_zero(network))
     # What joins branches may be fed by more than was seen, so that a few zeros say nothing.
     share = _zeros(feeder)
-    if share >= 1.0 or (share > 0.0 and _zeros(layer) <= share >= least):
-        name = "inputs_zero" if feeder.info.layer_type == layer_types.INPUT else "handed_on"
+    given = feeder.info.layer_type == layer_types.INPUT  # of which a few zeros, such as blank pixels, say nothing
+    # Of so many elements that one more is lost in rounding, the counts themselves tell whether all are zero.
+    whole = not math.isnan(feeder.last[_MEAN]) and feeder.last[_ZEROS] >= feeder.last[_COUNT]
+    if whole or (not given and share > 0.0 and _zeros(layer) <= share >= least):
+        name = "inputs_zero" if given else "handed_on"
         return Cause(name, says, remedies, (f"{percent(share)} of what {facts.named(feeder)} gave is zero",))
     live = f"{percent(1.0 - share)} of what {facts.named(feeder)} gave is not zero"
     return Cause("inputs_zero", says, remedies, refuted_by=(live,))

@@ -128,7 +128,8 @@ def _input_scale(network: Network) -> InputScale | None:
     mean = float(np.median(before["mean"])) if len(before) else math.nan
     std = float(np.median(before["std"])) if len(before) else math.nan
     largest = float(np.maximum(-finite["min"], finite["max"]).max()) if len(finite) else math.nan
-    scale = math.hypot(mean, std)
+    # As it was before a change, or as most rows are: that either is normalised speaks against the scale.
+    scales = [_middle(rms(some)) for some in (before, finite)]
     samples = finite["count"] > finite["neurons"]
     swept = finite["neurons"] > 0
     spread = np.where(swept, finite["within_std"], finite["std"])
@@ -139,14 +140,19 @@ def _input_scale(network: Network) -> InputScale | None:
         largest=largest,
         mean=mean,
         std=std,
-        normalised=_NORMALISED[0] <= scale <= _NORMALISED[1],
-        large=scale > _NORMALISED[1],
+        normalised=any(_NORMALISED[0] <= scale <= _NORMALISED[1] for scale in scales),
+        large=scales[0] > _NORMALISED[1],
         zeros=min(float(rows["zeros"].sum(dtype=float)) / max(float(rows["count"].sum(dtype=float)), 1.0), 1.0),
         equal=equal,
         broken_at=int(rows["step"][bad][0]) if bad.any() else None,
         changed_at=changed_at,
         change=change,
     )
+
+
+def _middle(values: npt.NDArray[np.float64]) -> float:
+    """The upper median; NaN without values."""
+    return float(np.sort(values)[len(values) // 2]) if len(values) else math.nan
 
 
 def _not_finite(rows: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
@@ -187,6 +193,8 @@ def inputs_not_normalised(network: Network) -> For:
     said = f"mean {number(scale.mean)}, standard deviation {number(scale.std)}"
     if scale.normalised:
         return For(refuted_by=(f"the recorded input is normalised ({said})",))
+    if not scale.std <= scale.largest:  # which no data has
+        return For()
     return For((f"the input reaches {number(scale.largest)} ({said})",))
 
 

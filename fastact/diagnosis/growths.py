@@ -10,7 +10,14 @@ from fastact.diagnosis import births, facts, layer_types
 from fastact.diagnosis.causes import Cause, refuted
 from fastact.diagnosis.facts import For
 from fastact.diagnosis.network import LayerView, Network, row_rms
-from fastact.diagnosis.remedies import CLIP_GRADIENTS, EXPONENT_REMEDIES, LOWER_RATE, NORMALISE_INPUTS, initialisation
+from fastact.diagnosis.remedies import (
+    CLIP_GRADIENTS,
+    EXPONENT_REMEDIES,
+    LOWER_RATE,
+    NORMALISE_INPUTS,
+    SAME_PREPROCESSING,
+    initialisation,
+)
 from fastact.fields import COLUMN
 from fastact.text import number
 
@@ -62,7 +69,7 @@ def over_depth(layer: LayerView, network: Network, step: int) -> list[Cause]:
 
 
 def _data_remedies() -> tuple[str, ...]:
-    return "look at what changed in the data at that step: its source, its units, its normalisation", NORMALISE_INPUTS
+    return "look at what changed in the data at that step: its source, its units, its normalisation", SAME_PREPROCESSING
 
 
 def _data(layer: LayerView, network: Network, step: int, jumped: float | None) -> Cause:

@@ -7,6 +7,7 @@ from fastact.diagnosis import layer_types
 
 LOWER_RATE: Final = "use a lower learning rate"
 CLIP_GRADIENTS: Final = "clip the gradients"
+SAME_PREPROCESSING: Final = "preprocess all of the data in the same way"
 NORMALISE_INPUTS: Final = "normalise the inputs to mean 0 and standard deviation 1"
 
 #: What helps against an exponential that overflows.

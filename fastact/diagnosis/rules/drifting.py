@@ -10,7 +10,7 @@ from fastact.diagnosis import facts, layer_types
 from fastact.diagnosis.causes import Cause, best
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, row_rms
-from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE
+from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE, SAME_PREPROCESSING
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, upstream
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, factor_field, positive_field, share_field
@@ -271,7 +271,7 @@ def _data(*, proved: bool = False) -> Cause:
     return Cause(
         "data_changed",
         "The data changed at that step: another source, another part of it, or another preprocessing.",
-        ("look at what changed in the data at that step", "preprocess all of the data in the same way"),
+        ("look at what changed in the data at that step", SAME_PREPROCESSING),
         ("the input itself changed",) if proved else (),
         (),
         proved,

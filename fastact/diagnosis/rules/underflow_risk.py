@@ -129,7 +129,12 @@ def _causes(layer: LayerView, network: Network, step: int) -> list[Cause]:
     """What could have made its values so small, the likeliest first."""
     info = layer.info
     wider = "bfloat16 or float32, which have the range" if info.dtype != "bfloat16" else "float32"
+    own: tuple[str, ...] = ("scale it so that its largest value is the largest that the dtype can hold",)
     if info.layer_type == layer_types.GRADIENT:
+        if info.dtype.startswith("float8"):  # which one scale of the loss cannot serve: each tensor has its own
+            says = f"The gradient is too small for {info.dtype}: weights whose gradient rounds to zero do not learn."
+            back = f"run the backward pass of this layer in {wider}"
+            return [Cause("dtype_range", says, (*own, back), (f"it is a gradient in {info.dtype}",))]
         says = (
             "The loss is not scaled up, or not by enough, so the gradient is too small for its dtype. Weights whose "
             "gradient rounds to zero do not learn."
@@ -142,8 +147,7 @@ def _causes(layer: LayerView, network: Network, step: int) -> list[Cause]:
         return [Cause("loss_scale", says, remedies, (f"it is a gradient in {info.dtype}",))]
     run = f"run this layer in {wider}"
     keep = "use an initialisation that keeps the scale: N(0, sqrt(2/n_in))"
-    first: tuple[str, ...] = ("scale it so that its largest value is the largest that the dtype can hold",)
-    first = first if info.dtype.startswith("float8") else ()
+    first = own if info.dtype.startswith("float8") else ()
     normalise = normalise_before(network.distinct_types)
     scale = facts.input_scale(network)
     small = scale is not None and not scale.large and not scale.normalised

@@ -180,7 +180,8 @@ class Unused(Rule[UnusedThresholds]):
         share = min(unused / rows, 1.0)
         since = onset(layer, streak, _rows_needed(layer.first, thresholds))
         name = layer.info.name.removesuffix(layer_types.USAGE_SUFFIX)
-        table = network.everything.get(name, layer)
+        # A table that is an expert itself may have the finding on its mixture under its own name.
+        table = layer if is_expert(name) else network.everything.get(name, layer)
         chosen = choosing.is_codebook(layer.info)
         evidence = Evidence(
             unused_ratio=share, unused=unused, rows=rows, lookups=seen if math.isfinite(seen) else None,
