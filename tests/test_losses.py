@@ -1,5 +1,7 @@
 """The table of losses: found by any framework's name; the best constant answer against a search for it."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -47,17 +49,17 @@ def test_what_is_not_known_is_no_other_loss(spelled: str) -> None:
 def least(loss: str, targets: torch.Tensor, units: int) -> float:
     """The least loss that one answer for all samples can have, found by descent."""
     answer = torch.zeros(units, dtype=torch.float64, requires_grad=True)
-    function = {
+    functions: dict[str, Callable[..., torch.Tensor]] = {
         "cross_entropy": functional.cross_entropy,
         "binary_cross_entropy_with_logits": functional.binary_cross_entropy_with_logits,
         "mean_squared_error": functional.mse_loss,
-    }[loss]
+    }
     optimizer = torch.optim.LBFGS([answer], max_iter=200, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        value = function(answer.expand(len(targets), units), targets)
-        value.backward()
+        value: torch.Tensor = functions[loss](answer.expand(len(targets), units), targets)
+        value.backward()  # type: ignore[no-untyped-call]
         return value
 
     optimizer.step(closure)

@@ -1,5 +1,8 @@
 """Losses and targets as rows: what they hold, what is known of them, what is refused; none of it ends a training."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -60,7 +63,7 @@ def test_classes_may_be_on_another_axis() -> None:
         (np.float64(3.0), {"shape": [], "distinct": [3.0]}),
     ],
 )
-def test_what_targets_show_at_the_first_batch(targets: object, expected: dict[str, object]) -> None:
+def test_what_targets_show_at_the_first_batch(targets: object, expected: dict[str, Any]) -> None:
     facts = supervision.facts_of_targets(targets)
     assert {name: facts[name] for name in expected} == expected
     assert len(facts.get("distinct", ())) <= 16
@@ -123,7 +126,7 @@ def test_a_loss_in_evaluation_has_rows_of_its_own() -> None:
     assert monitor.history["loss:eval"].info.facts["function"] == "cross_entropy"
 
 
-def test_facts_survive_the_log(tmp_path: object) -> None:
+def test_facts_survive_the_log(tmp_path: Path) -> None:
     with fastact.ActivationMonitor(tmp_path) as monitor:
         monitor.record_loss(1.0, predictions=LOGITS, targets=CLASSES, function="cross_entropy")
         monitor.step()
@@ -144,7 +147,7 @@ def test_facts_survive_the_log(tmp_path: object) -> None:
         ({"source": 3, "predictions": LOGITS}, "source: got int"),
     ],
 )
-def test_what_cannot_be_recorded_is_refused_by_its_name(options: dict[str, object], message: str) -> None:
+def test_what_cannot_be_recorded_is_refused_by_its_name(options: dict[str, Any], message: str) -> None:
     with fastact.ActivationMonitor() as monitor:
         with pytest.raises((fastact.ArgumentTypeError, fastact.ArgumentValueError)) as caught:
             monitor.record_loss(**{"value": 1.0} | options)
