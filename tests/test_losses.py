@@ -59,7 +59,7 @@ def least(loss: str, targets: torch.Tensor, units: int) -> float:
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
         value: torch.Tensor = functions[loss](answer.expand(len(targets), units), targets)
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         return value
 
     optimizer.step(closure)
