@@ -9,11 +9,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from fastact.losses import SUM_ERROR
+
 #: Elements of a first batch that are looked at for facts, and distinct values that are listed.
 _LOOKED_AT: Final = 16_384
 _DISTINCT: Final = 16
-#: How far from 1 the sum of probabilities may be: they may come from bfloat16, which has 8 bits.
-_SUM_ERROR: Final = 0.02
 #: Samples. Of fewer, columns that are constant or alike say nothing.
 _LEAST_SAMPLES: Final = 8
 #: Elements, and their share. A value that stands for "missing" comes again and again.
@@ -54,7 +54,7 @@ def facts_of_targets(targets: Any) -> dict[str, Any]:
         if distinct.size:
             facts["commonest"] = float(counts.max()) / finite.size
     if values.ndim > 1 and values.shape[-1] > 1:
-        facts["sums_to_one"] = bool((np.abs(values.sum(axis=-1) - 1.0) < _SUM_ERROR).all() and (values >= 0.0).all())
+        facts["sums_to_one"] = bool((np.abs(values.sum(axis=-1) - 1.0) < SUM_ERROR).all() and (values >= 0.0).all())
         facts["one_hot"] = facts["sums_to_one"] and bool(np.isin(distinct, (0.0, 1.0)).all())
         if facts["one_hot"]:
             facts["commonest"] = float(values.reshape(-1, values.shape[-1]).mean(axis=0).max())
@@ -74,10 +74,10 @@ def facts_of_predictions(predictions: Any, axis: int = -1) -> dict[str, Any]:
     facts["units"] = shape[axis] if len(shape) > 1 else 1
     values = numbers(predictions, _LOOKED_AT)
     if values.ndim > 1 and np.isfinite(values).all() and values.size:
-        facts["sums_to_one"] = bool((np.abs(values.sum(axis=axis) - 1.0) < _SUM_ERROR).all() and (values >= 0.0).all())
+        facts["sums_to_one"] = bool((np.abs(values.sum(axis=axis) - 1.0) < SUM_ERROR).all() and (values >= 0.0).all())
         with np.errstate(over="ignore"):
             sums = np.exp(values).sum(axis=axis)
-        facts["exp_sums_to_one"] = bool((np.abs(sums - 1.0) < _SUM_ERROR).all())
+        facts["exp_sums_to_one"] = bool((np.abs(sums - 1.0) < SUM_ERROR).all())
     return facts
 
 

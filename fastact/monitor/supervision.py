@@ -54,8 +54,8 @@ class _Pool:
         """Takes a batch of targets."""
         self._batches += 1
         part = numbers(targets, _ELEMENTS)
-        part = part.reshape(len(part), -1) if part.ndim > 1 else part.reshape(-1, 1)
-        if not self._parts or part.shape[1] == self._parts[0].shape[1]:
+        part = part if part.ndim else part.reshape(1)
+        if not self._parts or part.shape[1:] == self._parts[0].shape[1:]:
             self._parts.append(part)
 
     def constant_answer(self, loss: losses.Loss) -> float | None:
@@ -192,15 +192,22 @@ class Supervision(ABC):
             return
         mode = "" if training else EVALUATION_SUFFIX
         row = name + TARGET_SUFFIX
-        if row + mode not in self._known:
-            with self._failures(f"describe {row!r}"):
-                self.describe(row + mode, facts=facts_of_targets(targets))
-            self._known.add(row + mode)
+        error = None if row + mode in self._known else self._describe_batch(row + mode, targets)
         self._summarise("targets", row, targets, TARGET, training)
+        if error is not None:  # of what can be swept; what cannot has been refused
+            self._failures.failed(f"describe {row!r}", error)
+        self._known.add(row + mode)
         pool = self._pools.setdefault(name + mode, _Pool())
         if pool.open:
             with self._failures(f"look at {row!r}"):
                 pool.add(targets)
+
+    def _describe_batch(self, row: str, targets: Any) -> Exception | None:
+        try:
+            self.describe(row, facts=facts_of_targets(targets))
+        except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
+            return error
+        return None
 
     def _takes(self, name: object) -> bool:
         """Whether this step is recorded; raises where nothing can be."""

@@ -51,7 +51,7 @@ def test_a_value_that_stands_for_missing_is_seen(code: float) -> None:
         RANDOM.normal(size=(2, 8)),
     ],
 )
-def test_what_looks_like_it_is_no_code_for_missing(x: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_what_looks_like_it_is_no_code_for_missing(x: np.ndarray) -> None:
     assert "code" not in facts_of_inputs(x)
 
 
