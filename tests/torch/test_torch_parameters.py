@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
+from torch_doubles import Recorder, mlp
 
 import fastact
 from fastact.torch import watch
 from fastact.torch.updates import Sample
-from tests.torch.torch_doubles import Recorder, mlp
 
 _ALL: dict[str, Any] = {"weights": True, "gradients": "parameters", "updates": True, "parameters_every": 1}
 
@@ -31,6 +31,16 @@ def _nothing_is_left() -> Any:
 def batch(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     made = torch.Generator().manual_seed(seed)
     return torch.randn(16, 4, generator=made), torch.randint(3, (16,), generator=made)
+
+
+def weight_of(model: nn.Module) -> nn.Parameter:
+    return model.get_parameter("0.weight")
+
+
+def gradient_of(model: nn.Module) -> torch.Tensor:
+    gradient = weight_of(model).grad
+    assert gradient is not None
+    return gradient
 
 
 def learn(model: nn.Module, optimiser: Any, steps: int = 1, monitor: Any = None) -> None:
@@ -58,6 +68,7 @@ def test_rows_are_what_the_optimiser_is_given_and_makes_of_it() -> None:
         learn(model, sgd(model))
     for name, parameter in model.named_parameters():
         assert torch.equal(recorder.given[name][0], before[name])
+        assert parameter.grad is not None
         assert torch.equal(recorder.given[f"{name}:grad"][0], parameter.grad)
         update = (parameter.detach() - before[name]).flatten()
         assert torch.equal(recorder.given[f"{name}:update"][0], update)
@@ -113,7 +124,7 @@ def test_facts_say_what_no_row_shows() -> None:
     model = nn.ModuleDict({"used": nn.Linear(4, 3), "spare": nn.Linear(3, 3), "frozen": nn.Linear(2, 2)})
     model["frozen"].requires_grad_(False)
     model["used"].other = model["used"].weight  # tied
-    held = [model["used"].weight, *model["spare"].parameters()]
+    held: list[Any] = [model["used"].weight, *model["spare"].parameters()]
     optimiser = torch.optim.AdamW(held, lr=0.1)
     with fastact.ActivationMonitor() as monitor, watch(model, monitor, layers="used", **_ALL):
         learn(model["used"], optimiser, 1, monitor)
@@ -133,7 +144,7 @@ def test_facts_say_what_no_row_shows() -> None:
             "frozen.bias": (False, False, False),
         }
         assert facts["used.weight"]["names"] == ["used.weight", "used.other"]
-        assert facts["used.weight"] | {"names": []} == {
+        assert {**facts["used.weight"], "names": []} == {
             "trainable": True, "optimiser": True, "gradient": True, "elements": 12, "shape": [3, 4], "layer": "used",
             "names": [],
         }  # fmt: skip
@@ -243,11 +254,11 @@ def test_gradients_of_a_closure_are_those_that_it_computes() -> None:
         loss.backward()
         return loss
 
-    before = model[0].weight.detach().clone()
+    before = weight_of(model).detach().clone()
     with watch(model, recorder, inputs=False, **_ALL):
         optimiser.step(closure)
-    assert torch.equal(recorder.given["0.weight:grad"][0], model[0].weight.grad)
-    assert torch.equal(recorder.given["0.weight:update"][0], (model[0].weight.detach() - before).flatten())
+    assert recorder.given["0.weight:grad"][0].tolist() == gradient_of(model).tolist()
+    assert torch.equal(recorder.given["0.weight:update"][0], (weight_of(model).detach() - before).flatten())
     # The rows of parameters come after those of layers, as ever.
     assert [call.name for call in recorder.calls].index("0.weight") > 3
 
@@ -267,7 +278,7 @@ def test_a_skipped_step_has_no_rows() -> None:
             monitor.step()
         rows = rows_of(monitor.history, "0.weight:grad")
         assert rows["step"] == [1, 2]
-        assert abs(rows["mean"][-1]) == pytest.approx(float(model[0].weight.grad.mean().abs()))  # unscaled
+        assert rows["mean"][-1] == pytest.approx(float(gradient_of(model).mean()))  # unscaled
 
 
 @pytest.mark.parametrize("fused", [False, True])
@@ -314,7 +325,7 @@ def test_what_is_put_in_a_parameters_place_is_found() -> None:
     model = mlp()
     with fastact.ActivationMonitor() as monitor, watch(model, monitor, **_ALL) as handle:
         model[2] = nn.Linear(6, 3)
-        model[0].weight = nn.Parameter(model[0].weight.detach() * 2.0)
+        model[0].weight = nn.Parameter(weight_of(model).detach() * 2.0)
         learn(model, sgd(model), 1, monitor)
         assert monitor.history["2.weight"]["mean"][0] == pytest.approx(0.0, abs=0.4)
         assert monitor.history["optimiser"].info.facts["others"] == 0
