@@ -11,6 +11,9 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+#: How far from 1 the sum of probabilities may be: they may come from bfloat16, which has 8 bits.
+SUM_ERROR: Final = 0.02
+
 #: What a loss takes for predictions.
 Predictions = Literal["logits", "log-probabilities", "probabilities", "values"]
 #: What it takes for targets: the number of a class, a probability for each class (one-hot among them), a probability of
@@ -127,13 +130,25 @@ def constant_answer(loss: Loss, targets: npt.NDArray[Any]) -> float | None:
 
     Args:
         loss: the loss function.
-        targets: of any shape; the first axis is the samples.
+        targets: shape (samples, ...), as the loss takes them: of classes any shape; of distributions the classes are on
+            the last axis, or on axis 1, where `cross_entropy` has them.
     """
     if loss.constant is None or not targets.size:
         return None
-    table = targets.astype(np.float64).reshape(len(targets), -1)
-    if loss.family == "categorical" and "distribution" not in loss.targets:
-        table = table.reshape(-1, 1)
-    if not np.isfinite(table).all() or (loss.family == "binary" and not ((table >= 0.0) & (table <= 1.0)).all()):
+    values = targets.astype(np.float64)
+    if not np.isfinite(values).all() or (loss.family == "binary" and not ((values >= 0.0) & (values <= 1.0)).all()):
         return None
+    table = values.reshape(len(values), -1) if values.ndim else values.reshape(1, 1)
+    if loss.family == "categorical":
+        axis = 1 if "classes" in loss.targets else -1
+        if values.ndim > 1 and values.shape[axis] > 1 and _is_distribution(values, axis):
+            table = np.moveaxis(values, axis, -1).reshape(-1, values.shape[axis])
+        elif "classes" in loss.targets and (values == np.floor(values)).all():
+            table = values.reshape(-1, 1)
+        else:
+            return None
     return loss.constant(table)
+
+
+def _is_distribution(values: npt.NDArray[np.float64], axis: int) -> bool:
+    return bool((values >= 0.0).all() and (np.abs(values.sum(axis=axis) - 1.0) < SUM_ERROR).all())

@@ -29,10 +29,6 @@ from fastact.fields import COLUMN, ROW, ROW_DTYPE
 from fastact.history import History, LayerInfo, rows_of
 
 _UNKNOWN: Final = "not enough data"
-#: The groups whose rules are told of what gave no rows.
-_TOLD_OF_UNSEEN: Final = frozenset({
-    layer_types.LAYERS, layer_types.LOSSES, layer_types.PARAMETER, layer_types.UPDATE, layer_types.OPTIMISER
-})  # fmt: skip
 
 
 class Diagnoser:
@@ -146,7 +142,7 @@ class Diagnoser:
             layers = viewed[which]
             network = Network(
                 layers, recent_rows=limits.recent_rows, min_samples=limits.vanish_samples, everything=views,
-                unseen=dict(unseen) if which in _TOLD_OF_UNSEEN else None,
+                unseen=dict(unseen) if which in layer_types.TOLD_UNSEEN else None,
             )  # fmt: skip
             saturated |= zip((view.info.name for view in layers), network.saturated, strict=True)
             if preset is None:

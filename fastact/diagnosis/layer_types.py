@@ -75,7 +75,7 @@ BASELINE: Final = "Baseline"
 PARAMETER: Final = "Parameter"
 PARAMETER_GRADIENT: Final = "ParameterGradient"
 UPDATE: Final = "Update"
-#: The learning rates of an optimiser, in each step that it makes.
+#: An optimiser that steps: the learning rates of its groups of parameters.
 OPTIMISER: Final = "Optimiser"
 
 #: Rows that are compared with their like only. What belongs to no other group is a layer.
@@ -89,6 +89,8 @@ GROUPS: Final = (
 )  # fmt: skip
 #: The outputs of layers, in training and in evaluation.
 OUTPUTS: Final = frozenset({LAYERS, EVALUATION})
+#: Groups whose rules are told what was watched and not recorded.
+TOLD_UNSEEN: Final = frozenset({LAYERS, PARAMETER, PARAMETER_GRADIENT, UPDATE, OPTIMISER, LOSSES})
 #: Types that are groups of their own, whatever the mode, and those that belong to a loss.
 _OWN_GROUP: Final = frozenset({GRADIENT, USAGE, VOCABULARY, PARAMETER, PARAMETER_GRADIENT, UPDATE, OPTIMISER})
 _OF_LOSSES: Final = frozenset({LOSS, PREDICTION, TARGET, BASELINE})
