@@ -56,10 +56,11 @@ def no_nonlinearity(s: Supervised, network: Network, learned: float) -> Mismatch
         return None
     severity: Severity = "serious" if _stands_still(s, learned) else NOTE
     names = f"{shown(weighted[-1].info.name, 40)} to {shown(weighted[0].info.name, 40)}"
-    what = f"its {len(weighted)} layers with weights, {names}, have no activation between them"
+    what = f"the {len(weighted)} layers with weights, {names}, have no activation between them"
     says = "Linear layers one after the other can learn what a single one can, and no more."
     fix = ("add an activation, such as ReLU, after each layer but the last",)
-    return Mismatch("no_nonlinearity", severity, what, says, fix, ("each was given what the one before it put out",))
+    because = ("each was given what the one before it put out",)
+    return Mismatch("no_nonlinearity", severity, what, says, fix, because, None, "has been linear in its input")
 
 
 def _gives_its_input_back(s: Supervised, last: LayerView, given: LayerView | None) -> bool:

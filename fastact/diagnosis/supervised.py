@@ -45,6 +45,7 @@ class Mismatch(NamedTuple):
         remedies: what to write instead.
         because: the clauses that prove it.
         step: since when; None for since the first row.
+        verb: what is said of the layer up to the step.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Mismatch(NamedTuple):
     remedies: tuple[str, ...]
     because: tuple[str, ...] = ()
     step: int | None = None
+    verb: str = ""
 
 
 class Supervised(NamedTuple):
@@ -154,7 +156,7 @@ def of(loss: LayerView, network: Network) -> Supervised:
     every = network.everything
     target, baseline = every.get(loss.info.name + TARGET_SUFFIX), every.get(loss.info.name + BASELINE_SUFFIX)
     output = every.get(loss.info.source)
-    given = facts.get("prediction", {})
+    given = _checked(facts.get("prediction"))
     layer, layer_type = _maker(output, network)
     told = facts.get("activation", "")  # by whoever saw how the predictions were made
     if isinstance(told, str) and told:
@@ -181,9 +183,23 @@ def of(loss: LayerView, network: Network) -> Supervised:
         prediction=given,
         units=units,
         target=target,
-        targets=target.info.facts if target is not None else {},
+        targets=_checked(target.info.facts) if target is not None else {},
         baseline=baseline,
     )
+
+
+def _checked(facts: object) -> Mapping[str, Any]:
+    """The facts of a batch, without what is not as `monitor.batches` has it: logs come from anywhere."""
+    if not isinstance(facts, Mapping):
+        return {}
+    known = dict(facts)
+    for name, of in (("shape", int), ("distinct", (int, float))):
+        values = known.get(name, [])
+        if not isinstance(values, list) or not all(isinstance(value, of) for value in values):
+            del known[name]
+    if not isinstance(known.get("units", 0), int):
+        del known["units"]
+    return known
 
 
 def _maker(output: LayerView | None, network: Network) -> tuple[LayerView | None, str]:

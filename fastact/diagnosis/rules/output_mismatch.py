@@ -5,7 +5,7 @@ from typing import ClassVar, Final
 
 from fastact.diagnosis import layer_types, linear, supervised, unfit_outputs, unfit_targets
 from fastact.diagnosis.causes import Cause, best
-from fastact.diagnosis.finding import Evidence, Finding, gravity
+from fastact.diagnosis.finding import NOTE, Evidence, Finding, gravity
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule
 from fastact.diagnosis.supervised import Mismatch, Supervised
@@ -133,7 +133,8 @@ def _told(mismatch: Mismatch, s: Supervised) -> Finding:
     layer = s.layer if s.layer is not None else s.loss
     step = s.loss.start if mismatch.step is None else mismatch.step
     whose = "its loss" if s.layer is not None else "what it compares"
-    message = f"{layer.name} has not fitted {whose} since step {step}: {mismatch.what}."
+    verb = mismatch.verb or (f"may not have fitted {whose}" if mismatch.severity == NOTE else f"has not fitted {whose}")
+    message = f"{layer.name} {verb} since step {step}: {mismatch.what}."
     function = s.function.name if s.function is not None else ""
     evidence = Evidence(
         loss=s.loss.info.name, function=function, units=s.units or None,
