@@ -12,7 +12,7 @@ from fastact.diagnosis import facts
 from fastact.diagnosis.causes import Cause
 from fastact.diagnosis.facts import For
 from fastact.diagnosis.network import LayerView, Network
-from fastact.diagnosis.remedies import NORMALISE_INPUTS
+from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS
 from fastact.diagnosis.supervised import of
 from fastact.fields import COLUMN
 from fastact.text import number, percent
@@ -144,7 +144,12 @@ def causes_of_data(loss: LayerView, network: Network) -> list[Cause]:
             ("scale each feature to mean 0 and standard deviation 1",),
             feature_scales(network),
         ),
-        _cause("inputs_not_normalised", "The inputs are not normalised.", (NORMALISE_INPUTS,), raw),
+        _cause(
+            "inputs_not_normalised",
+            "The inputs are not normalised, so that no learning rate suits all of the weights.",
+            (NORMALISE_INPUTS, LOWER_RATE),
+            raw,
+        ),
         _cause(
             "targets_not_scaled",
             "The targets are far from what a new network puts out, so that the gradients are far too large or small.",

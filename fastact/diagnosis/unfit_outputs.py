@@ -80,6 +80,9 @@ def of_logits(s: Supervised, learned: float) -> Mismatch | None:
     one_of_many = s.function.family == "categorical"
     remedy = fixes.no_softmax(s.framework) if one_of_many else fixes.no_sigmoid(s.framework)
     takes = f"{loss_of(s)} takes logits"
+    seen = (
+        "the predictions of each sample sum to one" if s.kind == "softmax" else f"the last activation is a {s.kind}",
+    )
     if s.kind == "softmax":
         name = "double_softmax" if one_of_many else "wrong_output_activation"
         most = math.e / (math.e + s.units - 1.0)
@@ -89,7 +92,7 @@ def of_logits(s: Supervised, learned: float) -> Mismatch | None:
             if one_of_many
             else "The loss takes probabilities for logits: none can be less than a half."
         )
-        return Mismatch(name, "serious", f"{takes}, and gets probabilities that sum to one", says, (remedy,), (takes,))
+        return Mismatch(name, "serious", f"{takes}, and gets probabilities that sum to one", says, (remedy,), seen)
     if s.kind == "sigmoid":
         says = (
             f"The loss applies a softmax to numbers within 0 and 1: no class of {s.units:,} can get more than "
@@ -99,7 +102,7 @@ def of_logits(s: Supervised, learned: float) -> Mismatch | None:
         )
         name = "wrong_output_activation" if one_of_many else "double_sigmoid"
         fix = remedy if not one_of_many else "remove the sigmoid: the loss applies a softmax to logits"
-        return Mismatch(name, "serious", f"{takes}, and gets the outputs of a sigmoid", says, (fix,), (takes,))
+        return Mismatch(name, "serious", f"{takes}, and gets the outputs of a sigmoid", says, (fix,), seen)
     fix = f"remove the {s.kind}: logits are any numbers"
     if s.kind == "ReLU":
         severity: Severity = "serious" if not one_of_many else NOTE if s.share_of_baseline < learned else "warning"
@@ -108,12 +111,12 @@ def of_logits(s: Supervised, learned: float) -> Mismatch | None:
             if not one_of_many
             else "A class whose logit is cut to zero gets no gradient, and no class can get less than the others cut."
         )
-        return Mismatch("relu_output", severity, f"{takes}, and gets the outputs of a ReLU", says, (fix,), (takes,))
+        return Mismatch("relu_output", severity, f"{takes}, and gets the outputs of a ReLU", says, (fix,), seen)
     if s.kind == "tanh":
         severity = NOTE if s.share_of_baseline < learned else "warning"
         says = "Logits within -1 and 1 cannot be sure of anything."
         what = f"{takes}, and gets the outputs of a tanh"
-        return Mismatch("wrong_output_activation", severity, what, says, (fix,), (takes,))
+        return Mismatch("wrong_output_activation", severity, what, says, (fix,), seen)
     return None
 
 
@@ -130,7 +133,8 @@ def of_log_probabilities(s: Supervised, learned: float) -> Mismatch | None:
         what = f"{takes}, and gets probabilities"
         says = "The loss of a probability has next to no gradient where the answer is wrong."
         fix = fixes.logarithms(s.framework) if divergence else fixes.log_softmax(s.framework, softmax=True)
-        return Mismatch("missing_log_softmax", "serious", what, says, (fix,), (takes,))
+        known = "the predictions of each sample sum to one"
+        return Mismatch("missing_log_softmax", "serious", what, says, (fix,), (known,))
     logits = s.kind == "linear" and s.prediction.get("exp_sums_to_one") is False and not divergence
     if positive or logits:
         known = f"the predictions reach {number(most)}" if positive else "their exponentials do not sum to one"
@@ -172,7 +176,7 @@ def of_probabilities(s: Supervised, learned: float) -> Mismatch | None:
         severity: Severity = NOTE if s.share_of_baseline < learned else "warning"
         fix = "use a softmax in the last layer in place of the sigmoid"
         what = f"{takes} that sum to one, and gets a sigmoid of each class"
-        return Mismatch("wrong_output_activation", severity, what, says, (fix,), (takes,))
+        return Mismatch("wrong_output_activation", severity, what, says, (fix,), ("the last activation is a sigmoid",))
     if not outside and s.prediction.get("sums_to_one") is not False:
         return None
     name = "relu_output" if s.kind == "ReLU" else "wrong_output_activation" if s.kind == "tanh" else "missing_softmax"

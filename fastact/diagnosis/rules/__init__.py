@@ -14,6 +14,7 @@ from fastact.diagnosis.rules.drifting import Drifting, DriftingThresholds
 from fastact.diagnosis.rules.eval_shift import EvalShift, EvalShiftThresholds
 from fastact.diagnosis.rules.exploding import Exploding, ExplodingThresholds
 from fastact.diagnosis.rules.non_finite import NonFinite, NonFiniteThresholds
+from fastact.diagnosis.rules.not_learning import NotLearning, NotLearningThresholds
 from fastact.diagnosis.rules.oscillating import Oscillating, OscillatingThresholds
 from fastact.diagnosis.rules.outlier_channels import OutlierChannels, OutlierChannelsThresholds
 from fastact.diagnosis.rules.output_mismatch import OutputMismatch, OutputMismatchThresholds
@@ -28,6 +29,7 @@ __all__ = ["RULES", "Thresholds", "adjective"]
 
 class Thresholds(
     # Dataclasses take fields from the last base class to the first one.
+    NotLearningThresholds,
     OutputMismatchThresholds,
     EvalShiftThresholds,
     DriftingThresholds,
@@ -78,6 +80,7 @@ RULES: Final[tuple[Rule[Any], ...]] = (
     EvalShift(),
     Oscillating(),
     Drifting(),
+    NotLearning(),
 )
 
 

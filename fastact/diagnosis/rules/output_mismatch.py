@@ -80,10 +80,14 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
     condition = "output_mismatch"
     adjective = "unfit for its loss"
     judges = frozenset({layer_types.LOSSES})
-    explains: ClassVar = dict.fromkeys(
-        ("constant", "collapsed", "saturated", "dead", "vanishing", "exploding", "overflow_risk", "non_finite"),
-        _in_the_output,
-    )
+    leads = True
+    explains: ClassVar = {
+        **dict.fromkeys(
+            ("constant", "collapsed", "saturated", "dead", "vanishing", "exploding", "overflow_risk", "non_finite"),
+            _in_the_output,
+        ),
+        "not_learning": _nothing_learned,
+    }
 
     def applies(self, info: LayerInfo) -> bool:
         """The rows of losses."""
