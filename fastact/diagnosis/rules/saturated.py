@@ -16,9 +16,10 @@ from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import number, percent
 
-#: Names by which the two players of an adversarial training go, a component of a layer's name or the beginning of one.
-_DISCRIMINATOR: Final = re.compile(r"(^|[._])(d|net_?d|disc\w*|critic\w*|adversar\w*)([._]|$)", re.IGNORECASE)
-_GENERATOR: Final = re.compile(r"(^|[._])(g|net_?g|gen|generator\w*)([._]|$)", re.IGNORECASE)
+#: Names by which the two players of an adversarial training go, a component of a layer's name or the beginning of one;
+#: a prefix that ends without a dot runs into the number of a layer.
+_DISCRIMINATOR: Final = re.compile(r"(^|[._/])(d|net_?d|disc\w*|critic\w*|adversar\w*)([._/\d]|$)", re.IGNORECASE)
+_GENERATOR: Final = re.compile(r"(^|[._/])(g|net_?g|gen|generator\w*)([._/\d]|$)", re.IGNORECASE)
 
 #: What is left of the threshold once a layer has been saturated for twice the recent rows: findings do not flicker.
 _STAYS: Final = 0.8
@@ -32,6 +33,9 @@ _RAW: Final = 30.0
 
 #: How near to 0 and to 1 a discriminator is, on average, that is sure.
 _SURE: Final = 0.1
+
+#: The share of its own size by which samples differ that are as good as one.
+_ALIKE: Final = 0.05
 
 #: Logits that no model has that has learned to be sure.
 _LOGITS: Final = 30.0
@@ -99,7 +103,13 @@ class Saturated(Rule[SaturatedThresholds]):
     saturated_serious, its input beyond 30 (before anything was learned), or if it is the discriminator's in an
     adversarial training. Another bounded output layer, and a sigmoid in a network whose activations are of another
     type, are judged only if they were saturated from the first row: the one is a good output when it has learned to be
-    near the bounds, the other a gate (squeeze-and-excitation, highway), which learns to open and to shut.
+    near the bounds, the other a gate (squeeze-and-excitation, highway), which learns to open and to shut. What brings
+    no learning about is judged there too, above saturated_critical: a tanh that puts out one and the same for all
+    samples (they differ by 5% of its size at most), or whose input has an rms of 30 and more.
+
+    A discriminator is known by its name beside a generator's; by its calls within one pass, of which it is sure that
+    the one is real and the other is not; or by what it is given: more samples than another model of the network makes
+    of the same width.
 
     Source:
         Chosen; SageMaker Debugger's SaturatedActivation and torchmortem call a layer saturated above one half.
@@ -166,7 +176,8 @@ class Saturated(Rule[SaturatedThresholds]):
         learned = streak.step > layer.start and (
             layer.streaks["nearly_saturated"].rows - streak.rows > thresholds.saturated_rows
         )
-        if learned and not adversary and (ratio <= thresholds.saturated_critical or _signal_behind(layer, network)):
+        driven = adversary or (ratio > thresholds.saturated_critical and _is_driven(layer, network))
+        if learned and not driven and (ratio <= thresholds.saturated_critical or _signal_behind(layer, network)):
             return Outcome.NOT_FOUND
         last = layer.last
         neurons = last[_NEURONS]
@@ -219,7 +230,7 @@ def _by_design(layer: LayerView, network: Network, step: int, ratio: float, thre
     if not output and not layer_types.is_gate(layer_type, network.distinct_types):
         return False
     if step > layer.start:
-        return True
+        return not (output and ratio > thresholds.saturated_critical and _is_driven(layer, network))
     if output and layer_type in layer_types.GATES:  # one end may be how it starts: rare classes have a negative bias
         low, high = layer.info.saturation
         if ratio < thresholds.saturated_serious or not (layer.first[_MIN] < low and high < layer.first[_MAX]):
@@ -229,12 +240,27 @@ def _by_design(layer: LayerView, network: Network, step: int, ratio: float, thre
     return False
 
 
+def _is_driven(layer: LayerView, network: Network) -> bool:
+    """Whether more than learning drove it to its bounds: all samples have one output, or its input is beyond reason.
+
+    What has learned to be at the one bound or at the other tells samples apart, and near its bounds it learns no more.
+    Probabilities of what is rare are near 0 for all samples.
+    """
+    if layer.info.layer_type in layer_types.GATES:
+        return False
+    feeder = network.feeder(layer)
+    alike = network.signal[layer.place] <= _ALIKE * network.rms[layer.place]
+    return alike or (feeder is not None and network.rms[feeder.place] >= _LOGITS)
+
+
 def _discriminates(layer: LayerView, network: Network) -> bool:
     """Whether it is the last sigmoid of a discriminator, trained beside a generator."""
     if layer.info.layer_type not in layer_types.GATES:
         return False
+    if _tells_two_apart(layer, network) or _is_given_more(layer, network):
+        return True
     if not _DISCRIMINATOR.search(layer.info.name):
-        return _tells_two_apart(layer, network)
+        return False
     names = [view.info.name for view in network.layers]
     own = [name for name in names if _DISCRIMINATOR.search(name)]
     base = layer.info.name.partition(":")[0]
@@ -256,6 +282,24 @@ def _tells_two_apart(layer: LayerView, network: Network) -> bool:
     means = [view.last[_MEAN] for view in places]
     once = not any(":" in view.info.name for view in others)
     return once and max(means) > 1.0 - _SURE and min(means) < _SURE
+
+
+def _is_given_more(layer: LayerView, network: Network) -> bool:
+    """Whether it ends a model that is sure of both kinds, and was given more samples than another model of its width.
+
+    That one makes some of them, and the rest are real ones. Calls of a model from outside of any other are rows of one
+    place, so that two kinds of samples show in the counts alone.
+    """
+    low, high = layer.info.saturation
+    ended = layer.place + 1 == len(network.layers) or _model(network.layers[layer.place + 1]) != _model(layer)
+    if not ended or not (layer.last[_MIN] < low and high < layer.last[_MAX]):
+        return False
+    own = _model(layer)
+    given = next((v for v in network.layers if v.info.layer_type == layer_types.INPUT and _model(v) == own), None)
+    if given is None or not given.last[_NEURONS]:
+        return False
+    made = {_model(view): view for view in network.layers if _model(view) != own}.values()  # the last of each model
+    return any(view.last[_NEURONS] == given.last[_NEURONS] and view.last[_COUNT] < given.last[_COUNT] for view in made)
 
 
 def _model(layer: LayerView) -> str:

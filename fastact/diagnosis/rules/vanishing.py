@@ -293,7 +293,10 @@ def _saturated(network: Network) -> list[tuple[int, int]]:
 
 def _stuck(layer: LayerView, network: Network, thresholds: VanishingThresholds) -> bool:
     """Whether a hidden layer and all after it have been alike since the first row, and are not about to change."""
-    if layer.place >= network.output or layer.streaks["blurred"].step > layer.start:
+    output = network.layers[network.output].info.name.partition(":")[0]  # in each place of a model called twice
+    if layer.info.name.partition(":")[0] == output or layer.streaks["blurred"].step > layer.start:
+        return False
+    if layer.place >= network.output:
         return False
     blur, chain = thresholds.vanish_blur, network.once(_chains)[layer.place]
     if not 0.0 < chain.signal >= network.signal[layer.place] / blur:
