@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
+from fastact.diagnosis import layer_types
 from fastact.diagnosis.experts import side_by_side
 from fastact.diagnosis.finding import Finding
 from fastact.diagnosis.network import LayerView, Network
@@ -100,9 +101,9 @@ class Rule(ABC, Generic[_T_contra]):
     Attributes:
         condition: its name in findings, in the JSON and of its page: ``"dead"``.
         adjective: how the report says it of a layer: ``"close to overflow"``.
-        judges_gradients: whether gradients are judged too. They are small by design, zero where a neuron is off, and
-            of any shape, so most rules do not apply to them.
-        judges_counts: whether counts of lookups are judged, as which only few rules are: they are no outputs.
+        judges: the groups of `layer_types` whose rows it judges: by default layers, in training and in evaluation.
+            Most rules do not apply to others: gradients are small by design, zero where a neuron is off, and of any
+            shape; counts of lookups, losses and parameters are no outputs.
         only_alone: whether it is told only of layers in which no rule before it found anything, since it would be
             another word for the same thing, or the mark that it left.
         symptom: whether it counts as a consequence of any grave finding (serious or critical) of a rule before it that
@@ -118,8 +119,7 @@ class Rule(ABC, Generic[_T_contra]):
 
     condition: ClassVar[str]
     adjective: ClassVar[str]
-    judges_gradients: ClassVar[bool] = False
-    judges_counts: ClassVar[bool] = False
+    judges: ClassVar[frozenset[str]] = layer_types.OUTPUTS
     only_alone: ClassVar[bool] = False
     symptom: ClassVar[bool] = False
     first_explains_all: ClassVar[bool] = False

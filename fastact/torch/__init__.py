@@ -4,6 +4,7 @@ The hooks only read. They return nothing, so outputs, gradients, the state_dict 
 would be without them, and a failure inside one is counted and warned of once instead of ending the training.
 
 - `watching`: `watch`, and the `Watch` that it returns
+- `monitoring`: what `watch` needs of a monitor, and in which steps it records
 - `selection`: which modules are watched, and under which names
 - `hooks`: what a hook does with an output, an input or a gradient
 - `scopes`: the hooks around a module, which say where a forward pass begins and ends
@@ -22,8 +23,9 @@ from fastact._adapters.extras import needs_extra
 with needs_extra("fastact.torch", "PyTorch", "torch"):
     import torch as _torch  # noqa: F401 - imported here, so that a missing one is reported once
 
+from fastact.torch.monitoring import MonitorLike
 from fastact.torch.selection import Layers
-from fastact.torch.watching import MonitorLike, Watch, watch
+from fastact.torch.watching import Watch, watch
 
 #: The older name of `MonitorLike`.
 Recorder = MonitorLike

@@ -4,13 +4,13 @@ import contextlib
 import os
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 import torch
 from torch import nn
 
 from fastact._adapters.attachment import Attachment
-from fastact.checks import check_integer, check_type
+from fastact.checks import check_type
 from fastact.diagnosis.layer_types import EVALUATION_SUFFIX, TRAINING_SUFFIX
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 from fastact.failures import FailureCounter
@@ -20,6 +20,7 @@ from fastact.torch import compiled
 from fastact.torch.functional import OF_TABLES, FunctionMode
 from fastact.torch.hooks import Hook, InputHook, OutputHook
 from fastact.torch.layers import axis_rule
+from fastact.torch.monitoring import MonitorLike, recorded_steps
 from fastact.torch.passes import Passes
 from fastact.torch.scopes import attach_scopes
 from fastact.torch.selection import Layers, named_modules, select_modules
@@ -29,17 +30,6 @@ from fastact.torch.usage import Tables, UsageHook, is_table
 
 #: What a mode calls the functions that tell of tables.
 _OF_TABLES: Final = frozenset(OF_TABLES.values())
-
-
-class MonitorLike(Protocol):
-    """What `watch` needs of a monitor; `fastact.ActivationMonitor` is one."""
-
-    @property
-    def active(self) -> bool:
-        """Whether the current step is recorded; where it is not, hooks do nothing else."""
-
-    def record(self, name: str, x: Any, /, *, axis: int | None = None, kind: str = "") -> object:
-        """Takes the activations `x` of layer `name`, whose type is `kind`, with its neurons along `axis`."""
 
 
 def watch(
@@ -137,7 +127,7 @@ def watch(
         raise ArgumentTypeError("model: got a TorchScript module, want one whose layers run in Python")
     if not (callable(getattr(monitor, "record", None)) and hasattr(monitor, "active")):
         raise ArgumentTypeError(f"monitor: got {type(monitor).__name__}, want a fastact.ActivationMonitor")
-    plan = _plan(every, first)
+    plan = recorded_steps(every, first)
     if plan is not None and not hasattr(monitor, "current_step"):
         got = f"{type(monitor).__name__} without current_step"
         raise ArgumentTypeError(f"monitor: got {got}, want one that counts steps, or every=1")
@@ -170,17 +160,6 @@ def watch(
     attach_scopes(handle, model, selected, chosen=chosen, inputs=inputs, gradients=gradients, functional=functional)
     _live.add(handle)
     return handle
-
-
-def _plan(every: object, first: object) -> Callable[[int], bool] | None:
-    """Whether a step is recorded, as a function of the step; None where all are."""
-    count = "a number of steps"
-    until = check_integer("first", first, 0, words=count, unit="steps")
-    if callable(every):
-        wanted = every
-        return (lambda step: step < until or bool(wanted(step))) if until else wanted
-    stride = check_integer("every", every, 1, words=f"{count} or a function of the step", unit="step")
-    return None if stride == 1 else lambda step: step < until or step % stride == 0
 
 
 class Watch:
