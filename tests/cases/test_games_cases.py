@@ -19,7 +19,7 @@ def stack(*widths: int, last: nn.Module | None = None) -> nn.Sequential:
     layers: list[nn.Module] = []
     for inner, outer in itertools.pairwise(widths[:-1]):
         layers += [nn.Linear(inner, outer), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(*widths[-2:]), *([] if last is None else [last]))
+    return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]), *([] if last is None else [last]))
 
 
 def update(model: nn.Module, rate: float) -> torch.optim.Optimizer:
