@@ -259,7 +259,9 @@ def _lost(network: Network, thresholds: VanishingThresholds) -> list[bool]:
         place = layer.place
         layer_type = layer.info.layer_type
         signal, before = network.signal[place], chains[place].signal
-        judged = not math.isnan(signal) and layer_type not in layer_types.PROBABILITIES
+        # What a cell keeps for itself is no way on to the next layer.
+        beside = layer_type in layer_types.PROBABILITIES or layer_type == "LSTMState"
+        judged = not math.isnan(signal) and not beside
         limit = min(thresholds.vanish_scale, thresholds.vanish_ratio * before)
         if layer_types.is_random(layer_type):
             after = True

@@ -156,7 +156,7 @@ def test_zeros_behind_gates_are_saturated(kind: str, zeros: int, condition: str 
     layers = {"rnn": (kind, rows), "head": ("Linear", [row(step) for step in range(8)])}
     assert [f.condition for f in watch(layers).diagnose().findings] == ([condition] if condition else [])
     if condition:
-        assert "exactly zero behind a shut gate" in only(layers).message
+        assert "next to zero behind a shut gate" in only(layers).message
 
 
 def test_a_recurrent_layer_of_zeros_is_dead_and_one_behind_shut_gates_is_saturated_first() -> None:
@@ -223,3 +223,20 @@ def test_an_output_that_went_to_its_bounds_is_judged_where_no_learning_brings_it
     before = [row(s, mean=0.0, std=1.0 if s < 20 else size, within_std=1.0 if s < 20 else size * within) for s in steps]
     layers = {"0": ("Linear", [row(s) for s in steps]), "1": ("Linear", before), "2": ("Tanh", act)}
     assert ("saturated" in {f.condition for f in watch(layers).diagnose().findings}) is judged
+
+
+@pytest.mark.parametrize(("first", "now", "shut"), [(0.2, 1e-8, True), (0.2, 0.002, False), (1e-3, 1e-4, False)])
+def test_half_of_a_layer_whose_gates_are_shut_is_saturated(first: float, now: float, shut: bool) -> None:
+    """What was next to nothing from the first row on was given as little."""
+    rows = [row(s, typical_peak=now if s > 10 else first, saturated=60, min=-1.0, max=1.0) for s in range(40)]
+    layers = {"rnn": ("LSTM", rows), "head": ("Linear", [row(s) for s in range(40)])}
+    assert ("saturated" in {f.condition for f in watch(layers).diagnose().findings}) is shut
+
+
+@pytest.mark.parametrize(("kind", "outputs", "told"), [("LSTM", 0.3, True), ("LSTM", 2.0, False), ("GRU", 0.3, False)])
+def test_outputs_of_an_lstm_near_the_ends_say_that_its_gates_are_where_nothing_was_learned(
+    kind: str, outputs: float, told: bool
+) -> None:
+    rows = [row(s, saturated=100, min=-1.0, max=1.0) for s in range(40)]
+    head = [row(s, mean=0.0, std=outputs if s == 0 else 2.0) for s in range(40)]
+    assert bool(found(watch({"rnn": (kind, rows), "head": ("Linear", head)}))) is told
