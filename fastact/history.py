@@ -6,7 +6,7 @@ kernels or files, so a live run and a replayed log fill it in the same way.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -36,6 +36,8 @@ class LayerInfo:
         mode: "evaluation" where these are the rows of a model in evaluation mode; "" in training, or where nobody said.
         sparse: whether its neurons fire seldom by design, so that it takes more samples to call one dead.
         source: the name of the layer whose output it was given; "" when unknown.
+        facts: what else was known at its first row and stays so, such as the function of a loss and the shape of its
+            targets: names to text, numbers, booleans, or lists and mappings of these. Not compared or hashed.
         kind: the older name of `layer_type`, as an argument and as an attribute.
     """
 
@@ -47,6 +49,7 @@ class LayerInfo:
     mode: Mode = ""
     sparse: bool = False
     source: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __init__(
         self,
@@ -58,13 +61,14 @@ class LayerInfo:
         mode: Mode = "",
         sparse: bool = False,
         source: str = "",
+        facts: Mapping[str, Any] | None = None,
         *,
         kind: str | None = None,
     ) -> None:
         layer_type = renamed("layer_type", layer_type, "kind", kind)
-        values = name, order, layer_type, dtype, saturation, mode, sparse, source
-        for field, value in zip(self.__slots__, values, strict=True):
-            object.__setattr__(self, field, value)
+        values = name, order, layer_type, dtype, saturation, mode, sparse, source, dict(facts or {})
+        for slot, value in zip(self.__slots__, values, strict=True):
+            object.__setattr__(self, slot, value)
 
     @property
     def kind(self) -> str:

@@ -29,9 +29,6 @@ from fastact.fields import COLUMN, ROW, ROW_DTYPE
 from fastact.history import History, LayerInfo, rows_of
 
 _UNKNOWN: Final = "not enough data"
-_LAYERS: Final = "layers"
-#: What is compared only with its like.
-_GROUPS: Final = (_LAYERS, layer_types.GRADIENT, "evaluation", layer_types.USAGE, layer_types.VOCABULARY)
 
 
 class Diagnoser:
@@ -77,11 +74,8 @@ class Diagnoser:
     def add(self, info: LayerInfo) -> None:
         """Adds a layer, before its first row. A layer that is known already stays as it is."""
         if info.name not in self._trackers:
-            asked: Iterable[Rule[Any]] = rules.RULES
-            if info.layer_type == layer_types.GRADIENT:
-                asked = [rule for rule in asked if rule.judges_gradients]
-            elif info.layer_type in layer_types.COUNTED:
-                asked = [rule for rule in asked if rule.judges_counts]
+            group = layer_types.group_of(info.layer_type, info.mode)
+            asked = [rule for rule in rules.RULES if group in rule.judges]
             self._trackers[info.name] = OnsetTracker(self.history.add(info), asked, self.thresholds)
 
     def append(self, name: str, row: Row) -> None:
@@ -130,10 +124,11 @@ class Diagnoser:
         saturated: dict[str, float] = {}
         findings: list[Finding] = []
         missing: dict[str, tuple[str, ...]] = {}
-        groups: dict[str, list[OnsetTracker]] = {which: [] for which in _GROUPS}
+        groups: dict[str, list[OnsetTracker]] = {which: [] for which in layer_types.GROUPS}
         for tracker in trackers:
             if tracker.layer.total:
-                groups[_group(tracker.layer.info)].append(tracker)
+                info = tracker.layer.info
+                groups[layer_types.group_of(info.layer_type, info.mode)].append(tracker)
         tables = {which: rows_of([tracker.layer for tracker in members]) for which, members in groups.items()}
         viewed = {which: views_of(members, tables[which]) for which, members in groups.items()}
         views = {view.info.name: view for layers in viewed.values() for view in layers}
@@ -142,14 +137,14 @@ class Diagnoser:
             layers = viewed[which]
             network = Network(
                 layers, recent_rows=limits.recent_rows, min_samples=limits.vanish_samples, everything=views,
-                unseen=dict(unseen) if which == _LAYERS else None, table=tables[which],
+                unseen=dict(unseen) if which in layer_types.TOLD_UNSEEN else None, table=tables[which],
             )  # fmt: skip
             saturated |= zip((view.info.name for view in layers), network.saturated, strict=True)
             if preset is None:
                 for tracker, view in zip(members, layers, strict=True):
                     found, missing[view.info.name] = self._judge(tracker.rules, needs, view, network)
                     findings += found
-            elif which == _LAYERS:
+            elif which == layer_types.LAYERS:
                 from fastact.diagnosis.presets import judge  # for comparisons alone
 
                 findings += judge(preset, layers)
@@ -236,13 +231,6 @@ class Diagnoser:
             first_step=view.start,
             last_step=last[COLUMN["step"]],
         )
-
-
-def _group(info: LayerInfo) -> str:
-    """What a layer is compared with."""
-    if info.layer_type == layer_types.GRADIENT or info.layer_type in layer_types.COUNTED:
-        return info.layer_type
-    return info.mode or _LAYERS
 
 
 def _finite(value: float) -> float | None:

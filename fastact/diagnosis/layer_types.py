@@ -65,11 +65,45 @@ USAGE: Final = "Usage"
 VOCABULARY: Final = "Vocabulary"
 COUNTED: Final = frozenset({USAGE, VOCABULARY})
 
+#: Beside the layers: what a loss came to, what it was given (where that is no layer's output), the targets (shapes,
+#: range and moments only), and what the best answer that is the same for every sample would come to.
+LOSS: Final = "Loss"
+PREDICTION: Final = "Prediction"
+TARGET: Final = "Target"
+BASELINE: Final = "Baseline"
+#: A parameter, the gradient of the loss by it, and what an optimiser's step added to it.
+PARAMETER: Final = "Parameter"
+PARAMETER_GRADIENT: Final = "ParameterGradient"
+UPDATE: Final = "Update"
+#: An optimiser that steps: the learning rates of its groups of parameters.
+OPTIMISER: Final = "Optimiser"
+
+#: Rows that are compared with their like only. What belongs to no other group is a layer.
+LAYERS: Final = "layers"
+EVALUATION: Final = "evaluation"
+LOSSES: Final = "losses"
+LOSSES_IN_EVALUATION: Final = "losses in evaluation"
+GROUPS: Final = (
+    LAYERS, GRADIENT, EVALUATION, USAGE, VOCABULARY, PARAMETER, PARAMETER_GRADIENT, UPDATE, OPTIMISER, LOSSES,
+    LOSSES_IN_EVALUATION,
+)  # fmt: skip
+#: The outputs of layers, in training and in evaluation.
+OUTPUTS: Final = frozenset({LAYERS, EVALUATION})
+#: Groups whose rules are told what was watched and not recorded.
+TOLD_UNSEEN: Final = frozenset({LAYERS, PARAMETER, PARAMETER_GRADIENT, UPDATE, OPTIMISER, LOSSES})
+#: Types that are groups of their own, whatever the mode, and those that belong to a loss.
+_OWN_GROUP: Final = frozenset({GRADIENT, USAGE, VOCABULARY, PARAMETER, PARAMETER_GRADIENT, UPDATE, OPTIMISER})
+_OF_LOSSES: Final = frozenset({LOSS, PREDICTION, TARGET, BASELINE})
+
 #: What follows a layer's name where its gradient, its input, how often its rows were looked up, its second and later
 #: places in one forward pass, or its rows in evaluation are recorded. No module's name has a colon.
 GRADIENT_SUFFIX: Final = ":grad"
 INPUT_SUFFIX: Final = ":input"
 USAGE_SUFFIX: Final = ":usage"
+UPDATE_SUFFIX: Final = ":update"
+PREDICTION_SUFFIX: Final = ":prediction"
+TARGET_SUFFIX: Final = ":target"
+BASELINE_SUFFIX: Final = ":baseline"
 EVALUATION_SUFFIX: Final = ":eval"
 #: The same for rows in training, of a model that was in evaluation when it was first watched.
 TRAINING_SUFFIX: Final = ":train"
@@ -176,6 +210,20 @@ def is_known(layer_type: str) -> bool:
         or is_embedding(layer_type)
         or layer_type.endswith("Loss")
     )
+
+
+def group_of(layer_type: str, mode: str) -> str:
+    """The one of `GROUPS` that a layer's rows are compared in.
+
+    Example:
+        >>> group_of("Linear", ""), group_of("Linear", "evaluation"), group_of("Gradient", "")
+        ('layers', 'evaluation', 'Gradient')
+    """
+    if layer_type in _OWN_GROUP:
+        return layer_type
+    if layer_type in _OF_LOSSES:
+        return LOSSES_IN_EVALUATION if mode else LOSSES
+    return EVALUATION if mode else LAYERS
 
 
 def without_mode(name: str) -> str:

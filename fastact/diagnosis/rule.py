@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
+from fastact.diagnosis import layer_types
 from fastact.diagnosis.experts import side_by_side
 from fastact.diagnosis.finding import Finding
 from fastact.diagnosis.network import LayerView, Network
@@ -100,15 +101,19 @@ class Rule(ABC, Generic[_T_contra]):
     Attributes:
         condition: its name in findings, in the JSON and of its page: ``"dead"``.
         adjective: how the report says it of a layer: ``"close to overflow"``.
-        judges_gradients: whether gradients are judged too. They are small by design, zero where a neuron is off, and
-            of any shape, so most rules do not apply to them.
-        judges_counts: whether counts of lookups are judged, as which only few rules are: they are no outputs.
+        judges: the groups of `layer_types` whose rows it judges: by default layers, in training and in evaluation.
+            Most rules do not apply to others: gradients are small by design, zero where a neuron is off, and of any
+            shape; counts of lookups, losses and parameters are no outputs.
         only_alone: whether it is told only of layers in which no rule before it found anything, since it would be
             another word for the same thing, or the mark that it left.
         symptom: whether it counts as a consequence of any grave finding (serious or critical) of a rule before it that
             began no later, and not long before (`near_rows`). What is milder, or an old story, brings it not about.
         first_explains_all: whether only its first finding is a cause: it explains all that any later one would.
         handed_on: whether a layer that only hands its input on (dropout, pooling) cannot have caused it.
+        gradual: whether it takes many rows to show, so that its onset, the first of these, may lie before that of what
+            explains it, by up to `near_rows` rows.
+        leads: whether its culprits are told before those of other rules, whatever began first: what they are about is
+            what the training is for.
         explains: the conditions that a finding of this rule can explain, each with the pairs of findings for which
             it does (the functions above are the usual ones). The rule of an effect comes later in `RULES`, or the
             effect comes later in time or down the network, so that there are no circles.
@@ -118,12 +123,13 @@ class Rule(ABC, Generic[_T_contra]):
 
     condition: ClassVar[str]
     adjective: ClassVar[str]
-    judges_gradients: ClassVar[bool] = False
-    judges_counts: ClassVar[bool] = False
+    judges: ClassVar[frozenset[str]] = layer_types.OUTPUTS
     only_alone: ClassVar[bool] = False
     symptom: ClassVar[bool] = False
     first_explains_all: ClassVar[bool] = False
     handed_on: ClassVar[bool] = False
+    gradual: ClassVar[bool] = False
+    leads: ClassVar[bool] = False
     explains: ClassVar[Mapping[str, Explains]] = {}
     explained_by: ClassVar[Mapping[str, Explains]] = {}
 

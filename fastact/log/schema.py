@@ -143,7 +143,7 @@ def layers_to_json(layers: Iterable[LayerInfo]) -> str:
     items = []
     for info in layers:
         facts: dict[str, Any] = {"name": info.name, "order": info.order, "kind": info.layer_type, "dtype": info.dtype}
-        facts |= {name: value for name in ("mode", "sparse", "source") if (value := getattr(info, name))}
+        facts |= {name: value for name in ("mode", "sparse", "source", "facts") if (value := getattr(info, name))}
         # JSON has no infinities, and repr of a float reads back exactly: so the bounds travel as text.
         items.append(facts | {"saturation": [repr(float(bound)) for bound in info.saturation]})
     return json.dumps(items)
@@ -154,7 +154,10 @@ def _layer_from_json(item: dict[str, Any]) -> LayerInfo:
     low, high = item["saturation"]
     mode: Mode = "evaluation" if item.get("mode") == "evaluation" else ""  # what a newer version may add is ignored
     sparse, source = bool(item.get("sparse", False)), str(item.get("source", ""))
-    return LayerInfo(name, int(item["order"]), layer_type, dtype, (float(low), float(high)), mode, sparse, source)
+    facts = item.get("facts", {})
+    bounds = float(low), float(high)
+    known = facts if isinstance(facts, dict) else None
+    return LayerInfo(name, int(item["order"]), layer_type, dtype, bounds, mode, sparse, source, known)
 
 
 def check_layer(info: object) -> None:

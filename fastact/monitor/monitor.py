@@ -30,6 +30,7 @@ from fastact.log.schema import check_metadata
 from fastact.log.writer import LogWriter
 from fastact.monitor.alerts import Action, Alerts
 from fastact.monitor.queue import Listener, StepQueue
+from fastact.monitor.supervision import Supervision
 from fastact.monitor.unseen import Unseen, Watcher
 from fastact.stats.activation import ActivationStats, wrap_deferred
 from fastact.stats.channel import ChannelStats, wrap_workspace
@@ -38,7 +39,7 @@ from fastact.stats.options import SATURATION
 from fastact.stats.summarize import summarize
 
 
-class ActivationMonitor:
+class ActivationMonitor(Supervision):
     """Watches the activations of a training run.
 
     Args:
@@ -100,6 +101,7 @@ class ActivationMonitor:
         self._diagnoser = Diagnoser(window_size, thresholds, accept)
         self._failures = FailureCounter("fastact", strict=strict, counter="ActivationMonitor.failures")
         self._closed = False
+        self._pools, self._known = {}, set()
         self._writer: LogWriter | None = None
         if path is not None:
             facts = {
@@ -272,16 +274,17 @@ class ActivationMonitor:
 
     keep = record_in_place  #: the older name of `record_in_place`
 
-    def describe(self, name: str, *, mode: Mode = "", source: str = "") -> None:
+    def describe(self, name: str, *, mode: Mode = "", source: str = "", facts: Mapping[str, Any] | None = None) -> None:
         """For adapters: what else is known of a layer, said before its first row; later it changes nothing.
 
         Args:
             name: the layer's name, as `record` gets it.
             mode: "evaluation" where its rows are those of a model in evaluation mode.
             source: the name of the layer whose output it is given.
+            facts: what else is known and stays so, as `LayerInfo.facts` has it: of JSON's types.
         """
         if name not in self._layers:
-            self._queue.declared.describe(name, mode, source)
+            self._queue.declared.describe(name, mode, source, facts)
 
     def declare_sparse(self, *patterns: str) -> None:
         """Declares layers sparse by design, before they are recorded: those whose name one of the patterns matches.

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import fastact
 from fastact import pages
 from fastact.cli.app import app
-from fastact.diagnosis import rules
+from fastact.diagnosis import layer_types, rules
 from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.report import Diagnosis
@@ -46,7 +46,7 @@ class Negative(Rule[NegativeThresholds]):
 
     condition = "negative"
     adjective = "below zero"
-    judges_gradients = True
+    judges = layer_types.OUTPUTS | {layer_types.GRADIENT}
     explains: ClassVar = {"dead": not_after}
     explained_by: ClassVar = {"saturated": not_after}
 

@@ -91,7 +91,7 @@ class Exploding(Rule[ExplodingThresholds]):
 
     condition = "exploding"
     adjective = "exploding"
-    judges_gradients = True
+    judges = layer_types.OUTPUTS | {layer_types.GRADIENT}
     first_explains_all = True
     explains: ClassVar = {"exploding": comes_first} | dict.fromkeys(
         ("outlier_channels", "overflow_risk", "non_finite", "saturated", "dead", "vanishing", "constant"), _drives

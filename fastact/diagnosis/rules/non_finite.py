@@ -57,7 +57,7 @@ class NonFinite(Rule[NonFiniteThresholds]):
 
     condition = "non_finite"
     adjective = "NaN or Inf"
-    judges_gradients = True
+    judges = layer_types.OUTPUTS | {layer_types.GRADIENT}
     first_explains_all = True
     handed_on = True
     explains: ClassVar = {"non_finite": comes_first, "exploding": _before} | dict.fromkeys(

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from fastact.arithmetic.element_types import ELEMENT_TYPES
-from fastact.diagnosis import facts
+from fastact.diagnosis import facts, layer_types
 from fastact.diagnosis.causes import Cause, best
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
@@ -63,7 +63,7 @@ class OverflowRisk(Rule[OverflowRiskThresholds]):
 
     condition = "overflow_risk"
     adjective = "close to overflow"
-    judges_gradients = True
+    judges = layer_types.OUTPUTS | {layer_types.GRADIENT}
     explains: ClassVar = {"overflow_risk": comes_first, "non_finite": earlier_and_not_after}
 
     def applies(self, info: LayerInfo) -> bool:

@@ -60,7 +60,7 @@ class UnderflowRisk(Rule[UnderflowRiskThresholds]):
 
     condition = "underflow_risk"
     adjective = "close to underflow"
-    judges_gradients = True
+    judges = layer_types.OUTPUTS | {layer_types.GRADIENT}
     explains: ClassVar = {"underflow_risk": upstream} | dict.fromkeys(
         ("dead", "vanishing", "constant"), earlier_and_not_after
     )

@@ -127,7 +127,7 @@ class Unused(Rule[UnusedThresholds]):
 
     condition = "unused"
     adjective = "never used"
-    judges_counts = True
+    judges = layer_types.OUTPUTS | layer_types.COUNTED
     explains: ClassVar = {
         **dict.fromkeys(("drifting", "oscillating"), _of_an_unused_expert),
         **dict.fromkeys(("dead", "vanishing", "constant", "collapsed"), _by_the_choice),

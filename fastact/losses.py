@@ -1,0 +1,154 @@
+"""What loss functions want: of the predictions, of the targets, and what the best constant answer comes to.
+
+The one table that adapters, the monitor and the rules share. Frameworks spell one function in many ways, so it is
+found by what its names have in common: ``CrossEntropyLoss``, ``F.cross_entropy`` and optax's ``softmax_cross_entropy``
+are one.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+#: How far from 1 the sum of probabilities may be: they may come from bfloat16, which has 8 bits.
+SUM_ERROR: Final = 0.02
+
+#: What a loss takes for predictions.
+Predictions = Literal["logits", "log-probabilities", "probabilities", "values"]
+#: What it takes for targets: the number of a class, a probability for each class (one-hot among them), a probability of
+#: its own for each unit, -1 or 1, or any numbers.
+Targets = Literal["classes", "distribution", "probability", "sign", "values"]
+Family = Literal["categorical", "binary", "regression", "hinge"]
+
+
+class Loss(NamedTuple):
+    """A loss function.
+
+    Attributes:
+        name: its name here, such as "cross_entropy".
+        family: whether it is about one class of many, a yes or no for each unit, numbers, or margins.
+        predictions: what it takes for predictions.
+        targets: what it takes for targets, the usual kind first.
+        constant: for targets float64[samples, units] (class numbers are one unit), the least mean loss that the same
+            answer for every sample can have; None where no short formula gives it.
+    """
+
+    name: str
+    family: Family
+    predictions: Predictions
+    targets: tuple[Targets, ...]
+    constant: Callable[[npt.NDArray[np.float64]], float] | None = None
+
+
+def _entropy(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """-p ln p of each, 0 for 0."""
+    return -shares * np.log(np.where(shares > 0.0, shares, 1.0))
+
+
+def _of_classes(targets: npt.NDArray[np.float64]) -> float:
+    """The entropy of the classes' shares, in nats: the cross entropy of the answer that has just these shares."""
+    if targets.shape[1] == 1:
+        known = targets[targets >= 0.0]  # -100 and the like are left out
+        shares = np.unique(known, return_counts=True)[1] / max(known.size, 1)
+    else:
+        shares = targets.mean(axis=0)
+    return float(_entropy(shares).sum())
+
+
+def _of_probabilities(targets: npt.NDArray[np.float64]) -> float:
+    shares = targets.mean(axis=0)
+    return float((_entropy(shares) + _entropy(1.0 - shares)).mean())
+
+
+def _of_squares(targets: npt.NDArray[np.float64]) -> float:
+    return float(targets.var(axis=0).mean())
+
+
+def _of_distances(targets: npt.NDArray[np.float64]) -> float:
+    return float(np.abs(targets - np.median(targets, axis=0)).mean())
+
+
+_CLASSES: Final[tuple[Targets, ...]] = ("classes", "distribution")
+
+LOSSES: Final = {
+    loss.name: loss
+    for loss in (
+        Loss("cross_entropy", "categorical", "logits", _CLASSES, _of_classes),
+        Loss("nll", "categorical", "log-probabilities", ("classes",), _of_classes),
+        # Keras has two: its sparse one takes classes, the other distributions.
+        Loss("categorical_crossentropy", "categorical", "probabilities", ("distribution",), _of_classes),
+        Loss("categorical_crossentropy_of_logits", "categorical", "logits", ("distribution",), _of_classes),
+        Loss("sparse_categorical_crossentropy", "categorical", "probabilities", ("classes",), _of_classes),
+        Loss("sparse_categorical_crossentropy_of_logits", "categorical", "logits", ("classes",), _of_classes),
+        Loss("kl_divergence", "categorical", "log-probabilities", ("distribution",)),
+        Loss("kl_divergence_of_probabilities", "categorical", "probabilities", ("distribution",)),
+        Loss("binary_cross_entropy", "binary", "probabilities", ("probability",), _of_probabilities),
+        Loss("binary_cross_entropy_with_logits", "binary", "logits", ("probability",), _of_probabilities),
+        Loss("mean_squared_error", "regression", "values", ("values",), _of_squares),
+        Loss("mean_absolute_error", "regression", "values", ("values",), _of_distances),
+        Loss("huber", "regression", "values", ("values",)),
+        Loss("log_cosh", "regression", "values", ("values",)),
+        Loss("mean_squared_logarithmic_error", "regression", "values", ("values",)),
+        Loss("mean_absolute_percentage_error", "regression", "values", ("values",)),
+        Loss("hinge", "hinge", "values", ("sign",)),
+        Loss("categorical_hinge", "categorical", "values", ("distribution",)),
+        Loss("multi_margin", "categorical", "values", ("classes",)),
+    )
+}
+
+#: Other spellings, in small letters without underscores and without what ends in "loss".
+_SPELLINGS: Final = {
+    "crossentropy": "cross_entropy", "softmaxcrossentropy": "cross_entropy",
+    "softmaxcrossentropywithintegerlabels": "cross_entropy", "nll": "nll",
+    "kldiv": "kl_divergence", "bce": "binary_cross_entropy", "binarycrossentropy": "binary_cross_entropy",
+    "bcewithlogits": "binary_cross_entropy_with_logits",
+    "sigmoidbinarycrossentropy": "binary_cross_entropy_with_logits",
+    "binarycrossentropyoflogits": "binary_cross_entropy_with_logits",
+    "mse": "mean_squared_error", "meansquarederror": "mean_squared_error", "squarederror": "mean_squared_error",
+    "mae": "mean_absolute_error", "l1": "mean_absolute_error", "meanabsoluteerror": "mean_absolute_error",
+    "absoluteerror": "mean_absolute_error", "smoothl1": "huber", "huber": "huber", "logcosh": "log_cosh",
+    "msle": "mean_squared_logarithmic_error", "mape": "mean_absolute_percentage_error",
+    "squaredhinge": "hinge", "hinge": "hinge", "multimargin": "multi_margin",
+}  # fmt: skip
+_SPELLED: Final = {name.replace("_", ""): name for name in LOSSES} | _SPELLINGS
+
+
+def find(function: str) -> Loss | None:
+    """The loss of this name in any framework's spelling; None for one that is not known.
+
+    Example:
+        >>> find("CrossEntropyLoss").name, find("mse_loss").name, find("my_loss")
+        ('cross_entropy', 'mean_squared_error', None)
+    """
+    plain = function.lower().replace("_", "").removesuffix("loss")
+    return LOSSES.get(_SPELLED.get(plain, ""))
+
+
+def constant_answer(loss: Loss, targets: npt.NDArray[Any]) -> float | None:
+    """The least mean loss of an answer that is the same for every sample; None where that is not known.
+
+    Args:
+        loss: the loss function.
+        targets: shape (samples, ...), as the loss takes them: of classes any shape; of distributions the classes are on
+            the last axis, or on axis 1, where `cross_entropy` has them.
+    """
+    if loss.constant is None or not targets.size:
+        return None
+    values = targets.astype(np.float64)
+    if not np.isfinite(values).all() or (loss.family == "binary" and not ((values >= 0.0) & (values <= 1.0)).all()):
+        return None
+    table = values.reshape(len(values), -1) if values.ndim else values.reshape(1, 1)
+    if loss.family == "categorical":
+        axis = 1 if "classes" in loss.targets else -1
+        if values.ndim > 1 and values.shape[axis] > 1 and _is_distribution(values, axis):
+            table = np.moveaxis(values, axis, -1).reshape(-1, values.shape[axis])
+        elif "classes" in loss.targets and (values == np.floor(values)).all():
+            table = values.reshape(-1, 1)
+        else:
+            return None
+    return loss.constant(table)
+
+
+def _is_distribution(values: npt.NDArray[np.float64], axis: int) -> bool:
+    return bool((values >= 0.0).all() and (np.abs(values.sum(axis=axis) - 1.0) < SUM_ERROR).all())

@@ -1,0 +1,232 @@
+"""What a network is trained by: its loss, what the loss is given, and the targets, as rows beside those of the layers.
+
+Of targets and predictions only what a summary has is kept: their shape, range and moments, their few distinct values.
+The targets of the first batches stay in memory for as long as it takes to know what the best constant answer is worth.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fastact import losses
+from fastact.checks import check_type
+from fastact.diagnosis.layer_types import (
+    BASELINE,
+    BASELINE_SUFFIX,
+    EVALUATION_SUFFIX,
+    LOSS,
+    PREDICTION,
+    PREDICTION_SUFFIX,
+    TARGET,
+    TARGET_SUFFIX,
+)
+from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
+from fastact.failures import FailureCounter
+from fastact.monitor.batches import facts_of_predictions, facts_of_targets, numbers
+
+#: Predictions, and targets, within 0 and 1 are probabilities; those beyond are counted as saturated.
+_PROBABILITIES: Final = (0.0, 1.0)
+#: Batches whose targets tell what the best constant answer is worth, and elements that are kept of them.
+_BATCHES: Final = 50
+_ELEMENTS: Final = 65_536
+
+
+class _Pool:
+    """The targets of the first batches, and what the best constant answer to them is worth."""
+
+    __slots__ = ("_batches", "_parts", "_value")
+
+    def __init__(self) -> None:
+        self._parts: list[npt.NDArray[np.float64]] = []
+        self._batches = 0
+        self._value: float | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether more targets would tell more."""
+        return self._batches < _BATCHES and sum(part.size for part in self._parts) < _ELEMENTS
+
+    def add(self, targets: Any) -> None:
+        """Takes a batch of targets."""
+        self._batches += 1
+        part = numbers(targets, _ELEMENTS)
+        part = part if part.ndim else part.reshape(1)
+        if not self._parts or part.shape[1:] == self._parts[0].shape[1:]:
+            self._parts.append(part)
+
+    def constant_answer(self, loss: losses.Loss) -> float | None:
+        """The least mean loss of an answer that is the same for every sample."""
+        if self._parts:
+            self._value = losses.constant_answer(loss, np.concatenate(self._parts))
+            if not self.open:
+                self._parts = []
+        return self._value
+
+
+def _terms(targets: Any, loss: losses.Loss) -> int:
+    """How many terms a loss that is summed, not averaged, has for a batch."""
+    shape = tuple(getattr(targets, "shape", ()))
+    return math.prod(shape[:1] if loss.family == "categorical" and len(shape) > 1 else shape)
+
+
+class Supervision(ABC):
+    """The part of `ActivationMonitor` that takes losses and targets."""
+
+    _failures: FailureCounter
+    _closed: bool
+    #: Of each loss, in each mode: the targets of its first batches; and the rows that are described.
+    _pools: dict[str, _Pool]
+    _known: set[str]
+    record: Callable[..., Any]
+    describe: Callable[..., None]
+
+    @property
+    @abstractmethod
+    def active(self) -> bool:
+        """Whether the current step is recorded."""
+
+    def record_loss(
+        self,
+        value: Any,
+        *,
+        predictions: Any = None,
+        targets: Any = None,
+        function: str = "",
+        name: str = "loss",
+        source: str = "",
+        axis: int = -1,
+        facts: Mapping[str, Any] | None = None,
+        training: bool = True,
+    ) -> None:
+        """Records the loss of this step, so that the diagnosis can tell whether anything is learnt.
+
+        With `predictions`, `targets` and `function` it can also tell whether these fit each other, at the first batch:
+        softmax over one unit, say, or targets outside the range of the output.
+
+        Args:
+            value: the loss: a number, or an array or tensor of any shape, whose mean counts.
+            predictions: what the loss is given: logits, probabilities or values, of shape (samples, ...).
+            targets: what it is compared with; see `record_targets`.
+            function: the loss function by any framework's name, such as "CrossEntropyLoss", "mse_loss" or
+                "binary_crossentropy".
+            name: the name of its rows, for a model with several losses: ``"loss"``, ``"loss:prediction"``,
+                ``"loss:target"``, and ``"loss:baseline"`` for what the best constant answer would come to.
+            source: the layer that has recorded the predictions, which are not swept once more then.
+            axis: the axis of the classes or units in `predictions`.
+            facts: what else is known of the loss and stays so, such as ``{"reduction": "sum"}``, as in `LayerInfo`.
+            training: False for a loss in evaluation: its rows go by the name and ``":eval"``.
+
+        Raises:
+            ArgumentTypeError, ArgumentValueError: an argument is not what it should be; nothing more is recorded then.
+            FastactError: the monitor is closed.
+
+        Example:
+            >>> import numpy as np
+            >>> from fastact import ActivationMonitor
+            >>> with ActivationMonitor() as monitor:
+            ...     for loss in (0.9, 0.8, 0.7):
+            ...         monitor.record_loss(loss, targets=np.array([0, 1, 1, 0]), function="cross_entropy")
+            ...         monitor.step()
+            >>> monitor.history["loss"]["mean"].tolist(), round(float(monitor.history["loss:baseline"]["mean"][0]), 3)
+            ([0.9, 0.8, 0.7], 0.693)
+        """
+        if not self._takes(name):
+            return
+        loss = losses.find(check_type("function", function, str, "a str"))
+        row = name if training else name + EVALUATION_SUFFIX
+        if predictions is not None and not check_type("source", source, str, "a str"):
+            source = name + PREDICTION_SUFFIX
+            neurons = axis if len(getattr(predictions, "shape", ())) > 1 else None
+            self._summarise("predictions", source, predictions, PREDICTION, training, neurons)
+        if targets is not None:
+            self.record_targets(targets, name=name, training=training)
+        if row not in self._known:
+            known: dict[str, Any] = {"function": loss.name if loss else "", "spelled": function, **(facts or {})}
+            if predictions is not None:
+                with self._failures(f"describe what {name!r} is given"):
+                    known["prediction"] = facts_of_predictions(predictions, axis)
+            self.describe(row, source=source, facts=known)
+            self._known.add(row)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            value = np.asarray(value, np.float64)
+        self._summarise("value", name, value, LOSS, training)
+        pool = self._pools.get(row)
+        if pool is None or loss is None or (facts and facts.get("weighted")):
+            return
+        with self._failures("find what a constant answer is worth"):
+            constant = pool.constant_answer(loss)
+            if constant is not None:
+                if facts and facts.get("reduction") == "sum":
+                    constant *= _terms(targets, loss)
+                worth = np.asarray(constant, np.float64)
+                self.record(name + BASELINE_SUFFIX, worth, layer_type=BASELINE, training=training)
+
+    def record_targets(self, targets: Any, *, name: str = "loss", training: bool = True) -> None:
+        """Records a summary of this step's targets: their range and moments, shape and few distinct values.
+
+        The targets themselves are in no log. `record_loss` does this by itself where it is given them.
+
+        Args:
+            targets: classes, probabilities or values: an array or tensor of shape (samples, ...).
+            name: the loss that they belong to; the row goes by the name and ``":target"``.
+            training: False for targets in evaluation.
+
+        Raises:
+            ArgumentTypeError, ArgumentValueError: the targets hold no numbers.
+            FastactError: the monitor is closed.
+
+        Example:
+            >>> import numpy as np
+            >>> from fastact import ActivationMonitor
+            >>> with ActivationMonitor() as monitor:
+            ...     monitor.record_targets(np.array([0, 2, 1]))
+            ...     monitor.step()
+            >>> monitor.history["loss:target"].info.facts["distinct"]
+            [0.0, 1.0, 2.0]
+        """
+        if not self._takes(name):
+            return
+        mode = "" if training else EVALUATION_SUFFIX
+        row = name + TARGET_SUFFIX
+        error = None if row + mode in self._known else self._describe_batch(row + mode, targets)
+        self._summarise("targets", row, targets, TARGET, training)
+        if error is not None:  # of what can be swept; what cannot has been refused
+            self._failures.failed(f"describe {row!r}", error)
+        self._known.add(row + mode)
+        pool = self._pools.setdefault(name + mode, _Pool())
+        if pool.open:
+            with self._failures(f"look at {row!r}"):
+                pool.add(targets)
+
+    def _describe_batch(self, row: str, targets: Any) -> Exception | None:
+        try:
+            self.describe(row, facts=facts_of_targets(targets))
+        except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
+            return error
+        return None
+
+    def _takes(self, name: object) -> bool:
+        """Whether this step is recorded; raises where nothing can be."""
+        check_type("name", name, str, "a str")
+        if self._closed:
+            raise FastactError(f"the monitor is closed: cannot record {name!r}")
+        return self.active
+
+    def _summarise(
+        self, argument: str, name: str, x: Any, layer_type: str, training: bool, axis: int | None = None
+    ) -> None:
+        """`record`, with errors that name the argument as the caller knows it."""
+        saturation = None if layer_type == LOSS else _PROBABILITIES
+        if hasattr(x, "detach"):
+            x = x.detach()
+        try:
+            self.record(name, x, axis=axis, layer_type=layer_type, saturation=saturation, training=training)
+        except (ArgumentTypeError, ArgumentValueError) as error:
+            message = str(error)
+            if not message.startswith("x: "):
+                raise
+            raise type(error)(argument + message[1:]) from None
