@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.network import LayerView, Network, medians
+from fastact.diagnosis.network import Network, medians
 from fastact.diagnosis.row_conditions import Row
 from fastact.fields import COLUMN
 
@@ -68,23 +68,31 @@ def recent_likeness(network: Network, recent_rows: int, min_samples: int) -> lis
 
 
 def _recent(network: Network, recent_rows: int, min_samples: int) -> list[float]:
-    tails = [layer.rows[-recent_rows:] for layer in network.layers]
-    lengths = np.array([len(tail) for tail in tails])
-    names = "neurons", "count", "std", "within_std"
-    neurons, count, std, within = (np.concatenate([tail[name] for tail in tails]) for name in names)
-    values = medians(_likeness(neurons, count, std, within, min_samples), np.cumsum(lengths) - lengths, lengths)
+    lengths = np.minimum(network.lengths, recent_rows)
+    starts = np.cumsum(lengths) - lengths
+    recent = np.repeat(network.starts + network.lengths - lengths - starts, lengths) + np.arange(lengths.sum())
+    neurons, count, std, within = (network.table[name][recent] for name in ("neurons", "count", "std", "within_std"))
+    values = medians(_likeness(neurons, count, std, within, min_samples), starts, lengths)
     judged = (name not in layer_types.PROBABILITIES and name != layer_types.INPUT for name in network.layer_types)
     return [value if known else math.nan for value, known in zip(values, judged, strict=True)]
 
 
-def all_alike(layer: LayerView, ratio: float) -> bool:
-    """Whether in each of the window's rows the samples differ by no more than `ratio` of all that its elements do.
+def all_alike(network: Network, ratio: float) -> list[bool]:
+    """For each layer, whether in all of the window's rows the samples differ by at most `ratio` of what elements do.
 
     A layer of zeros, or of one value, is alike too; one without rows per neuron is where its elements have one value.
     """
-    rows = layer.rows[~np.isnan(layer.rows["mean"])]
-    spread = np.where(rows["neurons"] > 0, rows["within_std"], rows["std"])
-    return bool(len(rows)) and bool((spread <= ratio * rows["std"]).all())
+    return network.once(_all_alike, ratio)
+
+
+@np.errstate(all="ignore")
+def _all_alike(network: Network, ratio: float) -> list[bool]:
+    table, std = network.table, network.table["std"]
+    finite = ~np.isnan(table["mean"])
+    spread = np.where(table["neurons"] > 0, table["within_std"], std)
+    differ = finite & ~(spread <= ratio * std)
+    some, none = np.add.reduceat(finite, network.starts, dtype=int), np.add.reduceat(differ, network.starts, dtype=int)
+    return ((some > 0) & (none == 0)).tolist()  # type: ignore[no-any-return]
 
 
 def alike_behind(network: Network, place: int, alike: list[float], limit: float) -> bool:
