@@ -115,19 +115,20 @@ def initial_states(network: Network) -> frozenset[int]:
 
 
 def _initial_states(network: Network) -> frozenset[int]:
-    calls: dict[str, list[LayerView]] = {}
+    calls: dict[str, list[int]] = {}
     for layer in network.layers:
         name, _, call = layer.info.name.partition(":")
         if call or layer_types.has_weights(layer.info.layer_type) or layer_types.is_norm(layer.info.layer_type):
-            calls.setdefault(name, []).append(layer)
-    several = {name: each for name, each in calls.items() if len(each) > 1}
-    found: set[int] = set()
+            calls.setdefault(name, []).append(layer.place)
+    several = {name: places for name, places in calls.items() if len(places) > 1}
     if not several:
         return frozenset()
+    alike = _all_alike(network, _SAME)
+    found: set[int] = set()
     for layer in network.layers:
         feeder = network.feeder(layer)
         fed = feeder is not None and feeder.place in found
         again = several.get(layer.info.name, ())
-        if (fed or again) and all_alike(layer, _SAME) and (fed or not all(all_alike(each, _SAME) for each in again)):
+        if alike[layer.place] and (fed or not all(alike[place] for place in again)):
             found.add(layer.place)
     return frozenset(found)
