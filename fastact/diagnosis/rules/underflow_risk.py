@@ -114,7 +114,6 @@ class UnderflowRisk(Rule[UnderflowRiskThresholds]):
         told = best(_causes(layer, network, streak.step))
         return told.finding(layer.info.name, self.condition, severity, streak.step, evidence, message)
 
-
     def _all_zero(self, layer: LayerView, network: Network, thresholds: UnderflowRiskThresholds) -> Finding | None:
         """The finding for a gradient that has been zero in every row, as those of all layers have: none was ever left.
 
