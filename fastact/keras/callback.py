@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy does not follow Keras
-    """Records the outputs of a model's layers in each training step.
+    """Records the outputs of a model's layers in each training step, and the losses that it was compiled with.
 
     Args:
         run: an `ActivationMonitor`; or the path of a log, opened when the training starts and closed when it ends.
@@ -31,7 +31,9 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
         strict: raise what goes wrong; by default it is counted and warned of once.
 
     The output of a layer with an activation, such as ``Dense(64, activation="relu")``, is that of the activation, and
-    is judged as such. What the model is given is recorded as ``input``. Validation is left out. With
+    is judged as such. What the model is given is recorded as ``input``; its loss as ``loss``, or ``loss.<output>`` and
+    so on where it has several, with the targets as they were given (`ActivationMonitor.record_loss`). What
+    ``add_loss`` and regularisers add is not in it. Validation is left out. With
     ``steps_per_execution`` all steps of an execution make one row. A layer under a `keras.RematScope` counts once on
     PyTorch; on JAX its elements count each time that it runs, with the same moments. Keras does not tell its callbacks
     that a training failed: call `close` then, or train again.
