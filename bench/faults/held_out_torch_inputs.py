@@ -71,7 +71,7 @@ def membrane_recurrence_explodes(run: Run, faulty: bool) -> float:
         def __init__(self) -> None:
             super().__init__()
             self.rnn = nn.RNN(1, 16, nonlinearity="relu", batch_first=True)
-            nn.init.orthogonal_(self.rnn.weight_hh_l0, gain=3.0 if faulty else 0.9)
+            nn.init.orthogonal_(self.rnn.get_parameter("weight_hh_l0"), gain=3.0 if faulty else 0.9)
             self.out = nn.Linear(16, 1)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
