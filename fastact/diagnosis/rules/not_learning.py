@@ -232,7 +232,7 @@ class NotLearning(Rule[NotLearningThresholds]):
         rows = round((layer.last[_STEP] - layer.start) / layer.stride) + 1 if layer.stride > 0.0 else len(layer.rows)
         if min(rows, len(layer.rows)) < thresholds.learn_soon:
             return False
-        soon = learning.moves_too_little(network) or learning.moves_too_much(network)
+        soon = learning.moves_too_little(network) or learning.moves_too_much(network) or learning.never_moves(network)
         if soon or (learning.one_answer(layer, network) and not begun):
             return True
         if begun and rows < thresholds.learn_pace:
