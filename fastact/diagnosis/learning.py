@@ -171,7 +171,8 @@ def causes(loss: LayerView, network: Network, course: Course) -> list[Cause]:
         *proofs(network),
         *_left_behind(network),
         *_of_rate(network, course),
-        *causes_of_data(loss, network),
+        # One batch over and over is learned by heart: a loss that stays has another cause.
+        *(cause for cause in causes_of_data(loss, network) if cause.name != "same_batch"),
         _one_answer(loss, network, course),
     ]
 

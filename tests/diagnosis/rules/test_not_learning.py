@@ -194,6 +194,19 @@ def test_what_nothing_can_move_is_found_at_once(facts: dict[str, Any], cause: st
     assert findings(loss(FLAT[:8]), moving) == []
 
 
+def test_targets_far_from_zero_take_long() -> None:
+    """A regression on raw targets falls all the time, by way of its last bias."""
+    levels = 29000.0 - 60.0 * np.arange(120)
+    raw = {"mean": 152.0, "std": 77.0, "min": 25.0, "max": 346.0}
+    finding = only(loss(noisy(levels), 5930.0, function="mean_squared_error", targets=raw))
+    assert (finding.severity, finding.first_step, finding.cause_name) == ("warning", 0, "targets_not_scaled")
+    assert "is still worse than that of a constant answer after 120 steps" in finding.message
+    unit = {"mean": 1.52, "std": 0.77, "min": 0.25, "max": 3.46}
+    assert findings(loss(noisy(levels / 1e4), 0.593, function="mean_squared_error", targets=unit)) == []
+    fast = np.maximum(levels - 250.0 * np.arange(120), 3000.0)
+    assert findings(loss(noisy(fast), 5930.0, function="mean_squared_error", targets=raw)) == []
+
+
 def test_what_was_never_seen_is_a_proof_too() -> None:
     finding = only(loss(FLAT[:8]), parameter("0.weight", gradient=None, update=None), unseen={"optimiser": "no step"})
     assert (finding.cause_name, finding.confidence) == ("no_update", "certain")
@@ -216,12 +229,14 @@ def test_a_layer_left_behind_is_a_warning_and_a_head_on_features_a_note() -> Non
     adam = optimiser(missing=["2.weight"], missing_tensors=1)
     finding = only(network, parameter("0.weight"), adam)
     assert (finding.layer, finding.severity, finding.cause_name) == ("optimiser", "warning", "not_in_optimiser")
-    assert (
-        finding.message == "Parameters have stayed in no optimiser, so as they were initialised since step 0: 2.weight."
-    )
+    assert finding.message == "Parameters that no optimiser holds have stayed as they were since step 0: 2.weight."
     diagnosis = seen(network, parameter("2.weight"), optimiser(missing=["0.weight"], missing_tensors=1)).diagnose()
     assert diagnosis.healthy
     assert [note.condition for note in diagnosis.notes] == ["not_learning"]
+    head = network, parameter("2.weight"), optimiser(missing=["0.weight"], missing_tensors=1)
+    assert findings(*head, loss(noisy(np.full(100, 0.5 * LN10)))) == []
+    assert [f.severity for f in findings(*head, loss(noisy(np.full(100, 0.93 * LN10))))] == ["warning"]
+    assert findings(*head, loss(noisy(np.full(99, 0.93 * LN10)))) == []
     cut = findings(network, parameter("0.weight"), optimiser(), unseen={"2.weight:grad": "None"})
     assert [(f.severity, f.cause_name) for f in cut] == [("warning", "no_gradient")]
 
