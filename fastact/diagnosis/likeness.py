@@ -25,6 +25,8 @@ _COUNT, _NEURONS, _STD, _WITHIN = COLUMN["count"], COLUMN["neurons"], COLUMN["st
 
 #: Neurons. With fewer, a network that has to put out 1000 and 0.1 side by side looks like one whose samples are alike.
 LEAST_NEURONS: Final = 8
+#: Of the differences between all elements, what is left by float32's rounding: eight times its unit.
+_SAME: Final = 1e-6
 #: Likeness. An output layer above this tells samples apart.
 AT_THE_END: Final = 0.8
 
@@ -101,3 +103,32 @@ def alike_behind(network: Network, place: int, alike: list[float], limit: float)
     output = network.output
     behind = any(value > limit for value in alike[place:output]) or alike[output] > AT_THE_END
     return place < output and alike[place] <= limit and not behind
+
+
+def initial_states(network: Network) -> frozenset[int]:
+    """The places of layers that see an initial state, which is the same for all samples: zeros before the first step.
+
+    That is where a module with weights is called again and again in a pass, and tells samples apart when it is called
+    later; and what that place alone feeds.
+    """
+    return network.once(_initial_states)
+
+
+def _initial_states(network: Network) -> frozenset[int]:
+    calls: dict[str, list[int]] = {}
+    for layer in network.layers:
+        name, _, call = layer.info.name.partition(":")
+        if call or layer_types.has_weights(layer.info.layer_type) or layer_types.is_norm(layer.info.layer_type):
+            calls.setdefault(name, []).append(layer.place)
+    several = {name: places for name, places in calls.items() if len(places) > 1}
+    if not several:
+        return frozenset()
+    alike = _all_alike(network, _SAME)
+    found: set[int] = set()
+    for layer in network.layers:
+        feeder = network.feeder(layer)
+        fed = feeder is not None and feeder.place in found
+        again = several.get(layer.info.name, ())
+        if alike[layer.place] and (fed or not all(alike[place] for place in again)):
+            found.add(layer.place)
+    return frozenset(found)

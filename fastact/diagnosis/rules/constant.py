@@ -7,7 +7,7 @@ import numpy as np
 from fastact.diagnosis import choosing, facts, layer_types, softmax
 from fastact.diagnosis.causes import Cause, Verdict, best
 from fastact.diagnosis.finding import Evidence, Finding, graded
-from fastact.diagnosis.likeness import all_alike
+from fastact.diagnosis.likeness import all_alike, initial_states
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import (
     LOWER_RATE,
@@ -178,8 +178,12 @@ def _to_be_judged(network: Network, thresholds: ConstantThresholds) -> list[bool
     alike = all_alike(network, thresholds.constant_ratio)
     inputs = [i for i, layer in enumerate(network.layers) if layer.info.layer_type == layer_types.INPUT]
     judged: list[bool] = []
+    states = initial_states(network)
     for place, layer in enumerate(network.layers):
         layer_type = layer.info.layer_type
+        if place in states:
+            judged.append(False)
+            continue
         if layer_type == layer_types.INPUT:
             judged.append(all(alike[i] for i in inputs))
             continue
