@@ -11,6 +11,8 @@ from fastact.fields import COLUMN
 from fastact.text import shown
 
 _MEAN, _COUNT, _MAX = COLUMN["mean"], COLUMN["count"], COLUMN["max"]
+#: Share of a constant answer's loss above which hardly anything was learned.
+_NEAR: Final = 0.9
 #: Nats, or squares. Targets that are all alike leave a constant answer nothing to do wrong.
 _NOTHING: Final = 1e-6
 
@@ -40,6 +42,16 @@ def samples(loss: LayerView, network: Network) -> float:
         return math.inf
     shape = view.info.facts.get("shape") or [int(view.last[_COUNT])]
     return float(max(shape[0], 1))
+
+
+def hardly_learned(network: Network, rows: int) -> bool:
+    """Whether a loss is near that of a constant answer, after so many rows."""
+    for view in network.everything.values():
+        if view.info.layer_type == layer_types.LOSS and not view.info.mode and len(view.rows) >= rows:
+            worth = constant(view, network)
+            if worth is not None and float(np.mean(view.rows["mean"][-rows // 2 :])) >= _NEAR * worth:
+                return True
+    return False
 
 
 def shown_name(loss: LayerView) -> str:
