@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import bench.faults as fault_programs
-from bench.faults.case import PARTS, Case, cases
+from bench.faults.case import PARTS, Case, Part, cases
 from bench.faults.causes import CAUSES, KINDS
 from bench.faults.figures import figures
 from bench.faults.judge import Judged, judged, said
@@ -42,7 +42,7 @@ def test_the_held_out_part_has_other_data_and_kinds_that_the_other_has_not(every
     assert len(causes["held-out"] - causes["tuning"]) >= 8
     tasks = {part: set[str]() for part in PARTS}
     for path in Path(fault_programs.__file__).parent.glob("*_*.py"):
-        part = "tuning" if path.name.startswith("tuning") else "held-out"
+        part: Part = "tuning" if path.name.startswith("tuning") else "held-out"
         tasks[part] |= set(re.findall(r'"([a-z_]+)"', path.read_text(encoding="utf-8"))) & set(TASKS)
     assert min(map(len, tasks.values())) >= 6
     assert not tasks["tuning"] & tasks["held-out"]
