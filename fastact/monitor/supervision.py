@@ -195,7 +195,7 @@ class Supervision(ABC):
             known: dict[str, Any] = {"function": loss.name if loss else "", "spelled": function, **(facts or {})}
             if predictions is not None:
                 with self._failures(f"describe what {name!r} is given"):
-                    known["prediction"] = facts_of_predictions(predictions, axis)
+                    known["prediction"] = facts_of_predictions(predictions, axis) | dict(known.get("prediction", {}))
             self.describe(row, source=source, facts=known)
             self._known.add(row)
         if isinstance(value, int | float) and not isinstance(value, bool):

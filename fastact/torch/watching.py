@@ -16,10 +16,12 @@ from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 from fastact.failures import FailureCounter
 from fastact.monitor.monitor import ActivationMonitor
 from fastact.monitor.unseen import Missing
-from fastact.torch import compiled
-from fastact.torch.functional import OF_TABLES, FunctionMode
+from fastact.torch import compiled, criteria
+from fastact.torch.criteria import Loss
+from fastact.torch.functional import LOSS, OF_TABLES, FunctionMode
 from fastact.torch.hooks import Hook, InputHook, OutputHook
 from fastact.torch.layers import axis_rule
+from fastact.torch.losses import Losses
 from fastact.torch.monitoring import MonitorLike, recorded_steps
 from fastact.torch.passes import Passes
 from fastact.torch.scopes import attach_scopes
@@ -40,6 +42,7 @@ def watch(
     inputs: bool | None = None,
     gradients: bool = False,
     functional: bool = True,
+    loss: Loss | None = None,
     every: int | Callable[[int], bool] = 1,
     first: int = 0,
     training_only: bool = False,
@@ -137,7 +140,8 @@ def watch(
         check_type("monitor", monitor, ActivationMonitor, "an ActivationMonitor, as sparse is given")
         assert isinstance(monitor, ActivationMonitor)
         monitor.declare_sparse(*(prefix + check_type("sparse", pattern, str, "a str") for pattern in patterns))
-    selected = {module: prefix + name for module, name in select_modules(model, layers).items()}
+    losses = criteria.named(loss)
+    selected = {module: prefix + name for module, name in select_modules(model, layers, losses.values()).items()}
     for module, name in selected.items():
         if any(isinstance(h, Hook) and h.name and h.watch.monitor is monitor for h in module._forward_hooks.values()):
             raise ArgumentValueError(f"model: layer {name!r} is watched by this monitor already")
@@ -150,6 +154,7 @@ def watch(
         training_only=training_only,
         strict=strict,
     )
+    handle._losses = Losses(handle, model, loss, losses)
     if add := getattr(monitor, "add_watcher", None):
         add(handle)
     others = (other for other in _live if other.monitor is monitor and other.prefix == prefix)
@@ -219,11 +224,13 @@ class Watch:
         #: Whether there is a compiled module inside of the model; None until that matters.
         self._partly_compiled: bool | None = None
         self._tables = Tables(self)
+        self._losses: Losses
         self._hooks: list[Hook] = []
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
 
     def _attach(self, model: nn.Module, selected: Mapping[nn.Module, str], *, inputs: bool, gradients: bool) -> None:
         self._compiled = compiled_names(selected, model)
+        self._losses.attach(self._add)
         for module, name in selected.items():
             self._add(OutputHook(self, module, name, gradients=gradients), module.register_forward_hook)
             if inputs:
@@ -253,6 +260,7 @@ class Watch:
         while self._handles:
             self._handles.pop().remove()
         self._passes.end()  # if one was interrupted
+        self._losses.end()
         while self._hooks:
             compiled.forget(self._hooks.pop().key)
 
@@ -281,6 +289,7 @@ class Watch:
         outputs = (hook for hook in self._hooks if isinstance(hook, OutputHook) and hook.name)
         missing = missing_layers(outputs, self._compiled, self._lost, recorded)
         counters = [hook.counter for hook in self._hooks if isinstance(hook, UsageHook)]
+        missing |= self._losses.missing()
         return missing | {counter.name: counter.missing for counter in counters if counter.missing is not None}
 
     # The hooks call the following.
@@ -326,9 +335,16 @@ class Watch:
             )
         return self._partly_compiled
 
-    def _called(self, function: str, args: tuple[Any, ...], result: Any) -> None:
+    def _called(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """Takes the result of a function. Dynamo traces it."""
-        if function in _OF_TABLES:
+        if function.startswith(LOSS):
+            losses = self._losses
+            if not torch.compiler.is_compiling():
+                if self._passes.recorded:
+                    losses._called(function[len(LOSS) :], args, kwargs, result)
+            elif self._traced and losses.in_graphs is not None and not torch.compiler.is_exporting():
+                losses.in_graphs.trace(function[len(LOSS) :], args, kwargs, result)
+        elif function in _OF_TABLES:
             if not torch.compiler.is_compiling() and self._passes.recorded:
                 self._tables.called(function, args, result)
         elif torch.compiler.is_compiling():
@@ -337,14 +353,22 @@ class Watch:
                 if scope is not None and scope.records(function, args, result):
                     compiled.record(result.detach(), scope.key, self._order, function)
         elif self._passes.recorded and self._passes.running:
-            self._passes.running[-1].called(function, args, result)
+            self._passes.running[-1].called(function, args, kwargs, result)
 
-    def _record(self, name: str, x: torch.Tensor, axis: int | None, layer_type: str, source: str = "") -> None:
+    def _record(
+        self,
+        name: str,
+        x: torch.Tensor,
+        axis: int | None,
+        layer_type: str,
+        source: str = "",
+        facts: dict[str, Any] | None = None,
+    ) -> None:
         try:
             if self._describe is not None and name not in self._described:
                 self._described.add(name)
                 evaluation = TRAINING_SUFFIX not in name if self._home is False else EVALUATION_SUFFIX in name
-                self._describe(name, mode="evaluation" if evaluation else "", source=source)
+                self._describe(name, mode="evaluation" if evaluation else "", source=source, facts=facts)
             x = real_numbers(x)
             if axis == 3 and x.ndim == 4 and not x.is_contiguous():
                 # Attention hands on positions before heads, in memory. Which sample is which makes no difference.

@@ -340,7 +340,7 @@ class Looking(nn.Module):
 def test_no_mode_is_asked_inside_of_torch_s_own_layers_and_one_that_fails_hides_the_rest_of_its_module_alone() -> None:
     layer = Looking()
     model = Inside(layer)
-    with fastact.ActivationMonitor() as monitor, watch(model, monitor):
+    with fastact.ActivationMonitor() as monitor, watch(model, monitor, loss=False):
         for _ in range(4):  # the layer fails in the third and fourth
             model(torch.ones(2, 4))
             assert not _get_current_function_mode_stack()
