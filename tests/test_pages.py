@@ -89,16 +89,16 @@ def test_a_default_that_is_out_of_date_is_seen() -> None:
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("condition", CONDITIONS)
-def test_the_network_on_the_page_has_what_its_report_says(condition: str) -> None:
+@pytest.mark.parametrize("name", [*CONDITIONS, *names("guides")])
+def test_the_network_on_the_page_has_what_its_report_says(name: str) -> None:
     missing = [name for name in ("torch", "sklearn") if find_spec(name) is None]
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
-    text = explain(condition)
-    diagnosis = run(text, f"{condition}.md")
-    assert diagnosis.findings[0].condition == condition
+    text = explain(name)
+    diagnosis = run(text, f"{name}.md")
+    assert diagnosis.findings[0].condition == name or name in names("guides")
     now = report(diagnosis)
-    then = re.search(r"^```text\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    then = re.search(r"^<!-- report .*?^```text\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     assert then is not None
     assert words(now) == words(then[1]), "run: python -m scripts.pages --capture"
     assert then[1].splitlines()[-1] == now.splitlines()[-1]

@@ -142,7 +142,7 @@ class Diagnoser:
             layers = viewed[which]
             network = Network(
                 layers, recent_rows=limits.recent_rows, min_samples=limits.vanish_samples, everything=views,
-                unseen=dict(unseen) if which == layer_types.LAYERS else None,
+                unseen=dict(unseen) if which in layer_types.TOLD_UNSEEN else None,
             )  # fmt: skip
             saturated |= zip((view.info.name for view in layers), network.saturated, strict=True)
             if preset is None:

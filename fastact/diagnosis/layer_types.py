@@ -75,6 +75,8 @@ BASELINE: Final = "Baseline"
 PARAMETER: Final = "Parameter"
 PARAMETER_GRADIENT: Final = "ParameterGradient"
 UPDATE: Final = "Update"
+#: An optimiser that steps: the learning rates of its groups of parameters.
+OPTIMISER: Final = "Optimiser"
 
 #: Rows that are compared with their like only. What belongs to no other group is a layer.
 LAYERS: Final = "layers"
@@ -82,13 +84,15 @@ EVALUATION: Final = "evaluation"
 LOSSES: Final = "losses"
 LOSSES_IN_EVALUATION: Final = "losses in evaluation"
 GROUPS: Final = (
-    LAYERS, GRADIENT, EVALUATION, USAGE, VOCABULARY, PARAMETER, PARAMETER_GRADIENT, UPDATE, LOSSES,
+    LAYERS, GRADIENT, EVALUATION, USAGE, VOCABULARY, PARAMETER, PARAMETER_GRADIENT, UPDATE, OPTIMISER, LOSSES,
     LOSSES_IN_EVALUATION,
 )  # fmt: skip
 #: The outputs of layers, in training and in evaluation.
 OUTPUTS: Final = frozenset({LAYERS, EVALUATION})
+#: Groups whose rules are told what was watched and not recorded.
+TOLD_UNSEEN: Final = frozenset({LAYERS, PARAMETER, PARAMETER_GRADIENT, UPDATE, OPTIMISER, LOSSES})
 #: Types that are groups of their own, whatever the mode, and those that belong to a loss.
-_OWN_GROUP: Final = frozenset({GRADIENT, USAGE, VOCABULARY, PARAMETER, PARAMETER_GRADIENT, UPDATE})
+_OWN_GROUP: Final = frozenset({GRADIENT, USAGE, VOCABULARY, PARAMETER, PARAMETER_GRADIENT, UPDATE, OPTIMISER})
 _OF_LOSSES: Final = frozenset({LOSS, PREDICTION, TARGET, BASELINE})
 
 #: What follows a layer's name where its gradient, its input, how often its rows were looked up, its second and later

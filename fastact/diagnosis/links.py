@@ -29,9 +29,9 @@ def link(
     """The findings with each culprit before what follows from it, the first culprit first.
 
     A finding is a consequence of the earliest one that explains it (`Rule.explains`); chains end at their first cause.
-    Nothing follows from what began later, and no finding from a note. Layers that have one condition for one reason
-    since about the same time are one finding: that of the first, which the others follow from. What training has too
-    is no finding of evaluation. A link that would close a circle is left out.
+    Nothing follows from what began later (`Rule.gradual` apart), and no finding from a note. Layers that have one
+    condition for one reason since about the same time are one finding: that of the first, which the others follow
+    from. What training has too is no finding of evaluation. A link that would close a circle is left out.
 
     Args:
         findings: in any order, one for each layer and condition.
@@ -76,7 +76,7 @@ def link(
         if key(finding) in parent:
             consequences.setdefault(_root(key(finding), parent), []).append(finding)
     result: list[Finding] = []
-    for culprit in ordered:
+    for culprit in sorted(ordered, key=lambda finding: not by_condition[finding.condition].leads):
         if key(culprit) in parent:
             continue
         follow = consequences.get(key(culprit), [])
@@ -152,8 +152,9 @@ def _parents(
                 others[mine] = [each for each in candidates if groups[each[1]] != mine]
             candidates = others[mine]
         least = min(grave[own], 1)
+        latest = effect.first_step + (around.near if by_condition[effect.condition].gradual else 0.0)
         for cause, name, explains in candidates:
-            if cause.first_step > effect.first_step:
+            if cause.first_step > latest:
                 break  # causes are in the order of time: nothing follows from what began later
             # The last condition keeps rules that explain each other from hanging a training.
             if (

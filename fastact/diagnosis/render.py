@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from fastact.diagnosis import layer_types
 from fastact.diagnosis.finding import Finding
-from fastact.diagnosis.layer_types import EVALUATION_SUFFIX, GRADIENT, INPUT, USAGE, VOCABULARY
+from fastact.diagnosis.layer_types import BASELINE, EVALUATION_SUFFIX, GRADIENT, INPUT, LOSS, USAGE, VOCABULARY
 from fastact.diagnosis.report import Diagnosis, LayerHealth
 from fastact.diagnosis.rules import adjective
 from fastact.text import number, percent, shown
@@ -28,8 +29,13 @@ _CAUSE: Final = {
 #: What the rows of a table are, by their type: one, and several.
 _KINDS: Final = {
     "": ("layer", "layers"), INPUT: ("input", "inputs"), GRADIENT: ("gradient", "gradients"),
-    USAGE: ("codebook", "codebooks"), VOCABULARY: ("vocabulary", "vocabularies"),
+    USAGE: ("codebook", "codebooks"), VOCABULARY: ("vocabulary", "vocabularies"), LOSS: ("loss", "losses"),
 }  # fmt: skip
+#: Rows that are many, or belong to others: evidence, which the table has only where something was found in them.
+_EVIDENCE: Final = frozenset({
+    BASELINE, layer_types.PREDICTION, layer_types.TARGET, layer_types.PARAMETER, layer_types.PARAMETER_GRADIENT,
+    layer_types.UPDATE, layer_types.OPTIMISER,
+})  # fmt: skip
 _STYLES: Final = {"": "green", "note": "dim", "warning": "yellow", "serious": "bold yellow", "critical": "bold red"}
 
 #: A line as pieces of text, each with its style.
@@ -142,7 +148,8 @@ def _names(names: Sequence[str]) -> str:
 
 def _nothing_found(diagnosis: Diagnosis) -> str:
     """That nothing was found, and in what."""
-    judged = [layer for layer in diagnosis.layers if layer.status != "not enough data"]
+    every = [layer for layer in diagnosis.layers if layer.kind not in _EVIDENCE]
+    judged = [layer for layer in every if layer.status != "not enough data"]
     if not diagnosis.layers or not any(layer.rows for layer in diagnosis.layers):
         why = (
             "see below for what was watched" if diagnosis.unseen else "no layer has been recorded in a step that ended"
@@ -154,7 +161,7 @@ def _nothing_found(diagnosis: Diagnosis) -> str:
     last = max((layer.last_step for layer in judged if layer.last_step is not None), default=None)
     steps = "" if first is None else f", in step {first}" if first == last else f", over steps {first} to {last}"
     besides = ", besides what is accepted" if diagnosis.accepted else ""
-    unknown = len(diagnosis.layers) - len(judged)
+    unknown = len(every) - len(judged)
     rest = f"; not enough data yet for {unknown} more" if unknown else ""
     return f"No problems found in {_looked_at(judged)}{steps}{besides}{rest}."
 
@@ -182,13 +189,17 @@ def _cells(layer: LayerHealth) -> tuple[str, ...]:
     def share(x: float | None) -> str:
         return "-" if x is None else percent(x)
 
-    status = layer.status if not layer.severity else f"{adjective(layer.status)} ({layer.severity})"
     numbers = value(layer.mean), value(layer.std), share(layer.dead), share(layer.saturated)
-    return shown(layer.name, 40), shown(layer.kind, 24), *numbers, status
+    return shown(layer.name, 40), shown(layer.kind, 24), *numbers, _status(layer)
+
+
+def _status(layer: LayerHealth) -> str:
+    return layer.status if not layer.severity else f"{adjective(layer.status)} ({layer.severity})"
 
 
 def _details(diagnosis: Diagnosis) -> Iterator[_Line]:
     """What comes after the table, in blocks with an empty line before each."""
+    yield from _block("Losses:", _losses(diagnosis))
     yield from _findings(diagnosis)
     yield from _block("Accepted, not counted:", _accepted(diagnosis))
     yield from _block("Notes (no harm seen):", [note.message for note in diagnosis.notes])
@@ -230,6 +241,28 @@ def _findings(diagnosis: Diagnosis) -> Iterator[_Line]:
             yield [("   Cause and remedies of all of these: see above.", "")]
 
 
+def _losses(diagnosis: Diagnosis) -> list[str]:
+    """A line for each loss: what it is, and what the best constant answer gets."""
+    values = {layer.name: layer.mean for layer in diagnosis.layers if layer.kind == BASELINE}
+    lines = []
+    for layer in diagnosis.layers:
+        if layer.kind != LOSS or not layer.rows:
+            continue
+        name = layer.name.removesuffix(EVALUATION_SUFFIX)
+        constant = values.get(name + layer_types.BASELINE_SUFFIX + layer.name[len(name) :])
+        value = "no finite number" if layer.mean is None else number(layer.mean)
+        besides = "" if constant is None else f"; the best constant answer gets {number(constant)}"
+        status = f" [{_status(layer)}]" if layer.severity or layer.status == "accepted" else ""
+        lines.append(f"{shown(layer.name, 40)}: {value} at step {layer.last_step}{besides}{status}")
+    return lines
+
+
+def _in_table(diagnosis: Diagnosis) -> list[LayerHealth]:
+    """The lines of the table: layers, and what else something was found in; losses have lines of their own."""
+    layers = [layer for layer in diagnosis.layers if layer.kind != LOSS]
+    return [layer for layer in layers if layer.severity or layer.kind not in _EVIDENCE]
+
+
 def _accepted(diagnosis: Diagnosis) -> list[str]:
     """A line for each finding that is accepted by itself, and one for what was accepted and not found."""
     reasons: dict[str, list[Finding]] = {}
@@ -257,6 +290,8 @@ def _not_looked_at(diagnosis: Diagnosis) -> list[str]:
     unseen = {name for name, _ in diagnosis.unseen}
     conditions: dict[str, list[str]] = {}
     for layer in diagnosis.layers:
+        if layer.kind in _EVIDENCE:
+            continue
         if layer.status == "not enough data":
             if layer.name not in unseen:
                 reasons.setdefault("too few rows" if layer.rows else "no rows", []).append(layer.name)
@@ -279,8 +314,9 @@ def render_text(diagnosis: Diagnosis) -> str:
         Nothing was recorded, so nothing could be judged: no layer has been recorded in a step that ended.
     """
     lines = headline(diagnosis)
-    rows = [_COLUMNS, *(_cells(layer) for layer in diagnosis.layers)]
-    if diagnosis.layers:
+    table = _in_table(diagnosis)
+    rows = [_COLUMNS, *(_cells(layer) for layer in table)]
+    if table:
         widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
         lines.append("")
         for row in rows:
@@ -301,12 +337,13 @@ def render_rich(diagnosis: Diagnosis) -> "RenderableType":
     from rich.text import Text
 
     parts: list[RenderableType] = [Text(line) for line in headline(diagnosis)]
-    if diagnosis.layers:
+    layers = _in_table(diagnosis)
+    if layers:
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
         for i, column in enumerate(_COLUMNS):
             right = 2 <= i <= 5
             table.add_column(column, justify="right" if right else "left", no_wrap=right, overflow="fold")
-        for layer in diagnosis.layers:
+        for layer in layers:
             style = "dim" if layer.status in ("not enough data", "accepted") else _STYLES[layer.severity]
             *cells, status = _cells(layer)
             # Text, not str: rich would read a str as markup.

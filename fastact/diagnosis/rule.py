@@ -110,6 +110,10 @@ class Rule(ABC, Generic[_T_contra]):
             began no later, and not long before (`near_rows`). What is milder, or an old story, brings it not about.
         first_explains_all: whether only its first finding is a cause: it explains all that any later one would.
         handed_on: whether a layer that only hands its input on (dropout, pooling) cannot have caused it.
+        gradual: whether it takes many rows to show, so that its onset, the first of these, may lie before that of what
+            explains it, by up to `near_rows` rows.
+        leads: whether its culprits are told before those of other rules, whatever began first: what they are about is
+            what the training is for.
         explains: the conditions that a finding of this rule can explain, each with the pairs of findings for which
             it does (the functions above are the usual ones). The rule of an effect comes later in `RULES`, or the
             effect comes later in time or down the network, so that there are no circles.
@@ -124,6 +128,8 @@ class Rule(ABC, Generic[_T_contra]):
     symptom: ClassVar[bool] = False
     first_explains_all: ClassVar[bool] = False
     handed_on: ClassVar[bool] = False
+    gradual: ClassVar[bool] = False
+    leads: ClassVar[bool] = False
     explains: ClassVar[Mapping[str, Explains]] = {}
     explained_by: ClassVar[Mapping[str, Explains]] = {}
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact import losses
+from fastact.arrays.host import on_gpu
 from fastact.checks import check_type
 from fastact.diagnosis.layer_types import (
     BASELINE,
@@ -26,80 +27,36 @@ from fastact.diagnosis.layer_types import (
 )
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 from fastact.failures import FailureCounter
+from fastact.monitor.batches import facts_of_predictions, facts_of_targets, numbers
 
 #: Predictions, and targets, within 0 and 1 are probabilities; those beyond are counted as saturated.
 _PROBABILITIES: Final = (0.0, 1.0)
-#: Batches whose targets tell what the best constant answer is worth, and elements that are kept of them.
+#: Batches whose targets tell what the best constant answer is worth, fewer on a GPU, for which each of them waits;
+#: and elements that are kept of them.
 _BATCHES: Final = 50
+_BATCHES_OF_GPU: Final = 10
 _ELEMENTS: Final = 65_536
-#: Elements of a first batch that are looked at for facts, and distinct values that are listed.
-_LOOKED_AT: Final = 16_384
-_DISTINCT: Final = 16
-
-
-def numbers(x: Any, most: int) -> npt.NDArray[np.float64]:
-    """The first samples of a tensor, some `most` elements, as float64[samples, ...] on the host."""
-    shape = tuple(getattr(x, "shape", ()))
-    if shape:
-        x = x[: max(1, most // max(math.prod(shape[1:]), 1))]
-    if hasattr(x, "detach"):  # a torch tensor: NumPy knows none of its small types
-        x = x.detach().double().cpu().numpy()
-    return np.asarray(x).astype(np.float64)
-
-
-def facts_of_targets(targets: Any) -> dict[str, Any]:
-    """What a batch of targets shows that its row does not: shape, dtype, whether whole, one-hot, its few values."""
-    shape = [int(size) for size in getattr(targets, "shape", ())]
-    facts: dict[str, Any] = {"shape": shape, "dtype": str(getattr(targets, "dtype", "")).removeprefix("torch.")}
-    values = numbers(targets, _LOOKED_AT)
-    finite = values[np.isfinite(values)]
-    distinct = np.unique(finite)
-    facts["whole"] = bool(finite.size) and bool((finite == np.floor(finite)).all())
-    if distinct.size <= _DISTINCT:
-        facts["distinct"] = distinct.tolist()
-    if values.ndim > 1 and values.shape[-1] > 1:
-        facts["sums_to_one"] = bool(
-            (np.abs(values.sum(axis=-1) - 1.0) < losses.SUM_ERROR).all() and (values >= 0.0).all()
-        )
-        facts["one_hot"] = facts["sums_to_one"] and bool(np.isin(distinct, (0.0, 1.0)).all())
-    return facts
-
-
-def facts_of_predictions(predictions: Any, axis: int = -1) -> dict[str, Any]:
-    """What a batch of predictions shows that its row does not: shape, units, and whether they are probabilities."""
-    shape = [int(size) for size in getattr(predictions, "shape", ())]
-    facts: dict[str, Any] = {"shape": shape, "dtype": str(getattr(predictions, "dtype", "")).removeprefix("torch.")}
-    axis = axis if -len(shape) <= axis < len(shape) else -1
-    facts["units"] = shape[axis] if len(shape) > 1 else 1
-    values = numbers(predictions, _LOOKED_AT)
-    if values.ndim > 1 and np.isfinite(values).all() and values.size:
-        facts["sums_to_one"] = bool(
-            (np.abs(values.sum(axis=axis) - 1.0) < losses.SUM_ERROR).all() and (values >= 0.0).all()
-        )
-        with np.errstate(over="ignore"):
-            sums = np.exp(values).sum(axis=axis)
-        facts["exp_sums_to_one"] = bool((np.abs(sums - 1.0) < losses.SUM_ERROR).all())
-    return facts
 
 
 class _Pool:
     """The targets of the first batches, and what the best constant answer to them is worth."""
 
-    __slots__ = ("_batches", "_parts", "_value")
+    __slots__ = ("_batches", "_most", "_parts", "_value")
 
     def __init__(self) -> None:
         self._parts: list[npt.NDArray[np.float64]] = []
-        self._batches = 0
+        self._batches, self._most = 0, _BATCHES
         self._value: float | None = None
 
     @property
     def open(self) -> bool:
         """Whether more targets would tell more."""
-        return self._batches < _BATCHES and sum(part.size for part in self._parts) < _ELEMENTS
+        return self._batches < self._most and sum(part.size for part in self._parts) < _ELEMENTS
 
     def add(self, targets: Any) -> None:
         """Takes a batch of targets."""
         self._batches += 1
+        self._most = _BATCHES_OF_GPU if on_gpu(targets) else _BATCHES
         part = numbers(targets, _ELEMENTS)
         part = part if part.ndim else part.reshape(1)
         if not self._parts or part.shape[1:] == self._parts[0].shape[1:]:

@@ -1,4 +1,4 @@
-"""The pages: one for each condition that a network can have, for each kind of training loop, for each public module.
+"""The pages: one for each condition of a network, for symptoms, for each kind of training loop and public module.
 
 They are Markdown files beside this one, read by `fastact explain` and by whoever browses the repository.
 """
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 #: The folders, and what the pages in them are about.
 FOLDERS: Final = {
     "conditions": "what can be wrong with a layer",
+    "guides": "from a symptom to its cause",
     "frameworks": "how to watch a training",
     "api": "the public names of a module",
     "": "what is new",
@@ -43,11 +44,11 @@ def _folder(name: str) -> "Traversable":
 
 
 def explain(name: str) -> str:
-    """The page on a condition (``"saturated"``), a framework (``"pytorch"``) or a module, in Markdown.
+    """The page on a condition (``"saturated"``), a symptom, a framework (``"pytorch"``) or a module, in Markdown.
 
     Args:
         name: a condition, as `Finding.condition` names it; a framework; a public module (``"fastact.torch"``); or
-            ``"changes"``.
+            ``"changes"``; or the guide ``"my-network-does-not-learn"``.
 
     Raises:
         ArgumentValueError: there is no such page.

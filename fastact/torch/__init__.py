@@ -3,7 +3,8 @@
 The hooks only read. They return nothing, so outputs, gradients, the state_dict and the training mode are what they
 would be without them, and a failure inside one is counted and warned of once instead of ending the training.
 
-- `watching`: `watch`, and the `Watch` that it returns
+- `watching`: `watch`
+- `handle`: the `Watch` that it returns
 - `monitoring`: what `watch` needs of a monitor, and in which steps it records
 - `selection`: which modules are watched, and under which names
 - `hooks`: what a hook does with an output, an input or a gradient
@@ -13,6 +14,8 @@ would be without them, and a failure inside one is counted and warned of once in
 - `layers`: what a module's type tells: its neuron axis and its layer type
 - `tensors`: the tensors inside of an output
 - `unseen`: why a hook has recorded nothing
+- `parameters`: what is recorded of parameters, their gradients and updates
+- `optimisers`: which optimisers step, and what they hold
 - `usage`: how often each row of a table is looked up
 - `compiled`: the operator by which compiled code calls back
 - `callback`: what the callbacks of Lightning and Hugging Face share
@@ -23,9 +26,10 @@ from fastact._adapters.extras import needs_extra
 with needs_extra("fastact.torch", "PyTorch", "torch"):
     import torch as _torch  # noqa: F401 - imported here, so that a missing one is reported once
 
+from fastact.torch.handle import Watch
 from fastact.torch.monitoring import MonitorLike
 from fastact.torch.selection import Layers
-from fastact.torch.watching import Watch, watch
+from fastact.torch.watching import watch
 
 #: The older name of `MonitorLike`.
 Recorder = MonitorLike

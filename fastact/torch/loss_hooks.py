@@ -63,20 +63,19 @@ class LossHook(Hook):
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> None:
         """Called by torch after the criterion's forward pass."""
-        value = loss_of(output)
-        if value is None:
-            return
-        given = criteria.given(self.function, args, kwargs)
-        if torch.compiler.is_compiling():
-            if not torch.compiler.is_exporting():
-                trace(self.key, self.watch._order, given, value, "value")
-            return
         watch = self.watch
+        if torch.compiler.is_compiling():
+            value = loss_of(output)
+            if value is not None and not torch.compiler.is_exporting():
+                trace(self.key, watch._order, criteria.given(self.function, args, kwargs), value, "value")
+            return
         try:
             if backward_pass() == -1 and not transforming() and tracing() is None and watch._due():
                 with unseen():
-                    where = (self.name, *caller())
-                    self._record(self.losses._new_call(self.function, value, given, self.options, where))
+                    value = loss_of(output)
+                    if value is not None:
+                        given, where = criteria.given(self.function, args, kwargs), (self.name, *caller())
+                        self._record(self.losses._new_call(self.function, value, given, self.options, where))
         except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
             watch._failed(self.name, error)
 

@@ -240,7 +240,11 @@ class Losses:
         watch, seen = self._watch, self._seen
         base = self._functions.get(function, "")
         try:
-            if not (base or self._looks or self._inside) or not isinstance(result, torch.Tensor) or backward_pass() != -1:
+            if (
+                not (base or self._looks or self._inside)
+                or not isinstance(result, torch.Tensor)
+                or backward_pass() != -1
+            ):
                 return False
             if transforming() or tracing() is not None or not watch._due():
                 return False
@@ -306,8 +310,9 @@ class Losses:
         `where` tells it from others; by default it is the line of the user's code, by which one loss of a program
         is told from the others, and passes whose gradients are accumulated are not.
         """
-        where = (function, *(where or caller()))
         places, training = self._seen.places, self._trains()
+        # The validation of a loss is one, wherever the program validates.
+        where = (function, *(where or (caller() if training else ())))
         number = places[where] = places.get(where, 0) + 1
         place = (*where, min(number, MOST_PLACES))
         name = self._rows[training].get(place)

@@ -1,9 +1,13 @@
-"""What `watch` needs of a monitor, and in which of its steps it records."""
+"""What `watch` needs of a monitor, in which of its steps it records, and whose gradients."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from fastact.checks import check_integer
+from fastact.errors import ArgumentValueError
+
+#: What `watch` takes as `gradients`: both, neither, or those of outputs or parameters alone.
+Gradients = bool | Literal["outputs", "parameters"]
 
 
 class MonitorLike(Protocol):
@@ -26,3 +30,15 @@ def recorded_steps(every: object, first: object) -> Callable[[int], bool] | None
         return (lambda step: step < until or bool(wanted(step))) if until else wanted
     stride = check_integer("every", every, 1, words=f"{count} or a function of the step", unit="step")
     return None if stride == 1 else lambda step: step < until or step % stride == 0
+
+
+def of_outputs(gradients: object) -> bool:
+    """Whether the gradients of outputs are recorded."""
+    if not isinstance(gradients, bool) and gradients not in ("outputs", "parameters"):
+        raise ArgumentValueError(f'gradients: got {gradients!r}, want True, False, "outputs" or "parameters"')
+    return gradients in (True, "outputs")
+
+
+def of_parameters(gradients: object) -> bool:
+    """Whether the gradients of parameters are recorded."""
+    return gradients in (True, "parameters")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import fastact
-from fastact.monitor import supervision
+from fastact.monitor import batches, supervision
 
 CLASSES = np.array([0, 2, 1, 2])
 LOGITS = np.array([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0], [-1.0, 0.5, 0.0], [4.0, 0.0, 1.0]], np.float32)
@@ -41,12 +41,12 @@ def test_a_loss_with_all_that_belongs_to_it_has_four_rows() -> None:
     ],
 )
 def test_predictions_that_are_probabilities_are_known(x: object, sums: bool, exp_sums: bool) -> None:
-    facts = supervision.facts_of_predictions(x)
+    facts = batches.facts_of_predictions(x)
     assert (facts["sums_to_one"], facts["exp_sums_to_one"]) == (sums, exp_sums)
 
 
 def test_classes_may_be_on_another_axis() -> None:
-    facts = supervision.facts_of_predictions(np.moveaxis(np.broadcast_to(SOFTMAX, (2, 4, 3)), -1, 1), axis=1)
+    facts = batches.facts_of_predictions(np.moveaxis(np.broadcast_to(SOFTMAX, (2, 4, 3)), -1, 1), axis=1)
     assert (facts["units"], facts["sums_to_one"]) == (3, True)
 
 
@@ -64,7 +64,7 @@ def test_classes_may_be_on_another_axis() -> None:
     ],
 )
 def test_what_targets_show_at_the_first_batch(targets: object, expected: dict[str, Any]) -> None:
-    facts = supervision.facts_of_targets(targets)
+    facts = batches.facts_of_targets(targets)
     assert {name: facts[name] for name in expected} == expected
     assert len(facts.get("distinct", ())) <= 16
 

@@ -14,6 +14,7 @@ from fastact.diagnosis.rules.drifting import Drifting, DriftingThresholds
 from fastact.diagnosis.rules.eval_shift import EvalShift, EvalShiftThresholds
 from fastact.diagnosis.rules.exploding import Exploding, ExplodingThresholds
 from fastact.diagnosis.rules.non_finite import NonFinite, NonFiniteThresholds
+from fastact.diagnosis.rules.not_learning import NotLearning, NotLearningThresholds
 from fastact.diagnosis.rules.oscillating import Oscillating, OscillatingThresholds
 from fastact.diagnosis.rules.outlier_channels import OutlierChannels, OutlierChannelsThresholds
 from fastact.diagnosis.rules.overflow_risk import OverflowRisk, OverflowRiskThresholds
@@ -27,6 +28,7 @@ __all__ = ["RULES", "Thresholds", "adjective"]
 
 class Thresholds(
     # Dataclasses take fields from the last base class to the first one.
+    NotLearningThresholds,
     EvalShiftThresholds,
     DriftingThresholds,
     CollapsedThresholds,
@@ -75,6 +77,7 @@ RULES: Final[tuple[Rule[Any], ...]] = (
     EvalShift(),
     Oscillating(),
     Drifting(),
+    NotLearning(),
 )
 
 

@@ -1,0 +1,354 @@
+"""Why nothing is learned: what could keep a loss where it is, each with what the rows say for it and against it.
+
+Those of the first group are proved by parameters and their optimiser, whatever the loss does; of the others the rows
+make one likelier than the rest.
+"""
+
+import math
+from typing import Final, NamedTuple
+
+from fastact.diagnosis import layer_types, updates
+from fastact.diagnosis.causes import Cause
+from fastact.diagnosis.facts import inputs_not_normalised
+from fastact.diagnosis.network import LayerView, Network, row_rms
+from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE, NORMALISE_INPUTS
+from fastact.fields import COLUMN
+from fastact.text import number
+
+#: Ratio of updates to weights. The usual one is 1e-3 (Karpathy, CS231n, "Neural networks part 3", 2015: "should be
+#: somewhere around 1e-3"); within a factor of ten of it no rate is the cause, and a hundred away it surely may be.
+_SMALL: Final = 1e-5
+_NOT_SMALL: Final = 1e-4
+_NOT_LARGE: Final = 1e-2
+_LARGE: Final = 1e-1
+#: Learning rates that no usual optimiser learns anything with: plain SGD takes 1e-3 to 1, Adam 1e-5 to 1e-2. Chosen.
+_LOW_RATE: Final = 1e-6
+_HIGH_RATE: Final = 2.0
+#: Predictions whose spread over the samples is less than this share of their size are one answer.
+_ALIKE: Final = 1e-4
+_MEAN, _STD, _WITHIN, _NEURONS = COLUMN["mean"], COLUMN["std"], COLUMN["within_std"], COLUMN["neurons"]
+_NANS, _POS, _NEG = COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
+
+_RAISE: Final = "use a higher learning rate: ten times as high, then again, for as long as the loss falls faster"
+
+
+class Course(NamedTuple):
+    """What the loss does, as far as causes ask for it.
+
+    Attributes:
+        slow: it falls, but so slowly that it takes very long.
+        above: it is worse than that of a constant answer.
+        diverged: it has risen far above its first value, or has been below and came back up.
+        first_step: since when.
+    """
+
+    slow: bool
+    above: bool
+    diverged: bool
+    first_step: int
+
+
+def proofs(network: Network) -> list[Cause]:
+    """Why no parameter at all can change, where parameters or their optimiser prove it."""
+    known = updates.parameters(network)
+    causes = []
+    if known.never_steps:
+        causes.append(
+            Cause(
+                "no_update",
+                "No optimiser has made a step, so no parameter has changed.",
+                (
+                    "call optimizer.step() after loss.backward(), in each step of the training",
+                    "build the optimiser on the parameters of this model: torch.optim.Adam(model.parameters())",
+                ),
+                ("no step of an optimiser was seen since the model is watched",),
+                proved=bool(known.total),
+            )
+        )
+    if known.frozen and not known.trainable:
+        causes.append(
+            Cause(
+                "frozen_parameters",
+                "All parameters are frozen: none requires a gradient.",
+                (
+                    "set requires_grad = True (trainable = True in Keras, before compile) for what should learn",
+                    "leave frozen only what is meant to stay as it is",
+                ),
+                (f"all of its {len(known.frozen)} parameters are frozen",),
+                proved=True,
+            )
+        )
+    if (known.total and known.missing >= known.total) or (known.foreign and not known.updated):
+        causes.append(
+            Cause(
+                "not_in_optimiser",
+                "The optimiser does not hold the parameters of this model, so its steps change something else.",
+                (
+                    "build the optimiser on this model's parameters: torch.optim.Adam(model.parameters())",
+                    "build it after the model has been replaced, copied or wrapped, not before",
+                ),
+                (f"no optimiser holds any of its {known.total or ''} parameters".replace("  ", " "),),
+                proved=True,
+            )
+        )
+    if known.held and len(known.without_gradient) >= known.total > 0:
+        causes.append(
+            Cause(
+                "no_gradient",
+                "No parameter ever gets a gradient, so the optimiser changes nothing.",
+                (
+                    "call loss.backward() before optimizer.step()",
+                    "look for .detach(), .item(), .data, torch.no_grad() or NumPy between the parameters and the loss",
+                ),
+                ("the gradient of each parameter has been None in every step",),
+                proved=True,
+            )
+        )
+    if known.rate == 0.0 and not known.warming:
+        causes.append(
+            Cause(
+                "no_update",
+                "The learning rate is zero, so no parameter changes.",
+                (
+                    "set a learning rate above zero",
+                    "look at the scheduler: how many steps it expects, and when it is stepped",
+                ),
+                ("the learning rate of the optimiser is 0",),
+                proved=known.updated > 0 and len(known.unmoved) + len(known.zero_gradient) >= known.updated,
+            )
+        )
+    elif known.measured and len(known.zero_gradient) == known.measured:
+        causes.append(
+            Cause(
+                "zero_gradients",
+                "The gradient of every parameter is zero: the loss does not depend on them, or what lies between is "
+                "flat.",
+                (
+                    "look for rounding, argmax, comparisons or a clamp between the output and the loss",
+                    "look for an activation whose gradient is zero: a dead ReLU, a saturated sigmoid, hinge losses",
+                    "make sure that zero_grad() is not called between backward() and step()",
+                ),
+                (f"the gradients of all {known.measured} parameters were zero in every recorded step",),
+                proved=True,
+            )
+        )
+    elif known.updated and len(known.unmoved) == known.updated:
+        causes.append(
+            Cause(
+                "no_update",
+                "The optimiser's steps change no parameter, though there are gradients.",
+                (
+                    "set a learning rate above zero",
+                    "call optimizer.step(), on the optimiser that holds this model's parameters",
+                    "keep the weights in float32 where the updates are too small for a 16-bit type",
+                ),
+                (f"the updates of all {known.updated} parameters were zero in every recorded step",),
+                proved=True,
+            )
+        )
+    return causes
+
+
+def moves_too_little(network: Network) -> bool:
+    """Whether updates are far too small for their weights, and not about to grow."""
+    known = updates.parameters(network)
+    return known.ratio < _SMALL and not known.warming
+
+
+def moves_too_much(network: Network) -> bool:
+    """Whether updates are far too large for their weights."""
+    return updates.parameters(network).ratio > _LARGE
+
+
+def causes(loss: LayerView, network: Network, course: Course) -> list[Cause]:
+    """What may keep a loss where it is, the likeliest first."""
+    return [
+        *proofs(network),
+        *_left_behind(network),
+        *_of_rate(network, course),
+        *_of_data(network),
+        _one_answer(loss, network, course),
+    ]
+
+
+def _left_behind(network: Network) -> list[Cause]:
+    """Parameters that others leave behind, as far as they are known."""
+    known = updates.parameters(network)
+    causes = []
+    if known.outside and known.missing < known.total:
+        causes.append(not_in_optimiser(known))
+    if known.without_gradient and len(known.without_gradient) < known.total:
+        causes.append(no_gradient(known))
+    return causes
+
+
+def not_in_optimiser(known: updates.Parameters) -> Cause:
+    """Some parameters are in no optimiser."""
+    count = max(known.missing, len(known.outside))
+    return Cause(
+        "not_in_optimiser",
+        "The optimiser was given other parameters, or was built before these were made.",
+        (
+            "give the optimiser all of them: torch.optim.Adam(model.parameters())",
+            "build it after the last layer has been added or replaced",
+            "set requires_grad = False for what is meant to stay as it is",
+        ),
+        (f"{count} of {known.total} parameters that require a gradient are in no optimiser",),
+    )
+
+
+def no_gradient(known: updates.Parameters) -> Cause:
+    """Some parameters never get a gradient."""
+    return Cause(
+        "no_gradient",
+        "The loss does not depend on some parameters, or the way back to them is cut.",
+        (
+            "look for .detach(), .item(), .data or torch.no_grad() between them and the loss",
+            "make sure that what they compute is used",
+            "leave out what is not used",
+        ),
+        (f"the gradient of {len(known.without_gradient)} of {known.total} parameters has been None in every step",),
+    )
+
+
+def _of_rate(network: Network, course: Course) -> list[Cause]:
+    known = updates.parameters(network)
+    ratio = known.ratio
+    said = updates.ratio_said(ratio)
+    large, small, against_large, against_small = [], [], [], []
+    if ratio > _LARGE:
+        large.append(said)
+    elif ratio < _NOT_LARGE:
+        against_large.append(said)
+    elif math.isnan(ratio) and known.rate >= _HIGH_RATE:
+        large.append(f"the learning rate is {number(known.rate)}")
+    if ratio < _SMALL:
+        small.append(said)
+    elif math.isnan(ratio) and 0.0 < known.rate <= _LOW_RATE:
+        small.append(f"the learning rate is {number(known.rate)}")
+    elif ratio > _NOT_SMALL:
+        against_small.append(said)
+    if course.diverged:
+        large.append("the loss rose")
+        against_small.append("the loss rose")
+    if course.slow:
+        small.append("the loss falls all the time, and hardly at all")
+        against_large.append("the loss falls steadily")
+    causes = [
+        Cause(
+            "rate_too_large",
+            "The learning rate is too high: each update overshoots, and undoes what the one before it learned.",
+            (f"{LOWER_RATE}: a tenth, then a tenth of that", "warm it up over the first steps", CLIP_GRADIENTS),
+            tuple(large),
+            tuple(against_large),
+        ),
+        Cause(
+            "rate_too_small",
+            "The learning rate is too low: the weights hardly move.",
+            (_RAISE, "use Adam in place of plain SGD"),
+            tuple(small),
+            tuple(against_small),
+        ),
+    ]
+    return causes if course.diverged or course.above else causes[::-1] if course.slow else [
+        cause for cause in causes if cause.speaks_for
+    ]  # fmt: skip
+
+
+def _of_data(network: Network) -> list[Cause]:
+    scale = inputs_not_normalised(network)
+    if not scale.speaks_for:
+        return []
+    return [
+        Cause(
+            "inputs_not_normalised",
+            "The inputs are not normalised, so that no learning rate suits all of the weights.",
+            (NORMALISE_INPUTS, LOWER_RATE),
+            *scale,
+        )
+    ]
+
+
+def predictions_of(loss: LayerView, network: Network) -> LayerView | None:
+    """The row of what the loss was given, or of the layer that put it out."""
+    own = network.everything.get(loss.info.name + layer_types.PREDICTION_SUFFIX)
+    return own or network.everything.get(loss.info.source)
+
+
+def one_answer(loss: LayerView, network: Network) -> bool:
+    """Whether the predictions are the same for every sample of a batch, now."""
+    view = predictions_of(loss, network)
+    if view is None or not view.last[_NEURONS] or view.last[COLUMN["count"]] <= view.last[_NEURONS]:
+        return False
+    within, size = view.last[_WITHIN], row_rms(view.last)
+    return bool(within <= _ALIKE * size)
+
+
+def _one_answer(loss: LayerView, network: Network, course: Course) -> Cause:
+    if course.above or course.diverged:
+        return Cause(
+            "loss_diverges",
+            "The network has moved away from what it should learn.",
+            (LOWER_RATE, "make sure that the loss is minimised: no minus sign, and no gradient ascent",
+             "make sure that each input has its own target"),
+        )  # fmt: skip
+    same = one_answer(loss, network)
+    return Cause(
+        "constant_answer",
+        "The network has learned no more than how often each target occurs, and gives one answer, or any, whatever "
+        "comes in.",
+        (
+            "make sure that each input has its own target: the same order, the same shuffle, the same index",
+            "train on one batch alone: where its loss stays, look at model and rate; where it falls, at the data",
+            "try a learning rate ten times as high, and one ten times as low",
+        ),
+        ("its predictions are the same for all samples",) if same else (),
+    )
+
+
+def causes_of_not_finite(loss: LayerView, network: Network, step: int, rose: bool) -> list[Cause]:
+    """Why a loss is NaN or Inf, the likeliest first, where no layer was before it."""
+    targets = network.everything.get(loss.info.name + layer_types.TARGET_SUFFIX)
+    causes = []
+    if targets is not None and _broken_at(targets, step):
+        causes.append(
+            Cause(
+                "targets_not_finite",
+                "The targets have NaN or Inf, and so has the loss.",
+                ("leave out the samples without a target, or fill in what is missing",),
+                (f"the targets have NaN or Inf in step {step}",),
+                proved=True,
+            )
+        )
+    if rose:
+        causes.append(
+            Cause(
+                "rate_too_large",
+                "The learning rate is too high: the loss grew from step to step until it had no number.",
+                (f"{LOWER_RATE}: a tenth, then a tenth of that", CLIP_GRADIENTS),
+                ("the loss grew tenfold before",),
+            )
+        )
+    causes.append(
+        Cause(
+            "loss_not_finite",
+            "The loss is computed in a way that has no number for these predictions: the logarithm of zero, a division "
+            "by zero, the root of a negative number.",
+            (
+                "use the framework's own loss of logits, such as cross_entropy or binary_cross_entropy_with_logits",
+                "add a small number within logarithms, roots and divisors, or clamp what they are given",
+                "leave out batches without samples: the mean of nothing is NaN",
+            ),
+        )
+    )
+    return causes
+
+
+def _broken_at(view: LayerView, step: int) -> bool:
+    rows = view.rows[view.rows["step"] == step]
+    return bool(len(rows)) and bool((rows["nans"] | rows["pos_infs"] | rows["neg_infs"]).any())
+
+
+def said(value: float) -> str:
+    """A loss as a message shows it."""
+    return "no number" if math.isnan(value) else number(value)

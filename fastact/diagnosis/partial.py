@@ -1,0 +1,66 @@
+"""Parameters that stay behind while others learn: left out of the optimiser, or without a gradient."""
+
+from typing import Final
+
+from fastact.diagnosis import layer_types, learning, updates
+from fastact.diagnosis.causes import best
+from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity
+from fastact.diagnosis.network import LayerView, Network
+from fastact.diagnosis.rule import Outcome
+
+_ROWS: Final = 3
+
+
+def check(optimiser: LayerView, network: Network, condition: str, least: int) -> Finding | Outcome:
+    """What an optimiser leaves out of the model; of several optimisers, the first one tells.
+
+    Args:
+        optimiser: the optimiser's row.
+        network: the group that it is in.
+        condition: that of the rule.
+        least: rows that it takes.
+    """
+    if optimiser.place:
+        return Outcome.NOT_FOUND
+    known = updates.parameters(network)
+    losses = any(view.info.layer_type == layer_types.LOSS for view in network.everything.values())
+    proofs = [cause for cause in learning.proofs(network) if cause.proved]
+    if proofs:  # that is the loss's finding, where there is one
+        if losses or len(optimiser.rows) < least:
+            return Outcome.NOT_FOUND if losses else Outcome.NOT_ENOUGH_DATA
+        told = best(proofs)
+        message = f"Nothing is learned since step {optimiser.start}: {told.cause.speaks_for[0]}."
+        evidence = Evidence(parameters=known.total)
+        return told.finding(optimiser.info.name, condition, "critical", optimiser.start, evidence, message)
+    if len(optimiser.rows) < _ROWS:
+        return Outcome.NOT_ENOUGH_DATA
+    if known.outside:
+        names, cause = known.outside, learning.not_in_optimiser(known)
+        what = "in no optimiser, so as they were initialised"
+    elif known.without_gradient:
+        names, cause = known.without_gradient, learning.no_gradient(known)
+        what = "without a gradient in every step, so as they were initialised"
+    else:
+        return Outcome.NOT_FOUND
+    severity = _harm(names, network)
+    message = f"Parameters have stayed {what} since step {optimiser.start}: {updates.few(names)}."
+    evidence = Evidence(parameters=len(names), trainable=known.total)
+    return best([cause._replace(proved=True)]).finding(
+        optimiser.info.name, condition, severity, optimiser.start, evidence, message
+    )
+
+
+def _harm(names: tuple[str, ...], network: Network) -> Severity:
+    """A note where only a head is trained on what comes before it, or what is left behind is used by nothing.
+
+    Features that are kept and a new head on top are usual, and so are heads that one of several losses leaves out. A
+    layer that is left behind others that learn before it is an oversight.
+    """
+    modules = {name.rpartition(".")[0] for name in names}
+    places = {}
+    for name, view in network.everything.items():
+        if layer_types.has_weights(view.info.layer_type) and not view.info.mode:
+            places[name] = view.info.order
+    behind = [places[name] for name in places if name in modules]
+    trained = [places[name] for name in places if name not in modules]
+    return "warning" if behind and trained and max(behind) > min(trained) else NOTE

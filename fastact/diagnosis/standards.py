@@ -1,0 +1,75 @@
+"""What a loss is measured by: that of the best answer that is the same for every sample, where that is fair."""
+
+import math
+from typing import Final
+
+import numpy as np
+
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.network import LayerView, Network
+from fastact.fields import COLUMN
+from fastact.text import shown
+
+_MEAN, _COUNT, _MAX = COLUMN["mean"], COLUMN["count"], COLUMN["max"]
+#: Nats, or squares. Targets that are all alike leave a constant answer nothing to do wrong.
+_NOTHING: Final = 1e-6
+
+
+def constant(loss: LayerView, network: Network) -> float | None:
+    """What the best constant answer to the targets so far would get; None where it is no standard.
+
+    It is none where targets are made up in each step: the labels of a generator and its critic, which are all the same
+    in one call of the loss, and the places of positives in a batch, as contrastive losses have them.
+    """
+    view = network.everything.get(loss.info.name + layer_types.BASELINE_SUFFIX)
+    if view is None or network.once(_adversarial) or _counts_up(targets(loss, network)):
+        return None
+    worth = float(view.last[_MEAN])
+    return worth if math.isfinite(worth) and worth > _NOTHING else None
+
+
+def targets(loss: LayerView, network: Network) -> LayerView | None:
+    """The rows of a loss's targets, where they were recorded."""
+    return network.everything.get(loss.info.name + layer_types.TARGET_SUFFIX)
+
+
+def samples(loss: LayerView, network: Network) -> float:
+    """How many samples a row of a loss is about; inf where that is not known, so that it asks for no more rows."""
+    view = targets(loss, network)
+    if view is None:
+        return math.inf
+    shape = view.info.facts.get("shape") or [int(view.last[_COUNT])]
+    return float(max(shape[0], 1))
+
+
+def shown_name(loss: LayerView) -> str:
+    """A loss as a message shows it: ``loss (CrossEntropyLoss)``."""
+    spelled = str(loss.info.facts.get("spelled") or loss.info.facts.get("function") or "")
+    return shown(loss.info.name) + (f" ({shown(spelled, 40)})" if spelled else "")
+
+
+def _adversarial(network: Network) -> bool:
+    """Whether any loss of yes and no has, in every row, targets that are all alike."""
+    views = [view for view in network.everything.values() if view.info.layer_type == layer_types.TARGET]
+    for view in views:
+        loss = network.everything.get(view.info.name.removesuffix(layer_types.TARGET_SUFFIX))
+        binary = loss is not None and str(loss.info.facts.get("function", "")).startswith(("binary", "mean_squared"))
+        rows = view.rows
+        if binary and (rows["count"] > 1).all() and (rows["std"] == 0.0).all() and len(rows):
+            return True
+    return False
+
+
+def _counts_up(view: LayerView | None) -> bool:
+    """Whether the targets of each row are 0, 1, 2 to the last of the batch."""
+    if view is None:
+        return False
+    rows, count = view.rows, view.rows["count"]
+    last = count - 1.0
+    return bool(
+        (count > 2).all()
+        and (rows["min"] == 0.0).all()
+        and (rows["max"] == last).all()
+        and np.allclose(rows["mean"], last / 2.0, rtol=1e-9)
+        and np.allclose(rows["std"], np.sqrt((count * 1.0 * count - 1.0) / 12.0), rtol=1e-6)
+    )

@@ -1,0 +1,190 @@
+"""What the rows say of parameters, their gradients and their updates: whether anything moves, and how much of itself.
+
+All is computed once for a diagnosis. A parameter is asked for by the rows that it has: its own, those of its gradient
+and those of its update, of which any may be missing.
+"""
+
+import math
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.network import LayerView, Network, row_rms
+from fastact.fields import COLUMN
+from fastact.text import number, shown
+
+#: What the row of an optimiser is called, after the model's prefix.
+_OPTIMISER: Final = "optimiser"
+#: Rows that say how large an update is now.
+_LATEST: Final = 10
+#: Rows without any change that it takes to say that there is none: a loss scaler skips some steps in its search for a
+#: scale, and a warm-up may begin at a rate of zero.
+STILL: Final = 4
+#: Factor by which updates must have grown within the window to be those of a warm-up.
+_WARMING: Final = 1.5
+#: Parameters that are named.
+_NAMED: Final = 3
+_ZEROS, _COUNT, _MAX = COLUMN["zeros"], COLUMN["count"], COLUMN["max"]
+
+
+class Parameters(NamedTuple):
+    """What is known of a model's parameters; each list has their names, in the order of the model.
+
+    Attributes:
+        trainable: those that require a gradient.
+        frozen: those that do not.
+        outside: trainable ones that no optimiser holds, though one holds others, or there are none others.
+        held: trainable ones that an optimiser holds.
+        without_gradient: held ones whose gradient has never been there.
+        zero_gradient: held ones whose gradient has been zero in each row of the window.
+        unmoved: held ones whose update has been zero in each row of the window, while their gradient was not, or is not
+            known.
+        updated: how many have enough rows of updates to tell.
+        measured: how many have enough rows of gradients to tell.
+        ratio: the median over the weights (tensors of two axes and more) of the root mean square of the update in units
+            of that of the weight; NaN where it is not known.
+        warming: whether updates have grown much within the window, as in a warm-up.
+        rate: the largest learning rate of the optimisers' last rows; NaN where it is not known.
+        never_steps: whether no optimiser has stepped since the model has been watched.
+        foreign: whether the optimisers hold tensors, none of which is one of the model's.
+        total: how many trainable tensors there are.
+        missing: how many of these no optimiser holds; `outside` may name fewer.
+    """
+
+    trainable: tuple[str, ...]
+    frozen: tuple[str, ...]
+    outside: tuple[str, ...]
+    held: tuple[str, ...]
+    without_gradient: tuple[str, ...]
+    zero_gradient: tuple[str, ...]
+    unmoved: tuple[str, ...]
+    updated: int
+    measured: int
+    ratio: float
+    warming: bool
+    rate: float
+    never_steps: bool
+    foreign: bool
+    total: int
+    missing: int
+
+
+def parameters(network: Network) -> Parameters:
+    """What is known of the parameters; computed once for a diagnosis."""
+    return network.once(_parameters)
+
+
+def _parameters(network: Network) -> Parameters:
+    everything = network.everything
+    known: dict[str, dict[str, Any]] = {}
+    optimisers = []
+    for name, view in everything.items():
+        layer_type = view.info.layer_type
+        if layer_type == layer_types.PARAMETER:
+            known.setdefault(name, {}).update(view.info.facts)
+        elif layer_type in (layer_types.PARAMETER_GRADIENT, layer_types.UPDATE):
+            known.setdefault(name.rpartition(":")[0], {}).update(view.info.facts)
+        elif layer_type == layer_types.OPTIMISER:
+            optimisers.append(view)
+    for view in optimisers:  # their facts name those that have no rows
+        for name in view.info.facts.get("missing", ()):
+            known.setdefault(name, {}).setdefault("trainable", True)
+            known[name].setdefault("optimiser", False)
+        for name in view.info.facts.get("frozen", ()):
+            known.setdefault(name, {}).setdefault("trainable", False)
+    no_gradient = [name.removesuffix(layer_types.GRADIENT_SUFFIX) for name in network.unseen
+                   if name.endswith(layer_types.GRADIENT_SUFFIX)]  # fmt: skip
+    never_steps = any(name.endswith(_OPTIMISER) for name in network.unseen) and not optimisers
+    for name in no_gradient:
+        known.setdefault(name, {}).setdefault("trainable", True)
+    trainable = [name for name, facts in known.items() if facts.get("trainable", True)]
+    outside = [name for name in trainable if known[name].get("optimiser") is False]
+    moved = [name for name in outside if _rows_of(everything.get(name + layer_types.UPDATE_SUFFIX)) >= 1]
+    outside = [name for name in outside if name not in moved]
+    held = [name for name in trainable if name not in outside]
+    zero, unmoved, ratios, growths = [], [], [], []
+    updated = measured = 0
+    for name in held:
+        gradient = everything.get(name + layer_types.GRADIENT_SUFFIX)
+        update = everything.get(name + layer_types.UPDATE_SUFFIX)
+        is_zero = False
+        if gradient is not None and _rows_of(gradient) >= STILL:
+            measured += 1
+            is_zero = _all_zero(gradient)
+            if is_zero:
+                zero.append(name)
+        if update is None or _rows_of(update) < STILL:
+            continue
+        updated += 1
+        # Of a table's rows an update takes those that a batch looked up, and a sample of it may miss them all.
+        sampled = update.info.facts.get("sampled")
+        partial = sampled is not None and sampled < update.info.facts.get("elements", sampled)
+        if _all_zero(update):
+            if not is_zero and not partial:
+                unmoved.append(name)
+            continue
+        weight = everything.get(name)
+        if weight is None or len(weight.info.facts.get("shape", (0, 0))) < 2:
+            continue
+        size, now = row_rms(weight.last), _scale(update, slice(-_LATEST, None))
+        if size > 0.0 and math.isfinite(now / size):
+            ratios.append(now / size)
+        early = _scale(update, slice(None, max(len(update.rows) // 3, 1)))
+        if early >= 0.0 and math.isfinite(now):
+            growths.append(math.inf if early == 0.0 else now / early)
+    rates = [float(view.last[_MAX]) for view in optimisers]
+    facts_of = [view.info.facts for view in optimisers]
+    total = max([len(trainable), *(int(facts.get("trainable", 0)) for facts in facts_of)])
+    missing = max([len(outside), *(int(facts.get("missing_tensors", 0)) for facts in facts_of)])
+    return Parameters(
+        trainable=tuple(trainable),
+        frozen=tuple(name for name, facts in known.items() if not facts.get("trainable", True)),
+        outside=tuple(outside),
+        held=tuple(held),
+        without_gradient=tuple(name for name in no_gradient if name in held),
+        zero_gradient=tuple(zero),
+        unmoved=tuple(unmoved),
+        updated=updated,
+        measured=measured,
+        ratio=float(np.median(ratios)) if ratios else math.nan,
+        warming=bool(growths) and float(np.median(growths)) >= _WARMING,
+        rate=max(rates, default=math.nan),
+        never_steps=never_steps,
+        foreign=bool(facts_of) and all(facts.get("parameters", 1) == 0 for facts in facts_of),
+        total=total,
+        missing=min(missing, total),
+    )
+
+
+def _rows_of(view: LayerView | None) -> int:
+    return 0 if view is None else len(view.rows)
+
+
+def _all_zero(view: LayerView) -> bool:
+    """Whether every element of every row in the window is zero."""
+    return bool((view.rows["zeros"] >= view.rows["count"]).all())
+
+
+def _scale(view: LayerView, part: slice) -> float:
+    """The median root mean square of some rows; NaN where none has finite elements."""
+    rows = view.rows[part]
+    scales = np.hypot(rows["mean"], rows["std"])
+    scales = scales[~np.isnan(scales)]
+    return float(np.median(scales)) if len(scales) else math.nan
+
+
+def few(names: tuple[str, ...]) -> str:
+    """Some parameters by name: the first ones, and how many more.
+
+    Example:
+        >>> few(("0.weight", "0.bias", "2.weight", "2.bias", "4.weight"))
+        '0.weight, 0.bias, 2.weight and 2 more'
+    """
+    first = ", ".join(shown(name, 40) for name in names[:_NAMED])
+    return first if len(names) <= _NAMED else f"{first} and {len(names) - _NAMED} more"
+
+
+def ratio_said(ratio: float) -> str:
+    """The ratio of updates to weights as a clause."""
+    return f"an update is {number(ratio)} of the weights, where 0.001 is usual"

@@ -1,0 +1,135 @@
+"""What a first batch shows that no summary of it does: shapes, few values, sums, columns; as facts of its row.
+
+A few numbers are kept, never the data. The first batch alone is looked at, and some 16,000 elements of it.
+"""
+
+import math
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fastact.losses import SUM_ERROR
+
+#: Elements of a first batch that are looked at for facts, and distinct values that are listed.
+_LOOKED_AT: Final = 16_384
+_DISTINCT: Final = 16
+#: Samples. Of fewer, columns that are constant or alike say nothing.
+_LEAST_SAMPLES: Final = 8
+#: Elements, and their share. A value that stands for "missing" comes again and again.
+_LEAST_CODES: Final = 3
+_CODES: Final = 0.005
+
+
+def numbers(x: Any, most: int) -> npt.NDArray[np.float64]:
+    """The first samples of a tensor, some `most` elements, as float64[samples, ...] on the host."""
+    shape = tuple(getattr(x, "shape", ()))
+    if shape:
+        x = x[: max(1, most // max(math.prod(shape[1:]), 1))]
+    if hasattr(x, "detach"):  # a torch tensor: NumPy knows none of its small types
+        x = x.detach().double().cpu().numpy()
+    return np.asarray(x).astype(np.float64)
+
+
+def _shape_and_dtype(x: Any) -> dict[str, Any]:
+    shape = [int(size) for size in getattr(x, "shape", ())]
+    return {"shape": shape, "dtype": str(getattr(x, "dtype", "")).removeprefix("torch.")}
+
+
+def facts_of_targets(targets: Any) -> dict[str, Any]:
+    """What a batch of targets shows that its row does not.
+
+    Returns:
+        shape, dtype; whole: whether all are whole numbers; distinct: the distinct values, where they are few, and
+        commonest: the share of the most common one; of several columns sums_to_one and one_hot, and commonest is of
+        the columns then.
+    """
+    facts = _shape_and_dtype(targets)
+    values = numbers(targets, _LOOKED_AT)
+    finite = values[np.isfinite(values)]
+    distinct, counts = np.unique(finite, return_counts=True)
+    facts["whole"] = bool(finite.size) and bool((finite == np.floor(finite)).all())
+    if distinct.size <= _DISTINCT:
+        facts["distinct"] = distinct.tolist()
+        if distinct.size:
+            facts["commonest"] = float(counts.max()) / finite.size
+    if values.ndim > 1 and values.shape[-1] > 1:
+        facts["sums_to_one"] = bool((np.abs(values.sum(axis=-1) - 1.0) < SUM_ERROR).all() and (values >= 0.0).all())
+        facts["one_hot"] = facts["sums_to_one"] and bool(np.isin(distinct, (0.0, 1.0)).all())
+        if facts["one_hot"]:
+            facts["commonest"] = float(values.reshape(-1, values.shape[-1]).mean(axis=0).max())
+    return facts
+
+
+def facts_of_predictions(predictions: Any, axis: int = -1) -> dict[str, Any]:
+    """What a batch of predictions shows that its row does not.
+
+    Returns:
+        shape, dtype; units: how many there are along `axis`; sums_to_one and exp_sums_to_one: whether the numbers of
+        each sample along it are probabilities, or the logarithms of probabilities.
+    """
+    facts = _shape_and_dtype(predictions)
+    shape = facts["shape"]
+    axis = axis if -len(shape) <= axis < len(shape) else -1
+    facts["units"] = shape[axis] if len(shape) > 1 else 1
+    values = numbers(predictions, _LOOKED_AT)
+    if values.ndim > 1 and np.isfinite(values).all() and values.size:
+        facts["sums_to_one"] = bool((np.abs(values.sum(axis=axis) - 1.0) < SUM_ERROR).all() and (values >= 0.0).all())
+        with np.errstate(over="ignore"):
+            sums = np.exp(values).sum(axis=axis)
+        facts["exp_sums_to_one"] = bool((np.abs(sums - 1.0) < SUM_ERROR).all())
+    return facts
+
+
+def facts_of_inputs(x: Any, axis: int | None = -1) -> dict[str, Any]:
+    """What a batch of inputs shows that its row does not.
+
+    Args:
+        x: an array or tensor of numbers of shape (samples, ...), on any device; never a traced one.
+        axis: that of the features or channels; None where there is none.
+
+    Returns:
+        shape, dtype, features; feature_std: the least, the median and the largest standard deviation of the features
+        that are not constant; constant_features and duplicate_features: how many of them are; code: for a value that
+        stands for "missing" and lies far from all others, its value, its share, and std_without, the standard
+        deviation of the others.
+
+    Example:
+        >>> small, large = np.tile([0.0, 2.0], 10), np.repeat([0.0, 2000.0], 10)
+        >>> facts = facts_of_inputs(np.stack([small, large, np.ones(20)], axis=1))
+        >>> facts["constant_features"], facts["feature_std"]
+        (1, [1.0, 500.5, 1000.0])
+    """
+    facts = _shape_and_dtype(x)
+    values = numbers(x, _LOOKED_AT)
+    if values.ndim < 2 or axis is None or not -values.ndim <= axis < values.ndim:
+        table = values.reshape(-1, 1)
+    else:
+        table = np.moveaxis(values, axis, -1).reshape(-1, values.shape[axis])
+    facts["features"] = table.shape[1]
+    finite = np.isfinite(table)
+    with np.errstate(all="ignore"):
+        if len(table) >= _LEAST_SAMPLES and finite.all():
+            varies = np.ptp(table, axis=0) > 0.0
+            facts["constant_features"] = int(np.count_nonzero(~varies))
+            stds = np.sort(table[:, varies].std(axis=0))
+            if stds.size and np.isfinite(stds).all():
+                facts["feature_std"] = [float(stds[0]), float(np.median(stds)), float(stds[-1])]
+            columns = np.ascontiguousarray(table[:, varies].T)
+            facts["duplicate_features"] = len(columns) - len({column.tobytes() for column in columns})
+        code = _code(np.sort(table[finite]))
+    return facts | ({"code": code} if code else {})
+
+
+def _code(values: npt.NDArray[np.float64]) -> dict[str, float] | None:
+    """The least or the largest value, where it is one that stands for "missing"; of sorted ones."""
+    if values.size < _LEAST_SAMPLES or values[0] == values[-1]:
+        return None
+    for value, rest in ((values[0], values[values > values[0]]), (values[-1], values[values < values[-1]])):
+        times = values.size - rest.size
+        gap = abs(float(value) - float(rest[0] if value < rest[0] else rest[-1]))
+        often = times >= max(_LEAST_CODES, _CODES * values.size)
+        if often and value == np.floor(value) and abs(value) > 1.0 and gap > 3.0 * float(rest[-1] - rest[0]) > 0.0:
+            share = times / values.size
+            return {"value": float(value), "share": share, "std_without": float(rest.std())}
+    return None

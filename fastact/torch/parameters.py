@@ -1,0 +1,395 @@
+"""Parameters, their gradients and their updates: what an optimiser is given, and what it makes of it.
+
+All of it is read at the optimiser's step, where gradients are accumulated, unscaled and clipped, in one of several
+steps. A parameter that no optimiser holds is read when any of them steps.
+"""
+
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, NamedTuple, Protocol
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+from torch.optim.optimizer import Optimizer
+
+from fastact.checks import check_integer, check_type
+from fastact.diagnosis.layer_types import (
+    GRADIENT_SUFFIX,
+    OPTIMISER,
+    PARAMETER,
+    PARAMETER_GRADIENT,
+    UPDATE,
+    UPDATE_SUFFIX,
+)
+from fastact.monitor.unseen import Missing
+from fastact.torch.hooks import unseen
+from fastact.torch.monitoring import of_parameters
+from fastact.torch.optimisers import ROW, Optimisers, facts_of, follow, parameters_of, rates
+from fastact.torch.selection import named_modules
+from fastact.torch.tensors import local_values
+from fastact.torch.unseen import NO_GRADIENT, NO_STEP
+from fastact.torch.updates import Sample, changes, keep
+
+#: Units along a parameter's first axis that are told apart; the rows of a larger one are those of a vocabulary.
+_UNITS: Final = 4096
+#: Modules that keep their units along the second axis; Conv1D is that of Transformers.
+_SECOND: Final = ("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "Conv1D")
+
+
+class ParametersWatching(Protocol):
+    """What is needed of the `Watch` that parameters belong to."""
+
+    monitor: Any
+    prefix: str
+    _taken: set[str]
+    _described: set[str]
+    _describe: Callable[..., None] | None
+
+    def _due(self) -> bool: ...
+    def _step(self) -> int: ...
+    def _record(self, name: str, x: torch.Tensor, axis: int | None, layer_type: str, source: str = "") -> None: ...
+    def _failed(self, name: str, error: Exception) -> None: ...
+
+
+class Wanted(NamedTuple):
+    """Which rows are recorded, and in which steps."""
+
+    weights: bool
+    gradients: bool
+    updates: bool
+    every: int
+    first: int
+
+
+class _Parameter:
+    """A parameter: where it is, and what is known of it. It is not kept alive."""
+
+    __slots__ = ("attribute", "facts", "graded", "layer", "module", "name", "names", "sample", "weighed")
+
+    def __init__(self, module: nn.Module, attribute: str, name: str, layer: str) -> None:
+        self.module = weakref.ref(module)
+        self.attribute = attribute
+        self.name = name
+        self.names = [name]
+        self.layer = layer
+        #: What its rows are described by, from the first one on.
+        self.facts: dict[str, Any] | None = None
+        #: Whether it has had a gradient, and whether it has a row of its own.
+        self.graded = self.weighed = False
+        #: What is looked at for its updates, from the first one on.
+        self.sample: Sample | None = None
+
+    def now(self) -> nn.Parameter | None:
+        """The parameter that is there now; wrappers put others in its place."""
+        module = self.module()
+        parameter = None if module is None else module._parameters.get(self.attribute)
+        return None if parameter is None or is_lazy(parameter) else parameter
+
+    def axis(self, x: torch.Tensor) -> int | None:
+        """The axis along which a tensor of the parameter's shape has the layer's units."""
+        module = self.module()
+        if x.ndim < 2 or isinstance(module, nn.Embedding | nn.EmbeddingBag):
+            return None
+        axis = int(type(module).__name__ in _SECOND)
+        return axis if x.shape[axis] <= _UNITS else None
+
+
+class ParameterWatch:
+    """What one `watch` records at the steps of optimisers."""
+
+    def __init__(
+        self, watch: ParametersWatching, model: nn.Module, within: Iterable[nn.Module] | None, wanted: Wanted
+    ) -> None:
+        self._watch = watch
+        self._wanted = wanted
+        self._model = weakref.ref(model)
+        #: The modules whose parameters are meant; None: all.
+        self._within = None if within is None else weakref.WeakSet(within)
+        self._parameters: dict[str, _Parameter] = {}
+        self._optimisers = Optimisers()
+        #: The monitor's step that the last optimiser stepped in, how many there were, whether this one is recorded.
+        self._at, self._count, self._is_recorded = -1, 0, False
+        #: Whether it is to be looked which parameters there are.
+        self._is_fresh = False
+        #: Of that step: the parameters that there are, by their `id`, those that optimisers hold, those that are done.
+        self._there: dict[int, _Parameter] = {}
+        self._held: set[int] = set()
+        self._done: set[str] = set()
+        self._running: weakref.WeakKeyDictionary[Optimizer, tuple[list[_Parameter], bool]] = weakref.WeakKeyDictionary()
+        #: Names of parameters that optimisers hold and that never had a gradient.
+        self._without: dict[str, None] = {}
+        #: Parameters of optimisers that are not the model's, as far as they were looked for.
+        self._strangers: set[int] = set()
+        self._stepped = False
+        self._find()
+        watch._taken.update(self._parameters)
+
+    def unseen(self) -> dict[str, Missing]:
+        """What was expected and never came: an optimiser's step, gradients."""
+        missing = {name + GRADIENT_SUFFIX: NO_GRADIENT for name in self._without}
+        if not self._stepped:
+            wanted = self._wanted
+            missing[self._watch.prefix + ROW] = NO_STEP._replace(warn=wanted.weights or wanted.updates)
+        return missing
+
+    def before(self, optimiser: Optimizer, *, late: bool) -> None:
+        """An optimiser is about to step; `late` where its gradients are not there yet, or still scaled."""
+        try:
+            self._running.pop(optimiser, None)  # of a step that failed
+            if not self._begins():
+                return
+            with unseen(), torch.no_grad():
+                self._optimisers.add(optimiser)
+                held = parameters_of(optimiser)
+                if self._are_new(held):
+                    self._find()
+                    self._is_fresh = True
+                if self._is_fresh:
+                    self._is_fresh = False
+                    self._look(late)
+                own = [known for each in held if (known := self._there.get(id(each))) is not None]
+                own = [each for each in own if each.name not in self._done]
+                self._done.update(each.name for each in own)
+                if not late:
+                    self._take(own)
+                if self._wanted.updates:
+                    self._copy(own)
+                self._running[optimiser] = own, late
+        except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
+            self._watch._failed(self._watch.prefix + ROW, error)
+
+    def after(self, optimiser: Optimizer) -> None:
+        """It has stepped."""
+        try:
+            running = self._running.pop(optimiser, None)
+            if running is None:
+                return
+            own, late = running
+            with unseen(), torch.no_grad():
+                if late:
+                    self._take(own)
+                if self._wanted.updates:
+                    self._compare(own)
+                self._tell_of(optimiser, own)
+        except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
+            self._watch._failed(self._watch.prefix + ROW, error)
+
+    def _begins(self) -> bool:
+        """Whether this step is recorded."""
+        watch, wanted = self._watch, self._wanted
+        if getattr(watch.monitor, "closed", False):
+            return False  # another model may be trained now
+        step = watch._step()
+        if step != self._at or step == -1:
+            self._at, self._is_recorded = step, False
+            if watch._due() and self._model() is not None and not _is_captured():
+                self._is_recorded = 0 <= step < wanted.first or self._count % wanted.every == 0
+                self._count += 1
+                self._is_fresh = self._is_recorded
+                self._done = set()
+        return self._is_recorded
+
+    def _find(self) -> None:
+        """Walks through the model, for parameters that are not known yet."""
+        model = self._model()
+        if model is None:
+            return
+        found: dict[int, _Parameter] = {}
+        within, prefix = self._within, self._watch.prefix
+        inside: set[nn.Module] | None = None
+        if within is not None:
+            inside = {part for module in within for _, part in named_modules(module)}
+        for layer, module in named_modules(model):
+            if inside is not None and module not in inside:
+                continue
+            for attribute, parameter in module._parameters.items():
+                if parameter is None:
+                    continue
+                full = prefix + (f"{layer}.{attribute}" if layer else attribute)
+                if (twin := found.get(id(parameter))) is not None:
+                    twin.names += [full] if full not in twin.names else []
+                    continue
+                known = self._parameters.get(full)
+                if known is None or known.module() is not module:
+                    known = self._parameters[full] = _Parameter(module, attribute, full, layer and prefix + layer)
+                found[id(parameter)] = known
+
+    def _are_new(self, held: Iterable[nn.Parameter]) -> bool:
+        """Whether an optimiser holds what was not there when the model was last walked through."""
+        known = self._there.keys() | self._strangers
+        strangers = {id(each) for each in held} - known
+        self._strangers |= strangers
+        return bool(strangers)
+
+    def _look(self, late: bool) -> None:
+        """Finds out which parameters there are and which an optimiser holds; records what none does."""
+        self._there = {}
+        trainable = set()
+        for known in self._parameters.values():
+            parameter = known.now()
+            if parameter is None or self._there.setdefault(id(parameter), known) is not known:
+                continue  # gone, or tied to another one since
+            if parameter.requires_grad:
+                trainable.add(id(parameter))
+        self._held = self._optimisers.held(trainable)
+        if not self._wanted.weights:
+            return
+        for number, known in self._there.items():
+            # What is frozen stays as it is.
+            if number not in self._held and known.name not in self._done and (number in trainable or not known.weighed):
+                self._done.add(known.name)
+                parameter = known.now()
+                if parameter is not None:
+                    self._weigh(known, parameter, None if late else parameter.grad is not None)
+
+    def _take(self, own: Iterable[_Parameter]) -> None:
+        """Records the parameters of an optimiser, and their gradients."""
+        wanted = self._wanted
+        for known in own:
+            parameter = known.now()
+            if parameter is None:
+                continue
+            gradient = parameter.grad
+            if gradient is not None:
+                known.graded = True
+                self._without.pop(known.name, None)
+            elif not known.graded and parameter.requires_grad:
+                self._without[known.name] = None
+            self._describe(known, parameter, gradient is not None)
+            if wanted.weights:
+                self._weigh(known, parameter, gradient is not None)
+            if wanted.gradients and gradient is not None:
+                self._record(known, known.name + GRADIENT_SUFFIX, gradient.detach(), PARAMETER_GRADIENT)
+
+    def _weigh(self, known: _Parameter, parameter: nn.Parameter, graded: bool | None) -> None:
+        self._describe(known, parameter, graded)
+        known.weighed = True
+        self._record(known, known.name, parameter.detach(), PARAMETER)
+
+    def _describe(self, known: _Parameter, parameter: nn.Parameter, graded: bool | None) -> None:
+        """Notes what is known of a parameter when its first row comes."""
+        if known.facts is not None:
+            return
+        held: bool | None = id(parameter) in self._held
+        if not held and self._held.isdisjoint(self._there):
+            held = None  # by none of this model: of another one, or copies of these
+        known.facts = {
+            "trainable": parameter.requires_grad,
+            "optimiser": held,
+            "gradient": graded,
+            "elements": parameter.numel(),
+            "shape": list(parameter.shape),
+            "layer": known.layer,
+        }
+        if len(known.names) > 1:
+            known.facts["names"] = known.names
+
+    def _record(self, known: _Parameter, name: str, x: torch.Tensor, layer_type: str, **facts: Any) -> None:
+        axis = known.axis(x) if x.layout is torch.strided and layer_type != UPDATE else None
+        if x.layout is not torch.strided or type(x) is not torch.Tensor or x.is_quantized:
+            x = local_values(x)
+        if not x.numel() or not (x.is_floating_point() or x.is_complex()) or x.is_meta:
+            return  # another process has it, or its numbers are packed
+        watch = self._watch
+        if watch._describe is not None and name not in watch._described:
+            watch._described.add(name)
+            watch._describe(name, facts={**(known.facts or {}), **facts})
+        watch._record(name, x, axis, layer_type)
+
+    def _copy(self, own: Iterable[_Parameter]) -> None:
+        """Copies samples of parameters that are about to be updated."""
+        samples = []
+        for known in own:
+            if (parameter := known.now()) is not None:
+                known.sample = known.sample or Sample()
+                known.sample.release()
+                if known.sample.look(parameter):
+                    samples.append(known.sample)
+        keep(samples)
+
+    def _compare(self, own: Iterable[_Parameter]) -> None:
+        """Records what a step has added to these samples."""
+        looked = [
+            (known, known.sample)
+            for known in own
+            if known.sample is not None and (parameter := known.now()) is not None and known.sample.look(parameter)
+        ]
+        for (known, _), update in zip(looked, changes([sample for _, sample in looked]), strict=True):
+            self._record(known, known.name + UPDATE_SUFFIX, update, UPDATE, sampled=update.numel())
+
+    def _tell_of(self, optimiser: Optimizer, own: list[_Parameter]) -> None:
+        """Records an optimiser's learning rates."""
+        watch = self._watch
+        there = {number: parameter for number, known in self._there.items() if (parameter := known.now()) is not None}
+        held = [each for each in parameters_of(optimiser) if id(each) in there]
+        if not held and not self._is_meant(there.values()):
+            return
+        if held and not own:
+            return  # the step of what it wraps, or its second one
+        self._stepped = True
+        name = watch.prefix + self._optimisers.row(optimiser)
+        if watch._describe is not None and name not in watch._described:
+            watch._described.add(name)
+            names = {number: known.name for number, known in self._there.items()}
+            trainable = {names[n]: each.numel() for n, each in there.items() if each.requires_grad}
+            missing = [names[n] for n, each in there.items() if each.requires_grad and n not in self._held]
+            lists = {
+                "missing": missing,
+                "frozen": [names[n] for n, each in there.items() if not each.requires_grad],
+                "without_gradient": [each.name for each in own if each.name in self._without],
+            }
+            watch._describe(name, facts=facts_of(optimiser, len(held), trainable, lists))
+        watch._record(name, rates(optimiser), None, OPTIMISER)
+
+    def _is_meant(self, parameters: Iterable[nn.Parameter]) -> bool:
+        """Whether an optimiser that holds no parameter of the model should: none does, and they have gradients."""
+        return self._held.isdisjoint(self._there) and any(each.grad is not None for each in parameters)
+
+
+def _is_captured() -> bool:
+    """Whether a CUDA graph is being captured, which would repeat what we do."""
+    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+
+
+def attach_parameters(
+    watch: ParametersWatching,
+    model: nn.Module,
+    within: Mapping[nn.Module, str] | None,
+    *,
+    weights: object,
+    gradients: object,
+    updates: object,
+    every: object,
+    first: int,
+    losses: bool = False,
+) -> ParameterWatch | None:
+    """Follows the steps of optimisers, where something of them is recorded.
+
+    Args:
+        watch: what records.
+        model: the model.
+        within: the modules whose parameters are meant; None: all.
+        weights: whether parameters have rows.
+        gradients: whether their gradients do, as in `Gradients`.
+        updates: whether their updates do.
+        every: the recorded steps of optimisers of which one counts.
+        first: the monitor's steps that count before.
+        losses: whether to follow them though no such rows are, as a loss is watched.
+
+    Raises:
+        ArgumentTypeError, ArgumentValueError: an argument is not what it should be.
+    """
+    stride = check_integer("parameters_every", every, 1, words="a number of steps", unit="step")
+    wanted = Wanted(
+        check_type("weights", weights, bool, "a bool"),
+        of_parameters(gradients),
+        check_type("updates", updates, bool, "a bool"),
+        stride,
+        first,
+    )
+    if not (losses or wanted.weights or wanted.gradients or wanted.updates):
+        return None
+    follower = ParameterWatch(watch, model, within, wanted)
+    follow(follower)
+    return follower

@@ -1,0 +1,258 @@
+"""Losses that stay, rise, or have no number; parameters that nothing moves; and all that learns, slowly or by now."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from supervised import LN10, Given, layer, loss, noisy, optimiser, parameter, seen, values
+from synthetic import nothing_finite, row
+
+from fastact.diagnosis.diagnoser import Diagnoser
+from fastact.diagnosis.finding import Finding
+from fastact.diagnosis.rules import Thresholds
+
+FLAT = noisy(np.full(150, LN10))
+
+
+def findings(*parts: Given, **more: Any) -> list[Finding]:
+    return [f for f in seen(*parts, **more).diagnose().findings if f.condition == "not_learning"]
+
+
+def only(*parts: Given, **more: Any) -> Finding:
+    (finding,) = findings(*parts, **more)
+    return finding
+
+
+def falling(rows: int, rate: float = 30.0, end: float = 0.2, start: float = 1.05) -> Any:
+    return LN10 * (end + (start - end) * np.exp(-np.arange(rows) / rate))
+
+
+def test_a_loss_that_stays_at_a_constant_answer_s() -> None:
+    finding = only(loss(FLAT))
+    assert (finding.layer, finding.severity, finding.first_step) == ("loss", "serious", 0)
+    assert finding.message == (
+        "loss (cross_entropy) has not fallen since step 0: it is 2.3 on average; the best constant answer, the "
+        "same for every sample, gets 2.3."
+    )
+    assert (finding.cause_name, finding.confidence) == ("constant_answer", "possible")
+    assert finding.evidence["constant_answer"] == pytest.approx(LN10)
+    assert only(loss(noisy(np.full(400, LN10)))).first_step == 0  # long after it left the window
+
+
+def test_it_takes_enough_rows_and_enough_samples() -> None:
+    assert findings(loss(FLAT[:99])) == []
+    assert len(findings(loss(FLAT[:100]))) == 1
+    assert findings(loss(FLAT[:149], batch=20)) == []
+    assert len(findings(loss(FLAT[:150], batch=20))) == 1
+    not_judged = {each.name: each.not_judged for each in seen(loss(FLAT[:20])).diagnose().layers}["loss"]
+    assert not_judged == ("not_learning",)
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [
+        falling(150),
+        falling(400, rate=200.0),
+        falling(150, rate=400.0),  # slow, and it shows
+        np.full(150, 0.3 * LN10),  # fine-tuned, or converged
+        np.concatenate([np.full(60, LN10), falling(60)]),  # a plateau, then a drop
+        LN10 * (0.5 + 20.0 * np.exp(-np.arange(150) / 30.0)),  # from far above
+        falling(150) + 0.2 * np.sin(np.arange(150) / 10.0),  # a cyclic rate
+        np.full(150, 0.985 * LN10),  # it has begun to fall, which can take long
+    ],
+)
+def test_what_learns_or_has_learned_is_not_told(levels: Any) -> None:
+    assert findings(loss(noisy(levels))) == []
+    assert findings(loss(noisy(levels, 0.3), batch=4)) == []
+
+
+def test_a_loss_that_falls_too_slowly_to_get_anywhere() -> None:
+    rows = LN10 * (1.05 - 2e-5 * np.arange(150))
+    finding = only(loss(rows.tolist()))
+    assert (finding.severity, finding.cause_name, finding.confidence) == ("warning", "rate_too_small", "likely")
+    assert finding.because == ("the loss falls all the time, and hardly at all",)
+    assert findings(loss((LN10 * (1.05 - 3e-4 * np.arange(150))).tolist())) == []
+
+
+def test_a_loss_that_diverges() -> None:
+    levels = np.concatenate([falling(60), np.full(40, 8.0)])
+    finding = only(loss(noisy(levels)))
+    assert (finding.severity, finding.first_step, finding.cause_name) == ("serious", 60, "rate_too_large")
+    assert "has diverged since step 60: it rose from 2.4" in finding.message
+    assert only(loss(noisy(np.concatenate([falling(60), np.full(40, 80.0)])))).severity == "critical"
+    spike = np.concatenate([falling(60), np.full(15, 80.0), np.full(25, 0.6)])
+    assert findings(loss(noisy(spike))) == []
+    recovers = np.concatenate([falling(60), 30.0 * np.exp(-np.arange(40) / 10.0)])
+    assert findings(loss(noisy(recovers))) == []
+
+
+def test_a_loss_that_is_back_where_it_started() -> None:
+    levels = np.concatenate([falling(60, rate=10.0), np.full(60, LN10)])
+    finding = only(loss(noisy(levels)))
+    assert (finding.severity, finding.first_step) == ("serious", 60)
+    assert "has lost what it had learned" in finding.message
+    assert findings(loss(noisy(levels[:100]))) == []
+
+
+def test_worse_than_a_constant_answer_unless_something_else_is_in_it() -> None:
+    finding = only(loss(noisy(np.full(120, 6.0))))
+    assert "is worse than that of a constant answer since step 0" in finding.message
+    # A penalty on the weights has no constant answer: what falls by so much learns.
+    assert findings(loss(noisy(3.0 + falling(300, start=1.5)))) == []
+
+
+@pytest.mark.parametrize(("value", "said"), [(math.nan, "NaN"), (math.inf, "Inf")])
+def test_a_loss_without_a_number(value: float, said: str) -> None:
+    finding = only(loss([2.3, 2.2, 2.1, value]))
+    assert (finding.severity, finding.first_step, finding.cause_name) == ("critical", 3, "loss_not_finite")
+    assert finding.message == f"loss (cross_entropy) has been {said} since step 3."
+    passing = only(loss([2.3, value, 2.1]))
+    assert (passing.severity, passing.first_step) == ("warning", 1)
+    assert passing.message == f"loss (cross_entropy) was {said} in 1 of 3 rows, first in step 1."
+    assert only(loss([2.3, 2.2, 2.4, 900.0, value])).cause_name == "rate_too_large"
+
+
+def test_targets_without_a_number() -> None:
+    given = loss([2.3, 2.2, math.nan])
+    info, rows = given["loss:target"]
+    given["loss:target"] = info, [*rows[:2], row(2, nans=3)]
+    finding = only(given)
+    assert (finding.cause_name, finding.confidence) == ("targets_not_finite", "certain")
+
+
+def test_nan_of_a_layer_explains_that_of_the_loss_and_the_other_way_round() -> None:
+    healthy = [row(step) for step in range(6)]
+    broken = layer("fc", [*healthy[:3], *map(nothing_finite, range(3, 6))])
+    both = seen(broken, loss([2.3, 2.2, 2.1, *[math.nan] * 3])).diagnose().findings
+    assert [(f.layer, f.condition, f.consequence_of) for f in both] == [
+        ("fc", "non_finite", None), ("loss", "not_learning", "fc"),
+    ]  # fmt: skip
+    later = layer("fc", [*healthy[:4], *map(nothing_finite, range(4, 6))])
+    both = seen(later, loss([2.3, 2.2, 2.1, *[math.nan] * 3])).diagnose().findings
+    assert [(f.layer, f.consequence_of) for f in both] == [("loss", None), ("fc", "loss")]
+
+
+def test_where_the_constant_answer_is_not_known_a_flat_loss_is_a_note() -> None:
+    diagnosis = seen(loss(noisy(np.full(120, 0.7)), None, function="")).diagnose()
+    assert diagnosis.healthy
+    assert [note.condition for note in diagnosis.notes] == ["not_learning"]
+    assert seen(loss(noisy(falling(120)), None)).diagnose().notes == ()
+    same = only(loss([0.7] * 20, None))
+    assert (same.severity, same.first_step) == ("critical", 0)
+    assert findings(loss([0.7] * 19, None)) == []
+    assert findings(loss([0.0] * 60, None)) == []  # hinge losses end there
+
+
+def test_targets_that_are_made_up_in_each_step_are_no_standard() -> None:
+    critic = loss(noisy(np.full(150, 0.69)), 0.69, function="binary_cross_entropy_with_logits", name="critic")
+    assert len(findings(critic)) == 1
+    ones = loss(noisy(np.full(150, 0.69)), None, function="binary_cross_entropy_with_logits", name="generator")
+    target = loss([0.69] * 150, 0.0, name="generator", targets={"mean": 1.0, "std": 0.0, "min": 1.0, "max": 1.0})
+    ones["generator:target"] = target["generator:target"]
+    assert findings(critic, ones) == []
+    pairs = {"mean": 31.5, "std": math.sqrt((64**2 - 1) / 12), "min": 0.0, "max": 63.0}
+    assert findings(loss(noisy(np.full(150, math.log(64))), math.log(64), targets=pairs)) == []
+
+
+@pytest.mark.parametrize(
+    ("update", "cause"), [(1e-7, "rate_too_small"), (0.02, "rate_too_large"), (1e-4, "constant_answer")]
+)
+def test_updates_say_sooner_and_why(update: float, cause: str) -> None:
+    early = findings(loss(FLAT[:40]), parameter("fc.weight", update=update))
+    assert [f.cause_name for f in early] == ([] if cause == "constant_answer" else [cause])
+    finding = only(loss(FLAT), parameter("fc.weight", update=update))
+    assert finding.cause_name == cause
+    assert (finding.confidence == "likely") == (cause != "constant_answer")
+
+
+def test_a_warm_up_is_waited_for() -> None:
+    assert findings(loss(FLAT[:40]), parameter("fc.weight", update=1e-7, growth=10.0)) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "cause"),
+    [
+        ({"update": 0.0}, "no_update"),
+        ({"gradient": 0.0, "update": 0.0}, "zero_gradients"),
+        ({"trainable": False, "gradient": None, "update": None}, "frozen_parameters"),
+        ({"optimiser": False, "update": None}, "not_in_optimiser"),
+    ],
+)
+def test_what_nothing_can_move_is_found_at_once(facts: dict[str, Any], cause: str) -> None:
+    weights = parameter("0.weight", **facts) | parameter("2.weight", **facts)
+    finding = only(loss(FLAT[:8]), weights)
+    assert (finding.severity, finding.cause_name, finding.confidence) == ("critical", cause, "certain")
+    assert findings(loss(FLAT[:4]), weights) == []
+    assert findings(loss(noisy(np.full(40, 0.2))), weights) == []  # it has learned, and is done
+    moving = parameter("0.weight") | parameter("2.weight", **facts)
+    assert findings(loss(FLAT[:8]), moving) == []
+
+
+def test_what_was_never_seen_is_a_proof_too() -> None:
+    finding = only(loss(FLAT[:8]), parameter("0.weight", gradient=None, update=None), unseen={"optimiser": "no step"})
+    assert (finding.cause_name, finding.confidence) == ("no_update", "certain")
+    unseen = {"0.weight:grad": "None in every step"}
+    weight = parameter("0.weight", gradient=None, update=0.0)
+    finding = only(loss(FLAT[:8]), weight, optimiser(trainable=1), unseen=unseen)
+    assert (finding.cause_name, finding.confidence) == ("no_gradient", "certain")
+    stopped = only(loss(FLAT[:8]), parameter("0.weight", update=0.0), optimiser(0.0, trainable=1))
+    assert stopped.cause == "The learning rate is zero, so no parameter changes."
+
+
+def test_without_a_loss_the_optimiser_tells() -> None:
+    finding = only(parameter("0.weight", update=0.0), optimiser(trainable=1))
+    assert (finding.layer, finding.severity, finding.cause_name) == ("optimiser", "critical", "no_update")
+    assert findings(parameter("0.weight"), optimiser(trainable=1)) == []
+
+
+def test_a_layer_left_behind_is_a_warning_and_a_head_on_features_a_note() -> None:
+    network = layer("0", [row(s) for s in range(10)]) | layer("2", [row(s) for s in range(10)])
+    adam = optimiser(missing=["2.weight"], missing_tensors=1)
+    finding = only(network, parameter("0.weight"), adam)
+    assert (finding.layer, finding.severity, finding.cause_name) == ("optimiser", "warning", "not_in_optimiser")
+    assert (
+        finding.message == "Parameters have stayed in no optimiser, so as they were initialised since step 0: 2.weight."
+    )
+    diagnosis = seen(network, parameter("2.weight"), optimiser(missing=["0.weight"], missing_tensors=1)).diagnose()
+    assert diagnosis.healthy
+    assert [note.condition for note in diagnosis.notes] == ["not_learning"]
+    cut = findings(network, parameter("0.weight"), optimiser(), unseen={"2.weight:grad": "None"})
+    assert [(f.severity, f.cause_name) for f in cut] == [("warning", "no_gradient")]
+
+
+def dead(steps: range) -> list[Any]:
+    return [row(s, zeros=4096, mean=0.0, std=0.0, min=0.0, max=0.0, abs_mean=0.0, silent_neurons=64, dead_neurons=64,
+                within_std=0.0, peak_neuron=0) for s in steps]  # fmt: skip
+
+
+def test_a_dead_layer_explains_it_and_else_the_loss_is_told_first() -> None:
+    act = layer("act", dead(range(150)), "ReLU")
+    found = seen(layer("fc", [row(s) for s in range(150)]), act, loss(FLAT)).diagnose().findings
+    assert [(f.layer, f.condition, f.consequence_of) for f in found] == [
+        ("act", "dead", None), ("loss", "not_learning", "act"),
+    ]  # fmt: skip
+    # One that died long after is another matter: what is said first is that nothing was learned before.
+    late = layer("act", [row(s) for s in range(100)] + dead(range(100, 150)), "ReLU")
+    found = seen(layer("fc", [row(s) for s in range(150)]), late, loss(FLAT)).diagnose().findings
+    assert [(f.layer, f.consequence_of) for f in found] == [("loss", None), ("act", None)]
+
+
+def test_thresholds_are_used() -> None:
+    diagnoser = Diagnoser(thresholds=Thresholds(learn_rows=50, learn_samples=100))
+    for info, rows in loss(FLAT[:60]).values():
+        diagnoser.add(info)
+        for each in rows:
+            diagnoser.append(info.name, each)
+    assert [f.condition for f in diagnoser.diagnose().findings] == ["not_learning"]
+
+
+def test_the_loss_in_evaluation_is_not_judged() -> None:
+    assert seen(loss(FLAT, name="loss")).diagnose().findings
+    info, rows = loss(FLAT)["loss"]
+    diagnoser = Diagnoser()
+    diagnoser.add(type(info)("loss:eval", 0, "Loss", mode="evaluation", facts=info.facts))
+    for each in rows:
+        diagnoser.append("loss:eval", each)
+    assert diagnoser.diagnose().healthy
+    assert values([1.0])[0]
