@@ -1,9 +1,13 @@
-"""What every test shares: settings, the order of files, and compiling without a tracer."""
+"""What every test shares: settings, the order of files, and compiling and importing without a tracer."""
 
 import gc
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
 from types import CodeType
 from typing import Any
 
@@ -43,25 +47,49 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-_compile = Dispatcher.compile
-#: The entry points that take longest to compile, and those that coverage has seen compiled for one element type.
-_LONGEST_TO_COMPILE = ("fold_tasks", "sweep_parts")
-_traced: set[CodeType] = set()
-
-
-def _compile_mostly_untraced(self: Any, signature: Any) -> Any:
-    # Coverage traces each call in the compiler, which takes a third of the time. It keeps of that what is in fastact,
-    # which is alike for all element types but for a few lines of `cpu.simd`: those it shows as missed.
+@contextmanager
+def _untraced() -> Iterator[None]:
+    """Without coverage's tracer, under which all of Python is half as fast, and not only what it keeps lines of."""
     tracer: Any = sys.gettrace()
-    code = self.py_func.__code__
-    if code.co_name not in _LONGEST_TO_COMPILE or code not in _traced or type(tracer).__module__ != "coverage":
-        _traced.add(code)
-        return _compile(self, signature)
+    if type(tracer).__module__ != "coverage":
+        yield
+        return
     tracer.stop()
     try:
-        return _compile(self, signature)
+        yield
     finally:
         tracer.start()
 
 
-pytest.MonkeyPatch().setattr(Dispatcher, "compile", _compile_mostly_untraced)
+_compile = Dispatcher.compile
+#: What coverage has seen compiled for one element type.
+_traced: set[CodeType] = set()
+
+
+def _compile_mostly_untraced(self: Any, signature: Any) -> Any:
+    # A third of a compilation is the tracer's. Coverage keeps of it what is in fastact, which is alike for all element
+    # types but for a few lines of `cpu.simd`: those it shows as missed.
+    code = self.py_func.__code__
+    if code not in _traced:
+        _traced.add(code)
+        return _compile(self, signature)
+    with _untraced():
+        return _compile(self, signature)
+
+
+_ROOT = str(Path(__file__).parents[1])
+_import = SourceFileLoader.exec_module
+
+
+def _import_mostly_untraced(self: Any, module: Any) -> None:
+    # The frameworks are 17 seconds of imports in each process, and twice as many under the tracer.
+    if self.path.startswith(_ROOT) and "site-packages" not in self.path:
+        _import(self, module)
+        return
+    with _untraced():
+        _import(self, module)
+
+
+_patch = pytest.MonkeyPatch()
+_patch.setattr(Dispatcher, "compile", _compile_mostly_untraced)
+_patch.setattr(SourceFileLoader, "exec_module", _import_mostly_untraced)

@@ -1,13 +1,13 @@
 """Rows as a monitor would make them, from the few numbers that a test is about."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fastact.diagnosis.accept import Accept
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import Finding
-from fastact.diagnosis.layer_types import EVALUATION_SUFFIX
+from fastact.diagnosis.layer_types import BASELINE, EVALUATION_SUFFIX, LOSS, TARGET
 from fastact.diagnosis.rules import Thresholds
 from fastact.fields import NEURON, ROW
 from fastact.history import LayerInfo, Mode
@@ -87,3 +87,68 @@ def signals(
 ) -> dict[str, tuple[str, list[Row]]]:
     """A layer for each value, with so much spread between its samples."""
     return {str(i): (layer_type, [row(s, within_std=v, **more) for s in range(rows)]) for i, v in enumerate(values)}
+
+
+def loss_rows(
+    function: str,
+    prediction: Mapping[str, Any],
+    target: Mapping[str, Any],
+    output: tuple[str, Mapping[str, float]] = ("Linear", {}),
+    *,
+    framework: str = "torch",
+    steps: int = 3,
+    values: Sequence[float] = (),
+    constant: float | None = None,
+    known: Mapping[str, Any] | None = None,
+    before: Mapping[str, tuple[str, str]] | None = None,
+) -> Diagnoser:
+    """What a loss is known to compare: a hidden layer, an output layer, the loss, its targets and its baseline.
+
+    Args:
+        function: the loss function; "" for one that is not known.
+        prediction: the facts of the predictions, of which `units` and `sums_to_one` follow from the others.
+        target: the facts of the targets, and under "rows" the numbers of its rows.
+        output: the type of the layer "out", and the numbers of its rows.
+        framework: that of the loss.
+        steps: how many rows there are.
+        values: the loss in each step; 1 where there are fewer.
+        constant: what the best constant answer comes to.
+        known: more facts of the loss.
+        before: the layers before the output, each with its type and its source; by default a ReLU.
+    """
+    diagnoser = Diagnoser()
+    shape = list(prediction.get("shape", ()))
+    facts = {"units": shape[-1] if len(shape) > 1 else 1, "sums_to_one": False, "exp_sums_to_one": False, **prediction}
+    facts = facts if shape else {}
+    given = {"function": function, "spelled": function, "framework": framework, "prediction": facts, **(known or {})}
+    kind, numbers = output
+    of_target = {name: value for name, value in target.items() if name != "rows"}
+    layers = dict(before if before is not None else {"act": ("ReLU", "")})
+    infos = [LayerInfo(name, i, of, "float32", source=source) for i, (name, (of, source)) in enumerate(layers.items())]
+    place = len(infos)
+    last = infos[-1].name if infos else ""
+    infos += [
+        LayerInfo("out", place, kind, "float32", source=last if before is not None else ""),
+        LayerInfo("loss:target", place + 1, TARGET, saturation=(0.0, 1.0), facts=of_target),
+        LayerInfo("loss", place + 2, LOSS, source="out", facts=given),
+    ]
+    if constant is not None:
+        infos.append(LayerInfo("loss:baseline", place + 3, BASELINE))
+    for info in infos:
+        diagnoser.add(info)
+    count = math.prod(shape) if shape else 96
+    for step in range(steps):
+        for name in layers:
+            diagnoser.append(name, row(step, zeros=1800))
+        wide = len(shape) != 1
+        ours = {"count": count, "neurons": shape[-1] if shape else 3, "min": -2.0, "max": 2.0, **numbers}
+        diagnoser.append("out", row(step, **ours) if wide else plain(step, **ours))
+        rows = {"count": math.prod(of_target.get("shape", (64,))), "min": 0.0, "max": 1.0, "mean": 0.5, "std": 0.5,
+                **target.get("rows", {})}  # fmt: skip
+        diagnoser.append("loss:target", plain(step, **{"abs_mean": abs(rows["mean"]), **rows}))
+        value = values[step] if step < len(values) else 1.0
+        one = {"count": 1, "std": 0.0}
+        diagnoser.append("loss", plain(step, mean=value, abs_mean=abs(value), min=value, max=value, **one))
+        if constant is not None:
+            diagnoser.append("loss:baseline", plain(step, mean=constant, min=constant, max=constant, **one))
+    return diagnoser

@@ -1,12 +1,13 @@
 """The zoo's results as Markdown: what `scripts.readme` puts into the README and onto the page beside the results."""
 
 import json
+from collections.abc import Sequence
 from typing import Any, Final
 
 from bench import RESULTS
 from bench.tables import Lines, markdown
 
-__all__ = ["SOURCE", "failures", "kind_lines", "lines", "zoo_part"]
+__all__ = ["SOURCE", "failures", "kind_lines", "lines", "with_interval", "zoo_part"]
 
 SOURCE: Final = RESULTS / "zoo.json"
 
@@ -45,7 +46,7 @@ def kind_lines(part: dict[str, Any]) -> Lines:
             name,
             f"{it['sick']}",
             *(
-                _with_interval(it[share], it[f"{share}_wilson"])
+                with_interval(it[share], it[f"{share}_wilson"])
                 for share in ("recall", "found_soon", "right_layer", "right_cause", "right_first", "kept")
             ),
         ]
@@ -54,7 +55,8 @@ def kind_lines(part: dict[str, Any]) -> Lines:
     return Lines(list(_KINDS), [name == _KINDS[0] for name in _KINDS], rows)
 
 
-def _with_interval(share: float | None, interval: list[float] | None) -> str:
+def with_interval(share: float | None, interval: Sequence[float] | None) -> str:
+    """Such as 0.97 (0.91–0.99); "-" of nothing."""
     return "-" if share is None or interval is None else f"{share:.2f} ({interval[0]:.2f}–{interval[1]:.2f})"
 
 
@@ -99,7 +101,7 @@ def zoo_part() -> str:
             (
                 f"The first zoo's held-out part, which is older ({first['sick']} sick runs and {first['healthy']} "
                 f"healthy ones): first sentence right "
-                f"{_with_interval(first['right_first'], first['right_first_wilson'])}."
+                f"{with_interval(first['right_first'], first['right_first_wilson'])}."
             ),
             markdown(lines(parts[_OLD]["scores"])),
         ]

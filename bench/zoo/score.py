@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from itertools import groupby
+from pathlib import Path
 from typing import Any, Final
 
 from bench.zoo.recipes import Sick
@@ -16,7 +17,7 @@ from fastact.diagnosis.presets import PRESETS
 from fastact.diagnosis.report import Diagnosis
 from fastact.replay.log import open_log
 
-__all__ = ["JUDGES", "Judge", "Verdict", "plain", "verdict", "verdicts"]
+__all__ = ["JUDGES", "Judge", "Verdict", "growing", "plain", "verdict", "verdicts"]
 
 #: What says what is wrong, given a diagnoser that holds the rows so far; the first culprit first.
 Judge = Callable[[Diagnoser], Diagnosis]
@@ -183,7 +184,7 @@ def verdicts(run: Run, onset: int, dead: Collection[str], judges: Mapping[str, J
     """
     heard: dict[str, list[tuple[int, Sequence[Finding]]]] = {name: [] for name in judges}
     notes: dict[str, int] = {}
-    for step, diagnoser, count in _growing(run):
+    for step, diagnoser, count in growing(run.path):
         for name, judge in judges.items():
             if count == 0 or count % EVERY.get(name, SELDOM) == 0:
                 diagnosis = judge(diagnoser)
@@ -197,11 +198,11 @@ def verdicts(run: Run, onset: int, dead: Collection[str], judges: Mapping[str, J
     }
 
 
-def _growing(run: Run) -> Iterator[tuple[int, Diagnoser, int]]:
-    """The diagnoser after each recorded step, with the number of steps so far; at last once more, with 0."""
+def growing(path: Path) -> Iterator[tuple[int, Diagnoser, int]]:
+    """A log's diagnoser after each recorded step, with the number of steps so far; at last once more, with 0."""
     diagnoser = Diagnoser()
     step = 0
-    for count, (step, records) in enumerate(groupby(open_log(run.path).replay(), key=lambda record: record.step), 1):
+    for count, (step, records) in enumerate(groupby(open_log(path).replay(), key=lambda record: record.step), 1):
         for record in records:
             diagnoser.add(record.info)
             diagnoser.append(record.layer, record.row)

@@ -187,6 +187,8 @@ def set_apart(
     Returns:
         The findings that are left; those that are accepted; and the acceptances that are about none, as text.
     """
+    if not acceptances:
+        return tuple(findings), (), ()
     kept: list[Finding] = []
     accepted: list[Accepted] = []
     used: set[Acceptance] = set()

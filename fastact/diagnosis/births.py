@@ -9,7 +9,8 @@ from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Row
 from fastact.fields import COLUMN
 
-_COUNT, _NANS, _POS, _NEG = COLUMN["count"], COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
+_STEP, _COUNT, _NANS = COLUMN["step"], COLUMN["count"], COLUMN["nans"]
+_POS, _NEG = COLUMN["pos_infs"], COLUMN["neg_infs"]
 
 #: The largest finite number of each floating dtype.
 LARGEST: Final = {t.name: t.format.largest for t in ELEMENT_TYPES.values() if t.format is not None}
@@ -87,19 +88,24 @@ def _activations_since(network: Network) -> int | None:
 
 def birth(layer: LayerView, network: Network) -> Birth:
     """How a layer that has NaN or Inf came to have them."""
+    return network.once_for(_birth, layer)
+
+
+def _birth(network: Network, layer: LayerView) -> Birth:
     since = steps(network)
     step = since[layer.info.name]
     makers, places, first = network.once(_makers)
     if since[first.info.name] > step:
         first = layer
-    before = next(
-        (view for view in makers if view.place < layer.place and _had(view, since[view.info.name], step)), None
-    )
+    before = next((view for view in makers if view.place < layer.place and network.once_for(_had, view, step)), None)
     if before is None and layer.place not in places and since[first.info.name] <= step:
         before = first
     rows = layer.since(step)
-    bad = rows["nans"] | rows["pos_infs"] | rows["neg_infs"]
-    return Birth(layer, network, step, facts.row_at(layer, step), bool(bad.all()), before, first)
+    lasting = 0 not in (rows["nans"] | rows["pos_infs"] | rows["neg_infs"])
+    row = rows[0].item() if len(rows) else None
+    if row is not None and row[_STEP] != step:
+        row = None
+    return Birth(layer, network, step, row, lasting, before, first)
 
 
 def _makers(network: Network) -> tuple[list[LayerView], set[int], LayerView]:
@@ -112,10 +118,10 @@ def _makers(network: Network) -> tuple[list[LayerView], set[int], LayerView]:
     return makers, {view.place for view in makers}, first
 
 
-def _had(layer: LayerView, since: int, step: int) -> bool:
+def _had(network: Network, layer: LayerView, step: int) -> bool:
     """Whether a layer had NaN or Inf in a step; where that row has left the window, whether it had begun."""
     row = facts.row_at(layer, step)
-    return since <= step and (row is None or facts.broken(row) > 0)
+    return steps(network)[layer.info.name] <= step and (row is None or facts.broken(row) > 0)
 
 
 def is_input(layer: LayerView) -> bool:

@@ -19,7 +19,7 @@ from fastact.diagnosis.finding import NOTE, SEVERITIES, Finding
 from fastact.diagnosis.links import link
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.notes import split
-from fastact.diagnosis.onsets import OnsetTracker
+from fastact.diagnosis.onsets import OnsetTracker, views_of
 from fastact.diagnosis.report import Diagnosis, LayerHealth
 from fastact.diagnosis.row_conditions import Row
 from fastact.diagnosis.rule import Outcome, Rule, key
@@ -129,20 +129,15 @@ class Diagnoser:
             if tracker.layer.total:
                 info = tracker.layer.info
                 groups[layer_types.group_of(info.layer_type, info.mode)].append(tracker)
-        viewed = {
-            name: [
-                tracker.view(place, rows)
-                for place, (tracker, rows) in enumerate(zip(members, rows_of([t.layer for t in members]), strict=True))
-            ]
-            for name, members in groups.items()
-        }
+        tables = {which: rows_of([tracker.layer for tracker in members]) for which, members in groups.items()}
+        viewed = {which: views_of(members, tables[which]) for which, members in groups.items()}
         views = {view.info.name: view for layers in viewed.values() for view in layers}
         unseen = self._without_rows(views)
         for which, members in groups.items():  # each is compared with its like
             layers = viewed[which]
             network = Network(
                 layers, recent_rows=limits.recent_rows, min_samples=limits.vanish_samples, everything=views,
-                unseen=dict(unseen) if which in layer_types.TOLD_UNSEEN else None,
+                unseen=dict(unseen) if which in layer_types.TOLD_UNSEEN else None, table=tables[which],
             )  # fmt: skip
             saturated |= zip((view.info.name for view in layers), network.saturated, strict=True)
             if preset is None:
@@ -195,13 +190,15 @@ class Diagnoser:
         """The findings for a layer, and the conditions for which there was not enough data."""
         findings: list[Finding] = []
         missing = []
+        told = False
         for rule in asked:
-            if rule.only_alone and any(finding.severity != NOTE for finding in findings):
+            if told and rule.only_alone:
                 continue
             enough = len(view.rows) >= needs[rule]
             result = rule.check(view, network, self.thresholds) if enough else Outcome.NOT_ENOUGH_DATA
             if isinstance(result, Finding):
                 findings.append(result)
+                told = told or result.severity != NOTE
             elif result is Outcome.NOT_ENOUGH_DATA:
                 missing.append(rule.condition)
         return findings, tuple(missing)

@@ -342,22 +342,23 @@ def left_range(network: Network) -> dict[str, int]:
     return network.once(_left_range)
 
 
+@np.errstate(all="ignore")
 def _left_range(network: Network) -> dict[str, int]:
+    if not network.layers:
+        return {}
+    top, starts, lengths = largest(network.table), network.starts, network.lengths
+    known = ~np.isnan(top)
+    before = np.cumsum(known)
+    few = known & (before - np.repeat(before[starts] - known[starts], lengths) <= _FEW)
+    # The smallest of few: a growth by orders of magnitude leaves no more.
+    usual = np.maximum(np.fmin.reduceat(np.where(few, top, math.nan), starts), 1.0)
+    inside = top < _LEFT * np.repeat(usual, lengths)  # not where it is NaN: it has not come back
+    # The place after the last row inside; there is none before it where a layer was never inside.
+    places = np.maximum.reduceat(np.where(inside, np.arange(1, len(top) + 1), 0), starts)
     left = {}
-    for layer in network.layers:
-        top = largest(layer.rows)
-        known = top[~np.isnan(top)]
-        if not len(known):
-            continue
-        # The smallest of few: a growth by orders of magnitude leaves no more.
-        usual = max(float(known[:_FEW].min()), 1.0)
-        out = ~(top < _LEFT * usual)  # NaN: it has not come back
-        if not out[-1]:
-            continue
-        inside = np.flatnonzero(~out)
-        place = int(inside[-1]) + 1 if len(inside) else 0
-        if place and not np.isnan(top[place]):
-            left[layer.info.name] = int(layer.rows["step"][place])
+    for layer, start, end, place in zip(network.layers, starts, starts + lengths, places, strict=True):
+        if start < place < end and known[place]:
+            left[layer.info.name] = int(network.table["step"][place])
     return left
 
 

@@ -48,7 +48,8 @@ def may_be_prior(first: Row) -> bool:
 
 def heads(layer: LayerView, network: Network, rows: int) -> bool:
     """Whether a layer is one of two heads that put out a posterior which has collapsed to its prior."""
-    return any(layer is head for pair in network.once(_heads, rows) for head in pair)
+    pairs = network.once(_heads, rows)
+    return bool(pairs) and any(layer is head for pair in pairs for head in pair)
 
 
 def _heads(network: Network, rows: int) -> list[tuple[LayerView, LayerView]]:

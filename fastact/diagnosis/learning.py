@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 
 from fastact.diagnosis import layer_types, updates
 from fastact.diagnosis.causes import Cause
-from fastact.diagnosis.facts import inputs_not_normalised
+from fastact.diagnosis.inputs import causes_of_data
 from fastact.diagnosis.network import LayerView, Network, row_rms
-from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE, NORMALISE_INPUTS
+from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE
 from fastact.fields import COLUMN
 from fastact.text import number
 
@@ -166,7 +166,7 @@ def causes(loss: LayerView, network: Network, course: Course) -> list[Cause]:
         *proofs(network),
         *_left_behind(network),
         *_of_rate(network, course),
-        *_of_data(network),
+        *causes_of_data(loss, network),
         _one_answer(loss, network, course),
     ]
 
@@ -253,20 +253,6 @@ def _of_rate(network: Network, course: Course) -> list[Cause]:
     return causes if course.diverged or course.above else causes[::-1] if course.slow else [
         cause for cause in causes if cause.speaks_for
     ]  # fmt: skip
-
-
-def _of_data(network: Network) -> list[Cause]:
-    scale = inputs_not_normalised(network)
-    if not scale.speaks_for:
-        return []
-    return [
-        Cause(
-            "inputs_not_normalised",
-            "The inputs are not normalised, so that no learning rate suits all of the weights.",
-            (NORMALISE_INPUTS, LOWER_RATE),
-            *scale,
-        )
-    ]
 
 
 def predictions_of(loss: LayerView, network: Network) -> LayerView | None:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.network import LayerView, Network, medians
+from fastact.diagnosis.network import Network, medians
 from fastact.diagnosis.row_conditions import Row
 from fastact.fields import COLUMN
 
@@ -25,6 +25,8 @@ _COUNT, _NEURONS, _STD, _WITHIN = COLUMN["count"], COLUMN["neurons"], COLUMN["st
 
 #: Neurons. With fewer, a network that has to put out 1000 and 0.1 side by side looks like one whose samples are alike.
 LEAST_NEURONS: Final = 8
+#: Of the differences between all elements, what is left by float32's rounding: eight times its unit.
+_SAME: Final = 1e-6
 #: Likeness. An output layer above this tells samples apart.
 AT_THE_END: Final = 0.8
 
@@ -66,23 +68,31 @@ def recent_likeness(network: Network, recent_rows: int, min_samples: int) -> lis
 
 
 def _recent(network: Network, recent_rows: int, min_samples: int) -> list[float]:
-    tails = [layer.rows[-recent_rows:] for layer in network.layers]
-    lengths = np.array([len(tail) for tail in tails])
-    names = "neurons", "count", "std", "within_std"
-    neurons, count, std, within = (np.concatenate([tail[name] for tail in tails]) for name in names)
-    values = medians(_likeness(neurons, count, std, within, min_samples), np.cumsum(lengths) - lengths, lengths)
+    lengths = np.minimum(network.lengths, recent_rows)
+    starts = np.cumsum(lengths) - lengths
+    recent = np.repeat(network.starts + network.lengths - lengths - starts, lengths) + np.arange(lengths.sum())
+    neurons, count, std, within = (network.table[name][recent] for name in ("neurons", "count", "std", "within_std"))
+    values = medians(_likeness(neurons, count, std, within, min_samples), starts, lengths)
     judged = (name not in layer_types.PROBABILITIES and name != layer_types.INPUT for name in network.layer_types)
     return [value if known else math.nan for value, known in zip(values, judged, strict=True)]
 
 
-def all_alike(layer: LayerView, ratio: float) -> bool:
-    """Whether in each of the window's rows the samples differ by no more than `ratio` of all that its elements do.
+def all_alike(network: Network, ratio: float) -> list[bool]:
+    """For each layer, whether in all of the window's rows the samples differ by at most `ratio` of what elements do.
 
     A layer of zeros, or of one value, is alike too; one without rows per neuron is where its elements have one value.
     """
-    rows = layer.rows[~np.isnan(layer.rows["mean"])]
-    spread = np.where(rows["neurons"] > 0, rows["within_std"], rows["std"])
-    return bool(len(rows)) and bool((spread <= ratio * rows["std"]).all())
+    return network.once(_all_alike, ratio)
+
+
+@np.errstate(all="ignore")
+def _all_alike(network: Network, ratio: float) -> list[bool]:
+    table, std = network.table, network.table["std"]
+    finite = ~np.isnan(table["mean"])
+    spread = np.where(table["neurons"] > 0, table["within_std"], std)
+    differ = finite & ~(spread <= ratio * std)
+    some, none = np.add.reduceat(finite, network.starts, dtype=int), np.add.reduceat(differ, network.starts, dtype=int)
+    return ((some > 0) & (none == 0)).tolist()  # type: ignore[no-any-return]
 
 
 def alike_behind(network: Network, place: int, alike: list[float], limit: float) -> bool:
@@ -93,3 +103,32 @@ def alike_behind(network: Network, place: int, alike: list[float], limit: float)
     output = network.output
     behind = any(value > limit for value in alike[place:output]) or alike[output] > AT_THE_END
     return place < output and alike[place] <= limit and not behind
+
+
+def initial_states(network: Network) -> frozenset[int]:
+    """The places of layers that see an initial state, which is the same for all samples: zeros before the first step.
+
+    That is where a module with weights is called again and again in a pass, and tells samples apart when it is called
+    later; and what that place alone feeds.
+    """
+    return network.once(_initial_states)
+
+
+def _initial_states(network: Network) -> frozenset[int]:
+    calls: dict[str, list[int]] = {}
+    for layer in network.layers:
+        name, _, call = layer.info.name.partition(":")
+        if call or layer_types.has_weights(layer.info.layer_type) or layer_types.is_norm(layer.info.layer_type):
+            calls.setdefault(name, []).append(layer.place)
+    several = {name: places for name, places in calls.items() if len(places) > 1}
+    if not several:
+        return frozenset()
+    alike = _all_alike(network, _SAME)
+    found: set[int] = set()
+    for layer in network.layers:
+        feeder = network.feeder(layer)
+        fed = feeder is not None and feeder.place in found
+        again = several.get(layer.info.name, ())
+        if alike[layer.place] and (fed or not all(alike[place] for place in again)):
+            found.add(layer.place)
+    return frozenset(found)

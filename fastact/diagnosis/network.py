@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.experts import expert_of, side_by_side
 from fastact.diagnosis.row_conditions import Row, Streak
-from fastact.fields import COLUMN
+from fastact.fields import COLUMN, ROW_DTYPE
 from fastact.history import LayerInfo
 from fastact.text import shown
 
@@ -21,14 +21,15 @@ _COUNT, _NEURONS, _WITHIN = COLUMN["count"], COLUMN["neurons"], COLUMN["within_s
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # frozen, it would take four times as long to make
 class LayerView:
-    """One layer as a rule sees it.
+    """One layer as a rule sees it, which changes nothing of it.
 
     Attributes:
         info: its name, type and dtype.
         rows: structured array of `fields.ROW_DTYPE`: its rows in the window, at least one, oldest first.
         last: the last of them.
+        oldest: the step of the first of them.
         start: the step of its first row ever.
         first: its first row with finite elements; its first row where none has any.
         streaks: the current run of each row condition that holds now, by its name.
@@ -38,6 +39,7 @@ class LayerView:
     info: LayerInfo
     rows: npt.NDArray[np.void]
     last: Row
+    oldest: int
     start: int
     first: Row
     streaks: Mapping[str, Streak]
@@ -57,7 +59,7 @@ class LayerView:
     @property
     def stride(self) -> float:
         """The steps from one row to the next, on average over the window."""
-        return float(self.last[_STEP] - int(self.rows["step"][0])) / max(len(self.rows) - 1, 1)
+        return float(self.last[_STEP] - self.oldest) / max(len(self.rows) - 1, 1)
 
     def during(self, streak: Streak) -> npt.NDArray[np.void]:
         """The rows of a run that are still in the window."""
@@ -75,17 +77,20 @@ class Network:
         layers: those that have rows, in forward order.
         recent_rows: rows at the end of the window that count as now.
         min_samples: samples of each neuron; a row with fewer has no `signal`.
+        table: the rows of all layers, one layer after the other, where they are at hand.
 
     Attributes:
         layers: as given; `LayerView.place` is the place in this list.
+        table: the rows of all layers, one layer after the other: what is asked of each is asked of all at once, in a
+            tenth of the time.
+        lengths, starts: how many rows each layer has, and where in `table` they begin.
         layer_types, distinct_types: the layers' types, and the set of them.
         rms: for each layer the root mean square of its outputs; NaN where unknown.
         signal: for each layer the spread between its samples: the standard deviation within a neuron over the samples,
             or over all elements where no layer was swept per neuron. NaN where unknown.
         saturated: for each layer the share of saturated elements over its recent rows.
         range: for each layer the largest rms of the whole window over the smallest that is not zero; NaN where unknown.
-        moments: the means, standard deviations and root mean squares of all rows of all layers, one layer after the
-            other, and how many rows each has.
+        moments: the means, standard deviations and root mean squares of the rows in `table`.
         output: the place of the network's output layer; -1 with a single layer.
         everything: all that has rows, by name: these layers, gradients, and the same layers in evaluation.
         unseen: what was watched and not recorded, by name, with the reason.
@@ -99,6 +104,7 @@ class Network:
         min_samples: int,
         everything: Mapping[str, LayerView] | None = None,
         unseen: Mapping[str, str] | None = None,
+        table: npt.NDArray[np.void] | None = None,
     ) -> None:
         self.layers = layers
         self.unseen = unseen or {}
@@ -106,7 +112,7 @@ class Network:
         self._places = {view.info.name: view.place for view in layers}
         self.layer_types = [layer.info.layer_type for layer in layers]
         self.distinct_types = frozenset(self.layer_types)
-        self._known: dict[Callable[..., Any], Any] = {}
+        self._known: dict[Any, Any] = {}
         self.output = -1
         if len(layers) > 1:
             self.output = len(layers) - 1
@@ -117,7 +123,9 @@ class Network:
                 self.output -= 1
         unknown: list[float] = []
         self.rms = self.signal = self.saturated = self.range = unknown
-        self.moments = np.empty(0), np.empty(0), np.empty(0), np.empty(0, np.int64)
+        self.moments = np.empty(0), np.empty(0), np.empty(0)
+        self.lengths = self.starts = np.empty(0, np.int64)
+        self.table = table if table is not None else np.concatenate([np.empty(0, ROW_DTYPE), *(v.rows for v in layers)])
         if layers:
             self._compare(recent_rows, min_samples)
 
@@ -129,6 +137,14 @@ class Network:
         if compute not in self._known:
             self._known[compute] = compute(self, *args)
         known: _T = self._known[compute]
+        return known
+
+    def once_for(self, compute: Callable[..., _T], *args: Any) -> _T:
+        """`compute(self, *args)`, computed once for equal `args`: for what few of them stand for many layers."""
+        which = compute, args
+        if which not in self._known:
+            self._known[which] = compute(self, *args)
+        known: _T = self._known[which]
         return known
 
     @property
@@ -159,20 +175,19 @@ class Network:
 
     def scale(self, layer: LayerView) -> npt.NDArray[np.float64]:
         """The root mean square of the finite elements in each row of one of the layers; NaN where there is none."""
-        ends = self.once(_ends)
-        return self.moments[2][ends[layer.place] - len(layer.rows) : ends[layer.place]]
+        start = int(self.starts[layer.place])
+        return self.moments[2][start : start + len(layer.rows)]
 
     def _compare(self, recent_rows: int, min_samples: int) -> None:
-        whole = np.array([len(layer.rows) for layer in self.layers])
+        self.lengths = whole = np.array([len(layer.rows) for layer in self.layers])
+        ends = np.cumsum(whole)
+        self.starts = ends - whole
         lengths = np.minimum(whole, recent_rows)
         starts = np.cumsum(lengths) - lengths
+        recent = np.repeat(ends - np.cumsum(lengths), lengths) + np.arange(lengths.sum())
         # A field at a time: numpy copies structured rows in several times the time.
-        mean, std, count, neurons, saturated, within = (
-            np.concatenate([layer.rows[name] for layer in self.layers])
-            for name in ("mean", "std", "count", "neurons", "saturated", "within_std")
-        )
-        recent = np.repeat(np.cumsum(whole) - np.cumsum(lengths), lengths) + np.arange(lengths.sum())
-        count, neurons = count[recent].astype(np.float64), neurons[recent]
+        mean, std, saturated, within = (self.table[name] for name in ("mean", "std", "saturated", "within_std"))
+        count, neurons = self.table["count"][recent].astype(np.float64), self.table["neurons"][recent]
         swept = neurons > 0
         with np.errstate(all="ignore"):
             total = np.add.reduceat(count, starts)
@@ -183,15 +198,11 @@ class Network:
             else:
                 signal = std[recent]
             scale = np.hypot(mean, std)
-            self.range = _spans(scale, np.cumsum(whole) - whole)
-            self.moments = mean, std, scale, whole
+            self.range = _spans(scale, self.starts)
+            self.moments = mean, std, scale
         self.saturated = np.where(total > 0, share, 0.0).tolist()
         self.rms = medians(scale[recent], starts, lengths)
         self.signal = medians(signal, starts, lengths)
-
-
-def _ends(network: Network) -> list[int]:
-    return np.cumsum(network.moments[3]).tolist()  # type: ignore[no-any-return]
 
 
 def _evaluations(network: Network) -> dict[str, LayerView]:

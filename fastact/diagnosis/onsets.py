@@ -5,7 +5,8 @@ a row condition is written once, as an expression that Python evaluates on the n
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
@@ -180,23 +181,31 @@ class OnsetTracker:
             place: its place among the layers that have rows.
             rows: those of its history, where they are at hand.
         """
-        assert self.first is not None
-        total = self.layer.total
         if rows is None:
             rows = self.layer.rows
-        return LayerView(
-            info=self.layer.info,
-            rows=rows,
-            last=rows[-1].item(),
-            start=self.start,
-            first=self.first,
-            streaks={
-                name: Streak(run.step, total - run.before)
-                for name, run in self._runs.items()
-                if run.last > 0 and total - run.last < run.patience
-            },
-            place=place,
-        )
+        return self._view(place, rows, rows[-1].item(), int(rows["step"][0]))
+
+    def _view(self, place: int, rows: npt.NDArray[np.void], last: Row, oldest: int) -> LayerView:
+        assert self.first is not None
+        total = self.layer.total
+        streaks = {
+            name: Streak(run.step, total - run.before)
+            for name, run in self._runs.items()
+            if 0 < run.last > total - run.patience
+        }
+        return LayerView(self.layer.info, rows, last, oldest, self.start, self.first, streaks, place)
+
+
+def views_of(trackers: Sequence[OnsetTracker], table: npt.NDArray[np.void]) -> list[LayerView]:
+    """The layers as rules see them, each of which has rows; `table` has those of all, one layer after the other."""
+    bounds = np.array(list(accumulate([len(tracker.layer) for tracker in trackers], initial=0)))
+    starts, ends = bounds[:-1], bounds[1:]
+    lasts, oldest = table[ends - 1].tolist(), table["step"][starts].tolist()
+    each = zip(trackers, starts.tolist(), ends.tolist(), lasts, oldest, strict=True)
+    return [
+        tracker._view(place, table[start:end], last, first)
+        for place, (tracker, start, end, last, first) in enumerate(each)
+    ]
 
 
 def _prolonged(

@@ -19,6 +19,8 @@ from torch.optim.optimizer import (
 
 #: What an optimiser's row is called; the second one's ends in ``:2``, and all further ones share that of the last.
 ROW: Final = "optimiser"
+#: What is missing where its step cannot be seen.
+STEP: Final = "optimiser.step"
 _MOST: Final = 8
 #: Names that a fact lists; how many there are is a fact of its own.
 _NAMES: Final = 20
@@ -41,10 +43,20 @@ _followers: Final[weakref.WeakSet[Follower]] = weakref.WeakSet()
 _handles: Final[list[Any]] = []
 
 
+class _Compiled:
+    """Whether an optimiser's step has run in compiled code: such code writes it each time, and reads nothing."""
+
+    seen = False
+
+
+_compiled: Final = _Compiled()
+
+
 def follow(follower: Follower) -> None:
     """Tells of every optimiser's steps, until `unfollow`. The follower is not kept alive, and must not raise."""
     _followers.add(follower)
     if not _handles:
+        _compiled.seen = False
         _handles.append(register_optimizer_step_pre_hook(_before))
         _handles.append(register_optimizer_step_post_hook(_after))
 
@@ -58,6 +70,7 @@ def unfollow(follower: Follower) -> None:
 
 def _before(optimiser: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     if torch.compiler.is_compiling():
+        _compiled.seen = True
         return
     # A closure computes the gradients within the step (Lightning, LBFGS). A fused optimiser unscales them itself.
     # The arguments begin with the optimiser.
@@ -72,6 +85,11 @@ def _after(optimiser: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         return
     for follower in tuple(_followers):
         follower.after(optimiser)
+
+
+def is_compiled() -> bool:
+    """Whether an optimiser's step has run in compiled code, whose parameters are not seen."""
+    return _compiled.seen
 
 
 def parameters_of(optimiser: Optimizer) -> list[Any]:

@@ -25,10 +25,10 @@ from fastact.diagnosis.layer_types import (
 from fastact.monitor.unseen import Missing
 from fastact.torch.hooks import unseen
 from fastact.torch.monitoring import of_parameters
-from fastact.torch.optimisers import ROW, Optimisers, facts_of, follow, parameters_of, rates
+from fastact.torch.optimisers import ROW, STEP, Optimisers, facts_of, follow, is_compiled, parameters_of, rates
 from fastact.torch.selection import named_modules
 from fastact.torch.tensors import local_values
-from fastact.torch.unseen import NO_GRADIENT, NO_STEP
+from fastact.torch.unseen import COMPILED_STEP, NO_GRADIENT, NO_STEP
 from fastact.torch.updates import Sample, changes, keep
 
 #: Units along a parameter's first axis that are told apart; the rows of a larger one are those of a vocabulary.
@@ -130,7 +130,9 @@ class ParameterWatch:
         missing = {name + GRADIENT_SUFFIX: NO_GRADIENT for name in self._without}
         if not self._stepped:
             wanted = self._wanted
-            missing[self._watch.prefix + ROW] = NO_STEP._replace(warn=wanted.weights or wanted.updates)
+            warn = wanted.weights or wanted.updates
+            why = {STEP: COMPILED_STEP} if is_compiled() else {ROW: NO_STEP}
+            missing |= {self._watch.prefix + name: each._replace(warn=warn) for name, each in why.items()}
         return missing
 
     def before(self, optimiser: Optimizer, *, late: bool) -> None:
@@ -333,9 +335,11 @@ class ParameterWatch:
             watch._described.add(name)
             names = {number: known.name for number, known in self._there.items()}
             trainable = {names[n]: each.numel() for n, each in there.items() if each.requires_grad}
-            missing = [names[n] for n, each in there.items() if each.requires_grad and n not in self._held]
+            spare = {names[n]: each.grad for n, each in there.items() if each.requires_grad and n not in self._held}
             lists = {
-                "missing": missing,
+                # A copy, such as an average over steps, may require gradients and need no optimiser: it gets none.
+                "missing": [name for name, gradient in spare.items() if gradient is not None],
+                "idle": [name for name, gradient in spare.items() if gradient is None],
                 "frozen": [names[n] for n, each in there.items() if not each.requires_grad],
                 "without_gradient": [each.name for each in own if each.name in self._without],
             }

@@ -22,8 +22,10 @@ EVALUATION: Final = Missing("it ran in evaluation mode only, which training_only
 NO_TENSOR: Final = Missing("it returns no tensor", warn=False)
 NO_FLOATS: Final = Missing("it returns no floating-point numbers", warn=False)
 NO_STEP: Final = Missing(
-    "no optimiser has stepped: its step() was not called, or lies in compiled code, or it is none of torch.optim's kind"
+    "no optimiser has stepped: its step() was not called, or was captured into a CUDA graph, or it is no "
+    "torch.optim.Optimizer"
 )
+COMPILED_STEP: Final = Missing("it lies in compiled code, which shows no parameters")
 NO_GRADIENT: Final = Missing(
     "an optimiser holds the parameter and it never had a gradient: backward() was not called, or the loss does not "
     "depend on it",

@@ -142,3 +142,40 @@ def test_a_softmax_over_one_unit(units: int) -> None:
     assert said(train(model, PIXELS, DIGITS, loss=loss)) == (
         [("3", "constant", "softmax_of_one")] if units == 1 else []
     )
+
+
+class Written(nn.Module):
+    """A recurrent layer that is written out, from a state of zeros, in which the inner weights have nothing to tell."""
+
+    def __init__(self, bias: bool, scale: float) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.inner, self.again, self.act = nn.Linear(8, 32), nn.Linear(32, 32, bias=bias), nn.Tanh()
+        self.head = nn.Linear(32, 10)
+        with torch.no_grad():
+            self.again.weight.mul_(scale)
+            self.inner.weight.mul_(scale)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        state = x.new_zeros(len(x), 32)
+        for part in x.unbind(1):
+            state = self.act(self.inner(part) + self.again(state))
+        return self.head(state)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("scale", [15.0, 1.0])
+def test_a_recurrent_layer_that_is_written_out(bias: bool, scale: float) -> None:
+    culprits = said(train(Written(bias, scale), shape=(8, 8), steps=30))
+    assert [each[1:] for each in culprits] == ([("saturated", "initialisation")] if scale > 1 else [])
+
+
+@pytest.mark.parametrize("scale", [30.0, 1.0])
+def test_the_gates_of_an_lstm_are_at_their_ends_by_its_weights(scale: float) -> None:
+    torch.manual_seed(0)
+    cell = nn.LSTM(8, 32, batch_first=True)
+    with torch.no_grad():
+        for name, parameter in cell.named_parameters():
+            parameter.mul_(scale if "weight" in name else 1.0)
+    culprits = said(train(Recurrent(cell), shape=(8, 8), steps=30))
+    assert [each[1:] for each in culprits] == ([("saturated", "initialisation")] if scale > 1 else [])

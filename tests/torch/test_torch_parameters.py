@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.testing import CompileCounter
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 from torch_doubles import Recorder, mlp
 
@@ -157,7 +158,7 @@ def test_facts_say_what_no_row_shows() -> None:
         told = dict(history["optimiser"].info.facts)
         assert told == {
             "function": "AdamW", "groups": 1, "parameters": 3, "others": 0, "trainable": 4, "elements": 27,
-            "missing": ["used.bias"], "missing_tensors": 1, "missing_elements": 3,
+            "missing": ["used.bias"], "missing_tensors": 1, "missing_elements": 3, "idle": [], "idle_tensors": 0,
             "frozen": ["frozen.weight", "frozen.bias"], "frozen_tensors": 2,
             "without_gradient": ["spare.weight", "spare.bias"], "without_gradient_tensors": 2,
             "weight_decay": 0.01, "betas": [0.9, 0.999],
@@ -182,6 +183,44 @@ def test_an_optimiser_that_steps_later_is_found() -> None:
         assert {history[name].info.facts["optimiser"] for name in history if name.endswith("weight")} == {True}
         assert rows_of(history, "optimiser:2")["step"] == [0]
         assert history["optimiser"].info.facts["missing"] == []
+
+
+def test_an_average_of_the_model_is_not_missed() -> None:
+    model = nn.ModuleDict({"trained": mlp()})
+    model["average"] = copy.deepcopy(model["trained"])
+    with fastact.ActivationMonitor() as monitor, watch(model, monitor, **_ALL):
+        learn(model["trained"], sgd(model["trained"]), 1, monitor)
+        facts = monitor.history["optimiser"].info.facts
+        assert (facts["missing"], facts["idle_tensors"], facts["idle"][0]) == ([], 4, "average.0.weight")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of TorchScript
+@pytest.mark.parametrize("fullgraph", [False, True])
+def test_a_compiled_step_runs_as_ever_and_is_told_of(fullgraph: bool) -> None:
+    class Plain(torch.optim.Optimizer):
+        """Unlike torch's own it can be compiled as a whole."""
+
+        @torch.no_grad()
+        def step(self, closure: Any = None) -> None:  # type: ignore[override]
+            for parameter in self.param_groups[0]["params"]:
+                parameter.add_(parameter.grad, alpha=-0.1)
+
+    model = mlp()
+    optimiser = Plain(model.parameters(), {})
+    with fastact.ActivationMonitor() as monitor, watch(model, monitor, strict=True, **_ALL):
+        torch.compiler.reset()
+        frames = CompileCounter()
+        step = torch.compile(optimiser.step, backend=frames, fullgraph=fullgraph)
+        before = weight_of(model).detach().clone()
+        for seed in range(3):
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(model(batch(seed)[0]), batch(seed)[1]).backward()
+            step()
+            monitor.step()
+        assert not torch.equal(weight_of(model), before)
+        assert frames.frame_count == 1
+        assert monitor.unseen == {"optimiser.step": "it lies in compiled code, which shows no parameters"}
+    torch.compiler.reset()
 
 
 def test_two_watches_tell_the_optimisers_of_their_models() -> None:

@@ -17,6 +17,7 @@ from fastact.diagnosis.rules.non_finite import NonFinite, NonFiniteThresholds
 from fastact.diagnosis.rules.not_learning import NotLearning, NotLearningThresholds
 from fastact.diagnosis.rules.oscillating import Oscillating, OscillatingThresholds
 from fastact.diagnosis.rules.outlier_channels import OutlierChannels, OutlierChannelsThresholds
+from fastact.diagnosis.rules.output_mismatch import OutputMismatch, OutputMismatchThresholds
 from fastact.diagnosis.rules.overflow_risk import OverflowRisk, OverflowRiskThresholds
 from fastact.diagnosis.rules.saturated import Saturated, SaturatedThresholds
 from fastact.diagnosis.rules.underflow_risk import UnderflowRisk, UnderflowRiskThresholds
@@ -29,6 +30,7 @@ __all__ = ["RULES", "Thresholds", "adjective"]
 class Thresholds(
     # Dataclasses take fields from the last base class to the first one.
     NotLearningThresholds,
+    OutputMismatchThresholds,
     EvalShiftThresholds,
     DriftingThresholds,
     CollapsedThresholds,
@@ -63,6 +65,7 @@ class Thresholds(
 
 #: Causes before consequences: a finding can explain one of a later condition, or a later one of its own.
 RULES: Final[tuple[Rule[Any], ...]] = (
+    OutputMismatch(),
     Exploding(),
     OutlierChannels(),
     OverflowRisk(),

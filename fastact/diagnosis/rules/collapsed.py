@@ -1,21 +1,23 @@
 """Collapse: samples that become alike while their size stays, and softmaxes that look at one place, or at all alike."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final, NamedTuple
 
-from fastact.diagnosis import choosing, facts, layer_types, softmax
-from fastact.diagnosis.causes import Cause, Verdict, best
+import numpy as np
+
+from fastact.diagnosis import choosing, collapsing, layer_types, softmax
+from fastact.diagnosis.causes import Verdict
 from fastact.diagnosis.finding import Evidence, Finding, graded
-from fastact.diagnosis.likeness import AT_THE_END, LEAST_NEURONS, recent_likeness, row_likeness
+from fastact.diagnosis.likeness import AT_THE_END, LEAST_NEURONS, likeness, recent_likeness, row_likeness
 from fastact.diagnosis.network import LayerView, Network
-from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS, initialisation, normalisation
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, not_after, upstream
 from fastact.diagnosis.rules.vanishing import VanishingThresholds
 from fastact.diagnosis.thresholds import count_field, positive_field, share_field
 from fastact.fields import COLUMN
 from fastact.history import LayerInfo
-from fastact.text import number, percent
+from fastact.text import percent
 
 _COUNT, _NEURONS, _STD, _WITHIN = COLUMN["count"], COLUMN["neurons"], COLUMN["std"], COLUMN["within_std"]
 _MEAN = COLUMN["mean"]
@@ -38,6 +40,11 @@ class CollapsedThresholds(VanishingThresholds):
     collapse_fall: float = share_field(
         0.35, "factor; collapsed: it has at most this share of the likeness of its first row. Chosen"
     )
+    collapse_partly: float = share_field(
+        0.3, "share, likewise; collapsed: at most this in a layer and in all after it, outputs too, where what samples "
+        "differ by has not grown since the first row. Chosen; networks whose targets have an offset come as low, while "
+        "what their samples differ by grows to several times as much"
+    )  # fmt: skip
     collapse_raw: float = share_field(
         0.03, "share, likewise; collapsed: at most this in a network whose outputs are few or large. Chosen"
     )
@@ -90,11 +97,13 @@ class Collapsed(Rule[CollapsedThresholds]):
         collapse_likeness (0.12), every hidden layer after it at most collapse_after (0.2), to the end of the network
         or of the module that it is in, and where it has come down to that from three times as much in its first row
         (collapse_fall), for collapse_rows (20) rows, or had at most collapse_start (0.06) from the first row on for
-        collapse_start_rows (100) without growing; the output layer itself where it came down for as long. Serious
-        below collapse_serious (0.03). In a network whose output layer has fewer than 8 neurons, or outputs above
-        collapse_raw_scale (10), hidden layers share what makes up the outputs' mean: there it takes collapse_raw
-        (0.03), and with few outputs above 3 nothing is said. Of a module of its own, its last layer tells how large its
-        outputs are.
+        collapse_start_rows (100) without growing (in a deep stack collapse_likeness is little enough); the output layer
+        itself where it came down for as long, and what its samples differ by has not grown, as it does where targets
+        have an offset that is learned first. Found too where a layer and all after it, the outputs among them, have
+        come down to at most collapse_partly (0.3) without such a growth. Serious below collapse_serious (0.03). In a
+        network whose output layer has fewer than 8 neurons, or outputs above collapse_raw_scale (10), hidden layers
+        share what makes up the outputs' mean: there it takes collapse_raw (0.03), and with few outputs above 3 nothing
+        is said. Of a module of its own, its last layer tells how large its outputs are.
         For softmaxes concentration = E[x²]/E[x] (`softmax`): at least collapse_one_place (0.8) over 4 places or more in
         the first row and ever since in most attention layers; collapse_sharp (0.5) is enough where queries and keys are
         known, a quarter of the rows have a weight above 0.99, and the scores' standard deviation is 5 or more; over
@@ -158,7 +167,15 @@ class Collapsed(Rule[CollapsedThresholds]):
         def undecided(cells: Cells) -> Any:
             return nothing_finite(cells) | (1.0 * cells[_COUNT] < samples * cells[_NEURONS])
 
-        return (Cascade((RowCondition("alike", alike, patience=_PATIENCE),), undecided),)
+        partly = thresholds.collapse_partly
+
+        def partly_alike(cells: Cells) -> Any:
+            return (cells[_WITHIN] <= partly * cells[_STD]) & (cells[_NEURONS] >= LEAST_NEURONS) & (cells[_STD] > 0.0)
+
+        conditions = (
+            RowCondition(_PARTLY, partly_alike, patience=_PATIENCE), RowCondition(_ALIKE, alike, patience=_PATIENCE)
+        )  # fmt: skip
+        return (Cascade(conditions, undecided),)
 
     def check(self, layer: LayerView, network: Network, thresholds: CollapsedThresholds) -> Finding | Outcome:
         """Whether its samples have become alike; of a softmax, whether it chooses at all."""
@@ -166,7 +183,7 @@ class Collapsed(Rule[CollapsedThresholds]):
             least = thresholds.collapse_sharp, thresholds.collapse_one_place
             one = choosing.at_one_place(layer, network, least, thresholds.min_rows)
             return one or choosing.at_all_places(layer, network, thresholds.collapse_start_rows) or Outcome.NOT_FOUND
-        streak = layer.streaks.get("alike")
+        streak = layer.streaks.get(_PARTLY)
         if streak is None or streak.rows < thresholds.collapse_rows:
             return Outcome.NOT_FOUND
         collapse = network.once(_collapses, thresholds).get(layer.place)
@@ -189,7 +206,7 @@ class Collapsed(Rule[CollapsedThresholds]):
         known = network.once(_known)
         which = collapse.head, collapse.step
         if which not in known:
-            known[which] = _why(layer, network, collapse, alike)
+            known[which] = collapsing.why(layer, network, collapse.step, network.layers[collapse.head], alike)
         verdict = known[which]
         return verdict.finding(layer.info.name, self.condition, severity, collapse.step, evidence, message)
 
@@ -223,18 +240,12 @@ def _collapses(network: Network, thresholds: CollapsedThresholds) -> dict[int, _
     large = [places for places in modules.values() if len(places) >= _LAYERS_OF_A_MODULE]
     for places in (range(len(alike)), *large):
         limit = _limit(network, thresholds, places[-1] if places else -1)
-        tail: list[int] = []
-        for place in reversed(places):
-            if math.isnan(alike[place]):
-                continue
-            end = place == network.output
-            if alike[place] > (AT_THE_END if end else thresholds.collapse_after):
-                break
-            if _holds(network.layers[place], alike[place], limit, thresholds, end=end):
-                tail.append(place)
+        name, tail = _ALIKE, _tail(network, places, alike, limit, thresholds)
+        if not tail and limit == thresholds.collapse_after:
+            name, tail = _PARTLY, _partly(network, places, alike, thresholds)
         for place in tail:
-            step, head = network.layers[place].streaks["alike"].step, network.layers[tail[-1]]
-            since = head.streaks["alike"].step
+            step, head = network.layers[place].streaks[name].step, network.layers[tail[-1]]
+            since = head.streaks[name].step
             step = max(step, since) if since - step <= thresholds.collapse_rows else step
             found.setdefault(place, _Collapse(step, tail[-1]))
     return found
@@ -242,19 +253,80 @@ def _collapses(network: Network, thresholds: CollapsedThresholds) -> dict[int, _
 
 #: Layers. A module with fewer is no network of its own.
 _LAYERS_OF_A_MODULE: Final = 3
+#: The names of the row conditions.
+_ALIKE: Final = "alike"
+_PARTLY: Final = "partly_alike"
 
 
-def _holds(layer: LayerView, alike: float, limit: float, thresholds: CollapsedThresholds, *, end: bool) -> bool:
+def _tail(
+    network: Network, places: Sequence[int], alike: list[float], limit: float, thresholds: CollapsedThresholds
+) -> list[int]:
+    """The places of the layers whose samples are alike, as those of all after them are; the last one first."""
+    tail: list[int] = []
+    weighted = 0
+    for place in reversed(places):
+        if math.isnan(alike[place]):
+            continue
+        end = place == network.output
+        if alike[place] > (AT_THE_END if end else thresholds.collapse_after):
+            break
+        layer = network.layers[place]
+        weighted += layer_types.has_weights(layer.info.layer_type)
+        if _holds(layer, alike[place], limit, thresholds, end=end, deep=weighted > collapsing.SLOWLY):
+            tail.append(place)
+    return tail
+
+
+def _partly(network: Network, places: Sequence[int], alike: list[float], thresholds: CollapsedThresholds) -> list[int]:
+    """The same of layers that still tell samples apart by a little, no more than at first, while all else has grown.
+
+    To the very end: where the outputs tell samples apart, what they share by the way does no harm.
+    """
+    tail: list[int] = []
+    for place in reversed(places):
+        layer = network.layers[place]
+        if math.isnan(alike[place]) and place >= network.output:
+            return []
+        if math.isnan(alike[place]):
+            continue
+        if alike[place] > thresholds.collapse_partly:
+            break
+        streak = layer.streaks.get(_PARTLY)
+        fallen = alike[place] <= thresholds.collapse_fall * row_likeness(layer.first, thresholds.vanish_samples)
+        rows = thresholds.collapse_start_rows if place == network.output else thresholds.collapse_rows
+        if streak is not None and streak.rows >= rows and fallen and not _spread_grew(layer):
+            tail.append(place)
+    return tail
+
+
+def _spread_grew(layer: LayerView) -> bool:
+    """Whether what samples differ by has grown since the first row, as it does in what learns."""
+    return float(np.median(layer.rows["within_std"][-_LATEST:])) > _GROWN * float(layer.first[_WITHIN])
+
+
+#: Rows that say how large something is now, or was when the window began.
+_LATEST: Final = 10
+
+
+def _holds(
+    layer: LayerView, alike: float, limit: float, thresholds: CollapsedThresholds, *, end: bool, deep: bool
+) -> bool:
     """Whether a layer's samples have become alike, or were so for long from its first row on."""
-    streak = layer.streaks.get("alike")
+    streak = layer.streaks.get(_ALIKE)
     if streak is None or streak.rows < (thresholds.collapse_start_rows if end else thresholds.collapse_rows):
         return False
     first = row_likeness(layer.first, thresholds.vanish_samples)
     if streak.step > layer.start:
-        return alike <= min(limit, thresholds.collapse_fall * first)
+        # Outputs go to where the targets are, and then come to tell samples apart.
+        return alike <= min(limit, thresholds.collapse_fall * first) and not (end and _spread_grew(layer))
     # The outputs of many a network are alike before it has learned.
-    low = min(thresholds.collapse_start, _GROWN * first)
-    return not end and streak.rows >= thresholds.collapse_start_rows and alike <= low
+    if end or streak.rows < thresholds.collapse_start_rows:
+        return False
+    if deep and streak.rows >= thresholds.collapse_start_rows + 2 * _LATEST:
+        # A deep stack that is alike to its end, and no longer on its way.
+        before = float(np.median(likeness(layer.rows[:_LATEST], thresholds.vanish_samples)))
+        return alike <= min(thresholds.collapse_likeness, _GROWN * before)
+    return alike <= min(thresholds.collapse_start, _GROWN * first)
 
 
 def _limit(network: Network, thresholds: CollapsedThresholds, last: int) -> float:
@@ -276,90 +348,3 @@ def _limit(network: Network, thresholds: CollapsedThresholds, last: int) -> floa
 def _known(network: Network) -> dict[tuple[int, int], Verdict]:
     """The causes found so far, by the head and the onset of a collapse: all layers behind a head share them."""
     return {}
-
-
-def _why(layer: LayerView, network: Network, collapse: _Collapse, alike: list[float]) -> Verdict:
-    """What may have made the samples alike."""
-    head = network.layers[collapse.head]
-    types, before = network.distinct_types, network.layer_types[: collapse.head + 1]
-    attention, norm = facts.has_attention(network), facts.has_norm(network)
-    depth = sum(layer_types.has_weights(name) for name in network.layer_types)
-    over = _falls_over(alike, collapse.head)
-    slowly = over >= _SLOWLY and (attention or collapse.step <= layer.start)
-    sigmoids = sum(name in layer_types.GATES for name in before)
-    from_start = facts.before_any_update(layer, collapse.step).refuted_by
-    later = facts.after_updates(layer, collapse.step).refuted_by
-    raw, scale = facts.inputs_not_normalised(network), facts.input_scale(network)
-    offset = scale is not None and abs(scale.mean) > _OFFSET * scale.std
-    here = facts.named(head)
-    return best(
-        [
-            Cause(
-                "representation_collapse",
-                "All samples are mapped to nearly the same point, whose size is kept: nothing in the loss keeps them "
-                "apart, or an update drove them together.",
-                (
-                    "add what keeps samples apart: a stop-gradient, negative samples or a variance term",
-                    *normalisation(types),
-                    LOWER_RATE,
-                ),
-                (f"{here} told them apart at first, and has {number(facts.size(head))} times its first size",)
-                if later
-                else (),
-                from_start,
-            ),
-            Cause(
-                "depth",
-                "Each block averages over tokens, neighbours or what all samples share, and the network is too deep "
-                "for anything else to be left.",
-                (
-                    *(("normalise before each block, not after it (norm_first=True)",) if attention and norm else ()),
-                    *(("warm the learning rate up",) if attention else ()),
-                    *(() if attention else ("add residual connections",)),
-                    "use fewer layers",
-                ),
-                ((f"the network has {depth} layers with weights",) if depth >= _DEEP else ())
-                + ((f"the samples become alike little by little, over {over} layers",) if slowly else ()),
-                () if depth >= _DEEP or slowly else (f"the network has {depth} layers with weights, not many",),
-            ),
-            Cause(
-                "inputs_not_normalised",
-                "All samples share an offset that is large next to what they differ by.",
-                (NORMALISE_INPUTS,),
-                raw.speaks_for if offset else (),
-                raw.refuted_by or (later if offset else ("the input has no large offset, or was not recorded",)),
-            ),
-            Cause(
-                "activation_slope",
-                "The slope of the activation is small (a sigmoid's is at most 1/4): each layer shrinks the differences "
-                "between samples, and what is left is the same for all of them.",
-                (initialisation(types), *normalisation(types)),
-                (f"{sigmoids} sigmoids lie before it",) if sigmoids > 1 else (),
-                later if sigmoids else ("no sigmoid lies before it",),
-            ),
-            Cause(
-                "initialisation",
-                "Weights are too small next to the biases.",
-                (initialisation(types), "initialise biases with zero"),
-                (),
-                later,
-            ),
-        ],
-        ("add what keeps samples apart", LOWER_RATE),
-    )
-
-
-#: Factor. An offset of so many standard deviations is more than what the data is about.
-_OFFSET: Final = 5.0
-#: Layers with weights from which on a network is deep.
-_DEEP: Final = 12
-#: Layers. What takes so many to become alike does so a little in each.
-_SLOWLY: Final = 6
-#: Likeness of samples that are told apart.
-_APART: Final = 0.5
-
-
-def _falls_over(alike: list[float], head: int) -> int:
-    """How many layers lie between the last one that tells samples apart well and the head of a collapse."""
-    apart = [place for place, value in enumerate(alike[:head]) if value >= _APART]
-    return head - (apart[-1] if apart else 0)

@@ -7,7 +7,7 @@ import numpy as np
 from fastact.diagnosis import choosing, facts, layer_types, softmax
 from fastact.diagnosis.causes import Cause, Verdict, best
 from fastact.diagnosis.finding import Evidence, Finding, graded
-from fastact.diagnosis.likeness import all_alike
+from fastact.diagnosis.likeness import all_alike, initial_states
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import (
     LOWER_RATE,
@@ -175,11 +175,15 @@ def _since(layer: LayerView, streak: Streak) -> int:
 
 def _to_be_judged(network: Network, thresholds: ConstantThresholds) -> list[bool]:
     """For each layer, whether its samples should differ, if it has been constant since its first row."""
-    alike = network.once(_alike, thresholds)
+    alike = all_alike(network, thresholds.constant_ratio)
     inputs = [i for i, layer in enumerate(network.layers) if layer.info.layer_type == layer_types.INPUT]
     judged: list[bool] = []
+    states = initial_states(network)
     for place, layer in enumerate(network.layers):
         layer_type = layer.info.layer_type
+        if place in states:
+            judged.append(False)
+            continue
         if layer_type == layer_types.INPUT:
             judged.append(all(alike[i] for i in inputs))
             continue
@@ -198,10 +202,6 @@ def _to_be_judged(network: Network, thresholds: ConstantThresholds) -> list[bool
             known = bool(layer.info.source) or place + 1 == len(alike) or not alike[place] or alike[place + 1]
             judged.append(differs and known)
     return judged
-
-
-def _alike(network: Network, thresholds: ConstantThresholds) -> list[bool]:
-    return [all_alike(layer, thresholds.constant_ratio) for layer in network.layers]
 
 
 def _nothing_differs(network: Network, place: int, alike: list[bool]) -> bool:
@@ -238,7 +238,7 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
     """The likeliest of what can have made the samples alike."""
     layer_type = layer.info.layer_type
     feeder = network.feeder(layer)
-    fed = feeder is not None and not network.once(_alike, thresholds)[feeder.place]
+    fed = feeder is not None and not all_alike(network, thresholds.constant_ratio)[feeder.place]
     differs = (f"the samples of {facts.named(feeder)} differ",) if fed and feeder is not None else ()
     later = facts.after_updates(layer, step).refuted_by
     check_data = "check that the data loader returns different samples in a batch"
@@ -312,13 +312,15 @@ def _first_alike_by_sample(network: Network, thresholds: ConstantThresholds) -> 
 
     Before it, a neuron of a convolution has its places among its samples.
     """
+    alike = all_alike(network, thresholds.constant_ratio)
     for layer in network.layers:
+        if not alike[layer.place] or not layer_types.is_passing(layer.info.layer_type):
+            continue
         feeder = network.feeder(layer)
-        if layer_types.is_passing(layer.info.layer_type) and feeder is not None:
-            alike = all_alike(layer, thresholds.constant_ratio) and bool((layer.rows["std"] > 0.0).all())
-            fewer = _samples(layer) < _samples(feeder)
-            if fewer and alike and not all_alike(feeder, thresholds.constant_ratio):
-                return layer
+        if feeder is None or alike[feeder.place] or not _samples(layer) < _samples(feeder):
+            continue
+        if (layer.rows["std"] > 0.0).all():
+            return layer
     return None
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from fastact.diagnosis import dying, layer_types
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity
+from fastact.diagnosis.likeness import initial_states
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Cascade, Row, RowCondition, Streak, share_at_least
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, not_after, upstream
@@ -164,19 +165,22 @@ class Dead(Rule[DeadThresholds]):
 
     def check(self, layer: LayerView, network: Network, thresholds: DeadThresholds) -> Finding | Outcome:
         """The share of dead neurons now, and what harm it does."""
-        zero = layer.streaks.get("zero")
+        zero, some, silent = (layer.streaks.get(name) for name in ("zero", "dead", "mostly_silent"))
+        if zero is None and some is None and silent is None:
+            return Outcome.NOT_FOUND
+        if layer.place in initial_states(network):
+            return Outcome.NOT_APPLICABLE
         if zero is not None:
             run = layer.during(zero)
             if zero.rows < thresholds.min_rows or float(run["count"].astype(float).sum()) < thresholds.dead_samples:
                 return Outcome.NOT_ENOUGH_DATA
             evidence = Evidence(dead_ratio=1.0, zero_ratio=1.0)
             return self._finding(layer, network, zero.step, "critical", "every output is zero", evidence)
-        most, silent = layer.streaks.get("mostly_dead"), layer.streaks.get("mostly_silent")
+        most = layer.streaks.get("mostly_dead")
         if most is None and silent is not None:
             finding = self._surely_dead(layer, silent, network, thresholds)
             if finding is not None:
                 return finding
-        some = layer.streaks.get("dead")
         if some is None:
             return Outcome.NOT_FOUND
         many = layer.streaks.get("seriously_dead")

@@ -237,8 +237,8 @@ def _swings(network: Network, thresholds: OscillatingThresholds) -> dict[int, Sw
 
     Only a layer whose last rows lie so far apart, and not on the way from one level to another, is searched at all.
     """
-    mean, std, scale, lengths = network.moments
-    ends = np.cumsum(lengths)
+    (mean, std, scale), lengths = network.moments, network.lengths
+    ends = network.starts + lengths
     # The last rows of each layer, and what lies between them, which is dropped.
     parts = np.column_stack((ends - np.minimum(lengths, thresholds.oscillate_period), ends)).ravel()[:-1]
     with np.errstate(all="ignore"):

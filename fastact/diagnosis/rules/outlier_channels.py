@@ -66,9 +66,9 @@ class OutlierChannels(Rule[OutlierChannelsThresholds]):
     explains: ClassVar = {"outlier_channels": upstream, "overflow_risk": earlier_and_not_after}
 
     def applies(self, info: LayerInfo) -> bool:
-        """Every type, except activations, probabilities, masked scores and what hands its input on."""
+        """Every type, except activations, recurrent layers with bounds, probabilities, and what hands its input on."""
         layer_type = info.layer_type
-        by_design = layer_type in layer_types.PROBABILITIES or layer_type in layer_types.MASKED
+        by_design = layer_type in layer_types.PROBABILITIES | layer_types.MASKED | layer_types.RECURRENT
         return not (by_design or layer_types.is_activation(layer_type) or layer_types.is_passing(layer_type))
 
     def needs(self, thresholds: OutlierChannelsThresholds) -> int:

@@ -1,13 +1,14 @@
 """Saturation: outputs at the bounds of a bounded activation, where its gradient is almost zero."""
 
 import math
-import re
 from typing import Any, ClassVar, Final
 
-from fastact.diagnosis import facts, layer_types
+import numpy as np
+
+from fastact.diagnosis import adversaries, facts, layer_types
 from fastact.diagnosis.causes import Cause, best
 from fastact.diagnosis.finding import Evidence, Finding, graded
-from fastact.diagnosis.network import LayerView, Network
+from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE, NORMALISE_INPUTS, initialisation, normalisation
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite, share_at_least
 from fastact.diagnosis.rule import Outcome, Rule, not_after, same_layer
@@ -16,12 +17,11 @@ from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import number, percent
 
-#: Names by which the two players of an adversarial training go, a component of a layer's name or the beginning of one.
-_DISCRIMINATOR: Final = re.compile(r"(^|[._])(d|net_?d|disc\w*|critic\w*|adversar\w*)([._]|$)", re.IGNORECASE)
-_GENERATOR: Final = re.compile(r"(^|[._])(g|net_?g|gen|generator\w*)([._]|$)", re.IGNORECASE)
-
 #: What is left of the threshold once a layer has been saturated for twice the recent rows: findings do not flicker.
 _STAYS: Final = 0.8
+
+#: The largest output of a neuron whose gate is shut.
+_CLOSED: Final = 1e-3
 
 #: The share of its own size by which the samples of a layer differ while it keeps its signal.
 _KEEPS: Final = 0.1
@@ -30,15 +30,20 @@ _KEEPS: Final = 0.1
 #: 0.1, and a sigmoid of 10 is 1.
 _RAW: Final = 30.0
 
-#: How near to 0 and to 1 a discriminator is, on average, that is sure.
-_SURE: Final = 0.1
+#: The root mean square of outputs that have not learned anything: usual initialisations make less than 0.5, and targets
+#: are larger, or logits that tell classes apart.
+_UNTRAINED: Final = 0.5
+
+#: The share of its own size by which samples differ that are as good as one.
+_ALIKE: Final = 0.05
 
 #: Logits that no model has that has learned to be sure.
 _LOGITS: Final = 30.0
 
 _COUNT, _SATURATED, _ZEROS = COLUMN["count"], COLUMN["saturated"], COLUMN["zeros"]
-_MEAN, _MIN, _MAX = COLUMN["mean"], COLUMN["min"], COLUMN["max"]
+_MIN, _MAX = COLUMN["min"], COLUMN["max"]
 _NEURONS, _SATURATED_NEURONS = COLUMN["neurons"], COLUMN["saturated_neurons"]
+_TYPICAL = COLUMN["typical_peak"]
 
 
 class SaturatedThresholds(CommonThresholds):
@@ -91,15 +96,22 @@ class Saturated(Rule[SaturatedThresholds]):
     Judged for bounded types only: Tanh, Sigmoid, Hardtanh, Hardsigmoid, ReLU6, Softsign. A recurrent layer or one of
     unknown type is taken for a tanh when all its values are within [-1, 1] and reach both saturated ends; a recurrent
     one is judged by saturated_recurrent (10%) in its first rows, and by saturated_gated (1%) if it has gates and
-    is given a recorded input with an rms of 30 and more. Of a layer with gates (LSTM, GRU) what is exactly zero
-    counts as saturated too, unless all of it is: a gate is shut so far that its sigmoid is zero in floating point, and
-    its gradient with it.
+    is given a recorded input with an rms of 30 and more, or is an LSTM in a network whose first outputs were below 0.5,
+    so that nothing had been learned. Of a layer with gates (LSTM, GRU) what is exactly zero counts as saturated too,
+    unless all of it is: a gate is shut so far that its sigmoid is zero in floating point, and its gradient with it. So
+    does half of the layer where its typical neuron stays below 0.001, and did not at first.
 
     A sigmoid that comes last gives probabilities: it is judged if it was at both ends from the first row on for
     saturated_serious, its input beyond 30 (before anything was learned), or if it is the discriminator's in an
     adversarial training. Another bounded output layer, and a sigmoid in a network whose activations are of another
     type, are judged only if they were saturated from the first row: the one is a good output when it has learned to be
-    near the bounds, the other a gate (squeeze-and-excitation, highway), which learns to open and to shut.
+    near the bounds, the other a gate (squeeze-and-excitation, highway), which learns to open and to shut. What brings
+    no learning about is judged there too, above saturated_critical: a tanh that puts out one and the same for all
+    samples (they differ by 5% of its size at most), or whose input has an rms of 30 and more.
+
+    A discriminator is known by its name beside a generator's; by its calls within one pass, of which it is sure that
+    the one is real and the other is not; or by what it is given: more samples than another model of the network makes
+    of the same width.
 
     Source:
         Chosen; SageMaker Debugger's SaturatedActivation and torchmortem call a layer saturated above one half.
@@ -120,11 +132,14 @@ class Saturated(Rule[SaturatedThresholds]):
     def row_conditions(self, info: LayerInfo, first: Row, thresholds: SaturatedThresholds) -> tuple[Cascade, ...]:
         """Rows whose share of saturated elements reaches the warning, half of it, or that of recurrent layers."""
         full, gated = thresholds.saturated_warning, info.layer_type in layer_types.GATED
+        shut = _shut(first)
 
         def reaches(name: str, share: float) -> RowCondition:
             def at_an_end(cells: Cells) -> Any:
                 ends = 1.0 * cells[_SATURATED] + 1.0 * cells[_ZEROS]
-                return (ends >= share * cells[_COUNT]) & (cells[_COUNT] > cells[_ZEROS])
+                half = 1.0 * cells[_SATURATED] + 0.5 * cells[_COUNT] * (cells[_TYPICAL] <= shut)
+                whole = share * cells[_COUNT]
+                return ((ends >= whole) | (half >= whole)) & (cells[_COUNT] > cells[_ZEROS])
 
             holds = at_an_end if gated else share_at_least(share, _SATURATED, _COUNT)
             return RowCondition(name, holds, thresholds.recent_rows)
@@ -145,7 +160,8 @@ class Saturated(Rule[SaturatedThresholds]):
         if early is not None and early.step <= layer.start:
             streak, least = early, min(thresholds.saturated_recurrent, least)
         gated = layer.streaks.get("gated_saturated")
-        if gated is not None and gated.step <= layer.start and _is_given_raw_values(layer, network):
+        early_gates = gated is not None and gated.step <= layer.start
+        if gated and early_gates and (_is_given_raw_values(layer, network) or _is_new_lstm(layer, network)):
             streak, least = gated, min(thresholds.saturated_gated, least)
         if streak is None or streak.rows < thresholds.min_rows:
             return Outcome.NOT_FOUND
@@ -158,7 +174,7 @@ class Saturated(Rule[SaturatedThresholds]):
             return Outcome.NOT_ENOUGH_DATA
         if layer.info.layer_type not in layer_types.BOUNDED and not _looks_like_tanh(layer):
             return Outcome.NOT_APPLICABLE
-        adversary = _discriminates(layer, network)
+        adversary = adversaries.discriminates(layer, network)
         if not adversary and _by_design(layer, network, streak.step, ratio, thresholds):
             return Outcome.NOT_APPLICABLE
         if adversary and ratio <= thresholds.saturated_critical:
@@ -166,7 +182,8 @@ class Saturated(Rule[SaturatedThresholds]):
         learned = streak.step > layer.start and (
             layer.streaks["nearly_saturated"].rows - streak.rows > thresholds.saturated_rows
         )
-        if learned and not adversary and (ratio <= thresholds.saturated_critical or _signal_behind(layer, network)):
+        driven = adversary or (ratio > thresholds.saturated_critical and _is_driven(layer, network))
+        if learned and not driven and (ratio <= thresholds.saturated_critical or _signal_behind(layer, network)):
             return Outcome.NOT_FOUND
         last = layer.last
         neurons = last[_NEURONS]
@@ -176,10 +193,10 @@ class Saturated(Rule[SaturatedThresholds]):
             saturated_ratio=ratio, saturated_neurons=last[_SATURATED_NEURONS] if neurons else None,
             neurons=neurons or None, low=low, high=high, rows=min(streak.rows, len(layer.rows))
         )  # fmt: skip
-        shut = layer.info.layer_type in layer_types.GATED and last[_ZEROS]
+        shut = layer.info.layer_type in layer_types.GATED and (last[_ZEROS] or last[_TYPICAL] <= _shut(layer.first))
         message = (
             f"{layer.name} has been saturated since step {streak.step}: {percent(ratio)} of its outputs are "
-            f"{_beyond(low, high)}{' or exactly zero behind a shut gate' if shut else ''}."
+            f"{_beyond(low, high)}{' or next to zero behind a shut gate' if shut else ''}."
         )
         if streak is gated and ratio < thresholds.saturated_recurrent:
             message = message[:-1] + ", as with gates that are open or shut all the way for most inputs."
@@ -194,9 +211,18 @@ def _ratio(layer: LayerView, run: int, thresholds: SaturatedThresholds) -> tuple
     recent = rows[-max(thresholds.recent_rows, enough) :]
     ends = recent["saturated"].astype(float)
     if layer.info.layer_type in layer_types.GATED:
-        ends += recent["zeros"]
+        behind = np.where(recent["typical_peak"] <= _shut(layer.first), 0.5 * recent["count"], 0.0)
+        ends += np.maximum(recent["zeros"], behind)
     total = float(recent["count"].sum(dtype=float))
     return min(float(ends.sum()) / max(total, 1.0), 1.0), total
+
+
+def _shut(first: Row) -> float:
+    """What half of the neurons of a layer with gates stay below when their gates are shut; below 0 where it began so.
+
+    What is given next to nothing, and has no biases, puts out as little by nature.
+    """
+    return _CLOSED if first[_TYPICAL] >= 10.0 * _CLOSED else -1.0
 
 
 def _is_given_raw_values(layer: LayerView, network: Network) -> bool:
@@ -204,6 +230,16 @@ def _is_given_raw_values(layer: LayerView, network: Network) -> bool:
     given = network.input
     direct = given is not None and network.feeder(layer) in (given, *_places_of(layer, network))
     return direct and given is not None and network.rms[given.place] >= _RAW
+
+
+def _is_new_lstm(layer: LayerView, network: Network) -> bool:
+    """Whether it is an LSTM in a network that had learned nothing when it was first recorded: its outputs were small.
+
+    Its outputs are a tanh times a gate, near 0.5 at first; they come near 1 where three gates at once are at their
+    ends. A trained one has some there too.
+    """
+    outputs = row_rms(network.layers[network.output].first)
+    return layer.info.layer_type in ("LSTM", "LSTMCell") and layer.place < network.output and outputs < _UNTRAINED
 
 
 def _places_of(layer: LayerView, network: Network) -> list[LayerView]:
@@ -219,7 +255,7 @@ def _by_design(layer: LayerView, network: Network, step: int, ratio: float, thre
     if not output and not layer_types.is_gate(layer_type, network.distinct_types):
         return False
     if step > layer.start:
-        return True
+        return not (output and ratio > thresholds.saturated_critical and _is_driven(layer, network))
     if output and layer_type in layer_types.GATES:  # one end may be how it starts: rare classes have a negative bias
         low, high = layer.info.saturation
         if ratio < thresholds.saturated_serious or not (layer.first[_MIN] < low and high < layer.first[_MAX]):
@@ -229,38 +265,17 @@ def _by_design(layer: LayerView, network: Network, step: int, ratio: float, thre
     return False
 
 
-def _discriminates(layer: LayerView, network: Network) -> bool:
-    """Whether it is the last sigmoid of a discriminator, trained beside a generator."""
-    if layer.info.layer_type not in layer_types.GATES:
-        return False
-    if not _DISCRIMINATOR.search(layer.info.name):
-        return _tells_two_apart(layer, network)
-    names = [view.info.name for view in network.layers]
-    own = [name for name in names if _DISCRIMINATOR.search(name)]
-    base = layer.info.name.partition(":")[0]
-    return own[-1].partition(":")[0] == base and any(map(_GENERATOR.search, names))
+def _is_driven(layer: LayerView, network: Network) -> bool:
+    """Whether more than learning drove it to its bounds: all samples have one output, or its input is beyond reason.
 
-
-def _tells_two_apart(layer: LayerView, network: Network) -> bool:
-    """Whether it ends a model that is called for two kinds of samples and is sure of both, beside one called once.
-
-    That is a discriminator by what it does, whatever it is called: what the other model makes goes the same way as the
-    real samples, in a call of its own. Two calls of a whole network (siamese) leave no model that is called once.
+    What has learned to be at the one bound or at the other tells samples apart, and near its bounds it learns no more.
+    Probabilities of what is rare are near 0 for all samples.
     """
-    base, own = layer.info.name.partition(":")[0], _model(layer)
-    places = [view for view in network.layers if view.info.name.partition(":")[0] == base]
-    members = [view for view in network.layers if _model(view) == own]
-    others = [view for view in network.layers if layer_types.has_weights(view.info.layer_type) and view not in members]
-    if len(places) < 2 or not others or members[-1].info.name.partition(":")[0] != base:
+    if layer.info.layer_type in layer_types.GATES:
         return False
-    means = [view.last[_MEAN] for view in places]
-    once = not any(":" in view.info.name for view in others)
-    return once and max(means) > 1.0 - _SURE and min(means) < _SURE
-
-
-def _model(layer: LayerView) -> str:
-    """The model, or the part of one, that a layer belongs to, as its name tells."""
-    return layer.info.name.partition(":")[0].partition(".")[0]
+    feeder = network.feeder(layer)
+    alike = network.signal[layer.place] <= _ALIKE * network.rms[layer.place]
+    return alike or (feeder is not None and network.rms[feeder.place] >= _LOGITS)
 
 
 def _signal_behind(layer: LayerView, network: Network) -> bool:

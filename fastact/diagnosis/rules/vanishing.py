@@ -259,7 +259,9 @@ def _lost(network: Network, thresholds: VanishingThresholds) -> list[bool]:
         place = layer.place
         layer_type = layer.info.layer_type
         signal, before = network.signal[place], chains[place].signal
-        judged = not math.isnan(signal) and layer_type not in layer_types.PROBABILITIES
+        # What a cell keeps for itself is no way on to the next layer.
+        beside = layer_type in layer_types.PROBABILITIES or layer_type == "LSTMState"
+        judged = not math.isnan(signal) and not beside
         limit = min(thresholds.vanish_scale, thresholds.vanish_ratio * before)
         if layer_types.is_random(layer_type):
             after = True
@@ -293,7 +295,10 @@ def _saturated(network: Network) -> list[tuple[int, int]]:
 
 def _stuck(layer: LayerView, network: Network, thresholds: VanishingThresholds) -> bool:
     """Whether a hidden layer and all after it have been alike since the first row, and are not about to change."""
-    if layer.place >= network.output or layer.streaks["blurred"].step > layer.start:
+    output = network.layers[network.output].info.name.partition(":")[0]  # in each place of a model called twice
+    if layer.info.name.partition(":")[0] == output or layer.streaks["blurred"].step > layer.start:
+        return False
+    if layer.place >= network.output:
         return False
     blur, chain = thresholds.vanish_blur, network.once(_chains)[layer.place]
     if not 0.0 < chain.signal >= network.signal[layer.place] / blur:

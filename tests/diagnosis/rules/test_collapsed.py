@@ -49,12 +49,43 @@ def test_the_layer_in_which_samples_become_alike_is_named() -> None:
     ("last", "severity"), [(0.12, "warning"), (0.121, None), (0.03, "serious"), (0.003, "critical")]
 )
 def test_how_alike_decides_how_grave_it_is(last: float, severity: str | None) -> None:
-    assert found(watch(network(last)))[:1] == ([("2", "collapsed", severity, 20)] if severity else [])
+    layers = network(last) | {"5": ("Linear", alike(0.7, 0.5))}
+    assert found(watch(layers))[:1] == ([("2", "collapsed", severity, 20)] if severity else [])
+
+
+@pytest.mark.parametrize(
+    ("last", "outputs", "grown", "found_it"),
+    [(0.24, 0.3, 1.0, True), (0.25, 0.3, 1.0, False), (0.24, 0.31, 1.0, False), (0.24, 0.3, 2.0, False)],
+)
+def test_what_still_tells_samples_apart_a_little_has_collapsed_in_part(
+    last: float, outputs: float, grown: float, found_it: bool
+) -> None:
+    """Layer 2 comes down to a third, and each after it; `grown` is what its samples differ by, next to the first row.
+
+    A network whose targets have an offset comes as low in between, but its samples come to differ by more.
+    """
+    size = grown * 0.7 / last
+    hidden = [
+        row(step, within_std=0.7 if step < 20 else grown * 0.7, std=1.0 if step < 20 else size) for step in range(60)
+    ]
+    layers = network(outputs, outputs) | {"2": ("Linear", hidden)}
+    layers |= {name: ("Linear", alike(0.8, outputs)) for name in "345"}
+    told = [each[:2] for each in found(watch(layers))]
+    assert (("2", "collapsed") in told) is found_it
+
+
+@pytest.mark.parametrize("grown", [1.0, 2.0])
+def test_outputs_that_move_to_where_the_targets_are_have_not_collapsed(grown: float) -> None:
+    """By themselves they are judged where their samples do not come to differ by more, as they do where it learns."""
+    moved = [row(s, within_std=0.5 if s < 20 else grown * 0.5, std=1.0 if s < 20 else 5.0 * grown) for s in range(140)]
+    layers = {"0": ("Linear", alike(0.9, 0.9, 140)), "1": ("Linear", moved)}
+    assert [each[:2] for each in found(watch(layers))] == ([("1", "collapsed")] if grown == 1.0 else [])
 
 
 def test_what_tells_samples_apart_behind_it_makes_a_layer_healthy() -> None:
     assert found(watch(network(behind=0.2)))
-    assert found(watch(network(behind=0.21))) == []  # a gate, a scale, a branch
+    apart = {"5": ("Linear", alike(0.7, 0.7))}
+    assert found(watch(network(behind=0.21) | apart)) == []  # a gate, a scale, a branch
 
 
 def test_it_takes_twenty_rows_and_a_fall_to_a_third() -> None:
@@ -67,7 +98,17 @@ def test_it_takes_twenty_rows_and_a_fall_to_a_third() -> None:
     assert found(watch(layers(20, 0.28))) == []
 
 
-@pytest.mark.parametrize(("start", "rows", "found_it"), [(0.06, 100, True), (0.061, 100, False), (0.06, 99, False)])
+@pytest.mark.parametrize(
+    ("start", "rows", "found_it"),
+    [
+        (0.06, 100, True),
+        (0.061, 100, False),
+        (0.06, 99, False),
+        (0.12, 120, True),
+        (0.121, 120, False),
+        (0.12, 119, False),
+    ],
+)
 def test_what_begins_alike_is_told_once_it_has_stayed_so(start: float, rows: int, found_it: bool) -> None:
     hidden = ("Conv", alike(start, start, rows))  # of a graph: as large as what feeds it
     layers = {"0": ("Linear", alike(0.9, 0.9, rows, std=0.5))} | {str(i): hidden for i in range(1, 14)}
@@ -92,7 +133,7 @@ def test_layers_of_few_neurons_or_few_samples_are_not_judged() -> None:
 
 
 def test_what_was_found_stays_while_it_hovers_around_the_threshold() -> None:
-    layers = network()
+    layers = network() | {"5": ("Linear", alike(0.7, 0.7))}
     hovering = [row(step, within_std=0.7 if step < 20 else 0.11 if step % 3 else 0.14) for step in range(60)]
     layers["2"] = ("Linear", hovering)
     assert found(watch(layers))[:1] == [("2", "collapsed", "warning", 20)]

@@ -241,3 +241,17 @@ def test_a_gate_that_is_always_one_kills_no_expert() -> None:
     layers = {"gate": ("Softmax", ones), "up": ("Linear", [row(step) for step in range(60)]), "act": ("ReLU", dead)}
     culprits = [(layer, condition) for layer, condition, _, why in told(layers) if why is None]
     assert culprits == [("gate", "constant"), ("act", "dead")]
+
+
+@pytest.mark.parametrize(("later", "told"), [(1.0, False), (0.0, True)])
+@pytest.mark.parametrize("std", [0.0, 1.0])
+def test_an_initial_state_is_the_same_for_all_samples(later: float, told: bool, std: float) -> None:
+    """A recurrence sees zeros first: biases are left, or nothing. Where later calls are alike, it is sick."""
+    numbers = {"mean": 0.0, "zeros": 4096, "silent_neurons": 64, "dead_neurons": 64} if std == 0.0 else {"mean": 0.0}
+    layers: dict[str, Any] = {
+        "input": ("Input", [row(s) for s in range(40)]),
+        "again": ("Linear", [row(s, std=std, within_std=0.0, **numbers) for s in range(40)]),
+        "again:2": ("Linear", [row(s, within_std=later) for s in range(40)]),
+        "out": ("Linear", [row(s) for s in range(40)]),
+    }
+    assert ("again" in {f.layer for f in watch(layers).diagnose().findings}) is told

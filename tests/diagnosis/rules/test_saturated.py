@@ -156,7 +156,7 @@ def test_zeros_behind_gates_are_saturated(kind: str, zeros: int, condition: str 
     layers = {"rnn": (kind, rows), "head": ("Linear", [row(step) for step in range(8)])}
     assert [f.condition for f in watch(layers).diagnose().findings] == ([condition] if condition else [])
     if condition:
-        assert "exactly zero behind a shut gate" in only(layers).message
+        assert "next to zero behind a shut gate" in only(layers).message
 
 
 def test_a_recurrent_layer_of_zeros_is_dead_and_one_behind_shut_gates_is_saturated_first() -> None:
@@ -185,3 +185,58 @@ def test_a_discriminator_is_known_by_what_it_does_too() -> None:
     assert not told(0.99, 0.98)
     assert not told(0.99, 0.01, twice=True)
     assert not told(0.99)
+
+
+@pytest.mark.parametrize(
+    ("samples", "neurons", "lowest", "sure"),
+    [(96, 64, -1.0, True), (64, 64, -1.0, False), (96, 32, -1.0, False), (96, 64, 0.5, False)],
+)
+def test_a_discriminator_is_given_more_samples_than_the_other_model_makes(
+    samples: int, neurons: int, lowest: float, sure: bool
+) -> None:
+    """Models that are called one by one have one row each, in which real and made samples are together."""
+    made = [row(s, count=64 * 64, neurons=64) for s in range(60)]
+    given = [row(s, count=samples * neurons, neurons=neurons) for s in range(60)]
+    end = [
+        row(s, count=samples, neurons=1, saturated=samples if s > 20 else 0, mean=0.5, min=lowest, max=1.0)
+        for s in range(60)
+    ]
+    layers = {"painter.0": ("Linear", made), "judge.input": ("Input", given), "judge.1": ("Sigmoid", end)}
+    assert ("discriminator_wins" in {f.cause_name for f in watch(layers).diagnose().findings}) is sure
+
+
+def test_a_prefix_without_a_dot_names_a_discriminator_too() -> None:
+    sure = ("Sigmoid", saturated(0.1, range(15)) + saturated(0.95, range(15, 40)))
+    hidden = ("Linear", [row(s) for s in range(40)])
+    assert only({"netG0": hidden, "netD0": hidden, "netD1": sure}).cause_name == "discriminator_wins"
+
+
+@pytest.mark.parametrize(("within", "size", "judged"), [(0.9, 5.0, False), (0.02, 5.0, True), (0.9, 50.0, True)])
+def test_an_output_that_went_to_its_bounds_is_judged_where_no_learning_brings_it_there(
+    within: float, size: float, judged: bool
+) -> None:
+    """One action for all states, or inputs far beyond where a tanh still has a gradient; not one bound or the other."""
+    steps = range(60)
+    act = [
+        row(s, saturated=0 if s < 20 else 4000, mean=0.1, std=0.95, min=-1.0, max=1.0, within_std=within) for s in steps
+    ]
+    before = [row(s, mean=0.0, std=1.0 if s < 20 else size, within_std=1.0 if s < 20 else size * within) for s in steps]
+    layers = {"0": ("Linear", [row(s) for s in steps]), "1": ("Linear", before), "2": ("Tanh", act)}
+    assert ("saturated" in {f.condition for f in watch(layers).diagnose().findings}) is judged
+
+
+@pytest.mark.parametrize(("first", "now", "shut"), [(0.2, 1e-8, True), (0.2, 0.002, False), (1e-3, 1e-4, False)])
+def test_half_of_a_layer_whose_gates_are_shut_is_saturated(first: float, now: float, shut: bool) -> None:
+    """What was next to nothing from the first row on was given as little."""
+    rows = [row(s, typical_peak=now if s > 10 else first, saturated=60, min=-1.0, max=1.0) for s in range(40)]
+    layers = {"rnn": ("LSTM", rows), "head": ("Linear", [row(s) for s in range(40)])}
+    assert ("saturated" in {f.condition for f in watch(layers).diagnose().findings}) is shut
+
+
+@pytest.mark.parametrize(("kind", "outputs", "told"), [("LSTM", 0.3, True), ("LSTM", 2.0, False), ("GRU", 0.3, False)])
+def test_outputs_of_an_lstm_near_the_ends_say_that_its_gates_are_where_nothing_was_learned(
+    kind: str, outputs: float, told: bool
+) -> None:
+    rows = [row(s, saturated=100, min=-1.0, max=1.0) for s in range(40)]
+    head = [row(s, mean=0.0, std=outputs if s == 0 else 2.0) for s in range(40)]
+    assert bool(found(watch({"rnn": (kind, rows), "head": ("Linear", head)}))) is told

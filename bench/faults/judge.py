@@ -1,0 +1,143 @@
+"""Runs a case with its fault and repaired, asks the rules as the log grows, and says what they told and when."""
+
+import contextlib
+import io
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from bench.faults.case import CASES, Case, cases
+from bench.faults.causes import CAUSES
+from bench.faults.run import Run
+from bench.zoo.score import JUDGES, growing
+from fastact.diagnosis.finding import Finding
+
+__all__ = ["SOON", "Judged", "Said", "judged", "judged_by_name", "said", "trained"]
+
+#: A fault should be found before this step, counted from when it can be known.
+SOON: Final = 20
+#: Recorded steps from one diagnosis to the next; the first is after the first step, the last after the last.
+EVERY: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a judge said of a run while it went on.
+
+    Attributes:
+        found: steps from when it can be known to the first finding of an accepted condition; None: never.
+        right: whether such a finding, at any time, named an accepted cause as well.
+        layer: whether such a finding was of an accepted layer; None: any is, or it was not found.
+        first: whether the first culprit at the end has an accepted condition and cause.
+        alarms: conditions and layers that were named at any time; of a twin they are false alarms.
+        words: the first culprits at the end.
+    """
+
+    found: int | None
+    right: bool
+    layer: bool | None
+    first: bool
+    alarms: tuple[tuple[str, str], ...]
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A case with what its two runs came to, and what each judge said of them.
+
+    Attributes:
+        case: its name.
+        skill, twin_skill: of the faulty variant, None for a look-alike; and of the twin.
+        fit: "" if the fault does harm and the twin learns, otherwise what is amiss with the case.
+        faulty, twin: by judge.
+    """
+
+    case: str
+    skill: float | None
+    twin_skill: float
+    fit: str
+    faulty: dict[str, Said]
+    twin: dict[str, Said]
+
+    def plain(self) -> dict[str, Any]:
+        """As it goes into the results' file."""
+        return asdict(self)
+
+
+def trained(case: Case, path: Path, *, faulty: bool) -> float:
+    """The skill of one variant, trained on the same seed as the other; its log is at `path`."""
+    run = Run(path)
+    # Who makes a mistake has also overlooked the warning of it.
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        try:
+            return case.program(run, faulty)
+        finally:
+            run.close()
+
+
+def judged(case: Case) -> Judged:
+    """Both variants, trained and judged."""
+    skills: dict[bool, float] = {}
+    told: dict[bool, dict[str, Said]] = {True: {}, False: {}}
+    with tempfile.TemporaryDirectory() as folder:
+        for faulty in (True, False) if case.causes else (False,):
+            path = Path(folder, str(faulty))
+            skills[faulty] = trained(case, path, faulty=faulty)
+            told[faulty] = _all_said(case, path)
+    fit = "" if case.learns(skills[False]) else f"twin has a skill of {skills[False]:.2f}"
+    if case.causes and not case.harmed(skills[True], skills[False]):
+        fit = f"no harm: {skills[True]:.2f}, twin {skills[False]:.2f}"
+    return Judged(case.name, skills.get(True), skills[False], fit, told[True], told[False])
+
+
+def judged_by_name(name: str) -> Judged:
+    """The same in a process of its own."""
+    if name not in CASES:
+        cases()
+    return judged(CASES[name])
+
+
+def _all_said(case: Case, path: Path) -> dict[str, Said]:
+    heard: dict[str, list[tuple[int, Sequence[Finding]]]] = {name: [] for name in JUDGES}
+    for step, diagnoser, count in growing(path):
+        if count in (0, 1) or count % EVERY == 0:
+            for name, judge in JUDGES.items():
+                heard[name].append((step, judge(diagnoser).findings))
+    return {name: said(case, findings) for name, findings in heard.items()}
+
+
+def said(case: Case, heard: Sequence[tuple[int, Sequence[Finding]]]) -> Said:
+    """What a judge's findings amount to.
+
+    Args:
+        case: its truth.
+        heard: steps, rising, each with the findings after it.
+    """
+    found: int | None = None
+    right = False
+    layer: bool | None = None
+    alarms: dict[tuple[str, str], None] = {}
+    for step, findings in heard:
+        alarms |= dict.fromkeys((it.condition, it.layer) for it in findings)
+        fit = [it for it in findings if it.condition in case.conditions and step >= case.since]
+        if fit and found is None:
+            found = step - case.since
+        right |= any(map(partial(names_cause, case), fit))
+        if fit and case.layers is not None:
+            layer = layer or any(fnmatchcase(it.layer, pattern) for it in fit for pattern in case.layers)
+    last = [it for it in heard[-1][1] if it.consequence_of is None] if heard else []
+    first = bool(last) and last[0].condition in case.conditions and names_cause(case, last[0])
+    words = tuple(f"{it.condition} in {it.layer} since {it.first_step} ({it.cause_name or 'unknown'})" for it in last)
+    return Said(found, right, layer, first, tuple(alarms), words[:3])
+
+
+def names_cause(case: Case, finding: Finding) -> bool:
+    """Whether a finding names an accepted cause, by its name or in words of its own."""
+    causes = [CAUSES[name] for name in case.causes]
+    return any(finding.cause_name in cause.also or cause.told(finding.cause) for cause in causes)

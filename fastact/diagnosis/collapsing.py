@@ -1,0 +1,102 @@
+"""Why samples became alike while their size stayed: the hypotheses of `rules.Collapsed`."""
+
+from typing import Final
+
+from fastact.diagnosis import facts, layer_types
+from fastact.diagnosis.causes import Cause, Verdict, best
+from fastact.diagnosis.network import LayerView, Network
+from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS, initialisation, normalisation
+from fastact.text import number
+
+#: Factor. An offset of so many standard deviations is more than what the data is about.
+_OFFSET: Final = 5.0
+#: Layers with weights from which on a network is deep.
+_DEEP: Final = 12
+#: Layers. What takes so many to become alike does so a little in each.
+SLOWLY: Final = 6
+#: Likeness of samples that are told apart.
+_APART: Final = 0.5
+
+
+def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: list[float]) -> Verdict:
+    """What may have made the samples of a layer alike since `step`.
+
+    Args:
+        layer: the layer.
+        network: all layers.
+        step: since when.
+        head: the first layer from which on all are alike.
+        alike: the likeness of each layer now.
+    """
+    types, before = network.distinct_types, network.layer_types[: head.place + 1]
+    attention, norm = facts.has_attention(network), facts.has_norm(network)
+    depth = sum(layer_types.has_weights(name) for name in network.layer_types)
+    over = _falls_over(alike, head.place)
+    slowly = over >= SLOWLY and (attention or step <= layer.start)
+    sigmoids = sum(name in layer_types.GATES for name in before)
+    from_start = facts.before_any_update(layer, step).refuted_by
+    later = facts.after_updates(layer, step).refuted_by
+    raw, scale = facts.inputs_not_normalised(network), facts.input_scale(network)
+    offset = scale is not None and abs(scale.mean) > _OFFSET * scale.std
+    here = facts.named(head)
+    return best(
+        [
+            Cause(
+                "representation_collapse",
+                "All samples are mapped to nearly the same point, whose size is kept: nothing in the loss keeps them "
+                "apart, or an update drove them together.",
+                (
+                    "add what keeps samples apart: a stop-gradient, negative samples or a variance term",
+                    *normalisation(types),
+                    LOWER_RATE,
+                ),
+                (f"{here} told them apart at first, and has {number(facts.size(head))} times its first size",)
+                if later
+                else (),
+                from_start,
+            ),
+            Cause(
+                "depth",
+                "Each block averages over tokens, neighbours or what all samples share, and the network is too deep "
+                "for anything else to be left.",
+                (
+                    *(("normalise before each block, not after it (norm_first=True)",) if attention and norm else ()),
+                    *(("warm the learning rate up",) if attention else ()),
+                    *(() if attention else ("add residual connections",)),
+                    "use fewer layers",
+                ),
+                ((f"the network has {depth} layers with weights",) if depth >= _DEEP else ())
+                + ((f"the samples become alike little by little, over {over} layers",) if slowly else ()),
+                () if depth >= _DEEP or slowly else (f"the network has {depth} layers with weights, not many",),
+            ),
+            Cause(
+                "inputs_not_normalised",
+                "All samples share an offset that is large next to what they differ by.",
+                (NORMALISE_INPUTS,),
+                raw.speaks_for if offset else (),
+                raw.refuted_by or (later if offset else ("the input has no large offset, or was not recorded",)),
+            ),
+            Cause(
+                "activation_slope",
+                "The slope of the activation is small (a sigmoid's is at most 1/4): each layer shrinks the differences "
+                "between samples, and what is left is the same for all of them.",
+                (initialisation(types), *normalisation(types)),
+                (f"{sigmoids} sigmoids lie before it",) if sigmoids > 1 else (),
+                later if sigmoids else ("no sigmoid lies before it",),
+            ),
+            Cause(
+                "initialisation",
+                "Weights are too small next to the biases.",
+                (initialisation(types), "initialise biases with zero"),
+                (),
+                later,
+            ),
+        ],
+        ("add what keeps samples apart", LOWER_RATE),
+    )
+
+
+def _falls_over(alike: list[float], head: int) -> int:
+    """How many layers lie between the last one that tells samples apart well and the head of a collapse."""
+    apart = [place for place, value in enumerate(alike[:head]) if value >= _APART]
+    return head - (apart[-1] if apart else 0)

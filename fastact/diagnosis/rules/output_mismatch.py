@@ -1,0 +1,153 @@
+"""An output, a loss and targets that do not fit each other: found at the first batch, before a step is wasted."""
+
+from collections.abc import Callable
+from typing import ClassVar, Final
+
+from fastact.diagnosis import layer_types, linear, supervised, unfit_outputs, unfit_targets
+from fastact.diagnosis.causes import Cause, best
+from fastact.diagnosis.finding import NOTE, Evidence, Finding, gravity
+from fastact.diagnosis.network import LayerView, Network
+from fastact.diagnosis.rule import Circumstances, Outcome, Rule
+from fastact.diagnosis.supervised import Mismatch, Supervised
+from fastact.diagnosis.thresholds import CommonThresholds, count_field, share_field
+from fastact.history import LayerInfo
+
+#: What makes a loss that falls for as long as outputs grow, or is no number: it drives off all that is trained by it.
+_DRIVES_OFF: Final = frozenset(
+    {"target_out_of_range", "missing_log_softmax", "missing_softmax", "missing_sigmoid", "class_out_of_range"}
+)
+#: What makes the outputs all alike, or zero, from the first row on.
+_FIXES_OUTPUT: Final = frozenset({"softmax_over_one_unit", "softmax_axis", "relu_output"})
+#: What keeps a network from learning whatever its loss is.
+_NOT_TRAINED: Final = frozenset({"not_in_optimiser", "frozen_parameters", "no_gradient", "no_update"})
+
+
+class OutputMismatchThresholds(CommonThresholds):
+    """What `OutputMismatch` compares with."""
+
+    mismatch_excess: float = share_field(
+        0.25, "share of the range; output mismatch: targets within so much of what an output reaches, or a loss takes, "
+        "are near enough: labels of 1.2 are in use. Serious from twice as much. Chosen"
+    )  # fmt: skip
+    mismatch_learned: float = share_field(
+        0.5, "share of the loss of the best constant answer; output mismatch: what is below has learned in spite of an "
+        "odd last activation, which is noted then. Chosen"
+    )  # fmt: skip
+    mismatch_rows: int = count_field(
+        20, "rows; output mismatch: so many batches whose targets are all one class are no chance. Chosen"
+    )
+
+
+def _in_the_output(cause: Finding, effect: Finding, around: Circumstances) -> bool:
+    """What the mismatch makes of the last layer itself; of gradients where it leaves none; of all layers later."""
+    del around
+    if cause.layer == effect.layer and (cause.cause_name in _FIXES_OUTPUT or effect.first_step > cause.first_step):
+        return True
+    if cause.severity == "critical" and layer_types.GRADIENT_SUFFIX in effect.layer:
+        return True
+    return cause.cause_name in _DRIVES_OFF and effect.first_step > cause.first_step
+
+
+def _nothing_learned(cause: Finding, effect: Finding, around: Circumstances) -> bool:
+    """Whatever is not learned, unless it is known not to be trained at all."""
+    del around
+    return cause.severity == "critical" or effect.cause_name not in _NOT_TRAINED
+
+
+class OutputMismatch(Rule[OutputMismatchThresholds]):
+    """A last layer, a loss and targets that do not fit each other.
+
+    Formula:
+        From the facts of the first batch (shapes, the loss function, whether rows sum to one, the few values of the
+        targets), the type of the last activation and the range of its outputs and of the targets. Each loss has what it
+        takes for predictions (logits, probabilities, their logarithms, any values) and for targets (`losses.LOSSES`);
+        each activation has the range that it reaches. What was given is compared with what is taken: a softmax over
+        one unit; a softmax or a sigmoid before a loss that applies one; none before a loss that applies none; a ReLU
+        or a tanh on logits; targets by more than mismatch_excess (a quarter of the range) beyond what the activation
+        reaches or the loss takes; classes without a unit; shapes (n,) and (n, 1) that broadcast to (n, n); the numbers
+        of classes in a regression; targets of one class in mismatch_rows (20) batches; layers with weights and nothing
+        but other linear layers between them.
+
+    Needs one row. Critical is what cannot learn, serious what learns worse or not reliably. What may be meant is a note
+    until the loss shows that it does harm, and what learns in spite of it (a loss below mismatch_learned of what the
+    best constant answer comes to) is one again. A loss that is not known is judged for a softmax over one unit alone.
+
+    Source:
+        The definitions of the losses in PyTorch, Keras and Optax. That these are what goes wrong: Humbatova et al.,
+        Taxonomy of real faults in deep learning systems, ICSE 2020; Zhang et al., AUTOTRAINER, ICSE 2021.
+    """
+
+    condition = "output_mismatch"
+    adjective = "unfit for its loss"
+    judges = frozenset({layer_types.LOSSES})
+    leads = True
+    explains: ClassVar = {
+        **dict.fromkeys(
+            ("constant", "collapsed", "saturated", "dead", "vanishing", "exploding", "overflow_risk", "non_finite"),
+            _in_the_output,
+        ),
+        "not_learning": _nothing_learned,
+    }
+
+    def applies(self, info: LayerInfo) -> bool:
+        """The rows of losses."""
+        return info.layer_type == layer_types.LOSS
+
+    def needs(self, thresholds: OutputMismatchThresholds) -> int:
+        """The first batch shows it."""
+        return 1
+
+    def check(self, layer: LayerView, network: Network, thresholds: OutputMismatchThresholds) -> Finding | Outcome:
+        """The gravest thing that does not fit."""
+        if layer.info.layer_type != layer_types.LOSS:
+            return Outcome.NOT_APPLICABLE
+        s = supervised.of(layer, network)
+        learned, excess, rows = thresholds.mismatch_learned, thresholds.mismatch_excess, thresholds.mismatch_rows
+        seen = [
+            *(look(s, learned) for look in _OF_OUTPUTS),
+            *(look(s, excess) for look in _OF_TARGETS),
+            unfit_targets.one_class(s, rows),
+            linear.no_nonlinearity(s, network, learned),
+        ]
+        found = [mismatch for mismatch in seen if mismatch is not None]
+        if not found:
+            return Outcome.NOT_FOUND
+        worst = max(found, key=lambda mismatch: gravity(mismatch.severity))  # the first of equals
+        return _told(worst, s)
+
+
+_OF_OUTPUTS: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] = (
+    unfit_outputs.over_one_unit,
+    unfit_outputs.other_axis,
+    unfit_outputs.of_logits,
+    unfit_outputs.of_log_probabilities,
+    unfit_outputs.of_probabilities,
+)
+_OF_TARGETS: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] = (
+    unfit_targets.shapes,
+    unfit_targets.beyond_loss,
+    unfit_targets.beyond_output,
+    unfit_targets.unknown_class,
+    unfit_targets.classes_as_numbers,
+)
+
+
+def _told(mismatch: Mismatch, s: Supervised) -> Finding:
+    """The finding, at the last layer where that is known and is what it is about."""
+    layer = s.layer if s.layer is not None else s.loss
+    step = s.loss.start if mismatch.step is None else mismatch.step
+    whose = "its loss" if s.layer is not None else "what it compares"
+    verb = mismatch.verb or (f"may not have fitted {whose}" if mismatch.severity == NOTE else f"has not fitted {whose}")
+    message = f"{layer.name} {verb} since step {step}: {mismatch.what}."
+    function = s.function.name if s.function is not None else ""
+    evidence = Evidence(
+        loss=s.loss.info.name, function=function, units=s.units or None,
+        prediction_shape="x".join(map(str, s.shape)) or None, target_shape="x".join(map(str, s.target_shape)) or None,
+        last_activation=s.kind or None,
+        prediction_min=float(s.output.rows["min"].min()) if s.output is not None else None,
+        prediction_max=float(s.output.rows["max"].max()) if s.output is not None else None,
+        target_min=s.target_number("min"), target_max=s.target_number("max"),
+    )  # fmt: skip
+    cause = Cause(mismatch.name, mismatch.says, mismatch.remedies, mismatch.because, (), proved=True)
+    verdict = best([cause])
+    return verdict.finding(layer.info.name, OutputMismatch.condition, mismatch.severity, step, evidence, message)

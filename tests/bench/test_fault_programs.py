@@ -1,0 +1,137 @@
+"""The set of faulty programs judges the rules, so what it counts as found, right and false must be right itself."""
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.faults.case import Case, cases
+from bench.faults.causes import CAUSES, KINDS
+from bench.faults.figures import figures
+from bench.faults.judge import Judged, judged, said
+from bench.faults.run import Run
+from bench.zoo.score import JUDGES
+from fastact.diagnosis.finding import Evidence, Finding
+from fastact.diagnosis.rules import RULES
+
+#: Those that rules are being written for, beside the ones that there are.
+CONDITIONS = {rule.condition for rule in RULES} | {"eval_shift", "output_mismatch", "not_learning"}
+
+
+@pytest.fixture(scope="module")
+def every() -> list[Case]:
+    pytest.importorskip("keras", reason="Keras is not installed")
+    return cases()
+
+
+def test_there_are_enough_cases_of_each_kind(every: list[Case]) -> None:
+    faulty = Counter(case.part for case in every if case.causes)
+    assert faulty["tuning"] >= 60
+    assert {case.framework for case in every} == {"torch", "keras"}
+    assert {case.kind for case in every} == {*KINDS, "look-alike"}
+
+
+def test_what_is_accepted_is_known(every: list[Case]) -> None:
+    for case in every:
+        assert case.says.endswith("."), case.name
+        assert set(case.causes) <= set(CAUSES)
+        assert case.conditions <= CONDITIONS, case.name
+        assert bool(case.conditions) == bool(case.causes)
+        assert 0.2 <= case.good < 1.0
+
+
+def test_each_cause_is_told_apart_by_its_name() -> None:
+    for name, cause in CAUSES.items():
+        assert cause.kind in KINDS
+        assert name in cause.also
+        assert cause.conditions <= CONDITIONS
+        re.compile(cause.words)
+
+
+@pytest.mark.e2e
+def test_a_program_with_its_fault_and_its_twin_are_run_and_judged(every: list[Case]) -> None:
+    case = next(case for case in every if case.name == "tumour_softmax_over_one_unit")
+    result = judged(case)
+    assert result.fit == ""
+    assert result.skill is not None
+    assert result.skill < 0.1
+    assert result.twin_skill > 0.5
+    assert set(result.faulty) == set(result.twin) == set(JUDGES)
+    # What was told before there was a rule for it.
+    assert "constant in 3" in " ".join(result.faulty["fastact"].words)
+    assert result.twin["fastact"].alarms == ()
+
+
+class Bare(Run):
+    """Trains unwatched: what the callback does has tests of its own."""
+
+    @property
+    def callbacks(self) -> list[Any]:
+        return []
+
+
+@pytest.mark.e2e
+def test_a_keras_program_is_run(every: list[Case], tmp_path: Path) -> None:
+    case = next(case for case in every if case.name == "keras_tumour_softmax_over_one_unit")
+    assert case.program(Bare(tmp_path), False) > case.good
+
+
+def finding(condition: str, cause: str = "", layer: str = "out", text: str = "") -> Finding:
+    return Finding(layer, condition, "warning", 0, Evidence(), "", text, (), cause_name=cause)
+
+
+CASE: Any = {"name": "n", "says": "", "part": "tuning", "framework": "torch", "program": lambda run, faulty: 0.0}
+SICK = Case(**CASE, causes=("broadcast",), conditions=frozenset({"output_mismatch"}), layers=("out*",), since=3)
+
+
+def test_found_counts_from_when_it_can_be_known() -> None:
+    fit = finding("output_mismatch", "broadcast")
+    result = said(SICK, [(0, [fit]), (5, [finding("dead")]), (10, [fit])])
+    assert (result.found, result.right, result.first, result.layer) == (7, True, True, True)
+    assert result.alarms == (("output_mismatch", "out"), ("dead", "out"))
+    nothing = said(SICK, [(0, []), (9, [])])
+    assert (nothing.found, nothing.right, nothing.first, nothing.layer) == (None, False, False, None)
+
+
+def test_the_right_kind_is_told_by_name_or_in_words() -> None:
+    for cause, text, right in (
+        ("broadcast", "", True),
+        ("other", "They broadcast.", True),
+        ("rate", "Too fast.", False),
+    ):
+        result = said(SICK, [(4, [finding("output_mismatch", cause, text=text)])])
+        assert (result.found, result.right) == (1, right)
+    # A wrong condition is wrong, whatever its words.
+    assert said(SICK, [(4, [finding("dead", "broadcast")])]).found is None
+    assert said(SICK, [(4, [finding("output_mismatch", layer="fc1")])]).layer is False
+    # The first culprit at the end counts as the first sentence.
+    late = said(SICK, [(4, [finding("dead"), finding("output_mismatch", "broadcast")])])
+    assert (late.right, late.first) == (True, False)
+
+
+def test_harm_is_a_lower_skill_or_plain_and_nan_is_harm() -> None:
+    case = Case(**CASE, good=0.5, worse=0.2)
+    assert case.harmed(0.6, 0.9)
+    assert not case.harmed(0.8, 0.9)
+    assert case.harmed(torch.nan, 0.9)
+    assert Case(**CASE, worse=None).harmed(0.9, 0.9)
+    assert not case.learns(torch.nan)
+
+
+def test_figures_leave_out_what_does_not_fit() -> None:
+    fit = finding("output_mismatch", "broadcast")
+    told = {name: said(SICK, [(4, [fit] if name == "fastact" else [])]) for name in JUDGES}
+    quiet = {name: said(SICK, []) for name in JUDGES}
+    good = Judged("n", 0.0, 0.9, "", told, quiet)
+    bad = Judged("n", 0.9, 0.9, "no harm", told, quiet)
+    odd = Case(**CASE)
+    result = figures([(SICK, good), (SICK, bad), (odd, Judged("n", None, 0.9, "", {}, told))])
+    own, other = (result["judges"][name] for name in ("fastact", "naive"))
+    assert (own["faulty"], own["found"], own["right"], own["soon"], own["twins_alarmed"]) == (1, 1.0, 1.0, 1.0, 0.0)
+    assert own["look_alikes_alarmed"] == 1.0
+    assert other["found"] == other["look_alikes_alarmed"] == 0.0
+    assert result["left_out"] == ["n: no harm"]
+    assert set(result["kinds"]) == {CAUSES["broadcast"].kind, "look-alike"}

@@ -1,0 +1,345 @@
+"""Outputs, losses and targets that do not fit each other, and all that looks like it and does."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from synthetic import loss_rows
+
+from fastact.diagnosis.diagnoser import Diagnoser
+from fastact.diagnosis.finding import Evidence, Finding, Severity
+from fastact.diagnosis.rule import Circumstances
+from fastact.diagnosis.rules.output_mismatch import OutputMismatch
+from fastact.losses import LOSSES
+
+CLASSES = {"shape": [32], "dtype": "int64", "whole": True, "distinct": [0.0, 1.0, 2.0], "rows": {"max": 2.0}}
+COLUMN = {**CLASSES, "shape": [32, 1]}
+ONE_HOT = {"shape": [32, 3], "whole": True, "distinct": [0.0, 1.0], "sums_to_one": True, "one_hot": True,
+           "rows": {"mean": 1 / 3}}  # fmt: skip
+SOFT = {"shape": [32, 3], "whole": False, "sums_to_one": True, "one_hot": False, "rows": {"mean": 1 / 3, "max": 0.9}}
+BINARY = {"shape": [32, 1], "whole": True, "distinct": [0.0, 1.0]}
+MANY_LABELS = {"shape": [32, 3], "whole": True, "distinct": [0.0, 1.0], "sums_to_one": False, "one_hot": False}
+ROWS = {"std": 1.0, "mean": 0.0, "abs_mean": 0.8, "min": -2.5, "max": 2.5}
+VALUES = {"shape": [32, 1], "whole": False, "rows": ROWS}
+POSITIVE = {"shape": [32, 1], "whole": False, "rows": {"mean": 1.0, "std": 0.5, "min": 0.0, "max": 3.0}}
+PIXELS = {"shape": [32, 64], "whole": False, "rows": {"mean": 0.3, "min": 0.0, "max": 1.0}}
+BYTES = {"shape": [32, 64], "whole": True, "rows": {"mean": 70.0, "std": 60.0, "max": 255.0, "saturated": 1500}}
+
+LOGITS: tuple[str, dict[str, float]] = ("Linear", {})
+SOFTMAX = ("Softmax", {"min": 0.05, "max": 0.9, "mean": 1 / 3, "std": 0.1})
+SIGMOID = ("Sigmoid", {"min": 0.05, "max": 0.9, "mean": 0.4, "std": 0.1})
+TANH = ("Tanh", {"min": -0.9, "max": 0.9})
+RELU = ("ReLU", {"min": 0.0, "max": 3.0, "zeros": 20})
+LOG_SOFTMAX = ("LogSoftmax", {"min": -4.0, "max": -0.1, "mean": -1.5, "std": 0.5})
+ONE = ("Softmax", {"min": 1.0, "max": 1.0, "mean": 1.0, "std": 0.0, "within_std": 0.0})
+OF_3, OF_1, OF_64 = {"shape": [32, 3]}, {"shape": [32, 1]}, {"shape": [32, 64]}
+SUMS = {**OF_3, "sums_to_one": True}
+LOGARITHMS = {**OF_3, "exp_sums_to_one": True}
+
+OVER_ONE = ("softmax_over_one_unit", "critical")
+TWICE = ("double_softmax", "serious")
+OTHER = ("wrong_output_activation", "serious")
+BEYOND = ("target_out_of_range", "critical")
+AXIS = ("softmax_axis", "critical")
+NONE = ("missing_softmax", "serious")
+NO_SIGMOID = ("missing_sigmoid", "serious")
+CUT = ("relu_output", "serious")
+NO_UNIT = ("class_out_of_range", "critical")
+NUMBERS = ("regression_on_classes", "serious")
+NO_LOG = ("missing_log_softmax", "critical")
+BROADCAST = ("broadcast_shapes", "critical")
+SPARSE, BINARY_KERAS = "sparse_categorical_crossentropy", "binary_crossentropy"
+THREE = {**COLUMN, "distinct": [1.0, 2.0, 3.0], "rows": {"min": 1.0, "max": 3.0}}
+ONE_OR_TWO = {**BINARY, "distinct": [1.0, 2.0], "rows": {"min": 1.0, "max": 2.0, "saturated": 16}}
+
+
+def found(diagnoser: Diagnoser) -> list[Finding]:
+    return [finding for finding in diagnoser.diagnose().findings if finding.condition == "output_mismatch"]
+
+
+def said(diagnoser: Diagnoser) -> list[tuple[str, str]]:
+    return [(finding.cause_name, finding.severity) for finding in found(diagnoser)]
+
+
+@pytest.mark.parametrize(
+    ("function", "output", "prediction", "target", "framework", "told", "fix"),
+    [
+        # A softmax over one unit, or too many of them
+        ("BCELoss", ONE, OF_1, BINARY, "torch", OVER_ONE, "nn.BCEWithLogitsLoss()"),
+        (BINARY_KERAS, ONE, OF_1, BINARY, "keras", OVER_ONE, "Dense(1, activation='sigmoid')"),
+        ("mse", ONE, OF_1, VALUES, "keras", OVER_ONE, "Dense(1) without"),
+        ("categorical_crossentropy", SIGMOID, OF_1, BINARY, "keras", OVER_ONE, "'sigmoid'"),
+        ("CrossEntropyLoss", LOGITS, OF_1, {**CLASSES, "distinct": [0.0]}, "torch", OVER_ONE, "BCEWith"),
+        ("", ONE, OF_1, BINARY, "torch", OVER_ONE, "nn.BCEWithLogitsLoss()"),
+        ("cross_entropy", SOFTMAX, SUMS, CLASSES, "torch", TWICE, "remove the softmax"),
+        ("cross_entropy", SOFTMAX, SUMS, ONE_HOT, "torch", TWICE, "remove the softmax"),
+        ("categorical_crossentropy_of_logits", SOFTMAX, SUMS, ONE_HOT, "keras", TWICE, "from_logits=False"),
+        ("cross_entropy", SIGMOID, OF_3, CLASSES, "torch", OTHER, "remove the sigmoid"),
+        ("bce_with_logits", SIGMOID, OF_1, BINARY, "torch", ("double_sigmoid", "serious"), "nn.BCELoss()"),
+        ("bce_with_logits", SOFTMAX, SUMS, ONE_HOT, "torch", OTHER, "remove the sigmoid"),
+        ("cross_entropy", ("Softmax", SOFTMAX[1]), OF_3, CLASSES, "torch", AXIS, "remove the softmax"),
+        ("nll_loss", LOG_SOFTMAX, OF_3, CLASSES, "torch", AXIS, "dim=1"),
+        # None, where the loss applies none
+        ("NLLLoss", LOGITS, OF_3, CLASSES, "torch", NO_LOG, "nn.CrossEntropyLoss()"),
+        ("NLLLoss", SOFTMAX, SUMS, CLASSES, "torch", ("missing_log_softmax", "serious"), "nn.LogSoftmax"),
+        ("KLDivLoss", SOFTMAX, SUMS, SOFT, "torch", ("missing_log_softmax", "serious"), "F.log_softmax"),
+        (SPARSE, ("Dense", {}), OF_3, COLUMN, "keras", NONE, "from_logits=True"),
+        ("categorical_crossentropy", SIGMOID, OF_3, ONE_HOT, "keras", (OTHER[0], "warning"), "softmax"),
+        ("categorical_crossentropy", RELU, OF_3, ONE_HOT, "keras", CUT, "softmax"),
+        (BINARY_KERAS, ("Dense", {}), OF_1, BINARY, "keras", NO_SIGMOID, "activation='sigmoid'"),
+        (BINARY_KERAS, TANH, OF_1, BINARY, "keras", OTHER, "activation='sigmoid'"),
+        (BINARY_KERAS, RELU, OF_1, BINARY, "keras", CUT, "activation='sigmoid'"),
+        # What cuts or squeezes
+        ("cross_entropy", RELU, OF_3, CLASSES, "torch", ("relu_output", "warning"), "remove the ReLU"),
+        ("bce_with_logits", RELU, OF_1, BINARY, "torch", CUT, "remove the ReLU"),
+        ("cross_entropy", TANH, OF_3, CLASSES, "torch", ("wrong_output_activation", "warning"), "remove the tanh"),
+        ("mse_loss", RELU, OF_1, VALUES, "torch", CUT, "nn.MSELoss()"),
+        # Targets beyond
+        ("mse_loss", TANH, OF_1, VALUES, "torch", ("target_out_of_range", "serious"), "remove the tanh"),
+        ("mse_loss", SIGMOID, OF_64, BYTES, "torch", BEYOND, "scale the targets to 0 to 1"),
+        ("mse_loss", SOFTMAX, SUMS, {"shape": [32, 3], "sums_to_one": False, "rows": {"mean": 0.5}}, "torch",
+         OTHER, "nn.Linear(..., 3)"),
+        ("BCELoss", SIGMOID, OF_64, BYTES, "torch", BEYOND, "scale the targets to 0 to 1"),
+        ("bce_with_logits", LOGITS, OF_1, {**BINARY, "distinct": [-1.0, 1.0], "rows": {"min": -1.0, "saturated": 16}},
+         "torch", BEYOND, "(y + 1) / 2"),
+        (BINARY_KERAS, SIGMOID, OF_1, {**COLUMN, "rows": {"max": 2.0, "saturated": 10}}, "keras",
+         BEYOND, "Dense(3, activation='softmax')"),
+        (BINARY_KERAS, SIGMOID, OF_1, ONE_OR_TWO,
+         "keras", BEYOND, "y - 1"),
+        ("hinge_loss", LOGITS, OF_1, BINARY, "jax", ("target_out_of_range", "serious"), "2 * y - 1"),
+        ("msle", LOGITS, OF_1, VALUES, "keras", ("target_out_of_range", "serious"), "'mse'"),
+        (SPARSE, SOFTMAX, SUMS, THREE,
+         "keras", NO_UNIT, "subtract 1"),
+        (SPARSE, SOFTMAX, SUMS, {**COLUMN, "whole": False, "rows": {"max": 2.5}},
+         "keras", ("classes_not_whole", "critical"), "'mse'"),
+        ("categorical_crossentropy", SOFTMAX, SUMS, {**MANY_LABELS, "rows": {"mean": 0.6}}, "keras",
+         ("multi_label_targets", "warning"), "'binary_crossentropy'"),
+        # Shapes, and numbers that are classes
+        ("mse_loss", LOGITS, OF_1, {**VALUES, "shape": [32]}, "torch", BROADCAST, "squeeze(1)"),
+        ("squared_error", LOGITS, OF_1, {**VALUES, "shape": [32]}, "jax", BROADCAST, "[:, None]"),
+        ("mse", ("Dense", {}), OF_3, COLUMN, "keras", NUMBERS, "Dense(3, activation='softmax')"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_told_with_its_fix(
+    function: str,
+    output: tuple[str, dict[str, float]],
+    prediction: dict[str, Any],
+    target: dict[str, Any],
+    framework: str,
+    told: tuple[str, str],
+    fix: str,
+) -> None:
+    rows = loss_rows(function, prediction, target, output, framework=framework, steps=1)
+    (finding,) = found(rows)
+    assert (finding.cause_name, finding.severity, finding.layer, finding.first_step) == (*told, "out", 0)
+    assert any(fix in remedy for remedy in finding.remedies), finding.remedies
+    assert finding.confidence == "certain"
+    assert finding.message.startswith(f"out ({output[0]}) has not fitted its loss since step 0: ")
+
+
+@pytest.mark.parametrize(
+    ("function", "output", "prediction", "target", "framework", "known"),
+    [
+        ("cross_entropy", LOGITS, OF_3, CLASSES, "torch", {}),
+        ("cross_entropy", LOGITS, OF_3, SOFT, "torch", {"weighted": True}),  # label smoothing, mixing
+        ("cross_entropy", LOG_SOFTMAX, LOGARITHMS, CLASSES, "torch", {}),  # a second one changes nothing
+        ("cross_entropy", LOGITS, {"shape": [3], "units": 1}, {**CLASSES, "shape": []}, "torch", {}),  # without a batch
+        ("cross_entropy", LOGITS, {"shape": [8, 5, 6, 6], "units": 5}, {"shape": [8, 6, 6], "whole": True,
+         "distinct": [0.0, 255.0], "rows": {"max": 255.0}}, "torch", {}),  # left out is 255
+        ("cross_entropy", LOGITS, OF_3, {**CLASSES, "distinct": [-100.0, 1.0], "rows": {"min": -100.0}}, "torch", {}),
+        ("cross_entropy", LOGITS, OF_3, {**CLASSES, "dtype": "float32"}, "jax", {}),
+        ("nll_loss", LOG_SOFTMAX, LOGARITHMS, CLASSES, "torch", {}),
+        ("kl_div", LOG_SOFTMAX, LOGARITHMS, SOFT, "torch", {}),  # distillation
+        ("bce_with_logits", LOGITS, OF_1, BINARY, "torch", {}),
+        ("bce_with_logits", LOGITS, OF_3, MANY_LABELS, "torch", {}),
+        ("bce_with_logits", LOGITS, OF_3, {**MANY_LABELS, "distinct": [], "rows": {"max": 1.2}}, "torch", {}),  # noisy
+        ("BCELoss", SIGMOID, OF_64, PIXELS, "torch", {}),
+        ("BCELoss", SOFTMAX, {"shape": [32]}, {**BINARY, "shape": [32]}, "torch", {}),  # the second of two classes
+        ("binary_crossentropy", SOFTMAX, SUMS, ONE_HOT, "keras", {}),
+        ("binary_crossentropy", ("Dense", SIGMOID[1]), OF_1, BINARY, "keras", {}),  # a sigmoid of one's own
+        ("binary_crossentropy", SIGMOID, OF_1, {**BINARY, "shape": [32]}, "keras", {}),  # Keras makes one shape of them
+        ("sparse_categorical_crossentropy", SOFTMAX, SUMS, COLUMN, "keras", {}),
+        ("sparse_categorical_crossentropy", SOFTMAX, {}, {**COLUMN, "shape": []}, "keras", {}),  # traced: no shapes
+        ("sparse_categorical_crossentropy", SOFTMAX, SUMS, {**CLASSES, "distinct": [0.0, 3.0], "rows": {"max": 3.0}},
+         "keras", {"ignore_index": 3}),
+        ("categorical_crossentropy", SOFTMAX, SUMS, ONE_HOT, "keras", {}),
+        ("categorical_crossentropy", ("Softplus", {"min": 0.1, "max": 9.0}), OF_3, ONE_HOT, "keras", {}),
+        ("mse_loss", LOGITS, OF_1, VALUES, "torch", {}),
+        ("mse_loss", SOFTMAX, SUMS, ONE_HOT, "torch", {}),
+        ("mse_loss", SIGMOID, OF_64, PIXELS, "torch", {}),
+        ("mse_loss", SIGMOID, OF_1, BINARY, "torch", {}),
+        ("mse_loss", TANH, OF_1, {**VALUES, "rows": {**ROWS, "min": -1.0, "max": 1.2}}, "torch", {}),
+        ("mse_loss", RELU, OF_1, POSITIVE, "torch", {}),
+        ("mse_loss", LOGITS, {"shape": [4, 32]}, {**VALUES, "shape": [32]}, "torch", {}),  # four critics, one target
+        ("smooth_l1_loss", LOGITS, {"shape": [32, 1, 8]}, {**VALUES, "shape": [32, 8, 1]}, "torch", {}),
+        ("mse", ("Dense", {}), OF_1, {**VALUES, "shape": [32]}, "keras", {}),
+        ("mse_loss", LOGITS, OF_1, {**VALUES, "whole": True, "distinct": [1.0, 2.0, 3.0, 4.0, 5.0]}, "torch", {}),
+        ("mse_loss", LOGITS, OF_3, ONE_HOT, "torch", {}),
+        ("hinge", ("Dense", {}), OF_1, BINARY, "keras", {}),  # Keras makes -1 of 0
+        ("hinge_loss", LOGITS, OF_1, {**BINARY, "distinct": [-1.0, 1.0], "rows": {"min": -1.0}}, "jax", {}),
+        ("", SIGMOID, OF_64, BYTES, "torch", {}),  # a loss of one's own
+        ("", SOFTMAX, SUMS, CLASSES, "torch", {}),
+    ],
+)  # fmt: skip
+def test_what_fits_is_silent(
+    function: str,
+    output: tuple[str, dict[str, float]],
+    prediction: dict[str, Any],
+    target: dict[str, Any],
+    framework: str,
+    known: dict[str, Any],
+) -> None:
+    diagnosis = loss_rows(function, prediction, target, output, framework=framework, known=known).diagnose()
+    assert diagnosis.findings == ()
+    assert diagnosis.notes == ()
+
+
+def test_what_may_be_meant_is_a_note_until_it_does_harm() -> None:
+    ratings = {**COLUMN, "dtype": "float32"}
+
+    def judged(values: list[float]) -> Diagnoser:
+        return loss_rows("mse_loss", OF_1, ratings, values=values, constant=0.67, steps=len(values))
+
+    falling = judged([0.67 * 0.95**step for step in range(80)])
+    assert found(falling) == []
+    assert [note.condition for note in falling.diagnose().notes] == ["output_mismatch"]
+    assert said(judged([0.66] * 40)) == []
+    assert said(judged([0.66] * 60)) == [("regression_on_classes", "warning")]
+
+
+@pytest.mark.parametrize("output", [RELU, TANH])
+def test_logits_that_learn_in_spite_of_an_activation_are_noted(output: tuple[str, dict[str, float]]) -> None:
+    def judged(values: list[float]) -> Diagnoser:
+        return loss_rows("cross_entropy", OF_3, CLASSES, output, values=values, constant=1.1, steps=len(values))
+
+    assert [severity for _, severity in said(judged([1.1] * 9))] == ["warning"]
+    learned = judged([0.9**step for step in range(20)])
+    assert found(learned) == []
+    assert [note.condition for note in learned.diagnose().notes] == ["output_mismatch"]
+
+
+def test_where_nobody_knows_the_layer_its_loss_has_the_finding() -> None:
+    rows = loss_rows("cross_entropy", SUMS, CLASSES, SOFTMAX)
+    (layer,) = [info for info in (tracker.layer.info for tracker in rows._trackers.values()) if info.name == "loss"]
+    object.__setattr__(layer, "source", "")
+    (finding,) = found(rows)
+    assert (finding.layer, finding.cause_name) == ("loss", "double_softmax")
+    assert finding.message.startswith("loss (Loss) has not fitted what it compares since step 0: cross_entropy takes")
+
+
+def test_one_class_alone_is_found_after_enough_batches() -> None:
+    one = {**CLASSES, "distinct": [2.0], "rows": {"min": 2.0, "max": 2.0, "mean": 2.0, "std": 0.0}}
+    assert said(loss_rows("cross_entropy", OF_3, one, steps=19)) == []
+    assert said(loss_rows("cross_entropy", OF_3, one, steps=20)) == [("constant_labels", "serious")]
+    # The first of its candidates is the one that is looked for, by the product of two towers: no layer's output.
+    assert said(loss_rows("cross_entropy", OF_3, one, ("", {}), steps=30)) == []
+
+
+CHAIN = {"input": ("Input", ""), "0": ("Linear", "input"), "1": ("Dropout", "0"), "2": ("Linear", "1")}
+
+
+@pytest.mark.parametrize(
+    ("layers", "told"),
+    [
+        (CHAIN, True),
+        ({**CHAIN, "1": ("ReLU", "0")}, False),
+        ({**CHAIN, "1": ("BatchNorm1d", "0")}, True),
+        ({**CHAIN, "1": ("LayerNorm", "0")}, False),
+        ({**CHAIN, "2": ("Linear", "")}, False),  # what lies between was not seen
+        ({**CHAIN, "side": ("GELU", "0")}, False),  # an activation somewhere: some of it is linear on purpose
+        ({"input": ("Input", "")}, False),  # one layer
+    ],
+)
+def test_linear_layers_in_a_row_are_noted_and_found_where_the_loss_stands_still(
+    layers: dict[str, tuple[str, str]], told: bool
+) -> None:
+    order = dict(layers)
+    if "2" in order:
+        order["2"] = order.pop("2")  # the last one feeds the output
+    flat, falling = [0.7] * 80, [0.7 * 0.95**step for step in range(80)]
+    for values, severe in ((flat, True), (falling, False)):
+        rows = loss_rows("cross_entropy", OF_3, CLASSES, values=values, constant=0.8, steps=80, before=order)
+        assert said(rows) == ([("no_nonlinearity", "serious")] if told and severe else [])
+        notes = [note for note in rows.diagnose().notes if note.condition == "output_mismatch"]
+        assert len(notes) == int(told and not severe)
+
+
+def test_a_linear_autoencoder_is_linear_on_purpose() -> None:
+    wide = {"shape": [32, 64]}
+    rows = loss_rows("mse_loss", wide, {**PIXELS}, before=CHAIN, constant=0.1, values=[0.09] * 80, steps=80)
+    assert rows.diagnose().findings == ()
+    assert rows.diagnose().notes == ()
+
+
+def test_what_follows_from_a_softmax_of_one_is_its_consequence() -> None:
+    diagnosis = loss_rows("BCELoss", OF_1, BINARY, ONE, steps=30, values=[30.0] * 30, constant=0.69).diagnose()
+    led, *rest = diagnosis.findings
+    assert (led.condition, led.consequence_of) == ("output_mismatch", None)
+    assert {finding.condition for finding in rest} >= {"constant"}
+    assert {finding.consequence_of for finding in rest} == {"out"}
+
+
+@pytest.mark.parametrize(("cause", "effect", "layer", "step", "explained"), [
+    ("double_softmax", "saturated", "act", 7, False),  # which has a reason of its own
+    ("target_out_of_range", "saturated", "act", 7, True),
+    ("target_out_of_range", "saturated", "act", 0, False),  # before any update
+    ("double_softmax", "collapsed", "out", 0, False),
+    ("double_softmax", "collapsed", "out", 7, True),
+    ("relu_output", "dead", "out", 0, True),
+    ("softmax_over_one_unit", "vanishing", "act:grad", 0, True),
+])  # fmt: skip
+def test_a_mismatch_explains_what_it_can_have_brought_about(
+    cause: str, effect: str, layer: str, step: int, explained: bool
+) -> None:
+    told = Finding("out", "output_mismatch", "critical", 0, Evidence(), "", "", (), None, cause)
+    other = Finding(layer, effect, "serious", step, Evidence(), "", "", ())
+    around = Circumstances({"act": 0, "out": 1}, {}, {}, 5.0, 20.0, {})
+    assert OutputMismatch.explains[effect](told, other, around) == explained
+
+
+@pytest.mark.parametrize(("severity", "cause", "explained"), [
+    ("serious", "constant_answer", True), ("serious", "not_in_optimiser", False), ("critical", "no_gradient", True),
+])  # fmt: skip
+def test_what_is_not_trained_at_all_is_not_for_its_output(severity: Severity, cause: str, explained: bool) -> None:
+    told = Finding("out", "output_mismatch", severity, 0, Evidence(), "", "", (), None, "double_softmax")
+    other = Finding("loss", "not_learning", "critical", 0, Evidence(), "", "", (), None, cause)
+    around = Circumstances({"out": 0, "loss": 1}, {}, {}, 5.0, 20.0, {})
+    assert OutputMismatch.explains["not_learning"](told, other, around) == explained
+
+
+SIZES = st.lists(st.integers(0, 5), max_size=4)
+ANYTHING = st.one_of(
+    st.none(), st.text(max_size=3), st.floats(), st.integers(), SIZES, st.dictionaries(st.text(), SIZES)
+)
+FACTS = st.fixed_dictionaries({}, optional={
+    "shape": st.one_of(SIZES, ANYTHING), "units": st.one_of(st.integers(0, 5), ANYTHING),
+    "distinct": st.one_of(st.lists(st.floats(), max_size=3), ANYTHING), "whole": st.one_of(st.booleans(), ANYTHING),
+    "sums_to_one": st.booleans(), "exp_sums_to_one": st.booleans(), "one_hot": st.booleans(), "commonest": ANYTHING,
+})  # fmt: skip
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None, derandomize=True)
+@given(
+    st.sampled_from([*LOSSES, "", "mine"]),
+    st.one_of(FACTS, ANYTHING),
+    FACTS,
+    st.sampled_from(
+        [LOGITS, SOFTMAX, SIGMOID, TANH, RELU, LOG_SOFTMAX, ONE, ("", {"min": math.inf, "max": -math.inf})]
+    ),
+    st.sampled_from(["torch", "keras", "jax", ""]),
+    st.sampled_from([{}, {"min": math.nan, "max": math.nan, "mean": math.nan}, {"max": 1e300}, {"count": 0}]),
+)
+def test_whatever_a_log_says_of_a_loss_is_judged(
+    function: str, prediction: Any, target: Any, output: Any, framework: str, numbers: Any
+) -> None:
+    rows = loss_rows(function, OF_3, {"rows": numbers}, output, framework=framework, constant=1.0)
+    for tracker in rows._trackers.values():
+        name, info = tracker.layer.info.name, tracker.layer.info
+        facts = {**info.facts, "prediction": prediction} if name == "loss" else target if name == "loss:target" else {}
+        object.__setattr__(info, "facts", facts)
+    diagnosis = rows.diagnose()
+    assert json.loads(diagnosis.to_json())["findings"] is not None
+    assert str(diagnosis)
