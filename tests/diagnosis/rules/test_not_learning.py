@@ -145,7 +145,15 @@ def test_where_the_constant_answer_is_not_known_a_flat_loss_is_a_note() -> None:
     same = only(loss([0.7] * 20, None))
     assert (same.severity, same.first_step) == ("critical", 0)
     assert findings(loss([0.7] * 19, None)) == []
+    both = seen(loss([0.7] * 20, None, name="penalty"), loss(noisy(falling(20)), name="loss")).diagnose()
+    assert (both.healthy, [note.layers for note in both.notes]) == (True, [("penalty",)])
     assert findings(loss([0.0] * 60, None)) == []  # hinge losses end there
+
+
+def test_a_sum_over_a_smaller_last_batch_is_measured_by_those_before() -> None:
+    given = loss(noisy(np.full(120, 32 * 0.6 * LN10)), function="cross_entropy")
+    given["loss:baseline"] = given["loss:baseline"][0], values([32 * LN10] * 119 + [3 * LN10])
+    assert findings(given) == []
 
 
 def test_targets_that_are_made_up_in_each_step_are_no_standard() -> None:
