@@ -292,3 +292,13 @@ def test_the_loss_in_evaluation_is_not_judged() -> None:
         diagnoser.append("loss:eval", each)
     assert diagnoser.diagnose().healthy
     assert values([1.0])[0]
+
+
+def test_few_rows_of_parameters_are_enough_and_fewer_are_not() -> None:
+    def causes(rows: int, **facts: Any) -> list[str]:
+        return [f.cause_name for f in findings(loss(FLAT[:12]), parameter("0.weight", rows=rows, **facts))]
+
+    assert (causes(1, gradient=0.0, update=0.0), causes(2, gradient=0.0, update=0.0)) == ([], ["zero_gradients"])
+    assert (causes(2, update=0.0), causes(3, update=0.0)) == ([], ["no_update"])
+    sampled = {"elements": 100_000, "sampled": 2048}  # an embedding whose few rows the sample may have missed
+    assert causes(9, update=0.0, **sampled) == []
