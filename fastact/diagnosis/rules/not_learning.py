@@ -281,10 +281,10 @@ class NotLearning(Rule[NotLearningThresholds]):
         told = best(learning.causes(layer, network, course))
         now = seen.course.now if seen.course is not None else float(np.mean(layer.rows["mean"]))
         severity: Severity = "serious"
-        if told.cause.proved or kind == "unchanged":
+        if kind == "flat" or (kind == "unchanged" and len(standards.losses(network)) > 1):
+            severity = NOTE  # of several, one may be a penalty that stays as it is
+        elif told.cause.proved or kind == "unchanged":
             severity = "critical"
-        elif kind == "flat":
-            severity = NOTE
         elif kind in ("slow", "behind"):
             severity = "warning"
         elif kind == "diverged" and constant is not None and now > _FAR * constant:
