@@ -21,8 +21,10 @@ _STD: Final = COLUMN["std"]
 
 #: Factor. A code for missing values that makes the standard deviation so many times what it is without.
 _DOMINATES: Final = 3.0
-#: Factor. Features whose standard deviations differ by so much train at rates that differ by its square.
+#: Factors: of the largest to the smallest of the features' standard deviations, and to the median. The rates that
+#: suit them differ by the square.
 _SCALES_DIFFER: Final = 1000.0
+_LARGEST: Final = 30.0
 #: Share. Where one class has so many of the targets, to answer it always is nearly right.
 _UNBALANCED: Final = 0.9
 #: Rows. So many batches that are the same are no chance.
@@ -54,12 +56,11 @@ def feature_scales(network: Network) -> For:
         return For()
     least, middle, most = stds
     apart = most / least if least > 0.0 else math.inf
-    if (
-        apart < _SCALES_DIFFER
-        or middle <= 0.0
-        or max(most / middle, middle / max(least, 1e-300)) < math.sqrt(_SCALES_DIFFER)
-    ):
-        return For(refuted_by=(f"the features' standard deviations are within a factor of {number(apart)}",))
+    # A small one among others is a feature less; a large one drowns them.
+    if not (apart >= _SCALES_DIFFER and most >= _LARGEST * middle):
+        return For(
+            refuted_by=(f"the largest feature's standard deviation is {number(most)}, the median {number(middle)}",)
+        )
     return For((f"the features' standard deviations are from {number(least)} to {number(most)}",))
 
 

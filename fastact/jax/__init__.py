@@ -11,7 +11,8 @@ the device is a dozen numbers (with `axis`, a dozen per neuron), through an orde
     def train_step(params, x, y):
         def loss(params):
             hidden = recorder.record("hidden", jax.nn.relu(x @ params["w1"]), axis=-1, layer_type="ReLU")
-            return loss_of(hidden @ params["w2"], y)
+            logits = recorder.record("logits", hidden @ params["w2"], axis=-1, layer_type="Linear")
+            return recorder.record_loss(loss_of(logits, y), predictions=logits, targets=y, function="cross_entropy")
         return jax.tree.map(lambda p, g: p - 0.1 * g, params, jax.grad(loss)(params))
 
     for x, y in batches:
@@ -25,6 +26,7 @@ the device is a dozen numbers (with `axis`, a dozen per neuron), through an orde
 
 - `summary`: `summarize`, and the `Summary` that it returns
 - `recorder`: the `Recorder`
+- `samples`: what of a loss's predictions and targets leaves the device
 """
 
 from fastact._adapters.extras import needs_extra

@@ -3,16 +3,19 @@
 import functools
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import io_callback
 
 from fastact._adapters.attachment import Attachment, Run
+from fastact._adapters.layers import Outputs
 from fastact.checks import renamed
 from fastact.diagnosis.layer_types import BOUNDED
+from fastact.jax.samples import Layout, on_host, sampled
 from fastact.jax.summary import Summary, summarize
 from fastact.monitor.monitor import ActivationMonitor
 from fastact.stats.options import SATURATION
@@ -60,8 +63,9 @@ class Recorder:
         self._traced: dict[str, bool] = {}
         self._arrived: set[str] = set()
         self._checks = 0
-        #: What has arrived in this step: layer, options of `ActivationMonitor.record`, summary.
-        self._pending: list[tuple[str, dict[str, Any], Summary]] = []
+        #: What has arrived in this step: the layer, what records it, and its numbers.
+        self._pending: list[tuple[str, Callable[[Any], None], Any]] = []
+        self._outputs = Outputs()
         self._paused = False
 
     @property
@@ -102,32 +106,118 @@ class Recorder:
         layer_type = renamed("layer_type", layer_type, "kind", kind)
         with self._attachment.failure_counter(f"record layer {name!r}"):
             interval = BOUNDED.get(layer_type, SATURATION) if saturation is None else saturation
-            # The last trace counts: initialising a model may trace parts of it first.
-            self._traced.pop(name, None)
-            self._traced[name] = when is True
             options = {"layer_type": layer_type, "saturation": interval, "dtype": str(getattr(x, "dtype", ""))}
 
-            def hand_over() -> None:
-                summary = summarize(x, axis=axis, saturation=interval)
-                receive = functools.partial(self._receive, name, options)
-                if self._ordered:
-                    io_callback(receive, None, summary, ordered=True)
-                else:
-                    jax.debug.callback(receive, summary)
-
-            if not isinstance(when, bool | np.bool_):
-                jax.lax.cond(when, hand_over, lambda: None)
-            elif when:
-                hand_over()
+            keep = functools.partial(self._keep_layer, name, options)
+            self._hand_over(name, keep, when, lambda: summarize(x, axis=axis, saturation=interval))
+            self._outputs.add(name, x)
         return x
 
-    def _receive(self, name: str, options: dict[str, Any], summary: Summary) -> None:
+    def record_loss(
+        self,
+        value: _T,
+        *,
+        predictions: Any = None,
+        targets: Any = None,
+        function: str = "",
+        name: str = "loss",
+        source: str = "",
+        axis: int = -1,
+        facts: Mapping[str, Any] | None = None,
+        when: Any = True,
+    ) -> _T:
+        """Records the loss each time that the traced function runs, and what goes with it. Also works outside of jit.
+
+        Small batches of predictions and targets leave the device as they are; of large ones their summaries do, and
+        16 384 elements, which the facts of the first batch and the constant answer come from.
+
+        Args:
+            value: the loss: a scalar, or an array of any shape, whose mean counts.
+            predictions: what the loss is given, of shape (samples, ...). Where it is the very array that `record` was
+                given or returned, that layer's row stands for it.
+            targets: what it is compared with, of shape (samples, ...).
+            function: the loss function by any framework's name, such as optax's
+                "softmax_cross_entropy_with_integer_labels".
+            name: the name of its rows.
+            source: the layer that has recorded the predictions, where that is another array than they are.
+            axis: the axis of the classes or units in `predictions`.
+            facts: what else is known of the loss, as in `ActivationMonitor.record_loss`.
+            when: as in `record`.
+
+        Returns:
+            `value` itself.
+
+        Example:
+            >>> import jax
+            >>> recorder = Recorder(ActivationMonitor())
+            >>> def loss(x, y):
+            ...     error = ((x - y) ** 2).mean()
+            ...     return recorder.record_loss(error, predictions=x, targets=y, function="squared_error")
+            >>> loss = jax.jit(loss)
+            >>> for scale in (3.0, 2.0):
+            ...     _ = loss(np.full((4, 1), scale, np.float32), np.array([[0], [1], [0], [1]], np.float32))
+            ...     recorder.step()
+            >>> history = recorder.monitor.history
+            >>> history["loss"]["mean"].tolist(), history["loss:baseline"]["mean"].tolist()
+            ([6.5, 2.5], [0.25, 0.25])
+        """
+        with self._attachment.failure_counter(f"record {name!r}"):
+            source = source or ("" if predictions is None else self._outputs.name_of(predictions))
+            known = {"framework": "jax", **(facts or {})}
+            given = {"predictions": predictions, "targets": targets}
+            layouts = {key: _layout(x) for key, x in given.items() if x is not None}
+            options = {"function": function, "name": name, "source": source, "axis": axis, "facts": known}
+            keep = functools.partial(self._keep_loss, options, layouts)
+
+            def parts() -> dict[str, Any]:
+                loss = jax.lax.stop_gradient(jnp.asarray(value))
+                handed: dict[str, Any] = {"value": summarize(loss) if loss.ndim else loss}
+                if predictions is not None:
+                    neurons = axis if len(layouts["predictions"][0]) > 1 else None
+                    handed["predictions"] = sampled(predictions, neurons, axis, summary=not source)
+                if targets is not None:
+                    handed["targets"] = sampled(targets, None, -1)
+                return handed
+
+            self._hand_over(name, keep, when, parts)
+        return value
+
+    def _hand_over(self, name: str, keep: Callable[[Any], None], when: Any, parts: Callable[[], Any]) -> None:
+        """Lets the graph give the numbers that `parts` computes to `keep`, in the step that they belong to."""
+        # The last trace counts: initialising a model may trace parts of it first.
+        self._traced.pop(name, None)
+        self._traced[name] = when is True
+
+        def hand_over() -> None:
+            receive = functools.partial(self._receive, name, keep)
+            if self._ordered:
+                io_callback(receive, None, parts(), ordered=True)
+            else:
+                jax.debug.callback(receive, parts())
+
+        if not isinstance(when, bool | np.bool_):
+            jax.lax.cond(when, hand_over, lambda: None)
+        elif when:
+            hand_over()
+
+    def _receive(self, name: str, keep: Callable[[Any], None], parts: Any) -> None:
         """Runs on a thread of JAX while the device waits, so it only stores the numbers."""
         self._arrived.add(name)
         if not self._paused and self._attachment.active:
-            summary = jax.tree.map(np.asarray, summary)
+            parts = jax.tree.map(np.asarray, parts)
             with self._lock:
-                self._pending.append((name, options, summary))
+                self._pending.append((name, keep, parts))
+
+    def _keep_layer(self, name: str, options: dict[str, Any], summary: Summary) -> None:
+        with self._attachment.failure_counter(f"record layer {name!r}"):
+            self.monitor.record(name, summary.stats(), **options)
+
+    def _keep_loss(self, options: dict[str, Any], layouts: dict[str, Layout], parts: dict[str, Any]) -> None:
+        with self._attachment.failure_counter(f"record {options['name']!r}"):
+            given = {key: on_host(parts[key], layout) for key, layout in layouts.items()}
+            value = parts["value"]
+            value = value.stats() if isinstance(value, Summary) else value
+            self.monitor.record_loss(value, **given, **options)
 
     def step(self) -> None:
         """Ends a training step: waits for its layers to arrive from the device, and ends the monitor's step.
@@ -162,9 +252,8 @@ class Recorder:
         pending = self._drain()
         order = {name: place for place, name in enumerate(self._traced)}
         # Layers are ordered by their first rows, but callbacks that are not ordered may arrive in any order.
-        for name, options, summary in sorted(pending, key=lambda item: order.get(item[0], len(order))):
-            with self._attachment.failure_counter(f"record layer {name!r}"):
-                self.monitor.record(name, summary.stats(), **options)
+        for _, keep, parts in sorted(pending, key=lambda item: order.get(item[0], len(order))):
+            keep(parts)
         self._checks += bool(pending)
         if self._checks == 2:
             missing = [name for name, always in self._traced.items() if always and name not in self._arrived]
@@ -174,7 +263,7 @@ class Recorder:
                 cause = "JAX leaves ordered callbacks out of a scan that is differentiated; use Recorder(ordered=False)"
                 warnings.warn(f"fastact.jax.Recorder: {problem}: {cause}", RuntimeWarning, stacklevel=3)
 
-    def _drain(self) -> list[tuple[str, dict[str, Any], Summary]]:
+    def _drain(self) -> list[tuple[str, Callable[[Any], None], Any]]:
         """Waits until everything under way has arrived, and removes and returns it."""
         with self._attachment.failure_counter("wait for the device"):
             jax.effects_barrier()  # type: ignore[no-untyped-call]
@@ -190,3 +279,7 @@ class Recorder:
 
     def __repr__(self) -> str:
         return f"Recorder(layers={len(self._traced)}, failures={self.failures})"
+
+
+def _layout(x: Any) -> Layout:
+    return tuple(np.shape(x)), str(getattr(x, "dtype", ""))

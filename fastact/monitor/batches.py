@@ -27,7 +27,7 @@ def numbers(x: Any, most: int) -> npt.NDArray[np.float64]:
     if shape:
         x = x[: max(1, most // max(math.prod(shape[1:]), 1))]
     if hasattr(x, "detach"):  # a torch tensor: NumPy knows none of its small types
-        x = x.detach().double().cpu().numpy()
+        x = x.detach().cpu().double().numpy()
     return np.asarray(x).astype(np.float64)
 
 

@@ -27,6 +27,7 @@ from fastact.diagnosis.layer_types import (
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 from fastact.failures import FailureCounter
 from fastact.monitor.batches import facts_of_predictions, facts_of_targets, numbers
+from fastact.monitor.sampled import Sampled
 
 #: Predictions, and targets, within 0 and 1 are probabilities; those beyond are counted as saturated.
 _PROBABILITIES: Final = (0.0, 1.0)
@@ -221,10 +222,15 @@ class Supervision(ABC):
     ) -> None:
         """`record`, with errors that name the argument as the caller knows it."""
         saturation = None if layer_type == LOSS else _PROBABILITIES
-        if hasattr(x, "detach"):
+        dtype = ""
+        if isinstance(x, Sampled):
+            x, dtype = x.stats, x.dtype
+        elif hasattr(x, "detach"):
             x = x.detach()
         try:
-            self.record(name, x, axis=axis, layer_type=layer_type, saturation=saturation, training=training)
+            self.record(
+                name, x, axis=axis, layer_type=layer_type, saturation=saturation, dtype=dtype, training=training
+            )
         except (ArgumentTypeError, ArgumentValueError) as error:
             message = str(error)
             if not message.startswith("x: "):

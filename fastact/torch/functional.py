@@ -1,4 +1,4 @@
-"""Activations that are called as functions: `F.relu` in the middle of a forward pass.
+"""Activations, and dropout, that are called as functions: `F.relu` in the middle of a forward pass.
 
 No module's hook sees them. A `TorchFunctionMode` does, which PyTorch itself asks at each call of one of its functions;
 it is on while a watched model runs a pass that is recorded, and no longer. Functions that a module took hold of when
@@ -21,7 +21,7 @@ TYPE_OF: Final[Mapping[str, str]] = {
     "softshrink": "Softshrink", "tanhshrink": "Tanhshrink", "threshold": "Threshold", "logsigmoid": "LogSigmoid",
     "softsign": "Softsign", "tanh": "Tanh", "sigmoid": "Sigmoid", "softmax": "Softmax", "softmin": "Softmin",
     "gumbel_softmax": "Softmax", "log_softmax": "LogSoftmax", "normalize": "Normalize",
-    "scaled_dot_product_attention": "ScaledDotProductAttention",
+    "scaled_dot_product_attention": "ScaledDotProductAttention", "dropout": "Dropout",
 }  # fmt: skip
 
 #: What a module that has no weights, and so is a function itself, may still call inside: what weighs other tensors.

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from fastact._adapters.attachment import Attachment
-from fastact.diagnosis.layer_types import EVALUATION_SUFFIX, TRAINING_SUFFIX
+from fastact.diagnosis.layer_types import EVALUATION_SUFFIX, INPUT, TRAINING_SUFFIX
 from fastact.errors import FastactError
 from fastact.failures import FailureCounter
+from fastact.monitor.batches import facts_of_inputs
 from fastact.monitor.monitor import ActivationMonitor
 from fastact.monitor.unseen import Missing
 from fastact.torch import compiled
@@ -215,11 +216,12 @@ class Watch:
 
     def _record(self, name: str, x: torch.Tensor, axis: int | None, layer_type: str, source: str = "") -> None:
         try:
+            x = real_numbers(x)
             if self._describe is not None and name not in self._described:
                 self._described.add(name)
                 evaluation = TRAINING_SUFFIX not in name if self._home is False else EVALUATION_SUFFIX in name
-                self._describe(name, mode="evaluation" if evaluation else "", source=source)
-            x = real_numbers(x)
+                facts = facts_of_inputs(x, axis) if layer_type == INPUT else None
+                self._describe(name, mode="evaluation" if evaluation else "", source=source, facts=facts)
             if axis == 3 and x.ndim == 4 and not x.is_contiguous():
                 # Attention hands on positions before heads, in memory. Which sample is which makes no difference.
                 x = x.transpose(1, 2)

@@ -61,23 +61,29 @@ assert all(np.allclose(got[name], want[1][name], rtol=1e-6) for name in ("loss",
 log = fastact.open_log(sys.argv[1])
 names = [(info.name, info.kind) for info in log.layers]
 kinds = {"input": "Input", "lstm": "LSTM", "block/inner": "Tanh", "dropout": "Dropout", "head/relu": "ReLU",
-         "output": "Softmax"}
+         "output": "Softmax", "loss:target": "Target", "loss": "Loss", "loss:baseline": "Baseline"}
 assert names == list(kinds.items()), names
 rows = log.to_table().to_pylist()
-assert len(rows) == 6 * 8, len(rows)  # the validation's batches are not in it
+assert len(rows) == 9 * 8, len(rows)  # the validation's batches are not in it
 assert [row["count"] for row in rows[:6]] == [96, 48, 40, 40, 32, 16], rows[:6]
 assert [row["neurons"] for row in rows[:6]] == [3, 6, 5, 5, 4, 2]
+sources = [info.source for info in log.layers]
+assert sources == ["", "input", "lstm", "block/inner", "dropout", "head/relu", "", "output", ""], sources
+losses = [row["mean"] for row in rows if row["layer"] == "loss"]
+assert np.allclose(np.reshape(losses, (2, 4)).mean(axis=1), got["loss"], rtol=1e-6), (losses, got)
 assert callback.failures == 0 and callback.monitor.diagnose().layers
 # Nothing is left behind, in the layers or in the compiled functions.
-assert all("call" not in vars(layer) for layer in model._flatten_layers())
+left = lambda: [name for layer in model._flatten_layers() for name in ("call", "compute_loss") if name in vars(layer)]
+assert not left() and isinstance(model._compile_loss._flat_losses[0].loss, keras.losses.Loss)
 train(model, [])
-assert fastact.open_log(sys.argv[1]).to_table().num_rows == 48
+assert fastact.open_log(sys.argv[1]).to_table().num_rows == 72
 keras.models.load_model(sys.argv[1] + "/model.keras", custom_objects={"Block": Block}, compile=False)
 
 # Again on the same model: chosen layers, into a monitor of ours.
 with fastact.ActivationMonitor(every=2) as monitor:
     train(model, [fastact.keras.ActivationCallback(monitor, layers=["head/*", "lstm"], strict=True)])
-    assert list(monitor.history) == ["input", "lstm", "head/relu"], list(monitor.history)
+    supervision = ["loss:prediction", "loss:target", "loss", "loss:baseline"]
+    assert list(monitor.history) == ["input", "lstm", "head/relu", *supervision], list(monitor.history)
     assert monitor.history["lstm"]["step"].tolist() == [0, 2, 4, 6]
     assert not monitor.closed
 
@@ -109,7 +115,7 @@ original = fastact.keras.ActivationCallback(sys.argv[1] + "/copy", strict=True)
 copied = copy.deepcopy(original)
 train(model, [copied])
 train(model, [pickle.loads(pickle.dumps(copied))])
-assert fastact.open_log(sys.argv[1] + "/copy").to_table().num_rows == 2 * 48
+assert fastact.open_log(sys.argv[1] + "/copy").to_table().num_rows == 2 * 72
 for error in (RuntimeError, KeyboardInterrupt):
     def fail():
         raise error
@@ -117,7 +123,7 @@ for error in (RuntimeError, KeyboardInterrupt):
         train(model, [copied, Do(fail)])
     except error:
         copied.close()
-    assert all("call" not in vars(layer) for layer in model._flatten_layers())
+    assert not left()
     assert copied.monitor.closed
 
 # What is computed twice counts once on PyTorch.
@@ -131,6 +137,9 @@ with fastact.ActivationMonitor() as monitor:
     counts = {name: int(layer["count"][0]) for name, layer in monitor.history.items()}
     assert counts.pop("input") % 120 == 0
     runs = 1 if keras.backend.backend() == "torch" else counts["dense"] // 200
+    supervision = {name: counts.pop(name) for name in list(counts) if name.startswith("loss")}
+    assert supervision.pop("loss:prediction", 80) == 80
+    assert supervision == {"loss:target": 80, "loss": 1, "loss:baseline": 1}, supervision
     assert counts == {"dense": runs * 200, "out": runs * 80}, counts
 print("done")
 """

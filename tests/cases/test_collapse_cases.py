@@ -164,3 +164,32 @@ def test_data_that_changes_its_scale_during_training() -> None:
 
 def test_targets_of_two_classes_only_are_healthy() -> None:
     assert not train(perceptron(), PIXELS, DIGITS % 2, steps=80).findings
+
+
+class Dropping(nn.Module):
+    """Dropout as a function, which is on by default, whatever the mode of its module."""
+
+    def __init__(self, careful: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.inner, self.act, self.out, self.careful = nn.Linear(64, 64), nn.GELU(), nn.Linear(64, 10), careful
+
+    def forward(self, x: torch.Tensor) -> Any:
+        h = self.act(self.inner(x))
+        return self.out(nn.functional.dropout(h, 0.3, self.training) if self.careful else nn.functional.dropout(h, 0.3))
+
+
+@pytest.mark.parametrize("careful", [True, False])
+def test_dropout_that_is_on_in_evaluation(careful: bool) -> None:
+    model = Dropping(careful)
+
+    def evaluate(step: int, x: torch.Tensor) -> torch.Tensor:
+        if step % 5 == 4:
+            model.eval()
+            with torch.no_grad():
+                model(PIXELS[:64])
+            model.train()
+        return x
+
+    expected = [] if careful else [("dropout", "eval_shift", "dropout_left_on")]
+    assert said(train(model, data=evaluate, steps=30)) == expected

@@ -89,21 +89,35 @@ def test_zero_times_the_logarithm_of_zero_in_the_loss() -> None:
     assert entropy_regularised(careful=True) == []
 
 
-@pytest.mark.xfail(strict=True, reason="gradients that are all zero are not judged")
-def test_gradients_that_all_underflow_to_zero() -> None:
+@pytest.mark.parametrize("scale", [1e-6, 1.0])
+def test_gradients_that_all_underflow_to_zero(scale: float) -> None:
     diagnosis = train(
         perceptron().half(),
         PIXELS.half(),
         DIGITS,
-        loss=lambda out, y: nn.functional.cross_entropy(out.float(), y) * 1e-6,
+        loss=lambda out, y: nn.functional.cross_entropy(out.float(), y) * scale,
         update=lambda model: torch.optim.SGD(model.parameters(), 0.1),
         gradients=True,
+        steps=30,
     )
-    layer, _, cause = said(diagnosis)[0]
-    assert layer.endswith(":grad")
-    assert cause == "loss_scale"
+    told = [each for each in said(diagnosis) if each[0].endswith(":grad")]
+    assert told == ([("4:grad", "underflow_risk", "loss_scale")] if scale < 1 else [])
 
 
 def test_inputs_that_are_next_to_nothing() -> None:
     diagnosis = train(perceptron(), (PIXELS * 3e-8).half().float())
     assert said(diagnosis)[0][2] in ("dtype_range", "inputs_zero", "inputs_not_normalised")
+
+
+class Exponential(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.exp(x)
+
+
+@pytest.mark.parametrize("bias", [120.0, 0.0])
+def test_an_exponential_that_overflows_from_the_first_row_on(bias: float) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 16), Exponential(), nn.Linear(16, 10))
+    with torch.no_grad():
+        model.get_parameter("0.bias").add_(bias)
+    assert said(train(model, steps=20))[:1] == ([("1", "non_finite", "log_variance")] if bias else [])

@@ -13,12 +13,17 @@ from fastact.diagnosis.network import LayerView, Network, rms
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, upstream
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, factor_field, positive_field
 from fastact.history import LayerInfo
-from fastact.text import number
+from fastact.text import number, percent
 
 #: Normalisations that keep running statistics for evaluation.
 _KEEPS: Final = ("BatchNorm", "SyncBatchNorm", "LazyBatchNorm", "InstanceNorm", "LazyInstanceNorm")
 #: A difference that has come down to less than this share of what it was in the evaluation rows before is passing.
 _CATCHING_UP: Final = 0.5
+
+
+#: What drops elements in training, and hands all on in evaluation; and the share of zeros that is more than chance.
+_DROPS: Final = "Dropout", "SpatialDropout"
+_LEAST_DROPPED: Final = 0.03
 
 
 class EvalShiftThresholds(CommonThresholds):
@@ -92,6 +97,8 @@ class EvalShift(Rule[EvalShiftThresholds]):
         What differs after that follows. The first step is that of the first evaluation row since which it has differed.
         Serious from shift_serious (10) or three deviations on.
 
+    Dropout itself is found where in all three rows at least 3% of its outputs are zeros that it was not given.
+
     Dropout, noise and sampling make training larger and wider than evaluation, so after them, and at layers that do not
     normalise, what falls is no finding. What the layer learns between two evaluations lies within the training rows.
 
@@ -111,14 +118,16 @@ class EvalShift(Rule[EvalShiftThresholds]):
     ) | {"eval_shift": upstream}  # fmt: skip
 
     def applies(self, info: LayerInfo) -> bool:
-        """Layers in training, but for probabilities and what hands its input on; the input is judged."""
+        """Layers in training, but for probabilities and what hands its input on; the input and dropout are judged."""
         kind = info.layer_type
         if info.mode or kind in layer_types.PROBABILITIES:
             return False
-        return kind == layer_types.INPUT or not layer_types.is_passing(kind)
+        return kind == layer_types.INPUT or kind.startswith(_DROPS) or not layer_types.is_passing(kind)
 
     def check(self, layer: LayerView, network: Network, thresholds: EvalShiftThresholds) -> Finding | Outcome:
-        """The difference of the last rows, and where it began."""
+        """The difference of the last rows, and where it began; of dropout, whether there is none."""
+        if layer.info.layer_type.startswith(_DROPS):
+            return _dropped(layer, network, thresholds) or Outcome.NOT_FOUND
         gaps = network.once(_gaps, thresholds)
         gap = gaps.get(layer.place)
         if gap is None:
@@ -144,6 +153,27 @@ class EvalShift(Rule[EvalShiftThresholds]):
         name = layer_types.without_mode(layer.info.name)
         name = name if name in network.everything else layer.info.name
         return best([cause]).finding(name, self.condition, severity, step, evidence, message)
+
+
+def _dropped(layer: LayerView, network: Network, thresholds: EvalShiftThresholds) -> Finding | None:
+    """The finding for dropout that drops in evaluation too: it puts out zeros where what it is given has none."""
+    feeder, evaluation = network.feeder(layer), network.evaluation(layer)
+    given = network.evaluation(feeder) if feeder is not None and layer.info.source == feeder.info.name else None
+    if given is None or evaluation is None or len(evaluation.rows) < thresholds.shift_rows:
+        return None
+    shares = [np.divide(view.rows["zeros"], np.maximum(view.rows["count"], 1)) for view in (evaluation, given)]
+    dropped = float(shares[0][-thresholds.shift_rows :].min() - shares[1][-thresholds.shift_rows :].max())
+    if dropped < _LEAST_DROPPED:
+        return None
+    step = evaluation.start
+    message = (
+        f"{layer.name} has been dropping in evaluation since step {step}: {percent(dropped)} of what it puts out there "
+        f"are zeros that {facts.named(given)} did not give it."
+    )
+    name = layer_types.without_mode(layer.info.name)
+    name = name if name in network.everything else layer.info.name
+    evidence = Evidence(dropped=dropped, evaluation_rows=len(evaluation.rows))
+    return best([_LEFT_ON]).finding(name, "eval_shift", "warning", step, evidence, message)
 
 
 def _gaps(network: Network, thresholds: EvalShiftThresholds) -> dict[int, Gap]:
@@ -269,6 +299,16 @@ _STATISTICS: Final = Cause(
         "use layer or group normalisation, which does the same in both modes",
     ),
     ("its input is of the same scale in both modes",),
+)
+_LEFT_ON: Final = Cause(
+    "dropout_left_on",
+    "Dropout is on in evaluation too, so that answers are noisy, and worse than the model can give.",
+    (
+        "call `F.dropout` with training=self.training, which is True by default, or use a module of it",
+        "call eval() on the whole model before it is evaluated, and train() on no part of it",
+    ),
+    ("it puts out zeros that it was not given",),
+    proved=True,
 )
 _UNSEEN: Final = Cause(
     "mode_dependence",

@@ -9,7 +9,7 @@ from fastact.diagnosis.causes import Cause, best
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import NORMALISE_INPUTS, normalise_before
-from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition
+from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, share_at_least
 from fastact.diagnosis.rule import Outcome, Rule, earlier_and_not_after, upstream
 from fastact.diagnosis.thresholds import CommonThresholds, positive_field
 from fastact.fields import COLUMN
@@ -80,13 +80,16 @@ class UnderflowRisk(Rule[UnderflowRiskThresholds]):
         def undecided(cells: Cells) -> Any:
             return _finite(cells) - cells[_ZEROS] <= 0.0
 
-        return (Cascade((RowCondition("near_underflow", holds),), undecided),)
+        near = Cascade((RowCondition("near_underflow", holds),), undecided)
+        if info.layer_type != layer_types.GRADIENT:
+            return (near,)
+        return near, Cascade((RowCondition("no_gradient", share_at_least(1.0, _ZEROS, _COUNT)),))
 
     def check(self, layer: LayerView, network: Network, thresholds: UnderflowRiskThresholds) -> Finding | Outcome:
         """How small they are, and how much is zero already."""
         streak = layer.streaks.get("near_underflow")
         if streak is None or streak.rows < thresholds.min_rows:
-            return Outcome.NOT_FOUND
+            return self._all_zero(layer, network, thresholds) or Outcome.NOT_FOUND
         normal, subnormal = SMALLEST[layer.info.dtype]
         run = layer.during(streak)
         last = run[-1].item()
@@ -110,6 +113,31 @@ class UnderflowRisk(Rule[UnderflowRiskThresholds]):
         message += "."
         told = best(_causes(layer, network, streak.step))
         return told.finding(layer.info.name, self.condition, severity, streak.step, evidence, message)
+
+    def _all_zero(self, layer: LayerView, network: Network, thresholds: UnderflowRiskThresholds) -> Finding | None:
+        """The finding for a gradient that has been zero in every row, as those of all layers have: none was ever left.
+
+        By one layer alone a gradient stops where neurons are dead, or where nothing is to be trained.
+        """
+        streak = layer.streaks.get("no_gradient")
+        if streak is None or streak.step > layer.start or streak.rows < thresholds.min_rows:
+            return None
+        if not network.once(_never_any):
+            return None
+        normal, subnormal = SMALLEST[layer.info.dtype]
+        evidence = Evidence(smallest_normal=normal, smallest_subnormal=subnormal, zero_ratio=1.0)
+        message = (
+            f"{layer.name} has been zero in every row since step {streak.step}, as the gradients of all layers have: "
+            f"{layer.info.dtype} has nothing below {number(subnormal)}."
+        )
+        told = best(_causes(layer, network, streak.step))
+        return told.finding(layer.info.name, self.condition, "critical", streak.step, evidence, message)
+
+
+def _never_any(network: Network) -> bool:
+    """Whether each gradient has been zero since its first row."""
+    runs = [(view.streaks.get("no_gradient"), view.start) for view in network.layers]
+    return all(run is not None and run.step <= start for run, start in runs)
 
 
 def _finite(cells: Cells) -> Any:

@@ -1,12 +1,19 @@
 """Outputs, losses and targets that do not fit each other, and all that looks like it and does."""
 
+import json
+import math
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from synthetic import loss_rows
 
 from fastact.diagnosis.diagnoser import Diagnoser
-from fastact.diagnosis.finding import Finding
+from fastact.diagnosis.finding import Evidence, Finding, Severity
+from fastact.diagnosis.rule import Circumstances
+from fastact.diagnosis.rules.output_mismatch import OutputMismatch
+from fastact.losses import LOSSES
 
 CLASSES = {"shape": [32], "dtype": "int64", "whole": True, "distinct": [0.0, 1.0, 2.0], "rows": {"max": 2.0}}
 COLUMN = {**CLASSES, "shape": [32, 1]}
@@ -265,3 +272,74 @@ def test_a_linear_autoencoder_is_linear_on_purpose() -> None:
     rows = loss_rows("mse_loss", wide, {**PIXELS}, before=CHAIN, constant=0.1, values=[0.09] * 80, steps=80)
     assert rows.diagnose().findings == ()
     assert rows.diagnose().notes == ()
+
+
+def test_what_follows_from_a_softmax_of_one_is_its_consequence() -> None:
+    diagnosis = loss_rows("BCELoss", OF_1, BINARY, ONE, steps=30, values=[30.0] * 30, constant=0.69).diagnose()
+    led, *rest = diagnosis.findings
+    assert (led.condition, led.consequence_of) == ("output_mismatch", None)
+    assert {finding.condition for finding in rest} >= {"constant"}
+    assert {finding.consequence_of for finding in rest} == {"out"}
+
+
+@pytest.mark.parametrize(("cause", "effect", "layer", "step", "explained"), [
+    ("double_softmax", "saturated", "act", 7, False),  # which has a reason of its own
+    ("target_out_of_range", "saturated", "act", 7, True),
+    ("target_out_of_range", "saturated", "act", 0, False),  # before any update
+    ("double_softmax", "collapsed", "out", 0, False),
+    ("double_softmax", "collapsed", "out", 7, True),
+    ("relu_output", "dead", "out", 0, True),
+    ("softmax_over_one_unit", "vanishing", "act:grad", 0, True),
+])  # fmt: skip
+def test_a_mismatch_explains_what_it_can_have_brought_about(
+    cause: str, effect: str, layer: str, step: int, explained: bool
+) -> None:
+    told = Finding("out", "output_mismatch", "critical", 0, Evidence(), "", "", (), None, cause)
+    other = Finding(layer, effect, "serious", step, Evidence(), "", "", ())
+    around = Circumstances({"act": 0, "out": 1}, {}, {}, 5.0, 20.0, {})
+    assert OutputMismatch.explains[effect](told, other, around) == explained
+
+
+@pytest.mark.parametrize(("severity", "cause", "explained"), [
+    ("serious", "constant_answer", True), ("serious", "not_in_optimiser", False), ("critical", "no_gradient", True),
+])  # fmt: skip
+def test_what_is_not_trained_at_all_is_not_for_its_output(severity: Severity, cause: str, explained: bool) -> None:
+    told = Finding("out", "output_mismatch", severity, 0, Evidence(), "", "", (), None, "double_softmax")
+    other = Finding("loss", "not_learning", "critical", 0, Evidence(), "", "", (), None, cause)
+    around = Circumstances({"out": 0, "loss": 1}, {}, {}, 5.0, 20.0, {})
+    assert OutputMismatch.explains["not_learning"](told, other, around) == explained
+
+
+SIZES = st.lists(st.integers(0, 5), max_size=4)
+ANYTHING = st.one_of(
+    st.none(), st.text(max_size=3), st.floats(), st.integers(), SIZES, st.dictionaries(st.text(), SIZES)
+)
+FACTS = st.fixed_dictionaries({}, optional={
+    "shape": st.one_of(SIZES, ANYTHING), "units": st.one_of(st.integers(0, 5), ANYTHING),
+    "distinct": st.one_of(st.lists(st.floats(), max_size=3), ANYTHING), "whole": st.one_of(st.booleans(), ANYTHING),
+    "sums_to_one": st.booleans(), "exp_sums_to_one": st.booleans(), "one_hot": st.booleans(), "commonest": ANYTHING,
+})  # fmt: skip
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None, derandomize=True)
+@given(
+    st.sampled_from([*LOSSES, "", "mine"]),
+    st.one_of(FACTS, ANYTHING),
+    FACTS,
+    st.sampled_from(
+        [LOGITS, SOFTMAX, SIGMOID, TANH, RELU, LOG_SOFTMAX, ONE, ("", {"min": math.inf, "max": -math.inf})]
+    ),
+    st.sampled_from(["torch", "keras", "jax", ""]),
+    st.sampled_from([{}, {"min": math.nan, "max": math.nan, "mean": math.nan}, {"max": 1e300}, {"count": 0}]),
+)
+def test_whatever_a_log_says_of_a_loss_is_judged(
+    function: str, prediction: Any, target: Any, output: Any, framework: str, numbers: Any
+) -> None:
+    rows = loss_rows(function, OF_3, {"rows": numbers}, output, framework=framework, constant=1.0)
+    for tracker in rows._trackers.values():
+        name, info = tracker.layer.info.name, tracker.layer.info
+        facts = {**info.facts, "prediction": prediction} if name == "loss" else target if name == "loss:target" else {}
+        object.__setattr__(info, "facts", facts)
+    diagnosis = rows.diagnose()
+    assert json.loads(diagnosis.to_json())["findings"] is not None
+    assert str(diagnosis)

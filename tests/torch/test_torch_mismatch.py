@@ -1,0 +1,129 @@
+"""Trainings in PyTorch whose output, loss and targets do not fit: told at the first batch; the rest never."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import fastact
+import fastact.torch
+from fastact.diagnosis.report import Diagnosis
+
+torch.manual_seed(0)
+X = torch.randn(64, 6)
+CLASSES = torch.randint(3, (64,))
+BINARY = (X[:, :1] > 0).float()
+VALUES = X[:, :1] - X[:, 1:2]
+ONE_HOT = functional.one_hot(CLASSES, 3).float()
+
+
+def trained(
+    last: list[nn.Module], criterion: nn.Module, targets: torch.Tensor, steps: int = 3, units: int = 1,
+    then: Callable[[torch.Tensor], torch.Tensor] | None = None,
+) -> Diagnosis:  # fmt: skip
+    """The diagnosis of a small network that ends so, after `then` outside of it."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, units), *last)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    name = type(criterion).__name__
+    with fastact.ActivationMonitor() as monitor, fastact.torch.watch(model, monitor):
+        for _ in range(steps):
+            predictions = model(X) if then is None else then(model(X))
+            loss = criterion(predictions, targets)
+            source = str(len(model) - 1) if then is None else ""
+            known: dict[str, Any] = {"framework": "torch"}
+            monitor.record_loss(
+                loss, predictions=predictions, targets=targets, function=name, source=source, facts=known
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            monitor.step()
+    return monitor.diagnose()
+
+
+def said(diagnosis: Diagnosis) -> list[tuple[str, str]]:
+    return [(f.layer, f.cause_name) for f in diagnosis.findings if f.condition == "output_mismatch"]
+
+
+@pytest.mark.parametrize(
+    ("last", "criterion", "targets", "units", "told"),
+    [
+        ([nn.Softmax(1)], nn.BCELoss(), BINARY, 1, ("3", "softmax_over_one_unit")),
+        ([], nn.CrossEntropyLoss(), torch.zeros(64).long(), 1, ("2", "softmax_over_one_unit")),
+        ([nn.Softmax(1)], nn.CrossEntropyLoss(), CLASSES, 3, ("3", "double_softmax")),
+        ([nn.Softmax(1), nn.Dropout(0.0)], nn.CrossEntropyLoss(), CLASSES, 3, ("3", "double_softmax")),
+        ([nn.Softmax(0)], nn.CrossEntropyLoss(), CLASSES, 3, ("3", "softmax_axis")),
+        ([nn.Sigmoid()], nn.BCEWithLogitsLoss(), BINARY, 1, ("3", "double_sigmoid")),
+        ([], nn.NLLLoss(), CLASSES, 3, ("2", "missing_log_softmax")),
+        ([nn.ReLU()], nn.BCEWithLogitsLoss(), BINARY, 1, ("3", "relu_output")),
+        ([nn.ReLU()], nn.MSELoss(), VALUES, 1, ("3", "relu_output")),
+        ([nn.Tanh()], nn.MSELoss(), 5.0 * VALUES, 1, ("3", "target_out_of_range")),
+        ([], nn.BCEWithLogitsLoss(), 2.0 * BINARY - 1.0, 1, ("2", "target_out_of_range")),
+        pytest.param([], nn.MSELoss(), VALUES[:, 0], 1, ("2", "broadcast_shapes"),
+                     marks=pytest.mark.filterwarnings("ignore:Using a target size")),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_told_at_the_first_batch(
+    last: list[nn.Module], criterion: nn.Module, targets: torch.Tensor, units: int, told: tuple[str, str]
+) -> None:
+    first = said(trained(last, criterion, targets, steps=1, units=units))
+    assert first == [told]
+    assert said(trained(last, criterion, targets, steps=3, units=units)) == first
+
+
+@pytest.mark.parametrize(
+    ("then", "criterion", "targets", "units", "told"),
+    [
+        (torch.sigmoid, nn.BCEWithLogitsLoss(), BINARY, 1, ("2", "double_sigmoid")),
+        (torch.tanh, nn.MSELoss(), 5.0 * VALUES, 1, ("2", "target_out_of_range")),
+        (lambda x: x.softmax(1), nn.CrossEntropyLoss(), CLASSES, 3, ("loss", "double_softmax")),
+    ],
+)
+def test_an_activation_outside_of_the_model_is_seen_by_what_it_does(
+    then: Callable[[torch.Tensor], torch.Tensor], criterion: nn.Module, targets: torch.Tensor, units: int,
+    told: tuple[str, str],
+) -> None:  # fmt: skip
+    assert said(trained([], criterion, targets, units=units, then=then)) == [told]
+
+
+@pytest.mark.parametrize(
+    ("last", "criterion", "targets", "units", "then"),
+    [
+        ([], nn.CrossEntropyLoss(label_smoothing=0.1), CLASSES, 3, None),
+        ([], nn.CrossEntropyLoss(), 0.9 * ONE_HOT + 0.1 / 3, 3, None),
+        ([nn.LogSoftmax(1)], nn.CrossEntropyLoss(), CLASSES, 3, None),
+        ([nn.LogSoftmax(1)], nn.NLLLoss(), CLASSES, 3, None),
+        ([nn.Softmax(1)], nn.MSELoss(), ONE_HOT, 3, None),
+        ([nn.Softmax(1)], nn.BCELoss(), BINARY[:, 0], 2, lambda x: x[:, 1]),
+        ([nn.Sigmoid()], nn.BCELoss(), ONE_HOT, 3, None),
+        ([nn.Sigmoid()], nn.BCELoss(), BINARY[:, 0], 1, lambda x: x.squeeze(1)),
+        ([nn.Sigmoid()], nn.MSELoss(), BINARY, 1, None),
+        ([], nn.BCEWithLogitsLoss(), BINARY, 1, None),
+        ([nn.ReLU()], nn.MSELoss(), VALUES.abs(), 1, None),
+        ([nn.Tanh()], nn.MSELoss(), torch.tanh(VALUES), 1, None),
+        ([], nn.SmoothL1Loss(), VALUES[:, 0], 1, lambda x: x.squeeze(1)),
+        ([], nn.MSELoss(), 100.0 * VALUES, 1, None),
+    ],
+)
+def test_what_fits_is_never_told(
+    last: list[nn.Module], criterion: nn.Module, targets: torch.Tensor, units: int, then: Any
+) -> None:
+    diagnosis = trained(last, criterion, targets, steps=3, units=units, then=then)
+    assert said(diagnosis) == []
+    assert [note for note in diagnosis.notes if note.condition == "output_mismatch"] == []
+
+
+def test_the_first_input_is_looked_at() -> None:
+    model = nn.Sequential(nn.Linear(6, 2))
+    x = torch.cat([X[:, :5], 1000.0 * X[:, 5:]], dim=1)
+    with fastact.ActivationMonitor() as monitor, fastact.torch.watch(model, monitor):
+        for batch in (x, X):
+            model(batch)
+            monitor.step()
+    facts = monitor.history["input"].info.facts
+    assert (facts["shape"], facts["features"]) == ([64, 6], 6)
+    assert facts["feature_std"][2] == pytest.approx(1000.0, rel=0.3)
