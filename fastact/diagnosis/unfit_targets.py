@@ -76,7 +76,7 @@ def beyond_loss(s: Supervised, excess: float) -> Mismatch | None:
         says = "The logarithm of what is not above zero is no number, or cut."
         return Mismatch("target_out_of_range", "serious", what, says, (fixes.values(s.framework),), (reach,))
     if s.function.family == "hinge":
-        if s.framework != "keras" and s.distinct == [0.0, 1.0]:  # Keras makes -1 and 1 of these itself
+        if not s.facts.get("converts", s.framework == "keras") and s.distinct == [0.0, 1.0]:
             what = f"{loss_of(s)} takes -1 and 1, and the targets are 0 and 1"
             says = (
                 "A sample whose target is 0 has a loss of 1 whatever the output is: half of the data teaches nothing."
@@ -159,7 +159,8 @@ def shapes(s: Supervised, excess: float) -> Mismatch | None:
     del excess
     compares = s.function is not None and s.function.family in ("regression", "binary", "hinge")
     ours, other = s.shape, s.target_shape
-    if not compares or s.framework == "keras" or len(ours) == len(other) or 0 in (len(ours), len(other)):
+    squeezes = s.facts.get("squeezes", s.framework == "keras")
+    if not compares or squeezes or len(ours) == len(other) or 0 in (len(ours), len(other)):
         return None
     same = [size for size in ours if size > 1] == [size for size in other if size > 1]
     try:
