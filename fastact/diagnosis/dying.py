@@ -69,11 +69,22 @@ def verdict(layer: LayerView, network: Network, step: int) -> Verdict:
     layer_type = layer.info.layer_type
     if layer_types.is_passing(layer_type):
         return best(_handed_on(layer, network), ("check what its input is made of",))
-    if layer_types.has_weights(layer_type) or layer_types.is_norm(layer_type) or layer_type.startswith("Embedding"):
+    weighs = layer_types.has_weights(layer_type) or layer_type == "MultiheadAttention"
+    if weighs or layer_types.is_norm(layer_type) or layer_type.startswith("Embedding"):
         return best(_of_weights(layer, network, step), ("check that its input is not all zero",))
     if layer_type and not layer_types.is_activation(layer_type):
-        return best([_no_input(layer, network)], ("check that its input is not all zero",))
+        given = _no_input(layer, network)
+        own = [] if layer_types.is_known(layer_type) else [_multiplied(given)]
+        return best([*own, given], ("check that its input is not all zero",))
     return best(_of_activation(layer, network, step), ("initialise the layer before it anew",))
+
+
+def _multiplied(given: Cause) -> Cause:
+    """What a module of the user's own multiplies by is zero, such as a scale that nothing trains."""
+    says = "What it multiplies by is zero: a scale or a weight of its own."
+    trained = "check that its parameters were initialised or loaded, and that they are trained"
+    against = given.speaks_for
+    return Cause("weights_zero", says, (trained,), given.refuted_by, against)
 
 
 def _handed_on(layer: LayerView, network: Network) -> list[Cause]:
@@ -120,16 +131,11 @@ def _of_weights(layer: LayerView, network: Network, step: int) -> list[Cause]:
         return [_one_element(layer, network), zero, no_input]
     decay = _weight_decay(layer, layer, step)
     causes = [zero, no_input, decay]
-    if layer_type in layer_types.RECURRENT:
-        shut = (
-            "Its gates are shut, so nothing passes: its inputs or its weights are too large."
-            if layer_type in layer_types.GATED
-            else "The inputs of its units are below zero for every sample, where a recurrent ReLU has no gradient."
-        )
+    if layer_type in layer_types.GATED:
+        shut = "Its gates are shut, so nothing passes: its inputs or its weights are too large."
         remedies = initialisation({"Tanh"}), *_normalise(network), *_lower_rate(layer, step)
-        causes.insert(0, Cause("gates_shut", shut, remedies, *facts.inputs_not_normalised(network)))
-        causes[0] = causes[0]._replace(refuted_by=())
-        return [causes[0], no_input]
+        raw = facts.inputs_not_normalised(network)
+        return [Cause("gates_shut", shut, remedies, raw.speaks_for), no_input]
     return causes
 
 

@@ -77,13 +77,17 @@ def _data(layer: LayerView, network: Network, step: int, jumped: float | None) -
     known = facts.data_changed(network, step, slack=1.0)
     speaks, against = known.speaks_for, known.refuted_by
     first = network.layers[0]
-    if first is not layer and not speaks:
-        before, after = (facts.row_at(first, each) for each in (step - 1, step))
-        if before is not None and after is not None and after[_STD] < 2.0 * before[_STD]:
-            against += (f"{facts.named(first)} stayed on its scale",)
+    if first is not layer and not speaks and network.once_for(_first_stayed, step):
+        against += (f"{facts.named(first)} stayed on its scale",)
     if jumped is None:
         against += ("it grew from step to step",)
     return Cause("data_changed", says, _data_remedies(), speaks, against, proved=bool(speaks))
+
+
+def _first_stayed(network: Network, step: int) -> bool:
+    """Whether the first layer is no larger in a step than in the one before."""
+    before, after = (facts.row_at(network.layers[0], each) for each in (step - 1, step))
+    return before is not None and after is not None and bool(after[_STD] < 2.0 * before[_STD])
 
 
 def _rate(layer: LayerView, network: Network, step: int, jumped: float | None) -> Cause:

@@ -104,7 +104,7 @@ def proofs(network: Network) -> list[Cause]:
                 proved=True,
             )
         )
-    if known.rate == 0.0 and not known.warming:
+    if known.rate == 0.0:
         causes.append(
             Cause(
                 "no_update",
@@ -151,13 +151,18 @@ def proofs(network: Network) -> list[Cause]:
 
 def moves_too_little(network: Network) -> bool:
     """Whether updates are far too small for their weights, and not about to grow."""
-    known = updates.parameters(network)
+    known = updates.moves(network)
     return known.ratio < _SMALL and not known.warming
+
+
+def never_moves(network: Network) -> bool:
+    """Whether no optimiser has been seen to step."""
+    return updates.parameters(network).never_steps
 
 
 def moves_too_much(network: Network) -> bool:
     """Whether updates are far too large for their weights."""
-    return updates.parameters(network).ratio > _LARGE
+    return updates.moves(network).ratio > _LARGE
 
 
 def causes(loss: LayerView, network: Network, course: Course) -> list[Cause]:
@@ -166,7 +171,8 @@ def causes(loss: LayerView, network: Network, course: Course) -> list[Cause]:
         *proofs(network),
         *_left_behind(network),
         *_of_rate(network, course),
-        *causes_of_data(loss, network),
+        # One batch over and over is learned by heart: a loss that stays has another cause.
+        *(cause for cause in causes_of_data(loss, network) if cause.name != "same_batch"),
         _one_answer(loss, network, course),
     ]
 
@@ -212,22 +218,21 @@ def no_gradient(known: updates.Parameters) -> Cause:
 
 
 def _of_rate(network: Network, course: Course) -> list[Cause]:
-    known = updates.parameters(network)
-    ratio = known.ratio
+    rate, ratio = updates.parameters(network).rate, updates.moves(network).ratio
     said = updates.ratio_said(ratio)
     large, small, against_large, against_small = [], [], [], []
     if ratio > _LARGE:
         large.append(said)
     elif ratio < _NOT_LARGE:
         against_large.append(said)
-    elif math.isnan(ratio) and known.rate >= _HIGH_RATE:
-        large.append(f"the learning rate is {number(known.rate)}")
     if ratio < _SMALL:
         small.append(said)
-    elif math.isnan(ratio) and 0.0 < known.rate <= _LOW_RATE:
-        small.append(f"the learning rate is {number(known.rate)}")
     elif ratio > _NOT_SMALL:
         against_small.append(said)
+    if 0.0 < rate <= _LOW_RATE:
+        (small if math.isnan(ratio) else against_large).append(f"the learning rate is {number(rate)}")
+    elif rate >= _HIGH_RATE:
+        (large if math.isnan(ratio) else against_small).append(f"the learning rate is {number(rate)}")
     if course.diverged:
         large.append("the loss rose")
         against_small.append("the loss rose")

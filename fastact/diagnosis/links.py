@@ -57,13 +57,13 @@ def link(
         return finding.first_step, handed_on, other_mode, place[finding.layer], rank[finding.condition]
 
     ordered = sorted(findings, key=in_order)
-    strides = [view.stride for view in views if not view.info.mode] or [1.0]
+    stride = max((view.stride for view in views if not view.info.mode), default=1.0)
     around = Circumstances(
         place=place,
         order={key(finding): i for i, finding in enumerate(ordered)},
         source=_sources(views),
-        slack=thresholds.min_rows * max(strides),
-        near=thresholds.near_rows * max(strides),
+        slack=thresholds.min_rows * stride,
+        near=thresholds.near_rows * stride,
         expert={f.layer: expert for f in findings if (expert := expert_of(f.layer)) is not None},
         evaluation=frozenset(name for name, info in info_of.items() if info.mode),
         given=frozenset(

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from fastact.diagnosis import layer_types, learning, updates
+from fastact.diagnosis import layer_types, learning, standards, updates
 from fastact.diagnosis.causes import best
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity
 from fastact.diagnosis.network import LayerView, Network
@@ -11,7 +11,7 @@ from fastact.diagnosis.rule import Outcome
 _ROWS: Final = 3
 
 
-def check(optimiser: LayerView, network: Network, condition: str, least: int) -> Finding | Outcome:
+def check(optimiser: LayerView, network: Network, condition: str, least: int, patience: int) -> Finding | Outcome:
     """What an optimiser leaves out of the model; of several optimisers, the first one tells.
 
     Args:
@@ -19,6 +19,7 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int) ->
         network: the group that it is in.
         condition: that of the rule.
         least: rows that it takes.
+        patience: rows after which a loss should have left a constant answer's.
     """
     if optimiser.place:
         return Outcome.NOT_FOUND
@@ -36,14 +37,14 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int) ->
         return Outcome.NOT_ENOUGH_DATA
     if known.outside:
         names, cause = known.outside, learning.not_in_optimiser(known)
-        what = "in no optimiser, so as they were initialised"
+        what = "that no optimiser holds"
     elif known.without_gradient:
         names, cause = known.without_gradient, learning.no_gradient(known)
-        what = "without a gradient in every step, so as they were initialised"
+        what = "that never get a gradient"
     else:
         return Outcome.NOT_FOUND
-    severity = _harm(names, network)
-    message = f"Parameters have stayed {what} since step {optimiser.start}: {updates.few(names)}."
+    severity = "warning" if standards.hardly_learned(network, patience) else _harm(names, network)
+    message = f"Parameters {what} have stayed as they were since step {optimiser.start}: {updates.few(names)}."
     evidence = Evidence(parameters=len(names), trainable=known.total)
     return best([cause._replace(proved=True)]).finding(
         optimiser.info.name, condition, severity, optimiser.start, evidence, message

@@ -14,6 +14,8 @@ import numpy.typing as npt
 LEAST: Final = 8
 #: Standard errors by which a loss must fall to be falling: noise alone does so in 1 of 160.
 _SURE: Final = 2.5
+#: Share by which sums round, however little the noise.
+_ROUNDING: Final = 1e-9
 #: Rows whose mean is one level, in the search for when it was another one.
 _BLOCK: Final = 8
 
@@ -50,7 +52,9 @@ class Progress(NamedTuple):
 
     def rows_to(self, level: float) -> float:
         """How many more rows it takes to fall to a level at this pace; inf where it does not fall."""
-        left = max(self.now - level, 0.0)
+        left = self.now - level
+        if left <= 0.0:
+            return 0.0
         return left / self.pace if self.pace > 0.0 else math.inf
 
 
@@ -68,7 +72,7 @@ def progress(values: npt.NDArray[np.float64]) -> Progress | None:
         values: float64, shape (rows,), oldest first; what is not finite is left out.
 
     Example:
-        >>> progress(np.linspace(2.0, 1.0, 51)).rows_to(0.0)
+        >>> round(progress(np.linspace(2.0, 1.0, 51)).rows_to(0.0), 6)
         62.5
     """
     values = values[np.isfinite(values)]
@@ -82,9 +86,10 @@ def progress(values: npt.NDArray[np.float64]) -> Progress | None:
         now = float(later.mean())
     if not math.isfinite(noise) or not math.isfinite(now):
         return None
-    pace = max([-slope for slope, error in slopes if -slope > _SURE * error], default=0.0)
+    least = _ROUNDING * abs(now) / count
+    pace = max([-slope for slope, error in slopes if -slope > max(_SURE * error, least)], default=0.0)
     slope, error = slopes[0]
-    return Progress(count, now, noise / math.sqrt(len(later)), noise, pace, slope > _SURE * error)
+    return Progress(count, now, noise / math.sqrt(len(later)), noise, pace, slope > max(_SURE * error, least))
 
 
 def _slope(values: npt.NDArray[np.float64], noise: float) -> tuple[float, float]:

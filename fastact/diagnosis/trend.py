@@ -84,9 +84,10 @@ def growth(steps: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> Tre
     if half == 0:
         return None
     gap = steps[half:top] - steps[: top - half]
-    if not gap.all():  # rows of one step
+    if 0 in gap:  # rows of one step
         return None
-    slopes = np.sort((logs[half:top] - logs[: top - half]) / gap)
+    slopes = (logs[half:top] - logs[: top - half]) / gap
+    slopes.sort()
     count = len(slopes)
     rate = float(slopes[(count - 1) // 2] + slopes[count // 2]) / 2.0
     low = high = math.nan

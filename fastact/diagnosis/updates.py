@@ -18,9 +18,10 @@ from fastact.text import number, shown
 _OPTIMISER: Final = "optimiser"
 #: Rows that say how large an update is now.
 _LATEST: Final = 10
-#: Rows without any change that it takes to say that there is none: a loss scaler skips some steps in its search for a
-#: scale, and a warm-up may begin at a rate of zero.
-STILL: Final = 4
+#: Rows of gradients, and of updates, that have to be zero to say that they always are: a warm-up may begin at a rate of
+#: zero, and a loss scaler skips some steps in its search for a scale, so that updates take one more.
+_STILL_GRADIENTS: Final = 2
+_STILL: Final = 3
 #: Factor by which updates must have grown within the window to be those of a warm-up.
 _WARMING: Final = 1.5
 #: Parameters that are named.
@@ -42,9 +43,6 @@ class Parameters(NamedTuple):
             known.
         updated: how many have enough rows of updates to tell.
         measured: how many have enough rows of gradients to tell.
-        ratio: the median over the weights (tensors of two axes and more) of the root mean square of the update in units
-            of that of the weight; NaN where it is not known.
-        warming: whether updates have grown much within the window, as in a warm-up.
         rate: the largest learning rate of the optimisers' last rows; NaN where it is not known.
         never_steps: whether no optimiser has stepped since the model has been watched.
         foreign: whether the optimisers hold tensors, none of which is one of the model's.
@@ -61,8 +59,6 @@ class Parameters(NamedTuple):
     unmoved: tuple[str, ...]
     updated: int
     measured: int
-    ratio: float
-    warming: bool
     rate: float
     never_steps: bool
     foreign: bool
@@ -103,36 +99,25 @@ def _parameters(network: Network) -> Parameters:
     moved = [name for name in outside if _rows_of(everything.get(name + layer_types.UPDATE_SUFFIX)) >= 1]
     outside = [name for name in outside if name not in moved]
     held = [name for name in trainable if name not in outside]
-    zero, unmoved, ratios, growths = [], [], [], []
+    zero, unmoved = [], []
     updated = measured = 0
     for name in held:
         gradient = everything.get(name + layer_types.GRADIENT_SUFFIX)
         update = everything.get(name + layer_types.UPDATE_SUFFIX)
         is_zero = False
-        if gradient is not None and _rows_of(gradient) >= STILL:
+        if gradient is not None and _rows_of(gradient) >= _STILL_GRADIENTS:
             measured += 1
             is_zero = _all_zero(gradient)
             if is_zero:
                 zero.append(name)
-        if update is None or _rows_of(update) < STILL:
+        if update is None or _rows_of(update) < _STILL:
             continue
         updated += 1
         # Of a table's rows an update takes those that a batch looked up, and a sample of it may miss them all.
         sampled = update.info.facts.get("sampled")
         partial = sampled is not None and sampled < update.info.facts.get("elements", sampled)
-        if _all_zero(update):
-            if not is_zero and not partial:
-                unmoved.append(name)
-            continue
-        weight = everything.get(name)
-        if weight is None or len(weight.info.facts.get("shape", (0, 0))) < 2:
-            continue
-        size, now = row_rms(weight.last), _scale(update, slice(-_LATEST, None))
-        if size > 0.0 and math.isfinite(now / size):
-            ratios.append(now / size)
-        early = _scale(update, slice(None, max(len(update.rows) // 3, 1)))
-        if early >= 0.0 and math.isfinite(now):
-            growths.append(math.inf if early == 0.0 else now / early)
+        if not is_zero and not partial and _all_zero(update):
+            unmoved.append(name)
     rates = [float(view.last[_MAX]) for view in optimisers]
     facts_of = [view.info.facts for view in optimisers]
     total = max([len(trainable), *(int(facts.get("trainable", 0)) for facts in facts_of)])
@@ -147,8 +132,6 @@ def _parameters(network: Network) -> Parameters:
         unmoved=tuple(unmoved),
         updated=updated,
         measured=measured,
-        ratio=float(np.median(ratios)) if ratios else math.nan,
-        warming=bool(growths) and float(np.median(growths)) >= _WARMING,
         rate=max(rates, default=math.nan),
         never_steps=never_steps,
         foreign=bool(facts_of) and all(facts.get("parameters", 1) == 0 for facts in facts_of),
@@ -157,13 +140,49 @@ def _parameters(network: Network) -> Parameters:
     )
 
 
+class Moves(NamedTuple):
+    """How much parameters move.
+
+    Attributes:
+        ratio: the median over the weights (tensors of two axes and more) of the root mean square of the update in units
+            of that of the weight; NaN where it is not known.
+        warming: whether updates have grown much within the window, as in a warm-up.
+    """
+
+    ratio: float
+    warming: bool
+
+
+def moves(network: Network) -> Moves:
+    """How much the parameters move that an optimiser holds; computed once for a diagnosis, where it is asked for."""
+    return network.once(_moves)
+
+
+def _moves(network: Network) -> Moves:
+    ratios, growths = [], []
+    for name in parameters(network).held:
+        weight = network.everything.get(name)
+        update = network.everything.get(name + layer_types.UPDATE_SUFFIX)
+        if weight is None or update is None or len(weight.info.facts.get("shape", (0, 0))) < 2:
+            continue
+        size, now = row_rms(weight.last), _scale(update, slice(-_LATEST, None))
+        if not now > 0.0 or not size > 0.0 or not math.isfinite(now / size):
+            continue
+        ratios.append(now / size)
+        early = _scale(update, slice(None, max(len(update.rows) // 3, 1)))
+        growths.append(now / early if early > 0.0 else math.inf)
+    if not ratios:
+        return Moves(math.nan, False)
+    return Moves(float(np.median(ratios)), float(np.median(growths)) >= _WARMING)
+
+
 def _rows_of(view: LayerView | None) -> int:
     return 0 if view is None else len(view.rows)
 
 
 def _all_zero(view: LayerView) -> bool:
     """Whether every element of every row in the window is zero."""
-    return bool((view.rows["zeros"] >= view.rows["count"]).all())
+    return bool(view.last[_ZEROS] >= view.last[_COUNT]) and bool((view.rows["zeros"] >= view.rows["count"]).all())
 
 
 def _scale(view: LayerView, part: slice) -> float:

@@ -179,3 +179,55 @@ def test_the_gates_of_an_lstm_are_at_their_ends_by_its_weights(scale: float) -> 
             parameter.mul_(scale if "weight" in name else 1.0)
     culprits = said(train(Recurrent(cell), shape=(8, 8), steps=30))
     assert [each[1:] for each in culprits] == ([("saturated", "initialisation")] if scale > 1 else [])
+
+
+class Scaled(nn.Module):
+    """A scale of one's own."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.full((32,), scale), requires_grad=False)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return x * self.alpha
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0])
+def test_a_scale_of_zero_that_nothing_trains(scale: float) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 32), Scaled(scale), nn.GELU(), nn.Linear(32, 10))
+    told = said(train(model, steps=40))[:1]
+    assert told == ([("1", "dead", "weights_zero")] if scale == 0.0 else [])
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_attention_whose_last_projection_stays_at_zero(frozen: bool) -> None:
+    """Its twin begins at zero too, and learns."""
+    torch.manual_seed(0)
+
+    class Looking(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.head = nn.Linear(8, 32), nn.Linear(32, 10)
+            self.attention = nn.MultiheadAttention(32, 4, batch_first=True)
+            nn.init.zeros_(self.attention.out_proj.weight).requires_grad_(not frozen)
+            nn.init.zeros_(self.attention.out_proj.bias).requires_grad_(not frozen)
+
+        def forward(self, x: torch.Tensor) -> Any:
+            h = self.embed(x)
+            return self.head(self.attention(h, h, h, need_weights=False)[0].mean(1))
+
+    told = said(train(Looking(), shape=(8, 8), steps=40, update=adam(5e-3)))[:1]
+    assert told == ([("attention[0]", "dead", "weights_zero")] if frozen else [])
+
+
+@pytest.mark.parametrize("deep", [True, False])
+def test_convolutions_whose_places_differ_and_whose_samples_do_not(deep: bool) -> None:
+    """Zeros at the borders make places differ, to the end of a stack in which samples no longer do."""
+    torch.manual_seed(0)
+    layers: list[nn.Module] = [nn.Conv2d(1, 12, 3, padding=1), nn.Sigmoid()]
+    for _ in range(12 if deep else 0):
+        layers += [nn.Conv2d(12, 12, 3, padding=1), nn.Sigmoid()]
+    told = said(train(nn.Sequential(*layers, nn.AvgPool2d(4), nn.Flatten(), nn.Linear(48, 10)), shape=(1, 8, 8)))
+    assert {each[2] for each in told} <= {"depth", "activation_slope"}
+    assert bool(told) is deep

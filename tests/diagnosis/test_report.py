@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from supervised import layer, loss, optimiser, parameter, seen
 from synthetic import row, watch
 
 from fastact.diagnosis.causes import Cause, best
@@ -298,3 +299,27 @@ def test_the_blocks_come_in_order_each_with_an_empty_line_before_it() -> None:
         ]
     assert not diagnosis.healthy
     assert dataclasses.replace(diagnosis, findings=()).healthy
+
+
+def test_losses_have_lines_of_their_own_and_parameters_only_where_something_was_found() -> None:
+    fc = layer("fc", [row(step) for step in range(12)])
+    healthy = seen(fc, loss([0.5] * 12), parameter("fc.weight", rows=12), optimiser(rows=12, trainable=1)).diagnose()
+    assert headline(healthy)[0] == "No problems found in 1 layer and 1 loss, over steps 0 to 11."
+    for text in (render_text(healthy), on_terminal(healthy)):
+        assert "- loss: 0.5 at step 11; the best constant answer gets 2.3" in text.splitlines()
+        assert "fc.weight" not in text
+        assert "optimiser" not in text
+    assert {each.name for each in healthy.layers} >= {"fc.weight", "fc.weight:grad", "optimiser", "loss:target"}
+    sick = seen(fc, parameter("fc.weight", rows=12, update=0.0), optimiser(rows=12, trainable=1)).diagnose()
+    table = [line.split() for line in render_text(sick).splitlines()]
+    assert ["optimiser", "Optimiser", "0.001", "0", "-", "-", "not", "learning", "(critical)"] in table
+    sick = seen(fc, loss([2.3] * 12), parameter("fc.weight", rows=12, update=0.0)).diagnose()
+    line = "- loss: 2.3 at step 11; the best constant answer gets 2.3 [not learning (critical)]"
+    assert line in render_text(sick).splitlines()
+    assert "- loss: no finite number at step 1" in render_text(seen(loss([2.3, float("nan")], None)).diagnose())
+
+
+def test_a_few_rows_of_parameters_are_no_layers_without_data() -> None:
+    few = seen(layer("fc", [row(step) for step in range(12)]), parameter("fc.weight", rows=2)).diagnose()
+    assert headline(few)[0] == "No problems found in 1 layer, over steps 0 to 11."
+    assert "fc.weight" not in str(few)

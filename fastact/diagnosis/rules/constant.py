@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from fastact.diagnosis import choosing, facts, layer_types, softmax
+from fastact.diagnosis import choosing, facts, fading, layer_types, softmax
 from fastact.diagnosis.causes import Cause, Verdict, best
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.likeness import all_alike, initial_states
@@ -29,6 +29,8 @@ _STD, _WITHIN, _MEAN = COLUMN["std"], COLUMN["within_std"], COLUMN["mean"]
 
 #: Times `vanish_samples`. So many must have been alike to another one where a row has fewer.
 _FEW_SAMPLES: Final = 5
+#: Layers with weights. After so many, what a convolution's places differ by hides that its samples no longer do.
+_DEEP: Final = 6
 #: Rows. An update or two changes what starts at zero.
 _FIRST_UPDATES: Final = 3
 #: Rows. For so long an output must have said one class of all samples, since a batch may be of one class.
@@ -266,6 +268,11 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
         cause = "The input is zero, so that only biases are left."
         return best([Cause("inputs_zero", cause, ("check what the data loader returns",), zero.speaks_for, later)])
     place = network.once(_first_alike_by_sample, thresholds)
+    weighted = [view.place for view in network.layers[: layer.place] if layer_types.has_weights(view.info.layer_type)]
+    # Before it a neuron has the places of a sample among its samples.
+    places = place is not None or (feeder is not None and _samples(feeder) > _samples(layer))
+    if places and len(weighted) >= _DEEP and step <= layer.start and not equal.speaks_for:
+        return fading.over_depth(layer, network, weighted[0])
     if place is not None and place.place < layer.place and step <= layer.start:
         said = (f"what {facts.named(place)} hands on is the same for every sample, though not at every place of one",)
         return best([Cause("inputs_equal", "All samples of a batch are the same.", (check_data,), said, proved=True)])

@@ -141,6 +141,8 @@ class Dead(Rule[DeadThresholds]):
 
     def applies(self, info: LayerInfo) -> bool:
         """Every type, except those that are zero by design (a softmax under a mask), and what is no layer."""
+        if info.layer_type == "MultiheadAttention":  # its outputs are no probabilities
+            return not info.name.endswith("[1]")
         return info.layer_type not in _EXEMPT
 
     def row_conditions(self, info: LayerInfo, first: Row, thresholds: DeadThresholds) -> tuple[Cascade, ...]:

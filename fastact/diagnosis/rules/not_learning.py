@@ -8,6 +8,7 @@ import numpy.typing as npt
 from fastact.diagnosis import layer_types, learning, partial, standards
 from fastact.diagnosis.causes import best
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity, gravity
+from fastact.diagnosis.inputs import targets_not_scaled
 from fastact.diagnosis.learning import Course
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.progress import Progress, progress, since
@@ -72,7 +73,8 @@ class _Seen(NamedTuple):
     """A loss that does not go where it should.
 
     Attributes:
-        kind: "stuck" at a constant answer's, "slow", "above" that of a constant answer, "back" there, "diverged",
+        kind: "stuck" at a constant answer's, "slow", "above" that of a constant answer, "behind" it but on the way,
+            "back" there, "diverged",
             "unchanged" to the last digit, "still" as nothing can change it.
         at: the place in the window of the first row in which it was so.
         course: how it goes since then.
@@ -86,6 +88,11 @@ class _Seen(NamedTuple):
 def _blocks(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     """Whether a layer is in such a state that nothing can be learned through it."""
     return gravity(cause.severity) >= gravity("serious") and effect.cause_name not in _OWN
+
+
+def _stops(cause: Finding, effect: Finding, around: Circumstances) -> bool:
+    """Whether nothing can be learned through a layer, which makes no loss NaN."""
+    return _blocks(cause, effect, around) and effect.cause_name != "loss_not_finite"
 
 
 def _breaks(cause: Finding, effect: Finding, around: Circumstances) -> bool:
@@ -143,8 +150,8 @@ class NotLearning(Rule[NotLearningThresholds]):
         ("non_finite", "exploding", "dead", "saturated", "vanishing", "constant", "collapsed", "overflow_risk",
          "oscillating", "drifting"), _follows
     ) | {"not_learning": _keeps}  # fmt: skip
-    explained_by: ClassVar = {"non_finite": _breaks} | dict.fromkeys(
-        ("exploding", "dead", "saturated", "vanishing", "constant", "collapsed"), _blocks
+    explained_by: ClassVar = {"non_finite": _breaks, "exploding": _blocks} | dict.fromkeys(
+        ("dead", "saturated", "vanishing", "constant", "collapsed"), _stops
     )
 
     def applies(self, info: LayerInfo) -> bool:
@@ -180,7 +187,7 @@ class NotLearning(Rule[NotLearningThresholds]):
     def check(self, layer: LayerView, network: Network, thresholds: NotLearningThresholds) -> Finding | Outcome:
         """What the loss does."""
         if layer.info.layer_type == layer_types.OPTIMISER:
-            return partial.check(layer, network, self.condition, thresholds.min_rows)
+            return partial.check(layer, network, self.condition, thresholds.min_rows, thresholds.learn_rows)
         if "loss_not_finite" in layer.streaks:
             return self._not_finite(layer, network)
         if len(layer.rows) < thresholds.min_rows:
@@ -213,8 +220,13 @@ class NotLearning(Rule[NotLearningThresholds]):
         level = (1.0 - thresholds.learn_share) * constant
         at = since(values, _LEARNED * constant)
         own = progress(values[at:])
-        if own is None or own.least < level or own.rows_to(level) <= thresholds.learn_pace:
+        if own is None or own.least < level:
             return None
+        worse = own.least > thresholds.learn_above * constant
+        if own.rows_to(level) <= thresholds.learn_pace:
+            # Targets far from zero are reached in the end, by way of the last bias.
+            late = worse and not at and self._enough(layer, network, thresholds, begun=False)
+            return _Seen("behind", at, own) if late and targets_not_scaled(layer, network).speaks_for else None
         if at and len(values) - at >= thresholds.learn_rows // 2:
             before = progress(values[:at])
             if before is not None and before.most < _LEARNED * constant and own.now - _WILD * own.error > before.most:
@@ -223,7 +235,7 @@ class NotLearning(Rule[NotLearningThresholds]):
             return None
         if own.now > _NEAR * constant and own.now <= _FALLEN * first:
             return None  # what is in the loss besides (a penalty on the weights) has no constant answer
-        if own.least > thresholds.learn_above * constant:
+        if worse:
             return _Seen("above", at, own)
         return _Seen("slow" if own.pace > 0.0 else "stuck", at, own)
 
@@ -232,7 +244,7 @@ class NotLearning(Rule[NotLearningThresholds]):
         rows = round((layer.last[_STEP] - layer.start) / layer.stride) + 1 if layer.stride > 0.0 else len(layer.rows)
         if min(rows, len(layer.rows)) < thresholds.learn_soon:
             return False
-        soon = learning.moves_too_little(network) or learning.moves_too_much(network)
+        soon = learning.moves_too_little(network) or learning.moves_too_much(network) or learning.never_moves(network)
         if soon or (learning.one_answer(layer, network) and not begun):
             return True
         if begun and rows < thresholds.learn_pace:
@@ -270,19 +282,19 @@ class NotLearning(Rule[NotLearningThresholds]):
         step = self._since(layer, seen)
         kind = seen.kind
         rose = kind in ("diverged", "back")
-        course = Course(kind == "slow", kind in ("above", "diverged"), rose, step)
+        course = Course(kind == "slow", kind in ("above", "behind", "diverged"), rose, step)
         told = best(learning.causes(layer, network, course))
         now = seen.course.now if seen.course is not None else float(np.mean(layer.rows["mean"]))
         severity: Severity = "serious"
-        if told.cause.proved or kind == "unchanged":
+        if kind == "flat" or (kind == "unchanged" and len(standards.losses(network)) > 1):
+            severity = NOTE  # of several, one may be a penalty that stays as it is
+        elif told.cause.proved or kind == "unchanged":
             severity = "critical"
-        elif kind == "flat":
-            severity = NOTE
-        elif kind == "slow":
+        elif kind in ("slow", "behind"):
             severity = "warning"
         elif kind == "diverged" and constant is not None and now > _FAR * constant:
             severity = "critical"
-        rows = len(layer.rows) - seen.at
+        rows, steps = len(layer.rows) - seen.at, layer.last[_STEP] - step + 1
         name, value = standards.shown_name(layer), number(now)
         best_of = (
             ""
@@ -294,6 +306,8 @@ class NotLearning(Rule[NotLearningThresholds]):
             "slow": f"{name} hardly falls: it is {value}, and at this pace it takes more than "
             f"{thresholds.learn_pace:,} rows to be better than a constant answer{best_of}.",
             "above": f"{name} is worse than that of a constant answer since step {step}: it is {value} on "
+            f"average{best_of}.",
+            "behind": f"{name} is still worse than that of a constant answer after {steps:,} steps: it is {value} on "
             f"average{best_of}.",
             "back": f"{name} has lost what it had learned: since step {step} it is back at {value}{best_of}.",
             "diverged": f"{name} has diverged since step {step}: it rose from {number(layer.first[_MEAN])} to {value}"
@@ -314,7 +328,7 @@ class NotLearning(Rule[NotLearningThresholds]):
         if seen.at:
             return int(layer.rows["step"][seen.at])
         high = layer.streaks.get("loss_high")
-        if seen.kind in ("still", "unchanged") or int(layer.rows["step"][0]) == layer.start:
+        if seen.kind in ("still", "unchanged", "behind") or int(layer.rows["step"][0]) == layer.start:
             return layer.start
         return high.step if high is not None and high.rows >= len(layer.rows) else int(layer.rows["step"][0])
 

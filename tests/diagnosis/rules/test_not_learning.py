@@ -59,6 +59,8 @@ def test_it_takes_enough_rows_and_enough_samples() -> None:
         np.concatenate([np.full(60, LN10), falling(60)]),  # a plateau, then a drop
         LN10 * (0.5 + 20.0 * np.exp(-np.arange(150) / 30.0)),  # from far above
         falling(150) + 0.2 * np.sin(np.arange(150) / 10.0),  # a cyclic rate
+        np.full(1200, 0.9 * LN10),  # better than a constant answer for long
+        np.full(1200, 0.953 * LN10),  # perhaps better
         np.full(150, 0.985 * LN10),  # it has begun to fall, which can take long
     ],
 )
@@ -83,7 +85,7 @@ def test_a_loss_that_diverges() -> None:
     assert only(loss(noisy(np.concatenate([falling(60), np.full(40, 80.0)])))).severity == "critical"
     spike = np.concatenate([falling(60), np.full(15, 80.0), np.full(25, 0.6)])
     assert findings(loss(noisy(spike))) == []
-    recovers = np.concatenate([falling(60), 30.0 * np.exp(-np.arange(40) / 10.0)])
+    recovers = np.concatenate([falling(60), 60.0 - np.arange(40)])
     assert findings(loss(noisy(recovers))) == []
 
 
@@ -93,6 +95,8 @@ def test_a_loss_that_is_back_where_it_started() -> None:
     assert (finding.severity, finding.first_step) == ("serious", 60)
     assert "has lost what it had learned" in finding.message
     assert findings(loss(noisy(levels[:100]))) == []
+    dip = np.concatenate([np.full(40, 0.97 * LN10), np.full(9, 0.6 * LN10), np.full(60, LN10)])  # easy batches
+    assert findings(loss(noisy(dip))) == []
 
 
 def test_worse_than_a_constant_answer_unless_something_else_is_in_it() -> None:
@@ -141,7 +145,15 @@ def test_where_the_constant_answer_is_not_known_a_flat_loss_is_a_note() -> None:
     same = only(loss([0.7] * 20, None))
     assert (same.severity, same.first_step) == ("critical", 0)
     assert findings(loss([0.7] * 19, None)) == []
+    both = seen(loss([0.7] * 20, None, name="penalty"), loss(noisy(falling(20)), name="loss")).diagnose()
+    assert (both.healthy, [note.layers for note in both.notes]) == (True, [("penalty",)])
     assert findings(loss([0.0] * 60, None)) == []  # hinge losses end there
+
+
+def test_a_sum_over_a_smaller_last_batch_is_measured_by_those_before() -> None:
+    given = loss(noisy(np.full(120, 32 * 0.6 * LN10)), function="cross_entropy")
+    given["loss:baseline"] = given["loss:baseline"][0], values([32 * LN10] * 119 + [3 * LN10])
+    assert findings(given) == []
 
 
 def test_targets_that_are_made_up_in_each_step_are_no_standard() -> None:
@@ -185,8 +197,22 @@ def test_what_nothing_can_move_is_found_at_once(facts: dict[str, Any], cause: st
     assert (finding.severity, finding.cause_name, finding.confidence) == ("critical", cause, "certain")
     assert findings(loss(FLAT[:4]), weights) == []
     assert findings(loss(noisy(np.full(40, 0.2))), weights) == []  # it has learned, and is done
+    assert findings(loss(noisy(falling(40), 0.01), None), weights) == []  # something moves that was not recorded
     moving = parameter("0.weight") | parameter("2.weight", **facts)
     assert findings(loss(FLAT[:8]), moving) == []
+
+
+def test_targets_far_from_zero_take_long() -> None:
+    """A regression on raw targets falls all the time, by way of its last bias."""
+    levels = 29000.0 - 60.0 * np.arange(120)
+    raw = {"mean": 152.0, "std": 77.0, "min": 25.0, "max": 346.0}
+    finding = only(loss(noisy(levels), 5930.0, function="mean_squared_error", targets=raw))
+    assert (finding.severity, finding.first_step, finding.cause_name) == ("warning", 0, "targets_not_scaled")
+    assert "is still worse than that of a constant answer after 120 steps" in finding.message
+    unit = {"mean": 1.52, "std": 0.77, "min": 0.25, "max": 3.46}
+    assert findings(loss(noisy(levels / 1e4), 0.593, function="mean_squared_error", targets=unit)) == []
+    fast = np.maximum(levels - 250.0 * np.arange(120), 3000.0)
+    assert findings(loss(noisy(fast), 5930.0, function="mean_squared_error", targets=raw)) == []
 
 
 def test_what_was_never_seen_is_a_proof_too() -> None:
@@ -211,12 +237,14 @@ def test_a_layer_left_behind_is_a_warning_and_a_head_on_features_a_note() -> Non
     adam = optimiser(missing=["2.weight"], missing_tensors=1)
     finding = only(network, parameter("0.weight"), adam)
     assert (finding.layer, finding.severity, finding.cause_name) == ("optimiser", "warning", "not_in_optimiser")
-    assert (
-        finding.message == "Parameters have stayed in no optimiser, so as they were initialised since step 0: 2.weight."
-    )
+    assert finding.message == "Parameters that no optimiser holds have stayed as they were since step 0: 2.weight."
     diagnosis = seen(network, parameter("2.weight"), optimiser(missing=["0.weight"], missing_tensors=1)).diagnose()
     assert diagnosis.healthy
     assert [note.condition for note in diagnosis.notes] == ["not_learning"]
+    head = network, parameter("2.weight"), optimiser(missing=["0.weight"], missing_tensors=1)
+    assert findings(*head, loss(noisy(np.full(100, 0.5 * LN10)))) == []
+    assert [f.severity for f in findings(*head, loss(noisy(np.full(100, 0.93 * LN10))))] == ["warning"]
+    assert findings(*head, loss(noisy(np.full(99, 0.93 * LN10)))) == []
     cut = findings(network, parameter("0.weight"), optimiser(), unseen={"2.weight:grad": "None"})
     assert [(f.severity, f.cause_name) for f in cut] == [("warning", "no_gradient")]
 
@@ -232,6 +260,14 @@ def test_a_dead_layer_explains_it_and_else_the_loss_is_told_first() -> None:
     assert [(f.layer, f.condition, f.consequence_of) for f in found] == [
         ("act", "dead", None), ("loss", "not_learning", "act"),
     ]  # fmt: skip
+    # A loss that stays is one that has stayed since its first row, though the layer died after some.
+    soon = layer("act", [row(s) for s in range(30)] + dead(range(30, 150)), "ReLU")
+    found = seen(layer("fc", [row(s) for s in range(150)]), soon, loss(FLAT)).diagnose().findings
+    assert [(f.layer, f.consequence_of) for f in found] == [("act", None), ("loss", "act")]
+    # What no layer can bring about stands for itself, and first.
+    still = parameter("fc.weight", update=0.0)
+    found = seen(layer("fc", [row(s) for s in range(150)]), act, loss(FLAT), still).diagnose().findings
+    assert [(f.layer, f.consequence_of) for f in found] == [("loss", None), ("act", None)]
     # One that died long after is another matter: what is said first is that nothing was learned before.
     late = layer("act", [row(s) for s in range(100)] + dead(range(100, 150)), "ReLU")
     found = seen(layer("fc", [row(s) for s in range(150)]), late, loss(FLAT)).diagnose().findings
@@ -256,3 +292,13 @@ def test_the_loss_in_evaluation_is_not_judged() -> None:
         diagnoser.append("loss:eval", each)
     assert diagnoser.diagnose().healthy
     assert values([1.0])[0]
+
+
+def test_few_rows_of_parameters_are_enough_and_fewer_are_not() -> None:
+    def causes(rows: int, **facts: Any) -> list[str]:
+        return [f.cause_name for f in findings(loss(FLAT[:12]), parameter("0.weight", rows=rows, **facts))]
+
+    assert (causes(1, gradient=0.0, update=0.0), causes(2, gradient=0.0, update=0.0)) == ([], ["zero_gradients"])
+    assert (causes(2, update=0.0), causes(3, update=0.0)) == ([], ["no_update"])
+    sampled = {"elements": 100_000, "sampled": 2048}  # an embedding whose few rows the sample may have missed
+    assert causes(9, update=0.0, **sampled) == []
