@@ -142,6 +142,8 @@ def masked_row(born: Birth) -> Cause:
 def exponential(born: Birth) -> Cause:
     """An exponential whose argument another layer made too large."""
     source = exponent_source(born.network)
+    if source is None and (large := _large_from_the_start(born)) is not None:
+        return large
     if source is None or source is born.layer:
         says = "An exponential overflowed."
         return Cause("log_variance", says, (), (), ("no layer before it reaches the logarithm of the largest number",))
@@ -155,6 +157,23 @@ def exponential(born: Birth) -> Cause:
         *finite_inputs(born), "it had left its usual range before",
     )  # fmt: skip
     return Cause("log_variance", says, EXPONENT_REMEDIES, speaks, ())
+
+
+def _large_from_the_start(born: Birth) -> Cause | None:
+    """The same of an argument that was beyond the logarithm of the largest number from the first row on."""
+    layer, feeder = born.layer, born.network.feeder(born.layer)
+    row = facts.row_at(feeder, born.step) if feeder is not None and born.at_start else None
+    computes = not layer_types.has_weights(layer.info.layer_type) or is_fed_unseen(born)
+    if feeder is None or row is None or not (born.infs and computes and facts.broken(row) == 0):
+        return None
+    limit = exponent_limit(feeder.info.dtype)
+    if not row[COLUMN["max"]] >= limit:
+        return None
+    says = f"The exponential of {shown(feeder.info.name)}'s values overflows: exp(x) is Inf from x = "
+    says += f"{number(limit / EXPONENT)} on."
+    speaks = (f"{facts.named(feeder)} reaches {number(row[COLUMN['max']])}", *finite_inputs(born))
+    speaks += ("it has Inf, which finite weights and inputs of that size do not make",) if not born.nans else ()
+    return Cause("log_variance", says, EXPONENT_REMEDIES, speaks, (), proved=not born.nans and born.share == 1.0)
 
 
 def number_range(born: Birth) -> Cause:

@@ -10,7 +10,7 @@ from fastact.diagnosis.network import LayerView, Network
 from fastact.fields import COLUMN
 from fastact.text import shown
 
-_MEAN, _COUNT, _MAX = COLUMN["mean"], COLUMN["count"], COLUMN["max"]
+_COUNT: Final = COLUMN["count"]
 #: Share of a constant answer's loss above which hardly anything was learned.
 _NEAR: Final = 0.9
 #: Nats, or squares. Targets that are all alike leave a constant answer nothing to do wrong.
@@ -26,7 +26,7 @@ def constant(loss: LayerView, network: Network) -> float | None:
     view = network.everything.get(loss.info.name + layer_types.BASELINE_SUFFIX)
     if view is None or network.once(_adversarial) or _counts_up(targets(loss, network)):
         return None
-    worth = float(view.last[_MEAN])
+    worth = float(np.median(view.rows["mean"]))  # of a sum, the last batch may have fewer terms
     return worth if math.isfinite(worth) and worth > _NOTHING else None
 
 
@@ -44,10 +44,16 @@ def samples(loss: LayerView, network: Network) -> float:
     return float(max(shape[0], 1))
 
 
+def losses(network: Network) -> list[LayerView]:
+    """The losses in training."""
+    views = network.everything.values()
+    return [view for view in views if view.info.layer_type == layer_types.LOSS and not view.info.mode]
+
+
 def hardly_learned(network: Network, rows: int) -> bool:
     """Whether a loss is near that of a constant answer, after so many rows."""
-    for view in network.everything.values():
-        if view.info.layer_type == layer_types.LOSS and not view.info.mode and len(view.rows) >= rows:
+    for view in losses(network):
+        if len(view.rows) >= rows:
             worth = constant(view, network)
             if worth is not None and float(np.mean(view.rows["mean"][-rows // 2 :])) >= _NEAR * worth:
                 return True

@@ -18,9 +18,10 @@ from fastact.text import number, shown
 _OPTIMISER: Final = "optimiser"
 #: Rows that say how large an update is now.
 _LATEST: Final = 10
-#: Rows without any change that it takes to say that there is none: a loss scaler skips some steps in its search for a
-#: scale, and a warm-up may begin at a rate of zero.
-STILL: Final = 4
+#: Rows of gradients, and of updates, that have to be zero to say that they always are: a warm-up may begin at a rate of
+#: zero, and a loss scaler skips some steps in its search for a scale, so that updates take one more.
+_STILL_GRADIENTS: Final = 2
+_STILL: Final = 3
 #: Factor by which updates must have grown within the window to be those of a warm-up.
 _WARMING: Final = 1.5
 #: Parameters that are named.
@@ -104,12 +105,12 @@ def _parameters(network: Network) -> Parameters:
         gradient = everything.get(name + layer_types.GRADIENT_SUFFIX)
         update = everything.get(name + layer_types.UPDATE_SUFFIX)
         is_zero = False
-        if gradient is not None and _rows_of(gradient) >= STILL:
+        if gradient is not None and _rows_of(gradient) >= _STILL_GRADIENTS:
             measured += 1
             is_zero = _all_zero(gradient)
             if is_zero:
                 zero.append(name)
-        if update is None or _rows_of(update) < STILL:
+        if update is None or _rows_of(update) < _STILL:
             continue
         updated += 1
         # Of a table's rows an update takes those that a batch looked up, and a sample of it may miss them all.

@@ -323,37 +323,37 @@ class ParameterWatch:
     def _tell_of(self, optimiser: Optimizer, own: list[_Parameter]) -> None:
         """Records an optimiser's learning rates."""
         watch = self._watch
-        there = {number: parameter for number, known in self._there.items() if (parameter := known.now()) is not None}
-        held = [each for each in parameters_of(optimiser) if id(each) in there]
-        if not held and not self._is_meant(there.values()):
-            return
-        if held and not own:
-            return  # the step of what it wraps, or its second one
+        held = sum(id(each) in self._there for each in parameters_of(optimiser))
+        if not own and (held or not self._is_meant()):
+            return  # the step of what it wraps, its second one, or another model's
         self._stepped = True
         name = watch.prefix + self._optimisers.row(optimiser)
         if watch._describe is not None and name not in watch._described:
             watch._described.add(name)
-            names = {number: known.name for number, known in self._there.items()}
-            trainable = {names[n]: each.numel() for n, each in there.items() if each.requires_grad}
-            spare = {names[n]: each.grad for n, each in there.items() if each.requires_grad and n not in self._held}
+            there = [
+                (known.name, parameter) for known in self._there.values() if (parameter := known.now()) is not None
+            ]
+            trainable = {name: each.numel() for name, each in there if each.requires_grad}
+            spare = {name: each.grad for name, each in there if each.requires_grad and id(each) not in self._held}
             lists = {
                 # A copy, such as an average over steps, may require gradients and need no optimiser: it gets none.
                 "missing": [name for name, gradient in spare.items() if gradient is not None],
                 "idle": [name for name, gradient in spare.items() if gradient is None],
-                "frozen": [names[n] for n, each in there.items() if not each.requires_grad],
+                "frozen": [name for name, each in there if not each.requires_grad],
                 "without_gradient": [each.name for each in own if each.name in self._without],
             }
-            watch._describe(name, facts=facts_of(optimiser, len(held), trainable, lists))
+            watch._describe(name, facts=facts_of(optimiser, held, trainable, lists))
         watch._record(name, rates(optimiser), None, OPTIMISER)
 
-    def _is_meant(self, parameters: Iterable[nn.Parameter]) -> bool:
+    def _is_meant(self) -> bool:
         """Whether an optimiser that holds no parameter of the model should: none does, and they have gradients."""
-        return self._held.isdisjoint(self._there) and any(each.grad is not None for each in parameters)
+        there = [known.now() for known in self._there.values()]
+        return self._held.isdisjoint(self._there) and any(each is not None and each.grad is not None for each in there)
 
 
 def _is_captured() -> bool:
     """Whether a CUDA graph is being captured, which would repeat what we do."""
-    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
 
 
 def attach_parameters(

@@ -406,9 +406,9 @@ def test_arguments_are_checked(name: str, value: Any, message: str) -> None:
         watch(mlp(), Recorder(), **{name: value})
 
 
-def test_a_sample_covers_every_column() -> None:
-    parameter = torch.zeros(1000, 1000)
+def test_a_sample_is_a_view_that_covers_every_column() -> None:
     sample = Sample()
+    parameter = torch.zeros(1000, 1000)
     assert sample.look(parameter)
     sample.now.fill_(1.0)
     assert 2000 <= int(parameter.sum()) <= 2048
@@ -417,7 +417,7 @@ def test_a_sample_covers_every_column() -> None:
     turned = torch.zeros(64, 128, 3, 3).to(memory_format=torch.channels_last)
     sample.release()
     assert sample.look(turned)
-    sample.now.fill_(1.0)  # a view here too
+    sample.now.fill_(1.0)
     assert 1900 <= int(turned.sum()) <= 2048
 
 

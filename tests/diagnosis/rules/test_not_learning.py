@@ -145,7 +145,15 @@ def test_where_the_constant_answer_is_not_known_a_flat_loss_is_a_note() -> None:
     same = only(loss([0.7] * 20, None))
     assert (same.severity, same.first_step) == ("critical", 0)
     assert findings(loss([0.7] * 19, None)) == []
+    both = seen(loss([0.7] * 20, None, name="penalty"), loss(noisy(falling(20)), name="loss")).diagnose()
+    assert (both.healthy, [note.layers for note in both.notes]) == (True, [("penalty",)])
     assert findings(loss([0.0] * 60, None)) == []  # hinge losses end there
+
+
+def test_a_sum_over_a_smaller_last_batch_is_measured_by_those_before() -> None:
+    given = loss(noisy(np.full(120, 32 * 0.6 * LN10)), function="cross_entropy")
+    given["loss:baseline"] = given["loss:baseline"][0], values([32 * LN10] * 119 + [3 * LN10])
+    assert findings(given) == []
 
 
 def test_targets_that_are_made_up_in_each_step_are_no_standard() -> None:
@@ -284,3 +292,13 @@ def test_the_loss_in_evaluation_is_not_judged() -> None:
         diagnoser.append("loss:eval", each)
     assert diagnoser.diagnose().healthy
     assert values([1.0])[0]
+
+
+def test_few_rows_of_parameters_are_enough_and_fewer_are_not() -> None:
+    def causes(rows: int, **facts: Any) -> list[str]:
+        return [f.cause_name for f in findings(loss(FLAT[:12]), parameter("0.weight", rows=rows, **facts))]
+
+    assert (causes(1, gradient=0.0, update=0.0), causes(2, gradient=0.0, update=0.0)) == ([], ["zero_gradients"])
+    assert (causes(2, update=0.0), causes(3, update=0.0)) == ([], ["no_update"])
+    sampled = {"elements": 100_000, "sampled": 2048}  # an embedding whose few rows the sample may have missed
+    assert causes(9, update=0.0, **sampled) == []
