@@ -32,6 +32,8 @@ from fastact.monitor.sampled import Sampled
 
 #: Predictions, and targets, within 0 and 1 are probabilities; those beyond are counted as saturated.
 _PROBABILITIES: Final = (0.0, 1.0)
+#: The framework of a tensor, by the package that its type is from.
+_FRAMEWORKS: Final = {"torch": "torch", "jax": "jax", "jaxlib": "jax"}
 #: Batches whose targets tell what the best constant answer is worth, fewer on a GPU, for which each of them waits;
 #: and elements that are kept of them.
 _BATCHES: Final = 50
@@ -150,7 +152,11 @@ class Supervision(ABC):
         if targets is not None:
             self.record_targets(targets, name=name, training=training)
         if row not in self._known:
-            known: dict[str, Any] = {"function": loss.name if loss else "", "spelled": function, **(facts or {})}
+            known: dict[str, Any] = {"function": loss.name if loss else "", "spelled": function}
+            library = type(value if predictions is None else predictions).__module__.partition(".")[0]
+            if library in _FRAMEWORKS:
+                known["framework"] = _FRAMEWORKS[library]
+            known |= facts or {}
             if predictions is not None:
                 with self._failures(f"describe what {name!r} is given"):
                     known["prediction"] = facts_of_predictions(predictions, axis) | dict(known.get("prediction", {}))
