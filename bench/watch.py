@@ -170,12 +170,12 @@ def bare(model: nn.Module) -> Iterator[Callable[[], object]]:
     yield lambda: None
 
 
-def ours(monitor: fastact.ActivationMonitor, *, functional: bool = True) -> Watcher:
+def ours(monitor: fastact.ActivationMonitor, *, functional: bool = True, loss: bool | None = None) -> Watcher:
     """Everything: per neuron, into history and log, with the diagnosis following."""
 
     @contextlib.contextmanager
     def watcher(model: nn.Module) -> Iterator[Callable[[], object]]:
-        with fastact.torch.watch(model, monitor, functional=functional):
+        with fastact.torch.watch(model, monitor, functional=functional, loss=loss):
             yield monitor.step
 
     return watcher
@@ -249,6 +249,7 @@ ASKED = {
     LOOK: "torch.amax of each output, without .item(): the least for which anybody can have looked at all elements",
     "fastact": "watch(model, monitor): all of a row's numbers, per neuron, history, log on disk",
     "fastact, layers alone": "the same with functional=False: no activations that are called as functions",
+    "fastact, no loss": "the same with loss=False: neither the loss nor its targets",
     "fastact, every 10th": "the same with every=10",
     "hooks": "mean, std, min and max with .item()",
     "histograms": "torch.histc of 64 bins between min and max, as wandb.watch makes them",
@@ -263,6 +264,7 @@ def contestants(folder: str) -> Iterator[dict[str, Watcher]]:
     with (
         fastact.ActivationMonitor(f"{folder}/1") as each,
         fastact.ActivationMonitor(f"{folder}/2") as layers,
+        fastact.ActivationMonitor(f"{folder}/3") as outputs,
         fastact.ActivationMonitor(f"{folder}/10", every=10) as tenth,
     ):
         yield {
@@ -270,6 +272,7 @@ def contestants(folder: str) -> Iterator[dict[str, Watcher]]:
             f"{BARE}, again": bare,
             LOOK: hooked(torch.amax),
             "fastact, layers alone": ours(layers, functional=False),
+            "fastact, no loss": ours(outputs, loss=False),
             "fastact": ours(each),
             "fastact, every 10th": ours(tenth),
             BARE: bare,

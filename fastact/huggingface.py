@@ -26,9 +26,10 @@ class ActivationCallback(WatchingCallback, TrainerCallback):  # type: ignore[mis
         run: an `ActivationMonitor`; or the path of a log, opened when the training starts and closed when it ends.
             With several processes each writes its own ``rank-00000`` and so on there; `fastact.open_log` reads all.
         strict: raise what goes wrong; by default it is counted and warned of once.
-        options: for `fastact.torch.watch`: ``layers``, ``inputs``, ``gradients``, ``every``, ``first``.
+        options: for `fastact.torch.watch`: ``layers``, ``inputs``, ``gradients``, ``loss``, ``every``, ``first``.
 
-    A step is a step of the optimizer: batches whose gradients are accumulated make one row. Evaluation is left out.
+    A step is a step of the optimizer: batches whose gradients are accumulated make one row. The loss is recorded by
+    itself, with the logits and the summary of the labels that it was given. Evaluation is left out.
     The Trainer does not tell its callbacks that a training failed: call `close` then, or train again.
 
     Raises:

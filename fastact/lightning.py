@@ -8,6 +8,7 @@
 A training to run: scripts/examples/lightning_digits.py.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastact._adapters.attachment import Run
@@ -32,10 +33,11 @@ class ActivationCallback(WatchingCallback, Callback):  # type: ignore[misc] # my
         run: an `ActivationMonitor`; or the path of a log, opened when the training starts and closed when it ends.
             With several processes each writes its own ``rank-00000`` and so on there; `fastact.open_log` reads all.
         strict: raise what goes wrong; by default it is counted and warned of once.
-        options: for `fastact.torch.watch`: ``layers``, ``inputs``, ``gradients``, ``every``, ``first``.
+        options: for `fastact.torch.watch`: ``layers``, ``inputs``, ``gradients``, ``loss``, ``every``, ``first``.
 
-    A step is a step of the optimizer: batches whose gradients are accumulated make one row. Validation and the sanity
-    check are left out. The log is also closed when the training fails or is interrupted.
+    A step is a step of the optimizer: batches whose gradients are accumulated make one row. The loss is recorded by
+    itself, with what it was given. Validation and the sanity check are left out. The log is also closed when the
+    training fails or is interrupted.
 
     Raises:
         ArgumentTypeError: `run` is neither a monitor nor a path.
@@ -50,8 +52,9 @@ class ActivationCallback(WatchingCallback, Callback):  # type: ignore[misc] # my
         self._global_step = trainer.global_step
         self.begin(pl_module, lambda: bool(trainer.training), trainer.global_rank, trainer.world_size)
 
-    def on_train_batch_end(self, trainer: Any, *_: Any, **__: Any) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any, **__: Any) -> None:
         """Ends the step, if the optimizer has taken one."""
+        self.told_loss(outputs.get("loss") if isinstance(outputs, Mapping) else outputs)
         if trainer.global_step != self._global_step:
             self._global_step = trainer.global_step
             self._attachment.step()

@@ -83,6 +83,11 @@ class Attachment:
         with self.failure_counter(f"record layer {name!r}"):
             self.monitor.record(name, x, **options)
 
+    def record_loss(self, value: Any, **options: Any) -> None:
+        """Hands a loss to the monitor; `options` are those of its ``record_loss``."""
+        with self.failure_counter("record the loss"):
+            self.monitor.record_loss(value, **options)
+
     def describe(self, name: str, **facts: Any) -> None:
         """Hands what is known of a layer to the monitor; `facts` are those of its ``describe``."""
         self.monitor.describe(name, **facts)

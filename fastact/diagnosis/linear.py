@@ -38,10 +38,9 @@ def no_nonlinearity(s: Supervised, network: Network, learned: float) -> Mismatch
         kept = layer.info.layer_type.startswith(_LINEAR)
         if not kept and layer is not s.layer:
             return None
-        if layer_types.has_weights(layer.info.layer_type):
+        own = layer.info.facts.get("layer", "")  # Dense(..., activation="softmax") is of type Softmax
+        if layer_types.has_weights(layer.info.layer_type) or layer_types.has_weights(str(own)):
             weighted.append(layer)
-        elif layer is s.layer and s.kind in ("softmax", "sigmoid") and s.framework == "keras":
-            weighted.append(layer)  # Dense(..., activation="softmax")
         first = layer
         layer = network.everything.get(layer.info.source)
     begins = first is not None and (layer is not None or first.place <= 1)

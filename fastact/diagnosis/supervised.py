@@ -122,10 +122,9 @@ class Supervised(NamedTuple):
         """Whether each sample has the number of a class for its target."""
         if not (self.function is not None and "classes" in self.function.targets):
             return False
-        shape, other = self.shape, self.target_shape
-        if not shape or not self.targets:
-            return self.function.targets == ("classes",) and self.whole
-        return len(other) < len(shape) or (len(other) == len(shape) and other[-1] == 1 < shape[-1])
+        if self.function.targets == ("classes",):
+            return True
+        return bool(self.shape and self.targets) and self.shape != self.target_shape
 
     def target_number(self, field: str) -> float:
         """The median of a number over the targets' rows, which one odd sample does not move; NaN without rows."""

@@ -76,7 +76,7 @@ def beyond_loss(s: Supervised, excess: float) -> Mismatch | None:
         says = "The logarithm of what is not above zero is no number, or cut."
         return Mismatch("target_out_of_range", "serious", what, says, (fixes.values(s.framework),), (reach,))
     if s.function.family == "hinge":
-        if s.framework != "keras" and s.distinct == [0.0, 1.0]:  # Keras makes -1 and 1 of these itself
+        if not s.facts.get("converts", s.framework == "keras") and s.distinct == [0.0, 1.0]:
             what = f"{loss_of(s)} takes -1 and 1, and the targets are 0 and 1"
             says = (
                 "A sample whose target is 0 has a loss of 1 whatever the output is: half of the data teaches nothing."
@@ -84,7 +84,7 @@ def beyond_loss(s: Supervised, excess: float) -> Mismatch | None:
             because = ("the targets are 0 and 1",)
             return Mismatch("target_out_of_range", "serious", what, says, ("use 2 * y - 1",), because)
         return None
-    distribution = s.function.family == "categorical" and not s.targets_are_classes and s.units > 1
+    distribution = s.function.family == "categorical" and s.shape == s.target_shape and s.units > 1
     if s.function.family != "binary" and not (distribution and "distribution" in s.function.targets):
         return None
     beyond = max(most - 1.0, -least)
@@ -95,7 +95,7 @@ def beyond_loss(s: Supervised, excess: float) -> Mismatch | None:
         severity: Severity = "critical" if share > excess else "serious"
         because = (f"{percent(share)} of the targets are not within 0 and 1",)
         return Mismatch("target_out_of_range", severity, what, says, _into_range(s, least, most), because)
-    if distribution and s.shape == s.target_shape and set(s.distinct) <= {0.0, 1.0} and s.distinct:
+    if distribution and set(s.distinct) <= {0.0, 1.0} and s.distinct:
         total = s.target_number("mean") * s.units
         if total > 1.0 + excess:
             what = f"{loss_of(s)} takes one class of many, and a sample has {number(total)} classes on average"
@@ -159,7 +159,8 @@ def shapes(s: Supervised, excess: float) -> Mismatch | None:
     del excess
     compares = s.function is not None and s.function.family in ("regression", "binary", "hinge")
     ours, other = s.shape, s.target_shape
-    if not compares or s.framework == "keras" or len(ours) == len(other) or 0 in (len(ours), len(other)):
+    squeezes = s.facts.get("squeezes", s.framework == "keras")
+    if not compares or squeezes or len(ours) == len(other) or 0 in (len(ours), len(other)):
         return None
     same = [size for size in ours if size > 1] == [size for size in other if size > 1]
     try:
@@ -202,15 +203,25 @@ def classes_as_numbers(s: Supervised, excess: float) -> Mismatch | None:
     return Mismatch("regression_on_classes", "warning" if stuck else NOTE, what, says, fix, because)
 
 
-def one_class(s: Supervised, rows: int) -> Mismatch | None:
-    """Targets that are all one class, batch after batch, for a layer that tells classes apart."""
-    target = s.target
-    classifies = s.function is not None and s.function.family == "categorical" and s.targets_are_classes and s.units > 1
-    if target is None or not classifies or s.layer is None or s.kind not in ("linear", "softmax", "log-softmax"):
+def one_class(s: Supervised, rows: int, alone: bool) -> Mismatch | None:
+    """Targets that are all one class, batch after batch, for a layer that tells classes apart.
+
+    Args:
+        s: the loss.
+        rows: from so many on it is no chance.
+        alone: whether it is the only loss. A discriminator has one for what is real and one for what is made up.
+    """
+    target, family = s.target, s.function.family if s.function is not None else ""
+    classifies = family == "categorical" and s.targets_are_classes and s.units > 1
+    if target is None or s.layer is None or not (classifies or (family == "binary" and alone)):
+        return None
+    if s.kind not in ("linear", "softmax", "log-softmax", "sigmoid"):
         return None
     seen = target.rows
     one = float(seen["min"][0])
-    if len(seen) < rows or not ((seen["min"] == one) & (seen["max"] == one)).all() or one < 0.0:
+    if len(seen) < rows or not ((seen["min"] == one) & (seen["max"] == one) & (seen["count"] > 1)).all():
+        return None
+    if one < 0.0 or one != math.floor(one):
         return None
     what = f"all targets of {len(seen):,} batches are class {number(one)}"
     says = "Where all samples are of one class there is nothing to tell apart: the loss falls, and nothing is learned."

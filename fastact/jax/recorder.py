@@ -14,9 +14,10 @@ from jax.experimental import io_callback
 from fastact._adapters.attachment import Attachment, Run
 from fastact._adapters.layers import Outputs
 from fastact.checks import renamed
-from fastact.diagnosis.layer_types import BOUNDED
+from fastact.diagnosis.layer_types import BOUNDED, INPUT
 from fastact.jax.samples import Layout, on_host, sampled
 from fastact.jax.summary import Summary, summarize
+from fastact.monitor.batches import facts_of_inputs
 from fastact.monitor.monitor import ActivationMonitor
 from fastact.stats.options import SATURATION
 
@@ -66,6 +67,8 @@ class Recorder:
         #: What has arrived in this step: the layer, what records it, and its numbers.
         self._pending: list[tuple[str, Callable[[Any], None], Any]] = []
         self._outputs = Outputs()
+        #: The inputs whose facts are known.
+        self._described: set[str] = set()
         self._paused = False
 
     @property
@@ -108,8 +111,16 @@ class Recorder:
             interval = BOUNDED.get(layer_type, SATURATION) if saturation is None else saturation
             options = {"layer_type": layer_type, "saturation": interval, "dtype": str(getattr(x, "dtype", ""))}
 
-            keep = functools.partial(self._keep_layer, name, options)
-            self._hand_over(name, keep, when, lambda: summarize(x, axis=axis, saturation=interval))
+            keep = functools.partial(self._keep_layer, name, options, axis, _layout(x))
+            units = -1 if axis is None else axis
+
+            def parts() -> tuple[Summary, Any]:
+                summary = summarize(x, axis=axis, saturation=interval)
+                if layer_type == INPUT and isinstance(units, int):
+                    return summary, sampled(x, None, units, summary=False)[1]
+                return summary, None
+
+            self._hand_over(name, keep, when, parts)
             self._outputs.add(name, x)
         return x
 
@@ -208,8 +219,14 @@ class Recorder:
             with self._lock:
                 self._pending.append((name, keep, parts))
 
-    def _keep_layer(self, name: str, options: dict[str, Any], summary: Summary) -> None:
+    def _keep_layer(
+        self, name: str, options: dict[str, Any], axis: Any, layout: Layout, parts: tuple[Summary, Any]
+    ) -> None:
+        summary, sample = parts
         with self._attachment.failure_counter(f"record layer {name!r}"):
+            if sample is not None and name not in self._described:
+                self._described.add(name)
+                self._attachment.describe(name, facts=facts_of_inputs(on_host((None, sample), layout), axis))
             self.monitor.record(name, summary.stats(), **options)
 
     def _keep_loss(self, options: dict[str, Any], layouts: dict[str, Layout], parts: dict[str, Any]) -> None:

@@ -13,7 +13,9 @@ from fastact.diagnosis.layer_types import INPUT, INPUT_SUFFIX
 from fastact.errors import ArgumentValueError, FastactError
 from fastact.keras.layers import channels_first, computing_layers, layer_type_of
 from fastact.keras.losses import Losses
+from fastact.keras.optimiser import ROW, Optimiser, facts_of_optimiser
 from fastact.keras.recorder import TorchRecorder
+from fastact.monitor.batches import facts_of_inputs
 from fastact.monitor.monitor import ActivationMonitor
 
 if TYPE_CHECKING:
@@ -33,10 +35,10 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
     The output of a layer with an activation, such as ``Dense(64, activation="relu")``, is that of the activation, and
     is judged as such. What the model is given is recorded as ``input``; its loss as ``loss``, or ``loss.<output>`` and
     so on where it has several, with the targets as they were given (`ActivationMonitor.record_loss`). What
-    ``add_loss`` and regularisers add is not in it. Validation is left out. With
-    ``steps_per_execution`` all steps of an execution make one row. A layer under a `keras.RematScope` counts once on
-    PyTorch; on JAX its elements count each time that it runs, with the same moments. Keras does not tell its callbacks
-    that a training failed: call `close` then, or train again.
+    ``add_loss`` and regularisers add is not in it. The learning rate is recorded as ``optimiser``. Validation is left
+    out. With ``steps_per_execution`` all steps of an execution make one row. A layer under a `keras.RematScope` counts
+    once on PyTorch; on JAX its elements count each time that it runs, with the same moments. Keras does not tell its
+    callbacks that a training failed: call `close` then, or train again.
 
     Raises:
         ArgumentTypeError: `run` is neither a monitor nor a path.
@@ -58,6 +60,7 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
         self._recorder: Recorder | TorchRecorder | None = None
         self._wrapped: list[Any] = []
         self._losses: Losses | None = None
+        self._optimiser: Optimiser | None = None
         #: The rows of which is known whose output their layers are given.
         self._described: set[str] = set()
         self._outputs = Outputs()
@@ -96,6 +99,9 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
             self._losses = Losses(self.model, self._recorder, self._outputs, counter, taken)
             with contextlib.suppress(ArgumentValueError):  # another callback of this monitor has a loss, too
                 self._attachment.add_watcher(self._losses)
+            if self.model.optimizer is not None and ROW not in taken:
+                self._attachment.describe(ROW, facts=facts_of_optimiser(self.model.optimizer, dict(layers)))
+                self._optimiser = Optimiser(self.model.optimizer, self._recorder, counter)
             self.model.make_train_function(force=True)
 
     def on_train_batch_end(self, batch: Any, logs: Any = None) -> None:
@@ -126,13 +132,16 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
             self._losses.remove()
             self._attachment.remove_watcher(self._losses)
             self._losses = None
+        if self._optimiser is not None:
+            self._optimiser.remove()
+            self._optimiser = None
         while self._wrapped:
             del self._wrapped.pop().call
         self._attachment.close()
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy of the callback watches nothing yet; Keras gives it its model when it trains one.
-        fresh = {"_recorder": None, "_losses": None, "_model": None}
+        fresh = {"_recorder": None, "_losses": None, "_optimiser": None, "_model": None}
         return {**self.__dict__, **fresh, "_wrapped": [], "_described": set()}
 
     def _wrap_input(self, taken: Container[str]) -> None:
@@ -147,6 +156,9 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
                     if keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype)):
                         name = own if len(given) == 1 else f"{own}[{place}]"
                         axis = None if x.ndim < 2 else 1 if x.ndim > 3 and channels_first() else -1
+                        if name not in self._described and isinstance(self._recorder, TorchRecorder) and self._takes(x):
+                            self._described.add(name)
+                            self._attachment.describe(name, facts=facts_of_inputs(x, axis))
                         self._record(name, x, axis, INPUT)
             return call(*args, **kwargs)
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact import losses
+from fastact.arrays.host import on_gpu
 from fastact.checks import check_type
 from fastact.diagnosis.layer_types import (
     BASELINE,
@@ -31,29 +32,32 @@ from fastact.monitor.sampled import Sampled
 
 #: Predictions, and targets, within 0 and 1 are probabilities; those beyond are counted as saturated.
 _PROBABILITIES: Final = (0.0, 1.0)
-#: Batches whose targets tell what the best constant answer is worth, and elements that are kept of them.
+#: Batches whose targets tell what the best constant answer is worth, fewer on a GPU, for which each of them waits;
+#: and elements that are kept of them.
 _BATCHES: Final = 50
+_BATCHES_OF_GPU: Final = 10
 _ELEMENTS: Final = 65_536
 
 
 class _Pool:
     """The targets of the first batches, and what the best constant answer to them is worth."""
 
-    __slots__ = ("_batches", "_parts", "_value")
+    __slots__ = ("_batches", "_most", "_parts", "_value")
 
     def __init__(self) -> None:
         self._parts: list[npt.NDArray[np.float64]] = []
-        self._batches = 0
+        self._batches, self._most = 0, _BATCHES
         self._value: float | None = None
 
     @property
     def open(self) -> bool:
         """Whether more targets would tell more."""
-        return self._batches < _BATCHES and sum(part.size for part in self._parts) < _ELEMENTS
+        return self._batches < self._most and sum(part.size for part in self._parts) < _ELEMENTS
 
     def add(self, targets: Any) -> None:
         """Takes a batch of targets."""
         self._batches += 1
+        self._most = _BATCHES_OF_GPU if on_gpu(targets) else _BATCHES
         part = numbers(targets, _ELEMENTS)
         part = part if part.ndim else part.reshape(1)
         if not self._parts or part.shape[1:] == self._parts[0].shape[1:]:
@@ -149,7 +153,7 @@ class Supervision(ABC):
             known: dict[str, Any] = {"function": loss.name if loss else "", "spelled": function, **(facts or {})}
             if predictions is not None:
                 with self._failures(f"describe what {name!r} is given"):
-                    known["prediction"] = facts_of_predictions(predictions, axis)
+                    known["prediction"] = facts_of_predictions(predictions, axis) | dict(known.get("prediction", {}))
             self.describe(row, source=source, facts=known)
             self._known.add(row)
         if isinstance(value, int | float) and not isinstance(value, bool):

@@ -41,6 +41,15 @@ class WatchingCallback:
             # The trainer says what belongs to the training, whatever mode it finds or leaves the model in.
             self._watch._home = None
 
+    def told_loss(self, value: Any) -> None:
+        """Records the loss that the trainer tells of a batch, where none was seen that was computed from the model."""
+        watch, attachment = self._watch, self._attachment
+        if watch is None or value is None or watch._losses.found or self._options.get("loss") is False:
+            return
+        with attachment.failure_counter("record the loss"):
+            if watch._due():
+                attachment.record_loss(value, facts={"framework": "torch"})
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_watch": None}  # a copy of the callback watches nothing yet
 

@@ -13,6 +13,8 @@ import torch
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
 
+from fastact.torch.criteria import LOSS_OF
+
 #: The layer type of each function, by the function's name: that of the module which does the same.
 TYPE_OF: Final[Mapping[str, str]] = {
     "relu": "ReLU", "relu6": "ReLU6", "leaky_relu": "LeakyReLU", "prelu": "PReLU", "rrelu": "RReLU", "elu": "ELU",
@@ -52,13 +54,16 @@ OF_TABLES: Final[Mapping[Any, str]] = {
     for name in ("argmin", "argmax", "min", "max", "topk", "multinomial")
 } | {functional.embedding: LOOK_UP, torch.Tensor.__getitem__: SELECTION}
 
-FUNCTIONS: Final = {**_functions(), **OF_TABLES}
+#: Stands before the name of a loss function.
+LOSS: Final = "loss:"
+
+FUNCTIONS: Final = {**_functions(), **OF_TABLES, **{function: LOSS + name for function, name in LOSS_OF.items()}}
 
 
 class Calls(Protocol):
     """What the mode needs of a `Watch`."""
 
-    def _called(self, function: str, args: tuple[Any, ...], result: Any) -> None: ...
+    def _called(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None: ...
 
 
 class FunctionMode(TorchFunctionMode):
@@ -73,7 +78,7 @@ class FunctionMode(TorchFunctionMode):
         result = func(*args, **kwargs) if kwargs else func(*args)
         function = FUNCTIONS.get(func)
         if function is not None:
-            self.watch._called(function, args, result)
+            self.watch._called(function, args, kwargs or {}, result)
         return result
 
 

@@ -17,9 +17,10 @@ from fastact.monitor.batches import facts_of_inputs
 from fastact.monitor.monitor import ActivationMonitor
 from fastact.monitor.unseen import Missing
 from fastact.torch import compiled
-from fastact.torch.functional import OF_TABLES, FunctionMode
+from fastact.torch.functional import LOSS, OF_TABLES, FunctionMode
 from fastact.torch.hooks import Hook, InputHook, OutputHook
 from fastact.torch.layers import axis_rule
+from fastact.torch.losses import Losses
 from fastact.torch.monitoring import MonitorLike
 from fastact.torch.optimisers import unfollow
 from fastact.torch.parameters import ParameterWatch
@@ -90,12 +91,14 @@ class Watch:
         #: Whether there is a compiled module inside of the model; None until that matters.
         self._partly_compiled: bool | None = None
         self._tables = Tables(self)
+        self._losses: Losses
         self._parameters: ParameterWatch | None = None
         self._hooks: list[Hook] = []
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
 
     def _attach(self, model: nn.Module, selected: Mapping[nn.Module, str], *, inputs: bool, gradients: bool) -> None:
         self._compiled = compiled_names(selected, model)
+        self._losses.attach(self._add)
         for module, name in selected.items():
             self._add(OutputHook(self, module, name, gradients=gradients), module.register_forward_hook)
             if inputs:
@@ -127,6 +130,7 @@ class Watch:
         while self._handles:
             self._handles.pop().remove()
         self._passes.end()  # if one was interrupted
+        self._losses.end()
         while self._hooks:
             compiled.forget(self._hooks.pop().key)
 
@@ -156,6 +160,7 @@ class Watch:
         missing = missing_layers(outputs, self._compiled, self._lost, recorded)
         counters = [hook.counter for hook in self._hooks if isinstance(hook, UsageHook)]
         missing |= {counter.name: counter.missing for counter in counters if counter.missing is not None}
+        missing |= self._losses.missing()
         return missing | (self._parameters.unseen() if self._parameters is not None else {})
 
     # The hooks call the following.
@@ -201,9 +206,16 @@ class Watch:
             )
         return self._partly_compiled
 
-    def _called(self, function: str, args: tuple[Any, ...], result: Any) -> None:
+    def _called(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """Takes the result of a function. Dynamo traces it."""
-        if function in _OF_TABLES:
+        if function.startswith(LOSS):
+            losses = self._losses
+            if not torch.compiler.is_compiling():
+                if self._passes.recorded:
+                    losses._called(function[len(LOSS) :], args, kwargs, result)
+            elif self._traced and losses.in_graphs is not None and not torch.compiler.is_exporting():
+                losses.in_graphs.trace(function[len(LOSS) :], args, kwargs, result)
+        elif function in _OF_TABLES:
             if not torch.compiler.is_compiling() and self._passes.recorded:
                 self._tables.called(function, args, result)
         elif torch.compiler.is_compiling():
@@ -212,15 +224,24 @@ class Watch:
                 if scope is not None and scope.records(function, args, result):
                     compiled.record(result.detach(), scope.key, self._order, function)
         elif self._passes.recorded and self._passes.running:
-            self._passes.running[-1].called(function, args, result)
+            self._passes.running[-1].called(function, args, kwargs, result)
 
-    def _record(self, name: str, x: torch.Tensor, axis: int | None, layer_type: str, source: str = "") -> None:
+    def _record(
+        self,
+        name: str,
+        x: torch.Tensor,
+        axis: int | None,
+        layer_type: str,
+        source: str = "",
+        facts: dict[str, Any] | None = None,
+    ) -> None:
         try:
             x = real_numbers(x)
             if self._describe is not None and name not in self._described:
                 self._described.add(name)
                 evaluation = TRAINING_SUFFIX not in name if self._home is False else EVALUATION_SUFFIX in name
-                facts = facts_of_inputs(x, axis) if layer_type == INPUT else None
+                if layer_type == INPUT:
+                    facts = facts_of_inputs(x, axis)
                 self._describe(name, mode="evaluation" if evaluation else "", source=source, facts=facts)
             if axis == 3 and x.ndim == 4 and not x.is_contiguous():
                 # Attention hands on positions before heads, in memory. Which sample is which makes no difference.

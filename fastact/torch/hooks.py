@@ -16,7 +16,7 @@ from fastact.diagnosis.layer_types import GRADIENT, GRADIENT_SUFFIX, INPUT, INPU
 from fastact.errors import FastactError
 from fastact.monitor.unseen import Missing
 from fastact.torch import compiled
-from fastact.torch.layers import axis_rule, layer_type_of, states_apart
+from fastact.torch.layers import axis_rule, facts_of, layer_type_of, states_apart
 from fastact.torch.passes import Passes
 from fastact.torch.tensors import find_tensors, local_values
 from fastact.torch.unseen import EVALUATION, NEVER, NO_FLOATS, NO_TENSOR
@@ -47,7 +47,15 @@ class Watching(Protocol):
     _handles: list[torch.utils.hooks.RemovableHandle]
 
     def _due(self) -> bool: ...
-    def _record(self, name: str, x: torch.Tensor, axis: int | None, layer_type: str, source: str = "") -> None: ...
+    def _record(
+        self,
+        name: str,
+        x: torch.Tensor,
+        axis: int | None,
+        layer_type: str,
+        source: str = "",
+        facts: dict[str, Any] | None = None,
+    ) -> None: ...
     def _mode(self, training: bool) -> str: ...
     def _failed(self, name: str, error: Exception) -> None: ...
 
@@ -70,8 +78,8 @@ class Hook(Uncopied):
     compiled anew whenever something changes that it was compiled from.
     """
 
-    __slots__ = ("__weakref__", "axis_rule", "gradients", "key", "layer_type", "missing", "module", "name", "source",
-                 "watch")  # fmt: skip
+    __slots__ = ("__weakref__", "axis_rule", "facts", "gradients", "key", "layer_type", "missing", "module", "name",
+                 "source", "watch")  # fmt: skip
     #: What is added to the layer's name.
     suffix: ClassVar[str] = ""
 
@@ -85,6 +93,8 @@ class Hook(Uncopied):
         # Filled in at the first call: only then does a lazy module have its final type.
         self.layer_type: str | None = None
         self.axis_rule: Callable[[int], int] | None = None
+        #: What else is known of what it records.
+        self.facts: dict[str, Any] | None = None
         #: The row whose output the module was given, as far as that was seen in this pass.
         self.source = ""
         #: Why nothing is recorded yet; None once something is.
@@ -155,7 +165,7 @@ class Hook(Uncopied):
         """Notes what the module's type tells, at its first output `x`."""
         module = self.module()
         assert module is not None
-        self.axis_rule = axis_rule(module)
+        self.axis_rule, self.facts = axis_rule(module), facts_of(module)
         called = self.watch._passes.function
         # A module that does nothing but call a function is of the function's type.
         self.layer_type = called[1] if called is not None and called[0] is x else layer_type_of(module)
@@ -179,7 +189,7 @@ class Hook(Uncopied):
         names = [name + mode] if parts == 1 else [f"{name}[{part}]{mode}" for part in range(parts)]
         if backward_pass() == -1:
             for row, part in zip(names, (x,) if parts == 1 else x.detach().unbind(), strict=True):
-                watch._record(row, part, axis, layer_type, self.source)
+                watch._record(row, part, axis, layer_type, self.source, self.facts)
             if watch._passes.sources is not None:
                 watch._passes.sources.add(x, names[-1])
         # A leaf would keep its hook, and gain one more in each step.

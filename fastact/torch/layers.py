@@ -1,7 +1,7 @@
-"""What a module's type tells: where its neurons are, the layer type that the rules know it by, its hidden states."""
+"""What a module's type tells: its neurons' axis, the type that the rules know it by, its states, what it calls."""
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal
 
 import torch
 from torch import nn
@@ -19,6 +19,29 @@ _AXIS_RULES: Final[tuple[tuple[tuple[type[nn.Module], ...], Callable[[int], int]
     ((nn.Conv2d, nn.ConvTranspose2d, nn.InstanceNorm2d), lambda ndim: ndim - 3),
     ((nn.Conv3d, nn.ConvTranspose3d, nn.InstanceNorm3d), lambda ndim: ndim - 4),
 )  # fmt: skip
+
+
+#: Which functions are recorded that a module calls: all; those of `INSIDE`, by a module that is itself no more than a
+#: function; none, by one of torch's, whose output is the function's.
+Functions = Literal["all", "inside", "none"]
+
+#: Layers that are one function, and not of Python: to turn functions off around it would cost what it saves.
+_ONE_CALL: Final = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd, nn.Flatten, nn.Identity)
+
+#: Functions that share out one along an axis.
+OVER_AN_AXIS: Final = frozenset({"softmax", "log_softmax", "softmin"})
+
+
+def softmax_axis(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The axis along which a softmax is called, as a fact; None where it is not said."""
+    axis = args[1] if len(args) > 1 else kwargs.get("dim")
+    return {"axis": axis} if isinstance(axis, int) else None
+
+
+def facts_of(module: nn.Module) -> dict[str, Any] | None:
+    """What a layer's options tell that its type does not: the axis of a softmax."""
+    over = isinstance(module, nn.Softmax | nn.LogSoftmax | nn.Softmin) and isinstance(module.dim, int)
+    return {"axis": module.dim} if over else None
 
 
 def axis_rule(module: nn.Module) -> Callable[[int], int] | None:
@@ -58,3 +81,27 @@ def states_apart(module: nn.Module | None, layer_type: str, place: str, x: torch
     cell_state = isinstance(module, nn.LSTM) and place == "[1][1]"
     parts = module.num_layers * (2 if module.bidirectional else 1) if place.startswith("[1]") else 1
     return parts if len(x) == parts else 1, "LSTMState" if cell_state else layer_type
+
+
+def functions_of(module: nn.Module, name: str) -> Functions:
+    """Which functions are recorded that a module of this name calls."""
+    if "parametrizations" in name.split("."):  # they compute weights
+        return "none"
+    if any(module.children()):
+        return "all"
+    if any(base.__module__ == nn.ReLU.__module__ for base in type(module).__mro__):
+        return "none"
+    # The model itself is more than a function, whatever it is made of.
+    return "inside" if name and not any(True for _ in module.parameters(recurse=False)) else "all"
+
+
+def calls_none(module: nn.Module) -> bool:
+    """Whether the module is one of torch's that call no function that would be recorded: Linear, Conv2d, Dropout."""
+    own = type(module).__module__
+    return own.startswith("torch.nn.modules.") and own != nn.ReLU.__module__ and not any(module.children())
+
+
+def is_hushed(module: nn.Module) -> bool:
+    """Whether the module is one of torch's layers that is made of several functions, none of which is recorded."""
+    own = type(module).__module__
+    return own.startswith("torch.nn.modules.") and not any(module.children()) and not isinstance(module, _ONE_CALL)

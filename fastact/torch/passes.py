@@ -36,6 +36,7 @@ class Passes(threading.local):
         training: whether the outermost module was in training mode.
         running: the scopes of the modules that run, innermost last.
         sources: which row's output lies in a storage, while that is looked at; None where it is not.
+        last_sources: that of the last pass which had one, for the loss that follows.
         function: the last function that was called in a module which is no more than a function, and its result.
         hushed: whether the mode is off while one of torch's layers runs.
     """
@@ -47,6 +48,7 @@ class Passes(threading.local):
         self.training = True
         self.running: list[Any] = []
         self.sources: Sources | None = None
+        self.last_sources: Sources | None = None
         self.function: tuple[torch.Tensor, str] | None = None
         self._depth = 0
         self._step = -1
@@ -108,6 +110,7 @@ class Passes(threading.local):
         """Ends the pass."""
         self.outermost = None
         self.due = self.recorded = False
+        self.last_sources = self.sources or self.last_sources
         self.sources = self.function = None
         self.running.clear()
         self.functions_off()
@@ -129,7 +132,7 @@ class Sources:
     """
 
     def __init__(self) -> None:
-        self._names: dict[int, tuple[StorageWeakRef, int, str]] = {}
+        self._names: dict[int, tuple[StorageWeakRef, int, str, torch.Size]] = {}
 
     def of(self, args: object, result: object = None) -> str:
         """The row whose output the first tensor of `args` is; `result` may have been written in its place."""
@@ -148,7 +151,13 @@ class Sources:
         """Notes that `x` is the output of row `name`."""
         if (key := _storage(x)) is not None:
             # While there is a reference, even a weak one, no other storage takes this address.
-            self._names[key] = StorageWeakRef(x.untyped_storage()), x._version, name
+            self._names[key] = StorageWeakRef(x.untyped_storage()), x._version, name, x.shape
+
+    def find(self, x: torch.Tensor) -> tuple[str, torch.Size] | None:
+        """The row whose output `x` is, or is a view of, and the shape of that output."""
+        key = _storage(x)
+        found = None if key is None else self._names.get(key)
+        return None if found is None or x._version != found[1] else found[2:]
 
 
 def _storage(x: torch.Tensor) -> int | None:

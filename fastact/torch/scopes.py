@@ -4,7 +4,7 @@ import inspect
 import sys
 from collections.abc import Mapping
 from types import FrameType
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 
 import torch
 from torch import nn
@@ -12,23 +12,26 @@ from torch.overrides import _get_current_function_mode, _pop_mode, _push_mode
 
 from fastact.diagnosis.layer_types import ATTENTION, INPUT, INPUT_SUFFIX
 from fastact.torch import compiled
+from fastact.torch.criteria import is_criterion
 from fastact.torch.functional import INSIDE, TYPE_OF, FunctionMode
 from fastact.torch.hooks import GIVEN, Hook, Hush, OutputHook, Uncopied, Watching, backward_pass, tracing, transforming
-from fastact.torch.layers import axis_rule
+from fastact.torch.layers import (
+    OVER_AN_AXIS,
+    Functions,
+    axis_rule,
+    calls_none,
+    functions_of,
+    is_hushed,
+    softmax_axis,
+)
+from fastact.torch.losses import Losses
 from fastact.torch.passes import Passes, Sources
 from fastact.torch.selection import callable_parts, named_modules
 from fastact.torch.tensors import find_tensors
 
-#: Which functions are recorded that a module calls: all; those of `INSIDE`, by a module that is itself no more than a
-#: function; none, by one of torch's, whose output is the function's.
-Functions = Literal["all", "inside", "none"]
-
 #: What a pass in compiled code says of itself, in place of the name of a function.
 _BEGIN: Final = "<"
 _END: Final = ">"
-
-#: Layers that are one function, and not of Python: to turn functions off around it would cost what it saves.
-_ONE_CALL: Final = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd, nn.Flatten, nn.Identity)
 
 #: How many of the model's inputs are recorded at most.
 _MOST_INPUTS: Final = 8
@@ -41,13 +44,14 @@ class ScopeWatching(Watching, Protocol):
     _hooks: list[Hook]
     _sourced: set[str]
     _taken: set[str]
+    _losses: Losses
     _root_name: str
     prefix: str
 
     def _step(self) -> int: ...
     def _add(self, hook: Hook, register: Any, **options: Any) -> None: ...
     def _inside(self, module: str, what: str, otherwise: str) -> str: ...
-    def _called(self, function: str, args: tuple[Any, ...], result: Any) -> None: ...
+    def _called(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None: ...
     def _function_name(self, module: str, function: str) -> str: ...
     def _compiled_inside(self, model: nn.Module) -> bool: ...
 
@@ -139,9 +143,12 @@ class Scope(Hook):
         if passes.hushed:  # an error was caught that one of torch's layers has raised
             passes.speak()
         if passes.outermost is self:
+            recorded = passes.recorded
             passes.leaves(self)
+            if recorded and passes.outermost is None:
+                watch._losses.wait()
 
-    def called(self, function: str, args: tuple[Any, ...], result: Any) -> None:
+    def called(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """Takes the result of a function that the module has called."""
         watch, passes = self.watch, self.watch._passes
         try:
@@ -156,6 +163,7 @@ class Scope(Hook):
                 return
             if passes.sources is not None:
                 self.source = passes.sources.of(args[:1], result)
+            self.facts = softmax_axis(args, kwargs) if function in OVER_AN_AXIS else None
             self._observe_tensor(result, function)
         except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
             watch._failed(watch._function_name(self.name, function), error)
@@ -170,6 +178,7 @@ class Scope(Hook):
 
     def _begin(self, module: nn.Module) -> None:
         watch, passes = self.watch, self.watch._passes
+        watch._losses.begin(module.training)
         due = False
         try:
             due = watch._due()
@@ -182,7 +191,7 @@ class Scope(Hook):
             return
         passes.begin(self, module, watch._step())
         mode = watch._mode(module.training)
-        if mode not in watch._sourced and not transforming():
+        if (mode not in watch._sourced or watch._losses.wants_sources) and not transforming():
             watch._sourced.add(mode)
             passes.sources = Sources()
 
@@ -314,7 +323,7 @@ def attach_scopes(
         watch._passes = Passes(watch._function_mode)
     hooks = {hook.module(): hook for hook in watch._hooks if isinstance(hook, OutputHook) and hook.name}
     for module, name in modules.items():
-        begins = module in outer
+        begins = module in outer and not is_criterion(module) and module not in watch._losses.given.values()
         hushed = watch._function_mode is not None and module in hooks and is_hushed(module)
         if not begins and (watch._function_mode is None or hushed or calls_none(module)):
             if hushed:
@@ -340,30 +349,6 @@ def attach_scopes(
         # Options of a hook are kept by its number, which would be compiled into repeated blocks: only where needed.
         watch._add(scope, module.register_forward_pre_hook, with_kwargs=begins)
         watch._handles.append(module.register_forward_hook(Leave(scope), always_call=begins))
-
-
-def functions_of(module: nn.Module, name: str) -> Functions:
-    """Which functions are recorded that a module of this name calls."""
-    if "parametrizations" in name.split("."):  # they compute weights
-        return "none"
-    if any(module.children()):
-        return "all"
-    if any(base.__module__ == nn.ReLU.__module__ for base in type(module).__mro__):
-        return "none"
-    # The model itself is more than a function, whatever it is made of.
-    return "inside" if name and not any(True for _ in module.parameters(recurse=False)) else "all"
-
-
-def calls_none(module: nn.Module) -> bool:
-    """Whether the module is one of torch's that call no function that would be recorded: Linear, Conv2d, Dropout."""
-    own = type(module).__module__
-    return own.startswith("torch.nn.modules.") and own != nn.ReLU.__module__ and not any(module.children())
-
-
-def is_hushed(module: nn.Module) -> bool:
-    """Whether the module is one of torch's layers that is made of several functions, none of which is recorded."""
-    own = type(module).__module__
-    return own.startswith("torch.nn.modules.") and not any(module.children()) and not isinstance(module, _ONE_CALL)
 
 
 def _is_within(name: str, chosen: tuple[str, ...]) -> bool:

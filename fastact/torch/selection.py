@@ -1,6 +1,6 @@
 """Which modules of a model are watched, and under which names."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from fastact.errors import ArgumentTypeError, ArgumentValueError
+from fastact.torch.criteria import is_criterion
 
 #: The `layers` of `watch`: a name pattern, a module type, several of these, or a function of name and module.
 Layers = str | type[nn.Module] | Iterable[str | type[nn.Module]] | Callable[[str, nn.Module], bool]
@@ -18,14 +19,18 @@ _WRAPPED: Final = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_mod
 _PASS_THROUGH: Final = (nn.Identity, nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 
 
-def select_modules(model: nn.Module, layers: Layers | None) -> dict[nn.Module, str]:
-    """The modules to watch and the name of each, in the order of ``model.named_modules()``."""
+def select_modules(model: nn.Module, layers: Layers | None, leave_out: Collection[object] = ()) -> dict[nn.Module, str]:
+    """The modules to watch and the name of each, in the order of ``model.named_modules()``.
+
+    Losses that the model holds, and what is in `leave_out`, are layers only where `layers` says so.
+    """
     names: dict[nn.Module, list[str]] = {}
     for name, module in named_modules(model):
         names.setdefault(module, []).append(name)
     selected: set[nn.Module]
     if layers is None:
-        selected = set(_leaves(_unwrap(model)))
+        root = _unwrap(model)
+        selected = {leaf for leaf in _leaves(root) if leaf is root or not (is_criterion(leaf) or leaf in leave_out)}
     elif callable(layers) and not isinstance(layers, type):
         selected = {module for module, known in names.items() if layers(known[0], module)}
     else:

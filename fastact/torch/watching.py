@@ -8,8 +8,11 @@ from torch import nn
 from fastact.checks import check_type
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.monitor.monitor import ActivationMonitor
+from fastact.torch import criteria
+from fastact.torch.criteria import Loss
 from fastact.torch.handle import Watch, live
 from fastact.torch.hooks import Hook
+from fastact.torch.losses import Losses
 from fastact.torch.monitoring import Gradients, MonitorLike, of_outputs, recorded_steps
 from fastact.torch.parameters import attach_parameters
 from fastact.torch.scopes import attach_scopes
@@ -27,6 +30,7 @@ def watch(
     updates: bool = False,
     parameters_every: int = 10,
     functional: bool = True,
+    loss: Loss | None = None,
     every: int | Callable[[int], bool] = 1,
     first: int = 0,
     training_only: bool = False,
@@ -62,6 +66,11 @@ def watch(
         functional: also record activations that a watched module calls as functions, such as `F.relu`, `torch.softmax`
             or `F.scaled_dot_product_attention`, under its name and theirs: ``"block3.relu"``, or ``"relu"`` in the
             model itself. Their type is that of the module which does the same.
+        loss: which losses are recorded, with summaries of their targets, as `ActivationMonitor.record_loss` has them.
+            None: whatever loss is computed from the model's outputs, by a criterion such as `nn.CrossEntropyLoss`, by a
+            function such as `F.cross_entropy`, or by hand: whatever the backward pass begins with. True: the same, and
+            it is told if there is none. A criterion (`nn.Module`), or one of PyTorch's loss functions: calls of this
+            one alone. Several of these, or a mapping of names to them. False: none.
         every: record the monitor's steps that are divisible by this number, or those for which ``every(step)`` is
             true. The monitor's own ``every`` also holds.
         first: record each of this many first steps, whatever `every` says.
@@ -90,6 +99,17 @@ def watch(
     in one step are merged, place by place. Where the model is in another mode than when `watch` was called, rows go by
     the layer's name and ``":eval"`` (``":train"`` for a model that was in evaluation), so that a validation pass
     between two steps does not end up in the rows of the training.
+
+    The loss is in the row ``"loss"``, or one of the name that was given. Where the backward pass begins with a sum of
+    losses, ``"loss"`` is the sum, and its terms are ``"loss:cross_entropy"``, ``"loss:mse_loss"`` and so on; factors of
+    a `GradScaler` are left out. Another line of the program that computes a loss has rows of its own, such as
+    ``"loss:2"``; calls of one line are merged, as those of accumulated gradients are, unless they follow one and the
+    same pass. What is computed while the model is in evaluation mode goes by ``"loss:eval"``. A loss that needs no
+    gradient is none while the model trains. To see losses that the training loop computes, PyTorch tells us of each
+    call of its functions from the end of a recorded pass until the backward pass begins, and no longer; without
+    ``loss=True``, not after three passes that no loss follows. Losses that compiled code computes after the model are
+    seen where the criterion is given. Of predictions on a GPU the first batch is looked at on the host, of targets the
+    first ten.
 
     Forward passes that activation checkpointing repeats are recorded once. Copies of the model (``copy.deepcopy``,
     pickle) and forked processes (DataLoader workers) are not watched. With `torch.compile`, call `watch` before the
@@ -136,7 +156,8 @@ def watch(
         check_type("monitor", monitor, ActivationMonitor, "an ActivationMonitor, as sparse is given")
         assert isinstance(monitor, ActivationMonitor)
         monitor.declare_sparse(*(prefix + check_type("sparse", pattern, str, "a str") for pattern in patterns))
-    selected = {module: prefix + name for module, name in select_modules(model, layers).items()}
+    losses = criteria.named(loss)
+    selected = {module: prefix + name for module, name in select_modules(model, layers, losses.values()).items()}
     for module, name in selected.items():
         if any(isinstance(h, Hook) and h.name and h.watch.monitor is monitor for h in module._forward_hooks.values()):
             raise ArgumentValueError(f"model: layer {name!r} is watched by this monitor already")
@@ -149,6 +170,7 @@ def watch(
         training_only=training_only,
         strict=strict,
     )
+    handle._losses = Losses(handle, model, loss, losses)
     if add := getattr(monitor, "add_watcher", None):
         add(handle)
     others = (other for other in live if other.monitor is monitor and other.prefix == prefix)

@@ -16,6 +16,6 @@ with fastact.ActivationMonitor(sys.argv[1] if sys.argv[1:] else "runs/sklearn") 
         model.partial_fit(x, y, classes=range(10))
         if epoch == 0:
             model.intercepts_[1][:] = -10.0  # the mistake that fastact is to find
-        fastact.sklearn.record(monitor, model, x[:256])
+        fastact.sklearn.record(monitor, model, x[:256], y[:256])
         monitor.step()
     print(monitor.diagnose())

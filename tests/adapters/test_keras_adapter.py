@@ -61,28 +61,30 @@ assert all(np.allclose(got[name], want[1][name], rtol=1e-6) for name in ("loss",
 log = fastact.open_log(sys.argv[1])
 names = [(info.name, info.kind) for info in log.layers]
 kinds = {"input": "Input", "lstm": "LSTM", "block/inner": "Tanh", "dropout": "Dropout", "head/relu": "ReLU",
-         "output": "Softmax", "loss:target": "Target", "loss": "Loss", "loss:baseline": "Baseline"}
+         "output": "Softmax", "loss:target": "Target", "loss": "Loss", "loss:baseline": "Baseline",
+         "optimiser": "Optimiser"}
 assert names == list(kinds.items()), names
 rows = log.to_table().to_pylist()
-assert len(rows) == 9 * 8, len(rows)  # the validation's batches are not in it
+assert len(rows) == 10 * 8, len(rows)  # the validation's batches are not in it
 assert [row["count"] for row in rows[:6]] == [96, 48, 40, 40, 32, 16], rows[:6]
 assert [row["neurons"] for row in rows[:6]] == [3, 6, 5, 5, 4, 2]
 sources = [info.source for info in log.layers]
-assert sources == ["", "input", "lstm", "block/inner", "dropout", "head/relu", "", "output", ""], sources
+assert sources == ["", "input", "lstm", "block/inner", "dropout", "head/relu", "", "output", "", ""], sources
 losses = [row["mean"] for row in rows if row["layer"] == "loss"]
 assert np.allclose(np.reshape(losses, (2, 4)).mean(axis=1), got["loss"], rtol=1e-6), (losses, got)
 assert callback.failures == 0 and callback.monitor.diagnose().layers
 # Nothing is left behind, in the layers or in the compiled functions.
 left = lambda: [name for layer in model._flatten_layers() for name in ("call", "compute_loss") if name in vars(layer)]
-assert not left() and isinstance(model._compile_loss._flat_losses[0].loss, keras.losses.Loss)
+assert not left() and "apply" not in vars(model.optimizer)
+assert isinstance(model._compile_loss._flat_losses[0].loss, keras.losses.Loss)
 train(model, [])
-assert fastact.open_log(sys.argv[1]).to_table().num_rows == 72
+assert fastact.open_log(sys.argv[1]).to_table().num_rows == 80
 keras.models.load_model(sys.argv[1] + "/model.keras", custom_objects={"Block": Block}, compile=False)
 
 # Again on the same model: chosen layers, into a monitor of ours.
 with fastact.ActivationMonitor(every=2) as monitor:
     train(model, [fastact.keras.ActivationCallback(monitor, layers=["head/*", "lstm"], strict=True)])
-    supervision = ["loss:prediction", "loss:target", "loss", "loss:baseline"]
+    supervision = ["loss:prediction", "loss:target", "loss", "loss:baseline", "optimiser"]
     assert list(monitor.history) == ["input", "lstm", "head/relu", *supervision], list(monitor.history)
     assert monitor.history["lstm"]["step"].tolist() == [0, 2, 4, 6]
     assert not monitor.closed
@@ -115,7 +117,7 @@ original = fastact.keras.ActivationCallback(sys.argv[1] + "/copy", strict=True)
 copied = copy.deepcopy(original)
 train(model, [copied])
 train(model, [pickle.loads(pickle.dumps(copied))])
-assert fastact.open_log(sys.argv[1] + "/copy").to_table().num_rows == 2 * 72
+assert fastact.open_log(sys.argv[1] + "/copy").to_table().num_rows == 2 * 80
 for error in (RuntimeError, KeyboardInterrupt):
     def fail():
         raise error
@@ -135,7 +137,7 @@ with fastact.ActivationMonitor() as monitor:
     again.fit(x[:, 0], x[:, 0, :2], batch_size=40, verbose=0,
               callbacks=[fastact.keras.ActivationCallback(monitor, strict=True)])
     counts = {name: int(layer["count"][0]) for name, layer in monitor.history.items()}
-    assert counts.pop("input") % 120 == 0
+    assert counts.pop("input") % 120 == 0 and counts.pop("optimiser") == 1
     runs = 1 if keras.backend.backend() == "torch" else counts["dense"] // 200
     supervision = {name: counts.pop(name) for name in list(counts) if name.startswith("loss")}
     assert supervision.pop("loss:prediction", 80) == 80

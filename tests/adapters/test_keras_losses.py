@@ -39,7 +39,7 @@ def run(request: pytest.FixtureRequest, runs: dict[str, Any]) -> Any:
 
 def test_one_loss_is_recorded_with_the_targets_as_they_were_given(run: Any) -> None:
     rows = run["one"]["rows"]
-    assert list(rows) == ["input", "hidden", "out", "loss:target", "loss", "loss:baseline"]
+    assert list(rows) == ["input", "hidden", "out", "loss:target", "loss", "loss:baseline", "optimiser"]
     assert rows["loss"]["source"] == "out"
     assert (rows["out"]["layer_type"], rows["out"]["source"]) == ("Softmax", "hidden")
     assert rows["hidden"]["facts"] == {"layer": "Dense", "trainable": False}
@@ -62,6 +62,20 @@ def test_it_is_the_loss_that_is_trained_by_and_no_validation_is_in_it(run: Any) 
     loss = run["one"]["rows"]["loss"]["mean"]
     assert len(loss) == 4
     assert sum(loss[2:]) / 2 == pytest.approx(run["one"]["history"]["loss"][-1], rel=1e-5)
+
+
+def test_the_learning_rate_of_each_step_is_recorded_and_what_is_not_trained_is_known(run: Any) -> None:
+    optimiser = run["one"]["rows"]["optimiser"]
+    assert optimiser["mean"] == pytest.approx([0.1, 0.05, 0.025, 0.0125])
+    facts = optimiser["facts"]
+    assert (facts["function"], facts["momentum"], facts["missing"]) == ("SGD", 0.5, [])
+    assert facts["frozen"] == ["hidden/kernel", "hidden/bias"]
+    assert (facts["parameters"], facts["trainable"], facts["elements"]) == (2, 2, 6)
+
+
+def test_the_first_batch_of_inputs_is_looked_at(run: Any) -> None:
+    facts = run["one"]["rows"]["input"]["facts"]
+    assert (facts["shape"], facts["features"], facts["constant_features"]) == ([8, 4], 4, 0)
 
 
 def test_each_output_has_a_loss_of_its_own(run: Any) -> None:
@@ -135,7 +149,8 @@ def fit(name, model, y, epochs=1, **options):
 keras.utils.set_random_seed(0)
 one = keras.Sequential([keras.Input((4,)), L.Dense(5, "relu", name="hidden"), L.Dense(1, "softmax", name="out")])
 one.layers[0].trainable = False
-one.compile("sgd", "binary_crossentropy")
+rate = keras.optimizers.schedules.ExponentialDecay(0.1, decay_steps=1, decay_rate=0.5)
+one.compile(keras.optimizers.SGD(rate, momentum=0.5), "binary_crossentropy")
 fit("one", one, yes, epochs=2, validation_split=1 / 3)
 
 inputs = keras.Input((4,))

@@ -1,12 +1,13 @@
 """A Lightning training is recorded, stays what it was, and closes its log however it ends."""
 
+import types
 from pathlib import Path
 from typing import Any
 
 import pytest
 from frameworks import linear_net
 
-from fastact import open_log
+from fastact import ActivationMonitor, open_log
 
 
 @pytest.mark.filterwarnings("default")
@@ -48,9 +49,10 @@ def test_lightning_records_training_steps_alone(tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), watched.parameters(), strict=True))
     assert not any(module._forward_hooks for module in watched.modules())
     log = open_log(tmp_path)
-    assert [info.name for info in log.layers] == ["net.input", "net.0", "net.1", "net.2"]
+    assert [info.name for info in log.layers] == ["net.input", "net.0", "net.1", "net.2", "loss"]
     # 6 batches an epoch, two to a step of the optimizer, of 4 samples each.
-    assert log.to_table().num_rows == 2 * 3 * 4
+    assert log.to_table().num_rows == 2 * 3 * 5
+    assert {record.stats.count for record in log.replay(layers="loss")} == {2}
     assert {record.stats.count for record in log.replay(layers="net.0")} == {2 * 4 * 3}
     assert callback.failures == 0
     assert callback.monitor.closed
@@ -68,3 +70,22 @@ def test_lightning_records_training_steps_alone(tmp_path: Path) -> None:
     with pytest.warns(RuntimeWarning, match="could not watch the model and continues without it"):
         fit(broken)
     assert broken.failures == 1
+
+
+def test_a_loss_that_no_one_has_seen_is_what_lightning_tells() -> None:
+    pytest.importorskip("lightning", reason="Lightning is not installed")
+    import torch
+
+    from fastact.lightning import ActivationCallback
+
+    monitor, step = (
+        ActivationMonitor(),
+        types.SimpleNamespace(global_step=0, training=True, global_rank=0, world_size=1),
+    )
+    callback = ActivationCallback(monitor, strict=True)
+    callback.on_train_start(step, linear_net())
+    for outputs in ({"loss": torch.tensor(0.5)}, torch.tensor(0.25), None):
+        step.global_step += 1
+        callback.on_train_batch_end(step, None, outputs, None, 0)
+    callback.on_train_end()
+    assert monitor.history["loss"]["mean"].tolist() == [0.5, 0.25]

@@ -46,3 +46,42 @@ def test_sklearn_refuses_what_it_cannot_read() -> None:
     model.partial_fit(x, x[:, 0])
     with pytest.raises(ArgumentValueError, match=r"x: got shape \(3, 5\), want \(samples, 2\)"):
         fastact.sklearn.record(monitor, model, np.ones((3, 5)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "classes", "function"),
+    [
+        ("MLPRegressor", 0, "mean_squared_error"),
+        ("MLPClassifier", 2, "binary_cross_entropy_with_logits"),
+        ("MLPClassifier", 3, "cross_entropy"),
+    ],
+)
+def test_the_loss_is_recorded_where_the_targets_are_given(
+    rng: np.random.Generator, kind: str, classes: int, function: str
+) -> None:
+    neural_network = pytest.importorskip("sklearn.neural_network", reason="scikit-learn is not installed")
+    x = rng.standard_normal((60, 4))
+    y = np.array(["a", "b", "c"])[np.arange(60) % classes] if classes else 3 * rng.standard_normal(60)
+    model = getattr(neural_network, kind)(
+        hidden_layer_sizes=(5,), learning_rate_init=0.01, alpha=0.0, random_state=0
+    ).partial_fit(x, y, **({"classes": np.unique(y)} if classes else {}))
+    monitor = ActivationMonitor()
+    fastact.sklearn.record(monitor, model, x, y)
+    monitor.step()
+    history = monitor.history
+    loss = history["loss"]
+    assert (loss.info.source, loss.info.facts["function"]) == ("output", function)
+    # The loss is summed up while the network is trained by it, so it is near that of what the network became.
+    if classes:
+        want = -np.log(model.predict_proba(x)[np.arange(60), [*map("abc".index, y)]]).mean()
+    else:
+        want = ((model.predict(x) - y) ** 2).mean()
+    assert loss["mean"][0] == pytest.approx(want, rel=0.05)
+    baseline = np.log(classes) if classes else y.var()
+    assert history["loss:baseline"]["mean"][0] == pytest.approx(baseline)
+    assert history["optimiser"]["mean"][0] == 0.01
+    with pytest.raises(ArgumentValueError, match="y: got shape"):
+        fastact.sklearn.record(monitor, model, x, y[:-1])
+    if classes:
+        with pytest.raises(ArgumentValueError, match=r"not in model\.classes_"):
+            fastact.sklearn.record(monitor, model, x, np.full(60, "d"))

@@ -59,7 +59,7 @@ def train(
 ) -> tuple[fastact.ActivationMonitor, int]:
     """Watches some training steps; the rows, and how many tensors could not be recorded."""
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with fastact.ActivationMonitor() as monitor, watch(model, monitor, **options) as handle:
+    with fastact.ActivationMonitor() as monitor, watch(model, monitor, loss=False, **options) as handle:
         for x in batches:
             optimizer.zero_grad()
             call(x).square().mean().backward()

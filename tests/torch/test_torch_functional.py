@@ -340,7 +340,7 @@ class Looking(nn.Module):
 def test_no_mode_is_asked_inside_of_torch_s_own_layers_and_one_that_fails_hides_the_rest_of_its_module_alone() -> None:
     layer = Looking()
     model = Inside(layer)
-    with fastact.ActivationMonitor() as monitor, watch(model, monitor):
+    with fastact.ActivationMonitor() as monitor, watch(model, monitor, loss=False):
         for _ in range(4):  # the layer fails in the third and fourth
             model(torch.ones(2, 4))
             assert not _get_current_function_mode_stack()
@@ -348,7 +348,8 @@ def test_no_mode_is_asked_inside_of_torch_s_own_layers_and_one_that_fails_hides_
     assert layer.modes == [0] * 4
     assert monitor.history["block.relu"]["step"].tolist() == [0, 1]
     assert monitor.history["tanh"]["step"].tolist() == [0, 1, 2, 3]
-    with fastact.ActivationMonitor() as monitor, watch(model, monitor), DeviceContext(torch.device("cpu")):
+    context = DeviceContext(torch.device("cpu"))
+    with fastact.ActivationMonitor() as monitor, watch(model, monitor, loss=False), context:
         model(torch.ones(2, 4))
         assert len(_get_current_function_mode_stack()) == 1
 

@@ -214,7 +214,7 @@ def test_two_models_of_one_monitor_do_not_share_an_input() -> None:
 
 def test_rows_of_another_mode_go_by_another_name() -> None:
     model, x = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5)), torch.ones(3, 4)
-    with fastact.ActivationMonitor() as monitor, watch(model, monitor, gradients=True):
+    with fastact.ActivationMonitor() as monitor, watch(model, monitor, gradients=True, loss=False):
         for mode in (True, False):
             model.train(mode)
             model(x).sum().backward()

@@ -90,6 +90,11 @@ def _blocks(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     return gravity(cause.severity) >= gravity("serious") and effect.cause_name not in _OWN
 
 
+def _stops(cause: Finding, effect: Finding, around: Circumstances) -> bool:
+    """Whether nothing can be learned through a layer, which makes no loss NaN."""
+    return _blocks(cause, effect, around) and effect.cause_name != "loss_not_finite"
+
+
 def _breaks(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     """Whether NaN or Inf in a layer made those of the loss; a gradient has them from the loss."""
     earlier = cause.first_step <= effect.first_step and not cause.layer.endswith(layer_types.GRADIENT_SUFFIX)
@@ -145,8 +150,8 @@ class NotLearning(Rule[NotLearningThresholds]):
         ("non_finite", "exploding", "dead", "saturated", "vanishing", "constant", "collapsed", "overflow_risk",
          "oscillating", "drifting"), _follows
     ) | {"not_learning": _keeps}  # fmt: skip
-    explained_by: ClassVar = {"non_finite": _breaks} | dict.fromkeys(
-        ("exploding", "dead", "saturated", "vanishing", "constant", "collapsed"), _blocks
+    explained_by: ClassVar = {"non_finite": _breaks, "exploding": _blocks} | dict.fromkeys(
+        ("dead", "saturated", "vanishing", "constant", "collapsed"), _stops
     )
 
     def applies(self, info: LayerInfo) -> bool:

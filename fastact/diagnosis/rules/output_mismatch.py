@@ -106,7 +106,7 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
         seen = [
             *(look(s, learned) for look in _OF_OUTPUTS),
             *(look(s, excess) for look in _OF_TARGETS),
-            unfit_targets.one_class(s, rows),
+            unfit_targets.one_class(s, rows, alone=network.once(_losses) == 1),
             linear.no_nonlinearity(s, network, learned),
         ]
         found = [mismatch for mismatch in seen if mismatch is not None]
@@ -130,6 +130,10 @@ _OF_TARGETS: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] =
     unfit_targets.unknown_class,
     unfit_targets.classes_as_numbers,
 )
+
+
+def _losses(network: Network) -> int:
+    return sum(view.info.layer_type == layer_types.LOSS and not view.info.mode for view in network.everything.values())
 
 
 def _told(mismatch: Mismatch, s: Supervised) -> Finding:

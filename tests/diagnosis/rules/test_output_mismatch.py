@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from synthetic import loss_rows
+from synthetic import loss_rows, plain
 
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import Evidence, Finding, Severity
 from fastact.diagnosis.rule import Circumstances
 from fastact.diagnosis.rules.output_mismatch import OutputMismatch
+from fastact.history import LayerInfo
 from fastact.losses import LOSSES
 
 CLASSES = {"shape": [32], "dtype": "int64", "whole": True, "distinct": [0.0, 1.0, 2.0], "rows": {"max": 2.0}}
@@ -151,6 +152,7 @@ def test_what_does_not_fit_is_told_with_its_fix(
          "distinct": [0.0, 255.0], "rows": {"max": 255.0}}, "torch", {}),  # left out is 255
         ("cross_entropy", LOGITS, OF_3, {**CLASSES, "distinct": [-100.0, 1.0], "rows": {"min": -100.0}}, "torch", {}),
         ("cross_entropy", LOGITS, OF_3, {**CLASSES, "dtype": "float32"}, "jax", {}),
+        ("cross_entropy", LOGITS, {"shape": [96, 3]}, {**CLASSES, "shape": [32, 3]}, "torch", {}),  # flattened later
         ("nll_loss", LOG_SOFTMAX, LOGARITHMS, CLASSES, "torch", {}),
         ("kl_div", LOG_SOFTMAX, LOGARITHMS, SOFT, "torch", {}),  # distillation
         ("bce_with_logits", LOGITS, OF_1, BINARY, "torch", {}),
@@ -234,6 +236,12 @@ def test_one_class_alone_is_found_after_enough_batches() -> None:
     one = {**CLASSES, "distinct": [2.0], "rows": {"min": 2.0, "max": 2.0, "mean": 2.0, "std": 0.0}}
     assert said(loss_rows("cross_entropy", OF_3, one, steps=19)) == []
     assert said(loss_rows("cross_entropy", OF_3, one, steps=20)) == [("constant_labels", "serious")]
+    yes = {**BINARY, "distinct": [1.0], "rows": {"min": 1.0, "mean": 1.0, "std": 0.0}}
+    assert said(loss_rows("bce_with_logits", OF_1, yes, steps=20)) == [("constant_labels", "serious")]
+    critic = loss_rows("bce_with_logits", OF_1, yes, steps=20)
+    critic.add(LayerInfo("loss:2", 9, "Loss"))  # of what is made up
+    critic.append("loss:2", plain(0, count=1))
+    assert said(critic) == []
     # The first of its candidates is the one that is looked for, by the product of two towers: no layer's output.
     assert said(loss_rows("cross_entropy", OF_3, one, ("", {}), steps=30)) == []
 

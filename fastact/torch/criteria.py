@@ -1,0 +1,258 @@
+"""What a call of a loss function tells: its predictions and targets, its options, how the predictions were made.
+
+PyTorch's own functions and criteria are known by name; of others only the value, and what they were given, is.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.nn.modules.loss import _Loss
+
+from fastact.errors import ArgumentTypeError, ArgumentValueError
+from fastact.torch.tensors import find_tensors
+
+Criterion = nn.Module | Callable[..., Any]
+#: The `loss` of `watch`: whether any loss is recorded; or which are, one, several in order, or by name.
+Loss = bool | Criterion | Iterable[Criterion] | Mapping[str, Criterion]
+
+#: The name of the loss that a model is trained by.
+NAME: Final = "loss"
+
+#: Where a loss function has its predictions and its targets, if not at first and second; None for one that compares
+#: something else, such as distances between embeddings.
+_PLACES: Final[Mapping[str, tuple[int | None, int | None]]] = {
+    "cosine_embedding_loss": (None, 2),
+    "margin_ranking_loss": (None, 2),
+    "triplet_margin_loss": (None, None),
+    "triplet_margin_with_distance_loss": (None, None),
+    "ctc_loss": (0, None),
+}
+_NAMES: Final = (("input", "log_probs"), ("target", "targets"))
+
+#: What PyTorch hands to a mode for each loss function, and the function's name.
+LOSS_OF: Final[Mapping[Any, str]] = {
+    getattr(functional, name): name
+    for name in dir(functional)
+    if (name.endswith("_loss") and not name.startswith("_"))
+    or name in ("cross_entropy", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div")
+}
+
+#: The functions whose predictions have their classes on axis 1, whatever follows.
+_BY_CLASS: Final = frozenset({"cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss", "NLLLoss2d"})
+
+#: The class of a target that is left out, where nothing else is said.
+_IGNORED: Final = -100
+
+#: Nodes of the autograd graph that change nothing but shape, memory or precision.
+_NEUTRAL: Final = frozenset({
+    "ViewBackward0", "UnsafeViewBackward0", "ReshapeAliasBackward0", "SqueezeBackward0", "SqueezeBackward1",
+    "SqueezeBackward2", "UnsqueezeBackward0", "TransposeBackward0", "TBackward0", "PermuteBackward0", "CloneBackward0",
+    "ToCopyBackward0", "AliasBackward0", "ExpandBackward0",
+})  # fmt: skip
+#: The layer type of what has made a tensor, by its node.
+_MADE_BY: Final[Mapping[str, str]] = {
+    "SoftmaxBackward0": "Softmax", "LogSoftmaxBackward0": "LogSoftmax", "SigmoidBackward0": "Sigmoid",
+    "LogSigmoidBackward0": "LogSigmoid", "TanhBackward0": "Tanh", "ReluBackward0": "ReLU",
+    "LeakyReluBackward0": "LeakyReLU", "EluBackward0": "ELU", "GeluBackward0": "GELU", "SiluBackward0": "SiLU",
+    "SoftplusBackward0": "Softplus", "HardtanhBackward0": "Hardtanh", "HardsigmoidBackward0": "Hardsigmoid",
+    "AddmmBackward0": "Linear", "MmBackward0": "Linear", "ConvolutionBackward0": "Convolution",
+}  # fmt: skip
+#: Nodes by which a loss is averaged or scaled before its backward pass.
+_SCALES: Final = frozenset({"MulBackward0", "DivBackward0", "MeanBackward0", "SumBackward0"})
+#: Nodes that are looked at in search of the losses which a sum is made of: more than any sum of losses has.
+_MOST_NODES: Final = 64
+
+
+class Given(NamedTuple):
+    """What a loss was called with: its predictions and targets, as far as they are tensors."""
+
+    predictions: torch.Tensor | None
+    targets: torch.Tensor | None
+
+
+class Call(NamedTuple):
+    """A call of a loss function: what is recorded of it.
+
+    Attributes:
+        function: its name; "" for one that is not PyTorch's.
+        value: what it returned.
+        node: the number of the value's node in the autograd graph, -1 for none.
+        given: what it was called with.
+        facts: what is known of it.
+        place: where the user's code has called it.
+        training: whether the model was in training mode.
+    """
+
+    function: str
+    value: torch.Tensor
+    node: int
+    given: Given
+    facts: dict[str, Any]
+    place: tuple[object, ...]
+    training: bool
+
+
+def is_criterion(module: nn.Module) -> bool:
+    """Whether the module is one of PyTorch's losses, or derived from one: it computes no activations."""
+    return isinstance(module, _Loss)
+
+
+def name_of(criterion: nn.Module) -> tuple[str, bool]:
+    """The name of a criterion's type, and whether it computes what PyTorch's criterion of this name does."""
+    for base in type(criterion).__mro__:
+        if base.__module__ == _Loss.__module__ and not base.__name__.startswith("_"):
+            if type(criterion).forward is getattr(base, "forward", None):
+                return base.__name__, True
+            break
+    return type(criterion).__name__, False
+
+
+def given(function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Given:
+    """The predictions and targets among the arguments of a loss function or criterion."""
+    places = _PLACES.get(function, (0, 1))
+    found = []
+    for place, names in zip(places, _NAMES, strict=True):
+        value: Any = None
+        if place is not None:
+            value = args[place] if place < len(args) else None
+            for name in names if value is None else ():
+                value = kwargs.get(name)
+                if value is not None:
+                    break
+        found.append(value)
+    if found[1] is None and function not in _PLACES and len(args) + len(kwargs) > 1:  # names of the user's own
+        found = [*args, *kwargs.values()][:2]
+    return Given(*(_tensor(value) for value in found))
+
+
+def _tensor(value: Any) -> torch.Tensor | None:
+    tensors = find_tensors(value)
+    return tensors[0][1] if len(tensors) == 1 else None
+
+
+def class_axis(function: str, predictions: torch.Tensor) -> int:
+    """The axis of the classes or units in the predictions."""
+    channels = function in _BY_CLASS or predictions.ndim > 3
+    return 1 if channels and predictions.ndim > 1 else -1
+
+
+def options(criterion: object, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts that the options of a criterion, or of a call, tell: how terms are put together, and their weights."""
+
+    def option(name: str, default: object) -> Any:
+        return kwargs.get(name, getattr(criterion, name, default))
+
+    weighted = any(isinstance(option(name, None), torch.Tensor) for name in ("weight", "pos_weight"))
+    weighted = weighted or bool(option("label_smoothing", 0.0)) or option("ignore_index", _IGNORED) != _IGNORED
+    facts: dict[str, Any] = {"framework": "torch", "weighted": weighted}
+    reduction = option("reduction", None)
+    if isinstance(reduction, str):
+        facts["reduction"] = reduction
+    if option("log_target", False):
+        facts["log_target"] = True
+    return facts
+
+
+def last_activation(x: torch.Tensor) -> dict[str, Any]:
+    """What the autograd graph tells of how a tensor was made: its "activation", and the axis of a softmax.
+
+    Whatever was called, a module or a function, in the model or outside of it, leaves the same node.
+    """
+    node: Any = x.grad_fn
+    for _ in range(4):
+        if node is None or node.name() not in _NEUTRAL:
+            break
+        node = node.next_functions[0][0]
+    kind = "" if node is None else _MADE_BY.get(node.name(), "")
+    facts: dict[str, Any] = {"activation": kind} if kind else {}
+    if kind.endswith("oftmax"):
+        dim = int(node._saved_dim)
+        # It is shown as an unsigned number; and of a view it would be the axis of what was viewed.
+        facts["activation_axis"] = dim - (1 << 64) if dim >= 1 << 63 else dim
+        if node is not x.grad_fn:
+            del facts["activation_axis"]
+    return facts
+
+
+def number_of(x: torch.Tensor) -> int:
+    """The number of a tensor's node in this thread's autograd graph, -1 for none; to hold it keeps no graph alive."""
+    return -1 if x.grad_fn is None else int(x.grad_fn._sequence_nr())
+
+
+def terms(total: torch.Tensor, nodes: Mapping[int, int]) -> tuple[set[int], bool]:
+    """Which losses a backward pass is about.
+
+    Args:
+        total: what it begins with.
+        nodes: the places of losses in a list, by `number_of`.
+
+    Returns:
+        The places of the losses that `total` was computed from, and whether it is one of them and nothing else,
+        averaged or scaled at most.
+    """
+    found: set[int] = set()
+    alone = True
+    seen: set[Any] = set()
+    waiting = [total.grad_fn]
+    while waiting and len(seen) < _MOST_NODES:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        number = node._sequence_nr()
+        if number in nodes:
+            found.add(nodes[number])
+            continue
+        inner = [each for each, _ in node.next_functions if each is not None]
+        if not inner or len(inner) > 1 or (node.name() not in _SCALES and node.name() not in _NEUTRAL):
+            alone = False
+        waiting += inner
+    return found, alone and len(found) == 1
+
+
+def named(loss: object) -> dict[str, Criterion]:
+    """The losses that the user has given to `watch`, each with its name."""
+    if loss is None or isinstance(loss, bool):
+        return {}
+    want = "an nn.Module, a loss function, several of these, a mapping of names to them, or a bool"
+    found: dict[str, Criterion] = {}
+    if isinstance(loss, Mapping):
+        found = dict(loss)
+    elif isinstance(loss, nn.Module) or callable(loss):
+        found = {NAME: loss}
+    elif isinstance(loss, Iterable):
+        several = list(loss)
+        for each in several:
+            spelled = name_of(each)[0] if isinstance(each, nn.Module) else getattr(each, "__name__", "")
+            base = f"{NAME}:{spelled or type(each).__name__}" if len(several) > 1 else NAME
+            number = sum(other.partition(f"{base}:")[0] in ("", base) for other in found) + 1
+            found[base if number == 1 else f"{base}:{number}"] = each
+    else:
+        raise ArgumentTypeError(f"loss: got {type(loss).__name__}, want {want}")
+    if not found:
+        raise ArgumentValueError(f"loss: got none, want {want}")
+    for name, each in found.items():
+        if not isinstance(name, str) or not name or not callable(each):
+            raise ArgumentTypeError(f"loss: got {type(each).__name__} as {name!r}, want {want}")
+        if isinstance(each, torch.jit.ScriptModule):
+            raise ArgumentTypeError("loss: got a TorchScript module, want one that runs in Python")
+    if len({id(each) for each in found.values()}) < len(found):
+        raise ArgumentValueError("loss: got one criterion under two names, want each once")
+    return found
+
+
+def unscaled(total: torch.Tensor) -> torch.Tensor:
+    """The loss itself, where it was multiplied by one number without a gradient, as a `GradScaler` does."""
+    node: Any = total.grad_fn
+    value = total.detach()
+    if node is None or node.name() != "MulBackward0":
+        return value
+    factors = [node._saved_other, node._saved_self]
+    # Saved is what the gradient needs: of the loss's own factor, not the loss.
+    known = [each for each in factors if isinstance(each, torch.Tensor) and each.numel() == 1]
+    if len(known) == 1 and not known[0].requires_grad and not isinstance(known[0], nn.Parameter):
+        return value / known[0].to(value.device)
+    return value

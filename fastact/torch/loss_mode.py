@@ -1,0 +1,99 @@
+"""How a loss is seen that the training loop computes: a mode that is on from the end of a pass to its backward pass.
+
+PyTorch asks a `TorchFunctionMode` at each call of its functions, whoever took hold of them and when, so nothing of
+PyTorch or of the user is replaced. As each call costs a microsecond then, it is taken off as soon as it has seen what
+it is there for.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import torch
+from torch._C import _len_torch_function_stack
+from torch.overrides import TorchFunctionMode, _pop_mode, _push_mode
+from torch.utils._device import DeviceContext
+
+from fastact.torch.criteria import LOSS_OF
+from fastact.torch.functional import switch_off
+
+_BACKWARD: Final = torch.Tensor.backward
+
+#: Frames that are looked at for the user's line that has called a loss function.
+_MOST_FRAMES: Final = 12
+_INSIDE: Final = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
+
+
+class Calls(Protocol):
+    """What the mode needs of `Losses`."""
+
+    def _look(self) -> None: ...
+    def _called(self, function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> bool: ...
+    def _backward(self, total: Any) -> bool: ...
+
+
+class LossMode(TorchFunctionMode):
+    """Looks for losses after a pass, and for the beginning of the backward pass. Dynamo traces it."""
+
+    def __init__(self, losses: Calls) -> None:
+        super().__init__()
+        self.losses = losses
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Called by torch in place of `func`; the mode is off meanwhile."""
+        if torch.compiler.is_compiling():
+            return func(*args, **kwargs) if kwargs else func(*args)
+        over = func is _BACKWARD and self.losses._backward(args[0])
+        result = func(*args, **kwargs) if kwargs else func(*args)
+        name = LOSS_OF.get(func)
+        if name is not None:
+            over = self.losses._called(name, args, kwargs or {}, result)
+        else:
+            self.losses._look()
+        if over and kwargs:
+            kwargs[""] = _End(self)
+        return result
+
+
+class _End:
+    """Takes the mode off the stack when the call is over that it saw: until then torch keeps it, to put it back.
+
+    It dies with the keyword arguments of the call, of which loss functions and `backward` have some always.
+    """
+
+    __slots__ = ("mode",)
+
+    def __init__(self, mode: TorchFunctionMode) -> None:
+        self.mode = mode
+
+    def __del__(self) -> None:
+        switch_off(self.mode)
+
+
+def push_below(mode: TorchFunctionMode) -> None:
+    """Puts a mode under those that are on: who leaves one of these takes the uppermost off, whichever it is.
+
+    Only a default device has its place below, and insists on it.
+    """
+    above = [_pop_mode() for _ in range(_len_torch_function_stack())]
+    if above and isinstance(above[-1], DeviceContext):
+        _push_mode(above.pop())
+    _push_mode(mode)
+    for other in reversed(above):
+        _push_mode(other)
+
+
+def caller() -> tuple[object, ...]:
+    """The place in the user's code that has called PyTorch, which tells one loss of a program from the others."""
+    frame = sys._getframe(1)
+    for _ in range(_MOST_FRAMES):
+        if not frame.f_code.co_filename.startswith(_INSIDE) or frame.f_back is None:
+            break
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_code.co_firstlineno, frame.f_lasti
+
+
+def compilations() -> int:
+    """How often `torch.compile` has compiled something in this process."""
+    return int(getattr(sys.modules.get("torch._dynamo.convert_frame"), "FRAME_COUNTER", 0))
