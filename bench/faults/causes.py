@@ -143,6 +143,10 @@ _TABLE: Final[dict[str, tuple[str, str, str, str, str]]] = {
         RATE, "The loss is multiplied by so small or so large a number that updates do not fit.",
         f"{_WILD} vanishing", "", r"loss\b.*(scale|multipl|divid)|gradients?\b.*(tiny|too small|too large)",
     ),
+    "clipped": (
+        RATE, "Gradients are clipped to so small a norm that nothing changes.",
+        _NOT_LEARNING, "updates_too_small", r"clip",
+    ),
     "missing_from_optimiser": (
         PARAMETERS, "Parameters that the network uses are not in the optimiser.",
         _NOT_LEARNING, "not_in_optimiser missing_from_optimizer not_in_optimizer", r"optimi[sz]er",

@@ -89,6 +89,12 @@ class Run:
         wanted = {name: value for name, value in wanted.items() if name in known}
         self._watches.append(fastact.torch.watch(model, self.monitor, prefix=prefix, **wanted))
 
+    def record(self, loss: torch.Tensor, targets: torch.Tensor) -> None:
+        """Records a loss of one's own, and its targets, as its user would by hand."""
+        if hasattr(self.monitor, "record_loss"):
+            self.monitor.record_loss(loss.detach())
+            self.monitor.record_targets(targets)
+
     def step(self, loss: torch.Tensor) -> None:
         """Ends a step."""
         self.losses.append(float(loss.detach().sum()))

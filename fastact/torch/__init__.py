@@ -11,6 +11,10 @@ would be without them, and a failure inside one is counted and warned of once in
 - `scopes`: the hooks around a module, which say where a forward pass begins and ends
 - `passes`: what is counted and known in a forward pass, so that each place in it has a row
 - `functional`: activations that are called as functions
+- `losses`: which losses are recorded, and under which names
+- `loss_hooks`: the hooks of criteria
+- `loss_mode`: how a loss is seen that the training loop computes
+- `criteria`: what a call of a loss function tells
 - `layers`: what a module's type tells: its neuron axis and its layer type
 - `tensors`: the tensors inside of an output
 - `unseen`: why a hook has recorded nothing

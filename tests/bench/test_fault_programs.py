@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from bench.faults.case import Case, cases
+import bench.faults as fault_programs
+from bench.faults.case import PARTS, Case, Part, cases
 from bench.faults.causes import CAUSES, KINDS
 from bench.faults.figures import figures
 from bench.faults.judge import Judged, judged, said
 from bench.faults.run import Run
+from bench.zoo.data import TASKS
 from bench.zoo.score import JUDGES
 from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.rules import RULES
@@ -30,8 +32,20 @@ def every() -> list[Case]:
 def test_there_are_enough_cases_of_each_kind(every: list[Case]) -> None:
     faulty = Counter(case.part for case in every if case.causes)
     assert faulty["tuning"] >= 60
+    assert faulty["held-out"] >= 50
     assert {case.framework for case in every} == {"torch", "keras"}
     assert {case.kind for case in every} == {*KINDS, "look-alike"}
+
+
+def test_the_held_out_part_has_other_data_and_kinds_that_the_other_has_not(every: list[Case]) -> None:
+    causes = {part: {it.causes[0] for it in every if it.part == part and it.causes} for part in PARTS}
+    assert len(causes["held-out"] - causes["tuning"]) >= 8
+    tasks = {part: set[str]() for part in PARTS}
+    for path in Path(fault_programs.__file__).parent.glob("*_*.py"):
+        part: Part = "tuning" if path.name.startswith("tuning") else "held-out"
+        tasks[part] |= set(re.findall(r'"([a-z_]+)"', path.read_text(encoding="utf-8"))) & set(TASKS)
+    assert min(map(len, tasks.values())) >= 6
+    assert not tasks["tuning"] & tasks["held-out"]
 
 
 def test_what_is_accepted_is_known(every: list[Case]) -> None:
@@ -40,7 +54,7 @@ def test_what_is_accepted_is_known(every: list[Case]) -> None:
         assert set(case.causes) <= set(CAUSES)
         assert case.conditions <= CONDITIONS, case.name
         assert bool(case.conditions) == bool(case.causes)
-        assert 0.2 <= case.good < 1.0
+        assert 0.05 < case.good < 1.0
 
 
 def test_each_cause_is_told_apart_by_its_name() -> None:
