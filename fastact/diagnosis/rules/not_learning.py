@@ -225,7 +225,14 @@ class NotLearning(Rule[NotLearningThresholds]):
         worse = own.least > thresholds.learn_above * constant
         if own.rows_to(level) <= thresholds.learn_pace:
             # Targets far from zero are reached in the end, by way of the last bias.
-            late = worse and not at and self._enough(layer, network, thresholds, begun=False)
+            late = (
+                worse
+                and not at
+                and len(values) >= thresholds.learn_soon
+                and (
+                    own.rows_to(level) > thresholds.learn_rows or self._enough(layer, network, thresholds, begun=False)
+                )
+            )
             return _Seen("behind", at, own) if late and targets_not_scaled(layer, network).speaks_for else None
         if at and len(values) - at >= thresholds.learn_rows // 2:
             before = progress(values[:at])
@@ -245,12 +252,15 @@ class NotLearning(Rule[NotLearningThresholds]):
         if min(rows, len(layer.rows)) < thresholds.learn_soon:
             return False
         soon = learning.moves_too_little(network) or learning.moves_too_much(network) or learning.never_moves(network)
+        soon = soon or learning.hardly_free(network)
         if soon or (learning.one_answer(layer, network) and not begun):
             return True
         if begun and rows < thresholds.learn_pace:
             return False
         samples = standards.samples(layer, network) * max(layer.stride, 1.0) * rows
-        return rows >= thresholds.learn_rows and samples >= thresholds.learn_samples
+        # What moves as it should, and gets nowhere, is no slow start.
+        part = 0.5 if learning.moves_as_usual(network) else 1.0
+        return rows >= part * thresholds.learn_rows and samples >= part * thresholds.learn_samples
 
     def _of_unknown(self, layer: LayerView, course: Progress | None, thresholds: NotLearningThresholds) -> _Seen | None:
         """What a loss does of which nobody knows what a constant answer is worth."""

@@ -168,7 +168,7 @@ def test_targets_that_are_made_up_in_each_step_are_no_standard() -> None:
 
 
 @pytest.mark.parametrize(
-    ("update", "cause"), [(1e-7, "rate_too_small"), (0.02, "rate_too_large"), (1e-4, "constant_answer")]
+    ("update", "cause"), [(1e-7, "rate_too_small"), (0.02, "rate_too_large"), (5e-5, "constant_answer")]
 )
 def test_updates_say_sooner_and_why(update: float, cause: str) -> None:
     early = findings(loss(FLAT[:40]), parameter("fc.weight", update=update))
@@ -176,6 +176,25 @@ def test_updates_say_sooner_and_why(update: float, cause: str) -> None:
     finding = only(loss(FLAT), parameter("fc.weight", update=update))
     assert finding.cause_name == cause
     assert (finding.confidence == "likely") == (cause != "constant_answer")
+
+
+def test_what_moves_as_usual_and_gets_nowhere_is_told_in_half_the_time() -> None:
+    usual = parameter("fc.weight", update=3e-4)
+    assert findings(loss(FLAT[:49]), usual) == []
+    assert len(findings(loss(FLAT[:50]), usual)) == 1
+    assert findings(loss(FLAT[:50]), parameter("fc.weight", update=5e-5)) == []
+    assert findings(loss(FLAT[:50], batch=29), usual) == []
+
+
+def test_nearly_all_frozen() -> None:
+    bias = parameter("0.bias", elements=10) | parameter(
+        "0.weight", trainable=False, gradient=None, update=None, elements=640
+    )
+    finding = only(loss(FLAT[:30]), bias)
+    assert (finding.cause_name, finding.confidence) == ("frozen_parameters", "likely")
+    assert finding.because[0] == "only 2% of the weights are trainable"
+    head = parameter("2.weight", elements=100) | parameter("0.weight", trainable=False, update=None, elements=640)
+    assert findings(loss(FLAT[:30]), head) == []
 
 
 def test_a_warm_up_is_waited_for() -> None:
