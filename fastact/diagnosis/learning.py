@@ -18,7 +18,6 @@ from fastact.text import number, percent
 #: Ratio of updates to weights. The usual one is 1e-3 (Karpathy, CS231n, "Neural networks part 3", 2015: "should be
 #: somewhere around 1e-3"); within a factor of ten of it no rate is the cause, and a hundred away it surely may be.
 _SMALL: Final = 1e-5
-_USUAL: Final = 2e-3
 _NOT_SMALL: Final = 1e-4
 _NOT_LARGE: Final = 1e-2
 _LARGE: Final = 1e-1
@@ -168,12 +167,6 @@ def hardly_free(network: Network) -> bool:
     """Whether nearly all weights are frozen."""
     known = updates.parameters(network)
     return bool(known.frozen) and bool(known.trainable) and known.free < _FREE
-
-
-def moves_as_usual(network: Network) -> bool:
-    """Whether updates are as large as those of networks that learn at a good pace, and not growing."""
-    known = updates.moves(network)
-    return _USUAL <= known.ratio <= _LARGE and not known.warming
 
 
 def moves_too_much(network: Network) -> bool:

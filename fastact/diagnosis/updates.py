@@ -177,7 +177,7 @@ def _moves(network: Network) -> Moves:
         if weight is None or update is None or len(weight.info.facts.get("shape", (0, 0))) < 2:
             continue
         size, now = row_rms(weight.last), _scale(update, slice(-_LATEST, None))
-        if not now > 0.0 or not size > 0.0 or not math.isfinite(now / size):
+        if not now >= 0.0 or not size > 0.0 or not math.isfinite(now / size):
             continue
         ratios.append(now / size)
         early = _scale(update, slice(None, max(len(update.rows) // 3, 1)))

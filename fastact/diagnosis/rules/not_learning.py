@@ -223,17 +223,13 @@ class NotLearning(Rule[NotLearningThresholds]):
         if own is None or own.least < level:
             return None
         worse = own.least > thresholds.learn_above * constant
-        if own.rows_to(level) <= thresholds.learn_pace:
+        left = own.rows_to(level)
+        if worse and not at and len(values) >= thresholds.learn_soon and targets_not_scaled(layer, network).speaks_for:
             # Targets far from zero are reached in the end, by way of the last bias.
-            late = (
-                worse
-                and not at
-                and len(values) >= thresholds.learn_soon
-                and (
-                    own.rows_to(level) > thresholds.learn_rows or self._enough(layer, network, thresholds, begun=False)
-                )
-            )
-            return _Seen("behind", at, own) if late and targets_not_scaled(layer, network).speaks_for else None
+            if left > thresholds.learn_rows or self._enough(layer, network, thresholds, begun=False):
+                return _Seen("behind", at, own)
+        if left <= thresholds.learn_pace:
+            return None
         if at and len(values) - at >= thresholds.learn_rows // 2:
             before = progress(values[:at])
             if before is not None and before.most < _LEARNED * constant and own.now - _WILD * own.error > before.most:
@@ -258,9 +254,7 @@ class NotLearning(Rule[NotLearningThresholds]):
         if begun and rows < thresholds.learn_pace:
             return False
         samples = standards.samples(layer, network) * max(layer.stride, 1.0) * rows
-        # What moves as it should, and gets nowhere, is no slow start.
-        part = 0.5 if learning.moves_as_usual(network) else 1.0
-        return rows >= part * thresholds.learn_rows and samples >= part * thresholds.learn_samples
+        return rows >= thresholds.learn_rows and samples >= thresholds.learn_samples
 
     def _of_unknown(self, layer: LayerView, course: Progress | None, thresholds: NotLearningThresholds) -> _Seen | None:
         """What a loss does of which nobody knows what a constant answer is worth."""
