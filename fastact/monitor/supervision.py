@@ -44,11 +44,13 @@ _ELEMENTS: Final = 65_536
 class _Pool:
     """The targets of the first batches, and what the best constant answer to them is worth."""
 
-    __slots__ = ("_batches", "_most", "_parts", "_value")
+    __slots__ = ("_batches", "_most", "_parts", "_told", "_value")
 
     def __init__(self) -> None:
         self._parts: list[npt.NDArray[np.float64]] = []
         self._batches, self._most = 0, _BATCHES
+        #: How many batches `_value` is of.
+        self._told = 0
         self._value: float | None = None
 
     @property
@@ -66,9 +68,15 @@ class _Pool:
             self._parts.append(part)
 
     def constant_answer(self, loss: losses.Loss) -> float | None:
-        """The least mean loss of an answer that is the same for every sample."""
-        if self._parts:
-            self._value = losses.constant_answer(loss, np.concatenate(self._parts))
+        """The least mean loss of an answer that is the same for every sample; None where one sample is all there is.
+
+        It is found anew whenever there are twice as many batches: of 50 batches of 128 samples at each would take 160
+        microseconds, eight times what recording a loss takes.
+        """
+        if self._parts and (self._batches >= 2 * self._told or not self.open):
+            self._told = self._batches
+            if sum(map(len, self._parts)) > 1:
+                self._value = losses.constant_answer(loss, np.concatenate(self._parts))
             if not self.open:
                 self._parts = []
         return self._value

@@ -49,7 +49,7 @@ NONE = ("missing_softmax", "serious")
 NO_SIGMOID = ("missing_sigmoid", "serious")
 CUT = ("relu_output", "serious")
 NO_UNIT = ("class_out_of_range", "critical")
-NUMBERS = ("regression_on_classes", "serious")
+NUMBERS = ("regression_on_classes", "critical")
 NO_LOG = ("missing_log_softmax", "critical")
 BROADCAST = ("broadcast_shapes", "critical")
 SPARSE, BINARY_KERAS = "sparse_categorical_crossentropy", "binary_crossentropy"
@@ -210,6 +210,11 @@ def test_what_may_be_meant_is_a_note_until_it_does_harm() -> None:
     assert [note.condition for note in falling.diagnose().notes] == ["output_mismatch"]
     assert said(judged([0.66] * 40)) == []
     assert said(judged([0.66] * 60)) == [("regression_on_classes", "warning")]
+    ten = {"shape": [32, 1], "whole": True, "distinct": [float(value) for value in range(10)]}
+    for mean, std, steps, told in ((4.4, 2.9, 20, True), (4.4, 2.9, 19, False), (2.0, 1.4, 20, False)):
+        rows = {"max": 9.0, "mean": mean, "std": std}
+        one = loss_rows("mse_loss", OF_1, {**ten, "rows": rows}, values=[5.0] * 20, constant=8.0, steps=steps)
+        assert bool(said(one)) == told
 
 
 @pytest.mark.parametrize("output", [RELU, TANH])
