@@ -224,10 +224,11 @@ class NotLearning(Rule[NotLearningThresholds]):
             return None
         worse = own.least > thresholds.learn_above * constant
         left = own.rows_to(level)
-        if worse and not at and len(values) >= thresholds.learn_soon and targets_not_scaled(layer, network).speaks_for:
+        late = left > thresholds.learn_rows and len(values) >= thresholds.learn_soon
+        late = worse and (late or self._enough(layer, network, thresholds, begun=False))
+        if late and not at and targets_not_scaled(layer, network).speaks_for:
             # Targets far from zero are reached in the end, by way of the last bias.
-            if left > thresholds.learn_rows or self._enough(layer, network, thresholds, begun=False):
-                return _Seen("behind", at, own)
+            return _Seen("behind", at, own)
         if left <= thresholds.learn_pace:
             return None
         if at and len(values) - at >= thresholds.learn_rows // 2:
