@@ -228,6 +228,13 @@ def test_logits_that_learn_in_spite_of_an_activation_are_noted(output: tuple[str
     assert [note.condition for note in learned.diagnose().notes] == ["output_mismatch"]
 
 
+def test_a_class_that_a_relu_has_cut_for_good_is_found_whatever_else_is_learned() -> None:
+    values = [0.9**step for step in range(20)]
+    lost = ("ReLU", {**RELU[1], "silent_neurons": 1})
+    rows = loss_rows("cross_entropy", OF_3, CLASSES, lost, values=values, constant=1.1, steps=20)
+    assert said(rows) == [("relu_output", "serious")]
+
+
 def test_where_nobody_knows_the_layer_its_loss_has_the_finding() -> None:
     rows = loss_rows("cross_entropy", SUMS, CLASSES, SOFTMAX)
     (layer,) = [info for info in (tracker.layer.info for tracker in rows._trackers.values()) if info.name == "loss"]
