@@ -173,3 +173,11 @@ def test_a_tensor_that_requires_grad_is_read_and_a_vector_of_losses_has_its_mean
         monitor.record_loss(value * 2.0)
         monitor.step()
     assert monitor.history["loss"]["mean"].tolist() == [4.0]
+
+
+def test_of_a_single_sample_no_answer_is_constant() -> None:
+    with fastact.ActivationMonitor() as monitor:
+        for target in (1.0, 3.0, 3.0, 3.0):
+            monitor.record_loss(1.0, targets=np.array([target]), function="mse_loss")
+            monitor.step()
+    assert monitor.history["loss:baseline"]["mean"].tolist() == [1.0, 1.0, 0.75]

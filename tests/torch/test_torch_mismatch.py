@@ -28,16 +28,10 @@ def trained(
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, units), *last)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    name = type(criterion).__name__
-    with fastact.ActivationMonitor() as monitor, fastact.torch.watch(model, monitor):
+    with fastact.ActivationMonitor() as monitor, fastact.torch.watch(model, monitor, loss=criterion):
         for _ in range(steps):
             predictions = model(X) if then is None else then(model(X))
             loss = criterion(predictions, targets)
-            source = str(len(model) - 1) if then is None else ""
-            known: dict[str, Any] = {"framework": "torch"}
-            monitor.record_loss(
-                loss, predictions=predictions, targets=targets, function=name, source=source, facts=known
-            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

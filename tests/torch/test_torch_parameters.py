@@ -16,6 +16,8 @@ from torch_doubles import Recorder, mlp
 
 import fastact
 from fastact.torch import watch
+from fastact.torch.optimisers import unfollow
+from fastact.torch.parameters import attach_parameters
 from fastact.torch.updates import Sample
 
 _ALL: dict[str, Any] = {"weights": True, "gradients": "parameters", "updates": True, "parameters_every": 1}
@@ -385,11 +387,28 @@ def test_a_failure_ends_no_training_unless_asked_to() -> None:
 def test_a_step_that_fails_leaves_nothing_behind() -> None:
     model, recorder = mlp(), Recorder()
     optimiser = sgd(model)
-    with watch(model, recorder, **_ALL):
+    with watch(model, recorder, **{**_ALL, "parameters_every": 2}):
         with pytest.raises(ZeroDivisionError):
             optimiser.step(lambda: 1 / 0)
+        learn(model, optimiser)  # this step is not recorded, and ends no other one
+        assert "0.weight:update" not in recorder.given
         learn(model, optimiser)
     assert len(recorder.given["0.weight:update"]) == 1
+
+
+def test_with_a_loss_alone_optimisers_are_followed_and_no_parameter_is_swept() -> None:
+    model, recorder = mlp(), Recorder()
+    with watch(model, recorder) as handle:
+        follower = attach_parameters(
+            handle, model, None, weights=False, gradients=False, updates=False, every=1, first=0, losses=True
+        )
+        assert follower is not None
+        assert follower.unseen().keys() == {"optimiser"}
+        learn(model, sgd(model))
+        unfollow(follower)
+    assert "optimiser" in recorder.given
+    assert not [name for name in recorder.given if "weight" in name]
+    assert not follower.unseen()
 
 
 @pytest.mark.parametrize(
