@@ -32,6 +32,8 @@ from bench.tables import (
     tight_table,
     watch_table,
 )
+from bench.faults.report import SOURCE as FAULTS
+from bench.faults.report import faults_part
 from bench.zoo.report import SOURCE as ZOO
 from bench.zoo.report import zoo_part
 from scripts.plot import PLOT, digest, draw
@@ -209,7 +211,13 @@ def demo_text() -> str:
     return "```text\n" + "\n".join(shown).rstrip() + "\n```"
 
 
-PARTS = {"sweep": (SWEEP, sweep_part), "watch": (WATCH, watch_part), "demo": (DEMO, demo_text), "zoo": (ZOO, zoo_part)}
+PARTS = {
+    "sweep": (SWEEP, sweep_part),
+    "watch": (WATCH, watch_part),
+    "demo": (DEMO, demo_text),
+    "zoo": (ZOO, zoo_part),
+    "faults": (FAULTS, faults_part),
+}
 
 
 def rendered(text: str) -> str:
