@@ -195,7 +195,20 @@ def inputs_not_normalised(network: Network) -> For:
         return For(refuted_by=(f"the recorded input is normalised ({said})",))
     if not scale.std <= scale.largest:  # which no data has
         return For()
-    return For((f"the input reaches {number(scale.largest)} ({said})",))
+    return For((f"the input reaches {number(scale.largest)} ({said})", *_codes(scale.layer)))
+
+
+def missing_code(given: LayerView | None) -> tuple[float, float, float] | None:
+    """The number that stands for missing values in an input's first batch, its share, and the others' deviation."""
+    code = given.info.facts.get("code") if given is not None else None
+    known = [code.get(name) for name in ("value", "share", "std_without")] if isinstance(code, dict) else []
+    numbers = [float(each) for each in known if isinstance(each, int | float)]
+    return (numbers[0], numbers[1], numbers[2]) if len(numbers) == 3 else None
+
+
+def _codes(given: LayerView) -> tuple[str, ...]:
+    code = missing_code(given)
+    return (f"{percent(code[1])} of it is {number(code[0])}, as if that stood for missing values",) if code else ()
 
 
 def inputs_equal(network: Network) -> For:

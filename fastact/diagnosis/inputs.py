@@ -4,7 +4,7 @@ None of it is a finding: odd data is common and mostly harmless. These are cause
 """
 
 import math
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -37,22 +37,25 @@ _FAR: Final = 30.0
 
 def missing_value_codes(network: Network) -> For:
     """What the first batch of inputs says of a number that stands for a missing value."""
-    code = _facts(network).get("code")
     view = facts.model_input(network)
-    if not code or view is None:
+    code = facts.missing_code(view)
+    if code is None or view is None:
         return For()
-    std, without = float(view.first[_STD]), float(code["std_without"])
+    value, share, without = code
+    std = float(view.first[_STD])
     if not std > _DOMINATES * without:
         return For()
-    said = f"{percent(code['share'])} of the first inputs are {number(code['value'])}, far from all others"
+    said = f"{percent(share)} of the first inputs are {number(value)}, far from all others"
     return For((f"{said}: with them the standard deviation is {number(std)}, without them {number(without)}",))
 
 
 def feature_scales(network: Network) -> For:
     """What the first batch of inputs says of features on scales that are far apart."""
-    known = _facts(network)
-    stds = known.get("feature_std")
-    if not stds or known.get("code"):
+    view = facts.model_input(network)
+    stds = view.info.facts.get("feature_std") if view is not None else None
+    if not isinstance(stds, list) or len(stds) != 3 or not all(isinstance(std, float) for std in stds):
+        return For()
+    if facts.missing_code(view) is not None:  # which spreads the columns that have it
         return For()
     least, middle, most = stds
     apart = most / least if least > 0.0 else math.inf
@@ -83,6 +86,7 @@ def unbalanced_labels(loss: LayerView, network: Network) -> For:
     """What the targets say of labels most of which are one class."""
     s = of(loss, network)
     share = s.targets.get("commonest")
+    share = share if isinstance(share, float) else None
     if s.function is None or s.function.family not in ("categorical", "binary") or share is None:
         return For()
     if s.function.family == "binary" and s.units <= 1 and s.distinct == [0.0, 1.0]:
@@ -181,11 +185,6 @@ def causes_of_data(loss: LayerView, network: Network) -> list[Cause]:
 
 def _cause(name: str, says: str, remedies: tuple[str, ...], rows: For) -> Cause:
     return Cause(name, says, remedies, rows.speaks_for, rows.refuted_by)
-
-
-def _facts(network: Network) -> dict[str, Any]:
-    view = facts.model_input(network)
-    return dict(view.info.facts) if view is not None else {}
 
 
 def _all_equal(view: LayerView) -> bool:

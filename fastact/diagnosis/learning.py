@@ -13,7 +13,7 @@ from fastact.diagnosis.inputs import causes_of_data
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE
 from fastact.fields import COLUMN
-from fastact.text import number
+from fastact.text import number, percent
 
 #: Ratio of updates to weights. The usual one is 1e-3 (Karpathy, CS231n, "Neural networks part 3", 2015: "should be
 #: somewhere around 1e-3"); within a factor of ten of it no rate is the cause, and a hundred away it surely may be.
@@ -24,11 +24,17 @@ _LARGE: Final = 1e-1
 #: Learning rates that no usual optimiser learns anything with: plain SGD takes 1e-3 to 1, Adam 1e-5 to 1e-2. Chosen.
 _LOW_RATE: Final = 1e-6
 _HIGH_RATE: Final = 2.0
+#: Share of the weights that a new head on features that are kept has, at least; chosen.
+_FREE: Final = 0.02
 #: Predictions whose spread over the samples is less than this share of their size are one answer.
 _ALIKE: Final = 1e-4
 _MEAN, _STD, _WITHIN, _NEURONS = COLUMN["mean"], COLUMN["std"], COLUMN["within_std"], COLUMN["neurons"]
 _NANS, _POS, _NEG = COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
 
+_THAW: Final = (
+    "set requires_grad = True (trainable = True in Keras, before compile) for what should learn",
+    "leave frozen only what is meant to stay as it is",
+)
 _RAISE: Final = "use a higher learning rate: ten times as high, then again, for as long as the loss falls faster"
 
 
@@ -70,10 +76,7 @@ def proofs(network: Network) -> list[Cause]:
             Cause(
                 "frozen_parameters",
                 "All parameters are frozen: none requires a gradient.",
-                (
-                    "set requires_grad = True (trainable = True in Keras, before compile) for what should learn",
-                    "leave frozen only what is meant to stay as it is",
-                ),
+                _THAW,
                 (f"all of its {len(known.frozen)} parameters are frozen",),
                 proved=True,
             )
@@ -160,6 +163,12 @@ def never_moves(network: Network) -> bool:
     return updates.parameters(network).never_steps
 
 
+def hardly_free(network: Network) -> bool:
+    """Whether nearly all weights are frozen."""
+    known = updates.parameters(network)
+    return bool(known.frozen) and bool(known.trainable) and known.free < _FREE
+
+
 def moves_too_much(network: Network) -> bool:
     """Whether updates are far too large for their weights."""
     return updates.moves(network).ratio > _LARGE
@@ -185,6 +194,12 @@ def _left_behind(network: Network) -> list[Cause]:
         causes.append(not_in_optimiser(known))
     if known.without_gradient and len(known.without_gradient) < known.total:
         causes.append(no_gradient(known))
+    if hardly_free(network):
+        frozen = f"only {percent(known.free)} of the weights are trainable"
+        causes.append(
+            Cause("frozen_parameters", "Nearly all parameters are frozen, and what is left is too little.",
+                  _THAW, (frozen, f"{len(known.frozen)} parameters are frozen"))
+        )  # fmt: skip
     return causes
 
 

@@ -20,10 +20,12 @@ _LINEAR = (
 #: Rows, and how little the loss may have moved over the last half of the window to stand still.
 _FLAT_ROWS = 60
 _FLAT = 0.03
+#: Layers. Two make a matrix of low rank, which may be meant.
+_DEEP = 3
 _NEURONS = COLUMN["neurons"]
 
 
-def no_nonlinearity(s: Supervised, network: Network, learned: float) -> Mismatch | None:
+def no_nonlinearity(s: Supervised, network: Network, learned: float, rows: int) -> Mismatch | None:
     """Layers with weights one after the other, and no activation anywhere, though each was seen to feed the next.
 
     A narrow layer that is linear on purpose (a factorised weight, an autoencoder's code) has activations around it, or
@@ -53,7 +55,8 @@ def no_nonlinearity(s: Supervised, network: Network, learned: float) -> Mismatch
     }  # fmt: skip
     if not all(layer_type.startswith(_LINEAR) for layer_type in others):
         return None
-    severity: Severity = "serious" if _stands_still(s, learned) else NOTE
+    slow = len(weighted) >= _DEEP and len(s.loss.rows) >= rows and s.share_of_baseline > learned
+    severity: Severity = "serious" if _stands_still(s, learned) else "warning" if slow else NOTE
     names = f"{shown(weighted[-1].info.name, 40)} to {shown(weighted[0].info.name, 40)}"
     what = f"the {len(weighted)} layers with weights, {names}, have no activation between them"
     says = "Linear layers one after the other can learn what a single one can, and no more."

@@ -12,6 +12,8 @@ from fastact.losses import SUM_ERROR
 from fastact.text import number
 
 _NEURONS, _MEAN, _MIN = COLUMN["neurons"], COLUMN["mean"], COLUMN["min"]
+#: Rows that say what is so now.
+_LATEST: Final = 5
 #: Beyond rounding, a logarithm of a probability is not above zero, and a probability within zero and one.
 _BEYOND: Final = 1e-3
 
@@ -105,7 +107,11 @@ def of_logits(s: Supervised, learned: float) -> Mismatch | None:
         return Mismatch(name, "serious", f"{takes}, and gets the outputs of a sigmoid", says, (fix,), seen)
     fix = f"remove the {s.kind}: logits are any numbers"
     if s.kind == "ReLU":
-        severity: Severity = "serious" if not one_of_many else NOTE if s.share_of_baseline < learned else "warning"
+        # A class that no sample of the last batches gives a logit gets no gradient any more.
+        lost = s.output is not None and int(s.output.rows["silent_neurons"][-_LATEST:].min()) > 0
+        severity: Severity = "serious" if lost or not one_of_many else "warning"
+        if severity == "warning" and s.share_of_baseline < learned:
+            severity = NOTE
         says = (
             "Logits that are never below zero cannot say no: no probability is less than a half."
             if not one_of_many

@@ -20,6 +20,10 @@ _NEGATIVE: Final = 0.02
 #: Rows. A loss that was flat for so long, and no better than a constant answer by a tenth, is not getting anywhere.
 _STUCK_ROWS: Final = 50
 _STUCK: Final = 0.9
+#: Share, and classes. What has so nearly the mean and the deviation of numbers that are equally frequent, and is so
+#: many, is a class rather than a mark.
+_EVEN: Final = 0.1
+_MANY: Final = 5
 
 
 def beyond_output(s: Supervised, excess: float) -> Mismatch | None:
@@ -181,9 +185,11 @@ def _shape(sizes: tuple[int, ...]) -> str:
     return f"({', '.join(map(str, sizes))}{',' if len(sizes) == 1 else ''})"
 
 
-def classes_as_numbers(s: Supervised, excess: float) -> Mismatch | None:
-    """A regression on the numbers of classes: for certain with a unit for each, else where it gets nowhere."""
-    del excess
+def classes_as_numbers(s: Supervised, learned: float, rows: int) -> Mismatch | None:
+    """A regression on the numbers of classes: for certain with a unit for each, else where it gets nowhere.
+
+    Amounts and marks are whole numbers too; few of them are as even as classes are.
+    """
     regression = s.function is not None and s.function.family == "regression"
     known = s.distinct
     counted = len(known) > 2 and known == [float(value) for value in range(len(known))]
@@ -196,11 +202,20 @@ def classes_as_numbers(s: Supervised, excess: float) -> Mismatch | None:
     wide = len(s.shape) == 2 and s.units >= len(known) and s.target_shape in ((s.shape[0], 1), (s.shape[0],))
     if wide:
         says = "The one number of each sample is compared with every unit, so that all units learn the same."
-        return Mismatch("regression_on_classes", "serious", what, says, fix, because)
+        return Mismatch("regression_on_classes", "critical", what, says, fix, because)
     if s.units > 1 or len(s.target_shape) > 2 or (len(s.target_shape) == 2 and s.target_shape[1] != 1):
         return None
-    stuck = s.loss.last[COLUMN["step"]] - s.loss.start >= _STUCK_ROWS and s.share_of_baseline > _STUCK
+    taken, share = len(s.loss.rows), s.share_of_baseline
+    stuck = taken >= _STUCK_ROWS and share > _STUCK
+    stuck = stuck or (taken >= rows and share > learned and _evenly(s, len(known)))
     return Mismatch("regression_on_classes", "warning" if stuck else NOTE, what, says, fix, because)
+
+
+def _evenly(s: Supervised, classes: int) -> bool:
+    """Whether the targets have the mean and the spread of numbers from 0 on that are each as frequent."""
+    mean, std = (classes - 1) / 2.0, math.sqrt((classes * classes - 1.0) / 12.0)
+    close = abs(s.target_number("mean") - mean) <= _EVEN * std and abs(s.target_number("std") / std - 1.0) <= _EVEN
+    return classes >= _MANY and close
 
 
 def one_class(s: Supervised, rows: int, alone: bool) -> Mismatch | None:

@@ -17,7 +17,7 @@ from fastact.text import number, shown
 #: What the row of an optimiser is called, after the model's prefix.
 _OPTIMISER: Final = "optimiser"
 #: Rows that say how large an update is now.
-_LATEST: Final = 10
+_LATEST: Final = 3
 #: Rows of gradients, and of updates, that have to be zero to say that they always are: a warm-up may begin at a rate of
 #: zero, and a loss scaler skips some steps in its search for a scale, so that updates take one more.
 _STILL_GRADIENTS: Final = 2
@@ -47,6 +47,7 @@ class Parameters(NamedTuple):
         never_steps: whether no optimiser has stepped since the model has been watched.
         foreign: whether the optimisers hold tensors, none of which is one of the model's.
         total: how many trainable tensors there are.
+        free: the share of the elements that is trainable; 1 where that is not known.
         missing: how many of these no optimiser holds; `outside` may name fewer.
     """
 
@@ -63,6 +64,7 @@ class Parameters(NamedTuple):
     never_steps: bool
     foreign: bool
     total: int
+    free: float
     missing: int
 
 
@@ -136,8 +138,17 @@ def _parameters(network: Network) -> Parameters:
         never_steps=never_steps,
         foreign=bool(facts_of) and all(facts.get("parameters", 1) == 0 for facts in facts_of),
         total=total,
+        free=_free(known),
         missing=min(missing, total),
     )
+
+
+def _free(known: dict[str, dict[str, Any]]) -> float:
+    sizes = {name: int(facts.get("elements", 0)) for name, facts in known.items()}
+    if not all(sizes.values()):
+        return 1.0
+    free = sum(size for name, size in sizes.items() if known[name].get("trainable", True))
+    return free / max(sum(sizes.values()), 1)
 
 
 class Moves(NamedTuple):
@@ -166,7 +177,7 @@ def _moves(network: Network) -> Moves:
         if weight is None or update is None or len(weight.info.facts.get("shape", (0, 0))) < 2:
             continue
         size, now = row_rms(weight.last), _scale(update, slice(-_LATEST, None))
-        if not now > 0.0 or not size > 0.0 or not math.isfinite(now / size):
+        if not now >= 0.0 or not size > 0.0 or not math.isfinite(now / size):
             continue
         ratios.append(now / size)
         early = _scale(update, slice(None, max(len(update.rows) // 3, 1)))

@@ -162,7 +162,7 @@ class Watch:
         counters = [hook.counter for hook in self._hooks if isinstance(hook, UsageHook)]
         missing |= {counter.name: counter.missing for counter in counters if counter.missing is not None}
         missing |= self._losses.missing()
-        return missing | (self._parameters.unseen() if self._parameters is not None else {})
+        return missing | (self._parameters.unseen(recorded) if self._parameters is not None else {})
 
     # The hooks call the following.
 

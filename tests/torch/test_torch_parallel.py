@@ -42,7 +42,7 @@ def batch(step: int, rank: int) -> torch.Tensor:
 
 def train(model: nn.Module, rank: int) -> dict[str, dict[str, list[Any]]]:
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with fastact.ActivationMonitor() as monitor, watch(model, monitor, strict=True, gradients=True, loss=False):
+    with fastact.ActivationMonitor() as monitor, watch(model, monitor, strict=True, gradients="outputs", loss=False):
         for step in range(STEPS):
             optimizer.zero_grad()
             model(batch(step, rank)).square().mean().backward()

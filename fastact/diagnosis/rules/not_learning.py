@@ -223,10 +223,14 @@ class NotLearning(Rule[NotLearningThresholds]):
         if own is None or own.least < level:
             return None
         worse = own.least > thresholds.learn_above * constant
-        if own.rows_to(level) <= thresholds.learn_pace:
+        left = own.rows_to(level)
+        late = left > thresholds.learn_rows and len(values) >= thresholds.learn_soon
+        late = worse and (late or self._enough(layer, network, thresholds, begun=False))
+        if late and not at and targets_not_scaled(layer, network).speaks_for:
             # Targets far from zero are reached in the end, by way of the last bias.
-            late = worse and not at and self._enough(layer, network, thresholds, begun=False)
-            return _Seen("behind", at, own) if late and targets_not_scaled(layer, network).speaks_for else None
+            return _Seen("behind", at, own)
+        if left <= thresholds.learn_pace:
+            return None
         if at and len(values) - at >= thresholds.learn_rows // 2:
             before = progress(values[:at])
             if before is not None and before.most < _LEARNED * constant and own.now - _WILD * own.error > before.most:
@@ -245,6 +249,7 @@ class NotLearning(Rule[NotLearningThresholds]):
         if min(rows, len(layer.rows)) < thresholds.learn_soon:
             return False
         soon = learning.moves_too_little(network) or learning.moves_too_much(network) or learning.never_moves(network)
+        soon = soon or learning.hardly_free(network)
         if soon or (learning.one_answer(layer, network) and not begun):
             return True
         if begun and rows < thresholds.learn_pace:

@@ -34,7 +34,9 @@ class OutputMismatchThresholds(CommonThresholds):
         "odd last activation, which is noted then. Chosen"
     )  # fmt: skip
     mismatch_rows: int = count_field(
-        20, "rows; output mismatch: so many batches whose targets are all one class are no chance. Chosen"
+        20,
+        "rows; output mismatch: so many batches whose targets are all one class are no chance; and what may be "
+        "meant has had its time to learn. Chosen",
     )
 
 
@@ -69,8 +71,9 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
         but other linear layers between them.
 
     Needs one row. Critical is what cannot learn, serious what learns worse or not reliably. What may be meant is a note
-    until the loss shows that it does harm, and what learns in spite of it (a loss below mismatch_learned of what the
-    best constant answer comes to) is one again. A loss that is not known is judged for a softmax over one unit alone.
+    until the loss shows that it does harm: it stands still, or has not fallen below mismatch_learned (half of what the
+    best constant answer comes to) in mismatch_rows rows. What learns in spite of an odd last activation is a note again
+    below that. A loss that is not known is judged for a softmax over one unit alone.
 
     Source:
         The definitions of the losses in PyTorch, Keras and Optax. That these are what goes wrong: Humbatova et al.,
@@ -105,9 +108,10 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
         learned, excess, rows = thresholds.mismatch_learned, thresholds.mismatch_excess, thresholds.mismatch_rows
         seen = [
             *(look(s, learned) for look in _OF_OUTPUTS),
+            unfit_targets.classes_as_numbers(s, learned, rows),
             *(look(s, excess) for look in _OF_TARGETS),
             unfit_targets.one_class(s, rows, alone=network.once(_losses) == 1),
-            linear.no_nonlinearity(s, network, learned),
+            linear.no_nonlinearity(s, network, learned, rows),
         ]
         found = [mismatch for mismatch in seen if mismatch is not None]
         if not found:
@@ -128,7 +132,6 @@ _OF_TARGETS: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] =
     unfit_targets.beyond_loss,
     unfit_targets.beyond_output,
     unfit_targets.unknown_class,
-    unfit_targets.classes_as_numbers,
 )
 
 

@@ -168,7 +168,7 @@ def test_targets_that_are_made_up_in_each_step_are_no_standard() -> None:
 
 
 @pytest.mark.parametrize(
-    ("update", "cause"), [(1e-7, "rate_too_small"), (0.02, "rate_too_large"), (1e-4, "constant_answer")]
+    ("update", "cause"), [(1e-7, "rate_too_small"), (0.02, "rate_too_large"), (5e-5, "constant_answer")]
 )
 def test_updates_say_sooner_and_why(update: float, cause: str) -> None:
     early = findings(loss(FLAT[:40]), parameter("fc.weight", update=update))
@@ -176,6 +176,17 @@ def test_updates_say_sooner_and_why(update: float, cause: str) -> None:
     finding = only(loss(FLAT), parameter("fc.weight", update=update))
     assert finding.cause_name == cause
     assert (finding.confidence == "likely") == (cause != "constant_answer")
+
+
+def test_nearly_all_frozen() -> None:
+    bias = parameter("0.bias", elements=10) | parameter(
+        "0.weight", trainable=False, gradient=None, update=None, elements=640
+    )
+    finding = only(loss(FLAT[:30]), bias)
+    assert (finding.cause_name, finding.confidence) == ("frozen_parameters", "likely")
+    assert finding.because[0] == "only 2% of the weights are trainable"
+    head = parameter("2.weight", elements=100) | parameter("0.weight", trainable=False, update=None, elements=640)
+    assert findings(loss(FLAT[:30]), head) == []
 
 
 def test_a_warm_up_is_waited_for() -> None:
@@ -211,6 +222,8 @@ def test_targets_far_from_zero_take_long() -> None:
     assert "is still worse than that of a constant answer after 120 steps" in finding.message
     unit = {"mean": 1.52, "std": 0.77, "min": 0.25, "max": 3.46}
     assert findings(loss(noisy(levels / 1e4), 0.593, function="mean_squared_error", targets=unit)) == []
+    slow = loss(noisy(29000.0 - np.arange(30)), 5930.0, function="mean_squared_error", targets=raw)
+    assert [f.severity for f in findings(slow)] == ["warning"]
     fast = np.maximum(levels - 250.0 * np.arange(120), 3000.0)
     assert findings(loss(noisy(fast), 5930.0, function="mean_squared_error", targets=raw)) == []
 

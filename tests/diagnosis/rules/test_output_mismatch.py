@@ -49,7 +49,7 @@ NONE = ("missing_softmax", "serious")
 NO_SIGMOID = ("missing_sigmoid", "serious")
 CUT = ("relu_output", "serious")
 NO_UNIT = ("class_out_of_range", "critical")
-NUMBERS = ("regression_on_classes", "serious")
+NUMBERS = ("regression_on_classes", "critical")
 NO_LOG = ("missing_log_softmax", "critical")
 BROADCAST = ("broadcast_shapes", "critical")
 SPARSE, BINARY_KERAS = "sparse_categorical_crossentropy", "binary_crossentropy"
@@ -210,6 +210,11 @@ def test_what_may_be_meant_is_a_note_until_it_does_harm() -> None:
     assert [note.condition for note in falling.diagnose().notes] == ["output_mismatch"]
     assert said(judged([0.66] * 40)) == []
     assert said(judged([0.66] * 60)) == [("regression_on_classes", "warning")]
+    ten = {"shape": [32, 1], "whole": True, "distinct": [float(value) for value in range(10)]}
+    for mean, std, steps, told in ((4.4, 2.9, 20, True), (4.4, 2.9, 19, False), (2.0, 1.4, 20, False)):
+        rows = {"max": 9.0, "mean": mean, "std": std}
+        one = loss_rows("mse_loss", OF_1, {**ten, "rows": rows}, values=[5.0] * 20, constant=8.0, steps=steps)
+        assert bool(said(one)) == told
 
 
 @pytest.mark.parametrize("output", [RELU, TANH])
@@ -221,6 +226,13 @@ def test_logits_that_learn_in_spite_of_an_activation_are_noted(output: tuple[str
     learned = judged([0.9**step for step in range(20)])
     assert found(learned) == []
     assert [note.condition for note in learned.diagnose().notes] == ["output_mismatch"]
+
+
+def test_a_class_that_a_relu_has_cut_for_good_is_found_whatever_else_is_learned() -> None:
+    values = [0.9**step for step in range(20)]
+    lost = ("ReLU", {**RELU[1], "silent_neurons": 1})
+    rows = loss_rows("cross_entropy", OF_3, CLASSES, lost, values=values, constant=1.1, steps=20)
+    assert said(rows) == [("relu_output", "serious")]
 
 
 def test_where_nobody_knows_the_layer_its_loss_has_the_finding() -> None:
