@@ -242,17 +242,3 @@ def named(loss: object) -> dict[str, Criterion]:
     if len({id(each) for each in found.values()}) < len(found):
         raise ArgumentValueError("loss: got one criterion under two names, want each once")
     return found
-
-
-def unscaled(total: torch.Tensor) -> torch.Tensor:
-    """The loss itself, where it was multiplied by one number without a gradient, as a `GradScaler` does."""
-    node: Any = total.grad_fn
-    value = total.detach()
-    if node is None or node.name() != "MulBackward0":
-        return value
-    factors = [node._saved_other, node._saved_self]
-    # Saved is what the gradient needs: of the loss's own factor, not the loss.
-    known = [each for each in factors if isinstance(each, torch.Tensor) and each.numel() == 1]
-    if len(known) == 1 and not known[0].requires_grad and not isinstance(known[0], nn.Parameter):
-        return value / known[0].to(value.device)
-    return value

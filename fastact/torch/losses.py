@@ -23,7 +23,7 @@ from fastact.torch.criteria import LOSS_OF, NAME, Call, Given
 from fastact.torch.functional import switch_off
 from fastact.torch.hooks import backward_pass, tracing, transforming, unseen
 from fastact.torch.loss_hooks import CompiledLosses, LossHook, LossWatching
-from fastact.torch.loss_mode import LossMode, caller, compilations, push_below
+from fastact.torch.loss_mode import LossMode, Seen, caller, compilations, push_below
 from fastact.torch.passes import MOST_PLACES
 from fastact.torch.tensors import local_values, real_numbers
 
@@ -39,28 +39,6 @@ _NEVER: Final = Missing(
     "loss= was given, but no loss was seen between a forward pass of the model and its backward pass: it is computed "
     "in another thread or in compiled code, of which only a criterion that is a module is seen"
 )
-
-
-class _Seen(threading.local):
-    """What one thread has seen.
-
-    Attributes:
-        waiting: whether the mode is on after a pass; and how much had been compiled when it began to be.
-        mode: whether the model trains, and whether autograd is on, in the pass that came last.
-        losses: how many losses came since it began.
-        calls: how many other functions were called since then.
-        pending: the losses that wait for a backward pass, and the step that the first one was in.
-        settled: how many were recorded since the last backward pass, without waiting for one.
-        places: how often each place in the code has called a loss since the pass began.
-    """
-
-    def __init__(self) -> None:
-        self.waiting, self.compilations = False, 0
-        self.mode = (True, True)
-        self.losses = self.calls = self.settled = 0
-        self.pending: list[Call] = []
-        self.step = -1
-        self.places: dict[tuple[object, ...], int] = {}
 
 
 class _Waiting(threading.local):
@@ -107,7 +85,7 @@ class Losses:
         looked_for = self._looks or self._inside or bool(self._functions)
         self._mode = LossMode(self) if looked_for else None
         self.in_graphs = CompiledLosses(watch, self, self._total) if looked_for else None
-        self._seen = _Seen()
+        self._seen = Seen()
         #: By the mode of a pass: passes in a row without a loss, and steps without a backward pass.
         self._misses: dict[tuple[bool, bool], int] = {}
         self._unended: dict[tuple[bool, bool], int] = {}
@@ -235,6 +213,10 @@ class Losses:
         if seen.calls == _MOST_CALLS and not seen.losses:
             self._misses[seen.mode] = _PATIENCE
 
+    def _failed(self) -> None:
+        """A backward pass has failed, so that the mode may stay on: whoever keeps the error keeps the call."""
+        self._seen.waiting = True
+
     def _called(self, function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> bool:
         """Takes a call of a loss function; returns whether no other is to be looked for."""
         watch, seen = self._watch, self._seen
@@ -268,23 +250,38 @@ class Losses:
             watch._failed(base or self._total, error)
         return False
 
-    def _backward(self, total: Any) -> bool:
-        """A backward pass begins with `total`; returns whether no other is to be looked for."""
+    def _scaled(self, args: tuple[Any, ...], result: Any) -> None:
+        """Notes what a loss was before it was multiplied by one number without a gradient, as a `GradScaler` does."""
+        if not isinstance(result, torch.Tensor) or not result.requires_grad or result.numel() != 1 or transforming():
+            return
+        factors = [each for each in args if isinstance(each, torch.Tensor)]
+        own = [each for each in factors if each.requires_grad]
+        if len(own) == 1 and len(factors) == 2:
+            with unseen():
+                self._seen.scaled = criteria.number_of(result), own[0].detach()
+
+    def _backward(self, totals: Iterable[Any], *, only: bool) -> bool:
+        """A backward pass begins with `totals`; returns whether no other is to be looked for.
+
+        `only` where they are no losses unless one was seen, such as in a function that differentiates anything.
+        """
         watch, seen = self._watch, self._seen
         try:
-            if self._looks and isinstance(total, torch.Tensor) and total.numel() == 1 and watch._due():
+            if self._looks and backward_pass() == -1 and watch._due():
                 with unseen():
-                    self._settle_terms(total)
+                    for total in totals:
+                        self._settle_terms(total, only=only or total.numel() != 1)
         except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
             watch._failed(self._total, error)
-        self._misses[seen.mode] = self._unended[seen.mode] = 0
-        if seen.pending:
+        if only and not seen.losses:
             return False
+        self._give_up()  # of the others: a compiled optimiser, which steps next, may not be compiled under any mode
+        self._misses[seen.mode] = self._unended[seen.mode] = 0
         self._usual, seen.settled = max(seen.losses, 1), 0
         self._stop()
         return True
 
-    def _settle_terms(self, total: torch.Tensor) -> None:
+    def _settle_terms(self, total: torch.Tensor, *, only: bool) -> None:
         """Records the losses that wait and that `total` is made of; and `total` where it is more than one of them."""
         seen = self._seen
         found, alone = criteria.terms(total, {call.node: place for place, call in enumerate(seen.pending)})
@@ -293,10 +290,12 @@ class Losses:
         seen.pending = [call for place, call in enumerate(seen.pending) if place not in found]
         if alone:
             self._settle([(calls[0], self._total)])
-        elif calls or not (seen.settled or seen.pending):
+        elif calls or not (only or seen.settled or seen.pending):
             self._settle((call, "") for call in calls)
             facts = {"framework": "torch", "spelled": self._spelled, "terms": len(calls)}
-            whole = self._new_call("", criteria.unscaled(total), Given(None, None), facts)
+            number, unscaled = seen.scaled
+            value = unscaled if number == criteria.number_of(total) else total
+            whole = self._new_call("", value, Given(None, None), facts)
             place = ("terms", *(call.place for call in calls)) if calls else whole.place
             self._settle([(whole._replace(place=place, training=True), self._total)])
 

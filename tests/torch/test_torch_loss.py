@@ -1,8 +1,11 @@
 """The losses of PyTorch models: which are seen, under which names, with which facts, and what is left behind."""
 
+import contextlib
 import copy
+import gc
 import pickle
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -299,7 +302,9 @@ def test_backward_passes_that_no_one_sees_leave_the_losses_as_they_come() -> Non
     model = Net()
     with fastact.ActivationMonitor() as monitor, watch(model, monitor, strict=True):
         for _ in range(6):
-            torch.autograd.backward(functional.cross_entropy(model(X), Y))
+            backward = threading.Thread(target=functional.cross_entropy(model(X), Y).backward)
+            backward.start()
+            backward.join()
             monitor.step()
     # The first ones wait until the next pass begins.
     assert monitor.history["loss"]["step"].tolist() == [1, 2, 3, 4, 5]
@@ -377,6 +382,80 @@ def test_an_error_between_the_pass_and_its_loss_ends_with_the_watch() -> None:
         watch(model, monitor),
     ):
         functional.cross_entropy(model(X), Y[:5])
+
+
+def test_a_pass_or_a_backward_pass_that_fails_leaves_no_mode() -> None:
+    model, fails = Net(), [True]
+
+    def fail(*_: object) -> None:
+        if fails[0]:
+            raise KeyError("ours")
+
+    with fastact.ActivationMonitor() as monitor, watch(model, monitor, strict=True):
+        hook = model.fc1.register_forward_hook(fail)
+        with pytest.raises(KeyError):
+            model(X)
+        assert not _get_current_function_mode_stack()
+        hook.remove()
+        loss = functional.cross_entropy(model(X), Y)
+        loss.register_hook(fail)
+        with contextlib.suppress(KeyError):
+            loss.backward()
+        assert not _get_current_function_mode_stack()
+        fails[0] = False
+        functional.cross_entropy(model(X), Y).backward()
+        assert not _get_current_function_mode_stack()
+
+
+@pytest.mark.parametrize(
+    "backward",
+    [
+        lambda loss, _: torch.autograd.backward([loss]),
+        lambda loss, model: torch.autograd.grad(loss, list(model.parameters())),
+        lambda loss, _: loss.expand(2).backward(torch.ones(2)),
+    ],
+)
+def test_a_backward_pass_by_any_of_its_functions_ends_the_wait(backward: Callable[[Any, Any], object]) -> None:
+    model, losses = Net(), []
+    with fastact.ActivationMonitor() as monitor, watch(model, monitor, strict=True):
+        for _ in range(5):
+            loss = functional.cross_entropy(model(X), Y)
+            functional.mse_loss(model.fc2.bias, torch.zeros(3))  # with a gradient that nobody wants
+            backward(loss, model)
+            assert not _get_current_function_mode_stack()
+            losses.append(loss.item())
+            monitor.step()
+    assert monitor.history["loss"]["mean"].tolist() == pytest.approx(losses)
+
+
+def test_what_the_graph_has_saved_is_not_unpacked_before_the_backward_pass() -> None:
+    """A checkpoint would run once more, and so would the batch norms in it."""
+    model, runs = Net(), []
+
+    def loss_of(x: torch.Tensor) -> torch.Tensor:
+        runs.append(1)
+        return (functional.cross_entropy(x, Y) + x.square().mean()) * torch.tensor(0.5)
+
+    Trained(lambda model: torch.utils.checkpoint.checkpoint(loss_of, model(X), use_reentrant=False), model)
+    assert len(runs) == 4
+
+
+def test_a_failure_keeps_nothing_alive() -> None:
+    model = Net().to("meta")  # where nothing can be read
+    gc.collect()
+    gc.disable()
+    try:
+        with fastact.ActivationMonitor() as monitor, watch(model, monitor) as handle:
+            with pytest.warns(RuntimeWarning, match="could not record"):
+                loss = functional.cross_entropy(model(X.to("meta")), Y.to("meta"))
+            loss.backward()
+            assert not _get_current_function_mode_stack()
+            there = weakref.ref(loss)
+            del loss
+            assert there() is None
+            assert handle.failures
+    finally:
+        gc.enable()
 
 
 def test_threads_have_losses_of_their_own() -> None:
