@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import RESULTS
+from bench.faults.report import SOURCE as FAULTS
+from bench.faults.report import faults_part
 from bench.tables import (
     ablation_table,
     cost_table,
@@ -32,8 +34,6 @@ from bench.tables import (
     tight_table,
     watch_table,
 )
-from bench.faults.report import SOURCE as FAULTS
-from bench.faults.report import faults_part
 from bench.zoo.report import SOURCE as ZOO
 from bench.zoo.report import zoo_part
 from scripts.plot import PLOT, digest, draw
