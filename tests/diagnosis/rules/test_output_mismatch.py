@@ -49,7 +49,7 @@ NONE = ("missing_softmax", "serious")
 NO_SIGMOID = ("missing_sigmoid", "serious")
 CUT = ("relu_output", "serious")
 NO_UNIT = ("class_out_of_range", "critical")
-NUMBERS = ("regression_on_classes", "critical")
+NUMBERS = ("one_hot_or_classes", "critical")
 NO_LOG = ("missing_log_softmax", "critical")
 BROADCAST = ("broadcast_shapes", "critical")
 SPARSE, BINARY_KERAS = "sparse_categorical_crossentropy", "binary_crossentropy"
@@ -107,7 +107,7 @@ def said(diagnoser: Diagnoser) -> list[tuple[str, str]]:
         ("bce_with_logits", LOGITS, OF_1, {**BINARY, "distinct": [-1.0, 1.0], "rows": {"min": -1.0, "saturated": 16}},
          "torch", BEYOND, "(y + 1) / 2"),
         (BINARY_KERAS, SIGMOID, OF_1, {**COLUMN, "rows": {"max": 2.0, "saturated": 10}}, "keras",
-         BEYOND, "Dense(3, activation='softmax')"),
+         ("binary_loss_on_classes", "critical"), "Dense(3, activation='softmax')"),
         (BINARY_KERAS, SIGMOID, OF_1, ONE_OR_TWO,
          "keras", BEYOND, "y - 1"),
         ("hinge_loss", LOGITS, OF_1, BINARY, "jax", ("target_out_of_range", "serious"), "2 * y - 1"),
@@ -197,6 +197,19 @@ def test_what_fits_is_silent(
     diagnosis = loss_rows(function, prediction, target, output, framework=framework, known=known).diagnose()
     assert diagnosis.findings == ()
     assert diagnosis.notes == ()
+
+
+def test_a_likelihood_without_its_minus_sign_is_found_once_it_is_driven() -> None:
+    def judged(values: list[float], target: dict[str, Any] = CLASSES) -> list[tuple[str, str]]:
+        return said(loss_rows("", SUMS, target, SOFTMAX, values=values, constant=None, steps=len(values)))
+
+    falling = [-1.1 - 0.5 * step for step in range(8)]
+    assert judged(falling) == [("wrong_sign", "critical")]
+    assert judged(falling, ONE_HOT) == [("wrong_sign", "critical")]
+    assert judged(falling[:4]) == []  # too soon to tell
+    assert judged(falling, VALUES) == []  # a density's logarithm may be above zero
+    assert judged([-0.4 - 0.07 * step for step in range(8)]) == []  # minus the share of right answers
+    assert judged([-value for value in falling]) == []
 
 
 def test_what_may_be_meant_is_a_note_until_it_does_harm() -> None:
