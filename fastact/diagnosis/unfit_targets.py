@@ -23,7 +23,7 @@ _STUCK: Final = 0.9
 #: Share, and classes. What has so nearly the mean and the deviation of numbers that are equally frequent, and is so
 #: many, is a class rather than a mark.
 _EVEN: Final = 0.1
-_MANY: Final = 5
+_MANY: Final = 8
 
 
 def beyond_output(s: Supervised, excess: float) -> Mismatch | None:
@@ -223,7 +223,8 @@ def classes_as_numbers(s: Supervised, learned: float, rows: int) -> Mismatch | N
         return None
     taken, share = len(s.loss.rows), s.share_of_baseline
     stuck = taken >= _STUCK_ROWS and share > _STUCK
-    stuck = stuck or (taken >= rows and share > learned and _evenly(s, len(known)))
+    # Quantiles are as even, and are learned by a regression: they get twice the time.
+    stuck = stuck or (taken >= 2 * rows and share > learned and _evenly(s, len(known)))
     return Mismatch("regression_on_classes", "warning" if stuck else NOTE, what, says, fix, because)
 
 
@@ -252,7 +253,7 @@ def one_class(s: Supervised, rows: int, alone: bool) -> Mismatch | None:
     """
     target, family = s.target, s.function.family if s.function is not None else ""
     classifies = family == "categorical" and s.targets_are_classes and s.units > 1
-    if target is None or s.layer is None or not (classifies or (family == "binary" and alone)):
+    if target is None or s.layer is None or not (classifies or (family in ("binary", "regression") and alone)):
         return None
     if s.kind not in ("linear", "softmax", "log-softmax", "sigmoid"):
         return None
@@ -260,10 +261,14 @@ def one_class(s: Supervised, rows: int, alone: bool) -> Mismatch | None:
     one = float(seen["min"][0])
     if len(seen) < rows or not ((seen["min"] == one) & (seen["max"] == one) & (seen["count"] > 1)).all():
         return None
-    if one < 0.0 or one != math.floor(one):
+    if family == "regression":
+        # What is to be zero, or one, is a residual or a norm, and may be meant.
+        if one in (-1.0, 0.0, 1.0) or s.shape != s.target_shape:
+            return None
+    elif one < 0.0 or one != math.floor(one):
         return None
-    what = f"all targets of {len(seen):,} batches are class {number(one)}"
-    says = "Where all samples are of one class there is nothing to tell apart: the loss falls, and nothing is learned."
+    what = f"all targets of {len(seen):,} batches are {'' if family == 'regression' else 'class '}{number(one)}"
+    says = "Where all targets are the same there is nothing to tell apart: the loss falls, and nothing is learned."
     step = None if target.first[_MIN] == target.first[_MAX] == one else int(seen["step"][0])
     fix = (
         "shuffle the data: sorted by class, batches are of one class",

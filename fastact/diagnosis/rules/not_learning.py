@@ -5,10 +5,10 @@ from typing import Any, ClassVar, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastact.diagnosis import layer_types, learning, partial, standards
+from fastact.diagnosis import inputs, layer_types, learning, partial, standards
 from fastact.diagnosis.causes import best
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity, gravity
-from fastact.diagnosis.inputs import targets_not_scaled
+from fastact.diagnosis.inputs import same_inputs, targets_not_scaled
 from fastact.diagnosis.learning import Course
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.progress import Progress, progress, since
@@ -35,8 +35,9 @@ _BEGUN: Final = 0.005
 _WILD: Final = 4.0
 #: Rows for which a loss has to stay up before that is more than a spike.
 _STAYS: Final = 20
-#: Factor of a constant answer's loss from which on a divergence is critical.
+#: Factor of a constant answer's loss from which on a divergence is critical; and the quantile of rows that are above.
 _FAR: Final = 10.0
+_LOW: Final = 0.1
 #: Causes that no layer brings about.
 _OWN: Final = frozenset({
     "not_in_optimiser", "frozen_parameters", "no_update", "no_gradient", "targets_not_finite", "constant_labels",
@@ -126,7 +127,9 @@ class NotLearning(Rule[NotLearningThresholds]):
         and ":baseline".
         It stays where now - 2 errors >= (1 - learn_share) constant, and where it falls at no pace that would bring it
         below that within learn_pace rows; found after learn_rows rows and learn_samples samples, or after learn_soon
-        rows where updates are less than 1e-5 or more than 0.1 of their weights, or the predictions are equal. Of
+        rows where updates are less than 1e-5 or more than 0.1 of their weights, the predictions are equal, or the
+        inputs are those of one batch while the targets change; or where it is above ten times the constant answer's and
+        one feature, or a code for missing values, drowns all others. Of
         one that was below 0.8 constant and is back there, half of learn_rows.
         It diverges where now - 2 errors > learn_above times both the constant answer's and its first value for 20
         rows, and does not fall.
@@ -220,6 +223,11 @@ class NotLearning(Rule[NotLearningThresholds]):
         level = (1.0 - thresholds.learn_share) * constant
         at = since(values, _LEARNED * constant)
         own = progress(values[at:])
+        if own is not None and not at and len(values) >= thresholds.learn_soon:
+            # Such a loss falls by orders of magnitude, so that the noise of its first rows says nothing of its last.
+            far_off = float(np.quantile(values[len(values) // 2 :], _LOW)) > _FAR * constant
+            if far_off and inputs.spoilt(network):
+                return _Seen("behind", at, own)
         if own is None or own.least < level:
             return None
         worse = own.least > thresholds.learn_above * constant
@@ -249,7 +257,7 @@ class NotLearning(Rule[NotLearningThresholds]):
         if min(rows, len(layer.rows)) < thresholds.learn_soon:
             return False
         soon = learning.moves_too_little(network) or learning.moves_too_much(network) or learning.never_moves(network)
-        soon = soon or learning.hardly_free(network)
+        soon = soon or learning.hardly_free(network) or bool(same_inputs(layer, network).speaks_for)
         if soon or (learning.one_answer(layer, network) and not begun):
             return True
         if begun and rows < thresholds.learn_pace:
