@@ -18,7 +18,7 @@ from torch import nn
 from fastact.diagnosis.layer_types import LOSS
 from fastact.errors import ArgumentTypeError
 from fastact.monitor.unseen import Missing
-from fastact.torch import compiled, criteria
+from fastact.torch import attention, compiled, criteria
 from fastact.torch.criteria import LOSS_OF, NAME, Call, Given
 from fastact.torch.functional import switch_off
 from fastact.torch.hooks import backward_pass, tracing, transforming, unseen
@@ -163,7 +163,8 @@ class Losses:
         seen = self._seen
         if seen.mode == (True, False):
             return
-        if not self._asked and (self._misses.get(seen.mode, 0) >= _PATIENCE or self._compiled):
+        misses = self._misses.get(seen.mode, 0)
+        if not self._asked and (misses >= _PATIENCE or self._compiled or attention.is_elsewhere(self._model())):
             return
         for other in [other for other in _waiting.losses if other._model() is not self._model()]:
             other._stop()

@@ -458,6 +458,22 @@ def test_a_failure_keeps_nothing_alive() -> None:
         gc.enable()
 
 
+def test_a_teacher_computes_what_it_does_without_us() -> None:
+    teacher = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+    with fastact.ActivationMonitor() as monitor, watch(Net(), monitor, strict=True) as handle:
+        for training in (True, False):
+            teacher.train(training)
+            handle._losses.begin(training=True)
+            handle._losses.wait()
+            assert bool(_get_current_function_mode_stack()) == training
+        monitor.step()
+    model = nn.Sequential(teacher, nn.Linear(4, 3))
+    with fastact.ActivationMonitor() as monitor, watch(model, monitor, strict=True):
+        functional.cross_entropy(model(X[:, None])[:, 0], Y).backward()
+        monitor.step()
+        assert "loss" in monitor.history
+
+
 def test_threads_have_losses_of_their_own() -> None:
     model, left = Net(), []
 
