@@ -11,20 +11,24 @@ from typing import Final
 
 from torch import nn
 
+#: A search takes some 50 ms in a large process.
+_MOST_SEARCHES: Final = 50
+
 
 class _Attention:
-    """All `nn.MultiheadAttention` of the process, and the most references to their types that were counted."""
+    """All `nn.MultiheadAttention` of the process, the references to their types, and how often it was searched."""
 
     def __init__(self) -> None:
-        self.references = 0
+        self.references = self.searches = 0
         self.known: weakref.WeakSet[nn.MultiheadAttention] = weakref.WeakSet()
 
     def update(self) -> None:
         """Looks for new ones. Each refers to its type, so that a number tells whether there may be any."""
         types = list(_types(nn.MultiheadAttention))
         references = sum(map(sys.getrefcount, types))
-        if references > self.references:
-            self.references = references
+        grown, self.references = references > self.references, references
+        if grown and self.searches < _MOST_SEARCHES:
+            self.searches += 1
             for each in types:
                 self.known.update(found for found in gc.get_referrers(each) if issubclass(type(found), each))
 

@@ -20,7 +20,7 @@ from torch_doubles import Recorder
 import fastact
 import fastact.torch.losses as under_test
 from fastact.errors import ArgumentTypeError, ArgumentValueError
-from fastact.torch import watch
+from fastact.torch import attention, watch
 
 X, Y = torch.randn(12, 4, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 3
 
@@ -490,6 +490,11 @@ def test_of_a_loop_the_last_losses_are_its_terms() -> None:
 
 
 def test_a_teacher_computes_what_it_does_without_us() -> None:
+    others = [nn.MultiheadAttention(4, 2) for _ in range(3)]  # which are gone when the teacher comes
+    gc.collect()
+    assert not attention.is_elsewhere(None)
+    others.clear()
+    attention.is_elsewhere(None)
     teacher = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
     with fastact.ActivationMonitor() as monitor, watch(Net(), monitor, strict=True) as handle:
         for training in (True, False):
