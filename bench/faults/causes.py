@@ -13,7 +13,8 @@ class Cause(NamedTuple):
         kind: the kind of fault, by which results are told apart.
         says: a sentence.
         conditions: those that a fair judge may name.
-        also: other names that say the same, as a finding's `cause_name`; its own name always does.
+        also: other names that say the same, as a finding's `cause_name`; its own name always does. Those that rules
+            turned out to use were added by what they told of the part for tuning.
         words: a pattern that the sentence of a finding's cause matches if it tells this cause in words of its own.
     """
 
@@ -67,23 +68,27 @@ _TABLE: Final[dict[str, tuple[str, str, str, str, str]]] = {
     ),
     "logits_into_probability_loss": (
         OUTPUT, "A loss that takes probabilities is given logits.",
-        _UNFIT, "logits_as_probabilities", r"logits|(no|not|without).*(softmax|sigmoid|probabilit)|from_logits",
+        _UNFIT, "logits_as_probabilities missing_softmax missing_sigmoid",
+        r"logits|(no|not|without).*(softmax|sigmoid|probabilit)|from_logits",
     ),
     "wrong_output_activation": (
         OUTPUT, "The last activation is not what the loss and the task want.",
-        _UNFIT, "", r"(sigmoid|relu|tanh|linear|activation)\b.*\b(output|last|loss|cross entropy|softmax|probabilit)",
+        _UNFIT, "missing_softmax missing_sigmoid relu_output",
+        r"(sigmoid|relu|tanh|linear|activation)\b.*\b(output|last|loss|cross entropy|softmax|probabilit)",
     ),
     "relu_on_output": (
         OUTPUT, "A ReLU after the last layer cuts off the negative half of what it should say.",
-        f"{_UNFIT} dead", "", r"relu\b.*(output|last|negative|target|loss)|never negative|below zero",
+        f"{_UNFIT} dead", "relu_output", r"relu\b.*(output|last|negative|target|loss)|never negative|below zero",
     ),
     "bounded_output": (
         OUTPUT, "Targets lie outside of what the last activation can reach.",
-        f"{_UNFIT} saturated", "", r"(target|label)s?\b.*(range|bound|beyond|outside|reach)|can(not)? reach",
+        f"{_UNFIT} saturated", "target_out_of_range",
+        r"(target|label)s?\b.*(range|bound|beyond|outside|reach)|can(not)? reach",
     ),
     "targets_outside_loss_range": (
         LOSS, "Targets lie outside of the range that the loss is made for, such as 0 to 1.",
-        f"{_UNFIT} {_WILD}", "", r"(target|label)s?\b.*(range|outside|beyond|between|0 (to|and|\.\.) 1|0\.\.1)",
+        f"{_UNFIT} {_WILD}", "target_out_of_range",
+        r"(target|label)s?\b.*(range|outside|beyond|between|0 (to|and|\.\.) 1|0\.\.1)",
     ),
     "regression_loss_on_labels": (
         LOSS, "A regression loss compares one unit with the numbers of classes.",
@@ -112,7 +117,7 @@ _TABLE: Final[dict[str, tuple[str, str, str, str, str]]] = {
     ),
     "broadcast": (
         SHAPE, "Shapes such as (n,) and (n, 1) broadcast to a matrix (n, n), silently.",
-        _UNFIT, "", r"broadcast",
+        _UNFIT, "broadcast_shapes", r"broadcast",
     ),
     "wrong_axis": (
         SHAPE, "A softmax, or a loss, goes along the samples or the time, not along the classes.",
@@ -166,7 +171,7 @@ _TABLE: Final[dict[str, tuple[str, str, str, str, str]]] = {
     ),
     "trained_a_copy": (
         PARAMETERS, "What is trained is not what is asked: a copy, or a model that was built anew.",
-        _NOT_LEARNING, "missing_from_optimiser not_in_optimiser missing_from_optimizer not_in_optimizer",
+        _NOT_LEARNING, "missing_from_optimiser not_in_optimiser missing_from_optimizer not_in_optimizer no_update",
         rf"\bcopy|optimi[sz]er|another model|{_UNTAUGHT}",
     ),
     "no_zero_grad": (
@@ -175,15 +180,15 @@ _TABLE: Final[dict[str, tuple[str, str, str, str, str]]] = {
     ),
     "gradients_cleared": (
         LOOP, "Gradients are cleared between the backward pass and the step.",
-        _NOT_LEARNING, "zero_grad zero_gradients", rf"zero_grad|cleared|{_UNTAUGHT}",
+        _NOT_LEARNING, "zero_grad zero_gradients no_update", rf"zero_grad|cleared|{_UNTAUGHT}",
     ),
     "no_step": (
         LOOP, "The optimiser never makes a step.",
-        _NOT_LEARNING, "no_optimiser_step no_optimizer_step", r"\bstep\(\)|(no|never)\b.*\bstep|optimi[sz]er",
+        _NOT_LEARNING, "no_optimiser_step no_optimizer_step no_update", r"\bstep\(\)|(no|never)\b.*\bstep|optimi[sz]er",
     ),
     "no_backward": (
         LOOP, "There is no backward pass, so there are no gradients.",
-        _NOT_LEARNING, "no_gradient detached", rf"backward|{_UNTAUGHT}",
+        _NOT_LEARNING, "no_gradient detached no_update", rf"backward|{_UNTAUGHT}",
     ),
     "dropout": (
         LOOP, "Dropout takes away so much that next to nothing is left to learn from.",

@@ -163,7 +163,6 @@ def membrane_gaussian_likelihood(run: Run) -> float:
         loss = F.gaussian_nll_loss(said, y, spread.exp().expand_as(said))
         loss.backward()
         optimizer.step()
-        run.record(loss, y)
         run.step(loss)
     return run.near(model, data)
 
@@ -222,7 +221,6 @@ def wine_policy_gradient(run: Run) -> float:
         loss = -((reward - reward.mean()) * guesses.log_prob(guess)).mean()
         loss.backward()
         optimizer.step()
-        run.record(loss, y)
         run.step(loss)
     return run.right(model, data)
 

@@ -1,6 +1,5 @@
 """What a program is given: data that packages ship, batches, fastact attached as its user would, and scores."""
 
-import inspect
 import math
 import sys
 from collections.abc import Iterator
@@ -82,18 +81,11 @@ class Run:
         np.random.seed(seed)  # noqa: NPY002 (users shuffle by it)
 
     def watch(self, model: nn.Module, loss: nn.Module | None = None, prefix: str = "") -> None:
-        """Attaches fastact to a PyTorch model and its loss, with weights, gradients and updates."""
-        wanted: dict[str, Any] = {"loss": loss} if loss is not None else {}
-        wanted |= {"weights": True, "gradients": True, "updates": True}
-        known = inspect.signature(fastact.torch.watch).parameters
-        wanted = {name: value for name, value in wanted.items() if name in known}
-        self._watches.append(fastact.torch.watch(model, self.monitor, prefix=prefix, **wanted))
-
-    def record(self, loss: torch.Tensor, targets: torch.Tensor) -> None:
-        """Records a loss of one's own, and its targets, as its user would by hand."""
-        if hasattr(self.monitor, "record_loss"):
-            self.monitor.record_loss(loss.detach())
-            self.monitor.record_targets(targets)
+        """Attaches fastact to a PyTorch model and its loss (None: whatever it finds), with all that it can watch."""
+        watch = fastact.torch.watch(
+            model, self.monitor, loss=loss, weights=True, gradients=True, updates=True, prefix=prefix
+        )
+        self._watches.append(watch)
 
     def step(self, loss: torch.Tensor) -> None:
         """Ends a step."""
