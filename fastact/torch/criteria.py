@@ -283,3 +283,12 @@ def named(loss: object) -> dict[str, Criterion]:
     if len({id(each) for each in found.values()}) < len(found):
         raise ArgumentValueError("loss: got one criterion under two names, want each once")
     return found
+
+
+def factor(args: Iterable[Any], result: object) -> torch.Tensor | None:
+    """The factor with a gradient of a product that is one number, where the other one is a tensor without."""
+    if not isinstance(result, torch.Tensor) or not result.requires_grad or result.numel() != 1:
+        return None
+    factors = [each for each in args if isinstance(each, torch.Tensor)]
+    own = [each for each in factors if each.requires_grad]
+    return own[0] if len(own) == 1 and len(factors) == 2 else None

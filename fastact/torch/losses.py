@@ -18,7 +18,7 @@ from torch import nn
 from fastact.diagnosis.layer_types import LOSS
 from fastact.errors import ArgumentTypeError
 from fastact.monitor.unseen import Missing
-from fastact.torch import compiled, criteria
+from fastact.torch import attention, compiled, criteria
 from fastact.torch.criteria import LOSS_OF, NAME, Call, Given
 from fastact.torch.functional import switch_off
 from fastact.torch.hooks import backward_pass, tracing, transforming, unseen
@@ -32,6 +32,8 @@ from fastact.torch.tensors import local_values, real_numbers
 _PATIENCE: Final = 3
 #: Calls of PyTorch's functions that are looked at in search of a loss after one pass.
 _MOST_CALLS: Final = 1000
+#: Losses that wait for one backward pass: of a loop over time steps the last ones.
+_MOST_TERMS: Final = 32
 #: Passes in which it is noted which layer's output lies where, until a loss has come.
 _MOST_SOURCES: Final = 8
 
@@ -163,7 +165,8 @@ class Losses:
         seen = self._seen
         if seen.mode == (True, False):
             return
-        if not self._asked and (self._misses.get(seen.mode, 0) >= _PATIENCE or self._compiled):
+        misses = self._misses.get(seen.mode, 0)
+        if not self._asked and (misses >= _PATIENCE or self._compiled or attention.is_elsewhere(self._model())):
             return
         for other in [other for other in _waiting.losses if other._model() is not self._model()]:
             other._stop()
@@ -177,6 +180,7 @@ class Losses:
         """The watch ends."""
         self._give_up()
         self._stop()
+        self._mode = None
         if self.in_graphs is not None:
             compiled.forget(self.in_graphs.key)
 
@@ -221,14 +225,12 @@ class Losses:
         """Takes a call of a loss function; returns whether no other is to be looked for."""
         watch, seen = self._watch, self._seen
         base = self._functions.get(function, "")
+        if self._mode is None:
+            return True  # the watch has ended, in another thread
         try:
-            if (
-                not (base or self._looks or self._inside)
-                or not isinstance(result, torch.Tensor)
-                or backward_pass() != -1
-            ):
+            if not (base or self._looks or self._inside) or not isinstance(result, torch.Tensor):
                 return False
-            if transforming() or tracing() is not None or not watch._due():
+            if backward_pass() != -1 or transforming() or tracing() is not None or not watch._due():
                 return False
             if self._trains() and not result.requires_grad:
                 return False  # a number for the user to read
@@ -241,7 +243,7 @@ class Losses:
                     self._settle([(call, base)])
                 elif call.node != -1 and self._unended.get(seen.mode, 0) < _PATIENCE:
                     seen.step = seen.step if seen.pending else watch._step()
-                    seen.pending.append(call)
+                    seen.pending = [*seen.pending[1 - _MOST_TERMS :], call]
                 else:
                     seen.settled += 1
                     self._settle([(call, self._total)])
@@ -252,13 +254,9 @@ class Losses:
 
     def _scaled(self, args: tuple[Any, ...], result: Any) -> None:
         """Notes what a loss was before it was multiplied by one number without a gradient, as a `GradScaler` does."""
-        if not isinstance(result, torch.Tensor) or not result.requires_grad or result.numel() != 1 or transforming():
-            return
-        factors = [each for each in args if isinstance(each, torch.Tensor)]
-        own = [each for each in factors if each.requires_grad]
-        if len(own) == 1 and len(factors) == 2:
+        if not transforming() and (loss := criteria.factor(args, result)) is not None:
             with unseen():
-                self._seen.scaled = criteria.number_of(result), own[0].detach()
+                self._seen.scaled = criteria.number_of(result), loss.detach()
 
     def _backward(self, totals: Iterable[Any], *, only: bool) -> bool:
         """A backward pass begins with `totals`; returns whether no other is to be looked for.
@@ -266,6 +264,8 @@ class Losses:
         `only` where they are no losses unless one was seen, such as in a function that differentiates anything.
         """
         watch, seen = self._watch, self._seen
+        if self._mode is None:
+            return True
         try:
             if self._looks and backward_pass() == -1 and watch._due():
                 with unseen():

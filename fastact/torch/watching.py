@@ -107,9 +107,10 @@ def watch(
     same pass. What is computed while the model is in evaluation mode goes by ``"loss:eval"``. A loss that needs no
     gradient is none while the model trains. To see losses that the training loop computes, PyTorch tells us of each
     call of its functions from the end of a recorded pass until the backward pass begins, and no longer; without
-    ``loss=True``, not after three passes that no loss follows. Losses that compiled code computes after the model are
-    seen where the criterion is given. Of predictions on a GPU the first batch is looked at on the host, of targets the
-    first ten.
+    ``loss=True``, not after three passes that no loss follows, nor while there is an `nn.MultiheadAttention` in
+    evaluation outside of the model, such as a teacher's, which rounds otherwise then. Losses that compiled code
+    computes after the model are seen where the criterion is given. Of predictions on a GPU the first batch is looked at
+    on the host, of targets the first ten.
 
     Forward passes that activation checkpointing repeats are recorded once. Copies of the model (``copy.deepcopy``,
     pickle) and forked processes (DataLoader workers) are not watched. With `torch.compile`, call `watch` before the

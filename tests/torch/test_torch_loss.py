@@ -20,7 +20,7 @@ from torch_doubles import Recorder
 import fastact
 import fastact.torch.losses as under_test
 from fastact.errors import ArgumentTypeError, ArgumentValueError
-from fastact.torch import watch
+from fastact.torch import attention, watch
 
 X, Y = torch.randn(12, 4, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 3
 
@@ -456,6 +456,58 @@ def test_a_failure_keeps_nothing_alive() -> None:
             assert handle.failures
     finally:
         gc.enable()
+
+
+def test_a_thread_that_is_between_a_pass_and_its_loss_as_the_watch_ends() -> None:
+    model, waits, ended, left = Net(), threading.Event(), threading.Event(), []
+
+    def train() -> None:
+        y = model(X)
+        waits.set()
+        ended.wait(10)
+        functional.cross_entropy(y, Y).backward()
+        left.append(len(_get_current_function_mode_stack()))
+
+    with fastact.ActivationMonitor() as monitor:
+        handle = watch(model, monitor)
+        thread = threading.Thread(target=train)
+        thread.start()
+        waits.wait(10)
+        handle.remove()
+    ended.set()
+    thread.join()
+    assert (left, handle.failures) == ([0], 0)
+
+
+def test_of_a_loop_the_last_losses_are_its_terms() -> None:
+    def loss_of(model: Any) -> torch.Tensor:
+        y = model(X)
+        return sum((functional.mse_loss(y[:, 0], Y.float()) for _ in range(100)), torch.zeros(()))
+
+    seen = Trained(loss_of, steps=1)
+    assert seen.rows["loss"]["mean"].tolist() == pytest.approx(seen.losses)
+    assert sum(int(seen.rows[name]["count"][0]) for name in seen.rows if seen.facts(name).get("part")) == 32
+
+
+def test_a_teacher_computes_what_it_does_without_us() -> None:
+    others = [nn.MultiheadAttention(4, 2) for _ in range(3)]  # which are gone when the teacher comes
+    gc.collect()
+    assert not attention.is_elsewhere(None)
+    others.clear()
+    attention.is_elsewhere(None)
+    teacher = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+    with fastact.ActivationMonitor() as monitor, watch(Net(), monitor, strict=True) as handle:
+        for training in (True, False):
+            teacher.train(training)
+            handle._losses.begin(training=True)
+            handle._losses.wait()
+            assert bool(_get_current_function_mode_stack()) == training
+        monitor.step()
+    model = nn.Sequential(teacher, nn.Linear(4, 3))
+    with fastact.ActivationMonitor() as monitor, watch(model, monitor, strict=True):
+        functional.cross_entropy(model(X[:, None])[:, 0], Y).backward()
+        monitor.step()
+        assert "loss" in monitor.history
 
 
 def test_threads_have_losses_of_their_own() -> None:

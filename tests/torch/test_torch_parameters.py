@@ -16,7 +16,7 @@ from torch_doubles import Recorder, mlp
 
 import fastact
 from fastact.torch import watch
-from fastact.torch.optimisers import unfollow
+from fastact.torch.optimisers import rates, unfollow
 from fastact.torch.parameters import attach_parameters
 from fastact.torch.updates import Sample
 
@@ -268,6 +268,15 @@ def test_the_rate_is_followed_and_a_new_optimiser_takes_the_old_ones_row() -> No
         assert row["mean"].tolist() == [0.5, 0.25, 0.0, 1.5]
         assert row["max"].tolist()[-1] == 3.0
         assert rows_of(monitor.history, "0.weight:update")["zeros"] == [0, 0, 24, 24]
+
+
+@pytest.mark.parametrize(("rate", "want"), [("auto", None), (None, None), (torch.tensor([0.1, 0.3]), 0.2)])
+def test_rates_that_are_no_single_number(rate: Any, want: float | None) -> None:
+    model = mlp()
+    optimiser = torch.optim.SGD(model.parameters(), 0.1)
+    optimiser.param_groups[0]["lr"] = rate
+    found = rates(optimiser)
+    assert (found.mean().item() if found.numel() else None) == pytest.approx(want)
 
 
 def test_without_a_step_it_is_told() -> None:
