@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import RESULTS
+from bench.faults.report import SOURCE as FAULTS
+from bench.faults.report import faults_part
 from bench.tables import (
     ablation_table,
     cost_table,
@@ -209,7 +211,13 @@ def demo_text() -> str:
     return "```text\n" + "\n".join(shown).rstrip() + "\n```"
 
 
-PARTS = {"sweep": (SWEEP, sweep_part), "watch": (WATCH, watch_part), "demo": (DEMO, demo_text), "zoo": (ZOO, zoo_part)}
+PARTS = {
+    "sweep": (SWEEP, sweep_part),
+    "watch": (WATCH, watch_part),
+    "demo": (DEMO, demo_text),
+    "zoo": (ZOO, zoo_part),
+    "faults": (FAULTS, faults_part),
+}
 
 
 def rendered(text: str) -> str:

@@ -36,7 +36,8 @@ def test_the_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         exec(compile(block, "README.md", "exec"), names)
     # The loop wrote what the last block read.
     assert (tmp_path / "runs" / "a").is_dir()
-    assert names["log"].to_table().num_rows == 8 * 4  # the input has a row, too
+    # The input, three layers, the loss, its targets, and what a constant answer would cost.
+    assert names["log"].to_table().num_rows == 8 * 7
 
 
 def test_a_picture_of_other_results_is_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

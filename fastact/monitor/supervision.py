@@ -225,7 +225,7 @@ class Supervision(ABC):
         try:
             self.describe(row, facts=facts_of_targets(targets))
         except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
-            return error
+            return error.with_traceback(None)  # which leads to the caller, who keeps it: a circle
         return None
 
     def _takes(self, name: object) -> bool:

@@ -244,15 +244,10 @@ def named(loss: object) -> dict[str, Criterion]:
     return found
 
 
-def unscaled(total: torch.Tensor) -> torch.Tensor:
-    """The loss itself, where it was multiplied by one number without a gradient, as a `GradScaler` does."""
-    node: Any = total.grad_fn
-    value = total.detach()
-    if node is None or node.name() != "MulBackward0":
-        return value
-    factors = [node._saved_other, node._saved_self]
-    # Saved is what the gradient needs: of the loss's own factor, not the loss.
-    known = [each for each in factors if isinstance(each, torch.Tensor) and each.numel() == 1]
-    if len(known) == 1 and not known[0].requires_grad and not isinstance(known[0], nn.Parameter):
-        return value / known[0].to(value.device)
-    return value
+def factor(args: Iterable[Any], result: object) -> torch.Tensor | None:
+    """The factor with a gradient of a product that is one number, where the other one is a tensor without."""
+    if not isinstance(result, torch.Tensor) or not result.requires_grad or result.numel() != 1:
+        return None
+    factors = [each for each in args if isinstance(each, torch.Tensor)]
+    own = [each for each in factors if each.requires_grad]
+    return own[0] if len(own) == 1 and len(factors) == 2 else None

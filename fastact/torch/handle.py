@@ -16,6 +16,7 @@ from fastact.failures import FailureCounter
 from fastact.monitor.batches import facts_of_inputs
 from fastact.monitor.monitor import ActivationMonitor
 from fastact.monitor.unseen import Missing
+from fastact.text import shown
 from fastact.torch import compiled
 from fastact.torch.functional import LOSS, OF_TABLES, FunctionMode
 from fastact.torch.hooks import Hook, InputHook, OutputHook
@@ -76,7 +77,7 @@ class Watch:
         self._last_axis: tuple[int, int] | None = None
         #: The names of layers that lay in compiled code when the watch began; what could not be recorded, by name.
         self._compiled: frozenset[str] = frozenset()
-        self._lost: dict[str, Exception] = {}
+        self._lost: dict[str, str] = {}
         self._order = compiled.new_order()
         #: How the model itself is called where something inside of it is recorded; "" where that needs no telling.
         self._root_name = ""
@@ -161,7 +162,7 @@ class Watch:
         counters = [hook.counter for hook in self._hooks if isinstance(hook, UsageHook)]
         missing |= {counter.name: counter.missing for counter in counters if counter.missing is not None}
         missing |= self._losses.missing()
-        return missing | (self._parameters.unseen() if self._parameters is not None else {})
+        return missing | (self._parameters.unseen(recorded) if self._parameters is not None else {})
 
     # The hooks call the following.
 
@@ -254,7 +255,8 @@ class Watch:
             self._failed(name, error)
 
     def _failed(self, name: str, error: Exception) -> None:
-        self._lost.setdefault(name, error)
+        # Not the error, whose traceback keeps alive what lies in the user's frames: the loss, its graph, our modes.
+        self._lost.setdefault(name, f"{type(error).__name__}: {shown(str(error), 200)}")
         self._failure_counter.failed(f"record layer {name!r}", error)
         if self._failure_counter.strict:
             raise error

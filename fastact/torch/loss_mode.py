@@ -6,6 +6,7 @@ it is there for.
 """
 
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -15,10 +16,13 @@ from torch._C import _len_torch_function_stack
 from torch.overrides import TorchFunctionMode, _pop_mode, _push_mode
 from torch.utils._device import DeviceContext
 
-from fastact.torch.criteria import LOSS_OF
+from fastact.torch.criteria import LOSS_OF, Call
 from fastact.torch.functional import switch_off
 
-_BACKWARD: Final = torch.Tensor.backward
+#: What begins a backward pass; `grad` where nothing is differentiated after it.
+_BACKWARD: Final = frozenset({torch.Tensor.backward, torch.autograd.backward, torch.autograd.grad})
+#: What a `GradScaler` calls, and others who scale a loss.
+_MULTIPLIES: Final = frozenset({torch.Tensor.mul, torch.mul})
 
 #: Frames that are looked at for the user's line that has called a loss function.
 _MOST_FRAMES: Final = 12
@@ -30,7 +34,33 @@ class Calls(Protocol):
 
     def _look(self) -> None: ...
     def _called(self, function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> bool: ...
-    def _backward(self, total: Any) -> bool: ...
+    def _scaled(self, args: tuple[Any, ...], result: Any) -> None: ...
+    def _backward(self, totals: Any, *, only: bool) -> bool: ...
+    def _failed(self) -> None: ...
+
+
+class Seen(threading.local):
+    """What one thread has seen.
+
+    Attributes:
+        waiting: whether the mode is on after a pass; and how much had been compiled when it began to be.
+        mode: whether the model trains, and whether autograd is on, in the pass that came last.
+        losses: how many losses came since it began.
+        calls: how many other functions were called since then.
+        pending: the losses that wait for a backward pass, and the step that the first one was in.
+        scaled: the number of the node of what a loss was multiplied to, and the loss.
+        settled: how many were recorded since the last backward pass, without waiting for one.
+        places: how often each place in the code has called a loss since the pass began.
+    """
+
+    def __init__(self) -> None:
+        self.waiting, self.compilations = False, 0
+        self.mode = (True, True)
+        self.losses = self.calls = self.settled = 0
+        self.pending: list[Call] = []
+        self.step = -1
+        self.scaled = -2, torch.empty(0)
+        self.places: dict[tuple[object, ...], int] = {}
 
 
 class LossMode(TorchFunctionMode):
@@ -44,16 +74,30 @@ class LossMode(TorchFunctionMode):
         """Called by torch in place of `func`; the mode is off meanwhile."""
         if torch.compiler.is_compiling():
             return func(*args, **kwargs) if kwargs else func(*args)
-        over = func is _BACKWARD and self.losses._backward(args[0])
+        if func in _BACKWARD:
+            return self._backward(func, args, kwargs or {})
         result = func(*args, **kwargs) if kwargs else func(*args)
         name = LOSS_OF.get(func)
-        if name is not None:
-            over = self.losses._called(name, args, kwargs or {}, result)
-        else:
+        if name is None:
             self.losses._look()
-        if over and kwargs:
+            if func in _MULTIPLIES:
+                self.losses._scaled(args, result)
+        elif self.losses._called(name, args, kwargs or {}, result) and kwargs:
             kwargs[""] = _End(self)
         return result
+
+    def _backward(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        given = dict(kwargs)
+        only = func is torch.autograd.grad
+        if not (only and (given.get("create_graph") or given.get("retain_graph"))):
+            totals = args[0] if isinstance(args[0], tuple | list) else args[:1]
+            if self.losses._backward(totals, only=only) and kwargs:
+                kwargs[""] = _End(self)
+        try:
+            return func(*args, **given)
+        except BaseException:
+            self.losses._failed()
+            raise
 
 
 class _End:

@@ -18,12 +18,12 @@ from torch import nn
 from fastact.diagnosis.layer_types import LOSS
 from fastact.errors import ArgumentTypeError
 from fastact.monitor.unseen import Missing
-from fastact.torch import compiled, criteria
+from fastact.torch import attention, compiled, criteria
 from fastact.torch.criteria import LOSS_OF, NAME, Call, Given
 from fastact.torch.functional import switch_off
 from fastact.torch.hooks import backward_pass, tracing, transforming, unseen
 from fastact.torch.loss_hooks import CompiledLosses, LossHook, LossWatching
-from fastact.torch.loss_mode import LossMode, caller, compilations, push_below
+from fastact.torch.loss_mode import LossMode, Seen, caller, compilations, push_below
 from fastact.torch.passes import MOST_PLACES
 from fastact.torch.tensors import local_values, real_numbers
 
@@ -32,6 +32,8 @@ from fastact.torch.tensors import local_values, real_numbers
 _PATIENCE: Final = 3
 #: Calls of PyTorch's functions that are looked at in search of a loss after one pass.
 _MOST_CALLS: Final = 1000
+#: Losses that wait for one backward pass: of a loop over time steps the last ones.
+_MOST_TERMS: Final = 32
 #: Passes in which it is noted which layer's output lies where, until a loss has come.
 _MOST_SOURCES: Final = 8
 
@@ -39,28 +41,6 @@ _NEVER: Final = Missing(
     "loss= was given, but no loss was seen between a forward pass of the model and its backward pass: it is computed "
     "in another thread or in compiled code, of which only a criterion that is a module is seen"
 )
-
-
-class _Seen(threading.local):
-    """What one thread has seen.
-
-    Attributes:
-        waiting: whether the mode is on after a pass; and how much had been compiled when it began to be.
-        mode: whether the model trains, and whether autograd is on, in the pass that came last.
-        losses: how many losses came since it began.
-        calls: how many other functions were called since then.
-        pending: the losses that wait for a backward pass, and the step that the first one was in.
-        settled: how many were recorded since the last backward pass, without waiting for one.
-        places: how often each place in the code has called a loss since the pass began.
-    """
-
-    def __init__(self) -> None:
-        self.waiting, self.compilations = False, 0
-        self.mode = (True, True)
-        self.losses = self.calls = self.settled = 0
-        self.pending: list[Call] = []
-        self.step = -1
-        self.places: dict[tuple[object, ...], int] = {}
 
 
 class _Waiting(threading.local):
@@ -107,7 +87,7 @@ class Losses:
         looked_for = self._looks or self._inside or bool(self._functions)
         self._mode = LossMode(self) if looked_for else None
         self.in_graphs = CompiledLosses(watch, self, self._total) if looked_for else None
-        self._seen = _Seen()
+        self._seen = Seen()
         #: By the mode of a pass: passes in a row without a loss, and steps without a backward pass.
         self._misses: dict[tuple[bool, bool], int] = {}
         self._unended: dict[tuple[bool, bool], int] = {}
@@ -185,7 +165,8 @@ class Losses:
         seen = self._seen
         if seen.mode == (True, False):
             return
-        if not self._asked and (self._misses.get(seen.mode, 0) >= _PATIENCE or self._compiled):
+        misses = self._misses.get(seen.mode, 0)
+        if not self._asked and (misses >= _PATIENCE or self._compiled or attention.is_elsewhere(self._model())):
             return
         for other in [other for other in _waiting.losses if other._model() is not self._model()]:
             other._stop()
@@ -199,6 +180,7 @@ class Losses:
         """The watch ends."""
         self._give_up()
         self._stop()
+        self._mode = None
         if self.in_graphs is not None:
             compiled.forget(self.in_graphs.key)
 
@@ -235,18 +217,20 @@ class Losses:
         if seen.calls == _MOST_CALLS and not seen.losses:
             self._misses[seen.mode] = _PATIENCE
 
+    def _failed(self) -> None:
+        """A backward pass has failed, so that the mode may stay on: whoever keeps the error keeps the call."""
+        self._seen.waiting = True
+
     def _called(self, function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> bool:
         """Takes a call of a loss function; returns whether no other is to be looked for."""
         watch, seen = self._watch, self._seen
         base = self._functions.get(function, "")
+        if self._mode is None:
+            return True  # the watch has ended, in another thread
         try:
-            if (
-                not (base or self._looks or self._inside)
-                or not isinstance(result, torch.Tensor)
-                or backward_pass() != -1
-            ):
+            if not (base or self._looks or self._inside) or not isinstance(result, torch.Tensor):
                 return False
-            if transforming() or tracing() is not None or not watch._due():
+            if backward_pass() != -1 or transforming() or tracing() is not None or not watch._due():
                 return False
             if self._trains() and not result.requires_grad:
                 return False  # a number for the user to read
@@ -259,7 +243,7 @@ class Losses:
                     self._settle([(call, base)])
                 elif call.node != -1 and self._unended.get(seen.mode, 0) < _PATIENCE:
                     seen.step = seen.step if seen.pending else watch._step()
-                    seen.pending.append(call)
+                    seen.pending = [*seen.pending[1 - _MOST_TERMS :], call]
                 else:
                     seen.settled += 1
                     self._settle([(call, self._total)])
@@ -268,23 +252,36 @@ class Losses:
             watch._failed(base or self._total, error)
         return False
 
-    def _backward(self, total: Any) -> bool:
-        """A backward pass begins with `total`; returns whether no other is to be looked for."""
+    def _scaled(self, args: tuple[Any, ...], result: Any) -> None:
+        """Notes what a loss was before it was multiplied by one number without a gradient, as a `GradScaler` does."""
+        if not transforming() and (loss := criteria.factor(args, result)) is not None:
+            with unseen():
+                self._seen.scaled = criteria.number_of(result), loss.detach()
+
+    def _backward(self, totals: Iterable[Any], *, only: bool) -> bool:
+        """A backward pass begins with `totals`; returns whether no other is to be looked for.
+
+        `only` where they are no losses unless one was seen, such as in a function that differentiates anything.
+        """
         watch, seen = self._watch, self._seen
+        if self._mode is None:
+            return True
         try:
-            if self._looks and isinstance(total, torch.Tensor) and total.numel() == 1 and watch._due():
+            if self._looks and backward_pass() == -1 and watch._due():
                 with unseen():
-                    self._settle_terms(total)
+                    for total in totals:
+                        self._settle_terms(total, only=only or total.numel() != 1)
         except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
             watch._failed(self._total, error)
-        self._misses[seen.mode] = self._unended[seen.mode] = 0
-        if seen.pending:
+        if only and not seen.losses:
             return False
+        self._give_up()  # of the others: a compiled optimiser, which steps next, may not be compiled under any mode
+        self._misses[seen.mode] = self._unended[seen.mode] = 0
         self._usual, seen.settled = max(seen.losses, 1), 0
         self._stop()
         return True
 
-    def _settle_terms(self, total: torch.Tensor) -> None:
+    def _settle_terms(self, total: torch.Tensor, *, only: bool) -> None:
         """Records the losses that wait and that `total` is made of; and `total` where it is more than one of them."""
         seen = self._seen
         found, alone = criteria.terms(total, {call.node: place for place, call in enumerate(seen.pending)})
@@ -293,10 +290,12 @@ class Losses:
         seen.pending = [call for place, call in enumerate(seen.pending) if place not in found]
         if alone:
             self._settle([(calls[0], self._total)])
-        elif calls or not (seen.settled or seen.pending):
+        elif calls or not (only or seen.settled or seen.pending):
             self._settle((call, "") for call in calls)
             facts = {"framework": "torch", "spelled": self._spelled, "terms": len(calls)}
-            whole = self._new_call("", criteria.unscaled(total), Given(None, None), facts)
+            number, unscaled = seen.scaled
+            value = unscaled if number == criteria.number_of(total) else total
+            whole = self._new_call("", value, Given(None, None), facts)
             place = ("terms", *(call.place for call in calls)) if calls else whole.place
             self._settle([(whole._replace(place=place, training=True), self._total)])
 

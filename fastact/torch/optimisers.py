@@ -8,6 +8,7 @@ that is being compiled, or captured into a CUDA graph, passes them by.
 import gc
 import weakref
 from collections.abc import Collection, Iterable, Mapping
+from numbers import Real
 from typing import Any, Final, Protocol
 
 import torch
@@ -146,10 +147,10 @@ class Optimisers:
 def rates(optimiser: Optimizer) -> torch.Tensor:
     """The learning rates of an optimiser's groups; on a GPU where one lies there, so that nothing waits for it."""
     found = [group.get("lr") for group in optimiser.param_groups]
-    known = [each for each in found if each is not None]
+    known = [each for each in found if isinstance(each, Real | torch.Tensor)]
     device = next((each.device for each in known if isinstance(each, torch.Tensor)), None)
     numbers = [torch.as_tensor(each, dtype=torch.float64 if device is None else None) for each in known]
-    return torch.stack([each.detach().reshape(()).to(device) for each in numbers]) if numbers else torch.empty(0)
+    return torch.cat([each.detach().reshape(-1).to(device) for each in numbers]) if numbers else torch.empty(0)
 
 
 def facts_of(

@@ -5,7 +5,7 @@ steps. A parameter that no optimiser holds is read when any of them steps.
 """
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 import torch
@@ -32,6 +32,8 @@ from fastact.torch.tensors import local_values
 from fastact.torch.unseen import COMPILED_STEP, NO_GRADIENT, NO_STEP
 from fastact.torch.updates import Sample, changes, keep
 
+#: The row of a loss, which somebody wants to bring down.
+LOSS_ROW: Final = "loss"
 #: Units along a parameter's first axis that are told apart; the rows of a larger one are those of a vocabulary.
 _UNITS: Final = 4096
 #: Modules that keep their units along the second axis; Conv1D is that of Transformers.
@@ -43,7 +45,6 @@ class ParametersWatching(Protocol):
 
     monitor: Any
     prefix: str
-    _taken: set[str]
     _described: set[str]
     _describe: Callable[..., None] | None
 
@@ -125,16 +126,14 @@ class ParameterWatch:
         self._stepped = False
         self.strays = Strays()
         self._find()
-        watch._taken.update(self._parameters)
 
-    def unseen(self) -> dict[str, Missing]:
-        """What was expected and never came: an optimiser's step, gradients."""
+    def unseen(self, recorded: Collection[str] = ()) -> dict[str, Missing]:
+        """What was expected and never came: an optimiser's step, gradients; `recorded` are the names that have rows."""
         missing = {name + GRADIENT_SUFFIX: NO_GRADIENT for name in self._without}
-        if not self._stepped:
-            wanted = self._wanted
-            warn = wanted.weights or wanted.updates
+        asked, prefix = self._wanted.weights or self._wanted.updates, self._watch.prefix
+        if not self._stepped and (asked or prefix + LOSS_ROW in recorded):
             why = {STEP: COMPILED_STEP} if is_compiled() else {ROW: NO_STEP}
-            missing |= {self._watch.prefix + name: each._replace(warn=warn) for name, each in why.items()}
+            missing |= {prefix + name: each._replace(warn=asked) for name, each in why.items()}
         return missing
 
     def before(self, optimiser: Optimizer, *, late: bool) -> None:

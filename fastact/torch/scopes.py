@@ -124,7 +124,7 @@ class Scope(Hook):
             if self.alone:
                 passes.functions_off()
 
-    def leave(self, module: nn.Module) -> None:
+    def leave(self, module: nn.Module, *, failed: bool) -> None:
         """Called after the module's forward pass."""
         if torch.compiler.is_compiling():
             if not torch.compiler.is_exporting():
@@ -145,7 +145,7 @@ class Scope(Hook):
         if passes.outermost is self:
             recorded = passes.recorded
             passes.leaves(self)
-            if recorded and passes.outermost is None:
+            if recorded and passes.outermost is None and not failed:
                 watch._losses.wait()
 
     def called(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
@@ -291,7 +291,7 @@ class Leave(Uncopied):
 
     def __call__(self, module: nn.Module, args: object, output: object) -> None:
         """Called by torch after the module's forward pass; where a pass may end, also after one that failed."""
-        self.scope.leave(module)
+        self.scope.leave(module, failed=output is None)
 
 
 def attach_scopes(

@@ -6,7 +6,6 @@ from typing import Final, Protocol
 from torch import nn
 
 from fastact.monitor.unseen import Missing
-from fastact.text import shown
 
 NEVER: Final = Missing(
     "its hook never ran: it was not called, or called as .forward(), which passes hooks by, or used by its weights"
@@ -50,7 +49,7 @@ def compiled_names(names: Mapping[nn.Module, str], model: nn.Module) -> frozense
 
 
 def missing_layers(
-    hooks: Iterable[_Hook], compiled: Collection[str], lost: Mapping[str, Exception], recorded: Collection[str]
+    hooks: Iterable[_Hook], compiled: Collection[str], lost: Mapping[str, str], recorded: Collection[str]
 ) -> dict[str, Missing]:
     """What the hooks of a watch have not recorded, by name.
 
@@ -70,7 +69,5 @@ def missing_layers(
             result[name] = missing
     for name, error in lost.items():
         if name not in recorded:  # its failure was warned of
-            result[name] = Missing(
-                f"it could not be recorded ({type(error).__name__}: {shown(str(error), 200)})", False
-            )
+            result[name] = Missing(f"it could not be recorded ({error})", False)
     return result

@@ -107,9 +107,10 @@ def watch(
     same pass. What is computed while the model is in evaluation mode goes by ``"loss:eval"``. A loss that needs no
     gradient is none while the model trains. To see losses that the training loop computes, PyTorch tells us of each
     call of its functions from the end of a recorded pass until the backward pass begins, and no longer; without
-    ``loss=True``, not after three passes that no loss follows. Losses that compiled code computes after the model are
-    seen where the criterion is given. Of predictions on a GPU the first batch is looked at on the host, of targets the
-    first ten.
+    ``loss=True``, not after three passes that no loss follows, nor while there is an `nn.MultiheadAttention` in
+    evaluation outside of the model, such as a teacher's, which rounds otherwise then. Losses that compiled code
+    computes after the model are seen where the criterion is given. Of predictions on a GPU the first batch is looked at
+    on the host, of targets the first ten.
 
     Forward passes that activation checkpointing repeats are recorded once. Copies of the model (``copy.deepcopy``,
     pickle) and forked processes (DataLoader workers) are not watched. With `torch.compile`, call `watch` before the
@@ -117,9 +118,10 @@ def watch(
     is broken, and nothing is compiled again from step to step. Within `torch.vmap` a layer's row covers all samples
     together.
 
-    Optimisers are found by themselves. Each has a row ``"optimiser"`` (a second one ``"optimiser:2"``) with its
-    learning rates, whose facts say which parameters that require a gradient no optimiser holds. Of several steps of
-    one optimiser between two calls of ``step()`` the first counts; steps in compiled code or a CUDA graph are not seen.
+    Optimisers are found by themselves, where losses or parameters are recorded. Each has a row ``"optimiser"`` (a
+    second one ``"optimiser:2"``) with its learning rates, whose facts say which parameters that require a gradient no
+    optimiser holds. Of several steps of one optimiser between two calls of ``step()`` the first counts; steps in
+    compiled code or a CUDA graph are not seen.
 
     What is watched and not recorded is told: a layer that never ran, or was called as ``.forward()``, an output that
     cannot be swept, hooks that compiled code ignores. ``monitor.unseen`` has the reasons by name, the diagnosis lists
@@ -181,7 +183,7 @@ def watch(
     chosen = layers is not None
     handle._parameters = attach_parameters(
         handle, model, selected if chosen else None, weights=weights, gradients=gradients, updates=updates,
-        every=parameters_every, first=first
+        every=parameters_every, first=first, losses=loss is not False
     )  # fmt: skip
     attach_scopes(handle, model, selected, chosen=chosen, inputs=inputs, gradients=outputs, functional=functional)
     live.add(handle)

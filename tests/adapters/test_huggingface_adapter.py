@@ -45,7 +45,7 @@ def test_huggingface_records_training_steps_alone(tmp_path: Path) -> None:
     assert not any(module._forward_hooks for module in watched.modules())
     log = open_log(tmp_path / "run")
     layers = ["input['x']", "net.0", "net.1", "net.2"]
-    assert [info.name for info in log.layers] == [*layers, "loss:target", "loss", "loss:baseline"]
+    assert [info.name for info in log.layers] == [*layers, "loss:target", "loss", "loss:baseline", "optimiser"]
     assert log.layers[5].source == "net.2"
     assert log.layers[5].facts["function"] == "cross_entropy"
     assert [record.step for record in log.replay(layers="net.0")] == [0, 1, 2, 3, 4, 5]

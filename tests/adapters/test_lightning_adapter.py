@@ -49,9 +49,9 @@ def test_lightning_records_training_steps_alone(tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), watched.parameters(), strict=True))
     assert not any(module._forward_hooks for module in watched.modules())
     log = open_log(tmp_path)
-    assert [info.name for info in log.layers] == ["net.input", "net.0", "net.1", "net.2", "loss"]
+    assert [info.name for info in log.layers] == ["net.input", "net.0", "net.1", "net.2", "loss", "optimiser"]
     # 6 batches an epoch, two to a step of the optimizer, of 4 samples each.
-    assert log.to_table().num_rows == 2 * 3 * 5
+    assert log.to_table().num_rows == 2 * 3 * 5 + 1  # the optimiser is recorded once in ten steps
     assert {record.stats.count for record in log.replay(layers="loss")} == {2}
     assert {record.stats.count for record in log.replay(layers="net.0")} == {2 * 4 * 3}
     assert callback.failures == 0

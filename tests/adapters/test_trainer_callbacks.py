@@ -127,10 +127,10 @@ def test_a_training_that_fails_leaves_a_log_and_can_be_started_again(fit: Any, k
     callback.close()
     assert not any(module._forward_hooks for module in model.modules())
     assert callback.monitor.closed
-    assert open_log(tmp_path / "run").to_table().num_rows == 2 * 4  # of three layers and the loss
+    assert open_log(tmp_path / "run").to_table().num_rows == 2 * 4 + 1  # of three layers and the loss; the optimiser
     train(callback, fail)  # and is not closed by hand
     assert train(callback).error is None
-    assert open_log(tmp_path / "run").to_table().num_rows == (2 + 2 + 6) * 4
+    assert open_log(tmp_path / "run").to_table().num_rows == (2 + 2 + 6) * 4 + 3
 
 
 @_TRAINERS
@@ -141,7 +141,7 @@ def test_a_copied_callback_begins_anew(fit: Any, tmp_path: Path) -> None:
     train(copy.deepcopy(callback))
     train(callback)
     train(pickle.loads(pickle.dumps(callback)))  # as for a process that is spawned
-    assert open_log(tmp_path / "run").to_table().num_rows == 3 * 6 * 2  # of the layer and the loss
+    assert open_log(tmp_path / "run").to_table().num_rows == 3 * (6 * 2 + 1)  # of the layer and the loss; the optimiser
     # A monitor is one: a copy neither writes to it nor ends the training.
     monitor = ActivationMonitor()
     with pytest.warns(RuntimeWarning, match="a copy of it, in this process or another one, records nothing"):
@@ -159,7 +159,7 @@ def test_a_log_that_cannot_be_opened_leaves_a_monitor_that_diagnoses(fit: Any, t
     with pytest.warns(RuntimeWarning, match="could not open the log and continues without it"):
         model = train(callback)
     assert (model.error, callback.failures) == (None, 1)
-    assert [layer.rows for layer in callback.monitor.diagnose().layers] == [6, 6, 6, 6]
+    assert [layer.rows for layer in callback.monitor.diagnose().layers] == [6, 6, 6, 6, 1]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
@@ -182,4 +182,4 @@ def test_a_full_disk_does_not_end_a_training(fit: Any, tmp_path: Path, monkeypat
     monkeypatch.undo()
     os.close(full)
     assert (model.error, callback.failures, model.steps) == (None, 0, 6)
-    assert [layer.rows for layer in callback.monitor.diagnose().layers] == [6, 6, 6, 6]
+    assert [layer.rows for layer in callback.monitor.diagnose().layers] == [6, 6, 6, 6, 1]

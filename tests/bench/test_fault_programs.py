@@ -1,5 +1,6 @@
 """The set of faulty programs judges the rules, so what it counts as found, right and false must be right itself."""
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 import bench.faults as fault_programs
+from bench.faults import report
 from bench.faults.case import PARTS, Case, Part, cases
 from bench.faults.causes import CAUSES, KINDS
 from bench.faults.figures import figures
@@ -150,3 +152,19 @@ def test_figures_leave_out_what_does_not_fit() -> None:
     assert other["found"] == other["look_alikes_alarmed"] == 0.0
     assert result["left_out"] == ["n: no harm"]
     assert set(result["kinds"]) == {CAUSES["broadcast"].kind, "look-alike"}
+
+
+def test_the_readme_part_shows_the_held_out_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = json.loads(report.SOURCE.read_text(encoding="utf-8"))
+    own = whole["parts"]["held-out"]["judges"]["fastact"]
+    text = report.faults_part()
+    assert f"{own['faulty']} small programs with a fault" in text
+    assert "by one who wrote no rule" in text
+    assert f"| all | {own['faulty']} | {own['found']:.2f} (" in text
+    header = next(line for line in text.splitlines() if line.startswith("| rules |"))
+    assert "right kind" in header
+    assert "right layer" not in header  # of no program is it asked, so the column would be empty
+    source = tmp_path / "faults.json"
+    source.write_text(json.dumps({**whole, "parts": {"tuning": whole["parts"]["tuning"]}}))
+    monkeypatch.setattr(report, "SOURCE", source)
+    assert "have not been run" in report.faults_part()

@@ -256,7 +256,7 @@ def test_gradients_within_compiled_code_are_warned_of_once() -> None:
     model = blocks(1)
     compiled = torch.compile(model, backend="eager", fullgraph=True)
     with pytest.warns(RuntimeWarning, match="compiled code shows no gradients") as caught:
-        monitor, failures = train(model, compiled, [torch.randn(4, 8) for _ in range(2)], gradients=True)
+        monitor, failures = train(model, compiled, [torch.randn(4, 8) for _ in range(2)], gradients="outputs")
     assert len(caught) == 1
     assert failures == 6
     assert [len(layer) for layer in monitor.history.values()] == [2, 2, 2, 2]

@@ -1,8 +1,11 @@
 """The losses of PyTorch models: which are seen, under which names, with which facts, and what is left behind."""
 
+import contextlib
 import copy
+import gc
 import pickle
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +20,7 @@ from torch_doubles import Recorder
 import fastact
 import fastact.torch.losses as under_test
 from fastact.errors import ArgumentTypeError, ArgumentValueError
-from fastact.torch import watch
+from fastact.torch import attention, watch
 
 X, Y = torch.randn(12, 4, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 3
 
@@ -299,7 +302,9 @@ def test_backward_passes_that_no_one_sees_leave_the_losses_as_they_come() -> Non
     model = Net()
     with fastact.ActivationMonitor() as monitor, watch(model, monitor, strict=True):
         for _ in range(6):
-            torch.autograd.backward(functional.cross_entropy(model(X), Y))
+            backward = threading.Thread(target=functional.cross_entropy(model(X), Y).backward)
+            backward.start()
+            backward.join()
             monitor.step()
     # The first ones wait until the next pass begins.
     assert monitor.history["loss"]["step"].tolist() == [1, 2, 3, 4, 5]
@@ -377,6 +382,132 @@ def test_an_error_between_the_pass_and_its_loss_ends_with_the_watch() -> None:
         watch(model, monitor),
     ):
         functional.cross_entropy(model(X), Y[:5])
+
+
+def test_a_pass_or_a_backward_pass_that_fails_leaves_no_mode() -> None:
+    model, fails = Net(), [True]
+
+    def fail(*_: object) -> None:
+        if fails[0]:
+            raise KeyError("ours")
+
+    with fastact.ActivationMonitor() as monitor, watch(model, monitor, strict=True):
+        hook = model.fc1.register_forward_hook(fail)
+        with pytest.raises(KeyError):
+            model(X)
+        assert not _get_current_function_mode_stack()
+        hook.remove()
+        loss = functional.cross_entropy(model(X), Y)
+        loss.register_hook(fail)
+        with contextlib.suppress(KeyError):
+            loss.backward()
+        assert not _get_current_function_mode_stack()
+        fails[0] = False
+        functional.cross_entropy(model(X), Y).backward()
+        assert not _get_current_function_mode_stack()
+
+
+@pytest.mark.parametrize(
+    "backward",
+    [
+        lambda loss, _: torch.autograd.backward([loss]),
+        lambda loss, model: torch.autograd.grad(loss, list(model.parameters())),
+        lambda loss, _: loss.expand(2).backward(torch.ones(2)),
+    ],
+)
+def test_a_backward_pass_by_any_of_its_functions_ends_the_wait(backward: Callable[[Any, Any], object]) -> None:
+    model, losses = Net(), []
+    with fastact.ActivationMonitor() as monitor, watch(model, monitor, strict=True):
+        for _ in range(5):
+            loss = functional.cross_entropy(model(X), Y)
+            functional.mse_loss(model.fc2.bias, torch.zeros(3))  # with a gradient that nobody wants
+            backward(loss, model)
+            assert not _get_current_function_mode_stack()
+            losses.append(loss.item())
+            monitor.step()
+    assert monitor.history["loss"]["mean"].tolist() == pytest.approx(losses)
+
+
+def test_what_the_graph_has_saved_is_not_unpacked_before_the_backward_pass() -> None:
+    """A checkpoint would run once more, and so would the batch norms in it."""
+    model, runs = Net(), []
+
+    def loss_of(x: torch.Tensor) -> torch.Tensor:
+        runs.append(1)
+        return (functional.cross_entropy(x, Y) + x.square().mean()) * torch.tensor(0.5)
+
+    Trained(lambda model: torch.utils.checkpoint.checkpoint(loss_of, model(X), use_reentrant=False), model)
+    assert len(runs) == 4
+
+
+def test_a_failure_keeps_nothing_alive() -> None:
+    model = Net().to("meta")  # where nothing can be read
+    gc.collect()
+    gc.disable()
+    try:
+        with fastact.ActivationMonitor() as monitor, watch(model, monitor) as handle:
+            with pytest.warns(RuntimeWarning, match="could not record"):
+                loss = functional.cross_entropy(model(X.to("meta")), Y.to("meta"))
+            loss.backward()
+            assert not _get_current_function_mode_stack()
+            there = weakref.ref(loss)
+            del loss
+            assert there() is None
+            assert handle.failures
+    finally:
+        gc.enable()
+
+
+def test_a_thread_that_is_between_a_pass_and_its_loss_as_the_watch_ends() -> None:
+    model, waits, ended, left = Net(), threading.Event(), threading.Event(), []
+
+    def train() -> None:
+        y = model(X)
+        waits.set()
+        ended.wait(10)
+        functional.cross_entropy(y, Y).backward()
+        left.append(len(_get_current_function_mode_stack()))
+
+    with fastact.ActivationMonitor() as monitor:
+        handle = watch(model, monitor)
+        thread = threading.Thread(target=train)
+        thread.start()
+        waits.wait(10)
+        handle.remove()
+    ended.set()
+    thread.join()
+    assert (left, handle.failures) == ([0], 0)
+
+
+def test_of_a_loop_the_last_losses_are_its_terms() -> None:
+    def loss_of(model: Any) -> torch.Tensor:
+        y = model(X)
+        return sum((functional.mse_loss(y[:, 0], Y.float()) for _ in range(100)), torch.zeros(()))
+
+    seen = Trained(loss_of, steps=1)
+    assert seen.rows["loss"]["mean"].tolist() == pytest.approx(seen.losses)
+    assert sum(int(seen.rows[name]["count"][0]) for name in seen.rows if seen.facts(name).get("part")) == 32
+
+
+def test_a_teacher_computes_what_it_does_without_us() -> None:
+    others = [nn.MultiheadAttention(4, 2) for _ in range(3)]  # which are gone when the teacher comes
+    gc.collect()
+    assert not attention.is_elsewhere(None)
+    others.clear()
+    attention.is_elsewhere(None)
+    teacher = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+    with fastact.ActivationMonitor() as monitor, watch(Net(), monitor, strict=True) as handle:
+        for training in (True, False):
+            teacher.train(training)
+            handle._losses.begin(training=True)
+            handle._losses.wait()
+            assert bool(_get_current_function_mode_stack()) == training
+        monitor.step()
+    model = nn.Sequential(teacher, nn.Linear(4, 3))
+    with fastact.ActivationMonitor() as monitor, watch(model, monitor, strict=True):
+        functional.cross_entropy(model(X[:, None])[:, 0], Y).backward()
+        monitor.step()
+        assert "loss" in monitor.history
 
 
 def test_threads_have_losses_of_their_own() -> None:

@@ -16,7 +16,7 @@ from torch_doubles import Recorder, mlp
 
 import fastact
 from fastact.torch import watch
-from fastact.torch.optimisers import unfollow
+from fastact.torch.optimisers import rates, unfollow
 from fastact.torch.parameters import attach_parameters
 from fastact.torch.updates import Sample
 
@@ -97,7 +97,7 @@ def test_rows_are_what_the_optimiser_is_given_and_makes_of_it() -> None:
 )
 def test_each_kind_of_row_is_asked_for_by_itself(options: dict[str, Any], suffixes: set[str] | None) -> None:
     model, recorder = mlp(), Recorder()
-    with watch(model, recorder, inputs=False, **options):
+    with watch(model, recorder, inputs=False, loss=False, **options):
         learn(model, sgd(model))
     found = {call.name.removeprefix("0.weight") for call in recorder.calls if call.name.startswith("0.weight")}
     assert found == (suffixes or set())
@@ -270,6 +270,15 @@ def test_the_rate_is_followed_and_a_new_optimiser_takes_the_old_ones_row() -> No
         assert rows_of(monitor.history, "0.weight:update")["zeros"] == [0, 0, 24, 24]
 
 
+@pytest.mark.parametrize(("rate", "want"), [("auto", None), (None, None), (torch.tensor([0.1, 0.3]), 0.2)])
+def test_rates_that_are_no_single_number(rate: Any, want: float | None) -> None:
+    model = mlp()
+    optimiser = torch.optim.SGD(model.parameters(), 0.1)
+    optimiser.param_groups[0]["lr"] = rate
+    found = rates(optimiser)
+    assert (found.mean().item() if found.numel() else None) == pytest.approx(want)
+
+
 def test_without_a_step_it_is_told() -> None:
     model = mlp()
     with fastact.ActivationMonitor() as monitor, watch(model, monitor, updates=True):
@@ -398,17 +407,18 @@ def test_a_step_that_fails_leaves_nothing_behind() -> None:
 
 def test_with_a_loss_alone_optimisers_are_followed_and_no_parameter_is_swept() -> None:
     model, recorder = mlp(), Recorder()
-    with watch(model, recorder) as handle:
+    with watch(model, recorder, loss=False) as handle:
         follower = attach_parameters(
             handle, model, None, weights=False, gradients=False, updates=False, every=1, first=0, losses=True
         )
         assert follower is not None
-        assert follower.unseen().keys() == {"optimiser"}
+        assert not follower.unseen()  # nothing has been asked of one
+        assert follower.unseen({"loss"}).keys() == {"optimiser"}
         learn(model, sgd(model))
         unfollow(follower)
     assert "optimiser" in recorder.given
     assert not [name for name in recorder.given if "weight" in name]
-    assert not follower.unseen()
+    assert not follower.unseen({"loss"})
 
 
 @pytest.mark.parametrize(
