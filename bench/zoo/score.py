@@ -200,9 +200,10 @@ def verdicts(run: Run, onset: int, dead: Collection[str], judges: Mapping[str, J
 
 def growing(path: Path) -> Iterator[tuple[int, Diagnoser, int]]:
     """A log's diagnoser after each recorded step, with the number of steps so far; at last once more, with 0."""
-    diagnoser = Diagnoser()
+    diagnoser, log = Diagnoser(), open_log(path)
+    diagnoser.unseen = log.unseen  # what never came until the end had not come before either
     step = 0
-    for count, (step, records) in enumerate(groupby(open_log(path).replay(), key=lambda record: record.step), 1):
+    for count, (step, records) in enumerate(groupby(log.replay(), key=lambda record: record.step), 1):
         for record in records:
             diagnoser.add(record.info)
             diagnoser.append(record.layer, record.row)

@@ -67,11 +67,6 @@ def feature_scales(network: Network) -> For:
     return For((f"the features' standard deviations are from {number(least)} to {number(most)}",))
 
 
-def spoilt(network: Network) -> bool:
-    """Whether one feature, or a number that stands for a missing value, drowns all others."""
-    return bool(feature_scales(network).speaks_for or missing_value_codes(network).speaks_for)
-
-
 def constant_labels(loss: LayerView, network: Network) -> For:
     """What the targets' rows say of labels that are all one."""
     s = of(loss, network)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from fastact.diagnosis import layer_types, updates
+from fastact.diagnosis import layer_types, rates, updates
 from fastact.diagnosis.causes import Cause
 from fastact.diagnosis.inputs import causes_of_data, causes_of_inputs
 from fastact.diagnosis.network import LayerView, Network, row_rms
@@ -125,7 +125,8 @@ def proofs(network: Network) -> list[Cause]:
                     "look at the scheduler: how many steps it expects, and when it is stepped",
                 ),
                 ("the learning rate of the optimiser is 0",),
-                proved=known.updated > 0 and len(known.unmoved) + len(known.zero_gradient) >= known.updated,
+                proved=rates.always_zero(network)
+                or (known.updated > 0 and len(known.unmoved) + len(known.zero_gradient) >= known.updated),
             )
         )
     elif known.measured and len(known.zero_gradient) == known.measured:
@@ -163,7 +164,7 @@ def proofs(network: Network) -> list[Cause]:
 def moves_too_little(network: Network) -> bool:
     """Whether updates are far too small for their weights, and not about to grow."""
     known = updates.moves(network)
-    return known.ratio < _SMALL and not known.warming
+    return (known.ratio < _SMALL and not known.warming) or (math.isnan(known.ratio) and bool(rates.too_small(network)))
 
 
 def never_moves(network: Network) -> bool:
@@ -188,6 +189,7 @@ def causes(loss: LayerView, network: Network, course: Course) -> list[Cause]:
         *proofs(network),
         *_left_behind(network),
         *_of_sign(loss, network, course),
+        *rates.causes(network),
         *_of_rate(network, course),
         *causes_of_inputs(loss, network),
         # One batch over and over is learned by heart: a loss that stays has another cause.
@@ -275,8 +277,9 @@ def _of_rate(network: Network, course: Course) -> list[Cause]:
         small.append(said)
     elif ratio > _NOT_SMALL:
         against_small.append(said)
-    if 0.0 < rate <= _LOW_RATE:
-        (small if math.isnan(ratio) else against_large).append(f"the learning rate is {number(rate)}")
+    low = rates.too_small(network)
+    if low or 0.0 < rate <= _LOW_RATE:
+        (small if math.isnan(ratio) or low else against_large).append(low or f"the learning rate is {number(rate)}")
     elif rate >= _HIGH_RATE:
         (large if math.isnan(ratio) else against_small).append(f"the learning rate is {number(rate)}")
     if course.diverged:

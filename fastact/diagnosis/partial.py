@@ -2,13 +2,15 @@
 
 from typing import Final
 
-from fastact.diagnosis import layer_types, learning, standards, updates
+from fastact.diagnosis import layer_types, learning, rates, standards, updates
 from fastact.diagnosis.causes import best
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.rule import Outcome
 
 _ROWS: Final = 3
+#: Ratio of updates to weights at which a head on good features leaves a constant answer's loss in a few dozen steps.
+_MOVES: Final = 3e-3
 
 
 def check(optimiser: LayerView, network: Network, condition: str, least: int, patience: int) -> Finding | Outcome:
@@ -35,6 +37,11 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int, pa
         return told.finding(optimiser.info.name, condition, "critical", optimiser.start, evidence, message)
     if len(optimiser.rows) < _ROWS:
         return Outcome.NOT_ENOUGH_DATA
+    if (alike := rates.all_alike(network)) and standards.hardly_learned(network, 1, 0.5):
+        (cause,) = (each for each in rates.causes(network) if each.name == "symmetric_initialisation")
+        message = f"All units of a layer began alike at step {optimiser.start}, and learn alike: {updates.few(alike)}."
+        told, evidence = best([cause._replace(proved=True)]), Evidence(parameters=len(alike))
+        return told.finding(optimiser.info.name, condition, "warning", optimiser.start, evidence, message)
     if known.outside:
         names, cause = known.outside, learning.not_in_optimiser(known)
         what = "that no optimiser holds"
@@ -43,7 +50,9 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int, pa
         what = "that never get a gradient"
     else:
         return Outcome.NOT_FOUND
-    severity = "warning" if standards.hardly_learned(network, patience) else _harm(names, network)
+    # What learns moves as it should and gets nowhere: then what does not would have been needed.
+    rows = patience // 3 if updates.moves(network).ratio > _MOVES else patience
+    severity = "warning" if standards.hardly_learned(network, rows) else _harm(names, network)
     message = f"Parameters {what} have stayed as they were since step {optimiser.start}: {updates.few(names)}."
     evidence = Evidence(parameters=len(names), trainable=known.total)
     return best([cause._replace(proved=True)]).finding(

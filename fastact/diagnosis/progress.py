@@ -100,6 +100,22 @@ def _slope(values: npt.NDArray[np.float64], noise: float) -> tuple[float, float]
     return float(place @ values) / spread, noise / math.sqrt(spread)
 
 
+def rows_by_factors(values: npt.NDArray[np.float64], level: float) -> float:
+    """How many more rows a loss takes to a level above zero at the pace, in factors, of its later half; inf for never.
+
+    Example:
+        >>> round(rows_by_factors(0.5 ** np.arange(40.0), 0.5**60))
+        25
+    """
+    later = values[len(values) // 2 :]
+    later = np.log(later[np.isfinite(later) & (later > 0.0)])
+    if len(later) < LEAST or level <= 0.0:
+        return math.inf
+    slope, _ = _slope(later, 0.0)
+    left = float(later[len(later) // 2 :].mean()) - math.log(level)
+    return max(left, 0.0) / -slope if slope < 0.0 else math.inf
+
+
 def since(values: npt.NDArray[np.float64], level: float) -> int:
     """The place of the row since which a loss has been at a level or above, but for noise; 0 where it always was.
 

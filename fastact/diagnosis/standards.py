@@ -50,12 +50,12 @@ def losses(network: Network) -> list[LayerView]:
     return [view for view in views if view.info.layer_type == layer_types.LOSS and not view.info.mode]
 
 
-def hardly_learned(network: Network, rows: int) -> bool:
-    """Whether a loss is near that of a constant answer, after so many rows."""
+def hardly_learned(network: Network, rows: int, share: float = _NEAR) -> bool:
+    """Whether a loss is at least this share of a constant answer's, after so many rows."""
     for view in losses(network):
         if len(view.rows) >= rows:
             worth = constant(view, network)
-            if worth is not None and float(np.mean(view.rows["mean"][-rows // 2 :])) >= _NEAR * worth:
+            if worth is not None and float(np.mean(view.rows["mean"][-max(rows // 2, 1) :])) >= share * worth:
                 return True
     return False
 

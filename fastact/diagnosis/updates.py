@@ -5,6 +5,7 @@ and those of its update, of which any may be missing.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -49,6 +50,9 @@ class Parameters(NamedTuple):
         total: how many trainable tensors there are.
         free: the share of the elements that is trainable; 1 where that is not known.
         missing: how many of these no optimiser holds; `outside` may name fewer.
+        strays: how many trainable tensors the output is computed from that are neither the model's nor an optimiser's.
+        stray_elements: how many numbers these have.
+        elements: how many numbers the model's own trainable parameters have; 0 where that is not known.
     """
 
     trainable: tuple[str, ...]
@@ -66,6 +70,9 @@ class Parameters(NamedTuple):
     total: int
     free: float
     missing: int
+    strays: int
+    stray_elements: int
+    elements: int
 
 
 def parameters(network: Network) -> Parameters:
@@ -93,6 +100,7 @@ def _parameters(network: Network) -> Parameters:
             known.setdefault(name, {}).setdefault("trainable", False)
     no_gradient = [name.removesuffix(layer_types.GRADIENT_SUFFIX) for name in network.unseen
                    if name.endswith(layer_types.GRADIENT_SUFFIX)]  # fmt: skip
+    no_gradient += [name for name in _never_graded(optimisers, everything) if name not in no_gradient]
     never_steps = any(name.endswith(_OPTIMISER) for name in network.unseen) and not optimisers
     for name in no_gradient:
         known.setdefault(name, {}).setdefault("trainable", True)
@@ -140,7 +148,19 @@ def _parameters(network: Network) -> Parameters:
         total=total,
         free=_free(known),
         missing=min(missing, total),
+        strays=max([0, *(int(facts.get("strays_tensors", 0)) for facts in facts_of)]),
+        stray_elements=max([0, *(int(facts.get("strays_elements", 0)) for facts in facts_of)]),
+        elements=max([0, *(int(facts.get("elements", 0)) for facts in facts_of)]),
     )
+
+
+def _never_graded(optimisers: list[LayerView], everything: Mapping[str, LayerView]) -> list[str]:
+    """Parameters without a gradient in an optimiser's first step, and without a row of one since, as others have."""
+    gradients = [view for view in everything.values() if view.info.layer_type == layer_types.PARAMETER_GRADIENT]
+    if not any(_rows_of(view) >= _STILL for view in gradients):
+        return []
+    named = [name for view in optimisers for name in view.info.facts.get("without_gradient", ())]
+    return [name for name in named if name + layer_types.GRADIENT_SUFFIX not in everything]
 
 
 def _free(known: dict[str, dict[str, Any]]) -> float:
@@ -155,8 +175,8 @@ class Moves(NamedTuple):
     """How much parameters move.
 
     Attributes:
-        ratio: the median over the weights (tensors of two axes and more) of the root mean square of the update in units
-            of that of the weight; NaN where it is not known.
+        ratio: the root mean square of the update in units of that of the weight, as the median over the weights
+            (tensors of two axes and more) that move; 0 where none does, NaN where it is not known.
         warming: whether updates have grown much within the window, as in a warm-up.
     """
 
@@ -181,10 +201,13 @@ def _moves(network: Network) -> Moves:
             continue
         ratios.append(now / size)
         early = _scale(update, slice(None, max(len(update.rows) // 3, 1)))
-        growths.append(now / early if early > 0.0 else math.inf)
+        if now > 0.0:
+            growths.append(now / early if early > 0.0 else math.inf)
     if not ratios:
         return Moves(math.nan, False)
-    return Moves(float(np.median(ratios)), float(np.median(growths)) >= _WARMING)
+    # What gets no gradient says nothing of the rate.
+    moving = [ratio for ratio in ratios if ratio > 0.0]
+    return Moves(float(np.median(moving)) if moving else 0.0, bool(growths) and float(np.median(growths)) >= _WARMING)
 
 
 def _rows_of(view: LayerView | None) -> int:

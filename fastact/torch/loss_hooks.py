@@ -24,6 +24,7 @@ class LossWatching(Watching, Protocol):
 
     prefix: str
     _home: bool | None
+    _parameters: Any
 
     def _step(self) -> int: ...
 

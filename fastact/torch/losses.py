@@ -317,6 +317,8 @@ class Losses:
         name = self._rows[training].get(place)
         if name is None:
             source, known = self._look_at(given.predictions)
+            if source and training and self._watch._parameters is not None:
+                self._watch._parameters.strays.find(given.predictions)
             facts = {**facts, "prediction": known, "source": source} if given.predictions is not None else facts
         elif self._sources.get((name, training)):  # swept by its layer
             given = given._replace(predictions=None)
@@ -387,8 +389,7 @@ class Losses:
         facts = criteria.last_activation(predictions)
         passes = self._watch._passes
         sources = passes.sources or passes.last_sources
-        found = None if sources is None else sources.find(predictions)
-        if found is None:
+        if sources is None or (found := sources.find(predictions)) is None:
             return "", facts
         name, shape = found
         if shape != predictions.shape:

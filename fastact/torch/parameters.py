@@ -23,6 +23,7 @@ from fastact.diagnosis.layer_types import (
     UPDATE_SUFFIX,
 )
 from fastact.monitor.unseen import Missing
+from fastact.torch.graph import Strays
 from fastact.torch.hooks import unseen
 from fastact.torch.monitoring import of_parameters
 from fastact.torch.optimisers import ROW, STEP, Optimisers, facts_of, follow, is_compiled, parameters_of, rates
@@ -123,6 +124,7 @@ class ParameterWatch:
         #: Parameters of optimisers that are not the model's, as far as they were looked for.
         self._strangers: set[int] = set()
         self._stepped = False
+        self.strays = Strays()
         self._find()
 
     def unseen(self, recorded: Collection[str] = ()) -> dict[str, Missing]:
@@ -329,9 +331,7 @@ class ParameterWatch:
         name = watch.prefix + self._optimisers.row(optimiser)
         if watch._describe is not None and name not in watch._described:
             watch._described.add(name)
-            there = [
-                (known.name, parameter) for known in self._there.values() if (parameter := known.now()) is not None
-            ]
+            there = [(known.name, each) for known in self._there.values() if (each := known.now()) is not None]
             trainable = {name: each.numel() for name, each in there if each.requires_grad}
             spare = {name: each.grad for name, each in there if each.requires_grad and id(each) not in self._held}
             lists = {
@@ -341,7 +341,8 @@ class ParameterWatch:
                 "frozen": [name for name, each in there if not each.requires_grad],
                 "without_gradient": [each.name for each in own if each.name in self._without],
             }
-            watch._describe(name, facts=facts_of(optimiser, held, trainable, lists))
+            facts = facts_of(optimiser, held, trainable, lists)
+            watch._describe(name, facts=facts | self.strays.facts(self._there, self._optimisers))
         watch._record(name, rates(optimiser), None, OPTIMISER)
 
     def _is_meant(self) -> bool:

@@ -1,17 +1,18 @@
 """A loss that does not fall, rises, or has no number: nothing is learned, whatever the layers look like."""
 
+import math
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from fastact.diagnosis import inputs, layer_types, learning, partial, standards
+from fastact.diagnosis import layer_types, learning, partial, rates, standards
 from fastact.diagnosis.causes import best
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity, gravity
-from fastact.diagnosis.inputs import same_inputs, targets_not_scaled
+from fastact.diagnosis.inputs import feature_scales, missing_value_codes, same_inputs, targets_not_scaled
 from fastact.diagnosis.learning import Course
 from fastact.diagnosis.network import LayerView, Network
-from fastact.diagnosis.progress import Progress, progress, since
+from fastact.diagnosis.progress import Progress, progress, rows_by_factors, since
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, factor_field, share_field
@@ -35,13 +36,12 @@ _BEGUN: Final = 0.005
 _WILD: Final = 4.0
 #: Rows for which a loss has to stay up before that is more than a spike.
 _STAYS: Final = 20
-#: Factor of a constant answer's loss from which on a divergence is critical; and the quantile of rows that are above.
+#: Factor of a constant answer's loss from which on a divergence is critical.
 _FAR: Final = 10.0
-_LOW: Final = 0.1
 #: Causes that no layer brings about.
 _OWN: Final = frozenset({
     "not_in_optimiser", "frozen_parameters", "no_update", "no_gradient", "targets_not_finite", "constant_labels",
-    "missing_value_codes",
+    "missing_value_codes", "dropout",
 })  # fmt: skip
 
 
@@ -74,9 +74,9 @@ class _Seen(NamedTuple):
     """A loss that does not go where it should.
 
     Attributes:
-        kind: "stuck" at a constant answer's, "slow", "above" that of a constant answer, "behind" it but on the way,
-            "back" there, "diverged",
-            "unchanged" to the last digit, "still" as nothing can change it.
+        kind: "stuck" at a constant answer's, "held" there by what is known of weights and dropout, "slow", "above" that
+            of a constant answer, "behind" it but on the way, "back" there, "diverged", "unchanged" to the last digit,
+            "still" as nothing can change it.
         at: the place in the window of the first row in which it was so.
         course: how it goes since then.
     """
@@ -119,6 +119,12 @@ def _follows(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     )  # fmt: skip
 
 
+def _to_learned(values: npt.NDArray[np.float64], constant: float) -> float:
+    """How many more rows a loss takes to have learned something, at the pace of its later half; inf for never."""
+    late = progress(values[len(values) // 2 :])
+    return math.inf if late is None else late.rows_to(_LEARNED * constant)
+
+
 class NotLearning(Rule[NotLearningThresholds]):
     """A loss that does not fall below that of the best answer that is the same for every sample, or rises from there.
 
@@ -128,9 +134,10 @@ class NotLearning(Rule[NotLearningThresholds]):
         It stays where now - 2 errors >= (1 - learn_share) constant, and where it falls at no pace that would bring it
         below that within learn_pace rows; found after learn_rows rows and learn_samples samples, or after learn_soon
         rows where updates are less than 1e-5 or more than 0.1 of their weights, the predictions are equal, or the
-        inputs are those of one batch while the targets change; or where it is above ten times the constant answer's and
-        one feature, or a code for missing values, drowns all others. Of
+        inputs are those of one batch while the targets change. Of
         one that was below 0.8 constant and is back there, half of learn_rows.
+        It is held there where, after learn_soon rows, weights have shrunk by half, dropout sets 90% to zero, the output
+        depends on more weights outside of the model than in it, or two layers began with all weights alike.
         It diverges where now - 2 errors > learn_above times both the constant answer's and its first value for 20
         rows, and does not fall.
         It cannot fall where all parameters are frozen, in no optimiser, without gradient, or where all gradients or
@@ -223,12 +230,17 @@ class NotLearning(Rule[NotLearningThresholds]):
         level = (1.0 - thresholds.learn_share) * constant
         at = since(values, _LEARNED * constant)
         own = progress(values[at:])
-        if own is not None and not at and len(values) >= thresholds.learn_soon:
-            # Such a loss falls by orders of magnitude, so that the noise of its first rows says nothing of its last.
-            far_off = float(np.quantile(values[len(values) // 2 :], _LOW)) > _FAR * constant
-            if far_off and inputs.spoilt(network):
+        if own is None:
+            return None
+        held_up = rates.cannot_be_learned(network) and own.rows >= thresholds.learn_soon
+        if held_up and own.now >= level and _to_learned(values[at:], constant) > thresholds.learn_rows:
+            return _Seen("held", at, own)
+        if len(values) >= thresholds.learn_soon and values[len(values) // 2 :].min() > _FAR * constant:
+            # It falls by factors, not by steps, and so it is judged.
+            long = rows_by_factors(values, level) > thresholds.learn_rows
+            if long and (feature_scales(network).speaks_for or missing_value_codes(network).speaks_for):
                 return _Seen("behind", at, own)
-        if own is None or own.least < level:
+        if own.least < level:
             return None
         worse = own.least > thresholds.learn_above * constant
         left = own.rows_to(level)
@@ -257,7 +269,8 @@ class NotLearning(Rule[NotLearningThresholds]):
         if min(rows, len(layer.rows)) < thresholds.learn_soon:
             return False
         soon = learning.moves_too_little(network) or learning.moves_too_much(network) or learning.never_moves(network)
-        soon = soon or learning.hardly_free(network) or bool(same_inputs(layer, network).speaks_for)
+        soon = soon or learning.hardly_free(network) or rates.cannot_be_learned(network)
+        soon = soon or bool(same_inputs(layer, network).speaks_for)
         if soon or (learning.one_answer(layer, network) and not begun):
             return True
         if begun and rows < thresholds.learn_pace:
@@ -322,6 +335,8 @@ class NotLearning(Rule[NotLearningThresholds]):
             f"average{best_of}.",
             "behind": f"{name} is still worse than that of a constant answer after {steps:,} steps: it is {value} on "
             f"average{best_of}.",
+            "held": f"{name} is no better than that of a constant answer after {steps:,} steps: it is {value} on "
+            f"average{best_of}.",
             "back": f"{name} has lost what it had learned: since step {step} it is back at {value}{best_of}.",
             "diverged": f"{name} has diverged since step {step}: it rose from {number(layer.first[_MEAN])} to {value}"
             f"{best_of}.",
@@ -341,7 +356,7 @@ class NotLearning(Rule[NotLearningThresholds]):
         if seen.at:
             return int(layer.rows["step"][seen.at])
         high = layer.streaks.get("loss_high")
-        if seen.kind in ("still", "unchanged", "behind") or int(layer.rows["step"][0]) == layer.start:
+        if seen.kind in ("still", "unchanged", "behind", "held") or int(layer.rows["step"][0]) == layer.start:
             return layer.start
         return high.step if high is not None and high.rows >= len(layer.rows) else int(layer.rows["step"][0])
 
