@@ -217,6 +217,7 @@ class Diagnoser:
             dead = 1.0
         gravest = max(own, key=lambda finding: SEVERITIES.index(finding.severity), default=None)
         few = len(view.rows) < min(self.thresholds.min_rows, self.history.window_size)
+        few = few and info.layer_type not in layer_types.OF_OPTIMISERS  # which have rows in some of the steps only
         return LayerHealth(
             name=info.name,
             kind=info.layer_type,

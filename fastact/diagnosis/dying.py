@@ -84,7 +84,8 @@ def _multiplied(given: Cause) -> Cause:
     says = "What it multiplies by is zero: a scale or a weight of its own."
     trained = "check that its parameters were initialised or loaded, and that they are trained"
     against = given.speaks_for
-    return Cause("weights_zero", says, (trained,), given.refuted_by, against)
+    # That its input is alive does not tell what it does with it.
+    return Cause("weights_zero", says, (trained,), (), against)
 
 
 def _handed_on(layer: LayerView, network: Network) -> list[Cause]:

@@ -89,10 +89,12 @@ GROUPS: Final = (
 )  # fmt: skip
 #: The outputs of layers, in training and in evaluation.
 OUTPUTS: Final = frozenset({LAYERS, EVALUATION})
+#: Of what optimisers hold and do.
+OF_OPTIMISERS: Final = frozenset({PARAMETER, PARAMETER_GRADIENT, UPDATE, OPTIMISER})
 #: Groups whose rules are told what was watched and not recorded.
-TOLD_UNSEEN: Final = frozenset({LAYERS, PARAMETER, PARAMETER_GRADIENT, UPDATE, OPTIMISER, LOSSES})
+TOLD_UNSEEN: Final = OF_OPTIMISERS | {LAYERS, LOSSES}
 #: Types that are groups of their own, whatever the mode, and those that belong to a loss.
-_OWN_GROUP: Final = frozenset({GRADIENT, USAGE, VOCABULARY, PARAMETER, PARAMETER_GRADIENT, UPDATE, OPTIMISER})
+_OWN_GROUP: Final = frozenset({GRADIENT, USAGE, VOCABULARY}) | OF_OPTIMISERS
 _OF_LOSSES: Final = frozenset({LOSS, PREDICTION, TARGET, BASELINE})
 
 #: What follows a layer's name where its gradient, its input, how often its rows were looked up, its second and later

@@ -140,7 +140,7 @@ def test_a_softmax_over_one_unit(units: int) -> None:
         return nn.functional.mse_loss(out[:, 0], (y % 2).float())
 
     assert said(train(model, PIXELS, DIGITS, loss=loss)) == (
-        [("3", "constant", "softmax_of_one")] if units == 1 else []
+        [("3", "output_mismatch", "softmax_over_one_unit")] if units == 1 else []
     )
 
 

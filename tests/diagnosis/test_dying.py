@@ -66,7 +66,7 @@ def test_what_shrank_to_nothing_is_weight_decay() -> None:
     assert found.cause_name == "weight_decay"
 
 
-@pytest.mark.parametrize("layer_type", ["Dropout", "Flatten", "MaxPool2d", "Hardswish", "AdaptiveAvgPool2d", "Block"])
+@pytest.mark.parametrize("layer_type", ["Dropout", "Flatten", "MaxPool2d", "Hardswish", "AdaptiveAvgPool2d"])
 def test_what_has_no_weights_is_not_told_that_they_are_zero(layer_type: str) -> None:
     for before in (layer(), dead()):
         layers = {"fc": layer(), "a": before, "act": (layer_type, dead()[1]), "out": layer()}
@@ -74,6 +74,14 @@ def test_what_has_no_weights_is_not_told_that_they_are_zero(layer_type: str) -> 
             if each.layer == "act":
                 assert "weights" not in each.cause
                 assert each.cause_name != "weights_zero"
+
+
+def test_a_module_of_ones_own_may_have_a_scale_of_zero_where_its_input_is_alive() -> None:
+    found = finding({"fc": layer(), "act": ("Block", dead()[1]), "out": layer()})
+    assert (found.cause_name, found.confidence) == ("weights_zero", "possible")
+    assert [each.cause_name for each in watch({"a": dead(), "act": ("Block", dead()[1])}).diagnose().findings][1:] == [
+        "handed_on"
+    ]
 
 
 def test_dropout_with_a_live_input_drops_everything() -> None:
