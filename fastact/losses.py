@@ -143,11 +143,16 @@ def constant_answer(loss: Loss, targets: npt.NDArray[Any]) -> float | None:
         axis = 1 if "classes" in loss.targets else -1
         if values.ndim > 1 and values.shape[axis] > 1 and _is_distribution(values, axis):
             table = np.moveaxis(values, axis, -1).reshape(-1, values.shape[axis])
-        elif "classes" in loss.targets and (values == np.floor(values)).all():
+        elif "classes" in loss.targets and (values == np.floor(values)).all() and not _is_multi_hot(targets):
             table = values.reshape(-1, 1)
         else:
             return None
     return loss.constant(table)
+
+
+def _is_multi_hot(targets: npt.NDArray[Any]) -> bool:
+    """Whether each sample seems to have a yes or no for each class, as a loss of one class for each cannot have."""
+    return targets.ndim == 2 and targets.shape[1] > 1 and bool(np.isin(targets, (0.0, 1.0)).all())
 
 
 def _is_distribution(values: npt.NDArray[np.float64], axis: int) -> bool:

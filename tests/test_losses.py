@@ -116,6 +116,7 @@ def test_distributions_have_their_classes_where_the_loss_looks_for_them() -> Non
         ("hinge", np.array([-1.0, 1.0])),
         ("categorical_crossentropy", np.array([0.0, 2.0, 1.0])),
         ("nll", np.array([0.5, 1.5])),
+        ("cross_entropy", np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])),  # several classes of each sample
     ],
 )
 def test_what_no_formula_fits_has_no_constant_answer(name: str, targets: np.ndarray) -> None:

@@ -113,6 +113,19 @@ def same_batch(loss: LayerView, network: Network) -> For:
     return For((f"the inputs and the targets of {len(given.rows):,} rows have the same moments to the last bit",))
 
 
+def same_inputs(loss: LayerView, network: Network) -> For:
+    """Whether the inputs are those of one batch, over and over, while the targets change: nothing can tell these."""
+    s = of(loss, network)
+    given = facts.model_input(network)
+    if given is None or s.target is None:
+        return For()
+    if not _all_equal(given) or _all_equal(s.target):
+        return For(refuted_by=("the inputs differ",))
+    if min(len(given.rows), len(s.target.rows)) < _SAME or float(given.last[_STD]) == 0.0:
+        return For()
+    return For((f"the inputs of {len(given.rows):,} rows have the same moments to the last bit, the targets have not",))
+
+
 def targets_not_scaled(loss: LayerView, network: Network) -> For:
     """What the targets' rows say of a regression whose targets are far from what a new network puts out."""
     s = of(loss, network)
@@ -181,6 +194,14 @@ def causes_of_data(loss: LayerView, network: Network) -> list[Cause]:
         ),
     ]
     return [cause for cause in made if cause.speaks_for]
+
+
+def causes_of_inputs(loss: LayerView, network: Network) -> list[Cause]:
+    """Inputs that stay while the targets change, as a cause, where the rows prove it."""
+    stuck = same_inputs(loss, network)
+    says = "The network is given the same batch of inputs over and over, while the targets change."
+    fix = ("take inputs and targets from the same batch of the loader, anew in each step",)
+    return [Cause("same_batch", says, fix, stuck.speaks_for, (), proved=True)] if stuck.speaks_for else []
 
 
 def _cause(name: str, says: str, remedies: tuple[str, ...], rows: For) -> Cause:

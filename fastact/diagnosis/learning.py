@@ -7,9 +7,11 @@ make one likelier than the rest.
 import math
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from fastact.diagnosis import layer_types, rates, updates
 from fastact.diagnosis.causes import Cause
-from fastact.diagnosis.inputs import causes_of_data
+from fastact.diagnosis.inputs import causes_of_data, causes_of_inputs
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE
 from fastact.fields import COLUMN
@@ -28,6 +30,12 @@ _HIGH_RATE: Final = 2.0
 _FREE: Final = 0.02
 #: Predictions whose spread over the samples is less than this share of their size are one answer.
 _ALIKE: Final = 1e-4
+#: Rows that are one level, levels of which fewer tell no course, the factor from one to the next that is a jump, and
+#: the share of steps from level to level that go up where a loss rises throughout.
+_BLOCK: Final = 5
+_BLOCKS: Final = 4
+_JUMP: Final = 3.0
+_RISING: Final = 0.8
 _MEAN, _STD, _WITHIN, _NEURONS = COLUMN["mean"], COLUMN["std"], COLUMN["within_std"], COLUMN["neurons"]
 _NANS, _POS, _NEG = COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
 
@@ -182,8 +190,10 @@ def causes(loss: LayerView, network: Network, course: Course) -> list[Cause]:
     return [
         *proofs(network),
         *_left_behind(network),
+        *_of_sign(loss, network, course),
         *rates.causes(network),
         *_of_rate(network, course),
+        *causes_of_inputs(loss, network),
         # One batch over and over is learned by heart: a loss that stays has another cause.
         *(cause for cause in causes_of_data(loss, network) if cause.name != "same_batch"),
         _one_answer(loss, network, course),
@@ -236,17 +246,25 @@ def no_gradient(known: updates.Parameters) -> Cause:
     )
 
 
-def zero_gradients(known: updates.Parameters) -> Cause:
-    """The gradient of some parameters is zero."""
-    return Cause(
-        "zero_gradients",
-        "What lies between some parameters and the loss is flat.",
-        (
-            "look for rounding, argmax, comparisons or a clamp behind them; a straight-through estimator passes these",
-            "look for an activation whose gradient is zero: a dead ReLU, a saturated sigmoid",
-        ),
-        (f"the gradient of {len(known.zero_gradient)} of {known.total} parameters was zero in every recorded step",),
-    )
+def _of_sign(loss: LayerView, network: Network, course: Course) -> list[Cause]:
+    """A loss that is made large: it rises from the first rows on, step by step; too large a rate makes it jump."""
+    values, ratio = np.asarray(loss.rows["mean"], np.float64), updates.moves(network).ratio
+    if not course.diverged or math.isnan(ratio) or ratio > _LARGE or int(loss.rows["step"][0]) != loss.start:
+        return []
+    blocks = values[: len(values) // _BLOCK * _BLOCK].reshape(-1, _BLOCK).mean(axis=1)
+    if len(blocks) < _BLOCKS or not np.isfinite(blocks).all() or blocks[0] > _JUMP * values[0]:
+        return []
+    if float((np.diff(blocks) > 0.0).mean()) < _RISING or not (blocks[1:] < _JUMP * blocks[:-1]).all():
+        return []
+    return [
+        Cause(
+            "wrong_sign",
+            "The loss is made large in place of small: a minus sign is missing, or one too many.",
+            ("minimise the loss itself, not its negative", "set maximize=False in the optimiser",
+             f"where the sign is right: {LOWER_RATE}"),
+            ("the loss rises from the first rows on, without a jump or a fall", updates.ratio_said(ratio)),
+        )
+    ]  # fmt: skip
 
 
 def _of_rate(network: Network, course: Course) -> list[Cause]:

@@ -49,7 +49,7 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int, pa
         names, cause = known.without_gradient, learning.no_gradient(known)
         what = "that never get a gradient"
     elif known.zero_gradient and len(known.zero_gradient) < known.measured:
-        names, cause = known.zero_gradient, learning.zero_gradients(known)
+        names, cause = known.zero_gradient, rates.zero_gradients(known)
         what = "whose gradient is zero"
     else:
         return Outcome.NOT_FOUND

@@ -13,6 +13,9 @@ from fastact.text import shown
 _COUNT: Final = COLUMN["count"]
 #: Share of a constant answer's loss above which hardly anything was learned.
 _NEAR: Final = 0.9
+#: Share of it below which much was learned, and the rows that say so.
+_FAR: Final = 0.5
+_RECENT: Final = 10
 #: Nats, or squares. Targets that are all alike leave a constant answer nothing to do wrong.
 _NOTHING: Final = 1e-6
 
@@ -58,6 +61,12 @@ def hardly_learned(network: Network, rows: int, share: float = _NEAR) -> bool:
             if worth is not None and float(np.mean(view.rows["mean"][-max(rows // 2, 1) :])) >= share * worth:
                 return True
     return False
+
+
+def has_learned(network: Network) -> bool:
+    """Whether each loss whose constant answer is known is far below it, and there is such a loss."""
+    known = [(view, worth) for view in losses(network) if (worth := constant(view, network)) is not None]
+    return bool(known) and all(float(np.mean(view.rows["mean"][-_RECENT:])) <= _FAR * worth for view, worth in known)
 
 
 def shown_name(loss: LayerView) -> str:

@@ -126,6 +126,16 @@ class Supervised(NamedTuple):
             return True
         return bool(self.shape and self.targets) and self.shape != self.target_shape
 
+    @property
+    def chooses(self) -> bool:
+        """Whether each sample is one of several classes, each with a unit, by the first batch alone."""
+        if len(self.shape) < 2 or self.units < 2 or not self.targets:
+            return False
+        if self.shape == self.target_shape:
+            return bool(self.targets.get("one_hot"))
+        numbered = bool(self.distinct) and self.whole and set(self.distinct) <= set(range(self.units))
+        return numbered and self.target_shape in ((*self.shape[:-1],), (*self.shape[:-1], 1))
+
     def target_number(self, field: str) -> float:
         """The median of a number over the targets' rows, which one odd sample does not move; NaN without rows."""
         if self.target is None:
@@ -157,7 +167,7 @@ def of(loss: LayerView, network: Network) -> Supervised:
     output = every.get(loss.info.source)
     given = _checked(facts.get("prediction"))
     layer, layer_type = _maker(output, network)
-    told = facts.get("activation", "")  # by whoever saw how the predictions were made
+    told = facts.get("activation", "") or given.get("activation", "")  # by whoever saw how the predictions were made
     if isinstance(told, str) and told:
         layer_type = told
     units = int(given.get("units", 0))

@@ -55,13 +55,15 @@ def _classes(s: Supervised) -> int | None:
 
 
 def other_axis(s: Supervised, learned: float) -> Mismatch | None:
-    """A softmax over samples in place of classes."""
+    """A softmax over samples, or over time, in place of classes."""
     del learned
     wants = s.function is not None and s.function.family == "categorical" and "kl" not in s.function.name
+    wants = wants or s.chooses
     sums = s.prediction.get("exp_sums_to_one" if s.activation == "LogSoftmax" else "sums_to_one")
-    if not (wants and s.activation in ("Softmax", "LogSoftmax") and s.kind and s.units > 1 and s.samples > 1):
+    if not (wants and s.units > 1 and s.samples > 1 and sums is False):
         return None
-    if not (sums is False and len(s.shape) == 2):
+    named = s.activation in ("Softmax", "LogSoftmax") and bool(s.kind) and (len(s.shape) == 2 or _over_samples(s))
+    if not named and not isinstance(s.prediction.get("sums_over"), int):
         return None
     says = "The sum over the classes of a sample is not 1: the softmax runs over another axis, which is the samples'."
     remedies = ("set the axis of the softmax to that of the classes: dim=1, or axis=-1",)
@@ -69,6 +71,12 @@ def other_axis(s: Supervised, learned: float) -> Mismatch | None:
         remedies = (fixes.no_softmax(s.framework),)
     what = "its softmax does not run over the classes"
     return Mismatch("softmax_axis", "critical", what, says, remedies, ("the classes of a sample do not sum to 1",))
+
+
+def _over_samples(s: Supervised) -> bool:
+    """Whether the softmax is known to run over the first axis of several, that of the samples."""
+    axis = s.prediction.get("activation_axis")
+    return isinstance(axis, int) and len(s.shape) > 1 and axis % len(s.shape) == 0
 
 
 def of_logits(s: Supervised, learned: float) -> Mismatch | None:

@@ -23,7 +23,7 @@ _STUCK: Final = 0.9
 #: Share, and classes. What has so nearly the mean and the deviation of numbers that are equally frequent, and is so
 #: many, is a class rather than a mark.
 _EVEN: Final = 0.1
-_MANY: Final = 5
+_MANY: Final = 8
 
 
 def beyond_output(s: Supervised, excess: float) -> Mismatch | None:
@@ -95,6 +95,14 @@ def beyond_loss(s: Supervised, excess: float) -> Mismatch | None:
     if beyond > excess:
         share = s.target_number("saturated") / max(s.target_number("count"), 1.0)
         what = f"{loss_of(s)} takes targets within 0 and 1, and {reach}"
+        if s.function.family == "binary" and _are_classes(s):
+            says = (
+                "A binary loss takes targets within 0 and 1, for no and yes: for classes beyond these it has no least "
+                "value, and falls for as long as the outputs grow."
+            )
+            fix = (fixes.classes(s.framework, _number_of(s)),)
+            because = (f"the targets are {number(least)} to {number(most)}, as classes are numbered",)
+            return Mismatch("binary_loss_on_classes", "critical", what, says, fix, because)
         says = "The loss has no least value for such targets: it falls for as long as the outputs grow."
         severity: Severity = "critical" if share > excess else "serious"
         because = (f"{percent(share)} of the targets are not within 0 and 1",)
@@ -109,14 +117,19 @@ def beyond_loss(s: Supervised, excess: float) -> Mismatch | None:
     return None
 
 
+def _are_classes(s: Supervised) -> bool:
+    """Whether the targets number more than two classes, one for each sample."""
+    known = s.distinct
+    one = math.prod(s.target_shape[1:]) == 1
+    return s.whole and one and len(known) > 2 and min(known) in (0.0, 1.0) and max(known) <= 2.0 * len(known)
+
+
 def _into_range(s: Supervised, least: float, most: float) -> tuple[str, ...]:
     """How targets get within 0 and 1, by what they are."""
     if s.distinct == [-1.0, 1.0]:
         return ("use (y + 1) / 2 for the targets: the loss wants 0 and 1",)
     if s.whole and len(s.distinct) == 2:
         return (f"use y - {number(least)} for the targets, or (y == {number(most)})",)
-    if s.whole and len(s.distinct) > 2 and s.units <= 1:
-        return (f"{fixes.classes(s.framework, _number_of(s))}: the targets are classes",)
     return ("scale the targets to 0 to 1", f"{fixes.values(s.framework, s.units or 1)}, for targets of any size")
 
 
@@ -201,21 +214,33 @@ def classes_as_numbers(s: Supervised, learned: float, rows: int) -> Mismatch | N
     because = (f"the targets have the values 0 to {len(known) - 1} alone",)
     wide = len(s.shape) == 2 and s.units >= len(known) and s.target_shape in ((s.shape[0], 1), (s.shape[0],))
     if wide:
-        says = "The one number of each sample is compared with every unit, so that all units learn the same."
-        return Mismatch("regression_on_classes", "critical", what, says, fix, because)
+        says = (
+            "The number of its class is compared with every unit of a sample, so that all units learn the same: one "
+            "unit for each class wants one-hot targets, or a loss for class numbers."
+        )
+        return Mismatch("one_hot_or_classes", "critical", what, says, fix, because)
     if s.units > 1 or len(s.target_shape) > 2 or (len(s.target_shape) == 2 and s.target_shape[1] != 1):
         return None
     taken, share = len(s.loss.rows), s.share_of_baseline
     stuck = taken >= _STUCK_ROWS and share > _STUCK
-    stuck = stuck or (taken >= rows and share > learned and _evenly(s, len(known)))
+    # Quantiles are as even, and are learned by a regression: they get twice the time.
+    stuck = stuck or (taken >= 2 * rows and share > learned and _evenly(s, len(known)))
     return Mismatch("regression_on_classes", "warning" if stuck else NOTE, what, says, fix, because)
 
 
 def _evenly(s: Supervised, classes: int) -> bool:
     """Whether the targets have the mean and the spread of numbers from 0 on that are each as frequent."""
+    if s.target is None or classes < _MANY:
+        return False
     mean, std = (classes - 1) / 2.0, math.sqrt((classes * classes - 1.0) / 12.0)
-    close = abs(s.target_number("mean") - mean) <= _EVEN * std and abs(s.target_number("std") / std - 1.0) <= _EVEN
-    return classes >= _MANY and close
+    rows = s.target.rows[np.isfinite(s.target.rows["mean"]) & (s.target.rows["count"] > 0)]
+    if not len(rows):
+        return False
+    # Of all rows together: a single batch is too few to tell what is even.
+    shares = rows["count"] / rows["count"].sum()
+    own = float(shares @ rows["mean"])
+    spread = math.sqrt(max(float(shares @ (rows["std"] ** 2 + rows["mean"] ** 2)) - own * own, 0.0))
+    return abs(own - mean) <= _EVEN * std and abs(spread / std - 1.0) <= _EVEN
 
 
 def one_class(s: Supervised, rows: int, alone: bool) -> Mismatch | None:
@@ -228,7 +253,7 @@ def one_class(s: Supervised, rows: int, alone: bool) -> Mismatch | None:
     """
     target, family = s.target, s.function.family if s.function is not None else ""
     classifies = family == "categorical" and s.targets_are_classes and s.units > 1
-    if target is None or s.layer is None or not (classifies or (family == "binary" and alone)):
+    if target is None or s.layer is None or not (classifies or (family in ("binary", "regression") and alone)):
         return None
     if s.kind not in ("linear", "softmax", "log-softmax", "sigmoid"):
         return None
@@ -236,10 +261,14 @@ def one_class(s: Supervised, rows: int, alone: bool) -> Mismatch | None:
     one = float(seen["min"][0])
     if len(seen) < rows or not ((seen["min"] == one) & (seen["max"] == one) & (seen["count"] > 1)).all():
         return None
-    if one < 0.0 or one != math.floor(one):
+    if family == "regression":
+        # What is to be zero, or one, is a residual or a norm, and may be meant.
+        if one in (-1.0, 0.0, 1.0) or s.shape != s.target_shape:
+            return None
+    elif one < 0.0 or one != math.floor(one):
         return None
-    what = f"all targets of {len(seen):,} batches are class {number(one)}"
-    says = "Where all samples are of one class there is nothing to tell apart: the loss falls, and nothing is learned."
+    what = f"all targets of {len(seen):,} batches are {'' if family == 'regression' else 'class '}{number(one)}"
+    says = "Where all targets are the same there is nothing to tell apart: the loss falls, and nothing is learned."
     step = None if target.first[_MIN] == target.first[_MAX] == one else int(seen["step"][0])
     fix = (
         "shuffle the data: sorted by class, batches are of one class",

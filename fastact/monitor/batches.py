@@ -66,7 +66,8 @@ def facts_of_predictions(predictions: Any, axis: int = -1) -> dict[str, Any]:
 
     Returns:
         shape, dtype; units: how many there are along `axis`; sums_to_one and exp_sums_to_one: whether the numbers of
-        each sample along it are probabilities, or the logarithms of probabilities.
+        each sample along it are probabilities, or the logarithms of probabilities; sums_over: another axis, along which
+        they are instead, where there is one.
     """
     facts = _shape_and_dtype(predictions)
     shape = facts["shape"]
@@ -78,7 +79,20 @@ def facts_of_predictions(predictions: Any, axis: int = -1) -> dict[str, Any]:
         with np.errstate(over="ignore"):
             sums = np.exp(values).sum(axis=axis)
         facts["exp_sums_to_one"] = bool((np.abs(sums - 1.0) < SUM_ERROR).all())
+        if not facts["sums_to_one"] and not facts["exp_sums_to_one"]:
+            own = axis % values.ndim
+            whole = [other for other in range(values.ndim) if other != own and values.shape[other] == shape[other] > 1]
+            facts |= next(({"sums_over": other} for other in whole if _are_probabilities(values, other)), {})
     return facts
+
+
+def _are_probabilities(values: npt.NDArray[np.float64], axis: int) -> bool:
+    """Whether the numbers along an axis, or their exponentials, sum to one."""
+    if (values >= 0.0).all():
+        return bool((np.abs(values.sum(axis=axis) - 1.0) < SUM_ERROR).all())
+    if (values > 0.0).any():
+        return False
+    return bool((np.abs(np.exp(values).sum(axis=axis) - 1.0) < SUM_ERROR).all())
 
 
 def facts_of_inputs(x: Any, axis: int | None = -1) -> dict[str, Any]:

@@ -60,6 +60,13 @@ _MADE_BY: Final[Mapping[str, str]] = {
     "SoftplusBackward0": "Softplus", "HardtanhBackward0": "Hardtanh", "HardsigmoidBackward0": "Hardsigmoid",
     "AddmmBackward0": "Linear", "MmBackward0": "Linear", "ConvolutionBackward0": "Convolution",
 }  # fmt: skip
+#: Nodes that pick numbers, clamp them or add a constant, after which what was no probability is none; and how many
+#: of them are followed.
+_PICKS: Final = _NEUTRAL | {
+    "IndexBackward0", "GatherBackward0", "SelectBackward0", "SliceBackward0", "ClampBackward0", "ClampBackward1",
+    "ClampMinBackward0", "ClampMaxBackward0", "AddBackward0",
+}  # fmt: skip
+_MOST_PICKS: Final = 8
 #: Nodes by which a loss is averaged or scaled before its backward pass.
 _SCALES: Final = frozenset({"MulBackward0", "DivBackward0", "MeanBackward0", "SumBackward0"})
 #: Nodes that are looked at in search of the losses which a sum is made of: more than any sum of losses has.
@@ -174,6 +181,40 @@ def last_activation(x: torch.Tensor) -> dict[str, Any]:
         facts["activation_axis"] = dim - (1 << 64) if dim >= 1 << 63 else dim
         if node is not x.grad_fn:
             del facts["activation_axis"]
+    return facts
+
+
+def logarithm_of(value: torch.Tensor) -> str:
+    """The layer type of what a loss takes the logarithm of, as it is or clamped; "" for none, or for what is not known.
+
+    A cross entropy that is written by hand has the logarithm of a softmax's output there.
+    """
+    waiting, seen = [value.grad_fn], 0
+    while waiting and seen < _MOST_NODES:
+        node: Any = waiting.pop(0)
+        seen += 1
+        inner = [] if node is None else [each for each, _ in node.next_functions if each is not None]
+        if node is None or node.name() != "LogBackward0" or len(inner) != 1:
+            waiting += inner
+            continue
+        made = inner[0]
+        for _ in range(_MOST_PICKS):
+            inner = [each for each, _ in made.next_functions if each is not None]
+            if len(inner) != 1 or made.name() not in _PICKS:
+                break
+            made = inner[0]
+        return _MADE_BY.get(made.name(), "")
+    return ""
+
+
+def of_ones_own(value: torch.Tensor, given: Given) -> dict[str, Any]:
+    """The facts of a loss that is not PyTorch's: what it takes the logarithm of; whether its targets are learned."""
+    facts: dict[str, Any] = {}
+    logarithm = logarithm_of(value)
+    if logarithm:
+        facts["logarithm_of"] = logarithm
+    if given.targets is not None and given.targets.requires_grad:
+        facts["target_learns"] = True
     return facts
 
 

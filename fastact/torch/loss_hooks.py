@@ -76,7 +76,10 @@ class LossHook(Hook):
                     value = loss_of(output)
                     if value is not None:
                         given, where = criteria.given(self.function, args, kwargs), (self.name, *caller())
-                        self._record(self.losses._new_call(self.function, value, given, self.options, where))
+                        facts = self.options
+                        if not self.function and self.missing is not None:  # one look tells
+                            facts = {**facts, **criteria.of_ones_own(value, given)}
+                        self._record(self.losses._new_call(self.function, value, given, facts, where))
         except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
             watch._failed(self.name, error)
 

@@ -69,3 +69,18 @@ def test_probabilities_are_told_from_logits() -> None:
     assert [of[name]["sums_to_one"] for name in of] == [True, False, False]
     assert [of[name]["exp_sums_to_one"] for name in of] == [False, True, False]
     assert {facts["units"] for facts in of.values()} == {5}
+
+
+def test_sums_over_another_axis_are_a_fact() -> None:
+    x = np.random.default_rng(0).normal(size=(16, 4, 3))
+    logits = np.exp(x)
+    for axis in (0, 1):
+        sums = logits / logits.sum(axis=axis, keepdims=True)
+        assert facts_of_predictions(sums)["sums_over"] == axis
+        assert facts_of_predictions(np.log(sums))["sums_over"] == axis
+    of_classes = logits / logits.sum(axis=-1, keepdims=True)
+    for fits in (x, of_classes, np.log(of_classes), of_classes[:1], np.eye(4)):
+        assert "sums_over" not in facts_of_predictions(fits)
+    # Of many samples the first are looked at, whose sums say nothing of all.
+    many = np.full((20_000, 2), 1.0 / 8192)
+    assert "sums_over" not in facts_of_predictions(many)

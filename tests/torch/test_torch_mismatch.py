@@ -110,6 +110,72 @@ def test_what_fits_is_never_told(
     assert [note for note in diagnosis.notes if note.condition == "output_mismatch"] == []
 
 
+class Own(nn.Module):
+    """A loss of the user's own."""
+
+    def __init__(self, compare: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.compare = compare
+
+    def forward(self, predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return self.compare(predictions, targets)
+
+
+def _of_class(p: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return -torch.log(p.clamp(1e-7, 1.0)[torch.arange(len(y)), y]).mean()
+
+
+def _of_two(p: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    p = p.clamp(1e-7, 1.0 - 1e-7)
+    return -(y * p.log() + (1.0 - y) * (1.0 - p).log()).mean()
+
+
+def _gaussian(p: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    spread = p[:, 1].clamp(min=1e-3)
+    return (0.5 * spread.log() + (p[:, 0] - y[:, 0]) ** 2 / spread).mean()
+
+
+@pytest.mark.parametrize(
+    ("last", "compare", "targets", "units", "steps", "told"),
+    [
+        ([], _of_class, CLASSES, 3, 1, ("2", "missing_softmax")),
+        ([], lambda p, y: -(y * (p.clamp(min=0.0) + 1e-8).log()).mean(), ONE_HOT, 3, 1, ("2", "missing_softmax")),
+        ([], _of_two, BINARY, 1, 1, ("2", "missing_sigmoid")),
+        ([nn.Softmax(0)], _of_class, CLASSES, 3, 1, ("3", "softmax_axis")),
+        ([], lambda p, y: (p - y).mean(), VALUES, 1, 20, ("2", "wrong_loss")),
+        ([], lambda p, y: (y - p).mean(), VALUES, 1, 20, ("2", "wrong_loss")),
+        ([nn.LogSoftmax(1)], lambda p, y: p[torch.arange(len(y)), y].mean(), CLASSES, 3, 40, ("3", "wrong_sign")),
+        # Those that are right
+        ([nn.Softmax(1)], _of_class, CLASSES, 3, 5, None),
+        ([nn.Softmax(1)], lambda p, y: -(y * (p + 1e-8).log()).sum(1).mean(), ONE_HOT, 3, 5, None),
+        ([nn.Sigmoid()], _of_two, BINARY, 1, 5, None),
+        ([nn.Softplus()], lambda p, y: (p - y * (p + 1e-8).log()).mean(), VALUES.abs(), 1, 5, None),
+        ([], _gaussian, VALUES, 2, 5, None),
+        ([], lambda p, y: (p - y).square().mean(), VALUES, 1, 5, None),
+        ([], lambda p, y: (p - y).abs().mean(), 5.0 + VALUES.abs(), 1, 5, None),
+        ([], lambda p, y: torch.maximum(0.9 * (y - p), 0.1 * (p - y)).mean(), VALUES, 1, 5, None),
+        ([nn.LogSoftmax(1)], lambda p, y: -p[torch.arange(len(y)), y].mean(), CLASSES, 3, 40, None),
+        ([nn.Softmax(1)], lambda p, y: -p[torch.arange(len(y)), y].mean(), CLASSES, 3, 40, None),
+    ],
+)  # fmt: skip
+def test_a_loss_of_ones_own_that_compares_nothing_is_told(
+    last: list[nn.Module], compare: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], targets: torch.Tensor,
+    units: int, steps: int, told: tuple[str, str] | None,
+) -> None:  # fmt: skip
+    assert said(trained(last, Own(compare), targets, steps=steps, units=units)) == [told] * (told is not None)
+
+
+def test_a_critic_compares_two_means_on_purpose() -> None:
+    critic = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1))
+    criterion = Own(lambda made, real: made.mean() - real.mean())
+    with fastact.ActivationMonitor() as monitor, fastact.torch.watch(critic, monitor, loss=criterion):
+        for step in range(6):
+            real = critic(X + 1.0)
+            criterion(critic(X * step), real).backward()
+            monitor.step()
+    assert said(monitor.diagnose()) == []
+
+
 def test_the_first_input_is_looked_at() -> None:
     model = nn.Sequential(nn.Linear(6, 2))
     x = torch.cat([X[:, :5], 1000.0 * X[:, 5:]], dim=1)

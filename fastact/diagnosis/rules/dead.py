@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
-from fastact.diagnosis import dying, layer_types
+from fastact.diagnosis import dying, layer_types, standards
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity
 from fastact.diagnosis.likeness import initial_states
 from fastact.diagnosis.network import LayerView, Network
@@ -118,9 +118,9 @@ class Dead(Rule[DeadThresholds]):
         rows). A warning from dead_most (90%) in any case, and of a sparse autoencoder's features from dead_serious
         where as many fired in the first row. Where no layer after it was recorded, nothing shows that it does no harm:
         critical above dead_critical, and in a layer on its own serious from dead_serious.
-        All else from dead_warning (20%) is a note, for dead_window rows: width is
-        lost, and the others keep learning. Of layers with fewer than dead_small (10) neurons only all is more than a
-        note.
+        All else from dead_warning (20%) is a note, for dead_window rows: width is lost, and the others keep learning.
+        So is a warning where the loss is below half of what the best constant answer gets. Of layers with fewer than
+        dead_small (10) neurons only all is more than a note.
         Fewer rows tell that (almost) all are: of n neurons, of which s_i are silent in row i, at least
         n - sum (n - s_i) are silent in all of these rows, whichever they are. Taken over the fewest last rows that hold
         min_rows rows, dead_samples samples and dead_fires fires of those that fired, a bound from dead_nothing up is
@@ -239,7 +239,9 @@ class Dead(Rule[DeadThresholds]):
         if many and not _gets_through(layer, network, after):
             return "serious"
         harm = seen.ratio >= thresholds.dead_most or (many and _fell_silent(layer, thresholds))
-        return "warning" if harm or (lasting and _lost_features(layer, network, seen, thresholds)) else NOTE
+        harm = harm or (lasting and _lost_features(layer, network, seen, thresholds))
+        # Half of a regression's units often die while it finds the scale of its targets; it learns them all the same.
+        return "warning" if harm and not standards.has_learned(network) else NOTE
 
     def _surely_dead(
         self, layer: LayerView, streak: Streak, network: Network, thresholds: DeadThresholds

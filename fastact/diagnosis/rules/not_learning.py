@@ -1,6 +1,5 @@
 """A loss that does not fall, rises, or has no number: nothing is learned, whatever the layers look like."""
 
-import math
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -9,7 +8,7 @@ import numpy.typing as npt
 from fastact.diagnosis import layer_types, learning, partial, rates, standards
 from fastact.diagnosis.causes import best
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity, gravity
-from fastact.diagnosis.inputs import feature_scales, missing_value_codes, targets_not_scaled
+from fastact.diagnosis.inputs import feature_scales, missing_value_codes, same_inputs, targets_not_scaled
 from fastact.diagnosis.learning import Course
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.progress import LEAST, Progress, progress, rows_at_last, rows_by_factors, since
@@ -132,7 +131,8 @@ class NotLearning(Rule[NotLearningThresholds]):
         and ":baseline".
         It stays where now - 2 errors >= (1 - learn_share) constant, and where it falls at no pace that would bring it
         below that within learn_pace rows; found after learn_rows rows and learn_samples samples, or after learn_soon
-        rows where updates are less than 2e-5 or more than 0.1 of their weights, or the predictions are equal. Of
+        rows where updates are less than 2e-5 or more than 0.1 of their weights, the predictions are equal, or the
+        inputs are those of one batch while the targets change. Of
         one that was below 0.8 constant and is back there, half of learn_rows.
         It is held there where, after learn_soon rows, weights have shrunk by half, dropout sets 90% to zero, the output
         depends on more weights outside of the model than in it, or two layers began with all weights alike.
@@ -273,6 +273,7 @@ class NotLearning(Rule[NotLearningThresholds]):
             return False
         soon = learning.moves_too_little(network) or learning.moves_too_much(network) or learning.never_moves(network)
         soon = soon or learning.hardly_free(network) or rates.cannot_be_learned(network)
+        soon = soon or bool(same_inputs(layer, network).speaks_for)
         if soon or (learning.one_answer(layer, network) and not begun):
             return True
         if begun and rows < thresholds.learn_pace:

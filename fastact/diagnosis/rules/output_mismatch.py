@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import ClassVar, Final
 
-from fastact.diagnosis import layer_types, linear, supervised, unfit_outputs, unfit_targets
+from fastact.diagnosis import layer_types, linear, supervised, unfit_losses, unfit_outputs, unfit_targets
 from fastact.diagnosis.causes import Cause, best
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, gravity
 from fastact.diagnosis.network import LayerView, Network
@@ -14,7 +14,16 @@ from fastact.history import LayerInfo
 
 #: What makes a loss that falls for as long as outputs grow, or is no number: it drives off all that is trained by it.
 _DRIVES_OFF: Final = frozenset(
-    {"target_out_of_range", "missing_log_softmax", "missing_softmax", "missing_sigmoid", "class_out_of_range"}
+    {
+        "target_out_of_range",
+        "binary_loss_on_classes",
+        "missing_log_softmax",
+        "missing_softmax",
+        "missing_sigmoid",
+        "class_out_of_range",
+        "wrong_loss",
+        "wrong_sign",
+    }
 )
 #: What makes the outputs all alike, or zero, from the first row on.
 _FIXES_OUTPUT: Final = frozenset({"softmax_over_one_unit", "softmax_axis", "relu_output"})
@@ -73,7 +82,9 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
     Needs one row. Critical is what cannot learn, serious what learns worse or not reliably. What may be meant is a note
     until the loss shows that it does harm: it stands still, or has not fallen below mismatch_learned (half of what the
     best constant answer comes to) in mismatch_rows rows. What learns in spite of an odd last activation is a note again
-    below that. A loss that is not known is judged for a softmax over one unit alone.
+    below that. Of a loss that is not known: a softmax over one unit, or over the samples; the logarithm of
+        outputs that are no probabilities; a loss that is the plain difference of both means; a log-likelihood without
+        its minus sign.
 
     Source:
         The definitions of the losses in PyTorch, Keras and Optax. That these are what goes wrong: Humbatova et al.,
@@ -126,6 +137,9 @@ _OF_OUTPUTS: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] =
     unfit_outputs.of_logits,
     unfit_outputs.of_log_probabilities,
     unfit_outputs.of_probabilities,
+    unfit_losses.logarithm_of_scores,
+    unfit_losses.plain_difference,
+    unfit_losses.upside_down,
 )
 _OF_TARGETS: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] = (
     unfit_targets.shapes,

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from supervised import layer, loss, noisy, seen
 from synthetic import found, only, plain, row, watch
 
 from fastact import Thresholds
@@ -48,6 +49,14 @@ def test_most_neurons_that_fall_silent_at_once_and_late_are_a_finding(
     assert found(watch({"act": ("ReLU", grown), "out": ("Linear", [row(step) for step in range(140)])})) == (
         [("act", "dead", severity, since)] if severity else []
     )
+
+
+@pytest.mark.parametrize(("level", "severity"), [(0.9, "warning"), (0.55, "warning"), (0.45, None)])
+def test_where_the_loss_is_far_below_a_constant_answers_only_width_is_lost(level: float, severity: str | None) -> None:
+    rows = [row(0, neurons=100, count=6400, silent_neurons=10), *dying(60, since=60, steps=140)[1:]]
+    parts = layer("act", rows, "ReLU"), layer("out", [row(step) for step in range(140)])
+    diagnoser = seen(*parts, loss(noisy([level] * 140), 1.0, function="mse"))
+    assert found(diagnoser) == ([("act", "dead", severity, 60)] if severity else [])
 
 
 def test_neurons_that_die_one_after_another_are_noted_while_the_others_learn() -> None:

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 from supervised import LN10, Given, layer, loss, noisy, optimiser, parameter, seen, values
-from synthetic import nothing_finite, row
+from synthetic import nothing_finite, plain, row
 
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import Finding
 from fastact.diagnosis.rules import Thresholds
+from fastact.history import LayerInfo
 
 FLAT = noisy(np.full(150, LN10))
 
@@ -315,3 +316,52 @@ def test_few_rows_of_parameters_are_enough_and_fewer_are_not() -> None:
     assert (causes(2, update=0.0), causes(3, update=0.0)) == ([], ["no_update"])
     sampled = {"elements": 100_000, "sampled": 2048}  # an embedding whose few rows the sample may have missed
     assert causes(9, update=0.0, **sampled) == []
+
+
+def test_inputs_that_drown_in_one_feature_are_told_where_the_loss_is_far_off() -> None:
+    def given(stds: list[float], moves: float = 0.01) -> Any:
+        made = layer("input", [row(s, mean=moves * s, std=stds[2]) for s in range(50)], "Input")
+        (info, rows) = made["input"]
+        facts = {"features": 10, "feature_std": stds, "constant_features": 0, "duplicate_features": 0}
+        return {"input": (LayerInfo("input", 0, info.layer_type, "float32", facts=facts), rows)}
+
+    # It falls by orders of magnitude, so that its first rows say nothing of the noise of its last.
+    falling = noisy(np.geomspace(4e7, 4e5, 50), 0.3)
+    far = loss(falling, 1.0, function="mean_squared_error", targets={"mean": 0.0, "std": 1.0, "min": -2.0, "max": 2.0})
+    drowned = [0.8, 1.0, 1e5]
+    (finding,) = findings(given(drowned), far)
+    assert (finding.severity, finding.first_step, finding.cause_name) == ("warning", 0, "feature_scales")
+    assert findings(given([0.8, 1.0, 20.0]), far) == []
+    near = loss(falling[:29], 1.0, function="mean_squared_error")
+    assert findings(given(drowned), near) == []  # too soon
+    assert findings(given(drowned), loss(noisy(np.geomspace(400.0, 2.0, 50)), 1.0)) == []
+
+
+def test_inputs_that_stay_while_targets_change_are_told_where_nothing_is_learned() -> None:
+    def given(moves: float) -> Any:
+        return layer("input", [row(s, mean=moves * s, std=1.0) for s in range(50)], "Input")
+
+    def compared(level: float, moves: float) -> Any:
+        made = loss(noisy(np.full(50, level)), LN10)
+        info = made["loss:target"][0]
+        made["loss:target"] = info, [plain(s, count=64, mean=4.5 + moves * s, std=2.9, min=0, max=9) for s in range(50)]
+        return made
+
+    (finding,) = findings(given(0.0), compared(LN10, 0.01))
+    assert (finding.cause_name, finding.confidence) == ("same_batch", "certain")
+    assert findings(given(0.01), compared(LN10, 0.01)) == []
+    assert findings(given(0.0), compared(LN10, 0.0)) == []  # one batch, learned by heart
+    assert findings(given(0.0), compared(0.5 * LN10, 0.01)) == []
+
+
+@pytest.mark.parametrize(
+    ("levels", "update", "cause"),
+    [
+        (np.linspace(1.0, 12.0, 40) * LN10, 3e-3, "wrong_sign"),
+        (np.linspace(1.0, 12.0, 40) * LN10, 3e-2, "rate_too_large"),  # updates of 0.3 of the weights
+        (np.concatenate([[LN10], np.linspace(9.0, 12.0, 39) * LN10]), 3e-3, "rate_too_large"),  # a jump
+        (np.concatenate([np.linspace(1.0, 0.3, 20), np.linspace(1.0, 12.0, 30)]) * LN10, 3e-3, "rate_too_large"),
+    ],
+)
+def test_a_loss_that_is_made_large_rises_from_the_first_rows_on(levels: Any, update: float, cause: str) -> None:
+    assert only(loss(noisy(levels)), parameter("0.weight", update=update), optimiser()).cause_name == cause

@@ -49,7 +49,7 @@ NONE = ("missing_softmax", "serious")
 NO_SIGMOID = ("missing_sigmoid", "serious")
 CUT = ("relu_output", "serious")
 NO_UNIT = ("class_out_of_range", "critical")
-NUMBERS = ("regression_on_classes", "critical")
+NUMBERS = ("one_hot_or_classes", "critical")
 NO_LOG = ("missing_log_softmax", "critical")
 BROADCAST = ("broadcast_shapes", "critical")
 SPARSE, BINARY_KERAS = "sparse_categorical_crossentropy", "binary_crossentropy"
@@ -107,7 +107,7 @@ def said(diagnoser: Diagnoser) -> list[tuple[str, str]]:
         ("bce_with_logits", LOGITS, OF_1, {**BINARY, "distinct": [-1.0, 1.0], "rows": {"min": -1.0, "saturated": 16}},
          "torch", BEYOND, "(y + 1) / 2"),
         (BINARY_KERAS, SIGMOID, OF_1, {**COLUMN, "rows": {"max": 2.0, "saturated": 10}}, "keras",
-         BEYOND, "Dense(3, activation='softmax')"),
+         ("binary_loss_on_classes", "critical"), "Dense(3, activation='softmax')"),
         (BINARY_KERAS, SIGMOID, OF_1, ONE_OR_TWO,
          "keras", BEYOND, "y - 1"),
         ("hinge_loss", LOGITS, OF_1, BINARY, "jax", ("target_out_of_range", "serious"), "2 * y - 1"),
@@ -199,6 +199,28 @@ def test_what_fits_is_silent(
     assert diagnosis.notes == ()
 
 
+@pytest.mark.parametrize("function", ["sparse_categorical_crossentropy", "cross_entropy", ""])
+def test_a_softmax_that_is_seen_by_its_sums_alone(function: str) -> None:
+    given = {**OF_3, "sums_to_one": False, "exp_sums_to_one": False}
+    squeezed = ("Dense", {"min": 0.01, "max": 0.2, "mean": 1 / 32, "std": 0.02})
+    assert said(loss_rows(function, {**given, "sums_over": 0}, CLASSES, squeezed, steps=1)) == [AXIS]
+    assert AXIS not in said(loss_rows(function, given, CLASSES, squeezed, steps=1))
+    assert AXIS not in said(loss_rows(function, {**given, "sums_over": 0}, SOFT, squeezed, steps=1)) or function
+
+
+def test_a_likelihood_without_its_minus_sign_is_found_once_it_is_driven() -> None:
+    def judged(values: list[float], target: dict[str, Any] = CLASSES) -> list[tuple[str, str]]:
+        return said(loss_rows("", SUMS, target, SOFTMAX, values=values, constant=None, steps=len(values)))
+
+    falling = [-1.1 - 0.5 * step for step in range(8)]
+    assert judged(falling) == [("wrong_sign", "critical")]
+    assert judged(falling, ONE_HOT) == [("wrong_sign", "critical")]
+    assert judged(falling[:4]) == []  # too soon to tell
+    assert judged(falling, VALUES) == []  # a density's logarithm may be above zero
+    assert judged([-0.4 - 0.07 * step for step in range(8)]) == []  # minus the share of right answers
+    assert judged([-value for value in falling]) == []
+
+
 def test_what_may_be_meant_is_a_note_until_it_does_harm() -> None:
     ratings = {**COLUMN, "dtype": "float32"}
 
@@ -211,9 +233,9 @@ def test_what_may_be_meant_is_a_note_until_it_does_harm() -> None:
     assert said(judged([0.66] * 40)) == []
     assert said(judged([0.66] * 60)) == [("regression_on_classes", "warning")]
     ten = {"shape": [32, 1], "whole": True, "distinct": [float(value) for value in range(10)]}
-    for mean, std, steps, told in ((4.4, 2.9, 20, True), (4.4, 2.9, 19, False), (2.0, 1.4, 20, False)):
+    for mean, std, steps, told in ((4.4, 2.9, 40, True), (4.4, 2.9, 39, False), (2.0, 1.4, 40, False)):
         rows = {"max": 9.0, "mean": mean, "std": std}
-        one = loss_rows("mse_loss", OF_1, {**ten, "rows": rows}, values=[5.0] * 20, constant=8.0, steps=steps)
+        one = loss_rows("mse_loss", OF_1, {**ten, "rows": rows}, values=[5.0] * 40, constant=8.0, steps=steps)
         assert bool(said(one)) == told
 
 
