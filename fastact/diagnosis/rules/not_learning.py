@@ -227,8 +227,8 @@ class NotLearning(Rule[NotLearningThresholds]):
             return _Seen("diverged", at, own)
         if course.rises and len(values) >= thresholds.learn_soon and course.least > _UP * max(constant, first):
             # Steadily: it has nowhere been better, and does not turn.
-            late = [progress(part) for part in (values[len(values) // 2 :], values[-max(len(values) // 3, LEAST) :])]
-            if not since(values, constant) and all(each is not None and each.rises for each in late):
+            lately = [progress(part) for part in (values[len(values) // 2 :], values[-max(len(values) // 3, LEAST) :])]
+            if not since(values, constant) and all(each is not None and each.rises for each in lately):
                 return _Seen("rising", 0, course)
         level = (1.0 - thresholds.learn_share) * constant
         at = since(values, _LEARNED * constant)
