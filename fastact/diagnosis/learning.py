@@ -18,8 +18,8 @@ from fastact.fields import COLUMN
 from fastact.text import number, percent
 
 #: Ratio of updates to weights. The usual one is 1e-3 (Karpathy, CS231n, "Neural networks part 3", 2015: "should be
-#: somewhere around 1e-3"); within a factor of ten of it no rate is the cause, and a hundred away it surely may be.
-_SMALL: Final = 1e-5
+#: somewhere around 1e-3"); within a factor of ten of it no rate is the cause, and fifty away it surely may be.
+_SMALL: Final = 2e-5
 _NOT_SMALL: Final = 1e-4
 _NOT_LARGE: Final = 1e-2
 _LARGE: Final = 1e-1
@@ -54,12 +54,14 @@ class Course(NamedTuple):
         above: it is worse than that of a constant answer.
         diverged: it has risen far above its first value, or has been below and came back up.
         first_step: since when.
+        steady: whether it has risen from its first row on.
     """
 
     slow: bool
     above: bool
     diverged: bool
     first_step: int
+    steady: bool = False
 
 
 def proofs(network: Network) -> list[Cause]:
@@ -173,9 +175,9 @@ def never_moves(network: Network) -> bool:
 
 
 def hardly_free(network: Network) -> bool:
-    """Whether nearly all weights are frozen."""
+    """Whether nearly all weights are frozen, or in no optimiser."""
     known = updates.parameters(network)
-    return bool(known.frozen) and bool(known.trainable) and known.free < _FREE
+    return bool(known.frozen or known.outside) and bool(known.trainable) and known.free < _FREE
 
 
 def moves_too_much(network: Network) -> bool:
@@ -206,7 +208,7 @@ def _left_behind(network: Network) -> list[Cause]:
         causes.append(not_in_optimiser(known))
     if known.without_gradient and len(known.without_gradient) < known.total:
         causes.append(no_gradient(known))
-    if hardly_free(network):
+    if known.frozen and hardly_free(network):
         frozen = f"only {percent(known.free)} of the weights are trainable"
         causes.append(
             Cause("frozen_parameters", "Nearly all parameters are frozen, and what is left is too little.",
@@ -283,6 +285,8 @@ def _of_rate(network: Network, course: Course) -> list[Cause]:
     elif rate >= _HIGH_RATE:
         (large if math.isnan(ratio) else against_small).append(f"the learning rate is {number(rate)}")
     if course.diverged:
+        if course.steady and not ratio > _LARGE:
+            against_large.append("the loss has risen steadily, from its first step on")
         large.append("the loss rose")
         against_small.append("the loss rose")
     if course.slow:
@@ -331,6 +335,7 @@ def _one_answer(loss: LayerView, network: Network, course: Course) -> Cause:
             "The network has moved away from what it should learn.",
             (LOWER_RATE, "make sure that the loss is minimised: no minus sign, and no gradient ascent",
              "make sure that each input has its own target"),
+            ("it rises steadily, as a loss does that is maximised",) if course.steady else (),
         )  # fmt: skip
     same = one_answer(loss, network)
     return Cause(

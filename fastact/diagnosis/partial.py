@@ -48,11 +48,18 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int, pa
     elif known.without_gradient:
         names, cause = known.without_gradient, learning.no_gradient(known)
         what = "that never get a gradient"
+    elif known.zero_gradient and len(known.zero_gradient) < known.measured:
+        names, cause = known.zero_gradient, rates.zero_gradients(known)
+        what = "whose gradient is zero"
     else:
         return Outcome.NOT_FOUND
     # What learns moves as it should and gets nowhere: then what does not would have been needed.
     rows = patience // 3 if updates.moves(network).ratio > _MOVES else patience
-    severity = "warning" if standards.hardly_learned(network, rows) else _harm(names, network)
+    severity: Severity = "warning"
+    if not standards.hardly_learned(network, rows):
+        if names is known.zero_gradient:
+            return Outcome.NOT_FOUND  # gates that begin at zero, experts without a token, biases before a norm
+        severity = _harm(names, network)
     message = f"Parameters {what} have stayed as they were since step {optimiser.start}: {updates.few(names)}."
     evidence = Evidence(parameters=len(names), trainable=known.total)
     return best([cause._replace(proved=True)]).finding(

@@ -100,6 +100,17 @@ def _slope(values: npt.NDArray[np.float64], noise: float) -> tuple[float, float]
     return float(place @ values) / spread, noise / math.sqrt(spread)
 
 
+def rows_at_last(values: npt.NDArray[np.float64], level: float) -> float:
+    """How many more rows a loss takes to fall to a level at the pace of its later half; inf for never.
+
+    Example:
+        >>> rows_at_last(np.r_[np.linspace(4.0, 2.0, 20), np.full(20, 2.0)], 1.0)
+        inf
+    """
+    late = progress(values[len(values) // 2 :])
+    return math.inf if late is None else late.rows_to(level)
+
+
 def rows_by_factors(values: npt.NDArray[np.float64], level: float) -> float:
     """How many more rows a loss takes to a level above zero at the pace, in factors, of its later half; inf for never.
 

@@ -240,3 +240,16 @@ def causes(network: Network) -> list[Cause]:
         ),
     ]
     return [cause for cause in made if cause.speaks_for]
+
+
+def zero_gradients(known: updates.Parameters) -> Cause:
+    """The gradient of some parameters is zero."""
+    return Cause(
+        "zero_gradients",
+        "What lies between some parameters and the loss is flat.",
+        (
+            "look for rounding, argmax, comparisons or a clamp behind them; a straight-through estimator passes these",
+            "look for an activation whose gradient is zero: a dead ReLU, a saturated sigmoid",
+        ),
+        (f"the gradient of {len(known.zero_gradient)} of {known.total} parameters was zero in every recorded step",),
+    )

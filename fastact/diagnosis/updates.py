@@ -48,7 +48,7 @@ class Parameters(NamedTuple):
         never_steps: whether no optimiser has stepped since the model has been watched.
         foreign: whether the optimisers hold tensors, none of which is one of the model's.
         total: how many trainable tensors there are.
-        free: the share of the elements that is trainable; 1 where that is not known.
+        free: the share of the elements that is trainable, and in an optimiser; 1 where that is not known.
         missing: how many of these no optimiser holds; `outside` may name fewer.
         strays: how many trainable tensors the output is computed from that are neither the model's nor an optimiser's.
         stray_elements: how many numbers these have.
@@ -167,7 +167,11 @@ def _free(known: dict[str, dict[str, Any]]) -> float:
     sizes = {name: int(facts.get("elements", 0)) for name, facts in known.items()}
     if not all(sizes.values()):
         return 1.0
-    free = sum(size for name, size in sizes.items() if known[name].get("trainable", True))
+    free = sum(
+        size
+        for name, size in sizes.items()
+        if known[name].get("trainable", True) and known[name].get("optimiser") is not False
+    )
     return free / max(sum(sizes.values()), 1)
 
 

@@ -1,6 +1,5 @@
 """A loss that does not fall, rises, or has no number: nothing is learned, whatever the layers look like."""
 
-import math
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -12,7 +11,7 @@ from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity, gravity
 from fastact.diagnosis.inputs import feature_scales, missing_value_codes, same_inputs, targets_not_scaled
 from fastact.diagnosis.learning import Course
 from fastact.diagnosis.network import LayerView, Network
-from fastact.diagnosis.progress import Progress, progress, rows_by_factors, since
+from fastact.diagnosis.progress import LEAST, Progress, progress, rows_at_last, rows_by_factors, since
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, factor_field, share_field
@@ -34,8 +33,13 @@ _NEAR: Final = 1.15
 _BEGUN: Final = 0.005
 #: Errors by which a divergence has to be one: its rows were chosen for being high.
 _WILD: Final = 4.0
+#: Factor of a constant answer's loss, and of the first one, above which a loss that still rises has lost its way.
+_UP: Final = 1.2
 #: Rows for which a loss has to stay up before that is more than a spike.
 _STAYS: Final = 20
+#: Factor of its first value from which on a loss has diverged whose constant answer is not known. Where its function is
+#: not known either that is a note: the loss of a value that is itself being learned may grow.
+_UNKNOWN: Final = 100.0
 #: Factor of a constant answer's loss from which on a divergence is critical.
 _FAR: Final = 10.0
 #: Causes that no layer brings about.
@@ -75,8 +79,8 @@ class _Seen(NamedTuple):
 
     Attributes:
         kind: "stuck" at a constant answer's, "held" there by what is known of weights and dropout, "slow", "above" that
-            of a constant answer, "behind" it but on the way, "back" there, "diverged", "unchanged" to the last digit,
-            "still" as nothing can change it.
+            of a constant answer, "behind" it but on the way, "back" there, "diverged", "rising", "unchanged" to
+            the last digit, "still" as nothing can change it.
         at: the place in the window of the first row in which it was so.
         course: how it goes since then.
     """
@@ -119,12 +123,6 @@ def _follows(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     )  # fmt: skip
 
 
-def _to_learned(values: npt.NDArray[np.float64], constant: float) -> float:
-    """How many more rows a loss takes to have learned something, at the pace of its later half; inf for never."""
-    late = progress(values[len(values) // 2 :])
-    return math.inf if late is None else late.rows_to(_LEARNED * constant)
-
-
 class NotLearning(Rule[NotLearningThresholds]):
     """A loss that does not fall below that of the best answer that is the same for every sample, or rises from there.
 
@@ -133,13 +131,13 @@ class NotLearning(Rule[NotLearningThresholds]):
         and ":baseline".
         It stays where now - 2 errors >= (1 - learn_share) constant, and where it falls at no pace that would bring it
         below that within learn_pace rows; found after learn_rows rows and learn_samples samples, or after learn_soon
-        rows where updates are less than 1e-5 or more than 0.1 of their weights, the predictions are equal, or the
+        rows where updates are less than 2e-5 or more than 0.1 of their weights, the predictions are equal, or the
         inputs are those of one batch while the targets change. Of
         one that was below 0.8 constant and is back there, half of learn_rows.
         It is held there where, after learn_soon rows, weights have shrunk by half, dropout sets 90% to zero, the output
         depends on more weights outside of the model than in it, or two layers began with all weights alike.
         It diverges where now - 2 errors > learn_above times both the constant answer's and its first value for 20
-        rows, and does not fall.
+        rows, and does not fall; or 1.2 times these, and still rises.
         It cannot fall where all parameters are frozen, in no optimiser, without gradient, or where all gradients or
         updates are zero in each of the recorded steps.
         Where the constant answer is not known (a loss of one's own, weighted classes, adversarial and contrastive
@@ -227,13 +225,18 @@ class NotLearning(Rule[NotLearningThresholds]):
         own = progress(values[at:])
         if own is not None and len(values) - at >= _STAYS and own.now - _WILD * own.error > far and own.pace == 0.0:
             return _Seen("diverged", at, own)
+        if course.rises and len(values) >= thresholds.learn_soon and course.least > _UP * max(constant, first):
+            # Steadily: it has nowhere been better, and does not turn.
+            lately = [progress(part) for part in (values[len(values) // 2 :], values[-max(len(values) // 3, LEAST) :])]
+            if not since(values, constant) and all(each is not None and each.rises for each in lately):
+                return _Seen("rising", 0, course)
         level = (1.0 - thresholds.learn_share) * constant
         at = since(values, _LEARNED * constant)
         own = progress(values[at:])
         if own is None:
             return None
         held_up = rates.cannot_be_learned(network) and own.rows >= thresholds.learn_soon
-        if held_up and own.now >= level and _to_learned(values[at:], constant) > thresholds.learn_rows:
+        if held_up and own.now >= level and rows_at_last(values[at:], _LEARNED * constant) > thresholds.learn_rows:
             return _Seen("held", at, own)
         if len(values) >= thresholds.learn_soon and values[len(values) // 2 :].min() > _FAR * constant:
             # It falls by factors, not by steps, and so it is judged.
@@ -283,7 +286,15 @@ class NotLearning(Rule[NotLearningThresholds]):
         same = layer.streaks.get("loss_unchanged")
         if same is not None and same.rows >= _STAYS and same.step == layer.start and layer.first[_MEAN] != 0.0:
             return _Seen("unchanged", 0, course)
-        if course is None or layer.first[_MEAN] <= 0.0 or len(layer.rows) < thresholds.learn_rows:
+        first = layer.first[_MEAN]
+        if course is None or first <= 0.0:
+            return None
+        values = layer.rows["mean"]
+        at = since(values, _UNKNOWN * first)
+        own = progress(values[at:])
+        if own is not None and own.rows >= _STAYS and own.least > _UNKNOWN * first and own.pace == 0.0:
+            return _Seen("diverged", at, own)
+        if len(layer.rows) < thresholds.learn_rows:
             return None
         flat = course.pace == 0.0 and not course.rises
         high = course.least > (1.0 - thresholds.learn_share) * layer.first[_MEAN]
@@ -307,12 +318,17 @@ class NotLearning(Rule[NotLearningThresholds]):
     ) -> Finding:
         step = self._since(layer, seen)
         kind = seen.kind
-        rose = kind in ("diverged", "back")
-        course = Course(kind == "slow", kind in ("above", "behind", "diverged"), rose, step)
+        rose = kind in ("diverged", "rising", "back")
+        course = Course(kind == "slow", kind in ("above", "behind", "diverged", "rising"), rose, step, kind == "rising")
         told = best(learning.causes(layer, network, course))
         now = seen.course.now if seen.course is not None else float(np.mean(layer.rows["mean"]))
         severity: Severity = "serious"
-        if kind == "flat" or (kind == "unchanged" and len(standards.losses(network)) > 1):
+        unknown = constant is None and not layer.info.facts.get("function")
+        if (
+            kind == "flat"
+            or (kind == "diverged" and unknown)
+            or (kind == "unchanged" and len(standards.losses(network)) > 1)
+        ):
             severity = NOTE  # of several, one may be a penalty that stays as it is
         elif told.cause.proved or kind == "unchanged":
             severity = "critical"
@@ -340,6 +356,7 @@ class NotLearning(Rule[NotLearningThresholds]):
             "back": f"{name} has lost what it had learned: since step {step} it is back at {value}{best_of}.",
             "diverged": f"{name} has diverged since step {step}: it rose from {number(layer.first[_MEAN])} to {value}"
             f"{best_of}.",
+            "rising": f"{name} has risen since step {step}: from {number(layer.first[_MEAN])} to {value}{best_of}.",
             "unchanged": f"{name} is the same number, {value}, in every step since step {step}: nothing is learned.",
             "still": f"{name} cannot fall since step {step}: it is {value}{best_of}.",
             "flat": f"{name} has not fallen since step {step}: it is {value} on average; whether it should is not "
@@ -356,7 +373,7 @@ class NotLearning(Rule[NotLearningThresholds]):
         if seen.at:
             return int(layer.rows["step"][seen.at])
         high = layer.streaks.get("loss_high")
-        if seen.kind in ("still", "unchanged", "behind", "held") or int(layer.rows["step"][0]) == layer.start:
+        if seen.kind in ("still", "unchanged", "behind", "held", "rising") or int(layer.rows["step"][0]) == layer.start:
             return layer.start
         return high.step if high is not None and high.rows >= len(layer.rows) else int(layer.rows["step"][0])
 

@@ -149,3 +149,38 @@ def test_a_trunk_without_gradients_under_a_head_that_moves_and_gets_nowhere() ->
     assert (finding.severity, finding.cause_name) == ("warning", "no_gradient")
     assert causes(high, cut, parameter("2.weight", update=1e-5)) == []
     assert causes(loss(LEARNS), cut, parameter("2.weight", update=1e-3)) == []
+
+
+def test_parameters_whose_gradient_is_zero_while_others_move() -> None:
+    high, low = (loss(noisy(np.full(40, share * LN10))) for share in (0.93, 0.7))
+    flat = parameter("0.weight", gradient=0.0, update=0.0), parameter("2.weight", update=1e-3), optimiser()
+    (finding,) = findings(high, *flat)
+    assert (finding.layer, finding.severity, finding.cause_name) == ("optimiser", "warning", "zero_gradients")
+    assert causes(low, *flat) == []
+    assert causes(high, parameter("0.weight"), parameter("2.weight", update=1e-3), optimiser()) == []
+
+
+def test_an_optimiser_that_has_biases_alone() -> None:
+    weight = parameter("0.weight", optimiser=False, update=None, elements=640)
+    bias = parameter("0.bias", elements=10, shape=[10])
+    assert causes(loss(FLAT[:30]), weight, bias, optimiser()) == ["not_in_optimiser"]
+    assert causes(loss(FLAT[:29]), weight, bias) == []
+
+
+def test_a_loss_that_rises_from_the_start() -> None:
+    (finding,) = findings(loss(noisy(LN10 * (1.0 + 0.014 * np.arange(50)))))
+    assert "has risen since step 0: from 2.3" in finding.message
+    assert finding.cause_name == "loss_diverges"
+    up_and_flat = np.minimum(1.0 + 0.014 * np.arange(60), 1.3)
+    assert causes(loss(noisy(LN10 * up_and_flat))) == []
+    assert causes(loss(noisy(LN10 * (0.3 + 0.014 * np.arange(50))))) == []  # below what it could be for long
+
+
+def test_a_loss_that_diverges_whose_constant_answer_is_not_known() -> None:
+    levels = np.concatenate([np.full(20, 2.0), np.full(30, 900.0)])
+    (finding,) = findings(loss(noisy(levels), None))  # weighted classes
+    assert (finding.severity, finding.first_step) == ("serious", 20)
+    assert findings(loss(noisy(levels[:39]), None)) == []
+    assert findings(loss(noisy(np.minimum(levels, 90.0)), None)) == []
+    own = seen(loss(noisy(levels), None, function="")).diagnose()
+    assert (own.healthy, [note.condition for note in own.notes]) == (True, ["not_learning"])
