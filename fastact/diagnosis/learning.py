@@ -81,7 +81,7 @@ def proofs(network: Network) -> list[Cause]:
                 proved=bool(known.total),
             )
         )
-    if known.frozen and not known.trainable:
+    if known.frozen and not known.trainable and not known.total:
         causes.append(
             Cause(
                 "frozen_parameters",

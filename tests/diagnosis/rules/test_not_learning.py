@@ -190,6 +190,14 @@ def test_nearly_all_frozen() -> None:
     assert findings(loss(FLAT[:30]), head) == []
 
 
+@pytest.mark.parametrize(("trainable", "told"), [(4, []), (0, ["frozen_parameters"])])
+def test_all_are_frozen_only_where_the_optimiser_holds_none_that_is_not(trainable: int, told: list[str]) -> None:
+    """Without rows of parameters those that are frozen alone have names."""
+    holds = optimiser(rows=40, trainable=trainable, frozen=["1.alpha"], frozen_tensors=1)
+    found = [each.cause_name for each in findings(loss(FLAT[:40]), holds)]
+    assert found == told
+
+
 def test_a_warm_up_is_waited_for() -> None:
     assert findings(loss(FLAT[:40]), parameter("fc.weight", update=1e-7, growth=10.0)) == []
 
