@@ -177,7 +177,7 @@ def never_moves(network: Network) -> bool:
 def hardly_free(network: Network) -> bool:
     """Whether nearly all weights are frozen, or in no optimiser."""
     known = updates.parameters(network)
-    return bool(known.frozen or known.outside) and bool(known.trainable) and known.free < _FREE
+    return bool(known.frozen or known.outside) and known.total > 0 and known.free < _FREE
 
 
 def moves_too_much(network: Network) -> bool:

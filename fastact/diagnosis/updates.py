@@ -146,7 +146,7 @@ def _parameters(network: Network) -> Parameters:
         never_steps=never_steps,
         foreign=bool(facts_of) and all(facts.get("parameters", 1) == 0 for facts in facts_of),
         total=total,
-        free=_free(known),
+        free=_free(known, facts_of),
         missing=min(missing, total),
         strays=max([0, *(int(facts.get("strays_tensors", 0)) for facts in facts_of)]),
         stray_elements=max([0, *(int(facts.get("strays_elements", 0)) for facts in facts_of)]),
@@ -163,9 +163,13 @@ def _never_graded(optimisers: list[LayerView], everything: Mapping[str, LayerVie
     return [name for name in named if name + layer_types.GRADIENT_SUFFIX not in everything]
 
 
-def _free(known: dict[str, dict[str, Any]]) -> float:
+def _free(known: dict[str, dict[str, Any]], optimisers: list[Mapping[str, Any]]) -> float:
     sizes = {name: int(facts.get("elements", 0)) for name, facts in known.items()}
-    if not all(sizes.values()):
+    if not all(sizes.values()):  # those that have no rows; what optimisers say of each other's is all one
+        for facts in optimisers:
+            elements, frozen = int(facts.get("elements", 0)), int(facts.get("frozen_elements", 0))
+            if elements and frozen:
+                return (elements - int(facts.get("missing_elements", 0))) / (elements + frozen)
         return 1.0
     free = sum(
         size

@@ -60,13 +60,14 @@ def facts_of_optimiser(optimiser: Any, layers: Mapping[str, Any]) -> dict[str, A
     """
     optimiser = getattr(optimiser, "inner_optimizer", optimiser)
     held = {id(variable) for variable in optimiser._trainable_variables}
-    trainable, frozen = {}, []
+    trainable: dict[str, Any] = {}
+    frozen: dict[str, Any] = {}
     for layer_name, layer in layers.items():
         # Of the weights that are trained by default: a batch normalisation has others.
         for variable in layer.trainable_variables:
             trainable[f"{layer_name}/{variable.name}"] = variable
         if not layer.trainable:
-            frozen += [f"{layer_name}/{variable.name}" for variable in layer._trainable_variables]
+            frozen |= {f"{layer_name}/{variable.name}": variable for variable in layer._trainable_variables}
     missing = [name for name, variable in trainable.items() if id(variable) not in held]
     own = {id(variable) for variable in trainable.values()}
     sizes = {name: _elements(variable) for name, variable in trainable.items()}
@@ -80,8 +81,9 @@ def facts_of_optimiser(optimiser: Any, layers: Mapping[str, Any]) -> dict[str, A
         "missing": missing[:_NAMES],
         "missing_tensors": len(missing),
         "missing_elements": sum(sizes[name] for name in missing),
-        "frozen": frozen[:_NAMES],
+        "frozen": list(frozen)[:_NAMES],
         "frozen_tensors": len(frozen),
+        "frozen_elements": sum(map(_elements, frozen.values())),
     }
     settings = {key: getattr(optimiser, key, None) for key in _SETTINGS}
     return facts | {key: float(value) for key, value in settings.items() if isinstance(value, int | float)}

@@ -342,6 +342,7 @@ class ParameterWatch:
                 "without_gradient": [each.name for each in own if each.name in self._without],
             }
             facts = facts_of(optimiser, held, trainable, lists)
+            facts["frozen_elements"] = sum(each.numel() for _, each in there if not each.requires_grad)
             watch._describe(name, facts=facts | self.strays.facts(self._there, self._optimisers))
         watch._record(name, rates(optimiser), None, OPTIMISER)
 

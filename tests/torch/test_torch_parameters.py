@@ -161,7 +161,7 @@ def test_facts_say_what_no_row_shows() -> None:
         assert told == {
             "function": "AdamW", "groups": 1, "parameters": 3, "others": 0, "trainable": 4, "elements": 27,
             "missing": ["used.bias"], "missing_tensors": 1, "missing_elements": 3, "idle": [], "idle_tensors": 0,
-            "frozen": ["frozen.weight", "frozen.bias"], "frozen_tensors": 2,
+            "frozen": ["frozen.weight", "frozen.bias"], "frozen_tensors": 2, "frozen_elements": 6,
             "without_gradient": ["spare.weight", "spare.bias"], "without_gradient_tensors": 2,
             "weight_decay": 0.01, "betas": [0.9, 0.999],
         }  # fmt: skip

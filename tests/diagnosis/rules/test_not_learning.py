@@ -190,12 +190,16 @@ def test_nearly_all_frozen() -> None:
     assert findings(loss(FLAT[:30]), head) == []
 
 
-@pytest.mark.parametrize(("trainable", "told"), [(4, []), (0, ["frozen_parameters"])])
-def test_all_are_frozen_only_where_the_optimiser_holds_none_that_is_not(trainable: int, told: list[str]) -> None:
-    """Without rows of parameters those that are frozen alone have names."""
-    holds = optimiser(rows=40, trainable=trainable, frozen=["1.alpha"], frozen_tensors=1)
-    found = [each.cause_name for each in findings(loss(FLAT[:40]), holds)]
-    assert found == told
+@pytest.mark.parametrize(
+    ("trainable", "elements", "told"),
+    [(4, 400, []), (4, 4, [("frozen_parameters", "likely")]), (0, 0, [("frozen_parameters", "certain")])],
+)
+def test_without_rows_of_parameters_the_optimiser_tells_how_much_is_frozen(
+    trainable: int, elements: int, told: list[tuple[str, str]]
+) -> None:
+    frozen: dict[str, Any] = {"frozen": ["1.alpha"], "frozen_tensors": 1, "frozen_elements": 320}
+    holds = optimiser(rows=40, trainable=trainable, elements=elements, **frozen)
+    assert [(each.cause_name, each.confidence) for each in findings(loss(FLAT[:40]), holds)] == told
 
 
 def test_a_warm_up_is_waited_for() -> None:
