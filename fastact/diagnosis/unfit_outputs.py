@@ -171,6 +171,10 @@ def of_probabilities(s: Supervised, learned: float) -> Mismatch | None:
     reach = f"the outputs are from {number(low)} to {number(high)}"
     cut = "The loss cuts what is not within 0 and 1, where the gradient is zero."
     if s.function.family == "binary":
+        # A last layer that begins at zero has outputs of a half until the first update alone.
+        lately = s.output.rows["min"][-_LATEST:]
+        if s.kind == "sigmoid" and len(lately) == _LATEST and (lately == 0.5).all() and high > 0.5:
+            return _of_a_sigmoid_behind_a_relu(s, takes, learned)
         if not outside:
             return None
         fix = fixes.sigmoid(s.framework)
@@ -197,6 +201,14 @@ def of_probabilities(s: Supervised, learned: float) -> Mismatch | None:
     known = reach if outside else "the outputs of a sample do not sum to one"
     what = f"{takes} of {s.units:,} classes, and {known}" if s.units else f"{takes}, and {known}"
     return Mismatch(name, "serious", what, cut, (fix,), (known,))
+
+
+def _of_a_sigmoid_behind_a_relu(s: Supervised, takes: str, learned: float) -> Mismatch:
+    severity: Severity = NOTE if s.share_of_baseline < learned else "serious"
+    what = f"{takes}, and none that it gets is below a half: a ReLU comes before the sigmoid"
+    says = "A sigmoid of what is never below zero cannot say no."
+    fix = "leave out the ReLU of the last layer with weights: the sigmoid is its activation"
+    return Mismatch("relu_output", severity, what, says, (fix,), ("the smallest probability is exactly 0.5",))
 
 
 def _sums_to_one(output: LayerView, units: int) -> bool:

@@ -257,6 +257,23 @@ def test_a_class_that_a_relu_has_cut_for_good_is_found_whatever_else_is_learned(
     assert said(rows) == [("relu_output", "serious")]
 
 
+@pytest.mark.parametrize(
+    ("least", "steps", "loss", "told"),
+    [
+        (0.5, 20, 0.5, [("relu_output", "serious")]),
+        (0.5, 20, 0.1, []),  # a note
+        (0.5001, 20, 0.5, []),
+        (0.5, 4, 0.5, []),
+    ],
+)
+def test_a_sigmoid_behind_a_relu_cannot_say_no(
+    least: float, steps: int, loss: float, told: list[tuple[str, str]]
+) -> None:
+    output = ("Sigmoid", {"min": least, "max": 0.999, "mean": 0.7, "std": 0.1})
+    rows = loss_rows("BCELoss", OF_1, BINARY, output, values=[loss] * steps, constant=0.65, steps=steps)
+    assert said(rows) == told
+
+
 def test_where_nobody_knows_the_layer_its_loss_has_the_finding() -> None:
     rows = loss_rows("cross_entropy", SUMS, CLASSES, SOFTMAX)
     (layer,) = [info for info in (tracker.layer.info for tracker in rows._trackers.values()) if info.name == "loss"]
