@@ -13,8 +13,9 @@ from fastact.diagnosis import layer_types, rates, updates
 from fastact.diagnosis.causes import Cause
 from fastact.diagnosis.inputs import causes_of_data, causes_of_inputs
 from fastact.diagnosis.network import LayerView, Network, row_rms
-from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE
+from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE, NORMALISE_INPUTS
 from fastact.fields import COLUMN
+from fastact.losses import LOSSES
 from fastact.text import number, percent
 
 #: Ratio of updates to weights. The usual one is 1e-3 (Karpathy, CS231n, "Neural networks part 3", 2015: "should be
@@ -374,6 +375,18 @@ def causes_of_not_finite(loss: LayerView, network: Network, step: int, rose: boo
                 ("the loss grew tenfold before",),
             )
         )
+    known = LOSSES.get(str(loss.info.facts.get("function", "")))
+    overflown = bool(loss.rows[loss.rows["step"] == step]["pos_infs"].any())
+    if overflown and known is not None and known.family == "regression":
+        causes.append(
+            Cause(
+                "rate_too_large",
+                "The predictions have grown until the loss, which squares or exponentiates them, has overflowed.",
+                (f"{LOWER_RATE}: a tenth, then a tenth of that", NORMALISE_INPUTS, "scale the targets to about 1",
+                 CLIP_GRADIENTS),
+            )
+        )  # fmt: skip
+        return causes
     causes.append(
         Cause(
             "loss_not_finite",

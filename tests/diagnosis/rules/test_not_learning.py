@@ -116,6 +116,9 @@ def test_a_loss_without_a_number(value: float, said: str) -> None:
     assert (passing.severity, passing.first_step) == ("warning", 1)
     assert passing.message == f"loss (cross_entropy) was {said} in 1 of 3 rows, first in step 1."
     assert only(loss([2.3, 2.2, 2.4, 900.0, value])).cause_name == "rate_too_large"
+    # A squared error is infinite where it overflows, and takes no logarithm.
+    squared = only(loss([2.3, 2.2, 2.1, value], function="mean_squared_error"))
+    assert squared.cause_name == ("rate_too_large" if value == math.inf else "loss_not_finite")
 
 
 def test_targets_without_a_number() -> None:
