@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastact.diagnosis import layer_types, learning, partial, rates, standards
+from fastact.diagnosis import layer_types, learning, overflows, partial, rates, standards
 from fastact.diagnosis.causes import best
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity, gravity
 from fastact.diagnosis.inputs import feature_scales, missing_value_codes, same_inputs, targets_not_scaled
@@ -391,7 +391,7 @@ class NotLearning(Rule[NotLearningThresholds]):
             if now
             else f"{name} was {what} in {int(bad.sum())} of {len(layer.rows)} rows, first in step {streak.step}."
         )
-        told = best(learning.causes_of_not_finite(layer, network, streak.step, rose))
+        told = best(overflows.causes(layer, network, streak.step, rose))
         evidence = Evidence(rows_not_finite=int(bad.sum()), loss_before=float(before[-1]) if len(before) else None)
         severity: Severity = "critical" if now else "warning"
         return told.finding(layer.info.name, self.condition, severity, streak.step, evidence, message)
