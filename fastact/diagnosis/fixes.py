@@ -48,12 +48,12 @@ _LOGARITHMS: Final = {
     _ANY: "give the divergence the logarithms of the probabilities",
 }
 _SOFTMAX: Final = {
-    "keras": "add activation='softmax' to the last layer, or use the loss with from_logits=True",
+    "keras": "use activation='softmax' in the last layer, or none and the loss with from_logits=True",
     _ANY: "add a softmax to the last layer, or use the cross entropy of logits",
 }
 _ADD_SIGMOID: Final = {
     "torch": "use nn.BCEWithLogitsLoss() on the output without an activation",
-    "keras": "add activation='sigmoid' to the last layer, or use BinaryCrossentropy(from_logits=True)",
+    "keras": "use activation='sigmoid' in the last layer, or none and BinaryCrossentropy(from_logits=True)",
     "jax": "use optax.sigmoid_binary_cross_entropy on the output without an activation",
     _ANY: "add a sigmoid to the last layer, or use the binary cross entropy of logits",
 }
