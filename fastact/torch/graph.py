@@ -21,7 +21,7 @@ def leaves(x: torch.Tensor) -> list[nn.Parameter]:
 
     Example:
         >>> layer = nn.Linear(2, 1)
-        >>> [tuple(leaf.shape) for leaf in leaves(layer(torch.ones(1, 2)))]
+        >>> sorted(tuple(leaf.shape) for leaf in leaves(layer(torch.ones(1, 2))))
         [(1,), (1, 2)]
     """
     found: list[nn.Parameter] = []
