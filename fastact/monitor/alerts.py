@@ -1,5 +1,6 @@
 """Reports findings while a network trains: each once, and again when it has become more severe."""
 
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Final, Literal
@@ -9,6 +10,7 @@ from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import SEVERITIES, Finding, FindingError, Severity, gravity
 from fastact.diagnosis.render import advice
 from fastact.errors import ArgumentTypeError, ArgumentValueError
+from fastact.failures import FailureCounter
 
 #: What to do with a finding: end the training by a `FindingError`, write a warning to the logger "fastact", ask the
 #: loop to stop (`ActivationMonitor.should_stop`), or call a function with it.
@@ -50,14 +52,20 @@ class Alerts:
         #: (layer, condition) -> the `gravity` that was reported.
         self._reported: dict[tuple[str, str], int] = {}
 
-    def look(self, diagnoser: Diagnoser) -> None:
-        """To be called after each recorded step; diagnoses at one in `every`. May raise a `FindingError`."""
+    def look(self, diagnoser: Diagnoser, failures: FailureCounter | None = None) -> None:
+        """To be called after each recorded step; diagnoses at one in `every`. May raise a `FindingError`.
+
+        A diagnosis that fails is counted in `failures`, and ends no training.
+        """
         self._steps += 1
         if self._steps % self._every:
             return
         culprit: Finding | None = None
         gravest: dict[Finding, Finding] = {}
-        for finding in diagnoser.diagnose().findings:
+        found: tuple[Finding, ...] = ()
+        with failures("diagnose") if failures is not None else contextlib.nullcontext():
+            found = diagnoser.diagnose().findings
+        for finding in found:
             if finding.consequence_of is None:
                 culprit = gravest[finding] = finding
             elif culprit is not None and culprit.condition == finding.condition:

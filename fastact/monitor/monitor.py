@@ -339,7 +339,7 @@ class ActivationMonitor(Supervision):
         if self._queue.end_step():
             self._unseen.end_step()
             if self._alerts is not None:
-                self._alerts.look(self._diagnoser)
+                self._alerts.look(self._diagnoser, self._failures)
 
     def add_watcher(self, watcher: Watcher) -> None:
         """Has what `watcher` was to record and did not listed in `unseen`, and keeps its names for it.

@@ -158,3 +158,17 @@ def test_of_layers_with_one_cause_the_gravest_is_told() -> None:
     alerts.look(diagnoser)
     alerts.look(diagnoser)
     assert [(f.layer, f.severity) for f in told] == [("1", "critical")]
+
+
+def test_a_diagnosis_that_fails_is_counted_and_ends_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object) -> None:
+        raise ZeroDivisionError("in a rule")
+
+    monkeypatch.setattr("fastact.diagnosis.diagnoser.Diagnoser.diagnose", fail)
+    monitor = ActivationMonitor(on_finding="raise", alert_every=1)
+    with pytest.warns(RuntimeWarning, match="could not diagnose and continues without it .*in a rule"):
+        monitor.step()
+    monitor.step()
+    assert (monitor.current_step, monitor.failures) == (2, 2)
+    with pytest.raises(ZeroDivisionError):
+        ActivationMonitor(on_finding="raise", alert_every=1, strict=True).step()

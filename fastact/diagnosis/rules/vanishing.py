@@ -193,6 +193,8 @@ class Vanishing(Rule[VanishingThresholds]):
         else:
             reference, where = network.signal[source], f"in {network.layers[source].name}"
             left = min(s for s in network.signal[layer.place :] if not math.isnan(s))
+        if not reference > 0.0:
+            return Outcome.NOT_FOUND  # what was never there has not vanished
         ratio = signal / reference
         seen = "no differences between samples are left"
         if signal:

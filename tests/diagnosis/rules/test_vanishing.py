@@ -170,6 +170,14 @@ def test_heads_that_say_nothing_while_the_decoder_lives_are_a_posterior_that_col
     assert causes(layers) == ([("mu", "vanishing", "posterior_collapse")] if found else [])
 
 
+def test_heads_that_began_the_same_for_every_sample_have_lost_nothing() -> None:
+    steady = [row(step) for step in range(80)]
+    alike = [row(0, mean=0.0, std=0.5, within_std=0.0, neurons=8, count=512)]
+    layers = {"enc": ("Linear", steady), "mu": ("Linear", alike + head(0.5, 0.04)[1:])}
+    layers |= {"logvar": ("Linear", alike + head(0.5, 0.03)[1:]), "dec": ("Linear", steady), "out": ("Linear", steady)}
+    assert [each for each in causes(layers) if each[1] == "vanishing"] == []
+
+
 def test_what_was_found_does_not_flicker() -> None:
     rows = [row(step, within_std=0.9 if step < 20 else 0.06 if step in (40, 41) else 0.04) for step in range(60)]
     layers = {"0": ("Linear", [row(step) for step in range(60)]), "1": ("Linear", rows)}
