@@ -141,7 +141,7 @@ def constant_answer(loss: Loss, targets: npt.NDArray[Any]) -> float | None:
     table = values.reshape(len(values), -1) if values.ndim else values.reshape(1, 1)
     if loss.family == "categorical":
         axis = 1 if "classes" in loss.targets else -1
-        if values.ndim > 1 and values.shape[axis] > 1 and _is_distribution(values, axis):
+        if values.ndim > 1 and values.shape[axis] > 1 and are_probabilities(values, axis):
             table = np.moveaxis(values, axis, -1).reshape(-1, values.shape[axis])
         elif "classes" in loss.targets and (values == np.floor(values)).all() and not _is_multi_hot(targets):
             table = values.reshape(-1, 1)
@@ -155,5 +155,11 @@ def _is_multi_hot(targets: npt.NDArray[Any]) -> bool:
     return targets.ndim == 2 and targets.shape[1] > 1 and bool(np.isin(targets, (0.0, 1.0)).all())
 
 
-def _is_distribution(values: npt.NDArray[np.float64], axis: int) -> bool:
+def are_probabilities(values: npt.NDArray[np.float64], axis: int) -> bool:
+    """Whether the numbers along an axis are above zero and sum to one.
+
+    Example:
+        >>> are_probabilities(np.array([[0.2, 0.8], [1.0, 0.0]]), -1)
+        True
+    """
     return bool((values >= 0.0).all() and (np.abs(values.sum(axis=axis) - 1.0) < SUM_ERROR).all())

@@ -101,7 +101,7 @@ def _birth(network: Network, layer: LayerView) -> Birth:
     if before is None and layer.place not in places and since[first.info.name] <= step:
         before = first
     rows = layer.since(step)
-    lasting = 0 not in (rows["nans"] | rows["pos_infs"] | rows["neg_infs"])
+    lasting = bool(facts.not_finite(rows).all())
     row = rows[0].item() if len(rows) else None
     if row is not None and row[_STEP] != step:
         row = None

@@ -122,7 +122,7 @@ def _input_scale(network: Network) -> InputScale | None:
         return None
     rows = layer.rows
     finite = rows[~np.isnan(rows["mean"])]
-    bad = _not_finite(rows)
+    bad = not_finite(rows)
     changed_at, change = _changed(rows["step"], rms(rows))
     before = finite if changed_at is None else finite[finite["step"] < changed_at]
     mean = float(np.median(before["mean"])) if len(before) else math.nan
@@ -155,7 +155,7 @@ def _middle(values: npt.NDArray[np.float64]) -> float:
     return float(np.sort(values)[len(values) // 2]) if len(values) else math.nan
 
 
-def _not_finite(rows: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
+def not_finite(rows: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
     """Which rows have NaN or Inf."""
     return np.asarray((rows["nans"] | rows["pos_infs"] | rows["neg_infs"]) != 0)
 
@@ -266,7 +266,7 @@ def _gradients(network: Network) -> Gradients:
     views = [view for view in network.everything.values() if view.info.layer_type == layer_types.GRADIENT]
     for view in views:
         steps.update(view.rows["step"].tolist())
-        broken.update(view.rows["step"][_not_finite(view.rows)].tolist())
+        broken.update(view.rows["step"][not_finite(view.rows)].tolist())
     begun = [view.streaks["ever_non_finite"].step for view in views if "ever_non_finite" in view.streaks]
     start = min((view.start for view in views), default=None)
     return Gradients(tuple(sorted(steps)), tuple(sorted(broken)), start, min(begun, default=None))

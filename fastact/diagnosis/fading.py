@@ -12,7 +12,7 @@ from fastact.diagnosis.row_conditions import Cells, Row
 from fastact.fields import COLUMN
 from fastact.text import number, percent
 
-_MEAN, _STD, _NEURONS, _WITHIN = COLUMN["mean"], COLUMN["std"], COLUMN["neurons"], COLUMN["within_std"]
+_MEAN, _STD, _NEURONS = COLUMN["mean"], COLUMN["std"], COLUMN["neurons"]
 
 #: Causes that make all layers shrink at once, so that one finding of them follows from the earliest, wherever it is.
 EVERYWHERE: Final = frozenset({"weight_decay", "posterior_collapse"})

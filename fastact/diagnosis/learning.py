@@ -36,8 +36,7 @@ _BLOCK: Final = 5
 _BLOCKS: Final = 4
 _JUMP: Final = 3.0
 _RISING: Final = 0.8
-_MEAN, _STD, _WITHIN, _NEURONS = COLUMN["mean"], COLUMN["std"], COLUMN["within_std"], COLUMN["neurons"]
-_NANS, _POS, _NEG = COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
+_WITHIN, _NEURONS = COLUMN["within_std"], COLUMN["neurons"]
 
 _THAW: Final = (
     "set requires_grad = True (trainable = True in Keras, before compile) for what should learn",
@@ -349,8 +348,3 @@ def _one_answer(loss: LayerView, network: Network, course: Course) -> Cause:
         ),
         ("its predictions are the same for all samples",) if same else (),
     )
-
-
-def said(value: float) -> str:
-    """A loss as a message shows it."""
-    return "no number" if math.isnan(value) else number(value)

@@ -1,6 +1,6 @@
 """Why a loss is NaN or Inf where no layer was before it."""
 
-from fastact.diagnosis import layer_types
+from fastact.diagnosis import facts, layer_types
 from fastact.diagnosis.causes import Cause
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE, NORMALISE_INPUTS
@@ -59,4 +59,4 @@ def causes(loss: LayerView, network: Network, step: int, rose: bool) -> list[Cau
 
 def _broken_at(view: LayerView, step: int) -> bool:
     rows = view.rows[view.rows["step"] == step]
-    return bool(len(rows)) and bool((rows["nans"] | rows["pos_infs"] | rows["neg_infs"]).any())
+    return bool(facts.not_finite(rows).any())

@@ -130,8 +130,12 @@ def _parameters(network: Network) -> Parameters:
             unmoved.append(name)
     rates = [float(view.last[_MAX]) for view in optimisers]
     facts_of = [view.info.facts for view in optimisers]
-    total = max([len(trainable), *(int(facts.get("trainable", 0)) for facts in facts_of)])
-    missing = max([len(outside), *(int(facts.get("missing_tensors", 0)) for facts in facts_of)])
+
+    def most(fact: str, least: int = 0) -> int:
+        """What optimisers say of the whole model, of which one may know more than another."""
+        return max([least, *(int(facts.get(fact, 0)) for facts in facts_of)])
+
+    total = most("trainable", len(trainable))
     return Parameters(
         trainable=tuple(trainable),
         frozen=tuple(name for name, facts in known.items() if not facts.get("trainable", True)),
@@ -147,10 +151,10 @@ def _parameters(network: Network) -> Parameters:
         foreign=bool(facts_of) and all(facts.get("parameters", 1) == 0 for facts in facts_of),
         total=total,
         free=_free(known, facts_of),
-        missing=min(missing, total),
-        strays=max([0, *(int(facts.get("strays_tensors", 0)) for facts in facts_of)]),
-        stray_elements=max([0, *(int(facts.get("strays_elements", 0)) for facts in facts_of)]),
-        elements=max([0, *(int(facts.get("elements", 0)) for facts in facts_of)]),
+        missing=min(most("missing_tensors", len(outside)), total),
+        strays=most("strays_tensors"),
+        stray_elements=most("strays_elements"),
+        elements=most("elements"),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fastact.losses import SUM_ERROR
+from fastact.losses import are_probabilities
 
 #: Elements of a first batch that are looked at for facts, and distinct values that are listed.
 _LOOKED_AT: Final = 16_384
@@ -54,7 +54,7 @@ def facts_of_targets(targets: Any) -> dict[str, Any]:
         if distinct.size:
             facts["commonest"] = float(counts.max()) / finite.size
     if values.ndim > 1 and values.shape[-1] > 1:
-        facts["sums_to_one"] = bool((np.abs(values.sum(axis=-1) - 1.0) < SUM_ERROR).all() and (values >= 0.0).all())
+        facts["sums_to_one"] = are_probabilities(values, -1)
         facts["one_hot"] = facts["sums_to_one"] and bool(np.isin(distinct, (0.0, 1.0)).all())
         if facts["one_hot"]:
             facts["commonest"] = float(values.reshape(-1, values.shape[-1]).mean(axis=0).max())
@@ -75,24 +75,21 @@ def facts_of_predictions(predictions: Any, axis: int = -1) -> dict[str, Any]:
     facts["units"] = shape[axis] if len(shape) > 1 else 1
     values = numbers(predictions, _LOOKED_AT)
     if values.ndim > 1 and np.isfinite(values).all() and values.size:
-        facts["sums_to_one"] = bool((np.abs(values.sum(axis=axis) - 1.0) < SUM_ERROR).all() and (values >= 0.0).all())
+        facts["sums_to_one"] = are_probabilities(values, axis)
         with np.errstate(over="ignore"):
-            sums = np.exp(values).sum(axis=axis)
-        facts["exp_sums_to_one"] = bool((np.abs(sums - 1.0) < SUM_ERROR).all())
+            facts["exp_sums_to_one"] = are_probabilities(np.exp(values), axis)
         if not facts["sums_to_one"] and not facts["exp_sums_to_one"]:
             own = axis % values.ndim
             whole = [other for other in range(values.ndim) if other != own and values.shape[other] == shape[other] > 1]
-            facts |= next(({"sums_over": other} for other in whole if _are_probabilities(values, other)), {})
+            facts |= next(({"sums_over": other} for other in whole if _sum_to_one(values, other)), {})
     return facts
 
 
-def _are_probabilities(values: npt.NDArray[np.float64], axis: int) -> bool:
+def _sum_to_one(values: npt.NDArray[np.float64], axis: int) -> bool:
     """Whether the numbers along an axis, or their exponentials, sum to one."""
     if (values >= 0.0).all():
-        return bool((np.abs(values.sum(axis=axis) - 1.0) < SUM_ERROR).all())
-    if (values > 0.0).any():
-        return False
-    return bool((np.abs(np.exp(values).sum(axis=axis) - 1.0) < SUM_ERROR).all())
+        return are_probabilities(values, axis)
+    return not (values > 0.0).any() and are_probabilities(np.exp(values), axis)
 
 
 def facts_of_inputs(x: Any, axis: int | None = -1) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import percent
 
-_NEURONS, _CONSTANT, _COUNT = COLUMN["neurons"], COLUMN["constant_neurons"], COLUMN["count"]
+_NEURONS, _CONSTANT = COLUMN["neurons"], COLUMN["constant_neurons"]
 _STD, _WITHIN, _MEAN = COLUMN["std"], COLUMN["within_std"], COLUMN["mean"]
 
 #: Times `vanish_samples`. So many must have been alike to another one where a row has fewer.

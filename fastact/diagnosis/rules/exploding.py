@@ -178,7 +178,7 @@ class Exploding(Rule[ExplodingThresholds]):
         if factor < thresholds.explode_serious**2:
             return True
         rows = layer.rows[-thresholds.recent_rows :]
-        whole = len(rows) == thresholds.recent_rows and not (rows["nans"] | rows["pos_infs"] | rows["neg_infs"]).any()
+        whole = len(rows) == thresholds.recent_rows and not facts.not_finite(rows).any()
         scale = rms(rows)
         return whole and bool(scale.max() <= _STEADY * scale.min())
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastact.diagnosis import layer_types, learning, overflows, partial, rates, standards
+from fastact.diagnosis import facts, layer_types, learning, overflows, partial, rates, standards
 from fastact.diagnosis.causes import best
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity, gravity
 from fastact.diagnosis.inputs import feature_scales, missing_value_codes, same_inputs, targets_not_scaled
@@ -380,7 +380,7 @@ class NotLearning(Rule[NotLearningThresholds]):
     def _not_finite(self, layer: LayerView, network: Network) -> Finding:
         streak = layer.streaks["loss_not_finite"]
         rows = layer.during(streak)
-        bad = (rows["nans"] | rows["pos_infs"] | rows["neg_infs"]) != 0
+        bad = facts.not_finite(rows)
         now = bool(bad[-1])
         before = layer.rows[layer.rows["step"] < streak.step]["mean"]
         rose = len(before) > 1 and float(before[-1]) >= 10.0 * max(abs(float(np.median(before))), 1e-12)
