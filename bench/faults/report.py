@@ -64,8 +64,8 @@ def faults_part() -> str:
         "Found: an accepted condition was named at some step. Right kind: and an accepted cause with it. First "
         "sentence right: the first culprit at the end has both. Before step 20: found within 20 steps of when it can "
         f"be known; programs run for {_LENGTHS[name]}. An alarm is any finding in a twin or a look-alike, at any step "
-        "and severity. In brackets: Wilson's 95% intervals. Watched with losses, weights, gradients and updates; all rules "
-        "read the same rows. "
+        "and severity. In brackets: Wilson's 95% intervals. Watched with losses, weights, gradients and updates; all "
+        "rules read the same rows. "
         f"Python {machine['python']}, torch {machine['versions'].get('torch', '?')}; {results['date']}. "
         "`python -m bench.faults` runs and judges them all."
     )
