@@ -53,6 +53,8 @@ class Grid:
         self.taken = 0
         self._used = 0
         self.count: Ints
+        self._low: Floats
+        self._high: Floats
         self._samples: Floats
         self._room(max(rows, 1))
 

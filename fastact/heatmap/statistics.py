@@ -36,7 +36,8 @@ def _share(*names: str, of: str = "count") -> Callable[[Any], Floats]:
         part = sum(rows[name].astype(np.float64) for name in names)
         whole = rows[of].astype(np.float64)
         whole[whole <= 0.0] = np.nan
-        return np.minimum(part / whole, 1.0)
+        found: Floats = np.minimum(part / whole, 1.0)
+        return found
 
     return share
 
