@@ -11,6 +11,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -120,6 +121,11 @@ class ActivationMonitor(Supervision):
     def active(self) -> bool:
         """Whether the current step is recorded: ask before work that only `record` needs."""
         return not self._closed and self._queue.current % self._every == 0
+
+    @property
+    def path(self) -> Path | None:
+        """The directory of the run's log; None without one."""
+        return None if self._writer is None else self._writer.path
 
     @property
     def closed(self) -> bool:

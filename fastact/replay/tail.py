@@ -78,7 +78,7 @@ class Tail:
         for block in in_blocks(self._follower.read(), self._layers):
             if self._diagnoser is None:
                 self._diagnoser = make_diagnoser(self._follower.metadata, None, self._window_size)
-            add_block(self._diagnoser, block, self._layers)
+            add_block(self._diagnoser, block, self._layers.infos)
             self.rows += len(block.rows)
             self.step = int(block.rows["step"][-1])
         self._seen = [*self._seen[-9:], (time.monotonic(), self.rows)]
