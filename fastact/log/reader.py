@@ -21,6 +21,7 @@ from fastact.log.files import list_segments
 from fastact.log.frames import Frame, frames
 from fastact.log.lock import LOCK_NAME
 from fastact.log.schema import Header, check_version, columns_of
+from fastact.opening import read_regular
 
 #: The versions whose columns are known.
 _KNOWN: Final = ((1, 0), SCHEMA_VERSION)
@@ -316,7 +317,7 @@ def segment_frames(
                 yield frame
     except FileNotFoundError:
         if not _retired(folder, name):
-            lost("it is gone, or no regular file")
+            lost("it is gone")
     except OSError as error:
         lost(f"cannot be read: {error.strerror or error}")
 
@@ -325,10 +326,7 @@ def _open(folder: Path, name: str) -> BinaryIO:
     """Opens a segment, also when it was sealed since it was listed."""
     for candidate in (name, name.replace(".live", ".arrows")):
         with suppress(FileNotFoundError):
-            path = folder / candidate
-            if not path.is_file():  # opening a pipe would wait for ever
-                continue
-            return path.open("rb")
+            return read_regular(folder / candidate)
     raise FileNotFoundError(name)
 
 
