@@ -7,14 +7,13 @@ and with `Log.to_table` alone all of it.
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
-from fastact import frames
 from fastact.diagnosis.accept import Accept, from_json
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.report import Diagnosis
@@ -26,12 +25,11 @@ from fastact.log.files import list_segments
 from fastact.log.reader import RunReader, StoredBatch
 from fastact.log.schema import COLUMNS, check_path, layers_to_json, to_rows
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
+from fastact.replay.frames import Frames, Progress
 from fastact.replay.merge import KEYS, aggregate, merge_ranks
-from fastact.replay.records import Record, RowFilter, columns_of_batches
+from fastact.replay.records import Record, RowFilter
 from fastact.stats.activation import ActivationStats
 
-#: Called with the bytes read so far.
-Progress = Callable[[int], None]
 _RANK: Final = re.compile(r"rank-(\d{5,9})")
 _LAYER, _STEP = COLUMN["layer"], COLUMN["step"]
 _RANK_COLUMN: Final = pa.field(
@@ -39,7 +37,7 @@ _RANK_COLUMN: Final = pa.field(
 )
 
 
-class Log:
+class Log(Frames):
     """A log that `open_log` opened. It holds no file open; every call reads what is there at that time.
 
     Where a method takes `progress`, it is called again and again with the bytes read so far; `nbytes` has the total.
@@ -125,66 +123,6 @@ class Log:
         """
         return pa.Table.from_batches(self.to_batches(progress=progress), self.schema)
 
-<<<<<<< HEAD
-    def to_pandas(
-        self,
-        *,
-        from_step: int | None = None,
-        to_step: int | None = None,
-        layers: str | Iterable[str] | None = None,
-        progress: Progress | None = None,
-    ) -> Any:
-        """The rows as a `pandas.DataFrame`, in written order, rank after rank; it takes some 400 bytes a row meanwhile.
-
-        The columns are ``rank`` and the fields of `fields.ROW`: ``layer`` is a categorical with the layers in forward
-        order, ``time`` a datetime64[ns, UTC], all else nullable Int64 and Float64 with NA where `to_table` has null.
-
-        Args:
-            from_step: first step to take; from the start by default.
-            to_step: last step to take, included; to the end by default.
-            layers: names of the layers to take, or one name; all by default.
-            progress: called with the bytes read so far.
-
-        Raises:
-            ArgumentTypeError, ArgumentValueError: a filter is unusable or names a layer that the log does not have.
-            MissingExtraError: pandas is not installed.
-
-        Example:
-            >>> import tempfile, fastact
-            >>> run = tempfile.mkdtemp()
-            >>> with fastact.ActivationMonitor(run) as monitor:
-            ...     for x in ([1.0, 2.0], [3.0, 4.0]):
-            ...         stats = monitor.record("encoder.0", np.array(x))
-            ...         monitor.step()
-            >>> open_log(run).to_pandas()[["step", "layer", "mean", "dead_neurons"]]
-               step      layer  mean  dead_neurons
-            0     0  encoder.0   1.5          <NA>
-            1     1  encoder.0   3.5          <NA>
-        """
-        return frames.to_pandas(self._columns(from_step, to_step, layers, progress))
-
-    def to_polars(
-        self,
-        *,
-        from_step: int | None = None,
-        to_step: int | None = None,
-        layers: str | Iterable[str] | None = None,
-        progress: Progress | None = None,
-    ) -> Any:
-        """The rows as a `polars.DataFrame`, as `to_pandas` has them; ``layer`` is an Enum in forward order.
-
-        Raises:
-            ArgumentTypeError, ArgumentValueError: a filter is unusable or names a layer that the log does not have.
-            MissingExtraError: polars is not installed.
-        """
-        return frames.to_polars(self._columns(from_step, to_step, layers, progress))
-
-    def _columns(
-        self, from_step: Any, to_step: Any, layers: Any, progress: Progress | None
-    ) -> dict[str, frames.Column]:
-        wanted = RowFilter.of_arguments(from_step, to_step, layers, self.layers)
-        return columns_of_batches(self.stored_batches(self.ranks, progress), wanted)
-=======
     def blocks(
         self, rank: int | None = None, *, progress: Progress | None = None
     ) -> tuple[Sequence[LayerInfo], Iterator[Block]]:
@@ -203,7 +141,6 @@ class Log:
         """
         layers = LayerNumbers()
         return layers.infos, self._blocks(rank, layers, progress)
->>>>>>> main
 
     def replay(
         self,

@@ -1,4 +1,4 @@
-"""The records of a log, filters that choose among them, and their columns."""
+"""The records of a log, and filters that choose among them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,12 +9,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fastact import frames
 from fastact.errors import ArgumentTypeError, ArgumentValueError
-from fastact.fields import NEURON, NEURON_PART, ROW_DTYPE, STATE_PART
+from fastact.fields import NEURON, NEURON_PART, STATE_PART
 from fastact.history import LayerInfo
-from fastact.log.reader import StoredBatch
-from fastact.log.schema import to_rows
 from fastact.replay.blocks import Block, LayerNumbers
 from fastact.stats.activation import ActivationStats
 
@@ -96,18 +93,3 @@ class RowFilter(NamedTuple):
         if self.last is not None:
             keep &= steps <= self.last
         return keep
-
-
-def columns_of_batches(batches: Iterable[tuple[int, StoredBatch]], wanted: RowFilter) -> dict[str, frames.Column]:
-    """The columns of a frame with the wanted rows of (rank, batch); layers are categories in forward order."""
-    numbers = LayerNumbers()
-    parts = [(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, ROW_DTYPE))]
-    for rank, stored in batches:
-        keep = wanted.in_batch(stored.batch)
-        rows, places = to_rows(stored.batch)[keep], numbers.of_batch(stored)[keep]
-        parts.append((np.full(len(rows), rank, np.int32), places, rows))
-    ranks, places, rows = map(np.concatenate, zip(*parts, strict=True))
-    in_order = sorted(range(len(numbers.infos)), key=lambda place: numbers.infos[place].order)
-    forward = np.argsort(np.array(in_order, np.int64))
-    names = [numbers.infos[place].name for place in in_order]
-    return {"rank": frames.Column(ranks)} | frames.columns_of_rows(rows, forward[places], names)
