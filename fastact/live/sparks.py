@@ -90,8 +90,9 @@ def sparkline(values: Floats, width: int, kind: Kind = "signed", whole: Scale | 
 
 
 def curve(low: Floats, high: Floats, width: int, height: int, on: Scale) -> list[str]:
-    """A curve in Braille: `height` lines of `width` signs, each two dots wide and four high; what lies between `low` and
-    `high` is filled, and steps are joined.
+    """A curve in Braille: `height` lines of `width` signs, each two dots wide and four high.
+
+    What lies between `low` and `high` is filled, and neighbouring columns are joined.
 
     Args:
         low: the least value at each place, left to right; NaN where there is none.
