@@ -20,9 +20,9 @@ from fastact.diagnosis.report import LayerHealth
 from fastact.heatmap.statistics import STATISTICS
 from fastact.live.following import Following
 from fastact.live.layer_table import ORDERS, LayerTable, Spark
-from fastact.live.screens import FindingScreen, KeysScreen, LayerScreen, MessagesScreen, RanksScreen
+from fastact.live.screens import FindingScreen, KeysScreen, LayerScreen, MessagesScreen, RanksScreen, ReportScreen
 from fastact.live.sparks import sparkline
-from fastact.live.words import followers, head, line, told, value
+from fastact.live.words import followers, head, line, note_line, told, value
 from fastact.text import shown
 
 #: Findings in the pane; the rest is counted.
@@ -47,7 +47,8 @@ class Overview(Screen[None]):
         Binding("r", "ranks", "Ranks"),
         Binding("right_square_bracket", "rank(1)", "Next rank", show=False),
         Binding("left_square_bracket", "rank(-1)", "Rank before", show=False),
-        Binding("m", "messages", "Warnings"),
+        Binding("d", "report", "Report"),
+        Binding("m", "messages", "Warnings", show=False),
         Binding("question_mark", "keys", "Keys", key_display="?"),
         Binding("escape", "clear", "Clear the filter", show=False),
         Binding("q", "app.quit", "Quit"),
@@ -114,6 +115,8 @@ class Overview(Screen[None]):
             self._seen.setdefault((rank.number, finding.layer, finding.condition), self._looks)
         counts = [len(follow[each.layer, each.condition]) for each in findings[:_MOST]]
         lines = [line(each, count, new=self._is_new(each)) for each, count in zip(findings, counts, strict=False)]
+        notes = () if rank.diagnosis is None else rank.diagnosis.notes
+        lines += map(note_line, notes)
         said = [text.plain for text in lines]
         pane = self.query_one("#findings", OptionList)
         if said != self._lines or not self._looks:
@@ -122,7 +125,7 @@ class Overview(Screen[None]):
             self._lines, self._findings = said, list(findings[:_MOST])
             pane.clear_options()
             pane.add_options([Option(text) for text in lines])
-            if lines:
+            if self._findings:
                 keys = [(each.layer, each.condition) for each in self._findings]
                 same = before is not None and (before.layer, before.condition) in keys
                 pane.highlighted = keys.index((before.layer, before.condition)) if same and before is not None else 0
@@ -139,11 +142,11 @@ class Overview(Screen[None]):
             return Text("not judged yet", "dim")
         gone = sum(not event.found for event in rank.events)
         text = Text(no_wrap=True, overflow="ellipsis")
-        text.append(f"{findings:,} findings" if findings != 1 else "1 finding", "bold")
+        text.append(f"{findings:,} finding{'s' * (findings != 1)}", "bold")
         text.append(f", {findings - _MOST:,} of them not shown" if findings > _MOST else "")
         text.append(f", {gone} gone since" if gone else "", "dim")
         notes = len(rank.diagnosis.notes)
-        text.append(f", {notes} notes" if notes else "", "dim")
+        text.append(f", {notes} note{'s' * (notes > 1)}" if notes else "", "dim")
         return text
 
     def _advise(self) -> None:
@@ -163,7 +166,10 @@ class Overview(Screen[None]):
         self._advise()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Opens the finding's page."""
+        """Opens the finding's page; for a note the report, which has them all."""
+        if event.option_index >= len(self._findings):
+            self.action_report()
+            return
         finding = self._findings[event.option_index]
         diagnosis = self.following.shown.diagnosis
         follow = {} if diagnosis is None else followers(diagnosis)
@@ -227,6 +233,10 @@ class Overview(Screen[None]):
     def action_messages(self) -> None:
         """Opens the page of the warnings."""
         self.app.push_screen(MessagesScreen(self.following))
+
+    def action_report(self) -> None:
+        """Opens the whole report."""
+        self.app.push_screen(ReportScreen(self.following))
 
     def action_keys(self) -> None:
         """Opens the page of the keys."""

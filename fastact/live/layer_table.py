@@ -21,7 +21,7 @@ from fastact.text import number, percent, shown
 #: The orders of the table, and the keys by which they sort; all but the first two begin with the largest.
 _NOTHING: Final = float("-inf")
 ORDERS: Final[dict[str, Callable[[LayerHealth], Any]]] = {
-    "sick first": lambda layer: -1 - SEVERITIES.index(layer.severity) if layer.severity else 0,  # type: ignore[arg-type]
+    "sick first": lambda layer: -1 - SEVERITIES.index(layer.severity) if layer.severity else 0,
     "forward order": lambda _: 0,
     "name": lambda layer: layer.name,
     "dead": lambda layer: -(_NOTHING if layer.dead is None else layer.dead),

@@ -37,6 +37,7 @@ The findings
   enter        the finding's page: why, how sure, the numbers, what to try, what follows
 
 Elsewhere
+  d            the report, as fastact diagnose has it: notes, what is accepted, what was not looked at
   r            the ranks: which are sick; enter shows one
   [ and ]      the rank before, the next one
   m            what of the log is lost or damaged
@@ -83,6 +84,19 @@ class KeysScreen(_Page):
     def text(self, width: int) -> Text:
         """The text for so many columns."""
         return Text(_KEYS)
+
+
+class ReportScreen(_Page):
+    """The whole diagnosis, as `fastact diagnose` has it."""
+
+    def __init__(self, following: Following) -> None:
+        super().__init__()
+        self.following = following
+
+    def text(self, width: int) -> Text:
+        """The text for so many columns."""
+        diagnosis = self.following.shown.diagnosis
+        return Text("not judged yet" if diagnosis is None else str(diagnosis))
 
 
 class MessagesScreen(_Page):

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from fastact.diagnosis.finding import Finding
 from fastact.diagnosis.render import advice, status_of
-from fastact.diagnosis.report import Diagnosis, LayerHealth
+from fastact.diagnosis.report import Diagnosis, LayerHealth, Note
 from fastact.heatmap.statistics import STATISTICS, Floats
 from fastact.history import LayerInfo
 from fastact.live.following import Following, Rank
@@ -53,7 +53,7 @@ def head(following: Following, width: int, settings: str) -> Text:
         text.append(f"{len(diagnosis.layers):,} layers, ")
         text.append(f"{rank.sick:,} sick" if rank.sick else "none sick", STYLES[rank.gravest])
     if following.lost:
-        text.append(f"  {following.lost:,} warnings (m)", STYLES["warning"])
+        text.append(f"  {following.lost:,} warning{'s' * (following.lost > 1)} (m)", STYLES["warning"])
     text.append(f"  {settings}", _DIM)
     text.append("\n")
     text.append_text(_losses(rank, width))
@@ -88,6 +88,13 @@ def line(finding: Finding, follow: int, *, new: bool = False) -> Text:
     if new:
         text.append("  new", "reverse")
     return text
+
+
+def note_line(note: Note) -> Text:
+    """A note as one line."""
+    return Text(
+        f"note     step {note.first_step:<7,} {note.message}", STYLES["note"], no_wrap=True, overflow="ellipsis"
+    )
 
 
 def followers(diagnosis: Diagnosis) -> dict[tuple[str, str], list[Finding]]:
