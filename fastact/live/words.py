@@ -92,7 +92,8 @@ def line(finding: Finding, follow: int, *, new: bool = False) -> Text:
 
 def note_line(note: Note) -> Text:
     """A note as one line."""
-    return Text(
+    said = f"note     step {note.first_step:<7,} {note.message}"
+    return Text(said, STYLES["note"], no_wrap=True, overflow="ellipsis")
         f"note     step {note.first_step:<7,} {note.message}", STYLES["note"], no_wrap=True, overflow="ellipsis"
     )
 
