@@ -73,7 +73,7 @@ class Overview(Screen[None]):
         yield Static(id="count")
         yield OptionList(id="findings", markup=False)
         yield Static(id="advice", markup=False)
-        yield Footer()
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         """Begins with the table."""
@@ -257,10 +257,10 @@ class TailApp(App[None]):
     TITLE = "fastact tail"
     ENABLE_COMMAND_PALETTE = False
     CSS = """
-    #head { height: 3; padding: 0 1; }
+    #head { height: 3; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
     #count { height: 1; padding: 0 1; background: $panel; }
     #filter { border: none; height: 1; padding: 0 1; }
-    #findings { height: auto; max-height: 30%; min-height: 1; border: none; padding: 0 1; }
+    #findings { height: auto; max-height: 30%; min-height: 1; border: none; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
     #advice { height: auto; max-height: 30%; padding: 0 1; border-top: solid $panel; }
     .page { padding: 0 1; height: auto; }
     """

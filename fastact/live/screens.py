@@ -58,7 +58,7 @@ class _Page(Screen[None]):
         """The text, and the keys."""
         with VerticalScroll():
             yield Static(classes="page", id="text", markup=False)
-        yield Footer()
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         """Shows the text."""
@@ -253,7 +253,7 @@ class RanksScreen(Screen[None]):
         """The list, and the keys."""
         yield Static(classes="page", id="text", markup=False)
         yield OptionList(id="ranks", markup=False)
-        yield Footer()
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         """Shows the list."""

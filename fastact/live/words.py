@@ -94,8 +94,6 @@ def note_line(note: Note) -> Text:
     """A note as one line."""
     said = f"note     step {note.first_step:<7,} {note.message}"
     return Text(said, STYLES["note"], no_wrap=True, overflow="ellipsis")
-        f"note     step {note.first_step:<7,} {note.message}", STYLES["note"], no_wrap=True, overflow="ellipsis"
-    )
 
 
 def followers(diagnosis: Diagnosis) -> dict[tuple[str, str], list[Finding]]:
