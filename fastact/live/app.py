@@ -257,10 +257,11 @@ class TailApp(App[None]):
     TITLE = "fastact tail"
     ENABLE_COMMAND_PALETTE = False
     CSS = """
-    #head { height: 3; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    #head, #findings { padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    #head { height: 3; }
     #count { height: 1; padding: 0 1; background: $panel; }
     #filter { border: none; height: 1; padding: 0 1; }
-    #findings { height: auto; max-height: 30%; min-height: 1; border: none; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    #findings { height: auto; max-height: 30%; min-height: 1; border: none; }
     #advice { height: auto; max-height: 30%; padding: 0 1; border-top: solid $panel; }
     .page { padding: 0 1; height: auto; }
     """
