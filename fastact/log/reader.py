@@ -19,7 +19,7 @@ from fastact.history import LayerInfo
 from fastact.log.codec import NONSENSE, Decoder, read_header
 from fastact.log.files import list_segments
 from fastact.log.frames import Frame, frames
-from fastact.log.lock import LOCK_NAME
+from fastact.log.lock import LOCK_NAME, is_held
 from fastact.log.schema import Header, check_version, columns_of
 from fastact.opening import read_regular
 
@@ -248,6 +248,11 @@ class RunFollower:
         with suppress(OSError):
             return self._sealed and (self._folder / LOCK_NAME).stat().st_size == 0
         return self._sealed  # written before there was a lock
+
+    @property
+    def written(self) -> bool | None:
+        """Whether a writer is at work on the run; None where the system does not tell."""
+        return is_held(self._folder)
 
     def read(self) -> Iterator[StoredBatch]:
         """Yields the batches that were written since the last call; raises as `RunReader`."""

@@ -238,7 +238,7 @@ def _column(values: npt.NDArray[Any], arrow_type: Any, nulls: npt.NDArray[np.boo
 
 
 def to_rows(batch: Any, out: npt.NDArray[np.void] | None = None) -> npt.NDArray[np.void]:
-    """The rows of a batch or a table with the columns `COLUMNS` as an array of `fields.ROW_DTYPE`, by default a new one.
+    """The rows of a batch or table with the columns `COLUMNS` as an array of `fields.ROW_DTYPE`, by default a new one.
 
     Nulls are put back to what they stand for.
     """

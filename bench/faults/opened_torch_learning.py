@@ -1,4 +1,7 @@
-"""PyTorch, held out: nothing learns, for rates, for parameters that are left out, or for what the loop does."""
+"""PyTorch, opened: nothing learns, for rates, for parameters that are left out, or for what the loop does.
+
+Held out until 2026-11-30, tuned on since.
+"""
 
 import copy
 
@@ -7,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812 (as people write it)
 from torch import nn, optim
 
 from bench.faults.case import fault
-from bench.faults.held_out_nets import Forecaster, PatchCNN, Transformer, bright
+from bench.faults.opened_nets import Forecaster, PatchCNN, Transformer, bright
 from bench.faults.run import Run, batches, tensors, train
 
 

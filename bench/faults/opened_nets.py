@@ -1,4 +1,4 @@
-"""The networks of the held-out programs."""
+"""The networks of the opened programs, which were held out until 2026-11-30 and have been tuned on since."""
 
 from typing import Any
 
