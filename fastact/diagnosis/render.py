@@ -190,10 +190,11 @@ def _cells(layer: LayerHealth) -> tuple[str, ...]:
         return "-" if x is None else percent(x)
 
     numbers = value(layer.mean), value(layer.std), share(layer.dead), share(layer.saturated)
-    return shown(layer.name, 40), shown(layer.kind, 24), *numbers, _status(layer)
+    return shown(layer.name, 40), shown(layer.kind, 24), *numbers, status_of(layer)
 
 
-def _status(layer: LayerHealth) -> str:
+def status_of(layer: LayerHealth) -> str:
+    """What the table says of a layer: "dead (critical)"."""
     return layer.status if not layer.severity else f"{adjective(layer.status)} ({layer.severity})"
 
 
@@ -252,12 +253,12 @@ def _losses(diagnosis: Diagnosis) -> list[str]:
         constant = values.get(name + layer_types.BASELINE_SUFFIX + layer.name[len(name) :])
         value = "no finite number" if layer.mean is None else number(layer.mean)
         besides = "" if constant is None else f"; the best constant answer gets {number(constant)}"
-        status = f" [{_status(layer)}]" if layer.severity or layer.status == "accepted" else ""
+        status = f" [{status_of(layer)}]" if layer.severity or layer.status == "accepted" else ""
         lines.append(f"{shown(layer.name, 40)}: {value} at step {layer.last_step}{besides}{status}")
     return lines
 
 
-def _in_table(diagnosis: Diagnosis) -> list[LayerHealth]:
+def in_table(diagnosis: Diagnosis) -> list[LayerHealth]:
     """The lines of the table: layers, and what else something was found in; losses have lines of their own."""
     layers = [layer for layer in diagnosis.layers if layer.kind != LOSS]
     return [layer for layer in layers if layer.severity or layer.kind not in _EVIDENCE]
@@ -314,7 +315,7 @@ def render_text(diagnosis: Diagnosis) -> str:
         Nothing was recorded, so nothing could be judged: no layer has been recorded in a step that ended.
     """
     lines = headline(diagnosis)
-    table = _in_table(diagnosis)
+    table = in_table(diagnosis)
     rows = [_COLUMNS, *(_cells(layer) for layer in table)]
     if table:
         widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
@@ -337,7 +338,7 @@ def render_rich(diagnosis: Diagnosis) -> "RenderableType":
     from rich.text import Text
 
     parts: list[RenderableType] = [Text(line) for line in headline(diagnosis)]
-    layers = _in_table(diagnosis)
+    layers = in_table(diagnosis)
     if layers:
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
         for i, column in enumerate(_COLUMNS):
