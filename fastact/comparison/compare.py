@@ -12,7 +12,7 @@ from fastact.comparison.statistics import NAMES, unscaled
 from fastact.diagnosis.finding import Finding
 from fastact.history import LayerInfo
 from fastact.replay.blocks import Block
-from fastact.replay.log import Progress
+from fastact.replay.frames import Progress
 
 
 def compare(a: Run, b: Run, *, rank: int | None = None, progress: Progress | None = None) -> Comparison:

@@ -10,7 +10,8 @@ from fastact.errors import ArgumentTypeError
 from fastact.history import LayerHistory, LayerInfo
 from fastact.monitor.monitor import ActivationMonitor
 from fastact.replay.blocks import Block, add_block, make_diagnoser
-from fastact.replay.log import Log, Progress, open_log
+from fastact.replay.frames import Progress
+from fastact.replay.log import Log, open_log
 
 #: What `compare` takes.
 Run = str | os.PathLike[str] | Log | ActivationMonitor
