@@ -194,7 +194,7 @@ def _cells(layer: LayerHealth) -> tuple[str, ...]:
 
 
 def status_of(layer: LayerHealth) -> str:
-    """How a layer is, in a few words: "healthy", "dead (critical)"."""
+    """What the table says of a layer: "dead (critical)"."""
     return layer.status if not layer.severity else f"{adjective(layer.status)} ({layer.severity})"
 
 

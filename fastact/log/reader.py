@@ -19,8 +19,9 @@ from fastact.history import LayerInfo
 from fastact.log.codec import NONSENSE, Decoder, read_header
 from fastact.log.files import list_segments
 from fastact.log.frames import Frame, frames
-from fastact.log.lock import LOCK_NAME
+from fastact.log.lock import LOCK_NAME, is_held
 from fastact.log.schema import Header, check_version, columns_of
+from fastact.opening import read_regular
 
 #: The versions whose columns are known.
 _KNOWN: Final = ((1, 0), SCHEMA_VERSION)
@@ -250,6 +251,11 @@ class RunFollower:
         """Whether the writer closed the run, and all of it was read. A writer that was killed leaves it open."""
         return self._sealed and unlocked(self._folder)
 
+    @property
+    def written(self) -> bool | None:
+        """Whether a writer is at work on the run; None where the system does not tell."""
+        return is_held(self._folder)
+
     def read(self) -> Iterator[StoredBatch]:
         """Yields the batches that were written since the last call; raises as `RunReader`."""
         try:
@@ -326,7 +332,7 @@ def segment_frames(
                 yield frame
     except FileNotFoundError:
         if not _retired(folder, name):
-            lost("it is gone, or no regular file")
+            lost("it is gone")
     except OSError as error:
         lost(f"cannot be read: {error.strerror or error}")
 
@@ -335,10 +341,7 @@ def _open(folder: Path, name: str) -> BinaryIO:
     """Opens a segment, also when it was sealed since it was listed."""
     for candidate in (name, name.replace(".live", ".arrows")):
         with suppress(FileNotFoundError):
-            path = folder / candidate
-            if not path.is_file():  # opening a pipe would wait for ever
-                continue
-            return path.open("rb")
+            return read_regular(folder / candidate)
     raise FileNotFoundError(name)
 
 

@@ -7,7 +7,7 @@ and with `Log.to_table` alone all of it.
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,12 +25,11 @@ from fastact.log.files import list_segments
 from fastact.log.reader import RunReader, StoredBatch
 from fastact.log.schema import COLUMNS, check_path, layers_to_json, to_rows
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
+from fastact.replay.frames import Frames, Progress
 from fastact.replay.merge import KEYS, aggregate, merge_ranks
 from fastact.replay.records import Record, RowFilter
 from fastact.stats.activation import ActivationStats
 
-#: Called with the bytes read so far.
-Progress = Callable[[int], None]
 _RANK: Final = re.compile(r"rank-(\d{5,9})")
 _LAYER, _STEP = COLUMN["layer"], COLUMN["step"]
 _RANK_COLUMN: Final = pa.field(
@@ -38,7 +37,7 @@ _RANK_COLUMN: Final = pa.field(
 )
 
 
-class Log:
+class Log(Frames):
     """A log that `open_log` opened. It holds no file open; every call reads what is there at that time.
 
     Where a method takes `progress`, it is called again and again with the bytes read so far; `nbytes` has the total.
