@@ -14,7 +14,8 @@ from fastact.heatmap.collect import Collector
 from fastact.replay.blocks import LayerNumbers, add_block
 
 if TYPE_CHECKING:
-    from fastact.replay.log import Log, Progress
+    from fastact.replay.frames import Progress
+    from fastact.replay.log import Log
 
 #: Entries of the metadata that the monitor writes for the diagnosis.
 _OWN: Final = frozenset({"window_size", "thresholds", "accept"})
