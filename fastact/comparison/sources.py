@@ -9,7 +9,7 @@ from fastact.diagnosis.report import Diagnosis
 from fastact.errors import ArgumentTypeError
 from fastact.history import LayerHistory, LayerInfo
 from fastact.monitor.monitor import ActivationMonitor
-from fastact.replay.blocks import Block, add_block, make_diagnoser
+from fastact.replay.blocks import Block, add_block
 from fastact.replay.frames import Progress
 from fastact.replay.log import Log, open_log
 
@@ -63,10 +63,7 @@ class Source:
 
     def _take_log(self, log: Log, rank: int | None, progress: Progress | None) -> None:
         self.infos, blocks = log.blocks(rank, progress=progress)
-        ranks = log.ranks if rank is None else (rank,)
-        diagnoser = make_diagnoser(
-            {key: value for of in ranks for key, value in log.runs[of].metadata.items()}, None, None
-        )
+        diagnoser = log.diagnoser(rank)
 
         def watched() -> Iterator[Block]:
             for block in blocks:
@@ -74,7 +71,7 @@ class Source:
                 yield block
 
         def diagnose() -> Diagnosis:
-            diagnoser.unseen = {name: why for of in ranks for name, why in log.runs[of].unseen.items()}
+            diagnoser.unseen = log.unseen_of(rank)
             return diagnoser.diagnose()
 
         self._blocks, self._diagnose = watched(), diagnose
