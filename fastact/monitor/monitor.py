@@ -12,7 +12,6 @@ import json
 import os
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -109,6 +108,7 @@ class ActivationMonitor(Supervision):
             facts = {"window_size": str(window_size), "every": str(every), "accept": to_json(self._diagnoser.accepted)}
             facts["thresholds"] = json.dumps(dataclasses.asdict(self._diagnoser.thresholds))
             self._writer = LogWriter(path, log, metadata={**own, **facts})
+        self.path = self._writer and self._writer.path  #: the directory of the run's log; None without one
         self._every = every
         self._queue = StepQueue(every, self._diagnoser, self._writer, self._failures)
         self._layers = self._queue.layers
@@ -118,11 +118,6 @@ class ActivationMonitor(Supervision):
     def active(self) -> bool:
         """Whether the current step is recorded: ask before work that only `record` needs."""
         return not self._closed and self._queue.current % self._every == 0
-
-    @property
-    def path(self) -> Path | None:
-        """The directory of the run's log; None without one."""
-        return None if self._writer is None else self._writer.path
 
     @property
     def closed(self) -> bool:
