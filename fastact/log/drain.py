@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from fastact.history import LayerInfo
 from fastact.log.codec import Encoder
-from fastact.log.files import Segment, list_segments, next_number, sync_folder
+from fastact.log.files import Segment, list_segments, next_number, remove_empty, sync_folder
 from fastact.log.frames import END_MARK
 from fastact.log.lock import RunLock
 from fastact.log.options import LogOptions
@@ -81,6 +81,7 @@ class Drain:
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = RunLock(folder)
         try:
+            remove_empty(folder)
             self._next = next_number(number for number, _ in list_segments(folder))
             self._retention = Retention(folder, options, self._tell)
             # Made now, so that a place that cannot be written to is told before the training begins.
