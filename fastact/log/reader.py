@@ -192,6 +192,11 @@ class RunReader:
                 total += (self._folder / name).stat().st_size
         return total
 
+    @property
+    def closed(self) -> bool:
+        """Whether the writer closed the run. A writer that was killed leaves it open."""
+        return bool(names := self._names()) and names[-1].endswith(".arrows") and unlocked(self._folder)
+
     def batches(self, lost: Tell) -> Iterator[StoredBatch]:
         """Yields the whole batches in the order in which they were written; `lost` is told of what is missing."""
         walk = Walk(self._sessions, lost)
@@ -244,10 +249,7 @@ class RunFollower:
     @property
     def closed(self) -> bool:
         """Whether the writer closed the run, and all of it was read. A writer that was killed leaves it open."""
-        # Looked at, not opened: closing any descriptor of a file gives back the locks that this process has on it.
-        with suppress(OSError):
-            return self._sealed and (self._folder / LOCK_NAME).stat().st_size == 0
-        return self._sealed  # written before there was a lock
+        return self._sealed and unlocked(self._folder)
 
     @property
     def written(self) -> bool | None:
@@ -294,6 +296,14 @@ class RunFollower:
             if frame is not None:
                 self._offset = frame.offset + len(frame.message)
                 yield frame
+
+
+def unlocked(folder: Path) -> bool:
+    """Whether no writer has the run open, and none was killed that had."""
+    # Looked at, not opened: closing any descriptor of a file gives back the locks that this process has on it.
+    with suppress(OSError):
+        return (folder / LOCK_NAME).stat().st_size == 0
+    return True  # written before there was a lock
 
 
 def present_segments(folder: Path) -> list[tuple[int, str]]:
