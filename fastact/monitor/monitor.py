@@ -107,7 +107,7 @@ class ActivationMonitor(Supervision):
             facts = {"window_size": str(window_size), "every": str(every), "accept": to_json(self._diagnoser.accepted)}
             facts["thresholds"] = json.dumps(dataclasses.asdict(self._diagnoser.thresholds))
             self._writer = LogWriter(path, log, metadata={**own, **facts})
-        self.path = self._writer and self._writer.path  #: the directory of the run's log; None without one
+        self.path = self._writer.path if self._writer else None  #: the directory of the run's log; None without one
         self._every = every
         self._queue = StepQueue(every, self._diagnoser, self._writer, self._failures)
         self._layers = self._queue.layers
