@@ -79,7 +79,11 @@ def __getattr__(name: str) -> Any:
     if name in _HOME:
         value = getattr(importlib.import_module(_HOME[name]), name)
     elif name == "torch":  # the adapter; loads PyTorch
-        value = importlib.import_module("fastact.torch")
+        try:
+            value = importlib.import_module("fastact.torch")
+        except ImportError as error:
+            # So `hasattr` is false, and `help` and `inspect` leave it out.
+            raise AttributeError(f"fastact.torch cannot be loaded: {error}; pip install 'fastact[torch]'") from error
     else:
         raise AttributeError(f"module 'fastact' has no attribute {name!r}")
     globals()[name] = value
