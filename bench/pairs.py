@@ -151,7 +151,9 @@ def train(way: Way, folder: Path = FOLDER) -> Path:
                     layers[-1].weight.mul_(8.0)
             if step == 60 and way.fault == "late-units":
                 with torch.no_grad():
-                    layers[-2 if len(layers) > 1 else -1].bias[::2] -= 20.0
+                    bias = layers[-2 if len(layers) > 1 else -1].bias
+                    assert bias is not None
+                    bias[::2] -= 20.0
             batch = first if step == 0 else torch.randint(len(inputs), (BATCH,), generator=batches)
             with torch.autocast("cpu", torch.bfloat16, enabled=way.fault == "bfloat16"):
                 loss = nn.functional.cross_entropy(model(inputs[batch]), targets[batch])

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.comparison.pairs import Pairs
+from fastact.comparison.seeds import Band
 from fastact.comparison.statistics import (
     EXTREMES,
     KINDS,
@@ -45,6 +46,8 @@ THRESHOLD: Final = 5.0
 MOVEMENT: Final = 0.6
 TOLERANCE: Final = {"size": 0.2, "share": 0.1, "signed": 0.2}, {"size": 0.03, "share": 0.03, "signed": 0.03}
 SAMPLING: Final = {"size": 0.5, "share": 0.25, "signed": 1.0}, {"size": 0.0, "share": 0.25, "signed": 0.0}
+#: How many seeds more the two runs' own noise is worth, where seeds tell the variance between them.
+PRIOR: Final = 4.0
 #: Layers start alike where mean, std, mean of |x| and signal of their first rows are as near as this.
 ALIKE: Final = 0.02
 _COMPARED: Final = slice(STATE_PART.start, NEURON_PART.stop)
@@ -86,8 +89,14 @@ class Comparer:
     """
 
     def __init__(
-        self, layers: Sequence[LayerInfo], threshold: float, window: int = WINDOW, sustained: int = SUSTAINED
+        self,
+        layers: Sequence[LayerInfo],
+        threshold: float,
+        band: Band | None = None,
+        window: int = WINDOW,
+        sustained: int = SUSTAINED,
     ) -> None:
+        self._band = band
         self.infos = layers
         self.threshold = threshold
         self.window, self.sustained = window, sustained
@@ -134,7 +143,8 @@ class Comparer:
 
     def _wait(self, rows: "_Waiting") -> None:
         """Puts rows behind those that wait, and looks at all whole windows."""
-        joined = _Waiting(*map(np.concatenate, zip(self._waiting, rows, strict=True)))
+        together: list[Any] = [np.concatenate(each) for each in zip(self._waiting, rows, strict=True)]
+        joined = _Waiting(*together)
         joined = joined.take(np.argsort(joined.layers, kind="stable"))
         begins = np.flatnonzero(np.diff(joined.layers, prepend=-1))
         sizes = np.diff(begins, append=len(joined.layers))
@@ -227,6 +237,10 @@ class Comparer:
         # The first row that has one; where a layer begins with zeros, a later one.
         rows = np.flatnonzero(unknown[layers])
         each = references(np.stack([a[rows], b[rows]]))
+        if self._band is not None:
+            names = [self.infos[layer].name for layer in layers[rows].tolist()]
+            places = np.array([self._band.numbers.get(name, -1) for name in names], np.int64)
+            each = np.where(places >= 0, self._band.references[:, places], each)
         for kind in range(2):
             known = rows[~np.isnan(each[kind])]
             values = each[kind][~np.isnan(each[kind])]
@@ -238,7 +252,8 @@ class Comparer:
         """Looks at whole windows, sorted by layer and then by step."""
         of = rows.layers[::window]
         number, many = len(of), len(NAMES)
-        steps, equal = rows.steps.reshape(number, window), rows.equal.reshape(number, window).all(1)
+        steps = rows.steps.reshape(number, window)
+        equal: Bools = np.all(rows.equal.reshape(number, window), axis=1)
         both = np.stack([rows.a, rows.b]).reshape(2, number, window, many)
         with np.errstate(all="ignore"):
             middle = _mean(both, 2)
@@ -247,7 +262,12 @@ class Comparer:
         smaller = np.fmin(noise[0], noise[1])
         tight = (self._alike & bool(self.same_start))[of].astype(np.int64)
         tolerance = _TOLERANCES[tight] ** 2 + _SAMPLING[tight] / self._units[of][:, None]
-        scale = np.sqrt(2.0 * smaller**2 + (MOVEMENT * movement) ** 2 + tolerance)
+        explained = (MOVEMENT * movement) ** 2 + tolerance
+        if self._band is not None:
+            infos = [self.infos[layer] for layer in of.tolist()]
+            variance, freedom = self._band.at(infos, steps[:, window // 2])
+            explained = (PRIOR * explained + freedom * 2.0 * variance) / (PRIOR + freedom)
+        scale = np.sqrt(2.0 * smaller**2 + explained)
         ratio = np.abs(both[0] - both[1]) / scale[:, None, :]
         ratio[np.isnan(ratio)] = 0.0
         # What is not finite is no noise.
