@@ -135,6 +135,27 @@ class Diagnosis:
         """The diagnosis as strict JSON (ASCII, no NaN, no Infinity)."""
         return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
 
+    def to_html(self, source: Any = None, *, title: str = "run") -> str:
+        """The diagnosis as one HTML file's text, which needs no network and is at most 400 kB.
+
+        Args:
+            source: the rows that it was made from, so that its findings are drawn and there is a heat map of layers by
+                steps: a monitor's `history`, or a log. Without it there is text alone.
+            title: what the run is called.
+
+        Raises:
+            ArgumentTypeError: `source` is neither.
+
+        Example:
+            >>> page = Diagnosis((), ()).to_html()
+            >>> page[:15], "Nothing was recorded" in page
+            ('<!doctype html>', True)
+        """
+        from fastact.diagnosis.webpage import Subject, document  # shows what is defined here
+        from fastact.heatmap.collect import collect
+
+        return document([Subject(title, self, None if source is None else collect(source))])
+
     def __str__(self) -> str:
         from fastact.diagnosis.render import render_text  # shows what is defined here
 

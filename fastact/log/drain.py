@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from fastact.history import LayerInfo
 from fastact.log.codec import Encoder
-from fastact.log.files import Segment, list_segments, sync_folder
+from fastact.log.files import Segment, list_segments, next_number, sync_folder
 from fastact.log.frames import END_MARK
 from fastact.log.lock import RunLock
 from fastact.log.options import LogOptions
@@ -71,14 +71,15 @@ class Drain:
         self._warned = self._ended = False
         self._begun = self._resting = 0.0
         self._flush_at = time.monotonic() + options.flush_seconds
-        #: Requests to write all rows that the ring holds: whether to close the log as well, and what is set when done.
-        self._requests: deque[tuple[bool, threading.Event]] = deque()
+        #: Requests to write all rows that the ring holds: whether to close the log as well, and what is released when
+        #: that is done. A lock: Python code takes that of an event, and an interrupt may leave it half done.
+        self._requests: deque[tuple[bool, threading.Lock]] = deque()
         self._alarm = threading.Lock()
         self._alarm.acquire()
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = RunLock(folder)
         try:
-            self._next = max((number for number, _ in list_segments(folder)), default=-1) + 1
+            self._next = next_number(number for number, _ in list_segments(folder))
             self._retention = Retention(folder, options, self._tell)
             # Made now, so that a place that cannot be written to is told before the training begins.
             self._segment = self._open()
@@ -109,7 +110,8 @@ class Drain:
         Returns whether all of it is written: False where the disk refused, or needed more than `timeout` seconds.
         """
         ring, goal = self.ring, self.ring.head
-        done = threading.Event()
+        done = threading.Lock()
+        done.acquire()
         if not self._ended:
             self._requests.append((final, done))
             self.wake()
@@ -117,7 +119,7 @@ class Drain:
         # The garbage collector may close a forgotten writer in the drain's own thread, which cannot wait for itself.
         while not self._ended and threading.current_thread() is not self._thread:
             # Now and then it looks around: the thread may have ended before it saw the request.
-            if done.wait(min(timeout, 0.1)):
+            if done.acquire(timeout=min(timeout, 0.1)):
                 break
             if time.monotonic() >= until:
                 self._tell(TimeoutError(f"the disk has not answered for {timeout:g} seconds"))
@@ -172,7 +174,7 @@ class Drain:
         elif now >= self._flush_at or requests:
             self._flush_at = now + self._options.flush_seconds
         for _, done in requests:
-            done.set()
+            done.release()
         return more
 
     def _write_due(self, everything: bool, final: bool) -> None:

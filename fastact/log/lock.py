@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from fastact.errors import LogError
+from fastact.opening import open_regular
 
 LOCK_NAME: Final = "writer.lock"
 #: Linux's ``struct flock``: the lock's type, whence, start, length, and who holds it.
@@ -71,7 +72,8 @@ class RunLock:
         if _held.setdefault(self._key, self) is not self:
             raise _refusal(folder, "this process")
         try:
-            self._file = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+            # What is written into it may not reach what somebody else's link points to.
+            self._file = open_regular(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, follow=False)
             self._take(folder)
         except BaseException:
             self.release()

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -104,12 +105,8 @@ class ActivationMonitor(Supervision):
         self._pools, self._known = {}, set()
         self._writer: LogWriter | None = None
         if path is not None:
-            facts = {
-                "window_size": str(window_size),
-                "every": str(every),
-                "thresholds": json.dumps(dataclasses.asdict(self._diagnoser.thresholds)),
-                "accept": to_json(self._diagnoser.accepted),
-            }
+            facts = {"window_size": str(window_size), "every": str(every), "accept": to_json(self._diagnoser.accepted)}
+            facts["thresholds"] = json.dumps(dataclasses.asdict(self._diagnoser.thresholds))
             self._writer = LogWriter(path, log, metadata={**own, **facts})
         self._every = every
         self._queue = StepQueue(every, self._diagnoser, self._writer, self._failures)
@@ -237,6 +234,8 @@ class ActivationMonitor(Supervision):
             layer_type = renamed("layer_type", layer_type, "kind", kind)
             check_type("layer_type" if kind is None else "kind", layer_type, str, "a str")
             interval = BOUNDED.get(layer_type, SATURATION) if saturation is None else saturation
+            if self._queue.postpone(partial(self._record, name, x, axis, layer_type, saturation, dtype, sparse)):
+                return None
             dtype = dtype or str(getattr(x, "dtype", "")).removeprefix("torch.")
         if isinstance(x, (ActivationStats, ChannelStats)):
             if x.saturation != interval:
@@ -336,7 +335,7 @@ class ActivationMonitor(Supervision):
         """
         if self._closed:
             raise FastactError("the monitor is closed: cannot end a step")
-        if self._queue.end_step():
+        if not self._queue.postpone(self.step) and self._queue.end_step():
             self._unseen.end_step()
             if self._alerts is not None:
                 self._alerts.look(self._diagnoser, self._failures)
@@ -370,14 +369,14 @@ class ActivationMonitor(Supervision):
 
         If the disk refuses, there is a warning, and the rows wait in memory.
         """
-        if self._writer is not None and not self._closed:
+        if self._writer is not None and not self._closed and not self._queue.postpone(self.flush):
             self._queue.catch_up()
             self._unseen.look()
             self._writer.flush()
 
     def close(self) -> None:
         """Ends the step under way, if anything was recorded in it, and seals the log. A second call does nothing."""
-        if self._closed:
+        if self._closed or self._queue.postpone(self.close):
             return
         try:
             self._queue.finish()

@@ -85,6 +85,11 @@ class Log(Frames):
         return sum(run.nbytes for run in self.runs.values())
 
     @property
+    def closed(self) -> bool:
+        """Whether all of its writers closed it. One that was killed leaves it open."""
+        return all(run.closed for run in self.runs.values())
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What is damaged or missing, and where; empty if all is whole. Reads all of the log if nothing has yet."""
         if self._warnings is None:
@@ -140,7 +145,7 @@ class Log(Frames):
             ArgumentValueError: `rank` is not in the log.
         """
         layers = LayerNumbers()
-        return layers.infos, self._blocks(rank, layers, progress)
+        return layers.infos, self.read_blocks(rank, layers, progress)
 
     def replay(
         self,
@@ -244,7 +249,7 @@ class Log(Frames):
             ArgumentValueError: an argument is out of range, a condition is unknown, or `rank` is not in the log.
         """
         diagnoser, layers = self.diagnoser(rank, thresholds, window_size, accept), LayerNumbers()
-        for block in self._blocks(rank, layers, progress):
+        for block in self.read_blocks(rank, layers, progress):
             add_block(diagnoser, block, layers)
         diagnoser.unseen = self.unseen_of(rank)
         return diagnoser.diagnose(preset)
@@ -269,7 +274,8 @@ class Log(Frames):
             self._check_rank("rank", rank)
         return self.ranks if rank is None else (rank,)
 
-    def _blocks(self, rank: int | None, layers: LayerNumbers, progress: Progress | None) -> Iterator[Block]:
+    def read_blocks(self, rank: int | None, layers: LayerNumbers, progress: Progress | None) -> Iterator[Block]:
+        """The blocks of `blocks`, with the layers' numbers from `layers`."""
         ranks = self._ranks(rank)
         lost = list(self._notes)
         runs = self._batches(ranks, lost, progress)
@@ -280,6 +286,24 @@ class Log(Frames):
                 self._warnings = tuple(lost)
 
         return blocks()
+
+    def report(self, path: str | os.PathLike[str], *, progress: Progress | None = None) -> None:
+        """Writes the diagnosis and the rows as one HTML file, which needs no network and is at most 400 kB.
+
+        It has the findings with the curves that show them, a heat map of layers by steps for any statistic, each
+        layer's health, and what was not looked at. Memory is bounded by the layers, whatever the number of steps.
+
+        Args:
+            path: the file; it is replaced as a whole.
+            progress: called with the bytes read so far.
+
+        Raises:
+            ArgumentTypeError: `path` is not a path.
+            OSError: the file cannot be written.
+        """
+        from fastact.replay.report import write_report  # reads what is defined here
+
+        write_report([self], path, progress=progress)
 
     def __repr__(self) -> str:
         return f"Log({str(self.path)!r}, layers={len(self.layers)}, ranks={len(self.ranks)})"
