@@ -160,8 +160,8 @@ def test_the_pause_is_such_that_looks_take_their_share_of_a_core(
         return True
 
     monkeypatch.setattr(Rank, "look", look)
-    monkeypatch.setattr(following.time, "process_time", lambda: now[0])
-    monkeypatch.setattr(following.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("time.process_time", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     watched = Following(tmp_path, every=1.0, share=0.25)
     cost = 0.1
     assert watched.look() == pytest.approx(0.9)

@@ -28,8 +28,8 @@ def test_a_peak_is_never_lost_between_columns() -> None:
 
 def test_noise_is_no_drama_and_many_orders_of_magnitude_are_seen() -> None:
     assert set(sparkline(np.array([1.0, 1.001, 0.999]), 3)) <= set("▄▅")
-    assert sparkline(10.0 ** np.arange(8), 8, "size") == "▁▂▃▄▅▆▇█"
-    assert sparkline(10.0 ** np.arange(8), 8) == "▁▁▁▁▁▁▂█"
+    assert sparkline(np.geomspace(1.0, 1e7, 8), 8, "size") == "▁▂▃▄▅▆▇█"
+    assert sparkline(np.geomspace(1.0, 1e7, 8), 8) == "▁▁▁▁▁▁▂█"
     assert scale(np.array([-1e308, 1e308]), "signed").ends == (-1e308, 1e308)
 
 
