@@ -10,8 +10,8 @@
     fig.savefig("a.pdf")
 
 `Log.plot` and `Diagnosis.plot` draw by what is here, which takes plain values: `heatmap.cells` of a log or of a
-monitor's history, and findings. Each takes axes, by default those of a new figure, and returns them. Colours are safe for the
-colour-blind (viridis, RdBu, Okabe and Ito), and what they tell is told by shape or text as well.
+monitor's history, and findings. Each takes axes, by default those of a new figure, and returns them. Colours are safe
+for the colour-blind (viridis, RdBu, Okabe and Ito), and what they tell is told by shape or text as well.
 """
 
 import math
