@@ -144,7 +144,7 @@ def heat_map(
     every = math.ceil(rows / _MOST_LABELS) or 1
     ax.set_yticks(range(0, rows, every), [shown(name, 40) for name in cells.names[::every]])
     ax.set_xlabel("step" + (f" ({cells.merged})" if cells.merged else ""))
-    ax.set_title(cells.statistic)
+    ax.set_title(cells.statistic, loc="left")
     places = {name: place for place, names in enumerate(cells.layers) for name in names}
     _mark(ax, [(each, places[each.layer]) for each in findings if each.layer in places])
     if colour_bar:
@@ -182,12 +182,15 @@ def curves(
     if scale in ("log", "symlog"):
         ax.set_yscale(scale)
     of: dict[str, tuple[int, str]] = {}
+    drawn = []
     for place, name in enumerate(cells.names):
         if rows <= len(_COLOURS) * len(_DASHES):
             colour, dash = _COLOURS[place % len(_COLOURS)], _DASHES[place // len(_COLOURS)]
         else:  # in forward order, from dark to light
             colour, dash = _of_map("viridis", place / (rows - 1)), "-"
-        ax.plot(middle, cells.median[place], color=colour, linestyle=dash, label=shown(name, 40), linewidth=1.5)
+        drawn += ax.plot(
+            middle, cells.median[place], color=colour, linestyle=dash, label=shown(name, 40), linewidth=1.5
+        )
         if bands and cells.width > 1:
             ax.fill_between(middle, cells.lower[place], cells.upper[place], color=colour, alpha=0.3, linewidth=0)
             ax.fill_between(middle, cells.low[place], cells.high[place], color=colour, alpha=0.12, linewidth=0)
@@ -204,7 +207,7 @@ def curves(
     ax.set_ylabel(cells.statistic)
     if 0 < rows <= _MOST_CURVES:
         kept = ax.get_legend()
-        ax.legend(fontsize="small", loc="best")
+        ax.legend(handles=drawn, fontsize="small", loc="best")
         if kept is not None:  # that of the severities
             ax.add_artist(kept)
     return ax
@@ -254,7 +257,7 @@ def timeline(findings: Sequence[_Finding], layers: Sequence[_Health], ax: "Axes 
     ax.set_ylim(max(len(names), 1) - 0.5, -0.5)
     ax.set_xlim(first - 0.5, max(last + 0.5, first + 0.5))
     ax.set_xlabel("step")
-    ax.set_title("findings")
+    ax.set_title("findings", loc="left")
     return ax
 
 
@@ -272,7 +275,7 @@ def _axes(ax: "Axes | None") -> "Axes":
 def _mark(ax: "Axes", marks: Sequence[tuple[_Finding, float]]) -> None:
     """A marker for each finding at its first step; hollow where another one explains it; with a legend."""
     for severity, (colour, marker) in _SEVERITIES.items():
-        for hollow in (False, True):
+        for hollow in (True, False):  # what is drawn last is on top
             found = [
                 (each.first_step, height)
                 for each, height in marks
@@ -286,7 +289,7 @@ def _mark(ax: "Axes", marks: Sequence[tuple[_Finding, float]]) -> None:
                 )  # fmt: skip
     if marks:
         handles = [line for line in ax.lines if line.get_linestyle() == "None"]
-        ax.legend(handles=handles, fontsize="small", loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
+        ax.legend(handles=handles, fontsize="small", loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False)
 
 
 def _is_size(cells: _Cells) -> bool:

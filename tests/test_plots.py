@@ -114,7 +114,7 @@ def test_findings_are_bars_from_their_first_step_on(sick: tuple[History, Diagnos
     assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first layer on top
     healthy = watch({"a": ("Linear", [row(step) for step in range(9)])}).diagnose()
     assert names(drawn(healthy.plot(axes())).texts) == ["no problems found"]
-    assert drawn(Diagnosis((), ()).plot(axes())).get_title() == "findings"
+    assert drawn(Diagnosis((), ()).plot(axes())).get_title("left") == "findings"
 
 
 def test_a_log_is_plotted_with_its_findings(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ class Diagnosis:
 
         Example:
             >>> from matplotlib.figure import Figure
-            >>> Diagnosis((), ()).plot(Figure().add_subplot()).get_title()
+            >>> Diagnosis((), ()).plot(Figure().add_subplot()).get_title("left")
             'findings'
         """
         return plots.timeline(self.findings, self.layers, ax)
