@@ -251,7 +251,7 @@ class Log(Frames, Plots):
         """
         diagnoser, layers = self.diagnoser(rank, thresholds, window_size, accept), LayerNumbers()
         for block in self.read_blocks(rank, layers, progress):
-            add_block(diagnoser, block, layers)
+            add_block(diagnoser, block, layers.infos)
         diagnoser.unseen = self.unseen_of(rank)
         return diagnoser.diagnose(preset)
 
