@@ -274,6 +274,9 @@ def _axes(ax: "Axes | None") -> "Axes":
 
 def _mark(ax: "Axes", marks: Sequence[tuple[_Finding, float]]) -> None:
     """A marker for each finding at its first step; hollow where another one explains it; with a legend."""
+    from matplotlib.lines import Line2D
+
+    handles = []
     for severity, (colour, marker) in _SEVERITIES.items():
         for hollow in (True, False):  # what is drawn last is on top
             found = [
@@ -285,11 +288,19 @@ def _mark(ax: "Axes", marks: Sequence[tuple[_Finding, float]]) -> None:
                 ax.plot(
                     *zip(*found, strict=True), linestyle="none", marker=marker, markersize=8, color=colour,
                     markerfacecolor="white" if hollow else colour, markeredgecolor=colour if hollow else "white",
-                    label=f"{severity}, follows from another" if hollow else severity, clip_on=False, zorder=5,
+                    clip_on=False, zorder=5,
                 )  # fmt: skip
-    if marks:
-        handles = [line for line in ax.lines if line.get_linestyle() == "None"]
-        ax.legend(handles=handles, fontsize="small", loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False)
+        if any(each.severity == severity for each, _ in marks):
+            handles.append(Line2D([], [], linestyle="none", marker=marker, color=colour, label=severity))
+    if any(each.consequence_of is not None for each, _ in marks):
+        hollow_mark = Line2D([], [], linestyle="none", marker="s", color="0.4", markerfacecolor="white")
+        hollow_mark.set_label("follows from another")
+        handles.append(hollow_mark)
+    if handles:
+        place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.2}
+        ax.legend(
+            handles=handles, fontsize="small", ncols=4, frameon=False, handletextpad=0.2, columnspacing=1, **place
+        )
 
 
 def _is_size(cells: _Cells) -> bool:
