@@ -196,12 +196,14 @@ def curves(
             ax.fill_between(middle, cells.low[place], cells.high[place], color=colour, alpha=0.12, linewidth=0)
         of |= dict.fromkeys(cells.layers[place], (place, colour))
     marks = []
+    positive = cells.median[cells.median > 0.0]
+    floor = float(positive.min()) if scale == "log" and len(positive) else -math.inf  # zero has no logarithm
     for finding in findings:
         if finding.layer in of and len(cells.steps):
             column = int(np.clip((finding.first_step - cells.steps[0]) // cells.width, 0, len(cells.steps) - 1))
             height = cells.median[of[finding.layer][0], column]
             if np.isfinite(height):
-                marks.append((finding, float(height)))
+                marks.append((finding, max(float(height), floor)))
     _mark(ax, marks)
     ax.set_xlabel("step" + (f" ({cells.merged})" if cells.merged else ""))
     ax.set_ylabel(cells.statistic)
