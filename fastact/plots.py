@@ -301,7 +301,14 @@ def _mark(ax: "Axes", marks: Sequence[tuple[_Finding, float]]) -> None:
     if handles:
         place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.2}
         ax.legend(
-            handles=handles, fontsize="small", ncols=4, frameon=False, handletextpad=0.2, columnspacing=1, **place
+            handles,
+            [str(each.get_label()) for each in handles],
+            fontsize="small",
+            ncols=4,
+            frameon=False,
+            handletextpad=0.2,
+            columnspacing=1,
+            **place,
         )
 
 
