@@ -299,17 +299,10 @@ def _mark(ax: "Axes", marks: Sequence[tuple[_Finding, float]]) -> None:
         hollow_mark.set_label("follows from another")
         handles.append(hollow_mark)
     if handles:
-        place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.2}
         ax.legend(
-            handles,
-            [str(each.get_label()) for each in handles],
-            fontsize="small",
-            ncols=4,
-            frameon=False,
-            handletextpad=0.2,
-            columnspacing=1,
-            **place,
-        )
+            handles=handles, fontsize="small", ncols=4, frameon=False, handletextpad=0.2, columnspacing=1,
+            loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2,
+        )  # fmt: skip
 
 
 def _is_size(cells: _Cells) -> bool:
