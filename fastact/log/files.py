@@ -31,6 +31,17 @@ def next_number(taken: Iterable[int]) -> int:
     return max((number for number in taken if number < _LAST), default=-1) + 1
 
 
+def remove_empty(folder: Path) -> None:
+    """Removes the empty segments that writers have left who were killed before their first batch.
+
+    For who holds the folder's lock. Where there are no locks, a writer whose segment is gone makes another one.
+    """
+    for _, name in list_segments(folder):
+        with suppress(OSError):
+            if name.endswith(".live") and os.stat(folder / name).st_size == 0:  # noqa: PTH116
+                os.unlink(folder / name)  # noqa: PTH108
+
+
 def sealed_name(number: int) -> str:
     """The file name of a whole segment."""
     return f"segment-{number:06d}.arrows"

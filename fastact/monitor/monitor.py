@@ -12,7 +12,6 @@ import json
 import os
 from collections.abc import Mapping
 from functools import partial
-from types import TracebackType
 from typing import Any, Self
 
 from fastact.arrays.host import on_gpu
@@ -108,6 +107,7 @@ class ActivationMonitor(Supervision):
             facts = {"window_size": str(window_size), "every": str(every), "accept": to_json(self._diagnoser.accepted)}
             facts["thresholds"] = json.dumps(dataclasses.asdict(self._diagnoser.thresholds))
             self._writer = LogWriter(path, log, metadata={**own, **facts})
+        self.path = self._writer.path if self._writer else None  #: the directory of the run's log; None without one
         self._every = every
         self._queue = StepQueue(every, self._diagnoser, self._writer, self._failures)
         self._layers = self._queue.layers
@@ -125,8 +125,14 @@ class ActivationMonitor(Supervision):
 
     @property
     def failures(self) -> int:
-        """How many rows are lost; the first one was warned of."""
+        """How many rows were not made; the first one was warned of."""
         return self._failures.failures
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Rows that are lost, by reason: not made (`failures`), or made and not in the log; {} where none is."""
+        made = {} if self._writer is None else self._writer.losses
+        return ({"not made": self.failures} if self.failures else {}) | made
 
     @property
     def unseen(self) -> dict[str, str]:
@@ -306,15 +312,9 @@ class ActivationMonitor(Supervision):
         self._queue.declared.add_sparse(patterns)
 
     def _record_deferred(
-        self,
-        name: str,
-        x: Any,
-        axis: int | tuple[int, ...] | None,
-        layer_type: str,
-        saturation: Any,
-        dtype: str,
+        self, name: str, x: Any, axis: int | tuple[int, ...] | None, layer_type: str, saturation: Any, dtype: str,
         sparse: bool,
-    ) -> ActivationStats | None:
+    ) -> ActivationStats | None:  # fmt: skip
         """Launches the sweep of what lies on a GPU; None if it is to be swept while the host waits."""
         found, shape = gpu_view(x, axis)
         if not found.array.size:
@@ -388,9 +388,7 @@ class ActivationMonitor(Supervision):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

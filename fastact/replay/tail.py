@@ -97,7 +97,7 @@ class Tail:
             if self._diagnoser is None:
                 self._diagnoser = make_diagnoser(self._follower.metadata, None, self._window_size)
             with self.lock:
-                add_block(self._diagnoser, block, self._layers)
+                add_block(self._diagnoser, block, self._layers.infos)
             self._tell(block, self._layers)
             self.rows += len(block.rows)
             self.step = int(block.rows["step"][-1])

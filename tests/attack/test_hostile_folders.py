@@ -82,6 +82,16 @@ def test_a_segment_with_the_last_number_hides_nothing(tmp_path: Path) -> None:
     assert fastact.open_log(tmp_path / "run").to_table().num_rows == before + 20
 
 
+def test_kills_before_the_first_batch_leave_nothing_for_ever(tmp_path: Path) -> None:
+    code = "import os, sys, fastact; m = fastact.ActivationMonitor(sys.argv[1]); os.kill(os.getpid(), 9)"
+    for _ in range(3):
+        assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, timeout=LIMIT).returncode < 0
+    assert len(list(tmp_path.glob("*.live"))) == 1
+    write(tmp_path)
+    assert [path.name for path in tmp_path.glob("segment-*")] == ["segment-000000.arrows"]
+    assert fastact.open_log(tmp_path).to_table().num_rows == 20
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no users on this system")
 def test_folders_are_trusted_where_nobody_else_may_exchange_them(tmp_path: Path) -> None:
     inner = tmp_path / "above" / "between" / "cache"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from fastact.cli.commands.bench import bench
+from fastact.cli.commands.compare import compare
 from fastact.cli.commands.demo import demo
 from fastact.cli.commands.diagnose import diagnose
 from fastact.cli.commands.explain import explain
@@ -23,5 +24,6 @@ from fastact.cli.commands.warmup import warmup
 
 #: All commands, in the order in which `fastact --help` lists them.
 COMMANDS: Final[tuple[Callable[..., Any], ...]] = (
-    demo, diagnose, report, explain, layers, replay, stats, export, recover, tail, bench, info, warmup,
+    demo, diagnose, report, compare, explain, layers, replay, stats, export, recover, tail, bench, info,
+    warmup,
 )  # fmt: skip
