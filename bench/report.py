@@ -45,7 +45,6 @@ def write(run: Path, layers: int, steps: int, options: LogOptions | None) -> Non
     random = np.random.default_rng(0)
     kinds = ("Linear", "ReLU", "LayerNorm", "Tanh")
     block = max(1, 8_000 // layers)  # as many rows as may wait in memory
-    row: tuple[float, ...]
     with LogWriter(run, options) as writer:
         for i in range(layers):
             name = f"model.stages.{i // 400}.blocks.{i // 20 % 20}.{'abcde'[i // 4 % 5]}.{kinds[i % 4].lower()}"
@@ -66,7 +65,8 @@ def write(run: Path, layers: int, steps: int, options: LogOptions | None) -> Non
             rows["zeros"][late], rows["dead_neurons"][late], rows["silent_neurons"][late] = 64 * 256, 256, 256
             for name in ("mean", "std", "abs_mean", "within_std", "min", "max"):
                 rows[name][late] = 0.0
-            for row in rows.ravel().tolist():
+            table: list[Any] = rows.ravel().tolist()
+            for row in table:
                 writer.append(row)
             writer.flush()
 
