@@ -196,12 +196,14 @@ def curves(
             ax.fill_between(middle, cells.low[place], cells.high[place], color=colour, alpha=0.12, linewidth=0)
         of |= dict.fromkeys(cells.layers[place], (place, colour))
     marks = []
+    positive = cells.median[cells.median > 0.0]
+    floor = float(positive.min()) if scale == "log" and len(positive) else -math.inf  # zero has no logarithm
     for finding in findings:
         if finding.layer in of and len(cells.steps):
             column = int(np.clip((finding.first_step - cells.steps[0]) // cells.width, 0, len(cells.steps) - 1))
             height = cells.median[of[finding.layer][0], column]
             if np.isfinite(height):
-                marks.append((finding, float(height)))
+                marks.append((finding, max(float(height), floor)))
     _mark(ax, marks)
     ax.set_xlabel("step" + (f" ({cells.merged})" if cells.merged else ""))
     ax.set_ylabel(cells.statistic)
@@ -297,10 +299,10 @@ def _mark(ax: "Axes", marks: Sequence[tuple[_Finding, float]]) -> None:
         hollow_mark.set_label("follows from another")
         handles.append(hollow_mark)
     if handles:
-        place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.2}
         ax.legend(
-            handles=handles, fontsize="small", ncols=4, frameon=False, handletextpad=0.2, columnspacing=1, **place
-        )
+            handles=handles, fontsize="small", ncols=4, frameon=False, handletextpad=0.2, columnspacing=1,
+            loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2,
+        )  # fmt: skip
 
 
 def _is_size(cells: _Cells) -> bool:

@@ -11,6 +11,7 @@ from synthetic import nothing_finite, row, saturated, watch
 
 import fastact
 from fastact import Diagnosis, heatmap, plots
+from fastact.diagnosis.finding import Evidence
 from fastact.history import History
 from fastact.log import LogWriter
 
@@ -101,6 +102,15 @@ def test_curves_have_bands_where_a_cell_has_several_rows(sick: tuple[History, Di
     lowest = min(path[:, 1].min() for path in (ax.collections[1].get_paths()[0].vertices,))
     assert lowest == 1.0
     assert not drawn(plots.curves(many, axes(), bands=False)).collections
+
+
+def test_a_finding_where_a_curve_is_zero_is_marked_at_the_bottom_of_a_logarithmic_axis() -> None:
+    dead = [row(s, std=2.0**s, mean=0.0) if s < 9 else row(s, std=0.0, mean=0.0) for s in range(20)]
+    history = watch({"a": ("Linear", dead)}).history
+    found = fastact.Finding("a", "vanishing", "serious", 12, Evidence(), "", "", ())
+    ax = drawn(plots.curves(heatmap.cells(history, "std"), axes(), findings=[found]))
+    assert ax.get_yscale() == "log"
+    assert [line.get_xydata().tolist() for line in ax.lines[1:]] == [[[12, 1.0]]]
 
 
 def test_findings_are_bars_from_their_first_step_on(sick: tuple[History, Diagnosis]) -> None:
