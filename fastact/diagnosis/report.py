@@ -2,9 +2,13 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from fastact import plots
 from fastact.diagnosis.finding import Finding
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +155,28 @@ class Diagnosis:
             >>> page[:15], "Nothing was recorded" in page
             ('<!doctype html>', True)
         """
-        from fastact.diagnosis.webpage import Subject, document  # shows what is defined here
+        from fastact.diagnosis.webpage import Subject, document, is_loss  # shows what is defined here
         from fastact.heatmap.collect import collect
 
-        return document([Subject(title, self, None if source is None else collect(source))])
+        return document([Subject(title, self, None if source is None else collect(source, is_loss))])
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draws each finding as a bar from the step since which it holds on, in the line of its layer.
+
+        What another finding explains is hollow. `Log.plot` marks findings on a heat map, or on curves.
+
+        Args:
+            ax: axes of matplotlib to draw on; by default those of a new figure.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+
+        Example:
+            >>> from matplotlib.figure import Figure
+            >>> Diagnosis((), ()).plot(Figure().add_subplot()).get_title("left")
+            'findings'
+        """
+        return plots.timeline(self.findings, self.layers, ax)
 
     def __str__(self) -> str:
         from fastact.diagnosis.render import render_text  # shows what is defined here

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
+from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.widgets import Footer, Input, OptionList, Static
 from textual.widgets.option_list import Option
@@ -64,6 +65,7 @@ class Overview(Screen[None]):
         self._findings: list[Finding] = []
         self._lines: list[str] = []
         self._seen: dict[tuple[object, str, str], int] = {}
+        self._state: object = None
 
     def compose(self) -> ComposeResult:
         """Head, table, findings, footer."""
@@ -107,7 +109,17 @@ class Overview(Screen[None]):
         self._looks += looked
         rank = self.following.shown
         settings = f"by {self.order}" + (f", filter: {shown(' '.join(self.wanted), 30)}" if self.wanted else "")
-        self.query_one("#head", Static).update(head(self.following, self.size.width or 80, settings))
+        text = head(self.following, self.size.width or 80, settings)
+        self.query_one("#head", Static).update(text, layout=False)
+        state = (
+            rank,
+            rank.diagnosis,
+            rank.tail.rows,
+            any(first + _NEW == self._looks for first in self._seen.values()),
+        )
+        if looked and state == self._state:  # whatever a key has changed is shown at once
+            return
+        self._state = state
         self.query_one(LayerTable).show_layers(self.chosen_layers(), self.statistic)
         findings = () if rank.diagnosis is None else rank.diagnosis.culprits
         follow = {} if rank.diagnosis is None else followers(rank.diagnosis)
@@ -129,7 +141,7 @@ class Overview(Screen[None]):
                 keys = [(each.layer, each.condition) for each in self._findings]
                 same = before is not None and (before.layer, before.condition) in keys
                 pane.highlighted = keys.index((before.layer, before.condition)) if same and before is not None else 0
-        self.query_one("#count", Static).update(self._counted(len(findings)))
+        self.query_one("#count", Static).update(self._counted(len(findings)), layout=False)
         self._advise()
 
     def _is_new(self, finding: Finding) -> bool:
@@ -273,6 +285,7 @@ class TailApp(App[None]):
         self._stop, self._wake = threading.Event(), threading.Event()
         self._told: set[tuple[object, str, str]] = set()
         self._thread: threading.Thread | None = None
+        self._looks = 0
 
     def get_default_screen(self) -> Screen[None]:
         """The first page."""
@@ -287,7 +300,7 @@ class TailApp(App[None]):
         # A thread of its own, which an exit does not wait for: the first look at a long log takes its time.
         self._thread = threading.Thread(target=self._follow, name="fastact-tail", daemon=True)
         self._thread.start()
-        self.set_interval(1.0, self.show)
+        self.set_interval(1.0, self._tick)
 
     def _follow(self) -> None:
         self.following.follow(self._stop, self._wake, lambda: self._ask(self._looked))
@@ -297,7 +310,14 @@ class TailApp(App[None]):
             with contextlib.suppress(RuntimeError):  # it has ended in the meantime
                 self.call_later(what)
 
+    def _tick(self) -> None:
+        """Shows how far a look is that takes longer: the first one at a long log."""
+        if not self._looks:
+            self.show(looked=True)
+        self._looks = 0
+
     def _looked(self) -> None:
+        self._looks += 1
         self.show(looked=True)
         self._tell()
 
@@ -306,7 +326,9 @@ class TailApp(App[None]):
         for screen in self.screen_stack:
             if screen is self.screen or (looked and isinstance(screen, Overview)):
                 update = getattr(screen, "show", None)
-                if update is not None and screen.is_mounted:
+                if update is None or self._stop.is_set():
+                    continue
+                with contextlib.suppress(NoMatches):  # its widgets are not there yet, or no longer
                     update(looked=looked) if isinstance(screen, Overview) else update()
 
     def _tell(self) -> None:

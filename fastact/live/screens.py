@@ -119,7 +119,7 @@ class MessagesScreen(_Page):
 class FindingScreen(_Page):
     """A finding in full."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "layer", "Layer")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("l", "layer", "Layer")]
 
     def __init__(self, following: Following, finding: Finding, follow: Sequence[Finding]) -> None:
         super().__init__()

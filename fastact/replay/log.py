@@ -27,6 +27,7 @@ from fastact.log.schema import COLUMNS, check_path, layers_to_json, to_rows
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
 from fastact.replay.frames import Frames, Progress
 from fastact.replay.merge import KEYS, aggregate, merge_ranks
+from fastact.replay.plotting import Plots
 from fastact.replay.records import Record, RowFilter
 from fastact.stats.activation import ActivationStats
 
@@ -37,7 +38,7 @@ _RANK_COLUMN: Final = pa.field(
 )
 
 
-class Log(Frames):
+class Log(Frames, Plots):
     """A log that `open_log` opened. It holds no file open; every call reads what is there at that time.
 
     Where a method takes `progress`, it is called again and again with the bytes read so far; `nbytes` has the total.
