@@ -23,6 +23,7 @@ def compare(
     b: Run,
     *,
     noise: str | os.PathLike[str] | Iterable[Run] | None = None,
+    since: int | None = None,
     rank: int | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -39,6 +40,7 @@ def compare(
         b: the second run, likewise.
         noise: runs of the same training with other seeds, from two on, or a directory of them: what these differ by
             counts as noise too. `a` and `b` are left out where they are among them.
+        since: the first step to compare; all by default.
         rank: the rank to compare; None merges all ranks.
         progress: called with the bytes read so far of `a` and `b`.
 
@@ -81,7 +83,8 @@ def compare(
     common = _Common()
     comparer = Comparer(common.infos, THRESHOLD, band)
     steps = _Steps()
-    for pairs in in_pairs(*(common.numbered(place, source) for place, source in enumerate(sources))):
+    of_a, of_b = (common.numbered(place, source) for place, source in enumerate(sources))
+    for pairs in in_pairs(of_a, of_b, since or 0):
         comparer.add(pairs)
         steps.add(pairs.a["step"])
     comparer.finish()
