@@ -8,8 +8,8 @@ import numpy as np
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.report import Diagnosis
-from fastact.heatmap.collect import Collection, Level, coarser
-from fastact.heatmap.statistics import STATISTICS, Statistic
+from fastact.heatmap.collect import Collection, Level, coarser, without
+from fastact.heatmap.statistics import STATISTICS, Floats, Statistic
 from fastact.history import LayerInfo
 from fastact.html.colours import DIVERGING, SEQUENTIAL, png
 from fastact.html.pack import Cells, Packed, pack
@@ -29,6 +29,11 @@ _DETAIL: Final = ("rms", "mean", "absmax", "zero_ratio", "saturation_ratio", "no
 #: Lengths of names, tried in turn until they fit.
 _LENGTHS: Final = (160, 100, 64, 40, 24, 12)
 _STATIC_ROWS: Final = 120
+#: Statistics of what is no layer's output; the mean of gradients and the like is noise, of losses it is the loss.
+_FEW: Final = frozenset({"rms", "zero_ratio", "non_finite_ratio"})
+_WITH_MEAN: Final = frozenset({layer_types.LOSSES, layer_types.LOSSES_IN_EVALUATION, layer_types.OPTIMISER})
+#: By how much a number may be off, tried in turn: twice that share of itself.
+_PRECISIONS: Final = (0.004, 0.01, 0.03)
 
 
 def group_name(info: LayerInfo) -> str:
@@ -42,7 +47,7 @@ def picture(
     """What the script needs, the static picture, the cells in base64, and what was merged, a line each."""
     health = {layer.name: layer for layer in diagnosis.layers}
     names, cut = _names(collection.layers, room // 3)
-    levels, packed = _fit(collection, room - len("".join(names)))
+    levels, packed = _fit(collection, room - _bytes(names) - 20 * len(names))
     groups = list(dict.fromkeys(group_name(info) for info in collection.layers))
     order = {name: i for i, name in enumerate(GROUP_NAMES.values())}
     groups.sort(key=lambda name: order[name])
@@ -54,7 +59,8 @@ def picture(
         "group": [groups.index(group_name(info)) for info in collection.layers],
         "severity": [health[info.name].severity if info.name in health else "" for info in collection.layers],
         "statistics": [[each.name, each.kind, each.meaning] for each in _kept(levels)],
-        "levels": packed.levels,
+        "levels": packed.levels[: len(levels)],
+        "fine": packed.levels[-1] if collection.fine is not None else None,
         "first": collection.first,
         "last": collection.last,
         "findings": [
@@ -69,6 +75,23 @@ def picture(
     return data, _static(levels[0], collection, findings), packed.blob, _merged(levels, collection, cut)
 
 
+def _bytes(names: Sequence[str]) -> int:
+    return sum(len(name.encode()) + 3 for name in names)
+
+
+def shows(info: LayerInfo, statistic: str) -> bool:
+    """Whether a statistic says something of a layer: saturation of what has bounds; of parameters and the like a few.
+
+    Example:
+        >>> [shows(LayerInfo("a", 0, layer_type), "saturation_ratio") for layer_type in ("Linear", "Tanh")]
+        [False, True]
+    """
+    group = layer_types.group_of(info.layer_type, info.mode)
+    if group not in layer_types.OUTPUTS:
+        return statistic in _FEW or (statistic == "mean" and group in _WITH_MEAN)
+    return statistic != "saturation_ratio" or info.layer_type in layer_types.BOUNDED
+
+
 def _indexed(texts: Sequence[str]) -> dict[str, Any]:
     """Texts of which many are the same: the different ones, and the place of each among them."""
     known = list(dict.fromkeys(texts))
@@ -81,7 +104,7 @@ def _names(layers: Sequence[LayerInfo], room: int) -> tuple[list[str], int]:
     names: list[str] = []
     for length in _LENGTHS:
         names = [shown(info.name, length) for info in layers]
-        if sum(len(name.encode()) + 3 for name in names) <= room:
+        if _bytes(names) <= room:
             break
     longest = max(len(info.name) for info in layers)
     return names, length if longest > length else 0
@@ -92,34 +115,45 @@ def _kept(levels: Sequence[Level]) -> list[Statistic]:
 
 
 def _fit(collection: Collection, room: int) -> tuple[list[Level], Packed]:
-    """The levels in as many columns as there is room for: halved, the single layers first, until they fit."""
-    levels = list(collection.levels)
-    precision = 0.004
+    """The levels as exact, and then in as many columns, as there is room for; the losses' level is the last."""
+    levels = [without(level, lambda name, i: not shows(collection.layers[i], name)) for level in collection.levels]
+    fine = [] if collection.fine is None else [collection.fine]
+    trial = 0
     while True:
-        packed = pack([_cells(level, detail=i > 0) for i, level in enumerate(levels)], precision)
+        found = [_cells(level, detail=i > 0) for i, level in enumerate(levels)]
+        found += [_with(level, {"mean": tuple(level.parts["mean"])}) for level in fine]
+        packed = pack(found, _PRECISIONS[min(trial, len(_PRECISIONS) - 1)])
         if len(packed.blob) <= room:
             return levels, packed
-        if precision < 0.01:
-            precision = 0.01
-        elif len(levels) > 1 and levels[1].columns > 1 and levels[1].columns * 4 > levels[0].columns // 2:
+        trial += 1
+        if trial < len(_PRECISIONS):
+            continue
+        several = len(levels) > 1
+        if several and levels[1].columns > 4:
             levels[1] = coarser(levels[1], 2)
-        elif levels[0].columns > 16:
+        elif levels[0].columns > 24:
             levels[0] = coarser(levels[0], 2)
-        elif len(levels) > 1 and levels[1].columns > 1:
+        elif several and levels[1].columns > 1:
             levels[1] = coarser(levels[1], 2)
-        elif len(levels) > 1:
+        elif levels[0].columns > 2:
+            levels[0] = coarser(levels[0], 2)
+        elif several:
             levels.pop()
         else:
             return levels, packed
 
 
+def _with(level: Level, parts: dict[str, tuple[Floats, ...]]) -> Cells:
+    return Cells(level.rows, level.origin, level.width, level.columns, level.count, parts)
+
+
 def _cells(level: Level, *, detail: bool) -> Cells:
-    parts = {
+    parts: dict[str, tuple[Floats, ...]] = {
         name: (part.median,) if detail else tuple(part)
         for name, part in level.parts.items()
         if not detail or name in _DETAIL
     }
-    return Cells(level.rows, level.origin, level.width, level.columns, level.count, parts)
+    return _with(level, parts)
 
 
 def _merged(levels: Sequence[Level], collection: Collection, cut: int) -> list[str]:

@@ -155,10 +155,10 @@ class Diagnosis:
             >>> page[:15], "Nothing was recorded" in page
             ('<!doctype html>', True)
         """
-        from fastact.diagnosis.webpage import Subject, document  # shows what is defined here
+        from fastact.diagnosis.webpage import Subject, document, is_loss  # shows what is defined here
         from fastact.heatmap.collect import collect
 
-        return document([Subject(title, self, None if source is None else collect(source))])
+        return document([Subject(title, self, None if source is None else collect(source, is_loss))])
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draws each finding as a bar from the step since which it holds on, in the line of its layer.

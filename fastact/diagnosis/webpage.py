@@ -29,6 +29,7 @@ from fastact.diagnosis.rules import RULES, Thresholds
 from fastact.heatmap.collect import Collection, Level, coarser
 from fastact.heatmap.grid import Parts
 from fastact.heatmap.statistics import STATISTICS
+from fastact.history import LayerInfo
 from fastact.html.curves import Chart, Curve
 from fastact.html.page import MOST_BYTES, Page, Section, render
 from fastact.text import number, percent, shown
@@ -36,6 +37,8 @@ from fastact.text import number, percent, shown
 #: Layers that follow from a finding whose curves are drawn beside its own, and columns of a curve.
 _MOST_FOLLOWING: Final = 4
 _COLUMNS: Final = 96
+#: Bytes of a section's still picture and its labels.
+_SLACK: Final = 40_000
 _RULES: Final = {rule.condition: rule for rule in RULES}
 
 
@@ -89,32 +92,33 @@ def document(
     """
     names = ", ".join(shown(subject.name, 60) for subject in subjects)
     most = MOST_BYTES * max(len(subjects), 1)
-    limits, room = Limits(), MOST_BYTES - 180_000
+    limits = Limits()
     while True:
-        sections = [section(subject, i, room, limits) for i, subject in enumerate(subjects)]
-        text = render(Page(f"{names}: fastact report", sections, made, comparison, again))
-        over = len(text.encode()) - most
-        if over <= 0 or limits == limits.less():
-            return text
-        # Cells give way to text down to a third of the page, then there is less text.
-        if room - over // len(subjects) - 1000 > MOST_BYTES // 3:
-            room -= over // len(subjects) + 1000
-        else:
-            limits = limits.less()
+        # What the text leaves is for the cells, at least a third of the page; where they need more, there is less text.
+        bare = [section(subject, i, None, limits) for i, subject in enumerate(subjects)]
+        text = len(render(Page(f"{names}: fastact report", bare, made, comparison, again)).encode())
+        room = (most - text) // max(len(subjects), 1) - _SLACK
+        if room > MOST_BYTES // 3 or limits == limits.less():
+            break
+        limits = limits.less()
+    sections = [section(subject, i, room, limits) for i, subject in enumerate(subjects)]
+    return render(Page(f"{names}: fastact report", sections, made, comparison, again))
 
 
-def section(subject: Subject, place: int, room: int, most: Limits) -> Section:
+def section(subject: Subject, place: int, room: int | None, most: Limits) -> Section:
     """A run's part of a page.
 
     Args:
         subject: what to show.
         place: its place among the sections, from 0.
-        room: bytes that its cells may take.
+        room: bytes that its map may take; None leaves the map out.
         most: how much of it is shown.
     """
     diagnosis, collection = subject.diagnosis, subject.collection
     first, *why = headline(diagnosis)
     entries = entries_of(diagnosis.findings)
+    # The first sentence, and what is told after it.
+    sentence = entries[0].culprit.message if entries else first
     gravest = max((f.severity for f in diagnosis.findings), key=SEVERITIES.index, default="")
     judged = any(layer.status not in ("not enough data", "") for layer in diagnosis.layers)
     findings = [_finding(entry, i, place, subject, most) for i, entry in enumerate(entries[: most.findings], 1)]
@@ -122,13 +126,14 @@ def section(subject: Subject, place: int, room: int, most: Limits) -> Section:
     about = list(subject.about)
     data: dict[str, Any] | None = None
     image, blob = None, ""
-    if collection is not None and collection.levels:
+    if room is not None and collection is not None and collection.levels:
         data, image, blob, said = picture(collection, diagnosis, findings, room)
         about += said
     return Section(
         name=shown(subject.name, 120),
         severity=gravest or ("healthy" if judged else "unknown"),
-        headline=shown(first, most.letters),
+        headline=shown(sentence, most.letters),
+        besides=shown(first.removeprefix(sentence).strip(), most.letters),
         advice=_advice(why, most),
         findings=findings,
         more=len(entries) - len(findings),
@@ -204,7 +209,9 @@ def _chart(finding: Finding, following: Sequence[str], subject: Subject) -> dict
     own = _curve(subject.collection, finding.layer, statistic)
     if own is None or subject.collection is None:
         return None
-    found = (_curve(subject.collection, name, statistic) for name in following)
+    alike = {f.layer for f in subject.diagnosis.findings if f.condition == finding.condition}
+    first = sorted(following, key=lambda name: name not in alike)
+    found = (_curve(subject.collection, name, statistic) for name in first[: 3 * _MOST_FOLLOWING])
     others = [curve for curve in found if curve is not None][:_MOST_FOLLOWING]
     name = shown(finding.layer, 80)
     kind = STATISTICS[statistic].kind
@@ -218,6 +225,8 @@ def _curve(collection: Collection | None, layer: str, statistic: str) -> Curve |
     if found is None:
         return None
     level, parts = found
+    if np.isnan(parts.median).all():
+        return None
     level = Level(((0,),), level.origin, level.width, level.columns, level.count[:1], {statistic: _row(parts)})
     by = -(-level.columns // _COLUMNS)
     if by > 1:
@@ -228,6 +237,11 @@ def _curve(collection: Collection | None, layer: str, statistic: str) -> Curve |
 
 def _row(parts: Parts) -> Parts:
     return Parts(*(part[None] for part in parts))
+
+
+def is_loss(info: LayerInfo) -> bool:
+    """Whether a layer is a loss, whose curve is drawn over the map, finer than the others."""
+    return info.layer_type == LOSS
 
 
 def _loss(collection: Collection) -> dict[str, Any] | None:

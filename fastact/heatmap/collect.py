@@ -1,6 +1,6 @@
 """Every statistic of all layers in one pass over the rows: what a report is drawn from."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,15 +9,18 @@ import numpy as np
 from fastact.heatmap.cells import Blocks, blocks_of, columns_within, merge_rows
 from fastact.heatmap.grid import Grid, Ints, Parts
 from fastact.heatmap.groups import groups_of
-from fastact.heatmap.statistics import STATISTICS, Floats, Statistic
+from fastact.heatmap.statistics import STATISTICS, Statistic
 from fastact.history import LayerHistory, LayerInfo
 
 #: The most rows of a map: more layers share them by module, and each has columns of its own, if fewer.
-MOST_ROWS: Final = 320
+MOST_ROWS: Final = 640
 #: Cells of the map, and of the single layers where they share rows.
-BUDGET: Final = 32_768
+BUDGET: Final = 65_536
 _DETAIL_BUDGET: Final = 81_920
 _LEAST_DETAIL: Final = 8
+#: Columns, and the most layers, of those that are kept apart.
+_FINE_COLUMNS: Final = 400
+_MOST_FINE: Final = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +51,7 @@ class Collection:
     Attributes:
         layers: the layers that have rows, in forward order.
         levels: the map; and, where its rows are several layers, the single layers in fewer columns.
+        fine: `apart` layers, in more columns; None where there are none.
         first: the first step; 0 without rows.
         last: the last step; 0 without rows.
         taken: the rows that were read.
@@ -55,6 +59,7 @@ class Collection:
 
     layers: tuple[LayerInfo, ...]
     levels: tuple[Level, ...]
+    fine: Level | None
     first: int
     last: int
     taken: int
@@ -62,7 +67,9 @@ class Collection:
     def curve(self, layer: str, statistic: str) -> tuple[Level, Parts] | None:
         """The finest cells that are of one layer alone: a level, and parts of shape (columns,); None without rows."""
         place = {info.name: i for i, info in enumerate(self.layers)}.get(layer)
-        for level in self.levels:
+        for level in (self.fine, *self.levels):
+            if level is None:
+                continue
             if (place,) in level.rows and statistic in level.parts:
                 row = level.rows.index((place,))
                 return level, Parts(*(part[row] for part in level.parts[statistic]))
@@ -74,10 +81,16 @@ class Collector:
 
     Args:
         known: the layers that are known beforehand; others may come.
+        apart: whether a layer is kept in a finer level of its own besides; few should be.
         statistics: what to keep, by default all.
     """
 
-    def __init__(self, known: Sequence[LayerInfo], statistics: Sequence[Statistic] | None = None) -> None:
+    def __init__(
+        self,
+        known: Sequence[LayerInfo],
+        apart: Callable[[LayerInfo], bool] = lambda _: False,
+        statistics: Sequence[Statistic] | None = None,
+    ) -> None:
         kept = tuple(STATISTICS.values()) if statistics is None else tuple(statistics)
         self._layers: list[LayerInfo] = []
         self._groups: dict[str, int] = {}
@@ -91,8 +104,11 @@ class Collector:
         if self._shared:
             columns = min(max(_LEAST_DETAIL, _DETAIL_BUDGET // len(known)), 256)
             self._detail = Grid(kept, columns, len(known))
-        #: The row of the map of each layer.
+        #: The row of the map of each layer, and its row among those apart, -1 where it is none.
         self._row = np.zeros(0, np.int64)
+        self._fine_row = np.zeros(0, np.int64)
+        self._apart = apart
+        self._fine = Grid(kept, _FINE_COLUMNS, 1)
 
     def add(self, infos: Sequence[LayerInfo], layers: Ints, rows: Any) -> None:
         """Takes in a block: for each row the place of its layer in `infos`, and rows of `fields.ROW_DTYPE`."""
@@ -103,9 +119,14 @@ class Collector:
                 self._groups[info.name] = min(self._count, MOST_ROWS - 1)
                 self._count += 1
             self._row = np.append(self._row, self._groups[info.name])
+            fine = self._fine_row.max(initial=-1) + 1 if self._apart(info) else -1
+            self._fine_row = np.append(self._fine_row, fine if fine < _MOST_FINE else -1)
         if self._detail is not None:
             self._detail.add(layers, rows)
         self._map.add(self._row[layers], rows)
+        fine = self._fine_row[layers]
+        if (fine >= 0).any():
+            self._fine.add(fine[fine >= 0], rows[fine >= 0])
 
     def finish(self) -> Collection:
         """What was collected, in forward order."""
@@ -118,15 +139,21 @@ class Collector:
         levels = [_level(self._map, order, [tuple(rows[row]) for row in order])] if rows else []
         if rows and self._detail is not None:
             levels.append(_level(self._detail, layers, [(i,) for i in range(len(layers))]))
+        apart = sorted((number for number in layers if self._fine_row[number] >= 0), key=lambda n: self._fine_row[n])
+        fine = None
+        if apart:
+            fine = _level(self._fine, range(len(apart)), [(place[number],) for number in apart])
         grid = self._map
         first = grid.origin if rows else 0
-        return Collection(tuple(self._layers[i] for i in layers), tuple(levels), first, grid.last, grid.taken)
+        return Collection(tuple(self._layers[i] for i in layers), tuple(levels), fine, first, grid.last, grid.taken)
 
 
-def collect(source: Blocks | Mapping[str, LayerHistory]) -> Collection:
+def collect(
+    source: Blocks | Mapping[str, LayerHistory], apart: Callable[[LayerInfo], bool] = lambda _: False
+) -> Collection:
     """The cells of every statistic of a log, or of a monitor's history; raises as `cells`."""
     known, infos, blocks = blocks_of(source)
-    collector = Collector(known)
+    collector = Collector(known, apart)
     for layers, rows in blocks:
         collector.add(infos, layers, rows)
     return collector.finish()
@@ -154,6 +181,11 @@ def coarser(level: Level, by: int) -> Level:
     return Level(level.rows, level.origin, level.width * by, len(starts), count, parts)
 
 
-def values_of(levels: Iterable[Level], statistic: str) -> list[Floats]:
-    """The medians of a statistic in all levels."""
-    return [level.parts[statistic].median for level in levels if statistic in level.parts]
+def without(level: Level, hidden: Callable[[str, int], bool]) -> Level:
+    """A level that has nothing where `hidden` is true of a statistic and all layers (by place) of a row."""
+    parts = {}
+    for name, found in level.parts.items():
+        keep = np.array([not all(hidden(name, place) for place in row) for row in level.rows])
+        if keep.any():
+            parts[name] = Parts(*(np.where(keep[:, None], part, np.nan) for part in found))
+    return Level(level.rows, level.origin, level.width, level.columns, level.count, parts)

@@ -17,7 +17,7 @@ from fastact.html.colours import DIVERGING, SEQUENTIAL
 
 _HERE: Final = Path(__file__).parent
 #: The scripts in the order in which they run, as one.
-_SCRIPTS: Final = ("data.js", "scales.js", "tree.js", "map.js", "charts.js", "main.js")
+_SCRIPTS: Final = ("data.js", "scales.js", "tree.js", "map.js", "keys.js", "charts.js", "main.js")
 #: Bytes of the largest report.
 MOST_BYTES: Final = 400_000
 
@@ -30,6 +30,7 @@ class Section:
         name: the run's name.
         severity: that of its gravest finding; "healthy" or "unknown" without one.
         headline: the one sentence.
+        besides: what is told right after it.
         advice: why, and what to try: pairs of what a line is and the line.
         findings: the findings, each a dict: see `templates/findings.html`.
         more: how many findings more there are than are shown.
@@ -50,6 +51,7 @@ class Section:
     name: str
     severity: str
     headline: str
+    besides: str = ""
     advice: Sequence[tuple[str, str]] = ()
     findings: Sequence[dict[str, Any]] = ()
     more: int = 0

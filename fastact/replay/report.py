@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fastact.diagnosis.webpage import Subject, document
+from fastact.diagnosis.webpage import Subject, document, is_loss
 from fastact.errors import ArgumentTypeError
 from fastact.heatmap.collect import Collector
 from fastact.replay.blocks import LayerNumbers, add_block
@@ -61,7 +61,7 @@ def subject_of(log: "Log", *, progress: "Progress | None" = None, **settings: An
     """What the page shows of a log. `settings` are `rank`, `thresholds`, `window_size` and `accept` of `diagnose`."""
     rank = settings.get("rank")
     diagnoser = log.diagnoser(**settings)
-    layers, collector = LayerNumbers(), Collector(log.layers)
+    layers, collector = LayerNumbers(), Collector(log.layers, is_loss)
     for block in log.read_blocks(rank, layers, progress):
         add_block(diagnoser, block, layers.infos)
         collector.add(layers.infos, block.layers, block.rows)
