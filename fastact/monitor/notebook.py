@@ -34,7 +34,7 @@ class InNotebooks:
         """Shows the diagnosis below the notebook's cell, with the curve of each layer, up to date while it trains.
 
         It is drawn as a step ends, on the training's thread: at most once in `every` seconds, and so seldom that it
-        takes at most 2% of the time, whatever the number of layers (a view of 100 layers takes some 10 ms, so 0.5% at
+        takes at most 2% of the time, whatever the number of layers (a view of 100 layers takes some 20 ms, so 1% at
         the default). `LiveView.seconds` is what it has taken. A failure counts among the monitor's `failures` and ends
         no training.
 
@@ -120,7 +120,7 @@ class LiveView:
 def _html(text: str) -> Any:
     from IPython.display import HTML
 
-    return HTML(text)
+    return HTML(text)  # type: ignore[no-untyped-call]
 
 
 def _display(text: str) -> Any:
