@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from fastact import frames
 from fastact.checks import check_integer, renamed
 from fastact.fields import PACK_ROW, ROW_BYTES, ROW_DTYPE
 
@@ -140,6 +141,14 @@ class LayerHistory:
         """One field over the window, oldest first (int64 or float64, one entry per row)."""
         return self.rows[field]
 
+    def to_pandas(self) -> Any:
+        """The rows as a `pandas.DataFrame`, oldest first: see `History.to_pandas`."""
+        return frames.to_pandas(_columns([self]))
+
+    def to_polars(self) -> Any:
+        """The rows as a `polars.DataFrame`, oldest first: see `History.to_polars`."""
+        return frames.to_polars(_columns([self]))
+
     def __repr__(self) -> str:
         return f"LayerHistory({self.info.name!r}, rows={len(self)}, total={self.total})"
 
@@ -151,6 +160,11 @@ def rows_of(layers: Sequence[LayerHistory]) -> npt.NDArray[np.void]:
     for layer in layers:
         start = layer._copy_into(raw, start)
     return table
+
+
+def _columns(layers: Sequence[LayerHistory]) -> dict[str, frames.Column]:
+    places = np.repeat(np.arange(len(layers)), [len(layer) for layer in layers])
+    return frames.columns_of_rows(rows_of(layers), places, [layer.info.name for layer in layers])
 
 
 class History(Mapping[str, LayerHistory]):
@@ -174,6 +188,37 @@ class History(Mapping[str, LayerHistory]):
 
     def __len__(self) -> int:
         return len(self._layers)
+
+    def to_pandas(self) -> Any:
+        """All rows in the window as a `pandas.DataFrame`: layer after layer in forward order, oldest first.
+
+        The columns are the fields of `fields.ROW`: ``layer`` is a categorical with the layers in forward order,
+        ``time`` a datetime64[ns, UTC], all else nullable Int64 and Float64 with NA where there was nothing to measure.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+
+        Example:
+            >>> import fastact
+            >>> with fastact.ActivationMonitor() as monitor:
+            ...     for _ in range(3):
+            ...         stats = monitor.record("encoder.0", np.ones((4, 2)), axis=-1)
+            ...         monitor.step()
+            >>> monitor.history.to_pandas()[["step", "layer", "mean", "neurons"]]
+               step      layer  mean  neurons
+            0     0  encoder.0   1.0        2
+            1     1  encoder.0   1.0        2
+            2     2  encoder.0   1.0        2
+        """
+        return frames.to_pandas(_columns(list(self.values())))
+
+    def to_polars(self) -> Any:
+        """All rows in the window as a `polars.DataFrame`, as `to_pandas` has them; ``layer`` is an Enum.
+
+        Raises:
+            MissingExtraError: polars is not installed.
+        """
+        return frames.to_polars(_columns(list(self.values())))
 
     def __repr__(self) -> str:
         return f"History(layers={len(self)}, window_size={self.window_size})"

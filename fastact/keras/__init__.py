@@ -15,7 +15,7 @@ swept in place.
 - `recorder`: takes PyTorch's tensors as `fastact.jax.Recorder` takes those of JAX
 """
 
-from fastact._adapters.extras import needs_extra
+from fastact.packages import needs_extra
 
 with needs_extra("fastact.keras", "Keras", "keras"):
     import keras as _keras  # noqa: F401 - imported here, so that a missing one is reported once

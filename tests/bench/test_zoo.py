@@ -15,7 +15,7 @@ from bench.zoo import truth
 from bench.zoo.data import TASKS, load
 from bench.zoo.faults import FAULTS, Training
 from bench.zoo.programs import PROGRAMS
-from bench.zoo.recipes import NETWORKS, SICK, Network, Recipe, Sick, recipes
+from bench.zoo.recipes import NETWORKS, SICK, Network, Part, Recipe, Sick, recipes
 from bench.zoo.recipes.table import sick as planted
 from bench.zoo.score import FUNCTIONS, JUDGES, verdicts
 from bench.zoo.train import key, train
@@ -43,26 +43,26 @@ SMALL = Network(name="small", part="tuning", task="wine", net="mlp", options={"w
 def test_the_table_is_large_enough_and_names_are_unique() -> None:
     names = [recipe.name for recipe in recipes()]
     assert len(names) == len(set(names)) >= 40
-    for part in ("tuning", "held-out", "tuning-2", "held-out-2"):
+    for part in ("tuning", "held-out", "tuning-2", "opened"):
         kinds = Counter(recipe.sick is None for recipe in recipes(part))
         assert kinds[True] >= 20
         assert kinds[False] >= 20
 
 
-def test_the_second_zoo_is_held_out_by_architecture() -> None:
-    sick_runs = Counter(recipe.sick is None for recipe in recipes("held-out-2"))
+def test_the_opened_part_was_held_out_by_architecture() -> None:
+    sick_runs = Counter(recipe.sick is None for recipe in recipes("opened"))
     assert sick_runs[False] >= 60
     assert sick_runs[True] >= 100
-    assert len({recipe.network.name for recipe in recipes("held-out-2")}) >= 40
+    assert len({recipe.network.name for recipe in recipes("opened")}) >= 40
     tuned = {recipe.training.net for part in ("tuning", "tuning-2") for recipe in recipes(part)}
     tuned |= {recipe.training.program for part in ("tuning", "tuning-2") for recipe in recipes(part)}
-    for recipe in recipes("held-out-2"):
+    for recipe in recipes("opened"):
         assert not {recipe.training.net, recipe.training.program} - {"", "supervised", "routed"} & tuned
 
 
-@pytest.mark.parametrize("zoo", ["", "-2"])
-def test_the_parts_share_no_network_no_data_and_no_seed(zoo: str) -> None:
-    tuning, held_out = (list(recipes(f"{part}{zoo}")) for part in ("tuning", "held-out"))  # type: ignore[arg-type]
+@pytest.mark.parametrize(("open_to_all", "apart"), [("tuning", "held-out"), ("tuning-2", "opened")])
+def test_the_parts_share_no_network_no_data_and_no_seed(open_to_all: Part, apart: Part) -> None:
+    tuning, held_out = list(recipes(open_to_all)), list(recipes(apart))
     for what in (
         lambda recipe: recipe.training.task.removesuffix("_raw"),
         lambda recipe: recipe.network.name,

@@ -27,7 +27,7 @@ def info() -> None:
     rows.append(("threads", f"{get_num_threads()} (fastact's own; Numba's threading layers are not used)"))
     code = "none: NUMBA_DISABLE_JIT is set, and sweeps run as plain Python"
     if COMPILED:
-        folder, problem = cache()
+        folder, problem, _ = cache()
         code = cache_line(folder) if folder is not None else f"not kept: {problem}"
     rows += [("machine code", code), ("gpu", gpu_line())]
     show(table(("what", "value"), rows, left=2))

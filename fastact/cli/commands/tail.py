@@ -1,6 +1,7 @@
 """`fastact tail`: the state of a run, live, while it is written."""
 
 import contextlib
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,9 +24,10 @@ def tail(
     every: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds between two looks.")] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Show the current state and exit.")] = False,
 ) -> None:
-    """Watch a run while it is written: its last step and each layer's health, until it is closed or Ctrl-C.
+    """Watch a run while it is written: layers, sparklines, findings as they come; its keys are in the last line.
 
-    When the output is not a terminal, print a line whenever there is something new.
+    The view needs textual (pip install 'fastact[live]'); without it, show each layer's health until the run is closed
+    or Ctrl-C. When the output is not a terminal, print a line whenever there is something new.
     """
     import time
 
@@ -33,6 +35,12 @@ def tail(
 
     from fastact.replay.tail import Tail
 
+    if not once and _has_view():
+        from fastact.live.app import TailApp
+        from fastact.live.following import Following
+
+        TailApp(Following(run, window_size=window, rank=rank, every=every)).run()
+        return
     state = Tail(run, window_size=window, rank=rank, lost=lambda what: complain(f"warning: {what}"))
     out = console()
     state.look()
@@ -52,6 +60,14 @@ def tail(
                 time.sleep(every)
                 if state.look():
                     print(_line(state), flush=True)
+
+
+def _has_view() -> bool:
+    """Whether the terminal view can be shown here: it draws on the whole terminal, and reads its keys."""
+    from importlib.util import find_spec
+
+    out = console()
+    return out.is_terminal and not out.is_dumb_terminal and sys.stdin.isatty() and find_spec("textual") is not None
 
 
 def _line(state: "Tail") -> str:
