@@ -187,6 +187,11 @@ class Diagnosis:
         """
         return plots.timeline(self.findings, self.layers, ax)
 
+    def _repr_html_(self) -> str:
+        from fastact.diagnosis.card import card  # shows what is defined here
+
+        return card(self).to_html()
+
     def __str__(self) -> str:
         from fastact.diagnosis.render import render_text  # shows what is defined here
 

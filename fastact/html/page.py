@@ -83,7 +83,8 @@ class Page:
 
 
 @functools.cache
-def _environment() -> Any:
+def environment() -> Any:
+    """Where templates are found: what they are given is escaped, and what they are not given is an error."""
     import jinja2
 
     return jinja2.Environment(
@@ -96,7 +97,8 @@ def _environment() -> Any:
 
 
 @functools.cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A file of `assets`, as text."""
     return (_HERE / "assets" / name).read_text(encoding="utf-8")
 
 
@@ -119,15 +121,15 @@ def for_script(value: Any) -> str:
 
 def render(page: Page) -> str:
     """The page as text."""
-    style = _asset("report.css")
-    parts = [_asset(name) for name in _SCRIPTS]
+    style = asset("report.css")
+    parts = [asset(name) for name in _SCRIPTS]
     script = '"use strict";\n(() => {\n' + "\n".join(parts) + "\n})();\n"
     data = [
         None if section.data is None else section.data | {"name": section.name, "blob": f"numbers-{i}"}
         for i, section in enumerate(page.sections)
     ]
     text: str = (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             page=page,

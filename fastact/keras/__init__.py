@@ -11,6 +11,7 @@ swept in place.
 - `layers`: which layers of a model compute, and of what types they are
 - `losses`: the losses that a model was compiled with, and what they are given
 - `optimiser`: its learning rate, and the weights that it holds
+- `parameters`: the weights, their gradients and their updates
 - `recorder`: takes PyTorch's tensors as `fastact.jax.Recorder` takes those of JAX
 """
 

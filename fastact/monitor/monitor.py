@@ -29,6 +29,7 @@ from fastact.log.options import LogOptions
 from fastact.log.schema import check_metadata
 from fastact.log.writer import LogWriter
 from fastact.monitor.alerts import Action, Alerts
+from fastact.monitor.notebook import InNotebooks
 from fastact.monitor.queue import Listener, StepQueue
 from fastact.monitor.supervision import Supervision
 from fastact.monitor.unseen import Unseen, Watcher
@@ -39,7 +40,7 @@ from fastact.stats.options import SATURATION
 from fastact.stats.summarize import summarize
 
 
-class ActivationMonitor(Supervision):
+class ActivationMonitor(Supervision, InNotebooks):
     """Watches the activations of a training run.
 
     Args:

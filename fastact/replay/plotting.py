@@ -1,18 +1,48 @@
-"""A log as a plot."""
+"""A log as a plot, and in a notebook."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from fastact import heatmap, plots
 from fastact.checks import check_choice
 from fastact.diagnosis.report import Diagnosis
+from fastact.text import shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+#: Layers, and entries of the metadata, that a notebook shows.
+_MOST_LAYERS: Final = 100
+
+
 class Plots:
-    """What a `Log` is to those who plot it."""
+    """What a `Log` is to those who look at it."""
+
+    def _repr_html_(self) -> str:
+        """What is known without reading the rows."""
+        from fastact.html.notebook import Card, Line, Table  # only a notebook pays for it
+
+        log: Any = self
+        layers = log.layers
+        ranks = f"{len(log.ranks)} ranks, " if len(log.ranks) > 1 else ""
+        own = [f"{shown(key)}: {shown(value, 200)}" for key, value in log.metadata.items()]
+        lines = [
+            Line((shown(info.name, 60), shown(info.layer_type, 24), shown(info.dtype, 24), shown(info.source, 40)))
+            for info in layers[:_MOST_LAYERS]
+        ]
+        table = Table([(title, False) for title in ("layer", "type", "dtype", "input from")], lines)
+        return Card(
+            f"Log of {len(layers):,} layers, {ranks}{log.nbytes / 1e6:,.1f} MB",
+            shown(str(log.path), 200),
+            pairs=[("Next", "log.diagnose(), log.plot(), log.report('report.html'), log.to_pandas()")],
+            table=replace(table, left_out=max(0, len(layers) - _MOST_LAYERS)) if lines else None,
+            lines=[
+                ("Metadata", own),
+                ("Not recorded", [f"{shown(name)}: {shown(why, 200)}" for name, why in log.unseen.items()]),
+            ],
+        ).to_html()
 
     def plot(
         self,

@@ -171,6 +171,11 @@ class ChannelStats(Statistics[npt.NDArray[np.int64], npt.NDArray[np.float64], np
             columns |= {f"neuron_{axis}": Column(place) for axis, place in enumerate(places)}
         return columns | super()._columns()
 
+    def _repr_html_(self) -> str:
+        from fastact.stats.cards import card_of_neurons  # only a notebook pays for it
+
+        return card_of_neurons(self).to_html()
+
     def __or__(self, other: "ChannelStats") -> "ChannelStats":
         if not isinstance(other, ChannelStats):
             return NotImplemented

@@ -25,8 +25,8 @@ Value = TypeVar("Value")
 Extreme = TypeVar("Extreme")
 
 NAN: Final = math.nan
-#: What a frame has: the state, and what is asked for most of what follows from it.
-_IN_FRAMES: Final = (*(field.name for field in STATE), "rms", "absmax", "zero_ratio", "saturation_ratio")
+#: What frames and cards have: the state, and what is asked for most of what follows from it.
+SHOWN: Final = (*(field.name for field in STATE), "rms", "absmax", "zero_ratio", "saturation_ratio")
 
 
 class Statistics(Generic[Count, Value, Extreme]):
@@ -217,7 +217,7 @@ class Statistics(Generic[Count, Value, Extreme]):
         return frames.to_polars(self._columns())
 
     def _columns(self) -> dict[str, frames.Column]:
-        return {name: frames.floats(getattr(self, name)) for name in _IN_FRAMES}
+        return {name: frames.floats(getattr(self, name)) for name in SHOWN}
 
     # Other names of the same, after the document that the project grew from.
 
