@@ -95,7 +95,7 @@ def drawn(page: Path) -> dict[str, float] | None:
         context = browser.new_context(offline=True, viewport={"width": 1280, "height": 900})
         tab = context.new_page()
         tab.goto(page.as_uri())
-        tab.wait_for_function("document.documentElement.dataset.drawn")
+        tab.wait_for_selector("html[data-drawn]", state="attached")
         first = float(tab.evaluate("Number(document.documentElement.dataset.drawn)"))
         again = tab.evaluate(
             """() => {

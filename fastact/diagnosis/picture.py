@@ -1,6 +1,7 @@
 """The heat map of a report: its cells within so many bytes, its rows' names, and a picture that needs no script."""
 
 import base64
+import json
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from fastact.heatmap.collect import Collection, Level, coarser, without
 from fastact.heatmap.statistics import STATISTICS, Floats, Statistic
 from fastact.history import LayerInfo
 from fastact.html.colours import DIVERGING, SEQUENTIAL, png
-from fastact.html.pack import Cells, Packed, pack
+from fastact.html.pack import Cells, Packed, deflated, pack
 from fastact.html.scales import label, round_numbers, scale_of
 from fastact.text import shown
 
@@ -44,23 +45,16 @@ def group_name(info: LayerInfo) -> str:
 def picture(
     collection: Collection, diagnosis: Diagnosis, findings: Sequence[dict[str, Any]], room: int
 ) -> tuple[dict[str, Any], dict[str, Any], str, list[str]]:
-    """What the script needs, the static picture, the cells in base64, and what was merged, a line each."""
-    health = {layer.name: layer for layer in diagnosis.layers}
-    names, cut = _names(collection.layers, room // 3)
-    levels, packed = _fit(collection, room - _bytes(names) - 20 * len(names))
-    groups = list(dict.fromkeys(group_name(info) for info in collection.layers))
-    order = {name: i for i, name in enumerate(GROUP_NAMES.values())}
-    groups.sort(key=lambda name: order[name])
+    """What the script needs, the still picture, the cells in base64, and what was merged, a line each."""
+    about, cut = _about(collection, diagnosis, room // 3)
+    levels, packed = _fit(collection, room - len(about))
     place = {info.name: i for i, info in enumerate(collection.layers)}
     data = {
-        "layers": names,
-        "kinds": _indexed([shown(info.layer_type, 40) for info in collection.layers]),
-        "groups": groups,
-        "group": [groups.index(group_name(info)) for info in collection.layers],
-        "severity": [health[info.name].severity if info.name in health else "" for info in collection.layers],
+        "about": about,
         "statistics": [[each.name, each.kind, each.meaning] for each in _kept(levels)],
         "levels": packed.levels[: len(levels)],
-        "fine": packed.levels[-1] if collection.fine is not None else None,
+        "losses": [] if collection.fine is None else [places[0] for places in collection.fine.rows],
+        "fine": packed.levels[-1] if len(packed.levels) > len(levels) else None,
         "first": collection.first,
         "last": collection.last,
         "findings": [
@@ -73,10 +67,6 @@ def picture(
         ],
     }  # fmt: skip
     return data, _static(levels[0], collection, findings), packed.blob, _merged(levels, collection, cut)
-
-
-def _bytes(names: Sequence[str]) -> int:
-    return sum(len(name.encode()) + 3 for name in names)
 
 
 def shows(info: LayerInfo, statistic: str) -> bool:
@@ -99,15 +89,31 @@ def _indexed(texts: Sequence[str]) -> dict[str, Any]:
     return {"texts": known, "of": [places[text] for text in texts]}
 
 
-def _names(layers: Sequence[LayerInfo], room: int) -> tuple[list[str], int]:
-    """The layers' names within so many bytes, and the length that they were cut to, 0 where none was."""
-    names: list[str] = []
-    for length in _LENGTHS:
-        names = [shown(info.name, length) for info in layers]
-        if _bytes(names) <= room:
-            break
+def _about(collection: Collection, diagnosis: Diagnosis, room: int) -> tuple[str, int]:
+    """What is known of each layer, deflated, in so many bytes; and the length that names were cut to, 0 where none was.
+
+    That is JSON of names, types, groups and severities.
+    """
+    layers = collection.layers
+    health = {layer.name: layer.severity for layer in diagnosis.layers}
+    order = {name: i for i, name in enumerate(GROUP_NAMES.values())}
+    groups = sorted({group_name(info) for info in layers}, key=order.__getitem__)
+    facts: dict[str, Any] = {
+        "kinds": _indexed([shown(info.layer_type, 40) for info in layers]),
+        "groups": groups,
+        "group": [groups.index(group_name(info)) for info in layers],
+        "severity": _indexed([health.get(info.name, "") for info in layers]),
+    }
+    if len(collection.levels) > 1:
+        row = {place: i for i, places in enumerate(collection.levels[0].rows) for place in places}
+        facts["row"] = [row[place] for place in range(len(layers))]
     longest = max(len(info.name) for info in layers)
-    return names, length if longest > length else 0
+    for length in _LENGTHS:
+        text = json.dumps(facts | {"layers": [shown(info.name, length) for info in layers]}, ensure_ascii=False)
+        found = deflated(text.encode())
+        if len(found) <= room:
+            break
+    return found, length if longest > length else 0
 
 
 def _kept(levels: Sequence[Level]) -> list[Statistic]:
@@ -116,17 +122,20 @@ def _kept(levels: Sequence[Level]) -> list[Statistic]:
 
 def _fit(collection: Collection, room: int) -> tuple[list[Level], Packed]:
     """The levels as exact, and then in as many columns, as there is room for; the losses' level is the last."""
-    levels = [without(level, lambda name, i: not shows(collection.layers[i], name)) for level in collection.levels]
-    fine = [] if collection.fine is None else [collection.fine]
+    levels = [
+        without(level, lambda name: [shows(info, name) for info in collection.layers]) for level in collection.levels
+    ]
+    fine = collection.fine
+    losses = None if fine is None or "mean" not in fine.parts else _with(fine, {"mean": tuple(fine.parts["mean"])})
     trial = 0
     while True:
         found = [_cells(level, detail=i > 0) for i, level in enumerate(levels)]
-        found += [_with(level, {"mean": tuple(level.parts["mean"])}) for level in fine]
-        packed = pack(found, _PRECISIONS[min(trial, len(_PRECISIONS) - 1)])
+        packed = pack(found, _PRECISIONS[min(trial, len(_PRECISIONS) - 1)], losses)
         if len(packed.blob) <= room:
             return levels, packed
         trial += 1
-        if trial < len(_PRECISIONS):
+        # Where it is far too much, rounding alone won't do.
+        if trial < len(_PRECISIONS) and len(packed.blob) < 2 * room:
             continue
         several = len(levels) > 1
         if several and levels[1].columns > 4:

@@ -181,11 +181,12 @@ def coarser(level: Level, by: int) -> Level:
     return Level(level.rows, level.origin, level.width * by, len(starts), count, parts)
 
 
-def without(level: Level, hidden: Callable[[str, int], bool]) -> Level:
-    """A level that has nothing where `hidden` is true of a statistic and all layers (by place) of a row."""
+def without(level: Level, kept: Callable[[str], Sequence[bool]]) -> Level:
+    """A level that has nothing of a statistic in rows of which no layer is `kept`: for each layer whether it is."""
     parts = {}
     for name, found in level.parts.items():
-        keep = np.array([not all(hidden(name, place) for place in row) for row in level.rows])
+        layers = kept(name)
+        keep = np.array([any(layers[place] for place in row) for row in level.rows])
         if keep.any():
             parts[name] = Parts(*(np.where(keep[:, None], part, np.nan) for part in found))
     return Level(level.rows, level.origin, level.width, level.columns, level.count, parts)

@@ -22,9 +22,14 @@ _OWN: Final = frozenset({"window_size", "thresholds", "accept"})
 
 
 def write_report(
-    logs: "Sequence[Log]", path: str | os.PathLike[str], *, again: int = 0, progress: "Progress | None" = None
+    logs: "Sequence[Log]",
+    path: str | os.PathLike[str],
+    *,
+    comparison: dict[str, Any] | None = None,
+    again: int = 0,
+    progress: "Progress | None" = None,
 ) -> None:
-    """Writes the page of one log, or of several, as `Log.report` does; `again` as in `document`."""
+    """Writes the page of one log, or of several, as `Log.report` does; `comparison` and `again` as in `document`."""
     if not isinstance(path, (str, os.PathLike)):
         raise ArgumentTypeError(f"path: got {type(path).__name__}, want the path of a file")
     place = Path(path)
@@ -34,7 +39,8 @@ def write_report(
         counted = None if progress is None else lambda read, before=before: progress(before + read)
         subjects.append(subject_of(log, progress=counted))
         before += log.nbytes
-    replace(place, document(subjects, made=f"{dt.datetime.now().astimezone():%Y-%m-%d %H:%M}", again=again))
+    made = f"{dt.datetime.now().astimezone():%Y-%m-%d %H:%M}"
+    replace(place, document(subjects, comparison=comparison, made=made, again=again))
 
 
 def replace(place: Path, text: str) -> None:

@@ -18,7 +18,10 @@ _Every = Annotated[float, typer.Option(min=1, max=3600, help="Seconds between tw
 
 
 def report(runs: _Runs, out: _Out = Path("report.html"), follow: _Follow = False, every: _Every = 10.0) -> None:
-    """Write runs as one HTML file: findings with their curves, a heat map, each layer's health. It needs no network."""
+    """Write runs as one HTML file: findings with their curves, a heat map, each layer's health. It needs no network.
+
+    Two runs are compared first, as by `fastact compare`.
+    """
     _write(runs, out, again=round(every) if follow else 0)
     print(f"{out}: {out.stat().st_size:,} bytes")
     if follow:
@@ -31,8 +34,15 @@ def _write(runs: list[Path], out: Path, again: int) -> None:
     from fastact.replay.report import write_report
 
     logs = [open_log(run) for run in runs]
+    comparison = None
+    if len(logs) == 2:
+        from fastact.comparison.compare import compare
+        from fastact.comparison.webpage import view_of
+
+        with progress_bar("comparing", sum(log.nbytes for log in logs)) as progress:
+            comparison = view_of(compare(*logs, progress=progress))
     with progress_bar("reading", sum(log.nbytes for log in logs)) as progress:
-        write_report(logs, out, again=again, progress=progress)
+        write_report(logs, out, comparison=comparison, again=again, progress=progress)
     for log in logs:
         warn_of_losses(log)
 

@@ -49,7 +49,13 @@ function curveChart(title, kind, curves, box, { since = [], steps = false, shape
   const { width, height, left, right, from, to } = box;
   const [top, bottom] = [8, height - (steps ? 20 : 6)];
   const seen = curves.flatMap((curve) => [curve.low || curve.median, curve.high || curve.median].map((values) => inside(curve.level, values, from, to)));
-  const { scale } = scaleOf(seen, kind, shape, true);
+  let { scale } = scaleOf(seen, kind, shape, true);
+  // What is rounded is not blown up until its rounding shows.
+  const size = 4 * (curves[0].step || 0) * Math.max(Math.abs(scale.low), Math.abs(scale.high));
+  if (scale.shape === "linear" && scale.high - scale.low < size) {
+    const middle = (scale.low + scale.high) / 2;
+    scale = new Scale("linear", middle - size / 2, middle + size / 2);
+  }
   const x = (step) => left + ((step - from) / (to - from)) * (right - left);
   const y = (value) => bottom - scale.place(value) * (bottom - top);
   const chart = drawn("svg", { class: "chart curve", viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": title });
@@ -93,6 +99,7 @@ function inside(level, values, from, to) {
 
 function curveOf(tree, node, statistic) {
   const found = { level: tree.cells(node, statistic, "median").level };
+  if (found.level && found.level.statistics[statistic]) found.step = found.level.statistics[statistic].step;
   for (const which of ["low", "lower", "median", "upper", "high"]) {
     found[which] = tree.cells(node, statistic, which).values;
     if (!found[which]) return null;

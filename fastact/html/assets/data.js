@@ -2,16 +2,18 @@
 
 const NONE = -32768;
 
-async function unpack(id) {
-  const packed = Uint8Array.from(atob(document.getElementById(id).textContent), (sign) => sign.charCodeAt(0));
+async function inflated(text) {
+  const packed = Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 // Cells of several statistics: row i has the layers rows[i].
 class Level {
-  constructor(facts, bytes) {
-    this.rows = typeof facts.rows === "number" ? Array.from({ length: facts.rows }, (_, i) => [i]) : facts.rows;
+  // `row` has the row of each layer, where several share one; `layers` those of the rows, where they are not all.
+  constructor(facts, bytes, { row, layers } = {}) {
+    this.rows = Array.from({ length: facts.rows }, (_, i) => (row ? [] : [layers ? layers[i] : i]));
+    if (row) row.forEach((place, layer) => this.rows[place].push(layer));
     this.origin = facts.origin;
     this.width = facts.width;
     this.columns = facts.columns;

@@ -19,9 +19,9 @@ function choice(title, options, chosen, changed) {
 class RunView {
   constructor(section, facts, bytes) {
     this.section = section;
-    this.run = { ...facts, levels: facts.levels.map((level) => new Level(level, bytes)) };
+    this.run = { ...facts, levels: facts.levels.map((level, i) => new Level(level, bytes, i ? {} : { row: facts.row })) };
     this.run.shares = new Set(facts.statistics.filter(([, kind]) => kind === "share").map(([name]) => name));
-    this.fine = facts.fine && new Level(facts.fine, bytes);
+    this.fine = facts.fine && new Level(facts.fine, bytes, { layers: facts.losses });
     this.run.kind = (layer) => facts.kinds.texts[facts.kinds.of[layer]];
     const { run } = this;
     const statistics = facts.statistics.map(([name, kind, meaning]) => ({ name, kind, meaning }));
@@ -253,7 +253,10 @@ async function start() {
   for (const section of document.querySelectorAll("section.map[data-run]")) {
     const facts = DATA.runs[Number(section.dataset.run)];
     if (!facts) continue;
-    const view = new RunView(section, facts, await unpack(facts.blob));
+    const numbers = await inflated(document.getElementById(facts.blob).textContent);
+    const about = JSON.parse(new TextDecoder().decode(await inflated(facts.about)));
+    about.severity = about.severity.of.map((place) => about.severity.texts[place]);
+    const view = new RunView(section, { ...facts, ...about }, numbers);
     views.push(view);
     const article = section.closest("article");
     for (const link of article.querySelectorAll("[data-finding]")) {

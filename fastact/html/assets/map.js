@@ -80,7 +80,7 @@ class HeatMap {
   rescale() {
     const { statistic, change, shape } = this.state;
     // Of all rows, folded or not, so that the colours stay as one unfolds.
-    const leaves = this.tree.inSight;
+    const leaves = this.tree.inSight.filter((node) => !node.open);
     const arrays = leaves.map((node) => this.values(node).values).filter(Boolean);
     if (change) {
       let most = 2;
@@ -139,7 +139,8 @@ class HeatMap {
     for (let line = 0; line < lines; line++) {
       place.fill(NaN);
       for (let i = first + line * together; i < Math.min(first + (line + 1) * together, last); i++) {
-        const { level, values } = this.values(this.rows[i]);
+        // An open module is a heading: its layers follow.
+        const { level, values } = this.rows[i].open ? {} : this.values(this.rows[i]);
         if (!values) continue;
         const by = (to - from) / wide / level.width;
         const start = (from - level.origin) / level.width;
@@ -175,6 +176,7 @@ class HeatMap {
     context.fillRect(left, 0, right - left, this.view.clientHeight);
     for (let line = 0; line < lines; line++) {
       const y = (first + line) * high - this.view.scrollTop;
+      if (this.rows[first + line].open) continue;
       context.fillStyle = css("--sheet");
       context.fillRect(left, y, right - left, high - gap);
       context.drawImage(picture, 0, line, wide, 1, left, y, right - left, high - gap);
