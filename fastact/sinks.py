@@ -20,11 +20,11 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from fastact._adapters.extras import needs_extra
 from fastact.checks import check_integer
 from fastact.errors import FastactError
 from fastact.failures import FailureCounter
 from fastact.fields import COLUMN, NEURON, STATE
+from fastact.packages import needs_extra
 
 if TYPE_CHECKING:
     from fastact.monitor.monitor import ActivationMonitor

@@ -78,7 +78,7 @@ _TUNED: Final = {
     "held-out": "; no rule was tuned on them",
     "opened": ", and rules have been tuned on them since they were opened; those held out now have not been run yet",
 }
-_LENGTHS: Final = {"held-out": "40 to 60, some for up to 400", "opened": "40 to 60"}
+_LENGTHS: Final = {"held-out": "60 to 300", "opened": "40 to 60"}
 #: How frameworks are written.
 _NAMES: Final = {"torch": "PyTorch", "keras": "Keras"}
 

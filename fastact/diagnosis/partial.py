@@ -114,10 +114,10 @@ def _harm(names: tuple[str, ...], network: Network) -> Severity:
     Features that are kept and a new head on top are usual, and so are heads that one of several losses leaves out. A
     layer that is left behind others that learn before it is an oversight.
     """
-    modules = {name.rpartition(".")[0] for name in names}
+    modules = {updates.layer_of(name, network) for name in names}
     places = {}
     for name, view in network.everything.items():
-        if layer_types.has_weights(view.info.layer_type) and not view.info.mode:
+        if updates.weighs(view) and not view.info.mode:
             places[name] = view.info.order
     behind = [places[name] for name in places if name in modules]
     trained = [places[name] for name in places if name not in modules]

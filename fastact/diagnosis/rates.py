@@ -172,11 +172,12 @@ def all_alike(network: Network) -> tuple[str, ...]:
     """Weight matrices of neighbouring layers that began as one number each, so that all units learn the same."""
     names = []
     for name, view in network.everything.items():
-        if view.info.layer_type != layer_types.PARAMETER or not name.endswith("weight"):
+        if view.info.layer_type != layer_types.PARAMETER or not name.endswith(("weight", "kernel")):
             continue
         shape = view.info.facts.get("shape", ())
         layer = network.everything.get(view.info.facts.get("layer", ""))
-        if len(shape) < 2 or min(shape[:2]) < 2 or layer is None or not layer_types.has_weights(layer.info.layer_type):
+        ends = shape[-2:] if name.endswith("kernel") else shape[:2]  # the units of both sides
+        if len(shape) < 2 or min(ends) < 2 or layer is None or not updates.weighs(layer):
             continue
         row = view.first
         if view.oldest != view.start or not view.info.facts.get("trainable", True):

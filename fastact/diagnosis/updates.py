@@ -260,6 +260,25 @@ def _scale(view: LayerView, part: slice) -> float:
     return float(np.median(scales)) if len(scales) else math.nan
 
 
+def layer_of(name: str, network: Network) -> str:
+    """The name of the layer that a parameter belongs to, whether it has rows or not.
+
+    Keras separates names by slashes, PyTorch by dots.
+    """
+    for suffix in ("", layer_types.GRADIENT_SUFFIX, layer_types.UPDATE_SUFFIX):
+        view = network.everything.get(name + suffix)
+        layer = view.info.facts.get("layer") if view is not None else None
+        if isinstance(layer, str) and layer:
+            return layer
+    return name.rpartition("/")[0] or name.rpartition(".")[0]
+
+
+def weighs(view: LayerView) -> bool:
+    """Whether a layer multiplies its input by weights: also one of Keras's that ends in an activation."""
+    own = view.info.facts.get("layer", "")
+    return layer_types.has_weights(view.info.layer_type) or layer_types.has_weights(str(own))
+
+
 def few(names: tuple[str, ...]) -> str:
     """Some parameters by name: the first ones, and how many more.
 

@@ -113,7 +113,7 @@ def cells(
     """
     wanted = statistic_of(statistic)
     check_integer("budget", budget, 64)
-    known, infos, blocks = _blocks(source)
+    known, infos, blocks = blocks_of(source)
     names = None if layers is None else _names(layers)
     count = sum(names is None or info.name in names for info in known)
     grid = Grid([wanted], columns_within(budget, count), count)
@@ -179,7 +179,8 @@ def _names(layers: Iterable[str]) -> set[str]:
         raise ArgumentTypeError(f"layers: got {type(layers).__name__}, want names of layers") from None
 
 
-def _blocks(source: Any) -> tuple[Sequence[LayerInfo], Sequence[LayerInfo], Iterable[tuple[Ints, Any]]]:
+def blocks_of(source: Any) -> tuple[Sequence[LayerInfo], Sequence[LayerInfo], Iterable[tuple[Ints, Any]]]:
+    """The layers known beforehand, those that come, and the blocks of a log or of a monitor's history."""
     if isinstance(source, Mapping):
         infos = [layer.info for layer in source.values()]
         return infos, infos, _of_history(list(source.values()))

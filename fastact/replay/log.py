@@ -7,7 +7,7 @@ and with `Log.to_table` alone all of it.
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,12 +25,12 @@ from fastact.log.files import list_segments
 from fastact.log.reader import RunReader, StoredBatch
 from fastact.log.schema import COLUMNS, check_path, layers_to_json, to_rows
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
+from fastact.replay.frames import Frames, Progress
 from fastact.replay.merge import KEYS, aggregate, merge_ranks
+from fastact.replay.plotting import Plots
 from fastact.replay.records import Record, RowFilter
 from fastact.stats.activation import ActivationStats
 
-#: Called with the bytes read so far.
-Progress = Callable[[int], None]
 _RANK: Final = re.compile(r"rank-(\d{5,9})")
 _LAYER, _STEP = COLUMN["layer"], COLUMN["step"]
 _RANK_COLUMN: Final = pa.field(
@@ -38,7 +38,7 @@ _RANK_COLUMN: Final = pa.field(
 )
 
 
-class Log:
+class Log(Frames, Plots):
     """A log that `open_log` opened. It holds no file open; every call reads what is there at that time.
 
     Where a method takes `progress`, it is called again and again with the bytes read so far; `nbytes` has the total.
@@ -84,6 +84,11 @@ class Log:
     def nbytes(self) -> int:
         """Bytes of its segments on the disk."""
         return sum(run.nbytes for run in self.runs.values())
+
+    @property
+    def closed(self) -> bool:
+        """Whether all of its writers closed it. One that was killed leaves it open."""
+        return all(run.closed for run in self.runs.values())
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -141,7 +146,7 @@ class Log:
             ArgumentValueError: `rank` is not in the log.
         """
         layers = LayerNumbers()
-        return layers.infos, self._blocks(rank, layers, progress)
+        return layers.infos, self.read_blocks(rank, layers, progress)
 
     def replay(
         self,
@@ -245,8 +250,8 @@ class Log:
             ArgumentValueError: an argument is out of range, a condition is unknown, or `rank` is not in the log.
         """
         diagnoser, layers = self.diagnoser(rank, thresholds, window_size, accept), LayerNumbers()
-        for block in self._blocks(rank, layers, progress):
-            add_block(diagnoser, block, layers)
+        for block in self.read_blocks(rank, layers, progress):
+            add_block(diagnoser, block, layers.infos)
         diagnoser.unseen = self.unseen_of(rank)
         return diagnoser.diagnose(preset)
 
@@ -270,7 +275,8 @@ class Log:
             self._check_rank("rank", rank)
         return self.ranks if rank is None else (rank,)
 
-    def _blocks(self, rank: int | None, layers: LayerNumbers, progress: Progress | None) -> Iterator[Block]:
+    def read_blocks(self, rank: int | None, layers: LayerNumbers, progress: Progress | None) -> Iterator[Block]:
+        """The blocks of `blocks`, with the layers' numbers from `layers`."""
         ranks = self._ranks(rank)
         lost = list(self._notes)
         runs = self._batches(ranks, lost, progress)
@@ -281,6 +287,24 @@ class Log:
                 self._warnings = tuple(lost)
 
         return blocks()
+
+    def report(self, path: str | os.PathLike[str], *, progress: Progress | None = None) -> None:
+        """Writes the diagnosis and the rows as one HTML file, which needs no network and is at most 400 kB.
+
+        It has the findings with the curves that show them, a heat map of layers by steps for any statistic, each
+        layer's health, and what was not looked at. Memory is bounded by the layers, whatever the number of steps.
+
+        Args:
+            path: the file; it is replaced as a whole.
+            progress: called with the bytes read so far.
+
+        Raises:
+            ArgumentTypeError: `path` is not a path.
+            OSError: the file cannot be written.
+        """
+        from fastact.replay.report import write_report  # reads what is defined here
+
+        write_report([self], path, progress=progress)
 
     def __repr__(self) -> str:
         return f"Log({str(self.path)!r}, layers={len(self.layers)}, ranks={len(self.ranks)})"

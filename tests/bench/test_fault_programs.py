@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import bench.faults as fault_programs
-from bench.faults import report
+from bench.faults import held_out_data, judge, report
 from bench.faults.case import PARTS, Case, cases
 from bench.faults.causes import CAUSES, KINDS
 from bench.faults.figures import figures
-from bench.faults.judge import Judged, judged, said
+from bench.faults.judge import Judged, judged, said, trained_by_name
 from bench.faults.run import Run
 from bench.zoo.data import TASKS
 from bench.zoo.score import JUDGES
@@ -35,6 +35,10 @@ def test_there_are_enough_cases_of_each_kind(every: list[Case]) -> None:
     faulty = Counter(case.part for case in every if case.causes)
     assert faulty["tuning"] >= 60
     assert faulty["opened"] >= 50
+    held_out = [case for case in every if case.part == "held-out"]
+    assert Counter(case.framework for case in held_out if case.causes) >= Counter(torch=36, keras=24)
+    assert sum(not case.causes for case in held_out) >= 15
+    assert {case.kind for case in held_out} == {*KINDS, "look-alike"}
     assert {case.framework for case in every} == {"torch", "keras"}
     assert {case.kind for case in every} == {*KINDS, "look-alike"}
 
@@ -45,6 +49,25 @@ def test_the_opened_part_has_other_data_and_kinds_that_the_other_has_not(every: 
     tasks = {part: tasks_of(part) for part in ("tuning", "opened")}
     assert min(map(len, tasks.values())) >= 6
     assert not tasks["tuning"] & tasks["opened"]
+
+
+def test_the_held_out_part_has_data_and_kinds_of_its_own(every: list[Case]) -> None:
+    assert not tasks_of("held_out")
+    folder = Path(fault_programs.__file__).parent
+    made = {
+        name for name, it in vars(held_out_data).items() if callable(it) and it.__module__ == held_out_data.__name__
+    }
+    programs = "".join(path.read_text(encoding="utf-8") for path in folder.glob("held_out_[thk]*.py"))
+    assert len({name for name in made if re.search(rf"\b{name}\(", programs)}) >= 18
+    others = [path for part in ("tuning", "opened") for path in folder.glob(f"{part}_*.py")]
+    assert not [path.name for path in others if "held_out" in path.read_text(encoding="utf-8")]
+    causes = {part: {it.causes[0] for it in every if it.part == part and it.causes} for part in PARTS}
+    assert causes["held-out"] - causes["tuning"] - causes["opened"]
+    assert len(causes["held-out"]) >= 34
+    # Some run for hundreds of steps, as their users would; none for so many that the part takes long.
+    lengths = sorted(int(steps) for steps in re.findall(r"(?:steps=|range\()(\d{2,3})\b", programs))
+    assert lengths[len(lengths) // 2] >= 100
+    assert 250 <= lengths[-1] <= 400
 
 
 def tasks_of(part: str) -> set[str]:
@@ -91,6 +114,18 @@ class Bare(Run):
     @property
     def callbacks(self) -> list[Any]:
         return []
+
+
+@pytest.mark.e2e
+def test_skills_are_told_without_asking_any_rule(every: list[Case], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge, "JUDGES", {"fastact": lambda diagnoser: pytest.fail("was asked")})
+    case = next(case for case in every if case.name == "hearts_loss_clamped")
+    result = trained_by_name(case.name)
+    assert result.fit == ""
+    assert result.skill is not None
+    assert result.skill < 0.1
+    assert result.twin_skill > 0.5
+    assert result.steps == 80
 
 
 @pytest.mark.e2e

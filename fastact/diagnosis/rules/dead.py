@@ -137,6 +137,7 @@ class Dead(Rule[DeadThresholds]):
 
     condition = "dead"
     adjective = "dead"
+    shows = "dead_ratio"
     explains: ClassVar = {"dead": _starves, "vanishing": _silences, "constant": _silences}
 
     def applies(self, info: LayerInfo) -> bool:
@@ -164,6 +165,14 @@ class Dead(Rule[DeadThresholds]):
             RowCondition("mostly_silent", share_at_least(thresholds.dead_critical, _SILENT, _NEURONS)),
         )
         return Cascade(conditions), Cascade(silent)
+
+    def shown(self, finding: Finding) -> str:
+        """Where no neurons were counted, the share of zeros."""
+        return "dead_ratio" if "dead_neurons" in finding.evidence else "zero_ratio"
+
+    def limits(self, finding: Finding, thresholds: DeadThresholds) -> tuple[tuple[float, str], ...]:
+        """From where so many dead neurons do harm."""
+        return ((thresholds.dead_critical, "a finding where it does harm"),)
 
     def check(self, layer: LayerView, network: Network, thresholds: DeadThresholds) -> Finding | Outcome:
         """The share of dead neurons now, and what harm it does."""

@@ -121,6 +121,8 @@ class NotLearning(Rule[NotLearningThresholds]):
 
     condition = "not_learning"
     adjective = "not learning"
+    shows = "mean"
+    compared: ClassVar = {"constant_answer": "the best constant answer"}
     judges = frozenset({layer_types.LOSSES, layer_types.OPTIMISER})
     gradual = True
     leads = True

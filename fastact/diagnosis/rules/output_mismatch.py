@@ -93,6 +93,7 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
 
     condition = "output_mismatch"
     adjective = "unfit for its loss"
+    shows = "mean"
     judges = frozenset({layer_types.LOSSES})
     leads = True
     explains: ClassVar = {
