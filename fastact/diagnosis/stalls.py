@@ -1,6 +1,6 @@
 """A loss that does not go where it should: it stays, falls too slowly, is far off, comes back, rises or cannot move."""
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +10,6 @@ from fastact.diagnosis.inputs import feature_scales, missing_value_codes, same_i
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.progress import LEAST, Progress, progress, rows_at_last, rows_by_factors, since
 from fastact.fields import COLUMN
-
-if TYPE_CHECKING:
-    from fastact.diagnosis.rules.not_learning import NotLearningThresholds
 
 _STEP, _MEAN = COLUMN["step"], COLUMN["mean"]
 
@@ -42,6 +39,23 @@ _UNKNOWN: Final = 100.0
 FAR: Final = 10.0
 
 
+class Limits(Protocol):
+    """Of the thresholds of `not_learning` those that are asked for."""
+
+    @property
+    def learn_rows(self) -> int: ...
+    @property
+    def learn_samples(self) -> int: ...
+    @property
+    def learn_soon(self) -> int: ...
+    @property
+    def learn_share(self) -> float: ...
+    @property
+    def learn_pace(self) -> int: ...
+    @property
+    def learn_above(self) -> float: ...
+
+
 class Seen(NamedTuple):
     """A loss that does not go where it should.
 
@@ -60,7 +74,7 @@ class Seen(NamedTuple):
 
 def of_known(
     layer: LayerView, network: Network, values: npt.NDArray[np.float64], course: Progress, constant: float,
-    thresholds: "NotLearningThresholds",
+    thresholds: Limits,
 ) -> Seen | None:  # fmt: skip
     """What a loss does whose constant answer is known."""
     first = layer.first[_MEAN]
@@ -117,7 +131,7 @@ def of_known(
     return Seen("slow" if own.pace > 0.0 else "stuck", at, own)
 
 
-def _enough(layer: LayerView, network: Network, thresholds: "NotLearningThresholds", *, begun: bool) -> bool:
+def _enough(layer: LayerView, network: Network, thresholds: Limits, *, begun: bool) -> bool:
     """Whether there was time enough to learn something; what has begun to learn gets as long as `learn_pace`."""
     rows = round((layer.last[_STEP] - layer.start) / layer.stride) + 1 if layer.stride > 0.0 else len(layer.rows)
     if min(rows, len(layer.rows)) < thresholds.learn_soon:
@@ -133,7 +147,7 @@ def _enough(layer: LayerView, network: Network, thresholds: "NotLearningThreshol
     return rows >= thresholds.learn_rows and samples >= thresholds.learn_samples
 
 
-def of_unknown(layer: LayerView, course: Progress | None, thresholds: "NotLearningThresholds") -> Seen | None:
+def of_unknown(layer: LayerView, course: Progress | None, thresholds: Limits) -> Seen | None:
     """What a loss does of which nobody knows what a constant answer is worth."""
     same = layer.streaks.get("loss_unchanged")
     if same is not None and same.rows >= STAYS and same.step == layer.start and layer.first[_MEAN] != 0.0:
