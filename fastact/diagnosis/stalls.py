@@ -39,7 +39,7 @@ _UNKNOWN: Final = 100.0
 FAR: Final = 10.0
 
 
-class Limits(Protocol):
+class _Limits(Protocol):
     """Of the thresholds of `not_learning` those that are asked for."""
 
     @property
@@ -74,7 +74,7 @@ class Seen(NamedTuple):
 
 def of_known(
     layer: LayerView, network: Network, values: npt.NDArray[np.float64], course: Progress, constant: float,
-    thresholds: Limits,
+    thresholds: _Limits,
 ) -> Seen | None:  # fmt: skip
     """What a loss does whose constant answer is known."""
     first = layer.first[_MEAN]
@@ -131,7 +131,7 @@ def of_known(
     return Seen("slow" if own.pace > 0.0 else "stuck", at, own)
 
 
-def _enough(layer: LayerView, network: Network, thresholds: Limits, *, begun: bool) -> bool:
+def _enough(layer: LayerView, network: Network, thresholds: _Limits, *, begun: bool) -> bool:
     """Whether there was time enough to learn something; what has begun to learn gets as long as `learn_pace`."""
     rows = round((layer.last[_STEP] - layer.start) / layer.stride) + 1 if layer.stride > 0.0 else len(layer.rows)
     if min(rows, len(layer.rows)) < thresholds.learn_soon:
@@ -147,7 +147,7 @@ def _enough(layer: LayerView, network: Network, thresholds: Limits, *, begun: bo
     return rows >= thresholds.learn_rows and samples >= thresholds.learn_samples
 
 
-def of_unknown(layer: LayerView, course: Progress | None, thresholds: Limits) -> Seen | None:
+def of_unknown(layer: LayerView, course: Progress | None, thresholds: _Limits) -> Seen | None:
     """What a loss does of which nobody knows what a constant answer is worth."""
     same = layer.streaks.get("loss_unchanged")
     if same is not None and same.rows >= STAYS and same.step == layer.start and layer.first[_MEAN] != 0.0:
