@@ -63,10 +63,10 @@ def hardly_learned(network: Network, rows: int, share: float = _NEAR) -> bool:
     return False
 
 
-def has_learned(network: Network) -> bool:
-    """Whether each loss whose constant answer is known is far below it, and there is such a loss."""
+def has_learned(network: Network, share: float = _FAR) -> bool:
+    """Whether each loss whose constant answer is known is at most this share of it, and there is such a loss."""
     known = [(view, worth) for view in losses(network) if (worth := constant(view, network)) is not None]
-    return bool(known) and all(float(np.mean(view.rows["mean"][-_RECENT:])) <= _FAR * worth for view, worth in known)
+    return bool(known) and all(float(np.mean(view.rows["mean"][-_RECENT:])) <= share * worth for view, worth in known)
 
 
 def shown_name(loss: LayerView) -> str:

@@ -4,9 +4,9 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from fastact.diagnosis import choosing, facts, fading, layer_types, softmax
+from fastact.diagnosis import choosing, emptied, facts, fading, layer_types, softmax
 from fastact.diagnosis.causes import Cause, Verdict, best
-from fastact.diagnosis.finding import Evidence, Finding, graded
+from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity, graded
 from fastact.diagnosis.likeness import all_alike, initial_states
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import (
@@ -16,7 +16,7 @@ from fastact.diagnosis.remedies import (
     ONE_ELEMENT_REMEDIES,
     initialisation,
 )
-from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, Streak, nothing_finite
+from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, Streak, nothing_finite, share_at_least
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, upstream
 from fastact.diagnosis.rules.vanishing import VanishingThresholds
 from fastact.diagnosis.thresholds import share_field
@@ -26,6 +26,7 @@ from fastact.text import percent
 
 _NEURONS, _CONSTANT = COLUMN["neurons"], COLUMN["constant_neurons"]
 _STD, _WITHIN, _MEAN = COLUMN["std"], COLUMN["within_std"], COLUMN["mean"]
+_ZEROS, _COUNT = COLUMN["zeros"], COLUMN["count"]
 
 #: Times `vanish_samples`. So many must have been alike to another one where a row has fewer.
 _FEW_SAMPLES: Final = 5
@@ -72,6 +73,8 @@ class Constant(Rule[ConstantThresholds]):
 
         One within a mixture of experts is where that holds of the expert that it chooses.
 
+    The model's input is constant too where every value has been zero for min_rows rows, and none was before.
+
     Needs rows swept per neuron and `vanish_samples` samples of each neuron in a row; where all of fewer are alike, five
     times as many over the rows.
 
@@ -110,8 +113,11 @@ class Constant(Rule[ConstantThresholds]):
             value = float(softmax.is_softmax(info))
             one, same = RowCondition("of_one", softmax.of_one(value)), RowCondition("one_class", softmax.one_class, 3)
             return Cascade((one,), undecided=nothing_finite), Cascade((same,), undecided=nothing_finite)
+        blank: tuple[Cascade, ...] = ()
+        if info.layer_type == layer_types.INPUT and info.dtype.startswith(("float", "bfloat")) and not info.source:
+            blank = (Cascade((RowCondition("blank", share_at_least(1.0, _ZEROS, _COUNT)),)),)
         if not first[_NEURONS]:
-            return ()
+            return blank
         share, ratio = thresholds.constant_warning, thresholds.constant_ratio
         if info.layer_type == layer_types.INPUT:  # pixels at the borders are one and the same, and harmless
             share = 2.0
@@ -121,13 +127,15 @@ class Constant(Rule[ConstantThresholds]):
             alike = cells[_WITHIN] < ratio * cells[_STD]
             return (cells[_NEURONS] > 0) & (alike | (1.0 * cells[_CONSTANT] >= share * cells[_NEURONS]))
 
-        return (Cascade((RowCondition("constant", holds),), undecided=nothing_finite),)
+        return *blank, Cascade((RowCondition("constant", holds),), undecided=nothing_finite)
 
     def check(self, layer: LayerView, network: Network, thresholds: ConstantThresholds) -> Finding | Outcome:
         """The share of constant neurons now, if there are samples enough to say so."""
         if layer.info.layer_type in layer_types.PROBABILITIES:
             return _softmax_of_one(layer, network, thresholds) or _one_class(layer, network) or Outcome.NOT_FOUND
-        streak = layer.streaks.get("constant")
+        streak, blank = layer.streaks.get("constant"), layer.streaks.get("blank")
+        if blank is not None and blank.rows >= thresholds.min_rows and blank.step > layer.start:
+            return emptied.blank(layer, blank, network) or Outcome.NOT_FOUND
         if streak is None:
             return Outcome.NOT_FOUND
         step = _since(layer, streak)
@@ -336,17 +344,22 @@ def _softmax_of_one(layer: LayerView, network: Network, thresholds: ConstantThre
     streak = layer.streaks.get("of_one")
     if streak is None or streak.rows < thresholds.min_rows or streak.step > layer.start:
         return None
-    # Attention to a memory of one place is of no use, and none to worry about either.
-    attention = layer.info.layer_type == "MultiheadAttention"
-    severity = "note" if attention else graded(serious=True, critical=layer.place >= network.output)
+    # Attention to a memory of one place is of no use, and none to worry about either; and a sample that goes to one
+    # expert gets its answer, though nothing teaches the router.
+    router = layer.place < network.output and choosing.is_router(layer, network)
+    harmless = layer.info.layer_type == "MultiheadAttention" or router
+    severity: Severity = NOTE if harmless else graded(serious=True, critical=layer.place >= network.output)
     value = 0 if layer.info.layer_type == "LogSoftmax" else 1
     evidence = Evidence(constant_ratio=1.0, value=value, outputs=int(layer.rows[-1]["count"]))
     message = f"{layer.name} has been constant since step {layer.start}: every output is {value}, whatever comes in."
     cause = "The softmax runs over an axis of length one, so that each output is divided by itself."
-    remedies = (
+    remedies: tuple[str, ...] = (
         "check the dimension that the softmax runs over",
         "for one output unit, use a sigmoid with binary cross-entropy, or two units with softmax",
     )
+    if router:
+        cause += " It weights the one expert that was chosen, and hands the router no gradient."
+        remedies = ("take the softmax over all experts before the best one is chosen, as Switch Transformers do",)
     said = (f"the smallest and the largest output were exactly {value} in every row",)
     proved = Cause("softmax_of_one", cause, remedies, said, proved=True)
     return best([proved]).finding(layer.info.name, "constant", severity, layer.start, evidence, message)

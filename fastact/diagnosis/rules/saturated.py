@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from fastact.diagnosis import adversaries, facts, layer_types
+from fastact.diagnosis import adversaries, changes, facts, layer_types, standards
 from fastact.diagnosis.causes import Cause, best
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, row_rms
@@ -30,9 +30,12 @@ _KEEPS: Final = 0.1
 #: 0.1, and a sigmoid of 10 is 1.
 _RAW: Final = 30.0
 
-#: The root mean square of outputs that have not learned anything: usual initialisations make less than 0.5, and targets
-#: are larger, or logits that tell classes apart.
-_UNTRAINED: Final = 0.5
+#: The root mean square of cell states that gates near one half do not let them reach.
+_KEPT_STATE: Final = 1.0
+
+#: The root mean square of outputs that have not learned anything: usual initialisations make less than 0.6, which they
+#: do of what is normalised, and targets are larger, or logits that tell classes apart.
+_UNTRAINED: Final = 0.65
 
 #: The share of its own size by which samples differ that are as good as one.
 _ALIKE: Final = 0.05
@@ -66,6 +69,11 @@ class SaturatedThresholds(CommonThresholds):
     saturated_gated: float = share_field(
         0.01, "share of elements; saturated: the same of a layer with gates, where the recorded input has an rms of 30 "
         "and more. Chosen: LSTM have 2% with inputs of 100 and more, and learn half as fast"
+    )  # fmt: skip
+    saturated_open: float = share_field(
+        0.002, "share of elements; saturated: the same of an LSTM whose cell states had an rms of 1 and more in the "
+        "first row. Chosen: with gates near one half, states stay below 1; with recurrent weights of N(0, 2) they "
+        "reach 15 in 24 steps, and 1% of the outputs to their ends"
     )  # fmt: skip
     saturated_elements: int = count_field(
         300, "elements; saturated: a share of fewer is chance, so rows are pooled until there are as many. Chosen"
@@ -150,8 +158,10 @@ class Saturated(Rule[SaturatedThresholds]):
             return cascades
         early_share = min(thresholds.saturated_recurrent, full)
         early = reaches("recurrent_saturated", early_share)
-        wide = reaches("gated_saturated", min(thresholds.saturated_gated, early_share))
-        return *cascades, Cascade((wide, early) if gated else (early,), undecided=nothing_finite)
+        wide_share = min(thresholds.saturated_gated, early_share)
+        wide = reaches("gated_saturated", wide_share)
+        ajar = reaches("open_saturated", min(thresholds.saturated_open, wide_share))
+        return *cascades, Cascade((ajar, wide, early) if gated else (early,), undecided=nothing_finite)
 
     def check(self, layer: LayerView, network: Network, thresholds: SaturatedThresholds) -> Finding | Outcome:
         """The share of saturated elements over the recent rows."""
@@ -163,6 +173,9 @@ class Saturated(Rule[SaturatedThresholds]):
         early_gates = gated is not None and gated.step <= layer.start
         if gated and early_gates and (_is_given_raw_values(layer, network) or _is_new_lstm(layer, network)):
             streak, least = gated, min(thresholds.saturated_gated, least)
+        ajar = layer.streaks.get("open_saturated")
+        if streak is None and ajar and ajar.step <= layer.start and _is_open(layer, network):
+            streak, gated, least = ajar, ajar, min(thresholds.saturated_open, least)
         if streak is None or streak.rows < thresholds.min_rows:
             return Outcome.NOT_FOUND
         if streak.rows >= 2 * thresholds.recent_rows:
@@ -240,6 +253,16 @@ def _is_new_lstm(layer: LayerView, network: Network) -> bool:
     """
     outputs = row_rms(network.layers[network.output].first)
     return layer.info.layer_type in ("LSTM", "LSTMCell") and layer.place < network.output and outputs < _UNTRAINED
+
+
+def _is_open(layer: LayerView, network: Network) -> bool:
+    """Whether the cell states of a new LSTM were so large in their first row that its gates do not forget.
+
+    A gate near one half keeps half of a state in each step, and adds at most one half: that comes to no more than 1.
+    """
+    states = [each for each in _places_of(layer, network) if each.info.layer_type == "LSTMState"]
+    large = any(row_rms(each.first) >= _KEPT_STATE for each in states)
+    return large and _is_new_lstm(layer, network) and not standards.has_learned(network)
 
 
 def _places_of(layer: LayerView, network: Network) -> list[LayerView]:
@@ -352,6 +375,10 @@ def _causes(layer: LayerView, network: Network, step: int, *, adversary: bool) -
 
 def _changed(layer: LayerView, network: Network, step: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     known = facts.data_changed(network, step, slack=1.0)
+    feeder = network.feeder(layer)
+    alone = changes.by_itself(feeder, network, step) if feeder is not None and known.speaks_for else ()
+    if alone:
+        return (), alone
     if not known.speaks_for:
         return (), known.refuted_by or ("no change of the data was recorded",)
     return (*known.speaks_for, "it began in that step"), ()
