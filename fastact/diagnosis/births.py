@@ -151,11 +151,25 @@ def _exponent_source(network: Network) -> LayerView | None:
         grown = "exploding" in view.streaks
         if streak is not None and streak.step <= since and not grown and layer_types.has_weights(view.info.layer_type):
             reached.append((streak.step, view.place, view))
-    return min(reached)[2] if reached else _multiplied(network, since)
+    jumped = None if reached else network.once(_multiplied)
+    return min(reached)[2] if reached else jumped[0] if jumped is not None else None
 
 
-def _multiplied(network: Network, since: int) -> LayerView | None:
-    """The layer whose values jumped to x in the step of the first NaN or Inf, where a layer behind grew e^x times."""
+def _multiplied(network: Network) -> tuple[LayerView, int] | None:
+    """The layer whose values jumped to x, where a layer behind grew e^x times; and when.
+
+    That was in the step of the first NaN or Inf, or in the one before, where the update had to bring them.
+    """
+    since = min(steps(network).values(), default=0)
+    before = _before(network.layers[0], since)
+    for step in (since, before[_STEP] if before is not None else since):
+        source = _jumped(network, step)
+        if source is not None:
+            return source, step
+    return None
+
+
+def _jumped(network: Network, since: int) -> LayerView | None:
     jumps: list[tuple[LayerView, float]] = []
     for view in network.layers:
         if not layer_types.has_weights(view.info.layer_type):
@@ -189,8 +203,10 @@ _AS_MUCH: Final = 0.2
 
 def exponent_since(layer: LayerView, network: Network) -> int:
     """Since when the values of `exponent_source` have been so far out."""
-    streak = layer.streaks.get("exponent")
-    return streak.step if streak is not None else min(steps(network).values())
+    streak, jumped = layer.streaks.get("exponent"), network.once(_multiplied)
+    if streak is not None or jumped is None:
+        return min(steps(network).values()) if streak is None else streak.step
+    return jumped[1]
 
 
 def exponent_limit(dtype: str) -> float:

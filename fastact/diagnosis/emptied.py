@@ -54,7 +54,13 @@ def too_sparse(layer: LayerView, network: Network, window: int, recent: int) -> 
     In a convolution a neuron has places, most of which may be empty; what has learned has no need of more.
     """
     streak = layer.streaks.get("nothing_fires")
-    if streak is None or streak.rows < window or layer.info.mode or dying.units(layer, network) != "neurons" or standards.has_learned(network):
+    if (
+        streak is None
+        or streak.rows < window
+        or layer.info.mode
+        or dying.units(layer, network) != "neurons"
+        or standards.has_learned(network)
+    ):
         return None
     rows = layer.during(streak)[-recent:]
     neurons, count = int(rows[-1]["neurons"]), float(rows["count"].sum(dtype=float))

@@ -308,7 +308,7 @@ def norm_of_one_element(layer: LayerView, network: Network) -> For:
     if neurons and "Instance" in layer_type and count == neurons * network.once(_samples):
         return For(("each of its channels has one place in a sample",))
     if neurons and "Group" in layer_type and count == neurons * network.once(_samples):
-        # Of how many channels a group is made is not known; normalised outputs have an rms of 1 before any update.
+        # How many channels make a group is not known; normalised outputs have an rms of 1 before any update.
         feeder = network.feeder(layer)
         nothing = 0.0 < row_rms(layer.first) <= _ROUNDED
         if nothing and feeder is not None and row_rms(feeder.first) > _NEGLIGIBLE**0.5:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
-from fastact.diagnosis import choosing, collapsing, layer_types, siamese, softmax
+from fastact.diagnosis import choosing, collapsing, layer_types, siamese, softmax, standards
 from fastact.diagnosis.causes import Verdict
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.likeness import AT_THE_END, LEAST_NEURONS, likeness, recent_likeness, row_likeness
@@ -102,7 +102,8 @@ class Collapsed(Rule[CollapsedThresholds]):
         have an offset that is learned first. Found too where a layer and all after it, the outputs among them, have
         come down to at most collapse_partly (0.3) without such a growth; and where two networks of one shape end that
         are trained without targets, have been below 0.4 for collapse_start_rows and no more than at first, while the
-        loss fell to half. Serious below collapse_serious (0.03). In a
+        loss fell to half. What is not serious is not told while the loss is below 0.95 of a constant answer's, or will
+        be within 100 rows at its pace. Serious below collapse_serious (0.03). In a
         network whose output layer has fewer than 8 neurons, or outputs above collapse_raw_scale (10), hidden layers
         share what makes up the outputs' mean: there it takes collapse_raw (0.03), and with few outputs above 3 nothing
         is said. Of a module of its own, its last layer tells how large its outputs are.
@@ -212,6 +213,8 @@ class Collapsed(Rule[CollapsedThresholds]):
             f"{percent(now)} of what its outputs differ by lies between samples{at_first}."
         )
         severity = graded(serious=now <= thresholds.collapse_serious, critical=now <= 0.1 * thresholds.collapse_serious)
+        if severity == "warning" and standards.is_learning(network):
+            return Outcome.NOT_FOUND
         known = network.once(_known)
         which = collapse.head, collapse.step
         if which not in known:
