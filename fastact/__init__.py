@@ -10,6 +10,8 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastact.comparison.compare import compare
+    from fastact.comparison.report import Comparison, LayerComparison, Parting
     from fastact.cpu.threads import get_num_threads, set_num_threads
     from fastact.diagnosis.accept import accept_from_toml
     from fastact.diagnosis.finding import Finding, FindingError
@@ -33,6 +35,7 @@ __version__ = "0.1.0"
 
 #: The public names by the module of fastact that has them.
 _HOMES = {
+    "comparison.compare": "compare", "comparison.report": "Comparison LayerComparison Parting",
     "cpu.threads": "get_num_threads set_num_threads", "diagnosis.accept": "accept_from_toml",
     "diagnosis.finding": "Finding FindingError", "diagnosis.report": "Accepted Diagnosis LayerHealth Note",
     "diagnosis.rules": "Thresholds",
@@ -47,10 +50,10 @@ _HOME = {name: f"fastact.{home}" for home, names in _HOMES.items() for name in n
 
 __all__ = [
     "Accepted", "Accumulator", "ActivationMonitor", "ActivationStats", "ArgumentTypeError", "ArgumentValueError",
-    "ChannelStats", "DetailedStats", "Diagnosis", "FastactError", "Finding", "FindingError", "History", "LayerHealth",
-    "LayerHistory", "LayerInfo", "Log", "LogError", "LogOptions", "MissingExtraError", "Note", "Record", "Thresholds",
-    "__version__", "accept_from_toml", "compute_activation_stats", "detect_dead_neurons", "detect_saturation",
-    "explain", "get_num_threads", "merge",
+    "ChannelStats", "Comparison", "DetailedStats", "Diagnosis", "FastactError", "Finding", "FindingError",
+    "History", "LayerComparison", "LayerHealth", "LayerHistory", "LayerInfo", "Log", "LogError", "LogOptions",
+    "MissingExtraError", "Note", "Parting", "Record", "Thresholds", "__version__", "accept_from_toml", "compare",
+    "compute_activation_stats", "detect_dead_neurons", "detect_saturation", "explain", "get_num_threads", "merge",
     "open_log", "set_num_threads", "summarize", "summarize_many",
 ]  # fmt: skip
 
@@ -76,7 +79,11 @@ def __getattr__(name: str) -> Any:
     if name in _HOME:
         value = getattr(importlib.import_module(_HOME[name]), name)
     elif name == "torch":  # the adapter; loads PyTorch
-        value = importlib.import_module("fastact.torch")
+        try:
+            value = importlib.import_module("fastact.torch")
+        except ImportError as error:
+            # So `hasattr` is false, and `help` and `inspect` leave it out.
+            raise AttributeError(f"fastact.torch cannot be loaded: {error}; pip install 'fastact[torch]'") from error
     else:
         raise AttributeError(f"module 'fastact' has no attribute {name!r}")
     globals()[name] = value

@@ -19,11 +19,11 @@ from typing import Any, Final, Self
 
 import jax
 
-from fastact._adapters.extras import needs_extra
 from fastact._adapters.layers import is_selected, named_outputs
 from fastact.checks import check_type
 from fastact.errors import ArgumentValueError
 from fastact.jax import Recorder
+from fastact.packages import needs_extra
 
 with needs_extra("fastact.flax", "Flax", "flax"):
     from flax import linen, nnx

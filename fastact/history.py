@@ -7,18 +7,25 @@ kernels or files, so a live run and a replayed log fill it in the same way.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from fastact import frames
 from fastact.checks import check_integer, renamed
 from fastact.fields import PACK_ROW, ROW_BYTES, ROW_DTYPE
+from fastact.text import number, shown
+
+if TYPE_CHECKING:
+    from fastact.html.notebook import Card
 
 #: What a model was in when its rows were recorded.
 Mode = Literal["", "evaluation"]
 #: Rows of the largest window: 160 MB a layer. A larger one is a mistake, and fails only when a layer is recorded.
 MAX_WINDOW: Final = 1_000_000
+#: Layers that a notebook shows.
+_MOST_SHOWN: Final = 100
 #: A row as bytes: numpy copies structured rows field by field, in seven times the time.
 _RAW: Final = np.dtype((np.void, ROW_BYTES))
 
@@ -140,6 +147,17 @@ class LayerHistory:
         """One field over the window, oldest first (int64 or float64, one entry per row)."""
         return self.rows[field]
 
+    def to_pandas(self) -> Any:
+        """The rows as a `pandas.DataFrame`, oldest first: see `History.to_pandas`."""
+        return frames.to_pandas(_columns([self]))
+
+    def to_polars(self) -> Any:
+        """The rows as a `polars.DataFrame`, oldest first: see `History.to_polars`."""
+        return frames.to_polars(_columns([self]))
+
+    def _repr_html_(self) -> str:
+        return _card([self], repr(self)).to_html()
+
     def __repr__(self) -> str:
         return f"LayerHistory({self.info.name!r}, rows={len(self)}, total={self.total})"
 
@@ -151,6 +169,34 @@ def rows_of(layers: Sequence[LayerHistory]) -> npt.NDArray[np.void]:
     for layer in layers:
         start = layer._copy_into(raw, start)
     return table
+
+
+def _columns(layers: Sequence[LayerHistory]) -> dict[str, frames.Column]:
+    places = np.repeat(np.arange(len(layers)), [len(layer) for layer in layers])
+    return frames.columns_of_rows(rows_of(layers), places, [layer.info.name for layer in layers])
+
+
+def rms_of(layer: LayerHistory) -> npt.NDArray[np.float64]:
+    """The root mean square of each row in the window, oldest first; NaN without a finite element."""
+    rows = layer.rows
+    with np.errstate(over="ignore"):
+        found: npt.NDArray[np.float64] = np.hypot(rows["mean"], rows["std"])
+    return found
+
+
+def _card(layers: Sequence[LayerHistory], title: str) -> "Card":
+    """What a notebook shows of layers: their last rows, and the root mean squares of the window."""
+    from fastact.html.notebook import Card, Line, Table, small_curve  # only a notebook pays for it
+
+    lines = []
+    for layer in layers[:_MOST_SHOWN]:
+        rms, rows = rms_of(layer), layer.rows[-1:]
+        last = [(rms[-1], rows["std"][0], rows["count"][0], rows["step"][0])] if len(rows) else []
+        cells = [(*map(number, each[:2]), f"{each[2]:,}", f"{each[3]:,}") for each in last] or [("-",) * 4]
+        name = shown(layer.info.name, 60), shown(layer.info.layer_type, 24), f"{layer.total:,}"
+        lines.append(Line((*name, *cells[0]), curve=small_curve(rms) if len(rms) else ""))
+    head = [("layer", False), ("type", False), *((name, True) for name in ("rows", "rms", "std", "elements", "step"))]
+    return Card(title, table=Table(head, lines, "rms of the window", max(0, len(layers) - _MOST_SHOWN)))
 
 
 class History(Mapping[str, LayerHistory]):
@@ -174,6 +220,40 @@ class History(Mapping[str, LayerHistory]):
 
     def __len__(self) -> int:
         return len(self._layers)
+
+    def to_pandas(self) -> Any:
+        """All rows in the window as a `pandas.DataFrame`: layer after layer in forward order, oldest first.
+
+        The columns are the fields of `fields.ROW`: ``layer`` is a categorical with the layers in forward order,
+        ``time`` a datetime64[ns, UTC], all else nullable Int64 and Float64 with NA where there was nothing to measure.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+
+        Example:
+            >>> import fastact
+            >>> with fastact.ActivationMonitor() as monitor:
+            ...     for _ in range(3):
+            ...         stats = monitor.record("encoder.0", np.ones((4, 2)), axis=-1)
+            ...         monitor.step()
+            >>> monitor.history.to_pandas()[["step", "layer", "mean", "neurons"]]
+               step      layer  mean  neurons
+            0     0  encoder.0   1.0        2
+            1     1  encoder.0   1.0        2
+            2     2  encoder.0   1.0        2
+        """
+        return frames.to_pandas(_columns(list(self.values())))
+
+    def to_polars(self) -> Any:
+        """All rows in the window as a `polars.DataFrame`, as `to_pandas` has them; ``layer`` is an Enum.
+
+        Raises:
+            MissingExtraError: polars is not installed.
+        """
+        return frames.to_polars(_columns(list(self.values())))
+
+    def _repr_html_(self) -> str:
+        return _card(list(self.values()), repr(self)).to_html()
 
     def __repr__(self) -> str:
         return f"History(layers={len(self)}, window_size={self.window_size})"

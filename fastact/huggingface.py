@@ -10,7 +10,7 @@ A training to run: scripts/examples/huggingface_digits.py.
 
 from typing import Any
 
-from fastact._adapters.extras import needs_extra
+from fastact.packages import needs_extra
 from fastact.torch.callback import WatchingCallback
 
 with needs_extra("fastact.huggingface", "Transformers", "transformers"):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastact._adapters.attachment import Run
-from fastact._adapters.extras import needs_extra
+from fastact.packages import needs_extra
 from fastact.torch.callback import WatchingCallback
 
 with needs_extra("fastact.lightning", "Lightning", "pytorch_lightning"):

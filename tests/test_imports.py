@@ -99,3 +99,34 @@ def test_the_version_is_that_of_the_installed_package() -> None:
 def test_the_command_is_installed() -> None:
     (command,) = entry_points(group="console_scripts", name="fastact")
     assert callable(command.load())
+
+
+def test_without_torch_the_package_can_still_be_looked_at() -> None:
+    program = """
+import inspect, io, contextlib, sys
+from unittest import mock
+sys.modules["torch"] = None
+import fastact
+assert not hasattr(fastact, "torch")
+assert "summarize" in dict(inspect.getmembers(fastact))
+with contextlib.redirect_stdout(io.StringIO()) as out:
+    help(fastact)
+assert "ActivationMonitor" in out.getvalue()
+with mock.patch("fastact.summarize", lambda x: "patched"):
+    assert fastact.summarize(1) == "patched"
+mock.create_autospec(fastact)
+try:
+    fastact.torch
+except AttributeError as error:
+    print(error)
+try:
+    import fastact.torch
+except ImportError as error:
+    print(type(error).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first.startswith("fastact.torch cannot be loaded: ")
+    assert first.endswith("pip install 'fastact[torch]'")
+    assert second in ("ModuleNotFoundError", "MissingExtraError")

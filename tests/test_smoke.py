@@ -24,7 +24,8 @@ from fastact.cli.app import app
 
 DATA = Path(__file__).parent / "data"
 COMMANDS = (
-    "demo", "diagnose", "explain", "layers", "replay", "stats", "export", "recover", "tail", "bench", "info", "warmup",
+    "demo", "diagnose", "report", "explain", "layers", "replay", "stats", "export", "recover", "tail", "bench", "info",
+    "warmup",
 )  # fmt: skip
 
 

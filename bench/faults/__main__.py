@@ -4,9 +4,10 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
@@ -15,10 +16,12 @@ from rich.table import Table
 from bench.faults.case import PARTS, Case, cases
 from bench.faults.causes import CAUSES, KINDS
 from bench.faults.figures import LOOK_ALIKE, figures
-from bench.faults.judge import Judged, judged_by_name
+from bench.faults.judge import Judged, judged_by_name, trained_by_name
 from bench.faults.report import SOURCE, judge_lines, kind_lines
 from bench.measure import save
 from bench.zoo.judge import begin
+
+T = TypeVar("T")
 
 
 def main() -> None:
@@ -28,6 +31,7 @@ def main() -> None:
     parser.add_argument("--kind", choices=(*KINDS, LOOK_ALIKE), help="this kind of fault alone; nothing is written")
     parser.add_argument("--match", default="", metavar="TEXT", help="cases with this in their name; nothing is written")
     parser.add_argument("--list", action="store_true", help="list the cases and run none")
+    parser.add_argument("--skills", action="store_true", help="train, and tell skills and seconds; no rule is asked")
     parser.add_argument("--keep", action="store_true", help="write the figures, beside what is stored of other parts")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="cases at a time")
     arguments = parser.parse_args()
@@ -38,28 +42,40 @@ def main() -> None:
         if arguments.list:
             _list(console, wanted)
             continue
+        if arguments.skills:
+            _skills(console, wanted, arguments.jobs)
+            continue
         pairs = _judged(console, wanted, arguments.jobs)
         results[part] = figures(pairs)
         _show(console, part, results[part])
-        # Whoever tunes rules sees what was said of the part for tuning alone.
-        for case, result in pairs if part == "tuning" else ():
+        # Whoever tunes rules sees nothing of what was said of the held-out part.
+        for case, result in pairs if part != "held-out" else ():
             _tell(console, case, result)
     if arguments.keep and results and not (arguments.match or arguments.kind):
-        stored = json.loads(SOURCE.read_text(encoding="utf-8"))["parts"] if SOURCE.exists() else {}
-        save(
-            "faults", {"parts": {part: it for part in PARTS if (it := results.get(part) or stored.get(part))}}, console
-        )
+        stored = json.loads(SOURCE.read_text(encoding="utf-8")) if SOURCE.exists() else {"parts": {}}
+        parts = {part: it for part in PARTS if (it := results.get(part) or stored["parts"].get(part))}
+        save("faults", {"parts": parts, "when_held_out": stored.get("when_held_out", {})}, console)
 
 
 def _judged(console: Console, wanted: list[Case], jobs: int) -> list[tuple[Case, Judged]]:
+    return list(zip(wanted, _of_each(console, judged_by_name, wanted, jobs), strict=True))
+
+
+def _skills(console: Console, wanted: list[Case], jobs: int) -> None:
+    for case, it in zip(wanted, _of_each(console, trained_by_name, wanted, jobs), strict=True):
+        skill = "-" if it.skill is None else f"{it.skill:.2f}"
+        line = f"{case.name}: {skill}, repaired {it.twin_skill:.2f}, {it.steps} steps, {it.seconds:.1f} s"
+        console.print(f"{line}  {it.fit and f'UNFIT {it.fit}'}".rstrip(), markup=False)
+
+
+def _of_each(console: Console, made: Callable[[str], T], wanted: list[Case], jobs: int) -> list[T]:
     columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     # A forked child of a process that has used threads of its own may hang.
     with (
         ProcessPoolExecutor(jobs, get_context("spawn"), initializer=begin) as pool,
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
     ):
-        found = progress.track(pool.map(judged_by_name, [case.name for case in wanted]), total=len(wanted))
-        return list(zip(wanted, found, strict=True))
+        return list(progress.track(pool.map(made, [case.name for case in wanted]), total=len(wanted)))
 
 
 def _list(console: Console, wanted: list[Case]) -> None:

@@ -12,9 +12,9 @@ from bench.faults.run import Run
 
 __all__ = ["CASES", "PARTS", "Case", "Framework", "Part", "cases", "fault", "look_alike"]
 
-Part = Literal["tuning", "held-out"]
+Part = Literal["tuning", "opened", "held-out"]
 Framework = Literal["torch", "keras"]
-PARTS: Final[tuple[Part, ...]] = ("tuning", "held-out")
+PARTS: Final[tuple[Part, ...]] = ("tuning", "opened", "held-out")
 
 #: Builds, trains and scores: its skill, 1 is perfect and 0 what a constant answer reaches.
 Program = Callable[[Run, bool], float]
@@ -121,8 +121,14 @@ class _Sound:
         return self.program(run)
 
 
+def _start(part: Part) -> str:
+    """How the names of the modules of a part begin."""
+    return part.replace("-", "_") + "_"
+
+
 def _put(function: Any, program: Program, framework: Framework, **truth: Any) -> None:
-    part: Part = "tuning" if ".tuning_" in function.__module__ else "held-out"
+    module = function.__module__.rpartition(".")[2]
+    part = next(part for part in PARTS if module.startswith(_start(part)))
     name = function.__name__
     if name in CASES:
         raise ValueError(f"{name}: is there twice")
@@ -133,7 +139,7 @@ def _put(function: Any, program: Program, framework: Framework, **truth: Any) ->
 def cases(parts: Iterable[Part] = PARTS) -> list[Case]:
     """All cases of these parts, whose modules, and no others, are imported."""
     wanted = tuple(parts)
-    starts = tuple(part.replace("-", "_") + "_" for part in wanted)
+    starts = tuple(map(_start, wanted))
     for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
         if module.name.startswith(starts):
             importlib.import_module(f"bench.faults.{module.name}")

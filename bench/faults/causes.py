@@ -190,6 +190,11 @@ _TABLE: Final[dict[str, tuple[str, str, str, str, str]]] = {
         LOOP, "There is no backward pass, so there are no gradients.",
         _NOT_LEARNING, "no_gradient detached no_update", rf"backward|{_UNTAUGHT}",
     ),
+    "set_anew": (
+        LOOP, "Weights are set anew, or loaded, while it trains, and what was learned is lost.",
+        "not_learning oscillating exploding drifting", "weights_reset reinitialised initialisation",
+        r"initiali[sz]|\banew\b|\breset|start(s|ed)? (over|again)|restored|loaded|overwritten",
+    ),
     "dropout": (
         LOOP, "Dropout takes away so much that next to nothing is left to learn from.",
         f"{_FADED} exploding", "", r"dropout",

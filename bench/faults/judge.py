@@ -3,6 +3,7 @@
 import contextlib
 import io
 import tempfile
+import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ from bench.faults.run import Run
 from bench.zoo.score import JUDGES, growing
 from fastact.diagnosis.finding import Finding
 
-__all__ = ["SOON", "Judged", "Said", "judged", "judged_by_name", "said", "trained"]
+__all__ = ["SOON", "Judged", "Said", "Skills", "judged", "judged_by_name", "said", "trained", "trained_by_name"]
 
 #: A fault should be found before this step, counted from when it can be known.
 SOON: Final = 20
@@ -71,7 +72,10 @@ class Judged:
 
 def trained(case: Case, path: Path, *, faulty: bool) -> float:
     """The skill of one variant, trained on the same seed as the other; its log is at `path`."""
-    run = Run(path)
+    return _trained(case, Run(path), faulty=faulty)
+
+
+def _trained(case: Case, run: Run, *, faulty: bool) -> float:
     # Who makes a mistake has also overlooked the warning of it.
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
@@ -90,17 +94,55 @@ def judged(case: Case) -> Judged:
             path = Path(folder, str(faulty))
             skills[faulty] = trained(case, path, faulty=faulty)
             told[faulty] = _all_said(case, path)
-    fit = "" if case.learns(skills[False]) else f"twin has a skill of {skills[False]:.2f}"
-    if case.causes and not case.harmed(skills[True], skills[False]):
-        fit = f"no harm: {skills[True]:.2f}, twin {skills[False]:.2f}"
-    return Judged(case.name, skills.get(True), skills[False], fit, told[True], told[False])
+    return Judged(case.name, skills.get(True), skills[False], _fit(case, skills), told[True], told[False])
 
 
 def judged_by_name(name: str) -> Judged:
     """The same in a process of its own."""
+    return judged(_named(name))
+
+
+@dataclass(frozen=True, slots=True)
+class Skills:
+    """What the two runs of a case came to, of which no rule was asked.
+
+    Attributes:
+        skill, twin_skill, fit: as `Judged` has them.
+        steps: of the longer run, as far as the program told its losses.
+        seconds: that both took together.
+    """
+
+    skill: float | None
+    twin_skill: float
+    fit: str
+    steps: int
+    seconds: float
+
+
+def trained_by_name(name: str) -> Skills:
+    """Both variants trained, and none judged: whoever writes programs looks whether faults harm and twins learn."""
+    case = _named(name)
+    skills: dict[bool, float] = {}
+    steps = 0
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        for faulty in (True, False) if case.causes else (False,):
+            run = Run(Path(folder, str(faulty)))
+            skills[faulty] = _trained(case, run, faulty=faulty)
+            steps = max(steps, len(run.losses))
+    return Skills(skills.get(True), skills[False], _fit(case, skills), steps, time.perf_counter() - began)
+
+
+def _named(name: str) -> Case:
     if name not in CASES:
         cases()
-    return judged(CASES[name])
+    return CASES[name]
+
+
+def _fit(case: Case, skills: dict[bool, float]) -> str:
+    if case.causes and not case.harmed(skills[True], skills[False]):
+        return f"no harm: {skills[True]:.2f}, twin {skills[False]:.2f}"
+    return "" if case.learns(skills[False]) else f"twin has a skill of {skills[False]:.2f}"
 
 
 def _all_said(case: Case, path: Path) -> dict[str, Said]:

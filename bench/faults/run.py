@@ -97,7 +97,8 @@ class Run:
         """What a Keras program passes to `fit`."""
         import fastact.keras
 
-        return [fastact.keras.ActivationCallback(self.monitor), _losses_into(self.losses)]
+        watched = fastact.keras.ActivationCallback(self.monitor, weights=True, gradients=True, updates=True)
+        return [watched, _losses_into(self.losses)]
 
     def close(self) -> None:
         """Ends the recording."""

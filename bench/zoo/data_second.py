@@ -1,4 +1,4 @@
-"""More real data that installed packages ship, for the second held-out part: no recipe of a tuning part has it.
+"""More real data that installed packages ship, for the opened part (held out until 2026-11-30).
 
 Scikit-learn's iris; matplotlib's portrait, scan, share prices and current through a membrane; the standard library's
 words; and the people of Les Misérables, whom networkx ships as a graph.

@@ -22,12 +22,19 @@ from numba.core.compiler import CompileResult
 from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
+from fastact.opening import open_regular, untrusted
+
 
 class Cache(NamedTuple):
-    """Where machine code is kept: a folder, or the reason why there is none."""
+    """Where machine code is kept: a folder and its descriptor (None without such, as on Windows), or why there is none.
+
+    The folder is held open, and what it holds is opened relative to it: whatever becomes of the path meanwhile, it is
+    the folder that was looked at.
+    """
 
     folder: Path | None
     problem: str = ""
+    descriptor: int | None = None
 
 
 #: A folder of code for other versions goes when it was not used for so long; a draft that a crash left, sooner.
@@ -50,21 +57,26 @@ class DiskCache:
     holds a digest of itself, is replaced atomically, and is thrown away when anything about it is wrong.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, descriptor: int | None = None) -> None:
         self._folder = folder
+        self._descriptor = descriptor
         self._name = name
 
     def _entry(self, signature: Any, target_context: Any) -> tuple[Path, str]:
         # The host CPU's name and features, in the file's name too: machines that differ may share the folder.
         settings = [getattr(config, setting, None) for setting in _SETTINGS]
         key = f"{self._name} {signature} {target_context.codegen().magic_tuple()} {settings}"
-        return self._folder / f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.bin", key
+        return self._place(f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.bin"), key
+
+    def _place(self, name: str) -> Path:
+        """A file's path: its name alone where it is relative to the open folder."""
+        return self._folder / name if self._descriptor is None else Path(name)
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         """The compiled entry point, or None when it must be compiled."""
         path, wanted = self._entry(signature, target_context)
         try:
-            with path.open("rb") as file:
+            with os.fdopen(open_regular(path, follow=False, folder=self._descriptor), "rb") as file:
                 if not _only_its_owner_writes(os.fstat(file.fileno())):
                     return None
                 content = file.read()
@@ -88,12 +100,13 @@ class DiskCache:
         draft = path.with_suffix(f".{secrets.token_hex(8)}.tmp")
         try:
             payload: bytes = dumps((key, result._reduce()))
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
+            new = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            with os.fdopen(open_regular(draft, new, folder=self._descriptor), "wb") as file:
                 file.write(hashlib.sha256(payload).digest() + payload)
-            draft.replace(path)
+            os.replace(draft, path, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
         except OSError:
             with contextlib.suppress(OSError):
-                draft.unlink()
+                os.unlink(draft, dir_fd=self._descriptor)
         _remove(self._folder.glob("*.tmp"), time.time() - _DRAFT_SECONDS)
 
 
@@ -135,8 +148,8 @@ _LOADED: Final = _identity()
 def cache() -> Cache:
     """The folder for the code of this package's sources and these versions, made if need be.
 
-    It is ``fastact/<hash>`` in FASTACT_CACHE_DIR, XDG_CACHE_HOME or ~/.cache. It may be read-only. It must belong to
-    the user or to root, and nobody else may be able to write it.
+    It is ``fastact/<hash>`` in FASTACT_CACHE_DIR, XDG_CACHE_HOME or ~/.cache. It may be read-only. It and all folders
+    above it must belong to the user or to root, and nobody else may be able to put another into its place.
     """
     if not _LOADED:
         return Cache(None, "the package's sources cannot be read")
@@ -149,15 +162,16 @@ def cache() -> Cache:
             for path in (home, folder):
                 path.mkdir(exist_ok=True, mode=0o755)
             _prune(home, folder)
+        problem, descriptor = untrusted(folder), None
+        if not problem and os.open in os.supports_dir_fd:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         status = folder.stat()
         if status.st_mtime < time.time() - _KEPT_SECONDS / 10:
             with contextlib.suppress(OSError):  # read-only
                 os.utime(folder)
     except (OSError, RuntimeError) as error:
         return Cache(None, str(error))
-    if not _only_its_owner_writes(status):
-        return Cache(None, f"{folder} can be written by others than this user and root")
-    return Cache(folder)
+    return Cache(None, problem) if problem else Cache(folder, "", descriptor)
 
 
 def _prune(home: Path, keep: Path) -> None:

@@ -49,9 +49,9 @@ def kernel(function: Callable[..., Any], name: str, signature: Any, *, nogil: bo
     # functions of each process for itself: the kernel of another element type was run.
     function.__qualname__ = re.sub(r"\W", "_", name)
     dispatcher = numba.njit(error_model="numpy", nogil=nogil)(function)
-    folder = cache().folder
+    folder, _, descriptor = cache()
     if folder is not None:
-        dispatcher._cache = DiskCache(folder, name)
+        dispatcher._cache = DiskCache(folder, name, descriptor)
     dispatcher.compile(signature)
     dispatcher.disable_compile()
     return dispatcher  # type: ignore[no-any-return]

@@ -5,12 +5,19 @@ DataLoader forks), two Python threads at once abort the process under Numba's wo
 `numba.set_num_threads` resets torch's. Kernels that release the interpreter lock on plain Python threads have none
 of these troubles, on any machine; handing over costs some tens of microseconds, which `cpu.sweep` weighs.
 
+Not `concurrent.futures` either: its futures have a lock whose taking is Python code, and an interrupt (Ctrl-C, or a
+signal handler that sweeps) may come between taking it and knowing that it is taken: 5 of 9,600 interrupted sweeps left
+the next one, and the exit, waiting for ever. Here nothing has a lock but `queue.SimpleQueue`, which is one call into C
+and may be entered again; the rest are lists that only grow and a flag.
+
 A tensor that torch has just computed is another matter: see `cpu.openmp`.
 """
 
+import _thread
 import os
+import queue
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final
 
 from fastact.checks import check_integer
@@ -26,7 +33,6 @@ def _available() -> int:
 
 _MAX_THREADS: Final = 4096
 _threads = _available()
-_pool: ThreadPoolExecutor | None = None
 
 
 def get_num_threads() -> int:
@@ -58,18 +64,92 @@ def set_num_threads(threads: int) -> None:
     """
     global _threads
     _threads = check_integer("threads", threads, 1, _MAX_THREADS)
-    _forget_pool()
+    _forget_crew()
 
 
-def _forget_pool() -> None:
-    # A forked child has the pool's object but none of its threads. Work that others gave the old pool is finished:
-    # its threads end when nobody holds it any more.
-    global _pool
-    _pool = None
+class _Job:
+    """Work that is shared out once: who has begun with it, who has ended, and whether it is closed to others."""
+
+    __slots__ = ("begun", "closed", "ended", "errors", "told", "work")
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.work = work
+        self.closed = False
+        self.begun: list[None] = []
+        self.ended: list[None] = []
+        self.errors: list[BaseException] = []
+        self.told: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def take_part(self) -> None:
+        """For a worker. First it begins, then it looks, while `finish` first closes and then counts who has begun."""
+        self.begun.append(None)
+        try:
+            if not self.closed:
+                self.work()
+        except BaseException as error:  # noqa: BLE001 - raised by whoever waits
+            self.errors.append(error)
+        finally:
+            self.ended.append(None)
+            self.told.put(None)
+
+    def finish(self) -> None:
+        """Waits until nobody is at work any more, whatever interrupts: the memory that is swept may be freed then."""
+        interrupt: BaseException | None = None
+        while True:
+            try:
+                self.closed = True
+                if len(self.ended) >= len(self.begun):
+                    break
+                # An interrupt may lose what `get` has got, so it looks again now and then.
+                with suppress(queue.Empty):
+                    self.told.get(timeout=_LOOK_AGAIN)
+            except BaseException as error:  # noqa: BLE001 - raised below
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
+        if self.errors:
+            raise self.errors[0]
+
+
+class _Crew:
+    """Threads that wait for jobs. They are not joined at exit: they have nothing of their own to lose."""
+
+    def __init__(self) -> None:
+        self.jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self.hired: list[None] = []
+
+    def offer(self, job: _Job, threads: int) -> None:
+        """Asks so many threads to take part; RuntimeError where the system has no thread left."""
+        while len(self.hired) < threads:
+            _thread.start_new_thread(self._serve, (self.jobs,))
+            self.hired.append(None)
+        for _ in range(threads):
+            self.jobs.put(job)
+
+    @staticmethod
+    def _serve(jobs: "queue.SimpleQueue[_Job | None]") -> None:
+        while (job := jobs.get()) is not None:
+            job.take_part()
+            del job  # it has the buffer
+
+    def __del__(self) -> None:
+        for _ in self.hired:
+            self.jobs.put(None)
+
+
+#: Seconds after which who waits for others looks again.
+_LOOK_AGAIN: Final = 0.05
+_crew: _Crew | None = None
+
+
+def _forget_crew() -> None:
+    # A forked child has the object but none of the threads. Elsewhere they end when nobody holds it any more.
+    global _crew
+    _crew = None
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
+    os.register_at_fork(after_in_child=_forget_crew)
 
 
 def run_on_threads(work: Callable[[], None], threads: int) -> None:
@@ -78,19 +158,12 @@ def run_on_threads(work: Callable[[], None], threads: int) -> None:
     `work` shares its parts out among its callers (an atomic counter), so a thread that starts late or never costs
     time only: where no thread can be started, the caller does it all.
     """
-    global _pool
-    futures: list[Future[None]] = []
+    global _crew
+    job = _Job(work)
     try:
-        pool = _pool
-        if pool is None:
-            pool = _pool = ThreadPoolExecutor(max_workers=max(1, _threads - 1), thread_name_prefix="fastact")
-        futures.extend(pool.submit(work) for _ in range(threads - 1))
-    except RuntimeError:  # the interpreter is shutting down, or the system has no thread left
-        # The pool has queued what it found no thread for, and would keep it, and the caller's buffer, for ever.
-        _forget_pool()
-    try:
+        crew = _crew = _crew or _Crew()
+        with suppress(RuntimeError):  # the interpreter is shutting down, or the system has no thread left
+            crew.offer(job, threads - 1)
         work()
     finally:
-        for future in futures:
-            if not future.cancel():
-                future.result()
+        job.finish()

@@ -43,7 +43,7 @@ _Line = list[tuple[str, str]]
 
 
 @dataclass(slots=True)
-class _Entry:
+class Entry:
     """A culprit with what is told together with it.
 
     Attributes:
@@ -63,8 +63,8 @@ class _Entry:
 
 def headline(diagnosis: Diagnosis) -> list[str]:
     """The first lines: the first culprit, what follows from it, why and what to try; or what was found to be fine."""
-    entries = _entries(diagnosis.findings)
-    return [_told(entries[0], diagnosis), *advice(entries[0].culprit)] if entries else [_nothing_found(diagnosis)]
+    entries = entries_of(diagnosis.findings)
+    return [told(entries[0], diagnosis), *advice(entries[0].culprit)] if entries else [nothing_found(diagnosis)]
 
 
 def advice(finding: Finding) -> list[str]:
@@ -91,16 +91,16 @@ def advice(finding: Finding) -> list[str]:
     return lines
 
 
-def _entries(findings: Iterable[Finding]) -> list[_Entry]:
+def entries_of(findings: Iterable[Finding]) -> list[Entry]:
     """The culprits, those that differ in nothing but the layer as one; each layer once, by what it has first."""
-    entries: dict[tuple[object, ...], _Entry] = {}
-    entry: _Entry | None = None
+    entries: dict[tuple[object, ...], Entry] = {}
+    entry: Entry | None = None
     for finding in findings:
         if finding.consequence_of is None:
             same = (finding.condition, finding.severity, finding.first_step, *advice(finding))
             entry = entries.get(same)
             if entry is None:
-                entry = entries[same] = _Entry(finding)
+                entry = entries[same] = Entry(finding)
             else:
                 entry.alike.append(finding.layer)
             entry.layers.add(finding.layer)
@@ -113,7 +113,7 @@ def _entries(findings: Iterable[Finding]) -> list[_Entry]:
     return list(entries.values())
 
 
-def _told(entry: _Entry, diagnosis: Diagnosis) -> str:
+def told(entry: Entry, diagnosis: Diagnosis) -> str:
     """What is wrong in a layer, where else, and what follows from it."""
     places = {layer.name: place for place, layer in enumerate(diagnosis.layers)}
 
@@ -146,7 +146,7 @@ def _names(names: Sequence[str]) -> str:
     return few if most == len(names) else f"{few} and {len(names) - most} more"
 
 
-def _nothing_found(diagnosis: Diagnosis) -> str:
+def nothing_found(diagnosis: Diagnosis) -> str:
     """That nothing was found, and in what."""
     every = [layer for layer in diagnosis.layers if layer.kind not in _EVIDENCE]
     judged = [layer for layer in every if layer.status != "not enough data"]
@@ -190,20 +190,21 @@ def _cells(layer: LayerHealth) -> tuple[str, ...]:
         return "-" if x is None else percent(x)
 
     numbers = value(layer.mean), value(layer.std), share(layer.dead), share(layer.saturated)
-    return shown(layer.name, 40), shown(layer.kind, 24), *numbers, _status(layer)
+    return shown(layer.name, 40), shown(layer.kind, 24), *numbers, status_of(layer)
 
 
-def _status(layer: LayerHealth) -> str:
+def status_of(layer: LayerHealth) -> str:
+    """What the table says of a layer: "dead (critical)"."""
     return layer.status if not layer.severity else f"{adjective(layer.status)} ({layer.severity})"
 
 
 def _details(diagnosis: Diagnosis) -> Iterator[_Line]:
     """What comes after the table, in blocks with an empty line before each."""
-    yield from _block("Losses:", _losses(diagnosis))
+    yield from _block("Losses:", loss_lines(diagnosis))
     yield from _findings(diagnosis)
-    yield from _block("Accepted, not counted:", _accepted(diagnosis))
+    yield from _block("Accepted, not counted:", accepted_lines(diagnosis))
     yield from _block("Notes (no harm seen):", [note.message for note in diagnosis.notes])
-    yield from _block("Not looked at:", _not_looked_at(diagnosis))
+    yield from _block("Not looked at:", unseen_lines(diagnosis))
     conditions = [culprit.condition for culprit in diagnosis.culprits] + [note.condition for note in diagnosis.notes]
     if conditions:
         yield from ([], [(f"More: fastact explain {' '.join(dict.fromkeys(conditions))}", "dim")])
@@ -220,16 +221,16 @@ def _findings(diagnosis: Diagnosis) -> Iterator[_Line]:
 
     What the headline says of the first one is not repeated.
     """
-    entries = _entries(diagnosis.findings)
+    entries = entries_of(diagnosis.findings)
     if len(entries) < 2:
         return
-    groups: dict[tuple[str, ...], list[tuple[int, _Entry]]] = {}
+    groups: dict[tuple[str, ...], list[tuple[int, Entry]]] = {}
     for place, entry in enumerate(entries, 1):
         groups.setdefault((entry.culprit.condition, *advice(entry.culprit)), []).append((place, entry))
     for (_, *why), group in groups.items():
         yield []
         for place, entry in group[:_MOST_ALIKE]:
-            said = f"{shown(entry.culprit.layer)}: see above." if place == 1 else _told(entry, diagnosis)
+            said = f"{shown(entry.culprit.layer)}: see above." if place == 1 else told(entry, diagnosis)
             severity = entry.culprit.severity
             yield [(f"{place}. ", ""), (f"[{severity}]", _STYLES[severity]), (f" {said}", "")]
         if len(group) > _MOST_ALIKE:
@@ -241,7 +242,7 @@ def _findings(diagnosis: Diagnosis) -> Iterator[_Line]:
             yield [("   Cause and remedies of all of these: see above.", "")]
 
 
-def _losses(diagnosis: Diagnosis) -> list[str]:
+def loss_lines(diagnosis: Diagnosis) -> list[str]:
     """A line for each loss: what it is, and what the best constant answer gets."""
     values = {layer.name: layer.mean for layer in diagnosis.layers if layer.kind == BASELINE}
     lines = []
@@ -252,18 +253,18 @@ def _losses(diagnosis: Diagnosis) -> list[str]:
         constant = values.get(name + layer_types.BASELINE_SUFFIX + layer.name[len(name) :])
         value = "no finite number" if layer.mean is None else number(layer.mean)
         besides = "" if constant is None else f"; the best constant answer gets {number(constant)}"
-        status = f" [{_status(layer)}]" if layer.severity or layer.status == "accepted" else ""
+        status = f" [{status_of(layer)}]" if layer.severity or layer.status == "accepted" else ""
         lines.append(f"{shown(layer.name, 40)}: {value} at step {layer.last_step}{besides}{status}")
     return lines
 
 
-def _in_table(diagnosis: Diagnosis) -> list[LayerHealth]:
+def in_table(diagnosis: Diagnosis) -> list[LayerHealth]:
     """The lines of the table: layers, and what else something was found in; losses have lines of their own."""
     layers = [layer for layer in diagnosis.layers if layer.kind != LOSS]
     return [layer for layer in layers if layer.severity or layer.kind not in _EVIDENCE]
 
 
-def _accepted(diagnosis: Diagnosis) -> list[str]:
+def accepted_lines(diagnosis: Diagnosis) -> list[str]:
     """A line for each finding that is accepted by itself, and one for what was accepted and not found."""
     reasons: dict[str, list[Finding]] = {}
     for each in diagnosis.accepted:
@@ -273,16 +274,16 @@ def _accepted(diagnosis: Diagnosis) -> list[str]:
         culprits = {finding.layer for finding in findings if finding.consequence_of is None}
         # A finding whose culprit is not accepted, or for another reason, stands for itself.
         alone = [finding for finding in findings if finding.consequence_of not in (None, *culprits)]
-        entries = _entries(finding for finding in findings if finding not in alone)
+        entries = entries_of(finding for finding in findings if finding not in alone)
         why = f" Reason: {shown(reason, 400).rstrip('.')}." if reason else ""
-        lines += [_told(entry, diagnosis) + why for entry in (*entries, *map(_Entry, alone))]
+        lines += [told(entry, diagnosis) + why for entry in (*entries, *map(Entry, alone))]
     if diagnosis.accepted_in_vain:
         names = [shown(name) for name in diagnosis.accepted_in_vain]
         lines.append(f"Accepted, but not found: {', '.join(names)}.")
     return lines
 
 
-def _not_looked_at(diagnosis: Diagnosis) -> list[str]:
+def unseen_lines(diagnosis: Diagnosis) -> list[str]:
     """What was watched and gave no row, by reason; layers with too few rows; conditions that want more of them."""
     reasons: dict[str, list[str]] = {}
     for name, reason in diagnosis.unseen:
@@ -314,7 +315,7 @@ def render_text(diagnosis: Diagnosis) -> str:
         Nothing was recorded, so nothing could be judged: no layer has been recorded in a step that ended.
     """
     lines = headline(diagnosis)
-    table = _in_table(diagnosis)
+    table = in_table(diagnosis)
     rows = [_COLUMNS, *(_cells(layer) for layer in table)]
     if table:
         widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
@@ -337,7 +338,7 @@ def render_rich(diagnosis: Diagnosis) -> "RenderableType":
     from rich.text import Text
 
     parts: list[RenderableType] = [Text(line) for line in headline(diagnosis)]
-    layers = _in_table(diagnosis)
+    layers = in_table(diagnosis)
     if layers:
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
         for i, column in enumerate(_COLUMNS):

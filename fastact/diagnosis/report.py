@@ -1,10 +1,14 @@
 """A diagnosis as a value: findings, notes, what is accepted, what was not seen, and the health of each layer."""
 
 import json
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
+from fastact import plots
 from fastact.diagnosis.finding import Finding
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,15 @@ class Diagnosis:
         """The findings that no other one explains, the first culprit first."""
         return tuple(finding for finding in self.findings if finding.consequence_of is None)
 
+    def since(self, step: int) -> "Diagnosis":
+        """The same without findings and notes that began before a step: what is new. The layers stay as they are."""
+        return replace(
+            self,
+            findings=tuple(finding for finding in self.findings if finding.first_step >= step),
+            notes=tuple(note for note in self.notes if note.first_step >= step),
+            accepted=tuple(each for each in self.accepted if each.finding.first_step >= step),
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """The diagnosis as plain dicts, lists, strings, finite numbers and None."""
         return {
@@ -134,6 +147,50 @@ class Diagnosis:
     def to_json(self, indent: int | None = None) -> str:
         """The diagnosis as strict JSON (ASCII, no NaN, no Infinity)."""
         return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
+
+    def to_html(self, source: Any = None, *, title: str = "run") -> str:
+        """The diagnosis as one HTML file's text, which needs no network and is at most 400 kB.
+
+        Args:
+            source: the rows that it was made from, so that its findings are drawn and there is a heat map of layers by
+                steps: a monitor's `history`, or a log. Without it there is text alone.
+            title: what the run is called.
+
+        Raises:
+            ArgumentTypeError: `source` is neither.
+
+        Example:
+            >>> page = Diagnosis((), ()).to_html()
+            >>> page[:15], "Nothing was recorded" in page
+            ('<!doctype html>', True)
+        """
+        from fastact.diagnosis.webpage import Subject, document, is_loss  # shows what is defined here
+        from fastact.heatmap.collect import collect
+
+        return document([Subject(title, self, None if source is None else collect(source, is_loss))])
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draws each finding as a bar from the step since which it holds on, in the line of its layer.
+
+        What another finding explains is hollow. `Log.plot` marks findings on a heat map, or on curves.
+
+        Args:
+            ax: axes of matplotlib to draw on; by default those of a new figure.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+
+        Example:
+            >>> from matplotlib.figure import Figure
+            >>> Diagnosis((), ()).plot(Figure().add_subplot()).get_title("left")
+            'findings'
+        """
+        return plots.timeline(self.findings, self.layers, ax)
+
+    def _repr_html_(self) -> str:
+        from fastact.diagnosis.card import card  # shows what is defined here
+
+        return card(self).to_html()
 
     def __str__(self) -> str:
         from fastact.diagnosis.render import render_text  # shows what is defined here

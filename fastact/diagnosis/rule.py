@@ -114,6 +114,8 @@ class Rule(ABC, Generic[_T_contra]):
             explains it, by up to `near_rows` rows.
         leads: whether its culprits are told before those of other rules, whatever began first: what they are about is
             what the training is for.
+        shows: the statistic (of `heatmap.STATISTICS`) in whose curve a person sees it.
+        compared: numbers of its evidence that belong beside that curve, and what they are.
         explains: the conditions that a finding of this rule can explain, each with the pairs of findings for which
             it does (the functions above are the usual ones). The rule of an effect comes later in `RULES`, or the
             effect comes later in time or down the network, so that there are no circles.
@@ -130,6 +132,8 @@ class Rule(ABC, Generic[_T_contra]):
     handed_on: ClassVar[bool] = False
     gradual: ClassVar[bool] = False
     leads: ClassVar[bool] = False
+    shows: ClassVar[str] = "rms"
+    compared: ClassVar[Mapping[str, str]] = {}
     explains: ClassVar[Mapping[str, Explains]] = {}
     explained_by: ClassVar[Mapping[str, Explains]] = {}
 
@@ -155,6 +159,20 @@ class Rule(ABC, Generic[_T_contra]):
     def check(self, layer: LayerView, network: Network, thresholds: _T_contra) -> Finding | Outcome:
         """The finding for one layer, or why there is none. Called with at least `needs` rows."""
 
+    def shown(self, finding: Finding) -> str:
+        """The statistic in whose curve a person sees this finding; by default `shows`."""
+        return self.shows
+
+    def limits(self, finding: Finding, thresholds: _T_contra) -> tuple[tuple[float, str], ...]:
+        """Lines to draw beside that curve: numbers that it was compared with, and what they are."""
+        return tuple(each for name, what in self.compared.items() for each in line(finding, name, what))
+
     def stands_alone(self, finding: Finding, layer_type: str) -> bool:
         """Whether a finding that explains nothing and that nothing explains is worth telling; by default it is."""
         return True
+
+
+def line(finding: Finding, evidence: str, what: str, factor: float = 1.0) -> tuple[tuple[float, str], ...]:
+    """A number of a finding's evidence, times a factor, as one of `Rule.limits`; none where it has no such number."""
+    value = finding.evidence.get(evidence)
+    return ((value * factor, what),) if isinstance(value, (int, float)) else ()

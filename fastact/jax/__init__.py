@@ -29,7 +29,7 @@ the device is a dozen numbers (with `axis`, a dozen per neuron), through an orde
 - `samples`: what of a loss's predictions and targets leaves the device
 """
 
-from fastact._adapters.extras import needs_extra
+from fastact.packages import needs_extra
 
 with needs_extra("fastact.jax", "JAX", "jax", "jaxlib"):
     import jax as _jax  # noqa: F401 - imported here, so that a missing one is reported once

@@ -15,7 +15,7 @@ from fastact._adapters.attachment import Attachment, Run
 from fastact._adapters.layers import Outputs
 from fastact.checks import renamed
 from fastact.diagnosis.layer_types import BOUNDED, INPUT
-from fastact.jax.samples import Layout, on_host, sampled
+from fastact.jax.samples import MOST, Layout, on_host, sampled
 from fastact.jax.summary import Summary, summarize
 from fastact.monitor.batches import facts_of_inputs
 from fastact.monitor.monitor import ActivationMonitor
@@ -124,6 +124,40 @@ class Recorder:
             self._outputs.add(name, x)
         return x
 
+    def record_many(
+        self, tensors: Mapping[str, Any], *, layer_type: str, axes: Mapping[str, int | None], when: Any = True
+    ) -> None:
+        """Records tensors of one layer type together, such as all weights: what leaves the device does so at once.
+
+        Those of up to 16 384 elements leave it as they are and are swept on the host, which takes far less to compile
+        than a summary of each.
+
+        Args:
+            tensors: by the names of their rows.
+            layer_type: the type of them all, as in `record`.
+            axes: the axis of each one's neurons; of those that are left out None.
+            when: as in `record`.
+
+        Example:
+            >>> recorder = Recorder(ActivationMonitor())
+            >>> weights = {"w": np.eye(3, dtype=np.float32), "b": np.zeros(3, np.float32)}
+            >>> recorder.record_many(weights, layer_type="Parameter", axes={"w": 1})
+            >>> recorder.step()
+            >>> [(name, len(rows)) for name, rows in recorder.monitor.history.items()]
+            [('w', 1), ('b', 1)]
+        """
+        with self._attachment.failure_counter(f"record {len(tensors)} tensors"):
+            keeps: dict[str, Callable[[Any], None]] = {}
+            for name, x in tensors.items():
+                options = {"layer_type": layer_type, "dtype": str(getattr(x, "dtype", ""))}
+                keeps[name] = functools.partial(self._keep_tensor, name, options, axes.get(name))
+
+            def parts() -> dict[str, Any]:
+                whole = {name: jax.lax.stop_gradient(jnp.asarray(x)) for name, x in tensors.items()}
+                return {n: x if x.size <= MOST else summarize(x, axis=axes.get(n)) for n, x in whole.items()}
+
+            self._hand_over_together(keeps, when, parts)
+
     def record_loss(
         self,
         value: _T,
@@ -195,12 +229,19 @@ class Recorder:
 
     def _hand_over(self, name: str, keep: Callable[[Any], None], when: Any, parts: Callable[[], Any]) -> None:
         """Lets the graph give the numbers that `parts` computes to `keep`, in the step that they belong to."""
-        # The last trace counts: initialising a model may trace parts of it first.
-        self._traced.pop(name, None)
-        self._traced[name] = when is True
+        self._hand_over_together({name: keep}, when, lambda: {name: parts()})
+
+    def _hand_over_together(
+        self, keeps: Mapping[str, Callable[[Any], None]], when: Any, parts: Callable[[], Mapping[str, Any]]
+    ) -> None:
+        """The same of several names at once."""
+        for name in keeps:
+            # The last trace counts: initialising a model may trace parts of it first.
+            self._traced.pop(name, None)
+            self._traced[name] = when is True
 
         def hand_over() -> None:
-            receive = functools.partial(self._receive, name, keep)
+            receive = functools.partial(self._receive, keeps)
             if self._ordered:
                 io_callback(receive, None, parts(), ordered=True)
             else:
@@ -211,13 +252,20 @@ class Recorder:
         elif when:
             hand_over()
 
-    def _receive(self, name: str, keep: Callable[[Any], None], parts: Any) -> None:
+    def _receive(self, keeps: Mapping[str, Callable[[Any], None]], parts: Mapping[str, Any]) -> None:
         """Runs on a thread of JAX while the device waits, so it only stores the numbers."""
-        self._arrived.add(name)
+        self._arrived.update(keeps)
         if not self._paused and self._attachment.active:
             parts = jax.tree.map(np.asarray, parts)
             with self._lock:
-                self._pending.append((name, keep, parts))
+                self._pending += [(name, keep, parts[name]) for name, keep in keeps.items()]
+
+    def _keep_tensor(self, name: str, options: dict[str, Any], axis: int | None, given: Any) -> None:
+        with self._attachment.failure_counter(f"record {name!r}"):
+            if isinstance(given, Summary):
+                self.monitor.record(name, given.stats(), **options)
+            else:
+                self.monitor.record(name, given, axis=axis, layer_type=options["layer_type"])
 
     def _keep_layer(
         self, name: str, options: dict[str, Any], axis: Any, layout: Layout, parts: tuple[Summary, Any]

@@ -11,10 +11,11 @@ swept in place.
 - `layers`: which layers of a model compute, and of what types they are
 - `losses`: the losses that a model was compiled with, and what they are given
 - `optimiser`: its learning rate, and the weights that it holds
+- `parameters`: the weights, their gradients and their updates
 - `recorder`: takes PyTorch's tensors as `fastact.jax.Recorder` takes those of JAX
 """
 
-from fastact._adapters.extras import needs_extra
+from fastact.packages import needs_extra
 
 with needs_extra("fastact.keras", "Keras", "keras"):
     import keras as _keras  # noqa: F401 - imported here, so that a missing one is reported once

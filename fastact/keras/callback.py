@@ -2,18 +2,20 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from typing import TYPE_CHECKING, Any
 
 import keras
 
 from fastact._adapters.attachment import Attachment, Run
 from fastact._adapters.layers import Outputs, is_selected, named_outputs
+from fastact.checks import check_integer, check_type
 from fastact.diagnosis.layer_types import INPUT, INPUT_SUFFIX
 from fastact.errors import ArgumentValueError, FastactError
 from fastact.keras.layers import channels_first, computing_layers, layer_type_of
 from fastact.keras.losses import Losses
-from fastact.keras.optimiser import ROW, Optimiser, facts_of_optimiser
+from fastact.keras.optimiser import Optimiser
+from fastact.keras.parameters import ROW, Parameters, Wanted, weights_of
 from fastact.keras.recorder import TorchRecorder
 from fastact.monitor.batches import facts_of_inputs
 from fastact.monitor.monitor import ActivationMonitor
@@ -30,6 +32,15 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
         layers: which layers to record: None for all that compute; a name pattern (`fnmatch`) or several; or a function
             for which ``layers(name, layer)`` is true. Layers inside of models and of your own layers are named by
             their path, such as ``"encoder/dense"``; Keras's own layers are recorded as a whole.
+        weights: also record each weight of the model, under its layer's name and its own, such as ``"dense/kernel"``,
+            as it is before a step of the optimiser; per unit of its layer, but for embeddings. What is frozen is
+            recorded once.
+        gradients: also record the gradient of the loss by each weight, as the optimiser gets it, before it clips any;
+            under the weight's name and ``":grad"``.
+        updates: also record what a step of the optimiser adds to each weight, under its name and ``":update"``. Of more
+            than 4096 elements some 2048 are compared, evenly spaced and always the same.
+        parameters_every: with any of these, weights are recorded in one of so many of the optimiser's steps, beginning
+            with the first; the monitor's own ``every`` also holds.
         strict: raise what goes wrong; by default it is counted and warned of once.
 
     The output of a layer with an activation, such as ``Dense(64, activation="relu")``, is that of the activation, and
@@ -40,9 +51,13 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
     once on PyTorch; on JAX its elements count each time that it runs, with the same moments. Keras does not tell its
     callbacks that a training failed: call `close` then, or train again.
 
+    A loop of your own around ``train_on_batch`` calls it as `fit` does: ``callbacks = keras.callbacks.CallbackList(
+    [callback], model=model)``, its ``on_train_begin()``, ``on_train_batch_end(batch)`` after each batch, and
+    ``on_train_end()``.
+
     Raises:
-        ArgumentTypeError: `run` is neither a monitor nor a path.
-        ArgumentValueError: Keras runs on another backend.
+        ArgumentTypeError: `run` is neither a monitor nor a path, or another argument is of the wrong type.
+        ArgumentValueError: Keras runs on another backend, or `parameters_every` is less than one.
     """
 
     def __init__(
@@ -50,6 +65,10 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
         run: Run,
         *,
         layers: str | list[str] | tuple[str, ...] | Callable[[str, Any], bool] | None = None,
+        weights: bool = False,
+        gradients: bool = False,
+        updates: bool = False,
+        parameters_every: int = 10,
         strict: bool = False,
     ) -> None:
         super().__init__()
@@ -57,10 +76,17 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
             raise ArgumentValueError(f"backend: got Keras on {keras.backend.backend()}, want jax or torch")
         self._attachment = Attachment("fastact.keras.ActivationCallback", run, strict=strict)
         self._layers = layers
+        self._wanted = Wanted(
+            check_type("weights", weights, bool, "a bool"),
+            check_type("gradients", gradients, bool, "a bool"),
+            check_type("updates", updates, bool, "a bool"),
+            check_integer("parameters_every", parameters_every, 1, words="a number of steps", unit="step"),
+        )
         self._recorder: Recorder | TorchRecorder | None = None
         self._wrapped: list[Any] = []
         self._losses: Losses | None = None
         self._optimiser: Optimiser | None = None
+        self._parameters: Parameters | None = None
         #: The rows of which is known whose output their layers are given.
         self._described: set[str] = set()
         self._outputs = Outputs()
@@ -100,8 +126,7 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
             with contextlib.suppress(ArgumentValueError):  # another callback of this monitor has a loss, too
                 self._attachment.add_watcher(self._losses)
             if self.model.optimizer is not None and ROW not in taken:
-                self._attachment.describe(ROW, facts=facts_of_optimiser(self.model.optimizer, dict(layers)))
-                self._optimiser = Optimiser(self.model.optimizer, self._recorder, counter)
+                self._follow_optimiser(dict(layers))
             self.model.make_train_function(force=True)
 
     def on_train_batch_end(self, batch: Any, logs: Any = None) -> None:
@@ -135,14 +160,17 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
         if self._optimiser is not None:
             self._optimiser.remove()
             self._optimiser = None
+        if self._parameters is not None:
+            self._attachment.remove_watcher(self._parameters)
+            self._parameters = None
         while self._wrapped:
             del self._wrapped.pop().call
         self._attachment.close()
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy of the callback watches nothing yet; Keras gives it its model when it trains one.
-        fresh = {"_recorder": None, "_losses": None, "_optimiser": None, "_model": None}
-        return {**self.__dict__, **fresh, "_wrapped": [], "_described": set()}
+        fresh = {"_recorder": None, "_losses": None, "_optimiser": None, "_parameters": None}
+        return {**self.__dict__, **fresh, "_model": None, "_wrapped": [], "_described": set()}
 
     def _wrap_input(self, taken: Container[str]) -> None:
         """Records what the model is given, as `input`; integers, such as tokens, are left out."""
@@ -164,6 +192,20 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
 
         self.model.call = recorded
         self._wrapped.append(self.model)
+
+    def _follow_optimiser(self, layers: Mapping[str, Any]) -> None:
+        """Wraps the optimiser, for its learning rate and for what it steps on."""
+        # One that scales the loss hands the gradients to the one inside.
+        optimiser = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        recorder, find = self._recorder, functools.partial(weights_of, self.model, layers)
+        if recorder is None:
+            return
+        if self._wanted.weights or self._wanted.gradients or self._wanted.updates:
+            self._parameters = Parameters(find, optimiser, recorder, self._attachment, self._wanted)
+            with contextlib.suppress(ArgumentValueError):  # another callback of this monitor follows one, too
+                self._attachment.add_watcher(self._parameters)
+            self._parameters.record_frozen()
+        self._optimiser = Optimiser(optimiser, find, recorder, self._attachment, self._parameters)
 
     def _wrap(self, name: str, layer: Any) -> None:
         call, layer_type = layer.call, layer_type_of(layer)

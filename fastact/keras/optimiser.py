@@ -1,21 +1,19 @@
 """The optimiser that a model was compiled with: its learning rate in each step, and which weights it holds."""
 
 import functools
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import keras
 
+from fastact._adapters.attachment import Attachment
 from fastact.diagnosis.layer_types import OPTIMISER
-from fastact.failures import FailureCounter
+from fastact.keras.parameters import ROW, Parameters, Weight
 from fastact.keras.recorder import TorchRecorder
 
 if TYPE_CHECKING:
     from fastact.jax import Recorder
 
-#: The row's name, as other adapters have it.
-ROW: Final = "optimiser"
 #: Names that a fact lists; how many there are is a fact of its own.
 _NAMES: Final = 20
 #: What is told of an optimiser, where it has it.
@@ -23,26 +21,52 @@ _SETTINGS: Final = ("momentum", "weight_decay")
 
 
 class Optimiser:
-    """Records the learning rate whenever the optimiser of a model steps, until `remove`.
+    """Records the learning rate whenever the optimiser of a model steps, and what it steps on, until `remove`.
 
     Args:
-        optimiser: a `keras.optimizers.Optimizer`.
+        optimiser: a `keras.optimizers.Optimizer`, within one that scales the loss.
+        find: the weights of the model, as there are now.
         recorder: where it is recorded.
-        failure_counter: counts what goes wrong.
+        attachment: what is known of the optimiser goes there.
+        parameters: what records the weights around each step; None where they are not asked for.
     """
 
-    def __init__(self, optimiser: Any, recorder: "Recorder | TorchRecorder", failure_counter: FailureCounter) -> None:
-        # One that scales the loss hands the gradients to the one inside.
-        self._optimiser = optimiser = getattr(optimiser, "inner_optimizer", optimiser)
-        apply = optimiser.apply
+    def __init__(
+        self,
+        optimiser: Any,
+        find: Callable[[], Sequence[Weight]],
+        recorder: "Recorder | TorchRecorder",
+        attachment: Attachment,
+        parameters: Parameters | None,
+    ) -> None:
+        self._optimiser = optimiser
+        apply, counter = optimiser.apply, attachment.failure_counter
+        described = False
+
+        def tell() -> None:
+            nonlocal described
+            rate = _rates(optimiser)
+            if not isinstance(recorder, TorchRecorder) or recorder.takes(rate):
+                if not described:
+                    described = True
+                    without = parameters.without_gradient if parameters is not None else []
+                    attachment.describe(ROW, facts=facts_of_optimiser(optimiser, find(), without))
+                recorder.record(ROW, rate, axis=None, layer_type=OPTIMISER)
 
         @functools.wraps(apply)
         def recorded(*args: Any, **kwargs: Any) -> Any:
-            with failure_counter("record the learning rate"):
-                rate = keras.ops.convert_to_tensor(optimiser.learning_rate)
-                if not isinstance(recorder, TorchRecorder) or recorder.takes(rate):
-                    recorder.record(ROW, rate, axis=None, layer_type=OPTIMISER)
-            return apply(*args, **kwargs)
+            after = None
+            with counter("record the parameters"):
+                if parameters is not None:
+                    given = dict(zip(("grads", "trainable_variables"), args, strict=False)) | kwargs
+                    after = parameters.around(given["grads"], given.get("trainable_variables"))
+            with counter("record the learning rate"):
+                tell()
+            result = apply(*args, **kwargs)
+            with counter("record the updates"):
+                if after is not None:
+                    after()
+            return result
 
         optimiser.apply = recorded
 
@@ -51,43 +75,43 @@ class Optimiser:
         vars(self._optimiser).pop("apply", None)
 
 
-def facts_of_optimiser(optimiser: Any, layers: Mapping[str, Any]) -> dict[str, Any]:
+def _rates(optimiser: Any) -> Any:
+    """The learning rate, or those of the optimisers that one is made of."""
+    parts = getattr(optimiser, "optimizers", None)
+    if not isinstance(parts, list | tuple):
+        return keras.ops.convert_to_tensor(optimiser.learning_rate)
+    return keras.ops.stack([keras.ops.convert_to_tensor(each.learning_rate) for each in parts])
+
+
+def facts_of_optimiser(
+    optimiser: Any, weights: Sequence[Weight], without_gradient: Sequence[str] = ()
+) -> dict[str, Any]:
     """What is known of an optimiser that has been built, in the words that all adapters use.
 
     Args:
         optimiser: a `keras.optimizers.Optimizer`.
-        layers: the layers of its model, by name.
+        weights: those of its model.
+        without_gradient: the names of those for which it was given no gradient.
     """
-    optimiser = getattr(optimiser, "inner_optimizer", optimiser)
     held = {id(variable) for variable in optimiser._trainable_variables}
-    trainable: dict[str, Any] = {}
-    frozen: dict[str, Any] = {}
-    for layer_name, layer in layers.items():
-        # Of the weights that are trained by default: a batch normalisation has others.
-        for variable in layer.trainable_variables:
-            trainable[f"{layer_name}/{variable.name}"] = variable
-        if not layer.trainable:
-            frozen |= {f"{layer_name}/{variable.name}": variable for variable in layer._trainable_variables}
-    missing = [name for name, variable in trainable.items() if id(variable) not in held]
-    own = {id(variable) for variable in trainable.values()}
-    sizes = {name: _elements(variable) for name, variable in trainable.items()}
+    trainable = [each for each in weights if each.variable.trainable]
+    frozen = [each for each in weights if not each.variable.trainable]
+    missing = [each for each in trainable if id(each.variable) not in held]
+    own = {id(each.variable) for each in trainable}
     facts: dict[str, Any] = {
         "function": type(optimiser).__name__,
         "groups": 1,
         "parameters": len(own & held),
         "others": len(held - own),
         "trainable": len(trainable),
-        "elements": sum(sizes.values()),
-        "missing": missing[:_NAMES],
-        "missing_tensors": len(missing),
-        "missing_elements": sum(sizes[name] for name in missing),
-        "frozen": list(frozen)[:_NAMES],
-        "frozen_tensors": len(frozen),
-        "frozen_elements": sum(map(_elements, frozen.values())),
+        "elements": sum(each.elements for each in trainable),
+        "missing_elements": sum(each.elements for each in missing),
+        "frozen_elements": sum(each.elements for each in frozen),
     }
+    lists = {"missing": missing, "frozen": frozen}
+    names = {key: [each.name for each in some] for key, some in lists.items()}
+    for key, listed in (names | {"without_gradient": list(without_gradient)}).items():
+        facts[key] = listed[:_NAMES]
+        facts[f"{key}_tensors"] = len(listed)
     settings = {key: getattr(optimiser, key, None) for key in _SETTINGS}
     return facts | {key: float(value) for key, value in settings.items() if isinstance(value, int | float)}
-
-
-def _elements(variable: Any) -> int:
-    return int(math.prod(variable.shape))

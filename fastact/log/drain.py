@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from fastact.history import LayerInfo
 from fastact.log.codec import Encoder
-from fastact.log.files import Segment, list_segments, sync_folder
+from fastact.log.files import Segment, list_segments, next_number, remove_empty, sync_folder
 from fastact.log.frames import END_MARK
 from fastact.log.lock import RunLock
 from fastact.log.options import LogOptions
@@ -37,6 +37,8 @@ from fastact.log.thin import SegmentFacts
 _BETWEEN_PORTIONS: Final = 0.004
 #: Seconds for which a disk that refuses is left alone: the first time, and at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
+#: When the log is closed: seconds between two tries, at first, and for how long none may have got on.
+_SHORTEST_PAUSE, _LAST_TRIES = 0.02, 5.0
 _drains: "Final[weakref.WeakSet[Drain]]" = weakref.WeakSet()
 
 
@@ -71,14 +73,16 @@ class Drain:
         self._warned = self._ended = False
         self._begun = self._resting = 0.0
         self._flush_at = time.monotonic() + options.flush_seconds
-        #: Requests to write all rows that the ring holds: whether to close the log as well, and what is set when done.
-        self._requests: deque[tuple[bool, threading.Event]] = deque()
+        #: Requests to write all rows that the ring holds: whether to close the log as well, and what is released when
+        #: that is done. A lock: Python code takes that of an event, and an interrupt may leave it half done.
+        self._requests: deque[tuple[bool, threading.Lock]] = deque()
         self._alarm = threading.Lock()
         self._alarm.acquire()
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = RunLock(folder)
         try:
-            self._next = max((number for number, _ in list_segments(folder)), default=-1) + 1
+            remove_empty(folder)
+            self._next = next_number(number for number, _ in list_segments(folder))
             self._retention = Retention(folder, options, self._tell)
             # Made now, so that a place that cannot be written to is told before the training begins.
             self._segment = self._open()
@@ -94,6 +98,11 @@ class Drain:
         except RuntimeError:
             self._thread = None
 
+    @property
+    def refused(self) -> bool:
+        """Whether the disk has refused the last time that something was to be written."""
+        return self._failures > 0
+
     def wake(self) -> None:
         """Wakes the thread: a batch is full, or somebody waits."""
         if self._thread is None:
@@ -106,23 +115,40 @@ class Drain:
     def finish(self, timeout: float, final: bool = False) -> bool:
         """Writes what the ring holds; `final`: also seals the segment and ends the thread.
 
-        Returns whether all of it is written: False where the disk refused, or needed more than `timeout` seconds.
+        Returns whether all of it is written: False where the disk refused, or needed more than `timeout` seconds. What
+        is not written by `final` is lost, so it tries again for as long as that gets on, and some seconds more.
         """
         ring, goal = self.ring, self.ring.head
-        done = threading.Event()
+        until = time.monotonic() + timeout
+        if final and threading.current_thread() is not self._thread:
+            tail, pause, patience = -1, _SHORTEST_PAUSE, 0.0
+            while ring.tail < goal and not self._ended and time.monotonic() < until:
+                if tail >= 0:
+                    time.sleep(pause)
+                    pause = min(2.0 * pause, _FIRST_PAUSE)
+                self._request(False, until, timeout)
+                if ring.tail > tail:
+                    tail, pause, patience = ring.tail, _SHORTEST_PAUSE, time.monotonic() + _LAST_TRIES
+                elif time.monotonic() >= patience:
+                    break
+        self._request(final, until, timeout)
+        return ring.tail >= goal and ring.room > 0
+
+    def _request(self, final: bool, until: float, timeout: float) -> None:
+        """Has the thread write what the ring holds, and waits for it."""
+        done = threading.Lock()
+        done.acquire()
         if not self._ended:
             self._requests.append((final, done))
             self.wake()
-        until = time.monotonic() + timeout
         # The garbage collector may close a forgotten writer in the drain's own thread, which cannot wait for itself.
         while not self._ended and threading.current_thread() is not self._thread:
             # Now and then it looks around: the thread may have ended before it saw the request.
-            if done.wait(min(timeout, 0.1)):
+            if done.acquire(timeout=0.1):
                 break
             if time.monotonic() >= until:
                 self._tell(TimeoutError(f"the disk has not answered for {timeout:g} seconds"))
                 break
-        return ring.tail >= goal and ring.room > 0
 
     def orphan(self) -> None:
         """In a forked child: rows and files belong to the parent, and so does its trouble."""
@@ -146,7 +172,7 @@ class Drain:
         while self._requests:
             requests.append(self._requests.popleft())
         final = any(closing for closing, _ in requests)
-        now = time.monotonic()
+        now, tail = time.monotonic(), self.ring.tail
         more = False
         try:
             if requests or now >= self._resting:
@@ -157,6 +183,8 @@ class Drain:
                     more = self._retention.work(self._session, self._first_step, self._last_step)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the thread, nor the training
             self._give_up()
+            if self.ring.tail > tail:  # it got on: a disk that is slow to recover, or full now and then
+                self._failures = 0
             self._resting = time.monotonic() + min(_FIRST_PAUSE * 2.0**self._failures, _LONGEST_PAUSE)
             self._failures = min(self._failures + 1, 30)
             self._tell(error)
@@ -172,7 +200,7 @@ class Drain:
         elif now >= self._flush_at or requests:
             self._flush_at = now + self._options.flush_seconds
         for _, done in requests:
-            done.set()
+            done.release()
         return more
 
     def _write_due(self, everything: bool, final: bool) -> None:

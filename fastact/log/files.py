@@ -6,14 +6,17 @@ Only thinning puts another file in the place of a whole segment, at once (`reten
 import errno
 import os
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from fastact.log.frames import END_MARK
+from fastact.opening import open_regular
 
 #: Numbers that are tried for a new segment before the folder is given up as one that cannot be written to.
 _TRIES: Final = 1000
+_LAST: Final = 10**12 - 1
 _NAME: Final = re.compile(r"segment-(\d{6,12})\.(arrows|live)")
 
 
@@ -21,6 +24,22 @@ def list_segments(folder: Path) -> list[tuple[int, str]]:
     """(number, file name) of every segment in a folder, in order. Raises OSError where the folder cannot be read."""
     names = (place.name for place in folder.iterdir())
     return sorted((int(match[1]), name) for name in names if (match := _NAME.fullmatch(name)))
+
+
+def next_number(taken: Iterable[int]) -> int:
+    """The number of a writer's next segment: after the others, but for the very last, after which no name is read."""
+    return max((number for number in taken if number < _LAST), default=-1) + 1
+
+
+def remove_empty(folder: Path) -> None:
+    """Removes the empty segments that writers have left who were killed before their first batch.
+
+    For who holds the folder's lock. Where there are no locks, a writer whose segment is gone makes another one.
+    """
+    for _, name in list_segments(folder):
+        with suppress(OSError):
+            if name.endswith(".live") and os.stat(folder / name).st_size == 0:  # noqa: PTH116
+                os.unlink(folder / name)  # noqa: PTH108
 
 
 def sealed_name(number: int) -> str:
@@ -68,9 +87,8 @@ class Segment:
             self.name = f"segment-{self.number:06d}.live"
             self._live = folder / self.name
             self._sealed = folder / sealed_name(self.number)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
             try:
-                self._file = os.open(self._live, flags, 0o644)
+                self._file = open_regular(self._live, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
             except FileExistsError:
                 continue
             # Whoever holds the live name may seal this number, nobody else: so this check cannot be overtaken.

@@ -12,14 +12,18 @@ The file itself stays: removing it would let two writers lock two files of the s
 import errno
 import os
 import socket
+import struct
 import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from fastact.errors import LogError
+from fastact.opening import open_regular
 
 LOCK_NAME: Final = "writer.lock"
+#: Linux's ``struct flock``: the lock's type, whence, start, length, and who holds it.
+_FLOCK: Final = "hhqqi4x"
 #: Who of this process holds a folder, by the folder's device and inode. One call into a dict needs no lock, which a
 #: forked child might find taken for ever.
 _held: "Final[dict[tuple[int, int], RunLock]]" = {}
@@ -68,7 +72,8 @@ class RunLock:
         if _held.setdefault(self._key, self) is not self:
             raise _refusal(folder, "this process")
         try:
-            self._file = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+            # What is written into it may not reach what somebody else's link points to.
+            self._file = open_regular(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, follow=False)
             self._take(folder)
         except BaseException:
             self.release()
@@ -104,6 +109,40 @@ class RunLock:
                     os.ftruncate(file, 0)
             with suppress(OSError):
                 os.close(file)
+
+
+def is_held(folder: Path) -> bool | None:
+    """Whether a writer, of this process or another, holds a run's folder; None where the system does not tell.
+
+    Nothing is locked for it, so that no writer is ever refused because somebody asks.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> lock = RunLock(folder)
+        >>> is_held(folder)
+        True
+    """
+    try:
+        status = os.stat(folder)  # noqa: PTH116 - every call to the system stands as one
+        key = (status.st_dev, status.st_ino)
+        if key in _held:
+            return True
+        file = os.open(folder / LOCK_NAME, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        if sys.platform != "linux":
+            return None
+        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, *_ = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, asked))
+        return bool(kind != fcntl.F_UNLCK)
+    except OSError:
+        return None
+    finally:
+        # Closing it would give back the lock of a writer of this process that has begun in the meantime.
+        if key not in _held:
+            os.close(file)
 
 
 def _refusal(folder: Path, holder: str) -> LogError:

@@ -19,8 +19,9 @@ from fastact.history import LayerInfo
 from fastact.log.codec import NONSENSE, Decoder, read_header
 from fastact.log.files import list_segments
 from fastact.log.frames import Frame, frames
-from fastact.log.lock import LOCK_NAME
+from fastact.log.lock import LOCK_NAME, is_held
 from fastact.log.schema import Header, check_version, columns_of
+from fastact.opening import read_regular
 
 #: The versions whose columns are known.
 _KNOWN: Final = ((1, 0), SCHEMA_VERSION)
@@ -191,6 +192,11 @@ class RunReader:
                 total += (self._folder / name).stat().st_size
         return total
 
+    @property
+    def closed(self) -> bool:
+        """Whether the writer closed the run. A writer that was killed leaves it open."""
+        return bool(names := self._names()) and names[-1].endswith(".arrows") and unlocked(self._folder)
+
     def batches(self, lost: Tell) -> Iterator[StoredBatch]:
         """Yields the whole batches in the order in which they were written; `lost` is told of what is missing."""
         walk = Walk(self._sessions, lost)
@@ -243,10 +249,12 @@ class RunFollower:
     @property
     def closed(self) -> bool:
         """Whether the writer closed the run, and all of it was read. A writer that was killed leaves it open."""
-        # Looked at, not opened: closing any descriptor of a file gives back the locks that this process has on it.
-        with suppress(OSError):
-            return self._sealed and (self._folder / LOCK_NAME).stat().st_size == 0
-        return self._sealed  # written before there was a lock
+        return self._sealed and unlocked(self._folder)
+
+    @property
+    def written(self) -> bool | None:
+        """Whether a writer is at work on the run; None where the system does not tell."""
+        return is_held(self._folder)
 
     def read(self) -> Iterator[StoredBatch]:
         """Yields the batches that were written since the last call; raises as `RunReader`."""
@@ -290,6 +298,14 @@ class RunFollower:
                 yield frame
 
 
+def unlocked(folder: Path) -> bool:
+    """Whether no writer has the run open, and none was killed that had."""
+    # Looked at, not opened: closing any descriptor of a file gives back the locks that this process has on it.
+    with suppress(OSError):
+        return (folder / LOCK_NAME).stat().st_size == 0
+    return True  # written before there was a lock
+
+
 def present_segments(folder: Path) -> list[tuple[int, str]]:
     """(number, file name) of every segment to read, in order. Raises OSError where the folder cannot be read."""
     # A sealed segment goes before a live one of the same number: its writer died before it removed that.
@@ -316,7 +332,7 @@ def segment_frames(
                 yield frame
     except FileNotFoundError:
         if not _retired(folder, name):
-            lost("it is gone, or no regular file")
+            lost("it is gone")
     except OSError as error:
         lost(f"cannot be read: {error.strerror or error}")
 
@@ -325,10 +341,7 @@ def _open(folder: Path, name: str) -> BinaryIO:
     """Opens a segment, also when it was sealed since it was listed."""
     for candidate in (name, name.replace(".live", ".arrows")):
         with suppress(FileNotFoundError):
-            path = folder / candidate
-            if not path.is_file():  # opening a pipe would wait for ever
-                continue
-            return path.open("rb")
+            return read_regular(folder / candidate)
     raise FileNotFoundError(name)
 
 

@@ -34,7 +34,8 @@ class Ring:
         self.dropped = 0
         #: (rows taken in before a gap, rows dropped up to it), at most one for each row that waits.
         self._gaps: deque[tuple[int, int]] = deque()
-        self._lock = threading.Lock()
+        # A signal handler may drop a row while its own thread drops one.
+        self._lock = threading.RLock()
 
     def drop(self) -> None:
         """Counts a row that found no room."""
@@ -49,7 +50,7 @@ class Ring:
         self.room = -1
         self.tail = self.head
         # The old lock may be held by a thread that does not exist here.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def oldest(self, most: int) -> tuple[npt.NDArray[np.void], int | None]:
         """The oldest rows that wait, at most `most`, none of them after a gap; and all rows dropped before them.

@@ -204,15 +204,22 @@ def check_schema(schema: Any, version: tuple[int, int]) -> None:
 
 
 def to_batch(rows: npt.NDArray[np.void], names: Mapping[int, str]) -> Any:
-    """Rows of `fields.ROW_DTYPE` as a `pyarrow.RecordBatch`; `names` maps a layer's order to its name."""
+    """Rows of `fields.ROW_DTYPE` as a `pyarrow.RecordBatch`; `names` maps a layer's order to its name.
+
+    From buffers alone, here and in `to_rows`: `pyarrow.array` and `to_numpy` import pandas where it is installed, which
+    takes half a second of the training's time, and fails while the interpreter ends: the last rows would be lost.
+    """
     unswept = rows["neurons"] == 0
     columns = []
     for f in ROW:
         values = np.ascontiguousarray(rows[f.name])
         if f.name == "layer":
             orders, codes = np.unique(values, return_inverse=True)
-            text = pa.array([names[int(order)] for order in orders], pa.utf8())
-            columns.append(pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), text).dictionary_decode())
+            known = [names[int(order)].encode() for order in orders]
+            ends = np.cumsum([0, *map(len, known)], dtype=np.int32)
+            text = pa.StringArray.from_buffers(len(known), pa.py_buffer(ends), pa.py_buffer(b"".join(known)))
+            codes = _column(codes.astype(np.int32), pa.int32())
+            columns.append(pa.DictionaryArray.from_arrays(codes, text).dictionary_decode())
         mask = None
         if f.name in _FILL:
             # Null only where the value is the one that reading puts back: an odd row comes back as it was.
@@ -220,19 +227,31 @@ def to_batch(rows: npt.NDArray[np.void], names: Mapping[int, str]) -> Any:
             mask = np.isnan(values) if math.isnan(fill) else values == fill
             if fill == 0:  # which may have been measured as well, and of the state always was
                 mask &= unswept & (f in NEURON)
-        columns.append(pa.array(values, mask=mask))
+        columns.append(_column(values, COLUMNS.field(len(columns)).type, mask))
     return pa.RecordBatch.from_arrays(columns, schema=COLUMNS)
 
 
+def _column(values: npt.NDArray[Any], arrow_type: Any, nulls: npt.NDArray[np.bool_] | None = None) -> Any:
+    """Contiguous numbers as an Arrow array."""
+    valid = pa.py_buffer(np.packbits(~nulls, bitorder="little")) if nulls is not None and nulls.any() else None
+    return pa.Array.from_buffers(arrow_type, len(values), [valid, pa.py_buffer(values)])
+
+
 def to_rows(batch: Any, out: npt.NDArray[np.void] | None = None) -> npt.NDArray[np.void]:
-    """The rows of a batch with the columns `COLUMNS` as an array of `fields.ROW_DTYPE`, by default a new one.
+    """The rows of a batch or table with the columns `COLUMNS` as an array of `fields.ROW_DTYPE`, by default a new one.
 
     Nulls are put back to what they stand for.
     """
     rows = np.empty(batch.num_rows, ROW_DTYPE) if out is None else out
     for f in ROW:
         column = batch.column("layer_order" if f.name == "layer" else f.name)
-        if column.null_count:
-            column = column.fill_null(pa.scalar(_FILL[f.name], column.type))
-        rows[f.name] = column.to_numpy(zero_copy_only=False)
+        done = 0
+        for part in column.chunks if isinstance(column, pa.ChunkedArray) else [column] * bool(len(column)):
+            begin, end = part.offset, part.offset + len(part)
+            valid, values = part.buffers()
+            into = rows[f.name][done : (done := done + len(part))]
+            into[:] = np.frombuffer(values, part.type.to_pandas_dtype(), end)[begin:]
+            if part.null_count:
+                known = np.unpackbits(np.frombuffer(valid, np.uint8), count=end, bitorder="little")[begin:]
+                into[known == 0] = _FILL[f.name]
     return rows

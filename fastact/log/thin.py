@@ -27,6 +27,7 @@ from fastact.log.codec import NONSENSE, Decoder, Encoder, read_header
 from fastact.log.files import write_all
 from fastact.log.frames import END_MARK, frames
 from fastact.log.schema import Header, to_rows
+from fastact.opening import open_regular, read_regular
 
 #: Rows that are merged at a time, some 3 µs each: as long may the training wait for Python's lock.
 _SLICE: Final = 256
@@ -46,7 +47,7 @@ class SegmentFacts(NamedTuple):
 
 def read_facts(path: Path) -> SegmentFacts | None:
     """The facts of a segment, None where it has none: no rows, or damage in its header. Raises OSError."""
-    with path.open("rb") as file:
+    with read_regular(path) as file:
         header: Header | None = None
         decoder: Decoder | None = None
         first: int | None = None
@@ -81,8 +82,10 @@ def thin(
     """
     output = -1
     try:
-        with source.open("rb") as file:
-            output = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o644)
+        with read_regular(source) as file:
+            with suppress(FileNotFoundError):
+                os.unlink(target)  # noqa: PTH108 - what a writer that died has left
+            output = open_regular(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             yield from _copy(file, output, facts, k, batch_rows, compression)
         write_all(output, END_MARK)
         os.fsync(output)

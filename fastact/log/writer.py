@@ -72,6 +72,7 @@ class LogWriter:
         self._layers: dict[str, LayerInfo] = {}
         self._names: dict[int, str] = {}
         self._closed = False
+        self._refused = 0  # of the dropped rows, those that came while the disk refused
         self._batch_rows = options.batch_rows
         try:
             # Later segments go there as well, whatever the working directory is then.
@@ -97,6 +98,17 @@ class LogWriter:
         """Rows that are lost: they found no room in memory, or could not be written when the log was closed."""
         ring = self._ring
         return ring.dropped + (ring.head - ring.tail if self._closed else 0)
+
+    @property
+    def losses(self) -> dict[str, int]:
+        """The `dropped` rows by reason, without reasons that none was dropped for."""
+        late = self.dropped - self._ring.dropped
+        counts = {
+            "came faster than the log was written": self._ring.dropped - self._refused,
+            "the disk refused": self._refused,
+            "not written when the log was closed": late,
+        }
+        return {reason: count for reason, count in counts.items() if count}
 
     @property
     def unseen(self) -> Mapping[str, str]:
@@ -143,7 +155,10 @@ class LogWriter:
         head = ring.head
         if head - ring.tail >= ring.room:
             ring.drop()
-            self._drain.complain("cannot keep up: rows come faster than they are written")
+            if self._drain.refused:
+                self._refused += 1
+            else:
+                self._drain.complain("cannot keep up: rows come faster than they are written")
             self.warn()
             return
         try:

@@ -11,7 +11,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping
-from types import TracebackType
+from functools import partial
 from typing import Any, Self
 
 from fastact.arrays.host import on_gpu
@@ -29,6 +29,7 @@ from fastact.log.options import LogOptions
 from fastact.log.schema import check_metadata
 from fastact.log.writer import LogWriter
 from fastact.monitor.alerts import Action, Alerts
+from fastact.monitor.notebook import InNotebooks
 from fastact.monitor.queue import Listener, StepQueue
 from fastact.monitor.supervision import Supervision
 from fastact.monitor.unseen import Unseen, Watcher
@@ -39,7 +40,7 @@ from fastact.stats.options import SATURATION
 from fastact.stats.summarize import summarize
 
 
-class ActivationMonitor(Supervision):
+class ActivationMonitor(Supervision, InNotebooks):
     """Watches the activations of a training run.
 
     Args:
@@ -104,13 +105,10 @@ class ActivationMonitor(Supervision):
         self._pools, self._known = {}, set()
         self._writer: LogWriter | None = None
         if path is not None:
-            facts = {
-                "window_size": str(window_size),
-                "every": str(every),
-                "thresholds": json.dumps(dataclasses.asdict(self._diagnoser.thresholds)),
-                "accept": to_json(self._diagnoser.accepted),
-            }
+            facts = {"window_size": str(window_size), "every": str(every), "accept": to_json(self._diagnoser.accepted)}
+            facts["thresholds"] = json.dumps(dataclasses.asdict(self._diagnoser.thresholds))
             self._writer = LogWriter(path, log, metadata={**own, **facts})
+        self.path = self._writer.path if self._writer else None  #: the directory of the run's log; None without one
         self._every = every
         self._queue = StepQueue(every, self._diagnoser, self._writer, self._failures)
         self._layers = self._queue.layers
@@ -128,8 +126,14 @@ class ActivationMonitor(Supervision):
 
     @property
     def failures(self) -> int:
-        """How many rows are lost; the first one was warned of."""
+        """How many rows were not made; the first one was warned of."""
         return self._failures.failures
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Rows that are lost, by reason: not made (`failures`), or made and not in the log; {} where none is."""
+        made = {} if self._writer is None else self._writer.losses
+        return ({"not made": self.failures} if self.failures else {}) | made
 
     @property
     def unseen(self) -> dict[str, str]:
@@ -237,6 +241,8 @@ class ActivationMonitor(Supervision):
             layer_type = renamed("layer_type", layer_type, "kind", kind)
             check_type("layer_type" if kind is None else "kind", layer_type, str, "a str")
             interval = BOUNDED.get(layer_type, SATURATION) if saturation is None else saturation
+            if self._queue.postpone(partial(self._record, name, x, axis, layer_type, saturation, dtype, sparse)):
+                return None
             dtype = dtype or str(getattr(x, "dtype", "")).removeprefix("torch.")
         if isinstance(x, (ActivationStats, ChannelStats)):
             if x.saturation != interval:
@@ -307,15 +313,9 @@ class ActivationMonitor(Supervision):
         self._queue.declared.add_sparse(patterns)
 
     def _record_deferred(
-        self,
-        name: str,
-        x: Any,
-        axis: int | tuple[int, ...] | None,
-        layer_type: str,
-        saturation: Any,
-        dtype: str,
+        self, name: str, x: Any, axis: int | tuple[int, ...] | None, layer_type: str, saturation: Any, dtype: str,
         sparse: bool,
-    ) -> ActivationStats | None:
+    ) -> ActivationStats | None:  # fmt: skip
         """Launches the sweep of what lies on a GPU; None if it is to be swept while the host waits."""
         found, shape = gpu_view(x, axis)
         if not found.array.size:
@@ -336,7 +336,7 @@ class ActivationMonitor(Supervision):
         """
         if self._closed:
             raise FastactError("the monitor is closed: cannot end a step")
-        if self._queue.end_step():
+        if not self._queue.postpone(self.step) and self._queue.end_step():
             self._unseen.end_step()
             if self._alerts is not None:
                 self._alerts.look(self._diagnoser, self._failures)
@@ -370,14 +370,14 @@ class ActivationMonitor(Supervision):
 
         If the disk refuses, there is a warning, and the rows wait in memory.
         """
-        if self._writer is not None and not self._closed:
+        if self._writer is not None and not self._closed and not self._queue.postpone(self.flush):
             self._queue.catch_up()
             self._unseen.look()
             self._writer.flush()
 
     def close(self) -> None:
         """Ends the step under way, if anything was recorded in it, and seals the log. A second call does nothing."""
-        if self._closed:
+        if self._closed or self._queue.postpone(self.close):
             return
         try:
             self._queue.finish()
@@ -389,9 +389,7 @@ class ActivationMonitor(Supervision):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

@@ -4,13 +4,17 @@ A step that ends goes into a queue; its rows are made when no GPU is at work on 
 behind it. Without a GPU that is at once. First all rows of a step are made, which changes nothing, and then they are
 handed over one by one; what an interrupt (Ctrl-C may come between any two instructions) leaves undone is done at the
 next call.
+
+A signal handler that calls the monitor (a scheduler's SIGTERM asks for a last flush) may come in the middle of a step.
+What it asks for waits then until the call that it interrupts is done: see `StepQueue.postpone`.
 """
 
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from fastact.arithmetic.silence import SilenceLimits
 from fastact.diagnosis.diagnoser import Diagnoser
@@ -25,6 +29,9 @@ if TYPE_CHECKING:
     from fastact.cuda.arrays import DeviceArray
     from fastact.cuda.deferred import DeferredRows
     from fastact.cuda.recorder import DeferredRow
+
+
+T = TypeVar("T")
 
 
 class Listener(Protocol):
@@ -64,7 +71,8 @@ class StepQueue:
         recorded: how many of the steps that have ended are recorded.
         layers: the layers by name, in forward order.
         declared: what was said of layers that have no row yet.
-        lock: held while something is recorded, or a step ends.
+        lock: held while something is recorded, or a step ends. Its own thread may take it again, and sees by `_busy`
+            that it is in the middle of something.
         deferred: the rows that GPUs compute; None before anything was recorded there.
         listeners: given each step's rows.
     """
@@ -73,7 +81,7 @@ class StepQueue:
         self.current = self.recorded = 0
         self.layers: dict[str, WatchedLayer] = {}
         self.declared = Declared()
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.deferred: DeferredRows | None = None
         self.listeners: list[Listener] = []
         self._every, self._diagnoser, self._writer, self._failures = every, diagnoser, writer, failures
@@ -85,29 +93,76 @@ class StepQueue:
         self._errors: list[Exception] = []
         self._finished: deque[_FinishedStep] = deque()
         self._delivery: _Delivery | None = None
+        #: Set and cleared with nothing in between where Python looks for signals.
+        self._busy = False
+        #: What signal handlers have asked for while the lock's owner was busy.
+        self._postponed: deque[Callable[[], Any]] = deque()
+
+    def postpone(self, call: Callable[[], Any] | None = None) -> bool:
+        """Whether this thread was interrupted while it was busy here; `call` is then made as soon as it is not."""
+        with self.lock:
+            if self._busy and call is not None:
+                self._postponed.append(call)
+            return self._busy
+
+    def _exclusively(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Calls `work` with the lock held, and then what was postponed meanwhile. Not for who has postponed himself."""
+        try:
+            with self.lock:
+                self._busy = True
+                try:
+                    return work(*arguments)
+                finally:
+                    self._busy = False
+        finally:
+            while self._postponed and not self._busy:
+                try:
+                    self._postponed.popleft()()
+                except Exception as error:  # noqa: BLE001 - as in `_make_rows`
+                    self._failed("do what a signal handler has asked for", error)
 
     def add_layer(
         self, name: str, layer_type: str, dtype: str, saturation: tuple[float, float], sparse: bool
     ) -> WatchedLayer:
         """The layer of this name, which is new unless another thread has added it meanwhile."""
-        with self.lock:
-            layer = self.layers.get(name)
-            if layer is None:
-                info = self.declared.info(name, len(self.layers), layer_type, dtype, saturation, sparse)
-                # The log may refuse a name, so it is asked first: only a layer that all know gets rows.
-                if self._writer is not None:
-                    self._writer.add_layer(info)
-                self._diagnoser.add(info)
-                layer = self.layers[name] = WatchedLayer(info, self._diagnoser.history[name])
-            return layer
+        return self._exclusively(self._add_layer, name, layer_type, dtype, saturation, sparse)
+
+    def _add_layer(
+        self, name: str, layer_type: str, dtype: str, saturation: tuple[float, float], sparse: bool
+    ) -> WatchedLayer:
+        layer = self.layers.get(name)
+        if layer is None:
+            info = self.declared.info(name, len(self.layers), layer_type, dtype, saturation, sparse)
+            # The log may refuse a name, so it is asked first: only a layer that all know gets rows.
+            if self._writer is not None:
+                self._writer.add_layer(info)
+            self._diagnoser.add(info)
+            layer = self.layers[name] = WatchedLayer(info, self._diagnoser.history[name])
+        return layer
 
     def record(self, layer: WatchedLayer, recorded: Recorded) -> None:
         """Adds what was recorded of a layer to the step under way."""
         with self.lock:
-            if self._delivery is not None or self._finished:
-                self._settle()
-                if self.current % self._every:
-                    return  # an interrupt had kept this step from beginning
+            if self._busy:
+                self._postponed.append(partial(self.record, layer, recorded))
+                return
+            late = self._finished or self._delivery is not None
+            if not late:
+                # `_exclusively` written out, which costs as much again as all the rest.
+                self._busy = True
+                try:
+                    layer.add(recorded)
+                finally:
+                    self._busy = False
+        if late:
+            self._exclusively(self._record_late, layer, recorded)
+        elif self._postponed:
+            self._exclusively(self._settle)
+
+    def _record_late(self, layer: WatchedLayer, recorded: Recorded) -> None:
+        """`record` after an interrupt, which may have kept the step from beginning."""
+        self._settle()
+        if self.current % self._every == 0:
             layer.add(recorded)
 
     def record_deferred(
@@ -118,14 +173,17 @@ class StepQueue:
             # numba.cuda takes a third of a second to load.
             from fastact.cuda.deferred import DeferredRows
 
-            with self.lock:
-                self.deferred = self.deferred or DeferredRows()
+            self.deferred = self._exclusively(lambda: self.deferred or DeferredRows())
         row = self.deferred.record(layer.info.order, x, shape, bounds, self._silence_limits(layer), self.current)
         if row is not None:
-            with self.lock:
-                self._settle()
-                self.deferred.add(row, self.current)
+            add = partial(self._add_deferred, self.deferred, row)
+            if not self.postpone(add):
+                self._exclusively(add)
         return row
+
+    def _add_deferred(self, deferred: "DeferredRows", row: "DeferredRow") -> None:
+        self._settle()
+        deferred.add(row, self.current)
 
     def _silence_limits(self, layer: WatchedLayer) -> SilenceLimits:
         if layer.info.layer_type in COUNTED:
@@ -134,36 +192,33 @@ class StepQueue:
 
     def end_step(self) -> bool:
         """Ends the step under way, makes the rows that no GPU is at work on; returns whether the step is recorded."""
-        with self.lock:
-            self._settle()
-            recorded = self._hand_over()
-            delivered = self._deliver() if self._finished and self.deferred is None else []
+        recorded, delivered = self._exclusively(self._end_step)
         if self.deferred is not None:
             self.deferred.poll()
-            with self.lock:
-                self._settle()
-                delivered = self._deliver()
+            delivered = self._exclusively(self._deliver)
         self._tell(delivered)
         self._raise()
         return recorded
 
+    def _end_step(self) -> tuple[bool, list[_Delivery]]:
+        self._settle()
+        recorded = self._hand_over()
+        return recorded, self._deliver() if self._finished and self.deferred is None else []
+
     def catch_up(self) -> None:
         """Makes the rows of all finished steps, after an interrupt too; waits for a GPU that is at work on some."""
-        while self._finished or self._delivery is not None:
-            with self.lock:
-                first = self._finished[0] if self._finished else None
-            if first is not None and self.deferred is not None:
+        while (self._finished or self._delivery is not None) and not self.postpone():
+            if self.deferred is not None and (first := self._exclusively(self._first_finished)) is not None:
                 self.deferred.wait(first.step)
-            with self.lock:
-                self._settle()
-                delivered = self._deliver()
-            self._tell(delivered)
+            self._tell(self._exclusively(self._deliver))
         self._raise()
+
+    def _first_finished(self) -> _FinishedStep | None:
+        return self._finished[0] if self._finished else None
 
     def finish(self) -> None:
         """Catches up, and ends the step under way if it has records, or may get some from the replay of a graph."""
-        with self.lock:
-            self._settle()
+        self._exclusively(self._settle)
         try:
             graphs = self.deferred is not None and self.deferred.due(self.current)
             if graphs or any(layer.recorded is not None for layer in self.layers.values()):
@@ -179,8 +234,8 @@ class StepQueue:
             self._failed(f"keep the rows of step {finished.step}", FastactError("closing was interrupted"))
         if self._writer is not None:
             self._writer.close()
-        for listener in self.listeners:
-            listener.close()
+        while self.listeners:
+            self.listeners.pop(0).close()
 
     def _hand_over(self) -> bool:
         """Puts the step under way into the queue, if it is recorded, and begins the next one."""
@@ -209,6 +264,7 @@ class StepQueue:
 
     def _deliver(self) -> list[_Delivery]:
         """Makes the rows of the steps that a GPU is done with, and hands them to history and log."""
+        self._settle()
         delivered: list[_Delivery] = []
         while self._finished and (self.deferred is None or self.deferred.ready(self._finished[0].step)):
             finished = self._finished[0]

@@ -6,7 +6,7 @@ Blocks of a quarter of a million rows are worked on as fast as columns can be re
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -123,13 +123,13 @@ def _stored_thresholds(text: str | None) -> Thresholds:
         return Thresholds()
 
 
-def add_block(diagnoser: Diagnoser, block: Block, layers: LayerNumbers) -> None:
+def add_block(diagnoser: Diagnoser, block: Block, infos: Sequence[LayerInfo]) -> None:
     """Gives a diagnoser the rows of a block, layer by layer, each layer's rows in their order."""
     order, starts = sort_into_groups(block.layers)
     rows = block.rows.take(order)  # a fifth of the time of block.rows[order]
     bounds = [*starts.tolist(), len(rows)]
     for number, begin, end in zip(block.layers[order][starts].tolist(), bounds[:-1], bounds[1:], strict=True):
-        info = layers.infos[number]
+        info = infos[number]
         # Layers are added as their first row comes, which is when the monitor did it.
         diagnoser.add(info)
         diagnoser.extend(info.name, rows[begin:end])

@@ -22,7 +22,8 @@ import pyarrow.compute as pc
 
 from fastact.errors import ArgumentValueError
 from fastact.log.codec import without_nan
-from fastact.replay.log import Log, Progress
+from fastact.replay.frames import Progress
+from fastact.replay.log import Log
 
 #: Rows written at a time, a row group of Parquet of some 20 MB in memory; or so many bytes, where names are long.
 _ROWS, _BYTES = 1 << 17, 1 << 26

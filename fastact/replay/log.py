@@ -7,7 +7,7 @@ and with `Log.to_table` alone all of it.
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from fastact.diagnosis.accept import Accept, from_json
+from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.report import Diagnosis
 from fastact.diagnosis.rules import Thresholds
 from fastact.errors import ArgumentValueError, LogError
@@ -23,13 +24,13 @@ from fastact.history import LayerInfo
 from fastact.log.files import list_segments
 from fastact.log.reader import RunReader, StoredBatch
 from fastact.log.schema import COLUMNS, check_path, layers_to_json, to_rows
-from fastact.replay.blocks import LayerNumbers, add_block, in_blocks, make_diagnoser
+from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
+from fastact.replay.frames import Frames, Progress
 from fastact.replay.merge import KEYS, aggregate, merge_ranks
+from fastact.replay.plotting import Plots
 from fastact.replay.records import Record, RowFilter
 from fastact.stats.activation import ActivationStats
 
-#: Called with the bytes read so far.
-Progress = Callable[[int], None]
 _RANK: Final = re.compile(r"rank-(\d{5,9})")
 _LAYER, _STEP = COLUMN["layer"], COLUMN["step"]
 _RANK_COLUMN: Final = pa.field(
@@ -37,7 +38,7 @@ _RANK_COLUMN: Final = pa.field(
 )
 
 
-class Log:
+class Log(Frames, Plots):
     """A log that `open_log` opened. It holds no file open; every call reads what is there at that time.
 
     Where a method takes `progress`, it is called again and again with the bytes read so far; `nbytes` has the total.
@@ -72,7 +73,7 @@ class Log:
 
         What another rank has recorded is left out only in `diagnose`, which knows all rows.
         """
-        return {name: why for run in self.runs.values() for name, why in run.unseen.items()}
+        return self.unseen_of()
 
     @property
     def accepted(self) -> dict[str, dict[str, str]]:
@@ -83,6 +84,11 @@ class Log:
     def nbytes(self) -> int:
         """Bytes of its segments on the disk."""
         return sum(run.nbytes for run in self.runs.values())
+
+    @property
+    def closed(self) -> bool:
+        """Whether all of its writers closed it. One that was killed leaves it open."""
+        return all(run.closed for run in self.runs.values())
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -122,6 +128,25 @@ class Log:
         other fields of `fields.ROW`. Null stands where there was nothing to measure; NaN does not occur.
         """
         return pa.Table.from_batches(self.to_batches(progress=progress), self.schema)
+
+    def blocks(
+        self, rank: int | None = None, *, progress: Progress | None = None
+    ) -> tuple[Sequence[LayerInfo], Iterator[Block]]:
+        """All rows in blocks of a quarter of a million, ranks merged as in `diagnose`: what heat maps are made from.
+
+        Args:
+            rank: the rank to read; None merges all ranks.
+            progress: called with the bytes read so far.
+
+        Returns:
+            The layers, in a list that grows as they come, and blocks: for each row the place of its layer in that list
+            as int64[rows], and the rows of `fields.ROW_DTYPE`. A block is overwritten when the next one is asked for.
+
+        Raises:
+            ArgumentValueError: `rank` is not in the log.
+        """
+        layers = LayerNumbers()
+        return layers.infos, self.read_blocks(rank, layers, progress)
 
     def replay(
         self,
@@ -224,20 +249,62 @@ class Log:
             ArgumentTypeError: `accept` is no mapping of layers to conditions.
             ArgumentValueError: an argument is out of range, a condition is unknown, or `rank` is not in the log.
         """
+        diagnoser, layers = self.diagnoser(rank, thresholds, window_size, accept), LayerNumbers()
+        for block in self.read_blocks(rank, layers, progress):
+            add_block(diagnoser, block, layers.infos)
+        diagnoser.unseen = self.unseen_of(rank)
+        return diagnoser.diagnose(preset)
+
+    def diagnoser(
+        self,
+        rank: int | None = None,
+        thresholds: Thresholds | None = None,
+        window_size: int | None = None,
+        accept: Accept | None = None,
+    ) -> Diagnoser:
+        """A diagnoser without rows, for the rows of `blocks`; arguments as in `diagnose`."""
+        metadata = {key: value for each in self._ranks(rank) for key, value in self.runs[each].metadata.items()}
+        return make_diagnoser(metadata, thresholds, window_size, accept)
+
+    def unseen_of(self, rank: int | None = None) -> dict[str, str]:
+        """What was watched and not recorded on a rank, by name, and why; None is all ranks: `unseen`."""
+        return {name: why for each in self._ranks(rank) for name, why in self.runs[each].unseen.items()}
+
+    def _ranks(self, rank: int | None) -> tuple[int, ...]:
         if rank is not None:
             self._check_rank("rank", rank)
-        ranks = self.ranks if rank is None else (rank,)
-        metadata = {key: value for rank in ranks for key, value in self.runs[rank].metadata.items()}
-        diagnoser = make_diagnoser(metadata, thresholds, window_size, accept)
-        layers = LayerNumbers()
+        return self.ranks if rank is None else (rank,)
+
+    def read_blocks(self, rank: int | None, layers: LayerNumbers, progress: Progress | None) -> Iterator[Block]:
+        """The blocks of `blocks`, with the layers' numbers from `layers`."""
+        ranks = self._ranks(rank)
         lost = list(self._notes)
         runs = self._batches(ranks, lost, progress)
-        for block in in_blocks(runs[0], layers) if len(runs) == 1 else merge_ranks(runs, layers):
-            add_block(diagnoser, block, layers)
-        if ranks == self.ranks:
-            self._warnings = tuple(lost)
-        diagnoser.unseen = {name: why for rank in ranks for name, why in self.runs[rank].unseen.items()}
-        return diagnoser.diagnose(preset)
+
+        def blocks() -> Iterator[Block]:
+            yield from in_blocks(runs[0], layers) if len(runs) == 1 else merge_ranks(runs, layers)
+            if ranks == self.ranks:
+                self._warnings = tuple(lost)
+
+        return blocks()
+
+    def report(self, path: str | os.PathLike[str], *, progress: Progress | None = None) -> None:
+        """Writes the diagnosis and the rows as one HTML file, which needs no network and is at most 400 kB.
+
+        It has the findings with the curves that show them, a heat map of layers by steps for any statistic, each
+        layer's health, and what was not looked at. Memory is bounded by the layers, whatever the number of steps.
+
+        Args:
+            path: the file; it is replaced as a whole.
+            progress: called with the bytes read so far.
+
+        Raises:
+            ArgumentTypeError: `path` is not a path.
+            OSError: the file cannot be written.
+        """
+        from fastact.replay.report import write_report  # reads what is defined here
+
+        write_report([self], path, progress=progress)
 
     def __repr__(self) -> str:
         return f"Log({str(self.path)!r}, layers={len(self.layers)}, ranks={len(self.ranks)})"

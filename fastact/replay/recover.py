@@ -17,7 +17,8 @@ from fastact.log.files import sync_folder
 from fastact.log.frames import END_MARK, finish, stamp_text
 from fastact.log.reader import StoredBatch
 from fastact.log.schema import Header
-from fastact.replay.log import Log, Progress
+from fastact.replay.frames import Progress
+from fastact.replay.log import Log
 
 
 def recover(log: Log, to: str | os.PathLike[str], *, progress: Progress | None = None) -> int:

@@ -83,6 +83,11 @@ class ActivationStats(Statistics[int, float, float]):
         """
         return {field.name: getattr(self, field.name) for field in STATE}
 
+    def _repr_html_(self) -> str:
+        from fastact.stats.cards import card_of_tensor  # only a notebook pays for it
+
+        return card_of_tensor(self).to_html()
+
     def __or__(self, other: "ActivationStats") -> "ActivationStats":
         if not isinstance(other, ActivationStats):
             return NotImplemented

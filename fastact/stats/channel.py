@@ -12,6 +12,7 @@ from fastact.checks import check_number, check_share
 from fastact.cpu.sweep import merge_kernel
 from fastact.cpu.workspace import NeuronStates, NeuronWorkspace, summarize_neurons
 from fastact.errors import ArgumentValueError
+from fastact.frames import Column
 from fastact.stats.activation import ActivationStats, as_logged, wrap
 from fastact.stats.options import Bounds, check_same_options
 from fastact.stats.statistics import NAN, Statistics
@@ -162,6 +163,18 @@ class ChannelStats(Statistics[npt.NDArray[np.int64], npt.NDArray[np.float64], np
         arrays = self._arrays
         neurons = summarize_neurons(arrays, saturated_share, silence, weight, dead_after)
         return *as_logged(arrays.total), self.neurons, *neurons
+
+    def _columns(self) -> dict[str, Column]:
+        columns = {"neuron": Column(np.arange(self.neurons))}
+        if len(self.shape) > 1:
+            places = np.indices(self.shape).reshape(len(self.shape), -1)
+            columns |= {f"neuron_{axis}": Column(place) for axis, place in enumerate(places)}
+        return columns | super()._columns()
+
+    def _repr_html_(self) -> str:
+        from fastact.stats.cards import card_of_neurons  # only a notebook pays for it
+
+        return card_of_neurons(self).to_html()
 
     def __or__(self, other: "ChannelStats") -> "ChannelStats":
         if not isinstance(other, ChannelStats):

@@ -12,7 +12,9 @@ To add a *derived* statistic, write its property below; both classes and their k
 import math
 from typing import Any, Final, Generic, TypeVar
 
+from fastact import frames
 from fastact.arithmetic.state import ABS_MEAN, COUNT, MAX, MEAN, MIN, NANS, NEG_INFS, POS_INFS, SATURATED, STD, ZEROS
+from fastact.fields import STATE
 from fastact.stats.options import Bounds
 
 #: int of a tensor, int64 array of neurons.
@@ -23,6 +25,8 @@ Value = TypeVar("Value")
 Extreme = TypeVar("Extreme")
 
 NAN: Final = math.nan
+#: What frames and cards have: the state, and what is asked for most of what follows from it.
+SHOWN: Final = (*(field.name for field in STATE), "rms", "absmax", "zero_ratio", "saturation_ratio")
 
 
 class Statistics(Generic[Count, Value, Extreme]):
@@ -175,6 +179,45 @@ class Statistics(Generic[Count, Value, Extreme]):
     def zero_tol(self) -> float:
         """The largest |x| that counts as a zero."""
         return self._bounds[2]
+
+    # As frames.
+
+    def to_pandas(self) -> Any:
+        """The statistics as a `pandas.DataFrame`: a row for each neuron, or one row for a whole tensor.
+
+        The columns are the fields of the state, ``rms``, ``absmax``, ``zero_ratio`` and ``saturation_ratio``, as
+        nullable Int64 and Float64, with NA where there is nothing to measure. Neurons come first: ``neuron`` is the
+        place in the flattened neuron axes, and with several axes ``neuron_0``, ``neuron_1``, ... those along each.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+
+        Example:
+            >>> import numpy as np
+            >>> from fastact import summarize
+            >>> summarize(np.array([[0.0, 1.0], [0.0, 3.0]]), axis=-1).to_pandas()[["neuron", "zeros", "mean"]]
+               neuron  zeros  mean
+            0       0      2   0.0
+            1       1      0   2.0
+        """
+        return frames.to_pandas(self._columns())
+
+    def to_polars(self) -> Any:
+        """The statistics as a `polars.DataFrame`, with the rows and columns of `to_pandas`; null where NA is there.
+
+        Raises:
+            MissingExtraError: polars is not installed.
+
+        Example:
+            >>> import numpy as np
+            >>> from fastact import summarize
+            >>> summarize(np.array([[0.0, 1.0], [0.0, 3.0]]), axis=-1).to_polars()["mean"].to_list()
+            [0.0, 2.0]
+        """
+        return frames.to_polars(self._columns())
+
+    def _columns(self) -> dict[str, frames.Column]:
+        return {name: frames.floats(getattr(self, name)) for name in SHOWN}
 
     # Other names of the same, after the document that the project grew from.
 

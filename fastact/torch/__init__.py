@@ -25,7 +25,7 @@ would be without them, and a failure inside one is counted and warned of once in
 - `callback`: what the callbacks of Lightning and Hugging Face share
 """
 
-from fastact._adapters.extras import needs_extra
+from fastact.packages import needs_extra
 
 with needs_extra("fastact.torch", "PyTorch", "torch"):
     import torch as _torch  # noqa: F401 - imported here, so that a missing one is reported once

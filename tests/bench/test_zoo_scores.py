@@ -159,17 +159,17 @@ def test_the_table_and_what_went_wrong(capsys: pytest.CaptureFixture[str]) -> No
 def test_the_readme_part_is_made_from_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = _scores([_verdict()], [_verdict(5, True), _verdict(None)])
     part = {"scores": {"fastact": own}, "kinds": {"rates": own}, "architectures": 1}
+    parts = dict.fromkeys(("held-out", "opened", "held-out-3"), part)
     machine = {"python": "3.12.1", "versions": {"torch": "2.9"}}
     source = tmp_path / "zoo.json"
-    source.write_text(
-        json.dumps({"date": "2026-01-01", "machine": machine, "parts": {"held-out": part, "held-out-2": part}})
-    )
+    source.write_text(json.dumps({"date": "2026-01-01", "machine": machine, "parts": parts}))
     monkeypatch.setattr(report, "SOURCE", source)
     text = report.zoo_part()
     assert "| fastact | 0.50 | 1.00 | 0.00 | 0.00 | 1.00 | 0.50 | 5 |" in text
     assert "| rates | 2 | 0.50 (0.09–0.91) |" in text
     assert "2 training runs with a planted fault that did harm and 1 healthy ones" in text
     assert "Python 3.12.1, torch 2.9; 2026-01-01." in text
+    assert "A further part (2 sick runs and 1 healthy ones) was held out until 2026-11-30" in text
 
 
 def test_what_is_true_of_a_healthy_network_is_no_false_alarm() -> None:

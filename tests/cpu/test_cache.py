@@ -337,5 +337,5 @@ def test_what_is_left_behind_is_removed_and_nothing_else(tmp_path: Path) -> None
 
 
 def test_this_process_has_a_cache_or_says_why_not() -> None:
-    folder, problem = cache_of_this_process()
+    folder, problem, _ = cache_of_this_process()
     assert (folder is None) == bool(problem)

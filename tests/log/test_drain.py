@@ -114,6 +114,7 @@ def test_dropped_rows_are_counted_where_they_are_missing(tmp_path: Path, monkeyp
     writer.append(make(11))
     writer.close()
     assert writer.dropped == 3
+    assert writer.losses == {"came faster than the log was written": 3}
     got, told = read(tmp_path)
     assert got == expect([*map(make, range(8)), make(11)])
     assert len(told) == 1

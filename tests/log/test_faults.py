@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from log_rows import LAYERS, expect, make, read
 
@@ -105,6 +106,7 @@ def test_a_disk_that_stays_full_costs_rows_and_one_warning(tmp_path: Path, monke
             writer.append(make(step))
         assert not writer.flush()
     assert writer.dropped == 8
+    assert writer.losses == {"the disk refused": 8}
     assert writer.flush()
     writer.append(make(20))
     writer.close()
@@ -128,3 +130,62 @@ def test_a_folder_that_vanishes_is_made_again(tmp_path: Path, monkeypatch: pytes
     writer.close()
     assert steps_of(run) == [1]
     assert writer.dropped == 0
+
+
+def closed_on(refuse: Callable[[int], int], run: Path, steps: int = 40) -> LogWriter:
+    """A writer whose rows all wait when it is closed, on a disk that refuses."""
+    writer = LogWriter(run, LogOptions(batch_rows=4, flush_seconds=60))
+    writer.add_layer(LAYERS[0])
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        patch.setattr(fastact.log.drain, "_SHORTEST_PAUSE", 0.001)
+        patch.setattr(fastact.log.drain, "_LAST_TRIES", 0.2)
+        faulty(patch, "write", refuse)
+        for step in range(steps):
+            writer.append(make(step))
+        writer.close()
+    return writer
+
+
+def test_what_waits_is_tried_again_when_the_log_is_closed(tmp_path: Path) -> None:
+    writer = closed_on(lambda count: errno.ENOSPC if count < 6 else 0, tmp_path / "soon")
+    assert (steps_of(tmp_path / "soon"), writer.losses) == (list(range(40)), {})
+    # Every other write fails, for as long as that gets on.
+    writer = closed_on(lambda count: errno.EIO if count % 2 else 0, tmp_path / "often")
+    assert (steps_of(tmp_path / "often"), writer.losses) == (list(range(40)), {})
+    writer = closed_on(lambda _: errno.ENOSPC, tmp_path / "never")
+    assert writer.losses == {"not written when the log was closed": 40}
+    assert writer.dropped == 40
+
+
+def test_a_disk_that_fails_now_and_then_is_not_left_alone_for_longer_and_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fastact.log.drain, "_FIRST_PAUSE", 0.001)
+    writer = LogWriter(tmp_path, LogOptions(batch_rows=4, flush_seconds=60))
+    writer.add_layer(LAYERS[0])
+    with monkeypatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        faulty(patch, "write", lambda count: errno.EIO if count % 3 == 0 else 0)
+        for step in range(200):
+            writer.append(make(step))
+            if step % 10 == 9:
+                writer.flush()
+        assert writer._drain._failures <= 2
+    writer.close()
+    assert steps_of(tmp_path) == list(range(200))
+
+
+def test_a_monitor_says_what_is_lost_and_why(tmp_path: Path) -> None:
+    monitor = fastact.ActivationMonitor(tmp_path, log=LogOptions(batch_rows=4, buffer_rows=8, flush_seconds=60))
+    assert monitor.dropped == {}
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        patch.setattr(fastact.log.drain, "_LAST_TRIES", 0.0)
+        faulty(patch, "write", lambda _: errno.ENOSPC)
+        for _ in range(20):
+            monitor.record("a", np.ones(3))
+            monitor.step()
+            monitor.flush()
+        monitor.close()
+    assert monitor.dropped == {"the disk refused": 12, "not written when the log was closed": 8}

@@ -1,5 +1,7 @@
 """What a segment holds: every number comes back as it was, and any Arrow reader opens it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -91,3 +93,25 @@ def test_a_header_of_nonsense_is_refused() -> None:
         with pytest.raises(ValueError, match=r".") as caught:
             Header.read(schema.with_metadata({**schema.metadata, f"fastact.{key}".encode(): value}))
         assert not isinstance(caught.value, LogError)
+
+
+def test_rows_are_written_and_read_without_pandas(tmp_path: Path) -> None:
+    # pyarrow imports it where it is installed, and its import fails while the interpreter ends.
+    pytest.importorskip("pandas")
+    program = """
+import sys
+import subprocess
+import sys
+from pathlib import Path
+import numpy as np, fastact
+from fastact.log import RunReader
+from fastact.log.schema import to_rows
+with fastact.ActivationMonitor(sys.argv[1]) as monitor:
+    for _ in range(3):
+        monitor.record("a", np.ones((4, 4), np.float32))
+        monitor.step()
+print([to_rows(part.batch)["step"].tolist() for part in RunReader(Path(sys.argv[1])).batches(print)])
+print("pandas" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, capture_output=True, text=True)
+    assert done.stdout.split("\n") == ["[[0, 1, 2]]", "False", ""]

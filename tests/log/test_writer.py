@@ -42,7 +42,7 @@ def test_places_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     with pytest.raises(LogError, match=r"no log in .*want a directory with segment"):
         RunReader(tmp_path)
     (tmp_path / "segment-000000.arrows").mkdir()
-    with pytest.raises(LogError, match=r"nothing can be read .*no regular file"):
+    with pytest.raises(LogError, match=r"nothing can be read .*not a regular file"):
         RunReader(tmp_path)
 
 

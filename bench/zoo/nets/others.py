@@ -1,4 +1,4 @@
-"""Networks of linear layers of the second held-out part: functions for activations, odd modules, shared weights."""
+"""Networks of linear layers of the opened part (held out until 2026-11-30): functions, odd modules, shared weights."""
 
 import math
 from typing import Any

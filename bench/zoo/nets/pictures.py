@@ -1,4 +1,4 @@
-"""Networks for images of the second held-out part."""
+"""Networks for images of the opened part (held out until 2026-11-30)."""
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (as people write it)

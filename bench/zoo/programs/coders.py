@@ -1,4 +1,4 @@
-"""Trainings of the second held-out part that code, generate or estimate: no plain answers to inputs."""
+"""Trainings of the opened part (held out until 2026-11-30) that code, generate or estimate."""
 
 import math
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""Trainings of the second held-out part with several networks, agents or graphs."""
+"""Trainings of the opened part (held out until 2026-11-30) with several networks, agents or graphs."""
 
 import math
 from typing import Final

@@ -36,7 +36,7 @@ def warmup(
         check_choice("dtype", name, ELEMENT_TYPES)
     if not COMPILED:
         raise ArgumentValueError("NUMBA_DISABLE_JIT is set: got nothing to compile, want it unset")
-    folder, problem = cache()
+    folder, problem, _ = cache()
     if folder is None:
         raise OSError(f"machine code cannot be kept: {problem}")
     before = {path.name for path in folder.glob("*.bin")}

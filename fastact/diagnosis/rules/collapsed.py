@@ -127,6 +127,7 @@ class Collapsed(Rule[CollapsedThresholds]):
 
     condition = "collapsed"
     adjective = "collapsed"
+    shows = "likeness"
     only_alone = True
     explains: ClassVar = {"collapsed": _began_first, "vanishing": not_after, "constant": not_after, "dead": upstream}
     explained_by: ClassVar = {
@@ -183,6 +184,10 @@ class Collapsed(Rule[CollapsedThresholds]):
             RowCondition(_PARTLY, partly_alike, patience=_PATIENCE), RowCondition(_ALIKE, alike, patience=_PATIENCE)
         )  # fmt: skip
         return (Cascade(conditions, undecided),)
+
+    def limits(self, finding: Finding, thresholds: CollapsedThresholds) -> tuple[tuple[float, str], ...]:
+        """Below where samples are alike."""
+        return ((thresholds.collapse_likeness, "alike below"),)
 
     def check(self, layer: LayerView, network: Network, thresholds: CollapsedThresholds) -> Finding | Outcome:
         """Whether its samples have become alike; of a softmax, whether it chooses at all."""

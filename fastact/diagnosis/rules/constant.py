@@ -94,6 +94,7 @@ class Constant(Rule[ConstantThresholds]):
 
     condition = "constant"
     adjective = "constant"
+    shows = "likeness"
     only_alone = True
     explains: ClassVar = {
         "constant": upstream, "dead": _switches_off, "vanishing": _switches_off, "saturated": upstream,
@@ -128,6 +129,16 @@ class Constant(Rule[ConstantThresholds]):
             return (cells[_NEURONS] > 0) & (alike | (1.0 * cells[_CONSTANT] >= share * cells[_NEURONS]))
 
         return *blank, Cascade((RowCondition("constant", holds),), undecided=nothing_finite)
+
+    def shown(self, finding: Finding) -> str:
+        """Where neurons were counted, the share of constant ones."""
+        return "constant_ratio" if "constant_neurons" in finding.evidence else "likeness"
+
+    def limits(self, finding: Finding, thresholds: ConstantThresholds) -> tuple[tuple[float, str], ...]:
+        """From where it is a finding."""
+        if self.shown(finding) == "constant_ratio":
+            return ((thresholds.constant_warning, "constant from here"),)
+        return ((thresholds.constant_ratio, "constant below"),)
 
     def check(self, layer: LayerView, network: Network, thresholds: ConstantThresholds) -> Finding | Outcome:
         """The share of constant neurons now, if there are samples enough to say so."""

@@ -139,6 +139,7 @@ class Dead(Rule[DeadThresholds]):
 
     condition = "dead"
     adjective = "dead"
+    shows = "dead_ratio"
     explains: ClassVar = {"dead": _starves, "vanishing": _silences, "constant": _silences}
 
     def applies(self, info: LayerInfo) -> bool:
@@ -170,6 +171,14 @@ class Dead(Rule[DeadThresholds]):
         if layer_types.is_activation(info.layer_type) and hardly is not None:
             return *cascades, Cascade((RowCondition("nothing_fires", hardly, patience=3),))
         return cascades
+
+    def shown(self, finding: Finding) -> str:
+        """Where no neurons were counted, the share of zeros."""
+        return "dead_ratio" if "dead_neurons" in finding.evidence else "zero_ratio"
+
+    def limits(self, finding: Finding, thresholds: DeadThresholds) -> tuple[tuple[float, str], ...]:
+        """From where so many dead neurons do harm."""
+        return ((thresholds.dead_critical, "a finding where it does harm"),)
 
     def check(self, layer: LayerView, network: Network, thresholds: DeadThresholds) -> Finding | Outcome:
         """The share of dead neurons now, and what harm it does."""

@@ -94,6 +94,7 @@ class Drifting(Rule[DriftingThresholds]):
 
     condition = "drifting"
     adjective = "changed abruptly"
+    compared: ClassVar = {"rms_before": "before"}
     only_alone = True
     symptom = True
     explains: ClassVar = dict.fromkeys(

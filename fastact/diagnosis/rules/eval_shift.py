@@ -109,6 +109,7 @@ class EvalShift(Rule[EvalShiftThresholds]):
 
     condition = "eval_shift"
     adjective = "different in evaluation"
+    compared: ClassVar = {"rms_evaluation": "in evaluation"}
     explains: ClassVar = dict.fromkeys(
         (
             "exploding", "outlier_channels", "overflow_risk", "non_finite", "saturated", "underflow_risk", "dead",

@@ -10,7 +10,7 @@ from fastact.diagnosis.causes import best
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, rms, row_rms
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
-from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, not_after
+from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, line, not_after
 from fastact.diagnosis.rules.overflow_risk import overflow_ahead
 from fastact.diagnosis.thresholds import CommonThresholds, factor_field, positive_field
 from fastact.diagnosis.trend import growth
@@ -134,6 +134,11 @@ class Exploding(Rule[ExplodingThresholds]):
             return (cells[_MAX] >= limit) | ((cells[_MIN] <= -below) & (cells[_MAX] <= _ABOVE))
 
         return *cascades, Cascade((RowCondition("exponent", beyond),), nothing_finite)
+
+    def limits(self, finding: Finding, thresholds: ExplodingThresholds) -> tuple[tuple[float, str], ...]:
+        """Where it began, and how many times that is an explosion; over depth, what the first layer has."""
+        grown = line(finding, "rms_first", "exploding from here", thresholds.explode_growth)
+        return grown + line(finding, "rms_first_layer", "the first layer's")
 
     def check(self, layer: LayerView, network: Network, thresholds: ExplodingThresholds) -> Finding | Outcome:
         """Growth over steps first, since it says when; then growth over depth."""

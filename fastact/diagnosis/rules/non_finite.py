@@ -57,6 +57,7 @@ class NonFinite(Rule[NonFiniteThresholds]):
 
     condition = "non_finite"
     adjective = "NaN or Inf"
+    shows = "non_finite_ratio"
     judges = layer_types.OUTPUTS | {layer_types.GRADIENT}
     first_explains_all = True
     handed_on = True

@@ -63,6 +63,7 @@ class OutlierChannels(Rule[OutlierChannelsThresholds]):
 
     condition = "outlier_channels"
     adjective = "outlier channels"
+    shows = "peak_ratio"
     explains: ClassVar = {"outlier_channels": upstream, "overflow_risk": earlier_and_not_after}
 
     def applies(self, info: LayerInfo) -> bool:
@@ -89,6 +90,10 @@ class OutlierChannels(Rule[OutlierChannelsThresholds]):
             return is_nan(cells[_TYPICAL])
 
         return (Cascade((RowCondition("outlier_channels", holds),), undecided),)
+
+    def limits(self, finding: Finding, thresholds: OutlierChannelsThresholds) -> tuple[tuple[float, str], ...]:
+        """From where one channel stands out."""
+        return ((thresholds.outlier_warning, "stands out from here"),)
 
     def check(self, layer: LayerView, network: Network, thresholds: OutlierChannelsThresholds) -> Finding | Outcome:
         """Which channel it is, and how far it stands out."""

@@ -12,7 +12,7 @@ from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import NORMALISE_INPUTS
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
-from fastact.diagnosis.rule import Outcome, Rule, comes_first, earlier_and_not_after
+from fastact.diagnosis.rule import Outcome, Rule, comes_first, earlier_and_not_after, line
 from fastact.diagnosis.thresholds import CommonThresholds, share_field
 from fastact.diagnosis.trend import Trend, growth, reaches
 from fastact.fields import COLUMN
@@ -63,6 +63,7 @@ class OverflowRisk(Rule[OverflowRiskThresholds]):
 
     condition = "overflow_risk"
     adjective = "close to overflow"
+    shows = "absmax"
     judges = layer_types.OUTPUTS | {layer_types.GRADIENT}
     explains: ClassVar = {"overflow_risk": comes_first, "non_finite": earlier_and_not_after}
 
@@ -80,6 +81,11 @@ class OverflowRisk(Rule[OverflowRiskThresholds]):
             return (cells[_MAX] >= limit) | ((least <= -limit) & (least > -mask))
 
         return (Cascade((RowCondition("near_overflow", holds),), undecided=nothing_finite),)
+
+    def limits(self, finding: Finding, thresholds: OverflowRiskThresholds) -> tuple[tuple[float, str], ...]:
+        """The dtype's largest number, and the share of it from where it is close."""
+        close = line(finding, "largest", "close from here", thresholds.overflow_warning)
+        return close + line(finding, "largest", "overflow")
 
     def check(self, layer: LayerView, network: Network, thresholds: OverflowRiskThresholds) -> Finding | Outcome:
         """How much is left, and for how long it will last."""

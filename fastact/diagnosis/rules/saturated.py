@@ -128,6 +128,7 @@ class Saturated(Rule[SaturatedThresholds]):
 
     condition = "saturated"
     adjective = "saturated"
+    shows = "saturation_ratio"
     # What is dead too is at zero for good: a bound, or behind a gate that is shut.
     explains: ClassVar = {"dead": same_layer, "vanishing": not_after, "constant": not_after}
 
@@ -162,6 +163,10 @@ class Saturated(Rule[SaturatedThresholds]):
         wide = reaches("gated_saturated", wide_share)
         ajar = reaches("open_saturated", min(thresholds.saturated_open, wide_share))
         return *cascades, Cascade((ajar, wide, early) if gated else (early,), undecided=nothing_finite)
+
+    def limits(self, finding: Finding, thresholds: SaturatedThresholds) -> tuple[tuple[float, str], ...]:
+        """From where it is a finding."""
+        return ((thresholds.saturated_warning, "saturated from here"),)
 
     def check(self, layer: LayerView, network: Network, thresholds: SaturatedThresholds) -> Finding | Outcome:
         """The share of saturated elements over the recent rows."""

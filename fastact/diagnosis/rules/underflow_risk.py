@@ -10,7 +10,7 @@ from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import NORMALISE_INPUTS, normalise_before
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, share_at_least
-from fastact.diagnosis.rule import Outcome, Rule, earlier_and_not_after, upstream
+from fastact.diagnosis.rule import Outcome, Rule, earlier_and_not_after, line, upstream
 from fastact.diagnosis.thresholds import CommonThresholds, positive_field
 from fastact.fields import COLUMN
 from fastact.history import LayerInfo
@@ -60,6 +60,7 @@ class UnderflowRisk(Rule[UnderflowRiskThresholds]):
 
     condition = "underflow_risk"
     adjective = "close to underflow"
+    shows = "abs_mean"
     judges = layer_types.OUTPUTS | {layer_types.GRADIENT}
     explains: ClassVar = {"underflow_risk": upstream} | dict.fromkeys(
         ("dead", "vanishing", "constant"), earlier_and_not_after
@@ -84,6 +85,10 @@ class UnderflowRisk(Rule[UnderflowRiskThresholds]):
         if info.layer_type != layer_types.GRADIENT:
             return (near,)
         return near, Cascade((RowCondition("no_gradient", share_at_least(1.0, _ZEROS, _COUNT)),))
+
+    def limits(self, finding: Finding, thresholds: UnderflowRiskThresholds) -> tuple[tuple[float, str], ...]:
+        """The dtype's smallest normal number."""
+        return line(finding, "smallest_normal", "the smallest normal number", thresholds.underflow_warning)
 
     def check(self, layer: LayerView, network: Network, thresholds: UnderflowRiskThresholds) -> Finding | Outcome:
         """How small they are, and how much is zero already."""

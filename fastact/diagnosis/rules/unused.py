@@ -127,6 +127,7 @@ class Unused(Rule[UnusedThresholds]):
 
     condition = "unused"
     adjective = "never used"
+    shows = "zero_ratio"
     judges = layer_types.OUTPUTS | layer_types.COUNTED
     explains: ClassVar = {
         **dict.fromkeys(("drifting", "oscillating"), _of_an_unused_expert),

@@ -10,7 +10,7 @@ from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.likeness import alike_behind, recent_likeness, row_likeness
 from fastact.diagnosis.network import LayerView, Network, row_signal
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, is_nan
-from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, not_after, upstream
+from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, line, not_after, upstream
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, positive_field, share_field
 from fastact.fields import COLUMN
 from fastact.history import LayerInfo
@@ -106,6 +106,7 @@ class Vanishing(Rule[VanishingThresholds]):
 
     condition = "vanishing"
     adjective = "vanishing"
+    shows = "signal"
     explains: ClassVar = {
         "underflow_risk": upstream, "dead": _switches_off, "vanishing": _lost_before, "constant": not_after,
         "collapsed": not_after
@@ -152,6 +153,11 @@ class Vanishing(Rule[VanishingThresholds]):
             around = RowCondition("around_prior", fading.around_prior, patience=_PATIENCE)
             cascades.append(Cascade((around,), undecided))
         return tuple(cascades)
+
+    def limits(self, finding: Finding, thresholds: VanishingThresholds) -> tuple[tuple[float, str], ...]:
+        """The signal of the layer that feeds it, and the share of it below which it has vanished."""
+        little = line(finding, "reference_signal", "vanishing below", thresholds.vanish_ratio)
+        return little + line(finding, "reference_signal", "the signal that feeds it")
 
     def check(self, layer: LayerView, network: Network, thresholds: VanishingThresholds) -> Finding | Outcome:
         """Whether the signal is lost here, compared with the layers before and with the first row."""

@@ -1,4 +1,7 @@
-"""The second zoo's held-out networks and faults: other architectures, data and places than any part for tuning.
+"""The opened part: held out until 2026-11-30, and open for tuning since. Other architectures than for tuning.
+
+Its last figures while it was held out: recall 0.87, right layer 0.91, first sentence right 0.77, 0.006 false alarms and
+0.16 lines of notes a healthy run. What it says since then is no measure of cases that nobody has seen.
 
 Written before any rule was run on them. What each fault may be called, where and why, follows from what was done, not
 from what a rule says.
@@ -13,7 +16,7 @@ __all__ = ["NETWORKS", "SICK"]
 
 def _network(name: str, task: str = "", net: str = "", **settings: Any) -> Network:
     fields = {"seeds": (20, 21, 22), "steps": 150, "batch": 32, **settings}
-    return Network(name=name, part="held-out-2", task=task, net=net, **fields)
+    return Network(name=name, part="opened", task=task, net=net, **fields)
 
 
 _IMAGES: Final[dict[str, Any]] = {"steps": 120, "batch": 32}

@@ -1,4 +1,4 @@
-"""Keras, held out: outputs, losses, rates, frozen layers, depth, inputs and targets."""
+"""Keras, opened: outputs, losses, rates, frozen layers, depth, inputs, targets. Held out until 2026-11-30."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""The error of an adapter whose framework is not installed."""
+"""Packages that fastact can do without: the error that names the extra to install where one of them is missing."""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,14 +7,15 @@ from fastact.errors import MissingExtraError
 
 
 @contextlib.contextmanager
-def needs_extra(adapter: str, framework: str, *packages: str) -> Iterator[None]:
-    """Goes around the import of a framework: `MissingExtraError` names the extra to install.
+def needs_extra(user: str, wanted: str, *packages: str, extra: str = "") -> Iterator[None]:
+    """Goes around the import of an optional package: `MissingExtraError` names the extra to install.
 
     Args:
-        adapter: the full name of what needs the framework; its last part, in small letters, is the extra's name.
-        framework: what is needed, for the message.
+        user: the full name of what needs the package.
+        wanted: what is needed, for the message.
         packages: the top-level packages that the extra installs. If another one is missing, the installation is
             broken, and the error is left as it is.
+        extra: the extra's name; by default the last part of `user`, in small letters.
 
     Example:
         >>> with needs_extra("fastact.keras", "Keras", "no_such_package"):
@@ -27,5 +28,5 @@ def needs_extra(adapter: str, framework: str, *packages: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in packages:
             raise
-        extra = adapter.rpartition(".")[2].lower()
-        raise MissingExtraError(f"{adapter} needs {framework}: pip install 'fastact[{extra}]'") from error
+        extra = extra or user.rpartition(".")[2].lower()
+        raise MissingExtraError(f"{user} needs {wanted}: pip install 'fastact[{extra}]'") from error

@@ -1,0 +1,83 @@
+"""A log as a report: one pass over its rows gives the diagnosis and the cells that the page is drawn from."""
+
+import datetime as dt
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from fastact.diagnosis.webpage import Subject, document, is_loss
+from fastact.errors import ArgumentTypeError
+from fastact.heatmap.collect import Collector
+from fastact.replay.blocks import LayerNumbers, add_block
+
+if TYPE_CHECKING:
+    from fastact.replay.frames import Progress
+    from fastact.replay.log import Log
+
+#: Entries of the metadata that the monitor writes for the diagnosis.
+_OWN: Final = frozenset({"window_size", "thresholds", "accept"})
+
+
+def write_report(
+    logs: "Sequence[Log]",
+    path: str | os.PathLike[str],
+    *,
+    comparison: dict[str, Any] | None = None,
+    again: int = 0,
+    progress: "Progress | None" = None,
+) -> None:
+    """Writes the page of one log, or of several, as `Log.report` does; `comparison` and `again` as in `document`."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise ArgumentTypeError(f"path: got {type(path).__name__}, want the path of a file")
+    place = Path(path)
+    subjects = []
+    before = 0
+    for log in logs:
+        counted = None if progress is None else lambda read, before=before: progress(before + read)
+        subjects.append(subject_of(log, progress=counted))
+        before += log.nbytes
+    made = f"{dt.datetime.now().astimezone():%Y-%m-%d %H:%M}"
+    replace(place, document(subjects, comparison=comparison, made=made, again=again))
+
+
+def replace(place: Path, text: str) -> None:
+    """Writes a file so that a reader meets the old one or the new one, never a part."""
+    number, draft = tempfile.mkstemp(prefix=f".{place.name[:40]}.", dir=place.parent)
+    try:
+        with os.fdopen(number, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(draft, 0o666 & ~_umask())  # noqa: PTH101
+        os.replace(draft, place)  # noqa: PTH105
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(draft)  # noqa: PTH108
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def subject_of(log: "Log", *, progress: "Progress | None" = None, **settings: Any) -> Subject:
+    """What the page shows of a log. `settings` are `rank`, `thresholds`, `window_size` and `accept` of `diagnose`."""
+    rank = settings.get("rank")
+    diagnoser = log.diagnoser(**settings)
+    layers, collector = LayerNumbers(), Collector(log.layers, is_loss)
+    for block in log.read_blocks(rank, layers, progress):
+        add_block(diagnoser, block, layers.infos)
+        collector.add(layers.infos, block.layers, block.rows)
+    diagnoser.unseen = log.unseen_of(rank)
+    collection = collector.finish()
+    facts = [("layers", f"{len(collection.layers):,}"), ("rows", f"{collection.taken:,}")]
+    if collection.taken:
+        facts.insert(0, ("steps", f"{collection.first:,} to {collection.last:,}"))
+    if len(log.ranks) > 1:
+        facts.append(("ranks", f"{len(log.ranks)}, merged" if rank is None else f"{rank} of {len(log.ranks)}"))
+    facts += [(key, value) for key, value in log.metadata.items() if key not in _OWN]
+    about = [f"The log is not whole: {line}." for line in log.warnings]
+    return Subject(log.path.name or str(log.path), diagnoser.diagnose(), collection, diagnoser.thresholds, facts, about)
