@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from fastact.diagnosis import layer_types, loops, rates, updates
+from fastact.diagnosis import beginnings, layer_types, loops, rates, standards, updates
 from fastact.diagnosis.causes import Cause
 from fastact.diagnosis.inputs import causes_of_data, causes_of_inputs
 from fastact.diagnosis.network import LayerView, Network, row_rms
@@ -207,6 +207,7 @@ def causes(loss: LayerView, network: Network, course: Course) -> list[Cause]:
         *causes_of_inputs(loss, network),
         # One batch over and over is learned by heart: a loss that stays has another cause.
         *(cause for cause in causes_of_data(loss, network) if cause.name != "same_batch"),
+        *(beginnings.causes(loss, network, standards.constant(loss, network)) if course.above else ()),
         _one_answer(loss, network, course),
     ]
 
