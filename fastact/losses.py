@@ -14,12 +14,15 @@ import numpy.typing as npt
 #: How far from 1 the sum of probabilities may be: they may come from bfloat16, which has 8 bits.
 SUM_ERROR: Final = 0.02
 
+#: Newton's steps to the best constant answer of a loss that is not quite a square.
+_STEPS: Final = 12
+
 #: What a loss takes for predictions.
 Predictions = Literal["logits", "log-probabilities", "probabilities", "values"]
 #: What it takes for targets: the number of a class, a probability for each class (one-hot among them), a probability of
 #: its own for each unit, -1 or 1, or any numbers.
 Targets = Literal["classes", "distribution", "probability", "sign", "values"]
-Family = Literal["categorical", "binary", "regression", "hinge"]
+Family = Literal["categorical", "binary", "regression", "count", "hinge"]
 
 
 class Loss(NamedTuple):
@@ -27,7 +30,8 @@ class Loss(NamedTuple):
 
     Attributes:
         name: its name here, such as "cross_entropy".
-        family: whether it is about one class of many, a yes or no for each unit, numbers, or margins.
+        family: whether it is about one class of many, a yes or no for each unit, numbers, how often something occurs,
+            or margins.
         predictions: what it takes for predictions.
         targets: what it takes for targets, the usual kind first.
         constant: for targets float64[samples, units] (class numbers are one unit), the least mean loss that the same
@@ -69,6 +73,16 @@ def _of_distances(targets: npt.NDArray[np.float64]) -> float:
     return float(np.abs(targets - np.median(targets, axis=0)).mean())
 
 
+def _of_bounded_squares(targets: npt.NDArray[np.float64]) -> float:
+    """The least mean Huber loss, that of a width of 1, by Newton's steps from the median."""
+    answer = np.median(targets, axis=0)
+    for _ in range(_STEPS):
+        error = targets - answer
+        answer = answer + np.clip(error, -1.0, 1.0).mean(axis=0) / np.maximum((np.abs(error) <= 1.0).mean(axis=0), 0.1)
+    size = np.abs(targets - answer)
+    return float(np.where(size <= 1.0, 0.5 * size * size, size - 0.5).mean())
+
+
 _CLASSES: Final[tuple[Targets, ...]] = ("classes", "distribution")
 
 LOSSES: Final = {
@@ -87,10 +101,11 @@ LOSSES: Final = {
         Loss("binary_cross_entropy_with_logits", "binary", "logits", ("probability",), _of_probabilities),
         Loss("mean_squared_error", "regression", "values", ("values",), _of_squares),
         Loss("mean_absolute_error", "regression", "values", ("values",), _of_distances),
-        Loss("huber", "regression", "values", ("values",)),
+        Loss("huber", "regression", "values", ("values",), _of_bounded_squares),
         Loss("log_cosh", "regression", "values", ("values",)),
         Loss("mean_squared_logarithmic_error", "regression", "values", ("values",)),
         Loss("mean_absolute_percentage_error", "regression", "values", ("values",)),
+        Loss("poisson_nll", "count", "values", ("values",)),
         Loss("hinge", "hinge", "values", ("sign",)),
         Loss("categorical_hinge", "categorical", "values", ("distribution",)),
         Loss("multi_margin", "categorical", "values", ("classes",)),
@@ -108,6 +123,7 @@ _SPELLINGS: Final = {
     "mse": "mean_squared_error", "meansquarederror": "mean_squared_error", "squarederror": "mean_squared_error",
     "mae": "mean_absolute_error", "l1": "mean_absolute_error", "meanabsoluteerror": "mean_absolute_error",
     "absoluteerror": "mean_absolute_error", "smoothl1": "huber", "huber": "huber", "logcosh": "log_cosh",
+    "poissonnll": "poisson_nll", "poisson": "poisson_nll",
     "msle": "mean_squared_logarithmic_error", "mape": "mean_absolute_percentage_error",
     "squaredhinge": "hinge", "hinge": "hinge", "multimargin": "multi_margin",
 }  # fmt: skip

@@ -50,8 +50,8 @@ def blocks(text: str) -> list[str]:
 
 
 def run(text: str, name: str) -> Diagnosis:
-    """Runs the code of a condition's page and returns the diagnosis of the `monitor` that it leaves."""
-    (code,) = blocks(text)
+    """Runs the code of a page, all of it, and returns the diagnosis of the `monitor` that it leaves."""
+    code = "\n".join(blocks(text))
     left: dict[str, Any] = {}
     with contextlib.redirect_stdout(io.StringIO()):
         exec(compile(code, name, "exec"), left)  # noqa: S102 - the page's own code

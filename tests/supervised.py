@@ -63,7 +63,12 @@ def parameter(
     )
     for suffix, layer_type, size in parts:
         if size is not None:
-            grown = [size * growth ** (step / rows if suffix == UPDATE_SUFFIX else 0.0) for step in range(rows)]
+            moved = 1e-7 if suffix == "" and update else 0.0  # what is updated is not the same any more
+            powers = [step / rows if suffix == UPDATE_SUFFIX else 0.0 for step in range(rows)]
+            varies = (
+                0.1 if suffix == GRADIENT_SUFFIX else 0.0
+            )  # no norm is the same in each step unless it is cut to one
+            grown = [size * growth**p * (1.0 + moved * step + varies * (step % 3)) for step, p in enumerate(powers)]
             given[name + suffix] = (
                 LayerInfo(name + suffix, 0, layer_type, "float32", facts=known),
                 [plain(s, count=32, zeros=0 if x else 32, mean=0.0, std=x, min=-x, max=x) for s, x in enumerate(grown)],

@@ -17,7 +17,7 @@ from bench.zoo.judge import begin, judged
 from bench.zoo.recipes import Part, recipes
 from bench.zoo.report import SOURCE, failures, kind_lines, lines
 
-PARTS: tuple[Part, ...] = ("tuning", "held-out", "tuning-2", "opened")
+PARTS: tuple[Part, ...] = ("tuning", "held-out", "tuning-2", "opened", "held-out-3")
 
 
 def main() -> None:

@@ -202,11 +202,51 @@ def sources(training: Training, factor: float, period: int) -> None:
     training.feed = lambda x: x * factor if next(batches) // period % 2 else x
 
 
+def creep(training: Training, factor: float) -> None:
+    """Inputs grow by a factor from batch to batch: a sensor that drifts, a sum that is never reset."""
+    batches = count(1)
+    training.feed = lambda x: x * factor ** next(batches)
+
+
+def unknown(training: Training, known: int, column: int | None = None) -> None:
+    """Symbols from `known` on are all one: the vocabulary is another one's; of one column of the inputs, or of all."""
+
+    def feed(x: torch.Tensor) -> torch.Tensor:
+        x = x.clone()
+        part = x if column is None else x[:, column]
+        part.clamp_(max=known)
+        return x
+
+    training.feed = feed
+
+
+def wipe(training: Training) -> None:
+    """Gradients are cleared between the backward pass and the update."""
+    training.optimizer.register_step_pre_hook(lambda optimizer, *_: optimizer.zero_grad(set_to_none=False))
+
+
+@torch.no_grad()
+def uniform(training: Training, layers: str, value: float) -> None:
+    """Weights all the same number: no two neurons of a layer ever differ."""
+    for weight in _weights(training, layers):
+        weight.fill_(value)
+
+
+def wrapped(training: Training) -> None:
+    """Normalised inputs become bytes: what is below zero is 255 and less."""
+    training.feed = lambda x: x.to(torch.int64).remainder(256).float()
+
+
+def logarithms(training: Training) -> None:
+    """Logarithms of what inputs are above their least: minus infinity there."""
+    training.feed = lambda x: (x - x.min()).log()
+
+
 #: By name.
 FAULTS: Final[dict[str, Callable[..., Any]]] = {
     make.__name__: make
     for make in (
         spread, scale, shift, channel, alike, zero, rate, decay, units, take_turns, blank, missing, empty, distance,
-        root, climb, pile, repeat, shrink, stale, garbage, sources,
+        root, climb, pile, repeat, shrink, stale, garbage, sources, creep, unknown, wipe, uniform, wrapped, logarithms,
     )
 }  # fmt: skip

@@ -138,9 +138,8 @@ def _told(part: dict[str, Any]) -> str:
     return (
         f"{own['sick']} training runs with a planted fault that did harm and {own['healthy']} healthy ones that "
         f"trained well, of {part['architectures']} architectures that no rule was tuned on, on data that packages "
-        "ship. Cases, accepted layers, conditions and causes were written before the rules were run on them, by one "
-        "who wrote no rule, but of this project and after the kinds that users report; widened once since, for weights "
-        "that are replaced under way. "
+        "ship and on data that is made. Cases, accepted layers, conditions and causes were written before any rule was "
+        "run on them, by one who wrote no rule, but of this project and after the kinds that users report. "
         f"False alarms a healthy run: {rate:.3f} (Poisson {_span(poisson)}; drawing architectures anew "
         f"{_span(drawn)}); lines of notes a healthy run: {own['notes_per_healthy_run']:.2f}. First sentence right, "
         f"drawing architectures anew: {_span(first)}."

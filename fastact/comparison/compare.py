@@ -1,21 +1,32 @@
 """`compare`: where two runs part beyond what their noise explains."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from fastact.comparison.noise import THRESHOLD, Comparer, Start
 from fastact.comparison.pairs import in_pairs
 from fastact.comparison.report import Comparison, LayerComparison, Parting
-from fastact.comparison.sources import Run, Source
+from fastact.comparison.seeds import Band, band_of
+from fastact.comparison.sources import Run, Source, runs_in
 from fastact.comparison.statistics import NAMES, unscaled
 from fastact.diagnosis.finding import Finding
+from fastact.errors import ArgumentValueError
 from fastact.history import LayerInfo
 from fastact.replay.blocks import Block
 from fastact.replay.frames import Progress
 
 
-def compare(a: Run, b: Run, *, rank: int | None = None, progress: Progress | None = None) -> Comparison:
+def compare(
+    a: Run,
+    b: Run,
+    *,
+    noise: str | os.PathLike[str] | Iterable[Run] | None = None,
+    since: int | None = None,
+    rank: int | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
     """The first layer and step at which two runs part beyond what their own noise explains, and what only one has.
 
     Rows of the same layer in the same step are compared, statistic by statistic, in forward order. A difference counts
@@ -27,12 +38,15 @@ def compare(a: Run, b: Run, *, rank: int | None = None, progress: Progress | Non
     Args:
         a: the first run: its directory, a `Log`, or a monitor, which is flushed; without a log, its window counts.
         b: the second run, likewise.
+        noise: runs of the same training with other seeds, from two on, or a directory of them: what these differ by
+            counts as noise too. `a` and `b` are left out where they are among them.
+        since: the first step to compare; all by default.
         rank: the rank to compare; None merges all ranks.
-        progress: called with the bytes read so far of both.
+        progress: called with the bytes read so far of `a` and `b`.
 
     Raises:
         ArgumentTypeError: `a` or `b` is none of these.
-        ArgumentValueError: `rank` is not in a log.
+        ArgumentValueError: `rank` is not in a log, or `noise` has fewer than two runs.
         LogError: a log cannot be read.
 
     Example:
@@ -65,15 +79,26 @@ def compare(a: Run, b: Run, *, rank: int | None = None, progress: Progress | Non
         return tell
 
     sources = Source("a", a, rank, of(0)), Source("b", b, rank, of(1))
+    band = None if noise is None else _band(noise, sources, rank)
     common = _Common()
-    comparer = Comparer(common.infos, THRESHOLD)
+    comparer = Comparer(common.infos, THRESHOLD, band)
     steps = _Steps()
-    for pairs in in_pairs(*(common.numbered(place, source) for place, source in enumerate(sources))):
+    of_a, of_b = (common.numbered(place, source) for place, source in enumerate(sources))
+    for pairs in in_pairs(of_a, of_b, since or 0):
         comparer.add(pairs)
         steps.add(pairs.a["step"])
     comparer.finish()
     findings = [{(it.layer, it.condition): it for it in source.diagnosis().findings} for source in sources]
-    return _comparison(sources, common, comparer, steps, findings)
+    return _comparison(sources, common, comparer, steps, findings, 0 if band is None else band.seeds)
+
+
+def _band(noise: str | os.PathLike[str] | Iterable[Run], sources: tuple[Source, Source], rank: int | None) -> Band:
+    runs = list(runs_in(noise) if isinstance(noise, (str, os.PathLike)) else noise)
+    seeds = [Source("noise", run, rank, None) for run in runs]
+    seeds = [seed for seed in seeds if all(seed.place is None or seed.place != it.place for it in sources)]
+    if len(seeds) < 2:
+        raise ArgumentValueError(f"noise: got {len(seeds)} runs besides a and b, want two or more with other seeds")
+    return band_of(((seed.infos, seed.blocks()) for seed in seeds), max(len(seed.known) for seed in seeds))
 
 
 class _Common:
@@ -123,6 +148,7 @@ def _comparison(
     comparer: Comparer,
     steps: _Steps,
     findings: list[dict[tuple[str, str], Finding]],
+    seeds: int,
 ) -> Comparison:
     own_a, own_b = common.own
     # In the forward order of the first run.
@@ -151,8 +177,8 @@ def _comparison(
         first_step=steps.first,
         last_step=steps.last,
         first_unequal=min(comparer.unequal.values(), default=None),
-        noise="own",
-        seeds=0,
+        noise="seeds" if seeds else "own",
+        seeds=seeds,
         notes=(),
     )
 

@@ -11,14 +11,17 @@ Of both runs the smaller noise and the smaller movement count: a fault that make
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from fastact.comparison.pairs import Pairs
+from fastact.comparison.seeds import Band
 from fastact.comparison.statistics import (
     EXTREMES,
     KINDS,
+    MOMENTS,
     NAMES,
     NON_FINITE,
     SATURATION,
@@ -26,12 +29,13 @@ from fastact.comparison.statistics import (
     references,
     scaled,
 )  # fmt: skip
-from fastact.diagnosis.layer_types import BOUNDED
+from fastact.diagnosis.layer_types import BOUNDED, has_weights
 from fastact.fields import NEURON_PART, ROW, STATE_PART
 from fastact.heatmap.statistics import Floats
 from fastact.history import LayerInfo
 from fastact.replay.blocks import Ints
 
+Bools = npt.NDArray[np.bool_]
 #: Rows of a window.
 WINDOW: Final = 16
 #: Rows in a row that must differ by more than noise explains.
@@ -40,9 +44,26 @@ SUSTAINED: Final = 8
 _TO_DEVIATION: Final = float(np.sqrt(np.pi)) / 2.0
 THRESHOLD: Final = 5.0
 MOVEMENT: Final = 0.6
-TOLERANCE: Final = {"size": 0.2, "share": 0.1, "signed": 0.2}
-SAMPLING: Final = {"size": 0.5, "share": 0.25, "signed": 1.0}
+TOLERANCE: Final = {"size": 0.2, "share": 0.1, "signed": 0.2}, {"size": 0.03, "share": 0.03, "signed": 0.03}
+SAMPLING: Final = {"size": 0.5, "share": 0.25, "signed": 1.0}, {"size": 0.0, "share": 0.25, "signed": 0.0}
+#: How many seeds more the two runs' own noise is worth, where seeds tell the variance between them.
+PRIOR: Final = 4.0
+#: Layers start alike where mean, std, mean of |x| and signal of their first rows are as near as this.
+ALIKE: Final = 0.02
 _COMPARED: Final = slice(STATE_PART.start, NEURON_PART.stop)
+
+
+class _Waiting(NamedTuple):
+    """Pairs of rows: layers, steps, whether they are equal bit for bit, and the scaled statistics of either run."""
+
+    layers: Ints
+    steps: Ints
+    equal: Bools
+    a: Floats
+    b: Floats
+
+    def take(self, chosen: Any) -> "_Waiting":
+        return _Waiting(*(each[chosen] for each in self))
 
 
 @dataclass(slots=True)
@@ -68,8 +89,14 @@ class Comparer:
     """
 
     def __init__(
-        self, layers: Sequence[LayerInfo], threshold: float, window: int = WINDOW, sustained: int = SUSTAINED
+        self,
+        layers: Sequence[LayerInfo],
+        threshold: float,
+        band: Band | None = None,
+        window: int = WINDOW,
+        sustained: int = SUSTAINED,
     ) -> None:
+        self._band = band
         self.infos = layers
         self.threshold = threshold
         self.window, self.sustained = window, sustained
@@ -82,15 +109,17 @@ class Comparer:
         self.peaks = np.zeros((0, many))
         self.references = np.zeros((2, 0))
         self._units = np.zeros(0)
+        self._alike = np.zeros(0, np.bool_)
+        #: Whether the runs start with the same weights and data, give or take rounding; None before the first row.
+        self.same_start: bool | None = None
         self._bounded = np.zeros(0, np.bool_)
         self._lows, self._highs = np.zeros((2, 0, many)), np.zeros((2, 0, many))
         tail = sustained - 1
         self._tail = np.zeros((0, tail, many))
         self._tail_steps = np.zeros((0, tail), np.int64)
         self._tail_values = np.zeros((2, 0, tail, many))
-        self._waiting: tuple[Ints, Ints, Floats, Floats] = (
-            np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, many)), np.zeros((0, many)),
-        )  # fmt: skip
+        numbers, nothing = np.zeros(0, np.int64), np.zeros((0, many))
+        self._waiting = _Waiting(numbers, numbers, np.zeros(0, np.bool_), nothing, nothing)
 
     def add(self, pairs: Pairs) -> None:
         """Takes pairs: steps rise within a layer, from call to call too."""
@@ -99,51 +128,74 @@ class Comparer:
         self._grow(int(pairs.layers.max()) + 1)
         begins = np.flatnonzero(np.diff(pairs.layers, prepend=-1))
         ends = np.append(begins[1:], len(pairs.layers)) - 1
-        of = pairs.layers[begins]
-        steps = pairs.a["step"]
-        self.first_step[of] = np.where(self.paired[of] == 0, steps[begins], self.first_step[of])
+        of, steps = pairs.layers[begins], pairs.a["step"]
+        new = self.paired[of] == 0
+        self.first_step[of] = np.where(new, steps[begins], self.first_step[of])
         self.last_step[of] = steps[ends]
         self.paired[of] += ends - begins + 1
-        self._compare_bits(pairs, steps)
-        a, b = measure(pairs.a), measure(pairs.b)
-        grown = pairs.a["count"] != pairs.b["count"]
-        if grown.any():  # extremes of more elements are larger: nothing is said of them
-            far = np.maximum(pairs.a["count"], pairs.b["count"]) > 1.25 * np.minimum(pairs.a["count"], pairs.b["count"])
-            for place in EXTREMES:
-                a[far, place] = b[far, place] = np.nan
-        # Only a function with bounds is saturated by what is beyond them.
-        free = ~self._bounded[pairs.layers]
-        a[free, SATURATION] = b[free, SATURATION] = np.nan
-        units = np.where(pairs.a["neurons"] > 0, pairs.a["neurons"], pairs.a["count"])[begins].astype(np.float64)
-        # One number for the whole batch, such as a loss, is no sample of neurons.
-        units[(pairs.a["neurons"][begins] <= 0) & (units == 1.0)] = np.inf
-        self._units[of] = np.where(self._units[of] > 0, self._units[of], np.maximum(units, 1))
+        equal = self._compare_bits(pairs)
+        a, b = self._measured(pairs)
         self._find_references(pairs.layers, begins, a, b)
         reference = self.references[:, pairs.layers]
         a, b = scaled(a, reference), scaled(b, reference)
-        layers, old_steps, old_a, old_b = self._waiting
-        layers = np.concatenate([layers, pairs.layers])
-        order = np.argsort(layers, kind="stable")
-        layers = layers[order]
-        steps = np.concatenate([old_steps, steps])[order]
-        a, b = np.concatenate([old_a, a])[order], np.concatenate([old_b, b])[order]
-        begins = np.flatnonzero(np.diff(layers, prepend=-1))
-        sizes = np.diff(begins, append=len(layers))
-        ordinal = np.arange(len(layers)) - np.repeat(begins, sizes)
+        self._see_starts(pairs, of[new], begins[new], np.abs(a[begins[new]] - b[begins[new]]))
+        self._wait(_Waiting(pairs.layers, steps, equal, a, b))
+
+    def _wait(self, rows: "_Waiting") -> None:
+        """Puts rows behind those that wait, and looks at all whole windows."""
+        together: list[Any] = [np.concatenate(each) for each in zip(self._waiting, rows, strict=True)]
+        joined = _Waiting(*together)
+        joined = joined.take(np.argsort(joined.layers, kind="stable"))
+        begins = np.flatnonzero(np.diff(joined.layers, prepend=-1))
+        sizes = np.diff(begins, append=len(joined.layers))
+        ordinal = np.arange(len(joined.layers)) - np.repeat(begins, sizes)
         whole = ordinal < np.repeat(sizes // self.window * self.window, sizes)
-        self._waiting = layers[~whole], steps[~whole], a[~whole], b[~whole]
+        self._waiting = joined.take(~whole)
         if whole.any():
-            self._look(layers[whole], steps[whole], a[whole], b[whole], self.window)
+            self._look(joined.take(whole), self.window)
+
+    def _measured(self, pairs: Pairs) -> tuple[Floats, Floats]:
+        """The statistics of both runs; NaN where they cannot be compared."""
+        a, b = measure(pairs.a), measure(pairs.b)
+        counts = pairs.a["count"], pairs.b["count"]
+        # Extremes of more elements are larger: nothing is said of them.
+        other = np.maximum(*counts) > 1.25 * np.minimum(*counts)
+        for place in EXTREMES:
+            a[other, place] = b[other, place] = np.nan
+        # Only a function with bounds is saturated by what is beyond them.
+        free = ~self._bounded[pairs.layers]
+        a[free, SATURATION] = b[free, SATURATION] = np.nan
+        return a, b
+
+    def _see_starts(self, pairs: Pairs, of: Ints, begins: Ints, apart: Floats) -> None:
+        """Whether the runs start alike, and so do layers of whose first rows these are; and how many neurons they have.
+
+        Args:
+            pairs: the rows.
+            of: the layers that are new.
+            begins: the places of their first rows.
+            apart: how far apart these are, shape (layers, statistics).
+        """
+        neurons, count = pairs.a["neurons"][begins], pairs.a["count"][begins]
+        units = np.where(neurons > 0, neurons, count).astype(np.float64)
+        # One number for the whole batch, such as a loss, is no sample of neurons.
+        units[(neurons <= 0) & (count <= 1)] = np.inf
+        self._units[of] = np.maximum(units, 1.0)
+        self._alike[of] = np.nanmax(np.where(np.isnan(apart), 0.0, apart)[:, MOMENTS], axis=1) <= ALIKE
+        if self.same_start is None:
+            drawn = np.array([has_weights(self.infos[number].layer_type) for number in of.tolist()], np.bool_)
+            told = self._alike[of][drawn if drawn.any() else slice(None)]
+            self.same_start = bool(told.mean() >= 0.5)
 
     def finish(self) -> None:
         """Takes what is left at the end: shorter windows."""
-        layers, steps, a, b = self._waiting
-        begins = np.flatnonzero(np.diff(layers, prepend=-1))
-        sizes = np.repeat(np.diff(begins, append=len(layers)), np.diff(begins, append=len(layers)))
+        left = self._waiting
+        begins = np.flatnonzero(np.diff(left.layers, prepend=-1))
+        sizes = np.diff(begins, append=len(left.layers))
+        of_rows = np.repeat(sizes, sizes)
         for size in np.unique(sizes):
-            these = sizes == size
-            self._look(layers[these], steps[these], a[these], b[these], int(size))
-        self._waiting = layers[:0], steps[:0], a[:0], b[:0]
+            self._look(left.take(of_rows == size), int(size))
+        self._waiting = left.take(slice(0))
 
     def _grow(self, layers: int) -> None:
         more = layers - self._known
@@ -158,6 +210,7 @@ class Comparer:
         self.paired, self.peaks = wider(self.paired, 0, 0), wider(self.peaks, 0, 0.0)
         self.first_step, self.last_step = wider(self.first_step, 0, 0), wider(self.last_step, 0, 0)
         self.references, self._units = wider(self.references, 1, np.nan), wider(self._units, 0, 0.0)
+        self._alike = wider(self._alike, 0, False)
         bounded = [info.layer_type in BOUNDED for info in self.infos[self._known : layers]]
         self._bounded = np.concatenate([self._bounded, np.array(bounded, np.bool_)])
         self._lows, self._highs = wider(self._lows, 1, np.inf), wider(self._highs, 1, -np.inf)
@@ -165,13 +218,17 @@ class Comparer:
         self._tail_values = wider(self._tail_values, 1, np.nan)
         self._known = layers
 
-    def _compare_bits(self, pairs: Pairs, steps: Ints) -> None:
+    def _compare_bits(self, pairs: Pairs) -> Bools:
+        """Which rows are the same bit for bit."""
+        steps = pairs.a["step"]
         a = np.ascontiguousarray(pairs.a).view(np.int64).reshape(len(steps), len(ROW))[:, _COMPARED]
         b = np.ascontiguousarray(pairs.b).view(np.int64).reshape(len(steps), len(ROW))[:, _COMPARED]
-        differ = np.flatnonzero(np.any(a != b, axis=1))
+        equal: Bools = np.all(a == b, axis=1)
+        differ = np.flatnonzero(~equal)
         layers, first = np.unique(pairs.layers[differ], return_index=True)
         for layer, at in zip(layers.tolist(), first.tolist(), strict=True):
             self.unequal.setdefault(layer, int(steps[differ[at]]))
+        return equal
 
     def _find_references(self, layers: Ints, begins: Ints, a: Floats, b: Floats) -> None:
         unknown = np.isnan(self.references[0]) | np.isnan(self.references[1])
@@ -180,6 +237,10 @@ class Comparer:
         # The first row that has one; where a layer begins with zeros, a later one.
         rows = np.flatnonzero(unknown[layers])
         each = references(np.stack([a[rows], b[rows]]))
+        if self._band is not None:
+            names = [self.infos[layer].name for layer in layers[rows].tolist()]
+            places = np.array([self._band.numbers.get(name, -1) for name in names], np.int64)
+            each = np.where(places >= 0, self._band.references[:, places], each)
         for kind in range(2):
             known = rows[~np.isnan(each[kind])]
             values = each[kind][~np.isnan(each[kind])]
@@ -187,29 +248,40 @@ class Comparer:
             old = self.references[kind, numbers]
             self.references[kind, numbers] = np.where(np.isnan(old), values[first], old)
 
-    def _look(self, layers: Ints, steps: Ints, a: Floats, b: Floats, window: int) -> None:
+    def _look(self, rows: "_Waiting", window: int) -> None:
         """Looks at whole windows, sorted by layer and then by step."""
-        many = len(NAMES)
-        of = layers[::window]
-        number = len(of)
-        steps = steps.reshape(number, window)
-        both = np.stack([a, b]).reshape(2, number, window, many)
+        of = rows.layers[::window]
+        number, many = len(of), len(NAMES)
+        steps = rows.steps.reshape(number, window)
+        equal: Bools = np.all(rows.equal.reshape(number, window), axis=1)
+        both = np.stack([rows.a, rows.b]).reshape(2, number, window, many)
         with np.errstate(all="ignore"):
             middle = _mean(both, 2)
             noise = _TO_DEVIATION * _mean(np.abs(np.diff(both, axis=2)), 2) if window > 1 else np.zeros_like(middle)
-        movement = self._movement(of, middle)
+        movement = self._movement(of, middle, equal)
         smaller = np.fmin(noise[0], noise[1])
-        scale = np.sqrt(
-            2.0 * smaller**2 + (MOVEMENT * movement) ** 2 + _TOLERANCES**2 + _SAMPLING / self._units[of][:, None]
-        )
+        tight = (self._alike & bool(self.same_start))[of].astype(np.int64)
+        tolerance = _TOLERANCES[tight] ** 2 + _SAMPLING[tight] / self._units[of][:, None]
+        explained = (MOVEMENT * movement) ** 2 + tolerance
+        if self._band is not None:
+            infos = [self.infos[layer] for layer in of.tolist()]
+            variance, freedom = self._band.at(infos, steps[:, window // 2])
+            explained = (PRIOR * explained + freedom * 2.0 * variance) / (PRIOR + freedom)
+        scale = np.sqrt(2.0 * smaller**2 + explained)
         ratio = np.abs(both[0] - both[1]) / scale[:, None, :]
         ratio[np.isnan(ratio)] = 0.0
         # What is not finite is no noise.
         lost = (both[0, :, :, NON_FINITE] > 0.0) != (both[1, :, :, NON_FINITE] > 0.0)
         self._find(of, steps, both, ratio, lost)
 
-    def _movement(self, of: Ints, middle: Floats) -> Floats:
-        """How far the less moved run has moved since its beginning, by each window: shape (windows, statistics)."""
+    def _movement(self, of: Ints, middle: Floats, equal: Bools) -> Floats:
+        """How far the less moved run has moved while the two were not equal: shape (windows, statistics).
+
+        Args:
+            of: the layer of each window.
+            middle: the means of both runs in each window, shape (2, windows, statistics).
+            equal: whether the runs are the same in the whole window.
+        """
         begins = np.flatnonzero(np.diff(of, prepend=-1))
         sizes = np.diff(begins, append=len(of))
         ordinal = np.arange(len(of)) - np.repeat(begins, sizes)
@@ -217,6 +289,8 @@ class Comparer:
         for number in range(int(sizes.max(initial=0))):
             these = np.flatnonzero(ordinal == number) if len(begins) > 1 else np.array([number])
             layers = of[these]
+            same = layers[equal[these]]
+            self._lows[:, same], self._highs[:, same] = np.inf, -np.inf
             self._lows[:, layers] = np.fmin(self._lows[:, layers], middle[:, these])
             self._highs[:, layers] = np.fmax(self._highs[:, layers], middle[:, these])
             with np.errstate(invalid="ignore"):
@@ -275,5 +349,6 @@ def _mean(values: Floats, axis: int) -> Floats:
     return found
 
 
-_SAMPLING: Final = np.array([SAMPLING[kind] for kind in KINDS])
-_TOLERANCES: Final = np.array([TOLERANCE[kind] for kind in KINDS])
+#: For runs that start otherwise, and for those that start alike: shape (2, statistics).
+_SAMPLING: Final = np.array([[each[kind] for kind in KINDS] for each in SAMPLING])
+_TOLERANCES: Final = np.array([[each[kind] for kind in KINDS] for each in TOLERANCE])

@@ -52,10 +52,12 @@ class _Side:
         return layers[wanted], rows[wanted]
 
 
-def in_pairs(a: Iterable[Block], b: Iterable[Block]) -> Iterator[Pairs]:
-    """Yields the rows that two runs have of the same layer in the same step; layers have the same numbers in both."""
+def in_pairs(a: Iterable[Block], b: Iterable[Block], first: int = 0) -> Iterator[Pairs]:
+    """Yields the rows that two runs have of the same layer in the same step, from step `first` on.
+
+    Layers have the same numbers in both.
+    """
     sides = _Side(a), _Side(b)
-    first = 0
     while any(side.last is not None for side in sides):
         waiting = [side for side in sides if side.last is not None]
         slowest = min(waiting, key=lambda side: side.last or 0)

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from fastact.diagnosis.finding import Finding
 
@@ -107,7 +107,7 @@ class Comparison:
     first_step: int | None
     last_step: int | None
     first_unequal: int | None
-    noise: str
+    noise: Literal["own", "seeds"]
     seeds: int
     notes: tuple[str, ...]
 

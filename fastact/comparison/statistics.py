@@ -23,6 +23,8 @@ NAMES: Final = (
 KINDS: Final = tuple(STATISTICS[name].kind for name in NAMES)
 NON_FINITE: Final = NAMES.index("non_finite_ratio")
 SATURATION: Final = NAMES.index("saturation_ratio")
+#: Those that neither a single element nor a single neuron moves by much.
+MOMENTS: Final = tuple(NAMES.index(name) for name in ("mean", "std", "abs_mean", "signal"))
 #: Those that grow with the number of elements that a row stands for.
 EXTREMES: Final = (NAMES.index("min"), NAMES.index("max"))
 _MEAN, _STD = NAMES.index("mean"), NAMES.index("std")

@@ -1,5 +1,6 @@
 """A finding as a value: what is wrong with one layer, how bad it is, since when, and the numbers behind it."""
 
+import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -100,6 +101,12 @@ class Finding:
     confidence: Confidence = "possible"
 
     @property
+    def id(self) -> str:
+        """A short name by its layer and condition: the same live and replayed, on every rank, and later in the run."""
+        text = f"{self.layer}\0{self.condition}".encode(errors="backslashreplace")
+        return hashlib.blake2s(text, digest_size=6).hexdigest()
+
+    @property
     def page(self) -> str:
         """The page on the condition, as a path in the repository; ``fastact explain`` shows it."""
         return where("conditions", self.condition)
@@ -112,10 +119,10 @@ class Finding:
         return Finding(*seen, self.message, self.cause, self.remedies, culprit, *why)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields and `page` as plain dicts, lists, strings and finite numbers."""
+        """The fields, `id` and `page` as plain dicts, lists, strings and finite numbers."""
         fields = {name: getattr(self, name) for name in self.__slots__}
         lists = {"remedies": list(self.remedies), "because": list(self.because)}
-        return fields | lists | {"evidence": dict(self.evidence), "page": self.page}
+        return {"id": self.id} | fields | lists | {"evidence": dict(self.evidence), "page": self.page}
 
 
 class FindingError(FastactError):

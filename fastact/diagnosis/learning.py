@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from fastact.diagnosis import layer_types, rates, updates
+from fastact.diagnosis import layer_types, loops, rates, updates
 from fastact.diagnosis.causes import Cause
 from fastact.diagnosis.inputs import causes_of_data, causes_of_inputs
 from fastact.diagnosis.network import LayerView, Network, row_rms
@@ -20,6 +20,9 @@ from fastact.text import number, percent
 #: Ratio of updates to weights. The usual one is 1e-3 (Karpathy, CS231n, "Neural networks part 3", 2015: "should be
 #: somewhere around 1e-3"); within a factor of ten of it no rate is the cause, and fifty away it surely may be.
 _SMALL: Final = 2e-5
+_NOTHING: Final = 2e-6
+#: Rows. A warm-up that takes more until updates are as usual is one in name alone: those in use take some hundred.
+_WARM_UP: Final = 2000.0
 _NOT_SMALL: Final = 1e-4
 _NOT_LARGE: Final = 1e-2
 _LARGE: Final = 1e-1
@@ -103,6 +106,7 @@ def proofs(network: Network) -> list[Cause]:
                 proved=True,
             )
         )
+    causes += [cause for cause in (loops.cleared_early(network), loops.put_back(network)) if cause is not None]
     if known.held and len(known.without_gradient) >= known.total > 0:
         causes.append(
             Cause(
@@ -117,6 +121,7 @@ def proofs(network: Network) -> list[Cause]:
             )
         )
     if known.rate == 0.0:
+        since = rates.zero_since(network)
         causes.append(
             Cause(
                 "no_update",
@@ -125,8 +130,8 @@ def proofs(network: Network) -> list[Cause]:
                     "set a learning rate above zero",
                     "look at the scheduler: how many steps it expects, and when it is stepped",
                 ),
-                ("the learning rate of the optimiser is 0",),
-                proved=rates.always_zero(network)
+                (f"the learning rate of the optimiser is 0{'' if since is None else f' since step {since}'}",),
+                proved=since is not None
                 or (known.updated > 0 and len(known.unmoved) + len(known.zero_gradient) >= known.updated),
             )
         )
@@ -165,7 +170,13 @@ def proofs(network: Network) -> list[Cause]:
 def moves_too_little(network: Network) -> bool:
     """Whether updates are far too small for their weights, and not about to grow."""
     known = updates.moves(network)
-    return (known.ratio < _SMALL and not known.warming) or (math.isnan(known.ratio) and bool(rates.too_small(network)))
+    stays = not known.warming or known.left > _WARM_UP
+    return (known.ratio < _SMALL and stays) or (math.isnan(known.ratio) and bool(rates.too_small(network)))
+
+
+def moves_nothing(network: Network) -> bool:
+    """Whether they are so small that in a thousand steps no weight changes by a hundredth."""
+    return moves_too_little(network) and 0.0 < updates.moves(network).ratio < _NOTHING
 
 
 def never_moves(network: Network) -> bool:
@@ -188,6 +199,7 @@ def causes(loss: LayerView, network: Network, course: Course) -> list[Cause]:
     """What may keep a loss where it is, the likeliest first."""
     return [
         *proofs(network),
+        *(cause for cause in (loops.never_cleared(network),) if cause is not None),
         *_left_behind(network),
         *_of_sign(loss, network, course),
         *rates.causes(network),
@@ -245,6 +257,16 @@ def no_gradient(known: updates.Parameters) -> Cause:
     )
 
 
+def frozen_as_drawn(names: tuple[str, ...], known: updates.Parameters) -> Cause:
+    """Some parameters are frozen that nobody has ever trained."""
+    return Cause(
+        "frozen_parameters",
+        "Parameters are frozen that were never trained: their numbers are as they were drawn at random.",
+        ("load the trained weights before they are frozen", *_THAW),
+        (f"{len(names)} of {len(known.frozen)} frozen parameters are as an initialisation draws them",),
+    )
+
+
 def _of_sign(loss: LayerView, network: Network, course: Course) -> list[Cause]:
     """A loss that is made large: it rises from the first rows on, step by step; too large a rate makes it jump."""
     values, ratio = np.asarray(loss.rows["mean"], np.float64), updates.moves(network).ratio
@@ -291,7 +313,16 @@ def _of_rate(network: Network, course: Course) -> list[Cause]:
     if course.slow:
         small.append("the loss falls all the time, and hardly at all")
         against_large.append("the loss falls steadily")
+    cut = loops.clipped(network) if ratio < _SMALL else ""
+    if cut:
+        against_small.append(cut)
     causes = [
+        Cause(
+            "clipped",
+            "Gradients are clipped to so small a norm that the weights hardly move.",
+            ("clip gradients to a norm of about 1, or not at all: it is there for the few that are far too large",),
+            (said, cut) if cut else (),
+        ),
         Cause(
             "rate_too_large",
             "The learning rate is too high: each update overshoots, and undoes what the one before it learned.",
@@ -307,6 +338,7 @@ def _of_rate(network: Network, course: Course) -> list[Cause]:
             tuple(against_small),
         ),
     ]
+    causes = causes if cut else causes[1:]
     return causes if course.diverged or course.above else causes[::-1] if course.slow else [
         cause for cause in causes if cause.speaks_for
     ]  # fmt: skip

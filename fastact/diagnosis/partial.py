@@ -2,15 +2,20 @@
 
 from typing import Final
 
-from fastact.diagnosis import layer_types, learning, rates, standards, updates
+from fastact.diagnosis import layer_types, learning, loops, rates, standards, updates
 from fastact.diagnosis.causes import best
+from fastact.diagnosis.drawn import never_trained
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.rule import Outcome
 
-_ROWS: Final = 3
+_FEW: Final = 2
 #: Ratio of updates to weights at which a head on good features leaves a constant answer's loss in a few dozen steps.
 _MOVES: Final = 3e-3
+#: Rows after which features that are drawn at random, and serve, have shown it, and the share of a constant answer's
+#: loss below which they have.
+_SOON: Final = 16
+_HARDLY: Final = 0.75
 
 
 def check(optimiser: LayerView, network: Network, condition: str, least: int, patience: int) -> Finding | Outcome:
@@ -35,13 +40,29 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int, pa
         message = f"Nothing is learned since step {optimiser.start}: {told.cause.speaks_for[0]}."
         evidence = Evidence(parameters=known.total)
         return told.finding(optimiser.info.name, condition, "critical", optimiser.start, evidence, message)
-    if len(optimiser.rows) < _ROWS:
+    if len(optimiser.rows) < _FEW:
         return Outcome.NOT_ENOUGH_DATA
     if (alike := rates.all_alike(network)) and standards.hardly_learned(network, 1, 0.5):
         (cause,) = (each for each in rates.causes(network) if each.name == "symmetric_initialisation")
         message = f"All units of a layer began alike at step {optimiser.start}, and learn alike: {updates.few(alike)}."
         told, evidence = best([cause._replace(proved=True)]), Evidence(parameters=len(alike))
         return told.finding(optimiser.info.name, condition, "warning", optimiser.start, evidence, message)
+    if (cause_of_loop := loops.never_cleared(network)) is not None:
+        severity: Severity = "serious" if standards.hardly_learned(network, patience // 3) else "warning"
+        message = f"Gradients have not been cleared between steps since step {optimiser.start}: they pile up."
+        evidence = Evidence(parameters=known.total)
+        return best([cause_of_loop]).finding(
+            optimiser.info.name, condition, severity, optimiser.start, evidence, message
+        )
+    if known.strays_inside and known.strays:
+        (cause,) = (each for each in rates.causes(network) if each.name == "not_in_optimiser")
+        message = (
+            f"The model has used weights since step {optimiser.start} that no optimiser holds: {rates.hidden(network)}."
+        )
+        evidence = Evidence(parameters=known.strays, trainable=known.total)
+        return best([cause._replace(proved=True)]).finding(
+            optimiser.info.name, condition, "warning", optimiser.start, evidence, message
+        )
     if known.outside:
         names, cause = known.outside, learning.not_in_optimiser(known)
         what = "that no optimiser holds"
@@ -51,20 +72,40 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int, pa
     elif known.zero_gradient and len(known.zero_gradient) < known.measured:
         names, cause = known.zero_gradient, rates.zero_gradients(known)
         what = "whose gradient is zero"
+    elif drawn := never_trained(known.frozen, network):
+        names, cause = drawn, learning.frozen_as_drawn(drawn, known)
+        what = "that are frozen as they were drawn"
     else:
         return Outcome.NOT_FOUND
     # What learns moves as it should and gets nowhere: then what does not would have been needed.
     rows = patience // 3 if updates.moves(network).ratio > _MOVES else patience
-    severity: Severity = "warning"
+    severity = "warning"
     if not standards.hardly_learned(network, rows):
         if names is known.zero_gradient:
             return Outcome.NOT_FOUND  # gates that begin at zero, experts without a token, biases before a norm
         severity = _harm(names, network)
+    if severity == NOTE and names is not known.zero_gradient:
+        severity = _of_untrained(names, known, network)
     message = f"Parameters {what} have stayed as they were since step {optimiser.start}: {updates.few(names)}."
     evidence = Evidence(parameters=len(names), trainable=known.total)
     return best([cause._replace(proved=True)]).finding(
         optimiser.info.name, condition, severity, optimiser.start, evidence, message
     )
+
+
+def _of_untrained(names: tuple[str, ...], known: updates.Parameters, network: Network) -> Severity:
+    """A warning for what was never trained by anyone: as it was drawn at random, and used by what learns.
+
+    Whoever gives it to an optimiser wants it to learn. Features that are left as they are drawn on purpose are good
+    enough to learn from: there the loss leaves a constant answer's soon.
+    """
+    if not never_trained(names, network):
+        return NOTE
+    # What is frozen on purpose, to be thawed, stays so for a while.
+    rows = _SOON if names is known.outside else 2 * _SOON
+    if names is known.without_gradient or standards.hardly_learned(network, rows, _HARDLY):
+        return "warning"
+    return NOTE
 
 
 def _harm(names: tuple[str, ...], network: Network) -> Severity:

@@ -57,16 +57,18 @@ def _outputs(network: Network) -> list[LayerView]:
     return sorted(views, key=lambda view: view.info.order)
 
 
-def always_zero(network: Network) -> bool:
-    """Whether the learning rate of each optimiser has been zero in all of several rows."""
+def zero_since(network: Network) -> int | None:
+    """The step since which the learning rate of each optimiser is zero, for several rows; None where one is not."""
     views = _optimisers(network)
-    rows = [view.rows for view in views]
-    return bool(views) and all(
-        len(each) >= _ZERO_ROWS
-        and each["step"][-1] - each["step"][0] >= _ROWS
-        and bool((each["zeros"] == each["count"]).all())
-        for each in rows
-    )
+    since = []
+    for view in views:
+        rows = view.rows
+        moved = np.flatnonzero(rows["zeros"] < rows["count"])
+        first = int(moved[-1]) + 1 if len(moved) else 0
+        if len(rows) - first < _ZERO_ROWS or rows["step"][-1] - rows["step"][first] < _ROWS:
+            return None
+        since.append(int(rows["step"][first]))
+    return max(since, default=None)
 
 
 def too_small(network: Network) -> str:
@@ -188,7 +190,7 @@ def all_alike(network: Network) -> tuple[str, ...]:
 def hidden(network: Network) -> str:
     """That the output is computed from weights that the model does not have and no optimiser holds, and from many."""
     known = updates.parameters(network)
-    if not known.strays or known.stray_elements < known.elements:
+    if not known.strays or (known.stray_elements < known.elements and not known.strays_inside):
         return ""
     one = "tensor" if known.strays == 1 else "tensors"
     return (

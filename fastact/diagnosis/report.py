@@ -1,7 +1,7 @@
 """A diagnosis as a value: findings, notes, what is accepted, what was not seen, and the health of each layer."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fastact import plots
@@ -122,6 +122,15 @@ class Diagnosis:
     def culprits(self) -> tuple[Finding, ...]:
         """The findings that no other one explains, the first culprit first."""
         return tuple(finding for finding in self.findings if finding.consequence_of is None)
+
+    def since(self, step: int) -> "Diagnosis":
+        """The same without findings and notes that began before a step: what is new. The layers stay as they are."""
+        return replace(
+            self,
+            findings=tuple(finding for finding in self.findings if finding.first_step >= step),
+            notes=tuple(note for note in self.notes if note.first_step >= step),
+            accepted=tuple(each for each in self.accepted if each.finding.first_step >= step),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The diagnosis as plain dicts, lists, strings, finite numbers and None."""

@@ -3,16 +3,15 @@
 It is made from the dataclasses themselves, so that it cannot differ from them.
 """
 
-import re
-import types
-from collections.abc import Mapping
-from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Final
 
 from fastact.diagnosis import rules
 from fastact.diagnosis.finding import NOTE, SEVERITIES, Evidence, Finding
 from fastact.diagnosis.report import Accepted, Diagnosis, LayerHealth, Note
+from fastact.json_schema import Values, described, document, object_of
 
-_PLAIN: Final = {str: "string", int: "integer", float: "number", bool: "boolean", types.NoneType: "null"}
+#: Evidence is numbers and text by name.
+SPECIAL: Final = {Evidence: {"type": "object", "additionalProperties": {"type": ["number", "string"]}}}
 
 
 def report_schema() -> dict[str, Any]:
@@ -28,7 +27,7 @@ def report_schema() -> dict[str, Any]:
         {'type': 'integer', 'description': 'the step since which it has held without a break, even if that step
         has left the window.'}
     """
-    said = _described(Diagnosis)
+    said = described(Diagnosis)
     lists = {
         name: {"type": "array", "description": said[name], "items": {"$ref": f"#/$defs/{cls.__name__}"}}
         for name, cls in (("findings", Finding), ("layers", LayerHealth), ("notes", Note), ("accepted", Accepted))
@@ -41,9 +40,23 @@ def report_schema() -> dict[str, Any]:
         "unseen": unseen,
         "accepted_in_vain": vain,
     }
+    objects = {cls.__name__: part_schema(cls) for cls in (Finding, LayerHealth, Note)}
+    # An accepted finding has the fields of a finding, may be a note, and has the reason.
+    accepted = objects["Finding"]["properties"] | {
+        "severity": objects["Finding"]["properties"]["severity"] | {"enum": [NOTE, *SEVERITIES]},
+        "reason": {"type": "string", "description": described(Accepted)["reason"]},
+    }
+    objects["Accepted"] = {"type": "object", "properties": accepted, "required": list(accepted)}
+    root = {"type": "object", "properties": properties, "required": list(properties)}
+    return document("diagnosis:1", "Diagnosis", root, *objects.items())
+
+
+def part_schema(cls: type[Finding] | type[LayerHealth] | type[Note]) -> dict[str, Any]:
+    """The schema of one part of a diagnosis."""
     conditions = [rule.condition for rule in rules.RULES]
     # What the types do not say.
-    values: dict[tuple[type, str], Any] = {
+    values: Values = {
+        (Finding, "id"): {"type": "string", "pattern": "^[0-9a-f]{12}$"},
         (Finding, "condition"): {"enum": conditions},
         (Finding, "severity"): {"enum": [*SEVERITIES]},
         (Note, "condition"): {"enum": conditions},
@@ -51,52 +64,11 @@ def report_schema() -> dict[str, Any]:
         (LayerHealth, "severity"): {"enum": ["", *SEVERITIES]},
         (LayerHealth, "not_judged"): {"type": "array", "items": {"enum": conditions}},
     }
-    objects = {cls.__name__: _object(cls, values) for cls in (Finding, LayerHealth, Note)}
-    # An accepted finding has the fields of a finding, may be a note, and has the reason.
-    accepted = objects["Finding"]["properties"] | {
-        "severity": objects["Finding"]["properties"]["severity"] | {"enum": [NOTE, *SEVERITIES]},
-        "reason": {"type": "string", "description": _described(Accepted)["reason"]},
-    }
-    objects["Accepted"] = {"type": "object", "properties": accepted, "required": list(accepted)}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": "urn:fastact:diagnosis:1",
-        "title": "Diagnosis",
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "$defs": objects,
-    }
+    return object_of(cls, values, SPECIAL)
 
 
-def _object(cls: type[Any], values: Mapping[tuple[type, str], Any]) -> dict[str, Any]:
-    hints, described = get_type_hints(cls), _described(cls)
-    for name, item in vars(cls).items():
-        if isinstance(item, property) and item.fget is not None:
-            hints[name] = get_type_hints(item.fget)["return"]
-            described[name] = (item.__doc__ or "").splitlines()[0]
-    properties = {
-        name: {**(values.get((cls, name)) or _value(hint)), "description": described[name]}
-        for name, hint in hints.items()
-    }
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
-def _value(hint: Any) -> dict[str, Any]:
-    """The schema of a field's values, from its type."""
-    if hint is Evidence:
-        return {"type": "object", "additionalProperties": {"type": ["number", "string"]}}
-    if get_origin(hint) is Literal:
-        return {"enum": list(get_args(hint))}
-    if get_origin(hint) is tuple:
-        return {"type": "array", "items": _value(get_args(hint)[0])}
-    if isinstance(hint, types.UnionType):
-        return {"type": [_PLAIN[part] for part in get_args(hint)]}
-    return {"type": _PLAIN[hint]}
-
-
-def _described(cls: type[Any]) -> dict[str, str]:
-    """What a dataclass's docstring says of its attributes."""
-    text = (cls.__doc__ or "").partition("Attributes:\n")[2]
-    entries = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", text, re.MULTILINE)
-    return {name: " ".join(said.split()) for name, said in entries}
+def layers_schema() -> dict[str, Any]:
+    """The schema of ``fastact layers --json``."""
+    layers = {"type": "array", "description": described(Diagnosis)["layers"], "items": {"$ref": "#/$defs/LayerHealth"}}
+    root = {"type": "object", "properties": {"layers": layers}, "required": ["layers"]}
+    return document("layers:1", "Layers", root, ("LayerHealth", part_schema(LayerHealth)))

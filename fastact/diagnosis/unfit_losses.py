@@ -5,11 +5,15 @@ from typing import Final
 
 import numpy as np
 
-from fastact.diagnosis import fixes
-from fastact.diagnosis.network import LayerView
+from fastact.diagnosis import fixes, layer_types
+from fastact.diagnosis.finding import Severity
+from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.supervised import Mismatch, Supervised
+from fastact.fields import COLUMN
+from fastact.losses import LOSSES
 from fastact.text import number
 
+_MEAN: Final = COLUMN["mean"]
 #: Rows. An equation that holds in so many is no chance.
 _ROWS: Final = 5
 #: Share of the numbers' size by which an equation may be off: losses are summed in 32 bits.
@@ -70,6 +74,24 @@ def plain_difference(s: Supervised, learned: float) -> Mismatch | None:
     return None
 
 
+def turned(s: Supervised, learned: float) -> Mismatch | None:
+    """A log-likelihood that is made small, by the graph of the loss: the minus sign is missing."""
+    del learned
+    if s.function is not None or s.facts.get("turned") != "log-probability":
+        return None
+    what = "the loss is the logarithm of the chosen class's probability, with no minus sign before it"
+    says = "The sign of the loss is wrong: to make it small is to make the right class unlikely."
+    fix = ("put a minus sign before the logarithm", "use the framework's own cross entropy")
+    severity: Severity = "critical" if len(s.loss.rows) >= _DRIVEN_ROWS and _falls_below(s) else "serious"
+    return Mismatch("wrong_sign", severity, what, says, fix, (what,))
+
+
+def _falls_below(s: Supervised) -> bool:
+    """Whether the loss has fallen, below zero, to twice what it was."""
+    values = np.asarray(s.loss.rows["mean"], np.float64)
+    return float(np.median(values[-3:])) < min(_DRIVEN * float(s.loss.first[_MEAN]), 0.0)
+
+
 def upside_down(s: Supervised, learned: float) -> Mismatch | None:
     """A log-likelihood that is made small: the minus sign of the cross entropy is missing."""
     del learned
@@ -89,6 +111,34 @@ def upside_down(s: Supervised, learned: float) -> Mismatch | None:
     )
     says = "The sign of the loss is wrong: it is the logarithm of the right class's probability, which is made small."
     return Mismatch("wrong_sign", "critical", what, says, ("put a minus sign before the logarithm",), (what,))
+
+
+def negated(s: Supervised, network: Network) -> Mismatch | None:
+    """A loss that is one of PyTorch's with a minus sign, and no other: it is made large without end.
+
+    A generator that is to be told from the real data makes its critic's loss large; that is a yes or no.
+    """
+    terms = s.facts.get("terms")
+    if s.function is not None or terms != 1:
+        return None
+    parts = [view for view in network.everything.values() if _is_part(view, s.loss)]
+    known = LOSSES.get(str(parts[0].info.facts.get("function", ""))) if len(parts) == 1 else None
+    if known is None or known.family not in ("categorical", "regression"):
+        return None
+    steps = sorted(set(parts[0].rows["step"].tolist()) & set(s.loss.rows["step"].tolist()))[:_ROWS]
+    if len(steps) < _ROWS:
+        return None
+    whole, part = _means(s.loss, steps), _means(parts[0], steps)
+    if not ((part > 0.0).all() and (np.abs(whole + part) <= _ROUNDING * part).all()):
+        return None
+    what = f"the loss is {parts[0].info.facts.get('spelled', known.name)} with a minus sign"
+    says = "The sign of the loss is wrong: it falls without a lower bound as the answers get worse."
+    return Mismatch("wrong_sign", "critical", what, says, ("remove the minus sign",), (what,))
+
+
+def _is_part(view: LayerView, whole: LayerView) -> bool:
+    own = view.info.layer_type == layer_types.LOSS and not view.info.mode
+    return own and bool(view.info.facts.get("part")) and view.info.name.startswith(f"{whole.info.name}:")
 
 
 def _means(view: LayerView, steps: list[int]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

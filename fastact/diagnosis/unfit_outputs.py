@@ -14,6 +14,8 @@ from fastact.text import number
 _NEURONS, _MEAN, _MIN = COLUMN["neurons"], COLUMN["mean"], COLUMN["min"]
 #: Rows that say what is so now.
 _LATEST: Final = 5
+#: Share of a constant answer's loss below which much is learned, by way of a softmax that does not fit.
+_MUCH_LEARNED: Final = 0.7
 #: Beyond rounding, a logarithm of a probability is not above zero, and a probability within zero and one.
 _BEYOND: Final = 1e-3
 
@@ -173,6 +175,8 @@ def of_probabilities(s: Supervised, learned: float) -> Mismatch | None:
     if s.function.family == "binary":
         # A last layer that begins at zero has outputs of a half until the first update alone.
         lately = s.output.rows["min"][-_LATEST:]
+        if s.kind == "softmax" and s.units > 1 and s.shape == s.target_shape and s.targets.get("sums_to_one") is False:
+            return _of_rivals(s, takes)
         if s.kind == "sigmoid" and len(lately) == _LATEST and (lately == 0.5).all() and high > 0.5:
             return _of_a_sigmoid_behind_a_relu(s, takes, learned)
         if not outside:
@@ -201,6 +205,15 @@ def of_probabilities(s: Supervised, learned: float) -> Mismatch | None:
     known = reach if outside else "the outputs of a sample do not sum to one"
     what = f"{takes} of {s.units:,} classes, and {known}" if s.units else f"{takes}, and {known}"
     return Mismatch(name, "serious", what, cut, (fix,), (known,))
+
+
+def _of_rivals(s: Supervised, takes: str) -> Mismatch:
+    """A softmax where a sample may have several classes, or none."""
+    what = f"{takes} of each class by itself, and gets a softmax, whose classes share one probability"
+    says = "Classes that hold at once compete: what one of them gets, the others lose, and none can be left out."
+    seen = ("the predictions of each sample sum to one, its targets do not",)
+    severity: Severity = "warning" if s.share_of_baseline < _MUCH_LEARNED else "serious"
+    return Mismatch("wrong_output_activation", severity, what, says, (fixes.multi_label(s.framework),), seen)
 
 
 def _of_a_sigmoid_behind_a_relu(s: Supervised, takes: str, learned: float) -> Mismatch:

@@ -75,6 +75,13 @@ def beyond_loss(s: Supervised, excess: float) -> Mismatch | None:
     if not least <= most:
         return None
     reach = f"the targets are from {number(least)} to {number(most)}"
+    if s.function.family == "count" and least < 0.0:
+        size, mean = s.target_number("abs_mean"), s.target_number("mean")
+        below = (size - mean) / (2.0 * size) if size > 0.0 else 0.0
+        what = f"{loss_of(s)} takes counts, which are never below zero, and {reach}"
+        says = "For a target below zero the loss has no least value: it falls for as long as the outputs do."
+        gravest = graded(serious=below > _NEGATIVE, critical=below > excess)
+        return Mismatch("target_out_of_range", gravest, what, says, (fixes.values(s.framework),), (reach,))
     if s.function.name == "mean_squared_logarithmic_error" and least <= -1.0:
         what = f"{loss_of(s)} takes the logarithm of 1 + target, and {reach}"
         says = "The logarithm of what is not above zero is no number, or cut."
@@ -174,6 +181,8 @@ def unknown_class(s: Supervised, excess: float) -> Mismatch | None:
 def shapes(s: Supervised, excess: float) -> Mismatch | None:
     """Shapes that broadcast: each prediction is compared with the targets of all samples."""
     del excess
+    if s.function is None and (what := _shapes_by_graph(s)):
+        return _of_broadcast(what, s.framework)
     compares = s.function is not None and s.function.family in ("regression", "binary", "hinge")
     ours, other = s.shape, s.target_shape
     squeezes = s.facts.get("squeezes", s.framework == "keras")
@@ -188,10 +197,24 @@ def shapes(s: Supervised, excess: float) -> Mismatch | None:
         return None
     broadcast = _shape(np.broadcast_shapes(ours, other))
     what = f"predictions of shape {_shape(ours)} and targets of shape {_shape(other)} broadcast to {broadcast}"
+    return _of_broadcast(what, s.framework)
+
+
+def _of_broadcast(what: str, framework: str) -> Mismatch:
     says = (
         "Every prediction is compared with the targets of all samples, so that the mean of the targets is best for all."
     )
-    return Mismatch("broadcast_shapes", "critical", what, says, (fixes.same_shape(s.framework),), (what,))
+    return Mismatch("broadcast_shapes", "critical", what, says, (fixes.same_shape(framework),), (what,))
+
+
+def _shapes_by_graph(s: Supervised) -> str:
+    """What the graph of a loss that was written by hand tells of its differences; "" for nothing."""
+    known = s.facts.get("broadcast")
+    if not isinstance(known, list) or len(known) != 2 or not all(isinstance(each, list) for each in known):
+        return ""
+    ours, both = (tuple(int(size) for size in each if isinstance(size, int)) for each in known)
+    other = "(n, 1)" if len(ours) == 1 else "(n,)"
+    return f"predictions of shape {_shape(ours)} and targets of shape {other} broadcast to {_shape(both)}"
 
 
 def _shape(sizes: tuple[int, ...]) -> str:

@@ -17,6 +17,9 @@ from fastact.text import number, shown
 
 #: What the row of an optimiser is called, after the model's prefix.
 _OPTIMISER: Final = "optimiser"
+#: What is not seen of it where gradients are not cleared between two steps, and where they are before a step.
+_ZERO_GRAD: Final = "optimiser.zero_grad"
+_GRADIENTS: Final = "optimiser.gradients"
 #: Rows that say how large an update is now.
 _LATEST: Final = 3
 #: Rows of gradients, and of updates, that have to be zero to say that they always are: a warm-up may begin at a rate of
@@ -25,9 +28,12 @@ _STILL_GRADIENTS: Final = 2
 _STILL: Final = 3
 #: Factor by which updates must have grown within the window to be those of a warm-up.
 _WARMING: Final = 1.5
+#: The usual ratio of updates to weights, as in `learning`; and the share of the window from its first third to now.
+_USUAL: Final = 1e-3
+_BETWEEN: Final = 5.0 / 6.0
 #: Parameters that are named.
 _NAMED: Final = 3
-_ZEROS, _COUNT, _MAX = COLUMN["zeros"], COLUMN["count"], COLUMN["max"]
+_ZEROS, _COUNT, _MAX, _STEP = (COLUMN[name] for name in ("zeros", "count", "max", "step"))
 
 
 class Parameters(NamedTuple):
@@ -52,6 +58,9 @@ class Parameters(NamedTuple):
         missing: how many of these no optimiser holds; `outside` may name fewer.
         strays: how many trainable tensors the output is computed from that are neither the model's nor an optimiser's.
         stray_elements: how many numbers these have.
+        strays_inside: whether they are known to be used within the model.
+        never_cleared: whether the gradients of a step were seen in the next one.
+        cleared_early: whether gradients came and were gone when the optimiser stepped.
         elements: how many numbers the model's own trainable parameters have; 0 where that is not known.
     """
 
@@ -72,6 +81,9 @@ class Parameters(NamedTuple):
     missing: int
     strays: int
     stray_elements: int
+    strays_inside: bool
+    never_cleared: bool
+    cleared_early: bool
     elements: int
 
 
@@ -154,6 +166,9 @@ def _parameters(network: Network) -> Parameters:
         missing=min(most("missing_tensors", len(outside)), total),
         strays=most("strays_tensors"),
         stray_elements=most("strays_elements"),
+        strays_inside=any(facts.get("strays_inside") is True for facts in facts_of),
+        never_cleared=any(name.endswith(_ZERO_GRAD) for name in network.unseen),
+        cleared_early=any(name.endswith(_GRADIENTS) for name in network.unseen),
         elements=most("elements"),
     )
 
@@ -190,10 +205,12 @@ class Moves(NamedTuple):
         ratio: the root mean square of the update in units of that of the weight, as the median over the weights
             (tensors of two axes and more) that move; 0 where none does, NaN where it is not known.
         warming: whether updates have grown much within the window, as in a warm-up.
+        left: steps until the ratio is a usual one, 1e-3, at the pace at which it grows; inf where it does not grow.
     """
 
     ratio: float
     warming: bool
+    left: float
 
 
 def moves(network: Network) -> Moves:
@@ -202,7 +219,7 @@ def moves(network: Network) -> Moves:
 
 
 def _moves(network: Network) -> Moves:
-    ratios, growths = [], []
+    ratios, growths, paces = [], [], []
     for name in parameters(network).held:
         weight = network.everything.get(name)
         update = network.everything.get(name + layer_types.UPDATE_SUFFIX)
@@ -215,11 +232,15 @@ def _moves(network: Network) -> Moves:
         early = _scale(update, slice(None, max(len(update.rows) // 3, 1)))
         if now > 0.0:
             growths.append(now / early if early > 0.0 else math.inf)
+            steps = max((update.last[_STEP] - update.oldest) * _BETWEEN, 1.0)
+            paces.append((now - early) / size / steps)
     if not ratios:
-        return Moves(math.nan, False)
+        return Moves(math.nan, False, math.inf)
     # What gets no gradient says nothing of the rate.
     moving = [ratio for ratio in ratios if ratio > 0.0]
-    return Moves(float(np.median(moving)) if moving else 0.0, bool(growths) and float(np.median(growths)) >= _WARMING)
+    ratio, pace = (float(np.median(each)) if each else 0.0 for each in (moving, paces))
+    left = max(_USUAL - ratio, 0.0) / pace if pace > 0.0 else math.inf
+    return Moves(ratio, bool(growths) and float(np.median(growths)) >= _WARMING, left)
 
 
 def _rows_of(view: LayerView | None) -> int:

@@ -115,10 +115,11 @@ def small_curve(values: npt.ArrayLike) -> str:
         return ""
     halves = numbers / 2.0  # whose differences do not overflow
     low, high = halves[finite].min(), halves[finite].max()
-    flat = high - low <= 1e-9 * max(abs(low), abs(high))
+    # Noise is no drama: what differs by less than a tenth of the largest fills a part of the height alone.
+    more = 0.5 * max(0.1 * max(abs(low), abs(high), 1e-300) - (high - low), 0.0)
+    low, high = low - more, high + more
     x = 1.0 + np.arange(len(numbers)) * ((_WIDTH - 2.0) / max(len(numbers) - 1, 1))
-    rest = 0.5 if flat else (halves - low) / (high - low)
-    y = _HEIGHT - 1.0 - np.broadcast_to(rest, len(numbers)) * (_HEIGHT - 2.0)
+    y = _HEIGHT - 1.0 - (halves - low) / (high - low) * (_HEIGHT - 2.0)
     path = ""
     for place in np.flatnonzero(finite):
         before = place > 0 and finite[place - 1]

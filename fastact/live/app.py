@@ -61,10 +61,8 @@ class Overview(Screen[None]):
         self.order, self.statistic = "sick first", "rms"
         self.wanted: tuple[str, ...] = ()
         self.everything = False
-        self._looks = 0
         self._findings: list[Finding] = []
         self._lines: list[str] = []
-        self._seen: dict[tuple[object, str, str], int] = {}
         self._state: object = None
 
     def compose(self) -> ComposeResult:
@@ -106,47 +104,35 @@ class Overview(Screen[None]):
 
     def show(self, *, looked: bool = False) -> None:
         """Shows what the last look has left."""
-        self._looks += looked
         rank = self.following.shown
         settings = f"by {self.order}" + (f", filter: {shown(' '.join(self.wanted), 30)}" if self.wanted else "")
         text = head(self.following, self.size.width or 80, settings)
         self.query_one("#head", Static).update(text, layout=False)
-        state = (
-            rank,
-            rank.diagnosis,
-            rank.tail.rows,
-            any(first + _NEW == self._looks for first in self._seen.values()),
-        )
+        new = rank.new(_NEW)
+        state = (rank.number, rank.tail.rows, rank.diagnosis is None, new)
         if looked and state == self._state:  # whatever a key has changed is shown at once
             return
         self._state = state
         self.query_one(LayerTable).show_layers(self.chosen_layers(), self.statistic)
         findings = () if rank.diagnosis is None else rank.diagnosis.culprits
         follow = {} if rank.diagnosis is None else followers(rank.diagnosis)
-        for finding in findings:
-            self._seen.setdefault((rank.number, finding.layer, finding.condition), self._looks)
-        counts = [len(follow[each.layer, each.condition]) for each in findings[:_MOST]]
-        lines = [line(each, count, new=self._is_new(each)) for each, count in zip(findings, counts, strict=False)]
+        keys = [(each.layer, each.condition) for each in findings[:_MOST]]
+        lines = [line(each, len(follow[key]), new=key in new) for each, key in zip(findings, keys, strict=False)]
         notes = () if rank.diagnosis is None else rank.diagnosis.notes
         lines += map(note_line, notes)
         said = [text.plain for text in lines]
         pane = self.query_one("#findings", OptionList)
-        if said != self._lines or not self._looks:
+        if said != self._lines:
             at = pane.highlighted
             before = self._findings[at] if at is not None and at < len(self._findings) else None
             self._lines, self._findings = said, list(findings[:_MOST])
             pane.clear_options()
             pane.add_options([Option(text) for text in lines])
             if self._findings:
-                keys = [(each.layer, each.condition) for each in self._findings]
                 same = before is not None and (before.layer, before.condition) in keys
                 pane.highlighted = keys.index((before.layer, before.condition)) if same and before is not None else 0
         self.query_one("#count", Static).update(self._counted(len(findings)), layout=False)
         self._advise()
-
-    def _is_new(self, finding: Finding) -> bool:
-        first = self._seen[self.following.shown.number, finding.layer, finding.condition]
-        return first > 1 and self._looks - first < _NEW
 
     def _counted(self, findings: int) -> Text:
         rank = self.following.shown

@@ -41,11 +41,13 @@ class Event(NamedTuple):
         step: the last step that was seen by then; None before the first row.
         finding: what was found.
         found: False where it is gone.
+        look: the number of the look that found it, from 1.
     """
 
     step: int | None
     finding: Finding
     found: bool
+    look: int
 
 
 class Rank:
@@ -58,6 +60,7 @@ class Rank:
         diagnosis: what is wrong by the rows of the last look; None before the first diagnosis.
         events: culprits that were found or are gone, the latest last.
         error: why it cannot be read at present; "" where it can.
+        looks: how often it was looked at.
     """
 
     def __init__(self, number: int | None, folder: Path, window_size: int | None, lost: Callable[[str], None]) -> None:
@@ -66,7 +69,7 @@ class Rank:
         self.tail = Tail(folder, window_size=window_size, lost=lost, seen=self._take)
         self.diagnosis: Diagnosis | None = None
         self.events: deque[Event] = deque(maxlen=_KEPT)
-        self.error = ""
+        self.error, self.looks = "", 0
         self._grown = time.monotonic()
         self._losses: dict[str, int] = {}
         self._grid = Grid([STATISTICS["mean"]], _COLUMNS, 1)
@@ -88,6 +91,11 @@ class Rank:
         """How many layers have a finding."""
         return 0 if self.diagnosis is None else sum(1 for layer in self.diagnosis.layers if layer.severity)
 
+    def new(self, looks: int) -> set[tuple[str, str]]:
+        """The layer and condition of each culprit that was found in the last looks, but not in the first one."""
+        recent = [each for each in self.events if each.step is not None and self.looks - each.look < looks]
+        return {_key(each.finding) for each in recent if each.found}
+
     @property
     def state(self) -> str:
         """Whether it is written, quiet, closed, or left by a writer that is gone: in words."""
@@ -104,6 +112,7 @@ class Rank:
 
     def look(self) -> bool:
         """Reads what is new, and judges it; returns whether there was anything. What cannot be read is in `error`."""
+        self.looks += 1
         try:
             grown = self.tail.look()
             self.error = ""
@@ -120,8 +129,10 @@ class Rank:
         self.diagnosis = self.tail.diagnose()
         now = {_key(finding): finding for finding in self.diagnosis.culprits}
         step = None if first else self.tail.step
-        self.events.extend(Event(step, finding, True) for key, finding in now.items() if key not in before)
-        self.events.extend(Event(step, finding, False) for key, finding in before.items() if key not in now)
+        found = [finding for key, finding in now.items() if key not in before]
+        gone = [finding for key, finding in before.items() if key not in now]
+        self.events.extend(Event(step, each, True, self.looks) for each in found)
+        self.events.extend(Event(step, each, False, self.looks) for each in gone)
         return True
 
     def recent(self, layer: str, statistic: str, wait: float = 0.0) -> Floats | None:

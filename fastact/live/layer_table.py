@@ -170,6 +170,6 @@ class LayerTable(ScrollView, can_focus=True):
         for title, wide, right in columns:
             text = self._cell(title, wide, layer, spark)
             text = text.rjust(wide) if right else text
-            style = row + status if title == "status" else row + Style.parse("cyan") if title == "recent rows" else row
+            style = row + status if title == "status" else base + Style.parse("cyan") if title == "recent rows" else row
             segments += [Segment(set_cell_size(text, wide), style), Segment(" ", row)]
         return Strip(segments).adjust_cell_length(width, row)

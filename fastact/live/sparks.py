@@ -54,6 +54,8 @@ def scale(values: Floats, kind: Kind) -> Scale:
     if not len(finite):
         return Scale(0.0, 1.0, False)
     low, high = float(finite.min()), float(finite.max())
+    if low == high == 0.0 and kind == "size":
+        return Scale(0.0, 1.0, False)
     if kind == "size" and low > 0.0 and high > LOGARITHMIC * low:
         return Scale(math.log(low), math.log(high), True)
     # In halves, which do not overflow.

@@ -68,7 +68,7 @@ def _losses(rank: Rank, width: int) -> Text:
     few = list(losses.items())[:2]
     for name, (last, values) in few:
         label = f"{shown(name, 24)} {number(last) if math.isfinite(last) else 'not finite'} "
-        room = max(8, width // len(few) - len(label) - 3)
+        room = max(8, (width - 4) // len(few) - len(label) - 2)
         text.append(label, "bold" if math.isfinite(last) else STYLES["critical"])
         text.append(sparkline(values, room, "size") + "  ", "cyan")
     if len(losses) > len(few):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 #: The folders, and what the pages in them are about.
 FOLDERS: Final = {
     "conditions": "what can be wrong with a layer",
-    "guides": "from a symptom to its cause",
+    "guides": "from a symptom to its cause, and how to look",
     "frameworks": "how to watch a training",
     "api": "the public names of a module",
     "": "what is new",
@@ -48,7 +48,7 @@ def explain(name: str) -> str:
 
     Args:
         name: a condition, as `Finding.condition` names it; a framework; a public module (``"fastact.torch"``); or
-            ``"changes"``; or the guide ``"my-network-does-not-learn"``.
+            ``"changes"``; or a guide, such as ``"my-network-does-not-learn"``.
 
     Raises:
         ArgumentValueError: there is no such page.

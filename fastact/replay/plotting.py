@@ -34,7 +34,7 @@ class Plots:
         ]
         table = Table([(title, False) for title in ("layer", "type", "dtype", "input from")], lines)
         return Card(
-            f"Log of {len(layers):,} layers, {ranks}{log.nbytes / 1e6:,.1f} MB",
+            f"Log of {len(layers):,} layer{'s' * (len(layers) != 1)}, {ranks}{log.nbytes / 1e6:,.1f} MB",
             shown(str(log.path), 200),
             pairs=[("Next", "log.diagnose(), log.plot(), log.report('report.html'), log.to_pandas()")],
             table=replace(table, left_out=max(0, len(layers) - _MOST_LAYERS)) if lines else None,

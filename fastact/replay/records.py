@@ -1,5 +1,6 @@
 """The records of a log, and filters that choose among them."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fastact.errors import ArgumentTypeError, ArgumentValueError
-from fastact.fields import NEURON, NEURON_PART, STATE_PART
+from fastact.fields import NEURON, NEURON_PART, ROW, STATE_PART
 from fastact.history import LayerInfo
+from fastact.json_schema import document
 from fastact.replay.blocks import Block, LayerNumbers
 from fastact.stats.activation import ActivationStats
 
@@ -44,6 +46,26 @@ class Record:
         """The fields of `fields.NEURON` by name, None where the layer was not swept per neuron."""
         values = self.row[NEURON_PART]
         return dict(zip((field.name for field in NEURON), values, strict=True)) if values[0] else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as plain numbers and text by the names of `Log.to_table`, None where there was nothing to measure."""
+        result: dict[str, Any] = {"rank": self.rank}
+        for field, value in zip(ROW, self.row, strict=True):
+            there = not isinstance(value, float) or math.isfinite(value)
+            result["layer_order" if field.name == "layer" else field.name] = value if there else None
+        return result | {"layer": self.layer}
+
+
+def record_schema() -> dict[str, Any]:
+    """The JSON Schema of `Record.to_dict`: a line of ``fastact replay --json``."""
+    properties: dict[str, Any] = {"rank": {"type": "integer", "description": "the process that recorded it"}}
+    for field in ROW:
+        plain = "integer" if field.dtype == "int64" else "number"
+        about = {"type": [plain, "null"] if plain == "number" else plain, "description": field.meaning}
+        properties["layer_order" if field.name == "layer" else field.name] = about
+    properties["layer"] = {"type": "string", "description": "the layer's name"}
+    root = {"type": "object", "properties": properties, "required": list(properties)}
+    return document("record:1", "Record", root)
 
 
 class RowFilter(NamedTuple):

@@ -7,11 +7,14 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from typing import Any, Final
 
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.report import Diagnosis
+from fastact.diagnosis.schema import report_schema
 from fastact.errors import ArgumentValueError
 from fastact.history import History
+from fastact.json_schema import document
 from fastact.log.reader import RunFollower
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
 from fastact.replay.log import rank_folders
@@ -111,3 +114,28 @@ class Tail:
         diagnoser = self._diagnoser or make_diagnoser({}, None, self._window_size)
         diagnoser.unseen = self._follower.unseen
         return diagnoser.diagnose()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The state as plain dicts, lists, text and finite numbers: a line of ``fastact tail --json``."""
+        facts = {name: getattr(self, name) for name in _FACTS}
+        return facts | {"diagnosis": self.diagnose().to_dict()}
+
+
+#: What is told of a run that is followed: the schema and the meaning of each number.
+_FACTS: Final[dict[str, tuple[dict[str, Any], str]]] = {
+    "rank": ({"type": ["integer", "null"]}, "the rank that is followed; null for a run of one process"),
+    "step": ({"type": ["integer", "null"]}, "the last step seen; null before the first row"),
+    "rows": ({"type": "integer"}, "rows seen"),
+    "rate": ({"type": "number"}, "rows a second over the last few looks; 0 before the second one"),
+    "closed": ({"type": "boolean"}, "whether the run's writer closed it, and all of it was seen"),
+}
+
+
+def tail_schema() -> dict[str, Any]:
+    """The JSON Schema of `Tail.to_dict`."""
+    whole = report_schema()
+    diagnosis = {name: whole[name] for name in ("type", "properties", "required")}
+    properties: dict[str, Any] = {name: {**kind, "description": said} for name, (kind, said) in _FACTS.items()}
+    properties["diagnosis"] = {"$ref": "#/$defs/Diagnosis", "description": "what is wrong by the rows seen so far"}
+    root = {"type": "object", "properties": properties, "required": list(properties)}
+    return document("tail:1", "Tail", root, ("Diagnosis", diagnosis), *whole["$defs"].items())

@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.nn.modules.loss import _Loss
 
 from fastact.errors import ArgumentTypeError, ArgumentValueError
+from fastact.torch.graph import facts_of_loss
 from fastact.torch.tensors import find_tensors
 
 Criterion = nn.Module | Callable[..., Any]
@@ -154,6 +155,7 @@ def options(criterion: object, kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
     weighted = any(isinstance(option(name, None), torch.Tensor) for name in ("weight", "pos_weight"))
     weighted = weighted or bool(option("label_smoothing", 0.0)) or option("ignore_index", _IGNORED) != _IGNORED
+    weighted = weighted or any(option(width, 1.0) != 1.0 for width in ("delta", "beta"))  # those of a Huber loss
     facts: dict[str, Any] = {"framework": "torch", "weighted": weighted}
     reduction = option("reduction", None)
     if isinstance(reduction, str):
@@ -208,8 +210,11 @@ def logarithm_of(value: torch.Tensor) -> str:
 
 
 def of_ones_own(value: torch.Tensor, given: Given) -> dict[str, Any]:
-    """The facts of a loss that is not PyTorch's: what it takes the logarithm of; whether its targets are learned."""
-    facts: dict[str, Any] = {}
+    """The facts of a loss that is not PyTorch's: what it takes the logarithm of; whether its targets are learned.
+
+    And what its graph tells, as in `facts_of_loss`.
+    """
+    facts = facts_of_loss(value)
     logarithm = logarithm_of(value)
     if logarithm:
         facts["logarithm_of"] = logarithm

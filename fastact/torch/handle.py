@@ -23,7 +23,6 @@ from fastact.torch.hooks import Hook, InputHook, OutputHook
 from fastact.torch.layers import axis_rule
 from fastact.torch.losses import Losses
 from fastact.torch.monitoring import MonitorLike
-from fastact.torch.optimisers import unfollow
 from fastact.torch.parameters import ParameterWatch
 from fastact.torch.passes import Passes
 from fastact.torch.selection import named_modules
@@ -127,7 +126,7 @@ class Watch:
             remove(self)
         live.discard(self)
         if self._parameters is not None:
-            unfollow(self._parameters)
+            self._parameters.end()
         while self._handles:
             self._handles.pop().remove()
         self._passes.end()  # if one was interrupted

@@ -293,8 +293,8 @@ class Losses:
         elif calls or not (only or seen.settled or seen.pending):
             self._settle((call, "") for call in calls)
             facts = {"framework": "torch", "spelled": self._spelled, "terms": len(calls)}
-            number, unscaled = seen.scaled
-            value = unscaled if number == criteria.number_of(total) else total
+            facts |= {} if self._total in self.found else criteria.of_ones_own(total, Given(None, None))
+            value = seen.scaled[1] if seen.scaled[0] == criteria.number_of(total) else total
             whole = self._new_call("", value, Given(None, None), facts)
             place = ("terms", *(call.place for call in calls)) if calls else whole.place
             self._settle([(whole._replace(place=place, training=True), self._total)])

@@ -10,7 +10,6 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 from torch.optim.optimizer import Optimizer
 
 from fastact.checks import check_integer, check_type
@@ -23,10 +22,22 @@ from fastact.diagnosis.layer_types import (
     UPDATE_SUFFIX,
 )
 from fastact.monitor.unseen import Missing
+from fastact.torch.clearing import Clearing
 from fastact.torch.graph import Strays
 from fastact.torch.hooks import unseen
 from fastact.torch.monitoring import of_parameters
-from fastact.torch.optimisers import ROW, STEP, Optimisers, facts_of, follow, is_compiled, parameters_of, rates
+from fastact.torch.optimisers import (
+    ROW,
+    STEP,
+    Optimisers,
+    facts_of,
+    follow,
+    is_compiled,
+    parameters_of,
+    rates,
+    unfollow,
+)
+from fastact.torch.parameter import KnownParameter
 from fastact.torch.selection import named_modules
 from fastact.torch.tensors import local_values
 from fastact.torch.unseen import COMPILED_STEP, NO_GRADIENT, NO_STEP
@@ -34,10 +45,6 @@ from fastact.torch.updates import Sample, changes, keep
 
 #: The row of a loss, which somebody wants to bring down.
 LOSS_ROW: Final = "loss"
-#: Units along a parameter's first axis that are told apart; the rows of a larger one are those of a vocabulary.
-_UNITS: Final = 4096
-#: Modules that keep their units along the second axis; Conv1D is that of Transformers.
-_SECOND: Final = ("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "Conv1D")
 
 
 class ParametersWatching(Protocol):
@@ -64,39 +71,6 @@ class Wanted(NamedTuple):
     first: int
 
 
-class _Parameter:
-    """A parameter: where it is, and what is known of it. It is not kept alive."""
-
-    __slots__ = ("attribute", "facts", "graded", "layer", "module", "name", "names", "sample", "weighed")
-
-    def __init__(self, module: nn.Module, attribute: str, name: str, layer: str) -> None:
-        self.module = weakref.ref(module)
-        self.attribute = attribute
-        self.name = name
-        self.names = [name]
-        self.layer = layer
-        #: What its rows are described by, from the first one on.
-        self.facts: dict[str, Any] | None = None
-        #: Whether it has had a gradient, and whether it has a row of its own.
-        self.graded = self.weighed = False
-        #: What is looked at for its updates, from the first one on.
-        self.sample: Sample | None = None
-
-    def now(self) -> nn.Parameter | None:
-        """The parameter that is there now; wrappers put others in its place."""
-        module = self.module()
-        parameter = None if module is None else module._parameters.get(self.attribute)
-        return None if parameter is None or is_lazy(parameter) else parameter
-
-    def axis(self, x: torch.Tensor) -> int | None:
-        """The axis along which a tensor of the parameter's shape has the layer's units."""
-        module = self.module()
-        if x.ndim < 2 or isinstance(module, nn.Embedding | nn.EmbeddingBag):
-            return None
-        axis = int(type(module).__name__ in _SECOND)
-        return axis if x.shape[axis] <= _UNITS else None
-
-
 class ParameterWatch:
     """What one `watch` records at the steps of optimisers."""
 
@@ -108,23 +82,27 @@ class ParameterWatch:
         self._model = weakref.ref(model)
         #: The modules whose parameters are meant; None: all.
         self._within = None if within is None else weakref.WeakSet(within)
-        self._parameters: dict[str, _Parameter] = {}
+        self._parameters: dict[str, KnownParameter] = {}
         self._optimisers = Optimisers()
         #: The monitor's step that the last optimiser stepped in, how many there were, whether this one is recorded.
         self._at, self._count, self._is_recorded = -1, 0, False
         #: Whether it is to be looked which parameters there are.
         self._is_fresh = False
         #: Of that step: the parameters that there are, by their `id`, those that optimisers hold, those that are done.
-        self._there: dict[int, _Parameter] = {}
+        self._there: dict[int, KnownParameter] = {}
         self._held: set[int] = set()
         self._done: set[str] = set()
-        self._running: weakref.WeakKeyDictionary[Optimizer, tuple[list[_Parameter], bool]] = weakref.WeakKeyDictionary()
+        self._running: weakref.WeakKeyDictionary[Optimizer, tuple[list[KnownParameter], bool]] = (
+            weakref.WeakKeyDictionary()
+        )
         #: Names of parameters that optimisers hold and that never had a gradient.
         self._without: dict[str, None] = {}
         #: Parameters of optimisers that are not the model's, as far as they were looked for.
         self._strangers: set[int] = set()
         self._stepped = False
         self.strays = Strays()
+        #: Whether gradients are cleared, by the steps of the first optimiser.
+        self._clearing, self._first = Clearing(), weakref.WeakSet[Optimizer]()
         self._find()
 
     def unseen(self, recorded: Collection[str] = ()) -> dict[str, Missing]:
@@ -134,12 +112,19 @@ class ParameterWatch:
         if not self._stepped and (asked or prefix + LOSS_ROW in recorded):
             why = {STEP: COMPILED_STEP} if is_compiled() else {ROW: NO_STEP}
             missing |= {prefix + name: each._replace(warn=asked) for name, each in why.items()}
-        return missing
+        return missing | {prefix + name: each for name, each in self._clearing.missing().items()}
+
+    def end(self) -> None:
+        """The watch ends."""
+        unfollow(self)
+        self._clearing.end()
 
     def before(self, optimiser: Optimizer, *, late: bool) -> None:
         """An optimiser is about to step; `late` where its gradients are not there yet, or still scaled."""
         try:
             self._running.pop(optimiser, None)  # of a step that failed
+            if optimiser in self._first:
+                self._clearing.before()
             if not self._begins():
                 return
             with unseen(), torch.no_grad():
@@ -167,6 +152,8 @@ class ParameterWatch:
         try:
             running = self._running.pop(optimiser, None)
             if running is None:
+                if optimiser in self._first:
+                    self._clearing.after(())
                 return
             own, late = running
             with unseen(), torch.no_grad():
@@ -175,6 +162,10 @@ class ParameterWatch:
                 if self._wanted.updates:
                     self._compare(own)
                 self._tell_of(optimiser, own)
+                if own and not self._first:
+                    self._first.add(optimiser)
+                if optimiser in self._first:
+                    self._clearing.after([each for known in own if (each := known.now()) is not None])
         except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
             self._watch._failed(self._watch.prefix + ROW, error)
 
@@ -198,7 +189,7 @@ class ParameterWatch:
         model = self._model()
         if model is None:
             return
-        found: dict[int, _Parameter] = {}
+        found: dict[int, KnownParameter] = {}
         within, prefix = self._within, self._watch.prefix
         inside: set[nn.Module] | None = None
         if within is not None:
@@ -215,7 +206,7 @@ class ParameterWatch:
                     continue
                 known = self._parameters.get(full)
                 if known is None or known.module() is not module:
-                    known = self._parameters[full] = _Parameter(module, attribute, full, layer and prefix + layer)
+                    known = self._parameters[full] = KnownParameter(module, attribute, full, layer and prefix + layer)
                 found[id(parameter)] = known
 
     def _are_new(self, held: Iterable[nn.Parameter]) -> bool:
@@ -246,7 +237,7 @@ class ParameterWatch:
                 if parameter is not None:
                     self._weigh(known, parameter, None if late else parameter.grad is not None)
 
-    def _take(self, own: Iterable[_Parameter]) -> None:
+    def _take(self, own: Iterable[KnownParameter]) -> None:
         """Records the parameters of an optimiser, and their gradients."""
         wanted = self._wanted
         for known in own:
@@ -265,12 +256,12 @@ class ParameterWatch:
             if wanted.gradients and gradient is not None:
                 self._record(known, known.name + GRADIENT_SUFFIX, gradient.detach(), PARAMETER_GRADIENT)
 
-    def _weigh(self, known: _Parameter, parameter: nn.Parameter, graded: bool | None) -> None:
+    def _weigh(self, known: KnownParameter, parameter: nn.Parameter, graded: bool | None) -> None:
         self._describe(known, parameter, graded)
         known.weighed = True
         self._record(known, known.name, parameter.detach(), PARAMETER)
 
-    def _describe(self, known: _Parameter, parameter: nn.Parameter, graded: bool | None) -> None:
+    def _describe(self, known: KnownParameter, parameter: nn.Parameter, graded: bool | None) -> None:
         """Notes what is known of a parameter when its first row comes."""
         if known.facts is not None:
             return
@@ -288,7 +279,7 @@ class ParameterWatch:
         if len(known.names) > 1:
             known.facts["names"] = known.names
 
-    def _record(self, known: _Parameter, name: str, x: torch.Tensor, layer_type: str, **facts: Any) -> None:
+    def _record(self, known: KnownParameter, name: str, x: torch.Tensor, layer_type: str, **facts: Any) -> None:
         axis = known.axis(x) if x.layout is torch.strided and layer_type != UPDATE else None
         if x.layout is not torch.strided or type(x) is not torch.Tensor or x.is_quantized:
             x = local_values(x)
@@ -300,7 +291,7 @@ class ParameterWatch:
             watch._describe(name, facts={**(known.facts or {}), **facts})
         watch._record(name, x, axis, layer_type)
 
-    def _copy(self, own: Iterable[_Parameter]) -> None:
+    def _copy(self, own: Iterable[KnownParameter]) -> None:
         """Copies samples of parameters that are about to be updated."""
         samples = []
         for known in own:
@@ -311,7 +302,7 @@ class ParameterWatch:
                     samples.append(known.sample)
         keep(samples)
 
-    def _compare(self, own: Iterable[_Parameter]) -> None:
+    def _compare(self, own: Iterable[KnownParameter]) -> None:
         """Records what a step has added to these samples."""
         looked = [
             (known, known.sample)
@@ -321,7 +312,7 @@ class ParameterWatch:
         for (known, _), update in zip(looked, changes([sample for _, sample in looked]), strict=True):
             self._record(known, known.name + UPDATE_SUFFIX, update, UPDATE, sampled=update.numel())
 
-    def _tell_of(self, optimiser: Optimizer, own: list[_Parameter]) -> None:
+    def _tell_of(self, optimiser: Optimizer, own: list[KnownParameter]) -> None:
         """Records an optimiser's learning rates."""
         watch = self._watch
         held = sum(id(each) in self._there for each in parameters_of(optimiser))

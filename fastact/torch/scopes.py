@@ -1,5 +1,6 @@
 """The hooks around a module: where a forward pass begins and ends, which module runs, and which functions it calls."""
 
+import contextlib
 import inspect
 import sys
 from collections.abc import Mapping
@@ -45,6 +46,7 @@ class ScopeWatching(Watching, Protocol):
     _sourced: set[str]
     _taken: set[str]
     _losses: Losses
+    _parameters: Any
     _root_name: str
     prefix: str
 
@@ -124,8 +126,8 @@ class Scope(Hook):
             if self.alone:
                 passes.functions_off()
 
-    def leave(self, module: nn.Module, *, failed: bool) -> None:
-        """Called after the module's forward pass."""
+    def leave(self, module: nn.Module, given: object, output: object) -> None:
+        """Called after the module's forward pass, with None for the output of one that failed."""
         if torch.compiler.is_compiling():
             if not torch.compiler.is_exporting():
                 self._trace_leave()
@@ -143,9 +145,11 @@ class Scope(Hook):
         if passes.hushed:  # an error was caught that one of torch's layers has raised
             passes.speak()
         if passes.outermost is self:
-            recorded = passes.recorded
+            recorded, fresh = passes.recorded, passes.sources is not None
             passes.leaves(self)
-            if recorded and passes.outermost is None and not failed:
+            if recorded and passes.outermost is None and output is not None:
+                if fresh and self.root:
+                    self._look_inside(given, output)
                 watch._losses.wait()
 
     def called(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
@@ -194,6 +198,12 @@ class Scope(Hook):
         if (mode not in watch._sourced or watch._losses.wants_sources) and not transforming():
             watch._sourced.add(mode)
             passes.sources = Sources()
+
+    def _look_inside(self, given: object, output: object) -> None:
+        """Looks for parameters that the model uses and does not have."""
+        if self.watch._parameters is not None and torch.is_grad_enabled() and not transforming():
+            with contextlib.suppress(Exception):  # of an output that is none, which its own hook has told
+                self.watch._parameters.strays.find_inside(given, output)
 
     def _observe_inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:
@@ -289,9 +299,9 @@ class Leave(Uncopied):
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
 
-    def __call__(self, module: nn.Module, args: object, output: object) -> None:
-        """Called by torch after the module's forward pass; where a pass may end, also after one that failed."""
-        self.scope.leave(module, failed=output is None)
+    def __call__(self, module: nn.Module, args: object, *rest: object) -> None:
+        """Called by torch after the module's forward pass; where a pass may end, with `kwargs`, and if it failed."""
+        self.scope.leave(module, (args, rest[:-1]), rest[-1])
 
 
 def attach_scopes(
@@ -348,7 +358,7 @@ def attach_scopes(
         )
         # Options of a hook are kept by its number, which would be compiled into repeated blocks: only where needed.
         watch._add(scope, module.register_forward_pre_hook, with_kwargs=begins)
-        watch._handles.append(module.register_forward_hook(Leave(scope), always_call=begins))
+        watch._handles.append(module.register_forward_hook(Leave(scope), always_call=begins, with_kwargs=begins))
 
 
 def _is_within(name: str, chosen: tuple[str, ...]) -> bool:

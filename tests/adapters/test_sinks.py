@@ -1,5 +1,6 @@
 """Every sink with its real package: what was sent is read back from where it went."""
 
+import io
 import json
 import math
 import os
@@ -30,6 +31,8 @@ from fastact import (
 
 Sent = dict[int, dict[str, dict[str, float]]]
 
+#: A heat map after every second step, and at the end.
+MAP: Any = {"heat_map": "rms", "heat_map_every": 2}
 #: A name that every backend has an opinion about.
 ODD = "encoder.0['h']"
 
@@ -46,6 +49,27 @@ class Memory:
 
     def close(self) -> None:
         self.closed += 1
+
+
+class Images(Memory):
+    """A sink that keeps images as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images: list[tuple[int, str, tuple[int, int]]] = []
+
+    def write_image(self, step: int, name: str, png: bytes) -> None:
+        self.images.append((step, name, size_of(png)))
+
+
+def size_of(png: bytes) -> tuple[int, int]:
+    """The width and height of a PNG file, which must be whole and not of one colour."""
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(png))
+    image.load()
+    assert len(set(image.convert("RGB").tobytes())) > 3
+    return image.size
 
 
 def train(monitor: ActivationMonitor) -> None:
@@ -175,15 +199,78 @@ def test_every_must_be_a_number_of_steps(every: Any) -> None:
         sinks.attach(ActivationMonitor(), Memory(), every=every)
 
 
+def test_heat_maps_come_every_so_many_steps_and_at_the_end(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    monitor, images, plain = ActivationMonitor(tmp_path, strict=True), Images(), Images()
+    sinks.attach(monitor, images, every=2, heat_map="rms", heat_map_every=2)
+    sinks.attach(monitor, plain)
+    train(monitor)
+    high = 2 * 20 + 200
+    assert images.images == [(1, "heat_map/rms", (1000, high)), (2, "heat_map/rms", (1000, high))]
+    assert list(images.sent) == [0, 2]
+    assert plain.images == []
+    afterwards = Images()
+    sinks.send(open_log(tmp_path), afterwards, heat_map="zero_ratio")
+    assert afterwards.images == [(2, "heat_map/zero_ratio", (1000, high))]
+    sinks.send(open_log(tmp_path), plain)
+    assert plain.images == []
+
+
+def test_the_heat_map_is_that_of_the_log_and_does_not_grow_with_it(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from fastact import heatmap
+    from fastact._adapters.heat_maps import GrowingMap
+    from fastact.heatmap.cells import of_grid
+
+    monitor = ActivationMonitor(tmp_path, window_size=5)
+    growing = GrowingMap(monitor, "std", layers=2)
+
+    class Grow(Memory):
+        def write(self, step: int, rows: Any) -> None:
+            growing.add(rows)
+
+    monitor.listen(Grow())
+    for step in range(700):
+        monitor.record("a", np.full(4, step))
+        if step > 300:
+            monitor.record("b", np.arange(4.0) * step)
+        monitor.step()
+    monitor.close()
+    cells = heatmap.cells(open_log(tmp_path), "std")
+    grown = of_grid(growing._grid, 0, growing._infos, 16_384)
+    assert (grown.width, grown.names) == (cells.width, cells.names) == (2, ("a", "b"))
+    assert np.array_equal(grown.median, cells.median, equal_nan=True)
+
+
+def test_a_heat_map_is_refused_at_once_where_it_cannot_be_sent(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    with pytest.raises(ArgumentTypeError, match="heat_map: got a sink of type Memory, want one that takes images"):
+        sinks.attach(ActivationMonitor(), Memory(), heat_map="rms")
+    with pytest.raises(ArgumentValueError, match="statistic: got 'none', want one of rms, "):
+        sinks.attach(ActivationMonitor(), Images(), heat_map="none")
+    with pytest.raises(ArgumentValueError, match="heat_map_every: got 0"):
+        sinks.attach(ActivationMonitor(), Images(), heat_map="rms", heat_map_every=0)
+    train(ActivationMonitor(tmp_path))
+    with pytest.raises(ArgumentTypeError, match="heat_map: got a sink of type Memory"):
+        sinks.send(open_log(tmp_path), Memory(), heat_map="rms")
+    code = "import sys; sys.modules['matplotlib'] = None\nimport fastact, fastact.sinks\n"
+    code += "fastact.sinks.attach(fastact.ActivationMonitor(), fastact.sinks.Trackio(None), heat_map='rms')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "MissingExtraError: fastact.plots needs matplotlib: pip install 'fastact[plot]'" in done.stderr
+
+
 def test_tensorboard(expected: Sent, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     monitor = ActivationMonitor(strict=True)
-    sinks.attach(monitor, sinks.TensorBoard(tmp_path))
+    sinks.attach(monitor, sinks.TensorBoard(tmp_path), **MAP)
     train(monitor)
     events = EventAccumulator(str(tmp_path))
     events.Reload()
+    images = events.Images("activations/heat_map/rms")
+    assert [(image.step, image.width, image.height) for image in images] == [(1, 1000, 240), (2, 1000, 240)]
+    assert size_of(images[0].encoded_image_string) == (1000, 240)
     got: dict[int, dict[str, float]] = {}
     for tag in events.Tags()["scalars"]:
         for event in events.Scalars(tag):
@@ -200,17 +287,23 @@ def test_weights_and_biases_offline(expected: Sent, tmp_path: Path, monkeypatch:
         # What else is logged has its own steps, and neither drops the other's.
         run.log({"other": 1.0}, step=500)
         monitor = ActivationMonitor()
-        sinks.attach(monitor, sinks.WeightsAndBiases(run))
+        sinks.attach(monitor, sinks.WeightsAndBiases(run), **MAP)
         train(monitor)
         run.log({"other": 0.5})
     # Its own process writes the file, and is at times not done when the run has ended.
     deadline = time.monotonic() + 30
-    while len(rows := list(_history(tmp_path))) < 4 and time.monotonic() < deadline:
+    while len(rows := list(_history(tmp_path))) < 6 and time.monotonic() < deadline:
         time.sleep(0.05)
     assert [row["other"] for row in rows if "other" in row] == [1.0, 0.5]
     got = {}
+    image = "activations/heat_map/rms/"
+    images: list[Any] = [row for row in rows if f"{image}path" in row]
+    assert [row["activations/step"] for row in images] == [1, 2]
+    for row in images:
+        (path,) = tmp_path.rglob(Path(row[f"{image}path"]).name)
+        assert (row[f"{image}width"], row[f"{image}height"]) == size_of(path.read_bytes()) == (1000, 240)
     for row in rows:
-        if "activations/step" in row:
+        if "activations/step" in row and row not in images:
             step = row.pop("activations/step")
             got[step] = {name: value for name, value in row.items() if name.startswith("activations")}
     assert got == {step: pytest.approx(flat(layers)) for step, layers in expected.items()}
@@ -244,10 +337,13 @@ def test_mlflow(expected: Sent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monitor = ActivationMonitor()
     with mlflow.start_run() as run:
         sink = sinks.MLflow()
-        sinks.attach(monitor, sink)
+        sinks.attach(monitor, sink, **MAP)
         train(monitor)
     assert sink.run_id == run.info.run_id
     client = mlflow.MlflowClient()
+    images = sorted(tmp_path.rglob("images/*.png"))
+    assert [size_of(image.read_bytes()) for image in images] == [(1000, 240)] * 2
+    assert all("heat_map" in image.name and "rms" in image.name for image in images)
     got: dict[int, dict[str, float]] = {}
     for name in client.get_run(sink.run_id).data.metrics:
         for metric in client.get_metric_history(sink.run_id, name):
@@ -267,7 +363,7 @@ import sys; sys.path.insert(0, sys.argv[1])
 import trackio, fastact.sinks, test_sinks
 run = trackio.init(project="test", embed=False, auto_log_gpu=False, auto_log_cpu=False)
 monitor = fastact.ActivationMonitor()
-fastact.sinks.attach(monitor, fastact.sinks.Trackio(run))
+fastact.sinks.attach(monitor, fastact.sinks.Trackio(run), **test_sinks.MAP)
 test_sinks.train(monitor)
 trackio.finish()
 """
@@ -280,8 +376,13 @@ trackio.finish()
     )
     assert done.returncode == 0, done.stderr
     with sqlite3.connect(tmp_path / "test.db") as database:
-        rows = dict(database.execute("select step, metrics from metrics").fetchall())
-    got = {step: json.loads(metrics) for step, metrics in rows.items()}
+        rows = [(step, json.loads(text)) for step, text in database.execute("select step, metrics from metrics")]
+    images = [(step, found["activations/heat_map/rms"]) for step, found in rows if "activations/heat_map/rms" in found]
+    assert sorted(step for step, _ in images) == [1, 2]
+    for _, image in images:
+        (path,) = tmp_path.rglob(Path(image["file_path"]).name)
+        assert size_of(path.read_bytes()) == (1000, 240)
+    got = {step: found for step, found in rows if "activations/heat_map/rms" not in found}
     assert got == {step: pytest.approx(flat(layers)) for step, layers in expected.items()}
 
 

@@ -43,7 +43,7 @@ SMALL = Network(name="small", part="tuning", task="wine", net="mlp", options={"w
 def test_the_table_is_large_enough_and_names_are_unique() -> None:
     names = [recipe.name for recipe in recipes()]
     assert len(names) == len(set(names)) >= 40
-    for part in ("tuning", "held-out", "tuning-2", "opened"):
+    for part in ("tuning", "held-out", "tuning-2", "opened", "held-out-3"):
         kinds = Counter(recipe.sick is None for recipe in recipes(part))
         assert kinds[True] >= 20
         assert kinds[False] >= 20
@@ -58,6 +58,21 @@ def test_the_opened_part_was_held_out_by_architecture() -> None:
     tuned |= {recipe.training.program for part in ("tuning", "tuning-2") for recipe in recipes(part)}
     for recipe in recipes("opened"):
         assert not {recipe.training.net, recipe.training.program} - {"", "supervised", "routed"} & tuned
+
+
+def test_the_third_part_is_held_out_by_architecture_task_and_seed() -> None:
+    held_out = list(recipes("held-out-3"))
+    counted = Counter(recipe.sick is None for recipe in held_out)
+    assert counted[False] >= 60
+    assert counted[True] >= 100
+    assert len({recipe.network.name for recipe in held_out}) >= 40
+    others = [recipe for recipe in recipes() if recipe.network.part != "held-out-3"]
+    assert not {seed for it in others for seed in it.network.seeds} & {it.seed for it in held_out}
+    for what in ("name", "net", "task", "program"):
+        shared = {getattr(it.training, what) for it in others} & {getattr(it.training, what) for it in held_out}
+        assert shared <= {"", "supervised"}
+    kinds = {recipe.sick.kind for recipe in held_out if recipe.sick}
+    assert kinds - {recipe.sick.kind for recipe in others if recipe.sick} >= {"not learning", "dropout", "adversaries"}
 
 
 @pytest.mark.parametrize(("open_to_all", "apart"), [("tuning", "held-out"), ("tuning-2", "opened")])
@@ -75,6 +90,7 @@ def test_the_parts_share_no_network_no_data_and_no_seed(open_to_all: Part, apart
 def test_every_fault_says_what_it_is_and_where() -> None:
     networks = {network.name: network for network in NETWORKS}
     conditions = {rule.condition for rule in RULES} | {"collapsed", "unused", "eval_shift"}
+    built: dict[str, list[str]] = {}
     for fault in SICK:
         network = networks[fault.network]
         assert set(fault.seeds) <= set(network.seeds)
@@ -88,8 +104,11 @@ def test_every_fault_says_what_it_is_and_where() -> None:
         recipe = Recipe(network, 0, fault)
         assert not recipe.training.task or recipe.training.task in TASKS
         if fault.layers:
-            model = PROGRAMS[recipe.training.program](recipe.training, 0).model
-            layers = ["input", *(name for name, _ in model.named_modules())]
+            it = recipe.training
+            made_of = f"{it.program} {it.net} {it.task} {it.options}"
+            if made_of not in built:
+                built[made_of] = [name for name, _ in PROGRAMS[it.program](it, 0).model.named_modules()]
+            layers = ["input", *built[made_of]]
             for pattern in fault.layers:
                 place = pattern.partition(":")[0]
                 # A function's name is not among the modules'.
@@ -173,7 +192,8 @@ def test_a_fault_does_what_it_says(name: str) -> None:
         "channel": {"layers": "0", "factor": 3.0}, "take_turns": {"factor": 2.0},
         "rate": {"factor": 10.0}, "decay": {"value": 2.0}, "units": {"factor": 2.0, "offset": 1.0},
         "distance": {"layers": "0"}, "root": {"layers": "0"}, "shrink": {"factor": 1e-9}, "stale": {"momentum": 0.5},
-        "garbage": {"layers": "0", "value": 7.0}, "sources": {"factor": 2.0, "period": 2},
+        "garbage": {"layers": "0", "value": 7.0}, "sources": {"factor": 2.0, "period": 2}, "creep": {"factor": 2.0},
+        "unknown": {"known": 1, "column": 2}, "uniform": {"layers": "0", "value": 0.5},
     }  # fmt: skip
     FAULTS[name](training, **values.get(name, {}))
     x = torch.ones(3, 6)
@@ -197,12 +217,27 @@ def test_a_fault_does_what_it_says(name: str) -> None:
         "stale": lambda: norm.momentum == 0.5,
         "garbage": lambda: 3 <= (layer.weight == 7.0).sum() < 10,
         "sources": lambda: [float(training.feed(x).max()) for _ in range(5)] == [1.0, 1.0, 2.0, 2.0, 1.0],
+        "creep": lambda: [float(training.feed(x).max()) for _ in range(3)] == [2.0, 4.0, 8.0],
+        "unknown": lambda: training.feed(5 * x)[0].tolist() == [5.0, 5.0, 1.0, 5.0, 5.0, 5.0] and (x == 1.0).all(),
+        "uniform": lambda: (layer.weight == 0.5).all(),
+        "wrapped": lambda: training.feed(torch.tensor([-1.2, -0.5, 0.5, 1.5])).tolist() == [255.0, 0.0, 0.0, 1.0],
+        "logarithms": lambda: training.feed(torch.tensor([-1.0, 0.0])).tolist() == [-math.inf, 0.0],
+        "wipe": lambda: _steps_in_vain(training, layer, x),
         "climb": lambda: training.sign == -1.0,
         "pile": lambda: not training.clears,
         "distance": lambda: _spoiled(training, layer),
         "root": lambda: _spoiled(training, layer),
     }
     assert done[name]()
+
+
+def _steps_in_vain(training: Training, layer: torch.nn.Linear, x: torch.Tensor) -> bool:
+    before = layer.weight.detach().clone()
+    training.model(x + torch.eye(3, 6)).square().sum().backward()
+    assert layer.weight.grad is not None
+    assert layer.weight.grad.any()
+    training.optimizer.step()
+    return torch.equal(layer.weight, before)
 
 
 def _spoiled(training: Training, layer: torch.nn.Linear) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastact
-from fastact import ActivationMonitor, ArgumentTypeError, LogError, compare
+from fastact import ActivationMonitor, ArgumentTypeError, ArgumentValueError, LogError, compare
 
 Change = Callable[[int, int, np.ndarray[Any, Any]], np.ndarray[Any, Any]]
 
@@ -117,3 +117,43 @@ def test_steps_are_aligned_by_their_number() -> None:
     assert (found.steps, found.first_step, found.last_step) == (40, 0, 117)
     assert found.first is not None
     assert found.first.step == 60
+
+
+def test_seeds_widen_what_counts_as_noise_and_narrow_it(tmp_path: Path) -> None:
+    def wide(seed: int) -> Change:
+        return lambda step, layer, x: x * np.float32(3.0 ** (seed % 5 - 2)) if layer == 1 else x
+
+    for seed in range(2, 7):
+        run(wide(seed), seed=seed, path=tmp_path / "seeds" / str(seed))
+    a, b = run(wide(0), seed=10), run(wide(4), seed=11)
+    assert {parting.layer for parting in compare(a, b).partings} == {"layer.1"}
+    found = compare(a, b, noise=tmp_path / "seeds")
+    assert (found.first, found.noise, found.seeds) == (None, "seeds", 5)
+    # What all seeds agree on is noticed sooner.
+    c = run(lambda step, layer, x: x * 2.0 if layer == 0 else wide(2)(step, layer, x), seed=12)
+    assert compare(run(wide(2), seed=10), c).first is None
+    narrow = compare(run(wide(2), seed=10), c, noise=(run(wide(2), seed=seed) for seed in range(20, 32)))
+    assert {parting.layer for parting in narrow.partings} == {"layer.0"}
+    assert "times what the seeds differ by" in narrow.summary
+
+
+def test_noise_needs_two_runs_besides_those_compared(tmp_path: Path) -> None:
+    for seed in range(3):
+        run(seed=seed, path=tmp_path / str(seed))
+    (tmp_path / "notes").mkdir()
+    assert compare(run(), run(seed=1), noise=tmp_path).seeds == 3
+    with pytest.raises(ArgumentValueError, match="noise: got 1 runs besides a and b, want two or more with other s"):
+        compare(tmp_path / "0", tmp_path / "1", noise=tmp_path)
+    with pytest.raises(LogError, match="cannot read the runs"):
+        compare(tmp_path / "0", tmp_path / "1", noise=tmp_path / "nowhere")
+
+
+def test_it_does_not_depend_on_how_rows_come_in_blocks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    run(steps=100, path=tmp_path / "a")
+    run(grown(57), steps=100, path=tmp_path / "b")
+    run(seed=1, steps=100, path=tmp_path / "c")
+    whole = compare(tmp_path / "a", tmp_path / "b"), compare(tmp_path / "a", tmp_path / "c")
+    with monkeypatch.context() as patched:
+        patched.setattr("fastact.replay.blocks.BLOCK_ROWS", 7)
+        parts = compare(tmp_path / "a", tmp_path / "b"), compare(tmp_path / "a", tmp_path / "c")
+    assert parts == whole

@@ -98,7 +98,7 @@ def test_history_and_log_show_their_layers(tmp_path: Path) -> None:
         assert "<i>" in found.text
         assert re.search(r"3 +3 +0 +8 +2 ", found.text)  # rows, rms, std, elements, step
     log = shown(fastact.open_log(tmp_path))
-    assert "Log of 1 layers" in log.text
+    assert "Log of 1 layer," in log.text
     assert "log.plot()" in log.text
     assert log.text.count("alert(1)") == 3
     monitor = fastact.ActivationMonitor()

@@ -32,6 +32,10 @@ def test_findings_come_and_go_and_losses_are_curves_from_the_first_step_on(tmp_p
         assert conditions(rank) == [(NASTY, "saturated")]
         assert (rank.sick, rank.gravest) == (1, "critical")
         assert [(event.step, event.found, event.finding.layer) for event in rank.events] == [(39, True, NASTY)]
+        assert rank.new(1) == {(NASTY, "saturated")}
+        again = Following(tmp_path)
+        again.look()
+        assert again.shown.new(10) == set()  # what the first look finds is not new
         write(writer, range(40, 80), sick=False)
         watched.look()
         assert (conditions(rank), rank.events[-1].found) == ([], False)

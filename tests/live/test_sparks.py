@@ -30,6 +30,7 @@ def test_noise_is_no_drama_and_many_orders_of_magnitude_are_seen() -> None:
     assert set(sparkline(np.array([1.0, 1.001, 0.999]), 3)) <= set("▄▅")
     assert sparkline(np.geomspace(1.0, 1e7, 8), 8, "size") == "▁▂▃▄▅▆▇█"
     assert sparkline(np.geomspace(1.0, 1e7, 8), 8) == "▁▁▁▁▁▁▂█"
+    assert sparkline(np.zeros(3), 3, "size") == "▁▁▁"
     assert scale(np.array([-1e308, 1e308]), "signed").ends == (-1e308, 1e308)
 
 

@@ -9,11 +9,27 @@ from typing import Final
 
 from torch import nn
 
-from bench.zoo.nets import dense, experts, functional, images, looking, others, pictures, sequences, series
+from bench.zoo.nets import (
+    dense,
+    experts,
+    functional,
+    images,
+    looking,
+    others,
+    pictures,
+    sequences,
+    series,
+    third_dense,
+    third_images,
+    third_sequences,
+)  # fmt: skip
 
 __all__ = ["NETS"]
 
-_FAMILIES: Final = (dense, experts, functional, images, looking, others, pictures, sequences, series)
+_FAMILIES: Final = (
+    dense, experts, functional, images, looking, others, pictures, sequences, series, third_dense, third_images,
+    third_sequences,
+)  # fmt: skip
 
 #: By name.
 NETS: Final[dict[str, Callable[..., nn.Module]]] = {

@@ -2,14 +2,16 @@
 
 from typing import Final
 
-from bench.zoo.programs import alone, coders, games, pairs
+from bench.zoo.programs import alone, coders, games, pairs, third_alone, third_pairs
 from bench.zoo.programs.program import Program, Routed, Supervised
 
 __all__ = ["PROGRAMS", "Program"]
+
+_FAMILIES: Final = (alone, coders, games, pairs, third_alone, third_pairs)
 
 #: By name.
 PROGRAMS: Final[dict[str, type[Program]]] = {
     "supervised": Supervised,
     "routed": Routed,
-    **{name: getattr(family, kind) for family in (alone, coders, games, pairs) for name, kind in family.KINDS.items()},
+    **{name: getattr(family, kind) for family in _FAMILIES for name, kind in family.KINDS.items()},
 }

@@ -15,9 +15,11 @@ from fastact.cli.commands.explain import explain
 from fastact.cli.commands.export import export
 from fastact.cli.commands.info import info
 from fastact.cli.commands.layers import layers
+from fastact.cli.commands.mcp import mcp
 from fastact.cli.commands.recover import recover
 from fastact.cli.commands.replay import replay
 from fastact.cli.commands.report import report
+from fastact.cli.commands.schema import schema
 from fastact.cli.commands.stats import stats
 from fastact.cli.commands.tail import tail
 from fastact.cli.commands.warmup import warmup
@@ -25,5 +27,5 @@ from fastact.cli.commands.warmup import warmup
 #: All commands, in the order in which `fastact --help` lists them.
 COMMANDS: Final[tuple[Callable[..., Any], ...]] = (
     demo, diagnose, report, compare, explain, layers, replay, stats, export, recover, tail, bench, info,
-    warmup,
+    schema, mcp, warmup,
 )  # fmt: skip

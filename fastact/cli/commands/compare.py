@@ -1,7 +1,7 @@
 """`fastact compare`: where two runs part, beyond what noise explains."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -10,16 +10,21 @@ from fastact.cli.output import progress_bar, warn_of_losses
 
 _A = Annotated[Path, typer.Argument(metavar="A", help="The first run's directory.")]
 _B = Annotated[Path, typer.Argument(metavar="B", help="The second run's directory.")]
+_ABOUT_NOISE: Final = "A directory of runs of the same training with other seeds: what they differ by is noise."
+_Noise = Annotated[Path | None, typer.Option(metavar="DIR", help=_ABOUT_NOISE)]
+_Since = Annotated[int | None, typer.Option(metavar="STEP", help="Compare the steps from this one on.")]
 
 
-def compare(a: _A, b: _B, as_json: AsJson = False, rank: Rank = None) -> int:
+def compare(
+    a: _A, b: _B, as_json: AsJson = False, noise: _Noise = None, since: _Since = None, rank: Rank = None
+) -> int:
     """Say where two runs part: the first layer and step that differ by more than noise explains. 1 if they part."""
     from fastact.comparison.compare import compare
     from fastact.replay.log import open_log
 
     logs = open_log(a), open_log(b)
     with progress_bar("reading", sum(log.nbytes for log in logs)) as progress:
-        found = compare(*logs, rank=rank, progress=progress)
+        found = compare(*logs, noise=noise, since=since, rank=rank, progress=progress)
     for log in logs:
         warn_of_losses(log)
     print(found.to_json(indent=2) if as_json else found)

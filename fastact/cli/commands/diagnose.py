@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from fastact.cli.options import AsJson, Rank, Run, Window
+from fastact.cli.options import AsJson, Rank, Run, Since, Window
 from fastact.cli.output import progress_bar, show, warn_of_losses
 
 
@@ -59,6 +59,7 @@ def diagnose(
     config: _Config = None,
     accept: _Accept = None,
     preset: _Preset = None,
+    since: Since = None,
     fail_on: _FailOn = Severity.warning,
 ) -> int:
     """Say what is wrong in a run, where, since when, and what to try. The exit code is 1 if anything is wrong.
@@ -87,6 +88,8 @@ def diagnose(
     with progress_bar("reading", log.nbytes) as progress:
         diagnosis = log.diagnose(limits, window_size=window, rank=rank, accept=known, preset=preset, progress=progress)
     warn_of_losses(log)
+    if since is not None:
+        diagnosis = diagnosis.since(since)
     if as_json:
         print(diagnosis.to_json(indent=2))
     else:

@@ -1,12 +1,14 @@
 """`fastact info`: versions, threads, the cache of machine code, GPU."""
 
+import json
 import os
 from pathlib import Path
 
+from fastact.cli.options import AsJson
 from fastact.cli.output import show, table
 
 
-def info() -> None:
+def info(as_json: AsJson = False) -> None:
     """Show the versions and the machine that fastact sees, and whether there is a GPU."""
     import platform
     from importlib.metadata import PackageNotFoundError, version
@@ -30,7 +32,10 @@ def info() -> None:
         folder, problem, _ = cache()
         code = cache_line(folder) if folder is not None else f"not kept: {problem}"
     rows += [("machine code", code), ("gpu", gpu_line())]
-    show(table(("what", "value"), rows, left=2))
+    if as_json:
+        print(json.dumps(dict(rows), indent=2))
+    else:
+        show(table(("what", "value"), rows, left=2))
 
 
 def cache_line(folder: Path) -> str:

@@ -1,9 +1,10 @@
 """`fastact layers`: the health of each layer of a run."""
 
+import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from fastact.cli.options import Rank, Run, Window
+from fastact.cli.options import AsJson, Rank, Run, Window
 from fastact.cli.output import progress_bar, show, table, warn_of_losses
 from fastact.text import number, percent, shown
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from fastact.diagnosis.report import LayerHealth
 
 
-def layers(run: Run, window: Window = None, rank: Rank = None) -> None:
+def layers(run: Run, as_json: AsJson = False, window: Window = None, rank: Rank = None) -> None:
     """Show the layers of a run in forward order: their last numbers and their health."""
     from fastact.replay.log import open_log
 
@@ -21,7 +22,10 @@ def layers(run: Run, window: Window = None, rank: Rank = None) -> None:
     with progress_bar("reading", log.nbytes) as progress:
         diagnosis = log.diagnose(window_size=window, rank=rank, progress=progress)
     warn_of_losses(log)
-    show(health_table(diagnosis.layers))
+    if as_json:
+        print(json.dumps({"layers": [layer.to_dict() for layer in diagnosis.layers]}, indent=2, allow_nan=False))
+    else:
+        show(health_table(diagnosis.layers))
 
 
 def health_table(layers: "Iterable[LayerHealth]") -> "Table":

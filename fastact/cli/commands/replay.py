@@ -1,13 +1,14 @@
 """`fastact replay`: the rows of a log as the monitor saw them."""
 
 import contextlib
+import json
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from fastact.cli.options import Run
+from fastact.cli.options import AsJson, Run
 from fastact.cli.output import progress_bar, warn_of_losses
 from fastact.errors import ArgumentValueError
 from fastact.text import shown
@@ -21,8 +22,9 @@ def replay(
     first: Annotated[int | None, typer.Option("--from", help="First step to show.")] = None,
     last: Annotated[int | None, typer.Option("--to", help="Last step to show, itself included.")] = None,
     layer: Annotated[str | None, typer.Option(help="Show only layers whose name matches, such as 'encoder.*'.")] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Show a run row by row, as the monitor saw it; the progress is on stderr."""
+    """Show a run row by row, as the monitor saw it; the progress is on stderr. With --json, an object a line."""
     from fnmatch import fnmatchcase
 
     from fastact.replay.log import open_log
@@ -34,12 +36,13 @@ def replay(
         raise ArgumentValueError(f"layer: got {layer!r}, which matches none, want a pattern for one of {known}, ...")
     width = min(max([5, *map(len, names)]), 40)
     count = 0
-    print(_line("step", "rank", "layer", _COLUMNS, width))
+    if not as_json:
+        print(_line("step", "rank", "layer", _COLUMNS, width))
     # On one terminal the rows themselves show how far it is, and a bar would write into them.
     with contextlib.nullcontext() if sys.stdout.isatty() else progress_bar("reading", log.nbytes) as progress:
         chosen = None if layer is None else names
         for record in log.replay(from_step=first, to_step=last, layers=chosen, progress=progress):
-            print(_row_line(record, width))
+            print(json.dumps(record.to_dict(), allow_nan=False) if as_json else _row_line(record, width))
             count += 1
     sys.stdout.flush()
     warn_of_losses(log)

@@ -1,13 +1,14 @@
 """`fastact tail`: the state of a run, live, while it is written."""
 
 import contextlib
+import json
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fastact.cli.commands.layers import health_table
-from fastact.cli.options import Run, Window
+from fastact.cli.options import AsJson, Run, Window
 from fastact.cli.output import complain, console, show
 from fastact.text import shown
 
@@ -23,6 +24,7 @@ def tail(
     window: Window = None,
     every: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds between two looks.")] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Show the current state and exit.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Watch a run while it is written: layers, sparklines, findings as they come; its keys are in the last line.
 
@@ -35,7 +37,7 @@ def tail(
 
     from fastact.replay.tail import Tail
 
-    if not once and _has_view():
+    if not once and not as_json and _has_view():
         from fastact.live.app import TailApp
         from fastact.live.following import Following
 
@@ -45,21 +47,22 @@ def tail(
     out = console()
     state.look()
     if once:
-        show(_view(state, None))
+        print(_json(state)) if as_json else show(_view(state, None))
         return
     with contextlib.suppress(KeyboardInterrupt):
-        if out.is_terminal:
+        if out.is_terminal and not as_json:
             with Live(_view(state, out.height), console=out, auto_refresh=False) as live:
                 while not state.closed:
                     time.sleep(every)
                     state.look()
                     live.update(_view(state, out.height), refresh=True)
         else:
-            print(_line(state), flush=True)
+            tell = _json if as_json else _line
+            print(tell(state), flush=True)
             while not state.closed:
                 time.sleep(every)
                 if state.look():
-                    print(_line(state), flush=True)
+                    print(tell(state), flush=True)
 
 
 def _has_view() -> bool:
@@ -73,6 +76,10 @@ def _has_view() -> bool:
 def _line(state: "Tail") -> str:
     sick = [f"{shown(f.layer, 40)} {f.condition} ({f.severity})" for f in state.diagnose().culprits]
     return f"{_facts(state)}: {', '.join(sick) or 'no problems found'}"
+
+
+def _json(state: "Tail") -> str:
+    return json.dumps(state.to_dict(), allow_nan=False)
 
 
 def _facts(state: "Tail") -> str:

@@ -1,19 +1,18 @@
 """A loss that does not fall, rises, or has no number: nothing is learned, whatever the layers look like."""
 
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final
 
 import numpy as np
-import numpy.typing as npt
 
-from fastact.diagnosis import facts, layer_types, learning, overflows, partial, rates, standards
+from fastact.diagnosis import facts, layer_types, learning, overflows, partial, standards
 from fastact.diagnosis.causes import best
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity, gravity
-from fastact.diagnosis.inputs import feature_scales, missing_value_codes, same_inputs, targets_not_scaled
 from fastact.diagnosis.learning import Course
 from fastact.diagnosis.network import LayerView, Network
-from fastact.diagnosis.progress import LEAST, Progress, progress, rows_at_last, rows_by_factors, since
+from fastact.diagnosis.progress import progress
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule
+from fastact.diagnosis.stalls import FAR, HIGH, STAYS, Seen, of_known, of_unknown, proved
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, factor_field, share_field
 from fastact.fields import COLUMN
 from fastact.history import LayerInfo
@@ -22,30 +21,10 @@ from fastact.text import number
 _STEP, _MEAN = COLUMN["step"], COLUMN["mean"]
 _NANS, _POS, _NEG = COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
 
-#: A loss that was below this share of a constant answer's, and is no more, has lost what it had learned.
-_LEARNED: Final = 0.8
-#: Share of the first loss from which on it has not fallen much; and above which it has, whatever else is in it.
-_HIGH: Final = 0.9
-_FALLEN: Final = 0.7
-#: Factor of a constant answer's loss up to which a loss is at it.
-_NEAR: Final = 1.15
-#: A loss that is surely below a constant answer's by this share has begun to fall.
-_BEGUN: Final = 0.005
-#: Errors by which a divergence has to be one: its rows were chosen for being high.
-_WILD: Final = 4.0
-#: Factor of a constant answer's loss, and of the first one, above which a loss that still rises has lost its way.
-_UP: Final = 1.2
-#: Rows for which a loss has to stay up before that is more than a spike.
-_STAYS: Final = 20
-#: Factor of its first value from which on a loss has diverged whose constant answer is not known. Where its function is
-#: not known either that is a note: the loss of a value that is itself being learned may grow.
-_UNKNOWN: Final = 100.0
-#: Factor of a constant answer's loss from which on a divergence is critical.
-_FAR: Final = 10.0
 #: Causes that no layer brings about.
 _OWN: Final = frozenset({
     "not_in_optimiser", "frozen_parameters", "no_update", "no_gradient", "targets_not_finite", "constant_labels",
-    "missing_value_codes", "dropout",
+    "missing_value_codes", "dropout", "gradients_cleared", "no_zero_grad", "clipped",
 })  # fmt: skip
 
 
@@ -72,22 +51,6 @@ class NotLearningThresholds(CommonThresholds):
     learn_above: float = factor_field(
         1.5, "factor; not_learning: so many times a constant answer's loss, and the first one, is a divergence. Chosen"
     )
-
-
-class _Seen(NamedTuple):
-    """A loss that does not go where it should.
-
-    Attributes:
-        kind: "stuck" at a constant answer's, "held" there by what is known of weights and dropout, "slow", "above" that
-            of a constant answer, "behind" it but on the way, "back" there, "diverged", "rising", "unchanged" to
-            the last digit, "still" as nothing can change it.
-        at: the place in the window of the first row in which it was so.
-        course: how it goes since then.
-    """
-
-    kind: str
-    at: int
-    course: Progress | None
 
 
 def _blocks(cause: Finding, effect: Finding, around: Circumstances) -> bool:
@@ -119,7 +82,7 @@ def _follows(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     if cause.first_step == effect.first_step and not effect.layer.endswith(layer_types.GRADIENT_SUFFIX):
         return False
     return cause.severity != NOTE and cause.cause_name in (
-        "rate_too_large", "loss_not_finite", "targets_not_finite", "loss_diverges"
+        "rate_too_large", "loss_not_finite", "targets_not_finite", "loss_diverges", "no_zero_grad"
     )  # fmt: skip
 
 
@@ -131,15 +94,22 @@ class NotLearning(Rule[NotLearningThresholds]):
         and ":baseline".
         It stays where now - 2 errors >= (1 - learn_share) constant, and where it falls at no pace that would bring it
         below that within learn_pace rows; found after learn_rows rows and learn_samples samples, or after learn_soon
-        rows where updates are less than 2e-5 or more than 0.1 of their weights, the predictions are equal, or the
-        inputs are those of one batch while the targets change. Of
+        rows where updates are more than 0.1 of their weights, the predictions are equal, or the inputs are those of one
+        batch while the targets change. Where updates are less than 2e-5 of their weights, and no warm-up makes them
+        usual within 2000 steps, a loss above half the constant answer's that does not fall is found after two thirds of
+        learn_soon; after 12 rows below 2e-6. Of
         one that was below 0.8 constant and is back there, half of learn_rows.
         It is held there where, after learn_soon rows, weights have shrunk by half, dropout sets 90% to zero, the output
         depends on more weights outside of the model than in it, or two layers began with all weights alike.
         It diverges where now - 2 errors > learn_above times both the constant answer's and its first value for 20
         rows, and does not fall; or 1.2 times these, and still rises.
         It cannot fall where all parameters are frozen, in no optimiser, without gradient, or where all gradients or
-        updates are zero in each of the recorded steps.
+        updates are zero in each of the recorded steps; where weights are the same before each step; where the rate has
+        become zero.
+        Whatever the loss does, an optimiser's gradients must be cleared between two steps, the model must have what it
+        uses, and what is used and stays as it was drawn at random must not keep the loss above 0.75 of a constant
+        answer's (of what an optimiser holds, at all): the range and the deviation of its numbers are those of the
+        initialisation.
         Where the constant answer is not known (a loss of one's own, weighted classes, adversarial and contrastive
         losses), a flat loss is a note, and one that is the same number in each row a finding.
 
@@ -180,7 +150,7 @@ class NotLearning(Rule[NotLearningThresholds]):
         def broken(cells: Cells) -> Any:
             return (cells[_NANS] | cells[_POS] | cells[_NEG]) != 0
 
-        high, same = _HIGH * first[_MEAN], first[_MEAN]
+        high, same = HIGH * first[_MEAN], first[_MEAN]
 
         def is_high(cells: Cells) -> Any:
             return cells[_MEAN] >= high
@@ -190,7 +160,7 @@ class NotLearning(Rule[NotLearningThresholds]):
 
         return (
             Cascade((RowCondition("loss_not_finite", broken, patience=0),)),
-            Cascade((RowCondition("loss_high", is_high, patience=_STAYS),)),
+            Cascade((RowCondition("loss_high", is_high, patience=STAYS),)),
             Cascade((RowCondition("loss_unchanged", is_same),)),
         )
 
@@ -205,118 +175,19 @@ class NotLearning(Rule[NotLearningThresholds]):
         values = layer.rows["mean"]
         constant = standards.constant(layer, network)
         course = progress(values)
-        seen: _Seen | None = None
+        seen: Seen | None = None
         if constant is None:
-            seen = self._of_unknown(layer, course, thresholds)
+            seen = of_unknown(layer, course, thresholds)
         elif course is not None:
-            seen = self._of_known(layer, network, values, course, constant, thresholds)
+            seen = of_known(layer, network, values, course, constant, thresholds)
         if seen is None:
-            seen = self._proved(layer, network, values, course, constant)
+            seen = proved(layer, network, values, course, constant)
         if seen is not None:
             return self._finding(layer, network, seen, constant, thresholds)
         return Outcome.NOT_FOUND if layer.rows["step"].size >= thresholds.learn_soon else Outcome.NOT_ENOUGH_DATA
 
-    def _of_known(
-        self, layer: LayerView, network: Network, values: npt.NDArray[np.float64], course: Progress, constant: float,
-        thresholds: NotLearningThresholds,
-    ) -> _Seen | None:  # fmt: skip
-        """What a loss does whose constant answer is known."""
-        first = layer.first[_MEAN]
-        far = thresholds.learn_above * max(constant, first)
-        at = since(values, far)
-        own = progress(values[at:])
-        if own is not None and len(values) - at >= _STAYS and own.now - _WILD * own.error > far and own.pace == 0.0:
-            return _Seen("diverged", at, own)
-        if course.rises and len(values) >= thresholds.learn_soon and course.least > _UP * max(constant, first):
-            # Steadily: it has nowhere been better, and does not turn.
-            lately = [progress(part) for part in (values[len(values) // 2 :], values[-max(len(values) // 3, LEAST) :])]
-            if not since(values, constant) and all(each is not None and each.rises for each in lately):
-                return _Seen("rising", 0, course)
-        level = (1.0 - thresholds.learn_share) * constant
-        at = since(values, _LEARNED * constant)
-        own = progress(values[at:])
-        if own is None:
-            return None
-        held_up = rates.cannot_be_learned(network) and own.rows >= thresholds.learn_soon
-        if held_up and own.now >= level and rows_at_last(values[at:], _LEARNED * constant) > thresholds.learn_rows:
-            return _Seen("held", at, own)
-        if len(values) >= thresholds.learn_soon and values[len(values) // 2 :].min() > _FAR * constant:
-            # It falls by factors, not by steps, and so it is judged.
-            long = rows_by_factors(values, level) > thresholds.learn_rows
-            if long and (feature_scales(network).speaks_for or missing_value_codes(network).speaks_for):
-                return _Seen("behind", at, own)
-        if own.least < level:
-            return None
-        worse = own.least > thresholds.learn_above * constant
-        left = own.rows_to(level)
-        late = left > thresholds.learn_rows and len(values) >= thresholds.learn_soon
-        late = worse and (late or self._enough(layer, network, thresholds, begun=False))
-        if late and not at and targets_not_scaled(layer, network).speaks_for:
-            # Targets far from zero are reached in the end, by way of the last bias.
-            return _Seen("behind", at, own)
-        if left <= thresholds.learn_pace:
-            return None
-        if at and len(values) - at >= thresholds.learn_rows // 2:
-            before = progress(values[:at])
-            if before is not None and before.most < _LEARNED * constant and own.now - _WILD * own.error > before.most:
-                return _Seen("back", at, own)
-        if at or not self._enough(layer, network, thresholds, begun=own.most < (1.0 - _BEGUN) * constant):
-            return None
-        if own.now > _NEAR * constant and own.now <= _FALLEN * first:
-            return None  # what is in the loss besides (a penalty on the weights) has no constant answer
-        if worse:
-            return _Seen("above", at, own)
-        return _Seen("slow" if own.pace > 0.0 else "stuck", at, own)
-
-    def _enough(self, layer: LayerView, network: Network, thresholds: NotLearningThresholds, *, begun: bool) -> bool:
-        """Whether there was time enough to learn something; what has begun to learn gets as long as `learn_pace`."""
-        rows = round((layer.last[_STEP] - layer.start) / layer.stride) + 1 if layer.stride > 0.0 else len(layer.rows)
-        if min(rows, len(layer.rows)) < thresholds.learn_soon:
-            return False
-        soon = learning.moves_too_little(network) or learning.moves_too_much(network) or learning.never_moves(network)
-        soon = soon or learning.hardly_free(network) or rates.cannot_be_learned(network)
-        soon = soon or bool(same_inputs(layer, network).speaks_for)
-        if soon or (learning.one_answer(layer, network) and not begun):
-            return True
-        if begun and rows < thresholds.learn_pace:
-            return False
-        samples = standards.samples(layer, network) * max(layer.stride, 1.0) * rows
-        return rows >= thresholds.learn_rows and samples >= thresholds.learn_samples
-
-    def _of_unknown(self, layer: LayerView, course: Progress | None, thresholds: NotLearningThresholds) -> _Seen | None:
-        """What a loss does of which nobody knows what a constant answer is worth."""
-        same = layer.streaks.get("loss_unchanged")
-        if same is not None and same.rows >= _STAYS and same.step == layer.start and layer.first[_MEAN] != 0.0:
-            return _Seen("unchanged", 0, course)
-        first = layer.first[_MEAN]
-        if course is None or first <= 0.0:
-            return None
-        values = layer.rows["mean"]
-        at = since(values, _UNKNOWN * first)
-        own = progress(values[at:])
-        if own is not None and own.rows >= _STAYS and own.least > _UNKNOWN * first and own.pace == 0.0:
-            return _Seen("diverged", at, own)
-        if len(layer.rows) < thresholds.learn_rows:
-            return None
-        flat = course.pace == 0.0 and not course.rises
-        high = course.least > (1.0 - thresholds.learn_share) * layer.first[_MEAN]
-        return _Seen("flat", 0, course) if flat and high else None
-
-    def _proved(
-        self, layer: LayerView, network: Network, values: npt.NDArray[np.float64], course: Progress | None,
-        constant: float | None,
-    ) -> _Seen | None:  # fmt: skip
-        """A loss that nothing can change, unless it is low or falls all the same."""
-        if not any(cause.proved for cause in learning.proofs(network)) or not values.any():
-            return None
-        now = course.now if course is not None else float(np.mean(values))
-        if constant is not None and now < _LEARNED * constant:
-            return None
-        fell = course is not None and course.pace * course.rows > 3.0 * course.noise and course.pace > 0.0
-        return None if fell else _Seen("still", 0, course)
-
     def _finding(
-        self, layer: LayerView, network: Network, seen: _Seen, constant: float | None, thresholds: NotLearningThresholds
+        self, layer: LayerView, network: Network, seen: Seen, constant: float | None, thresholds: NotLearningThresholds
     ) -> Finding:
         step = self._since(layer, seen)
         kind = seen.kind
@@ -336,7 +207,7 @@ class NotLearning(Rule[NotLearningThresholds]):
             severity = "critical"
         elif kind in ("slow", "behind"):
             severity = "warning"
-        elif kind == "diverged" and constant is not None and now > _FAR * constant:
+        elif kind == "diverged" and constant is not None and now > FAR * constant:
             severity = "critical"
         rows, steps = len(layer.rows) - seen.at, layer.last[_STEP] - step + 1
         name, value = standards.shown_name(layer), number(now)
@@ -370,7 +241,7 @@ class NotLearning(Rule[NotLearningThresholds]):
         )  # fmt: skip
         return told.finding(layer.info.name, self.condition, severity, step, evidence, message)
 
-    def _since(self, layer: LayerView, seen: _Seen) -> int:
+    def _since(self, layer: LayerView, seen: Seen) -> int:
         """The step since which it is so, also where that has left the window."""
         if seen.at:
             return int(layer.rows["step"][seen.at])

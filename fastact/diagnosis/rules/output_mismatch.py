@@ -84,7 +84,7 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
     best constant answer comes to) in mismatch_rows rows. What learns in spite of an odd last activation is a note again
     below that. Of a loss that is not known: a softmax over one unit, or over the samples; the logarithm of
         outputs that are no probabilities; a loss that is the plain difference of both means; a log-likelihood without
-        its minus sign.
+        its minus sign, or one of the framework's losses with one; differences of each prediction with all targets.
 
     Source:
         The definitions of the losses in PyTorch, Keras and Optax. That these are what goes wrong: Humbatova et al.,
@@ -120,6 +120,7 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
         learned, excess, rows = thresholds.mismatch_learned, thresholds.mismatch_excess, thresholds.mismatch_rows
         seen = [
             *(look(s, learned) for look in _OF_OUTPUTS),
+            unfit_losses.negated(s, network),
             unfit_targets.classes_as_numbers(s, learned, rows),
             *(look(s, excess) for look in _OF_TARGETS),
             unfit_targets.one_class(s, rows, alone=network.once(_losses) == 1),
@@ -140,6 +141,7 @@ _OF_OUTPUTS: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] =
     unfit_outputs.of_probabilities,
     unfit_losses.logarithm_of_scores,
     unfit_losses.plain_difference,
+    unfit_losses.turned,
     unfit_losses.upside_down,
 )
 _OF_TARGETS: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] = (

@@ -93,6 +93,8 @@ def said(diagnoser: Diagnoser) -> list[tuple[str, str]]:
         (BINARY_KERAS, ("Dense", {}), OF_1, BINARY, "keras", NO_SIGMOID, "activation='sigmoid'"),
         (BINARY_KERAS, TANH, OF_1, BINARY, "keras", OTHER, "activation='sigmoid'"),
         (BINARY_KERAS, RELU, OF_1, BINARY, "keras", CUT, "activation='sigmoid'"),
+        ("BCELoss", SOFTMAX, SUMS, MANY_LABELS, "torch", OTHER, "nn.BCEWithLogitsLoss()"),
+        (BINARY_KERAS, SOFTMAX, SUMS, MANY_LABELS, "keras", OTHER, "activation='sigmoid'"),
         # What cuts or squeezes
         ("cross_entropy", RELU, OF_3, CLASSES, "torch", ("relu_output", "warning"), "remove the ReLU"),
         ("bce_with_logits", RELU, OF_1, BINARY, "torch", CUT, "remove the ReLU"),
@@ -111,6 +113,8 @@ def said(diagnoser: Diagnoser) -> list[tuple[str, str]]:
         (BINARY_KERAS, SIGMOID, OF_1, ONE_OR_TWO,
          "keras", BEYOND, "y - 1"),
         ("hinge_loss", LOGITS, OF_1, BINARY, "jax", ("target_out_of_range", "serious"), "2 * y - 1"),
+        ("PoissonNLLLoss", LOGITS, OF_1, VALUES, "torch", BEYOND, "nn.MSELoss()"),
+        ("poisson", LOGITS, OF_1, VALUES, "keras", BEYOND, "'mse'"),
         ("msle", LOGITS, OF_1, VALUES, "keras", ("target_out_of_range", "serious"), "'mse'"),
         (SPARSE, SOFTMAX, SUMS, THREE,
          "keras", NO_UNIT, "subtract 1"),
@@ -170,6 +174,7 @@ def test_what_does_not_fit_is_told_with_its_fix(
         ("categorical_crossentropy", SOFTMAX, SUMS, ONE_HOT, "keras", {}),
         ("categorical_crossentropy", ("Softplus", {"min": 0.1, "max": 9.0}), OF_3, ONE_HOT, "keras", {}),
         ("mse_loss", LOGITS, OF_1, VALUES, "torch", {}),
+        ("PoissonNLLLoss", LOGITS, OF_1, {**POSITIVE, "whole": True, "distinct": [0.0, 1.0, 2.0]}, "torch", {}),
         ("mse_loss", SOFTMAX, SUMS, ONE_HOT, "torch", {}),
         ("mse_loss", SIGMOID, OF_64, PIXELS, "torch", {}),
         ("mse_loss", SIGMOID, OF_1, BINARY, "torch", {}),
@@ -402,3 +407,39 @@ def test_whatever_a_log_says_of_a_loss_is_judged(
     diagnosis = rows.diagnose()
     assert json.loads(diagnosis.to_json())["findings"] is not None
     assert str(diagnosis)
+
+
+def by_hand(values: list[float], **facts: Any) -> Diagnoser:
+    """A loss of one's own, of which only its values and its graph are known."""
+    diagnoser = Diagnoser()
+    diagnoser.add(LayerInfo("loss", 0, "Loss", "float32", facts={"function": "", "framework": "torch", **facts}))
+    for step, value in enumerate(values):
+        diagnoser.append("loss", plain(step, count=1, mean=value, std=0.0, min=value, max=value))
+    return diagnoser
+
+
+def test_a_difference_by_hand_that_broadcasts() -> None:
+    (finding,) = found(by_hand([2.0], broadcast=[[32], [32, 32]]))
+    assert (finding.layer, finding.cause_name, finding.severity) == ("loss", "broadcast_shapes", "critical")
+    assert "predictions of shape (32,) and targets of shape (n, 1) broadcast to (32, 32)" in finding.message
+    assert said(by_hand([2.0], broadcast=[])) == []
+
+
+def test_a_likelihood_that_is_made_small() -> None:
+    assert said(by_hand([-1.1], turned="log-probability")) == [("wrong_sign", "serious")]
+    assert said(by_hand([-1.1, -1.5, -2.0, -2.6, -3.3], turned="log-probability")) == [("wrong_sign", "critical")]
+    assert said(by_hand([-1.1, -1.5, -2.0, -2.6, -3.3])) == []
+
+
+@pytest.mark.parametrize(("function", "sign", "told"), [
+    ("cross_entropy", -1.0, [("wrong_sign", "critical")]), ("cross_entropy", 1.0, []),
+    ("binary_cross_entropy_with_logits", -1.0, []),  # as a generator has it
+])  # fmt: skip
+def test_a_loss_with_a_minus_sign(function: str, sign: float, told: Any) -> None:
+    values = [1.1, 1.3, 1.2, 1.5, 1.9, 2.2]
+    diagnoser = by_hand([sign * value for value in values], terms=1)
+    part = {"function": function, "spelled": function, "part": True}
+    diagnoser.add(LayerInfo(f"loss:{function}", 1, "Loss", "float32", facts=part))
+    for step, value in enumerate(values):
+        diagnoser.append(f"loss:{function}", plain(step, count=1, mean=value, std=0.0, min=value, max=value))
+    assert said(diagnoser) == told
