@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from sklearn.datasets import load_digits
@@ -86,14 +86,16 @@ def train(run: Path) -> None:
 
 
 @contextmanager
-def opened(page: Path, scheme: str) -> Iterator[Any]:
+def opened(page: Path, scheme: Literal["dark", "light"]) -> Iterator[Any]:
     """The page in a browser of 1100 by 800 pixels, its network off, drawn."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        size = {"width": 1100, "height": 800}
-        tab = browser.new_context(offline=True, viewport=size, color_scheme=scheme, reduced_motion="reduce").new_page()
+        context = browser.new_context(
+            offline=True, viewport={"width": 1100, "height": 800}, color_scheme=scheme, reduced_motion="reduce"
+        )
+        tab = context.new_page()
         tab.goto(page.as_uri())
         tab.wait_for_selector("html[data-drawn]", state="attached")
         yield tab
@@ -123,9 +125,8 @@ def main() -> None:
             tab.locator("[data-finding]").nth(1).click()
             picture(tab, "report-map.png")
         with opened(page, "dark") as tab:
-            tab.locator("[data-finding]").nth(0).click()
-            tab.locator(".panel").scroll_into_view_if_needed()
-            tab.mouse.wheel(0, 420)
+            tab.locator("[data-finding]").nth(1).click()
+            tab.locator(".panel").evaluate("panel => panel.scrollIntoView()")
             picture(tab, "report-curves.png")
 
 

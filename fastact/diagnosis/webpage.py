@@ -255,8 +255,10 @@ def _loss(collection: Collection) -> dict[str, Any] | None:
     others = curves[1 : 1 + _MOST_FOLLOWING]
     title = f"{curves[0].name} over the steps"
     # As wide as the still map beneath it.
-    size = {"width": 900, "height": 120, "left": 190, "right": 10}
-    return Chart(title, "loss", kind, curves[0], others, last=collection.last, **size).drawn()
+    chart = Chart(
+        title, "loss", kind, curves[0], others, last=collection.last, width=900, height=120, left=190, right=10
+    )
+    return chart.drawn()
 
 
 def _table(diagnosis: Diagnosis, links: dict[str, str], most: Limits) -> tuple[list[tuple[Any, ...]], int]:
