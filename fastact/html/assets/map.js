@@ -102,27 +102,38 @@ class HeatMap {
     this.cursor.row = Math.min(this.cursor.row, Math.max(this.rows.length - 1, 0));
   }
 
-  draw() {
+  // Draws all, or, where only the cursor has moved, that alone over what was drawn last.
+  draw(all = true) {
     const { clientWidth: width, clientHeight: height } = this.view;
     if (!width || !height) return;
     const ratio = window.devicePixelRatio || 1;
-    this.canvas.width = Math.round(width * ratio);
-    this.canvas.height = Math.round(height * ratio);
-    this.canvas.style.width = `${width}px`;
-    this.canvas.style.height = `${height}px`;
     const context = this.canvas.getContext("2d");
-    context.scale(ratio, ratio);
-    context.clearRect(0, 0, width, height);
     const high = this.rowHeight;
-    const first = Math.floor(this.view.scrollTop / high);
-    const last = Math.min(this.rows.length, Math.ceil((this.view.scrollTop + height) / high));
-    this.paint(context, first, last, high);
-    context.font = `12px ${getComputedStyle(this.view).fontFamily}`;
-    context.textBaseline = "middle";
-    if (high >= DENSE) for (let i = first; i < last; i++) this.name(context, this.rows[i], i * high - this.view.scrollTop, high);
-    this.mark(context, high, height);
+    if (all || !this.still) {
+      this.canvas.width = Math.round(width * ratio);
+      this.canvas.height = Math.round(height * ratio);
+      this.canvas.style.width = `${width}px`;
+      this.canvas.style.height = `${height}px`;
+      context.scale(ratio, ratio);
+      const first = Math.floor(this.view.scrollTop / high);
+      const last = Math.min(this.rows.length, Math.ceil((this.view.scrollTop + height) / high));
+      this.paint(context, first, last, high);
+      context.font = `12px ${getComputedStyle(this.view).fontFamily}`;
+      context.textBaseline = "middle";
+      if (high >= DENSE) {
+        for (let i = first; i < last; i++) this.name(context, this.rows[i], i * high - this.view.scrollTop, high);
+      } else this.names(context, high, height);
+      this.mark(context, high, height);
+      this.drawAxis();
+      this.still = new OffscreenCanvas(this.canvas.width, this.canvas.height);
+      this.still.getContext("2d").drawImage(this.canvas, 0, 0);
+    } else {
+      context.setTransform(1, 0, 0, 1, 0, 0);
+      context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+      context.drawImage(this.still, 0, 0);
+      context.scale(ratio, ratio);
+    }
     this.drawCursor(context, high);
-    this.drawAxis();
   }
 
   // Cells as pixels: one line of them for each row, or for each pixel where rows are lower than that.
@@ -205,6 +216,20 @@ class HeatMap {
     context.fillText(text, indent, middle + 0.5);
     context.fillStyle = css("--faint");
     context.fillText(more, indent + context.measureText(text).width + 2, middle + 0.5);
+  }
+
+  // Where rows are too low for names: those of the modules that have room for theirs.
+  names(context, high, height) {
+    let free = 0;
+    this.rows.forEach((node, i) => {
+      const y = i * high - this.view.scrollTop;
+      if (!node.open || y < free || y > height) return;
+      let end = i + 1;
+      while (end < this.rows.length && this.rows[end].depth > node.depth) end++;
+      if ((end - i) * high < 12) return;
+      this.name(context, node, y - 1, 14);
+      free = y + 13;
+    });
   }
 
   // Findings: from the step since which they hold, in the row that shows their layer.
@@ -307,7 +332,7 @@ class HeatMap {
     const node = this.rows[this.cursor.row];
     if (node) this.said.textContent = this.words(node, this.cursor.step);
     this.changed("cursor");
-    this.draw();
+    this.draw(false);
   }
 
   point(event) {

@@ -121,7 +121,7 @@ class Tree {
     }
   }
 
-  // Opens modules, from the outermost on, as long as there are at most so many rows.
+  // Opens modules, from the outermost on, as long as there are at most so many rows, or hardly any.
   unfold(most) {
     let level = [this.root];
     let rows = this.root.children.length;
@@ -129,7 +129,7 @@ class Tree {
       const next = [];
       for (const node of level) {
         const more = node === this.root ? 0 : node.children.length;
-        if (rows + more > most && node !== this.root) continue;
+        if (rows + more > most && rows >= 8) continue;
         node.open = true;
         rows += more;
         next.push(...node.children.filter((child) => child.folds && !child.shares));
