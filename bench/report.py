@@ -11,6 +11,7 @@ is measured. A browser (Debian's chromium, by playwright) opens it with its netw
 """
 
 import json
+import os
 import platform
 import resource
 import subprocess
@@ -133,14 +134,16 @@ def main() -> None:
     if sys.argv[1:2] == ["--make"]:
         print(json.dumps(make(*map(Path, sys.argv[2:4]))))
         return
-    quick = "--quick" in sys.argv
+    quick, load = "--quick" in sys.argv, os.getloadavg()[0]
     found = []
     for case in QUICK if quick else CASES:
         with tempfile.TemporaryDirectory() as folder:
             found.append(measure(case, Path(folder)))
         print(json.dumps(found[-1]))
     if not quick:
-        OUT.write_text(json.dumps({"machine": platform.processor(), "rows": found}, indent=2) + "\n")
+        OUT.write_text(
+            json.dumps({"machine": platform.processor(), "load_before": load, "rows": found}, indent=2) + "\n"
+        )
 
 
 if __name__ == "__main__":

@@ -231,7 +231,8 @@ def _static(level: Level, collection: Collection, findings: Sequence[dict[str, A
     return {
         "statistic": statistic.name,
         "meaning": statistic.meaning,
-        "png": base64.b64encode(png(scale(values), anchors)).decode(),
+        "png": base64.b64encode(png(scale(values), anchors, level.count[rows] > 0)).decode(),
+        "bare": base64.b64encode(png(np.full((1, 1), np.nan), anchors, np.ones((1, 1), bool))).decode(),
         "legend": base64.b64encode(legend).decode(),
         "low": ("≤ " if below else "") + label(scale.low),
         "high": ("≥ " if above else "") + label(scale.high),

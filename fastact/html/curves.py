@@ -74,7 +74,7 @@ class Chart:
         last = max(int(curve.steps[-1]) for curve in curves) if self.last is None else max(self.last, first)
         across = Scale("linear", first, last if last > first else first + 1)
         limits = np.array([value for value, _ in self.limits], np.float64)
-        up, _, _ = scale_of([part for curve in curves for part in curve.parts] + [limits], self.kind)
+        up, _, _ = scale_of([part for curve in curves for part in curve.parts] + [limits], self.kind, exact=True)
 
         def x(steps: Any) -> Floats:
             found: Floats = left + across(np.asarray(steps, np.float64)) * (right - left)

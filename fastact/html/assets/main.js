@@ -122,6 +122,8 @@ class RunView {
       element("b", {}, statistic.name), element("span", {}, meaning),
       element("span", { class: "scale" }, `${below ? "≤ " : ""}${text(scale.low)}`, ramp, `${above ? "≥ " : ""}${text(scale.high)}`,
         ...(scale.shape === "linear" ? [] : [element("i", {}, scale.shape === "log" ? "log" : "symmetric log")])),
+      element("span", { class: "key" }, element("i", { class: "bare" }), "no finite number"),
+      element("span", { class: "key" }, element("i", { class: "empty" }), "no rows"),
     );
   }
 

@@ -83,12 +83,14 @@ class HeatMap {
     const leaves = this.tree.inSight.filter((node) => !node.open);
     const arrays = leaves.map((node) => this.values(node).values).filter(Boolean);
     if (change) {
-      let most = 2;
+      const sizes = [];
       for (const values of arrays) for (const value of values) {
-        if (Number.isFinite(value) && value > 0) most = Math.max(most, value, 1 / value);
+        if (Number.isFinite(value) && value > 0) sizes.push(Math.abs(Math.log(value)));
       }
-      most = Math.min(most, 1e6);
-      this.ends = { scale: new Scale("log", 1 / most, most), below: false, above: false };
+      sizes.sort((a, b) => a - b);
+      const [largest, most] = sizes.length ? [sizes[sizes.length - 1], Math.min(1e6, Math.max(2, Math.exp(endsOf(sizes)[1])))] : [0, 2];
+      const outside = largest > Math.log(most) * 1.000001;
+      this.ends = { scale: new Scale("log", 1 / most, most), below: outside, above: outside };
     } else this.ends = scaleOf(arrays, statistic.kind, shape);
     this.colours = palette(change || statistic.kind === "signed" ? COLOURS.diverging : COLOURS.sequential);
   }
@@ -147,28 +149,34 @@ class HeatMap {
     const { colours } = this;
     const { from, to, which } = this.state;
     const place = new Float64Array(wide);
+    const bare = new Uint8Array(wide); // rows, and none with a finite number
+    const grey = [1, 3, 5].map((at) => parseInt(css("--bare").slice(at, at + 2), 16));
     for (let line = 0; line < lines; line++) {
       place.fill(NaN);
+      bare.fill(0);
       for (let i = first + line * together; i < Math.min(first + (line + 1) * together, last); i++) {
         // An open module is a heading: its layers follow.
         const { level, values } = this.rows[i].open ? {} : this.values(this.rows[i]);
         if (!values) continue;
         const by = (to - from) / wide / level.width;
         const start = (from - level.origin) / level.width;
+        const counts = this.tree.counts(this.rows[i]);
         for (let x = 0; x < wide; x++) {
-          const value = values[Math.floor(start + (x + 0.5) * by)];
-          if (value === undefined || Number.isNaN(value)) continue;
+          const column = Math.floor(start + (x + 0.5) * by);
+          const value = values[column];
+          if (value === undefined || Number.isNaN(value)) {
+            if (counts[column]) bare[x] = 1;
+            continue;
+          }
           const found = scale.place(value);
           // What stands out stays: the largest, or the least where that is asked for.
           if (!(which === "low" ? found >= place[x] : found <= place[x])) place[x] = found;
         }
       }
       for (let x = 0, at = line * wide * 4; x < wide; x++, at += 4) {
-        if (Number.isNaN(place[x])) continue;
+        if (Number.isNaN(place[x]) && !bare[x]) continue;
         const colour = Math.round(place[x] * 255) * 3;
-        image.data[at] = colours[colour];
-        image.data[at + 1] = colours[colour + 1];
-        image.data[at + 2] = colours[colour + 2];
+        for (let c = 0; c < 3; c++) image.data[at + c] = Number.isNaN(place[x]) ? grey[c] : colours[colour + c];
         image.data[at + 3] = 255;
       }
     }
@@ -322,7 +330,7 @@ class HeatMap {
     const { kind, name } = this.state.statistic;
     const [low, , median, , high] = found.parts;
     const folds = node.folds ? `, ${node.open ? "unfolded" : "folded"}, ${whole(node.layers)} layers` : "";
-    if (Number.isNaN(median)) return `${found.name}${folds}; ${found.where}: no ${name}`;
+    if (Number.isNaN(median)) return `${found.name}${folds}; ${found.where}: ${found.rows ? `no finite ${name}` : "no rows"}`;
     const range = low === high ? "" : `, from ${shownAs(kind, low)} to ${shownAs(kind, high)}`;
     const rows = found.rows > 1 ? `; ${whole(found.rows)} rows` : "";
     return `${found.name}${folds}; ${found.where}: ${name} ${shownAs(kind, median)}${range}${rows}`;
@@ -355,7 +363,7 @@ class HeatMap {
       const { kind, name } = this.state.statistic;
       const [low, lower, median, upper, high] = found.parts.map((value) => shownAs(kind, value));
       lines.push(element("span", {}, `${found.where}${found.rows > 1 ? `, ${whole(found.rows)} rows` : ""}`));
-      lines.push(element("strong", {}, `${name} ${median}`));
+      lines.push(element("strong", {}, Number.isNaN(found.parts[2]) ? (found.rows ? `no finite ${name}` : "no rows") : `${name} ${median}`));
       if (low !== high) lines.push(element("span", {}, `half within ${lower} to ${upper}, all within ${low} to ${high}`));
     }
     this.tip.replaceChildren(...lines);

@@ -211,9 +211,18 @@ class Tree {
     return found;
   }
 
-  count(node, column) {
+  // How many rows of the log each column of a node stands for.
+  counts(node) {
     const [level, single] = this.run.levels;
-    if (!node.rows.length) return single ? single.counts[node.detail * single.columns + column] : 0;
-    return node.rows.reduce((sum, row) => sum + level.counts[row * level.columns + column], 0);
+    if (!node.counts) {
+      const [of, rows] = node.rows.length ? [level, node.rows] : [single, single ? [node.detail] : []];
+      node.counts = new Float64Array(of ? of.columns : 0);
+      for (const row of rows) for (let c = 0; c < of.columns; c++) node.counts[c] += of.counts[row * of.columns + c];
+    }
+    return node.counts;
+  }
+
+  count(node, column) {
+    return this.counts(node)[column] || 0;
   }
 }
