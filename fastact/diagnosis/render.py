@@ -163,7 +163,9 @@ def nothing_found(diagnosis: Diagnosis) -> str:
     besides = ", besides what is accepted" if diagnosis.accepted else ""
     unknown = len(every) - len(judged)
     rest = f"; not enough data yet for {unknown} more" if unknown else ""
-    return f"No problems found in {_looked_at(judged)}{steps}{besides}{rest}."
+    early = [layer.rows for layer in judged if layer.kind == LOSS and "not_learning" in layer.not_judged]
+    learns = f"; whether it learns is not known yet, after {max(early):,} rows of the loss" if early else ""
+    return f"No problems found in {_looked_at(judged)}{steps}{besides}{rest}{learns}."
 
 
 def _looked_at(layers: Sequence[LayerHealth]) -> str:

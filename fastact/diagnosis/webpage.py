@@ -254,7 +254,11 @@ def _loss(collection: Collection) -> dict[str, Any] | None:
     kind = "size" if all(np.nanmin(curve.values, initial=0.0) >= 0.0 for curve in curves) else "signed"
     others = curves[1 : 1 + _MOST_FOLLOWING]
     title = f"{curves[0].name} over the steps"
-    return Chart(title, "loss", kind, curves[0], others, last=collection.last).drawn()
+    # As wide as the still map beneath it.
+    chart = Chart(
+        title, "loss", kind, curves[0], others, last=collection.last, width=900, height=120, left=190, right=10
+    )
+    return chart.drawn()
 
 
 def _table(diagnosis: Diagnosis, links: dict[str, str], most: Limits) -> tuple[list[tuple[Any, ...]], int]:

@@ -304,7 +304,12 @@ def test_the_blocks_come_in_order_each_with_an_empty_line_before_it() -> None:
 def test_losses_have_lines_of_their_own_and_parameters_only_where_something_was_found() -> None:
     fc = layer("fc", [row(step) for step in range(12)])
     healthy = seen(fc, loss([0.5] * 12), parameter("fc.weight", rows=12), optimiser(rows=12, trainable=1)).diagnose()
-    assert headline(healthy)[0] == "No problems found in 1 layer and 1 loss, over steps 0 to 11."
+    assert headline(healthy)[0] == (
+        "No problems found in 1 layer and 1 loss, over steps 0 to 11; whether it learns is not known yet, after 12 "
+        "rows of the loss."
+    )
+    long = seen(layer("fc", [row(step) for step in range(30)]), loss([0.5] * 30)).diagnose()
+    assert headline(long)[0] == "No problems found in 1 layer and 1 loss, over steps 0 to 29."
     for text in (render_text(healthy), on_terminal(healthy)):
         assert "- loss: 0.5 at step 11; the best constant answer gets 2.3" in text.splitlines()
         assert "fc.weight" not in text

@@ -7,7 +7,7 @@ import numpy as np
 from fastact.diagnosis import choosing, emptied, facts, fading, layer_types, softmax
 from fastact.diagnosis.causes import Cause, Verdict, best
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity, graded
-from fastact.diagnosis.likeness import all_alike, initial_states
+from fastact.diagnosis.likeness import all_alike, initial_states, one_symbol
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import (
     LOWER_RATE,
@@ -276,6 +276,11 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
         return best([Cause(name, cause, remedies, differs, proved=bool(differs))])
     equal = facts.inputs_equal(network)
     zero = facts.inputs_zero(network)
+    if table := network.once(one_symbol):
+        cause = "The input is the same everywhere: one and the same symbol, in all samples and at all places."
+        check = "look at the vocabulary: as it is, no symbol of the data may be in it"
+        said = (f"of {table} one row alone was ever looked up",)
+        return best([Cause("inputs_constant", cause, (check, check_data), said, proved=True)])
     causes = []
     if layer_types.is_norm(layer_type):
         shape = facts.norm_of_one_element(layer, network)
