@@ -86,6 +86,13 @@ def _follows(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     )  # fmt: skip
 
 
+def _whole_falls(part: LayerView, network: Network) -> bool:
+    """Whether the sum falls that a loss is a term of: a term may rise for it, as one that begins at zero does."""
+    whole = network.everything.get(part.info.name.partition(":")[0])
+    course = None if whole is None or whole is part else progress(whole.rows["mean"])
+    return course is not None and course.pace > 0.0
+
+
 class NotLearning(Rule[NotLearningThresholds]):
     """A loss that does not fall below that of the best answer that is the same for every sample, or rises from there.
 
@@ -202,6 +209,7 @@ class NotLearning(Rule[NotLearningThresholds]):
             kind == "flat"
             or (kind == "diverged" and unknown)
             or (kind == "unchanged" and len(standards.losses(network)) > 1)
+            or (kind in ("diverged", "rising") and layer.info.facts.get("part") and _whole_falls(layer, network))
         ):
             severity = NOTE  # of several, one may be a penalty that stays as it is
         elif told.cause.proved or kind == "unchanged":
