@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import html
+import os
 import re
 import zlib
 from pathlib import Path
@@ -13,7 +14,7 @@ from pages import HOSTILE, STEPS, Elements, data_of, large_page, sick_monitor, v
 
 import fastact
 from fastact.diagnosis.report import Diagnosis
-from fastact.errors import ArgumentTypeError
+from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.heatmap.collect import collect
 from fastact.heatmap.groups import groups_of
 from fastact.heatmap.statistics import STATISTICS
@@ -152,6 +153,7 @@ def test_a_diagnosis_without_rows_is_a_page_of_text() -> None:
     page = Diagnosis((), ()).to_html(title="nothing")
     assert "Nothing was recorded" in page
     assert "<image" not in page
+    assert "About this report" not in page
     with pytest.raises(ArgumentTypeError, match="source: got int"):
         Diagnosis((), ()).to_html(3)
 
@@ -168,6 +170,15 @@ def test_a_log_writes_its_report(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if "r.html" in path.name] == ["r.html"]
     with pytest.raises(ArgumentTypeError, match="path: got int"):
         log.report(3)  # type: ignore[arg-type]
+    os.mkfifo(tmp_path / "pipe")
+    before = {place: place.read_bytes() for place in (tmp_path / "run").iterdir()}
+    for place in (tmp_path, tmp_path / "pipe", *before, tmp_path / "nowhere" / "r.html"):
+        with pytest.raises(ArgumentValueError, match="path: got"):
+            log.report(place)
+    assert {place: place.read_bytes() for place in (tmp_path / "run").iterdir()} == before
+    (tmp_path / "link").symlink_to(tmp_path / "r.html")
+    log.report(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
 
 
 def test_pictures_hold_the_colours_of_their_places() -> None:
@@ -230,3 +241,13 @@ def test_rows_without_a_finite_number_are_grey_and_no_rows_are_nothing(page: str
     assert zlib.decompress(picture[start : picture.index(b"IEND") - 8]) == bytes([0, 254, 255, 0])
     assert bytes.fromhex(BARE) == picture[picture.index(b"PLTE") + 4 :][254 * 3 : 255 * 3]
     assert "no finite number" in " ".join(Elements(page).text)
+
+
+def test_too_few_rows_are_not_told_as_healthy() -> None:
+    monitor = fastact.ActivationMonitor()
+    monitor.record("a", np.ones((4, 4)), axis=1)
+    monitor.record_loss(1.0)
+    monitor.step()
+    page = monitor.diagnose().to_html(monitor.history)
+    assert "Not enough data yet to judge any layer" in page
+    assert '<section class="verdict unknown">' in page

@@ -32,8 +32,9 @@ def report(runs: _Runs, out: _Out = Path("report.html"), follow: _Follow = False
 
 def _write(runs: list[Path], out: Path, again: int = 0) -> None:
     from fastact.replay.log import open_log
-    from fastact.replay.report import write_report
+    from fastact.replay.report import place_of, write_report
 
+    place_of(out)
     logs = [open_log(run) for run in runs]
     comparison = None
     if len(logs) == 2:
