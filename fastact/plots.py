@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 import numpy as np
 
 from fastact.checks import check_choice
+from fastact.html.scales import ends_of, log_ends_of
 from fastact.packages import needs_extra
 from fastact.text import shown
 
@@ -106,7 +107,9 @@ def heat_map(
     scale: Scaling = "auto",
     colour_bar: bool = True,
 ) -> "Axes":
-    """Layers by steps: the median of each cell as a colour, grey where there was nothing to measure.
+    """Layers by steps: the median of each cell as a colour, that of outliers the end's, as the colour bar's arrows say.
+
+    Grey is where there was nothing to measure.
 
     Args:
         cells: `heatmap.cells` of a log or of a monitor's history.
@@ -148,7 +151,10 @@ def heat_map(
     places = {name: place for place, names in enumerate(cells.layers) for name in names}
     _mark(ax, [(each, places[each.layer]) for each in findings if each.layer in places])
     if colour_bar:
-        ax.figure.colorbar(image, ax=ax, label=cells.statistic)
+        known = values.compressed()
+        below, above = (known < norm.vmin).any(), (known > norm.vmax).any()
+        extend = ("neither", "min", "max", "both")[below + 2 * above]
+        ax.figure.colorbar(image, ax=ax, label=cells.statistic, extend=extend)
     return ax
 
 
@@ -322,24 +328,21 @@ def _norm(cells: _Cells, scale: Scaling) -> tuple[Any, Any]:
 
     check_choice("scale", scale, _SCALES)
     values = cells.median[np.isfinite(cells.median)]
-    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
-    if low == high:
-        low, high = low - 0.5 * (abs(low) or 1.0), high + 0.5 * (abs(high) or 1.0)
-    signed = low < 0.0 < high and scale != "log" and bool(len(values)) and float(values.min()) < 0.0
+    least, most = log_ends_of(values[values > 0.0])
+    signed = bool((values < 0.0).any()) and scale != "log"
     if scale == "auto":
-        scale = "linear"
-        if _is_size(cells) and _span(values) > _WIDE:
-            scale = "log"
+        scale = "log" if _is_size(cells) and most > _WIDE * least else "linear"
     colours = colormaps["RdBu_r" if signed else "viridis"]
     if scale == "log":
-        positive = values[values > 0.0]
-        low, high = (float(positive.min()), float(positive.max())) if len(positive) else (1.0, 10.0)
-        return colors.LogNorm(low, high if high > low else 2.0 * low, clip=True), colours
-    reach = max(abs(low), abs(high))
+        return colors.LogNorm(least, most if most > least else 2.0 * least, clip=True), colours
     if scale == "symlog":
-        least = np.abs(values[values != 0.0])
-        linear = max(float(least.min()) if len(least) else 0.0, 1e-6 * reach)
-        return colors.SymLogNorm(linear, vmin=-reach, vmax=reach), colormaps["RdBu_r"]
+        sizes = np.abs(values[values != 0.0])
+        linear, reach = log_ends_of(sizes)
+        return colors.SymLogNorm(max(linear, 1e-6 * reach), vmin=-reach, vmax=reach), colormaps["RdBu_r"]
+    low, high = ends_of(values) if len(values) else (0.0, 1.0)
+    if low == high:
+        low, high = low - 0.5 * (abs(low) or 1.0), high + 0.5 * (abs(high) or 1.0)
+    reach = max(abs(low), abs(high))
     return (colors.Normalize(-reach, reach) if signed else colors.Normalize(low, high)), colours
 
 

@@ -1,7 +1,7 @@
 """Draws the README's picture of `fastact tail`: the view itself, of a run that is there, as textual exports it.
 
 fastact demo --out runs/demo
-python -m scripts.tail_picture runs/demo/dead-rate docs/pictures/tail.svg
+python -m scripts.tail_picture runs/demo/dead-rate bench/results/tail.svg
 """
 
 import argparse

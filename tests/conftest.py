@@ -31,7 +31,7 @@ LONGEST = (
     "test_cuda_kernels", "test_neurons", "test_extras", "test_keras_adapter", "test_trainer_callbacks",
     "test_jax_adapter", "test_cache", "test_summarize", "test_examples", "test_crash",
     "test_torch_compiled", "test_hostile", "test_demo", "test_imports", "test_cuda_simulator", "test_pages",
-    "test_many", "test_threads",
+    "test_many", "test_threads", "test_browser",
 )  # fmt: skip
 
 

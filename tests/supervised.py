@@ -82,9 +82,9 @@ def optimiser(rate: float = 1e-3, rows: int = 10, **facts: Any) -> Given:
     return {"optimiser": (LayerInfo("optimiser", 0, "Optimiser", "float64", facts=known), values([rate] * rows))}
 
 
-def layer(name: str, rows: Sequence[Row], layer_type: str = "Linear") -> Given:
-    """A layer of the network."""
-    return {name: (LayerInfo(name, 0, layer_type, "float32"), list(rows))}
+def layer(name: str, rows: Sequence[Row], layer_type: str = "Linear", source: str = "", **facts: Any) -> Given:
+    """A layer of the network, and the layer whose output it is given."""
+    return {name: (LayerInfo(name, 0, layer_type, "float32", source=source, facts=facts), list(rows))}
 
 
 def seen(*parts: Given, unseen: Mapping[str, str] | None = None, window_size: int = 100) -> Diagnoser:

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from synthetic import row
 
 import fastact
-from fastact.fields import ROW
+from fastact.fields import COLUMN, ROW
+from fastact.log import LogWriter
 
 pd = pytest.importorskip("pandas")
 pl = pytest.importorskip("polars")
@@ -105,6 +107,20 @@ def test_a_log_as_frames_is_its_table(run: tuple[Path, fastact.History]) -> None
     assert log.to_polars(from_step=99).height == 0
     with pytest.raises(fastact.ArgumentValueError, match="layers: got 'b'"):
         log.to_polars(layers="b")
+
+
+def test_layers_are_in_forward_order_however_they_were_written(tmp_path: Path) -> None:
+    with LogWriter(tmp_path) as writer:
+        for place, name in enumerate("abc"):
+            writer.add_layer(fastact.LayerInfo(name, place))
+        for place in (2, 0, 1):
+            numbers = list(row(0, mean=float(place)))
+            numbers[COLUMN["layer"]] = place
+            writer.append(tuple(numbers))
+    frame = fastact.open_log(tmp_path).to_pandas()
+    assert list(frame["layer"]) == ["c", "a", "b"]
+    assert list(frame["layer"].cat.categories) == ["a", "b", "c"]
+    assert list(frame.sort_values("layer")["mean"]) == [0.0, 1.0, 2.0]
 
 
 def test_ranks_are_a_column(tmp_path: Path) -> None:

@@ -102,6 +102,9 @@ def test_curves_have_bands_where_a_cell_has_several_rows(sick: tuple[History, Di
     lowest = min(path[:, 1].min() for path in (ax.collections[1].get_paths()[0].vertices,))
     assert lowest == 1.0
     assert not drawn(plots.curves(many, axes(), bands=False)).collections
+    image: Any = plots.heat_map(many, axes()).images[0].get_array()
+    assert np.array_equal(image, many.median)
+    assert not np.array_equal(image, many.high)
 
 
 def test_a_finding_where_a_curve_is_zero_is_marked_at_the_bottom_of_a_logarithmic_axis() -> None:

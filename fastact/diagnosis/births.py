@@ -5,12 +5,13 @@ from typing import Final, NamedTuple
 
 from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.diagnosis import facts, layer_types
-from fastact.diagnosis.network import LayerView, Network
+from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.diagnosis.row_conditions import Row
 from fastact.fields import COLUMN
 
 _STEP, _COUNT, _NANS = COLUMN["step"], COLUMN["count"], COLUMN["nans"]
 _POS, _NEG = COLUMN["pos_infs"], COLUMN["neg_infs"]
+_MEAN, _MIN, _MAX = COLUMN["mean"], COLUMN["min"], COLUMN["max"]
 
 #: The largest finite number of each floating dtype.
 LARGEST: Final = {t.name: t.format.largest for t in ELEMENT_TYPES.values() if t.format is not None}
@@ -132,7 +133,8 @@ def is_input(layer: LayerView) -> bool:
 def exponent_source(network: Network) -> LayerView | None:
     """The layer whose values' exponential overflowed just before NaN or Inf first appeared; None where there is none.
 
-    It has left its usual range, and its largest value is near the logarithm of the largest number.
+    It has left its usual range, and its values are near the logarithm of the largest number, or as far below zero, as
+    of a variance that is divided by. Or what is multiplied by their exponential grew by as much, in one step.
     """
     return network.once(_exponent_source)
 
@@ -149,7 +151,62 @@ def _exponent_source(network: Network) -> LayerView | None:
         grown = "exploding" in view.streaks
         if streak is not None and streak.step <= since and not grown and layer_types.has_weights(view.info.layer_type):
             reached.append((streak.step, view.place, view))
-    return min(reached)[2] if reached else None
+    jumped = None if reached else network.once(_multiplied)
+    return min(reached)[2] if reached else jumped[0] if jumped is not None else None
+
+
+def _multiplied(network: Network) -> tuple[LayerView, int] | None:
+    """The layer whose values jumped to x, where a layer behind grew e^x times; and when.
+
+    That was in the step of the first NaN or Inf, or in the one before, where the update had to bring them.
+    """
+    since = min(steps(network).values(), default=0)
+    before = _before(network.layers[0], since)
+    for step in (since, before[_STEP] if before is not None else since):
+        source = _jumped(network, step)
+        if source is not None:
+            return source, step
+    return None
+
+
+def _jumped(network: Network, since: int) -> LayerView | None:
+    jumps: list[tuple[LayerView, float]] = []
+    for view in network.layers:
+        if not layer_types.has_weights(view.info.layer_type):
+            continue
+        now, usual = facts.row_at(view, since), _before(view, since)
+        if now is None or usual is None or math.isnan(now[_MEAN]):
+            continue
+        top, was = now[_MAX], max(usual[_MAX], -usual[_MIN])
+        grown = math.log(max(row_rms(now), 1e-300)) - math.log(max(row_rms(usual), 1e-300))
+        for source, x in jumps:
+            if abs(grown - x) <= _AS_MUCH * x:
+                return source
+        if top >= max(_LEAST_EXPONENT, _JUMP * was):
+            jumps.append((view, top))
+    return None
+
+
+def _before(layer: LayerView, step: int) -> Row | None:
+    """The last row before a step that is still in the window."""
+    rows = layer.rows[layer.rows["step"] < step]
+    row: Row | None = rows[-1].item() if len(rows) else None
+    return row
+
+
+#: What is multiplied by an exponential: the least exponent, by how much it must have jumped, and how near to it the
+#: logarithm of the growth is, as a share.
+_LEAST_EXPONENT: Final = 12.0
+_JUMP: Final = 10.0
+_AS_MUCH: Final = 0.2
+
+
+def exponent_since(layer: LayerView, network: Network) -> int:
+    """Since when the values of `exponent_source` have been so far out."""
+    streak, jumped = layer.streaks.get("exponent"), network.once(_multiplied)
+    if streak is not None or jumped is None:
+        return min(steps(network).values()) if streak is None else streak.step
+    return jumped[1]
 
 
 def exponent_limit(dtype: str) -> float:

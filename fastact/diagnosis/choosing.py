@@ -35,6 +35,8 @@ _LEAST_CLASSES: Final = 2.5
 _LARGE_SCORES: Final = 10.0
 #: Standard deviation of scores. Softmaxes of such scores are near one place.
 _WIDE_SCORES: Final = 5.0
+#: Factor. Scores that are so many times what a scale of 1/sqrt(features) makes them were not scaled down.
+_TOO_MUCH: Final = 4.0
 #: Share of the rows that have a weight above 0.99.
 _SURE: Final = 0.25
 #: Root mean square. Queries and keys above this are large themselves.
@@ -85,6 +87,35 @@ def at_one_place(layer: LayerView, network: Network, limits: tuple[float, float]
     return verdict.finding(layer.info.name, "collapsed", severity, layer.start, evidence, message)
 
 
+def scaled_up(layer: LayerView, network: Network, rows: int) -> Finding | None:
+    """The finding for attention, called as a function, whose scale makes its scores too large for the softmax.
+
+    Its weights are not seen, but its scale is, and the layer that made queries and keys: products of two that are as
+    large, over the features of a head.
+    """
+    scale, features = (float(layer.info.facts.get(name, 0.0)) for name in ("scale", "features"))
+    source = network.everything.get(layer.info.source)
+    usual = scale * math.sqrt(features)
+    if source is None or usual < _TOO_MUCH or len(layer.rows) < rows:
+        return None
+    scores = scale * math.sqrt(features) * row_rms(source.first) ** 2
+    if not scores >= _WIDE_SCORES:
+        return None
+    message = (
+        f"{layer.name} has been collapsed since step {layer.start}: its scale is {number(scale)}, so that its scores "
+        f"are about {number(scores)} and each row looks at one place, though nothing had been learned."
+    )
+    evidence = Evidence(scale=scale, features=features, scores=scores)
+    cause = _scale_cause(
+        (
+            f"the scale is {number(scale)}, and 1/sqrt({features:,.0f}) is {number(features**-0.5)}",
+            f"{facts.named(source)} has an rms of {number(row_rms(source.first))}",
+        )
+    )
+    told = best([cause._replace(proved=True)])
+    return told.finding(layer.info.name, "collapsed", "warning", layer.start, evidence, message)
+
+
 def _sure(layer: LayerView) -> float:
     """The share of a softmax's rows that have a weight above 0.99."""
     last = layer.rows[-1]
@@ -115,6 +146,17 @@ def _sharp(network: Network) -> tuple[int, int]:
     return sum(streak is not None and streak.step <= start for streak, start in streaks), len(within)
 
 
+def _scale_cause(speaks_for: tuple[str, ...], refuted_by: tuple[str, ...] = ()) -> Cause:
+    return Cause(
+        "attention_scale",
+        "The scores are too large for the softmax: they are products over many neurons without the scale of "
+        "1/sqrt(neurons).",
+        ("divide the scores by the square root of the neurons of a head", "normalise queries and keys"),
+        speaks_for,
+        refuted_by,
+    )
+
+
 def _why_one_place(layer: LayerView, network: Network, *, output: bool) -> Verdict:
     if is_router(layer, network):
         return best([router_cause(layer, network)])
@@ -135,16 +177,7 @@ def _why_one_place(layer: LayerView, network: Network, *, output: bool) -> Verdi
                 said = (
                     f"products of {names} are about {number(product)}, {number(product / math.sqrt(size))} with it",
                 )
-        causes.append(
-            Cause(
-                "attention_scale",
-                "The scores are too large for the softmax: they are products over many neurons without the scale of "
-                "1/sqrt(neurons).",
-                ("divide the scores by the square root of the neurons of a head", "normalise queries and keys"),
-                said,
-                against,
-            )
-        )
+        causes.append(_scale_cause(said, against))
     scores = network.feeder(layer)
     weighted = next((each for each in network.layers if layer_types.has_weights(each.info.layer_type)), None)
     large_first: tuple[str, ...] = ()

@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from fastact.diagnosis import facts, layer_types
+from fastact.diagnosis import facts, fading, layer_types
 from fastact.diagnosis.causes import Cause, Verdict, best
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS, initialisation, normalisation
-from fastact.text import number
+from fastact.text import number, percent
 
 #: Factor. An offset of so many standard deviations is more than what the data is about.
 _OFFSET: Final = 5.0
@@ -14,6 +14,8 @@ _OFFSET: Final = 5.0
 _DEEP: Final = 12
 #: Layers. What takes so many to become alike does so a little in each.
 SLOWLY: Final = 6
+#: Of its first size a layer has at most this that has not kept it.
+_SHRUNK: Final = 0.5
 #: Likeness of samples that are told apart.
 _APART: Final = 0.5
 
@@ -38,7 +40,9 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
     later = facts.after_updates(layer, step).refuted_by
     raw, scale = facts.inputs_not_normalised(network), facts.input_scale(network)
     offset = scale is not None and abs(scale.mean) > _OFFSET * scale.std
-    here = facts.named(head)
+    here, size = facts.named(head), facts.size(head)
+    shrunk, layers, most = fading.shrunk_layers(network)
+    smaller = (f"{here} has shrunk to {percent(size)} of its first size",) if size <= _SHRUNK else ()
     return best(
         [
             Cause(
@@ -50,10 +54,17 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
                     *normalisation(types),
                     LOWER_RATE,
                 ),
-                (f"{here} told them apart at first, and has {number(facts.size(head))} times its first size",)
-                if later
+                (f"{here} told them apart at first, and has {number(size)} times its first size",) if later else (),
+                from_start + smaller,
+            ),
+            Cause(
+                "weight_decay",
+                "The weights shrink with every update, until only the biases are left: there is too much weight decay.",
+                ("use less weight decay", "leave biases and normalisations out of it"),
+                (f"the outputs of {shrunk} of {layers} layers with weights have shrunk, to half or so", *smaller)
+                if most
                 else (),
-                from_start,
+                from_start + (() if most else ("the layers keep their size",)),
             ),
             Cause(
                 "depth",

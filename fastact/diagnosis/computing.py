@@ -4,7 +4,16 @@ import math
 from typing import Final
 
 from fastact.diagnosis import facts, layer_types
-from fastact.diagnosis.births import EXPONENT, LARGEST, Birth, exponent_limit, exponent_source, owner, steps
+from fastact.diagnosis.births import (
+    EXPONENT,
+    LARGEST,
+    Birth,
+    exponent_limit,
+    exponent_since,
+    exponent_source,
+    owner,
+    steps,
+)
 from fastact.diagnosis.causes import Cause
 from fastact.diagnosis.network import LayerView
 from fastact.diagnosis.remedies import CLIP_GRADIENTS, EXPONENT_REMEDIES, LOWER_RATE
@@ -152,9 +161,11 @@ def exponential(born: Birth) -> Cause:
         f"The exponential of {shown(source.info.name)}'s values overflowed: exp(x) is Inf from x = "
         f"{number(limit / EXPONENT)} on."
     )
+    since = exponent_since(source, born.network)
+    beyond = f"has been beyond {number(limit)}" if "exponent" in source.streaks else "left its usual range at once"
     speaks = (
-        f"{facts.named(source)} has been beyond {number(limit)} since step {source.streaks['exponent'].step}",
-        *finite_inputs(born), "it had left its usual range before",
+        f"{facts.named(source)} {beyond} since step {since}", *finite_inputs(born),
+        "it had left its usual range before",
     )  # fmt: skip
     return Cause("log_variance", says, EXPONENT_REMEDIES, speaks, ())
 

@@ -118,6 +118,27 @@ def never_trained(names: Iterable[str], network: Network) -> tuple[str, ...]:
     return tuple(name for name in names if name in found)
 
 
+def copies(names: Iterable[str], network: Network) -> frozenset[str]:
+    """Those of these parameters that began as copies of others, or change though no optimiser holds them.
+
+    Target networks and averages over steps are such: they follow what learns.
+    """
+    everything = network.everything
+    chosen = set(names)
+    others = {
+        _key(view) for name, view in everything.items()
+        if view.info.layer_type == layer_types.PARAMETER and name not in chosen
+    }  # fmt: skip
+    found = []
+    for name in chosen:
+        view = everything.get(name)
+        if view is not None and view.info.layer_type == layer_types.PARAMETER:
+            same = all(view.last[column] == view.first[column] for column in (_MEAN, _STD, _MIN, _MAX))
+            if not same or (view.first[_STD] > 0.0 and _key(view) in others):
+                found.append(name)
+    return frozenset(found)
+
+
 def _module(name: str) -> str:
     """The module that a row is of: the places of its outputs follow its name."""
     return name.partition("[")[0].partition(":")[0]

@@ -42,7 +42,7 @@ _OVERCOMPLETE: Final = 8
 #: The same where what comes before is the network's input, and what follows its output.
 _DICTIONARY: Final = 2
 
-_LESS_SPARSE: Final = "use a smaller sparsity penalty, and raise it slowly from zero"
+LESS_SPARSE: Final = "use a smaller sparsity penalty, and raise it slowly from zero"
 _LEAKY: Final = "use leaky ReLU, which keeps a gradient below zero"
 _SOFTPLUS: Final = "use softplus, or leaky ReLU, in its place: both keep a gradient where the output is small"
 
@@ -158,7 +158,7 @@ def _of_activation(layer: LayerView, network: Network, step: int) -> list[Cause]
     leaky = (_SOFTPLUS,) if head else (_LEAKY,)
     norm = () if head or overcomplete else normalisation(network.distinct_types)
     below = "the inputs of these neurons are below zero for every sample, where the gradient is zero too"
-    rate = (LOWER_RATE, _LESS_SPARSE) if overcomplete else (LOWER_RATE,)
+    rate = (LOWER_RATE, LESS_SPARSE) if overcomplete else (LOWER_RATE,)
     init = initialisation({"ReLU"})
 
     # A head is cured by another function; elsewhere, what went wrong comes first.
@@ -173,7 +173,7 @@ def _of_activation(layer: LayerView, network: Network, step: int) -> list[Cause]
     if (layer.info.sparse or _share(layer) < _SPARSE) and step > layer.start:
         sparse = f"{percent(_share(layer))} of its outputs are not zero"
         says = f"The penalty on its outputs, or the learning rate, is too large: {below}."
-        remedies = _LESS_SPARSE, LOWER_RATE
+        remedies = LESS_SPARSE, LOWER_RATE
         causes.append(Cause("sparsity_penalty", says, remedies, (sparse, "it was not so from the start")))
     says = f"An update that was too large (the learning rate is too high) moved the weights or biases: {below}."
     fell = _fall(before, layer, step)

@@ -23,6 +23,8 @@ _COUNT, _NEURONS = COLUMN["count"], COLUMN["neurons"]
 _NORMALISED: Final = (0.05, 3.0)
 #: Root mean square. Next to usual biases (0.01 and more) such an input is nothing.
 _NEGLIGIBLE: Final = 1e-4
+#: Root mean square. A normalised output below this is what rounding leaves of nothing.
+_ROUNDED: Final = 1e-3
 #: A layer has left its usual range when its largest value is this many times what it was.
 _LEFT: Final = 10.0
 #: An input is on another scale since a step when all its rows from there on are this many times those before, or less
@@ -305,6 +307,12 @@ def norm_of_one_element(layer: LayerView, network: Network) -> For:
         return For(("each of its neurons has one element in a row",))
     if neurons and "Instance" in layer_type and count == neurons * network.once(_samples):
         return For(("each of its channels has one place in a sample",))
+    if neurons and "Group" in layer_type and count == neurons * network.once(_samples):
+        # How many channels make a group is not known; normalised outputs have an rms of 1 before any update.
+        feeder = network.feeder(layer)
+        nothing = 0.0 < row_rms(layer.first) <= _ROUNDED
+        if nothing and feeder is not None and row_rms(feeder.first) > _NEGLIGIBLE**0.5:
+            return For((f"the rms of its first row is {number(row_rms(layer.first))}, as of groups of one channel",))
     sure = "LayerNorm" in layer_type or "RMSNorm" in layer_type
     return For(refuted_by=(f"it normalises over {neurons:,} neurons",)) if sure and neurons > 1 else For()
 

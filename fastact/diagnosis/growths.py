@@ -143,6 +143,9 @@ def _exponential(layer: LayerView, network: Network) -> Cause:
         f"{number(births.exponent_limit(layer.info.dtype) / 0.9)} on."
     )
     speaks = ("NaN or Inf came right after it reached that", "it had left its usual range")
+    if "exponent" not in layer.streaks:
+        says = "It is the logarithm of a scale, without a bound: what is multiplied by its exponential grew as much."
+        speaks = ("NaN or Inf came in the step in which it jumped", "a layer behind it grew by its exponential")
     return Cause("log_variance", says, EXPONENT_REMEDIES, speaks)
 
 

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from fastact.diagnosis import layer_types, loops, rates, updates
+from fastact.diagnosis import beginnings, layer_types, loops, rates, standards, updates
 from fastact.diagnosis.causes import Cause
 from fastact.diagnosis.inputs import causes_of_data, causes_of_inputs
 from fastact.diagnosis.network import LayerView, Network, row_rms
@@ -207,6 +207,7 @@ def causes(loss: LayerView, network: Network, course: Course) -> list[Cause]:
         *causes_of_inputs(loss, network),
         # One batch over and over is learned by heart: a loss that stays has another cause.
         *(cause for cause in causes_of_data(loss, network) if cause.name != "same_batch"),
+        *(beginnings.causes(loss, network, standards.constant(loss, network)) if course.above else ()),
         _one_answer(loss, network, course),
     ]
 
@@ -359,6 +360,14 @@ def one_answer(loss: LayerView, network: Network) -> bool:
     return bool(within <= _ALIKE * size)
 
 
+def _would_tell(network: Network) -> tuple[str, ...]:
+    """What to record that would tell more, where it is not recorded and can be."""
+    types = {view.info.layer_type for view in network.everything.values()}
+    if layer_types.OPTIMISER not in types or layer_types.UPDATE in types:
+        return ()
+    return ("record parameters too, which tells whether they move: weights=True, gradients=True, updates=True",)
+
+
 def _one_answer(loss: LayerView, network: Network, course: Course) -> Cause:
     if course.above or course.diverged:
         return Cause(
@@ -374,6 +383,7 @@ def _one_answer(loss: LayerView, network: Network, course: Course) -> Cause:
         "The network has learned no more than how often each target occurs, and gives one answer, or any, whatever "
         "comes in.",
         (
+            *_would_tell(network),
             "make sure that each input has its own target: the same order, the same shuffle, the same index",
             "train on one batch alone: where its loss stays, look at model and rate; where it falls, at the data",
             "try a learning rate ten times as high, and one ten times as low",

@@ -20,6 +20,7 @@ from fastact.diagnosis import layer_types
 from fastact.diagnosis.network import Network, medians
 from fastact.diagnosis.row_conditions import Row
 from fastact.fields import COLUMN
+from fastact.text import shown
 
 _COUNT, _NEURONS, _STD, _WITHIN = COLUMN["count"], COLUMN["neurons"], COLUMN["std"], COLUMN["within_std"]
 
@@ -27,6 +28,8 @@ _COUNT, _NEURONS, _STD, _WITHIN = COLUMN["count"], COLUMN["neurons"], COLUMN["st
 LEAST_NEURONS: Final = 8
 #: Of the differences between all elements, what is left by float32's rounding: eight times its unit.
 _SAME: Final = 1e-6
+#: Symbols. Of fewer one alone may be usual.
+_SYMBOLS: Final = 8
 #: Likeness. An output layer above this tells samples apart.
 AT_THE_END: Final = 0.8
 
@@ -132,3 +135,12 @@ def _initial_states(network: Network) -> frozenset[int]:
         if alike[layer.place] and (fed or not all(alike[place] for place in again)):
             found.add(layer.place)
     return frozenset(found)
+
+
+def one_symbol(network: Network) -> str:
+    """The table of which the data has looked up one row and no other, where it is the only one; else ""."""
+    views = [v for v in network.everything.values() if v.info.layer_type == layer_types.VOCABULARY]
+    rows = views[0].rows if len(views) == 1 else None
+    if rows is None or not ((rows["zeros"] == rows["count"] - 1) & (rows["count"] > _SYMBOLS)).all():
+        return ""
+    return shown(views[0].info.name.removesuffix(layer_types.USAGE_SUFFIX), 40)

@@ -14,6 +14,9 @@ from fastact.history import LayerInfo
 #: From here on a finding brings others about in layers that it does not feed.
 _GRAVE: Final = gravity("serious")
 
+#: Causes of an input's findings that lie in the model, which made what a part of it is given, or what comes next.
+_MADE: Final = frozenset({"handed_on", "own_outputs"})
+
 _Key = tuple[str, str]
 #: Of a finding the condition, the cause, whether it is more than a note, and whether it is accepted.
 _Group = tuple[str, str, bool, bool]
@@ -68,7 +71,8 @@ def link(
         evaluation=frozenset(name for name, info in info_of.items() if info.mode),
         given=frozenset(
             name for name, info in info_of.items() if info.layer_type == layer_types.INPUT and not info.source
-        ),
+        )
+        - {finding.layer for finding in findings if finding.cause_name in _MADE},
     )
     parent = _parents(ordered, by_condition, rank, around, twins, accepted)
     consequences: dict[_Key, list[Finding]] = {}

@@ -64,6 +64,8 @@ def _called_by(born: Birth) -> Birth | None:
 def _own(born: Birth) -> list[Cause]:
     layer_type = born.layer.info.layer_type
     if is_input(born.layer):
+        if born.before is not None and not is_input(born.before):  # of a part of the model: what another part put out
+            return [_handed_on(born, born.before)]
         return [_in_the_data(born), _cast_of_the_data(born)]
     trained = _in_training(born)
     if trained is not None:

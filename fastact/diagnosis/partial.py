@@ -4,7 +4,7 @@ from typing import Final
 
 from fastact.diagnosis import layer_types, learning, loops, rates, standards, updates
 from fastact.diagnosis.causes import best
-from fastact.diagnosis.drawn import never_trained
+from fastact.diagnosis.drawn import copies, never_trained
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.rule import Outcome
@@ -63,8 +63,11 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int, pa
         return best([cause._replace(proved=True)]).finding(
             optimiser.info.name, condition, "warning", optimiser.start, evidence, message
         )
-    if known.outside:
-        names, cause = known.outside, learning.not_in_optimiser(known)
+    outside, drawn = known.outside, never_trained(known.frozen, network)
+    if outside and (followers := copies(outside, network)):
+        outside = tuple(name for name in outside if name not in followers)
+    if outside:
+        names, cause = outside, learning.not_in_optimiser(known)
         what = "that no optimiser holds"
     elif known.without_gradient:
         names, cause = known.without_gradient, learning.no_gradient(known)
@@ -72,7 +75,7 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int, pa
     elif known.zero_gradient and len(known.zero_gradient) < known.measured:
         names, cause = known.zero_gradient, rates.zero_gradients(known)
         what = "whose gradient is zero"
-    elif drawn := never_trained(known.frozen, network):
+    elif drawn:
         names, cause = drawn, learning.frozen_as_drawn(drawn, known)
         what = "that are frozen as they were drawn"
     else:
@@ -83,7 +86,7 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int, pa
     if not standards.hardly_learned(network, rows):
         if names is known.zero_gradient:
             return Outcome.NOT_FOUND  # gates that begin at zero, experts without a token, biases before a norm
-        severity = _harm(names, network)
+        severity = _harm(names, network) if names is not drawn else NOTE
     if severity == NOTE and names is not known.zero_gradient:
         severity = _of_untrained(names, known, network)
     message = f"Parameters {what} have stayed as they were since step {optimiser.start}: {updates.few(names)}."
@@ -102,7 +105,7 @@ def _of_untrained(names: tuple[str, ...], known: updates.Parameters, network: Ne
     if not never_trained(names, network):
         return NOTE
     # What is frozen on purpose, to be thawed, stays so for a while.
-    rows = _SOON if names is known.outside else 2 * _SOON
+    rows = 2 * _SOON if known.frozen and set(names) <= set(known.frozen) else _SOON
     if names is known.without_gradient or standards.hardly_learned(network, rows, _HARDLY):
         return "warning"
     return NOTE

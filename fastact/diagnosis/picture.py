@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -204,7 +205,7 @@ def _static(level: Level, collection: Collection, findings: Sequence[dict[str, A
     anchors = DIVERGING if statistic.kind == "signed" else SEQUENTIAL
     place = {info.name: i for i, info in enumerate(collection.layers)}
     of_layer = {layer: i for i, row in enumerate(rows) for layer in level.rows[row]}
-    height = max(8.0, min(18.0, 480.0 / len(rows)))
+    height = max(6.0, min(18.0, 620.0 / len(rows)))
     left, width = 190.0, 700.0
     span = level.columns * level.width
     marks = []
@@ -220,7 +221,7 @@ def _static(level: Level, collection: Collection, findings: Sequence[dict[str, A
         (round(left + width * (step - level.origin) / span, 1), label(step))
         for step in round_numbers(float(level.origin), float(last if last > level.origin else level.origin + 1), 6)
     ]
-    every = max(1, round(11.0 / height))
+    every = math.ceil(11.0 / height)
     names = []
     for i in range(0, len(rows), every):
         first = collection.layers[level.rows[rows[i]][0]].name
@@ -230,7 +231,8 @@ def _static(level: Level, collection: Collection, findings: Sequence[dict[str, A
     return {
         "statistic": statistic.name,
         "meaning": statistic.meaning,
-        "png": base64.b64encode(png(scale(values), anchors)).decode(),
+        "png": base64.b64encode(png(scale(values), anchors, level.count[rows] > 0)).decode(),
+        "bare": base64.b64encode(png(np.full((1, 1), np.nan), anchors, np.ones((1, 1), bool))).decode(),
         "legend": base64.b64encode(legend).decode(),
         "low": ("≤ " if below else "") + label(scale.low),
         "high": ("≥ " if above else "") + label(scale.high),

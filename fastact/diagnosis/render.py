@@ -146,10 +146,18 @@ def _names(names: Sequence[str]) -> str:
     return few if most == len(names) else f"{few} and {len(names) - most} more"
 
 
+def _judged(diagnosis: Diagnosis) -> list[LayerHealth]:
+    return [it for it in diagnosis.layers if it.kind not in _EVIDENCE and it.status != "not enough data"]
+
+
+def has_judged(diagnosis: Diagnosis) -> bool:
+    """Whether there was enough to judge any layer by, so that nothing found says something."""
+    return any(layer.rows for layer in _judged(diagnosis))
+
+
 def nothing_found(diagnosis: Diagnosis) -> str:
     """That nothing was found, and in what."""
-    every = [layer for layer in diagnosis.layers if layer.kind not in _EVIDENCE]
-    judged = [layer for layer in every if layer.status != "not enough data"]
+    judged = _judged(diagnosis)
     if not diagnosis.layers or not any(layer.rows for layer in diagnosis.layers):
         why = (
             "see below for what was watched" if diagnosis.unseen else "no layer has been recorded in a step that ended"
@@ -157,28 +165,31 @@ def nothing_found(diagnosis: Diagnosis) -> str:
         return f"Nothing was recorded, so nothing could be judged: {why}."
     if not judged:
         return "Not enough data yet to judge any layer."
+    if sick := sum(bool(layer.severity) for layer in diagnosis.layers):
+        began = f"{sick} layers that were" if sick > 1 else "1 layer that was"
+        return f"No problem began in the steps that were asked for, besides those of {began} sick before."
     first = min((layer.first_step for layer in judged if layer.first_step is not None), default=None)
     last = max((layer.last_step for layer in judged if layer.last_step is not None), default=None)
     steps = "" if first is None else f", in step {first}" if first == last else f", over steps {first} to {last}"
     besides = ", besides what is accepted" if diagnosis.accepted else ""
-    unknown = len(every) - len(judged)
+    unknown = sum(layer.kind not in _EVIDENCE for layer in diagnosis.layers) - len(judged)
     rest = f"; not enough data yet for {unknown} more" if unknown else ""
-    return f"No problems found in {_looked_at(judged)}{steps}{besides}{rest}."
+    early = [layer.rows for layer in judged if layer.kind == LOSS and "not_learning" in layer.not_judged]
+    learns = f"; whether it learns is not known yet, after {max(early):,} rows of the loss" if early else ""
+    return f"No problems found in {_looked_at(judged)}{steps}{besides}{rest}{learns}."
 
 
 def _looked_at(layers: Sequence[LayerHealth]) -> str:
     """How many layers, gradients and so on: "12 layers, 3 of them in evaluation too, and 12 gradients"."""
     names = {layer.name for layer in layers}
-    counts = dict.fromkeys(_KINDS, 0)
-    twice = 0
+    counts, twice = dict.fromkeys(_KINDS, 0), dict.fromkeys(_KINDS, 0)
     for layer in layers:
-        if layer.name.endswith(EVALUATION_SUFFIX) and layer.name.removesuffix(EVALUATION_SUFFIX) in names:
-            twice += 1
-        else:
-            counts[layer.kind if layer.kind in _KINDS else ""] += 1
-    parts = [f"{count} {_KINDS[kind][count > 1]}" for kind, count in counts.items() if count]
-    if twice:
-        parts[0] += f" ({twice} of them in evaluation too)"
+        again = layer.name.endswith(EVALUATION_SUFFIX) and layer.name.removesuffix(EVALUATION_SUFFIX) in names
+        (twice if again else counts)[layer.kind if layer.kind in _KINDS else ""] += 1
+    kinds = [kind for kind, count in counts.items() if count]
+    parts = [f"{counts[kind]} {_KINDS[kind][counts[kind] > 1]}" for kind in kinds]
+    if more := twice[kinds[0]]:
+        parts[0] += f" ({more} of them in evaluation too)"
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 

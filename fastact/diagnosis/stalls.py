@@ -5,7 +5,7 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fastact.diagnosis import learning, rates, standards
+from fastact.diagnosis import beginnings, facts, learning, rates, standards, updates
 from fastact.diagnosis.inputs import feature_scales, missing_value_codes, same_inputs, targets_not_scaled
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.progress import LEAST, Progress, progress, rows_at_last, rows_by_factors, since
@@ -15,6 +15,11 @@ _STEP, _MEAN = COLUMN["step"], COLUMN["mean"]
 
 #: A loss that was below this share of a constant answer's, and is no more, has lost what it had learned.
 _LEARNED: Final = 0.8
+#: Share of the rows so far: a loss that takes more to a constant answer's, at its pace in factors, is far off. Chosen.
+_LONG: Final = 0.7
+#: Ratio of updates to weights that leaves a constant answer in half the rows, if anything does: of 362 networks that
+#: learn, as long as that with 3,000 samples was enough for each.
+_AMPLE: Final = 3e-3
 #: A loss below this share of a constant answer's is good, whatever moves. Chosen.
 _GOOD: Final = 0.5
 #: Rows that are enough where weights move so little that a thousand times as many would change nothing.
@@ -107,13 +112,19 @@ def of_known(
         long = rows_by_factors(values, level) > thresholds.learn_rows
         if long and (feature_scales(network).speaks_for or missing_value_codes(network).speaks_for):
             return Seen("behind", at, own)
+    # What falls by factors may be there soon.
+    late = progress(values[len(values) // 2 :])
+    far = late is not None and late.least > thresholds.learn_above * constant and not at
+    far = far and len(values) >= thresholds.learn_soon and rows_by_factors(values, level) > _LONG * len(values)
+    if far and _is_far_off(layer, network, constant):
+        return Seen("behind", at, late)
     if own.least < level:
         return None
     worse = own.least > thresholds.learn_above * constant
     left = own.rows_to(level)
-    late = left > thresholds.learn_rows and len(values) >= thresholds.learn_soon
-    late = worse and (late or _enough(layer, network, thresholds, begun=False))
-    if late and not at and targets_not_scaled(layer, network).speaks_for:
+    slow = left > thresholds.learn_rows and len(values) >= thresholds.learn_soon
+    slow = worse and (slow or _enough(layer, network, thresholds, begun=False))
+    if slow and not at and targets_not_scaled(layer, network).speaks_for:
         # Targets far from zero are reached in the end, by way of the last bias.
         return Seen("behind", at, own)
     if left <= thresholds.learn_pace:
@@ -131,6 +142,15 @@ def of_known(
     return Seen("slow" if own.pace > 0.0 else "stuck", at, own)
 
 
+def _is_far_off(layer: LayerView, network: Network, constant: float) -> bool:
+    """Whether it is known why a loss began far from where a constant answer is."""
+    odd = feature_scales(network), missing_value_codes(network)
+    if any(each.speaks_for for each in odd) or beginnings.began_large(layer, network, constant):
+        return True
+    scale = facts.input_scale(network)
+    return scale is not None and scale.large and bool(facts.inputs_not_normalised(network).speaks_for)
+
+
 def _enough(layer: LayerView, network: Network, thresholds: _Limits, *, begun: bool) -> bool:
     """Whether there was time enough to learn something; what has begun to learn gets as long as `learn_pace`."""
     rows = round((layer.last[_STEP] - layer.start) / layer.stride) + 1 if layer.stride > 0.0 else len(layer.rows)
@@ -144,7 +164,9 @@ def _enough(layer: LayerView, network: Network, thresholds: _Limits, *, begun: b
     if begun and rows < thresholds.learn_pace:
         return False
     samples = standards.samples(layer, network) * max(layer.stride, 1.0) * rows
-    return rows >= thresholds.learn_rows and samples >= thresholds.learn_samples
+    ample = updates.moves(network).ratio > _AMPLE
+    enough = thresholds.learn_rows // 2 if ample else thresholds.learn_rows
+    return rows >= enough and samples >= thresholds.learn_samples
 
 
 def of_unknown(layer: LayerView, course: Progress | None, thresholds: _Limits) -> Seen | None:

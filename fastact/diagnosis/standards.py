@@ -4,9 +4,11 @@ import math
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.network import LayerView, Network
+from fastact.diagnosis.progress import progress, rows_at_last
 from fastact.fields import COLUMN
 from fastact.text import shown
 
@@ -16,6 +18,9 @@ _NEAR: Final = 0.9
 #: Share of it below which much was learned, and the rows that say so.
 _FAR: Final = 0.5
 _RECENT: Final = 10
+#: Share of it that a loss is below once something was learned, and in how many rows it gets there that is on its way.
+_BELOW: Final = 0.95
+_SOON: Final = 100.0
 #: Nats, or squares. Targets that are all alike leave a constant answer nothing to do wrong.
 _NOTHING: Final = 1e-6
 
@@ -63,10 +68,33 @@ def hardly_learned(network: Network, rows: int, share: float = _NEAR) -> bool:
     return False
 
 
-def has_learned(network: Network) -> bool:
-    """Whether each loss whose constant answer is known is far below it, and there is such a loss."""
+def has_learned(network: Network, share: float = _FAR) -> bool:
+    """Whether each loss whose constant answer is known is at most this share of it, and there is such a loss."""
+    return network.once_for(_has_learned, share)
+
+
+def _has_learned(network: Network, share: float) -> bool:
     known = [(view, worth) for view in losses(network) if (worth := constant(view, network)) is not None]
-    return bool(known) and all(float(np.mean(view.rows["mean"][-_RECENT:])) <= _FAR * worth for view, worth in known)
+    return bool(known) and all(float(np.mean(view.rows["mean"][-_RECENT:])) <= share * worth for view, worth in known)
+
+
+def is_learning(network: Network) -> bool:
+    """Whether each loss whose constant answer is known is below it, or will soon be at its pace; and there is one.
+
+    What samples share is learned first, so that for some rows all are answered alike on the way.
+    """
+    return network.once(_is_learning)
+
+
+def _is_learning(network: Network) -> bool:
+    known = [(view, worth) for view in losses(network) if (worth := constant(view, network)) is not None]
+    values = [(view.rows["mean"], _BELOW * worth) for view, worth in known]
+    return bool(values) and all(_is_below(each, level) or rows_at_last(each, level) <= _SOON for each, level in values)
+
+
+def _is_below(values: npt.NDArray[np.float64], level: float) -> bool:
+    course = progress(values)
+    return course is not None and course.most <= level
 
 
 def shown_name(loss: LayerView) -> str:

@@ -17,6 +17,7 @@ from fastact.diagnosis.render import (
     accepted_lines,
     advice,
     entries_of,
+    has_judged,
     headline,
     in_table,
     loss_lines,
@@ -120,7 +121,7 @@ def section(subject: Subject, place: int, room: int | None, most: Limits) -> Sec
     # The first sentence, and what is told after it.
     sentence = entries[0].culprit.message if entries else first
     gravest = max((f.severity for f in diagnosis.findings), key=SEVERITIES.index, default="")
-    judged = any(layer.status not in ("not enough data", "") for layer in diagnosis.layers)
+    judged = has_judged(diagnosis)
     findings = [_finding(entry, i, place, subject, most) for i, entry in enumerate(entries[: most.findings], 1)]
     table, left_out = _table(diagnosis, {f["layer"]: f["id"] for f in reversed(findings)}, most)
     about = list(subject.about)
@@ -254,7 +255,11 @@ def _loss(collection: Collection) -> dict[str, Any] | None:
     kind = "size" if all(np.nanmin(curve.values, initial=0.0) >= 0.0 for curve in curves) else "signed"
     others = curves[1 : 1 + _MOST_FOLLOWING]
     title = f"{curves[0].name} over the steps"
-    return Chart(title, "loss", kind, curves[0], others, last=collection.last).drawn()
+    # As wide as the still map beneath it.
+    chart = Chart(
+        title, "loss", kind, curves[0], others, last=collection.last, width=900, height=120, left=190, right=10
+    )
+    return chart.drawn()
 
 
 def _table(diagnosis: Diagnosis, links: dict[str, str], most: Limits) -> tuple[list[tuple[Any, ...]], int]:

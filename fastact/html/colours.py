@@ -13,10 +13,14 @@ SEQUENTIAL: Final = (
 DIVERGING: Final = (
     "0530611752902a71b23f8ec06bacd19bc9e0c2ddece0ecf3f7f6f6fbe5d8fbccb4f5aa89e48066d05548ba2832930e2667001f"
 )
+#: Where there are rows, and none has a finite number: a grey that neither has, on light and dark paper.
+BARE: Final = "868c93"
+#: Colours of a picture; the grey and transparency are the last two of 256.
+_PLACES: Final = 254
 Bytes = npt.NDArray[np.uint8]
 
 
-def palette(anchors: str, entries: int = 255) -> Bytes:
+def palette(anchors: str, entries: int = _PLACES) -> Bytes:
     """Colours as uint8, shape (entries, 3).
 
     Example:
@@ -29,17 +33,18 @@ def palette(anchors: str, entries: int = 255) -> Bytes:
     return np.rint(np.stack(columns, 1)).astype(np.uint8)
 
 
-def png(places: npt.NDArray[np.float64], anchors: str) -> bytes:
+def png(places: npt.NDArray[np.float64], anchors: str, bare: npt.NDArray[np.bool_] | None = None) -> bytes:
     """A picture with one pixel for each place in a colour map.
 
     Args:
         places: shape (rows, columns), from 0 to 1; NaN is transparent.
         anchors: `SEQUENTIAL` or `DIVERGING`.
+        bare: where NaN is `BARE` instead.
     """
-    colours = palette(anchors)
-    indices = np.where(np.isnan(places), len(colours), np.rint(np.nan_to_num(np.clip(places, 0, 1)) * 254)).astype(
-        np.uint8
-    )
+    colours = np.vstack((palette(anchors), np.frombuffer(bytes.fromhex(BARE), np.uint8)))
+    nothing = np.where(False if bare is None else bare, _PLACES, len(colours))
+    places = np.where(np.isnan(places), np.nan, np.clip(places, 0.0, 1.0))
+    indices = np.where(np.isnan(places), nothing, np.rint(np.nan_to_num(places) * (_PLACES - 1))).astype(np.uint8)
     rows, columns = indices.shape
     lines = np.zeros((rows, columns + 1), np.uint8)  # each begins with a 0: no filter
     lines[:, 1:] = indices

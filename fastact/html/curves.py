@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,8 @@ from fastact.html.scales import Scale, label, round_numbers, scale_of
 from fastact.text import number
 
 Floats = npt.NDArray[np.float64]
-WIDTH: Final = 560
-HEIGHT: Final = 150
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 14, 24
+#: Room above and below the curves.
+_TOP, _BOTTOM = 14, 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +49,8 @@ class Chart:
         limits: threshold lines: a value, and what it is.
         since: the step that is marked, None for none.
         last: the last step on the axis.
+        width, height: the picture's.
+        left, right: room at its sides.
     """
 
     title: str
@@ -60,22 +61,27 @@ class Chart:
     limits: Sequence[tuple[float, str]] = ()
     since: int | None = None
     last: int | None = None
+    width: int = 560
+    height: int = 150
+    left: int = 52
+    right: int = 12
 
     def drawn(self) -> dict[str, Any]:
         """What the template puts into SVG elements: numbers and paths, no markup."""
+        left, right, bottom = self.left, self.width - self.right, self.height - _BOTTOM
         curves = [self.curve, *self.others]
         first = min(int(curve.steps[0]) for curve in curves)
         last = max(int(curve.steps[-1]) for curve in curves) if self.last is None else max(self.last, first)
         across = Scale("linear", first, last if last > first else first + 1)
         limits = np.array([value for value, _ in self.limits], np.float64)
-        up, _, _ = scale_of([part for curve in curves for part in curve.parts] + [limits], self.kind)
+        up, _, _ = scale_of([part for curve in curves for part in curve.parts] + [limits], self.kind, exact=True)
 
         def x(steps: Any) -> Floats:
-            found: Floats = _LEFT + across(np.asarray(steps, np.float64)) * (WIDTH - _LEFT - _RIGHT)
+            found: Floats = left + across(np.asarray(steps, np.float64)) * (right - left)
             return found
 
         def y(values: Any) -> Floats:
-            found: Floats = HEIGHT - _BOTTOM - up(np.asarray(values, np.float64)) * (HEIGHT - _TOP - _BOTTOM)
+            found: Floats = bottom - up(np.asarray(values, np.float64)) * (bottom - _TOP)
             return found
 
         parts = self.curve.parts
@@ -85,8 +91,7 @@ class Chart:
         if self.since is not None and first <= self.since <= last:
             since = round(float(x(self.since)), 1)
         return {
-            "width": WIDTH, "height": HEIGHT, "left": _LEFT, "right": WIDTH - _RIGHT, "top": _TOP,
-            "bottom": HEIGHT - _BOTTOM,
+            "width": self.width, "height": self.height, "left": left, "right": right, "top": _TOP, "bottom": bottom,
             "title": self.title,
             "statistic": self.statistic,
             "bands": [area(own, y(low), y(high)) for low, high in bands if (high > low).any()],

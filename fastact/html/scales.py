@@ -15,6 +15,10 @@ Shape = Literal["linear", "log", "symlog"]
 _WIDE: Final = 30.0
 #: The powers of ten that a symmetric logarithm shows on each side of zero.
 _DECADES: Final = 6.0
+#: The share of the largest number that a logarithmic scale of colours ends at.
+_DISTINCT: Final = 1e-12
+#: Of fewer numbers none is an outlier.
+_FEW: Final = 40
 
 
 class Scale:
@@ -81,35 +85,89 @@ def round_numbers(low: float, high: float, most: int = 4) -> list[float]:
     return [place * by for place in range(first, math.floor(high / by + 1e-9) + 1)]
 
 
-def scale_of(values: Sequence[Floats], kind: str, shape: Shape | None = None) -> tuple[Scale, bool, bool]:
+def ends_of(values: Floats) -> tuple[float, float]:
+    """The least and the largest number, without the few at either end that would leave the others no room.
+
+    Of numbers in units in which distance is what is seen: their logarithms, for a logarithmic scale. Left out is less
+    than 5% at an end, beyond three times the spread of the middle half, where it would take two thirds of the scale.
+
+    Example:
+        >>> ends_of(np.append(np.linspace(0.0, 1.0, 100), 50.0))
+        (0.0, 1.0)
+    """
+    ordered = np.sort(values, axis=None)
+    last = len(ordered) - 1
+    low, high = float(ordered[0]), float(ordered[-1])
+    if last < _FEW:
+        return low, high
+    first, lower, upper, final = (float(ordered[int(share * last)]) for share in (0.05, 0.25, 0.75, 0.95))
+    reach = 3.0 * (upper - lower)
+    inside = ordered[(ordered >= min(first, lower - reach)) & (ordered <= max(final, upper + reach))]
+    least, most = float(inside[0]), float(inside[-1])
+    room = 2.0 * (most - least)
+    if not 0.0 < room < np.inf:
+        return low, high
+    inside = ordered[(ordered >= least - room) & (ordered <= most + room)]
+    return float(inside[0]), float(inside[-1])
+
+
+def scale_of(
+    values: Sequence[Floats], kind: str, shape: Shape | None = None, *, exact: bool = False
+) -> tuple[Scale, bool, bool]:
     """The scale for some numbers of a kind of statistic ("share", "size" or "signed").
 
-    Returns the scale, and whether numbers lie below and above it: the outermost 0.5% of linear scales may.
+    Returns the scale, and whether numbers lie below and above it: outliers do, as `ends_of` has it, unless `exact`.
     """
     known = np.concatenate([part[np.isfinite(part)].ravel() for part in values] or [np.zeros(0)])
     if not len(known):
         return Scale("linear", 0.0, 1.0), False, False
-    low, high = float(known.min()), float(known.max())
+    lowest, highest = low, high = float(known.min()), float(known.max())
+
+    def found(shape: Shape, low: float, high: float) -> tuple[Scale, bool, bool]:
+        return Scale(shape, low, high), lowest < low, highest > high
+
     if kind == "share":
-        top = 1.0 if high > 0.3 else high or 1.0
-        return Scale("linear", 0.0, top), False, False
+        return found("linear", 0.0, 1.0 if high > 0.3 else high or 1.0)
+    sizes = np.abs(known)
+    least, largest = log_ends_of(sizes[sizes > 0.0], exact=exact)
     if kind == "size":
-        positive = known[known > 0.0]
-        least = float(positive.min()) if len(positive) else 1.0
-        if shape == "log" or (shape is None and high > _WIDE * least):
-            # Twelve powers of ten are told apart; below that all is nothing.
-            bottom = max(least, high * 1e-12)
-            return Scale("log", bottom, max(high, bottom * 1.0001)), low < bottom, False
+        if shape == "log" or (shape is None and largest > _WIDE * least):
+            return found("log", least, max(largest, least * 1.0001))
+        if not exact:
+            low, high = ends_of(known)
         low = 0.0 if low < 0.5 * high else low
-    largest = max(abs(low), abs(high))
     if kind == "signed":
-        typical = float(np.median(np.abs(known)))
+        typical = float(np.median(sizes))
         if shape == "symlog" or (shape is None and largest > _WIDE * typical > 0.0):
-            return Scale("symlog", -largest or -1.0, largest or 1.0), False, False
+            return found("symlog", -largest, largest)
+        largest = float(sizes.max()) if exact else ends_of(sizes)[1]
         low, high = -largest, largest
     if high <= low:
         low, high = low - abs(low) * 0.5 - 1e-12, high + abs(high) * 0.5 + 1e-12
-    return Scale("linear", low, high), False, False
+    return found("linear", low, high)
+
+
+def log_ends_of(positive: Floats, *, exact: bool = False) -> tuple[float, float]:
+    """The ends of a logarithmic scale for positive numbers: as `ends_of` has it of their logarithms.
+
+    Twelve powers of ten are told apart; where there are more, those of most numbers are, and with `exact` all above.
+
+    Example:
+        >>> log_ends_of(np.append(np.geomspace(0.1, 10.0, 100), 1e30))
+        (0.1, 10.0)
+        >>> log_ends_of(np.array([1e-300, 1e-3, 1.0]))
+        (1e-12, 1.0)
+    """
+    if not len(positive):
+        return 1.0, 1.0
+    ordered = np.sort(positive)
+    low, high = float(ordered[0]), float(ordered[-1])
+    if not exact:
+        first, last = ends_of(np.log(ordered))
+        inside = ordered[(np.log(ordered) >= first) & (np.log(ordered) <= last)]
+        low, high = float(inside[0]), float(inside[-1])
+    bottom = max(low, min(high * _DISTINCT, float(ordered[min(1 + len(ordered) // 100, len(ordered) - 1)])))
+    return bottom, high if exact else min(high, bottom / _DISTINCT)
 
 
 def label(value: float) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from fastact.log.frames import END_MARK
+from fastact.log.lock import LOCK_NAME
 from fastact.opening import open_regular
 
 #: Numbers that are tried for a new segment before the folder is given up as one that cannot be written to.
@@ -24,6 +25,11 @@ def list_segments(folder: Path) -> list[tuple[int, str]]:
     """(number, file name) of every segment in a folder, in order. Raises OSError where the folder cannot be read."""
     names = (place.name for place in folder.iterdir())
     return sorted((int(match[1]), name) for name in names if (match := _NAME.fullmatch(name)))
+
+
+def is_part_of_a_run(name: str) -> bool:
+    """Whether a file of this name is a segment, or its writer's lock: nobody else may write it."""
+    return name == LOCK_NAME or _NAME.fullmatch(name) is not None
 
 
 def next_number(taken: Iterable[int]) -> int:

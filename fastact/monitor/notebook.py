@@ -35,8 +35,8 @@ class InNotebooks:
 
         It is drawn as a step ends, on the training's thread: at most once in `every` seconds, and so seldom that it
         takes at most 2% of the time, whatever the number of layers (a view of 100 layers takes some 20 ms, so 1% at
-        the default). `LiveView.seconds` is what it has taken. A failure counts among the monitor's `failures` and ends
-        no training.
+        the default); besides, there is one as the monitor is closed. `LiveView.seconds` is what it has taken. A failure
+        counts among the monitor's `failures` and ends no training.
 
         Args:
             every: seconds between two views, at least; from 0.1 to 3600.
@@ -80,14 +80,15 @@ class LiveView:
 
     Attributes:
         updates: how often it was brought up to date.
-        seconds: the time that this took the training, in all.
+        seconds: the time that this took the training, in all, the first view included.
     """
 
     def __init__(self, monitor: InNotebooks, every: float) -> None:
         self.updates, self.seconds = 0, 0.0
         self._monitor, self._every = monitor, every
-        self._next = 0.0
+        begin = time.monotonic()
         self._handle = _display(monitor._repr_html_())
+        self._took(begin)
 
     def write(self, step: int, rows: Mapping[str, tuple[Any, ...]]) -> None:
         """Is called with each step: as a listener of the monitor."""
@@ -101,9 +102,13 @@ class LiveView:
             self._handle.update(_html(self._monitor._repr_html_()))
             self.updates += 1
         finally:
-            end = time.monotonic()
-            self.seconds += end - begin
-            self._next = max(begin + self._every, end + (end - begin) / _SHARE)
+            self._took(begin)
+
+    def _took(self, begin: float) -> None:
+        """Counts the time since `begin`, and says when the next view may come."""
+        end = time.monotonic()
+        self.seconds += end - begin
+        self._next = max(begin + self._every, end + (end - begin) / _SHARE)
 
     def stop(self) -> None:
         """Leaves it as it is from now on."""

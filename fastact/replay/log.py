@@ -300,6 +300,7 @@ class Log(Frames, Plots):
 
         Raises:
             ArgumentTypeError: `path` is not a path.
+            ArgumentValueError: it is no place for a file: a directory, a device, a segment of a run.
             OSError: the file cannot be written.
         """
         from fastact.replay.report import write_report  # reads what is defined here

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fastact.diagnosis.webpage import Subject, document, is_loss
-from fastact.errors import ArgumentTypeError
+from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.heatmap.collect import Collector
+from fastact.log.files import is_part_of_a_run
 from fastact.replay.blocks import LayerNumbers, add_block
 
 if TYPE_CHECKING:
@@ -30,9 +31,7 @@ def write_report(
     progress: "Progress | None" = None,
 ) -> None:
     """Writes the page of one log, or of several, as `Log.report` does; `comparison` and `again` as in `document`."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise ArgumentTypeError(f"path: got {type(path).__name__}, want the path of a file")
-    place = Path(path)
+    place = place_of(path)
     subjects = []
     before = 0
     for log in logs:
@@ -41,6 +40,26 @@ def write_report(
         before += log.nbytes
     made = f"{dt.datetime.now().astimezone():%Y-%m-%d %H:%M}"
     replace(place, document(subjects, comparison=comparison, made=made, again=again))
+
+
+def place_of(path: str | os.PathLike[str]) -> Path:
+    """Where a report is going to be: looked at before anything is read. A link stays, and what it leads to is written.
+
+    Raises:
+        ArgumentTypeError: it is no path.
+        ArgumentValueError: there is something that is no file, or a part of a run; or the folder is not there.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise ArgumentTypeError(f"path: got {type(path).__name__}, want the path of a file")
+    place = Path(os.path.realpath(path))
+    if place.is_dir() or (os.path.lexists(path) and Path(path).exists() and not Path(path).is_file()):
+        what = "a directory" if place.is_dir() else "a device or a pipe"
+        raise ArgumentValueError(f"path: got {str(path)!r}, which is {what}, want the path of a file")
+    if is_part_of_a_run(place.name):
+        raise ArgumentValueError(f"path: got {str(path)!r}, which is a part of a run, want another name")
+    if not place.parent.is_dir():
+        raise ArgumentValueError(f"path: got {str(path)!r}, want a file in a directory that is there")
+    return place
 
 
 def replace(place: Path, text: str) -> None:

@@ -38,6 +38,21 @@ def softmax_axis(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, 
     return {"axis": axis} if isinstance(axis, int) else None
 
 
+def attention_scale(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """By how much attention multiplies its scores, next to 1/sqrt(features); None where it does that, as is usual."""
+    scale, query = kwargs.get("scale"), args[0] if args else kwargs.get("query")
+    if not isinstance(scale, int | float) or not isinstance(query, torch.Tensor) or not query.ndim:
+        return None
+    return {"scale": float(scale), "features": int(query.shape[-1])}
+
+
+def function_facts(function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the arguments of a function tell that its result does not."""
+    if function in OVER_AN_AXIS:
+        return softmax_axis(args, kwargs)
+    return attention_scale(args, kwargs) if function == "scaled_dot_product_attention" else None
+
+
 def facts_of(module: nn.Module) -> dict[str, Any] | None:
     """What a layer's options tell that its type does not: the axis of a softmax."""
     over = isinstance(module, nn.Softmax | nn.LogSoftmax | nn.Softmin) and isinstance(module.dim, int)

@@ -16,15 +16,7 @@ from fastact.torch import compiled
 from fastact.torch.criteria import is_criterion
 from fastact.torch.functional import INSIDE, TYPE_OF, FunctionMode
 from fastact.torch.hooks import GIVEN, Hook, Hush, OutputHook, Uncopied, Watching, backward_pass, tracing, transforming
-from fastact.torch.layers import (
-    OVER_AN_AXIS,
-    Functions,
-    axis_rule,
-    calls_none,
-    functions_of,
-    is_hushed,
-    softmax_axis,
-)
+from fastact.torch.layers import Functions, axis_rule, calls_none, function_facts, functions_of, is_hushed
 from fastact.torch.losses import Losses
 from fastact.torch.passes import Passes, Sources
 from fastact.torch.selection import callable_parts, named_modules
@@ -167,7 +159,7 @@ class Scope(Hook):
                 return
             if passes.sources is not None:
                 self.source = passes.sources.of(args[:1], result)
-            self.facts = softmax_axis(args, kwargs) if function in OVER_AN_AXIS else None
+            self.facts = function_facts(function, args, kwargs)
             self._observe_tensor(result, function)
         except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
             watch._failed(watch._function_name(self.name, function), error)

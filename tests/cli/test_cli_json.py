@@ -92,6 +92,8 @@ def test_since_leaves_out_what_began_before(runs: Path) -> None:
     assert command("diagnose", runs / "b", "--since", 60)[0] == 0
     found = json.loads(command("compare", runs / "a", runs / "b", "--json", "--since", 40)[1])
     assert (found["first_step"], found["first"]["step"], found["first"]["from_start"]) == (40, 40, True)
+    code, out = command("compare", runs / "a", runs / "b", "--json", "--since", 1000)
+    assert (code, json.loads(out)["steps"]) == (2, 0)  # nothing compared is not "they do not part"
 
 
 def test_information_is_an_object() -> None:

@@ -97,6 +97,20 @@ def test_a_trunk_that_is_left_as_it_was_drawn() -> None:
     assert findings(LAYERS, HIGH, trunk(PRETRAINED, trainable=False), optimiser(rows=3)) == []
 
 
+def test_a_target_network_that_no_optimiser_holds_is_meant() -> None:
+    """It is in the model, behind others that learn, and has their numbers from time to time."""
+    layers = LAYERS | layer("4", [row(s) for s in range(40)])
+    learns = weight("0.weight", TRUNK, layer="0", rows=2) | weight(
+        "2.weight", drawn(lambda: nn.Linear(16, 3)), layer="2"
+    )
+    follows = weight("4.weight", TRUNK, layer="4", optimiser=False, then=PRETRAINED)
+    assert findings(layers, LOW, learns, follows, optimiser(rows=3)) == []
+    never = weight("4.weight", TRUNK, layer="4", optimiser=False)
+    assert findings(layers, LOW, learns, never, optimiser(rows=3)) == []  # not yet
+    other = weight("4.weight", PRETRAINED, layer="4", optimiser=False)
+    assert findings(layers, LOW, learns, other, optimiser(rows=3)) == [("not_in_optimiser", "warning")]
+
+
 def test_a_copy_of_what_learns_is_meant() -> None:
     copied = trunk(TRUNK, trainable=False) | weight("online.weight", TRUNK, layer="online")
     assert findings(LAYERS, HIGH, copied, optimiser(rows=3)) == []

@@ -253,7 +253,8 @@ def test_consequences_are_counted_by_what_they_are_and_when() -> None:
 
 def test_a_healthy_run_is_told_with_what_was_looked_at_and_what_was_not() -> None:
     layers = [health("input", "Input"), *(health(str(i), last_step=200 + i) for i in range(12))]
-    layers += [health("3:eval"), health("4:eval"), *(health(f"{i}:grad", "Gradient") for i in range(3))]
+    layers += [health("input:eval", "Input"), health("3:eval"), health("4:eval")]
+    layers += [*(health(f"{i}:grad", "Gradient") for i in range(3))]
     layers += [health("words:usage", "Vocabulary", not_judged=("dead", "drifting"))]
     layers += [health("late", not_judged=("dead",))]
     layers += [health("new", status="not enough data", rows=2), health("gone", status="not enough data", rows=0)]
@@ -269,6 +270,14 @@ def test_a_healthy_run_is_told_with_what_was_looked_at_and_what_was_not() -> Non
         "- new: too few rows.",
         "- dead, drifting: too few rows or samples yet in 2 layers.",
     ]
+
+
+def test_what_began_before_is_not_said_to_be_no_problem() -> None:
+    late = Diagnosis((a_finding("1"),), (health("1", severity="serious", status="dead"), health("2"))).since(10)
+    assert late.findings == ()
+    assert headline(late)[0] == (
+        "No problem began in the steps that were asked for, besides those of 1 layer that was sick before."
+    )
 
 
 def test_the_blocks_come_in_order_each_with_an_empty_line_before_it() -> None:
@@ -304,7 +313,12 @@ def test_the_blocks_come_in_order_each_with_an_empty_line_before_it() -> None:
 def test_losses_have_lines_of_their_own_and_parameters_only_where_something_was_found() -> None:
     fc = layer("fc", [row(step) for step in range(12)])
     healthy = seen(fc, loss([0.5] * 12), parameter("fc.weight", rows=12), optimiser(rows=12, trainable=1)).diagnose()
-    assert headline(healthy)[0] == "No problems found in 1 layer and 1 loss, over steps 0 to 11."
+    assert headline(healthy)[0] == (
+        "No problems found in 1 layer and 1 loss, over steps 0 to 11; whether it learns is not known yet, after 12 "
+        "rows of the loss."
+    )
+    long = seen(layer("fc", [row(step) for step in range(30)]), loss([0.5] * 30)).diagnose()
+    assert headline(long)[0] == "No problems found in 1 layer and 1 loss, over steps 0 to 29."
     for text in (render_text(healthy), on_terminal(healthy)):
         assert "- loss: 0.5 at step 11; the best constant answer gets 2.3" in text.splitlines()
         assert "fc.weight" not in text

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from pages import HOSTILE, STEPS, large_page, sick_monitor
 
+import fastact
 from fastact.heatmap.collect import collect
 from fastact.text import shown
 
@@ -259,3 +260,38 @@ def test_the_same_rows_give_the_same_page() -> None:
         pages.append(monitor.diagnose().to_html(monitor.history))
     assert pages[0] == pages[1]
     assert np.all([len(page) < 400_000 for page in pages])
+
+
+def test_a_spike_and_nan_leave_the_map_its_colours(browser: Any, tmp_path: Path) -> None:
+    monitor = fastact.ActivationMonitor()
+    random = np.random.default_rng(0)
+    for step in range(50):
+        for i, size in enumerate((0.5, 1.0, 2.0)):
+            monitor.record(f"fc{i}", random.normal(size=(16, 8)) * size * (1e12 if step == 30 else 1.0))
+        monitor.record("nan", np.full((16, 8), np.nan if step >= 20 else 1.0))
+        if step >= 25:
+            monitor.record("late", random.normal(size=(16, 8)))
+        monitor.step()
+    file = tmp_path / "spike.html"
+    file.write_text(monitor.diagnose().to_html(monitor.history), encoding="utf-8")
+    tab = Tab(browser, file)
+    page = tab.page
+    page.locator("select").first.select_option("rms")
+    legend = page.locator(".legend").inner_text()
+    assert re.search(r"≥ [12]\.\d", legend), legend
+    assert "no finite number" in legend
+    assert "no rows" in legend
+    colours = page.evaluate(
+        """() => {
+            const canvas = document.querySelector(".view canvas");
+            const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            const at = (x, row) => {
+              const place = 4 * (Math.round(canvas.width * x) + canvas.width * (19 * row + 9));
+              return data.slice(place, place + 3).join();
+            };
+            return [at(0.35, 0), at(0.35, 2), at(0.95, 3), at(0.35, 4)];
+        }"""
+    )
+    assert colours[2] == "154,160,166"  # rows, and no finite number
+    assert len(set(colours)) == 4
+    tab.close()

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import html
+import os
 import re
 import zlib
 from pathlib import Path
@@ -13,12 +14,12 @@ from pages import HOSTILE, STEPS, Elements, data_of, large_page, sick_monitor, v
 
 import fastact
 from fastact.diagnosis.report import Diagnosis
-from fastact.errors import ArgumentTypeError
+from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.heatmap.collect import collect
 from fastact.heatmap.groups import groups_of
 from fastact.heatmap.statistics import STATISTICS
 from fastact.history import LayerInfo
-from fastact.html.colours import DIVERGING, SEQUENTIAL, palette, png
+from fastact.html.colours import BARE, DIVERGING, SEQUENTIAL, palette, png
 from fastact.html.pack import Cells, pack
 from fastact.html.page import MOST_BYTES, for_script
 from fastact.html.scales import Scale, label, round_numbers, scale_of
@@ -152,6 +153,7 @@ def test_a_diagnosis_without_rows_is_a_page_of_text() -> None:
     page = Diagnosis((), ()).to_html(title="nothing")
     assert "Nothing was recorded" in page
     assert "<image" not in page
+    assert "About this report" not in page
     with pytest.raises(ArgumentTypeError, match="source: got int"):
         Diagnosis((), ()).to_html(3)
 
@@ -168,6 +170,15 @@ def test_a_log_writes_its_report(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if "r.html" in path.name] == ["r.html"]
     with pytest.raises(ArgumentTypeError, match="path: got int"):
         log.report(3)  # type: ignore[arg-type]
+    os.mkfifo(tmp_path / "pipe")
+    before = {place: place.read_bytes() for place in (tmp_path / "run").iterdir()}
+    for place in (tmp_path, tmp_path / "pipe", *before, tmp_path / "nowhere" / "r.html"):
+        with pytest.raises(ArgumentValueError, match="path: got"):
+            log.report(place)
+    assert {place: place.read_bytes() for place in (tmp_path / "run").iterdir()} == before
+    (tmp_path / "link").symlink_to(tmp_path / "r.html")
+    log.report(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
 
 
 def test_pictures_hold_the_colours_of_their_places() -> None:
@@ -175,7 +186,7 @@ def test_pictures_hold_the_colours_of_their_places() -> None:
     picture = png(places, SEQUENTIAL)
     start = picture.index(b"IDAT") + 4
     lines = np.frombuffer(zlib.decompress(picture[start : picture.index(b"IEND") - 8]), np.uint8).reshape(2, 4)
-    assert lines.tolist() == [[0, 0, 127, 254], [0, 255, 254, 0]]
+    assert lines.tolist() == [[0, 0, 126, 253], [0, 255, 253, 0]]
     assert palette(DIVERGING, 3)[1].tolist() == [247, 246, 246]
 
 
@@ -204,3 +215,39 @@ def test_every_rule_is_seen_in_a_statistic_that_there_is(monitor: fastact.Activa
         for value, what in rule.limits(finding, Thresholds()):
             assert np.isfinite(value)
             assert what
+
+
+def test_a_spike_does_not_take_the_colours_of_all_other_cells() -> None:
+    ordinary = np.geomspace(0.2, 2.0, 500)
+    with_spike = np.append(ordinary, [1e12] * 8)
+    scale, below, above = scale_of([with_spike], "size")
+    assert (scale.shape, scale.high, below, above) == ("linear", 2.0, False, True)
+    exploded = np.append(ordinary, np.geomspace(10.0, 1e37, 25))  # and then NaN
+    scale, below, above = scale_of([exploded], "size")
+    assert scale(ordinary).max() - scale(ordinary).min() > 0.05
+    assert scale.high <= 1e13
+    assert above
+    scale, _, above = scale_of([exploded], "size", exact=True)  # a curve keeps its peak
+    assert (scale.low < 0.21, scale.high, above) == (True, 1e37, False)
+    signed, below, above = scale_of([np.append(-ordinary, with_spike)], "signed")
+    assert (signed.low, signed.high, below, above) == (-2.0, 2.0, False, True)
+    # What is a tenth of all is no outlier.
+    assert scale_of([np.append(ordinary, [1e3] * 60)], "size")[0].high == 1e3
+
+
+def test_rows_without_a_finite_number_are_grey_and_no_rows_are_nothing(page: str) -> None:
+    picture = png(np.array([[np.nan, np.nan, 0.0]]), SEQUENTIAL, np.array([[True, False, True]]))
+    start = picture.index(b"IDAT") + 4
+    assert zlib.decompress(picture[start : picture.index(b"IEND") - 8]) == bytes([0, 254, 255, 0])
+    assert bytes.fromhex(BARE) == picture[picture.index(b"PLTE") + 4 :][254 * 3 : 255 * 3]
+    assert "no finite number" in " ".join(Elements(page).text)
+
+
+def test_too_few_rows_are_not_told_as_healthy() -> None:
+    monitor = fastact.ActivationMonitor()
+    monitor.record("a", np.ones((4, 4)), axis=1)
+    monitor.record_loss(1.0)
+    monitor.step()
+    page = monitor.diagnose().to_html(monitor.history)
+    assert "Not enough data yet to judge any layer" in page
+    assert '<section class="verdict unknown">' in page

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 import typer
 
 from fastact.cli.options import AsJson, Rank
-from fastact.cli.output import progress_bar, warn_of_losses
+from fastact.cli.output import complain, progress_bar, warn_of_losses
 
 _A = Annotated[Path, typer.Argument(metavar="A", help="The first run's directory.")]
 _B = Annotated[Path, typer.Argument(metavar="B", help="The second run's directory.")]
@@ -18,7 +18,10 @@ _Since = Annotated[int | None, typer.Option(metavar="STEP", help="Compare the st
 def compare(
     a: _A, b: _B, as_json: AsJson = False, noise: _Noise = None, since: _Since = None, rank: Rank = None
 ) -> int:
-    """Say where two runs part: the first layer and step that differ by more than noise explains. 1 if they part."""
+    """Say where two runs part: the first layer and step that differ by more than noise explains. 1 if they part.
+
+    2 if nothing could be compared: they have no layer or no step in common.
+    """
     from fastact.comparison.compare import compare
     from fastact.replay.log import open_log
 
@@ -28,4 +31,7 @@ def compare(
     for log in logs:
         warn_of_losses(log)
     print(found.to_json(indent=2) if as_json else found)
+    if not found.steps:
+        complain("error: nothing could be compared")
+        return 2
     return int(bool(found.partings))

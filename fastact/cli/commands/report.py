@@ -22,17 +22,19 @@ def report(runs: _Runs, out: _Out = Path("report.html"), follow: _Follow = False
 
     Two runs are compared first, as by `fastact compare`.
     """
-    _write(runs, out, again=round(every) if follow else 0)
-    print(f"{out}: {out.stat().st_size:,} bytes")
     if follow:
         with contextlib.suppress(KeyboardInterrupt):
             _follow(runs, out, every)
+    else:
+        _write(runs, out)
+    print(f"{out}: {out.stat().st_size:,} bytes")
 
 
-def _write(runs: list[Path], out: Path, again: int) -> None:
+def _write(runs: list[Path], out: Path, again: int = 0) -> None:
     from fastact.replay.log import open_log
-    from fastact.replay.report import write_report
+    from fastact.replay.report import place_of, write_report
 
+    place_of(out)
     logs = [open_log(run) for run in runs]
     comparison = None
     if len(logs) == 2:

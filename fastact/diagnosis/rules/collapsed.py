@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
-from fastact.diagnosis import choosing, collapsing, layer_types, softmax
+from fastact.diagnosis import choosing, collapsing, layer_types, siamese, softmax, standards
 from fastact.diagnosis.causes import Verdict
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.likeness import AT_THE_END, LEAST_NEURONS, likeness, recent_likeness, row_likeness
@@ -100,15 +100,20 @@ class Collapsed(Rule[CollapsedThresholds]):
         collapse_start_rows (100) without growing (in a deep stack collapse_likeness is little enough); the output layer
         itself where it came down for as long, and what its samples differ by has not grown, as it does where targets
         have an offset that is learned first. Found too where a layer and all after it, the outputs among them, have
-        come down to at most collapse_partly (0.3) without such a growth. Serious below collapse_serious (0.03). In a
+        come down to at most collapse_partly (0.3) without such a growth; and where two networks of one shape end that
+        are trained without targets, have been below 0.4 for collapse_start_rows and no more than at first, while the
+        loss fell to half. What is not serious is not told while the loss is below 0.95 of a constant answer's, or will
+        be within 100 rows at its pace. Serious below collapse_serious (0.03). In a
         network whose output layer has fewer than 8 neurons, or outputs above collapse_raw_scale (10), hidden layers
         share what makes up the outputs' mean: there it takes collapse_raw (0.03), and with few outputs above 3 nothing
         is said. Of a module of its own, its last layer tells how large its outputs are.
         For softmaxes concentration = E[x²]/E[x] (`softmax`): at least collapse_one_place (0.8) over 4 places or more in
         the first row and ever since in most attention layers; collapse_sharp (0.5) is enough where queries and keys are
         known, a quarter of the rows have a weight above 0.99, and the scores' standard deviation is 5 or more; over
-        0.99 from the first row on where the softmax is the output; within collapse_uniform of that of equal weights in
-        each row of a window of collapse_start_rows or more, while other layers have changed.
+        0.99 from the first row on where the softmax is the output; of attention that is called as a function, where its
+        scale is 4 times 1/sqrt(features), and the standard deviation of its scores 5 or more; within collapse_uniform
+        of that of equal weights in each row of a window of collapse_start_rows or more, while other layers have
+        changed.
 
     Layers with fewer than 8 neurons are left out: in them 1000 and 0.1 side by side look like samples that are alike.
     A sharp attention that was learned, a bias that all neurons share, gates and positions are healthy: what comes after
@@ -133,7 +138,7 @@ class Collapsed(Rule[CollapsedThresholds]):
     def applies(self, info: LayerInfo) -> bool:
         """Softmaxes, and every type that can have told samples apart."""
         if info.layer_type in layer_types.PROBABILITIES and not info.name.endswith("[0]"):
-            return softmax.is_softmax(info)
+            return softmax.is_softmax(info) or (info.layer_type == layer_types.ATTENTION and "scale" in info.facts)
         return not layer_types.is_passing(info.layer_type)
 
     def row_conditions(self, info: LayerInfo, first: Row, thresholds: CollapsedThresholds) -> tuple[Cascade, ...]:
@@ -159,6 +164,8 @@ class Collapsed(Rule[CollapsedThresholds]):
             )
             all_places = (RowCondition(choosing.AT_ALL_PLACES, at_all, patience=_PATIENCE),)
             return Cascade(few, undecided=nothing_finite), Cascade(all_places, undecided=nothing_finite)
+        if info.layer_type == layer_types.ATTENTION:
+            return ()
         limit = thresholds.collapse_likeness
         samples = float(thresholds.vanish_samples)
 
@@ -188,12 +195,15 @@ class Collapsed(Rule[CollapsedThresholds]):
             least = thresholds.collapse_sharp, thresholds.collapse_one_place
             one = choosing.at_one_place(layer, network, least, thresholds.min_rows)
             return one or choosing.at_all_places(layer, network, thresholds.collapse_start_rows) or Outcome.NOT_FOUND
+        if layer.info.layer_type == layer_types.ATTENTION:
+            return choosing.scaled_up(layer, network, thresholds.min_rows) or Outcome.NOT_FOUND
         streak = layer.streaks.get(_PARTLY)
-        if streak is None or streak.rows < thresholds.collapse_rows:
-            return Outcome.NOT_FOUND
-        collapse = network.once(_collapses, thresholds).get(layer.place)
+        collapse = None
+        if streak is not None and streak.rows >= thresholds.collapse_rows:
+            collapse = network.once(_collapses, thresholds).get(layer.place)
         if collapse is None:
-            return Outcome.NOT_FOUND
+            rows, limits = thresholds.collapse_start_rows, (thresholds.recent_rows, thresholds.vanish_samples)
+            return siamese.never_apart(layer, network, rows, *limits) or Outcome.NOT_FOUND
         alike = recent_likeness(network, thresholds.recent_rows, thresholds.vanish_samples)
         now, first = alike[layer.place], row_likeness(layer.first, thresholds.vanish_samples)
         feeder = network.feeder(layer)
@@ -208,6 +218,8 @@ class Collapsed(Rule[CollapsedThresholds]):
             f"{percent(now)} of what its outputs differ by lies between samples{at_first}."
         )
         severity = graded(serious=now <= thresholds.collapse_serious, critical=now <= 0.1 * thresholds.collapse_serious)
+        if severity == "warning" and standards.is_learning(network):
+            return Outcome.NOT_FOUND
         known = network.once(_known)
         which = collapse.head, collapse.step
         if which not in known:

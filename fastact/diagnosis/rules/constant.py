@@ -4,10 +4,10 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from fastact.diagnosis import choosing, facts, fading, layer_types, softmax
+from fastact.diagnosis import choosing, emptied, facts, fading, foregone, layer_types, softmax
 from fastact.diagnosis.causes import Cause, Verdict, best
 from fastact.diagnosis.finding import Evidence, Finding, graded
-from fastact.diagnosis.likeness import all_alike, initial_states
+from fastact.diagnosis.likeness import all_alike, initial_states, one_symbol
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import (
     LOWER_RATE,
@@ -16,7 +16,7 @@ from fastact.diagnosis.remedies import (
     ONE_ELEMENT_REMEDIES,
     initialisation,
 )
-from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, Streak, nothing_finite
+from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, Streak, nothing_finite, share_at_least
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, upstream
 from fastact.diagnosis.rules.vanishing import VanishingThresholds
 from fastact.diagnosis.thresholds import share_field
@@ -26,6 +26,7 @@ from fastact.text import percent
 
 _NEURONS, _CONSTANT = COLUMN["neurons"], COLUMN["constant_neurons"]
 _STD, _WITHIN, _MEAN = COLUMN["std"], COLUMN["within_std"], COLUMN["mean"]
+_ZEROS, _COUNT = COLUMN["zeros"], COLUMN["count"]
 
 #: Times `vanish_samples`. So many must have been alike to another one where a row has fewer.
 _FEW_SAMPLES: Final = 5
@@ -72,6 +73,8 @@ class Constant(Rule[ConstantThresholds]):
 
         One within a mixture of experts is where that holds of the expert that it chooses.
 
+    The model's input is constant too where every value has been zero for min_rows rows, and none was before.
+
     Needs rows swept per neuron and `vanish_samples` samples of each neuron in a row; where all of fewer are alike, five
     times as many over the rows.
 
@@ -111,8 +114,11 @@ class Constant(Rule[ConstantThresholds]):
             value = float(softmax.is_softmax(info))
             one, same = RowCondition("of_one", softmax.of_one(value)), RowCondition("one_class", softmax.one_class, 3)
             return Cascade((one,), undecided=nothing_finite), Cascade((same,), undecided=nothing_finite)
+        blank: tuple[Cascade, ...] = ()
+        if info.layer_type == layer_types.INPUT and info.dtype.startswith(("float", "bfloat")) and not info.source:
+            blank = (Cascade((RowCondition("blank", share_at_least(1.0, _ZEROS, _COUNT)),)),)
         if not first[_NEURONS]:
-            return ()
+            return blank
         share, ratio = thresholds.constant_warning, thresholds.constant_ratio
         if info.layer_type == layer_types.INPUT:  # pixels at the borders are one and the same, and harmless
             share = 2.0
@@ -122,7 +128,7 @@ class Constant(Rule[ConstantThresholds]):
             alike = cells[_WITHIN] < ratio * cells[_STD]
             return (cells[_NEURONS] > 0) & (alike | (1.0 * cells[_CONSTANT] >= share * cells[_NEURONS]))
 
-        return (Cascade((RowCondition("constant", holds),), undecided=nothing_finite),)
+        return *blank, Cascade((RowCondition("constant", holds),), undecided=nothing_finite)
 
     def shown(self, finding: Finding) -> str:
         """Where neurons were counted, the share of constant ones."""
@@ -137,8 +143,14 @@ class Constant(Rule[ConstantThresholds]):
     def check(self, layer: LayerView, network: Network, thresholds: ConstantThresholds) -> Finding | Outcome:
         """The share of constant neurons now, if there are samples enough to say so."""
         if layer.info.layer_type in layer_types.PROBABILITIES:
-            return _softmax_of_one(layer, network, thresholds) or _one_class(layer, network) or Outcome.NOT_FOUND
-        streak = layer.streaks.get("constant")
+            return (
+                foregone.over_one(layer, network, thresholds.min_rows)
+                or foregone.one_class(layer, network, _ONE_CLASS_ROWS)
+                or Outcome.NOT_FOUND
+            )
+        streak, blank = layer.streaks.get("constant"), layer.streaks.get("blank")
+        if blank is not None and blank.rows >= thresholds.min_rows and blank.step > layer.start:
+            return emptied.blank(layer, blank, network) or Outcome.NOT_FOUND
         if streak is None:
             return Outcome.NOT_FOUND
         step = _since(layer, streak)
@@ -268,6 +280,11 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
         return best([Cause(name, cause, remedies, differs, proved=bool(differs))])
     equal = facts.inputs_equal(network)
     zero = facts.inputs_zero(network)
+    if table := network.once(one_symbol):
+        cause = "The input is the same everywhere: one and the same symbol, in all samples and at all places."
+        check = "look at the vocabulary: as it is, no symbol of the data may be in it"
+        said = (f"of {table} one row alone was ever looked up",)
+        return best([Cause("inputs_constant", cause, (check, check_data), said, proved=True)])
     causes = []
     if layer_types.is_norm(layer_type):
         shape = facts.norm_of_one_element(layer, network)
@@ -340,53 +357,3 @@ def _first_alike_by_sample(network: Network, thresholds: ConstantThresholds) -> 
         if (layer.rows["std"] > 0.0).all():
             return layer
     return None
-
-
-def _softmax_of_one(layer: LayerView, network: Network, thresholds: ConstantThresholds) -> Finding | None:
-    """The finding for a softmax over an axis of length one."""
-    streak = layer.streaks.get("of_one")
-    if streak is None or streak.rows < thresholds.min_rows or streak.step > layer.start:
-        return None
-    # Attention to a memory of one place is of no use, and none to worry about either.
-    attention = layer.info.layer_type == "MultiheadAttention"
-    severity = "note" if attention else graded(serious=True, critical=layer.place >= network.output)
-    value = 0 if layer.info.layer_type == "LogSoftmax" else 1
-    evidence = Evidence(constant_ratio=1.0, value=value, outputs=int(layer.rows[-1]["count"]))
-    message = f"{layer.name} has been constant since step {layer.start}: every output is {value}, whatever comes in."
-    cause = "The softmax runs over an axis of length one, so that each output is divided by itself."
-    remedies = (
-        "check the dimension that the softmax runs over",
-        "for one output unit, use a sigmoid with binary cross-entropy, or two units with softmax",
-    )
-    said = (f"the smallest and the largest output were exactly {value} in every row",)
-    proved = Cause("softmax_of_one", cause, remedies, said, proved=True)
-    return best([proved]).finding(layer.info.name, "constant", severity, layer.start, evidence, message)
-
-
-def _one_class(layer: LayerView, network: Network) -> Finding | None:
-    """The finding for a softmax at the end that is sure of one and the same class, whatever comes in."""
-    streak = layer.streaks.get("one_class")
-    within = layer.place < network.output
-    if streak is None or streak.rows < _ONE_CLASS_ROWS or (within and not choosing.is_router(layer, network)):
-        return None
-    last = layer.rows[-1]
-    evidence = Evidence(constant_ratio=1.0, within_std=float(last["within_std"]), std=float(last["std"]))
-    if within:
-        message = (
-            f"{layer.name} has been constant since step {streak.step}: it chooses one expert for every sample, and no "
-            "other has a weight."
-        )
-        verdict = best([choosing.router_cause(layer, network)])
-        return verdict.finding(layer.info.name, "constant", "serious", streak.step, evidence, message)
-    message = f"{layer.name} has been constant since step {streak.step}: it is sure of one class for every sample."
-    one = "The outputs before the softmax no longer depend on the input."
-    remedies = "check that a batch has samples of several classes", LOWER_RATE
-    refuted = facts.before_any_update(layer, streak.step).refuted_by
-    rate = Cause("learning_rate", f"An update was too large. {one}", (LOWER_RATE,), (), refuted)
-    raw = facts.inputs_not_normalised(network)
-    large = f"The inputs are not normalised, so that updates throw the outputs far. {one}"
-    inputs = Cause("inputs_not_normalised", large, (NORMALISE_INPUTS, LOWER_RATE), raw.speaks_for, raw.refuted_by)
-    if not raw.speaks_for:
-        inputs = inputs._replace(refuted_by=inputs.refuted_by or ("the input was not recorded",))
-    told = best([rate, inputs], remedies)
-    return told.finding(layer.info.name, "constant", "serious", streak.step, evidence, message)

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
-from fastact.diagnosis import dying, layer_types, standards
+from fastact.diagnosis import dying, emptied, layer_types, standards
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity
 from fastact.diagnosis.likeness import initial_states
 from fastact.diagnosis.network import LayerView, Network
@@ -118,6 +118,8 @@ class Dead(Rule[DeadThresholds]):
         rows). A warning from dead_most (90%) in any case, and of a sparse autoencoder's features from dead_serious
         where as many fired in the first row. Where no layer after it was recorded, nothing shows that it does no harm:
         critical above dead_critical, and in a layer on its own serious from dead_serious.
+        Serious too where, in twice dead_window rows, less than 3 neurons fire for a sample, and ten times as many did
+        in the first row: samples are put out as next to nothing, though most neurons are woken now and then.
         All else from dead_warning (20%) is a note, for dead_window rows: width is lost, and the others keep learning.
         So is a warning where the loss is below half of what the best constant answer gets. Of layers with fewer than
         dead_small (10) neurons only all is more than a note.
@@ -164,7 +166,11 @@ class Dead(Rule[DeadThresholds]):
             RowCondition("some_silent", share_at_least(thresholds.dead_serious, _SILENT, _NEURONS)),
             RowCondition("mostly_silent", share_at_least(thresholds.dead_critical, _SILENT, _NEURONS)),
         )
-        return Cascade(conditions), Cascade(silent)
+        cascades = Cascade(conditions), Cascade(silent)
+        hardly = emptied.hardly_fires(first, thresholds.dead_small)
+        if layer_types.is_activation(info.layer_type) and hardly is not None:
+            return *cascades, Cascade((RowCondition("nothing_fires", hardly, patience=3),))
+        return cascades
 
     def shown(self, finding: Finding) -> str:
         """Where no neurons were counted, the share of zeros."""
@@ -177,7 +183,7 @@ class Dead(Rule[DeadThresholds]):
     def check(self, layer: LayerView, network: Network, thresholds: DeadThresholds) -> Finding | Outcome:
         """The share of dead neurons now, and what harm it does."""
         zero, some, silent = (layer.streaks.get(name) for name in ("zero", "dead", "mostly_silent"))
-        if zero is None and some is None and silent is None:
+        if zero is None and some is None and silent is None and "nothing_fires" not in layer.streaks:
             return Outcome.NOT_FOUND
         if layer.place in initial_states(network):
             return Outcome.NOT_APPLICABLE
@@ -193,7 +199,8 @@ class Dead(Rule[DeadThresholds]):
             if finding is not None:
                 return finding
         if some is None:
-            return Outcome.NOT_FOUND
+            window = 2 * thresholds.dead_window
+            return emptied.too_sparse(layer, network, window, thresholds.recent_rows) or Outcome.NOT_FOUND
         many = layer.streaks.get("seriously_dead")
         streak = most or many or some
         last = layer.last

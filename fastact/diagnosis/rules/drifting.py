@@ -6,11 +6,10 @@ from typing import Any, ClassVar, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastact.diagnosis import facts, layer_types
+from fastact.diagnosis import changes, facts, layer_types
 from fastact.diagnosis.causes import Cause, best
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, row_rms
-from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE, SAME_PREPROCESSING
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, upstream
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, factor_field, positive_field, share_field
@@ -55,6 +54,13 @@ def _reaches(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     return soon and cause.cause_name in ("data_changed", "weights_replaced") and upstream(cause, effect, around)
 
 
+def _comes_back(cause: Finding, effect: Finding, around: Circumstances) -> bool:
+    """A change explains those that come later; in one step, that of what follows from the model's own outputs."""
+    if "own_outputs" in (cause.cause_name, effect.cause_name) and cause.first_step == effect.first_step:
+        return effect.cause_name == "own_outputs" and cause.cause_name == "weights_replaced"
+    return comes_first(cause, effect, around)
+
+
 class Drifting(Rule[DriftingThresholds]):
     """A sudden change of a layer's scale, up or down, that lasts.
 
@@ -97,7 +103,7 @@ class Drifting(Rule[DriftingThresholds]):
             "vanishing", "constant", "oscillating",
         ),
         _reaches,
-    ) | {"drifting": comes_first}  # fmt: skip
+    ) | {"drifting": _comes_back}  # fmt: skip
 
     def applies(self, info: LayerInfo) -> bool:
         """All in the mode in which the model is watched but probabilities, which crowd at a bound."""
@@ -170,7 +176,7 @@ class Drifting(Rule[DriftingThresholds]):
             f"and is {number(last)} now."
         )
         evidence = Evidence(rms_before=sizes[0], rms_after=sizes[1], mean_before=before, mean_after=after)
-        verdict = best([_data(proved=True)])
+        verdict = best([changes.data(proved=True)])
         severity = "serious" if thrown else NOTE
         return verdict.finding(layer.info.name, self.condition, severity, run.step, evidence, message)
 
@@ -197,13 +203,13 @@ class Drifting(Rule[DriftingThresholds]):
         large = abs(change) >= math.log(thresholds.drift_harm)
         if layer.info.layer_type == layer_types.INPUT:
             severity = graded(serious=large, critical=False)
-            causes: tuple[Cause, ...] = (_data(proved=True),)
+            causes: tuple[Cause, ...] = (changes.of_outputs(network, step) or changes.data(proved=True),)
         else:
             # Where the input is not recorded, it is the first layer that tells of it.
             alone = network.input is None and facts.is_first(layer, network)
             severity = "warning" if large or alone else NOTE
-            causes = _causes(layer, network, step, thresholds)
-        verdict = best(causes, (_LOOK,))
+            causes = changes.causes(layer, network, step, thresholds.min_rows, thresholds.drift_factor)
+        verdict = best(causes, (changes.LOOK,))
         return verdict.finding(layer.info.name, self.condition, severity, step, evidence, message)
 
     def _mean(self, layer: LayerView, thresholds: DriftingThresholds) -> Finding | Outcome:
@@ -229,57 +235,13 @@ class Drifting(Rule[DriftingThresholds]):
             f"{number(after)} and stayed there."
         )
         severity = graded(serious=abs(by) >= thresholds.drift_harm, critical=False)
-        verdict = best([_data(proved=True)])
+        verdict = best([changes.data(proved=True)])
         return verdict.finding(layer.info.name, self.condition, severity, step, evidence, message)
 
 
 def _off(now: float, before: float) -> float:
     """By how much a scale is another one, up or down; 1 where unknown."""
     return max(now / before, before / now) if now > 0.0 and before > 0.0 else 1.0
-
-
-def _causes(layer: LayerView, network: Network, step: int, thresholds: DriftingThresholds) -> tuple[Cause, ...]:
-    """What can have changed a layer, the likeliest first."""
-    data = _data()
-    first = facts.is_first(layer, network)
-    if network.input is not None:
-        known = facts.data_changed(network, step, float(thresholds.min_rows))
-        data = data._replace(speaks_for=known.speaks_for, refuted_by=known.refuted_by)
-    elif first:
-        data = data._replace(speaks_for=("it is the first layer that changed",))
-    before = network.layers[: layer.place]
-    weighted = any(layer_types.has_weights(other.info.layer_type) for other in before)
-    steady = not any(network.range[other.place] >= thresholds.drift_factor for other in before)
-    changed = ("the data is on another scale since then",) if data.speaks_for and not first else ()
-    replaced = Cause(
-        "weights_replaced",
-        "Its weights were changed at that step from outside: by a checkpoint, a rescaling, or as layers were thawed.",
-        ("look at what the code did to the weights at that step",),
-        ("the layers before it, which every update moves too, stay as they are",) if weighted and steady else (),
-        changed,
-    )
-    rate = Cause(
-        "learning_rate",
-        "An update at that step was far too large.",
-        (CLIP_GRADIENTS, LOWER_RATE),
-        (),
-        changed + facts.before_any_update(layer, step).refuted_by,
-    )
-    return data, replaced, rate
-
-
-def _data(*, proved: bool = False) -> Cause:
-    return Cause(
-        "data_changed",
-        "The data changed at that step: another source, another part of it, or another preprocessing.",
-        ("look at what changed in the data at that step", SAME_PREPROCESSING),
-        ("the input itself changed",) if proved else (),
-        (),
-        proved,
-    )
-
-
-_LOOK: Final = "look at what changed at that step: the data, a schedule, a checkpoint"
 
 
 class Shift(NamedTuple):

@@ -25,7 +25,10 @@ _ROWS: Final = 30
 #: The output of a network that has learned the scale of its targets stays within this factor.
 _STEADY: Final = 2.0
 
-_MEAN, _STD, _MAX = COLUMN["mean"], COLUMN["std"], COLUMN["max"]
+#: A layer whose largest value is more than this is no logarithm of a variance that went to minus infinity.
+_ABOVE: Final = 10.0
+
+_MEAN, _STD, _MIN, _MAX = COLUMN["mean"], COLUMN["std"], COLUMN["min"], COLUMN["max"]
 
 
 class ExplodingThresholds(CommonThresholds):
@@ -77,8 +80,9 @@ class Exploding(Rule[ExplodingThresholds]):
         layer, and rms >= explode_scale in each of the last `min_rows` rows. Without anything before it, a layer is too
         large from explode_bound (1e6) on, and a recurrent one from explode_scale on. The output layer is judged by its
         first row alone.
-    A layer near the logarithm of the dtype's largest number (80 in float32) that is ten times what it was is exploding
-    too where NaN or Inf follow: its exponential overflowed.
+    A layer near the logarithm of the dtype's largest number (80 in float32), or as far below zero, that is ten times
+    what it was is exploding too where NaN or Inf follow: its exponential overflowed, or that of its negative; and one
+    that jumped to x in that step, where a layer behind it grew e^x times.
     The growth per step, its 95% bounds and the step at which the dtype overflows come from a robust log-linear fit
     (`trend.growth`).
 
@@ -123,9 +127,11 @@ class Exploding(Rule[ExplodingThresholds]):
         if not layer_types.has_weights(info.layer_type):
             return cascades
         limit = max(births.exponent_limit(info.dtype), _LEFT * first[_MAX])
+        below = max(births.exponent_limit(info.dtype), -_LEFT * first[_MIN])
 
         def beyond(cells: Cells) -> Any:
-            return cells[_MAX] >= limit
+            # Far below zero, and nowhere above: what overflows is the exponential of the negative, or a quotient.
+            return (cells[_MAX] >= limit) | ((cells[_MIN] <= -below) & (cells[_MAX] <= _ABOVE))
 
         return *cascades, Cascade((RowCondition("exponent", beyond),), nothing_finite)
 
@@ -218,15 +224,17 @@ class Exploding(Rule[ExplodingThresholds]):
     def _exponent(self, layer: LayerView, network: Network) -> Finding | None:
         if births.exponent_source(network) is not layer:
             return None
-        step = _onset(layer, "exponent")
+        known = "exponent" in layer.streaks
+        step = _onset(layer, "exponent") if known else births.exponent_since(layer, network)
         top = facts.largest(layer.rows)
-        known = top[~np.isnan(top)]
-        reached = float(known.max()) if len(known) else None
-        said = f"its values reach {number(reached)}" if reached is not None else "its values left their range"
-        message = (
-            f"{layer.name} has been exploding since step {step}: {said}, whose exponential is more than "
-            f"{layer.info.dtype or 'its dtype'} can hold, and NaN or Inf came of it."
-        )
+        finite = top[~np.isnan(top)]
+        reached = float(finite.max()) if len(finite) else None
+        below = reached is not None and float(np.nanmax(layer.rows["max"])) < reached
+        said = f"its values reach {'-' if below else ''}{number(reached)}" if reached else "its values left their range"
+        dtype = layer.info.dtype or "its dtype"
+        what = "whose exponential" if not below else "and the exponential of their negatives, or a quotient by theirs,"
+        more = f"{what} is more than {dtype} can hold" if known else "and what is multiplied by their exponential grew"
+        message = f"{layer.name} has been exploding since step {step}: {said}, {more}, and NaN or Inf came of it."
         evidence = Evidence(largest=reached, rms_first=row_rms(layer.first))
         told = best(growths.over_steps(layer, network, step, None))
         return told.finding(layer.info.name, self.condition, "critical", step, evidence, message)

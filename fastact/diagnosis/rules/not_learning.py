@@ -86,6 +86,13 @@ def _follows(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     )  # fmt: skip
 
 
+def _whole_falls(part: LayerView, network: Network) -> bool:
+    """Whether the sum falls that a loss is a term of: a term may rise for it, as one that begins at zero does."""
+    whole = network.everything.get(part.info.name.partition(":")[0])
+    course = None if whole is None or whole is part else progress(whole.rows["mean"])
+    return course is not None and course.pace > 0.0
+
+
 class NotLearning(Rule[NotLearningThresholds]):
     """A loss that does not fall below that of the best answer that is the same for every sample, or rises from there.
 
@@ -93,7 +100,8 @@ class NotLearning(Rule[NotLearningThresholds]):
         now = the mean of the later half of the window, with its standard error; constant = the row of the loss's name
         and ":baseline".
         It stays where now - 2 errors >= (1 - learn_share) constant, and where it falls at no pace that would bring it
-        below that within learn_pace rows; found after learn_rows rows and learn_samples samples, or after learn_soon
+        below that within learn_pace rows; found after learn_rows rows (half of them where updates are more than 0.003
+        of their weights) and learn_samples samples, or after learn_soon
         rows where updates are more than 0.1 of their weights, the predictions are equal, or the inputs are those of one
         batch while the targets change. Where updates are less than 2e-5 of their weights, and no warm-up makes them
         usual within 2000 steps, a loss above half the constant answer's that does not fall is found after two thirds of
@@ -201,6 +209,7 @@ class NotLearning(Rule[NotLearningThresholds]):
             kind == "flat"
             or (kind == "diverged" and unknown)
             or (kind == "unchanged" and len(standards.losses(network)) > 1)
+            or (kind in ("diverged", "rising") and layer.info.facts.get("part") and _whole_falls(layer, network))
         ):
             severity = NOTE  # of several, one may be a penalty that stays as it is
         elif told.cause.proved or kind == "unchanged":

@@ -3,7 +3,16 @@
 from collections.abc import Callable
 from typing import ClassVar, Final
 
-from fastact.diagnosis import layer_types, linear, supervised, unfit_losses, unfit_outputs, unfit_targets
+from fastact.diagnosis import (
+    layer_types,
+    linear,
+    supervised,
+    unfit_losses,
+    unfit_order,
+    unfit_outputs,
+    unfit_scores,
+    unfit_targets,
+)
 from fastact.diagnosis.causes import Cause, best
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, gravity
 from fastact.diagnosis.network import LayerView, Network
@@ -74,10 +83,11 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
         takes for predictions (logits, probabilities, their logarithms, any values) and for targets (`losses.LOSSES`);
         each activation has the range that it reaches. What was given is compared with what is taken: a softmax over
         one unit; a softmax or a sigmoid before a loss that applies one; none before a loss that applies none; a ReLU
-        or a tanh on logits; targets by more than mismatch_excess (a quarter of the range) beyond what the activation
-        reaches or the loss takes; classes without a unit; shapes (n,) and (n, 1) that broadcast to (n, n); the numbers
-        of classes in a regression; targets of one class in mismatch_rows (20) batches; layers with weights and nothing
-        but other linear layers between them.
+        or a tanh on logits, or a ReLU before the softmax; targets by more than mismatch_excess (a quarter of the range)
+        beyond what the activation reaches or the loss takes; classes without a unit; shapes (n,) and (n, 1) that
+        broadcast to (n, n); the numbers of classes in a regression; targets of one class in mismatch_rows (20) batches,
+        or of one class in each of most of them, which changes now and then; layers with weights and nothing but other
+        linear layers between them.
 
     Needs one row. Critical is what cannot learn, serious what learns worse or not reliably. What may be meant is a note
     until the loss shows that it does harm: it stands still, or has not fallen below mismatch_learned (half of what the
@@ -124,7 +134,9 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
             unfit_targets.classes_as_numbers(s, learned, rows),
             *(look(s, excess) for look in _OF_TARGETS),
             unfit_targets.one_class(s, rows, alone=network.once(_losses) == 1),
+            unfit_order.sorted_by_class(s, rows, alone=network.once(_losses) == 1),
             linear.no_nonlinearity(s, network, learned, rows),
+            unfit_scores.relu_before_softmax(s, network, learned, rows),
         ]
         found = [mismatch for mismatch in seen if mismatch is not None]
         if not found:

@@ -5,10 +5,10 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from fastact.diagnosis import adversaries, facts, layer_types
+from fastact.diagnosis import adversaries, changes, facts, gates, layer_types
 from fastact.diagnosis.causes import Cause, best
 from fastact.diagnosis.finding import Evidence, Finding, graded
-from fastact.diagnosis.network import LayerView, Network, row_rms
+from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE, NORMALISE_INPUTS, initialisation, normalisation
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite, share_at_least
 from fastact.diagnosis.rule import Outcome, Rule, not_after, same_layer
@@ -25,14 +25,6 @@ _CLOSED: Final = 1e-3
 
 #: The share of its own size by which the samples of a layer differ while it keeps its signal.
 _KEEPS: Final = 0.1
-
-#: The root mean square of an input from which on the gates of LSTM and GRU hardly follow it: their weights start near
-#: 0.1, and a sigmoid of 10 is 1.
-_RAW: Final = 30.0
-
-#: The root mean square of outputs that have not learned anything: usual initialisations make less than 0.5, and targets
-#: are larger, or logits that tell classes apart.
-_UNTRAINED: Final = 0.5
 
 #: The share of its own size by which samples differ that are as good as one.
 _ALIKE: Final = 0.05
@@ -66,6 +58,11 @@ class SaturatedThresholds(CommonThresholds):
     saturated_gated: float = share_field(
         0.01, "share of elements; saturated: the same of a layer with gates, where the recorded input has an rms of 30 "
         "and more. Chosen: LSTM have 2% with inputs of 100 and more, and learn half as fast"
+    )  # fmt: skip
+    saturated_open: float = share_field(
+        0.002, "share of elements; saturated: the same of an LSTM whose cell states had an rms of 1 and more in the "
+        "first row. Chosen: with gates near one half, states stay below 1; with recurrent weights of N(0, 2) they "
+        "reach 15 in 24 steps, and 1% of the outputs to their ends"
     )  # fmt: skip
     saturated_elements: int = count_field(
         300, "elements; saturated: a share of fewer is chance, so rows are pooled until there are as many. Chosen"
@@ -151,8 +148,10 @@ class Saturated(Rule[SaturatedThresholds]):
             return cascades
         early_share = min(thresholds.saturated_recurrent, full)
         early = reaches("recurrent_saturated", early_share)
-        wide = reaches("gated_saturated", min(thresholds.saturated_gated, early_share))
-        return *cascades, Cascade((wide, early) if gated else (early,), undecided=nothing_finite)
+        wide_share = min(thresholds.saturated_gated, early_share)
+        wide = reaches("gated_saturated", wide_share)
+        ajar = reaches("open_saturated", min(thresholds.saturated_open, wide_share))
+        return *cascades, Cascade((ajar, wide, early) if gated else (early,), undecided=nothing_finite)
 
     def limits(self, finding: Finding, thresholds: SaturatedThresholds) -> tuple[tuple[float, str], ...]:
         """From where it is a finding."""
@@ -166,8 +165,11 @@ class Saturated(Rule[SaturatedThresholds]):
             streak, least = early, min(thresholds.saturated_recurrent, least)
         gated = layer.streaks.get("gated_saturated")
         early_gates = gated is not None and gated.step <= layer.start
-        if gated and early_gates and (_is_given_raw_values(layer, network) or _is_new_lstm(layer, network)):
+        if gated and early_gates and (gates.is_given_raw_values(layer, network) or gates.is_new_lstm(layer, network)):
             streak, least = gated, min(thresholds.saturated_gated, least)
+        ajar = layer.streaks.get("open_saturated")
+        if streak is None and ajar and ajar.step <= layer.start and gates.is_open(layer, network):
+            streak, gated, least = ajar, ajar, min(thresholds.saturated_open, least)
         if streak is None or streak.rows < thresholds.min_rows:
             return Outcome.NOT_FOUND
         if streak.rows >= 2 * thresholds.recent_rows:
@@ -228,29 +230,6 @@ def _shut(first: Row) -> float:
     What is given next to nothing, and has no biases, puts out as little by nature.
     """
     return _CLOSED if first[_TYPICAL] >= 10.0 * _CLOSED else -1.0
-
-
-def _is_given_raw_values(layer: LayerView, network: Network) -> bool:
-    """Whether the recorded input, which no other layer has touched, is far too large for gates."""
-    given = network.input
-    direct = given is not None and network.feeder(layer) in (given, *_places_of(layer, network))
-    return direct and given is not None and network.rms[given.place] >= _RAW
-
-
-def _is_new_lstm(layer: LayerView, network: Network) -> bool:
-    """Whether it is an LSTM in a network that had learned nothing when it was first recorded: its outputs were small.
-
-    Its outputs are a tanh times a gate, near 0.5 at first; they come near 1 where three gates at once are at their
-    ends. A trained one has some there too.
-    """
-    outputs = row_rms(network.layers[network.output].first)
-    return layer.info.layer_type in ("LSTM", "LSTMCell") and layer.place < network.output and outputs < _UNTRAINED
-
-
-def _places_of(layer: LayerView, network: Network) -> list[LayerView]:
-    """The outputs of one layer that has several: "lstm[0]", "lstm[1][0]"."""
-    base = layer.info.name.partition("[")[0]
-    return [view for view in network.layers if view.info.name.partition("[")[0] == base]
 
 
 def _by_design(layer: LayerView, network: Network, step: int, ratio: float, thresholds: SaturatedThresholds) -> bool:
@@ -357,6 +336,10 @@ def _causes(layer: LayerView, network: Network, step: int, *, adversary: bool) -
 
 def _changed(layer: LayerView, network: Network, step: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     known = facts.data_changed(network, step, slack=1.0)
+    feeder = network.feeder(layer)
+    alone = changes.by_itself(feeder, network, step) if feeder is not None and known.speaks_for else ()
+    if alone:
+        return (), alone
     if not known.speaks_for:
         return (), known.refuted_by or ("no change of the data was recorded",)
     return (*known.speaks_for, "it began in that step"), ()

@@ -149,6 +149,9 @@ class Vanishing(Rule[VanishingThresholds]):
             cascades.append(Cascade((RowCondition("blurred", blurred, patience=_PATIENCE),), undecided))
         if fading.may_be_prior(first):
             cascades.append(Cascade((RowCondition("prior", fading.near_prior, patience=_PATIENCE),), undecided))
+        if layer_types.has_weights(info.layer_type) and fading.around_prior(first):
+            around = RowCondition("around_prior", fading.around_prior, patience=_PATIENCE)
+            cascades.append(Cascade((around,), undecided))
         return tuple(cascades)
 
     def limits(self, finding: Finding, thresholds: VanishingThresholds) -> tuple[tuple[float, str], ...]:
@@ -186,7 +189,8 @@ class Vanishing(Rule[VanishingThresholds]):
                 return Outcome.NOT_FOUND  # `Collapsed` says that of what keeps its size
             source, step, over_steps = layer.place, _since_saturated(layer, network, faded.step, thresholds), True
         elif fading.heads(layer, network, thresholds.vanish_prior_rows):
-            source, step, over_steps = layer.place, layer.streaks["prior"].step, True
+            since = layer.streaks.get("prior") or layer.streaks["around_prior"]
+            source, step, over_steps = layer.place, since.step, True
         else:
             return Outcome.NOT_FOUND
         name = network.layers[source].info.name
@@ -199,6 +203,8 @@ class Vanishing(Rule[VanishingThresholds]):
         else:
             reference, where = network.signal[source], f"in {network.layers[source].name}"
             left = min(s for s in network.signal[layer.place :] if not math.isnan(s))
+        if over_steps and step <= layer.start and reference < signal:
+            reference = signal  # what was small when it was new has not become larger by much
         if not reference > 0.0:
             return Outcome.NOT_FOUND  # what was never there has not vanished
         ratio = signal / reference
@@ -221,6 +227,8 @@ class Vanishing(Rule[VanishingThresholds]):
             verdict = fading.over_depth(layer, network, source)
         if verdict.cause.name == "posterior_collapse":
             severity = "serious"
+            if step <= layer.start:
+                message = f"{layer.name} has been vanishing since step {step}: it stays near its prior for all samples."
         return verdict.finding(layer.info.name, self.condition, severity, step, evidence, message)
 
 

@@ -4,14 +4,14 @@ HeatMap.prototype.listen = function () {
   const { view } = this;
   view.addEventListener("scroll", () => this.draw());
   view.addEventListener("focus", () => this.moved());
-  view.addEventListener("blur", () => this.draw());
+  view.addEventListener("blur", () => this.draw(false));
   view.addEventListener("keydown", (event) => this.key(event));
   view.addEventListener("pointermove", (event) => this.hover(event));
   view.addEventListener("pointerleave", () => {
     this.pointed = false;
     this.tip.hidden = true;
     this.changed("cursor");
-    this.draw();
+    this.draw(false);
   });
   view.addEventListener("pointerdown", (event) => {
     const at = this.point(event);
@@ -32,7 +32,7 @@ HeatMap.prototype.hover = function (event) {
   pointAs(this.view, at, this.left);
   this.showTip(event, at);
   this.changed("cursor");
-  this.draw();
+  this.draw(false);
 };
 
 function pointAs(view, at, left) {

@@ -122,6 +122,8 @@ class RunView {
       element("b", {}, statistic.name), element("span", {}, meaning),
       element("span", { class: "scale" }, `${below ? "≤ " : ""}${text(scale.low)}`, ramp, `${above ? "≥ " : ""}${text(scale.high)}`,
         ...(scale.shape === "linear" ? [] : [element("i", {}, scale.shape === "log" ? "log" : "symmetric log")])),
+      element("span", { class: "key" }, element("i", { class: "bare" }), "no finite number"),
+      element("span", { class: "key" }, element("i", { class: "empty" }), "no rows"),
     );
   }
 
@@ -167,11 +169,16 @@ class RunView {
     head.append(close);
     const marks = since.map((finding) => finding.since);
     const figures = [];
+    const nothing = [];
     const order = [state.statistic, ...[...this.statistics.values()].filter((each) => each !== state.statistic)];
     for (const statistic of order) {
       const curve = curveOf(tree, node, statistic.name);
       if (!curve) continue;
       const large = statistic === state.statistic;
+      if (!large && curve.median.every((value) => !value) && !(curve.high || []).some((value) => value)) {
+        nothing.push(statistic.name);
+        continue;
+      }
       const side = Math.max(220, Math.min(360, (this.box.width - 40) / 3));
       const box = large ? { ...this.box, height: 150 } : { ...this.box, width: side, left: 46, right: side - 8, height: 96 };
       const chart = curveChart(`${statistic.name} of ${tree.name(node)}`, statistic.kind, [curve], box, { since: marks, steps: true });
@@ -179,6 +186,7 @@ class RunView {
       const said = element("figcaption", {}, element("b", {}, statistic.name), ` ${statistic.meaning}`);
       figures.push(element("figure", large ? { class: "large" } : {}, said, chart));
     }
+    if (nothing.length) figures.push(element("p", { class: "rest" }, `Zero throughout: ${nothing.join(", ")}.`));
     this.panel.replaceChildren(head, element("div", { class: "curves" }, ...figures));
   }
 

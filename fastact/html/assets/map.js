@@ -83,12 +83,14 @@ class HeatMap {
     const leaves = this.tree.inSight.filter((node) => !node.open);
     const arrays = leaves.map((node) => this.values(node).values).filter(Boolean);
     if (change) {
-      let most = 2;
+      const sizes = [];
       for (const values of arrays) for (const value of values) {
-        if (Number.isFinite(value) && value > 0) most = Math.max(most, value, 1 / value);
+        if (Number.isFinite(value) && value > 0) sizes.push(Math.abs(Math.log(value)));
       }
-      most = Math.min(most, 1e6);
-      this.ends = { scale: new Scale("log", 1 / most, most), below: false, above: false };
+      sizes.sort((a, b) => a - b);
+      const [largest, most] = sizes.length ? [sizes[sizes.length - 1], Math.min(1e6, Math.max(2, Math.exp(endsOf(sizes)[1])))] : [0, 2];
+      const outside = largest > Math.log(most) * 1.000001;
+      this.ends = { scale: new Scale("log", 1 / most, most), below: outside, above: outside };
     } else this.ends = scaleOf(arrays, statistic.kind, shape);
     this.colours = palette(change || statistic.kind === "signed" ? COLOURS.diverging : COLOURS.sequential);
   }
@@ -102,27 +104,38 @@ class HeatMap {
     this.cursor.row = Math.min(this.cursor.row, Math.max(this.rows.length - 1, 0));
   }
 
-  draw() {
+  // Draws all, or, where only the cursor has moved, that alone over what was drawn last.
+  draw(all = true) {
     const { clientWidth: width, clientHeight: height } = this.view;
     if (!width || !height) return;
     const ratio = window.devicePixelRatio || 1;
-    this.canvas.width = Math.round(width * ratio);
-    this.canvas.height = Math.round(height * ratio);
-    this.canvas.style.width = `${width}px`;
-    this.canvas.style.height = `${height}px`;
     const context = this.canvas.getContext("2d");
-    context.scale(ratio, ratio);
-    context.clearRect(0, 0, width, height);
     const high = this.rowHeight;
-    const first = Math.floor(this.view.scrollTop / high);
-    const last = Math.min(this.rows.length, Math.ceil((this.view.scrollTop + height) / high));
-    this.paint(context, first, last, high);
-    context.font = `12px ${getComputedStyle(this.view).fontFamily}`;
-    context.textBaseline = "middle";
-    if (high >= DENSE) for (let i = first; i < last; i++) this.name(context, this.rows[i], i * high - this.view.scrollTop, high);
-    this.mark(context, high, height);
+    if (all || !this.still) {
+      this.canvas.width = Math.round(width * ratio);
+      this.canvas.height = Math.round(height * ratio);
+      this.canvas.style.width = `${width}px`;
+      this.canvas.style.height = `${height}px`;
+      context.scale(ratio, ratio);
+      const first = Math.floor(this.view.scrollTop / high);
+      const last = Math.min(this.rows.length, Math.ceil((this.view.scrollTop + height) / high));
+      this.paint(context, first, last, high);
+      context.font = `12px ${getComputedStyle(this.view).fontFamily}`;
+      context.textBaseline = "middle";
+      if (high >= DENSE) {
+        for (let i = first; i < last; i++) this.name(context, this.rows[i], i * high - this.view.scrollTop, high);
+      } else this.names(context, high, height);
+      this.mark(context, high, height);
+      this.drawAxis();
+      this.still = new OffscreenCanvas(this.canvas.width, this.canvas.height);
+      this.still.getContext("2d").drawImage(this.canvas, 0, 0);
+    } else {
+      context.setTransform(1, 0, 0, 1, 0, 0);
+      context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+      context.drawImage(this.still, 0, 0);
+      context.scale(ratio, ratio);
+    }
     this.drawCursor(context, high);
-    this.drawAxis();
   }
 
   // Cells as pixels: one line of them for each row, or for each pixel where rows are lower than that.
@@ -136,28 +149,34 @@ class HeatMap {
     const { colours } = this;
     const { from, to, which } = this.state;
     const place = new Float64Array(wide);
+    const bare = new Uint8Array(wide); // rows, and none with a finite number
+    const grey = [1, 3, 5].map((at) => parseInt(css("--bare").slice(at, at + 2), 16));
     for (let line = 0; line < lines; line++) {
       place.fill(NaN);
+      bare.fill(0);
       for (let i = first + line * together; i < Math.min(first + (line + 1) * together, last); i++) {
         // An open module is a heading: its layers follow.
         const { level, values } = this.rows[i].open ? {} : this.values(this.rows[i]);
         if (!values) continue;
         const by = (to - from) / wide / level.width;
         const start = (from - level.origin) / level.width;
+        const counts = this.tree.counts(this.rows[i]);
         for (let x = 0; x < wide; x++) {
-          const value = values[Math.floor(start + (x + 0.5) * by)];
-          if (value === undefined || Number.isNaN(value)) continue;
+          const column = Math.floor(start + (x + 0.5) * by);
+          const value = values[column];
+          if (value === undefined || Number.isNaN(value)) {
+            if (counts[column]) bare[x] = 1;
+            continue;
+          }
           const found = scale.place(value);
           // What stands out stays: the largest, or the least where that is asked for.
           if (!(which === "low" ? found >= place[x] : found <= place[x])) place[x] = found;
         }
       }
       for (let x = 0, at = line * wide * 4; x < wide; x++, at += 4) {
-        if (Number.isNaN(place[x])) continue;
+        if (Number.isNaN(place[x]) && !bare[x]) continue;
         const colour = Math.round(place[x] * 255) * 3;
-        image.data[at] = colours[colour];
-        image.data[at + 1] = colours[colour + 1];
-        image.data[at + 2] = colours[colour + 2];
+        for (let c = 0; c < 3; c++) image.data[at + c] = Number.isNaN(place[x]) ? grey[c] : colours[colour + c];
         image.data[at + 3] = 255;
       }
     }
@@ -205,6 +224,20 @@ class HeatMap {
     context.fillText(text, indent, middle + 0.5);
     context.fillStyle = css("--faint");
     context.fillText(more, indent + context.measureText(text).width + 2, middle + 0.5);
+  }
+
+  // Where rows are too low for names: those of the modules that have room for theirs.
+  names(context, high, height) {
+    let free = 0;
+    this.rows.forEach((node, i) => {
+      const y = i * high - this.view.scrollTop;
+      if (!node.open || y < free || y > height) return;
+      let end = i + 1;
+      while (end < this.rows.length && this.rows[end].depth > node.depth) end++;
+      if ((end - i) * high < 12) return;
+      this.name(context, node, y - 1, 14);
+      free = y + 13;
+    });
   }
 
   // Findings: from the step since which they hold, in the row that shows their layer.
@@ -297,7 +330,7 @@ class HeatMap {
     const { kind, name } = this.state.statistic;
     const [low, , median, , high] = found.parts;
     const folds = node.folds ? `, ${node.open ? "unfolded" : "folded"}, ${whole(node.layers)} layers` : "";
-    if (Number.isNaN(median)) return `${found.name}${folds}; ${found.where}: no ${name}`;
+    if (Number.isNaN(median)) return `${found.name}${folds}; ${found.where}: ${found.rows ? `no finite ${name}` : "no rows"}`;
     const range = low === high ? "" : `, from ${shownAs(kind, low)} to ${shownAs(kind, high)}`;
     const rows = found.rows > 1 ? `; ${whole(found.rows)} rows` : "";
     return `${found.name}${folds}; ${found.where}: ${name} ${shownAs(kind, median)}${range}${rows}`;
@@ -307,7 +340,7 @@ class HeatMap {
     const node = this.rows[this.cursor.row];
     if (node) this.said.textContent = this.words(node, this.cursor.step);
     this.changed("cursor");
-    this.draw();
+    this.draw(false);
   }
 
   point(event) {
@@ -330,7 +363,7 @@ class HeatMap {
       const { kind, name } = this.state.statistic;
       const [low, lower, median, upper, high] = found.parts.map((value) => shownAs(kind, value));
       lines.push(element("span", {}, `${found.where}${found.rows > 1 ? `, ${whole(found.rows)} rows` : ""}`));
-      lines.push(element("strong", {}, `${name} ${median}`));
+      lines.push(element("strong", {}, Number.isNaN(found.parts[2]) ? (found.rows ? `no finite ${name}` : "no rows") : `${name} ${median}`));
       if (low !== high) lines.push(element("span", {}, `half within ${lower} to ${upper}, all within ${low} to ${high}`));
     }
     this.tip.replaceChildren(...lines);

@@ -101,42 +101,62 @@ function rounded(low, high, most = 4) {
   return found;
 }
 
-// The scale for arrays of numbers: shape "auto" takes what suits them. Linear scales leave 0.5% at each end outside.
+// The least and the largest of numbers that rise, without the few at either end that would leave the others no room: as
+// `ends_of` of scales.py, of numbers whose distances are what is seen.
+function endsOf(rising) {
+  const last = rising.length - 1;
+  const [low, high] = [rising[0], rising[last]];
+  if (last < 40) return [low, high];
+  const [first, lower, upper, final] = [0.05, 0.25, 0.75, 0.95].map((share) => rising[Math.floor(share * last)]);
+  const reach = 3 * (upper - lower);
+  const [from, to] = [Math.min(first, lower - reach), Math.max(final, upper + reach)];
+  const least = rising.find((value) => value >= from);
+  const most = rising.findLast((value) => value <= to);
+  const room = 2 * (most - least);
+  if (!(room > 0 && room < Infinity)) return [low, high];
+  return [rising.find((value) => value >= least - room), rising.findLast((value) => value <= most + room)];
+}
+
+// The ends of a logarithmic scale for positive numbers that rise. Twelve powers of ten are told apart; where there are
+// more, those of most numbers are, and if it is exact all above.
+function logEndsOf(rising, exact) {
+  let [low, high] = [rising[0], rising[rising.length - 1]];
+  if (!exact) {
+    const [first, last] = endsOf(rising.map(Math.log));
+    low = rising.find((value) => Math.log(value) >= first);
+    high = rising.findLast((value) => Math.log(value) <= last);
+  }
+  const bottom = Math.max(low, Math.min(high * 1e-12, rising[Math.min(1 + Math.floor(rising.length / 100), rising.length - 1)]));
+  return [bottom, exact ? high : Math.min(high, bottom * 1e12)];
+}
+
+// The scale for arrays of numbers: shape "auto" takes what suits them. Outliers lie outside, unless it is exact.
 function scaleOf(arrays, kind, shape = "auto", exact = false) {
   const known = [];
   for (const values of arrays) for (const value of values) if (Number.isFinite(value)) known.push(value);
   if (!known.length) return { scale: new Scale("linear", 0, 1), below: false, above: false };
   known.sort((a, b) => a - b);
   let [low, high] = [known[0], known[known.length - 1]];
-  const positive = known.find((value) => value > 0);
-  const largest = Math.max(Math.abs(low), Math.abs(high));
+  const [lowest, highest] = [low, high];
+  const found = (as, from, to) => ({ scale: new Scale(as, from, to), below: lowest < from, above: highest > to });
+  const sizes = low < 0 ? known.map(Math.abs).sort((a, b) => a - b) : known;
+  let positive = sizes.filter((value) => value > 0);
+  if (!positive.length) positive = [1];
+  let [least, largest] = logEndsOf(positive, exact);
   if (shape === "auto") {
     shape = "linear";
-    if (kind === "size" && positive && high > 30 * positive) shape = "log";
-    const sizes = kind === "signed" ? known.map(Math.abs).sort((a, b) => a - b) : [];
-    if (kind === "signed" && largest > 30 * sizes[sizes.length >> 1] && sizes[sizes.length >> 1] > 0) shape = "symlog";
+    const typical = sizes[sizes.length >> 1];
+    if (kind === "size" && largest > 30 * least) shape = "log";
+    if (kind === "signed" && largest > 30 * typical && typical > 0) shape = "symlog";
   }
-  if (shape === "log" && positive) {
-    const bottom = Math.max(positive, high * 1e-12);
-    return { scale: new Scale("log", bottom, Math.max(high, bottom * 1.0001)), below: low < bottom, above: false };
-  }
-  if (shape === "symlog") {
-    const from = kind === "signed" ? -largest : 0;
-    return { scale: new Scale("symlog", from, largest || 1), below: false, above: false };
-  }
-  if (kind === "share") return { scale: new Scale("linear", 0, high > 0.3 ? 1 : high || 1), below: false, above: false };
-  let [below, above] = [false, false];
-  if (!exact && known.length > 400) {
-    const [least, most] = [known[Math.floor(known.length * 0.005)], known[Math.ceil(known.length * 0.995) - 1]];
-    if (most > least && high - low > 3 * (most - least)) {
-      [below, above] = [low < least, high > most];
-      [low, high] = [least, most];
-    }
-  }
+  if (shape === "log") return found("log", least, Math.max(largest, least * 1.0001));
+  if (shape === "symlog") return found("symlog", kind === "signed" ? -largest : 0, largest);
+  if (kind === "share") return found("linear", 0, high > 0.3 ? 1 : high || 1);
+  if (!exact) [low, high] = endsOf(known);
   if (kind === "signed") {
-    const end = Math.max(Math.abs(low), Math.abs(high)) || 1;
-    if (!exact) [low, high] = [-end, end];
+    largest = (exact ? sizes[sizes.length - 1] : endsOf(sizes)[1]) || 1;
+    if (!exact) [low, high] = [-largest, largest];
   } else if (low < 0.5 * high) low = 0;
   if (high <= low) [low, high] = [low - Math.abs(low) * 0.5 - 1e-12, high + Math.abs(high) * 0.5 + 1e-12];
-  return { scale: new Scale("linear", low, high), below, above };
+  return found("linear", low, high);
 }

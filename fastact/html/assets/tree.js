@@ -121,7 +121,7 @@ class Tree {
     }
   }
 
-  // Opens modules, from the outermost on, as long as there are at most so many rows.
+  // Opens modules, from the outermost on, as long as there are at most so many rows, or hardly any.
   unfold(most) {
     let level = [this.root];
     let rows = this.root.children.length;
@@ -129,7 +129,7 @@ class Tree {
       const next = [];
       for (const node of level) {
         const more = node === this.root ? 0 : node.children.length;
-        if (rows + more > most && node !== this.root) continue;
+        if (rows + more > most && rows >= 8) continue;
         node.open = true;
         rows += more;
         next.push(...node.children.filter((child) => child.folds && !child.shares));
@@ -211,9 +211,18 @@ class Tree {
     return found;
   }
 
-  count(node, column) {
+  // How many rows of the log each column of a node stands for.
+  counts(node) {
     const [level, single] = this.run.levels;
-    if (!node.rows.length) return single ? single.counts[node.detail * single.columns + column] : 0;
-    return node.rows.reduce((sum, row) => sum + level.counts[row * level.columns + column], 0);
+    if (!node.counts) {
+      const [of, rows] = node.rows.length ? [level, node.rows] : [single, single ? [node.detail] : []];
+      node.counts = new Float64Array(of ? of.columns : 0);
+      for (const row of rows) for (let c = 0; c < of.columns; c++) node.counts[c] += of.counts[row * of.columns + c];
+    }
+    return node.counts;
+  }
+
+  count(node, column) {
+    return this.counts(node)[column] || 0;
   }
 }

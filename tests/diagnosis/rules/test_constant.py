@@ -255,3 +255,11 @@ def test_an_initial_state_is_the_same_for_all_samples(later: float, told: bool, 
         "out": ("Linear", [row(s) for s in range(40)]),
     }
     assert ("again" in {f.layer for f in watch(layers).diagnose().findings}) is told
+
+
+@pytest.mark.parametrize(("unused", "cause"), [(63, "inputs_constant"), (62, "weights_zero")])
+def test_an_output_that_is_the_same_as_one_symbol_alone_is_looked_up(unused: int, cause: str) -> None:
+    lookups = [row(step, count=64, zeros=unused, neurons=64) for step in STEPS]
+    layers = after("differs", "Linear", constant(64, within_std=0.0)) | {"embed:usage": ("Vocabulary", lookups)}
+    (finding,) = (each for each in watch(layers).diagnose().findings if each.condition == "constant")
+    assert finding.cause_name == cause

@@ -380,3 +380,13 @@ def test_inputs_that_stay_while_targets_change_are_told_where_nothing_is_learned
 )
 def test_a_loss_that_is_made_large_rises_from_the_first_rows_on(levels: Any, update: float, cause: str) -> None:
     assert only(loss(noisy(levels)), parameter("0.weight", update=update), optimiser()).cause_name == cause
+
+
+def test_a_term_that_rises_while_the_sum_falls_is_a_note() -> None:
+    rises = loss(noisy(np.linspace(0.0, 3.0, 60)), 0.5, function="mean_squared_error", name="loss:mse_loss")
+    info, rows = rises["loss:mse_loss"]
+    part = LayerInfo("loss:mse_loss", 0, "Loss", "float64", facts={**(info.facts or {}), "part": True})
+    parts = rises | {"loss:mse_loss": (part, rows)}
+    falls = loss(noisy(np.linspace(4.0, 1.0, 60)), None, function="")
+    assert findings(falls, parts) == []
+    assert [f.layer for f in findings(loss(noisy(np.full(60, 4.0)), None, function=""), parts)] == ["loss:mse_loss"]

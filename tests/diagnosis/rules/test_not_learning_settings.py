@@ -184,3 +184,40 @@ def test_a_loss_that_diverges_whose_constant_answer_is_not_known() -> None:
     assert findings(loss(noisy(np.minimum(levels, 90.0)), None)) == []
     own = seen(loss(noisy(levels), None, function="")).diagnose()
     assert (own.healthy, [note.condition for note in own.notes]) == (True, ["not_learning"])
+
+
+def test_what_would_tell_more_is_told_where_it_is_not_recorded() -> None:
+    flat = loss(noisy(np.full(110, LN10)))
+    (finding,) = findings(flat, optimiser(rows=110))
+    assert finding.cause_name == "constant_answer"
+    assert "updates=True" in finding.remedies[0]
+    (finding,) = findings(flat, optimiser(rows=110), parameter("fc.weight", update=5e-5))
+    assert "updates=True" not in finding.remedies[0]
+
+
+@pytest.mark.parametrize(("update", "expected"), [(1e-3, ["constant_answer"]), (1e-4, [])])
+def test_updates_that_are_ample_halve_the_wait(update: float, expected: Any) -> None:
+    assert causes(loss(FLAT[:50]), parameter("fc.weight", update=update)) == expected
+    assert causes(loss(FLAT[:49]), parameter("fc.weight", update=update)) == []
+
+
+def far(size: float, levels: Any) -> Given:
+    """A regression on normalised inputs whose first outputs have this size."""
+    rows = len(levels)
+    given = {"input": (LayerInfo("input", 0, "Input"), [row(s) for s in range(rows)])}
+    for name, scale in (("0", size**0.5), ("2", size)):
+        given |= layer(name, [row(s, mean=0.0, std=scale) for s in range(rows)])
+    known = loss(noisy(levels), 1.0, function="mean_squared_error", targets={"mean": 0.0, "std": 1.0})
+    info, values_ = known["loss"]
+    told = LayerInfo("loss", 0, "Loss", "float64", source="2", facts={**(info.facts or {}), "prediction": {}})
+    return given | known | {"loss": (told, values_)}
+
+
+def test_first_outputs_that_are_far_too_large() -> None:
+    slowly = 1e4 * 0.97 ** np.arange(40)
+    (finding,) = findings(far(100.0, slowly))
+    assert (finding.cause_name, finding.severity) == ("initialisation", "warning")
+    assert finding.because[0] == "its first outputs were 100 times as large as the targets"
+    assert causes(far(100.0, slowly[:29])) == []
+    assert causes(far(100.0, 1e4 * 0.7 ** np.arange(40))) == []  # it is there soon
+    assert causes(far(2.0, slowly)) == []

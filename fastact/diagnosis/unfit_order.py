@@ -1,0 +1,48 @@
+"""Batches in an order that teaches little: sorted by class, one after the other."""
+
+from typing import Final
+
+import numpy as np
+
+from fastact.diagnosis.supervised import Mismatch, Supervised
+from fastact.text import number, percent
+
+#: Samples. Smaller batches are of one class by chance.
+_LEAST: Final = 4
+#: Share of the batches that are of one class where the data is sorted: all but those in which a class ends.
+_SORTED: Final = 0.8
+#: Of so many batches of one class at most one changes the class: labels that take turns are those of two players.
+_RUN: Final = 3
+
+
+def sorted_by_class(s: Supervised, rows: int, alone: bool) -> Mismatch | None:
+    """Batches of one class each, of the same one for several batches, then of another.
+
+    Args:
+        s: the loss.
+        rows: from so many on it is no chance.
+        alone: whether it is the only loss. A discriminator has one for what is real and one for what is made up.
+    """
+    target, family = s.target, s.function.family if s.function is not None else ""
+    classifies = (family == "categorical" and s.targets_are_classes and s.units > 1) or (family == "binary" and alone)
+    if target is None or not classifies:
+        return None
+    seen = target.rows[target.rows["count"] >= _LEAST]
+    if len(seen) < rows:
+        return None
+    pure = seen["min"] == seen["max"]
+    classes = seen["min"][pure]
+    changes = int(np.count_nonzero(np.diff(classes)))
+    if not (pure.mean() >= _SORTED and changes >= 1 and _RUN * changes <= len(classes)):
+        return None
+    kinds = len(np.unique(classes))
+    what = f"{percent(float(pure.mean()))} of {len(seen):,} batches are of one class each, {number(kinds)} in turn"
+    says = (
+        "The data is sorted by class: each batch teaches to answer one class, whatever comes in, and the next class "
+        "undoes what was learned of the one before."
+    )
+    fix = (
+        "shuffle the data (shuffle=True), also before it is split into training and test",
+        "draw each batch from all",
+    )
+    return Mismatch("sorted_by_class", "serious", what, says, fix, (what,))
