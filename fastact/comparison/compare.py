@@ -53,7 +53,7 @@ def compare(
     Example:
         >>> import fastact
         >>> runs = []
-        >>> for scale in (1.0, 1.0, 8.0):
+        >>> for scale in (1.0, 1.0, 3.0):
         ...     random = np.random.default_rng(0)
         ...     with fastact.ActivationMonitor() as monitor:
         ...         for step in range(40):
