@@ -4,7 +4,8 @@ A part begins with a comment that says what it is, and ends with ``<!-- end -->`
 
 - ``thresholds``: the defaults and meanings of the fields of `fastact.Thresholds` that are named there;
 - ``example``: the file of that name in scripts/examples;
-- ``report``: what the page's own code was diagnosed with, when it was last run by ``--capture``.
+- ``report``: what the page's own code was diagnosed with, when it was last run by ``--capture``;
+- ``output``: what the page's last block of code before it printed then.
 
 python -m scripts.pages                        # writes thresholds and examples
 python -m scripts.pages --check                # exit code 1 when they are not what the code says
@@ -16,6 +17,8 @@ import contextlib
 import dataclasses
 import io
 import re
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +27,7 @@ from rich.console import Console
 from fastact import Diagnosis, Thresholds
 from fastact.diagnosis.render import render_rich
 
-__all__ = ["EXAMPLES", "PAGES", "blocks", "named", "rendered", "report", "run"]
+__all__ = ["EXAMPLES", "PAGES", "blocks", "named", "outputs", "printed", "rendered", "report", "run"]
 
 ROOT: Final = Path(__file__).parent.parent
 PAGES: Final = ROOT / "fastact" / "pages"
@@ -33,7 +36,8 @@ EXAMPLES: Final = ROOT / "scripts" / "examples"
 WIDTH: Final = 88
 
 _PART: Final = re.compile(
-    r"(?P<begin><!-- (?P<what>thresholds|example|report) by python -m scripts\.pages(?:: (?P<names>[\w. ]+))? -->\n)"
+    r"(?P<begin><!-- (?P<what>thresholds|example|report|output)"
+    r" by python -m scripts\.pages(?:: (?P<names>[\w. ]+))? -->\n)"
     r"(?P<body>.*?)(?P<end><!-- end -->)",
     re.DOTALL,
 )
@@ -59,6 +63,24 @@ def run(text: str, name: str) -> Diagnosis:
     return diagnosis
 
 
+def printed(text: str, name: str) -> list[str]:
+    """Runs the blocks of a page one after the other, in a folder of its own; returns what each printed."""
+    left: dict[str, Any] = {}
+    found = []
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        for number, code in enumerate(blocks(text)):
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                exec(compile(code, f"{name}, block {number}", "exec"), left)  # noqa: S102 - the page's own code
+            found.append("\n".join(line.rstrip() for line in out.getvalue().splitlines()))
+    return found
+
+
+def outputs(text: str) -> list[str]:
+    """What a page says that its blocks print, in the page's order."""
+    return [part["body"].removeprefix("```text\n").removesuffix("```\n") for part in _PART.finditer(text)
+            if part["what"] == "output"]  # fmt: skip
+
+
 def report(diagnosis: Diagnosis) -> str:
     """A diagnosis as the command line shows it, without colours."""
     stream = io.StringIO()
@@ -66,8 +88,8 @@ def report(diagnosis: Diagnosis) -> str:
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
 
 
-def rendered(text: str, diagnosis: Diagnosis | None = None) -> str:
-    """A page with its parts as the code has them; its report stays as it is unless there is a diagnosis."""
+def rendered(text: str, diagnosis: Diagnosis | None = None, prints: Sequence[str] | None = None) -> str:
+    """A page with its parts as the code has them; report and output stay as they are unless there are new ones."""
 
     def part(found: re.Match[str]) -> str:
         names = (found["names"] or "").split()
@@ -75,6 +97,9 @@ def rendered(text: str, diagnosis: Diagnosis | None = None) -> str:
             body = _thresholds(names)
         elif found["what"] == "example":
             body = f"```python\n{(EXAMPLES / names[0]).read_text(encoding='utf-8')}```\n"
+        elif found["what"] == "output":
+            before = len(blocks(text[: found.start()])) - 1
+            body = found["body"] if prints is None else f"```text\n{prints[before]}\n```\n"
         else:
             body = found["body"] if diagnosis is None else f"```text\n{report(diagnosis)}\n```\n"
         return found["begin"] + body + found["end"]
@@ -102,7 +127,8 @@ def main() -> None:
         text = path.read_text(encoding="utf-8")
         asked = arguments.capture is not None and (not arguments.capture or path.stem in arguments.capture)
         found = run(text, path.name) if asked and "<!-- report" in text else None
-        wanted = rendered(text, found)
+        prints = printed(text, path.name) if asked and "<!-- output" in text else None
+        wanted = rendered(text, found, prints)
         if text != wanted:
             stale.append(path)
             if not arguments.check:

@@ -23,7 +23,7 @@ from fastact.diagnosis.rules import RULES, Thresholds
 from fastact.diagnosis.rules.overflow_risk import LARGEST
 from fastact.diagnosis.rules.underflow_risk import SMALLEST
 from fastact.pages import FOLDERS, explain, names, where
-from scripts.pages import EXAMPLES, PAGES, blocks, named, rendered, report, run
+from scripts.pages import EXAMPLES, PAGES, blocks, named, outputs, printed, rendered, report, run
 
 TEXTS = {path: path.read_text(encoding="utf-8") for path in sorted(PAGES.rglob("*.md"))}
 CONDITIONS = {rule.condition: rule for rule in RULES}
@@ -89,7 +89,7 @@ def test_a_default_that_is_out_of_date_is_seen() -> None:
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("name", [*CONDITIONS, *names("guides")])
+@pytest.mark.parametrize("name", [*CONDITIONS, *(name for name in names("guides") if "<!-- report" in explain(name))])
 def test_the_network_on_the_page_has_what_its_report_says(name: str) -> None:
     missing = [name for name in ("torch", "sklearn") if find_spec(name) is None]
     if missing:
@@ -102,6 +102,18 @@ def test_the_network_on_the_page_has_what_its_report_says(name: str) -> None:
     assert then is not None
     assert words(now) == words(then[1]), "run: python -m scripts.pages --capture"
     assert then[1].splitlines()[-1] == now.splitlines()[-1]
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("name", [name for name in names("guides") if "<!-- output" in explain(name)])
+def test_the_code_on_a_guide_prints_what_the_guide_says(name: str) -> None:
+    missing = [name for name in ("torch", "sklearn") if find_spec(name) is None]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    text = explain(name)
+    now = outputs(rendered(text, prints=printed(text, f"{name}.md")))
+    assert [words(each) for each in now] == [words(each) for each in outputs(text)], "python -m scripts.pages --capture"
+    assert all(now)
 
 
 def words(text: str) -> list[str]:

@@ -32,7 +32,8 @@ def compare(
     Rows of the same layer in the same step are compared, statistic by statistic, in forward order. A difference counts
     where it lasts for 8 rows and is more than these explain: how much either run's own numbers change from row to row,
     how far the runs have moved since their beginning, and what a layer of so few neurons differs by between two
-    initialisations. Numbers that are not finite in one run alone always count. Both runs are read once, in memory that
+    initialisations. Numbers that are not finite in one run alone, and learning
+    rates, always count. Both runs are read once, in memory that
     does not grow with their length.
 
     Args:

@@ -21,6 +21,7 @@ from fastact.comparison.seeds import Band
 from fastact.comparison.statistics import (
     EXTREMES,
     KINDS,
+    MEAN,
     MOMENTS,
     NAMES,
     NON_FINITE,
@@ -29,7 +30,7 @@ from fastact.comparison.statistics import (
     references,
     scaled,
 )  # fmt: skip
-from fastact.diagnosis.layer_types import BOUNDED, has_weights
+from fastact.diagnosis.layer_types import BOUNDED, OPTIMISER, has_weights
 from fastact.fields import NEURON_PART, ROW, STATE_PART
 from fastact.heatmap.statistics import Floats
 from fastact.history import LayerInfo
@@ -48,8 +49,12 @@ TOLERANCE: Final = {"size": 0.2, "share": 0.1, "signed": 0.2}, {"size": 0.03, "s
 SAMPLING: Final = {"size": 0.5, "share": 0.25, "signed": 1.0}, {"size": 0.0, "share": 0.25, "signed": 0.0}
 #: How many seeds more the two runs' own noise is worth, where seeds tell the variance between them.
 PRIOR: Final = 4.0
+#: What a learning rate may differ by, as a share of it.
+SETTING: Final = 0.005
 #: Layers start alike where mean, std, mean of |x| and signal of their first rows are as near as this.
 ALIKE: Final = 0.02
+#: Pairs of rows that are worked on at once: memory for more is slower than the cache.
+_AT_ONCE: Final = 1 << 15
 _COMPARED: Final = slice(STATE_PART.start, NEURON_PART.stop)
 
 
@@ -112,7 +117,7 @@ class Comparer:
         self._alike = np.zeros(0, np.bool_)
         #: Whether the runs start with the same weights and data, give or take rounding; None before the first row.
         self.same_start: bool | None = None
-        self._bounded = np.zeros(0, np.bool_)
+        self._bounded, self._settings = np.zeros(0, np.bool_), np.zeros(0, np.bool_)
         self._lows, self._highs = np.zeros((2, 0, many)), np.zeros((2, 0, many))
         tail = sustained - 1
         self._tail = np.zeros((0, tail, many))
@@ -134,12 +139,19 @@ class Comparer:
         self.last_step[of] = steps[ends]
         self.paired[of] += ends - begins + 1
         equal = self._compare_bits(pairs)
+        self._see_starts(pairs.take(begins[new]))
+        for begin in range(0, len(pairs.layers), _AT_ONCE):
+            chosen = slice(begin, begin + _AT_ONCE)
+            part = pairs.take(chosen)
+            a, b = self._scaled(part)
+            self._wait(_Waiting(part.layers, part.a["step"], equal[chosen], a, b))
+
+    def _scaled(self, pairs: Pairs) -> tuple[Floats, Floats]:
+        """The statistics of both runs on the scale of comparison."""
         a, b = self._measured(pairs)
-        self._find_references(pairs.layers, begins, a, b)
+        self._find_references(pairs.layers, a, b)
         reference = self.references[:, pairs.layers]
-        a, b = scaled(a, reference), scaled(b, reference)
-        self._see_starts(pairs, of[new], begins[new], np.abs(a[begins[new]] - b[begins[new]]))
-        self._wait(_Waiting(pairs.layers, steps, equal, a, b))
+        return scaled(a, reference), scaled(b, reference)
 
     def _wait(self, rows: "_Waiting") -> None:
         """Puts rows behind those that wait, and looks at all whole windows."""
@@ -167,21 +179,17 @@ class Comparer:
         a[free, SATURATION] = b[free, SATURATION] = np.nan
         return a, b
 
-    def _see_starts(self, pairs: Pairs, of: Ints, begins: Ints, apart: Floats) -> None:
-        """Whether the runs start alike, and so do layers of whose first rows these are; and how many neurons they have.
-
-        Args:
-            pairs: the rows.
-            of: the layers that are new.
-            begins: the places of their first rows.
-            apart: how far apart these are, shape (layers, statistics).
-        """
-        neurons, count = pairs.a["neurons"][begins], pairs.a["count"][begins]
+    def _see_starts(self, pairs: Pairs) -> None:
+        """Whether the runs start alike, and the layers whose first rows these are; how many neurons they have."""
+        if not len(pairs.layers):
+            return
+        of, neurons, count = pairs.layers, pairs.a["neurons"], pairs.a["count"]
         units = np.where(neurons > 0, neurons, count).astype(np.float64)
         # One number for the whole batch, such as a loss, is no sample of neurons.
         units[(neurons <= 0) & (count <= 1)] = np.inf
         self._units[of] = np.maximum(units, 1.0)
-        self._alike[of] = np.nanmax(np.where(np.isnan(apart), 0.0, apart)[:, MOMENTS], axis=1) <= ALIKE
+        a, b = self._scaled(pairs)
+        self._alike[of] = np.max(np.nan_to_num(np.abs(a - b))[:, MOMENTS], axis=1) <= ALIKE
         if self.same_start is None:
             drawn = np.array([has_weights(self.infos[number].layer_type) for number in of.tolist()], np.bool_)
             told = self._alike[of][drawn if drawn.any() else slice(None)]
@@ -213,6 +221,8 @@ class Comparer:
         self._alike = wider(self._alike, 0, False)
         bounded = [info.layer_type in BOUNDED for info in self.infos[self._known : layers]]
         self._bounded = np.concatenate([self._bounded, np.array(bounded, np.bool_)])
+        settings = [info.layer_type == OPTIMISER for info in self.infos[self._known : layers]]
+        self._settings = np.concatenate([self._settings, np.array(settings, np.bool_)])
         self._lows, self._highs = wider(self._lows, 1, np.inf), wider(self._highs, 1, -np.inf)
         self._tail, self._tail_steps = wider(self._tail, 0, 0.0), wider(self._tail_steps, 0, 0)
         self._tail_values = wider(self._tail_values, 1, np.nan)
@@ -230,12 +240,12 @@ class Comparer:
             self.unequal.setdefault(layer, int(steps[differ[at]]))
         return equal
 
-    def _find_references(self, layers: Ints, begins: Ints, a: Floats, b: Floats) -> None:
+    def _find_references(self, layers: Ints, a: Floats, b: Floats) -> None:
         unknown = np.isnan(self.references[0]) | np.isnan(self.references[1])
-        if not unknown[layers[begins]].any():
-            return
         # The first row that has one; where a layer begins with zeros, a later one.
         rows = np.flatnonzero(unknown[layers])
+        if not len(rows):
+            return
         each = references(np.stack([a[rows], b[rows]]))
         if self._band is not None:
             names = [self.infos[layer].name for layer in layers[rows].tolist()]
@@ -270,9 +280,14 @@ class Comparer:
         scale = np.sqrt(2.0 * smaller**2 + explained)
         ratio = np.abs(both[0] - both[1]) / scale[:, None, :]
         ratio[np.isnan(ratio)] = 0.0
-        # What is not finite is no noise.
+        # What is not finite is no noise, and a learning rate has none.
         lost = (both[0, :, :, NON_FINITE] > 0.0) != (both[1, :, :, NON_FINITE] > 0.0)
-        self._find(of, steps, both, ratio, lost)
+        set_by_hand = self._settings[of]
+        other = np.abs(both[0, :, :, MEAN] - both[1, :, :, MEAN]) > SETTING
+        ratio[set_by_hand] = 0.0
+        self._find(of, steps, both, ratio)
+        self._find_at_once(of, steps, both, lost, NON_FINITE)
+        self._find_at_once(of, steps, both, other & set_by_hand[:, None], MEAN)
 
     def _movement(self, of: Ints, middle: Floats, equal: Bools) -> Floats:
         """How far the less moved run has moved while the two were not equal: shape (windows, statistics).
@@ -298,7 +313,8 @@ class Comparer:
         moved[~np.isfinite(moved)] = 0.0
         return moved
 
-    def _find(self, of: Ints, steps: Ints, both: Floats, ratio: Floats, lost: Floats) -> None:
+    def _find(self, of: Ints, steps: Ints, both: Floats, ratio: Floats) -> None:
+        """Takes down what lasts."""
         tail = self.sustained - 1
         number, window = steps.shape
         first = np.diff(of, prepend=-1) != 0
@@ -329,14 +345,16 @@ class Comparer:
             key = int(of[place]), int(statistic)
             found = Start(*key, int(all_steps[place, at]), a, b, float(least[place, at, statistic]))
             self.starts.setdefault(key, found)
-        for place in np.flatnonzero(lost.any(1)):
-            at = int(np.argmax(lost[place]))
-            a, b = both[:, place, at, NON_FINITE].tolist()
-            key = int(of[place]), NON_FINITE
-            found = Start(*key, int(steps[place, at]), a, b, np.inf)
-            known = self.starts.get(key)
+
+    def _find_at_once(self, of: Ints, steps: Ints, both: Floats, there: Bools, statistic: int) -> None:
+        """Takes down what needs not last: where it is `there`, shape (windows, rows)."""
+        for place in np.flatnonzero(np.any(there, axis=1)):
+            at = int(np.argmax(there[place]))
+            a, b = both[:, place, at, statistic].tolist()
+            found = Start(int(of[place]), statistic, int(steps[place, at]), a, b, np.inf)
+            known = self.starts.get((found.layer, statistic))
             if known is None or known.step > found.step:
-                self.starts[key] = found
+                self.starts[found.layer, statistic] = found
 
 
 def _mean(values: Floats, axis: int) -> Floats:

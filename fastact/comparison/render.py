@@ -4,12 +4,21 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from fastact.comparison.report import Comparison, Parting
+from fastact.comparison.statistics import NAMES
 from fastact.diagnosis.finding import Finding
+from fastact.diagnosis.layer_types import OPTIMISER
 from fastact.text import number, percent, shown
 
 #: Layers that are told one by one.
 _MOST: Final = 12
 _MOST_NAMES: Final = 6
+#: How the statistics are called in a sentence.
+_SAID: Final = {name: name for name in NAMES} | {
+    "non_finite_ratio": "share of NaN and Inf", "abs_mean": "mean of |x|", "signal": "spread between samples",
+    "min": "minimum", "max": "maximum", "zero_ratio": "share of zeros", "saturation_ratio": "saturated share",
+    "silent_ratio": "share of silent neurons", "dead_ratio": "share of dead neurons",
+    "constant_ratio": "share of constant neurons",
+}  # fmt: skip
 
 
 def summary(comparison: Comparison) -> str:
@@ -26,16 +35,15 @@ def summary(comparison: Comparison) -> str:
         if comparison.first_unequal is None:
             return f"The runs are the same bit for bit: {compared}."
         return f"The runs do not part: {_equal(comparison)}differ by no more than {noise} ({compared})."
-    where = f"layer {shown(first.layer)}" + (
-        f" ({shown(kind, 30)})" if (kind := _kind(comparison, first.layer)) else ""
-    )
-    what = f"{_values(first)}{_excess(first, comparison)}"
+    kind = _kind(comparison, first.layer)
+    where = f"{shown(first.layer)} ({shown(kind, 30)})" if kind else f"layer {shown(first.layer)}"
+    what = f"{_values(first, comparison)}{_excess(first, comparison)}"
     if first.from_start:
-        return f"The runs differ from the first step on that both have, {first.step}: in {where} {what}."
-    before = f", and are the same bit for bit before step {comparison.first_unequal}"
+        return f"The runs differ from the first step that both have, {first.step}, in {where}: {what}."
+    before = f"; before step {comparison.first_unequal} they are the same bit for bit"
     if comparison.first_unequal is None or comparison.first_unequal == comparison.first_step:
         before = ""
-    return f"The runs part at step {first.step}, first in {where}: {what}{before}."
+    return f"The runs part at step {first.step} in {where}: {what}{before}."
 
 
 def render_text(comparison: Comparison) -> str:
@@ -55,9 +63,9 @@ def _lines(comparison: Comparison) -> Iterator[str]:
         yield ""
         yield f"{len(parted)} of {_many(len(comparison.layers), 'layer')} part{'s' * (len(parted) == 1)}:"
         for own in list(parted.values())[:_MOST]:
-            others = ", ".join(each.statistic for each in own[1:])
+            others = ", ".join(_SAID[each.statistic] for each in own[1:])
             more = f"; also {others}" if others else ""
-            yield f"- step {own[0].step}: {shown(own[0].layer)}, {_values(own[0])}{more}"
+            yield f"- step {own[0].step}: {shown(own[0].layer)}, {_values(own[0], comparison)}{more}"
         if len(parted) > _MOST:
             yield f"- and {len(parted) - _MOST} more"
     for name, layers in (("a", comparison.only_in_a), ("b", comparison.only_in_b)):
@@ -82,10 +90,11 @@ def _equal(comparison: Comparison) -> str:
     return f"they are the same bit for bit before step {comparison.first_unequal}, and from then on "
 
 
-def _values(parting: Parting) -> str:
+def _values(parting: Parting, comparison: Comparison) -> str:
+    name = "learning rate" if _kind(comparison, parting.layer) == OPTIMISER else _SAID[parting.statistic]
     share = parting.statistic.endswith("_ratio")
     a, b = ("nothing" if x is None else percent(x) if share else number(x) for x in (parting.a, parting.b))
-    return f"{parting.statistic} is {a} in a and {b} in b"
+    return f"its {name} is {a} in a and {b} in b"
 
 
 def _excess(parting: Parting, comparison: Comparison) -> str:

@@ -18,7 +18,8 @@ class Parting:
         a: its value in the first run at that step; None where it has none.
         b: its value in the second run at that step; None where it has none.
         excess: how many times as large as noise explains the difference is at least, over the rows that it takes to be
-            sure; None where it is beyond measure: numbers that are not finite in one run alone.
+            sure; None where there is no noise: numbers that are not finite in one run alone, and
+            learning rates.
         from_start: whether it is so from the first step on that both runs have of the layer.
     """
 

@@ -27,7 +27,7 @@ SATURATION: Final = NAMES.index("saturation_ratio")
 MOMENTS: Final = tuple(NAMES.index(name) for name in ("mean", "std", "abs_mean", "signal"))
 #: Those that grow with the number of elements that a row stands for.
 EXTREMES: Final = (NAMES.index("min"), NAMES.index("max"))
-_MEAN, _STD = NAMES.index("mean"), NAMES.index("std")
+MEAN, _STD = NAMES.index("mean"), NAMES.index("std")
 #: Sizes below this share of the layer's own at the beginning are as good as zero.
 _FLOOR: Final = 1e-3
 #: Where logarithms of what is nearly infinite end.
@@ -49,7 +49,7 @@ def references(values: Floats) -> Floats:
         shape (2, rows): for all but the mean, the root mean square; for the mean, the standard deviation. NaN where
         the rows do not tell.
     """
-    mean, std = np.abs(values[..., _MEAN]), values[..., _STD]
+    mean, std = np.abs(values[..., MEAN]), values[..., _STD]
     with np.errstate(all="ignore"):
         # What is one number, such as a loss, has no spread: it is its own measure.
         own = np.where(std >= 0.01 * mean, std, mean)
@@ -67,7 +67,7 @@ def scaled(values: Floats, reference: Floats) -> Floats:
     """
     result = np.empty_like(values)
     for place, kind in enumerate(KINDS):
-        value, own = values[:, place], reference[int(place == _MEAN)]
+        value, own = values[:, place], reference[int(place == MEAN)]
         with np.errstate(all="ignore"):
             if kind == "share":
                 result[:, place] = np.arcsin(np.sqrt(value))
@@ -81,7 +81,7 @@ def scaled(values: Floats, reference: Floats) -> Floats:
 
 def unscaled(value: float, statistic: int, reference: Floats) -> float:
     """A number of `scaled` as it was measured, up to rounding; `reference` is the layer's, shape (2,)."""
-    own = float(reference[int(statistic == _MEAN)])
+    own = float(reference[int(statistic == MEAN)])
     kind = KINDS[statistic]
     with np.errstate(all="ignore"):
         if kind == "share":

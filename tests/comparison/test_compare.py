@@ -58,7 +58,10 @@ def test_they_part_where_one_is_changed(since: int) -> None:
     assert {parting.layer for parting in found.partings} == {"layer.1", "layer.2"}
     assert found.first_unequal == since
     assert [layer.parts_at for layer in found.layers] == [None, since, since]
-    assert f"the first step on that both have, {since}" in found.summary or f"part at step {since}," in found.summary
+    assert (
+        f"the first step that both have, {since}, in" in found.summary
+        or f"part at step {since} in layer.1" in found.summary
+    )
 
 
 def test_what_does_not_last_is_noise() -> None:
@@ -78,6 +81,24 @@ def test_nan_in_one_run_alone_counts_at_once() -> None:
     ]
     assert found.partings[0].a == 0.0
     assert found.partings[0].b == pytest.approx(1 / 2048)
+
+
+def test_a_learning_rate_has_no_noise() -> None:
+    def settings(rate: float) -> ActivationMonitor:
+        with ActivationMonitor() as monitor:
+            for step in range(40):
+                if step % 10 == 0:
+                    monitor.record("optimiser", np.array(rate if step >= 20 else 0.1), layer_type="Optimiser")
+                monitor.record("act", np.ones(3), layer_type="ReLU")
+                monitor.step()
+        return monitor
+
+    assert compare(settings(0.1), settings(0.1002)).first is None
+    first = compare(settings(0.1), settings(0.11)).first
+    assert first is not None
+    assert (first.layer, first.statistic, first.step, first.excess) == ("optimiser", "mean", 20, None)
+    assert first.a == pytest.approx(0.1)
+    assert first.b == pytest.approx(0.11)
 
 
 def test_layers_and_findings_of_one_run_alone() -> None:
