@@ -270,7 +270,7 @@ def timeline(findings: Sequence[_Finding], layers: Sequence[_Health], ax: "Axes 
 
 
 def _told(name: str) -> str:
-    """A name as text that matplotlib draws as it is: no formula between dollars, and nothing that a legend leaves out."""
+    """A name as text that is drawn as it is: no formula between dollars, and nothing that a legend leaves out."""
     text = shown(name, 40).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
 

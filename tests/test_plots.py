@@ -181,7 +181,7 @@ def test_names_are_no_formulas_and_none_is_left_out() -> None:
 
 def test_one_spike_leaves_the_colours_to_the_others() -> None:
     rows = [row(step, mean=0.0, std=1e12 if step == 20 else 1.0 + step / STEPS) for step in range(STEPS)]
-    history = watch({name: ("Linear", rows) for name in "abc"}).history
+    history = watch(dict.fromkeys("abc", ("Linear", rows))).history
     ax = drawn(plots.heat_map(heatmap.cells(history, "rms"), axes()))
     (image,) = ax.images
     assert image.norm.vmax < 2.0
