@@ -194,9 +194,7 @@ def curves(
             colour, dash = _COLOURS[place % len(_COLOURS)], _DASHES[place // len(_COLOURS)]
         else:  # in forward order, from dark to light
             colour, dash = _of_map("viridis", place / (rows - 1)), "-"
-        drawn += ax.plot(
-            middle, cells.median[place], color=colour, linestyle=dash, label=_told(name), linewidth=1.5
-        )
+        drawn += ax.plot(middle, cells.median[place], color=colour, linestyle=dash, label=_told(name), linewidth=1.5)
         if bands and cells.width > 1:
             ax.fill_between(middle, cells.lower[place], cells.upper[place], color=colour, alpha=0.3, linewidth=0)
             ax.fill_between(middle, cells.low[place], cells.high[place], color=colour, alpha=0.12, linewidth=0)
