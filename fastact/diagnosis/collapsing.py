@@ -14,6 +14,7 @@ _OFFSET: Final = 5.0
 _DEEP: Final = 12
 #: Layers. What takes so many to become alike does so a little in each.
 SLOWLY: Final = 6
+_APART_BY: Final = "add what keeps samples apart: a stop-gradient, negative samples or a variance term"
 #: Of its first size a layer has at most this that has not kept it.
 _SHRUNK: Final = 0.5
 #: Likeness of samples that are told apart.
@@ -32,6 +33,10 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
     """
     types, before = network.distinct_types, network.layer_types[: head.place + 1]
     attention, norm = facts.has_attention(network), facts.has_norm(network)
+    # With targets, it is they that tell samples apart: what a loss of pairs lacks is no remedy.
+    supervised = any(view.info.layer_type == layer_types.TARGET for view in network.everything.values())
+    relu = () if facts.uses_relu(network) else ("use an activation of the ReLU family in the hidden layers",)
+    warm_up = ("warm the learning rate up",) if attention else ()
     depth = sum(layer_types.has_weights(name) for name in network.layer_types)
     over = _falls_over(alike, head.place)
     slowly = over >= SLOWLY and (attention or step <= layer.start)
@@ -47,13 +52,15 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
         [
             Cause(
                 "representation_collapse",
-                "All samples are mapped to nearly the same point, whose size is kept: nothing in the loss keeps them "
-                "apart, or an update drove them together.",
-                (
-                    "add what keeps samples apart: a stop-gradient, negative samples or a variance term",
-                    *normalisation(types),
-                    LOWER_RATE,
+                "All samples are mapped to nearly the same point, whose size is kept: "
+                + (
+                    "updates that were too large drove them together."
+                    if supervised
+                    else "nothing in the loss keeps them apart, or an update drove them together."
                 ),
+                (LOWER_RATE, *warm_up, *normalisation(types))
+                if supervised
+                else (_APART_BY, *normalisation(types), LOWER_RATE),
                 (f"{here} told them apart at first, and has {number(size)} times its first size",) if later else (),
                 from_start + smaller,
             ),
@@ -72,7 +79,7 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
                 "for anything else to be left.",
                 (
                     *(("normalise before each block, not after it (norm_first=True)",) if attention and norm else ()),
-                    *(("warm the learning rate up",) if attention else ()),
+                    *warm_up,
                     *(() if attention else ("add residual connections",)),
                     "use fewer layers",
                 ),
@@ -91,7 +98,7 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
                 "activation_slope",
                 "The slope of the activation is small (a sigmoid's is at most 1/4): each layer shrinks the differences "
                 "between samples, and what is left is the same for all of them.",
-                (initialisation(types), *normalisation(types)),
+                (*relu, *normalisation(types), initialisation(types)),
                 (f"{sigmoids} sigmoids lie before it",) if sigmoids > 1 else (),
                 later if sigmoids else ("no sigmoid lies before it",),
             ),
@@ -103,7 +110,7 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
                 later,
             ),
         ],
-        ("add what keeps samples apart", LOWER_RATE),
+        (LOWER_RATE,) if supervised else ("add what keeps samples apart", LOWER_RATE),
     )
 
 

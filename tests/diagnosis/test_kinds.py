@@ -311,3 +311,31 @@ def test_a_relu_before_a_softmax_is_told_where_nothing_was_learned() -> None:
     assert scored(1.09) == ["warning"]
     assert not scored(0.3)
     assert not scored(1.09, "GELU")
+
+
+def sequences(samples: int, steps: int, states: int) -> list[str]:
+    """What is told of an LSTM over so many samples and steps that ends with so many states."""
+    prediction = {"shape": [samples, 3], "units": 3, "sums_to_one": False, "exp_sums_to_one": False}
+    own = loss([1.0] * 10, 1.0986, batch=samples, targets={"mean": 1.0, "std": 0.8, "max": 2.0})
+    own["loss"] = (
+        replace(own["loss"][0], source="out", facts={**own["loss"][0].facts, "prediction": prediction}),
+        (own["loss"][1]),
+    )
+    rows = {
+        "lstm[0]": (samples * steps * 16, 16, "LSTM"), "lstm[1][0]": (states * 16, 16, "LSTM"),
+        "out": (samples * 3, 3, "Linear")
+    }  # fmt: skip
+    parts = [
+        layer(name, [row(s, count=count, neurons=neurons, min=-0.9, max=0.9) for s in range(10)], layer_type)
+        for name, (count, neurons, layer_type) in rows.items()
+    ]
+    return [each for _, _, each in told(given(), *parts, own) if each == "batch_axis"]
+
+
+def test_a_recurrence_over_the_samples_of_a_batch_is_told_by_its_last_states() -> None:
+    assert sequences(32, 20, 20) == ["batch_axis"]
+
+
+@pytest.mark.parametrize(("samples", "steps", "states"), [(32, 20, 32), (32, 32, 32), (32, 20, 64), (1, 20, 20)])
+def test_a_recurrence_over_steps_ends_with_a_state_for_each_sample(samples: int, steps: int, states: int) -> None:
+    assert not sequences(samples, steps, states)

@@ -7,6 +7,7 @@ from fastact.diagnosis import (
     layer_types,
     linear,
     supervised,
+    unfit_axes,
     unfit_losses,
     unfit_order,
     unfit_outputs,
@@ -87,7 +88,7 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
         beyond what the activation reaches or the loss takes; classes without a unit; shapes (n,) and (n, 1) that
         broadcast to (n, n); the numbers of classes in a regression; targets of one class in mismatch_rows (20) batches,
         or of one class in each of most of them, which changes now and then; layers with weights and nothing but other
-        linear layers between them.
+        linear layers between them; a recurrent layer with as many last states as a sample has steps.
 
     Needs one row. Critical is what cannot learn, serious what learns worse or not reliably. What may be meant is a note
     until the loss shows that it does harm: it stands still, or has not fallen below mismatch_learned (half of what the
@@ -137,6 +138,7 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
             unfit_order.sorted_by_class(s, rows, alone=network.once(_losses) == 1),
             linear.no_nonlinearity(s, network, learned, rows),
             unfit_scores.relu_before_softmax(s, network, learned, rows),
+            unfit_axes.recurrence_over_samples(s, network),
         ]
         found = [mismatch for mismatch in seen if mismatch is not None]
         if not found:
