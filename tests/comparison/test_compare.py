@@ -243,3 +243,20 @@ def test_what_moved_in_both_runs_explains_a_difference_only_since_they_are_unequ
     first = compare(run(moving(1.0), steps=100), run(moving(6.0), steps=100)).first
     assert first is not None
     assert first.step == 80
+
+
+def test_what_is_too_short_is_said() -> None:
+    (note,) = compare(run(steps=5), run(grown(0), steps=9)).notes
+    assert note == "a difference must last for 8 rows to be told from noise, and the runs have 5 steps in common."
+    assert compare(run(steps=8), run(steps=8)).notes == ()
+    monitors = []
+    for _ in range(2):
+        with ActivationMonitor() as monitor:
+            for step in range(20):
+                monitor.record("a", np.ones(3))
+                if step % 5 == 0:
+                    monitor.record("b", np.ones(3))
+                monitor.step()
+        monitors.append(monitor)
+    (note,) = compare(*monitors).notes
+    assert note.startswith("b: fewer than 8 steps in which both runs have rows")
