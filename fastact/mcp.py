@@ -34,6 +34,8 @@ _INSTRUCTIONS: Final = (
 )
 #: What a tool that reads and nothing else says of itself.
 _READS: Final = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+#: The most letters of what is told of an error, which may list names from a log.
+_MOST_LETTERS: Final = 2000
 #: The most of anything in one answer.
 _MOST: Final = 200
 _Count = Annotated[int, Field(ge=1, le=_MOST)]
@@ -152,7 +154,7 @@ class _Runs:
             # What a link leads to may lie elsewhere.
             inside = sorted(each for each in place.iterdir() if each.is_dir() and not each.is_symlink())
             for each in inside:
-                if _is_run(each):
+                if _is_run(each) and not any(part.is_symlink() for part in each.rglob("*")):
                     self._name(found, each.name, each)
         return found
 
@@ -186,7 +188,7 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (FastactError, OSError) as error:
-        raise ToolError(str(error)) from None
+        raise ToolError(str(error)[:_MOST_LETTERS]) from None
 
 
 def _findings(diagnosis: Diagnosis, limit: int) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def heat_map(
         interpolation="nearest", extent=(begin, end, max(rows, 1) - 0.5, -0.5),
     )  # fmt: skip
     every = math.ceil(rows / _MOST_LABELS) or 1
-    ax.set_yticks(range(0, rows, every), [shown(name, 40) for name in cells.names[::every]])
+    ax.set_yticks(range(0, rows, every), [_told(name) for name in cells.names[::every]])
     ax.set_xlabel("step" + (f" ({cells.merged})" if cells.merged else ""))
     ax.set_title(cells.statistic, loc="left")
     places = {name: place for place, names in enumerate(cells.layers) for name in names}
@@ -194,9 +194,7 @@ def curves(
             colour, dash = _COLOURS[place % len(_COLOURS)], _DASHES[place // len(_COLOURS)]
         else:  # in forward order, from dark to light
             colour, dash = _of_map("viridis", place / (rows - 1)), "-"
-        drawn += ax.plot(
-            middle, cells.median[place], color=colour, linestyle=dash, label=shown(name, 40), linewidth=1.5
-        )
+        drawn += ax.plot(middle, cells.median[place], color=colour, linestyle=dash, label=_told(name), linewidth=1.5)
         if bands and cells.width > 1:
             ax.fill_between(middle, cells.lower[place], cells.upper[place], color=colour, alpha=0.3, linewidth=0)
             ax.fill_between(middle, cells.low[place], cells.high[place], color=colour, alpha=0.12, linewidth=0)
@@ -261,12 +259,18 @@ def timeline(findings: Sequence[_Finding], layers: Sequence[_Health], ax: "Axes 
     if not names:
         ax.text(0.5, 0.5, "no problems found", ha="center", va="center", transform=ax.transAxes)
     every = math.ceil(len(names) / _MOST_LABELS) or 1
-    ax.set_yticks(range(0, len(names), every), [shown(name, 40) for name in names[::every]])
+    ax.set_yticks(range(0, len(names), every), [_told(name) for name in names[::every]])
     ax.set_ylim(max(len(names), 1) - 0.5, -0.5)
     ax.set_xlim(first - 0.5, max(last + 0.5, first + 0.5))
     ax.set_xlabel("step")
     ax.set_title("findings", loc="left")
     return ax
+
+
+def _told(name: str) -> str:
+    """A name as text that is drawn as it is: no formula between dollars, and nothing that a legend leaves out."""
+    text = shown(name, 40).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
 
 
 def _axes(ax: "Axes | None") -> "Axes":

@@ -38,6 +38,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         train(folder / "runs" / f"seed-{seed}", seed=seed)
     train(folder / "secret")
     (folder / "runs" / "link").symlink_to(folder / "secret")
+    (folder / "runs" / "inside").mkdir()
+    for part in (folder / "secret").iterdir():
+        (folder / "runs" / "inside" / part.name).symlink_to(part)
     (folder / "runs" / "notes").mkdir()
     return folder
 
@@ -101,7 +104,7 @@ def test_answers_are_bounded_and_can_be_gone_through(folder: Path) -> None:
         call(folder, "rows", run="good", layer="act.1", limit=201)
 
 
-@pytest.mark.parametrize("name", ["../secret", "secret", "link", "notes", ".", "", "/", "good/../bad", "\0"])
+@pytest.mark.parametrize("name", ["../secret", "secret", "link", "inside", "notes", ".", "", "/", "good/../bad", "\0"])
 def test_nothing_else_is_read(folder: Path, name: str) -> None:
     for tool, arguments in (("diagnose", {"run": name}), ("compare", {"a": "good", "b": name})):
         with pytest.raises(RuntimeError, match=r"run: got .*, want one of 'bad', 'good', 'seed-1'"):

@@ -167,3 +167,22 @@ def test_a_missing_matplotlib_names_the_extra() -> None:
     code = "import sys; sys.modules['matplotlib'] = None\nimport fastact\nfastact.Diagnosis((), ()).plot()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "MissingExtraError: fastact.plots needs matplotlib: pip install 'fastact[plot]'" in done.stderr
+
+
+def test_names_are_no_formulas_and_none_is_left_out() -> None:
+    given = ["$\\frac$", "a$x_1$b", "_hidden", "$"]
+    diagnoser = watch({name: ("Tanh", saturated(0.97, range(STEPS))) for name in given})
+    cells, diagnosis = heatmap.cells(diagnoser.history, "rms"), diagnoser.diagnose()
+    wanted = ["\\$\\frac\\$", "a\\$x_1\\$b", " _hidden", "\\$"]
+    assert names(drawn(plots.heat_map(cells, axes(), findings=diagnosis.findings)).get_yticklabels()) == wanted
+    assert names(drawn(plots.curves(cells, axes())).get_legend().get_texts()) == wanted
+    assert set(names(drawn(diagnosis.plot(axes())).get_yticklabels())) <= set(wanted)
+
+
+def test_one_spike_leaves_the_colours_to_the_others() -> None:
+    rows = [row(step, mean=0.0, std=1e12 if step == 20 else 1.0 + step / STEPS) for step in range(STEPS)]
+    history = watch(dict.fromkeys("abc", ("Linear", rows))).history
+    ax = drawn(plots.heat_map(heatmap.cells(history, "rms"), axes()))
+    (image,) = ax.images
+    assert image.norm.vmax < 2.0
+    assert image.colorbar.extend == "max"

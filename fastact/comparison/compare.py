@@ -1,21 +1,23 @@
 """`compare`: where two runs part beyond what their noise explains."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from fastact.comparison.noise import THRESHOLD, Comparer, Start
+from fastact.comparison.noise import SUSTAINED, THRESHOLD, Comparer, Start
 from fastact.comparison.pairs import in_pairs
 from fastact.comparison.report import Comparison, LayerComparison, Parting
 from fastact.comparison.seeds import Band, band_of
 from fastact.comparison.sources import Run, Source, runs_in
 from fastact.comparison.statistics import NAMES, unscaled
 from fastact.diagnosis.finding import Finding
+from fastact.diagnosis.layer_types import OPTIMISER
 from fastact.errors import ArgumentValueError
 from fastact.history import LayerInfo
 from fastact.replay.blocks import Block
 from fastact.replay.frames import Progress
+from fastact.text import shown
 
 
 def compare(
@@ -53,7 +55,7 @@ def compare(
     Example:
         >>> import fastact
         >>> runs = []
-        >>> for scale in (1.0, 1.0, 8.0):
+        >>> for scale in (1.0, 1.0, 3.0):
         ...     random = np.random.default_rng(0)
         ...     with fastact.ActivationMonitor() as monitor:
         ...         for step in range(40):
@@ -165,11 +167,12 @@ def _comparison(
         infos = [info for number, info in mine.items() if number not in others]
         return tuple(info.name for info in sorted(infos, key=lambda info: (info.order, info.name)))
 
+    layers = tuple(_layer(number, common, comparer, parted.get(number)) for number in both)
     return Comparison(
         a=sources[0].name,
         b=sources[1].name,
         partings=tuple(_parting(start, common, comparer) for start in starts),
-        layers=tuple(_layer(number, common, comparer, parted.get(number)) for number in both),
+        layers=layers,
         only_in_a=only(0),
         only_in_b=only(1),
         findings_only_in_a=tuple(it for key, it in findings[0].items() if key not in findings[1]),
@@ -180,8 +183,23 @@ def _comparison(
         first_unequal=min(comparer.unequal.values(), default=None),
         noise="seeds" if seeds else "own",
         seeds=seeds,
-        notes=(),
+        notes=tuple(_notes(steps.count, layers)),
     )
+
+
+def _notes(steps: int, layers: Sequence[LayerComparison]) -> Iterator[str]:
+    """What limits the comparison."""
+    if 0 < steps < SUSTAINED:
+        yield (
+            f"a difference must last for {SUSTAINED} rows to be told from noise, and the runs have {steps} steps in "
+            "common."
+        )
+    elif few := [layer.name for layer in layers if layer.rows < SUSTAINED and layer.kind != OPTIMISER]:
+        more = f" and {len(few) - 1} more" if len(few) > 1 else ""
+        yield (
+            f"{shown(few[0])}{more}: fewer than {SUSTAINED} steps in which both runs have rows, too few to tell a "
+            "difference from noise."
+        )
 
 
 def _parting(start: Start, common: _Common, comparer: Comparer) -> Parting:

@@ -181,7 +181,8 @@ def _merged(levels: Sequence[Level], collection: Collection, cut: int) -> list[s
     if len(levels) > 1:
         said.append(
             f"The layers are more than the map has rows, so its {len(levels[0].rows)} rows are modules; unfold one to "
-            f"see its layers in {levels[1].columns} columns of {levels[1].width:,} steps, medians alone."
+            f"see its layers in {levels[1].columns} columns of {levels[1].width:,} "
+            f"step{'s' * (levels[1].width > 1)}, medians alone."
         )
     if cut:
         said.append(f"Names longer than {cut} characters are cut in the middle.")

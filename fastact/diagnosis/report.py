@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastact import plots
 from fastact.diagnosis.finding import Finding
+from fastact.errors import ArgumentTypeError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -157,7 +158,7 @@ class Diagnosis:
             title: what the run is called.
 
         Raises:
-            ArgumentTypeError: `source` is neither.
+            ArgumentTypeError: `source` is neither, or `title` is no text.
 
         Example:
             >>> page = Diagnosis((), ()).to_html()
@@ -167,6 +168,8 @@ class Diagnosis:
         from fastact.diagnosis.webpage import Subject, document, is_loss  # shows what is defined here
         from fastact.heatmap.collect import collect
 
+        if not isinstance(title, str):
+            raise ArgumentTypeError(f"title: got {type(title).__name__}, want text")
         return document([Subject(title, self, None if source is None else collect(source, is_loss))])
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":

@@ -1,5 +1,6 @@
 """A log as a report: one pass over its rows gives the diagnosis and the cells that the page is drawn from."""
 
+import dataclasses
 import datetime as dt
 import os
 import tempfile
@@ -36,7 +37,10 @@ def write_report(
     before = 0
     for log in logs:
         counted = None if progress is None else lambda read, before=before: progress(before + read)
-        subjects.append(subject_of(log, progress=counted))
+        subject = subject_of(log, progress=counted)
+        # Runs may all be called "log", each in a folder of its own.
+        alike = sum(other.path.name == log.path.name for other in logs) > 1
+        subjects.append(dataclasses.replace(subject, name=str(log.path)) if alike else subject)
         before += log.nbytes
     made = f"{dt.datetime.now().astimezone():%Y-%m-%d %H:%M}"
     replace(place, document(subjects, comparison=comparison, made=made, again=again))

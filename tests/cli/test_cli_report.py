@@ -53,6 +53,15 @@ def test_two_runs_are_compared_first_and_three_are_not(tmp_path: Path) -> None:
     assert '<td class="n">from the start</td>' in text
 
 
+def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    for name in "ab":
+        record(tmp_path / name / "log", 1.0).close()
+    assert invoke(tmp_path / "a" / "log", tmp_path / "b" / "log", "--out", tmp_path / "r.html")[0] == 0
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    for name in "ab":
+        assert f'<p class="eyebrow"><bdi>{tmp_path / name / "log"}</bdi></p>' in text
+
+
 def test_it_follows_a_run_until_that_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monitor = record(tmp_path / "a", 1.0)
     out = tmp_path / "r.html"

@@ -178,3 +178,85 @@ def test_it_does_not_depend_on_how_rows_come_in_blocks(monkeypatch: pytest.Monke
         patched.setattr("fastact.replay.blocks.BLOCK_ROWS", 7)
         parts = compare(tmp_path / "a", tmp_path / "b"), compare(tmp_path / "a", tmp_path / "c")
     assert parts == whole
+
+
+@pytest.mark.parametrize("rows", [7, 1000])
+def test_a_step_that_a_resumed_run_goes_through_again_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    monkeypatch.setattr("fastact.replay.blocks.BLOCK_ROWS", rows)
+    run(steps=60, path=tmp_path / "a")
+    run(steps=60, path=tmp_path / "b")
+    run(grown(0), steps=30, path=tmp_path / "b")  # begins again at step 0
+    found = compare(tmp_path / "a", tmp_path / "b")
+    assert found.identical
+    assert [layer.rows for layer in found.layers] == [60, 60, 60]
+
+
+def test_extremes_of_more_elements_are_not_compared() -> None:
+    def batches(size: int, seed: int) -> ActivationMonitor:
+        random = np.random.default_rng(seed)
+        with ActivationMonitor() as monitor:
+            for _ in range(60):
+                x = random.standard_normal((size, 256)).astype(np.float32)
+                x[0, 0] = 0.02 * size  # as extremes grow
+                monitor.record("act", x, axis=-1)
+                monitor.step()
+        return monitor
+
+    # As the rows of a thinned log: each stands for the elements of many steps.
+    assert compare(batches(4, 0), batches(4000, 1)).first is None
+
+
+def test_it_is_shown_in_plain_text_and_escaped() -> None:
+    monitors = []
+    for by in (1.0, 9.0):
+        random = np.random.default_rng(0)
+        with ActivationMonitor() as monitor:
+            for step in range(30):
+                x = random.standard_normal((64, 32)) * (by if step >= 10 else 1.0)
+                monitor.record("a\x1b[2J", x, axis=-1)
+                monitor.step()
+        monitors.append(monitor)
+    text = str(compare(*monitors))
+    assert text.splitlines()[0].startswith("The runs part at step 10 in layer a\\u001b[2J: its ")
+    assert text.splitlines()[0].endswith("; before step 10 they are the same bit for bit.")
+    assert "1 of 1 layer parts:\n- step 10: a\\u001b[2J, its " in text
+    assert "\x1b" not in text
+
+
+def test_runs_that_start_alike_are_told_apart_by_less() -> None:
+    def halved(step: int, layer: int, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return x * np.float32(0.6) if step >= 20 and layer == 1 else x
+
+    first = compare(run(), run(halved)).first
+    assert first is not None
+    assert (first.layer, first.step) == ("layer.1", 20)
+    # With other weights, as these would be, as much is put down to them.
+    assert compare(run(), run(lambda step, layer, x: halved(step, layer, x * np.float32(1.1)), seed=1)).first is None
+
+
+def test_what_moved_in_both_runs_explains_a_difference_only_since_they_are_unequal() -> None:
+    def moving(late: float) -> Change:
+        return lambda step, layer, x: x * np.float32(1.03**step * (late if step >= 80 else 1.0))
+
+    first = compare(run(moving(1.0), steps=100), run(moving(6.0), steps=100)).first
+    assert first is not None
+    assert first.step == 80
+
+
+def test_what_is_too_short_is_said() -> None:
+    (note,) = compare(run(steps=5), run(grown(0), steps=9)).notes
+    assert note == "a difference must last for 8 rows to be told from noise, and the runs have 5 steps in common."
+    assert compare(run(steps=8), run(steps=8)).notes == ()
+    monitors = []
+    for _ in range(2):
+        with ActivationMonitor() as monitor:
+            for step in range(20):
+                monitor.record("a", np.ones(3))
+                if step % 5 == 0:
+                    monitor.record("b", np.ones(3))
+                monitor.step()
+        monitors.append(monitor)
+    (note,) = compare(*monitors).notes
+    assert note.startswith("b: fewer than 8 steps in which both runs have rows")

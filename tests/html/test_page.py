@@ -156,6 +156,8 @@ def test_a_diagnosis_without_rows_is_a_page_of_text() -> None:
     assert "About this report" not in page
     with pytest.raises(ArgumentTypeError, match="source: got int"):
         Diagnosis((), ()).to_html(3)
+    with pytest.raises(ArgumentTypeError, match="title: got int, want text"):
+        Diagnosis((), ()).to_html(title=3)  # type: ignore[arg-type]
 
 
 def test_a_log_writes_its_report(tmp_path: Path) -> None:
