@@ -11,12 +11,13 @@ from fastact.diagnosis.births import (
     exponent_limit,
     exponent_since,
     exponent_source,
+    is_input,
     owner,
     steps,
 )
 from fastact.diagnosis.causes import Cause
 from fastact.diagnosis.network import LayerView
-from fastact.diagnosis.remedies import CLIP_GRADIENTS, EXPONENT_REMEDIES, LOWER_RATE
+from fastact.diagnosis.remedies import CLIP_GRADIENTS, EXPONENT_REMEDIES, LOWER_RATE, SAME_PREPROCESSING
 from fastact.fields import COLUMN
 from fastact.text import number, percent, shown
 
@@ -25,6 +26,8 @@ _ZEROS = COLUMN["zeros"]
 
 #: The share of what a dtype can hold from which a layer's values are close to its end.
 _CLOSE: Final = 0.1
+#: By so many times what a layer is given has grown at once.
+_AT_ONCE: Final = 10.0
 _EPSILON: Final = "keep divisors and arguments of logarithms and roots away from zero by a small epsilon"
 _WIDER: Final = "run this layer in bfloat16 or float32, which have the range"
 
@@ -205,6 +208,13 @@ def number_range(born: Birth) -> Cause:
     speaks: tuple[str, ...] = (f"its values or its inputs reach {number(top)}",) if near else ()
     if born.infs and layer.info.dtype == "float16":
         speaks += ("it has Inf, and its dtype is float16",)
+    jumped = _jumped(born) if near else ()
+    speaks += jumped
+    feeder = born.network.feeder(layer)
+    if jumped and feeder is not None and is_input(feeder):
+        says = f"The data is on another scale since step {born.step}, beyond what {dtype} can hold."
+        check = "look at what changed in the data at that step: its source, its units, its normalisation"
+        return Cause("data_changed", says, (check, SAME_PREPROCESSING), speaks, against)
     remedies: tuple[str, ...] = (
         _WIDER,
         "scale down its inputs or add a normalisation before it",
@@ -213,6 +223,20 @@ def number_range(born: Birth) -> Cause:
     if layer.info.dtype != "float16":
         remedies = remedies[1:]
     return Cause("dtype_range", says, remedies, speaks, against)
+
+
+def _jumped(born: Birth) -> tuple[str, ...]:
+    """What says that a layer was given far larger numbers in the very step, which no update had seen yet."""
+    feeder = born.network.feeder(born.layer)
+    before = feeder.rows[feeder.rows["step"] < born.step] if feeder is not None else ()
+    now = facts.row_at(feeder, born.step) if feeder is not None and len(before) else None
+    if feeder is None or now is None:
+        return ()
+    was = float(facts.largest(before[-1:])[0])
+    top = max(-float(now[COLUMN["min"]]), float(now[COLUMN["max"]]))
+    if not was > 0.0 or not top >= _AT_ONCE * was:
+        return ()
+    return (f"what {facts.named(feeder)} gives it reaches {number(top / was)} times as far as one step before",)
 
 
 def diverged(born: Birth) -> Cause:

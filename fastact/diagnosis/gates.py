@@ -4,6 +4,7 @@ from typing import Final
 
 from fastact.diagnosis import standards
 from fastact.diagnosis.network import LayerView, Network, row_rms
+from fastact.text import number
 
 #: The root mean square of an input from which on the gates of LSTM and GRU hardly follow it: their weights start near
 #: 0.1, and a sigmoid of 10 is 1.
@@ -39,9 +40,18 @@ def is_open(layer: LayerView, network: Network) -> bool:
 
     A gate near one half keeps half of a state in each step, and adds at most one half: that comes to no more than 1.
     """
+    return bool(kept_states(layer, network)) and not standards.has_learned(network)
+
+
+def kept_states(layer: LayerView, network: Network) -> tuple[str, ...]:
+    """What the first row of a new LSTM's cell states says of gates that do not forget."""
+    if not is_new_lstm(layer, network):
+        return ()
     states = [each for each in _places_of(layer, network) if each.info.layer_type == "LSTMState"]
-    large = any(row_rms(each.first) >= _KEPT_STATE for each in states)
-    return large and is_new_lstm(layer, network) and not standards.has_learned(network)
+    size = max((row_rms(each.first) for each in states), default=0.0)
+    if not size >= _KEPT_STATE:
+        return ()
+    return (f"its cell states had an rms of {number(size)} in the first row, which gates near one half keep below 1",)
 
 
 def _places_of(layer: LayerView, network: Network) -> list[LayerView]:

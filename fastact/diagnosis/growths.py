@@ -53,7 +53,30 @@ def over_steps(layer: LayerView, network: Network, step: int, jumped: float | No
         seen = (f"the input was recorded, and is on another scale since step {step}",)
         return [Cause("data_changed", says, _data_remedies(), seen, (), proved=True)]
     return [_data(layer, network, step, jumped), _exponential(layer, network), _recurrent(layer),
-            _inputs(network), _rate(layer, network, step, jumped)]  # fmt: skip
+            _inputs(network), _began_large(layer, network, step), _rate(layer, network, step, jumped)]  # fmt: skip
+
+
+def _began_large(layer: LayerView, network: Network, step: int) -> Cause:
+    """Weights that were drawn so large that each layer multiplies: the first updates, as large, do the rest."""
+    weighted = [view for view in network.layers[: network.output] if layer_types.has_weights(view.info.layer_type)]
+    if step > layer.start + _FIRST_UPDATES * max(layer.stride, 1.0):
+        return refuted("initialisation", f"it began later, at step {step}")
+    if len(weighted) < _LAYERS or facts.has_norm(network):
+        return refuted("initialisation", "few layers multiply each other")
+    first, last = row_rms(weighted[0].first), row_rms(weighted[-1].first)
+    if not last >= _OVER_DEPTH * first > 0.0:
+        return refuted("initialisation", "in the first row, no layer is much larger than the first")
+    says = "The weights were initialised too large: each layer multiplies the scale, and the gradients with it."
+    remedies = initialisation(network.distinct_types), "add layer normalisation", CLIP_GRADIENTS
+    grown = f"{facts.named(weighted[-1])} was {number(last / first)} times as large as {facts.named(weighted[0])}"
+    return Cause("initialisation", says, remedies, (f"in the first row, {grown}", f"it began with step {step}"))
+
+
+#: Layers, and by how many times the last of them is larger than the first where weights were drawn too large.
+_LAYERS: Final = 3
+_OVER_DEPTH: Final = 10.0
+#: Rows. So soon what the initial weights bring about shows.
+_FIRST_UPDATES: Final = 5
 
 
 def over_depth(layer: LayerView, network: Network, step: int) -> list[Cause]:

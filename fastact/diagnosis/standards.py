@@ -21,6 +21,7 @@ _RECENT: Final = 10
 #: Share of it that a loss is below once something was learned, and in how many rows it gets there that is on its way.
 _BELOW: Final = 0.95
 _SOON: Final = 100.0
+_TOO_SOON: Final = 40
 #: Nats, or squares. Targets that are all alike leave a constant answer nothing to do wrong.
 _NOTHING: Final = 1e-6
 
@@ -81,13 +82,16 @@ def _has_learned(network: Network, share: float) -> bool:
 def is_learning(network: Network) -> bool:
     """Whether each loss whose constant answer is known is below it, or will soon be at its pace; and there is one.
 
-    What samples share is learned first, so that for some rows all are answered alike on the way.
+    What samples share is learned first, so that for some rows all are answered alike on the way; before it can be
+    told, that goes for learning.
     """
     return network.once(_is_learning)
 
 
 def _is_learning(network: Network) -> bool:
     known = [(view, worth) for view in losses(network) if (worth := constant(view, network)) is not None]
+    if known and min(len(view.rows) for view, _ in known) < _TOO_SOON:
+        return True
     values = [(view.rows["mean"], _BELOW * worth) for view, worth in known]
     return bool(values) and all(_is_below(each, level) or rows_at_last(each, level) <= _SOON for each, level in values)
 

@@ -339,3 +339,29 @@ def test_a_recurrence_over_the_samples_of_a_batch_is_told_by_its_last_states() -
 @pytest.mark.parametrize(("samples", "steps", "states"), [(32, 20, 32), (32, 32, 32), (32, 20, 64), (1, 20, 20)])
 def test_a_recurrence_over_steps_ends_with_a_state_for_each_sample(samples: int, steps: int, states: int) -> None:
     assert not sequences(samples, steps, states)
+
+
+def exploding_at_once(last: float, when: int = 1) -> str:
+    """The cause of an explosion in the second row of a network of four layers, the last one so large at first."""
+    parts = [layer("input", scaled(*[1.0] * 10), "Input")]
+    for i, size in enumerate((1.0, last**0.5, last, last)):
+        parts.append(layer(f"fc{i}", scaled(*[size] * when, *[size * 1e8] * (10 - when)), "Linear"))
+    return first(*parts, layer("out", [row(s) for s in range(10)])).cause_name
+
+
+def test_layers_that_multiply_from_the_first_row_on_explode_by_their_initialisation() -> None:
+    assert exploding_at_once(60.0) == "initialisation"
+    assert exploding_at_once(3.0) == "learning_rate"
+    assert exploding_at_once(60.0, when=8) == "learning_rate"
+
+
+def test_float16_that_overflows_with_other_data_is_the_datas_doing() -> None:
+    before = [row(s, mean=0.0, std=1.0, min=-3.0, max=3.0) for s in range(30)]
+    large = [row(s, mean=0.0, std=3e4, min=-6e4, max=6e4) for s in range(30, 32)]
+    broken = [row(s, nans=9, pos_infs=9) for s in range(30, 32)]
+    info, rows = layer("fc", [*before, *broken], "Linear", "input")["fc"]
+    parts = layer("input", [*before, *large], "Input"), {"fc": (replace(info, dtype="float16"), rows)}
+    causes = {
+        each.layer: each.cause_name for each in seen(*parts).diagnose().findings if each.condition == "non_finite"
+    }
+    assert causes == {"fc": "data_changed"}

@@ -323,7 +323,8 @@ def _causes(layer: LayerView, network: Network, step: int, *, adversary: bool) -
         ),
         Cause(
             "initialisation", f"The weights were initialised too large{unseen}. {_FLAT}.",
-            tuple(each for each in rest if each != NORMALISE_INPUTS or scale is None), fed, start.refuted_by,
+            tuple(each for each in rest if each != NORMALISE_INPUTS or scale is None),
+            fed + gates.kept_states(layer, network), start.refuted_by,
         ),
         Cause(
             "learning_rate",
