@@ -207,7 +207,8 @@ def to_batch(rows: npt.NDArray[np.void], names: Mapping[int, str]) -> Any:
     """Rows of `fields.ROW_DTYPE` as a `pyarrow.RecordBatch`; `names` maps a layer's order to its name.
 
     From buffers alone, here and in `to_rows`: `pyarrow.array` and `to_numpy` import pandas where it is installed, which
-    takes half a second of the training's time, and fails while the interpreter ends: the last rows would be lost.
+    takes half a second of the training's time, and fails while the interpreter ends: the last rows would be lost. (In
+    pyarrow 18, `to_pandas_dtype` needs it.)
     """
     unswept = rows["neurons"] == 0
     columns = []
@@ -250,7 +251,7 @@ def to_rows(batch: Any, out: npt.NDArray[np.void] | None = None) -> npt.NDArray[
             begin, end = part.offset, part.offset + len(part)
             valid, values = part.buffers()
             into = rows[f.name][done : (done := done + len(part))]
-            into[:] = np.frombuffer(values, part.type.to_pandas_dtype(), end)[begin:]
+            into[:] = np.frombuffer(values, f.dtype, end)[begin:]
             if part.null_count:
                 known = np.unpackbits(np.frombuffer(valid, np.uint8), count=end, bitorder="little")[begin:]
                 into[known == 0] = _FILL[f.name]
