@@ -8,11 +8,14 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
-from fastact.diagnosis import layer_types
-from fastact.diagnosis.network import LayerView, Network
+from fastact.diagnosis import layer_types, updates
+from fastact.diagnosis.facts import For
+from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.fields import COLUMN
+from fastact.text import number, shown
 
 _COUNT, _MEAN, _STD, _MIN, _MAX = (COLUMN[name] for name in ("count", "mean", "std", "min", "max"))
+_NEURONS: Final = COLUMN["neurons"]
 #: Numbers of which fewer tell no distribution: those of the usual one of PyTorch, and of any other.
 _FEW: Final = 48
 _MANY: Final = 1000
@@ -20,6 +23,8 @@ _MANY: Final = 1000
 _SURE: Final = 4.0
 #: Of how many numbers the largest of so many lies this share of the bound below it: once in e to the half of it.
 _GAP: Final = 24.0
+#: Gain: the root mean square of a sum of inputs of unit size. Glorot's and He's are 1 and 1.4; chosen.
+_WIDE: Final = 5.0
 #: Rounding of a bound.
 _ROUNDING: Final = 1e-5
 #: The weights of recurrent layers, which have those of all gates one below the other.
@@ -85,6 +90,29 @@ def _is_normal(view: LayerView, std: float) -> bool:
     return inside and abs(row[_STD] / std - 1.0) <= _SURE * off and abs(row[_MEAN]) <= _SURE * std / math.sqrt(count)
 
 
+def too_wide(network: Network) -> For:
+    """What the rows say of weights that began so large that what they are given grows many times over."""
+    return network.once(_too_wide)
+
+
+def _too_wide(network: Network) -> For:
+    gains = {}
+    for name, view in network.everything.items():
+        shape = view.info.facts.get("shape", ())
+        row = view.first
+        if view.info.layer_type != layer_types.PARAMETER or len(shape) < 2 or not row[_NEURONS]:
+            continue  # what is looked up is no sum
+        fan = math.prod(shape[:-1]) if name.endswith("kernel") else math.prod(shape[1:])
+        gains[name] = row_rms(row) * math.sqrt(max(fan, 1))
+    if not gains:
+        return For()
+    widest = max(gains, key=lambda name: gains[name])
+    said = f"the weights of {shown(widest, 40)} began so large that they make {number(gains[widest])} of 1"
+    if gains[widest] >= _WIDE:
+        return For((f"{said}, where 1 to 1.4 is usual",))
+    return For(refuted_by=(f"{said}, as is usual",))
+
+
 def never_trained(names: Iterable[str], network: Network) -> tuple[str, ...]:
     """Those of these parameters that are as they were drawn, in layers that are used before others that learn.
 
@@ -96,6 +124,12 @@ def never_trained(names: Iterable[str], network: Network) -> tuple[str, ...]:
     """
     everything = network.everything
     chosen = set(names)
+    told = {  # by an adapter that knows the initialisers
+        name
+        for view in everything.values()
+        if view.info.layer_type == layer_types.OPTIMISER
+        for name in view.info.facts.get("untrained", ())
+    }
     learns = {
         _key(view) for name, view in everything.items()
         if view.info.layer_type == layer_types.PARAMETER and name not in chosen
@@ -108,12 +142,13 @@ def never_trained(names: Iterable[str], network: Network) -> tuple[str, ...]:
     found = []
     for name in chosen:
         weight = everything.get(name)
-        if weight is None or weight.info.layer_type != layer_types.PARAMETER or not is_drawn(weight):
+        has_rows = weight is not None and weight.info.layer_type == layer_types.PARAMETER
+        if name not in told and not (has_rows and weight is not None and is_drawn(weight)):
             continue
-        owner = str(weight.info.facts.get("layer", ""))
+        owner = updates.layer_of(name, network)
         own = [place for module, place in places if module == owner]
         behind = [place for module, place in places if own and place > min(own)]
-        if own and behind and _key(weight) not in learns:
+        if own and behind and (weight is None or not has_rows or _key(weight) not in learns):
             found.append(name)
     return tuple(name for name in names if name in found)
 

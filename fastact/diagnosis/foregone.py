@@ -3,8 +3,9 @@
 from fastact.diagnosis import choosing, facts
 from fastact.diagnosis.causes import Cause, best
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity, graded
+from fastact.diagnosis.inputs import far_inputs
 from fastact.diagnosis.network import LayerView, Network
-from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS
+from fastact.diagnosis.remedies import LOWER_RATE
 
 
 def over_one(layer: LayerView, network: Network, rows: int) -> Finding | None:
@@ -53,10 +54,6 @@ def one_class(layer: LayerView, network: Network, rows: int) -> Finding | None:
     remedies = "check that a batch has samples of several classes", LOWER_RATE
     refuted = facts.before_any_update(layer, streak.step).refuted_by
     rate = Cause("learning_rate", f"An update was too large. {one}", (LOWER_RATE,), (), refuted)
-    raw = facts.inputs_not_normalised(network)
-    large = f"The inputs are not normalised, so that updates throw the outputs far. {one}"
-    inputs = Cause("inputs_not_normalised", large, (NORMALISE_INPUTS, LOWER_RATE), raw.speaks_for, raw.refuted_by)
-    if not raw.speaks_for:
-        inputs = inputs._replace(refuted_by=inputs.refuted_by or ("the input was not recorded",))
-    told = best([rate, inputs], remedies)
+    far = far_inputs(network, f"so that updates throw the outputs far. {one}", ())
+    told = best([rate, *far], remedies)
     return told.finding(layer.info.name, "constant", "serious", streak.step, evidence, message)

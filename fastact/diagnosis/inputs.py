@@ -8,11 +8,11 @@ from typing import Final
 
 import numpy as np
 
-from fastact.diagnosis import facts
+from fastact.diagnosis import drawn, facts
 from fastact.diagnosis.causes import Cause
 from fastact.diagnosis.facts import For
 from fastact.diagnosis.network import LayerView, Network
-from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS
+from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS, initialisation
 from fastact.diagnosis.supervised import of
 from fastact.fields import COLUMN
 from fastact.text import number, percent
@@ -202,6 +202,31 @@ def causes_of_inputs(loss: LayerView, network: Network) -> list[Cause]:
     says = "The network is given the same batch of inputs over and over, while the targets change."
     fix = ("take inputs and targets from the same batch of the loader, anew in each step",)
     return [Cause("same_batch", says, fix, stuck.speaks_for, (), proved=True)] if stuck.speaks_for else []
+
+
+def far_inputs(network: Network, so_that: str, besides: tuple[str, ...]) -> list[Cause]:
+    """What gives a layer numbers that are far too large: raw inputs, or weights that began so; refuted if not recorded.
+
+    Args:
+        network: any.
+        so_that: what it comes to, as the end of the causes' sentences.
+        besides: what also speaks for them, where the rows speak for them.
+    """
+    known = (
+        ("inputs_not_normalised", "The inputs are not normalised", facts.inputs_not_normalised(network)),
+        ("initialisation", "The weights began too large", drawn.too_wide(network)),
+    )
+    remedies = ((NORMALISE_INPUTS, LOWER_RATE), (initialisation(network.distinct_types),))
+    return [
+        Cause(
+            name,
+            f"{says}, {so_that}",
+            fix,
+            rows.speaks_for + (besides if rows.speaks_for else ()),
+            rows.refuted_by or (() if rows.speaks_for else ("it was not recorded",)),
+        )
+        for (name, says, rows), fix in zip(known, remedies, strict=True)
+    ]
 
 
 def _cause(name: str, says: str, remedies: tuple[str, ...], rows: For) -> Cause:

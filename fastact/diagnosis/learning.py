@@ -4,66 +4,28 @@ Those of the first group are proved by parameters and their optimiser, whatever 
 make one likelier than the rest.
 """
 
-import math
-from typing import Final, NamedTuple
-
-import numpy as np
+from typing import Final
 
 from fastact.diagnosis import beginnings, layer_types, loops, rates, standards, updates
 from fastact.diagnosis.causes import Cause
 from fastact.diagnosis.inputs import causes_of_data, causes_of_inputs
+from fastact.diagnosis.moving import Course, of_rate, of_sign
 from fastact.diagnosis.network import LayerView, Network, row_rms
-from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE
+from fastact.diagnosis.remedies import LOWER_RATE
 from fastact.fields import COLUMN
-from fastact.text import number, percent
+from fastact.text import percent
 
-#: Ratio of updates to weights. The usual one is 1e-3 (Karpathy, CS231n, "Neural networks part 3", 2015: "should be
-#: somewhere around 1e-3"); within a factor of ten of it no rate is the cause, and fifty away it surely may be.
-_SMALL: Final = 2e-5
-_NOTHING: Final = 2e-6
-#: Rows. A warm-up that takes more until updates are as usual is one in name alone: those in use take some hundred.
-_WARM_UP: Final = 2000.0
-_NOT_SMALL: Final = 1e-4
-_NOT_LARGE: Final = 1e-2
-_LARGE: Final = 1e-1
-#: Learning rates that no usual optimiser learns anything with: plain SGD takes 1e-3 to 1, Adam 1e-5 to 1e-2. Chosen.
-_LOW_RATE: Final = 1e-6
-_HIGH_RATE: Final = 2.0
 #: Share of the weights that a new head on features that are kept has, at least; chosen.
 _FREE: Final = 0.02
 #: Predictions whose spread over the samples is less than this share of their size are one answer.
 _ALIKE: Final = 1e-4
-#: Rows that are one level, levels of which fewer tell no course, the factor from one to the next that is a jump, and
-#: the share of steps from level to level that go up where a loss rises throughout.
-_BLOCK: Final = 5
-_BLOCKS: Final = 4
-_JUMP: Final = 3.0
-_RISING: Final = 0.8
+
 _WITHIN, _NEURONS = COLUMN["within_std"], COLUMN["neurons"]
 
 _THAW: Final = (
     "set requires_grad = True (trainable = True in Keras, before compile) for what should learn",
     "leave frozen only what is meant to stay as it is",
 )
-_RAISE: Final = "use a higher learning rate: ten times as high, then again, for as long as the loss falls faster"
-
-
-class Course(NamedTuple):
-    """What the loss does, as far as causes ask for it.
-
-    Attributes:
-        slow: it falls, but so slowly that it takes very long.
-        above: it is worse than that of a constant answer.
-        diverged: it has risen far above its first value, or has been below and came back up.
-        first_step: since when.
-        steady: whether it has risen from its first row on.
-    """
-
-    slow: bool
-    above: bool
-    diverged: bool
-    first_step: int
-    steady: bool = False
 
 
 def proofs(network: Network) -> list[Cause]:
@@ -167,18 +129,6 @@ def proofs(network: Network) -> list[Cause]:
     return causes
 
 
-def moves_too_little(network: Network) -> bool:
-    """Whether updates are far too small for their weights, and not about to grow."""
-    known = updates.moves(network)
-    stays = not known.warming or known.left > _WARM_UP
-    return (known.ratio < _SMALL and stays) or (math.isnan(known.ratio) and bool(rates.too_small(network)))
-
-
-def moves_nothing(network: Network) -> bool:
-    """Whether they are so small that in a thousand steps no weight changes by a hundredth."""
-    return moves_too_little(network) and 0.0 < updates.moves(network).ratio < _NOTHING
-
-
 def never_moves(network: Network) -> bool:
     """Whether no optimiser has been seen to step."""
     return updates.parameters(network).never_steps
@@ -190,20 +140,15 @@ def hardly_free(network: Network) -> bool:
     return bool(known.frozen or known.outside) and known.total > 0 and known.free < _FREE
 
 
-def moves_too_much(network: Network) -> bool:
-    """Whether updates are far too large for their weights."""
-    return updates.moves(network).ratio > _LARGE
-
-
 def causes(loss: LayerView, network: Network, course: Course) -> list[Cause]:
     """What may keep a loss where it is, the likeliest first."""
     return [
         *proofs(network),
         *(cause for cause in (loops.never_cleared(network),) if cause is not None),
         *_left_behind(network),
-        *_of_sign(loss, network, course),
+        *of_sign(loss, network, course),
         *rates.causes(network),
-        *_of_rate(network, course),
+        *of_rate(network, course),
         *causes_of_inputs(loss, network),
         # One batch over and over is learned by heart: a loss that stays has another cause.
         *(cause for cause in causes_of_data(loss, network) if cause.name != "same_batch"),
@@ -266,83 +211,6 @@ def frozen_as_drawn(names: tuple[str, ...], known: updates.Parameters) -> Cause:
         ("load the trained weights before they are frozen", *_THAW),
         (f"{len(names)} of {len(known.frozen)} frozen parameters are as an initialisation draws them",),
     )
-
-
-def _of_sign(loss: LayerView, network: Network, course: Course) -> list[Cause]:
-    """A loss that is made large: it rises from the first rows on, step by step; too large a rate makes it jump."""
-    values, ratio = np.asarray(loss.rows["mean"], np.float64), updates.moves(network).ratio
-    if not course.diverged or math.isnan(ratio) or ratio > _LARGE or int(loss.rows["step"][0]) != loss.start:
-        return []
-    blocks = values[: len(values) // _BLOCK * _BLOCK].reshape(-1, _BLOCK).mean(axis=1)
-    if len(blocks) < _BLOCKS or not np.isfinite(blocks).all() or blocks[0] > _JUMP * values[0]:
-        return []
-    if float((np.diff(blocks) > 0.0).mean()) < _RISING or not (blocks[1:] < _JUMP * blocks[:-1]).all():
-        return []
-    return [
-        Cause(
-            "wrong_sign",
-            "The loss is made large in place of small: a minus sign is missing, or one too many.",
-            ("minimise the loss itself, not its negative", "set maximize=False in the optimiser",
-             f"where the sign is right: {LOWER_RATE}"),
-            ("the loss rises from the first rows on, without a jump or a fall", updates.ratio_said(ratio)),
-        )
-    ]  # fmt: skip
-
-
-def _of_rate(network: Network, course: Course) -> list[Cause]:
-    rate, ratio = updates.parameters(network).rate, updates.moves(network).ratio
-    said = updates.ratio_said(ratio)
-    large, small, against_large, against_small = [], [], [], []
-    if ratio > _LARGE:
-        large.append(said)
-    elif ratio < _NOT_LARGE:
-        against_large.append(said)
-    if ratio < _SMALL:
-        small.append(said)
-    elif ratio > _NOT_SMALL:
-        against_small.append(said)
-    low = rates.too_small(network)
-    if low or 0.0 < rate <= _LOW_RATE:
-        (small if math.isnan(ratio) or low else against_large).append(low or f"the learning rate is {number(rate)}")
-    elif rate >= _HIGH_RATE:
-        (large if math.isnan(ratio) else against_small).append(f"the learning rate is {number(rate)}")
-    if course.diverged:
-        if course.steady and not ratio > _LARGE:
-            against_large.append("the loss has risen steadily, from its first step on")
-        large.append("the loss rose")
-        against_small.append("the loss rose")
-    if course.slow:
-        small.append("the loss falls all the time, and hardly at all")
-        against_large.append("the loss falls steadily")
-    cut = loops.clipped(network) if ratio < _SMALL else ""
-    if cut:
-        against_small.append(cut)
-    causes = [
-        Cause(
-            "clipped",
-            "Gradients are clipped to so small a norm that the weights hardly move.",
-            ("clip gradients to a norm of about 1, or not at all: it is there for the few that are far too large",),
-            (said, cut) if cut else (),
-        ),
-        Cause(
-            "rate_too_large",
-            "The learning rate is too high: each update overshoots, and undoes what the one before it learned.",
-            (f"{LOWER_RATE}: a tenth, then a tenth of that", "warm it up over the first steps", CLIP_GRADIENTS),
-            tuple(large),
-            tuple(against_large),
-        ),
-        Cause(
-            "rate_too_small",
-            "The learning rate is too low: the weights hardly move.",
-            (_RAISE, "use Adam in place of plain SGD"),
-            tuple(small),
-            tuple(against_small),
-        ),
-    ]
-    causes = causes if cut else causes[1:]
-    return causes if course.diverged or course.above else causes[::-1] if course.slow else [
-        cause for cause in causes if cause.speaks_for
-    ]  # fmt: skip
 
 
 def predictions_of(loss: LayerView, network: Network) -> LayerView | None:

@@ -3,6 +3,7 @@
 Each is proved by rows of parameters, or by what an adapter saw of gradients from one step to the next.
 """
 
+import math
 from typing import Final
 
 import numpy as np
@@ -14,6 +15,9 @@ from fastact.text import number
 
 #: Rows in which what is the same each time is no chance.
 _ROWS: Final = 3
+#: Settings by which Keras's optimisers clip gradients, and the factor by which these are larger where it matters.
+_LIMITS: Final = ("clipnorm", "global_clipnorm", "clipvalue")
+_CUT: Final = 100.0
 #: Share by which norms differ that are cut to one length: the norm is summed in 32 bits, and of a cut one a small
 #: number is taken off.
 _ROUNDING: Final = 1e-3
@@ -82,7 +86,31 @@ def clipped(network: Network) -> str:
     return network.once(_clipped)
 
 
+def _told_to_clip(network: Network) -> str:
+    """That an optimiser is set to clip gradients, which are many times as large; of one that clips them itself."""
+    limits = {
+        key: float(value)
+        for view in network.everything.values()
+        if view.info.layer_type == layer_types.OPTIMISER
+        for key in _LIMITS
+        if isinstance(value := view.info.facts.get(key), int | float) and value > 0.0
+    }
+    views = [v for v in network.everything.values() if v.info.layer_type == layer_types.PARAMETER_GRADIENT]
+    for key, limit in limits.items():
+        sizes = []
+        for view in views:
+            row = view.rows[-1]
+            most = max(-float(row["min"]), float(row["max"]))
+            sizes.append(most if key == "clipvalue" else math.hypot(row["mean"], row["std"]) * math.sqrt(row["count"]))
+        size = math.hypot(*sizes) if key == "global_clipnorm" else max(sizes, default=0.0)
+        if size > _CUT * limit:
+            return f"the optimiser clips gradients to {number(limit)} ({key}), and they are up to {number(size)}"
+    return ""
+
+
 def _clipped(network: Network) -> str:
+    if told := _told_to_clip(network):
+        return told
     views = [v for v in network.everything.values() if v.info.layer_type == layer_types.PARAMETER_GRADIENT]
     if not views or len(views[0].rows) < _ROWS:
         return ""

@@ -72,12 +72,12 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int, pa
     elif known.without_gradient:
         names, cause = known.without_gradient, learning.no_gradient(known)
         what = "that never get a gradient"
-    elif known.zero_gradient and len(known.zero_gradient) < known.measured:
-        names, cause = known.zero_gradient, rates.zero_gradients(known)
-        what = "whose gradient is zero"
     elif drawn:
         names, cause = drawn, learning.frozen_as_drawn(drawn, known)
         what = "that are frozen as they were drawn"
+    elif known.zero_gradient and len(known.zero_gradient) < known.measured:
+        names, cause = known.zero_gradient, rates.zero_gradients(known)
+        what = "whose gradient is zero"
     else:
         return Outcome.NOT_FOUND
     # What learns moves as it should and gets nowhere: then what does not would have been needed.

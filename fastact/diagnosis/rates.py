@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from fastact.diagnosis import facts, layer_types, updates
+from fastact.diagnosis import drawn, facts, layer_types, updates
 from fastact.diagnosis.causes import Cause
 from fastact.diagnosis.network import LayerView, Network, rms, row_rms
 from fastact.fields import COLUMN
@@ -36,6 +36,9 @@ _ALIKE: Final = 0.05
 _STRONG: Final = 0.01
 #: Share of the elements that a dropout leaves out, from which on it is no regularisation. Chosen.
 _DROPPED: Final = 0.9
+#: Weights of a loss that no usual rate goes with.
+_LIGHT: Final = 1e-3
+_HEAVY: Final = 1e3
 #: Ratio of updates to weights at which a head on good features leaves a constant answer within a few dozen steps.
 _MOVES: Final = 3e-3
 #: Rows before anything can be said to have faded.
@@ -187,6 +190,16 @@ def all_alike(network: Network) -> tuple[str, ...]:
     return tuple(names) if len(names) >= 2 else ()
 
 
+def loss_weights(network: Network) -> str:
+    """That all losses are multiplied by tiny, or by huge numbers, as far as a framework tells; else ""."""
+    views = [v for v in network.everything.values() if v.info.layer_type == layer_types.LOSS and not v.info.mode]
+    weights = [view.info.facts.get("weight") for view in views]
+    known = [abs(float(weight)) for weight in weights if isinstance(weight, int | float)]
+    if not known or len(known) < len(weights) or _LIGHT < max(known) < _HEAVY:
+        return ""
+    return f"the loss is multiplied by {number(max(known))}"
+
+
 def hidden(network: Network) -> str:
     """That the output is computed from weights that the model does not have and no optimiser holds, and from many."""
     known = updates.parameters(network)
@@ -234,6 +247,12 @@ def causes(network: Network) -> list[Cause]:
                 "leave it out, and see whether the loss falls",
             ),
             fading(network),
+        ),
+        Cause(
+            "initialisation",
+            "The weights began so large that outputs are far too large before anything is learned.",
+            ("use the framework's own initialisation, or one that keeps the scale: N(0, sqrt(1/n_in))",),
+            drawn.too_wide(network).speaks_for,
         ),
         Cause(
             "symmetric_initialisation",

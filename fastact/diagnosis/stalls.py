@@ -5,7 +5,7 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fastact.diagnosis import beginnings, facts, learning, rates, standards, updates
+from fastact.diagnosis import beginnings, facts, learning, moving, rates, standards, updates
 from fastact.diagnosis.inputs import feature_scales, missing_value_codes, same_inputs, targets_not_scaled
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.progress import LEAST, Progress, progress, rows_at_last, rows_by_factors, since
@@ -22,6 +22,8 @@ _LONG: Final = 0.7
 _AMPLE: Final = 3e-3
 #: A loss below this share of a constant answer's is good, whatever moves. Chosen.
 _GOOD: Final = 0.5
+#: Samples after which weights that have gone far should have left a constant answer's loss. Chosen.
+_SEEN: Final = 1000.0
 #: Rows that are enough where weights move so little that a thousand times as many would change nothing.
 _AT_ONCE: Final = 12
 #: Share of the first loss from which on it has not fallen much; and above which it has, whatever else is in it.
@@ -93,8 +95,8 @@ def of_known(
         lately = [progress(part) for part in (values[len(values) // 2 :], values[-max(len(values) // 3, LEAST) :])]
         if not since(values, constant) and all(each is not None and each.rises for each in lately):
             return Seen("rising", 0, course)
-    least_rows = _AT_ONCE if learning.moves_nothing(network) else 2 * thresholds.learn_soon // 3
-    unmoved = learning.moves_too_little(network) and course.rows >= least_rows and not course.rises
+    least_rows = _AT_ONCE if moving.moves_nothing(network) else 2 * thresholds.learn_soon // 3
+    unmoved = moving.moves_too_little(network) and course.rows >= least_rows and not course.rises
     if unmoved and course.now > _GOOD * constant and course.rows_to(_GOOD * constant) > thresholds.learn_pace:
         return Seen("stuck", 0, course)  # whatever luck it began with
     level = (1.0 - thresholds.learn_share) * constant
@@ -122,12 +124,10 @@ def of_known(
         return None
     worse = own.least > thresholds.learn_above * constant
     left = own.rows_to(level)
-    slow = left > thresholds.learn_rows and len(values) >= thresholds.learn_soon
-    slow = worse and (slow or _enough(layer, network, thresholds, begun=False))
-    if slow and not at and targets_not_scaled(layer, network).speaks_for:
+    if worse and not at and len(values) >= thresholds.learn_soon and targets_not_scaled(layer, network).speaks_for:
         # Targets far from zero are reached in the end, by way of the last bias.
         return Seen("behind", at, own)
-    if left <= thresholds.learn_pace:
+    if left <= thresholds.learn_pace and not _wandered(layer, network, own.rows, thresholds):
         return None
     if at and len(values) - at >= thresholds.learn_rows // 2:
         before = progress(values[:at])
@@ -140,6 +140,12 @@ def of_known(
     if worse:
         return Seen("above", at, own)
     return Seen("slow" if own.pace > 0.0 else "stuck", at, own)
+
+
+def _wandered(layer: LayerView, network: Network, rows: int, thresholds: _Limits) -> bool:
+    """Whether weights have gone far on many samples, and the loss may still be on its way to a constant answer's."""
+    samples = standards.samples(layer, network) * max(layer.stride, 1.0) * rows
+    return rows >= thresholds.learn_soon and samples >= _SEEN and moving.moved_far(network)
 
 
 def _is_far_off(layer: LayerView, network: Network, constant: float) -> bool:
@@ -156,9 +162,10 @@ def _enough(layer: LayerView, network: Network, thresholds: _Limits, *, begun: b
     rows = round((layer.last[_STEP] - layer.start) / layer.stride) + 1 if layer.stride > 0.0 else len(layer.rows)
     if min(rows, len(layer.rows)) < thresholds.learn_soon:
         return False
-    soon = learning.moves_too_little(network) or learning.moves_too_much(network) or learning.never_moves(network)
+    soon = moving.moves_too_little(network) or moving.moves_too_much(network) or learning.never_moves(network)
     soon = soon or learning.hardly_free(network) or rates.cannot_be_learned(network)
     soon = soon or bool(same_inputs(layer, network).speaks_for)
+    soon = soon or _wandered(layer, network, rows, thresholds)
     if soon or (learning.one_answer(layer, network) and not begun):
         return True
     if begun and rows < thresholds.learn_pace:

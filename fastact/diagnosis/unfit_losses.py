@@ -18,6 +18,8 @@ _MEAN: Final = COLUMN["mean"]
 _ROWS: Final = 5
 #: Share of the numbers' size by which an equation may be off: losses are summed in 32 bits.
 _ROUNDING: Final = 1e-4
+#: Factor between the bounds of an error, from means and deviations alone, within which that is no chance.
+_TIGHT: Final = 1.5
 #: Rows, and factors. Minus the cost of guessing, within a half, is the logarithm of a probability; after so many rows a
 #: loss that has fallen to so many times that is driven by its sign.
 _DRIVEN_ROWS: Final = 5
@@ -72,6 +74,36 @@ def plain_difference(s: Supervised, learned: float) -> Mismatch | None:
             known = f"in {_ROWS} rows the loss is the difference of both means, to rounding"
             return Mismatch("wrong_loss", "critical", what, says, (fixes.values(s.framework, s.units),), (known,))
     return None
+
+
+def negative_error(s: Supervised, learned: float) -> Mismatch | None:
+    """A loss that is minus a squared, or an absolute, error: between the bounds that means and deviations set to it."""
+    del learned
+    if s.function is not None or s.output is None or s.target is None or s.facts.get("terms"):
+        return None
+    if s.facts.get("target_learns") or not s.shape or math.prod(s.shape) != math.prod(s.target_shape):
+        return None
+    views = (s.loss, s.output, s.target)
+    steps = sorted(set.intersection(*(set(view.rows["step"].tolist()) for view in views)))[-_ROWS:]
+    if len(steps) < _ROWS:
+        return None
+    own = -_means(s.loss, steps)
+    off = np.abs(_means(s.output, steps) - _means(s.target, steps))
+    wide, least = (_means(view, steps, "std") for view in (s.output, s.target))
+    if not (own > 0.0).all() or not float(np.median(own)) > _DRIVEN * abs(float(s.loss.first[_MEAN])):
+        return None
+    with np.errstate(all="ignore"):
+        low, high = off**2 + (wide - least) ** 2, off**2 + (wide + least) ** 2
+        rest = 1.0 + _ROUNDING
+        squares = bool(((low <= own * rest) & (own <= high * rest) & (high <= _TIGHT * low)).all())
+        # A mean of sizes is between the size of the mean and the root of the mean square.
+        sizes = bool(((off <= own * rest) & (own**2 <= high * rest) & (high <= _TIGHT * off**2)).all())
+    if not (squares or sizes):
+        return None
+    what = f"the loss is minus the {'squared' if squares else 'absolute'} error of its outputs, and falls without end"
+    says = "The sign of the loss is wrong: to make it small is to drive the outputs away from the targets."
+    known = f"in {_ROWS} rows minus the loss is what the means and deviations of outputs and targets come to"
+    return Mismatch("wrong_sign", "critical", what, says, ("remove the minus sign",), (known,))
 
 
 def turned(s: Supervised, learned: float) -> Mismatch | None:
@@ -141,6 +173,6 @@ def _is_part(view: LayerView, whole: LayerView) -> bool:
     return own and bool(view.info.facts.get("part")) and view.info.name.startswith(f"{whole.info.name}:")
 
 
-def _means(view: LayerView, steps: list[int]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _means(view: LayerView, steps: list[int], name: str = "mean") -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     rows = view.rows[np.isin(view.rows["step"], steps)]
-    return np.asarray(rows["mean"], np.float64)
+    return np.asarray(rows[name], np.float64)

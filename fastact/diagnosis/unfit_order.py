@@ -4,6 +4,8 @@ from typing import Final
 
 import numpy as np
 
+from fastact.diagnosis.inputs import same_batch
+from fastact.diagnosis.network import Network
 from fastact.diagnosis.supervised import Mismatch, Supervised
 from fastact.text import number, percent
 
@@ -11,6 +13,9 @@ from fastact.text import number, percent
 _LEAST: Final = 4
 #: Share of the batches that are of one class where the data is sorted: all but those in which a class ends.
 _SORTED: Final = 0.8
+#: The same where batches are so large that they are never of one class by chance: classes may be short.
+_LARGE: Final = 8
+_OFTEN: Final = 0.3
 #: Of so many batches of one class at most one changes the class: labels that take turns are those of two players.
 _RUN: Final = 3
 
@@ -33,7 +38,8 @@ def sorted_by_class(s: Supervised, rows: int, alone: bool) -> Mismatch | None:
     pure = seen["min"] == seen["max"]
     classes = seen["min"][pure]
     changes = int(np.count_nonzero(np.diff(classes)))
-    if not (pure.mean() >= _SORTED and changes >= 1 and _RUN * changes <= len(classes)):
+    share = _OFTEN if seen["count"].min() >= _LARGE else _SORTED
+    if not (pure.mean() >= share and changes >= 1 and _RUN * changes <= len(classes)):
         return None
     kinds = len(np.unique(classes))
     what = f"{percent(float(pure.mean()))} of {len(seen):,} batches are of one class each, {number(kinds)} in turn"
@@ -46,3 +52,15 @@ def sorted_by_class(s: Supervised, rows: int, alone: bool) -> Mismatch | None:
         "draw each batch from all",
     )
     return Mismatch("sorted_by_class", "serious", what, says, fix, (what,))
+
+
+def one_batch(s: Supervised, network: Network) -> Mismatch | None:
+    """Epochs of several batches, by what the framework tells, which are all the same."""
+    steps = s.facts.get("steps")
+    said = same_batch(s.loss, network).speaks_for
+    if not isinstance(steps, int) or steps < 2 or not said:
+        return None
+    what = f"an epoch has {number(steps)} batches, which are all the same"
+    says = "The network learns one batch by heart, and nothing of the others."
+    fix = ("look whether the generator, or the loop over the data, gives the next batch each time",)
+    return Mismatch("same_batch", "warning", what, says, fix, said, None, "is given the same batch over and over")

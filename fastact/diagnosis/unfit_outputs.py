@@ -3,6 +3,8 @@
 import math
 from typing import Final
 
+import numpy as np
+
 from fastact.diagnosis import fixes
 from fastact.diagnosis.finding import NOTE, Severity
 from fastact.diagnosis.network import LayerView
@@ -16,6 +18,8 @@ _NEURONS, _MEAN, _MIN = COLUMN["neurons"], COLUMN["mean"], COLUMN["min"]
 _LATEST: Final = 5
 #: Share of a constant answer's loss below which much is learned, by way of a softmax that does not fit.
 _MUCH_LEARNED: Final = 0.7
+#: Share of the rows that have an output below zero: of a regression whose answers are large a few may have at first.
+_OFTEN: Final = 0.5
 #: Beyond rounding, a logarithm of a probability is not above zero, and a probability within zero and one.
 _BEYOND: Final = 1e-3
 
@@ -205,6 +209,35 @@ def of_probabilities(s: Supervised, learned: float) -> Mismatch | None:
     known = reach if outside else "the outputs of a sample do not sum to one"
     what = f"{takes} of {s.units:,} classes, and {known}" if s.units else f"{takes}, and {known}"
     return Mismatch(name, "serious", what, cut, (fix,), (known,))
+
+
+def of_positive_numbers(s: Supervised, learned: float) -> Mismatch | None:
+    """Keras takes the logarithm of an output as it is, in losses of counts and of logarithms: none is below zero."""
+    del learned
+    takes = s.function is not None and s.function.name in ("poisson_nll", "mean_squared_logarithmic_error")
+    if not takes or s.framework != "keras" or s.output is None or s.kind not in ("linear", "tanh"):
+        return None
+    low, high = float(s.output.rows["min"].min()), float(s.output.rows["max"].max())
+    below = float(np.mean(s.output.rows["min"] < 0.0))
+    if not low < 0.0 or below < _OFTEN:
+        return None
+    reach = f"the outputs are from {number(low)} to {number(high)}"
+    what = f"{loss_of(s)} takes the logarithm of its predictions, and {reach}"
+    says = "An output below zero has no logarithm: the loss is cut there, without a gradient, or no number."
+    fix = "use activation='softplus' or 'exponential' in the last layer"
+    return Mismatch("wrong_output_activation", "serious", what, says, (fix,), (reach,))
+
+
+def of_margins(s: Supervised, learned: float) -> Mismatch | None:
+    """A hinge, for which yes and no are 1 and -1, and outputs that are never below zero."""
+    del learned
+    if s.function is None or s.function.name != "hinge" or s.kind not in ("sigmoid", "softmax", "ReLU"):
+        return None
+    what = f"{loss_of(s)} wants outputs of 1 and -1 at least, and gets those of a {s.kind}, which are never below zero"
+    says = "An output that is never below zero cannot say no: half of the samples keep a loss of 1 and more."
+    fix = f"remove the {s.kind} from the last layer, or use a tanh"
+    seen = (f"the last activation is a {s.kind}",)
+    return Mismatch("wrong_output_activation", "serious", what, says, (fix,), seen)
 
 
 def _of_rivals(s: Supervised, takes: str) -> Mismatch:

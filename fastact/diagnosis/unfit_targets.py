@@ -20,6 +20,10 @@ _NEGATIVE: Final = 0.02
 #: Rows. A loss that was flat for so long, and no better than a constant answer by a tenth, is not getting anywhere.
 _STUCK_ROWS: Final = 50
 _STUCK: Final = 0.9
+#: Share of the commonest class from which on the other one is rare, and share of a constant answer's loss above which
+#: next to nothing else was learned. Chosen.
+_RARE: Final = 0.97
+_LITTLE: Final = 0.5
 #: Share, and classes. What has so nearly the mean and the deviation of numbers that are equally frequent, and is so
 #: many, is a class rather than a mark.
 _EVEN: Final = 0.1
@@ -82,6 +86,15 @@ def beyond_loss(s: Supervised, excess: float) -> Mismatch | None:
         says = "For a target below zero the loss has no least value: it falls for as long as the outputs do."
         gravest = graded(serious=below > _NEGATIVE, critical=below > excess)
         return Mismatch("target_out_of_range", gravest, what, says, (fixes.values(s.framework),), (reach,))
+    if s.function.name == "mean_absolute_percentage_error" and least <= 0.0 <= most:
+        zero = s.target_number("zeros") / max(s.target_number("count"), 1.0)
+        grave: Severity = graded(serious=least < 0.0 < most or zero > _NEGATIVE, critical=False)
+        what = f"{loss_of(s)} measures errors as a share of the target, and {reach}"
+        says = (
+            "The loss measures next to nothing but the targets that are near zero, of which any error is a large share."
+        )
+        remedies = (fixes.values(s.framework, s.units or 1), "or use mae, which counts all errors alike")
+        return Mismatch("wrong_loss", grave, what, says, remedies, (reach,))
     if s.function.name == "mean_squared_logarithmic_error" and least <= -1.0:
         what = f"{loss_of(s)} takes the logarithm of 1 + target, and {reach}"
         says = "The logarithm of what is not above zero is no number, or cut."
@@ -245,10 +258,20 @@ def classes_as_numbers(s: Supervised, learned: float, rows: int) -> Mismatch | N
     if s.units > 1 or len(s.target_shape) > 2 or (len(s.target_shape) == 2 and s.target_shape[1] != 1):
         return None
     taken, share = len(s.loss.rows), s.share_of_baseline
+    counted_as_right = [name for name in _metrics(s) if name.endswith("accuracy") or name == "acc"]
+    if counted_as_right:
+        asked = f"the metric {counted_as_right[0]} counts which class is right"
+        return Mismatch("regression_on_classes", "warning", what, says, fix, (*because, asked))
     stuck = taken >= _STUCK_ROWS and share > _STUCK
     # Quantiles are as even, and are learned by a regression: they get twice the time.
     stuck = stuck or (taken >= 2 * rows and share > learned and _evenly(s, len(known)))
     return Mismatch("regression_on_classes", "warning" if stuck else NOTE, what, says, fix, because)
+
+
+def _metrics(s: Supervised) -> list[str]:
+    """What the user wants to know besides the loss, where the framework tells."""
+    names = s.facts.get("metrics", ())
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def _evenly(s: Supervised, classes: int) -> bool:
@@ -264,6 +287,35 @@ def _evenly(s: Supervised, classes: int) -> bool:
     own = float(shares @ rows["mean"])
     spread = math.sqrt(max(float(shares @ (rows["std"] ** 2 + rows["mean"] ** 2)) - own * own, 0.0))
     return abs(own - mean) <= _EVEN * std and abs(spread / std - 1.0) <= _EVEN
+
+
+def rare_class(s: Supervised, rows: int, alone: bool) -> Mismatch | None:
+    """Yes and no, nearly all of one kind, with a loss that has learned next to nothing but that.
+
+    Args:
+        s: the loss.
+        rows: from so many on, and half as many again, it has had its time.
+        alone: whether it is the only loss, as in `one_class`.
+    """
+    target, function = s.target, s.function
+    if function is None or target is None or s.baseline is None or s.facts.get("weighted") or not alone:
+        return None
+    two = function.family == "binary" and math.prod(s.target_shape[1:]) == 1
+    two = two or (function.family == "categorical" and s.targets_are_classes and s.units == 2)
+    seen, taken = target.rows[target.rows["count"] > 0], len(s.loss.rows)
+    if not two or taken < rows + rows // 2 or not len(seen) or seen["min"].min() < 0.0 or seen["max"].max() > 1.0:
+        return None
+    if not (seen["min"] < seen["max"]).any():
+        return None
+    mean = float(seen["mean"] @ (seen["count"] / seen["count"].sum()))
+    share, constant = max(mean, 1.0 - mean), float(np.median(s.baseline.rows["mean"]))
+    if not _RARE <= share < 1.0 or not float(np.mean(s.loss.rows["mean"][-(taken // 2) :])) >= _LITTLE * constant:
+        return None
+    what = f"{percent(share)} of the targets are of one class, and the loss has learned little but that"
+    says = "To answer the commonest class always is nearly right, so that the rare one has hardly any gradient."
+    remedies = ("weight the classes in the loss, or sample them alike", "look at more than the accuracy")
+    said = (f"{percent(share)} of the targets of {len(seen):,} batches are of one class",)
+    return Mismatch("unbalanced_labels", "warning", what, says, remedies, said, None, "is given unbalanced targets")
 
 
 def one_class(s: Supervised, rows: int, alone: bool) -> Mismatch | None:

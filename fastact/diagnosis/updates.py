@@ -206,11 +206,14 @@ class Moves(NamedTuple):
             (tensors of two axes and more) that move; 0 where none does, NaN where it is not known.
         warming: whether updates have grown much within the window, as in a warm-up.
         left: steps until the ratio is a usual one, 1e-3, at the pace at which it grows; inf where it does not grow.
+        path: how far they have gone since the first row, update after update, in units of the weights; 0 where that is
+            not known.
     """
 
     ratio: float
     warming: bool
     left: float
+    path: float
 
 
 def moves(network: Network) -> Moves:
@@ -219,7 +222,8 @@ def moves(network: Network) -> Moves:
 
 
 def _moves(network: Network) -> Moves:
-    ratios, growths, paces = [], [], []
+    ratios, growths, paces, paths = [], [], [], []
+    now_at = max((view.last[_STEP] for view in network.everything.values()), default=0.0)
     for name in parameters(network).held:
         weight = network.everything.get(name)
         update = network.everything.get(name + layer_types.UPDATE_SUFFIX)
@@ -229,18 +233,21 @@ def _moves(network: Network) -> Moves:
         if not now >= 0.0 or not size > 0.0 or not math.isfinite(now / size):
             continue
         ratios.append(now / size)
+        mean = float(np.nan_to_num(np.hypot(update.rows["mean"], update.rows["std"])).mean())
+        paths.append(mean / size * (now_at - update.start + 1.0))
         early = _scale(update, slice(None, max(len(update.rows) // 3, 1)))
         if now > 0.0:
             growths.append(now / early if early > 0.0 else math.inf)
             steps = max((update.last[_STEP] - update.oldest) * _BETWEEN, 1.0)
             paces.append((now - early) / size / steps)
     if not ratios:
-        return Moves(math.nan, False, math.inf)
+        return Moves(math.nan, False, math.inf, 0.0)
     # What gets no gradient says nothing of the rate.
     moving = [ratio for ratio in ratios if ratio > 0.0]
     ratio, pace = (float(np.median(each)) if each else 0.0 for each in (moving, paces))
     left = max(_USUAL - ratio, 0.0) / pace if pace > 0.0 else math.inf
-    return Moves(ratio, bool(growths) and float(np.median(growths)) >= _WARMING, left)
+    warming = bool(growths) and float(np.median(growths)) >= _WARMING
+    return Moves(ratio, warming, left, float(np.median(paths)))
 
 
 def _rows_of(view: LayerView | None) -> int:

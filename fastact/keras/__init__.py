@@ -8,6 +8,7 @@ On JAX the training step is one compiled graph, to which `fastact.jax` adds the 
 swept in place.
 
 - `callback`: the `ActivationCallback`
+- `initial`: whether weights are as they were initialised
 - `layers`: which layers of a model compute, and of what types they are
 - `losses`: the losses that a model was compiled with, and what they are given
 - `optimiser`: its learning rate, and the weights that it holds

@@ -122,7 +122,8 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
             for name, layer in selected.items():
                 self._wrap(name, layer)
             counter, taken = self._attachment.failure_counter, {name for name, _ in layers}
-            self._losses = Losses(self.model, self._recorder, self._outputs, counter, taken)
+            steps = (self.params or {}).get("steps")
+            self._losses = Losses(self.model, self._recorder, self._outputs, counter, taken, steps)
             with contextlib.suppress(ArgumentValueError):  # another callback of this monitor has a loss, too
                 self._attachment.add_watcher(self._losses)
             if self.model.optimizer is not None and ROW not in taken:

@@ -27,7 +27,11 @@ _OF_PROBABILITIES: Final = {"kl_divergence": "kl_divergence_of_probabilities"}
 _CONVERTED: Final = frozenset({"hinge", "squared_hinge"})
 #: How Keras's reductions are called elsewhere.
 _REDUCTIONS: Final = {"sum_over_batch_size": "mean", "mean": "mean", "mean_with_sample_weight": "mean", "sum": "sum"}
-_NO_LOSS: Final = Missing("the model's own train_step computes its loss without compute_loss", warn=False)
+_NO_LOSS: Final = Missing(
+    "the model's own train_step computes its loss without compute_loss, and with no keras.losses.Loss", warn=False
+)
+#: Calls of losses in a step that are told apart.
+_MOST: Final = 8
 
 
 class Losses:
@@ -39,6 +43,7 @@ class Losses:
         outputs: the tensors that its layers returned.
         failure_counter: counts what goes wrong.
         taken: the names of layers.
+        steps: the batches of an epoch, where that is known.
     """
 
     by_record = True
@@ -50,7 +55,9 @@ class Losses:
         outputs: Outputs,
         failure_counter: FailureCounter,
         taken: Collection[str],
+        steps: Any = None,
     ) -> None:
+        self._steps = steps if isinstance(steps, int) else None
         self._model, self._recorder, self._outputs, self._failure_counter = model, recorder, outputs, failure_counter
         self._name = "loss" if "loss" not in taken else "loss#2"
         self._compiled: Any = getattr(model, "_compile_loss", None)
@@ -59,7 +66,12 @@ class Losses:
         self._training, self._recorded = True, False
         #: What is known of each loss, found when it is first computed.
         self._known: dict[str, Known] = {}
+        #: Whether the model's train_step runs, and in it a loss that is recorded by itself; how many others it called.
+        self._stepping = self._inside = False
+        self._calls = 0
+        self._wrap_train_step()
         self._wrap_compute_loss()
+        _follow(self)
         if self._compiled is not None:
             if self._compiled.built:
                 self._wrap_losses()
@@ -73,16 +85,40 @@ class Losses:
 
     def unseen(self, recorded: Collection[str]) -> Mapping[str, Missing]:
         """That no loss was recorded, if so."""
-        found = any(name == self._name or name.startswith(self._name + ".") for name in recorded)
+        found = any(name == self._name or name.startswith((f"{self._name}.", f"{self._name}:")) for name in recorded)
         return {} if found else {self._name: _NO_LOSS}
 
     def remove(self) -> None:
         """Leaves the model as it was. Calling it again is harmless."""
-        vars(self._model).pop("compute_loss", None)
+        _unfollow(self)
+        for name in ("train_step", "compute_loss"):
+            vars(self._model).pop(name, None)
         if self._compiled is not None:
             vars(self._compiled).pop("build", None)
             if self._original:
                 self._compiled._flat_losses, self._original = self._original, []
+
+    def _wrap_train_step(self) -> None:
+        original = self._model.train_step
+
+        @functools.wraps(original)
+        def recorded(*args: Any, **kwargs: Any) -> Any:
+            self._stepping, self._calls = True, 0
+            try:
+                return original(*args, **kwargs)
+            finally:
+                self._stepping = False
+
+        self._model.train_step = recorded
+
+    def called(self, value: Any, loss: Any, y_true: Any, y_pred: Any, sample_weight: Any) -> None:
+        """Takes a call of a loss that a train_step of the user's makes by itself; each call of a step has its rows."""
+        if self._stepping and self._training and not self._inside:
+            with self._failure_counter("record the loss"):
+                self._calls += 1
+                number = min(self._calls, _MOST)
+                name = self._name if number == 1 else f"{self._name}:{number}"
+                self._record(value, loss, name, y_true, y_pred, sample_weight)
 
     def _wrap_compute_loss(self) -> None:
         original = self._model.compute_loss
@@ -129,7 +165,7 @@ class Losses:
             flat = list(self._compiled._flat_losses)
             names = self._names([entry.name for entry in flat])
             wrapped = [
-                entry._replace(loss=self._recorded_loss(entry.loss, name, entry.name))
+                entry._replace(loss=self._recorded_loss(entry.loss, name, _weight(entry.loss_weights)))
                 for name, entry in zip(names, flat, strict=True)
             ]
             self._compiled._flat_losses, self._original = wrapped, flat
@@ -148,24 +184,43 @@ class Losses:
             names.append(f"{self._name}.{output}" + (f"#{used[output]}" if used[output] > 1 else ""))
         return names
 
-    def _recorded_loss(self, loss: Any, name: str, output: str) -> Any:
+    def _recorded_loss(self, loss: Any, name: str, weight: float | None) -> Any:
         @functools.wraps(loss, updated=())
         def recorded(y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-            value = loss(y_true, y_pred, sample_weight)
+            self._inside = True
+            try:
+                value = loss(y_true, y_pred, sample_weight)
+            finally:
+                self._inside = False
             if self._training:
                 with self._failure_counter("record the loss"):
-                    self._record(value, loss, name, y_true, y_pred, sample_weight)
+                    self._record(value, loss, name, y_true, y_pred, sample_weight, weight)
             return value
 
         return recorded
 
-    def _record(self, value: Any, loss: Any, name: str, y_true: Any, y_pred: Any, sample_weight: Any) -> None:
+    def _record(
+        self,
+        value: Any,
+        loss: Any,
+        name: str,
+        y_true: Any,
+        y_pred: Any,
+        sample_weight: Any,
+        weight: float | None = None,
+    ) -> None:
         self._recorded = True
         predictions, targets = _alone(y_pred), _alone(y_true)
         if name not in self._known:
             known = known_of(loss)
             masked = getattr(y_pred, "_keras_mask", None) is not None
             known.facts["weighted"] |= sample_weight is not None or masked or not _one_term_a_sample(known, targets)
+            if self._steps is not None:
+                known.facts["steps"] = self._steps
+            if weight is not None:
+                known.facts["weight"] = weight
+            if metrics := _metrics_of(self._model):
+                known.facts["metrics"] = metrics
             if added := len(self._model.losses):
                 known.facts["added"] = added
             self._known[name] = known
@@ -182,6 +237,37 @@ class Losses:
         )
 
 
+#: Who is told of calls of losses, and Keras's own function, which is back in place when nobody is.
+_followers: Final[list[Losses]] = []
+_call: Final = keras.losses.Loss.__call__
+#: The losses that are being computed, one for another: the outermost counts.
+_running: Final[list[Any]] = []
+
+
+@functools.wraps(_call)
+def _followed(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+    _running.append(loss)
+    try:
+        value = _call(loss, y_true, y_pred, sample_weight)
+    finally:
+        _running.pop()
+    for follower in tuple(_followers) if not _running else ():
+        follower.called(value, loss, y_true, y_pred, sample_weight)
+    return value
+
+
+def _follow(losses_of: Losses) -> None:
+    _followers.append(losses_of)
+    keras.losses.Loss.__call__ = _followed
+
+
+def _unfollow(losses_of: Losses) -> None:
+    if losses_of in _followers:
+        _followers.remove(losses_of)
+    if not _followers:
+        keras.losses.Loss.__call__ = _call
+
+
 class Known(NamedTuple):
     """What is known of a loss before it is computed.
 
@@ -191,7 +277,9 @@ class Known(NamedTuple):
         facts: ``framework``; ``spelled``, as the user did; ``reduction``, by its usual name; ``weighted``, whether some
             targets count for more than others, so that the best constant answer is not known; ``squeezes``, whether a
             last axis of 1 in predictions or targets is harmless; ``ignore_index``, the class that does not count;
-            ``converts``, whether targets of 0 and 1 do for -1 and 1. Later ``added``: what else the model minimises.
+            ``converts``, whether targets of 0 and 1 do for -1 and 1. Later ``steps``, the batches of an epoch;
+            ``weight``, by how much it counts; ``added``, what else the model minimises; ``metrics``, the names of those
+            that it was compiled with.
     """
 
     function: str
@@ -226,6 +314,18 @@ def known_of(loss: Any) -> Known:
         facts["converts"] = True
     of_logits = "_of_logits" if options.get("from_logits") else ""
     return Known(_OF_PROBABILITIES.get(name, name) + of_logits, int(options.get("axis", -1)), facts)
+
+
+def _weight(given: Any) -> float | None:
+    """By how much a loss counts, where that is a number."""
+    return float(given) if isinstance(given, int | float) and not isinstance(given, bool) else None
+
+
+def _metrics_of(model: Any) -> list[str]:
+    """The names of the metrics that a model was compiled with: what its user wants to be told of."""
+    found = keras.tree.flatten(getattr(getattr(model, "_compile_metrics", None), "_user_metrics", None))
+    names = [each if isinstance(each, str) else getattr(each, "name", getattr(each, "__name__", "")) for each in found]
+    return [str(name) for name in names if name][:8]
 
 
 def _is_of_keras(thing: Any) -> bool:

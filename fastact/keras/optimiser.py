@@ -8,6 +8,7 @@ import keras
 
 from fastact._adapters.attachment import Attachment
 from fastact.diagnosis.layer_types import OPTIMISER
+from fastact.keras.initial import is_untrained
 from fastact.keras.parameters import ROW, Parameters, Weight
 from fastact.keras.recorder import TorchRecorder
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 #: Names that a fact lists; how many there are is a fact of its own.
 _NAMES: Final = 20
 #: What is told of an optimiser, where it has it.
-_SETTINGS: Final = ("momentum", "weight_decay")
+_SETTINGS: Final = ("momentum", "weight_decay", "clipnorm", "global_clipnorm", "clipvalue")
 
 
 class Optimiser:
@@ -42,26 +43,30 @@ class Optimiser:
         self._optimiser = optimiser
         apply, counter = optimiser.apply, attachment.failure_counter
         described = False
+        # In JAX's graph there are no values of them.
+        frozen = untrained([each for each in find() if not each.variable.trainable])
 
-        def tell() -> None:
+        def tell(grads: Sequence[Any], variables: Sequence[Any] | None) -> None:
             nonlocal described
             rate = _rates(optimiser)
             if not isinstance(recorder, TorchRecorder) or recorder.takes(rate):
                 if not described:
-                    described = True
-                    without = parameters.without_gradient if parameters is not None else []
-                    attachment.describe(ROW, facts=facts_of_optimiser(optimiser, find(), without))
+                    described, weights = True, find()
+                    given = zip(optimiser._trainable_variables if variables is None else variables, grads, strict=False)
+                    without = {id(variable) for variable, gradient in given if gradient is None}
+                    idle = [each for each in weights if id(each.variable) in without]
+                    attachment.describe(ROW, facts=facts_of_optimiser(optimiser, weights, idle, frozen))
                 recorder.record(ROW, rate, axis=None, layer_type=OPTIMISER)
 
         @functools.wraps(apply)
         def recorded(*args: Any, **kwargs: Any) -> Any:
             after = None
+            given = dict(zip(("grads", "trainable_variables"), args, strict=False)) | kwargs
             with counter("record the parameters"):
                 if parameters is not None:
-                    given = dict(zip(("grads", "trainable_variables"), args, strict=False)) | kwargs
                     after = parameters.around(given["grads"], given.get("trainable_variables"))
             with counter("record the learning rate"):
-                tell()
+                tell(given["grads"], given.get("trainable_variables"))
             result = apply(*args, **kwargs)
             with counter("record the updates"):
                 if after is not None:
@@ -83,15 +88,29 @@ def _rates(optimiser: Any) -> Any:
     return keras.ops.stack([keras.ops.convert_to_tensor(each.learning_rate) for each in parts])
 
 
+def untrained(weights: Sequence[Weight]) -> list[Weight]:
+    """Those of these weights whose layer is still as it was initialised."""
+    by_owner: dict[int, list[Weight]] = {}
+    for each in weights:
+        by_owner.setdefault(id(each.owner), []).append(each)
+    return [
+        each
+        for some in by_owner.values()
+        if is_untrained(some[0].owner, [each.variable for each in some])
+        for each in some
+    ]
+
+
 def facts_of_optimiser(
-    optimiser: Any, weights: Sequence[Weight], without_gradient: Sequence[str] = ()
+    optimiser: Any, weights: Sequence[Weight], without_gradient: Sequence[Weight], frozen_untrained: Sequence[Weight]
 ) -> dict[str, Any]:
     """What is known of an optimiser that has been built, in the words that all adapters use.
 
     Args:
         optimiser: a `keras.optimizers.Optimizer`.
         weights: those of its model.
-        without_gradient: the names of those for which it was given no gradient.
+        without_gradient: those for which it was given no gradient.
+        frozen_untrained: those that are frozen as they were initialised.
     """
     held = {id(variable) for variable in optimiser._trainable_variables}
     trainable = [each for each in weights if each.variable.trainable]
@@ -108,10 +127,15 @@ def facts_of_optimiser(
         "missing_elements": sum(each.elements for each in missing),
         "frozen_elements": sum(each.elements for each in frozen),
     }
-    lists = {"missing": missing, "frozen": frozen}
-    names = {key: [each.name for each in some] for key, some in lists.items()}
-    for key, listed in (names | {"without_gradient": list(without_gradient)}).items():
-        facts[key] = listed[:_NAMES]
+    lists = {
+        "missing": missing,
+        "frozen": frozen,
+        "without_gradient": without_gradient,
+        "untrained": [*frozen_untrained, *untrained(without_gradient)],
+    }
+    for key, listed in lists.items():
+        facts[key] = [each.name for each in listed][:_NAMES]
         facts[f"{key}_tensors"] = len(listed)
+    facts["untrained_elements"] = sum(each.elements for each in lists["untrained"])
     settings = {key: getattr(optimiser, key, None) for key in _SETTINGS}
     return facts | {key: float(value) for key, value in settings.items() if isinstance(value, int | float)}

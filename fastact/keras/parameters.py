@@ -45,12 +45,14 @@ class Weight(NamedTuple):
     Attributes:
         name: that of its rows: the layer's name and its own.
         layer: the name of the layer that it belongs to; "" for one of the model's own.
+        owner: the innermost layer that has it.
         variable: the `keras.Variable`.
         axis: that of the layer's units; None where there is none.
     """
 
     name: str
     layer: str
+    owner: Any
     variable: Any
     axis: int | None
 
@@ -80,7 +82,7 @@ def weights_of(model: Any, layers: Mapping[str, Any]) -> list[Weight]:
             if name in taken or not layer_name:  # such as the kernels of both directions
                 name = prefix + str(variable.path).removeprefix(str(layer.name) + "/")
             taken.add(name)
-            found[id(variable)] = Weight(name, layer_name, variable, _axis(inner, variable))
+            found[id(variable)] = Weight(name, layer_name, inner, variable, _axis(inner, variable))
     return list(found.values())
 
 
@@ -140,11 +142,6 @@ class Parameters:
     def unseen(self, recorded: Collection[str]) -> Mapping[str, Missing]:
         """The gradients that never were."""
         return {name + GRADIENT_SUFFIX: _NO_GRADIENT for name in self._without}
-
-    @property
-    def without_gradient(self) -> list[str]:
-        """The names of weights that the optimiser was given no gradient for."""
-        return list(self._without)
 
     def record_frozen(self) -> None:
         """Records what is frozen once, before the first step: it stays as it is."""

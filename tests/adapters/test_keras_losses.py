@@ -52,6 +52,8 @@ def test_one_loss_is_recorded_with_the_targets_as_they_were_given(run: Any) -> N
         "reduction": "mean",
         "weighted": False,
         "squeezes": True,
+        "metrics": ["accuracy", "auc"],
+        "steps": 2,
     }
     assert (prediction["shape"], prediction["units"], prediction["sums_to_one"]) == ([8, 1], 1, True)
     target = rows["loss:target"]["facts"]
@@ -104,6 +106,16 @@ def test_a_loss_that_nobody_sees_is_said_to_be_unseen(runs: dict[str, Any]) -> N
     assert "train_step" in step["unseen"]["loss"]
 
 
+def test_losses_that_a_train_step_calls_by_itself_are_recorded(runs: dict[str, Any]) -> None:
+    called = runs["torch"]["called"]
+    losses = {name: row for name, row in called["rows"].items() if row["layer_type"] == "Loss"}
+    assert {name: row["facts"]["function"] for name, row in losses.items()} == {
+        "loss": "mean_squared_error", "loss:2": "",
+    }  # fmt: skip
+    assert all(row["source"] == "last" and len(row["mean"]) == 3 for row in losses.values())
+    assert called["unseen"] == {}
+
+
 def test_what_a_loss_takes_is_known_from_how_it_is_spelled(runs: dict[str, Any]) -> None:
     known = runs["jax"]["known"]
     assert {spelled: function for spelled, (function, _) in known.items()} == {
@@ -113,7 +125,7 @@ def test_what_a_loss_takes_is_known_from_how_it_is_spelled(runs: dict[str, Any])
         "KLDivergence": "kl_divergence_of_probabilities",
         "hinge": "hinge",
         "Huber": "huber",
-        "Poisson": None,
+        "Poisson": "poisson_nll",
         "mean_squared_error": None,
         "Own": None,
     }
@@ -150,7 +162,8 @@ keras.utils.set_random_seed(0)
 one = keras.Sequential([keras.Input((4,)), L.Dense(5, "relu", name="hidden"), L.Dense(1, "softmax", name="out")])
 one.layers[0].trainable = False
 rate = keras.optimizers.schedules.ExponentialDecay(0.1, decay_steps=1, decay_rate=0.5)
-one.compile(keras.optimizers.SGD(rate, momentum=0.5), "binary_crossentropy")
+metrics = ["accuracy", keras.metrics.AUC(name="auc")]
+one.compile(keras.optimizers.SGD(rate, momentum=0.5), "binary_crossentropy", metrics=metrics)
 fit("one", one, yes, epochs=2, validation_split=1 / 3)
 
 inputs = keras.Input((4,))
@@ -179,6 +192,26 @@ if torch_runs:
     step = Step(inputs, L.Dense(1, name="last")(hidden))
     step.compile("sgd", "mse")
     fit("step", step, number)
+
+if torch_runs:
+    class Twice(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            return 2.0 * keras.losses.Huber()(y_true, y_pred)
+
+    squares, twice, call = keras.losses.MeanSquaredError(), Twice(), keras.losses.Loss.__call__
+
+    class Called(keras.Model):
+        def train_step(self, data):
+            self.zero_grad()
+            answers = self(data[0])
+            loss = squares(data[1], answers) + twice(data[1], answers)
+            loss.backward()
+            return {"loss": loss}
+
+    model = Called(inputs, L.Dense(1, name="last")(hidden))
+    model.compile("sgd")
+    fit("called", model, number[:, None])
+    assert keras.losses.Loss.__call__ is call and "train_step" not in vars(model)
 
 def mean_squared_error(y_true, y_pred):
     return 2 * keras.losses.mean_squared_error(y_true, y_pred)

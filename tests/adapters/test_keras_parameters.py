@@ -57,9 +57,10 @@ def test_what_is_frozen_is_recorded_once_and_told_so(run: Any) -> None:
     assert (facts["trainable"], facts["optimiser"], facts["gradient"]) == (False, False, False)
     facts = rows["out/kernel:update"]["facts"]
     assert (facts["trainable"], facts["optimiser"], facts["gradient"]) == (True, True, True)
-    assert (facts["layer"], facts["shape"], facts["elements"], facts["sampled"]) == ("out", [4, 2], 8, 8)
+    assert (facts["layer"], facts["shape"], facts["elements"], facts["sampled"]) == ("out", [16, 2], 32, 32)
     facts = rows["optimiser"]["facts"]
-    assert (facts["frozen"], facts["frozen_elements"], facts["elements"]) == (["still/kernel", "still/bias"], 16, 18)
+    assert (facts["frozen"], facts["frozen_elements"], facts["elements"]) == (["still/kernel", "still/bias"], 64, 66)
+    assert facts["untrained"] == facts["frozen"]
 
 
 def test_an_update_is_what_a_step_has_added_and_a_gradient_what_it_was_given(run: Any) -> None:
@@ -109,6 +110,12 @@ def test_an_output_without_a_loss_has_no_gradient(runs: dict[str, Any]) -> None:
     assert rows["spare/kernel"]["facts"]["gradient"] is False
 
 
+def test_what_was_trained_is_told_from_what_was_drawn(runs: dict[str, Any]) -> None:
+    drawn = runs["torch"]["drawn"]
+    assert drawn == {name: [True, False] for name in drawn}
+    assert len(drawn) == 8
+
+
 _PROGRAMS = """
 import json, sys, warnings
 import keras, numpy as np, fastact, fastact.keras
@@ -142,7 +149,7 @@ def compiled(optimiser, *layers):
 
 def simple():
     keras.utils.set_random_seed(0)
-    layers = L.GlobalAveragePooling1D(), L.Dense(4, "tanh", name="still", trainable=False)
+    layers = L.GlobalAveragePooling1D(), L.Dense(16, "tanh", name="still", trainable=False)
     return compiled(keras.optimizers.SGD(0.5), *layers, L.BatchNormalization(name="norm"))
 
 monitor, callback = watched(1)
@@ -184,5 +191,23 @@ if torch_runs:  # what is the same on both
     monitor, callback = watched(9)
     fit(model, [callback], {"out": label})
     keep("spare", monitor)
+    from fastact.keras.initial import is_untrained
+
+    def kinds(layer, *shape):  # as it was built, and with each weight moved by a little
+        layer.build((None, *shape))
+        def known():
+            parts = [part for part in layer._flatten_layers() if part._trainable_variables]
+            return all(is_untrained(part, part._trainable_variables) for part in parts)
+        before = known()
+        for variable in layer.trainable_variables:
+            variable.assign(variable.value + 0.01 * keras.ops.sign(variable.value + 1e-9))
+        return [before, known()]
+
+    result["drawn"] = {
+        "dense": kinds(L.Dense(16), 8), "he": kinds(L.Dense(16, kernel_initializer="he_normal"), 8),
+        "images": kinds(L.Conv2D(4, 3), 5, 5, 2), "words": kinds(L.Embedding(50, 4)),
+        "lstm": kinds(L.LSTM(4), 5, 3), "gru": kinds(L.GRU(4), 5, 3), "both": kinds(L.Bidirectional(L.LSTM(4)), 5, 3),
+        "apart": kinds(L.SeparableConv1D(8, 3), 5, 4),
+    }
 print(json.dumps(result))
 """

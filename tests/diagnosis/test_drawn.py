@@ -97,6 +97,16 @@ def test_a_trunk_that_is_left_as_it_was_drawn() -> None:
     assert findings(LAYERS, HIGH, trunk(PRETRAINED, trainable=False), optimiser(rows=3)) == []
 
 
+def test_what_an_adapter_knows_to_be_untrained_needs_no_rows() -> None:
+    known: dict[str, Any] = {"frozen": ["0/kernel", "0/bias"], "frozen_tensors": 2}
+    untrained = optimiser(**known, untrained=["0/kernel", "0/bias"], rows=3)
+    assert findings(LAYERS, HIGH, untrained) == [("frozen_parameters", "warning")]
+    assert findings(LAYERS, LOW, untrained) == []
+    assert findings(LAYERS, HIGH, optimiser(**known, untrained=[], rows=3)) == []
+    head = optimiser(frozen=["2/kernel"], frozen_tensors=1, untrained=["2/kernel"], rows=3)
+    assert findings(LAYERS, HIGH, head) == []  # nothing comes after it
+
+
 def test_a_target_network_that_no_optimiser_holds_is_meant() -> None:
     """It is in the model, behind others that learn, and has their numbers from time to time."""
     layers = LAYERS | layer("4", [row(s) for s in range(40)])

@@ -281,7 +281,7 @@ def test_batches_that_are_sorted_by_class_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("classes", "mixed"), [([0, 1] * 18, 0), ([0] * 12 + [1] * 12 + [2] * 12, 12), ([0, 1] * 8, 0)]
+    ("classes", "mixed"), [([0, 1] * 18, 0), ([0] * 12 + [1] * 12 + [2] * 12, 26), ([0, 1] * 8, 0)]
 )
 def test_batches_of_several_classes_or_that_take_turns_or_are_few_are_none(classes: list[int], mixed: int) -> None:
     assert not in_order(classes, mixed)

@@ -7,6 +7,7 @@ import numpy as np
 from fastact.diagnosis import choosing, emptied, facts, fading, foregone, layer_types, softmax
 from fastact.diagnosis.causes import Cause, Verdict, best
 from fastact.diagnosis.finding import Evidence, Finding, graded
+from fastact.diagnosis.inputs import far_inputs
 from fastact.diagnosis.likeness import all_alike, initial_states, one_symbol
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.remedies import (
@@ -325,6 +326,8 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
     if layer.info.dtype in ("float16", "bfloat16") and share < 1.0:
         cause = f"What its samples differ by is less than {layer.info.dtype} resolves next to the outputs."
         causes.append(Cause("dtype_range", cause, ("compute this layer in float32",), differs, none))
+    if layer_type in layer_types.BOUNDED:
+        causes += far_inputs(network, "so that it is given numbers for which it is flat.", differs)
     cause = "An update that was too large left outputs that no longer depend on the input."
     rate = (LOWER_RATE, initialisation(network.distinct_types))
     refuted = facts.before_any_update(layer, step).refuted_by

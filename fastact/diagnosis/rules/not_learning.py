@@ -7,7 +7,7 @@ import numpy as np
 from fastact.diagnosis import facts, layer_types, learning, overflows, partial, standards
 from fastact.diagnosis.causes import best
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity, gravity
-from fastact.diagnosis.learning import Course
+from fastact.diagnosis.moving import Course
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.progress import progress
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition
@@ -101,12 +101,11 @@ class NotLearning(Rule[NotLearningThresholds]):
         and ":baseline".
         It stays where now - 2 errors >= (1 - learn_share) constant, and where it falls at no pace that would bring it
         below that within learn_pace rows; found after learn_rows rows (half of them where updates are more than 0.003
-        of their weights) and learn_samples samples, or after learn_soon
-        rows where updates are more than 0.1 of their weights, the predictions are equal, or the inputs are those of one
-        batch while the targets change. Where updates are less than 2e-5 of their weights, and no warm-up makes them
+        of their weights) and learn_samples samples, or after learn_soon rows where updates are more than 0.1 of their
+        weights, or add up to as much as these on 1000 samples, the predictions are equal, or the inputs are those of
+        one batch while the targets change. Where updates are less than 2e-5 of their weights, and no warm-up makes them
         usual within 2000 steps, a loss above half the constant answer's that does not fall is found after two thirds of
-        learn_soon; after 12 rows below 2e-6. Of
-        one that was below 0.8 constant and is back there, half of learn_rows.
+        learn_soon; after 12 rows below 2e-6. Of one that was below 0.8 constant and is back there, half of learn_rows.
         It is held there where, after learn_soon rows, weights have shrunk by half, dropout sets 90% to zero, the output
         depends on more weights outside of the model than in it, or two layers began with all weights alike.
         It diverges where now - 2 errors > learn_above times both the constant answer's and its first value for 20

@@ -129,13 +129,16 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
             return Outcome.NOT_APPLICABLE
         s = supervised.of(layer, network)
         learned, excess, rows = thresholds.mismatch_learned, thresholds.mismatch_excess, thresholds.mismatch_rows
+        alone = network.once(_losses) == 1
         seen = [
             *(look(s, learned) for look in _OF_OUTPUTS),
             unfit_losses.negated(s, network),
             unfit_targets.classes_as_numbers(s, learned, rows),
             *(look(s, excess) for look in _OF_TARGETS),
-            unfit_targets.one_class(s, rows, alone=network.once(_losses) == 1),
-            unfit_order.sorted_by_class(s, rows, alone=network.once(_losses) == 1),
+            unfit_targets.one_class(s, rows, alone=alone),
+            unfit_targets.rare_class(s, rows, alone=alone),
+            unfit_order.sorted_by_class(s, rows, alone=alone),
+            unfit_order.one_batch(s, network),
             linear.no_nonlinearity(s, network, learned, rows),
             unfit_scores.relu_before_softmax(s, network, learned, rows),
             unfit_axes.recurrence_over_samples(s, network),
@@ -155,6 +158,7 @@ _OF_OUTPUTS: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] =
     unfit_outputs.of_probabilities,
     unfit_losses.logarithm_of_scores,
     unfit_losses.plain_difference,
+    unfit_losses.negative_error,
     unfit_losses.turned,
     unfit_losses.upside_down,
 )
@@ -163,6 +167,8 @@ _OF_TARGETS: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] =
     unfit_targets.beyond_loss,
     unfit_targets.beyond_output,
     unfit_targets.unknown_class,
+    unfit_outputs.of_positive_numbers,
+    unfit_outputs.of_margins,
 )
 
 

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from synthetic import found, row, watch
 
+from fastact.history import LayerInfo
+
 STEPS = range(30)
 
 
@@ -164,6 +166,22 @@ def test_an_output_that_is_sure_of_one_class_for_every_sample() -> None:
         layers["1"] = ("Softmax", [sure(step, 0.3 if step < 40 - rows else within) for step in range(40)])
         wanted = [("1", "constant", "serious", 20)] if expected else []
         assert found(watch(layers)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "cause"), [(40.0, 0.1, "inputs_not_normalised"), (1.0, 5.0, "initialisation"), (1.0, 0.1, "")]
+)
+def test_a_sigmoid_that_is_flat_from_the_start_was_given_far_too_much(size: float, kernel: float, cause: str) -> None:
+    given = [row(step, mean=0.0, std=size, min=-3 * size, max=3 * size) for step in STEPS]
+    one = {"mean": 1.0, "std": 0.0, "min": 1.0, "max": 1.0, "within_std": 0.0, "neurons": 1, "count": 64}
+    flat = [row(step, **one, constant_neurons=1) for step in STEPS]
+    diagnoser = watch({"input": ("Input", given), "0": ("Linear", given), "1": ("Sigmoid", flat)})
+    info = LayerInfo("0.weight", 9, "Parameter", "float32", facts={"shape": [64, 64], "layer": "0"})
+    diagnoser.add(info)
+    for step in range(3):
+        diagnoser.append(info.name, row(step, mean=0.0, std=kernel, min=-4 * kernel, max=4 * kernel))
+    (finding,) = (each for each in diagnoser.diagnose().findings if each.layer == "1")
+    assert (finding.condition, finding.first_step, finding.cause_name) == ("constant", 0, cause)
 
 
 def test_a_constant_layer_follows_from_what_starves_it() -> None:

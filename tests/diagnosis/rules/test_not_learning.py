@@ -242,6 +242,33 @@ def test_targets_far_from_zero_take_long() -> None:
     assert [f.severity for f in findings(slow)] == ["warning"]
     fast = np.maximum(levels - 250.0 * np.arange(120), 3000.0)
     assert findings(loss(noisy(fast), 5930.0, function="mean_squared_error", targets=raw)) == []
+    on_its_way = findings(loss(noisy(fast[:45]), 5930.0, function="mean_squared_error", targets=raw))
+    assert [f.cause_name for f in on_its_way] == ["targets_not_scaled"]  # until it is there
+
+
+def test_weights_that_have_gone_far_to_no_avail() -> None:
+    """Labels that belong to other inputs: the loss falls to a constant answer's from above, and no further."""
+    settles = loss(noisy(LN10 * (1.0 + 0.12 * np.exp(-np.arange(45) / 12.0)), 0.01), batch=64)
+
+    def told(steps: int, update: float, given: Given = settles) -> list[tuple[str, str]]:
+        far = {name: (info, rows[:steps]) for name, (info, rows) in given.items()}
+        found = findings(far, parameter("fc.weight", rows=5, update=update), optimiser(rate=0.01, rows=steps))
+        return [(f.cause_name, f.severity) for f in found]
+
+    assert told(45, 3e-3) == [("constant_answer", "warning")]  # 45 steps of a thirtieth of a weight of 0.1
+    assert told(28, 3e-3) == []
+    assert told(45, 1e-3) == []
+    few = loss(noisy(np.full(45, 0.98 * LN10), 0.01), batch=16)  # 720 samples
+    assert told(45, 3e-3, few) == []
+
+
+def test_weights_that_began_too_large() -> None:
+    wide = parameter("fc/kernel", weight=5.0, gradient=0.0, update=0.0, shape=[64, 32])
+    per_unit = {"count": 2048, "zeros": 0, "mean": 0.0, "std": 5.0, "min": -20.0, "max": 20.0, "neurons": 32}
+    wide["fc/kernel"] = wide["fc/kernel"][0], [row(step, **per_unit) for step in range(10)]
+    found = only(loss(noisy(np.full(120, 6.0 * LN10))), wide, parameter("out/kernel", update=1e-4))
+    assert found.cause_name == "initialisation"
+    assert found.because == ("the weights of fc/kernel began so large that they make 40 of 1, where 1 to 1.4 is usual",)
 
 
 def test_what_was_never_seen_is_a_proof_too() -> None:

@@ -1,5 +1,6 @@
 """Losses that stay for what the optimiser is set to, for decay, dropout, weights that are alike or out of its reach."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -221,3 +222,25 @@ def test_first_outputs_that_are_far_too_large() -> None:
     assert causes(far(100.0, slowly[:29])) == []
     assert causes(far(100.0, 1e4 * 0.7 ** np.arange(40))) == []  # it is there soon
     assert causes(far(2.0, slowly)) == []
+
+
+def _sgd(**settings: float) -> Given:
+    return optimiser(rate=0.1, rows=40, function="SGD", **settings)
+
+
+@pytest.mark.parametrize(
+    ("setting", "gradient", "cause"),
+    [("clipnorm", 0.1, "clipped"), ("global_clipnorm", 0.1, "clipped"), ("clipvalue", 0.1, "clipped"),
+     ("clipnorm", 1e-7, "rate_too_small")],
+)  # fmt: skip
+def test_an_optimiser_that_clips_gradients_to_next_to_nothing(setting: str, gradient: float, cause: str) -> None:
+    moves = parameter("fc/kernel", update=1e-8, gradient=gradient)
+    assert causes(loss(FLAT[:40]), moves, _sgd(**{setting: 1e-6})) == [cause]
+
+
+@pytest.mark.parametrize(("weight", "cause"), [(1e-6, "loss_scaled"), (1.0, "rate_too_small")])
+def test_a_loss_that_counts_for_next_to_nothing(weight: float, cause: str) -> None:
+    given = loss(FLAT[:40])
+    info, rows = given["loss"]
+    given["loss"] = replace(info, facts={**info.facts, "weight": weight}), rows
+    assert causes(given, parameter("fc/kernel", update=1e-8), _sgd()) == [cause]

@@ -302,6 +302,96 @@ def test_one_class_alone_is_found_after_enough_batches() -> None:
     assert said(loss_rows("cross_entropy", OF_3, one, ("", {}), steps=30)) == []
 
 
+def test_batches_of_one_class_here_and_there_are_those_of_sorted_data() -> None:
+    def batches(share: float, size: int = 32) -> list[tuple[str, str]]:
+        diagnoser = loss_rows("cross_entropy", OF_3, CLASSES, steps=1)
+        for step in range(1, 30):
+            one = float(3 * step // 30)
+            alike = {"min": one, "max": one, "mean": one, "std": 0.0} if step % 10 < 10 * share else {}
+            diagnoser.append("loss:target", plain(step, **{"min": 0.0, "max": 2.0, **alike, "count": size}))
+            for name in ("out", "loss"):
+                diagnoser.append(name, plain(step))
+        return said(diagnoser)
+
+    assert batches(0.5) == [("sorted_by_class", "serious")]
+    assert batches(0.1) == []
+    assert batches(0.5, size=2) == []  # of two samples they often are
+
+
+@pytest.mark.parametrize(
+    ("share", "level", "known", "told"),
+    [
+        (0.99, 1.1, {}, [("unbalanced_labels", "warning")]),
+        (0.99, 0.3, {}, []),  # the rare ones are told
+        (0.9, 1.1, {}, []),
+        (0.99, 1.1, {"weighted": True}, []),
+    ],
+)
+def test_a_class_that_is_too_rare_to_be_learned(share: float, level: float, known: Any, told: Any) -> None:
+    target = {**BINARY, "rows": {"mean": share, "min": 0.0, "max": 1.0}}
+    given = {"values": [0.06 * level] * 30, "constant": 0.06, "known": known}
+    assert said(loss_rows("bce_with_logits", OF_1, target, steps=30, **given)) == told
+    assert said(loss_rows("bce_with_logits", OF_1, target, steps=29, **given)) == []
+    alike = {**target, "rows": {"mean": share, "min": share, "max": share}}  # smoothed ones, as a critic has them
+    assert said(loss_rows("bce_with_logits", OF_1, alike, steps=30, **given)) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ({"min": -2.0, "max": 2.0}, [("wrong_loss", "serious")]),
+        ({"min": 0.0, "max": 2.0, "zeros": 8}, [("wrong_loss", "serious")]),
+        ({"min": 0.5, "max": 2.0, "mean": 1.0}, []),
+    ],
+)
+def test_a_share_of_a_target_near_zero_is_no_measure(rows: Any, told: Any) -> None:
+    assert said(loss_rows("mape", OF_1, {**VALUES, "rows": {**ROWS, **rows}}, framework="keras")) == told
+
+
+@pytest.mark.parametrize(("kind", "told"), [(SIGMOID, [OTHER]), (RELU, [OTHER]), (TANH, []), (LOGITS, [])])
+def test_a_hinge_wants_a_no_below_zero(kind: Any, told: Any) -> None:
+    signs = {**BINARY, "distinct": [-1.0, 1.0], "rows": {"min": -1.0, "max": 1.0}}
+    assert said(loss_rows("hinge", OF_1, signs, kind, framework="keras")) == told
+
+
+@pytest.mark.parametrize(
+    ("power", "sign", "told"), [(2, -1.0, True), (1, -1.0, True), (2, 1.0, False), (2, -1.3, False)]
+)
+def test_minus_an_error_is_made_large_without_end(power: int, sign: float, told: bool) -> None:
+    """The outputs run away from targets around zero, and the loss is minus what that comes to."""
+    diagnoser = loss_rows("", OF_1, VALUES, steps=1, values=[sign * 1.4], framework="keras")
+    for step in range(1, 12):
+        away = 2.0**step
+        size = away**power + (1.0 if power == 2 else 0.0)
+        diagnoser.append("out", plain(step, mean=away, std=0.1, min=away - 1.0, max=away + 1.0, count=32))
+        diagnoser.append("loss", plain(step, mean=sign * size, std=0.0, count=1))
+        diagnoser.append("loss:target", plain(step, **ROWS, count=32))
+    assert said(diagnoser) == ([("wrong_sign", "critical")] if told else [])
+
+
+@pytest.mark.parametrize(("steps", "told"), [(40, [("same_batch", "warning")]), (1, []), (None, [])])
+def test_an_epoch_of_batches_that_are_all_the_same(steps: int | None, told: Any) -> None:
+    known = {} if steps is None else {"steps": steps}
+    diagnoser = loss_rows("cross_entropy", OF_3, CLASSES, steps=12, framework="keras", known=known)
+    diagnoser.add(LayerInfo("input", 9, "Input", "float32"))
+    for step in range(12):
+        diagnoser.append("input", plain(step, mean=0.1, std=1.0))
+    assert said(diagnoser) == told
+
+
+def test_keras_takes_the_logarithm_of_predictions_as_they_are() -> None:
+    counts = {**VALUES, "rows": {"mean": 1.0, "std": 1.0, "min": 0.0, "max": 5.0}}
+    for function in ("poisson", "msle"):
+        assert said(loss_rows(function, OF_1, counts, framework="keras")) == [OTHER]
+        assert said(loss_rows(function, OF_1, counts, ("Dense", {"min": 0.1, "max": 5.0}), framework="keras")) == []
+        assert said(loss_rows(function, OF_1, counts)) == []  # PyTorch's takes the logarithm itself, or wants it
+
+
+@pytest.mark.parametrize(("metrics", "told"), [(["accuracy"], [("regression_on_classes", "warning")]), (["mae"], [])])
+def test_a_metric_says_that_numbers_are_classes(metrics: list[str], told: Any) -> None:
+    assert said(loss_rows("mse", OF_1, COLUMN, framework="keras", known={"metrics": metrics})) == told
+
+
 CHAIN = {"input": ("Input", ""), "0": ("Linear", "input"), "1": ("Dropout", "0"), "2": ("Linear", "1")}
 
 
