@@ -160,6 +160,8 @@ def _multiplied(network: Network) -> tuple[LayerView, int] | None:
 
     That was in the step of the first NaN or Inf, or in the one before, where the update had to bring them.
     """
+    if not any(span >= _GROWN for span in network.range):
+        return None
     since = min(steps(network).values(), default=0)
     before = _before(network.layers[0], since)
     for step in (since, before[_STEP] if before is not None else since):
@@ -199,6 +201,8 @@ def _before(layer: LayerView, step: int) -> Row | None:
 _LEAST_EXPONENT: Final = 12.0
 _JUMP: Final = 10.0
 _AS_MUCH: Final = 0.2
+#: What grows by less than this has no such exponent.
+_GROWN: Final = math.exp((1.0 - _AS_MUCH) * _LEAST_EXPONENT)
 
 
 def exponent_since(layer: LayerView, network: Network) -> int:
