@@ -53,11 +53,17 @@ def test_a_page_has_the_sections_and_the_thresholds_that_its_rule_uses(condition
         "What to do",
         "A network that has it",
     ]
-    source = inspect.getsource(sys.modules[type(CONDITIONS[condition]).__module__])
+    module = sys.modules[type(CONDITIONS[condition]).__module__]
+    source = inspect.getsource(module)
+    # What the rule asks of others it need not name itself.
+    asked = {getattr(value, "__module__", "") for value in vars(module).values() if callable(value)}
+    asked |= {value.__name__ for value in vars(module).values() if inspect.ismodule(value)}
+    others = [sys.modules[name] for name in asked if name.startswith("fastact.diagnosis.")]
     fields = {field.name for field in dataclasses.fields(Thresholds)}
     used = set(re.findall(r"thresholds\.(\w+)", source)) & fields
     # What `Network` has compared, the rule need not name.
-    assert used <= set(named(text, "thresholds")) <= used | {"recent_rows", "vanish_samples"}
+    known = set(re.findall(r"(?:thresholds|limits)\.(\w+)", "".join(map(inspect.getsource, others)))) & fields
+    assert used <= set(named(text, "thresholds")) <= used | known | {"recent_rows", "vanish_samples"}
     prose = re.sub(r"<!-- thresholds.*?<!-- end -->", "", text, flags=re.DOTALL)
     assert [name for name in named(text, "thresholds") if name not in prose] == []
 

@@ -269,8 +269,8 @@ print("fine")
 
 
 def test_without_a_thread_to_spare_the_caller_sweeps_alone(threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    import _thread
     import gc
-    import threading
     import weakref
 
     x = np.arange(LONG, dtype=np.float32)
@@ -278,12 +278,12 @@ def test_without_a_thread_to_spare_the_caller_sweeps_alone(threads: None, monkey
     fastact.set_num_threads(4)  # forgets the threads that there are
     started: list[int] = []
 
-    def start(self: threading.Thread) -> None:
+    def start(*_: object) -> int:
         started.append(1)
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", start)
+        patch.setattr(_thread, "start_new_thread", start)
         assert summarize(x) == want
     assert started
     watch = weakref.ref(x)
