@@ -88,13 +88,16 @@ while time.monotonic() < until:
         assert monitor.closed and "closed" in str(error), error
     signal.setitimer(signal.ITIMER_REAL, 0)
     if monitor.closed or time.monotonic() >= until:
+        closed = monitor.closed
         monitor.close()
         log = fastact.open_log(folder / str(runs))
         table = log.to_table()
         rows = list(zip(table["layer"].to_pylist(), table["step"].to_pylist(), strict=True))
         live = [(name, step) for name in monitor.history for step in monitor.history[name]["step"].tolist()]
         assert len(set(rows)) == len(rows) and set(live) <= set(rows), (len(rows), len(set(rows)), len(live))
-        assert monitor.failures == 0 and not log.warnings and log.diagnose() == monitor.diagnose()
+        assert not log.warnings, log.warnings
+        # What a handler asked for before it closed the monitor, in the middle of a step, comes too late, and is counted.
+        assert closed or (monitor.failures == 0 and log.diagnose() == monitor.diagnose()), monitor.failures
         begin()
 signal.signal(signal.SIGALRM, signal.SIG_IGN)
 monitor.close()
