@@ -96,7 +96,7 @@ while time.monotonic() < until:
         live = [(name, step) for name in monitor.history for step in monitor.history[name]["step"].tolist()]
         assert len(set(rows)) == len(rows) and set(live) <= set(rows), (len(rows), len(set(rows)), len(live))
         assert not log.warnings, log.warnings
-        # What a handler asked for before it closed the monitor, in the middle of a step, comes too late, and is counted.
+        # What a handler asked for in the middle of the step that it closed in comes too late, and is counted.
         assert closed or (monitor.failures == 0 and log.diagnose() == monitor.diagnose()), monitor.failures
         begin()
 signal.signal(signal.SIGALRM, signal.SIG_IGN)
