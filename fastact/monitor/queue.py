@@ -21,6 +21,7 @@ from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.layer_types import COUNTED
 from fastact.errors import FastactError
 from fastact.failures import FailureCounter
+from fastact.history import LayerInfo
 from fastact.log.writer import LogWriter
 from fastact.monitor.declared import Declared
 from fastact.monitor.layer import LayerRecord, PendingRow, Recorded, WatchedLayer, total_of
@@ -93,6 +94,7 @@ class StepQueue:
         self._errors: list[Exception] = []
         self._finished: deque[_FinishedStep] = deque()
         self._delivery: _Delivery | None = None
+        self._adding: LayerInfo | None = None
         #: Set and cleared with nothing in between where Python looks for signals.
         self._busy = False
         #: What signal handlers have asked for while the lock's owner was busy.
@@ -130,15 +132,26 @@ class StepQueue:
     def _add_layer(
         self, name: str, layer_type: str, dtype: str, saturation: tuple[float, float], sparse: bool
     ) -> WatchedLayer:
-        layer = self.layers.get(name)
-        if layer is None:
-            info = self.declared.info(name, len(self.layers), layer_type, dtype, saturation, sparse)
-            # The log may refuse a name, so it is asked first: only a layer that all know gets rows.
-            if self._writer is not None:
-                self._writer.add_layer(info)
+        self._finish_adding()
+        if name not in self.layers:
+            self._adding = self.declared.info(name, len(self.layers), layer_type, dtype, saturation, sparse)
+            self._finish_adding()
+        return self.layers[name]
+
+    def _finish_adding(self) -> None:
+        """Makes a new layer known to all; after an interrupt, to those that do not know it yet, before another is."""
+        info = self._adding
+        if info is not None and info.name not in self.layers:
+            try:
+                # The log may refuse a name, so it is asked first: only a layer that all know gets rows.
+                if self._writer is not None:
+                    self._writer.add_layer(info)
+            except FastactError:
+                self._adding = None
+                raise
             self._diagnoser.add(info)
-            layer = self.layers[name] = WatchedLayer(info, self._diagnoser.history[name])
-        return layer
+            self.layers[info.name] = WatchedLayer(info, self._diagnoser.history[info.name])
+        self._adding = None
 
     def record(self, layer: WatchedLayer, recorded: Recorded) -> None:
         """Adds what was recorded of a layer to the step under way."""

@@ -39,7 +39,7 @@ print(interrupts)
 """
 
 MONITORS = """
-import collections, random, signal, sys, time, warnings
+import collections, dataclasses, random, signal, sys, time, warnings
 from pathlib import Path
 import numpy as np
 import fastact
@@ -96,8 +96,10 @@ while time.monotonic() < until:
         live = [(name, step) for name in monitor.history for step in monitor.history[name]["step"].tolist()]
         assert len(set(rows)) == len(rows) and set(live) <= set(rows), (len(rows), len(set(rows)), len(live))
         assert not log.warnings, log.warnings
-        # What a handler asked for in the middle of the step that it closed in comes too late, and is counted.
-        assert closed or (monitor.failures == 0 and log.diagnose() == monitor.diagnose()), monitor.failures
+        # Closed just after a layer was added, and before its first row, the log knows nothing of that layer.
+        told, said = log.diagnose(), monitor.diagnose()
+        seen = tuple(layer for layer in said.layers if layer.rows or not closed)
+        assert monitor.failures == 0 and told == dataclasses.replace(said, layers=seen), (told, said)
         begin()
 signal.signal(signal.SIGALRM, signal.SIG_IGN)
 monitor.close()
