@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fastact.diagnosis.webpage import Subject, document, is_loss
+from fastact.diagnosis.show.webpage import Subject, document, is_loss
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.heatmap.collect import Collector
 from fastact.log.files import is_part_of_a_run
