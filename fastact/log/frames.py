@@ -69,8 +69,8 @@ def frames(
 ) -> Iterator[Frame]:
     """Yields the whole messages from byte `begin` to byte `size` of a segment; `lost` is told of what is not whole.
 
-    Memory is bounded by one message, and the work by a few times the size of the file: where a file made of false starts
-    would take more, the search is given up, and `lost` is told so.
+    Memory is bounded by one message, and the work by a few times the size of the file: where false starts would make it
+    more, the search is given up, and `lost` is told so.
     """
     position = begin
     budget = _Budget(8 * size + (1 << 24))
@@ -106,7 +106,7 @@ def frames(
 
 
 class _Budget:
-    """Bytes that may still be read or searched: else a file of false starts would cost time that grows as its square."""
+    """Bytes that may yet be read or searched: else a file of false starts would cost time that grows as its square."""
 
     def __init__(self, left: int) -> None:
         self.left = left
