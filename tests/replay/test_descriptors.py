@@ -6,6 +6,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -74,10 +75,10 @@ def test_few_files_are_open_at_a_time(tmp_path: Path) -> None:
     files = [SparingFile(path) for path in paths]
     try:
         assert [file.read(1)[0] for file in files] == list(range(len(paths)))
-        opened = {os.readlink(link) for link in _descriptors()} & {str(path) for path in paths}
+        opened = _opened() & {str(path) for path in paths}
         assert len(opened) == MOST_OPEN
         assert [file.read(1)[0] for file in files] == list(range(1, len(paths) + 1))
-        replaced = next(path for path in paths if str(path) not in {os.readlink(link) for link in _descriptors()})
+        replaced = next(path for path in paths if str(path) not in _opened())
         replaced.rename(tmp_path / "away")
         replaced.write_bytes(b"other")
         with pytest.raises(OSError, match="replaced"):
@@ -85,15 +86,15 @@ def test_few_files_are_open_at_a_time(tmp_path: Path) -> None:
     finally:
         for file in files:
             file.close()
-    assert not {os.readlink(link) for link in _descriptors()} & {str(path) for path in paths}
+    assert not _opened() & {str(path) for path in paths}
 
 
-def _descriptors() -> list[str]:
-    found = []
-    for name in os.listdir("/proc/self/fd"):
-        link = f"/proc/self/fd/{name}"
-        if os.path.lexists(link):
-            found.append(link)
+def _opened() -> set[str]:
+    """The files that this process has open."""
+    found = set()
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the descriptor that the folder was read by
+            found.add(str(link.readlink()))
     return found
 
 
