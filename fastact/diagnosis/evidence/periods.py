@@ -198,6 +198,7 @@ def _dated(table: Table, lag: int, tail: int, most: float) -> list[tuple[int, fl
     off = np.square(table[:, begin : end - lag].reshape(count, blocks, block) - there).sum(axis=2)
     moved = np.square(there).sum(axis=2) - np.square(there.sum(axis=2)) / block
     same = (off < _SAME * moved) & (moved >= 0.25 * moved[:, -1:])
+    good &= same[:, -2:].any(axis=1)  # otherwise rows of long ago alone repeat
     return [
         (_first(values, begin, block, lag, 0.5 * (up - down), repeats), down, up) if fine else None
         for values, down, up, repeats, fine in zip(

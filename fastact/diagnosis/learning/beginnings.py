@@ -1,15 +1,19 @@
 """Losses that begin far above that of a constant answer, since the first outputs are far too large."""
 
+import math
 from typing import Final
 
 import numpy as np
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes.cause import Cause
+from fastact.diagnosis.causes.cause import Cause, best
 from fastact.diagnosis.causes.inputs import targets_not_scaled
 from fastact.diagnosis.causes.remedies import initialisation, normalisation
 from fastact.diagnosis.evidence import facts
+from fastact.diagnosis.evidence.progress import rows_by_factors
+from fastact.diagnosis.evidence.standards import constant, losses
 from fastact.diagnosis.evidence.supervised import of
+from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.fields import COLUMN
 from fastact.text import number
@@ -22,19 +26,25 @@ _LARGE: Final = 3.0
 _LOGITS: Final = 10.0
 #: Factor from one layer to the next that adds up, and layers in which it does.
 _GROWS: Final = 1.5
+#: Size of first outputs that is too large, how many times that of what the layer is given it is, and for how many rows
+#: a loss is far above a constant answer's that does not get there soon.
+_BIG: Final = 10.0
+_LEAP: Final = 5.0
+_PATIENCE: Final = 20
+_ABOVE: Final = 2.0
 _LAYERS: Final = 3
 
 
-def began_large(loss: LayerView, network: Network, constant: float) -> str:
+def began_large(loss: LayerView, network: Network, worth: float) -> str:
     """That the first outputs were too large, on inputs and for targets of a usual scale; else "".
 
     Args:
         loss: the rows of a loss.
         network: any.
-        constant: what a constant answer gets.
+        worth: what a constant answer gets.
     """
     s = of(loss, network)
-    if not loss.first[_MEAN] > _FAR * constant or s.output is None or s.function is None:
+    if not loss.first[_MEAN] > _FAR * worth or s.output is None or s.function is None:
         return ""
     if facts.inputs_not_normalised(network).speaks_for or targets_not_scaled(loss, network).speaks_for:
         return ""
@@ -68,9 +78,54 @@ def grown(network: Network) -> str:
     )
 
 
-def causes(loss: LayerView, network: Network, constant: float | None) -> list[Cause]:
+def explosion(layer: LayerView, network: Network) -> Finding | None:
+    """The finding for the layer whose weights began so large that the loss is far off for long, at that layer alone."""
+    place, large = network.once(_where)
+    if place != layer.place:
+        return None
+    size = row_rms(layer.first)
+    feeder = network.feeder(layer)
+    given = row_rms(feeder.first) if feeder is not None else math.nan
+    times = f", {number(size / given)} times what {facts.named(feeder)} gives it" if feeder and given > 0.0 else ""
+    message = (
+        f"{layer.name} has been exploding since step {layer.start}: the rms of its first outputs is "
+        f"{number(size)}{times}."
+    )
+    types = network.distinct_types
+    cause = Cause(
+        "initialisation",
+        "Its weights, or a factor of its own, begin so large that the outputs are far off, and most of the training "
+        "goes into their size.",
+        (initialisation(types), *normalisation(types), "draw these weights smaller, or take the factor back"),
+        (large,),
+    )
+    evidence = Evidence(rms_first=size, rms_given=given if given > 0.0 else None)
+    return best([cause]).finding(layer.info.name, "exploding", "serious", layer.start, evidence, message)
+
+
+def _where(network: Network) -> tuple[int, str]:
+    """The place of the layer at which outputs became far too large in the first step, and why that does harm; or -1."""
+    for loss in losses(network):
+        values = loss.rows["mean"]
+        worth = constant(loss, network)
+        if len(values) < _PATIENCE or worth is None or not values[len(values) // 2 :].min() > _ABOVE * worth:
+            continue
+        if rows_by_factors(values, worth) <= len(values) or not (large := began_large(loss, network, worth)):
+            continue
+        for view in network.layers:
+            if view.info.layer_type == layer_types.INPUT:
+                continue
+            size, feeder = row_rms(view.first), network.feeder(view)
+            looked_up = feeder is None or layer_types.is_embedding(view.info.layer_type)
+            given = 1.0 if looked_up or feeder is None else row_rms(feeder.first)
+            if size > _BIG and size > _LEAP * given:
+                return view.place, large
+    return -1, ""
+
+
+def causes(loss: LayerView, network: Network, worth: float | None) -> list[Cause]:
     """An initialisation that makes first outputs too large, where they were."""
-    large = "" if constant is None else began_large(loss, network, constant)
+    large = "" if worth is None else began_large(loss, network, worth)
     if not large:
         return []
     types = {

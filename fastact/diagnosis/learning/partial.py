@@ -1,5 +1,6 @@
 """Parameters that stay behind while others learn: left out of the optimiser, or without a gradient."""
 
+import re
 from typing import Final
 
 from fastact.diagnosis import layer_types
@@ -10,7 +11,11 @@ from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity
 from fastact.diagnosis.learning import loops, rates, reasons
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.rule import Outcome
+from fastact.fields import COLUMN
 
+_NEURONS: Final = COLUMN["neurons"]
+#: The number of a layer among others, in its name.
+_NUMBER: Final = re.compile(r"(?<![^.])\d+(?![^.])")
 _FEW: Final = 2
 #: Ratio of updates to weights at which a head on good features leaves a constant answer's loss in a few dozen steps.
 _MOVES: Final = 3e-3
@@ -89,13 +94,36 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int, pa
         if names is known.zero_gradient:
             return Outcome.NOT_FOUND  # gates that begin at zero, experts without a token, biases before a norm
         severity = _harm(names, network) if names is not drawn else NOTE
-    if severity == NOTE and names is not known.zero_gradient:
+    if names is known.without_gradient and not set(names) - ends_of_stacks(names, network):
+        severity = NOTE if severity == "warning" and standards.is_learning(network) else severity
+    elif severity == NOTE and names is not known.zero_gradient:
         severity = _of_untrained(names, known, network)
     message = f"Parameters {what} have stayed as they were since step {optimiser.start}: {updates.few(names)}."
     evidence = Evidence(parameters=len(names), trainable=known.total)
     return best([cause._replace(proved=True)]).finding(
         optimiser.info.name, condition, severity, optimiser.start, evidence, message
     )
+
+
+def ends_of_stacks(names: tuple[str, ...], network: Network) -> frozenset[str]:
+    """Those of these parameters that are of the last of several layers in a row which are built alike.
+
+    What the last of them hands on to a next one, such as the way past a block, has nowhere to go, and is used by
+    nothing: that the others learn shows that the way back is not cut.
+    """
+    owners = {name: updates.layer_of(name, network) for name in names}
+    found = set()
+    for name, owner in owners.items():
+        number = next(reversed(list(_NUMBER.finditer(owner))), None)
+        if number is None:
+            continue
+        near = [f"{owner[: number.start()]}{int(number[0]) + by}{owner[number.end() :]}" for by in (-1, 1)]
+        before, last = (network.everything.get(each) for each in (near[0], owner))
+        if before is None or last is None or near[0] in owners.values() or near[1] in network.everything:
+            continue
+        if before.info.layer_type == last.info.layer_type and before.last[_NEURONS] == last.last[_NEURONS]:
+            found.add(name)
+    return frozenset(found)
 
 
 def _of_untrained(names: tuple[str, ...], known: updates.Parameters, network: Network) -> Severity:

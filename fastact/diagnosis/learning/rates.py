@@ -44,7 +44,13 @@ _HEAVY: Final = 1e3
 _MOVES: Final = 3e-3
 #: Rows before anything can be said to have faded.
 _ROWS: Final = 10
+#: Units, and samples of each, of which fewer may be alike by chance; shares of the deviation of all elements that
+#: samples which differ, and those that only rounding makes differ, have.
+_UNITS: Final = 8
+_DIFFER: Final = 0.1
+_SAME: Final = 1e-5
 _MAX, _STD, _WITHIN = COLUMN["max"], COLUMN["std"], COLUMN["within_std"]
+_COUNT, _NEURONS = COLUMN["count"], COLUMN["neurons"]
 
 
 def _optimisers(network: Network) -> list[LayerView]:
@@ -188,7 +194,27 @@ def all_alike(network: Network) -> tuple[str, ...]:
             continue
         if row[_STD] == 0.0 and row[COLUMN["mean"]] != 0.0 and not row[COLUMN["zeros"]]:
             names.append(name)
-    return tuple(names) if len(names) >= 2 else ()
+    return tuple(names) if len(names) >= 2 else network.once(alike_outputs)
+
+
+def alike_outputs(network: Network) -> tuple[str, ...]:
+    """Layers whose first outputs show that all their units were given the same weights, biases aside.
+
+    What a layer norm takes off is the mean over the units. Of units that differ by a number each, nothing is left that
+    samples differ by.
+    """
+    places = {view.info.name: view for view in _outputs(network)}
+    names = []
+    for view in places.values():
+        row, feeder = view.first, places.get(view.info.source)
+        if feeder is None or not view.info.layer_type.startswith("LayerNorm") or row[_NEURONS] < _UNITS:
+            continue
+        given = feeder.first
+        few = min(row[_COUNT] / row[_NEURONS], given[_COUNT] / max(given[_NEURONS], 1)) < _UNITS
+        known = layer_types.has_weights(feeder.info.layer_type) and given[_NEURONS] == row[_NEURONS] and not few
+        if known and given[_WITHIN] > _DIFFER * given[_STD] and 0.0 < row[_WITHIN] < _SAME * row[_STD]:
+            names.append(feeder.info.name)
+    return tuple(names)
 
 
 def loss_weights(network: Network) -> str:
@@ -259,10 +285,18 @@ def causes(network: Network) -> list[Cause]:
             "symmetric_initialisation",
             "All units of a layer began with the same weights, so that they learn the same.",
             ("use the framework's own initialisation, which draws the weights at random",),
-            (f"all weights of {alike[0]} were one number at first, and so were those of {alike[1]}",) if alike else (),
+            _said_of_alike(alike),
         ),
     ]
     return [cause for cause in made if cause.speaks_for]
+
+
+def _said_of_alike(alike: tuple[str, ...]) -> tuple[str, ...]:
+    if not alike:
+        return ()
+    if len(alike) > 1 and alike[0].endswith(("weight", "kernel")):
+        return (f"all weights of {alike[0]} were one number at first, and so were those of {alike[1]}",)
+    return (f"the units of {alike[0]} differed by no more than a number each at first, whatever came in",)
 
 
 def zero_gradients(known: updates.Parameters) -> Cause:

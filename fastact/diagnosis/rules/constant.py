@@ -18,6 +18,7 @@ from fastact.diagnosis.causes.remedies import (
 from fastact.diagnosis.evidence import facts, softmax
 from fastact.diagnosis.evidence.likeness import all_alike, initial_states, one_symbol
 from fastact.diagnosis.finding import Evidence, Finding, graded
+from fastact.diagnosis.learning import rates
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, Streak, nothing_finite, share_at_least
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, upstream
@@ -295,6 +296,8 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
             said = shape.speaks_for + differs
             one = Cause("norm_of_one_element", ONE_ELEMENT, ONE_ELEMENT_REMEDIES, said, proved=True)
             return best([one])
+        if feeder is not None and feeder.info.name in network.once(rates.alike_outputs):
+            return best([cause for cause in rates.causes(network) if cause.name == "symmetric_initialisation"])
     if zero.speaks_for and not differs:
         cause = "The input is zero, so that only biases are left."
         return best([Cause("inputs_zero", cause, ("check what the data loader returns",), zero.speaks_for, later)])

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes import changes
 from fastact.diagnosis.causes.cause import Cause, best
-from fastact.diagnosis.evidence import facts
+from fastact.diagnosis.evidence import facts, standards
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
@@ -21,6 +21,10 @@ from fastact.text import number
 
 #: What makes the median absolute deviation of a normal distribution its standard deviation.
 _MAD: Final = 1.4826
+#: Rows, and parts of them, in each of which an input that creeps grows by so much at least, as a logarithm. Chosen.
+_CREEP: Final = 40
+_PARTS: Final = 5
+_LEAST: Final = 0.1
 #: Rows around the likeliest place of a change within which its largest step is looked for.
 _NEAR: Final = 2
 
@@ -76,6 +80,9 @@ class Drifting(Rule[DriftingThresholds]):
         drift_share (60%) of the change within two rows, and the last min_rows rows still as far from where it was. The
         first step is that of the change. A layer that changes by less than drift_harm (10) is a note: it learns on.
         Of the model's input the mean is judged too: it changes by drift_mean (3) standard deviations.
+
+    An input that grows or shrinks row after row, in each fifth of its last 40 rows by 10% at least, is found too from
+    drift_harm (10) times its first row on; a note where the network has learned.
 
     A change of the input stays a finding when it has left the window, while the input is as far from its first row and
     the layer behind it too; it is a note when that layer is back on its scale (within drift_factor of its first row).
@@ -152,7 +159,9 @@ class Drifting(Rule[DriftingThresholds]):
             return self._finding(layer, network, known, found, thresholds)
         if layer.info.layer_type == layer_types.INPUT:
             finding = self._mean(layer, thresholds)
-            return finding if isinstance(finding, Finding) else self._left(layer, network, thresholds) or finding
+            if isinstance(finding, Finding):
+                return finding
+            return self._left(layer, network, thresholds) or self._creeps(layer, network, thresholds) or finding
         return Outcome.NOT_FOUND
 
     def _left(self, layer: LayerView, network: Network, thresholds: DriftingThresholds) -> Finding | None:
@@ -180,6 +189,28 @@ class Drifting(Rule[DriftingThresholds]):
         evidence = Evidence(rms_before=sizes[0], rms_after=sizes[1], mean_before=before, mean_after=after)
         verdict = best([changes.data(proved=True)])
         severity = "serious" if thrown else NOTE
+        return verdict.finding(layer.info.name, self.condition, severity, run.step, evidence, message)
+
+    def _creeps(self, layer: LayerView, network: Network, thresholds: DriftingThresholds) -> Finding | None:
+        """An input that grows or shrinks row after row: no training moves data, so it need not be sudden."""
+        run, base = layer.streaks.get("half_moved"), row_rms(layer.first)
+        scale = network.scale(layer)
+        scale = scale[np.isfinite(scale) & (scale > 0.0)]
+        if run is None or run.rows < thresholds.min_rows or len(scale) < self.needs(thresholds) or not base > 0.0:
+            return None
+        now = _median(scale[-thresholds.min_rows :])
+        way = math.log(now / base)
+        levels = np.log([base, *(_median(part) for part in np.array_split(scale[-_CREEP:], _PARTS))])
+        steadily = (np.diff(levels)[1:] * math.copysign(1.0, way) >= _LEAST).all()
+        if abs(way) < math.log(thresholds.drift_harm) or not steadily:
+            return None
+        message = (
+            f"{layer.name} has been drifting since step {run.step}: the rms of its values "
+            f"{'rose' if way > 0.0 else 'fell'} from {number(base)} to {number(now)}, and goes on."
+        )
+        evidence = Evidence(rms_before=base, rms_after=now, factor=now / base)
+        severity = NOTE if standards.has_learned(network) else "serious"
+        verdict = best([changes.data(proved=True)])
         return verdict.finding(layer.info.name, self.condition, severity, run.step, evidence, message)
 
     def _finding(

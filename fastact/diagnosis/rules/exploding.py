@@ -11,6 +11,7 @@ from fastact.diagnosis.causes.cause import best
 from fastact.diagnosis.evidence import births, facts
 from fastact.diagnosis.evidence.trend import growth
 from fastact.diagnosis.finding import Evidence, Finding, graded
+from fastact.diagnosis.learning import beginnings
 from fastact.diagnosis.network import LayerView, Network, rms, row_rms
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, line, not_after
@@ -147,6 +148,7 @@ class Exploding(Rule[ExplodingThresholds]):
         finding = self._over_steps(layer, network, thresholds)
         if finding is None and layer.info.layer_type not in (layer_types.GRADIENT, layer_types.INPUT):
             finding = self._over_depth(layer, network, thresholds) or self._exponent(layer, network)
+            finding = finding or beginnings.explosion(layer, network)
         return finding or Outcome.NOT_FOUND
 
     def _over_steps(self, layer: LayerView, network: Network, thresholds: ExplodingThresholds) -> Finding | None:

@@ -15,7 +15,7 @@ from fastact.diagnosis.learning.moving import Course
 from fastact.diagnosis.learning.stalls import FAR, HIGH, STAYS, Seen, of_known, of_unknown, proved
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition
-from fastact.diagnosis.rule import Circumstances, Outcome, Rule
+from fastact.diagnosis.rule import Circumstances, Outcome, Rule, not_after
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, factor_field, share_field
 from fastact.fields import COLUMN
 from fastact.history import LayerInfo
@@ -70,6 +70,11 @@ def _breaks(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     """Whether NaN or Inf in a layer made those of the loss; a gradient has them from the loss."""
     earlier = cause.first_step <= effect.first_step and not cause.layer.endswith(layer_types.GRADIENT_SUFFIX)
     return earlier and _blocks(cause, effect, around)
+
+
+def _throws(cause: Finding, effect: Finding, around: Circumstances) -> bool:
+    """Whether data that is on another scale since then threw a loss off that begins to stay, or to rise, later."""
+    return _blocks(cause, effect, around) and cause.cause_name == "data_changed" and not_after(cause, effect, around)
 
 
 def _keeps(cause: Finding, effect: Finding, around: Circumstances) -> bool:
@@ -140,8 +145,8 @@ class NotLearning(Rule[NotLearningThresholds]):
         ("non_finite", "exploding", "dead", "saturated", "vanishing", "constant", "collapsed", "overflow_risk",
          "oscillating", "drifting"), _follows
     ) | {"not_learning": _keeps}  # fmt: skip
-    explained_by: ClassVar = {"non_finite": _breaks, "exploding": _blocks} | dict.fromkeys(
-        ("dead", "saturated", "vanishing", "constant", "collapsed"), _stops
+    explained_by: ClassVar = {"non_finite": _breaks, "exploding": _blocks, "drifting": _throws} | dict.fromkeys(
+        ("dead", "saturated", "vanishing", "constant", "collapsed", "unused"), _stops
     )
 
     def applies(self, info: LayerInfo) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes import choosing
+from fastact.diagnosis.causes import choosing, looked_up
 from fastact.diagnosis.causes.cause import Cause, best
 from fastact.diagnosis.experts import expert_of, is_expert
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity, graded
@@ -94,7 +94,7 @@ def _by_the_choice(cause: Finding, effect: Finding, around: Circumstances) -> bo
     """What is left in an unused expert; the router that chooses others; all that is made of one and the same code."""
     if effect.cause_name == "router":
         return cause.cause_name == "router"
-    if cause.cause_name == "codes_never_chosen":
+    if cause.cause_name in ("codes_never_chosen", "data_changed", "inputs_equal"):
         return not_after(cause, effect, around)
     return _of_an_unused_expert(cause, effect, around)
 
@@ -167,6 +167,8 @@ class Unused(Rule[UnusedThresholds]):
     def _table(self, layer: LayerView, network: Network, thresholds: UnusedThresholds) -> Finding | Outcome:
         """A table's rows that are not chosen."""
         streak = layer.streaks.get("unused")
+        if not choosing.is_codebook(layer.info) and (found := looked_up.one_index(layer, network)) is not None:
+            return found
         if streak is None:
             enough = len(layer.rows) >= _rows_needed(layer.first, thresholds)
             return Outcome.NOT_FOUND if enough else Outcome.NOT_ENOUGH_DATA
