@@ -4,9 +4,10 @@ from typing import Final
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes import fading
-from fastact.diagnosis.causes.cause import Cause, Verdict, best
+from fastact.diagnosis.causes.cause import Cause, Verdict, best, refuted
 from fastact.diagnosis.causes.remedies import LOWER_RATE, NORMALISE_INPUTS, initialisation, normalisation
 from fastact.diagnosis.evidence import facts
+from fastact.diagnosis.evidence.likeness import row_likeness
 from fastact.diagnosis.network import LayerView, Network
 from fastact.text import number, percent
 
@@ -19,6 +20,8 @@ SLOWLY: Final = 6
 _APART_BY: Final = "add what keeps samples apart: a stop-gradient, negative samples or a variance term"
 #: Of its first size a layer has at most this that has not kept it.
 _SHRUNK: Final = 0.5
+#: By so many times have samples become more alike than they were in the first row.
+_FALLEN: Final = 5.0
 #: Likeness of samples that are told apart.
 _APART: Final = 0.5
 
@@ -45,6 +48,9 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
     sigmoids = sum(name in layer_types.GATES for name in before)
     from_start = facts.before_any_update(layer, step).refuted_by
     later = facts.after_updates(layer, step).refuted_by
+    first = row_likeness(head.first, 2)
+    if from_start and first >= _FALLEN * alike[head.place] > 0.0:  # never far apart, and much less so now
+        from_start, later = (), (f"{facts.named(head)} told samples {number(first / alike[head.place])} times better",)
     raw, scale = facts.inputs_not_normalised(network), facts.input_scale(network)
     offset = scale is not None and abs(scale.mean) > _OFFSET * scale.std
     here, size = facts.named(head), facts.size(head)
@@ -52,6 +58,7 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
     smaller = (f"{here} has shrunk to {percent(size)} of its first size",) if size <= _SHRUNK else ()
     return best(
         [
+            _given_nothing(head, network),
             Cause(
                 "representation_collapse",
                 "All samples are mapped to nearly the same point, whose size is kept: "
@@ -113,6 +120,21 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
             ),
         ],
         (LOWER_RATE,) if supervised else ("add what keeps samples apart", LOWER_RATE),
+    )
+
+
+def _given_nothing(head: LayerView, network: Network) -> Cause:
+    """What the first layer of a model is given is zero, in all rows: of its outputs only biases are left."""
+    given = network.feeder(head)
+    is_input = given is not None and given.info.layer_type == layer_types.INPUT
+    if given is None or not is_input or not bool((given.rows["zeros"] >= given.rows["count"]).all()):
+        return refuted("inputs_zero", "what it is given is not zero")
+    return Cause(
+        "inputs_zero",
+        "What it is given is zero, so that of its outputs only the biases are left.",
+        ("look at what is given to this model: noise that is multiplied by zero, a mask, a loader",),
+        (f"all values of {facts.named(given)} are zero in each row",),
+        proved=True,
     )
 
 

@@ -24,19 +24,47 @@ _SOON: Final = 100.0
 _TOO_SOON: Final = 40
 #: Nats, or squares. Targets that are all alike leave a constant answer nothing to do wrong.
 _NOTHING: Final = 1e-6
+#: Standard deviations of a batch by which targets that move have moved, in so many rows; share of their mean that
+#: targets which differ differ by.
+_MOVES: Final = 2.0
+_MOVES_ROWS: Final = 12
+_UNLIKE: Final = 1e-3
 
 
 def constant(loss: LayerView, network: Network) -> float | None:
     """What the best constant answer to the targets so far would get; None where it is no standard.
 
     It is none where targets are made up in each step: the labels of a generator and its critic, which are all the same
-    in one call of the loss, and the places of positives in a batch, as contrastive losses have them.
+    in one call of the loss, the places of positives in a batch, as contrastive losses have them, and values that a
+    network estimates, which move away from what they were. Nor is it one where the loss leaves the errors of samples
+    to be weighed by others.
     """
     view = network.everything.get(loss.info.name + layer_types.BASELINE_SUFFIX)
-    if view is None or network.once(_adversarial) or _counts_up(targets(loss, network)):
+    wanted = targets(loss, network)
+    if view is None or network.once(_adversarial) or _counts_up(wanted) or _move(wanted):
+        return None
+    if loss.info.facts.get("reduction") == "none":
         return None
     worth = float(np.median(view.rows["mean"]))  # of a sum, the last batch may have fewer terms
-    return worth if math.isfinite(worth) and worth > _NOTHING else None
+    return worth if math.isfinite(worth) and (worth > _NOTHING or (worth > 0.0 and _differ(wanted))) else None
+
+
+def _move(wanted: LayerView | None) -> bool:
+    """Whether numbers that are to be met go away from where they were, by more than samples of one batch differ by."""
+    if wanted is None or wanted.info.facts.get("whole", True) or len(wanted.rows) < _MOVES_ROWS:
+        return False
+    mean, std = wanted.rows["mean"], wanted.rows["std"]
+    third = len(mean) // 3
+    away = abs(float(np.median(mean[-third:])) - float(np.median(mean[:third])))
+    return away > _MOVES * float(np.median(std)) > 0.0
+
+
+def _differ(wanted: LayerView | None) -> bool:
+    """Whether targets differ, however small they are: units in which they are next to nothing."""
+    if wanted is None:
+        return False
+    rows = wanted.rows
+    return bool((rows["std"] > _UNLIKE * np.abs(rows["mean"])).all())
 
 
 def targets(loss: LayerView, network: Network) -> LayerView | None:

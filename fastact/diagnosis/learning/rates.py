@@ -37,6 +37,8 @@ _ALIKE: Final = 0.05
 _STRONG: Final = 0.01
 #: Share of the elements that a dropout leaves out, from which on it is no regularisation. Chosen.
 _DROPPED: Final = 0.9
+#: The same of the answers themselves, which no dropout should touch.
+_DROPPED_OUTPUT: Final = 0.05
 #: Weights of a loss that no usual rate goes with.
 _LIGHT: Final = 1e-3
 _HEAVY: Final = 1e3
@@ -159,6 +161,7 @@ def dropped(network: Network) -> str:
 
 def _dropped(network: Network) -> str:
     outputs = _outputs(network)
+    answers = {view.info.source for view in network.everything.values() if view.info.layer_type == layer_types.LOSS}
     for place, view in enumerate(outputs):
         if "Dropout" not in view.info.layer_type:
             continue
@@ -168,8 +171,9 @@ def _dropped(network: Network) -> str:
         zeros = _zeros(view)
         kept = 1.0 - _zeros(before)
         share = 1.0 - (1.0 - zeros) / kept if kept > 0.0 else 0.0
-        if share >= _DROPPED:
-            return f"{view.name} sets {percent(share)} of its inputs to zero"
+        if share >= _DROPPED or (share >= _DROPPED_OUTPUT and view.info.name in answers):
+            what = "the answers" if view.info.name in answers else "its inputs"
+            return f"{view.name} sets {percent(share)} of {what} to zero"
     return ""
 
 
@@ -263,7 +267,10 @@ def causes(network: Network) -> list[Cause]:
         Cause(
             "dropout",
             "Dropout takes away so much that next to nothing is left to learn from.",
-            ("use a dropout of 0.1 to 0.5: its argument is the share that is set to zero, not the share that is kept",),
+            (
+                "use a dropout of 0.1 to 0.5: its argument is the share that is set to zero, not the one that is kept",
+                "put it between hidden layers: no dropout belongs behind the last one",
+            ),
             (said,) if (said := dropped(network)) else (),
         ),
         Cause(

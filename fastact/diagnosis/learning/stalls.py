@@ -164,7 +164,7 @@ def _enough(layer: LayerView, network: Network, thresholds: _Limits, *, begun: b
     if min(rows, len(layer.rows)) < thresholds.learn_soon:
         return False
     soon = moving.moves_too_little(network) or moving.moves_too_much(network) or reasons.never_moves(network)
-    soon = soon or reasons.hardly_free(network) or rates.cannot_be_learned(network)
+    soon = soon or (reasons.hardly_free(network) and not begun) or rates.cannot_be_learned(network)
     soon = soon or bool(same_inputs(layer, network).speaks_for)
     soon = soon or _wandered(layer, network, rows, thresholds)
     if soon or (reasons.one_answer(layer, network) and not begun):

@@ -202,8 +202,8 @@ class Drifting(Rule[DriftingThresholds]):
         way = math.log(now / base)
         levels = np.log([base, *(_median(part) for part in np.array_split(scale[-_CREEP:], _PARTS))])
         steadily = (np.diff(levels)[1:] * math.copysign(1.0, way) >= _LEAST).all()
-        if abs(way) < math.log(thresholds.drift_harm) or not steadily:
-            return None
+        if abs(way) < math.log(thresholds.drift_harm) or not steadily or changes.of_outputs(network, run.step):
+            return None  # what a generator puts out may grow to the size of its data
         message = (
             f"{layer.name} has been drifting since step {run.step}: the rms of its values "
             f"{'rose' if way > 0.0 else 'fell'} from {number(base)} to {number(now)}, and goes on."

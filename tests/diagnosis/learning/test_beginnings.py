@@ -136,3 +136,52 @@ def test_swings_that_have_died_away_are_none() -> None:
     for end in range(60, 101, 4):
         found = culprits(layer("fc", rows[:end]), layer("out", [row(step) for step in range(end)]))
         assert end < 76 or "oscillating" not in [what for what, *_ in found], end
+
+
+def regression(values: list[float], means: Any, worth: float, std: float = 1.0, **facts: Any) -> Given:
+    """A squared error with targets of these means."""
+    given = loss(values, worth, function="mean_squared_error")
+    info = given["loss"][0]
+    given["loss"] = (
+        type(info)("loss", 0, "Loss", "float64", source="head", facts={**info.facts, **facts}),
+        given["loss"][1],
+    )
+    wanted = given["loss:target"][0]
+    shape = {"shape": [64, 1], "whole": False}
+    rows = [plain(step, count=64, mean=float(x), std=std, min=x - std, max=x + std) for step, x in enumerate(means)]
+    given["loss:target"] = type(wanted)("loss:target", 0, "Target", "float32", facts=shape), rows
+    return given
+
+
+def test_a_constant_answer_is_no_standard_for_targets_that_move_or_errors_that_others_weigh() -> None:
+    high = noisy(np.full(120, 0.12))
+    head = layer("head", scaled(*[1.0] * 120))
+    assert [what for what, *_ in culprits(head, regression(high, np.zeros(120), 0.017, std=0.1))] == ["not_learning"]
+    assert culprits(head, regression(high, np.linspace(-0.9, -3.0, 120), 0.017, std=0.1)) == []
+    assert culprits(head, regression(high, np.zeros(120), 0.017, std=0.1, reduction="none")) == []
+
+
+def test_targets_that_are_next_to_nothing_are_a_standard_all_the_same() -> None:
+    falls = noisy(0.01 * np.exp(-np.arange(120) / 40.0))
+    head = layer("head", scaled(*[0.05] * 120))
+    for size in (4e-5, 1e-6):
+        targets = np.random.default_rng(0).normal(0.0, 0.2 * size, 120)
+        assert ("not_learning", "loss", "targets_not_scaled") in culprits(
+            head, regression(falls, targets, size**2, std=size)
+        )
+    # What is learned to that, and targets that are all one.
+    assert culprits(head, regression([1e-10] * 120, np.zeros(120), 1e-9, std=3e-5)) == []
+    assert culprits(head, regression(falls, np.full(120, 1.0), 1e-12, std=1e-6)) == []
+
+
+def test_dropout_behind_the_last_layer() -> None:
+    high = noisy(np.full(60, 3.5))
+    for share, told in ((0.5, True), (0.1, True), (0.0, False)):
+        drops = layer("drop", [row(s, zeros=int(4096 * share)) for s in range(60)], "Dropout", "head")
+        parts = layer("fc", scaled(*[1.0] * 60)), layer("head", [row(s) for s in range(60)]), drops
+        given = regression(high, np.zeros(60), 2.0)
+        info = given["loss"][0]
+        given["loss"] = type(info)("loss", 0, "Loss", "float64", source="drop", facts=info.facts), given["loss"][1]
+        assert ("dropout" in [cause for *_, cause in culprits(*parts, given)]) is told, share
+        low = regression(noisy(np.full(60, 0.5)), np.zeros(60), 2.0)
+        assert "dropout" not in [cause for *_, cause in culprits(*parts, low)]
