@@ -1,4 +1,4 @@
-"""Puts machine code into the wheel, compiled from the very sources that go into it: a first sweep then compiles nothing.
+"""Puts machine code into the wheel, compiled from the sources that go into it: a first sweep then compiles nothing.
 
 It takes a minute or two for x86-64 (levels v3 and v4) or arm64 and makes the wheel one for this system.
 FASTACT_PURE_WHEEL=1 leaves it out: the wheel is for every system then, and the first use of a sweep compiles it.
@@ -22,7 +22,9 @@ class PrebuiltHook(BuildHookInterface):  # type: ignore[type-arg]
         if version == "editable" or os.environ.get("FASTACT_PURE_WHEEL", "0") not in ("", "0"):
             return
         environment = {**os.environ, "PYTHONPATH": self.root}
-        done = subprocess.run([sys.executable, "-m", "fastact.cpu.prebuild"], cwd=self.root, env=environment, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "fastact.cpu.prebuild"], cwd=self.root, env=environment, check=False
+        )
         folders = sorted((Path(self.root) / "fastact" / "cpu" / "prebuilt").glob(f"{sys.platform}-*"))
         if done.returncode != 0 or not folders:
             self.app.display_warning("no machine code was built: the wheel compiles it when it is first used")

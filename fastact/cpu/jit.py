@@ -61,8 +61,12 @@ def kernel(function: Callable[..., Any], name: str, signature: Any, *, nogil: bo
                 dispatcher.add_overload(load(entry, function, signature, context))
                 break
     else:
-        with noticed(), linked_once(context, function.__qualname__):
-            dispatcher.compile(signature)
+        with noticed():
+            try:
+                with linked_once(context, function.__qualname__):
+                    dispatcher.compile(signature)
+            except Exception:  # noqa: BLE001 - a Numba that is made otherwise: as slowly as it does by itself
+                dispatcher.compile(signature)
         (result,) = dispatcher.overloads.values()
         if file:
             file.write(entry_of(result))

@@ -20,7 +20,8 @@ class _Part(JITCodeLibrary):  # type: ignore[misc]
     def finalize(self) -> None:
         self._raise_if_finalized()
         for library in dict.fromkeys(self._linking_libraries):
-            self._reload_init.update(library._reload_init)
+            if hasattr(library, "_reload_init"):  # from Numba 0.62 on
+                self._reload_init.update(library._reload_init)
             self._final_module.link_in(library._get_module_for_linking(), preserve=True)
         self._finalized = True
 
@@ -32,7 +33,7 @@ class _Part(JITCodeLibrary):  # type: ignore[misc]
 
 @contextlib.contextmanager
 def linked_once(target_context: Any, entry: str) -> Iterator[None]:
-    """Within, what is compiled is part of the entry point of the qualified name `entry`, and gets no code of its own."""
+    """Within, what is compiled is a part of the entry point called `entry` and gets no code of its own."""
     codegen = target_context.codegen()
     rtsys.initialize(target_context)  # which is a library of its own
     set_environment = codegen.set_env

@@ -42,7 +42,8 @@ class Entry(NamedTuple):
             raise ValueError("damaged machine code")
         end = _LENGTH + int.from_bytes(payload[:_LENGTH], "little")
         fields = json.loads(payload[_LENGTH:end])
-        return cls(*(str(fields[name]) for name in ("python", "c", "environment")), payload[end:]), str(fields["key"])
+        python, c, environment, kept_as = (str(fields[name]) for name in ("python", "c", "environment", "key"))
+        return cls(python, c, environment, payload[end:]), kept_as
 
     @classmethod
     def unpack(cls, content: bytes, key: str) -> "Entry | None":

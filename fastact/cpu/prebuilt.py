@@ -2,6 +2,7 @@
 
 It is used when it was made from the very sources that are here, for no more than this CPU has, and for a Numba whose
 runtime it can call. Else, and for element types that it leaves out, the first use compiles (`cpu.cache`).
+FASTACT_PREBUILT=off leaves it alone, and the name of a level, such as v3, chooses that one.
 """
 
 import functools
@@ -44,7 +45,9 @@ class Level(NamedTuple):
 #: By their names in the folder, the best first.
 LEVELS: Final = {
     "x86_64": {
-        "v4": Level("x86-64-v4", _V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}, ("-prefer-256-bit",)),
+        "v4": Level(
+            "x86-64-v4", _V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}, ("-prefer-256-bit",)
+        ),
         "v3": Level("x86-64-v3", _V3),
     },
     "arm64": {"v8": Level("generic", frozenset({"neon"}))},
@@ -77,19 +80,24 @@ def describe() -> dict[str, Any]:
 @functools.cache
 def prebuilt_folder() -> tuple[Path | None, str]:
     """The folder that fits this machine, or None and why there is none."""
-    if os.environ.get("FASTACT_PREBUILT", "").lower() == "off":
+    asked = os.environ.get("FASTACT_PREBUILT", "").lower()
+    if asked == "off":
         return None, "FASTACT_PREBUILT=off"
     if config.CPU_NAME is not None or config.CPU_FEATURES is not None:
         return None, "Numba is told what CPU to compile for"
     if any(getattr(config, name, default) != default for name, default in _DEFAULTS.items()):
         return None, f"one of Numba's settings that change the code is not its default: {', '.join(SETTINGS)}"
-    levels = {name: level for name, level in LEVELS.get(machine(), {}).items() if level.features <= host_features()}
+    levels = [
+        name
+        for name, level in LEVELS.get(machine(), {}).items()
+        if level.features <= host_features() and asked in ("", name)
+    ]
     found = [FOLDER / folder_of(name) for name in levels if (FOLDER / folder_of(name) / MANIFEST).is_file()]
     if not found:
         return None, "none came with the package" if levels else "none is made for such a CPU"
     try:
         manifest = json.loads((found[0] / MANIFEST).read_text("utf-8"))
-        built_by = _minor(manifest["numba"])
+        built_by = _minor(str(manifest["numba"]))
         if manifest["format"] != FORMAT or manifest["sources"] != sources_digest():
             return None, "it was built from other sources"
         if not _NUMBA_FROM <= _minor(numba.__version__) <= built_by:

@@ -16,6 +16,7 @@ def info(as_json: AsJson = False) -> None:
     from fastact import __version__
     from fastact.cpu.cache import cache
     from fastact.cpu.jit import COMPILED
+    from fastact.cpu.prebuilt import prebuilt_folder
     from fastact.cpu.threads import get_num_threads
     from fastact.cuda.info import gpu_line
 
@@ -31,6 +32,9 @@ def info(as_json: AsJson = False) -> None:
     if COMPILED:
         folder, problem, _ = cache()
         code = cache_line(folder) if folder is not None else f"not kept: {problem}"
+        shipped, why = prebuilt_folder()
+        came = f"{shipped.name}, {len(list(shipped.glob('*.bin')))} entry points" if shipped else f"none: {why}"
+        rows.append(("prebuilt code", came))
     rows += [("machine code", code), ("gpu", gpu_line())]
     if as_json:
         print(json.dumps(dict(rows), indent=2))

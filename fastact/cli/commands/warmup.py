@@ -34,8 +34,8 @@ def warmup(
     from fastact.arithmetic.element_types import ELEMENT_TYPES
     from fastact.cpu.cache import cache
     from fastact.cpu.jit import COMPILED
-    from fastact.cpu.threads import get_num_threads
     from fastact.cpu.prebuilt import prebuilt_entry
+    from fastact.cpu.threads import get_num_threads
     from fastact.cpu.warmup import DEFAULT, entry_points, quietly, warmup
 
     names = list(dict.fromkeys(dtypes or (ELEMENT_TYPES if everything else DEFAULT)))
