@@ -71,7 +71,6 @@ The files, from the training to the disk and back:
 - `lock`: one writer a run
 - `retention`: removes or thins the oldest segments
 - `thin`: one merged row for many steps
-- `states`: merges the states of many rows at once
 - `schema`: what a segment holds, its columns and its header
 - `frames`: finds the whole messages in damaged bytes
 - `reader`: reads what is whole, also while it is written, and says what is missing

@@ -11,10 +11,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from fastact.arithmetic.columns import merge_states
 from fastact.fields import NEURON, ROW, ROW_DTYPE, STATE, STATE_PART
 from fastact.log.reader import StoredBatch
 from fastact.log.schema import to_rows
-from fastact.log.states import merge_states
 from fastact.replay.blocks import BLOCK_ROWS, Block, Ints, LayerNumbers, Rows, in_blocks, sort_into_groups
 from fastact.replay.records import RowFilter
 from fastact.stats.activation import ActivationStats
