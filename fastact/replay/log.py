@@ -23,6 +23,7 @@ from fastact.history import LayerInfo
 from fastact.log.files import list_segments
 from fastact.log.reader import RunReader, StoredBatch
 from fastact.log.schema import COLUMNS, check_path, layers_to_json, to_rows
+from fastact.opening import is_exhausted
 from fastact.ranks import OF_ONE_RANK, RANK_FOLDER
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
 from fastact.replay.frames import Frames, Progress
@@ -377,6 +378,8 @@ def open_log(path: str | os.PathLike[str]) -> Log:
         try:
             runs[rank] = RunReader(place / name)
         except LogError as error:
+            if is_exhausted(error.__cause__):
+                raise  # which says nothing of this rank
             failed.append(f"{name}: {error}")
     if not runs:
         raise LogError(f"nothing can be read from the log {str(place)!r}: {'; '.join(failed)}")
