@@ -5,6 +5,7 @@ slower and takes more memory: elements are widened to float64, at most `_AT_ONCE
 """
 
 import math
+import time
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -23,6 +24,8 @@ from fastact.cuda.layouts import Bounds
 _AT_ONCE: Final = 1 << 24
 #: Powers of two by which elements are scaled, such that neither they nor their squares leave float64's range.
 _LARGEST_POWER: Final = 1000
+#: Seconds after which a host that waits looks again.
+_PAUSE: Final = 20e-6
 _SIGN: Final = -(1 << 63)
 
 
@@ -61,9 +64,13 @@ def launch(by: Framework, x: DeviceArray, shape: tuple[int, int, int], bounds: B
 
 def sweep(by: Framework, x: DeviceArray, shape: tuple[int, int, int], bounds: Bounds) -> NeuronStates:
     """`launch`, and waits."""
-    swept = launch(by, x, shape, bounds)
+    return waited(launch(by, x, shape, bounds))
+
+
+def waited(swept: FrameworkSweep) -> NeuronStates:
+    """The states of a sweep, for which the host waits."""
     while not swept.done:
-        pass
+        time.sleep(_PAUSE)
     return swept.states()
 
 
@@ -102,7 +109,7 @@ def _widened(by: Framework, raw: Any, element: ElementType) -> Any:
 
 
 def _numbers(by: Framework, raw: Any, element: ElementType, bounds: Bounds) -> Any:
-    """int64[numbers, neurons]: counts, the bits of moments, extremes (of floats, and of narrow integers, as float64)."""
+    """int64[numbers, neurons]: counts, the bits of moments, and extremes, which are float64 but of 64-bit integers."""
     xp, (lo, hi, tol) = by.xp, bounds
     axes = (0, 2)
     v = _widened(by, raw, element)

@@ -7,14 +7,15 @@ no framework need know an element type. Nothing here waits for a device.
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from fastact.cuda.arrays import DeviceArray
+if TYPE_CHECKING:
+    from fastact.cuda.arrays import DeviceArray
 
-_LEGACY_STREAM, _THREAD_STREAM = 1, 2
+_LEGACY_STREAM = 1
 
 
 class OnItsWay:
@@ -30,10 +31,10 @@ class Framework(Protocol):
     name: str
     xp: Any
 
-    def raw(self, x: DeviceArray) -> Any:
+    def raw(self, x: "DeviceArray") -> Any:
         """The elements where they lie, as signed integers of their size."""
 
-    def at_work(self, x: DeviceArray) -> AbstractContextManager[Any]:
+    def at_work(self, x: "DeviceArray") -> AbstractContextManager[Any]:
         """Within it operations go to the stream on which the elements are ready."""
 
     def capturing(self) -> bool:
@@ -55,7 +56,7 @@ class Framework(Protocol):
 class _View:
     """Memory of a device as `__cuda_array_interface__` shows it, in signed integers."""
 
-    def __init__(self, x: DeviceArray) -> None:
+    def __init__(self, x: "DeviceArray") -> None:
         self._owner = x.array
         self.__cuda_array_interface__ = {
             "version": 3, "typestr": f"<i{x.array.itemsize}", "shape": x.array.shape, "strides": None,
@@ -63,7 +64,7 @@ class _View:
         }  # fmt: skip
 
 
-def _signed(x: DeviceArray) -> npt.NDArray[Any]:
+def _signed(x: "DeviceArray") -> npt.NDArray[Any]:
     return x.array.view(f"i{x.array.itemsize}")
 
 
@@ -76,13 +77,13 @@ class TorchFramework:
         self.xp = self._torch = torch
         self._on_host = on_host
 
-    def raw(self, x: DeviceArray) -> Any:
+    def raw(self, x: "DeviceArray") -> Any:
         """The elements where they lie, as signed integers of their size."""
         if self._on_host:
-            return self._torch.from_numpy(np.ascontiguousarray(_signed(x)))
+            return self._torch.from_numpy(np.array(_signed(x)))
         return self._torch.as_tensor(_View(x), device=f"cuda:{x.device}")
 
-    def at_work(self, x: DeviceArray) -> AbstractContextManager[Any]:
+    def at_work(self, x: "DeviceArray") -> AbstractContextManager[Any]:
         """Within it operations go to the stream on which the elements are ready."""
         if self._on_host:
             return nullcontext()
@@ -128,11 +129,11 @@ class ArrayFramework:
         self.xp, self.name = xp, xp.__name__
         self._on_host = xp is np
 
-    def raw(self, x: DeviceArray) -> Any:
+    def raw(self, x: "DeviceArray") -> Any:
         """The elements where they lie, as signed integers of their size."""
         return _signed(x) if self._on_host else self.xp.asarray(_View(x))
 
-    def at_work(self, x: DeviceArray) -> AbstractContextManager[Any]:
+    def at_work(self, x: "DeviceArray") -> AbstractContextManager[Any]:
         """Within it operations go to the stream on which the elements are ready."""
         if self._on_host:
             return nullcontext()

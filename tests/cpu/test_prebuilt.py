@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from numba.core import config
 
 from fastact.cpu import notice, prebuild, prebuilt
 from fastact.cpu.cache import code_file
@@ -110,7 +111,7 @@ def test_what_does_not_fit_is_left_alone(shipped: Path, monkeypatch: pytest.Monk
         assert "for such a CPU" in why()
         monkeypatch.undo()
         monkeypatch.setattr(prebuilt, "FOLDER", shipped)
-        monkeypatch.setattr(prebuilt.config, "OPT", 0)
+        monkeypatch.setattr(config, "OPT", 0)
         assert "settings" in why()
     finally:
         manifest.write_text(right)

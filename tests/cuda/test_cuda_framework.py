@@ -100,6 +100,6 @@ def test_long_ones_are_swept_in_pieces(by: Framework, monkeypatch: pytest.Monkey
 
 
 def test_bounds_are_those_asked_for(by: Framework) -> None:
-    x = np.float32([-2.0, -1.0, -0.5, 0.0, 0.25, 1.0, 3.0])
+    x = np.array([-2.0, -1.0, -0.5, 0.0, 0.25, 1.0, 3.0], np.float32)
     stats = whole(by, x, "float32", (-1.0, 1.0, 0.25))
     assert (stats.saturated, stats.zeros) == (2, 2)
