@@ -1,7 +1,6 @@
 """Kernels prove themselves before they are used; where one fails, a framework's operations give the same numbers."""
 
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ KINDS = ("sweep", "many", "record", "record neurons")
 
 
 @pytest.fixture
-def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+def fresh(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Nothing is proven yet, nobody was warned, and NumPy stands in."""
     monkeypatch.setenv("FASTACT_GPU", "auto")
     monkeypatch.setattr(proof, "_proofs", {})
