@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, Self
 
 from fastact import arithmetic
+from fastact.arithmetic.in_python import merge_states
 from fastact.arithmetic.state import COUNT, MAX, MIN, NANS, NEG_INFS, POS_INFS
 from fastact.errors import ArgumentValueError
 from fastact.fields import STATE
@@ -93,7 +94,7 @@ class ActivationStats(Statistics[int, float, float]):
             return NotImplemented
         check_same_options(self._bounds, other._bounds, bool(self.count and other.count))
         bounds = self._bounds if self.count else other._bounds
-        return wrap(arithmetic.merge(self._state, other._state), bounds)
+        return wrap(merge_states(self._state, other._state), bounds)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ActivationStats):
