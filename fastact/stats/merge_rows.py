@@ -68,7 +68,7 @@ def _groups(table: pa.Table, names: Sequence[str]) -> tuple[npt.NDArray[np.int64
         if isinstance(column, pa.ChunkedArray):
             column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
         if not pa.types.is_dictionary(column.type):
-            column = pc.dictionary_encode(column, null_encoding="encode")
+            column = pc.dictionary_encode(column)
         codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64) + 1
         groups = np.unique(groups * (int(codes.max(initial=0)) + 1) + codes, return_inverse=True)[1].reshape(-1)
     _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)

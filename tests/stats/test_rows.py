@@ -189,13 +189,13 @@ def test_merged_by_keys_is_swept_by_keys(parts: list[tuple[str, int, int]], kind
 
 def test_keys_of_several_columns_nulls_and_none() -> None:
     table = to_arrow(summarize(np.full(n + 1, n)) for n in range(6))
-    table = table.append_column("rank", pa.array([0, 0, 1, 1, None, None]))
-    table = table.append_column("layer", pa.array(["a", "b", "a", "a", "a", "a"]).dictionary_encode())
+    table = table.append_column("rank", pa.array([0, 1, 0, 0, None, None]))
+    table = table.append_column("layer", pa.array(["a", "b", "b", "b", "a", "a"]).dictionary_encode())
     merged = merge_arrow(table, by=["rank", "layer"])
     assert merged.select(["rank", "layer", "count"]).to_pylist() == [
         {"rank": 0, "layer": "a", "count": 1},
-        {"rank": 0, "layer": "b", "count": 2},
-        {"rank": 1, "layer": "a", "count": 7},
+        {"rank": 1, "layer": "b", "count": 2},
+        {"rank": 0, "layer": "b", "count": 7},
         {"rank": None, "layer": "a", "count": 11},
     ]
     assert from_arrow(merge_arrow(table)) == [merge(from_arrow(table))]

@@ -6,10 +6,12 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
-from fastact.diagnosis import choosing, collapsing, layer_types, siamese, softmax, standards
-from fastact.diagnosis.causes import Verdict
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes import choosing, collapsing, siamese
+from fastact.diagnosis.causes.cause import Verdict
+from fastact.diagnosis.evidence import softmax, standards
+from fastact.diagnosis.evidence.likeness import AT_THE_END, LEAST_NEURONS, likeness, recent_likeness, row_likeness
 from fastact.diagnosis.finding import Evidence, Finding, graded
-from fastact.diagnosis.likeness import AT_THE_END, LEAST_NEURONS, likeness, recent_likeness, row_likeness
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, not_after, upstream

@@ -5,9 +5,11 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
-from fastact.diagnosis import dying, emptied, layer_types, standards
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes import dying, emptied
+from fastact.diagnosis.evidence import standards
+from fastact.diagnosis.evidence.likeness import initial_states
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity
-from fastact.diagnosis.likeness import initial_states
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Cascade, Row, RowCondition, Streak, share_at_least
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, not_after, upstream

@@ -5,15 +5,17 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from fastact.diagnosis import births, facts, growths, layer_types
-from fastact.diagnosis.causes import best
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes import growths
+from fastact.diagnosis.causes.cause import best
+from fastact.diagnosis.evidence import births, facts
+from fastact.diagnosis.evidence.trend import growth
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, rms, row_rms
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, line, not_after
 from fastact.diagnosis.rules.overflow_risk import overflow_ahead
 from fastact.diagnosis.thresholds import CommonThresholds, factor_field, positive_field
-from fastact.diagnosis.trend import growth
 from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import number

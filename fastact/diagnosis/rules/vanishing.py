@@ -5,9 +5,11 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
-from fastact.diagnosis import facts, fading, layer_types
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes import fading
+from fastact.diagnosis.evidence import facts
+from fastact.diagnosis.evidence.likeness import alike_behind, recent_likeness, row_likeness
 from fastact.diagnosis.finding import Evidence, Finding, graded
-from fastact.diagnosis.likeness import alike_behind, recent_likeness, row_likeness
 from fastact.diagnosis.network import LayerView, Network, row_signal
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, is_nan
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, line, not_after, upstream
