@@ -4,6 +4,8 @@ import random
 from collections.abc import Collection
 from typing import Any
 
+import pytest
+
 from fastact.diagnosis import links, rules
 from fastact.diagnosis.earliest import Line
 from fastact.diagnosis.experts import expert_of, side_by_side
@@ -95,7 +97,7 @@ def findings_and_views(draw: random.Random) -> tuple[list[Finding], list[LayerVi
         for condition in conditions:
             if draw.random() < 0.5:
                 continue
-            evidence = {
+            evidence: dict[str, Any] = {
                 "dead_ratio": draw.choice([0.3, 0.9, 1.0]), "reference_layer": draw.choice([view.info.name, "x"]),
                 "concentration": draw.choice([None, 1.0]), "rms_first_layer": draw.choice([None, 1.0]),
             }  # fmt: skip
@@ -125,12 +127,10 @@ def test_few_that_are_asked_answer_for_all() -> None:
             seen.append((given, parents(*given)))
             return seen[-1][1]
 
-        links._parents = record
-        try:
-            accepted = frozenset(key(finding) for finding in findings if draw.random() < 0.1)
+        accepted = frozenset(key(finding) for finding in findings if draw.random() < 0.1)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(links, "_parents", record)
             links.link(findings, views, rules.RULES, Thresholds(), accepted)
-        finally:
-            links._parents = parents
         ((given, found),) = seen
         want = one_by_one(*given)
         assert {name: links._root(name, found) for name in found} == {name: links._root(name, want) for name in want}
