@@ -227,7 +227,7 @@ def run(out: Path, steps: int, console: "Console") -> list[str]:
     from rich.table import Table
     from rich.text import Text
 
-    from fastact.diagnosis.render import render_rich
+    from fastact.diagnosis.show.render import render_rich
 
     torch, _ = _packages()
     data = load_digits()

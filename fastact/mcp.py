@@ -12,8 +12,8 @@ from typing import Annotated, Any, Final
 
 from fastact.checks import check_choice
 from fastact.comparison.compare import compare
-from fastact.diagnosis.render import headline
 from fastact.diagnosis.report import Diagnosis
+from fastact.diagnosis.show.render import headline
 from fastact.errors import ArgumentValueError, FastactError, LogError
 from fastact.packages import needs_extra
 from fastact.pages import explain

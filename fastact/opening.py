@@ -56,6 +56,16 @@ def _is_of_another(status: os.stat_result) -> bool:
     return status.st_uid not in (os.geteuid(), 0)
 
 
+def is_exhausted(error: BaseException | None) -> bool:
+    """Whether a file could not be opened because too many are open: that says nothing of the file itself.
+
+    Example:
+        >>> is_exhausted(OSError(errno.EMFILE, "Too many open files")), is_exhausted(FileNotFoundError(2, "no file"))
+        (True, False)
+    """
+    return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
+
+
 def untrusted(folder: Path) -> str:
     """Why others than this user and root could put something else into the place of `folder`, or into it; "" if not.
 

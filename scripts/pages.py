@@ -25,7 +25,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from fastact import Diagnosis, Thresholds
-from fastact.diagnosis.render import render_rich
+from fastact.diagnosis.show.render import render_rich
 
 __all__ = ["EXAMPLES", "PAGES", "blocks", "named", "outputs", "printed", "rendered", "report", "run"]
 

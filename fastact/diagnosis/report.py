@@ -165,7 +165,7 @@ class Diagnosis:
             >>> page[:15], "Nothing was recorded" in page
             ('<!doctype html>', True)
         """
-        from fastact.diagnosis.webpage import Subject, document, is_loss  # shows what is defined here
+        from fastact.diagnosis.show.webpage import Subject, document, is_loss  # shows what is defined here
         from fastact.heatmap.collect import collect
 
         if not isinstance(title, str):
@@ -191,11 +191,11 @@ class Diagnosis:
         return plots.timeline(self.findings, self.layers, ax)
 
     def _repr_html_(self) -> str:
-        from fastact.diagnosis.card import card  # shows what is defined here
+        from fastact.diagnosis.show.card import card  # shows what is defined here
 
         return card(self).to_html()
 
     def __str__(self) -> str:
-        from fastact.diagnosis.render import render_text  # shows what is defined here
+        from fastact.diagnosis.show.render import render_text  # shows what is defined here
 
         return render_text(self)

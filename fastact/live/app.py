@@ -16,8 +16,8 @@ from textual.widgets import Footer, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from fastact.diagnosis.finding import Finding
-from fastact.diagnosis.render import in_table
 from fastact.diagnosis.report import LayerHealth
+from fastact.diagnosis.show.render import in_table
 from fastact.heatmap.statistics import STATISTICS
 from fastact.live.following import Following
 from fastact.live.layer_table import ORDERS, LayerTable, Spark

@@ -13,8 +13,8 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from fastact.diagnosis.finding import SEVERITIES
-from fastact.diagnosis.render import status_of
 from fastact.diagnosis.report import LayerHealth
+from fastact.diagnosis.show.render import status_of
 from fastact.live.words import STYLES
 from fastact.text import number, percent, shown
 

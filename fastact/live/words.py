@@ -8,8 +8,8 @@ import numpy as np
 from rich.text import Text
 
 from fastact.diagnosis.finding import Finding
-from fastact.diagnosis.render import advice, status_of
 from fastact.diagnosis.report import Diagnosis, LayerHealth, Note
+from fastact.diagnosis.show.render import advice, status_of
 from fastact.heatmap.statistics import STATISTICS, Floats
 from fastact.history import LayerInfo
 from fastact.live.following import Following, Rank

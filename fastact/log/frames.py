@@ -13,7 +13,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import BinaryIO, Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 #: An Arrow stream ends with a continuation mark and a length of zero.
 END_MARK: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
@@ -28,6 +28,16 @@ _STAMP: Final = re.compile(
 _SEARCH: Final = 1 << 20
 #: A continuation mark with a metadata length of at most MAX_METADATA after it.
 _START: Final = re.compile(rb"\xff\xff\xff\xff(?=[\x00-\xff]{3}[\x00-\x04])")
+
+
+class Source(Protocol):
+    """What bytes are read from: a binary file, or a `sparing.SparingFile`."""
+
+    def seek(self, offset: int, /) -> int:
+        """Sets where the next `read` begins."""
+
+    def read(self, count: int, /) -> bytes:
+        """The next bytes, fewer at the end."""
 
 
 class Frame(NamedTuple):
@@ -65,43 +75,53 @@ def finish(message: bytes, stamp: str) -> bytes:
 
 
 def frames(
-    file: BinaryIO, size: int, lost: Callable[[str], None] = lambda _: None, sealed: bool = True, begin: int = 0
+    file: Source, size: int, lost: Callable[[str], None] = lambda _: None, sealed: bool = True, begin: int = 0
 ) -> Iterator[Frame]:
     """Yields the whole messages from byte `begin` to byte `size` of a segment; `lost` is told of what is not whole.
 
-    Memory is bounded by one message, and the work by a few times the size of the file.
+    Memory is bounded by one message, and the work by a few times the size of the file: where false starts would make it
+    more, the search is given up, and `lost` is told so.
     """
     position = begin
     budget = _Budget(8 * size + (1 << 24))
+    search = _Search(file, size, budget)
     ended = False
+    found: Frame | str | None = None
     while position < size:
-        found = _frame(file, position, size, budget)
+        found = found or _frame(file, position, size, budget)
         if isinstance(found, Frame):
             yield found
             position += len(found.message)
+            found = None
             continue
         if found == "end":
             ended = True
             position += len(END_MARK)
             if position == size:
                 break
-        onward = _resume(file, position if ended else position + 1, size, budget)
-        if onward is None:
+        found = search.next(position if ended else position + 1)
+        if budget.left < 0:
+            lost(
+                f"the search for whole batches was given up within bytes {position} to {size - 1}, which are damaged: "
+                "what is whole among them was left out"
+            )
+            break
+        if found is None:
             lost(f"{size - position} bytes from byte {position} on hold no whole batch and were left out")
             break
-        lost(f"bytes {position} to {onward - 1} are damaged and were skipped")
-        position, ended = onward, False
+        lost(f"bytes {position} to {found.offset - 1} are damaged and were skipped")
+        position, ended = found.offset, False
     if sealed and not ended:
         lost(f"the end mark is missing at byte {size}: batches may have been cut off")
 
 
 class _Budget:
-    """Bytes that may still be read: else a file made of false starts would cost time that grows as its square."""
+    """Bytes that may yet be read or searched: else a file of false starts would cost time that grows as its square."""
 
     def __init__(self, left: int) -> None:
         self.left = left
 
-    def read(self, file: BinaryIO, offset: int, count: int) -> bytes:
+    def read(self, file: Source, offset: int, count: int) -> bytes:
         self.left -= count
         if self.left < 0:
             return b""
@@ -109,7 +129,7 @@ class _Budget:
         return file.read(count)
 
 
-def _frame(file: BinaryIO, offset: int, size: int, budget: _Budget) -> Frame | str:
+def _frame(file: Source, offset: int, size: int, budget: _Budget) -> Frame | str:
     """The message at `offset`; "end" for an end mark; "damaged" for everything else."""
     prefix = budget.read(file, offset, min(8, size - offset))
     if prefix == END_MARK:
@@ -133,12 +153,33 @@ def _frame(file: BinaryIO, offset: int, size: int, budget: _Budget) -> Frame | s
     return "damaged"
 
 
-def _resume(file: BinaryIO, offset: int, size: int, budget: _Budget) -> int | None:
-    """The offset of the next whole message at or after `offset`, None when there is none."""
-    while offset < size and budget.left > 0:
-        data = budget.read(file, offset, min(_SEARCH + 8, size - offset))
-        for match in _START.finditer(data):
-            if isinstance(_frame(file, offset + match.start(), size, budget), Frame):
-                return offset + match.start()
-        offset += _SEARCH
-    return None
+class _Search:
+    """Looks for whole messages after damage, from one place to the next: no byte is searched twice."""
+
+    def __init__(self, file: Source, size: int, budget: _Budget) -> None:
+        self._file, self._size, self._budget = file, size, budget
+        self._begin, self._data = 0, b""
+
+    def next(self, offset: int) -> Frame | None:
+        """The first whole message at or after `offset`; None when there is none, or the budget is spent."""
+        while offset < self._size:
+            # A mark may lie on the edge: seven more bytes than are searched.
+            end = min(self._begin + _SEARCH, self._size)
+            if not self._begin <= offset < end or not self._data:
+                self._begin, end = offset, min(offset + _SEARCH, self._size)
+                self._file.seek(offset)
+                self._data = self._file.read(min(_SEARCH + 7, self._size - offset))
+            for match in _START.finditer(self._data, offset - self._begin):
+                place = self._begin + match.start()
+                if place >= end:
+                    break
+                self._budget.left -= place - offset
+                offset = place
+                found = _frame(self._file, place, self._size, self._budget)
+                if isinstance(found, Frame):
+                    return found
+            self._budget.left -= end - offset
+            if self._budget.left < 0:
+                return None
+            offset = end
+        return None

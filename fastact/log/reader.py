@@ -9,19 +9,21 @@ of decompressing.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from fastact.errors import LogError
 from fastact.fields import SCHEMA_VERSION
 from fastact.history import LayerInfo
-from fastact.log.codec import NONSENSE, Decoder, read_header
+from fastact.log.codec import NONSENSE, Decoder, added, adds_to_header, read_header
 from fastact.log.files import list_segments
 from fastact.log.frames import Frame, frames
 from fastact.log.lock import LOCK_NAME, is_held
 from fastact.log.schema import Header, check_version, columns_of
-from fastact.opening import read_regular
+from fastact.log.sparing import SparingFile
+from fastact.opening import is_exhausted
 
 #: The versions whose columns are known.
 _KNOWN: Final = ((1, 0), SCHEMA_VERSION)
@@ -96,6 +98,7 @@ class Walk:
                     self._decoder = self._own_decoder(frame)
                 batch, metadata = self._decoder.batch(frame)
                 dropped = int(metadata.get(b"fastact.dropped", b"0"))
+                late, unseen = added(metadata)
             except NONSENSE as error:
                 self.tell(f"the message at byte {frame.offset} is not part of a fastact log ({ascii(error)[:200]})")
                 continue
@@ -109,6 +112,12 @@ class Walk:
             self._due[frame.session] = frame.row + batch.num_rows
             where = f"before step {batch.column('step')[0]}" if batch.num_rows else "at the end"
             self._take_dropped(frame.session, dropped, where)
+            if unseen is not None and self._header is not None:
+                self._header = replace(self._header, unseen=unseen)
+            if late:
+                found = {info.name: info for info in late}
+                self._layers_of(frame.session).update(found)
+                self._sessions.setdefault(frame.session, {}).update(found)
             yield StoredBatch(batch, self._layers_of(frame.session), self._header, self._front, frame)
 
     def _take_header(self, header: Header) -> None:
@@ -168,11 +177,19 @@ class RunReader:
             raise LogError(f"no log in {str(path)!r}, want a directory with segment-*.arrows or segment-*.live files")
         reasons: list[str] = []
         headers = [self._look(name, reasons.append) for _, name in found]
-        for header in headers:
+        last: dict[str, str] = {}
+        for (_, name), header in zip(found, headers, strict=True):
             if header is not None:
                 self._sessions.setdefault(header.session, {}).update({info.name: info for info in header.layers})
                 self.metadata |= header.metadata
                 self.unseen = header.unseen
+                last[header.session] = name
+        # What came late is in the header of its writer's next segment, where there is one.
+        for session, name in last.items():
+            for late, unseen in self._added(name):
+                self._sessions[session].update({info.name: info for info in late})
+                if unseen is not None and name == found[-1][1]:
+                    self.unseen = unseen
         if not any(headers) and next(self.batches(reasons.append), None) is None:
             why = "; ".join(dict.fromkeys(reasons)) or "the run has written nothing yet"
             raise LogError(f"nothing can be read from the log {str(path)!r}: {why}")
@@ -201,7 +218,14 @@ class RunReader:
         """Yields the whole batches in the order in which they were written; `lost` is told of what is missing."""
         walk = Walk(self._sessions, lost)
         header: Header | None = None
-        for name in self._names():
+        try:
+            names = [name for _, name in present_segments(self._folder)]
+        except OSError as error:
+            if is_exhausted(error):
+                raise LogError(f"cannot read the log {str(self.path)!r}: {error.strerror}") from error
+            lost(f"its directory cannot be read any more: {error.strerror or error}")
+            return
+        for name in names:
             walk.begin(name)
             for stored in walk.batches(self._frames(name, walk.tell)):
                 header = stored.header or header
@@ -222,6 +246,16 @@ class RunReader:
             if frame is not None and frame.kind == "schema":
                 return read_header(frame)[0]
         return None
+
+    def _added(self, name: str) -> Iterator[tuple[tuple[LayerInfo, ...], dict[str, str] | None]]:
+        """What the batches of a segment add to its header, as `codec.added` has it."""
+        decoder: Decoder | None = None
+        for frame in self._frames(name, lambda _: None):
+            with suppress(*NONSENSE):
+                if frame.kind == "schema":
+                    decoder = read_header(frame)[1]
+                elif decoder is not None and adds_to_header(frame):
+                    yield added(decoder.batch(frame)[1])
 
     def _frames(self, name: str, lost: Tell) -> Iterator[Frame]:
         return segment_frames(self._folder, name, lost, shown=self.path)
@@ -318,13 +352,13 @@ def segment_frames(
     """Yields the whole messages of a segment from byte `begin` on; `lost` is told of what is not whole.
 
     A segment that retention removed in the meantime is not reported: it is not damage. Raises LogError, with the path
-    `shown` (by default `folder`), where a newer major version of fastact wrote it.
+    `shown` (by default `folder`), where a newer major version of fastact wrote it, and where no file can be opened
+    because too many are open.
     """
     try:
         with _open(folder, name) as file:
             # A live segment grows: what is there now is what is read.
-            size = file.seek(0, 2)
-            for frame in frames(file, size, lost, name.endswith(".arrows"), begin):
+            for frame in frames(file, file.size, lost, name.endswith(".arrows"), begin):
                 try:
                     check_version(frame.version)
                 except LogError as error:
@@ -337,11 +371,11 @@ def segment_frames(
         lost(f"cannot be read: {error.strerror or error}")
 
 
-def _open(folder: Path, name: str) -> BinaryIO:
+def _open(folder: Path, name: str) -> SparingFile:
     """Opens a segment, also when it was sealed since it was listed."""
     for candidate in (name, name.replace(".live", ".arrows")):
         with suppress(FileNotFoundError):
-            return read_regular(folder / candidate)
+            return SparingFile(folder / candidate)
     raise FileNotFoundError(name)
 
 

@@ -8,7 +8,7 @@ from typing import Final, Literal
 from fastact.checks import check_choice, check_integer
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import SEVERITIES, Finding, FindingError, Severity, gravity
-from fastact.diagnosis.render import advice
+from fastact.diagnosis.show.render import advice
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.failures import FailureCounter
 

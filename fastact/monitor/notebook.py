@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from fastact.checks import check_number
-from fastact.diagnosis.card import card
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.report import Diagnosis
+from fastact.diagnosis.show.card import card
 from fastact.errors import FastactError
 from fastact.failures import FailureCounter
 from fastact.history import rms_of

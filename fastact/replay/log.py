@@ -6,7 +6,6 @@ and with `Log.to_table` alone all of it.
 """
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +23,8 @@ from fastact.history import LayerInfo
 from fastact.log.files import list_segments
 from fastact.log.reader import RunReader, StoredBatch
 from fastact.log.schema import COLUMNS, check_path, layers_to_json, to_rows
+from fastact.opening import is_exhausted
+from fastact.ranks import OF_ONE_RANK, RANK_FOLDER
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
 from fastact.replay.frames import Frames, Progress
 from fastact.replay.merge import KEYS, aggregate, merge_ranks
@@ -31,7 +32,6 @@ from fastact.replay.plotting import Plots
 from fastact.replay.records import Record, RowFilter
 from fastact.stats.activation import ActivationStats
 
-_RANK: Final = re.compile(r"rank-(\d{5,9})")
 _LAYER, _STEP = COLUMN["layer"], COLUMN["step"]
 _RANK_COLUMN: Final = pa.field(
     "rank", pa.int32(), nullable=False, metadata={"meaning": "the process that recorded it, from the directory's name"}
@@ -65,7 +65,8 @@ class Log(Frames, Plots):
     @property
     def metadata(self) -> dict[str, str]:
         """The run's own metadata, text to text; where ranks or resumed runs differ, the last one counts."""
-        return {key: value for run in self.runs.values() for key, value in run.metadata.items()}
+        found = {key: value for run in self.runs.values() for key, value in run.metadata.items()}
+        return {key: value for key, value in found.items() if key not in OF_ONE_RANK} if len(self.runs) > 1 else found
 
     @property
     def unseen(self) -> dict[str, str]:
@@ -377,6 +378,8 @@ def open_log(path: str | os.PathLike[str]) -> Log:
         try:
             runs[rank] = RunReader(place / name)
         except LogError as error:
+            if is_exhausted(error.__cause__):
+                raise  # which says nothing of this rank
             failed.append(f"{name}: {error}")
     if not runs:
         raise LogError(f"nothing can be read from the log {str(place)!r}: {'; '.join(failed)}")
@@ -390,4 +393,4 @@ def rank_folders(path: str | os.PathLike[str]) -> tuple[Path, dict[int, str]]:
         names = sorted(item.name for item in place.iterdir())
     except (OSError, ValueError) as error:
         raise LogError(f"cannot read the log {str(place)!r}, want a run's directory: {error}") from None
-    return place, {int(match[1]): name for name in names if (match := _RANK.fullmatch(name))}
+    return place, {int(match[1]): name for name in names if (match := RANK_FOLDER.fullmatch(name))}

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fastact.diagnosis.webpage import Subject, document, is_loss
+from fastact.diagnosis.show.webpage import Subject, document, is_loss
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.heatmap.collect import Collector
 from fastact.log.files import is_part_of_a_run
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fastact.replay.log import Log
 
 #: Entries of the metadata that the monitor writes for the diagnosis.
-_OWN: Final = frozenset({"window_size", "thresholds", "accept"})
+_OWN: Final = frozenset({"window_size", "thresholds", "accept", "rank", "ranks", "group"})
 
 
 def write_report(

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from sick_networks import sick_networks
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes.remedies import LOWER_RATE, NORMALISE_INPUTS
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import Finding
 from fastact.diagnosis.network import LayerView
-from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS
 from fastact.history import LayerInfo
 
 Views = Mapping[str, LayerView]

@@ -12,10 +12,10 @@ from rich.console import Console
 from supervised import layer, loss, optimiser, parameter, seen
 from synthetic import row, watch
 
-from fastact.diagnosis.causes import Cause, best
+from fastact.diagnosis.causes.cause import Cause, best
 from fastact.diagnosis.finding import Evidence, Finding
-from fastact.diagnosis.render import advice, headline, render_rich, render_text
 from fastact.diagnosis.report import Accepted, Diagnosis, LayerHealth, Note
+from fastact.diagnosis.show.render import advice, headline, render_rich, render_text
 from fastact.text import number, percent, shown
 
 #: What is said of nothing.

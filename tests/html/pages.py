@@ -11,7 +11,7 @@ import numpy as np
 
 import fastact
 from fastact.diagnosis.report import Diagnosis
-from fastact.diagnosis.webpage import Subject, document
+from fastact.diagnosis.show.webpage import Subject, document
 from fastact.fields import ROW_DTYPE
 from fastact.heatmap.collect import Collector
 from fastact.history import LayerInfo

@@ -1,5 +1,6 @@
 """Damaged bytes: what is whole is found, and what is lost is told."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from log_rows import LAYERS, ends, expect, make, read, segment_of, segments, wri
 
 from fastact.errors import LogError
 from fastact.log import RunReader
-from fastact.log.frames import END_MARK
+from fastact.log.frames import END_MARK, frames
 
 
 def test_every_truncation_keeps_exactly_the_whole_batches(tmp_path: Path) -> None:
@@ -101,3 +102,32 @@ def test_a_whole_batch_that_is_missing_is_told(tmp_path: Path) -> None:
     got, told = read(tmp_path)
     assert got == expect(rows)
     assert told == [f"segment-000000.arrows: the batch at byte {end} repeats rows and was left out"]
+
+
+def test_scattered_flips_cost_what_they_hit_and_nothing_after(tmp_path: Path) -> None:
+    write(tmp_path, [make(step) for step in range(600)], batch_rows=1).close()
+    source = segment_of(tmp_path)
+    whole, marks = source.read_bytes(), ends(source)
+    random = np.random.default_rng(3)
+    damaged, hit = bytearray(whole), set()
+    for bit in random.choice(8 * (len(whole) - len(END_MARK)), 150, replace=False).tolist():
+        damaged[bit // 8] ^= 1 << (bit % 8)
+        hit.add(sum(end <= bit // 8 for end, _ in marks))
+    told: list[str] = []
+    found = {frame.offset for frame in frames(io.BytesIO(damaged), len(damaged), told.append)}
+    places = [0, *(end for end, _ in marks)]
+    assert found == {place for index, place in enumerate(places[:-1]) if index not in hit}
+    assert all("are damaged and were skipped" in line for line in told)
+
+
+def test_a_search_that_is_given_up_says_so(tmp_path: Path) -> None:
+    write(tmp_path, [make(0)]).close()
+    whole = segment_of(tmp_path).read_bytes()
+    start = END_MARK[:4] + (400_000).to_bytes(4, "little") + bytes(8)
+    told: list[str] = []
+    data = start * 50_000 + whole
+    assert list(frames(io.BytesIO(data), len(data), told.append)) == []
+    assert told[0] == (
+        f"the search for whole batches was given up within bytes 0 to {len(data) - 1}, which are damaged: what is "
+        "whole among them was left out"
+    )

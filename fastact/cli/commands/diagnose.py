@@ -69,9 +69,9 @@ def diagnose(
     del json_schema  # it has ended the program by itself, since it needs no run
     from fastact.diagnosis.accept import accept_from_option, accept_from_toml
     from fastact.diagnosis.finding import SEVERITIES
-    from fastact.diagnosis.render import render_rich
     from fastact.diagnosis.rules import Thresholds
     from fastact.diagnosis.settings import read_settings
+    from fastact.diagnosis.show.render import render_rich
     from fastact.replay.log import open_log
 
     log = open_log(run)

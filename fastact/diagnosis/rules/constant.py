@@ -4,19 +4,21 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from fastact.diagnosis import choosing, emptied, facts, fading, foregone, layer_types, softmax
-from fastact.diagnosis.causes import Cause, Verdict, best
-from fastact.diagnosis.finding import Evidence, Finding, graded
-from fastact.diagnosis.inputs import far_inputs
-from fastact.diagnosis.likeness import all_alike, initial_states, one_symbol
-from fastact.diagnosis.network import LayerView, Network
-from fastact.diagnosis.remedies import (
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes import choosing, emptied, fading, foregone
+from fastact.diagnosis.causes.cause import Cause, Verdict, best
+from fastact.diagnosis.causes.inputs import far_inputs
+from fastact.diagnosis.causes.remedies import (
     LOWER_RATE,
     NORMALISE_INPUTS,
     ONE_ELEMENT,
     ONE_ELEMENT_REMEDIES,
     initialisation,
 )
+from fastact.diagnosis.evidence import facts, softmax
+from fastact.diagnosis.evidence.likeness import all_alike, initial_states, one_symbol
+from fastact.diagnosis.finding import Evidence, Finding, graded
+from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, Streak, nothing_finite, share_at_least
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, upstream
 from fastact.diagnosis.rules.vanishing import VanishingThresholds

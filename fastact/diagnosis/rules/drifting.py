@@ -6,8 +6,10 @@ from typing import Any, ClassVar, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastact.diagnosis import changes, facts, layer_types
-from fastact.diagnosis.causes import Cause, best
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes import changes
+from fastact.diagnosis.causes.cause import Cause, best
+from fastact.diagnosis.evidence import facts
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite

@@ -6,8 +6,9 @@ from typing import ClassVar, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastact.diagnosis import facts, layer_types
-from fastact.diagnosis.causes import Cause, best
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes.cause import Cause, best
+from fastact.diagnosis.evidence import facts
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, rms
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, upstream

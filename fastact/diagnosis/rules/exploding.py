@@ -1,19 +1,22 @@
 """Explosion: outputs that grow by orders of magnitude, from step to step or from layer to layer."""
 
 import math
+from collections.abc import Hashable
 from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from fastact.diagnosis import births, facts, growths, layer_types
-from fastact.diagnosis.causes import best
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes import growths
+from fastact.diagnosis.causes.cause import best
+from fastact.diagnosis.evidence import births, facts
+from fastact.diagnosis.evidence.trend import growth
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, rms, row_rms
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, line, not_after
 from fastact.diagnosis.rules.overflow_risk import overflow_ahead
 from fastact.diagnosis.thresholds import CommonThresholds, factor_field, positive_field
-from fastact.diagnosis.trend import growth
 from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import number
@@ -100,6 +103,10 @@ class Exploding(Rule[ExplodingThresholds]):
     explains: ClassVar = {"exploding": comes_first} | dict.fromkeys(
         ("outlier_channels", "overflow_risk", "non_finite", "saturated", "dead", "vanishing", "constant"), _drives
     )
+
+    def asked(self, finding: Finding) -> Hashable:
+        """Whether it grows with depth."""
+        return "rms_first_layer" in finding.evidence
 
     def needs(self, thresholds: ExplodingThresholds) -> int:
         """Two rows: growth by orders of magnitude leaves few."""

@@ -2,8 +2,10 @@
 
 from typing import Any, ClassVar, Final
 
-from fastact.diagnosis import births, facts, layer_types, origins
-from fastact.diagnosis.causes import Cause, best
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes import origins
+from fastact.diagnosis.causes.cause import Cause, best
+from fastact.diagnosis.evidence import births, facts
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition

@@ -4,15 +4,18 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from fastact.diagnosis import facts, layer_types, learning, overflows, partial, standards
-from fastact.diagnosis.causes import best
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes import overflows
+from fastact.diagnosis.causes.cause import best
+from fastact.diagnosis.evidence import facts, standards
+from fastact.diagnosis.evidence.progress import progress
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity, gravity
-from fastact.diagnosis.moving import Course
+from fastact.diagnosis.learning import partial, reasons
+from fastact.diagnosis.learning.moving import Course
+from fastact.diagnosis.learning.stalls import FAR, HIGH, STAYS, Seen, of_known, of_unknown, proved
 from fastact.diagnosis.network import LayerView, Network
-from fastact.diagnosis.progress import progress
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule
-from fastact.diagnosis.stalls import FAR, HIGH, STAYS, Seen, of_known, of_unknown, proved
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, factor_field, share_field
 from fastact.fields import COLUMN
 from fastact.history import LayerInfo
@@ -200,7 +203,7 @@ class NotLearning(Rule[NotLearningThresholds]):
         kind = seen.kind
         rose = kind in ("diverged", "rising", "back")
         course = Course(kind == "slow", kind in ("above", "behind", "diverged", "rising"), rose, step, kind == "rising")
-        told = best(learning.causes(layer, network, course))
+        told = best(reasons.causes(layer, network, course))
         now = seen.course.now if seen.course is not None else float(np.mean(layer.rows["mean"]))
         severity: Severity = "serious"
         unknown = constant is None and not layer.info.facts.get("function")

@@ -6,12 +6,13 @@ from typing import ClassVar, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastact.diagnosis import facts, layer_types, standards
-from fastact.diagnosis.causes import Cause, best
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes.cause import Cause, best
+from fastact.diagnosis.causes.remedies import LOWER_RATE
+from fastact.diagnosis.evidence import facts, standards
+from fastact.diagnosis.evidence.periods import Period, in_step, likeness, repetitions
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
-from fastact.diagnosis.periods import Period, in_step, likeness, repetitions
-from fastact.diagnosis.remedies import LOWER_RATE
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, upstream
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, factor_field, positive_field, share_field
 from fastact.history import LayerInfo

@@ -2,11 +2,12 @@
 
 from typing import Any, ClassVar, Final
 
-from fastact.diagnosis import facts, layer_types
-from fastact.diagnosis.causes import Cause, best
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes.cause import Cause, best
+from fastact.diagnosis.causes.remedies import LOWER_RATE, NORMALISE_INPUTS, normalise_before
+from fastact.diagnosis.evidence import facts
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity, graded
 from fastact.diagnosis.network import LayerView, Network
-from fastact.diagnosis.remedies import LOWER_RATE, NORMALISE_INPUTS, normalise_before
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, is_nan
 from fastact.diagnosis.rule import Outcome, Rule, earlier_and_not_after, upstream
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, factor_field, share_field

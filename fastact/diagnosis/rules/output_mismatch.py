@@ -3,22 +3,14 @@
 from collections.abc import Callable
 from typing import ClassVar, Final
 
-from fastact.diagnosis import (
-    layer_types,
-    linear,
-    supervised,
-    unfit_axes,
-    unfit_losses,
-    unfit_order,
-    unfit_outputs,
-    unfit_scores,
-    unfit_targets,
-)
-from fastact.diagnosis.causes import Cause, best
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes.cause import Cause, best
+from fastact.diagnosis.evidence import supervised
+from fastact.diagnosis.evidence.supervised import Mismatch, Supervised
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, gravity
+from fastact.diagnosis.fit import axes, linear, losses, order, outputs, scores, targets
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule
-from fastact.diagnosis.supervised import Mismatch, Supervised
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, share_field
 from fastact.history import LayerInfo
 
@@ -132,16 +124,16 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
         alone = network.once(_losses) == 1
         seen = [
             *(look(s, learned) for look in _OF_OUTPUTS),
-            unfit_losses.negated(s, network),
-            unfit_targets.classes_as_numbers(s, learned, rows),
+            losses.negated(s, network),
+            targets.classes_as_numbers(s, learned, rows),
             *(look(s, excess) for look in _OF_TARGETS),
-            unfit_targets.one_class(s, rows, alone=alone),
-            unfit_targets.rare_class(s, rows, alone=alone),
-            unfit_order.sorted_by_class(s, rows, alone=alone),
-            unfit_order.one_batch(s, network),
+            targets.one_class(s, rows, alone=alone),
+            targets.rare_class(s, rows, alone=alone),
+            order.sorted_by_class(s, rows, alone=alone),
+            order.one_batch(s, network),
             linear.no_nonlinearity(s, network, learned, rows),
-            unfit_scores.relu_before_softmax(s, network, learned, rows),
-            unfit_axes.recurrence_over_samples(s, network),
+            scores.relu_before_softmax(s, network, learned, rows),
+            axes.recurrence_over_samples(s, network),
         ]
         found = [mismatch for mismatch in seen if mismatch is not None]
         if not found:
@@ -151,24 +143,24 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
 
 
 _OF_OUTPUTS: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] = (
-    unfit_outputs.over_one_unit,
-    unfit_outputs.other_axis,
-    unfit_outputs.of_logits,
-    unfit_outputs.of_log_probabilities,
-    unfit_outputs.of_probabilities,
-    unfit_losses.logarithm_of_scores,
-    unfit_losses.plain_difference,
-    unfit_losses.negative_error,
-    unfit_losses.turned,
-    unfit_losses.upside_down,
+    outputs.over_one_unit,
+    outputs.other_axis,
+    outputs.of_logits,
+    outputs.of_log_probabilities,
+    outputs.of_probabilities,
+    losses.logarithm_of_scores,
+    losses.plain_difference,
+    losses.negative_error,
+    losses.turned,
+    losses.upside_down,
 )
 _OF_TARGETS: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] = (
-    unfit_targets.shapes,
-    unfit_targets.beyond_loss,
-    unfit_targets.beyond_output,
-    unfit_targets.unknown_class,
-    unfit_outputs.of_positive_numbers,
-    unfit_outputs.of_margins,
+    targets.shapes,
+    targets.beyond_loss,
+    targets.beyond_output,
+    targets.unknown_class,
+    outputs.of_positive_numbers,
+    outputs.of_margins,
 )
 
 

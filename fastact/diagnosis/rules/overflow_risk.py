@@ -6,15 +6,16 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from fastact.arithmetic.element_types import ELEMENT_TYPES
-from fastact.diagnosis import facts, layer_types
-from fastact.diagnosis.causes import Cause, best
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes.cause import Cause, best
+from fastact.diagnosis.causes.remedies import NORMALISE_INPUTS
+from fastact.diagnosis.evidence import facts
+from fastact.diagnosis.evidence.trend import Trend, growth, reaches
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
-from fastact.diagnosis.remedies import NORMALISE_INPUTS
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
 from fastact.diagnosis.rule import Outcome, Rule, comes_first, earlier_and_not_after, line
 from fastact.diagnosis.thresholds import CommonThresholds, share_field
-from fastact.diagnosis.trend import Trend, growth, reaches
 from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import number, percent

@@ -5,11 +5,19 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from fastact.diagnosis import adversaries, changes, facts, gates, layer_types
-from fastact.diagnosis.causes import Cause, best
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes import changes
+from fastact.diagnosis.causes.cause import Cause, best
+from fastact.diagnosis.causes.remedies import (
+    CLIP_GRADIENTS,
+    LOWER_RATE,
+    NORMALISE_INPUTS,
+    initialisation,
+    normalisation,
+)
+from fastact.diagnosis.evidence import adversaries, facts, gates
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
-from fastact.diagnosis.remedies import CLIP_GRADIENTS, LOWER_RATE, NORMALISE_INPUTS, initialisation, normalisation
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite, share_at_least
 from fastact.diagnosis.rule import Outcome, Rule, not_after, same_layer
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, share_field

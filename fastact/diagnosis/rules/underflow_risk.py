@@ -4,11 +4,12 @@ import math
 from typing import Any, ClassVar, Final
 
 from fastact.arithmetic.element_types import NARROW_FLOATS
-from fastact.diagnosis import facts, layer_types
-from fastact.diagnosis.causes import Cause, best
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes.cause import Cause, best
+from fastact.diagnosis.causes.remedies import NORMALISE_INPUTS, normalise_before
+from fastact.diagnosis.evidence import facts
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
-from fastact.diagnosis.remedies import NORMALISE_INPUTS, normalise_before
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, share_at_least
 from fastact.diagnosis.rule import Outcome, Rule, earlier_and_not_after, line, upstream
 from fastact.diagnosis.thresholds import CommonThresholds, positive_field

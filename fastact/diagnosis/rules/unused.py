@@ -7,8 +7,9 @@ from typing import ClassVar, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastact.diagnosis import choosing, layer_types
-from fastact.diagnosis.causes import Cause, best
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes import choosing
+from fastact.diagnosis.causes.cause import Cause, best
 from fastact.diagnosis.experts import expert_of, is_expert
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity, graded
 from fastact.diagnosis.network import LayerView, Network

@@ -1,13 +1,16 @@
 """Vanishing: the differences between samples are lost on the way through the network."""
 
 import math
+from collections.abc import Hashable
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
-from fastact.diagnosis import facts, fading, layer_types
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes import fading
+from fastact.diagnosis.evidence import facts
+from fastact.diagnosis.evidence.likeness import alike_behind, recent_likeness, row_likeness
 from fastact.diagnosis.finding import Evidence, Finding, graded
-from fastact.diagnosis.likeness import alike_behind, recent_likeness, row_likeness
 from fastact.diagnosis.network import LayerView, Network, row_signal
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, is_nan
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, line, not_after, upstream
@@ -111,6 +114,10 @@ class Vanishing(Rule[VanishingThresholds]):
         "underflow_risk": upstream, "dead": _switches_off, "vanishing": _lost_before, "constant": not_after,
         "collapsed": not_after
     }  # fmt: skip
+
+    def asked(self, finding: Finding) -> Hashable:
+        """Whether it fades over steps."""
+        return finding.evidence.get("reference_layer") == finding.layer
 
     def applies(self, info: LayerInfo) -> bool:
         """Every type, except those that are small by design, tables, and what hands its input on."""

@@ -1,0 +1,106 @@
+"""Why a layer, or the input, changed at once: the hypotheses of `rules.Drifting`."""
+
+import math
+from typing import Final
+
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes.cause import Cause
+from fastact.diagnosis.causes.remedies import CLIP_GRADIENTS, LOWER_RATE, SAME_PREPROCESSING
+from fastact.diagnosis.evidence import facts
+from fastact.diagnosis.network import LayerView, Network, row_rms
+from fastact.text import number, shown
+
+LOOK: Final = "look at what changed at that step: the data, a schedule, a checkpoint"
+
+#: Factor. A layer that grew by so much more than what it is given has other weights, or another bias.
+_ALONE: Final = 10.0
+
+
+def causes(layer: LayerView, network: Network, step: int, slack: int, steady_within: float) -> tuple[Cause, ...]:
+    """What can have changed a layer at once, the likeliest first.
+
+    Args:
+        layer: the layer.
+        network: all layers.
+        step: that of the change.
+        slack: steps by which the input may have changed before.
+        steady_within: a layer whose rms stays within this factor has not changed.
+    """
+    given = data()
+    first = facts.is_first(layer, network)
+    if network.input is not None:
+        known = facts.data_changed(network, step, float(slack))
+        given = given._replace(speaks_for=known.speaks_for, refuted_by=known.refuted_by)
+    elif first:
+        given = given._replace(speaks_for=("it is the first layer that changed",))
+    alone = by_itself(layer, network, step)
+    if alone:
+        given = given._replace(refuted_by=(*given.refuted_by, *alone))
+    before = network.layers[: layer.place]
+    weighted = any(layer_types.has_weights(other.info.layer_type) for other in before)
+    steady = not any(network.range[other.place] >= steady_within for other in before)
+    changed = ("the data is on another scale since then",) if given.speaks_for and not first else ()
+    replaced = Cause(
+        "weights_replaced",
+        "Its weights were changed at that step from outside: by a checkpoint, a rescaling, or as layers were thawed.",
+        ("look at what the code did to the weights at that step",),
+        (("the layers before it, which every update moves too, stay as they are",) if weighted and steady else ())
+        + alone,
+        () if alone else changed,
+    )
+    rate = Cause(
+        "learning_rate",
+        "An update at that step was far too large.",
+        (CLIP_GRADIENTS, LOWER_RATE),
+        (),
+        (() if alone else changed) + facts.before_any_update(layer, step).refuted_by,
+    )
+    return given, replaced, rate
+
+
+def by_itself(layer: LayerView, network: Network, step: int) -> tuple[str, ...]:
+    """What says that a layer changed by far more in a step than what it was given."""
+    feeder = network.feeder(layer)
+    if feeder is None or layer.info.source != feeder.info.name or not layer_types.has_weights(layer.info.layer_type):
+        return ()
+    own, given = (_change(view, step) for view in (layer, feeder))
+    if not (own >= _ALONE * given and given > 0.0):
+        return ()
+    return (f"it grew {number(own)} times in that step, and what {facts.named(feeder)} gives it {number(given)} times",)
+
+
+def _change(layer: LayerView, step: int) -> float:
+    """By how much a layer is larger in a step than in the row before it; NaN where unknown."""
+    place = int(layer.rows["step"].searchsorted(step))
+    if not 0 < place < len(layer.rows):
+        return math.nan
+    before, after = (row_rms(layer.rows[at].item()) for at in (place - 1, place))
+    return after / before if before > 0.0 else math.nan
+
+
+def of_outputs(network: Network, step: int) -> Cause | None:
+    """Where nothing is known of targets, what comes in may follow from what was put out: an agent's observations.
+
+    A layer whose weights changed in the very step in which the input did made it so.
+    """
+    types = {view.info.layer_type for view in network.everything.values()}
+    if not types.isdisjoint((layer_types.TARGET, layer_types.BASELINE)):
+        return None
+    changed = next((view for view in network.layers[1:] if by_itself(view, network, step)), None)
+    if changed is None:
+        return None
+    says = f"What the network is given follows from what it puts out: {shown(changed.info.name)} changed in that step."
+    said = (f"{facts.named(changed)} changed by far more than what it is given, in the same step",)
+    return Cause("own_outputs", says, (f"look at {shown(changed.info.name)}", LOOK), said)
+
+
+def data(*, proved: bool = False) -> Cause:
+    """Other data since then; `proved` where that is the input itself."""
+    return Cause(
+        "data_changed",
+        "The data changed at that step: another source, another part of it, or another preprocessing.",
+        ("look at what changed in the data at that step", SAME_PREPROCESSING),
+        ("the input itself changed",) if proved else (),
+        (),
+        proved,
+    )

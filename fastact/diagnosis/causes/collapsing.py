@@ -1,0 +1,122 @@
+"""Why samples became alike while their size stayed: the hypotheses of `rules.Collapsed`."""
+
+from typing import Final
+
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes import fading
+from fastact.diagnosis.causes.cause import Cause, Verdict, best
+from fastact.diagnosis.causes.remedies import LOWER_RATE, NORMALISE_INPUTS, initialisation, normalisation
+from fastact.diagnosis.evidence import facts
+from fastact.diagnosis.network import LayerView, Network
+from fastact.text import number, percent
+
+#: Factor. An offset of so many standard deviations is more than what the data is about.
+_OFFSET: Final = 5.0
+#: Layers with weights from which on a network is deep.
+_DEEP: Final = 12
+#: Layers. What takes so many to become alike does so a little in each.
+SLOWLY: Final = 6
+_APART_BY: Final = "add what keeps samples apart: a stop-gradient, negative samples or a variance term"
+#: Of its first size a layer has at most this that has not kept it.
+_SHRUNK: Final = 0.5
+#: Likeness of samples that are told apart.
+_APART: Final = 0.5
+
+
+def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: list[float]) -> Verdict:
+    """What may have made the samples of a layer alike since `step`.
+
+    Args:
+        layer: the layer.
+        network: all layers.
+        step: since when.
+        head: the first layer from which on all are alike.
+        alike: the likeness of each layer now.
+    """
+    types, before = network.distinct_types, network.layer_types[: head.place + 1]
+    attention, norm = facts.has_attention(network), facts.has_norm(network)
+    # With targets, it is they that tell samples apart: what a loss of pairs lacks is no remedy.
+    supervised = any(view.info.layer_type == layer_types.TARGET for view in network.everything.values())
+    relu = () if facts.uses_relu(network) else ("use an activation of the ReLU family in the hidden layers",)
+    warm_up = ("warm the learning rate up",) if attention else ()
+    depth = sum(layer_types.has_weights(name) for name in network.layer_types)
+    over = _falls_over(alike, head.place)
+    slowly = over >= SLOWLY and (attention or step <= layer.start)
+    sigmoids = sum(name in layer_types.GATES for name in before)
+    from_start = facts.before_any_update(layer, step).refuted_by
+    later = facts.after_updates(layer, step).refuted_by
+    raw, scale = facts.inputs_not_normalised(network), facts.input_scale(network)
+    offset = scale is not None and abs(scale.mean) > _OFFSET * scale.std
+    here, size = facts.named(head), facts.size(head)
+    shrunk, layers, most = fading.shrunk_layers(network)
+    smaller = (f"{here} has shrunk to {percent(size)} of its first size",) if size <= _SHRUNK else ()
+    return best(
+        [
+            Cause(
+                "representation_collapse",
+                "All samples are mapped to nearly the same point, whose size is kept: "
+                + (
+                    "updates that were too large drove them together."
+                    if supervised
+                    else "nothing in the loss keeps them apart, or an update drove them together."
+                ),
+                (LOWER_RATE, *warm_up, *normalisation(types))
+                if supervised
+                else (_APART_BY, *normalisation(types), LOWER_RATE),
+                (f"{here} told them apart at first, and has {number(size)} times its first size",) if later else (),
+                from_start + smaller,
+            ),
+            Cause(
+                "weight_decay",
+                "The weights shrink with every update, until only the biases are left: there is too much weight decay.",
+                ("use less weight decay", "leave biases and normalisations out of it"),
+                (f"the outputs of {shrunk} of {layers} layers with weights have shrunk, to half or so", *smaller)
+                if most
+                else (),
+                from_start + (() if most else ("the layers keep their size",)),
+            ),
+            Cause(
+                "depth",
+                "Each block averages over tokens, neighbours or what all samples share, and the network is too deep "
+                "for anything else to be left.",
+                (
+                    *(("normalise before each block, not after it (norm_first=True)",) if attention and norm else ()),
+                    *warm_up,
+                    *(() if attention else ("add residual connections",)),
+                    "use fewer layers",
+                ),
+                ((f"the network has {depth} layers with weights",) if depth >= _DEEP else ())
+                + ((f"the samples become alike little by little, over {over} layers",) if slowly else ()),
+                () if depth >= _DEEP or slowly else (f"the network has {depth} layers with weights, not many",),
+            ),
+            Cause(
+                "inputs_not_normalised",
+                "All samples share an offset that is large next to what they differ by.",
+                (NORMALISE_INPUTS,),
+                raw.speaks_for if offset else (),
+                raw.refuted_by or (later if offset else ("the input has no large offset, or was not recorded",)),
+            ),
+            Cause(
+                "activation_slope",
+                "The slope of the activation is small (a sigmoid's is at most 1/4): each layer shrinks the differences "
+                "between samples, and what is left is the same for all of them.",
+                (*relu, *normalisation(types), initialisation(types)),
+                (f"{sigmoids} sigmoids lie before it",) if sigmoids > 1 else (),
+                later if sigmoids else ("no sigmoid lies before it",),
+            ),
+            Cause(
+                "initialisation",
+                "Weights are too small next to the biases.",
+                (initialisation(types), "initialise biases with zero"),
+                (),
+                later,
+            ),
+        ],
+        (LOWER_RATE,) if supervised else ("add what keeps samples apart", LOWER_RATE),
+    )
+
+
+def _falls_over(alike: list[float], head: int) -> int:
+    """How many layers lie between the last one that tells samples apart well and the head of a collapse."""
+    apart = [place for place, value in enumerate(alike[:head]) if value >= _APART]
+    return head - (apart[-1] if apart else 0)

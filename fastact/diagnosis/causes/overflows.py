@@ -1,0 +1,63 @@
+"""Why a loss is NaN or Inf where no layer was before it."""
+
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes.cause import Cause
+from fastact.diagnosis.causes.remedies import CLIP_GRADIENTS, LOWER_RATE, NORMALISE_INPUTS
+from fastact.diagnosis.evidence import facts
+from fastact.diagnosis.network import LayerView, Network
+from fastact.losses import LOSSES
+
+
+def causes(loss: LayerView, network: Network, step: int, rose: bool) -> list[Cause]:
+    """Why a loss has been NaN or Inf since a step, the likeliest first; `rose` where it grew tenfold before."""
+    targets = network.everything.get(loss.info.name + layer_types.TARGET_SUFFIX)
+    causes = []
+    if targets is not None and _broken_at(targets, step):
+        causes.append(
+            Cause(
+                "targets_not_finite",
+                "The targets have NaN or Inf, and so has the loss.",
+                ("leave out the samples without a target, or fill in what is missing",),
+                (f"the targets have NaN or Inf in step {step}",),
+                proved=True,
+            )
+        )
+    if rose:
+        causes.append(
+            Cause(
+                "rate_too_large",
+                "The learning rate is too high: the loss grew from step to step until it had no number.",
+                (f"{LOWER_RATE}: a tenth, then a tenth of that", CLIP_GRADIENTS),
+                ("the loss grew tenfold before",),
+            )
+        )
+    known = LOSSES.get(str(loss.info.facts.get("function", "")))
+    overflown = bool(loss.rows[loss.rows["step"] == step]["pos_infs"].any())
+    if overflown and known is not None and known.family == "regression":
+        causes.append(
+            Cause(
+                "rate_too_large",
+                "The predictions have grown until the loss, which squares or exponentiates them, has overflowed.",
+                (f"{LOWER_RATE}: a tenth, then a tenth of that", NORMALISE_INPUTS, "scale the targets to about 1",
+                 CLIP_GRADIENTS),
+            )
+        )  # fmt: skip
+        return causes
+    causes.append(
+        Cause(
+            "loss_not_finite",
+            "The loss is computed in a way that has no number for these predictions: the logarithm of zero, a division "
+            "by zero, the root of a negative number.",
+            (
+                "use the framework's own loss of logits, such as cross_entropy or binary_cross_entropy_with_logits",
+                "add a small number within logarithms, roots and divisors, or clamp what they are given",
+                "leave out batches without samples: the mean of nothing is NaN",
+            ),
+        )
+    )
+    return causes
+
+
+def _broken_at(view: LayerView, step: int) -> bool:
+    rows = view.rows[view.rows["step"] == step]
+    return bool(facts.not_finite(rows).any())

@@ -1,0 +1,66 @@
+"""Batches in an order that teaches little: sorted by class, one after the other."""
+
+from typing import Final
+
+import numpy as np
+
+from fastact.diagnosis.causes.inputs import same_batch
+from fastact.diagnosis.evidence.supervised import Mismatch, Supervised
+from fastact.diagnosis.network import Network
+from fastact.text import number, percent
+
+#: Samples. Smaller batches are of one class by chance.
+_LEAST: Final = 4
+#: Share of the batches that are of one class where the data is sorted: all but those in which a class ends.
+_SORTED: Final = 0.8
+#: The same where batches are so large that they are never of one class by chance: classes may be short.
+_LARGE: Final = 8
+_OFTEN: Final = 0.3
+#: Of so many batches of one class at most one changes the class: labels that take turns are those of two players.
+_RUN: Final = 3
+
+
+def sorted_by_class(s: Supervised, rows: int, alone: bool) -> Mismatch | None:
+    """Batches of one class each, of the same one for several batches, then of another.
+
+    Args:
+        s: the loss.
+        rows: from so many on it is no chance.
+        alone: whether it is the only loss. A discriminator has one for what is real and one for what is made up.
+    """
+    target, family = s.target, s.function.family if s.function is not None else ""
+    classifies = (family == "categorical" and s.targets_are_classes and s.units > 1) or (family == "binary" and alone)
+    if target is None or not classifies:
+        return None
+    seen = target.rows[target.rows["count"] >= _LEAST]
+    if len(seen) < rows:
+        return None
+    pure = seen["min"] == seen["max"]
+    classes = seen["min"][pure]
+    changes = int(np.count_nonzero(np.diff(classes)))
+    share = _OFTEN if seen["count"].min() >= _LARGE else _SORTED
+    if not (pure.mean() >= share and changes >= 1 and _RUN * changes <= len(classes)):
+        return None
+    kinds = len(np.unique(classes))
+    what = f"{percent(float(pure.mean()))} of {len(seen):,} batches are of one class each, {number(kinds)} in turn"
+    says = (
+        "The data is sorted by class: each batch teaches to answer one class, whatever comes in, and the next class "
+        "undoes what was learned of the one before."
+    )
+    fix = (
+        "shuffle the data (shuffle=True), also before it is split into training and test",
+        "draw each batch from all",
+    )
+    return Mismatch("sorted_by_class", "serious", what, says, fix, (what,))
+
+
+def one_batch(s: Supervised, network: Network) -> Mismatch | None:
+    """Epochs of several batches, by what the framework tells, which are all the same."""
+    steps = s.facts.get("steps")
+    said = same_batch(s.loss, network).speaks_for
+    if not isinstance(steps, int) or steps < 2 or not said:
+        return None
+    what = f"an epoch has {number(steps)} batches, which are all the same"
+    says = "The network learns one batch by heart, and nothing of the others."
+    fix = ("look whether the generator, or the loop over the data, gives the next batch each time",)
+    return Mismatch("same_batch", "warning", what, says, fix, said, None, "is given the same batch over and over")

@@ -1,0 +1,129 @@
+"""Parameters that stay behind while others learn: left out of the optimiser, or without a gradient."""
+
+from typing import Final
+
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes.cause import best
+from fastact.diagnosis.evidence import standards, updates
+from fastact.diagnosis.evidence.drawn import copies, never_trained
+from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity
+from fastact.diagnosis.learning import loops, rates, reasons
+from fastact.diagnosis.network import LayerView, Network
+from fastact.diagnosis.rule import Outcome
+
+_FEW: Final = 2
+#: Ratio of updates to weights at which a head on good features leaves a constant answer's loss in a few dozen steps.
+_MOVES: Final = 3e-3
+#: Rows after which features that are drawn at random, and serve, have shown it, and the share of a constant answer's
+#: loss below which they have.
+_SOON: Final = 16
+_HARDLY: Final = 0.75
+
+
+def check(optimiser: LayerView, network: Network, condition: str, least: int, patience: int) -> Finding | Outcome:
+    """What an optimiser leaves out of the model; of several optimisers, the first one tells.
+
+    Args:
+        optimiser: the optimiser's row.
+        network: the group that it is in.
+        condition: that of the rule.
+        least: rows that it takes.
+        patience: rows after which a loss should have left a constant answer's.
+    """
+    if optimiser.place:
+        return Outcome.NOT_FOUND
+    known = updates.parameters(network)
+    losses = any(view.info.layer_type == layer_types.LOSS for view in network.everything.values())
+    proofs = [cause for cause in reasons.proofs(network) if cause.proved]
+    if proofs:  # that is the loss's finding, where there is one
+        if losses or len(optimiser.rows) < least:
+            return Outcome.NOT_FOUND if losses else Outcome.NOT_ENOUGH_DATA
+        told = best(proofs)
+        message = f"Nothing is learned since step {optimiser.start}: {told.cause.speaks_for[0]}."
+        evidence = Evidence(parameters=known.total)
+        return told.finding(optimiser.info.name, condition, "critical", optimiser.start, evidence, message)
+    if len(optimiser.rows) < _FEW:
+        return Outcome.NOT_ENOUGH_DATA
+    if (alike := rates.all_alike(network)) and standards.hardly_learned(network, 1, 0.5):
+        (cause,) = (each for each in rates.causes(network) if each.name == "symmetric_initialisation")
+        message = f"All units of a layer began alike at step {optimiser.start}, and learn alike: {updates.few(alike)}."
+        told, evidence = best([cause._replace(proved=True)]), Evidence(parameters=len(alike))
+        return told.finding(optimiser.info.name, condition, "warning", optimiser.start, evidence, message)
+    if (cause_of_loop := loops.never_cleared(network)) is not None:
+        severity: Severity = "serious" if standards.hardly_learned(network, patience // 3) else "warning"
+        message = f"Gradients have not been cleared between steps since step {optimiser.start}: they pile up."
+        evidence = Evidence(parameters=known.total)
+        return best([cause_of_loop]).finding(
+            optimiser.info.name, condition, severity, optimiser.start, evidence, message
+        )
+    if known.strays_inside and known.strays:
+        (cause,) = (each for each in rates.causes(network) if each.name == "not_in_optimiser")
+        message = (
+            f"The model has used weights since step {optimiser.start} that no optimiser holds: {rates.hidden(network)}."
+        )
+        evidence = Evidence(parameters=known.strays, trainable=known.total)
+        return best([cause._replace(proved=True)]).finding(
+            optimiser.info.name, condition, "warning", optimiser.start, evidence, message
+        )
+    outside, drawn = known.outside, never_trained(known.frozen, network)
+    if outside and (followers := copies(outside, network)):
+        outside = tuple(name for name in outside if name not in followers)
+    if outside:
+        names, cause = outside, reasons.not_in_optimiser(known)
+        what = "that no optimiser holds"
+    elif known.without_gradient:
+        names, cause = known.without_gradient, reasons.no_gradient(known)
+        what = "that never get a gradient"
+    elif drawn:
+        names, cause = drawn, reasons.frozen_as_drawn(drawn, known)
+        what = "that are frozen as they were drawn"
+    elif known.zero_gradient and len(known.zero_gradient) < known.measured:
+        names, cause = known.zero_gradient, rates.zero_gradients(known)
+        what = "whose gradient is zero"
+    else:
+        return Outcome.NOT_FOUND
+    # What learns moves as it should and gets nowhere: then what does not would have been needed.
+    rows = patience // 3 if updates.moves(network).ratio > _MOVES else patience
+    severity = "warning"
+    if not standards.hardly_learned(network, rows):
+        if names is known.zero_gradient:
+            return Outcome.NOT_FOUND  # gates that begin at zero, experts without a token, biases before a norm
+        severity = _harm(names, network) if names is not drawn else NOTE
+    if severity == NOTE and names is not known.zero_gradient:
+        severity = _of_untrained(names, known, network)
+    message = f"Parameters {what} have stayed as they were since step {optimiser.start}: {updates.few(names)}."
+    evidence = Evidence(parameters=len(names), trainable=known.total)
+    return best([cause._replace(proved=True)]).finding(
+        optimiser.info.name, condition, severity, optimiser.start, evidence, message
+    )
+
+
+def _of_untrained(names: tuple[str, ...], known: updates.Parameters, network: Network) -> Severity:
+    """A warning for what was never trained by anyone: as it was drawn at random, and used by what learns.
+
+    Whoever gives it to an optimiser wants it to learn. Features that are left as they are drawn on purpose are good
+    enough to learn from: there the loss leaves a constant answer's soon.
+    """
+    if not never_trained(names, network):
+        return NOTE
+    # What is frozen on purpose, to be thawed, stays so for a while.
+    rows = 2 * _SOON if known.frozen and set(names) <= set(known.frozen) else _SOON
+    if names is known.without_gradient or standards.hardly_learned(network, rows, _HARDLY):
+        return "warning"
+    return NOTE
+
+
+def _harm(names: tuple[str, ...], network: Network) -> Severity:
+    """A note where only a head is trained on what comes before it, or what is left behind is used by nothing.
+
+    Features that are kept and a new head on top are usual, and so are heads that one of several losses leaves out. A
+    layer that is left behind others that learn before it is an oversight.
+    """
+    modules = {updates.layer_of(name, network) for name in names}
+    places = {}
+    for name, view in network.everything.items():
+        if updates.weighs(view) and not view.info.mode:
+            places[name] = view.info.order
+    behind = [places[name] for name in places if name in modules]
+    trained = [places[name] for name in places if name not in modules]
+    return "warning" if behind and trained and max(behind) > min(trained) else NOTE

@@ -1,0 +1,278 @@
+"""What optimisers are set to: rates that change nothing, decay that outweighs what is learned, units that are alike.
+
+Each is a clause for a cause, "" where the rows do not say so. A setting is a fact, so that it takes few rows; whether
+it does harm is for the loss to say.
+"""
+
+import math
+from typing import Any, Final
+
+import numpy as np
+
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes.cause import Cause
+from fastact.diagnosis.evidence import drawn, facts, updates
+from fastact.diagnosis.network import LayerView, Network, rms, row_rms
+from fastact.fields import COLUMN
+from fastact.text import number, percent
+
+#: Optimisers whose step is about the rate for each element, however small its gradient.
+_NORMALISED: Final = (
+    "adam", "adamw", "adamax", "nadam", "radam", "rmsprop", "adafactor", "lion", "lamb", "sparseadam", "adabelief",
+)  # fmt: skip
+#: Rates. Of a normalised step no weight of usual size (0.01 and more) takes notice of the first, nor of plain
+#: descent, whose gradients are rarely more than 1 where the inputs are normalised, of the second. Chosen.
+_ADAPTIVE: Final = 1e-6
+_PLAIN: Final = 1e-5
+#: Share of its largest so far, below which a rate has been taken away.
+_TAKEN: Final = 1e-3
+#: Rows of rates of zero that are more than the beginning of a warm-up.
+_ZERO_ROWS: Final = 3
+#: Factor below which weights, or what comes out of layers, have faded.
+_FADED: Final = 0.5
+_FAINT: Final = 0.3
+#: Share of what predictions differed by at first, below which they have become alike.
+_ALIKE: Final = 0.05
+#: Share of a weight that decay takes away in each step, from which on it forgets faster than usual training learns.
+_STRONG: Final = 0.01
+#: Share of the elements that a dropout leaves out, from which on it is no regularisation. Chosen.
+_DROPPED: Final = 0.9
+#: Weights of a loss that no usual rate goes with.
+_LIGHT: Final = 1e-3
+_HEAVY: Final = 1e3
+#: Ratio of updates to weights at which a head on good features leaves a constant answer within a few dozen steps.
+_MOVES: Final = 3e-3
+#: Rows before anything can be said to have faded.
+_ROWS: Final = 10
+_MAX, _STD, _WITHIN = COLUMN["max"], COLUMN["std"], COLUMN["within_std"]
+
+
+def _optimisers(network: Network) -> list[LayerView]:
+    return [view for view in network.everything.values() if view.info.layer_type == layer_types.OPTIMISER]
+
+
+def _outputs(network: Network) -> list[LayerView]:
+    """The layers in training, in forward order, whatever group of rows is judged."""
+    views = [
+        view
+        for view in network.everything.values()
+        if layer_types.group_of(view.info.layer_type, view.info.mode) == layer_types.LAYERS
+    ]
+    return sorted(views, key=lambda view: view.info.order)
+
+
+def zero_since(network: Network) -> int | None:
+    """The step since which the learning rate of each optimiser is zero, for several rows; None where one is not."""
+    views = _optimisers(network)
+    since = []
+    for view in views:
+        rows = view.rows
+        moved = np.flatnonzero(rows["zeros"] < rows["count"])
+        first = int(moved[-1]) + 1 if len(moved) else 0
+        if len(rows) - first < _ZERO_ROWS or rows["step"][-1] - rows["step"][first] < _ROWS:
+            return None
+        since.append(int(rows["step"][first]))
+    return max(since, default=None)
+
+
+def too_small(network: Network) -> str:
+    """That the rates are so small that no weight takes notice, and do not rise; for want of rows of updates."""
+    views = _optimisers(network)
+    said = [_too_small(view, network) for view in views]
+    return said[0] if said and all(said) else ""
+
+
+def _too_small(view: LayerView, network: Network) -> str:
+    rates = view.rows["max"]
+    now, most = float(rates[-1]), float(rates.max())
+    if not math.isfinite(now) or (now > rates[0] and now >= most):
+        return ""  # it warms up
+    if len(rates) >= _ZERO_ROWS and now <= _TAKEN * most and now < most:
+        late = float(np.median(rates[len(rates) // 3 :]))
+        if late <= _TAKEN * most:
+            return f"the learning rate has fallen from {number(most)} to {number(now)}"
+        return ""
+    known = view.info.facts
+    scale = facts.input_scale(network)
+    function = str(known.get("function", "")).lower()
+    momentum = known.get("momentum")
+    reach = 1.0 / max(1.0 - momentum, 0.01) if isinstance(momentum, float) else 1.0
+    adaptive = function in _NORMALISED and now <= _ADAPTIVE
+    plain = function == "sgd" and now * reach <= _PLAIN and scale is not None and scale.normalised
+    return f"the learning rate is {number(now)}" if adaptive or plain else ""
+
+
+def fading(network: Network) -> tuple[str, ...]:
+    """That weights, or what comes out of all layers, have become far smaller, as decay or a penalty makes them."""
+    return network.once(_fading)
+
+
+def _fading(network: Network) -> tuple[str, ...]:
+    said = []
+    known = updates.parameters(network)
+    ratios = []
+    for name in known.held:
+        view = network.everything.get(name)
+        if view is not None and len(view.info.facts.get("shape", ())) >= 2 and len(view.rows) >= 2:
+            ratios.append(row_rms(view.last) / max(row_rms(view.first), 1e-30))
+    if ratios and float(np.median(ratios)) < _FADED and max(ratios) < 1.0:
+        said.append(f"the weights have shrunk to {percent(float(np.median(ratios)))} of what they were")
+    elif not ratios and (least := _faded_outputs(network)):
+        said.append(f"what comes out of the layers has shrunk to {percent(least)} of what it was")
+    if not said:
+        return ()
+    for view in _optimisers(network):
+        decay = view.info.facts.get("weight_decay")
+        taken = decay * float(view.last[_MAX]) if isinstance(decay, float) else 0.0
+        if taken >= _STRONG:
+            said.append(f"weight decay takes {percent(min(taken, 1.0))} of each weight in each step")
+            break
+    return tuple(said)
+
+
+def _faded_outputs(network: Network) -> float:
+    """How much of their size hidden layers have left, where the output has become the same for all samples; else 0."""
+    outputs = [view for view in _outputs(network) if view.info.layer_type != layer_types.INPUT]
+    views = [view for view in outputs if layer_types.has_weights(view.info.layer_type)] or outputs
+    if len(views) < 2 or any(len(view.rows) < _ROWS for view in views):
+        return 0.0
+    given = facts.input_scale(network)
+    if given is None or given.changed_at is not None:
+        return 0.0
+    spreads = [float(np.median(v.rows["within_std"][-3:])) / max(v.first[_WITHIN], 1e-30) for v in views]
+    sizes = [float(np.median(rms(view.rows)[-3:])) / max(row_rms(view.first), 1e-30) for view in views[:-1]]
+    if not spreads[-1] < _ALIKE or not all(spread < _FAINT for spread in spreads):
+        return 0.0
+    return max(sizes) if all(size < _FAINT for size in sizes) else 0.0
+
+
+def dropped(network: Network) -> str:
+    """That a dropout leaves next to nothing."""
+    return network.once(_dropped)
+
+
+def _dropped(network: Network) -> str:
+    outputs = _outputs(network)
+    for place, view in enumerate(outputs):
+        if "Dropout" not in view.info.layer_type:
+            continue
+        before = network.everything.get(view.info.source) or (outputs[place - 1] if place else None)
+        if before is None or before.info.layer_type == layer_types.INPUT:
+            continue  # to fill in what is left out of an input can be the task
+        zeros = _zeros(view)
+        kept = 1.0 - _zeros(before)
+        share = 1.0 - (1.0 - zeros) / kept if kept > 0.0 else 0.0
+        if share >= _DROPPED:
+            return f"{view.name} sets {percent(share)} of its inputs to zero"
+    return ""
+
+
+def _zeros(view: LayerView) -> float:
+    rows: Any = view.rows
+    return float(rows["zeros"].sum(dtype=float)) / max(float(rows["count"].sum(dtype=float)), 1.0)
+
+
+def all_alike(network: Network) -> tuple[str, ...]:
+    """Weight matrices of neighbouring layers that began as one number each, so that all units learn the same."""
+    names = []
+    for name, view in network.everything.items():
+        if view.info.layer_type != layer_types.PARAMETER or not name.endswith(("weight", "kernel")):
+            continue
+        shape = view.info.facts.get("shape", ())
+        layer = network.everything.get(view.info.facts.get("layer", ""))
+        ends = shape[-2:] if name.endswith("kernel") else shape[:2]  # the units of both sides
+        if len(shape) < 2 or min(ends) < 2 or layer is None or not updates.weighs(layer):
+            continue
+        row = view.first
+        if view.oldest != view.start or not view.info.facts.get("trainable", True):
+            continue
+        if row[_STD] == 0.0 and row[COLUMN["mean"]] != 0.0 and not row[COLUMN["zeros"]]:
+            names.append(name)
+    return tuple(names) if len(names) >= 2 else ()
+
+
+def loss_weights(network: Network) -> str:
+    """That all losses are multiplied by tiny, or by huge numbers, as far as a framework tells; else ""."""
+    views = [v for v in network.everything.values() if v.info.layer_type == layer_types.LOSS and not v.info.mode]
+    weights = [view.info.facts.get("weight") for view in views]
+    known = [abs(float(weight)) for weight in weights if isinstance(weight, int | float)]
+    if not known or len(known) < len(weights) or _LIGHT < max(known) < _HEAVY:
+        return ""
+    return f"the loss is multiplied by {number(max(known))}"
+
+
+def hidden(network: Network) -> str:
+    """That the output is computed from weights that the model does not have and no optimiser holds, and from many."""
+    known = updates.parameters(network)
+    if not known.strays or (known.stray_elements < known.elements and not known.strays_inside):
+        return ""
+    one = "tensor" if known.strays == 1 else "tensors"
+    return (
+        f"its output is computed from {known.strays} trainable {one} ({known.stray_elements:,} numbers) that are not "
+        "among its parameters, and in no optimiser"
+    )
+
+
+def cannot_be_learned(network: Network) -> bool:
+    """Whether any of this is so strong that a loss that stays needs no long wait."""
+    if fading(network) or dropped(network) or all_alike(network):
+        return True
+    # A head on features that are kept by another model learns, if it moves as it should.
+    return bool(hidden(network)) and updates.moves(network).ratio > _MOVES
+
+
+def causes(network: Network) -> list[Cause]:
+    """Those of these that the rows speak for."""
+    alike = all_alike(network)
+    made = [
+        Cause(
+            "not_in_optimiser",
+            "Layers are kept where the model does not find them, so that the optimiser was never given their weights.",
+            (
+                "keep layers in nn.ModuleList or nn.ModuleDict, and weights as nn.Parameter, not in a list or dict",
+                "give the optimiser all that should learn; compute the rest under torch.no_grad()",
+            ),
+            (said,) if (said := hidden(network)) else (),
+        ),
+        Cause(
+            "dropout",
+            "Dropout takes away so much that next to nothing is left to learn from.",
+            ("use a dropout of 0.1 to 0.5: its argument is the share that is set to zero, not the share that is kept",),
+            (said,) if (said := dropped(network)) else (),
+        ),
+        Cause(
+            "weight_decay",
+            "Weight decay, or a penalty on the weights, is stronger than what the loss teaches them.",
+            (
+                "use a weaker weight decay: 0.01 to 0.1 for AdamW, 1e-5 to 1e-3 for an L2 penalty",
+                "leave it out, and see whether the loss falls",
+            ),
+            fading(network),
+        ),
+        Cause(
+            "initialisation",
+            "The weights began so large that outputs are far too large before anything is learned.",
+            ("use the framework's own initialisation, or one that keeps the scale: N(0, sqrt(1/n_in))",),
+            drawn.too_wide(network).speaks_for,
+        ),
+        Cause(
+            "symmetric_initialisation",
+            "All units of a layer began with the same weights, so that they learn the same.",
+            ("use the framework's own initialisation, which draws the weights at random",),
+            (f"all weights of {alike[0]} were one number at first, and so were those of {alike[1]}",) if alike else (),
+        ),
+    ]
+    return [cause for cause in made if cause.speaks_for]
+
+
+def zero_gradients(known: updates.Parameters) -> Cause:
+    """The gradient of some parameters is zero."""
+    return Cause(
+        "zero_gradients",
+        "What lies between some parameters and the loss is flat.",
+        (
+            "look for rounding, argmax, comparisons or a clamp behind them; a straight-through estimator passes these",
+            "look for an activation whose gradient is zero: a dead ReLU, a saturated sigmoid",
+        ),
+        (f"the gradient of {len(known.zero_gradient)} of {known.total} parameters was zero in every recorded step",),
+    )

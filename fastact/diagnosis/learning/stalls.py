@@ -1,0 +1,217 @@
+"""A loss that does not go where it should: it stays, falls too slowly, is far off, comes back, rises or cannot move."""
+
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fastact.diagnosis.causes.inputs import feature_scales, missing_value_codes, same_inputs, targets_not_scaled
+from fastact.diagnosis.evidence import facts, standards, updates
+from fastact.diagnosis.evidence.progress import LEAST, Progress, progress, rows_at_last, rows_by_factors, since
+from fastact.diagnosis.learning import beginnings, moving, rates, reasons
+from fastact.diagnosis.network import LayerView, Network
+from fastact.fields import COLUMN
+
+_STEP, _MEAN = COLUMN["step"], COLUMN["mean"]
+
+#: A loss that was below this share of a constant answer's, and is no more, has lost what it had learned.
+_LEARNED: Final = 0.8
+#: Share of the rows so far: a loss that takes more to a constant answer's, at its pace in factors, is far off. Chosen.
+_LONG: Final = 0.7
+#: Ratio of updates to weights that leaves a constant answer in half the rows, if anything does: of 362 networks that
+#: learn, as long as that with 3,000 samples was enough for each.
+_AMPLE: Final = 3e-3
+#: A loss below this share of a constant answer's is good, whatever moves. Chosen.
+_GOOD: Final = 0.5
+#: Samples after which weights that have gone far should have left a constant answer's loss. Chosen.
+_SEEN: Final = 1000.0
+#: Rows that are enough where weights move so little that a thousand times as many would change nothing.
+_AT_ONCE: Final = 12
+#: Share of the first loss from which on it has not fallen much; and above which it has, whatever else is in it.
+HIGH: Final = 0.9
+_FALLEN: Final = 0.7
+#: Factor of a constant answer's loss up to which a loss is at it.
+_NEAR: Final = 1.15
+#: A loss that is surely below a constant answer's by this share has begun to fall.
+_BEGUN: Final = 0.005
+#: Errors by which a divergence has to be one: its rows were chosen for being high.
+_WILD: Final = 4.0
+#: Factor of a constant answer's loss, and of the first one, above which a loss that still rises has lost its way.
+_UP: Final = 1.2
+#: Rows for which a loss has to stay up before that is more than a spike.
+STAYS: Final = 20
+#: Factor of its first value from which on a loss has diverged whose constant answer is not known. Where its function is
+#: not known either that is a note: the loss of a value that is itself being learned may grow.
+_UNKNOWN: Final = 100.0
+#: Factor of a constant answer's loss from which on a divergence is critical.
+FAR: Final = 10.0
+
+
+class _Limits(Protocol):
+    """Of the thresholds of `not_learning` those that are asked for."""
+
+    @property
+    def learn_rows(self) -> int: ...
+    @property
+    def learn_samples(self) -> int: ...
+    @property
+    def learn_soon(self) -> int: ...
+    @property
+    def learn_share(self) -> float: ...
+    @property
+    def learn_pace(self) -> int: ...
+    @property
+    def learn_above(self) -> float: ...
+
+
+class Seen(NamedTuple):
+    """A loss that does not go where it should.
+
+    Attributes:
+        kind: "stuck" at a constant answer's, "held" there by what is known of weights and dropout, "slow", "above" that
+            of a constant answer, "behind" it but on the way, "back" there, "diverged", "rising", "unchanged" to
+            the last digit, "still" as nothing can change it.
+        at: the place in the window of the first row in which it was so.
+        course: how it goes since then.
+    """
+
+    kind: str
+    at: int
+    course: Progress | None
+
+
+def of_known(
+    layer: LayerView, network: Network, values: npt.NDArray[np.float64], course: Progress, constant: float,
+    thresholds: _Limits,
+) -> Seen | None:  # fmt: skip
+    """What a loss does whose constant answer is known."""
+    first = layer.first[_MEAN]
+    far = thresholds.learn_above * max(constant, first)
+    at = since(values, far)
+    own = progress(values[at:])
+    if own is not None and len(values) - at >= STAYS and own.now - _WILD * own.error > far and own.pace == 0.0:
+        return Seen("diverged", at, own)
+    if course.rises and len(values) >= thresholds.learn_soon and course.least > _UP * max(constant, first):
+        # Steadily: it has nowhere been better, and does not turn.
+        lately = [progress(part) for part in (values[len(values) // 2 :], values[-max(len(values) // 3, LEAST) :])]
+        if not since(values, constant) and all(each is not None and each.rises for each in lately):
+            return Seen("rising", 0, course)
+    least_rows = _AT_ONCE if moving.moves_nothing(network) else 2 * thresholds.learn_soon // 3
+    unmoved = moving.moves_too_little(network) and course.rows >= least_rows and not course.rises
+    if unmoved and course.now > _GOOD * constant and course.rows_to(_GOOD * constant) > thresholds.learn_pace:
+        return Seen("stuck", 0, course)  # whatever luck it began with
+    level = (1.0 - thresholds.learn_share) * constant
+    at = since(values, _LEARNED * constant)
+    own = progress(values[at:])
+    if own is None:
+        return None
+    held_up = rates.cannot_be_learned(network) and own.rows >= thresholds.learn_soon
+    if held_up and own.now >= level and rows_at_last(values[at:], _LEARNED * constant) > thresholds.learn_rows:
+        return Seen("held", at, own)
+    if rates.dropped(network) and own.rows >= thresholds.learn_soon and own.least > _LEARNED * constant:
+        return Seen("held", at, own)
+    if len(values) >= thresholds.learn_soon and values[len(values) // 2 :].min() > FAR * constant:
+        # It falls by factors, not by steps, and so it is judged.
+        long = rows_by_factors(values, level) > thresholds.learn_rows
+        if long and (feature_scales(network).speaks_for or missing_value_codes(network).speaks_for):
+            return Seen("behind", at, own)
+    # What falls by factors may be there soon.
+    late = progress(values[len(values) // 2 :])
+    far = late is not None and late.least > thresholds.learn_above * constant and not at
+    far = far and len(values) >= thresholds.learn_soon and rows_by_factors(values, level) > _LONG * len(values)
+    if far and _is_far_off(layer, network, constant):
+        return Seen("behind", at, late)
+    if own.least < level:
+        return None
+    worse = own.least > thresholds.learn_above * constant
+    left = own.rows_to(level)
+    if worse and not at and len(values) >= thresholds.learn_soon and targets_not_scaled(layer, network).speaks_for:
+        # Targets far from zero are reached in the end, by way of the last bias.
+        return Seen("behind", at, own)
+    if left <= thresholds.learn_pace and not _wandered(layer, network, own.rows, thresholds):
+        return None
+    if at and len(values) - at >= thresholds.learn_rows // 2:
+        before = progress(values[:at])
+        if before is not None and before.most < _LEARNED * constant and own.now - _WILD * own.error > before.most:
+            return Seen("back", at, own)
+    if at or not _enough(layer, network, thresholds, begun=own.most < (1.0 - _BEGUN) * constant):
+        return None
+    if own.now > _NEAR * constant and own.now <= _FALLEN * first:
+        return None  # what is in the loss besides (a penalty on the weights) has no constant answer
+    if worse:
+        return Seen("above", at, own)
+    return Seen("slow" if own.pace > 0.0 else "stuck", at, own)
+
+
+def _wandered(layer: LayerView, network: Network, rows: int, thresholds: _Limits) -> bool:
+    """Whether weights have gone far on many samples, and the loss may still be on its way to a constant answer's."""
+    samples = standards.samples(layer, network) * max(layer.stride, 1.0) * rows
+    return rows >= thresholds.learn_soon and samples >= _SEEN and moving.moved_far(network)
+
+
+def _is_far_off(layer: LayerView, network: Network, constant: float) -> bool:
+    """Whether it is known why a loss began far from where a constant answer is."""
+    odd = feature_scales(network), missing_value_codes(network)
+    if any(each.speaks_for for each in odd) or beginnings.began_large(layer, network, constant):
+        return True
+    scale = facts.input_scale(network)
+    return scale is not None and scale.large and bool(facts.inputs_not_normalised(network).speaks_for)
+
+
+def _enough(layer: LayerView, network: Network, thresholds: _Limits, *, begun: bool) -> bool:
+    """Whether there was time enough to learn something; what has begun to learn gets as long as `learn_pace`."""
+    rows = round((layer.last[_STEP] - layer.start) / layer.stride) + 1 if layer.stride > 0.0 else len(layer.rows)
+    if min(rows, len(layer.rows)) < thresholds.learn_soon:
+        return False
+    soon = moving.moves_too_little(network) or moving.moves_too_much(network) or reasons.never_moves(network)
+    soon = soon or reasons.hardly_free(network) or rates.cannot_be_learned(network)
+    soon = soon or bool(same_inputs(layer, network).speaks_for)
+    soon = soon or _wandered(layer, network, rows, thresholds)
+    if soon or (reasons.one_answer(layer, network) and not begun):
+        return True
+    if begun and rows < thresholds.learn_pace:
+        return False
+    samples = standards.samples(layer, network) * max(layer.stride, 1.0) * rows
+    ample = updates.moves(network).ratio > _AMPLE
+    enough = thresholds.learn_rows // 2 if ample else thresholds.learn_rows
+    return rows >= enough and samples >= thresholds.learn_samples
+
+
+def of_unknown(layer: LayerView, course: Progress | None, thresholds: _Limits) -> Seen | None:
+    """What a loss does of which nobody knows what a constant answer is worth."""
+    same = layer.streaks.get("loss_unchanged")
+    if same is not None and same.rows >= STAYS and same.step == layer.start and layer.first[_MEAN] != 0.0:
+        return Seen("unchanged", 0, course)
+    first = layer.first[_MEAN]
+    if course is None or first <= 0.0:
+        return None
+    values = layer.rows["mean"]
+    at = since(values, _UNKNOWN * first)
+    own = progress(values[at:])
+    if own is not None and own.rows >= STAYS and own.least > _UNKNOWN * first and own.pace == 0.0:
+        return Seen("diverged", at, own)
+    if len(layer.rows) < thresholds.learn_rows:
+        return None
+    flat = course.pace == 0.0 and not course.rises
+    high = course.least > (1.0 - thresholds.learn_share) * layer.first[_MEAN]
+    return Seen("flat", 0, course) if flat and high else None
+
+
+def proved(
+    layer: LayerView, network: Network, values: npt.NDArray[np.float64], course: Progress | None,
+    constant: float | None,
+) -> Seen | None:  # fmt: skip
+    """A loss that nothing can change, unless it is low or falls all the same."""
+    if not any(cause.proved for cause in reasons.proofs(network)) or not values.any():
+        return None
+    at = 0
+    if (zero := rates.zero_since(network)) is not None:
+        at = int(layer.rows["step"].searchsorted(zero + 1))  # the step itself has what the one before it learned
+        values, course = values[at:], progress(values[at:])
+        if not len(values):
+            return None
+    now = course.now if course is not None else float(np.mean(values))
+    if constant is not None and now < _LEARNED * constant:
+        return None
+    fell = course is not None and course.pace * course.rows > 3.0 * course.noise and course.pace > 0.0
+    return None if fell else Seen("still", at, course)

@@ -1,0 +1,1 @@
+"""A diagnosis for people: as text, in a terminal, in a notebook, in a page."""
