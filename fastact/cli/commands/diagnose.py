@@ -64,7 +64,8 @@ def diagnose(
 ) -> int:
     """Say what is wrong in a run, where, since when, and what to try. The exit code is 1 if anything is wrong.
 
-    Notes and accepted findings leave it at 0. It is 2 if there is no row to judge. --accept adds to what the run itself accepts, or to that of --config.
+    Notes and accepted findings leave it at 0. It is 2 if there is no row to judge. --accept adds to what the run itself
+    accepts, or to that of --config.
     """
     del json_schema  # it has ended the program by itself, since it needs no run
     from fastact.diagnosis.accept import accept_from_option, accept_from_toml
