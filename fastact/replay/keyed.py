@@ -89,7 +89,7 @@ def sorted_by(keys: tuple[Ints, ...]) -> Ints:
 
 def _changes(keys: tuple[Ints, ...]) -> npt.NDArray[np.bool_]:
     """Whether each row but the first differs from the one before it in any key."""
-    differs = keys[0][1:] != keys[0][:-1]
+    differs: npt.NDArray[np.bool_] = keys[0][1:] != keys[0][:-1]
     for key in keys[1:]:
         differs |= key[1:] != key[:-1]
     return differs
@@ -135,7 +135,7 @@ def _merge_pairs(a: Keyed, b: Keyed) -> Keyed:
     """Row by row, where both have the same keys."""
     left, right = a.columns, b.columns
     counts, moments, extremes = merge_columns(_state(a), _state(b))
-    columns = {
+    columns: dict[str, Column] = {
         **dict(zip(_COUNTS, counts, strict=True)),
         **dict(zip(_MOMENTS, moments, strict=False)),
         **dict(zip(_EXTREMES, extremes, strict=True)),
@@ -148,7 +148,8 @@ def _merge_pairs(a: Keyed, b: Keyed) -> Keyed:
             differs = left[name] != right[name]
             if differs.any():
                 for field in NEURON:
-                    columns[field.name] = np.where(differs, field.nothing, columns[field.name]).astype(field.dtype)
+                    known: Column = columns[field.name]
+                    columns[field.name] = np.where(differs, field.nothing, known).astype(field.dtype)
     return Keyed(a.keys, columns, moments[3])
 
 
