@@ -20,6 +20,7 @@ _COUNTS: Final = [field.name for field in STATE if field.merge == "sum"]
 _MOMENTS: Final = [field.name for field in STATE if field.merge == "moment"]
 _EXTREMES: Final = [field.name for field in STATE if field.merge in ("min", "max")]
 _OUTSIDE: Final = [field for field in ROW if field not in STATE and field.merge != "first"]
+#: Where these differ, nothing is known of the neurons.
 _EQUAL: Final = [field.name for field in NEURON if field.merge == "equal"]
 
 
@@ -148,8 +149,8 @@ def _merge_pairs(a: Keyed, b: Keyed) -> Keyed:
             differs = left[name] != right[name]
             if differs.any():
                 for field in NEURON:
-                    known: Column = columns[field.name]
-                    columns[field.name] = np.where(differs, field.nothing, known).astype(field.dtype)
+                    some = columns[field.name] = columns[field.name].copy()
+                    some[differs] = field.nothing
     return Keyed(a.keys, columns, moments[3])
 
 
