@@ -282,7 +282,7 @@ class Log(Frames, Plots):
         runs = self._batches(ranks, lost, progress)
 
         def blocks() -> Iterator[Block]:
-            yield from in_blocks(runs[0], layers) if len(runs) == 1 else merge_ranks(runs, layers)
+            yield from in_blocks(runs[0], layers) if len(runs) == 1 else merge_ranks(runs, layers, ranks)
             if ranks == self.ranks:
                 self._warnings = tuple(lost)
 

@@ -3,7 +3,7 @@
 Each number of a row merges as its field in `fastact.fields` says (`Field.merge`).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.cpu.sweep import merge_kernel
+from fastact.diagnosis.ranks import Parts
 from fastact.fields import NEURON, ROW, ROW_DTYPE, STATE, STATE_PART
 from fastact.log.reader import StoredBatch
 from fastact.log.schema import to_rows
-from fastact.replay.blocks import BLOCK_ROWS, Block, Ints, LayerNumbers, Rows, in_blocks, sort_into_groups
+from fastact.replay.blocks import BLOCK_ROWS, Block, Ints, LayerNumbers, MergedBlock, Rows, in_blocks, sort_into_groups
 from fastact.replay.records import RowFilter
 from fastact.stats.activation import ActivationStats
 
@@ -184,12 +185,15 @@ class _Rank:
         return taken
 
 
-def merge_ranks(ranks: Iterable[Iterable[StoredBatch]], layers: LayerNumbers) -> Iterator[Block]:
+def merge_ranks(
+    ranks: Iterable[Iterable[StoredBatch]], layers: LayerNumbers, names: Sequence[int] | None = None
+) -> Iterator[Block]:
     """Merges the rows that several ranks have of the same layer in the same step, step by step.
 
     Each rank's batches come in written order, with their writer's session: a rank that was resumed begins its next pass
     through the steps with its next writer, and passes of the same number belong together. No rank is read further ahead
-    than the one that lags requires: what waits in memory is a block, or two batches of each rank.
+    than the one that lags requires: what waits in memory is a block, or two batches of each rank. `names` are the
+    ranks' numbers, by default 0, 1, ...; `MergedBlock.parts` has their rows as they were.
     """
     reading = list(every := [_Rank(batches, layers) for batches in ranks])
     waiting, enough = 0, BLOCK_ROWS
@@ -201,10 +205,14 @@ def merge_ranks(ranks: Iterable[Iterable[StoredBatch]], layers: LayerNumbers) ->
         if waiting < enough and reading:
             continue
         mark = min((rank.last for rank in reading if rank.last), default=None)
-        taken = [waiting_rows for rank in every for waiting_rows in rank.take(mark)]
+        taken = [(column, each) for column, rank in enumerate(every) for each in rank.take(mark)]
         if taken:
-            passes, numbers, rows = (np.concatenate(parts) for parts in zip(*taken, strict=True))
+            passes, numbers, rows = (np.concatenate(parts) for parts in zip(*(each for _, each in taken), strict=True))
+            columns = np.repeat([column for column, _ in taken], [len(each[2]) for _, each in taken])
             waiting -= len(rows)
             order, starts = sort_into_groups(passes, rows["step"], numbers)
-            yield Block(numbers[order][starts], merge_rows(rows.take(order), starts))
+            rows, of_groups = rows.take(order), numbers[order][starts]
+            merged = merge_rows(rows, starts)
+            which = tuple(range(len(every))) if names is None else tuple(names)
+            yield MergedBlock.of(of_groups, merged, Parts(which, columns[order], of_groups, rows, starts))
         enough = max(BLOCK_ROWS, 2 * waiting)
