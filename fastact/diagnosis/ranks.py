@@ -326,7 +326,10 @@ def _differences(columns: dict[str, npt.NDArray[Any]], is_input: Bools, limits: 
         away = np.where((scale == 0.0) & (usual == 0.0), 0.0, away)
         far = np.abs(away) >= np.log(limits.ratio)
         if far.any():
-            far &= np.abs(away) >= limits.deviations * _spread(away)
+            # Far off, but no farther than the others may be: that says neither yes nor no.
+            beyond = np.abs(away) >= limits.deviations * _spread(away)
+            decided &= beyond | ~far
+            far &= beyond
         kinds: dict[str, tuple[Bools, Any, Any]] = {
             LARGE: (far & (away > 0.0) & (usual > 0.0), scale, usual),
             SMALL: (far & (away < 0.0), scale, usual),

@@ -34,7 +34,7 @@ class RankDiffersThresholds(CommonThresholds):
         0.5, "share of neurons; rank differs: so many more are dead than on the median rank. Chosen"
     )
     rank_deviations: float = positive_field(
-        8.0, "times the typical distance of a rank from the median; rank differs: of four ranks or more, a difference "
+        5.0, "times the typical distance of a rank from the median; rank differs: of four ranks or more, a difference "
         "is no less. Chosen"
     )  # fmt: skip
 
@@ -70,7 +70,7 @@ class RankDiffers(Rule[RankDiffersThresholds]):
         one. Else rank_rows (10) rows without a break in which the rank's rms is rank_ratio (2) times the median of the
         ranks, or less than the median by that factor; or its share of dead neurons is rank_dead (0.5) above the median;
         or, of what the model is given, its mean is rank_shift (0.5) standard deviations from the median, always on the
-        same side. Of four ranks or more each difference is also rank_deviations (8) times the typical distance of a
+        same side. Of four ranks or more each difference is also rank_deviations (5) times the typical distance of a
         rank from the median, which is 1.4826 times the median of all distances. Two ranks are compared with each other.
         A row with fewer than half of the elements of the median rank's, such as the last of an epoch, says nothing.
         Serious where the ratio is at least 10; NaN and unequal copies are critical.
