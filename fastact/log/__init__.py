@@ -72,6 +72,7 @@ The files, from the training to the disk and back:
 - `retention`: removes or thins the oldest segments
 - `thin`: one merged row for many steps
 - `schema`: what a segment holds, its columns and its header
+- `sparing`: files that are read side by side, few of them open at a time
 - `frames`: finds the whole messages in damaged bytes
 - `reader`: reads what is whole, also while it is written, and says what is missing
 """

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from fastact.errors import LogError
 from fastact.fields import SCHEMA_VERSION
@@ -22,7 +22,8 @@ from fastact.log.files import list_segments
 from fastact.log.frames import Frame, frames
 from fastact.log.lock import LOCK_NAME, is_held
 from fastact.log.schema import Header, check_version, columns_of
-from fastact.opening import read_regular
+from fastact.log.sparing import SparingFile
+from fastact.opening import is_exhausted
 
 #: The versions whose columns are known.
 _KNOWN: Final = ((1, 0), SCHEMA_VERSION)
@@ -117,7 +118,10 @@ class Walk:
                 found = {info.name: info for info in late}
                 self._layers_of(frame.session).update(found)
                 self._sessions.setdefault(frame.session, {}).update(found)
-            yield StoredBatch(batch, self._layers_of(frame.session), self._header, self._front, frame)
+            whole = [StoredBatch(batch, self._layers_of(frame.session), self._header, self._front, frame)]
+            # Thousands of ranks that wait for each other keep no batch meanwhile.
+            del batch, frame, metadata
+            yield whole.pop()
 
     def _take_header(self, header: Header) -> None:
         self._sessions.setdefault(header.session, {}).update({info.name: info for info in header.layers})
@@ -217,11 +221,20 @@ class RunReader:
         """Yields the whole batches in the order in which they were written; `lost` is told of what is missing."""
         walk = Walk(self._sessions, lost)
         header: Header | None = None
-        for name in self._names():
+        try:
+            names = [name for _, name in present_segments(self._folder)]
+        except OSError as error:
+            if is_exhausted(error):
+                raise LogError(f"cannot read the log {str(self.path)!r}: {error.strerror}") from error
+            lost(f"its directory cannot be read any more: {error.strerror or error}")
+            return
+        for name in names:
             walk.begin(name)
             for stored in walk.batches(self._frames(name, walk.tell)):
                 header = stored.header or header
-                yield stored
+                whole = [stored]
+                del stored
+                yield whole.pop()
             walk.end()
         self.unseen = self.unseen if header is None else header.unseen
 
@@ -344,18 +357,20 @@ def segment_frames(
     """Yields the whole messages of a segment from byte `begin` on; `lost` is told of what is not whole.
 
     A segment that retention removed in the meantime is not reported: it is not damage. Raises LogError, with the path
-    `shown` (by default `folder`), where a newer major version of fastact wrote it.
+    `shown` (by default `folder`), where a newer major version of fastact wrote it, and where no file can be opened
+    because too many are open.
     """
     try:
         with _open(folder, name) as file:
             # A live segment grows: what is there now is what is read.
-            size = file.seek(0, 2)
-            for frame in frames(file, size, lost, name.endswith(".arrows"), begin):
+            for frame in frames(file, file.size, lost, name.endswith(".arrows"), begin):
                 try:
                     check_version(frame.version)
                 except LogError as error:
                     raise LogError(f"{(shown or folder) / name}: {error}") from None
-                yield frame
+                whole = [frame]
+                del frame
+                yield whole.pop()
     except FileNotFoundError:
         if not _retired(folder, name):
             lost("it is gone")
@@ -363,11 +378,11 @@ def segment_frames(
         lost(f"cannot be read: {error.strerror or error}")
 
 
-def _open(folder: Path, name: str) -> BinaryIO:
+def _open(folder: Path, name: str) -> SparingFile:
     """Opens a segment, also when it was sealed since it was listed."""
     for candidate in (name, name.replace(".live", ".arrows")):
         with suppress(FileNotFoundError):
-            return read_regular(folder / candidate)
+            return SparingFile(folder / candidate)
     raise FileNotFoundError(name)
 
 

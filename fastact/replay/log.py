@@ -23,11 +23,13 @@ from fastact.history import LayerInfo
 from fastact.log.files import list_segments
 from fastact.log.reader import RunReader, StoredBatch
 from fastact.log.schema import COLUMNS, check_path, layers_to_json, to_rows
+from fastact.opening import is_exhausted
 from fastact.ranks import OF_ONE_RANK, RANK_FOLDER
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
 from fastact.replay.frames import Frames, Progress
-from fastact.replay.merge import KEYS, aggregate, merge_ranks
+from fastact.replay.merge import KEYS, aggregate
 from fastact.replay.plotting import Plots
+from fastact.replay.ranks import merge_ranks
 from fastact.replay.records import Record, RowFilter
 from fastact.stats.activation import ActivationStats
 
@@ -341,14 +343,16 @@ class Log(Frames, Plots):
         """The batches of each rank; `progress` is called with the bytes read of all, and `lost` gets what is lost."""
         total = 0
 
-        def batches_of(run: RunReader) -> Iterator[StoredBatch]:
+        def count(stored: StoredBatch) -> StoredBatch:
             nonlocal total
+            total += len(stored.frame.message)
+            if progress is not None:
+                progress(total)
+            return stored
+
+        def batches_of(run: RunReader) -> Iterator[StoredBatch]:
             prefix = "" if run.path == self.path else run.path.name + "/"
-            for stored in run.batches(lambda what: lost.append(prefix + what)):
-                total += len(stored.frame.message)
-                if progress is not None:
-                    progress(total)
-                yield stored
+            return map(count, run.batches(lambda what: lost.append(prefix + what)))
 
         return [batches_of(self.runs[rank]) for rank in ranks]
 
@@ -377,6 +381,8 @@ def open_log(path: str | os.PathLike[str]) -> Log:
         try:
             runs[rank] = RunReader(place / name)
         except LogError as error:
+            if is_exhausted(error.__cause__):
+                raise  # which says nothing of this rank
             failed.append(f"{name}: {error}")
     if not runs:
         raise LogError(f"nothing can be read from the log {str(place)!r}: {'; '.join(failed)}")

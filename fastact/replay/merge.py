@@ -3,7 +3,11 @@
 Each number of a row merges as its field in `fastact.fields` says (`Field.merge`).
 """
 
+<<<<<<< HEAD
 from collections.abc import Callable, Iterable, Iterator, Sequence
+=======
+from collections.abc import Callable, Iterable
+>>>>>>> main
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
@@ -11,22 +15,25 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+<<<<<<< HEAD
 from fastact.cpu.sweep import merge_kernel
 from fastact.diagnosis.ranks import Parts
 from fastact.fields import NEURON, ROW, ROW_DTYPE, STATE, STATE_PART
 from fastact.log.reader import StoredBatch
 from fastact.log.schema import to_rows
 from fastact.replay.blocks import BLOCK_ROWS, Block, Ints, LayerNumbers, MergedBlock, Rows, in_blocks, sort_into_groups
+=======
+from fastact.arithmetic.columns import merge_states
+from fastact.fields import NEURON, ROW, STATE
+from fastact.log.reader import StoredBatch
+from fastact.replay.blocks import Ints, LayerNumbers, Rows, in_blocks, sort_into_groups
+from fastact.replay.keyed import Keyed, Tree
+>>>>>>> main
 from fastact.replay.records import RowFilter
 from fastact.stats.activation import ActivationStats
 
 #: What rows may be kept apart by.
 KEYS: Final = ("layer", "step", "rank")
-
-#: The state's numbers in the order of the kernel that merges them.
-_COUNTS: Final = [field.name for field in STATE if field.merge == "sum"]
-_MOMENTS: Final = [field.name for field in STATE if field.merge == "moment"]
-_EXTREMES: Final = [field.name for field in STATE if field.merge in ("min", "max")]
 
 
 def merge_rows(rows: Rows, starts: Ints) -> Rows:
@@ -45,7 +52,7 @@ def merge_rows(rows: Rows, starts: Ints) -> Rows:
     merged = rows[starts]
     if sizes.max(initial=1) == 1:
         return merged
-    _merge_states(rows, sizes, merged)
+    merge_states(rows, sizes, merged)
     for field in ROW:
         if field not in STATE and field.merge in _MERGE:
             merged[field.name] = _MERGE[field.merge](rows, field.name, starts)
@@ -55,31 +62,6 @@ def merge_rows(rows: Rows, starts: Ints) -> Rows:
             for other in NEURON:
                 merged[other.name][~same] = other.nothing
     return merged
-
-
-def _merge_states(rows: Rows, sizes: Ints, merged: Rows) -> None:
-    state: tuple[npt.NDArray[Any], ...] = (
-        np.stack([rows[name] for name in _COUNTS]),
-        # And what rounding took from the mean, which is not kept in a row.
-        np.stack([*(rows[name] for name in _MOMENTS), np.zeros(len(rows))]),
-        np.stack([rows[name] for name in _EXTREMES]),
-    )
-    merge = merge_kernel(np.dtype(np.float64))
-    # Neighbours in pairs, until each group is one: a few calls, and rounding errors that grow with the logarithm.
-    while sizes.max() > 1:
-        begins = np.cumsum(sizes) - sizes
-        place = np.arange(sizes.sum()) - np.repeat(begins, sizes)
-        even = place % 2 == 0
-        left = np.flatnonzero(even & (place + 1 < np.repeat(sizes, sizes)))
-        pairs = tuple(np.ascontiguousarray(np.stack([part[:, left], part[:, left + 1]], 1)) for part in state)
-        merge(*pairs)
-        for part, pair in zip(state, pairs, strict=True):
-            part[:, left] = pair[:, 0]
-        state = tuple(part[:, even] for part in state)
-        sizes = (sizes + 1) // 2
-    for names, values in zip((_COUNTS, _MOMENTS, _EXTREMES), state, strict=True):
-        for name, column in zip(names, values, strict=False):
-            merged[name] = column
 
 
 def _pooled_std(rows: Rows, name: str, starts: Ints) -> npt.NDArray[Any]:
@@ -120,22 +102,26 @@ def aggregate(
     Those are of `KEYS`, and stand for the layer's name, the step and the rank; see `Log.aggregate`.
     """
     layers = LayerNumbers()
-    keys = [np.zeros(0, np.int64) for _ in by]
-    total = np.zeros(0, ROW_DTYPE)
+    tree = Tree()
     for rank, of_rank in groupby(batches, key=itemgetter(0)):
         for block in in_blocks((stored for _, stored in of_rank), layers):
-            keep = wanted.in_block(block, layers)
-            rows, numbers = block.rows[keep], block.layers[keep]
+            keep = np.flatnonzero(wanted.in_block(block, layers))
+            rows, numbers = block.rows.take(keep), block.layers[keep]
             values = {"layer": numbers, "step": rows["step"], "rank": np.full(len(rows), rank, np.int64)}
-            keys = [np.concatenate([key, values[name]]) for key, name in zip(keys, by, strict=True)]
-            rows = np.concatenate([total, rows])
-            order, starts = sort_into_groups(*keys)
-            keys = [key[order][starts] for key in keys]
-            total = merge_rows(rows.take(order), starts)
-    columns = [
+            of_block = [values[name] for name in by]
+            order, starts = sort_into_groups(*of_block)
+            merged = rows.take(order[starts])
+            merge_states(rows.take(order), np.diff(starts, append=len(rows)), merged)
+            state = {field.name: np.ascontiguousarray(merged[field.name]) for field in STATE}
+            tree.add(Keyed(tuple(key[order[starts]] for key in of_block), state, np.zeros(len(merged))))
+    if not len(tree):
+        return {}
+    total = tree.whole()
+    names = [
         [layers.infos[number].name for number in key.tolist()] if name == "layer" else key.tolist()
-        for key, name in zip(keys, by, strict=True)
+        for key, name in zip(total.keys, by, strict=True)
     ]
+<<<<<<< HEAD
     merged: list[Any] = total.tolist()
     stats = (ActivationStats.from_state(row[STATE_PART]) for row in merged)
     return dict(zip(zip(*columns, strict=True), stats, strict=True))
@@ -216,3 +202,7 @@ def merge_ranks(
             which = tuple(range(len(every))) if names is None else tuple(names)
             yield MergedBlock.of(of_groups, merged, Parts(which, columns[order], of_groups, rows, starts))
         enough = max(BLOCK_ROWS, 2 * waiting)
+=======
+    states = zip(*(total.columns[field.name].tolist() for field in STATE), strict=True)
+    return dict(zip(zip(*names, strict=True), map(ActivationStats.from_state, states), strict=True))
+>>>>>>> main
