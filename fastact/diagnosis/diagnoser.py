@@ -114,9 +114,19 @@ class Diagnoser:
             parts: the rows of each rank, in the order of their steps.
             infos: the layers by their numbers in `parts`.
         """
+        self._table().add(parts, infos)
+
+    def remember(
+        self, ranks: Sequence[int], column: int, layers: npt.NDArray[np.int64], rows: npt.NDArray[np.void],
+        infos: Sequence[LayerInfo],
+    ) -> None:  # fmt: skip
+        """Takes the latest row of each of some layers on the rank at this place among `ranks`; before `compare`."""
+        self._table().remember(ranks, column, layers, rows, infos)
+
+    def _table(self) -> RankTable:
         if self._ranks is None:
             self._ranks = RankTable(self.thresholds.rank_limits())
-        self._ranks.add(parts, infos)
+        return self._ranks
 
     def _unknown(self, name: str) -> NoReturn:
         raise ArgumentValueError(f"name: got {name!r}, want a layer that was added before")

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.rank_differences import EXACT, KINDS, MOMENTS, Limits, differences, unlike_most
 from fastact.fields import ROW_DTYPE
 from fastact.history import LayerInfo
 
@@ -21,22 +22,16 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.void]
 
-#: How a rank can differ: its rms is above or below the others', more of its neurons are dead, its mean is off.
-LARGE: Final = "large"
-SMALL: Final = "small"
-DEAD: Final = "dead"
-ABOVE: Final = "above"
-BELOW: Final = "below"
-KINDS: Final = (LARGE, SMALL, DEAD, ABOVE, BELOW)
-
-#: Ranks of which the median and the spread between them say something about one of them.
-_MANY: Final = 4
 #: Rows without NaN and Inf after which a new one is another one.
 _CLEAN_ROWS: Final = 100
 #: Moments of equal tensors may differ by so much, where the sweeps were shared out to other numbers of threads.
 _ROUNDING: Final = 1e-12
-_EXACT: Final = ("count", "nans", "zeros", "min", "max")
-_MOMENTS: Final = ("mean", "std", "abs_mean")
+#: The fields of a row that are compared.
+COMPARED: Final = (
+    "step", "count", "nans", "pos_infs", "neg_infs", "zeros", "mean", "std", "abs_mean", "min", "max", "neurons",
+    "dead_neurons",
+)  # fmt: skip
+_NUMBERS: Final = ("count", "mean", "std", "neurons", "dead_neurons")
 
 
 class Parts(NamedTuple):
@@ -46,7 +41,8 @@ class Parts(NamedTuple):
         ranks: the ranks that there are; entries of `columns` are places here.
         columns: for each row the place of its rank, int64[rows].
         layers: for each group the number of its layer, int64[groups].
-        rows: of `fields.ROW_DTYPE`: group i, rows of one layer in one step, is ``rows[starts[i]:starts[i + 1]]``.
+        rows: structured, with the fields `COMPARED`; group i, of one layer in one step, is
+            ``rows[starts[i]:starts[i + 1]]``.
         starts: int64[groups].
     """
 
@@ -55,15 +51,6 @@ class Parts(NamedTuple):
     layers: Ints
     rows: Rows
     starts: Ints
-
-
-class Limits(NamedTuple):
-    """What makes a difference: see `rules.rank_differs.RankDiffersThresholds`."""
-
-    ratio: float
-    shift: float
-    dead: float
-    deviations: float
 
 
 class Born(NamedTuple):
@@ -132,16 +119,10 @@ class RankTable:
         """Takes rows in the order of their steps; `infos` has the layers by their numbers."""
         if not len(parts.starts):
             return
-        places, columns = self._make_room(parts, infos)
+        places = self._make_room(parts.ranks, parts.layers, infos)
+        columns = self._columns(parts.ranks)[parts.columns]
         sizes = np.diff(parts.starts, append=len(parts.rows))
         of_group = places[parts.layers]
-        ends = np.zeros(len(self._layers), np.int64)
-        ends[of_group] = np.arange(len(of_group))
-        latest = np.zeros(len(of_group), np.bool_)
-        latest[ends[np.unique(of_group)]] = True
-        of_row = np.repeat(of_group, sizes)
-        newest = np.repeat(latest, sizes)
-        self._last[of_row[newest], columns[newest]] = parts.rows[newest]
         seen = np.bincount(of_group, minlength=len(self._layers))
         if sizes.max() > 1:
             self._find_births(parts, columns, of_group, sizes)
@@ -150,27 +131,38 @@ class RankTable:
         for place in np.flatnonzero(seen).tolist():
             self._layers[place].rows += int(seen[place])
 
-    def _make_room(self, parts: Parts, infos: Sequence[LayerInfo]) -> tuple[Ints, Ints]:
-        """The place here of each layer by its number, and of each row's rank."""
-        new = [rank for rank in parts.ranks if rank not in self.ranks] if parts.ranks != self.ranks else []
-        self.ranks += tuple(new)
+    def remember(self, ranks: Sequence[int], column: int, layers: Ints, rows: Rows, infos: Sequence[LayerInfo]) -> None:
+        """Takes the latest row of each of some layers on the rank at this place among all; before their `add`."""
+        places = self._make_room(tuple(ranks), layers, infos)
+        self._last[places[layers], self._columns(tuple(ranks))[column]] = rows
+
+    def _columns(self, ranks: tuple[int, ...]) -> Ints:
+        if ranks == self.ranks:
+            return np.arange(len(ranks))
+        where = {rank: column for column, rank in enumerate(self.ranks)}
+        return np.array([where[rank] for rank in ranks], np.int64)
+
+    def _make_room(self, ranks: tuple[int, ...], layers: Ints, infos: Sequence[LayerInfo]) -> Ints:
+        """The place here of each layer by its number."""
+        if ranks != self.ranks:
+            known = set(self.ranks)
+            self.ranks += tuple(rank for rank in ranks if rank not in known)
         places = np.zeros(len(infos), np.int64)
-        for number in np.unique(parts.layers).tolist():
+        for number in np.unique(layers).tolist():
             info = infos[number]
             if info.name not in self._places:
                 self._places[info.name] = len(self._layers)
                 self._layers.append(_Layer(info))
             places[number] = self._places[info.name]
-        shape = (len(self._layers), len(self.ranks))
-        if shape != self._last.shape:
-            # Layers come one by one at first; rooms for twice as many would be as large as what is kept.
+        if len(self._layers) > len(self._last) or len(self.ranks) > self._last.shape[1]:
+            room = len(self._last)
+            shape = (room if room >= len(self._layers) else max(2 * room, len(self._layers)), len(self.ranks))
             self._last = _grown(self._last, shape)
             for kind in KINDS:
                 self._runs[kind], self._since[kind] = _grown(self._runs[kind], shape), _grown(self._since[kind], shape)
                 own, usual = self._values[kind]
                 self._values[kind] = _grown(own, shape), _grown(usual, shape)
-        where = {rank: column for column, rank in enumerate(self.ranks)}
-        return places, np.array([where[rank] for rank in parts.ranks], np.int64)[parts.columns]
+        return places
 
     def _find_births(self, parts: Parts, columns: Ints, of_group: Ints, sizes: Ints) -> None:
         rows = parts.rows
@@ -202,10 +194,10 @@ class RankTable:
             return
         of_rows = np.repeat(parts.starts, sizes)
         same = np.ones(len(parts.rows), np.bool_)
-        for name in _EXACT:
+        for name in EXACT:
             values = parts.rows[name].view(np.int64)
             same &= values == values[of_rows]
-        for name in _MOMENTS:
+        for name in MOMENTS:
             values = parts.rows[name]
             first = values[of_rows]
             with np.errstate(invalid="ignore"):
@@ -219,7 +211,7 @@ class RankTable:
                 layer.was_equal, layer.unequal = True, None
             elif layer.was_equal and layer.unequal is None:
                 start, size = int(parts.starts[group]), int(sizes[group])
-                others = _fewer(parts.rows[start : start + size])
+                others = unlike_most(parts.rows[start : start + size])
                 ranks = tuple(sorted(self.ranks[at] for at in columns[start : start + size][others].tolist()))
                 layer.unequal = Unequal(int(parts.rows["step"][start]), ranks, size, layer.again)
 
@@ -237,8 +229,8 @@ class RankTable:
                 continue
             at = (parts.starts[groups][:, None] + np.arange(size)).ravel()
             whole = len(at) == len(rows)
-            columns_of = {name: _matrix(rows[name], at, size, whole=whole) for name in _COMPARED}
-            found = _differences(columns_of, is_input[of_group[groups]], self._limits)
+            columns_of = {name: _matrix(rows[name], at, size, whole=whole) for name in _NUMBERS}
+            found = differences(columns_of, is_input[of_group[groups]], self._limits)
             decided[at] = found.decided.ravel()
             for kind, (which, mine, others) in found.kinds.items():
                 if which.any():
@@ -301,82 +293,6 @@ class RankTable:
             return (), np.zeros(0, ROW_DTYPE)
         there = np.flatnonzero(self._last["count"][place])
         return tuple(self.ranks[at] for at in there.tolist()), self._last[place, there]
-
-
-_COMPARED: Final = ("count", "mean", "std", "neurons", "dead_neurons")
-
-
-class _Found(NamedTuple):
-    """Of each kind whether it holds, the rank's number and the median; and which rows say yes or no at all."""
-
-    kinds: dict[str, tuple[Bools, Any, Any]]
-    decided: Bools
-
-
-def _differences(columns: dict[str, npt.NDArray[Any]], is_input: Bools, limits: Limits) -> _Found:
-    """How each rank differs from the others: arrays of shape (groups, ranks)."""
-    count, mean, std = columns["count"].astype(np.float64), columns["mean"], columns["std"]
-    with np.errstate(all="ignore"):
-        scale = np.hypot(mean, std)
-        # The last batch of an epoch may be short on some ranks, and says little.
-        decided = ~np.isnan(scale) & (2.0 * count >= _median(count))
-        scale = np.where(decided, scale, np.nan)
-        usual = _usual(scale)
-        away = np.log(scale) - np.log(usual)
-        away = np.where((scale == 0.0) & (usual == 0.0), 0.0, away)
-        far = np.abs(away) >= np.log(limits.ratio)
-        if far.any():
-            # Far off, but no farther than the others may be: that says neither yes nor no.
-            beyond = np.abs(away) >= limits.deviations * _spread(away)
-            decided &= beyond | ~far
-            far &= beyond
-        kinds: dict[str, tuple[Bools, Any, Any]] = {
-            LARGE: (far & (away > 0.0) & (usual > 0.0), scale, usual),
-            SMALL: (far & (away < 0.0), scale, usual),
-        }
-        neurons = columns["neurons"].astype(np.float64)
-        if columns["dead_neurons"].any():
-            share = np.where(decided & (neurons > 0), columns["dead_neurons"] / neurons, np.nan)
-            kinds[DEAD] = share - _usual(share) >= limits.dead, share, _usual(share)
-        if is_input.any():
-            level = np.where(decided & is_input[:, None], mean, np.nan)
-            middle, width = _usual(level), _median(np.where(decided, std, np.nan))
-            off = level - middle
-            shifted = (np.abs(off) >= limits.shift * width) & (np.abs(off) >= limits.deviations * _spread(off))
-            shifted &= width > 0.0
-            kinds[ABOVE] = shifted & (off > 0.0), level, middle
-            kinds[BELOW] = shifted & (off < 0.0), level, middle
-    return _Found(kinds, decided)
-
-
-def _median(values: Floats) -> Floats:
-    """The lower median of each line's numbers, shape (groups, 1); NaN where there is none."""
-    ordered = np.sort(values, axis=1)  # NaN last
-    known = np.count_nonzero(~np.isnan(values), axis=1)
-    middle: Floats = ordered[np.arange(len(ordered)), np.maximum(known - 1, 0) // 2]
-    return middle[:, None]
-
-
-def _usual(values: Floats) -> Floats:
-    """What a rank is compared with: the median of all; the other one of two."""
-    return values[:, ::-1] if values.shape[1] == 2 else _median(values)
-
-
-def _spread(away: Floats) -> Floats | float:
-    """The typical distance of a rank from the median, as a standard deviation; 0 where they are few."""
-    return 1.4826 * _median(np.abs(away)) if away.shape[1] >= _MANY else 0.0
-
-
-def _fewer(rows: Rows) -> Ints:
-    """The places of the rows that are unlike most; all, where no more than half are alike."""
-    kept = np.stack([rows[name].view(np.int64) for name in _EXACT], 1)
-    _, which, count = np.unique(kept, axis=0, return_inverse=True, return_counts=True)
-    if len(count) == 1:  # the moments alone tell them apart
-        kept = np.stack([np.round(rows[name] / np.abs(rows[name]).max(initial=1e-300), 11) for name in _MOMENTS], 1)
-        _, which, count = np.unique(kept, axis=0, return_inverse=True, return_counts=True)
-    top = int(count.argmax())
-    which = which.reshape(-1)
-    return np.flatnonzero(which != top) if 2 * int(count[top]) > len(rows) else np.arange(len(rows))
 
 
 def _is_output(info: LayerInfo) -> bool:

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from fastact.diagnosis.accept import Accept, from_json
 from fastact.diagnosis.diagnoser import Diagnoser
-from fastact.diagnosis.ranks import Parts
 from fastact.diagnosis.rules import Thresholds
 from fastact.fields import ROW_DTYPE
 from fastact.history import MAX_WINDOW, LayerInfo
@@ -33,23 +32,6 @@ class Block(NamedTuple):
 
     layers: Ints
     rows: Rows
-
-
-class MergedBlock(Block):
-    """A block of merged rows, with what was merged to them.
-
-    Attributes:
-        parts: the rows of each rank, in groups of a layer and a step.
-    """
-
-    parts: Parts
-
-    @classmethod
-    def of(cls, layers: Ints, rows: Rows, parts: Parts) -> Self:
-        """A block and its parts."""
-        block = cls(layers, rows)
-        block.parts = parts
-        return block
 
 
 class LayerNumbers:
@@ -151,5 +133,3 @@ def add_block(diagnoser: Diagnoser, block: Block, infos: Sequence[LayerInfo]) ->
         # Layers are added as their first row comes, which is when the monitor did it.
         diagnoser.add(info)
         diagnoser.extend(info.name, rows[begin:end])
-    if isinstance(block, MergedBlock):
-        diagnoser.compare(block.parts, infos)

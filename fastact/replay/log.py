@@ -20,11 +20,12 @@ from fastact.diagnosis.rules import Thresholds
 from fastact.errors import ArgumentValueError, LogError
 from fastact.fields import COLUMN, SCHEMA_VERSION
 from fastact.history import LayerInfo
-from fastact.log.files import list_segments
+from fastact.log.files import list_segments, rank_folders
 from fastact.log.reader import RunReader, StoredBatch
-from fastact.log.schema import COLUMNS, check_path, layers_to_json, to_rows
+from fastact.log.schema import COLUMNS, layers_to_json, to_rows
 from fastact.opening import is_exhausted
-from fastact.ranks import OF_ONE_RANK, RANK_FOLDER
+from fastact.ranks import OF_ONE_RANK
+from fastact.replay.beside import Beside, Comparer
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
 from fastact.replay.frames import Frames, Progress
 from fastact.replay.merge import KEYS, aggregate
@@ -252,7 +253,7 @@ class Log(Frames, Plots):
             ArgumentValueError: an argument is out of range, a condition is unknown, or `rank` is not in the log.
         """
         diagnoser, layers = self.diagnoser(rank, thresholds, window_size, accept), LayerNumbers()
-        for block in self.read_blocks(rank, layers, progress):
+        for block in self.read_blocks(rank, layers, progress, diagnoser):
             add_block(diagnoser, block, layers.infos)
         diagnoser.unseen = self.unseen_of(rank)
         return diagnoser.diagnose(preset)
@@ -277,14 +278,17 @@ class Log(Frames, Plots):
             self._check_rank("rank", rank)
         return self.ranks if rank is None else (rank,)
 
-    def read_blocks(self, rank: int | None, layers: LayerNumbers, progress: Progress | None) -> Iterator[Block]:
-        """The blocks of `blocks`, with the layers' numbers from `layers`."""
+    def read_blocks(
+        self, rank: int | None, layers: LayerNumbers, progress: Progress | None, comparer: Comparer | None = None
+    ) -> Iterator[Block]:
+        """The blocks of `blocks`, with the layers' numbers from `layers`; `comparer` gets ranks beside each other."""
         ranks = self._ranks(rank)
         lost = list(self._notes)
         runs = self._batches(ranks, lost, progress)
+        beside = None if comparer is None else Beside(ranks, layers, comparer)
 
         def blocks() -> Iterator[Block]:
-            yield from in_blocks(runs[0], layers) if len(runs) == 1 else merge_ranks(runs, layers, ranks)
+            yield from in_blocks(runs[0], layers) if len(runs) == 1 else merge_ranks(runs, layers, beside)
             if ranks == self.ranks:
                 self._warnings = tuple(lost)
 
@@ -387,13 +391,3 @@ def open_log(path: str | os.PathLike[str]) -> Log:
     if not runs:
         raise LogError(f"nothing can be read from the log {str(place)!r}: {'; '.join(failed)}")
     return Log(place, runs, tuple(failed))
-
-
-def rank_folders(path: str | os.PathLike[str]) -> tuple[Path, dict[int, str]]:
-    """The path of a run's directory, and the names of its ranks' directories by their ranks; raises as `open_log`."""
-    place = check_path(path)
-    try:
-        names = sorted(item.name for item in place.iterdir())
-    except (OSError, ValueError) as error:
-        raise LogError(f"cannot read the log {str(place)!r}, want a run's directory: {error}") from None
-    return place, {int(match[1]): name for name in names if (match := RANK_FOLDER.fullmatch(name))}

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
-from fastact.diagnosis import layer_types, ranks
+from fastact.diagnosis import layer_types
+from fastact.diagnosis import rank_differences as ranks
 from fastact.diagnosis.causes.cause import Cause, best
 from fastact.diagnosis.finding import Evidence, Finding, Severity, graded
 from fastact.diagnosis.network import LayerView, Network

@@ -12,10 +12,16 @@ from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import Finding
 from fastact.diagnosis.ranks import Parts
 from fastact.diagnosis.rules import Thresholds
-from fastact.fields import ROW_DTYPE
+from fastact.fields import ROW, ROW_DTYPE
 from fastact.history import LayerInfo
-from fastact.replay.blocks import MergedBlock, add_block
-from fastact.replay.merge import merge_rows
+from fastact.replay.blocks import Block, add_block
+from fastact.replay.keyed import keyed
+
+
+def merged(rows: Any, starts: Any) -> Any:
+    groups = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(rows)))
+    return keyed((groups,), {field.name: rows[field.name] for field in ROW}).rows()
+
 
 #: What a rank's layer has in a step; None where it has nothing.
 Of = Callable[[int, int], Row | None]
@@ -42,8 +48,13 @@ def diagnoser(layers: dict[str, tuple[str, Of]], ranks: Sequence[int], steps: in
         columns = np.array([each for group in groups for each in group[1]], np.int64)
         starts = np.cumsum([0, *(len(group[1]) for group in groups)])[:-1]
         numbers = np.array([group[0] for group in groups], np.int64)
-        parts = Parts(tuple(ranks), columns, numbers, rows, starts)
-        add_block(result, MergedBlock.of(numbers, merge_rows(rows, starts), parts), infos)
+        for column in range(len(ranks)):
+            own = np.flatnonzero(columns == column)
+            latest = {int(np.searchsorted(starts, place, "right")) - 1: place for place in own}
+            last = {int(numbers[group]): place for group, place in latest.items()}
+            result.remember(ranks, column, np.array(list(last), np.int64), rows[list(last.values())], infos)
+        result.compare(Parts(tuple(ranks), columns, numbers, rows, starts), infos)
+        add_block(result, Block(numbers, merged(rows, starts)), infos)
     return result
 
 
