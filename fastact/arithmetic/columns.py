@@ -77,6 +77,12 @@ def _take(columns: Columns, places: npt.NDArray[np.int64]) -> Columns:
     return counts.take(places, 1), moments.take(places, 1), extremes.take(places, 1)
 
 
-def counts_fit(rows: npt.NDArray[np.void]) -> bool:
-    """Whether the counts of all of these rows together stay within 64 bits, as they do but for made-up rows."""
-    return all(np.abs(rows[name].astype(np.float64)).sum() < 2.0**63 for name in _COUNTS)
+def counts_fit(rows: npt.NDArray[np.void], starts: npt.NDArray[np.int64]) -> bool:
+    """Whether the counts of each group of rows stay within 64 bits, as they do but for made-up rows.
+
+    Group i is ``rows[starts[i]:starts[i + 1]]``.
+    """
+    if not len(rows):
+        return True
+    counts = (np.abs(rows[name].astype(np.float64)) for name in _COUNTS)
+    return all(np.add.reduceat(count, starts).max() < 2.0**63 for count in counts)

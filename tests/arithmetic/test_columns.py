@@ -72,6 +72,7 @@ def test_groups_of_any_size_become_one_row_each() -> None:
 def test_counts_that_would_wrap_are_known_beforehand() -> None:
     rows = np.zeros(3, ROW_DTYPE)
     rows["count"] = 2**61
-    assert counts_fit(rows)
+    assert counts_fit(rows, np.array([0]))
     rows["count"] = 2**62
-    assert not counts_fit(rows)
+    assert counts_fit(rows, np.arange(3))
+    assert not counts_fit(rows, np.array([0, 1]))
