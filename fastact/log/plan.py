@@ -8,6 +8,7 @@ their number, too, grows with the logarithm.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Final, NamedTuple
 
@@ -89,10 +90,10 @@ def next_job(
 ) -> Job | None:
     """The next segments to merge, the oldest first; None where nothing is due. `old` has their `ages`."""
     wanted = [_steps_a_row(age, keep_steps, merge_steps) for age in old]
-    runs = [list(run) for run in _runs(kept, wanted)]
+    runs = list(_runs(kept, wanted))
     for k, run in runs:
         # What is due together is merged together; where that saved nothing, once there are twice as many.
-        for is_due, group in groupby(run, lambda each: each.facts is not None and each.facts.merged_steps < k):  # noqa: B023
+        for is_due, group in groupby(run, partial(_is_due, k)):
             some = list(group)[:_AT_ONCE]
             if is_due and len(some) >= 2 * max(each.tried for each in some):
                 return _job(some, k)
@@ -101,6 +102,10 @@ def next_job(
         for some in _alike(run, k, most, segment_bytes):
             return _job(some, k)
     return None
+
+
+def _is_due(k: int, each: KeptSegment) -> bool:
+    return each.facts is not None and each.facts.merged_steps < k
 
 
 def _steps_a_row(age: int, keep_steps: int, merge_steps: int) -> int:

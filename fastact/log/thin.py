@@ -23,7 +23,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastact.arithmetic.columns import counts_fit, merge_states
+from fastact.arithmetic.columns import counts_fit, merge_groups
 from fastact.fields import ROW_DTYPE, SCHEMA_VERSION
 from fastact.history import LayerInfo
 from fastact.log.codec import NONSENSE, Decoder, Encoder, added, read_header
@@ -163,8 +163,8 @@ class _Copy:
         if self._encoder is None:
             self._due = self._row = header.first_row
             self._dropped = header.dropped
-            merged = {"merged_steps": self._k, "next_row": self._next_row} if self._k > 1 else {}
-            own = replace(header, version=SCHEMA_VERSION, **merged)
+            next_row = self._next_row if self._k > 1 else None
+            own = replace(header, version=SCHEMA_VERSION, merged_steps=self._k, next_row=next_row)
             self._encoder = Encoder(own, frame.batch, self._compression)
             write_all(self._output, self._encoder.front)
         elif header.session != self._encoder.header.session:
@@ -259,7 +259,7 @@ class Merged:
             raise OverflowError("counts beyond 64 bits")
         sizes = np.diff(starts, append=len(rows))
         merged = rows.take(starts + sizes - 1)
-        merge_states(rows, sizes, merged)
+        merge_groups(rows, sizes, merged)
         done = int(np.searchsorted(group[starts], group[-1]))
         self._open = merged[done:]
         if done:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fastact.arithmetic.columns import merge_states
+from fastact.arithmetic.columns import merge_groups
 from fastact.fields import NEURON, ROW, ROW_DTYPE, STATE, STATE_PART
 from fastact.log.reader import StoredBatch
 from fastact.log.schema import to_rows
@@ -39,7 +39,7 @@ def merge_rows(rows: Rows, starts: Ints) -> Rows:
     merged = rows[starts]
     if sizes.max(initial=1) == 1:
         return merged
-    merge_states(rows, sizes, merged)
+    merge_groups(rows, sizes, merged)
     for field in ROW:
         if field not in STATE and field.merge in _MERGE:
             merged[field.name] = _MERGE[field.merge](rows, field.name, starts)

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastact import summarize
 from fastact.arithmetic import State, merge
-from fastact.arithmetic.columns import Columns, counts_fit, merge_columns, merge_states
+from fastact.arithmetic.columns import Columns, counts_fit, merge_columns, merge_groups
 from fastact.fields import ROW_DTYPE, STATE_PART
 
 
@@ -56,7 +56,7 @@ def test_groups_of_any_size_become_one_row_each() -> None:
     for i, state in enumerate(some):
         rows[i] = (*rows[i].tolist()[: STATE_PART.start], *state[:-1], *rows[i].tolist()[STATE_PART.stop :])
     merged = rows[np.cumsum(sizes) - sizes].copy()
-    merge_states(rows, sizes, merged)
+    merge_groups(rows, sizes, merged)
     begin = 0
     for size, row in zip(sizes.tolist(), merged.tolist(), strict=True):
         want = (*some[begin][:-1], 0.0)
