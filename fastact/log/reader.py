@@ -107,10 +107,10 @@ class Walk:
                 continue
             header = self._header if self._header is not None and self._header.session == frame.session else None
             due = self._due.get(frame.session, frame.row if header is None else header.first_row)
-            if frame.row + batch.num_rows <= self._thinned.get(frame.session, 0):
-                continue  # a writer that died just after it had thinned has left them
             if frame.row < due:
-                self.tell(f"the batch at byte {frame.offset} repeats rows and was left out")
+                # What a writer has left that died just after it had thinned is no news.
+                if frame.row + batch.num_rows > self._thinned.get(frame.session, 0):
+                    self.tell(f"the batch at byte {frame.offset} repeats rows and was left out")
                 continue
             if frame.row > due:
                 self.tell(f"rows {due} to {frame.row - 1} of this writer are missing before byte {frame.offset}")
@@ -123,7 +123,10 @@ class Walk:
                 found = {info.name: info for info in late}
                 self._layers_of(frame.session).update(found)
                 self._sessions.setdefault(frame.session, {}).update(found)
-            yield StoredBatch(batch, self._layers_of(frame.session), self._header, self._front, frame)
+            whole = [StoredBatch(batch, self._layers_of(frame.session), self._header, self._front, frame)]
+            # Thousands of ranks that wait for each other keep no batch meanwhile.
+            del batch, frame, metadata
+            yield whole.pop()
 
     def _take_header(self, header: Header) -> None:
         self._sessions.setdefault(header.session, {}).update({info.name: info for info in header.layers})
@@ -234,7 +237,9 @@ class RunReader:
             walk.begin(name)
             for stored in walk.batches(self._frames(name, walk.tell)):
                 header = stored.header or header
-                yield stored
+                whole = [stored]
+                del stored
+                yield whole.pop()
             walk.end()
         self.unseen = self.unseen if header is None else header.unseen
 
@@ -368,7 +373,9 @@ def segment_frames(
                     check_version(frame.version)
                 except LogError as error:
                     raise LogError(f"{(shown or folder) / name}: {error}") from None
-                yield frame
+                whole = [frame]
+                del frame
+                yield whole.pop()
     except FileNotFoundError:
         if not _retired(folder, name):
             lost("it is gone: it was merged with its neighbours while the log was read, or somebody removed it")
