@@ -1,7 +1,7 @@
 """One rank unlike the others: which, in what, since when; and what ranks differ by in health."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ def healthy(rank: int, step: int, **more: float) -> Row:
     return row(step, **{"mean": 0.02 * noise, "std": 1.0 + 0.1 * noise, **more})
 
 
-def diagnoser(layers: dict[str, tuple[str, Of]], ranks: Sequence[int], steps: int = 40, blocks: int = 7) -> Diagnoser:
+def diagnoser(layers: Mapping[str, tuple[str, Of]], ranks: Sequence[int], steps: int = 40, blocks: int = 7) -> Diagnoser:
     """A diagnoser that has seen the rows of these ranks, in blocks of so many steps."""
     result = Diagnoser(100, Thresholds())
     infos = [LayerInfo(name, order, kind, "float32") for order, (name, (kind, _)) in enumerate(layers.items())]
@@ -58,7 +58,7 @@ def diagnoser(layers: dict[str, tuple[str, Of]], ranks: Sequence[int], steps: in
     return result
 
 
-def told(layers: dict[str, tuple[str, Of]], ranks: Sequence[int], steps: int = 40) -> list[Finding]:
+def told(layers: Mapping[str, tuple[str, Of]], ranks: Sequence[int], steps: int = 40) -> list[Finding]:
     found = diagnoser(layers, ranks, steps).diagnose().findings
     return [finding for finding in found if finding.condition == "rank_differs"]
 
