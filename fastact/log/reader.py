@@ -118,7 +118,10 @@ class Walk:
                 found = {info.name: info for info in late}
                 self._layers_of(frame.session).update(found)
                 self._sessions.setdefault(frame.session, {}).update(found)
-            yield StoredBatch(batch, self._layers_of(frame.session), self._header, self._front, frame)
+            whole = [StoredBatch(batch, self._layers_of(frame.session), self._header, self._front, frame)]
+            # Thousands of ranks that wait for each other keep no batch meanwhile.
+            del batch, frame, metadata
+            yield whole.pop()
 
     def _take_header(self, header: Header) -> None:
         self._sessions.setdefault(header.session, {}).update({info.name: info for info in header.layers})
@@ -229,7 +232,9 @@ class RunReader:
             walk.begin(name)
             for stored in walk.batches(self._frames(name, walk.tell)):
                 header = stored.header or header
-                yield stored
+                whole = [stored]
+                del stored
+                yield whole.pop()
             walk.end()
         self.unseen = self.unseen if header is None else header.unseen
 
@@ -363,7 +368,9 @@ def segment_frames(
                     check_version(frame.version)
                 except LogError as error:
                     raise LogError(f"{(shown or folder) / name}: {error}") from None
-                yield frame
+                whole = [frame]
+                del frame
+                yield whole.pop()
     except FileNotFoundError:
         if not _retired(folder, name):
             lost("it is gone")

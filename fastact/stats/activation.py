@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from fastact import arithmetic
+from fastact.arithmetic.in_python import merge_states
 from fastact.arithmetic.state import COUNT, MAX, MEAN, MIN, NANS, NEG_INFS, POS_INFS, REST
 from fastact.errors import ArgumentValueError
 from fastact.fields import STATE
@@ -121,7 +122,7 @@ class ActivationStats(Statistics[int, float, float]):
             return NotImplemented
         check_same_options(self._bounds, other._bounds, bool(self.count and other.count))
         bounds = self._bounds if self.count else other._bounds
-        return wrap(arithmetic.merge(self._state, other._state), bounds)
+        return wrap(merge_states(self._state, other._state), bounds)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ActivationStats):

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fastact import arithmetic
 from fastact.arithmetic.element_types import ELEMENT_TYPES, NARROW_FLOATS
+from fastact.arithmetic.in_python import merge_states
 from fastact.checks import check_not_negative
 from fastact.cpu.extras import TALLIES, sweep_details
 from fastact.errors import ArgumentTypeError, ArgumentValueError
@@ -315,7 +316,7 @@ class DetailedStats(ActivationStats):
             exact,
             *sorted_once(np.concatenate(values), np.concatenate([mine.counts, theirs.counts])),
         )
-        return _wrap(arithmetic.merge(self._state, other._state), self._bounds, details)
+        return _wrap(merge_states(self._state, other._state), self._bounds, details)
 
     def __ror__(self, other: ActivationStats) -> "DetailedStats":
         return self | other
