@@ -62,14 +62,14 @@ class _Stored:
         start = info.header_offset + _LOCAL_HEADER + int(lengths.sum())
         check_fits(source, f"member {info.filename!r}", start, info.file_size)
         self.source, self.dtype, self.offset = source, dtype, start + begin
-        self.sum = zlib.crc32(memoryview(source.window(start, begin)))
+        self.sum = zlib.crc32(source.window(start, begin).data)
         self.want = info.CRC
 
     def slabs(self, shape: tuple[int, ...], ask: Ask) -> Iterator[npt.NDArray[Any]]:
         return dense(self.source, self.offset, self.dtype, shape, ask, seen=self._seen)
 
     def _seen(self, raw: npt.NDArray[np.uint8]) -> None:
-        self.sum = zlib.crc32(memoryview(raw), self.sum)
+        self.sum = zlib.crc32(raw.data, self.sum)
 
     def check(self, where: str) -> None:
         if self.sum != self.want:

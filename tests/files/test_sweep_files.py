@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import fastact
 from fastact import ArgumentTypeError, ArgumentValueError, from_arrow, merge_arrow, summarize, sweep_files
 from fastact.errors import FastactError, LogError, MissingExtraError
 from fastact.files import array as array_module
+from fastact.files.readers import sweep_source
 
 Floats = npt.NDArray[np.float32]
 RANDOM = np.random.default_rng(0)
@@ -340,14 +340,13 @@ def test_an_interrupted_sweep_goes_on_where_it_was(dumps: Path, tmp_path: Path) 
     np.save(changed, np.ones(50, np.float32))
     os.utime(changed, ns=(1, 1))
     read: list[str] = []
-    real = fastact.files.sweep.sweep_source
 
     def counted(source: Any, ask: Any) -> Any:
         read.append(Path(source.name).name)
-        return real(source, ask)
+        return sweep_source(source, ask)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fastact.files.sweep, "sweep_source", counted)
+        patch.setattr("fastact.files.sweep.sweep_source", counted)
         again = sweep_files(dumps, resume=journal, axis=0, saturation=(-2, 2))
         # Of five, the last was cut off and the first has changed.
         assert len(read) == 12 - 3
