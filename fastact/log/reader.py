@@ -57,6 +57,8 @@ class Walk:
     def __init__(self, sessions: dict[str, dict[str, LayerInfo]], lost: Tell, *, whole: bool = True) -> None:
         self._sessions, self._lost, self._whole = sessions, lost, whole
         self._due: dict[str, int] = {}
+        #: The first row of each writer after what was thinned.
+        self._thinned: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
         self._unclosed: tuple[str, str] | None = None
         self.begin("")
@@ -78,6 +80,7 @@ class Walk:
             # A thinned segment stands for more rows than it has.
             session = self._header.session
             self._due[session] = max(self._header.next_row, self._due.get(session, 0))
+            self._thinned[session] = self._due[session]
         if self._session and self.name.endswith(".live"):
             self._unclosed = (self.name, self._session)
 
@@ -110,7 +113,9 @@ class Walk:
             header = self._header if self._header is not None and self._header.session == frame.session else None
             due = self._due.get(frame.session, frame.row if header is None else header.first_row)
             if frame.row < due:
-                self.tell(f"the batch at byte {frame.offset} repeats rows and was left out")
+                # What a writer has left that died just after it had thinned is no news.
+                if frame.row + batch.num_rows > self._thinned.get(frame.session, 0):
+                    self.tell(f"the batch at byte {frame.offset} repeats rows and was left out")
                 continue
             if frame.row > due and self._whole:
                 self.tell(f"rows {due} to {frame.row - 1} of this writer are missing before byte {frame.offset}")
@@ -328,7 +333,7 @@ def segment_frames(
                 yield whole.pop()
     except FileNotFoundError:
         if not _retired(folder, name):
-            lost("it is gone")
+            lost("it is gone: it was merged with its neighbours while the log was read, or somebody removed it")
     except OSError as error:
         lost(f"cannot be read: {error.strerror or error}")
 
