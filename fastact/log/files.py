@@ -11,12 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from fastact.errors import LogError
 from fastact.log.frames import END_MARK
 from fastact.log.lock import LOCK_NAME
-from fastact.log.schema import check_path
 from fastact.opening import open_regular
-from fastact.ranks import RANK_FOLDER
 
 #: Numbers that are tried for a new segment before the folder is given up as one that cannot be written to.
 _TRIES: Final = 1000
@@ -157,13 +154,3 @@ class Segment:
         if file >= 0:
             with suppress(OSError):
                 os.close(file)
-
-
-def rank_folders(path: str | os.PathLike[str]) -> tuple[Path, dict[int, str]]:
-    """The path of a run's directory, and the names of its ranks' directories by their ranks; raises as `open_log`."""
-    place = check_path(path)
-    try:
-        names = sorted(item.name for item in place.iterdir())
-    except (OSError, ValueError) as error:
-        raise LogError(f"cannot read the log {str(place)!r}, want a run's directory: {error}") from None
-    return place, {int(match[1]): name for name in names if (match := RANK_FOLDER.fullmatch(name))}

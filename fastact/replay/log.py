@@ -20,8 +20,8 @@ from fastact.diagnosis.rules import Thresholds
 from fastact.errors import ArgumentValueError, LogError
 from fastact.fields import COLUMN, SCHEMA_VERSION
 from fastact.history import LayerInfo
-from fastact.log.files import list_segments, rank_folders
-from fastact.log.reader import RunReader, StoredBatch
+from fastact.log.files import list_segments
+from fastact.log.reader import RunReader, Steps, StoredBatch
 from fastact.log.schema import COLUMNS, layers_to_json, to_rows
 from fastact.opening import is_exhausted
 from fastact.ranks import OF_ONE_RANK
@@ -30,7 +30,8 @@ from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, mak
 from fastact.replay.frames import Frames, Progress
 from fastact.replay.merge import KEYS, aggregate
 from fastact.replay.plotting import Plots
-from fastact.replay.ranks import merge_ranks
+from fastact.replay.rank_merge import merge_ranks
+from fastact.replay.ranks import rank_folders
 from fastact.replay.records import Record, RowFilter
 from fastact.stats.activation import ActivationStats
 
@@ -218,7 +219,7 @@ class Log(Frames, Plots):
         of_ranks = self.ranks if ranks is None else (ranks,) if isinstance(ranks, int) else tuple(ranks)
         for rank in of_ranks:
             self._check_rank("ranks", rank)
-        found = aggregate(self.stored_batches(of_ranks, progress), names, wanted)
+        found = aggregate(self.stored_batches(of_ranks, progress, wanted.steps), names, wanted)
         return {key[0]: stats for key, stats in found.items()} if isinstance(by, str) else found
 
     def diagnose(
@@ -321,7 +322,7 @@ class Log(Frames, Plots):
             raise ArgumentValueError(f"{argument}: got {rank!r}, want one of {', '.join(map(str, self.ranks))}")
 
     def _replay(self, wanted: RowFilter, progress: Progress | None) -> Iterator[Record]:
-        for rank, stored in self.stored_batches(self.ranks, progress):
+        for rank, stored in self.stored_batches(self.ranks, progress, wanted.steps):
             keep = wanted.in_batch(stored.batch)
             names = stored.batch.column("layer").filter(pa.array(keep)).to_pylist()
             for name, row in zip(names, to_rows(stored.batch)[keep].tolist(), strict=True):
@@ -330,20 +331,25 @@ class Log(Frames, Plots):
                 yield Record(row[_STEP], name, info, row, rank)
 
     def stored_batches(
-        self, ranks: Iterable[int], progress: Progress | None = None
+        self, ranks: Iterable[int], progress: Progress | None = None, steps: Steps | None = None
     ) -> Iterator[tuple[int, StoredBatch]]:
-        """Yields (rank, batch) for every whole batch of these ranks. A pass to the end of all renews `warnings`."""
+        """Yields (rank, batch) for every whole batch of these ranks. A pass to the end of all renews `warnings`.
+
+        With `steps`, the first and the last that are wanted, batches without any of them may be left out.
+        """
         lost, ranks = list(self._notes), tuple(ranks)
-        for rank, batches in zip(ranks, self._batches(ranks, lost, progress), strict=True):
+        for rank, batches in zip(ranks, self._batches(ranks, lost, progress, steps), strict=True):
             for stored in batches:
                 yield rank, stored
-        if set(ranks) == set(self.ranks):
+        if set(ranks) == set(self.ranks) and steps is None:
             self._warnings = tuple(lost)
 
     #: The older name of `stored_batches`.
     parts = stored_batches
 
-    def _batches(self, ranks: Iterable[int], lost: list[str], progress: Progress | None) -> list[Iterator[StoredBatch]]:
+    def _batches(
+        self, ranks: Iterable[int], lost: list[str], progress: Progress | None, steps: Steps | None = None
+    ) -> list[Iterator[StoredBatch]]:
         """The batches of each rank; `progress` is called with the bytes read of all, and `lost` gets what is lost."""
         total = 0
 
@@ -356,7 +362,7 @@ class Log(Frames, Plots):
 
         def batches_of(run: RunReader) -> Iterator[StoredBatch]:
             prefix = "" if run.path == self.path else run.path.name + "/"
-            return map(count, run.batches(lambda what: lost.append(prefix + what)))
+            return map(count, run.batches(lambda what: lost.append(prefix + what), steps))
 
         return [batches_of(self.runs[rank]) for rank in ranks]
 

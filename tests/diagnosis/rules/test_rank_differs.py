@@ -33,7 +33,9 @@ def healthy(rank: int, step: int, **more: float) -> Row:
     return row(step, **{"mean": 0.02 * noise, "std": 1.0 + 0.1 * noise, **more})
 
 
-def diagnoser(layers: Mapping[str, tuple[str, Of]], ranks: Sequence[int], steps: int = 40, blocks: int = 7) -> Diagnoser:
+def diagnoser(
+    layers: Mapping[str, tuple[str, Of]], ranks: Sequence[int], steps: int = 40, blocks: int = 7
+) -> Diagnoser:
     """A diagnoser that has seen the rows of these ranks, in blocks of so many steps."""
     result = Diagnoser(100, Thresholds())
     infos = [LayerInfo(name, order, kind, "float32") for order, (name, (kind, _)) in enumerate(layers.items())]
