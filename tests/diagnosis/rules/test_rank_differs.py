@@ -69,6 +69,10 @@ def one(odd: Of, at: int = 2) -> Of:
     return lambda rank, step: odd(rank, step) if rank == at else healthy(rank, step)
 
 
+def grown(factor: float, since: int) -> Of:
+    return lambda rank, step: healthy(rank, step, std=factor if step >= since else 1.0)
+
+
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4, 9])
 def test_healthy_ranks_differ_by_noise_alone(ranks: int) -> None:
     layers: dict[str, tuple[str, Of]] = {"input": ("Input", healthy), "fc": ("Linear", healthy)}
@@ -78,8 +82,7 @@ def test_healthy_ranks_differ_by_noise_alone(ranks: int) -> None:
 @pytest.mark.parametrize("ranks", [3, 4, 9])
 def test_one_rank_of_another_scale_is_named(ranks: int) -> None:
     for factor, rows, kind in ((2.5, 10, "large"), (0.3, 10, "small"), (1.7, 0, ""), (0.6, 0, "")):
-        (*found,) = told({"fc": ("Linear", one(lambda r, s, f=factor: healthy(r, s, std=f if s >= 30 else 1.0)))},
-                         range(ranks), 60)  # fmt: skip
+        found = told({"fc": ("Linear", one(grown(factor, since=30)))}, range(ranks), 60)
         assert [(each.first_step, each.ranks, each.of_ranks, each.evidence["kind"]) for each in found] == (
             [(30, (2,), ranks, kind)] if rows else []
         )
