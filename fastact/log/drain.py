@@ -341,6 +341,12 @@ class Drain:
         assert self._segment is not None
         if self._encoder is None:  # closed without a row: the header says what there is to say
             self._segment.write(self._begin())
+        assert self._encoder is not None
+        index = self._encoder.index(self.ring.tail)
+        if index:
+            self._retention.make_room(self._segment.size + len(index) + len(END_MARK))
+            self._segment.write(index)
+            self._batches += 1
         try:
             self._segment.seal()
         finally:
