@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fastact.arithmetic.columns import merge_states
+from fastact.arithmetic.columns import merge_groups
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import NEURON, ROW, STATE
 from fastact.log.reader import StoredBatch
@@ -51,7 +51,7 @@ def merge_rows(rows: Rows, starts: Ints) -> Rows:
     merged = rows[starts]
     if sizes.max(initial=1) == 1:
         return merged
-    merge_states(rows, sizes, merged)
+    merge_groups(rows, sizes, merged)
     for field in ROW:
         if field not in STATE and field.merge in _MERGE:
             merged[field.name] = _MERGE[field.merge](rows, field.name, starts)
@@ -110,7 +110,7 @@ def aggregate(
             of_block = [values[name] for name in by]
             order, starts = sort_into_groups(*of_block)
             merged = rows.take(order[starts])
-            merge_states(rows.take(order), np.diff(starts, append=len(rows)), merged)
+            merge_groups(rows.take(order), np.diff(starts, append=len(rows)), merged)
             state = {field.name: np.ascontiguousarray(merged[field.name]) for field in STATE}
             tree.add(Keyed(tuple(key[order[starts]] for key in of_block), state, np.zeros(len(merged))))
     if not len(tree):

@@ -15,9 +15,9 @@ from fastact.diagnosis.schema import report_schema
 from fastact.errors import ArgumentValueError
 from fastact.history import History
 from fastact.json_schema import document
-from fastact.log.reader import RunFollower
+from fastact.log.follower import RunFollower
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
-from fastact.replay.log import rank_folders
+from fastact.replay.ranks import rank_folders
 
 
 class Tail:
