@@ -178,8 +178,7 @@ def sweep_files(paths: Any, **options: Any) -> FilesStats:
         options: those of `fastact.sweep_files`, but for `workers`: Dask has its own.
 
     Raises:
-        ArgumentValueError: `workers` is given.
-        What `fastact.sweep_files` raises.
+        ArgumentValueError: `workers` is given, or as of `fastact.sweep_files`, whose other errors are raised too.
     """
     if "workers" in options:
         raise ArgumentValueError("workers: Dask has its own, want none")
