@@ -195,5 +195,5 @@ def test_what_is_no_axes_is_refused(tmp_path: Path) -> None:
     _, several = plt.subplots(2)
     for wrong in (several, 3, "ax"):
         with pytest.raises(ArgumentTypeError, match=r"ax: got .*, want matplotlib's Axes, a single one"):
-            fastact.Diagnosis((), ()).plot(wrong)
+            fastact.Diagnosis((), ()).plot(wrong)  # type: ignore[arg-type]
     plt.close("all")
