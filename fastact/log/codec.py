@@ -65,7 +65,8 @@ class Encoder:
         self._added: list[LayerInfo] = []
         self._unseen: Mapping[str, str] | None = None
         self._sink = io.BytesIO()
-        options = pa.ipc.IpcWriteOptions(compression=compression)
+        # Threads of its own cost more than they save, and at the limit of processes there are none to be had.
+        options = pa.ipc.IpcWriteOptions(compression=compression, use_threads=False)
         self._stream: Any = pa.ipc.new_stream(self._sink, schema, options=options)
         # The stream writer emits the schema with its first batch: that many bytes are to be skipped there.
         self._skip = len(message)

@@ -25,6 +25,7 @@ from fastact.log.reader import RunReader, Steps, StoredBatch
 from fastact.log.schema import COLUMNS, layers_to_json, to_rows
 from fastact.opening import is_exhausted
 from fastact.ranks import OF_ONE_RANK
+from fastact.replay.beside import Beside, Comparer
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
 from fastact.replay.frames import Frames, Progress
 from fastact.replay.merge import KEYS, aggregate
@@ -253,7 +254,7 @@ class Log(Frames, Plots):
             ArgumentValueError: an argument is out of range, a condition is unknown, or `rank` is not in the log.
         """
         diagnoser, layers = self.diagnoser(rank, thresholds, window_size, accept), LayerNumbers()
-        for block in self.read_blocks(rank, layers, progress):
+        for block in self.read_blocks(rank, layers, progress, diagnoser):
             add_block(diagnoser, block, layers.infos)
         diagnoser.unseen = self.unseen_of(rank)
         return diagnoser.diagnose(preset)
@@ -278,14 +279,17 @@ class Log(Frames, Plots):
             self._check_rank("rank", rank)
         return self.ranks if rank is None else (rank,)
 
-    def read_blocks(self, rank: int | None, layers: LayerNumbers, progress: Progress | None) -> Iterator[Block]:
-        """The blocks of `blocks`, with the layers' numbers from `layers`."""
+    def read_blocks(
+        self, rank: int | None, layers: LayerNumbers, progress: Progress | None, comparer: Comparer | None = None
+    ) -> Iterator[Block]:
+        """The blocks of `blocks`, with the layers' numbers from `layers`; `comparer` gets ranks beside each other."""
         ranks = self._ranks(rank)
         lost = list(self._notes)
         runs = self._batches(ranks, lost, progress)
+        beside = None if comparer is None else Beside(ranks, layers, comparer)
 
         def blocks() -> Iterator[Block]:
-            yield from in_blocks(runs[0], layers) if len(runs) == 1 else merge_ranks(runs, layers)
+            yield from in_blocks(runs[0], layers) if len(runs) == 1 else merge_ranks(runs, layers, beside)
             if ranks == self.ranks:
                 self._warnings = tuple(lost)
 
