@@ -25,6 +25,7 @@ def entry_points(name: str) -> frozenset[str]:
     extreme = ELEMENT_TYPES[name].extreme
     typed = [f"{kind}-{name}" for kind in ("small", "parts", "details", "many", "columns", "runs")]
     by_extreme = [f"{kind}-{extreme}" for kind in ("merge", "run", "row", "summary")]
+    by_extreme.append(f"merge-{ELEMENT_TYPES[name].wide_extreme}")
     return frozenset([*typed, *by_extreme, f"headers-{object.__basicsize__}", "team-share", "team-fold"])
 
 
@@ -34,6 +35,7 @@ def warmup(name: str) -> None:
         make(name)
     for runs in (False, True):
         fold_kernel(name, runs=runs)
+    merge_kernel(ELEMENT_TYPES[name].wide_extreme)
     for make_for in (merge_kernel, run_kernel, row_kernel, summary_kernel):
         make_for(ELEMENT_TYPES[name].extreme)
     for make_any in (headers_kernel, share_kernel, team_kernel):

@@ -22,13 +22,15 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from fastact.fields import ROW_BYTES
 from fastact.history import LayerInfo
 from fastact.log.codec import Encoder
 from fastact.log.files import Segment, list_segments, next_number, remove_empty, sync_folder
 from fastact.log.frames import END_MARK
 from fastact.log.lock import RunLock
 from fastact.log.options import LogOptions
-from fastact.log.retention import KeptSegment, Retention
+from fastact.log.plan import KeptSegment
+from fastact.log.retention import Retention
 from fastact.log.ring import Ring
 from fastact.log.schema import Header, layers_to_json
 from fastact.log.thin import SegmentFacts
@@ -39,6 +41,10 @@ _BETWEEN_PORTIONS: Final = 0.004
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 #: When the log is closed: seconds between two tries, at first, and for how long none may have got on.
 _SHORTEST_PAUSE, _LAST_TRIES = 0.02, 5.0
+#: A segment with enough steps is sealed when it is this old: sealing waits for the disk, however fast the steps are.
+_BETWEEN_SEALS: Final = 0.1
+#: Rows that wait because they come faster than they are written, and those of the largest batch that they make.
+_PILED_UP, _MOST_ROWS = 4_096, 32_768
 #: A layer that comes this many steps after the first one was not there from the beginning; so many are a mistake.
 _LATE_STEPS, _MANY_LATE = 100, 1000
 #: Characters of the layers that a header names, some 100,000 layers: readers bound what a message may hold.
@@ -173,7 +179,8 @@ class Drain:
         more = False
         while not self._ended:
             wake = min(self._flush_at, self._resting or self._flush_at)
-            self._alarm.acquire(timeout=_BETWEEN_PORTIONS if more else max(0.0, wake - time.monotonic()))
+            pause = 0.0 if self._retention.behind else _BETWEEN_PORTIONS
+            self._alarm.acquire(timeout=pause if more else max(0.0, wake - time.monotonic()))
             more = self._serve()
 
     def _serve(self) -> bool:
@@ -189,7 +196,7 @@ class Drain:
                 self._write_due(bool(requests) or now >= self._flush_at, final)
                 self._failures = 0
                 self._resting = 0.0
-                if not final and self._first_step is not None:
+                if not final and self._first_step is not None and 2 * self.ring.waiting < self.ring.capacity:
                     more = self._retention.work(self._session, self._first_step, self._last_step)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the thread, nor the training
             self._give_up()
@@ -218,7 +225,7 @@ class Drain:
         # Rows that come in meanwhile are for the next time: a flush must end.
         goal = ring.head
         while ring.tail < goal and (everything or goal - ring.tail >= options.batch_rows or self._repeat):
-            rows, dropped = ring.oldest(self._repeat or options.batch_rows)
+            rows, dropped = ring.oldest(self._repeat or self._batch_size(goal - ring.tail))
             rows = self._fitting(rows)
             self._repeat = len(rows)
             self._write(rows, dropped)
@@ -228,7 +235,8 @@ class Drain:
             self._batches += 1
             assert self._segment is not None
             steps = self._last_step - self._segment_step
-            if self._segment.size >= options.rotate_bytes or steps >= options.rotate_steps:
+            aged = time.monotonic() - self._begun >= _BETWEEN_SEALS
+            if self._segment.size >= options.rotate_bytes or (steps >= options.rotate_steps and aged):
                 self._seal()
         oldest = time.monotonic() - (options.segment_seconds or math.inf)
         if self._encoder is not None and self._begun <= oldest:
@@ -240,6 +248,17 @@ class Drain:
                 self._write_nothing()
             if self._segment is not None:
                 self._seal()
+
+    def _batch_size(self, waiting: int) -> int:
+        """Rows of the next batch.
+
+        Each call to the system gives Python's lock away, and a loop that does nothing else gives it back after 5 ms: so
+        what has piled up goes in few large batches.
+        """
+        options = self._options
+        if waiting < max(4 * options.batch_rows, _PILED_UP):
+            return options.batch_rows
+        return max(options.batch_rows, min(waiting, _MOST_ROWS, options.rotate_bytes // ROW_BYTES))
 
     def _write_nothing(self, unseen: Mapping[str, str] | None = None) -> None:
         """Writes a batch without rows, for what there is to say beside them."""
@@ -322,6 +341,12 @@ class Drain:
         assert self._segment is not None
         if self._encoder is None:  # closed without a row: the header says what there is to say
             self._segment.write(self._begin())
+        assert self._encoder is not None
+        index = self._encoder.index(self.ring.tail)
+        if index:
+            self._retention.make_room(self._segment.size + len(index) + len(END_MARK))
+            self._segment.write(index)
+            self._batches += 1
         try:
             self._segment.seal()
         finally:
@@ -337,7 +362,8 @@ class Drain:
             assert encoder is not None
             facts = None
             if self.ring.tail > encoder.header.first_row:
-                facts = SegmentFacts(self._session, self._segment_step, self._last_step, self.ring.tail)
+                first, tail = encoder.header.first_row, self.ring.tail
+                facts = SegmentFacts(self._session, self._segment_step, self._last_step, first, tail)
             self._retention.add(KeptSegment(segment.number, segment.name, segment.size, facts, known=True))
 
     def _tell(self, error: Exception) -> None:
