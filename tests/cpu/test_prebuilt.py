@@ -110,6 +110,7 @@ def test_what_does_not_fit_is_left_alone(shipped: Path, monkeypatch: pytest.Monk
         monkeypatch.setattr(prebuilt, "host_features", frozenset)
         assert "for such a CPU" in why()
         monkeypatch.undo()
+        monkeypatch.delenv("FASTACT_PREBUILT", raising=False)
         monkeypatch.setattr(prebuilt, "FOLDER", shipped)
         monkeypatch.setattr(config, "OPT", 0)
         assert "settings" in why()
