@@ -194,23 +194,19 @@ class Gathering:
 
     def _exchange(self, *, last: bool) -> list[Finding]:
         capacity = self._capacity
-        part = np.zeros(_FRAME.size + capacity, np.uint8)
+        part = bytearray(_FRAME.size + capacity)
         sent = min(capacity, len(self._stream))
-        view = memoryview(part)
-        view[_FRAME.size : _FRAME.size + sent] = self._stream[:sent]
+        part[_FRAME.size : _FRAME.size + sent] = self._stream[:sent]
         del self._stream[:sent]
         _FRAME.pack_into(part, 0, sent, len(self._stream), last)
-        parts = self._gather.gather(part)
+        parts = self._gather.gather(np.frombuffer(part, np.uint8))
         message = b""
         if self._whole is not None:
             assert parts is not None
             message = self._judge(self._whole, parts)
-        fixed = np.zeros(_LENGTH.size + _MESSAGE, np.uint8)
-        if self._whole is not None:
-            _LENGTH.pack_into(fixed, 0, len(message))
-            fixed[_LENGTH.size : _LENGTH.size + len(message)] = np.frombuffer(message[:_MESSAGE], np.uint8)
-        fixed = self._gather.broadcast(fixed)
-        (size,) = _LENGTH.unpack_from(fixed)
+        first = (_LENGTH.pack(len(message)) + message[:_MESSAGE]).ljust(_LENGTH.size + _MESSAGE, b"\0")
+        fixed = self._gather.broadcast(np.frombuffer(bytearray(first), np.uint8))
+        (size,) = _LENGTH.unpack(fixed[: _LENGTH.size].tobytes())
         text = fixed[_LENGTH.size : _LENGTH.size + size].tobytes()
         if size > _MESSAGE:
             rest = np.zeros(size - _MESSAGE, np.uint8)
@@ -227,7 +223,7 @@ class Gathering:
         most, ended = self._capacity, False
         with self._lock:
             for rank, part in enumerate(parts):
-                sent, left, last = _FRAME.unpack_from(part)
+                sent, left, last = _FRAME.unpack(part[: _FRAME.size].tobytes())
                 ended = ended or bool(last)
                 most = max(most, min(sent + left, _MOST))
                 whole.take(rank, part[_FRAME.size : _FRAME.size + sent].tobytes())

@@ -50,7 +50,9 @@ class Gather:
         if timeout is not None:
             check_number("timeout", timeout, 0.1, 1e9, words="a number of seconds", unit="seconds", types=(int, float))
         self._timeout = None if timeout is None else dt.timedelta(seconds=timeout)
-        self._node = socket.gethostname() if node is None else check_text("node", node, 200)
+        if node is not None:
+            check_text("node", node, 200)
+        self._node = socket.gethostname() if node is None else node
         self.rank, self.ranks = 0, 1
         self._all: Any = None
         #: Of each machine its ranks, rising, the machine of rank 0 first; one entry where the machines do not matter.
