@@ -76,7 +76,8 @@ The files, from the training to the disk and back:
 """
 
 from fastact.log.options import LogOptions
-from fastact.log.reader import RunFollower, RunReader
+from fastact.log.follower import RunFollower
+from fastact.log.reader import RunReader
 from fastact.log.writer import LogWriter
 
 __all__ = ["LogOptions", "LogWriter", "RunFollower", "RunReader"]

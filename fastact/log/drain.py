@@ -24,10 +24,11 @@ import numpy.typing as npt
 
 from fastact.history import LayerInfo
 from fastact.log.codec import Encoder
-from fastact.log.files import Segment, list_segments, next_number, remove_empty, sync_folder
+from fastact.log.files import Segment, list_segments, next_number, remove_empty, remove_run, sync_folder
 from fastact.log.frames import END_MARK
 from fastact.log.lock import RunLock
 from fastact.log.options import LogOptions
+from fastact.log.reader import last_session
 from fastact.log.retention import KeptSegment, Retention
 from fastact.log.ring import Ring
 from fastact.log.schema import Header
@@ -45,13 +46,20 @@ _drains: "Final[weakref.WeakSet[Drain]]" = weakref.WeakSet()
 class Drain:
     """Empties a ring into a run's folder, an absolute path that is made where it is missing.
 
-    The writer adds to `layers` (by name) before the first row of a layer; `metadata` is for the headers.
+    The writer adds to `layers` (by name) before the first row of a layer; `metadata` is for the headers. `start_step`
+    and `overwrite` are those of `LogWriter`.
 
     Raises OSError where the folder cannot be made or written to, LogError where another writer has it.
     """
 
     def __init__(
-        self, folder: Path, options: LogOptions, metadata: dict[str, str], layers: dict[str, LayerInfo]
+        self,
+        folder: Path,
+        options: LogOptions,
+        metadata: dict[str, str],
+        layers: dict[str, LayerInfo],
+        start_step: int = 0,
+        overwrite: bool = False,
     ) -> None:
         self.ring = Ring(options.capacity)
         #: The text of a warning, once the disk has refused; whoever gives the warning takes it away.
@@ -82,7 +90,15 @@ class Drain:
         self._lock = RunLock(folder)
         try:
             remove_empty(folder)
-            self._next = next_number(number for number, _ in list_segments(folder))
+            found = list_segments(folder)
+            # Numbers go on after what is overwritten, so that whoever follows the run notices.
+            self._next = next_number(number for number, _ in found)
+            last = last_session(folder, found)
+            self._run_session = max(0, last) if start_step and not overwrite else last + 1
+            self._start_step = start_step or None
+            self._started = time.time_ns()
+            if overwrite:
+                remove_run(folder)
             self._retention = Retention(folder, options, self._tell)
             # Made now, so that a place that cannot be written to is told before the training begins.
             self._segment = self._open()
@@ -97,6 +113,11 @@ class Drain:
             self._thread.start()
         except RuntimeError:
             self._thread = None
+
+    @property
+    def run_session(self) -> int:
+        """The session of the run that this writer is of: see `fastact.log.sessions`."""
+        return self._run_session
 
     @property
     def refused(self) -> bool:
@@ -261,7 +282,10 @@ class Drain:
 
     def _begin(self, layers: tuple[LayerInfo, ...]) -> bytes:
         told, unseen = self._told, dict(self.unseen)
-        header = Header(self._session, self.ring.tail, layers, self._metadata, dropped=told, unseen=unseen)
+        header = Header(
+            self._session, self.ring.tail, layers, self._metadata, dropped=told, unseen=unseen,
+            run_session=self._run_session, start_step=self._start_step, started=self._started,
+        )  # fmt: skip
         self._encoder = Encoder(header, self._batches, self._options.compression)
         self._begun = time.monotonic()
         return self._encoder.front

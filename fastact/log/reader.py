@@ -7,20 +7,22 @@ Segments are read, never mapped: where a mapped file shrinks, the process is kil
 of decompressing.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
-from fastact.errors import LogError
+import pyarrow as pa
+
+from fastact.errors import ArgumentValueError, LogError
 from fastact.fields import SCHEMA_VERSION
 from fastact.history import LayerInfo
 from fastact.log.codec import NONSENSE, Decoder, read_header
 from fastact.log.files import list_segments
 from fastact.log.frames import Frame, frames
-from fastact.log.lock import LOCK_NAME, is_held
+from fastact.log.lock import LOCK_NAME
 from fastact.log.schema import Header, check_version, columns_of
+from fastact.log.sessions import Front, Session, Sessions, Writer
 from fastact.opening import read_regular
 
 #: The versions whose columns are known.
@@ -32,7 +34,8 @@ class StoredBatch(NamedTuple):
     """One batch of rows as it lies in a segment, with its writer's layers by name.
 
     `batch` is a `pyarrow.RecordBatch` with the columns `schema.COLUMNS`; it may have no rows. `frame` is the message
-    that holds it, and `front` the one that holds the segment's `header`; both are None where that is damaged.
+    that holds it, and `front` the one that holds the segment's `header`; both are None where that is damaged. Where
+    some of its rows were recorded again by a writer that resumed the run, the message has more rows than the batch.
     """
 
     batch: Any
@@ -145,14 +148,26 @@ class Walk:
         return Decoder(columns_of(frame.version), frame.version)
 
 
-class RunReader:
-    """The segments of one run's directory. Opens files only while it reads them, and never changes one.
+class Replaced(NamedTuple):
+    """Rows that a writer left out of the reading, since the run was resumed: those from step `first` to `last`."""
 
-    Raises LogError where nothing can be read, or a newer major version of fastact wrote it.
+    first: int
+    last: int
+
+
+class RunReader:
+    """One session of one run's directory. Opens files only while it reads them, and never changes one.
+
+    `session` is its number, by default that of the last one; one below 0 counts from the last, which is -1.
+
+    Raises LogError where nothing can be read, or a newer major version of fastact wrote it, and ArgumentValueError
+    where there is no such session.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, session: int | None = None) -> None:
         self.path = path
+        #: The steps of which rows were left out when the batches were read last: they were recorded again.
+        self.replaced: list[Replaced] = []
         self._sessions: dict[str, dict[str, LayerInfo]] = {}
         #: The run's own metadata; where segments differ, the newest holds.
         self.metadata: dict[str, str] = {}
@@ -167,15 +182,35 @@ class RunReader:
         if not found:
             raise LogError(f"no log in {str(path)!r}, want a directory with segment-*.arrows or segment-*.live files")
         reasons: list[str] = []
-        headers = [self._look(name, reasons.append) for _, name in found]
-        for header in headers:
+        fronts = {name: self._look(name, reasons.append) for _, name in found}
+        self._places = Sessions(lambda name: fronts.pop(name, None) or self._look(name))
+        headers = {number: fronts[name][1] for number, name in found}
+        self._places.update(found)
+        #: The sessions that there were when it was opened, the oldest first.
+        self.sessions: tuple[Session, ...] = self._places.all
+        #: The number of the one that is read.
+        self.session = self._chosen(session)
+        mine = self._places.of_segments()
+        headers = {number: header for number, header in headers.items() if mine[number] == self.session}
+        for header in headers.values():
             if header is not None:
                 self._sessions.setdefault(header.session, {}).update({info.name: info for info in header.layers})
                 self.metadata |= header.metadata
                 self.unseen = header.unseen
-        if not any(headers) and next(self.batches(reasons.append), None) is None:
+        if not any(headers.values()) and next(self.batches(reasons.append), None) is None:
             why = "; ".join(dict.fromkeys(reasons)) or "the run has written nothing yet"
             raise LogError(f"nothing can be read from the log {str(path)!r}: {why}")
+
+    def _chosen(self, session: int | None) -> int:
+        numbers = [each.number for each in self.sessions]
+        if session is None:
+            return numbers[-1]
+        if session in numbers:
+            return session
+        if -len(numbers) <= session < 0:
+            return numbers[session]
+        known = ", ".join(map(str, numbers[-20:]))
+        raise ArgumentValueError(f"session: got {session}, want one of {known}; or -1, the last one, and so on")
 
     @property
     def layers(self) -> tuple[LayerInfo, ...]:
@@ -195,107 +230,82 @@ class RunReader:
     @property
     def closed(self) -> bool:
         """Whether the writer closed the run. A writer that was killed leaves it open."""
-        return bool(names := self._names()) and names[-1].endswith(".arrows") and unlocked(self._folder)
+        names = self._names()
+        is_last = self._places.all[-1].number == self.session
+        return bool(names) and names[-1].endswith(".arrows") and (not is_last or unlocked(self._folder))
 
-    def batches(self, lost: Tell) -> Iterator[StoredBatch]:
-        """Yields the whole batches in the order in which they were written; `lost` is told of what is missing."""
+    def batches(self, lost: Tell, *, everything: bool = False) -> Iterator[StoredBatch]:
+        """Yields the whole batches in the order in which they were written; `lost` is told of what is missing.
+
+        With `everything`, those of all sessions, and rows that were recorded again as well.
+        """
         walk = Walk(self._sessions, lost)
         header: Header | None = None
-        for name in self._names():
+        replaced: dict[str, Replaced] = {}
+        for name in self._names(everything=everything):
             walk.begin(name)
             for stored in walk.batches(self._frames(name, walk.tell)):
                 header = stored.header or header
-                yield stored
+                cut = None if everything else self._places.cut(stored.frame.session)
+                yield stored if cut is None else without(stored, cut, replaced, walk.tell)
             walk.end()
+        self.replaced = list(replaced.values())
         self.unseen = self.unseen if header is None else header.unseen
 
-    def _names(self) -> list[str]:
+    def writer(self, session: str) -> Writer:
+        """The place in the run of a writer, which a message names as its session."""
+        return self._places.of_writer(session)
+
+    def _names(self, *, everything: bool = False) -> list[str]:
         try:
-            return [name for _, name in present_segments(self._folder)]
+            found = present_segments(self._folder)
         except OSError:
             return []
+        self._places.update(found)
+        session = self._places.of_segments()
+        return [name for number, name in found if everything or session[number] == self.session]
 
-    def _look(self, name: str, lost: Tell) -> Header | None:
-        """The header at the front of a segment, None where it is damaged."""
-        frame = next(self._frames(name, lambda what: lost(f"{name}: {what}")), None)
-        with suppress(*NONSENSE):
-            if frame is not None and frame.kind == "schema":
-                return read_header(frame)[0]
-        return None
+    def _look(self, name: str, lost: Tell = lambda _: None) -> Front:
+        """What stands at the front of a segment."""
+        return front_of(self._frames(name, lambda what: lost(f"{name}: {what}")))
 
     def _frames(self, name: str, lost: Tell) -> Iterator[Frame]:
         return segment_frames(self._folder, name, lost, shown=self.path)
 
 
-class RunFollower:
-    """Follows one run's directory, which may be empty yet, from its oldest segment on. Between calls no file is open.
+def front_of(messages: Iterator[Frame]) -> Front:
+    """The first whole message of a segment and its header; each None where there is none."""
+    frame = next(messages, None)
+    with suppress(*NONSENSE):
+        if frame is not None and frame.kind == "schema":
+            return frame, read_header(frame)[0]
+    return frame, None
 
-    Segments that the writer begins, seals, or removes are followed as they come. A torn message at the end of the
-    newest one may be half of a write, and is looked at again the next time. `lost` is told of what is missing.
-    """
 
-    def __init__(self, path: Path, lost: Callable[[str], None]) -> None:
-        self.path = path
-        #: The run's own metadata, as the newest segment that was read has it.
-        self.metadata: dict[str, str] = {}
-        #: What was watched and not recorded, by name, and why, as the newest segment that was read has it.
-        self.unseen: dict[str, str] = {}
-        #: Whether the newest segment was sealed, when it was read last.
-        self._sealed = False
-        self._folder = path.absolute()
-        self._walk = Walk({}, lost)
-        self._number, self._offset, self._finished = -1, 0, True
+def last_session(folder: Path, found: Sequence[tuple[int, str]]) -> int:
+    """The number of a run's last session by its segments, `found` in the folder; -1 where there is none."""
+    for _, name in reversed(found):
+        _, header = front_of(segment_frames(folder, name, lambda _: None))
+        if header is not None:
+            return header.run_session
+    return 0 if found else -1
 
-    @property
-    def closed(self) -> bool:
-        """Whether the writer closed the run, and all of it was read. A writer that was killed leaves it open."""
-        return self._sealed and unlocked(self._folder)
 
-    @property
-    def written(self) -> bool | None:
-        """Whether a writer is at work on the run; None where the system does not tell."""
-        return is_held(self._folder)
-
-    def read(self) -> Iterator[StoredBatch]:
-        """Yields the batches that were written since the last call; raises as `RunReader`."""
-        try:
-            found = present_segments(self._folder)
-        except OSError as error:
-            raise LogError(f"cannot read the log {str(self.path)!r}, want a run's directory: {error}") from error
-        found = [entry for entry in found if entry[0] >= self._number]
-        self._sealed = bool(found) and found[-1][1].endswith(".arrows")
-        for number, name in found:
-            if number > self._number:
-                self._end()
-                self._number, self._offset, self._finished = number, 0, False
-                self._walk.begin(name)
-            elif self._finished:
-                continue
-            whole = name.endswith(".arrows") or number < found[-1][0]
-            for stored in self._walk.batches(self._frames(name, whole=whole)):
-                if stored.header is not None:
-                    self.metadata, self.unseen = stored.header.metadata, stored.header.unseen
-                yield stored
-            if whole:
-                self._end()
-
-    def _end(self) -> None:
-        if not self._finished:
-            self._finished = True
-            self._walk.end()
-
-    def _frames(self, name: str, *, whole: bool) -> Iterator[Frame]:
-        """What was added to a segment; without `whole`, damage is told only when something whole comes after it."""
-        told: list[str] = []
-        self._walk.name = name
-        found = segment_frames(self._folder, name, told.append, begin=self._offset, shown=self.path)
-        for frame in chain(found, (None,) if whole else ()):
-            for what in told:
-                self._walk.tell(what)
-            told.clear()
-            if frame is not None:
-                self._offset = frame.offset + len(frame.message)
-                yield frame
+def without(stored: StoredBatch, cut: int, replaced: dict[str, Replaced], lost: Tell) -> StoredBatch:
+    """The batch without the rows from step `cut` on, which were recorded again; notes by its writer what they were."""
+    steps = stored.batch.column("step").to_numpy()
+    again = steps >= cut
+    if not again.any():
+        return stored
+    first, last = int(steps[again].min()), int(steps.max())
+    merged = 1 if stored.header is None else stored.header.merged_steps
+    if merged > 1 and first // merged * merged < cut:
+        first = cut
+        lost(f"steps {cut // merged * merged} to {cut - 1} were merged with steps that were recorded again")
+    writer = stored.frame.session
+    before = replaced.get(writer, Replaced(first, last))
+    replaced[writer] = Replaced(min(first, before.first), max(last, before.last))
+    return stored._replace(batch=stored.batch.filter(pa.array(~again)))
 
 
 def unlocked(folder: Path) -> bool:

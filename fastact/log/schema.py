@@ -69,6 +69,9 @@ class Header:
         next_row: rows that this writer had taken in before the first row after a thinned segment: its rows stand for
             rows `first_row` to ``next_row - 1``. None where a row is a row. Since 1.1.
         unseen: what was watched and not recorded by then, by name, and why. Since 1.3.
+        run_session: which session of the run the writer is of, from 0 (`fastact.log.sessions`). Since 1.5.
+        start_step: the step at which the writer resumed the session; None where it began it. Since 1.5.
+        started: when the writer began, in nanoseconds since 1970-01-01 UTC; 0 where that is not known. Since 1.5.
     """
 
     session: str
@@ -80,6 +83,9 @@ class Header:
     merged_steps: int = 1
     next_row: int | None = None
     unseen: dict[str, str] = field(default_factory=dict)
+    run_session: int = 0
+    start_step: int | None = None
+    started: int = 0
 
     def schema(self, fastact_version: str, stamp: str) -> Any:
         """The Arrow schema with this header in it; `stamp` is the text that `frames.finish` completes."""
@@ -90,7 +96,11 @@ class Header:
             "fastact.session": self.session,
             "fastact.first_row": str(self.first_row),
             "fastact.layers": layers_to_json(self.layers),
+            "fastact.run_session": str(self.run_session),
+            "fastact.started": str(self.started),
         }
+        if self.start_step is not None:
+            own["fastact.start_step"] = str(self.start_step)
         if self.dropped:
             own["fastact.dropped"] = str(self.dropped)
         if self.unseen:
@@ -117,6 +127,9 @@ class Header:
                 merged_steps=max(1, _count(raw.get("fastact.merged_steps", "1"))),
                 next_row=_count(raw["fastact.next_row"]) if "fastact.next_row" in raw else None,
                 unseen={str(name): str(why) for name, why in dict(json.loads(raw.get("fastact.unseen", "{}"))).items()},
+                run_session=_count(raw.get("fastact.run_session", "0")),
+                start_step=_count(raw["fastact.start_step"]) if "fastact.start_step" in raw else None,
+                started=_time(raw.get("fastact.started", "0")),
             )
         except (KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"incomplete header: {error!r}") from error
@@ -126,6 +139,13 @@ def _count(text: str) -> int:
     """A number of rows or steps from a header; ValueError for what is none."""
     if not re.fullmatch("[0-9]{1,18}", text):
         raise ValueError(f"a count of {text[:40]!a}")
+    return int(text)
+
+
+def _time(text: str) -> int:
+    """A time in nanoseconds from a header; ValueError for what is none."""
+    if not re.fullmatch("[0-9]{1,19}", text):
+        raise ValueError(f"a time of {text[:40]!a}")
     return int(text)
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from fastact.checks import check_integer
 from fastact.diagnosis.accept import Accept, from_json
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.report import Diagnosis
@@ -29,6 +30,7 @@ from fastact.replay.frames import Frames, Progress
 from fastact.replay.merge import KEYS, aggregate, merge_ranks
 from fastact.replay.plotting import Plots
 from fastact.replay.records import Record, RowFilter
+from fastact.replay.sessions import OfSessions, leave_out_others
 from fastact.stats.activation import ActivationStats
 
 _RANK: Final = re.compile(r"rank-(\d{5,9})")
@@ -38,7 +40,7 @@ _RANK_COLUMN: Final = pa.field(
 )
 
 
-class Log(Frames, Plots):
+class Log(Frames, Plots, OfSessions):
     """A log that `open_log` opened. It holds no file open; every call reads what is there at that time.
 
     Where a method takes `progress`, it is called again and again with the bytes read so far; `nbytes` has the total.
@@ -47,12 +49,14 @@ class Log(Frames, Plots):
         path: the directory.
         ranks: the ranks whose rows it holds, ascending.
         runs: the reader of each rank's directory.
+        session: the number of the session that is read; see `sessions`.
     """
 
     def __init__(self, path: Path, runs: dict[int, RunReader], notes: tuple[str, ...] = ()) -> None:
         self.path = path
         self.ranks = tuple(runs)
         self.runs = runs
+        self.session = max(run.session for run in runs.values())
         self._notes = notes
         self._warnings: tuple[str, ...] | None = None
 
@@ -123,7 +127,7 @@ class Log(Frames, Plots):
     def to_table(self, *, progress: Progress | None = None) -> Any:
         """All rows as a `pyarrow.Table` in written order, rank after rank; it takes some 200 bytes a row.
 
-        One row per (step, layer, rank). A run that was resumed from an earlier step has the repeated steps twice.
+        One row per (step, layer, rank). Of steps that a run which was resumed has recorded again, the later row counts.
         The columns are ``rank``, the layer's name as ``layer``, its place in forward order as ``layer_order``, and the
         other fields of `fields.ROW`. Null stands where there was nothing to measure; NaN does not occur.
         """
@@ -308,7 +312,9 @@ class Log(Frames, Plots):
         write_report([self], path, progress=progress)
 
     def __repr__(self) -> str:
-        return f"Log({str(self.path)!r}, layers={len(self.layers)}, ranks={len(self.ranks)})"
+        count = len(self.sessions)
+        which = f", session={self.session} of {count}" if count > 1 else ""
+        return f"Log({str(self.path)!r}, layers={len(self.layers)}, ranks={len(self.ranks)}{which})"
 
     def _check_rank(self, argument: str, rank: object) -> None:
         if rank not in self.runs:
@@ -324,11 +330,14 @@ class Log(Frames, Plots):
                 yield Record(row[_STEP], name, info, row, rank)
 
     def stored_batches(
-        self, ranks: Iterable[int], progress: Progress | None = None
+        self, ranks: Iterable[int], progress: Progress | None = None, *, everything: bool = False
     ) -> Iterator[tuple[int, StoredBatch]]:
-        """Yields (rank, batch) for every whole batch of these ranks. A pass to the end of all renews `warnings`."""
+        """Yields (rank, batch) for every whole batch of these ranks. A pass to the end of all renews `warnings`.
+
+        With `everything`, those of all sessions, and rows that were recorded again as well.
+        """
         lost, ranks = list(self._notes), tuple(ranks)
-        for rank, batches in zip(ranks, self._batches(ranks, lost, progress), strict=True):
+        for rank, batches in zip(ranks, self._batches(ranks, lost, progress, everything), strict=True):
             for stored in batches:
                 yield rank, stored
         if set(ranks) == set(self.ranks):
@@ -337,14 +346,16 @@ class Log(Frames, Plots):
     #: The older name of `stored_batches`.
     parts = stored_batches
 
-    def _batches(self, ranks: Iterable[int], lost: list[str], progress: Progress | None) -> list[Iterator[StoredBatch]]:
+    def _batches(
+        self, ranks: Iterable[int], lost: list[str], progress: Progress | None, everything: bool = False
+    ) -> list[Iterator[StoredBatch]]:
         """The batches of each rank; `progress` is called with the bytes read of all, and `lost` gets what is lost."""
         total = 0
 
         def batches_of(run: RunReader) -> Iterator[StoredBatch]:
             nonlocal total
             prefix = "" if run.path == self.path else run.path.name + "/"
-            for stored in run.batches(lambda what: lost.append(prefix + what)):
+            for stored in run.batches(lambda what: lost.append(prefix + what), everything=everything):
                 total += len(stored.frame.message)
                 if progress is not None:
                     progress(total)
@@ -353,13 +364,19 @@ class Log(Frames, Plots):
         return [batches_of(self.runs[rank]) for rank in ranks]
 
 
-def open_log(path: str | os.PathLike[str]) -> Log:
+def open_log(path: str | os.PathLike[str], *, session: int | None = None) -> Log:
     """Opens the log of a run: its directory, or the parent of ``rank-00000``, ``rank-00001``, ... directories.
 
     A run that is still being written, or was killed or damaged, is opened too: `Log.warnings` says what is missing.
 
+    Args:
+        path: the directory.
+        session: which session of the run to read, as `Log.sessions` numbers them, where it was started more than once;
+            by default the last one. -1 is the last one, too, -2 the one before.
+
     Raises:
-        ArgumentTypeError: `path` is not a path.
+        ArgumentTypeError: `path` is not a path, or `session` not an int.
+        ArgumentValueError: there is no such session.
         LogError: nothing can be read there, or a newer major version of fastact wrote it.
 
     Example:
@@ -367,19 +384,22 @@ def open_log(path: str | os.PathLike[str]) -> Log:
         Traceback (most recent call last):
         fastact.errors.LogError: cannot read the log 'no/such/run', want a run's directory: ...
     """
+    if session is not None:
+        check_integer("session", session, -(2**62), 2**62)
     place, ranks = rank_folders(path)
     if list_segments(place) or not ranks:
         notes = (f"{len(ranks)} rank directories lie beside the segments and were not read",) if ranks else ()
-        return Log(place, {0: RunReader(place)}, notes)
+        return Log(place, {0: RunReader(place, session)}, notes)
     runs: dict[int, RunReader] = {}
     failed: list[str] = []
     for rank, name in sorted(ranks.items()):
         try:
-            runs[rank] = RunReader(place / name)
-        except LogError as error:
+            runs[rank] = RunReader(place / name, session)
+        except (LogError, ArgumentValueError) as error:
             failed.append(f"{name}: {error}")
     if not runs:
         raise LogError(f"nothing can be read from the log {str(place)!r}: {'; '.join(failed)}")
+    failed += leave_out_others(runs)
     return Log(place, runs, tuple(failed))
 
 

@@ -1,0 +1,64 @@
+"""What a log says of the sessions of its run: each start of a training in the same directory that was no resuming."""
+
+from pathlib import Path
+from typing import Final
+
+from fastact.log.reader import RunReader
+from fastact.log.sessions import Session
+
+#: Numbers of sessions that a note lists.
+_MOST: Final = 8
+
+
+class OfSessions:
+    """What `Log` knows of sessions."""
+
+    path: Path
+    runs: dict[int, RunReader]
+    session: int
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """As `Log.warnings`."""
+        raise NotImplementedError
+
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        """The sessions of the run that there were when it was opened, the oldest first: each start begins one.
+
+        A start that resumes (`ActivationMonitor`'s `start_step`) continues the last one. `open_log` reads the last one
+        unless it is told which. Logs of before schema 1.5 are one session.
+        """
+        found: dict[int, Session] = {}
+        for run in self.runs.values():
+            found = {each.number: each for each in run.sessions} | found
+        return tuple(found[number] for number in sorted(found))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is good to know, and no damage: other sessions in its directory, and steps that were recorded again.
+
+        Reads all of the log if nothing has yet.
+        """
+        _ = self.warnings
+        notes = []
+        others = [str(each.number) for each in self.sessions if each.number != self.session]
+        if others:
+            known = ("..., " if len(others) > _MOST else "") + ", ".join(others[-_MOST:])
+            what = "another one, which is" if len(others) == 1 else f"{len(others)} others, which are"
+            notes.append(f"this is session {self.session} of the run; its directory has {what} read apart: {known}")
+        for run in self.runs.values():
+            prefix = "" if run.path == self.path else f"{run.path.name}: "
+            for first, last in run.replaced:
+                what = f"step {first} was" if first == last else f"steps {first} to {last} were"
+                notes.append(f"{prefix}{what} recorded again by a run that resumed; the earlier rows are left out")
+        return tuple(notes)
+
+
+def leave_out_others(runs: dict[int, RunReader]) -> list[str]:
+    """Takes away the ranks whose session is not the last that a rank has; says which, and why."""
+    last = max(run.session for run in runs.values())
+    others = {rank: run for rank, run in runs.items() if run.session != last}
+    for rank in others:
+        del runs[rank]
+    return [f"{run.path.name}: it has no session {last}, only {run.session}, and is left out" for run in others.values()]
