@@ -14,7 +14,8 @@ and max of a layer without a finite element, and for the neuron columns of a lay
 is not zero, and NaN does not occur. The metadata of a segment's schema hold ``fastact.schema_version``,
 ``fastact.session`` (the writer), ``fastact.first_row``, ``fastact.layers`` (JSON), ``fastact.unseen`` (JSON: what was
 watched and not recorded by then, and why; the newest segment holds) and the run's own metadata with ``run.`` before
-their names.
+their names. What comes later stands in the metadata of a batch: ``fastact.layers`` has the layers that are new in it,
+``fastact.unseen`` takes the place of the header's. So a layer that runs late costs its own few bytes, and no segment.
 
 **The promise.** A row is on its way to the disk after `LogOptions.batch_rows` further rows or
 `LogOptions.flush_seconds`, whichever comes first; `LogWriter.flush` forces it. What is there survives the death of the

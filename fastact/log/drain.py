@@ -14,7 +14,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -31,7 +31,7 @@ from fastact.log.options import LogOptions
 from fastact.log.reader import last_session
 from fastact.log.retention import KeptSegment, Retention
 from fastact.log.ring import Ring
-from fastact.log.schema import Header
+from fastact.log.schema import Header, layers_to_json
 from fastact.log.thin import SegmentFacts
 
 #: Seconds between two portions of retention's work, in which the training has Python's lock for itself.
@@ -40,14 +40,20 @@ _BETWEEN_PORTIONS: Final = 0.004
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 #: When the log is closed: seconds between two tries, at first, and for how long none may have got on.
 _SHORTEST_PAUSE, _LAST_TRIES = 0.02, 5.0
+#: A layer that comes this many steps after the first one was not there from the beginning; so many are a mistake.
+_LATE_STEPS, _MANY_LATE = 100, 1000
+#: Characters of the layers that a header names, some 100,000 layers: readers bound what a message may hold.
+_MOST_NAMED: Final = 16 << 20
+#: So few layers are never more.
+_FEW: Final = 300
 _drains: "Final[weakref.WeakSet[Drain]]" = weakref.WeakSet()
 
 
 class Drain:
     """Empties a ring into a run's folder, an absolute path that is made where it is missing.
 
-    The writer adds to `layers` (by name) before the first row of a layer; `metadata` is for the headers. `start_step`
-    and `overwrite` are those of `LogWriter`.
+    The writer adds to `layers`, by the number that rows have for them, before the first row of a layer; `metadata` is
+    for the headers. `start_step` and `overwrite` are those of `LogWriter`.
 
     Raises OSError where the folder cannot be made or written to, LogError where another writer has it.
     """
@@ -57,7 +63,7 @@ class Drain:
         folder: Path,
         options: LogOptions,
         metadata: dict[str, str],
-        layers: dict[str, LayerInfo],
+        layers: dict[int, LayerInfo],
         start_step: int = 0,
         overwrite: bool = False,
     ) -> None:
@@ -69,6 +75,9 @@ class Drain:
         self._told_unseen: Mapping[str, str] = {}
         self._folder, self._options, self._metadata, self._layers = folder, options, metadata, layers
         self._session = os.urandom(8).hex()
+        #: Those that the last segment has rows of, which the next one names at its front; None before the first one.
+        self._used: set[int] | None = None
+        self._late = 0  # layers that came long after the first step
         self._batches = 0
         self._repeat = 0  # rows of a batch that failed and is written again as it was
         self._dropped = 0  # rows dropped before the next batch
@@ -78,7 +87,7 @@ class Drain:
         self._segment: Segment | None = None
         self._encoder: Encoder | None = None
         self._failures = 0
-        self._warned = self._ended = False
+        self._warned = self._warned_of_names = self._ended = False
         self._begun = self._resting = 0.0
         self._flush_at = time.monotonic() + options.flush_seconds
         #: Requests to write all rows that the ring holds: whether to close the log as well, and what is released when
@@ -230,6 +239,7 @@ class Drain:
         goal = ring.head
         while ring.tail < goal and (everything or goal - ring.tail >= options.batch_rows or self._repeat):
             rows, dropped = ring.oldest(self._repeat or options.batch_rows)
+            rows = self._fitting(rows)
             self._repeat = len(rows)
             self._write(rows, dropped)
             # An interrupt before this repeats the batch, and readers drop repeats.
@@ -244,44 +254,72 @@ class Drain:
         if self._encoder is not None and self._begun <= oldest:
             self._seal()
         if everything and self.unseen != self._told_unseen:
-            self._write_nothing()
+            self._write_nothing(self.unseen)
         if final:
             if ring.oldest(0)[1] is not None or self._dropped > self._told:
                 self._write_nothing()
             if self._segment is not None:
                 self._seal()
 
-    def _write_nothing(self) -> None:
+    def _write_nothing(self, unseen: Mapping[str, str] | None = None) -> None:
         """Writes a batch without rows, for what there is to say beside them."""
-        self._write(*self.ring.oldest(0))
+        self._write(*self.ring.oldest(0), unseen)
         self._batches += 1
 
-    def _write(self, rows: npt.NDArray[np.void], dropped: int | None) -> None:
+    def _write(self, rows: npt.NDArray[np.void], dropped: int | None, unseen: Mapping[str, str] | None = None) -> None:
         self._dropped = self._dropped if dropped is None else dropped
-        layers = tuple(self._layers.values())
-        if self._encoder is not None:
-            header = self._encoder.header
-            if len(layers) != len(header.layers) or self.unseen != header.unseen:
-                self._seal()
         if self._segment is None:
             self._segment = self._open()
         front = b""
         if self._encoder is None:
-            front = self._begin(layers)
+            front = self._begin()
             self._segment_step = int(rows["step"][0]) if len(rows) else self._segment_step
         assert self._encoder is not None
-        data = front + self._encoder.batch(rows, self.ring.tail, self._dropped)
+        orders = np.unique(rows["layer"]).tolist()
+        late = self._not_named(orders)
+        data = front + self._encoder.batch(rows, self.ring.tail, self._dropped, late, unseen)
         # Sealing adds its end mark, and asks for no room.
         self._retention.make_room(self._segment.size + len(data) + len(END_MARK))
         self._segment.write(data)
-        self._told, self._told_unseen = self._dropped, self._encoder.header.unseen
+        self._told = self._dropped
+        self._used = {*orders, *(self._used or ())} if not front else set(orders)
+        if front or unseen is not None:
+            self._told_unseen = self._encoder.header.unseen if unseen is None else unseen
         if len(rows):
             self._last_step = int(rows["step"][-1])
+            self._count_late(late, self._last_step)
             if self._first_step is None:
                 self._first_step = int(rows["step"][0])
 
-    def _begin(self, layers: tuple[LayerInfo, ...]) -> bytes:
+    def _not_named(self, orders: list[int]) -> tuple[LayerInfo, ...]:
+        """The layers, by what rows call them, that the segment has not named yet."""
+        named = self._encoder.layers if self._encoder is not None else {}
+        return tuple(self._layers[order] for order in orders if order not in named)
+
+    def _fitting(self, rows: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+        """The first of the rows, as many as have new layers of `_MOST_NAMED` characters, which is nearly always all."""
+        late = self._not_named(np.unique(rows["layer"]).tolist())
+        if len(late) > _FEW and len(few := _within(_MOST_NAMED, late)) < len(late):
+            beyond = np.isin(rows["layer"], [info.order for info in late[max(1, len(few)) :]])
+            rows = rows[: max(1, int(np.argmax(beyond)))]
+        return rows
+
+    def _count_late(self, late: tuple[LayerInfo, ...], step: int) -> None:
+        """Warns, once, where names of layers keep coming."""
+        if late and self._first_step is not None and step - self._first_step >= _LATE_STEPS:
+            self._late += len(late)
+            if self._late >= _MANY_LATE and not self._warned_of_names:
+                self._warned_of_names = True
+                self.trouble = self.trouble or (
+                    f"fastact: {self._late:,} names of layers came new after the first {_LATE_STEPS} steps, the last "
+                    f"one {late[-1].name[:200]!r}: each takes memory, and none gets the history that a diagnosis "
+                    "needs; give a layer the same name in each step"
+                )
+
+    def _begin(self) -> bytes:
         told, unseen = self._told, dict(self.unseen)
+        used = tuple(self._layers) if self._used is None else sorted(self._used)
+        layers = _within(_MOST_NAMED, (self._layers[order] for order in used))
         header = Header(
             self._session, self.ring.tail, layers, self._metadata, dropped=told, unseen=unseen,
             run_session=self._run_session, start_step=self._start_step, started=self._started,
@@ -306,7 +344,7 @@ class Drain:
     def _seal(self) -> None:
         assert self._segment is not None
         if self._encoder is None:  # closed without a row: the header says what there is to say
-            self._segment.write(self._begin(tuple(self._layers.values())))
+            self._segment.write(self._begin())
         try:
             self._segment.seal()
         finally:
@@ -336,6 +374,17 @@ class Drain:
                 f"fastact: the log in {str(self._folder)!r} {what}; training continues, writing is retried, and rows "
                 "that find no room are dropped"
             )
+
+
+def _within(size: int, layers: Iterable[LayerInfo]) -> tuple[LayerInfo, ...]:
+    """The first of the layers, as many as take `size` characters."""
+    found = []
+    for info in layers:
+        size -= len(layers_to_json((info,)))
+        if size < 0:
+            break
+        found.append(info)
+    return tuple(found)
 
 
 def _forked() -> None:

@@ -9,6 +9,7 @@ of decompressing.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
@@ -17,7 +18,7 @@ import pyarrow as pa
 from fastact.errors import ArgumentValueError, LogError
 from fastact.fields import SCHEMA_VERSION
 from fastact.history import LayerInfo
-from fastact.log.codec import NONSENSE, Decoder, read_header
+from fastact.log.codec import NONSENSE, Decoder, added, adds_to_header, read_header
 from fastact.log.files import list_segments
 from fastact.log.frames import Frame, frames
 from fastact.log.lock import LOCK_NAME
@@ -99,6 +100,7 @@ class Walk:
                     self._decoder = self._own_decoder(frame)
                 batch, metadata = self._decoder.batch(frame)
                 dropped = int(metadata.get(b"fastact.dropped", b"0"))
+                late, unseen = added(metadata)
             except NONSENSE as error:
                 self.tell(f"the message at byte {frame.offset} is not part of a fastact log ({ascii(error)[:200]})")
                 continue
@@ -112,6 +114,12 @@ class Walk:
             self._due[frame.session] = frame.row + batch.num_rows
             where = f"before step {batch.column('step')[0]}" if batch.num_rows else "at the end"
             self._take_dropped(frame.session, dropped, where)
+            if unseen is not None and self._header is not None:
+                self._header = replace(self._header, unseen=unseen)
+            if late:
+                found = {info.name: info for info in late}
+                self._layers_of(frame.session).update(found)
+                self._sessions.setdefault(frame.session, {}).update(found)
             yield StoredBatch(batch, self._layers_of(frame.session), self._header, self._front, frame)
 
     def _take_header(self, header: Header) -> None:
@@ -183,20 +191,29 @@ class RunReader:
             raise LogError(f"no log in {str(path)!r}, want a directory with segment-*.arrows or segment-*.live files")
         reasons: list[str] = []
         fronts = {name: self._look(name, reasons.append) for _, name in found}
+        headers = {name: header for name, (_, header) in fronts.items()}
         self._places = Sessions(lambda name: fronts.pop(name, None) or self._look(name))
-        headers = {number: fronts[name][1] for number, name in found}
         self._places.update(found)
         #: The sessions that there were when it was opened, the oldest first.
         self.sessions: tuple[Session, ...] = self._places.all
         #: The number of the one that is read.
         self.session = self._chosen(session)
         mine = self._places.of_segments()
-        headers = {number: header for number, header in headers.items() if mine[number] == self.session}
-        for header in headers.values():
+        names = [name for number, name in found if mine[number] == self.session]
+        last: dict[str, str] = {}
+        for name in names:
+            header = headers[name]
             if header is not None:
                 self._sessions.setdefault(header.session, {}).update({info.name: info for info in header.layers})
                 self.metadata |= header.metadata
                 self.unseen = header.unseen
+                last[header.session] = name
+        # What came late is in the header of its writer's next segment, where there is one.
+        for writer, name in last.items():
+            for late, unseen in self._added(name):
+                self._sessions[writer].update({info.name: info for info in late})
+                if unseen is not None and name == names[-1]:
+                    self.unseen = unseen
         if not any(headers.values()) and next(self.batches(reasons.append), None) is None:
             why = "; ".join(dict.fromkeys(reasons)) or "the run has written nothing yet"
             raise LogError(f"nothing can be read from the log {str(path)!r}: {why}")
@@ -268,6 +285,16 @@ class RunReader:
     def _look(self, name: str, lost: Tell = lambda _: None) -> Front:
         """What stands at the front of a segment."""
         return front_of(self._frames(name, lambda what: lost(f"{name}: {what}")))
+
+    def _added(self, name: str) -> Iterator[tuple[tuple[LayerInfo, ...], dict[str, str] | None]]:
+        """What the batches of a segment add to its header, as `codec.added` has it."""
+        decoder: Decoder | None = None
+        for frame in self._frames(name, lambda _: None):
+            with suppress(*NONSENSE):
+                if frame.kind == "schema":
+                    decoder = read_header(frame)[1]
+                elif decoder is not None and adds_to_header(frame):
+                    yield added(decoder.batch(frame)[1])
 
     def _frames(self, name: str, lost: Tell) -> Iterator[Frame]:
         return segment_frames(self._folder, name, lost, shown=self.path)

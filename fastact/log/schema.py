@@ -59,7 +59,9 @@ class Header:
     Attributes:
         session: 16 hex digits, drawn anew by each writer; segments of one writer share it.
         first_row: rows that this writer had taken in before the first row of this segment.
-        layers: the layers known when the segment was begun.
+        layers: the layers of the writer's last segment, or those known when its first one was begun. Since 1.5 a layer
+            that comes later is named by the first batch that has a row of it (``fastact.layers`` in the batch's
+            metadata), where a new segment was begun before.
         metadata: the run's own metadata.
         version: (major, minor) of `fields.SCHEMA_VERSION` when it was written.
         dropped: rows that this writer had dropped before the first row of this segment, because the disk refused.
@@ -68,7 +70,8 @@ class Header:
             Since 1.1.
         next_row: rows that this writer had taken in before the first row after a thinned segment: its rows stand for
             rows `first_row` to ``next_row - 1``. None where a row is a row. Since 1.1.
-        unseen: what was watched and not recorded by then, by name, and why. Since 1.3.
+        unseen: what was watched and not recorded by then, by name, and why. Since 1.3; since 1.5 a batch may replace it
+            (``fastact.unseen`` in its metadata), where a new segment was begun before.
         run_session: which session of the run the writer is of, from 0 (`fastact.log.sessions`). Since 1.5.
         start_step: the step at which the writer resumed the session; None where it began it. Since 1.5.
         started: when the writer began, in nanoseconds since 1970-01-01 UTC; 0 where that is not known. Since 1.5.
@@ -120,13 +123,13 @@ class Header:
             return cls(
                 session=raw["fastact.session"],
                 first_row=_count(raw["fastact.first_row"]),
-                layers=tuple(_layer_from_json(item) for item in json.loads(raw["fastact.layers"])),
+                layers=layers_from_json(raw["fastact.layers"]),
                 metadata={key[len(_RUN) :]: value for key, value in raw.items() if key.startswith(_RUN)},
                 version=version,
                 dropped=_count(raw.get("fastact.dropped", "0")),
                 merged_steps=max(1, _count(raw.get("fastact.merged_steps", "1"))),
                 next_row=_count(raw["fastact.next_row"]) if "fastact.next_row" in raw else None,
-                unseen={str(name): str(why) for name, why in dict(json.loads(raw.get("fastact.unseen", "{}"))).items()},
+                unseen=unseen_from_json(raw.get("fastact.unseen", "{}")),
                 run_session=_count(raw.get("fastact.run_session", "0")),
                 start_step=_count(raw["fastact.start_step"]) if "fastact.start_step" in raw else None,
                 started=_time(raw.get("fastact.started", "0")),
@@ -167,6 +170,22 @@ def layers_to_json(layers: Iterable[LayerInfo]) -> str:
         # JSON has no infinities, and repr of a float reads back exactly: so the bounds travel as text.
         items.append(facts | {"saturation": [repr(float(bound)) for bound in info.saturation]})
     return json.dumps(items)
+
+
+def layers_from_json(text: str | bytes) -> tuple[LayerInfo, ...]:
+    """Layers from the text that `layers_to_json` made. Raises ValueError for nonsense."""
+    try:
+        return tuple(_layer_from_json(item) for item in json.loads(text))
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"no list of layers: {error!r}") from error
+
+
+def unseen_from_json(text: str | bytes) -> dict[str, str]:
+    """What was not seen, by name, and why. Raises ValueError for nonsense."""
+    try:
+        return {str(name): str(why) for name, why in dict(json.loads(text)).items()}
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"no mapping of names to reasons: {error!r}") from error
 
 
 def _layer_from_json(item: dict[str, Any]) -> LayerInfo:
