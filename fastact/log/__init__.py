@@ -76,8 +76,8 @@ The files, from the training to the disk and back:
 - `reader`: reads what is whole, also while it is written, and says what is missing
 """
 
-from fastact.log.options import LogOptions
 from fastact.log.follower import RunFollower
+from fastact.log.options import LogOptions
 from fastact.log.reader import RunReader
 from fastact.log.writer import LogWriter
 

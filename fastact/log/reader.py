@@ -251,10 +251,11 @@ class RunReader:
         is_last = self._places.all[-1].number == self.session
         return bool(names) and names[-1].endswith(".arrows") and (not is_last or unlocked(self._folder))
 
-    def batches(self, lost: Tell, *, everything: bool = False) -> Iterator[StoredBatch]:
+    def batches(self, lost: Tell, *, everything: bool = False, before: int | None = None) -> Iterator[StoredBatch]:
         """Yields the whole batches in the order in which they were written; `lost` is told of what is missing.
 
-        With `everything`, those of all sessions, and rows that were recorded again as well.
+        With `everything`, those of all sessions, and rows that were recorded again as well. With `before`, without rows
+        from that step on, as if they were recorded again.
         """
         walk = Walk(self._sessions, lost)
         header: Header | None = None
@@ -263,7 +264,8 @@ class RunReader:
             walk.begin(name)
             for stored in walk.batches(self._frames(name, walk.tell)):
                 header = stored.header or header
-                cut = None if everything else self._places.cut(stored.frame.session)
+                cuts = [self._places.cut(stored.frame.session), before]
+                cut = min((each for each in cuts if each is not None and not everything), default=None)
                 yield stored if cut is None else without(stored, cut, replaced, walk.tell)
             walk.end()
         self.replaced = list(replaced.values())

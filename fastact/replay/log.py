@@ -6,7 +6,6 @@ and with `Log.to_table` alone all of it.
 """
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -24,16 +23,16 @@ from fastact.fields import COLUMN, SCHEMA_VERSION
 from fastact.history import LayerInfo
 from fastact.log.files import list_segments
 from fastact.log.reader import RunReader, StoredBatch
-from fastact.log.schema import COLUMNS, check_path, layers_to_json, to_rows
+from fastact.log.schema import COLUMNS, layers_to_json, to_rows
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
 from fastact.replay.frames import Frames, Progress
 from fastact.replay.merge import KEYS, aggregate, merge_ranks
 from fastact.replay.plotting import Plots
+from fastact.replay.ranks import rank_folders
 from fastact.replay.records import Record, RowFilter
 from fastact.replay.sessions import OfSessions, leave_out_others
 from fastact.stats.activation import ActivationStats
 
-_RANK: Final = re.compile(r"rank-(\d{5,9})")
 _LAYER, _STEP = COLUMN["layer"], COLUMN["step"]
 _RANK_COLUMN: Final = pa.field(
     "rank", pa.int32(), nullable=False, metadata={"meaning": "the process that recorded it, from the directory's name"}
@@ -343,8 +342,7 @@ class Log(Frames, Plots, OfSessions):
         if set(ranks) == set(self.ranks):
             self._warnings = tuple(lost)
 
-    #: The older name of `stored_batches`.
-    parts = stored_batches
+    parts = stored_batches  #: The older name of `stored_batches`.
 
     def _batches(
         self, ranks: Iterable[int], lost: list[str], progress: Progress | None, everything: bool = False
@@ -371,8 +369,7 @@ def open_log(path: str | os.PathLike[str], *, session: int | None = None) -> Log
 
     Args:
         path: the directory.
-        session: which session of the run to read, as `Log.sessions` numbers them, where it was started more than once;
-            by default the last one. -1 is the last one, too, -2 the one before.
+        session: which session of the run to read, by its number in `Log.sessions`; by default the last one, -1.
 
     Raises:
         ArgumentTypeError: `path` is not a path, or `session` not an int.
@@ -401,13 +398,3 @@ def open_log(path: str | os.PathLike[str], *, session: int | None = None) -> Log
         raise LogError(f"nothing can be read from the log {str(place)!r}: {'; '.join(failed)}")
     failed += leave_out_others(runs)
     return Log(place, runs, tuple(failed))
-
-
-def rank_folders(path: str | os.PathLike[str]) -> tuple[Path, dict[int, str]]:
-    """The path of a run's directory, and the names of its ranks' directories by their ranks; raises as `open_log`."""
-    place = check_path(path)
-    try:
-        names = sorted(item.name for item in place.iterdir())
-    except (OSError, ValueError) as error:
-        raise LogError(f"cannot read the log {str(place)!r}, want a run's directory: {error}") from None
-    return place, {int(match[1]): name for name in names if (match := _RANK.fullmatch(name))}

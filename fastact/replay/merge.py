@@ -163,8 +163,9 @@ class _Rank:
         steps = rows["step"]
         back = np.zeros(len(rows), np.int64)
         back[1:] = steps[1:] < steps[:-1]
-        # A resumed run goes through some of its steps again: that is another pass, for each rank.
-        back[0] = session != self._session or steps[0] < self.last[1]
+        # Before schema 1.5 a resumed run went through some of its steps again: another pass, for each rank.
+        goes_on = self._session and stored.header is not None and stored.header.start_step is not None
+        back[0] = (session != self._session and not goes_on) or steps[0] < self.last[1]
         passes = self.last[0] + np.cumsum(back)
         self._session = session
         self.last = int(passes[-1]), int(steps[-1])
@@ -187,9 +188,9 @@ class _Rank:
 def merge_ranks(ranks: Iterable[Iterable[StoredBatch]], layers: LayerNumbers) -> Iterator[Block]:
     """Merges the rows that several ranks have of the same layer in the same step, step by step.
 
-    Each rank's batches come in written order, with their writer's session: a rank that was resumed begins its next pass
-    through the steps with its next writer, and passes of the same number belong together. No rank is read further ahead
-    than the one that lags requires: what waits in memory is a block, or two batches of each rank.
+    Each rank's batches come in written order, with their writer's session: a rank that was resumed before schema 1.5
+    begins its next pass through the steps with its next writer, and passes of the same number belong together. No rank
+    is read further ahead than the one that lags requires: what waits in memory is a block, or two batches of each rank.
     """
     reading = list(every := [_Rank(batches, layers) for batches in ranks])
     waiting, enough = 0, BLOCK_ROWS

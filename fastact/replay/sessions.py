@@ -61,4 +61,6 @@ def leave_out_others(runs: dict[int, RunReader]) -> list[str]:
     others = {rank: run for rank, run in runs.items() if run.session != last}
     for rank in others:
         del runs[rank]
-    return [f"{run.path.name}: it has no session {last}, only {run.session}, and is left out" for run in others.values()]
+    return [
+        f"{run.path.name}: it has no session {last}, only {run.session}, and is left out" for run in others.values()
+    ]
