@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from fastact.stats.channel import ChannelStats
     from fastact.stats.detailed import DetailedStats
     from fastact.stats.merge import Accumulator, merge
+    from fastact.stats.merge_rows import merge_arrow
+    from fastact.stats.rows import from_arrow, to_arrow
     from fastact.stats.summarize import compute_activation_stats, detect_dead_neurons, detect_saturation, summarize
     from fastact.stats.summarize_many import summarize_many
 
@@ -43,6 +45,7 @@ _HOMES = {
     "history": "History LayerHistory LayerInfo", "log.options": "LogOptions", "monitor.monitor": "ActivationMonitor",
     "pages": "explain", "replay.log": "Log open_log", "replay.records": "Record", "stats.activation": "ActivationStats",
     "stats.channel": "ChannelStats", "stats.detailed": "DetailedStats", "stats.merge": "Accumulator merge",
+    "stats.merge_rows": "merge_arrow", "stats.rows": "from_arrow to_arrow",
     "stats.summarize": "compute_activation_stats detect_dead_neurons detect_saturation summarize",
     "stats.summarize_many": "summarize_many",
 }  # fmt: skip
@@ -53,8 +56,8 @@ __all__ = [
     "ChannelStats", "Comparison", "DetailedStats", "Diagnosis", "FastactError", "Finding", "FindingError",
     "History", "LayerComparison", "LayerHealth", "LayerHistory", "LayerInfo", "Log", "LogError", "LogOptions",
     "MissingExtraError", "Note", "Parting", "Record", "Thresholds", "__version__", "accept_from_toml", "compare",
-    "compute_activation_stats", "detect_dead_neurons", "detect_saturation", "explain", "get_num_threads", "merge",
-    "open_log", "set_num_threads", "summarize", "summarize_many",
+    "compute_activation_stats", "detect_dead_neurons", "detect_saturation", "explain", "from_arrow", "get_num_threads",
+    "merge", "merge_arrow", "open_log", "set_num_threads", "summarize", "summarize_many", "to_arrow",
 ]  # fmt: skip
 
 #: What pickles of stats made by 0.1.0 name in modules that are gone, and where that is now.

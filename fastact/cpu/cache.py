@@ -5,7 +5,6 @@ import functools
 import hashlib
 import math
 import os
-import pickle
 import re
 import secrets
 import sys
@@ -18,11 +17,9 @@ import llvmlite
 import numba
 import numpy as np
 from numba.core import config
-from numba.core.compiler import CompileResult
-from numba.core.runtime import rtsys
-from numba.core.serialize import dumps
 
-from fastact.opening import open_regular, untrusted
+from fastact.cpu.entry import pack, unpack
+from fastact.opening import open_regular, others_may_write, untrusted
 
 
 class Cache(NamedTuple):
@@ -77,20 +74,13 @@ class DiskCache:
         path, wanted = self._entry(signature, target_context)
         try:
             with os.fdopen(open_regular(path, follow=False, folder=self._descriptor), "rb") as file:
-                if not _only_its_owner_writes(os.fstat(file.fileno())):
+                # Machine code is loaded from there.
+                if others_may_write(os.fstat(file.fileno())):
                     return None
                 content = file.read()
-            digest, payload = content[:32], content[32:]
-            if hashlib.sha256(payload).digest() == digest:
-                key, data = pickle.loads(payload)  # noqa: S301 - written by this user or root alone, with a digest
-                if key == wanted:
-                    # What machine code needs of Numba. Its cache refreshes all of the compiler's registries as well,
-                    # which is most of the time of a start: 0.3 s, SciPy's import included.
-                    rtsys.initialize(target_context)
-                    return CompileResult._rebuild(target_context, *data)
-        except Exception:  # noqa: BLE001 - no file, or whatever a damaged pickle raises: compile afresh and overwrite it
+            return unpack(content, wanted, signature, target_context)
+        except Exception:  # noqa: BLE001 - no file, or whatever a damaged one raises: compile afresh and overwrite it
             return None
-        return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
         """Writes the compiled entry point; a disk that is full or read-only costs the next start's time only."""
@@ -99,20 +89,15 @@ class DiskCache:
         path, key = self._entry(signature, result.target_context)
         draft = path.with_suffix(f".{secrets.token_hex(8)}.tmp")
         try:
-            payload: bytes = dumps((key, result._reduce()))
+            content = pack(key, result)
             new = os.O_WRONLY | os.O_CREAT | os.O_EXCL
             with os.fdopen(open_regular(draft, new, folder=self._descriptor), "wb") as file:
-                file.write(hashlib.sha256(payload).digest() + payload)
+                file.write(content)
             os.replace(draft, path, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
-        except OSError:
+        except (OSError, ValueError):
             with contextlib.suppress(OSError):
                 os.unlink(draft, dir_fd=self._descriptor)
         _remove(self._folder.glob("*.tmp"), time.time() - _DRAFT_SECONDS)
-
-
-def _only_its_owner_writes(status: os.stat_result) -> bool:
-    # Machine code is loaded from there. Root, who may have built the image, could do as he likes anyway.
-    return not hasattr(os, "geteuid") or (status.st_uid in (os.geteuid(), 0) and status.st_mode & 0o022 == 0)
 
 
 def _remove(paths: Iterable[Path], before: float) -> None:

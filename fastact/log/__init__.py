@@ -17,6 +17,12 @@ watched and not recorded by then, and why; the newest segment holds) and the run
 their names. What comes later stands in the metadata of a batch: ``fastact.layers`` has the layers that are new in it,
 ``fastact.unseen`` takes the place of the header's. So a layer that runs late costs its own few bytes, and no segment.
 
+**Sessions.** Each start of a writer in a folder begins a session, which is read apart; one that resumes
+(``start_step``) continues the last. ``fastact.run_session`` is the session's number, ``fastact.start_step`` the step at
+which the writer resumed it, ``fastact.started`` when it began (nanoseconds since 1970). Rows that earlier writers of
+the session have from that step on were recorded again: readers leave them out. Without these entries, as before 1.5, a
+folder is one session.
+
 **The promise.** A row is on its way to the disk after `LogOptions.batch_rows` further rows or
 `LogOptions.flush_seconds`, whichever comes first; `LogWriter.flush` forces it. What is there survives the death of the
 process at any instant, and with ``durability="fsync"`` a loss of power as well. Each batch carries its length and a
@@ -72,7 +78,10 @@ The files, from the training to the disk and back:
 - `retention`: removes or thins the oldest segments
 - `thin`: one merged row for many steps
 - `schema`: what a segment holds, its columns and its header
+- `sparing`: files that are read side by side, few of them open at a time
 - `frames`: finds the whole messages in damaged bytes
+- `sessions`: which session of the run each segment is of, and what was recorded again
+- `follower`: reads what was written since the last look
 - `reader`: reads what is whole, also while it is written, and says what is missing
 """
 

@@ -28,10 +28,11 @@ from fastact.log.files import Segment, list_segments, next_number, remove_empty,
 from fastact.log.frames import END_MARK
 from fastact.log.lock import RunLock
 from fastact.log.options import LogOptions
-from fastact.log.reader import last_session
+from fastact.log.reader import segment_frames
 from fastact.log.retention import KeptSegment, Retention
 from fastact.log.ring import Ring
 from fastact.log.schema import Header, layers_to_json
+from fastact.log.sessions import front_of, last_session
 from fastact.log.thin import SegmentFacts
 
 #: Seconds between two portions of retention's work, in which the training has Python's lock for itself.
@@ -102,7 +103,7 @@ class Drain:
             found = list_segments(folder)
             # Numbers go on after what is overwritten, so that whoever follows the run notices.
             self._next = next_number(number for number, _ in found)
-            last = last_session(folder, found)
+            last = last_session(found, lambda name: front_of(segment_frames(folder, name, lambda _: None)))
             self._run_session = max(0, last) if start_step and not overwrite else last + 1
             self._start_step = start_step or None
             self._started = time.time_ns()

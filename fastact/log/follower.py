@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 from fastact.errors import LogError
 from fastact.log.frames import Frame
 from fastact.log.lock import is_held
-from fastact.log.reader import StoredBatch, Walk, front_of, present_segments, segment_frames, unlocked, without
-from fastact.log.sessions import Front, Sessions
+from fastact.log.reader import StoredBatch, Walk, present_segments, segment_frames, unlocked, without
+from fastact.log.sessions import Front, Sessions, front_of
 
 
 class RunFollower:

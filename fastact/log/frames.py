@@ -13,7 +13,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import BinaryIO, Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 #: An Arrow stream ends with a continuation mark and a length of zero.
 END_MARK: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
@@ -28,6 +28,16 @@ _STAMP: Final = re.compile(
 _SEARCH: Final = 1 << 20
 #: A continuation mark with a metadata length of at most MAX_METADATA after it.
 _START: Final = re.compile(rb"\xff\xff\xff\xff(?=[\x00-\xff]{3}[\x00-\x04])")
+
+
+class Source(Protocol):
+    """What bytes are read from: a binary file, or a `sparing.SparingFile`."""
+
+    def seek(self, offset: int, /) -> int:
+        """Sets where the next `read` begins."""
+
+    def read(self, count: int, /) -> bytes:
+        """The next bytes, fewer at the end."""
 
 
 class Frame(NamedTuple):
@@ -65,7 +75,7 @@ def finish(message: bytes, stamp: str) -> bytes:
 
 
 def frames(
-    file: BinaryIO, size: int, lost: Callable[[str], None] = lambda _: None, sealed: bool = True, begin: int = 0
+    file: Source, size: int, lost: Callable[[str], None] = lambda _: None, sealed: bool = True, begin: int = 0
 ) -> Iterator[Frame]:
     """Yields the whole messages from byte `begin` to byte `size` of a segment; `lost` is told of what is not whole.
 
@@ -111,7 +121,7 @@ class _Budget:
     def __init__(self, left: int) -> None:
         self.left = left
 
-    def read(self, file: BinaryIO, offset: int, count: int) -> bytes:
+    def read(self, file: Source, offset: int, count: int) -> bytes:
         self.left -= count
         if self.left < 0:
             return b""
@@ -119,7 +129,7 @@ class _Budget:
         return file.read(count)
 
 
-def _frame(file: BinaryIO, offset: int, size: int, budget: _Budget) -> Frame | str:
+def _frame(file: Source, offset: int, size: int, budget: _Budget) -> Frame | str:
     """The message at `offset`; "end" for an end mark; "damaged" for everything else."""
     prefix = budget.read(file, offset, min(8, size - offset))
     if prefix == END_MARK:
@@ -146,7 +156,7 @@ def _frame(file: BinaryIO, offset: int, size: int, budget: _Budget) -> Frame | s
 class _Search:
     """Looks for whole messages after damage, from one place to the next: no byte is searched twice."""
 
-    def __init__(self, file: BinaryIO, size: int, budget: _Budget) -> None:
+    def __init__(self, file: Source, size: int, budget: _Budget) -> None:
         self._file, self._size, self._budget = file, size, budget
         self._begin, self._data = 0, b""
 

@@ -7,11 +7,11 @@ Segments are read, never mapped: where a mapped file shrinks, the process is kil
 of decompressing.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 
@@ -23,8 +23,9 @@ from fastact.log.files import list_segments
 from fastact.log.frames import Frame, frames
 from fastact.log.lock import LOCK_NAME
 from fastact.log.schema import Header, check_version, columns_of
-from fastact.log.sessions import Front, Session, Sessions, Writer
-from fastact.opening import read_regular
+from fastact.log.sessions import Front, Session, Sessions, Writer, front_of
+from fastact.log.sparing import SparingFile
+from fastact.opening import is_exhausted
 
 #: The versions whose columns are known.
 _KNOWN: Final = ((1, 0), SCHEMA_VERSION)
@@ -260,7 +261,14 @@ class RunReader:
         walk = Walk(self._sessions, lost)
         header: Header | None = None
         replaced: dict[str, Replaced] = {}
-        for name in self._names(everything=everything):
+        try:
+            names = self._present(everything=everything)
+        except OSError as error:
+            if is_exhausted(error):
+                raise LogError(f"cannot read the log {str(self.path)!r}: {error.strerror}") from error
+            lost(f"its directory cannot be read any more: {error.strerror or error}")
+            return
+        for name in names:
             walk.begin(name)
             for stored in walk.batches(self._frames(name, walk.tell)):
                 header = stored.header or header
@@ -275,11 +283,14 @@ class RunReader:
         """The place in the run of a writer, which a message names as its session."""
         return self._places.of_writer(session)
 
-    def _names(self, *, everything: bool = False) -> list[str]:
+    def _names(self) -> list[str]:
         try:
-            found = present_segments(self._folder)
+            return self._present()
         except OSError:
             return []
+
+    def _present(self, *, everything: bool = False) -> list[str]:
+        found = present_segments(self._folder)
         self._places.update(found)
         session = self._places.of_segments()
         return [name for number, name in found if everything or session[number] == self.session]
@@ -300,24 +311,6 @@ class RunReader:
 
     def _frames(self, name: str, lost: Tell) -> Iterator[Frame]:
         return segment_frames(self._folder, name, lost, shown=self.path)
-
-
-def front_of(messages: Iterator[Frame]) -> Front:
-    """The first whole message of a segment and its header; each None where there is none."""
-    frame = next(messages, None)
-    with suppress(*NONSENSE):
-        if frame is not None and frame.kind == "schema":
-            return frame, read_header(frame)[0]
-    return frame, None
-
-
-def last_session(folder: Path, found: Sequence[tuple[int, str]]) -> int:
-    """The number of a run's last session by its segments, `found` in the folder; -1 where there is none."""
-    for _, name in reversed(found):
-        _, header = front_of(segment_frames(folder, name, lambda _: None))
-        if header is not None:
-            return header.run_session
-    return 0 if found else -1
 
 
 def without(stored: StoredBatch, cut: int, replaced: dict[str, Replaced], lost: Tell) -> StoredBatch:
@@ -357,13 +350,13 @@ def segment_frames(
     """Yields the whole messages of a segment from byte `begin` on; `lost` is told of what is not whole.
 
     A segment that retention removed in the meantime is not reported: it is not damage. Raises LogError, with the path
-    `shown` (by default `folder`), where a newer major version of fastact wrote it.
+    `shown` (by default `folder`), where a newer major version of fastact wrote it, and where no file can be opened
+    because too many are open.
     """
     try:
         with _open(folder, name) as file:
             # A live segment grows: what is there now is what is read.
-            size = file.seek(0, 2)
-            for frame in frames(file, size, lost, name.endswith(".arrows"), begin):
+            for frame in frames(file, file.size, lost, name.endswith(".arrows"), begin):
                 try:
                     check_version(frame.version)
                 except LogError as error:
@@ -376,11 +369,11 @@ def segment_frames(
         lost(f"cannot be read: {error.strerror or error}")
 
 
-def _open(folder: Path, name: str) -> BinaryIO:
+def _open(folder: Path, name: str) -> SparingFile:
     """Opens a segment, also when it was sealed since it was listed."""
     for candidate in (name, name.replace(".live", ".arrows")):
         with suppress(FileNotFoundError):
-            return read_regular(folder / candidate)
+            return SparingFile(folder / candidate)
     raise FileNotFoundError(name)
 
 

@@ -6,9 +6,11 @@ step on are replaced by what it records. Nothing is rewritten: a segment's heade
 at which its writer resumed, and readers leave the replaced rows out. Logs of before 1.5 are one session.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
+from fastact.log.codec import NONSENSE, read_header
 from fastact.log.frames import Frame
 from fastact.log.schema import Header
 
@@ -97,3 +99,21 @@ class Sessions:
     def cut(self, writer: str) -> int | None:
         """The step from which on a writer's rows were recorded again by another one that resumed; None: none was."""
         return self._cuts.get(writer)
+
+
+def front_of(messages: Iterator[Frame]) -> Front:
+    """The first whole message of a segment and its header; each None where there is none."""
+    frame = next(messages, None)
+    with suppress(*NONSENSE):
+        if frame is not None and frame.kind == "schema":
+            return frame, read_header(frame)[0]
+    return frame, None
+
+
+def last_session(found: Sequence[tuple[int, str]], look: Callable[[str], Front]) -> int:
+    """The number of a run's last session by its segments (number, name), in order; -1 where there is none."""
+    for _, name in reversed(found):
+        _, header = look(name)
+        if header is not None:
+            return header.run_session
+    return 0 if found else -1

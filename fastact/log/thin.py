@@ -21,7 +21,8 @@ from typing import BinaryIO, Final, NamedTuple
 
 import numpy as np
 
-from fastact.arithmetic import State, merge
+from fastact.arithmetic import State
+from fastact.arithmetic.in_python import merge_states
 from fastact.fields import COLUMN, NEURON_PART, ROW_DTYPE, SCHEMA_VERSION, STATE_PART
 from fastact.log.codec import NONSENSE, Decoder, Encoder, read_header
 from fastact.log.files import write_all
@@ -165,7 +166,7 @@ class _Merged:
         # What rounding took from the mean is not kept in a row.
         state: State = (*row[STATE_PART], 0.0)
         before = self._open.get(layer)
-        self._open[layer] = (row, state if before is None else merge(before[1], state))
+        self._open[layer] = (row, state if before is None else merge_states(before[1], state))
 
     def end(self) -> None:
         """Ends the group of steps under way."""

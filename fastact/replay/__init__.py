@@ -4,6 +4,7 @@
 - `records`: one layer in one step; which rows are wanted
 - `merge`: rows merged over steps, layers or ranks; several ranks as one network
 - `blocks`: batches joined to blocks, layers as numbers, rows sorted into groups or given to a diagnoser
+- `sessions`, `ranks`: the starts of a run, and its processes, that lie in one directory
 - `tail`: a run followed while it is written
 - `export`: Parquet, CSV, JSON lines
 - `recover`: a whole copy of a damaged log

@@ -24,6 +24,8 @@ from fastact.history import LayerInfo
 from fastact.log.files import list_segments
 from fastact.log.reader import RunReader, StoredBatch
 from fastact.log.schema import COLUMNS, layers_to_json, to_rows
+from fastact.opening import is_exhausted
+from fastact.ranks import OF_ONE_RANK
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
 from fastact.replay.frames import Frames, Progress
 from fastact.replay.merge import KEYS, aggregate, merge_ranks
@@ -68,7 +70,8 @@ class Log(Frames, Plots, OfSessions):
     @property
     def metadata(self) -> dict[str, str]:
         """The run's own metadata, text to text; where ranks or resumed runs differ, the last one counts."""
-        return {key: value for run in self.runs.values() for key, value in run.metadata.items()}
+        found = {key: value for run in self.runs.values() for key, value in run.metadata.items()}
+        return {key: value for key, value in found.items() if key not in OF_ONE_RANK} if len(self.runs) > 1 else found
 
     @property
     def unseen(self) -> dict[str, str]:
@@ -92,14 +95,6 @@ class Log(Frames, Plots, OfSessions):
     def closed(self) -> bool:
         """Whether all of its writers closed it. One that was killed leaves it open."""
         return all(run.closed for run in self.runs.values())
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What is damaged or missing, and where; empty if all is whole. Reads all of the log if nothing has yet."""
-        if self._warnings is None:
-            for _ in self.stored_batches(self.ranks):
-                pass
-        return self._warnings or ()
 
     @property
     def schema(self) -> Any:
@@ -393,6 +388,8 @@ def open_log(path: str | os.PathLike[str], *, session: int | None = None) -> Log
         try:
             runs[rank] = RunReader(place / name, session)
         except (LogError, ArgumentValueError) as error:
+            if is_exhausted(error.__cause__):
+                raise  # which says nothing of this rank
             failed.append(f"{name}: {error}")
     if not runs:
         raise LogError(f"nothing can be read from the log {str(place)!r}: {'; '.join(failed)}")

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fastact.cpu.sweep import merge_kernel
+from fastact.arithmetic.columns import merge_states
 from fastact.fields import NEURON, ROW, ROW_DTYPE, STATE, STATE_PART
 from fastact.log.reader import StoredBatch
 from fastact.log.schema import to_rows
@@ -21,11 +21,6 @@ from fastact.stats.activation import ActivationStats
 
 #: What rows may be kept apart by.
 KEYS: Final = ("layer", "step", "rank")
-
-#: The state's numbers in the order of the kernel that merges them.
-_COUNTS: Final = [field.name for field in STATE if field.merge == "sum"]
-_MOMENTS: Final = [field.name for field in STATE if field.merge == "moment"]
-_EXTREMES: Final = [field.name for field in STATE if field.merge in ("min", "max")]
 
 
 def merge_rows(rows: Rows, starts: Ints) -> Rows:
@@ -44,7 +39,7 @@ def merge_rows(rows: Rows, starts: Ints) -> Rows:
     merged = rows[starts]
     if sizes.max(initial=1) == 1:
         return merged
-    _merge_states(rows, sizes, merged)
+    merge_states(rows, sizes, merged)
     for field in ROW:
         if field not in STATE and field.merge in _MERGE:
             merged[field.name] = _MERGE[field.merge](rows, field.name, starts)
@@ -54,31 +49,6 @@ def merge_rows(rows: Rows, starts: Ints) -> Rows:
             for other in NEURON:
                 merged[other.name][~same] = other.nothing
     return merged
-
-
-def _merge_states(rows: Rows, sizes: Ints, merged: Rows) -> None:
-    state: tuple[npt.NDArray[Any], ...] = (
-        np.stack([rows[name] for name in _COUNTS]),
-        # And what rounding took from the mean, which is not kept in a row.
-        np.stack([*(rows[name] for name in _MOMENTS), np.zeros(len(rows))]),
-        np.stack([rows[name] for name in _EXTREMES]),
-    )
-    merge = merge_kernel(np.dtype(np.float64))
-    # Neighbours in pairs, until each group is one: a few calls, and rounding errors that grow with the logarithm.
-    while sizes.max() > 1:
-        begins = np.cumsum(sizes) - sizes
-        place = np.arange(sizes.sum()) - np.repeat(begins, sizes)
-        even = place % 2 == 0
-        left = np.flatnonzero(even & (place + 1 < np.repeat(sizes, sizes)))
-        pairs = tuple(np.ascontiguousarray(np.stack([part[:, left], part[:, left + 1]], 1)) for part in state)
-        merge(*pairs)
-        for part, pair in zip(state, pairs, strict=True):
-            part[:, left] = pair[:, 0]
-        state = tuple(part[:, even] for part in state)
-        sizes = (sizes + 1) // 2
-    for names, values in zip((_COUNTS, _MOMENTS, _EXTREMES), state, strict=True):
-        for name, column in zip(names, values, strict=False):
-            merged[name] = column
 
 
 def _pooled_std(rows: Rows, name: str, starts: Ints) -> npt.NDArray[Any]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fastact.replay.log import Log
 
 #: Entries of the metadata that the monitor writes for the diagnosis.
-_OWN: Final = frozenset({"window_size", "thresholds", "accept"})
+_OWN: Final = frozenset({"window_size", "thresholds", "accept", "rank", "ranks", "group"})
 
 
 def write_report(

@@ -1,5 +1,6 @@
 """What a log says of the sessions of its run: each start of a training in the same directory that was no resuming."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -17,10 +18,20 @@ class OfSessions:
     runs: dict[int, RunReader]
     session: int
 
+    ranks: tuple[int, ...]
+    _warnings: tuple[str, ...] | None
+
+    def stored_batches(self, ranks: Iterable[int]) -> Iterator[object]:
+        """As `Log.stored_batches`."""
+        raise NotImplementedError
+
     @property
     def warnings(self) -> tuple[str, ...]:
-        """As `Log.warnings`."""
-        raise NotImplementedError
+        """What is damaged or missing, and where; empty if all is whole. Reads all of the log if nothing has yet."""
+        if self._warnings is None:
+            for _ in self.stored_batches(self.ranks):
+                pass
+        return self._warnings or ()
 
     @property
     def sessions(self) -> tuple[Session, ...]:
