@@ -1,7 +1,25 @@
-"""How a name, a share and a number are shown to a person, wherever fastact prints one."""
+"""How a name, a share and a number are shown to a person, wherever fastact prints one; and patterns of names."""
 
 import json
 import math
+from fnmatch import fnmatchcase
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether a layer has this name, or one that the pattern stands for: ``*``, ``?``, ``[...]``, as `fnmatch` has it.
+
+    Names have brackets themselves, as the outputs of a layer with several have: ``lstm[0]``. So brackets stand for
+    themselves as well.
+
+    Example:
+        >>> matches("lstm[0]", "lstm[0]"), matches("a.lstm[0]", "*.lstm[0]"), matches("act3", "act[1-3]")
+        (True, True, True)
+    """
+    return name == pattern or fnmatchcase(name, pattern) or ("[" in pattern and fnmatchcase(name, _plain(pattern)))
+
+
+def _plain(pattern: str) -> str:
+    return pattern.replace("[", "[[]")
 
 
 def shown(text: str, limit: int = 80) -> str:

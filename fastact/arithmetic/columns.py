@@ -20,7 +20,10 @@ def merge_columns(a: Columns, b: Columns) -> Columns:
     counts1, (mean1, std1, abs1, rest1), extremes1 = a
     counts2, (mean2, std2, abs2, rest2), extremes2 = b
     n1, n2 = (part[0] - part[1] - part[2] - part[3] for part in (counts1, counts2))
-    extremes = np.stack([np.minimum(extremes1[0], extremes2[0]), np.maximum(extremes1[1], extremes2[1])])
+    # As integers: the thread may take denormal numbers for zero in comparisons.
+    first, second = _rank(extremes1), _rank(extremes2)
+    less, more = second[0] < first[0], second[1] > first[1]
+    extremes = np.stack([np.where(less, extremes2[0], extremes1[0]), np.where(more, extremes2[1], extremes1[1])])
     # Where a side has no finite element, what comes of these lines is not used.
     with np.errstate(all="ignore"):
         w1, w2 = n1 / (n1 + n2), n2 / (n1 + n2)
@@ -39,7 +42,13 @@ def merge_columns(a: Columns, b: Columns) -> Columns:
     return counts1 + counts2, moments, extremes
 
 
-def merge_states(rows: npt.NDArray[np.void], sizes: npt.NDArray[np.int64], merged: npt.NDArray[np.void]) -> None:
+def _rank(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Integers in whose order floats come, as their bits have it; both zeros are one."""
+    bits = np.ascontiguousarray(numbers).view(np.int64)
+    return np.where(bits >= 0, bits, -(bits & np.iinfo(np.int64).max))
+
+
+def merge_groups(rows: npt.NDArray[np.void], sizes: npt.NDArray[np.int64], merged: npt.NDArray[np.void]) -> None:
     """Puts the merged `fields.STATE` of each group of rows into `merged`, which has a row for each.
 
     Rows are of `fields.ROW_DTYPE`; group i is the next ``sizes[i]`` of them, at least one. Counts, min and max are
@@ -77,6 +86,12 @@ def _take(columns: Columns, places: npt.NDArray[np.int64]) -> Columns:
     return counts.take(places, 1), moments.take(places, 1), extremes.take(places, 1)
 
 
-def counts_fit(rows: npt.NDArray[np.void]) -> bool:
-    """Whether the counts of all of these rows together stay within 64 bits, as they do but for made-up rows."""
-    return all(np.abs(rows[name].astype(np.float64)).sum() < 2.0**63 for name in _COUNTS)
+def counts_fit(rows: npt.NDArray[np.void], starts: npt.NDArray[np.int64]) -> bool:
+    """Whether the counts of each group of rows stay within 64 bits, as they do but for made-up rows.
+
+    Group i is ``rows[starts[i]:starts[i + 1]]``.
+    """
+    if not len(rows):
+        return True
+    counts = (np.abs(rows[name].astype(np.float64)) for name in _COUNTS)
+    return all(np.add.reduceat(count, starts).max() < 2.0**63 for count in counts)

@@ -129,6 +129,11 @@ def _sources(package: Path) -> list[Path]:
 _LOADED: Final = _identity()
 
 
+def _home() -> Path:
+    root = os.environ.get("FASTACT_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "fastact"
+
+
 @functools.cache
 def cache() -> Cache:
     """The folder for the code of this package's sources and these versions, made if need be.
@@ -139,8 +144,7 @@ def cache() -> Cache:
     if not _LOADED:
         return Cache(None, "the package's sources cannot be read")
     try:
-        root = os.environ.get("FASTACT_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
-        home = (Path(root) if root else Path.home() / ".cache") / "fastact"
+        home = _home()
         folder = home / _LOADED
         if not folder.is_dir():
             home.parent.mkdir(parents=True, exist_ok=True)
@@ -163,10 +167,43 @@ def _prune(home: Path, keep: Path) -> None:
     """Removes code of other versions that nobody used for a month; nothing but files of ours in folders of ours."""
     before = time.time() - _KEPT_SECONDS
     with contextlib.suppress(OSError):
-        for folder in home.iterdir():
-            if folder == keep or re.fullmatch("[0-9a-f]{16}", folder.name) is None or folder.is_symlink():
-                continue
+        for folder in _folders(home):
             with contextlib.suppress(OSError):
-                if folder.stat().st_mtime < before:
-                    _remove((*folder.glob("*.bin"), *folder.glob("*.tmp")), math.inf)
-                    folder.rmdir()
+                if folder != keep and folder.stat().st_mtime < before:
+                    _empty(folder)
+
+
+def _folders(home: Path) -> list[Path]:
+    """The folders of code below `home`, of whatever version; OSError where it cannot be read."""
+    return [path for path in home.iterdir() if re.fullmatch("[0-9a-f]{16}", path.name) and not path.is_symlink()]
+
+
+def _empty(folder: Path) -> None:
+    """Removes a folder's files of ours, and the folder if nothing is left."""
+    _remove((*folder.glob("*.bin"), *folder.glob("*.tmp")), math.inf)
+    folder.rmdir()
+
+
+class Kept(NamedTuple):
+    """The code of one version: its folder, the number of its entry points, and their bytes."""
+
+    folder: Path
+    files: int
+    nbytes: int
+
+    def remove(self) -> None:
+        """Removes it; what is not ours stays, and its folder with it. Raises OSError: a file cannot be removed."""
+        for path in (*self.folder.glob("*.bin"), *self.folder.glob("*.tmp")):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not empty
+            self.folder.rmdir()
+
+
+def entries() -> list[Kept]:
+    """The machine code on the disk, of this version and of others."""
+    try:
+        folders = _folders(_home())
+    except OSError:
+        return []
+    sizes = [(folder, [path.stat().st_size for path in folder.glob("*.bin")]) for folder in sorted(folders)]
+    return [Kept(folder, len(found), sum(found)) for folder, found in sizes]

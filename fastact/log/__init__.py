@@ -75,8 +75,9 @@ The files, from the training to the disk and back:
 - `codec`: rows to bytes, and back to columns that are safe
 - `files`: one segment on the disk
 - `lock`: one writer a run
-- `retention`: removes or thins the oldest segments
-- `thin`: one merged row for many steps
+- `retention`: removes, thins and joins the oldest segments
+- `plan`: which segments are merged next, and into how many steps a row
+- `thin`: one merged row for many steps, one segment for many
 - `schema`: what a segment holds, its columns and its header
 - `sparing`: files that are read side by side, few of them open at a time
 - `frames`: finds the whole messages in damaged bytes

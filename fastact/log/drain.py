@@ -28,8 +28,9 @@ from fastact.log.files import Segment, list_segments, next_number, remove_empty,
 from fastact.log.frames import END_MARK
 from fastact.log.lock import RunLock
 from fastact.log.options import LogOptions
+from fastact.log.plan import KeptSegment
 from fastact.log.reader import segment_frames
-from fastact.log.retention import KeptSegment, Retention
+from fastact.log.retention import Retention
 from fastact.log.ring import Ring
 from fastact.log.schema import Header, layers_to_json
 from fastact.log.sessions import front_of, last_session
@@ -194,7 +195,8 @@ class Drain:
         more = False
         while not self._ended:
             wake = min(self._flush_at, self._resting or self._flush_at)
-            self._alarm.acquire(timeout=_BETWEEN_PORTIONS if more else max(0.0, wake - time.monotonic()))
+            pause = 0.0 if self._retention.behind else _BETWEEN_PORTIONS
+            self._alarm.acquire(timeout=pause if more else max(0.0, wake - time.monotonic()))
             more = self._serve()
 
     def _serve(self) -> bool:
@@ -361,7 +363,8 @@ class Drain:
             assert encoder is not None
             facts = None
             if self.ring.tail > encoder.header.first_row:
-                facts = SegmentFacts(self._session, self._segment_step, self._last_step, self.ring.tail)
+                first, tail = encoder.header.first_row, self.ring.tail
+                facts = SegmentFacts(self._session, self._segment_step, self._last_step, first, tail)
             self._retention.add(KeptSegment(segment.number, segment.name, segment.size, facts, known=True))
 
     def _tell(self, error: Exception) -> None:

@@ -90,9 +90,9 @@ def frames(
     while position < size:
         found = found or _frame(file, position, size, budget)
         if isinstance(found, Frame):
-            yield found
             position += len(found.message)
-            found = None
+            whole, found = [found], None
+            yield whole.pop()  # and is not kept while the next one waits to be asked for
             continue
         if found == "end":
             ended = True

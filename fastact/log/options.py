@@ -38,7 +38,10 @@ class LogOptions:
         keep_steps: the newest steps whose rows are kept as they are; older segments are removed. Up to an eighth more
             stays until its segment is sealed. The steps that a resumed run repeats count again.
         merge_steps: merge rows older than `keep_steps` instead of removing them: all rows of a layer with the same
-            ``step // merge_steps`` become one (see `fastact.log.thin`). None: they are removed.
+            ``step // merge_steps`` become one (see `fastact.log.thin`), those older than ``keep_steps * merge_steps``
+            are merged by the square of it, and so on: a layer has some `keep_steps` rows of each kind, and a log grows
+            with the logarithm of its steps. Segments are merged only where that makes them smaller. None: old rows are
+            removed.
 
     Raises:
         ArgumentTypeError, ArgumentValueError: a value is unusable.

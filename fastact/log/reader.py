@@ -56,6 +56,8 @@ class Walk:
     def __init__(self, sessions: dict[str, dict[str, LayerInfo]], lost: Tell) -> None:
         self._sessions, self._lost = sessions, lost
         self._due: dict[str, int] = {}
+        #: The first row of each writer after what was thinned.
+        self._thinned: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
         self._unclosed: tuple[str, str] | None = None
         self.begin("")
@@ -76,6 +78,7 @@ class Walk:
             # A thinned segment stands for more rows than it has.
             session = self._header.session
             self._due[session] = max(self._header.next_row, self._due.get(session, 0))
+            self._thinned[session] = self._due[session]
         if self._session and self.name.endswith(".live"):
             self._unclosed = (self.name, self._session)
 
@@ -108,7 +111,9 @@ class Walk:
             header = self._header if self._header is not None and self._header.session == frame.session else None
             due = self._due.get(frame.session, frame.row if header is None else header.first_row)
             if frame.row < due:
-                self.tell(f"the batch at byte {frame.offset} repeats rows and was left out")
+                # What a writer has left that died just after it had thinned is no news.
+                if frame.row + batch.num_rows > self._thinned.get(frame.session, 0):
+                    self.tell(f"the batch at byte {frame.offset} repeats rows and was left out")
                 continue
             if frame.row > due:
                 self.tell(f"rows {due} to {frame.row - 1} of this writer are missing before byte {frame.offset}")
@@ -121,7 +126,10 @@ class Walk:
                 found = {info.name: info for info in late}
                 self._layers_of(frame.session).update(found)
                 self._sessions.setdefault(frame.session, {}).update(found)
-            yield StoredBatch(batch, self._layers_of(frame.session), self._header, self._front, frame)
+            whole = [StoredBatch(batch, self._layers_of(frame.session), self._header, self._front, frame)]
+            # Thousands of ranks that wait for each other keep no batch meanwhile.
+            del batch, frame, metadata
+            yield whole.pop()
 
     def _take_header(self, header: Header) -> None:
         self._sessions.setdefault(header.session, {}).update({info.name: info for info in header.layers})
@@ -274,7 +282,9 @@ class RunReader:
                 header = stored.header or header
                 cuts = [self._places.cut(stored.frame.session), before]
                 cut = min((each for each in cuts if each is not None and not everything), default=None)
-                yield stored if cut is None else without(stored, cut, replaced, walk.tell)
+                whole = [stored if cut is None else without(stored, cut, replaced, walk.tell)]
+                del stored
+                yield whole.pop()
             walk.end()
         self.replaced = list(replaced.values())
         self.unseen = self.unseen if header is None else header.unseen
@@ -361,10 +371,12 @@ def segment_frames(
                     check_version(frame.version)
                 except LogError as error:
                     raise LogError(f"{(shown or folder) / name}: {error}") from None
-                yield frame
+                whole = [frame]
+                del frame
+                yield whole.pop()
     except FileNotFoundError:
         if not _retired(folder, name):
-            lost("it is gone")
+            lost("it is gone: it was merged with its neighbours while the log was read, or somebody removed it")
     except OSError as error:
         lost(f"cannot be read: {error.strerror or error}")
 

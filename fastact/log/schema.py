@@ -6,6 +6,7 @@ Plain strings make each batch whole by itself, every Arrow implementation reads 
 repetition away. What is null is said in `fastact.log`; `to_rows` gives back the row as it was appended.
 """
 
+import functools
 import json
 import math
 import os
@@ -172,6 +173,7 @@ def layers_to_json(layers: Iterable[LayerInfo]) -> str:
     return json.dumps(items)
 
 
+@functools.lru_cache(maxsize=16)  # ranks have the same ones, as a rule
 def layers_from_json(text: str | bytes) -> tuple[LayerInfo, ...]:
     """Layers from the text that `layers_to_json` made. Raises ValueError for nonsense."""
     try:
@@ -277,7 +279,7 @@ def _column(values: npt.NDArray[Any], arrow_type: Any, nulls: npt.NDArray[np.boo
     return pa.Array.from_buffers(arrow_type, len(values), [valid, pa.py_buffer(values)])
 
 
-def to_rows(batch: Any, out: npt.NDArray[np.void] | None = None) -> npt.NDArray[np.void]:
+def to_rows(batch: Any, out: Any = None) -> Any:
     """The rows of a batch or table with the columns `COLUMNS` as an array of `fields.ROW_DTYPE`, by default a new one.
 
     Nulls are put back to what they stand for.

@@ -2,9 +2,11 @@
 
 - `log`: `open_log` and what it opens, a `Log`
 - `records`: one layer in one step; which rows are wanted
-- `merge`: rows merged over steps, layers or ranks; several ranks as one network
+- `merge`: rows merged over steps, layers or ranks
+- `ranks`: several ranks as one network, step by step
+- `keyed`: rows under keys, and how tables of them merge in a tree
 - `blocks`: batches joined to blocks, layers as numbers, rows sorted into groups or given to a diagnoser
-- `sessions`, `ranks`: the starts of a run, and its processes, that lie in one directory
+- `sessions`, `folders`: the starts of a run, and the directories of its ranks
 - `tail`: a run followed while it is written
 - `export`: Parquet, CSV, JSON lines
 - `recover`: a whole copy of a damaged log

@@ -27,10 +27,11 @@ from fastact.log.schema import COLUMNS, layers_to_json, to_rows
 from fastact.opening import is_exhausted
 from fastact.ranks import OF_ONE_RANK
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
+from fastact.replay.folders import rank_folders
 from fastact.replay.frames import Frames, Progress
-from fastact.replay.merge import KEYS, aggregate, merge_ranks
+from fastact.replay.merge import KEYS, aggregate
 from fastact.replay.plotting import Plots
-from fastact.replay.ranks import rank_folders
+from fastact.replay.ranks import merge_ranks
 from fastact.replay.records import Record, RowFilter
 from fastact.replay.sessions import OfSessions, leave_out_others
 from fastact.stats.activation import ActivationStats
@@ -345,14 +346,16 @@ class Log(Frames, Plots, OfSessions):
         """The batches of each rank; `progress` is called with the bytes read of all, and `lost` gets what is lost."""
         total = 0
 
-        def batches_of(run: RunReader) -> Iterator[StoredBatch]:
+        def count(stored: StoredBatch) -> StoredBatch:
             nonlocal total
+            total += len(stored.frame.message)
+            if progress is not None:
+                progress(total)
+            return stored
+
+        def batches_of(run: RunReader) -> Iterator[StoredBatch]:
             prefix = "" if run.path == self.path else run.path.name + "/"
-            for stored in run.batches(lambda what: lost.append(prefix + what), everything=everything):
-                total += len(stored.frame.message)
-                if progress is not None:
-                    progress(total)
-                yield stored
+            return map(count, run.batches(lambda what: lost.append(prefix + what), everything=everything))
 
         return [batches_of(self.runs[rank]) for rank in ranks]
 

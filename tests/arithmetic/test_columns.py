@@ -8,7 +8,7 @@ import numpy as np
 
 from fastact import summarize
 from fastact.arithmetic import State, merge
-from fastact.arithmetic.columns import Columns, counts_fit, merge_columns, merge_states
+from fastact.arithmetic.columns import Columns, counts_fit, merge_columns, merge_groups
 from fastact.fields import ROW_DTYPE, STATE_PART
 
 
@@ -56,7 +56,7 @@ def test_groups_of_any_size_become_one_row_each() -> None:
     for i, state in enumerate(some):
         rows[i] = (*rows[i].tolist()[: STATE_PART.start], *state[:-1], *rows[i].tolist()[STATE_PART.stop :])
     merged = rows[np.cumsum(sizes) - sizes].copy()
-    merge_states(rows, sizes, merged)
+    merge_groups(rows, sizes, merged)
     begin = 0
     for size, row in zip(sizes.tolist(), merged.tolist(), strict=True):
         want = (*some[begin][:-1], 0.0)
@@ -72,6 +72,7 @@ def test_groups_of_any_size_become_one_row_each() -> None:
 def test_counts_that_would_wrap_are_known_beforehand() -> None:
     rows = np.zeros(3, ROW_DTYPE)
     rows["count"] = 2**61
-    assert counts_fit(rows)
+    assert counts_fit(rows, np.array([0]))
     rows["count"] = 2**62
-    assert not counts_fit(rows)
+    assert counts_fit(rows, np.arange(3))
+    assert not counts_fit(rows, np.array([0, 1]))
