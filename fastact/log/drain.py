@@ -33,7 +33,7 @@ from fastact.log.reader import segment_frames
 from fastact.log.retention import Retention
 from fastact.log.ring import Ring
 from fastact.log.schema import Header, layers_to_json
-from fastact.log.sessions import front_of, last_session
+from fastact.log.sessions import Sessions, front_of
 from fastact.log.thin import SegmentFacts
 
 #: Seconds between two portions of retention's work, in which the training has Python's lock for itself.
@@ -104,13 +104,13 @@ class Drain:
             found = list_segments(folder)
             # Numbers go on after what is overwritten, so that whoever follows the run notices.
             self._next = next_number(number for number, _ in found)
-            last = last_session(found, lambda name: front_of(segment_frames(folder, name, lambda _: None)))
-            self._run_session = max(0, last) if start_step and not overwrite else last + 1
-            self._start_step = start_step or None
+            places = Sessions(lambda name: front_of(segment_frames(folder, name, lambda _: None)))
+            self._run_session, self._start_step = places.begin(found, start_step, overwrite), start_step or None
             self._started = time.time_ns()
             if overwrite:
                 remove_run(folder)
-            self._retention = Retention(folder, options, self._tell)
+            cuts = {} if overwrite or options.merge_steps is None else places.cuts(found, self._start_step)
+            self._retention = Retention(folder, options, self._tell, cuts)
             # Made now, so that a place that cannot be written to is told before the training begins.
             self._segment = self._open()
             if options.durability == "fsync":

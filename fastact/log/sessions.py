@@ -72,6 +72,22 @@ class Sessions:
             if start_step is not None:
                 cut[session] = min(start_step, cut.get(session, start_step))
 
+    def begin(self, found: Sequence[tuple[int, str]], start_step: int, overwrite: bool) -> int:
+        """The session of a writer that begins in a folder with these segments (number, name), in order.
+
+        `start_step` and `overwrite` are those of `LogWriter`.
+        """
+        last = self.last(found)
+        return max(0, last) if start_step and not overwrite else last + 1
+
+    def last(self, found: Sequence[tuple[int, str]]) -> int:
+        """The number of the last session by the segments, as in `begin`; -1 where there is none."""
+        for _, name in reversed(found):
+            _, header = self._look(name)
+            if header is not None:
+                return header.run_session
+        return 0 if found else -1
+
     @property
     def all(self) -> tuple[Session, ...]:
         """The sessions that there are, the oldest first."""
@@ -96,6 +112,16 @@ class Sessions:
         """What is known of a writer; where nothing is, it is taken for one that has not resumed in the last session."""
         return self._known.get(writer) or Writer(self.all[-1].number, None, 0)
 
+    def cuts(self, found: Sequence[tuple[int, str]], start_step: int | None) -> dict[str, int]:
+        """`cut` of each writer that has one, when another one resumes the last session at a step as well."""
+        self.update(found)
+        cuts, last = dict(self._cuts), self.all[-1].number
+        if start_step is not None:
+            for writer, known in self._known.items():
+                if known.session == last:
+                    cuts[writer] = min(start_step, cuts.get(writer, start_step))
+        return cuts
+
     def cut(self, writer: str) -> int | None:
         """The step from which on a writer's rows were recorded again by another one that resumed; None: none was."""
         return self._cuts.get(writer)
@@ -108,12 +134,3 @@ def front_of(messages: Iterator[Frame]) -> Front:
         if frame is not None and frame.kind == "schema":
             return frame, read_header(frame)[0]
     return frame, None
-
-
-def last_session(found: Sequence[tuple[int, str]], look: Callable[[str], Front]) -> int:
-    """The number of a run's last session by its segments (number, name), in order; -1 where there is none."""
-    for _, name in reversed(found):
-        _, header = look(name)
-        if header is not None:
-            return header.run_session
-    return 0 if found else -1

@@ -98,7 +98,7 @@ def test_ranks_that_were_resumed_go_on_together(tmp_path: Path, kept: int) -> No
 def test_ranks_that_were_resumed_before_sessions_are_merged_pass_by_pass(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fastact.log.drain.last_session", lambda *_: -1)  # as before 1.5: one session for all
+    monkeypatch.setattr("fastact.log.sessions.Sessions.last", lambda *_: -1)  # as before 1.5: one session for all
     first, second = rows_of_a_sick_run(30), rows_of_a_sick_run(40, first=20)
     for rank in range(2):
         write(tmp_path / f"rank-{rank:05d}", first[: 90 - 12 * rank])
