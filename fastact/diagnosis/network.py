@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.experts import expert_of, side_by_side
+from fastact.diagnosis.ranks import RankTable
 from fastact.diagnosis.row_conditions import Row, Streak
 from fastact.fields import COLUMN, ROW_DTYPE
 from fastact.history import LayerInfo
@@ -94,6 +95,7 @@ class Network:
         output: the place of the network's output layer; -1 with a single layer.
         everything: all that has rows, by name: these layers, gradients, and the same layers in evaluation.
         unseen: what was watched and not recorded, by name, with the reason.
+        ranks: the ranks beside each other, where several were merged; else None.
     """
 
     def __init__(
@@ -105,8 +107,10 @@ class Network:
         everything: Mapping[str, LayerView] | None = None,
         unseen: Mapping[str, str] | None = None,
         table: npt.NDArray[np.void] | None = None,
+        ranks: RankTable | None = None,
     ) -> None:
         self.layers = layers
+        self.ranks = ranks
         self.unseen = unseen or {}
         self.everything = everything or {view.info.name: view for view in layers}
         self._places = {view.info.name: view.place for view in layers}

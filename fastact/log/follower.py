@@ -7,9 +7,10 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from fastact.errors import LogError
+from fastact.log.folder import present_segments, segment_frames, unlocked
 from fastact.log.frames import Frame
 from fastact.log.lock import is_held
-from fastact.log.reader import StoredBatch, Walk, present_segments, segment_frames, unlocked, without
+from fastact.log.reader import StoredBatch, Walk, without
 from fastact.log.sessions import Front, Sessions, front_of
 
 

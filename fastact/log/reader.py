@@ -7,9 +7,10 @@ Segments are read, never mapped: where a mapped file shrinks, the process is kil
 of decompressing.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -19,17 +20,17 @@ from fastact.errors import ArgumentValueError, LogError
 from fastact.fields import SCHEMA_VERSION
 from fastact.history import LayerInfo
 from fastact.log.codec import NONSENSE, Decoder, added, adds_to_header, read_header
-from fastact.log.files import list_segments
-from fastact.log.frames import Frame, frames
-from fastact.log.lock import LOCK_NAME
-from fastact.log.schema import Header, check_version, columns_of
+from fastact.log.folder import Tell, present_segments, segment_frames, unlocked
+from fastact.log.frames import Frame
+from fastact.log.schema import Header, columns_of
 from fastact.log.sessions import Front, Session, Sessions, Writer, front_of
-from fastact.log.sparing import SparingFile
+from fastact.log.step_index import read_index
 from fastact.opening import is_exhausted
 
 #: The versions whose columns are known.
 _KNOWN: Final = ((1, 0), SCHEMA_VERSION)
-Tell = Callable[[str], None]
+#: The first and the last step that are wanted; None is no bound.
+Steps = tuple[int | None, int | None]
 
 
 class StoredBatch(NamedTuple):
@@ -50,11 +51,12 @@ class StoredBatch(NamedTuple):
 class Walk:
     """Goes through a run's messages in the order in which they were written; `lost` is told of what is missing.
 
-    `sessions` has the layers by name that each writer is known to have; schemas that come by add to it.
+    `sessions` has the layers by name that each writer is known to have; schemas that come by add to it. Without `whole`
+    it is given some of the batches, and what is between them is not missing.
     """
 
-    def __init__(self, sessions: dict[str, dict[str, LayerInfo]], lost: Tell) -> None:
-        self._sessions, self._lost = sessions, lost
+    def __init__(self, sessions: dict[str, dict[str, LayerInfo]], lost: Tell, *, whole: bool = True) -> None:
+        self._sessions, self._lost, self._whole = sessions, lost, whole
         self._due: dict[str, int] = {}
         #: The first row of each writer after what was thinned.
         self._thinned: dict[str, int] = {}
@@ -62,8 +64,9 @@ class Walk:
         self._unclosed: tuple[str, str] | None = None
         self.begin("")
 
-    def begin(self, name: str) -> None:
-        """Begins a segment."""
+    def begin(self, name: str, late: Iterable[LayerInfo] = ()) -> None:
+        """Begins a segment; `late` are the layers that batches name which may not come by."""
+        self._late = {info.name: info for info in late}
         #: The segment's file name.
         self.name = name
         self._session = ""
@@ -115,9 +118,11 @@ class Walk:
                 if frame.row + batch.num_rows > self._thinned.get(frame.session, 0):
                     self.tell(f"the batch at byte {frame.offset} repeats rows and was left out")
                 continue
-            if frame.row > due:
+            if frame.row > due and self._whole:
                 self.tell(f"rows {due} to {frame.row - 1} of this writer are missing before byte {frame.offset}")
             self._due[frame.session] = frame.row + batch.num_rows
+            if b"fastact.index" in metadata:
+                continue
             where = f"before step {batch.column('step')[0]}" if batch.num_rows else "at the end"
             self._take_dropped(frame.session, dropped, where)
             if unseen is not None and self._header is not None:
@@ -140,14 +145,14 @@ class Walk:
 
     def _take_dropped(self, session: str, dropped: int, where: str) -> None:
         more = dropped - self._dropped.get(session, 0)
-        if more > 0:
+        if more > 0 and self._whole:
             self.tell(f"{more} rows were dropped {where}: the disk refused them when they were to be written")
             self._dropped[session] = dropped
 
     def _layers_of(self, session: str) -> dict[str, LayerInfo]:
         if self._layers is None:
             if self._header is not None:
-                self._layers = {info.name: info for info in self._header.layers}
+                self._layers = {info.name: info for info in self._header.layers} | self._late
             else:
                 # The segment's schema is lost; the same writer's other segments know its layers, or else all do.
                 self._layers = self._sessions.get(session) or {
@@ -260,13 +265,16 @@ class RunReader:
         is_last = self._places.all[-1].number == self.session
         return bool(names) and names[-1].endswith(".arrows") and (not is_last or unlocked(self._folder))
 
-    def batches(self, lost: Tell, *, everything: bool = False, before: int | None = None) -> Iterator[StoredBatch]:
+    def batches(
+        self, lost: Tell, steps: Steps | None = None, *, everything: bool = False, before: int | None = None
+    ) -> Iterator[StoredBatch]:
         """Yields the whole batches in the order in which they were written; `lost` is told of what is missing.
 
-        With `everything`, those of all sessions, and rows that were recorded again as well. With `before`, without rows
-        from that step on, as if they were recorded again.
+        With `steps`, the first and the last one that are wanted, batches without any of them may be left out, and
+        `lost` is told of what is damaged among the others alone. With `everything`, those of all sessions, and rows
+        that were recorded again as well. With `before`, without rows from that step on, as if they were.
         """
-        walk = Walk(self._sessions, lost)
+        walk = Walk(self._sessions, lost, whole=steps is None)
         header: Header | None = None
         replaced: dict[str, Replaced] = {}
         try:
@@ -277,8 +285,14 @@ class RunReader:
             lost(f"its directory cannot be read any more: {error.strerror or error}")
             return
         for name in names:
-            walk.begin(name)
-            for stored in walk.batches(self._frames(name, walk.tell)):
+            index = None if steps is None or name.endswith(".live") else read_index(self._folder / name)
+            walk.begin(name, () if index is None else index.layers)
+            messages = self._frames(name, walk.tell)
+            if index is not None and steps is not None:
+                found = index.stretches(*steps)
+                ranges = (self._frames(name, walk.tell, *bounds) for bounds in found)
+                messages = chain(islice(messages, 1 if found else 0), *ranges)
+            for stored in walk.batches(messages):
                 header = stored.header or header
                 cuts = [self._places.cut(stored.frame.session), before]
                 cut = min((each for each in cuts if each is not None and not everything), default=None)
@@ -286,6 +300,8 @@ class RunReader:
                 del stored
                 yield whole.pop()
             walk.end()
+        if steps is not None:
+            return
         self.replaced = list(replaced.values())
         self.unseen = self.unseen if header is None else header.unseen
 
@@ -311,6 +327,10 @@ class RunReader:
 
     def _added(self, name: str) -> Iterator[tuple[tuple[LayerInfo, ...], dict[str, str] | None]]:
         """What the batches of a segment add to its header, as `codec.added` has it."""
+        index = read_index(self._folder / name) if name.endswith(".arrows") else None
+        if index is not None:
+            yield index.layers, index.unseen
+            return
         decoder: Decoder | None = None
         for frame in self._frames(name, lambda _: None):
             with suppress(*NONSENSE):
@@ -319,8 +339,8 @@ class RunReader:
                 elif decoder is not None and adds_to_header(frame):
                     yield added(decoder.batch(frame)[1])
 
-    def _frames(self, name: str, lost: Tell) -> Iterator[Frame]:
-        return segment_frames(self._folder, name, lost, shown=self.path)
+    def _frames(self, name: str, lost: Tell, begin: int = 0, end: int | None = None) -> Iterator[Frame]:
+        return segment_frames(self._folder, name, lost, begin=begin, end=end, shown=self.path)
 
 
 def without(stored: StoredBatch, cut: int, replaced: dict[str, Replaced], lost: Tell) -> StoredBatch:
@@ -338,58 +358,3 @@ def without(stored: StoredBatch, cut: int, replaced: dict[str, Replaced], lost: 
     before = replaced.get(writer, Replaced(first, last))
     replaced[writer] = Replaced(min(first, before.first), max(last, before.last))
     return stored._replace(batch=stored.batch.filter(pa.array(~again)))
-
-
-def unlocked(folder: Path) -> bool:
-    """Whether no writer has the run open, and none was killed that had."""
-    # Looked at, not opened: closing any descriptor of a file gives back the locks that this process has on it.
-    with suppress(OSError):
-        return (folder / LOCK_NAME).stat().st_size == 0
-    return True  # written before there was a lock
-
-
-def present_segments(folder: Path) -> list[tuple[int, str]]:
-    """(number, file name) of every segment to read, in order. Raises OSError where the folder cannot be read."""
-    # A sealed segment goes before a live one of the same number: its writer died before it removed that.
-    return sorted(dict(reversed(list_segments(folder))).items())
-
-
-def segment_frames(
-    folder: Path, name: str, lost: Tell, *, begin: int = 0, shown: Path | None = None
-) -> Iterator[Frame]:
-    """Yields the whole messages of a segment from byte `begin` on; `lost` is told of what is not whole.
-
-    A segment that retention removed in the meantime is not reported: it is not damage. Raises LogError, with the path
-    `shown` (by default `folder`), where a newer major version of fastact wrote it, and where no file can be opened
-    because too many are open.
-    """
-    try:
-        with _open(folder, name) as file:
-            # A live segment grows: what is there now is what is read.
-            for frame in frames(file, file.size, lost, name.endswith(".arrows"), begin):
-                try:
-                    check_version(frame.version)
-                except LogError as error:
-                    raise LogError(f"{(shown or folder) / name}: {error}") from None
-                whole = [frame]
-                del frame
-                yield whole.pop()
-    except FileNotFoundError:
-        if not _retired(folder, name):
-            lost("it is gone: it was merged with its neighbours while the log was read, or somebody removed it")
-    except OSError as error:
-        lost(f"cannot be read: {error.strerror or error}")
-
-
-def _open(folder: Path, name: str) -> SparingFile:
-    """Opens a segment, also when it was sealed since it was listed."""
-    for candidate in (name, name.replace(".live", ".arrows")):
-        with suppress(FileNotFoundError):
-            return SparingFile(folder / candidate)
-    raise FileNotFoundError(name)
-
-
-def _retired(folder: Path, name: str) -> bool:
-    """Whether a segment that is gone was one of the oldest, which retention removes."""
-    left = [number for number, _ in list_segments(folder)]
-    return bool(left) and min(left) > int(name.removeprefix("segment-").partition(".")[0])

@@ -35,7 +35,7 @@ from fastact.opening import open_regular, read_regular
 #: Rows that are merged at a time, some 2 ms: as long may the training wait for Python's lock.
 _SLICE: Final = 8192
 #: Batches of a thinned segment, which nobody waits for, have as many rows at least.
-_BATCH_ROWS: Final = 4096
+_BATCH_ROWS: Final = 16_384
 Rows = npt.NDArray[np.void]
 
 

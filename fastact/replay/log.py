@@ -18,22 +18,22 @@ from fastact.diagnosis.accept import Accept, from_json
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.report import Diagnosis
 from fastact.diagnosis.rules import Thresholds
-from fastact.errors import ArgumentValueError, LogError
+from fastact.errors import ArgumentValueError
 from fastact.fields import COLUMN, SCHEMA_VERSION
 from fastact.history import LayerInfo
 from fastact.log.files import list_segments
-from fastact.log.reader import RunReader, StoredBatch
+from fastact.log.reader import RunReader, Steps, StoredBatch
 from fastact.log.schema import COLUMNS, layers_to_json, to_rows
-from fastact.opening import is_exhausted
 from fastact.ranks import OF_ONE_RANK
+from fastact.replay.beside import Beside, Comparer
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
-from fastact.replay.folders import rank_folders
 from fastact.replay.frames import Frames, Progress
 from fastact.replay.merge import KEYS, aggregate
 from fastact.replay.plotting import Plots
-from fastact.replay.ranks import merge_ranks
+from fastact.replay.rank_merge import merge_ranks
+from fastact.replay.ranks import rank_folders
 from fastact.replay.records import Record, RowFilter
-from fastact.replay.sessions import OfSessions, leave_out_others
+from fastact.replay.sessions import OfSessions, readers
 from fastact.stats.activation import ActivationStats
 
 _LAYER, _STEP = COLUMN["layer"], COLUMN["step"]
@@ -45,21 +45,21 @@ _RANK_COLUMN: Final = pa.field(
 class Log(Frames, Plots, OfSessions):
     """A log that `open_log` opened. It holds no file open; every call reads what is there at that time.
 
-    Where a method takes `progress`, it is called again and again with the bytes read so far; `nbytes` has the total.
+    Where a method takes `progress`, it is called now and then with the bytes read so far; `nbytes` has the total.
 
     Attributes:
         path: the directory.
         ranks: the ranks whose rows it holds, ascending.
         runs: the reader of each rank's directory.
-        session: the number of the session that is read; see `sessions`.
+        session: the number of the session that is read.
     """
 
-    def __init__(self, path: Path, runs: dict[int, RunReader], notes: tuple[str, ...] = ()) -> None:
+    def __init__(self, path: Path, runs: dict[int, RunReader], notes: Iterable[str] = ()) -> None:
         self.path = path
         self.ranks = tuple(runs)
         self.runs = runs
         self.session = max(run.session for run in runs.values())
-        self._notes = notes
+        self._notes = tuple(notes)
         self._warnings: tuple[str, ...] | None = None
 
     @property
@@ -214,7 +214,7 @@ class Log(Frames, Plots, OfSessions):
         of_ranks = self.ranks if ranks is None else (ranks,) if isinstance(ranks, int) else tuple(ranks)
         for rank in of_ranks:
             self._check_rank("ranks", rank)
-        found = aggregate(self.stored_batches(of_ranks, progress), names, wanted)
+        found = aggregate(self.stored_batches(of_ranks, progress, wanted.steps), names, wanted)
         return {key[0]: stats for key, stats in found.items()} if isinstance(by, str) else found
 
     def diagnose(
@@ -249,7 +249,7 @@ class Log(Frames, Plots, OfSessions):
             ArgumentValueError: an argument is out of range, a condition is unknown, or `rank` is not in the log.
         """
         diagnoser, layers = self.diagnoser(rank, thresholds, window_size, accept), LayerNumbers()
-        for block in self.read_blocks(rank, layers, progress):
+        for block in self.read_blocks(rank, layers, progress, diagnoser):
             add_block(diagnoser, block, layers.infos)
         diagnoser.unseen = self.unseen_of(rank)
         return diagnoser.diagnose(preset)
@@ -274,14 +274,17 @@ class Log(Frames, Plots, OfSessions):
             self._check_rank("rank", rank)
         return self.ranks if rank is None else (rank,)
 
-    def read_blocks(self, rank: int | None, layers: LayerNumbers, progress: Progress | None) -> Iterator[Block]:
-        """The blocks of `blocks`, with the layers' numbers from `layers`."""
+    def read_blocks(
+        self, rank: int | None, layers: LayerNumbers, progress: Progress | None, comparer: Comparer | None = None
+    ) -> Iterator[Block]:
+        """The blocks of `blocks`, with the layers' numbers from `layers`; `comparer` gets ranks beside each other."""
         ranks = self._ranks(rank)
         lost = list(self._notes)
         runs = self._batches(ranks, lost, progress)
+        beside = None if comparer is None else Beside(ranks, layers, comparer)
 
         def blocks() -> Iterator[Block]:
-            yield from in_blocks(runs[0], layers) if len(runs) == 1 else merge_ranks(runs, layers)
+            yield from in_blocks(runs[0], layers) if len(runs) == 1 else merge_ranks(runs, layers, beside)
             if ranks == self.ranks:
                 self._warnings = tuple(lost)
 
@@ -316,7 +319,7 @@ class Log(Frames, Plots, OfSessions):
             raise ArgumentValueError(f"{argument}: got {rank!r}, want one of {', '.join(map(str, self.ranks))}")
 
     def _replay(self, wanted: RowFilter, progress: Progress | None) -> Iterator[Record]:
-        for rank, stored in self.stored_batches(self.ranks, progress):
+        for rank, stored in self.stored_batches(self.ranks, progress, wanted.steps):
             keep = wanted.in_batch(stored.batch)
             names = stored.batch.column("layer").filter(pa.array(keep)).to_pylist()
             for name, row in zip(names, to_rows(stored.batch)[keep].tolist(), strict=True):
@@ -325,23 +328,34 @@ class Log(Frames, Plots, OfSessions):
                 yield Record(row[_STEP], name, info, row, rank)
 
     def stored_batches(
-        self, ranks: Iterable[int], progress: Progress | None = None, *, everything: bool = False
+        self,
+        ranks: Iterable[int],
+        progress: Progress | None = None,
+        steps: Steps | None = None,
+        *,
+        everything: bool = False,
     ) -> Iterator[tuple[int, StoredBatch]]:
         """Yields (rank, batch) for every whole batch of these ranks. A pass to the end of all renews `warnings`.
 
-        With `everything`, those of all sessions, and rows that were recorded again as well.
+        With `steps`, the first and the last that are wanted, batches without any of them may be left out. With
+        `everything`, those of all sessions, and rows that were recorded again as well.
         """
         lost, ranks = list(self._notes), tuple(ranks)
-        for rank, batches in zip(ranks, self._batches(ranks, lost, progress, everything), strict=True):
+        for rank, batches in zip(ranks, self._batches(ranks, lost, progress, steps, everything), strict=True):
             for stored in batches:
                 yield rank, stored
-        if set(ranks) == set(self.ranks):
+        if set(ranks) == set(self.ranks) and steps is None:
             self._warnings = tuple(lost)
 
     parts = stored_batches  #: The older name of `stored_batches`.
 
     def _batches(
-        self, ranks: Iterable[int], lost: list[str], progress: Progress | None, everything: bool = False
+        self,
+        ranks: Iterable[int],
+        lost: list[str],
+        progress: Progress | None,
+        steps: Steps | None = None,
+        everything: bool = False,
     ) -> list[Iterator[StoredBatch]]:
         """The batches of each rank; `progress` is called with the bytes read of all, and `lost` gets what is lost."""
         total = 0
@@ -355,7 +369,7 @@ class Log(Frames, Plots, OfSessions):
 
         def batches_of(run: RunReader) -> Iterator[StoredBatch]:
             prefix = "" if run.path == self.path else run.path.name + "/"
-            return map(count, run.batches(lambda what: lost.append(prefix + what), everything=everything))
+            return map(count, run.batches(lambda what: lost.append(prefix + what), steps, everything=everything))
 
         return [batches_of(self.runs[rank]) for rank in ranks]
 
@@ -363,15 +377,14 @@ class Log(Frames, Plots, OfSessions):
 def open_log(path: str | os.PathLike[str], *, session: int | None = None) -> Log:
     """Opens the log of a run: its directory, or the parent of ``rank-00000``, ``rank-00001``, ... directories.
 
-    A run that is still being written, or was killed or damaged, is opened too: `Log.warnings` says what is missing.
+    A run that is being written, or was killed or damaged, is opened too: `Log.warnings` says what is missing.
 
     Args:
         path: the directory.
         session: which session of the run to read, by its number in `Log.sessions`; by default the last one, -1.
 
     Raises:
-        ArgumentTypeError: `path` is not a path, or `session` not an int.
-        ArgumentValueError: there is no such session.
+        ArgumentTypeError, ArgumentValueError: `path` is not a path, or there is no such session.
         LogError: nothing can be read there, or a newer major version of fastact wrote it.
 
     Example:
@@ -383,18 +396,6 @@ def open_log(path: str | os.PathLike[str], *, session: int | None = None) -> Log
         check_integer("session", session, -(2**62), 2**62)
     place, ranks = rank_folders(path)
     if list_segments(place) or not ranks:
-        notes = (f"{len(ranks)} rank directories lie beside the segments and were not read",) if ranks else ()
+        notes = [f"{len(ranks)} rank directories lie beside the segments and were not read"] if ranks else []
         return Log(place, {0: RunReader(place, session)}, notes)
-    runs: dict[int, RunReader] = {}
-    failed: list[str] = []
-    for rank, name in sorted(ranks.items()):
-        try:
-            runs[rank] = RunReader(place / name, session)
-        except (LogError, ArgumentValueError) as error:
-            if is_exhausted(error.__cause__):
-                raise  # which says nothing of this rank
-            failed.append(f"{name}: {error}")
-    if not runs:
-        raise LogError(f"nothing can be read from the log {str(place)!r}: {'; '.join(failed)}")
-    failed += leave_out_others(runs)
-    return Log(place, runs, tuple(failed))
+    return Log(place, *readers(place, ranks, session))

@@ -1,11 +1,13 @@
 """What a log says of the sessions of its run: each start of a training in the same directory that was no resuming."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from fastact.errors import ArgumentValueError, LogError
 from fastact.log.reader import RunReader
 from fastact.log.sessions import Session
+from fastact.opening import is_exhausted
 
 #: Numbers of sessions that a note lists.
 _MOST: Final = 8
@@ -66,12 +68,25 @@ class OfSessions:
         return tuple(notes)
 
 
-def leave_out_others(runs: dict[int, RunReader]) -> list[str]:
-    """Takes away the ranks whose session is not the last that a rank has; says which, and why."""
+def readers(place: Path, ranks: Mapping[int, str], session: int | None) -> tuple[dict[int, RunReader], list[str]]:
+    """The readers of the ranks' directories in a folder, by rank, and what could not be read.
+
+    Raises LogError where nothing can. Ranks whose session is not the last that a rank has are left out.
+    """
+    runs: dict[int, RunReader] = {}
+    failed: list[str] = []
+    for rank, name in sorted(ranks.items()):
+        try:
+            runs[rank] = RunReader(place / name, session)
+        except (LogError, ArgumentValueError) as error:
+            if is_exhausted(error.__cause__):
+                raise  # which says nothing of this rank
+            failed.append(f"{name}: {error}")
+    if not runs:
+        raise LogError(f"nothing can be read from the log {str(place)!r}: {'; '.join(failed)}")
     last = max(run.session for run in runs.values())
     others = {rank: run for rank, run in runs.items() if run.session != last}
-    for rank in others:
+    for rank, run in others.items():
         del runs[rank]
-    return [
-        f"{run.path.name}: it has no session {last}, only {run.session}, and is left out" for run in others.values()
-    ]
+        failed.append(f"{run.path.name}: it has no session {last}, only {run.session}, and is left out")
+    return runs, failed

@@ -17,7 +17,7 @@ from fastact.history import History
 from fastact.json_schema import document
 from fastact.log.follower import RunFollower
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
-from fastact.replay.folders import rank_folders
+from fastact.replay.ranks import rank_folders
 
 
 class Tail:
