@@ -310,8 +310,7 @@ class Log(Frames, Plots, OfSessions):
         write_report([self], path, progress=progress)
 
     def __repr__(self) -> str:
-        count = len(self.sessions)
-        which = f", session={self.session} of {count}" if count > 1 else ""
+        which = f", session={self.session} of {len(self.sessions)}" if len(self.sessions) > 1 else ""
         return f"Log({str(self.path)!r}, layers={len(self.layers)}, ranks={len(self.ranks)}{which})"
 
     def _check_rank(self, argument: str, rank: object) -> None:
