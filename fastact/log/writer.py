@@ -5,7 +5,6 @@ What a row survives is said in `fastact.log`. A disk that refuses costs rows, wh
 
 import os
 import struct
-import warnings
 import weakref
 from collections.abc import Mapping
 from typing import Any, Final, Self
@@ -17,6 +16,7 @@ from fastact.history import LayerInfo
 from fastact.log.drain import Drain
 from fastact.log.options import LogOptions
 from fastact.log.schema import check_layer, check_metadata, check_path
+from fastact.warn import warn
 
 _LAYER: Final = COLUMN["layer"]
 #: Seconds that `flush` and `close`, and the end of the interpreter, wait for a disk that does not answer.
@@ -216,7 +216,7 @@ class LogWriter:
         """Warns of the first trouble with the disk, once, if there was any."""
         trouble, self._drain.trouble = self._drain.trouble, None
         if trouble is not None:
-            warnings.warn(trouble, RuntimeWarning, stacklevel=3)
+            warn(trouble)
 
     def __enter__(self) -> Self:
         return self

@@ -13,11 +13,11 @@ from functools import partial
 from typing import Any, Self
 
 from fastact.arrays.host import on_gpu
-from fastact.checks import check_integer, check_saturation, check_type, renamed
+from fastact.checks import check_choice, check_integer, check_saturation, check_type, renamed
 from fastact.diagnosis.accept import Accept
 from fastact.diagnosis.diagnoser import Diagnoser
-from fastact.diagnosis.finding import Severity
-from fastact.diagnosis.layer_types import BOUNDED, EVALUATION_SUFFIX
+from fastact.diagnosis.finding import SEVERITIES, Severity
+from fastact.diagnosis.layer_types import BOUNDED, EVALUATION_SUFFIX, known_type
 from fastact.diagnosis.report import Diagnosis
 from fastact.diagnosis.rules import Thresholds
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
@@ -27,6 +27,7 @@ from fastact.log.options import LogOptions
 from fastact.log.schema import check_metadata
 from fastact.monitor.adapted import Adapted
 from fastact.monitor.alerts import Action, Alerts
+from fastact.monitor.guards import Guards
 from fastact.monitor.notebook import InNotebooks
 from fastact.monitor.queue import StepQueue
 from fastact.monitor.resuming import Releasable, hold, open_writer
@@ -40,7 +41,7 @@ from fastact.stats.options import SATURATION
 from fastact.stats.summarize import summarize
 
 
-class ActivationMonitor(Supervision, Adapted, InNotebooks, Releasable):
+class ActivationMonitor(Supervision, Adapted, InNotebooks, Guards, Releasable):
     """Watches the activations of a training run.
 
     Args:
@@ -111,6 +112,8 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, Releasable):
     ) -> None:
         check_integer("every", every, 1)
         check_integer("start_step", start_step, 0, 2**62)
+        check_integer("alert_every", alert_every, 1)
+        check_choice("alert_severity", alert_severity, SEVERITIES)
         own = check_metadata(metadata)
         place = checked_place(rank, ranks)
         self._alerts = None if on_finding is None else Alerts(on_finding, alert_severity, alert_every)
@@ -230,7 +233,11 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, Releasable):
         if not training:
             name += EVALUATION_SUFFIX
             self.describe(name, mode="evaluation")
-        return self._record(name, x, axis, layer_type, saturation, dtype, sparse, kind)
+        if name in self._layers:
+            return self._record(name, x, axis, layer_type, saturation, dtype, sparse, kind)
+        stats = self._record(name, x, axis, layer_type, saturation, dtype, sparse, kind)
+        self._check_layer_type(layer_type or kind)
+        return stats
 
     def _record(
         self,
@@ -255,6 +262,8 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, Releasable):
         else:
             layer_type = renamed("layer_type", layer_type, "kind", kind)
             check_type("layer_type" if kind is None else "kind", layer_type, str, "a str")
+            check_type("dtype", dtype, str, "the name of a dtype, a str")
+            layer_type = known_type(layer_type)
             interval = BOUNDED.get(layer_type, SATURATION) if saturation is None else saturation
             if self._queue.postpone(partial(self._record, name, x, axis, layer_type, saturation, dtype, sparse)):
                 return None
@@ -273,6 +282,7 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, Releasable):
             stats = summarize(x, axis=axis, saturation=interval)
             if layer is not None:
                 layer.plans.learn(x, axis)
+                self._check_axis(layer, stats, axis)
         layer = layer or self._queue.add_layer(name, layer_type, dtype, stats.saturation, sparse)
         self._queue.record(layer, stats)
         return stats.total if isinstance(stats, ChannelStats) else stats
@@ -344,6 +354,7 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, Releasable):
         """Ends the step under way, if anything was recorded in it, and seals the log. A second call does nothing."""
         if self._closed or self._queue.postpone(self.close):
             return
+        self._check_steps()
         try:
             self._queue.finish()
             self._unseen.close()
