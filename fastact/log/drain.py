@@ -14,7 +14,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -31,8 +31,8 @@ from fastact.log.lock import RunLock
 from fastact.log.options import LogOptions
 from fastact.log.plan import KeptSegment
 from fastact.log.retention import Retention
-from fastact.log.ring import Ring
-from fastact.log.schema import Header, layers_to_json
+from fastact.log.ring import Dropped, Ring
+from fastact.log.schema import Header, within
 from fastact.log.thin import SegmentFacts
 
 #: Seconds between two portions of retention's work, in which the training has Python's lock for itself.
@@ -79,7 +79,7 @@ class Drain:
         self._late = 0  # layers that came long after the first step
         self._batches = 0
         self._repeat = 0  # rows of a batch that failed and is written again as it was
-        self._dropped = 0  # rows dropped before the next batch
+        self._dropped = Dropped()  # before the next batch
         self._told = 0  # of these, how many the log tells of
         self._first_step: int | None = None
         self._last_step = self._segment_step = 0
@@ -244,7 +244,7 @@ class Drain:
         if everything and self.unseen != self._told_unseen:
             self._write_nothing(self.unseen)
         if final:
-            if ring.oldest(0)[1] is not None or self._dropped > self._told:
+            if ring.oldest(0)[1] is not None or self._dropped.rows > self._told:
                 self._write_nothing()
             if self._segment is not None:
                 self._seal()
@@ -265,7 +265,9 @@ class Drain:
         self._write(*self.ring.oldest(0), unseen)
         self._batches += 1
 
-    def _write(self, rows: npt.NDArray[np.void], dropped: int | None, unseen: Mapping[str, str] | None = None) -> None:
+    def _write(
+        self, rows: npt.NDArray[np.void], dropped: Dropped | None, unseen: Mapping[str, str] | None = None
+    ) -> None:
         self._dropped = self._dropped if dropped is None else dropped
         if self._segment is None:
             self._segment = self._open()
@@ -276,11 +278,13 @@ class Drain:
         assert self._encoder is not None
         orders = np.unique(rows["layer"]).tolist()
         late = self._not_named(orders)
-        data = front + self._encoder.batch(rows, self.ring.tail, self._dropped, late, unseen)
+        data = front + self._encoder.batch(
+            rows, self.ring.tail, self._dropped.rows, late, unseen, self._dropped.refused
+        )
         # Sealing adds its end mark, and asks for no room.
         self._retention.make_room(self._segment.size + len(data) + len(END_MARK))
         self._segment.write(data)
-        self._told = self._dropped
+        self._told = self._dropped.rows
         self._used = {*orders, *(self._used or ())} if not front else set(orders)
         if front or unseen is not None:
             self._told_unseen = self._encoder.header.unseen if unseen is None else unseen
@@ -298,7 +302,7 @@ class Drain:
     def _fitting(self, rows: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
         """The first of the rows, as many as have new layers of `_MOST_NAMED` characters, which is nearly always all."""
         late = self._not_named(np.unique(rows["layer"]).tolist())
-        if len(late) > _FEW and len(few := _within(_MOST_NAMED, late)) < len(late):
+        if len(late) > _FEW and len(few := within(_MOST_NAMED, late)) < len(late):
             beyond = np.isin(rows["layer"], [info.order for info in late[max(1, len(few)) :]])
             rows = rows[: max(1, int(np.argmax(beyond)))]
         return rows
@@ -318,7 +322,7 @@ class Drain:
     def _begin(self) -> bytes:
         told, unseen = self._told, dict(self.unseen)
         used = tuple(self._layers) if self._used is None else sorted(self._used)
-        layers = _within(_MOST_NAMED, (self._layers[order] for order in used))
+        layers = within(_MOST_NAMED, (self._layers[order] for order in used))
         header = Header(self._session, self.ring.tail, layers, self._metadata, dropped=told, unseen=unseen)
         self._encoder = Encoder(header, self._batches, self._options.compression)
         self._begun = time.monotonic()
@@ -377,17 +381,6 @@ class Drain:
                 f"fastact: the log in {str(self._folder)!r} {what}; training continues, writing is retried, and rows "
                 "that find no room are dropped"
             )
-
-
-def _within(size: int, layers: Iterable[LayerInfo]) -> tuple[LayerInfo, ...]:
-    """The first of the layers, as many as take `size` characters."""
-    found = []
-    for info in layers:
-        size -= len(layers_to_json((info,)))
-        if size < 0:
-            break
-        found.append(info)
-    return tuple(found)
 
 
 def _forked() -> None:

@@ -153,6 +153,17 @@ def layers_to_json(layers: Iterable[LayerInfo]) -> str:
     return json.dumps(items)
 
 
+def within(size: int, layers: Iterable[LayerInfo]) -> tuple[LayerInfo, ...]:
+    """The first of the layers, as many as take `size` characters."""
+    found = []
+    for info in layers:
+        size -= len(layers_to_json((info,)))
+        if size < 0:
+            break
+        found.append(info)
+    return tuple(found)
+
+
 @functools.lru_cache(maxsize=16)  # ranks have the same ones, as a rule
 def layers_from_json(text: str | bytes) -> tuple[LayerInfo, ...]:
     """Layers from the text that `layers_to_json` made. Raises ValueError for nonsense."""

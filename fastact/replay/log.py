@@ -7,6 +7,7 @@ and with `Log.to_table` alone all of it.
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from fastact.log.reader import RunReader, Steps, StoredBatch
 from fastact.log.schema import COLUMNS, layers_to_json, to_rows
 from fastact.opening import is_exhausted
 from fastact.ranks import OF_ONE_RANK
+from fastact.replay.absent import Seen, behind, missing
 from fastact.replay.beside import Beside, Comparer
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
 from fastact.replay.frames import Frames, Progress
@@ -58,6 +60,7 @@ class Log(Frames, Plots):
         self.runs = runs
         self._notes = notes
         self._warnings: tuple[str, ...] | None = None
+        self._seen = Seen(None)
 
     @property
     def layers(self) -> tuple[LayerInfo, ...]:
@@ -291,7 +294,7 @@ class Log(Frames, Plots):
         def blocks() -> Iterator[Block]:
             yield from in_blocks(runs[0], layers) if len(runs) == 1 else merge_ranks(runs, layers, beside)
             if ranks == self.ranks:
-                self._warnings = tuple(lost)
+                self._warnings = (*lost, *behind(self.runs, self._seen))
 
         return blocks()
 
@@ -342,7 +345,7 @@ class Log(Frames, Plots):
             for stored in batches:
                 yield rank, stored
         if set(ranks) == set(self.ranks) and steps is None:
-            self._warnings = tuple(lost)
+            self._warnings = (*lost, *behind(self.runs, self._seen))
 
     #: The older name of `stored_batches`.
     parts = stored_batches
@@ -351,20 +354,14 @@ class Log(Frames, Plots):
         self, ranks: Iterable[int], lost: list[str], progress: Progress | None, steps: Steps | None = None
     ) -> list[Iterator[StoredBatch]]:
         """The batches of each rank; `progress` is called with the bytes read of all, and `lost` gets what is lost."""
-        total = 0
+        self._seen = seen = Seen(progress)
 
-        def count(stored: StoredBatch) -> StoredBatch:
-            nonlocal total
-            total += len(stored.frame.message)
-            if progress is not None:
-                progress(total)
-            return stored
-
-        def batches_of(run: RunReader) -> Iterator[StoredBatch]:
+        def batches_of(rank: int) -> Iterator[StoredBatch]:
+            run = self.runs[rank]
             prefix = "" if run.path == self.path else run.path.name + "/"
-            return map(count, run.batches(lambda what: lost.append(prefix + what), steps))
+            return map(seen, repeat(rank), run.batches(lambda what: lost.append(prefix + what), steps))
 
-        return [batches_of(self.runs[rank]) for rank in ranks]
+        return [batches_of(rank) for rank in ranks]
 
 
 def open_log(path: str | os.PathLike[str]) -> Log:
@@ -396,4 +393,5 @@ def open_log(path: str | os.PathLike[str]) -> Log:
             failed.append(f"{name}: {error}")
     if not runs:
         raise LogError(f"nothing can be read from the log {str(place)!r}: {'; '.join(failed)}")
+    failed += missing(ranks, (run.metadata for run in runs.values()))
     return Log(place, runs, tuple(failed))

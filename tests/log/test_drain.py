@@ -171,7 +171,7 @@ def test_dropped_rows_are_counted_where_they_are_missing(tmp_path: Path, monkeyp
     got, told = read(tmp_path)
     assert got == expect([*map(make, range(8)), make(11)])
     assert len(told) == 1
-    assert "3 rows were dropped before step 11" in told[0]
+    assert "3 rows were dropped before step 11: 3 came faster than they could be written" in told[0]
 
 
 def test_a_disk_that_hangs_delays_but_never_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
