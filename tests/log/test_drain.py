@@ -37,7 +37,7 @@ def test_a_new_layer_comes_with_its_first_batch(tmp_path: Path) -> None:
 def test_names_without_end_take_what_their_rows_take_and_are_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, segment_bytes: int
 ) -> None:
-    monkeypatch.setattr(fastact.log.drain, "_MANY_LATE", 150)
+    monkeypatch.setattr("fastact.log.late._MANY_LATE", 150)
     sizes = []
     for count in (300, 600):
         run = tmp_path / str(count)
