@@ -207,8 +207,8 @@ def columns(x: Any) -> Sequence[Any]:
         if isinstance(x, polars.Series):
             return [x.to_arrow()]
     if kind == "pyarrow":
-        pa = sys.modules["pyarrow"]
-        if isinstance(x, (pa.Table, pa.RecordBatch)):
+        arrow = sys.modules["pyarrow"]
+        if isinstance(x, (arrow.Table, arrow.RecordBatch)):
             return list(x.columns)
     if kind == "pandas":
         pandas = sys.modules["pandas"]
