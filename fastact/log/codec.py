@@ -19,9 +19,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fastact.fields import SCHEMA_VERSION
+from fastact.fields import ROW_DTYPE, SCHEMA_VERSION
 from fastact.history import LayerInfo
 from fastact.log.frames import MAX_MESSAGE, Frame, finish, stamp_text
+from fastact.log.index_entries import IndexEntries
 from fastact.log.schema import (
     COLUMNS,
     MAX_BATCH_ROWS,
@@ -58,8 +59,14 @@ class Encoder:
         schema = header.schema(_package_version(), stamp)
         message = schema.serialize().to_pybytes()
         self.front = finish(message, stamp)
+        self._size = len(self.front)
+        self._entries = IndexEntries()
+        #: What its batches added to the header.
+        self._added: list[LayerInfo] = []
+        self._unseen: Mapping[str, str] | None = None
         self._sink = io.BytesIO()
-        options = pa.ipc.IpcWriteOptions(compression=compression)
+        # Threads of its own cost more than they save, and at the limit of processes there are none to be had.
+        options = pa.ipc.IpcWriteOptions(compression=compression, use_threads=False)
         self._stream: Any = pa.ipc.new_stream(self._sink, schema, options=options)
         # The stream writer emits the schema with its first batch: that many bytes are to be skipped there.
         self._skip = len(message)
@@ -71,28 +78,56 @@ class Encoder:
         dropped: int = 0,
         layers: Sequence[LayerInfo] = (),
         unseen: Mapping[str, str] | None = None,
+        refused: int | None = None,
     ) -> bytes:
         """The next batch, which may have no rows (of `fields.ROW_DTYPE`).
 
-        Counted from the writer's start, its first row is number `row`, and `dropped` rows had been dropped before it.
+        Counted from the writer's start, its first row is number `row`, and `dropped` rows had been dropped before it,
+        `refused` of them because the disk refused, the others because it was too slow; None where that is not known.
         `layers` are those of its rows that the segment has not named yet, `unseen` takes the place of the header's.
         """
         stamp = stamp_text(SCHEMA_VERSION, "batch", self.header.session, self._batch, row)
         metadata = {"fastact.stamp": stamp}
         if dropped:
             metadata["fastact.dropped"] = str(dropped)
+            if refused is not None:
+                metadata["fastact.refused"] = str(refused)  # 1.5
         if layers:
             metadata["fastact.layers"] = layers_to_json(layers)  # 1.5
             self.layers |= {info.order: info for info in layers}
             self._names |= {info.order: info.name for info in layers}
+            self._added += layers
         if unseen is not None:
             metadata["fastact.unseen"] = json.dumps(dict(unseen))  # 1.5
+            self._unseen = unseen
+        if len(rows):
+            self._entries.add(self._size, int(rows["step"].min()), int(rows["step"].max()))
+        return self._message(rows, metadata, stamp)
+
+    def index(self, row: int) -> bytes:
+        """What ends a segment before its end mark: where in it which steps are (`step_index`); b"" of few batches.
+
+        It takes the number of a batch. `row` is the number of the row after the last one.
+        """
+        text = self._entries.text()
+        if not text:
+            return b""
+        stamp = stamp_text(SCHEMA_VERSION, "batch", self.header.session, self._batch, row)
+        metadata = {"fastact.stamp": stamp, "fastact.index": text}  # 1.5
+        if self._added:
+            metadata["fastact.layers"] = layers_to_json(self._added)
+        if self._unseen is not None:
+            metadata["fastact.unseen"] = json.dumps(dict(self._unseen))
+        return self._message(np.empty(0, ROW_DTYPE), metadata, stamp)
+
+    def _message(self, rows: npt.NDArray[np.void], metadata: dict[str, str], stamp: str) -> bytes:
         self._stream.write_batch(to_batch(rows, self._names), custom_metadata=metadata)
         message = self._sink.getvalue()[self._skip :]
         self._skip = 0
         self._sink.seek(0)
         self._sink.truncate()
         self._batch += 1
+        self._size += len(message)
         return finish(message, stamp)
 
 

@@ -26,6 +26,8 @@ _STAMP: Final = re.compile(
 )
 #: Bytes that are read at a time in search of a message.
 _SEARCH: Final = 1 << 20
+#: Bytes of the end of a segment, in which its last message is looked for.
+_TAIL: Final = 1 << 18
 #: A continuation mark with a metadata length of at most MAX_METADATA after it.
 _START: Final = re.compile(rb"\xff\xff\xff\xff(?=[\x00-\xff]{3}[\x00-\x04])")
 
@@ -90,9 +92,9 @@ def frames(
     while position < size:
         found = found or _frame(file, position, size, budget)
         if isinstance(found, Frame):
-            yield found
             position += len(found.message)
-            found = None
+            whole, found = [found], None
+            yield whole.pop()  # and is not kept while the next one waits to be asked for
             continue
         if found == "end":
             ended = True
@@ -113,6 +115,21 @@ def frames(
         position, ended = found.offset, False
     if sealed and not ended:
         lost(f"the end mark is missing at byte {size}: batches may have been cut off")
+
+
+def last_frame(file: Source, size: int) -> Frame | None:
+    """The message at the end of a segment, before its end mark; None where it is not whole, or not a short one."""
+    begin = max(0, size - _TAIL)
+    budget = _Budget(4 * _TAIL)
+    tail = budget.read(file, begin, size - begin)
+    if not tail.endswith(END_MARK):
+        return None
+    for match in islice(reversed(list(_STAMP.finditer(tail))), 8):
+        length = int(match[7])
+        found = _frame(file, size - len(END_MARK) - length, size, budget) if length <= len(tail) - len(END_MARK) else ""
+        if isinstance(found, Frame) and len(found.message) == length:
+            return found
+    return None
 
 
 class _Budget:

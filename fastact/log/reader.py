@@ -7,34 +7,38 @@ Segments are read, never mapped: where a mapped file shrinks, the process is kil
 of decompressing.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from fastact.errors import LogError
+import pyarrow as pa
+
+from fastact.errors import ArgumentValueError, LogError
 from fastact.fields import SCHEMA_VERSION
 from fastact.history import LayerInfo
 from fastact.log.codec import NONSENSE, Decoder, added, adds_to_header, read_header
-from fastact.log.files import list_segments
-from fastact.log.frames import Frame, frames
-from fastact.log.lock import LOCK_NAME, is_held
-from fastact.log.schema import Header, check_version, columns_of
-from fastact.log.sparing import SparingFile
+from fastact.log.folder import Tell, present_segments, segment_frames, unlocked
+from fastact.log.frames import Frame
+from fastact.log.schema import Header, columns_of
+from fastact.log.sessions import Front, Session, Sessions, Writer, front_of
+from fastact.log.step_index import read_index
 from fastact.opening import is_exhausted
 
 #: The versions whose columns are known.
 _KNOWN: Final = ((1, 0), SCHEMA_VERSION)
-Tell = Callable[[str], None]
+#: The first and the last step that are wanted; None is no bound.
+Steps = tuple[int | None, int | None]
 
 
 class StoredBatch(NamedTuple):
     """One batch of rows as it lies in a segment, with its writer's layers by name.
 
     `batch` is a `pyarrow.RecordBatch` with the columns `schema.COLUMNS`; it may have no rows. `frame` is the message
-    that holds it, and `front` the one that holds the segment's `header`; both are None where that is damaged.
+    that holds it, and `front` the one that holds the segment's `header`; both are None where that is damaged. Where
+    some of its rows were recorded again by a writer that resumed the run, the message has more rows than the batch.
     """
 
     batch: Any
@@ -47,18 +51,23 @@ class StoredBatch(NamedTuple):
 class Walk:
     """Goes through a run's messages in the order in which they were written; `lost` is told of what is missing.
 
-    `sessions` has the layers by name that each writer is known to have; schemas that come by add to it.
+    `sessions` has the layers by name that each writer is known to have; schemas that come by add to it. Without `whole`
+    it is given some of the batches, and what is between them is not missing.
     """
 
-    def __init__(self, sessions: dict[str, dict[str, LayerInfo]], lost: Tell) -> None:
-        self._sessions, self._lost = sessions, lost
+    def __init__(self, sessions: dict[str, dict[str, LayerInfo]], lost: Tell, *, whole: bool = True) -> None:
+        self._sessions, self._lost, self._whole = sessions, lost, whole
         self._due: dict[str, int] = {}
+        #: The first row of each writer after what was thinned.
+        self._thinned: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
+        self._refused: dict[str, int] = {}
         self._unclosed: tuple[str, str] | None = None
         self.begin("")
 
-    def begin(self, name: str) -> None:
-        """Begins a segment."""
+    def begin(self, name: str, late: Iterable[LayerInfo] = ()) -> None:
+        """Begins a segment; `late` are the layers that batches name which may not come by."""
+        self._late = {info.name: info for info in late}
         #: The segment's file name.
         self.name = name
         self._session = ""
@@ -73,6 +82,7 @@ class Walk:
             # A thinned segment stands for more rows than it has.
             session = self._header.session
             self._due[session] = max(self._header.next_row, self._due.get(session, 0))
+            self._thinned[session] = self._due[session]
         if self._session and self.name.endswith(".live"):
             self._unclosed = (self.name, self._session)
 
@@ -98,6 +108,7 @@ class Walk:
                     self._decoder = self._own_decoder(frame)
                 batch, metadata = self._decoder.batch(frame)
                 dropped = int(metadata.get(b"fastact.dropped", b"0"))
+                refused = int(metadata[b"fastact.refused"]) if b"fastact.refused" in metadata else None
                 late, unseen = added(metadata)
             except NONSENSE as error:
                 self.tell(f"the message at byte {frame.offset} is not part of a fastact log ({ascii(error)[:200]})")
@@ -105,20 +116,27 @@ class Walk:
             header = self._header if self._header is not None and self._header.session == frame.session else None
             due = self._due.get(frame.session, frame.row if header is None else header.first_row)
             if frame.row < due:
-                self.tell(f"the batch at byte {frame.offset} repeats rows and was left out")
+                # What a writer has left that died just after it had thinned is no news.
+                if frame.row + batch.num_rows > self._thinned.get(frame.session, 0):
+                    self.tell(f"the batch at byte {frame.offset} repeats rows and was left out")
                 continue
-            if frame.row > due:
+            if frame.row > due and self._whole:
                 self.tell(f"rows {due} to {frame.row - 1} of this writer are missing before byte {frame.offset}")
             self._due[frame.session] = frame.row + batch.num_rows
+            if b"fastact.index" in metadata:
+                continue
             where = f"before step {batch.column('step')[0]}" if batch.num_rows else "at the end"
-            self._take_dropped(frame.session, dropped, where)
+            self._take_dropped(frame.session, dropped, where, refused)
             if unseen is not None and self._header is not None:
                 self._header = replace(self._header, unseen=unseen)
             if late:
                 found = {info.name: info for info in late}
                 self._layers_of(frame.session).update(found)
                 self._sessions.setdefault(frame.session, {}).update(found)
-            yield StoredBatch(batch, self._layers_of(frame.session), self._header, self._front, frame)
+            whole = [StoredBatch(batch, self._layers_of(frame.session), self._header, self._front, frame)]
+            # Thousands of ranks that wait for each other keep no batch meanwhile.
+            del batch, frame, metadata
+            yield whole.pop()
 
     def _take_header(self, header: Header) -> None:
         self._sessions.setdefault(header.session, {}).update({info.name: info for info in header.layers})
@@ -127,16 +145,24 @@ class Walk:
             self._dropped[header.session] = header.dropped
         self._take_dropped(header.session, header.dropped, "before its first row")
 
-    def _take_dropped(self, session: str, dropped: int, where: str) -> None:
+    def _take_dropped(self, session: str, dropped: int, where: str, refused: int | None = None) -> None:
         more = dropped - self._dropped.get(session, 0)
-        if more > 0:
-            self.tell(f"{more} rows were dropped {where}: the disk refused them when they were to be written")
+        if more > 0 and self._whole:
+            # What the disk refused is known since 1.5.
+            of_disk = None if refused is None else refused - self._refused.get(session, 0)
+            why = "the disk refused them when they were to be written, or they came faster than it took them"
+            if of_disk is not None:
+                slow = f"{more - of_disk} came faster than they could be written, and found no room in memory"
+                of_it = f"the disk refused {of_disk} when they were to be written"
+                why = of_it if of_disk >= more else f"{of_it}; {slow}" if of_disk > 0 else slow
+                self._refused[session] = refused or 0
+            self.tell(f"{more} rows were dropped {where}: {why}")
             self._dropped[session] = dropped
 
     def _layers_of(self, session: str) -> dict[str, LayerInfo]:
         if self._layers is None:
             if self._header is not None:
-                self._layers = {info.name: info for info in self._header.layers}
+                self._layers = {info.name: info for info in self._header.layers} | self._late
             else:
                 # The segment's schema is lost; the same writer's other segments know its layers, or else all do.
                 self._layers = self._sessions.get(session) or {
@@ -154,14 +180,26 @@ class Walk:
         return Decoder(columns_of(frame.version), frame.version)
 
 
-class RunReader:
-    """The segments of one run's directory. Opens files only while it reads them, and never changes one.
+class Replaced(NamedTuple):
+    """Rows that a writer left out of the reading, since the run was resumed: those from step `first` to `last`."""
 
-    Raises LogError where nothing can be read, or a newer major version of fastact wrote it.
+    first: int
+    last: int
+
+
+class RunReader:
+    """One session of one run's directory. Opens files only while it reads them, and never changes one.
+
+    `session` is its number, by default that of the last one; one below 0 counts from the last, which is -1.
+
+    Raises LogError where nothing can be read, or a newer major version of fastact wrote it, and ArgumentValueError
+    where there is no such session.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, session: int | None = None) -> None:
         self.path = path
+        #: The steps of which rows were left out when the batches were read last: they were recorded again.
+        self.replaced: list[Replaced] = []
         self._sessions: dict[str, dict[str, LayerInfo]] = {}
         #: The run's own metadata; where segments differ, the newest holds.
         self.metadata: dict[str, str] = {}
@@ -176,23 +214,44 @@ class RunReader:
         if not found:
             raise LogError(f"no log in {str(path)!r}, want a directory with segment-*.arrows or segment-*.live files")
         reasons: list[str] = []
-        headers = [self._look(name, reasons.append) for _, name in found]
+        fronts = {name: self._look(name, reasons.append) for _, name in found}
+        headers = {name: header for name, (_, header) in fronts.items()}
+        self._places = Sessions(lambda name: fronts.pop(name, None) or self._look(name))
+        self._places.update(found)
+        #: The sessions that there were when it was opened, the oldest first.
+        self.sessions: tuple[Session, ...] = self._places.all
+        #: The number of the one that is read.
+        self.session = self._chosen(session)
+        mine = self._places.of_segments()
+        names = [name for number, name in found if mine[number] == self.session]
         last: dict[str, str] = {}
-        for (_, name), header in zip(found, headers, strict=True):
+        for name in names:
+            header = headers[name]
             if header is not None:
                 self._sessions.setdefault(header.session, {}).update({info.name: info for info in header.layers})
                 self.metadata |= header.metadata
                 self.unseen = header.unseen
                 last[header.session] = name
         # What came late is in the header of its writer's next segment, where there is one.
-        for session, name in last.items():
+        for writer, name in last.items():
             for late, unseen in self._added(name):
-                self._sessions[session].update({info.name: info for info in late})
-                if unseen is not None and name == found[-1][1]:
+                self._sessions[writer].update({info.name: info for info in late})
+                if unseen is not None and name == names[-1]:
                     self.unseen = unseen
-        if not any(headers) and next(self.batches(reasons.append), None) is None:
+        if not any(headers.values()) and next(self.batches(reasons.append), None) is None:
             why = "; ".join(dict.fromkeys(reasons)) or "the run has written nothing yet"
             raise LogError(f"nothing can be read from the log {str(path)!r}: {why}")
+
+    def _chosen(self, session: int | None) -> int:
+        numbers = [each.number for each in self.sessions]
+        if session is None:
+            return numbers[-1]
+        if session in numbers:
+            return session
+        if -len(numbers) <= session < 0:
+            return numbers[session]
+        known = ", ".join(map(str, numbers[-20:]))
+        raise ArgumentValueError(f"session: got {session}, want one of {known}; or -1, the last one, and so on")
 
     @property
     def layers(self) -> tuple[LayerInfo, ...]:
@@ -212,43 +271,76 @@ class RunReader:
     @property
     def closed(self) -> bool:
         """Whether the writer closed the run. A writer that was killed leaves it open."""
-        return bool(names := self._names()) and names[-1].endswith(".arrows") and unlocked(self._folder)
+        names = self._names()
+        is_last = self._places.all[-1].number == self.session
+        return bool(names) and names[-1].endswith(".arrows") and (not is_last or unlocked(self._folder))
 
-    def batches(self, lost: Tell) -> Iterator[StoredBatch]:
-        """Yields the whole batches in the order in which they were written; `lost` is told of what is missing."""
-        walk = Walk(self._sessions, lost)
+    def batches(
+        self, lost: Tell, steps: Steps | None = None, *, everything: bool = False, before: int | None = None
+    ) -> Iterator[StoredBatch]:
+        """Yields the whole batches in the order in which they were written; `lost` is told of what is missing.
+
+        With `steps`, the first and the last one that are wanted, batches without any of them may be left out, and
+        `lost` is told of what is damaged among the others alone. With `everything`, those of all sessions, and rows
+        that were recorded again as well. With `before`, without rows from that step on, as if they were.
+        """
+        walk = Walk(self._sessions, lost, whole=steps is None)
         header: Header | None = None
+        replaced: dict[str, Replaced] = {}
         try:
-            names = [name for _, name in present_segments(self._folder)]
+            names = self._present(everything=everything)
         except OSError as error:
             if is_exhausted(error):
                 raise LogError(f"cannot read the log {str(self.path)!r}: {error.strerror}") from error
             lost(f"its directory cannot be read any more: {error.strerror or error}")
             return
         for name in names:
-            walk.begin(name)
-            for stored in walk.batches(self._frames(name, walk.tell)):
+            index = None if steps is None or name.endswith(".live") else read_index(self._folder / name)
+            walk.begin(name, () if index is None else index.layers)
+            messages = self._frames(name, walk.tell)
+            if index is not None and steps is not None:
+                found = index.stretches(*steps)
+                ranges = (self._frames(name, walk.tell, *bounds) for bounds in found)
+                messages = chain(islice(messages, 1 if found else 0), *ranges)
+            for stored in walk.batches(messages):
                 header = stored.header or header
-                yield stored
+                cuts = [self._places.cut(stored.frame.session), before]
+                cut = min((each for each in cuts if each is not None and not everything), default=None)
+                whole = [stored if cut is None else without(stored, cut, replaced, walk.tell)]
+                del stored
+                yield whole.pop()
             walk.end()
+        if steps is not None:
+            return
+        self.replaced = list(replaced.values())
         self.unseen = self.unseen if header is None else header.unseen
+
+    def writer(self, session: str) -> Writer:
+        """The place in the run of a writer, which a message names as its session."""
+        return self._places.of_writer(session)
 
     def _names(self) -> list[str]:
         try:
-            return [name for _, name in present_segments(self._folder)]
+            return self._present()
         except OSError:
             return []
 
-    def _look(self, name: str, lost: Tell) -> Header | None:
-        """The header at the front of a segment, None where it is damaged."""
-        frame = next(self._frames(name, lambda what: lost(f"{name}: {what}")), None)
-        with suppress(*NONSENSE):
-            if frame is not None and frame.kind == "schema":
-                return read_header(frame)[0]
-        return None
+    def _present(self, *, everything: bool = False) -> list[str]:
+        found = present_segments(self._folder)
+        self._places.update(found)
+        session = self._places.of_segments()
+        return [name for number, name in found if everything or session[number] == self.session]
+
+    def _look(self, name: str, lost: Tell = lambda _: None) -> Front:
+        """What stands at the front of a segment."""
+        return front_of(self._frames(name, lambda what: lost(f"{name}: {what}")))
 
     def _added(self, name: str) -> Iterator[tuple[tuple[LayerInfo, ...], dict[str, str] | None]]:
         """What the batches of a segment add to its header, as `codec.added` has it."""
+        index = read_index(self._folder / name) if name.endswith(".arrows") else None
+        if index is not None:
+            yield index.layers, index.unseen
+            return
         decoder: Decoder | None = None
         for frame in self._frames(name, lambda _: None):
             with suppress(*NONSENSE):
@@ -257,129 +349,22 @@ class RunReader:
                 elif decoder is not None and adds_to_header(frame):
                     yield added(decoder.batch(frame)[1])
 
-    def _frames(self, name: str, lost: Tell) -> Iterator[Frame]:
-        return segment_frames(self._folder, name, lost, shown=self.path)
+    def _frames(self, name: str, lost: Tell, begin: int = 0, end: int | None = None) -> Iterator[Frame]:
+        return segment_frames(self._folder, name, lost, begin=begin, end=end, shown=self.path)
 
 
-class RunFollower:
-    """Follows one run's directory, which may be empty yet, from its oldest segment on. Between calls no file is open.
-
-    Segments that the writer begins, seals, or removes are followed as they come. A torn message at the end of the
-    newest one may be half of a write, and is looked at again the next time. `lost` is told of what is missing.
-    """
-
-    def __init__(self, path: Path, lost: Callable[[str], None]) -> None:
-        self.path = path
-        #: The run's own metadata, as the newest segment that was read has it.
-        self.metadata: dict[str, str] = {}
-        #: What was watched and not recorded, by name, and why, as the newest segment that was read has it.
-        self.unseen: dict[str, str] = {}
-        #: Whether the newest segment was sealed, when it was read last.
-        self._sealed = False
-        self._folder = path.absolute()
-        self._walk = Walk({}, lost)
-        self._number, self._offset, self._finished = -1, 0, True
-
-    @property
-    def closed(self) -> bool:
-        """Whether the writer closed the run, and all of it was read. A writer that was killed leaves it open."""
-        return self._sealed and unlocked(self._folder)
-
-    @property
-    def written(self) -> bool | None:
-        """Whether a writer is at work on the run; None where the system does not tell."""
-        return is_held(self._folder)
-
-    def read(self) -> Iterator[StoredBatch]:
-        """Yields the batches that were written since the last call; raises as `RunReader`."""
-        try:
-            found = present_segments(self._folder)
-        except OSError as error:
-            raise LogError(f"cannot read the log {str(self.path)!r}, want a run's directory: {error}") from error
-        found = [entry for entry in found if entry[0] >= self._number]
-        self._sealed = bool(found) and found[-1][1].endswith(".arrows")
-        for number, name in found:
-            if number > self._number:
-                self._end()
-                self._number, self._offset, self._finished = number, 0, False
-                self._walk.begin(name)
-            elif self._finished:
-                continue
-            whole = name.endswith(".arrows") or number < found[-1][0]
-            for stored in self._walk.batches(self._frames(name, whole=whole)):
-                if stored.header is not None:
-                    self.metadata, self.unseen = stored.header.metadata, stored.header.unseen
-                yield stored
-            if whole:
-                self._end()
-
-    def _end(self) -> None:
-        if not self._finished:
-            self._finished = True
-            self._walk.end()
-
-    def _frames(self, name: str, *, whole: bool) -> Iterator[Frame]:
-        """What was added to a segment; without `whole`, damage is told only when something whole comes after it."""
-        told: list[str] = []
-        self._walk.name = name
-        found = segment_frames(self._folder, name, told.append, begin=self._offset, shown=self.path)
-        for frame in chain(found, (None,) if whole else ()):
-            for what in told:
-                self._walk.tell(what)
-            told.clear()
-            if frame is not None:
-                self._offset = frame.offset + len(frame.message)
-                yield frame
-
-
-def unlocked(folder: Path) -> bool:
-    """Whether no writer has the run open, and none was killed that had."""
-    # Looked at, not opened: closing any descriptor of a file gives back the locks that this process has on it.
-    with suppress(OSError):
-        return (folder / LOCK_NAME).stat().st_size == 0
-    return True  # written before there was a lock
-
-
-def present_segments(folder: Path) -> list[tuple[int, str]]:
-    """(number, file name) of every segment to read, in order. Raises OSError where the folder cannot be read."""
-    # A sealed segment goes before a live one of the same number: its writer died before it removed that.
-    return sorted(dict(reversed(list_segments(folder))).items())
-
-
-def segment_frames(
-    folder: Path, name: str, lost: Tell, *, begin: int = 0, shown: Path | None = None
-) -> Iterator[Frame]:
-    """Yields the whole messages of a segment from byte `begin` on; `lost` is told of what is not whole.
-
-    A segment that retention removed in the meantime is not reported: it is not damage. Raises LogError, with the path
-    `shown` (by default `folder`), where a newer major version of fastact wrote it, and where no file can be opened
-    because too many are open.
-    """
-    try:
-        with _open(folder, name) as file:
-            # A live segment grows: what is there now is what is read.
-            for frame in frames(file, file.size, lost, name.endswith(".arrows"), begin):
-                try:
-                    check_version(frame.version)
-                except LogError as error:
-                    raise LogError(f"{(shown or folder) / name}: {error}") from None
-                yield frame
-    except FileNotFoundError:
-        if not _retired(folder, name):
-            lost("it is gone")
-    except OSError as error:
-        lost(f"cannot be read: {error.strerror or error}")
-
-
-def _open(folder: Path, name: str) -> SparingFile:
-    """Opens a segment, also when it was sealed since it was listed."""
-    for candidate in (name, name.replace(".live", ".arrows")):
-        with suppress(FileNotFoundError):
-            return SparingFile(folder / candidate)
-    raise FileNotFoundError(name)
-
-
-def _retired(folder: Path, name: str) -> bool:
-    """Whether a segment that is gone was one of the oldest, which retention removes."""
-    left = [number for number, _ in list_segments(folder)]
-    return bool(left) and min(left) > int(name.removeprefix("segment-").partition(".")[0])
+def without(stored: StoredBatch, cut: int, replaced: dict[str, Replaced], lost: Tell) -> StoredBatch:
+    """The batch without the rows from step `cut` on, which were recorded again; notes by its writer what they were."""
+    steps = stored.batch.column("step").to_numpy()
+    again = steps >= cut
+    if not again.any():
+        return stored
+    first, last = int(steps[again].min()), int(steps.max())
+    merged = 1 if stored.header is None else stored.header.merged_steps
+    if merged > 1 and first // merged * merged < cut:
+        first = cut
+        lost(f"steps {cut // merged * merged} to {cut - 1} were merged with steps that were recorded again")
+    writer = stored.frame.session
+    before = replaced.get(writer, Replaced(first, last))
+    replaced[writer] = Replaced(min(first, before.first), max(last, before.last))
+    return stored._replace(batch=stored.batch.filter(pa.array(~again)))

@@ -91,7 +91,7 @@ def subject_of(log: "Log", *, progress: "Progress | None" = None, **settings: An
     rank = settings.get("rank")
     diagnoser = log.diagnoser(**settings)
     layers, collector = LayerNumbers(), Collector(log.layers, is_loss)
-    for block in log.read_blocks(rank, layers, progress):
+    for block in log.read_blocks(rank, layers, progress, diagnoser):
         add_block(diagnoser, block, layers.infos)
         collector.add(layers.infos, block.layers, block.rows)
     diagnoser.unseen = log.unseen_of(rank)
@@ -103,4 +103,5 @@ def subject_of(log: "Log", *, progress: "Progress | None" = None, **settings: An
         facts.append(("ranks", f"{len(log.ranks)}, merged" if rank is None else f"{rank} of {len(log.ranks)}"))
     facts += [(key, value) for key, value in log.metadata.items() if key not in _OWN]
     about = [f"The log is not whole: {line}." for line in log.warnings]
+    about += [f"{line[:1].upper()}{line[1:]}." for line in log.notes]
     return Subject(log.path.name or str(log.path), diagnoser.diagnose(), collection, diagnoser.thresholds, facts, about)

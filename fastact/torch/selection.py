@@ -1,13 +1,13 @@
 """Which modules of a model are watched, and under which names."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from fnmatch import fnmatchcase
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import nn
 
 from fastact.errors import ArgumentTypeError, ArgumentValueError
+from fastact.text import matches
 from fastact.torch.criteria import is_criterion
 
 #: The `layers` of `watch`: a name pattern, a module type, several of these, or a function of name and module.
@@ -31,6 +31,8 @@ def select_modules(model: nn.Module, layers: Layers | None, leave_out: Collectio
     if layers is None:
         root = _unwrap(model)
         selected = {leaf for leaf in _leaves(root) if leaf is root or not (is_criterion(leaf) or leaf in leave_out)}
+    elif isinstance(layers, nn.Module):
+        raise ArgumentTypeError(f"layers: got {_module_told(layers, names)}")
     elif callable(layers) and not isinstance(layers, type):
         selected = {module for module, known in names.items() if layers(known[0], module)}
     else:
@@ -111,16 +113,25 @@ def _leaves(module: nn.Module, above: tuple[nn.Module, ...] = ()) -> Iterator[nn
 def _matches(item: object, names: Mapping[nn.Module, list[str]]) -> set[nn.Module]:
     if isinstance(item, str):
         what = f"the pattern {item!r}"
-        found = {module for module, known in names.items() if any(fnmatchcase(name, item) for name in known)}
+        found = {module for module, known in names.items() if any(matches(name, item) for name in known)}
     elif isinstance(item, type) and issubclass(item, nn.Module):
         what = f"the type {item.__name__}"
         found = {module for module in names if isinstance(module, item)}
     else:
+        if isinstance(item, nn.Module):
+            raise ArgumentTypeError(f"layers: got {_module_told(item, names)}")
         got = item.__name__ if isinstance(item, type) else type(item).__name__
         raise ArgumentTypeError(f"layers: got {got} among the choices, want name patterns (str) and nn.Module types")
     if not found:
         raise _no_match(what, names)
     return found
+
+
+def _module_told(module: Any, names: Mapping[nn.Module, list[str]]) -> str:
+    """What to give in place of a module itself."""
+    known = names.get(_unwrap(module), [""])[0]
+    want = f"its name, {known!r}" if known else "the name of one of the model's modules"
+    return f"a module, {type(module).__name__}, want {want}, a pattern of names, or a type of modules"
 
 
 def _no_match(what: str, names: Mapping[nn.Module, list[str]]) -> ArgumentValueError:
