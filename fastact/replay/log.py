@@ -22,10 +22,12 @@ from fastact.fields import COLUMN, SCHEMA_VERSION
 from fastact.history import LayerInfo
 from fastact.log.files import list_segments
 from fastact.log.reader import RunReader, Steps, StoredBatch
-from fastact.log.schema import COLUMNS, layers_to_json, to_rows
+from fastact.log.schema import COLUMNS, check_path, layers_to_json, to_rows
 from fastact.opening import is_exhausted
 from fastact.ranks import OF_ONE_RANK
+from fastact.remote import is_uri
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
+from fastact.replay.fetch import open_fetched
 from fastact.replay.frames import Frames, Progress
 from fastact.replay.merge import KEYS, aggregate
 from fastact.replay.plotting import Plots
@@ -366,6 +368,7 @@ class Log(Frames, Plots):
 def open_log(path: str | os.PathLike[str]) -> Log:
     """Opens the log of a run: its directory, or the parent of ``rank-00000``, ``rank-00001``, ... directories.
 
+    Of a log at ``s3://bucket/run``, or elsewhere as `fastact.remote` has it, a copy as it is now is fetched and opened.
     A run that is still being written, or was killed or damaged, is opened too: `Log.warnings` says what is missing.
 
     Raises:
@@ -377,6 +380,8 @@ def open_log(path: str | os.PathLike[str]) -> Log:
         Traceback (most recent call last):
         fastact.errors.LogError: cannot read the log 'no/such/run', want a run's directory: ...
     """
+    if is_uri(check_path(path)):
+        return open_fetched(path, open_log)
     place, ranks = rank_folders(path)
     if list_segments(place) or not ranks:
         notes = (f"{len(ranks)} rank directories lie beside the segments and were not read",) if ranks else ()
