@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -45,6 +45,10 @@ class ArrayStats:
     neurons: ChannelStats | None = None
 
 
+def _silent(_: int) -> None:
+    """Hears of bytes that were read, and says nothing. Not a lambda: what is asked travels to other processes."""
+
+
 class Stopped(Exception):  # noqa: N818 - no error
     """The sweep is to end before the file does."""
 
@@ -57,7 +61,7 @@ class Ask:
     saturation: tuple[float, float] = SATURATION
     zero_tol: float = 0.0
     extras: tuple[str, ...] = NO_EXTRAS
-    told: Callable[[int], None] = field(default=lambda _: None)
+    told: Callable[[int], None] = _silent
 
     def options(self) -> dict[str, Any]:
         """The options of `summarize`, but for the axis."""

@@ -41,7 +41,7 @@ def read_parquet(source: Source, ask: Ask) -> Iterator[ArrayStats]:
     where = source.path if source.local else source.filesystem.open_input_file(source.path)
     with pq.ParquetFile(where, buffer_size=buffer, pre_buffer=False) as file:
         schema = file.schema_arrow
-        wanted = [i for i, field in enumerate(schema) if list(_leaves(field.name, field.type))]
+        wanted = [i for i, field in enumerate(schema) if list(leaves_of(field.name, field.type))]
         names = [schema.field(i).name for i in wanted]
         # A name with a dot, or that another begins with, is no path to one column: then all are read.
         plain = len(set(schema.names)) == len(schema.names) and not any("." in name for name in schema.names)
@@ -68,7 +68,7 @@ class _Leaf(NamedTuple):
 
 def _sweep(schema: Any, batches: Iterable[Any], ask: Ask) -> Iterator[ArrayStats]:
     """Accumulates every numeric column of the batches, each batch seen once."""
-    leaves = [(field.name, i, leaf) for i, field in enumerate(schema) for leaf in _leaves(field.name, field.type)]
+    leaves = [(field.name, i, leaf) for i, field in enumerate(schema) for leaf in leaves_of(field.name, field.type)]
     sums = [Accumulator(**ask.options()) for _ in leaves]
     nulls = [0] * len(leaves)
     rows = 0
@@ -78,7 +78,7 @@ def _sweep(schema: Any, batches: Iterable[Any], ask: Ask) -> Iterator[ArrayStats
         rows += batch.num_rows
         for at, (name, i, leaf) in enumerate(leaves):
             column = batch.column(i if repeated or batch.num_columns == len(schema) else name)
-            values, missing = _values(column, leaf.path)
+            values, missing = values_of(column, leaf.path)
             nulls[at] += missing
             if values.size:
                 sums[at].update(values)
@@ -88,7 +88,7 @@ def _sweep(schema: Any, batches: Iterable[Any], ask: Ask) -> Iterator[ArrayStats
         yield ArrayStats(leaf.name, leaf.dtype, shape, missing, total.stats)
 
 
-def _leaves(name: str, kind: Any, path: tuple[int, ...] = (), depth: int = 0) -> Iterator[_Leaf]:
+def leaves_of(name: str, kind: Any, path: tuple[int, ...] = (), depth: int = 0) -> Iterator[_Leaf]:
     """Where a column's type has numbers."""
     import pyarrow as pa
     import pyarrow.types as t
@@ -110,9 +110,12 @@ def _leaves(name: str, kind: Any, path: tuple[int, ...] = (), depth: int = 0) ->
             inner, kind = None, kind.value_type
         else:
             break
-    if t.is_struct(kind) and depth < _DEEPEST:
+    if t.is_struct(kind) and {"data", "shape"} == {kind.field(i).name for i in range(kind.num_fields)}:
+        # A tensor of any shape, as Arrow's canonical type and Ray's keep it: the shape is no number of it.
+        yield from leaves_of(name, kind.field("data").type, (*path, kind.get_field_index("data")), depth)
+    elif t.is_struct(kind) and depth < _DEEPEST:
         for i in range(kind.num_fields):
-            yield from _leaves(f"{name}.{kind.field(i).name}", kind.field(i).type, (*path, i), depth)
+            yield from leaves_of(f"{name}.{kind.field(i).name}", kind.field(i).type, (*path, i), depth)
     elif t.is_integer(kind) or t.is_floating(kind) or t.is_boolean(kind):
         dtype = {"halffloat": "float16", "float": "float32", "double": "float64"}.get(str(kind), str(kind))
         yield _Leaf(name, path, dtype, inner or None)
@@ -124,7 +127,7 @@ def _is_list(kind: Any) -> bool:
     return bool(t.is_list(kind) or t.is_large_list(kind) or t.is_list_view(kind) or t.is_large_list_view(kind))
 
 
-def _values(column: Any, path: tuple[int, ...]) -> tuple[np.ndarray[Any, Any], int]:
+def values_of(column: Any, path: tuple[int, ...]) -> tuple[np.ndarray[Any, Any], int]:
     """The numbers of a leaf, and how many are missing: a missing list or struct is one missing value."""
     import pyarrow as pa
     import pyarrow.types as t

@@ -4,7 +4,8 @@ import os
 import queue
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, Final, Literal
 
@@ -19,6 +20,10 @@ from fastact.files.readers import READERS, asked, sweep_source
 from fastact.files.source import Source
 from fastact.stats.options import NO_EXTRAS, SATURATION
 
+#: What was found of a file, or what went wrong.
+Found = tuple[ArrayStats, ...] | BaseException
+#: Sweeps files: of each it yields its place among the files, and what was found, as they are done, in any order.
+Runner = Callable[[list[Source], Ask], Generator[tuple[int, Found], None, None]]
 #: A layer's name from the file's and the array's.
 LayerOf = Callable[[str, str], str]
 _MAX_WORKERS: Final = 1024
@@ -81,10 +86,37 @@ def sweep_files(
         >>> {name: stats.mean for name, stats in found.layers.items()}
         {'fc1': 0.5, 'fc2': 0.5}
     """
-    check_choice("on_error", on_error, ("raise", "skip"))
     threads = get_num_threads() if workers is None else check_integer("workers", workers, 1, _MAX_WORKERS)
+    return sweep_by(
+        lambda sources, ask: _by_threads(sources, ask, threads),
+        paths,
+        axis=axis,
+        saturation=saturation,
+        zero_tol=zero_tol,
+        extras=extras,
+        layer=layer,
+        resume=resume,
+        progress=progress,
+        on_error=on_error,
+    )
+
+
+def sweep_by(
+    run: Runner,
+    paths: Any,
+    *,
+    axis: int | None = None,
+    saturation: tuple[float, float] = SATURATION,
+    zero_tol: float = 0.0,
+    extras: str | Iterable[str] = NO_EXTRAS,
+    layer: str | LayerOf | None = None,
+    resume: str | os.PathLike[str] | None = None,
+    progress: bool | Callable[[int, int], None] = False,
+    on_error: Literal["raise", "skip"] = "raise",
+) -> FilesStats:
+    """As `sweep_files`, with the files swept by `run`; what it takes and yields is told at `Runner`."""
+    check_choice("on_error", on_error, ("raise", "skip"))
     layer_of = _layer_rule(layer)
-    stop = threading.Event()
     ask = asked(axis, saturation, zero_tol, extras)
     missing: dict[str, str] = {}
     sources = find(paths, READERS, missing if on_error == "skip" else None)
@@ -93,13 +125,17 @@ def sweep_files(
         from fastact.files.journal import Journal  # only this needs Arrow for files of NumPy
 
         journal = Journal(resume, ask)
+    running = None
     try:
         done = {i: known for i, source in enumerate(sources) if journal and (known := journal.swept(source))}
         with bar(progress, sum(source.size for source in sources)) as told:
             for i in done:
                 told(sources[i].size)
             failed: dict[int, str] = {}
-            for i, found in _swept([i for i in range(len(sources)) if i not in done], sources, ask, threads, stop):
+            wanted = [i for i in range(len(sources)) if i not in done]
+            running = run([sources[i] for i in wanted], ask)
+            for place, found in running:
+                i = wanted[place]
                 if isinstance(found, BaseException):
                     if on_error == "raise" or not isinstance(found, (FastactError, OSError)):
                         raise found
@@ -110,7 +146,8 @@ def sweep_files(
                         journal.add(sources[i], found)
                 told(sources[i].size)
     finally:
-        stop.set()
+        if running is not None:
+            running.close()
         if journal is not None:
             journal.close()
     parts = [(sources[i], done[i]) for i in sorted(done)]
@@ -123,24 +160,22 @@ def _reason(source: Source, error: BaseException) -> str:
     return text if source.name in text else f"{source.name}: {text}"
 
 
-_Found = tuple[ArrayStats, ...] | BaseException
-
-
-def _swept(wanted: list[int], sources: list[Source], ask: Ask, threads: int, stop: threading.Event) -> Any:
-    """Yields (place, what was found or went wrong) of each wanted file as it is done.
+def _by_threads(sources: list[Source], ask: Ask, threads: int) -> Generator[tuple[int, Found], None, None]:
+    """Yields what was found of each file as it is done.
 
     Daemon threads, not a pool of `concurrent.futures`: at an interrupt a pool waits for what has been begun, and the
     interpreter waits for the pool.
     """
+    stop = threading.Event()
 
     def told(_: int) -> None:
         if stop.is_set():
             raise Stopped
 
-    asking = Ask(ask.axis, ask.saturation, ask.zero_tol, ask.extras, told)
-    todo = iter(wanted)
+    asking = replace(ask, told=told)
+    todo = iter(range(len(sources)))
     turn = threading.Lock()
-    results: queue.SimpleQueue[tuple[int, _Found]] = queue.SimpleQueue()
+    results: queue.SimpleQueue[tuple[int, Found]] = queue.SimpleQueue()
 
     def work() -> None:
         while not stop.is_set():
@@ -148,7 +183,7 @@ def _swept(wanted: list[int], sources: list[Source], ask: Ask, threads: int, sto
                 place = next(todo, None)
             if place is None:
                 return
-            found: _Found
+            found: Found
             try:
                 found = tuple(sweep_source(sources[place], asking))
             except Stopped:
@@ -157,10 +192,13 @@ def _swept(wanted: list[int], sources: list[Source], ask: Ask, threads: int, sto
                 found = error
             results.put((place, found))
 
-    for _ in range(min(threads, len(wanted))):
-        threading.Thread(target=work, name="fastact-files", daemon=True).start()
-    for _ in wanted:
-        yield results.get()
+    try:
+        for _ in range(min(threads, len(sources))):
+            threading.Thread(target=work, name="fastact-files", daemon=True).start()
+        for _ in sources:
+            yield results.get()
+    finally:
+        stop.set()
 
 
 def _layer_rule(layer: Any) -> LayerOf:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fastact.errors import FastactError, LogError
-from fastact.remote import locate, redacted
+from fastact.log.schema import check_path
+from fastact.remote import is_uri, locate, redacted
 
 if TYPE_CHECKING:
     from fastact.replay.log import Log
@@ -25,13 +26,15 @@ _FILE: Final = re.compile(r"(?:rank-\d{5,9}/)?(?:segment-\d{6,12}\.(?:arrows|liv
 _AT_ONCE: Final = 8
 
 
-def open_fetched(where: str | os.PathLike[str], open_local: Callable[[Path], "Log"]) -> "Log":
-    """Fetches the log at a URI and opens the copy by `open_local`, which is `open_log`.
+def open_fetched(where: str | os.PathLike[str], open_local: Callable[[Path], "Log"]) -> "Log | None":
+    """Fetches the log at a URI and opens the copy by `open_local`, which is `open_log`; None where `where` is local.
 
     Raises:
         ArgumentValueError, MissingExtraError: as `remote.locate`.
         LogError: nothing can be read there.
     """
+    if not is_uri(check_path(where)):
+        return None
     shown = redacted(where)
     folder = tempfile.TemporaryDirectory(prefix="fastact-", ignore_cleanup_errors=True)
     # The copy is called as the run is: reports and comparisons show the folder's name.

@@ -17,22 +17,21 @@ from fastact.diagnosis.accept import Accept, from_json
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.report import Diagnosis
 from fastact.diagnosis.rules import Thresholds
-from fastact.errors import ArgumentValueError, LogError
+from fastact.errors import ArgumentValueError
 from fastact.fields import COLUMN, SCHEMA_VERSION
 from fastact.history import LayerInfo
 from fastact.log.files import list_segments
 from fastact.log.reader import RunReader, Steps, StoredBatch
-from fastact.log.schema import COLUMNS, check_path, layers_to_json, to_rows
-from fastact.opening import is_exhausted
+from fastact.log.schema import COLUMNS, layers_to_json, to_rows
 from fastact.ranks import OF_ONE_RANK
-from fastact.remote import is_uri
+from fastact.replay.beside import Beside, Comparer
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
 from fastact.replay.fetch import open_fetched
 from fastact.replay.frames import Frames, Progress
 from fastact.replay.merge import KEYS, aggregate
 from fastact.replay.plotting import Plots
 from fastact.replay.rank_merge import merge_ranks
-from fastact.replay.ranks import rank_folders
+from fastact.replay.ranks import open_ranks, rank_folders
 from fastact.replay.records import Record, RowFilter
 from fastact.stats.activation import ActivationStats
 
@@ -255,7 +254,7 @@ class Log(Frames, Plots):
             ArgumentValueError: an argument is out of range, a condition is unknown, or `rank` is not in the log.
         """
         diagnoser, layers = self.diagnoser(rank, thresholds, window_size, accept), LayerNumbers()
-        for block in self.read_blocks(rank, layers, progress):
+        for block in self.read_blocks(rank, layers, progress, diagnoser):
             add_block(diagnoser, block, layers.infos)
         diagnoser.unseen = self.unseen_of(rank)
         return diagnoser.diagnose(preset)
@@ -280,14 +279,17 @@ class Log(Frames, Plots):
             self._check_rank("rank", rank)
         return self.ranks if rank is None else (rank,)
 
-    def read_blocks(self, rank: int | None, layers: LayerNumbers, progress: Progress | None) -> Iterator[Block]:
-        """The blocks of `blocks`, with the layers' numbers from `layers`."""
+    def read_blocks(
+        self, rank: int | None, layers: LayerNumbers, progress: Progress | None, comparer: Comparer | None = None
+    ) -> Iterator[Block]:
+        """The blocks of `blocks`, with the layers' numbers from `layers`; `comparer` gets ranks beside each other."""
         ranks = self._ranks(rank)
         lost = list(self._notes)
         runs = self._batches(ranks, lost, progress)
+        beside = None if comparer is None else Beside(ranks, layers, comparer)
 
         def blocks() -> Iterator[Block]:
-            yield from in_blocks(runs[0], layers) if len(runs) == 1 else merge_ranks(runs, layers)
+            yield from in_blocks(runs[0], layers) if len(runs) == 1 else merge_ranks(runs, layers, beside)
             if ranks == self.ranks:
                 self._warnings = tuple(lost)
 
@@ -380,21 +382,10 @@ def open_log(path: str | os.PathLike[str]) -> Log:
         Traceback (most recent call last):
         fastact.errors.LogError: cannot read the log 'no/such/run', want a run's directory: ...
     """
-    if is_uri(check_path(path)):
-        return open_fetched(path, open_log)
+    if (fetched := open_fetched(path, open_log)) is not None:
+        return fetched
     place, ranks = rank_folders(path)
     if list_segments(place) or not ranks:
         notes = (f"{len(ranks)} rank directories lie beside the segments and were not read",) if ranks else ()
         return Log(place, {0: RunReader(place)}, notes)
-    runs: dict[int, RunReader] = {}
-    failed: list[str] = []
-    for rank, name in sorted(ranks.items()):
-        try:
-            runs[rank] = RunReader(place / name)
-        except LogError as error:
-            if is_exhausted(error.__cause__):
-                raise  # which says nothing of this rank
-            failed.append(f"{name}: {error}")
-    if not runs:
-        raise LogError(f"nothing can be read from the log {str(place)!r}: {'; '.join(failed)}")
-    return Log(place, runs, tuple(failed))
+    return Log(place, *open_ranks(place, ranks))

@@ -8,6 +8,7 @@ import numpy as np
 from fastact.fields import ROW
 from fastact.log.reader import StoredBatch
 from fastact.log.schema import to_rows
+from fastact.replay.beside import Beside
 from fastact.replay.blocks import BLOCK_ROWS, Block, Ints, LayerNumbers, Rows
 from fastact.replay.keyed import Keyed, Tree, keyed, merge_two
 
@@ -59,7 +60,9 @@ class _Rank:
         return passes
 
 
-def merge_ranks(ranks: Iterable[Iterable[StoredBatch]], layers: LayerNumbers) -> Iterator[Block]:
+def merge_ranks(
+    ranks: Iterable[Iterable[StoredBatch]], layers: LayerNumbers, beside: Beside | None = None
+) -> Iterator[Block]:
     """Merges the rows that several ranks have of the same layer in the same step, step by step.
 
     Each rank's batches come in written order, with their writer's session: a rank that was resumed begins its next pass
@@ -67,9 +70,11 @@ def merge_ranks(ranks: Iterable[Iterable[StoredBatch]], layers: LayerNumbers) ->
 
     In each round the rank that lags is read on, then every other one up to the same step, and what all have passed is
     given out. What is read is merged at once, so memory holds the rows of a round as often as the logarithm of the
-    number of ranks, and the last batch of each rank only as far as no other one has the same layers in it.
+    number of ranks, and the last batch of each rank only as far as no other one has the same layers in it. `beside`
+    gets them before they are merged, and keeps of a round what is compared of each row.
     """
-    reading = [_Rank(batches, layers) for batches in ranks]
+    reading = list(every := [_Rank(batches, layers) for batches in ranks])
+    column = {rank: place for place, rank in enumerate(every)}
     ahead: Keyed | None = None
     #: The rows that the rank that lags reads: as many as make a round, merged with what others have beside it.
     share = 1
@@ -85,6 +90,8 @@ def merge_ranks(ranks: Iterable[Iterable[StoredBatch]], layers: LayerNumbers) ->
             # Of a rank that is recorded more often, not more than a few times as much.
             part = table if rank is slowest else rank.read(mark, max(4 * share, own))
             if part is not None:
+                if beside is not None:
+                    beside.add(column[rank], part)
                 tree.add(part)
         reading = [rank for rank in reading if not rank.ended]
         if len(tree):
@@ -92,6 +99,8 @@ def merge_ranks(ranks: Iterable[Iterable[StoredBatch]], layers: LayerNumbers) ->
             share = max(1, min(_ROUND, BLOCK_ROWS) * max(own, 1) // max(len(whole), 1))
             ahead = whole if ahead is None else merge_two(ahead, whole)
         past = min((rank.last for rank in reading), default=None)
+        if beside is not None:
+            beside.give(past)
         if ahead is not None:
             count = len(ahead) if past is None else _before(ahead, past)
             if count:

@@ -91,7 +91,7 @@ def subject_of(log: "Log", *, progress: "Progress | None" = None, **settings: An
     rank = settings.get("rank")
     diagnoser = log.diagnoser(**settings)
     layers, collector = LayerNumbers(), Collector(log.layers, is_loss)
-    for block in log.read_blocks(rank, layers, progress):
+    for block in log.read_blocks(rank, layers, progress, diagnoser):
         add_block(diagnoser, block, layers.infos)
         collector.add(layers.infos, block.layers, block.rows)
     diagnoser.unseen = log.unseen_of(rank)
