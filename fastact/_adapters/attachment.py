@@ -5,7 +5,6 @@ counted and warned of once, and the training continues; with `strict` it is rais
 """
 
 import os
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from fastact.errors import ArgumentTypeError, FastactError
 from fastact.failures import FailureCounter
 from fastact.monitor.monitor import ActivationMonitor
 from fastact.monitor.unseen import Watcher
+from fastact.warn import warn
 
 #: Where the rows go: a monitor, or the path of a log, which the adapter opens when the training starts.
 Run = ActivationMonitor | str | os.PathLike[str]
@@ -119,6 +119,6 @@ class Attachment:
                 f"{counter.owner}: a copy of it, in this process or another one, records nothing, since a monitor "
                 "cannot be copied; pass the path of a log, where each process writes its own part"
             )
-            warnings.warn(problem, RuntimeWarning, stacklevel=2)
+            warn(problem)
         fresh = FailureCounter(counter.owner, strict=counter.strict)
         return {"failure_counter": fresh, "when": None, "_run": run, "_monitor": None}

@@ -7,7 +7,7 @@ shows bfloat16 as "<V2" or even as float16.
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -39,8 +39,8 @@ def as_storage(x: Any) -> tuple[npt.NDArray[Any], str]:
     pyarrow = sys.modules.get("pyarrow")
     if pyarrow is not None and isinstance(x, (pyarrow.Array, pyarrow.ChunkedArray)):
         return _from_arrow(x, pyarrow)
-    if isinstance(x, (str, bytes)):
-        raise ArgumentTypeError(f"x: got {type(x).__name__}, want {WANTED}")
+    if (hint := _hint(x)) is not None:
+        raise ArgumentTypeError(f"x: got {hint}, want {WANTED}")
     try:
         return _from_protocol(x)
     except FastactError:
@@ -49,6 +49,21 @@ def as_storage(x: Any) -> tuple[npt.NDArray[Any], str]:
         raise ArgumentTypeError(
             f"x: got {type(x).__name__}, which NumPy cannot view ({error}); want {WANTED}"
         ) from None
+
+
+def _hint(x: Any) -> str | None:
+    """What is no buffer and often given for one, and how to come to what is meant; None for anything else."""
+    if x is None:
+        return "None (a layer, or a function, that returned nothing?)"
+    if isinstance(x, (str, bytes)):
+        return type(x).__name__
+    if isinstance(x, Mapping):
+        keys = ", ".join(repr(key) for key in list(x)[:3])
+        return f"a {type(x).__name__} ({keys}{', ...' if len(x) > 3 else ''}): give one of its values at a time"
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(x, torch.nn.Module):
+        return f"a module, {type(x).__name__}: give what it returns, or use fastact.torch.watch(model, monitor)"
+    return None
 
 
 def _from_protocol(x: Any) -> tuple[npt.NDArray[Any], str]:

@@ -5,7 +5,6 @@ What a row survives is said in `fastact.log`. A disk that refuses costs rows, wh
 
 import os
 import struct
-import warnings
 import weakref
 from collections.abc import Mapping
 from typing import Any, Final, Self
@@ -18,6 +17,7 @@ from fastact.log.drain import Drain
 from fastact.log.options import LogOptions
 from fastact.log.schema import check_layer, check_local, check_metadata
 from fastact.log.upload import Uploader
+from fastact.warn import warn
 
 _LAYER: Final = COLUMN["layer"]
 #: Seconds that `flush` and `close`, and the end of the interpreter, wait for a disk that does not answer.
@@ -215,7 +215,7 @@ class LogWriter:
         for part in (self._drain, self._uploader):
             if part is not None and part.trouble is not None:
                 trouble, part.trouble = part.trouble, None
-                warnings.warn(trouble, RuntimeWarning, stacklevel=3)
+                warn(trouble)
 
     def __enter__(self) -> Self:
         return self

@@ -15,11 +15,11 @@ from functools import partial
 from typing import Any, Self
 
 from fastact.arrays.host import on_gpu
-from fastact.checks import check_integer, check_saturation, check_type, renamed
+from fastact.checks import check_choice, check_integer, check_saturation, check_type, renamed
 from fastact.diagnosis.accept import Accept, to_json
 from fastact.diagnosis.diagnoser import Diagnoser
-from fastact.diagnosis.finding import Severity
-from fastact.diagnosis.layer_types import BOUNDED, EVALUATION_SUFFIX
+from fastact.diagnosis.finding import SEVERITIES, Severity
+from fastact.diagnosis.layer_types import BOUNDED, EVALUATION_SUFFIX, known_type
 from fastact.diagnosis.report import Diagnosis
 from fastact.diagnosis.rules import Thresholds
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
@@ -30,6 +30,7 @@ from fastact.log.schema import check_metadata
 from fastact.log.writer import LogWriter
 from fastact.monitor.adapted import Adapted
 from fastact.monitor.alerts import Action, Alerts
+from fastact.monitor.guards import Guards
 from fastact.monitor.notebook import InNotebooks
 from fastact.monitor.queue import StepQueue
 from fastact.monitor.supervision import Supervision
@@ -42,7 +43,7 @@ from fastact.stats.options import SATURATION
 from fastact.stats.summarize import summarize
 
 
-class ActivationMonitor(Supervision, Adapted, InNotebooks):
+class ActivationMonitor(Supervision, Adapted, InNotebooks, Guards):
     """Watches the activations of a training run.
 
     Args:
@@ -105,6 +106,8 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks):
         strict: bool = False,
     ) -> None:
         check_integer("every", every, 1)
+        check_integer("alert_every", alert_every, 1)
+        check_choice("alert_severity", alert_severity, SEVERITIES)
         own = check_metadata(metadata)
         place = checked_place(rank, ranks)
         if log is not None:
@@ -227,7 +230,11 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks):
         if not training:
             name += EVALUATION_SUFFIX
             self.describe(name, mode="evaluation")
-        return self._record(name, x, axis, layer_type, saturation, dtype, sparse, kind)
+        if name in self._layers:
+            return self._record(name, x, axis, layer_type, saturation, dtype, sparse, kind)
+        stats = self._record(name, x, axis, layer_type, saturation, dtype, sparse, kind)
+        self._check_layer_type(layer_type or kind)
+        return stats
 
     def _record(
         self,
@@ -252,6 +259,8 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks):
         else:
             layer_type = renamed("layer_type", layer_type, "kind", kind)
             check_type("layer_type" if kind is None else "kind", layer_type, str, "a str")
+            check_type("dtype", dtype, str, "the name of a dtype, a str")
+            layer_type = known_type(layer_type)
             interval = BOUNDED.get(layer_type, SATURATION) if saturation is None else saturation
             if self._queue.postpone(partial(self._record, name, x, axis, layer_type, saturation, dtype, sparse)):
                 return None
@@ -270,6 +279,7 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks):
             stats = summarize(x, axis=axis, saturation=interval)
             if layer is not None:
                 layer.plans.learn(x, axis)
+                self._check_axis(layer, stats, axis)
         layer = layer or self._queue.add_layer(name, layer_type, dtype, stats.saturation, sparse)
         self._queue.record(layer, stats)
         return stats.total if isinstance(stats, ChannelStats) else stats
@@ -341,6 +351,7 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks):
         """Ends the step under way, if anything was recorded in it, and seals the log. A second call does nothing."""
         if self._closed or self._queue.postpone(self.close):
             return
+        self._check_steps()
         try:
             self._queue.finish()
             self._unseen.close()

@@ -342,7 +342,7 @@ class StepQueue:
                     self._failed("hand its rows to a listener", error)
 
     def _failed(self, what: str, error: Exception) -> None:
-        self._failures.failed(what, error, 5)
+        self._failures.failed(what, error)
         if self._failures.strict:
             self._errors.append(error)
 

@@ -28,7 +28,7 @@ from fastact.replay.beside import Beside, Comparer
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
 from fastact.replay.fetch import open_fetched
 from fastact.replay.frames import Frames, Progress
-from fastact.replay.merge import KEYS, aggregate
+from fastact.replay.merge import aggregate, keys_of
 from fastact.replay.plotting import Plots
 from fastact.replay.rank_merge import merge_ranks
 from fastact.replay.ranks import open_ranks, rank_folders
@@ -212,9 +212,7 @@ class Log(Frames, Plots):
             >>> open_log(run).aggregate("layer", to_step=1)["encoder.0"].mean
             2.5
         """
-        names = (by,) if isinstance(by, str) else tuple(by)
-        if not names or not set(names) <= set(KEYS):
-            raise ArgumentValueError(f"by: got {by!r}, want 'layer', 'step', 'rank' or several of them")
+        names = keys_of(by)
         wanted = RowFilter.of_arguments(from_step, to_step, layers, self.layers)
         of_ranks = self.ranks if ranks is None else (ranks,) if isinstance(ranks, int) else tuple(ranks)
         for rank in of_ranks:

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 from fastact import arithmetic
 from fastact.arithmetic.in_python import merge_states
 from fastact.arithmetic.state import COUNT, MAX, MEAN, MIN, NANS, NEG_INFS, POS_INFS, REST
-from fastact.errors import ArgumentValueError
+from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import STATE
 from fastact.stats.options import EXTRA_OF, SATURATION, Bounds, check_same_options, missing_extra
 from fastact.stats.statistics import NAN, Statistics
@@ -56,6 +56,7 @@ class ActivationStats(Statistics[int, float, float]):
             zero_tol: likewise.
 
         Raises:
+            ArgumentTypeError: `state` is neither a sequence nor a mapping.
             ArgumentValueError: `state` does not have one number for each field, or they contradict each other.
 
         Example:
@@ -70,6 +71,8 @@ class ActivationStats(Statistics[int, float, float]):
             from fastact.stats.plain import from_mapping
 
             return from_mapping(state, saturation, zero_tol)
+        if not isinstance(state, Sequence) or isinstance(state, (str, bytes)):
+            raise ArgumentTypeError(f"state: got {type(state).__name__}, want a sequence of numbers or a mapping")
         if len(state) != len(STATE):
             raise ArgumentValueError(f"state: got {len(state)} numbers, want {len(STATE)}, as in fields.STATE")
         if not state[COUNT] - state[NANS] - state[POS_INFS] - state[NEG_INFS]:

@@ -99,7 +99,8 @@ def summarize(
         (0.0, 1, 3, 1)
     """
     bounds = DEFAULT_BOUNDS
-    if saturation is not SATURATION or zero_tol != 0.0 or extras is not NO_EXTRAS:
+    # By its type first: an array has no truth.
+    if saturation is not SATURATION or type(zero_tol) is not float or zero_tol != 0.0 or extras is not NO_EXTRAS:
         bounds = check_options(saturation, zero_tol)
         asked = check_extras(extras)
         if asked:
