@@ -50,15 +50,17 @@ class Attachment:
             raise FastactError(f"{owner}: no monitor yet: the training that opens the log has not started")
         return self._monitor
 
-    def open(self, rank: int = 0, ranks: int = 1) -> None:
+    def open(self, rank: int = 0, ranks: int = 1, start_step: int = 0) -> None:
         """Opens the log, if `run` is a path. Of several processes each writes its own ``rank-00000`` and so on there.
+
+        `start_step` is the number of the first step: above 0 the run's last session is resumed.
 
         If the log cannot be opened, the monitor has none and still diagnoses.
         """
         if self._run is not None and not isinstance(self._run, ActivationMonitor):
             with self.failure_counter("open the log"):
-                self._monitor = ActivationMonitor()
-                self._monitor = ActivationMonitor(self._run, rank=rank, ranks=ranks)
+                self._monitor = ActivationMonitor(start_step=start_step)
+                self._monitor = ActivationMonitor(self._run, rank=rank, ranks=ranks, start_step=start_step)
 
     def close(self) -> None:
         """Closes the log, if `open` opened it; the monitor still diagnoses what it saw."""
@@ -104,6 +106,11 @@ class Attachment:
         """`ActivationMonitor.remove_watcher`."""
         if self._monitor is not None:
             self._monitor.remove_watcher(watcher)
+
+    def on_release(self, call: Callable[[], object]) -> None:
+        """`ActivationMonitor.on_release`."""
+        if self._monitor is not None:
+            self._monitor.on_release(call)
 
     def step(self) -> None:
         """Ends the monitor's step."""

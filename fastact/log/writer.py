@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
-from fastact.checks import check_type
+from fastact.checks import check_integer, check_type
 from fastact.errors import ArgumentValueError, LogError
 from fastact.fields import COLUMN, PACK_ROW, ROW, ROW_BYTES
 from fastact.history import LayerInfo
@@ -27,7 +27,8 @@ PATIENCE: Final = 30.0
 class LogWriter:
     """Appends rows to a run's directory.
 
-    A directory that holds a run already is continued in new segments, by one writer at a time. Rows are written by a
+    In a directory that holds a run already, a writer begins another session of it, which is read apart; with
+    `start_step` it continues the last one. There is one writer at a time. Rows are written by a
     thread in the background; what cannot be written waits in memory up to `LogOptions.buffer_rows`, and what finds no
     room there is dropped, counted in `dropped` and told in the log. (A loop that does nothing but append is faster
     than any disk: it calls `flush` every few thousand rows.) The first trouble is told in a `RuntimeWarning`, which
@@ -41,6 +42,9 @@ class LogWriter:
         path: the run's directory; it and its parents are made when missing.
         options: how to write and how much to keep; `LogOptions()` by default.
         metadata: what each segment's schema says about the run, text to text.
+        start_step: the step with which the last session is resumed, as from a checkpoint: what was recorded from it on
+            is replaced by what comes now, when the log is read. 0 begins a session.
+        overwrite: remove what the directory holds of a run.
 
     Raises:
         LogError: the directory cannot be made or written to, or another writer has it open.
@@ -63,7 +67,11 @@ class LogWriter:
         options: LogOptions | None = None,
         *,
         metadata: Mapping[str, str] | None = None,
+        start_step: int = 0,
+        overwrite: bool = False,
     ) -> None:
+        check_integer("start_step", start_step, 0, 2**62)
+        check_type("overwrite", overwrite, bool, "a bool")
         options = LogOptions() if options is None else check_type("options", options, LogOptions, "a LogOptions")
         own = check_metadata(metadata)
         #: The run's directory, as it was given.
@@ -77,7 +85,7 @@ class LogWriter:
         self._batch_rows = options.batch_rows
         try:
             # Later segments go there as well, whatever the working directory is then.
-            self._drain = Drain(self.path.absolute(), options, own, self._orders)
+            self._drain = Drain(self.path.absolute(), options, own, self._orders, start_step, overwrite)
         except (OSError, ValueError) as error:
             what = f"cannot write a log into {str(self.path)!r}, want a writable directory"
             raise LogError(f"path: {what}: {error}") from error
@@ -93,6 +101,11 @@ class LogWriter:
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed
+
+    @property
+    def session(self) -> int:
+        """The number of the run's session that it writes: as `open_log` takes it."""
+        return self._drain.run_session
 
     @property
     def appended(self) -> int:

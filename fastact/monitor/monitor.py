@@ -7,8 +7,6 @@ What lies on a GPU is swept there, as soon as the device gets to it. A step with
 of them have arrived, and later steps wait behind it; the training never waits.
 """
 
-import dataclasses
-import json
 import os
 from collections.abc import Mapping
 from functools import partial
@@ -16,7 +14,7 @@ from typing import Any, Self
 
 from fastact.arrays.host import on_gpu
 from fastact.checks import check_choice, check_integer, check_saturation, check_type, renamed
-from fastact.diagnosis.accept import Accept, to_json
+from fastact.diagnosis.accept import Accept
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import SEVERITIES, Severity
 from fastact.diagnosis.layer_types import BOUNDED, EVALUATION_SUFFIX, known_type
@@ -27,12 +25,12 @@ from fastact.failures import FailureCounter
 from fastact.history import History
 from fastact.log.options import LogOptions
 from fastact.log.schema import check_metadata
-from fastact.log.writer import LogWriter
 from fastact.monitor.adapted import Adapted
 from fastact.monitor.alerts import Action, Alerts
 from fastact.monitor.guards import Guards
 from fastact.monitor.notebook import InNotebooks
 from fastact.monitor.queue import StepQueue
+from fastact.monitor.resuming import Releasable, hold, open_writer
 from fastact.monitor.supervision import Supervision
 from fastact.monitor.unseen import Unseen
 from fastact.ranks import checked_place, folder_of, layout_facts
@@ -43,12 +41,13 @@ from fastact.stats.options import SATURATION
 from fastact.stats.summarize import summarize
 
 
-class ActivationMonitor(Supervision, Adapted, InNotebooks, Guards):
+class ActivationMonitor(Supervision, Adapted, InNotebooks, Guards, Releasable):
     """Watches the activations of a training run.
 
     Args:
-        path: directory of the run's log; None keeps the recent window in memory only. An existing run is continued in
-            new segments. One path serves all processes of a training: each writes its ``rank-00000`` and so on there.
+        path: directory of the run's log; None keeps the recent window in memory only. Where there is a run already, a
+            session of its own begins, which is read apart; see `start_step` and `overwrite`. One path serves all
+            processes of a training: each writes its ``rank-00000`` and so on there.
         window_size: rows of each layer in memory, for `history` and `diagnose` (some 180 bytes each), 1 to a million.
         every: record one step in so many; in the others `record` returns None and costs next to nothing.
         metadata: text about the run that goes into the log's schema; ``window_size``, ``every``, ``thresholds``,
@@ -64,6 +63,10 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, Guards):
             severe; consequences of other findings are not reported. None: nothing is done.
         alert_severity: the least severity that is reported.
         alert_every: recorded steps between two diagnoses; one takes some milliseconds for 100 layers.
+        start_step: the first step's number. Above 0, the last session of the run at `path` is resumed, as from a
+            checkpoint after so many steps: the diagnosis goes on with the rows of the steps before, for which the log
+            is read once, and rows that the log has from this step on are replaced by what is recorded now.
+        overwrite: remove the run at `path` first.
         rank: which of the `ranks` processes this is, from 0; by default what torchrun, MPI or Slurm say of it.
         ranks: how many there are.
         group: which ranks are judged as one: those of a group hold the same layers and see parts of one batch. Give
@@ -100,34 +103,34 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, Guards):
         on_finding: Action | None = None,
         alert_severity: Severity = "serious",
         alert_every: int = 10,
+        start_step: int = 0,
+        overwrite: bool = False,
         rank: int | None = None,
         ranks: int | None = None,
         group: str = "",
         strict: bool = False,
     ) -> None:
         check_integer("every", every, 1)
+        check_integer("start_step", start_step, 0, 2**62)
         check_integer("alert_every", alert_every, 1)
         check_choice("alert_severity", alert_severity, SEVERITIES)
         own = check_metadata(metadata)
         place = checked_place(rank, ranks)
-        if log is not None:
-            check_type("log", log, LogOptions, "a fastact.LogOptions")
         self._alerts = None if on_finding is None else Alerts(on_finding, alert_severity, alert_every)
         self._diagnoser = Diagnoser(window_size, thresholds, accept)
         self._failures = FailureCounter("fastact", strict=strict, counter="ActivationMonitor.failures")
         self._closed = False
+        self._releases = []
         self._pools, self._known = {}, set()
-        self._writer: LogWriter | None = None
-        if path is not None:
-            facts = {"window_size": str(window_size), "every": str(every), "accept": to_json(self._diagnoser.accepted)}
-            facts["thresholds"] = json.dumps(dataclasses.asdict(self._diagnoser.thresholds))
-            facts |= layout_facts(place, group)
-            self._writer = LogWriter(folder_of(path, place), log, metadata={**own, **facts})
+        own |= {"window_size": str(window_size), "every": str(every)} | layout_facts(place, group)
+        folder = None if path is None else folder_of(path, place)
+        self._writer = open_writer(folder, log, own, self._diagnoser, start_step, overwrite)
         self.path = self._writer.path if self._writer else None  #: the directory of the run's log; None without one
         self._every = every
-        self._queue = StepQueue(every, self._diagnoser, self._writer, self._failures)
+        self._queue = StepQueue(every, self._diagnoser, self._writer, self._failures, start_step)
         self._layers = self._queue.layers
         self._unseen = Unseen(self._queue, self._diagnoser, self._writer)
+        hold(self.path, self)
 
     @property
     def active(self) -> bool:
@@ -165,7 +168,7 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, Guards):
 
     @property
     def current_step(self) -> int:
-        """The step under way, from 0: how often `step` was called."""
+        """The step under way, from `start_step`: how often `step` was called since."""
         return self._queue.current
 
     @property

@@ -6,6 +6,7 @@
 - `ranks`, `rank_merge`: the directories of a run's ranks; several ranks as one network, step by step
 - `keyed`: rows under keys, and how tables of them merge in a tree
 - `blocks`: batches joined to blocks, layers as numbers, rows sorted into groups or given to a diagnoser
+- `sessions`: the starts of a run that lie in one directory
 - `tail`: a run followed while it is written
 - `export`: Parquet, CSV, JSON lines
 - `recover`: a whole copy of a damaged log

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from fastact.checks import check_integer
 from fastact.diagnosis.accept import Accept, from_json
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.report import Diagnosis
@@ -31,8 +32,9 @@ from fastact.replay.frames import Frames, Progress
 from fastact.replay.merge import aggregate, keys_of
 from fastact.replay.plotting import Plots
 from fastact.replay.rank_merge import merge_ranks
-from fastact.replay.ranks import open_ranks, rank_folders
+from fastact.replay.ranks import rank_folders
 from fastact.replay.records import Record, RowFilter
+from fastact.replay.sessions import OfSessions, readers
 from fastact.stats.activation import ActivationStats
 
 _LAYER, _STEP = COLUMN["layer"], COLUMN["step"]
@@ -41,22 +43,24 @@ _RANK_COLUMN: Final = pa.field(
 )
 
 
-class Log(Frames, Plots):
+class Log(Frames, Plots, OfSessions):
     """A log that `open_log` opened. It holds no file open; every call reads what is there at that time.
 
-    Where a method takes `progress`, it is called again and again with the bytes read so far; `nbytes` has the total.
+    Where a method takes `progress`, it is called now and then with the bytes read so far; `nbytes` has the total.
 
     Attributes:
         path: the directory.
         ranks: the ranks whose rows it holds, ascending.
         runs: the reader of each rank's directory.
+        session: the number of the session that is read.
     """
 
-    def __init__(self, path: Path, runs: dict[int, RunReader], notes: tuple[str, ...] = ()) -> None:
+    def __init__(self, path: Path, runs: dict[int, RunReader], notes: Iterable[str] = ()) -> None:
         self.path = path
         self.ranks = tuple(runs)
         self.runs = runs
-        self._notes = notes
+        self.session = max(run.session for run in runs.values())
+        self._notes = tuple(notes)
         self._warnings: tuple[str, ...] | None = None
 
     @property
@@ -95,14 +99,6 @@ class Log(Frames, Plots):
         return all(run.closed for run in self.runs.values())
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """What is damaged or missing, and where; empty if all is whole. Reads all of the log if nothing has yet."""
-        if self._warnings is None:
-            for _ in self.stored_batches(self.ranks):
-                pass
-        return self._warnings or ()
-
-    @property
     def schema(self) -> Any:
         """The `pyarrow.Schema` of `to_table` and `to_batches`.
 
@@ -127,7 +123,7 @@ class Log(Frames, Plots):
     def to_table(self, *, progress: Progress | None = None) -> Any:
         """All rows as a `pyarrow.Table` in written order, rank after rank; it takes some 200 bytes a row.
 
-        One row per (step, layer, rank). A run that was resumed from an earlier step has the repeated steps twice.
+        One row per (step, layer, rank). Of steps that a run which was resumed has recorded again, the later row counts.
         The columns are ``rank``, the layer's name as ``layer``, its place in forward order as ``layer_order``, and the
         other fields of `fields.ROW`. Null stands where there was nothing to measure; NaN does not occur.
         """
@@ -313,7 +309,8 @@ class Log(Frames, Plots):
         write_report([self], path, progress=progress)
 
     def __repr__(self) -> str:
-        return f"Log({str(self.path)!r}, layers={len(self.layers)}, ranks={len(self.ranks)})"
+        which = f", session={self.session} of {len(self.sessions)}" if len(self.sessions) > 1 else ""
+        return f"Log({str(self.path)!r}, layers={len(self.layers)}, ranks={len(self.ranks)}{which})"
 
     def _check_rank(self, argument: str, rank: object) -> None:
         if rank not in self.runs:
@@ -329,24 +326,34 @@ class Log(Frames, Plots):
                 yield Record(row[_STEP], name, info, row, rank)
 
     def stored_batches(
-        self, ranks: Iterable[int], progress: Progress | None = None, steps: Steps | None = None
+        self,
+        ranks: Iterable[int],
+        progress: Progress | None = None,
+        steps: Steps | None = None,
+        *,
+        everything: bool = False,
     ) -> Iterator[tuple[int, StoredBatch]]:
         """Yields (rank, batch) for every whole batch of these ranks. A pass to the end of all renews `warnings`.
 
-        With `steps`, the first and the last that are wanted, batches without any of them may be left out.
+        With `steps`, the first and the last that are wanted, batches without any of them may be left out. With
+        `everything`, those of all sessions, and rows that were recorded again as well.
         """
         lost, ranks = list(self._notes), tuple(ranks)
-        for rank, batches in zip(ranks, self._batches(ranks, lost, progress, steps), strict=True):
+        for rank, batches in zip(ranks, self._batches(ranks, lost, progress, steps, everything), strict=True):
             for stored in batches:
                 yield rank, stored
         if set(ranks) == set(self.ranks) and steps is None:
             self._warnings = tuple(lost)
 
-    #: The older name of `stored_batches`.
-    parts = stored_batches
+    parts = stored_batches  #: The older name of `stored_batches`.
 
     def _batches(
-        self, ranks: Iterable[int], lost: list[str], progress: Progress | None, steps: Steps | None = None
+        self,
+        ranks: Iterable[int],
+        lost: list[str],
+        progress: Progress | None,
+        steps: Steps | None = None,
+        everything: bool = False,
     ) -> list[Iterator[StoredBatch]]:
         """The batches of each rank; `progress` is called with the bytes read of all, and `lost` gets what is lost."""
         total = 0
@@ -360,19 +367,22 @@ class Log(Frames, Plots):
 
         def batches_of(run: RunReader) -> Iterator[StoredBatch]:
             prefix = "" if run.path == self.path else run.path.name + "/"
-            return map(count, run.batches(lambda what: lost.append(prefix + what), steps))
+            return map(count, run.batches(lambda what: lost.append(prefix + what), steps, everything=everything))
 
         return [batches_of(self.runs[rank]) for rank in ranks]
 
 
-def open_log(path: str | os.PathLike[str]) -> Log:
+def open_log(path: str | os.PathLike[str], *, session: int | None = None) -> Log:
     """Opens the log of a run: its directory, or the parent of ``rank-00000``, ``rank-00001``, ... directories.
 
-    Of a log at ``s3://bucket/run``, or elsewhere as `fastact.remote` has it, a copy as it is now is fetched and opened.
-    A run that is still being written, or was killed or damaged, is opened too: `Log.warnings` says what is missing.
+    A run that is being written, or was killed or damaged, is opened too: `Log.warnings` says what is missing.
+
+    Args:
+        path: the directory. Of one at ``s3://bucket/run`` (`fastact.remote`) a copy is fetched and opened.
+        session: which session of the run to read, by its number in `Log.sessions`; by default the last one, -1.
 
     Raises:
-        ArgumentTypeError: `path` is not a path.
+        ArgumentTypeError, ArgumentValueError: `path` is not a path, or there is no such session.
         LogError: nothing can be read there, or a newer major version of fastact wrote it.
 
     Example:
@@ -380,10 +390,12 @@ def open_log(path: str | os.PathLike[str]) -> Log:
         Traceback (most recent call last):
         fastact.errors.LogError: cannot read the log 'no/such/run', want a run's directory: ...
     """
-    if (fetched := open_fetched(path, open_log)) is not None:
+    if session is not None:
+        check_integer("session", session, -(2**62), 2**62)
+    if fetched := open_fetched(path, lambda copy: open_log(copy, session=session)):
         return fetched
     place, ranks = rank_folders(path)
     if list_segments(place) or not ranks:
-        notes = (f"{len(ranks)} rank directories lie beside the segments and were not read",) if ranks else ()
-        return Log(place, {0: RunReader(place)}, notes)
-    return Log(place, *open_ranks(place, ranks))
+        notes = [f"{len(ranks)} rank directories lie beside the segments and were not read"] if ranks else []
+        return Log(place, {0: RunReader(place, session)}, notes)
+    return Log(place, *readers(place, ranks, session))

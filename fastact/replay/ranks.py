@@ -4,9 +4,7 @@ import os
 from pathlib import Path
 
 from fastact.errors import LogError
-from fastact.log.reader import RunReader
 from fastact.log.schema import check_path
-from fastact.opening import is_exhausted
 from fastact.ranks import RANK_FOLDER
 from fastact.remote import is_uri, redacted
 
@@ -23,22 +21,3 @@ def rank_folders(path: str | os.PathLike[str]) -> tuple[Path, dict[int, str]]:
     except (OSError, ValueError) as error:
         raise LogError(f"cannot read the log {str(place)!r}, want a run's directory: {error}") from None
     return place, {int(match[1]): name for name in names if (match := RANK_FOLDER.fullmatch(name))}
-
-
-def open_ranks(place: Path, ranks: dict[int, str]) -> tuple[dict[int, RunReader], tuple[str, ...]]:
-    """The readers of the ranks that can be read, in their order, and what is told of those that cannot.
-
-    Raises LogError where none can be read, and where there are no descriptors left to open more.
-    """
-    runs: dict[int, RunReader] = {}
-    failed: list[str] = []
-    for rank, name in sorted(ranks.items()):
-        try:
-            runs[rank] = RunReader(place / name)
-        except LogError as error:
-            if is_exhausted(error.__cause__):
-                raise  # which says nothing of this rank
-            failed.append(f"{name}: {error}")
-    if not runs:
-        raise LogError(f"nothing can be read from the log {str(place)!r}: {'; '.join(failed)}")
-    return runs, tuple(failed)
