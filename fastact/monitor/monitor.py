@@ -27,6 +27,7 @@ from fastact.log.options import LogOptions
 from fastact.log.schema import check_metadata
 from fastact.monitor.adapted import Adapted
 from fastact.monitor.alerts import Action, Alerts
+from fastact.monitor.gathering import Gather, Gathering
 from fastact.monitor.guards import Guards
 from fastact.monitor.notebook import InNotebooks
 from fastact.monitor.queue import StepQueue
@@ -72,6 +73,10 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, Guards, Releasable):
         group: which ranks are judged as one: those of a group hold the same layers and see parts of one batch. Give
             the parts of a layer (tensor parallelism), or the stages of a pipeline, groups of their own:
             ``group=f"tensor {tp_rank}"``. They are never merged with each other.
+        gather: how the rows of all ranks come to rank 0 while they train, such as `fastact.torch.Gather(every=10)`; all
+            ranks give one. Rank 0 then diagnoses all of them together, in place of each its own, and `on_finding` is
+            done on every rank in the same step, one exchange later. Without it, of several ranks none is asked to stop
+            by "stop", since one that stops alone leaves the others waiting.
         strict: raise what goes wrong inside `step`; otherwise it costs that layer's row, is counted in `failures` and
             warned of once, for no monitor is worth a training run.
 
@@ -108,6 +113,7 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, Guards, Releasable):
         rank: int | None = None,
         ranks: int | None = None,
         group: str = "",
+        gather: Gather | None = None,
         strict: bool = False,
     ) -> None:
         check_integer("every", every, 1)
@@ -117,6 +123,8 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, Guards, Releasable):
         own = check_metadata(metadata)
         place = checked_place(rank, ranks)
         self._alerts = None if on_finding is None else Alerts(on_finding, alert_severity, alert_every)
+        if self._alerts is not None:
+            self._alerts.agreed = place.ranks == 1 or gather is not None
         self._diagnoser = Diagnoser(window_size, thresholds, accept)
         self._failures = FailureCounter("fastact", strict=strict, counter="ActivationMonitor.failures")
         self._closed = False
@@ -129,6 +137,11 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, Guards, Releasable):
         self._every = every
         self._queue = StepQueue(every, self._diagnoser, self._writer, self._failures, start_step)
         self._layers = self._queue.layers
+        self._gathering: Gathering | None = None
+        if gather is not None:
+            given = partial(Diagnoser, window_size, self._diagnoser.thresholds, accept)
+            self._gathering = Gathering(gather, group, self._alerts, given)
+            self._queue.listeners.append(self._gathering)
         self._unseen = Unseen(self._queue, self._diagnoser, self._writer)
         hold(self.path, self)
 
@@ -331,14 +344,20 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, Guards, Releasable):
             raise FastactError("the monitor is closed: cannot end a step")
         if not self._queue.postpone(self.step) and self._queue.end_step():
             self._unseen.end_step()
-            if self._alerts is not None:
+            if self._gathering is not None:
+                self._gathering.end_step([layer.info for layer in self._layers.values()])
+            if self._alerts is not None and (self._gathering is None or self._gathering.alone):
                 self._alerts.look(self._diagnoser, self._failures)
 
     def diagnose(self) -> Diagnosis:
-        """What is wrong now, judged by the rows of all finished steps in the window; waits for a GPU that has some."""
+        """What is wrong now, judged by the rows of all finished steps in the window; waits for a GPU that has some.
+
+        With `gather`, on rank 0: in the rows of all ranks that were gathered so far.
+        """
         self._queue.catch_up()
         self._unseen.look()
-        return self._diagnoser.diagnose()
+        whole = None if self._gathering is None else self._gathering.diagnose()
+        return self._diagnoser.diagnose() if whole is None else whole
 
     def flush(self) -> None:
         """Puts every finished step into the log; returns when it is there. Does nothing without a path.
@@ -357,6 +376,8 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, Guards, Releasable):
         self._check_steps()
         try:
             self._queue.finish()
+            if self._gathering is not None:
+                self._gathering.finish([layer.info for layer in self._layers.values()])
             self._unseen.close()
         finally:
             self._closed = True
@@ -365,7 +386,9 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, Guards, Releasable):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: object, *_: object) -> None:
+        if error is not None and self._gathering is not None:
+            self._gathering.abandon()  # the others may be where they cannot answer
         self.close()
 
     def __repr__(self) -> str:
