@@ -1,4 +1,4 @@
-"""A training that is killed at any instant and resumed from its checkpoint, again and again: each step is there once."""
+"""A training that is killed at any instant and resumed from its checkpoint: each step is there once, and right."""
 
 import json
 import os
