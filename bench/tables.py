@@ -17,6 +17,7 @@ __all__ = [
     "many_table",
     "markdown",
     "neurons_table",
+    "scale_table",
     "start_table",
     "sweep_table",
     "tight_table",
@@ -152,6 +153,29 @@ def log_table(results: dict[str, Any]) -> Lines:
     return Lines(["what", "rows", "time", "million rows/s", "a row", "bytes a row"], [True, *[False] * 5], rows)
 
 
+def scale_table(results: dict[str, Any]) -> Lines:
+    """Each thing at its sizes: the time at each, the exponent of its growth, and time and memory of the largest."""
+    rows = []
+    for row in results["rows"]:
+        sizes, (seconds, megabytes) = row["sizes"], row["target"]
+        last = sizes[-1]
+        bound = f"{duration(seconds)}" + (f", {megabytes:,.0f} MB" if megabytes else "")
+        rows.append(
+            [
+                row["what"],
+                f"{sizes[0]['size']:,}",
+                duration(sizes[0]["seconds"]),
+                f"{last['size']:,}",
+                duration(last["seconds"]),
+                f"{last['megabytes']:,.0f}",
+                bound,
+                f"{row['exponent']:.2f}",
+            ]
+        )
+    header = ["what", "from", "time", "to", "time", "MB", "to stay under", "exponent"]
+    return Lines(header, [True, *[False] * 7], rows)
+
+
 def record_table(results: dict[str, Any]) -> Lines:
     """The time of a layer in `record` and in `step`; then bytes a row by compression and rows in a batch."""
     alone = results["costs"][0]["layer"]
@@ -216,13 +240,13 @@ def gpu_table(results: dict[str, Any]) -> Lines:
                 f"{2 * nbytes / seconds['copy'] / 1e9:.0f}",
                 *(
                     multiple(ratios[peer]) + "†" * (peer in row["off"]) if peer in ratios else "-"
-                    for peer in ("torch", "compile", "cupy")
+                    for peer in ("fallback", "torch", "compile", "cupy")
                 ),
             ]
         )
-    peers = ["x torch", "x compile", "x cupy"]
+    peers = ["x fallback", "x torch", "x compile", "x cupy"]
     header = ["tensor", "dtype", "summarize", "kernel", "GB/s", "read GB/s", "of read", "copy GB/s", *peers]
-    return Lines(header, [False, True, *[False] * 9], rows)
+    return Lines(header, [False, True, *[False] * 10], rows)
 
 
 def gpu_record_table(results: dict[str, Any]) -> Lines:

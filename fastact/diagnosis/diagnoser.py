@@ -29,8 +29,12 @@ from fastact.diagnosis.rules import Thresholds
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import COLUMN, ROW, ROW_DTYPE
 from fastact.history import History, LayerInfo, rows_of
+from fastact.text import shown
+from fastact.warn import warn
 
 _UNKNOWN: Final = "not enough data"
+#: The conditions whose rules have failed, so that each is told once.
+_FAILED: Final[set[str]] = set()
 
 
 class Diagnoser:
@@ -222,13 +226,26 @@ class Diagnoser:
             if told and rule.only_alone:
                 continue
             enough = len(view.rows) >= needs[rule]
-            result = rule.check(view, network, self.thresholds) if enough else Outcome.NOT_ENOUGH_DATA
+            result = self._checked(rule, view, network) if enough else Outcome.NOT_ENOUGH_DATA
             if isinstance(result, Finding):
                 findings.append(result)
                 told = told or result.severity != NOTE
             elif result is Outcome.NOT_ENOUGH_DATA:
                 missing.append(rule.condition)
         return findings, tuple(missing)
+
+    def _checked(self, rule: Rule[Any], view: LayerView, network: Network) -> Finding | Outcome:
+        """What a rule says; one that fails, be it ours or the user's, takes no other with it, and is told once."""
+        try:
+            return rule.check(view, network, self.thresholds)
+        except Exception as error:  # noqa: BLE001 - the others go on
+            if rule.condition not in _FAILED:
+                _FAILED.add(rule.condition)
+                warn(
+                    f"fastact: the rule of {rule.condition!r} failed for layer {shown(view.info.name)!r} and is left "
+                    f"out wherever it does ({type(error).__name__}: {error})"
+                )
+            return Outcome.NOT_ENOUGH_DATA
 
     def _health(
         self, view: LayerView, rows: int, saturated: float, own: list[Finding], missing: tuple[str, ...]
