@@ -67,7 +67,7 @@ def command(
 
             results = {**benchmark.run(console, arguments.quick, step, **own), "load_before": load}
         console.print(shown(benchmark, results))
-        if not arguments.quick:
+        if not arguments.quick and results.get("whole", True):
             save(benchmark.name, results, console)
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "many_table",
     "markdown",
     "neurons_table",
+    "scale_table",
     "start_table",
     "sweep_table",
     "tight_table",
@@ -150,6 +151,29 @@ def log_table(results: dict[str, Any]) -> Lines:
         for row in results["rows"]
     ]
     return Lines(["what", "rows", "time", "million rows/s", "a row", "bytes a row"], [True, *[False] * 5], rows)
+
+
+def scale_table(results: dict[str, Any]) -> Lines:
+    """Each thing at its sizes: the time at each, the exponent of its growth, and time and memory of the largest."""
+    rows = []
+    for row in results["rows"]:
+        sizes, (seconds, megabytes) = row["sizes"], row["target"]
+        last = sizes[-1]
+        bound = f"{duration(seconds)}" + (f", {megabytes:,.0f} MB" if megabytes else "")
+        rows.append(
+            [
+                row["what"],
+                f"{sizes[0]['size']:,}",
+                duration(sizes[0]["seconds"]),
+                f"{last['size']:,}",
+                duration(last["seconds"]),
+                f"{last['megabytes']:,.0f}",
+                bound,
+                f"{row['exponent']:.2f}",
+            ]
+        )
+    header = ["what", "from", "time", "to", "time", "MB", "to stay under", "exponent"]
+    return Lines(header, [True, *[False] * 7], rows)
 
 
 def record_table(results: dict[str, Any]) -> Lines:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from fastact.diagnosis.report import Accepted, Diagnosis, LayerHealth, Note
     from fastact.diagnosis.rules import Thresholds
     from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError, LogError, MissingExtraError
+    from fastact.files.array import ArrayStats
+    from fastact.files.found import FilesStats
+    from fastact.files.sweep import sweep_files
     from fastact.history import History, LayerHistory, LayerInfo
     from fastact.log.options import LogOptions
     from fastact.monitor.monitor import ActivationMonitor
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from fastact.stats.channel import ChannelStats
     from fastact.stats.detailed import DetailedStats
     from fastact.stats.merge import Accumulator, merge
+    from fastact.stats.merge_rows import merge_arrow
+    from fastact.stats.rows import from_arrow, to_arrow
     from fastact.stats.summarize import compute_activation_stats, detect_dead_neurons, detect_saturation, summarize
     from fastact.stats.summarize_many import summarize_many
 
@@ -40,9 +45,11 @@ _HOMES = {
     "diagnosis.finding": "Finding FindingError", "diagnosis.report": "Accepted Diagnosis LayerHealth Note",
     "diagnosis.rules": "Thresholds",
     "errors": "ArgumentTypeError ArgumentValueError FastactError LogError MissingExtraError",
+    "files.array": "ArrayStats", "files.found": "FilesStats", "files.sweep": "sweep_files",
     "history": "History LayerHistory LayerInfo", "log.options": "LogOptions", "monitor.monitor": "ActivationMonitor",
     "pages": "explain", "replay.log": "Log open_log", "replay.records": "Record", "stats.activation": "ActivationStats",
     "stats.channel": "ChannelStats", "stats.detailed": "DetailedStats", "stats.merge": "Accumulator merge",
+    "stats.merge_rows": "merge_arrow", "stats.rows": "from_arrow to_arrow",
     "stats.summarize": "compute_activation_stats detect_dead_neurons detect_saturation summarize",
     "stats.summarize_many": "summarize_many",
 }  # fmt: skip
@@ -50,11 +57,12 @@ _HOME = {name: f"fastact.{home}" for home, names in _HOMES.items() for name in n
 
 __all__ = [
     "Accepted", "Accumulator", "ActivationMonitor", "ActivationStats", "ArgumentTypeError", "ArgumentValueError",
-    "ChannelStats", "Comparison", "DetailedStats", "Diagnosis", "FastactError", "Finding", "FindingError",
-    "History", "LayerComparison", "LayerHealth", "LayerHistory", "LayerInfo", "Log", "LogError", "LogOptions",
-    "MissingExtraError", "Note", "Parting", "Record", "Thresholds", "__version__", "accept_from_toml", "compare",
-    "compute_activation_stats", "detect_dead_neurons", "detect_saturation", "explain", "get_num_threads", "merge",
-    "open_log", "set_num_threads", "summarize", "summarize_many",
+    "ArrayStats", "ChannelStats", "Comparison", "DetailedStats", "Diagnosis", "FastactError", "FilesStats", "Finding",
+    "FindingError", "History", "LayerComparison", "LayerHealth", "LayerHistory", "LayerInfo", "Log", "LogError",
+    "LogOptions", "MissingExtraError", "Note", "Parting", "Record", "Thresholds", "__version__", "accept_from_toml",
+    "compare", "compute_activation_stats", "detect_dead_neurons", "detect_saturation", "explain", "from_arrow",
+    "get_num_threads", "merge", "merge_arrow", "open_log", "set_num_threads", "summarize", "summarize_many",
+    "sweep_files", "to_arrow",
 ]  # fmt: skip
 
 #: What pickles of stats made by 0.1.0 name in modules that are gone, and where that is now.

@@ -39,7 +39,7 @@ class Field(NamedTuple):
 #: (major, minor) of what a log holds. Minor: something was added that a reader may ignore (a column, an entry of the
 #: metadata) and still be right about the rest. Major: something that was there means something else, or is gone. So
 #: readers read every minor version of the majors that they know, older and newer, and refuse a newer major by name.
-SCHEMA_VERSION: Final = (1, 4)
+SCHEMA_VERSION: Final = (1, 5)
 
 #: What one sweep yields, in the order in which every kernel returns it. Moments and extremes are over the finite
 #: elements, counts are over all. Without a finite element mean, std and abs_mean are NaN, min is +inf, max is -inf.

@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 
 def open_regular(
@@ -43,6 +43,29 @@ def read_regular(path: Path) -> BinaryIO:
     return os.fdopen(open_regular(path), "rb")
 
 
+def others_may_write(status: os.stat_result) -> bool:
+    """Whether others than this user and root may write a file or a folder; root could do as he likes anyway."""
+    return hasattr(os, "geteuid") and (_is_of_another(status) or bool(status.st_mode & _BY_OTHERS))
+
+
+#: The permissions to write of a group and of everybody.
+_BY_OTHERS: Final = 0o022
+
+
+def _is_of_another(status: os.stat_result) -> bool:
+    return status.st_uid not in (os.geteuid(), 0)
+
+
+def is_exhausted(error: BaseException | None) -> bool:
+    """Whether a file could not be opened because too many are open: that says nothing of the file itself.
+
+    Example:
+        >>> is_exhausted(OSError(errno.EMFILE, "Too many open files")), is_exhausted(FileNotFoundError(2, "no file"))
+        (True, False)
+    """
+    return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
+
+
 def untrusted(folder: Path) -> str:
     """Why others than this user and root could put something else into the place of `folder`, or into it; "" if not.
 
@@ -54,8 +77,8 @@ def untrusted(folder: Path) -> str:
     whole = folder.resolve()
     for place in (whole, *whole.parents):
         status = place.stat()
-        if status.st_uid not in (os.geteuid(), 0):
+        if _is_of_another(status):
             return f"{place} belongs to another user"
-        if status.st_mode & 0o022 and (place == whole or not status.st_mode & stat.S_ISVTX):
+        if others_may_write(status) and (place == whole or not status.st_mode & stat.S_ISVTX):
             return f"{place} can be written by others than this user and root"
     return ""

@@ -23,11 +23,13 @@ FOLDER: Final = ROOT / "fastact" / "pages" / "api"
 #: The public modules: the package, and an adapter for each framework or service.
 MODULES: Final = (
     "fastact",
+    "fastact.dask",
     "fastact.flax",
     "fastact.huggingface",
     "fastact.jax",
     "fastact.keras",
     "fastact.lightning",
+    "fastact.ray",
     "fastact.sinks",
     "fastact.sklearn",
     "fastact.torch",

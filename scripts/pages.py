@@ -54,12 +54,12 @@ def blocks(text: str) -> list[str]:
 
 
 def run(text: str, name: str) -> Diagnosis:
-    """Runs the code of a page, all of it, and returns the diagnosis of the `monitor` that it leaves."""
+    """Runs the code of a page, all of it, and returns the diagnosis that it leaves, or that of its `monitor`."""
     code = "\n".join(blocks(text))
     left: dict[str, Any] = {}
     with contextlib.redirect_stdout(io.StringIO()):
         exec(compile(code, name, "exec"), left)  # noqa: S102 - the page's own code
-    diagnosis: Diagnosis = left["monitor"].diagnose()
+    diagnosis: Diagnosis = left["diagnosis"] if "diagnosis" in left else left["monitor"].diagnose()
     return diagnosis
 
 

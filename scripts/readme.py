@@ -29,6 +29,7 @@ from bench.tables import (
     markdown,
     neurons_table,
     record_table,
+    scale_table,
     start_table,
     sweep_table,
     tight_table,
@@ -105,6 +106,17 @@ SECTIONS: tuple[tuple[str, str, Callable[..., Any], str], ...] = (
             "Rows of 20 numbers of {layers} layers, their moments random; files warm in the system's cache, "
             "median of {rounds} rounds by turns. Event files hold one scalar a record and are read by "
             "tensorboard's own loader."
+        ),
+    ),
+    (
+        "scale",
+        "How time grows with layers, ranks and rows",
+        scale_table,
+        (
+            "Each thing at four sizes or more, of which the first and the last are shown, in a process of its own; the "
+            "fastest of up to three rounds, files warm in the system's cache. MB: the peak of the whole process. "
+            "exponent: the power of the size that the time grows with, fitted to all sizes: 1 is linear (`python -m"
+            " bench.scale`)."
         ),
     ),
     (

@@ -12,9 +12,9 @@ from bench.faults.run import Run
 
 __all__ = ["CASES", "PARTS", "Case", "Framework", "Part", "cases", "fault", "look_alike"]
 
-Part = Literal["tuning", "opened", "held-out"]
+Part = Literal["tuning", "opened", "opened-2", "held-out"]
 Framework = Literal["torch", "keras"]
-PARTS: Final[tuple[Part, ...]] = ("tuning", "opened", "held-out")
+PARTS: Final[tuple[Part, ...]] = ("tuning", "opened", "opened-2", "held-out")
 
 #: Builds, trains and scores: its skill, 1 is perfect and 0 what a constant answer reaches.
 Program = Callable[[Run, bool], float]
@@ -121,14 +121,16 @@ class _Sound:
         return self.program(run)
 
 
-def _start(part: Part) -> str:
-    """How the names of the modules of a part begin."""
-    return part.replace("-", "_") + "_"
+def _part(module: str) -> Part | None:
+    """The part of a module, by how its name begins; None where it holds no programs."""
+    starts = {part.replace("-", "_") + "_": part for part in PARTS}
+    return starts[max(fit, key=len)] if (fit := [start for start in starts if module.startswith(start)]) else None
 
 
 def _put(function: Any, program: Program, framework: Framework, **truth: Any) -> None:
     module = function.__module__.rpartition(".")[2]
-    part = next(part for part in PARTS if module.startswith(_start(part)))
+    part = _part(module)
+    assert part is not None
     name = function.__name__
     if name in CASES:
         raise ValueError(f"{name}: is there twice")
@@ -139,8 +141,7 @@ def _put(function: Any, program: Program, framework: Framework, **truth: Any) ->
 def cases(parts: Iterable[Part] = PARTS) -> list[Case]:
     """All cases of these parts, whose modules, and no others, are imported."""
     wanted = tuple(parts)
-    starts = tuple(map(_start, wanted))
     for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        if module.name.startswith(starts):
+        if _part(module.name) in wanted:
             importlib.import_module(f"bench.faults.{module.name}")
     return [case for case in CASES.values() if case.part in wanted]

@@ -17,7 +17,7 @@ from bench.zoo.judge import begin, judged
 from bench.zoo.recipes import Part, recipes
 from bench.zoo.report import SOURCE, failures, kind_lines, lines
 
-PARTS: tuple[Part, ...] = ("tuning", "held-out", "tuning-2", "opened", "held-out-3")
+PARTS: tuple[Part, ...] = ("tuning", "held-out", "tuning-2", "opened", "opened-3")
 
 
 def main() -> None:
@@ -48,9 +48,11 @@ def main() -> None:
             show(console, part, results[part], wrong=arguments.wrong or not part.startswith("held-out"))
     if arguments.match or (arguments.part and not arguments.keep):
         return
-    stored = json.loads(SOURCE.read_text(encoding="utf-8"))["parts"] if arguments.part and SOURCE.exists() else {}
+    before = json.loads(SOURCE.read_text(encoding="utf-8")) if SOURCE.exists() else {}
+    stored = before.get("parts", {}) if arguments.part else {}
     stored = {part: it for part, it in stored.items() if "kinds" in it}  # as they are told now
-    save("zoo", {"parts": {part: it for part in PARTS if (it := results.get(part) or stored.get(part))}}, console)
+    parts = {part: it for part in PARTS if (it := results.get(part) or stored.get(part))}
+    save("zoo", {"parts": parts, "when_held_out": before.get("when_held_out", {})}, console)
 
 
 def show(console: Console, part: str, results: dict[str, Any], *, wrong: bool = True) -> None:

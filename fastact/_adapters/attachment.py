@@ -7,7 +7,6 @@ counted and warned of once, and the training continues; with `strict` it is rais
 import os
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from fastact.errors import ArgumentTypeError, FastactError
@@ -57,10 +56,9 @@ class Attachment:
         If the log cannot be opened, the monitor has none and still diagnoses.
         """
         if self._run is not None and not isinstance(self._run, ActivationMonitor):
-            path = Path(self._run)
             with self.failure_counter("open the log"):
                 self._monitor = ActivationMonitor()
-                self._monitor = ActivationMonitor(path / f"rank-{rank:05d}" if ranks > 1 else path)
+                self._monitor = ActivationMonitor(self._run, rank=rank, ranks=ranks)
 
     def close(self) -> None:
         """Closes the log, if `open` opened it; the monitor still diagnoses what it saw."""

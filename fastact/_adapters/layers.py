@@ -2,9 +2,10 @@
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 from weakref import WeakValueDictionary
+
+from fastact.text import matches
 
 
 def is_selected(layers: str | Iterable[str] | Callable[[str, Any], bool] | None, name: str, layer: Any) -> bool:
@@ -18,7 +19,7 @@ def is_selected(layers: str | Iterable[str] | Callable[[str, Any], bool] | None,
         return True
     if callable(layers):
         return layers(name, layer)
-    return any(fnmatchcase(name, pattern) for pattern in ((layers,) if isinstance(layers, str) else layers))
+    return any(matches(name, pattern) for pattern in ((layers,) if isinstance(layers, str) else layers))
 
 
 def named_outputs(name: str, outputs: Sequence[Any]) -> Iterator[tuple[str, Any]]:

@@ -3,6 +3,7 @@
 - `element_types`: the one table of element types, and what follows from each format.
 - `state`: the numbers of a summary as a tuple, and its layout, made from `fields.STATE`.
 - `moments`: the formulas by which states merge, as plain functions that every target compiles for itself.
+- `columns`: the merging of many pairs of states at once.
 - `silence`: when a neuron that is silent is dead, in integers that every target counts alike.
 
 The loops that fold elements into states are those of each target, in `fastact.cpu` and `fastact.cuda`.

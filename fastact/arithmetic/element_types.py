@@ -108,6 +108,10 @@ class Float8E4M3(NamedTuple):
     """1 sign, 4 exponent (bias 7), 3 mantissa bits, no Inf, NaN where all but the sign are set; seen as uint8."""
 
 
+class Truth(NamedTuple):
+    """A byte that is 0 or 1; whatever else foreign code has left there is true, as C and NumPy have it, and so 1."""
+
+
 class ElementType(NamedTuple):
     """How elements of one dtype are stored and computed with, and what others call it."""
 
@@ -130,6 +134,11 @@ class ElementType(NamedTuple):
         """The dtype of min and max: the integer type itself where float64 is too narrow for it, else `work`."""
         return self.storage if self.storage.kind in "iu" and self.bits == 64 else np.dtype(self.work)
 
+    @property
+    def wide_extreme(self) -> np.dtype[Any]:
+        """The same of 64 bits, for what Python reads: a thread may take denormal numbers for zero as it widens them."""
+        return np.dtype(np.float64) if self.extreme.kind == "f" else self.extreme
+
 
 def _float(
     name: str,
@@ -144,11 +153,11 @@ def _float(
     return ElementType(name, np.dtype(storage), work, tag(), dlpack_code, safetensors, float_format, in_numpy)
 
 
-def _integer(name: str, storage: Any, dlpack_code: int, safetensors: str) -> ElementType:
+def _integer(name: str, storage: Any, dlpack_code: int, safetensors: str, tag: Any = Plain) -> ElementType:
     dtype = np.dtype(storage)
     # float32 holds integers of 16 bits exactly.
-    work, tag = (np.float64, Wide()) if dtype.itemsize > 2 else (np.float32, Plain())
-    return ElementType(name, dtype, work, tag, dlpack_code, safetensors)
+    work, tag = (np.float64, Wide) if dtype.itemsize > 2 else (np.float32, tag)
+    return ElementType(name, dtype, work, tag(), dlpack_code, safetensors)
 
 
 #: Every element type that can be swept, by name. bool is seen as uint8.
@@ -163,7 +172,7 @@ ELEMENT_TYPES: Final[dict[str, ElementType]] = {
         _float("float8_e4m3fn", np.uint8, Float8E4M3, FloatFormat(4, 3, False), "F8_E4M3", 10, in_numpy=False),
         *(_integer(f"int{bits}", f"int{bits}", 0, f"I{bits}") for bits in (8, 16, 32, 64)),
         *(_integer(f"uint{bits}", f"uint{bits}", 1, f"U{bits}") for bits in (8, 16, 32, 64)),
-        _integer("bool", np.uint8, 6, "BOOL"),
+        _integer("bool", np.uint8, 6, "BOOL", Truth),
     )
 }
 

@@ -13,7 +13,7 @@ from typing import Annotated, Final, ParamSpec
 
 import typer
 
-from fastact.cli.commands import COMMANDS
+from fastact.cli.commands import COMMANDS, GROUPS
 from fastact.cli.output import complain
 from fastact.errors import FastactError
 
@@ -26,7 +26,6 @@ app = typer.Typer(
     name="fastact",
     help="Finds and explains dead, saturated, exploding and vanishing layers, live in training and from a log.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -62,6 +61,9 @@ def _guarded(command: Callable[P, int | None]) -> Callable[P, None]:
         except (FastactError, OSError) as error:
             complain(f"error: {error}")
             code = 2
+        except MemoryError as error:  # which most often says nothing
+            complain(f"error: memory does not suffice: {error}".rstrip(": "))
+            code = 2
         raise typer.Exit(code)
 
     return guarded
@@ -83,3 +85,8 @@ def _root(
 
 for _command in COMMANDS:
     app.command()(_guarded(_command))
+for _group, _about, _commands in GROUPS:
+    _sub = typer.Typer(name=_group, help=_about, no_args_is_help=True)
+    for _command in _commands:
+        _sub.command()(_guarded(_command))
+    app.add_typer(_sub)

@@ -3,7 +3,7 @@
 How it is compiled:
 
 - `jit`: the compiler's flags, and `kernel`, which builds an entry point.
-- `cache`: machine code on disk.
+- `cache`, `entry`: machine code on disk: the folder, and the format of a file.
 - `intrinsics`: the few instructions that Numba has no name for.
 - `widen`: stored elements as float32 or float64, the one decoder of narrow floats.
 - `simd`: vector registers.

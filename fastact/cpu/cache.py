@@ -5,7 +5,6 @@ import functools
 import hashlib
 import math
 import os
-import pickle
 import re
 import secrets
 import sys
@@ -18,11 +17,9 @@ import llvmlite
 import numba
 import numpy as np
 from numba.core import config
-from numba.core.compiler import CompileResult
-from numba.core.runtime import rtsys
-from numba.core.serialize import dumps
 
-from fastact.opening import open_regular, untrusted
+from fastact.cpu.entry import pack, unpack
+from fastact.opening import open_regular, others_may_write, untrusted
 
 
 class Cache(NamedTuple):
@@ -77,20 +74,13 @@ class DiskCache:
         path, wanted = self._entry(signature, target_context)
         try:
             with os.fdopen(open_regular(path, follow=False, folder=self._descriptor), "rb") as file:
-                if not _only_its_owner_writes(os.fstat(file.fileno())):
+                # Machine code is loaded from there.
+                if others_may_write(os.fstat(file.fileno())):
                     return None
                 content = file.read()
-            digest, payload = content[:32], content[32:]
-            if hashlib.sha256(payload).digest() == digest:
-                key, data = pickle.loads(payload)  # noqa: S301 - written by this user or root alone, with a digest
-                if key == wanted:
-                    # What machine code needs of Numba. Its cache refreshes all of the compiler's registries as well,
-                    # which is most of the time of a start: 0.3 s, SciPy's import included.
-                    rtsys.initialize(target_context)
-                    return CompileResult._rebuild(target_context, *data)
-        except Exception:  # noqa: BLE001 - no file, or whatever a damaged pickle raises: compile afresh and overwrite it
+            return unpack(content, wanted, signature, target_context)
+        except Exception:  # noqa: BLE001 - no file, or whatever a damaged one raises: compile afresh and overwrite it
             return None
-        return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
         """Writes the compiled entry point; a disk that is full or read-only costs the next start's time only."""
@@ -99,20 +89,15 @@ class DiskCache:
         path, key = self._entry(signature, result.target_context)
         draft = path.with_suffix(f".{secrets.token_hex(8)}.tmp")
         try:
-            payload: bytes = dumps((key, result._reduce()))
+            content = pack(key, result)
             new = os.O_WRONLY | os.O_CREAT | os.O_EXCL
             with os.fdopen(open_regular(draft, new, folder=self._descriptor), "wb") as file:
-                file.write(hashlib.sha256(payload).digest() + payload)
+                file.write(content)
             os.replace(draft, path, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
-        except OSError:
+        except (OSError, ValueError):
             with contextlib.suppress(OSError):
                 os.unlink(draft, dir_fd=self._descriptor)
         _remove(self._folder.glob("*.tmp"), time.time() - _DRAFT_SECONDS)
-
-
-def _only_its_owner_writes(status: os.stat_result) -> bool:
-    # Machine code is loaded from there. Root, who may have built the image, could do as he likes anyway.
-    return not hasattr(os, "geteuid") or (status.st_uid in (os.geteuid(), 0) and status.st_mode & 0o022 == 0)
 
 
 def _remove(paths: Iterable[Path], before: float) -> None:
@@ -144,6 +129,11 @@ def _sources(package: Path) -> list[Path]:
 _LOADED: Final = _identity()
 
 
+def _home() -> Path:
+    root = os.environ.get("FASTACT_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "fastact"
+
+
 @functools.cache
 def cache() -> Cache:
     """The folder for the code of this package's sources and these versions, made if need be.
@@ -154,8 +144,7 @@ def cache() -> Cache:
     if not _LOADED:
         return Cache(None, "the package's sources cannot be read")
     try:
-        root = os.environ.get("FASTACT_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
-        home = (Path(root) if root else Path.home() / ".cache") / "fastact"
+        home = _home()
         folder = home / _LOADED
         if not folder.is_dir():
             home.parent.mkdir(parents=True, exist_ok=True)
@@ -178,10 +167,43 @@ def _prune(home: Path, keep: Path) -> None:
     """Removes code of other versions that nobody used for a month; nothing but files of ours in folders of ours."""
     before = time.time() - _KEPT_SECONDS
     with contextlib.suppress(OSError):
-        for folder in home.iterdir():
-            if folder == keep or re.fullmatch("[0-9a-f]{16}", folder.name) is None or folder.is_symlink():
-                continue
+        for folder in _folders(home):
             with contextlib.suppress(OSError):
-                if folder.stat().st_mtime < before:
-                    _remove((*folder.glob("*.bin"), *folder.glob("*.tmp")), math.inf)
-                    folder.rmdir()
+                if folder != keep and folder.stat().st_mtime < before:
+                    _empty(folder)
+
+
+def _folders(home: Path) -> list[Path]:
+    """The folders of code below `home`, of whatever version; OSError where it cannot be read."""
+    return [path for path in home.iterdir() if re.fullmatch("[0-9a-f]{16}", path.name) and not path.is_symlink()]
+
+
+def _empty(folder: Path) -> None:
+    """Removes a folder's files of ours, and the folder if nothing is left."""
+    _remove((*folder.glob("*.bin"), *folder.glob("*.tmp")), math.inf)
+    folder.rmdir()
+
+
+class Kept(NamedTuple):
+    """The code of one version: its folder, the number of its entry points, and their bytes."""
+
+    folder: Path
+    files: int
+    nbytes: int
+
+    def remove(self) -> None:
+        """Removes it; what is not ours stays, and its folder with it. Raises OSError: a file cannot be removed."""
+        for path in (*self.folder.glob("*.bin"), *self.folder.glob("*.tmp")):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not empty
+            self.folder.rmdir()
+
+
+def entries() -> list[Kept]:
+    """The machine code on the disk, of this version and of others."""
+    try:
+        folders = _folders(_home())
+    except OSError:
+        return []
+    sizes = [(folder, [path.stat().st_size for path in folder.glob("*.bin")]) for folder in sorted(folders)]
+    return [Kept(folder, len(found), sum(found)) for folder, found in sizes]

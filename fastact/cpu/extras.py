@@ -19,8 +19,10 @@ from numba.core import cgutils
 
 from fastact import arithmetic
 from fastact.arithmetic.element_types import ELEMENT_TYPES, NARROW_FLOATS, ElementType
+from fastact.arithmetic.in_python import merge_states
 from fastact.arithmetic.state import COUNT, MAX, MEAN, MIN, NANS, NEG_INFS, POS_INFS, STD
 from fastact.cpu.flat import BLOCK, fold_part, merge
+from fastact.cpu.float_mode import begin_ieee, end_ieee
 from fastact.cpu.intrinsics import cast_like, fetch_add, intrinsic_of, sub_no_reassoc, subarray
 from fastact.cpu.jit import array_type, exact_jit, jit, kernel
 from fastact.cpu.states import allocate, array_types, in_order, store_state
@@ -265,11 +267,10 @@ def details_kernel(name: str) -> Callable[..., None]:
         x: Any, lo: float, hi: float, tol: float, shaped: bool, size: int, counter: Any, counts: Any, moments: Any,
         extremes: Any, shapes: Any, tally: Any, first: Any, second: Any
     ) -> None:  # fmt: skip
+        mode = begin_ieee()
         bounds, states = (lo, hi, tol), (counts, moments, extremes)
-        while True:
-            part = fetch_add(counter)
-            if part >= counts.shape[1]:
-                return
+        part = fetch_add(counter)
+        while part < counts.shape[1]:
             start = part * size
             state, shape = fold_details(
                 subarray(x, start, min(size, x.size - start)), tag, bounds, shaped, limits, tally, first, second
@@ -277,11 +278,13 @@ def details_kernel(name: str) -> Callable[..., None]:
             store_state(state, states, part, 0)
             shapes[part, 0] = shape[0]
             shapes[part, 1] = shape[1]
+            part = fetch_add(counter)
+        end_ieee(mode)
 
     signature = types.void(
         array_type(element_type.storage, 1, "C", readonly=True),
         *(types.float64, types.float64, types.float64, types.boolean, types.int64, array_type(np.int64, 1, "C")),
-        *array_types(element_type.extreme),
+        *array_types(element_type.wide_extreme),
         *(array_type(np.float64, 2, "C"), array_type(np.int64, 1, "C")),
         *[array_type(np.uint32, 1, "C")] * 2,
     )
@@ -302,7 +305,7 @@ def sweep_details(
     element_type = ELEMENT_TYPES[name]
     buckets = (1 << (element_type.bits if element_type.bits <= 16 else BUCKET_BITS)) if counted else 0
     size, parts = split(x.size)
-    outputs = allocate(element_type.extreme, parts, 1)
+    outputs = allocate(element_type.wide_extreme, parts, 1)
     shapes = np.empty((parts, 2))
     counter = np.zeros(1, np.int64)
     sweep_parts = details_kernel(name)
@@ -321,7 +324,7 @@ def sweep_details(
     state, shape = arithmetic.EMPTY, (0.0, 0.0)
     for part, part_state in enumerate(zip(*in_order(*(array[:, :, 0].tolist() for array in outputs)), strict=True)):
         shape = arithmetic.merge_shape(state, part_state, shape, tuple(shapes[part].tolist()))
-        state = arithmetic.merge(state, part_state)
+        state = merge_states(state, part_state)
     if tallied:
         tally = np.sum(tallies, axis=0)
     return Details(state, shape, tally, *_filled(tables, element_type))

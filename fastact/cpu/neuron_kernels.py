@@ -24,6 +24,7 @@ from numba import types
 from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.arithmetic.state import MAX, MIN
 from fastact.cpu.columns import fold_columns
+from fastact.cpu.float_mode import begin_ieee, end_ieee
 from fastact.cpu.intrinsics import array_at, call_c, fetch_add, view_into
 from fastact.cpu.jit import array_type, exact_jit, kernel
 from fastact.cpu.neuron_merge import merge_parts
@@ -104,6 +105,7 @@ def fold_kernel(name: str, *, runs: bool) -> Callable[[int, int, int], None]:
     fold = fold_runs if runs else fold_columns
 
     def fold_tasks(address: int, first: int, end: int) -> None:
+        mode = begin_ieee()
         head = array_at(address, (HEAD_WORDS,), 0)
         numbers = view_into(head, BOUNDS, (3,), (1,), 0.0)
         bounds = numbers[0], numbers[1], numbers[2]
@@ -133,6 +135,7 @@ def fold_kernel(name: str, *, runs: bool) -> Callable[[int, int, int], None]:
                     r0, r1, c0, c1, part = 0, rest, 0, neurons, slots - 1
                 fold(view, tag, bounds, r0, r1, c0, c1, part, into)
             task = fetch_add(head) if shared else task + 1
+        end_ieee(mode)
 
     return kernel(fold_tasks, f"{'runs' if runs else 'columns'}-{name}", types.void(_I8, _I8, _I8), nogil=True)
 
@@ -150,8 +153,10 @@ def run_kernel(dtype: np.dtype[Any]) -> Callable[..., None]:
             begin(address, head, x)
         if fold != 0:
             call_c(fold, (address, SHARED, 0))
+        mode = begin_ieee()
         state = merge_parts(_neuron_states(address, extreme))
         store_words(state, array_at(address, (FIRST_STATE,), 0), TOTAL)
+        end_ieee(mode)
 
     return kernel(run_tasks, f"run-{dtype}", types.void(*[_I8] * 4), nogil=True)
 
@@ -169,6 +174,7 @@ def row_kernel(dtype: np.dtype[Any]) -> Callable[..., None]:
     n_state = len(STATE)
 
     def write_row(address: int, saturated_share: float, silence: Any, weight: int, dead_after: int, row: Any) -> None:
+        mode = begin_ieee()
         states = _neuron_states(address, extreme)
         summary = neuron_summary(states, saturated_share, silence, weight, dead_after)
         total = array_at(address + 8 * TOTAL, (n_state,), 0)
@@ -179,6 +185,7 @@ def row_kernel(dtype: np.dtype[Any]) -> Callable[..., None]:
         numbers = view_into(row, 0, (n_state,), (1,), 0.0)
         numbers[MIN], numbers[MAX] = np.float64(extremes[MIN]), np.float64(extremes[MAX])
         store_words((states[0].shape[2],) + summary, row, n_state)  # noqa: RUF005 - what Numba understands
+        end_ieee(mode)
 
     return kernel(write_row, f"row-{dtype}", types.void(_I8, _F8, _WORDS, _I8, _I8, _WORDS), nogil=False)
 
@@ -190,7 +197,10 @@ def summary_kernel(dtype: np.dtype[Any]) -> Callable[..., tuple[int, int, int, i
     def summarize_neurons(
         counts: Any, moments: Any, extremes: Any, saturated_share: float, silence: Any, weight: int, dead_after: int
     ) -> Any:
-        return neuron_summary((counts, moments, extremes), saturated_share, silence, weight, dead_after)
+        mode = begin_ieee()
+        summary = neuron_summary((counts, moments, extremes), saturated_share, silence, weight, dead_after)
+        end_ieee(mode)
+        return summary
 
     signature = types.Tuple((*[_I8] * 4, _F8, _I8, _F8))(*array_types(dtype, "A", readonly=True), _F8, _WORDS, _I8, _I8)
     return kernel(summarize_neurons, f"summary-{dtype}", signature, nogil=False)

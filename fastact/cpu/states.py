@@ -127,6 +127,19 @@ def load_state(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return context.make_tuple(builder, signature.return_type, numbers)
 
 
+@intrinsic_of(
+    lambda state: types.Tuple([types.float64 if isinstance(number, types.Float) else number for number in state])(
+        state
+    ),
+    lambda state: tuple(float(number) if isinstance(number, np.floating) else number for number in state),
+)
+def wide_state(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """A state whose floats have 64 bits."""
+    wide, found = signature.return_type, cgutils.unpack_tuple(builder, args[0])
+    numbers = [context.cast(builder, *both) for both in zip(found, signature.args[0], wide, strict=True)]
+    return context.make_tuple(builder, wide, numbers)
+
+
 @intrinsic_of(lambda numbers, memory, at: types.void(numbers, memory, types.intp), _store_words)
 def store_words(context: Any, builder: Any, signature: Any, args: Any) -> None:
     """Writes the numbers of a tuple, as float64 or 64-bit integers, to the words of `memory` from `at` on."""

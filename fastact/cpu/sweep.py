@@ -16,10 +16,11 @@ from numba import types
 from fastact import arithmetic
 from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.cpu.flat import fold_part
+from fastact.cpu.float_mode import begin_ieee, end_ieee
 from fastact.cpu.intrinsics import fetch_add, subarray
 from fastact.cpu.jit import COMPILED, array_type, kernel
 from fastact.cpu.neuron_merge import merge_parts
-from fastact.cpu.states import allocate, array_types, state_type, store_state
+from fastact.cpu.states import allocate, array_types, state_type, store_state, wide_state
 from fastact.cpu.threads import get_num_threads, run_on_threads
 
 #: Bytes from which a sweep is shared among threads: what fits a cache is read so fast by one that handing over, some
@@ -44,9 +45,14 @@ def small_kernel(name: str) -> Callable[..., arithmetic.State]:
     tag = element_type.tag
 
     def sweep_small(x: Any, lo: float, hi: float, tol: float) -> Any:
-        return fold_part(x, tag, (lo, hi, tol))
+        mode = begin_ieee()
+        state = wide_state(fold_part(x, tag, (lo, hi, tol)))
+        end_ieee(mode)
+        return state
 
-    signature = state_type(element_type.extreme)(array_type(element_type.storage, 1, "C", readonly=True), _F8, _F8, _F8)
+    signature = state_type(element_type.wide_extreme)(
+        array_type(element_type.storage, 1, "C", readonly=True), _F8, _F8, _F8
+    )
     return kernel(sweep_small, f"small-{name}", signature, nogil=False)
 
 
@@ -59,19 +65,20 @@ def parts_kernel(name: str) -> Callable[..., None]:
     def sweep_parts(
         x: Any, lo: float, hi: float, tol: float, size: int, counter: Any, counts: Any, moments: Any, extremes: Any
     ) -> None:
+        mode = begin_ieee()
         bounds, states = (lo, hi, tol), (counts, moments, extremes)
-        while True:
-            part = fetch_add(counter)
-            if part >= counts.shape[1]:
-                return
+        part = fetch_add(counter)
+        while part < counts.shape[1]:
             start = part * size
             state = fold_part(subarray(x, start, min(size, x.size - start)), tag, bounds)
             store_state(state, states, part, 0)
+            part = fetch_add(counter)
+        end_ieee(mode)
 
     signature = types.void(
         array_type(element_type.storage, 1, "C", readonly=True),
         *(_F8, _F8, _F8, _I8, array_type(np.int64, 1, "C")),
-        *array_types(element_type.extreme),
+        *array_types(element_type.wide_extreme),
     )
     return kernel(sweep_parts, f"parts-{name}", signature, nogil=True)
 
@@ -81,9 +88,13 @@ def merge_kernel(dtype: np.dtype[Any]) -> Callable[..., arithmetic.State]:
     """The entry point of `merge_parts` for the arrays of `States` with extremes of this dtype, contiguous all."""
 
     def merge_all(counts: Any, moments: Any, extremes: Any) -> Any:
-        return merge_parts((counts, moments, extremes))
+        mode = begin_ieee()
+        state = wide_state(merge_parts((counts, moments, extremes)))
+        end_ieee(mode)
+        return state
 
-    return kernel(merge_all, f"merge-{dtype}", state_type(dtype)(*array_types(dtype)), nogil=True)
+    returned = state_type(np.dtype(np.float64) if dtype.kind == "f" else dtype)
+    return kernel(merge_all, f"merge-{dtype}", returned(*array_types(dtype)), nogil=True)
 
 
 def share(work: Callable[[], None], nbytes: int, tasks: int) -> None:
@@ -109,8 +120,8 @@ def sweep(x: npt.NDArray[Any], name: str, lo: float, hi: float, tol: float) -> a
         return small_kernel(name)(x, lo, hi, tol)
     element_type = ELEMENT_TYPES[name]
     size, parts = split(x.size)
-    outputs = allocate(element_type.extreme, parts, 1)
+    outputs = allocate(element_type.wide_extreme, parts, 1)
     counter = np.zeros(1, np.int64)
     sweep_parts = parts_kernel(name)
     share(lambda: sweep_parts(x, lo, hi, tol, size, counter, *outputs), x.nbytes, parts)
-    return merge_kernel(element_type.extreme)(*outputs)
+    return merge_kernel(element_type.wide_extreme)(*outputs)

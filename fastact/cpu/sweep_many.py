@@ -16,6 +16,7 @@ from numba import types
 from fastact import arithmetic
 from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.cpu.flat import fold_part
+from fastact.cpu.float_mode import begin_ieee, end_ieee
 from fastact.cpu.intrinsics import array_at, fetch_add
 from fastact.cpu.jit import array_type, kernel
 from fastact.cpu.states import allocate, array_types, in_order, store_state
@@ -39,12 +40,6 @@ class Places(NamedTuple):
     types: npt.NDArray[np.int64]  # in `TYPE_NAMES`; -1 for tensors that have to be looked at in another way
 
 
-def _extreme_dtype(name: str) -> np.dtype[Any]:
-    # Floats of 64 bits, which hold those of 32.
-    extreme = ELEMENT_TYPES[name].extreme
-    return np.dtype(np.float64) if extreme.kind == "f" else extreme
-
-
 @functools.cache
 def many_kernel(name: str) -> Callable[..., None]:
     """The entry point that takes one line of the table after the other, until none is left."""
@@ -56,15 +51,16 @@ def many_kernel(name: str) -> Callable[..., None]:
         lo: float, hi: float, tol: float, addresses: Any, sizes: Any, counter: Any, counts: Any, moments: Any,
         extremes: Any
     ) -> None:  # fmt: skip
+        mode = begin_ieee()
         bounds, states = (lo, hi, tol), (counts, moments, extremes)
-        while True:
-            task = fetch_add(counter)
-            if task >= sizes.size:
-                return
+        task = fetch_add(counter)
+        while task < sizes.size:
             state = fold_part(array_at(addresses[task], (sizes[task],), stored), tag, bounds)
             store_state(state, states, task, 0)
+            task = fetch_add(counter)
+        end_ieee(mode)
 
-    signature = types.void(_F8, _F8, _F8, *[_NUMBERS] * 3, *array_types(_extreme_dtype(name)))
+    signature = types.void(_F8, _F8, _F8, *[_NUMBERS] * 3, *array_types(element_type.wide_extreme))
     return kernel(sweep_tasks, f"many-{name}", signature, nogil=True)
 
 
@@ -72,7 +68,7 @@ class _Group:
     """The tensors of one element type: what to do, and what came of it."""
 
     def __init__(self, name: str, addresses: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> None:
-        storage, self._dtype = ELEMENT_TYPES[name].storage, _extreme_dtype(name)
+        storage, self._dtype = ELEMENT_TYPES[name].storage, ELEMENT_TYPES[name].wide_extreme
         lengths = sizes.tolist()
         self.nbytes = sum(lengths) * storage.itemsize
         #: For each tensor the place of its first task; none, where each has one.

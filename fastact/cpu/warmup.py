@@ -15,6 +15,7 @@ def warmup(name: str) -> None:
         make(name)
     for runs in (False, True):
         fold_kernel(name, runs=runs)
+    merge_kernel(ELEMENT_TYPES[name].wide_extreme)
     for make_for in (merge_kernel, run_kernel, row_kernel, summary_kernel):
         make_for(ELEMENT_TYPES[name].extreme)
     for make_any in (headers_kernel, share_kernel, team_kernel):

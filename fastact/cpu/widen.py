@@ -10,7 +10,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from fastact.arithmetic.element_types import BFloat16, Float8E4M3, Float8E5M2, Float16, Wide
+from fastact.arithmetic.element_types import BFloat16, Float8E4M3, Float8E5M2, Float16, Truth, Wide
 from fastact.cpu.intrinsics import intrinsic_of
 
 #: Makes up for the exponent's bias where float8_e4m3fn's bits stand in a float32: 127 instead of 7.
@@ -51,6 +51,8 @@ def emit_widen(builder: Any, value: Any, stored: Any, tag: type) -> Any:
         number = builder.fmul(small, constant(scalar, _E4M3_SCALE))
         is_nan = builder.icmp_unsigned("==", rest, constant(i32, 0x7F))
         return builder.select(is_nan, constant(scalar, float("nan")), number)
+    if tag is Truth:
+        return builder.uitofp(builder.icmp_unsigned("!=", value, constant(ir.IntType(8), 0)), floats)
     if isinstance(stored, types.Integer):
         return builder.sitofp(value, floats) if stored.signed else builder.uitofp(value, floats)
     return value
@@ -65,6 +67,8 @@ def widen_array(stored: Any, tag: Any) -> Any:
         sign, rest = (bits & np.uint32(0x80)) << np.uint32(24), bits & np.uint32(0x7F)
         number = (sign | rest << np.uint32(20)).view(np.float32) * np.float32(_E4M3_SCALE)
         return np.where(rest == 0x7F, np.float32(np.nan), number)[()]
+    if isinstance(tag, Truth):
+        stored = stored != 0
     if isinstance(tag, Float8E5M2):
         stored = stored.astype(np.uint16) << np.uint16(8)
     if isinstance(tag, (Float16, Float8E5M2)):

@@ -21,6 +21,7 @@ computing       what a layer can compute that is not finite, out of what is
 growths         why values grew by orders of magnitude
 periods         how regularly a number swings
 links           puts consequences behind their culprits
+earliest        the earliest finding that may explain another one, of many
 accept          what the user has accepted, by layer and condition: set apart
 notes           what is true and does no harm, a line each
 report          a diagnosis as a value

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 
 from fastact.diagnosis import rules
@@ -11,6 +10,7 @@ from fastact.diagnosis.finding import Finding
 from fastact.diagnosis.report import Accepted
 from fastact.diagnosis.settings import read_settings
 from fastact.errors import ArgumentTypeError, ArgumentValueError
+from fastact.text import matches
 
 #: Pattern of layer names -> a condition, several, or a reason for each.
 Accept = Mapping[str, str | Iterable[str] | Mapping[str, str]]
@@ -34,7 +34,7 @@ class Acceptance(NamedTuple):
     def covers(self, finding: Finding) -> bool:
         """Whether this is about the finding; ``input[1]`` is a pattern and a name, and is taken as both."""
         right = self.condition in (_ALL, finding.condition)
-        return right and (finding.layer == self.pattern or fnmatchcase(finding.layer, self.pattern))
+        return right and matches(finding.layer, self.pattern)
 
     def __str__(self) -> str:
         return f"{self.pattern}: {self.condition}"

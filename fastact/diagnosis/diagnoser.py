@@ -5,7 +5,7 @@ condition is written once (`row_conditions.Holds`); the rules themselves see the
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NoReturn
 
@@ -17,9 +17,11 @@ from fastact.diagnosis import layer_types, rules
 from fastact.diagnosis.accept import Accept, check_accept, is_accepted, set_apart
 from fastact.diagnosis.finding import NOTE, SEVERITIES, Finding
 from fastact.diagnosis.links import link
+from fastact.diagnosis.named_ranks import name_ranks
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.notes import split
 from fastact.diagnosis.onsets import OnsetTracker, views_of
+from fastact.diagnosis.ranks import Parts, RankTable
 from fastact.diagnosis.report import Diagnosis, LayerHealth
 from fastact.diagnosis.row_conditions import Row
 from fastact.diagnosis.rule import Outcome, Rule, key
@@ -69,6 +71,7 @@ class Diagnoser:
         self.accepted = check_accept(accept)
         self.history = History(window_size)
         self.unseen: Mapping[str, str] = {}
+        self._ranks: RankTable | None = None
         self._trackers: dict[str, OnsetTracker] = {}
 
     def add(self, info: LayerInfo) -> None:
@@ -104,6 +107,27 @@ class Diagnoser:
             raise ArgumentValueError(f"rows: got shape {rows.shape}, want (rows,)")
         tracker.extend(rows)
 
+    def compare(self, parts: Parts, infos: Sequence[LayerInfo]) -> None:
+        """Takes the rows of several ranks before they were merged, beside the merged ones that `extend` gets.
+
+        Args:
+            parts: the rows of each rank, in the order of their steps.
+            infos: the layers by their numbers in `parts`.
+        """
+        self._table().add(parts, infos)
+
+    def remember(
+        self, ranks: Sequence[int], column: int, layers: npt.NDArray[np.int64], rows: npt.NDArray[np.void],
+        infos: Sequence[LayerInfo],
+    ) -> None:  # fmt: skip
+        """Takes the latest row of each of some layers on the rank at this place among `ranks`; before `compare`."""
+        self._table().remember(ranks, column, layers, rows, infos)
+
+    def _table(self) -> RankTable:
+        if self._ranks is None:
+            self._ranks = RankTable(self.thresholds.rank_limits())
+        return self._ranks
+
     def _unknown(self, name: str) -> NoReturn:
         raise ArgumentValueError(f"name: got {name!r}, want a layer that was added before")
 
@@ -138,6 +162,7 @@ class Diagnoser:
             network = Network(
                 layers, recent_rows=limits.recent_rows, min_samples=limits.vanish_samples, everything=views,
                 unseen=dict(unseen) if which in layer_types.TOLD_UNSEEN else None, table=tables[which],
+                ranks=self._ranks,
             )  # fmt: skip
             saturated |= zip((view.info.name for view in layers), network.saturated, strict=True)
             if preset is None:
@@ -148,6 +173,8 @@ class Diagnoser:
                 from fastact.diagnosis.presets import judge  # for comparisons alone
 
                 findings += judge(preset, layers)
+        if self._ranks is not None and preset is None:
+            findings = name_ranks(findings, rules.RULES, views, self._ranks, limits)
         linked = tuple(findings)
         if preset is None:
             accepted_of = frozenset(key(finding) for finding in findings if is_accepted(finding, self.accepted))

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -85,6 +85,8 @@ class Finding:
         cause_name: the cause in a word, such as "learning_rate"; "" where it is unknown.
         because: what in the rows speaks for the cause, each a clause such as "its input reaches 255".
         confidence: how sure the cause is: "certain", "likely", "possible" or "unknown".
+        ranks: the ranks that have it, ascending, where not all do; empty where all do, or nobody can tell.
+        of_ranks: of how many ranks; 0 where there is one, or where nobody can tell.
     """
 
     layer: str
@@ -99,6 +101,8 @@ class Finding:
     cause_name: str = ""
     because: tuple[str, ...] = ()
     confidence: Confidence = "possible"
+    ranks: tuple[int, ...] = ()
+    of_ranks: int = 0
 
     @property
     def id(self) -> str:
@@ -116,12 +120,16 @@ class Finding:
         # dataclasses.replace takes three times as long, which shows where hundreds follow.
         seen = self.layer, self.condition, self.severity, self.first_step, self.evidence
         why = self.cause_name, self.because, self.confidence
-        return Finding(*seen, self.message, self.cause, self.remedies, culprit, *why)
+        return Finding(*seen, self.message, self.cause, self.remedies, culprit, *why, self.ranks, self.of_ranks)
+
+    def on_ranks(self, ranks: tuple[int, ...], of: int, says: str = "") -> "Finding":
+        """This finding, of some of `of` ranks; `says` goes on after the message."""
+        return replace(self, ranks=ranks if len(ranks) < of else (), of_ranks=of, message=self.message + says)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields, `id` and `page` as plain dicts, lists, strings and finite numbers."""
         fields = {name: getattr(self, name) for name in self.__slots__}
-        lists = {"remedies": list(self.remedies), "because": list(self.because)}
+        lists = {"remedies": list(self.remedies), "because": list(self.because), "ranks": list(self.ranks)}
         return {"id": self.id} | fields | lists | {"evidence": dict(self.evidence), "page": self.page}
 
 

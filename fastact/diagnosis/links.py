@@ -4,8 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.earliest import Alike
 from fastact.diagnosis.experts import expert_of, side_by_side
-from fastact.diagnosis.finding import Finding, gravity
+from fastact.diagnosis.finding import NOTE, Finding, gravity
 from fastact.diagnosis.network import LayerView
 from fastact.diagnosis.rule import Circumstances, Explains, Rule, key, not_after
 from fastact.diagnosis.thresholds import CommonThresholds
@@ -123,63 +124,147 @@ def _parents(
     twins: Mapping[_Key, _Key],
     accepted: Collection[_Key],
 ) -> dict[_Key, _Key]:
-    """For each finding that another one explains, the earliest one that does; by `key`."""
-    first = {finding.condition: finding for finding in reversed(ordered)}
-    causes = [f for f in ordered if not by_condition[f.condition].first_explains_all or f is first[f.condition]]
-    grave = {key(finding): gravity(finding.severity) for finding in ordered}
-    groups: dict[_Key, _Group] = {}
-    for finding in ordered:
-        name = key(finding)
-        groups[name] = finding.condition, finding.cause_name or finding.cause, grave[name] > 0, name in accepted
-    able: dict[str, list[tuple[Finding, _Key, Explains]]] = {}
-    for condition in first:
-        judges = {other: _judge(by_condition[other], by_condition[condition], rank) for other in first}
-        able[condition] = [
-            (cause, key(cause), judge) for cause in causes if (judge := judges[cause.condition]) is not None
-        ]
-    #: What else may explain the findings of a group.
-    others: dict[_Group, list[tuple[Finding, _Key, Explains]]] = {}
-    heads: dict[_Group, list[Finding]] = {}
+    """For each finding that another one explains, the earliest one that does, or its first cause; by `key`.
+
+    The work grows with the findings, not with their square (`earliest`).
+    """
+    causes = _Causes(ordered, by_condition, rank, around, accepted)
+    heads: dict[_Group, dict[tuple[bool, bool], Alike]] = {}
     parent = dict(twins)
-    for effect in ordered:
+    for order, effect in enumerate(ordered):
         own = key(effect)
         if own in parent:
             continue
         # Layers with one condition and one cause since about the same time follow from the first of them, unless
         # something else explains them.
-        mine = groups[own]
-        kin = heads.setdefault(mine, [])
-        head = next((each for each in kin if _is_kin(each, effect, around)), None)
-        candidates = able[effect.condition]
-        if head is not None:
-            if mine not in others:
-                others[mine] = [each for each in candidates if groups[each[1]] != mine]
-            candidates = others[mine]
-        least = min(grave[own], 1)
-        latest = effect.first_step + (around.near if by_condition[effect.condition].gradual else 0.0)
-        for cause, name, explains in candidates:
-            if cause.first_step > latest:
-                break  # causes are in the order of time: nothing follows from what began later
-            # The last condition keeps rules that explain each other from hanging a training.
-            if (
-                grave[name] >= least
-                and _can_reach(cause.layer, effect.layer, around)
-                and explains(cause, effect, around)
-                and _root(name, parent) != own
-            ):
-                parent[own] = name
-                break
-        if own not in parent and head is not None and _root(key(head), parent) != own:
-            parent[own] = key(head)
+        mine = causes.group_of(effect)
+        kin = heads.setdefault(mine, {})
+        head = _head(kin, effect, around)
+        cause = causes.earliest(effect, parent, without=None if head is None else mine)
+        if cause is None and head is not None and _root(key(head), parent) != own:
+            cause = head
+        if cause is not None:
+            parent[own] = key(cause)
         if head is None:
-            kin.append(effect)
+            line = kin.setdefault(_where(effect.layer, around), Alike())
+            line.append(effect, order, around.place[effect.layer], around.expert.get(effect.layer))
     return parent
 
 
-def _is_kin(head: Finding, finding: Finding, around: Circumstances) -> bool:
-    """Whether the first of two findings with one condition and one cause stands for the second one too."""
-    near = finding.first_step - head.first_step <= around.slack
-    return near and around.before(head.layer, finding.layer) and _can_reach(head.layer, finding.layer, around)
+class _Causes:
+    """The findings that may explain others, in the order of time."""
+
+    def __init__(
+        self,
+        ordered: list[Finding],
+        by_condition: dict[str, Rule[Any]],
+        rank: dict[str, int],
+        around: Circumstances,
+        accepted: Collection[_Key],
+    ) -> None:
+        self._rules, self._around, self._accepted = by_condition, around, accepted
+        first = {finding.condition: finding for finding in reversed(ordered)}
+        alike: dict[tuple[object, ...], Alike] = {}
+        self._at: dict[int, list[tuple[int, Finding]]] = {}
+        #: Those that speak of the experts of a mixture, by its name.
+        self._of_mixture: dict[str, list[tuple[int, Finding]]] = {}
+        self._alike: dict[str, list[tuple[_Group, Alike]]] = {}
+        for order, finding in enumerate(ordered):
+            rule, layer = by_condition[finding.condition], finding.layer
+            if rule.first_explains_all and finding is not first[finding.condition]:
+                continue
+            place = around.place[layer]
+            self._at.setdefault(place, []).append((order, finding))
+            mixture = finding.evidence.get("mixture")
+            if mixture is not None:
+                self._of_mixture.setdefault(str(mixture), []).append((order, finding))
+            group = self.group_of(finding)
+            gradient = layer.endswith(layer_types.GRADIENT_SUFFIX)
+            sort = group, finding.severity, gradient, _where(layer, around), rule.asked(finding)
+            if sort not in alike:
+                alike[sort] = Alike()
+                self._alike.setdefault(finding.condition, []).append((group, alike[sort]))
+            alike[sort].append(finding, order, place, around.expert.get(layer))
+        self._judges = {
+            effect: {
+                cause: judge
+                for cause in self._alike
+                if (judge := _judge(by_condition[cause], by_condition[effect], rank)) is not None
+            }
+            for effect in first
+        }
+
+    def group_of(self, finding: Finding) -> _Group:
+        """What a finding has in common with those that follow from the first of them."""
+        cause = finding.cause_name or finding.cause
+        return finding.condition, cause, finding.severity != NOTE, key(finding) in self._accepted
+
+    def earliest(self, effect: Finding, parent: dict[_Key, _Key], without: _Group | None) -> Finding | None:
+        """The earliest finding that explains another one, of those that are not of a group."""
+        around, judges = self._around, self._judges[effect.condition]
+        if not judges:
+            return None
+        own, layer = key(effect), effect.layer
+        least = min(gravity(effect.severity), 1)
+        # Causes are in the order of time: nothing follows from what began later.
+        latest = effect.first_step + (around.near if self._rules[effect.condition].gradual else 0.0)
+        best: tuple[int, Finding] | None = None
+
+        def explains(order: int, cause: Finding, judge: Explains) -> bool | None:
+            """None where it does and may not: rules that explain each other must not hang a training."""
+            if best is not None and order >= best[0]:
+                return False
+            if not (
+                cause.first_step <= latest
+                and gravity(cause.severity) >= least
+                and _can_reach(cause.layer, layer, around)
+                and judge(cause, effect, around)
+            ):
+                return False
+            return _root(key(cause), parent) != own or None
+
+        place, expert = around.place[layer], around.expert.get(layer)
+        for condition, judge in judges.items():
+            for group, alike in self._alike[condition]:
+                if group == without:
+                    continue
+                for number in alike.standing_for_all(effect, place, expert, around.near):
+                    order, cause = alike.orders[number], alike.findings[number]
+                    answer = explains(order, cause, judge)
+                    if answer:
+                        best = order, cause
+                    elif answer is None:  # then another one may
+                        every = zip(alike.orders, alike.findings, strict=True)
+                        best = next((each for each in every if explains(*each, judge)), best)
+        near = [*self._at.get(place, ())]
+        if around.source.get(layer):
+            near += self._at.get(around.place[around.source[layer]], ())
+        if expert is not None:
+            near += self._of_mixture.get(expert[0], ())
+        for order, cause in near:
+            judge_of = judges.get(cause.condition)
+            if judge_of is not None and self.group_of(cause) != without and explains(order, cause, judge_of):
+                best = order, cause
+        return None if best is None else best[1]
+
+
+def _head(kin: Mapping[tuple[bool, bool], Alike], finding: Finding, around: Circumstances) -> Finding | None:
+    """The first of findings with one condition and one cause that stands for another one too."""
+    place, expert = around.place[finding.layer], around.expert.get(finding.layer)
+    found: tuple[int, Finding] | None = None
+    for alike in kin.values():
+        if not _can_reach(alike.findings[0].layer, finding.layer, around):
+            continue
+        since = alike.line.first_near(finding.first_step, around.slack)
+        number = alike.line.first_before(place, expert, since)
+        if number is not None and (found is None or alike.orders[number] < found[0]):
+            found = alike.orders[number], alike.findings[number]
+    return None if found is None else found[1]
+
+
+def _where(layer: str, around: Circumstances) -> tuple[bool, bool]:
+    """What decides which layers a layer can reach (`_can_reach`)."""
+    return layer in around.evaluation, layer in around.given
 
 
 def _can_reach(cause: str, effect: str, around: Circumstances) -> bool:
@@ -205,10 +290,14 @@ def _leaves_a_symptom(cause: Finding, effect: Finding, around: Circumstances) ->
     )
 
 
-def _root(name: _Key, parent: Mapping[_Key, _Key]) -> _Key:
-    while name in parent:
-        name = parent[name]
-    return name
+def _root(name: _Key, parent: dict[_Key, _Key]) -> _Key:
+    root = name
+    while root in parent:
+        root = parent[root]
+    # Long chains are short the next time.
+    while name != root:
+        parent[name], name = root, parent[name]
+    return root
 
 
 def _places(views: Sequence[LayerView]) -> dict[str, int]:

@@ -1,15 +1,17 @@
 """What a rule sees: one layer's rows (`LayerView`), and all layers with what is compared between them (`Network`)."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.experts import expert_of, side_by_side
+from fastact.diagnosis.ranks import RankTable
 from fastact.diagnosis.row_conditions import Row, Streak
 from fastact.fields import COLUMN, ROW_DTYPE
 from fastact.history import LayerInfo
@@ -94,6 +96,7 @@ class Network:
         output: the place of the network's output layer; -1 with a single layer.
         everything: all that has rows, by name: these layers, gradients, and the same layers in evaluation.
         unseen: what was watched and not recorded, by name, with the reason.
+        ranks: the ranks beside each other, where several were merged; else None.
     """
 
     def __init__(
@@ -105,8 +108,10 @@ class Network:
         everything: Mapping[str, LayerView] | None = None,
         unseen: Mapping[str, str] | None = None,
         table: npt.NDArray[np.void] | None = None,
+        ranks: RankTable | None = None,
     ) -> None:
         self.layers = layers
+        self.ranks = ranks
         self.unseen = unseen or {}
         self.everything = everything or {view.info.name: view for view in layers}
         self._places = {view.info.name: view.place for view in layers}
@@ -161,8 +166,8 @@ class Network:
         """
         place = self._places.get(layer.info.source, layer.place - 1)
         own = expert_of(layer.info.name)
-        while own is not None and place >= 0 and side_by_side(own, expert_of(self.layers[place].info.name)):
-            place -= 1
+        if own is not None and place >= 0:
+            place = self.once(_Experts.of).before(own, place)
         return self.layers[place] if 0 <= place < layer.place else None
 
     def evaluation(self, layer: LayerView) -> LayerView | None:
@@ -203,6 +208,38 @@ class Network:
         self.saturated = np.where(total > 0, share, 0.0).tolist()
         self.rms = medians(scale[recent], starts, lengths)
         self.signal = medians(signal, starts, lengths)
+
+
+class _Experts(NamedTuple):
+    """The experts among the layers: of each place; where the stretch of its mixture begins; and the places of each."""
+
+    at: list[tuple[str, str] | None]
+    begins: list[int]
+    places: dict[tuple[str, str], list[int]]
+
+    @classmethod
+    def of(cls, network: Network) -> "_Experts":
+        at = [expert_of(layer.info.name) for layer in network.layers]
+        begins: list[int] = []
+        places: dict[tuple[str, str], list[int]] = {}
+        for place, own in enumerate(at):
+            previous = at[place - 1] if place else None
+            goes_on = own is not None and previous is not None and own[0] == previous[0]
+            begins.append(begins[-1] if goes_on else place)
+            if own is not None:
+                places.setdefault(own, []).append(place)
+        return cls(at, begins, places)
+
+    def before(self, own: tuple[str, str], place: int) -> int:
+        """The last place up to `place` that is no part of another expert of the same mixture; -1 where there is none.
+
+        Thousands of siblings may lie between.
+        """
+        if not side_by_side(own, self.at[place]):
+            return place
+        places = self.places.get(own, [])
+        index = bisect_right(places, place)
+        return max(self.begins[place] - 1, places[index - 1] if index else -1)
 
 
 def _evaluations(network: Network) -> dict[str, LayerView]:

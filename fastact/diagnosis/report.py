@@ -116,8 +116,11 @@ class Diagnosis:
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing was found that counts. `LayerHealth.status` tells healthy from not enough data."""
-        return not self.findings
+        """Whether something was recorded and nothing found that counts.
+
+        `LayerHealth.status` tells healthy from not enough data.
+        """
+        return not self.findings and any(layer.rows for layer in self.layers)
 
     @property
     def culprits(self) -> tuple[Finding, ...]:

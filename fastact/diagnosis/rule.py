@@ -4,7 +4,7 @@ README.md says step by step how to add one. `rules.RULES` lists those that run.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from enum import Enum
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
@@ -166,6 +166,15 @@ class Rule(ABC, Generic[_T_contra]):
     def limits(self, finding: Finding, thresholds: _T_contra) -> tuple[tuple[float, str], ...]:
         """Lines to draw beside that curve: numbers that it was compared with, and what they are."""
         return tuple(each for name, what in self.compared.items() for each in line(finding, name, what))
+
+    def asked(self, finding: Finding) -> Hashable:
+        """What `explains`, or `explained_by` of other rules, asks of this finding's evidence; by default nothing.
+
+        Findings that are equal in it, in severity, in cause and in condition explain the same, but for where they are
+        and since when: of thousands only a few are asked then (`earliest`). What an unused expert's finding says of its
+        mixture needs no mention.
+        """
+        return None
 
     def stands_alone(self, finding: Finding, layer_type: str) -> bool:
         """Whether a finding that explains nothing and that nothing explains is worth telling; by default it is."""

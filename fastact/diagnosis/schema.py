@@ -35,7 +35,7 @@ def report_schema() -> dict[str, Any]:
     unseen = {"type": "object", "description": said["unseen"], "additionalProperties": {"type": "string"}}
     vain = {"type": "array", "description": said["accepted_in_vain"], "items": {"type": "string"}}
     properties = {
-        "healthy": {"type": "boolean", "description": "whether nothing was found that counts."},
+        "healthy": {"type": "boolean", "description": "whether something was recorded and nothing found that counts."},
         **lists,
         "unseen": unseen,
         "accepted_in_vain": vain,

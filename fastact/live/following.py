@@ -21,7 +21,7 @@ from fastact.errors import ArgumentValueError, LogError
 from fastact.heatmap.grid import Grid
 from fastact.heatmap.statistics import STATISTICS, Floats
 from fastact.replay.blocks import Block, LayerNumbers
-from fastact.replay.log import rank_folders
+from fastact.replay.ranks import rank_folders
 from fastact.replay.tail import Tail
 
 #: Ranks that are followed: each has the window of every layer in memory.

@@ -14,7 +14,10 @@ and max of a layer without a finite element, and for the neuron columns of a lay
 is not zero, and NaN does not occur. The metadata of a segment's schema hold ``fastact.schema_version``,
 ``fastact.session`` (the writer), ``fastact.first_row``, ``fastact.layers`` (JSON), ``fastact.unseen`` (JSON: what was
 watched and not recorded by then, and why; the newest segment holds) and the run's own metadata with ``run.`` before
-their names.
+their names. What comes later stands in the metadata of a batch: ``fastact.layers`` has the layers that are new in it,
+``fastact.unseen`` takes the place of the header's. So a layer that runs late costs its own few bytes, and no segment. A
+sealed segment of many batches ends with one without rows, whose ``fastact.index`` says where in it which steps are
+(`step_index`).
 
 **The promise.** A row is on its way to the disk after `LogOptions.batch_rows` further rows or
 `LogOptions.flush_seconds`, whichever comes first; `LogWriter.flush` forces it. What is there survives the death of the
@@ -68,15 +71,20 @@ The files, from the training to the disk and back:
 - `codec`: rows to bytes, and back to columns that are safe
 - `files`: one segment on the disk
 - `lock`: one writer a run
-- `retention`: removes or thins the oldest segments
-- `thin`: one merged row for many steps
+- `retention`: removes, thins and joins the oldest segments
+- `plan`: which segments are merged next, and into how many steps a row
+- `thin`: one merged row for many steps, one segment for many
 - `schema`: what a segment holds, its columns and its header
+- `index_entries`, `step_index`: which steps are where in a segment, written and read
+- `sparing`: files that are read side by side, few of them open at a time
 - `frames`: finds the whole messages in damaged bytes
-- `reader`: reads what is whole, also while it is written, and says what is missing
+- `reader`: reads what is whole, and says what is missing
+- `follower`: the same while it is written
 """
 
+from fastact.log.follower import RunFollower
 from fastact.log.options import LogOptions
-from fastact.log.reader import RunFollower, RunReader
+from fastact.log.reader import RunReader
 from fastact.log.writer import LogWriter
 
 __all__ = ["LogOptions", "LogWriter", "RunFollower", "RunReader"]

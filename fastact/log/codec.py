@@ -8,7 +8,9 @@ later. What comes of a batch is never more than `frames.MAX_MESSAGE` bytes.
 
 import functools
 import io
+import json
 import struct
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
@@ -17,9 +19,20 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fastact.fields import SCHEMA_VERSION
+from fastact.fields import ROW_DTYPE, SCHEMA_VERSION
+from fastact.history import LayerInfo
 from fastact.log.frames import MAX_MESSAGE, Frame, finish, stamp_text
-from fastact.log.schema import COLUMNS, MAX_BATCH_ROWS, Header, check_schema, to_batch
+from fastact.log.index_entries import IndexEntries
+from fastact.log.schema import (
+    COLUMNS,
+    MAX_BATCH_ROWS,
+    Header,
+    check_schema,
+    layers_from_json,
+    layers_to_json,
+    to_batch,
+    unseen_from_json,
+)
 
 #: What Arrow and the lines below raise for bytes that are no log; OSError comes from Arrow's decompression.
 NONSENSE: Final = (pa.ArrowException, OSError, OverflowError, ValueError, struct.error, MemoryError)
@@ -34,37 +47,83 @@ class Encoder:
     """Makes the messages of one segment: `front`, with its header, and batches.
 
     `batch` is the number of its first one, counted from the writer's start; `compression` is as in `LogOptions`.
+    `layers` are those that the segment names so far, by their orders, which is how rows refer to them.
     """
 
     def __init__(self, header: Header, batch: int, compression: str | None) -> None:
         self.header = header
+        self.layers = {info.order: info for info in header.layers}
         self._names = {info.order: info.name for info in header.layers}
         self._batch = batch
         stamp = stamp_text(SCHEMA_VERSION, "schema", header.session, batch, header.first_row)
         schema = header.schema(_package_version(), stamp)
         message = schema.serialize().to_pybytes()
         self.front = finish(message, stamp)
+        self._size = len(self.front)
+        self._entries = IndexEntries()
+        #: What its batches added to the header.
+        self._added: list[LayerInfo] = []
+        self._unseen: Mapping[str, str] | None = None
         self._sink = io.BytesIO()
-        options = pa.ipc.IpcWriteOptions(compression=compression)
+        # Threads of its own cost more than they save, and at the limit of processes there are none to be had.
+        options = pa.ipc.IpcWriteOptions(compression=compression, use_threads=False)
         self._stream: Any = pa.ipc.new_stream(self._sink, schema, options=options)
         # The stream writer emits the schema with its first batch: that many bytes are to be skipped there.
         self._skip = len(message)
 
-    def batch(self, rows: npt.NDArray[np.void], row: int, dropped: int = 0) -> bytes:
+    def batch(
+        self,
+        rows: npt.NDArray[np.void],
+        row: int,
+        dropped: int = 0,
+        layers: Sequence[LayerInfo] = (),
+        unseen: Mapping[str, str] | None = None,
+    ) -> bytes:
         """The next batch, which may have no rows (of `fields.ROW_DTYPE`).
 
         Counted from the writer's start, its first row is number `row`, and `dropped` rows had been dropped before it.
+        `layers` are those of its rows that the segment has not named yet, `unseen` takes the place of the header's.
         """
         stamp = stamp_text(SCHEMA_VERSION, "batch", self.header.session, self._batch, row)
         metadata = {"fastact.stamp": stamp}
         if dropped:
             metadata["fastact.dropped"] = str(dropped)
+        if layers:
+            metadata["fastact.layers"] = layers_to_json(layers)  # 1.5
+            self.layers |= {info.order: info for info in layers}
+            self._names |= {info.order: info.name for info in layers}
+            self._added += layers
+        if unseen is not None:
+            metadata["fastact.unseen"] = json.dumps(dict(unseen))  # 1.5
+            self._unseen = unseen
+        if len(rows):
+            self._entries.add(self._size, int(rows["step"].min()), int(rows["step"].max()))
+        return self._message(rows, metadata, stamp)
+
+    def index(self, row: int) -> bytes:
+        """What ends a segment before its end mark: where in it which steps are (`step_index`); b"" of few batches.
+
+        It takes the number of a batch. `row` is the number of the row after the last one.
+        """
+        text = self._entries.text()
+        if not text:
+            return b""
+        stamp = stamp_text(SCHEMA_VERSION, "batch", self.header.session, self._batch, row)
+        metadata = {"fastact.stamp": stamp, "fastact.index": text}  # 1.5
+        if self._added:
+            metadata["fastact.layers"] = layers_to_json(self._added)
+        if self._unseen is not None:
+            metadata["fastact.unseen"] = json.dumps(dict(self._unseen))
+        return self._message(np.empty(0, ROW_DTYPE), metadata, stamp)
+
+    def _message(self, rows: npt.NDArray[np.void], metadata: dict[str, str], stamp: str) -> bytes:
         self._stream.write_batch(to_batch(rows, self._names), custom_metadata=metadata)
         message = self._sink.getvalue()[self._skip :]
         self._skip = 0
         self._sink.seek(0)
         self._sink.truncate()
         self._batch += 1
+        self._size += len(message)
         return finish(message, stamp)
 
 
@@ -74,6 +133,18 @@ def _package_version() -> str:
         return version("fastact")
     except PackageNotFoundError:  # run from a source tree
         return "unknown"
+
+
+def adds_to_header(frame: Frame) -> bool:
+    """Whether a batch may have what belongs to a header in its metadata, found without reading it."""
+    return any(frame.message.find(entry, 0, frame.metadata) >= 0 for entry in (b"fastact.layers", b"fastact.unseen"))
+
+
+def added(metadata: Mapping[bytes, bytes]) -> tuple[tuple[LayerInfo, ...], dict[str, str] | None]:
+    """The layers that a batch's metadata name, and what is unseen from there on; raises ValueError for nonsense."""
+    unseen = metadata.get(b"fastact.unseen")
+    layers = layers_from_json(metadata.get(b"fastact.layers", b"[]"))
+    return layers, None if unseen is None else unseen_from_json(unseen)
 
 
 def read_header(frame: Frame) -> tuple[Header, "Decoder"]:

@@ -14,7 +14,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -22,15 +22,17 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from fastact.fields import ROW_BYTES
 from fastact.history import LayerInfo
 from fastact.log.codec import Encoder
 from fastact.log.files import Segment, list_segments, next_number, remove_empty, sync_folder
 from fastact.log.frames import END_MARK
 from fastact.log.lock import RunLock
 from fastact.log.options import LogOptions
-from fastact.log.retention import KeptSegment, Retention
+from fastact.log.plan import KeptSegment
+from fastact.log.retention import Retention
 from fastact.log.ring import Ring
-from fastact.log.schema import Header
+from fastact.log.schema import Header, layers_to_json
 from fastact.log.thin import SegmentFacts
 
 #: Seconds between two portions of retention's work, in which the training has Python's lock for itself.
@@ -39,19 +41,30 @@ _BETWEEN_PORTIONS: Final = 0.004
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 #: When the log is closed: seconds between two tries, at first, and for how long none may have got on.
 _SHORTEST_PAUSE, _LAST_TRIES = 0.02, 5.0
+#: A segment with enough steps is sealed when it is this old: sealing waits for the disk, however fast the steps are.
+_BETWEEN_SEALS: Final = 0.1
+#: Rows that wait because they come faster than they are written, and those of the largest batch that they make.
+_PILED_UP, _MOST_ROWS = 4_096, 32_768
+#: A layer that comes this many steps after the first one was not there from the beginning; so many are a mistake.
+_LATE_STEPS, _MANY_LATE = 100, 1000
+#: Characters of the layers that a header names, some 100,000 layers: readers bound what a message may hold.
+_MOST_NAMED: Final = 16 << 20
+#: So few layers are never more.
+_FEW: Final = 300
 _drains: "Final[weakref.WeakSet[Drain]]" = weakref.WeakSet()
 
 
 class Drain:
     """Empties a ring into a run's folder, an absolute path that is made where it is missing.
 
-    The writer adds to `layers` (by name) before the first row of a layer; `metadata` is for the headers.
+    The writer adds to `layers`, by the number that rows have for them, before the first row of a layer; `metadata` is
+    for the headers.
 
     Raises OSError where the folder cannot be made or written to, LogError where another writer has it.
     """
 
     def __init__(
-        self, folder: Path, options: LogOptions, metadata: dict[str, str], layers: dict[str, LayerInfo]
+        self, folder: Path, options: LogOptions, metadata: dict[str, str], layers: dict[int, LayerInfo]
     ) -> None:
         self.ring = Ring(options.capacity)
         #: The text of a warning, once the disk has refused; whoever gives the warning takes it away.
@@ -61,6 +74,9 @@ class Drain:
         self._told_unseen: Mapping[str, str] = {}
         self._folder, self._options, self._metadata, self._layers = folder, options, metadata, layers
         self._session = os.urandom(8).hex()
+        #: Those that the last segment has rows of, which the next one names at its front; None before the first one.
+        self._used: set[int] | None = None
+        self._late = 0  # layers that came long after the first step
         self._batches = 0
         self._repeat = 0  # rows of a batch that failed and is written again as it was
         self._dropped = 0  # rows dropped before the next batch
@@ -70,7 +86,7 @@ class Drain:
         self._segment: Segment | None = None
         self._encoder: Encoder | None = None
         self._failures = 0
-        self._warned = self._ended = False
+        self._warned = self._warned_of_names = self._ended = False
         self._begun = self._resting = 0.0
         self._flush_at = time.monotonic() + options.flush_seconds
         #: Requests to write all rows that the ring holds: whether to close the log as well, and what is released when
@@ -163,7 +179,8 @@ class Drain:
         more = False
         while not self._ended:
             wake = min(self._flush_at, self._resting or self._flush_at)
-            self._alarm.acquire(timeout=_BETWEEN_PORTIONS if more else max(0.0, wake - time.monotonic()))
+            pause = 0.0 if self._retention.behind else _BETWEEN_PORTIONS
+            self._alarm.acquire(timeout=pause if more else max(0.0, wake - time.monotonic()))
             more = self._serve()
 
     def _serve(self) -> bool:
@@ -179,7 +196,7 @@ class Drain:
                 self._write_due(bool(requests) or now >= self._flush_at, final)
                 self._failures = 0
                 self._resting = 0.0
-                if not final and self._first_step is not None:
+                if not final and self._first_step is not None and 2 * self.ring.waiting < self.ring.capacity:
                     more = self._retention.work(self._session, self._first_step, self._last_step)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the thread, nor the training
             self._give_up()
@@ -208,7 +225,8 @@ class Drain:
         # Rows that come in meanwhile are for the next time: a flush must end.
         goal = ring.head
         while ring.tail < goal and (everything or goal - ring.tail >= options.batch_rows or self._repeat):
-            rows, dropped = ring.oldest(self._repeat or options.batch_rows)
+            rows, dropped = ring.oldest(self._repeat or self._batch_size(goal - ring.tail))
+            rows = self._fitting(rows)
             self._repeat = len(rows)
             self._write(rows, dropped)
             # An interrupt before this repeats the batch, and readers drop repeats.
@@ -217,50 +235,90 @@ class Drain:
             self._batches += 1
             assert self._segment is not None
             steps = self._last_step - self._segment_step
-            if self._segment.size >= options.rotate_bytes or steps >= options.rotate_steps:
+            aged = time.monotonic() - self._begun >= _BETWEEN_SEALS
+            if self._segment.size >= options.rotate_bytes or (steps >= options.rotate_steps and aged):
                 self._seal()
         oldest = time.monotonic() - (options.segment_seconds or math.inf)
         if self._encoder is not None and self._begun <= oldest:
             self._seal()
         if everything and self.unseen != self._told_unseen:
-            self._write_nothing()
+            self._write_nothing(self.unseen)
         if final:
             if ring.oldest(0)[1] is not None or self._dropped > self._told:
                 self._write_nothing()
             if self._segment is not None:
                 self._seal()
 
-    def _write_nothing(self) -> None:
+    def _batch_size(self, waiting: int) -> int:
+        """Rows of the next batch.
+
+        Each call to the system gives Python's lock away, and a loop that does nothing else gives it back after 5 ms: so
+        what has piled up goes in few large batches.
+        """
+        options = self._options
+        if waiting < max(4 * options.batch_rows, _PILED_UP):
+            return options.batch_rows
+        return max(options.batch_rows, min(waiting, _MOST_ROWS, options.rotate_bytes // ROW_BYTES))
+
+    def _write_nothing(self, unseen: Mapping[str, str] | None = None) -> None:
         """Writes a batch without rows, for what there is to say beside them."""
-        self._write(*self.ring.oldest(0))
+        self._write(*self.ring.oldest(0), unseen)
         self._batches += 1
 
-    def _write(self, rows: npt.NDArray[np.void], dropped: int | None) -> None:
+    def _write(self, rows: npt.NDArray[np.void], dropped: int | None, unseen: Mapping[str, str] | None = None) -> None:
         self._dropped = self._dropped if dropped is None else dropped
-        layers = tuple(self._layers.values())
-        if self._encoder is not None:
-            header = self._encoder.header
-            if len(layers) != len(header.layers) or self.unseen != header.unseen:
-                self._seal()
         if self._segment is None:
             self._segment = self._open()
         front = b""
         if self._encoder is None:
-            front = self._begin(layers)
+            front = self._begin()
             self._segment_step = int(rows["step"][0]) if len(rows) else self._segment_step
         assert self._encoder is not None
-        data = front + self._encoder.batch(rows, self.ring.tail, self._dropped)
+        orders = np.unique(rows["layer"]).tolist()
+        late = self._not_named(orders)
+        data = front + self._encoder.batch(rows, self.ring.tail, self._dropped, late, unseen)
         # Sealing adds its end mark, and asks for no room.
         self._retention.make_room(self._segment.size + len(data) + len(END_MARK))
         self._segment.write(data)
-        self._told, self._told_unseen = self._dropped, self._encoder.header.unseen
+        self._told = self._dropped
+        self._used = {*orders, *(self._used or ())} if not front else set(orders)
+        if front or unseen is not None:
+            self._told_unseen = self._encoder.header.unseen if unseen is None else unseen
         if len(rows):
             self._last_step = int(rows["step"][-1])
+            self._count_late(late, self._last_step)
             if self._first_step is None:
                 self._first_step = int(rows["step"][0])
 
-    def _begin(self, layers: tuple[LayerInfo, ...]) -> bytes:
+    def _not_named(self, orders: list[int]) -> tuple[LayerInfo, ...]:
+        """The layers, by what rows call them, that the segment has not named yet."""
+        named = self._encoder.layers if self._encoder is not None else {}
+        return tuple(self._layers[order] for order in orders if order not in named)
+
+    def _fitting(self, rows: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+        """The first of the rows, as many as have new layers of `_MOST_NAMED` characters, which is nearly always all."""
+        late = self._not_named(np.unique(rows["layer"]).tolist())
+        if len(late) > _FEW and len(few := _within(_MOST_NAMED, late)) < len(late):
+            beyond = np.isin(rows["layer"], [info.order for info in late[max(1, len(few)) :]])
+            rows = rows[: max(1, int(np.argmax(beyond)))]
+        return rows
+
+    def _count_late(self, late: tuple[LayerInfo, ...], step: int) -> None:
+        """Warns, once, where names of layers keep coming."""
+        if late and self._first_step is not None and step - self._first_step >= _LATE_STEPS:
+            self._late += len(late)
+            if self._late >= _MANY_LATE and not self._warned_of_names:
+                self._warned_of_names = True
+                self.trouble = self.trouble or (
+                    f"fastact: {self._late:,} names of layers came new after the first {_LATE_STEPS} steps, the last "
+                    f"one {late[-1].name[:200]!r}: each takes memory, and none gets the history that a diagnosis "
+                    "needs; give a layer the same name in each step"
+                )
+
+    def _begin(self) -> bytes:
         told, unseen = self._told, dict(self.unseen)
+        used = tuple(self._layers) if self._used is None else sorted(self._used)
+        layers = _within(_MOST_NAMED, (self._layers[order] for order in used))
         header = Header(self._session, self.ring.tail, layers, self._metadata, dropped=told, unseen=unseen)
         self._encoder = Encoder(header, self._batches, self._options.compression)
         self._begun = time.monotonic()
@@ -282,7 +340,13 @@ class Drain:
     def _seal(self) -> None:
         assert self._segment is not None
         if self._encoder is None:  # closed without a row: the header says what there is to say
-            self._segment.write(self._begin(tuple(self._layers.values())))
+            self._segment.write(self._begin())
+        assert self._encoder is not None
+        index = self._encoder.index(self.ring.tail)
+        if index:
+            self._retention.make_room(self._segment.size + len(index) + len(END_MARK))
+            self._segment.write(index)
+            self._batches += 1
         try:
             self._segment.seal()
         finally:
@@ -298,7 +362,8 @@ class Drain:
             assert encoder is not None
             facts = None
             if self.ring.tail > encoder.header.first_row:
-                facts = SegmentFacts(self._session, self._segment_step, self._last_step, self.ring.tail)
+                first, tail = encoder.header.first_row, self.ring.tail
+                facts = SegmentFacts(self._session, self._segment_step, self._last_step, first, tail)
             self._retention.add(KeptSegment(segment.number, segment.name, segment.size, facts, known=True))
 
     def _tell(self, error: Exception) -> None:
@@ -312,6 +377,17 @@ class Drain:
                 f"fastact: the log in {str(self._folder)!r} {what}; training continues, writing is retried, and rows "
                 "that find no room are dropped"
             )
+
+
+def _within(size: int, layers: Iterable[LayerInfo]) -> tuple[LayerInfo, ...]:
+    """The first of the layers, as many as take `size` characters."""
+    found = []
+    for info in layers:
+        size -= len(layers_to_json((info,)))
+        if size < 0:
+            break
+        found.append(info)
+    return tuple(found)
 
 
 def _forked() -> None:

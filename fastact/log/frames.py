@@ -13,7 +13,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import BinaryIO, Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 #: An Arrow stream ends with a continuation mark and a length of zero.
 END_MARK: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
@@ -26,8 +26,20 @@ _STAMP: Final = re.compile(
 )
 #: Bytes that are read at a time in search of a message.
 _SEARCH: Final = 1 << 20
+#: Bytes of the end of a segment, in which its last message is looked for.
+_TAIL: Final = 1 << 18
 #: A continuation mark with a metadata length of at most MAX_METADATA after it.
 _START: Final = re.compile(rb"\xff\xff\xff\xff(?=[\x00-\xff]{3}[\x00-\x04])")
+
+
+class Source(Protocol):
+    """What bytes are read from: a binary file, or a `sparing.SparingFile`."""
+
+    def seek(self, offset: int, /) -> int:
+        """Sets where the next `read` begins."""
+
+    def read(self, count: int, /) -> bytes:
+        """The next bytes, fewer at the end."""
 
 
 class Frame(NamedTuple):
@@ -65,7 +77,7 @@ def finish(message: bytes, stamp: str) -> bytes:
 
 
 def frames(
-    file: BinaryIO, size: int, lost: Callable[[str], None] = lambda _: None, sealed: bool = True, begin: int = 0
+    file: Source, size: int, lost: Callable[[str], None] = lambda _: None, sealed: bool = True, begin: int = 0
 ) -> Iterator[Frame]:
     """Yields the whole messages from byte `begin` to byte `size` of a segment; `lost` is told of what is not whole.
 
@@ -80,9 +92,9 @@ def frames(
     while position < size:
         found = found or _frame(file, position, size, budget)
         if isinstance(found, Frame):
-            yield found
             position += len(found.message)
-            found = None
+            whole, found = [found], None
+            yield whole.pop()  # and is not kept while the next one waits to be asked for
             continue
         if found == "end":
             ended = True
@@ -105,13 +117,28 @@ def frames(
         lost(f"the end mark is missing at byte {size}: batches may have been cut off")
 
 
+def last_frame(file: Source, size: int) -> Frame | None:
+    """The message at the end of a segment, before its end mark; None where it is not whole, or not a short one."""
+    begin = max(0, size - _TAIL)
+    budget = _Budget(4 * _TAIL)
+    tail = budget.read(file, begin, size - begin)
+    if not tail.endswith(END_MARK):
+        return None
+    for match in islice(reversed(list(_STAMP.finditer(tail))), 8):
+        length = int(match[7])
+        found = _frame(file, size - len(END_MARK) - length, size, budget) if length <= len(tail) - len(END_MARK) else ""
+        if isinstance(found, Frame) and len(found.message) == length:
+            return found
+    return None
+
+
 class _Budget:
     """Bytes that may yet be read or searched: else a file of false starts would cost time that grows as its square."""
 
     def __init__(self, left: int) -> None:
         self.left = left
 
-    def read(self, file: BinaryIO, offset: int, count: int) -> bytes:
+    def read(self, file: Source, offset: int, count: int) -> bytes:
         self.left -= count
         if self.left < 0:
             return b""
@@ -119,7 +146,7 @@ class _Budget:
         return file.read(count)
 
 
-def _frame(file: BinaryIO, offset: int, size: int, budget: _Budget) -> Frame | str:
+def _frame(file: Source, offset: int, size: int, budget: _Budget) -> Frame | str:
     """The message at `offset`; "end" for an end mark; "damaged" for everything else."""
     prefix = budget.read(file, offset, min(8, size - offset))
     if prefix == END_MARK:
@@ -146,7 +173,7 @@ def _frame(file: BinaryIO, offset: int, size: int, budget: _Budget) -> Frame | s
 class _Search:
     """Looks for whole messages after damage, from one place to the next: no byte is searched twice."""
 
-    def __init__(self, file: BinaryIO, size: int, budget: _Budget) -> None:
+    def __init__(self, file: Source, size: int, budget: _Budget) -> None:
         self._file, self._size, self._budget = file, size, budget
         self._begin, self._data = 0, b""
 

@@ -22,6 +22,7 @@ class LogOptions:
 
     Args:
         batch_rows: rows of a batch, 1 to 65536. A full one is written at once; a small one takes more bytes a row.
+            Where more than 4096 have piled up, up to 32768 are written as one.
         flush_seconds: waiting rows are written after so many seconds, even if they fill no batch; 0.01 to 86400.
         buffer_rows: rows that may wait in memory while the disk does not take them (176 bytes each), 1 to 2^27; there
             is always room for two batches. Rows that find no room are dropped and counted.
@@ -35,10 +36,14 @@ class LogOptions:
         segment_seconds: a segment whose first row is this old is sealed, too; None: only its size counts.
         keep_bytes: the most bytes that the run's segments take in all: the oldest are removed before a batch that
             would not fit. The one being written, an eighth of this or one batch, always stays.
-        keep_steps: the newest steps whose rows are kept as they are; older segments are removed. Up to an eighth more
-            stays until its segment is sealed. The steps that a resumed run repeats count again.
+        keep_steps: the newest steps whose rows are kept as they are; older segments are removed. Up to an eighth more,
+            or the steps of a tenth of a second, stay until their segment is sealed. The steps that a resumed run
+            repeats count again.
         merge_steps: merge rows older than `keep_steps` instead of removing them: all rows of a layer with the same
-            ``step // merge_steps`` become one (see `fastact.log.thin`). None: they are removed.
+            ``step // merge_steps`` become one (see `fastact.log.thin`), those older than ``keep_steps * merge_steps``
+            are merged by the square of it, and so on: a layer has some `keep_steps` rows of each kind, and a log grows
+            with the logarithm of its steps. Segments are merged only where that makes them smaller. None: old rows are
+            removed.
 
     Raises:
         ArgumentTypeError, ArgumentValueError: a value is unusable.
@@ -50,7 +55,7 @@ class LogOptions:
 
     batch_rows: int = 1024
     flush_seconds: float = 1.0
-    buffer_rows: int = 16_384
+    buffer_rows: int = 65_536
     durability: Literal["process", "fsync"] = "process"
     compression: Literal["lz4", "zstd"] | None = "lz4"
     segment_bytes: int = 64 << 20

@@ -9,23 +9,28 @@ of decompressing.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from itertools import chain
+from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from fastact.errors import LogError
 from fastact.fields import SCHEMA_VERSION
 from fastact.history import LayerInfo
-from fastact.log.codec import NONSENSE, Decoder, read_header
+from fastact.log.codec import NONSENSE, Decoder, added, adds_to_header, read_header
 from fastact.log.files import list_segments
 from fastact.log.frames import Frame, frames
-from fastact.log.lock import LOCK_NAME, is_held
+from fastact.log.lock import LOCK_NAME
 from fastact.log.schema import Header, check_version, columns_of
-from fastact.opening import read_regular
+from fastact.log.sparing import SparingFile
+from fastact.log.step_index import read_index
+from fastact.opening import is_exhausted
 
 #: The versions whose columns are known.
 _KNOWN: Final = ((1, 0), SCHEMA_VERSION)
 Tell = Callable[[str], None]
+#: The first and the last step that are wanted; None is no bound.
+Steps = tuple[int | None, int | None]
 
 
 class StoredBatch(NamedTuple):
@@ -45,18 +50,22 @@ class StoredBatch(NamedTuple):
 class Walk:
     """Goes through a run's messages in the order in which they were written; `lost` is told of what is missing.
 
-    `sessions` has the layers by name that each writer is known to have; schemas that come by add to it.
+    `sessions` has the layers by name that each writer is known to have; schemas that come by add to it. Without `whole`
+    it is given some of the batches, and what is between them is not missing.
     """
 
-    def __init__(self, sessions: dict[str, dict[str, LayerInfo]], lost: Tell) -> None:
-        self._sessions, self._lost = sessions, lost
+    def __init__(self, sessions: dict[str, dict[str, LayerInfo]], lost: Tell, *, whole: bool = True) -> None:
+        self._sessions, self._lost, self._whole = sessions, lost, whole
         self._due: dict[str, int] = {}
+        #: The first row of each writer after what was thinned.
+        self._thinned: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
         self._unclosed: tuple[str, str] | None = None
         self.begin("")
 
-    def begin(self, name: str) -> None:
-        """Begins a segment."""
+    def begin(self, name: str, late: Iterable[LayerInfo] = ()) -> None:
+        """Begins a segment; `late` are the layers that batches name which may not come by."""
+        self._late = {info.name: info for info in late}
         #: The segment's file name.
         self.name = name
         self._session = ""
@@ -71,6 +80,7 @@ class Walk:
             # A thinned segment stands for more rows than it has.
             session = self._header.session
             self._due[session] = max(self._header.next_row, self._due.get(session, 0))
+            self._thinned[session] = self._due[session]
         if self._session and self.name.endswith(".live"):
             self._unclosed = (self.name, self._session)
 
@@ -96,20 +106,34 @@ class Walk:
                     self._decoder = self._own_decoder(frame)
                 batch, metadata = self._decoder.batch(frame)
                 dropped = int(metadata.get(b"fastact.dropped", b"0"))
+                late, unseen = added(metadata)
             except NONSENSE as error:
                 self.tell(f"the message at byte {frame.offset} is not part of a fastact log ({ascii(error)[:200]})")
                 continue
             header = self._header if self._header is not None and self._header.session == frame.session else None
             due = self._due.get(frame.session, frame.row if header is None else header.first_row)
             if frame.row < due:
-                self.tell(f"the batch at byte {frame.offset} repeats rows and was left out")
+                # What a writer has left that died just after it had thinned is no news.
+                if frame.row + batch.num_rows > self._thinned.get(frame.session, 0):
+                    self.tell(f"the batch at byte {frame.offset} repeats rows and was left out")
                 continue
-            if frame.row > due:
+            if frame.row > due and self._whole:
                 self.tell(f"rows {due} to {frame.row - 1} of this writer are missing before byte {frame.offset}")
             self._due[frame.session] = frame.row + batch.num_rows
+            if b"fastact.index" in metadata:
+                continue
             where = f"before step {batch.column('step')[0]}" if batch.num_rows else "at the end"
             self._take_dropped(frame.session, dropped, where)
-            yield StoredBatch(batch, self._layers_of(frame.session), self._header, self._front, frame)
+            if unseen is not None and self._header is not None:
+                self._header = replace(self._header, unseen=unseen)
+            if late:
+                found = {info.name: info for info in late}
+                self._layers_of(frame.session).update(found)
+                self._sessions.setdefault(frame.session, {}).update(found)
+            whole = [StoredBatch(batch, self._layers_of(frame.session), self._header, self._front, frame)]
+            # Thousands of ranks that wait for each other keep no batch meanwhile.
+            del batch, frame, metadata
+            yield whole.pop()
 
     def _take_header(self, header: Header) -> None:
         self._sessions.setdefault(header.session, {}).update({info.name: info for info in header.layers})
@@ -120,14 +144,14 @@ class Walk:
 
     def _take_dropped(self, session: str, dropped: int, where: str) -> None:
         more = dropped - self._dropped.get(session, 0)
-        if more > 0:
+        if more > 0 and self._whole:
             self.tell(f"{more} rows were dropped {where}: the disk refused them when they were to be written")
             self._dropped[session] = dropped
 
     def _layers_of(self, session: str) -> dict[str, LayerInfo]:
         if self._layers is None:
             if self._header is not None:
-                self._layers = {info.name: info for info in self._header.layers}
+                self._layers = {info.name: info for info in self._header.layers} | self._late
             else:
                 # The segment's schema is lost; the same writer's other segments know its layers, or else all do.
                 self._layers = self._sessions.get(session) or {
@@ -168,11 +192,19 @@ class RunReader:
             raise LogError(f"no log in {str(path)!r}, want a directory with segment-*.arrows or segment-*.live files")
         reasons: list[str] = []
         headers = [self._look(name, reasons.append) for _, name in found]
-        for header in headers:
+        last: dict[str, str] = {}
+        for (_, name), header in zip(found, headers, strict=True):
             if header is not None:
                 self._sessions.setdefault(header.session, {}).update({info.name: info for info in header.layers})
                 self.metadata |= header.metadata
                 self.unseen = header.unseen
+                last[header.session] = name
+        # What came late is in the header of its writer's next segment, where there is one.
+        for session, name in last.items():
+            for late, unseen in self._added(name):
+                self._sessions[session].update({info.name: info for info in late})
+                if unseen is not None and name == found[-1][1]:
+                    self.unseen = unseen
         if not any(headers) and next(self.batches(reasons.append), None) is None:
             why = "; ".join(dict.fromkeys(reasons)) or "the run has written nothing yet"
             raise LogError(f"nothing can be read from the log {str(path)!r}: {why}")
@@ -197,16 +229,37 @@ class RunReader:
         """Whether the writer closed the run. A writer that was killed leaves it open."""
         return bool(names := self._names()) and names[-1].endswith(".arrows") and unlocked(self._folder)
 
-    def batches(self, lost: Tell) -> Iterator[StoredBatch]:
-        """Yields the whole batches in the order in which they were written; `lost` is told of what is missing."""
-        walk = Walk(self._sessions, lost)
+    def batches(self, lost: Tell, steps: Steps | None = None) -> Iterator[StoredBatch]:
+        """Yields the whole batches in the order in which they were written; `lost` is told of what is missing.
+
+        With `steps`, the first and the last one that are wanted, batches without any of them may be left out, and
+        `lost` is told of what is damaged among the others alone.
+        """
+        walk = Walk(self._sessions, lost, whole=steps is None)
         header: Header | None = None
-        for name in self._names():
-            walk.begin(name)
-            for stored in walk.batches(self._frames(name, walk.tell)):
+        try:
+            names = [name for _, name in present_segments(self._folder)]
+        except OSError as error:
+            if is_exhausted(error):
+                raise LogError(f"cannot read the log {str(self.path)!r}: {error.strerror}") from error
+            lost(f"its directory cannot be read any more: {error.strerror or error}")
+            return
+        for name in names:
+            index = None if steps is None or name.endswith(".live") else read_index(self._folder / name)
+            walk.begin(name, () if index is None else index.layers)
+            messages = self._frames(name, walk.tell)
+            if index is not None and steps is not None:
+                found = index.stretches(*steps)
+                ranges = (self._frames(name, walk.tell, *bounds) for bounds in found)
+                messages = chain(islice(messages, 1 if found else 0), *ranges)
+            for stored in walk.batches(messages):
                 header = stored.header or header
-                yield stored
+                whole = [stored]
+                del stored
+                yield whole.pop()
             walk.end()
+        if steps is not None:
+            return
         self.unseen = self.unseen if header is None else header.unseen
 
     def _names(self) -> list[str]:
@@ -223,79 +276,22 @@ class RunReader:
                 return read_header(frame)[0]
         return None
 
-    def _frames(self, name: str, lost: Tell) -> Iterator[Frame]:
-        return segment_frames(self._folder, name, lost, shown=self.path)
+    def _added(self, name: str) -> Iterator[tuple[tuple[LayerInfo, ...], dict[str, str] | None]]:
+        """What the batches of a segment add to its header, as `codec.added` has it."""
+        index = read_index(self._folder / name) if name.endswith(".arrows") else None
+        if index is not None:
+            yield index.layers, index.unseen
+            return
+        decoder: Decoder | None = None
+        for frame in self._frames(name, lambda _: None):
+            with suppress(*NONSENSE):
+                if frame.kind == "schema":
+                    decoder = read_header(frame)[1]
+                elif decoder is not None and adds_to_header(frame):
+                    yield added(decoder.batch(frame)[1])
 
-
-class RunFollower:
-    """Follows one run's directory, which may be empty yet, from its oldest segment on. Between calls no file is open.
-
-    Segments that the writer begins, seals, or removes are followed as they come. A torn message at the end of the
-    newest one may be half of a write, and is looked at again the next time. `lost` is told of what is missing.
-    """
-
-    def __init__(self, path: Path, lost: Callable[[str], None]) -> None:
-        self.path = path
-        #: The run's own metadata, as the newest segment that was read has it.
-        self.metadata: dict[str, str] = {}
-        #: What was watched and not recorded, by name, and why, as the newest segment that was read has it.
-        self.unseen: dict[str, str] = {}
-        #: Whether the newest segment was sealed, when it was read last.
-        self._sealed = False
-        self._folder = path.absolute()
-        self._walk = Walk({}, lost)
-        self._number, self._offset, self._finished = -1, 0, True
-
-    @property
-    def closed(self) -> bool:
-        """Whether the writer closed the run, and all of it was read. A writer that was killed leaves it open."""
-        return self._sealed and unlocked(self._folder)
-
-    @property
-    def written(self) -> bool | None:
-        """Whether a writer is at work on the run; None where the system does not tell."""
-        return is_held(self._folder)
-
-    def read(self) -> Iterator[StoredBatch]:
-        """Yields the batches that were written since the last call; raises as `RunReader`."""
-        try:
-            found = present_segments(self._folder)
-        except OSError as error:
-            raise LogError(f"cannot read the log {str(self.path)!r}, want a run's directory: {error}") from error
-        found = [entry for entry in found if entry[0] >= self._number]
-        self._sealed = bool(found) and found[-1][1].endswith(".arrows")
-        for number, name in found:
-            if number > self._number:
-                self._end()
-                self._number, self._offset, self._finished = number, 0, False
-                self._walk.begin(name)
-            elif self._finished:
-                continue
-            whole = name.endswith(".arrows") or number < found[-1][0]
-            for stored in self._walk.batches(self._frames(name, whole=whole)):
-                if stored.header is not None:
-                    self.metadata, self.unseen = stored.header.metadata, stored.header.unseen
-                yield stored
-            if whole:
-                self._end()
-
-    def _end(self) -> None:
-        if not self._finished:
-            self._finished = True
-            self._walk.end()
-
-    def _frames(self, name: str, *, whole: bool) -> Iterator[Frame]:
-        """What was added to a segment; without `whole`, damage is told only when something whole comes after it."""
-        told: list[str] = []
-        self._walk.name = name
-        found = segment_frames(self._folder, name, told.append, begin=self._offset, shown=self.path)
-        for frame in chain(found, (None,) if whole else ()):
-            for what in told:
-                self._walk.tell(what)
-            told.clear()
-            if frame is not None:
-                self._offset = frame.offset + len(frame.message)
-                yield frame
+    def _frames(self, name: str, lost: Tell, begin: int = 0, end: int | None = None) -> Iterator[Frame]:
+        return segment_frames(self._folder, name, lost, begin=begin, end=end, shown=self.path)
 
 
 def unlocked(folder: Path) -> bool:
@@ -313,35 +309,40 @@ def present_segments(folder: Path) -> list[tuple[int, str]]:
 
 
 def segment_frames(
-    folder: Path, name: str, lost: Tell, *, begin: int = 0, shown: Path | None = None
+    folder: Path, name: str, lost: Tell, *, begin: int = 0, end: int | None = None, shown: Path | None = None
 ) -> Iterator[Frame]:
     """Yields the whole messages of a segment from byte `begin` on; `lost` is told of what is not whole.
 
+    With `end`, at which a message begins, those before it.
+
     A segment that retention removed in the meantime is not reported: it is not damage. Raises LogError, with the path
-    `shown` (by default `folder`), where a newer major version of fastact wrote it.
+    `shown` (by default `folder`), where a newer major version of fastact wrote it, and where no file can be opened
+    because too many are open.
     """
     try:
         with _open(folder, name) as file:
             # A live segment grows: what is there now is what is read.
-            size = file.seek(0, 2)
-            for frame in frames(file, size, lost, name.endswith(".arrows"), begin):
+            size, sealed = (file.size, name.endswith(".arrows")) if end is None else (end, False)
+            for frame in frames(file, size, lost, sealed, begin):
                 try:
                     check_version(frame.version)
                 except LogError as error:
                     raise LogError(f"{(shown or folder) / name}: {error}") from None
-                yield frame
+                whole = [frame]
+                del frame
+                yield whole.pop()
     except FileNotFoundError:
         if not _retired(folder, name):
-            lost("it is gone")
+            lost("it is gone: it was merged with its neighbours while the log was read, or somebody removed it")
     except OSError as error:
         lost(f"cannot be read: {error.strerror or error}")
 
 
-def _open(folder: Path, name: str) -> BinaryIO:
+def _open(folder: Path, name: str) -> SparingFile:
     """Opens a segment, also when it was sealed since it was listed."""
     for candidate in (name, name.replace(".live", ".arrows")):
         with suppress(FileNotFoundError):
-            return read_regular(folder / candidate)
+            return SparingFile(folder / candidate)
     raise FileNotFoundError(name)
 
 

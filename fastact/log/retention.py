@@ -2,44 +2,33 @@
 
 The segments of one folder form a line from the oldest to the newest, across the writers that have resumed the run.
 Room is made before a batch is written (`make_room`: `LogOptions.keep_bytes`); what is too old in steps goes in small
-portions of work between batches (`work`: `keep_steps`, `merge_steps`). Only files with a segment's name are ever
-touched, and never the one being written. A thinned segment takes the place of the whole one by a rename, so that a
-reader, or a power loss, meets one or the other.
+portions of work between batches (`work`: `keep_steps`, `merge_steps`), as `plan` says. Only files with a segment's name
+are ever touched, and never the one being written. A thinned file takes the place of the first of the segments that it
+was made from by a rename, and the others are removed: so a reader, or a power loss, meets the rows before or after it,
+and what is left of the others repeats rows, which readers leave out.
 """
 
 import os
 import re
 import struct
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from fastact.log.files import list_segments, sealed_name, sync_folder
 from fastact.log.options import LogOptions
-from fastact.log.thin import SegmentFacts, read_facts, thin
+from fastact.log.plan import Job, KeptSegment, ages, next_job, repeated
+from fastact.log.thin import read_facts, thin
 
 _DRAFT: Final = re.compile(r"segment-\d{6,12}\.thin")
+#: Seconds of one portion of work.
+_PORTION: Final = 0.002
 
 
 def _draft(number: int) -> str:
     return f"segment-{number:06d}.thin"
-
-
-@dataclass(slots=True)
-class KeptSegment:
-    """One segment that is no longer written to: a ".live" one was left by a writer that died, or whose disk refused.
-
-    `facts` are None before it was read (`known`), or where they cannot be told; nothing more is merged once `settled`.
-    """
-
-    number: int
-    name: str
-    size: int
-    facts: SegmentFacts | None = None
-    known: bool = False
-    settled: bool = False
 
 
 class Retention:
@@ -52,8 +41,11 @@ class Retention:
     def __init__(self, folder: Path, options: LogOptions, tell: Callable[[OSError], None]) -> None:
         self._folder, self._options, self._tell = folder, options, tell
         self._kept: list[KeptSegment] = []
-        self._thinning: tuple[KeptSegment, Iterator[None]] | None = None
+        self._reading: tuple[KeptSegment, Iterator[None]] | None = None
+        self._thinning: tuple[Job, Iterator[None]] | None = None
         self._idle = False
+        #: Whether segments become too old faster than they are thinned.
+        self.behind = False
         if options.keep_bytes is None and options.keep_steps is None:
             return
         names = set(os.listdir(folder))  # noqa: PTH208 - every call to the system stands as one
@@ -90,58 +82,62 @@ class Retention:
         """
         if self._options.keep_steps is None or self._idle:
             return False
-        if self._thinning is not None:
-            return self._continue_thinning()
-        for kept in self._kept:
-            if not kept.known:
-                kept.known = True
-                with suppress(OSError):
-                    kept.facts = read_facts(self._folder / kept.name)
+        until = time.monotonic() + _PORTION
+        while self._go_on(session, first_step, last_step):
+            if time.monotonic() >= until:
                 return True
-        old = self._old(session, first_step, last_step)
-        options, merge_steps = self._options, self._options.merge_steps
-        if merge_steps is None:
-            if any(not self._drop(kept) for kept in old):
-                self._idle = True
-            return False
-        for kept in old:
-            if not kept.settled and kept.facts is not None:
-                kept.settled = True  # whatever comes of it, it is tried once
-                if kept.facts.merged_steps == 1:
-                    source, draft = self._folder / kept.name, self._folder / _draft(kept.number)
-                    steps = thin(source, draft, kept.facts, merge_steps, options.batch_rows, options.compression)
-                    self._thinning = kept, steps
-                    return True
-        self._idle = True
         return False
 
     def stop(self) -> None:
-        """Gives up the thinning under way; the next writer begins it anew."""
-        if self._thinning is not None:
-            self._thinning[1].close()  # type: ignore[attr-defined]
-            self._thinning = None
+        """Gives up the work under way; the next writer begins it anew."""
+        for _, work in filter(None, (self._reading, self._thinning)):
+            work.close()  # type: ignore[attr-defined]
+        self._reading = self._thinning = None
 
-    def _old(self, session: str, first_step: int, last_step: int) -> list[KeptSegment]:
-        """The segments with no row of the newest steps, the oldest first."""
-        assert self._options.keep_steps is not None
-        # For each writer, from the newest on: its last step, and the steps that later writers recorded.
-        last, later, first = last_step, 0, first_step
-        old = False
-        found = []
-        for kept in reversed(self._kept):
-            facts = kept.facts
-            if facts is not None:
-                if facts.session != session:
-                    later += last - first + 1
-                    session, last = facts.session, facts.last_step
-                first = facts.first_step
-                old = old or later + last - facts.last_step >= self._options.keep_steps
-            if old:  # one that cannot be read is as old as its neighbour
-                found.append(kept)
-        return found[::-1]
+    def _go_on(self, session: str, first_step: int, last_step: int) -> bool:
+        if self._thinning is not None:
+            return self._continue_thinning()
+        if self._reading is not None:
+            return self._continue_reading()
+        for kept in self._kept:
+            if not kept.known:
+                kept.known = True
+                self._reading = kept, read_facts(self._folder / kept.name)
+                return True
+        options, old = self._options, ages(self._kept, session, first_step, last_step)
+        assert options.keep_steps is not None
+        for kept in repeated(self._kept):  # what a writer leaves that died after it had thinned
+            if not self._drop(kept):
+                self._idle = True
+                return False
+            return True
+        if options.merge_steps is None:
+            dropped = [
+                self._drop(kept) for kept, age in zip(self._kept[:], old, strict=True) if age >= options.keep_steps
+            ]
+            self._idle = not all(dropped)
+            return False
+        job = next_job(self._kept, old, options.keep_steps, options.merge_steps, options.segment_bytes)
+        if job is None:
+            self._idle = True
+            return False
+        self._start(job)
+        return True
+
+    def _start(self, job: Job) -> None:
+        self.behind = len(job.sources) > 1
+        sources = [self._folder / kept.name for kept in job.sources]
+        draft = self._folder / _draft(job.sources[0].number)
+        for kept in job.sources:
+            kept.tried = len(job.sources)  # whatever comes of it, it is not tried with these alone again
+        options = self._options
+        work = thin(sources, draft, job.next_row, job.k, options.batch_rows, options.compression)
+        self._thinning = job, work
 
     def _drop(self, kept: KeptSegment) -> bool:
-        if self._thinning is not None and self._thinning[0] is kept:
+        if self._thinning is not None and kept in self._thinning[0].sources:
+            self.stop()
+        if self._reading is not None and self._reading[0] is kept:
             self.stop()
         if not self._remove(kept.name):
             return False
@@ -157,32 +153,50 @@ class Retention:
             return False
         return True
 
+    def _continue_reading(self) -> bool:
+        assert self._reading is not None
+        kept, work = self._reading
+        try:
+            next(work)
+        except StopIteration as done:
+            kept.facts, self._reading = done.value, None
+        except OSError:
+            self._reading = None  # it has no facts
+        return True
+
     def _continue_thinning(self) -> bool:
         assert self._thinning is not None
-        kept, steps = self._thinning
+        job, work = self._thinning
         try:
-            if next(steps, self) is not self:
+            if next(work, self) is not self:
                 return True
             self._thinning = None
-            self._replace(kept)
+            self._replace(job)
         except (ValueError, ArithmeticError, struct.error):
-            self._thinning = None  # it stays as it is
+            self._thinning = None  # they stay as they are
         except OSError as error:
             self._thinning = None
             self._tell(error)
         return True
 
-    def _replace(self, kept: KeptSegment) -> None:
-        """Puts the thinned file in the place of the whole one."""
-        draft, name = _draft(kept.number), sealed_name(kept.number)
+    def _replace(self, job: Job) -> None:
+        """Puts the thinned file in the place of the whole segments, unless it is no smaller."""
+        first = job.sources[0]
+        draft, name = _draft(first.number), sealed_name(first.number)
         try:
             size = os.stat(self._folder / draft).st_size  # noqa: PTH116
+            if size >= sum(kept.size for kept in job.sources):
+                self._remove(draft)
+                return
             os.replace(self._folder / draft, self._folder / name)  # noqa: PTH105
         except OSError:
             self._remove(draft)
             raise
-        left, kept.name, kept.size = kept.name, name, size
+        merged = KeptSegment(first.number, name, size, job.facts, known=True)
+        place = self._kept.index(first)
+        self._kept[place : place + len(job.sources)] = [merged]
         sync_folder(self._folder)
-        if left != name:
-            # Dying just before leaves both; readers drop the rows that they have had.
-            self._remove(left)
+        # Dying just before leaves them all; readers drop the rows that they have had.
+        for kept in job.sources:
+            if kept.name != name and not self._remove(kept.name):
+                self._kept.insert(self._kept.index(merged) + 1, kept)

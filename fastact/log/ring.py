@@ -37,6 +37,11 @@ class Ring:
         # A signal handler may drop a row while its own thread drops one.
         self._lock = threading.RLock()
 
+    @property
+    def waiting(self) -> int:
+        """Rows that wait."""
+        return self.head - self.tail
+
     def drop(self) -> None:
         """Counts a row that found no room."""
         with self._lock:

@@ -6,6 +6,7 @@ Plain strings make each batch whole by itself, every Arrow implementation reads 
 repetition away. What is null is said in `fastact.log`; `to_rows` gives back the row as it was appended.
 """
 
+import functools
 import json
 import math
 import os
@@ -59,7 +60,9 @@ class Header:
     Attributes:
         session: 16 hex digits, drawn anew by each writer; segments of one writer share it.
         first_row: rows that this writer had taken in before the first row of this segment.
-        layers: the layers known when the segment was begun.
+        layers: the layers of the writer's last segment, or those known when its first one was begun. Since 1.5 a layer
+            that comes later is named by the first batch that has a row of it (``fastact.layers`` in the batch's
+            metadata), where a new segment was begun before.
         metadata: the run's own metadata.
         version: (major, minor) of `fields.SCHEMA_VERSION` when it was written.
         dropped: rows that this writer had dropped before the first row of this segment, because the disk refused.
@@ -68,7 +71,8 @@ class Header:
             Since 1.1.
         next_row: rows that this writer had taken in before the first row after a thinned segment: its rows stand for
             rows `first_row` to ``next_row - 1``. None where a row is a row. Since 1.1.
-        unseen: what was watched and not recorded by then, by name, and why. Since 1.3.
+        unseen: what was watched and not recorded by then, by name, and why. Since 1.3; since 1.5 a batch may replace it
+            (``fastact.unseen`` in its metadata), where a new segment was begun before.
     """
 
     session: str
@@ -110,13 +114,13 @@ class Header:
             return cls(
                 session=raw["fastact.session"],
                 first_row=_count(raw["fastact.first_row"]),
-                layers=tuple(_layer_from_json(item) for item in json.loads(raw["fastact.layers"])),
+                layers=layers_from_json(raw["fastact.layers"]),
                 metadata={key[len(_RUN) :]: value for key, value in raw.items() if key.startswith(_RUN)},
                 version=version,
                 dropped=_count(raw.get("fastact.dropped", "0")),
                 merged_steps=max(1, _count(raw.get("fastact.merged_steps", "1"))),
                 next_row=_count(raw["fastact.next_row"]) if "fastact.next_row" in raw else None,
-                unseen={str(name): str(why) for name, why in dict(json.loads(raw.get("fastact.unseen", "{}"))).items()},
+                unseen=unseen_from_json(raw.get("fastact.unseen", "{}")),
             )
         except (KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"incomplete header: {error!r}") from error
@@ -147,6 +151,23 @@ def layers_to_json(layers: Iterable[LayerInfo]) -> str:
         # JSON has no infinities, and repr of a float reads back exactly: so the bounds travel as text.
         items.append(facts | {"saturation": [repr(float(bound)) for bound in info.saturation]})
     return json.dumps(items)
+
+
+@functools.lru_cache(maxsize=16)  # ranks have the same ones, as a rule
+def layers_from_json(text: str | bytes) -> tuple[LayerInfo, ...]:
+    """Layers from the text that `layers_to_json` made. Raises ValueError for nonsense."""
+    try:
+        return tuple(_layer_from_json(item) for item in json.loads(text))
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"no list of layers: {error!r}") from error
+
+
+def unseen_from_json(text: str | bytes) -> dict[str, str]:
+    """What was not seen, by name, and why. Raises ValueError for nonsense."""
+    try:
+        return {str(name): str(why) for name, why in dict(json.loads(text)).items()}
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"no mapping of names to reasons: {error!r}") from error
 
 
 def _layer_from_json(item: dict[str, Any]) -> LayerInfo:
@@ -238,7 +259,7 @@ def _column(values: npt.NDArray[Any], arrow_type: Any, nulls: npt.NDArray[np.boo
     return pa.Array.from_buffers(arrow_type, len(values), [valid, pa.py_buffer(values)])
 
 
-def to_rows(batch: Any, out: npt.NDArray[np.void] | None = None) -> npt.NDArray[np.void]:
+def to_rows(batch: Any, out: Any = None) -> Any:
     """The rows of a batch or table with the columns `COLUMNS` as an array of `fields.ROW_DTYPE`, by default a new one.
 
     Nulls are put back to what they stand for.

@@ -70,13 +70,13 @@ class LogWriter:
         #: How it is written and what is kept.
         self.options = options
         self._layers: dict[str, LayerInfo] = {}
-        self._names: dict[int, str] = {}
+        self._orders: dict[int, LayerInfo] = {}
         self._closed = False
         self._refused = 0  # of the dropped rows, those that came while the disk refused
         self._batch_rows = options.batch_rows
         try:
             # Later segments go there as well, whatever the working directory is then.
-            self._drain = Drain(self.path.absolute(), options, own, self._layers)
+            self._drain = Drain(self.path.absolute(), options, own, self._orders)
         except (OSError, ValueError) as error:
             what = f"cannot write a log into {str(self.path)!r}, want a writable directory"
             raise LogError(f"path: {what}: {error}") from error
@@ -136,10 +136,12 @@ class LogWriter:
             return
         if known is not None:
             raise ArgumentValueError(f"info.order: got {info.order} for {info.name!r}, want {known.order} as before")
-        if info.order in self._names:
-            raise ArgumentValueError(f"info.order: got {info.order}, which belongs to {self._names[info.order]!r}")
+        if info.order in self._orders:
+            raise ArgumentValueError(
+                f"info.order: got {info.order}, which belongs to {self._orders[info.order].name!r}"
+            )
         self._layers[info.name] = info
-        self._names[info.order] = info.name
+        self._orders[info.order] = info
 
     def append(self, row: tuple[Any, ...]) -> None:
         """Takes in one row: the numbers of `fields.ROW`, in that order. Never waits for the disk.
@@ -148,7 +150,7 @@ class LogWriter:
             ArgumentValueError: the layer is unknown, or the row is not of that form.
             LogError: the log is closed.
         """
-        if row[_LAYER] not in self._names:  # closing empties the names, so this one test sees both
+        if row[_LAYER] not in self._orders:  # closing puts none in their place, so this one test sees both
             self._check_open()
             raise ArgumentValueError(f"row: got layer {row[_LAYER]!r}, want one given to add_layer before")
         ring = self._ring
@@ -194,7 +196,7 @@ class LogWriter:
             self._drain.finish(PATIENCE, final=True)
             self._close.detach()
             self._closed = True
-            self._names = {}
+            self._orders = {}
             self.warn()
 
     def warn(self) -> None:

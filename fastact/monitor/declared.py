@@ -1,11 +1,11 @@
 """What was said of layers before their first rows: their mode, whose output they are given, which are sparse."""
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple
 
 from fastact.checks import check_type
 from fastact.history import LayerInfo, Mode
+from fastact.text import matches
 
 
 class _Described(NamedTuple):
@@ -49,4 +49,4 @@ class Declared:
 
     def _is_sparse(self, name: str) -> bool:
         places = name, name.partition(":")[0]  # its second place, and its rows in evaluation, are those of the layer
-        return any(fnmatchcase(place, pattern) for pattern in self._sparse for place in places)
+        return any(matches(place, pattern) for pattern in self._sparse for place in places)

@@ -24,15 +24,17 @@ from fastact.diagnosis.report import Diagnosis
 from fastact.diagnosis.rules import Thresholds
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 from fastact.failures import FailureCounter
-from fastact.history import History, Mode
+from fastact.history import History
 from fastact.log.options import LogOptions
 from fastact.log.schema import check_metadata
 from fastact.log.writer import LogWriter
+from fastact.monitor.adapted import Adapted
 from fastact.monitor.alerts import Action, Alerts
 from fastact.monitor.notebook import InNotebooks
-from fastact.monitor.queue import Listener, StepQueue
+from fastact.monitor.queue import StepQueue
 from fastact.monitor.supervision import Supervision
-from fastact.monitor.unseen import Unseen, Watcher
+from fastact.monitor.unseen import Unseen
+from fastact.ranks import checked_place, folder_of, layout_facts
 from fastact.stats.activation import ActivationStats, wrap_deferred
 from fastact.stats.channel import ChannelStats, wrap_workspace
 from fastact.stats.gpu import gpu_view
@@ -40,16 +42,16 @@ from fastact.stats.options import SATURATION
 from fastact.stats.summarize import summarize
 
 
-class ActivationMonitor(Supervision, InNotebooks):
+class ActivationMonitor(Supervision, Adapted, InNotebooks):
     """Watches the activations of a training run.
 
     Args:
         path: directory of the run's log; None keeps the recent window in memory only. An existing run is continued in
-            new segments.
+            new segments. One path serves all processes of a training: each writes its ``rank-00000`` and so on there.
         window_size: rows of each layer in memory, for `history` and `diagnose` (some 180 bytes each), 1 to a million.
         every: record one step in so many; in the others `record` returns None and costs next to nothing.
-        metadata: text about the run that goes into the log's schema; ``window_size``, ``every``, ``thresholds``
-            and ``accept`` are written there by the monitor itself.
+        metadata: text about the run that goes into the log's schema; ``window_size``, ``every``, ``thresholds``,
+            ``accept``, ``rank``, ``ranks`` and ``group`` are written there by the monitor itself.
         thresholds: those of the diagnosis; `Thresholds()` by default.
         accept: findings that are known and do not count: the name of a layer, or a pattern of names such as
             "encoder.*", -> a condition, a list of conditions, or a mapping of conditions to reasons ("*" is every
@@ -61,6 +63,11 @@ class ActivationMonitor(Supervision, InNotebooks):
             severe; consequences of other findings are not reported. None: nothing is done.
         alert_severity: the least severity that is reported.
         alert_every: recorded steps between two diagnoses; one takes some milliseconds for 100 layers.
+        rank: which of the `ranks` processes this is, from 0; by default what torchrun, MPI or Slurm say of it.
+        ranks: how many there are.
+        group: which ranks are judged as one: those of a group hold the same layers and see parts of one batch. Give
+            the parts of a layer (tensor parallelism), or the stages of a pipeline, groups of their own:
+            ``group=f"tensor {tp_rank}"``. They are never merged with each other.
         strict: raise what goes wrong inside `step`; otherwise it costs that layer's row, is counted in `failures` and
             warned of once, for no monitor is worth a training run.
 
@@ -92,10 +99,14 @@ class ActivationMonitor(Supervision, InNotebooks):
         on_finding: Action | None = None,
         alert_severity: Severity = "serious",
         alert_every: int = 10,
+        rank: int | None = None,
+        ranks: int | None = None,
+        group: str = "",
         strict: bool = False,
     ) -> None:
         check_integer("every", every, 1)
         own = check_metadata(metadata)
+        place = checked_place(rank, ranks)
         if log is not None:
             check_type("log", log, LogOptions, "a fastact.LogOptions")
         self._alerts = None if on_finding is None else Alerts(on_finding, alert_severity, alert_every)
@@ -107,7 +118,8 @@ class ActivationMonitor(Supervision, InNotebooks):
         if path is not None:
             facts = {"window_size": str(window_size), "every": str(every), "accept": to_json(self._diagnoser.accepted)}
             facts["thresholds"] = json.dumps(dataclasses.asdict(self._diagnoser.thresholds))
-            self._writer = LogWriter(path, log, metadata={**own, **facts})
+            facts |= layout_facts(place, group)
+            self._writer = LogWriter(folder_of(path, place), log, metadata={**own, **facts})
         self.path = self._writer.path if self._writer else None  #: the directory of the run's log; None without one
         self._every = every
         self._queue = StepQueue(every, self._diagnoser, self._writer, self._failures)
@@ -280,38 +292,6 @@ class ActivationMonitor(Supervision, InNotebooks):
 
     keep = record_in_place  #: the older name of `record_in_place`
 
-    def describe(self, name: str, *, mode: Mode = "", source: str = "", facts: Mapping[str, Any] | None = None) -> None:
-        """For adapters: what else is known of a layer, said before its first row; later it changes nothing.
-
-        Args:
-            name: the layer's name, as `record` gets it.
-            mode: "evaluation" where its rows are those of a model in evaluation mode.
-            source: the name of the layer whose output it is given.
-            facts: what else is known and stays so, as `LayerInfo.facts` has it: of JSON's types.
-        """
-        if name not in self._layers:
-            self._queue.declared.describe(name, mode, source, facts)
-
-    def declare_sparse(self, *patterns: str) -> None:
-        """Declares layers sparse by design, before they are recorded: those whose name one of the patterns matches.
-
-        Args:
-            patterns: names, with `*` for any number of characters and `?` for one: ``"*.features"``.
-
-        Raises:
-            ArgumentTypeError: a pattern is not a str.
-
-        Example:
-            >>> import numpy as np
-            >>> with ActivationMonitor() as monitor:
-            ...     monitor.declare_sparse("*.features")
-            ...     _ = monitor.record("sae.features", np.eye(8, dtype=np.float32), axis=-1, layer_type="ReLU")
-            ...     monitor.step()
-            ...     monitor.history["sae.features"].info.sparse
-            True
-        """
-        self._queue.declared.add_sparse(patterns)
-
     def _record_deferred(
         self, name: str, x: Any, axis: int | tuple[int, ...] | None, layer_type: str, saturation: Any, dtype: str,
         sparse: bool,
@@ -340,24 +320,6 @@ class ActivationMonitor(Supervision, InNotebooks):
             self._unseen.end_step()
             if self._alerts is not None:
                 self._alerts.look(self._diagnoser, self._failures)
-
-    def add_watcher(self, watcher: Watcher) -> None:
-        """Has what `watcher` was to record and did not listed in `unseen`, and keeps its names for it.
-
-        It is held weakly. `remove_watcher` asks it for the last time.
-
-        Raises:
-            ArgumentValueError: one of its names belongs to another watcher.
-        """
-        self._unseen.add(watcher)
-
-    def remove_watcher(self, watcher: Watcher) -> None:
-        """Ends what `add_watcher` began; what was not seen until now stays in `unseen`."""
-        self._unseen.remove(watcher)
-
-    def listen(self, listener: Listener) -> None:
-        """Has the rows of each recorded step handed to `listener` as the step ends; see `fastact.sinks.attach`."""
-        self._queue.listeners.append(listener)
 
     def diagnose(self) -> Diagnosis:
         """What is wrong now, judged by the rows of all finished steps in the window; waits for a GPU that has some."""

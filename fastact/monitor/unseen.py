@@ -110,7 +110,7 @@ class Unseen:
     def end_step(self) -> None:
         """To be called at the end of each recorded step."""
         steps = self._queue.recorded
-        # A layer that runs after all is told of at once: what the log has of it begins in a new segment anyway.
+        # A layer that runs after all is told of at once.
         if steps >= self._due or (self._diagnoser.unseen and len(self._queue.layers) != self._layers):
             self.look()
         if steps >= self._due:

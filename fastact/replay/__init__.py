@@ -2,7 +2,9 @@
 
 - `log`: `open_log` and what it opens, a `Log`
 - `records`: one layer in one step; which rows are wanted
-- `merge`: rows merged over steps, layers or ranks; several ranks as one network
+- `merge`: rows merged over steps, layers or ranks
+- `ranks`, `rank_merge`: the directories of a run's ranks; several ranks as one network, step by step
+- `keyed`: rows under keys, and how tables of them merge in a tree
 - `blocks`: batches joined to blocks, layers as numbers, rows sorted into groups or given to a diagnoser
 - `tail`: a run followed while it is written
 - `export`: Parquet, CSV, JSON lines

@@ -6,7 +6,6 @@ and with `Log.to_table` alone all of it.
 """
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -22,16 +21,20 @@ from fastact.errors import ArgumentValueError, LogError
 from fastact.fields import COLUMN, SCHEMA_VERSION
 from fastact.history import LayerInfo
 from fastact.log.files import list_segments
-from fastact.log.reader import RunReader, StoredBatch
-from fastact.log.schema import COLUMNS, check_path, layers_to_json, to_rows
+from fastact.log.reader import RunReader, Steps, StoredBatch
+from fastact.log.schema import COLUMNS, layers_to_json, to_rows
+from fastact.opening import is_exhausted
+from fastact.ranks import OF_ONE_RANK
+from fastact.replay.beside import Beside, Comparer
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
 from fastact.replay.frames import Frames, Progress
-from fastact.replay.merge import KEYS, aggregate, merge_ranks
+from fastact.replay.merge import KEYS, aggregate
 from fastact.replay.plotting import Plots
+from fastact.replay.rank_merge import merge_ranks
+from fastact.replay.ranks import rank_folders
 from fastact.replay.records import Record, RowFilter
 from fastact.stats.activation import ActivationStats
 
-_RANK: Final = re.compile(r"rank-(\d{5,9})")
 _LAYER, _STEP = COLUMN["layer"], COLUMN["step"]
 _RANK_COLUMN: Final = pa.field(
     "rank", pa.int32(), nullable=False, metadata={"meaning": "the process that recorded it, from the directory's name"}
@@ -65,7 +68,8 @@ class Log(Frames, Plots):
     @property
     def metadata(self) -> dict[str, str]:
         """The run's own metadata, text to text; where ranks or resumed runs differ, the last one counts."""
-        return {key: value for run in self.runs.values() for key, value in run.metadata.items()}
+        found = {key: value for run in self.runs.values() for key, value in run.metadata.items()}
+        return {key: value for key, value in found.items() if key not in OF_ONE_RANK} if len(self.runs) > 1 else found
 
     @property
     def unseen(self) -> dict[str, str]:
@@ -215,7 +219,7 @@ class Log(Frames, Plots):
         of_ranks = self.ranks if ranks is None else (ranks,) if isinstance(ranks, int) else tuple(ranks)
         for rank in of_ranks:
             self._check_rank("ranks", rank)
-        found = aggregate(self.stored_batches(of_ranks, progress), names, wanted)
+        found = aggregate(self.stored_batches(of_ranks, progress, wanted.steps), names, wanted)
         return {key[0]: stats for key, stats in found.items()} if isinstance(by, str) else found
 
     def diagnose(
@@ -250,7 +254,7 @@ class Log(Frames, Plots):
             ArgumentValueError: an argument is out of range, a condition is unknown, or `rank` is not in the log.
         """
         diagnoser, layers = self.diagnoser(rank, thresholds, window_size, accept), LayerNumbers()
-        for block in self.read_blocks(rank, layers, progress):
+        for block in self.read_blocks(rank, layers, progress, diagnoser):
             add_block(diagnoser, block, layers.infos)
         diagnoser.unseen = self.unseen_of(rank)
         return diagnoser.diagnose(preset)
@@ -275,14 +279,17 @@ class Log(Frames, Plots):
             self._check_rank("rank", rank)
         return self.ranks if rank is None else (rank,)
 
-    def read_blocks(self, rank: int | None, layers: LayerNumbers, progress: Progress | None) -> Iterator[Block]:
-        """The blocks of `blocks`, with the layers' numbers from `layers`."""
+    def read_blocks(
+        self, rank: int | None, layers: LayerNumbers, progress: Progress | None, comparer: Comparer | None = None
+    ) -> Iterator[Block]:
+        """The blocks of `blocks`, with the layers' numbers from `layers`; `comparer` gets ranks beside each other."""
         ranks = self._ranks(rank)
         lost = list(self._notes)
         runs = self._batches(ranks, lost, progress)
+        beside = None if comparer is None else Beside(ranks, layers, comparer)
 
         def blocks() -> Iterator[Block]:
-            yield from in_blocks(runs[0], layers) if len(runs) == 1 else merge_ranks(runs, layers)
+            yield from in_blocks(runs[0], layers) if len(runs) == 1 else merge_ranks(runs, layers, beside)
             if ranks == self.ranks:
                 self._warnings = tuple(lost)
 
@@ -315,7 +322,7 @@ class Log(Frames, Plots):
             raise ArgumentValueError(f"{argument}: got {rank!r}, want one of {', '.join(map(str, self.ranks))}")
 
     def _replay(self, wanted: RowFilter, progress: Progress | None) -> Iterator[Record]:
-        for rank, stored in self.stored_batches(self.ranks, progress):
+        for rank, stored in self.stored_batches(self.ranks, progress, wanted.steps):
             keep = wanted.in_batch(stored.batch)
             names = stored.batch.column("layer").filter(pa.array(keep)).to_pylist()
             for name, row in zip(names, to_rows(stored.batch)[keep].tolist(), strict=True):
@@ -324,31 +331,38 @@ class Log(Frames, Plots):
                 yield Record(row[_STEP], name, info, row, rank)
 
     def stored_batches(
-        self, ranks: Iterable[int], progress: Progress | None = None
+        self, ranks: Iterable[int], progress: Progress | None = None, steps: Steps | None = None
     ) -> Iterator[tuple[int, StoredBatch]]:
-        """Yields (rank, batch) for every whole batch of these ranks. A pass to the end of all renews `warnings`."""
+        """Yields (rank, batch) for every whole batch of these ranks. A pass to the end of all renews `warnings`.
+
+        With `steps`, the first and the last that are wanted, batches without any of them may be left out.
+        """
         lost, ranks = list(self._notes), tuple(ranks)
-        for rank, batches in zip(ranks, self._batches(ranks, lost, progress), strict=True):
+        for rank, batches in zip(ranks, self._batches(ranks, lost, progress, steps), strict=True):
             for stored in batches:
                 yield rank, stored
-        if set(ranks) == set(self.ranks):
+        if set(ranks) == set(self.ranks) and steps is None:
             self._warnings = tuple(lost)
 
     #: The older name of `stored_batches`.
     parts = stored_batches
 
-    def _batches(self, ranks: Iterable[int], lost: list[str], progress: Progress | None) -> list[Iterator[StoredBatch]]:
+    def _batches(
+        self, ranks: Iterable[int], lost: list[str], progress: Progress | None, steps: Steps | None = None
+    ) -> list[Iterator[StoredBatch]]:
         """The batches of each rank; `progress` is called with the bytes read of all, and `lost` gets what is lost."""
         total = 0
 
-        def batches_of(run: RunReader) -> Iterator[StoredBatch]:
+        def count(stored: StoredBatch) -> StoredBatch:
             nonlocal total
+            total += len(stored.frame.message)
+            if progress is not None:
+                progress(total)
+            return stored
+
+        def batches_of(run: RunReader) -> Iterator[StoredBatch]:
             prefix = "" if run.path == self.path else run.path.name + "/"
-            for stored in run.batches(lambda what: lost.append(prefix + what)):
-                total += len(stored.frame.message)
-                if progress is not None:
-                    progress(total)
-                yield stored
+            return map(count, run.batches(lambda what: lost.append(prefix + what), steps))
 
         return [batches_of(self.runs[rank]) for rank in ranks]
 
@@ -377,17 +391,9 @@ def open_log(path: str | os.PathLike[str]) -> Log:
         try:
             runs[rank] = RunReader(place / name)
         except LogError as error:
+            if is_exhausted(error.__cause__):
+                raise  # which says nothing of this rank
             failed.append(f"{name}: {error}")
     if not runs:
         raise LogError(f"nothing can be read from the log {str(place)!r}: {'; '.join(failed)}")
     return Log(place, runs, tuple(failed))
-
-
-def rank_folders(path: str | os.PathLike[str]) -> tuple[Path, dict[int, str]]:
-    """The path of a run's directory, and the names of its ranks' directories by their ranks; raises as `open_log`."""
-    place = check_path(path)
-    try:
-        names = sorted(item.name for item in place.iterdir())
-    except (OSError, ValueError) as error:
-        raise LogError(f"cannot read the log {str(place)!r}, want a run's directory: {error}") from None
-    return place, {int(match[1]): name for name in names if (match := _RANK.fullmatch(name))}

@@ -3,7 +3,7 @@
 Each number of a row merges as its field in `fastact.fields` says (`Field.merge`).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
@@ -11,21 +11,16 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fastact.cpu.sweep import merge_kernel
-from fastact.fields import NEURON, ROW, ROW_DTYPE, STATE, STATE_PART
+from fastact.arithmetic.columns import merge_groups
+from fastact.fields import NEURON, ROW, STATE
 from fastact.log.reader import StoredBatch
-from fastact.log.schema import to_rows
-from fastact.replay.blocks import BLOCK_ROWS, Block, Ints, LayerNumbers, Rows, in_blocks, sort_into_groups
+from fastact.replay.blocks import Ints, LayerNumbers, Rows, in_blocks, sort_into_groups
+from fastact.replay.keyed import Keyed, Tree
 from fastact.replay.records import RowFilter
 from fastact.stats.activation import ActivationStats
 
 #: What rows may be kept apart by.
 KEYS: Final = ("layer", "step", "rank")
-
-#: The state's numbers in the order of the kernel that merges them.
-_COUNTS: Final = [field.name for field in STATE if field.merge == "sum"]
-_MOMENTS: Final = [field.name for field in STATE if field.merge == "moment"]
-_EXTREMES: Final = [field.name for field in STATE if field.merge in ("min", "max")]
 
 
 def merge_rows(rows: Rows, starts: Ints) -> Rows:
@@ -44,7 +39,7 @@ def merge_rows(rows: Rows, starts: Ints) -> Rows:
     merged = rows[starts]
     if sizes.max(initial=1) == 1:
         return merged
-    _merge_states(rows, sizes, merged)
+    merge_groups(rows, sizes, merged)
     for field in ROW:
         if field not in STATE and field.merge in _MERGE:
             merged[field.name] = _MERGE[field.merge](rows, field.name, starts)
@@ -54,31 +49,6 @@ def merge_rows(rows: Rows, starts: Ints) -> Rows:
             for other in NEURON:
                 merged[other.name][~same] = other.nothing
     return merged
-
-
-def _merge_states(rows: Rows, sizes: Ints, merged: Rows) -> None:
-    state: tuple[npt.NDArray[Any], ...] = (
-        np.stack([rows[name] for name in _COUNTS]),
-        # And what rounding took from the mean, which is not kept in a row.
-        np.stack([*(rows[name] for name in _MOMENTS), np.zeros(len(rows))]),
-        np.stack([rows[name] for name in _EXTREMES]),
-    )
-    merge = merge_kernel(np.dtype(np.float64))
-    # Neighbours in pairs, until each group is one: a few calls, and rounding errors that grow with the logarithm.
-    while sizes.max() > 1:
-        begins = np.cumsum(sizes) - sizes
-        place = np.arange(sizes.sum()) - np.repeat(begins, sizes)
-        even = place % 2 == 0
-        left = np.flatnonzero(even & (place + 1 < np.repeat(sizes, sizes)))
-        pairs = tuple(np.ascontiguousarray(np.stack([part[:, left], part[:, left + 1]], 1)) for part in state)
-        merge(*pairs)
-        for part, pair in zip(state, pairs, strict=True):
-            part[:, left] = pair[:, 0]
-        state = tuple(part[:, even] for part in state)
-        sizes = (sizes + 1) // 2
-    for names, values in zip((_COUNTS, _MOMENTS, _EXTREMES), state, strict=True):
-        for name, column in zip(names, values, strict=False):
-            merged[name] = column
 
 
 def _pooled_std(rows: Rows, name: str, starts: Ints) -> npt.NDArray[Any]:
@@ -119,92 +89,24 @@ def aggregate(
     Those are of `KEYS`, and stand for the layer's name, the step and the rank; see `Log.aggregate`.
     """
     layers = LayerNumbers()
-    keys = [np.zeros(0, np.int64) for _ in by]
-    total = np.zeros(0, ROW_DTYPE)
+    tree = Tree()
     for rank, of_rank in groupby(batches, key=itemgetter(0)):
         for block in in_blocks((stored for _, stored in of_rank), layers):
-            keep = wanted.in_block(block, layers)
-            rows, numbers = block.rows[keep], block.layers[keep]
+            keep = np.flatnonzero(wanted.in_block(block, layers))
+            rows, numbers = block.rows.take(keep), block.layers[keep]
             values = {"layer": numbers, "step": rows["step"], "rank": np.full(len(rows), rank, np.int64)}
-            keys = [np.concatenate([key, values[name]]) for key, name in zip(keys, by, strict=True)]
-            rows = np.concatenate([total, rows])
-            order, starts = sort_into_groups(*keys)
-            keys = [key[order][starts] for key in keys]
-            total = merge_rows(rows.take(order), starts)
-    columns = [
+            of_block = [values[name] for name in by]
+            order, starts = sort_into_groups(*of_block)
+            merged = rows.take(order[starts])
+            merge_groups(rows.take(order), np.diff(starts, append=len(rows)), merged)
+            state = {field.name: np.ascontiguousarray(merged[field.name]) for field in STATE}
+            tree.add(Keyed(tuple(key[order[starts]] for key in of_block), state, np.zeros(len(merged))))
+    if not len(tree):
+        return {}
+    total = tree.whole()
+    names = [
         [layers.infos[number].name for number in key.tolist()] if name == "layer" else key.tolist()
-        for key, name in zip(keys, by, strict=True)
+        for key, name in zip(total.keys, by, strict=True)
     ]
-    merged: list[Any] = total.tolist()
-    stats = (ActivationStats.from_state(row[STATE_PART]) for row in merged)
-    return dict(zip(zip(*columns, strict=True), stats, strict=True))
-
-
-class _Rank:
-    """What has been read of one rank and not been merged yet."""
-
-    def __init__(self, batches: Iterable[StoredBatch], layers: LayerNumbers) -> None:
-        self._batches = iter(batches)
-        self._layers = layers
-        self._session = ""
-        #: For each batch: the passes of its rows, their layers' numbers, the rows.
-        self._waiting: list[tuple[Ints, Ints, Rows]] = []
-        #: (pass, step) of the last row read; None at the end.
-        self.last: tuple[int, int] | None = (-1, 0)
-
-    def read(self) -> int:
-        """Reads one batch more; returns the number of its rows."""
-        stored = next(self._batches, None)
-        if stored is None:
-            self.last = None
-        if stored is None or self.last is None or not stored.batch.num_rows:
-            return 0
-        rows, session = to_rows(stored.batch), stored.frame.session
-        steps = rows["step"]
-        back = np.zeros(len(rows), np.int64)
-        back[1:] = steps[1:] < steps[:-1]
-        # A resumed run goes through some of its steps again: that is another pass, for each rank.
-        back[0] = session != self._session or steps[0] < self.last[1]
-        passes = self.last[0] + np.cumsum(back)
-        self._session = session
-        self.last = int(passes[-1]), int(steps[-1])
-        self._waiting.append((passes, self._layers.of_batch(stored), rows))
-        return len(rows)
-
-    def take(self, before: tuple[int, int] | None) -> list[tuple[Ints, Ints, Rows]]:
-        """Gives out what came before a (pass, step); everything before None."""
-        taken, self._waiting = self._waiting, []
-        if before is not None:
-            for i, (passes, numbers, rows) in enumerate(taken):
-                early = (passes < before[0]) | ((passes == before[0]) & (rows["step"] < before[1]))
-                count = int(np.count_nonzero(early))
-                if count < len(rows):
-                    self._waiting = [(passes[count:], numbers[count:], rows[count:]), *taken[i + 1 :]]
-                    return [*taken[:i], (passes[:count], numbers[:count], rows[:count])] if count else taken[:i]
-        return taken
-
-
-def merge_ranks(ranks: Iterable[Iterable[StoredBatch]], layers: LayerNumbers) -> Iterator[Block]:
-    """Merges the rows that several ranks have of the same layer in the same step, step by step.
-
-    Each rank's batches come in written order, with their writer's session: a rank that was resumed begins its next pass
-    through the steps with its next writer, and passes of the same number belong together. No rank is read further ahead
-    than the one that lags requires: what waits in memory is a block, or two batches of each rank.
-    """
-    reading = list(every := [_Rank(batches, layers) for batches in ranks])
-    waiting, enough = 0, BLOCK_ROWS
-    while reading:
-        slowest = min(reading, key=lambda rank: rank.last or (0, 0))
-        waiting += slowest.read()
-        if slowest.last is None:
-            reading.remove(slowest)
-        if waiting < enough and reading:
-            continue
-        mark = min((rank.last for rank in reading if rank.last), default=None)
-        taken = [waiting_rows for rank in every for waiting_rows in rank.take(mark)]
-        if taken:
-            passes, numbers, rows = (np.concatenate(parts) for parts in zip(*taken, strict=True))
-            waiting -= len(rows)
-            order, starts = sort_into_groups(passes, rows["step"], numbers)
-            yield Block(numbers[order][starts], merge_rows(rows.take(order), starts))
-        enough = max(BLOCK_ROWS, 2 * waiting)
+    states = zip(*(total.columns[field.name].tolist() for field in STATE), strict=True)
+    return dict(zip(zip(*names, strict=True), map(ActivationStats.from_state, states), strict=True))

@@ -93,6 +93,11 @@ class RowFilter(NamedTuple):
             raise ArgumentValueError(f"layers: got {unknown[0]!r}, want one of {', '.join(map(repr, sorted(names)))}")
         return cls(from_step, to_step, wanted)
 
+    @property
+    def steps(self) -> tuple[int | None, int | None] | None:
+        """The first and the last step, where there is a bound."""
+        return None if self.first is None and self.last is None else (self.first, self.last)
+
     def in_batch(self, batch: Any) -> npt.NDArray[np.bool_]:
         """Which rows of a `pyarrow.RecordBatch` are wanted, bool[rows]."""
         keep = self._of_steps(batch.column("step").to_numpy())

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fastact.replay.log import Log
 
 #: Entries of the metadata that the monitor writes for the diagnosis.
-_OWN: Final = frozenset({"window_size", "thresholds", "accept"})
+_OWN: Final = frozenset({"window_size", "thresholds", "accept", "rank", "ranks", "group"})
 
 
 def write_report(
@@ -91,7 +91,7 @@ def subject_of(log: "Log", *, progress: "Progress | None" = None, **settings: An
     rank = settings.get("rank")
     diagnoser = log.diagnoser(**settings)
     layers, collector = LayerNumbers(), Collector(log.layers, is_loss)
-    for block in log.read_blocks(rank, layers, progress):
+    for block in log.read_blocks(rank, layers, progress, diagnoser):
         add_block(diagnoser, block, layers.infos)
         collector.add(layers.infos, block.layers, block.rows)
     diagnoser.unseen = log.unseen_of(rank)

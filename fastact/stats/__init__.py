@@ -13,6 +13,7 @@ From a buffer to them:
 - `fast_path`: short ways for a buffer like one seen before
 - `gpu`: buffers on a GPU
 - `merge`: the statistics of a whole from those of its parts, or chunk by chunk
+- `plain`, `rows`, `merge_rows`: what merges as names and numbers, and as Arrow rows, which merge by any keys
 """
 
 # Pickles made by earlier versions name these here.

@@ -4,11 +4,12 @@ import collections
 import itertools
 import math
 import operator
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 from fastact import arithmetic
-from fastact.arithmetic.state import COUNT, MAX, MIN, NANS, NEG_INFS, POS_INFS
+from fastact.arithmetic.in_python import merge_states
+from fastact.arithmetic.state import COUNT, MAX, MEAN, MIN, NANS, NEG_INFS, POS_INFS, REST
 from fastact.errors import ArgumentValueError
 from fastact.fields import STATE
 from fastact.stats.options import EXTRA_OF, SATURATION, Bounds, check_same_options, missing_extra
@@ -40,19 +41,41 @@ class ActivationStats(Statistics[int, float, float]):
 
     @classmethod
     def from_state(
-        cls, state: tuple[Any, ...], *, saturation: tuple[float, float] = SATURATION, zero_tol: float = 0.0
-    ) -> Self:
-        """Stats with the numbers of `fields.STATE`, in that order; the options are those of the sweep that made them.
+        cls,
+        state: Sequence[Any] | Mapping[str, Any],
+        *,
+        saturation: tuple[float, float] | None = None,
+        zero_tol: float | None = None,
+    ) -> "ActivationStats":
+        """Stats with the numbers of `fields.STATE`: what `state` or `to_dict` gave.
+
+        Args:
+            state: those numbers in that order, or by name. Of what `to_dict` gave nothing is lost: it merges as the
+                stats that it came from, and with the extras of `DetailedStats` it is one.
+            saturation: as in the sweep that made them; by default what the mapping says, else that of `summarize`.
+            zero_tol: likewise.
 
         Raises:
-            ArgumentValueError: `state` does not have one number for each field.
+            ArgumentValueError: `state` does not have one number for each field, or they contradict each other.
+
+        Example:
+            >>> import json
+            >>> from fastact import ActivationStats, summarize
+            >>> part = summarize([1.0, 2.0, 4.0])
+            >>> kept = json.dumps(part.to_dict())
+            >>> ActivationStats.from_state(json.loads(kept)) == part
+            True
         """
+        if isinstance(state, Mapping):
+            from fastact.stats.plain import from_mapping
+
+            return from_mapping(state, saturation, zero_tol)
         if len(state) != len(STATE):
             raise ArgumentValueError(f"state: got {len(state)} numbers, want {len(STATE)}, as in fields.STATE")
-        self = cls.__new__(cls)
-        _set_state(self, (*state, 0.0))
-        _set_bounds(self, (*saturation, zero_tol))
-        return self
+        if not state[COUNT] - state[NANS] - state[POS_INFS] - state[NEG_INFS]:
+            # Not NaN, as `min` and `max` have it: merged with anything, that would stay.
+            state = (*state[:MEAN], *arithmetic.EMPTY[MEAN : len(STATE)])
+        return wrap((*state, 0.0), (*(saturation or SATURATION), zero_tol or 0.0))
 
     @property
     def state(self) -> tuple[Any, ...]:
@@ -72,8 +95,11 @@ class ActivationStats(Statistics[int, float, float]):
     def _if_finite(self, state: arithmetic.State, value: float) -> float:
         return value if state[COUNT] - state[NANS] - state[POS_INFS] - state[NEG_INFS] else NAN
 
-    def to_dict(self) -> dict[str, float]:
-        """The numbers of `fields.STATE` by name; min and max are NaN without a finite element.
+    def to_dict(self) -> dict[str, Any]:
+        """All that merges, by name: what `from_state` takes back without a loss.
+
+        The numbers of `fields.STATE` (min and max are NaN without a finite element), then ``mean_rest``, what rounding
+        took from the mean, and the options ``saturation_low``, ``saturation_high`` and ``zero_tol``.
 
         Example:
             >>> import numpy as np
@@ -81,7 +107,10 @@ class ActivationStats(Statistics[int, float, float]):
             >>> summarize(np.zeros(3)).to_dict()["zeros"]
             3
         """
-        return {field.name: getattr(self, field.name) for field in STATE}
+        state, bounds = self._state, self._bounds
+        numbers = {field.name: getattr(self, field.name) for field in STATE}
+        options = zip(("saturation_low", "saturation_high", "zero_tol"), bounds, strict=True)
+        return numbers | {"mean_rest": state[REST]} | dict(options)
 
     def _repr_html_(self) -> str:
         from fastact.stats.cards import card_of_tensor  # only a notebook pays for it
@@ -93,7 +122,7 @@ class ActivationStats(Statistics[int, float, float]):
             return NotImplemented
         check_same_options(self._bounds, other._bounds, bool(self.count and other.count))
         bounds = self._bounds if self.count else other._bounds
-        return wrap(arithmetic.merge(self._state, other._state), bounds)
+        return wrap(merge_states(self._state, other._state), bounds)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ActivationStats):

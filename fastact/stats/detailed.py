@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from fastact import arithmetic
 from fastact.arithmetic.element_types import ELEMENT_TYPES, NARROW_FLOATS
+from fastact.arithmetic.in_python import merge_states
 from fastact.checks import check_not_negative
 from fastact.cpu.extras import TALLIES, sweep_details
 from fastact.errors import ArgumentTypeError, ArgumentValueError
-from fastact.fields import STATE
 from fastact.stats.activation import ActivationStats
 from fastact.stats.buckets import bucket_values, empty, far_end, sorted_once, stored_values, tally, to_buckets
 from fastact.stats.options import EXTRA_OF, Bounds, check_same_options, missing_extra
@@ -285,6 +285,13 @@ class DetailedStats(ActivationStats):
             possible = (above_high > reach) | (above_low < -reach)
         return Outliers(int(details.counts[certain].sum()), int(details.counts[possible].sum()))
 
+    def to_dict(self) -> dict[str, Any]:
+        """As of `ActivationStats`, and what the extras are made of, under the names of `to_arrow`'s columns."""
+        found = self._details
+        about = {"extras": list(found.extras), "third": found.shape[0], "fourth": found.shape[1]}
+        histogram = {"values": found.values.tolist(), "counts": found.counts.tolist()}
+        return super().to_dict() | about | {"tally": list(found.tally), "exact": found.exact} | histogram
+
     def __or__(self, other: ActivationStats) -> "DetailedStats":
         if not isinstance(other, ActivationStats):
             return NotImplemented
@@ -309,7 +316,7 @@ class DetailedStats(ActivationStats):
             exact,
             *sorted_once(np.concatenate(values), np.concatenate([mine.counts, theirs.counts])),
         )
-        return _wrap(arithmetic.merge(self._state, other._state), self._bounds, details)
+        return _wrap(merge_states(self._state, other._state), self._bounds, details)
 
     def __ror__(self, other: ActivationStats) -> "DetailedStats":
         return self | other
@@ -334,17 +341,23 @@ class DetailedStats(ActivationStats):
 
 
 _set_state: Final = ActivationStats.__dict__["_state"].__set__
+_set_bounds: Final = ActivationStats.__dict__["_bounds"].__set__
 _set_details: Final = DetailedStats.__dict__["_details"].__set__
 
 
 def _wrap(state: arithmetic.State, bounds: Bounds, details: _Details | tuple[Any, ...]) -> DetailedStats:
-    stats = DetailedStats.from_state(state[: len(STATE)], saturation=bounds[:2], zero_tol=bounds[2])
+    stats = DetailedStats.__new__(DetailedStats)
     details = _Details(*details)
     for array in (details.values, details.counts):
         array.flags.writeable = False
     _set_state(stats, state)
+    _set_bounds(stats, bounds)
     _set_details(stats, details)
     return stats
+
+
+#: For other modules. Pickles name it as it is defined.
+wrap_detailed: Final = _wrap
 
 
 def detail(parts: Iterable[npt.NDArray[Any]], name: str, bounds: Bounds, extras: tuple[str, ...]) -> DetailedStats:

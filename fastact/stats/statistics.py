@@ -216,6 +216,22 @@ class Statistics(Generic[Count, Value, Extreme]):
         """
         return frames.to_polars(self._columns())
 
+    def to_arrow(self) -> Any:
+        """What merges, as a `pyarrow.Table` of one row: what `fastact.from_arrow` reads, exactly, wherever it is.
+
+        `fastact.to_arrow` makes one table of many stats, and `fastact.merge_arrow` merges its rows.
+
+        Example:
+            >>> import numpy as np
+            >>> from fastact import from_arrow, summarize
+            >>> part = summarize(np.arange(6.0).reshape(2, 3), axis=-1)
+            >>> from_arrow(part.to_arrow()) == [part]
+            True
+        """
+        from fastact.stats.rows import to_arrow  # most need no Arrow
+
+        return to_arrow([self])  # type: ignore[list-item]
+
     def _columns(self) -> dict[str, frames.Column]:
         return {name: frames.floats(getattr(self, name)) for name in SHOWN}
 

@@ -9,6 +9,7 @@ from typing import Any, overload
 import numpy as np
 
 from fastact import arithmetic
+from fastact.arithmetic.in_python import merge_states
 from fastact.arrays.host import as_storage, chunks, on_gpu
 from fastact.arrays.shapes import as_channels, as_flat, pieces, slabs
 from fastact.checks import check_not_negative
@@ -142,7 +143,7 @@ def sweep_any(x: Any, bounds: Bounds) -> arithmetic.State:
     state: arithmetic.State | None = None
     for chunk in chunks(x):
         part = _sweep_chunk(chunk, bounds)
-        state = part if state is None else arithmetic.merge(state, part)
+        state = part if state is None else merge_states(state, part)
     assert state is not None  # there is always a chunk
     return state
 
@@ -155,7 +156,7 @@ def _sweep_chunk(x: Any, bounds: Bounds) -> arithmetic.State:
     if flat is None:
         state = arithmetic.EMPTY
         for piece in pieces(array):
-            state = arithmetic.merge(state, sweep(piece, name, *bounds))
+            state = merge_states(state, sweep(piece, name, *bounds))
         return state
     state = sweep(flat, name, *bounds)
     if 0 < flat.size <= SMALL:

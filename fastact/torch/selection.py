@@ -1,13 +1,13 @@
 """Which modules of a model are watched, and under which names."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from fnmatch import fnmatchcase
 from typing import Final
 
 import torch
 from torch import nn
 
 from fastact.errors import ArgumentTypeError, ArgumentValueError
+from fastact.text import matches
 from fastact.torch.criteria import is_criterion
 
 #: The `layers` of `watch`: a name pattern, a module type, several of these, or a function of name and module.
@@ -111,7 +111,7 @@ def _leaves(module: nn.Module, above: tuple[nn.Module, ...] = ()) -> Iterator[nn
 def _matches(item: object, names: Mapping[nn.Module, list[str]]) -> set[nn.Module]:
     if isinstance(item, str):
         what = f"the pattern {item!r}"
-        found = {module for module, known in names.items() if any(fnmatchcase(name, item) for name in known)}
+        found = {module for module, known in names.items() if any(matches(name, item) for name in known)}
     elif isinstance(item, type) and issubclass(item, nn.Module):
         what = f"the type {item.__name__}"
         found = {module for module in names if isinstance(module, item)}

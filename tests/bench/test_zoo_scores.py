@@ -159,10 +159,13 @@ def test_the_table_and_what_went_wrong(capsys: pytest.CaptureFixture[str]) -> No
 def test_the_readme_part_is_made_from_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = _scores([_verdict()], [_verdict(5, True), _verdict(None)])
     part = {"scores": {"fastact": own}, "kinds": {"rates": own}, "architectures": 1}
-    parts = dict.fromkeys(("held-out", "opened", "held-out-3"), part)
+    parts = dict.fromkeys(("held-out", "opened", "held-out-4"), part)
     machine = {"python": "3.12.1", "versions": {"torch": "2.9"}}
+    figures = dict.fromkeys(("recall", "right_layer", "right_first"), 0.5)
+    alarms = {"alarms_per_healthy_run": 0.006, "notes_per_healthy_run": 0.16}
+    then = {"opened": {"sick": 2, "healthy": 1, **figures, **alarms}}
     source = tmp_path / "zoo.json"
-    source.write_text(json.dumps({"date": "2026-01-01", "machine": machine, "parts": parts}))
+    source.write_text(json.dumps({"date": "2026-01-01", "machine": machine, "parts": parts, "when_held_out": then}))
     monkeypatch.setattr(report, "SOURCE", source)
     text = report.zoo_part()
     assert "| fastact | 0.50 | 1.00 | 0.00 | 0.00 | 1.00 | 0.50 | 5 |" in text
@@ -170,6 +173,7 @@ def test_the_readme_part_is_made_from_the_results(tmp_path: Path, monkeypatch: p
     assert "2 training runs with a planted fault that did harm and 1 healthy ones" in text
     assert "Python 3.12.1, torch 2.9; 2026-01-01." in text
     assert "A further part (2 sick runs and 1 healthy ones) was held out until 2026-11-30" in text
+    assert "recall 0.50, right layer 0.50, first sentence right 0.50, 0.006 false alarms and 0.16 lines" in text
 
 
 def test_what_is_true_of_a_healthy_network_is_no_false_alarm() -> None:

@@ -150,7 +150,8 @@ def test_stats_of_columns(suffix: str, tmp_path: Path) -> None:
 
 
 def test_stats_refuses_what_it_cannot_read(tmp_path: Path) -> None:
-    assert "FILE: got 'x.txt'" in complaint("stats", tmp_path / "x.txt")
+    (tmp_path / "x.txt").touch()
+    assert f"FILE: got '{tmp_path / 'x.txt'}', want a name" in complaint("stats", tmp_path / "x.txt")
     complaint("stats", tmp_path / "missing.npy")
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     assert "objects.npy" in complaint("stats", tmp_path / "objects.npy")

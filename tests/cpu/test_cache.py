@@ -15,8 +15,8 @@ import pytest
 
 import fastact
 from fastact.arithmetic.element_types import ELEMENT_TYPES
-from fastact.cpu.cache import _only_its_owner_writes
 from fastact.cpu.cache import cache as cache_of_this_process
+from fastact.opening import others_may_write
 
 CHECK = """
 import numpy as np, fastact
@@ -206,7 +206,7 @@ def test_whose_folders_are_trusted() -> None:
     me = os.geteuid()
 
     def trusted(uid: int, mode: int) -> bool:
-        return _only_its_owner_writes(os.stat_result((mode, 0, 0, 1, uid, 0, 0, 0, 0, 0)))
+        return not others_may_write(os.stat_result((mode, 0, 0, 1, uid, 0, 0, 0, 0, 0)))
 
     assert trusted(me, 0o40700)
     assert trusted(me, 0o40755)
@@ -339,3 +339,39 @@ def test_what_is_left_behind_is_removed_and_nothing_else(tmp_path: Path) -> None
 def test_this_process_has_a_cache_or_says_why_not() -> None:
     folder, problem, _ = cache_of_this_process()
     assert (folder is None) == bool(problem)
+
+
+HOSTILE = """
+import os, pickle
+
+class Hostile:
+    def __reduce__(self):
+        return os.mkdir, ({trace!r},)
+
+print(pickle.dumps(("key", Hostile())).hex())
+"""
+
+
+def test_nothing_is_unpickled(warm: Path, tmp_path: Path) -> None:
+    """Whoever can put a file there, root's mistake or ours, gets machine code compiled afresh and nothing run."""
+    no_pickle = "import pickle\ndef refuse(*_): raise SystemExit('unpickled')\npickle.loads = pickle.load = refuse\n"
+    before = stamps(warm)
+    assert python(no_pickle + CHECK, warm) == "fine"
+    assert stamps(warm) == before
+    (path,) = warm.rglob("small-float32-*.bin")
+    trace = tmp_path / "trace"
+    payload = bytes.fromhex(python(HOSTILE.format(trace=str(trace)), warm))
+    path.write_bytes(hashlib.sha256(payload).digest() + payload)
+    assert python(CHECK, warm) == "fine"
+    assert not trace.exists()
+    assert b'"key": ' in path.read_bytes()[:200]
+
+
+def test_fields_of_another_kernel_are_not_taken_for_this_one(warm: Path) -> None:
+    (small,) = warm.rglob("small-float32-*.bin")
+    (parts,) = warm.rglob("parts-float32-*.bin")
+    whole = small.read_bytes()
+    small.write_bytes(parts.read_bytes())
+    assert python(CHECK, warm) == "fine"
+    assert b"small-float32" in small.read_bytes()[:200]
+    assert b"small-float32" in whole[:200]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from synthetic import NO_NEURONS, row, watch
 
+from fastact.diagnosis.experts import expert_of, side_by_side
 from fastact.diagnosis.network import Network
 from fastact.diagnosis.report import Diagnosis
 
@@ -194,3 +195,17 @@ def test_the_neurons_of_a_convolution_are_filters(kinds: tuple[str, ...], unit: 
     layers = {str(i): (kind, sick if i == len(kinds) - 1 else healthy) for i, kind in enumerate(kinds)}
     (finding,) = (f for f in watch(layers).diagnose().findings if f.condition == "dead")
     assert f"60 of its 64 {unit} (94%) never fire" in finding.message
+
+
+def test_what_feeds_an_expert_is_found_past_any_siblings() -> None:
+    random = np.random.default_rng(0)
+    kinds = ("m.experts.{}.up", "n.experts.{}.up", "plain.{}", "m.experts.{}.down")
+    names = list(dict.fromkeys(kinds[i].format(n) for i, n in random.integers(0, 4, (60, 2)).tolist()))
+    diagnoser = watch({name: ("Linear", [row(0)]) for name in names})
+    views = [tracker.view(place) for place, tracker in enumerate(diagnoser._trackers.values())]
+    network = Network(views, recent_rows=5, min_samples=2)
+    for view in views:
+        own, place = expert_of(view.info.name), view.place - 1
+        while place >= 0 and side_by_side(own, expert_of(names[place])):
+            place -= 1
+        assert network.feeder(view) is (views[place] if place >= 0 else None), view.info.name

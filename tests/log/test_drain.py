@@ -2,19 +2,21 @@
 
 import os
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
-from log_rows import LAYERS, bits, expect, make, read, segments, write
+from log_rows import LAYERS, bits, expect, make, read, segments, table, write
 
+import fastact.log.drain
 import fastact.log.writer
 from fastact.history import LayerInfo
-from fastact.log import RunReader
+from fastact.log import LogOptions, LogWriter, RunReader
 from fastact.log.schema import to_rows
 
 
-def test_a_new_layer_begins_a_new_segment(tmp_path: Path) -> None:
+def test_a_new_layer_comes_with_its_first_batch(tmp_path: Path) -> None:
     writer = write(tmp_path, [make(0, 0)])
     writer.flush()
     late = LayerInfo("late", 7, "GELU")
@@ -24,11 +26,62 @@ def test_a_new_layer_begins_a_new_segment(tmp_path: Path) -> None:
     for row in rows[1:]:
         writer.append(row)
     writer.close()
-    assert len(segments(tmp_path)) == 2
+    assert len(segments(tmp_path)) == 1
     assert RunReader(tmp_path).layers == (*LAYERS, late)
     parts = list(RunReader(tmp_path).batches(pytest.fail))
     assert parts[1].layers["late"] == late
     assert [bits(row) for part in parts for row in to_rows(part.batch).tolist()] == expect(rows)
+
+
+@pytest.mark.parametrize("segment_bytes", [1 << 20, 20_000])
+def test_names_without_end_take_what_their_rows_take_and_are_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, segment_bytes: int
+) -> None:
+    monkeypatch.setattr(fastact.log.drain, "_MANY_LATE", 150)
+    sizes = []
+    for count in (300, 600):
+        run = tmp_path / str(count)
+        writer = LogWriter(run, LogOptions(batch_rows=10, segment_bytes=segment_bytes))
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            for step in range(count):
+                writer.add_layer(LayerInfo(f"layer {step}", step, "ReLU"))
+                writer.append(make(step, step))
+                if step % 10 == 9:
+                    writer.flush()
+            writer.close()
+        assert [str(warning.message)[:70] for warning in told] == [
+            "fastact: 150 names of layers came new after the first 100 steps, the last one"[:70]
+        ]
+        reader = RunReader(run)
+        assert [info.name for info in reader.layers] == [f"layer {step}" for step in range(count)]
+        assert {info.layer_type for info in reader.layers} == {"ReLU"}
+        assert [row[0] for row in table(run)] == list(range(count))
+        sizes.append(reader.nbytes)
+    assert sizes[1] < 2.1 * sizes[0]
+
+
+def test_names_that_fill_a_message_are_told_in_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fastact.log.drain, "_MOST_NAMED", 3_000)
+    monkeypatch.setattr(fastact.log.drain, "_FEW", 1)
+    infos = [LayerInfo(f"layer {i} {'x' * 500}", i, "ReLU") for i in range(60)]
+    writer = LogWriter(tmp_path, LogOptions(batch_rows=60, flush_seconds=60))
+    for info in infos[:30]:
+        writer.add_layer(info)
+    writer.append(make(0, 3))
+    writer.flush()
+    for info in infos[30:]:
+        writer.add_layer(info)
+    for i in range(60):
+        writer.append(make(1 + i // 60, i))
+    writer.close()
+    reader = RunReader(tmp_path)
+    assert reader.layers == tuple(infos)
+    parts = list(reader.batches(pytest.fail))
+    assert max(part.frame.metadata for part in parts) < 8_000
+    assert [bits(row) for part in parts for row in to_rows(part.batch).tolist()] == expect(
+        [make(0, 3), *(make(1 + i // 60, i) for i in range(60))]
+    )
 
 
 def test_segments_rotate_by_size(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
 from log_rows import make, segments, table, write
+
+import fastact.log.drain
 
 
 def test_bytes_are_bounded_at_any_time_and_the_newest_stay(tmp_path: Path) -> None:
@@ -24,7 +27,8 @@ def test_bytes_are_bounded_at_any_time_and_the_newest_stay(tmp_path: Path) -> No
     assert foreign.read_text() == "mine"
 
 
-def test_old_steps_are_removed_in_whole_segments(tmp_path: Path) -> None:
+def test_old_steps_are_removed_in_whole_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fastact.log.drain, "_BETWEEN_SEALS", 0.0)
     for begin in (0, 900):  # the second run goes back by 100 steps: they count again
         writer = write(tmp_path, [], batch_rows=8, keep_steps=200)
         for step in range(begin, begin + 1000):

@@ -16,7 +16,7 @@ from fastact.fields import ROW, ROW_DTYPE
 from fastact.history import LayerInfo
 from fastact.replay.blocks import Block, LayerNumbers
 from fastact.replay.log import Log, open_log
-from fastact.replay.merge import merge_ranks
+from fastact.replay.rank_merge import merge_ranks
 
 
 def merged(*ranks: list[tuple[LayerInfo, Row]]) -> list[tuple[LayerInfo, Row]]:
@@ -95,7 +95,7 @@ def test_ranks_that_were_resumed_are_merged_pass_by_pass(tmp_path: Path) -> None
 
 
 def test_ranks_wait_in_memory_for_the_slowest_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastact.replay.merge.BLOCK_ROWS", 64)
+    monkeypatch.setattr("fastact.replay.rank_merge.BLOCK_ROWS", 64)
     for rank in range(4):
         write(tmp_path / f"rank-{rank:05d}", rows_of_a_sick_run(400), batch_rows=16 << rank)
     whole = [block.rows.copy() for block in merged_blocks(open_log(tmp_path), LayerNumbers())]

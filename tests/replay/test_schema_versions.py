@@ -36,6 +36,18 @@ def test_a_log_of_schema_1_2_is_read() -> None:
     assert [(layer.name, layer.rows) for layer in log.diagnose().layers] == [("fc", 12), ("act", 12), ("scalar", 12)]
 
 
+def test_a_log_of_schema_1_4_is_read() -> None:
+    """A layer that came late begins a segment."""
+    log = open_log(DATA / "schema-1.4")
+    assert (log.warnings, log.to_table().num_rows, log.metadata["model"]) == ((), 30, "tiny")
+    assert [(info.name, info.layer_type) for info in log.layers] == [
+        ("fc", "Linear"),
+        ("act", "ReLU"),
+        ("late", "Tanh"),
+    ]
+    assert [(layer.name, layer.rows) for layer in log.diagnose().layers] == [("fc", 12), ("act", 12), ("late", 6)]
+
+
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 def test_what_older_schemas_do_not_have_is_unknown(version: str) -> None:
     log = open_log(DATA / f"schema-{version}")

@@ -1,4 +1,4 @@
-"""Networks for images of the third held-out part, which is held out: rules are never written after it."""
+"""Networks for images of the third part (held out until 2026-11-30)."""
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (as people write it)

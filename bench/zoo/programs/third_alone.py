@@ -1,4 +1,4 @@
-"""Trainings of the third held-out part, which is held out: equations, codes, graphs, actions, odd loaders."""
+"""Trainings of the third part (held out until 2026-11-30): equations, codes, graphs, actions, odd loaders."""
 
 import copy
 import math

@@ -1,4 +1,4 @@
-"""Trainings of two networks or of several views of the third held-out part, which is held out."""
+"""Trainings of two networks or of several views of the third part (held out until 2026-11-30)."""
 
 import math
 from typing import Final

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from fastact.cli.commands.bench import bench
+from fastact.cli.commands.cache import clear, show
 from fastact.cli.commands.compare import compare
 from fastact.cli.commands.demo import demo
 from fastact.cli.commands.diagnose import diagnose
@@ -29,3 +30,8 @@ COMMANDS: Final[tuple[Callable[..., Any], ...]] = (
     demo, diagnose, report, compare, explain, layers, replay, stats, export, recover, tail, bench, info,
     schema, mcp, warmup,
 )  # fmt: skip
+
+#: Commands that belong together: their group's name, what it is about, and they.
+GROUPS: Final[tuple[tuple[str, str, tuple[Callable[..., Any], ...]], ...]] = (
+    ("cache", "The machine code that is kept on the disk, so that a start need not compile.", (clear, show)),
+)

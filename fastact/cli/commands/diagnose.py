@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from fastact.cli.options import AsJson, Rank, Run, Since, Window
-from fastact.cli.output import progress_bar, show, warn_of_losses
+from fastact.cli.output import complain, progress_bar, show, warn_of_losses
 
 
 class Severity(enum.StrEnum):
@@ -64,7 +64,8 @@ def diagnose(
 ) -> int:
     """Say what is wrong in a run, where, since when, and what to try. The exit code is 1 if anything is wrong.
 
-    Notes and accepted findings leave it at 0. --accept adds to what the run itself accepts, or to that of --config.
+    Notes and accepted findings leave it at 0. It is 2 if there is no row to judge. --accept adds to what the run itself
+    accepts, or to that of --config.
     """
     del json_schema  # it has ended the program by itself, since it needs no run
     from fastact.diagnosis.accept import accept_from_option, accept_from_toml
@@ -94,5 +95,8 @@ def diagnose(
         print(diagnosis.to_json(indent=2))
     else:
         show(render_rich(diagnosis))
+    if not any(layer.rows for layer in diagnosis.layers):
+        complain("error: nothing was recorded, or all rows are lost: there is nothing to judge")
+        return 2
     counts = SEVERITIES[SEVERITIES.index(fail_on.value) :]
     return int(any(finding.severity in counts for finding in diagnosis.findings))

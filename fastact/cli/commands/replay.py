@@ -11,7 +11,7 @@ import typer
 from fastact.cli.options import AsJson, Run
 from fastact.cli.output import progress_bar, warn_of_losses
 from fastact.errors import ArgumentValueError
-from fastact.text import shown
+from fastact.text import matches, shown
 
 if TYPE_CHECKING:
     from fastact.replay.records import Record
@@ -25,12 +25,10 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Show a run row by row, as the monitor saw it; the progress is on stderr. With --json, an object a line."""
-    from fnmatch import fnmatchcase
-
     from fastact.replay.log import open_log
 
     log = open_log(run)
-    names = [info.name for info in log.layers if layer is None or fnmatchcase(info.name, layer)]
+    names = [info.name for info in log.layers if layer is None or matches(info.name, layer)]
     if layer is not None and not names:
         known = ", ".join(repr(info.name) for info in log.layers[:8])
         raise ArgumentValueError(f"layer: got {layer!r}, which matches none, want a pattern for one of {known}, ...")

@@ -75,7 +75,7 @@ def _has_view() -> bool:
 
 def _line(state: "Tail") -> str:
     sick = [f"{shown(f.layer, 40)} {f.condition} ({f.severity})" for f in state.diagnose().culprits]
-    return f"{_facts(state)}: {', '.join(sick) or 'no problems found'}"
+    return _facts(state) if state.step is None else f"{_facts(state)}: {', '.join(sick) or 'no problems found'}"
 
 
 def _json(state: "Tail") -> str:

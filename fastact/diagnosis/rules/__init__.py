@@ -19,6 +19,7 @@ from fastact.diagnosis.rules.oscillating import Oscillating, OscillatingThreshol
 from fastact.diagnosis.rules.outlier_channels import OutlierChannels, OutlierChannelsThresholds
 from fastact.diagnosis.rules.output_mismatch import OutputMismatch, OutputMismatchThresholds
 from fastact.diagnosis.rules.overflow_risk import OverflowRisk, OverflowRiskThresholds
+from fastact.diagnosis.rules.rank_differs import RankDiffers, RankDiffersThresholds
 from fastact.diagnosis.rules.saturated import Saturated, SaturatedThresholds
 from fastact.diagnosis.rules.underflow_risk import UnderflowRisk, UnderflowRiskThresholds
 from fastact.diagnosis.rules.unused import Unused, UnusedThresholds
@@ -29,6 +30,7 @@ __all__ = ["RULES", "Thresholds", "adjective"]
 
 class Thresholds(
     # Dataclasses take fields from the last base class to the first one.
+    RankDiffersThresholds,
     NotLearningThresholds,
     OutputMismatchThresholds,
     EvalShiftThresholds,
@@ -65,6 +67,7 @@ class Thresholds(
 
 #: Causes before consequences: a finding can explain one of a later condition, or a later one of its own.
 RULES: Final[tuple[Rule[Any], ...]] = (
+    RankDiffers(),
     OutputMismatch(),
     Exploding(),
     OutlierChannels(),

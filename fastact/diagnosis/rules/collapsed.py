@@ -1,7 +1,7 @@
 """Collapse: samples that become alike while their size stays, and softmaxes that look at one place, or at all alike."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, not_after, upstream
+from fastact.diagnosis.rules.dead import SILENT
 from fastact.diagnosis.rules.vanishing import VanishingThresholds
 from fastact.diagnosis.thresholds import count_field, positive_field, share_field
 from fastact.fields import COLUMN
@@ -23,10 +24,6 @@ from fastact.text import percent
 
 _COUNT, _NEURONS, _STD, _WITHIN = COLUMN["count"], COLUMN["neurons"], COLUMN["std"], COLUMN["within_std"]
 _MEAN = COLUMN["mean"]
-
-
-#: Share of neurons.
-_SILENT: Final = 0.9
 
 
 class CollapsedThresholds(VanishingThresholds):
@@ -87,7 +84,7 @@ def _began_first(cause: Finding, effect: Finding, around: Circumstances) -> bool
 
 def _silences(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     """Whether so many neurons are dead that nothing else than the others' biases is left."""
-    return upstream(cause, effect, around) and float(cause.evidence.get("dead_ratio", 0.0)) >= _SILENT
+    return upstream(cause, effect, around) and float(cause.evidence.get("dead_ratio", 0.0)) >= SILENT
 
 
 class Collapsed(Rule[CollapsedThresholds]):
@@ -136,6 +133,10 @@ class Collapsed(Rule[CollapsedThresholds]):
         "exploding": not_after, "saturated": not_after, "dead": _silences, "vanishing": not_after,
         "non_finite": not_after
     }  # fmt: skip
+
+    def asked(self, finding: Finding) -> Hashable:
+        """Whether it is a softmax's."""
+        return "concentration" in finding.evidence
 
     def applies(self, info: LayerInfo) -> bool:
         """Softmaxes, and every type that can have told samples apart."""

@@ -1,6 +1,7 @@
 """Dead neurons: outputs that are zero for every sample, so that no gradient moves them any more."""
 
 import math
+from collections.abc import Hashable
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -24,6 +25,8 @@ _SILENT, _DEAD = COLUMN["silent_neurons"], COLUMN["dead_neurons"]
 #: Types that have zeros by design, or are no layer: probabilities under a mask, and what was counted or came in.
 _EXEMPT: Final = layer_types.PROBABILITIES | {layer_types.INPUT}
 
+#: The share of dead neurons from which nothing is left but the biases of the others: what makes all samples alike.
+SILENT: Final = 0.9
 #: Layers after a dead one that are asked whether anything still gets through.
 _AFTER: Final = 3
 #: The spread between samples, as a share of the root mean square, from which a layer has a signal.
@@ -234,6 +237,10 @@ class Dead(Rule[DeadThresholds]):
         if severity == NOTE:
             said += "; the others do, and only width is lost"
         return self._finding(layer, network, seen.step, severity, said, evidence)
+
+    def asked(self, finding: Finding) -> Hashable:
+        """Whether next to nothing is left but the biases of others."""
+        return float(finding.evidence.get("dead_ratio", 0.0)) >= SILENT
 
     def stands_alone(self, finding: Finding, layer_type: str) -> bool:
         """Not where a layer hands its input on and no layer that is watched gave it: zeros in the data (pixels)."""

@@ -1,6 +1,7 @@
 """Explosion: outputs that grow by orders of magnitude, from step to step or from layer to layer."""
 
 import math
+from collections.abc import Hashable
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -102,6 +103,10 @@ class Exploding(Rule[ExplodingThresholds]):
     explains: ClassVar = {"exploding": comes_first} | dict.fromkeys(
         ("outlier_channels", "overflow_risk", "non_finite", "saturated", "dead", "vanishing", "constant"), _drives
     )
+
+    def asked(self, finding: Finding) -> Hashable:
+        """Whether it grows with depth."""
+        return "rms_first_layer" in finding.evidence
 
     def needs(self, thresholds: ExplodingThresholds) -> int:
         """Two rows: growth by orders of magnitude leaves few."""

@@ -236,7 +236,8 @@ def _mixtures(network: Network, thresholds: UnusedThresholds) -> dict[str, Findi
 
 def _mixture(name: str, parts: dict[str, list[LayerView]], thresholds: UnusedThresholds) -> Finding | Outcome:
     experts = [_expert(number, views) for number, views in parts.items()]
-    starved = [found for expert in experts if (found := _starved(expert, experts, thresholds)) is not None]
+    whole = _Whole.of(experts)
+    starved = [found for expert in experts if (found := _starved(expert, whole, thresholds)) is not None]
     if len(experts) < 2 or not starved:
         return Outcome.NOT_FOUND
     needed = thresholds.dead_samples * len(experts)
@@ -287,30 +288,55 @@ def _expert(number: str, parts: list[LayerView]) -> _Expert:
     return _Expert(number, parts, steps, tokens, max(last, empty - 1), empty)
 
 
-def _starved(expert: _Expert, experts: Sequence[_Expert], thresholds: UnusedThresholds) -> _Starved | None:
+class _Whole(NamedTuple):
+    """What the experts of a mixture have together, so that each of thousands is not compared with each.
+
+    Attributes:
+        steps: the recorded steps in the window in which any had tokens, rising.
+        tokens: how many all had, in each of these and after it.
+        start: the first step of any of their layers.
+        first: for each expert with rows, by its number, the first step in the window of any of its layers.
+        least: the two least of these.
+    """
+
+    steps: npt.NDArray[np.int64]
+    tokens: npt.NDArray[np.float64]
+    start: int
+    first: dict[str, int]
+    least: list[int]
+
+    @classmethod
+    def of(cls, experts: Sequence[_Expert]) -> "_Whole":
+        steps, places = np.unique(np.concatenate([each.steps for each in experts]), return_inverse=True)
+        tokens = np.bincount(places, np.concatenate([each.tokens for each in experts]), len(steps))
+        first = {each.number: min(int(v.rows["step"][0]) for v in each.parts) for each in experts if each.parts}
+        start = min((view.start for each in experts for view in each.parts), default=0)
+        return cls(steps, tokens[::-1].cumsum()[::-1], start, first, sorted(first.values())[:2])
+
+    def others_begin_after(self, expert: _Expert) -> bool:
+        """Whether all rows of the other experts in the window are of later steps than those with its last tokens."""
+        least = list(self.least)
+        if self.first.get(expert.number) in least:
+            least.remove(self.first[expert.number])
+        return not least or least[0] > expert.last
+
+
+def _starved(expert: _Expert, whole: _Whole, thresholds: UnusedThresholds) -> _Starved | None:
     """For how long an expert has had no tokens while others had some; None where it has some, or had a moment ago."""
-    later = [other.steps > expert.last for other in experts]
-    since = np.unique(np.concatenate([other.steps[new] for other, new in zip(experts, later, strict=True)]))
+    begin = int(whole.steps.searchsorted(expert.last, "right"))
+    since = whole.steps[begin:]
     if len(since) < thresholds.min_rows:
         return None
-    all_steps = np.unique(np.concatenate([other.steps for other in experts]))
     if len(expert.steps) > 1:
-        places = np.searchsorted(all_steps, expert.steps)
-        pause = int(np.diff(places).max()) - 1
+        pause = int(np.diff(whole.steps.searchsorted(expert.steps)).max()) - 1
         if len(since) < _LONGER * pause:
             return None
-    tokens = sum(float(other.tokens[new].sum()) for other, new in zip(experts, later, strict=True))
     first = int(since[0])
     if expert.empty >= 0:
         first = expert.empty
     elif expert.last < 0:
-        first = min(view.start for other in experts for view in other.parts)
-    elif len(since) > 1 and all(int(view.rows["step"][0]) > expert.last for view in _others(expert, experts)):
+        first = whole.start
+    elif len(since) > 1 and whole.others_begin_after(expert):
         # The first step without has left the window: by their distance it came right after the last one with.
         first = expert.last + int(np.diff(since).min())
-    return _Starved(expert, first, len(since), tokens)
-
-
-def _others(expert: _Expert, experts: Sequence[_Expert]) -> list[LayerView]:
-    """The layers of the other experts of a mixture."""
-    return [view for other in experts if other is not expert for view in other.parts]
+    return _Starved(expert, first, len(since), float(whole.tokens[begin]))

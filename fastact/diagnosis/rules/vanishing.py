@@ -1,6 +1,7 @@
 """Vanishing: the differences between samples are lost on the way through the network."""
 
 import math
+from collections.abc import Hashable
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -113,6 +114,10 @@ class Vanishing(Rule[VanishingThresholds]):
         "underflow_risk": upstream, "dead": _switches_off, "vanishing": _lost_before, "constant": not_after,
         "collapsed": not_after
     }  # fmt: skip
+
+    def asked(self, finding: Finding) -> Hashable:
+        """Whether it fades over steps."""
+        return finding.evidence.get("reference_layer") == finding.layer
 
     def applies(self, info: LayerInfo) -> bool:
         """Every type, except those that are small by design, tables, and what hands its input on."""

@@ -1,11 +1,11 @@
-"""Keras, held out: rates, frozen layers, depth, inputs and targets. Rule writers do not open this."""
+"""Keras, opened (held out until 2026-11-30): rates, frozen layers, depth, inputs and targets."""
 
 import keras
 import numpy as np
 from keras import layers, ops
 
 from bench.faults.case import fault
-from bench.faults.held_out_data import (
+from bench.faults.opened_2_data import (
     as_arrays,
     colours,
     column,
@@ -20,7 +20,7 @@ from bench.faults.held_out_data import (
     reviews,
     shape_kinds,
 )
-from bench.faults.held_out_keras_outputs import fit, stack
+from bench.faults.opened_2_keras_outputs import fit, stack
 from bench.faults.run import Run
 
 

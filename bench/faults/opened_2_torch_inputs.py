@@ -1,11 +1,11 @@
-"""PyTorch, held out: initialisation and depth; inputs and targets. Rule writers do not open this."""
+"""PyTorch, opened (held out until 2026-11-30): initialisation and depth; inputs and targets."""
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (as people write it)
 from torch import nn, optim
 
 from bench.faults.case import fault
-from bench.faults.held_out_data import (
+from bench.faults.opened_2_data import (
     brain,
     colours,
     glyphs,
@@ -19,7 +19,7 @@ from bench.faults.held_out_data import (
     pendulum,
     shape_kinds,
 )
-from bench.faults.held_out_nets import GlyphNet, GraphNet, dense
+from bench.faults.opened_2_nets import GlyphNet, GraphNet, dense
 from bench.faults.run import Run, batches, train
 
 

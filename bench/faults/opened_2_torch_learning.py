@@ -1,11 +1,11 @@
-"""PyTorch, held out: rates, parameters that are left out, and what the loop does. Rule writers do not open this."""
+"""PyTorch, opened (held out until 2026-11-30): rates, parameters that are left out, and what the loop does."""
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (as people write it)
 from torch import nn, optim
 
 from bench.faults.case import fault
-from bench.faults.held_out_data import (
+from bench.faults.opened_2_data import (
     brain,
     codes,
     glyphs,
@@ -23,7 +23,7 @@ from bench.faults.held_out_data import (
     spirals,
     ways,
 )
-from bench.faults.held_out_nets import CodeNet, GlyphNet, GraphNet, MotionNet, QNet, UNet, dense
+from bench.faults.opened_2_nets import CodeNet, GlyphNet, GraphNet, MotionNet, QNet, UNet, dense
 from bench.faults.run import Run, batches, train
 
 

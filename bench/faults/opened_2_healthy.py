@@ -1,4 +1,4 @@
-"""Held out: programs that look odd, and in which nothing is wrong. Rule writers do not open this."""
+"""Opened (held out until 2026-11-30): programs that look odd, and in which nothing is wrong."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from keras import layers
 from torch import nn, optim
 
 from bench.faults.case import look_alike
-from bench.faults.held_out_data import (
+from bench.faults.opened_2_data import (
     as_arrays,
     codes,
     colours,
@@ -27,9 +27,9 @@ from bench.faults.held_out_data import (
     spirals,
     ways,
 )
-from bench.faults.held_out_keras_outputs import fit, stack
-from bench.faults.held_out_nets import CodeNet, GraphNet, QNet, dense
-from bench.faults.held_out_torch_inputs import Adapted
+from bench.faults.opened_2_keras_outputs import fit, stack
+from bench.faults.opened_2_nets import CodeNet, GraphNet, QNet, dense
+from bench.faults.opened_2_torch_inputs import Adapted
 from bench.faults.run import Run, batches, train
 
 

@@ -1,0 +1,117 @@
+"""Several ranks as one network: the rows that they have of the same layer in the same step, merged step by step."""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import numpy as np
+
+from fastact.fields import ROW
+from fastact.log.reader import StoredBatch
+from fastact.log.schema import to_rows
+from fastact.replay.beside import Beside
+from fastact.replay.blocks import BLOCK_ROWS, Block, Ints, LayerNumbers, Rows
+from fastact.replay.keyed import Keyed, Tree, keyed, merge_two
+
+#: Merged rows that a round aims at: each level of the tree holds as many, 6 MB.
+_ROUND: Final = 1 << 15
+
+
+class _Rank:
+    """One rank, read batch by batch."""
+
+    def __init__(self, batches: Iterable[StoredBatch], layers: LayerNumbers) -> None:
+        self._batches = iter(batches)
+        self._layers = layers
+        self._session = ""
+        #: (pass, step) of the last row read, and whether that was the last one.
+        self.last, self.ended = (-1, 0), False
+
+    def read(self, until: tuple[int, int] | None, most: int) -> Keyed | None:
+        """Reads on until a (pass, step), or until so many rows are read; None where there was nothing to read."""
+        parts: list[tuple[Ints, Ints, StoredBatch]] = []
+        count = 0
+        while count < most and not self.ended and (until is None or self.last < until):
+            stored = next(self._batches, None)
+            if stored is None:
+                self.ended = True
+            elif stored.batch.num_rows:
+                parts.append((self._passes(stored), self._layers.of_batch(stored), stored))
+                count += stored.batch.num_rows
+        if not parts:
+            return None
+        columns = {field.name: np.empty(count, field.dtype) for field in ROW}
+        begin = 0
+        for _, _, stored in parts:
+            end = begin + stored.batch.num_rows
+            to_rows(stored.batch, {name: column[begin:end] for name, column in columns.items()})
+            begin = end
+        passes, numbers = (np.concatenate(some) for some in zip(*((a, b) for a, b, _ in parts), strict=True))
+        return keyed((passes, columns["step"], numbers), columns)
+
+    def _passes(self, stored: StoredBatch) -> Ints:
+        """Which pass through the steps each row is of: a resumed run goes through some of its steps again."""
+        steps, session = stored.batch.column("step").to_numpy(), stored.frame.session
+        back = np.zeros(len(steps), np.int64)
+        back[1:] = steps[1:] < steps[:-1]
+        back[0] = session != self._session or steps[0] < self.last[1]
+        passes: Ints = self.last[0] + np.cumsum(back)
+        self._session = session
+        self.last = int(passes[-1]), int(steps[-1])
+        return passes
+
+
+def merge_ranks(
+    ranks: Iterable[Iterable[StoredBatch]], layers: LayerNumbers, beside: Beside | None = None
+) -> Iterator[Block]:
+    """Merges the rows that several ranks have of the same layer in the same step, step by step.
+
+    Each rank's batches come in written order, with their writer's session: a rank that was resumed begins its next pass
+    through the steps with its next writer, and passes of the same number belong together.
+
+    In each round the rank that lags is read on, then every other one up to the same step, and what all have passed is
+    given out. What is read is merged at once, so memory holds the rows of a round as often as the logarithm of the
+    number of ranks, and the last batch of each rank only as far as no other one has the same layers in it. `beside`
+    gets them before they are merged, and keeps of a round what is compared of each row.
+    """
+    reading = list(every := [_Rank(batches, layers) for batches in ranks])
+    column = {rank: place for place, rank in enumerate(every)}
+    ahead: Keyed | None = None
+    #: The rows that the rank that lags reads: as many as make a round, merged with what others have beside it.
+    share = 1
+    done: list[tuple[Ints, Rows]] = []
+    while reading:
+        tree = Tree()
+        slowest = min(reading, key=lambda rank: rank.last)
+        table = slowest.read(None, share)
+        own = 0 if table is None else len(table)
+        # Where it has ended, the others that end there are read to their ends in the same round.
+        mark = (slowest.last[0], slowest.last[1] + 1) if slowest.ended else slowest.last
+        for rank in reading:
+            # Of a rank that is recorded more often, not more than a few times as much.
+            part = table if rank is slowest else rank.read(mark, max(4 * share, own))
+            if part is not None:
+                if beside is not None:
+                    beside.add(column[rank], part)
+                tree.add(part)
+        reading = [rank for rank in reading if not rank.ended]
+        if len(tree):
+            whole = tree.whole()
+            share = max(1, min(_ROUND, BLOCK_ROWS) * max(own, 1) // max(len(whole), 1))
+            ahead = whole if ahead is None else merge_two(ahead, whole)
+        past = min((rank.last for rank in reading), default=None)
+        if beside is not None:
+            beside.give(past)
+        if ahead is not None:
+            count = len(ahead) if past is None else _before(ahead, past)
+            if count:
+                done.append((ahead.keys[2][:count], ahead.take(slice(count)).rows()))
+                ahead = ahead.take(slice(count, None))
+        if done and (not reading or sum(len(rows) for _, rows in done) >= BLOCK_ROWS):
+            yield Block(np.concatenate([numbers for numbers, _ in done]), np.concatenate([rows for _, rows in done]))
+            done = []
+
+
+def _before(table: Keyed, mark: tuple[int, int]) -> int:
+    """How many rows are of passes and steps before a (pass, step)."""
+    passes, steps, _ = table.keys
+    return int(np.count_nonzero((passes < mark[0]) | ((passes == mark[0]) & (steps < mark[1]))))
