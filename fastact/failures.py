@@ -1,10 +1,10 @@
 """Keeps what goes wrong in fastact from ending a training: counted, warned of once, or raised where asked for."""
 
 import contextlib
-import warnings
 from collections.abc import Iterator
 
 from fastact.diagnosis.finding import FindingError
+from fastact.warn import warn
 
 
 class FailureCounter:
@@ -14,6 +14,7 @@ class FailureCounter:
     `strict`, they are raised instead.
 
     Example:
+        >>> import warnings
         >>> counter = FailureCounter("fastact")
         >>> with warnings.catch_warnings(record=True) as caught:
         ...     warnings.simplefilter("always")
@@ -28,15 +29,13 @@ class FailureCounter:
         self.owner, self.strict, self.counter = owner, strict, counter
         self.failures = 0
 
-    def failed(self, what: str, error: Exception, stacklevel: int = 4) -> None:
+    def failed(self, what: str, error: Exception) -> None:
         """Counts `error`, by which `what` failed, and warns of the first. If `strict`, the caller is to raise it."""
         self.failures += 1
         if self.failures == 1 and not self.strict:
-            warnings.warn(
+            warn(
                 f"{self.owner} could not {what} and continues without it ({type(error).__name__}: {error});"
-                f" {self.counter} counts further failures",
-                RuntimeWarning,
-                stacklevel=stacklevel,
+                f" {self.counter} counts further failures"
             )
 
     @contextlib.contextmanager
@@ -47,6 +46,6 @@ class FailureCounter:
         except FindingError:
             raise  # the monitor was asked to raise it
         except Exception as error:
-            self.failed(what, error, 5)
+            self.failed(what, error)
             if self.strict:
                 raise

@@ -30,6 +30,7 @@ class ActivationCallback(WatchingCallback, TrainerCallback):  # type: ignore[mis
 
     A step is a step of the optimizer: batches whose gradients are accumulated make one row. The loss is recorded by
     itself, with the logits and the summary of the labels that it was given. Evaluation is left out.
+    Where the Trainer resumes from a checkpoint, the run at the path is resumed, too.
     The Trainer does not tell its callbacks that a training failed: call `close` then, or train again.
 
     Raises:
@@ -39,7 +40,7 @@ class ActivationCallback(WatchingCallback, TrainerCallback):  # type: ignore[mis
     def on_train_begin(self, args: Any, state: Any, control: Any, *, model: Any, **_: Any) -> None:
         """Opens the log and sets the hooks."""
         # The Trainer puts the whole model into training mode at each step, and into evaluation mode to evaluate.
-        self.begin(model, lambda: bool(model.training), args.process_index, args.world_size)
+        self.begin(model, lambda: bool(model.training), args.process_index, args.world_size, state.global_step)
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         """Ends the step."""

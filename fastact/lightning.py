@@ -37,7 +37,7 @@ class ActivationCallback(WatchingCallback, Callback):  # type: ignore[misc] # my
 
     A step is a step of the optimizer: batches whose gradients are accumulated make one row. The loss is recorded by
     itself, with what it was given. Validation and the sanity check are left out. The log is also closed when the
-    training fails or is interrupted.
+    training fails or is interrupted. Where the trainer resumes from a checkpoint, the run at the path is resumed, too.
 
     Raises:
         ArgumentTypeError: `run` is neither a monitor nor a path.
@@ -50,7 +50,9 @@ class ActivationCallback(WatchingCallback, Callback):  # type: ignore[misc] # my
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Opens the log and sets the hooks."""
         self._global_step = trainer.global_step
-        self.begin(pl_module, lambda: bool(trainer.training), trainer.global_rank, trainer.world_size)
+        self.begin(
+            pl_module, lambda: bool(trainer.training), trainer.global_rank, trainer.world_size, trainer.global_step
+        )
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any, **__: Any) -> None:
         """Ends the step, if the optimizer has taken one."""

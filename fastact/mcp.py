@@ -40,6 +40,8 @@ _MOST_LETTERS: Final = 2000
 _MOST: Final = 200
 _Count = Annotated[int, Field(ge=1, le=_MOST)]
 _Step = Annotated[int, Field(ge=0)]
+_ABOUT_SESSION: Final = "Which session, where the run was started more than once: its number; by default the last, -1."
+_Session = Annotated[int | None, Field(description=_ABOUT_SESSION)]
 
 
 def server(paths: Iterable[str | os.PathLike[str]]) -> MCPServer:
@@ -61,27 +63,31 @@ def server(paths: Iterable[str | os.PathLike[str]]) -> MCPServer:
         return {"runs": names[:_MOST], "left_out": max(0, len(names) - _MOST)}
 
     @made.tool(annotations=_READS)
-    def summary(run: str) -> str:
+    def summary(run: str, session: _Session = None) -> str:
         """Say in some sentences what is wrong in a run, since when, why, and what to try; or that nothing was found."""
         with _told():
-            return "\n".join(headline(runs.log(run).diagnose()))
+            return "\n".join(headline(runs.log(run, session).diagnose()))
 
     @made.tool(annotations=_READS)
-    def diagnose(run: str, since: _Step | None = None, rank: int | None = None, limit: _Count = 20) -> dict[str, Any]:
+    def diagnose(
+        run: str, since: _Step | None = None, rank: int | None = None, limit: _Count = 20, session: _Session = None
+    ) -> dict[str, Any]:
         """List the findings of a run: layer, condition, severity, first step, evidence, cause, remedies, a lasting id.
 
         The first culprit comes first, each culprit followed by its consequences. `since` leaves out what began before
         that step, `rank` judges one process of several, and `limit` bounds how many are listed.
         """
         with _told():
-            diagnosis = runs.log(run).diagnose(rank=rank)
+            diagnosis = runs.log(run, session).diagnose(rank=rank)
         return _findings(diagnosis if since is None else diagnosis.since(since), limit)
 
     @made.tool(annotations=_READS)
-    def layers(run: str, offset: _Step = 0, limit: _Count = 50, sick_only: bool = False) -> dict[str, Any]:
+    def layers(
+        run: str, offset: _Step = 0, limit: _Count = 50, sick_only: bool = False, session: _Session = None
+    ) -> dict[str, Any]:
         """List the layers of a run in forward order, `limit` from `offset` on, with their last numbers and health."""
         with _told():
-            table = [it for it in runs.log(run).diagnose().layers if it.severity or not sick_only]
+            table = [it for it in runs.log(run, session).diagnose().layers if it.severity or not sick_only]
         shown = [layer.to_dict() for layer in table[offset : offset + limit]]
         return {"layers": shown, "next_offset": offset + limit if offset + limit < len(table) else None}
 
@@ -93,6 +99,7 @@ def server(paths: Iterable[str | os.PathLike[str]]) -> MCPServer:
         to_step: _Step | None = None,
         rank: int | None = None,
         limit: _Count = 50,
+        session: _Session = None,
     ) -> dict[str, Any]:
         """List the rows of one layer, a step each: count, mean, std, min, max, zeros, NaN, neurons, and so on.
 
@@ -100,7 +107,7 @@ def server(paths: Iterable[str | os.PathLike[str]]) -> MCPServer:
         go on, null at the end.
         """
         with _told():
-            log = runs.log(run)
+            log = runs.log(run, session)
             check_choice("rank", whose := log.ranks[0] if rank is None else rank, log.ranks)
             found: list[dict[str, Any]] = []
             for record in log.replay(from_step=from_step, to_step=to_step, layers=layer):
@@ -158,13 +165,13 @@ class _Runs:
                     self._name(found, each.name, each)
         return found
 
-    def log(self, name: str) -> Log:
+    def log(self, name: str, session: int | None = None) -> Log:
         """The log of a run. Raises ArgumentValueError where there is none of that name."""
         found = self.found()
         if name not in found:
             known = ", ".join(map(repr, list(found)[:20])) or "none: there are no runs yet"
             raise ArgumentValueError(f"run: got {name[:200]!r}, want one of {known}")
-        return open_log(found[name])
+        return open_log(found[name], session=session)
 
     @staticmethod
     def _name(found: dict[str, Path], name: str, place: Path) -> None:

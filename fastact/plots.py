@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import numpy as np
 
-from fastact.checks import check_choice
+from fastact.checks import check_choice, check_type
 from fastact.html.scales import ends_of, log_ends_of
 from fastact.packages import needs_extra
 from fastact.text import shown
@@ -278,7 +278,10 @@ def _axes(ax: "Axes | None") -> "Axes":
     with needs_extra("fastact.plots", "matplotlib", "matplotlib", extra="plot"):
         import matplotlib as mpl  # noqa: F401 - to say what is missing
     if ax is not None:
-        return ax
+        from matplotlib.axes import Axes
+
+        # An array of axes is what `plt.subplots(2)` gives; what is drawn on needs a single one.
+        return check_type("ax", ax, Axes, "matplotlib's Axes, a single one")
     import matplotlib.pyplot as plt
 
     return plt.subplots(layout="constrained")[1]

@@ -365,6 +365,8 @@ class OpenMetrics:
             from prometheus_client.core import GaugeMetricFamily
         self._family = GaugeMetricFamily
         self._last: tuple[int, Scalars] | None = None
+        if registry is not None and not callable(getattr(registry, "register", None)):
+            raise ArgumentTypeError(f"registry: got {type(registry).__name__}, want a prometheus_client registry")
         self._registry = REGISTRY if registry is None else registry
         self._registry.register(self)
 

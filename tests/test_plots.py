@@ -12,6 +12,7 @@ from synthetic import nothing_finite, row, saturated, watch
 import fastact
 from fastact import Diagnosis, heatmap, plots
 from fastact.diagnosis.finding import Evidence
+from fastact.errors import ArgumentTypeError
 from fastact.history import History
 from fastact.log import LogWriter
 
@@ -186,3 +187,13 @@ def test_one_spike_leaves_the_colours_to_the_others() -> None:
     (image,) = ax.images
     assert image.norm.vmax < 2.0
     assert image.colorbar.extend == "max"
+
+
+def test_what_is_no_axes_is_refused(tmp_path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    _, several = plt.subplots(2)
+    for wrong in (several, 3, "ax"):
+        with pytest.raises(ArgumentTypeError, match=r"ax: got .*, want matplotlib's Axes, a single one"):
+            fastact.Diagnosis((), ()).plot(wrong)  # type: ignore[arg-type]
+    plt.close("all")

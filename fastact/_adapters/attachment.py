@@ -5,7 +5,6 @@ counted and warned of once, and the training continues; with `strict` it is rais
 """
 
 import os
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from fastact.errors import ArgumentTypeError, FastactError
 from fastact.failures import FailureCounter
 from fastact.monitor.monitor import ActivationMonitor
 from fastact.monitor.unseen import Watcher
+from fastact.warn import warn
 
 #: Where the rows go: a monitor, or the path of a log, which the adapter opens when the training starts.
 Run = ActivationMonitor | str | os.PathLike[str]
@@ -50,15 +50,17 @@ class Attachment:
             raise FastactError(f"{owner}: no monitor yet: the training that opens the log has not started")
         return self._monitor
 
-    def open(self, rank: int = 0, ranks: int = 1) -> None:
+    def open(self, rank: int = 0, ranks: int = 1, start_step: int = 0) -> None:
         """Opens the log, if `run` is a path. Of several processes each writes its own ``rank-00000`` and so on there.
+
+        `start_step` is the number of the first step: above 0 the run's last session is resumed.
 
         If the log cannot be opened, the monitor has none and still diagnoses.
         """
         if self._run is not None and not isinstance(self._run, ActivationMonitor):
             with self.failure_counter("open the log"):
-                self._monitor = ActivationMonitor()
-                self._monitor = ActivationMonitor(self._run, rank=rank, ranks=ranks)
+                self._monitor = ActivationMonitor(start_step=start_step)
+                self._monitor = ActivationMonitor(self._run, rank=rank, ranks=ranks, start_step=start_step)
 
     def close(self) -> None:
         """Closes the log, if `open` opened it; the monitor still diagnoses what it saw."""
@@ -105,6 +107,11 @@ class Attachment:
         if self._monitor is not None:
             self._monitor.remove_watcher(watcher)
 
+    def on_release(self, call: Callable[[], object]) -> None:
+        """`ActivationMonitor.on_release`."""
+        if self._monitor is not None:
+            self._monitor.on_release(call)
+
     def step(self) -> None:
         """Ends the monitor's step."""
         if self._monitor is not None:
@@ -119,6 +126,6 @@ class Attachment:
                 f"{counter.owner}: a copy of it, in this process or another one, records nothing, since a monitor "
                 "cannot be copied; pass the path of a log, where each process writes its own part"
             )
-            warnings.warn(problem, RuntimeWarning, stacklevel=2)
+            warn(problem)
         fresh = FailureCounter(counter.owner, strict=counter.strict)
         return {"failure_counter": fresh, "when": None, "_run": run, "_monitor": None}

@@ -29,9 +29,11 @@ def complain(line: str) -> None:
 
 
 def warn_of_losses(log: "Log") -> None:
-    """Says on stderr which rows a log that has been read has lost."""
+    """Says on stderr which rows a log that has been read has lost, and what else is good to know of it."""
     for line in log.warnings:
         complain(f"warning: {line}")
+    for line in log.notes:
+        complain(f"note: {line}")
 
 
 def console() -> "Console":

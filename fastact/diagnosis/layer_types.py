@@ -5,6 +5,7 @@ The names are those of PyTorch, Keras and Flax modules. A type that is not liste
 
 import math
 from collections.abc import Iterable
+from difflib import get_close_matches
 from functools import cache
 from typing import Final
 
@@ -226,6 +227,55 @@ def group_of(layer_type: str, mode: str) -> str:
     if layer_type in _OF_LOSSES:
         return LOSSES_IN_EVALUATION if mode else LOSSES
     return EVALUATION if mode else LAYERS
+
+
+@cache
+def known_type(layer_type: str) -> str:
+    """The type as the rules write it, whatever its case and its underscores; one that they do not know as it is.
+
+    Example:
+        >>> known_type("tanh"), known_type("leaky_relu"), known_type("MyBlock")
+        ('Tanh', 'LeakyReLU', 'MyBlock')
+    """
+    return layer_type if layer_type in _known() else _known_folded().get(_folded(layer_type), layer_type)
+
+
+@cache
+def likely_type(layer_type: str) -> str | None:
+    """Where a type is unknown and no class name: the known one that is most like it, or ""; else None.
+
+    A class of one's own is a type as good as any: it begins with a capital letter.
+
+    Example:
+        >>> likely_type("tanhh"), likely_type("quux"), likely_type("MyBlock"), likely_type("conv_2d")
+        ('Tanh', '', None, None)
+    """
+    known = known_type(layer_type)
+    if not layer_type or known in _known() or is_known(known) or (known[0].isupper() and known.isidentifier()):
+        return None
+    found = get_close_matches(_folded(layer_type), list(_known_folded()), 1, 0.7)
+    return _known_folded()[found[0]] if found else ""
+
+
+@cache
+def _known() -> frozenset[str]:
+    """All names of types that stand for themselves; those that begin with a known word are more."""
+    groups = (RECURRENT, UNBOUNDED_RECURRENT, GATES, RELU_FAMILY, PROBABILITIES, COUNTED, MASKED, OF_OPTIMISERS)
+    own = {GRADIENT, INPUT, LOSS, PREDICTION, TARGET, BASELINE, "Embedding", "Embed"}
+    sized = [word + size for word in _SIZED for size in ("1d", "2d", "3d")]
+    return frozenset(own.union(BOUNDED, PASSING, _WEIGHTS, _NORM, sized, *groups))
+
+
+_SIZED: Final = ("Conv", "ConvTranspose", "BatchNorm", "InstanceNorm", "MaxPool", "AvgPool", "Dropout")
+
+
+def _folded(layer_type: str) -> str:
+    return layer_type.lower().replace("_", "").replace("-", "").replace(" ", "")
+
+
+@cache
+def _known_folded() -> dict[str, str]:
+    return {_folded(name): name for name in sorted(_known(), reverse=True)}
 
 
 def without_mode(name: str) -> str:

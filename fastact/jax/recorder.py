@@ -2,7 +2,6 @@
 
 import functools
 import threading
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
@@ -20,6 +19,7 @@ from fastact.jax.summary import Summary, summarize
 from fastact.monitor.batches import facts_of_inputs
 from fastact.monitor.monitor import ActivationMonitor
 from fastact.stats.options import SATURATION
+from fastact.warn import warn
 
 _T = TypeVar("_T")
 
@@ -326,7 +326,7 @@ class Recorder:
                 self._checks += 1
                 problem = f"nothing has come of layer {missing[0]!r}, which was traced"
                 cause = "JAX leaves ordered callbacks out of a scan that is differentiated; use Recorder(ordered=False)"
-                warnings.warn(f"fastact.jax.Recorder: {problem}: {cause}", RuntimeWarning, stacklevel=3)
+                warn(f"fastact.jax.Recorder: {problem}: {cause}")
 
     def _drain(self) -> list[tuple[str, Callable[[Any], None], Any]]:
         """Waits until everything under way has arrived, and removes and returns it."""

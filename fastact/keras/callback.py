@@ -105,6 +105,7 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
         """Opens the log and wraps the layers."""
         self.close()  # in case the last training failed
         self._attachment.open()
+        self._attachment.on_release(self.close)
         self._described.clear()
         with self._attachment.failure_counter("watch the model"):
             if keras.backend.backend() == "jax":

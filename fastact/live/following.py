@@ -66,11 +66,15 @@ class Rank:
     def __init__(self, number: int | None, folder: Path, window_size: int | None, lost: Callable[[str], None]) -> None:
         self.number = number
         self.folder = folder
-        self.tail = Tail(folder, window_size=window_size, lost=lost, seen=self._take)
+        self.tail = Tail(folder, window_size=window_size, lost=lost, seen=self._take, anew=self._begin)
         self.diagnosis: Diagnosis | None = None
         self.events: deque[Event] = deque(maxlen=_KEPT)
         self.error, self.looks = "", 0
         self._grown = time.monotonic()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Nothing was seen, or nothing of it holds any more."""
         self._losses: dict[str, int] = {}
         self._grid = Grid([STATISTICS["mean"]], _COLUMNS, 1)
         self._diagnosed = -1

@@ -19,6 +19,12 @@ their names. What comes later stands in the metadata of a batch: ``fastact.layer
 sealed segment of many batches ends with one without rows, whose ``fastact.index`` says where in it which steps are
 (`step_index`).
 
+**Sessions.** Each start of a writer in a folder begins a session, which is read apart; one that resumes
+(``start_step``) continues the last. ``fastact.run_session`` is the session's number, ``fastact.start_step`` the step at
+which the writer resumed it, ``fastact.started`` when it began (nanoseconds since 1970). Rows that earlier writers of
+the session have from that step on were recorded again: readers leave them out. Without these entries, as before 1.5, a
+folder is one session.
+
 **The promise.** A row is on its way to the disk after `LogOptions.batch_rows` further rows or
 `LogOptions.flush_seconds`, whichever comes first; `LogWriter.flush` forces it. What is there survives the death of the
 process at any instant, and with ``durability="fsync"`` a loss of power as well. Each batch carries its length and a
@@ -67,17 +73,21 @@ The files, from the training to the disk and back:
 - `options`: how a log is written and how much of it stays
 - `writer`: takes rows in
 - `ring`: the rows that wait in memory
+- `late`: layers that come late
 - `drain`: the thread that puts them on the disk
 - `codec`: rows to bytes, and back to columns that are safe
 - `files`: one segment on the disk
+- `folder`: the segments of a run, and the messages of each
 - `lock`: one writer a run
 - `retention`: removes, thins and joins the oldest segments
 - `plan`: which segments are merged next, and into how many steps a row
 - `thin`: one merged row for many steps, one segment for many
+- `upload`: moves sealed segments to an object store
 - `schema`: what a segment holds, its columns and its header
 - `index_entries`, `step_index`: which steps are where in a segment, written and read
 - `sparing`: files that are read side by side, few of them open at a time
 - `frames`: finds the whole messages in damaged bytes
+- `sessions`: which session of the run each segment is of, and what was recorded again
 - `reader`: reads what is whole, and says what is missing
 - `follower`: the same while it is written
 """

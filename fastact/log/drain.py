@@ -14,7 +14,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -25,14 +25,17 @@ import numpy.typing as npt
 from fastact.fields import ROW_BYTES
 from fastact.history import LayerInfo
 from fastact.log.codec import Encoder
-from fastact.log.files import Segment, list_segments, next_number, remove_empty, sync_folder
+from fastact.log.files import Segment, list_segments, next_number, remove_empty, remove_run, sync_folder
+from fastact.log.folder import segment_frames
 from fastact.log.frames import END_MARK
+from fastact.log.late import LateNames, within
 from fastact.log.lock import RunLock
 from fastact.log.options import LogOptions
 from fastact.log.plan import KeptSegment
 from fastact.log.retention import Retention
-from fastact.log.ring import Ring
-from fastact.log.schema import Header, layers_to_json
+from fastact.log.ring import Dropped, Ring
+from fastact.log.schema import Header
+from fastact.log.sessions import Sessions, front_of
 from fastact.log.thin import SegmentFacts
 
 #: Seconds between two portions of retention's work, in which the training has Python's lock for itself.
@@ -45,8 +48,6 @@ _SHORTEST_PAUSE, _LAST_TRIES = 0.02, 5.0
 _BETWEEN_SEALS: Final = 0.1
 #: Rows that wait because they come faster than they are written, and those of the largest batch that they make.
 _PILED_UP, _MOST_ROWS = 4_096, 32_768
-#: A layer that comes this many steps after the first one was not there from the beginning; so many are a mistake.
-_LATE_STEPS, _MANY_LATE = 100, 1000
 #: Characters of the layers that a header names, some 100,000 layers: readers bound what a message may hold.
 _MOST_NAMED: Final = 16 << 20
 #: So few layers are never more.
@@ -58,13 +59,19 @@ class Drain:
     """Empties a ring into a run's folder, an absolute path that is made where it is missing.
 
     The writer adds to `layers`, by the number that rows have for them, before the first row of a layer; `metadata` is
-    for the headers.
+    for the headers. `start_step` and `overwrite` are those of `LogWriter`.
 
     Raises OSError where the folder cannot be made or written to, LogError where another writer has it.
     """
 
     def __init__(
-        self, folder: Path, options: LogOptions, metadata: dict[str, str], layers: dict[int, LayerInfo]
+        self,
+        folder: Path,
+        options: LogOptions,
+        metadata: dict[str, str],
+        layers: dict[int, LayerInfo],
+        start_step: int = 0,
+        overwrite: bool = False,
     ) -> None:
         self.ring = Ring(options.capacity)
         #: The text of a warning, once the disk has refused; whoever gives the warning takes it away.
@@ -76,17 +83,17 @@ class Drain:
         self._session = os.urandom(8).hex()
         #: Those that the last segment has rows of, which the next one names at its front; None before the first one.
         self._used: set[int] | None = None
-        self._late = 0  # layers that came long after the first step
+        self._late = LateNames()
         self._batches = 0
         self._repeat = 0  # rows of a batch that failed and is written again as it was
-        self._dropped = 0  # rows dropped before the next batch
+        self._dropped = Dropped()  # before the next batch
         self._told = 0  # of these, how many the log tells of
         self._first_step: int | None = None
         self._last_step = self._segment_step = 0
         self._segment: Segment | None = None
         self._encoder: Encoder | None = None
         self._failures = 0
-        self._warned = self._warned_of_names = self._ended = False
+        self._warned = self._ended = False
         self._begun = self._resting = 0.0
         self._flush_at = time.monotonic() + options.flush_seconds
         #: Requests to write all rows that the ring holds: whether to close the log as well, and what is released when
@@ -98,8 +105,16 @@ class Drain:
         self._lock = RunLock(folder)
         try:
             remove_empty(folder)
-            self._next = next_number(number for number, _ in list_segments(folder))
-            self._retention = Retention(folder, options, self._tell)
+            found = list_segments(folder)
+            # Numbers go on after what is overwritten, so that whoever follows the run notices.
+            self._next = next_number(number for number, _ in found)
+            places = Sessions(lambda name: front_of(segment_frames(folder, name, lambda _: None)))
+            self._run_session, self._start_step = places.begin(found, start_step, overwrite), start_step or None
+            self._started = time.time_ns()
+            if overwrite:
+                remove_run(folder)
+            cuts = {} if overwrite or options.merge_steps is None else places.cuts(found, self._start_step)
+            self._retention = Retention(folder, options, self._tell, cuts)
             # Made now, so that a place that cannot be written to is told before the training begins.
             self._segment = self._open()
             if options.durability == "fsync":
@@ -113,6 +128,11 @@ class Drain:
             self._thread.start()
         except RuntimeError:
             self._thread = None
+
+    @property
+    def run_session(self) -> int:
+        """The session of the run that this writer is of: see `fastact.log.sessions`."""
+        return self._run_session
 
     @property
     def refused(self) -> bool:
@@ -244,7 +264,7 @@ class Drain:
         if everything and self.unseen != self._told_unseen:
             self._write_nothing(self.unseen)
         if final:
-            if ring.oldest(0)[1] is not None or self._dropped > self._told:
+            if ring.oldest(0)[1] is not None or self._dropped.rows > self._told:
                 self._write_nothing()
             if self._segment is not None:
                 self._seal()
@@ -265,8 +285,8 @@ class Drain:
         self._write(*self.ring.oldest(0), unseen)
         self._batches += 1
 
-    def _write(self, rows: npt.NDArray[np.void], dropped: int | None, unseen: Mapping[str, str] | None = None) -> None:
-        self._dropped = self._dropped if dropped is None else dropped
+    def _write(self, rows: npt.NDArray[np.void], gone: Dropped | None, unseen: Mapping[str, str] | None = None) -> None:
+        self._dropped = gone = gone or self._dropped
         if self._segment is None:
             self._segment = self._open()
         front = b""
@@ -276,17 +296,17 @@ class Drain:
         assert self._encoder is not None
         orders = np.unique(rows["layer"]).tolist()
         late = self._not_named(orders)
-        data = front + self._encoder.batch(rows, self.ring.tail, self._dropped, late, unseen)
+        data = front + self._encoder.batch(rows, self.ring.tail, gone.rows, late, unseen, gone.refused)
         # Sealing adds its end mark, and asks for no room.
         self._retention.make_room(self._segment.size + len(data) + len(END_MARK))
         self._segment.write(data)
-        self._told = self._dropped
+        self._told = self._dropped.rows
         self._used = {*orders, *(self._used or ())} if not front else set(orders)
         if front or unseen is not None:
             self._told_unseen = self._encoder.header.unseen if unseen is None else unseen
         if len(rows):
             self._last_step = int(rows["step"][-1])
-            self._count_late(late, self._last_step)
+            self.trouble = self.trouble or self._late.count(late, self._last_step, self._first_step)
             if self._first_step is None:
                 self._first_step = int(rows["step"][0])
 
@@ -298,28 +318,19 @@ class Drain:
     def _fitting(self, rows: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
         """The first of the rows, as many as have new layers of `_MOST_NAMED` characters, which is nearly always all."""
         late = self._not_named(np.unique(rows["layer"]).tolist())
-        if len(late) > _FEW and len(few := _within(_MOST_NAMED, late)) < len(late):
+        if len(late) > _FEW and len(few := within(_MOST_NAMED, late)) < len(late):
             beyond = np.isin(rows["layer"], [info.order for info in late[max(1, len(few)) :]])
             rows = rows[: max(1, int(np.argmax(beyond)))]
         return rows
 
-    def _count_late(self, late: tuple[LayerInfo, ...], step: int) -> None:
-        """Warns, once, where names of layers keep coming."""
-        if late and self._first_step is not None and step - self._first_step >= _LATE_STEPS:
-            self._late += len(late)
-            if self._late >= _MANY_LATE and not self._warned_of_names:
-                self._warned_of_names = True
-                self.trouble = self.trouble or (
-                    f"fastact: {self._late:,} names of layers came new after the first {_LATE_STEPS} steps, the last "
-                    f"one {late[-1].name[:200]!r}: each takes memory, and none gets the history that a diagnosis "
-                    "needs; give a layer the same name in each step"
-                )
-
     def _begin(self) -> bytes:
         told, unseen = self._told, dict(self.unseen)
         used = tuple(self._layers) if self._used is None else sorted(self._used)
-        layers = _within(_MOST_NAMED, (self._layers[order] for order in used))
-        header = Header(self._session, self.ring.tail, layers, self._metadata, dropped=told, unseen=unseen)
+        layers = within(_MOST_NAMED, (self._layers[order] for order in used))
+        header = Header(
+            self._session, self.ring.tail, layers, self._metadata, dropped=told, unseen=unseen,
+            run_session=self._run_session, start_step=self._start_step, started=self._started,
+        )  # fmt: skip
         self._encoder = Encoder(header, self._batches, self._options.compression)
         self._begun = time.monotonic()
         return self._encoder.front
@@ -377,17 +388,6 @@ class Drain:
                 f"fastact: the log in {str(self._folder)!r} {what}; training continues, writing is retried, and rows "
                 "that find no room are dropped"
             )
-
-
-def _within(size: int, layers: Iterable[LayerInfo]) -> tuple[LayerInfo, ...]:
-    """The first of the layers, as many as take `size` characters."""
-    found = []
-    for info in layers:
-        size -= len(layers_to_json((info,)))
-        if size < 0:
-            break
-        found.append(info)
-    return tuple(found)
 
 
 def _forked() -> None:

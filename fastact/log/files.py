@@ -48,6 +48,16 @@ def remove_empty(folder: Path) -> None:
                 os.unlink(folder / name)  # noqa: PTH108
 
 
+def remove_run(folder: Path) -> None:
+    """Removes the segments of a run, the newest first: what an interrupt leaves is the beginning of the run.
+
+    For who holds the folder's lock. Raises OSError where the system refuses.
+    """
+    for _, name in reversed(list_segments(folder)):
+        with suppress(FileNotFoundError):
+            os.unlink(folder / name)  # noqa: PTH108 - every call to the system stands as one
+
+
 def sealed_name(number: int) -> str:
     """The file name of a whole segment."""
     return f"segment-{number:06d}.arrows"

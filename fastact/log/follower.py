@@ -1,20 +1,26 @@
-"""Follows a run while it is written: what was written since the last look."""
+"""Follows a run while it is written: what was written since the last look, and whether that still is the same run."""
 
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
+import pyarrow.compute as pc
+
 from fastact.errors import LogError
+from fastact.log.folder import present_segments, segment_frames, unlocked
 from fastact.log.frames import Frame
 from fastact.log.lock import is_held
-from fastact.log.reader import StoredBatch, Walk, present_segments, segment_frames, unlocked
+from fastact.log.reader import StoredBatch, Walk, without
+from fastact.log.sessions import Front, Sessions, front_of
 
 
 class RunFollower:
-    """Follows one run's directory, which may be empty yet, from its oldest segment on. Between calls no file is open.
+    """Follows the last session in a run's directory, which may be empty yet. Between calls no file is open.
 
     Segments that the writer begins, seals, or removes are followed as they come. A torn message at the end of the
-    newest one may be half of a write, and is looked at again the next time. `lost` is told of what is missing.
+    newest one may be half of a write, and is looked at again the next time. `lost` is told of what is missing. Where a
+    new session begins, or a writer resumes and records again what was read, nothing more is read, and `void` is true:
+    what was read does not hold any more, and whoever follows begins anew with another follower.
     """
 
     def __init__(self, path: Path, lost: Callable[[str], None]) -> None:
@@ -25,8 +31,14 @@ class RunFollower:
         self.unseen: dict[str, str] = {}
         #: Whether the newest segment was sealed, when it was read last.
         self._sealed = False
+        #: Whether what was read does not hold any more.
+        self.void = False
         self._folder = path.absolute()
         self._walk = Walk({}, lost)
+        self._places = Sessions(self._look)
+        #: The session that is followed, and the last step that was read of each of its writers.
+        self._session = 0
+        self._read: dict[str, int] = {}
         self._number, self._offset, self._finished = -1, 0, True
 
     @property
@@ -45,7 +57,13 @@ class RunFollower:
             found = present_segments(self._folder)
         except OSError as error:
             raise LogError(f"cannot read the log {str(self.path)!r}, want a run's directory: {error}") from error
-        found = [entry for entry in found if entry[0] >= self._number]
+        self._places.update(found)
+        session, last = self._places.of_segments(), self._places.all[-1].number
+        if self._read and (last != self._session or any(map(self._recorded_again, self._read))):
+            self.void = True
+            return
+        self._session = last
+        found = [(number, name) for number, name in found if session[number] == last and number >= self._number]
         self._sealed = bool(found) and found[-1][1].endswith(".arrows")
         for number, name in found:
             if number > self._number:
@@ -58,9 +76,22 @@ class RunFollower:
             for stored in self._walk.batches(self._frames(name, whole=whole)):
                 if stored.header is not None:
                     self.metadata, self.unseen = stored.header.metadata, stored.header.unseen
+                if (cut := self._places.cut(stored.frame.session)) is not None:
+                    stored = without(stored, cut, {}, self._walk.tell)  # noqa: PLW2901
+                if stored.batch.num_rows:
+                    step = int(pc.max(stored.batch.column("step")).as_py())
+                    self._read[stored.frame.session] = max(step, self._read.get(stored.frame.session, step))
                 yield stored
             if whole:
                 self._end()
+
+    def _recorded_again(self, writer: str) -> bool:
+        """Whether another writer has resumed at a step that was read of this one already."""
+        cut = self._places.cut(writer)
+        return cut is not None and self._read[writer] >= cut
+
+    def _look(self, name: str) -> Front:
+        return front_of(segment_frames(self._folder, name, lambda _: None, shown=self.path))
 
     def _end(self) -> None:
         if not self._finished:

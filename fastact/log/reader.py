@@ -7,28 +7,28 @@ Segments are read, never mapped: where a mapped file shrinks, the process is kil
 of decompressing.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from fastact.errors import LogError
+import pyarrow as pa
+
+from fastact.errors import ArgumentValueError, LogError
 from fastact.fields import SCHEMA_VERSION
 from fastact.history import LayerInfo
 from fastact.log.codec import NONSENSE, Decoder, added, adds_to_header, read_header
-from fastact.log.files import list_segments
-from fastact.log.frames import Frame, frames
-from fastact.log.lock import LOCK_NAME
-from fastact.log.schema import Header, check_version, columns_of
-from fastact.log.sparing import SparingFile
+from fastact.log.folder import Tell, present_segments, segment_frames, unlocked
+from fastact.log.frames import Frame
+from fastact.log.schema import Header, columns_of
+from fastact.log.sessions import Front, Session, Sessions, Writer, front_of
 from fastact.log.step_index import read_index
 from fastact.opening import is_exhausted
 
 #: The versions whose columns are known.
 _KNOWN: Final = ((1, 0), SCHEMA_VERSION)
-Tell = Callable[[str], None]
 #: The first and the last step that are wanted; None is no bound.
 Steps = tuple[int | None, int | None]
 
@@ -37,7 +37,8 @@ class StoredBatch(NamedTuple):
     """One batch of rows as it lies in a segment, with its writer's layers by name.
 
     `batch` is a `pyarrow.RecordBatch` with the columns `schema.COLUMNS`; it may have no rows. `frame` is the message
-    that holds it, and `front` the one that holds the segment's `header`; both are None where that is damaged.
+    that holds it, and `front` the one that holds the segment's `header`; both are None where that is damaged. Where
+    some of its rows were recorded again by a writer that resumed the run, the message has more rows than the batch.
     """
 
     batch: Any
@@ -60,6 +61,7 @@ class Walk:
         #: The first row of each writer after what was thinned.
         self._thinned: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
+        self._refused: dict[str, int] = {}
         self._unclosed: tuple[str, str] | None = None
         self.begin("")
 
@@ -106,6 +108,7 @@ class Walk:
                     self._decoder = self._own_decoder(frame)
                 batch, metadata = self._decoder.batch(frame)
                 dropped = int(metadata.get(b"fastact.dropped", b"0"))
+                refused = int(metadata[b"fastact.refused"]) if b"fastact.refused" in metadata else None
                 late, unseen = added(metadata)
             except NONSENSE as error:
                 self.tell(f"the message at byte {frame.offset} is not part of a fastact log ({ascii(error)[:200]})")
@@ -123,7 +126,7 @@ class Walk:
             if b"fastact.index" in metadata:
                 continue
             where = f"before step {batch.column('step')[0]}" if batch.num_rows else "at the end"
-            self._take_dropped(frame.session, dropped, where)
+            self._take_dropped(frame.session, dropped, where, refused)
             if unseen is not None and self._header is not None:
                 self._header = replace(self._header, unseen=unseen)
             if late:
@@ -142,10 +145,18 @@ class Walk:
             self._dropped[header.session] = header.dropped
         self._take_dropped(header.session, header.dropped, "before its first row")
 
-    def _take_dropped(self, session: str, dropped: int, where: str) -> None:
+    def _take_dropped(self, session: str, dropped: int, where: str, refused: int | None = None) -> None:
         more = dropped - self._dropped.get(session, 0)
         if more > 0 and self._whole:
-            self.tell(f"{more} rows were dropped {where}: the disk refused them when they were to be written")
+            # What the disk refused is known since 1.5.
+            of_disk = None if refused is None else refused - self._refused.get(session, 0)
+            why = "the disk refused them when they were to be written, or they came faster than it took them"
+            if of_disk is not None:
+                slow = f"{more - of_disk} came faster than they could be written, and found no room in memory"
+                of_it = f"the disk refused {of_disk} when they were to be written"
+                why = of_it if of_disk >= more else f"{of_it}; {slow}" if of_disk > 0 else slow
+                self._refused[session] = refused or 0
+            self.tell(f"{more} rows were dropped {where}: {why}")
             self._dropped[session] = dropped
 
     def _layers_of(self, session: str) -> dict[str, LayerInfo]:
@@ -169,14 +180,26 @@ class Walk:
         return Decoder(columns_of(frame.version), frame.version)
 
 
-class RunReader:
-    """The segments of one run's directory. Opens files only while it reads them, and never changes one.
+class Replaced(NamedTuple):
+    """Rows that a writer left out of the reading, since the run was resumed: those from step `first` to `last`."""
 
-    Raises LogError where nothing can be read, or a newer major version of fastact wrote it.
+    first: int
+    last: int
+
+
+class RunReader:
+    """One session of one run's directory. Opens files only while it reads them, and never changes one.
+
+    `session` is its number, by default that of the last one; one below 0 counts from the last, which is -1.
+
+    Raises LogError where nothing can be read, or a newer major version of fastact wrote it, and ArgumentValueError
+    where there is no such session.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, session: int | None = None) -> None:
         self.path = path
+        #: The steps of which rows were left out when the batches were read last: they were recorded again.
+        self.replaced: list[Replaced] = []
         self._sessions: dict[str, dict[str, LayerInfo]] = {}
         #: The run's own metadata; where segments differ, the newest holds.
         self.metadata: dict[str, str] = {}
@@ -191,23 +214,44 @@ class RunReader:
         if not found:
             raise LogError(f"no log in {str(path)!r}, want a directory with segment-*.arrows or segment-*.live files")
         reasons: list[str] = []
-        headers = [self._look(name, reasons.append) for _, name in found]
+        fronts = {name: self._look(name, reasons.append) for _, name in found}
+        headers = {name: header for name, (_, header) in fronts.items()}
+        self._places = Sessions(lambda name: fronts.pop(name, None) or self._look(name))
+        self._places.update(found)
+        #: The sessions that there were when it was opened, the oldest first.
+        self.sessions: tuple[Session, ...] = self._places.all
+        #: The number of the one that is read.
+        self.session = self._chosen(session)
+        mine = self._places.of_segments()
+        names = [name for number, name in found if mine[number] == self.session]
         last: dict[str, str] = {}
-        for (_, name), header in zip(found, headers, strict=True):
+        for name in names:
+            header = headers[name]
             if header is not None:
                 self._sessions.setdefault(header.session, {}).update({info.name: info for info in header.layers})
                 self.metadata |= header.metadata
                 self.unseen = header.unseen
                 last[header.session] = name
         # What came late is in the header of its writer's next segment, where there is one.
-        for session, name in last.items():
+        for writer, name in last.items():
             for late, unseen in self._added(name):
-                self._sessions[session].update({info.name: info for info in late})
-                if unseen is not None and name == found[-1][1]:
+                self._sessions[writer].update({info.name: info for info in late})
+                if unseen is not None and name == names[-1]:
                     self.unseen = unseen
-        if not any(headers) and next(self.batches(reasons.append), None) is None:
+        if not any(headers.values()) and next(self.batches(reasons.append), None) is None:
             why = "; ".join(dict.fromkeys(reasons)) or "the run has written nothing yet"
             raise LogError(f"nothing can be read from the log {str(path)!r}: {why}")
+
+    def _chosen(self, session: int | None) -> int:
+        numbers = [each.number for each in self.sessions]
+        if session is None:
+            return numbers[-1]
+        if session in numbers:
+            return session
+        if -len(numbers) <= session < 0:
+            return numbers[session]
+        known = ", ".join(map(str, numbers[-20:]))
+        raise ArgumentValueError(f"session: got {session}, want one of {known}; or -1, the last one, and so on")
 
     @property
     def layers(self) -> tuple[LayerInfo, ...]:
@@ -227,18 +271,24 @@ class RunReader:
     @property
     def closed(self) -> bool:
         """Whether the writer closed the run. A writer that was killed leaves it open."""
-        return bool(names := self._names()) and names[-1].endswith(".arrows") and unlocked(self._folder)
+        names = self._names()
+        is_last = self._places.all[-1].number == self.session
+        return bool(names) and names[-1].endswith(".arrows") and (not is_last or unlocked(self._folder))
 
-    def batches(self, lost: Tell, steps: Steps | None = None) -> Iterator[StoredBatch]:
+    def batches(
+        self, lost: Tell, steps: Steps | None = None, *, everything: bool = False, before: int | None = None
+    ) -> Iterator[StoredBatch]:
         """Yields the whole batches in the order in which they were written; `lost` is told of what is missing.
 
         With `steps`, the first and the last one that are wanted, batches without any of them may be left out, and
-        `lost` is told of what is damaged among the others alone.
+        `lost` is told of what is damaged among the others alone. With `everything`, those of all sessions, and rows
+        that were recorded again as well. With `before`, without rows from that step on, as if they were.
         """
         walk = Walk(self._sessions, lost, whole=steps is None)
         header: Header | None = None
+        replaced: dict[str, Replaced] = {}
         try:
-            names = [name for _, name in present_segments(self._folder)]
+            names = self._present(everything=everything)
         except OSError as error:
             if is_exhausted(error):
                 raise LogError(f"cannot read the log {str(self.path)!r}: {error.strerror}") from error
@@ -254,27 +304,36 @@ class RunReader:
                 messages = chain(islice(messages, 1 if found else 0), *ranges)
             for stored in walk.batches(messages):
                 header = stored.header or header
-                whole = [stored]
+                cuts = [self._places.cut(stored.frame.session), before]
+                cut = min((each for each in cuts if each is not None and not everything), default=None)
+                whole = [stored if cut is None else without(stored, cut, replaced, walk.tell)]
                 del stored
                 yield whole.pop()
             walk.end()
         if steps is not None:
             return
+        self.replaced = list(replaced.values())
         self.unseen = self.unseen if header is None else header.unseen
+
+    def writer(self, session: str) -> Writer:
+        """The place in the run of a writer, which a message names as its session."""
+        return self._places.of_writer(session)
 
     def _names(self) -> list[str]:
         try:
-            return [name for _, name in present_segments(self._folder)]
+            return self._present()
         except OSError:
             return []
 
-    def _look(self, name: str, lost: Tell) -> Header | None:
-        """The header at the front of a segment, None where it is damaged."""
-        frame = next(self._frames(name, lambda what: lost(f"{name}: {what}")), None)
-        with suppress(*NONSENSE):
-            if frame is not None and frame.kind == "schema":
-                return read_header(frame)[0]
-        return None
+    def _present(self, *, everything: bool = False) -> list[str]:
+        found = present_segments(self._folder)
+        self._places.update(found)
+        session = self._places.of_segments()
+        return [name for number, name in found if everything or session[number] == self.session]
+
+    def _look(self, name: str, lost: Tell = lambda _: None) -> Front:
+        """What stands at the front of a segment."""
+        return front_of(self._frames(name, lambda what: lost(f"{name}: {what}")))
 
     def _added(self, name: str) -> Iterator[tuple[tuple[LayerInfo, ...], dict[str, str] | None]]:
         """What the batches of a segment add to its header, as `codec.added` has it."""
@@ -294,59 +353,18 @@ class RunReader:
         return segment_frames(self._folder, name, lost, begin=begin, end=end, shown=self.path)
 
 
-def unlocked(folder: Path) -> bool:
-    """Whether no writer has the run open, and none was killed that had."""
-    # Looked at, not opened: closing any descriptor of a file gives back the locks that this process has on it.
-    with suppress(OSError):
-        return (folder / LOCK_NAME).stat().st_size == 0
-    return True  # written before there was a lock
-
-
-def present_segments(folder: Path) -> list[tuple[int, str]]:
-    """(number, file name) of every segment to read, in order. Raises OSError where the folder cannot be read."""
-    # A sealed segment goes before a live one of the same number: its writer died before it removed that.
-    return sorted(dict(reversed(list_segments(folder))).items())
-
-
-def segment_frames(
-    folder: Path, name: str, lost: Tell, *, begin: int = 0, end: int | None = None, shown: Path | None = None
-) -> Iterator[Frame]:
-    """Yields the whole messages of a segment from byte `begin` on; `lost` is told of what is not whole.
-
-    With `end`, at which a message begins, those before it.
-
-    A segment that retention removed in the meantime is not reported: it is not damage. Raises LogError, with the path
-    `shown` (by default `folder`), where a newer major version of fastact wrote it, and where no file can be opened
-    because too many are open.
-    """
-    try:
-        with _open(folder, name) as file:
-            # A live segment grows: what is there now is what is read.
-            size, sealed = (file.size, name.endswith(".arrows")) if end is None else (end, False)
-            for frame in frames(file, size, lost, sealed, begin):
-                try:
-                    check_version(frame.version)
-                except LogError as error:
-                    raise LogError(f"{(shown or folder) / name}: {error}") from None
-                whole = [frame]
-                del frame
-                yield whole.pop()
-    except FileNotFoundError:
-        if not _retired(folder, name):
-            lost("it is gone: it was merged with its neighbours while the log was read, or somebody removed it")
-    except OSError as error:
-        lost(f"cannot be read: {error.strerror or error}")
-
-
-def _open(folder: Path, name: str) -> SparingFile:
-    """Opens a segment, also when it was sealed since it was listed."""
-    for candidate in (name, name.replace(".live", ".arrows")):
-        with suppress(FileNotFoundError):
-            return SparingFile(folder / candidate)
-    raise FileNotFoundError(name)
-
-
-def _retired(folder: Path, name: str) -> bool:
-    """Whether a segment that is gone was one of the oldest, which retention removes."""
-    left = [number for number, _ in list_segments(folder)]
-    return bool(left) and min(left) > int(name.removeprefix("segment-").partition(".")[0])
+def without(stored: StoredBatch, cut: int, replaced: dict[str, Replaced], lost: Tell) -> StoredBatch:
+    """The batch without the rows from step `cut` on, which were recorded again; notes by its writer what they were."""
+    steps = stored.batch.column("step").to_numpy()
+    again = steps >= cut
+    if not again.any():
+        return stored
+    first, last = int(steps[again].min()), int(steps.max())
+    merged = 1 if stored.header is None else stored.header.merged_steps
+    if merged > 1 and first // merged * merged < cut:
+        first = cut
+        lost(f"steps {cut // merged * merged} to {cut - 1} were merged with steps that were recorded again")
+    writer = stored.frame.session
+    before = replaced.get(writer, Replaced(first, last))
+    replaced[writer] = Replaced(min(first, before.first), max(last, before.last))
+    return stored._replace(batch=stored.batch.filter(pa.array(~again)))

@@ -12,9 +12,10 @@ import os
 import re
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from fastact.log.files import list_segments, sealed_name, sync_folder
@@ -34,11 +35,19 @@ def _draft(number: int) -> str:
 class Retention:
     """Keeps a run's folder, which the caller has locked, within the bounds of its options. For one thread.
 
+    `cuts` has the steps from which on a writer's rows were recorded again, by its session: merged rows go without them.
     Without bounds nothing is ever looked at or touched. `tell` is called with an error where the system refuses to
     remove or to thin a segment. Raises OSError where the folder cannot be read.
     """
 
-    def __init__(self, folder: Path, options: LogOptions, tell: Callable[[OSError], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        options: LogOptions,
+        tell: Callable[[OSError], None],
+        cuts: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        self._cuts = cuts
         self._folder, self._options, self._tell = folder, options, tell
         self._kept: list[KeptSegment] = []
         self._reading: tuple[KeptSegment, Iterator[None]] | None = None
@@ -131,7 +140,15 @@ class Retention:
         for kept in job.sources:
             kept.tried = len(job.sources)  # whatever comes of it, it is not tried with these alone again
         options = self._options
-        work = thin(sources, draft, job.next_row, job.k, options.batch_rows, options.compression)
+        work = thin(
+            sources,
+            draft,
+            job.next_row,
+            job.k,
+            options.batch_rows,
+            options.compression,
+            self._cuts.get(job.facts.session),
+        )
         self._thinning = job, work
 
     def _drop(self, kept: KeptSegment) -> bool:

@@ -21,9 +21,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fastact.checks import check_integer, check_text, check_type
-from fastact.errors import ArgumentTypeError, LogError
+from fastact.errors import ArgumentTypeError, ArgumentValueError, LogError
 from fastact.fields import NEURON, ROW, ROW_DTYPE, SCHEMA_VERSION
 from fastact.history import LayerInfo, Mode
+from fastact.remote import is_uri, redacted
 
 #: A batch of this many rows with names of this length stays under the largest message that a reader accepts.
 MAX_BATCH_ROWS: Final = 65_536
@@ -73,6 +74,9 @@ class Header:
             rows `first_row` to ``next_row - 1``. None where a row is a row. Since 1.1.
         unseen: what was watched and not recorded by then, by name, and why. Since 1.3; since 1.5 a batch may replace it
             (``fastact.unseen`` in its metadata), where a new segment was begun before.
+        run_session: which session of the run the writer is of, from 0 (`fastact.log.sessions`). Since 1.5.
+        start_step: the step at which the writer resumed the session; None where it began it. Since 1.5.
+        started: when the writer began, in nanoseconds since 1970-01-01 UTC; 0 where that is not known. Since 1.5.
     """
 
     session: str
@@ -84,6 +88,9 @@ class Header:
     merged_steps: int = 1
     next_row: int | None = None
     unseen: dict[str, str] = field(default_factory=dict)
+    run_session: int = 0
+    start_step: int | None = None
+    started: int = 0
 
     def schema(self, fastact_version: str, stamp: str) -> Any:
         """The Arrow schema with this header in it; `stamp` is the text that `frames.finish` completes."""
@@ -94,7 +101,11 @@ class Header:
             "fastact.session": self.session,
             "fastact.first_row": str(self.first_row),
             "fastact.layers": layers_to_json(self.layers),
+            "fastact.run_session": str(self.run_session),
+            "fastact.started": str(self.started),
         }
+        if self.start_step is not None:
+            own["fastact.start_step"] = str(self.start_step)
         if self.dropped:
             own["fastact.dropped"] = str(self.dropped)
         if self.unseen:
@@ -121,6 +132,9 @@ class Header:
                 merged_steps=max(1, _count(raw.get("fastact.merged_steps", "1"))),
                 next_row=_count(raw["fastact.next_row"]) if "fastact.next_row" in raw else None,
                 unseen=unseen_from_json(raw.get("fastact.unseen", "{}")),
+                run_session=_count(raw.get("fastact.run_session", "0")),
+                start_step=_count(raw["fastact.start_step"]) if "fastact.start_step" in raw else None,
+                started=_time(raw.get("fastact.started", "0")),
             )
         except (KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"incomplete header: {error!r}") from error
@@ -130,6 +144,13 @@ def _count(text: str) -> int:
     """A number of rows or steps from a header; ValueError for what is none."""
     if not re.fullmatch("[0-9]{1,18}", text):
         raise ValueError(f"a count of {text[:40]!a}")
+    return int(text)
+
+
+def _time(text: str) -> int:
+    """A time in nanoseconds from a header; ValueError for what is none."""
+    if not re.fullmatch("[0-9]{1,19}", text):
+        raise ValueError(f"a time of {text[:40]!a}")
     return int(text)
 
 
@@ -195,6 +216,17 @@ def check_path(path: object) -> Path:
     if not isinstance(text, str) or not text:
         raise ArgumentTypeError(f"path: got {path!r}, want the path of a run's directory as text")
     return Path(text)
+
+
+def check_local(path: object) -> Path:
+    """The path of a directory to write a run to. Refuses the address of a store, of which no folder is ever made."""
+    place = check_path(path)
+    if is_uri(place):
+        raise ArgumentValueError(
+            f"path: got {redacted(place)!r}, want a local directory: rows are written there first, and move on with "
+            f"LogOptions(upload={redacted(place)!r})"
+        )
+    return place
 
 
 def check_metadata(metadata: object) -> dict[str, str]:

@@ -80,13 +80,20 @@ def read_facts(path: Path) -> Generator[None, None, SegmentFacts | None]:
 
 
 def thin(
-    sources: Sequence[Path], target: Path, next_row: int, k: int, batch_rows: int, compression: str | None
+    sources: Sequence[Path],
+    target: Path,
+    next_row: int,
+    k: int,
+    batch_rows: int,
+    compression: str | None,
+    before: int | None = None,
 ) -> Iterator[None]:
     """Writes a thinned copy of segments that follow each other, of one writer: some rows at each `next`.
 
     They are whole, or what a dead writer has left; `next_row` is as in `schema.Header`. The file `target` is on the
     disk when the iterator ends, and removed if it is closed earlier. Each merged row has `k` steps; where `k` is 1,
-    rows stay as they are. `batch_rows` and `compression` are as in `LogOptions`.
+    rows stay as they are. Merged rows have no part in the steps from `before` on, which a writer that resumed the run
+    has recorded again. `batch_rows` and `compression` are as in `LogOptions`.
 
     Raises OSError where the disk refuses, and ValueError or OverflowError where the segments cannot be thinned: one has
     no header or is another writer's, a newer version wrote it, or its numbers add up to more than 64 bits.
@@ -96,7 +103,7 @@ def thin(
         with suppress(FileNotFoundError):
             os.unlink(target)  # noqa: PTH108 - what a writer that died has left
         output = open_regular(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-        copy = _Copy(output, next_row, k, max(batch_rows, _BATCH_ROWS), compression)
+        copy = _Copy(output, next_row, k, max(batch_rows, _BATCH_ROWS), compression, before)
         for source in sources:
             yield from copy.add(source)
         copy.end()
@@ -116,7 +123,10 @@ def thin(
 class _Copy:
     """What is written of some segments, one after the other."""
 
-    def __init__(self, output: int, next_row: int, k: int, batch_rows: int, compression: str | None) -> None:
+    def __init__(
+        self, output: int, next_row: int, k: int, batch_rows: int, compression: str | None, before: int | None
+    ) -> None:
+        self._before = before if k > 1 else None
         self._output, self._next_row, self._k = output, next_row, k
         self._batch_rows, self._compression = batch_rows, compression
         self._encoder: Encoder | None = None
@@ -189,8 +199,11 @@ class _Copy:
         self._infos |= {info.order: info for info in late}
         self._unseen = self._unseen if unseen is None else unseen
         if batch.num_rows:
-            self._waiting.append(to_rows(batch))
-            self._count += batch.num_rows
+            rows = to_rows(batch)
+            if self._before is not None:
+                rows = rows[rows["step"] < self._before]
+            self._waiting.append(rows)
+            self._count += len(rows)
         if self._count >= (_SLICE if self._k > 1 else self._batch_rows):
             self._pass_on()
 
@@ -198,7 +211,7 @@ class _Copy:
         """Merges the rows that wait, and writes what is ready."""
         waiting = self._waiting
         if self._k > 1:
-            if waiting:
+            if any(map(len, waiting)):
                 self._merged.add(np.concatenate(waiting))
             waiting = self._merged.take(self._batch_rows, everything)
         elif waiting:

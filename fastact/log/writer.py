@@ -5,18 +5,19 @@ What a row survives is said in `fastact.log`. A disk that refuses costs rows, wh
 
 import os
 import struct
-import warnings
 import weakref
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
-from fastact.checks import check_type
+from fastact.checks import check_integer, check_type
 from fastact.errors import ArgumentValueError, LogError
 from fastact.fields import COLUMN, PACK_ROW, ROW, ROW_BYTES
 from fastact.history import LayerInfo
 from fastact.log.drain import Drain
 from fastact.log.options import LogOptions
-from fastact.log.schema import check_layer, check_metadata, check_path
+from fastact.log.schema import check_layer, check_local, check_metadata
+from fastact.log.upload import Uploader
+from fastact.warn import warn
 
 _LAYER: Final = COLUMN["layer"]
 #: Seconds that `flush` and `close`, and the end of the interpreter, wait for a disk that does not answer.
@@ -26,7 +27,8 @@ PATIENCE: Final = 30.0
 class LogWriter:
     """Appends rows to a run's directory.
 
-    A directory that holds a run already is continued in new segments, by one writer at a time. Rows are written by a
+    In a directory that holds a run already, a writer begins another session of it, which is read apart; with
+    `start_step` it continues the last one. There is one writer at a time. Rows are written by a
     thread in the background; what cannot be written waits in memory up to `LogOptions.buffer_rows`, and what finds no
     room there is dropped, counted in `dropped` and told in the log. (A loop that does nothing but append is faster
     than any disk: it calls `flush` every few thousand rows.) The first trouble is told in a `RuntimeWarning`, which
@@ -40,6 +42,9 @@ class LogWriter:
         path: the run's directory; it and its parents are made when missing.
         options: how to write and how much to keep; `LogOptions()` by default.
         metadata: what each segment's schema says about the run, text to text.
+        start_step: the step with which the last session is resumed, as from a checkpoint: what was recorded from it on
+            is replaced by what comes now, when the log is read. 0 begins a session.
+        overwrite: remove what the directory holds of a run.
 
     Raises:
         LogError: the directory cannot be made or written to, or another writer has it open.
@@ -62,31 +67,44 @@ class LogWriter:
         options: LogOptions | None = None,
         *,
         metadata: Mapping[str, str] | None = None,
+        start_step: int = 0,
+        overwrite: bool = False,
     ) -> None:
+        check_integer("start_step", start_step, 0, 2**62)
+        check_type("overwrite", overwrite, bool, "a bool")
         options = LogOptions() if options is None else check_type("options", options, LogOptions, "a LogOptions")
         own = check_metadata(metadata)
         #: The run's directory, as it was given.
-        self.path = check_path(path)
+        self.path = check_local(path)
         #: How it is written and what is kept.
         self.options = options
         self._layers: dict[str, LayerInfo] = {}
         self._orders: dict[int, LayerInfo] = {}
         self._closed = False
-        self._refused = 0  # of the dropped rows, those that came while the disk refused
         self._batch_rows = options.batch_rows
         try:
             # Later segments go there as well, whatever the working directory is then.
-            self._drain = Drain(self.path.absolute(), options, own, self._orders)
+            self._drain = Drain(self.path.absolute(), options, own, self._orders, start_step, overwrite)
         except (OSError, ValueError) as error:
             what = f"cannot write a log into {str(self.path)!r}, want a writable directory"
             raise LogError(f"path: {what}: {error}") from error
         self._ring = self._drain.ring
-        self._close = weakref.finalize(self, self._drain.finish, PATIENCE, final=True)
+        try:
+            self._uploader = Uploader(self.path.absolute(), options.upload) if options.upload else None
+        except BaseException:
+            self._drain.finish(PATIENCE, final=True)
+            raise
+        self._close = weakref.finalize(self, _finish, self._drain, self._uploader)
 
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed
+
+    @property
+    def session(self) -> int:
+        """The number of the run's session that it writes: as `open_log` takes it."""
+        return self._drain.run_session
 
     @property
     def appended(self) -> int:
@@ -100,12 +118,17 @@ class LogWriter:
         return ring.dropped + (ring.head - ring.tail if self._closed else 0)
 
     @property
+    def not_uploaded(self) -> int:
+        """Sealed segments that `LogOptions.upload` has not taken yet: they lie in the run's directory."""
+        return 0 if self._uploader is None else self._uploader.waiting
+
+    @property
     def losses(self) -> dict[str, int]:
         """The `dropped` rows by reason, without reasons that none was dropped for."""
         late = self.dropped - self._ring.dropped
         counts = {
-            "came faster than the log was written": self._ring.dropped - self._refused,
-            "the disk refused": self._refused,
+            "came faster than the log was written": self._ring.dropped - self._ring.refused,
+            "the disk refused": self._ring.refused,
             "not written when the log was closed": late,
         }
         return {reason: count for reason, count in counts.items() if count}
@@ -156,10 +179,9 @@ class LogWriter:
         ring = self._ring
         head = ring.head
         if head - ring.tail >= ring.room:
-            ring.drop()
-            if self._drain.refused:
-                self._refused += 1
-            else:
+            refused = self._drain.refused
+            ring.drop(refused=refused)
+            if not refused:
                 self._drain.complain("cannot keep up: rows come faster than they are written")
             self.warn()
             return
@@ -193,7 +215,7 @@ class LogWriter:
         Waits 30 seconds at most for a disk that does not answer.
         """
         if not self._closed:
-            self._drain.finish(PATIENCE, final=True)
+            _finish(self._drain, self._uploader)
             self._close.detach()
             self._closed = True
             self._orders = {}
@@ -201,9 +223,10 @@ class LogWriter:
 
     def warn(self) -> None:
         """Warns of the first trouble with the disk, once, if there was any."""
-        trouble, self._drain.trouble = self._drain.trouble, None
-        if trouble is not None:
-            warnings.warn(trouble, RuntimeWarning, stacklevel=3)
+        for part in (self._drain, self._uploader):
+            if part is not None and part.trouble is not None:
+                trouble, part.trouble = part.trouble, None
+                warn(trouble)
 
     def __enter__(self) -> Self:
         return self
@@ -217,3 +240,9 @@ class LogWriter:
     def _check_open(self) -> None:
         if self._closed:
             raise LogError(f"the log in {str(self.path)!r} is closed: open a new LogWriter to continue the run")
+
+
+def _finish(drain: Drain, uploader: Uploader | None) -> None:
+    drain.finish(PATIENCE, final=True)
+    if uploader is not None:
+        uploader.finish(PATIENCE)

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Literal
 
 from fastact.checks import check_choice, check_integer
@@ -17,6 +17,10 @@ from fastact.failures import FailureCounter
 Action = Literal["raise", "log", "stop"] | Callable[[Finding], object]
 
 _LOGGER: Final = logging.getLogger("fastact")
+_ALONE: Final = (
+    "on_finding='stop' was not followed: of several ranks one that stops alone leaves the others waiting for it. "
+    "With gather=fastact.torch.Gather() all stop in the same step. The finding was:"
+)
 
 
 class Alerts:
@@ -44,8 +48,9 @@ class Alerts:
             error = ArgumentValueError if isinstance(action, str) else ArgumentTypeError
             raise error(f"on_finding: got {action!r}, want 'raise', 'log', 'stop' or a function of a Finding")
         check_choice("alert_severity", severity, SEVERITIES)
-        #: Whether the loop was asked to stop.
-        self.stop = False
+        #: Whether the loop was asked to stop; and whether it may be: a rank that stops alone leaves others waiting.
+        self.stop, self.agreed = False, True
+        self._warned = False
         self._action, self._least = action, gravity(severity)
         self._every = check_integer("alert_every", every, 1)
         self._steps = 0
@@ -60,11 +65,16 @@ class Alerts:
         self._steps += 1
         if self._steps % self._every:
             return
-        culprit: Finding | None = None
-        gravest: dict[Finding, Finding] = {}
         found: tuple[Finding, ...] = ()
         with failures("diagnose") if failures is not None else contextlib.nullcontext():
             found = diagnoser.diagnose().findings
+        for finding in self.fresh(found):
+            self.act(finding)
+
+    def fresh(self, found: Iterable[Finding]) -> Iterator[Finding]:
+        """The findings that are to be reported, once: each counts as reported when it is given out."""
+        culprit: Finding | None = None
+        gravest: dict[Finding, Finding] = {}
         for finding in found:
             if finding.consequence_of is None:
                 culprit = gravest[finding] = finding
@@ -75,14 +85,20 @@ class Alerts:
             if severity >= self._least and severity > self._reported.get(name, -1):
                 # First, so that a function that raises gets it only once as well.
                 self._reported[name] = severity
-                self._report(finding)
+                yield finding
 
-    def _report(self, finding: Finding) -> None:
+    def act(self, finding: Finding, *, raises: bool = True) -> None:
+        """Does with a finding what was asked for; without `raises`, a finding that would be raised is logged."""
         if callable(self._action):
             self._action(finding)
-        elif self._action == "raise":
+        elif self._action == "raise" and raises:
             raise FindingError(finding.message, finding)
-        elif self._action == "stop":
+        elif self._action == "stop" and self.agreed:
             self.stop = True
+        elif self._action == "stop":
+            if not self._warned:
+                self._warned = True
+                _LOGGER.warning(_ALONE)
+            _LOGGER.warning("%s", " ".join([finding.message, *advice(finding)]))
         else:
             _LOGGER.warning("%s", " ".join([finding.message, *advice(finding)]))

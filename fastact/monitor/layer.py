@@ -38,7 +38,7 @@ def _as_stats(recorded: Recorded) -> ActivationStats | ChannelStats:
 class WatchedLayer:
     """A layer between two calls of the monitor."""
 
-    __slots__ = ("density", "history", "info", "plans", "recorded", "silence")
+    __slots__ = ("density", "history", "info", "parts", "plans", "recorded", "silence")
 
     def __init__(self, info: LayerInfo, history: LayerHistory) -> None:
         self.info, self.history = info, history
@@ -46,14 +46,17 @@ class WatchedLayer:
         self.plans = PlanCache((*info.saturation, 0.0))
         #: What was recorded in the step under way; None before anything was.
         self.recorded: Recorded | None = None
+        #: How many parts were merged in that step.
+        self.parts = 0
         #: What each neuron's silence has come to, int64[neurons], and how often the others fire (`arithmetic.silence`).
         self.silence, self.density = np.zeros(0, np.int64), NO_DENSITY
 
     def add(self, recorded: Recorded) -> None:
         """Merges a part of the step's activations into what was recorded before."""
         if self.recorded is None:
-            self.recorded = recorded
+            self.recorded, self.parts = recorded, 1
             return
+        self.parts += 1
         before, after = _as_stats(self.recorded), _as_stats(recorded)
         if type(before) is type(after) and getattr(before, "shape", ()) == getattr(after, "shape", ()):
             self.recorded = before | after  # type: ignore[operator]

@@ -7,19 +7,17 @@ What lies on a GPU is swept there, as soon as the device gets to it. A step with
 of them have arrived, and later steps wait behind it; the training never waits.
 """
 
-import dataclasses
-import json
 import os
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Self
 
 from fastact.arrays.host import on_gpu
-from fastact.checks import check_integer, check_saturation, check_type, renamed
-from fastact.diagnosis.accept import Accept, to_json
+from fastact.checks import check_choice, check_integer, check_saturation, check_type, renamed
+from fastact.diagnosis.accept import Accept
 from fastact.diagnosis.diagnoser import Diagnoser
-from fastact.diagnosis.finding import Severity
-from fastact.diagnosis.layer_types import BOUNDED, EVALUATION_SUFFIX
+from fastact.diagnosis.finding import SEVERITIES, Severity
+from fastact.diagnosis.layer_types import BOUNDED, EVALUATION_SUFFIX, known_type
 from fastact.diagnosis.report import Diagnosis
 from fastact.diagnosis.rules import Thresholds
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
@@ -27,11 +25,13 @@ from fastact.failures import FailureCounter
 from fastact.history import History
 from fastact.log.options import LogOptions
 from fastact.log.schema import check_metadata
-from fastact.log.writer import LogWriter
 from fastact.monitor.adapted import Adapted
 from fastact.monitor.alerts import Action, Alerts
+from fastact.monitor.gathering import Gather, Gathering
+from fastact.monitor.guards import Guards
 from fastact.monitor.notebook import InNotebooks
 from fastact.monitor.queue import StepQueue
+from fastact.monitor.resuming import Releasable, hold, open_writer
 from fastact.monitor.supervision import Supervision
 from fastact.monitor.unseen import Unseen
 from fastact.ranks import checked_place, folder_of, layout_facts
@@ -42,12 +42,13 @@ from fastact.stats.options import SATURATION
 from fastact.stats.summarize import summarize
 
 
-class ActivationMonitor(Supervision, Adapted, InNotebooks):
+class ActivationMonitor(Supervision, Adapted, InNotebooks, Guards, Releasable):
     """Watches the activations of a training run.
 
     Args:
-        path: directory of the run's log; None keeps the recent window in memory only. An existing run is continued in
-            new segments. One path serves all processes of a training: each writes its ``rank-00000`` and so on there.
+        path: directory of the run's log; None keeps the recent window in memory only. Where there is a run already, a
+            session of its own begins, which is read apart; see `start_step` and `overwrite`. One path serves all
+            processes of a training: each writes its ``rank-00000`` and so on there.
         window_size: rows of each layer in memory, for `history` and `diagnose` (some 180 bytes each), 1 to a million.
         every: record one step in so many; in the others `record` returns None and costs next to nothing.
         metadata: text about the run that goes into the log's schema; ``window_size``, ``every``, ``thresholds``,
@@ -63,11 +64,19 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks):
             severe; consequences of other findings are not reported. None: nothing is done.
         alert_severity: the least severity that is reported.
         alert_every: recorded steps between two diagnoses; one takes some milliseconds for 100 layers.
+        start_step: the first step's number. Above 0, the last session of the run at `path` is resumed, as from a
+            checkpoint after so many steps: the diagnosis goes on with the rows of the steps before, for which the log
+            is read once, and rows that the log has from this step on are replaced by what is recorded now.
+        overwrite: remove the run at `path` first.
         rank: which of the `ranks` processes this is, from 0; by default what torchrun, MPI or Slurm say of it.
         ranks: how many there are.
         group: which ranks are judged as one: those of a group hold the same layers and see parts of one batch. Give
             the parts of a layer (tensor parallelism), or the stages of a pipeline, groups of their own:
             ``group=f"tensor {tp_rank}"``. They are never merged with each other.
+        gather: how the rows of all ranks come to rank 0 while they train, such as `fastact.torch.Gather(every=10)`; all
+            ranks give one. Rank 0 then diagnoses all of them together, in place of each its own, and `on_finding` is
+            done on every rank in the same step, one exchange later. Without it, of several ranks none is asked to stop
+            by "stop", since one that stops alone leaves the others waiting.
         strict: raise what goes wrong inside `step`; otherwise it costs that layer's row, is counted in `failures` and
             warned of once, for no monitor is worth a training run.
 
@@ -99,32 +108,42 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks):
         on_finding: Action | None = None,
         alert_severity: Severity = "serious",
         alert_every: int = 10,
+        start_step: int = 0,
+        overwrite: bool = False,
         rank: int | None = None,
         ranks: int | None = None,
         group: str = "",
+        gather: Gather | None = None,
         strict: bool = False,
     ) -> None:
         check_integer("every", every, 1)
+        check_integer("start_step", start_step, 0, 2**62)
+        check_integer("alert_every", alert_every, 1)
+        check_choice("alert_severity", alert_severity, SEVERITIES)
         own = check_metadata(metadata)
         place = checked_place(rank, ranks)
-        if log is not None:
-            check_type("log", log, LogOptions, "a fastact.LogOptions")
         self._alerts = None if on_finding is None else Alerts(on_finding, alert_severity, alert_every)
+        if self._alerts is not None:
+            self._alerts.agreed = place.ranks == 1 or gather is not None
         self._diagnoser = Diagnoser(window_size, thresholds, accept)
         self._failures = FailureCounter("fastact", strict=strict, counter="ActivationMonitor.failures")
         self._closed = False
+        self._releases = []
         self._pools, self._known = {}, set()
-        self._writer: LogWriter | None = None
-        if path is not None:
-            facts = {"window_size": str(window_size), "every": str(every), "accept": to_json(self._diagnoser.accepted)}
-            facts["thresholds"] = json.dumps(dataclasses.asdict(self._diagnoser.thresholds))
-            facts |= layout_facts(place, group)
-            self._writer = LogWriter(folder_of(path, place), log, metadata={**own, **facts})
+        own |= {"window_size": str(window_size), "every": str(every)} | layout_facts(place, group)
+        folder = None if path is None else folder_of(path, place)
+        self._writer = open_writer(folder, log, own, self._diagnoser, start_step, overwrite)
         self.path = self._writer.path if self._writer else None  #: the directory of the run's log; None without one
         self._every = every
-        self._queue = StepQueue(every, self._diagnoser, self._writer, self._failures)
+        self._queue = StepQueue(every, self._diagnoser, self._writer, self._failures, start_step)
         self._layers = self._queue.layers
+        self._gathering: Gathering | None = None
+        if gather is not None:
+            given = partial(Diagnoser, window_size, self._diagnoser.thresholds, accept)
+            self._gathering = Gathering(gather, group, self._alerts, given)
+            self._queue.listeners.append(self._gathering)
         self._unseen = Unseen(self._queue, self._diagnoser, self._writer)
+        hold(self.path, self)
 
     @property
     def active(self) -> bool:
@@ -162,7 +181,7 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks):
 
     @property
     def current_step(self) -> int:
-        """The step under way, from 0: how often `step` was called."""
+        """The step under way, from `start_step`: how often `step` was called since."""
         return self._queue.current
 
     @property
@@ -227,7 +246,11 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks):
         if not training:
             name += EVALUATION_SUFFIX
             self.describe(name, mode="evaluation")
-        return self._record(name, x, axis, layer_type, saturation, dtype, sparse, kind)
+        if name in self._layers:
+            return self._record(name, x, axis, layer_type, saturation, dtype, sparse, kind)
+        stats = self._record(name, x, axis, layer_type, saturation, dtype, sparse, kind)
+        self._check_layer_type(layer_type or kind)
+        return stats
 
     def _record(
         self,
@@ -252,6 +275,8 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks):
         else:
             layer_type = renamed("layer_type", layer_type, "kind", kind)
             check_type("layer_type" if kind is None else "kind", layer_type, str, "a str")
+            check_type("dtype", dtype, str, "the name of a dtype, a str")
+            layer_type = known_type(layer_type)
             interval = BOUNDED.get(layer_type, SATURATION) if saturation is None else saturation
             if self._queue.postpone(partial(self._record, name, x, axis, layer_type, saturation, dtype, sparse)):
                 return None
@@ -270,6 +295,7 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks):
             stats = summarize(x, axis=axis, saturation=interval)
             if layer is not None:
                 layer.plans.learn(x, axis)
+                self._check_axis(layer, stats, axis)
         layer = layer or self._queue.add_layer(name, layer_type, dtype, stats.saturation, sparse)
         self._queue.record(layer, stats)
         return stats.total if isinstance(stats, ChannelStats) else stats
@@ -318,14 +344,20 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks):
             raise FastactError("the monitor is closed: cannot end a step")
         if not self._queue.postpone(self.step) and self._queue.end_step():
             self._unseen.end_step()
-            if self._alerts is not None:
+            if self._gathering is not None:
+                self._gathering.end_step([layer.info for layer in self._layers.values()])
+            if self._alerts is not None and (self._gathering is None or self._gathering.alone):
                 self._alerts.look(self._diagnoser, self._failures)
 
     def diagnose(self) -> Diagnosis:
-        """What is wrong now, judged by the rows of all finished steps in the window; waits for a GPU that has some."""
+        """What is wrong now, judged by the rows of all finished steps in the window; waits for a GPU that has some.
+
+        With `gather`, on rank 0: in the rows of all ranks that were gathered so far.
+        """
         self._queue.catch_up()
         self._unseen.look()
-        return self._diagnoser.diagnose()
+        whole = None if self._gathering is None else self._gathering.diagnose()
+        return self._diagnoser.diagnose() if whole is None else whole
 
     def flush(self) -> None:
         """Puts every finished step into the log; returns when it is there. Does nothing without a path.
@@ -341,8 +373,11 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks):
         """Ends the step under way, if anything was recorded in it, and seals the log. A second call does nothing."""
         if self._closed or self._queue.postpone(self.close):
             return
+        self._check_steps()
         try:
             self._queue.finish()
+            if self._gathering is not None:
+                self._gathering.finish([layer.info for layer in self._layers.values()])
             self._unseen.close()
         finally:
             self._closed = True
@@ -351,7 +386,9 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: object, *_: object) -> None:
+        if error is not None and self._gathering is not None:
+            self._gathering.abandon()  # the others may be where they cannot answer
         self.close()
 
     def __repr__(self) -> str:

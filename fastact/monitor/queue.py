@@ -68,7 +68,7 @@ class StepQueue:
     those that are lost.
 
     Attributes:
-        current: the step under way, from 0.
+        current: the step under way, from `start_step`.
         recorded: how many of the steps that have ended are recorded.
         layers: the layers by name, in forward order.
         declared: what was said of layers that have no row yet.
@@ -78,8 +78,10 @@ class StepQueue:
         listeners: given each step's rows.
     """
 
-    def __init__(self, every: int, diagnoser: Diagnoser, writer: LogWriter | None, failures: FailureCounter) -> None:
-        self.current = self.recorded = 0
+    def __init__(
+        self, every: int, diagnoser: Diagnoser, writer: LogWriter | None, failures: FailureCounter, start_step: int = 0
+    ) -> None:
+        self.current, self.recorded = start_step, 0
         self.layers: dict[str, WatchedLayer] = {}
         self.declared = Declared()
         self.lock = threading.RLock()
@@ -95,6 +97,8 @@ class StepQueue:
         self._finished: deque[_FinishedStep] = deque()
         self._delivery: _Delivery | None = None
         self._adding: LayerInfo | None = None
+        #: Those that are known belong to the run that is resumed.
+        self._next_order = max((layer.info.order for layer in diagnoser.history.values()), default=-1) + 1
         #: Set and cleared with nothing in between where Python looks for signals.
         self._busy = False
         #: What signal handlers have asked for while the lock's owner was busy.
@@ -134,7 +138,9 @@ class StepQueue:
     ) -> WatchedLayer:
         self._finish_adding()
         if name not in self.layers:
-            self._adding = self.declared.info(name, len(self.layers), layer_type, dtype, saturation, sparse)
+            info = self.declared.info(name, self._next_order, layer_type, dtype, saturation, sparse)
+            # In a run that was resumed, a layer stays what it was.
+            self._adding = self._diagnoser.history[name].info if name in self._diagnoser.history else info
             self._finish_adding()
         return self.layers[name]
 
@@ -150,6 +156,7 @@ class StepQueue:
                 self._adding = None
                 raise
             self._diagnoser.add(info)
+            self._next_order = max(self._next_order, info.order + 1)
             self.layers[info.name] = WatchedLayer(info, self._diagnoser.history[info.name])
         self._adding = None
 
@@ -342,7 +349,7 @@ class StepQueue:
                     self._failed("hand its rows to a listener", error)
 
     def _failed(self, what: str, error: Exception) -> None:
-        self._failures.failed(what, error, 5)
+        self._failures.failed(what, error)
         if self._failures.strict:
             self._errors.append(error)
 

@@ -6,7 +6,6 @@ each time, and whenever somebody wants to know. Steps in between cost the compar
 """
 
 import math
-import warnings
 import weakref
 from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple, Protocol
@@ -16,6 +15,7 @@ from fastact.errors import ArgumentValueError
 from fastact.log.writer import LogWriter
 from fastact.monitor.queue import StepQueue
 from fastact.text import shown
+from fastact.warn import warn
 
 #: Recorded steps after which a layer that has not run is warned of: enough for those that run in every other step.
 PATIENCE: Final = 5
@@ -100,11 +100,9 @@ class Unseen:
         """Tells, once, that a guarded name is recorded by somebody else."""
         if not self._claimed:
             self._claimed = True
-            warnings.warn(
+            warn(
                 f"fastact: a watch of this monitor records layer {name!r} already, and both are merged into one row; "
-                "record what is another layer under another name",
-                RuntimeWarning,
-                stacklevel=3,
+                "record what is another layer under another name"
             )
 
     def end_step(self) -> None:
@@ -148,9 +146,7 @@ class Unseen:
         names = ", ".join(shown(name, 40) for name in list(told)[:_MOST])
         more = f" and {len(told) - _MOST} more" if len(told) > _MOST else ""
         reason = shown(next(iter(told.values())), 400)
-        warnings.warn(
+        warn(
             f"fastact has recorded nothing of {names}{more} in {PATIENCE} steps: {reason} "
-            "(`ActivationMonitor.unseen` says why of each)",
-            RuntimeWarning,
-            stacklevel=4,
+            "(`ActivationMonitor.unseen` says why of each)"
         )

@@ -7,32 +7,36 @@ and with `Log.to_table` alone all of it.
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
+from fastact.checks import check_integer
 from fastact.diagnosis.accept import Accept, from_json
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.report import Diagnosis
 from fastact.diagnosis.rules import Thresholds
-from fastact.errors import ArgumentValueError, LogError
+from fastact.errors import ArgumentValueError
 from fastact.fields import COLUMN, SCHEMA_VERSION
 from fastact.history import LayerInfo
 from fastact.log.files import list_segments
 from fastact.log.reader import RunReader, Steps, StoredBatch
 from fastact.log.schema import COLUMNS, layers_to_json, to_rows
-from fastact.opening import is_exhausted
 from fastact.ranks import OF_ONE_RANK
+from fastact.replay.absent import Seen, behind
 from fastact.replay.beside import Beside, Comparer
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
+from fastact.replay.fetch import open_fetched
 from fastact.replay.frames import Frames, Progress
-from fastact.replay.merge import KEYS, aggregate
+from fastact.replay.merge import aggregate, keys_of
 from fastact.replay.plotting import Plots
 from fastact.replay.rank_merge import merge_ranks
 from fastact.replay.ranks import rank_folders
 from fastact.replay.records import Record, RowFilter
+from fastact.replay.sessions import OfSessions, readers
 from fastact.stats.activation import ActivationStats
 
 _LAYER, _STEP = COLUMN["layer"], COLUMN["step"]
@@ -41,23 +45,26 @@ _RANK_COLUMN: Final = pa.field(
 )
 
 
-class Log(Frames, Plots):
+class Log(Frames, Plots, OfSessions):
     """A log that `open_log` opened. It holds no file open; every call reads what is there at that time.
 
-    Where a method takes `progress`, it is called again and again with the bytes read so far; `nbytes` has the total.
+    Where a method takes `progress`, it is called now and then with the bytes read so far; `nbytes` has the total.
 
     Attributes:
         path: the directory.
         ranks: the ranks whose rows it holds, ascending.
         runs: the reader of each rank's directory.
+        session: the number of the session that is read.
     """
 
-    def __init__(self, path: Path, runs: dict[int, RunReader], notes: tuple[str, ...] = ()) -> None:
+    def __init__(self, path: Path, runs: dict[int, RunReader], notes: Iterable[str] = ()) -> None:
         self.path = path
         self.ranks = tuple(runs)
         self.runs = runs
-        self._notes = notes
+        self.session = max(run.session for run in runs.values())
+        self._notes = tuple(notes)
         self._warnings: tuple[str, ...] | None = None
+        self._seen = Seen(None)
 
     @property
     def layers(self) -> tuple[LayerInfo, ...]:
@@ -95,14 +102,6 @@ class Log(Frames, Plots):
         return all(run.closed for run in self.runs.values())
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """What is damaged or missing, and where; empty if all is whole. Reads all of the log if nothing has yet."""
-        if self._warnings is None:
-            for _ in self.stored_batches(self.ranks):
-                pass
-        return self._warnings or ()
-
-    @property
     def schema(self) -> Any:
         """The `pyarrow.Schema` of `to_table` and `to_batches`.
 
@@ -127,7 +126,7 @@ class Log(Frames, Plots):
     def to_table(self, *, progress: Progress | None = None) -> Any:
         """All rows as a `pyarrow.Table` in written order, rank after rank; it takes some 200 bytes a row.
 
-        One row per (step, layer, rank). A run that was resumed from an earlier step has the repeated steps twice.
+        One row per (step, layer, rank). Of steps that a run which was resumed has recorded again, the later row counts.
         The columns are ``rank``, the layer's name as ``layer``, its place in forward order as ``layer_order``, and the
         other fields of `fields.ROW`. Null stands where there was nothing to measure; NaN does not occur.
         """
@@ -212,9 +211,7 @@ class Log(Frames, Plots):
             >>> open_log(run).aggregate("layer", to_step=1)["encoder.0"].mean
             2.5
         """
-        names = (by,) if isinstance(by, str) else tuple(by)
-        if not names or not set(names) <= set(KEYS):
-            raise ArgumentValueError(f"by: got {by!r}, want 'layer', 'step', 'rank' or several of them")
+        names = keys_of(by)
         wanted = RowFilter.of_arguments(from_step, to_step, layers, self.layers)
         of_ranks = self.ranks if ranks is None else (ranks,) if isinstance(ranks, int) else tuple(ranks)
         for rank in of_ranks:
@@ -291,7 +288,7 @@ class Log(Frames, Plots):
         def blocks() -> Iterator[Block]:
             yield from in_blocks(runs[0], layers) if len(runs) == 1 else merge_ranks(runs, layers, beside)
             if ranks == self.ranks:
-                self._warnings = tuple(lost)
+                self._warnings = (*lost, *behind(self.runs, self._seen))
 
         return blocks()
 
@@ -315,7 +312,8 @@ class Log(Frames, Plots):
         write_report([self], path, progress=progress)
 
     def __repr__(self) -> str:
-        return f"Log({str(self.path)!r}, layers={len(self.layers)}, ranks={len(self.ranks)})"
+        which = f", session={self.session} of {len(self.sessions)}" if len(self.sessions) > 1 else ""
+        return f"Log({str(self.path)!r}, layers={len(self.layers)}, ranks={len(self.ranks)}{which})"
 
     def _check_rank(self, argument: str, rank: object) -> None:
         if rank not in self.runs:
@@ -331,49 +329,58 @@ class Log(Frames, Plots):
                 yield Record(row[_STEP], name, info, row, rank)
 
     def stored_batches(
-        self, ranks: Iterable[int], progress: Progress | None = None, steps: Steps | None = None
+        self,
+        ranks: Iterable[int],
+        progress: Progress | None = None,
+        steps: Steps | None = None,
+        *,
+        everything: bool = False,
     ) -> Iterator[tuple[int, StoredBatch]]:
         """Yields (rank, batch) for every whole batch of these ranks. A pass to the end of all renews `warnings`.
 
-        With `steps`, the first and the last that are wanted, batches without any of them may be left out.
+        With `steps`, the first and the last that are wanted, batches without any of them may be left out. With
+        `everything`, those of all sessions, and rows that were recorded again as well.
         """
         lost, ranks = list(self._notes), tuple(ranks)
-        for rank, batches in zip(ranks, self._batches(ranks, lost, progress, steps), strict=True):
+        for rank, batches in zip(ranks, self._batches(ranks, lost, progress, steps, everything), strict=True):
             for stored in batches:
                 yield rank, stored
         if set(ranks) == set(self.ranks) and steps is None:
-            self._warnings = tuple(lost)
+            self._warnings = (*lost, *behind(self.runs, self._seen))
 
-    #: The older name of `stored_batches`.
-    parts = stored_batches
+    parts = stored_batches  #: The older name of `stored_batches`.
 
     def _batches(
-        self, ranks: Iterable[int], lost: list[str], progress: Progress | None, steps: Steps | None = None
+        self,
+        ranks: Iterable[int],
+        lost: list[str],
+        progress: Progress | None,
+        steps: Steps | None = None,
+        everything: bool = False,
     ) -> list[Iterator[StoredBatch]]:
         """The batches of each rank; `progress` is called with the bytes read of all, and `lost` gets what is lost."""
-        total = 0
+        self._seen = seen = Seen(progress)
 
-        def count(stored: StoredBatch) -> StoredBatch:
-            nonlocal total
-            total += len(stored.frame.message)
-            if progress is not None:
-                progress(total)
-            return stored
-
-        def batches_of(run: RunReader) -> Iterator[StoredBatch]:
+        def batches_of(rank: int) -> Iterator[StoredBatch]:
+            run = self.runs[rank]
             prefix = "" if run.path == self.path else run.path.name + "/"
-            return map(count, run.batches(lambda what: lost.append(prefix + what), steps))
+            found = run.batches(lambda what: lost.append(prefix + what), steps, everything=everything)
+            return map(seen, repeat(rank), found)
 
-        return [batches_of(self.runs[rank]) for rank in ranks]
+        return [batches_of(rank) for rank in ranks]
 
 
-def open_log(path: str | os.PathLike[str]) -> Log:
+def open_log(path: str | os.PathLike[str], *, session: int | None = None) -> Log:
     """Opens the log of a run: its directory, or the parent of ``rank-00000``, ``rank-00001``, ... directories.
 
-    A run that is still being written, or was killed or damaged, is opened too: `Log.warnings` says what is missing.
+    A run that is being written, or was killed or damaged, is opened too: `Log.warnings` says what is missing.
+
+    Args:
+        path: the directory. Of one at ``s3://bucket/run`` (`fastact.remote`) a copy is fetched and opened.
+        session: which session of the run to read, by its number in `Log.sessions`; by default the last one, -1.
 
     Raises:
-        ArgumentTypeError: `path` is not a path.
+        ArgumentTypeError, ArgumentValueError: `path` is not a path, or there is no such session.
         LogError: nothing can be read there, or a newer major version of fastact wrote it.
 
     Example:
@@ -381,19 +388,12 @@ def open_log(path: str | os.PathLike[str]) -> Log:
         Traceback (most recent call last):
         fastact.errors.LogError: cannot read the log 'no/such/run', want a run's directory: ...
     """
+    if session is not None:
+        check_integer("session", session, -(2**62), 2**62)
+    if fetched := open_fetched(path, lambda copy: open_log(copy, session=session)):
+        return fetched
     place, ranks = rank_folders(path)
     if list_segments(place) or not ranks:
-        notes = (f"{len(ranks)} rank directories lie beside the segments and were not read",) if ranks else ()
-        return Log(place, {0: RunReader(place)}, notes)
-    runs: dict[int, RunReader] = {}
-    failed: list[str] = []
-    for rank, name in sorted(ranks.items()):
-        try:
-            runs[rank] = RunReader(place / name)
-        except LogError as error:
-            if is_exhausted(error.__cause__):
-                raise  # which says nothing of this rank
-            failed.append(f"{name}: {error}")
-    if not runs:
-        raise LogError(f"nothing can be read from the log {str(place)!r}: {'; '.join(failed)}")
-    return Log(place, runs, tuple(failed))
+        notes = [f"{len(ranks)} rank directories lie beside the segments and were not read"] if ranks else []
+        return Log(place, {0: RunReader(place, session)}, notes)
+    return Log(place, *readers(place, ranks, session))

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.arithmetic.columns import merge_groups
+from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import NEURON, ROW, STATE
 from fastact.log.reader import StoredBatch
 from fastact.replay.blocks import Ints, LayerNumbers, Rows, in_blocks, sort_into_groups
@@ -21,6 +22,17 @@ from fastact.stats.activation import ActivationStats
 
 #: What rows may be kept apart by.
 KEYS: Final = ("layer", "step", "rank")
+
+
+def keys_of(by: object) -> tuple[str, ...]:
+    """The argument `by` of `Log.aggregate`, one or several of `KEYS`, as a tuple."""
+    words = "'layer', 'step', 'rank' or several of them"
+    if not isinstance(by, Iterable):
+        raise ArgumentTypeError(f"by: got {type(by).__name__}, want {words}")
+    names = (by,) if isinstance(by, str) else tuple(by)
+    if not names or not set(names) <= set(KEYS):
+        raise ArgumentValueError(f"by: got {by!r}, want {words}")
+    return names
 
 
 def merge_rows(rows: Rows, starts: Ints) -> Rows:

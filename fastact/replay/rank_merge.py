@@ -49,11 +49,12 @@ class _Rank:
         return keyed((passes, columns["step"], numbers), columns)
 
     def _passes(self, stored: StoredBatch) -> Ints:
-        """Which pass through the steps each row is of: a resumed run goes through some of its steps again."""
+        """Which pass through the steps each row is of: before schema 1.5 a resumed run had some of its steps twice."""
         steps, session = stored.batch.column("step").to_numpy(), stored.frame.session
         back = np.zeros(len(steps), np.int64)
         back[1:] = steps[1:] < steps[:-1]
-        back[0] = session != self._session or steps[0] < self.last[1]
+        goes_on = self._session and stored.header is not None and stored.header.start_step is not None
+        back[0] = (session != self._session and not goes_on) or steps[0] < self.last[1]
         passes: Ints = self.last[0] + np.cumsum(back)
         self._session = session
         self.last = int(passes[-1]), int(steps[-1])
@@ -65,8 +66,8 @@ def merge_ranks(
 ) -> Iterator[Block]:
     """Merges the rows that several ranks have of the same layer in the same step, step by step.
 
-    Each rank's batches come in written order, with their writer's session: a rank that was resumed begins its next pass
-    through the steps with its next writer, and passes of the same number belong together.
+    Each rank's batches come in written order, with their writer's session: a rank that was resumed before schema 1.5
+    begins its next pass through the steps with its next writer, and passes of the same number belong together.
 
     In each round the rank that lags is read on, then every other one up to the same step, and what all have passed is
     given out. What is read is merged at once, so memory holds the rows of a round as often as the logarithm of the

@@ -15,7 +15,7 @@ from pathlib import Path
 from fastact.errors import ArgumentValueError
 from fastact.log.files import sync_folder
 from fastact.log.frames import END_MARK, finish, stamp_text
-from fastact.log.reader import StoredBatch
+from fastact.log.reader import RunReader, StoredBatch
 from fastact.log.schema import Header
 from fastact.replay.frames import Progress
 from fastact.replay.log import Log
@@ -23,6 +23,8 @@ from fastact.replay.log import Log
 
 def recover(log: Log, to: str | os.PathLike[str], *, progress: Progress | None = None) -> int:
     """Writes a whole copy of a log and returns its rows; `Log.warnings` then says what was lost.
+
+    Of all of it: the copy has the run's other sessions too, and what was recorded again.
 
     The new directory `to` gets its name when all of it is on the disk. `progress` is called with the bytes of the log
     that have been read.
@@ -51,10 +53,10 @@ def recover(log: Log, to: str | os.PathLike[str], *, progress: Progress | None =
     part.mkdir()
     try:
         rows = 0
-        for rank, group in groupby(log.stored_batches(log.ranks, progress), key=itemgetter(0)):
+        for rank, group in groupby(log.stored_batches(log.ranks, progress, everything=True), key=itemgetter(0)):
             run = log.runs[rank]
             folder = part if run.path == log.path else part / run.path.name
-            rows += _copy(folder, (stored for _, stored in group), run.metadata)
+            rows += _copy(folder, (stored for _, stored in group), run)
         sync_folder(part)
         part.rename(target)
         sync_folder(target.parent)
@@ -64,7 +66,7 @@ def recover(log: Log, to: str | os.PathLike[str], *, progress: Progress | None =
     return rows
 
 
-def _copy(folder: Path, batches: Iterator[StoredBatch], metadata: dict[str, str]) -> int:
+def _copy(folder: Path, batches: Iterator[StoredBatch], run: RunReader) -> int:
     """Copies one run's batches into sealed segments; returns the rows."""
     folder.mkdir(exist_ok=True)
     rows = 0
@@ -73,7 +75,7 @@ def _copy(folder: Path, batches: Iterator[StoredBatch], metadata: dict[str, str]
         with (folder / f"segment-{number:06d}.arrows").open("xb") as file:
             for i, stored in enumerate(group):
                 if i == 0:
-                    file.write(stored.front.message if stored.front is not None else _front(stored, metadata))
+                    file.write(stored.front.message if stored.front is not None else _front(stored, run))
                 file.write(stored.frame.message)
                 rows += stored.batch.num_rows
             file.write(END_MARK)
@@ -83,9 +85,12 @@ def _copy(folder: Path, batches: Iterator[StoredBatch], metadata: dict[str, str]
     return rows
 
 
-def _front(stored: StoredBatch, metadata: dict[str, str]) -> bytes:
+def _front(stored: StoredBatch, run: RunReader) -> bytes:
     """A schema message for batches whose own is lost, with what the run's other segments tell."""
-    frame = stored.frame
-    header = Header(frame.session, frame.row, tuple(stored.layers.values()), metadata, frame.version)
+    frame, writer = stored.frame, run.writer(stored.frame.session)
+    header = Header(
+        frame.session, frame.row, tuple(stored.layers.values()), run.metadata, frame.version,
+        run_session=writer.session, start_step=writer.start_step, started=writer.started,
+    )  # fmt: skip
     stamp = stamp_text(frame.version, "schema", frame.session, frame.batch, frame.row)
     return finish(header.schema("unknown", stamp).serialize().to_pybytes(), stamp)

@@ -103,4 +103,5 @@ def subject_of(log: "Log", *, progress: "Progress | None" = None, **settings: An
         facts.append(("ranks", f"{len(log.ranks)}, merged" if rank is None else f"{rank} of {len(log.ranks)}"))
     facts += [(key, value) for key, value in log.metadata.items() if key not in _OWN]
     about = [f"The log is not whole: {line}." for line in log.warnings]
+    about += [f"{line[:1].upper()}{line[1:]}." for line in log.notes]
     return Subject(log.path.name or str(log.path), diagnoser.diagnose(), collection, diagnoser.thresholds, facts, about)

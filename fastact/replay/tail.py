@@ -30,6 +30,8 @@ class Tail:
         lost: called with what is missing, in words.
         seen: called with each block of rows, and the numbers of the layers in it, once the diagnosis has it. A block is
             overwritten afterwards.
+        anew: called where what was seen does not hold any more: a new session of the run has begun, or it was resumed
+            at a step that was seen. All rows that hold are seen again after that.
 
     Raises:
         ArgumentValueError: `window_size` is out of range, or `rank` is not there.
@@ -57,6 +59,7 @@ class Tail:
         rank: int | None = None,
         lost: Callable[[str], None] = lambda _: None,
         seen: Callable[[Block, LayerNumbers], None] = lambda *_: None,
+        anew: Callable[[], None] = lambda: None,
     ) -> None:
         place, folders = rank_folders(path)
         rank = min(folders) if rank is None and folders else rank
@@ -69,9 +72,10 @@ class Tail:
         self.rows, self.rate = 0, 0.0
         #: The rank that is followed; None for a run of one process.
         self.rank = rank if folders else None
-        self._follower = RunFollower(place / folders[rank] if rank in folders else place, lost)
+        self._place, self._lost = place / folders[rank] if rank in folders else place, lost
+        self._follower = RunFollower(self._place, lost)
         self._window_size = window_size
-        self._tell = seen
+        self._tell, self._tell_anew = seen, anew
         #: Held while rows come into `history`: for a thread that reads it while another one looks.
         self.lock = threading.Lock()
         self._diagnoser: Diagnoser | None = None
@@ -97,6 +101,20 @@ class Tail:
     def look(self) -> int:
         """Reads what was written since the last look; returns the number of rows. Raises LogError as `RunFollower`."""
         before = self.rows
+        self._read()
+        if self._follower.void:
+            self._follower = RunFollower(self._place, self._lost)
+            with self.lock:
+                self._diagnoser, self._layers = None, LayerNumbers()
+            self.step, self.rows, before, self._seen = None, 0, 0, []
+            self._tell_anew()
+            self._read()
+        self._seen = [*self._seen[-9:], (time.monotonic(), self.rows)]
+        (begin, first), (end, last) = self._seen[0], self._seen[-1]
+        self.rate = (last - first) / (end - begin) if end > begin else 0.0
+        return self.rows - before
+
+    def _read(self) -> None:
         for block in in_blocks(self._follower.read(), self._layers):
             if self._diagnoser is None:
                 self._diagnoser = make_diagnoser(self._follower.metadata, None, self._window_size)
@@ -105,10 +123,6 @@ class Tail:
             self._tell(block, self._layers)
             self.rows += len(block.rows)
             self.step = int(block.rows["step"][-1])
-        self._seen = [*self._seen[-9:], (time.monotonic(), self.rows)]
-        (begin, first), (end, last) = self._seen[0], self._seen[-1]
-        self.rate = (last - first) / (end - begin) if end > begin else 0.0
-        return self.rows - before
 
     def diagnose(self) -> Diagnosis:
         """What is wrong by the rows seen so far: equal to `Log.diagnose` of the same rows."""

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 from fastact import arithmetic
 from fastact.arithmetic.in_python import merge_states
 from fastact.arithmetic.state import COUNT, MAX, MEAN, MIN, NANS, NEG_INFS, POS_INFS, REST
-from fastact.errors import ArgumentValueError
+from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import STATE
 from fastact.stats.options import EXTRA_OF, SATURATION, Bounds, check_same_options, missing_extra
 from fastact.stats.statistics import NAN, Statistics
@@ -56,6 +56,7 @@ class ActivationStats(Statistics[int, float, float]):
             zero_tol: likewise.
 
         Raises:
+            ArgumentTypeError: `state` is neither a sequence nor a mapping.
             ArgumentValueError: `state` does not have one number for each field, or they contradict each other.
 
         Example:
@@ -70,12 +71,29 @@ class ActivationStats(Statistics[int, float, float]):
             from fastact.stats.plain import from_mapping
 
             return from_mapping(state, saturation, zero_tol)
+        if not isinstance(state, Sequence) or isinstance(state, (str, bytes)):
+            raise ArgumentTypeError(f"state: got {type(state).__name__}, want a sequence of numbers or a mapping")
         if len(state) != len(STATE):
             raise ArgumentValueError(f"state: got {len(state)} numbers, want {len(STATE)}, as in fields.STATE")
         if not state[COUNT] - state[NANS] - state[POS_INFS] - state[NEG_INFS]:
             # Not NaN, as `min` and `max` have it: merged with anything, that would stay.
             state = (*state[:MEAN], *arithmetic.EMPTY[MEAN : len(STATE)])
         return wrap((*state, 0.0), (*(saturation or SATURATION), zero_tol or 0.0))
+
+    @property
+    def nulls(self) -> int:
+        """How many elements were null, in a table, a data frame or a column of one, and so are in no other number.
+
+        It merges by ``|`` and `fastact.merge`; a log's row and `to_dict` do not have it.
+
+        Example:
+            >>> import pyarrow as pa
+            >>> from fastact import summarize
+            >>> s = summarize(pa.array([1.0, None, 3.0]))
+            >>> s.count, s.nulls, s.mean
+            (2, 1, 2.0)
+        """
+        return 0
 
     @property
     def state(self) -> tuple[Any, ...]:
@@ -122,13 +140,14 @@ class ActivationStats(Statistics[int, float, float]):
             return NotImplemented
         check_same_options(self._bounds, other._bounds, bool(self.count and other.count))
         bounds = self._bounds if self.count else other._bounds
-        return wrap(merge_states(self._state, other._state), bounds)
+        return wrap_with_nulls(merge_states(self._state, other._state), bounds, self.nulls + other.nulls)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ActivationStats):
             return NotImplemented
         pairs = zip(self.state, other.state, strict=True)
-        return self._bounds == other._bounds and all(a == b or (a != a and b != b) for a, b in pairs)
+        same = self._bounds == other._bounds and self.nulls == other.nulls
+        return same and all(a == b or (a != a and b != b) for a, b in pairs)
 
     def __hash__(self) -> int:
         return hash((self._bounds, *(0 if value != value else value for value in self.state)))
@@ -169,6 +188,35 @@ def wrap(state: arithmetic.State, bounds: Bounds) -> ActivationStats:
     _set_state(stats, state)
     _set_bounds(stats, bounds)
     return stats
+
+
+class NullableStats(ActivationStats):
+    """Stats of what has nulls."""
+
+    __slots__ = ("_nulls",)
+    _nulls: int
+
+    @property
+    def nulls(self) -> int:
+        """How many elements were null."""
+        return self._nulls
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return wrap_with_nulls, (self._state, self._bounds, self._nulls)
+
+
+def wrap_with_nulls(state: arithmetic.State, bounds: Bounds, nulls: int) -> ActivationStats:
+    """`wrap`, with the number of nulls beside them."""
+    if not nulls:
+        return wrap(state, bounds)
+    stats = _new_stats(NullableStats)
+    _set_state(stats, state)
+    _set_bounds(stats, bounds)
+    _set_nulls(stats, nulls)
+    return stats
+
+
+_set_nulls: Final[Callable[..., None]] = NullableStats.__dict__["_nulls"].__set__
 
 
 def wrap_all(states: Sequence[arithmetic.State], bounds: Bounds) -> list[ActivationStats]:

@@ -22,6 +22,7 @@ would be without them, and a failure inside one is counted and warned of once in
 - `optimisers`: which optimisers step, and what they hold
 - `usage`: how often each row of a table is looked up
 - `compiled`: the operator by which compiled code calls back
+- `gathering`: rows of all ranks to rank 0 while they train
 - `callback`: what the callbacks of Lightning and Hugging Face share
 """
 
@@ -30,6 +31,7 @@ from fastact.packages import needs_extra
 with needs_extra("fastact.torch", "PyTorch", "torch"):
     import torch as _torch  # noqa: F401 - imported here, so that a missing one is reported once
 
+from fastact.torch.gathering import Gather
 from fastact.torch.handle import Watch
 from fastact.torch.monitoring import MonitorLike
 from fastact.torch.selection import Layers
@@ -38,4 +40,4 @@ from fastact.torch.watching import watch
 #: The older name of `MonitorLike`.
 Recorder = MonitorLike
 
-__all__ = ["Layers", "MonitorLike", "Recorder", "Watch", "watch"]
+__all__ = ["Gather", "Layers", "MonitorLike", "Recorder", "Watch", "watch"]

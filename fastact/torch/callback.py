@@ -30,11 +30,14 @@ class WatchingCallback:
         """How often something went wrong; the first failure was warned of."""
         return self._attachment.failure_counter.failures + (self._watch.failures if self._watch else 0)
 
-    def begin(self, model: Any, when: Callable[[], bool], rank: int, ranks: int) -> None:
-        """Opens the log of this process and sets the hooks, which record only while `when` is true."""
+    def begin(self, model: Any, when: Callable[[], bool], rank: int, ranks: int, start_step: int = 0) -> None:
+        """Opens the log of this process and sets the hooks, which record only while `when` is true.
+
+        `start_step` is how many steps the trainer has taken: above 0 it goes on with the run's last session.
+        """
         self.close()  # in case the last training failed
         attachment = self._attachment
-        attachment.open(rank, ranks)
+        attachment.open(rank, ranks, start_step)
         attachment.when = when
         with attachment.failure_counter("watch the model"):
             self._watch = watch(model, attachment, strict=attachment.failure_counter.strict, **self._options)

@@ -1,7 +1,7 @@
 """Which modules of a model are watched, and under which names."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -31,6 +31,8 @@ def select_modules(model: nn.Module, layers: Layers | None, leave_out: Collectio
     if layers is None:
         root = _unwrap(model)
         selected = {leaf for leaf in _leaves(root) if leaf is root or not (is_criterion(leaf) or leaf in leave_out)}
+    elif isinstance(layers, nn.Module):
+        raise ArgumentTypeError(f"layers: got {_module_told(layers, names)}")
     elif callable(layers) and not isinstance(layers, type):
         selected = {module for module, known in names.items() if layers(known[0], module)}
     else:
@@ -116,11 +118,20 @@ def _matches(item: object, names: Mapping[nn.Module, list[str]]) -> set[nn.Modul
         what = f"the type {item.__name__}"
         found = {module for module in names if isinstance(module, item)}
     else:
+        if isinstance(item, nn.Module):
+            raise ArgumentTypeError(f"layers: got {_module_told(item, names)}")
         got = item.__name__ if isinstance(item, type) else type(item).__name__
         raise ArgumentTypeError(f"layers: got {got} among the choices, want name patterns (str) and nn.Module types")
     if not found:
         raise _no_match(what, names)
     return found
+
+
+def _module_told(module: Any, names: Mapping[nn.Module, list[str]]) -> str:
+    """What to give in place of a module itself."""
+    known = names.get(_unwrap(module), [""])[0]
+    want = f"its name, {known!r}" if known else "the name of one of the model's modules"
+    return f"a module, {type(module).__name__}, want {want}, a pattern of names, or a type of modules"
 
 
 def _no_match(what: str, names: Mapping[nn.Module, list[str]]) -> ArgumentValueError:

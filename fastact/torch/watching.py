@@ -175,6 +175,8 @@ def watch(
     handle._losses = Losses(handle, model, loss, losses)
     if add := getattr(monitor, "add_watcher", None):
         add(handle)
+    if on_release := getattr(monitor, "on_release", None):
+        on_release(handle.remove)
     others = (other for other in live if other.monitor is monitor and other.prefix == prefix)
     if next(others, None) is not None:
         handle._root_name = type(model).__name__

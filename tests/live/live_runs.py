@@ -20,8 +20,8 @@ LAYERS = (
 )
 
 
-def begin(path: Path, **more: Any) -> LogWriter:
-    writer = LogWriter(path, LogOptions(**more), metadata={"window_size": "20"})
+def begin(path: Path, start_step: int = 0, **more: Any) -> LogWriter:
+    writer = LogWriter(path, LogOptions(**more), metadata={"window_size": "20"}, start_step=start_step)
     for info in LAYERS:
         writer.add_layer(info)
     return writer

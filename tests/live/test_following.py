@@ -84,10 +84,11 @@ os.kill(os.getpid(), 9)
     watched = Following(tmp_path)
     watched.look()
     assert (watched.shown.tail.step, watched.shown.state) == (4, "not closed, and nobody writes it: killed?")
-    with begin(tmp_path) as writer:
+    with begin(tmp_path, 5) as writer:
         write(writer, range(5, 9), sick=False)
         watched.look()
         assert (watched.shown.tail.step, watched.shown.state) == (8, "being written")
+        assert watched.shown.tail.history["fc1"]["step"].tolist() == list(range(9))
     watched.look()
     assert watched.shown.state == "closed"
     assert any("it was never closed" in message for message in watched.messages)

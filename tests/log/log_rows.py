@@ -48,7 +48,7 @@ def write(run: Path, rows: Iterable[Row], metadata: dict[str, str] | None = None
 def read(run: Path) -> tuple[list[bytes], list[str]]:
     """The rows as bytes, so that NaN and both zeros compare, and what the reader has to tell."""
     told: list[str] = []
-    parts = list(RunReader(run).batches(told.append))
+    parts = list(RunReader(run).batches(told.append, everything=True))
     for part in parts:
         for name, row in zip(part.batch.column("layer").to_pylist(), to_rows(part.batch).tolist(), strict=True):
             assert part.layers.get(name, LAYERS[row[1]]).order == row[1]
@@ -105,7 +105,9 @@ def in_child(work: Callable[[], bool]) -> None:
 
 def table(run: Path) -> list[tuple[Any, ...]]:
     """All rows, where nothing may be missing."""
-    return [row for part in RunReader(run).batches(pytest.fail) for row in to_rows(part.batch).tolist()]
+    return [
+        row for part in RunReader(run).batches(pytest.fail, everything=True) for row in to_rows(part.batch).tolist()
+    ]
 
 
 def total(rows: list[tuple[Any, ...]]) -> arithmetic.State:

@@ -156,7 +156,10 @@ def test_what_cannot_be_thinned_stays(tmp_path: Path) -> None:
         writer.close()
     assert second.read_bytes() == data
     told: list[str] = []
-    count = sum(sum(part.batch.column("count").to_pylist()) for part in RunReader(tmp_path).batches(told.append))
+    count = sum(
+        sum(part.batch.column("count").to_pylist())
+        for part in RunReader(tmp_path).batches(told.append, everything=True)
+    )
     assert count == sum(row[3] for row in rows) + sum(make(step)[3] for step in range(200, 260))  # type: ignore[misc]
     assert all(line.startswith(second.name) for line in told)
     assert END_MARK in bytes(data)

@@ -61,8 +61,16 @@ REST = (0, 0, 0.5, 9, 2.0)
 UNSWEPT = tuple(field.nothing for field in NEURON)
 
 
-def write(run: Path, rows: list[tuple[LayerInfo, Row]], metadata: dict[str, str] | None = None, **options: Any) -> None:
-    with LogWriter(run, metadata=metadata, options=LogOptions(**{"batch_rows": 32, **options})) as writer:
+def write(
+    run: Path,
+    rows: list[tuple[LayerInfo, Row]],
+    metadata: dict[str, str] | None = None,
+    start_step: int = 0,
+    **options: Any,
+) -> None:
+    with LogWriter(
+        run, metadata=metadata, options=LogOptions(**{"batch_rows": 32, **options}), start_step=start_step
+    ) as writer:
         for info, row in rows:
             writer.add_layer(info)
             writer.append(row)

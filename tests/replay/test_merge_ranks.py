@@ -83,7 +83,22 @@ def test_a_pipeline_of_ranks_is_one_network(tmp_path: Path) -> None:
     assert open_log(tmp_path).diagnose() == live(rows)
 
 
-def test_ranks_that_were_resumed_are_merged_pass_by_pass(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [90, 78, 45], ids=["all", "some of the repeated steps", "not even those before"])
+def test_ranks_that_were_resumed_go_on_together(tmp_path: Path, kept: int) -> None:
+    first, second = rows_of_a_sick_run(30), rows_of_a_sick_run(40, first=20)
+    for rank, rows in enumerate((first, first[:kept])):
+        write(tmp_path / f"rank-{rank:05d}", rows)
+        write(tmp_path / f"rank-{rank:05d}", second, start_step=20)
+    (block,) = merged_blocks(open_log(tmp_path), LayerNumbers())
+    assert block.rows["step"].tolist() == [row[0] for _, row in rows_of_a_sick_run(60)]
+    whole = block.rows["count"] == [640 if i % 3 == 2 else 6400 for i in range(180)] * np.array(2)
+    assert whole.tolist() == [i < kept or i >= 60 for i in range(180)]
+
+
+def test_ranks_that_were_resumed_before_sessions_are_merged_pass_by_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fastact.log.sessions.Sessions.last", lambda *_: -1)  # as before 1.5: one session for all
     first, second = rows_of_a_sick_run(30), rows_of_a_sick_run(40, first=20)
     for rank in range(2):
         write(tmp_path / f"rank-{rank:05d}", first[: 90 - 12 * rank])

@@ -91,7 +91,10 @@ def test_metadata_of_nonsense_falls_back_to_the_defaults(tmp_path: Path, nonsens
     assert open_log(tmp_path).diagnose() == live(rows)
 
 
-def test_a_resumed_run_replays_both_parts(tmp_path: Path) -> None:
+def test_a_run_that_was_resumed_before_sessions_replays_both_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fastact.log.sessions.Sessions.last", lambda *_: -1)  # as before 1.5: one session for all
     write(tmp_path, rows_of_a_sick_run(30))
     write(tmp_path, rows_of_a_sick_run(40, first=20))
     log = open_log(tmp_path)
@@ -114,6 +117,7 @@ def test_ranks_lie_beside_each_other(tmp_path: Path) -> None:
         "rank-00001",
         "rank-00002/segment-000000.arrows",
         "rank-00002/segment-000000.arrows",
+        "rank-00000",  # which ended before the other one
     ]
     assert log.diagnose(rank=2) == live(rows_of_a_sick_run(40))
     with pytest.raises(ArgumentValueError, match=r"rank: got 1, want one of 0, 2"):

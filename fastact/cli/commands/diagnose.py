@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from fastact.cli.options import AsJson, Rank, Run, Since, Window
+from fastact.cli.options import AsJson, Rank, Run, Session, Since, Window
 from fastact.cli.output import complain, progress_bar, show, warn_of_losses
 
 
@@ -60,6 +60,7 @@ def diagnose(
     accept: _Accept = None,
     preset: _Preset = None,
     since: Since = None,
+    session: Session = None,
     fail_on: _FailOn = Severity.warning,
 ) -> int:
     """Say what is wrong in a run, where, since when, and what to try. The exit code is 1 if anything is wrong.
@@ -75,7 +76,7 @@ def diagnose(
     from fastact.diagnosis.show.render import render_rich
     from fastact.replay.log import open_log
 
-    log = open_log(run)
+    log = open_log(run, session=session)
     limits, known = None, log.accepted
     if config is not None:
         own_limits, own_accept = read_settings(config)

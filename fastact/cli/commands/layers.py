@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from fastact.cli.options import AsJson, Rank, Run, Window
+from fastact.cli.options import AsJson, Rank, Run, Session, Window
 from fastact.cli.output import progress_bar, show, table, warn_of_losses
 from fastact.text import number, percent, shown
 
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from fastact.diagnosis.report import LayerHealth
 
 
-def layers(run: Run, as_json: AsJson = False, window: Window = None, rank: Rank = None) -> None:
+def layers(
+    run: Run, as_json: AsJson = False, window: Window = None, rank: Rank = None, session: Session = None
+) -> None:
     """Show the layers of a run in forward order: their last numbers and their health."""
     from fastact.replay.log import open_log
 
-    log = open_log(run)
+    log = open_log(run, session=session)
     with progress_bar("reading", log.nbytes) as progress:
         diagnosis = log.diagnose(window_size=window, rank=rank, progress=progress)
     warn_of_losses(log)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from fastact.cli.options import AsJson, Run
+from fastact.cli.options import AsJson, Run, Session
 from fastact.cli.output import progress_bar, warn_of_losses
 from fastact.errors import ArgumentValueError
 from fastact.text import matches, shown
@@ -23,11 +23,12 @@ def replay(
     last: Annotated[int | None, typer.Option("--to", help="Last step to show, itself included.")] = None,
     layer: Annotated[str | None, typer.Option(help="Show only layers whose name matches, such as 'encoder.*'.")] = None,
     as_json: AsJson = False,
+    session: Session = None,
 ) -> None:
     """Show a run row by row, as the monitor saw it; the progress is on stderr. With --json, an object a line."""
     from fastact.replay.log import open_log
 
-    log = open_log(run)
+    log = open_log(run, session=session)
     names = [info.name for info in log.layers if layer is None or matches(info.name, layer)]
     if layer is not None and not names:
         known = ", ".join(repr(info.name) for info in log.layers[:8])

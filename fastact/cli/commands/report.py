@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fastact.cli.options import Session
 from fastact.cli.output import progress_bar, warn_of_losses
 
 _Runs = Annotated[
@@ -17,7 +18,13 @@ _Follow = Annotated[bool, typer.Option("--follow", help="Write it again while th
 _Every = Annotated[float, typer.Option(min=1, max=3600, help="Seconds between two looks, with --follow.")]
 
 
-def report(runs: _Runs, out: _Out = Path("report.html"), follow: _Follow = False, every: _Every = 10.0) -> None:
+def report(
+    runs: _Runs,
+    out: _Out = Path("report.html"),
+    follow: _Follow = False,
+    every: _Every = 10.0,
+    session: Session = None,
+) -> None:
     """Write runs as one HTML file: findings with their curves, a heat map, each layer's health. It needs no network.
 
     Two runs are compared first, as by `fastact compare`.
@@ -26,16 +33,16 @@ def report(runs: _Runs, out: _Out = Path("report.html"), follow: _Follow = False
         with contextlib.suppress(KeyboardInterrupt):
             _follow(runs, out, every)
     else:
-        _write(runs, out)
+        _write(runs, out, session=session)
     print(f"{out}: {out.stat().st_size:,} bytes")
 
 
-def _write(runs: list[Path], out: Path, again: int = 0) -> None:
+def _write(runs: list[Path], out: Path, again: int = 0, session: int | None = None) -> None:
     from fastact.replay.log import open_log
     from fastact.replay.report import place_of, write_report
 
     place_of(out)
-    logs = [open_log(run) for run in runs]
+    logs = [open_log(run, session=session) for run in runs]
     comparison = None
     if len(logs) == 2:
         from fastact.comparison.compare import compare
