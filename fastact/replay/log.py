@@ -28,12 +28,12 @@ from fastact.log.schema import COLUMNS, layers_to_json, to_rows
 from fastact.ranks import OF_ONE_RANK
 from fastact.replay.absent import Seen, behind
 from fastact.replay.beside import Beside, Comparer
-from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
+from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser, placed
 from fastact.replay.frames import Frames, Progress
 from fastact.replay.merge import aggregate, keys_of
 from fastact.replay.plotting import Plots
 from fastact.replay.rank_merge import merge_ranks
-from fastact.replay.ranks import rank_folders
+from fastact.replay.ranks import forward_order, rank_folders
 from fastact.replay.records import Record, RowFilter
 from fastact.replay.sessions import OfSessions, readers
 from fastact.stats.activation import ActivationStats
@@ -68,14 +68,19 @@ class Log(Frames, Plots, OfSessions):
     @property
     def layers(self) -> tuple[LayerInfo, ...]:
         """The layers in forward order; where ranks or resumed runs differ, the last one counts."""
-        layers = {info.name: info for run in self.runs.values() for info in run.layers}
+        orders = forward_order(run.layers for run in self.runs.values())
+        layers = {info.name: placed(info, orders) for run in self.runs.values() for info in run.layers}
         return tuple(sorted(layers.values(), key=lambda info: info.order))
+
+    def numbers(self, rank: int | None = None) -> LayerNumbers:
+        """Numbers for the layers of `read_blocks`, in the forward order of a rank, or of all."""
+        return LayerNumbers(forward_order(run.layers for run in self.runs.values()) if rank is None else None)
 
     @property
     def metadata(self) -> dict[str, str]:
         """The run's own metadata, text to text; where ranks or resumed runs differ, the last one counts."""
-        found = {key: value for run in self.runs.values() for key, value in run.metadata.items()}
-        return {key: value for key, value in found.items() if key not in OF_ONE_RANK} if len(self.runs) > 1 else found
+        own = OF_ONE_RANK if len(self.runs) > 1 else ()
+        return {name: text for run in self.runs.values() for name, text in run.metadata.items() if name not in own}
 
     @property
     def unseen(self) -> dict[str, str]:
@@ -107,8 +112,8 @@ class Log(Frames, Plots, OfSessions):
         Its metadata hold the run's own, ``fastact.schema_version``, and ``fastact.layers``, a JSON list of the layers
         with their types, dtypes and saturation intervals. Each field's metadata hold its ``meaning`` with its unit.
         """
-        version, layers = f"{SCHEMA_VERSION[0]}.{SCHEMA_VERSION[1]}", layers_to_json(self.layers)
-        own = {"fastact.schema_version": version, "fastact.layers": layers}
+        version = f"{SCHEMA_VERSION[0]}.{SCHEMA_VERSION[1]}"
+        own = {"fastact.schema_version": version, "fastact.layers": layers_to_json(self.layers)}
         return pa.schema([_RANK_COLUMN, *COLUMNS], metadata=self.metadata | own)
 
     def to_batches(self, *, progress: Progress | None = None) -> Iterator[Any]:
@@ -141,14 +146,13 @@ class Log(Frames, Plots, OfSessions):
             progress: called with the bytes read so far.
 
         Returns:
-            The layers, in a list that grows as they come, and blocks: for each row the place of its layer in that list
-            as int64[rows], and the rows of `fields.ROW_DTYPE`. A block is overwritten when the next one is asked for.
+            The layers, in a list that grows as they come, and blocks: each row's place of its layer in it, int64[rows],
+            and the rows of `fields.ROW_DTYPE`. A block is overwritten when the next one is asked for.
 
         Raises:
             ArgumentValueError: `rank` is not in the log.
         """
-        layers = LayerNumbers()
-        return layers.infos, self.read_blocks(rank, layers, progress)
+        return (layers := self.numbers(rank)).infos, self.read_blocks(rank, layers, progress)
 
     def replay(
         self,
@@ -249,7 +253,7 @@ class Log(Frames, Plots, OfSessions):
             ArgumentTypeError: `accept` is no mapping of layers to conditions.
             ArgumentValueError: an argument is out of range, a condition is unknown, or `rank` is not in the log.
         """
-        diagnoser, layers = self.diagnoser(rank, thresholds, window_size, accept), LayerNumbers()
+        diagnoser, layers = self.diagnoser(rank, thresholds, window_size, accept), self.numbers(rank)
         for block in self.read_blocks(rank, layers, progress, diagnoser):
             add_block(diagnoser, block, layers.infos)
         diagnoser.unseen = self.unseen_of(rank)
