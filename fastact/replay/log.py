@@ -28,12 +28,13 @@ from fastact.log.schema import COLUMNS, layers_to_json, to_rows
 from fastact.ranks import OF_ONE_RANK
 from fastact.replay.absent import Seen, behind
 from fastact.replay.beside import Beside, Comparer
-from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser, placed
+from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
+from fastact.replay.fetch import open_fetched
 from fastact.replay.frames import Frames, Progress
 from fastact.replay.merge import aggregate, keys_of
 from fastact.replay.plotting import Plots
 from fastact.replay.rank_merge import merge_ranks
-from fastact.replay.ranks import forward_order, rank_folders
+from fastact.replay.ranks import OfRanks, rank_folders
 from fastact.replay.records import Record, RowFilter
 from fastact.replay.sessions import OfSessions, readers
 from fastact.stats.activation import ActivationStats
@@ -44,7 +45,7 @@ _RANK_COLUMN: Final = pa.field(
 )
 
 
-class Log(Frames, Plots, OfSessions):
+class Log(OfRanks, Frames, Plots, OfSessions):
     """A log that `open_log` opened. It holds no file open; every call reads what is there at that time.
 
     Where a method takes `progress`, it is called now and then with the bytes read so far; `nbytes` has the total.
@@ -64,17 +65,6 @@ class Log(Frames, Plots, OfSessions):
         self._notes = tuple(notes)
         self._warnings: tuple[str, ...] | None = None
         self._seen = Seen(None)
-
-    @property
-    def layers(self) -> tuple[LayerInfo, ...]:
-        """The layers in forward order; where ranks or resumed runs differ, the last one counts."""
-        orders = forward_order(run.layers for run in self.runs.values())
-        layers = {info.name: placed(info, orders) for run in self.runs.values() for info in run.layers}
-        return tuple(sorted(layers.values(), key=lambda info: info.order))
-
-    def numbers(self, rank: int | None = None) -> LayerNumbers:
-        """Numbers for the layers of `read_blocks`, in the forward order of a rank, or of all."""
-        return LayerNumbers(forward_order(run.layers for run in self.runs.values()) if rank is None else None)
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -379,7 +369,7 @@ def open_log(path: str | os.PathLike[str], *, session: int | None = None) -> Log
     A run that is being written, or was killed or damaged, is opened too: `Log.warnings` says what is missing.
 
     Args:
-        path: the directory.
+        path: the directory. Of one at ``s3://bucket/run`` (`fastact.remote`) a copy is fetched and opened.
         session: which session of the run to read, by its number in `Log.sessions`; by default the last one, -1.
 
     Raises:
@@ -393,6 +383,8 @@ def open_log(path: str | os.PathLike[str], *, session: int | None = None) -> Log
     """
     if session is not None:
         check_integer("session", session, -(2**62), 2**62)
+    if fetched := open_fetched(path, lambda copy: open_log(copy, session=session)):
+        return fetched
     place, ranks = rank_folders(path)
     if list_segments(place) or not ranks:
         notes = [f"{len(ranks)} rank directories lie beside the segments and were not read"] if ranks else []

@@ -6,13 +6,40 @@ from pathlib import Path
 
 from fastact.errors import LogError
 from fastact.history import LayerInfo
+from fastact.log.reader import RunReader
 from fastact.log.schema import check_path
 from fastact.ranks import RANK_FOLDER
+from fastact.remote import is_uri, redacted
+from fastact.replay.blocks import LayerNumbers, placed
+
+
+class OfRanks:
+    """What `Log` knows of the layers of its ranks."""
+
+    runs: dict[int, RunReader]
+
+    @property
+    def layers(self) -> tuple[LayerInfo, ...]:
+        """The layers in forward order; where ranks or resumed runs differ, the last one counts."""
+        orders = self._orders()
+        layers = {info.name: placed(info, orders) for run in self.runs.values() for info in run.layers}
+        return tuple(sorted(layers.values(), key=lambda info: info.order))
+
+    def numbers(self, rank: int | None = None) -> LayerNumbers:
+        """Numbers for the layers of `Log.read_blocks`, in the forward order of a rank, or of all together."""
+        return LayerNumbers(self._orders() if rank is None else None)
+
+    def _orders(self) -> dict[str, int]:
+        return forward_order(run.layers for run in self.runs.values())
 
 
 def rank_folders(path: str | os.PathLike[str]) -> tuple[Path, dict[int, str]]:
     """The path of a run's directory, and the names of its ranks' directories by their ranks; raises as `open_log`."""
     place = check_path(path)
+    if is_uri(place):
+        raise LogError(
+            f"{redacted(place)!r} is not local, want a run's local directory: open_log reads what is elsewhere"
+        )
     try:
         names = sorted(item.name for item in place.iterdir())
     except (OSError, ValueError) as error:
