@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ def test_a_cell_that_is_run_again_takes_its_run_over(tmp_path: Path, caplog: pyt
     from IPython.core.interactiveshell import InteractiveShell
 
     model = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
-    shell = InteractiveShell()
+    shell: Any = InteractiveShell()  # type: ignore[no-untyped-call]
     shell.user_ns |= {"fastact": fastact, "torch": torch, "model": model, "path": str(tmp_path)}
     monitors = []
     for steps, error in ((3, "raise KeyboardInterrupt"), (2, ""), (5, "")):
