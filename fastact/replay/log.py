@@ -28,6 +28,7 @@ from fastact.ranks import OF_ONE_RANK
 from fastact.replay.beside import Beside, Comparer
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
 from fastact.replay.frames import Frames, Progress
+from fastact.replay.layouts import grouped, names_in_groups
 from fastact.replay.merge import aggregate, keys_of
 from fastact.replay.plotting import Plots
 from fastact.replay.rank_merge import merge_ranks
@@ -265,7 +266,7 @@ class Log(Frames, Plots, OfSessions):
 
     def unseen_of(self, rank: int | None = None) -> dict[str, str]:
         """What was watched and not recorded on a rank, by name, and why; None is all ranks: `unseen`."""
-        return {name: why for each in self._ranks(rank) for name, why in self.runs[each].unseen.items()}
+        return names_in_groups([(self.runs[each].metadata, self.runs[each].unseen) for each in self._ranks(rank)])
 
     def _ranks(self, rank: int | None) -> tuple[int, ...]:
         if rank is not None:
@@ -280,9 +281,10 @@ class Log(Frames, Plots, OfSessions):
         lost = list(self._notes)
         runs = self._batches(ranks, lost, progress)
         beside = None if comparer is None else Beside(ranks, layers, comparer)
+        numbers = grouped(layers, [self.runs[each].metadata for each in ranks])
 
         def blocks() -> Iterator[Block]:
-            yield from in_blocks(runs[0], layers) if len(runs) == 1 else merge_ranks(runs, layers, beside)
+            yield from in_blocks(runs[0], layers) if len(runs) == 1 else merge_ranks(runs, numbers, beside)
             if ranks == self.ranks:
                 self._warnings = tuple(lost)
 
