@@ -37,8 +37,12 @@ def command(
     program: str = "python -m bench",
     *,
     options: argparse.ArgumentParser | None = None,
-) -> None:
-    """Runs one benchmark, or the chosen ones of several, from the command line, with `options` of its own."""
+) -> dict[str, dict[str, Any]]:
+    """Runs one benchmark, or the chosen ones of several, from the command line, with `options` of its own.
+
+    Returns:
+        the results of each, by its name.
+    """
     several = len(benchmarks) > 1
     program = program if several else f"python -m bench.{benchmarks[0].name}"
     about = "; ".join(f"{benchmark.name}: {benchmark.title}" for benchmark in benchmarks)
@@ -55,6 +59,7 @@ def command(
 
     console = Console(width=None if sys.stdout.isatty() else 140)
     load = warn(console)
+    found: dict[str, dict[str, Any]] = {}
     for benchmark in benchmarks:
         if benchmark.name not in chosen:
             continue
@@ -66,9 +71,11 @@ def command(
                 progress.update(task, description=f"{benchmark.name}: {what}")  # noqa: B023
 
             results = {**benchmark.run(console, arguments.quick, step, **own), "load_before": load}
+        found[benchmark.name] = results
         console.print(shown(benchmark, results))
         if not arguments.quick and results.get("whole", True):
             save(benchmark.name, results, console)
+    return found
 
 
 def shown(benchmark: Benchmark, results: dict[str, Any]) -> Table:

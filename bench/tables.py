@@ -240,13 +240,13 @@ def gpu_table(results: dict[str, Any]) -> Lines:
                 f"{2 * nbytes / seconds['copy'] / 1e9:.0f}",
                 *(
                     multiple(ratios[peer]) + "†" * (peer in row["off"]) if peer in ratios else "-"
-                    for peer in ("torch", "compile", "cupy")
+                    for peer in ("fallback", "torch", "compile", "cupy")
                 ),
             ]
         )
-    peers = ["x torch", "x compile", "x cupy"]
+    peers = ["x fallback", "x torch", "x compile", "x cupy"]
     header = ["tensor", "dtype", "summarize", "kernel", "GB/s", "read GB/s", "of read", "copy GB/s", *peers]
-    return Lines(header, [False, True, *[False] * 9], rows)
+    return Lines(header, [False, True, *[False] * 10], rows)
 
 
 def gpu_record_table(results: dict[str, Any]) -> Lines:

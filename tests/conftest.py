@@ -17,6 +17,8 @@ from numba.core.dispatcher import Dispatcher
 
 # Keras imports TensorFlow unless it is told otherwise.
 os.environ.setdefault("KERAS_BACKEND", "jax")
+# As in CI, whether or not a set was built here.
+os.environ.setdefault("FASTACT_PREBUILT", "off")
 
 # A script's background job ignores it, and so would every process that a test starts and interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

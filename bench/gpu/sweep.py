@@ -130,6 +130,7 @@ def contestants(data: Data) -> tuple[dict[str, Callable[[], Any]], dict[str, flo
     compiled = torch.compile(torch_numbers, fullgraph=True, dynamic=False)
     calls: dict[str, Callable[[], Any]] = {
         "fastact": lambda: fastact.summarize(x, axis=axis),
+        "fallback": _fallback(x, axis),
         "torch": lambda: torch_numbers(x, dim, LIMIT),
         "compile": lambda: compiled(x, dim, LIMIT),
     }
@@ -151,6 +152,33 @@ def contestants(data: Data) -> tuple[dict[str, Callable[[], Any]], dict[str, flo
             if error > (tolerance if number in ("mean", "std") else 0):
                 raise SystemExit(f"{name}: {number} of {tuple(x.shape)} {x.dtype} is off by {error:.3g}")
     return calls, off
+
+
+def _fallback(x: torch.Tensor, axis: int | None) -> Callable[[], Any]:
+    """`summarize` by torch's own operations, as where a kernel has not proven itself."""
+    from fastact.arrays.shapes import channel_view
+    from fastact.cuda import framework_sweep
+    from fastact.cuda.arrays import DeviceArray, device_array
+    from fastact.cuda.frameworks import TorchFramework
+    from fastact.stats.activation import wrap
+    from fastact.stats.channel import wrap_channels
+
+    by = TorchFramework(torch, on_host=not x.is_cuda)
+    name = str(x.dtype).removeprefix("torch.")
+    if x.is_cuda:
+        found = device_array(x)
+    else:
+        stored = x if name != "bfloat16" else x.view(torch.uint16)
+        found = DeviceArray(stored.numpy(), name, 0, 0, True)
+    bounds = (-LIMIT, LIMIT, 0.0)
+    if axis is None:
+        flat = found._replace(array=found.array.reshape(-1))
+        return lambda: wrap(framework_sweep.state(by, flat, bounds), bounds)
+    view, shape = channel_view(found.array, axis)
+    assert view is not None
+    outer, neurons, inner = view.shape
+    seen = found._replace(array=view)
+    return lambda: wrap_channels(framework_sweep.sweep(by, seen, (outer, neurons, inner), bounds), bounds, shape)
 
 
 def _cupy(x: torch.Tensor) -> Any:
@@ -221,6 +249,7 @@ ASKED = {
     "kernel": "its kernel alone, launched again and again without waiting; GB/s and ratios are of this",
     "read": "a kernel that loads the bytes, 16 at a time, and adds them up",
     "copy": "torch's y.copy_(x) on the device, which reads and writes: twice the bytes",
+    "fallback": "the same by torch's own operations, which stands in where a kernel fails; waits for the answer",
     "torch, compile, cupy": "the same numbers, left on the device: no waiting for the host",
 }
 

@@ -7,7 +7,7 @@ shows bfloat16 as "<V2" or even as float16.
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -182,15 +182,50 @@ def _unreachable(what: str) -> ArgumentValueError:
 
 
 def chunks(x: Any) -> Iterable[Any]:
-    """`x` in parts that `as_storage` takes without a copy of the whole: an Arrow array's chunks, or shorter ones."""
-    polars = sys.modules.get("polars")
-    if polars is not None and isinstance(x, polars.Series):
-        # As Arrow has it: NumPy would be shown nulls as NaN.
-        x = x.to_arrow()
+    """`x` in parts that `as_storage` takes without a copy of the whole: an Arrow array's chunks, or shorter ones.
+
+    What may hold nulls comes as Arrow has it, in whatever it was given: a table, a data frame, a column. NumPy would be
+    shown nulls as NaN, or as objects.
+    """
+    return [part for column in columns(x) for part in _chunks_of(column)]
+
+
+def _chunks_of(x: Any) -> Iterable[Any]:
     pyarrow = sys.modules.get("pyarrow")
     if pyarrow is not None and isinstance(x, (pyarrow.Array, pyarrow.ChunkedArray)):
         return _arrow_chunks(x, pyarrow)
     return (x,)
+
+
+def columns(x: Any) -> Sequence[Any]:
+    """The columns of a table or a data frame, and anything else by itself; as Arrow where nulls may be among them."""
+    kind = type(x).__module__.partition(".")[0]
+    if kind == "polars":
+        polars = sys.modules["polars"]
+        if isinstance(x, polars.DataFrame):
+            return [column.to_arrow() for column in x.get_columns()]
+        if isinstance(x, polars.Series):
+            return [x.to_arrow()]
+    if kind == "pyarrow":
+        arrow = sys.modules["pyarrow"]
+        if isinstance(x, (arrow.Table, arrow.RecordBatch)):
+            return list(x.columns)
+    if kind == "pandas":
+        pandas = sys.modules["pandas"]
+        if isinstance(x, pandas.DataFrame):
+            return [part for place in range(x.shape[1]) for part in columns(x.iloc[:, place])]
+        if isinstance(x, (pandas.Series, pandas.Index)) and isinstance(x.dtype, pandas.api.extensions.ExtensionDtype):
+            x = x.array
+        if isinstance(x, pandas.api.extensions.ExtensionArray) and hasattr(x, "__arrow_array__"):
+            import pyarrow as pa
+
+            return [pa.array(x)]
+    return (x,)
+
+
+def count_nulls(x: Any) -> int:
+    """How many elements are null, which are left out of all else; NaN is not null."""
+    return sum(int(getattr(column, "null_count", 0)) for column in columns(x))
 
 
 def _arrow_chunks(x: Any, pyarrow: Any) -> Iterator[Any]:

@@ -3,7 +3,9 @@
 How it is compiled:
 
 - `jit`: the compiler's flags, and `kernel`, which builds an entry point.
-- `cache`, `entry`: machine code on disk: the folder, and the format of a file.
+- `linking`, `notice`: an entry point is optimised once, with all that it is made of; what says so where it is long.
+- `cache`, `objects`: machine code on disk: the folder, and the format of a file.
+- `prebuilt`, `prebuild`: machine code that comes with the package, and what builds it.
 - `intrinsics`: the few instructions that Numba has no name for.
 - `widen`: stored elements as float32 or float64, the one decoder of narrow floats.
 - `simd`: vector registers.

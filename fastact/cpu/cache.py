@@ -18,7 +18,7 @@ import numba
 import numpy as np
 from numba.core import config
 
-from fastact.cpu.entry import pack, unpack
+from fastact.cpu.objects import FORMAT, Entry
 from fastact.opening import open_regular, others_may_write, untrusted
 
 
@@ -38,66 +38,65 @@ class Cache(NamedTuple):
 _KEPT_SECONDS: Final = 30 * 86400
 _DRAFT_SECONDS: Final = 3600
 #: Numba's own settings that change the code it makes.
-_SETTINGS: Final = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT")
+SETTINGS: Final = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT")
 
 
 #: Files of `cpu` and `arithmetic` without a function, a constant or a type that goes into machine code.
-_NO_KERNELS: Final = ("__init__.py", "threads.py", "warmup.py", "workspace.py")
+_NO_KERNELS: Final = (
+    "__init__.py", "cache.py", "objects.py", "prebuild.py", "prebuilt.py", "threads.py", "warmup.py", "workspace.py",
+)  # fmt: skip
 
 
-class DiskCache:
-    """What Numba asks for machine code, and hands it to: files in a folder that nobody but its owner can write.
+class CodeFile(NamedTuple):
+    """Where in the cache an entry point is: the file's path, alone relative to the open folder, and what it must say.
 
     Instead of Numba's own cache, which keys by one source file and so misses an edit in a callee, reads pickles from
     folders that others may write, never heals a damaged file, and can mix up entries when two processes race (numba
-    issues 10128, 4807). Here the folder's name holds a hash of the package's sources and of all versions; a file
-    holds a digest of itself, is replaced atomically, and is thrown away when anything about it is wrong.
+    issues 10128, 4807). Here the folder's name holds a hash of the package's sources and of all versions; a file holds
+    plain fields and machine code (`cpu.objects`) behind a digest of itself, is replaced atomically, and is thrown away
+    when anything about it is wrong.
     """
 
-    def __init__(self, folder: Path, name: str, descriptor: int | None = None) -> None:
-        self._folder = folder
-        self._descriptor = descriptor
-        self._name = name
+    cache: Cache
+    path: Path
+    key: str
 
-    def _entry(self, signature: Any, target_context: Any) -> tuple[Path, str]:
-        # The host CPU's name and features, in the file's name too: machines that differ may share the folder.
-        settings = [getattr(config, setting, None) for setting in _SETTINGS]
-        key = f"{self._name} {signature} {target_context.codegen().magic_tuple()} {settings}"
-        return self._place(f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.bin"), key
-
-    def _place(self, name: str) -> Path:
-        """A file's path: its name alone where it is relative to the open folder."""
-        return self._folder / name if self._descriptor is None else Path(name)
-
-    def load_overload(self, signature: Any, target_context: Any) -> Any:
-        """The compiled entry point, or None when it must be compiled."""
-        path, wanted = self._entry(signature, target_context)
+    def read(self) -> Entry | None:
+        """The entry point; None when it must be compiled."""
         try:
-            with os.fdopen(open_regular(path, follow=False, folder=self._descriptor), "rb") as file:
-                # Machine code is loaded from there.
-                if others_may_write(os.fstat(file.fileno())):
+            with os.fdopen(open_regular(self.path, follow=False, folder=self.cache.descriptor), "rb") as file:
+                if others_may_write(os.fstat(file.fileno())):  # machine code is loaded from there
                     return None
-                content = file.read()
-            return unpack(content, wanted, signature, target_context)
-        except Exception:  # noqa: BLE001 - no file, or whatever a damaged one raises: compile afresh and overwrite it
+                return Entry.unpack(file.read(), self.key)
+        except OSError:
             return None
 
-    def save_overload(self, signature: Any, result: Any) -> None:
-        """Writes the compiled entry point; a disk that is full or read-only costs the next start's time only."""
-        if _identity() != _LOADED:  # upgraded in place meanwhile: this code is not what the folder's name says
-            return
-        path, key = self._entry(signature, result.target_context)
-        draft = path.with_suffix(f".{secrets.token_hex(8)}.tmp")
+    def write(self, entry: Entry) -> None:
+        """Keeps the entry point; a disk that is full or read-only costs the next start's time only."""
+        if self.cache.folder is None or _identity() != _LOADED:
+            return  # upgraded in place meanwhile: this code is not what the folder's name says
+        draft, descriptor = self.path.with_suffix(f".{secrets.token_hex(8)}.tmp"), self.cache.descriptor
         try:
-            content = pack(key, result)
             new = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-            with os.fdopen(open_regular(draft, new, folder=self._descriptor), "wb") as file:
-                file.write(content)
-            os.replace(draft, path, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
-        except (OSError, ValueError):
+            with os.fdopen(open_regular(draft, new, folder=descriptor), "wb") as file:
+                file.write(entry.pack(self.key))
+            os.replace(draft, self.path, src_dir_fd=descriptor, dst_dir_fd=descriptor)
+        except OSError:
             with contextlib.suppress(OSError):
-                os.unlink(draft, dir_fd=self._descriptor)
-        _remove(self._folder.glob("*.tmp"), time.time() - _DRAFT_SECONDS)
+                os.unlink(draft, dir_fd=descriptor)
+        _remove(self.cache.folder.glob("*.tmp"), time.time() - _DRAFT_SECONDS)
+
+
+def code_file(name: str, signature: Any, target_context: Any) -> CodeFile | None:
+    """Where the machine code of an entry point is kept; None where there is no such folder."""
+    kept = cache()
+    if kept.folder is None:
+        return None
+    # The host CPU's name and features, in the file's name too: machines that differ may share the folder.
+    settings = [getattr(config, setting, None) for setting in SETTINGS]
+    key = f"{name} {signature} {target_context.codegen().magic_tuple()} {settings}"
+    file = f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.bin"
+    return CodeFile(kept, kept.folder / file if kept.descriptor is None else Path(file), key)
 
 
 def _remove(paths: Iterable[Path], before: float) -> None:
@@ -107,16 +106,23 @@ def _remove(paths: Iterable[Path], before: float) -> None:
                 path.unlink()
 
 
-def _identity() -> str:
-    """A hash of the sources that reach the compiler and of all versions; empty where there are no sources to read."""
-    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {np.__version__} {sys.version}".encode())
+def sources_digest() -> str:
+    """A hash of the sources that reach the compiler; empty where there are no sources to read."""
+    digest = hashlib.sha256()
     try:
         sources = _sources(Path(__file__).parent.parent)
         for path in sources:
             digest.update(path.read_bytes())
     except OSError:
         return ""
-    return digest.hexdigest()[:16] if sources else ""
+    return digest.hexdigest() if sources else ""
+
+
+def _identity() -> str:
+    """A hash of these and of all versions; empty where there are no sources to read."""
+    sources = sources_digest()
+    versions = f"{FORMAT} {numba.__version__} {llvmlite.__version__} {np.__version__} {sys.version}"
+    return hashlib.sha256(f"{versions} {sources}".encode()).hexdigest()[:16] if sources else ""
 
 
 def _sources(package: Path) -> list[Path]:

@@ -4,17 +4,22 @@ Nothing here knows what is computed. `jit` and `exact_jit` compile a function fo
 point, whose machine code is kept on disk (`cpu.cache`).
 """
 
+import contextlib
+import functools
 import re
 from collections.abc import Callable
 from typing import Any, Final
 
-import llvmlite.binding
 import numba
 import numpy as np
 from numba import types
 from numba.core import config
 
-from fastact.cpu.cache import DiskCache, cache
+from fastact.cpu.cache import code_file
+from fastact.cpu.linking import linked_once
+from fastact.cpu.notice import noticed
+from fastact.cpu.objects import Loaded, entry_of, load
+from fastact.cpu.prebuilt import host_features, prebuilt_entry
 
 # Sums may be regrouped into vector lanes and multiply-adds fused; -0.0 counts as 0.0. NaN and Inf keep their meaning:
 # with "nnan" or "ninf" the compiler deletes the test that finds them (a NaN count of 0 was seen with fastmath=True).
@@ -24,9 +29,8 @@ jit: Final[Callable[..., Any]] = numba.njit(fastmath=_FASTMATH, error_model="num
 #: For code whose order of operations matters.
 exact_jit: Final[Callable[..., Any]] = numba.njit(error_model="numpy")
 
-_FEATURES: Final = llvmlite.binding.get_host_cpu_features()
 #: Bytes of this CPU's vector registers.
-VECTOR_BYTES: Final = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx2") else 16
+VECTOR_BYTES: Final = 64 if "avx512f" in host_features() else 32 if "avx2" in host_features() else 16
 
 #: False under NUMBA_DISABLE_JIT=1, which runs the same loops as plain Python.
 COMPILED: Final = not config.DISABLE_JIT
@@ -45,16 +49,33 @@ def kernel(function: Callable[..., Any], name: str, signature: Any, *, nogil: bo
     """
     if not COMPILED:
         return function
-    # Machine code from several processes may meet in one, and is found by its name there. In that Numba numbers the
-    # functions of each process for itself: the kernel of another element type was run.
+    # By this name the compiler's library of it is known.
     function.__qualname__ = re.sub(r"\W", "_", name)
     dispatcher = numba.njit(error_model="numpy", nogil=nogil)(function)
-    folder, _, descriptor = cache()
-    if folder is not None:
-        dispatcher._cache = DiskCache(folder, name, descriptor)
-    dispatcher.compile(signature)
+    context = dispatcher.targetctx
+    file = code_file(name, signature, context)
+    for find in (functools.partial(prebuilt_entry, name), file.read if file else _nothing):
+        # Whatever a damaged file raises, or another version of the compiler: it is compiled afresh.
+        with contextlib.suppress(Exception):
+            if entry := find():
+                dispatcher.add_overload(load(entry, function, signature, context))
+                break
+    else:
+        with noticed():
+            try:
+                with linked_once(context, function.__qualname__):
+                    dispatcher.compile(signature)
+            except Exception:  # noqa: BLE001 - a Numba that is made otherwise: as slowly as it does by itself
+                dispatcher.compile(signature)
+        (result,) = dispatcher.overloads.values()
+        if file:
+            file.write(entry_of(result))
     dispatcher.disable_compile()
     return dispatcher  # type: ignore[no-any-return]
+
+
+def _nothing() -> None:
+    return None
 
 
 def c_entry(entry: Callable[..., Any]) -> Any:
@@ -62,4 +83,6 @@ def c_entry(entry: Callable[..., Any]) -> Any:
     if not COMPILED:
         return entry
     result = next(iter(entry.overloads.values()))  # type: ignore[attr-defined]
+    if isinstance(result, Loaded):
+        return result.address
     return result.library.get_pointer_to_function(result.fndesc.llvm_cfunc_wrapper_name)

@@ -13,7 +13,9 @@ import numpy.typing as npt
 from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.arrays.dlpack import cuda_view, view_of_memory
 from fastact.arrays.host import WANTED, checked_tensor
+from fastact.cuda.choice import choice
 from fastact.cuda.driver import device_of, unusable
+from fastact.cuda.frameworks import framework
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError, MissingExtraError
 
 _LEGACY_STREAM: Final = 1
@@ -38,6 +40,9 @@ def device_array(x: Any) -> DeviceArray:
         MissingExtraError: the extra fastact[cuda] is not installed.
     """
     problem = unusable()
+    # A framework's own operations sweep its own arrays where no kernel can.
+    if problem is not None and choice() in ("auto", "torch") and (_is_tensor(x) or _is_cupy(x)) and framework():
+        problem = None
     what = f"a tensor on {x.device}" if _is_tensor(x) else f"{type(x).__name__} on a GPU"
     if problem is not None:
         error = MissingExtraError if "fastact[cuda]" in problem else ArgumentValueError
@@ -89,7 +94,7 @@ def _from_interface(x: Any, interface: dict[str, Any]) -> DeviceArray:
     shape = tuple(int(size) for size in interface["shape"])
     strides = interface.get("strides")
     name = _element_type_name(x, interface["typestr"])
-    device = device_of(address) if 0 not in shape else 0
+    device = 0 if 0 in shape else int(x.device.id) if _is_cupy(x) else device_of(address)
     if device is None:
         raise ArgumentTypeError(f"x: got {type(x).__name__} at an address that no CUDA device knows, want {WANTED}")
     array = view_of_memory(

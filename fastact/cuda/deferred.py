@@ -28,7 +28,9 @@ from fastact.arithmetic import State
 from fastact.arithmetic.silence import SilenceLimits
 from fastact.cuda.arrays import DeviceArray
 from fastact.cuda.driver import active, relaxed
+from fastact.cuda.framework_rows import FrameworkRows
 from fastact.cuda.layouts import Bounds
+from fastact.cuda.proof import stand_in
 from fastact.cuda.recorder import DeferredRow, DeviceRecorder
 from fastact.cuda.ring import SLOTS
 from fastact.errors import FastactError
@@ -50,6 +52,7 @@ class DeferredRows:
     def __init__(self, slots: int = SLOTS) -> None:
         self._slots = slots
         self._devices: dict[int, DeviceRecorder] = {}
+        self._by_framework = FrameworkRows()
         self._lock = threading.Lock()
         self._process = os.getpid()
         self.broken: str | None = None  #: why no more rows will come; None while they may
@@ -86,6 +89,12 @@ class DeferredRows:
             row.lose(str(self.broken))
             return row
         try:
+            size = (x.array.size, 1, 1) if shape is None else x.array.shape
+            by = stand_in(x, size, "record" if shape is None else "record neurons")
+            if by is not None:
+                with self._lock:
+                    self._by_framework.launch(by, row, layer, x, shape, bounds, limits, step)
+                return row
             with self._lock, active(x.device):
                 device = self._devices.get(x.device)
                 if device is None:
@@ -118,6 +127,7 @@ class DeferredRows:
             if layer in self._recorded.get(step, {}):
                 for device in list(self._devices.values()):
                     device.mix(layer)
+                self._by_framework.mix(layer, step)
         if not (self._has_graphs and self._alive()):
             return
         try:
@@ -169,10 +179,12 @@ class DeferredRows:
 
     def poll(self) -> None:
         """Takes the rows that have arrived and begins to fetch others; does not wait."""
-        if not (any(device.busy for device in list(self._devices.values())) and self._alive()):
+        busy = self._by_framework.busy or any(device.busy for device in list(self._devices.values()))
+        if not (busy and self._alive()):
             return
         try:
             with self._lock:
+                self._by_framework.take()
                 for number, device in self._devices.items():
                     if device.busy:
                         with active(number), relaxed():
@@ -217,3 +229,4 @@ class DeferredRows:
             for row in list(device.rows.values()):
                 row.lose(why)
             device.rows.clear()
+        self._by_framework.lose(why)

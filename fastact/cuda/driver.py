@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from fastact.cuda.choice import choice
 from fastact.cuda.compiler import COMPILED, INSTALLED, SIMULATED
 
 if COMPILED:
@@ -27,6 +28,8 @@ _REGISTERS: Final = 1 << 16
 @functools.cache
 def unusable() -> str | None:
     """Why nothing can be swept on a GPU; None where it can."""
+    if choice() == "off":
+        return "FASTACT_GPU=off turns it off"
     if SIMULATED:
         return "Numba's CUDA simulator is on (NUMBA_ENABLE_CUDASIM is set)"
     if not INSTALLED:
@@ -127,6 +130,11 @@ def processors(device: int) -> int:
 def stream_at(handle: int, device: int) -> Any:
     """The stream with this handle: 0 and 1 are the legacy default stream, 2 is the thread's default stream."""
     return cuda.external_stream(handle or 1)
+
+
+def handle_of(stream: Any) -> int:
+    """The handle by which `stream_at` finds the stream again."""
+    return int(stream.handle)
 
 
 @functools.cache

@@ -2,9 +2,14 @@
 
 import ctypes
 import sys
+from typing import Final
 
+from fastact.cuda.choice import choice
 from fastact.cuda.compiler import INSTALLED
 from fastact.cuda.driver import unusable
+
+#: The element types whose kernels `fastact info --gpu` checks.
+CHECKED: Final = ("float32", "bfloat16", "float16", "float64")
 
 
 def gpu_line() -> str:
@@ -14,7 +19,29 @@ def gpu_line() -> str:
         extra = "installed" if INSTALLED else "not installed"
         return f"{found}; fastact[cuda] is {extra}; sweeps run on the CPU"
     problem = unusable()
+    if problem is None and choice() == "torch":
+        return f"{found}; CUDA tensors are swept there by torch's or CuPy's operations (FASTACT_GPU=torch)"
     return f"{found}; " + ("CUDA tensors are swept there" if problem is None else f"not used: {problem}")
+
+
+def gpu_check() -> list[tuple[str, str, str, str, str]]:
+    """The check of every kernel on every device: (device, kernel, element type, result, milliseconds) each.
+
+    Empty where no kernel can run.
+    """
+    _, devices = _devices()
+    if not devices or unusable() is not None:
+        return []
+    from fastact.cuda.proof import prove_all
+
+    return [
+        (
+            str(device), f"{one.kind}, {one.layout.name}", one.name, one.problem or "as the host",
+            f"{1000 * one.seconds:.0f}",
+        )
+        for device in range(devices)
+        for one in prove_all(device, CHECKED)
+    ]  # fmt: skip
 
 
 def _devices() -> tuple[str, int]:

@@ -84,10 +84,14 @@ class DeferredRow:
 
     def fill(self, words: npt.NDArray[np.int64]) -> None:
         """Takes the row's words from the ring, int64[RING_WORDS]."""
-        self.part = int(words[PART])
-        self.neurons = _NEURONS.unpack(words[NEURONS].tobytes())
+        state = state_format(FORMS[words[FORM]]).unpack(words[STATE].tobytes())
+        self.arrive(state, _NEURONS.unpack(words[NEURONS].tobytes()), int(words[PART]))
+
+    def arrive(self, state: State, neurons: tuple[Any, ...], part: int) -> None:
+        """Takes its numbers."""
+        self.part, self.neurons = part, neurons
         self._keep = None
-        self.state = state_format(FORMS[words[FORM]]).unpack(words[STATE].tobytes())
+        self.state = state
 
     def lose(self, why: str) -> None:
         """Notes that it will never come."""

@@ -6,7 +6,7 @@ alone. Many tensors in one launch pay for the launch and the way back once.
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,14 @@ from fastact import arithmetic
 from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.cpu.sweep import merge_kernel
 from fastact.cpu.workspace import NeuronStates
+from fastact.cuda import framework_sweep
 from fastact.cuda.arrays import DeviceArray
 from fastact.cuda.driver import active, launcher, processors, stream_at
+from fastact.cuda.frameworks import Framework
 from fastact.cuda.instructions import THREADS
 from fastact.cuda.kernels import TABLE_WORDS, many_kernel, sweep_kernel
 from fastact.cuda.layouts import FLAT, Bounds, Layout, blocks_at_once, plan, work_bounds
+from fastact.cuda.proof import stand_in
 from fastact.cuda.rows import EXTREMES, FLOATS, INTEGERS, STATE_WORDS, state_format, stored_extreme
 from fastact.cuda.workspace import Workspace, give_back, take_workspace
 
@@ -64,12 +67,25 @@ def states(rows: npt.NDArray[np.int64], name: str) -> list[arithmetic.State]:
 
 def sweep(x: DeviceArray, bounds: Bounds) -> arithmetic.State:
     """The state of elements that lie side by side, at least one, once their stream has come so far."""
+    by = stand_in(x, (x.array.size, 1, 1), "sweep")
+    return native_sweep(x, bounds) if by is None else framework_sweep.state(by, x, bounds)
+
+
+def native_sweep(x: DeviceArray, bounds: Bounds) -> arithmetic.State:
+    """The same by a kernel."""
     state: arithmetic.State = _swept(x, (x.array.size, 1, 1), bounds, lambda rows: states(rows, x.name)[0])
     return state
 
 
 def sweep_channels(x: DeviceArray, bounds: Bounds) -> NeuronStates:
     """The states of the neurons of a contiguous [outer, neurons, inner] array that is not empty."""
+    shape: tuple[int, int, int] = x.array.shape
+    by = stand_in(x, shape, "sweep")
+    return native_channels(x, bounds) if by is None else framework_sweep.sweep(by, x, shape, bounds)
+
+
+def native_channels(x: DeviceArray, bounds: Bounds) -> NeuronStates:
+    """The same by a kernel."""
     dtype = ELEMENT_TYPES[x.name].extreme
 
     def read(rows: npt.NDArray[np.int64]) -> NeuronStates:
@@ -84,8 +100,33 @@ def sweep_channels(x: DeviceArray, bounds: Bounds) -> NeuronStates:
     return arrays
 
 
-class ManySweep:
-    """A sweep under way of at least one flat tensor, none empty, of one element type, on one device and stream.
+class ManySweep(Protocol):
+    """A sweep under way of at least one flat tensor, none empty, of one element type, on one device and stream."""
+
+    def states(self) -> list[arithmetic.State]:
+        """The tensors' states, once the stream has come so far; to be called once."""
+
+
+def sweep_many(xs: Sequence[DeviceArray], bounds: Bounds) -> ManySweep:
+    """Begins such a sweep."""
+    by = stand_in(xs[0], (xs[0].array.size, 1, 1), "many")
+    return NativeManySweep(xs, bounds) if by is None else _FrameworkManySweep(by, xs, bounds)
+
+
+class _FrameworkManySweep:
+    """By a framework's operations, tensor by tensor."""
+
+    def __init__(self, by: Framework, xs: Sequence[DeviceArray], bounds: Bounds) -> None:
+        self._xs = xs
+        self._sweeps = [framework_sweep.launch(by, x, (x.array.size, 1, 1), bounds) for x in xs]
+
+    def states(self) -> list[arithmetic.State]:
+        """The tensors' states, once the stream has come so far."""
+        return [framework_sweep.waited(swept).total for swept in self._sweeps]
+
+
+class NativeManySweep:
+    """By a kernel.
 
     A table in device memory holds for each tensor the arguments of `sweep_kernel` and the number of its first block.
     Each tensor has as many blocks as alone, so its numbers are those of its own sweep, bit for bit.

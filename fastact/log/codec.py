@@ -78,16 +78,20 @@ class Encoder:
         dropped: int = 0,
         layers: Sequence[LayerInfo] = (),
         unseen: Mapping[str, str] | None = None,
+        refused: int | None = None,
     ) -> bytes:
         """The next batch, which may have no rows (of `fields.ROW_DTYPE`).
 
-        Counted from the writer's start, its first row is number `row`, and `dropped` rows had been dropped before it.
+        Counted from the writer's start, its first row is number `row`, and `dropped` rows had been dropped before it,
+        `refused` of them because the disk refused, the others because it was too slow; None where that is not known.
         `layers` are those of its rows that the segment has not named yet, `unseen` takes the place of the header's.
         """
         stamp = stamp_text(SCHEMA_VERSION, "batch", self.header.session, self._batch, row)
         metadata = {"fastact.stamp": stamp}
         if dropped:
             metadata["fastact.dropped"] = str(dropped)
+            if refused is not None:
+                metadata["fastact.refused"] = str(refused)  # 1.5
         if layers:
             metadata["fastact.layers"] = layers_to_json(layers)  # 1.5
             self.layers |= {info.order: info for info in layers}

@@ -33,7 +33,7 @@ from fastact.log.lock import RunLock
 from fastact.log.options import LogOptions
 from fastact.log.plan import KeptSegment
 from fastact.log.retention import Retention
-from fastact.log.ring import Ring
+from fastact.log.ring import Dropped, Ring
 from fastact.log.schema import Header
 from fastact.log.sessions import Sessions, front_of
 from fastact.log.thin import SegmentFacts
@@ -86,7 +86,7 @@ class Drain:
         self._late = LateNames()
         self._batches = 0
         self._repeat = 0  # rows of a batch that failed and is written again as it was
-        self._dropped = 0  # rows dropped before the next batch
+        self._dropped = Dropped()  # before the next batch
         self._told = 0  # of these, how many the log tells of
         self._first_step: int | None = None
         self._last_step = self._segment_step = 0
@@ -264,7 +264,7 @@ class Drain:
         if everything and self.unseen != self._told_unseen:
             self._write_nothing(self.unseen)
         if final:
-            if ring.oldest(0)[1] is not None or self._dropped > self._told:
+            if ring.oldest(0)[1] is not None or self._dropped.rows > self._told:
                 self._write_nothing()
             if self._segment is not None:
                 self._seal()
@@ -285,8 +285,8 @@ class Drain:
         self._write(*self.ring.oldest(0), unseen)
         self._batches += 1
 
-    def _write(self, rows: npt.NDArray[np.void], dropped: int | None, unseen: Mapping[str, str] | None = None) -> None:
-        self._dropped = self._dropped if dropped is None else dropped
+    def _write(self, rows: npt.NDArray[np.void], gone: Dropped | None, unseen: Mapping[str, str] | None = None) -> None:
+        self._dropped = gone = gone or self._dropped
         if self._segment is None:
             self._segment = self._open()
         front = b""
@@ -296,11 +296,11 @@ class Drain:
         assert self._encoder is not None
         orders = np.unique(rows["layer"]).tolist()
         late = self._not_named(orders)
-        data = front + self._encoder.batch(rows, self.ring.tail, self._dropped, late, unseen)
+        data = front + self._encoder.batch(rows, self.ring.tail, gone.rows, late, unseen, gone.refused)
         # Sealing adds its end mark, and asks for no room.
         self._retention.make_room(self._segment.size + len(data) + len(END_MARK))
         self._segment.write(data)
-        self._told = self._dropped
+        self._told = self._dropped.rows
         self._used = {*orders, *(self._used or ())} if not front else set(orders)
         if front or unseen is not None:
             self._told_unseen = self._encoder.header.unseen if unseen is None else unseen

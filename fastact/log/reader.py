@@ -61,6 +61,7 @@ class Walk:
         #: The first row of each writer after what was thinned.
         self._thinned: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
+        self._refused: dict[str, int] = {}
         self._unclosed: tuple[str, str] | None = None
         self.begin("")
 
@@ -107,6 +108,7 @@ class Walk:
                     self._decoder = self._own_decoder(frame)
                 batch, metadata = self._decoder.batch(frame)
                 dropped = int(metadata.get(b"fastact.dropped", b"0"))
+                refused = int(metadata[b"fastact.refused"]) if b"fastact.refused" in metadata else None
                 late, unseen = added(metadata)
             except NONSENSE as error:
                 self.tell(f"the message at byte {frame.offset} is not part of a fastact log ({ascii(error)[:200]})")
@@ -124,7 +126,7 @@ class Walk:
             if b"fastact.index" in metadata:
                 continue
             where = f"before step {batch.column('step')[0]}" if batch.num_rows else "at the end"
-            self._take_dropped(frame.session, dropped, where)
+            self._take_dropped(frame.session, dropped, where, refused)
             if unseen is not None and self._header is not None:
                 self._header = replace(self._header, unseen=unseen)
             if late:
@@ -143,10 +145,18 @@ class Walk:
             self._dropped[header.session] = header.dropped
         self._take_dropped(header.session, header.dropped, "before its first row")
 
-    def _take_dropped(self, session: str, dropped: int, where: str) -> None:
+    def _take_dropped(self, session: str, dropped: int, where: str, refused: int | None = None) -> None:
         more = dropped - self._dropped.get(session, 0)
         if more > 0 and self._whole:
-            self.tell(f"{more} rows were dropped {where}: the disk refused them when they were to be written")
+            # What the disk refused is known since 1.5.
+            of_disk = None if refused is None else refused - self._refused.get(session, 0)
+            why = "the disk refused them when they were to be written, or they came faster than it took them"
+            if of_disk is not None:
+                slow = f"{more - of_disk} came faster than they could be written, and found no room in memory"
+                of_it = f"the disk refused {of_disk} when they were to be written"
+                why = of_it if of_disk >= more else f"{of_it}; {slow}" if of_disk > 0 else slow
+                self._refused[session] = refused or 0
+            self.tell(f"{more} rows were dropped {where}: {why}")
             self._dropped[session] = dropped
 
     def _layers_of(self, session: str) -> dict[str, LayerInfo]:

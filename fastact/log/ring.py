@@ -7,11 +7,19 @@ how many rows were dropped and between which two, for as long as those wait.
 
 import threading
 from collections import deque
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fastact.fields import ROW_DTYPE
+
+
+class Dropped(NamedTuple):
+    """Rows that found no room since the start, and how many of these came while the disk refused."""
+
+    rows: int = 0
+    refused: int = 0
 
 
 class Ring:
@@ -21,19 +29,20 @@ class Ring:
         buffer: the rows as bytes; the filling side packs row n at ``n % capacity * ROW_BYTES``, then raises `head`.
         room: equal to `capacity`; -1 once no more rows are taken in.
         head, dropped: rows taken in since the start, and rows that found no room; the filling side's.
+        refused: of the dropped rows, those that came while the disk refused.
         tail: rows given out since the start; the emptying side's.
     """
 
-    __slots__ = ("_gaps", "_lock", "_rows", "buffer", "capacity", "dropped", "head", "room", "tail")
+    __slots__ = ("_gaps", "_lock", "_rows", "buffer", "capacity", "dropped", "head", "refused", "room", "tail")
 
     def __init__(self, capacity: int) -> None:
         self._rows = np.zeros(capacity, ROW_DTYPE)
         self.buffer = self._rows.data.cast("B")
         self.capacity = self.room = capacity
         self.head = self.tail = 0
-        self.dropped = 0
+        self.dropped = self.refused = 0
         #: (rows taken in before a gap, rows dropped up to it), at most one for each row that waits.
-        self._gaps: deque[tuple[int, int]] = deque()
+        self._gaps: deque[tuple[int, Dropped]] = deque()
         # A signal handler may drop a row while its own thread drops one.
         self._lock = threading.RLock()
 
@@ -42,13 +51,14 @@ class Ring:
         """Rows that wait."""
         return self.head - self.tail
 
-    def drop(self) -> None:
-        """Counts a row that found no room."""
+    def drop(self, *, refused: bool = False) -> None:
+        """Counts a row that found no room; `refused`: because the disk refuses those before it."""
         with self._lock:
             self.dropped += 1
+            self.refused += refused
             if self._gaps and self._gaps[-1][0] == self.head:
                 self._gaps.pop()
-            self._gaps.append((self.head, self.dropped))
+            self._gaps.append((self.head, Dropped(self.dropped, self.refused)))
 
     def orphan(self) -> None:
         """In a forked child: the rows are the parent's, and no more are taken in."""
@@ -57,7 +67,7 @@ class Ring:
         # The old lock may be held by a thread that does not exist here.
         self._lock = threading.RLock()
 
-    def oldest(self, most: int) -> tuple[npt.NDArray[np.void], int | None]:
+    def oldest(self, most: int) -> tuple[npt.NDArray[np.void], Dropped | None]:
         """The oldest rows that wait, at most `most`, none of them after a gap; and all rows dropped before them.
 
         The latter is None where nothing was dropped just before them. The rows are valid until `tail` is raised.

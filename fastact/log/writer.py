@@ -80,7 +80,6 @@ class LogWriter:
         self._layers: dict[str, LayerInfo] = {}
         self._orders: dict[int, LayerInfo] = {}
         self._closed = False
-        self._refused = 0  # of the dropped rows, those that came while the disk refused
         self._batch_rows = options.batch_rows
         try:
             # Later segments go there as well, whatever the working directory is then.
@@ -117,8 +116,8 @@ class LogWriter:
         """The `dropped` rows by reason, without reasons that none was dropped for."""
         late = self.dropped - self._ring.dropped
         counts = {
-            "came faster than the log was written": self._ring.dropped - self._refused,
-            "the disk refused": self._refused,
+            "came faster than the log was written": self._ring.dropped - self._ring.refused,
+            "the disk refused": self._ring.refused,
             "not written when the log was closed": late,
         }
         return {reason: count for reason, count in counts.items() if count}
@@ -169,10 +168,9 @@ class LogWriter:
         ring = self._ring
         head = ring.head
         if head - ring.tail >= ring.room:
-            ring.drop()
-            if self._drain.refused:
-                self._refused += 1
-            else:
+            refused = self._drain.refused
+            ring.drop(refused=refused)
+            if not refused:
                 self._drain.complain("cannot keep up: rows come faster than they are written")
             self.warn()
             return

@@ -4,6 +4,7 @@
 - `records`: one layer in one step; which rows are wanted
 - `merge`: rows merged over steps, layers or ranks
 - `ranks`, `rank_merge`: the directories of a run's ranks; several ranks as one network, step by step
+- `absent`: ranks that are missing, and those that stopped before the others
 - `keyed`: rows under keys, and how tables of them merge in a tree
 - `blocks`: batches joined to blocks, layers as numbers, rows sorted into groups or given to a diagnoser
 - `sessions`: the starts of a run that lie in one directory

@@ -7,6 +7,7 @@ and with `Log.to_table` alone all of it.
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from fastact.log.files import list_segments
 from fastact.log.reader import RunReader, Steps, StoredBatch
 from fastact.log.schema import COLUMNS, layers_to_json, to_rows
 from fastact.ranks import OF_ONE_RANK
+from fastact.replay.absent import Seen, behind
 from fastact.replay.beside import Beside, Comparer
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
 from fastact.replay.frames import Frames, Progress
@@ -62,6 +64,7 @@ class Log(Frames, Plots, OfSessions):
         self.session = max(run.session for run in runs.values())
         self._notes = tuple(notes)
         self._warnings: tuple[str, ...] | None = None
+        self._seen = Seen(None)
 
     @property
     def layers(self) -> tuple[LayerInfo, ...]:
@@ -286,7 +289,7 @@ class Log(Frames, Plots, OfSessions):
         def blocks() -> Iterator[Block]:
             yield from in_blocks(runs[0], layers) if len(runs) == 1 else merge_ranks(runs, numbers, beside)
             if ranks == self.ranks:
-                self._warnings = tuple(lost)
+                self._warnings = (*lost, *behind(self.runs, self._seen))
 
         return blocks()
 
@@ -344,7 +347,7 @@ class Log(Frames, Plots, OfSessions):
             for stored in batches:
                 yield rank, stored
         if set(ranks) == set(self.ranks) and steps is None:
-            self._warnings = tuple(lost)
+            self._warnings = (*lost, *behind(self.runs, self._seen))
 
     parts = stored_batches  #: The older name of `stored_batches`.
 
@@ -357,20 +360,15 @@ class Log(Frames, Plots, OfSessions):
         everything: bool = False,
     ) -> list[Iterator[StoredBatch]]:
         """The batches of each rank; `progress` is called with the bytes read of all, and `lost` gets what is lost."""
-        total = 0
+        self._seen = seen = Seen(progress)
 
-        def count(stored: StoredBatch) -> StoredBatch:
-            nonlocal total
-            total += len(stored.frame.message)
-            if progress is not None:
-                progress(total)
-            return stored
-
-        def batches_of(run: RunReader) -> Iterator[StoredBatch]:
+        def batches_of(rank: int) -> Iterator[StoredBatch]:
+            run = self.runs[rank]
             prefix = "" if run.path == self.path else run.path.name + "/"
-            return map(count, run.batches(lambda what: lost.append(prefix + what), steps, everything=everything))
+            found = run.batches(lambda what: lost.append(prefix + what), steps, everything=everything)
+            return map(seen, repeat(rank), found)
 
-        return [batches_of(self.runs[rank]) for rank in ranks]
+        return [batches_of(rank) for rank in ranks]
 
 
 def open_log(path: str | os.PathLike[str], *, session: int | None = None) -> Log:

@@ -8,6 +8,7 @@ from fastact.errors import ArgumentValueError, LogError
 from fastact.log.reader import RunReader
 from fastact.log.sessions import Session
 from fastact.opening import is_exhausted
+from fastact.replay.absent import missing
 
 #: Numbers of sessions that a note lists.
 _MOST: Final = 8
@@ -89,4 +90,4 @@ def readers(place: Path, ranks: Mapping[int, str], session: int | None) -> tuple
     for rank, run in others.items():
         del runs[rank]
         failed.append(f"{run.path.name}: it has no session {last}, only {run.session}, and is left out")
-    return runs, failed
+    return runs, failed + missing(ranks, (run.metadata for run in runs.values()))

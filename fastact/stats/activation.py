@@ -81,6 +81,21 @@ class ActivationStats(Statistics[int, float, float]):
         return wrap((*state, 0.0), (*(saturation or SATURATION), zero_tol or 0.0))
 
     @property
+    def nulls(self) -> int:
+        """How many elements were null, in a table, a data frame or a column of one, and so are in no other number.
+
+        It merges by ``|`` and `fastact.merge`; a log's row and `to_dict` do not have it.
+
+        Example:
+            >>> import pyarrow as pa
+            >>> from fastact import summarize
+            >>> s = summarize(pa.array([1.0, None, 3.0]))
+            >>> s.count, s.nulls, s.mean
+            (2, 1, 2.0)
+        """
+        return 0
+
+    @property
     def state(self) -> tuple[Any, ...]:
         """The numbers of `fields.STATE`, in that order: what merges, and what the log keeps."""
         return self._state[: len(STATE)]
@@ -125,13 +140,14 @@ class ActivationStats(Statistics[int, float, float]):
             return NotImplemented
         check_same_options(self._bounds, other._bounds, bool(self.count and other.count))
         bounds = self._bounds if self.count else other._bounds
-        return wrap(merge_states(self._state, other._state), bounds)
+        return wrap_with_nulls(merge_states(self._state, other._state), bounds, self.nulls + other.nulls)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ActivationStats):
             return NotImplemented
         pairs = zip(self.state, other.state, strict=True)
-        return self._bounds == other._bounds and all(a == b or (a != a and b != b) for a, b in pairs)
+        same = self._bounds == other._bounds and self.nulls == other.nulls
+        return same and all(a == b or (a != a and b != b) for a, b in pairs)
 
     def __hash__(self) -> int:
         return hash((self._bounds, *(0 if value != value else value for value in self.state)))
@@ -172,6 +188,35 @@ def wrap(state: arithmetic.State, bounds: Bounds) -> ActivationStats:
     _set_state(stats, state)
     _set_bounds(stats, bounds)
     return stats
+
+
+class NullableStats(ActivationStats):
+    """Stats of what has nulls."""
+
+    __slots__ = ("_nulls",)
+    _nulls: int
+
+    @property
+    def nulls(self) -> int:
+        """How many elements were null."""
+        return self._nulls
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return wrap_with_nulls, (self._state, self._bounds, self._nulls)
+
+
+def wrap_with_nulls(state: arithmetic.State, bounds: Bounds, nulls: int) -> ActivationStats:
+    """`wrap`, with the number of nulls beside them."""
+    if not nulls:
+        return wrap(state, bounds)
+    stats = _new_stats(NullableStats)
+    _set_state(stats, state)
+    _set_bounds(stats, bounds)
+    _set_nulls(stats, nulls)
+    return stats
+
+
+_set_nulls: Final[Callable[..., None]] = NullableStats.__dict__["_nulls"].__set__
 
 
 def wrap_all(states: Sequence[arithmetic.State], bounds: Bounds) -> list[ActivationStats]:

@@ -6,7 +6,7 @@ from typing import Any, overload
 
 from fastact import arithmetic
 from fastact.errors import ArgumentTypeError
-from fastact.stats.activation import ActivationStats, DeferredStats, wrap
+from fastact.stats.activation import ActivationStats, DeferredStats, NullableStats, wrap
 from fastact.stats.channel import ChannelStats
 from fastact.stats.detailed import detail
 from fastact.stats.options import DEFAULT_BOUNDS, NO_EXTRAS, SATURATION, check_extras, check_options
@@ -14,7 +14,7 @@ from fastact.stats.summarize import summarize
 
 
 def _class(stats: Any) -> type:
-    return ActivationStats if type(stats) is DeferredStats else type(stats)
+    return ActivationStats if type(stats) in (DeferredStats, NullableStats) else type(stats)
 
 
 @overload

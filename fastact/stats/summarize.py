@@ -10,13 +10,13 @@ import numpy as np
 
 from fastact import arithmetic
 from fastact.arithmetic.in_python import merge_states
-from fastact.arrays.host import as_storage, chunks, on_gpu
+from fastact.arrays.host import as_storage, chunks, count_nulls, on_gpu
 from fastact.arrays.shapes import as_channels, as_flat, pieces, slabs
 from fastact.checks import check_not_negative
 from fastact.cpu.sweep import SMALL, sweep
 from fastact.cpu.workspace import sweep_neurons
 from fastact.errors import ArgumentValueError
-from fastact.stats.activation import ActivationStats, wrap
+from fastact.stats.activation import ActivationStats, wrap, wrap_with_nulls
 from fastact.stats.channel import ChannelStats, wrap_channels, wrap_workspace
 from fastact.stats.detailed import DetailedStats, detail
 from fastact.stats.fast_path import KNOWN, TENSOR_CLASSES, remember, sweep_tensor, sweep_tensor_neurons
@@ -69,7 +69,9 @@ def summarize(
 
     Args:
         x: anything that holds numbers: NumPy array, CPU torch tensor (read, never tracked), JAX array, Arrow array or
-            polars Series (nulls are left out), memoryview, anything with `__array__`, `__array_interface__` or DLPack.
+            polars Series, memoryview, anything with `__array__`, `__array_interface__` or DLPack.
+            Of a table of Arrow, or a data frame of pandas or polars, all columns. Nulls, those of pandas' nullable
+            columns too, are left out and counted (`ActivationStats.nulls`); NaN is a number that is not one.
             float64, float32, float16, bfloat16, float8 (e4m3fn, e5m2), any integer type, bool; any shape, strides and
             byte order. Nothing is copied where the elements lie side by side in memory, elsewhere a few megabytes at a
             time. With fastact[cuda] also what lies on a CUDA device (torch, CuPy, JAX, Numba,
@@ -121,7 +123,7 @@ def summarize(
             state = sweep_tensor(x, bounds)
             if state is not None:
                 return wrap(state, bounds)
-        return wrap(sweep_any(x, bounds), bounds)
+        return wrap_with_nulls(sweep_any(x, bounds), bounds, count_nulls(x))
     if type(axis) is int and type(x) in TENSOR_CLASSES:
         workspace = sweep_tensor_neurons(x, axis, bounds)
         if workspace is not None:
@@ -145,8 +147,7 @@ def sweep_any(x: Any, bounds: Bounds) -> arithmetic.State:
     for chunk in chunks(x):
         part = _sweep_chunk(chunk, bounds)
         state = part if state is None else merge_states(state, part)
-    assert state is not None  # there is always a chunk
-    return state
+    return arithmetic.EMPTY if state is None else state  # of a table without a column
 
 
 def _sweep_chunk(x: Any, bounds: Bounds) -> arithmetic.State:

@@ -126,12 +126,14 @@ def _launched(tensors: list[tuple[int, "DeviceArray"]], bounds: Bounds) -> list[
     """The sweeps, under way, of what lies on GPUs: for each kind, device and stream which tensors, and their launch."""
     if not tensors:
         return []
-    from fastact.cuda.sweep import ManySweep
+    from fastact.cuda.sweep import sweep_many as sweep_on_devices
 
     groups: dict[Any, list[tuple[int, DeviceArray]]] = {}
     for i, found in tensors:
         groups.setdefault((found.name, found.device, found.stream), []).append((i, found))
-    return [([i for i, _ in group], ManySweep([found for _, found in group], bounds)) for group in groups.values()]
+    return [
+        ([i for i, _ in group], sweep_on_devices([found for _, found in group], bounds)) for group in groups.values()
+    ]
 
 
 def _tensors_at(tensors: list[Any], places: Places) -> list[int]:

@@ -1,5 +1,6 @@
 """Fixtures. In the simulator the stand-ins have to be in their places before any test imports a kernel."""
 
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,8 @@ import simulated
 
 if simulated.SIMULATED:
     simulated.install()
+    # Each kernel would first prove itself, which takes the simulator a second.
+    os.environ.setdefault("FASTACT_GPU", "native")
 else:
     # Only there they can be imported.
     collect_ignore_glob = ["simulated_*.py"]

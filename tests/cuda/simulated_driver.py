@@ -113,6 +113,11 @@ def side_stream(device: int) -> Any:
     return Stream()
 
 
+def handle_of(stream: Any) -> int:
+    """That of a stream of its own, which no test holds back."""
+    return 99
+
+
 def capture_of(stream: Any) -> int:
     return 0 if stream.captured is None else id(stream.captured)
 

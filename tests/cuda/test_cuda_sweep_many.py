@@ -22,13 +22,13 @@ from fastact.cuda import sweep
 @on_device
 def test_many_in_one_launch_are_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     launched: list[int] = []
-    begin = sweep.ManySweep.__init__
+    begin = sweep.NativeManySweep.__init__
 
     def counted(self: Any, xs: Any, bounds: Any) -> None:
         launched.append(len(xs))
         begin(self, xs, bounds)
 
-    monkeypatch.setattr(sweep.ManySweep, "__init__", counted)
+    monkeypatch.setattr(sweep.NativeManySweep, "__init__", counted)
     xs: list[Any] = [normal(1 + 37 * i) for i in range(9)]
     xs[3] = np.full(500, np.nan, np.float32)
     xs += [normal(700, dtype=np.float64), normal(3000, dtype=ml_dtypes.bfloat16), np.arange(-9, 600), normal(2, 0)]

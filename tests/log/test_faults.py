@@ -112,7 +112,7 @@ def test_a_disk_that_stays_full_costs_rows_and_one_warning(tmp_path: Path, monke
     writer.close()
     got, told = read(tmp_path)
     assert got == expect(map(make, [*range(12), 20]))
-    assert [line for line in told if "8 rows were dropped" in line]
+    assert [line for line in told if "8 rows were dropped" in line and "the disk refused 8" in line]
 
 
 def test_a_folder_that_vanishes_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

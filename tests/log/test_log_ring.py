@@ -14,4 +14,4 @@ def test_no_batch_spans_a_gap() -> None:
     assert (len(rows), dropped) == (2, None)
     ring.advance(2)
     rows, dropped = ring.oldest(10)
-    assert (len(rows), dropped) == (2, 2)
+    assert (len(rows), dropped) == (2, (2, 0))

@@ -33,8 +33,9 @@ with ActivationMonitor(folder / "warm up") as monitor:  # compiling is not what 
 monitor = ActivationMonitor(folder / "run", window_size=100_000)
 signal.signal(signal.SIGALRM, interrupt)
 interrupts = 0
-until = time.monotonic() + 2.0
-while time.monotonic() < until:
+until = time.monotonic() + 60.0
+while interrupts < 400:  # so many, however slow the machine: what is bounded by time alone sees too few on a busy one
+    assert time.monotonic() < until, f"{interrupts} interrupts in a minute"
     try:
         signal.setitimer(signal.ITIMER_REAL, pause.uniform(1e-5, 2e-3))
         while True:
@@ -45,13 +46,18 @@ while time.monotonic() < until:
         interrupts += 1
 signal.setitimer(signal.ITIMER_REAL, 0)
 monitor.close()
-assert interrupts > 100, interrupts
 table = open_log(folder / "run").to_table()
 logged = sorted(zip(table["layer"].to_pylist(), table["step"].to_pylist(), strict=True))
 live = {name: monitor.history[name]["step"] for name in monitor.history}
-assert logged == sorted((name, step) for name, steps in live.items() for step in steps.tolist())
-assert all((np.diff(steps) > 0).all() for steps in live.values())
-assert monitor.diagnose() == open_log(folder / "run").diagnose()
+kept = sorted((name, step) for name, steps in live.items() for step in steps.tolist())
+only = {"logged": sorted(set(logged) - set(kept))[:5], "live": sorted(set(kept) - set(logged))[:5]}
+assert logged == kept, f"after {interrupts} interrupts {len(logged)} rows are logged and {len(kept)} live; only: {only}"
+for name, steps in live.items():
+    back = np.flatnonzero(np.diff(steps) <= 0)[:5]
+    assert not len(back), f"{name}: steps {steps[back]} are followed by {steps[back + 1]}"
+said, read = monitor.diagnose(), open_log(folder / "run").diagnose()
+assert said == read, f"live: {said.to_json()}; from the log: {read.to_json()}"
+assert not monitor.failures and not monitor.dropped, (monitor.failures, monitor.dropped)
 """
 
 

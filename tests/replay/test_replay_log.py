@@ -117,6 +117,7 @@ def test_ranks_lie_beside_each_other(tmp_path: Path) -> None:
         "rank-00001",
         "rank-00002/segment-000000.arrows",
         "rank-00002/segment-000000.arrows",
+        "rank-00000",  # which ended before the other one
     ]
     assert log.diagnose(rank=2) == live(rows_of_a_sick_run(40))
     with pytest.raises(ArgumentValueError, match=r"rank: got 1, want one of 0, 2"):
