@@ -1,5 +1,6 @@
 """The pages: one for each condition and each framework, and what they say is what the code does."""
 
+import ast
 import dataclasses
 import inspect
 import json
@@ -7,6 +8,7 @@ import math
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -206,3 +208,35 @@ def test_the_wheel_has_the_pages(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     packed = set(zipfile.ZipFile(wheel).namelist())
     assert {str(path.relative_to(ROOT)) for path in TEXTS} <= packed
+
+
+#: What packages are imported as, where that is not their name.
+IMPORTED_AS = {"scikit-learn": "sklearn", "mlflow-skinny": "mlflow", "prometheus-client": "prometheus_client"}
+
+
+def installed(requirements: list[str], extras: dict[str, list[str]]) -> set[str]:
+    """What is there to import after installing this."""
+    found: set[str] = set()
+    for requirement in requirements:
+        if own := re.match(r"fastact\[(.*?)\]", requirement):
+            for extra in own[1].split(","):
+                found |= installed(extras[extra.strip()], extras)
+        elif name := re.match(r"[A-Za-z0-9_.-]+", requirement):
+            found.add(IMPORTED_AS.get(name[0], name[0].replace("-", "_")))
+    return found
+
+
+@pytest.mark.parametrize("name", [name for folder in ("frameworks", "guides", "conditions") for name in names(folder)])
+def test_a_page_imports_what_it_says_to_install(name: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    text = explain(name)
+    lines = re.findall(r"pip install ([^`\n#]*)", text)
+    there = installed([*project["dependencies"], *(part.strip("'") for line in lines for part in line.split())], extras)
+    imported: set[str] = set()
+    for node in (node for block in blocks(text) for node in ast.walk(ast.parse(block))):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imported.add(node.module.partition(".")[0])
+    assert imported - there - {"fastact"} - sys.stdlib_module_names == set()

@@ -82,6 +82,7 @@ The files, from the training to the disk and back:
 - `retention`: removes, thins and joins the oldest segments
 - `plan`: which segments are merged next, and into how many steps a row
 - `thin`: one merged row for many steps, one segment for many
+- `upload`: moves sealed segments to an object store
 - `schema`: what a segment holds, its columns and its header
 - `index_entries`, `step_index`: which steps are where in a segment, written and read
 - `sparing`: files that are read side by side, few of them open at a time

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from fastact.checks import check_choice, check_integer, check_number
+from fastact.checks import check_choice, check_integer, check_number, check_text
 from fastact.errors import ArgumentValueError
 from fastact.log.schema import MAX_BATCH_ROWS
+from fastact.remote import redacted
 
 #: What is kept spans at least this many segments, so that the oldest can go in small steps: for a while, there may be
 #: one segment more than was asked for.
@@ -44,6 +45,10 @@ class LogOptions:
             are merged by the square of it, and so on: a layer has some `keep_steps` rows of each kind, and a log grows
             with the logarithm of its steps. Segments are merged only where that makes them smaller. None: old rows are
             removed.
+        upload: where sealed segments move to, as a URI (``s3://bucket/run``, or what else `fastact.remote` knows) or a
+            path: copied as a whole by a thread of its own, and then removed here. What the store does not take stays
+            here, is counted (`LogWriter.not_uploaded`) and tried again. With `segment_seconds` they go as often as
+            that. Rows are read from there by ``open_log(upload)``. None: they stay.
 
     Raises:
         ArgumentTypeError, ArgumentValueError: a value is unusable.
@@ -63,6 +68,7 @@ class LogOptions:
     keep_bytes: int | None = None
     keep_steps: int | None = None
     merge_steps: int | None = None
+    upload: str | None = None
 
     def __post_init__(self) -> None:
         check_integer("batch_rows", self.batch_rows, 1, MAX_BATCH_ROWS)
@@ -80,6 +86,14 @@ class LogOptions:
         if self.merge_steps is not None and self.keep_steps is None:
             want = "keep_steps: the steps that stay unmerged"
             raise ArgumentValueError(f"merge_steps: got {self.merge_steps} without keep_steps, want {want}")
+
+        if self.upload is not None:
+            check_text("upload", self.upload, 1 << 12)
+            if not self.upload or self.keep_bytes is not None or self.keep_steps is not None:
+                raise ArgumentValueError(
+                    f"upload: got {redacted(self.upload)!r} with keep_bytes={self.keep_bytes} and "
+                    f"keep_steps={self.keep_steps}, want a place, and neither: what is uploaded is the store's to keep"
+                )
 
     @property
     def capacity(self) -> int:

@@ -21,9 +21,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fastact.checks import check_integer, check_text, check_type
-from fastact.errors import ArgumentTypeError, LogError
+from fastact.errors import ArgumentTypeError, ArgumentValueError, LogError
 from fastact.fields import NEURON, ROW, ROW_DTYPE, SCHEMA_VERSION
 from fastact.history import LayerInfo, Mode
+from fastact.remote import is_uri, redacted
 
 #: A batch of this many rows with names of this length stays under the largest message that a reader accepts.
 MAX_BATCH_ROWS: Final = 65_536
@@ -215,6 +216,17 @@ def check_path(path: object) -> Path:
     if not isinstance(text, str) or not text:
         raise ArgumentTypeError(f"path: got {path!r}, want the path of a run's directory as text")
     return Path(text)
+
+
+def check_local(path: object) -> Path:
+    """The path of a directory to write a run to. Refuses the address of a store, of which no folder is ever made."""
+    place = check_path(path)
+    if is_uri(place):
+        raise ArgumentValueError(
+            f"path: got {redacted(place)!r}, want a local directory: rows are written there first, and move on with "
+            f"LogOptions(upload={redacted(place)!r})"
+        )
+    return place
 
 
 def check_metadata(metadata: object) -> dict[str, str]:

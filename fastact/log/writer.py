@@ -15,7 +15,8 @@ from fastact.fields import COLUMN, PACK_ROW, ROW, ROW_BYTES
 from fastact.history import LayerInfo
 from fastact.log.drain import Drain
 from fastact.log.options import LogOptions
-from fastact.log.schema import check_layer, check_metadata, check_path
+from fastact.log.schema import check_layer, check_local, check_metadata
+from fastact.log.upload import Uploader
 from fastact.warn import warn
 
 _LAYER: Final = COLUMN["layer"]
@@ -74,7 +75,7 @@ class LogWriter:
         options = LogOptions() if options is None else check_type("options", options, LogOptions, "a LogOptions")
         own = check_metadata(metadata)
         #: The run's directory, as it was given.
-        self.path = check_path(path)
+        self.path = check_local(path)
         #: How it is written and what is kept.
         self.options = options
         self._layers: dict[str, LayerInfo] = {}
@@ -88,7 +89,12 @@ class LogWriter:
             what = f"cannot write a log into {str(self.path)!r}, want a writable directory"
             raise LogError(f"path: {what}: {error}") from error
         self._ring = self._drain.ring
-        self._close = weakref.finalize(self, self._drain.finish, PATIENCE, final=True)
+        try:
+            self._uploader = Uploader(self.path.absolute(), options.upload) if options.upload else None
+        except BaseException:
+            self._drain.finish(PATIENCE, final=True)
+            raise
+        self._close = weakref.finalize(self, _finish, self._drain, self._uploader)
 
     @property
     def closed(self) -> bool:
@@ -110,6 +116,11 @@ class LogWriter:
         """Rows that are lost: they found no room in memory, or could not be written when the log was closed."""
         ring = self._ring
         return ring.dropped + (ring.head - ring.tail if self._closed else 0)
+
+    @property
+    def not_uploaded(self) -> int:
+        """Sealed segments that `LogOptions.upload` has not taken yet: they lie in the run's directory."""
+        return 0 if self._uploader is None else self._uploader.waiting
 
     @property
     def losses(self) -> dict[str, int]:
@@ -204,7 +215,7 @@ class LogWriter:
         Waits 30 seconds at most for a disk that does not answer.
         """
         if not self._closed:
-            self._drain.finish(PATIENCE, final=True)
+            _finish(self._drain, self._uploader)
             self._close.detach()
             self._closed = True
             self._orders = {}
@@ -212,9 +223,10 @@ class LogWriter:
 
     def warn(self) -> None:
         """Warns of the first trouble with the disk, once, if there was any."""
-        trouble, self._drain.trouble = self._drain.trouble, None
-        if trouble is not None:
-            warn(trouble)
+        for part in (self._drain, self._uploader):
+            if part is not None and part.trouble is not None:
+                trouble, part.trouble = part.trouble, None
+                warn(trouble)
 
     def __enter__(self) -> Self:
         return self
@@ -228,3 +240,9 @@ class LogWriter:
     def _check_open(self) -> None:
         if self._closed:
             raise LogError(f"the log in {str(self.path)!r} is closed: open a new LogWriter to continue the run")
+
+
+def _finish(drain: Drain, uploader: Uploader | None) -> None:
+    drain.finish(PATIENCE, final=True)
+    if uploader is not None:
+        uploader.finish(PATIENCE)

@@ -29,6 +29,7 @@ from fastact.ranks import OF_ONE_RANK
 from fastact.replay.absent import Seen, behind
 from fastact.replay.beside import Beside, Comparer
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
+from fastact.replay.fetch import open_fetched
 from fastact.replay.frames import Frames, Progress
 from fastact.replay.layouts import grouped, names_in_groups
 from fastact.replay.merge import aggregate, keys_of
@@ -377,7 +378,7 @@ def open_log(path: str | os.PathLike[str], *, session: int | None = None) -> Log
     A run that is being written, or was killed or damaged, is opened too: `Log.warnings` says what is missing.
 
     Args:
-        path: the directory.
+        path: the directory. Of one at ``s3://bucket/run`` (`fastact.remote`) a copy is fetched and opened.
         session: which session of the run to read, by its number in `Log.sessions`; by default the last one, -1.
 
     Raises:
@@ -391,6 +392,8 @@ def open_log(path: str | os.PathLike[str], *, session: int | None = None) -> Log
     """
     if session is not None:
         check_integer("session", session, -(2**62), 2**62)
+    if fetched := open_fetched(path, lambda copy: open_log(copy, session=session)):
+        return fetched
     place, ranks = rank_folders(path)
     if list_segments(place) or not ranks:
         notes = [f"{len(ranks)} rank directories lie beside the segments and were not read"] if ranks else []
