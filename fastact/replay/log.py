@@ -273,9 +273,7 @@ class Log(Frames, Plots, OfSessions):
         return names_in_groups([(self.runs[each].metadata, self.runs[each].unseen) for each in self._ranks(rank)])
 
     def _ranks(self, rank: int | None) -> tuple[int, ...]:
-        if rank is not None:
-            self._check_rank("rank", rank)
-        return self.ranks if rank is None else (rank,)
+        return self.ranks if rank is None else (self._check_rank("rank", rank),)
 
     def read_blocks(
         self, rank: int | None, layers: LayerNumbers, progress: Progress | None, comparer: Comparer | None = None
@@ -317,9 +315,10 @@ class Log(Frames, Plots, OfSessions):
         which = f", session={self.session} of {len(self.sessions)}" if len(self.sessions) > 1 else ""
         return f"Log({str(self.path)!r}, layers={len(self.layers)}, ranks={len(self.ranks)}{which})"
 
-    def _check_rank(self, argument: str, rank: object) -> None:
+    def _check_rank(self, argument: str, rank: int) -> int:
         if rank not in self.runs:
             raise ArgumentValueError(f"{argument}: got {rank!r}, want one of {', '.join(map(str, self.ranks))}")
+        return rank
 
     def _replay(self, wanted: RowFilter, progress: Progress | None) -> Iterator[Record]:
         for rank, stored in self.stored_batches(self.ranks, progress, wanted.steps):
