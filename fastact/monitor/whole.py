@@ -14,7 +14,7 @@ from fastact.fields import ROW, ROW_DTYPE
 from fastact.history import LayerInfo
 from fastact.log.schema import layers_from_json, layers_to_json
 from fastact.replay.blocks import Block, add_block
-from fastact.replay.keyed import keyed
+from fastact.replay.keyed import Tree, keyed
 from fastact.replay.layouts import of_group, places_of_groups
 
 #: A packet: the bytes of its header and of its rows come first.
@@ -97,17 +97,19 @@ class Whole:
         self._number_layers()
         ranks = sorted(of_rank)
         found = []
+        tree = Tree()
         for rank in ranks:
             of_order, own = self._numbers[rank], of_rank[rank]
             found.append(np.array([of_order[place] for place in own["layer"].tolist()], np.int64))
             self.diagnoser.remember(self._ranks, rank, found[-1], own, self._infos)
+            tree.add(keyed((found[-1],), {field.name: own[field.name] for field in ROW}))
         numbers, rows = np.concatenate(found), np.concatenate([of_rank[rank] for rank in ranks])
         columns = np.repeat(ranks, [len(each) for each in found])
         order = np.argsort(numbers, kind="stable")
         numbers, rows, columns = numbers[order], rows[order], columns[order]
         starts = np.flatnonzero(np.diff(numbers, prepend=-1))
         self.diagnoser.compare(Parts(self._ranks, columns, numbers[starts], rows, starts), self._infos)
-        merged = keyed((numbers,), {field.name: rows[field.name] for field in ROW})
+        merged = tree.whole()
         add_block(self.diagnoser, Block(merged.keys[0], merged.rows()), self._infos)
         self.steps += 1
 
