@@ -1,8 +1,8 @@
 """What a live diagnosis over many ranks costs rank 0, by simulation: ``python -m bench.scale_ranks``.
 
-One process plays all ranks: it packs the rows of one exchange for each, and measures what rank 0 has to do with them and
-how many bytes there are. What the network takes follows from the bytes: rank 0 gets all of them, each machine's first
-rank those of its machine. Nothing is sent.
+One process plays all ranks: it packs the rows of one exchange for each, measures what rank 0 has to do with them, and
+counts the bytes. What the network takes follows from these: rank 0 gets all of them, each machine's first rank those
+of its machine. Nothing is sent.
 """
 
 import argparse
