@@ -47,7 +47,7 @@ def rows_of(rank: int, step: int, layers: int, *, sick: bool) -> list[Any]:
         rows[name] = value
     if sick:
         rows["nans"][layers // 2] = 1
-    return rows.tolist()  # type: ignore[no-any-return]
+    return rows.tolist()
 
 
 def measure(ranks: int, layers: int, steps: int, exchanges: int) -> Cost:
