@@ -86,9 +86,9 @@ def folder_of(path: str | os.PathLike[str], place: Place) -> str | os.PathLike[s
         >>> folder_of("runs/a", Place(1, 2)), folder_of("s3://b/a?region=x", Place(1, 2)), folder_of("runs/a", Place())
         ('runs/a/rank-00001', 's3://b/a/rank-00001?region=x', 'runs/a')
     """
-    text = os.fspath(path)
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
     if place.ranks == 1 or not isinstance(text, str) or not text:
-        return path
+        return path  # which is looked at where it is opened
     before, mark, query = text.partition("?") if "://" in text else (text, "", "")
     if RANK_FOLDER.fullmatch(re.split(r"[/\\]", before.rstrip("/\\"))[-1]):
         return path

@@ -7,6 +7,8 @@ blocks and workers: counts, min and max bit for bit, moments to float64 rounding
 from collections.abc import Generator, Iterable
 from typing import Any, Final
 
+import numpy as np
+
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.files.array import Ask
 from fastact.files.found import FilesStats
@@ -15,6 +17,7 @@ from fastact.files.sweep import Found, sweep_by
 from fastact.files.travel import found, sweep_task, tasks
 from fastact.packages import needs_extra
 from fastact.stats.merge import Accumulator, merge
+from fastact.stats.merge_rows import groups_of, merge_arrow
 from fastact.stats.options import NO_EXTRAS, SATURATION, check_extras, check_options
 from fastact.stats.rows import from_arrow, to_arrow
 
@@ -23,7 +26,7 @@ with needs_extra("fastact.ray", "Ray", "ray"):
     from ray.data.aggregate import AggregateFnV2
     from ray.data.block import BlockAccessor
 
-__all__ = ["Stats", "sweep_files"]
+__all__ = ["Stats", "summarize", "sweep_files"]
 
 #: Tasks for each CPU, so that none waits long for the last one.
 _TASKS_EACH: Final = 4
@@ -34,7 +37,8 @@ class Stats(AggregateFnV2):  # type: ignore[misc]
 
     ``dataset.aggregate(Stats("x"))`` and ``dataset.groupby("layer").aggregate(Stats("x"))`` have them in the column
     ``stats(x)``: ActivationStats, or DetailedStats with `extras`. Each block is swept once, in its worker, where it
-    lies; nulls are left out.
+    lies; nulls are left out. Ray shares out the blocks themselves among its aggregators, which takes several times as
+    long as the sweep: for large columns `summarize` is the faster way, which moves no blocks.
 
     Args:
         on: the column's name.
@@ -71,17 +75,8 @@ class Stats(AggregateFnV2):  # type: ignore[misc]
 
     def aggregate_block(self, block: Any) -> bytes:
         """The rows of one block, as a row of Arrow."""
-        from fastact.files.arrow_files import leaves_of, values_of
-
-        column = BlockAccessor.for_block(block).to_arrow()[self._target_col_name]
-        leaves = list(leaves_of(str(self._target_col_name), column.type))
-        if len(leaves) != 1:
-            raise ArgumentTypeError(f"on: got column {self._target_col_name!r} of {column.type}, want numbers in it")
-        total = Accumulator(**self._options)  # type: ignore[arg-type]
-        for chunk in column.chunks:
-            values, _ = values_of(chunk, leaves[0].path)
-            total.update(values)
-        return _packed(total.stats)
+        table = BlockAccessor.for_block(block).to_arrow()
+        return _packed(_swept(table, str(self._target_col_name), self._options))
 
     def combine(self, current_accumulator: bytes, new: bytes) -> bytes:
         """Two rows as one."""
@@ -93,6 +88,88 @@ class Stats(AggregateFnV2):  # type: ignore[misc]
         if accumulator:
             return _unpacked(accumulator)
         return Accumulator(**self._options).stats  # type: ignore[arg-type]
+
+
+def summarize(
+    dataset: Any,
+    on: str,
+    *,
+    by: str | None = None,
+    saturation: tuple[float, float] = SATURATION,
+    zero_tol: float = 0.0,
+    extras: str | Iterable[str] = NO_EXTRAS,
+) -> Any:
+    """The statistics of a column of a Ray dataset, over all rows or for each value of another column.
+
+    Each block becomes rows where it lies, and only these travel: nothing is shuffled.
+
+    Args:
+        dataset: a `ray.data.Dataset`. It is executed.
+        on: the column: numbers, lists of numbers or tensors. Nulls are left out.
+        by: a column that tells groups apart.
+        saturation: as in `fastact.summarize`.
+        zero_tol: as in `fastact.summarize`.
+        extras: as in `fastact.summarize`.
+
+    Returns:
+        ActivationStats, or DetailedStats with `extras`; with `by` a dict of them, in the order of the blocks.
+
+    Raises:
+        ArgumentTypeError: `on` or `by` is no str; when it runs, the column holds no numbers.
+        ArgumentValueError: an option is out of range, or `by` is `on`.
+    """
+    low, high, tol = check_options(saturation, zero_tol)
+    options: dict[str, Any] = {"saturation": (low, high), "zero_tol": tol, "extras": check_extras(extras)}
+    for name, column in (("on", on), ("by", by or "")):
+        if not isinstance(column, str):
+            raise ArgumentTypeError(f"{name}: got {type(column).__name__}, want the name of a column")
+    if by == on:
+        raise ArgumentValueError(f"by: got {by!r}, which is swept, want another column")
+    import pyarrow as pa
+
+    wanted = dataset.select_columns([on] if by is None else [on, by])
+    rows = wanted.map_batches(
+        _rows_of_block, batch_size=None, batch_format="pyarrow", fn_kwargs={"on": on, "by": by, "options": options}
+    )
+    tables = [table for table in ray.get(rows.to_arrow_refs()) if table.num_rows]
+    if not tables:
+        return Accumulator(**options).stats if by is None else {}
+    merged = merge_arrow(pa.concat_tables(tables), by=() if by is None else _KEY)
+    found = from_arrow(merged)
+    return found[0] if by is None else dict(zip(merged[_KEY].to_pylist(), found, strict=True))
+
+
+#: The column of keys among rows.
+_KEY: Final = "key"
+
+
+def _rows_of_block(table: Any, on: str, by: str | None, options: dict[str, Any]) -> Any:
+    """What a worker does: rows for a block, one for each group in it."""
+    import pyarrow as pa
+
+    if by is None:
+        return to_arrow([_swept(table, on, options)] if table.num_rows else [])
+    groups, first = groups_of(table, [by])
+    order = np.argsort(groups, kind="stable")
+    ends = np.cumsum(np.bincount(groups, minlength=len(first)))
+    ordered = table.select([on]).take(pa.array(order))
+    parts = [ordered.slice(end - size, size) for end, size in zip(ends, np.diff(ends, prepend=0), strict=True)]
+    rows = to_arrow(_swept(part, on, options) for part in parts)
+    return rows.append_column(_KEY, table[by].take(pa.array(first)))
+
+
+def _swept(table: Any, on: str, options: dict[str, Any]) -> Any:
+    from fastact.files.arrow_files import leaves_of, values_of
+
+    column = table[on]
+    leaves = list(leaves_of(on, column.type))
+    if len(leaves) != 1:
+        raise ArgumentTypeError(f"on: got column {on!r} of {column.type}, want numbers in it")
+    total = Accumulator(**options)
+    for chunk in column.chunks:
+        values, _ = values_of(chunk, leaves[0].path)
+        total.update(values)
+    return total.stats
 
 
 def _nothing() -> bytes:

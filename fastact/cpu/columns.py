@@ -3,33 +3,46 @@
 A strip of columns as wide as a vector has its running sums in registers while the loop goes down the rows of a tile.
 """
 
-import math
 from typing import Any, Final
 
 import numpy as np
 
 from fastact.cpu import simd
-from fastact.cpu.flat import coarse, fold_part, merge, work_bounds
-from fastact.cpu.intrinsics import cast_like, max_no_nan, min_no_nan, subarray
+from fastact.cpu.flat import fold_part, merge, work_bounds
+from fastact.cpu.intrinsics import cast_like
 from fastact.cpu.jit import exact_jit
-from fastact.cpu.neuron_sums import accumulate, finish, join_state, join_sums, new_neurons, new_sums, no_sums
+from fastact.cpu.neuron_sums import (
+    accumulate,
+    clear_wide,
+    finish,
+    flush_sums,
+    join_state,
+    join_sums,
+    new_neurons,
+    new_sums,
+    no_sums,
+    set_shifts,
+    wide_sums,
+)
 from fastact.cpu.states import load_state, store_state
 from fastact.cpu.widen import minmax_key, widen
 
-#: Columns to fold together, at most.
-COLUMNS: Final = 1024
-#: Rows of a tile of that many columns, which is folded strip by strip: 8 x 1024 float32 stay in the cache while the
-#: next tile comes. Of fewer columns it has more rows. Tiles of 4 to 64 rows and of 256 to 4096 columns were tried and
-#: are within a fifth of that; with the tile packed first it was half as fast, as with sums in memory and whole rows,
-#: which is what the compiler makes of plain loops. Also the rows of a channel that are folded in one go: rows that lie
-#: apart by a power of two share a place in the cache, which holds eight of them.
+#: Columns to fold together, at most: their sums, 96 kB, stay in the second cache.
+COLUMNS: Final = 4096
+#: Rows of a tile, which is folded strip by strip. Eight streams of memory side by side are followed by the CPU without
+#: being asked to: to ask for them took a third more time. Of 16 rows it follows fewer, and 4 load and store sums twice
+#: as often. Also the rows of a channel that are folded in one go: rows that lie apart by a power of two share a place
+#: in the cache, which holds eight of them.
 TILE: Final = 8
+#: Columns from which on a tile has that few rows where the caches hold all, as they do in a training step.
+_CACHED_COLUMNS: Final = 1024
 #: Rows of a block: they are folded in the element's precision before they are joined in float64.
 BLOCK_ROWS: Final = 256
+#: Rows whose blocks are added up in float64 before they are joined with the neurons' means.
+JOINED_ROWS: Final = 2048
 #: Elements of a column that are gathered, and of a run that are folded, at a time.
 GATHERED: Final = 1 << 16
-#: Bytes from which on columns come from memory, and the next tile is asked for: a fifth to a half faster then, but a
-#: fifth slower where the caches hold all, as they do in a training step.
+#: Bytes from which on columns come from memory.
 _FROM_MEMORY: Final = 1 << 23
 #: Elements whose mean is the first shift: that of one alone would be far off for one neuron in twenty.
 _HEAD: Final = 8
@@ -43,17 +56,10 @@ def _fold_tile(
 
     Its rows lie `stride` elements apart from the flat index `at` on. Columns that are no multiple of the lanes have a
     last strip that lies over the one before it. All strips in one call: arrays taken out of a tuple for every strip
-    anew took a tenth of the time. The next tile is asked for line after line as they lie in memory, since rows that lie
-    apart by a power of two would ask one bank for all.
+    anew took a tenth of the time. Nothing is asked for ahead: the rows are streams that the CPU follows by itself.
     """
     n_lanes = simd.lanes(tag)
-    line = 64 // x.itemsize
-    far = x.size * x.itemsize >= _FROM_MEMORY
     for k in range(0, shift.size, n_lanes):
-        if far:
-            ahead = at + (rows + k * rows // width) * stride + k * rows % width
-            for i in range(0, n_lanes * rows, line):
-                simd.prefetch(x, ahead + i)
         s = simd.load(shift, k, simd.load_widened(x, at, tag))
         limits = (simd.splat(bounds[0], s), simd.splat(bounds[1], s), simd.splat(bounds[2], s))
         vectors = simd.load_tuple(sums, k, s)
@@ -65,19 +71,22 @@ def _fold_tile(
 
 
 @exact_jit
-def _add_row(row: Any, tag: Any, total: Any, lowest: Any, highest: Any) -> None:
-    for j in range(row.size):
-        value = np.float64(widen(row[j], tag))
-        total[j] += value
-        lowest[j] = min_no_nan(lowest[j], value)
-        highest[j] = max_no_nan(highest[j], value)
+def _first_shifts(x: Any, tag: Any, at: int, stride: int, rows: int, width: int, shift: Any) -> None:
+    """Shifts near the means of the first rows, strip by strip, from the flat index `at` on."""
+    n_lanes = simd.lanes(tag)
+    for k in range(0, shift.size, n_lanes):
+        first = at + min(k, width - n_lanes)
+        total = lowest = highest = simd.to_float64(simd.load_widened(x, first, tag))
+        for here in range(first + stride, first + rows * stride, stride):
+            value = simd.to_float64(simd.load_widened(x, here, tag))
+            total, lowest, highest = total + value, simd.minimum(lowest, value), simd.maximum(highest, value)
+        set_shifts(shift, k, total, rows, lowest, highest)
 
 
 @exact_jit
-def first_shift(total: float, n: int, lowest: float, highest: float, example: Any) -> Any:
-    """A shift near the mean of a neuron's first `n` elements; 0 where they are not all finite."""
-    shift = coarse(total / n, highest - lowest, example)
-    return shift if abs(shift) < math.inf else cast_like(0.0, example)
+def _column_of(k: int, slots: int, width: int, n_lanes: int) -> int:
+    """Which of the columns, counted from the first one, a slot stands for."""
+    return k - (slots - width) if k >= slots - n_lanes else k
 
 
 @exact_jit
@@ -119,37 +128,33 @@ def fold_columns(x: Any, tag: Any, bounds: Any, r0: int, r1: int, c0: int, c1: i
     # A strip of columns has as many slots. Where the columns are no multiple of the lanes, the last strip lies over the
     # one before it, and what both hold is computed twice.
     slots = -(-width // n_lanes) * n_lanes
-    place = np.empty(slots, np.int64)
-    for k in range(slots):
-        place[k] = c0 + k - (slots - width if k >= slots - n_lanes else 0)
     shift = np.full(slots, cast_like(0.0, example))
     key = minmax_key(x[r0, c0], tag)
     sums, neurons = new_sums(shift, key), new_neurons(slots, key)
+    wide = wide_sums(sums)
     slow_path = np.zeros(slots, np.bool_)
-    head = min(_HEAD, r1 - r0)
-    total = np.zeros(width, np.float64)
-    lowest, highest = np.full(width, math.inf), np.full(width, -math.inf)
-    for r in range(r0, r0 + head):
-        _add_row(subarray(x, r * n_columns + c0, width), tag, total, lowest, highest)
-    for k in range(slots):
-        j = place[k] - c0
-        shift[k] = first_shift(total[j], head, lowest[j], highest[j], example)
-    tall = max(TILE, min(TILE * COLUMNS // slots, 64))
-    for start in range(r0, r1, BLOCK_ROWS):
-        stop = min(start + BLOCK_ROWS, r1)
+    _first_shifts(x, tag, r0 * n_columns + c0, n_columns, min(_HEAD, r1 - r0), width, shift)
+    tall = TILE if x.size * x.itemsize >= _FROM_MEMORY else max(TILE, min(TILE * _CACHED_COLUMNS // slots, 64))
+    for start in range(r0, r1, JOINED_ROWS):
+        stop = min(start + JOINED_ROWS, r1)
         for k in range(0, slots, n_lanes):
             at = start * n_columns + c0 + min(k, width - n_lanes)
             s = simd.load(shift, k, simd.load_widened(x, at, tag))
             simd.store_tuple(sums, k, no_sums(s, simd.load_minmax_key(x, at, tag)))
-        for tile in range(start, stop, tall):
-            rows = min(tall, stop - tile)
-            _fold_tile(x, tag, tile * n_columns + c0, n_columns, rows, width, work, shift, sums)
-        if join_sums(neurons, stop - start, shift, sums, slow_path) > 0:
+        clear_wide(wide)
+        for block in range(start, stop, BLOCK_ROWS):
+            end = min(block + BLOCK_ROWS, stop)
+            for tile in range(block, end, tall):
+                rows = min(tall, end - tile)
+                _fold_tile(x, tag, tile * n_columns + c0, n_columns, rows, width, work, shift, sums)
+            flush_sums(sums, wide)
+        if join_sums(neurons, stop - start, shift, wide, slow_path) > 0:
             for k in range(slots):
                 if slow_path[k]:
-                    state = fold_part(_gather(x, start, stop, place[k], scratch), tag, bounds)
-                    join_state(neurons, k, state, shift)
-    if finish(neurons, place, part, states, slow_path) > 0:
+                    c = c0 + _column_of(k, slots, width, n_lanes)
+                    join_state(neurons, k, fold_part(_gather(x, start, stop, c, scratch), tag, bounds), shift)
+    if finish(neurons, c0, c1, n_lanes, part, states, slow_path) > 0:
         for k in range(slots):
             if slow_path[k]:
-                _fold_column(x, tag, bounds, r0, r1, place[k], part, states, scratch)
+                c = c0 + _column_of(k, slots, width, n_lanes)
+                _fold_column(x, tag, bounds, r0, r1, c, part, states, scratch)

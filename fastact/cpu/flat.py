@@ -32,6 +32,8 @@ _PAIRED_FROM: Final = 1 << 17
 # A block whose mean is further than 2 std from its shift is folded again from a better shift: beyond that, the
 # difference of the two sums loses digits.
 FAR: Final = 4.0
+#: Times a spread, the number to add and subtract for `coarse`: 1.5 * 2^52 / 1024.
+COARSE: Final = 6597069766656.0
 
 merge: Final = exact_jit(arithmetic.merge)
 two_sum: Final = exact_jit(arithmetic.two_sum)
@@ -63,7 +65,7 @@ def coarse(mean: float, spread: float, example: Any) -> Any:
     0.1. The differences from it all end in the same ones, and rounding them, or their sum, errs the same way each time.
     Rounded to a thousandth of the spread (by adding and subtracting a number of that last place), it does not.
     """
-    magic = spread * 6597069766656.0  # 1.5 * 2^52 / 1024
+    magic = spread * COARSE
     rounded = (mean + magic) - magic
     return cast_like(rounded, example) if abs(rounded) < math.inf else cast_like(mean, example)
 

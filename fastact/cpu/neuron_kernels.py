@@ -27,8 +27,8 @@ from fastact.cpu.columns import fold_columns
 from fastact.cpu.float_mode import begin_ieee, end_ieee
 from fastact.cpu.intrinsics import array_at, call_c, fetch_add, view_into
 from fastact.cpu.jit import array_type, exact_jit, kernel
+from fastact.cpu.neuron_merge import merge_parts
 from fastact.cpu.neuron_summary import neuron_summary
-from fastact.cpu.neuron_sums import merge_parts
 from fastact.cpu.runs import fold_runs
 from fastact.cpu.states import STATE_WORDS, array_types, states_at, store_words, strided_states_at
 from fastact.fields import NEURON, ROW_FORMAT, STATE

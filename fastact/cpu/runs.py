@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 
 from fastact.cpu import simd
-from fastact.cpu.columns import BLOCK_ROWS, GATHERED, TILE, first_shift
+from fastact.cpu.columns import BLOCK_ROWS, GATHERED, TILE
 from fastact.cpu.flat import fold_part, merge, work_bounds
-from fastact.cpu.intrinsics import cast_like, subarray
+from fastact.cpu.intrinsics import cast_like, max_no_nan, min_no_nan, subarray
 from fastact.cpu.jit import exact_jit
 from fastact.cpu.neuron_sums import (
     accumulate,
@@ -24,15 +24,13 @@ from fastact.cpu.neuron_sums import (
     new_neurons,
     new_sums,
     no_sums,
+    set_shifts,
 )
 from fastact.cpu.states import load_state, store_state
 from fastact.cpu.widen import minmax_key, widen
 
 #: Elements up to which a run is one block.
-_SHORT_RUN: Final = 2048
-#: Elements ahead of those that are folded, about, that the cache is asked for; and from which length of a run on.
-_AHEAD: Final = 2048
-_STREAMED_RUN: Final = 128
+_SHORT_RUN: Final = 4096
 #: Elements of a run whose mean is the first shift.
 _HEAD: Final = 8
 
@@ -62,8 +60,8 @@ def _fold_channel(x: Any, tag: Any, bounds: Any, r0: int, r1: int, c: int, part:
 
 
 @exact_jit
-def _fold_each_run(x: Any, tag: Any, r0: int, r1: int, c0: int, bounds: Any, shift: Any, sums: Any) -> None:
-    """The sums of some channels, from `c0` on, over their runs in the rows r0 to r1; a run is at least a vector.
+def _fold_each_run(x: Any, tag: Any, r0: int, r1: int, c0: int, c1: int, bounds: Any, shift: Any, sums: Any) -> None:
+    """The sums of the channels c0 to c1 over their runs in the rows r0 to r1; a run is at least a vector.
 
     Channel by channel, whose sums stay in registers from row to row. What is left over at a run's end is read in a
     vector that ends there, whose lanes before it count for nothing. All in one call: arrays taken out of a tuple for
@@ -74,16 +72,13 @@ def _fold_each_run(x: Any, tag: Any, r0: int, r1: int, c0: int, bounds: Any, shi
     n_lanes = simd.lanes(tag)
     whole = size // n_lanes * n_lanes
     first = n_lanes - (size - whole)
-    # The same rows of a channel that comes so much later.
-    ahead = -(-_AHEAD // ((r1 - r0) * size)) * size if size >= _STREAMED_RUN else 0
-    for k in range(shift.size):
+    for k in range(c1 - c0):
         at = r0 * row + (c0 + k) * size
         s = simd.splat(shift[k], simd.load_widened(x, at, tag))
         limits = (simd.splat(bounds[0], s), simd.splat(bounds[1], s), simd.splat(bounds[2], s))
         vectors = no_sums(s, simd.load_minmax_key(x, at, tag))
         for begin in range(at, at + (r1 - r0) * row, row):
             for here in range(begin, begin + whole, n_lanes):
-                simd.prefetch(x, here + ahead)
                 value, key = simd.load_widened(x, here, tag), simd.load_minmax_key(x, here, tag)
                 vectors = accumulate(vectors, s, limits, value, key)
             if whole < size:
@@ -91,6 +86,23 @@ def _fold_each_run(x: Any, tag: Any, r0: int, r1: int, c0: int, bounds: Any, shi
                 value, key = simd.load_widened(x, last, tag), simd.load_minmax_key(x, last, tag)
                 vectors = accumulate_tail(vectors, s, limits, value, key, first)
         add_reduced(sums, k, vectors)
+
+
+@exact_jit
+def _first_shifts(x: Any, tag: Any, r: int, c0: int, n: int, shift: Any) -> None:
+    """Shifts near the means of the first elements of `n` channels from `c0` on, in row `r`."""
+    head = min(_HEAD, x.shape[2])
+    total, lowest, highest = np.zeros(shift.size), np.zeros(shift.size), np.zeros(shift.size)
+    for k in range(n):
+        lowest[k] = highest[k] = np.float64(widen(x[r, c0 + k, 0], tag))
+        for i in range(head):
+            value = np.float64(widen(x[r, c0 + k, i], tag))
+            total[k] += value
+            lowest[k], highest[k] = min_no_nan(lowest[k], value), max_no_nan(highest[k], value)
+    zero = simd.zeros_float64()
+    for k in range(0, shift.size, simd.lanes_float64()):
+        head_of = simd.load(total, k, zero), simd.load(lowest, k, zero), simd.load(highest, k, zero)
+        set_shifts(shift, k, head_of[0], head, head_of[1], head_of[2])
 
 
 @exact_jit
@@ -105,37 +117,27 @@ def _fold_short_runs(x: Any, tag: Any, bounds: Any, r0: int, r1: int, c0: int, c
     n_lanes = simd.lanes(tag)
     example = widen(x[r0, c0, 0], tag)
     work = work_bounds(bounds, example)
-    shift = np.full(n, cast_like(0.0, example))
+    # Whole vectors of channels; the last ones may have nothing in them.
+    slots = -(-n // n_lanes) * n_lanes
+    shift = np.full(slots, cast_like(0.0, example))
     key = minmax_key(x[r0, c0, 0], tag)
-    sums, neurons = new_sums(shift, key), new_neurons(n, key)
-    slow_path = np.zeros(n, np.bool_)
-    head = min(_HEAD, inner)
-    for k in range(n):
-        value = np.float64(widen(x[r0, c0 + k, 0], tag))
-        total = lowest = highest = value
-        for i in range(1, head):
-            value = np.float64(widen(x[r0, c0 + k, i], tag))
-            total += value
-            lowest = min(lowest, value)
-            highest = max(highest, value)
-        shift[k] = first_shift(total, head, lowest, highest, example)
+    sums, neurons = new_sums(shift, key), new_neurons(slots, key)
+    slow_path = np.zeros(slots, np.bool_)
+    _first_shifts(x, tag, r0, c0, n, shift)
     together = max(1, BLOCK_ROWS // -(-inner // n_lanes))
     for start in range(r0, r1, together):
         stop = min(start + together, r1)
         for k in range(n):
             clear_sums(sums, k, minmax_key(x[start, c0 + k, 0], tag))
         for tile in range(start, stop, TILE):
-            _fold_each_run(x, tag, tile, min(tile + TILE, stop), c0, work, shift, sums)
+            _fold_each_run(x, tag, tile, min(tile + TILE, stop), c0, c1, work, shift, sums)
         if join_sums(neurons, (stop - start) * inner, shift, sums, slow_path) > 0:
             for k in range(n):
                 if slow_path[k]:
                     for r in range(start, stop):
                         at = (r * x.shape[1] + c0 + k) * inner
                         join_state(neurons, k, fold_part(subarray(x, at, inner), tag, bounds), shift)
-    place = np.empty(n, np.int64)
-    for k in range(n):
-        place[k] = c0 + k
-    if finish(neurons, place, part, states, slow_path) > 0:
+    if finish(neurons, c0, c1, 0, part, states, slow_path) > 0:
         for k in range(n):
             if slow_path[k]:
                 _fold_channel(x, tag, bounds, r0, r1, c0 + k, part, states)

@@ -27,6 +27,9 @@ from fastact.cpu.widen import emit_widen, widen_array
 #: Bytes of a vector of widened elements. A sweep has eight vectors of sums, and they must stay in registers: 32 of 64
 #: bytes with AVX-512, else 16 of 32 (or 32 of 16) bytes, where vectors of 64 bytes took up to twice as long.
 _VECTOR_BYTES: Final = 64 if VECTOR_BYTES == 64 else 32
+#: Where in a number of 32 bits `count_outside` counts: above what `count_at_most` counts in it.
+SECOND_BITS: Final = 16
+SECOND_COUNT: Final = 1 << SECOND_BITS
 
 
 class VectorType(types.Type):  # type: ignore[misc]
@@ -92,17 +95,6 @@ def load_widened(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 def lanes(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     """How many elements of this type a vector holds once they are widened."""
     return context.get_constant(types.intp, _widened_type(signature.args[0]).width)
-
-
-@intrinsic_of(lambda x, offset: types.void(x, types.intp), lambda x, offset: None)
-def prefetch(context: Any, builder: Any, signature: Any, args: Any) -> None:
-    """Asks the cache for the line that holds the element at a flat index; any index will do, none is an error."""
-    i32, name = ir.IntType(32), "llvm.prefetch.p0"
-    pointer = _pointer(context, builder, signature.args[0], args[0], args[1], ir.IntType(8))
-    function_type = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
-    function = builder.module.globals.get(name) or ir.Function(builder.module, function_type, name)
-    read, keep, data = i32(0), i32(3), i32(1)
-    builder.call(function, [pointer, read, keep, data])
 
 
 def _key_type(x: Any, tag: Any) -> VectorType:
@@ -198,8 +190,117 @@ def _arithmetic(operation: Any, name: str) -> None:
         return (lambda a, b: operate(a, b)) if isinstance(a, VectorType) and a == b else None
 
 
-for _operation, _name in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul")):
+for _operation, _name in (
+    (operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul"), (operator.truediv, "fdiv"),
+):  # fmt: skip
     _arithmetic(_operation, _name)
+
+
+def _mask_like(a: Any) -> VectorType:
+    return VectorType(types.boolean, a.width)
+
+
+def _comparison(sign: str, python: Any) -> Any:
+    """What tells in which lanes two vectors of numbers compare so; of NaN none does."""
+
+    @intrinsic_of(lambda a, b: _mask_like(a)(a, b), python)
+    def test(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        scalar = signature.args[0].scalar
+        if isinstance(scalar, types.Integer):
+            return (builder.icmp_signed if scalar.signed else builder.icmp_unsigned)(sign, *args)
+        return builder.fcmp_ordered(sign, *args)
+
+    return test
+
+
+less: Final = _comparison("<", operator.lt)
+equal: Final = _comparison("==", operator.eq)
+
+
+@intrinsic_of(lambda a, b: a(a, b), np.logical_and)
+def both(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """The lanes that are in both masks."""
+    return builder.and_(*args)
+
+
+@intrinsic_of(lambda a, b: a(a, b), np.logical_or)
+def either(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """The lanes that are in one mask at least."""
+    return builder.or_(*args)
+
+
+@intrinsic_of(lambda a: a(a), np.logical_not)
+def no(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """The lanes that are not in a mask."""
+    return builder.not_(args[0])
+
+
+@intrinsic_of(lambda mask, a, b: a(mask, a, b), np.where)
+def where(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """`a` in the lanes of a mask, `b` in the others."""
+    return builder.select(*args)
+
+
+@intrinsic_of(lambda counts, mask: counts(counts, mask), lambda counts, mask: counts + mask.astype(counts.dtype))
+def count_in(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """`counts` plus one in the lanes of a mask."""
+    return builder.add(args[0], builder.zext(args[1], args[0].type))
+
+
+def _store_mask(x: Any, offset: int, mask: Any) -> None:
+    x[offset : offset + mask.size] = mask
+
+
+@intrinsic_of(lambda x, offset, mask: types.void(x, types.intp, mask), _store_mask)
+def store_mask(context: Any, builder: Any, signature: Any, args: Any) -> None:
+    """Writes the lanes of a mask into a 1-D array of bool."""
+    stored = ir.VectorType(ir.IntType(8), signature.args[2].width)
+    pointer = _pointer(context, builder, signature.args[0], args[0], args[1], stored)
+    builder.store(builder.zext(args[2], stored), pointer, align=1)
+
+
+@intrinsic_of(lambda: VectorType(types.float64, _VECTOR_BYTES // 8)(), lambda: np.zeros(_VECTOR_BYTES // 8, np.float64))
+def zeros_float64(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """As many zeros in float64 as a register holds."""
+    vector = signature.return_type
+    return ir.Constant(context.get_value_type(vector), [0.0] * vector.width)
+
+
+@intrinsic_of(lambda: types.intp(), lambda: _VECTOR_BYTES // 8)
+def lanes_float64(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """How many float64 a register holds."""
+    return context.get_constant(types.intp, _VECTOR_BYTES // 8)
+
+
+@intrinsic_of(lambda a: VectorType(types.float64, a.width)(a), lambda a: a.astype(np.float64))
+def to_float64(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """A vector's numbers in float64."""
+    scalar, target = signature.args[0].scalar, context.get_value_type(signature.return_type)
+    if isinstance(scalar, types.Integer):
+        return (builder.sitofp if scalar.signed else builder.uitofp)(args[0], target)
+    return args[0] if scalar == types.float64 else builder.fpext(args[0], target)
+
+
+@intrinsic_of(lambda a, example: example(a, example), lambda a, example: a.astype(example.dtype))
+def from_float64(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """A vector of float64 as one of floats like `example`."""
+    target = context.get_value_type(signature.return_type)
+    return args[0] if signature.return_type.scalar == types.float64 else builder.fptrunc(args[0], target)
+
+
+@intrinsic_of(lambda a: a(a), np.sqrt)
+def sqrt(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """The square root, lane by lane."""
+    vector = args[0].type
+    name = f"llvm.sqrt.v{vector.count}f{signature.return_type.scalar.bitwidth}"
+    root = builder.module.globals.get(name) or ir.Function(builder.module, ir.FunctionType(vector, [vector]), name)
+    return builder.call(root, args)
+
+
+@intrinsic_of(lambda a, b: a(a, b), lambda a, b: (a + b) - b)
+def add_and_subtract(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """(a + b) - b, rounded twice: it is never simplified, nor fused with a product."""
+    return builder.fsub(builder.fadd(*args), args[1])
 
 
 @intrinsic_of(lambda a, b: a(a, b), lambda a, b: np.where(b < a, b, a))
@@ -269,10 +370,14 @@ def count_at_most(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 
 @intrinsic_of(
     lambda counts, a, low, high: counts(counts, a, low, high),
-    lambda counts, a, low, high: counts + ((a < low) | (a > high)).astype(counts.dtype),
+    lambda counts, a, low, high: counts + ((a < low) | (a > high)).astype(counts.dtype) * SECOND_COUNT,
 )
 def count_outside(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    """`counts` plus one in each lane where a < low or a > high."""
+    """`counts` plus `SECOND_COUNT` in each lane where a < low or a > high."""
     below = builder.fcmp_ordered("<", args[1], args[2])
     above = builder.fcmp_ordered(">", args[1], args[3])
-    return builder.add(args[0], builder.zext(builder.or_(below, above), args[0].type))
+    vector = args[0].type
+    once = ir.Constant(vector, [SECOND_COUNT] * vector.count)
+    return builder.add(
+        args[0], builder.select(builder.or_(below, above), once, ir.Constant(vector, [0] * vector.count))
+    )

@@ -19,7 +19,7 @@ from fastact.cpu.flat import fold_part
 from fastact.cpu.float_mode import begin_ieee, end_ieee
 from fastact.cpu.intrinsics import fetch_add, subarray
 from fastact.cpu.jit import COMPILED, array_type, kernel
-from fastact.cpu.neuron_sums import merge_parts
+from fastact.cpu.neuron_merge import merge_parts
 from fastact.cpu.states import allocate, array_types, state_type, store_state, wide_state
 from fastact.cpu.threads import get_num_threads, run_on_threads
 

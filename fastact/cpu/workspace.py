@@ -23,9 +23,9 @@ from fastact.cpu.openmp import fold_by_team
 from fastact.cpu.states import STATE_WORDS, state_struct, states_in
 from fastact.cpu.sweep import PARALLEL_FROM, share
 
-#: Columns that a narrow matrix is made wide to, and those of a small one (in elements), which 512 would take up to a
-#: third longer: there is more to merge in the end.
-_BESIDE, _BESIDE_SMALL, _SMALL_MATRIX = 512, 64, 1 << 20
+#: Columns that a narrow matrix is made wide to, by its elements: more of them would take small ones, which have more to
+#: merge in the end, up to twice as long; fewer, long ones, whose rows are streams of memory, a quarter longer.
+_BESIDE: Final = ((1 << 24, 2048), (1 << 20, 512), (0, 64))
 #: A sweep has at most this many tasks: enough to share, few enough that merging them costs little.
 _MAX_TASKS, _TASK_ELEMENTS = 16, 1 << 18
 #: Bytes side by side that a task for some channels reads, at least.
@@ -63,7 +63,7 @@ def plan_neurons(name: str, outer: int, neurons: int, inner: int, lo: float, hi:
     size, itemsize = outer * neurons * inner, element_type.storage.itemsize
     # A narrow matrix is folded as a wide one: several rows side by side, whose columns are merged at the end. That pays
     # where it fills the vectors, or where the matrix is tall.
-    across = _BESIDE if size >= _SMALL_MATRIX else _BESIDE_SMALL
+    across = next(columns for elements, columns in _BESIDE if size >= elements)
     beside = 1 if inner > 1 else max(1, min(across // neurons, max(-(-16 // neurons), outer // 256), outer))
     rows, rest = divmod(outer, beside)
     columns = neurons * beside

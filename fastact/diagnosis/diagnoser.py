@@ -5,7 +5,8 @@ condition is written once (`row_conditions.Holds`); the rules themselves see the
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, NoReturn
 
@@ -15,17 +16,18 @@ import numpy.typing as npt
 from fastact.checks import check_type
 from fastact.diagnosis import layer_types, rules
 from fastact.diagnosis.accept import Accept, check_accept, is_accepted, set_apart
-from fastact.diagnosis.finding import NOTE, SEVERITIES, Finding
+from fastact.diagnosis.finding import NOTE, SEVERITIES, Finding, Severity
 from fastact.diagnosis.links import link
 from fastact.diagnosis.named_ranks import name_ranks
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.notes import split
 from fastact.diagnosis.onsets import OnsetTracker, views_of
 from fastact.diagnosis.ranks import Parts, RankTable
-from fastact.diagnosis.report import Diagnosis, LayerHealth
+from fastact.diagnosis.report import Diagnosis, LayerHealth, Note
 from fastact.diagnosis.row_conditions import Row
 from fastact.diagnosis.rule import Outcome, Rule, key
 from fastact.diagnosis.rules import Thresholds
+from fastact.diagnosis.timeline import Found, Timeline, next_look
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import COLUMN, ROW, ROW_DTYPE
 from fastact.history import History, LayerInfo, rows_of
@@ -33,6 +35,8 @@ from fastact.text import shown
 from fastact.warn import warn
 
 _UNKNOWN: Final = "not enough data"
+#: Layers beyond which nothing is looked for on the way: a diagnosis of so many takes a part of a second.
+_MOST_LOOKED_AT: Final = 2000
 #: The conditions whose rules have failed, so that each is told once.
 _FAILED: Final[set[str]] = set()
 
@@ -77,6 +81,9 @@ class Diagnoser:
         self.unseen: Mapping[str, str] = {}
         self._ranks: RankTable | None = None
         self._trackers: dict[str, OnsetTracker] = {}
+        self._timeline = Timeline()
+        #: The last step, how many there were, and after how many the timeline is brought up to date.
+        self._step, self._steps, self._due = -1, 0, next_look(0)
 
     def add(self, info: LayerInfo) -> None:
         """Adds a layer, before its first row. A layer that is known already stays as it is."""
@@ -90,6 +97,10 @@ class Diagnoser:
         tracker = self._trackers.get(name) or self._unknown(name)
         if len(row) != len(ROW):
             raise ArgumentValueError(f"row: got {len(row)} numbers, want {len(ROW)} as in fields.ROW")
+        if row[0] > self._step:
+            if self._steps >= self._due:
+                self._look()
+            self._step, self._steps = int(row[0]), self._steps + 1
         tracker.append(row)
 
     def extend(self, name: str, rows: npt.NDArray[np.void]) -> None:
@@ -109,7 +120,47 @@ class Diagnoser:
             raise ArgumentTypeError(f"rows: got {got}, want an array of fields.ROW_DTYPE")
         if rows.ndim != 1:
             raise ArgumentValueError(f"rows: got shape {rows.shape}, want (rows,)")
-        tracker.extend(rows)
+        for part in self.stretches(rows["step"]):
+            tracker.extend(rows[part])
+
+    def stretches(self, steps: npt.NDArray[np.int64]) -> Iterator[slice]:
+        """Cuts rows of all layers where the timeline is brought up to date; for who gives them layer by layer.
+
+        The rows of a stretch are to be given before the next one is asked for.
+
+        Args:
+            steps: those of the rows, shape (rows,), in the order in which they were recorded.
+        """
+        if not len(steps) or steps.max() <= self._step:
+            yield slice(0, len(steps))
+            return
+        before = np.maximum.accumulate(np.concatenate(([self._step], steps[:-1])))
+        firsts = np.flatnonzero(steps > before)  # the first row of each new step
+        begin = done = 0
+        while (place := done + max(0, self._due - self._steps)) < len(firsts):
+            end = int(firsts[place])
+            self._steps += place - done
+            self._step = int(before[end])
+            if end > begin:
+                yield slice(begin, end)
+            self._look()
+            begin, done = end, place
+        self._steps, self._step = self._steps + len(firsts) - done, int(steps.max())
+        yield slice(begin, len(steps))
+
+    def _look(self) -> None:
+        """Brings the timeline up to date."""
+        self._due = next_look(self._steps)
+        if len(self._trackers) > _MOST_LOOKED_AT:
+            return
+        unseen, self.unseen = self.unseen, {}  # a replay knows it at the end only
+        # What fails here fails for who asks for a diagnosis, and is told there.
+        with suppress(Exception):
+            try:
+                found = self.diagnose()
+            finally:
+                self.unseen = unseen
+            self._timeline.take(self._step, _found(found.findings, found.notes))
 
     def compare(self, parts: Parts, infos: Sequence[LayerInfo]) -> None:
         """Takes the rows of several ranks before they were merged, beside the merged ones that `extend` gets.
@@ -205,7 +256,8 @@ class Diagnoser:
             rows, share = tracker.layer.total, saturated[name]
             health = self._health(views[name], rows, share, own.get(name, []), missing.get(name, ()))
             table.append(replace(health, status="accepted") if name in known and not health.severity else health)
-        return Diagnosis(linked, tuple(table), notes, accepted, unseen, in_vain)
+        episodes = () if preset is not None else self._timeline.episodes(self._step, _found(linked, notes))
+        return Diagnosis(linked, tuple(table), notes, accepted, unseen, in_vain, episodes)
 
     def _without_rows(self, views: Iterable[str]) -> tuple[tuple[str, str], ...]:
         """What was not seen; another rank may have seen it, or it has since run, and nobody has said so yet."""
@@ -280,3 +332,11 @@ class Diagnoser:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def _found(findings: Iterable[Finding], notes: Iterable[Note]) -> Found:
+    """What the timeline takes of a diagnosis."""
+    found: dict[tuple[str, str], tuple[Severity, int]] = {
+        (layer, note.condition): (NOTE, note.first_step) for note in notes for layer in note.layers
+    }
+    return found | {(each.layer, each.condition): (each.severity, each.first_step) for each in findings}

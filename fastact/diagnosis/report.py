@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastact import plots
 from fastact.diagnosis.finding import Finding
+from fastact.diagnosis.timeline import Episode
 from fastact.errors import ArgumentTypeError
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class Diagnosis:
         accepted: findings that the user has accepted, and what follows from them.
         unseen: what was watched and not recorded, as pairs of a name and the reason.
         accepted_in_vain: what was accepted and not found, such as "encoder.3: dead", so that it may be out of date.
+        timeline: for how long each finding and note held, those that are gone included, as far as it was looked for.
     """
 
     findings: tuple[Finding, ...]
@@ -113,6 +115,7 @@ class Diagnosis:
     accepted: tuple[Accepted, ...] = ()
     unseen: tuple[tuple[str, str], ...] = ()
     accepted_in_vain: tuple[str, ...] = ()
+    timeline: tuple[Episode, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -134,6 +137,7 @@ class Diagnosis:
             findings=tuple(finding for finding in self.findings if finding.first_step >= step),
             notes=tuple(note for note in self.notes if note.first_step >= step),
             accepted=tuple(each for each in self.accepted if each.finding.first_step >= step),
+            timeline=tuple(each for each in self.timeline if each.first_step >= step),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -146,6 +150,7 @@ class Diagnosis:
             "accepted": [accepted.to_dict() for accepted in self.accepted],
             "unseen": dict(self.unseen),
             "accepted_in_vain": list(self.accepted_in_vain),
+            "timeline": [episode.to_dict() for episode in self.timeline],
         }
 
     def to_json(self, indent: int | None = None) -> str:

@@ -8,10 +8,15 @@ from typing import Any, Final
 from fastact.diagnosis import rules
 from fastact.diagnosis.finding import NOTE, SEVERITIES, Evidence, Finding
 from fastact.diagnosis.report import Accepted, Diagnosis, LayerHealth, Note
+from fastact.diagnosis.timeline import Episode
 from fastact.json_schema import Values, described, document, object_of
 
 #: Evidence is numbers and text by name.
 SPECIAL: Final = {Evidence: {"type": "object", "additionalProperties": {"type": ["number", "string"]}}}
+#: The lists that a diagnosis has, and what is in them.
+_LISTS: Final = {
+    "findings": Finding, "layers": LayerHealth, "notes": Note, "accepted": Accepted, "timeline": Episode,
+}  # fmt: skip
 
 
 def report_schema() -> dict[str, Any]:
@@ -22,7 +27,7 @@ def report_schema() -> dict[str, Any]:
     Example:
         >>> schema = report_schema()
         >>> schema["required"]
-        ['healthy', 'findings', 'layers', 'notes', 'accepted', 'unseen', 'accepted_in_vain']
+        ['healthy', 'findings', 'layers', 'notes', 'accepted', 'unseen', 'accepted_in_vain', 'timeline']
         >>> schema["$defs"]["Finding"]["properties"]["first_step"]
         {'type': 'integer', 'description': 'the step since which it has held without a break, even if that step
         has left the window.'}
@@ -30,17 +35,18 @@ def report_schema() -> dict[str, Any]:
     said = described(Diagnosis)
     lists = {
         name: {"type": "array", "description": said[name], "items": {"$ref": f"#/$defs/{cls.__name__}"}}
-        for name, cls in (("findings", Finding), ("layers", LayerHealth), ("notes", Note), ("accepted", Accepted))
+        for name, cls in _LISTS.items()
     }
     unseen = {"type": "object", "description": said["unseen"], "additionalProperties": {"type": "string"}}
     vain = {"type": "array", "description": said["accepted_in_vain"], "items": {"type": "string"}}
     properties = {
         "healthy": {"type": "boolean", "description": "whether something was recorded and nothing found that counts."},
-        **lists,
+        **{name: of for name, of in lists.items() if name != "timeline"},
         "unseen": unseen,
         "accepted_in_vain": vain,
+        "timeline": lists["timeline"],
     }
-    objects = {cls.__name__: part_schema(cls) for cls in (Finding, LayerHealth, Note)}
+    objects = {cls.__name__: part_schema(cls) for cls in (Finding, LayerHealth, Note, Episode)}
     # An accepted finding has the fields of a finding, may be a note, and has the reason.
     accepted = objects["Finding"]["properties"] | {
         "severity": objects["Finding"]["properties"]["severity"] | {"enum": [NOTE, *SEVERITIES]},
@@ -51,7 +57,7 @@ def report_schema() -> dict[str, Any]:
     return document("diagnosis:1", "Diagnosis", root, *objects.items())
 
 
-def part_schema(cls: type[Finding] | type[LayerHealth] | type[Note]) -> dict[str, Any]:
+def part_schema(cls: type[Finding] | type[LayerHealth] | type[Note] | type[Episode]) -> dict[str, Any]:
     """The schema of one part of a diagnosis."""
     conditions = [rule.condition for rule in rules.RULES]
     # What the types do not say.

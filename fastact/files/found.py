@@ -62,6 +62,11 @@ class FilesStats:
         return sum(source.size for source, _ in self._parts)
 
     @property
+    def size(self) -> str:
+        """The same as people say it: "3.2 TB"."""
+        return _size(self.bytes)
+
+    @property
     def total(self) -> ActivationStats:
         """The statistics of all elements of all arrays."""
         return merge([self._nothing, *(array.stats for _, array in self)])
@@ -124,7 +129,7 @@ class FilesStats:
 
     def __str__(self) -> str:
         total = self.total
-        size = f"{self.bytes / 1e9:,.3g} GB"
+        size = self.size
         lines = [f"{total.count:,} elements of {len(self):,} arrays in {len(self._parts):,} files ({size})"]
         numbers = f"mean {total.mean:.5g}, std {total.std:.5g}, min {total.min:.5g}, max {total.max:.5g}"
         shares = f"{percent(total.zero_ratio)} zeros, {total.nans:,} NaN, {total.infs:,} Inf" if total.count else ""
@@ -133,6 +138,12 @@ class FilesStats:
             lines.append(f"{len(self.failed):,} files could not be read, and are not in these numbers:")
             lines += [f"  {reason}" for reason in list(self.failed.values())[:_FAILURES_SHOWN]]
         return "\n".join(lines)
+
+
+def _size(count: int) -> str:
+    """Bytes as people say them: "3.2 MB"."""
+    place = min(max(len(str(count)) - 1, 0) // 3, 5)
+    return f"{count / 1000**place:.3g} {('bytes', 'kB', 'MB', 'GB', 'TB', 'PB')[place]}"
 
 
 def wrap_nothing(bounds: Bounds) -> ActivationStats:

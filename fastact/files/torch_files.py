@@ -1,5 +1,6 @@
 """Files of `torch.save`, by safe loading alone: what holds more than tensors and plain data is refused."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -37,10 +38,12 @@ def read_torch(source: Source, ask: Ask) -> Iterator[ArrayStats]:
             with source.filesystem.open_input_file(source.path) as file:
                 content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).partition("\n")[0]
+        # Torch's own words are advice to load it all the same.
+        wanted = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f" It asks for {wanted[1]}." if wanted else ""
         raise ArgumentValueError(
             f"FILE: {source.name!r} holds more than tensors and plain data, or is damaged; loading it would run its "
-            f"code, so it is not loaded: save a dict of tensors. ({reason})"
+            f"code, so it is not loaded: save a dict of tensors.{reason}"
         ) from None
     except RuntimeError as error:
         raise ArgumentValueError(f"FILE: {source.name!r} cannot be read: {str(error).splitlines()[0]}") from None

@@ -35,6 +35,7 @@ class Section:
         findings: the findings, each a dict: see `templates/findings.html`.
         more: how many findings more there are than are shown.
         notes: a line each.
+        gone: what was found on the way and is no more, a line each.
         accepted: a line each.
         losses: a line each.
         table: the layers' health: rows of (name, type, mean, std, dead, saturated, status, severity, link).
@@ -56,6 +57,7 @@ class Section:
     findings: Sequence[dict[str, Any]] = ()
     more: int = 0
     notes: Sequence[str] = ()
+    gone: Sequence[str] = ()
     accepted: Sequence[str] = ()
     losses: Sequence[str] = ()
     table: Sequence[tuple[Any, ...]] = ()

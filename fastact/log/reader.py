@@ -58,8 +58,8 @@ class Walk:
     def __init__(self, sessions: dict[str, dict[str, LayerInfo]], lost: Tell, *, whole: bool = True) -> None:
         self._sessions, self._lost, self._whole = sessions, lost, whole
         self._due: dict[str, int] = {}
-        #: The first row of each writer after what was thinned.
-        self._thinned: dict[str, int] = {}
+        #: The first row of each writer after the segments before this one.
+        self._past: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
         self._refused: dict[str, int] = {}
         self._unclosed: tuple[str, str] | None = None
@@ -82,7 +82,8 @@ class Walk:
             # A thinned segment stands for more rows than it has.
             session = self._header.session
             self._due[session] = max(self._header.next_row, self._due.get(session, 0))
-            self._thinned[session] = self._due[session]
+        if self._session in self._due:
+            self._past[self._session] = self._due[self._session]
         if self._session and self.name.endswith(".live"):
             self._unclosed = (self.name, self._session)
 
@@ -116,8 +117,8 @@ class Walk:
             header = self._header if self._header is not None and self._header.session == frame.session else None
             due = self._due.get(frame.session, frame.row if header is None else header.first_row)
             if frame.row < due:
-                # What a writer has left that died just after it had thinned is no news.
-                if frame.row + batch.num_rows > self._thinned.get(frame.session, 0):
+                # What is left of segments that were made one, or was written again in a new one, is no news.
+                if frame.row + batch.num_rows > self._past.get(frame.session, 0):
                     self.tell(f"the batch at byte {frame.offset} repeats rows and was left out")
                 continue
             if frame.row > due and self._whole:

@@ -97,6 +97,17 @@ class Retention:
                 return True
         return False
 
+    @property
+    def kept(self) -> list[KeptSegment]:
+        """The segments, the oldest first."""
+        return self._kept[:]
+
+    def merge(self, job: Job) -> None:
+        """Does a job at once; where its segments cannot be merged, or that saves nothing, they stay."""
+        self._start(job)
+        while self._thinning is not None:
+            self._continue_thinning()
+
     def stop(self) -> None:
         """Gives up the work under way; the next writer begins it anew."""
         for _, work in filter(None, (self._reading, self._thinning)):

@@ -163,6 +163,7 @@ class _Copy:
         if self._encoder is None:
             raise ValueError("no header")
         self._pass_on(everything=True)
+        write_all(self._output, self._encoder.index(self._row))
 
     def _take_header(self, frame: Frame) -> Header:
         header, self._decoder = read_header(frame)

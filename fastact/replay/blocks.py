@@ -125,6 +125,11 @@ def _stored_thresholds(text: str | None) -> Thresholds:
 
 def add_block(diagnoser: Diagnoser, block: Block, infos: Sequence[LayerInfo]) -> None:
     """Gives a diagnoser the rows of a block, layer by layer, each layer's rows in their order."""
+    for part in diagnoser.stretches(block.rows["step"]):
+        _add(diagnoser, Block(block.layers[part], block.rows[part]), infos)
+
+
+def _add(diagnoser: Diagnoser, block: Block, infos: Sequence[LayerInfo]) -> None:
     order, starts = sort_into_groups(block.layers)
     rows = block.rows.take(order)  # a fifth of the time of block.rows[order]
     bounds = [*starts.tolist(), len(rows)]

@@ -49,7 +49,7 @@ def merge_arrow(rows: Any, *, by: str | Sequence[str] = ()) -> pa.Table:
             raise ArgumentValueError(
                 f"by: got {name!r}, want a column beside those of the state, once: {table.column_names}"
             )
-    groups, first = _groups(table, names)
+    groups, first = groups_of(table, names)
     wholes: list[Any] = [None] * len(first)
     for group, part in zip(groups.tolist(), read_rows(table), strict=True):
         whole = wholes[group]
@@ -60,7 +60,7 @@ def merge_arrow(rows: Any, *, by: str | Sequence[str] = ()) -> pa.Table:
     return pa.table([*keys.columns, *merged.columns], schema=pa.schema([field.remove_metadata() for field in fields]))
 
 
-def _groups(table: pa.Table, names: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def groups_of(table: pa.Table, names: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """The group of each row, numbered by first appearance, and the first row of each group. Null is a key as any."""
     groups = np.zeros(table.num_rows, np.int64)
     for name in names:

@@ -1,5 +1,6 @@
 """`fastact.dask` on a real cluster of two processes: what one process finds, for any chunks."""
 
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastact
-from fastact import ArgumentTypeError, ArgumentValueError, summarize
+from fastact import ArgumentTypeError, ArgumentValueError, explain, summarize
 
 pytest.importorskip("distributed", reason="needs dask and distributed: pip install 'fastact[dask]'")
 da = pytest.importorskip("dask.array")
@@ -99,6 +100,22 @@ def test_without_a_cluster_it_is_dask_s_own_scheduler(tmp_path: Path, monkeypatc
         found = fastact.dask.sweep_files(tmp_path)
         same(fastact.dask.summarize(da.from_array(X, chunks=(8, 12))).compute(), summarize(X))
     assert found.total == fastact.sweep_files(tmp_path).total
+
+
+@pytest.mark.usefixtures("client")
+def test_the_example_on_the_guide_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "dumps").mkdir()
+    np.save(tmp_path / "dumps/x.npy", X[:9, :10])
+    monkeypatch.chdir(tmp_path)
+    every = re.findall(r"^```py\n(.*?)^```", explain("terabytes-of-dumps"), re.DOTALL | re.MULTILINE)
+    (code,) = [block for block in every if "fastact.dask" in block]
+    exec(compile(code, "terabytes-of-dumps.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("ActivationStats(count=256000, mean=")
+    assert lines[1:3] == ["64", "{'fc0': 9.0, 'fc1': 10.0}"]
+    assert lines[3].startswith("ActivationStats(count=90,")
 
 
 def test_arguments_are_checked() -> None:

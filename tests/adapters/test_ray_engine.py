@@ -1,5 +1,6 @@
 """`fastact.ray` on a real Ray of two CPUs: what one process finds, for any blocks."""
 
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 import fastact
-from fastact import ArgumentTypeError, ArgumentValueError, summarize
+from fastact import ArgumentTypeError, ArgumentValueError, explain, summarize
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'fastact[ray]'")
 pytest.importorskip("ray.data", reason="needs Ray Data: pip install 'fastact[ray]'")
@@ -28,7 +29,10 @@ def engine() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
-        ray.data.DataContext.get_current().enable_progress_bars = False
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        # By default 200 tasks share out what is grouped.
+        context.default_hash_shuffle_parallelism = 2
         yield
         ray.shutdown()
 
@@ -48,8 +52,8 @@ def test_columns_of_numbers_lists_and_tensors_are_swept_as_one() -> None:
             "tensor": pa.FixedShapeTensorArray.from_numpy_ndarray(X.reshape(90, 3, 4)),
             "lists": pa.array(list(X)),
             "numbers": pa.array(X[:, 0]),
-            "nulls": pa.array([None if i % 2 else float(i) for i in range(90)]),
             "layer": [f"fc{i % 3}" for i in range(90)],
+            "nulls": pa.array([None if i % 2 else float(i) for i in range(90)]),
         }
     )
     dataset = ray.data.from_arrow([table.slice(0, 50), table.slice(50, 0), table.slice(50)])
@@ -59,11 +63,12 @@ def test_columns_of_numbers_lists_and_tensors_are_swept_as_one() -> None:
     same(found["stats(lists)"], summarize(X))
     same(found["stats(numbers)"], summarize(X[:, 0]))
     same(found["stats(nulls)"], summarize(np.arange(0.0, 90.0, 2.0)))
+    same(fastact.ray.summarize(dataset, "tensor"), summarize(X))
+    groups = fastact.ray.summarize(dataset, "lists", by="layer", saturation=(-2, 2))
+    assert sorted(groups) == ["fc0", "fc1", "fc2"]
+    for name, stats in groups.items():
+        same(stats, summarize(X[int(name[-1]) :: 3], saturation=(-2, 2)))
     assert found["detailed"].quantile(0.25) == summarize(X, extras="quantiles").quantile(0.25)
-    groups = dataset.groupby("layer").aggregate(fastact.ray.Stats("lists", saturation=(-2, 2))).take_all()
-    for group in groups:
-        same(group["stats(lists)"], summarize(X[int(group["layer"][-1]) :: 3], saturation=(-2, 2)))
-    assert len(groups) == 3
 
 
 @pytest.mark.usefixtures("engine")
@@ -81,11 +86,31 @@ def test_files_are_swept_as_by_one_process(tmp_path: Path) -> None:
         fastact.ray.sweep_files(tmp_path, workers=2)
 
 
+@pytest.mark.usefixtures("engine")
+def test_the_example_on_the_guide_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "dumps").mkdir()
+    np.save(tmp_path / "dumps/x.npy", X[:9, :10])
+    monkeypatch.chdir(tmp_path)
+    every = re.findall(r"^```py\n(.*?)^```", explain("terabytes-of-dumps"), re.DOTALL | re.MULTILINE)
+    (code,) = [block for block in every if "fastact.ray" in block]
+    exec(compile(code, "terabytes-of-dumps.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("ActivationStats(count=20, mean=5,")
+    assert sorted(lines[1:3]) == ["fc0 10 4.5", "fc1 10 5.5"]
+    assert lines[3].startswith("ActivationStats(count=90,")
+
+
 def test_arguments_are_checked() -> None:
     with pytest.raises(ArgumentTypeError, match="on: got int"):
         fastact.ray.Stats(3)  # type: ignore[arg-type]
     with pytest.raises(ArgumentValueError, match="extras: got 'no'"):
         fastact.ray.Stats("x", extras="no")
+    with pytest.raises(ArgumentTypeError, match="by: got int"):
+        fastact.ray.summarize(None, "x", by=3)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentValueError, match="by: got 'x', which is swept"):
+        fastact.ray.summarize(None, "x", by="x")
     stats = fastact.ray.Stats("x")
     with pytest.raises(ArgumentTypeError, match="column 'x' of string, want numbers"):
         stats.aggregate_block(pa.table({"x": ["a"]}))

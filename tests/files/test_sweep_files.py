@@ -260,7 +260,7 @@ def test_what_is_hostile_or_damaged_is_refused_by_name_and_never_run(
             sweep_files(path)
     torch = pytest.importorskip("torch")
     torch.save({"x": torch.ones(3), "bomb": Bomb()}, "bomb.pt")
-    with pytest.raises(ArgumentValueError, match="holds more than tensors and plain data"):
+    with pytest.raises(ArgumentValueError, match=r"holds more than tensors and plain data.* It asks for .*mkdir"):
         sweep_files("bomb.pt")
     torch.save({"x": torch.eye(3).to_sparse()}, "sparse.pt")
     with pytest.raises(ArgumentValueError, match=r"tensor 'x' of 'sparse\.pt' is torch\.sparse_coo, want a dense one"):

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from fastact.cli.commands.bench import bench
 from fastact.cli.commands.cache import clear, show
+from fastact.cli.commands.compact import compact
 from fastact.cli.commands.compare import compare
 from fastact.cli.commands.demo import demo
 from fastact.cli.commands.diagnose import diagnose
@@ -27,7 +28,7 @@ from fastact.cli.commands.warmup import warmup
 
 #: All commands, in the order in which `fastact --help` lists them.
 COMMANDS: Final[tuple[Callable[..., Any], ...]] = (
-    demo, diagnose, report, compare, explain, layers, replay, stats, export, recover, tail, bench, info,
+    demo, diagnose, report, compare, explain, layers, replay, stats, export, recover, compact, tail, bench, info,
     schema, mcp, warmup,
 )  # fmt: skip
 

@@ -108,7 +108,7 @@ def _show(found: "FilesStats", by: str | None, axis: int | None) -> None:
         lines.append(("all", f"{total.count:,}", *_cells(total)))
     head = ("" if by == "total" else by, "elements", *_STATS, *quantiles)
     show(table(head, ([shown(cell) for cell in line] for line in lines), left=1))
-    print(f"{len(found):,} arrays in {count:,} files, {found.bytes / 1e9:,.3g} GB")
+    print(f"{len(found):,} arrays in {count:,} files, {found.size}")
 
 
 def _groups(found: "FilesStats", by: str) -> Mapping[str, "ActivationStats"]:

@@ -12,6 +12,7 @@ from fastact.diagnosis.show.render import (
     accepted_lines,
     advice,
     entries_of,
+    gone_lines,
     headline,
     in_table,
     loss_lines,
@@ -80,6 +81,7 @@ def card(
             ("Losses", loss_lines(diagnosis)),
             ("Accepted, not counted", accepted_lines(diagnosis)),
             ("Notes: true, and no harm seen", [note.message for note in diagnosis.notes]),
+            ("Came and went", gone_lines(diagnosis)),
             ("Not looked at", unseen_lines(diagnosis)),
         ],
     )

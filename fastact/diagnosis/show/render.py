@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.finding import Finding
+from fastact.diagnosis.finding import Finding, gravity
 from fastact.diagnosis.layer_types import BASELINE, EVALUATION_SUFFIX, GRADIENT, INPUT, LOSS, USAGE, VOCABULARY
 from fastact.diagnosis.report import Diagnosis, LayerHealth
 from fastact.diagnosis.rules import adjective
+from fastact.diagnosis.timeline import Episode, came_and_went
 from fastact.text import number, percent, shown
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ _COLUMNS: Final = ("layer", "type", "mean", "std", "dead", "saturated", "status"
 _MOST_NAMES: Final = 3
 #: Findings of one cause that are told one by one.
 _MOST_ALIKE: Final = 5
+#: Lines of what came and went.
+_MOST_GONE: Final = 8
 _CAUSE: Final = {
     "certain": "Cause", "likely": "Likely cause", "possible": "Possible cause", "unknown": "Cause unknown"
 }  # fmt: skip
@@ -215,6 +218,7 @@ def _details(diagnosis: Diagnosis) -> Iterator[_Line]:
     yield from _findings(diagnosis)
     yield from _block("Accepted, not counted:", accepted_lines(diagnosis))
     yield from _block("Notes (no harm seen):", [note.message for note in diagnosis.notes])
+    yield from _block("Came and went:", gone_lines(diagnosis))
     yield from _block("Not looked at:", unseen_lines(diagnosis))
     conditions = [culprit.condition for culprit in diagnosis.culprits] + [note.condition for note in diagnosis.notes]
     if conditions:
@@ -292,6 +296,24 @@ def accepted_lines(diagnosis: Diagnosis) -> list[str]:
         names = [shown(name) for name in diagnosis.accepted_in_vain]
         lines.append(f"Accepted, but not found: {', '.join(names)}.")
     return lines
+
+
+def gone_lines(diagnosis: Diagnosis) -> list[str]:
+    """A line for what several layers had and have no more, in the order in which it began."""
+    groups: dict[tuple[str, int, int], list[Episode]] = {}
+    for each in came_and_went(diagnosis.timeline):
+        groups.setdefault((each.condition, each.last_step, each.resolved or 0), []).append(each)
+    lines = []
+    for (condition, last_step, resolved), episodes in groups.items():
+        gravest = max((each.severity for each in episodes), key=gravity)
+        since = min(each.first_step for each in episodes)
+        names = _names([each.layer for each in episodes])
+        lines.append(
+            f"{names}: {adjective(condition)} from step {since} to {last_step} at least [{gravest}], no more at step "
+            f"{resolved}."
+        )
+    rest = len(lines) - _MOST_GONE
+    return lines if rest <= 0 else [*lines[-_MOST_GONE:], f"{rest} more before these: `Diagnosis.timeline` has all."]
 
 
 def unseen_lines(diagnosis: Diagnosis) -> list[str]:
