@@ -34,7 +34,7 @@ from fastact.replay.frames import Frames, Progress
 from fastact.replay.merge import aggregate, keys_of
 from fastact.replay.plotting import Plots
 from fastact.replay.rank_merge import merge_ranks
-from fastact.replay.ranks import rank_folders
+from fastact.replay.ranks import OfRanks, rank_folders
 from fastact.replay.records import Record, RowFilter
 from fastact.replay.sessions import OfSessions, readers
 from fastact.stats.activation import ActivationStats
@@ -45,7 +45,7 @@ _RANK_COLUMN: Final = pa.field(
 )
 
 
-class Log(Frames, Plots, OfSessions):
+class Log(OfRanks, Frames, Plots, OfSessions):
     """A log that `open_log` opened. It holds no file open; every call reads what is there at that time.
 
     Where a method takes `progress`, it is called now and then with the bytes read so far; `nbytes` has the total.
@@ -67,16 +67,10 @@ class Log(Frames, Plots, OfSessions):
         self._seen = Seen(None)
 
     @property
-    def layers(self) -> tuple[LayerInfo, ...]:
-        """The layers in forward order; where ranks or resumed runs differ, the last one counts."""
-        layers = {info.name: info for run in self.runs.values() for info in run.layers}
-        return tuple(sorted(layers.values(), key=lambda info: info.order))
-
-    @property
     def metadata(self) -> dict[str, str]:
         """The run's own metadata, text to text; where ranks or resumed runs differ, the last one counts."""
-        found = {key: value for run in self.runs.values() for key, value in run.metadata.items()}
-        return {key: value for key, value in found.items() if key not in OF_ONE_RANK} if len(self.runs) > 1 else found
+        own = OF_ONE_RANK if len(self.runs) > 1 else ()
+        return {name: text for run in self.runs.values() for name, text in run.metadata.items() if name not in own}
 
     @property
     def unseen(self) -> dict[str, str]:
@@ -108,8 +102,8 @@ class Log(Frames, Plots, OfSessions):
         Its metadata hold the run's own, ``fastact.schema_version``, and ``fastact.layers``, a JSON list of the layers
         with their types, dtypes and saturation intervals. Each field's metadata hold its ``meaning`` with its unit.
         """
-        version, layers = f"{SCHEMA_VERSION[0]}.{SCHEMA_VERSION[1]}", layers_to_json(self.layers)
-        own = {"fastact.schema_version": version, "fastact.layers": layers}
+        version = f"{SCHEMA_VERSION[0]}.{SCHEMA_VERSION[1]}"
+        own = {"fastact.schema_version": version, "fastact.layers": layers_to_json(self.layers)}
         return pa.schema([_RANK_COLUMN, *COLUMNS], metadata=self.metadata | own)
 
     def to_batches(self, *, progress: Progress | None = None) -> Iterator[Any]:
@@ -142,14 +136,13 @@ class Log(Frames, Plots, OfSessions):
             progress: called with the bytes read so far.
 
         Returns:
-            The layers, in a list that grows as they come, and blocks: for each row the place of its layer in that list
-            as int64[rows], and the rows of `fields.ROW_DTYPE`. A block is overwritten when the next one is asked for.
+            The layers, in a list that grows as they come, and blocks: each row's place of its layer in it, int64[rows],
+            and the rows of `fields.ROW_DTYPE`. A block is overwritten when the next one is asked for.
 
         Raises:
             ArgumentValueError: `rank` is not in the log.
         """
-        layers = LayerNumbers()
-        return layers.infos, self.read_blocks(rank, layers, progress)
+        return (layers := self.numbers(rank)).infos, self.read_blocks(rank, layers, progress)
 
     def replay(
         self,
@@ -250,7 +243,7 @@ class Log(Frames, Plots, OfSessions):
             ArgumentTypeError: `accept` is no mapping of layers to conditions.
             ArgumentValueError: an argument is out of range, a condition is unknown, or `rank` is not in the log.
         """
-        diagnoser, layers = self.diagnoser(rank, thresholds, window_size, accept), LayerNumbers()
+        diagnoser, layers = self.diagnoser(rank, thresholds, window_size, accept), self.numbers(rank)
         for block in self.read_blocks(rank, layers, progress, diagnoser):
             add_block(diagnoser, block, layers.infos)
         diagnoser.unseen = self.unseen_of(rank)
