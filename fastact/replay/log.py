@@ -31,6 +31,7 @@ from fastact.replay.beside import Beside, Comparer
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
 from fastact.replay.fetch import open_fetched
 from fastact.replay.frames import Frames, Progress
+from fastact.replay.layouts import grouped, names_in_groups
 from fastact.replay.merge import aggregate, keys_of
 from fastact.replay.plotting import Plots
 from fastact.replay.rank_merge import merge_ranks
@@ -262,12 +263,10 @@ class Log(OfRanks, Frames, Plots, OfSessions):
 
     def unseen_of(self, rank: int | None = None) -> dict[str, str]:
         """What was watched and not recorded on a rank, by name, and why; None is all ranks: `unseen`."""
-        return {name: why for each in self._ranks(rank) for name, why in self.runs[each].unseen.items()}
+        return names_in_groups([(self.runs[each].metadata, self.runs[each].unseen) for each in self._ranks(rank)])
 
     def _ranks(self, rank: int | None) -> tuple[int, ...]:
-        if rank is not None:
-            self._check_rank("rank", rank)
-        return self.ranks if rank is None else (rank,)
+        return self.ranks if rank is None else (self._check_rank("rank", rank),)
 
     def read_blocks(
         self, rank: int | None, layers: LayerNumbers, progress: Progress | None, comparer: Comparer | None = None
@@ -277,9 +276,10 @@ class Log(OfRanks, Frames, Plots, OfSessions):
         lost = list(self._notes)
         runs = self._batches(ranks, lost, progress)
         beside = None if comparer is None else Beside(ranks, layers, comparer)
+        numbers = grouped(layers, [self.runs[each].metadata for each in ranks])
 
         def blocks() -> Iterator[Block]:
-            yield from in_blocks(runs[0], layers) if len(runs) == 1 else merge_ranks(runs, layers, beside)
+            yield from in_blocks(runs[0], layers) if len(runs) == 1 else merge_ranks(runs, numbers, beside)
             if ranks == self.ranks:
                 self._warnings = (*lost, *behind(self.runs, self._seen))
 
@@ -308,9 +308,10 @@ class Log(OfRanks, Frames, Plots, OfSessions):
         which = f", session={self.session} of {len(self.sessions)}" if len(self.sessions) > 1 else ""
         return f"Log({str(self.path)!r}, layers={len(self.layers)}, ranks={len(self.ranks)}{which})"
 
-    def _check_rank(self, argument: str, rank: object) -> None:
+    def _check_rank(self, argument: str, rank: int) -> int:
         if rank not in self.runs:
             raise ArgumentValueError(f"{argument}: got {rank!r}, want one of {', '.join(map(str, self.ranks))}")
+        return rank
 
     def _replay(self, wanted: RowFilter, progress: Progress | None) -> Iterator[Record]:
         for rank, stored in self.stored_batches(self.ranks, progress, wanted.steps):

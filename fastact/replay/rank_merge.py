@@ -1,6 +1,6 @@
 """Several ranks as one network: the rows that they have of the same layer in the same step, merged step by step."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -64,7 +64,7 @@ class _Rank:
 
 
 def merge_ranks(
-    ranks: Iterable[Iterable[StoredBatch]], layers: LayerNumbers, beside: Beside | None = None
+    ranks: Iterable[Iterable[StoredBatch]], layers: Sequence[LayerNumbers], beside: Beside | None = None
 ) -> Iterator[Block]:
     """Merges the rows that several ranks have of the same layer in the same step, step by step.
 
@@ -74,9 +74,10 @@ def merge_ranks(
     In each round the rank that lags is read on, then every other one up to the same step, and what all have passed is
     given out. What is read is merged at once, so memory holds the rows of a round as often as the logarithm of the
     number of ranks, and the last batch of each rank only as far as no other one has the same layers in it. `beside`
-    gets them before they are merged, and keeps of a round what is compared of each row.
+    gets them before they are merged, and keeps of a round what is compared of each row. `layers` are those of each
+    rank, the same for all that may be merged.
     """
-    reading = list(every := [_Rank(batches, layers) for batches in ranks])
+    reading = list(every := [_Rank(*each) for each in zip(ranks, layers, strict=True)])
     column = {rank: place for place, rank in enumerate(every)}
     ahead: Keyed | None = None
     #: The rows that the rank that lags reads: as many as make a round, merged with what others have beside it.
