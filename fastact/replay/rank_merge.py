@@ -14,6 +14,8 @@ from fastact.replay.keyed import Keyed, Tree, keyed, merge_two
 
 #: Merged rows that a round aims at: each level of the tree holds as many, 6 MB.
 _ROUND: Final = 1 << 15
+#: Rows of all ranks in a round, where they are compared with each other: some 100 MB.
+_BESIDE: Final = 1 << 19
 
 
 class _Rank:
@@ -99,6 +101,8 @@ def merge_ranks(
         if len(tree):
             whole = tree.whole()
             share = max(1, min(_ROUND, BLOCK_ROWS) * max(own, 1) // max(len(whole), 1))
+            if beside is not None:  # which holds the rows of a round of all ranks
+                share = min(share, max(1, _BESIDE // max(len(reading), 1)))
             ahead = whole if ahead is None else merge_two(ahead, whole)
         past = min((rank.last for rank in reading), default=None)
         if beside is not None:
