@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastact._adapters.attachment import Run
+from fastact.monitor.gathering import Gather
 from fastact.packages import needs_extra
 from fastact.torch.callback import WatchingCallback
 
@@ -32,6 +33,8 @@ class ActivationCallback(WatchingCallback, Callback):  # type: ignore[misc] # my
     Args:
         run: an `ActivationMonitor`; or the path of a log, opened when the training starts and closed when it ends.
             With several processes each writes its own ``rank-00000`` and so on there; `fastact.open_log` reads all.
+        gather: where `run` is a path and there are several processes, how their rows come to rank 0 while they train:
+            `fastact.torch.Gather`.
         strict: raise what goes wrong; by default it is counted and warned of once.
         options: for `fastact.torch.watch`: ``layers``, ``inputs``, ``gradients``, ``loss``, ``every``, ``first``.
 
@@ -43,8 +46,8 @@ class ActivationCallback(WatchingCallback, Callback):  # type: ignore[misc] # my
         ArgumentTypeError: `run` is neither a monitor nor a path.
     """
 
-    def __init__(self, run: Run, *, strict: bool = False, **options: Any) -> None:
-        super().__init__(run, strict=strict, **options)
+    def __init__(self, run: Run, *, gather: Gather | None = None, strict: bool = False, **options: Any) -> None:
+        super().__init__(run, gather=gather, strict=strict, **options)
         self._global_step = 0
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:

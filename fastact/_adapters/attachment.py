@@ -10,6 +10,7 @@ from typing import Any
 
 from fastact.errors import ArgumentTypeError, FastactError
 from fastact.failures import FailureCounter
+from fastact.monitor.gathering import Gather
 from fastact.monitor.monitor import ActivationMonitor
 from fastact.monitor.unseen import Watcher
 from fastact.warn import warn
@@ -28,6 +29,7 @@ class Attachment:
 
     Attributes:
         failure_counter: counts failures, and warns of the first or raises them.
+        gather: how the rows of several processes come to rank 0, for the monitor that `open` makes.
         when: whether the outputs of this moment belong to the training; None: they always do.
 
     A copy, made by `copy.deepcopy` or by a pickle for another process, opens the log at the path itself. A monitor
@@ -39,6 +41,7 @@ class Attachment:
             raise ArgumentTypeError(f"run: got {type(run).__name__}, want an ActivationMonitor or the path of a log")
         self.failure_counter = FailureCounter(owner, strict=strict)
         self.when: Callable[[], bool] | None = None
+        self.gather: Gather | None = None
         self._run: Run | None = run
         self._monitor = run if isinstance(run, ActivationMonitor) else None
 
@@ -60,7 +63,9 @@ class Attachment:
         if self._run is not None and not isinstance(self._run, ActivationMonitor):
             with self.failure_counter("open the log"):
                 self._monitor = ActivationMonitor(start_step=start_step)
-                self._monitor = ActivationMonitor(self._run, rank=rank, ranks=ranks, start_step=start_step)
+                self._monitor = ActivationMonitor(
+                    self._run, rank=rank, ranks=ranks, start_step=start_step, gather=self.gather
+                )
 
     def close(self) -> None:
         """Closes the log, if `open` opened it; the monitor still diagnoses what it saw."""
@@ -128,4 +133,4 @@ class Attachment:
             )
             warn(problem)
         fresh = FailureCounter(counter.owner, strict=counter.strict)
-        return {"failure_counter": fresh, "when": None, "_run": run, "_monitor": None}
+        return {"failure_counter": fresh, "when": None, "gather": self.gather, "_run": run, "_monitor": None}

@@ -87,8 +87,17 @@ def _from_protocol(x: Any) -> tuple[npt.NDArray[Any], str]:
     return _from_numpy(array)
 
 
+#: The element types that are stored as NumPy itself has them, by its dtypes: a dtype's name is made anew for each who
+#: asks for it, which takes a microsecond.
+_PLAIN: Final = {
+    kind.storage: kind.name for kind in ELEMENT_TYPES.values() if kind.in_numpy and kind.storage == np.dtype(kind.name)
+}
+
+
 def _from_numpy(x: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], str]:
     dtype = x.dtype
+    if type(x) is np.ndarray and (name := _PLAIN.get(dtype)) is not None:
+        return x, name
     element_type = ELEMENT_TYPES.get(dtype.name)
     if element_type is None:
         raise ArgumentTypeError(f"x: got an array of {dtype}, want {WANTED}")

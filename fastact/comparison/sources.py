@@ -12,7 +12,7 @@ from fastact.errors import ArgumentTypeError, LogError
 from fastact.history import LayerHistory, LayerInfo
 from fastact.log.schema import check_path
 from fastact.monitor.monitor import ActivationMonitor
-from fastact.replay.blocks import Block, LayerNumbers, add_block
+from fastact.replay.blocks import Block, add_block
 from fastact.replay.frames import Progress
 from fastact.replay.log import Log, open_log
 
@@ -70,7 +70,7 @@ class Source:
 
     def _take_log(self, log: Log, rank: int | None, progress: Progress | None) -> None:
         self.known, self.place = log.layers, log.path.resolve()
-        diagnoser, layers = log.diagnoser(rank), LayerNumbers()
+        diagnoser, layers = log.diagnoser(rank), log.numbers(rank)
         self.infos, blocks = layers.infos, log.read_blocks(rank, layers, progress, diagnoser)
 
         def watched() -> Iterator[Block]:

@@ -27,6 +27,7 @@ from fastact.diagnosis.report import Diagnosis, LayerHealth, Note
 from fastact.diagnosis.row_conditions import Row
 from fastact.diagnosis.rule import Outcome, Rule, key
 from fastact.diagnosis.rules import Thresholds
+from fastact.diagnosis.rules.rank_differs import limits_of
 from fastact.diagnosis.timeline import Found, Timeline, next_look
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import COLUMN, ROW, ROW_DTYPE
@@ -180,7 +181,7 @@ class Diagnoser:
 
     def _table(self) -> RankTable:
         if self._ranks is None:
-            self._ranks = RankTable(self.thresholds.rank_limits())
+            self._ranks = RankTable(limits_of(self.thresholds))
         return self._ranks
 
     def _unknown(self, name: str) -> NoReturn:

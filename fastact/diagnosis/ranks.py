@@ -134,19 +134,20 @@ class RankTable:
     def remember(self, ranks: Sequence[int], column: int, layers: Ints, rows: Rows, infos: Sequence[LayerInfo]) -> None:
         """Takes the latest row of each of some layers on the rank at this place among all; before their `add`."""
         places = self._make_room(tuple(ranks), layers, infos)
-        self._last[places[layers], self._columns(tuple(ranks))[column]] = rows
+        same = ranks is self.ranks  # thousands of them are compared for each of thousands otherwise
+        self._last[places[layers], column if same else self._columns(tuple(ranks))[column]] = rows
 
     def _columns(self, ranks: tuple[int, ...]) -> Ints:
-        if ranks == self.ranks:
+        if ranks is self.ranks or ranks == self.ranks:
             return np.arange(len(ranks))
         where = {rank: column for column, rank in enumerate(self.ranks)}
         return np.array([where[rank] for rank in ranks], np.int64)
 
     def _make_room(self, ranks: tuple[int, ...], layers: Ints, infos: Sequence[LayerInfo]) -> Ints:
         """The place here of each layer by its number."""
-        if ranks != self.ranks:
+        if ranks is not self.ranks and ranks != self.ranks:
             known = set(self.ranks)
-            self.ranks += tuple(rank for rank in ranks if rank not in known)
+            self.ranks = self.ranks + tuple(rank for rank in ranks if rank not in known) if known else ranks
         places = np.zeros(len(infos), np.int64)
         for number in np.unique(layers).tolist():
             info = infos[number]

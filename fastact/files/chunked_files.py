@@ -51,8 +51,12 @@ def _store(source: Source) -> Any:
     from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
     from pyarrow.fs import PyFileSystem
 
+    class Files(ArrowFSWrapper):  # type: ignore[misc]
+        #: That of the wrapper is HDFS's alone, and to be made asynchronous every attribute is read.
+        fsid = "arrow"
+
     inner = source.filesystem
-    files = inner.handler.fs if isinstance(inner, PyFileSystem) else ArrowFSWrapper(inner)
+    files = inner.handler.fs if isinstance(inner, PyFileSystem) else Files(inner)
     if not files.async_impl:
         files = AsyncFileSystemWrapper(files, asynchronous=True)
     return zarr.storage.FsspecStore(files, read_only=True, path=source.path)

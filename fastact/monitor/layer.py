@@ -76,8 +76,8 @@ class LayerRecord(NamedTuple):
         assert recorded is not None
         if isinstance(recorded, NeuronWorkspace):
             neurons, samples = recorded.plan.neurons, recorded.total[COUNT] // recorded.plan.neurons
-        elif isinstance(recorded, ChannelStats) and recorded.total.count and recorded.neurons:
-            neurons, samples = recorded.neurons, recorded.total.count // recorded.neurons
+        elif isinstance(recorded, ChannelStats) and (count := recorded.total.count) and (neurons := recorded.neurons):
+            samples = count // neurons
         else:  # without elements no neuron has been silent
             return self._without_neurons(step, time, total_of(recorded), _NO_NEURONS)
         same = neurons == layer.silence.size

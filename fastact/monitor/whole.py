@@ -6,17 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from fastact.diagnosis.diagnoser import Diagnoser
-from fastact.diagnosis.groups import combined
 from fastact.diagnosis.ranks import Parts
 from fastact.diagnosis.report import Diagnosis
 from fastact.fields import ROW, ROW_DTYPE
 from fastact.history import LayerInfo
 from fastact.log.schema import layers_from_json, layers_to_json
 from fastact.replay.blocks import Block, add_block
-from fastact.replay.keyed import keyed
+from fastact.replay.keyed import Tree, keyed
+from fastact.replay.layouts import of_group, places_of_groups
 
 #: A packet: the bytes of its header and of its rows come first.
 _LENGTHS: Final = struct.Struct("<QQ")
@@ -31,51 +30,25 @@ def packed(group: str, new_layers: Sequence[LayerInfo], rows: Sequence[tuple[Any
     return _LENGTHS.pack(len(header), len(body)) + header + body
 
 
-class _Group:
-    """Ranks that hold the same layers."""
-
-    def __init__(self, diagnoser: Diagnoser) -> None:
-        self.diagnoser = diagnoser
-        self.infos: list[LayerInfo] = []
-        self._numbers: dict[str, int] = {}
-
-    def number(self, info: LayerInfo) -> int:
-        if info.name not in self._numbers:
-            self._numbers[info.name] = len(self.infos)
-            self.infos.append(info)
-        return self._numbers[info.name]
-
-    def take(self, ranks: Sequence[int], found: Sequence[tuple[int, npt.NDArray[np.int64], Any]]) -> None:
-        """Takes one step: of each rank the place among `ranks`, the layers' numbers and the rows."""
-        for column, numbers, rows in found:
-            self.diagnoser.remember(ranks, column, numbers, rows, self.infos)
-        numbers, rows = (np.concatenate(parts) for parts in zip(*(each[1:] for each in found), strict=True))
-        columns = np.repeat([column for column, _, _ in found], [len(each[1]) for each in found])
-        order = np.argsort(numbers, kind="stable")
-        numbers, rows, columns = numbers[order], rows[order], columns[order]
-        starts = np.flatnonzero(np.diff(numbers, prepend=-1))
-        if len(found) > 1:
-            self.diagnoser.compare(Parts(tuple(ranks), columns, numbers[starts], rows, starts), self.infos)
-        merged = keyed((numbers,), {field.name: rows[field.name] for field in ROW})
-        add_block(self.diagnoser, Block(merged.keys[0], merged.rows()), self.infos)
-
-
 class Whole:
     """All ranks' rows as they come in, merged step by step, and judged.
 
     Args:
         ranks: how many there are.
-        make: makes a diagnoser for a group of ranks.
+        make: makes a diagnoser.
     """
 
     def __init__(self, ranks: int, make: Callable[[], Diagnoser]) -> None:
-        self._ranks, self._make = tuple(range(ranks)), make
+        self._ranks, self.diagnoser = tuple(range(ranks)), make()
         self._streams = [bytearray() for _ in self._ranks]
-        #: Of each rank its group, and the number there of each of its layers, by their order.
-        self._group_of: list[str] = [""] * ranks
+        #: Of each rank its group, and the numbers of its layers by their order.
+        self._groups: list[str | None] = [None] * ranks
         self._numbers: list[dict[int, int]] = [{} for _ in self._ranks]
-        self._groups: dict[str, _Group] = {}
-        #: Steps that not all ranks have sent: (pass is given up) step -> rank -> rows.
+        #: What each rank has told of its layers, until all ranks have said of which group they are.
+        self._untold: list[tuple[int, LayerInfo]] = []
+        self._infos: list[LayerInfo] = []
+        self._by_name: dict[str, int] = {}
+        #: Steps that not all ranks have sent yet: step -> rank -> rows.
         self._pending: dict[int, dict[int, Any]] = {}
         self._latest = [-1] * ranks
         #: Steps that were judged.
@@ -93,10 +66,8 @@ class Whole:
             header = json.loads(stream[_LENGTHS.size : _LENGTHS.size + head])
             rows = np.frombuffer(bytes(stream[_LENGTHS.size + head : end]), ROW_DTYPE)
             del stream[:end]
-            group = self._groups.get(header["group"]) or self._groups.setdefault(header["group"], _Group(self._make()))
-            self._group_of[rank] = header["group"]
-            for info in layers_from_json(header["layers"]):
-                self._numbers[rank][info.order] = group.number(info)
+            self._groups[rank] = header["group"]
+            self._untold += [(rank, info) for info in layers_from_json(header["layers"])]
             if len(rows):
                 step = int(rows["step"][0])
                 self._pending.setdefault(step, {})[rank] = rows
@@ -110,19 +81,40 @@ class Whole:
                 break
             self._judge(self._pending.pop(step))
 
+    def _number_layers(self) -> None:
+        places = places_of_groups([group for group in self._groups if group is not None])
+        for rank, own in self._untold:
+            group = self._groups[rank] or ""
+            info = of_group(own, group, places[group]) if places else own
+            if info.name not in self._by_name:
+                self._by_name[info.name] = len(self._infos)
+                self._infos.append(info)
+            self._numbers[rank][own.order] = self._by_name[info.name]
+        self._untold = []
+
     def _judge(self, of_rank: dict[int, Any]) -> None:
-        for name, group in self._groups.items():
-            found = []
-            for rank in sorted(of_rank):
-                if self._group_of[rank] == name:
-                    rows, numbers = of_rank[rank], self._numbers[rank]
-                    found.append((rank, np.array([numbers[order] for order in rows["layer"].tolist()]), rows))
-            if found:
-                group.take(self._ranks, found)
+        """Takes a step into the diagnosis."""
+        self._number_layers()
+        ranks = sorted(of_rank)
+        found = []
+        tree = Tree()
+        for rank in ranks:
+            of_order, own = self._numbers[rank], of_rank[rank]
+            found.append(np.array([of_order[place] for place in own["layer"].tolist()], np.int64))
+            self.diagnoser.remember(self._ranks, rank, found[-1], own, self._infos)
+            tree.add(keyed((found[-1],), {field.name: own[field.name] for field in ROW}))
+        numbers, rows = np.concatenate(found), np.concatenate([of_rank[rank] for rank in ranks])
+        columns = np.repeat(ranks, [len(each) for each in found])
+        order = np.argsort(numbers, kind="stable")
+        numbers, rows, columns = numbers[order], rows[order], columns[order]
+        starts = np.flatnonzero(np.diff(numbers, prepend=-1))
+        self.diagnoser.compare(Parts(self._ranks, columns, numbers[starts], rows, starts), self._infos)
+        merged = tree.whole()
+        add_block(self.diagnoser, Block(merged.keys[0], merged.rows()), self._infos)
         self.steps += 1
 
     def diagnose(self) -> Diagnosis:
         """What is wrong in all of them together."""
         for step in sorted(self._pending):
             self._judge(self._pending.pop(step))
-        return combined({name: group.diagnoser.diagnose() for name, group in sorted(self._groups.items())})
+        return self.diagnoser.diagnose()

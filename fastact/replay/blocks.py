@@ -6,7 +6,7 @@ Blocks of a quarter of a million rows are worked on as fast as columns can be re
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -37,7 +37,9 @@ class Block(NamedTuple):
 class LayerNumbers:
     """Numbers for layers, given out as they are first seen: names are compared once, numbers from then on."""
 
-    def __init__(self) -> None:
+    def __init__(self, orders: Mapping[str, int] | None = None) -> None:
+        #: Other places in forward order than the log has for them, by name.
+        self._orders = orders or {}
         #: What is known of each layer, by its number.
         self.infos: list[LayerInfo] = []
         self._numbers: dict[str, int] = {}
@@ -52,10 +54,17 @@ class LayerNumbers:
                 self._numbers[name] = len(self.infos)
                 # Where the schema that held it is lost, its rows tell its place.
                 order = stored.batch.column("layer_order")[int(np.argmax(indices == place))].as_py()
-                self.infos.append(stored.layers.get(name) or LayerInfo(name, order))
+                info = stored.layers.get(name) or LayerInfo(name, order)
+                self.infos.append(placed(info, self._orders))
             numbers.append(self._numbers[name])
         of_batch: Ints = np.array(numbers, np.int64)[indices]
         return of_batch
+
+
+def placed(info: LayerInfo, orders: Mapping[str, int]) -> LayerInfo:
+    """A layer with the place that `orders` has for its name."""
+    order = orders.get(info.name, info.order)
+    return info if order == info.order else dataclasses.replace(info, order=order)
 
 
 def in_blocks(batches: Iterable[StoredBatch], layers: LayerNumbers) -> Iterator[Block]:

@@ -31,10 +31,11 @@ from fastact.replay.beside import Beside, Comparer
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
 from fastact.replay.fetch import open_fetched
 from fastact.replay.frames import Frames, Progress
+from fastact.replay.layouts import grouped, names_in_groups
 from fastact.replay.merge import aggregate, keys_of
 from fastact.replay.plotting import Plots
 from fastact.replay.rank_merge import merge_ranks
-from fastact.replay.ranks import rank_folders
+from fastact.replay.ranks import OfRanks, rank_folders
 from fastact.replay.records import Record, RowFilter
 from fastact.replay.sessions import OfSessions, readers
 from fastact.stats.activation import ActivationStats
@@ -45,7 +46,7 @@ _RANK_COLUMN: Final = pa.field(
 )
 
 
-class Log(Frames, Plots, OfSessions):
+class Log(OfRanks, Frames, Plots, OfSessions):
     """A log that `open_log` opened. It holds no file open; every call reads what is there at that time.
 
     Where a method takes `progress`, it is called now and then with the bytes read so far; `nbytes` has the total.
@@ -67,16 +68,10 @@ class Log(Frames, Plots, OfSessions):
         self._seen = Seen(None)
 
     @property
-    def layers(self) -> tuple[LayerInfo, ...]:
-        """The layers in forward order; where ranks or resumed runs differ, the last one counts."""
-        layers = {info.name: info for run in self.runs.values() for info in run.layers}
-        return tuple(sorted(layers.values(), key=lambda info: info.order))
-
-    @property
     def metadata(self) -> dict[str, str]:
         """The run's own metadata, text to text; where ranks or resumed runs differ, the last one counts."""
-        found = {key: value for run in self.runs.values() for key, value in run.metadata.items()}
-        return {key: value for key, value in found.items() if key not in OF_ONE_RANK} if len(self.runs) > 1 else found
+        own = OF_ONE_RANK if len(self.runs) > 1 else ()
+        return {name: text for run in self.runs.values() for name, text in run.metadata.items() if name not in own}
 
     @property
     def unseen(self) -> dict[str, str]:
@@ -108,8 +103,8 @@ class Log(Frames, Plots, OfSessions):
         Its metadata hold the run's own, ``fastact.schema_version``, and ``fastact.layers``, a JSON list of the layers
         with their types, dtypes and saturation intervals. Each field's metadata hold its ``meaning`` with its unit.
         """
-        version, layers = f"{SCHEMA_VERSION[0]}.{SCHEMA_VERSION[1]}", layers_to_json(self.layers)
-        own = {"fastact.schema_version": version, "fastact.layers": layers}
+        version = f"{SCHEMA_VERSION[0]}.{SCHEMA_VERSION[1]}"
+        own = {"fastact.schema_version": version, "fastact.layers": layers_to_json(self.layers)}
         return pa.schema([_RANK_COLUMN, *COLUMNS], metadata=self.metadata | own)
 
     def to_batches(self, *, progress: Progress | None = None) -> Iterator[Any]:
@@ -142,14 +137,13 @@ class Log(Frames, Plots, OfSessions):
             progress: called with the bytes read so far.
 
         Returns:
-            The layers, in a list that grows as they come, and blocks: for each row the place of its layer in that list
-            as int64[rows], and the rows of `fields.ROW_DTYPE`. A block is overwritten when the next one is asked for.
+            The layers, in a list that grows as they come, and blocks: each row's place of its layer in it, int64[rows],
+            and the rows of `fields.ROW_DTYPE`. A block is overwritten when the next one is asked for.
 
         Raises:
             ArgumentValueError: `rank` is not in the log.
         """
-        layers = LayerNumbers()
-        return layers.infos, self.read_blocks(rank, layers, progress)
+        return (layers := self.numbers(rank)).infos, self.read_blocks(rank, layers, progress)
 
     def replay(
         self,
@@ -250,7 +244,7 @@ class Log(Frames, Plots, OfSessions):
             ArgumentTypeError: `accept` is no mapping of layers to conditions.
             ArgumentValueError: an argument is out of range, a condition is unknown, or `rank` is not in the log.
         """
-        diagnoser, layers = self.diagnoser(rank, thresholds, window_size, accept), LayerNumbers()
+        diagnoser, layers = self.diagnoser(rank, thresholds, window_size, accept), self.numbers(rank)
         for block in self.read_blocks(rank, layers, progress, diagnoser):
             add_block(diagnoser, block, layers.infos)
         diagnoser.unseen = self.unseen_of(rank)
@@ -269,12 +263,10 @@ class Log(Frames, Plots, OfSessions):
 
     def unseen_of(self, rank: int | None = None) -> dict[str, str]:
         """What was watched and not recorded on a rank, by name, and why; None is all ranks: `unseen`."""
-        return {name: why for each in self._ranks(rank) for name, why in self.runs[each].unseen.items()}
+        return names_in_groups([(self.runs[each].metadata, self.runs[each].unseen) for each in self._ranks(rank)])
 
     def _ranks(self, rank: int | None) -> tuple[int, ...]:
-        if rank is not None:
-            self._check_rank("rank", rank)
-        return self.ranks if rank is None else (rank,)
+        return self.ranks if rank is None else (self._check_rank("rank", rank),)
 
     def read_blocks(
         self, rank: int | None, layers: LayerNumbers, progress: Progress | None, comparer: Comparer | None = None
@@ -284,9 +276,10 @@ class Log(Frames, Plots, OfSessions):
         lost = list(self._notes)
         runs = self._batches(ranks, lost, progress)
         beside = None if comparer is None else Beside(ranks, layers, comparer)
+        numbers = grouped(layers, [self.runs[each].metadata for each in ranks])
 
         def blocks() -> Iterator[Block]:
-            yield from in_blocks(runs[0], layers) if len(runs) == 1 else merge_ranks(runs, layers, beside)
+            yield from in_blocks(runs[0], layers) if len(runs) == 1 else merge_ranks(runs, numbers, beside)
             if ranks == self.ranks:
                 self._warnings = (*lost, *behind(self.runs, self._seen))
 
@@ -315,9 +308,10 @@ class Log(Frames, Plots, OfSessions):
         which = f", session={self.session} of {len(self.sessions)}" if len(self.sessions) > 1 else ""
         return f"Log({str(self.path)!r}, layers={len(self.layers)}, ranks={len(self.ranks)}{which})"
 
-    def _check_rank(self, argument: str, rank: object) -> None:
+    def _check_rank(self, argument: str, rank: int) -> int:
         if rank not in self.runs:
             raise ArgumentValueError(f"{argument}: got {rank!r}, want one of {', '.join(map(str, self.ranks))}")
+        return rank
 
     def _replay(self, wanted: RowFilter, progress: Progress | None) -> Iterator[Record]:
         for rank, stored in self.stored_batches(self.ranks, progress, wanted.steps):

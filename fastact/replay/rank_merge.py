@@ -1,6 +1,6 @@
 """Several ranks as one network: the rows that they have of the same layer in the same step, merged step by step."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -14,6 +14,8 @@ from fastact.replay.keyed import Keyed, Tree, keyed, merge_two
 
 #: Merged rows that a round aims at: each level of the tree holds as many, 6 MB.
 _ROUND: Final = 1 << 15
+#: Rows of all ranks in a round, where they are compared with each other: some 100 MB.
+_BESIDE: Final = 1 << 19
 
 
 class _Rank:
@@ -62,7 +64,7 @@ class _Rank:
 
 
 def merge_ranks(
-    ranks: Iterable[Iterable[StoredBatch]], layers: LayerNumbers, beside: Beside | None = None
+    ranks: Iterable[Iterable[StoredBatch]], layers: Sequence[LayerNumbers], beside: Beside | None = None
 ) -> Iterator[Block]:
     """Merges the rows that several ranks have of the same layer in the same step, step by step.
 
@@ -72,9 +74,10 @@ def merge_ranks(
     In each round the rank that lags is read on, then every other one up to the same step, and what all have passed is
     given out. What is read is merged at once, so memory holds the rows of a round as often as the logarithm of the
     number of ranks, and the last batch of each rank only as far as no other one has the same layers in it. `beside`
-    gets them before they are merged, and keeps of a round what is compared of each row.
+    gets them before they are merged, and keeps of a round what is compared of each row. `layers` are those of each
+    rank, the same for all that may be merged.
     """
-    reading = list(every := [_Rank(batches, layers) for batches in ranks])
+    reading = list(every := [_Rank(*each) for each in zip(ranks, layers, strict=True)])
     column = {rank: place for place, rank in enumerate(every)}
     ahead: Keyed | None = None
     #: The rows that the rank that lags reads: as many as make a round, merged with what others have beside it.
@@ -98,6 +101,8 @@ def merge_ranks(
         if len(tree):
             whole = tree.whole()
             share = max(1, min(_ROUND, BLOCK_ROWS) * max(own, 1) // max(len(whole), 1))
+            if beside is not None:  # which holds the rows of a round of all ranks
+                share = min(share, max(1, _BESIDE // max(len(reading), 1)))
             ahead = whole if ahead is None else merge_two(ahead, whole)
         past = min((rank.last for rank in reading), default=None)
         if beside is not None:

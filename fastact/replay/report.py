@@ -13,7 +13,7 @@ from fastact.diagnosis.show.webpage import Subject, document, is_loss
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.heatmap.collect import Collector
 from fastact.log.files import is_part_of_a_run
-from fastact.replay.blocks import LayerNumbers, add_block
+from fastact.replay.blocks import add_block
 
 if TYPE_CHECKING:
     from fastact.replay.frames import Progress
@@ -90,7 +90,7 @@ def subject_of(log: "Log", *, progress: "Progress | None" = None, **settings: An
     """What the page shows of a log. `settings` are `rank`, `thresholds`, `window_size` and `accept` of `diagnose`."""
     rank = settings.get("rank")
     diagnoser = log.diagnoser(**settings)
-    layers, collector = LayerNumbers(), Collector(log.layers, is_loss)
+    layers, collector = log.numbers(rank), Collector(log.layers, is_loss)
     for block in log.read_blocks(rank, layers, progress, diagnoser):
         add_block(diagnoser, block, layers.infos)
         collector.add(layers.infos, block.layers, block.rows)

@@ -102,14 +102,18 @@ def _sweep_as_planned(x: Any, plan: Plan, free: list[NeuronWorkspace]) -> Neuron
     address = tensor_address(x)
     if not address or address % plan.itemsize:
         return None
+    workspace = _workspace(plan, free)
+    workspace.sweep(address, x, tensor=True)
+    return workspace
+
+
+def _workspace(plan: Plan, free: list[NeuronWorkspace]) -> NeuronWorkspace:
+    """One of the `free` ones, or a new one."""
     try:
         workspace = free.pop()  # no two threads get the same
     except IndexError:
-        workspace = NeuronWorkspace(plan)
-    if workspace.plan is not plan:
-        workspace = NeuronWorkspace(plan)
-    workspace.sweep(address, x, tensor=True)
-    return workspace
+        return NeuronWorkspace(plan)
+    return workspace if workspace.plan is plan else NeuronWorkspace(plan)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -135,13 +139,21 @@ class PlanCache:
         self.free: list[NeuronWorkspace] = []
 
     def sweep(self, x: Any, axis: Any, free: list[NeuronWorkspace]) -> NeuronWorkspace | None:
-        """Sweeps a tensor like the last, in one of the `free` workspaces or a new one; None for any other."""
+        """Sweeps a tensor or array like the last, in one of the `free` workspaces or a new one; None for any other."""
         dtype, shape, along, plan = self._last
-        if plan is None or type(x) not in TENSOR_CLASSES or x.dtype is not dtype or x.shape != shape or axis != along:
+        if plan is None or (type(x) is not np.ndarray and type(x) not in TENSOR_CLASSES):
             return None
-        return _sweep_as_planned(x, plan, free)
+        if x.dtype is not dtype or x.shape != shape or axis != along:
+            return None
+        if type(x) is not np.ndarray:
+            return _sweep_as_planned(x, plan, free)
+        if not x.flags.carray:
+            return None
+        workspace = _workspace(plan, free)
+        workspace.sweep(x.__array_interface__["data"][0], x)  # half of the time that x.ctypes takes
+        return workspace
 
     def learn(self, x: Any, axis: Any) -> None:
-        """Keeps the plan of a buffer that was swept in another way, if it is a tensor of a known dtype."""
-        if type(axis) is int and type(x) in TENSOR_CLASSES and x.dtype in KNOWN:
+        """Keeps the plan of a buffer that was swept in another way, if it is a tensor or array of a known dtype."""
+        if type(axis) is int and (type(x) is np.ndarray or type(x) in TENSOR_CLASSES) and x.dtype in KNOWN:
             self._last = (x.dtype, x.shape, axis, _tensor_plan(x.dtype, x.shape, axis, self.bounds))

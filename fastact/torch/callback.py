@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastact._adapters.attachment import Attachment, Run
+from fastact.monitor.gathering import Gather
 from fastact.monitor.monitor import ActivationMonitor
 from fastact.torch import Watch, watch
 
@@ -14,9 +15,10 @@ class WatchingCallback:
     `options` are those of `fastact.torch.watch`.
     """
 
-    def __init__(self, run: Run, *, strict: bool = False, **options: Any) -> None:
+    def __init__(self, run: Run, *, gather: Gather | None = None, strict: bool = False, **options: Any) -> None:
         super().__init__()
         self._attachment = Attachment(f"{type(self).__module__}.{type(self).__qualname__}", run, strict=strict)
+        self._attachment.gather = gather
         self._options = options
         self._watch: Watch | None = None
 

@@ -164,7 +164,7 @@ def test_a_set_is_built_for_each_level(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_the_wheel_takes_it_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("hatchling")
-    from hatch_build import PrebuiltHook
+    from scripts.wheel import PrebuiltHook
 
     folder = tmp_path / "fastact" / "cpu" / "prebuilt" / f"{sys.platform}-x-v1"
     status = [0]
@@ -173,7 +173,7 @@ def test_the_wheel_takes_it_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         folder.mkdir(parents=True, exist_ok=True)
         return SimpleNamespace(returncode=status[0])
 
-    monkeypatch.setattr("hatch_build.subprocess.run", build)
+    monkeypatch.setattr("scripts.wheel.subprocess.run", build)
     warned: list[str] = []
     app = SimpleNamespace(display_warning=warned.append)
     hook = PrebuiltHook(str(tmp_path), {}, None, None, str(tmp_path), "wheel", app)  # type: ignore[arg-type]

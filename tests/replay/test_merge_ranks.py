@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from replay_runs import Row, live, random_rows, rows_of_a_sick_run, write
 
+from fastact import ActivationMonitor
 from fastact.arithmetic import EMPTY
 from fastact.arithmetic import merge as merge_states
 from fastact.diagnosis.report import Diagnosis
@@ -55,7 +56,7 @@ def close(left: Diagnosis, right: Diagnosis) -> None:
 
 
 def merged_blocks(log: Log, layers: LayerNumbers) -> Iterator[Block]:
-    return merge_ranks([run.batches(pytest.fail) for run in log.runs.values()], layers)
+    return merge_ranks([run.batches(pytest.fail) for run in log.runs.values()], [layers] * len(log.runs))
 
 
 def test_ranks_are_judged_as_one(tmp_path: Path) -> None:
@@ -117,3 +118,21 @@ def test_ranks_wait_in_memory_for_the_slowest_only(tmp_path: Path, monkeypatch: 
     assert max(map(len, whole)) <= 4 * 128
     steps = np.concatenate(whole)["step"].tolist()
     assert steps == [step for step in range(400) for _ in range(3)]
+
+
+def test_groups_of_ranks_are_never_merged_with_each_other(tmp_path: Path) -> None:
+    for rank in range(4):
+        part = f"tensor {rank % 2}"
+        with ActivationMonitor(tmp_path, rank=rank, ranks=4, group=part) as monitor:
+            for step in range(12):
+                x = np.full((8, 4), 1.0 + 99.0 * (rank % 2) + 0.01 * step + 0.1 * rank, np.float32)
+                monitor.record("fc", x + np.eye(8, 4, dtype=np.float32), axis=-1, layer_type="Linear")
+                monitor.step()
+    log = open_log(tmp_path)
+    layers = {layer.name: layer for layer in log.diagnose().layers}
+    assert list(layers) == ["tensor 0/fc", "tensor 1/fc"]
+    assert layers["tensor 0/fc"].mean == pytest.approx(1.28, abs=0.1)
+    assert layers["tensor 1/fc"].mean == pytest.approx(100.4, abs=0.1)
+    assert all(finding.condition != "rank_differs" for finding in log.diagnose().findings)
+    log.report(tmp_path / "report.html")
+    assert "tensor 1/fc" in (tmp_path / "report.html").read_text()

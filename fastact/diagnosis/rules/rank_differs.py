@@ -39,9 +39,10 @@ class RankDiffersThresholds(CommonThresholds):
         "is no less. Chosen"
     )  # fmt: skip
 
-    def rank_limits(self) -> ranks.Limits:
-        """What rows of ranks are compared with as they come."""
-        return ranks.Limits(self.rank_ratio, self.rank_shift, self.rank_dead, self.rank_deviations)
+
+def limits_of(thresholds: RankDiffersThresholds) -> ranks.Limits:
+    """What rows of ranks are compared with as they come."""
+    return ranks.Limits(thresholds.rank_ratio, thresholds.rank_shift, thresholds.rank_dead, thresholds.rank_deviations)
 
 
 def _brings(cause: Finding, effect: Finding, around: Circumstances) -> bool:
