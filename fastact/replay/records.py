@@ -14,6 +14,7 @@ from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import NEURON, NEURON_PART, ROW, STATE_PART
 from fastact.history import LayerInfo
 from fastact.json_schema import document
+from fastact.log.schema import numbers_of
 from fastact.replay.blocks import Block, LayerNumbers
 from fastact.stats.activation import ActivationStats
 
@@ -100,7 +101,7 @@ class RowFilter(NamedTuple):
 
     def in_batch(self, batch: Any) -> npt.NDArray[np.bool_]:
         """Which rows of a `pyarrow.RecordBatch` are wanted, bool[rows]."""
-        keep = self._of_steps(batch.column("step").to_numpy())
+        keep = self._of_steps(numbers_of(batch.column("step")))
         if self.layers is not None:
             named = pc.is_in(batch.column("layer"), value_set=pa.array(self.layers, pa.utf8()))
             keep &= named.to_numpy(zero_copy_only=False)
