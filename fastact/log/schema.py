@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from fastact.checks import check_integer, check_text, check_type
 from fastact.errors import ArgumentTypeError, ArgumentValueError, LogError
-from fastact.fields import NEURON, ROW, ROW_DTYPE, SCHEMA_VERSION
+from fastact.fields import NEURON, ROW, ROW_DTYPE, SCHEMA_VERSION, Field
 from fastact.history import LayerInfo, Mode
 from fastact.remote import is_uri, redacted
 
@@ -298,10 +298,10 @@ def numbers_of(column: Any, dtype: str = "int64") -> npt.NDArray[Any]:
     return np.frombuffer(column.buffers()[1], dtype, column.offset + len(column))[column.offset :]
 
 
-def to_columns(batch: Any) -> dict[str, npt.NDArray[Any]]:
+def to_columns(batch: Any, fields: Iterable[Field] = ROW) -> dict[str, npt.NDArray[Any]]:
     """The numbers of a batch with the columns `COLUMNS` by field; where there is no null, a view of its memory."""
     columns = {}
-    for f in ROW:
+    for f in fields:
         column = batch.column("layer_order" if f.name == "layer" else f.name)
         columns[f.name] = numbers_of(column, f.dtype)
         if column.null_count:
@@ -330,4 +330,5 @@ def to_rows(batch: Any, out: Any = None) -> Any:
 def _nulls(column: Any) -> npt.NDArray[np.bool_]:
     """Where an Arrow array has nulls, of which there are some."""
     valid = np.frombuffer(column.buffers()[0], np.uint8)
-    return np.unpackbits(valid, count=column.offset + len(column), bitorder="little")[column.offset :] == 0
+    known = np.unpackbits(valid, count=column.offset + len(column), bitorder="little")[column.offset :]
+    return ~known.view(np.bool_)
