@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from fastact.errors import ArgumentValueError
 from fastact.files.array import ArrayStats, Ask
 from fastact.files.source import Source
 from fastact.stats.merge import Accumulator
@@ -30,6 +31,7 @@ def read_arrow(source: Source, ask: Ask) -> Iterator[ArrayStats]:
         else:
             reader = pa.ipc.open_stream(file)
             batches = iter(reader)
+        _refuse_rows(source, reader.schema)
         yield from _sweep(reader.schema, batches, ask)
 
 
@@ -41,11 +43,22 @@ def read_parquet(source: Source, ask: Ask) -> Iterator[ArrayStats]:
     where = source.path if source.local else source.filesystem.open_input_file(source.path)
     with pq.ParquetFile(where, buffer_size=buffer, pre_buffer=False) as file:
         schema = file.schema_arrow
+        _refuse_rows(source, schema)
         wanted = [i for i, field in enumerate(schema) if list(leaves_of(field.name, field.type))]
         names = [schema.field(i).name for i in wanted]
         # A name with a dot, or that another begins with, is no path to one column: then all are read.
         plain = len(set(schema.names)) == len(schema.names) and not any("." in name for name in schema.names)
         yield from _sweep(schema, _batches(file, names if plain else None), ask)
+
+
+def _refuse_rows(source: Source, schema: Any) -> None:
+    """What a sweep has written, its journal or ``--out``, often lies beside what it swept, and is no activation."""
+    from fastact.stats.rows import SCHEMA
+
+    if set(SCHEMA.names) <= set(schema.names):
+        raise ArgumentValueError(
+            f"FILE: {source.name!r} holds rows of statistics, not arrays: `fastact.merge_arrow` merges them"
+        )
 
 
 def _batches(file: Any, columns: list[str] | None) -> Iterator[Any]:

@@ -15,12 +15,18 @@ _ZARR_MARKS: Final = frozenset({"zarr.json", ".zgroup", ".zarray"})
 ZARR: Final = ".zarr"
 
 
-def find(paths: Any, suffixes: Iterable[str], missing: dict[str, str] | None = None) -> list[Source]:
+def find(
+    paths: Any,
+    suffixes: Iterable[str],
+    missing: dict[str, str] | None = None,
+    without: str | os.PathLike[str] | None = None,
+) -> list[Source]:
     """The files of known suffixes at, in or like `paths`, each once, in the order of the paths and then by name.
 
     A file that is named is taken whatever its suffix, so that its reader can refuse it by name. Of folders and patterns
     what has another suffix is left out, and what is hidden (a name that begins with a dot). Where `missing` is given,
-    it gets the reason for each path that leads nowhere, which otherwise is raised.
+    it gets the reason for each path that leads nowhere, which otherwise is raised. `without` is a local file that is
+    left out wherever it is found: what a sweep itself writes is no data of it.
 
     Raises:
         ArgumentTypeError: `paths` are no paths.
@@ -35,13 +41,18 @@ def find(paths: Any, suffixes: Iterable[str], missing: dict[str, str] | None = N
     if not every:
         raise ArgumentValueError("paths: got none, want a file, a folder or a pattern at least")
     known = tuple(suffixes)
+    own = None if without is None else os.path.realpath(without)
     found: dict[tuple[str, str], Source] = {}
     for path in every:
         if not isinstance(path, (str, os.PathLike)):
             raise ArgumentTypeError(f"paths: got {type(path).__name__} among them, want str or paths")
+        if not os.fspath(path):
+            raise ArgumentValueError("paths: got an empty one among them, want '.' for this folder")
         here = 0
         try:
             for source in _at(path, known):
+                if own is not None and source.local and os.path.realpath(source.path) == own:
+                    continue
                 here += 1
                 found.setdefault((source.filesystem.type_name, source.path), source)
             if not here:

@@ -60,7 +60,8 @@ def sweep_files(
             ``layer``, searched in "file/array". By default the array's or column's name; for .npy, the file's.
         workers: threads, each with a file of its own; by default `get_num_threads`.
         resume: a local file that is kept up to date, and from which the next call goes on: what is in it, and has the
-            same size and time of change, is not read again. It is an Arrow stream of the rows found so far.
+            same size and time of change, is not read again. It is an Arrow stream of the rows found so far, and left
+            out where it lies among the files.
         progress: whether to draw a bar on a terminal's stderr; or what is called with (bytes done, bytes in all).
         on_error: "raise" the first error, after which `resume` goes on; or "skip" the file (or path), which is
             told in `failed`.
@@ -119,7 +120,7 @@ def sweep_by(
     layer_of = _layer_rule(layer)
     ask = asked(axis, saturation, zero_tol, extras)
     missing: dict[str, str] = {}
-    sources = find(paths, READERS, missing if on_error == "skip" else None)
+    sources = find(paths, READERS, missing if on_error == "skip" else None, without=resume)
     journal = None
     if resume is not None:
         from fastact.files.journal import Journal  # only this needs Arrow for files of NumPy

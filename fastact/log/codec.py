@@ -80,12 +80,14 @@ class Encoder:
         layers: Sequence[LayerInfo] = (),
         unseen: Mapping[str, str] | None = None,
         refused: int | None = None,
+        neurons: str = "",
     ) -> bytes:
         """The next batch, which may have no rows (of `fields.ROW_DTYPE`).
 
         Counted from the writer's start, its first row is number `row`, and `dropped` rows had been dropped before it,
         `refused` of them because the disk refused, the others because it was too slow; None where that is not known.
         `layers` are those of its rows that the segment has not named yet, `unseen` takes the place of the header's.
+        `neurons` says which were dead at some steps (`snapshots`).
         """
         stamp = stamp_text(SCHEMA_VERSION, "batch", self.header.session, self._batch, row)
         metadata = {"fastact.stamp": stamp}
@@ -101,6 +103,8 @@ class Encoder:
         if unseen is not None:
             metadata["fastact.unseen"] = json.dumps(dict(unseen))  # 1.5
             self._unseen = unseen
+        if neurons:
+            metadata["fastact.neurons"] = neurons  # 1.5
         if len(rows):
             self._entries.add(self._size, int(rows["step"].min()), int(rows["step"].max()))
         return self._message(rows, metadata, stamp)

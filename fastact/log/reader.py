@@ -24,7 +24,9 @@ from fastact.log.folder import Tell, present_segments, segment_frames, unlocked
 from fastact.log.frames import Frame
 from fastact.log.schema import Header, columns_of, numbers_of
 from fastact.log.sessions import Front, Session, Sessions, Writer, front_of
+from fastact.log.snapshots import read_snapshots
 from fastact.log.step_index import read_index
+from fastact.neurons import Snapshot
 from fastact.opening import is_exhausted
 
 #: The versions whose columns are known.
@@ -315,6 +317,10 @@ class RunReader:
             return
         self.replaced = list(replaced.values())
         self.unseen = self.unseen if header is None else header.unseen
+
+    def snapshots(self) -> Iterator[tuple[str, Snapshot]]:
+        """Which neurons were dead at some steps, with their layers, in the order in which that was written."""
+        return read_snapshots(self._folder, self._names(), self._places.cut, self.path)
 
     def writer(self, session: str) -> Writer:
         """The place in the run of a writer, which a message names as its session."""

@@ -380,6 +380,20 @@ def test_a_journal_is_a_journal_and_has_one_writer(dumps: Path, tmp_path: Path) 
     assert inner
 
 
+def test_what_a_sweep_writes_is_no_data_of_the_next(tmp_path: Path) -> None:
+    np.save(tmp_path / "fc1.npy", np.ones(50, np.float32))
+    for _ in range(2):  # the second finds the first one's journal among the files
+        assert sweep_files(tmp_path, resume=tmp_path / "sweep.arrow").total.count == 50
+        assert sweep_files(f"{tmp_path}/*", resume=tmp_path / "sweep.arrow").total.count == 50
+    rows = sweep_files(tmp_path / "fc1.npy").to_arrow()
+    pq.write_table(rows, tmp_path / "rows.parquet")
+    for resume, name in ((tmp_path / "sweep.arrow", "rows.parquet"), (None, "sweep.arrow")):
+        with pytest.raises(ArgumentValueError, match=f"{name}' holds rows of statistics, not arrays"):
+            sweep_files([tmp_path / "fc1.npy", tmp_path / name], resume=resume)
+    found = sweep_files(tmp_path, on_error="skip")
+    assert (found.total.count, len(found.failed)) == (50, 2)
+
+
 def test_progress_comes_to_the_whole(dumps: Path) -> None:
     seen: list[tuple[int, int]] = []
     sweep_files(dumps, progress=lambda done, total: seen.append((done, total)))
@@ -403,6 +417,7 @@ def test_arguments_are_checked(dumps: Path) -> None:
         ({"paths": 3}, ArgumentTypeError, "paths: got int"),
         ({"paths": [3]}, ArgumentTypeError, "paths: got int among them"),
         ({"paths": []}, ArgumentValueError, "paths: got none"),
+        ({"paths": ""}, ArgumentValueError, "paths: got an empty one"),
         ({"workers": 0}, ArgumentValueError, "workers: got 0"),
         ({"on_error": "ignore"}, ArgumentValueError, "on_error: got 'ignore'"),
         ({"extras": "shape", "axis": 0}, ArgumentValueError, "extras: got"),
