@@ -40,6 +40,7 @@ NONSENSE: Final = (pa.ArrowException, OSError, OverflowError, ValueError, struct
 #: By default Arrow hands each column of a batch to a pool of threads, which takes six times as long as it saves.
 _OPTIONS: Final = pa.ipc.IpcReadOptions(use_threads=False)
 _FLOATS: Final = [field.name for field in COLUMNS if pa.types.is_floating(field.type)]
+_FRONT: Final = COLUMNS.serialize().to_pybytes()
 _WHOLE: Final = [i for i, field in enumerate(COLUMNS) if not field.nullable]
 
 
@@ -169,15 +170,18 @@ class Decoder:
     """
 
     def __init__(self, schema: Any, version: tuple[int, int]) -> None:
+        # Version 1.0 wrote NaN for the within_std of a layer whose neurons were all NaN; null says so since.
+        self._nan_is_null = version < (1, 1)
+        if version == SCHEMA_VERSION and schema.equals(COLUMNS):  # as a rule, metadata apart
+            self._places, self._front = None, _FRONT
+            return
         check_schema(schema, version)
         bare = pa.schema([field.remove_metadata() for field in schema])
         #: Where each column is; -1 for one that the version does not have yet.
         places = [bare.get_field_index(name) for name in COLUMNS.names]
         # As a rule a segment has the columns of this version in their order, and a batch of it is used as it is read.
         self._places = None if places == list(range(len(bare))) else places
-        self._front = (COLUMNS if self._places is None else bare).serialize().to_pybytes()
-        # Version 1.0 wrote NaN for the within_std of a layer whose neurons were all NaN; null says so since.
-        self._nan_is_null = version < (1, 1)
+        self._front = _FRONT if self._places is None else bare.serialize().to_pybytes()
 
     def batch(self, frame: Frame) -> tuple[Any, dict[bytes, bytes]]:
         """The `pyarrow.RecordBatch` in a message and the message's own metadata. Raises one of `NONSENSE`."""
