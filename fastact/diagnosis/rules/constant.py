@@ -303,7 +303,8 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
         return best([Cause("inputs_zero", cause, ("check what the data loader returns",), zero.speaks_for, later)])
     first = feeder is not None and feeder.info.layer_type == layer_types.INPUT
     if (flat := _one_value(network, step)) and (first or not differs):
-        return best([Cause("inputs_equal", "All samples of a batch are the same.", (check_data,), (flat,), proved=True)])
+        said = (flat,)
+        return best([Cause("inputs_equal", "All samples of a batch are the same.", (check_data,), said, proved=True)])
     place = network.once(_first_alike_by_sample, thresholds)
     weighted = [view.place for view in network.layers[: layer.place] if layer_types.has_weights(view.info.layer_type)]
     # Before it a neuron has the places of a sample among its samples.
