@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fastact.history import History, LayerHistory, LayerInfo
     from fastact.log.options import LogOptions
     from fastact.monitor.monitor import ActivationMonitor
+    from fastact.neurons import Neurons
     from fastact.pages import explain
     from fastact.replay.log import Log, open_log
     from fastact.replay.records import Record
@@ -47,9 +48,9 @@ _HOMES = {
     "errors": "ArgumentTypeError ArgumentValueError FastactError LogError MissingExtraError",
     "files.array": "ArrayStats", "files.found": "FilesStats", "files.sweep": "sweep_files",
     "history": "History LayerHistory LayerInfo", "log.options": "LogOptions", "monitor.monitor": "ActivationMonitor",
-    "pages": "explain", "replay.log": "Log open_log", "replay.records": "Record", "stats.activation": "ActivationStats",
-    "stats.channel": "ChannelStats", "stats.detailed": "DetailedStats", "stats.merge": "Accumulator merge",
-    "stats.merge_rows": "merge_arrow", "stats.rows": "from_arrow to_arrow",
+    "neurons": "Neurons", "pages": "explain", "replay.log": "Log open_log", "replay.records": "Record",
+    "stats.activation": "ActivationStats", "stats.channel": "ChannelStats", "stats.detailed": "DetailedStats",
+    "stats.merge": "Accumulator merge", "stats.merge_rows": "merge_arrow", "stats.rows": "from_arrow to_arrow",
     "stats.summarize": "compute_activation_stats detect_dead_neurons detect_saturation summarize",
     "stats.summarize_many": "summarize_many",
 }  # fmt: skip
@@ -59,10 +60,10 @@ __all__ = [
     "Accepted", "Accumulator", "ActivationMonitor", "ActivationStats", "ArgumentTypeError", "ArgumentValueError",
     "ArrayStats", "ChannelStats", "Comparison", "DetailedStats", "Diagnosis", "FastactError", "FilesStats", "Finding",
     "FindingError", "History", "LayerComparison", "LayerHealth", "LayerHistory", "LayerInfo", "Log", "LogError",
-    "LogOptions", "MissingExtraError", "Note", "Parting", "Record", "Thresholds", "__version__", "accept_from_toml",
-    "compare", "compute_activation_stats", "detect_dead_neurons", "detect_saturation", "explain", "from_arrow",
-    "get_num_threads", "merge", "merge_arrow", "open_log", "set_num_threads", "summarize", "summarize_many",
-    "sweep_files", "to_arrow",
+    "LogOptions", "MissingExtraError", "Neurons", "Note", "Parting", "Record", "Thresholds", "__version__",
+    "accept_from_toml", "compare", "compute_activation_stats", "detect_dead_neurons", "detect_saturation", "explain",
+    "from_arrow", "get_num_threads", "merge", "merge_arrow", "open_log", "set_num_threads", "summarize",
+    "summarize_many", "sweep_files", "to_arrow",
 ]  # fmt: skip
 
 #: What pickles of stats made by 0.1.0 name in modules that are gone, and where that is now.

@@ -1,6 +1,7 @@
 """States in columns, one a place: `merge` of many pairs at once, in NumPy and without a kernel to compile."""
 
-from typing import Final
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -48,16 +49,21 @@ def _rank(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     return np.where(bits >= 0, bits, -(bits & np.iinfo(np.int64).max))
 
 
-def merge_groups(rows: npt.NDArray[np.void], sizes: npt.NDArray[np.int64], merged: npt.NDArray[np.void]) -> None:
+def merge_groups(
+    rows: npt.NDArray[np.void] | Mapping[str, npt.NDArray[Any]],
+    sizes: npt.NDArray[np.int64],
+    merged: npt.NDArray[np.void] | MutableMapping[str, npt.NDArray[Any]],
+) -> None:
     """Puts the merged `fields.STATE` of each group of rows into `merged`, which has a row for each.
 
-    Rows are of `fields.ROW_DTYPE`; group i is the next ``sizes[i]`` of them, at least one. Counts, min and max are
-    exact, moments up to rounding. Counts that add up to more than 64 bits wrap (`counts_fit`).
+    Rows are of `fields.ROW_DTYPE`, or columns by the names of `fields.STATE`; group i is the next ``sizes[i]`` of them,
+    at least one. Counts, min and max are exact, moments up to rounding. Counts that add up to more than 64 bits wrap
+    (`counts_fit`).
     """
     state: Columns = (
         np.stack([rows[name] for name in _COUNTS]),
         # And what rounding took from the mean, which is not kept in a row.
-        np.stack([*(rows[name] for name in _MOMENTS), np.zeros(len(rows))]),
+        np.stack([*(rows[name] for name in _MOMENTS), np.zeros(int(sizes.sum()))]),
         np.stack([rows[name] for name in _EXTREMES]),
     )
     # Neighbours in pairs, until each group is one: a few calls, and rounding errors that grow with the logarithm.

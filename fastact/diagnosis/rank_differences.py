@@ -1,5 +1,6 @@
 """How the rows that ranks have of one layer in one step differ."""
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -8,7 +9,6 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-Rows = npt.NDArray[np.void]
 
 #: How a rank can differ: its rms is above or below the others', more of its neurons are dead, its mean is off.
 LARGE: Final = "large"
@@ -95,7 +95,7 @@ def _spread(away: Floats) -> Floats | float:
     return 1.4826 * _median(np.abs(away)) if away.shape[1] >= _MANY else 0.0
 
 
-def unlike_most(rows: Rows) -> Ints:
+def unlike_most(rows: Mapping[str, npt.NDArray[Any]]) -> Ints:
     """The places of the rows that are unlike most; all, where no more than half are alike."""
     kept = np.stack([rows[name].view(np.int64) for name in EXACT], 1)
     _, which, count = np.unique(kept, axis=0, return_inverse=True, return_counts=True)
@@ -104,4 +104,4 @@ def unlike_most(rows: Rows) -> Ints:
         _, which, count = np.unique(kept, axis=0, return_inverse=True, return_counts=True)
     top = int(count.argmax())
     which = which.reshape(-1)
-    return np.flatnonzero(which != top) if 2 * int(count[top]) > len(rows) else np.arange(len(rows))
+    return np.flatnonzero(which != top) if 2 * int(count[top]) > len(which) else np.arange(len(which))

@@ -7,7 +7,7 @@ since when it has held.
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,13 @@ COMPARED: Final = (
 _NUMBERS: Final = ("count", "mean", "std", "neurons", "dead_neurons")
 
 
+class Numbers(Protocol):
+    """Numbers of rows by name."""
+
+    def __getitem__(self, name: str, /) -> npt.NDArray[Any]:
+        """Those of this name, shape (rows,)."""
+
+
 class Parts(NamedTuple):
     """Rows of several ranks before they were merged.
 
@@ -41,15 +48,15 @@ class Parts(NamedTuple):
         ranks: the ranks that there are; entries of `columns` are places here.
         columns: for each row the place of its rank, int64[rows].
         layers: for each group the number of its layer, int64[groups].
-        rows: structured, with the fields `COMPARED`; group i, of one layer in one step, is
-            ``rows[starts[i]:starts[i + 1]]``.
+        rows: the rows' numbers by the names in `COMPARED`, each as an array of shape (rows,), such as a structured
+            array has; of group i, of one layer in one step, those from ``starts[i]`` to ``starts[i + 1]``.
         starts: int64[groups].
     """
 
     ranks: tuple[int, ...]
     columns: Ints
     layers: Ints
-    rows: Rows
+    rows: Numbers
     starts: Ints
 
 
@@ -109,6 +116,8 @@ class RankTable:
         self._limits = limits
         self._places: dict[str, int] = {}
         self._layers: list[_Layer] = []
+        #: The place here of each layer by its number among these.
+        self._numbered: tuple[Sequence[LayerInfo], Ints] = (), np.zeros(0, np.int64)
         #: The last row of each layer on each rank; and of each kind how long it has held, since when, and how far.
         self._last = np.zeros((0, 0), ROW_DTYPE)
         self._runs: dict[str, Ints] = {kind: np.zeros((0, 0), np.int64) for kind in KINDS}
@@ -119,9 +128,9 @@ class RankTable:
         """Takes rows in the order of their steps; `infos` has the layers by their numbers."""
         if not len(parts.starts):
             return
-        places = self._make_room(parts.ranks, parts.layers, infos)
+        places = self._make_room(parts.ranks, infos)
         columns = self._columns(parts.ranks)[parts.columns]
-        sizes = np.diff(parts.starts, append=len(parts.rows))
+        sizes = np.diff(parts.starts, append=len(parts.columns))
         of_group = places[parts.layers]
         seen = np.bincount(of_group, minlength=len(self._layers))
         if sizes.max() > 1:
@@ -133,7 +142,7 @@ class RankTable:
 
     def remember(self, ranks: Sequence[int], column: int, layers: Ints, rows: Rows, infos: Sequence[LayerInfo]) -> None:
         """Takes the latest row of each of some layers on the rank at this place among all; before their `add`."""
-        places = self._make_room(tuple(ranks), layers, infos)
+        places = self._make_room(tuple(ranks), infos)
         same = ranks is self.ranks  # thousands of them are compared for each of thousands otherwise
         self._last[places[layers], column if same else self._columns(tuple(ranks))[column]] = rows
 
@@ -143,18 +152,19 @@ class RankTable:
         where = {rank: column for column, rank in enumerate(self.ranks)}
         return np.array([where[rank] for rank in ranks], np.int64)
 
-    def _make_room(self, ranks: tuple[int, ...], layers: Ints, infos: Sequence[LayerInfo]) -> Ints:
+    def _make_room(self, ranks: tuple[int, ...], infos: Sequence[LayerInfo]) -> Ints:
         """The place here of each layer by its number."""
         if ranks is not self.ranks and ranks != self.ranks:
-            known = set(self.ranks)
-            self.ranks = self.ranks + tuple(rank for rank in ranks if rank not in known) if known else ranks
-        places = np.zeros(len(infos), np.int64)
-        for number in np.unique(layers).tolist():
-            info = infos[number]
-            if info.name not in self._places:
-                self._places[info.name] = len(self._layers)
-                self._layers.append(_Layer(info))
-            places[number] = self._places[info.name]
+            there = set(self.ranks)
+            self.ranks = self.ranks + tuple(rank for rank in ranks if rank not in there) if there else ranks
+        known, places = self._numbered
+        if infos is not known or len(infos) != len(places):
+            for info in infos:
+                if info.name not in self._places:
+                    self._places[info.name] = len(self._layers)
+                    self._layers.append(_Layer(info))
+            places = np.array([self._places[info.name] for info in infos], np.int64)
+            self._numbered = infos, places
         if len(self._layers) > len(self._last) or len(self.ranks) > self._last.shape[1]:
             room = len(self._last)
             shape = (room if room >= len(self._layers) else max(2 * room, len(self._layers)), len(self.ranks))
@@ -194,7 +204,7 @@ class RankTable:
         if not len(chosen):
             return
         of_rows = np.repeat(parts.starts, sizes)
-        same = np.ones(len(parts.rows), np.bool_)
+        same = np.ones(len(columns), np.bool_)
         for name in EXACT:
             values = parts.rows[name].view(np.int64)
             same &= values == values[of_rows]
@@ -212,7 +222,7 @@ class RankTable:
                 layer.was_equal, layer.unequal = True, None
             elif layer.was_equal and layer.unequal is None:
                 start, size = int(parts.starts[group]), int(sizes[group])
-                others = unlike_most(parts.rows[start : start + size])
+                others = unlike_most({name: parts.rows[name][start : start + size] for name in (*EXACT, *MOMENTS)})
                 ranks = tuple(sorted(self.ranks[at] for at in columns[start : start + size][others].tolist()))
                 layer.unequal = Unequal(int(parts.rows["step"][start]), ranks, size, layer.again)
 
@@ -220,39 +230,45 @@ class RankTable:
         judged = np.array([_is_output(layer.info) for layer in self._layers])
         is_input = np.array([layer.info.layer_type == layer_types.INPUT for layer in self._layers])
         rows = parts.rows
-        holds = {kind: np.zeros(len(rows), np.bool_) for kind in KINDS}
-        decided = np.zeros(len(rows), np.bool_)
-        own = {kind: np.zeros(len(rows)) for kind in KINDS}
-        usual = {kind: np.zeros(len(rows)) for kind in KINDS}
+        #: Of the kinds that any row has: whether it holds, the rank's number, and the median.
+        kinds: dict[str, tuple[Bools, Floats, Floats]] = {}
+        decided = np.zeros(len(columns), np.bool_)
         for size in np.unique(sizes).tolist():
             groups = np.flatnonzero((sizes == size) & judged[of_group])
             if size < 2 or not len(groups):
                 continue
             at = (parts.starts[groups][:, None] + np.arange(size)).ravel()
-            whole = len(at) == len(rows)
+            whole = len(at) == len(columns)
             columns_of = {name: _matrix(rows[name], at, size, whole=whole) for name in _NUMBERS}
             found = differences(columns_of, is_input[of_group[groups]], self._limits)
             decided[at] = found.decided.ravel()
             for kind, (which, mine, others) in found.kinds.items():
                 if which.any():
-                    holds[kind][at], own[kind][at] = which.ravel(), mine.ravel()
-                    usual[kind][at] = np.broadcast_to(others, which.shape).ravel()
+                    if kind not in kinds:
+                        kinds[kind] = np.zeros(len(columns), np.bool_), np.zeros(len(columns)), np.zeros(len(columns))
+                    holds, own, usual = kinds[kind]
+                    holds[at], own[at] = which.ravel(), mine.ravel()
+                    usual[at] = np.broadcast_to(others, which.shape).ravel()
         of_rows = np.repeat(of_group, sizes)
-        steps = rows["step"][parts.starts]
-        bounds = np.flatnonzero(np.diff(steps, prepend=steps[0] - 1))
-        begins = [*parts.starts[bounds].tolist(), len(rows)]
+        steps = rows["step"]
+        of_groups = steps[parts.starts]
+        bounds = np.flatnonzero(np.diff(of_groups, prepend=of_groups[0] - 1))
+        begins = [*parts.starts[bounds].tolist(), len(columns)]
+        nothing = np.zeros(len(columns), np.bool_), np.zeros(0), np.zeros(0)
         for kind in KINDS:
-            if not (holds[kind].any() or self._runs[kind].any()):
+            if kind not in kinds and not self._runs[kind].any():
                 continue
+            holds, own, usual = kinds.get(kind, nothing)
             runs, since, (mine, others) = self._runs[kind], self._since[kind], self._values[kind]
             for begin, end in pairwise(begins):
-                which, known = holds[kind][begin:end], decided[begin:end]
+                which, known = holds[begin:end], decided[begin:end]
                 cells = of_rows[begin:end], columns[begin:end]
                 before = runs[cells]
-                since[cells] = np.where(which & (before == 0), rows["step"][begin:end], since[cells])
+                since[cells] = np.where(which & (before == 0), steps[begin:end], since[cells])
                 runs[cells] = np.where(which, before + 1, np.where(known, 0, before))
-                hit = of_rows[begin:end][which], columns[begin:end][which]
-                mine[hit], others[hit] = own[kind][begin:end][which], usual[kind][begin:end][which]
+                if kind in kinds:
+                    hit = of_rows[begin:end][which], columns[begin:end][which]
+                    mine[hit], others[hit] = own[begin:end][which], usual[begin:end][which]
 
     def of(self, name: str) -> int:
         """How many ranks have a layer."""

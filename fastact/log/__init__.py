@@ -17,7 +17,8 @@ watched and not recorded by then, and why; the newest segment holds) and the run
 their names. What comes later stands in the metadata of a batch: ``fastact.layers`` has the layers that are new in it,
 ``fastact.unseen`` takes the place of the header's. So a layer that runs late costs its own few bytes, and no segment. A
 sealed segment of many batches ends with one without rows, whose ``fastact.index`` says where in it which steps are
-(`step_index`).
+(`step_index`). ``fastact.neurons`` of a batch says which neurons of its layers were dead at some steps: bitmaps,
+deflated (`snapshots`).
 
 **Sessions.** Each start of a writer in a folder begins a session, which is read apart; one that resumes
 (``start_step``) continues the last. ``fastact.run_session`` is the session's number, ``fastact.start_step`` the step at
@@ -81,6 +82,7 @@ The files, from the training to the disk and back:
 - `lock`: one writer a run
 - `retention`: removes, thins and joins the oldest segments
 - `plan`: which segments are merged next, and into how many steps a row
+- `snapshots`: which neurons were dead at some steps: written, thinned and read
 - `thin`: one merged row for many steps, one segment for many
 - `upload`: moves sealed segments to an object store
 - `schema`: what a segment holds, its columns and its header

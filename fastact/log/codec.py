@@ -40,6 +40,7 @@ NONSENSE: Final = (pa.ArrowException, OSError, OverflowError, ValueError, struct
 #: By default Arrow hands each column of a batch to a pool of threads, which takes six times as long as it saves.
 _OPTIONS: Final = pa.ipc.IpcReadOptions(use_threads=False)
 _FLOATS: Final = [field.name for field in COLUMNS if pa.types.is_floating(field.type)]
+_FRONT: Final = COLUMNS.serialize().to_pybytes()
 _WHOLE: Final = [i for i, field in enumerate(COLUMNS) if not field.nullable]
 
 
@@ -79,12 +80,14 @@ class Encoder:
         layers: Sequence[LayerInfo] = (),
         unseen: Mapping[str, str] | None = None,
         refused: int | None = None,
+        neurons: str = "",
     ) -> bytes:
         """The next batch, which may have no rows (of `fields.ROW_DTYPE`).
 
         Counted from the writer's start, its first row is number `row`, and `dropped` rows had been dropped before it,
         `refused` of them because the disk refused, the others because it was too slow; None where that is not known.
         `layers` are those of its rows that the segment has not named yet, `unseen` takes the place of the header's.
+        `neurons` says which were dead at some steps (`snapshots`).
         """
         stamp = stamp_text(SCHEMA_VERSION, "batch", self.header.session, self._batch, row)
         metadata = {"fastact.stamp": stamp}
@@ -100,6 +103,8 @@ class Encoder:
         if unseen is not None:
             metadata["fastact.unseen"] = json.dumps(dict(unseen))  # 1.5
             self._unseen = unseen
+        if neurons:
+            metadata["fastact.neurons"] = neurons  # 1.5
         if len(rows):
             self._entries.add(self._size, int(rows["step"].min()), int(rows["step"].max()))
         return self._message(rows, metadata, stamp)
@@ -165,15 +170,18 @@ class Decoder:
     """
 
     def __init__(self, schema: Any, version: tuple[int, int]) -> None:
+        # Version 1.0 wrote NaN for the within_std of a layer whose neurons were all NaN; null says so since.
+        self._nan_is_null = version < (1, 1)
+        if version == SCHEMA_VERSION and schema.equals(COLUMNS):  # as a rule, metadata apart
+            self._places, self._front = None, _FRONT
+            return
         check_schema(schema, version)
         bare = pa.schema([field.remove_metadata() for field in schema])
         #: Where each column is; -1 for one that the version does not have yet.
         places = [bare.get_field_index(name) for name in COLUMNS.names]
         # As a rule a segment has the columns of this version in their order, and a batch of it is used as it is read.
         self._places = None if places == list(range(len(bare))) else places
-        self._front = (COLUMNS if self._places is None else bare).serialize().to_pybytes()
-        # Version 1.0 wrote NaN for the within_std of a layer whose neurons were all NaN; null says so since.
-        self._nan_is_null = version < (1, 1)
+        self._front = _FRONT if self._places is None else bare.serialize().to_pybytes()
 
     def batch(self, frame: Frame) -> tuple[Any, dict[bytes, bytes]]:
         """The `pyarrow.RecordBatch` in a message and the message's own metadata. Raises one of `NONSENSE`."""

@@ -28,7 +28,7 @@ from fastact.log.codec import Encoder
 from fastact.log.files import Segment, list_segments, next_number, remove_empty, remove_run, sync_folder
 from fastact.log.folder import segment_frames
 from fastact.log.frames import END_MARK
-from fastact.log.late import LateNames, within
+from fastact.log.late import LateNames, fitting, within
 from fastact.log.lock import RunLock
 from fastact.log.options import LogOptions
 from fastact.log.plan import KeptSegment
@@ -36,6 +36,7 @@ from fastact.log.retention import Retention
 from fastact.log.ring import Dropped, Ring
 from fastact.log.schema import Header
 from fastact.log.sessions import Sessions, front_of
+from fastact.log.snapshots import WaitingSnapshots
 from fastact.log.thin import SegmentFacts
 
 #: Seconds between two portions of retention's work, in which the training has Python's lock for itself.
@@ -50,8 +51,6 @@ _BETWEEN_SEALS: Final = 0.1
 _PILED_UP, _MOST_ROWS = 4_096, 32_768
 #: Characters of the layers that a header names, some 100,000 layers: readers bound what a message may hold.
 _MOST_NAMED: Final = 16 << 20
-#: So few layers are never more.
-_FEW: Final = 300
 _drains: "Final[weakref.WeakSet[Drain]]" = weakref.WeakSet()
 
 
@@ -79,6 +78,8 @@ class Drain:
         #: What was watched and not recorded, for the headers; replaced by a new mapping, never changed.
         self.unseen: Mapping[str, str] = {}
         self._told_unseen: Mapping[str, str] = {}
+        #: Which neurons were dead at some steps, for the next batch.
+        self.snapshots = WaitingSnapshots()
         self._folder, self._options, self._metadata, self._layers = folder, options, metadata, layers
         self._session = os.urandom(8).hex()
         #: Those that the last segment has rows of, which the next one names at its front; None before the first one.
@@ -246,7 +247,7 @@ class Drain:
         goal = ring.head
         while ring.tail < goal and (everything or goal - ring.tail >= options.batch_rows or self._repeat):
             rows, dropped = ring.oldest(self._repeat or self._batch_size(goal - ring.tail))
-            rows = self._fitting(rows)
+            rows = fitting(rows, self._not_named(np.unique(rows["layer"]).tolist()), _MOST_NAMED)
             self._repeat = len(rows)
             self._write(rows, dropped)
             # An interrupt before this repeats the batch, and readers drop repeats.
@@ -263,6 +264,8 @@ class Drain:
             self._seal()
         if everything and self.unseen != self._told_unseen:
             self._write_nothing(self.unseen)
+        while everything and self.snapshots:
+            self._write_nothing()
         if final:
             if ring.oldest(0)[1] is not None or self._dropped.rows > self._told:
                 self._write_nothing()
@@ -296,10 +299,12 @@ class Drain:
         assert self._encoder is not None
         orders = np.unique(rows["layer"]).tolist()
         late = self._not_named(orders)
-        data = front + self._encoder.batch(rows, self.ring.tail, gone.rows, late, unseen, gone.refused)
+        neurons = self.snapshots.text()
+        data = front + self._encoder.batch(rows, self.ring.tail, gone.rows, late, unseen, gone.refused, neurons)
         # Sealing adds its end mark, and asks for no room.
         self._retention.make_room(self._segment.size + len(data) + len(END_MARK))
         self._segment.write(data)
+        self.snapshots.written()
         self._told = self._dropped.rows
         self._used = {*orders, *(self._used or ())} if not front else set(orders)
         if front or unseen is not None:
@@ -314,14 +319,6 @@ class Drain:
         """The layers, by what rows call them, that the segment has not named yet."""
         named = self._encoder.layers if self._encoder is not None else {}
         return tuple(self._layers[order] for order in orders if order not in named)
-
-    def _fitting(self, rows: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
-        """The first of the rows, as many as have new layers of `_MOST_NAMED` characters, which is nearly always all."""
-        late = self._not_named(np.unique(rows["layer"]).tolist())
-        if len(late) > _FEW and len(few := within(_MOST_NAMED, late)) < len(late):
-            beyond = np.isin(rows["layer"], [info.order for info in late[max(1, len(few)) :]])
-            rows = rows[: max(1, int(np.argmax(beyond)))]
-        return rows
 
     def _begin(self) -> bytes:
         told, unseen = self._told, dict(self.unseen)

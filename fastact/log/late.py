@@ -2,9 +2,14 @@
 
 from collections.abc import Iterable
 
+import numpy as np
+import numpy.typing as npt
+
 from fastact.history import LayerInfo
 from fastact.log.schema import layers_to_json
 
+#: So few layers are never too many to be named.
+_FEW = 300
 #: A layer that comes this many steps after the first one was not there from the beginning; so many are a mistake.
 _LATE_STEPS, _MANY_LATE = 100, 1000
 
@@ -40,3 +45,11 @@ def within(size: int, layers: Iterable[LayerInfo]) -> tuple[LayerInfo, ...]:
             break
         found.append(info)
     return tuple(found)
+
+
+def fitting(rows: npt.NDArray[np.void], late: tuple[LayerInfo, ...], size: int) -> npt.NDArray[np.void]:
+    """The first of the rows, as many as have layers among the `late` ones of `size` characters: nearly always all."""
+    if len(late) > _FEW and len(few := within(size, late)) < len(late):
+        beyond = np.isin(rows["layer"], [info.order for info in late[max(1, len(few)) :]])
+        rows = rows[: max(1, int(np.argmax(beyond)))]
+    return rows

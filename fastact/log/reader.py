@@ -22,9 +22,11 @@ from fastact.history import LayerInfo
 from fastact.log.codec import NONSENSE, Decoder, added, adds_to_header, read_header
 from fastact.log.folder import Tell, present_segments, segment_frames, unlocked
 from fastact.log.frames import Frame
-from fastact.log.schema import Header, columns_of
+from fastact.log.schema import Header, columns_of, numbers_of
 from fastact.log.sessions import Front, Session, Sessions, Writer, front_of
+from fastact.log.snapshots import read_snapshots
 from fastact.log.step_index import read_index
+from fastact.neurons import Snapshot
 from fastact.opening import is_exhausted
 
 #: The versions whose columns are known.
@@ -316,6 +318,10 @@ class RunReader:
         self.replaced = list(replaced.values())
         self.unseen = self.unseen if header is None else header.unseen
 
+    def snapshots(self) -> Iterator[tuple[str, Snapshot]]:
+        """Which neurons were dead at some steps, with their layers, in the order in which that was written."""
+        return read_snapshots(self._folder, self._names(), self._places.cut, self.path)
+
     def writer(self, session: str) -> Writer:
         """The place in the run of a writer, which a message names as its session."""
         return self._places.of_writer(session)
@@ -356,7 +362,7 @@ class RunReader:
 
 def without(stored: StoredBatch, cut: int, replaced: dict[str, Replaced], lost: Tell) -> StoredBatch:
     """The batch without the rows from step `cut` on, which were recorded again; notes by its writer what they were."""
-    steps = stored.batch.column("step").to_numpy()
+    steps = numbers_of(stored.batch.column("step"))
     again = steps >= cut
     if not again.any():
         return stored

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from fastact.checks import check_integer, check_text, check_type
 from fastact.errors import ArgumentTypeError, ArgumentValueError, LogError
-from fastact.fields import NEURON, ROW, ROW_DTYPE, SCHEMA_VERSION
+from fastact.fields import NEURON, ROW, ROW_DTYPE, SCHEMA_VERSION, Field
 from fastact.history import LayerInfo, Mode
 from fastact.remote import is_uri, redacted
 
@@ -259,9 +259,9 @@ def check_schema(schema: Any, version: tuple[int, int]) -> None:
 def to_batch(rows: npt.NDArray[np.void], names: Mapping[int, str]) -> Any:
     """Rows of `fields.ROW_DTYPE` as a `pyarrow.RecordBatch`; `names` maps a layer's order to its name.
 
-    From buffers alone, here and in `to_rows`: `pyarrow.array` and `to_numpy` import pandas where it is installed, which
-    takes half a second of the training's time, and fails while the interpreter ends: the last rows would be lost. (In
-    pyarrow 18, `to_pandas_dtype` needs it.)
+    From buffers alone, here and where rows are read: `pyarrow.array` and `to_numpy` import pandas where it is
+    installed, which takes half a second of the training's time and 30 MB, and fails while the interpreter ends: the
+    last rows would be lost. (In pyarrow 18, `to_pandas_dtype` needs it.)
     """
     unswept = rows["neurons"] == 0
     columns = []
@@ -291,6 +291,25 @@ def _column(values: npt.NDArray[Any], arrow_type: Any, nulls: npt.NDArray[np.boo
     return pa.Array.from_buffers(arrow_type, len(values), [valid, pa.py_buffer(values)])
 
 
+def numbers_of(column: Any, dtype: str = "int64") -> npt.NDArray[Any]:
+    """The numbers of an Arrow array of this type, whatever where it has nulls: a view of its memory."""
+    if not len(column):
+        return np.empty(0, dtype)
+    return np.frombuffer(column.buffers()[1], dtype, column.offset + len(column))[column.offset :]
+
+
+def to_columns(batch: Any, fields: Iterable[Field] = ROW) -> dict[str, npt.NDArray[Any]]:
+    """The numbers of a batch with the columns `COLUMNS` by field; where there is no null, a view of its memory."""
+    columns = {}
+    for f in fields:
+        column = batch.column("layer_order" if f.name == "layer" else f.name)
+        columns[f.name] = numbers_of(column, f.dtype)
+        if column.null_count:
+            columns[f.name] = columns[f.name].copy()
+            columns[f.name][_nulls(column)] = _FILL[f.name]
+    return columns
+
+
 def to_rows(batch: Any, out: Any = None) -> Any:
     """The rows of a batch or table with the columns `COLUMNS` as an array of `fields.ROW_DTYPE`, by default a new one.
 
@@ -301,11 +320,15 @@ def to_rows(batch: Any, out: Any = None) -> Any:
         column = batch.column("layer_order" if f.name == "layer" else f.name)
         done = 0
         for part in column.chunks if isinstance(column, pa.ChunkedArray) else [column] * bool(len(column)):
-            begin, end = part.offset, part.offset + len(part)
-            valid, values = part.buffers()
             into = rows[f.name][done : (done := done + len(part))]
-            into[:] = np.frombuffer(values, f.dtype, end)[begin:]
+            into[:] = numbers_of(part, f.dtype)
             if part.null_count:
-                known = np.unpackbits(np.frombuffer(valid, np.uint8), count=end, bitorder="little")[begin:]
-                into[known == 0] = _FILL[f.name]
+                into[_nulls(part)] = _FILL[f.name]
     return rows
+
+
+def _nulls(column: Any) -> npt.NDArray[np.bool_]:
+    """Where an Arrow array has nulls, of which there are some."""
+    valid = np.frombuffer(column.buffers()[0], np.uint8)
+    known = np.unpackbits(valid, count=column.offset + len(column), bitorder="little")[column.offset :]
+    return ~known.view(np.bool_)

@@ -30,6 +30,7 @@ from fastact.log.codec import NONSENSE, Decoder, Encoder, added, read_header
 from fastact.log.files import write_all
 from fastact.log.frames import END_MARK, MAX_METADATA, Frame, frames
 from fastact.log.schema import Header, layers_to_json, to_rows
+from fastact.log.snapshots import ThinnedSnapshots
 from fastact.opening import open_regular, read_regular
 
 #: Rows that are merged at a time, some 2 ms: as long may the training wait for Python's lock.
@@ -140,6 +141,7 @@ class _Copy:
         self._count = 0
         self._row = 0
         self._merged = Merged(k)
+        self._snapshots = ThinnedSnapshots(k, self._before)
 
     def add(self, source: Path) -> Iterator[None]:
         """Reads a segment."""
@@ -163,6 +165,8 @@ class _Copy:
         if self._encoder is None:
             raise ValueError("no header")
         self._pass_on(everything=True)
+        for text in self._snapshots.texts():
+            write_all(self._output, self._encoder.batch(np.empty(0, ROW_DTYPE), self._row, neurons=text))
         write_all(self._output, self._encoder.index(self._row))
 
     def _take_header(self, frame: Frame) -> Header:
@@ -199,6 +203,7 @@ class _Copy:
         self._dropped = max(self._dropped, dropped)
         self._infos |= {info.order: info for info in late}
         self._unseen = self._unseen if unseen is None else unseen
+        self._snapshots.add(metadata.get(b"fastact.neurons", b"[]"))
         if batch.num_rows:
             rows = to_rows(batch)
             if self._before is not None:

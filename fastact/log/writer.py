@@ -17,6 +17,7 @@ from fastact.log.drain import Drain
 from fastact.log.options import LogOptions
 from fastact.log.schema import check_layer, check_local, check_metadata
 from fastact.log.upload import Uploader
+from fastact.neurons import Snapshot
 from fastact.warn import warn
 
 _LAYER: Final = COLUMN["layer"]
@@ -193,6 +194,13 @@ class LogWriter:
         if not head % self._batch_rows:
             self._drain.wake()
             self.warn()
+
+    def append_neurons(self, layer: str, found: Snapshot) -> None:
+        """Takes in which neurons of a layer were dead at a step whose row was appended. Never waits for the disk.
+
+        It goes with the rows that are written next. Where the disk does not take them, the oldest are forgotten.
+        """
+        self._drain.snapshots.append(layer, found)
 
     def flush(self) -> bool:
         """Writes every row that was appended so far; returns when they are written.

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Literal
 
 from fastact.checks import check_choice, check_integer
@@ -57,10 +57,15 @@ class Alerts:
         #: (layer, condition) -> the `gravity` that was reported.
         self._reported: dict[tuple[str, str], int] = {}
 
-    def look(self, diagnoser: Diagnoser, failures: FailureCounter | None = None) -> None:
+    def look(
+        self,
+        diagnoser: Diagnoser,
+        failures: FailureCounter | None = None,
+        seen: Callable[[Sequence[Finding]], None] = lambda _: None,
+    ) -> None:
         """To be called after each recorded step; diagnoses at one in `every`. May raise a `FindingError`.
 
-        A diagnosis that fails is counted in `failures`, and ends no training.
+        A diagnosis that fails is counted in `failures`, and ends no training. `seen` is given all findings first.
         """
         self._steps += 1
         if self._steps % self._every:
@@ -68,6 +73,7 @@ class Alerts:
         found: tuple[Finding, ...] = ()
         with failures("diagnose") if failures is not None else contextlib.nullcontext():
             found = diagnoser.diagnose().findings
+            seen(found)
         for finding in self.fresh(found):
             self.act(finding)
 

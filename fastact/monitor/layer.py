@@ -13,6 +13,7 @@ from fastact.arithmetic.state import COUNT, MEAN, ZEROS
 from fastact.cpu.workspace import NeuronWorkspace
 from fastact.fields import COLUMN, NEURON, SATURATED_SHARE
 from fastact.history import LayerHistory, LayerInfo
+from fastact.neurons import Snapshot
 from fastact.stats.activation import ActivationStats, as_logged, wrap
 from fastact.stats.channel import ChannelStats, wrap_workspace
 from fastact.stats.fast_path import PlanCache
@@ -38,7 +39,9 @@ def _as_stats(recorded: Recorded) -> ActivationStats | ChannelStats:
 class WatchedLayer:
     """A layer between two calls of the monitor."""
 
-    __slots__ = ("density", "history", "info", "parts", "plans", "recorded", "silence")
+    __slots__ = (
+        "density", "history", "info", "known_dead", "parts", "plans", "recorded", "silence", "silence_step", "snapshots"
+    )  # fmt: skip
 
     def __init__(self, info: LayerInfo, history: LayerHistory) -> None:
         self.info, self.history = info, history
@@ -50,6 +53,11 @@ class WatchedLayer:
         self.parts = 0
         #: What each neuron's silence has come to, int64[neurons], and how often the others fire (`arithmetic.silence`).
         self.silence, self.density = np.zeros(0, np.int64), NO_DENSITY
+        #: The step after which that was so.
+        self.silence_step = -1
+        #: What is kept of it, and how many neurons were dead when it was last looked at (`kept_neurons`).
+        self.snapshots: list[Snapshot] = []
+        self.known_dead = 0
 
     def add(self, recorded: Recorded) -> None:
         """Merges a part of the step's activations into what was recorded before."""

@@ -29,6 +29,7 @@ from fastact.monitor.adapted import Adapted
 from fastact.monitor.alerts import Action, Alerts
 from fastact.monitor.gathering import Gather, Gathering
 from fastact.monitor.guards import Guards
+from fastact.monitor.kept_neurons import TellsNeurons
 from fastact.monitor.notebook import InNotebooks
 from fastact.monitor.queue import StepQueue
 from fastact.monitor.resuming import Releasable, hold, open_writer
@@ -42,7 +43,7 @@ from fastact.stats.options import SATURATION
 from fastact.stats.summarize import summarize
 
 
-class ActivationMonitor(Supervision, Adapted, InNotebooks, Guards, Releasable):
+class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, Guards, Releasable):
     """Watches the activations of a training run.
 
     Args:
@@ -347,7 +348,7 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, Guards, Releasable):
             if self._gathering is not None:
                 self._gathering.end_step([layer.info for layer in self._layers.values()])
             if self._alerts is not None and (self._gathering is None or self._gathering.alone):
-                self._alerts.look(self._diagnoser, self._failures)
+                self._alerts.look(self._diagnoser, self._failures, self._queue.keep_neurons)
 
     def diagnose(self) -> Diagnosis:
         """What is wrong now, judged by the rows of all finished steps in the window; waits for a GPU that has some.
@@ -357,7 +358,7 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, Guards, Releasable):
         self._queue.catch_up()
         self._unseen.look()
         whole = None if self._gathering is None else self._gathering.diagnose()
-        return self._diagnoser.diagnose() if whole is None else whole
+        return self._kept(self._diagnoser.diagnose()) if whole is None else whole
 
     def flush(self) -> None:
         """Puts every finished step into the log; returns when it is there. Does nothing without a path.

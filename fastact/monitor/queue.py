@@ -12,19 +12,22 @@ What it asks for waits then until the call that it interrupts is done: see `Step
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from fastact.arithmetic.silence import SilenceLimits
 from fastact.diagnosis.diagnoser import Diagnoser
+from fastact.diagnosis.finding import Finding
 from fastact.diagnosis.layer_types import COUNTED
 from fastact.errors import FastactError
 from fastact.failures import FailureCounter
 from fastact.history import LayerInfo
 from fastact.log.writer import LogWriter
 from fastact.monitor.declared import Declared
+from fastact.monitor.kept_neurons import OFTEN, KeptNeurons
 from fastact.monitor.layer import LayerRecord, PendingRow, Recorded, WatchedLayer, total_of
+from fastact.neurons import Neurons
 
 if TYPE_CHECKING:
     from fastact.cuda.arrays import DeviceArray
@@ -92,6 +95,7 @@ class StepQueue:
         self._limits = SilenceLimits(limits.dead_window, limits.dead_samples, limits.dead_fires)
         self._sparse = limits.dead_sparse
         self._lookups = SilenceLimits(limits.dead_window, 1, limits.unused_lookups, counts=1)
+        self._kept = KeptNeurons(writer, self._silence_limits)
         #: With `strict`: what went wrong, to be raised at the end of the call.
         self._errors: list[Exception] = []
         self._finished: deque[_FinishedStep] = deque()
@@ -245,6 +249,21 @@ class StepQueue:
                 self.end_step()
         finally:
             self.catch_up()
+            self._exclusively(self._keep_all)
+
+    def _keep_all(self) -> None:
+        for layer in self.layers.values():
+            self._kept.keep(layer)
+
+    def keep_neurons(self, findings: Sequence[Finding]) -> None:
+        """Keeps which neurons are dead of the layers of new findings."""
+        if findings and not self.postpone():
+            self._exclusively(self._kept.keep_found, findings, self.layers)
+
+    def neurons(self, layer: str) -> Neurons:
+        """What `ActivationMonitor.neurons` gives."""
+        with self.lock:
+            return self._kept.of(layer, self.layers)
 
     def close(self) -> None:
         """Gives up the finished steps that are left, if any are; closes the log and the listeners."""
@@ -322,13 +341,17 @@ class StepQueue:
             return
         step, logged, rows = self._delivery
         for layer, row, before, silence, density in rows:
-            layer.silence, layer.density = silence, density
+            if silence is not layer.silence:
+                layer.silence_step = step
+                layer.silence, layer.density = silence, density
             try:
                 if layer.history.total == before:
                     self._diagnoser.append(layer.info.name, row)
                 if self._writer is not None and self._writer.appended == logged:
                     self._writer.append(row)
                 logged += 1
+                if layer.history.total % OFTEN == 0 and layer.silence_step == step:
+                    self._kept.look(layer, row)
             except Exception as error:  # noqa: BLE001 - as in `_make_rows`
                 self._failed(f"keep a row of layer {layer.info.name!r}", error)
         if self._finished and self._finished[0].step == step:

@@ -6,6 +6,7 @@ import numpy as np
 
 from fastact.log.lock import is_held
 from fastact.log.reader import RunReader, StoredBatch
+from fastact.log.schema import numbers_of
 
 #: Ranks that are named; of more, how many there are.
 _MOST = 8
@@ -22,7 +23,7 @@ class Reach:
 
     def see(self, stored: StoredBatch) -> None:
         """Takes in the next batch."""
-        steps = stored.batch.column("step").to_numpy()
+        steps = numbers_of(stored.batch.column("step"))
         if len(steps):
             self._changes += int(np.count_nonzero(steps[1:] != steps[:-1]))
             self._changes += self.first is not None and int(steps[0]) != self.last

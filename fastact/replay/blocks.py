@@ -7,7 +7,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from fastact.diagnosis.rules import Thresholds
 from fastact.fields import ROW_DTYPE
 from fastact.history import MAX_WINDOW, LayerInfo
 from fastact.log.reader import StoredBatch
-from fastact.log.schema import to_rows
+from fastact.log.schema import numbers_of, to_rows
 
 #: Rows of a block: 42 MB. Twice as many are no faster; an eighth costs a fifth more time for 50 layers.
 BLOCK_ROWS: Final = 1 << 18
@@ -43,11 +43,16 @@ class LayerNumbers:
         #: What is known of each layer, by its number.
         self.infos: list[LayerInfo] = []
         self._numbers: dict[str, int] = {}
+        #: The names of a batch and their numbers: the next rank's are as a rule the same.
+        self._last: tuple[Any, Ints] | None = None
 
     def of_batch(self, stored: StoredBatch) -> Ints:
         """The layers' numbers for the rows of a batch, int64[rows]."""
-        column = stored.batch.column("layer").dictionary_encode()
-        indices = column.indices.to_numpy()
+        names = stored.batch.column("layer")
+        if self._last is not None and self._last[0].equals(names):
+            return self._last[1]
+        column = names.dictionary_encode()
+        indices = numbers_of(column.indices, "int32")
         numbers = []
         for place, name in enumerate(column.dictionary.to_pylist()):
             if name not in self._numbers:
@@ -58,6 +63,7 @@ class LayerNumbers:
                 self.infos.append(placed(info, self._orders))
             numbers.append(self._numbers[name])
         of_batch: Ints = np.array(numbers, np.int64)[indices]
+        self._last = names, of_batch
         return of_batch
 
 

@@ -4,7 +4,7 @@ Two tables merge in the order of their keys, and rows of equal keys as their fie
 the leaves of a tree (`Tree`): each row is merged as often as the tree is deep, and only as many tables are held.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -20,6 +20,11 @@ _COUNTS: Final = [field.name for field in STATE if field.merge == "sum"]
 _MOMENTS: Final = [field.name for field in STATE if field.merge == "moment"]
 _EXTREMES: Final = [field.name for field in STATE if field.merge in ("min", "max")]
 _OUTSIDE: Final = [field for field in ROW if field not in STATE and field.merge != "first"]
+#: Tables of the same keys that are merged at a time. A call takes as long as its work on a thousand rows.
+_ABREAST: Final = 16
+#: Their order (the bits of a number backwards) in which the first half merges with the second, neighbours with
+#: neighbours, and the halves of what comes of it again.
+_HALVES: Final = sorted(range(_ABREAST), key=lambda place: f"{place:0{_ABREAST.bit_length() - 1}b}"[::-1])
 #: Where these differ, nothing is known of the neurons.
 _EQUAL: Final = [field.name for field in NEURON if field.merge == "equal"]
 
@@ -61,7 +66,7 @@ def keyed(keys: tuple[Ints, ...], columns: Mapping[str, Column]) -> Keyed:
     parts = []
     while len(table):
         first = np.ones(len(table), np.bool_)
-        first[1:] = _changes(table.keys)
+        first[1:] = changes(table.keys)
         if first.all():
             parts.append(table)
             break
@@ -88,7 +93,7 @@ def sorted_by(keys: tuple[Ints, ...]) -> Ints:
     return np.argsort(one, kind="stable")
 
 
-def _changes(keys: tuple[Ints, ...]) -> npt.NDArray[np.bool_]:
+def changes(keys: tuple[Ints, ...]) -> npt.NDArray[np.bool_]:
     """Whether each row but the first differs from the one before it in any key."""
     differs: npt.NDArray[np.bool_] = keys[0][1:] != keys[0][:-1]
     for key in keys[1:]:
@@ -106,7 +111,7 @@ def _rises(keys: tuple[Ints, ...]) -> bool:
 
 def merge_two(a: Keyed, b: Keyed) -> Keyed:
     """The rows of both; those of `a` come first where they merge."""
-    if len(a) == len(b) and all(map(np.array_equal, a.keys, b.keys)):
+    if a.keys is b.keys or (len(a) == len(b) and all(map(np.array_equal, a.keys, b.keys))):
         return _merge_pairs(a, b)
     if not len(a) or not len(b):
         return a if len(a) else b
@@ -117,7 +122,7 @@ def merge_two(a: Keyed, b: Keyed) -> Keyed:
     )
     both = both.take(sorted_by(both.keys))
     again = np.zeros(len(both), np.bool_)
-    again[1:] = ~_changes(both.keys)
+    again[1:] = ~changes(both.keys)
     seconds = np.flatnonzero(again)
     if not len(seconds):
         return both
@@ -196,6 +201,21 @@ _MERGE: Final[dict[str, Callable[[Mapping[str, Column], Mapping[str, Column], st
 }
 
 
+class Alike:
+    """Tables of the same keys, one after the other, such as those of ranks: these are held once and known to rise."""
+
+    def __init__(self) -> None:
+        self._keys: tuple[Ints, ...] = ()
+
+    def table(self, keys: tuple[Ints, ...], columns: Mapping[str, Column]) -> Keyed:
+        """`keyed`; a table with the keys of the one before has the very same arrays."""
+        if len(keys) == len(self._keys) and all(map(np.array_equal, keys, self._keys)):
+            return Keyed(self._keys, columns, np.zeros(len(keys[0])))
+        table = keyed(keys, columns)
+        self._keys = table.keys
+        return table
+
+
 class Tree:
     """Merges many tables as they come, neighbours first: rounding errors grow with the logarithm of their number.
 
@@ -206,10 +226,26 @@ class Tree:
     def __init__(self) -> None:
         #: Tables, each merged of 2^i that were added; the smallest last.
         self._parts: list[tuple[int, Keyed]] = []
+        #: Those after them, whose keys are the very same arrays.
+        self._abreast: list[Keyed] = []
 
     def add(self, table: Keyed) -> None:
         """Adds a table."""
-        level = 0
+        if self._abreast and self._abreast[0].keys is not table.keys:
+            self._settle()
+        self._abreast.append(table)
+        if len(self._abreast) == _ABREAST:
+            self._settle()
+
+    def _settle(self) -> None:
+        abreast, self._abreast = self._abreast, []
+        if len(abreast) == _ABREAST and (not self._parts or 1 << self._parts[-1][0] >= _ABREAST):
+            self._add(_merge_abreast(abreast), _ABREAST.bit_length() - 1)
+            return
+        for table in abreast:
+            self._add(table, 0)
+
+    def _add(self, table: Keyed, level: int) -> None:
         while self._parts and self._parts[-1][0] == level:
             table = merge_two(self._parts.pop()[1], table)
             level += 1
@@ -217,6 +253,7 @@ class Tree:
 
     def whole(self) -> Keyed:
         """All of them merged; the tree is empty then. There has to be one."""
+        self._settle()
         (_, table), *parts = self._parts[::-1]
         for _, before in parts:
             table = merge_two(before, table)
@@ -225,4 +262,17 @@ class Tree:
 
     def __len__(self) -> int:
         """Rows that are held."""
-        return sum(len(table) for _, table in self._parts)
+        return sum(len(table) for _, table in self._parts) + sum(map(len, self._abreast))
+
+
+def _merge_abreast(tables: Sequence[Keyed]) -> Keyed:
+    """Tables of the same keys, `_ABREAST` of them, merged as in a `Tree`, many pairs in each call."""
+    inside = [tables[place] for place in _HALVES]
+    some = Keyed(
+        (),
+        {name: np.concatenate([table.columns[name] for table in inside]) for name in tables[0].columns},
+        np.concatenate([table.rest for table in inside]),
+    )
+    while (half := len(some) // 2) >= len(tables[0]) > 0:
+        some = _merge_pairs(some.take(slice(half)), some.take(slice(half, None)))
+    return Keyed(tables[0].keys, some.columns, some.rest)

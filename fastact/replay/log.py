@@ -33,6 +33,7 @@ from fastact.replay.fetch import open_fetched
 from fastact.replay.frames import Frames, Progress
 from fastact.replay.layouts import grouped, names_in_groups
 from fastact.replay.merge import aggregate, keys_of
+from fastact.replay.neurons import OfNeurons
 from fastact.replay.plotting import Plots
 from fastact.replay.rank_merge import merge_ranks
 from fastact.replay.ranks import OfRanks, rank_folders
@@ -46,7 +47,7 @@ _RANK_COLUMN: Final = pa.field(
 )
 
 
-class Log(OfRanks, Frames, Plots, OfSessions):
+class Log(OfRanks, OfNeurons, Frames, Plots, OfSessions):
     """A log that `open_log` opened. It holds no file open; every call reads what is there at that time.
 
     Where a method takes `progress`, it is called now and then with the bytes read so far; `nbytes` has the total.

@@ -15,13 +15,16 @@ from fastact.arithmetic.columns import merge_groups
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import NEURON, ROW, STATE
 from fastact.log.reader import StoredBatch
-from fastact.replay.blocks import Block, Ints, LayerNumbers, Rows, in_blocks, sort_into_groups
-from fastact.replay.keyed import Keyed, Tree
+from fastact.log.schema import to_columns
+from fastact.replay.blocks import Ints, LayerNumbers, Rows, sort_into_groups
+from fastact.replay.keyed import Column, Keyed, Tree
 from fastact.replay.records import RowFilter
 from fastact.stats.activation import ActivationStats
 
-#: Rows that are merged at a time by `aggregate`: 12 MB.
-_PART: Final = 1 << 16
+#: Rows that are merged at a time by `aggregate`, and stats that are made at a time.
+_PART, _STATS = 1 << 16, 1 << 14
+#: What it reads of a row.
+_MERGED: Final = (*STATE, *(field for field in ROW if field.name == "step"))
 #: What rows may be kept apart by.
 KEYS: Final = ("layer", "step", "rank")
 
@@ -95,11 +98,23 @@ _MERGE: Final[dict[str, Callable[[Rows, str, Ints], npt.NDArray[Any]]]] = {
 }
 
 
-def _in_parts(blocks: Iterable[Block]) -> Iterator[Block]:
-    """The blocks in parts: what rows are copied for, and merged in, takes ten times their memory."""
-    for block in blocks:
-        for begin in range(0, len(block.rows), _PART):
-            yield Block(block.layers[begin : begin + _PART], block.rows[begin : begin + _PART])
+def _in_parts(batches: Iterable[StoredBatch], layers: LayerNumbers) -> Iterator[tuple[Ints, dict[str, Column]]]:
+    """The batches joined until they are worth work on columns: the numbers of the rows' layers, and what is merged."""
+    joined: list[tuple[Ints, dict[str, Column]]] = []
+    rows = 0
+    for stored in batches:
+        joined.append((layers.of_batch(stored), to_columns(stored.batch, _MERGED)))
+        rows += stored.batch.num_rows
+        if rows >= _PART:
+            yield _joined(joined)
+            joined, rows = [], 0
+    if joined:
+        yield _joined(joined)
+
+
+def _joined(parts: list[tuple[Ints, dict[str, Column]]]) -> tuple[Ints, dict[str, Column]]:
+    columns = {field.name: np.concatenate([columns[field.name] for _, columns in parts]) for field in _MERGED}
+    return np.concatenate([numbers for numbers, _ in parts]), columns
 
 
 def aggregate(
@@ -112,22 +127,32 @@ def aggregate(
     layers = LayerNumbers()
     tree = Tree()
     for rank, of_rank in groupby(batches, key=itemgetter(0)):
-        for part in _in_parts(in_blocks((stored for _, stored in of_rank), layers)):
-            keep = np.flatnonzero(wanted.in_block(part, layers))
-            rows, numbers = part.rows.take(keep), part.layers[keep]
-            values = {"layer": numbers, "step": rows["step"], "rank": np.full(len(rows), rank, np.int64)}
-            of_block = [values[name] for name in by]
-            order, starts = sort_into_groups(*of_block)
-            merged = rows.take(order[starts])
-            merge_groups(rows.take(order), np.diff(starts, append=len(rows)), merged)
-            state = {field.name: np.ascontiguousarray(merged[field.name]) for field in STATE}
-            tree.add(Keyed(tuple(key[order[starts]] for key in of_block), state, np.zeros(len(merged))))
+        for numbers, columns in _in_parts((stored for _, stored in of_rank), layers):
+            keep = np.flatnonzero(wanted.in_rows(columns["step"], numbers, layers))
+            values = {"layer": numbers, "step": columns["step"], "rank": np.full(len(numbers), rank, np.int64)}
+            of_rows = [values[name].take(keep) for name in by]
+            order, starts = sort_into_groups(*of_rows)
+            rows = {field.name: columns[field.name].take(keep.take(order)) for field in STATE}
+            merged = {name: column.take(starts) for name, column in rows.items()}
+            merge_groups(rows, np.diff(starts, append=len(order)), merged)
+            tree.add(Keyed(tuple(key.take(order.take(starts)) for key in of_rows), merged, np.zeros(len(starts))))
+    found: dict[tuple[Any, ...], ActivationStats] = {}
     if not len(tree):
-        return {}
+        return found
     total = tree.whole()
-    names = [
-        [layers.infos[number].name for number in key.tolist()] if name == "layer" else key.tolist()
-        for key, name in zip(total.keys, by, strict=True)
-    ]
-    states = zip(*(total.columns[field.name].tolist() for field in STATE), strict=True)
-    return dict(zip(zip(*names, strict=True), map(ActivationStats.from_state, states), strict=True))
+    names = [info.name for info in layers.infos]
+    for begin in range(0, len(total), _STATS):
+        same: dict[int, int] = {}
+        some = total.take(slice(begin, begin + _STATS))
+        keys = [key.tolist() for key in some.keys]
+        keys = [
+            [names[number] for number in key] if name == "layer" else key for key, name in zip(keys, by, strict=True)
+        ]
+        state = []
+        for field in STATE:
+            column = some.columns[field.name].tolist()
+            if field.dtype == "int64":  # of the same number one object: that is a quarter of the memory of many stats
+                column = list(map(same.setdefault, column, column))
+            state.append(column)
+        found |= zip(zip(*keys, strict=True), map(ActivationStats.from_state, zip(*state, strict=True)), strict=True)
+    return found

@@ -7,10 +7,10 @@ import numpy as np
 
 from fastact.fields import ROW
 from fastact.log.reader import StoredBatch
-from fastact.log.schema import to_rows
-from fastact.replay.beside import Beside
+from fastact.log.schema import numbers_of, to_columns
+from fastact.replay.beside import Beside, count_before
 from fastact.replay.blocks import BLOCK_ROWS, Block, Ints, LayerNumbers, Rows
-from fastact.replay.keyed import Keyed, Tree, keyed, merge_two
+from fastact.replay.keyed import Alike, Column, Keyed, Tree, merge_two
 
 #: Merged rows that a round aims at: each level of the tree holds as many, 6 MB.
 _ROUND: Final = 1 << 15
@@ -21,38 +21,35 @@ _BESIDE: Final = 1 << 19
 class _Rank:
     """One rank, read batch by batch."""
 
-    def __init__(self, batches: Iterable[StoredBatch], layers: LayerNumbers) -> None:
+    def __init__(self, batches: Iterable[StoredBatch], layers: LayerNumbers, alike: Alike) -> None:
         self._batches = iter(batches)
-        self._layers = layers
+        self._layers, self._alike = layers, alike
         self._session = ""
         #: (pass, step) of the last row read, and whether that was the last one.
         self.last, self.ended = (-1, 0), False
 
     def read(self, until: tuple[int, int] | None, most: int) -> Keyed | None:
         """Reads on until a (pass, step), or until so many rows are read; None where there was nothing to read."""
-        parts: list[tuple[Ints, Ints, StoredBatch]] = []
+        parts: list[tuple[Ints, Ints, dict[str, Column]]] = []
         count = 0
         while count < most and not self.ended and (until is None or self.last < until):
             stored = next(self._batches, None)
             if stored is None:
                 self.ended = True
             elif stored.batch.num_rows:
-                parts.append((self._passes(stored), self._layers.of_batch(stored), stored))
+                parts.append((self._passes(stored), self._layers.of_batch(stored), to_columns(stored.batch)))
                 count += stored.batch.num_rows
         if not parts:
             return None
-        columns = {field.name: np.empty(count, field.dtype) for field in ROW}
-        begin = 0
-        for _, _, stored in parts:
-            end = begin + stored.batch.num_rows
-            to_rows(stored.batch, {name: column[begin:end] for name, column in columns.items()})
-            begin = end
-        passes, numbers = (np.concatenate(some) for some in zip(*((a, b) for a, b, _ in parts), strict=True))
-        return keyed((passes, columns["step"], numbers), columns)
+        passes, numbers, columns = parts[0]
+        if len(parts) > 1:
+            passes, numbers = np.concatenate([each[0] for each in parts]), np.concatenate([each[1] for each in parts])
+            columns = {field.name: np.concatenate([each[2][field.name] for each in parts]) for field in ROW}
+        return self._alike.table((passes, columns["step"], numbers), columns)
 
     def _passes(self, stored: StoredBatch) -> Ints:
         """Which pass through the steps each row is of: before schema 1.5 a resumed run had some of its steps twice."""
-        steps, session = stored.batch.column("step").to_numpy(), stored.frame.session
+        steps, session = numbers_of(stored.batch.column("step")), stored.frame.session
         back = np.zeros(len(steps), np.int64)
         back[1:] = steps[1:] < steps[:-1]
         goes_on = self._session and stored.header is not None and stored.header.start_step is not None
@@ -77,7 +74,8 @@ def merge_ranks(
     gets them before they are merged, and keeps of a round what is compared of each row. `layers` are those of each
     rank, the same for all that may be merged.
     """
-    reading = list(every := [_Rank(*each) for each in zip(ranks, layers, strict=True)])
+    alike = Alike()
+    reading = list(every := [_Rank(*each, alike) for each in zip(ranks, layers, strict=True)])
     column = {rank: place for place, rank in enumerate(every)}
     ahead: Keyed | None = None
     #: The rows that the rank that lags reads: as many as make a round, merged with what others have beside it.
@@ -108,16 +106,10 @@ def merge_ranks(
         if beside is not None:
             beside.give(past)
         if ahead is not None:
-            count = len(ahead) if past is None else _before(ahead, past)
+            count = len(ahead) if past is None else count_before(ahead.keys, past)
             if count:
                 done.append((ahead.keys[2][:count], ahead.take(slice(count)).rows()))
                 ahead = ahead.take(slice(count, None))
         if done and (not reading or sum(len(rows) for _, rows in done) >= BLOCK_ROWS):
             yield Block(np.concatenate([numbers for numbers, _ in done]), np.concatenate([rows for _, rows in done]))
             done = []
-
-
-def _before(table: Keyed, mark: tuple[int, int]) -> int:
-    """How many rows are of passes and steps before a (pass, step)."""
-    passes, steps, _ = table.keys
-    return int(np.count_nonzero((passes < mark[0]) | ((passes == mark[0]) & (steps < mark[1]))))

@@ -14,7 +14,8 @@ from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import NEURON, NEURON_PART, ROW, STATE_PART
 from fastact.history import LayerInfo
 from fastact.json_schema import document
-from fastact.replay.blocks import Block, LayerNumbers
+from fastact.log.schema import numbers_of
+from fastact.replay.blocks import Ints, LayerNumbers
 from fastact.stats.activation import ActivationStats
 
 
@@ -100,17 +101,17 @@ class RowFilter(NamedTuple):
 
     def in_batch(self, batch: Any) -> npt.NDArray[np.bool_]:
         """Which rows of a `pyarrow.RecordBatch` are wanted, bool[rows]."""
-        keep = self._of_steps(batch.column("step").to_numpy())
+        keep = self._of_steps(numbers_of(batch.column("step")))
         if self.layers is not None:
             named = pc.is_in(batch.column("layer"), value_set=pa.array(self.layers, pa.utf8()))
             keep &= named.to_numpy(zero_copy_only=False)
         return keep
 
-    def in_block(self, block: Block, layers: LayerNumbers) -> npt.NDArray[np.bool_]:
-        """Which rows of a block are wanted, bool[rows]."""
-        keep = self._of_steps(block.rows["step"])
+    def in_rows(self, steps: Ints, numbers: Ints, layers: LayerNumbers) -> npt.NDArray[np.bool_]:
+        """Which rows of these steps and layers are wanted, bool[rows]."""
+        keep = self._of_steps(steps)
         if self.layers is not None:
-            keep &= np.array([info.name in self.layers for info in layers.infos], np.bool_)[block.layers]
+            keep &= np.array([info.name in self.layers for info in layers.infos], np.bool_)[numbers]
         return keep
 
     def _of_steps(self, steps: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from fastact.checks import check_choice
 from fastact.comparison.schema import comparison_schema
 from fastact.diagnosis.schema import layers_schema, report_schema
+from fastact.neurons import neurons_schema
 from fastact.replay.records import record_schema
 from fastact.replay.tail import tail_schema
 
@@ -17,6 +18,7 @@ SCHEMAS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "diagnose": report_schema,
     "compare": comparison_schema,
     "layers": layers_schema,
+    "neurons": neurons_schema,
     "replay": record_schema,
     "tail": tail_schema,
 }

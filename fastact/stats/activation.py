@@ -12,7 +12,7 @@ from fastact.arithmetic.in_python import merge_states
 from fastact.arithmetic.state import COUNT, MAX, MEAN, MIN, NANS, NEG_INFS, POS_INFS, REST
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import STATE
-from fastact.stats.options import EXTRA_OF, SATURATION, Bounds, check_same_options, missing_extra
+from fastact.stats.options import DEFAULT_BOUNDS, EXTRA_OF, SATURATION, Bounds, check_same_options, missing_extra
 from fastact.stats.statistics import NAN, Statistics
 
 
@@ -78,7 +78,8 @@ class ActivationStats(Statistics[int, float, float]):
         if not state[COUNT] - state[NANS] - state[POS_INFS] - state[NEG_INFS]:
             # Not NaN, as `min` and `max` have it: merged with anything, that would stay.
             state = (*state[:MEAN], *arithmetic.EMPTY[MEAN : len(STATE)])
-        return wrap((*state, 0.0), (*(saturation or SATURATION), zero_tol or 0.0))
+        own = bool(saturation or zero_tol)
+        return wrap((*state, 0.0), (*(saturation or SATURATION), zero_tol or 0.0) if own else DEFAULT_BOUNDS)
 
     @property
     def nulls(self) -> int:

@@ -60,6 +60,7 @@ def test_schemas_are_listed() -> None:
         (("diagnose", "b", "--json"), 1),
         (("compare", "a", "b", "--json"), 1),
         (("layers", "b", "--json"), 0),
+        (("neurons", "b", "encoder.0", "--json"), 0),
         (("tail", "b", "--once", "--json"), 0),
         (("tail", "b", "--json"), 0),
         (("replay", "b", "--json"), 0),

@@ -10,6 +10,7 @@ import pytest
 from log_rows import LAYERS, bits, expect, make, read, segments, table, write
 
 import fastact.log.drain
+import fastact.log.late
 import fastact.log.writer
 from fastact.history import LayerInfo
 from fastact.log import LogOptions, LogWriter, RunReader
@@ -63,7 +64,7 @@ def test_names_without_end_take_what_their_rows_take_and_are_told_once(
 
 def test_names_that_fill_a_message_are_told_in_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fastact.log.drain, "_MOST_NAMED", 3_000)
-    monkeypatch.setattr(fastact.log.drain, "_FEW", 1)
+    monkeypatch.setattr(fastact.log.late, "_FEW", 1)
     infos = [LayerInfo(f"layer {i} {'x' * 500}", i, "ReLU") for i in range(60)]
     writer = LogWriter(tmp_path, LogOptions(batch_rows=60, flush_seconds=60))
     for info in infos[:30]:

@@ -14,10 +14,11 @@ from fastact.replay.log import open_log
 
 @pytest.mark.parametrize("by", ["layer", "step", "rank", ("step", "layer"), ["rank", "layer"]])
 def test_any_range_aggregates_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: Any) -> None:
-    monkeypatch.setattr("fastact.replay.blocks.BLOCK_ROWS", 50)
+    monkeypatch.setattr("fastact.replay.merge._PART", 30)
+    monkeypatch.setattr("fastact.replay.merge._STATS", 7)
     ranks = [random_rows(seed, range(40)) for seed in range(2)]
     for rank, rows in enumerate(ranks):
-        write(tmp_path / f"rank-{rank:05d}", rows)
+        write(tmp_path / f"rank-{rank:05d}", rows, batch_rows=16)
     log = open_log(tmp_path)
     got = log.aggregate(by, from_step=5, to_step=30, layers=["head", "body.relu"])
     names = [by] if isinstance(by, str) else by

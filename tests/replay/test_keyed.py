@@ -7,7 +7,7 @@ from replay_runs import random_rows
 
 from fastact.fields import ROW_DTYPE
 from fastact.replay.blocks import sort_into_groups
-from fastact.replay.keyed import Keyed, Tree, keyed, sorted_by
+from fastact.replay.keyed import Alike, Keyed, Tree, keyed, sorted_by
 from fastact.replay.merge import merge_rows
 
 Rows = npt.NDArray[np.void]
@@ -59,6 +59,23 @@ def test_where_all_have_the_same_keys_the_states_are_the_same_bit_for_bit(count:
     found, want = tree_of(parts), at_once(parts)
     for name in ("count", "mean", "std", "abs_mean", "min", "max"):
         assert found[name].tobytes() == want[name].tobytes(), name
+
+
+@pytest.mark.parametrize("before", [0, 1, 16])
+@pytest.mark.parametrize("count", [15, 16, 17, 50])
+def test_tables_that_share_their_keys_are_merged_as_those_that_do_not(before: int, count: int) -> None:
+    parts = [rows_of(seed, range(20)) for seed in range(count)]
+    shared = set.intersection(*({(row["step"], row["layer"]) for row in part} for part in parts))
+    parts = [part[[(row["step"], row["layer"]) in shared for row in part]] for part in parts]
+    others = [rows_of(100 + seed, range(20)) for seed in range(before)]
+    alike, tree = Alike(), Tree()
+    for part in others + parts:
+        own = table(part)
+        tree.add(alike.table(own.keys, own.columns))
+    held = len(tree)
+    found = tree.whole().rows()
+    assert held >= len(found)
+    assert found.tobytes() == tree_of(others + parts).tobytes()
 
 
 def test_rows_of_one_rank_with_the_same_key_are_one() -> None:

@@ -18,6 +18,7 @@ from fastact.cli.commands.export import export
 from fastact.cli.commands.info import info
 from fastact.cli.commands.layers import layers
 from fastact.cli.commands.mcp import mcp
+from fastact.cli.commands.neurons import neurons
 from fastact.cli.commands.recover import recover
 from fastact.cli.commands.replay import replay
 from fastact.cli.commands.report import report
@@ -28,8 +29,8 @@ from fastact.cli.commands.warmup import warmup
 
 #: All commands, in the order in which `fastact --help` lists them.
 COMMANDS: Final[tuple[Callable[..., Any], ...]] = (
-    demo, diagnose, report, compare, explain, layers, replay, stats, export, recover, compact, tail, bench, info,
-    schema, mcp, warmup,
+    demo, diagnose, report, compare, explain, layers, neurons, replay, stats, export, recover, compact, tail, bench,
+    info, schema, mcp, warmup,
 )  # fmt: skip
 
 #: Commands that belong together: their group's name, what it is about, and they.
