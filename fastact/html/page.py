@@ -43,6 +43,7 @@ class Section:
         unseen: a line each.
         facts: pairs of what and what it is.
         about: what was merged, and what the report does not hold, a line each.
+        neurons: maps of neurons by steps, a dict each: see `templates/neurons.html`.
         loss: the chart of the losses, None without any.
         image: the static heat map, a dict; None without rows.
         data: what the script needs; it becomes JSON. None without rows.
@@ -65,6 +66,7 @@ class Section:
     unseen: Sequence[str] = ()
     facts: Sequence[tuple[str, str]] = ()
     about: Sequence[str] = ()
+    neurons: Sequence[dict[str, Any]] = ()
     loss: dict[str, Any] | None = None
     image: dict[str, Any] | None = None
     data: dict[str, Any] | None = None

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from fastact.diagnosis.show.neuron_maps import with_dead_neurons
 from fastact.diagnosis.show.webpage import Subject, document, is_loss
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.heatmap.collect import Collector
@@ -104,4 +105,8 @@ def subject_of(log: "Log", *, progress: "Progress | None" = None, **settings: An
     facts += [(key, value) for key, value in log.metadata.items() if key not in _OWN]
     about = [f"The log is not whole: {line}." for line in log.warnings]
     about += [f"{line[:1].upper()}{line[1:]}." for line in log.notes]
-    return Subject(log.path.name or str(log.path), diagnoser.diagnose(), collection, diagnoser.thresholds, facts, about)
+    diagnosis = diagnoser.diagnose()
+    sick = with_dead_neurons(diagnosis)
+    neurons = log.neurons_of(sick, rank) if sick else ()
+    name = log.path.name or str(log.path)
+    return Subject(name, diagnosis, collection, diagnoser.thresholds, facts, about, neurons)

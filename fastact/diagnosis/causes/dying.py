@@ -117,7 +117,8 @@ def _no_input(layer: LayerView, network: Network, least: float = 0.0) -> Cause:
     whole = not math.isnan(feeder.last[_MEAN]) and feeder.last[_ZEROS] >= feeder.last[_COUNT]
     if whole or (not given and share > 0.0 and _zeros(layer) <= share >= least):
         name = "inputs_zero" if given else "handed_on"
-        return Cause(name, says, remedies, (f"{percent(share)} of what {facts.named(feeder)} gave is zero",))
+        check = ("check what the data loader returns",) if given else remedies
+        return Cause(name, says, check, (f"{percent(share)} of what {facts.named(feeder)} gave is zero",))
     live = f"{percent(1.0 - share)} of what {facts.named(feeder)} gave is not zero"
     return Cause("inputs_zero", says, remedies, refuted_by=(live,))
 

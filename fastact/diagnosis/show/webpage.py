@@ -13,6 +13,7 @@ from fastact.diagnosis.finding import SEVERITIES, Finding
 from fastact.diagnosis.layer_types import EVALUATION_SUFFIX, LOSS
 from fastact.diagnosis.report import Diagnosis, LayerHealth
 from fastact.diagnosis.rules import RULES, Thresholds
+from fastact.diagnosis.show.neuron_maps import neuron_maps
 from fastact.diagnosis.show.picture import picture
 from fastact.diagnosis.show.render import (
     Entry,
@@ -34,6 +35,7 @@ from fastact.heatmap.statistics import STATISTICS
 from fastact.history import LayerInfo
 from fastact.html.curves import Chart, Curve
 from fastact.html.page import MOST_BYTES, Page, Section, render
+from fastact.neurons import Neurons
 from fastact.text import number, percent, shown
 
 #: Layers that follow from a finding whose curves are drawn beside its own, and columns of a curve.
@@ -55,6 +57,7 @@ class Subject:
         thresholds: what was compared with.
         facts: what is known of the run: pairs of what and what it is.
         about: what a reader must know of the rows, a line each: what was merged or is missing.
+        neurons: which were dead, of layers that have some, the worst first.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Subject:
     thresholds: Thresholds = field(default_factory=Thresholds)
     facts: Sequence[tuple[str, str]] = ()
     about: Sequence[str] = ()
+    neurons: Sequence[Neurons] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,7 @@ def section(subject: Subject, place: int, room: int | None, most: Limits) -> Sec
         unseen=_lines(unseen_lines(diagnosis), most),
         facts=[(what, shown(text, 200)) for what, text in subject.facts],
         about=about,
+        neurons=neuron_maps(subject.neurons, most.name),
         loss=None if collection is None else _loss(collection),
         image=image,
         data=data,
