@@ -33,6 +33,16 @@ def test_a_loader_that_returns_one_number(value: float, since: int, biases: bool
     assert "data loader returns" in " ".join(culprit.remedies)
 
 
+def test_zeros_into_a_layer_that_is_recorded_behind_its_activation() -> None:
+    with fastact.ActivationMonitor() as monitor:  # as Keras has it: Dense(64, activation="relu")
+        for _ in range(25):
+            monitor.record("input", torch.zeros(64, 16), axis=-1, layer_type="Input")
+            monitor.record("dense", torch.zeros(64, 32), axis=-1, layer_type="ReLU")
+            monitor.record("dense_1", torch.zeros(64, 8), axis=-1, layer_type="ReLU")
+            monitor.step()
+    assert said(monitor.diagnose()) == [("dense", "dead", "inputs_zero")]
+
+
 class Autoencoder(nn.Module):
     """A variational autoencoder; its divergence is kept for the loss."""
 

@@ -164,6 +164,11 @@ def _of_activation(layer: LayerView, network: Network, step: int) -> list[Cause]
     rate = (LOWER_RATE, LESS_SPARSE) if overcomplete else (LOWER_RATE,)
     init = _INIT
 
+    zero = facts.inputs_zero(network)
+    if zero.speaks_for and (before is None or not before.last[_WITHIN] > 0.0):
+        says = "The input is zero, so that only biases are left, and none of them is above zero."
+        return [Cause("inputs_zero", says, ("check what the data loader returns",), *zero)]
+
     # A head is cured by another function; elsewhere, what went wrong comes first.
     def cure(*own: str) -> tuple[str, ...]:
         return (*leaky, *own) if head else (*own, *leaky)
