@@ -39,7 +39,8 @@ class ActivationCallback(WatchingCallback, Callback):  # type: ignore[misc] # my
         options: for `fastact.torch.watch`: ``layers``, ``inputs``, ``gradients``, ``loss``, ``every``, ``first``.
 
     A step is a step of the optimizer: batches whose gradients are accumulated make one row. The loss is recorded by
-    itself, with what it was given. Validation and the sanity check are left out. The log is also closed when the
+    itself, with what it was given. Validation and the sanity check are left out, and what runs in hooks,
+    such as a look at some samples in ``on_train_batch_end``. The log is also closed when the
     training fails or is interrupted. Where the trainer resumes from a checkpoint, the run at the path is resumed, too.
 
     Raises:
@@ -49,17 +50,28 @@ class ActivationCallback(WatchingCallback, Callback):  # type: ignore[misc] # my
     def __init__(self, run: Run, *, gather: Gather | None = None, strict: bool = False, **options: Any) -> None:
         super().__init__(run, gather=gather, strict=strict, **options)
         self._global_step = 0
+        #: Whether the loss is being told, in a hook of ours.
+        self._telling = False
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Opens the log and sets the hooks."""
         self._global_step = trainer.global_step
-        self.begin(
-            pl_module, lambda: bool(trainer.training), trainer.global_rank, trainer.world_size, trainer.global_step
-        )
+
+        def trains() -> bool:
+            # In hooks, its own and those of other callbacks, a module is looked at and not trained; `training_step`,
+            # `backward` and `optimizer_step` are none. Of one that does not say what runs, all counts.
+            hook = getattr(pl_module, "_current_fx_name", None) or ""
+            return bool(trainer.training) and (self._telling or not hook.startswith("on_"))
+
+        self.begin(pl_module, trains, trainer.global_rank, trainer.world_size, trainer.global_step)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any, **__: Any) -> None:
         """Ends the step, if the optimizer has taken one."""
-        self.told_loss(outputs.get("loss") if isinstance(outputs, Mapping) else outputs)
+        self._telling = True
+        try:
+            self.told_loss(outputs.get("loss") if isinstance(outputs, Mapping) else outputs)
+        finally:
+            self._telling = False
         if trainer.global_step != self._global_step:
             self._global_step = trainer.global_step
             self._attachment.step()

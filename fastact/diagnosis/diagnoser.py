@@ -209,6 +209,7 @@ class Diagnoser:
             if tracker.layer.total:
                 info = tracker.layer.info
                 groups[layer_types.group_of(info.layer_type, info.mode)].append(tracker)
+        groups = {which: members for which, members in groups.items() if members or which == layer_types.LAYERS}
         tables = {which: rows_of([tracker.layer for tracker in members]) for which, members in groups.items()}
         viewed = {which: views_of(members, tables[which]) for which, members in groups.items()}
         views = {view.info.name: view for layers in viewed.values() for view in layers}

@@ -4,7 +4,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar, overload
 
 import numpy as np
 
@@ -20,6 +20,8 @@ NOTE: Final[Severity] = "note"
 #: How sure a cause is: the rows leave no other; they speak for it more than for any other; nothing speaks against it
 #: and nothing for it; or all that are known were refuted.
 Confidence = Literal["certain", "likely", "possible", "unknown"]
+
+_T = TypeVar("_T")
 
 
 def gravity(severity: Severity) -> int:
@@ -47,6 +49,9 @@ class Evidence(Mapping[str, float | int | str]):
     def __init__(self, **items: float | str | None) -> None:
         kept: dict[str, float | int | str] = {}
         for name, value in items.items():
+            if type(value) is int or type(value) is str:  # as a rule, and in a third of the time
+                kept[name] = value
+                continue
             plain = value.item() if isinstance(value, np.generic) else value
             if plain is not None and not (isinstance(plain, float) and not math.isfinite(plain)):
                 kept[name] = plain
@@ -54,6 +59,16 @@ class Evidence(Mapping[str, float | int | str]):
 
     def __getitem__(self, name: str) -> float | int | str:
         return self._items[name]
+
+    @overload
+    def get(self, name: str, default: None = None, /) -> float | int | str | None: ...
+    @overload
+    def get(self, name: str, default: float | str, /) -> float | int | str: ...
+    @overload
+    def get(self, name: str, default: _T, /) -> float | int | str | _T: ...
+    def get(self, name: str, default: object = None, /) -> object:
+        """The number of this name; `default` where there is none."""
+        return self._items.get(name, default)  # that of a Mapping raises and catches an error
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._items)

@@ -137,7 +137,7 @@ def _parents(
             continue
         # Layers with one condition and one cause since about the same time follow from the first of them, unless
         # something else explains them.
-        mine = causes.group_of(effect)
+        mine = causes.groups[order]
         kin = heads.setdefault(mine, {})
         head = _head(kin, effect, around)
         cause = causes.earliest(effect, parent, without=None if head is None else mine)
@@ -165,6 +165,8 @@ class _Causes:
         self._rules, self._around, self._accepted = by_condition, around, accepted
         first = {finding.condition: finding for finding in reversed(ordered)}
         alike: dict[tuple[object, ...], Alike] = {}
+        #: What each has in common with those that follow from the first of them.
+        self.groups = [self._group_of(finding) for finding in ordered]
         self._at: dict[int, list[tuple[int, Finding]]] = {}
         #: Those that speak of the experts of a mixture, by its name.
         self._of_mixture: dict[str, list[tuple[int, Finding]]] = {}
@@ -178,7 +180,7 @@ class _Causes:
             mixture = finding.evidence.get("mixture")
             if mixture is not None:
                 self._of_mixture.setdefault(str(mixture), []).append((order, finding))
-            group = self.group_of(finding)
+            group = self.groups[order]
             gradient = layer.endswith(layer_types.GRADIENT_SUFFIX)
             sort = group, finding.severity, gradient, _where(layer, around), rule.asked(finding)
             if sort not in alike:
@@ -194,8 +196,7 @@ class _Causes:
             for effect in first
         }
 
-    def group_of(self, finding: Finding) -> _Group:
-        """What a finding has in common with those that follow from the first of them."""
+    def _group_of(self, finding: Finding) -> _Group:
         cause = finding.cause_name or finding.cause
         return finding.condition, cause, finding.severity != NOTE, key(finding) in self._accepted
 
@@ -243,7 +244,7 @@ class _Causes:
             near += self._of_mixture.get(expert[0], ())
         for order, cause in near:
             judge_of = judges.get(cause.condition)
-            if judge_of is not None and self.group_of(cause) != without and explains(order, cause, judge_of):
+            if judge_of is not None and self.groups[order] != without and explains(order, cause, judge_of):
                 best = order, cause
         return None if best is None else best[1]
 

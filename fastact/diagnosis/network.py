@@ -118,6 +118,7 @@ class Network:
         self.layer_types = [layer.info.layer_type for layer in layers]
         self.distinct_types = frozenset(self.layer_types)
         self._known: dict[Any, Any] = {}
+        self._feeders: dict[int, int] = {}
         self.output = -1
         if len(layers) > 1:
             self.output = len(layers) - 1
@@ -164,10 +165,13 @@ class Network:
         Which layer it was is seen where the output of one is the input of the other; what functions and sums lie
         between hides it.
         """
-        place = self._places.get(layer.info.source, layer.place - 1)
-        own = expert_of(layer.info.name)
-        if own is not None and place >= 0:
-            place = self.once(_Experts.of).before(own, place)
+        place = self._feeders.get(layer.place)
+        if place is None:  # several rules ask
+            place = self._places.get(layer.info.source, layer.place - 1)
+            own = expert_of(layer.info.name)
+            if own is not None and place >= 0:
+                place = self.once(_Experts.of).before(own, place)
+            self._feeders[layer.place] = place
         return self.layers[place] if 0 <= place < layer.place else None
 
     def evaluation(self, layer: LayerView) -> LayerView | None:

@@ -47,9 +47,10 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
     is judged as such. What the model is given is recorded as ``input``; its loss as ``loss``, or ``loss.<output>`` and
     so on where it has several, with the targets as they were given (`ActivationMonitor.record_loss`). What
     ``add_loss`` and regularisers add is not in it. The learning rate is recorded as ``optimiser``. Validation is left
-    out. With ``steps_per_execution`` all steps of an execution make one row. A layer under a `keras.RematScope` counts
-    once on PyTorch; on JAX its elements count each time that it runs, with the same moments. Keras does not tell its
-    callbacks that a training failed: call `close` then, or train again.
+    out, and so is what other callbacks evaluate or predict between two steps. With ``steps_per_execution`` all steps of
+    an execution make one row. A layer under a `keras.RematScope` counts once on PyTorch; on JAX its elements count each
+    time that it runs, with the same moments. Keras does not tell its callbacks that a training failed: call `close`
+    then, or train again.
 
     A loop of your own around ``train_on_batch`` calls it as `fit` does: ``callbacks = keras.callbacks.CallbackList(
     [callback], model=model)``, its ``on_train_begin()``, ``on_train_batch_end(batch)`` after each batch, and
@@ -85,6 +86,8 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
         self._recorder: Recorder | TorchRecorder | None = None
         self._wrapped: list[Any] = []
         self._losses: Losses | None = None
+        #: Whether Keras's own `fit` trains the model, and nothing but its `train_step` does.
+        self._by_fit = False
         self._optimiser: Optimiser | None = None
         self._parameters: Parameters | None = None
         #: The rows of which is known whose output their layers are given.
@@ -124,6 +127,7 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
                 self._wrap(name, layer)
             counter, taken = self._attachment.failure_counter, {name for name, _ in layers}
             steps = (self.params or {}).get("steps")
+            self._by_fit = "steps" in (self.params or {}) and _steps_by_keras(self.model)
             self._losses = Losses(self.model, self._recorder, self._outputs, counter, taken, steps)
             with contextlib.suppress(ArgumentValueError):  # another callback of this monitor has a loss, too
                 self._attachment.add_watcher(self._losses)
@@ -229,7 +233,14 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
 
     def _takes(self, x: Any) -> bool:
         """Whether the tensors of this moment are recorded; of a graph that is known only when it runs."""
-        return not isinstance(self._recorder, TorchRecorder) or self._recorder.takes(x)
+        return self._trains() and (not isinstance(self._recorder, TorchRecorder) or self._recorder.takes(x))
+
+    def _trains(self) -> bool:
+        """Whether the model is being trained: what other callbacks evaluate or predict between steps is none of it."""
+        if self._losses is None:
+            return True
+        stepping = self._losses.stepping
+        return not self._by_fit if stepping is None else stepping
 
     def _record(self, name: str, x: Any, axis: int | None, layer_type: str) -> None:
         if self._recorder is not None and self._takes(x):
@@ -244,3 +255,10 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
         if layer.weights and not layer.trainable:
             facts["trainable"] = False
         self._attachment.describe(name, source=self._outputs.name_of(given), facts=facts)
+
+
+def _steps_by_keras(model: Any) -> bool:
+    """Whether each step of `fit` calls the model's own `train_step`, as far as that can be seen."""
+    if getattr(keras.config, "is_nnx_enabled", bool)():  # which calls the class's
+        return False
+    return str(type(model).make_train_function.__module__).startswith("keras.")

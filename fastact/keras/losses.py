@@ -67,7 +67,7 @@ class Losses:
         #: What is known of each loss, found when it is first computed.
         self._known: dict[str, Known] = {}
         #: Whether the model's train_step runs, and in it a loss that is recorded by itself; how many others it called.
-        self._stepping = self._inside = False
+        self._stepping = self._inside = self._stepped = False
         self._calls = 0
         self._wrap_train_step()
         self._wrap_compute_loss()
@@ -82,6 +82,11 @@ class Losses:
     def names(self) -> tuple[str, ...]:
         """The name of the loss."""
         return (self._name,)
+
+    @property
+    def stepping(self) -> bool | None:
+        """Whether the model's train_step runs; None where none has run yet."""
+        return self._stepping if self._stepped else None
 
     def unseen(self, recorded: Collection[str]) -> Mapping[str, Missing]:
         """That no loss was recorded, if so."""
@@ -103,7 +108,7 @@ class Losses:
 
         @functools.wraps(original)
         def recorded(*args: Any, **kwargs: Any) -> Any:
-            self._stepping, self._calls = True, 0
+            self._stepping, self._stepped, self._calls = True, True, 0
             try:
                 return original(*args, **kwargs)
             finally:

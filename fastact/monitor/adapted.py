@@ -39,6 +39,7 @@ class Adapted:
 
         Example:
             >>> import numpy as np
+            >>> from fastact import ActivationMonitor
             >>> with ActivationMonitor() as monitor:
             ...     monitor.declare_sparse("*.features")
             ...     _ = monitor.record("sae.features", np.eye(8, dtype=np.float32), axis=-1, layer_type="ReLU")

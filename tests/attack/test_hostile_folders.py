@@ -77,9 +77,8 @@ def test_a_draft_that_is_a_link_is_not_written_through(tmp_path: Path) -> None:
 def test_a_segment_with_the_last_number_hides_nothing(tmp_path: Path) -> None:
     write(tmp_path / "run")
     (tmp_path / "run" / "segment-999999999999.arrows").write_bytes(b"")
-    before = fastact.open_log(tmp_path / "run").to_table().num_rows
     write(tmp_path / "run")
-    assert fastact.open_log(tmp_path / "run").to_table().num_rows == before + 20
+    assert [fastact.open_log(tmp_path / "run", session=k).to_table().num_rows for k in (0, 1)] == [20, 20]
 
 
 def test_kills_before_the_first_batch_leave_nothing_for_ever(tmp_path: Path) -> None:

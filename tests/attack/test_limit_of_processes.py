@@ -27,6 +27,7 @@ warm.step()
 warm.close()
 fastact.log.codec._package_version()
 import pyarrow.compute
+pyarrow.array(x)  # imports pandas, where that is installed
 import fastact.replay.log, fastact.log.drain, threading
 
 def limit():

@@ -79,7 +79,7 @@ def test_on_a_device_the_kernel_is_what_others_are_compared_with() -> None:
         "host": {"fastact": 2.2e-3}, "ratios": {"read": 0.9, "torch": 10.0},
     }  # fmt: skip
     (cells,) = sweep.WHOLE.table({"rows": [row]}).rows
-    assert cells == ["4 GiB", "float32", "2.20 ms", "2.00 ms", "2147", "2386", "0.90", "2147", "10†", "-", "-"]
+    assert cells == ["4 GiB", "float32", "2.20 ms", "2.00 ms", "2147", "2386", "0.90", "2147", "-", "10†", "-", "-"]
 
 
 @pytest.mark.parametrize(("name", "fatal"), [("zeros", True), ("std", False)])

@@ -17,6 +17,22 @@ def test_a_batch_of_one_sample_repeated(equal: bool) -> None:
     assert culprits == ([("input", "constant", "inputs_equal")] if equal else [])
 
 
+@pytest.mark.parametrize("value", [0.0, 1.0])
+@pytest.mark.parametrize("since", [0, 20])
+@pytest.mark.parametrize("biases", [True, False])
+def test_a_loader_that_returns_one_number(value: float, since: int, biases: bool) -> None:
+    model = perceptron()
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias") and not biases:
+            nn.init.zeros_(parameter)
+    diagnosis = train(model, data=lambda step, x: torch.full_like(x, value) if step >= since else x, steps=since + 25)
+    ((_, _, cause),) = said(diagnosis)
+    assert cause == ("inputs_equal" if value else "inputs_zero")
+    (culprit,) = diagnosis.culprits
+    assert culprit.first_step == since
+    assert "data loader returns" in " ".join(culprit.remedies)
+
+
 class Autoencoder(nn.Module):
     """A variational autoencoder; its divergence is kept for the loss."""
 

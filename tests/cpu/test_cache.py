@@ -154,7 +154,7 @@ def test_info_tells_of_the_cache(warm: Path) -> None:
     code = "import sys; sys.argv = ['fastact', 'info']; from fastact.cli.app import main; main()"
     out = python(code, warm)
     assert f"{len(files(warm))} entry points" in out
-    assert str(files(warm)[0].parent) in out
+    assert str(files(warm)[0].parent) in "".join(out.replace("│", "").split())  # a long path goes over two lines
     files(warm)[0].parent.chmod(0o777)
     assert "not kept" in python(code, warm)
 

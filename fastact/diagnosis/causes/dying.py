@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes.cause import Cause, Verdict, best
+from fastact.diagnosis.causes.cause import Cause, Verdict, best, refuted
 from fastact.diagnosis.causes.remedies import (
     LOWER_RATE,
     NORMALISE_INPUTS,
@@ -43,6 +43,7 @@ _OVERCOMPLETE: Final = 8
 #: The same where what comes before is the network's input, and what follows its output.
 _DICTIONARY: Final = 2
 
+_INIT: Final = initialisation({"ReLU"})
 LESS_SPARSE: Final = "use a smaller sparsity penalty, and raise it slowly from zero"
 _LEAKY: Final = "use leaky ReLU, which keeps a gradient below zero"
 _SOFTPLUS: Final = "use softplus, or leaky ReLU, in its place: both keep a gradient where the output is small"
@@ -116,7 +117,8 @@ def _no_input(layer: LayerView, network: Network, least: float = 0.0) -> Cause:
     whole = not math.isnan(feeder.last[_MEAN]) and feeder.last[_ZEROS] >= feeder.last[_COUNT]
     if whole or (not given and share > 0.0 and _zeros(layer) <= share >= least):
         name = "inputs_zero" if given else "handed_on"
-        return Cause(name, says, remedies, (f"{percent(share)} of what {facts.named(feeder)} gave is zero",))
+        check = ("check what the data loader returns",) if given else remedies
+        return Cause(name, says, check, (f"{percent(share)} of what {facts.named(feeder)} gave is zero",))
     live = f"{percent(1.0 - share)} of what {facts.named(feeder)} gave is not zero"
     return Cause("inputs_zero", says, remedies, refuted_by=(live,))
 
@@ -157,10 +159,10 @@ def _of_activation(layer: LayerView, network: Network, step: int) -> list[Cause]
     before = _before(layer, network)
     head, overcomplete = _is_head(layer, network), _is_overcomplete(layer, network)
     leaky = (_SOFTPLUS,) if head else (_LEAKY,)
-    norm = () if head or overcomplete else normalisation(network.distinct_types)
+    norm = () if head or overcomplete else network.once(_normalisation)
     below = "the inputs of these neurons are below zero for every sample, where the gradient is zero too"
     rate = (LOWER_RATE, LESS_SPARSE) if overcomplete else (LOWER_RATE,)
-    init = initialisation({"ReLU"})
+    init = _INIT
 
     # A head is cured by another function; elsewhere, what went wrong comes first.
     def cure(*own: str) -> tuple[str, ...]:
@@ -176,18 +178,17 @@ def _of_activation(layer: LayerView, network: Network, step: int) -> list[Cause]
         says = f"The penalty on its outputs, or the learning rate, is too large: {below}."
         remedies = LESS_SPARSE, LOWER_RATE
         causes.append(Cause("sparsity_penalty", says, remedies, (sparse, "it was not so from the start")))
-    says = f"An update that was too large (the learning rate is too high) moved the weights or biases: {below}."
-    fell = _fall(before, layer, step)
-    causes.append(
-        Cause("learning_rate", says, cure(*rate, *norm, init), fell, facts.before_any_update(layer, step).refuted_by)
-    )
-    says = f"The biases or the initialisation put them there before training: {below}."
-    causes.append(
-        Cause(
-            "initialisation", says, cure(init, *norm), _far_below(before, step),
-            facts.after_updates(layer, step).refuted_by,
-        )
-    )  # fmt: skip
+    early, late = facts.before_any_update(layer, step).refuted_by, facts.after_updates(layer, step).refuted_by
+    if early:
+        causes.append(refuted("learning_rate", *early))
+    else:
+        says = f"An update that was too large (the learning rate is too high) moved the weights or biases: {below}."
+        causes.append(Cause("learning_rate", says, cure(*rate, *norm, init), _fall(before, layer, step)))
+    if late:
+        causes.append(refuted("initialisation", *late))
+    else:
+        says = f"The biases or the initialisation put them there before training: {below}."
+        causes.append(Cause("initialisation", says, cure(init, *norm), _far_below(before, step)))
     if before is not None:
         causes.append(_weight_decay(layer, before, step))
     return causes
@@ -215,6 +216,10 @@ def _input_scale(layer: LayerView, network: Network, remedies: tuple[str, ...]) 
         return Cause("inputs_not_normalised", says, remedies, refuted_by=("the first outputs are not that large",))
     large = f"{facts.named(first)}'s first outputs differ by {number(size)}, where a normalised input makes it about 1"
     return Cause("inputs_not_normalised", says, remedies, (large,))
+
+
+def _normalisation(network: Network) -> tuple[str, ...]:
+    return normalisation(network.distinct_types)
 
 
 def _before(layer: LayerView, network: Network) -> LayerView | None:
@@ -305,11 +310,11 @@ def _is_overcomplete(layer: LayerView, network: Network) -> bool:
 
     Where they are the whole network, a dictionary of twice as many is one; a block of a transformer has four times.
     """
-    neurons = int(layer.rows[-1]["neurons"])
+    neurons = layer.last[_NEURONS]
     encoder = network.feeder(layer) if layer_types.is_activation(layer.info.layer_type) else layer
     given = network.feeder(encoder) if encoder is not None else None
-    others = [int(view.rows[-1]["neurons"]) for view in network.layers[layer.place + 1 : layer.place + 2]]
-    others += [int(given.rows[-1]["neurons"])] if given is not None else []
+    others = [view.last[_NEURONS] for view in network.layers[layer.place + 1 : layer.place + 2]]
+    others += [given.last[_NEURONS]] if given is not None else []
     whole = encoder is not None and facts.is_first(encoder, network) and layer.place + 1 == network.output
     factor = _DICTIONARY if whole else _OVERCOMPLETE
     return bool(others) and all(0 < factor * other <= neurons for other in others)

@@ -112,15 +112,20 @@ def _where(network: Network) -> tuple[int, str]:
             continue
         if rows_by_factors(values, worth) <= len(values) or not (large := began_large(loss, network, worth)):
             continue
-        for view in network.layers:
-            if view.info.layer_type == layer_types.INPUT:
-                continue
-            size, feeder = row_rms(view.first), network.feeder(view)
-            looked_up = feeder is None or layer_types.is_embedding(view.info.layer_type)
-            given = 1.0 if looked_up or feeder is None else row_rms(feeder.first)
-            if size > _BIG and size > _LEAP * given:
-                return view.place, large
+        # Where many layers do it, the outputs grow with depth, which is another finding and has no one place.
+        leaps = [view for view in network.layers if _leaps(view, network)]
+        big = [view for view in leaps if row_rms(view.first) > _BIG]
+        if big and len(leaps) < _LAYERS:
+            return big[0].place, large
     return -1, ""
+
+
+def _leaps(view: LayerView, network: Network) -> bool:
+    if view.info.layer_type == layer_types.INPUT:
+        return False
+    feeder = network.feeder(view)
+    looked_up = feeder is None or layer_types.is_embedding(view.info.layer_type)
+    return row_rms(view.first) > _LEAP * (1.0 if looked_up or feeder is None else row_rms(feeder.first))
 
 
 def causes(loss: LayerView, network: Network, worth: float | None) -> list[Cause]:

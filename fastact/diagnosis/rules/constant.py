@@ -26,7 +26,7 @@ from fastact.diagnosis.rules.vanishing import VanishingThresholds
 from fastact.diagnosis.thresholds import share_field
 from fastact.fields import COLUMN
 from fastact.history import LayerInfo
-from fastact.text import percent
+from fastact.text import number, percent
 
 _NEURONS, _CONSTANT = COLUMN["neurons"], COLUMN["constant_neurons"]
 _STD, _WITHIN, _MEAN = COLUMN["std"], COLUMN["within_std"], COLUMN["mean"]
@@ -301,6 +301,10 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
     if zero.speaks_for and not differs:
         cause = "The input is zero, so that only biases are left."
         return best([Cause("inputs_zero", cause, ("check what the data loader returns",), zero.speaks_for, later)])
+    first = feeder is not None and feeder.info.layer_type == layer_types.INPUT
+    if (flat := _one_value(network, step)) and (first or not differs):
+        said = (flat,)
+        return best([Cause("inputs_equal", "All samples of a batch are the same.", (check_data,), said, proved=True)])
     place = network.once(_first_alike_by_sample, thresholds)
     weighted = [view.place for view in network.layers[: layer.place] if layer_types.has_weights(view.info.layer_type)]
     # Before it a neuron has the places of a sample among its samples.
@@ -338,6 +342,15 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
     refuted = facts.before_any_update(layer, step).refuted_by
     causes.append(Cause("learning_rate", cause, rate, (*later, *differs) if later else (), refuted + none))
     return best(causes, (check_data,))
+
+
+def _one_value(network: Network, step: int) -> str:
+    """That all values of the recorded input are one and the same since a step, if so."""
+    given = facts.model_input(network)
+    rows = None if given is None else given.rows[given.rows["step"] >= step]
+    if rows is None or not len(rows) or (rows["min"] != rows["max"]).any():
+        return ""
+    return f"every value of the recorded input is {number(float(rows[-1]['max']))} since step {step}"
 
 
 def _half(network: Network) -> bool:

@@ -329,6 +329,8 @@ def onset(layer: LayerView, streak: Streak, lookback: int) -> int:
 
 def _silent_since(layer: LayerView, step: int) -> int:
     """The first step of the rows up to `step` in which no neuron fired."""
+    if step <= layer.oldest:
+        return step
     rows = layer.rows[layer.rows["step"] < step][::-1]
     silent = rows["silent_neurons"] >= rows["neurons"]
     run = len(silent) if silent.all() else int(silent.argmin())
