@@ -180,3 +180,12 @@ def test_stats_goes_on_after_a_file_that_fails(tmp_path: Path) -> None:
 def test_hostile_headers_are_one_line(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     assert name in complaint("stats", tmp_path / name)
+
+
+@pytest.mark.parametrize("out", ["rows.csv", "no/rows.parquet"])
+def test_where_rows_cannot_go_is_told_before_anything_is_read(out: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.ones(3))
+    progress = tmp_path / "journal"
+    said = complaint("stats", tmp_path / "x.npy", "--out", tmp_path / out, "--resume", progress)
+    assert "want a name that ends in .parquet, in a folder that is there" in said
+    assert not progress.exists()

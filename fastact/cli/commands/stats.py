@@ -56,8 +56,11 @@ def stats(
     as_json: AsJson = False,
 ) -> int:
     """Sweep the arrays of files, folders and patterns, and add them up by file and layer; nothing is loaded whole."""
+    from fastact.errors import ArgumentValueError
     from fastact.files.sweep import sweep_files
 
+    if out is not None and (out.suffix != ".parquet" or not out.parent.is_dir()):  # before hours of reading
+        raise ArgumentValueError(f"out: got {str(out)!r}, want a name that ends in .parquet, in a folder that is there")
     found = sweep_files(
         files,
         axis=axis,
