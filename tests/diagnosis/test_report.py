@@ -126,7 +126,7 @@ def test_hostile_names_are_shown_harmless(name: str) -> None:
 def test_json_holds_everything_that_the_values_hold() -> None:
     value = json.loads(sick().to_json(indent=1))
     assert list(value) == [
-        "healthy", "findings", "layers", "notes", "accepted", "unseen", "accepted_in_vain"]  # fmt: skip
+        "healthy", "findings", "layers", "notes", "accepted", "unseen", "accepted_in_vain", "timeline"]  # fmt: skip
     first = value["findings"][0]
     assert (first["layer"], first["condition"], first["first_step"], first["consequence_of"]) == (
         "encoder.3", "saturated", 120, None)  # fmt: skip

@@ -110,6 +110,16 @@ def test_damage_costs_the_batch_that_it_hits(tmp_path: Path) -> None:
     assert set(steps_of(tmp_path)[NAMES[0]]) < set(range(9, 100, 10))
 
 
+def test_without_the_schema_they_are_read_too(tmp_path: Path) -> None:
+    logged(tmp_path, range(50))
+    (segment,) = segments(tmp_path)
+    data = bytearray(segment.read_bytes())
+    data[300] ^= 1
+    segment.write_bytes(data)
+    assert any("the schema at its front is damaged" in told for told in open_log(tmp_path).warnings)
+    assert steps_of(tmp_path) == both([9, 19, 29, 39, 49])
+
+
 def test_a_disk_that_refuses_costs_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = write(tmp_path, [], flush_seconds=60)
     append(writer, range(20))
@@ -226,9 +236,10 @@ def test_a_recovered_copy_has_them(tmp_path: Path) -> None:
 
 def test_what_is_no_snapshot_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "to_json", lambda name, found: '{"layer": 7}' if found.step < 20 else "{}}")
-    logged(tmp_path, range(50))
+    logged(tmp_path, range(50), segment_bytes=11_000)
     assert steps_of(tmp_path) == {}
     assert open_log(tmp_path).neurons(NAMES[0]).to_dict()["steps"] == []
     assert open_log(tmp_path).warnings == ()
     compact(tmp_path)
+    assert len(segments(tmp_path)) == 1
     assert len(table(tmp_path)) == 100

@@ -8,6 +8,7 @@ import pytest
 
 import fastact
 from fastact import ActivationMonitor, open_log
+from fastact.log import RunReader
 from fastact.monitor.kept_neurons import KeptNeurons
 
 NEURONS, SICK = 24, (3, 4, 11)
@@ -56,6 +57,13 @@ def test_a_new_finding_is_kept_once(tmp_path: Path) -> None:
         monitor.diagnose()
         train(monitor, 135, 136, 0, MOST)
     assert open_log(tmp_path).neurons("act").steps.tolist() == [*range(9, 100, 10), 124, 135]
+
+
+def test_a_step_is_kept_once(tmp_path: Path) -> None:
+    with ActivationMonitor(tmp_path) as monitor:
+        train(monitor, 0, 20, 0, MOST)
+        assert monitor.diagnose().findings  # at the step of which the schedule and the end have one, too
+    assert [each.step for _, each in RunReader(tmp_path).snapshots()] == [9, 19]
 
 
 def test_an_alert_is_kept(tmp_path: Path) -> None:

@@ -43,7 +43,8 @@ def one_index(counts: LayerView, network: Network) -> Finding | None:
     other = np.flatnonzero(~few)
     since = int(other[-1]) + 1 if len(other) else 0
     taken = rows[since:]
-    share = float((taken["max"] / np.maximum(taken["mean"] * taken["count"], 1.0)).min())
+    with np.errstate(over="ignore"):
+        share = float((taken["max"] / np.maximum(taken["mean"] * taken["count"], 1.0)).min())
     before = used[max(since - _LONG, 0) : since]
     changed = len(before) >= _STEPS and float(np.median(before)) >= _MANY
     if changed:

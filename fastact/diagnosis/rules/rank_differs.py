@@ -47,15 +47,15 @@ def limits_of(thresholds: RankDiffersThresholds) -> ranks.Limits:
 
 def _brings(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     """NaN of one rank is in all weights after the next update; what else it has alone, it has from there on."""
-    if cause.evidence["kind"] == "nan":
+    if cause.evidence.get("kind") == "nan":
         return comes_first(cause, effect, around) and cause.first_step <= effect.first_step
     alone = bool(effect.ranks) and set(effect.ranks) <= set(cause.ranks)
-    return alone and cause.evidence["kind"] != "copies" and not_after(cause, effect, around)
+    return alone and cause.evidence.get("kind") != "copies" and not_after(cause, effect, around)
 
 
 def _goes_on(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     """Down the network, on the same ranks; copies of one kind all at once."""
-    one, other = cause.evidence["kind"], effect.evidence["kind"]
+    one, other = cause.evidence.get("kind"), effect.evidence.get("kind")
     if "copies" in (one, other):
         return one == other and set(effect.ranks) <= set(cause.ranks) and comes_first(cause, effect, around)
     if one == other == "nan":
