@@ -1,10 +1,11 @@
 """`fastact stats`: the statistics of arrays in files, one or millions, here or on an object store."""
 
+import enum
 import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -25,8 +26,19 @@ _Files = Annotated[
     ),
 ]
 _Interval = Annotated[tuple[float, float], typer.Option(metavar="LO HI", help="What is outside is saturated.")]
+
+
+class By(enum.StrEnum):
+    """What has a line."""
+
+    ARRAY = "array"
+    FILE = "file"
+    LAYER = "layer"
+    TOTAL = "total"
+
+
 _By = Annotated[
-    Literal["array", "file", "layer", "total"] | None,
+    By | None,
     typer.Option(help="What has a line; by default each array, and where these are many each layer, or the total."),
 ]
 _Workers = Annotated[int | None, typer.Option(min=1, help="Files read at a time; by default one for each CPU.")]
