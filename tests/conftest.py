@@ -33,7 +33,8 @@ LONGEST = (
     "test_cuda_kernels", "test_neurons", "test_extras", "test_keras_adapter", "test_trainer_callbacks",
     "test_jax_adapter", "test_cache", "test_summarize", "test_examples", "test_crash",
     "test_torch_compiled", "test_hostile", "test_demo", "test_imports", "test_cuda_simulator", "test_pages",
-    "test_many", "test_threads", "test_browser",
+    "test_many", "test_ray_engine", "test_many_ranks", "test_dask_engine", "test_threads", "test_cuda_framework",
+    "test_prebuilt", "test_kills_and_resumes", "test_browser",
 )  # fmt: skip
 
 
