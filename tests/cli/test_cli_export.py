@@ -56,7 +56,7 @@ def test_export_tells_what_the_numbers_mean(suffix: str, tmp_path: Path) -> None
         fields = {field["name"]: field["meaning"] for field in notes["fields"]}
     assert metadata["model"] == "ärger"
     assert json.loads(metadata["thresholds"])["dead_window"] > 0
-    assert version == "1.4"
+    assert version == "1.5"
     assert layers == [{"name": NASTY, "order": 0, "kind": "ReLU", "dtype": "float32", "saturation": ["-0.99", "0.99"]}]
     assert "nanoseconds since 1970" in fields["time"]
     assert all(fields.values())

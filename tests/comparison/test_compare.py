@@ -20,15 +20,25 @@ def same(step: int, layer: int, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]
 
 
 def run(
-    change: Change = same, *, seed: int = 0, steps: int = 40, layers: int = 3, path: Path | None = None, every: int = 1
+    change: Change = same,
+    *,
+    seed: int = 0,
+    steps: int = 40,
+    layers: int = 3,
+    path: Path | None = None,
+    every: int = 1,
+    start_step: int = 0,
 ) -> ActivationMonitor:
     random = np.random.default_rng(seed)
-    with ActivationMonitor(path, every=every, window_size=1000) as monitor:
+    with ActivationMonitor(path, every=every, window_size=1000, start_step=start_step) as monitor:
         for step in range(steps):
             for layer in range(layers):
                 x = random.standard_normal((64, 32)).astype(np.float32)
+                if step < start_step:
+                    continue
                 monitor.record(f"layer.{layer}", change(step, layer, x), axis=-1, layer_type="Linear")
-            monitor.step()
+            if step >= start_step:
+                monitor.step()
     return monitor
 
 
@@ -186,8 +196,8 @@ def test_a_step_that_a_resumed_run_goes_through_again_counts_once(
 ) -> None:
     monkeypatch.setattr("fastact.replay.blocks.BLOCK_ROWS", rows)
     run(steps=60, path=tmp_path / "a")
-    run(steps=60, path=tmp_path / "b")
-    run(grown(0), steps=30, path=tmp_path / "b")  # begins again at step 0
+    run(grown(30), steps=60, path=tmp_path / "b")
+    run(steps=60, path=tmp_path / "b", start_step=30)  # takes the place of what was there
     found = compare(tmp_path / "a", tmp_path / "b")
     assert found.identical
     assert [layer.rows for layer in found.layers] == [60, 60, 60]
