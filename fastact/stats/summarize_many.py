@@ -7,12 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact import arithmetic
-from fastact.arrays.host import as_storage, chunks, on_gpu
+from fastact.arrays.host import as_storage, chunks, count_nulls, on_gpu
 from fastact.arrays.shapes import as_flat
 from fastact.cpu.numpy_headers import arrays_at, known_dtypes
 from fastact.cpu.sweep_many import TYPE_NAMES, Places, sweep_many
 from fastact.errors import ArgumentTypeError, FastactError
-from fastact.stats.activation import ActivationStats, wrap, wrap_all
+from fastact.stats.activation import ActivationStats, wrap, wrap_all, wrap_with_nulls
 from fastact.stats.channel import ChannelStats
 from fastact.stats.fast_path import KNOWN, TENSOR_CLASSES, remember, tensor_address
 from fastact.stats.gpu import gpu_view
@@ -107,7 +107,7 @@ def _sweep_together(tensors: list[Any], bounds: Bounds) -> list[ActivationStats]
             else:
                 stats[i] = wrap(arithmetic.EMPTY, bounds)
         elif (found := _named(i, _flat, x)) is None:
-            stats[i] = wrap(_named(i, sweep_any, x, bounds=bounds), bounds)
+            stats[i] = wrap_with_nulls(_named(i, sweep_any, x, bounds=bounds), bounds, count_nulls(x))
         else:
             flat, name = found
             views.append(flat)

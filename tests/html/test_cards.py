@@ -87,6 +87,7 @@ def test_a_diagnosis_shows_the_first_culprit_in_full_and_the_sick_layers_first()
     assert "Nothing was recorded" in shown(fastact.Diagnosis((), ())).text
 
 
+@pytest.mark.filterwarnings("ignore:fastact. layer_type")
 def test_history_and_log_show_their_layers(tmp_path: Path) -> None:
     with fastact.ActivationMonitor(tmp_path, metadata={HOSTILE: HOSTILE}) as monitor:
         for step in range(3):

@@ -77,6 +77,7 @@ def test_without_a_row_they_are_written_too(tmp_path: Path) -> None:
     assert open_log(tmp_path).warnings == ()
 
 
+@pytest.mark.filterwarnings("ignore:os.fork")  # JAX warns of it where other tests have loaded it
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_what_was_flushed_survives_a_kill(tmp_path: Path) -> None:
     if (child := os.fork()) == 0:
