@@ -164,7 +164,7 @@ def _tensors_at(tensors: list[Any], places: Places) -> list[int]:
 def _flat(x: Any) -> tuple[npt.NDArray[Any], str] | None:
     """The elements of any buffer as a contiguous array, and their kind's name; None where they do not lie so."""
     parts = list(chunks(x))
-    if len(parts) > 1 or on_gpu(x) or getattr(parts[0], "null_count", 0):
+    if len(parts) > 1 or on_gpu(x) or (type(x) is not np.ndarray and count_nulls(x)):
         return None
     array, name = as_storage(parts[0])
     flat = as_flat(array)
