@@ -46,11 +46,11 @@ def clear_sums(sums: Any, k: int, key: Any) -> None:
 def wide_sums(sums: Any) -> Any:
     """Arrays for the sums of several blocks: sums in float64, and the rest of `sums`, which goes on between blocks.
 
-    A neuron may have 32767 elements in them, for the counts.
+    `clear_wide` begins them. A neuron may have 32767 elements in them, for the counts.
     """
     _, _, _, smallest, largest, counted = sums
     n = smallest.size
-    return np.zeros(n), np.zeros(n), np.zeros(n), smallest, largest, counted
+    return np.empty(n), np.empty(n), np.empty(n), smallest, largest, counted
 
 
 @exact_jit

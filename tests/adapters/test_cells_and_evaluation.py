@@ -1,14 +1,12 @@
 """A cell that is run again, and evaluation between the steps, with Keras, JAX and Lightning."""
 
 import logging
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from frameworks import environment, linear_net
+from frameworks import linear_net, run_keras
 
 import fastact
 
@@ -16,15 +14,7 @@ import fastact
 @pytest.mark.e2e
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_keras(backend: str, tmp_path: Path) -> None:
-    pytest.importorskip("keras", reason="Keras is not installed")
-    done = subprocess.run(
-        [sys.executable, "-W", "error::RuntimeWarning", "-c", _KERAS, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**environment(), "KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_keras(_KERAS, backend, tmp_path)
     assert done.stdout.split() == ["done"]
     assert done.stderr.count("was still open in this process") == 1
 

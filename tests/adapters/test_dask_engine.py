@@ -1,6 +1,5 @@
 """`fastact.dask` on a real cluster of two processes: what one process finds, for any chunks."""
 
-import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from frameworks import run_example
 
 import fastact
-from fastact import ArgumentTypeError, ArgumentValueError, explain, summarize
+from fastact import ArgumentTypeError, ArgumentValueError, summarize
 
 pytest.importorskip("distributed", reason="needs dask and distributed: pip install 'fastact[dask]'")
 da = pytest.importorskip("dask.array")
@@ -109,9 +109,7 @@ def test_the_example_on_the_guide_runs(
     (tmp_path / "dumps").mkdir()
     np.save(tmp_path / "dumps/x.npy", X[:9, :10])
     monkeypatch.chdir(tmp_path)
-    every = re.findall(r"^```py\n(.*?)^```", explain("terabytes-of-dumps"), re.DOTALL | re.MULTILINE)
-    (code,) = [block for block in every if "fastact.dask" in block]
-    exec(compile(code, "terabytes-of-dumps.md", "exec"), {})
+    run_example("terabytes-of-dumps", "fastact.dask")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("ActivationStats(count=256000, mean=")
     assert lines[1:3] == ["64", "{'fc0': 9.0, 'fc1': 10.0}"]

@@ -1,26 +1,15 @@
 """Keras trainings on both backends: what is recorded, what is left alone, and what happens when it fails."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from frameworks import environment
+from frameworks import run_keras
 
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_keras_trains_as_it_would_without_us(backend: str, tmp_path: Path) -> None:
-    pytest.importorskip("keras", reason="Keras is not installed")
-    done = subprocess.run(
-        [sys.executable, "-W", "error::RuntimeWarning", "-c", _KERAS, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**environment(), "KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["done"]
+    assert run_keras(_KERAS, backend, tmp_path).stdout.split() == ["done"]
 
 
 _KERAS = """

@@ -1,27 +1,17 @@
 """Keras records weights, gradients and updates around its optimiser's steps, in a loop of fit's and of one's own."""
 
 import json
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from frameworks import environment
+from frameworks import run_keras
 
 BACKENDS = ("jax", "torch")
 
 
 def _run(backend: str) -> Any:
-    done = subprocess.run(
-        [sys.executable, "-W", "error::RuntimeWarning", "-c", _PROGRAMS],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**environment(), "KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(run_keras(_PROGRAMS, backend).stdout)
 
 
 @pytest.fixture(scope="module")

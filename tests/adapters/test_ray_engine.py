@@ -1,6 +1,5 @@
 """`fastact.ray` on a real Ray of two CPUs: what one process finds, for any blocks."""
 
-import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from frameworks import run_example
 
 import fastact
-from fastact import ArgumentTypeError, ArgumentValueError, explain, summarize
+from fastact import ArgumentTypeError, ArgumentValueError, summarize
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'fastact[ray]'")
 pytest.importorskip("ray.data", reason="needs Ray Data: pip install 'fastact[ray]'")
@@ -93,9 +93,7 @@ def test_the_example_on_the_guide_runs(
     (tmp_path / "dumps").mkdir()
     np.save(tmp_path / "dumps/x.npy", X[:9, :10])
     monkeypatch.chdir(tmp_path)
-    every = re.findall(r"^```py\n(.*?)^```", explain("terabytes-of-dumps"), re.DOTALL | re.MULTILINE)
-    (code,) = [block for block in every if "fastact.ray" in block]
-    exec(compile(code, "terabytes-of-dumps.md", "exec"), {})
+    run_example("terabytes-of-dumps", "fastact.ray")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("ActivationStats(count=20, mean=5,")
     assert sorted(lines[1:3]) == ["fc0 10 4.5", "fc1 10 5.5"]

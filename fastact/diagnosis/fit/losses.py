@@ -51,13 +51,9 @@ def logarithm_of_scores(s: Supervised, learned: float) -> Mismatch | None:
 def plain_difference(s: Supervised, learned: float) -> Mismatch | None:
     """A loss that is the mean of the differences, neither squared nor absolute: it falls without end."""
     del learned
-    if s.function is not None or s.output is None or s.target is None or s.facts.get("terms"):
+    if (views := _of_error(s)) is None:
         return None
-    # A critic's loss is the difference of what it says of two batches, on purpose.
-    if s.facts.get("target_learns") or not s.shape or math.prod(s.shape) != math.prod(s.target_shape):
-        return None
-    views = (s.loss, s.output, s.target)
-    steps = sorted(set.intersection(*(set(view.rows["step"].tolist()) for view in views)))[:_ROWS]
+    steps = _common_steps(*views)[:_ROWS]
     if len(steps) < _ROWS:
         return None
     if not float(s.loss.rows["mean"].min()) < 0.0:  # where all errors have one sign, absolute ones have the same mean
@@ -80,17 +76,15 @@ def plain_difference(s: Supervised, learned: float) -> Mismatch | None:
 def negative_error(s: Supervised, learned: float) -> Mismatch | None:
     """A loss that is minus a squared, or an absolute, error: between the bounds that means and deviations set to it."""
     del learned
-    if s.function is not None or s.output is None or s.target is None or s.facts.get("terms"):
+    if (views := _of_error(s)) is None:
         return None
-    if s.facts.get("target_learns") or not s.shape or math.prod(s.shape) != math.prod(s.target_shape):
-        return None
-    views = (s.loss, s.output, s.target)
-    steps = sorted(set.intersection(*(set(view.rows["step"].tolist()) for view in views)))[-_ROWS:]
+    steps = _common_steps(*views)[-_ROWS:]
     if len(steps) < _ROWS:
         return None
-    own = -_means(s.loss, steps)
-    off = np.abs(_means(s.output, steps) - _means(s.target, steps))
-    wide, least = (_means(view, steps, "std") for view in (s.output, s.target))
+    loss, ours, wanted = (_means(view, steps) for view in views)
+    own = -loss
+    off = np.abs(ours - wanted)
+    wide, least = (_means(view, steps, "std") for view in views[1:])
     if not (own > 0.0).all() or not float(np.median(own)) > _DRIVEN * abs(float(s.loss.first[_MEAN])):
         return None
     with np.errstate(all="ignore"):
@@ -158,7 +152,7 @@ def negated(s: Supervised, network: Network) -> Mismatch | None:
     known = LOSSES.get(str(parts[0].info.facts.get("function", ""))) if len(parts) == 1 else None
     if known is None or known.family not in ("categorical", "regression"):
         return None
-    steps = sorted(set(parts[0].rows["step"].tolist()) & set(s.loss.rows["step"].tolist()))[:_ROWS]
+    steps = _common_steps(parts[0], s.loss)[:_ROWS]
     if len(steps) < _ROWS:
         return None
     whole, part = _means(s.loss, steps), _means(parts[0], steps)
@@ -172,6 +166,21 @@ def negated(s: Supervised, network: Network) -> Mismatch | None:
 def _is_part(view: LayerView, whole: LayerView) -> bool:
     own = view.info.layer_type == layer_types.LOSS and not view.info.mode
     return own and bool(view.info.facts.get("part")) and view.info.name.startswith(f"{whole.info.name}:")
+
+
+def _of_error(s: Supervised) -> tuple[LayerView, LayerView, LayerView] | None:
+    """Loss, outputs and targets, where a loss of one's own could be the error of one against the other; else None."""
+    if s.function is not None or s.output is None or s.target is None or s.facts.get("terms"):
+        return None
+    # A critic's loss is the difference of what it says of two batches, on purpose.
+    if s.facts.get("target_learns") or not s.shape or math.prod(s.shape) != math.prod(s.target_shape):
+        return None
+    return s.loss, s.output, s.target
+
+
+def _common_steps(*views: LayerView) -> list[int]:
+    """The steps of which all have a row."""
+    return sorted(set.intersection(*(set(view.rows["step"].tolist()) for view in views)))
 
 
 def _means(view: LayerView, steps: list[int], name: str = "mean") -> np.ndarray[tuple[int], np.dtype[np.float64]]:
