@@ -269,7 +269,7 @@ def test_settings_of_numba_that_change_the_code(warm: Path) -> None:
 def copied(tmp_path: Path) -> Path:
     """A copy of the package, to be edited."""
     package = tmp_path / "copy" / "fastact"
-    shutil.copytree(Path(fastact.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(Path(fastact.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__", "prebuilt"))
     return package
 
 
