@@ -39,7 +39,8 @@ class Uploader:
         self._folder, self._shown = folder, redacted(where)
         self._filesystem, self._root = locate(where)
         self._offset: int | None = None
-        self._warned = self._final = False
+        #: `_left`: the writer has let go of the folder, which may be another's by now.
+        self._warned = self._final = self._left = False
         self._pause = 0.0
         self._process = os.getpid()
         self._alarm = threading.Lock()
@@ -70,6 +71,7 @@ class Uploader:
         else:
             while self._thread.is_alive() and time.monotonic() < until:
                 self._thread.join(0.05)
+        self._left = True
         left = self.waiting
         if left:
             self._tell(f"{left} sealed segments are not uploaded: they stay there, and go along with the next writer")
@@ -81,18 +83,22 @@ class Uploader:
             self._alarm.acquire(timeout=self._pause or _LOOK)
             final = self._final
             done = self._try()
-            if final and (done or failed_once):
+            if self._left or (final and (done or failed_once)):
                 return
             failed_once = final
 
     def _try(self) -> bool:
         """Uploads what is sealed; returns whether all of it is."""
+        if self._left:
+            return False
         final = self._final
         try:
             if self._offset is None:
                 self._offset = self._begin()
             for number, name in list_segments(self._folder) if final else self._sealed():
                 self._move(number, name)
+                if self._left:
+                    return False
             if final:
                 with suppress(FileNotFoundError):
                     self._filesystem.delete_file(f"{self._root}/{LOCK_NAME}")
@@ -141,6 +147,8 @@ class Uploader:
             data = file.read()
         if data:
             self._put(f"segment-{number + self._offset:06d}{Path(name).suffix}", data)
+        if self._left:  # it came back too late: the next writer finds the segment in the store, and removes this one
+            return
         os.unlink(self._folder / name)  # noqa: PTH108
 
     def _put(self, name: str, data: bytes) -> None:
