@@ -93,8 +93,11 @@ def _terms(targets: Any, loss: losses.Loss) -> int:
 def _form_of(value: Any, predictions: Any, targets: Any, axis: int) -> Form | None:
     """Which of the known losses one without a name is, by what it comes to."""
     shape = tuple(getattr(predictions, "shape", ()))
+    other = tuple(getattr(targets, "shape", ()))
+    if max(math.prod(shape), math.prod(other)) > MOST:
+        return None
     whole = numbers(predictions, MOST), numbers(targets, MOST)
-    if math.prod(shape) > MOST or whole[0].shape != shape or whole[1].shape != tuple(targets.shape):
+    if whole[0].shape != shape or whole[1].shape != other:
         return None  # a part of them is here
     half = str(getattr(predictions, "dtype", "")).endswith("float16")
     return recognise(float(numbers(value, MOST).mean()), *whole, axis=axis, half=half)
@@ -115,6 +118,8 @@ class Supervision(ABC):
     _known: set[str]
     #: Of losses without a name: which of the known ones they are.
     _forms: dict[str, Form]
+    #: The rows of targets with a column for each class, of which each sample has one.
+    _one_hot: set[str]
     record: Callable[..., Any]
     describe: Callable[..., None]
 
@@ -204,7 +209,7 @@ class Supervision(ABC):
         loss = form.loss if loss is None and form is not None else loss
         if pool is None or loss is None or (facts and facts.get("weighted")):
             return
-        if loss.name == "huber" and (facts or {}).get("framework") != "torch":
+        if loss.name == "huber" and form is None and (facts or {}).get("framework") != "torch":
             return  # whose width is not known
         with self._failures("find what a constant answer is worth"):
             constant = pool.constant_answer(loss)
@@ -244,7 +249,9 @@ class Supervision(ABC):
         mode = "" if training else EVALUATION_SUFFIX
         row = name + TARGET_SUFFIX
         error = None if row + mode in self._known else self._describe_batch(row + mode, targets)
-        self._summarise("targets", row, targets, TARGET, training)
+        # Of one column a class, columns tell which classes a batch has.
+        axis = -1 if row + mode in self._one_hot and len(getattr(targets, "shape", ())) == 2 else None
+        self._summarise("targets", row, targets, TARGET, training, axis)
         if error is not None:  # of what can be swept; what cannot has been refused
             self._failures.failed(f"describe {row!r}", error)
         self._known.add(row + mode)
@@ -255,7 +262,10 @@ class Supervision(ABC):
 
     def _describe_batch(self, row: str, targets: Any) -> Exception | None:
         try:
-            self.describe(row, facts=facts_of_targets(targets))
+            facts = facts_of_targets(targets)
+            self.describe(row, facts=facts)
+            if facts.get("one_hot"):
+                self._one_hot.add(row)
         except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
             return error.with_traceback(None)  # which leads to the caller, who keeps it: a circle
         return None
@@ -274,7 +284,7 @@ class Supervision(ABC):
         saturation = None if layer_type == LOSS else _PROBABILITIES
         dtype = ""
         if isinstance(x, Sampled):
-            x, dtype = x.stats, x.dtype
+            x, dtype, axis = x.stats, x.dtype, None if layer_type == TARGET else axis
         elif hasattr(x, "detach"):
             x = x.detach()
         try:
