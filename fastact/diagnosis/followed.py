@@ -6,7 +6,7 @@ row. Put arrays in their place, with an entry for each row, and one call evaluat
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import CellType, FunctionType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,6 @@ from fastact.diagnosis.row_conditions import Cascade, Holds, Streak
 from fastact.fields import ROW
 from fastact.history import joined
 
-if TYPE_CHECKING:
-    from fastact.diagnosis.onsets import OnsetTracker
-
 Rows = npt.NDArray[np.void]
 Ints = npt.NDArray[np.int64]
 Bits = npt.NDArray[np.bool_]
@@ -25,6 +22,16 @@ _NAMES: Final = [item.name for item in ROW]
 #: The state of a run: the last row in which it held or, being undecided, continued; the rows before it; the step at
 #: which it began. Its condition's patience and lookback beside it. Rows are counted from 1, the layer's first one.
 _LAST, _BEFORE, _BEGAN, _PATIENCE, _LOOKBACK = range(5)
+
+
+class Tracked(Protocol):
+    """A layer that is followed."""
+
+    place: int
+    """What `FollowedAlike.add` gave."""
+
+    def step_of(self, row: int) -> int:
+        """The step of a row that is followed already, one of the last `window_size` of these; counted from 1."""
 
 
 def apart(cascades: Sequence[Cascade]) -> tuple[Any, list[float]]:
@@ -90,7 +97,7 @@ class _Columns:
 class _Batch(NamedTuple):
     """Rows of some of the layers, one layer after the other."""
 
-    trackers: Sequence["OnsetTracker"]
+    trackers: Sequence[Tracked]
     rows: Rows
     columns: _Columns
     places: Ints  # of each layer, as the next three: its place among those alike
@@ -165,7 +172,7 @@ class FollowedAlike:
             rows = int(totals[which] - runs[_BEFORE, at, which])
             yield which, self._names[at], Streak(int(runs[_BEGAN, at, which]), rows)
 
-    def follow(self, parts: "Sequence[tuple[OnsetTracker, int, Rows]]") -> None:
+    def follow(self, parts: Sequence[tuple[Tracked, int, Rows]]) -> None:
         """Takes the runs through rows.
 
         Args:
