@@ -1,10 +1,12 @@
 """What watching costs beside the sweep itself, and what a row of a real network takes on the disk.
 
-    python -m bench.record            # the table, and bench/results/record.json
-    python -m bench.record --quick    # fewer calls, nothing written
+    python -m bench.record            # the tables, and bench/results/record.json
+    python -m bench.record --quick    # fewer steps, nothing written
 
-Costs are of layers of 1,000 float32, 100 in a step: `record` is what the training waits for in a layer; `step` makes
-the rows, and hands them to history and log. Rows are those of the demo's healthy network.
+A layer is an array of 1,000 float32. `record` is what the training waits for in a layer; `step` makes the rows of all
+layers, and hands them to history and log. What is kept for another step (the diagnosis follows rows many at a time) is
+in the mean of all steps, not in that of the usual one. Whatever is timed is checked: the rows are those of the sweep,
+in the history and in the log. The bytes are those of rows of the demo's healthy network.
 """
 
 import statistics
@@ -21,35 +23,132 @@ import fastact
 from bench.run import Benchmark, command
 from bench.tables import record_table
 from fastact import demo
+from fastact.fields import STATE
 from fastact.log import LogOptions, LogWriter
 
-LAYERS = 100
-STEPS, QUICK = 40, 4
-ROUNDS = 15
+#: Layers in a step, and rows of each that are measured in a round; the first steps of all are not.
+LAYERS = (10, 100, 1_000, 10_000)
+ROWS, WARM = 20_000, 12
+ROUNDS, QUICK = 5, 1
+#: Rows a second that are asked for, of so many layers, and for how many seconds.
+RATE, MANY, SECONDS = 100_000, 10_000, 5.0
 
 
-def sweep(x: Any, steps: int) -> tuple[float, float]:
-    """Seconds of a bare `summarize` a layer."""
-    begin = time.perf_counter()
-    for _ in range(steps * LAYERS):
-        fastact.summarize(x)
-    return (time.perf_counter() - begin) / (steps * LAYERS), 0.0
+class Watched:
+    """A monitor of `layers` layers, whose steps are timed.
+
+    Args:
+        layers: how many there are.
+        folder: where the log goes; None for none.
+        axis: that of the neurons, for sweeps per neuron.
+        options: further ones of the monitor.
+    """
+
+    def __init__(self, layers: int, folder: Path | None, axis: int | None = None, **options: Any) -> None:
+        self.names, self.axis = [f"layer{i}" for i in range(layers)], axis
+        self.monitor = fastact.ActivationMonitor(folder, **options)
+        self.recording: list[float] = []
+        self.stepping: list[float] = []
+        self.all: list[float] = []
+
+    def take(self, x: Any, steps: int) -> None:
+        """So many steps, whose times are kept."""
+        monitor, names, axis = self.monitor, self.names, self.axis
+        recording, stepping = [], []
+        for _ in range(steps):
+            begin = time.perf_counter()
+            for name in names:
+                monitor.record(name, x, axis=axis, layer_type="Linear")
+            between = time.perf_counter()
+            monitor.step()
+            recording.append(between - begin)
+            stepping.append(time.perf_counter() - between)
+        self.recording.append(statistics.median(recording) / len(names))
+        self.stepping.append(statistics.median(stepping) / len(names))
+        self.all += stepping
+        monitor.flush()
+
+    def finish(self, x: Any) -> dict[str, float]:
+        """The median seconds of `record` and `step` a layer, and the mean of all steps; what was timed is checked."""
+        swept = fastact.summarize(x, axis=self.axis)
+        want = (swept if isinstance(swept, fastact.ActivationStats) else swept.total).state
+        steps = self.monitor.current_step
+        for name in (self.names[0], self.names[-1]):
+            last = self.monitor.history[name].rows[-1]
+            got = tuple(last[field.name].item() for field in STATE)
+            if got != want or last["step"] != steps - 1:
+                raise SystemExit(f"{name} has {got} of step {last['step']}, want {want} of step {steps - 1}")
+        said, path = self.monitor.diagnose(), self.monitor.path
+        self.monitor.close()
+        if path is not None:
+            log = fastact.open_log(path)
+            rows = sum(1 for _ in log.replay()) if steps * len(self.names) < 1 << 14 else log.to_table().num_rows
+            lost = sum(self.monitor.dropped.values())
+            if rows + lost != steps * len(self.names):
+                raise SystemExit(f"the log has {rows} rows and {lost} are counted lost of {steps * len(self.names)}")
+            if not lost and log.diagnose() != said:
+                raise SystemExit("the diagnosis of the log is another than that of the monitor")
+        if not said.healthy:
+            raise SystemExit(f"the layers are healthy, and this was found: {said}")
+        return {
+            "record": statistics.median(self.recording),
+            "step": statistics.median(self.stepping),
+            "mean": statistics.fmean(self.all) / len(self.names),
+        }
 
 
-def watch(monitor: fastact.ActivationMonitor, x: Any, steps: int) -> tuple[float, float]:
-    """Seconds of `record` and of `step`, a layer."""
-    names = [f"layer{i}" for i in range(LAYERS)]
-    recording = stepping = 0.0
+def sweep(x: Any, layers: int, steps: int, axis: int | None) -> float:
+    """Median seconds of a bare `summarize`."""
+    taken = []
     for _ in range(steps):
         begin = time.perf_counter()
+        for _ in range(layers):
+            fastact.summarize(x, axis=axis)
+        taken.append((time.perf_counter() - begin) / layers)
+    return statistics.median(taken)
+
+
+def costs(layers: int, axis: int | None, folder: Path, rounds: int, rows: int) -> dict[str, Any]:
+    """What a layer costs, of so many in a step, by turns with the bare sweep."""
+    x = np.random.default_rng(0).standard_normal((20, 50), dtype=np.float32)
+    watched = {
+        "memory": Watched(layers, None, axis),
+        "log": Watched(layers, folder / f"log-{layers}-{axis}", axis),
+        "alerts": Watched(layers, folder / f"alerts-{layers}-{axis}", axis, on_finding="log"),
+    }
+    alone = []
+    for each in watched.values():
+        each.take(x, WARM)
+        each.recording, each.stepping, each.all = [], [], []
+    for _ in range(rounds):
+        steps = max(WARM, rows // layers)
+        alone.append(sweep(x, layers, min(steps, 200), axis))
+        for each in watched.values():
+            each.take(x, steps)
+    found = {what: each.finish(x) for what, each in watched.items()}
+    return {"layers": layers, "per_neuron": axis is not None, "sweep": statistics.median(alone), **found}
+
+
+def throughput(folder: Path, seconds: float, rate: int | None) -> dict[str, Any]:
+    """Rows a second of `MANY` layers with a log, and how many are dropped, as fast as may be or at a rate."""
+    x = np.random.default_rng(0).standard_normal((20, 50), dtype=np.float32)
+    watched = Watched(MANY, folder / f"rate-{rate}")
+    watched.take(x, 2)
+    monitor, names = watched.monitor, watched.names
+    busy, steps, begin = 0.0, 0, time.perf_counter()
+    while (now := time.perf_counter()) < begin + seconds:
         for name in names:
             monitor.record(name, x)
-        between = time.perf_counter()
         monitor.step()
-        recording += between - begin
-        stepping += time.perf_counter() - between
-    monitor.flush()
-    return recording / (steps * LAYERS), stepping / (steps * LAYERS)
+        steps += 1
+        busy += time.perf_counter() - now
+        if rate is not None:
+            time.sleep(max(0.0, begin + steps * MANY / rate - time.perf_counter()))
+    taken = time.perf_counter() - begin
+    dropped = sum(monitor.dropped.values())
+    watched.finish(x)
+    found = {"asked": rate, "layers": MANY, "rows": steps * MANY, "seconds": taken, "busy": busy / taken}
+    return {**found, "dropped": dropped}
 
 
 def sizes(folder: Path, rows: int) -> list[dict[str, Any]]:
@@ -75,35 +174,20 @@ def sizes(folder: Path, rows: int) -> list[dict[str, Any]]:
 
 
 def run(console: Console, quick: bool, step: Callable[[str], None]) -> dict[str, Any]:
-    """Costs, then sizes."""
+    """Costs, then rows a second, then sizes."""
     del console
-    steps, rounds = (QUICK, 3) if quick else (STEPS, ROUNDS)
-    x = np.random.default_rng(0).standard_normal(1000, dtype=np.float32)
+    rounds, rows = (QUICK, 2_000) if quick else (ROUNDS, ROWS)
+    found: dict[str, Any] = {"rounds": rounds, "costs": [], "rates": []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        memory, logged = fastact.ActivationMonitor(), fastact.ActivationMonitor(folder / "run")
-        calls: dict[str, Callable[[int], tuple[float, float]]] = {
-            "summarize alone": lambda n: sweep(x, n),
-            "record and step, in memory": lambda n: watch(memory, x, n),
-            "record and step, with a log": lambda n: watch(logged, x, n),
-        }
-        taken: dict[str, list[tuple[float, float]]] = {what: [] for what in calls}
-        for _ in range(rounds):
-            for what, call in calls.items():
-                step(what)
-                call(1)
-                taken[what].append(call(steps))
-        logged.close()
-        costs = [
-            {
-                "what": what,
-                "layer": statistics.median(layer for layer, _ in every),
-                "step": statistics.median(stepping for _, stepping in every),
-            }
-            for what, every in taken.items()
-        ]
+        for layers, axis in [(layers, None) for layers in LAYERS] + [(100, -1)]:
+            step(f"{layers:,} layers{' per neuron' if axis else ''}")
+            found["costs"].append(costs(layers, axis, folder, rounds, rows))
+        for rate in (RATE, None):
+            step(f"{MANY:,} layers at {'any rate' if rate is None else f'{rate:,} rows a second'}")
+            found["rates"].append(throughput(folder, 1.0 if quick else SECONDS, rate))
         step("bytes a row")
-        return {"layers": LAYERS, "rounds": rounds, "costs": costs, "sizes": sizes(folder, 256 if quick else 2048)}
+        return {**found, "sizes": sizes(folder, 256 if quick else 2048)}
 
 
 BENCHMARK = Benchmark("record", "what watching costs, and the bytes of a row", run, record_table)

@@ -177,23 +177,25 @@ def scale_table(results: dict[str, Any]) -> Lines:
 
 
 def record_table(results: dict[str, Any]) -> Lines:
-    """The time of a layer in `record` and in `step`; then bytes a row by compression and rows in a batch."""
-    alone = results["costs"][0]["layer"]
-    rows = [
-        [
-            row["what"],
-            duration(row["layer"]),
-            duration(row["step"]) if row["step"] else "-",
-            duration(row["layer"] - alone) if row["step"] else "-",
-        ]
-        for row in results["costs"]
-    ]
+    """What a layer costs in `record` and in `step`; rows a second; bytes a row by compression and rows in a batch."""
+    rows = []
+    for row in results["costs"]:
+        what = f"{row['layers']:,} layers{', per neuron' if row['per_neuron'] else ''}"
+        over = row["log"]["record"] - row["sweep"]
+        record = f"{duration(row['log']['record'])} ({row['log']['record'] / row['sweep']:.2f})"
+        steps = [f"{duration(row[how]['step'])} ({duration(row[how]['mean'])})" for how in ("memory", "log", "alerts")]
+        rows.append([what, duration(row["sweep"]), record, duration(over), *steps])
+    for row in results["rates"]:
+        asked = "as fast as may be" if row["asked"] is None else f"{row['asked']:,} rows a second asked for"
+        got = f"{row['rows'] / row['seconds']:,.0f} rows a second, {row['dropped']:,} dropped, busy {row['busy']:.0%}"
+        rows.append([f"{row['layers']:,} layers with a log, {asked}", got, *[""] * 5])
     for compression in dict.fromkeys(row["compression"] for row in results["sizes"]):
         cells = [
             f"{row['batch_rows']}: {row['bytes']:.0f}" for row in results["sizes"] if row["compression"] == compression
         ]
-        rows.append([f"bytes a row, {compression}, batches of", ", ".join(cells), "", ""])
-    return Lines(["what", "a layer", "its share of step", "over the sweep"], [True, False, False, False], rows)
+        rows.append([f"bytes a row, {compression}, batches of", ", ".join(cells), *[""] * 5])
+    header = ["in a step", "sweep", "record (x sweep)", "over it", "step (mean), memory", "with a log", "and alerts"]
+    return Lines(header, [True, *[False] * 6], rows)
 
 
 def watch_table(results: dict[str, Any]) -> Lines:

@@ -111,4 +111,5 @@ NEURON_PART: Final = slice(STATE_PART.stop, STATE_PART.stop + len(NEURON))
 ROW_DTYPE: Final = np.dtype([(field.name, field.dtype) for field in ROW])
 ROW_FORMAT: Final = "=" + "".join("q" if field.dtype == "int64" else "d" for field in ROW)
 ROW_BYTES: Final = ROW_DTYPE.itemsize
-PACK_ROW: Final = struct.Struct(ROW_FORMAT).pack_into
+PACK_ROW: Final = struct.Struct(ROW_FORMAT).pack
+UNPACK_ROW: Final = struct.Struct(ROW_FORMAT).unpack

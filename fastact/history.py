@@ -109,7 +109,12 @@ class LayerHistory:
 
     def append(self, row: tuple[Any, ...]) -> None:
         """Appends one row: the numbers of `fields.ROW`, in that order. The oldest one leaves a full window."""
-        PACK_ROW(self._buffer, (self.total % self.window_size) * ROW_BYTES, *row)
+        self.put(PACK_ROW(*row))
+
+    def put(self, row: bytes) -> None:
+        """Appends one row, as `fields.PACK_ROW` packs it."""
+        start = self.total % self.window_size * ROW_BYTES
+        self._buffer[start : start + ROW_BYTES] = row
         self.total += 1
 
     def extend(self, rows: npt.NDArray[np.void]) -> None:

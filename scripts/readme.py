@@ -134,8 +134,11 @@ SECTIONS: tuple[tuple[str, str, Callable[..., Any], str], ...] = (
         "What watching costs beside the sweep, and the bytes of a row",
         record_table,
         (
-            "Layers of 1,000 float32 elements, {layers} in a step; median of {rounds} rounds by turns. Rows "
-            "are those of the demo's healthy network."
+            "Of each layer, 1,000 float32 elements: a bare `summarize`, `record`, and its share of `step`, medians of "
+            "{rounds} rounds by turns in one process; in brackets the mean of all steps, with the rows that the "
+            "diagnosis follows many at a time. Alerts: `on_finding`, a diagnosis at each tenth step. What is timed is "
+            "checked: the rows in history and log, and the diagnosis of both. Bytes are those of rows of the demo's "
+            "healthy network."
         ),
     ),
 )

@@ -30,7 +30,7 @@ from fastact.diagnosis.rules import Thresholds
 from fastact.diagnosis.rules.rank_differs import limits_of
 from fastact.diagnosis.timeline import Found, Timeline, next_look
 from fastact.errors import ArgumentTypeError, ArgumentValueError
-from fastact.fields import COLUMN, ROW, ROW_DTYPE
+from fastact.fields import COLUMN, PACK_ROW, ROW, ROW_DTYPE
 from fastact.history import History, LayerInfo, rows_of
 from fastact.text import shown
 from fastact.warn import warn
@@ -99,11 +99,26 @@ class Diagnoser:
         tracker = self._trackers.get(name) or self._unknown(name)
         if len(row) != len(ROW):
             raise ArgumentValueError(f"row: got {len(row)} numbers, want {len(ROW)} as in fields.ROW")
-        if row[0] > self._step:
+        self._begin(row[0])
+        self._onsets.append([(tracker, PACK_ROW(*row), tracker.layer.total)])
+
+    def append_step(self, step: int, rows: Iterable[tuple[str, bytes, int]]) -> None:
+        """Appends the rows of a step; of layers that were added before.
+
+        Args:
+            step: not below those before.
+            rows: each a layer's name, its row as `fields.PACK_ROW` packs it, and how many rows it has had before: one
+                that was appended already, before something interrupted, is not appended again.
+        """
+        self._begin(step)
+        self._onsets.append((self._trackers[name], row, before) for name, row, before in rows)
+
+    def _begin(self, step: int) -> None:
+        """Counts a step, if it is a new one, before its first row."""
+        if step > self._step:
             if self._steps >= self._due:
                 self._look()
-            self._step, self._steps = int(row[0]), self._steps + 1
-        self._onsets.append(tracker, row)
+            self._step, self._steps = int(step), self._steps + 1
 
     def extend(self, name: str, rows: npt.NDArray[np.void]) -> None:
         """Appends many rows of a layer at once, with the result of `append` for each, however they are split.

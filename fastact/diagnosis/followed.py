@@ -130,8 +130,8 @@ class FollowedAlike:
         self._runs = np.zeros((5, len(self._names), 4), np.int64)
         #: Which of the limits are the same for all layers.
         self._same = [True] * count
-        #: The most rows that a condition speaks of.
-        self.looks_back = 1
+        #: Whether one of the conditions speaks of rows before the one that fulfils it.
+        self.looks_back = False
 
     def add(self, cascades: Sequence[Cascade], limits: Sequence[float], runs: Mapping[str, Ints]) -> int:
         """Follows another layer, by what `apart` makes of its cascades; its runs may be under way. Gives its place."""
@@ -151,7 +151,7 @@ class FollowedAlike:
         for at, condition in enumerate(conditions if runs else ()):
             if condition.name in runs:
                 self._runs[:_PATIENCE, at, place] = runs[condition.name]
-        self.looks_back = max(self.looks_back, *lookback, 1)
+        self.looks_back = self.looks_back or any(rows > 1 for rows in lookback)
         self._layers = place + 1
         return place
 

@@ -41,16 +41,17 @@ class OnsetTracker:
         followed: its rows so far through which the conditions were followed.
         alike: the layers that are followed with it, and its place among them; None before a row was followed.
         earlier: the steps of the rows before those that wait, the latest last; None where the history has them.
+        looks_back: whether what it is followed for, or may yet be, began before the row that tells of it.
     """
 
-    __slots__ = ("alike", "earlier", "first", "followed", "layer", "place", "rules", "settled", "start")
+    __slots__ = ("alike", "earlier", "first", "followed", "layer", "looks_back", "place", "rules", "settled", "start")
 
     def __init__(self, layer: LayerHistory, rules: Iterable[Rule[Any]]) -> None:
         self.layer = layer
         self.rules = tuple(rule for rule in rules if rule.applies(layer.info))
         self.start = self.followed = self.place = 0
         self.first: Row | None = None
-        self.settled = False
+        self.settled, self.looks_back = False, True
         self.alike: FollowedAlike | None = None
         self.earlier: npt.NDArray[np.int64] | None = None
 
@@ -78,16 +79,27 @@ class Onsets:
         self._layers += 1
         return OnsetTracker(layer, rules)
 
-    def append(self, tracker: OnsetTracker, row: Row) -> None:
-        """Takes one row of a layer into its history, to be followed later: the numbers of `fields.ROW`."""
-        layer = tracker.layer
-        if tracker not in self._waiting:
-            if layer.total and not (tracker.settled and tracker.alike is not None and tracker.alike.looks_back == 1):
-                tracker.earlier = layer["step"]
-            self._waiting[tracker] = None
-        layer.append(row)
-        self._rows += 1
-        if layer.total - tracker.followed >= layer.window_size or self._rows >= max(_MANY, _MANY_EACH * self._layers):
+    def append(self, rows: Iterable[tuple[OnsetTracker, bytes, int]]) -> None:
+        """Takes a row of each of some layers into its history, to be followed later.
+
+        Args:
+            rows: layers, with the row as `fields.PACK_ROW` packs it, and how many are to be there before it; where
+                there are others, it is left out.
+        """
+        waiting, full = self._waiting, False
+        for tracker, row, before in rows:
+            layer = tracker.layer
+            if layer.total != before:
+                continue
+            if tracker not in waiting:
+                if layer.total and tracker.looks_back:
+                    tracker.earlier = layer["step"]
+                waiting[tracker] = None
+            layer.put(row)
+            self._rows += 1
+            if before - tracker.followed >= layer.window_size - 1:
+                full = True
+        if full or self._rows >= max(_MANY, _MANY_EACH * self._layers):
             self.catch_up()
 
     def extend(self, trackers: Sequence[OnsetTracker], rows: Sequence[Rows]) -> None:
@@ -141,7 +153,8 @@ class Onsets:
             tracker.alike.follow([(tracker, tracker.followed, rows[:broken])])
         if broken < len(rows):
             self._begin(tracker, rows[broken].item())
-            tracker.settled = True
+            assert tracker.alike is not None
+            tracker.settled, tracker.looks_back = True, tracker.alike.looks_back
         return rows[broken:]
 
     def _begin(self, tracker: OnsetTracker, row: Row) -> None:

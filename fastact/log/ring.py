@@ -7,12 +7,13 @@ how many rows were dropped and between which two, for as long as those wait.
 
 import threading
 from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from fastact.fields import ROW_DTYPE
+from fastact.fields import ROW_BYTES, ROW_DTYPE
 
 
 class Dropped(NamedTuple):
@@ -26,7 +27,7 @@ class Ring:
     """Room for `capacity` rows, allocated once.
 
     Attributes:
-        buffer: the rows as bytes; the filling side packs row n at ``n % capacity * ROW_BYTES``, then raises `head`.
+        buffer: the rows as bytes; row n is at ``n % capacity * ROW_BYTES``.
         room: equal to `capacity`; -1 once no more rows are taken in.
         head, dropped: rows taken in since the start, and rows that found no room; the filling side's.
         refused: of the dropped rows, those that came while the disk refused.
@@ -50,6 +51,27 @@ class Ring:
     def waiting(self) -> int:
         """Rows that wait."""
         return self.head - self.tail
+
+    def put(self, row: bytes) -> bool:
+        """Takes in a row, if there is room for it: whether there is."""
+        head = self.head
+        if head - self.tail >= self.room:
+            return False
+        start = head % self.capacity * ROW_BYTES
+        self.buffer[start : start + ROW_BYTES] = row
+        self.head = head + 1
+        return True
+
+    def put_all(self, rows: Sequence[bytes]) -> int:
+        """Takes in the first of some rows, as many as there is room for: how many."""
+        count, place = max(0, min(len(rows), self.room - self.waiting)), self.head % self.capacity
+        for first, part in (
+            (place, rows[: min(count, self.capacity - place)]),
+            (0, rows[self.capacity - place : count]),
+        ):
+            self.buffer[first * ROW_BYTES : (first + len(part)) * ROW_BYTES] = b"".join(part)
+        self.head += count
+        return count
 
     def drop(self, *, refused: bool = False) -> None:
         """Counts a row that found no room; `refused`: because the disk refuses those before it."""

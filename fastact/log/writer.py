@@ -6,12 +6,12 @@ What a row survives is said in `fastact.log`. A disk that refuses costs rows, wh
 import os
 import struct
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
 
 from fastact.checks import check_integer, check_type
 from fastact.errors import ArgumentValueError, LogError
-from fastact.fields import COLUMN, PACK_ROW, ROW, ROW_BYTES
+from fastact.fields import COLUMN, PACK_ROW, ROW
 from fastact.history import LayerInfo
 from fastact.log.drain import Drain
 from fastact.log.options import LogOptions
@@ -178,23 +178,41 @@ class LogWriter:
         if row[_LAYER] not in self._orders:  # closing puts none in their place, so this one test sees both
             self._check_open()
             raise ArgumentValueError(f"row: got layer {row[_LAYER]!r}, want one given to add_layer before")
-        ring = self._ring
-        head = ring.head
-        if head - ring.tail >= ring.room:
-            refused = self._drain.refused
-            ring.drop(refused=refused)
-            if not refused:
-                self._drain.complain("cannot keep up: rows come faster than they are written")
-            self.warn()
-            return
         try:
-            PACK_ROW(ring.buffer, head % ring.capacity * ROW_BYTES, *row)
+            packed = PACK_ROW(*row)
         except struct.error as error:
             raise ArgumentValueError(f"row: got {row!r}, want the {len(ROW)} numbers of fields.ROW: {error}") from None
-        ring.head = head = head + 1
-        if not head % self._batch_rows:
+        ring = self._ring
+        if not ring.put(packed):
+            self._drop()
+        elif not ring.head % self._batch_rows:
             self._drain.wake()
             self.warn()
+
+    def append_all(self, rows: Sequence[bytes]) -> None:
+        """Takes in rows of layers that were given to `add_layer`, as `fields.PACK_ROW` packs them. Never waits.
+
+        After an interrupt `appended` says how many of them it has taken.
+        """
+        ring, done = self._ring, 0
+        while done < len(rows):
+            # Up to the end of a batch, which is then written while the next one comes in.
+            count = min(len(rows) - done, self._batch_rows - ring.head % self._batch_rows)
+            taken = ring.put_all(rows[done : done + count])
+            if taken < count:
+                self._drop()
+                taken += 1
+            elif not ring.head % self._batch_rows:
+                self._drain.wake()
+                self.warn()
+            done += taken
+
+    def _drop(self) -> None:
+        refused = self._drain.refused
+        self._ring.drop(refused=refused)
+        if not refused:
+            self._drain.complain("cannot keep up: rows come faster than they are written")
+        self.warn()
 
     def append_neurons(self, layer: str, found: Snapshot) -> None:
         """Takes in which neurons of a layer were dead at a step whose row was appended. Never waits for the disk.

@@ -1,9 +1,9 @@
 """Which neurons are dead, kept of some steps: in memory, and in the log."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from fastact.arithmetic.silence import ROW_WEIGHT, SilenceLimits
+from fastact.arithmetic.silence import ROW_WEIGHT
 from fastact.diagnosis.finding import Finding
 from fastact.diagnosis.report import Diagnosis
 from fastact.errors import ArgumentValueError
@@ -22,13 +22,13 @@ _DEAD: Final = COLUMN["dead_neurons"]
 
 
 class KeptNeurons:
-    """Makes the snapshots of all layers of a monitor, a few microseconds each; `limits` has those of a layer.
+    """Makes the snapshots of all layers of a monitor, a few microseconds each.
 
     A step has one at most, so that what an interrupt has left undone is done again. For who holds the monitor's lock.
     """
 
-    def __init__(self, writer: LogWriter | None, limits: Callable[[WatchedLayer], SilenceLimits]) -> None:
-        self._writer, self._limits = writer, limits
+    def __init__(self, writer: LogWriter | None) -> None:
+        self._writer = writer
         #: The layers and conditions of the findings that have one.
         self._found: set[tuple[str, str]] = set()
 
@@ -50,7 +50,7 @@ class KeptNeurons:
         layer.snapshots = thinned([*known, found], MOST_LIVE)
 
     def _now(self, layer: WatchedLayer) -> Snapshot:
-        return snapshot(layer.silence_step, layer.silence, self._limits(layer).rows * ROW_WEIGHT)
+        return snapshot(layer.silence_step, layer.silence, layer.limits.rows * ROW_WEIGHT)
 
     def of(self, name: str, layers: dict[str, WatchedLayer]) -> Neurons:
         """What is kept of a layer's neurons, and how they are now; ArgumentValueError where there is no such layer."""

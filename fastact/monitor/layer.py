@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +12,10 @@ from fastact.arithmetic.silence import NO_DENSITY, ROW_WEIGHT, Density, SilenceL
 from fastact.arithmetic.state import COUNT, MEAN, ZEROS
 from fastact.cpu.bit_sum import signed
 from fastact.cpu.workspace import NeuronWorkspace
-from fastact.fields import COLUMN, NEURON, SATURATED_SHARE
+from fastact.fields import COLUMN, NEURON, PACK_ROW, SATURATED_SHARE
 from fastact.history import LayerHistory, LayerInfo
 from fastact.neurons import Snapshot
-from fastact.stats.activation import ActivationStats, as_logged, wrap
+from fastact.stats.activation import ActivationStats, wrap
 from fastact.stats.channel import ChannelStats, wrap_workspace
 from fastact.stats.fast_path import PlanCache
 from fastact.stats.merge import merge
@@ -41,12 +41,14 @@ class WatchedLayer:
     """A layer between two calls of the monitor."""
 
     __slots__ = (
-        "bits", "copied", "density", "history", "info", "known_dead", "parts", "plans", "recorded", "silence",
+        "bits", "copied", "density", "history", "info", "known_dead", "limits", "parts", "plans", "recorded", "silence",
         "silence_step", "snapshots",
     )  # fmt: skip
 
-    def __init__(self, info: LayerInfo, history: LayerHistory, *, copied: bool = False) -> None:
+    def __init__(self, info: LayerInfo, history: LayerHistory, limits: SilenceLimits, *, copied: bool = False) -> None:
         self.info, self.history = info, history
+        #: How long its neurons must have been silent to be dead.
+        self.limits = limits
         #: Whether other ranks have copies of it, which its bits are compared with; their sum in the step under way.
         self.copied, self.bits = copied, 0
         #: How tensors like its last are swept, and workspaces for them.
@@ -77,65 +79,53 @@ class WatchedLayer:
             self.recorded = total_of(before) | total_of(after)
 
 
-class LayerRecord(NamedTuple):
-    """What was recorded of a layer in a finished step, on the host; None for nothing."""
-
-    layer: WatchedLayer
-    recorded: Recorded | None
-    bits: int = 0
-
-    def row(self, step: int, time: int, limits: SilenceLimits) -> "PendingRow":
-        """The row of the step, which ended at `time`; changes nothing."""
-        layer, recorded = self.layer, self.recorded
-        assert recorded is not None
-        if isinstance(recorded, NeuronWorkspace):
-            neurons, samples = recorded.plan.neurons, recorded.total[COUNT] // recorded.plan.neurons
-        elif isinstance(recorded, ChannelStats) and (count := recorded.total.count) and (neurons := recorded.neurons):
-            samples = count // neurons
-        else:  # without elements no neuron has been silent
-            return self._without_neurons(step, time, total_of(recorded), _NO_NEURONS)
-        same = neurons == layer.silence.size
-        silence = layer.silence.copy() if same else np.zeros(neurons, np.int64)
-        density = layer.density if same else NO_DENSITY
-        weight = silence_weight(samples, density.elements, density.fires, *limits[:3])
-        numbers = recorded.numbers(SATURATED_SHARE, silence, weight, limits.rows * ROW_WEIGHT)
-        fired, silent, dead = numbers[COUNT] - numbers[ZEROS], numbers[_SILENT], numbers[_DEAD]
-        if limits.counts:
-            fired, silent, dead = math.floor(numbers[MEAN] * numbers[COUNT] + 0.5), 0, 0
-        before = density.pooled_elements, density.pooled_fires
-        density = Density(*next_density(*before, neurons, samples, fired, silent, dead))
-        row = (step, layer.info.order, time, *numbers, self.bits)
-        return PendingRow(layer, row, layer.history.total, silence, density)
-
-    def row_with_deferred(
-        self, step: int, time: int, states: Sequence[State], neurons: tuple[Any, ...] | None
-    ) -> "PendingRow":
-        """The row of a step in which a GPU swept as well: `states`, and `fields.NEURON` where known."""
-        bounds = (*self.layer.info.saturation, 0.0)
-        parts = [wrap(state, bounds) for state in states]
-        total = merge(parts if self.recorded is None else [total_of(self.recorded), *parts])
-        return self._without_neurons(step, time, total, _NO_NEURONS if neurons is None else neurons)
-
-    def _without_neurons(self, step: int, time: int, total: ActivationStats, neurons: tuple[Any, ...]) -> "PendingRow":
-        """A row that says nothing of the silence that is counted here."""
-        layer = self.layer
-        row = (step, layer.info.order, time, *as_logged(total.state), *neurons, self.bits)
-        return PendingRow(layer, row, layer.history.total, layer.silence, layer.density)
-
-    def free(self) -> None:
-        """Gives the memory of a sweep back to the layer, once the row is made."""
-        if type(self.recorded) is NeuronWorkspace:
-            self.layer.plans.free.append(self.recorded)
+#: A row on its way into history and log, as `fields.PACK_ROW` packs it, and how many there were of its layer before it;
+#: what goes to the `WatchedLayer` with it, silence and density. A plain tuple, for there is one a layer and step.
+PendingRow = tuple[WatchedLayer, bytes, int, npt.NDArray[np.int64], Density]
 
 
-class PendingRow(NamedTuple):
-    """A row (the numbers of `fields.ROW`) on its way into history and log.
+def row_of(layer: WatchedLayer, recorded: Recorded, bits: int, step: int, time: int) -> PendingRow:
+    """The row of a step, which ended at `time`, of what was recorded in it; changes nothing."""
+    if isinstance(recorded, NeuronWorkspace):
+        neurons, samples = recorded.plan.neurons, recorded.total[COUNT] // recorded.plan.neurons
+    elif isinstance(recorded, ChannelStats) and (count := recorded.total.count) and (neurons := recorded.neurons):
+        samples = count // neurons
+    else:  # without elements no neuron has been silent
+        return _without_neurons(layer, total_of(recorded), bits, step, time, _NO_NEURONS)
+    limits = layer.limits
+    same = neurons == layer.silence.size
+    silence = layer.silence.copy() if same else np.zeros(neurons, np.int64)
+    density = layer.density if same else NO_DENSITY
+    weight = silence_weight(samples, density.elements, density.fires, *limits[:3])
+    numbers = recorded.numbers(SATURATED_SHARE, silence, weight, limits.rows * ROW_WEIGHT)
+    fired, silent, dead = numbers[COUNT] - numbers[ZEROS], numbers[_SILENT], numbers[_DEAD]
+    if limits.counts:
+        fired, silent, dead = math.floor(numbers[MEAN] * numbers[COUNT] + 0.5), 0, 0
+    before = density.pooled_elements, density.pooled_fires
+    density = Density(*next_density(*before, neurons, samples, fired, silent, dead))
+    row = PACK_ROW(step, layer.info.order, time, *numbers, bits)
+    return layer, row, layer.history.total, silence, density
 
-    `before` rows were in the layer's history before it; `silence` and `density` go to the `WatchedLayer` with it.
-    """
 
-    layer: WatchedLayer
-    row: tuple[Any, ...]
-    before: int
-    silence: npt.NDArray[np.int64]
-    density: Density
+def row_with_deferred(
+    layer: WatchedLayer,
+    recorded: Recorded | None,
+    bits: int,
+    step: int,
+    time: int,
+    states: Sequence[State],
+    neurons: tuple[Any, ...] | None,
+) -> PendingRow:
+    """The row of a step in which a GPU swept as well: `states`, and `fields.NEURON` where known."""
+    bounds = (*layer.info.saturation, 0.0)
+    parts = [wrap(state, bounds) for state in states]
+    total = merge(parts if recorded is None else [total_of(recorded), *parts])
+    return _without_neurons(layer, total, bits, step, time, _NO_NEURONS if neurons is None else neurons)
+
+
+def _without_neurons(
+    layer: WatchedLayer, total: ActivationStats, bits: int, step: int, time: int, neurons: tuple[Any, ...]
+) -> PendingRow:
+    """A row that says nothing of the silence that is counted here."""
+    row = PACK_ROW(step, layer.info.order, time, *total.state, *neurons, bits)
+    return layer, row, layer.history.total, layer.silence, layer.density

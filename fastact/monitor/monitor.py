@@ -36,9 +36,10 @@ from fastact.monitor.resuming import Releasable, hold, open_writer
 from fastact.monitor.supervision import Supervision
 from fastact.monitor.unseen import Unseen
 from fastact.ranks import checked_place, folder_of, layout_facts
-from fastact.stats.activation import ActivationStats, wrap_deferred
+from fastact.stats.activation import ActivationStats, wrap, wrap_deferred
 from fastact.stats.bits import bits_of
 from fastact.stats.channel import ChannelStats, wrap_workspace
+from fastact.stats.fast_path import sweep_whole
 from fastact.stats.gpu import gpu_view
 from fastact.stats.options import SATURATION
 from fastact.stats.summarize import summarize
@@ -269,6 +270,11 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, Guards,
         """`record` in a step that is recorded, once its name was looked at."""
         layer = self._layers.get(name)
         if layer is not None:
+            # The short ways of buffers like those seen before.
+            if axis is None and (state := sweep_whole(x, layer.plans.bounds)) is not None:
+                stats = wrap(state, layer.plans.bounds)
+                self._queue.record(layer, stats)
+                return stats
             workspace = layer.plans.sweep(x, axis, [])
             if workspace is not None:
                 whole = wrap_workspace(workspace)

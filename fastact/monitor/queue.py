@@ -2,7 +2,7 @@
 
 A step that ends goes into a queue; its rows are made when no GPU is at work on it any more, and later steps wait
 behind it. Without a GPU that is at once. First all rows of a step are made, which changes nothing, and then they are
-handed over one by one; what an interrupt (Ctrl-C may come between any two instructions) leaves undone is done at the
+handed over; what an interrupt (Ctrl-C may come between any two instructions) leaves undone is done at the
 next call.
 
 A signal handler that calls the monitor (a scheduler's SIGTERM asks for a last flush) may come in the middle of a step.
@@ -17,16 +17,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from fastact.arithmetic.silence import SilenceLimits
+from fastact.cpu.workspace import NeuronWorkspace
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import Finding
 from fastact.diagnosis.layer_types import COUNTED, PARAMETER
 from fastact.errors import FastactError
 from fastact.failures import FailureCounter
+from fastact.fields import UNPACK_ROW
 from fastact.history import LayerInfo
 from fastact.log.writer import LogWriter
 from fastact.monitor.declared import Declared
 from fastact.monitor.kept_neurons import OFTEN, KeptNeurons
-from fastact.monitor.layer import LayerRecord, PendingRow, Recorded, WatchedLayer, total_of
+from fastact.monitor.layer import PendingRow, Recorded, WatchedLayer, row_of, row_with_deferred, total_of
 from fastact.neurons import Neurons
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class _FinishedStep(NamedTuple):
 
     step: int
     time: int
-    records: list[LayerRecord]
+    records: list[tuple[WatchedLayer, Recorded | None, int]]
 
 
 class _Delivery(NamedTuple):
@@ -97,7 +99,7 @@ class StepQueue:
         self._limits = SilenceLimits(limits.dead_window, limits.dead_samples, limits.dead_fires)
         self._sparse = limits.dead_sparse
         self._lookups = SilenceLimits(limits.dead_window, 1, limits.unused_lookups, counts=1)
-        self._kept = KeptNeurons(writer, self._silence_limits)
+        self._kept = KeptNeurons(writer)
         #: With `strict`: what went wrong, to be raised at the end of the call.
         self._errors: list[Exception] = []
         self._finished: deque[_FinishedStep] = deque()
@@ -164,7 +166,8 @@ class StepQueue:
             self._diagnoser.add(info)
             self._next_order = max(self._next_order, info.order + 1)
             copied = self._copies and info.layer_type == PARAMETER
-            self.layers[info.name] = WatchedLayer(info, self._diagnoser.history[info.name], copied=copied)
+            history, limits = self._diagnoser.history[info.name], self._silence_limits(info)
+            self.layers[info.name] = WatchedLayer(info, history, limits, copied=copied)
         self._adding = None
 
     def record(self, layer: WatchedLayer, recorded: Recorded, bits: int = 0) -> None:
@@ -201,7 +204,7 @@ class StepQueue:
             from fastact.cuda.deferred import DeferredRows
 
             self.deferred = self._exclusively(lambda: self.deferred or DeferredRows())
-        row = self.deferred.record(layer.info.order, x, shape, bounds, self._silence_limits(layer), self.current)
+        row = self.deferred.record(layer.info.order, x, shape, bounds, layer.limits, self.current)
         if row is not None:
             add = partial(self._add_deferred, self.deferred, row)
             if not self.postpone(add):
@@ -212,10 +215,10 @@ class StepQueue:
         self._settle()
         deferred.add(row, self.current)
 
-    def _silence_limits(self, layer: WatchedLayer) -> SilenceLimits:
-        if layer.info.layer_type in COUNTED:
+    def _silence_limits(self, info: LayerInfo) -> SilenceLimits:
+        if info.layer_type in COUNTED:
             return self._lookups
-        return self._limits.times(self._sparse) if layer.info.sparse else self._limits
+        return self._limits.times(self._sparse) if info.sparse else self._limits
 
     def end_step(self) -> bool:
         """Ends the step under way, makes the rows that no GPU is at work on; returns whether the step is recorded."""
@@ -284,11 +287,10 @@ class StepQueue:
         step, following = self.current, self.current + 1
         is_recorded = step % self._every == 0
         watched = self.layers.values() if is_recorded else ()
-        records = [LayerRecord(layer, layer.recorded, layer.bits) for layer in watched]
+        records = [(layer, layer.recorded, layer.bits) for layer in watched]
         if self.deferred is not None:
             # A layer with elements on the host, too, has only the tensor in common with what a GPU swept.
-            swept = [record for record in records if record.recorded is not None and total_of(record.recorded).count]
-            here = [record.layer.info.order for record in swept]
+            here = [layer.info.order for layer, own, _ in records if own is not None and total_of(own).count]
             self.deferred.end_step(step if is_recorded else -1, -1 if following % self._every else following, here)
         if is_recorded:
             self._finished.append(_FinishedStep(step, time.time_ns(), records))
@@ -315,8 +317,9 @@ class StepQueue:
             self._delivery = delivery = _Delivery(finished.step, logged, self._make_rows(finished))
             self._settle()
             delivered.append(delivery)
-            for record in finished.records:
-                record.free()
+            for layer, recorded, _ in finished.records:
+                if type(recorded) is NeuronWorkspace:
+                    layer.plans.free.append(recorded)
         if self.deferred is not None:
             for _ in range(self.deferred.lost()):
                 error = FastactError("there were more replays than the device's ring has room for between two steps")
@@ -327,15 +330,16 @@ class StepQueue:
         """Makes a step's rows and changes nothing, so that an interrupt leaves everything as it was."""
         rows = []
         deferred = () if self.deferred is None else self.deferred.layers(finished.step)
-        for record in finished.records:
+        step, ended = finished.step, finished.time
+        for layer, recorded, bits in finished.records:
             try:
-                if self.deferred is not None and record.layer.info.order in deferred:
-                    found = self.deferred.numbers(finished.step, record.layer.info.order)
-                    rows.append(record.row_with_deferred(finished.step, finished.time, *found))
-                elif record.recorded is not None:
-                    rows.append(record.row(finished.step, finished.time, self._silence_limits(record.layer)))
+                if self.deferred is not None and layer.info.order in deferred:
+                    found = self.deferred.numbers(step, layer.info.order)
+                    rows.append(row_with_deferred(layer, recorded, bits, step, ended, *found))
+                elif recorded is not None:
+                    rows.append(row_of(layer, recorded, bits, step, ended))
             except Exception as error:  # noqa: BLE001 - a layer must not take the others, or the training, with it
-                self._failed(f"keep a row of layer {record.layer.info.name!r}", error)
+                self._failed(f"keep a row of layer {layer.info.name!r}", error)
         return rows
 
     def _settle(self) -> None:
@@ -344,25 +348,29 @@ class StepQueue:
         if self._delivery is None:
             return
         step, logged, rows = self._delivery
-        for layer, row, before, silence, density in rows:
+        for layer, _, _, silence, density in rows:
             if silence is not layer.silence:
                 layer.silence_step = step
                 layer.silence, layer.density = silence, density
-            try:
-                if layer.history.total == before:
-                    self._diagnoser.append(layer.info.name, row)
-                if self._writer is not None and self._writer.appended == logged:
-                    self._writer.append(row)
-                logged += 1
-                if layer.history.total % OFTEN == 0 and layer.silence_step == step:
-                    self._kept.look(layer, row)
-            except Exception as error:  # noqa: BLE001 - as in `_make_rows`
-                self._failed(f"keep a row of layer {layer.info.name!r}", error)
+        named = [(layer.info.name, row, before) for layer, row, before, _, _ in rows]
+        self._try(f"judge the rows of step {step}", self._diagnoser.append_step, step, named)
+        if self._writer is not None:
+            left = [row for _, row, _ in named[self._writer.appended - logged :]]
+            self._try(f"log the rows of step {step}", self._writer.append_all, left)
+        for layer, row, before, _, _ in rows:
+            if not (before + 1) % OFTEN and layer.silence_step == step:
+                self._try(f"keep the dead neurons of {layer.info.name!r}", self._kept.look, layer, UNPACK_ROW(row))
         if self._finished and self._finished[0].step == step:
             if self.deferred is not None:
                 self.deferred.forget(step)
             self._finished.popleft()
         self._delivery = None
+
+    def _try(self, what: str, work: Callable[..., None], *arguments: Any) -> None:
+        try:
+            work(*arguments)
+        except Exception as error:  # noqa: BLE001 - as in `_make_rows`
+            self._failed(what, error)
 
     def _tell(self, delivered: list[_Delivery]) -> None:
         """Gives the listeners rows that are in history and log."""
@@ -371,7 +379,8 @@ class StepQueue:
         for delivery in delivered:
             for listener in self.listeners:
                 try:
-                    listener.write(delivery.step, {pending.layer.info.name: pending.row for pending in delivery.rows})
+                    rows = {layer.info.name: UNPACK_ROW(row) for layer, row, _, _, _ in delivery.rows}
+                    listener.write(delivery.step, rows)
                 except Exception as error:  # noqa: BLE001 - as in `_make_rows`
                     self._failed("hand its rows to a listener", error)
 

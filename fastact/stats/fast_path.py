@@ -75,6 +75,18 @@ def sweep_tensor(x: Any, bounds: Bounds) -> arithmetic.State | None:
     return kernel(array if array.ndim == 1 else array.ravel(), *bounds)
 
 
+def sweep_whole(x: Any, bounds: Bounds) -> arithmetic.State | None:
+    """The state of a small array or torch tensor of a known dtype; None for all that `arrays` must have a look at."""
+    if type(x) is not np.ndarray:
+        return sweep_tensor(x, bounds) if type(x) in TENSOR_CLASSES else None
+    if not (0 < x.size <= SMALL and x.flags.carray) or (known := KNOWN.get(x.dtype)) is None:
+        return None
+    kernel, shown_as, _ = known
+    flat = x if x.ndim == 1 else x.ravel()
+    lo, hi, tol = bounds
+    return kernel(flat if shown_as is None else flat.view(shown_as), lo, hi, tol)
+
+
 def tensor_address(x: Any) -> int:
     """Where the elements of a plain torch tensor lie side by side in memory; 0 for what `arrays` must have a look at.
 

@@ -104,8 +104,7 @@ def summarize(
     # By its type first: an array has no truth.
     if saturation is not SATURATION or type(zero_tol) is not float or zero_tol != 0.0 or extras is not NO_EXTRAS:
         bounds = check_options(saturation, zero_tol)
-        asked = check_extras(extras)
-        if asked:
+        if extras is not NO_EXTRAS and (asked := check_extras(extras)):
             return _detail_any(x, axis, bounds, asked)
     if axis is None:
         if type(x) is np.ndarray:

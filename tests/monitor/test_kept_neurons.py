@@ -134,7 +134,7 @@ def test_an_error_costs_no_row_of_another_layer(monkeypatch: pytest.MonkeyPatch)
 
     for step in range(9):
         record(step)
-    with pytest.warns(RuntimeWarning, match="keep a row"):
+    with pytest.warns(RuntimeWarning, match="keep the dead neurons"):
         record(9)
     record(10)
     assert [monitor.history[name].total for name in ("a", "b")] == [11, 11]
