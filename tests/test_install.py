@@ -44,7 +44,7 @@ def test_uv_is_asked_with_them_and_its_failure_is_told(monkeypatch: pytest.Monke
         listed = command[1:] == ["-m", "pip", "config", "list"]
         return subprocess.CompletedProcess(command, 0 if listed else code, "global.cert='/ca.pem'\n" if listed else "")
 
-    monkeypatch.setattr(install.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.setattr(install, "find_uv", lambda: "/bin/uv")
     assert install.by_uv(["--constraint", "c.txt", "x"]) is found
     command, environment = ran[-1]
@@ -55,12 +55,12 @@ def test_uv_is_asked_with_them_and_its_failure_is_told(monkeypatch: pytest.Monke
 
 
 def test_without_uv_pip_does_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(install.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setattr(install, "__file__", str(tmp_path / "scripts" / "install.py"))
 
     def refuse(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(command, 0 if "config" in command else 1, "")
 
-    monkeypatch.setattr(install.subprocess, "run", refuse)
+    monkeypatch.setattr(subprocess, "run", refuse)
     assert install.find_uv() is None
     assert not install.by_uv(["x"])
