@@ -26,10 +26,10 @@ from fastact import demo
 from fastact.fields import STATE
 from fastact.log import LogOptions, LogWriter
 
-#: Layers in a step, and rows of each that are measured in a round; the first steps of all are not.
-LAYERS = (10, 100, 1_000, 10_000)
-ROWS, WARM = 20_000, 12
-ROUNDS, QUICK = 5, 1
+#: Layers in a step; rows of all of them in a round, in so many steps at least, as many as are not measured at first.
+LAYERS, QUICK_LAYERS = (10, 100, 1_000, 10_000), (10, 100)
+ROWS, STEPS = 20_000, 10
+ROUNDS = 5
 #: Rows a second that are asked for, of so many layers, and for how many seconds.
 RATE, MANY, SECONDS = 100_000, 10_000, 5.0
 
@@ -118,10 +118,10 @@ def costs(layers: int, axis: int | None, folder: Path, rounds: int, rows: int) -
     }
     alone = []
     for each in watched.values():
-        each.take(x, WARM)
+        each.take(x, STEPS)
         each.recording, each.stepping, each.all = [], [], []
     for _ in range(rounds):
-        steps = max(WARM, rows // layers)
+        steps = max(STEPS, rows // layers)
         alone.append(sweep(x, layers, min(steps, 200), axis))
         for each in watched.values():
             each.take(x, steps)
@@ -129,10 +129,10 @@ def costs(layers: int, axis: int | None, folder: Path, rounds: int, rows: int) -
     return {"layers": layers, "per_neuron": axis is not None, "sweep": statistics.median(alone), **found}
 
 
-def throughput(folder: Path, seconds: float, rate: int | None) -> dict[str, Any]:
-    """Rows a second of `MANY` layers with a log, and how many are dropped, as fast as may be or at a rate."""
+def throughput(folder: Path, layers: int, seconds: float, rate: int | None) -> dict[str, Any]:
+    """Rows a second of `layers` layers with a log, and how many are dropped, as fast as may be or at a rate."""
     x = np.random.default_rng(0).standard_normal((20, 50), dtype=np.float32)
-    watched = Watched(MANY, folder / f"rate-{rate}")
+    watched = Watched(layers, folder / f"rate-{rate}")
     watched.take(x, 2)
     monitor, names = watched.monitor, watched.names
     busy, steps, begin = 0.0, 0, time.perf_counter()
@@ -143,11 +143,11 @@ def throughput(folder: Path, seconds: float, rate: int | None) -> dict[str, Any]
         steps += 1
         busy += time.perf_counter() - now
         if rate is not None:
-            time.sleep(max(0.0, begin + steps * MANY / rate - time.perf_counter()))
+            time.sleep(max(0.0, begin + steps * layers / rate - time.perf_counter()))
     taken = time.perf_counter() - begin
     dropped = sum(monitor.dropped.values())
     watched.finish(x)
-    found = {"asked": rate, "layers": MANY, "rows": steps * MANY, "seconds": taken, "busy": busy / taken}
+    found = {"asked": rate, "layers": layers, "rows": steps * layers, "seconds": taken, "busy": busy / taken}
     return {**found, "dropped": dropped}
 
 
@@ -176,16 +176,17 @@ def sizes(folder: Path, rows: int) -> list[dict[str, Any]]:
 def run(console: Console, quick: bool, step: Callable[[str], None]) -> dict[str, Any]:
     """Costs, then rows a second, then sizes."""
     del console
-    rounds, rows = (QUICK, 2_000) if quick else (ROUNDS, ROWS)
+    rounds, rows = (1, 1_000) if quick else (ROUNDS, ROWS)
     found: dict[str, Any] = {"rounds": rounds, "costs": [], "rates": []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for layers, axis in [(layers, None) for layers in LAYERS] + [(100, -1)]:
+        for layers, axis in [(layers, None) for layers in (QUICK_LAYERS if quick else LAYERS)] + [(100, -1)]:
             step(f"{layers:,} layers{' per neuron' if axis else ''}")
             found["costs"].append(costs(layers, axis, folder, rounds, rows))
+        many, seconds = (100, 0.2) if quick else (MANY, SECONDS)
         for rate in (RATE, None):
-            step(f"{MANY:,} layers at {'any rate' if rate is None else f'{rate:,} rows a second'}")
-            found["rates"].append(throughput(folder, 1.0 if quick else SECONDS, rate))
+            step(f"{many:,} layers at {'any rate' if rate is None else f'{rate:,} rows a second'}")
+            found["rates"].append(throughput(folder, many, seconds, rate))
         step("bytes a row")
         return {**found, "sizes": sizes(folder, 256 if quick else 2048)}
 
