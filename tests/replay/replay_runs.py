@@ -9,7 +9,7 @@ import numpy as np
 
 from fastact import summarize
 from fastact.diagnosis.diagnoser import Diagnoser
-from fastact.fields import NEURON, ROW_FORMAT
+from fastact.fields import DRAWN, NEURON, ROW_FORMAT
 from fastact.history import LayerInfo
 from fastact.log import LogOptions, LogWriter
 
@@ -58,7 +58,7 @@ def rows_of_a_sick_run(steps: int, first: int = 0) -> list[tuple[LayerInfo, Row]
 
 LAYERS = (RELU, TANH, SICK)
 REST = (0, 0, 0.5, 9, 2.0)
-UNSWEPT = tuple(field.nothing for field in NEURON)
+UNSWEPT = tuple(field.nothing for field in (*NEURON, *DRAWN))
 
 
 def write(
@@ -102,5 +102,6 @@ def random_rows(seed: int, steps: range, *, layers: tuple[LayerInfo, ...] = LAYE
             neurons: Row = (8, *random.integers(0, 9, 4).tolist())
             finite = state[0] > state[1]
             neurons += (random.random(), (5 * step + seed) % 8, 1.0 + seed) if finite else (math.nan, -1, math.nan)
+            neurons += (int(random.integers(0, 9)), int(random.integers(0, 40)))
             rows.append((info, (step, info.order, int(random.integers(1 << 40)), *state, *neurons)))
     return rows

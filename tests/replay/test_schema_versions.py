@@ -51,5 +51,14 @@ def test_a_log_of_schema_1_4_is_read() -> None:
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 def test_what_older_schemas_do_not_have_is_unknown(version: str) -> None:
     log = open_log(DATA / f"schema-{version}")
-    assert {(record.row[-2], repr(record.row[-1])) for record in log.replay()} == {(-1, "nan")}
+    unknown = {(record.row[-4], repr(record.row[-3])) for record in log.replay()}
+    assert unknown == {(-1, "nan")}
     assert log.to_table()["peak_neuron"].null_count == log.to_table().num_rows
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1", "1.2", "1.4"])
+def test_before_schema_1_6_all_samples_were_swept(version: str) -> None:
+    log = open_log(DATA / f"schema-{version}")
+    assert {record.row[-2:] for record in log.replay()} == {(0, 0)}
+    record = next(iter(log.replay()))
+    assert record.estimate("zeros") == (record.stats.zeros, 0.0)
