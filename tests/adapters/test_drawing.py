@@ -70,11 +70,11 @@ def test_draws_follow_from_the_step_and_nobody_elses_random_numbers_are_used() -
 
 @pytest.mark.parametrize("share", ["0.1", None, True, 0.1j])
 def test_a_share_is_a_number(share: object) -> None:
-    with pytest.raises(ArgumentTypeError, match="sample: got .*, want a number from 0 to 1"):
+    with pytest.raises(ArgumentTypeError, match=r"sample: got .*, want a number from 0 to 1"):
         checked_share(share)
 
 
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.1, float("nan")])
 def test_a_share_is_above_zero_and_up_to_one(share: float) -> None:
-    with pytest.raises(ArgumentValueError, match="sample: got .*, want a "):
+    with pytest.raises(ArgumentValueError, match=r"sample: got .*, want a "):
         checked_share(share)

@@ -32,8 +32,8 @@ def make(step: int, layer: int = 0) -> Row:
     """A row that is like none other."""
     if step % 5 == 4:  # nothing finite, and not swept per neuron
         return (step, layer, step * 7, 3, 1, 1, 1, 0, 2, *NO_STATE, *NO_NEURONS, 0, 0)
-    neurons = (8, 1, 1, 0, 0, step / 7, 5, 1e9)
-    return (step, layer, step * 7, 100, 0, 0, 0, step, 1, step / 3, 0.1, -0.0, -1e300, 5e-324, *neurons, step % 3, 7 * step)
+    neurons = (8, 1, 1, 0, 0, step / 7, 5, 1e9, step % 3, 7 * step)
+    return (step, layer, step * 7, 100, 0, 0, 0, step, 1, step / 3, 0.1, -0.0, -1e300, 5e-324, *neurons)
 
 
 def write(run: Path, rows: Iterable[Row], metadata: dict[str, str] | None = None, **options: Any) -> LogWriter:

@@ -44,8 +44,10 @@ def rows_of_a_sick_run(steps: int, first: int = 0) -> list[tuple[LayerInfo, Row]
             0.5,
             9,
             2.0,
+            0,
+            0,
         )
-        tanh = (6400, 0, 0, 0, 0, 6300, 0.01, 0.99, 0.98, -1.0, 1.0, 64, 0, 0, 60, 0, 0.9, 3, 1.0)
+        tanh = (6400, 0, 0, 0, 0, 6300, 0.01, 0.99, 0.98, -1.0, 1.0, 64, 0, 0, 60, 0, 0.9, 3, 1.0, 0, 0)
         head: Row = (640, 0, 0, 0, 0, 0, 0.1, 1.0 + step / 3, 0.8, -3.0, 3.0, *UNSWEPT)
         if step >= 20:
             head = (640, 640, 0, 0, 0, 0, *[math.nan] * 3, math.inf, -math.inf, *UNSWEPT)
