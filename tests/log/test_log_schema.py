@@ -57,7 +57,7 @@ def test_null_is_not_zero(tmp_path: Path) -> None:
     assert [name for name, value in swept.items() if value is None] == []
     assert [name for name, value in empty.items() if value is None] == [
         *("mean", "std", "abs_mean", "min", "max", "neurons", "silent_neurons", "dead_neurons"),
-        *("saturated_neurons", "constant_neurons", "within_std", "peak_neuron", "typical_peak"),
+        *("saturated_neurons", "constant_neurons", "within_std", "peak_neuron", "typical_peak", "bit_sum"),
     ]
 
 
