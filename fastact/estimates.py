@@ -63,10 +63,13 @@ def estimate(rows: Mapping[str, Any] | Any, name: str) -> Estimate:
         spread = np.where(left_out > 0, left_out / whole / (drawn - 1.0), 0.0)
         if name in COUNTS:
             share = number / count
-            found = np.where(count > 0, share * whole, number), whole * np.sqrt(share * (1.0 - share) * spread)
+            found: tuple[Any, Any] = (
+                np.where(count > 0, share * whole, number),
+                whole * np.sqrt(share * (1.0 - share) * spread),
+            )
         else:
             found = number, np.sqrt(_variance(rows, name, number) * spread)
-    value, error = (np.where(left_out > 0, part, other) for part, other in zip(found, (number, 0.0), strict=True))
+    value, error = np.where(left_out > 0, found[0], number), np.where(left_out > 0, found[1], 0.0)
     return Estimate(*(each if each.ndim else each.item() for each in (value, error)))
 
 

@@ -93,7 +93,7 @@ class Draws:
     def due(self, step: int) -> bool:
         """Whether something is drawn in this step, which would be recorded; to be asked once."""
         self._count = step if self._count == -1 else self._count + 1
-        return step < self._first or self._drawing.due(self._count, self._batch)
+        return step < self._first or not self._batch or self._drawing.due(self._count, self._batch)
 
     def draw(self, step: int, given: object) -> Draw | None:
         """Draws from what the model is `given` in a pass; None where all of it is swept."""

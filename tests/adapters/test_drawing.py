@@ -58,10 +58,10 @@ def test_estimates_of_means_are_unbiased_and_no_worse_than_those_of_a_simple_ran
 
 
 def test_draws_follow_from_the_step_and_nobody_elses_random_numbers_are_used() -> None:
-    state = np.random.get_state()[1].copy()
+    state = np.random.get_state(legacy=False)["state"]["key"].copy()
     one, other = draws(Drawing(0.1), 128, 30), draws(Drawing(0.1), 128, 30)
     assert all(map(np.array_equal, one, other))
-    assert (np.random.get_state()[1] == state).all()
+    assert (np.random.get_state(legacy=False)["state"]["key"] == state).all()
     assert Drawing(0.1).samples(17, 0, 128).tolist() == one[17].tolist()
     # Passes of one step, as of accumulated gradients, have draws of their own; and so have rounds.
     assert one[0].tolist() != Drawing(0.1).samples(0, 1, 128).tolist()

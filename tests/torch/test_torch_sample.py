@@ -30,7 +30,8 @@ class Net(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         maps = self.act(self.conv(x))
         rows = self.each(maps.reshape(-1, 9))  # three for each sample
-        return self.head(torch.cat([maps.flatten(1), maps.flatten(1)], 1)) + rows.sum() * 0.0
+        found: torch.Tensor = self.head(torch.cat([maps.flatten(1), maps.flatten(1)], 1)) + rows.sum() * 0.0
+        return found
 
 
 def swept(x: torch.Tensor, axis: int | None = None) -> Any:
@@ -146,7 +147,8 @@ def test_what_is_not_along_the_samples_is_swept_whole_and_in_any_layout() -> Non
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             self.positions(torch.arange(7))
             self.conv(x)
-            return self.wide(x.transpose(2, 3)[..., :1].expand(-1, -1, -1, 6))
+            found: torch.Tensor = self.wide(x.transpose(2, 3)[..., :1].expand(-1, -1, -1, 6))
+            return found
 
     model, x = Odd(), torch.randn(40, 2, 5, 6).contiguous(memory_format=torch.channels_last)
     with fastact.ActivationMonitor() as monitor, watch(model, monitor, sample=0.2):
@@ -187,9 +189,10 @@ def test_training_is_the_same_bit_for_bit_and_random_numbers_are_left_alone() ->
 
 def test_a_log_reads_as_it_was_live(tmp_path: Any) -> None:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(5, 30), nn.ReLU(), nn.Linear(30, 2))
+    first = nn.Linear(5, 30)
+    model = nn.Sequential(first, nn.ReLU(), nn.Linear(30, 2))
     with torch.no_grad():
-        model[0].bias[:29] = -100.0
+        first.bias[:29] = -100.0
     with fastact.ActivationMonitor(tmp_path / "run") as monitor, watch(model, monitor, sample=0.1):
         for _ in range(60):
             model(torch.randn(BATCH, 5)).square().mean().backward()
