@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.rank_differences import EXACT, KINDS, MOMENTS, Limits, differences, unlike_most
+from fastact.diagnosis.rank_differences import BITS, EXACT, KINDS, MOMENTS, Limits, differences, unlike_most
 from fastact.fields import ROW_DTYPE
 from fastact.history import LayerInfo
 
@@ -29,7 +29,7 @@ _ROUNDING: Final = 1e-12
 #: The fields of a row that are compared.
 COMPARED: Final = (
     "step", "count", "nans", "pos_infs", "neg_infs", "zeros", "mean", "std", "abs_mean", "min", "max", "neurons",
-    "dead_neurons",
+    "dead_neurons", "bit_sum",
 )  # fmt: skip
 _NUMBERS: Final = ("count", "mean", "std", "neurons", "dead_neurons")
 
@@ -215,6 +215,11 @@ class RankTable:
                 near = np.abs(values - first) <= _ROUNDING * np.abs(first)
             same &= near | (np.isnan(values) & np.isnan(first))
         equal = np.logical_and.reduceat(same, parts.starts)
+        bits = parts.rows[BITS]
+        taken = np.logical_and.reduceat(bits != 0, parts.starts)
+        if taken.any():  # equal to the last bit, or not, whatever rounding made of the moments
+            alike = (bits == bits[of_rows]) & (parts.rows["count"] == parts.rows["count"][of_rows])
+            equal = np.where(taken, np.logical_and.reduceat(alike, parts.starts), equal)
         for group in chosen.tolist():
             layer = self._layers[of_group[group]]
             if equal[group]:
@@ -222,7 +227,8 @@ class RankTable:
                 layer.was_equal, layer.unequal = True, None
             elif layer.was_equal and layer.unequal is None:
                 start, size = int(parts.starts[group]), int(sizes[group])
-                others = unlike_most({name: parts.rows[name][start : start + size] for name in (*EXACT, *MOMENTS)})
+                names = (*EXACT, *MOMENTS, BITS)
+                others = unlike_most({name: parts.rows[name][start : start + size] for name in names})
                 ranks = tuple(sorted(self.ranks[at] for at in columns[start : start + size][others].tolist()))
                 layer.unequal = Unequal(int(parts.rows["step"][start]), ranks, size, layer.again)
 

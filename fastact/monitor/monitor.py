@@ -37,6 +37,7 @@ from fastact.monitor.supervision import Supervision
 from fastact.monitor.unseen import Unseen
 from fastact.ranks import checked_place, folder_of, layout_facts
 from fastact.stats.activation import ActivationStats, wrap_deferred
+from fastact.stats.bits import bits_of
 from fastact.stats.channel import ChannelStats, wrap_workspace
 from fastact.stats.gpu import gpu_view
 from fastact.stats.options import SATURATION
@@ -130,13 +131,14 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, Guards,
         self._failures = FailureCounter("fastact", strict=strict, counter="ActivationMonitor.failures")
         self._closed = False
         self._releases = []
-        self._pools, self._known, self._one_hot = {}, set(), set()
+        self._pools, self._known, self._forms, self._one_hot = {}, set(), {}, set()
         own |= {"window_size": str(window_size), "every": str(every)} | layout_facts(place, group)
         folder = None if path is None else folder_of(path, place)
         self._writer = open_writer(folder, log, own, self._diagnoser, start_step, overwrite)
         self.path = self._writer.path if self._writer else None  #: the directory of the run's log; None without one
         self._every = every
-        self._queue = StepQueue(every, self._diagnoser, self._writer, self._failures, start_step)
+        copies = place.ranks > 1 or rank is not None
+        self._queue = StepQueue(every, self._diagnoser, self._writer, self._failures, start_step, copies=copies)
         self._layers = self._queue.layers
         self._gathering: Gathering | None = None
         if gather is not None:
@@ -270,7 +272,7 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, Guards,
             workspace = layer.plans.sweep(x, axis, [])
             if workspace is not None:
                 whole = wrap_workspace(workspace)
-                self._queue.record(layer, whole)
+                self._queue.record(layer, whole, bits_of(x) if layer.copied else 0)
                 return whole.total
             interval = layer.info.saturation
         else:
@@ -298,7 +300,7 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, Guards,
                 layer.plans.learn(x, axis)
                 self._check_axis(layer, stats, axis)
         layer = layer or self._queue.add_layer(name, layer_type, dtype, stats.saturation, sparse)
-        self._queue.record(layer, stats)
+        self._queue.record(layer, stats, bits_of(x) if layer.copied and stats is not x else 0)
         return stats.total if isinstance(stats, ChannelStats) else stats
 
     def record_in_place(self, name: str, x: Any, axis: int | None, layer_type: str) -> None:
@@ -310,7 +312,7 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, Guards,
         if layer is not None and self.active:
             workspace = layer.plans.sweep(x, axis, layer.plans.free)
             if workspace is not None:
-                self._queue.record(layer, workspace)
+                self._queue.record(layer, workspace, bits_of(x) if layer.copied else 0)
                 return
         if self.active:
             self._record(name, x, axis, layer_type)
