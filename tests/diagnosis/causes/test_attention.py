@@ -22,7 +22,7 @@ class Block(nn.Module):
             self.norm.weight.fill_(given)
             for name, weight in self.attn.named_parameters():
                 if weight.ndim > 1 and not name.startswith("out"):
-                    weight *= gain
+                    weight.mul_(gain)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.norm(x)
