@@ -133,6 +133,13 @@ class LayerHistory:
         """The rows as a structured array of `fields.ROW_DTYPE`, oldest first: a copy, safe to keep."""
         return rows_of([self])
 
+    def newest(self, count: int) -> npt.NDArray[np.void]:
+        """The newest of the rows as bytes, for `joined`, oldest first; not to be kept, for it may be no copy."""
+        start = (self.total - count) % self.window_size
+        if start + count <= self.window_size:
+            return self._raw[start : start + count]
+        return np.concatenate((self._raw[start:], self._raw[: start + count - self.window_size]))
+
     def _copy_into(self, raw: npt.NDArray[np.void], start: int) -> int:
         """Copies the rows to where `raw` has place for them, from `start` on; returns the end."""
         length = len(self)
@@ -169,6 +176,11 @@ def rows_of(layers: Sequence[LayerHistory]) -> npt.NDArray[np.void]:
     for layer in layers:
         start = layer._copy_into(raw, start)
     return table
+
+
+def joined(parts: Sequence[npt.NDArray[np.void]]) -> npt.NDArray[np.void]:
+    """A copy of rows, of `fields.ROW_DTYPE` or as bytes, one part after the other."""
+    return np.concatenate([part if part.dtype is _RAW else part.view(_RAW) for part in parts]).view(ROW_DTYPE)
 
 
 def _columns(layers: Sequence[LayerHistory]) -> dict[str, frames.Column]:

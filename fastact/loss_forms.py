@@ -27,7 +27,8 @@ class Form(NamedTuple):
     """What a loss comes to.
 
     Attributes:
-        function: its name in `losses.LOSSES`; "difference" for the mean of the differences themselves.
+        function: its name in `losses.LOSSES`; "difference" for the mean of the differences themselves, "dice" and
+            "overlap" for coefficients that are 1 where all is right.
         factor: the loss is so many times the mean over the samples, or over the terms of a regression; below zero where
             it is made large.
         summed: whether it is so many times their sum.
@@ -126,6 +127,8 @@ def _means(ours: Floats, wanted: Floats) -> Iterator[tuple[str, float, int, int]
             yield "cross_entropy", float(-(wanted * logarithms).sum(axis=-1).mean()), samples, 1
     if same:
         yield from _of_yes_and_no(ours, wanted, units)
+        if (ours >= 0.0).all() and (ours <= 1.0).all() and np.isin(wanted, (0.0, 1.0)).all():
+            yield from _of_overlap(ours.reshape(len(ours), -1), wanted.reshape(len(ours), -1))
     try:
         shape = np.broadcast_shapes(ours.shape, wanted.shape)
     except ValueError:
@@ -149,6 +152,17 @@ def _of_yes_and_no(ours: Floats, wanted: Floats, units: int) -> Iterator[tuple[s
         yes, no = np.log(np.maximum(ours, _TINY)), np.log(np.maximum(1.0 - ours, _TINY))
         yield "binary_cross_entropy", float(-(wanted * yes + (1.0 - wanted) * no).mean()), ours.size, units
     yield "hinge", float(np.maximum(1.0 - ours * wanted, 0.0).mean()), ours.size, units
+
+
+def _of_overlap(ours: Floats, wanted: Floats) -> Iterator[tuple[str, float, int, int]]:
+    """How much masks overlap, over all samples and as the mean over them, with what keeps the fraction finite."""
+    for axis in (None, 1):
+        both, total = (ours * wanted).sum(axis=axis), ours.sum(axis=axis) + wanted.sum(axis=axis)
+        squares = (ours * ours).sum(axis=axis) + wanted.sum(axis=axis)
+        for small in (0.0, 1.0):
+            yield "dice", float(((2.0 * both + small) / (total + small)).mean()), 1, 1
+            yield "dice", float(((2.0 * both + small) / (squares + small)).mean()), 1, 1
+            yield "overlap", float(((both + small) / (total - both + small)).mean()), 1, 1
 
 
 def _of_classes(ours: Floats, wanted: Floats) -> Floats | None:

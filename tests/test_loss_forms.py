@@ -44,6 +44,8 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
         (lambda p, y: (p - y).mean(), X, NUMBERS, Form("difference")),
         (lambda p, y: f.mse_loss(p, y) + 0.1 * p.abs().mean(), X, NUMBERS, None),
         (lambda p, y: 1.0 - (2.0 * (p * y).sum() + 1.0) / (p.sum() + y.sum() + 1.0), torch.sigmoid(X), YES, None),
+        (lambda p, y: (2.0 * (p * y).sum() + 1.0) / (p.sum() + y.sum() + 1.0), torch.sigmoid(X), YES, Form("dice")),
+        (lambda p, y: ((p * y).sum(1) / (p + y - p * y).sum(1)).mean(), torch.sigmoid(X), YES, Form("overlap")),
         (lambda p, y: -p[torch.arange(12), y].mean(), SOFT, HARD, None),
         (f.mse_loss, X, X, None),
     ],

@@ -13,6 +13,7 @@ import torch
 
 from fastact.loss_forms import MOST, recognise
 from fastact.torch.criteria import Call, Given, class_axis
+from fastact.torch.graph import facts_of_loss
 
 #: Pairs of one pass that are kept until the loss is known, and steps in which none of them may tell.
 _MOST_PAIRS: Final = 4
@@ -90,10 +91,14 @@ class Compared:
 def weighed(call: Call, total: torch.Tensor) -> Call:
     """A call of a loss, with the number that it was multiplied by before the backward pass as a fact, if by any.
 
+    Where it has a number for each sample, with what the graph tells of how they were put together.
+
     Args:
         call: the loss as its function returned it.
         total: what the backward pass begins with: the loss, averaged or scaled at most.
     """
+    if total.numel() == 1 < call.value.numel():
+        return call._replace(facts=call.facts | facts_of_loss(total))
     if total.numel() != 1 or call.value.numel() != 1:
         return call
     whole, own = float(total.detach()), float(call.value)
