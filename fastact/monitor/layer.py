@@ -12,6 +12,8 @@ from fastact.arithmetic.silence import NO_DENSITY, ROW_WEIGHT, Density, SilenceL
 from fastact.arithmetic.state import COUNT, MEAN, ZEROS
 from fastact.cpu.bit_sum import signed
 from fastact.cpu.workspace import NeuronWorkspace
+from fastact.diagnosis.layer_types import COUNTED
+from fastact.diagnosis.rules import Thresholds
 from fastact.fields import COLUMN, NEURON, PACK_ROW, SATURATED_SHARE
 from fastact.history import LayerHistory, LayerInfo
 from fastact.neurons import Snapshot
@@ -25,6 +27,9 @@ _FIRST: Final = COLUMN["count"]
 _SILENT, _DEAD = COLUMN["silent_neurons"] - _FIRST, COLUMN["dead_neurons"] - _FIRST
 #: What was recorded of a layer: stats; or, by hooks, the memory of a sweep, which is used again after the step.
 Recorded = ActivationStats | ChannelStats | NeuronWorkspace
+#: `fields.DRAWN`: how many samples were drawn, and how many elements were left out with the others.
+Drawn = tuple[int, int]
+ALL: Final[Drawn] = (0, 0)
 
 
 def total_of(recorded: Recorded) -> ActivationStats:
@@ -37,12 +42,20 @@ def _as_stats(recorded: Recorded) -> ActivationStats | ChannelStats:
     return wrap_workspace(recorded) if isinstance(recorded, NeuronWorkspace) else recorded
 
 
+def silence_limits(info: LayerInfo, thresholds: Thresholds) -> SilenceLimits:
+    """How long the neurons of a layer must have been silent to be dead."""
+    if info.layer_type in COUNTED:
+        return SilenceLimits(thresholds.dead_window, 1, thresholds.unused_lookups, counts=1)
+    limits = SilenceLimits(thresholds.dead_window, thresholds.dead_samples, thresholds.dead_fires)
+    return limits.times(thresholds.dead_sparse) if info.sparse else limits
+
+
 class WatchedLayer:
     """A layer between two calls of the monitor."""
 
     __slots__ = (
-        "bits", "copied", "density", "history", "info", "known_dead", "limits", "parts", "plans", "recorded", "silence",
-        "silence_step", "snapshots",
+        "bits", "copied", "density", "drawn", "history", "info", "known_dead", "limits", "parts", "plans", "recorded",
+        "silence", "silence_step", "snapshots",
     )  # fmt: skip
 
     def __init__(self, info: LayerInfo, history: LayerHistory, limits: SilenceLimits, *, copied: bool = False) -> None:
@@ -55,6 +68,8 @@ class WatchedLayer:
         self.plans = PlanCache((*info.saturation, 0.0))
         #: What was recorded in the step under way; None before anything was.
         self.recorded: Recorded | None = None
+        #: What was drawn in that step, and left out.
+        self.drawn = ALL
         #: How many parts were merged in that step.
         self.parts = 0
         #: What each neuron's silence has come to, int64[neurons], and how often the others fire (`arithmetic.silence`).
@@ -65,8 +80,14 @@ class WatchedLayer:
         self.snapshots: list[Snapshot] = []
         self.known_dead = 0
 
-    def add(self, recorded: Recorded, bits: int = 0) -> None:
+    def left(self, drawn: Drawn) -> None:
+        """Adds what was drawn of a part of the step's activations, and left out."""
+        self.drawn = self.drawn[0] + drawn[0], self.drawn[1] + drawn[1]
+
+    def add(self, recorded: Recorded, bits: int = 0, drawn: Drawn = ALL) -> None:
         """Merges a part of the step's activations into what was recorded before."""
+        if drawn is not ALL:
+            self.left(drawn)
         if self.recorded is None:
             self.recorded, self.parts, self.bits = recorded, 1, bits
             return
@@ -79,19 +100,23 @@ class WatchedLayer:
             self.recorded = total_of(before) | total_of(after)
 
 
+#: What was recorded of a layer in a finished step on the host, None for nothing; and the last numbers of its row: the
+#: sum of its bits, and what was drawn. Plain tuples both, for there is one a layer and step.
+Record = tuple[WatchedLayer, Recorded | None, tuple[int, ...]]
+
 #: A row on its way into history and log, as `fields.PACK_ROW` packs it, and how many there were of its layer before it;
-#: what goes to the `WatchedLayer` with it, silence and density. A plain tuple, for there is one a layer and step.
+#: what goes to the `WatchedLayer` with it, silence and density.
 PendingRow = tuple[WatchedLayer, bytes, int, npt.NDArray[np.int64], Density]
 
 
-def row_of(layer: WatchedLayer, recorded: Recorded, bits: int, step: int, time: int) -> PendingRow:
+def row_of(layer: WatchedLayer, recorded: Recorded, rest: tuple[int, ...], step: int, time: int) -> PendingRow:
     """The row of a step, which ended at `time`, of what was recorded in it; changes nothing."""
     if isinstance(recorded, NeuronWorkspace):
         neurons, samples = recorded.plan.neurons, recorded.total[COUNT] // recorded.plan.neurons
     elif isinstance(recorded, ChannelStats) and (count := recorded.total.count) and (neurons := recorded.neurons):
         samples = count // neurons
     else:  # without elements no neuron has been silent
-        return _without_neurons(layer, total_of(recorded), bits, step, time, _NO_NEURONS)
+        return _without_neurons(layer, total_of(recorded), rest, step, time, _NO_NEURONS)
     limits = layer.limits
     same = neurons == layer.silence.size
     silence = layer.silence.copy() if same else np.zeros(neurons, np.int64)
@@ -103,14 +128,14 @@ def row_of(layer: WatchedLayer, recorded: Recorded, bits: int, step: int, time: 
         fired, silent, dead = math.floor(numbers[MEAN] * numbers[COUNT] + 0.5), 0, 0
     before = density.pooled_elements, density.pooled_fires
     density = Density(*next_density(*before, neurons, samples, fired, silent, dead))
-    row = PACK_ROW(step, layer.info.order, time, *numbers, bits)
+    row = PACK_ROW(step, layer.info.order, time, *numbers, *rest)
     return layer, row, layer.history.total, silence, density
 
 
 def row_with_deferred(
     layer: WatchedLayer,
     recorded: Recorded | None,
-    bits: int,
+    rest: tuple[int, ...],
     step: int,
     time: int,
     states: Sequence[State],
@@ -120,12 +145,12 @@ def row_with_deferred(
     bounds = (*layer.info.saturation, 0.0)
     parts = [wrap(state, bounds) for state in states]
     total = merge(parts if recorded is None else [total_of(recorded), *parts])
-    return _without_neurons(layer, total, bits, step, time, _NO_NEURONS if neurons is None else neurons)
+    return _without_neurons(layer, total, rest, step, time, _NO_NEURONS if neurons is None else neurons)
 
 
 def _without_neurons(
-    layer: WatchedLayer, total: ActivationStats, bits: int, step: int, time: int, neurons: tuple[Any, ...]
+    layer: WatchedLayer, total: ActivationStats, rest: tuple[int, ...], step: int, time: int, neurons: tuple[Any, ...]
 ) -> PendingRow:
     """A row that says nothing of the silence that is counted here."""
-    row = PACK_ROW(step, layer.info.order, time, *total.state, *neurons, bits)
+    row = PACK_ROW(step, layer.info.order, time, *total.state, *neurons, *rest)
     return layer, row, layer.history.total, layer.silence, layer.density

@@ -16,19 +16,19 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
-from fastact.arithmetic.silence import SilenceLimits
 from fastact.cpu.workspace import NeuronWorkspace
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import Finding
-from fastact.diagnosis.layer_types import COUNTED, PARAMETER
+from fastact.diagnosis.layer_types import PARAMETER
 from fastact.errors import FastactError
 from fastact.failures import FailureCounter
 from fastact.fields import UNPACK_ROW
 from fastact.history import LayerInfo
 from fastact.log.writer import LogWriter
+from fastact.monitor import layer as layers
 from fastact.monitor.declared import Declared
 from fastact.monitor.kept_neurons import OFTEN, KeptNeurons
-from fastact.monitor.layer import PendingRow, Recorded, WatchedLayer, row_of, row_with_deferred, total_of
+from fastact.monitor.layer import ALL, Drawn, PendingRow, Record, Recorded, WatchedLayer, total_of
 from fastact.neurons import Neurons
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class _FinishedStep(NamedTuple):
 
     step: int
     time: int
-    records: list[tuple[WatchedLayer, Recorded | None, int]]
+    records: list[Record]
 
 
 class _Delivery(NamedTuple):
@@ -95,10 +95,6 @@ class StepQueue:
         self.listeners: list[Listener] = []
         self._every, self._diagnoser, self._writer, self._failures = every, diagnoser, writer, failures
         self._copies = copies
-        limits = diagnoser.thresholds
-        self._limits = SilenceLimits(limits.dead_window, limits.dead_samples, limits.dead_fires)
-        self._sparse = limits.dead_sparse
-        self._lookups = SilenceLimits(limits.dead_window, 1, limits.unused_lookups, counts=1)
         self._kept = KeptNeurons(writer)
         #: With `strict`: what went wrong, to be raised at the end of the call.
         self._errors: list[Exception] = []
@@ -166,38 +162,42 @@ class StepQueue:
             self._diagnoser.add(info)
             self._next_order = max(self._next_order, info.order + 1)
             copied = self._copies and info.layer_type == PARAMETER
-            history, limits = self._diagnoser.history[info.name], self._silence_limits(info)
+            history, limits = (
+                self._diagnoser.history[info.name],
+                layers.silence_limits(info, self._diagnoser.thresholds),
+            )
             self.layers[info.name] = WatchedLayer(info, history, limits, copied=copied)
         self._adding = None
 
-    def record(self, layer: WatchedLayer, recorded: Recorded, bits: int = 0) -> None:
+    def record(self, layer: WatchedLayer, recorded: Recorded, bits: int = 0, drawn: Drawn = ALL) -> None:
         """Adds what was recorded of a layer to the step under way, and of a copy the sum of its bits."""
         with self.lock:
             if self._busy:
-                self._postponed.append(partial(self.record, layer, recorded, bits))
+                self._postponed.append(partial(self.record, layer, recorded, bits, drawn))
                 return
             late = self._finished or self._delivery is not None
             if not late:
                 # `_exclusively` written out, which costs as much again as all the rest.
                 self._busy = True
                 try:
-                    layer.add(recorded, bits)
+                    layer.add(recorded, bits, drawn)
                 finally:
                     self._busy = False
         if late:
-            self._exclusively(self._record_late, layer, recorded, bits)
+            self._exclusively(self._record_late, layer, recorded, bits, drawn)
         elif self._postponed:
             self._exclusively(self._settle)
 
-    def _record_late(self, layer: WatchedLayer, recorded: Recorded, bits: int) -> None:
+    def _record_late(self, layer: WatchedLayer, recorded: Recorded, bits: int, drawn: Drawn) -> None:
         """`record` after an interrupt, which may have kept the step from beginning."""
         self._settle()
         if self.current % self._every == 0:
-            layer.add(recorded, bits)
+            layer.add(recorded, bits, drawn)
 
     def record_deferred(
-        self, layer: WatchedLayer, x: "DeviceArray", shape: tuple[int, ...] | None, bounds: tuple[float, float, float]
-    ) -> "DeferredRow | None":
+        self, layer: WatchedLayer, x: "DeviceArray", shape: tuple[int, ...] | None, bounds: tuple[float, float, float],
+        drawn: Drawn = ALL,
+    ) -> "DeferredRow | None":  # fmt: skip
         """Launches the sweep of what lies on a GPU, in the step under way; see `DeferredRows.record`."""
         if self.deferred is None:
             # numba.cuda takes a third of a second to load.
@@ -206,19 +206,15 @@ class StepQueue:
             self.deferred = self._exclusively(lambda: self.deferred or DeferredRows())
         row = self.deferred.record(layer.info.order, x, shape, bounds, layer.limits, self.current)
         if row is not None:
-            add = partial(self._add_deferred, self.deferred, row)
+            add = partial(self._add_deferred, self.deferred, row, layer, drawn)
             if not self.postpone(add):
                 self._exclusively(add)
         return row
 
-    def _add_deferred(self, deferred: "DeferredRows", row: "DeferredRow") -> None:
+    def _add_deferred(self, deferred: "DeferredRows", row: "DeferredRow", layer: WatchedLayer, drawn: Drawn) -> None:
         self._settle()
         deferred.add(row, self.current)
-
-    def _silence_limits(self, info: LayerInfo) -> SilenceLimits:
-        if info.layer_type in COUNTED:
-            return self._lookups
-        return self._limits.times(self._sparse) if info.sparse else self._limits
+        layer.left(drawn)
 
     def end_step(self) -> bool:
         """Ends the step under way, makes the rows that no GPU is at work on; returns whether the step is recorded."""
@@ -287,7 +283,7 @@ class StepQueue:
         step, following = self.current, self.current + 1
         is_recorded = step % self._every == 0
         watched = self.layers.values() if is_recorded else ()
-        records = [(layer, layer.recorded, layer.bits) for layer in watched]
+        records: list[Record] = [(layer, layer.recorded, (layer.bits, *layer.drawn)) for layer in watched]
         if self.deferred is not None:
             # A layer with elements on the host, too, has only the tensor in common with what a GPU swept.
             here = [layer.info.order for layer, own, _ in records if own is not None and total_of(own).count]
@@ -303,7 +299,7 @@ class StepQueue:
         """Begins the next step, if the current one is in the queue."""
         if self._finished and self._finished[-1].step == self.current:
             for layer in self.layers.values():
-                layer.recorded = None
+                layer.recorded, layer.drawn = None, ALL
             self.current += 1
             self.recorded += 1
 
@@ -331,13 +327,13 @@ class StepQueue:
         rows = []
         deferred = () if self.deferred is None else self.deferred.layers(finished.step)
         step, ended = finished.step, finished.time
-        for layer, recorded, bits in finished.records:
+        for layer, recorded, rest in finished.records:
             try:
                 if self.deferred is not None and layer.info.order in deferred:
                     found = self.deferred.numbers(step, layer.info.order)
-                    rows.append(row_with_deferred(layer, recorded, bits, step, ended, *found))
+                    rows.append(layers.row_with_deferred(layer, recorded, rest, step, ended, *found))
                 elif recorded is not None:
-                    rows.append(row_of(layer, recorded, bits, step, ended))
+                    rows.append(layers.row_of(layer, recorded, rest, step, ended))
             except Exception as error:  # noqa: BLE001 - a layer must not take the others, or the training, with it
                 self._failed(f"keep a row of layer {layer.info.name!r}", error)
         return rows
