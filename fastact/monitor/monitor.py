@@ -255,13 +255,14 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, TellsLo
         layer = self._layers.get(name)
         if layer is not None:
             # The short ways of buffers like those seen before.
-            bits = bits_of(x) if layer.copied else 0
             if axis is None and (state := sweep_whole(x, layer.plans.bounds)) is not None:
-                self._queue.record(layer, whole := wrap(state, layer.plans.bounds), bits, drawn)
+                whole = wrap(state, layer.plans.bounds)
+                self._queue.record(layer, whole, bits_of(x) if layer.copied else 0, drawn)
                 return whole
             workspace = layer.plans.sweep(x, axis, [])
             if workspace is not None:
-                self._queue.record(layer, neurons := wrap_workspace(workspace), bits, drawn)
+                neurons = wrap_workspace(workspace)
+                self._queue.record(layer, neurons, bits_of(x) if layer.copied else 0, drawn)
                 return neurons.total
             interval = layer.info.saturation
         else:
