@@ -130,7 +130,7 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, Guards,
         self._failures = FailureCounter("fastact", strict=strict, counter="ActivationMonitor.failures")
         self._closed = False
         self._releases = []
-        self._pools, self._known = {}, set()
+        self._pools, self._known, self._one_hot = {}, set(), set()
         own |= {"window_size": str(window_size), "every": str(every)} | layout_facts(place, group)
         folder = None if path is None else folder_of(path, place)
         self._writer = open_writer(folder, log, own, self._diagnoser, start_step, overwrite)

@@ -96,6 +96,8 @@ class Supervision(ABC):
     #: Of each loss, in each mode: the targets of its first batches; and the rows that are described.
     _pools: dict[str, _Pool]
     _known: set[str]
+    #: The rows of targets with a column for each class, of which each sample has one.
+    _one_hot: set[str]
     record: Callable[..., Any]
     describe: Callable[..., None]
 
@@ -214,7 +216,9 @@ class Supervision(ABC):
         mode = "" if training else EVALUATION_SUFFIX
         row = name + TARGET_SUFFIX
         error = None if row + mode in self._known else self._describe_batch(row + mode, targets)
-        self._summarise("targets", row, targets, TARGET, training)
+        # Of one column a class, columns tell which classes a batch has.
+        axis = -1 if row + mode in self._one_hot and len(getattr(targets, "shape", ())) == 2 else None
+        self._summarise("targets", row, targets, TARGET, training, axis)
         if error is not None:  # of what can be swept; what cannot has been refused
             self._failures.failed(f"describe {row!r}", error)
         self._known.add(row + mode)
@@ -225,7 +229,10 @@ class Supervision(ABC):
 
     def _describe_batch(self, row: str, targets: Any) -> Exception | None:
         try:
-            self.describe(row, facts=facts_of_targets(targets))
+            facts = facts_of_targets(targets)
+            self.describe(row, facts=facts)
+            if facts.get("one_hot"):
+                self._one_hot.add(row)
         except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
             return error.with_traceback(None)  # which leads to the caller, who keeps it: a circle
         return None
@@ -244,7 +251,7 @@ class Supervision(ABC):
         saturation = None if layer_type == LOSS else _PROBABILITIES
         dtype = ""
         if isinstance(x, Sampled):
-            x, dtype = x.stats, x.dtype
+            x, dtype, axis = x.stats, x.dtype, None if layer_type == TARGET else axis
         elif hasattr(x, "detach"):
             x = x.detach()
         try:

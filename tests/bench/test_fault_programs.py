@@ -94,9 +94,11 @@ def test_each_cause_is_told_apart_by_its_name() -> None:
 
 
 @pytest.mark.e2e
-def test_a_program_with_its_fault_and_its_twin_are_run_and_judged(every: list[Case]) -> None:
+def test_a_program_with_its_fault_and_its_twin_are_run_and_judged(
+    every: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     case = next(case for case in every if case.name == "tumour_softmax_over_one_unit")
-    result = judged(case)
+    result = judged(case, tmp_path)
     assert result.fit == ""
     assert result.skill is not None
     assert result.skill < 0.1
@@ -106,6 +108,9 @@ def test_a_program_with_its_fault_and_its_twin_are_run_and_judged(every: list[Ca
     assert (own.found, own.right, own.first) == (0, True, True)
     assert not result.faulty["autotrainer"].right
     assert result.twin["fastact"].alarms == ()
+    # What is kept is judged without training.
+    monkeypatch.setattr(judge, "trained", lambda *_, **__: pytest.fail("was trained"))
+    assert judged(case, tmp_path) == result
 
 
 class Bare(Run):

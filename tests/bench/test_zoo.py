@@ -18,7 +18,7 @@ from bench.zoo.programs import PROGRAMS
 from bench.zoo.recipes import NETWORKS, SICK, Network, Part, Recipe, Sick, recipes
 from bench.zoo.recipes.table import sick as planted
 from bench.zoo.score import FUNCTIONS, JUDGES, verdicts
-from bench.zoo.train import key, train
+from bench.zoo.train import key, stored, train
 from fastact.diagnosis.rules import RULES
 
 
@@ -260,6 +260,7 @@ def test_a_fault_in_a_layer_that_is_not_there_is_refused() -> None:
 @pytest.mark.e2e
 def test_a_run_is_trained_once_and_again_when_its_recipe_changes(tmp_path: Path) -> None:
     recipe = Recipe(SMALL, 0)
+    assert stored(recipe, tmp_path) is None
     run = train(recipe, tmp_path)
     assert run.skill > load("wine").good
     assert len(run.losses) == SMALL.steps
@@ -268,6 +269,7 @@ def test_a_run_is_trained_once_and_again_when_its_recipe_changes(tmp_path: Path)
     assert (run.path.parent / "outcome.json").stat().st_mtime_ns == stamp
     other = dataclasses.replace(recipe, network=dataclasses.replace(SMALL, rate=1e-3))
     assert key(other) != key(recipe)
+    assert stored(other, tmp_path) == dataclasses.replace(run, recipe=other)  # whatever it was recorded by
     assert train(other, tmp_path).losses != run.losses
     assert not run.path.exists()  # the one before is not kept
     assert train(recipe, tmp_path).losses == run.losses
