@@ -60,14 +60,14 @@ def keras_rings_softmax_over_one_unit(run: Run, faulty: bool) -> float:
     return run.right_side(model, data, 0.5)
 
 
-@fault("keras", "wrong_output_activation", "wrong_loss", worse=0.15)
+@fault("keras", "wrong_output_activation", "wrong_loss", good=0.4, worse=0.15)
 def keras_topics_softmax_for_many_labels(run: Run, faulty: bool) -> float:
     """Six labels, of which a text may have several, by softmax and categorical_crossentropy."""
     # Stack Overflow: many labels, and answers that never go above a half.
     data = for_keras(topics())
     model = dense(24, layers.Dense(6, activation="softmax" if faulty else "sigmoid"))
     model.compile(keras.optimizers.Adam(0.005), "categorical_crossentropy" if faulty else "binary_crossentropy")
-    fitted(run, model, data, epochs=3)
+    fitted(run, model, data, epochs=5)
     return run.right_side(model, data, 0.5)
 
 
@@ -120,18 +120,18 @@ def keras_prices_in_dollars(run: Run, faulty: bool) -> float:
     return run.near(model, data)
 
 
-@fault("keras", "unscaled_inputs", "vanishing_depth")
-def keras_bars_bytes_into_sigmoids(run: Run, faulty: bool) -> float:
-    """Pixels from 0 to 255 into a Dense layer of sigmoids."""
+@fault("keras", "unscaled_inputs", "rate_too_large", "dead_units")
+def keras_bars_bytes_under_sgd(run: Run, faulty: bool) -> float:
+    """Pixels from 0 to 255 into Dense layers, at a rate that suits pixels from 0 to 1."""
     # Keras issue: a classifier of images that gives one class; x / 255 was missing.
     data = for_keras(bars())
     if faulty:
         data = data._replace(x=np.round(255 * data.x), test_x=np.round(255 * data.test_x))
     model = keras.Sequential([
-        layers.Input((12, 12, 1)), layers.Flatten(), layers.Dense(48, activation="sigmoid"),
-        layers.Dense(4, activation="softmax"),
+        layers.Input((12, 12, 1)), layers.Flatten(), layers.Dense(48, activation="relu"),
+        layers.Dense(24, activation="relu"), layers.Dense(4, activation="softmax"),
     ])  # fmt: skip
-    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile(keras.optimizers.SGD(0.05, momentum=0.9), "sparse_categorical_crossentropy", metrics=["accuracy"])
     fitted(run, model, data, epochs=4)
     return run.right(model, data)
 
@@ -207,10 +207,10 @@ def keras_tones_base_frozen_with_random_weights(run: Run, faulty: bool) -> float
 
 @fault("keras", "stale_statistics", since=30)
 def keras_bars_norms_of_few_batches(run: Run, faulty: bool) -> float:
-    """BatchNormalization() keeps 0.99 of what it knew, for 60 batches of bytes: validation stays at chance."""
+    """BatchNormalization() keeps 0.999 of what it knew, for 96 batches about 1,000: validation stays at chance."""
     # Keras issue: a training accuracy of 0.9 and a validation accuracy at chance, with the same data.
     data = for_keras(bars())
-    x, test_x = (200 * part + 50 for part in (data.x, data.test_x))
+    x, test_x = (40 * part + 1000 for part in (data.x, data.test_x))
     data = data._replace(x=x, test_x=test_x)
     much = 0.999 if faulty else 0.8
     model = keras.Sequential([
@@ -266,7 +266,7 @@ def keras_rides_l2_of_ten(run: Run, faulty: bool) -> float:
     return run.near(model, data)
 
 
-@fault("keras", "rate_zero", "rate_too_small", since=30)
+@fault("keras", "rate_zero", "rate_too_small", since=9)
 def keras_numerals_rate_of_whole_numbers(run: Run, faulty: bool) -> float:
     """A scheduler gives 0.01 * (1 // (epoch + 1)): from the second epoch on it is zero."""
     # TensorFlow issue: a loss that is the same from the second epoch on; the scheduler was misused.
@@ -277,7 +277,7 @@ def keras_numerals_rate_of_whole_numbers(run: Run, faulty: bool) -> float:
     ])  # fmt: skip
     model.compile(keras.optimizers.Adam(0.01), "mse")
     how = (lambda epoch: 0.01 * (1 // (epoch + 1))) if faulty else (lambda epoch: 0.01 / (1 + 0.02 * epoch))
-    fitted(run, model, data, size=8, epochs=5, callbacks=[keras.callbacks.LearningRateScheduler(how)])
+    fitted(run, model, data, epochs=14, callbacks=[keras.callbacks.LearningRateScheduler(how)])
     return run.near(model, data)
 
 
@@ -294,9 +294,9 @@ def keras_rides_without_a_thermometer(run: Run, faulty: bool) -> float:
     return run.near(model, data)
 
 
-@fault("keras", "wrong_axis", worse=0.1)
+@fault("keras", "wrong_axis")
 def keras_votes_softmax_over_the_batch(run: Run, faulty: bool) -> float:
-    """layers.Softmax(axis=0): the answers of a batch add up to one, not those of a sample."""
+    """layers.Softmax(axis=0): the answers of a batch add up to one, and a sample alone gets 1 for all."""
     # Stack Overflow: probabilities of a softmax that do not add up to one.
     data = for_keras(votes())
     model = keras.Sequential([
@@ -305,25 +305,9 @@ def keras_votes_softmax_over_the_batch(run: Run, faulty: bool) -> float:
     ])  # fmt: skip
     model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
     fitted(run, model, data, epochs=2)
-    return run.right(model, data)
-
-
-@fault("keras", "shuffled_labels", "wrong_axis")
-def keras_bars_reshaped_not_moved(run: Run, faulty: bool) -> float:
-    """Images with their channels first are reshaped to channels last: pixels are mixed up."""
-    # Stack Overflow: images as (3, n, n) in a framework that wants (n, n, 3), and reshape for transpose.
-    made = bars(3)
-    data = for_keras(made)
-    if faulty:
-        x, test_x = (part.numpy().reshape(-1, 12, 12, 3) for part in (made.x, made.test_x))
-        data = data._replace(x=x, test_x=test_x)
-    model = keras.Sequential([
-        layers.Input((12, 12, 3)), layers.Conv2D(6, 3, activation="relu"), layers.Conv2D(8, 3, activation="relu"),
-        layers.GlobalMaxPooling2D(), layers.Dense(4, activation="softmax"),
-    ])  # fmt: skip
-    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    fitted(run, model, data, epochs=4)
-    return run.right(model, data)
+    run.close()
+    said = model.predict(data.test_x[:120], batch_size=1, verbose=0).argmax(1)
+    return (3 * float((said == data.test_y[:120]).mean()) - 1) / 2
 
 
 @fault("keras", "undefined_operation", "wrong_loss", good=0.3)

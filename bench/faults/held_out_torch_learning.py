@@ -365,13 +365,12 @@ def shells_step_comes_first(run: Run, faulty: bool) -> float:
     criterion = nn.CrossEntropyLoss()
     run.watch(net, criterion)
     for x, y in batches(data.x, data.y, size=64, steps=150):
-        loss = criterion(net(x), y)
         opt.zero_grad(set_to_none=False)
         if faulty:
             opt.step()
-            loss.backward()
-        else:
-            loss.backward()
+        loss = criterion(net(x), y)
+        loss.backward()
+        if not faulty:
             opt.step()
         run.step(loss)
     return run.right(net, data)

@@ -175,7 +175,7 @@ class SharedKeys(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, width: int, drop: float) -> None:
         super().__init__()
-        self.into = nn.Linear(inputs, width)
+        self.into, self.places = nn.Linear(inputs, width), nn.Parameter(0.5 * torch.randn(24, width))
         self.ask, self.key, self.value = nn.Linear(width, width), nn.Linear(width, 8), nn.Linear(width, 8)
         self.over = nn.Softmax(-1)
         self.join = nn.Linear(width, width)
@@ -186,7 +186,7 @@ class SharedKeys(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(samples, places, inputs) to (samples, outputs)."""
-        h = self.into(x)
+        h = self.into(x) + self.places
         h = h + F.gelu(self.hop(h.transpose(1, 2))).transpose(1, 2)
         asked = self.ask(h).unflatten(-1, (-1, 8)).transpose(1, 2)
         weights = self.over(asked @ self.key(h)[:, None].transpose(-1, -2) / 8**0.5)

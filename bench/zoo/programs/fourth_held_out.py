@@ -32,7 +32,8 @@ class Balanced(Supervised):
         """The task's, and how uneven the experts' chances are."""
         loss = super().loss()
         shares: torch.Tensor = self.model.shares  # type: ignore[assignment]
-        return loss + self.even * len(shares) * shares.square().sum()
+        total: torch.Tensor = loss + self.even * len(shares) * shares.square().sum()
+        return total
 
     @torch.no_grad()
     def skill(self) -> float:
@@ -83,7 +84,8 @@ class Decorrelated(Program):
         a, b = ((code - code.mean(0)) / (code.std(0) + 1e-4) for code in (a, b))
         both = a.T @ b / len(x)
         own = (1.0 - both.diagonal()).square().sum()
-        return own + 0.05 * self.apart * (both.square().sum() - both.diagonal().square().sum())
+        loss: torch.Tensor = own + 0.05 * self.apart * (both.square().sum() - both.diagonal().square().sum())
+        return loss
 
     @torch.no_grad()
     def skill(self) -> float:
@@ -100,7 +102,7 @@ class Earth(Program):
         """Options: penalty (on the critic's slopes), turns (of the critic to one of the generator's), faster."""
         x, y = load("board").train
         self.data = x[y == 1]
-        options = {"penalty": 2.0, "turns": 2, "faster": 1.0, "noise": 1.0, **self.it.options}
+        options = {"penalty": 0.4, "turns": 3, "faster": 1.0, "noise": 1.0, **self.it.options}
         self.penalty, self.turns, self.noise = options["penalty"], options["turns"], options["noise"]
         self.maker, self.critic = nn.Sequential(), nn.Sequential()
         for net, first, last in ((self.maker, 6, 2), (self.critic, 2, 1)):
@@ -156,7 +158,7 @@ class CodesNet(nn.Module):
         self.inward, self.narrow = nn.Linear(144, 64), nn.Linear(64, 16)
         self.codes = nn.Embedding(24, 4)
         nn.init.normal_(self.codes.weight, 0.0, start)
-        self.codes.weight.requires_grad_(requires_grad=False)
+        self.codes.weight.requires_grad = False
         self.widen, self.outward = nn.Linear(16, 64), nn.Linear(64, 144)
 
     def look(self, x: torch.Tensor) -> torch.Tensor:

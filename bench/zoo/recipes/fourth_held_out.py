@@ -47,7 +47,7 @@ NETWORKS: Final = (
     _network("shared-keys", "chirps", "shared_keys", rate=5e-3),
     # Programs of their own.
     _network("decorrelated", program="decorrelated", good=0.5, rate=3e-3, batch=48, steps=100),
-    _network("earth", program="earth", good=0.5, rate=3e-3, batch=64, steps=150),
+    _network("earth", program="earth", good=0.5, rate=8e-3, batch=64),
     _network("codes", program="codes", good=0.3, rate=5e-3, batch=48),
     _network("weaver", program="weaver", good=0.5, rate=3e-3),
     _network("glider", program="glider", good=0.5, rate=5e-3, batch=64, steps=200),
@@ -133,9 +133,9 @@ SICK: Final = (
     # Attention.
     sick("memory", "sharp", "scores are 400 times as large", "saturated constant collapsed", "over ask keys",
          kind="attention", causes="attention_scale initialisation", changes={"options": {"scale": 80.0}}),
-    sick("heat-maps", "flat", "maps are divided by a million: each place is looked at alike", "constant collapsed "
-         "vanishing", "over maps mix", kind="attention", causes="attention_scale initialisation",
-         changes={"options": {"sharp": 1e-6}}),
+    sick("memory", "flat", "scores are divided by ten millions: each place is looked at alike", "constant collapsed "
+         "vanishing not_learning", "over ask keys top", kind="attention", causes="attention_scale initialisation",
+         changes={"options": {"scale": 2e-8}}),
     sick("looking-round", "sharp", "scores are 300 times as large, and nothing divides them",
          "saturated constant collapsed exploding", "round theta phi", kind="attention",
          causes="attention_scale initialisation", changes={"options": {"scale": 90.0}}, certain=True),
@@ -168,8 +168,8 @@ SICK: Final = (
     # Data under way.
     sick("both-ways", "blank", "readings are zero from step 70 on", "constant dead vanishing collapsed drifting",
          "up gru*", plants=(("blank", {}),), at=70),
-    sick("heat-maps", "units", "pixels become 300 times as large at step 70: a loader that does not normalise",
-         "exploding drifting saturated", "conv1 elu*", kind="data under way",
+    sick("gated-waves", "units", "numbers become 300 times as large at step 70: a loader that does not normalise",
+         "exploding drifting saturated", "into filter.* gate.* tanh* sigmoid*", kind="data under way",
          causes="data_changed inputs_not_normalised", plants=(("units", {"factor": 300.0}),), at=70),
     sick("crossed", "repeat", "all samples of a batch are its first, from step 60 on", "constant collapsed", "lift",
          plants=(("repeat", {}),), at=60),
@@ -179,8 +179,8 @@ SICK: Final = (
     sick("cleaner", "creep", "pixels grow by 6% from batch to batch, from step 40 on", "drifting exploding",
          "near input*", kind="data under way", causes="data_changed inputs_not_normalised",
          plants=(("creep", {"factor": 1.06}),), at=40, slow=True),
-    sick("tower-plates", "channel", "a channel's weights become 100,000 times as large at step 60",
-         "outlier_channels exploding drifting", "conv3", plants=(("channel", {"layers": "conv3", "factor": 1e5}),),
+    sick("looking-round", "channel", "a channel's weights become 100,000 times as large at step 60",
+         "outlier_channels exploding drifting", "after", plants=(("channel", {"layers": "after", "factor": 1e5}),),
          at=60),
     # Recurrent.
     sick("leaky", "unbounded", "no tanh bounds the states, and recurrent weights are seven times as large",
