@@ -101,7 +101,7 @@ class Numbers(nn.Module):
 
 @fault("torch", "missing_log_softmax")
 def numerals_nll_of_scores(run: Run, faulty: bool) -> float:
-    """NLLLoss of raw scores, which fall below zero and on without end: which quarter is the number in?"""
+    """NLLLoss of raw scores, which fall below zero and on without end; a number is put into one of four."""
     # PyTorch forum: a loss that becomes negative and goes on falling.
     made = numerals()
     data = made._replace(
