@@ -71,8 +71,7 @@ def test_nothing_in_training_follows_from_evaluation() -> None:
 
 
 def test_a_note_explains_no_finding() -> None:
-    tracker, other = watch({"a": ("Linear", healthy()), "b": ("Linear", healthy())})._trackers.values()
-    views = [tracker.view(0), other.view(1)]
+    views = list(watch({"a": ("Linear", healthy()), "b": ("Linear", healthy())}).views().values())
 
     class Always(_One):
         explains: ClassVar = {"one": upstream}
@@ -242,7 +241,7 @@ class _Other(_One):
 
 
 def test_rules_that_explain_each_other_make_no_circle() -> None:
-    (view,) = (tracker.view(0) for tracker in watch({"a": ("Linear", healthy())})._trackers.values())
+    (view,) = watch({"a": ("Linear", healthy())}).views().values()
     one, other = (
         Finding("a", name, "warning", step, Evidence(), "", "", ()) for name, step in (("one", 2), ("other", 2))
     )
