@@ -110,13 +110,7 @@ class LayerHistory:
 
     def append(self, row: tuple[Any, ...]) -> None:
         """Appends one row: the numbers of `fields.ROW`, in that order. The oldest one leaves a full window."""
-        self.put(PACK_ROW(*row))
-
-    def put(self, row: bytes) -> None:
-        """Appends one row, as `fields.PACK_ROW` packs it."""
-        start = self.total % self.window_size * ROW_BYTES
-        self._buffer[start : start + ROW_BYTES] = row
-        self.total += 1
+        put(self, PACK_ROW(*row))
 
     def extend(self, rows: npt.NDArray[np.void]) -> None:
         """Appends many rows: shape (rows,) of `fields.ROW_DTYPE`. Only the last `window_size` of them are copied."""
@@ -138,13 +132,6 @@ class LayerHistory:
     def rows(self) -> npt.NDArray[np.void]:
         """The rows as a structured array of `fields.ROW_DTYPE`, oldest first: a copy, safe to keep."""
         return rows_of([self])
-
-    def newest(self, count: int) -> npt.NDArray[np.void]:
-        """The newest of the rows as bytes, for `joined`, oldest first; not to be kept, for it may be no copy."""
-        start = (self.total - count) % self.window_size
-        if start + count <= self.window_size:
-            return self._raw[start : start + count]
-        return np.concatenate((self._raw[start:], self._raw[: start + count - self.window_size]))
 
     def _copy_into(self, raw: npt.NDArray[np.void], start: int) -> int:
         """Copies the rows to where `raw` has place for them, from `start` on; returns the end."""
@@ -197,6 +184,21 @@ def rows_of(layers: Sequence[LayerHistory]) -> npt.NDArray[np.void]:
     for layer in layers:
         start = layer._copy_into(raw, start)
     return table
+
+
+def put(layer: LayerHistory, row: bytes) -> None:
+    """Appends one row, as `fields.PACK_ROW` packs it."""
+    start = layer.total % layer.window_size * ROW_BYTES
+    layer._buffer[start : start + ROW_BYTES] = row
+    layer.total += 1
+
+
+def newest(layer: LayerHistory, count: int) -> npt.NDArray[np.void]:
+    """The newest of the rows as bytes, for `joined`, oldest first; not to be kept, for it may be no copy."""
+    start = (layer.total - count) % layer.window_size
+    if start + count <= layer.window_size:
+        return layer._raw[start : start + count]
+    return np.concatenate((layer._raw[start:], layer._raw[: start + count - layer.window_size]))
 
 
 def joined(parts: Sequence[npt.NDArray[np.void]]) -> npt.NDArray[np.void]:

@@ -19,7 +19,7 @@ from fastact.diagnosis.row_conditions import Row, Streak
 from fastact.diagnosis.rule import Rule
 from fastact.diagnosis.thresholds import CommonThresholds
 from fastact.fields import COLUMN, ROW_DTYPE
-from fastact.history import LayerHistory
+from fastact.history import LayerHistory, newest, put
 
 Rows = npt.NDArray[np.void]
 _STEP: Final = COLUMN["step"]
@@ -95,7 +95,7 @@ class Onsets:
                 if layer.total and tracker.looks_back:
                     tracker.earlier = layer["step"]
                 waiting[tracker] = None
-            layer.put(row)
+            put(layer, row)
             self._rows += 1
             if before - tracker.followed >= layer.window_size - 1:
                 full = True
@@ -114,7 +114,7 @@ class Onsets:
         """Follows the rows that wait. After an interrupt they wait on, and to follow some twice changes nothing."""
         with self._lock:
             waiting = [(tracker, tracker.layer.total) for tracker in list(self._waiting)]
-            given = [(tracker, tracker.layer.newest(total - tracker.followed)) for tracker, total in waiting]
+            given = [(tracker, newest(tracker.layer, total - tracker.followed)) for tracker, total in waiting]
             try:
                 self._follow(given)
             except Exception:
