@@ -176,7 +176,7 @@ def _fold(x: Any, start: int, far: int, size: int, tag: Any, shift: Any, low: An
 
 @exact_jit
 def _fold_slowly(x: Any, start: int, far: int, size: int, tag: Any, shift: Any) -> Any:
-    """The finite elements of the same block or blocks; what is summed in their precision is `BLOCK` elements at most."""
+    """The finite elements of the same block or blocks, of which `BLOCK` at most are summed in their precision."""
     total = squares = absolute = 0.0
     nans = pos_infs = neg_infs = 0
     smallest, largest = cast_like(math.inf, shift), cast_like(-math.inf, shift)
@@ -256,7 +256,9 @@ def part_fold(fold: Any, block: int, pair_block: int, *, prefers_zero: bool = Fa
                     if slow_path:
                         total, squares, absolute, _a, _b, _c, _d, _e = _fold_slowly(x, start, far, size, tag, shift)
                     else:
-                        total, squares, absolute, _f, _g, _h, _i = fold(x, start, far, size, tag, shift, low, high, near)
+                        total, squares, absolute, _f, _g, _h, _i = fold(
+                            x, start, far, size, tag, shift, low, high, near
+                        )
                     offset = np.float64(total) / m
                     block_m2 = max(np.float64(squares) - np.float64(total) * offset, 0.0)
             # Of one sign, |x| is summed as precisely as x is; summed by itself, equal values all round the same way.
@@ -276,8 +278,8 @@ def part_fold(fold: Any, block: int, pair_block: int, *, prefers_zero: bool = Fa
         mean, rest = two_sum(origin, mean)
         std = math.sqrt(m2 / n) if n > 0 else 0.0
         if (n > 0 and smallest < largest) or not abs_mean < math.inf:
-            # The squares may have left the range of the precision they were summed in: below, digits are lost to denormals
-            # (float32 squares of 1e-16, float64 squares of 1e-146); above, the sum is not finite.
+            # The squares may have left the range of the precision they were summed in: below, digits are lost to
+            # denormals (float32 squares of 1e-16, float64 squares of 1e-146); above, the sum is not finite.
             tiny = 1e-14 if cast_like(1e-60, shift) == 0.0 else 1e-145
             if not tiny < std < math.inf:
                 bound = max(abs(np.float64(smallest)), abs(np.float64(largest)))

@@ -28,7 +28,7 @@ _ONE: Final = 0x3F80
 
 
 @exact_jit
-def _key_at_most(bound: Any, tag: Any) -> int:
+def _key_at_most(bound: Any, tag: Any) -> Any:
     """The largest order key of a stored float that is not above `bound`, a float32 that is not NaN."""
     size = abs(bound)
     near = narrow(size, tag)
@@ -54,14 +54,14 @@ def _key_ranges(low: Any, high: Any, near: Any, tag: Any) -> Any:
 
 
 @exact_jit
-def _value_of(key: int, tag: Any) -> Any:
+def _value_of(key: Any, tag: Any) -> Any:
     """The float with an order key, widened."""
     key = np.int64(key)
     return widen(np.uint16((key ^ ((key >> 15) & 0x7FFF)) & 0xFFFF), tag)
 
 
 @jit
-def _count_nans(block: Any, tag: Any) -> int:
+def _count_nans(block: Any, tag: Any) -> Any:
     nans = np.int32(0)
     for i in range(block.size):
         x = widen(block[i], tag)
@@ -191,9 +191,7 @@ def _add_shifted(sums: Any, x: Any, at: int, tag: Any, shift: Any, mask: Any) ->
 
 
 @exact_jit
-def _fold_shifted(
-    x: Any, start: int, far: int, size: int, tag: Any, shift: Any, low: Any, high: Any, near: Any
-) -> Any:
+def _fold_shifted(x: Any, start: int, far: int, size: int, tag: Any, shift: Any, low: Any, high: Any, near: Any) -> Any:
     """The same about any shift, with any bounds."""
     n_lanes = stored.stored_lanes(x)
     ranges, any_inside = _key_ranges(low, high, near, tag)
@@ -202,7 +200,12 @@ def _fold_shifted(
     wide = simd.to_float64(zero), simd.to_float64(zero), simd.to_float64(zero)
     bits = stored.load_stored(x, start)
     key, nothing = stored.order_key(bits), stored.nothing_like(bits)
-    keys = simd.splat(ranges[0], key), simd.splat(ranges[1], key), simd.splat(ranges[2], key), simd.splat(ranges[3], key)
+    keys = (
+        simd.splat(ranges[0], key),
+        simd.splat(ranges[1], key),
+        simd.splat(ranges[2], key),
+        simd.splat(ranges[3], key),
+    )
     found = key, key, nothing, nothing, stored.constant(1, bits)
     mask = stored.constant(0x7FFFFFFF, simd.no_counts(zero))
     for chunk in range(start, start + size, _FLUSHED * n_lanes):

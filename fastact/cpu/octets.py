@@ -167,8 +167,8 @@ def fold_octets(x: Any, tag: Any, bounds: Any) -> Any:
     bias = stored.bias_of(x)
     near = int(min(tol, 255.0))
     # The signed bytes that stand for what is within the bounds.
-    first = int(math.ceil(min(max(lo - bias, -128.0), 128.0)))
-    last = int(math.floor(max(min(hi - bias, 127.0), -129.0)))
+    first = math.ceil(min(max(lo - bias, -128.0), 128.0))
+    last = math.floor(max(min(hi - bias, 127.0), -129.0))
     span = _wrapped(max(last - first, 0))
     n = x.size
     n_lanes = stored.stored_lanes(x)
@@ -184,7 +184,7 @@ def fold_octets(x: Any, tag: Any, bounds: Any) -> Any:
     if first > last:
         inside = 0
     # About the whole number nearest to the mean, where the difference below loses no digit.
-    center = int(math.floor(total / n + 0.5))
+    center = math.floor(total / n + 0.5)
     rest = total - center * n
     offset = rest / n
     m2 = (squares - 2 * center * total + center * center * n) - rest * offset

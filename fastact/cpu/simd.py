@@ -263,7 +263,9 @@ def store_mask(context: Any, builder: Any, signature: Any, args: Any) -> None:
     builder.store(builder.zext(args[2], stored), pointer, align=1)
 
 
-@intrinsic_of(lambda: VectorType(types.float64, REGISTER_BYTES // 8)(), lambda: np.zeros(REGISTER_BYTES // 8, np.float64))
+@intrinsic_of(
+    lambda: VectorType(types.float64, REGISTER_BYTES // 8)(), lambda: np.zeros(REGISTER_BYTES // 8, np.float64)
+)
 def zeros_float64(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     """As many zeros in float64 as a register holds."""
     vector = signature.return_type

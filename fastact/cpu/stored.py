@@ -1,7 +1,7 @@
 """Vectors of elements of 16 and 8 bits as they are stored, of which a register holds two or four times as many.
 
 What a sweep asks of them can be asked of their bits: order, ranges and counts at 16 bits instead of 32, and of bytes
-the sums as well, in whole numbers. `cpu.halves` and `cpu.octets` are made of these; `simd` has what is not theirs alone.
+the sums as well, in whole numbers. `cpu.halves` and `cpu.octets` are made of these, and of what `simd` has for all.
 """
 
 from typing import Any, Final
@@ -39,7 +39,6 @@ def _full(vector: Any, number: int) -> Any:
     return ir.Constant(vector, [number] * vector.count)
 
 
-
 def _hidden(builder: Any, value: Any) -> Any:
     """The same value, of which the compiler does not see what it is: no instruction."""
     return builder.asm(ir.FunctionType(value.type, [value.type]), "", "=r,0", [value], False)
@@ -49,7 +48,7 @@ def _load(x: Any, offset: int, size: int) -> Any:
     return x.reshape(-1)[offset : offset + size].copy()
 
 
-@intrinsic_of(lambda x: types.intp(x), lambda x: REGISTER_BYTES // x.itemsize)
+@intrinsic_of(lambda x: types.intp(x), lambda x: REGISTER_BYTES // x.itemsize)  # noqa: PLW0108 - its name counts
 def stored_lanes(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     """How many elements of a contiguous array a vector holds as they are stored."""
     return context.get_constant(types.intp, REGISTER_BYTES * 8 // signature.args[0].dtype.bitwidth)
@@ -61,7 +60,7 @@ def stored_lanes(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 )
 def load_stored(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     """The elements of a contiguous array from the flat index `offset` on."""
-    return read(context, builder, signature.args[0], *args, signature.return_type)
+    return read(context, builder, signature.args[0], args[0], args[1], signature.return_type)
 
 
 def _split(x: Any, offset: int, tag: Any) -> Any:
@@ -76,7 +75,7 @@ def load_split(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     halves = _vector(x.dtype, 32)
     if tag.instance_class is BFloat16:
         # In place: to spread them over twice the bits takes shuffles.
-        stored = read(context, builder, x, *args[:2], _vector(x.dtype, 16))
+        stored = read(context, builder, x, args[0], args[1], _vector(x.dtype, 16))
         pairs = builder.bitcast(stored, ir.VectorType(_I32, halves.width))
         floats = ir.VectorType(ir.FloatType(), halves.width)
         even = builder.shl(pairs, _full(pairs.type, 16))
@@ -200,14 +199,14 @@ def _signed_bytes(x: Any, offset: int, tag: Any) -> Any:
 def load_signed_bytes(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     """Elements of 8 bits as signed integers: unsigned ones less 128, of bool those of 0 and 1."""
     x, _, tag = signature.args
-    value = read(context, builder, x, *args[:2], _vector(x.dtype, 8))
+    value = read(context, builder, x, args[0], args[1], _vector(x.dtype, 8))
     if tag.instance_class is Truth:
         one = _full(value.type, 1)
         value = builder.select(builder.icmp_unsigned("<", value, one), value, one)
     return value if x.dtype.signed else builder.xor(value, _full(value.type, 0x80))
 
 
-@intrinsic_of(lambda x: types.intp(x), lambda x: 0 if x.dtype == np.int8 else 128)
+@intrinsic_of(lambda x: types.intp(x), lambda x: 0 if x.dtype == np.int8 else 128)  # noqa: PLW0108 - its name counts
 def bias_of(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     """What `load_signed_bytes` takes from the elements of an array."""
     return context.get_constant(types.intp, 0 if signature.args[0].dtype.signed else 128)

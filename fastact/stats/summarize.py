@@ -23,7 +23,6 @@ from fastact.stats.fast_path import KNOWN, TENSOR_CLASSES, remember, sweep_tenso
 from fastact.stats.gpu import sweep_gpu, sweep_gpu_neurons
 from fastact.stats.options import DEFAULT_BOUNDS, NO_EXTRAS, SATURATION, ZERO_TOL, Bounds, check_extras, check_options
 
-
 _ARRAY: Final = np.ndarray
 
 
