@@ -39,7 +39,7 @@ class Field(NamedTuple):
 #: (major, minor) of what a log holds. Minor: something was added that a reader may ignore (a column, an entry of the
 #: metadata) and still be right about the rest. Major: something that was there means something else, or is gone. So
 #: readers read every minor version of the majors that they know, older and newer, and refuse a newer major by name.
-SCHEMA_VERSION: Final = (1, 5)
+SCHEMA_VERSION: Final = (1, 6)
 
 #: What one sweep yields, in the order in which every kernel returns it. Moments and extremes are over the finite
 #: elements, counts are over all. Without a finite element mean, std and abs_mean are NaN, min is +inf, max is -inf.
@@ -85,6 +85,22 @@ NEURON: Final = (
           math.nan, (1, 2)),
 )  # fmt: skip
 
+#: What tells copies of one tensor apart, which several ranks should have the same; `nothing` where it was not taken.
+COPY: Final = (
+    Field("bit_sum", "int64", "sum",
+          "of parameters where several ranks train: the sum of all elements' bits, taken as unsigned integers, modulo "
+          "2^64; equal tensors have the same. 0 where it was not taken", 0, (1, 6)),
+)  # fmt: skip
+
+#: What a row adds where only some samples of a batch were drawn and swept (`watch(..., sample=)`); both are 0 where all
+#: were. The counts of `STATE` are of what was swept: of all samples there are, as an estimate, ``(count + left_out) /
+#: count`` times as many (`fastact.estimates`).
+DRAWN: Final = (
+    Field("drawn", "int64", "sum",
+          "samples that were drawn and swept, where others of the batch were left out; 0 where none was", 0, (1, 6)),
+    Field("left_out", "int64", "sum", "elements of the samples that were not drawn, so not swept", 0, (1, 6)),
+)  # fmt: skip
+
 #: One row of the history and of the log: a layer in a step.
 ROW: Final = (
     Field("step", "int64", "first", "training step, from 0"),
@@ -92,12 +108,14 @@ ROW: Final = (
     Field("time", "int64", "max", "wall clock at the end of the step, nanoseconds since 1970-01-01 UTC"),
     *STATE,
     *NEURON,
+    *COPY,
+    *DRAWN,
 )
 
 #: The place of each field in a row, and the parts of a row that are its `STATE` and its `NEURON`.
 COLUMN: Final = {field.name: place for place, field in enumerate(ROW)}
-NEURON_PART: Final = slice(len(ROW) - len(NEURON), len(ROW))
-STATE_PART: Final = slice(NEURON_PART.start - len(STATE), NEURON_PART.start)
+STATE_PART: Final = slice(COLUMN[STATE[0].name], COLUMN[STATE[0].name] + len(STATE))
+NEURON_PART: Final = slice(STATE_PART.stop, STATE_PART.stop + len(NEURON))
 
 #: The same row as a structured dtype (8 bytes a field, no padding), as a `struct` format, and packed into a buffer.
 ROW_DTYPE: Final = np.dtype([(field.name, field.dtype) for field in ROW])

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from fastact import frames
 from fastact.checks import check_integer, renamed
+from fastact.estimates import Estimate, estimate
 from fastact.fields import PACK_ROW, ROW_BYTES, ROW_DTYPE
 from fastact.text import number, shown
 
@@ -133,6 +134,13 @@ class LayerHistory:
         """The rows as a structured array of `fields.ROW_DTYPE`, oldest first: a copy, safe to keep."""
         return rows_of([self])
 
+    def newest(self, count: int) -> npt.NDArray[np.void]:
+        """The newest of the rows as bytes, for `joined`, oldest first; not to be kept, for it may be no copy."""
+        start = (self.total - count) % self.window_size
+        if start + count <= self.window_size:
+            return self._raw[start : start + count]
+        return np.concatenate((self._raw[start:], self._raw[: start + count - self.window_size]))
+
     def _copy_into(self, raw: npt.NDArray[np.void], start: int) -> int:
         """Copies the rows to where `raw` has place for them, from `start` on; returns the end."""
         length = len(self)
@@ -146,6 +154,21 @@ class LayerHistory:
     def __getitem__(self, field: str) -> npt.NDArray[Any]:
         """One field over the window, oldest first (int64 or float64, one entry per row)."""
         return self.rows[field]
+
+    def estimate(self, field: str) -> Estimate:
+        """One field over the window as an estimate of all samples there were, where only a share was swept.
+
+        Args:
+            field: a count or a moment of the state, such as "zeros" or "mean"; extremes are those of what was swept.
+
+        Returns:
+            Its ``value``, with counts scaled to all elements, and its standard ``error``, at most; 0 where all samples
+            were swept. Both are float64[rows], oldest first.
+
+        Raises:
+            ArgumentValueError: there is no such number.
+        """
+        return estimate(self.rows, field)
 
     def to_pandas(self) -> Any:
         """The rows as a `pandas.DataFrame`, oldest first: see `History.to_pandas`."""
@@ -169,6 +192,11 @@ def rows_of(layers: Sequence[LayerHistory]) -> npt.NDArray[np.void]:
     for layer in layers:
         start = layer._copy_into(raw, start)
     return table
+
+
+def joined(parts: Sequence[npt.NDArray[np.void]]) -> npt.NDArray[np.void]:
+    """A copy of rows, of `fields.ROW_DTYPE` or as bytes, one part after the other."""
+    return np.concatenate([part if part.dtype is _RAW else part.view(_RAW) for part in parts]).view(ROW_DTYPE)
 
 
 def _columns(layers: Sequence[LayerHistory]) -> dict[str, frames.Column]:

@@ -107,6 +107,10 @@ LOSSES: Final = {
         Loss("mean_absolute_percentage_error", "regression", "values", ("values",)),
         Loss("poisson_nll", "count", "values", ("values",)),
         Loss("hinge", "hinge", "values", ("sign",)),
+        Loss("soft_margin", "hinge", "values", ("sign",)),
+        Loss("hinge_embedding", "hinge", "values", ("sign",)),
+        Loss("margin_ranking", "hinge", "values", ("sign",)),
+        Loss("cosine_embedding", "hinge", "values", ("sign",)),
         Loss("categorical_hinge", "categorical", "values", ("distribution",)),
         Loss("multi_margin", "categorical", "values", ("classes",)),
     )
@@ -125,7 +129,9 @@ _SPELLINGS: Final = {
     "absoluteerror": "mean_absolute_error", "smoothl1": "huber", "huber": "huber", "logcosh": "log_cosh",
     "poissonnll": "poisson_nll", "poisson": "poisson_nll",
     "msle": "mean_squared_logarithmic_error", "mape": "mean_absolute_percentage_error",
-    "squaredhinge": "hinge", "hinge": "hinge", "multimargin": "multi_margin",
+    "squaredhinge": "hinge", "hinge": "hinge", "multimargin": "multi_margin", "softmargin": "soft_margin",
+    "hingeembedding": "hinge_embedding", "marginranking": "margin_ranking", "cosineembedding": "cosine_embedding",
+    "multilabelsoftmargin": "binary_cross_entropy_with_logits",
 }  # fmt: skip
 _SPELLED: Final = {name.replace("_", ""): name for name in LOSSES} | _SPELLINGS
 

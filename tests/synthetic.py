@@ -9,7 +9,7 @@ from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import Finding
 from fastact.diagnosis.layer_types import BASELINE, EVALUATION_SUFFIX, LOSS, TARGET
 from fastact.diagnosis.rules import Thresholds
-from fastact.fields import NEURON, ROW
+from fastact.fields import COPY, NEURON, ROW
 from fastact.history import LayerInfo, Mode
 
 Row = tuple[Any, ...]
@@ -21,7 +21,7 @@ HEALTHY = {
 }  # fmt: skip
 
 #: What a row holds of its neurons where there are none.
-NO_NEURONS: dict[str, Any] = {field.name: field.nothing for field in NEURON}
+NO_NEURONS: dict[str, Any] = {field.name: field.nothing for field in NEURON + COPY}
 
 
 def row(step: int, **numbers: float) -> Row:

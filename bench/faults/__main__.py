@@ -6,7 +6,9 @@ import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -33,6 +35,13 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="list the cases and run none")
     parser.add_argument("--skills", action="store_true", help="train, and tell skills and seconds; no rule is asked")
     parser.add_argument("--keep", action="store_true", help="write the figures, beside what is stored of other parts")
+    parser.add_argument(
+        "--logs",
+        type=Path,
+        metavar="FOLDER",
+        help="keep logs there, and judge those that are there without training; empty it when programs, or what is "
+        "recorded, have changed",
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="cases at a time")
     arguments = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 220, highlight=False)
@@ -43,9 +52,9 @@ def main() -> None:
             _list(console, wanted)
             continue
         if arguments.skills:
-            _skills(console, wanted, arguments.jobs)
+            _skills(console, wanted, arguments.jobs, arguments.logs)
             continue
-        pairs = _judged(console, wanted, arguments.jobs)
+        pairs = _judged(console, wanted, arguments.jobs, arguments.logs)
         results[part] = figures(pairs)
         _show(console, part, results[part])
         # Whoever tunes rules sees nothing of what was said of the held-out part.
@@ -57,12 +66,14 @@ def main() -> None:
         save("faults", {"parts": parts, "when_held_out": stored.get("when_held_out", {})}, console)
 
 
-def _judged(console: Console, wanted: list[Case], jobs: int) -> list[tuple[Case, Judged]]:
-    return list(zip(wanted, _of_each(console, judged_by_name, wanted, jobs), strict=True))
+def _judged(console: Console, wanted: list[Case], jobs: int, logs: Path | None) -> list[tuple[Case, Judged]]:
+    judge = partial(judged_by_name, logs=logs)
+    return list(zip(wanted, _of_each(console, judge, wanted, jobs), strict=True))
 
 
-def _skills(console: Console, wanted: list[Case], jobs: int) -> None:
-    for case, it in zip(wanted, _of_each(console, trained_by_name, wanted, jobs), strict=True):
+def _skills(console: Console, wanted: list[Case], jobs: int, logs: Path | None) -> None:
+    train = partial(trained_by_name, logs=logs)
+    for case, it in zip(wanted, _of_each(console, train, wanted, jobs), strict=True):
         skill = "-" if it.skill is None else f"{it.skill:.2f}"
         line = f"{case.name}: {skill}, repaired {it.twin_skill:.2f}, {it.steps} steps, {it.seconds:.1f} s"
         console.print(f"{line}  {it.fit and f'UNFIT {it.fit}'}".rstrip(), markup=False)
@@ -103,7 +114,8 @@ def _show(console: Console, part: str, results: dict[str, Any]) -> None:
 def _tell(console: Console, case: Case, it: Judged) -> None:
     if it.twin["fastact"].alarms:
         alarms = ", ".join(f"{condition} in {layer}" for condition, layer in it.twin["fastact"].alarms[:3])
-        console.print(f"alarm on the twin of {case.name}: {alarms}", markup=False)
+        whose = "the twin of " if case.causes else ""
+        console.print(f"alarm on {whose}{case.name}: {alarms}", markup=False)
     if not case.causes:
         return
     said = it.faulty["fastact"]

@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import json
+import shutil
 import tempfile
 import time
 import warnings
@@ -85,21 +87,37 @@ def _trained(case: Case, run: Run, *, faulty: bool) -> float:
             run.close()
 
 
-def judged(case: Case) -> Judged:
-    """Both variants, trained and judged."""
+def judged(case: Case, logs: Path | None = None) -> Judged:
+    """Both variants, trained and judged.
+
+    Args:
+        case: what is run.
+        logs: a folder where the logs are kept, and found again: what was trained into it is judged without training.
+            None: they are judged and thrown away.
+    """
     skills: dict[bool, float] = {}
     told: dict[bool, dict[str, Said]] = {True: {}, False: {}}
     with tempfile.TemporaryDirectory() as folder:
         for faulty in (True, False) if case.causes else (False,):
-            path = Path(folder, str(faulty))
-            skills[faulty] = trained(case, path, faulty=faulty)
-            told[faulty] = _all_said(case, path)
+            place = Path(logs or folder, f"{case.name}-{faulty:d}")
+            skills[faulty] = _kept(case, place, faulty=faulty)
+            told[faulty] = _all_said(case, place / "log")
     return Judged(case.name, skills.get(True), skills[False], _fit(case, skills), told[True], told[False])
 
 
-def judged_by_name(name: str) -> Judged:
+def judged_by_name(name: str, logs: Path | None = None) -> Judged:
     """The same in a process of its own."""
-    return judged(_named(name))
+    return judged(_named(name), logs)
+
+
+def _kept(case: Case, place: Path, *, faulty: bool) -> float:
+    """The skill of a variant whose log is kept in a folder, and is trained there where it is not."""
+    done = place / "skill.json"
+    if not done.is_file():
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        done.write_text(json.dumps(trained(case, place / "log", faulty=faulty)), encoding="utf-8")
+    return float(json.loads(done.read_text(encoding="utf-8")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +137,22 @@ class Skills:
     seconds: float
 
 
-def trained_by_name(name: str) -> Skills:
-    """Both variants trained, and none judged: whoever writes programs looks whether faults harm and twins learn."""
+def trained_by_name(name: str, logs: Path | None = None) -> Skills:
+    """Both variants trained, and none judged: whoever writes programs looks whether faults harm and twins learn.
+
+    Args:
+        name: of a case.
+        logs: a folder where the logs are kept, as `judged` has it; the steps are then not counted.
+    """
     case = _named(name)
     skills: dict[bool, float] = {}
     steps = 0
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         for faulty in (True, False) if case.causes else (False,):
+            if logs is not None:
+                skills[faulty] = _kept(case, Path(logs, f"{name}-{faulty:d}"), faulty=faulty)
+                continue
             run = Run(Path(folder, str(faulty)))
             skills[faulty] = _trained(case, run, faulty=faulty)
             steps = max(steps, len(run.losses))

@@ -13,7 +13,7 @@ from bench.zoo.data import load
 from bench.zoo.figures import scores
 from bench.zoo.recipes import Network, Part, Recipe, recipes
 from bench.zoo.score import JUDGES, Verdict, plain, verdicts
-from bench.zoo.train import Run, train
+from bench.zoo.train import Run, stored, train
 
 __all__ = ["Case", "begin", "cases", "good", "judge", "judged", "told"]
 
@@ -71,16 +71,35 @@ def judge(case: Case) -> dict[str, Verdict]:
 
 
 def judged(
-    part: Part, pool: ProcessPoolExecutor, tick: Callable[[str], None], *, fresh: bool = False, pattern: str = ""
+    part: Part,
+    pool: ProcessPoolExecutor,
+    tick: Callable[[str], None],
+    *,
+    fresh: bool = False,
+    old: bool = False,
+    pattern: str = "",
 ) -> dict[str, Any]:
-    """The runs of a part and the scores of all judges."""
+    """The runs of a part and the scores of all judges.
+
+    Args:
+        part: which.
+        pool: of processes.
+        tick: told of each run that was trained or judged.
+        fresh: whether to train all anew.
+        old: whether to train nothing and judge the logs that are there (`train.stored`).
+        pattern: what a run must have in its name.
+    """
     wanted = [recipe for recipe in recipes(part) if pattern in recipe.name]
     needed = {it.name: it for recipe in wanted for it in (recipe.twin, recipe)}
     runs: dict[str, Run] = {}
-    for name, run in zip(needed, pool.map(partial(train, fresh=fresh), needed.values()), strict=True):
-        runs[name] = run
-        tick(f"{part}: trained")
-    kept, left_out = cases(runs, wanted)
+    get: Callable[[Recipe], Run | None] = stored if old else partial(train, fresh=fresh)
+    for name, run in zip(needed, pool.map(get, needed.values()), strict=True):
+        if run is not None:
+            runs[name] = run
+        tick(f"{part}: {'found' if old else 'trained'}")
+    there = [recipe for recipe in wanted if {recipe.name, recipe.twin.name} <= runs.keys()]
+    kept, left_out = cases(runs, there)
+    left_out += [f"{recipe.name}: no log of it, or of its twin, is stored" for recipe in wanted if recipe not in there]
     pairs = []
     for case, found in zip(kept, pool.map(judge, kept), strict=True):
         pairs.append((case, found))

@@ -26,7 +26,7 @@ from bench.zoo.truth import Census, harm, onset
 from fastact.fields import SCHEMA_VERSION
 from fastact.monitor.monitor import ActivationMonitor
 
-__all__ = ["FOLDER", "Run", "key", "train"]
+__all__ = ["FOLDER", "Run", "key", "stored", "train"]
 
 #: Where the logs are kept; git ignores it.
 FOLDER: Final = Path(__file__).parent.parent.parent / "runs" / "zoo"
@@ -131,7 +131,20 @@ def train(recipe: Recipe, folder: Path = FOLDER, *, fresh: bool = False) -> Run:
         place.mkdir(parents=True)
         result = training_loop(recipe, place / "log")
         outcome.write_text(json.dumps(result), encoding="utf-8")
-    kept = json.loads(outcome.read_text(encoding="utf-8"))
+    return _kept(recipe, place)
+
+
+def stored(recipe: Recipe, folder: Path = FOLDER) -> Run | None:
+    """The run of a recipe that was trained last, whatever has changed since: by an older zoo, adapter or schema.
+
+    What such a log lacks a rule of today cannot see in it. None: there is none.
+    """
+    places = [it for it in folder.glob(f"{recipe.name}.*") if (it / "outcome.json").is_file()]
+    return _kept(recipe, max(places, key=lambda it: (it / "outcome.json").stat().st_mtime)) if places else None
+
+
+def _kept(recipe: Recipe, place: Path) -> Run:
+    kept = json.loads((place / "outcome.json").read_text(encoding="utf-8"))
     return Run(recipe, place / "log", kept["skill"], tuple(kept["losses"]), kept["dead"], kept["compared"])
 
 

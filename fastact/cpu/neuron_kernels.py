@@ -31,7 +31,7 @@ from fastact.cpu.neuron_merge import merge_parts
 from fastact.cpu.neuron_summary import neuron_summary
 from fastact.cpu.runs import fold_runs
 from fastact.cpu.states import STATE_WORDS, array_types, states_at, store_words, strided_states_at
-from fastact.fields import NEURON, ROW_FORMAT, STATE
+from fastact.fields import NEURON, NEURON_PART, ROW_FORMAT, STATE, STATE_PART
 
 #: Where in the memory the parts of its head begin.
 ELEMENTS, SPARE, BOUNDS, LAYOUT = 1, 2, 5, 8
@@ -163,7 +163,7 @@ def run_kernel(dtype: np.dtype[Any]) -> Callable[..., None]:
 
 #: A row of the log as far as a sweep tells it: `fields.STATE` and `fields.NEURON`.
 ROW_WORDS: Final = len(STATE) + len(NEURON)
-ROW: Final = struct.Struct("=" + ROW_FORMAT[-ROW_WORDS:])
+ROW: Final = struct.Struct("=" + ROW_FORMAT[1 + STATE_PART.start : 1 + NEURON_PART.stop])
 
 
 @functools.cache

@@ -3,7 +3,10 @@
 import logging
 from typing import Final
 
+import numpy as np
+
 from fastact.arithmetic.element_types import ELEMENT_TYPES
+from fastact.cpu.bit_sum import bits_kernel
 from fastact.cpu.extras import details_kernel
 from fastact.cpu.neuron_kernels import fold_kernel, row_kernel, run_kernel, summary_kernel
 from fastact.cpu.numpy_headers import headers_kernel
@@ -26,6 +29,7 @@ def entry_points(name: str) -> frozenset[str]:
     typed = [f"{kind}-{name}" for kind in ("small", "parts", "details", "many", "columns", "runs")]
     by_extreme = [f"{kind}-{extreme}" for kind in ("merge", "run", "row", "summary")]
     by_extreme.append(f"merge-{ELEMENT_TYPES[name].wide_extreme}")
+    by_extreme.append(f"bits-{np.dtype(ELEMENT_TYPES[name].storage).itemsize}")
     return frozenset([*typed, *by_extreme, f"headers-{object.__basicsize__}", "team-share", "team-fold"])
 
 
@@ -38,5 +42,6 @@ def warmup(name: str) -> None:
     merge_kernel(ELEMENT_TYPES[name].wide_extreme)
     for make_for in (merge_kernel, run_kernel, row_kernel, summary_kernel):
         make_for(ELEMENT_TYPES[name].extreme)
+    bits_kernel(np.dtype(ELEMENT_TYPES[name].storage).itemsize)
     for make_any in (headers_kernel, share_kernel, team_kernel):
         make_any()

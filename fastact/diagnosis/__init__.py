@@ -2,6 +2,7 @@
 
 diagnoser       takes rows and gives a `Diagnosis`; the entry
 onsets          tracks since when each row condition has held
+followed        the layers whose row conditions are the same expressions, followed together
 row_conditions  conditions of single rows, for numbers and arrays alike
 network         what a rule sees: one layer's rows, and what is compared between layers
 rule            what a rule is, and when one finding explains another

@@ -21,7 +21,7 @@ from fastact.diagnosis.links import link
 from fastact.diagnosis.named_ranks import name_ranks
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.notes import split
-from fastact.diagnosis.onsets import OnsetTracker, views_of
+from fastact.diagnosis.onsets import Onsets, OnsetTracker
 from fastact.diagnosis.ranks import Parts, RankTable
 from fastact.diagnosis.report import Diagnosis, LayerHealth, Note
 from fastact.diagnosis.row_conditions import Row
@@ -66,7 +66,7 @@ class Diagnoser:
         >>> diagnoser.add(LayerInfo("act", 0, "Tanh"))
         >>> for step in range(5):  # 1000 elements, 900 of them beyond ±0.99
         ...     state = (1000, 0, 0, 0, 0, 900, 0.0, 0.95, 0.94, -1.0, 1.0)
-        ...     diagnoser.append("act", (step, 0, 0, *state, 0, 0, 0, 0, 0, float("nan"), -1, float("nan")))
+        ...     diagnoser.append("act", (step, 0, 0, *state, 0, 0, 0, 0, 0, float("nan"), -1, float("nan"), 0, 0, 0))
         >>> [(f.layer, f.condition, f.severity, f.first_step) for f in diagnoser.diagnose().findings]
         [('act', 'saturated', 'critical', 0)]
     """
@@ -82,6 +82,7 @@ class Diagnoser:
         self.unseen: Mapping[str, str] = {}
         self._ranks: RankTable | None = None
         self._trackers: dict[str, OnsetTracker] = {}
+        self._onsets = Onsets(self.thresholds)
         self._timeline = Timeline()
         #: The last step, how many there were, and after how many the timeline is brought up to date.
         self._step, self._steps, self._due = -1, 0, next_look(0)
@@ -91,7 +92,7 @@ class Diagnoser:
         if info.name not in self._trackers:
             group = layer_types.group_of(info.layer_type, info.mode)
             asked = [rule for rule in rules.RULES if group in rule.judges]
-            self._trackers[info.name] = OnsetTracker(self.history.add(info), asked, self.thresholds)
+            self._trackers[info.name] = self._onsets.add(self.history.add(info), asked)
 
     def append(self, name: str, row: Row) -> None:
         """Appends one row of a layer: the numbers of `fields.ROW` in that order, steps rising within a layer."""
@@ -102,10 +103,12 @@ class Diagnoser:
             if self._steps >= self._due:
                 self._look()
             self._step, self._steps = int(row[0]), self._steps + 1
-        tracker.append(row)
+        self._onsets.append(tracker, row)
 
     def extend(self, name: str, rows: npt.NDArray[np.void]) -> None:
         """Appends many rows of a layer at once, with the result of `append` for each, however they are split.
+
+        Rows of many layers are best given together, to `extend_all`.
 
         Args:
             name: a layer that was added before.
@@ -122,7 +125,16 @@ class Diagnoser:
         if rows.ndim != 1:
             raise ArgumentValueError(f"rows: got shape {rows.shape}, want (rows,)")
         for part in self.stretches(rows["step"]):
-            tracker.extend(rows[part])
+            self._onsets.extend([tracker], [rows[part]])
+
+    def extend_all(self, rows: Mapping[str, npt.NDArray[np.void]]) -> None:
+        """Appends many rows of layers that were added before; for who has cut them by `stretches`.
+
+        Args:
+            rows: for each layer an array of `fields.ROW_DTYPE`, shape (rows,), steps rising. They are not kept.
+        """
+        trackers = [self._trackers.get(name) or self._unknown(name) for name in rows]
+        self._onsets.extend(trackers, list(rows.values()))
 
     def stretches(self, steps: npt.NDArray[np.int64]) -> Iterator[slice]:
         """Cuts rows of all layers where the timeline is brought up to date; for who gives them layer by layer.
@@ -211,7 +223,7 @@ class Diagnoser:
                 groups[layer_types.group_of(info.layer_type, info.mode)].append(tracker)
         groups = {which: members for which, members in groups.items() if members or which == layer_types.LAYERS}
         tables = {which: rows_of([tracker.layer for tracker in members]) for which, members in groups.items()}
-        viewed = {which: views_of(members, tables[which]) for which, members in groups.items()}
+        viewed = {which: self._onsets.views(members, tables[which]) for which, members in groups.items()}
         views = {view.info.name: view for layers in viewed.values() for view in layers}
         unseen = self._without_rows(views)
         for which, members in groups.items():  # each is compared with its like
@@ -260,6 +272,12 @@ class Diagnoser:
             table.append(replace(health, status="accepted") if name in known and not health.severity else health)
         episodes = () if preset is not None else self._timeline.episodes(self._step, _found(linked, notes))
         return Diagnosis(linked, tuple(table), notes, accepted, unseen, in_vain, episodes)
+
+    def views(self) -> dict[str, LayerView]:
+        """The layers that have rows, as rules see them, by name; in the order in which they were added."""
+        members = [tracker for tracker in self._trackers.values() if tracker.layer.total]
+        views = self._onsets.views(members, rows_of([tracker.layer for tracker in members]))
+        return {view.info.name: view for view in views}
 
     def _without_rows(self, views: Iterable[str]) -> tuple[tuple[str, str], ...]:
         """What was not seen; another rank may have seen it, or it has since run, and nobody has said so yet."""

@@ -1,10 +1,11 @@
-"""Tracks the rules' row conditions through the rows of one layer: since when each has held.
+"""Follows the rules' row conditions through the rows of all layers: since when each has held.
 
-A row at a time (`OnsetTracker.append`, live) and many at once (`OnsetTracker.extend`, from a log) leave the same state:
-a row condition is written once, as an expression that Python evaluates on the numbers of a row and numpy on columns.
+Rows are followed many at a time. Of a log they come so; live ones wait in the history until enough have come together,
+or somebody asks. How they are split changes nothing. Layers whose conditions are the same expressions, with other
+limits, are followed together, so that numpy evaluates an expression once for all rows of all of them.
 """
 
-import math
+import threading
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any, Final
@@ -12,213 +13,183 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from fastact.diagnosis.followed import FollowedAlike, apart
 from fastact.diagnosis.network import LayerView
-from fastact.diagnosis.row_conditions import Holds, Row, RowCondition, Streak
+from fastact.diagnosis.row_conditions import Row, Streak
 from fastact.diagnosis.rule import Rule
 from fastact.diagnosis.thresholds import CommonThresholds
-from fastact.fields import COLUMN, ROW
+from fastact.fields import COLUMN, ROW_DTYPE
 from fastact.history import LayerHistory
 
-_STEP, _MEAN = COLUMN["step"], COLUMN["mean"]
-_NAMES: Final = [item.name for item in ROW]
+Rows = npt.NDArray[np.void]
+_STEP: Final = COLUMN["step"]
 
-#: Rows. For fewer, a loop over rows is faster than the 60 µs or so that the columns of a healthy layer cost at least.
-_FEW: Final = 48
-
-
-class _Run:
-    """The latest run of one row condition. Rows are counted from 1, the layer's first one."""
-
-    __slots__ = ("before", "holds", "last", "lookback", "narrower", "patience", "step", "undecided")
-
-    def __init__(self, patience: int) -> None:
-        self.patience = patience
-        #: The step at which it began, and the rows before it.
-        self.step = self.before = 0
-        #: The last row in which it held or, being undecided, continued; at first so far back that any hit begins a run.
-        self.last = -patience
-        #: What the condition makes of a row, and the run of the next one of its cascade.
-        self.holds: Holds
-        self.undecided: Holds | None
-        self.lookback: int
-        self.narrower: _Run | None
+#: Rows that wait, and rows of each layer, from which on it pays to follow them: evaluating all expressions takes half a
+#: millisecond, however few they are.
+_MANY, _MANY_EACH = 4096, 8
 
 
 class OnsetTracker:
-    """Tracks one layer.
-
-    Args:
-        layer: its history, which the tracker fills.
-        rules: those whose row conditions are tracked, where they apply to the layer.
-        thresholds: what they compare with.
+    """What is followed of one layer.
 
     Attributes:
         layer: its history.
         rules: those that apply to it.
         start: the step of its first row.
-        first: its first row with finite elements; its first row where none has any; None without rows.
+        first: its first row with finite elements; its first row where none has any; None before a row was followed.
+        settled: whether that row has finite elements.
+        followed: its rows so far through which the conditions were followed.
+        alike: the layers that are followed with it, and its place among them; None before a row was followed.
+        earlier: the steps of the rows before those that wait, the latest last; None where the history has them.
     """
 
-    __slots__ = ("_heads", "_runs", "_settled", "_thresholds", "first", "layer", "rules", "start")
+    __slots__ = ("alike", "earlier", "first", "followed", "layer", "place", "rules", "settled", "start")
 
-    def __init__(self, layer: LayerHistory, rules: Iterable[Rule[Any]], thresholds: CommonThresholds) -> None:
+    def __init__(self, layer: LayerHistory, rules: Iterable[Rule[Any]]) -> None:
         self.layer = layer
-        self.start = 0
-        self.first: Row | None = None
-        self._settled = False
         self.rules = tuple(rule for rule in rules if rule.applies(layer.info))
+        self.start = self.followed = self.place = 0
+        self.first: Row | None = None
+        self.settled = False
+        self.alike: FollowedAlike | None = None
+        self.earlier: npt.NDArray[np.int64] | None = None
+
+    def step_of(self, row: int) -> int:
+        """The step of a row that is followed already, one of the last `window_size` of these; counted from 1."""
+        if self.earlier is None:
+            return self.layer.step_of(row)
+        return int(self.earlier[row - self.followed - 1])
+
+
+class Onsets:
+    """Follows the rows of all layers; `thresholds` are what conditions compare with."""
+
+    def __init__(self, thresholds: CommonThresholds) -> None:
         self._thresholds = thresholds
-        self._runs: dict[str, _Run] = {}
-        #: The run of each cascade's widest condition.
-        self._heads: list[_Run] = []
+        self._alike: dict[Any, FollowedAlike] = {}
+        #: The layers that have rows in their history which are not followed yet; how many rows that may be.
+        self._waiting: dict[OnsetTracker, None] = {}
+        self._rows = self._layers = 0
+        # A diagnosis may be asked for in one thread while another one trains.
+        self._lock = threading.RLock()
 
-    def append(self, row: Row) -> None:
-        """Takes one row: the numbers of `fields.ROW`."""
-        if not self._settled:
-            self._settled = not math.isnan(row[_MEAN])
-            if self.first is None or self._settled:
-                self._begin(row)
-        layer = self.layer
-        previous = layer.total
+    def add(self, layer: LayerHistory, rules: Iterable[Rule[Any]]) -> OnsetTracker:
+        """Follows another layer, by those of the rules that apply to it."""
+        self._layers += 1
+        return OnsetTracker(layer, rules)
+
+    def append(self, tracker: OnsetTracker, row: Row) -> None:
+        """Takes one row of a layer into its history, to be followed later: the numbers of `fields.ROW`."""
+        layer = tracker.layer
+        if tracker not in self._waiting:
+            if layer.total and not (tracker.settled and tracker.alike is not None and tracker.alike.looks_back == 1):
+                tracker.earlier = layer["step"]
+            self._waiting[tracker] = None
         layer.append(row)
-        total = previous + 1
-        for head in self._heads:
-            run: _Run | None = head
-            while run is not None:
-                if run.holds(row):
-                    if total - run.last > run.patience:
-                        run.before = total - min(run.lookback, len(layer))
-                        run.step = layer.step_of(run.before + 1)
-                    run.last = total
-                # An undecided row matters only to a run that it can prolong, so only there it is asked for.
-                elif run.last == previous and run.undecided is not None and run.undecided(row):
-                    run.last = total
-                else:
-                    break
-                run = run.narrower
+        self._rows += 1
+        if layer.total - tracker.followed >= layer.window_size or self._rows >= max(_MANY, _MANY_EACH * self._layers):
+            self.catch_up()
 
-    def extend(self, rows: npt.NDArray[np.void]) -> None:
-        """Takes many rows, shape (rows,) of `fields.ROW_DTYPE`, with the result of `append` for each."""
-        if len(rows) < _FEW:
-            for row in rows.tolist():
-                self.append(row)
-            return
-        if not self._settled:
-            finite = np.flatnonzero(~np.isnan(rows["mean"]))
-            broken = int(finite[0]) if len(finite) else len(rows)
-            if broken and self.first is None:
-                self._begin(rows[0].item())
-            if broken:
-                self._follow(rows[:broken])
-            if broken == len(rows):
-                return
-            self._settled = True
-            self._begin(rows[broken].item())
-            rows = rows[broken:]
-        self._follow(rows)
+    def extend(self, trackers: Sequence[OnsetTracker], rows: Sequence[Rows]) -> None:
+        """Takes many rows of layers, (rows,) of `fields.ROW_DTYPE` of each, with the result of `append` for each."""
+        self.catch_up()
+        self._follow(list(zip(trackers, rows, strict=True)))
+        for tracker, own in zip(trackers, rows, strict=True):
+            tracker.layer.extend(own)
+            tracker.followed = tracker.layer.total
 
-    def _begin(self, row: Row) -> None:
-        """Takes the first row, or the first with finite elements, as the one that conditions compare with."""
-        if self.first is None:
-            self.start = int(row[_STEP])
-        self.first = row
-        self._heads = []
-        for rule in self.rules:
-            for cascade in rule.row_conditions(self.layer.info, row, self._thresholds):
-                narrower = None
-                for condition in reversed(cascade.conditions):
-                    narrower = self._run(condition, cascade.undecided, narrower)
-                if narrower is not None:
-                    self._heads.append(narrower)
+    def catch_up(self) -> None:
+        """Follows the rows that wait. After an interrupt they wait on, and to follow some twice changes nothing."""
+        with self._lock:
+            waiting = [(tracker, tracker.layer.total) for tracker in list(self._waiting)]
+            given = [(tracker, tracker.layer.newest(total - tracker.followed)) for tracker, total in waiting]
+            try:
+                self._follow(given)
+            except Exception:
+                self._forget(waiting)  # a rule that fails would fail again
+                raise
+            self._forget(waiting)
 
-    def _run(self, condition: RowCondition, undecided: Holds | None, narrower: _Run | None) -> _Run:
-        """The run of a condition; one that is under way continues with what the new first row makes of it."""
-        run = self._runs.get(condition.name)
-        if run is None:
-            run = self._runs[condition.name] = _Run(condition.patience or self.layer.window_size)
-        run.holds, run.lookback, run.undecided, run.narrower = condition.holds, condition.lookback, undecided, narrower
-        return run
+    def _forget(self, waiting: Sequence[tuple[OnsetTracker, int]]) -> None:
+        self._rows = 0
+        for tracker, total in waiting:
+            tracker.followed, tracker.earlier = total, None
+            if tracker.layer.total == total:
+                self._waiting.pop(tracker, None)
 
-    def _follow(self, rows: npt.NDArray[np.void]) -> None:
-        columns = [rows[name] for name in _NAMES]
+    def _follow(self, given: Sequence[tuple[OnsetTracker, Rows]]) -> None:
+        of_alike: dict[FollowedAlike, list[tuple[OnsetTracker, int, Rows]]] = {}
         with np.errstate(all="ignore"):  # as Python's own arithmetic
-            for head in self._heads:
-                run: _Run | None = head
-                while run is not None and self._advance(run, columns):
-                    run = run.narrower
-        self.layer.extend(rows)
+            for tracker, rows in given:
+                left = rows if tracker.settled else self._settle(tracker, rows)
+                if len(left):
+                    assert tracker.alike is not None
+                    part = tracker, tracker.followed + len(rows) - len(left), left
+                    of_alike.setdefault(tracker.alike, []).append(part)
+            for alike, parts in of_alike.items():
+                alike.follow(parts)
 
-    def _advance(self, run: _Run, columns: list[npt.NDArray[Any]]) -> bool:
-        """Takes a run through columns of rows that are not in the history yet; whether it was under way in any."""
-        before, undecided = self.layer.total, run.undecided
-        held = run.holds(columns)
-        hits = int(np.count_nonzero(held))
-        continues = undecided is not None and run.last == before
-        if not hits and not continues:
-            return False
-        if undecided is not None and hits < len(held):
-            held = _prolonged(held, undecided(columns), continues=continues)
-        rows = np.flatnonzero(held) + (before + 1)
-        if not len(rows):
-            return False
-        first, last = int(rows[0]), int(rows[-1])
-        begin = first if first - run.last > run.patience else 0
-        if last - first >= len(rows):  # there are gaps
-            breaks = np.flatnonzero(rows[1:] - rows[:-1] > run.patience)
-            if len(breaks):
-                begin = int(rows[breaks[-1] + 1])
-        if begin:
-            run.before = begin - min(run.lookback, begin, self.layer.window_size)
-            oldest = run.before + 1
-            run.step = int(columns[_STEP][oldest - before - 1]) if oldest > before else self.layer.step_of(oldest)
-        run.last = last
-        return True
+    def _settle(self, tracker: OnsetTracker, rows: Rows) -> Rows:
+        """Follows rows up to the first with finite elements, with which conditions compare; gives those from it on."""
+        rows = rows.view(ROW_DTYPE)
+        finite = np.flatnonzero(~np.isnan(rows["mean"]))
+        broken = int(finite[0]) if len(finite) else len(rows)
+        if broken:
+            if tracker.first is None:
+                self._begin(tracker, rows[0].item())
+            assert tracker.alike is not None
+            tracker.alike.follow([(tracker, tracker.followed, rows[:broken])])
+        if broken < len(rows):
+            self._begin(tracker, rows[broken].item())
+            tracker.settled = True
+        return rows[broken:]
 
-    def view(self, place: int, rows: npt.NDArray[np.void] | None = None) -> LayerView:
-        """The layer as a rule sees it.
+    def _begin(self, tracker: OnsetTracker, row: Row) -> None:
+        """Takes the first row, or the first with finite elements, as the one that conditions compare with."""
+        if tracker.first is None:
+            tracker.start = int(row[_STEP])
+        tracker.first = row
+        cascades = [
+            cascade
+            for rule in tracker.rules
+            for cascade in rule.row_conditions(tracker.layer.info, row, self._thresholds)
+        ]
+        key, limits = apart(cascades)
+        try:
+            alike = self._alike.get(key)
+        except TypeError:  # an expression over something that cannot be looked up
+            alike, key = None, tracker
+        if alike is None:
+            alike = self._alike[key] = FollowedAlike(cascades, tracker.layer.window_size)
+        # Runs that are under way go on with what the new first row makes of their conditions.
+        runs = {} if tracker.alike is None else tracker.alike.runs(tracker.place)
+        tracker.alike, tracker.place = alike, alike.add(cascades, limits, runs)
 
-        Args:
-            place: its place among the layers that have rows.
-            rows: those of its history, where they are at hand.
-        """
-        if rows is None:
-            rows = self.layer.rows
-        return self._view(place, rows, rows[-1].item(), int(rows["step"][0]))
+    def views(self, trackers: Sequence[OnsetTracker], table: Rows) -> list[LayerView]:
+        """The layers as rules see them, each of which has rows; `table` has those of all, one layer after the other."""
+        self.catch_up()
+        bounds = np.array(list(accumulate([len(tracker.layer) for tracker in trackers], initial=0)))
+        starts, ends = bounds[:-1], bounds[1:]
+        lasts, oldest = table[ends - 1].tolist(), table["step"][starts].tolist()
+        each = zip(trackers, starts.tolist(), ends.tolist(), lasts, oldest, self._streaks(trackers), strict=True)
+        found = []
+        for place, (tracker, start, end, last, first_step, streaks) in enumerate(each):
+            assert tracker.first is not None
+            view = LayerView(
+                tracker.layer.info, table[start:end], last, first_step, tracker.start, tracker.first, streaks, place
+            )
+            found.append(view)
+        return found
 
-    def _view(self, place: int, rows: npt.NDArray[np.void], last: Row, oldest: int) -> LayerView:
-        assert self.first is not None
-        total = self.layer.total
-        streaks = {
-            name: Streak(run.step, total - run.before)
-            for name, run in self._runs.items()
-            if 0 < run.last > total - run.patience
-        }
-        return LayerView(self.layer.info, rows, last, oldest, self.start, self.first, streaks, place)
-
-
-def views_of(trackers: Sequence[OnsetTracker], table: npt.NDArray[np.void]) -> list[LayerView]:
-    """The layers as rules see them, each of which has rows; `table` has those of all, one layer after the other."""
-    bounds = np.array(list(accumulate([len(tracker.layer) for tracker in trackers], initial=0)))
-    starts, ends = bounds[:-1], bounds[1:]
-    lasts, oldest = table[ends - 1].tolist(), table["step"][starts].tolist()
-    each = zip(trackers, starts.tolist(), ends.tolist(), lasts, oldest, strict=True)
-    return [
-        tracker._view(place, table[start:end], last, first)
-        for place, (tracker, start, end, last, first) in enumerate(each)
-    ]
-
-
-def _prolonged(
-    held: npt.NDArray[np.bool_], undecided: npt.NDArray[np.bool_], *, continues: bool
-) -> npt.NDArray[np.bool_]:
-    """The rows that hold, and undecided ones that follow such a row with nothing but undecided ones between.
-
-    Args:
-        held: shape (rows,).
-        undecided: shape (rows,).
-        continues: whether a run was under way in the row before the first.
-    """
-    place = np.arange(len(held))
-    last_held = np.maximum.accumulate(np.where(held, place, -1 if continues else -2))
-    last_missed = np.maximum.accumulate(np.where(held | undecided, -2, place))
-    return last_held > last_missed
+    def _streaks(self, trackers: Sequence[OnsetTracker]) -> list[dict[str, Streak]]:
+        """The runs of conditions that hold now, by their names, of each layer."""
+        streaks: list[dict[str, Streak]] = [{} for _ in trackers]
+        of_alike: dict[FollowedAlike, list[int]] = {}
+        for at, tracker in enumerate(trackers):
+            if tracker.alike is not None:
+                of_alike.setdefault(tracker.alike, []).append(at)
+        for alike, own in of_alike.items():
+            totals = np.array([trackers[at].followed for at in own])
+            for at, name, streak in alike.streaks(np.array([trackers[at].place for at in own]), totals):
+                streaks[own[at]][name] = streak
+        return streaks

@@ -23,6 +23,8 @@ _MANY: Final = 4
 #: What is the same of equal tensors, and what is so up to rounding.
 EXACT: Final = ("count", "nans", "zeros", "min", "max")
 MOMENTS: Final = ("mean", "std", "abs_mean")
+#: What is the same of equal tensors and of hardly any others; 0 where it was not taken.
+BITS: Final = "bit_sum"
 
 
 class Limits(NamedTuple):
@@ -97,7 +99,8 @@ def _spread(away: Floats) -> Floats | float:
 
 def unlike_most(rows: Mapping[str, npt.NDArray[Any]]) -> Ints:
     """The places of the rows that are unlike most; all, where no more than half are alike."""
-    kept = np.stack([rows[name].view(np.int64) for name in EXACT], 1)
+    exact = (*EXACT, BITS) if rows[BITS].all() else EXACT
+    kept = np.stack([rows[name].view(np.int64) for name in exact], 1)
     _, which, count = np.unique(kept, axis=0, return_inverse=True, return_counts=True)
     if len(count) == 1:  # the moments alone tell them apart
         kept = np.stack([np.round(rows[name] / np.abs(rows[name]).max(initial=1e-300), 11) for name in MOMENTS], 1)

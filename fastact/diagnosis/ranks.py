@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.rank_differences import EXACT, KINDS, MOMENTS, Limits, differences, unlike_most
+from fastact.diagnosis.rank_differences import BITS, EXACT, KINDS, MOMENTS, Limits, differences, unlike_most
 from fastact.fields import ROW_DTYPE
 from fastact.history import LayerInfo
 
@@ -29,7 +29,7 @@ _ROUNDING: Final = 1e-12
 #: The fields of a row that are compared.
 COMPARED: Final = (
     "step", "count", "nans", "pos_infs", "neg_infs", "zeros", "mean", "std", "abs_mean", "min", "max", "neurons",
-    "dead_neurons",
+    "dead_neurons", "bit_sum",
 )  # fmt: skip
 _NUMBERS: Final = ("count", "mean", "std", "neurons", "dead_neurons")
 
@@ -198,8 +198,8 @@ class RankTable:
             layer.last_bad = int(numbers[-1])
 
     def _compare_copies(self, parts: Parts, columns: Ints, of_group: Ints, sizes: Ints) -> None:
-        """Parameters, which every rank has whole: once equal, they should stay so."""
-        whole = np.array([layer.info.layer_type == layer_types.PARAMETER for layer in self._layers])
+        """Parameters that every rank has whole: once equal, they should stay so."""
+        whole = np.array([_is_copy(layer.info) for layer in self._layers])
         chosen = np.flatnonzero(whole[of_group] & (sizes > 1))
         if not len(chosen):
             return
@@ -215,6 +215,11 @@ class RankTable:
                 near = np.abs(values - first) <= _ROUNDING * np.abs(first)
             same &= near | (np.isnan(values) & np.isnan(first))
         equal = np.logical_and.reduceat(same, parts.starts)
+        bits = parts.rows[BITS]
+        taken = np.logical_and.reduceat(bits != 0, parts.starts)
+        if taken.any():  # equal to the last bit, or not, whatever rounding made of the moments
+            alike = (bits == bits[of_rows]) & (parts.rows["count"] == parts.rows["count"][of_rows])
+            equal = np.where(taken, np.logical_and.reduceat(alike, parts.starts), equal)
         for group in chosen.tolist():
             layer = self._layers[of_group[group]]
             if equal[group]:
@@ -222,7 +227,8 @@ class RankTable:
                 layer.was_equal, layer.unequal = True, None
             elif layer.was_equal and layer.unequal is None:
                 start, size = int(parts.starts[group]), int(sizes[group])
-                others = unlike_most({name: parts.rows[name][start : start + size] for name in (*EXACT, *MOMENTS)})
+                names = (*EXACT, *MOMENTS, BITS)
+                others = unlike_most({name: parts.rows[name][start : start + size] for name in names})
                 ranks = tuple(sorted(self.ranks[at] for at in columns[start : start + size][others].tolist()))
                 layer.unequal = Unequal(int(parts.rows["step"][start]), ranks, size, layer.again)
 
@@ -287,7 +293,7 @@ class RankTable:
 
     def equal_copies(self, ranks: Sequence[int]) -> bool:
         """Whether there are parameters of which all ranks have equal copies, and none of which these ranks have not."""
-        layers = [layer for layer in self._layers if layer.info.layer_type == layer_types.PARAMETER]
+        layers = [layer for layer in self._layers if _is_copy(layer.info)]
         other = any(layer.unequal is not None and set(layer.unequal.ranks) & set(ranks) for layer in layers)
         return any(layer.was_equal for layer in layers) and not other
 
@@ -310,6 +316,11 @@ class RankTable:
             return (), np.zeros(0, ROW_DTYPE)
         there = np.flatnonzero(self._last["count"][place])
         return tuple(self.ranks[at] for at in there.tolist()), self._last[place, there]
+
+
+def _is_copy(info: LayerInfo) -> bool:
+    """Whether each rank has the same of a layer: parameters are, unless each has a part of its own (FSDP)."""
+    return info.layer_type == layer_types.PARAMETER and not (info.facts or {}).get("part")
 
 
 def _is_output(info: LayerInfo) -> bool:

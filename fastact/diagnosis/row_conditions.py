@@ -1,6 +1,6 @@
-"""Conditions of single rows: what a rule wants followed while rows arrive, written once for numbers and for arrays.
+"""Conditions of single rows: what a rule wants followed while rows arrive, written once, for numbers and for arrays.
 
-`onsets.OnsetTracker` evaluates them, on one row after another live and on columns of rows from a log.
+`followed.FollowedAlike` evaluates them on columns of rows of all layers that have the same ones.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,8 @@ Cells = Sequence[Any]
 
 #: An expression for numbers and arrays alike: comparisons of float64 and of int64 with their own type, joined by `&`,
 #: `|` and `~` of comparisons. No branches, no `and`, no `math`; an int64 that meets a float64 becomes one first
-#: (``1.0 * count``), since Python compares the two exactly and numpy does not.
+#: (``1.0 * count``), since Python compares the two exactly and numpy does not. Floats that a function closes over may
+#: differ between layers: arrays take their place, with a number for each row. All else that it closes over is as it is.
 Holds = Callable[[Cells], Any]
 
 _MEAN = COLUMN["mean"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Names that a fact lists; how many there are is a fact of its own.
 _NAMES: Final = 20
 #: What is told of an optimiser, where it has it.
-_SETTINGS: Final = ("momentum", "weight_decay", "clipnorm", "global_clipnorm", "clipvalue")
+_SETTINGS: Final = ("momentum", "beta_1", "beta_2", "weight_decay", "clipnorm", "global_clipnorm", "clipvalue")
 
 
 class Optimiser:

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from fastact.checks import check_integer, check_text, check_type
 from fastact.errors import ArgumentTypeError, ArgumentValueError, LogError
-from fastact.fields import NEURON, ROW, ROW_DTYPE, SCHEMA_VERSION, Field
+from fastact.fields import COPY, NEURON, ROW, ROW_DTYPE, SCHEMA_VERSION, Field
 from fastact.history import LayerInfo, Mode
 from fastact.remote import is_uri, redacted
 
@@ -280,7 +280,7 @@ def to_batch(rows: npt.NDArray[np.void], names: Mapping[int, str]) -> Any:
             fill = _FILL[f.name]
             mask = np.isnan(values) if math.isnan(fill) else values == fill
             if fill == 0:  # which may have been measured as well, and of the state always was
-                mask &= unswept & (f in NEURON)
+                mask &= (unswept & (f in NEURON)) | (f in COPY)
         columns.append(_column(values, COLUMNS.field(len(columns)).type, mask))
     return pa.RecordBatch.from_arrays(columns, schema=COLUMNS)
 

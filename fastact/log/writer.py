@@ -54,10 +54,11 @@ class LogWriter:
     Example:
         >>> import tempfile
         >>> from fastact import open_log
+        >>> from fastact.fields import ROW
         >>> run = tempfile.mkdtemp()
         >>> with LogWriter(run, metadata={"model": "tiny"}) as writer:
         ...     writer.add_layer(LayerInfo("encoder.0", 0, "ReLU"))
-        ...     writer.append((7, 0, *[0] * 20))
+        ...     writer.append((7, 0, *[0] * (len(ROW) - 2)))
         >>> open_log(run).to_table().select(["step", "layer"]).to_pylist()
         [{'step': 7, 'layer': 'encoder.0'}]
     """

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from fastact.arithmetic.silence import SilenceLimits
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import Finding
-from fastact.diagnosis.layer_types import COUNTED
+from fastact.diagnosis.layer_types import COUNTED, PARAMETER
 from fastact.errors import FastactError
 from fastact.failures import FailureCounter
 from fastact.history import LayerInfo
 from fastact.log.writer import LogWriter
 from fastact.monitor.declared import Declared
 from fastact.monitor.kept_neurons import OFTEN, KeptNeurons
-from fastact.monitor.layer import LayerRecord, PendingRow, Recorded, WatchedLayer, total_of
+from fastact.monitor.layer import ALL, Drawn, LayerRecord, PendingRow, Recorded, WatchedLayer, total_of
 from fastact.neurons import Neurons
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class StepQueue:
     """The steps of a run: the one under way, and the finished ones that are not in history and log yet.
 
     One step in `every` is recorded. `diagnoser`, which has the history, and `writer` get the rows; `failures` counts
-    those that are lost.
+    those that are lost; `copies` says whether other ranks have copies of the parameters.
 
     Attributes:
         current: the step under way, from `start_step`.
@@ -82,8 +82,9 @@ class StepQueue:
     """
 
     def __init__(
-        self, every: int, diagnoser: Diagnoser, writer: LogWriter | None, failures: FailureCounter, start_step: int = 0
-    ) -> None:
+        self, every: int, diagnoser: Diagnoser, writer: LogWriter | None, failures: FailureCounter, start_step: int = 0,
+        *, copies: bool = False,
+    ) -> None:  # fmt: skip
         self.current, self.recorded = start_step, 0
         self.layers: dict[str, WatchedLayer] = {}
         self.declared = Declared()
@@ -91,6 +92,7 @@ class StepQueue:
         self.deferred: DeferredRows | None = None
         self.listeners: list[Listener] = []
         self._every, self._diagnoser, self._writer, self._failures = every, diagnoser, writer, failures
+        self._copies = copies
         limits = diagnoser.thresholds
         self._limits = SilenceLimits(limits.dead_window, limits.dead_samples, limits.dead_fires)
         self._sparse = limits.dead_sparse
@@ -161,37 +163,39 @@ class StepQueue:
                 raise
             self._diagnoser.add(info)
             self._next_order = max(self._next_order, info.order + 1)
-            self.layers[info.name] = WatchedLayer(info, self._diagnoser.history[info.name])
+            copied = self._copies and info.layer_type == PARAMETER
+            self.layers[info.name] = WatchedLayer(info, self._diagnoser.history[info.name], copied=copied)
         self._adding = None
 
-    def record(self, layer: WatchedLayer, recorded: Recorded) -> None:
-        """Adds what was recorded of a layer to the step under way."""
+    def record(self, layer: WatchedLayer, recorded: Recorded, bits: int = 0, drawn: Drawn = ALL) -> None:
+        """Adds what was recorded of a layer to the step under way, and of a copy the sum of its bits."""
         with self.lock:
             if self._busy:
-                self._postponed.append(partial(self.record, layer, recorded))
+                self._postponed.append(partial(self.record, layer, recorded, bits, drawn))
                 return
             late = self._finished or self._delivery is not None
             if not late:
                 # `_exclusively` written out, which costs as much again as all the rest.
                 self._busy = True
                 try:
-                    layer.add(recorded)
+                    layer.add(recorded, bits, drawn)
                 finally:
                     self._busy = False
         if late:
-            self._exclusively(self._record_late, layer, recorded)
+            self._exclusively(self._record_late, layer, recorded, bits, drawn)
         elif self._postponed:
             self._exclusively(self._settle)
 
-    def _record_late(self, layer: WatchedLayer, recorded: Recorded) -> None:
+    def _record_late(self, layer: WatchedLayer, recorded: Recorded, bits: int, drawn: Drawn) -> None:
         """`record` after an interrupt, which may have kept the step from beginning."""
         self._settle()
         if self.current % self._every == 0:
-            layer.add(recorded)
+            layer.add(recorded, bits, drawn)
 
     def record_deferred(
-        self, layer: WatchedLayer, x: "DeviceArray", shape: tuple[int, ...] | None, bounds: tuple[float, float, float]
-    ) -> "DeferredRow | None":
+        self, layer: WatchedLayer, x: "DeviceArray", shape: tuple[int, ...] | None, bounds: tuple[float, float, float],
+        drawn: Drawn = ALL,
+    ) -> "DeferredRow | None":  # fmt: skip
         """Launches the sweep of what lies on a GPU, in the step under way; see `DeferredRows.record`."""
         if self.deferred is None:
             # numba.cuda takes a third of a second to load.
@@ -200,14 +204,15 @@ class StepQueue:
             self.deferred = self._exclusively(lambda: self.deferred or DeferredRows())
         row = self.deferred.record(layer.info.order, x, shape, bounds, self._silence_limits(layer), self.current)
         if row is not None:
-            add = partial(self._add_deferred, self.deferred, row)
+            add = partial(self._add_deferred, self.deferred, row, layer, drawn)
             if not self.postpone(add):
                 self._exclusively(add)
         return row
 
-    def _add_deferred(self, deferred: "DeferredRows", row: "DeferredRow") -> None:
+    def _add_deferred(self, deferred: "DeferredRows", row: "DeferredRow", layer: WatchedLayer, drawn: Drawn) -> None:
         self._settle()
         deferred.add(row, self.current)
+        layer.left(drawn)
 
     def _silence_limits(self, layer: WatchedLayer) -> SilenceLimits:
         if layer.info.layer_type in COUNTED:
@@ -280,7 +285,8 @@ class StepQueue:
         """Puts the step under way into the queue, if it is recorded, and begins the next one."""
         step, following = self.current, self.current + 1
         is_recorded = step % self._every == 0
-        records = [LayerRecord(layer, layer.recorded) for layer in self.layers.values()] if is_recorded else []
+        watched = self.layers.values() if is_recorded else ()
+        records = [LayerRecord(layer, layer.recorded, layer.bits, layer.drawn) for layer in watched]
         if self.deferred is not None:
             # A layer with elements on the host, too, has only the tensor in common with what a GPU swept.
             swept = [record for record in records if record.recorded is not None and total_of(record.recorded).count]
@@ -297,7 +303,7 @@ class StepQueue:
         """Begins the next step, if the current one is in the queue."""
         if self._finished and self._finished[-1].step == self.current:
             for layer in self.layers.values():
-                layer.recorded = None
+                layer.recorded, layer.drawn = None, ALL
             self.current += 1
             self.recorded += 1
 

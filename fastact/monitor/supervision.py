@@ -27,6 +27,7 @@ from fastact.diagnosis.layer_types import (
 )
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 from fastact.failures import FailureCounter
+from fastact.loss_forms import MOST, Form, recognise
 from fastact.monitor.batches import facts_of_predictions, facts_of_targets, numbers
 from fastact.monitor.sampled import Sampled
 
@@ -85,7 +86,26 @@ class _Pool:
 def _terms(targets: Any, loss: losses.Loss) -> int:
     """How many terms a loss that is summed, not averaged, has for a batch."""
     shape = tuple(getattr(targets, "shape", ()))
-    return math.prod(shape[:1] if loss.family == "categorical" and len(shape) > 1 else shape)
+    numbered = "classes" in loss.targets and "int" in str(getattr(targets, "dtype", ""))
+    return math.prod(shape[:1] if loss.family == "categorical" and len(shape) > 1 and not numbered else shape)
+
+
+def _form_of(value: Any, predictions: Any, targets: Any, axis: int) -> Form | None:
+    """Which of the known losses one without a name is, by what it comes to."""
+    shape = tuple(getattr(predictions, "shape", ()))
+    other = tuple(getattr(targets, "shape", ()))
+    if max(math.prod(shape), math.prod(other)) > MOST:
+        return None
+    whole = numbers(predictions, MOST), numbers(targets, MOST)
+    if whole[0].shape != shape or whole[1].shape != other:
+        return None  # a part of them is here
+    half = str(getattr(predictions, "dtype", "")).endswith("float16")
+    return recognise(float(numbers(value, MOST).mean()), *whole, axis=axis, half=half)
+
+
+def _facts_of_form(form: Form) -> dict[str, Any]:
+    """What is told of a loss that has been recognised."""
+    return {"form": form.function, "factor": form.factor, "summed": form.summed, "root": form.root}
 
 
 class Supervision(ABC):
@@ -96,6 +116,10 @@ class Supervision(ABC):
     #: Of each loss, in each mode: the targets of its first batches; and the rows that are described.
     _pools: dict[str, _Pool]
     _known: set[str]
+    #: Of losses without a name: which of the known ones they are.
+    _forms: dict[str, Form]
+    #: The rows of targets with a column for each class, of which each sample has one.
+    _one_hot: set[str]
     record: Callable[..., Any]
     describe: Callable[..., None]
 
@@ -160,11 +184,19 @@ class Supervision(ABC):
         if targets is not None:
             self.record_targets(targets, name=name, training=training)
         if row not in self._known:
-            known: dict[str, Any] = {"function": loss.name if loss else "", "spelled": function}
+            known: dict[str, Any] = {"spelled": function}
+            if loss is None and predictions is not None and targets is not None:
+                with self._failures(f"look what {name!r} comes to"):
+                    form = _form_of(value, predictions, targets, axis)
+                    if form is not None:
+                        self._forms[row] = form
+                        known |= _facts_of_form(form)
             library = type(value if predictions is None else predictions).__module__.partition(".")[0]
             if library in _FRAMEWORKS:
                 known["framework"] = _FRAMEWORKS[library]
             known |= facts or {}
+            own = loss or (self._forms[row].loss if row in self._forms else None)
+            known["function"] = own.name if own is not None else ""
             if predictions is not None:
                 with self._failures(f"describe what {name!r} is given"):
                     known["prediction"] = facts_of_predictions(predictions, axis) | dict(known.get("prediction", {}))
@@ -173,15 +205,18 @@ class Supervision(ABC):
         if isinstance(value, int | float) and not isinstance(value, bool):
             value = np.asarray(value, np.float64)
         self._summarise("value", name, value, LOSS, training)
-        pool = self._pools.get(row)
+        pool, form = self._pools.get(row), self._forms.get(row)
+        loss = form.loss if loss is None and form is not None else loss
         if pool is None or loss is None or (facts and facts.get("weighted")):
             return
-        if loss.name == "huber" and (facts or {}).get("framework") != "torch":
+        if loss.name == "huber" and form is None and (facts or {}).get("framework") != "torch":
             return  # whose width is not known
         with self._failures("find what a constant answer is worth"):
             constant = pool.constant_answer(loss)
             if constant is not None:
-                if facts and facts.get("reduction") == "sum":
+                if form is not None:
+                    constant = form.worth(constant, _terms(targets, loss))
+                elif facts and facts.get("reduction") == "sum":
                     constant *= _terms(targets, loss)
                 worth = np.asarray(constant, np.float64)
                 self.record(name + BASELINE_SUFFIX, worth, layer_type=BASELINE, training=training)
@@ -214,7 +249,9 @@ class Supervision(ABC):
         mode = "" if training else EVALUATION_SUFFIX
         row = name + TARGET_SUFFIX
         error = None if row + mode in self._known else self._describe_batch(row + mode, targets)
-        self._summarise("targets", row, targets, TARGET, training)
+        # Of one column a class, columns tell which classes a batch has.
+        axis = -1 if row + mode in self._one_hot and len(getattr(targets, "shape", ())) == 2 else None
+        self._summarise("targets", row, targets, TARGET, training, axis)
         if error is not None:  # of what can be swept; what cannot has been refused
             self._failures.failed(f"describe {row!r}", error)
         self._known.add(row + mode)
@@ -225,7 +262,10 @@ class Supervision(ABC):
 
     def _describe_batch(self, row: str, targets: Any) -> Exception | None:
         try:
-            self.describe(row, facts=facts_of_targets(targets))
+            facts = facts_of_targets(targets)
+            self.describe(row, facts=facts)
+            if facts.get("one_hot"):
+                self._one_hot.add(row)
         except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
             return error.with_traceback(None)  # which leads to the caller, who keeps it: a circle
         return None
@@ -244,7 +284,7 @@ class Supervision(ABC):
         saturation = None if layer_type == LOSS else _PROBABILITIES
         dtype = ""
         if isinstance(x, Sampled):
-            x, dtype = x.stats, x.dtype
+            x, dtype, axis = x.stats, x.dtype, None if layer_type == TARGET else axis
         elif hasattr(x, "detach"):
             x = x.detach()
         try:

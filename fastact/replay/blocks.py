@@ -148,8 +148,10 @@ def _add(diagnoser: Diagnoser, block: Block, infos: Sequence[LayerInfo]) -> None
     order, starts = sort_into_groups(block.layers)
     rows = block.rows.take(order)  # a fifth of the time of block.rows[order]
     bounds = [*starts.tolist(), len(rows)]
+    of_layer = {}
     for number, begin, end in zip(block.layers[order][starts].tolist(), bounds[:-1], bounds[1:], strict=True):
         info = infos[number]
         # Layers are added as their first row comes, which is when the monitor did it.
         diagnoser.add(info)
-        diagnoser.extend(info.name, rows[begin:end])
+        of_layer[info.name] = rows[begin:end]
+    diagnoser.extend_all(of_layer)

@@ -51,12 +51,13 @@ def compact(path: str | os.PathLike[str]) -> Compacted:
 
     Example:
         >>> import tempfile, fastact
+        >>> from fastact.fields import ROW
         >>> run = tempfile.mkdtemp()
         >>> for start in range(3):
         ...     with fastact.log.LogWriter(run, fastact.LogOptions(segment_bytes=1, batch_rows=1)) as writer:
         ...         writer.add_layer(fastact.LayerInfo("a", 0))
         ...         for step in range(4):
-        ...             writer.append((4 * start + step, 0, *[0] * 20))
+        ...             writer.append((4 * start + step, 0, *[0] * (len(ROW) - 2)))
         >>> found = compact(run)
         >>> found.segments, found.bytes < found.bytes_before
         (3, True)

@@ -194,6 +194,7 @@ def _of_the_peak(a: Mapping[str, Column], b: Mapping[str, Column], name: str) ->
 
 _MERGE: Final[dict[str, Callable[[Mapping[str, Column], Mapping[str, Column], str], Column]]] = {
     "equal": lambda a, _, name: a[name],
+    "sum": lambda a, b, name: a[name] + b[name],  # wraps at 64 bits
     "min": lambda a, b, name: np.fmin(a[name], b[name]),
     "max": lambda a, b, name: np.fmax(a[name], b[name]),
     "pooled": _pooled,

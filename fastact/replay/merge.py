@@ -91,6 +91,7 @@ def _of_the_peak(rows: Rows, name: str, starts: Ints) -> npt.NDArray[Any]:
 
 #: How fields outside of the state merge; "first" and "equal" keep what the group's first row has.
 _MERGE: Final[dict[str, Callable[[Rows, str, Ints], npt.NDArray[Any]]]] = {
+    "sum": lambda rows, name, starts: np.add.reduceat(rows[name], starts),  # wraps at 64 bits
     "min": lambda rows, name, starts: np.fmin.reduceat(rows[name], starts),
     "max": lambda rows, name, starts: np.fmax.reduceat(rows[name], starts),
     "pooled": _pooled_std,

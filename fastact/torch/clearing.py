@@ -15,9 +15,10 @@ from torch import nn
 
 from fastact.monitor.unseen import Missing
 
-#: What is missing where gradients are never cleared, and where they are cleared too soon.
+#: What is missing where gradients are never cleared, where they are cleared too soon, and where no step uses them.
 ZERO_GRAD: Final = "optimiser.zero_grad"
 GRADIENTS: Final = "optimiser.gradients"
+BACKWARD: Final = "optimiser.backward"
 KEPT: Final = Missing(
     "gradients are not cleared between two steps: those of one were still there, unchanged, in the next backward pass",
     warn=False,
@@ -25,7 +26,15 @@ KEPT: Final = Missing(
 CLEARED: Final = Missing(
     "gradients are gone when the optimiser steps: they are cleared after the backward pass", warn=False
 )
+UNUSED: Final = Missing(
+    "gradients are cleared after most backward passes, and no optimiser has stepped in between: it uses the last ones",
+    warn=False,
+)
 
+#: Backward passes between two steps whose gradients are thrown away, from which on it is no game of two networks, of
+#: which one clears what the other's loss has left; and steps that tell.
+_THROWN: Final = 3
+_TWICE: Final = 2
 #: Steps that are looked at, of which so many tell; the parameters that are looked at, and their largest size.
 _STEPS: Final = 8
 _ENOUGH: Final = 3
@@ -39,14 +48,15 @@ class _Looked:
     Attributes:
         came: whether a backward pass has added to the gradient since.
         whole: whether each found it as it was left.
+        thrown: how many found it gone that had come since.
     """
 
-    __slots__ = ("came", "gradient", "handle", "parameter", "version", "whole")
+    __slots__ = ("came", "gradient", "handle", "parameter", "thrown", "version", "whole")
 
     def __init__(self, parameter: nn.Parameter) -> None:
         self.parameter = weakref.ref(parameter)
         self.gradient: torch.Tensor | None = None
-        self.version = 0
+        self.version = self.thrown = 0
         self.came = self.whole = False
         self.stepped(parameter)
         self.handle: Any = parameter.register_hook(self._coming)
@@ -55,12 +65,13 @@ class _Looked:
         """An optimiser has stepped."""
         self.gradient = parameter.grad
         self.version = 0 if self.gradient is None else self.gradient._version
-        self.came, self.whole = False, self.gradient is not None
+        self.came, self.whole, self.thrown = False, self.gradient is not None, 0
 
     def _coming(self, gradient: torch.Tensor) -> None:
         """A backward pass is about to add to the gradient, or to make it; called by autograd."""
         parameter = self.parameter()
         now = None if parameter is None else parameter.grad
+        self.thrown += self.came and parameter is not None and now is None
         self.came = True
         self.whole = self.whole and now is not None and now is self.gradient and now._version == self.version
         self.version += 1
@@ -71,13 +82,14 @@ class Clearing:
 
     def __init__(self) -> None:
         self._looked: list[_Looked] = []
-        self._steps = self._kept = self._cleared = 0
+        self._steps = self._kept = self._cleared = self._thrown = 0
         self._ended = False
 
     def missing(self) -> dict[str, Missing]:
         """What was not seen, by name."""
         most = max(_ENOUGH, (2 * self._steps + 2) // 3)
         missing = {ZERO_GRAD: KEPT} if self._kept >= most else {}
+        missing |= {BACKWARD: UNUSED} if self._thrown >= max(_TWICE, (2 * self._steps + 2) // 3) else {}
         return missing | ({GRADIENTS: CLEARED} if self._cleared >= most else {})
 
     def before(self) -> None:
@@ -87,6 +99,7 @@ class Clearing:
             self._steps += 1
             self._kept += any(each.whole and parameter.grad is each.gradient for each, parameter in came)
             self._cleared += all(parameter.grad is None for _, parameter in came)
+            self._thrown += all(each.thrown >= _THROWN for each, _ in came)
             if self._steps >= _STEPS:
                 self.end()
 

@@ -53,6 +53,8 @@ _NEUTRAL: Final = frozenset({
     "SqueezeBackward2", "UnsqueezeBackward0", "TransposeBackward0", "TBackward0", "PermuteBackward0", "CloneBackward0",
     "ToCopyBackward0", "AliasBackward0", "ExpandBackward0",
 })  # fmt: skip
+#: Those that change the order of axes.
+_TURNS: Final = frozenset({"TransposeBackward0", "TBackward0", "PermuteBackward0"})
 #: The layer type of what has made a tensor, by its node.
 _MADE_BY: Final[Mapping[str, str]] = {
     "SoftmaxBackward0": "Softmax", "LogSoftmaxBackward0": "LogSoftmax", "SigmoidBackward0": "Sigmoid",
@@ -160,23 +162,30 @@ def options(criterion: object, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     reduction = option("reduction", None)
     if isinstance(reduction, str):
         facts["reduction"] = reduction
-    if option("log_target", False):
-        facts["log_target"] = True
+    for name in ("log_target", "log_input"):
+        if option(name, False) is True:
+            facts[name] = True
     return facts
 
 
 def last_activation(x: torch.Tensor) -> dict[str, Any]:
     """What the autograd graph tells of how a tensor was made: its "activation", and the axis of a softmax.
 
+    And "viewed", where it was brought into another shape and its numbers are in the order that they were made in.
+
     Whatever was called, a module or a function, in the model or outside of it, leaves the same node.
     """
     node: Any = x.grad_fn
+    names = []
     for _ in range(4):
         if node is None or node.name() not in _NEUTRAL:
             break
+        names.append(node.name())
         node = node.next_functions[0][0]
     kind = "" if node is None else _MADE_BY.get(node.name(), "")
     facts: dict[str, Any] = {"activation": kind} if kind else {}
+    if names and _TURNS.isdisjoint(names):
+        facts["viewed"] = True
     if kind.endswith("oftmax"):
         dim = int(node._saved_dim)
         # It is shown as an unsigned number; and of a view it would be the axis of what was viewed.

@@ -91,6 +91,8 @@ _KEEP: Final = frozenset({
 })  # fmt: skip
 _CHOOSE: Final = frozenset({"IndexBackward0", "GatherBackward0", "SelectBackward0", "TakeBackward0"})
 _TURN: Final = frozenset({"NegBackward0", "RsubBackward1"})
+#: What compares, or weighs, one number of each sample with another one.
+_COMPARE: Final = frozenset({"SubBackward0", "MulBackward0", "DivBackward0"})
 _OF_ERRORS: Final = frozenset({"PowBackward0", "AbsBackward0", "MulBackward0", "DivBackward0", "SqrtBackward0"})
 
 
@@ -103,7 +105,7 @@ def facts_of_loss(value: torch.Tensor) -> dict[str, Any]:
     Returns:
         "turned": "log-probability" where the logarithm of a chosen probability is made small, as without the minus of
         a likelihood. "broadcast": the shapes of the predictions and of what they became, where one number of each
-        sample was compared with those of all samples.
+        sample was compared with those of all samples; "weights_broadcast", where it was multiplied by them.
 
     Example:
         >>> x = nn.Linear(2, 1)(torch.ones(3, 2))
@@ -113,9 +115,7 @@ def facts_of_loss(value: torch.Tensor) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if (turned := _turned(value.grad_fn)) is not None:
         facts["turned"] = turned
-    if (broadcast := _broadcast(value.grad_fn)) is not None:
-        facts["broadcast"] = broadcast
-    return facts
+    return facts | _broadcast(value.grad_fn)
 
 
 def _turned(node: Any) -> str | None:
@@ -144,20 +144,25 @@ def _turned(node: Any) -> str | None:
     return None
 
 
-def _broadcast(node: Any) -> list[list[int]] | None:
-    """The shapes of predictions, one for each sample, and of their differences with the targets of all samples."""
+def _broadcast(node: Any) -> dict[str, Any]:
+    """The shapes of predictions, one for each sample, and of their differences with the targets of all samples.
+
+    Or of errors, and of their products with the weights of all samples.
+    """
     for _ in range(_MOST_OF_A_LOSS):
         inner = [] if node is None else [each for each, _ in node.next_functions if each is not None]
         if node is None or not inner or any(each is not inner[0] for each in inner):
-            return None
-        if node.name() == "SubBackward0" and len(inner) == 1:
+            return {}
+        if node.name() in _COMPARE and len(inner) == 1:
             ours, both = (_shape_of(each) for each in (inner[0], node))
-            many = len(both) == 2 and both[0] == both[1] > 1 and math.prod(ours) == both[0] and len(ours) <= 2
-            return [ours, both] if many else None
+            if len(both) == 2 and both[0] == both[1] > 1 and math.prod(ours) == both[0] and len(ours) <= 2:
+                return {"broadcast" if node.name() == "SubBackward0" else "weights_broadcast": [ours, both]}
+            if node.name() == "SubBackward0":
+                return {}
         if node.name() not in _KEEP | _OF_ERRORS:
-            return None
+            return {}
         node = inner[0]
-    return None
+    return {}
 
 
 def _shape_of(node: Any) -> list[int]:

@@ -16,6 +16,7 @@ from torch._C import _len_torch_function_stack
 from torch.overrides import TorchFunctionMode, _pop_mode, _push_mode
 from torch.utils._device import DeviceContext
 
+from fastact.torch.by_hand import Compared
 from fastact.torch.criteria import LOSS_OF, Call
 from fastact.torch.functional import switch_off
 
@@ -32,7 +33,7 @@ _INSIDE: Final = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1
 class Calls(Protocol):
     """What the mode needs of `Losses`."""
 
-    def _look(self) -> None: ...
+    def _look(self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None: ...
     def _called(self, function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> bool: ...
     def _scaled(self, args: tuple[Any, ...], result: Any) -> None: ...
     def _backward(self, totals: Any, *, only: bool) -> bool: ...
@@ -51,6 +52,7 @@ class Seen(threading.local):
         scaled: the number of the node of what a loss was multiplied to, and the loss.
         settled: how many were recorded since the last backward pass, without waiting for one.
         places: how often each place in the code has called a loss since the pass began.
+        compared: what a loss that the loop writes by hand compares.
     """
 
     def __init__(self) -> None:
@@ -61,6 +63,19 @@ class Seen(threading.local):
         self.step = -1
         self.scaled = -2, torch.empty(0)
         self.places: dict[tuple[object, ...], int] = {}
+        self.compared = Compared()
+
+    def begin(self, training: bool) -> None:
+        """A pass of the model begins, in training or not."""
+        self.losses = self.calls = 0
+        self.mode = (training, torch.is_grad_enabled())
+        self.places.clear()
+        self.compared.clear()
+
+    def end(self) -> None:
+        """No more of a pass's losses are waited for."""
+        self.waiting = False
+        self.compared.clear()
 
 
 class LossMode(TorchFunctionMode):
@@ -79,7 +94,7 @@ class LossMode(TorchFunctionMode):
         result = func(*args, **kwargs) if kwargs else func(*args)
         name = LOSS_OF.get(func)
         if name is None:
-            self.losses._look()
+            self.losses._look(func, args, kwargs or {}, result)
             if func in _MULTIPLIES:
                 self.losses._scaled(args, result)
         elif self.losses._called(name, args, kwargs or {}, result) and kwargs:

@@ -19,6 +19,7 @@ from fastact.diagnosis.layer_types import LOSS
 from fastact.errors import ArgumentTypeError
 from fastact.monitor.unseen import Missing
 from fastact.torch import attention, compiled, criteria
+from fastact.torch.by_hand import weighed
 from fastact.torch.criteria import LOSS_OF, NAME, Call, Given
 from fastact.torch.functional import switch_off
 from fastact.torch.hooks import backward_pass, tracing, transforming, unseen
@@ -154,9 +155,7 @@ class Losses:
         # The losses of several passes may be added up; those of a validation never are.
         if seen.pending and (not seen.mode[0] or len(seen.pending) > MOST_PLACES or seen.step != self._watch._step()):
             self._give_up()
-        seen.losses = seen.calls = 0
-        seen.mode = (training, torch.is_grad_enabled())
-        seen.places.clear()
+        seen.begin(training)
 
     def wait(self) -> None:
         """A recorded pass has ended: a loss may follow."""
@@ -189,7 +188,7 @@ class Losses:
         if seen.waiting and seen.compilations != compilations():
             # What is compiled under a mode is compiled anew without it. That is not to happen unless it was asked for.
             self._compiled = True
-        seen.waiting = False
+        seen.end()
         if self in _waiting.losses:
             _waiting.losses.remove(self)
         if self._mode is not None:
@@ -210,10 +209,12 @@ class Losses:
 
     # The modes call the following.
 
-    def _look(self) -> None:
-        """Counts a call that is none of a loss."""
+    def _look(self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
+        """Counts a call that is none of a loss; it may be part of one that is written by hand."""
         seen = self._seen
         seen.calls += 1
+        if seen.compared.looks and self._looks and seen.mode == (True, True) and not transforming():
+            seen.compared.called(function, args, kwargs, result)
         if seen.calls == _MOST_CALLS and not seen.losses:
             self._misses[seen.mode] = _PATIENCE
 
@@ -288,14 +289,14 @@ class Losses:
         # What a backward pass begins with is no validation, whatever mode the model is in.
         calls = [seen.pending[place]._replace(training=True) for place in sorted(found)]
         seen.pending = [call for place, call in enumerate(seen.pending) if place not in found]
+        value = seen.scaled[1] if seen.scaled[0] == criteria.number_of(total) else total
         if alone:
-            self._settle([(calls[0], self._total)])
+            self._settle([(calls[0] if self._total in self.found else weighed(calls[0], value), self._total)])
         elif calls or not (only or seen.settled or seen.pending):
             self._settle((call, "") for call in calls)
             facts = {"framework": "torch", "spelled": self._spelled, "terms": len(calls)}
             facts |= {} if self._total in self.found else criteria.of_ones_own(total, Given(None, None))
-            value = seen.scaled[1] if seen.scaled[0] == criteria.number_of(total) else total
-            whole = self._new_call("", value, Given(None, None), facts)
+            whole = self._new_call("", value, seen.compared.of(value, facts), facts)
             place = ("terms", *(call.place for call in calls)) if calls else whole.place
             self._settle([(whole._replace(place=place, training=True), self._total)])
 

@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
+from operator import ge
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from bench.zoo.programs import PROGRAMS
 from bench.zoo.recipes import NETWORKS, SICK, Network, Part, Recipe, Sick, recipes
 from bench.zoo.recipes.table import sick as planted
 from bench.zoo.score import FUNCTIONS, JUDGES, verdicts
-from bench.zoo.train import key, train
+from bench.zoo.train import key, stored, train
 from fastact.diagnosis.rules import RULES
 
 
@@ -43,7 +44,7 @@ SMALL = Network(name="small", part="tuning", task="wine", net="mlp", options={"w
 def test_the_table_is_large_enough_and_names_are_unique() -> None:
     names = [recipe.name for recipe in recipes()]
     assert len(names) == len(set(names)) >= 40
-    for part in ("tuning", "held-out", "tuning-2", "opened", "opened-3"):
+    for part in ("tuning", "held-out", "tuning-2", "opened", "opened-3", "held-out-4"):
         kinds = Counter(recipe.sick is None for recipe in recipes(part))
         assert kinds[True] >= 20
         assert kinds[False] >= 20
@@ -60,19 +61,21 @@ def test_the_opened_part_was_held_out_by_architecture() -> None:
         assert not {recipe.training.net, recipe.training.program} - {"", "supervised", "routed"} & tuned
 
 
-def test_the_third_part_was_held_out_by_architecture_task_and_seed() -> None:
-    held_out = list(recipes("opened-3"))
+@pytest.mark.parametrize(
+    ("part", "sizes"), [("opened-3", (60, 100, 40)), ("held-out-4", (80, 50, 25))], ids=["third", "fourth"]
+)
+def test_the_later_parts_share_no_architecture_task_or_seed(part: Part, sizes: tuple[int, int, int]) -> None:
+    held_out = list(recipes(part))
     counted = Counter(recipe.sick is None for recipe in held_out)
-    assert counted[False] >= 60
-    assert counted[True] >= 100
-    assert len({recipe.network.name for recipe in held_out}) >= 40
-    others = [recipe for recipe in recipes() if recipe.network.part != "opened-3"]
+    found = counted[False], counted[True], len({recipe.network.name for recipe in held_out})
+    assert all(map(ge, found, sizes))
+    others = [recipe for recipe in recipes() if recipe.network.part != part]
     assert not {seed for it in others for seed in it.network.seeds} & {it.seed for it in held_out}
     for what in ("name", "net", "task", "program"):
         shared = {getattr(it.training, what) for it in others} & {getattr(it.training, what) for it in held_out}
         assert shared <= {"", "supervised"}
     kinds = {recipe.sick.kind for recipe in held_out if recipe.sick}
-    assert kinds - {recipe.sick.kind for recipe in others if recipe.sick} >= {"not learning", "dropout", "adversaries"}
+    assert kinds >= {"not learning", "adversaries", "evaluation", "attention", "lookup and routing", "number range"}
 
 
 @pytest.mark.parametrize(("open_to_all", "apart"), [("tuning", "held-out"), ("tuning-2", "opened")])
@@ -260,6 +263,7 @@ def test_a_fault_in_a_layer_that_is_not_there_is_refused() -> None:
 @pytest.mark.e2e
 def test_a_run_is_trained_once_and_again_when_its_recipe_changes(tmp_path: Path) -> None:
     recipe = Recipe(SMALL, 0)
+    assert stored(recipe, tmp_path) is None
     run = train(recipe, tmp_path)
     assert run.skill > load("wine").good
     assert len(run.losses) == SMALL.steps
@@ -268,6 +272,7 @@ def test_a_run_is_trained_once_and_again_when_its_recipe_changes(tmp_path: Path)
     assert (run.path.parent / "outcome.json").stat().st_mtime_ns == stamp
     other = dataclasses.replace(recipe, network=dataclasses.replace(SMALL, rate=1e-3))
     assert key(other) != key(recipe)
+    assert stored(other, tmp_path) == dataclasses.replace(run, recipe=other)  # whatever it was recorded by
     assert train(other, tmp_path).losses != run.losses
     assert not run.path.exists()  # the one before is not kept
     assert train(recipe, tmp_path).losses == run.losses

@@ -56,7 +56,7 @@ def test_export_tells_what_the_numbers_mean(suffix: str, tmp_path: Path) -> None
         fields = {field["name"]: field["meaning"] for field in notes["fields"]}
     assert metadata["model"] == "ärger"
     assert json.loads(metadata["thresholds"])["dead_window"] > 0
-    assert version == "1.5"
+    assert version == "1.6"
     assert layers == [{"name": NASTY, "order": 0, "kind": "ReLU", "dtype": "float32", "saturation": ["-0.99", "0.99"]}]
     assert "nanoseconds since 1970" in fields["time"]
     assert all(fields.values())
@@ -77,11 +77,11 @@ def test_null_is_neither_nan_nor_zero_in_an_export(tmp_path: Path) -> None:
     measured = ("mean", "std", "abs_mean", "min", "max")
     first, second = pq.read_table(tmp_path / "rows.parquet").to_pylist()
     assert [name for name, value in first.items() if value is None] == [
-        *(*measured, "within_std", "peak_neuron", "typical_peak"),
+        *(*measured, "within_std", "peak_neuron", "typical_peak", "bit_sum"),
     ]
     assert [name for name, value in second.items() if value is None] == [
         *("neurons", "silent_neurons", "dead_neurons", "saturated_neurons", "constant_neurons", "within_std"),
-        *("peak_neuron", "typical_peak"),
+        *("peak_neuron", "typical_peak", "bit_sum"),
     ]
     lines = (tmp_path / "rows.jsonl").read_text().splitlines()
     assert [json.loads(line, parse_constant=pytest.fail) for line in lines] == [first, second]

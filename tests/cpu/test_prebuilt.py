@@ -162,6 +162,18 @@ def test_a_set_is_built_for_each_level(tmp_path: Path, monkeypatch: pytest.Monke
     assert prebuild.build(["float32"], tmp_path) == []
 
 
+@needs_compiler
+def test_another_process_compiles_for_a_level_what_is_shipped(tmp_path: Path) -> None:
+    settings = prebuilt.LEVELS[prebuilt.machine()][level()].settings()
+    prebuild._compile(["bool"], settings, str(tmp_path / "compiled"))
+    target = tmp_path / "shipped"
+    target.mkdir()
+    assert prebuild._ship(tmp_path / "compiled", target) == len(entry_points("bool"))
+    assert {path.stem for path in target.iterdir()} == entry_points("bool")
+    for name in entry_points("bool"):
+        assert Entry.unpack((target / f"{name}.bin").read_bytes(), name) is not None
+
+
 def test_the_wheel_takes_it_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("hatchling")
     from scripts.wheel import PrebuiltHook

@@ -138,7 +138,7 @@ REMEDIES: Final[Mapping[str, Callable[[Finding, Views], bool]]] = {
 
 
 def check(diagnoser: Diagnoser, *, remedies: bool = True) -> None:
-    views = {name: tracker.view(0) for name, tracker in diagnoser._trackers.items() if tracker.layer.total}
+    views = diagnoser.views()
     diagnosis = diagnoser.diagnose()
     culprit = None
     for finding in diagnosis.findings:

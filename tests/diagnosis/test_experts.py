@@ -164,8 +164,7 @@ def test_an_unused_expert_explains_what_is_left_in_it_and_nothing_else() -> None
 def test_an_expert_is_not_fed_by_its_neighbour() -> None:
     names = ["router", "experts.0.up", "experts.0.down", "experts.1.up", "experts.1.down", "out"]
     rows = {name: ("Linear", [row(step) for step in range(6)]) for name in names}
-    trackers = _watch(rows)._trackers
-    views = [tracker.view(place) for place, tracker in enumerate(trackers.values())]
+    views = list(_watch(rows).views().values())
     network = Network(views, recent_rows=5, min_samples=2)
     fed = {view.info.name: feeder.info.name for view in views if (feeder := network.feeder(view)) is not None}
     assert fed == {
@@ -202,7 +201,7 @@ def test_what_feeds_an_expert_is_found_past_any_siblings() -> None:
     kinds = ("m.experts.{}.up", "n.experts.{}.up", "plain.{}", "m.experts.{}.down")
     names = list(dict.fromkeys(kinds[i].format(n) for i, n in random.integers(0, 4, (60, 2)).tolist()))
     diagnoser = watch({name: ("Linear", [row(0)]) for name in names})
-    views = [tracker.view(place) for place, tracker in enumerate(diagnoser._trackers.values())]
+    views = list(diagnoser.views().values())
     network = Network(views, recent_rows=5, min_samples=2)
     for view in views:
         own, place = expert_of(view.info.name), view.place - 1

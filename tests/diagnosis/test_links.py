@@ -2,10 +2,11 @@
 
 from typing import Any, ClassVar
 
+import pytest
 from any_rows import fill, layers_and_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import found, nothing_finite, row, watch
+from synthetic import found, nothing_finite, plain, row, watch
 
 from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.links import link
@@ -70,8 +71,7 @@ def test_nothing_in_training_follows_from_evaluation() -> None:
 
 
 def test_a_note_explains_no_finding() -> None:
-    tracker, other = watch({"a": ("Linear", healthy()), "b": ("Linear", healthy())})._trackers.values()
-    views = [tracker.view(0), other.view(1)]
+    views = list(watch({"a": ("Linear", healthy()), "b": ("Linear", healthy())}).views().values())
 
     class Always(_One):
         explains: ClassVar = {"one": upstream}
@@ -241,9 +241,24 @@ class _Other(_One):
 
 
 def test_rules_that_explain_each_other_make_no_circle() -> None:
-    (view,) = (tracker.view(0) for tracker in watch({"a": ("Linear", healthy())})._trackers.values())
+    (view,) = watch({"a": ("Linear", healthy())}).views().values()
     one, other = (
         Finding("a", name, "warning", step, Evidence(), "", "", ()) for name, step in (("one", 2), ("other", 2))
     )
     linked = link([one, other], [view], (_One(), _Other()), Thresholds())
     assert [(f.condition, f.consequence_of) for f in linked] == [("other", None), ("one", "a")]
+
+
+@pytest.mark.parametrize("of_gradient", [20, 21])
+def test_a_gradient_without_a_number_makes_the_loss_of_the_next_step_so_and_has_it_from_its_own(
+    of_gradient: int,
+) -> None:
+    def rows(at: int, good: Any = row) -> list[Any]:
+        return [good(step) if step < at else nothing_finite(step) for step in range(25)]
+
+    diagnosis = watch(
+        {"0": ("Linear", rows(21)), "0:grad": ("Gradient", rows(of_gradient)), "loss": ("Loss", rows(21, plain))}
+    ).diagnose()
+    first = {20: ("0:grad", "non_finite", 20), 21: ("0", "non_finite", 21)}[of_gradient]
+    culprits = [(each.layer, each.condition, each.first_step) for each in diagnosis.culprits]
+    assert culprits == [first]

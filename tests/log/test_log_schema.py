@@ -57,7 +57,7 @@ def test_null_is_not_zero(tmp_path: Path) -> None:
     assert [name for name, value in swept.items() if value is None] == []
     assert [name for name, value in empty.items() if value is None] == [
         *("mean", "std", "abs_mean", "min", "max", "neurons", "silent_neurons", "dead_neurons"),
-        *("saturated_neurons", "constant_neurons", "within_std", "peak_neuron", "typical_peak"),
+        *("saturated_neurons", "constant_neurons", "within_std", "peak_neuron", "typical_peak", "bit_sum"),
     ]
 
 
@@ -67,7 +67,7 @@ def test_other_arrow_readers_open_a_segment(tmp_path: Path, compression: str | N
     segment = segment_of(tmp_path)
     with pa.ipc.open_stream(segment) as stream:
         table = stream.read_all()
-    assert table.schema.metadata[b"fastact.schema_version"] == b"1.5"
+    assert table.schema.metadata[b"fastact.schema_version"] == b"1.6"
     assert table.num_rows == 40
     frame = pl.read_ipc_stream(segment)
     assert frame.filter(pl.col("mean").is_null()).height == 8

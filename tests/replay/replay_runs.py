@@ -9,7 +9,7 @@ import numpy as np
 
 from fastact import summarize
 from fastact.diagnosis.diagnoser import Diagnoser
-from fastact.fields import NEURON, ROW_FORMAT
+from fastact.fields import COPY, DRAWN, NEURON, ROW_FORMAT
 from fastact.history import LayerInfo
 from fastact.log import LogOptions, LogWriter
 
@@ -44,8 +44,9 @@ def rows_of_a_sick_run(steps: int, first: int = 0) -> list[tuple[LayerInfo, Row]
             0.5,
             9,
             2.0,
+            *UNSUMMED,
         )
-        tanh = (6400, 0, 0, 0, 0, 6300, 0.01, 0.99, 0.98, -1.0, 1.0, 64, 0, 0, 60, 0, 0.9, 3, 1.0)
+        tanh = (6400, 0, 0, 0, 0, 6300, 0.01, 0.99, 0.98, -1.0, 1.0, 64, 0, 0, 60, 0, 0.9, 3, 1.0, *UNSUMMED)
         head: Row = (640, 0, 0, 0, 0, 0, 0.1, 1.0 + step / 3, 0.8, -3.0, 3.0, *UNSWEPT)
         if step >= 20:
             head = (640, 640, 0, 0, 0, 0, *[math.nan] * 3, math.inf, -math.inf, *UNSWEPT)
@@ -58,7 +59,8 @@ def rows_of_a_sick_run(steps: int, first: int = 0) -> list[tuple[LayerInfo, Row]
 
 LAYERS = (RELU, TANH, SICK)
 REST = (0, 0, 0.5, 9, 2.0)
-UNSWEPT = tuple(field.nothing for field in NEURON)
+UNSUMMED = tuple(field.nothing for field in (*COPY, *DRAWN))
+UNSWEPT = tuple(field.nothing for field in NEURON) + UNSUMMED
 
 
 def write(
@@ -102,5 +104,6 @@ def random_rows(seed: int, steps: range, *, layers: tuple[LayerInfo, ...] = LAYE
             neurons: Row = (8, *random.integers(0, 9, 4).tolist())
             finite = state[0] > state[1]
             neurons += (random.random(), (5 * step + seed) % 8, 1.0 + seed) if finite else (math.nan, -1, math.nan)
-            rows.append((info, (step, info.order, int(random.integers(1 << 40)), *state, *neurons)))
+            time, bits = int(random.integers(1 << 40)), int(random.integers(-(1 << 62), 1 << 62))
+            rows.append((info, (step, info.order, time, *state, *neurons, bits, step % 5, 7 * step + seed)))
     return rows

@@ -5,6 +5,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pytest
 
+from fastact.fields import ROW
 from fastact.replay.log import open_log
 
 DATA = Path(__file__).parent.parent / "data"
@@ -48,8 +49,31 @@ def test_a_log_of_schema_1_4_is_read() -> None:
     assert [(layer.name, layer.rows) for layer in log.diagnose().layers] == [("fc", 12), ("act", 12), ("late", 6)]
 
 
+def test_a_log_of_schema_1_5_is_read() -> None:
+    """A parameter, and a layer that comes late without a segment of its own."""
+    log = open_log(DATA / "schema-1.5")
+    table = log.to_table()
+    assert (log.warnings, table.num_rows, table["bit_sum"].null_count, log.metadata["model"]) == ((), 42, 42, "tiny")
+    assert [(layer.name, layer.rows) for layer in log.diagnose().layers] == [
+        ("fc.weight", 12),
+        ("fc", 12),
+        ("act", 12),
+        ("late", 6),
+    ]
+
+
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 def test_what_older_schemas_do_not_have_is_unknown(version: str) -> None:
     log = open_log(DATA / f"schema-{version}")
-    assert {(record.row[-2], repr(record.row[-1])) for record in log.replay()} == {(-1, "nan")}
+    names = [field.name for field in ROW]
+    later = [names.index(name) for name in ("peak_neuron", "typical_peak", "bit_sum")]
+    assert {repr([record.row[place] for place in later]) for record in log.replay()} == {"[-1, nan, 0]"}
     assert log.to_table()["peak_neuron"].null_count == log.to_table().num_rows
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1", "1.2", "1.4", "1.5"])
+def test_before_schema_1_6_all_samples_were_swept(version: str) -> None:
+    log = open_log(DATA / f"schema-{version}")
+    assert {record.row[-2:] for record in log.replay()} == {(0, 0)}
+    record = next(iter(log.replay()))
+    assert record.estimate("zeros") == (record.stats.zeros, 0.0)

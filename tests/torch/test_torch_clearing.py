@@ -12,7 +12,7 @@ from torch import nn
 import fastact
 from fastact.torch import watch
 
-NEVER, EARLY = "optimiser.zero_grad", "optimiser.gradients"
+NEVER, EARLY, THROWN = "optimiser.zero_grad", "optimiser.gradients", "optimiser.backward"
 
 
 def told(each: Callable[[nn.Module, Any, Callable[[], torch.Tensor]], None], steps: int = 5) -> set[str]:
@@ -29,7 +29,7 @@ def told(each: Callable[[nn.Module, Any, Callable[[], torch.Tensor]], None], ste
         for _ in range(steps):
             each(model, optimiser, loss)
             monitor.step()
-        names = set(monitor.unseen) & {NEVER, EARLY}
+        names = set(monitor.unseen) & {NEVER, EARLY, THROWN}
     assert not any(parameter._backward_hooks for parameter in model.parameters())
     return names
 
@@ -120,6 +120,24 @@ def step_first(model: nn.Module, optimiser: Any, loss: Any) -> None:
 @pytest.mark.parametrize("loop", [before_the_step, step_first])
 def test_gradients_that_are_gone_before_the_step(loop: Any) -> None:
     assert told(loop) == {EARLY}
+
+
+def once_in_a_while(model: nn.Module, optimiser: Any, loss: Any) -> None:
+    for _ in range(4):
+        optimiser.zero_grad()
+        loss().backward()
+    optimiser.step()
+
+
+def by_many_closures(model: nn.Module, optimiser: Any, loss: Any) -> None:
+    for _ in range(4):
+        in_a_closure(model, optimiser, loss)
+
+
+def test_gradients_that_no_step_uses() -> None:
+    assert told(once_in_a_while) == {THROWN}
+    assert told(once_in_a_while, steps=2) == set()
+    assert told(by_many_closures) == set()
 
 
 def no_backward(model: nn.Module, optimiser: Any, loss: Any) -> None:

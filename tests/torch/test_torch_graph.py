@@ -115,6 +115,8 @@ def likelihood() -> torch.Tensor:
     [
         (lambda: ((LAYER(X).flatten() - Y) ** 2).mean(), {"broadcast": [[5], [5, 5]]}),
         (lambda: (Y[:, 0] - LAYER(X)).abs().sum(), {"broadcast": [[5, 1], [5, 5]]}),
+        (lambda: (((LAYER(X) - Y) ** 2) * torch.ones(5)).mean(), {"weights_broadcast": [[5, 1], [5, 5]]}),
+        (lambda: (((LAYER(X) - Y) ** 2) * torch.ones(5, 1)).mean(), {}),
         (lambda: ((LAYER(X) - Y) ** 2).mean(), {}),
         (lambda: ((LAYER(X) - LAYER(X).t()) ** 2).mean(), {}),  # all pairs of predictions
         (lambda: (LAYER(X) - torch.zeros(4)).abs().mean(), {}),  # quantiles

@@ -159,6 +159,52 @@ def test_a_loss_by_hand_is_what_the_backward_pass_begins_with() -> None:
     assert named.facts("my")["spelled"] == "mine"
 
 
+def _of_class(probabilities: torch.Tensor) -> torch.Tensor:
+    return -torch.log(probabilities[torch.arange(12), Y].clamp(min=1e-8)).mean()
+
+
+def _of_each(probabilities: torch.Tensor) -> torch.Tensor:
+    return -(functional.one_hot(Y) * torch.log(probabilities + 1e-8)).sum(1).mean()
+
+
+@pytest.mark.parametrize(
+    ("loss_of", "function", "source", "target", "constant"),
+    [
+        (lambda model: (model(X) - X[:, :3]).square().mean(), "mean_squared_error", "fc2", [12, 3], 1.0),
+        (lambda model: (X[:, :3] - model(X)).pow(2).sum(), "mean_squared_error", "fc2", [12, 3], 36.0),
+        (lambda model: -torch.log_softmax(model(X), 1)[range(12), Y].mean(), "nll", "loss:prediction", [12], 1.0986),
+        (lambda model: _of_class(torch.softmax(model(X), 1)), "sparse_categorical_crossentropy", "", [12], 1.0986),
+        (lambda model: _of_each(torch.softmax(model(X), 1)), "categorical_crossentropy", "", [12, 3], 1.0986),
+        # It has no bound below.
+        (lambda model: -(model(X) - X[:, :3]).square().mean(), "", "fc2", [12, 3], None),
+        (lambda model: (model(X) - X[:, :3]).mean(), "", "fc2", [12, 3], None),
+        # Nobody knows what that is.
+        (lambda model: (model(X) - X[:, :3]).square().mean().log(), "", "", None, None),
+    ],
+)
+def test_what_a_loss_by_hand_compares_is_recorded_where_it_comes_to_a_known_one(
+    loss_of: Callable[[Any], torch.Tensor], function: str, source: str, target: list[int] | None, constant: float | None
+) -> None:
+    seen = Trained(loss_of)
+    assert seen.rows["loss"]["mean"].tolist() == pytest.approx(seen.losses)
+    assert seen.facts()["function"] == function
+    assert source in ("", seen.rows["loss"].info.source)
+    assert ("loss:target" in seen.rows) == (target is not None)
+    if target is not None:
+        assert seen.facts("loss:target")["shape"] == target
+        assert len(seen.rows["loss:target"]) == 2
+    assert ("loss:baseline" in seen.rows) == (constant is not None)
+    if constant is not None:
+        spread = float(X[:, :3].var(0, unbiased=False).mean()) if function == "mean_squared_error" else 1.0
+        assert seen.rows["loss:baseline"]["mean"].tolist() == pytest.approx([constant * spread] * 2, rel=1e-3)
+
+
+def test_by_what_a_loss_was_multiplied_is_a_fact() -> None:
+    assert Trained(lambda model: 1e-4 * CRITERION(model(X), Y)).facts()["weight"] == pytest.approx(1e-4)
+    assert Trained(lambda model: CRITERION(model(X), Y) * -1).facts()["weight"] == -1.0
+    assert "weight" not in Trained(lambda model: CRITERION(model(X), Y)).facts()
+
+
 class Own(nn.Module):
     """A criterion of the user's own."""
 
@@ -233,6 +279,7 @@ def test_a_view_of_a_layers_output_is_that_layers() -> None:
     assert seen.rows["loss"].info.source == "0"
     prediction = seen.facts()["prediction"]
     assert (prediction["shape"], prediction["view"], prediction["activation"]) == ([12], [12, 1], "Linear")
+    assert prediction["viewed"]
 
 
 def test_a_validation_has_rows_of_its_own_and_numbers_for_the_user_have_none() -> None:

@@ -64,7 +64,7 @@ class Program:
         raise NotImplementedError
 
     def check(self) -> None:
-        """A pass in evaluation mode, as people validate while they train."""
+        """A pass in evaluation mode and its loss, as people validate while they train."""
         raise NotImplementedError(f"{type(self).__name__} has no pass in evaluation mode")
 
     def samples(self) -> torch.Tensor | None:
@@ -146,10 +146,12 @@ class Supervised(Program):
 
     @torch.no_grad()
     def check(self) -> None:
-        """A part of the test samples, in evaluation mode."""
+        """The loss of a part of the test samples, in evaluation mode."""
+        x, y = (each[:128] for each in self.task.test)
         self.model.eval()
         with self.autocast():
-            self.model(self.enter(self.training.feed(self.task.test[0][:128])))
+            answer = self.model(self.enter(self.training.feed(x)))
+        self.task.loss(answer, y)
         self.model.train()
 
     @torch.no_grad()

@@ -43,14 +43,14 @@ def one_index(counts: LayerView, network: Network) -> Finding | None:
     other = np.flatnonzero(~few)
     since = int(other[-1]) + 1 if len(other) else 0
     taken = rows[since:]
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         share = float((taken["max"] / np.maximum(taken["mean"] * taken["count"], 1.0)).min())
     before = used[max(since - _LONG, 0) : since]
     changed = len(before) >= _STEPS and float(np.median(before)) >= _MANY
     if changed:
         if len(taken) < _STEPS:
             return None
-    elif since or len(taken) < _LONG or share < _ALL or not standards.hardly_learned(network, _LONG, _LEARNED):
+    elif since or len(taken) < _LONG or not share >= _ALL or not standards.hardly_learned(network, _LONG, _LEARNED):
         return None
     name = counts.info.name.removesuffix(layer_types.USAGE_SUFFIX)
     table = network.everything.get(name, counts)

@@ -243,7 +243,10 @@ def _epsilon_of_the_optimiser(born: Birth) -> Cause:
 
 def _uninitialised(born: Birth) -> Cause:
     layer_type = born.layer.info.layer_type
-    says = "Its weights held NaN or Inf before any update: memory that was never initialised, or a broken checkpoint."
+    says = (
+        "Its weights held NaN, Inf or numbers of any size before any update: memory that was never initialised, or a "
+        "broken checkpoint."
+    )
     remedies = (
         "initialise its weights: torch.empty and its like hold whatever was in memory",
         "check the checkpoint that it was loaded from for NaN",

@@ -18,10 +18,12 @@ _LARGE: Final = 8
 _OFTEN: Final = 0.3
 #: Of so many batches of one class at most one changes the class: labels that take turns are those of two players.
 _RUN: Final = 3
+#: Classes that take turns batch by batch, where there are at least so many of them: no two players.
+_KINDS: Final = 3
 
 
 def sorted_by_class(s: Supervised, rows: int, alone: bool) -> Mismatch | None:
-    """Batches of one class each, of the same one for several batches, then of another.
+    """Batches of one class each: of the same one for several batches, then of another, or of three and more in turn.
 
     Args:
         s: the loss.
@@ -29,19 +31,25 @@ def sorted_by_class(s: Supervised, rows: int, alone: bool) -> Mismatch | None:
         alone: whether it is the only loss. A discriminator has one for what is real and one for what is made up.
     """
     target, family = s.target, s.function.family if s.function is not None else ""
+    one_hot = family == "categorical" and not s.targets_are_classes and s.chooses
     classifies = (family == "categorical" and s.targets_are_classes and s.units > 1) or (family == "binary" and alone)
-    if target is None or not classifies:
+    if target is None or not (classifies or one_hot):
         return None
-    seen = target.rows[target.rows["count"] >= _LEAST]
+    taken = target.rows
+    if one_hot:  # a column for each class
+        seen = taken[(taken["neurons"] == s.units) & (taken["count"] >= _LEAST * taken["neurons"])]
+        pure, numbers, size = seen["within_std"] == 0.0, seen["peak_neuron"], seen["count"] // max(s.units, 1)
+    else:
+        seen = taken[taken["count"] >= _LEAST]
+        pure, numbers, size = seen["min"] == seen["max"], seen["min"], seen["count"]
     if len(seen) < rows:
         return None
-    pure = seen["min"] == seen["max"]
-    classes = seen["min"][pure]
-    changes = int(np.count_nonzero(np.diff(classes)))
-    share = _OFTEN if seen["count"].min() >= _LARGE else _SORTED
-    if not (pure.mean() >= share and changes >= 1 and _RUN * changes <= len(classes)):
+    classes = numbers[pure]
+    kinds, changes = len(np.unique(classes)), int(np.count_nonzero(np.diff(classes)))
+    share = _OFTEN if size.min() >= _LARGE else _SORTED
+    in_turn = kinds >= _KINDS and pure.mean() >= _SORTED
+    if not (pure.mean() >= share and changes >= 1 and (in_turn or _RUN * changes <= len(classes))):
         return None
-    kinds = len(np.unique(classes))
     what = f"{percent(float(pure.mean()))} of {len(seen):,} batches are of one class each, {number(kinds)} in turn"
     says = (
         "The data is sorted by class: each batch teaches to answer one class, whatever comes in, and the next class "

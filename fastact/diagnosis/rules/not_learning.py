@@ -67,9 +67,12 @@ def _stops(cause: Finding, effect: Finding, around: Circumstances) -> bool:
 
 
 def _breaks(cause: Finding, effect: Finding, around: Circumstances) -> bool:
-    """Whether NaN or Inf in a layer made those of the loss; a gradient has them from the loss."""
-    earlier = cause.first_step <= effect.first_step and not cause.layer.endswith(layer_types.GRADIENT_SUFFIX)
-    return earlier and _blocks(cause, effect, around)
+    """Whether NaN or Inf in a layer made those of the loss.
+
+    A gradient has them from the loss of its own step, and hands them by its update to that of the next.
+    """
+    from_loss = cause.layer.endswith(layer_types.GRADIENT_SUFFIX) and cause.first_step == effect.first_step
+    return cause.first_step <= effect.first_step and not from_loss and _blocks(cause, effect, around)
 
 
 def _throws(cause: Finding, effect: Finding, around: Circumstances) -> bool:

@@ -68,14 +68,15 @@ class RankDiffers(Rule[RankDiffersThresholds]):
 
     Formula:
         NaN or Inf: on no more than half of the ranks in the step in which the layer began to have any. Copies: a
-        parameter that was the same on all ranks in one row, by its count, extremes and moments, and is not in the last
-        one. Else rank_rows (10) rows without a break in which the rank's rms is rank_ratio (2) times the median of the
-        ranks, or less than the median by that factor; or its share of dead neurons is rank_dead (0.5) above the median;
-        or, of what the model is given, its mean is rank_shift (0.5) standard deviations from the median, always on the
-        same side. Of four ranks or more each difference is also rank_deviations (5) times the typical distance of a
-        rank from the median, which is 1.4826 times the median of all distances. Two ranks are compared with each other.
-        A row with fewer than half of the elements of the median rank's, such as the last of an epoch, says nothing.
-        Serious where the ratio is at least 10; NaN and unequal copies are critical.
+        parameter that was the same on all ranks in one row, by the sum of its bits, and is not in the last one; where
+        there is no such sum, by its count, extremes and moments. Else rank_rows (10) rows without a break in which the
+        rank's rms is rank_ratio (2) times the median of the ranks, or less than the median by that factor; or its share
+        of dead neurons is rank_dead (0.5) above the median; or, of what the model is given, its mean is rank_shift
+        (0.5) standard deviations from the median, always on the same side. Of four ranks or more each difference is
+        also rank_deviations (5) times the typical distance of a rank from the median, which is 1.4826 times the median
+        of all distances. Two ranks are compared with each other. A row with fewer than half of the elements of the
+        median rank's, such as the last of an epoch, says nothing. Serious where the ratio is at least 10; NaN and
+        unequal copies are critical.
 
     What more than half of the ranks have is no rank's own. Gradients are not judged: with a loss scaler one rank has
     Inf now and then. Copies that become equal again and again are averaged on purpose now and then.

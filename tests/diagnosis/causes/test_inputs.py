@@ -17,7 +17,7 @@ BINARY = {"shape": [32, 1], "whole": True, "distinct": [0.0, 1.0], "commonest": 
 
 def seen(diagnoser: Diagnoser) -> tuple[LayerView, Network]:
     """The loss's view, and the network, as rules get them."""
-    views = {name: tracker.view(place) for place, (name, tracker) in enumerate(diagnoser._trackers.items())}
+    views = diagnoser.views()
     layers = [view for view in views.values() if view.info.layer_type in ("Input", "ReLU", "Linear")]
     return views["loss"], Network(layers, recent_rows=10, min_samples=32, everything=views)
 
@@ -33,14 +33,13 @@ def trained(
     """A network whose input has these facts and numbers, which move a little from row to row."""
     diagnoser = loss_rows(function, OF_1, target, steps=steps, before={"in": ("Input", ""), "0": ("ReLU", "in")})
     made = Diagnoser()
-    for name, tracker in diagnoser._trackers.items():
-        info = tracker.layer.info
+    for name, view in diagnoser.views().items():
+        info = view.info
         made.add(
             LayerInfo(
                 name, info.order, info.layer_type, source=info.source, facts=given if name == "in" else info.facts
             )
         )
-        view = tracker.view(0)
         for step, one in enumerate(view.rows.tolist()):
             made.append(name, row(step, **{"mean": moves * step, **numbers}) if name == "in" else one)
     return made

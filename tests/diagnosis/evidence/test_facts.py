@@ -9,9 +9,7 @@ from fastact.diagnosis.network import Network
 
 
 def network(layers: dict[str, tuple[str, list[Row]]]) -> Network:
-    diagnoser = watch(layers)
-    trackers = diagnoser._trackers.values()
-    views = [tracker.view(place) for place, tracker in enumerate(trackers)]
+    views = watch(layers).views().values()
     shown = [view for view in views if view.info.layer_type != "Gradient"]
     return Network(shown, recent_rows=10, min_samples=1, everything={view.info.name: view for view in views})
 

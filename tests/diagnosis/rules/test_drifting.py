@@ -97,7 +97,7 @@ def test_drift_leaves_rows_of_nan_out() -> None:
     conditions = [finding.condition for finding in diagnoser.diagnose().findings]
     assert conditions == ["non_finite"]
     rule = next(rule for rule in RULES if rule.condition == "drifting")
-    view = diagnoser._trackers["fc"].view(0)
+    view = diagnoser.views()["fc"]
     finding = rule.check(view, Network([view], recent_rows=10, min_samples=8), diagnoser.thresholds)
     assert isinstance(finding, Finding)
     assert finding.first_step == 60

@@ -4,11 +4,13 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from synthetic import loss_rows, plain
 
+import fastact
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import Evidence, Finding, Severity
 from fastact.diagnosis.rule import Circumstances
@@ -316,6 +318,22 @@ def test_batches_of_one_class_here_and_there_are_those_of_sorted_data() -> None:
     assert batches(0.5) == [("sorted_by_class", "serious")]
     assert batches(0.1) == []
     assert batches(0.5, size=2) == []  # of two samples they often are
+
+
+@pytest.mark.parametrize(("kinds", "odd", "told"), [(3, False, ["sorted_by_class"]), (2, False, []), (3, True, [])])
+@pytest.mark.parametrize("columns", [True, False])
+def test_classes_that_take_turns_batch_by_batch_are_those_of_sorted_data(
+    kinds: int, odd: bool, told: list[str], columns: bool
+) -> None:
+    with fastact.ActivationMonitor() as monitor:
+        for step in range(24):
+            classes = np.full(8, step % kinds)
+            classes[0] = (step + odd) % kinds
+            logits = np.random.default_rng(step).normal(size=(8, 3))
+            targets = np.eye(3)[classes] if columns else classes
+            monitor.record_loss(1.0, predictions=logits, targets=targets, function="cross_entropy")
+            monitor.step()
+        assert [finding.cause_name for finding in monitor.diagnose().findings] == told
 
 
 @pytest.mark.parametrize(

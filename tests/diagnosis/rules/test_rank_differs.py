@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from synthetic import Row, nothing_finite, plain, row
 
+import fastact
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.finding import Finding
 from fastact.diagnosis.ranks import Parts
@@ -176,6 +178,46 @@ def test_copies_that_were_equal_and_are_not() -> None:
     )  # fmt: skip
     (found,) = told(copies(lambda r, s: r * 1e-3 if s >= 17 else 0.0), range(4))
     assert (found.first_step, found.ranks, found.cause_name) == (17, (), "not_synchronised")
+
+
+def test_sums_of_bits_tell_what_moments_do_not() -> None:
+    def told_of(bits: Callable[[int, int], int], **more: float) -> list[tuple[Any, ...]]:
+        def of(rank: int, step: int) -> Row:
+            numbers = {"mean": 1.0, "std": 0.5, "abs_mean": 1.0, "min": -3.0, "max": 3.0}
+            has_bits = rank > 0 or not more
+            return plain(step, **numbers | more, **({"bit_sum": bits(rank, step)} if has_bits else {}))
+
+        found = told({"fc.weight": ("Parameter", of)}, range(4))
+        return [(each.first_step, each.ranks, each.cause_name) for each in found]
+
+    assert told_of(lambda r, s: 7 + s) == []
+    assert told_of(lambda r, s: 7 + s + (r == 2 and s >= 11)) == [(11, (2,), "silent_corruption")]
+    assert told_of(lambda r, s: 7 + s + r * (s >= 11)) == [(11, (), "not_synchronised")]
+    # Where a rank has none, as a version before has not, all are compared by their moments.
+    assert told_of(lambda r, s: 7 + s + r, mean=1.0) == []
+
+
+def test_rounding_of_moments_does_not_part_copies_with_the_same_bits() -> None:
+    def of(rank: int, step: int) -> Row:
+        return plain(step, mean=1.0 + 1e-9 * rank * (step > 5), std=0.5, min=-3.0, max=3.0, bit_sum=9)
+
+    assert told({"fc.weight": ("Parameter", of)}, range(4)) == []
+
+
+def test_one_flipped_bit_among_the_weights_of_four_ranks_is_found(tmp_path: Path) -> None:
+    weight = 1.0 + 0.01 * np.random.default_rng(0).standard_normal((64, 200)).astype(np.float32)
+    weight[0, :2] = 0.0, 1e-3  # neither the least nor the largest: the moments are the same to 1e-13
+    for rank in range(4):
+        with fastact.ActivationMonitor(tmp_path, rank=rank, ranks=4) as monitor:
+            for step in range(12):
+                copy = weight + np.float32(step)
+                if rank == 2 and step >= 8:
+                    copy.view(np.uint32)[0, 1] ^= 1
+                monitor.record("fc.weight", copy, axis=0, layer_type="Parameter")
+                monitor.step()
+    (found,) = fastact.open_log(tmp_path).diagnose().findings
+    assert (found.layer, found.condition, found.first_step, found.ranks) == ("fc.weight", "rank_differs", 8, (2,))
+    assert found.cause_name == "silent_corruption"
 
 
 def test_parts_of_parameters_and_averaged_models_are_no_copies() -> None:
