@@ -26,23 +26,31 @@ from bench.faults.held_out_torch_learning import Ahead
 from bench.faults.run import Run, batches, train
 
 
+class Layer(nn.Module):
+    """A product of parameters, as a course has it written."""
+
+    def __init__(self, inputs: int, outputs: int, init: str) -> None:
+        super().__init__()
+        much = {"zeros": 0.0, "randn": 1.0, "scaled": (1.5 / inputs) ** 0.5}[init]
+        self.weight = nn.Parameter(much * torch.randn(inputs, outputs))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.weight + self.bias
+
+
 class ByHand(nn.Module):
-    """Layers of parameters and products, as a course has them written."""
+    """Such layers, and a tanh between."""
 
     def __init__(self, sizes: tuple[int, ...], init: str) -> None:
         super().__init__()
-        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for a, b in itertools.pairwise(sizes):
-            much = {"zeros": 0.0, "randn": 1.0, "scaled": (1.5 / a) ** 0.5}[init]
-            self.weights.append(nn.Parameter(much * torch.randn(a, b)))
-            self.biases.append(nn.Parameter(torch.zeros(b)))
+        self.layers = nn.ModuleList(Layer(a, b, init) for a, b in itertools.pairwise(sizes))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for place, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = x @ weight + bias
-            if place < len(self.weights) - 1:
-                x = torch.tanh(x)
-        return x
+        for layer in self.layers[:-1]:
+            x = torch.tanh(layer(x))
+        last: torch.Tensor = self.layers[-1](x)
+        return last
 
 
 @fault("torch", "zero_initialisation")
