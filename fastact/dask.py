@@ -7,6 +7,7 @@ partitions and workers: counts, min and max bit for bit, moments to float64 roun
 from collections.abc import Generator, Iterable
 from typing import Any, Final
 
+from fastact.cpu.threads import at_most
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.files.array import Ask
 from fastact.files.found import FilesStats
@@ -136,9 +137,10 @@ def _merged(parts: list[Delayed], by: list[str]) -> Delayed:
 def _swept(items: Iterable[Any], options: dict[str, Any]) -> Any:
     total = Accumulator(**options)
     seen = False
-    for item in items:
-        total.update(item)
-        seen = True
+    with at_most(1):  # Dask has a thread for each CPU
+        for item in items:
+            total.update(item)
+            seen = True
     return to_arrow([total.stats] if seen else [])
 
 
@@ -146,8 +148,9 @@ def _rows_by_name(items: Iterable[tuple[str, Any]], options: dict[str, Any]) -> 
     import pyarrow as pa
 
     totals: dict[str, Accumulator] = {}
-    for name, item in items:
-        totals.setdefault(name, Accumulator(**options)).update(item)
+    with at_most(1):
+        for name, item in items:
+            totals.setdefault(name, Accumulator(**options)).update(item)
     table = to_arrow(total.stats for total in totals.values())
     return table.append_column("name", pa.array(list(totals), pa.string()))
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from fastact.cpu.threads import at_most
 from fastact.errors import FastactError
 from fastact.files.array import ArrayStats, Ask
 from fastact.files.journal import arrays_of, rows_of
@@ -34,13 +35,17 @@ def tasks(sources: list[Source], tasks_at_least: int) -> Iterator[list[tuple[int
 
 
 def sweep_task(group: list[tuple[int, Source]], ask: Ask) -> list[Part]:
-    """What a worker does: the rows of each file, or what went wrong with it."""
+    """What a worker does: the rows of each file, or what went wrong with it.
+
+    In one thread: an engine runs a task for each CPU, and threads of several would wait for each other at every slab.
+    """
     parts: list[Part] = []
-    for place, source in group:
-        try:
-            parts.append((place, rows_of(source, tuple(sweep_source(source, ask)))))
-        except (FastactError, OSError) as error:
-            parts.append((place, error))
+    with at_most(1):
+        for place, source in group:
+            try:
+                parts.append((place, rows_of(source, tuple(sweep_source(source, ask)))))
+            except (FastactError, OSError) as error:
+                parts.append((place, error))
     return parts
 
 
