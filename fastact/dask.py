@@ -192,18 +192,16 @@ def _by_dask(sources: list[Source], ask: Ask) -> Generator[tuple[int, Found], No
     client = _client()
     if client is None:
         groups = [delayed(sweep_task)(group, ask) for group in tasks(sources, 2 * _TASKS_EACH)]
-        for parts in dask.compute(*groups):
-            for part in parts:
-                yield found(part)
+        for answer in dask.compute(*groups):
+            yield from found(answer)
         return
     from distributed import as_completed
 
     threads = sum(client.nthreads().values())
     futures = [client.submit(sweep_task, group, ask, pure=False) for group in tasks(sources, threads * _TASKS_EACH)]
     try:
-        for future in as_completed(futures):
-            for part in future.result():
-                yield found(part)
+        for future, answer in as_completed(futures, with_results=True):
+            yield from found(answer)
             future.release()
     finally:
         client.cancel([future for future in futures if not future.done()])

@@ -219,8 +219,7 @@ def _by_ray(sources: list[Source], ask: Ask) -> Generator[tuple[int, Found], Non
     try:
         while waiting:
             (done,), waiting = ray.wait(waiting)
-            for part in ray.get(done):
-                yield found(part)
+            yield from found(ray.get(done))
     finally:
         for left in waiting:
             ray.cancel(left)

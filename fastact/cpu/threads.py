@@ -84,7 +84,7 @@ def threads_here() -> int:
 
 @contextmanager
 def at_most(threads: int) -> Iterator[None]:
-    """Within it long sweeps of the calling thread use so many threads: where others sweep beside it, as processes do."""
+    """Within it long sweeps of the calling thread use so many threads: where others sweep beside it, as tasks do."""
     before, _here.threads = _here.threads, threads
     try:
         yield

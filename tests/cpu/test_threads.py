@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -296,7 +297,12 @@ def test_without_a_thread_to_spare_the_caller_sweeps_alone(threads: None, monkey
 def test_where_others_sweep_beside_it_a_thread_sweeps_alone(threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a task of Dask's or Ray's does, of which there is one for each CPU."""
     shared: list[int] = []
-    monkeypatch.setattr("fastact.cpu.sweep.run_on_threads", lambda work, threads: (shared.append(threads), work()))
+
+    def run(work: Callable[[], None], threads: int) -> None:
+        shared.append(threads)
+        work()
+
+    monkeypatch.setattr("fastact.cpu.sweep.run_on_threads", run)
     fastact.set_num_threads(3)
     x = np.ones(LONG, np.float32)
     with at_most(1):
