@@ -261,7 +261,6 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, TellsLo
         """`record` in a step that is recorded, once its name was looked at."""
         layer = self._layers.get(name)
         if layer is not None:
-            # The short ways of buffers like those seen before.
             if axis is None and (state := sweep_whole(x, layer.plans.bounds)) is not None:
                 whole = wrap(state, layer.plans.bounds)
                 self._queue.record(layer, whole, bits_of(x) if layer.copied else 0, drawn)
