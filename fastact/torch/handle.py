@@ -58,8 +58,7 @@ class Watch:
         self.monitor = monitor
         #: `ActivationMonitor.record_in_place`, which costs less than its `record`; None where `record` was overridden.
         self._record_in_place: Callable[..., None] | None = None
-        record: Any = monitor.record
-        if getattr(record, "__func__", None) in (ActivationMonitor.record, Attachment.record):
+        if getattr(type(monitor), "record", None) in (ActivationMonitor.record, Attachment.record):
             self._record_in_place = monitor.record_in_place  # type: ignore[attr-defined] # both have it
         self.names = names
         #: Takes what is known of a layer before its first row; and the rows that it was told of.
