@@ -171,6 +171,8 @@ def options(criterion: object, kwargs: Mapping[str, Any]) -> dict[str, Any]:
 def last_activation(x: torch.Tensor) -> dict[str, Any]:
     """What the autograd graph tells of how a tensor was made: its "activation", and the axis of a softmax.
 
+    And "viewed", where it was brought into another shape and its numbers are in the order that they were made in.
+
     Whatever was called, a module or a function, in the model or outside of it, leaves the same node.
     """
     node: Any = x.grad_fn
@@ -182,8 +184,8 @@ def last_activation(x: torch.Tensor) -> dict[str, Any]:
         node = node.next_functions[0][0]
     kind = "" if node is None else _MADE_BY.get(node.name(), "")
     facts: dict[str, Any] = {"activation": kind} if kind else {}
-    if names and not _TURNS.isdisjoint(names):
-        facts["transposed"] = True
+    if names and _TURNS.isdisjoint(names):
+        facts["viewed"] = True
     if kind.endswith("oftmax"):
         dim = int(node._saved_dim)
         # It is shown as an unsigned number; and of a view it would be the axis of what was viewed.

@@ -279,6 +279,7 @@ def test_a_view_of_a_layers_output_is_that_layers() -> None:
     assert seen.rows["loss"].info.source == "0"
     prediction = seen.facts()["prediction"]
     assert (prediction["shape"], prediction["view"], prediction["activation"]) == ([12], [12, 1], "Linear")
+    assert prediction["viewed"]
 
 
 def test_a_validation_has_rows_of_its_own_and_numbers_for_the_user_have_none() -> None:

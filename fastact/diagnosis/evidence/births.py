@@ -105,8 +105,8 @@ def _birth(network: Network, layer: LayerView) -> Birth:
     rows = layer.since(step)
     lasting = bool(facts.not_finite(rows).all())
     row = rows[0].item() if len(rows) else None
-    if row is not None and row[_STEP] != step:
-        row = None
+    if row is not None and row[_STEP] != step:  # it has left the window; the first one that is partly finite is kept
+        row = layer.first if layer.first[_STEP] == step and facts.broken(layer.first) else None
     return Birth(layer, network, step, row, lasting, before, first)
 
 

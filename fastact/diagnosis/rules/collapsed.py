@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 import numpy as np
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes import choosing, collapsing, siamese
+from fastact.diagnosis.causes import attention, choosing, collapsing, siamese
 from fastact.diagnosis.causes.cause import Verdict
 from fastact.diagnosis.evidence import softmax, standards
 from fastact.diagnosis.evidence.likeness import AT_THE_END, LEAST_NEURONS, likeness, recent_likeness, row_likeness
@@ -24,6 +24,10 @@ from fastact.text import percent
 
 _COUNT, _NEURONS, _STD, _WITHIN = COLUMN["count"], COLUMN["neurons"], COLUMN["std"], COLUMN["within_std"]
 _MEAN = COLUMN["mean"]
+
+
+#: Attention that puts out what it weighs, not its weights.
+_ATTENTION: Final = layer_types.ATTENTION, "MultiheadAttention"
 
 
 class CollapsedThresholds(VanishingThresholds):
@@ -140,8 +144,9 @@ class Collapsed(Rule[CollapsedThresholds]):
 
     def applies(self, info: LayerInfo) -> bool:
         """Softmaxes, and every type that can have told samples apart."""
-        if info.layer_type in layer_types.PROBABILITIES and not info.name.endswith("[0]"):
-            return softmax.is_softmax(info) or (info.layer_type == layer_types.ATTENTION and "scale" in info.facts)
+        if info.layer_type in layer_types.PROBABILITIES and (not info.name.endswith("[0]") or "gain" in info.facts):
+            known = "scale" in info.facts or "gain" in info.facts
+            return softmax.is_softmax(info) or (info.layer_type in _ATTENTION and known)
         return not layer_types.is_passing(info.layer_type)
 
     def row_conditions(self, info: LayerInfo, first: Row, thresholds: CollapsedThresholds) -> tuple[Cascade, ...]:
@@ -167,7 +172,7 @@ class Collapsed(Rule[CollapsedThresholds]):
             )
             all_places = (RowCondition(choosing.AT_ALL_PLACES, at_all, patience=_PATIENCE),)
             return Cascade(few, undecided=nothing_finite), Cascade(all_places, undecided=nothing_finite)
-        if info.layer_type == layer_types.ATTENTION:
+        if info.layer_type in _ATTENTION:
             return ()
         limit = thresholds.collapse_likeness
         samples = float(thresholds.vanish_samples)
@@ -197,9 +202,10 @@ class Collapsed(Rule[CollapsedThresholds]):
         if softmax.is_softmax(layer.info):
             least = thresholds.collapse_sharp, thresholds.collapse_one_place
             one = choosing.at_one_place(layer, network, least, thresholds.min_rows)
-            return one or choosing.at_all_places(layer, network, thresholds.collapse_start_rows) or Outcome.NOT_FOUND
-        if layer.info.layer_type == layer_types.ATTENTION:
-            return choosing.scaled_up(layer, network, thresholds.min_rows) or Outcome.NOT_FOUND
+            return one or attention.at_all_places(layer, network, thresholds.collapse_start_rows) or Outcome.NOT_FOUND
+        if layer.info.layer_type in _ATTENTION:
+            look = attention.scaled_up if "scale" in layer.info.facts else attention.projected_up
+            return look(layer, network, thresholds.min_rows) or Outcome.NOT_FOUND
         streak = layer.streaks.get(_PARTLY)
         collapse = None
         if streak is not None and streak.rows >= thresholds.collapse_rows:
