@@ -12,7 +12,7 @@ What it asks for waits then until the call that it interrupts is done: see `Step
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
@@ -286,7 +286,9 @@ class StepQueue:
         """Puts the step under way into the queue, if it is recorded, and begins the next one."""
         step, following = self.current, self.current + 1
         is_recorded = self.pace.records(step)
-        watched = self.layers.values() if is_recorded else ()
+        watched: Iterable[WatchedLayer] = self.layers.values() if is_recorded else ()
+        if self.deferred is None:  # a step in which nothing was drawn costs next to nothing
+            watched = [layer for layer in watched if layer.recorded is not None]
         records = [LayerRecord(layer, layer.recorded, layer.bits, layer.drawn) for layer in watched]
         self.pace.ended(step, self._diagnoser.changes)
         if self.deferred is not None:

@@ -218,6 +218,14 @@ class Watch:
             )
         return self._partly_compiled
 
+    def _draw(self, given: object) -> None:
+        """Draws the samples that are swept in this pass, from what the model is given."""
+        if self._draws is not None:
+            try:
+                self._passes.draw, self._passes.drawn = self._draws.draw(self._step(), given), True
+            except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
+                self._failed("input", error)
+
     def _park(self) -> None:
         """Takes hooks off until a step is recorded, but for those with which a pass may begin."""
         model = self._losses._model()

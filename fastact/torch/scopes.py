@@ -112,8 +112,7 @@ class Scope(Hook):
         ):
             self._begin(module)
             if passes.recorded:
-                if watch._draws is not None:
-                    self._draw((args, kwargs or {}))
+                watch._draw((args, kwargs or {}))
                 if self.input_name is not None:
                     self._observe_inputs(args, kwargs or {})
                 passes.functions_on()
@@ -201,15 +200,6 @@ class Scope(Hook):
         if (mode not in watch._sourced or watch._losses.wants_sources) and not transforming():
             watch._sourced.add(mode)
             passes.sources = Sources()
-
-    def _draw(self, given: object) -> None:
-        """Draws the samples that are swept in this pass."""
-        watch = self.watch
-        try:
-            assert watch._draws is not None
-            watch._passes.draw, watch._passes.drawn = watch._draws.draw(watch._step(), given), True
-        except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
-            watch._failed(self.input_name or "", error)
 
     def _look_inside(self, given: object, output: object) -> None:
         """Looks for parameters that the model uses and does not have."""
