@@ -28,8 +28,11 @@ def spare(sample: float, every: str) -> None:
     """Makes a process one that sweeps less."""
     begin()
     number: Any = every if every == "auto" else int(every)
-    fastact.torch.watch = partial(fastact.torch.watch, sample=sample)  # type: ignore[assignment]
-    train.ActivationMonitor = partial(train.ActivationMonitor, every=number)  # type: ignore[assignment,misc]
+    for module, name, options in (
+        (fastact.torch, "watch", {"sample": sample}),
+        (train, "ActivationMonitor", {"every": number}),
+    ):
+        setattr(module, name, partial(getattr(module, name), **options))
 
 
 def main() -> None:

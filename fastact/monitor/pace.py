@@ -23,6 +23,9 @@ T = TypeVar("T")
 ALLOWANCE: Final = 1.0
 #: One in so many steps is recorded, whatever it costs.
 LONGEST: Final = 1000
+#: Recorded steps that are not paid for: code is compiled in the first ones. Nor is what takes longer than so many usual
+#: ones, such as to compile for another type.
+_FREE, _MOST = 2, 20.0
 #: Intervals between two steps that are compared, of recorded ones and of others; and so many at least.
 _KEPT, _LEAST = 32, 6
 #: A step that takes longer than so many usual ones is a pause, and earns no more than these.
@@ -91,7 +94,7 @@ class Auto(Pace):
         self.account = ALLOWANCE
         #: What the step under way took of us so far; what a recorded one takes as a rule, and what ends one.
         self._own = self._cost = self._step_cost = 0.0
-        self._was_recorded = False
+        self._was_recorded, self._times = False, 0
         self._end = math.nan
         #: How long steps took, from the end of one to that of the next: those that are recorded, and the others.
         self._recorded: deque[float] = deque(maxlen=_KEPT)
@@ -118,9 +121,10 @@ class Auto(Pace):
             return call()
         finally:
             taken = self._clock() - begin
-            self.account -= taken
-            if self._was_recorded:
-                self._step_cost = taken if not self._step_cost else 0.7 * self._step_cost + 0.3 * taken
+            if self._times > _FREE:
+                self.account -= min(taken, _MOST * (self._cost + self._step_cost) or taken)
+                if self._was_recorded:
+                    self._step_cost = taken if not self._step_cost else 0.7 * self._step_cost + 0.3 * taken
 
     def worked(self, seconds: float) -> None:
         """Takes note of time that watching took, outside of what `timed` calls."""
@@ -144,9 +148,10 @@ class Auto(Pace):
         own, self._own = self._own, 0.0
         if not math.isnan(taken):
             (self._recorded if recorded else self._others).append(taken)
-        longer = self._longer()
-        spent = max(own, longer) if recorded else own
-        if recorded:
+        self._times += recorded
+        spent = max(own, self._longer()) if recorded else own
+        spent = min(spent, _MOST * self._cost or spent) if self._times > _FREE else 0.0
+        if recorded and spent:
             self._cost = spent if not self._cost else 0.7 * self._cost + 0.3 * spent
         usual = self.usual
         earning = 0.0 if math.isnan(taken) else min(max(taken - spent, 0.0), _PAUSE * usual)
@@ -174,6 +179,8 @@ class Auto(Pace):
         """Steps to the next one that is recorded."""
         earned = self._share * usual
         if self.account <= 0.0:  # until it is paid
+            if not self._recorded and not self._others:  # it is not known yet how long a step takes
+                return 1
             return LONGEST if earned <= 0.0 else min(LONGEST, 1 + math.ceil(-self.account / earned))
         if self._dense:
             return 1

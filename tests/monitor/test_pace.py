@@ -62,7 +62,7 @@ def test_a_run_costs_its_share_and_the_allowance_at_most_and_begins_densely(shar
     assert training.run(4).recorded == [0, 1, 2, 3]
     training.run(20_000)
     cost = hooks + 0.002
-    assert training.cost <= ALLOWANCE + share * training.step * training.bare + 2 * cost
+    assert training.cost <= ALLOWANCE + share * training.step * training.bare + 4 * cost
     # And what is earned is not left lying about: a quarter at least is spent where it is needed.
     assert len(training.recorded) >= min(training.step, 0.25 * share * training.step * 0.1 / cost)
 
@@ -96,6 +96,18 @@ def test_what_is_not_measured_around_calls_shows_in_how_long_steps_take() -> Non
     hidden.unseen = 0.01
     few, many = (len(each.run(20_000).recorded) for each in (seen, hidden))
     assert many < 1.6 * few
+
+
+def test_what_is_compiled_at_first_or_once_later_is_not_paid_for() -> None:
+    training = Training(hooks=20.0).run(1)
+    training.hooks = 0.008
+    assert training.run(60).recorded[:50] == list(range(50))
+    before = training.run(3000).pace.account
+    training.hooks = 20.0
+    count = len(training.recorded)
+    while len(training.recorded) == count:
+        training.run(1)
+    assert training.pace.account > before - 1.0
 
 
 def test_a_pause_pays_for_no_more_than_ten_steps() -> None:
