@@ -189,7 +189,15 @@ def adapted(monitor: fastact.ActivationMonitor) -> Watcher:
     pace = monitor._queue.pace
     assert isinstance(pace, Auto)
     pace.account = min(pace.account, 0.0)
-    return ours(monitor)
+    watched = ours(monitor)
+
+    @contextlib.contextmanager
+    def watcher(model: nn.Module) -> Iterator[Callable[[], object]]:
+        pace.pause()  # what the other turns took pays for nothing
+        with watched(model) as after:
+            yield after
+
+    return watcher
 
 
 def hooked(look: Callable[[torch.Tensor], object]) -> Watcher:

@@ -130,6 +130,10 @@ class Auto(Pace):
         """Takes note of time that watching took, outside of what `timed` calls."""
         self._own += seconds
 
+    def pause(self) -> None:
+        """The time from the end of the last step to that of the next one is no step's."""
+        self._end = math.nan
+
     def took(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Takes the rows of a step."""
         if self._changes.in_rows(rows):
