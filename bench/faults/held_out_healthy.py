@@ -349,7 +349,7 @@ def keras_rides_accuracy_of_a_regression(run: Run) -> float:
 
 @look_alike("keras", good=0.3)
 def keras_topics_counts_mostly_zero(run: Run) -> float:
-    """Inputs of which three in four are zero, as of words in a text."""
+    """Inputs of which seven in ten are zero, as of words in a text."""
     made = topics()
     cut = [(part - 0.6).clamp(min=0) for part in (made.x, made.test_x)]
     data = for_keras(made._replace(x=cut[0], test_x=cut[1]))

@@ -338,7 +338,7 @@ def circuits_layer_made_in_forward(run: Run, faulty: bool) -> float:
 
 @fault("torch", "no_zero_grad", "rate_too_large")
 def prices_never_cleared(run: Run, faulty: bool) -> float:
-    """A loop without zero_grad, under RMSprop."""
+    """A loop without zero_grad, under SGD with momentum."""
     # Stack Overflow: why zero_grad has to be called; here the loss falls a little and then climbs.
     data = prices()
     net = Ahead(nn.GRU)

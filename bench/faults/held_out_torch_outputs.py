@@ -340,7 +340,7 @@ def translated_padding_counted(run: Run, faulty: bool) -> float:
 
 @fault("torch", "unbalanced_labels", good=0.35)
 def lines_all_background(run: Run, faulty: bool) -> float:
-    """One pixel in twenty-five belongs to a line; BCEWithLogitsLoss has no pos_weight, and all is background."""
+    """One pixel in eighteen belongs to a line; BCEWithLogitsLoss has no pos_weight, and all is background."""
     # Data Science Stack Exchange: a U-Net for small regions that finds none.
     data = lines()
     net = nn.Sequential(

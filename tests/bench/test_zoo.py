@@ -111,7 +111,7 @@ def test_every_fault_says_what_it_is_and_where() -> None:
             made_of = f"{it.program} {it.net} {it.task} {it.options}"
             if made_of not in built:
                 built[made_of] = [name for name, _ in PROGRAMS[it.program](it, 0).model.named_modules()]
-            layers = ["input", *built[made_of]]
+            layers = ["input", "part.input", *built[made_of]]
             for pattern in fault.layers:
                 place = pattern.partition(":")[0]
                 # A function's name is not among the modules'.
@@ -136,10 +136,10 @@ def test_what_is_planted_tells_the_kind_and_the_right_causes() -> None:
     assert fault.conditions == {"dead"}
     late = planted("net", "bias", "", "dead", "fc1", plants=plants, at=5)
     # Why weights jump under way nobody can tell for certain who sees activations alone.
-    assert late.causes == {"initialisation", "learning_rate", "weights_replaced", ""}
+    assert late.causes == {"initialisation", "learning_rate", "rate_too_large", "weights_replaced", ""}
     assert late.conditions == {"dead", "drifting"}
     fed = planted("net", "missing", "", "non_finite", "fc1", plants=(("missing", {}),))
-    assert fed.layers == ("fc1", "input*")
+    assert fed.layers == ("fc1", "input*", "*.input*")
     assert planted("net", "other", "", "dead", kind="depth", causes="depth -").causes == {"depth", ""}
 
 

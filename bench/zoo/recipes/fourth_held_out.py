@@ -115,8 +115,8 @@ SICK: Final = (
          causes="posterior_collapse", changes={"options": {"beta": 60.0}}),
     sick("earth", "no-noise", "the generator begins with zeros", _ALIKE + " dead", "maker.* input*", kind="collapse",
          causes="inputs_zero inputs_equal representation_collapse", changes={"options": {"noise": 0.0}}),
-    sick("snakes", "alike", "all rows of the second layer's weights are one, frozen by nothing but symmetry",
-         "collapsed constant vanishing not_learning", "coil2 snake2 coil3 snake3 top", kind="initialisation",
+    sick("snakes", "alike", "all weights of the layers start at 0.05: no two units ever differ",
+         "collapsed constant vanishing not_learning", "coil* snake* top", kind="initialisation",
          causes="symmetric_initialisation initialisation",
          plants=(("uniform", {"layers": "coil?", "value": 0.05}),)),
     # Lookup and routing.

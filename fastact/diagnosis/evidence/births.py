@@ -146,11 +146,14 @@ def _exponent_source(network: Network) -> LayerView | None:
         return None
     since = min(begun)
     reached = []
+    # Softmaxes take their largest score from all of them first: no exponential of logits overflows there.
+    chosen = {view.info.source for view in network.layers if view.info.layer_type in layer_types.PROBABILITIES}
     for view in network.layers:
         streak = view.streaks.get("exponent")
         # What has grown a thousandfold overflows without an exponential.
         grown = "exploding" in view.streaks
-        if streak is not None and streak.step <= since and not grown and layer_types.has_weights(view.info.layer_type):
+        weighted = layer_types.has_weights(view.info.layer_type) and view.info.name not in chosen
+        if streak is not None and streak.step <= since and not grown and weighted:
             reached.append((streak.step, view.place, view))
     jumped = None if reached else network.once(_multiplied)
     return min(reached)[2] if reached else jumped[0] if jumped is not None else None

@@ -26,10 +26,6 @@ _COUNT, _NEURONS, _STD, _WITHIN = COLUMN["count"], COLUMN["neurons"], COLUMN["st
 _MEAN = COLUMN["mean"]
 
 
-#: Attention that puts out what it weighs, not its weights.
-_ATTENTION: Final = layer_types.ATTENTION, "MultiheadAttention"
-
-
 class CollapsedThresholds(VanishingThresholds):
     """What `Collapsed` compares with; of vanishing, how many samples are enough."""
 
@@ -144,9 +140,8 @@ class Collapsed(Rule[CollapsedThresholds]):
 
     def applies(self, info: LayerInfo) -> bool:
         """Softmaxes, and every type that can have told samples apart."""
-        if info.layer_type in layer_types.PROBABILITIES and (not info.name.endswith("[0]") or "gain" in info.facts):
-            known = "scale" in info.facts or "gain" in info.facts
-            return softmax.is_softmax(info) or (info.layer_type in _ATTENTION and known)
+        if info.layer_type in layer_types.PROBABILITIES and not info.name.endswith("[0]"):
+            return softmax.is_softmax(info) or (info.layer_type == layer_types.ATTENTION and "scale" in info.facts)
         return not layer_types.is_passing(info.layer_type)
 
     def row_conditions(self, info: LayerInfo, first: Row, thresholds: CollapsedThresholds) -> tuple[Cascade, ...]:
@@ -172,7 +167,7 @@ class Collapsed(Rule[CollapsedThresholds]):
             )
             all_places = (RowCondition(choosing.AT_ALL_PLACES, at_all, patience=_PATIENCE),)
             return Cascade(few, undecided=nothing_finite), Cascade(all_places, undecided=nothing_finite)
-        if info.layer_type in _ATTENTION:
+        if info.layer_type == layer_types.ATTENTION:
             return ()
         limit = thresholds.collapse_likeness
         samples = float(thresholds.vanish_samples)
@@ -203,9 +198,10 @@ class Collapsed(Rule[CollapsedThresholds]):
             least = thresholds.collapse_sharp, thresholds.collapse_one_place
             one = choosing.at_one_place(layer, network, least, thresholds.min_rows)
             return one or attention.at_all_places(layer, network, thresholds.collapse_start_rows) or Outcome.NOT_FOUND
-        if layer.info.layer_type in _ATTENTION:
-            look = attention.scaled_up if "scale" in layer.info.facts else attention.projected_up
-            return look(layer, network, thresholds.min_rows) or Outcome.NOT_FOUND
+        if layer.info.layer_type == layer_types.ATTENTION:
+            return attention.scaled_up(layer, network, thresholds.min_rows) or Outcome.NOT_FOUND
+        if "gain" in layer.info.facts and (found := attention.projected_up(layer, network, thresholds.min_rows)):
+            return found
         streak = layer.streaks.get(_PARTLY)
         collapse = None
         if streak is not None and streak.rows >= thresholds.collapse_rows:
