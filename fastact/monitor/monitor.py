@@ -170,11 +170,6 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, TellsLo
         return self._closed
 
     @property
-    def should_stop(self) -> bool:
-        """With ``on_finding="stop"``, whether there has been a finding, which asks the loop to stop."""
-        return self._alerts is not None and self._alerts.stop
-
-    @property
     def current_step(self) -> int:
         """The step under way, from `start_step`: how often `step` was called since."""
         return self._queue.current
