@@ -8,7 +8,7 @@ from fastact.diagnosis.causes.cause import Cause, best
 from fastact.diagnosis.evidence import supervised
 from fastact.diagnosis.evidence.supervised import Mismatch, Supervised
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, gravity
-from fastact.diagnosis.fit import axes, linear, losses, order, outputs, scores, targets
+from fastact.diagnosis.fit import axes, linear, losses, order, outputs, scores, shapes, targets
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, share_field
@@ -148,14 +148,19 @@ _OF_OUTPUTS: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] =
     outputs.of_logits,
     outputs.of_log_probabilities,
     outputs.of_probabilities,
+    outputs.of_logarithms_of_rates,
     losses.logarithm_of_scores,
+    losses.by_form,
+    losses.of_one_direction,
     losses.plain_difference,
     losses.negative_error,
     losses.turned,
     losses.upside_down,
 )
 _OF_TARGETS: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] = (
-    targets.shapes,
+    shapes.shapes,
+    shapes.many_for_one,
+    shapes.viewed,
     targets.beyond_loss,
     targets.beyond_output,
     targets.unknown_class,
