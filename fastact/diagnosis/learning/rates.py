@@ -309,7 +309,7 @@ def causes(network: Network) -> list[Cause]:
         ),
         Cause(
             "one_sided_initialisation",
-            "The weights began all of one sign, in place of about zero, so that sums grow from layer to layer and "
+            "The initialisation draws weights of one sign, in place of about zero, so that sums grow by layer and "
             "units are nearly alike.",
             ("use the framework's own initialisation, or one about zero: U(-a, a) in place of U(0, a)",),
             (f"all weights of {sided[0]} were on one side of zero at first, and so were those of {sided[1]}",)
