@@ -92,6 +92,15 @@ COPY: Final = (
           "2^64; equal tensors have the same. 0 where it was not taken", 0, (1, 6)),
 )  # fmt: skip
 
+#: What a row adds where only some samples of a batch were drawn and swept (`watch(..., sample=)`); both are 0 where all
+#: were. The counts of `STATE` are of what was swept: of all samples there are, as an estimate, ``(count + left_out) /
+#: count`` times as many (`fastact.estimates`).
+DRAWN: Final = (
+    Field("drawn", "int64", "sum",
+          "samples that were drawn and swept, where others of the batch were left out; 0 where none was", 0, (1, 6)),
+    Field("left_out", "int64", "sum", "elements of the samples that were not drawn, so not swept", 0, (1, 6)),
+)  # fmt: skip
+
 #: One row of the history and of the log: a layer in a step.
 ROW: Final = (
     Field("step", "int64", "first", "training step, from 0"),
@@ -100,6 +109,7 @@ ROW: Final = (
     *STATE,
     *NEURON,
     *COPY,
+    *DRAWN,
 )
 
 #: The place of each field in a row, and the parts of a row that are its `STATE` and its `NEURON`.

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastact.fields import NEURON, ROW
+from fastact.fields import DRAWN, NEURON, ROW
 from fastact.packages import needs_extra
 
 #: The fields of a row that were measured only where it was swept per neuron.
@@ -66,7 +66,7 @@ def columns_of_rows(
         missing = None
         if field.name in _OF_NEURONS and field.nothing is not None and field.nothing == 0:
             missing = unswept & (values == 0)  # zero may have been measured as well
-        elif field.nothing is not None:
+        elif field.nothing is not None and field not in DRAWN:  # none left out is a number
             missing = np.isnan(values) if np.isnan(field.nothing) else values == field.nothing
         columns[field.name] = Column(values, missing, time=field.name == "time")
     return columns

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from fastact import frames
 from fastact.checks import check_integer, renamed
+from fastact.estimates import Estimate, estimate
 from fastact.fields import PACK_ROW, ROW_BYTES, ROW_DTYPE
 from fastact.text import number, shown
 
@@ -153,6 +154,21 @@ class LayerHistory:
     def __getitem__(self, field: str) -> npt.NDArray[Any]:
         """One field over the window, oldest first (int64 or float64, one entry per row)."""
         return self.rows[field]
+
+    def estimate(self, field: str) -> Estimate:
+        """One field over the window as an estimate of all samples there were, where only a share was swept.
+
+        Args:
+            field: a count or a moment of the state, such as "zeros" or "mean"; extremes are those of what was swept.
+
+        Returns:
+            Its ``value``, with counts scaled to all elements, and its standard ``error``, at most; 0 where all samples
+            were swept. Both are float64[rows], oldest first.
+
+        Raises:
+            ArgumentValueError: there is no such number.
+        """
+        return estimate(self.rows, field)
 
     def to_pandas(self) -> Any:
         """The rows as a `pandas.DataFrame`, oldest first: see `History.to_pandas`."""

@@ -228,14 +228,25 @@ class Neurons:
             "dead_since": self.dead_since.tolist(),
             "silent": self.silent_now.tolist(),
             "steps": self.steps.tolist(),
-            "dead_at": [ranges(np.flatnonzero(row)) for row in self.dead],
-            "silent_at": [ranges(np.flatnonzero(row)) for row in self.silent],
+            "dead_at": [_runs(np.flatnonzero(row)) for row in self.dead],
+            "silent_at": [_runs(np.flatnonzero(row)) for row in self.silent],
         }
 
     def __repr__(self) -> str:
         at = f" at step {self.steps[-1]}" if len(self.steps) else ""
         what = f"{len(self.dead_now)} of {self.covered} dead{at}, snapshots={len(self.steps)}"
         return f"Neurons({self.layer!r}, {what})"
+
+
+def _runs(numbers: Iterable[int]) -> list[list[int]]:
+    """Ascending numbers as [first, last] of each run of neighbours."""
+    runs: list[list[int]] = []
+    for number in map(int, numbers):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return runs
 
 
 def ranges(numbers: Iterable[int], most: int | None = None) -> str:
@@ -245,12 +256,7 @@ def ranges(numbers: Iterable[int], most: int | None = None) -> str:
         >>> ranges([0, 1, 2, 5, 8, 9]), ranges([1, 3, 5, 7], most=2)
         ('0-2, 5, 8-9', '1, 3 and 2 more')
     """
-    runs: list[list[int]] = []
-    for number in map(int, numbers):
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
+    runs = _runs(numbers)
     told = runs if most is None else runs[:most]
     text = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in told)
     more = sum(last - first + 1 for first, last in runs[len(told) :])
@@ -260,7 +266,8 @@ def ranges(numbers: Iterable[int], most: int | None = None) -> str:
 def neurons_schema() -> dict[str, Any]:
     """The JSON Schema of `Neurons.to_dict`: what ``fastact neurons --json`` prints."""
     numbers = {"type": "array", "items": {"type": "integer"}}
-    texts = {"type": "array", "items": {"type": "string"}}
+    run = {**numbers, "minItems": 2, "maxItems": 2}
+    runs = {"type": "array", "items": {"type": "array", "items": run}}
     facts: dict[str, tuple[dict[str, Any], str]] = {
         "layer": ({"type": "string"}, "the layer's name"),
         "layer_type": ({"type": "string"}, "its type, such as ReLU"),
@@ -271,8 +278,8 @@ def neurons_schema() -> dict[str, Any]:
         "dead_since": (numbers, "for each of these the first of the steps from which on it was dead at all of them"),
         "silent": (numbers, "the neurons without a non-zero element in that step"),
         "steps": (numbers, "all steps of which it was kept, ascending"),
-        "dead_at": (texts, "the dead neurons at each of these steps, as ranges such as '0-2, 5'"),
-        "silent_at": (texts, "the silent neurons in each of these steps, likewise"),
+        "dead_at": (runs, "the dead neurons at each of these steps, as runs: [[0, 2], [5, 5]] are 0, 1, 2 and 5"),
+        "silent_at": (runs, "the silent neurons in each of these steps, likewise"),
     }
     properties = {name: {**kind, "description": said} for name, (kind, said) in facts.items()}
     root = {"type": "object", "properties": properties, "required": list(properties)}

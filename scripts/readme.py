@@ -45,7 +45,10 @@ SWEEP = RESULTS / "sweep.json"
 WATCH = RESULTS / "watch.json"
 DEMO = RESULTS / "demo.txt"
 #: The rows that the README shows; the page beside the results has all.
-SHOWN_ROWS = [(10**3, "float32"), (10**5, "float32"), (10**7, "float32"), (10**8, "float32"), (10**8, "bfloat16")]
+SHOWN_ROWS = [
+    *((10**power, "float32") for power in (3, 5, 7, 8)),
+    *((10**8, dtype) for dtype in ("bfloat16", "float16", "int8")),
+]
 #: The network of the demo whose part the README shows; all of it would be too long.
 SHOWN = "saturated"
 

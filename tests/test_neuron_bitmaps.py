@@ -106,8 +106,8 @@ def test_what_it_tells() -> None:
     assert repr(found) == "Neurons('act', 3 of 20 dead at step 40, snapshots=4)"
     told = json.loads(json.dumps(found.to_dict()))
     assert told["dead"] == [4, 5, 6]
-    assert told["dead_at"] == ["3", "4", "3-5", "4-6"]
-    assert told["silent_at"][1] == "4, 9"
+    assert told["dead_at"] == [[[3, 3]], [[4, 4]], [[3, 5]], [[4, 6]]]
+    assert told["silent_at"][1] == [[4, 4], [9, 9]]
     assert list(told) == neurons_schema()["required"]
 
 

@@ -40,7 +40,7 @@ def main() -> None:
         type=Path,
         metavar="FOLDER",
         help="keep logs there, and judge those that are there without training; empty it when programs, or what is "
-        "recorded, have changed. Nothing is written",
+        "recorded, have changed",
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="cases at a time")
     arguments = parser.parse_args()
@@ -52,7 +52,7 @@ def main() -> None:
             _list(console, wanted)
             continue
         if arguments.skills:
-            _skills(console, wanted, arguments.jobs)
+            _skills(console, wanted, arguments.jobs, arguments.logs)
             continue
         pairs = _judged(console, wanted, arguments.jobs, arguments.logs)
         results[part] = figures(pairs)
@@ -60,7 +60,7 @@ def main() -> None:
         # Whoever tunes rules sees nothing of what was said of the held-out part.
         for case, result in pairs if part != "held-out" else ():
             _tell(console, case, result)
-    if arguments.keep and results and not (arguments.match or arguments.kind or arguments.logs):
+    if arguments.keep and results and not (arguments.match or arguments.kind):
         stored = json.loads(SOURCE.read_text(encoding="utf-8")) if SOURCE.exists() else {"parts": {}}
         parts = {part: it for part in PARTS if (it := results.get(part) or stored["parts"].get(part))}
         save("faults", {"parts": parts, "when_held_out": stored.get("when_held_out", {})}, console)
@@ -71,8 +71,9 @@ def _judged(console: Console, wanted: list[Case], jobs: int, logs: Path | None) 
     return list(zip(wanted, _of_each(console, judge, wanted, jobs), strict=True))
 
 
-def _skills(console: Console, wanted: list[Case], jobs: int) -> None:
-    for case, it in zip(wanted, _of_each(console, trained_by_name, wanted, jobs), strict=True):
+def _skills(console: Console, wanted: list[Case], jobs: int, logs: Path | None) -> None:
+    train = partial(trained_by_name, logs=logs)
+    for case, it in zip(wanted, _of_each(console, train, wanted, jobs), strict=True):
         skill = "-" if it.skill is None else f"{it.skill:.2f}"
         line = f"{case.name}: {skill}, repaired {it.twin_skill:.2f}, {it.steps} steps, {it.seconds:.1f} s"
         console.print(f"{line}  {it.fit and f'UNFIT {it.fit}'}".rstrip(), markup=False)

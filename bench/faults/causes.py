@@ -31,9 +31,9 @@ class Cause(NamedTuple):
 
 OUTPUT, LOSS, SHAPE = "output activation", "loss of another form", "shapes and classes"
 RATE, PARAMETERS, LOOP, DEPTH = "rate and schedule", "parameters left out", "loop and graph", "initialisation and depth"
-INPUTS, TARGETS = "inputs", "targets"
+INPUTS, TARGETS, NUMBERS = "inputs", "targets", "numerics"
 #: All kinds of fault.
-KINDS: Final = (OUTPUT, LOSS, SHAPE, RATE, PARAMETERS, LOOP, DEPTH, INPUTS, TARGETS)
+KINDS: Final = (OUTPUT, LOSS, SHAPE, RATE, PARAMETERS, LOOP, DEPTH, INPUTS, TARGETS, NUMBERS)
 
 _NOT_LEARNING: Final = "not_learning"
 #: A network whose output does not fit learns nothing either: both may be said.
@@ -102,6 +102,16 @@ _TABLE: Final[dict[str, tuple[str, str, str, str, str]]] = {
         LOSS, "The loss does not measure what is wanted: its sign, its form, or what it compares.",
         f"{_UNFIT} {_WILD}", "",
         r"\bsign\b|negative|maximi|loss\b.*(compar|measur|wrong|without (a )?(lower )?bound|falls)",
+    ),
+    "term_outweighs": (
+        LOSS, "One term of the loss outweighs the others, and what those ask for is not learned.",
+        f"{_UNFIT} {_FADED}", "posterior_collapse representation_collapse penalty",
+        r"\bterms?\b|outweigh|divergence|\bkl\b|posterior|penalty",
+    ),
+    "adversary_wins": (
+        LOSS, "Of two networks that play against each other one is so far ahead that the other learns nothing.",
+        f"{_WILD} vanishing collapsed", "discriminator_wins",
+        r"discriminator|critic|adversar|generator|opponent|two networks",
     ),
     "no_nonlinearity": (
         LOSS, "Several layers without any nonlinearity between them are one linear layer.",
@@ -203,6 +213,11 @@ _TABLE: Final[dict[str, tuple[str, str, str, str, str]]] = {
         LOOP, "A norm, or a whole model, is in evaluation mode while it trains, or its statistics are stale.",
         f"{_WILD} eval_shift vanishing", "stale_statistics", r"\beval|running (mean|stat)|stale|mode",
     ),
+    "stale_statistics": (
+        LOOP, "What a norm remembers for evaluation is far from what it saw while it trained.",
+        "eval_shift not_learning", "norm_in_eval running_statistics mode_dependence",
+        r"running (mean|var|stat)|statistics|stale|momentum|evaluation",
+    ),
     "zero_initialisation": (
         DEPTH, "Weights begin at zero, or all alike, so that all units stay the same.",
         _FADED, "initialisation weights_zero symmetric_initialisation", r"initial|weights\b.*(zero|alike|same)|symmetr",
@@ -272,6 +287,30 @@ _TABLE: Final[dict[str, tuple[str, str, str, str, str]]] = {
     "target_scale": (
         TARGETS, "Targets of a regression are far from unit scale.",
         _FED, "targets_not_normalised", r"targets?\b.*(scale|normali|standardi|unit|large)",
+    ),
+    "padding_counted": (
+        TARGETS, "Most targets are padding, which counts like all others, so that padding is all that is answered.",
+        f"{_UNFIT} constant collapsed", "imbalance class_imbalance unbalanced unbalanced_labels",
+        r"padd|ignore_index|balance|majority|commonest|most (frequent|common)",
+    ),
+    "bootstrapped_targets": (
+        TARGETS, "Targets are made of the network's own answers, and run away with them.",
+        _FED, "moving_targets target_scale diverging",
+        r"bootstrap|own (answer|output|prediction|value)|target network|targets?\b.*(grow|run|drift|diverg|large|move)",
+    ),
+    "undefined_operation": (
+        NUMBERS, "A root, a logarithm or a quotient meets zero, and it or its gradient is not finite.",
+        f"{_WILD} underflow_risk", "numerics not_finite_update",
+        r"\broot|sqrt|\blog(arithm)?s?\b|divi[ds]|quotient|epsilon|arccos|derivative|gradient\b.*(not finite|nan|inf)",
+    ),
+    "masked_rows": (
+        NUMBERS, "A row of attention is masked altogether, and a softmax over nothing is NaN.",
+        "non_finite not_learning", "masked_row numerics", r"mask|softmax over nothing|empty row|-inf",
+    ),
+    "number_range": (
+        NUMBERS, "Numbers leave the range of the type that they are kept in, such as float16.",
+        f"{_WILD} underflow_risk outlier_channels", "dtype_range optimizer_epsilon overflow underflow",
+        r"float16|half|range|overflow|underflow|dtype|precision|epsilon",
     ),
 }  # fmt: skip
 

@@ -137,14 +137,22 @@ class Skills:
     seconds: float
 
 
-def trained_by_name(name: str) -> Skills:
-    """Both variants trained, and none judged: whoever writes programs looks whether faults harm and twins learn."""
+def trained_by_name(name: str, logs: Path | None = None) -> Skills:
+    """Both variants trained, and none judged: whoever writes programs looks whether faults harm and twins learn.
+
+    Args:
+        name: of a case.
+        logs: a folder where the logs are kept, as `judged` has it; the steps are then not counted.
+    """
     case = _named(name)
     skills: dict[bool, float] = {}
     steps = 0
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         for faulty in (True, False) if case.causes else (False,):
+            if logs is not None:
+                skills[faulty] = _kept(case, Path(logs, f"{name}-{faulty:d}"), faulty=faulty)
+                continue
             run = Run(Path(folder, str(faulty)))
             skills[faulty] = _trained(case, run, faulty=faulty)
             steps = max(steps, len(run.losses))

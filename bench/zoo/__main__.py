@@ -17,7 +17,7 @@ from bench.zoo.judge import begin, judged
 from bench.zoo.recipes import Part, recipes
 from bench.zoo.report import SOURCE, failures, kind_lines, lines
 
-PARTS: tuple[Part, ...] = ("tuning", "held-out", "tuning-2", "opened", "opened-3")
+PARTS: tuple[Part, ...] = ("tuning", "held-out", "tuning-2", "opened", "opened-3", "held-out-4")
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     ways.add_argument(
         "--stored",
         action="store_true",
-        help="train nothing: judge the logs that are there, whichever version recorded them; nothing is written",
+        help="train nothing: judge the logs that are there, whichever version recorded them; written with --keep alone",
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="runs at a time")
     arguments = parser.parse_args()
@@ -53,7 +53,7 @@ def main() -> None:
                 how = {"fresh": arguments.fresh, "old": arguments.stored, "pattern": arguments.match}
                 results[part] = judged(part, pool, tick, **how)
             show(console, part, results[part], wrong=arguments.wrong or not part.startswith("held-out"))
-    if arguments.match or arguments.stored or (arguments.part and not arguments.keep):
+    if arguments.match or ((arguments.part or arguments.stored) and not arguments.keep):
         return
     before = json.loads(SOURCE.read_text(encoding="utf-8")) if SOURCE.exists() else {}
     stored = before.get("parts", {}) if arguments.part else {}

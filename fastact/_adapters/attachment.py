@@ -97,10 +97,12 @@ class Attachment:
         """Hands what is known of a layer to the monitor; `facts` are those of its ``describe``."""
         self.monitor.describe(name, **facts)
 
-    def record_in_place(self, name: str, x: Any, axis: int | None, layer_type: str) -> None:
+    def record_in_place(
+        self, name: str, x: Any, axis: int | None, layer_type: str, drawn: tuple[int, int] = (0, 0)
+    ) -> None:
         """`record` for hooks: `ActivationMonitor.record_in_place`."""
         with self.failure_counter(f"record layer {name!r}"):
-            self.monitor.record_in_place(name, x, axis, layer_type)
+            self.monitor.record_in_place(name, x, axis, layer_type, drawn)
 
     def add_watcher(self, watcher: Watcher) -> None:
         """`ActivationMonitor.add_watcher`; a copy without a monitor sees nothing, and has said so."""

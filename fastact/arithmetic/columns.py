@@ -6,12 +6,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fastact.fields import STATE
+from fastact.fields import DRAWN, STATE
 
 #: The state's numbers by how they merge.
 _COUNTS: Final = [field.name for field in STATE if field.merge == "sum"]
 _MOMENTS: Final = [field.name for field in STATE if field.merge == "moment"]
 _EXTREMES: Final = [field.name for field in STATE if field.merge in ("min", "max")]
+_DRAWN: Final = [field.name for field in DRAWN]
 #: Counts, shape (6, n); mean, std, abs_mean and the mean's rest, shape (4, n); min and max, shape (2, n).
 Columns = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
@@ -99,5 +100,5 @@ def counts_fit(rows: npt.NDArray[np.void], starts: npt.NDArray[np.int64]) -> boo
     """
     if not len(rows):
         return True
-    counts = (np.abs(rows[name].astype(np.float64)) for name in _COUNTS)
+    counts = (np.abs(rows[name].astype(np.float64)) for name in (*_COUNTS, *_DRAWN))
     return all(np.add.reduceat(count, starts).max() < 2.0**63 for count in counts)

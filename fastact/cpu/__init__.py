@@ -8,12 +8,13 @@ How it is compiled:
 - `prebuilt`, `prebuild`: machine code that comes with the package, and what builds it.
 - `intrinsics`: the few instructions that Numba has no name for.
 - `widen`: stored elements as float32 or float64, the one decoder of narrow floats.
-- `simd`: vector registers.
+- `simd`, `stored`: vector registers; of elements of 16 and 8 bits as they are stored.
 - `states`: states in memory, laid out as `arithmetic.state` says.
 
 The folds, from elements to states:
 
-- `flat`: of an array into one state.
+- `flat`: of an array into one state, block by block; `halves`, of a block of floats of 16 bits; `octets`, of an array
+  of 8-bit integers; `folds`, which one for which element type.
 - `columns`: of a matrix into a state for each column.
 - `runs`: of an image batch into a state for each channel.
 - `neuron_sums`: what is summed for each neuron and how it is joined, for both of these; the merge of their parts.

@@ -176,97 +176,120 @@ def _fold(x: Any, start: int, far: int, size: int, tag: Any, shift: Any, low: An
 
 @exact_jit
 def _fold_slowly(x: Any, start: int, far: int, size: int, tag: Any, shift: Any) -> Any:
-    """The finite elements of the same block or blocks."""
-    one = _fold_finite(subarray(x, start, size), tag, shift)
-    if far == 0:
-        return one
-    two = _fold_finite(subarray(x, start + far, size), tag, shift)
-    return (
-        one[0] + two[0], one[1] + two[1], one[2] + two[2], min_no_nan(one[3], two[3]), max_no_nan(one[4], two[4]),
-        one[5] + two[5], one[6] + two[6], one[7] + two[7],
-    )  # fmt: skip
+    """The finite elements of the same block or blocks, of which `BLOCK` at most are summed in their precision."""
+    total = squares = absolute = 0.0
+    nans = pos_infs = neg_infs = 0
+    smallest, largest = cast_like(math.inf, shift), cast_like(-math.inf, shift)
+    for piece in range(0, 2 * size if far > 0 else size, BLOCK):
+        at = start + piece if piece < size else start + far + piece - size
+        end = start + size if piece < size else start + far + size
+        part = _fold_finite(subarray(x, at, min(BLOCK, end - at)), tag, shift)
+        total, squares, absolute = total + part[0], squares + part[1], absolute + part[2]
+        smallest, largest = min_no_nan(smallest, part[3]), max_no_nan(largest, part[4])
+        nans, pos_infs, neg_infs = nans + part[5], pos_infs + part[6], neg_infs + part[7]
+    return total, squares, absolute, smallest, largest, nans, pos_infs, neg_infs
 
 
-@exact_jit  # regrouped, (shift - origin) + offset would round; the loops above have been compiled with their own flags
-def fold_part(x: Any, tag: Any, bounds: Any) -> Any:
-    """The state of a contiguous, non-empty 1-D array; `bounds` are lo, hi and zero_tol."""
-    shift = widen(x[0], tag)
-    low, high, near = work_bounds(bounds, shift)
-    if not abs(shift) < math.inf:
-        shift = cast_like(0.0, shift)
-    zeros = saturated = nans = pos_infs = neg_infs = 0
-    n = 0
-    # The mean is kept relative to an origin near it: rounded to float64 itself, it would lose what the squares need
-    # where the spread is a few units in the last place.
-    origin = mean = m2 = abs_mean = 0.0
-    smallest = largest = minmax_key(x[0], tag)
-    # What is long comes from memory, and is read in two streams: the first half and the second.
-    pairs = x.size // 2 // _PAIR_BLOCK if x.size >= _PAIRED_FROM else 0
-    paired = 2 * pairs * _PAIR_BLOCK
-    for block in range(pairs - (paired - x.size) // BLOCK):
-        far = pairs * _PAIR_BLOCK if block < pairs else 0
-        start = block * _PAIR_BLOCK if block < pairs else paired + (block - pairs) * BLOCK
-        size = _PAIR_BLOCK if block < pairs else min(BLOCK, x.size - start)
-        total, squares, absolute, least, most, block_zeros, block_saturated = _fold(
-            x, start, far, size, tag, shift, low, high, near
-        )
-        zeros += block_zeros
-        saturated += block_saturated
-        m = 2 * size if far > 0 else size
-        slow_path = not (squares < math.inf and absolute < math.inf)
-        if slow_path:
-            total, squares, absolute, f_least, f_most, block_nans, block_pos, block_neg = _fold_slowly(
-                x, start, far, size, tag, shift
+def part_fold(fold: Any, block: int, pair_block: int, *, prefers_zero: bool = False) -> Any:
+    """The fold of a contiguous, non-empty 1-D array into its state: (x, tag, bounds), which are lo, hi and zero_tol.
+
+    Args:
+        fold: folds a block, or two that are read together, as `_fold` does.
+        block: elements of a block.
+        pair_block: elements of each of two.
+        prefers_zero: whether `fold` is faster where the shift is zero; it is then where the mean is near enough.
+    """
+
+    @exact_jit  # regrouped, (shift - origin) + offset would round; what it calls was compiled with flags of its own
+    def fold_part(x: Any, tag: Any, bounds: Any) -> Any:
+        shift = widen(x[0], tag)
+        low, high, near = work_bounds(bounds, shift)
+        if prefers_zero or not abs(shift) < math.inf:
+            shift = cast_like(0.0, shift)
+        zeros = saturated = nans = pos_infs = neg_infs = 0
+        n = 0
+        # The mean is kept relative to an origin near it: rounded to float64 itself, it would lose what the squares need
+        # where the spread is a few units in the last place.
+        origin = mean = m2 = abs_mean = 0.0
+        smallest = largest = minmax_key(x[0], tag)
+        # What is long comes from memory, and is read in two streams: the first half and the second.
+        pairs = x.size // 2 // pair_block if x.size >= _PAIRED_FROM else 0
+        paired = 2 * pairs * pair_block
+        for number in range(pairs - (paired - x.size) // block):
+            far = pairs * pair_block if number < pairs else 0
+            start = number * pair_block if number < pairs else paired + (number - pairs) * block
+            size = pair_block if number < pairs else min(block, x.size - start)
+            total, squares, absolute, least, most, block_zeros, block_saturated = fold(
+                x, start, far, size, tag, shift, low, high, near
             )
-            least = cast_like(f_least, least)
-            most = cast_like(f_most, most)
-            nans += block_nans
-            pos_infs += block_pos
-            neg_infs += block_neg
-            m -= block_nans + block_pos + block_neg
-        if block == 0:
-            smallest = least
-            largest = most
-        else:
-            smallest = min_no_nan(smallest, least)
-            largest = max_no_nan(largest, most)
-        if m == 0:
-            continue
-        if least == most:
-            shift = cast_like(least, shift)
-            offset = np.float64(least) - shift
-            block_m2 = 0.0
-        else:
-            offset = np.float64(total) / m
-            block_m2 = np.float64(squares) - np.float64(total) * offset
-            if offset * offset * m > FAR * block_m2:
-                shift = coarse(shift + offset, math.sqrt(max(block_m2, 0.0) / m), shift)
-                if slow_path:
-                    total, squares, absolute, _a, _b, _c, _d, _e = _fold_slowly(x, start, far, size, tag, shift)
-                else:
-                    total, squares, absolute, _f, _g, _h, _i = _fold(x, start, far, size, tag, shift, low, high, near)
+            zeros += block_zeros
+            saturated += block_saturated
+            m = 2 * size if far > 0 else size
+            slow_path = not (squares < math.inf and absolute < math.inf)
+            if slow_path:
+                total, squares, absolute, f_least, f_most, block_nans, block_pos, block_neg = _fold_slowly(
+                    x, start, far, size, tag, shift
+                )
+                least = cast_like(f_least, least)
+                most = cast_like(f_most, most)
+                nans += block_nans
+                pos_infs += block_pos
+                neg_infs += block_neg
+                m -= block_nans + block_pos + block_neg
+            if number == 0:
+                smallest = least
+                largest = most
+            else:
+                smallest = min_no_nan(smallest, least)
+                largest = max_no_nan(largest, most)
+            if m == 0:
+                continue
+            if least == most:
+                shift = cast_like(least, shift)
+                offset = np.float64(least) - shift
+                block_m2 = 0.0
+            else:
                 offset = np.float64(total) / m
-                block_m2 = max(np.float64(squares) - np.float64(total) * offset, 0.0)
-        # Of one sign, |x| is summed as precisely as x is; summed by itself, equal values all round the same way.
-        block_abs = np.float64(absolute) / m if least < 0 < most else abs(shift + offset)
+                block_m2 = np.float64(squares) - np.float64(total) * offset
+                if offset * offset * m > FAR * block_m2:
+                    shift = coarse(shift + offset, math.sqrt(max(block_m2, 0.0) / m), shift)
+                    if slow_path:
+                        total, squares, absolute, _a, _b, _c, _d, _e = _fold_slowly(x, start, far, size, tag, shift)
+                    else:
+                        total, squares, absolute, _f, _g, _h, _i = fold(
+                            x, start, far, size, tag, shift, low, high, near
+                        )
+                    offset = np.float64(total) / m
+                    block_m2 = max(np.float64(squares) - np.float64(total) * offset, 0.0)
+            # Of one sign, |x| is summed as precisely as x is; summed by itself, equal values all round the same way.
+            block_abs = np.float64(absolute) / m if least < 0 < most else abs(shift + offset)
+            if n == 0:
+                origin = np.float64(shift)
+            n += m
+            weight = m / n
+            delta = (shift - origin) + offset - mean
+            mean += delta * weight
+            m2 += block_m2 + delta * delta * weight * (n - m)
+            abs_mean += (block_abs - abs_mean) * weight
+            block_mean = shift + offset
+            shift = coarse(block_mean, math.sqrt(block_m2 / m), shift)
+            if prefers_zero and block_mean * block_mean * m <= FAR * block_m2:
+                shift = cast_like(0.0, shift)
+        mean, rest = two_sum(origin, mean)
+        std = math.sqrt(m2 / n) if n > 0 else 0.0
+        if (n > 0 and smallest < largest) or not abs_mean < math.inf:
+            # The squares may have left the range of the precision they were summed in: below, digits are lost to
+            # denormals (float32 squares of 1e-16, float64 squares of 1e-146); above, the sum is not finite.
+            tiny = 1e-14 if cast_like(1e-60, shift) == 0.0 else 1e-145
+            if not tiny < std < math.inf:
+                bound = max(abs(np.float64(smallest)), abs(np.float64(largest)))
+                mean, std, abs_mean, rest = _moments_exact(x, tag, bound)
         if n == 0:
-            origin = np.float64(shift)
-        n += m
-        weight = m / n
-        delta = (shift - origin) + offset - mean
-        mean += delta * weight
-        m2 += block_m2 + delta * delta * weight * (n - m)
-        abs_mean += (block_abs - abs_mean) * weight
-        shift = coarse(shift + offset, math.sqrt(block_m2 / m), shift)
-    mean, rest = two_sum(origin, mean)
-    std = math.sqrt(m2 / n) if n > 0 else 0.0
-    if (n > 0 and smallest < largest) or not abs_mean < math.inf:
-        # The squares may have left the range of the precision they were summed in: below, digits are lost to denormals
-        # (float32 squares of 1e-16, float64 squares of 1e-146); above, the sum is not finite.
-        tiny = 1e-14 if cast_like(1e-60, shift) == 0.0 else 1e-145
-        if not tiny < std < math.inf:
-            bound = max(abs(np.float64(smallest)), abs(np.float64(largest)))
-            mean, std, abs_mean, rest = _moments_exact(x, tag, bound)
-    if n == 0:
-        mean = std = abs_mean = math.nan
-    return (x.size, nans, pos_infs, neg_infs, zeros, saturated, mean, std, abs_mean, smallest, largest, rest)
+            mean = std = abs_mean = math.nan
+        return (x.size, nans, pos_infs, neg_infs, zeros, saturated, mean, std, abs_mean, smallest, largest, rest)
+
+    return fold_part
+
+
+#: Of any element type.
+fold_part: Final = part_fold(_fold, BLOCK, _PAIR_BLOCK)

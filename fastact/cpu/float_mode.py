@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from fastact.cpu.intrinsics import intrinsic_of
+from fastact.cpu.intrinsics import emit_llvm, intrinsic_of
 
 _I32, _I64, _VOID = ir.IntType(32), ir.IntType(64), ir.VoidType()
 #: Flush-to-zero and denormals-are-zero in the control register of x86, and flush-to-zero in that of ARM, for floats and
@@ -30,19 +30,14 @@ def _slot(builder: Any) -> tuple[Any, Any]:
     return word, builder.bitcast(word, ir.IntType(8).as_pointer())
 
 
-def _call(builder: Any, name: str, answer: Any, *arguments: Any) -> Any:
-    function_type = ir.FunctionType(answer, [argument.type for argument in arguments])
-    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), arguments)
-
-
 def emit_mode(builder: Any, machine: str) -> Any:
     """The instructions that read the control register, as 64 bits; 0 on other machines."""
     if machine == "x86":
         word, address = _slot(builder)
-        _call(builder, "llvm.x86.sse.stmxcsr", _VOID, address)
+        emit_llvm(builder, "llvm.x86.sse.stmxcsr", _VOID, address)
         return builder.zext(builder.load(word), _I64)
     if machine == "arm":
-        return _call(builder, "llvm.aarch64.get.fpcr", _I64)
+        return emit_llvm(builder, "llvm.aarch64.get.fpcr", _I64)
     return ir.Constant(_I64, 0)
 
 
@@ -51,9 +46,9 @@ def emit_set_mode(builder: Any, machine: str, mode: Any) -> None:
     if machine == "x86":
         word, address = _slot(builder)
         builder.store(builder.trunc(mode, _I32), word)
-        _call(builder, "llvm.x86.sse.ldmxcsr", _VOID, address)
+        emit_llvm(builder, "llvm.x86.sse.ldmxcsr", _VOID, address)
     if machine == "arm":
-        _call(builder, "llvm.aarch64.set.fpcr", _VOID, mode)
+        emit_llvm(builder, "llvm.aarch64.set.fpcr", _VOID, mode)
 
 
 _HERE: Final = "x86" if _X86 else "arm" if _ARM else ""

@@ -70,6 +70,12 @@ def emit_choice(builder: Any, scalar: Any, comparison: str, a: Any, b: Any) -> A
     return builder.select(test, b, a, flags=("nnan", "nsz"))
 
 
+def emit_llvm(builder: Any, name: str, answer: Any, *arguments: Any) -> Any:
+    """A call of one of LLVM's own functions, an instruction or a few."""
+    function_type = ir.FunctionType(answer, [argument.type for argument in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), arguments)
+
+
 def _view(context: Any, builder: Any, array_type: Any, data: Any, shape: Any, strides: Any, itemsize: Any) -> Any:
     view = context.make_array(array_type)(context, builder)
     context.populate_array(view, data=data, shape=shape, strides=strides, itemsize=itemsize, meminfo=None)

@@ -35,10 +35,12 @@ class Level(NamedTuple):
     cpu: str
     features: frozenset[str]
     tuning: tuple[str, ...] = ()
+    #: A feature beyond these, and the element type that is there a second time for CPUs that have it.
+    variants: tuple[tuple[str, str], ...] = ()
 
-    def settings(self) -> dict[str, str]:
-        """Numba's environment variables that make it compile for this."""
-        features = ",".join([*(f"+{feature}" for feature in sorted(self.features)), *self.tuning])
+    def settings(self, *more: str) -> dict[str, str]:
+        """Numba's environment variables that make it compile for this, and for more features."""
+        features = ",".join([*(f"+{feature}" for feature in sorted({*self.features, *more})), *self.tuning])
         return {"NUMBA_CPU_NAME": self.cpu, "NUMBA_CPU_FEATURES": features}
 
 
@@ -46,7 +48,10 @@ class Level(NamedTuple):
 LEVELS: Final = {
     "x86_64": {
         "v4": Level(
-            "x86-64-v4", _V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}, ("-prefer-256-bit",)
+            "x86-64-v4",
+            _V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+            ("-prefer-256-bit",),
+            (("avx512bf16", "bfloat16"),),
         ),
         "v3": Level("x86-64-v3", _V3),
     },
@@ -111,9 +116,19 @@ def _minor(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:2])
 
 
+def file_of(name: str, feature: str = "") -> str:
+    """The name of the file with an entry point's code, or with its variant for CPUs that have a feature."""
+    return f"{name}+{feature}.bin" if feature else f"{name}.bin"
+
+
 def prebuilt_entry(name: str) -> Entry | None:
     """The entry point of this name, or None."""
     folder, _ = prebuilt_folder()
-    if folder is None or not (path := folder / f"{name}.bin").is_file():
+    if folder is None:
         return None
-    return Entry.unpack(path.read_bytes(), name)
+    level = next(level for key, level in LEVELS[machine()].items() if folder.name == folder_of(key))
+    better = [feature for feature, _ in level.variants if feature in host_features()]
+    for file in (*(file_of(name, feature) for feature in better), file_of(name)):
+        if (path := folder / file).is_file():
+            return Entry.unpack(path.read_bytes(), name)
+    return None

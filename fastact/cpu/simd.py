@@ -26,7 +26,7 @@ from fastact.cpu.widen import emit_widen, widen_array
 
 #: Bytes of a vector of widened elements. A sweep has eight vectors of sums, and they must stay in registers: 32 of 64
 #: bytes with AVX-512, else 16 of 32 (or 32 of 16) bytes, where vectors of 64 bytes took up to twice as long.
-_VECTOR_BYTES: Final = 64 if VECTOR_BYTES == 64 else 32
+REGISTER_BYTES: Final = 64 if VECTOR_BYTES == 64 else 32
 #: Where in a number of 32 bits `count_outside` counts: above what `count_at_most` counts in it.
 SECOND_BITS: Final = 16
 SECOND_COUNT: Final = 1 << SECOND_BITS
@@ -50,7 +50,7 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
 
 def _widened_type(tag: Any) -> VectorType:
     scalar = types.float64 if tag.instance_class is Wide else types.float32
-    return VectorType(scalar, _VECTOR_BYTES * 8 // scalar.bitwidth)
+    return VectorType(scalar, REGISTER_BYTES * 8 // scalar.bitwidth)
 
 
 def _pointer(context: Any, builder: Any, x: Any, array: Any, offset: Any, pointee: Any) -> Any:
@@ -58,7 +58,7 @@ def _pointer(context: Any, builder: Any, x: Any, array: Any, offset: Any, pointe
     return builder.bitcast(builder.gep(data, [offset]), pointee.as_pointer())
 
 
-def _read(context: Any, builder: Any, x: Any, array: Any, offset: Any, vector: VectorType) -> Any:
+def read(context: Any, builder: Any, x: Any, array: Any, offset: Any, vector: VectorType) -> Any:
     stored = ir.VectorType(context.get_data_type(x.dtype), vector.width)
     value = builder.load(_pointer(context, builder, x, array, offset, stored))
     value.align = x.dtype.bitwidth // 8  # rows begin anywhere
@@ -66,7 +66,7 @@ def _read(context: Any, builder: Any, x: Any, array: Any, offset: Any, vector: V
 
 
 def _lanes(tag: Any) -> int:
-    return _VECTOR_BYTES // (8 if isinstance(tag, Wide) else 4)
+    return REGISTER_BYTES // (8 if isinstance(tag, Wide) else 4)
 
 
 def _load_widened(x: Any, offset: int, tag: Any) -> Any:
@@ -75,7 +75,7 @@ def _load_widened(x: Any, offset: int, tag: Any) -> Any:
 
 def _load_minmax_key(x: Any, offset: int, tag: Any) -> Any:
     exact = x.dtype in (np.int64, np.uint64)
-    return x.reshape(-1)[offset : offset + _VECTOR_BYTES // 8].copy() if exact else _load_widened(x, offset, tag)
+    return x.reshape(-1)[offset : offset + REGISTER_BYTES // 8].copy() if exact else _load_widened(x, offset, tag)
 
 
 def _store_tuple(arrays: Any, offset: int, values: Any) -> None:
@@ -87,7 +87,7 @@ def _store_tuple(arrays: Any, offset: int, values: Any) -> None:
 def load_widened(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     """The elements from the flat index `offset` of a contiguous array on, widened."""
     x, _, tag = signature.args
-    value = _read(context, builder, x, args[0], args[1], signature.return_type)
+    value = read(context, builder, x, args[0], args[1], signature.return_type)
     return emit_widen(builder, value, x.dtype, tag.instance_class)
 
 
@@ -106,7 +106,7 @@ def _key_type(x: Any, tag: Any) -> VectorType:
 def load_minmax_key(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     """The same elements as min and max compare them: as they are where float64 cannot hold them."""
     x, _, tag = signature.args
-    value = _read(context, builder, x, args[0], args[1], signature.return_type)
+    value = read(context, builder, x, args[0], args[1], signature.return_type)
     exact = x.dtype in (types.int64, types.uint64)
     return value if exact else emit_widen(builder, value, x.dtype, tag.instance_class)
 
@@ -117,7 +117,7 @@ def load_minmax_key(context: Any, builder: Any, signature: Any, args: Any) -> An
 )
 def load(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     """As many values of the 1-D array `x` as `example` has lanes."""
-    return _read(context, builder, signature.args[0], args[0], args[1], signature.return_type)
+    return read(context, builder, signature.args[0], args[0], args[1], signature.return_type)
 
 
 @intrinsic_of(
@@ -130,7 +130,7 @@ def load_tuple(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     """A vector, with as many lanes as `example`, of each 1-D array of a tuple; none is counted on the way."""
     arrays, vectors = cgutils.unpack_tuple(builder, args[0]), signature.return_type
     found = zip(signature.args[0], arrays, vectors, strict=True)
-    values = [_read(context, builder, x, array, args[1], vector) for x, array, vector in found]
+    values = [read(context, builder, x, array, args[1], vector) for x, array, vector in found]
     return context.make_tuple(builder, vectors, values)
 
 
@@ -152,7 +152,8 @@ def no_counts(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return ir.Constant(context.get_value_type(vector), [0] * vector.width)
 
 
-def _splat(builder: Any, scalar: Any, vector_type: Any) -> Any:
+def splat_value(builder: Any, scalar: Any, vector_type: Any) -> Any:
+    """The instructions for a vector with a number in every lane."""
     i32, undefined = ir.IntType(32), ir.Constant(vector_type, ir.Undefined)
     vector = builder.insert_element(undefined, scalar, ir.Constant(i32, 0))
     first = ir.Constant(ir.VectorType(i32, vector_type.count), [0] * vector_type.count)
@@ -165,7 +166,7 @@ def _splat(builder: Any, scalar: Any, vector_type: Any) -> Any:
 def splat(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     """A vector like `example` with `value` in every lane."""
     value, example = signature.args
-    return _splat(builder, context.cast(builder, args[0], value, example.scalar), args[1].type)
+    return splat_value(builder, context.cast(builder, args[0], value, example.scalar), args[1].type)
 
 
 @intrinsic_of(lambda a: a(a), np.abs)
@@ -182,6 +183,8 @@ def _arithmetic(operation: Any, name: str) -> None:
 
     @intrinsic_of(lambda a, b: a(a, b), operation)
     def operate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if isinstance(signature.return_type.scalar, types.Integer):
+            return getattr(builder, name[1:])(*args)
         # "contract": a product that is added at once is one instruction, rounded once.
         return getattr(builder, name)(*args, flags=() if name == "fsub" else ("contract",))
 
@@ -215,6 +218,7 @@ def _comparison(sign: str, python: Any) -> Any:
 
 less: Final = _comparison("<", operator.lt)
 equal: Final = _comparison("==", operator.eq)
+at_most: Final = _comparison("<=", operator.le)
 
 
 @intrinsic_of(lambda a, b: a(a, b), np.logical_and)
@@ -259,17 +263,19 @@ def store_mask(context: Any, builder: Any, signature: Any, args: Any) -> None:
     builder.store(builder.zext(args[2], stored), pointer, align=1)
 
 
-@intrinsic_of(lambda: VectorType(types.float64, _VECTOR_BYTES // 8)(), lambda: np.zeros(_VECTOR_BYTES // 8, np.float64))
+@intrinsic_of(
+    lambda: VectorType(types.float64, REGISTER_BYTES // 8)(), lambda: np.zeros(REGISTER_BYTES // 8, np.float64)
+)
 def zeros_float64(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     """As many zeros in float64 as a register holds."""
     vector = signature.return_type
     return ir.Constant(context.get_value_type(vector), [0.0] * vector.width)
 
 
-@intrinsic_of(lambda: types.intp(), lambda: _VECTOR_BYTES // 8)
+@intrinsic_of(lambda: types.intp(), lambda: REGISTER_BYTES // 8)
 def lanes_float64(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     """How many float64 a register holds."""
-    return context.get_constant(types.intp, _VECTOR_BYTES // 8)
+    return context.get_constant(types.intp, REGISTER_BYTES // 8)
 
 
 @intrinsic_of(lambda a: VectorType(types.float64, a.width)(a), lambda a: a.astype(np.float64))
@@ -353,7 +359,7 @@ def select_from(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     """`value` in the lanes from number `first` on, `filler`, a vector as well, in those before."""
     i32, width = ir.IntType(32), signature.return_type.width
     vector = ir.VectorType(i32, width)
-    start = _splat(builder, builder.trunc(args[0], i32), vector)
+    start = splat_value(builder, builder.trunc(args[0], i32), vector)
     test = builder.icmp_signed(">=", ir.Constant(vector, list(range(width))), start)
     return builder.select(test, args[1], args[2])
 

@@ -15,8 +15,8 @@ from numba import types
 
 from fastact import arithmetic
 from fastact.arithmetic.element_types import ELEMENT_TYPES
-from fastact.cpu.flat import fold_part
 from fastact.cpu.float_mode import begin_ieee, end_ieee
+from fastact.cpu.folds import fold_of
 from fastact.cpu.intrinsics import fetch_add, subarray
 from fastact.cpu.jit import COMPILED, array_type, kernel
 from fastact.cpu.neuron_merge import merge_parts
@@ -42,11 +42,11 @@ def small_kernel(name: str) -> Callable[..., arithmetic.State]:
     It holds the interpreter lock, which saves 40 ns: use it for at most `SMALL` elements.
     """
     element_type = ELEMENT_TYPES[name]
-    tag = element_type.tag
+    tag, fold = element_type.tag, fold_of(element_type)
 
     def sweep_small(x: Any, lo: float, hi: float, tol: float) -> Any:
         mode = begin_ieee()
-        state = wide_state(fold_part(x, tag, (lo, hi, tol)))
+        state = wide_state(fold(x, tag, (lo, hi, tol)))
         end_ieee(mode)
         return state
 
@@ -60,7 +60,7 @@ def small_kernel(name: str) -> Callable[..., arithmetic.State]:
 def parts_kernel(name: str) -> Callable[..., None]:
     """The entry point that takes one part of a long tensor after the other, until none is left."""
     element_type = ELEMENT_TYPES[name]
-    tag = element_type.tag
+    tag, fold = element_type.tag, fold_of(element_type)
 
     def sweep_parts(
         x: Any, lo: float, hi: float, tol: float, size: int, counter: Any, counts: Any, moments: Any, extremes: Any
@@ -70,7 +70,7 @@ def parts_kernel(name: str) -> Callable[..., None]:
         part = fetch_add(counter)
         while part < counts.shape[1]:
             start = part * size
-            state = fold_part(subarray(x, start, min(size, x.size - start)), tag, bounds)
+            state = fold(subarray(x, start, min(size, x.size - start)), tag, bounds)
             store_state(state, states, part, 0)
             part = fetch_add(counter)
         end_ieee(mode)

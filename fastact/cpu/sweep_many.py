@@ -15,8 +15,8 @@ from numba import types
 
 from fastact import arithmetic
 from fastact.arithmetic.element_types import ELEMENT_TYPES
-from fastact.cpu.flat import fold_part
 from fastact.cpu.float_mode import begin_ieee, end_ieee
+from fastact.cpu.folds import fold_of
 from fastact.cpu.intrinsics import array_at, fetch_add
 from fastact.cpu.jit import array_type, kernel
 from fastact.cpu.states import allocate, array_types, in_order, store_state
@@ -44,7 +44,7 @@ class Places(NamedTuple):
 def many_kernel(name: str) -> Callable[..., None]:
     """The entry point that takes one line of the table after the other, until none is left."""
     element_type = ELEMENT_TYPES[name]
-    tag = element_type.tag
+    tag, fold = element_type.tag, fold_of(element_type)
     stored = element_type.storage.type(0)
 
     def sweep_tasks(
@@ -55,7 +55,7 @@ def many_kernel(name: str) -> Callable[..., None]:
         bounds, states = (lo, hi, tol), (counts, moments, extremes)
         task = fetch_add(counter)
         while task < sizes.size:
-            state = fold_part(array_at(addresses[task], (sizes[task],), stored), tag, bounds)
+            state = fold(array_at(addresses[task], (sizes[task],), stored), tag, bounds)
             store_state(state, states, task, 0)
             task = fetch_add(counter)
         end_ieee(mode)

@@ -95,3 +95,19 @@ def minmax_key(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     """What min and max compare: the widened value, or the integer itself where float64 cannot hold it."""
     stored, tag = signature.args
     return args[0] if signature.return_type == stored else emit_widen(builder, args[0], stored, tag.instance_class)
+
+
+def _narrow(value: Any, tag: Any) -> Any:
+    if isinstance(tag, BFloat16):
+        return np.uint16(np.float32(value).view(np.uint32) >> np.uint32(16))
+    with np.errstate(over="ignore"):
+        return np.float32(value).astype(np.float16).view(np.uint16)
+
+
+@intrinsic_of(lambda value, tag: types.uint16(value, tag), _narrow)
+def narrow(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """The bits of a float of 16 bits beside a float32: of float16 the nearest, of bfloat16 that towards zero."""
+    i16, i32 = ir.IntType(16), ir.IntType(32)
+    if signature.args[1].instance_class is Float16:
+        return builder.bitcast(builder.fptrunc(args[0], ir.HalfType()), i16)
+    return builder.trunc(builder.lshr(builder.bitcast(args[0], i32), ir.Constant(i32, 16)), i16)

@@ -66,7 +66,7 @@ class Diagnoser:
         >>> diagnoser.add(LayerInfo("act", 0, "Tanh"))
         >>> for step in range(5):  # 1000 elements, 900 of them beyond ±0.99
         ...     state = (1000, 0, 0, 0, 0, 900, 0.0, 0.95, 0.94, -1.0, 1.0)
-        ...     diagnoser.append("act", (step, 0, 0, *state, 0, 0, 0, 0, 0, float("nan"), -1, float("nan")))
+        ...     diagnoser.append("act", (step, 0, 0, *state, 0, 0, 0, 0, 0, float("nan"), -1, float("nan"), 0, 0, 0))
         >>> [(f.layer, f.condition, f.severity, f.first_step) for f in diagnoser.diagnose().findings]
         [('act', 'saturated', 'critical', 0)]
     """

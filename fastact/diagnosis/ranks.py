@@ -198,8 +198,8 @@ class RankTable:
             layer.last_bad = int(numbers[-1])
 
     def _compare_copies(self, parts: Parts, columns: Ints, of_group: Ints, sizes: Ints) -> None:
-        """Parameters, which every rank has whole: once equal, they should stay so."""
-        whole = np.array([layer.info.layer_type == layer_types.PARAMETER for layer in self._layers])
+        """Parameters that every rank has whole: once equal, they should stay so."""
+        whole = np.array([_is_copy(layer.info) for layer in self._layers])
         chosen = np.flatnonzero(whole[of_group] & (sizes > 1))
         if not len(chosen):
             return
@@ -293,7 +293,7 @@ class RankTable:
 
     def equal_copies(self, ranks: Sequence[int]) -> bool:
         """Whether there are parameters of which all ranks have equal copies, and none of which these ranks have not."""
-        layers = [layer for layer in self._layers if layer.info.layer_type == layer_types.PARAMETER]
+        layers = [layer for layer in self._layers if _is_copy(layer.info)]
         other = any(layer.unequal is not None and set(layer.unequal.ranks) & set(ranks) for layer in layers)
         return any(layer.was_equal for layer in layers) and not other
 
@@ -316,6 +316,11 @@ class RankTable:
             return (), np.zeros(0, ROW_DTYPE)
         there = np.flatnonzero(self._last["count"][place])
         return tuple(self.ranks[at] for at in there.tolist()), self._last[place, there]
+
+
+def _is_copy(info: LayerInfo) -> bool:
+    """Whether each rank has the same of a layer: parameters are, unless each has a part of its own (FSDP)."""
+    return info.layer_type == layer_types.PARAMETER and not (info.facts or {}).get("part")
 
 
 def _is_output(info: LayerInfo) -> bool:

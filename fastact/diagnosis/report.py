@@ -162,7 +162,8 @@ class Diagnosis:
 
         Args:
             source: the rows that it was made from, so that its findings are drawn and there is a heat map of layers by
-                steps: a monitor's `history`, or a log. Without it there is text alone.
+                steps: a monitor, its `history`, or a log. Of a monitor and a log it is also shown which neurons are
+                dead. Without it there is text alone.
             title: what the run is called.
 
         Raises:
@@ -173,12 +174,16 @@ class Diagnosis:
             >>> page[:15], "Nothing was recorded" in page
             ('<!doctype html>', True)
         """
+        from fastact.diagnosis.show.neuron_maps import with_dead_neurons
         from fastact.diagnosis.show.webpage import Subject, document, is_loss  # shows what is defined here
         from fastact.heatmap.collect import collect
 
         if not isinstance(title, str):
             raise ArgumentTypeError(f"title: got {type(title).__name__}, want text")
-        return document([Subject(title, self, None if source is None else collect(source, is_loss))])
+        rows = getattr(source, "history", source)
+        cells = None if rows is None else collect(rows, is_loss)
+        sick = with_dead_neurons(self) if hasattr(source, "neurons") else []
+        return document([Subject(title, self, cells, neurons=[source.neurons(name) for name in sick])])
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draws each finding as a bar from the step since which it holds on, in the line of its layer.

@@ -4,7 +4,6 @@ The colours are those of the report: its style sheet is the one place that names
 """
 
 import functools
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,7 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from fastact.html.page import asset, environment
+from fastact.html.page import asset, declared, environment
 
 #: Units of a small curve's picture.
 _WIDTH: Final = 120.0
@@ -136,7 +135,7 @@ def _short(value: float) -> str:
 def style() -> str:
     """The style sheet of a card: the report's colours, by the theme of the notebook, and `notebook.css`."""
     report = asset("report.css")
-    light, dark = (_variables(report, head) for head in (r":root", r':root\[data-theme="dark"\]'))
+    light, dark = (declared(report, head) for head in (r":root", r':root\[data-theme="dark"\]'))
     of_theme = ", ".join(
         f"{theme} .fastact" for theme in ('[data-jp-theme-light="false"]', ".vscode-dark", 'html[theme="dark"]')
     )
@@ -146,10 +145,3 @@ def style() -> str:
         f".fastact {{{light}}}\n{of_theme} {{{dark}}}\n@media (prefers-color-scheme: dark) {{ {unnamed} {{{dark}}} }}\n"
     )
     return colours + asset("notebook.css")
-
-
-def _variables(sheet: str, selector: str) -> str:
-    """What a rule of the report's style sheet declares."""
-    found = re.search(rf"^{selector} \{{(.*?)\}}", sheet, re.DOTALL | re.MULTILINE)
-    assert found is not None, selector
-    return " ".join(found[1].split())

@@ -8,6 +8,7 @@ import base64
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,6 +107,20 @@ def asset(name: str) -> str:
     return (_HERE / "assets" / name).read_text(encoding="utf-8")
 
 
+def declared(sheet: str, selector: str) -> str:
+    """What a rule of a style sheet declares."""
+    found = re.search(rf"^{selector} \{{(.*?)\}}", sheet, re.DOTALL | re.MULTILINE)
+    assert found is not None, selector
+    return " ".join(found[1].split())
+
+
+def _style() -> str:
+    """The style sheet of a report: its dark colours, written once, are for the button and for a system that is dark."""
+    sheet = asset("report.css")
+    dark = declared(sheet, r':root\[data-theme="dark"\]')
+    return f'{sheet}@media (prefers-color-scheme: dark) {{ :root:not([data-theme="light"]) {{ {dark} }} }}\n'
+
+
 def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
@@ -125,7 +140,7 @@ def for_script(value: Any) -> str:
 
 def render(page: Page) -> str:
     """The page as text."""
-    style = asset("report.css")
+    style = _style()
     parts = [asset(name) for name in _SCRIPTS]
     script = '"use strict";\n(() => {\n' + "\n".join(parts) + "\n})();\n"
     data = [

@@ -5,6 +5,7 @@ the elements of all those steps would have given, up to rounding of the moments:
 
 - `fields.STATE` is merged by `arithmetic.merge`: counts add, min and max are exact, mean and std follow from those of
   the parts. So any range of steps aggregates to the same numbers before and after.
+- `fields.DRAWN` adds.
 - `step` and `time` are those of the last step merged.
 - `fields.NEURON` cannot be merged, since which neurons were silent is not kept: they are those of the last step
   merged, as a sample (so `typical_peak` is of one step, while min and max are of all).
@@ -25,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.arithmetic.columns import counts_fit, merge_groups
-from fastact.fields import COPY, ROW_DTYPE, SCHEMA_VERSION
+from fastact.fields import COPY, DRAWN, ROW_DTYPE, SCHEMA_VERSION
 from fastact.history import LayerInfo
 from fastact.log.codec import NONSENSE, Decoder, Encoder, added, read_header
 from fastact.log.files import write_all
@@ -280,7 +281,7 @@ class Merged:
         sizes = np.diff(starts, append=len(rows))
         merged = rows.take(starts + sizes - 1)
         merge_groups(rows, sizes, merged)
-        for field in COPY:
+        for field in (*COPY, *DRAWN):
             merged[field.name] = np.add.reduceat(rows[field.name], starts)
         done = int(np.searchsorted(group[starts], group[-1]))
         self._open = merged[done:]

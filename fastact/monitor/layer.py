@@ -25,6 +25,9 @@ _FIRST: Final = COLUMN["count"]
 _SILENT, _DEAD = COLUMN["silent_neurons"] - _FIRST, COLUMN["dead_neurons"] - _FIRST
 #: What was recorded of a layer: stats; or, by hooks, the memory of a sweep, which is used again after the step.
 Recorded = ActivationStats | ChannelStats | NeuronWorkspace
+#: `fields.DRAWN`: how many samples were drawn, and how many elements were left out with the others.
+Drawn = tuple[int, int]
+ALL: Final[Drawn] = (0, 0)
 
 
 def total_of(recorded: Recorded) -> ActivationStats:
@@ -41,7 +44,7 @@ class WatchedLayer:
     """A layer between two calls of the monitor."""
 
     __slots__ = (
-        "bits", "copied", "density", "history", "info", "known_dead", "parts", "plans", "recorded", "silence",
+        "bits", "copied", "density", "drawn", "history", "info", "known_dead", "parts", "plans", "recorded", "silence",
         "silence_step", "snapshots",
     )  # fmt: skip
 
@@ -53,6 +56,8 @@ class WatchedLayer:
         self.plans = PlanCache((*info.saturation, 0.0))
         #: What was recorded in the step under way; None before anything was.
         self.recorded: Recorded | None = None
+        #: What was drawn in that step, and left out.
+        self.drawn = ALL
         #: How many parts were merged in that step.
         self.parts = 0
         #: What each neuron's silence has come to, int64[neurons], and how often the others fire (`arithmetic.silence`).
@@ -63,8 +68,14 @@ class WatchedLayer:
         self.snapshots: list[Snapshot] = []
         self.known_dead = 0
 
-    def add(self, recorded: Recorded, bits: int = 0) -> None:
+    def left(self, drawn: Drawn) -> None:
+        """Adds what was drawn of a part of the step's activations, and left out."""
+        self.drawn = self.drawn[0] + drawn[0], self.drawn[1] + drawn[1]
+
+    def add(self, recorded: Recorded, bits: int = 0, drawn: Drawn = ALL) -> None:
         """Merges a part of the step's activations into what was recorded before."""
+        if drawn is not ALL:
+            self.left(drawn)
         if self.recorded is None:
             self.recorded, self.parts, self.bits = recorded, 1, bits
             return
@@ -83,6 +94,7 @@ class LayerRecord(NamedTuple):
     layer: WatchedLayer
     recorded: Recorded | None
     bits: int = 0
+    drawn: Drawn = ALL
 
     def row(self, step: int, time: int, limits: SilenceLimits) -> "PendingRow":
         """The row of the step, which ended at `time`; changes nothing."""
@@ -104,7 +116,7 @@ class LayerRecord(NamedTuple):
             fired, silent, dead = math.floor(numbers[MEAN] * numbers[COUNT] + 0.5), 0, 0
         before = density.pooled_elements, density.pooled_fires
         density = Density(*next_density(*before, neurons, samples, fired, silent, dead))
-        row = (step, layer.info.order, time, *numbers, self.bits)
+        row = (step, layer.info.order, time, *numbers, self.bits, *self.drawn)
         return PendingRow(layer, row, layer.history.total, silence, density)
 
     def row_with_deferred(
@@ -119,7 +131,7 @@ class LayerRecord(NamedTuple):
     def _without_neurons(self, step: int, time: int, total: ActivationStats, neurons: tuple[Any, ...]) -> "PendingRow":
         """A row that says nothing of the silence that is counted here."""
         layer = self.layer
-        row = (step, layer.info.order, time, *as_logged(total.state), *neurons, self.bits)
+        row = (step, layer.info.order, time, *as_logged(total.state), *neurons, self.bits, *self.drawn)
         return PendingRow(layer, row, layer.history.total, layer.silence, layer.density)
 
     def free(self) -> None:

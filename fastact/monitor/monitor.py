@@ -30,6 +30,8 @@ from fastact.monitor.alerts import Action, Alerts
 from fastact.monitor.gathering import Gather, Gathering
 from fastact.monitor.guards import Guards
 from fastact.monitor.kept_neurons import TellsNeurons
+from fastact.monitor.layer import ALL, Drawn
+from fastact.monitor.lost import TellsLost
 from fastact.monitor.notebook import InNotebooks
 from fastact.monitor.queue import StepQueue
 from fastact.monitor.resuming import Releasable, hold, open_writer
@@ -44,7 +46,7 @@ from fastact.stats.options import SATURATION
 from fastact.stats.summarize import summarize
 
 
-class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, Guards, Releasable):
+class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, TellsLost, Guards, Releasable):
     """Watches the activations of a training run.
 
     Args:
@@ -159,25 +161,6 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, Guards,
         return self._closed
 
     @property
-    def failures(self) -> int:
-        """How many rows were not made; the first one was warned of."""
-        return self._failures.failures
-
-    @property
-    def dropped(self) -> dict[str, int]:
-        """Rows that are lost, by reason: not made (`failures`), or made and not in the log; {} where none is."""
-        made = {} if self._writer is None else self._writer.losses
-        return ({"not made": self.failures} if self.failures else {}) | made
-
-    @property
-    def unseen(self) -> dict[str, str]:
-        """What was watched and not recorded so far, by name, and why: layers that never ran, outputs without numbers.
-
-        Only who says beforehand what will be recorded can miss something: `fastact.torch.watch` does.
-        """
-        return dict(self._unseen.look())
-
-    @property
     def should_stop(self) -> bool:
         """With ``on_finding="stop"``, whether there has been a finding, which asks the loop to stop."""
         return self._alerts is not None and self._alerts.stop
@@ -265,6 +248,7 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, Guards,
         dtype: str = "",
         sparse: bool = False,
         kind: str | None = None,
+        drawn: Drawn = ALL,
     ) -> ActivationStats | None:
         """`record` in a step that is recorded, once its name was looked at."""
         layer = self._layers.get(name)
@@ -281,7 +265,8 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, Guards,
             check_type("dtype", dtype, str, "the name of a dtype, a str")
             layer_type = known_type(layer_type)
             interval = BOUNDED.get(layer_type, SATURATION) if saturation is None else saturation
-            if self._queue.postpone(partial(self._record, name, x, axis, layer_type, saturation, dtype, sparse)):
+            given = (name, x, axis, layer_type, saturation, dtype, sparse, None, drawn)
+            if self._queue.postpone(partial(self._record, *given)):
                 return None
             dtype = dtype or str(getattr(x, "dtype", "")).removeprefix("torch.")
         if isinstance(x, (ActivationStats, ChannelStats)):
@@ -291,7 +276,8 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, Guards,
             stats = x
         elif (
             on_gpu(x)
-            and (deferred := self._record_deferred(name, x, axis, layer_type, interval, dtype, sparse)) is not None
+            and (deferred := self._record_deferred(name, x, axis, layer_type, interval, dtype, sparse, drawn))
+            is not None
         ):
             return deferred
         else:
@@ -300,11 +286,14 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, Guards,
                 layer.plans.learn(x, axis)
                 self._check_axis(layer, stats, axis)
         layer = layer or self._queue.add_layer(name, layer_type, dtype, stats.saturation, sparse)
-        self._queue.record(layer, stats, bits_of(x) if layer.copied and stats is not x else 0)
+        self._queue.record(layer, stats, bits_of(x) if layer.copied and stats is not x else 0, drawn)
         return stats.total if isinstance(stats, ChannelStats) else stats
 
-    def record_in_place(self, name: str, x: Any, axis: int | None, layer_type: str) -> None:
+    def record_in_place(self, name: str, x: Any, axis: int | None, layer_type: str, drawn: Drawn = ALL) -> None:
         """`record` for callers that need no stats, such as hooks: memory is used again from step to step.
+
+        Where `x` is a share of the samples that there are, `drawn` is how many samples it has, and how many elements
+        the others have that were left out.
 
         Raises what `record` raises.
         """
@@ -312,10 +301,10 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, Guards,
         if layer is not None and self.active:
             workspace = layer.plans.sweep(x, axis, layer.plans.free)
             if workspace is not None:
-                self._queue.record(layer, workspace, bits_of(x) if layer.copied else 0)
+                self._queue.record(layer, workspace, bits_of(x) if layer.copied else 0, drawn)
                 return
         if self.active:
-            self._record(name, x, axis, layer_type)
+            self._record(name, x, axis, layer_type, drawn=drawn)
         elif self._closed:
             raise FastactError(f"the monitor is closed: cannot record {name!r}")
 
@@ -323,7 +312,7 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, Guards,
 
     def _record_deferred(
         self, name: str, x: Any, axis: int | tuple[int, ...] | None, layer_type: str, saturation: Any, dtype: str,
-        sparse: bool,
+        sparse: bool, drawn: Drawn,
     ) -> ActivationStats | None:  # fmt: skip
         """Launches the sweep of what lies on a GPU; None if it is to be swept while the host waits."""
         found, shape = gpu_view(x, axis)
@@ -333,7 +322,7 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, Guards,
             name, layer_type, dtype, check_saturation(saturation), sparse
         )
         bounds = (*layer.info.saturation, 0.0)
-        row = self._queue.record_deferred(layer, found, shape, bounds)
+        row = self._queue.record_deferred(layer, found, shape, bounds, drawn)
         return None if row is None else wrap_deferred(row, bounds)
 
     def step(self) -> None:

@@ -26,7 +26,7 @@ from fastact.history import LayerInfo
 from fastact.log.writer import LogWriter
 from fastact.monitor.declared import Declared
 from fastact.monitor.kept_neurons import OFTEN, KeptNeurons
-from fastact.monitor.layer import LayerRecord, PendingRow, Recorded, WatchedLayer, total_of
+from fastact.monitor.layer import ALL, Drawn, LayerRecord, PendingRow, Recorded, WatchedLayer, total_of
 from fastact.neurons import Neurons
 
 if TYPE_CHECKING:
@@ -167,34 +167,35 @@ class StepQueue:
             self.layers[info.name] = WatchedLayer(info, self._diagnoser.history[info.name], copied=copied)
         self._adding = None
 
-    def record(self, layer: WatchedLayer, recorded: Recorded, bits: int = 0) -> None:
+    def record(self, layer: WatchedLayer, recorded: Recorded, bits: int = 0, drawn: Drawn = ALL) -> None:
         """Adds what was recorded of a layer to the step under way, and of a copy the sum of its bits."""
         with self.lock:
             if self._busy:
-                self._postponed.append(partial(self.record, layer, recorded, bits))
+                self._postponed.append(partial(self.record, layer, recorded, bits, drawn))
                 return
             late = self._finished or self._delivery is not None
             if not late:
                 # `_exclusively` written out, which costs as much again as all the rest.
                 self._busy = True
                 try:
-                    layer.add(recorded, bits)
+                    layer.add(recorded, bits, drawn)
                 finally:
                     self._busy = False
         if late:
-            self._exclusively(self._record_late, layer, recorded, bits)
+            self._exclusively(self._record_late, layer, recorded, bits, drawn)
         elif self._postponed:
             self._exclusively(self._settle)
 
-    def _record_late(self, layer: WatchedLayer, recorded: Recorded, bits: int) -> None:
+    def _record_late(self, layer: WatchedLayer, recorded: Recorded, bits: int, drawn: Drawn) -> None:
         """`record` after an interrupt, which may have kept the step from beginning."""
         self._settle()
         if self.current % self._every == 0:
-            layer.add(recorded, bits)
+            layer.add(recorded, bits, drawn)
 
     def record_deferred(
-        self, layer: WatchedLayer, x: "DeviceArray", shape: tuple[int, ...] | None, bounds: tuple[float, float, float]
-    ) -> "DeferredRow | None":
+        self, layer: WatchedLayer, x: "DeviceArray", shape: tuple[int, ...] | None, bounds: tuple[float, float, float],
+        drawn: Drawn = ALL,
+    ) -> "DeferredRow | None":  # fmt: skip
         """Launches the sweep of what lies on a GPU, in the step under way; see `DeferredRows.record`."""
         if self.deferred is None:
             # numba.cuda takes a third of a second to load.
@@ -203,14 +204,15 @@ class StepQueue:
             self.deferred = self._exclusively(lambda: self.deferred or DeferredRows())
         row = self.deferred.record(layer.info.order, x, shape, bounds, self._silence_limits(layer), self.current)
         if row is not None:
-            add = partial(self._add_deferred, self.deferred, row)
+            add = partial(self._add_deferred, self.deferred, row, layer, drawn)
             if not self.postpone(add):
                 self._exclusively(add)
         return row
 
-    def _add_deferred(self, deferred: "DeferredRows", row: "DeferredRow") -> None:
+    def _add_deferred(self, deferred: "DeferredRows", row: "DeferredRow", layer: WatchedLayer, drawn: Drawn) -> None:
         self._settle()
         deferred.add(row, self.current)
+        layer.left(drawn)
 
     def _silence_limits(self, layer: WatchedLayer) -> SilenceLimits:
         if layer.info.layer_type in COUNTED:
@@ -284,7 +286,7 @@ class StepQueue:
         step, following = self.current, self.current + 1
         is_recorded = step % self._every == 0
         watched = self.layers.values() if is_recorded else ()
-        records = [LayerRecord(layer, layer.recorded, layer.bits) for layer in watched]
+        records = [LayerRecord(layer, layer.recorded, layer.bits, layer.drawn) for layer in watched]
         if self.deferred is not None:
             # A layer with elements on the host, too, has only the tensor in common with what a GPU swept.
             swept = [record for record in records if record.recorded is not None and total_of(record.recorded).count]
@@ -301,7 +303,7 @@ class StepQueue:
         """Begins the next step, if the current one is in the queue."""
         if self._finished and self._finished[-1].step == self.current:
             for layer in self.layers.values():
-                layer.recorded = None
+                layer.recorded, layer.drawn = None, ALL
             self.current += 1
             self.recorded += 1
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fastact.errors import ArgumentTypeError, ArgumentValueError
+from fastact.estimates import Estimate, estimate
 from fastact.fields import NEURON, NEURON_PART, ROW, STATE_PART
 from fastact.history import LayerInfo
 from fastact.json_schema import document
@@ -47,6 +48,10 @@ class Record:
         """The fields of `fields.NEURON` by name, None where the layer was not swept per neuron."""
         values = self.row[NEURON_PART]
         return dict(zip((field.name for field in NEURON), values, strict=True)) if values[0] else None
+
+    def estimate(self, field: str) -> Estimate:
+        """A count or a moment as an estimate of all samples there were: see `fastact.estimates.estimate`."""
+        return estimate({each.name: value for each, value in zip(ROW, self.row, strict=True)}, field)
 
     def to_dict(self) -> dict[str, Any]:
         """The row as plain numbers and text by the names of `Log.to_table`, None where there was nothing to measure."""

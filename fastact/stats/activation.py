@@ -177,17 +177,17 @@ class _MissingExtra:
 for _name in EXTRA_OF:  # not in the class's body, where type checkers would take each for an attribute
     setattr(ActivationStats, _name, _MissingExtra(_name))
 
-_new_stats: Final = ActivationStats.__new__
+new_stats: Final = ActivationStats.__new__
 # The slots' own setters: they pass by the immutability, and cost 20 ns each.
-_set_state: Final[Callable[..., None]] = ActivationStats.__dict__["_state"].__set__
-_set_bounds: Final[Callable[..., None]] = ActivationStats.__dict__["_bounds"].__set__
+set_state: Final[Callable[..., None]] = ActivationStats.__dict__["_state"].__set__
+set_bounds: Final[Callable[..., None]] = ActivationStats.__dict__["_bounds"].__set__
 
 
 def wrap(state: arithmetic.State, bounds: Bounds) -> ActivationStats:
     """Stats around a kernel's result."""
-    stats = _new_stats(ActivationStats)
-    _set_state(stats, state)
-    _set_bounds(stats, bounds)
+    stats = new_stats(ActivationStats)
+    set_state(stats, state)
+    set_bounds(stats, bounds)
     return stats
 
 
@@ -210,9 +210,9 @@ def wrap_with_nulls(state: arithmetic.State, bounds: Bounds, nulls: int) -> Acti
     """`wrap`, with the number of nulls beside them."""
     if not nulls:
         return wrap(state, bounds)
-    stats = _new_stats(NullableStats)
-    _set_state(stats, state)
-    _set_bounds(stats, bounds)
+    stats = new_stats(NullableStats)
+    set_state(stats, state)
+    set_bounds(stats, bounds)
     _set_nulls(stats, nulls)
     return stats
 
@@ -222,9 +222,9 @@ _set_nulls: Final[Callable[..., None]] = NullableStats.__dict__["_nulls"].__set_
 
 def wrap_all(states: Sequence[arithmetic.State], bounds: Bounds) -> list[ActivationStats]:
     """Stats around many results, in two thirds of the time."""
-    stats = list(map(_new_stats, itertools.repeat(ActivationStats, len(states))))
-    collections.deque(map(_set_state, stats, states), maxlen=0)
-    collections.deque(map(_set_bounds, stats, itertools.repeat(bounds)), maxlen=0)
+    stats = list(map(new_stats, itertools.repeat(ActivationStats, len(states))))
+    collections.deque(map(set_state, stats, states), maxlen=0)
+    collections.deque(map(set_bounds, stats, itertools.repeat(bounds)), maxlen=0)
     return stats
 
 
@@ -271,5 +271,5 @@ def wrap_deferred(pending: PendingState, bounds: Bounds) -> DeferredStats:
     """Stats around the result of a kernel that is under way."""
     stats = DeferredStats.__new__(DeferredStats)
     _set_pending(stats, pending)
-    _set_bounds(stats, bounds)
+    set_bounds(stats, bounds)
     return stats

@@ -10,7 +10,9 @@ Bounds = tuple[float, float, float]
 
 #: The default saturation interval: tanh's ends.
 SATURATION: Final = (-0.99, 0.99)
-DEFAULT_BOUNDS: Final[Bounds] = (*SATURATION, 0.0)
+#: The default of `zero_tol`, recognised by identity.
+ZERO_TOL: Final = 0.0
+DEFAULT_BOUNDS: Final[Bounds] = (*SATURATION, ZERO_TOL)
 
 #: Which of the extras of `summarize` brings which attribute of `DetailedStats`.
 EXTRA_OF: Final = {

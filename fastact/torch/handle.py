@@ -18,6 +18,7 @@ from fastact.monitor.monitor import ActivationMonitor
 from fastact.monitor.unseen import Missing
 from fastact.text import shown
 from fastact.torch import compiled
+from fastact.torch.drawn import Draw, Draws
 from fastact.torch.functional import LOSS, OF_TABLES, FunctionMode
 from fastact.torch.hooks import Hook, InputHook, OutputHook
 from fastact.torch.layers import axis_rule
@@ -56,7 +57,7 @@ class Watch:
     ) -> None:
         self.monitor = monitor
         #: `ActivationMonitor.record_in_place`, which costs less than its `record`; None where `record` was overridden.
-        self._record_in_place: Callable[[str, torch.Tensor, int | None, str], None] | None = None
+        self._record_in_place: Callable[..., None] | None = None
         record: Any = monitor.record
         if getattr(record, "__func__", None) in (ActivationMonitor.record, Attachment.record):
             self._record_in_place = monitor.record_in_place  # type: ignore[attr-defined] # both have it
@@ -65,6 +66,8 @@ class Watch:
         self._describe: Callable[..., None] | None = getattr(monitor, "describe", None)
         self._described: set[str] = set()
         self._plan = plan
+        #: Which samples are swept; None where all are.
+        self._draws: Draws | None = None
         #: Whether the model was in training mode at first; None where its mode makes no difference.
         self._home = home
         self.prefix = prefix
@@ -172,13 +175,14 @@ class Watch:
             if getattr(monitor, "closed", False):
                 raise FastactError("the monitor is closed: end the watch before it, or keep it open")
             return False
-        if self._plan is None:
+        if self._plan is None and self._draws is None:
             return True
         step: int = monitor.current_step  # type: ignore[attr-defined] # `watch` has checked that it exists
         if step != self._asked[0]:
             # Set before the call, so that a function that fails is asked, and warned of, once a step.
             self._asked = (step, False)
-            self._asked = (step, bool(self._plan(step)))
+            due = self._plan is None or bool(self._plan(step))
+            self._asked = (step, due and (self._draws is None or self._draws.due(step)))
         return self._asked[1]
 
     def _step(self) -> int:
@@ -234,6 +238,7 @@ class Watch:
         layer_type: str,
         source: str = "",
         facts: dict[str, Any] | None = None,
+        draw: Draw | None = None,
     ) -> None:
         try:
             x = real_numbers(x)
@@ -247,7 +252,11 @@ class Watch:
                 # Attention hands on positions before heads, in memory. Which sample is which makes no difference.
                 x = x.transpose(1, 2)
             if self._record_in_place is not None:
-                self._record_in_place(name, x, axis, layer_type)
+                if draw is None:
+                    self._record_in_place(name, x, axis, layer_type)
+                else:
+                    part, drawn = draw.of(x)
+                    self._record_in_place(name, part, axis, layer_type, drawn)
             else:
                 self.monitor.record(name, x, axis=axis, kind=layer_type)
         except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run

@@ -16,6 +16,7 @@ from fastact.diagnosis.layer_types import GRADIENT, GRADIENT_SUFFIX, INPUT, INPU
 from fastact.errors import FastactError
 from fastact.monitor.unseen import Missing
 from fastact.torch import compiled
+from fastact.torch.drawn import Draw, Draws
 from fastact.torch.layers import axis_rule, facts_of, layer_type_of, states_apart
 from fastact.torch.passes import Passes
 from fastact.torch.tensors import find_tensors, local_values
@@ -45,8 +46,10 @@ class Watching(Protocol):
     _last_axis: tuple[int, int] | None
     _traced: list[Any]
     _handles: list[torch.utils.hooks.RemovableHandle]
+    _draws: Draws | None
 
     def _due(self) -> bool: ...
+    def _step(self) -> int: ...
     def _record(
         self,
         name: str,
@@ -55,6 +58,7 @@ class Watching(Protocol):
         layer_type: str,
         source: str = "",
         facts: dict[str, Any] | None = None,
+        draw: Draw | None = None,
     ) -> None: ...
     def _mode(self, training: bool) -> str: ...
     def _failed(self, name: str, error: Exception) -> None: ...
@@ -137,6 +141,8 @@ class Hook(Uncopied):
         try:
             if watch._due():
                 with unseen():
+                    if watch._draws is not None and not watch._passes.drawn and watch._passes.outermost is not None:
+                        watch._passes.draw, watch._passes.drawn = watch._draws.draw(watch._step(), x), True
                     self._observe_tensor(x, place)
                 if self.gradients and not place.startswith(GIVEN):
                     missing = FastactError("gradients=True: compiled code shows no gradients of outputs")
@@ -184,17 +190,17 @@ class Hook(Uncopied):
 
     def record_output(self, name: str, x: torch.Tensor, axis: int | None, layer_type: str, parts: int = 1) -> None:
         """Records an output as row `name`, or as `parts` rows along its first axis, and hooks its gradient."""
-        watch = self.watch
+        watch, draw = self.watch, self.watch._passes.draw
         mode = self.mode()
         names = [name + mode] if parts == 1 else [f"{name}[{part}]{mode}" for part in range(parts)]
         if backward_pass() == -1:
             for row, part in zip(names, (x,) if parts == 1 else x.detach().unbind(), strict=True):
-                watch._record(row, part, axis, layer_type, self.source, self.facts)
+                watch._record(row, part, axis, layer_type, self.source, self.facts, draw)
             if watch._passes.sources is not None:
                 watch._passes.sources.add(x, names[-1])
         # A leaf would keep its hook, and gain one more in each step.
         if self.gradients and x.requires_grad and not x.is_leaf:
-            x.register_hook(_GradientHook(watch, [row + GRADIENT_SUFFIX for row in names], axis))
+            x.register_hook(_GradientHook(watch, [row + GRADIENT_SUFFIX for row in names], axis, draw))
 
     def neuron_axis(self, ndim: int) -> int | None:
         """The axis along which a tensor with `ndim` axes has its neurons."""
@@ -282,23 +288,23 @@ class InputHook(Hook):
         if backward_pass() == -1:
             number = self.watch._passes.place(self.name + INPUT_SUFFIX + place)
             name = self.name + number + INPUT_SUFFIX + place + self.mode()
-            self.watch._record(name, x, self.neuron_axis(x.ndim), INPUT)
+            self.watch._record(name, x, self.neuron_axis(x.ndim), INPUT, draw=self.watch._passes.draw)
 
 
 class _GradientHook:
     """A tensor hook: takes the gradient of the loss by one output, on which it is registered in each step."""
 
-    __slots__ = ("axis", "names", "watch")
+    __slots__ = ("axis", "draw", "names", "watch")
 
-    def __init__(self, watch: Watching, names: list[str], axis: int | None) -> None:
+    def __init__(self, watch: Watching, names: list[str], axis: int | None, draw: Draw | None) -> None:
         self.watch = watch
         #: The row of the gradient, or those of its parts along the first axis.
         self.names = names
-        self.axis = axis
+        self.axis, self.draw = axis, draw
 
     def __call__(self, gradient: torch.Tensor) -> None:
         watch = self.watch
         if watch._handles:
             parts = (gradient,) if len(self.names) == 1 else gradient.unbind()
             for name, part in zip(self.names, parts, strict=True):
-                watch._record(name, part, self.axis, GRADIENT)
+                watch._record(name, part, self.axis, GRADIENT, draw=self.draw)

@@ -1,5 +1,6 @@
 """What a module's type tells: its neurons' axis, the type that the rules know it by, its states, what it calls."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
@@ -54,9 +55,27 @@ def function_facts(function: str, args: tuple[Any, ...], kwargs: Mapping[str, An
 
 
 def facts_of(module: nn.Module) -> dict[str, Any] | None:
-    """What a layer's options tell that its type does not: the axis of a softmax."""
+    """What a layer tells that its type does not: the axis of a softmax, how large the scores of attention are."""
+    if isinstance(module, nn.MultiheadAttention):
+        return _scores_of(module)
     over = isinstance(module, nn.Softmax | nn.LogSoftmax | nn.Softmin) and isinstance(module.dim, int)
     return {"axis": module.dim} if over else None
+
+
+@torch.no_grad()
+def _scores_of(module: nn.MultiheadAttention) -> dict[str, Any] | None:
+    """The features of a head, and the standard deviation of its scores where what it is given has an rms of 1.
+
+    Queries and keys are made inside, where no hook sees them: of independent inputs with an rms of 1 those of weights W
+    have one of |W| / sqrt(rows), and scaled products over a head the product of both.
+    """
+    pair: tuple[torch.Tensor, ...] = (module.q_proj_weight, module.k_proj_weight)
+    if module.in_proj_weight is not None:
+        pair = module.in_proj_weight.chunk(3)[:2]
+    if not all(type(each) in (torch.Tensor, nn.Parameter) and each.device.type != "meta" for each in pair):
+        return None
+    gain = math.prod(float(each.float().norm()) / math.sqrt(each.shape[0]) for each in pair)
+    return {"features": int(module.head_dim), "gain": gain} if math.isfinite(gain) else None
 
 
 def axis_rule(module: nn.Module) -> Callable[[int], int] | None:

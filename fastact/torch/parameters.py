@@ -39,7 +39,7 @@ from fastact.torch.optimisers import (
 )
 from fastact.torch.parameter import KnownParameter
 from fastact.torch.selection import named_modules
-from fastact.torch.tensors import local_values
+from fastact.torch.tensors import is_part, local_values
 from fastact.torch.unseen import COMPILED_STEP, NO_GRADIENT, NO_STEP
 from fastact.torch.updates import Sample, changes, keep
 
@@ -248,7 +248,7 @@ class ParameterWatch:
             if gradient is not None:
                 known.graded = True
                 self._without.pop(known.name, None)
-            elif not known.graded and parameter.requires_grad:
+            elif not known.graded and parameter.requires_grad and parameter.numel():  # other processes may have it
                 self._without[known.name] = None
             self._describe(known, parameter, gradient is not None)
             if wanted.weights:
@@ -278,6 +278,8 @@ class ParameterWatch:
         }
         if len(known.names) > 1:
             known.facts["names"] = known.names
+        if is_part(parameter):
+            known.facts["part"] = True
 
     def _record(self, known: KnownParameter, name: str, x: torch.Tensor, layer_type: str, **facts: Any) -> None:
         axis = known.axis(x) if x.layout is torch.strided and layer_type != UPDATE else None
@@ -334,7 +336,10 @@ class ParameterWatch:
             }
             facts = facts_of(optimiser, held, trainable, lists)
             facts["frozen_elements"] = sum(each.numel() for _, each in there if not each.requires_grad)
-            watch._describe(name, facts=facts | self.strays.facts(self._there, self._optimisers))
+            # What computes with parts is gathered for each pass, and neither the model's nor an optimiser's.
+            if not any(is_part(each) for _, each in there):
+                facts |= self.strays.facts(self._there, self._optimisers)
+            watch._describe(name, facts=facts)
         watch._record(name, rates(optimiser), None, OPTIMISER)
 
     def _is_meant(self) -> bool:

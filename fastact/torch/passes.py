@@ -19,6 +19,7 @@ from torch._C import (
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import _push_mode
 
+from fastact.torch.drawn import Draw
 from fastact.torch.functional import FunctionMode, switch_off
 from fastact.torch.tensors import find_tensors
 
@@ -37,6 +38,8 @@ class Passes(threading.local):
         running: the scopes of the modules that run, innermost last.
         sources: which row's output lies in a storage, while that is looked at; None where it is not.
         last_sources: that of the last pass which had one, for the loss that follows.
+        draw: the samples that are drawn in this pass; None where all are swept.
+        drawn: whether it is known which; in compiled code the first tensor tells.
         function: the last function that was called in a module which is no more than a function, and its result.
         hushed: whether the mode is off while one of torch's layers runs.
     """
@@ -46,6 +49,8 @@ class Passes(threading.local):
         self.outermost: object | None = None
         self.due = self.recorded = self.hushed = False
         self.training = True
+        self.draw: Draw | None = None
+        self.drawn = False
         self.running: list[Any] = []
         self.sources: Sources | None = None
         self.last_sources: Sources | None = None
@@ -65,6 +70,7 @@ class Passes(threading.local):
         """Begins a pass that is recorded."""
         self.outermost, self._depth, self._step = scope, 1, step
         self.due = self.recorded = True
+        self.draw, self.drawn = None, False
         self.training = module.training
         self.running.clear()
         self._counts.clear()
@@ -108,7 +114,7 @@ class Passes(threading.local):
 
     def end(self) -> None:
         """Ends the pass."""
-        self.outermost = None
+        self.outermost = self.draw = None
         self.due = self.recorded = False
         self.last_sources = self.sources or self.last_sources
         self.sources = self.function = None

@@ -42,7 +42,6 @@ class ScopeWatching(Watching, Protocol):
     _root_name: str
     prefix: str
 
-    def _step(self) -> int: ...
     def _add(self, hook: Hook, register: Any, **options: Any) -> None: ...
     def _inside(self, module: str, what: str, otherwise: str) -> str: ...
     def _called(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None: ...
@@ -108,6 +107,8 @@ class Scope(Hook):
         ):
             self._begin(module)
             if passes.recorded:
+                if watch._draws is not None:
+                    self._draw((args, kwargs or {}))
                 if self.input_name is not None:
                     self._observe_inputs(args, kwargs or {})
                 passes.functions_on()
@@ -191,6 +192,15 @@ class Scope(Hook):
             watch._sourced.add(mode)
             passes.sources = Sources()
 
+    def _draw(self, given: object) -> None:
+        """Draws the samples that are swept in this pass."""
+        watch = self.watch
+        try:
+            assert watch._draws is not None
+            watch._passes.draw, watch._passes.drawn = watch._draws.draw(watch._step(), given), True
+        except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
+            watch._failed(self.input_name or "", error)
+
     def _look_inside(self, given: object, output: object) -> None:
         """Looks for parameters that the model uses and does not have."""
         if self.watch._parameters is not None and torch.is_grad_enabled() and not transforming():
@@ -272,7 +282,8 @@ class Scope(Hook):
             if backward_pass() == -1:
                 name = f"{self.input_name}{place[1:]}{self.mode()}"
                 channels = x.ndim > 3 or (self.input_rule is not None and self.input_rule(x.ndim) == 1)
-                watch._record(name, x, 1 if channels else x.ndim - 1 if x.ndim > 1 else None, INPUT)
+                axis = 1 if channels else x.ndim - 1 if x.ndim > 1 else None
+                watch._record(name, x, axis, INPUT, draw=watch._passes.draw)
                 if watch._passes.sources is not None:
                     watch._passes.sources.add(x, name)
             return

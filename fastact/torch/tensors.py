@@ -49,6 +49,14 @@ def local_values(x: torch.Tensor) -> torch.Tensor:
     return local
 
 
+def is_part(x: torch.Tensor) -> bool:
+    """Whether other processes have other parts of this tensor: a DTensor that is sharded, or a parameter of FSDP's."""
+    placements = getattr(x, "placements", None)
+    if placements is not None:
+        return not all(placement.is_replicate() for placement in placements)
+    return bool(getattr(x, "_fsdp_flattened", False))
+
+
 def real_numbers(x: torch.Tensor) -> torch.Tensor:
     """A tensor's numbers as real ones: of complex numbers both parts, along a last axis that is added."""
     return torch.view_as_real(x.resolve_conj().resolve_neg()) if x.is_complex() else x

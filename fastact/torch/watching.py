@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
+from fastact._adapters.drawing import checked_share
 from fastact.checks import check_type
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.monitor.monitor import ActivationMonitor
 from fastact.torch import criteria
 from fastact.torch.criteria import Loss
+from fastact.torch.drawn import Draws
 from fastact.torch.handle import Watch, live
 from fastact.torch.hooks import Hook
 from fastact.torch.losses import Losses
@@ -33,6 +35,7 @@ def watch(
     loss: Loss | None = None,
     every: int | Callable[[int], bool] = 1,
     first: int = 0,
+    sample: float = 1.0,
     training_only: bool = False,
     sparse: str | Iterable[str] = (),
     prefix: str = "",
@@ -73,7 +76,13 @@ def watch(
             one alone. Several of these, or a mapping of names to them. False: none.
         every: record the monitor's steps that are divisible by this number, or those for which ``every(step)`` is
             true. The monitor's own ``every`` also holds.
-        first: record each of this many first steps, whatever `every` says.
+        first: record each of this many first steps, whatever `every` says, and all samples of them.
+        sample: the share of the samples that is swept, such as 0.1: whole samples, drawn without bias from all of the
+            batch, the same ones in all layers of a pass, and others in each step until all places of the batch had
+            their turn. Rows say how many elements were left out (``left_out``), and counts are of those that were
+            swept (`fastact.estimates`). At least 8 samples are drawn, in fewer steps if need be, and a batch of less
+            than 16 is taken whole: with 0.1, one of 8 in one of ten steps. Samples are along the first axis of what the
+            model is given; losses, targets and parameters are never drawn from.
         training_only: leave out modules that are not in training mode.
         sparse: layers whose neurons fire seldom by design, such as the features of a sparse autoencoder: it takes ten
             times the samples to call one of them dead. A name or an `fnmatch` pattern, or several: ``"*.features"``.
@@ -158,6 +167,7 @@ def watch(
         check_type("monitor", monitor, ActivationMonitor, "an ActivationMonitor, as sparse is given")
         assert isinstance(monitor, ActivationMonitor)
         monitor.declare_sparse(*(prefix + check_type("sparse", pattern, str, "a str") for pattern in patterns))
+    share = checked_share(sample)
     losses = criteria.named(loss)
     selected = {module: prefix + name for module, name in select_modules(model, layers, losses.values()).items()}
     for module, name in selected.items():
@@ -172,6 +182,12 @@ def watch(
         training_only=training_only,
         strict=strict,
     )
+    if share < 1.0:
+        if handle.by_record:
+            raise ArgumentTypeError(
+                f"monitor: got {type(monitor).__name__}, want an ActivationMonitor, as sample is given"
+            )
+        handle._draws = Draws(share, first)
     handle._losses = Losses(handle, model, loss, losses)
     if add := getattr(monitor, "add_watcher", None):
         add(handle)

@@ -128,6 +128,41 @@ def test_the_levels_of_a_processor() -> None:
     assert "+avx512vl" in settings["NUMBA_CPU_FEATURES"]
     assert settings["NUMBA_CPU_FEATURES"].endswith(",-prefer-256-bit")
     assert not v3.settings()["NUMBA_CPU_FEATURES"].endswith(",")
+    assert "+avx512bf16" in v4.settings("avx512bf16")["NUMBA_CPU_FEATURES"].split(",")
+
+
+def test_what_a_feature_is_worth_is_there_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """bfloat16 by the CPU's own dot products, where it has them."""
+
+    def compile_nothing(names: list[str], settings: dict[str, str], folder: str) -> None:
+        Path(folder).mkdir()
+        for name in (*names, "any"):
+            entry = Entry("python", "c", "environment", settings["NUMBA_CPU_FEATURES"].encode())
+            (Path(folder) / f"small-{name}-0.bin").write_bytes(entry.pack(f"small-{name} CPU"))
+
+    monkeypatch.setattr(prebuild, "_compile", compile_nothing)
+    monkeypatch.setattr(prebuild, "machine", lambda: "x86_64")
+    v4 = prebuilt.LEVELS["x86_64"]["v4"]
+    for module in (prebuild, prebuilt):
+        monkeypatch.setattr(module, "host_features", lambda: v4.features)
+        monkeypatch.setattr(module, "folder_of", lambda name: f"linux-x86_64-{name}")
+    (line,) = prebuild.build(["float32", "bfloat16"], tmp_path, here=True)
+    assert line.startswith("linux-x86_64-v4: 3 entry points")
+    lines = prebuild.build(["float32", "bfloat16"], tmp_path)
+    assert ["4 entry points" in line for line in lines] == [True, False]
+    monkeypatch.setattr(prebuilt, "machine", lambda: "x86_64")
+    monkeypatch.setattr(prebuilt, "prebuilt_folder", lambda: (tmp_path / "linux-x86_64-v4", ""))
+
+    def code(name: str) -> bytes:
+        entry = prebuilt.prebuilt_entry(name)
+        assert entry is not None
+        return entry.code
+
+    assert b"bf16" not in code("small-bfloat16")
+    monkeypatch.setattr(prebuilt, "host_features", lambda: v4.features | {"avx512bf16"})
+    assert b"+avx512bf16" in code("small-bfloat16")
+    assert b"bf16" not in code("small-float32")
+    assert prebuilt.prebuilt_entry("small-int8") is None
 
 
 def test_a_set_is_built_for_each_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

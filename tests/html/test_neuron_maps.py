@@ -40,6 +40,26 @@ def cells(picture: str) -> Any:
     return found.reshape(height, width + 1)[:, 1:]
 
 
+def test_the_page_of_a_diagnosis_has_the_dead_neurons_of_a_log_and_of_a_monitor(run: Path) -> None:
+    log = fastact.open_log(run)
+    monitor = fastact.ActivationMonitor()
+    for step in range(60):
+        x = np.maximum(np.random.default_rng(step).standard_normal((64, 16)), 0.0)
+        x[:, SICK] = 0.0
+        monitor.record("act", x, axis=-1, layer_type="ReLU")
+        monitor.step()
+    for diagnosis, source, maps in (
+        (log.diagnose(), log, 2),
+        (monitor.diagnose(), monitor, 1),
+        (monitor.diagnose(), monitor.history, 0),
+    ):
+        page = diagnosis.to_html(source)
+        parts = re.findall(r'<section [^>]*class="neurons">(.*?)</section>', page, re.DOTALL)
+        assert sum(part.count("<figure>") for part in parts) == maps
+        assert ("10 of 16 neurons (62%) dead at step" in page) == bool(maps)
+        assert "no map of single neurons" not in page
+
+
 def test_the_report_has_the_dead_neurons(run: Path, tmp_path: Path) -> None:
     fastact.open_log(run).report(tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text(encoding="utf-8")

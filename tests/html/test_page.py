@@ -80,6 +80,16 @@ def test_it_loads_nothing_and_runs_nothing_but_its_own(page: str) -> None:
     assert ' style="' not in page  # which the policy would refuse
 
 
+def test_a_system_that_is_dark_gets_the_colours_of_a_page_that_was_made_so(page: str) -> None:
+    by_button = re.findall(r':root\[data-theme="dark"\] \{(.*?)\}', page, re.DOTALL)
+    by_system = re.findall(
+        r'prefers-color-scheme: dark\) \{ :root:not\(\[data-theme="light"\]\) \{(.*?)\}', page, re.DOTALL
+    )
+    assert len(by_button) == len(by_system) == 1
+    assert by_button[0].split() == by_system[0].split()
+    assert "--paper:" in by_button[0]
+
+
 def test_names_stay_text_whatever_they_hold() -> None:
     monitor = sick_monitor(HOSTILE)
     page = monitor.diagnose().to_html(monitor.history, title=HOSTILE[0])

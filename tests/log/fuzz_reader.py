@@ -29,7 +29,7 @@ def limit() -> None:
 
 def sample(folder: Path, compression: str | None) -> bytes:
     """A segment with two layers and a few batches."""
-    numbers = (100, 0, 0, 0, 7, 1, 0.3, 0.1, 0.5, -1.0, 2.0, 8, 1, 1, 0, 0, 0.7, 3, 0.9, 0)
+    numbers = (100, 0, 0, 0, 7, 1, 0.3, 0.1, 0.5, -1.0, 2.0, 8, 1, 1, 0, 0, 0.7, 3, 0.9, 0, 0, 0)
     rows = [(step, layer, step * 7, *numbers) for step in range(12) for layer in (0, 1)]
     with LogWriter(folder, LogOptions(batch_rows=6, compression=compression)) as writer:  # type: ignore[arg-type]
         for i, name in enumerate(("encoder.0", "../../x \x1b[2J")):

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from fastact import arithmetic
-from fastact.fields import COPY, NEURON, ROW_FORMAT
+from fastact.fields import COPY, DRAWN, NEURON, ROW_FORMAT
 from fastact.history import LayerInfo
 from fastact.log import LogOptions, LogWriter, RunReader
 from fastact.log.frames import frames
@@ -25,14 +25,14 @@ LAYERS = (
     LayerInfo("../../etc \x1b[31m<b>é", 1, "Tanh", "bfloat16", (-0.1 - 0.2, 0.3)),
 )
 NO_STATE = (NAN, NAN, NAN, INFINITY, -INFINITY)
-NO_NEURONS = tuple(field.nothing for field in NEURON + COPY)
+NO_NEURONS = tuple(field.nothing for field in NEURON + COPY + DRAWN)
 
 
 def make(step: int, layer: int = 0) -> Row:
     """A row that is like none other."""
     if step % 5 == 4:  # nothing finite, and not swept per neuron
         return (step, layer, step * 7, 3, 1, 1, 1, 0, 2, *NO_STATE, *NO_NEURONS)
-    neurons = (8, 1, 1, 0, 0, step / 7, 5, 1e9, step - 7)
+    neurons = (8, 1, 1, 0, 0, step / 7, 5, 1e9, step - 7, step % 3, 7 * step)
     return (step, layer, step * 7, 100, 0, 0, 0, step, 1, step / 3, 0.1, -0.0, -1e300, 5e-324, *neurons)
 
 

@@ -22,7 +22,7 @@ from fastact.log.frames import END_MARK, finish, stamp_text
 from fastact.log.schema import COLUMNS, Header
 
 FUZZ = Path(__file__).parent / "fuzz_reader.py"
-ROW = (100, 0, 0, 0, 90, 0, 0.3, 0.1, 0.5, -1.0, 2.0, 8, 7, 7, 0, 0, 0.7, 3, 0.9, 0)
+ROW = (100, 0, 0, 0, 90, 0, 0.3, 0.1, 0.5, -1.0, 2.0, 8, 7, 7, 0, 0, 0.7, 3, 0.9, 0, 0, 0)
 NAMES = [
     "../../../etc/passwd",
     "/etc/shadow",

@@ -122,8 +122,8 @@ def test_bad_arguments_are_named(tmp_path: Path) -> None:
         (ArgumentValueError, r"info\.order: got 5 for", lambda: writer.add_layer(LayerInfo("encoder.0", 5))),
         (ArgumentValueError, r"info\.order: got 0, which", lambda: writer.add_layer(LayerInfo("b", 0))),
         (ArgumentValueError, r"row: got layer 9", lambda: writer.append(make(0, 9))),
-        (ArgumentValueError, r"row: got .*the 23 numbers", lambda: writer.append(make(0)[:-1])),
-        (ArgumentValueError, r"row: got .*the 23 numbers", lambda: writer.append(("x", *make(0)[1:]))),
+        (ArgumentValueError, r"row: got .*the 25 numbers", lambda: writer.append(make(0)[:-1])),
+        (ArgumentValueError, r"row: got .*the 25 numbers", lambda: writer.append(("x", *make(0)[1:]))),
     ]
     for kind, message, call in bad:
         with pytest.raises(kind, match=message):

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastact import summarize
 from fastact.diagnosis.diagnoser import Diagnoser
-from fastact.fields import COPY, NEURON, ROW_FORMAT
+from fastact.fields import COPY, DRAWN, NEURON, ROW_FORMAT
 from fastact.history import LayerInfo
 from fastact.log import LogOptions, LogWriter
 
@@ -59,7 +59,7 @@ def rows_of_a_sick_run(steps: int, first: int = 0) -> list[tuple[LayerInfo, Row]
 
 LAYERS = (RELU, TANH, SICK)
 REST = (0, 0, 0.5, 9, 2.0)
-UNSUMMED = tuple(field.nothing for field in COPY)
+UNSUMMED = tuple(field.nothing for field in (*COPY, *DRAWN))
 UNSWEPT = tuple(field.nothing for field in NEURON) + UNSUMMED
 
 
@@ -105,5 +105,5 @@ def random_rows(seed: int, steps: range, *, layers: tuple[LayerInfo, ...] = LAYE
             finite = state[0] > state[1]
             neurons += (random.random(), (5 * step + seed) % 8, 1.0 + seed) if finite else (math.nan, -1, math.nan)
             time, bits = int(random.integers(1 << 40)), int(random.integers(-(1 << 62), 1 << 62))
-            rows.append((info, (step, info.order, time, *state, *neurons, bits)))
+            rows.append((info, (step, info.order, time, *state, *neurons, bits, step % 5, 7 * step + seed)))
     return rows

@@ -26,7 +26,27 @@ def made(run: Path, steps: int = 60, layers: int = 3) -> Path:
         for step in range(steps):
             for order in range(layers):
                 writer.append(
-                    (step, order, step, 10, 0, 0, 0, 0, 0, 0.5 * step, 1.0, 1.0, -1.0, 2.0, *[0] * 5, 0.0, 0, 1.0, 0)
+                    (
+                        step,
+                        order,
+                        step,
+                        10,
+                        0,
+                        0,
+                        0,
+                        0,
+                        0,
+                        0.5 * step,
+                        1.0,
+                        1.0,
+                        -1.0,
+                        2.0,
+                        *[0] * 5,
+                        0.0,
+                        0,
+                        1.0,
+                        *[0] * 3,
+                    )
                 )
             writer.flush()
     return run

@@ -38,7 +38,9 @@ def merged(*ranks: list[tuple[LayerInfo, Row]]) -> list[tuple[LayerInfo, Row]]:
         peaks = max((max(-row[12], row[13]), -row[20]) for _, row in same)
         typical = max((row[21] for _, row in same if row[21] == row[21]), default=math.nan)
         bits = (sum(row[22] for _, row in same) + (1 << 63)) % (1 << 64) - (1 << 63)
-        row = (step, order, max(row[2] for _, row in same), *state[:11], 8, *neurons, within, -peaks[1], typical, bits)
+        drawn = [sum(row[i] for _, row in same) for i in (23, 24)]
+        time = max(row[2] for _, row in same)
+        row = (step, order, time, *state[:11], 8, *neurons, within, -peaks[1], typical, bits, *drawn)
         result.append((same[0][0], row))
     return result
 

@@ -69,3 +69,11 @@ def test_what_older_schemas_do_not_have_is_unknown(version: str) -> None:
     later = [names.index(name) for name in ("peak_neuron", "typical_peak", "bit_sum")]
     assert {repr([record.row[place] for place in later]) for record in log.replay()} == {"[-1, nan, 0]"}
     assert log.to_table()["peak_neuron"].null_count == log.to_table().num_rows
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1", "1.2", "1.4", "1.5"])
+def test_before_schema_1_6_all_samples_were_swept(version: str) -> None:
+    log = open_log(DATA / f"schema-{version}")
+    assert {record.row[-2:] for record in log.replay()} == {(0, 0)}
+    record = next(iter(log.replay()))
+    assert record.estimate("zeros") == (record.stats.zeros, 0.0)

@@ -25,7 +25,15 @@ def run(what, rank, ranks, folder):
     dist.init_process_group("gloo", store=dist.FileStore(f"{folder}/{what}.store", ranks), rank=rank, world_size=ranks)
     torch.manual_seed(0)
     layers = torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4)
-    model = torch.nn.parallel.DistributedDataParallel(torch.nn.Sequential(*layers))
+    model = torch.nn.Sequential(*layers)
+    if what == "sharded":
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        torch.nn.init.zeros_(layers[0].bias)  # its parts are equal, and stay so until the first update
+        fully_shard(model, mesh=init_device_mesh("cpu", (ranks,)))
+    else:
+        model = torch.nn.parallel.DistributedDataParallel(model)
     # A rank that dies takes DDP's own collectives with it: here the others go on without them.
     model = model.module if what == "die" else model
     optimiser = torch.optim.SGD(model.parameters(), 0.01)
@@ -46,7 +54,7 @@ def run(what, rank, ranks, folder):
                         os.kill(os.getpid(), 9)
                     size = 20 if step % 10 == 9 and rank else 32  # a short last batch
                     x, y = torch.randn(size, 8, generator=data), torch.randint(4, (size,), generator=data)
-                    if rank == 1 and step == 17 and what != "healthy":
+                    if rank == 1 and step == 17 and what not in ("healthy", "sharded"):
                         x[0] = torch.nan
                     loss = torch.nn.functional.cross_entropy(model(x), y)
                     optimiser.zero_grad()
@@ -63,7 +71,7 @@ def run(what, rank, ranks, folder):
 
 
 folder = sys.argv[1]
-for what, ranks in {"stop": 2, "alone": 2, "healthy": 2, "function": 4, "die": 2}.items():
+for what, ranks in {"stop": 2, "alone": 2, "healthy": 2, "sharded": 2, "function": 4, "die": 2}.items():
     children = []
     for rank in range(ranks):
         if not (child := os.fork()):
@@ -83,7 +91,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ranks")
     script = folder / "training.py"
     script.write_text(TRAINING)
-    subprocess.run([sys.executable, str(script), str(folder)], check=True, timeout=240)
+    subprocess.run([sys.executable, str(script), str(folder)], check=True, timeout=550)
     return folder
 
 
@@ -114,10 +122,22 @@ def test_rank_0_diagnoses_what_the_logs_say(folder: Path) -> None:
     assert said(folder, "function", "found")[0] == want
 
 
-def test_healthy_ranks_are_told_nothing(folder: Path) -> None:
-    assert said(folder, "healthy", "steps") == [40, 40]
-    assert said(folder, "healthy", "found")[0] == []
-    assert fastact.open_log(folder / "healthy").diagnose().findings == ()
+@pytest.mark.parametrize("what", ["healthy", "sharded"])
+def test_healthy_ranks_are_told_nothing(folder: Path, what: str) -> None:
+    assert said(folder, what, "steps") == [40, 40]
+    assert said(folder, what, "found")[0] == []
+    assert fastact.open_log(folder / what).diagnose().findings == ()
+
+
+def test_copies_have_the_same_bits_and_parts_are_told(folder: Path) -> None:
+    """By DDP each rank has all of a weight, by FSDP2 a part of it."""
+    for what, elements, part in (("healthy", 128, None), ("sharded", 64, True)):
+        log = fastact.open_log(folder / what)
+        assert {(info.facts or {}).get("part") for info in log.layers if info.name == "0.weight"} == {part}
+        rows = [each.to_dict() for each in log.replay(layers="0.weight")]
+        assert {row["count"] for row in rows} == {elements}
+        sums = {step: {row["bit_sum"] for row in rows if row["step"] == step} for step in range(0, 40, 10)}
+        assert {len(each) for each in sums.values()} == {2 if part else 1}
 
 
 def test_a_rank_that_dies_takes_nobody_with_it(folder: Path) -> None:

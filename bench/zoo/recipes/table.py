@@ -9,7 +9,7 @@ __all__ = [
     "Network", "Part", "Recipe", "Sick", "sick",
 ]  # fmt: skip
 
-Part = Literal["tuning", "held-out", "tuning-2", "opened", "opened-3"]
+Part = Literal["tuning", "held-out", "tuning-2", "opened", "opened-3", "held-out-4"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +177,10 @@ _PLANTED: Final[dict[str, tuple[str, str, str]]] = {
 #: What sets weights, where it comes under way.
 _REPLACED: Final = frozenset({"spread", "scale", "shift", "channel", "zero"})
 #: What is planted in the data: the model's input is then a right place too.
-_FED: Final = frozenset({"units", "take_turns", "blank", "missing", "empty", "repeat", "shrink", "sources"})
+_FED: Final = frozenset({
+    "units", "take_turns", "blank", "missing", "empty", "repeat", "shrink", "sources", "creep", "unknown", "wrapped",
+    "logarithms",
+})  # fmt: skip
 
 
 def sick(network: str, fault: str, says: str, conditions: str, layers: str = "", **rest: Any) -> Sick:
@@ -197,9 +200,11 @@ def sick(network: str, fault: str, says: str, conditions: str, layers: str = "",
         # Weights that were set by hand at a step, and what they put out from then on: no better word for it.
         conditions += " drifting"
         causes.add("weights_replaced")
+    if "learning_rate" in causes:
+        causes.add("rate_too_large")  # the same, as it is told of a loss
     places = layers.split()
     if places and any(name in _FED for name, _ in rest.get("plants", ())):
-        places.append("input*")
+        places += ["input*", "*.input*"]  # of the model, or of the part that is given the data
     return Sick(
         network=network,
         fault=fault,

@@ -12,6 +12,9 @@ from fastact.text import number, shown
 
 LOOK: Final = "look at what changed at that step: the data, a schedule, a checkpoint"
 
+#: Rows in whose extremes it is looked for what makes an input, and the share of them that must agree.
+_ROWS: Final = 10
+_MOST: Final = 0.5
 #: Factor. A layer that grew by so much more than what it is given has other weights, or another bias.
 _ALONE: Final = 10.0
 
@@ -92,6 +95,62 @@ def of_outputs(network: Network, step: int) -> Cause | None:
     says = f"What the network is given follows from what it puts out: {shown(changed.info.name)} changed in that step."
     said = (f"{facts.named(changed)} changed by far more than what it is given, in the same step",)
     return Cause("own_outputs", says, (f"look at {shown(changed.info.name)}", LOOK), said)
+
+
+def made_by(network: Network) -> dict[int, int]:
+    """By the place of a part's recorded input, that of the last layer of another part, which makes it, or some of it.
+
+    A critic is given what a generator put out: as many neurons, and in most rows the same extremes to the last digit.
+    """
+    return network.once(_made_by)
+
+
+def _made_by(network: Network) -> dict[int, int]:
+    inputs = [view for view in network.layers[1:] if view.info.layer_type == layer_types.INPUT]
+    found: dict[int, int] = {}
+    for given in inputs:
+        own = _part(given)
+        for view in reversed(network.layers[: given.place]):
+            last = network.layers[view.place + 1]
+            ends = _part(last) != _part(view)
+            if ends and _part(view) != own and _same_extremes(view, given):
+                found[given.place] = view.place
+                break
+    return found
+
+
+def _part(view: LayerView) -> str:
+    return view.info.name.partition(".")[0]
+
+
+def _same_extremes(made: LayerView, given: LayerView) -> bool:
+    rows = made.rows[-_ROWS:], given.rows[-_ROWS:]
+    if len(rows[0]) != len(rows[1]) or (rows[0]["step"] != rows[1]["step"]).any():
+        return False
+    if not (rows[0]["neurons"] == rows[1]["neurons"]).all() or (rows[0]["min"] >= rows[0]["max"]).any():
+        return False
+    same = (rows[0]["min"] == rows[1]["min"]) | (rows[0]["max"] == rows[1]["max"])
+    return bool(same.mean() > _MOST)
+
+
+def of_part(made: LayerView) -> Cause:
+    """What another part put out changed, and so what this one is given."""
+    name = facts.named(made)
+    says = f"What it is given is made by {name}, which changed: no data did."
+    return Cause("own_outputs", says, (f"look at {name}", LOOK), (f"its extremes are those of {name}",))
+
+
+def runs_away(made: LayerView, given: LayerView) -> Cause:
+    """A part that another one is to judge, and that leaves all that the other one knows."""
+    says = (
+        "It runs away from the part that is given its outputs, which learns too slowly or too seldom to hold it: their "
+        "learning rates are out of balance."
+    )
+    remedies = (
+        f"train {shown(_part(given))} more often, or at a higher rate",
+        f"use a lower learning rate for {shown(_part(made))}",
+    )
+    return Cause("learning_rate", says, remedies, (f"{facts.named(given)} is what it puts out, in part or all of it",))
 
 
 def data(*, proved: bool = False) -> Cause:

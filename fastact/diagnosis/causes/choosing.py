@@ -29,25 +29,19 @@ AT_FEW_PLACES: Final = "at_few_places"
 AT_ALL_PLACES: Final = "at_all_places"
 
 #: Places. Over fewer, one that is chosen is nothing to wonder at.
-_LEAST_PLACES: Final = 4
+LEAST_PLACES: Final = 4
 #: Classes, likewise.
 _LEAST_CLASSES: Final = 2.5
 #: Root mean square. What feeds an output has learned to be sure of the classes below; above, it was made so.
 _LARGE_SCORES: Final = 10.0
 #: Standard deviation of scores. Softmaxes of such scores are near one place.
-_WIDE_SCORES: Final = 5.0
-#: Factor. Scores that are so many times what a scale of 1/sqrt(features) makes them were not scaled down.
-_TOO_MUCH: Final = 4.0
+WIDE_SCORES: Final = 5.0
 #: Share of the rows that have a weight above 0.99.
 _SURE: Final = 0.25
 #: Root mean square. Queries and keys above this are large themselves.
 _LARGE: Final = 5.0
 #: Root mean square. A first layer above was given large inputs, or has large weights itself.
-_LARGE_FIRST: Final = 3.0
-#: Standard deviation of the weights over their mean. Scores that differ so little give no gradient to speak of.
-_EVEN: Final = 1e-3
-#: Factor. What has grown by more since its first row is on its way.
-_GROWN: Final = 1.5
+LARGE_FIRST: Final = 3.0
 
 
 def at_one_place(layer: LayerView, network: Network, limits: tuple[float, float], rows: int) -> Finding | None:
@@ -74,7 +68,7 @@ def at_one_place(layer: LayerView, network: Network, limits: tuple[float, float]
             return None
     else:
         sharp, attentions = network.once(_sharp)
-        if not (places >= _LEAST_PLACES and 2 * sharp >= attentions and now >= least):
+        if not (places >= LEAST_PLACES and 2 * sharp >= attentions and now >= least):
             return None
     sure = _sure(layer)
     evidence = Evidence(concentration=now, concentration_at_first=first, places=places, rows_above_99_percent=sure)
@@ -88,35 +82,6 @@ def at_one_place(layer: LayerView, network: Network, limits: tuple[float, float]
     return verdict.finding(layer.info.name, "collapsed", severity, layer.start, evidence, message)
 
 
-def scaled_up(layer: LayerView, network: Network, rows: int) -> Finding | None:
-    """The finding for attention, called as a function, whose scale makes its scores too large for the softmax.
-
-    Its weights are not seen, but its scale is, and the layer that made queries and keys: products of two that are as
-    large, over the features of a head.
-    """
-    scale, features = (float(layer.info.facts.get(name, 0.0)) for name in ("scale", "features"))
-    source = network.everything.get(layer.info.source)
-    usual = scale * math.sqrt(features)
-    if source is None or usual < _TOO_MUCH or len(layer.rows) < rows:
-        return None
-    scores = scale * math.sqrt(features) * row_rms(source.first) ** 2
-    if not scores >= _WIDE_SCORES:
-        return None
-    message = (
-        f"{layer.name} has been collapsed since step {layer.start}: its scale is {number(scale)}, so that its scores "
-        f"are about {number(scores)} and each row looks at one place, though nothing had been learned."
-    )
-    evidence = Evidence(scale=scale, features=features, scores=scores)
-    cause = _scale_cause(
-        (
-            f"the scale is {number(scale)}, and 1/sqrt({features:,.0f}) is {number(features**-0.5)}",
-            f"{facts.named(source)} has an rms of {number(row_rms(source.first))}",
-        )
-    )
-    told = best([cause._replace(proved=True)])
-    return told.finding(layer.info.name, "collapsed", "warning", layer.start, evidence, message)
-
-
 def _sure(layer: LayerView) -> float:
     """The share of a softmax's rows that have a weight above 0.99."""
     last = layer.rows[-1]
@@ -125,11 +90,11 @@ def _sure(layer: LayerView) -> float:
 
 def _scores_are_wide(layer: LayerView, network: Network) -> bool:
     """Whether products of the queries and keys before a softmax are known to be too large for it."""
-    pair = _query_and_key(layer, network)
+    pair = query_and_key(layer, network)
     if pair is None or layer.place >= network.output:
         return False
-    scores = row_rms(pair[0].first) * row_rms(pair[1].first) * math.sqrt(_width(pair[0]))
-    return scores >= _WIDE_SCORES and _sure(layer) >= _SURE
+    scores = row_rms(pair[0].first) * row_rms(pair[1].first) * math.sqrt(width(pair[0]))
+    return scores >= WIDE_SCORES and _sure(layer) >= _SURE
 
 
 def _sharp(network: Network) -> tuple[int, int]:
@@ -147,7 +112,8 @@ def _sharp(network: Network) -> tuple[int, int]:
     return sum(streak is not None and streak.step <= start for streak, start in streaks), len(within)
 
 
-def _scale_cause(speaks_for: tuple[str, ...], refuted_by: tuple[str, ...] = ()) -> Cause:
+def scale_cause(speaks_for: tuple[str, ...], refuted_by: tuple[str, ...] = ()) -> Cause:
+    """Scores that were not divided by the root of how many neurons they are products over."""
     return Cause(
         "attention_scale",
         "The scores are too large for the softmax: they are products over many neurons without the scale of "
@@ -161,7 +127,7 @@ def _scale_cause(speaks_for: tuple[str, ...], refuted_by: tuple[str, ...] = ()) 
 def _why_one_place(layer: LayerView, network: Network, *, output: bool) -> Verdict:
     if is_router(layer, network):
         return best([router_cause(layer, network)])
-    pair = _query_and_key(layer, network)
+    pair = query_and_key(layer, network)
     raw = facts.inputs_not_normalised(network)
     causes = []
     if not output:
@@ -169,7 +135,7 @@ def _why_one_place(layer: LayerView, network: Network, *, output: bool) -> Verdi
         said: tuple[str, ...] = ()
         against: tuple[str, ...] = ()
         if pair is not None:
-            size = _width(pair[0])
+            size = width(pair[0])
             names = " and ".join(facts.named(each) for each in pair)
             product = row_rms(pair[0].first) * row_rms(pair[1].first) * math.sqrt(size)
             if large:
@@ -178,11 +144,11 @@ def _why_one_place(layer: LayerView, network: Network, *, output: bool) -> Verdi
                 said = (
                     f"products of {names} are about {number(product)}, {number(product / math.sqrt(size))} with it",
                 )
-        causes.append(_scale_cause(said, against))
+        causes.append(scale_cause(said, against))
     scores = network.feeder(layer)
     weighted = next((each for each in network.layers if layer_types.has_weights(each.info.layer_type)), None)
     large_first: tuple[str, ...] = ()
-    if weighted is not None and row_rms(weighted.first) > _LARGE_FIRST:
+    if weighted is not None and row_rms(weighted.first) > LARGE_FIRST:
         first = f"the first layer with weights, {facts.named(weighted)}"
         large_first = (f"{first}, has an rms of {number(row_rms(weighted.first))}",)
     large_scores: tuple[str, ...] = ()
@@ -264,7 +230,7 @@ def _mixtures(network: Network) -> dict[str, int]:
     return found
 
 
-def _query_and_key(layer: LayerView, network: Network) -> tuple[LayerView, LayerView] | None:
+def query_and_key(layer: LayerView, network: Network) -> tuple[LayerView, LayerView] | None:
     """The last two layers of equal width in the module of a softmax: its scores are likely their products."""
     module = layer.info.name.rpartition(".")[0]
     near = [
@@ -272,51 +238,10 @@ def _query_and_key(layer: LayerView, network: Network) -> tuple[LayerView, Layer
         for other in network.layers[max(layer.place - 4, 0) : layer.place]
         if other.info.layer_type.startswith(("Linear", "Dense")) and other.info.name.rpartition(".")[0] == module
     ]
-    pairs = [pair for pair in itertools.pairwise(near) if _width(pair[0]) == _width(pair[1])]
+    pairs = [pair for pair in itertools.pairwise(near) if width(pair[0]) == width(pair[1])]
     return pairs[-1] if pairs else None
 
 
-def _width(layer: LayerView) -> int:
+def width(layer: LayerView) -> int:
+    """How many neurons a layer has."""
     return int(layer.rows[-1]["neurons"])
-
-
-def at_all_places(layer: LayerView, network: Network, rows: int) -> Finding | None:
-    """The finding for attention that has weighted all places alike for long, while other layers have changed."""
-    streak = layer.streaks.get(AT_ALL_PLACES)
-    if streak is None or streak.rows < rows or layer.place >= network.output:
-        return None
-    places = softmax.length(layer.first)
-    if not places >= _LEAST_PLACES or not _changed(network):
-        return None
-    last = layer.rows[-1]
-    uneven = float(last["std"]) / float(last["mean"])
-    first = layer.first[_STD] / layer.first[_MEAN]
-    if uneven > max(_GROWN * first, _EVEN) and streak.step <= layer.start:
-        return None
-    evidence = Evidence(concentration=float(last["mean"]) * (1.0 + uneven * uneven), places=places, unevenness=uneven)
-    message = (
-        f"{layer.name} has been collapsed since step {streak.step}: each row weights all {places:,.0f} places "
-        f"alike (they differ by {percent(uneven)})."
-    )
-    later = facts.after_updates(layer, streak.step).refuted_by
-    causes = [
-        Cause(
-            "attention_scale",
-            "The scores are too small for the softmax: they are scaled down too far, or their weights are almost zero.",
-            ("check the scale of the scores: divide by the square root of the neurons of a head, once",),
-        ),
-        Cause(
-            "initialisation",
-            "The weights that make the scores were initialised too small.",
-            (initialisation({"Tanh"}),),
-            (),
-            later,
-        ),
-    ]
-    return best(causes).finding(layer.info.name, "collapsed", "warning", streak.step, evidence, message)
-
-
-def _changed(network: Network) -> bool:
-    """Whether a layer with weights is another size than at first, so that there is something to learn."""
-    sizes = [facts.size(layer) for layer in network.layers if layer_types.has_weights(layer.info.layer_type)]
-    return any(size > 1.25 or size < 0.8 for size in sizes)

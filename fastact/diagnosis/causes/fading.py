@@ -10,6 +10,7 @@ from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause, Verdict, best
 from fastact.diagnosis.causes.remedies import (
     LOWER_RATE,
+    NORMALISE_INPUTS,
     ONE_ELEMENT,
     ONE_ELEMENT_REMEDIES,
     initialisation,
@@ -128,6 +129,10 @@ def _collapsed(layer: LayerView, rows: int) -> bool:
     return weights and run is not None and run.rows >= rows and run.step > layer.start
 
 
+#: Share of the spread that it is given. A layer without weights that keeps less has lost it by itself.
+_AT_ONCE: Final = 0.02
+
+
 def over_depth(layer: LayerView, network: Network, source: int) -> Verdict:
     """Why the signal of layer `source` does not reach `layer`, from the first row on."""
     between = network.layers[source : layer.place + 1]
@@ -181,6 +186,25 @@ def _by_itself(layer: LayerView, network: Network) -> list[Cause]:
             trained = "check that its weights were initialised or loaded, and that they are trained"
             said = given, "every output is exactly zero"
             return [Cause("weights_zero", "Its weights and biases are zero.", (trained,), said, proved=True)]
+    elif not layer_types.is_activation(layer.info.layer_type):
+        kept = network.signal[layer.place] / network.signal[feeder.place]
+        if kept <= _AT_ONCE:
+            zeros = float(layer.rows["zeros"].sum(dtype=float)) / max(float(layer.rows["count"].sum(dtype=float)), 1.0)
+            says = (
+                "It loses next to everything at once: its scale, its width or its threshold does not fit the size of "
+                "what it is given."
+            )
+            remedies = (
+                "look at the numbers that this layer is made with, next to the size of its inputs",
+                NORMALISE_INPUTS,
+            )
+            share = percent(min(zeros, 1.0))
+            lost = (
+                f"it keeps {percent(kept)} of the spread that {facts.named(feeder)} gives it",
+                f"{share} of its outputs are zero",
+                "it was so in the first recorded row",
+            )
+            return [Cause("initialisation", says, remedies, lost)]
     return []
 
 

@@ -105,8 +105,8 @@ def _birth(network: Network, layer: LayerView) -> Birth:
     rows = layer.since(step)
     lasting = bool(facts.not_finite(rows).all())
     row = rows[0].item() if len(rows) else None
-    if row is not None and row[_STEP] != step:
-        row = None
+    if row is not None and row[_STEP] != step:  # it has left the window; the first one that is partly finite is kept
+        row = layer.first if layer.first[_STEP] == step and facts.broken(layer.first) else None
     return Birth(layer, network, step, row, lasting, before, first)
 
 
@@ -146,11 +146,14 @@ def _exponent_source(network: Network) -> LayerView | None:
         return None
     since = min(begun)
     reached = []
+    # Softmaxes take their largest score from all of them first: no exponential of logits overflows there.
+    chosen = {view.info.source for view in network.layers if view.info.layer_type in layer_types.PROBABILITIES}
     for view in network.layers:
         streak = view.streaks.get("exponent")
         # What has grown a thousandfold overflows without an exponential.
         grown = "exploding" in view.streaks
-        if streak is not None and streak.step <= since and not grown and layer_types.has_weights(view.info.layer_type):
+        weighted = layer_types.has_weights(view.info.layer_type) and view.info.name not in chosen
+        if streak is not None and streak.step <= since and not grown and weighted:
             reached.append((streak.step, view.place, view))
     jumped = None if reached else network.once(_multiplied)
     return min(reached)[2] if reached else jumped[0] if jumped is not None else None

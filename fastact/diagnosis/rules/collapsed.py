@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 import numpy as np
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes import choosing, collapsing, siamese
+from fastact.diagnosis.causes import attention, choosing, collapsing, siamese
 from fastact.diagnosis.causes.cause import Verdict
 from fastact.diagnosis.evidence import softmax, standards
 from fastact.diagnosis.evidence.likeness import AT_THE_END, LEAST_NEURONS, likeness, recent_likeness, row_likeness
@@ -197,9 +197,11 @@ class Collapsed(Rule[CollapsedThresholds]):
         if softmax.is_softmax(layer.info):
             least = thresholds.collapse_sharp, thresholds.collapse_one_place
             one = choosing.at_one_place(layer, network, least, thresholds.min_rows)
-            return one or choosing.at_all_places(layer, network, thresholds.collapse_start_rows) or Outcome.NOT_FOUND
+            return one or attention.at_all_places(layer, network, thresholds.collapse_start_rows) or Outcome.NOT_FOUND
         if layer.info.layer_type == layer_types.ATTENTION:
-            return choosing.scaled_up(layer, network, thresholds.min_rows) or Outcome.NOT_FOUND
+            return attention.scaled_up(layer, network, thresholds.min_rows) or Outcome.NOT_FOUND
+        if "gain" in layer.info.facts and (found := attention.projected_up(layer, network, thresholds.min_rows)):
+            return found
         streak = layer.streaks.get(_PARTLY)
         collapse = None
         if streak is not None and streak.rows >= thresholds.collapse_rows:

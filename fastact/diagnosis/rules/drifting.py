@@ -161,8 +161,16 @@ class Drifting(Rule[DriftingThresholds]):
             finding = self._mean(layer, thresholds)
             if isinstance(finding, Finding):
                 return finding
-            return self._left(layer, network, thresholds) or self._creeps(layer, network, thresholds) or finding
-        return Outcome.NOT_FOUND
+            left = self._left(layer, network, thresholds)
+            return left or self._creeps(layer, layer, network, thresholds) or finding
+        return self._makes(layer, network, thresholds) or Outcome.NOT_FOUND
+
+    def _makes(self, layer: LayerView, network: Network, thresholds: DriftingThresholds) -> Finding | None:
+        """Outputs that another part is given, and that grow row after row."""
+        for given, maker in changes.made_by(network).items():
+            if maker == layer.place:
+                return self._creeps(network.layers[given], layer, network, thresholds)
+        return None
 
     def _left(self, layer: LayerView, network: Network, thresholds: DriftingThresholds) -> Finding | None:
         """A change of the input that has left the window, while it lasts; a note once the layers behind are as before.
@@ -191,8 +199,15 @@ class Drifting(Rule[DriftingThresholds]):
         severity = "serious" if thrown else NOTE
         return verdict.finding(layer.info.name, self.condition, severity, run.step, evidence, message)
 
-    def _creeps(self, layer: LayerView, network: Network, thresholds: DriftingThresholds) -> Finding | None:
-        """An input that grows or shrinks row after row: no training moves data, so it need not be sudden."""
+    def _creeps(
+        self, layer: LayerView, told: LayerView, network: Network, thresholds: DriftingThresholds
+    ) -> Finding | None:
+        """An input that grows or shrinks row after row: no training moves data, so it need not be sudden.
+
+        What is made by another part of the network is told of the layer that makes it.
+        """
+        if told is layer and layer.place in changes.made_by(network):
+            return None
         run, base = layer.streaks.get("half_moved"), row_rms(layer.first)
         scale = network.scale(layer)
         scale = scale[np.isfinite(scale) & (scale > 0.0)]
@@ -202,16 +217,20 @@ class Drifting(Rule[DriftingThresholds]):
         way = math.log(now / base)
         levels = np.log([base, *(_median(part) for part in np.array_split(scale[-_CREEP:], _PARTS))])
         steadily = (np.diff(levels)[1:] * math.copysign(1.0, way) >= _LEAST).all()
-        if abs(way) < math.log(thresholds.drift_harm) or not steadily or changes.of_outputs(network, run.step):
+        if (
+            abs(way) < math.log(thresholds.drift_harm)
+            or not steadily
+            or (told is layer and changes.of_outputs(network, run.step))
+        ):
             return None  # what a generator puts out may grow to the size of its data
         message = (
-            f"{layer.name} has been drifting since step {run.step}: the rms of its values "
+            f"{told.name} has been drifting since step {run.step}: the rms of its {told.elements} "
             f"{'rose' if way > 0.0 else 'fell'} from {number(base)} to {number(now)}, and goes on."
         )
         evidence = Evidence(rms_before=base, rms_after=now, factor=now / base)
         severity = NOTE if standards.has_learned(network) else "serious"
-        verdict = best([changes.data(proved=True)])
-        return verdict.finding(layer.info.name, self.condition, severity, run.step, evidence, message)
+        verdict = best([changes.data(proved=True) if told is layer else changes.runs_away(told, layer)])
+        return verdict.finding(told.info.name, self.condition, severity, run.step, evidence, message)
 
     def _finding(
         self,
@@ -236,7 +255,10 @@ class Drifting(Rule[DriftingThresholds]):
         large = abs(change) >= math.log(thresholds.drift_harm)
         if layer.info.layer_type == layer_types.INPUT:
             severity = graded(serious=large, critical=False)
+            maker = changes.made_by(network).get(layer.place)
             causes: tuple[Cause, ...] = (changes.of_outputs(network, step) or changes.data(proved=True),)
+            if maker is not None:
+                causes = (changes.of_part(network.layers[maker]),)
         else:
             # Where the input is not recorded, it is the first layer that tells of it.
             alone = network.input is None and facts.is_first(layer, network)

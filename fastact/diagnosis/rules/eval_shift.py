@@ -13,6 +13,7 @@ from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, rms
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, upstream
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, factor_field, positive_field
+from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import number, percent
 
@@ -25,6 +26,15 @@ _CATCHING_UP: Final = 0.5
 #: What drops elements in training, and hands all on in evaluation; and the share of zeros that is more than chance.
 _DROPS: Final = "Dropout", "SpatialDropout"
 _LEAST_DROPPED: Final = 0.03
+
+
+#: What the mode changes; over how many steps an optimiser must have stepped in evaluation mode, and how many of its
+#: rows must say so.
+_DEPENDS: Final = ("Dropout", "AlphaDropout", "BatchNorm", "SyncBatchNorm", "SpatialDropout")
+_STEPS: Final = 20
+_ROWS: Final = 3
+
+_STEP: Final = COLUMN["step"]
 
 
 class EvalShiftThresholds(CommonThresholds):
@@ -98,6 +108,9 @@ class EvalShift(Rule[EvalShiftThresholds]):
         What differs after that follows. The first step is that of the first evaluation row since which it has differed.
         Serious from shift_serious (10) or three deviations on.
 
+    A model that is trained on in evaluation mode is found where, after rows in training, all layers that the mode
+    changes (dropout, batch normalisation) have rows in evaluation alone for 20 steps, and the optimiser has stepped on.
+
     Dropout itself is found where in all three rows at least 3% of its outputs are zeros that it was not given.
 
     Dropout, noise and sampling make training larger and wider than evaluation, so after them, and at layers that do not
@@ -128,6 +141,9 @@ class EvalShift(Rule[EvalShiftThresholds]):
 
     def check(self, layer: LayerView, network: Network, thresholds: EvalShiftThresholds) -> Finding | Outcome:
         """The difference of the last rows, and where it began; of dropout, whether there is none."""
+        left = network.once(_left_in_evaluation)
+        if left is not None and left.layer == layer.info.name:
+            return left
         if layer.info.layer_type.startswith(_DROPS):
             return _dropped(layer, network, thresholds) or Outcome.NOT_FOUND
         gaps = network.once(_gaps, thresholds)
@@ -176,6 +192,36 @@ def _dropped(layer: LayerView, network: Network, thresholds: EvalShiftThresholds
     name = name if name in network.everything else layer.info.name
     evidence = Evidence(dropped=dropped, evaluation_rows=len(evaluation.rows))
     return best([_LEFT_ON]).finding(name, "eval_shift", "warning", step, evidence, message)
+
+
+def _left_in_evaluation(network: Network) -> Finding | None:
+    """The finding for a model that is trained on in evaluation mode: nobody put it back after an evaluation.
+
+    It is told of the first layer that the mode changes, where all of these have rows in evaluation alone since a step,
+    and the one optimiser has stepped on.
+    """
+    depends = [view for view in network.layers if view.info.layer_type.startswith(_DEPENDS)]
+    optimisers = [v for v in network.everything.values() if v.info.layer_type == layer_types.OPTIMISER]
+    if not depends or len(optimisers) != 1:
+        return None
+    last = max(int(view.last[_STEP]) for view in network.layers)
+    steps = optimisers[0].rows["step"]  # of some of its steps
+    steps = steps[steps > last]
+    seen = [view for view in map(network.evaluation, depends) if view is not None]
+    if len(steps) < _ROWS or len(seen) < len(depends):
+        return None
+    known = [steps[steps >= view.oldest] for view in seen]
+    alone = [np.isin(each, view.rows["step"]).all() for each, view in zip(known, seen, strict=True)]
+    if int(steps[-1]) - last < _STEPS or not all(alone) or min(map(len, known)) < _ROWS:
+        return None
+    first = depends[0]
+    said = f"the optimiser has stepped up to step {int(steps[-1])}, and the model ran in evaluation mode alone"
+    message = f"{first.name} has been trained in evaluation mode since step {last + 1}: {said}."
+    name = layer_types.without_mode(first.info.name)
+    name = name if name in network.everything else first.info.name
+    evidence = Evidence(last_step_in_training=last, last_step_of_optimiser=int(steps[-1]))
+    told = best([_LEFT._replace(speaks_for=(said,))])
+    return told.finding(name, "eval_shift", "warning", last + 1, evidence, message)
 
 
 def _gaps(network: Network, thresholds: EvalShiftThresholds) -> dict[int, Gap]:
@@ -301,6 +347,13 @@ _STATISTICS: Final = Cause(
         "use layer or group normalisation, which does the same in both modes",
     ),
     ("its input is of the same scale in both modes",),
+)
+_LEFT: Final = Cause(
+    "left_in_evaluation",
+    "The model was not put back into training mode after an evaluation: dropout is off since then, and batch "
+    "normalisation uses its running statistics and updates them no more.",
+    ("call train() on the model after each evaluation, before the next training step",),
+    proved=True,
 )
 _LEFT_ON: Final = Cause(
     "dropout_left_on",

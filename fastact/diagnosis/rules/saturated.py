@@ -28,6 +28,9 @@ from fastact.text import number, percent
 #: What is left of the threshold once a layer has been saturated for twice the recent rows: findings do not flicker.
 _STAYS: Final = 0.8
 
+#: What makes scores whose sigmoid is in the loss.
+_SCORES: Final = "Linear", "Conv2d", "Dense"
+
 #: The largest output of a neuron whose gate is shut.
 _CLOSED: Final = 1e-3
 
@@ -114,6 +117,9 @@ class Saturated(Rule[SaturatedThresholds]):
     no learning about is judged there too, above saturated_critical: a tanh that puts out one and the same for all
     samples (they differ by 5% of its size at most), or whose input has an rms of 30 and more.
 
+    A discriminator without a sigmoid of its own is known by three losses of logits, each with labels that are all
+    alike: it is told where its own are at most 0.05, and the generator's at least 5, for 30 rows.
+
     A discriminator is known by its name beside a generator's; by its calls within one pass, of which it is sure that
     the one is real and the other is not; or by what it is given: more samples than another model of the network makes
     of the same width.
@@ -130,13 +136,17 @@ class Saturated(Rule[SaturatedThresholds]):
     explains: ClassVar = {"dead": same_layer, "vanishing": not_after, "constant": not_after}
 
     def applies(self, info: LayerInfo) -> bool:
-        """Bounded types, recurrent ones, and unknown ones of a floating dtype."""
+        """Bounded types, recurrent ones, and unknown ones of a floating dtype; scores, where a loss has the sigmoid."""
+        if info.layer_type in _SCORES:
+            return True
         if info.layer_type == "":
             return not info.dtype.startswith(("int", "uint", "bool"))
         return info.layer_type in layer_types.BOUNDED or info.layer_type in layer_types.RECURRENT
 
     def row_conditions(self, info: LayerInfo, first: Row, thresholds: SaturatedThresholds) -> tuple[Cascade, ...]:
         """Rows whose share of saturated elements reaches the warning, half of it, or that of recurrent layers."""
+        if info.layer_type in _SCORES:
+            return ()
         full, gated = thresholds.saturated_warning, info.layer_type in layer_types.GATED
         shut = _shut(first)
 
@@ -167,6 +177,8 @@ class Saturated(Rule[SaturatedThresholds]):
 
     def check(self, layer: LayerView, network: Network, thresholds: SaturatedThresholds) -> Finding | Outcome:
         """The share of saturated elements over the recent rows."""
+        if layer.info.layer_type in _SCORES:
+            return _flat_scores(layer, network) or Outcome.NOT_FOUND
         streak, least = layer.streaks.get("saturated"), thresholds.saturated_warning
         early = layer.streaks.get("recurrent_saturated")
         if early is not None and early.step <= layer.start:
@@ -217,6 +229,22 @@ class Saturated(Rule[SaturatedThresholds]):
             message = message[:-1] + ", as with gates that are open or shut all the way for most inputs."
         told = best(_causes(layer, network, streak.step, adversary=adversary))
         return told.finding(layer.info.name, self.condition, severity, streak.step, evidence, message)
+
+
+def _flat_scores(layer: LayerView, network: Network) -> Finding | None:
+    """The finding for a discriminator whose sigmoid is within its loss."""
+    flat = adversaries.flat_scores(network)
+    if flat is None or flat.layer is not layer:
+        return None
+    fooled = float(flat.fooled.last[COLUMN["mean"]])
+    message = (
+        f"{layer.name} has been saturated since step {flat.step}: its scores lie where the sigmoid of the loss is "
+        f"flat. The losses of the discriminator are {number(flat.told)} at most, and what the generator makes costs it "
+        f"{number(fooled)}."
+    )
+    evidence = Evidence(loss_of_discriminator=flat.told, loss_of_generator=fooled)
+    told = best(_causes(layer, network, flat.step, adversary=True))
+    return told.finding(layer.info.name, "saturated", "serious", flat.step, evidence, message)
 
 
 def _ratio(layer: LayerView, run: int, thresholds: SaturatedThresholds) -> tuple[float, float]:

@@ -186,7 +186,6 @@ def _merged(levels: Sequence[Level], collection: Collection, cut: int) -> list[s
         )
     if cut:
         said.append(f"Names longer than {cut} characters are cut in the middle.")
-    said.append("Which neurons a row counted is not kept in a log, so there is no map of single neurons.")
     return said
 
 

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from synthetic import row, watch
+from synthetic import plain, row, watch
 
 from fastact.diagnosis.report import Diagnosis
 
@@ -140,3 +140,25 @@ def test_probabilities_and_single_samples_are_not_judged() -> None:
     layers = {name: (kind, rows(range(60), 1.0)) for name, (kind, _, _) in sizes.items()}
     one = [row(s, mean=0.0, std=1.0, within_std=0.0, count=64) for s in range(0, 60, 5)]
     assert watch(layers | {"1:eval": ("BatchNorm1d", one)}).diagnose().healthy
+
+
+@pytest.mark.parametrize(
+    ("trained", "optimiser", "drops", "expected"),
+    [
+        (range(20), range(0, 70, 10), True, True),
+        (range(20), range(0, 30, 10), True, False),  # evaluated at the end
+        (range(70), range(0, 70, 10), True, False),
+        (range(20), range(0, 70, 10), False, False),  # no layer minds
+        (range(20), range(0), True, False),
+    ],
+)
+def test_a_model_that_is_trained_on_in_evaluation_mode(
+    trained: range, optimiser: range, drops: bool, expected: bool
+) -> None:
+    kinds = {"0": "Linear", "1": "Dropout" if drops else "ReLU", "2": "Linear"}
+    layers = {name: (kind, rows(trained, 1.0)) for name, kind in kinds.items()}
+    layers |= {f"{name}:eval": (kind, rows(range(20, 70), 1.0)) for name, kind in kinds.items()}
+    if optimiser:
+        layers["optimiser"] = ("Optimiser", [plain(step, count=1) for step in optimiser])
+    found = [f for f in watch(layers).diagnose().findings if f.condition == "eval_shift"]
+    assert [(f.layer, f.first_step, f.cause_name) for f in found] == [("1", 20, "left_in_evaluation")] * expected

@@ -147,6 +147,20 @@ def test_the_layer_whose_exponential_overflowed_is_named_and_not_the_one_where_i
     assert "clamp" in finding.remedies[0]
 
 
+def test_scores_of_a_softmax_have_no_exponential_that_overflows() -> None:
+    for source, expected in (("scores", False), ("", True)):
+        diagnoser = Diagnoser()
+        kinds = {"encoder": "Linear", "scores": "Linear", "probabilities": "Softmax"}
+        for order, (name, kind) in enumerate(kinds.items()):
+            diagnoser.add(LayerInfo(name, order, kind, source=source if name == "probabilities" else ""))
+        for step in range(20):
+            wide = row(step, max=2.0 * 1.3**step, std=0.5 * 1.3**step, mean=0.0)
+            for name in kinds:
+                diagnoser.append(name, nothing_finite(step) if step > 15 else wide if name == "scores" else row(step))
+        causes = {each.cause_name for each in diagnoser.diagnose().findings}
+        assert ("log_variance" in causes) is expected
+
+
 def test_an_update_that_followed_a_divergence_is_the_learning_rates() -> None:
     grows = [row(s, max=3.0 * 4.0**s, std=4.0**s, within_std=4.0**s) for s in range(4)]
     rows = [*grows, *(nothing_finite(s) for s in range(4, 12))]

@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
-from synthetic import Row, found, only, row, saturated, scaled, watch
+from synthetic import Row, found, only, plain, row, saturated, scaled, watch
 
+from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.rules import Thresholds
+from fastact.history import LayerInfo
 
 
 @pytest.mark.parametrize(
@@ -240,3 +242,27 @@ def test_outputs_of_an_lstm_near_the_ends_say_that_its_gates_are_where_nothing_w
     rows = [row(s, saturated=100, min=-1.0, max=1.0) for s in range(40)]
     head = [row(s, mean=0.0, std=outputs if s == 0 else 2.0) for s in range(40)]
     assert bool(found(watch({"rnn": (kind, rows), "head": ("Linear", head)}))) is told
+
+
+@pytest.mark.parametrize(
+    ("told", "fooled", "rows", "expected"),
+    [(0.01, 6.0, 40, True), (0.2, 6.0, 40, False), (0.01, 3.0, 40, False), (0.01, 6.0, 29, False)],
+)
+def test_a_discriminator_of_logits_wins_by_the_losses_of_both(
+    told: float, fooled: float, rows: int, expected: bool
+) -> None:
+    diagnoser = Diagnoser()
+    function = {"function": "binary_cross_entropy_with_logits"}
+    diagnoser.add(LayerInfo("g.0", 0, "Linear"))
+    diagnoser.add(LayerInfo("d.0", 1, "Linear"))
+    for name in ("real", "made", "fooled"):
+        diagnoser.add(LayerInfo(name, 2, "Loss", facts=function))
+        diagnoser.add(LayerInfo(f"{name}:target", 2, "Target"))
+    for step in range(rows):
+        diagnoser.append("g.0", row(step))
+        diagnoser.append("d.0", row(step, neurons=1))
+        for name, label, loss in (("real", 1.0, told), ("made", 0.0, told), ("fooled", 1.0, fooled)):
+            diagnoser.append(f"{name}:target", plain(step, mean=label, std=0.0, min=label, max=label))
+            diagnoser.append(name, plain(step, count=1, mean=loss, std=0.0, min=loss, max=loss))
+    found = [(f.layer, f.cause_name, f.first_step) for f in diagnoser.diagnose().findings if f.condition == "saturated"]
+    assert found == [("d.0", "discriminator_wins", 0)] * expected

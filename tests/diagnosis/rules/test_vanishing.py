@@ -183,3 +183,12 @@ def test_what_was_found_does_not_flicker() -> None:
     layers = {"0": ("Linear", [row(step) for step in range(60)]), "1": ("Linear", rows)}
     layers["2"] = ("LayerNorm", [row(step) for step in range(60)])
     assert found(watch(layers)) == [("1", "vanishing", "warning", 20)]
+
+
+@pytest.mark.parametrize("kind", ["Bumps", "Linear", "ReLU"])
+def test_a_layer_without_weights_that_loses_all_at_once_lost_it_by_itself(kind: str) -> None:
+    layers = signals(0.5, 0.4, 1e-6, 1e-7, 1e-7)
+    layers["2"] = (kind, layers["2"][1])
+    culprit = watch(layers).diagnose().culprits[0]
+    assert (culprit.layer, culprit.condition) == ("2", "vanishing")
+    assert ("at once" in culprit.cause) is (kind == "Bumps")

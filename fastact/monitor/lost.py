@@ -1,0 +1,32 @@
+"""What a monitor tells of what it does not have: rows that were lost, layers that were not seen."""
+
+from fastact.failures import FailureCounter
+from fastact.log.writer import LogWriter
+from fastact.monitor.unseen import Unseen
+
+
+class TellsLost:
+    """The part of `ActivationMonitor` that tells what is missing."""
+
+    _failures: FailureCounter
+    _writer: LogWriter | None
+    _unseen: Unseen
+
+    @property
+    def failures(self) -> int:
+        """How many rows were not made; the first one was warned of."""
+        return self._failures.failures
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Rows that are lost, by reason: not made (`failures`), or made and not in the log; {} where none is."""
+        made = {} if self._writer is None else self._writer.losses
+        return ({"not made": self.failures} if self.failures else {}) | made
+
+    @property
+    def unseen(self) -> dict[str, str]:
+        """What was watched and not recorded so far, by name, and why: layers that never ran, outputs without numbers.
+
+        Only who says beforehand what will be recorded can miss something: `fastact.torch.watch` does.
+        """
+        return dict(self._unseen.look())
