@@ -30,6 +30,7 @@ from fastact.cpu.threads import get_num_threads, set_num_threads
 #: Megabytes of a shard.
 _SHARD: Final = 64
 _WIDTH: Final = 1024
+_POOL: Final = "process pool"
 
 
 def shards(folder: Path, gigabytes: float, suffix: str) -> list[Path]:
@@ -115,11 +116,20 @@ def peak_of(run: Callable[[], Any]) -> float:
 
 
 def engines(paths: list[Path], times: int) -> Iterator[tuple[str, float, Any]]:
-    """(name, seconds, answer) of a process pool, Dask and Ray, each with a process a CPU, started beforehand."""
+    """(name, seconds, answer) of a process pool, Dask and Ray, each with a process a CPU, started beforehand.
+
+    The pool, which the others are compared with, comes first and last, with the system's cache as warm for it.
+    """
     workers = get_num_threads()
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         in_pool(pool, paths[:workers])
-        yield ("process pool", *seconds(lambda: in_pool(pool, paths), times))
+        yield (_POOL, *seconds(lambda: in_pool(pool, paths), times))
+        yield from _dask(paths, times, workers)
+        yield from _ray(paths, times, workers)
+        yield (_POOL, *seconds(lambda: in_pool(pool, paths), times))
+
+
+def _dask(paths: list[Path], times: int, workers: int) -> Iterator[tuple[str, float, Any]]:
     from distributed import Client, LocalCluster
 
     import fastact.dask
@@ -130,6 +140,9 @@ def engines(paths: list[Path], times: int) -> Iterator[tuple[str, float, Any]]:
     ):
         fastact.dask.sweep_files(paths[: 2 * workers])
         yield ("Dask", *seconds(lambda: fastact.dask.sweep_files(paths).total, times))
+
+
+def _ray(paths: list[Path], times: int, workers: int) -> Iterator[tuple[str, float, Any]]:
     import ray
 
     import fastact.ray
@@ -151,6 +164,29 @@ def engines(paths: list[Path], times: int) -> Iterator[tuple[str, float, Any]]:
         ray.shutdown()
 
 
+def measure(paths: list[Path], times: int, *, others: bool) -> dict[str, float]:
+    """A row of the table: `sweep_files` beside a bare read, and engines beside a process pool."""
+    size = sum(path.stat().st_size for path in paths) / 1e9
+    sweep_files(paths[:2])
+    bare, _ = seconds(lambda: in_threads(paths), times)
+    mine, found = seconds(lambda: sweep_files(paths).total, times)
+    row = {
+        "bare GB/s": size / bare,
+        "sweep_files GB/s": size / mine,
+        "share of bare": bare / mine,
+        "peak MB": peak_of(lambda: sweep_files(paths)),
+    }
+    taken: dict[str, float] = {}
+    for name, took, total in engines(paths, times) if others else ():
+        assert (total.count, total.min, total.max) == (found.count, found.min, found.max), name
+        taken[name] = min(took, taken.get(name, took))
+    for name, took in taken.items():
+        row[f"{name} GB/s"] = size / took
+        if name != _POOL:
+            row[f"{name} of pool"] = taken[_POOL] / took
+    return row
+
+
 def main() -> None:
     """Measures and prints, and writes JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -162,30 +198,13 @@ def main() -> None:
     arguments = parser.parse_args()
     results: dict[str, dict[str, float]] = {}
     warnings.simplefilter("ignore")
-    with tempfile.TemporaryDirectory() as temporary:
-        for suffix in (".npy", ".parquet"):
+    for suffix in (".npy", ".parquet"):
+        with tempfile.TemporaryDirectory() as temporary:  # one format after the other: half of the disk
             paths = shards((arguments.folder or Path(temporary)) / suffix[1:], arguments.gigabytes, suffix)
-            size = sum(path.stat().st_size for path in paths) / 1e9
-            sweep_files(paths[:2])
-            bare, _ = seconds(lambda paths=paths: in_threads(paths), arguments.times)  # type: ignore[misc]
-            mine, found = seconds(lambda paths=paths: sweep_files(paths).total, arguments.times)  # type: ignore[misc]
-            peak = peak_of(lambda paths=paths: sweep_files(paths))  # type: ignore[misc]
-            row = {
-                "bare GB/s": size / bare,
-                "sweep_files GB/s": size / mine,
-                "share of bare": bare / mine,
-                "peak MB": peak,
-            }
-            if not arguments.no_engines:
-                pool = 0.0
-                for name, took, total in engines(paths, arguments.times):
-                    assert (total.count, total.min, total.max) == (found.count, found.min, found.max), name
-                    pool = pool or took
-                    row |= {f"{name} GB/s": size / took, f"{name} of pool": pool / took}
-            results[suffix] = row
-            print(f"{suffix}: {size:.2f} GB in {len(paths)} files")
+            results[suffix] = row = measure(paths, arguments.times, others=not arguments.no_engines)
+            print(f"{suffix}: {arguments.gigabytes:.2f} GB in {len(paths)} files")
             for name, value in row.items():
-                print(f"  {name:24} {value:8.2f}")
+                print(f"  {name:24} {value:8.2f}", flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1))
 

@@ -7,6 +7,7 @@ partitions and workers: counts, min and max bit for bit, moments to float64 roun
 from collections.abc import Generator, Iterable
 from typing import Any, Final
 
+from fastact.cpu.threads import at_most
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.files.array import Ask
 from fastact.files.found import FilesStats
@@ -136,9 +137,10 @@ def _merged(parts: list[Delayed], by: list[str]) -> Delayed:
 def _swept(items: Iterable[Any], options: dict[str, Any]) -> Any:
     total = Accumulator(**options)
     seen = False
-    for item in items:
-        total.update(item)
-        seen = True
+    with at_most(1):  # Dask has a thread for each CPU
+        for item in items:
+            total.update(item)
+            seen = True
     return to_arrow([total.stats] if seen else [])
 
 
@@ -146,8 +148,9 @@ def _rows_by_name(items: Iterable[tuple[str, Any]], options: dict[str, Any]) -> 
     import pyarrow as pa
 
     totals: dict[str, Accumulator] = {}
-    for name, item in items:
-        totals.setdefault(name, Accumulator(**options)).update(item)
+    with at_most(1):
+        for name, item in items:
+            totals.setdefault(name, Accumulator(**options)).update(item)
     table = to_arrow(total.stats for total in totals.values())
     return table.append_column("name", pa.array(list(totals), pa.string()))
 
@@ -189,18 +192,16 @@ def _by_dask(sources: list[Source], ask: Ask) -> Generator[tuple[int, Found], No
     client = _client()
     if client is None:
         groups = [delayed(sweep_task)(group, ask) for group in tasks(sources, 2 * _TASKS_EACH)]
-        for parts in dask.compute(*groups):
-            for part in parts:
-                yield found(part)
+        for answer in dask.compute(*groups):
+            yield from found(answer)
         return
     from distributed import as_completed
 
     threads = sum(client.nthreads().values())
     futures = [client.submit(sweep_task, group, ask, pure=False) for group in tasks(sources, threads * _TASKS_EACH)]
     try:
-        for future in as_completed(futures):
-            for part in future.result():
-                yield found(part)
+        for future, answer in as_completed(futures, with_results=True):
+            yield from found(answer)
             future.release()
     finally:
         client.cancel([future for future in futures if not future.done()])

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from fastact.cpu.threads import at_most
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.files.array import Ask
 from fastact.files.found import FilesStats
@@ -166,9 +167,10 @@ def _swept(table: Any, on: str, options: dict[str, Any]) -> Any:
     if len(leaves) != 1:
         raise ArgumentTypeError(f"on: got column {on!r} of {column.type}, want numbers in it")
     total = Accumulator(**options)
-    for chunk in column.chunks:
-        values, _ = values_of(chunk, leaves[0].path)
-        total.update(values)
+    with at_most(1):  # Ray has a task for each CPU
+        for chunk in column.chunks:
+            values, _ = values_of(chunk, leaves[0].path)
+            total.update(values)
     return total.stats
 
 
@@ -217,8 +219,7 @@ def _by_ray(sources: list[Source], ask: Ask) -> Generator[tuple[int, Found], Non
     try:
         while waiting:
             (done,), waiting = ray.wait(waiting)
-            for part in ray.get(done):
-                yield found(part)
+            yield from found(ray.get(done))
     finally:
         for left in waiting:
             ray.cancel(left)

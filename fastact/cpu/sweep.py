@@ -21,7 +21,7 @@ from fastact.cpu.intrinsics import fetch_add, subarray
 from fastact.cpu.jit import COMPILED, array_type, kernel
 from fastact.cpu.neuron_merge import merge_parts
 from fastact.cpu.states import allocate, array_types, state_type, store_state, wide_state
-from fastact.cpu.threads import get_num_threads, run_on_threads
+from fastact.cpu.threads import run_on_threads, threads_here
 
 #: Bytes from which a sweep is shared among threads: what fits a cache is read so fast by one that handing over, some
 #: 10 to 40 µs, gains nothing below. Measured by `python -m bench.crossover`.
@@ -99,8 +99,8 @@ def merge_kernel(dtype: np.dtype[Any]) -> Callable[..., arithmetic.State]:
 
 def share(work: Callable[[], None], nbytes: int, tasks: int) -> None:
     """Runs `work`, which takes some of the tasks until none is left, on as many threads as the bytes are worth."""
-    threads = min(get_num_threads(), tasks)
-    if nbytes < PARALLEL_FROM or threads == 1 or not COMPILED:
+    threads = 1 if nbytes < PARALLEL_FROM or not COMPILED else min(threads_here(), tasks)
+    if threads == 1:
         work()
     else:
         run_on_threads(work, threads)

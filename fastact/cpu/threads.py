@@ -16,8 +16,9 @@ A tensor that torch has just computed is another matter: see `cpu.openmp`.
 import _thread
 import os
 import queue
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from fastact.checks import check_integer
@@ -65,6 +66,30 @@ def set_num_threads(threads: int) -> None:
     global _threads
     _threads = check_integer("threads", threads, 1, _MAX_THREADS)
     _forget_crew()
+
+
+class _Here(threading.local):
+    """How many threads the sweeps that this thread makes may use; None: `get_num_threads`."""
+
+    threads: int | None = None
+
+
+_here: Final = _Here()
+
+
+def threads_here() -> int:
+    """How many threads a long sweep of the calling thread uses: fewer than `get_num_threads` within `at_most`."""
+    return _here.threads or _threads
+
+
+@contextmanager
+def at_most(threads: int) -> Iterator[None]:
+    """Within it long sweeps of the calling thread use so many threads: where others sweep beside it, as tasks do."""
+    before, _here.threads = _here.threads, threads
+    try:
+        yield
+    finally:
+        _here.threads = before
 
 
 class _Job:

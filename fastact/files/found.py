@@ -115,11 +115,9 @@ class FilesStats:
         """
         import pyarrow as pa
 
-        from fastact.files.journal import ABOUT, rows_of
-        from fastact.stats.rows import SCHEMA
+        from fastact.files.journal import rows_of
 
-        tables = [rows_of(source, arrays) for source, arrays in self._parts]
-        table = pa.concat_tables(tables) if tables else pa.schema([*ABOUT, *SCHEMA]).empty_table()
+        table = rows_of(self._parts)
         layers = [self._layer_of(file, array.name) for file, array in self]
         return table.add_column(0, "layer", pa.array(layers, pa.string()))
 

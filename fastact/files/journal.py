@@ -7,6 +7,7 @@ are those of `fastact.stats.rows` beside columns for file and array.
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,17 +34,18 @@ ABOUT: Final = pa.schema(
 )
 
 
-def rows_of(source: Source, arrays: tuple[ArrayStats, ...]) -> pa.Table:
-    """The rows of a file's arrays."""
-    states = to_arrow(array.stats if array.neurons is None else array.neurons for array in arrays)
+def rows_of(swept: Sequence[tuple[Source, tuple[ArrayStats, ...]]]) -> pa.Table:
+    """The rows of the arrays of some files, in order."""
+    arrays = [(source, array) for source, found in swept for array in found]
+    states = to_arrow(array.stats if array.neurons is None else array.neurons for _, array in arrays)
     about = {
-        "file": [source.name] * len(arrays),
-        "bytes": [source.size] * len(arrays),
-        "changed": [source.changed] * len(arrays),
-        "array": [array.name for array in arrays],
-        "dtype": [array.dtype for array in arrays],
-        "array_shape": [array.shape for array in arrays],
-        "nulls": [array.nulls for array in arrays],
+        "file": [source.name for source, _ in arrays],
+        "bytes": [source.size for source, _ in arrays],
+        "changed": [source.changed for source, _ in arrays],
+        "array": [array.name for _, array in arrays],
+        "dtype": [array.dtype for _, array in arrays],
+        "array_shape": [array.shape for _, array in arrays],
+        "nulls": [array.nulls for _, array in arrays],
     }
     columns = [pa.array(about[field.name], field.type) for field in ABOUT]
     return pa.table([*columns, *states.columns], schema=pa.schema([*ABOUT, *SCHEMA]))
@@ -135,7 +137,7 @@ class Journal:
 
     def add(self, source: Source, arrays: tuple[ArrayStats, ...]) -> None:
         """Keeps what was found of a file. It outlives this process; a machine that loses power may lose it."""
-        (batch,) = rows_of(source, arrays).combine_chunks().to_batches()
+        (batch,) = rows_of([(source, arrays)]).combine_chunks().to_batches()
         self._append(batch.serialize())
 
     def close(self) -> None:

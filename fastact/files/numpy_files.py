@@ -2,6 +2,7 @@
 
 import io
 import math
+import threading
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ from fastact.files.source import Source
 
 #: Bytes of a header; NumPy's own limit is 10,000 for what is inside.
 _LONGEST_HEADER: Final = 1 << 16
+#: NumPy parses a header as Python. In two threads at once Python 3.11 raises SystemError now and then: "AST constructor
+#: recursion depth mismatch".
+_PARSING: Final = threading.Lock()
 #: Bytes of what stands before a member of a .zip file, and where the lengths of its name and extra field are.
 _LOCAL_HEADER, _LENGTHS = 30, slice(26, 30)
 
@@ -120,7 +124,8 @@ def _header(head: bytes, where: str) -> tuple[np.dtype[Any], tuple[int, ...], bo
         pass
     elif version not in ((1, 0), (2, 0)):
         raise ArgumentValueError(f"FILE: {where!r} has version {version} of the .npy format, want 1.0 to 3.0")
-    shape, fortran, dtype = read(file)
+    with _PARSING:
+        shape, fortran, dtype = read(file)
     if dtype.hasobject:
         raise ArgumentValueError(f"FILE: {where!r} holds Python objects, which are pickled: they are not loaded")
     if dtype.names is not None or dtype.subdtype is not None or dtype.kind not in "biuf":

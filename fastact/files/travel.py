@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from fastact.cpu.threads import at_most
 from fastact.errors import FastactError
 from fastact.files.array import ArrayStats, Ask
 from fastact.files.journal import arrays_of, rows_of
@@ -12,9 +13,9 @@ from fastact.files.source import Source
 from fastact.files.sweep import Found
 
 #: A task has at least so many bytes, where there are as many: an engine takes milliseconds to hand one over.
-_TASK_BYTES = 1 << 28
-#: A file's place, and its rows or what went wrong.
-Part = tuple[int, "pa.Table | Exception"]
+_TASK_BYTES = 1 << 30
+#: The rows of a task's files; and of each file its place, and how many of the rows are its, or what went wrong.
+Answer = tuple["pa.Table", list[tuple[int, "int | Exception"]]]
 
 
 def tasks(sources: list[Source], tasks_at_least: int) -> Iterator[list[tuple[int, Source]]]:
@@ -33,19 +34,29 @@ def tasks(sources: list[Source], tasks_at_least: int) -> Iterator[list[tuple[int
         yield group
 
 
-def sweep_task(group: list[tuple[int, Source]], ask: Ask) -> list[Part]:
-    """What a worker does: the rows of each file, or what went wrong with it."""
-    parts: list[Part] = []
-    for place, source in group:
-        try:
-            parts.append((place, rows_of(source, tuple(sweep_source(source, ask)))))
-        except (FastactError, OSError) as error:
-            parts.append((place, error))
-    return parts
+def sweep_task(group: list[tuple[int, Source]], ask: Ask) -> Answer:
+    """What a worker does: the rows of all files, and what went wrong with some.
+
+    In one thread: an engine runs a task for each CPU, and threads of several would wait for each other at every slab.
+    """
+    swept: list[tuple[Source, tuple[ArrayStats, ...]]] = []
+    about: list[tuple[int, int | Exception]] = []
+    with at_most(1):
+        for place, source in group:
+            try:
+                swept.append((source, tuple(sweep_source(source, ask))))
+                about.append((place, len(swept[-1][1])))
+            except (FastactError, OSError) as error:
+                about.append((place, error))
+    return rows_of(swept), about
 
 
-def found(part: Part) -> tuple[int, Found]:
+def found(answer: Answer) -> Iterator[tuple[int, Found]]:
     """What a worker sent, as `sweep_by` takes it."""
-    place, rows = part
-    arrays: tuple[ArrayStats, ...] | Exception = rows if isinstance(rows, Exception) else arrays_of(rows)
-    return place, arrays
+    rows, about = answer
+    arrays, begin = arrays_of(rows), 0
+    for place, said in about:
+        if isinstance(said, Exception):
+            yield place, said
+        else:
+            yield place, arrays[begin : (begin := begin + said)]

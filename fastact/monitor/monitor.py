@@ -218,7 +218,8 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, TellsLo
             whose ``ready`` says whether they can be read without waiting.
 
         Raises:
-            ArgumentTypeError, ArgumentValueError: what `summarize` raises; nothing is recorded then.
+            ArgumentTypeError, ArgumentValueError: what `summarize` raises; nothing is recorded then. Where memory does
+                not suffice, that is counted in `failures`, and None is returned.
             FastactError: the monitor is closed.
         """
         if self._closed:
@@ -232,10 +233,16 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, TellsLo
         if not training:
             name += EVALUATION_SUFFIX
             self.describe(name, mode="evaluation")
-        if name in self._layers:
-            return self._record(name, x, axis, layer_type, saturation, dtype, sparse, kind)
-        stats = self._record(name, x, axis, layer_type, saturation, dtype, sparse, kind)
-        self._check_layer_type(layer_type or kind)
+        known = name in self._layers
+        try:
+            stats = self._record(name, x, axis, layer_type, saturation, dtype, sparse, kind)
+        except MemoryError as error:  # which a training may survive, once it has let go of a batch
+            self._failures.failed(f"record {name!r}", error)
+            if self._failures.strict:
+                raise
+            return None
+        if not known:
+            self._check_layer_type(layer_type or kind)
         return stats
 
     def _record(

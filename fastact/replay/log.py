@@ -22,7 +22,6 @@ from fastact.diagnosis.rules import Thresholds
 from fastact.errors import ArgumentValueError
 from fastact.fields import COLUMN, SCHEMA_VERSION
 from fastact.history import LayerInfo
-from fastact.log.files import list_segments
 from fastact.log.reader import RunReader, Steps, StoredBatch
 from fastact.log.schema import COLUMNS, layers_to_json, to_rows
 from fastact.ranks import OF_ONE_RANK
@@ -38,7 +37,7 @@ from fastact.replay.plotting import Plots
 from fastact.replay.rank_merge import merge_ranks
 from fastact.replay.ranks import OfRanks, rank_folders
 from fastact.replay.records import Record, RowFilter
-from fastact.replay.sessions import OfSessions, readers
+from fastact.replay.sessions import OfSessions, runs_in
 from fastact.stats.activation import ActivationStats
 
 _LAYER, _STEP = COLUMN["layer"], COLUMN["step"]
@@ -368,7 +367,8 @@ class Log(OfRanks, OfNeurons, Frames, Plots, OfSessions):
 def open_log(path: str | os.PathLike[str], *, session: int | None = None) -> Log:
     """Opens the log of a run: its directory, or the parent of ``rank-00000``, ``rank-00001``, ... directories.
 
-    A run that is being written, or was killed or damaged, is opened too: `Log.warnings` says what is missing.
+    A run that is being written, or was killed or damaged, is opened too: `Log.warnings` says what is missing. Where a
+    folder has both, since a run of one process and one of several were started there, it is the one that began last.
 
     Args:
         path: the directory. Of one at ``s3://bucket/run`` (`fastact.remote`) a copy is fetched and opened.
@@ -388,7 +388,4 @@ def open_log(path: str | os.PathLike[str], *, session: int | None = None) -> Log
     if fetched := open_fetched(path, lambda copy: open_log(copy, session=session)):
         return fetched
     place, ranks = rank_folders(path)
-    if list_segments(place) or not ranks:
-        notes = [f"{len(ranks)} rank directories lie beside the segments and were not read"] if ranks else []
-        return Log(place, {0: RunReader(place, session)}, notes)
-    return Log(place, *readers(place, ranks, session))
+    return Log(place, *runs_in(place, ranks, session))

@@ -1,10 +1,12 @@
 """What a log says of the sessions of its run: each start of a training in the same directory that was no resuming."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from fastact.errors import ArgumentValueError, LogError
+from fastact.log.files import list_segments
 from fastact.log.reader import RunReader
 from fastact.log.sessions import Session
 from fastact.opening import is_exhausted
@@ -67,6 +69,26 @@ class OfSessions:
                 what = f"step {first} was" if first == last else f"steps {first} to {last} were"
                 notes.append(f"{prefix}{what} recorded again by a run that resumed; the earlier rows are left out")
         return tuple(notes)
+
+
+def runs_in(place: Path, ranks: Mapping[int, str], session: int | None) -> tuple[dict[int, RunReader], list[str]]:
+    """The readers of what a folder holds, by rank, and what is to be said of it.
+
+    Where a run of one process and one of several were started in the same folder, it is the one that began last, as it
+    is with sessions. Raises as `readers`.
+    """
+    if not ranks:
+        return {0: RunReader(place, session)}, []
+    if not list_segments(place):
+        return readers(place, ranks, session)
+    alone = max((each.started for each in RunReader(place).sessions), default=0)
+    with suppress(LogError):
+        runs, failed = readers(place, ranks, None)
+        if max((each.started for run in runs.values() for each in run.sessions), default=0) > alone:
+            if session is not None:
+                runs, failed = readers(place, ranks, session)
+            return runs, [*failed, "an older run of one process lies beside the rank directories and was not read"]
+    return {0: RunReader(place, session)}, [f"{len(ranks)} rank directories lie beside the segments and were not read"]
 
 
 def readers(place: Path, ranks: Mapping[int, str], session: int | None) -> tuple[dict[int, RunReader], list[str]]:

@@ -67,3 +67,4 @@ def test_killed_and_resumed_at_random_instants(tmp_path: Path) -> None:
             assert not [line for line in log.warnings if "never closed" not in line and "end mark" not in line]
         start += 1
     assert len(expected) > 7
+    print(f"{start} kills, {len(expected)} steps before the last checkpoint")  # for README; shown by -s

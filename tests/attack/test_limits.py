@@ -1,4 +1,4 @@
-"""Limits of files and disk, names without end, threads that flush denormal numbers: rows are kept, or counted."""
+"""Limits of files, disk and memory, names without end, threads that flush denormals: rows are kept, or counted."""
 
 import sys
 from collections.abc import Callable
@@ -36,6 +36,69 @@ rows = fastact.open_log(folder + "/run").to_table().num_rows
 lost = sum(monitor.dropped.values())
 assert before == 50 and rows + lost == 400, (before, rows, monitor.dropped)
 print(rows, lost)
+"""
+
+MEMORY = """
+import resource, sys, warnings
+import numpy as np
+import fastact
+
+folder = sys.argv[1]
+warnings.simplefilter("ignore")
+x = np.random.default_rng(0).standard_normal((64, 32)).astype(np.float32)
+large = np.broadcast_to(x, (2000, 64, 32))
+monitor = fastact.ActivationMonitor(folder + "/run", log=fastact.LogOptions(batch_rows=16, segment_bytes=4000))
+refused = 0
+
+def steps(count):
+    for _ in range(count):
+        monitor.record("a", x, axis=-1, layer_type="ReLU")
+        monitor.step()
+
+def attempt(call):  # what is asked for may say that it cannot be had
+    global refused
+    try:
+        call()
+    except MemoryError:
+        refused += 1
+
+# All that is imported and compiled.
+steps(50)
+assert monitor.flush() is not False
+monitor.diagnose()
+before = fastact.open_log(folder + "/run").to_table().num_rows
+fastact.summarize(x)
+with open("/proc/self/statm") as file:
+    size = int(file.read().split()[0]) * resource.getpagesize()
+old = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (size, old[1]))
+held, piece = [], 1 << 24
+while piece >= 256:
+    try:
+        held.append(bytearray(piece))
+    except MemoryError:
+        piece //= 2
+for turn in range(30):
+    steps(10)
+    attempt(monitor.diagnose)
+    monitor.flush()
+    attempt(lambda: fastact.summarize(x))
+    attempt(lambda: fastact.summarize(large, axis=-1))
+    if turn % 3 == 2:
+        del held[-50:]
+held.clear()
+resource.setrlimit(resource.RLIMIT_AS, old)
+steps(50)
+assert monitor.flush() is not False
+monitor.close()
+log = fastact.open_log(folder + "/run")
+table = log.to_table()
+lost = sum(monitor.dropped.values())
+steps_kept = table["step"].to_pylist()
+assert before == 50 and len(set(steps_kept)) == len(steps_kept) and not log.warnings, log.warnings
+assert steps_kept[:50] == list(range(50)) and steps_kept[-50:] == list(range(350, 400))
+assert monitor.failures > 0 and refused > 0, (monitor.failures, refused)
+print(table.num_rows, lost)
 """
 
 NAMES = """
@@ -93,6 +156,13 @@ print(swept)
 def test_at_a_limit_rows_are_kept_or_counted(attack: Callable[..., str], which: str) -> None:
     rows, lost = map(int, attack(LIMITED, which).split())
     assert rows + lost == 400
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="how much memory a process has is told elsewhere otherwise")
+def test_without_memory_the_training_goes_on_and_rows_are_kept_or_counted(attack: Callable[..., str]) -> None:
+    rows, lost = map(int, attack(MEMORY).split())
+    assert rows + lost == 400
+    assert lost > 0
 
 
 def test_names_without_end_grow_a_log_as_their_number(attack: Callable[..., str]) -> None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from interpreter import python
 import fastact
 from fastact import summarize
 from fastact.cpu.sweep import PARALLEL_FROM, SMALL
+from fastact.cpu.threads import at_most
 
 LONG = PARALLEL_FROM  # float32 elements: four times what is shared among threads
 
@@ -290,3 +292,21 @@ def test_without_a_thread_to_spare_the_caller_sweeps_alone(threads: None, monkey
     del x
     gc.collect()
     assert watch() is None  # what no thread was found for is not kept
+
+
+def test_where_others_sweep_beside_it_a_thread_sweeps_alone(threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a task of Dask's or Ray's does, of which there is one for each CPU."""
+    shared: list[int] = []
+
+    def run(work: Callable[[], None], threads: int) -> None:
+        shared.append(threads)
+        work()
+
+    monkeypatch.setattr("fastact.cpu.sweep.run_on_threads", run)
+    fastact.set_num_threads(3)
+    x = np.ones(LONG, np.float32)
+    with at_most(1):
+        assert summarize(x).mean == summarize(x.reshape(-1, 64), axis=1).total.mean == 1.0
+    assert shared == []
+    assert summarize(x).mean == 1.0
+    assert shared == [3]

@@ -188,6 +188,22 @@ def test_any_number_of_workers_finds_the_same_bit_for_bit(workers: int, tmp_path
     assert list(one.files) == list(other.files)
 
 
+def test_headers_are_parsed_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.11 fails now and then where two threads parse at once."""
+    parse, free, met = np.lib.format.read_array_header_1_0, threading.Lock(), threading.Event()
+
+    def alone(file: Any) -> Any:
+        assert free.acquire(blocking=False)
+        met.wait(0.01)  # long enough for another worker to come
+        free.release()
+        return parse(file)
+
+    monkeypatch.setattr(np.lib.format, "read_array_header_1_0", alone)
+    for i in range(6):
+        np.save(tmp_path / f"{i}.npy", np.full(3, i))
+    assert sweep_files(tmp_path, workers=3).total.count == 18
+
+
 def test_a_failure_is_raised_or_told(dumps: Path) -> None:
     (dumps / "cut.npy").write_bytes((dumps / "rank0/fc1_0.npy").read_bytes()[:-4])
     (dumps / "text.parquet").write_bytes(b"PAR1")

@@ -83,3 +83,22 @@ def test_a_torn_rank_is_told(tmp_path: Path, damage: str) -> None:
     data = segment.read_bytes()
     segment.write_bytes(data[: len(data) // 2] if damage == "torn" else b"nothing")
     assert "rank-00001" in told(tmp_path)
+
+
+def test_of_a_run_of_one_process_and_one_of_ranks_in_a_folder_the_last_is_read(tmp_path: Path) -> None:
+    def alone(folder: Path) -> None:
+        write(folder, rows_of_a_sick_run(12))
+
+    def several(folder: Path) -> None:
+        ranks(folder, {0: 20, 1: 20})
+
+    for name, runs, rows_of, said in (
+        ("ranks last", (alone, several), (0, 1), "an older run of one process lies beside the rank directories"),
+        ("one last", (several, alone), (0,), "2 rank directories lie beside the segments and were not read"),
+    ):
+        for start in runs:
+            start(tmp_path / name)
+        log = open_log(tmp_path / name)
+        assert log.ranks == rows_of
+        assert max(log.to_table()["step"].to_pylist()) == (19 if len(rows_of) == 2 else 11)
+        assert said in told(tmp_path / name)
