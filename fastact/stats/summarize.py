@@ -19,7 +19,15 @@ from fastact.errors import ArgumentValueError
 from fastact.stats.activation import ActivationStats, new_stats, set_bounds, set_state, wrap, wrap_with_nulls
 from fastact.stats.channel import ChannelStats, wrap_channels, wrap_workspace
 from fastact.stats.detailed import DetailedStats, detail
-from fastact.stats.fast_path import KNOWN, TENSOR_CLASSES, remember, sweep_tensor, sweep_tensor_neurons
+from fastact.stats.fast_path import (
+    KNOWN,
+    TENSOR_CLASSES,
+    PlanCache,
+    remember,
+    sweep_tensor,
+    sweep_tensor_neurons,
+    sweep_whole,
+)
 from fastact.stats.gpu import sweep_gpu, sweep_gpu_neurons
 from fastact.stats.options import DEFAULT_BOUNDS, NO_EXTRAS, SATURATION, ZERO_TOL, Bounds, check_extras, check_options
 
@@ -233,3 +241,11 @@ def detect_saturation(x: Any, threshold: float = 0.99) -> tuple[int, float]:
 
 
 compute_activation_stats = summarize
+
+
+def swept_before(x: Any, axis: Any, plans: PlanCache) -> ActivationStats | ChannelStats | None:
+    """The stats of a buffer like others before, by the shortest way; None for what `summarize` must have a look at."""
+    if axis is None and (state := sweep_whole(x, plans.bounds)) is not None:
+        return wrap(state, plans.bounds)
+    workspace = plans.sweep(x, axis, [])
+    return None if workspace is None else wrap_workspace(workspace)
