@@ -379,7 +379,7 @@ class StepQueue:
             self._writer.warn()
         for delivery in delivered:
             if self.pace.measured:
-                self.pace.took([pending.row for pending in delivery.rows])
+                self.pace.took([UNPACK_ROW(row) for _, row, _, _, _ in delivery.rows])
             for listener in self.listeners:
                 try:
                     rows = {layer.info.name: UNPACK_ROW(row) for layer, row, _, _, _ in delivery.rows}
