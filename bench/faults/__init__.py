@@ -5,7 +5,8 @@ those who wrote no rule, before anything was judged; the parts differ in data, a
 are held out as a whole.
 
 The part that is held out now was written on 2026-11-30 after what people report in questions, forums and issues: each
-program says in a comment what kind of report it follows, and none has a line of it.
+program says in a comment what kind of report it follows and where such are found. It is the kind that is rebuilt, no
+single thread, and no line is taken over.
 
 What is opened now was held out until 2026-11-30, the second part a few hours longer. What was found of each then stays
 in the results' file (`when_held_out`) and in the README; rules have been tuned on them since, so later figures do not

@@ -82,7 +82,7 @@ class Compared:
             self._tries += 1
             self.looks = self._tries < _PATIENCE
             self._place = next((place for place, each in enumerate(pairs) if _is_known(total, each)), -1)
-            if self._place < 0 and pairs and {"logarithm_of", "turned", "broadcast"} & set(facts):
+            if self._place < 0 and pairs and {"logarithm_of", "turned", "broadcast", "weights_broadcast"} & set(facts):
                 self._place = 0
             self.looks = self.looks or self._place >= 0
         return pairs[self._place] if 0 <= self._place < len(pairs) else Given(None, None)

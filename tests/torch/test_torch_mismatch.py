@@ -57,6 +57,8 @@ def said(diagnosis: Diagnosis) -> list[tuple[str, str]]:
         ([nn.ReLU()], nn.MSELoss(), VALUES, 1, ("3", "relu_output")),
         ([nn.Tanh()], nn.MSELoss(), 5.0 * VALUES, 1, ("3", "target_out_of_range")),
         ([], nn.BCEWithLogitsLoss(), 2.0 * BINARY - 1.0, 1, ("2", "target_out_of_range")),
+        ([], nn.SoftMarginLoss(), BINARY, 1, ("2", "target_out_of_range")),
+        ([nn.Softplus()], nn.PoissonNLLLoss(), BINARY, 1, ("3", "wrong_output_activation")),
         pytest.param([], nn.MSELoss(), VALUES[:, 0], 1, ("2", "broadcast_shapes"),
                      marks=pytest.mark.filterwarnings("ignore:Using a target size")),
     ],
@@ -96,6 +98,8 @@ def test_an_activation_outside_of_the_model_is_seen_by_what_it_does(
         ([nn.Sigmoid()], nn.BCELoss(), BINARY[:, 0], 1, lambda x: x.squeeze(1)),
         ([nn.Sigmoid()], nn.MSELoss(), BINARY, 1, None),
         ([], nn.BCEWithLogitsLoss(), BINARY, 1, None),
+        ([nn.Softplus()], nn.PoissonNLLLoss(log_input=False), BINARY, 1, None),
+        ([], nn.SoftMarginLoss(), 2.0 * BINARY - 1.0, 1, None),
         ([nn.ReLU()], nn.MSELoss(), VALUES.abs(), 1, None),
         ([nn.Tanh()], nn.MSELoss(), torch.tanh(VALUES), 1, None),
         ([], nn.SmoothL1Loss(), VALUES[:, 0], 1, lambda x: x.squeeze(1)),
@@ -108,6 +112,28 @@ def test_what_fits_is_never_told(
     diagnosis = trained(last, criterion, targets, units=units, then=then)
     assert said(diagnosis) == []
     assert [note for note in diagnosis.notes if note.condition == "output_mismatch"] == []
+
+
+@pytest.mark.parametrize("turn", [lambda x: x.view(64, 3, 4), lambda x: x.transpose(1, 2)])
+def test_a_view_brings_no_classes_to_their_axis(turn: Any) -> None:
+    places = CLASSES[:, None].expand(64, 4)
+    told = said(trained([nn.Unflatten(1, (4, 3))], nn.CrossEntropyLoss(), places, units=12, then=turn))
+    assert told == ([("2", "axes_viewed")] if turn(torch.zeros(64, 4, 3)).is_contiguous() else [])
+
+
+@pytest.mark.parametrize("shape", [(64,), (64, 1)])
+def test_weights_that_broadcast(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    model, weights = nn.Linear(6, 1), torch.rand(shape)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with fastact.ActivationMonitor() as monitor, fastact.torch.watch(model, monitor):
+        for _ in range(2):
+            loss = (functional.mse_loss(model(X), VALUES, reduction="none") * weights).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            monitor.step()
+    assert [cause for _, cause in said(monitor.diagnose())] == ["broadcast_shapes"] * (shape == (64,))
 
 
 class Own(nn.Module):
@@ -130,6 +156,10 @@ def _of_two(p: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return -(y * p.log() + (1.0 - y) * (1.0 - p).log()).mean()
 
 
+def _dice(p: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return (2.0 * (p * y).sum() + 1.0) / (p.sum() + y.sum() + 1.0)
+
+
 def _gaussian(p: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     spread = p[:, 1].clamp(min=1e-3)
     return (0.5 * spread.log() + (p[:, 0] - y[:, 0]) ** 2 / spread).mean()
@@ -145,7 +175,10 @@ def _gaussian(p: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         ([], lambda p, y: (p - y).mean(), VALUES, 1, 20, ("2", "wrong_loss")),
         ([], lambda p, y: (y - p).mean(), VALUES, 1, 20, ("2", "wrong_loss")),
         ([nn.LogSoftmax(1)], lambda p, y: p[torch.arange(len(y)), y].mean(), CLASSES, 3, 40, ("3", "wrong_sign")),
+        ([], lambda p, y: -(p - y).square().mean(), VALUES, 1, 1, ("2", "wrong_sign")),
+        ([nn.Sigmoid()], lambda p, y: _dice(p, y), BINARY, 1, 1, ("3", "wrong_sign")),
         # Those that are right
+        ([nn.Sigmoid()], lambda p, y: 1.0 - _dice(p, y), BINARY, 1, 5, None),
         ([nn.Softmax(1)], _of_class, CLASSES, 3, 5, None),
         ([nn.Softmax(1)], lambda p, y: -(y * (p + 1e-8).log()).sum(1).mean(), ONE_HOT, 3, 5, None),
         ([nn.Sigmoid()], _of_two, BINARY, 1, 5, None),

@@ -31,6 +31,9 @@ _EVEN: Final = 1e-3
 _GROWN: Final = 1.5
 #: Share of what queries and keys differ by that lies between places, below which the places are alike.
 _ALIKE: Final = 0.1
+#: Factor by which scores are beyond what is too large, and rows, from which on it is told of a loss that falls slowly.
+_FAR: Final = 4.0
+_LONG: Final = 100
 #: Standard deviation of scores. From here on weights that are all alike to rounding are a mask's doing.
 _SOME_SCORES: Final = 0.01
 #: Standard deviation of weights over their mean that rounding leaves.
@@ -69,7 +72,7 @@ def scaled_up(layer: LayerView, network: Network, rows: int) -> Finding | None:
 def projected_up(layer: LayerView, network: Network, rows: int) -> Finding | None:
     """The finding for attention, a module of its own, whose weights make its scores too large from the start.
 
-    Most of its like are so, and the loss tells of no learning.
+    Most of its like are so, and the loss tells of no learning, or, long after, of little.
     """
     scores = _first_scores(layer, network)
     if len(layer.rows) < rows or not scores >= WIDE_SCORES:
@@ -77,7 +80,9 @@ def projected_up(layer: LayerView, network: Network, rows: int) -> Finding | Non
     modules = [view for view in network.layers if _is_module(view.info)]
     if 2 * sum(_first_scores(view, network) >= WIDE_SCORES for view in modules) < len(modules):
         return None
-    if standards.is_learning(network):
+    # Little is learned where more could be: scores far beyond all reason are told of then, too.
+    slow = scores >= _FAR * WIDE_SCORES and len(layer.rows) >= _LONG and not standards.has_learned(network)
+    if standards.is_learning(network) and not slow:
         return None
     source = network.feeder(layer)
     assert source is not None

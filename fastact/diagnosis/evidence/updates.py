@@ -20,6 +20,7 @@ _OPTIMISER: Final = "optimiser"
 #: What is not seen of it where gradients are not cleared between two steps, and where they are before a step.
 _ZERO_GRAD: Final = "optimiser.zero_grad"
 _GRADIENTS: Final = "optimiser.gradients"
+_BACKWARD: Final = "optimiser.backward"
 #: Rows that say how large an update is now.
 _LATEST: Final = 3
 #: Rows of gradients, and of updates, that have to be zero to say that they always are: a warm-up may begin at a rate of
@@ -61,6 +62,7 @@ class Parameters(NamedTuple):
         strays_inside: whether they are known to be used within the model.
         never_cleared: whether the gradients of a step were seen in the next one.
         cleared_early: whether gradients came and were gone when the optimiser stepped.
+        thrown_away: whether gradients were cleared several times between two steps of the optimiser.
         elements: how many numbers the model's own trainable parameters have; 0 where that is not known.
     """
 
@@ -84,6 +86,7 @@ class Parameters(NamedTuple):
     strays_inside: bool
     never_cleared: bool
     cleared_early: bool
+    thrown_away: bool
     elements: int
 
 
@@ -169,6 +172,7 @@ def _parameters(network: Network) -> Parameters:
         strays_inside=any(facts.get("strays_inside") is True for facts in facts_of),
         never_cleared=any(name.endswith(_ZERO_GRAD) for name in network.unseen),
         cleared_early=any(name.endswith(_GRADIENTS) for name in network.unseen),
+        thrown_away=any(name.endswith(_BACKWARD) for name in network.unseen),
         elements=most("elements"),
     )
 

@@ -36,8 +36,8 @@ def recurrence_over_samples(s: Supervised, network: Network) -> Mismatch | None:
             continue
         what = f"{shown(base, 40)} runs over the {samples:,} samples of a batch, as if they were time steps"
         says = (
-            "Samples are taken for time steps: what a sample is answered depends on those before it in the batch, and "
-            "not on its own sequence."
+            "It runs along the batch in place of the time axis: what a sample is answered depends on those before it "
+            "in the batch, and not on its own sequence."
         )
         fix = (
             "set batch_first=True where the input is (samples, steps, features)",

@@ -25,6 +25,8 @@ _TIGHT: Final = 1.5
 #: loss that has fallen to so many times that is driven by its sign.
 _DRIVEN_ROWS: Final = 5
 _NEAR: Final = 0.5
+#: What is 1 where all is right, by the name of its form.
+_COEFFICIENTS: Final = {"dice": "the Dice coefficient", "overlap": "the overlap (IoU)"}
 _DRIVEN: Final = 2.0
 
 
@@ -48,10 +50,58 @@ def logarithm_of_scores(s: Supervised, learned: float) -> Mismatch | None:
     return Mismatch(name, "serious", what, says, (fix,), (known,))
 
 
+def by_form(s: Supervised, learned: float) -> Mismatch | None:
+    """What a loss comes to at its first batch, or is multiplied by: minus an error, or what is 1 where all is right."""
+    del learned
+    form, factor, weight = (s.facts.get(name) for name in ("form", "factor", "weight"))
+    known = LOSSES.get(str(form)) if s.function is None else s.function
+    turned = weight if s.function is not None else factor
+    if form in _COEFFICIENTS and isinstance(factor, float) and factor > 0.0 and s.function is None:
+        name = _COEFFICIENTS[str(form)]
+        what = f"the loss is {name} of outputs and targets, which is 1 where they agree, and it is made small"
+        says = "The loss has the wrong sign: to make it small is to drive the outputs away from the targets."
+        return Mismatch("wrong_sign", "critical", what, says, ("use 1 minus it as the loss",), (what,))
+    if form == "difference":
+        what = "the loss is the mean of the differences between outputs and targets, neither squared nor absolute"
+        says = (
+            "Errors of one sign make up for those of the other, so that this loss compares nothing: it falls "
+            "without a lower bound for as long as the outputs go one way."
+        )
+        # A critic's loss is the difference of what it says of two batches, on purpose.
+        if s.facts.get("target_learns") or math.prod(s.shape) != math.prod(s.target_shape) or not s.shape:
+            return None
+        known_by = "the first loss is the difference of both means, to rounding"
+        fix = (fixes.values(s.framework, s.units),)
+        return Mismatch("wrong_loss", "critical", what, says, fix, (known_by,))
+    if known is None or known.family not in ("categorical", "regression") or not isinstance(turned, int | float):
+        return None
+    if turned >= 0.0:
+        return None
+    spelled = str(s.facts.get("spelled") or known.name)[:40]
+    what = (
+        f"the loss is {spelled} with a minus sign"
+        if s.function is not None
+        else f"the loss is minus the {known.name.replace(chr(95), chr(32))}"
+    )
+    says = "The sign of the loss is wrong: it falls without a lower bound as the answers get worse."
+    return Mismatch("wrong_sign", "critical", what, says, ("remove the minus sign",), (what,))
+
+
+def of_one_direction(s: Supervised, learned: float) -> Mismatch | None:
+    """A cosine between single numbers, which is 1 or -1 and does not change with their size."""
+    del learned
+    spelled = str(s.facts.get("spelled", ""))
+    if "cosine" not in spelled.lower() or s.units != 1 or len(s.shape) < 2 or s.shape[-1] != 1:
+        return None
+    what = f"{spelled[:40]} compares directions, and each sample has one unit"
+    says = "The cosine between two single numbers is 1 or -1 whatever their size, and has no gradient."
+    return Mismatch("wrong_loss", "critical", what, says, (fixes.values(s.framework),), (what,))
+
+
 def plain_difference(s: Supervised, learned: float) -> Mismatch | None:
     """A loss that is the mean of the differences, neither squared nor absolute: it falls without end."""
     del learned
-    if (views := _of_error(s)) is None:
+    if (views := _of_error(s)) is None or s.facts.get("form"):
         return None
     steps = _common_steps(*views)[:_ROWS]
     if len(steps) < _ROWS:

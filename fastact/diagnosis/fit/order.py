@@ -52,8 +52,8 @@ def sorted_by_class(s: Supervised, rows: int, alone: bool) -> Mismatch | None:
         return None
     what = f"{percent(float(pure.mean()))} of {len(seen):,} batches are of one class each, {number(kinds)} in turn"
     says = (
-        "The data is sorted by class: each batch teaches to answer one class, whatever comes in, and the next class "
-        "undoes what was learned of the one before."
+        "The data is sorted by class: a batch has samples of only one, and teaches to answer it whatever comes in; the "
+        "next class undoes what was learned of the one before."
     )
     fix = (
         "shuffle the data (shuffle=True), also before it is split into training and test",

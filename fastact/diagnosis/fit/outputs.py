@@ -20,6 +20,8 @@ _LATEST: Final = 5
 _MUCH_LEARNED: Final = 0.7
 #: Share of the rows that have an output below zero: of a regression whose answers are large a few may have at first.
 _OFTEN: Final = 0.5
+#: Mean of counts below which rates below 1 are what is to be learned.
+_USUAL_RATE: Final = 2.0
 #: Beyond rounding, a logarithm of a probability is not above zero, and a probability within zero and one.
 _BEYOND: Final = 1e-3
 
@@ -28,6 +30,7 @@ def over_one_unit(s: Supervised, learned: float) -> Mismatch | None:
     """A softmax over a single unit, in the network or in the loss: it is 1 whatever comes in."""
     del learned
     in_layer = s.kind == "softmax" and s.layer is not None and s.layer.last[_NEURONS] == 1
+    in_layer = in_layer or _is_one(s)
     family = s.function.family if s.function is not None else ""
     wants = s.function.predictions if s.function is not None else "values"
     in_loss = family == "categorical" and wants != "values" and s.units == 1
@@ -52,6 +55,15 @@ def over_one_unit(s: Supervised, learned: float) -> Mismatch | None:
         "One unit is the whole of its sum: every prediction is 1, every gradient zero, and nothing can be learned.",
         (fix,), (what,),
     )  # fmt: skip
+
+
+def _is_one(s: Supervised) -> bool:
+    """Whether the only unit has been 1 for each sample from the first row on, whatever the layer is called."""
+    if s.units != 1 or s.output is None or s.output.last[_NEURONS] != 1 or s.kind not in ("", "softmax"):
+        return False
+    rows = s.output.rows
+    ones = bool(((rows["min"] == 1.0) & (rows["max"] == 1.0)).all()) and s.output.first[_MIN] == 1.0
+    return ones and len(rows) >= _LATEST and float(rows["count"].min()) > 1.0
 
 
 def _classes(s: Supervised) -> int | None:
@@ -226,6 +238,23 @@ def of_positive_numbers(s: Supervised, learned: float) -> Mismatch | None:
     says = "An output below zero has no logarithm: the loss is cut there, without a gradient, or no number."
     fix = "use activation='softplus' or 'exponential' in the last layer"
     return Mismatch("wrong_output_activation", "serious", what, says, (fix,), (reach,))
+
+
+def of_logarithms_of_rates(s: Supervised, learned: float) -> Mismatch | None:
+    """PyTorch's Poisson loss takes logarithms of rates: outputs that are never below zero are rates of 1 and more."""
+    del learned
+    if s.function is None or s.function.name != "poisson_nll" or s.facts.get("log_input") is not True:
+        return None
+    if s.output is None or s.activation not in ("Softplus", "ReLU", "Sigmoid", "Softmax", "Exp", "ReLU6"):
+        return None
+    if not float(s.output.rows["min"].min()) >= 0.0:
+        return None
+    what = f"{loss_of(s)} takes the logarithms of rates, and gets the outputs of a {s.activation}, never below zero"
+    says = "An output of zero or more stands for a rate of 1 or more: rarer events cannot be predicted."
+    fix = f"remove the {s.activation}, or keep it and use log_input=False"
+    seen = (f"the last activation is a {s.activation}",)
+    severity: Severity = "serious" if s.target_number("mean") < _USUAL_RATE else "warning"
+    return Mismatch("wrong_output_activation", severity, what, says, (fix,), seen)
 
 
 def of_margins(s: Supervised, learned: float) -> Mismatch | None:

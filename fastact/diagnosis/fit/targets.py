@@ -102,9 +102,7 @@ def beyond_loss(s: Supervised, excess: float) -> Mismatch | None:
     if s.function.family == "hinge":
         if not s.facts.get("converts", s.framework == "keras") and s.distinct == [0.0, 1.0]:
             what = f"{loss_of(s)} takes -1 and 1, and the targets are 0 and 1"
-            says = (
-                "A sample whose target is 0 has a loss of 1 whatever the output is: half of the data teaches nothing."
-            )
+            says = "A sample whose target is 0 has one loss whatever the output is: half of the data teaches nothing."
             because = ("the targets are 0 and 1",)
             return Mismatch("target_out_of_range", "serious", what, says, ("use 2 * y - 1",), because)
         return None
@@ -189,49 +187,6 @@ def unknown_class(s: Supervised, excess: float) -> Mismatch | None:
     return Mismatch(
         "class_out_of_range", "critical", what, says, tuple(remedies), (what.rpartition(", and ")[2],), step
     )
-
-
-def shapes(s: Supervised, excess: float) -> Mismatch | None:
-    """Shapes that broadcast: each prediction is compared with the targets of all samples."""
-    del excess
-    if s.function is None and (what := _shapes_by_graph(s)):
-        return _of_broadcast(what, s.framework)
-    compares = s.function is not None and s.function.family in ("regression", "binary", "hinge")
-    ours, other = s.shape, s.target_shape
-    squeezes = s.facts.get("squeezes", s.framework == "keras")
-    if not compares or squeezes or len(ours) == len(other) or 0 in (len(ours), len(other)):
-        return None
-    same = [size for size in ours if size > 1] == [size for size in other if size > 1]
-    try:
-        together = math.prod(np.broadcast_shapes(ours, other))
-    except ValueError:
-        return None
-    if not same or together <= max(math.prod(ours), math.prod(other)):
-        return None
-    broadcast = _shape(np.broadcast_shapes(ours, other))
-    what = f"predictions of shape {_shape(ours)} and targets of shape {_shape(other)} broadcast to {broadcast}"
-    return _of_broadcast(what, s.framework)
-
-
-def _of_broadcast(what: str, framework: str) -> Mismatch:
-    says = (
-        "Every prediction is compared with the targets of all samples, so that the mean of the targets is best for all."
-    )
-    return Mismatch("broadcast_shapes", "critical", what, says, (fixes.same_shape(framework),), (what,))
-
-
-def _shapes_by_graph(s: Supervised) -> str:
-    """What the graph of a loss that was written by hand tells of its differences; "" for nothing."""
-    known = s.facts.get("broadcast")
-    if not isinstance(known, list) or len(known) != 2 or not all(isinstance(each, list) for each in known):
-        return ""
-    ours, both = (tuple(int(size) for size in each if isinstance(size, int)) for each in known)
-    other = "(n, 1)" if len(ours) == 1 else "(n,)"
-    return f"predictions of shape {_shape(ours)} and targets of shape {other} broadcast to {_shape(both)}"
-
-
-def _shape(sizes: tuple[int, ...]) -> str:
-    return f"({', '.join(map(str, sizes))}{',' if len(sizes) == 1 else ''})"
 
 
 def classes_as_numbers(s: Supervised, learned: float, rows: int) -> Mismatch | None:

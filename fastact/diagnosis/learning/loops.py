@@ -51,6 +51,22 @@ def cleared_early(network: Network) -> Cause | None:
     )
 
 
+def thrown_away(network: Network) -> Cause | None:
+    """Gradients that are cleared though no step has used them."""
+    if not updates.parameters(network).thrown_away:
+        return None
+    return Cause(
+        "no_step",
+        "optimizer.step() comes far more seldom than backward passes, and most gradients are cleared unused.",
+        (
+            "call optimizer.step() after each loss.backward(): look at the indentation",
+            "to add gradients up over batches, call zero_grad() after the step alone",
+        ),
+        ("gradients were cleared and made anew several times between two steps of the optimiser",),
+        proved=True,
+    )
+
+
 def put_back(network: Network) -> Cause | None:
     """Weights that are the same before each step, though the steps change them."""
     known = updates.parameters(network)

@@ -4,11 +4,11 @@ import re
 from typing import Final
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes.cause import best
+from fastact.diagnosis.causes.cause import Cause, best
 from fastact.diagnosis.evidence import standards, updates
 from fastact.diagnosis.evidence.drawn import copies, never_trained
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity
-from fastact.diagnosis.learning import loops, rates, reasons
+from fastact.diagnosis.learning import loops, rates, reasons, settings
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.rule import Outcome
 from fastact.fields import COLUMN
@@ -23,6 +23,8 @@ _MOVES: Final = 3e-3
 #: loss below which they have.
 _SOON: Final = 16
 _HARDLY: Final = 0.75
+#: Share of a constant answer's loss below which all is well, whatever a setting is.
+_WELL: Final = 0.25
 
 
 def check(optimiser: LayerView, network: Network, condition: str, least: int, patience: int) -> Finding | Outcome:
@@ -61,6 +63,10 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int, pa
         return best([cause_of_loop]).finding(
             optimiser.info.name, condition, severity, optimiser.start, evidence, message
         )
+    if (odd := _of_loop(optimiser, network, least)) is not None:
+        step, message, cause = odd
+        told, evidence = best([cause]), Evidence(parameters=known.total)
+        return told.finding(optimiser.info.name, condition, "warning", step, evidence, message)
     if known.strays_inside and known.strays:
         (cause,) = (each for each in rates.causes(network) if each.name == "not_in_optimiser")
         message = (
@@ -91,9 +97,10 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int, pa
     rows = patience // 3 if updates.moves(network).ratio > _MOVES else patience
     severity = "warning"
     if not standards.hardly_learned(network, rows):
-        if names is known.zero_gradient:
+        if names is known.zero_gradient and not _comes_first(names, network, len(optimiser.rows)):
             return Outcome.NOT_FOUND  # gates that begin at zero, experts without a token, biases before a norm
-        severity = _harm(names, network) if names is not drawn else NOTE
+        severity = _harm(names, network) if names not in (drawn, known.zero_gradient) else NOTE
+        severity = "warning" if names is known.zero_gradient else severity
     if names is known.without_gradient and not set(names) - ends_of_stacks(names, network):
         severity = NOTE if severity == "warning" and standards.is_learning(network) else severity
     elif severity == NOTE and names is not known.zero_gradient:
@@ -103,6 +110,42 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int, pa
     return best([cause._replace(proved=True)]).finding(
         optimiser.info.name, condition, severity, optimiser.start, evidence, message
     )
+
+
+def _of_loop(optimiser: LayerView, network: Network, least: int) -> tuple[int, str, Cause] | None:
+    """What a loop or a setting does to what is learned, with the step since which, and the sentence that says so."""
+    if (reset := settings.set_anew(network)) is not None:
+        step, cause = reset
+        return step, f"What was learned has been lost since step {step}: the weights are set anew.", cause
+    if (cause_of_loop := loops.thrown_away(network)) is not None:
+        return optimiser.start, f"Most gradients have been cleared unused since step {optimiser.start}.", cause_of_loop
+    rows = len(optimiser.rows)
+    if rows >= least and (odd := settings.momentum(network)) and not standards.has_learned(network, _WELL):
+        return optimiser.start, f"Steps have overshot since step {optimiser.start}: {odd.speaks_for[0]}.", odd
+    if rows >= _SOON and (sided := rates.one_sided(network)) and standards.hardly_learned(network, _SOON, 0.5):
+        (wide,) = (cause for cause in rates.causes(network) if cause.name == "one_sided_initialisation")
+        what = f"All weights of {updates.few(sided)} began on one side of zero at step {optimiser.start}"
+        return optimiser.start, f"{what}, and little is learned.", wide._replace(proved=True)
+    return None
+
+
+def _comes_first(names: tuple[str, ...], network: Network, rows: int) -> bool:
+    """Whether whole layers never get a gradient, for many rows, and all that learns comes after them."""
+    flat = {updates.layer_of(name, network) for name in names}
+    graded = [
+        name.removesuffix(layer_types.GRADIENT_SUFFIX)
+        for name, view in network.everything.items()
+        if view.info.layer_type == layer_types.PARAMETER_GRADIENT
+    ]
+    learns = {updates.layer_of(name, network) for name in graded if name not in names}
+    places = {
+        name: view.info.order
+        for name, view in network.everything.items()
+        if updates.weighs(view) and not view.info.mode
+    }
+    first = [places[name] for name in flat - learns if name in places]
+    then = [places[name] for name in learns if name in places]
+    return rows >= 2 * _SOON and bool(first) and bool(then) and max(first) < min(then)
 
 
 def ends_of_stacks(names: tuple[str, ...], network: Network) -> frozenset[str]:

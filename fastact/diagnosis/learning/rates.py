@@ -201,6 +201,25 @@ def all_alike(network: Network) -> tuple[str, ...]:
     return tuple(names) if len(names) >= 2 else network.once(alike_outputs)
 
 
+def one_sided(network: Network) -> tuple[str, ...]:
+    """Weight matrices of several layers that began all above zero, or below, and far from it by their deviation."""
+    return network.once(_one_sided)
+
+
+def _one_sided(network: Network) -> tuple[str, ...]:
+    names = []
+    for name, view in network.everything.items():
+        if view.info.layer_type != layer_types.PARAMETER or not name.endswith(("weight", "kernel")):
+            continue
+        layer, row = network.everything.get(view.info.facts.get("layer", "")), view.first
+        if len(view.info.facts.get("shape", ())) < 2 or layer is None or not updates.weighs(layer):
+            continue
+        sided = row[COLUMN["min"]] >= 0.0 or row[_MAX] <= 0.0
+        if sided and row[_STD] > 0.0 and abs(row[COLUMN["mean"]]) > row[_STD] and view.oldest == view.start:
+            names.append(name)
+    return tuple(names) if len(names) >= 2 else ()
+
+
 def alike_outputs(network: Network) -> tuple[str, ...]:
     """Layers whose first outputs show that all their units were given the same weights, biases aside.
 
@@ -287,6 +306,15 @@ def causes(network: Network) -> list[Cause]:
             "The weights began so large that outputs are far too large before anything is learned.",
             ("use the framework's own initialisation, or one that keeps the scale: N(0, sqrt(1/n_in))",),
             drawn.too_wide(network).speaks_for,
+        ),
+        Cause(
+            "one_sided_initialisation",
+            "The initialisation draws weights of one sign, in place of about zero, so that sums grow by layer and "
+            "units are nearly alike.",
+            ("use the framework's own initialisation, or one about zero: U(-a, a) in place of U(0, a)",),
+            (f"all weights of {sided[0]} were on one side of zero at first, and so were those of {sided[1]}",)
+            if (sided := one_sided(network))
+            else (),
         ),
         Cause(
             "symmetric_initialisation",

@@ -11,7 +11,7 @@ from fastact.diagnosis.causes.cause import Cause
 from fastact.diagnosis.causes.inputs import causes_of_data, causes_of_inputs
 from fastact.diagnosis.causes.remedies import LOWER_RATE
 from fastact.diagnosis.evidence import standards, updates
-from fastact.diagnosis.learning import beginnings, loops, rates
+from fastact.diagnosis.learning import beginnings, loops, rates, structure
 from fastact.diagnosis.learning.moving import Course, of_rate, of_sign
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.fields import COLUMN
@@ -23,6 +23,7 @@ _FREE: Final = 0.02
 _ALIKE: Final = 1e-4
 
 _WITHIN, _NEURONS = COLUMN["within_std"], COLUMN["neurons"]
+_ZEROS, _COUNT = COLUMN["zeros"], COLUMN["count"]
 
 _THAW: Final = (
     "set requires_grad = True (trainable = True in Keras, before compile) for what should learn",
@@ -100,6 +101,7 @@ def proofs(network: Network) -> list[Cause]:
             )
         )
     elif known.measured and len(known.zero_gradient) == known.measured:
+        causes += [cause for cause in (_zeros(known.zero_gradient, network),) if cause is not None]
         causes.append(
             Cause(
                 "zero_gradients",
@@ -131,6 +133,24 @@ def proofs(network: Network) -> list[Cause]:
     return causes
 
 
+def _zeros(names: tuple[str, ...], network: Network) -> Cause | None:
+    """Weights that are zero on both sides of a product, so that neither ever gets a gradient."""
+    views = [(name, network.everything.get(name)) for name in names]
+    zero = [
+        name for name, view in views
+        if view is not None and len(view.info.facts.get("shape", ())) > 1 and view.last[_ZEROS] >= view.last[_COUNT]
+    ]  # fmt: skip
+    if len(zero) < 2:
+        return None
+    return Cause(
+        "weights_zero",
+        "Weights begin at zero on both sides of a product: each multiplies the other, and neither gets a gradient.",
+        ("draw all weights at random but those of the last layer of a branch, which may begin at zero",),
+        (f"all numbers of {updates.few(tuple(zero))} are zero, and so are their gradients",),
+        proved=True,
+    )
+
+
 def never_moves(network: Network) -> bool:
     """Whether no optimiser has been seen to step."""
     return updates.parameters(network).never_steps
@@ -154,6 +174,7 @@ def causes(loss: LayerView, network: Network, course: Course) -> list[Cause]:
         *causes_of_inputs(loss, network),
         # One batch over and over is learned by heart: a loss that stays has another cause.
         *(cause for cause in causes_of_data(loss, network) if cause.name != "same_batch"),
+        *structure.causes(network),
         *(beginnings.causes(loss, network, standards.constant(loss, network)) if course.above else ()),
         _one_answer(loss, network, course),
     ]

@@ -124,7 +124,10 @@ class NotLearning(Rule[NotLearningThresholds]):
         It cannot fall where all parameters are frozen, in no optimiser, without gradient, or where all gradients or
         updates are zero in each of the recorded steps; where weights are the same before each step; where the rate has
         become zero.
-        Whatever the loss does, an optimiser's gradients must be cleared between two steps, the model must have what it
+        Whatever the loss does, an optimiser's gradients must be cleared between two steps, and not several times, a
+        momentum must be below 0.995 (of Adam, below 0.99 or its second beta) where the loss is not low, weights that
+        jump by more than their updates must not take the loss back, the first layers must have a gradient, weights of
+        several layers must not all begin on one side of zero where little is learned, the model must have what it
         uses, and what is used and stays as it was drawn at random must not keep the loss above 0.75 of a constant
         answer's (of what an optimiser holds, at all): the range and the deviation of its numbers are those of the
         initialisation.

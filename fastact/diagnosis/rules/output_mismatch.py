@@ -8,7 +8,7 @@ from fastact.diagnosis.causes.cause import Cause, best
 from fastact.diagnosis.evidence import supervised
 from fastact.diagnosis.evidence.supervised import Mismatch, Supervised
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, gravity
-from fastact.diagnosis.fit import axes, linear, losses, order, outputs, scores, targets
+from fastact.diagnosis.fit import axes, linear, losses, order, outputs, scores, shapes, targets
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, share_field
@@ -80,14 +80,17 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
         beyond what the activation reaches or the loss takes; classes without a unit; shapes (n,) and (n, 1) that
         broadcast to (n, n); the numbers of classes in a regression; targets of one class in mismatch_rows (20) batches,
         or of one class in each of most of them, which changes now and then; layers with weights and nothing but other
-        linear layers between them; a recurrent layer with as many last states as a sample has steps.
+        linear layers between them; a recurrent layer with as many last states as a sample has steps; classes brought
+        to their axis by a view; several answers of a sample for one target; weights of samples that broadcast.
 
     Needs one row. Critical is what cannot learn, serious what learns worse or not reliably. What may be meant is a note
     until the loss shows that it does harm: it stands still, or has not fallen below mismatch_learned (half of what the
     best constant answer comes to) in mismatch_rows rows. What learns in spite of an odd last activation is a note again
     below that. Of a loss that is not known: a softmax over one unit, or over the samples; the logarithm of
         outputs that are no probabilities; a loss that is the plain difference of both means; a log-likelihood without
-        its minus sign, or one of the framework's losses with one; differences of each prediction with all targets.
+        its minus sign, or one of the framework's losses with one; differences of each prediction with all targets. A
+        loss of one's own that comes to one of the known ones at its first batch is judged as that one is; with a minus
+        sign, or where it is an overlap that is 1 where all is right, it is of the wrong sign.
 
     Source:
         The definitions of the losses in PyTorch, Keras and Optax. That these are what goes wrong: Humbatova et al.,
@@ -148,14 +151,19 @@ _OF_OUTPUTS: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] =
     outputs.of_logits,
     outputs.of_log_probabilities,
     outputs.of_probabilities,
+    outputs.of_logarithms_of_rates,
     losses.logarithm_of_scores,
+    losses.by_form,
+    losses.of_one_direction,
     losses.plain_difference,
     losses.negative_error,
     losses.turned,
     losses.upside_down,
 )
 _OF_TARGETS: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] = (
-    targets.shapes,
+    shapes.shapes,
+    shapes.many_for_one,
+    shapes.viewed,
     targets.beyond_loss,
     targets.beyond_output,
     targets.unknown_class,
