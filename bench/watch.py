@@ -29,6 +29,7 @@ from bench import RESULTS
 from bench.run import Benchmark, command
 from bench.tables import BARE, watch_table
 from fastact.benchmark.turns import by_turns
+from fastact.monitor.pace import Auto
 
 ROUNDS = 12
 #: Rounds that the others take part in: they are slow, and what they cost shows without so many.
@@ -170,13 +171,31 @@ def bare(model: nn.Module) -> Iterator[Callable[[], object]]:
     yield lambda: None
 
 
-def ours(monitor: fastact.ActivationMonitor, *, functional: bool = True, loss: bool | None = None) -> Watcher:
+def ours(
+    monitor: fastact.ActivationMonitor, *, functional: bool = True, loss: bool | None = None, sample: float = 1.0
+) -> Watcher:
     """Everything: per neuron, into history and log, with the diagnosis following."""
 
     @contextlib.contextmanager
     def watcher(model: nn.Module) -> Iterator[Callable[[], object]]:
-        with fastact.torch.watch(model, monitor, functional=functional, loss=loss):
+        with fastact.torch.watch(model, monitor, functional=functional, loss=loss, sample=sample):
             yield monitor.step
+
+    return watcher
+
+
+def adapted(monitor: fastact.ActivationMonitor) -> Watcher:
+    """The same with ``every="auto"``, long after the beginning: what it may spend at first was spent."""
+    pace = monitor._queue.pace
+    assert isinstance(pace, Auto)
+    pace.account = min(pace.account, 0.0)
+    watched = ours(monitor)
+
+    @contextlib.contextmanager
+    def watcher(model: nn.Module) -> Iterator[Callable[[], object]]:
+        pace.pause()  # what the other turns took pays for nothing
+        with watched(model) as after:
+            yield after
 
     return watcher
 
@@ -251,6 +270,8 @@ ASKED = {
     "fastact, layers alone": "the same with functional=False: no activations that are called as functions",
     "fastact, no loss": "the same with loss=False: neither the loss nor its targets",
     "fastact, every 10th": "the same with every=10",
+    "fastact, sample": "the same with sample=0.1",
+    "fastact, auto": 'the same with every="auto", after the second that a run may cost at first',
     "hooks": "mean, std, min and max with .item()",
     "histograms": "torch.histc of 64 bins between min and max, as wandb.watch makes them",
     "ActivationStats": "mean, std and share near zero, as fastai does",
@@ -266,6 +287,8 @@ def contestants(folder: str) -> Iterator[dict[str, Watcher]]:
         fastact.ActivationMonitor(f"{folder}/2") as layers,
         fastact.ActivationMonitor(f"{folder}/3") as outputs,
         fastact.ActivationMonitor(f"{folder}/10", every=10) as tenth,
+        fastact.ActivationMonitor(f"{folder}/sample") as some,
+        fastact.ActivationMonitor(f"{folder}/auto", every="auto") as auto,
     ):
         yield {
             **OTHERS,
@@ -275,6 +298,8 @@ def contestants(folder: str) -> Iterator[dict[str, Watcher]]:
             "fastact, no loss": ours(outputs, loss=False),
             "fastact": ours(each),
             "fastact, every 10th": ours(tenth),
+            "fastact, sample": ours(some, sample=0.1),
+            "fastact, auto": adapted(auto),
             BARE: bare,
         }
 

@@ -28,7 +28,8 @@ class ActivationCallback(WatchingCallback, TrainerCallback):  # type: ignore[mis
         gather: where `run` is a path and there are several processes, how their rows come to rank 0 while they train:
             `fastact.torch.Gather`.
         strict: raise what goes wrong; by default it is counted and warned of once.
-        options: for `fastact.torch.watch`: ``layers``, ``inputs``, ``gradients``, ``loss``, ``every``, ``first``.
+        options: for `fastact.torch.watch`: ``layers``, ``inputs``, ``gradients``, ``loss``, ``every``, ``first``,
+            ``sample``.
 
     A step is a step of the optimizer: batches whose gradients are accumulated make one row. The loss is recorded by
     itself, with the logits and the summary of the labels that it was given. Evaluation is left out.

@@ -36,7 +36,8 @@ class ActivationCallback(WatchingCallback, Callback):  # type: ignore[misc] # my
         gather: where `run` is a path and there are several processes, how their rows come to rank 0 while they train:
             `fastact.torch.Gather`.
         strict: raise what goes wrong; by default it is counted and warned of once.
-        options: for `fastact.torch.watch`: ``layers``, ``inputs``, ``gradients``, ``loss``, ``every``, ``first``.
+        options: for `fastact.torch.watch`: ``layers``, ``inputs``, ``gradients``, ``loss``, ``every``, ``first``,
+            ``sample``.
 
     A step is a step of the optimizer: batches whose gradients are accumulated make one row. The loss is recorded by
     itself, with what it was given. Validation and the sanity check are left out, and what runs in hooks,

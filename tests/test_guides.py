@@ -14,7 +14,7 @@ from fastact.pages import explain
 from scripts.pages import blocks
 
 
-@pytest.mark.parametrize("name", ["thresholds", "inference", "limits", "which-finding-first"])
+@pytest.mark.parametrize("name", ["thresholds", "inference", "limits", "which-finding-first", "every-step-for-less"])
 def test_a_guide_runs_as_written(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}

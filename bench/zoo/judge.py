@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from bench.zoo.data import load
 from bench.zoo.figures import scores
 from bench.zoo.recipes import Network, Part, Recipe, recipes
 from bench.zoo.score import JUDGES, Verdict, plain, verdicts
-from bench.zoo.train import Run, stored, train
+from bench.zoo.train import FOLDER, Run, stored, train
 
 __all__ = ["Case", "begin", "cases", "good", "judge", "judged", "told"]
 
@@ -78,6 +79,7 @@ def judged(
     fresh: bool = False,
     old: bool = False,
     pattern: str = "",
+    folder: Path = FOLDER,
 ) -> dict[str, Any]:
     """The runs of a part and the scores of all judges.
 
@@ -88,11 +90,14 @@ def judged(
         fresh: whether to train all anew.
         old: whether to train nothing and judge the logs that are there (`train.stored`).
         pattern: what a run must have in its name.
+        folder: where logs are kept.
     """
     wanted = [recipe for recipe in recipes(part) if pattern in recipe.name]
     needed = {it.name: it for recipe in wanted for it in (recipe.twin, recipe)}
     runs: dict[str, Run] = {}
-    get: Callable[[Recipe], Run | None] = stored if old else partial(train, fresh=fresh)
+    get: Callable[[Recipe], Run | None] = (
+        partial(stored, folder=folder) if old else partial(train, folder=folder, fresh=fresh)
+    )
     for name, run in zip(needed, pool.map(get, needed.values()), strict=True):
         if run is not None:
             runs[name] = run

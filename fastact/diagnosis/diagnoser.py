@@ -54,6 +54,7 @@ class Diagnoser:
     Attributes:
         history: the window.
         unseen: what was watched and not recorded, with the reason; layers that have rows are left out of the diagnosis.
+        changes: how often there were other findings than at the look before, in all looks on the way so far.
 
     Raises:
         ArgumentTypeError: thresholds is not a `Thresholds`, window_size not an int, or accept no such mapping.
@@ -86,6 +87,7 @@ class Diagnoser:
         self._timeline = Timeline()
         #: The last step, how many there were, and after how many the timeline is brought up to date.
         self._step, self._steps, self._due = -1, 0, next_look(0)
+        self.changes, self._told = 0, frozenset[tuple[str, str, str]]()
 
     def add(self, info: LayerInfo) -> None:
         """Adds a layer, before its first row. A layer that is known already stays as it is."""
@@ -174,6 +176,8 @@ class Diagnoser:
             finally:
                 self.unseen = unseen
             self._timeline.take(self._step, _found(found.findings, found.notes))
+            told = frozenset((each.layer, each.condition, each.severity) for each in found.findings)
+            self.changes, self._told = self.changes + (told != self._told), told
 
     def compare(self, parts: Parts, infos: Sequence[LayerInfo]) -> None:
         """Takes the rows of several ranks before they were merged, beside the merged ones that `extend` gets.

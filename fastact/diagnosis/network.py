@@ -13,9 +13,10 @@ from fastact.diagnosis import layer_types
 from fastact.diagnosis.experts import expert_of, side_by_side
 from fastact.diagnosis.ranks import RankTable
 from fastact.diagnosis.row_conditions import Row, Streak
+from fastact.estimates import share_swept
 from fastact.fields import COLUMN, ROW_DTYPE
 from fastact.history import LayerInfo
-from fastact.text import shown
+from fastact.text import percent, shown
 
 _STEP, _MEAN, _STD = COLUMN["step"], COLUMN["mean"], COLUMN["std"]
 _COUNT, _NEURONS, _WITHIN = COLUMN["count"], COLUMN["neurons"], COLUMN["within_std"]
@@ -57,6 +58,13 @@ class LayerView:
     def elements(self) -> str:
         """What a message calls its elements: "outputs", or "values" of a gradient or an input."""
         return "values" if self.info.layer_type in (layer_types.GRADIENT, layer_types.INPUT) else "outputs"
+
+    @property
+    def looked_at(self) -> str:
+        """What a message adds where only a share of the samples was swept; "" where all were."""
+        if not self.rows["left_out"].any():
+            return ""
+        return f" ({percent(share_swept(self.rows))} of the samples of each step were looked at)"
 
     @property
     def stride(self) -> float:

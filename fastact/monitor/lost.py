@@ -2,12 +2,14 @@
 
 from fastact.failures import FailureCounter
 from fastact.log.writer import LogWriter
+from fastact.monitor.alerts import Alerts
 from fastact.monitor.unseen import Unseen
 
 
 class TellsLost:
     """The part of `ActivationMonitor` that tells what is missing."""
 
+    _alerts: Alerts | None
     _failures: FailureCounter
     _writer: LogWriter | None
     _unseen: Unseen
@@ -30,3 +32,8 @@ class TellsLost:
         Only who says beforehand what will be recorded can miss something: `fastact.torch.watch` does.
         """
         return dict(self._unseen.look())
+
+    @property
+    def should_stop(self) -> bool:
+        """With ``on_finding="stop"``, whether there has been a finding, which asks the loop to stop."""
+        return self._alerts is not None and self._alerts.stop

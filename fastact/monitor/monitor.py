@@ -10,7 +10,7 @@ of them have arrived, and later steps wait behind it; the training never waits.
 import os
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from fastact.arrays.host import on_gpu
 from fastact.checks import check_choice, check_integer, check_saturation, check_type, renamed
@@ -33,6 +33,7 @@ from fastact.monitor.kept_neurons import TellsNeurons
 from fastact.monitor.layer import ALL, Drawn
 from fastact.monitor.lost import TellsLost
 from fastact.monitor.notebook import InNotebooks
+from fastact.monitor.pace import Auto, pace_of
 from fastact.monitor.queue import StepQueue
 from fastact.monitor.resuming import Releasable, hold, open_writer
 from fastact.monitor.supervision import Supervision
@@ -53,8 +54,18 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, TellsLo
         path: directory of the run's log; None keeps the recent window in memory only. Where there is a run already, a
             session of its own begins, which is read apart; see `start_step` and `overwrite`. One path serves all
             processes of a training: each writes its ``rank-00000`` and so on there.
+<<<<<<< HEAD
         window_size: rows of each layer in memory, for `history` and `diagnose` (200 bytes each), 1 to a million.
         every: record one step in so many; in the others `record` returns None and costs next to nothing.
+=======
+        window_size: rows of each layer in memory, for `history` and `diagnose` (some 180 bytes each), 1 to a million.
+        every: record one step in so many; in the others `record` returns None and costs next to nothing. "auto": as
+            many as `cost` pays for: densely at first, and once something has changed (a layer's size, what is not
+            finite or silent in it, a loss, a finding); seldom while nothing does. Not in a run of several ranks.
+        cost: with ``every="auto"``, the share of the training's own time that watching may take: what is measured
+            around our calls, or what recorded steps take longer than others, whichever is more. A second in all may
+            come on top, of which short runs are recorded throughout; and one in 1000 steps is recorded at least.
+>>>>>>> main
         metadata: text about the run that goes into the log's schema; ``window_size``, ``every``, ``thresholds``,
             ``accept``, ``rank``, ``ranks`` and ``group`` are written there by the monitor itself.
         thresholds: those of the diagnosis; `Thresholds()` by default.
@@ -104,7 +115,8 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, TellsLo
         path: str | os.PathLike[str] | None = None,
         *,
         window_size: int = 100,
-        every: int = 1,
+        every: int | Literal["auto"] = 1,
+        cost: float = 0.005,
         metadata: Mapping[str, str] | None = None,
         thresholds: Thresholds | None = None,
         accept: Accept | None = None,
@@ -120,12 +132,12 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, TellsLo
         gather: Gather | None = None,
         strict: bool = False,
     ) -> None:
-        check_integer("every", every, 1)
         check_integer("start_step", start_step, 0, 2**62)
         check_integer("alert_every", alert_every, 1)
         check_choice("alert_severity", alert_severity, SEVERITIES)
         own = check_metadata(metadata)
         place = checked_place(rank, ranks)
+        pace = pace_of(every, cost, place.ranks, start_step)
         self._alerts = None if on_finding is None else Alerts(on_finding, alert_severity, alert_every)
         if self._alerts is not None:
             self._alerts.agreed = place.ranks == 1 or gather is not None
@@ -134,13 +146,12 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, TellsLo
         self._closed = False
         self._releases = []
         self._pools, self._known, self._forms, self._one_hot = {}, set(), {}, set()
-        own |= {"window_size": str(window_size), "every": str(every)} | layout_facts(place, group)
+        own |= {"window_size": str(window_size), "every": pace.name} | layout_facts(place, group)
         folder = None if path is None else folder_of(path, place)
         self._writer = open_writer(folder, log, own, self._diagnoser, start_step, overwrite)
         self.path = self._writer.path if self._writer else None  #: the directory of the run's log; None without one
-        self._every = every
         copies = place.ranks > 1 or rank is not None
-        self._queue = StepQueue(every, self._diagnoser, self._writer, self._failures, start_step, copies=copies)
+        self._queue = StepQueue(pace, self._diagnoser, self._writer, self._failures, start_step, copies=copies)
         self._layers = self._queue.layers
         self._gathering: Gathering | None = None
         if gather is not None:
@@ -148,22 +159,20 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, TellsLo
             self._gathering = Gathering(gather, group, self._alerts, given)
             self._queue.listeners.append(self._gathering)
         self._unseen = Unseen(self._queue, self._diagnoser, self._writer)
+        if isinstance(pace, Auto):
+            self.__dict__ |= {call.__name__: partial(pace.timed, call) for call in (self.record, self.record_in_place)}
+            self.__dict__["step"] = partial(pace.stepping, self.step)
         hold(self.path, self)
 
     @property
     def active(self) -> bool:
         """Whether the current step is recorded: ask before work that only `record` needs."""
-        return not self._closed and self._queue.current % self._every == 0
+        return not self._closed and self._queue.pace.records(self._queue.current)
 
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed
-
-    @property
-    def should_stop(self) -> bool:
-        """With ``on_finding="stop"``, whether there has been a finding, which asks the loop to stop."""
-        return self._alerts is not None and self._alerts.stop
 
     @property
     def current_step(self) -> int:
@@ -224,7 +233,7 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, TellsLo
         """
         if self._closed:
             raise FastactError(f"the monitor is closed: cannot record {name!r}")
-        if self._queue.current % self._every:
+        if not self._queue.pace.records(self._queue.current):
             return None
         if not isinstance(name, str) or not name:
             raise ArgumentTypeError(f"name: got {name!r}, want a non-empty str")

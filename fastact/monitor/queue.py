@@ -12,7 +12,7 @@ What it asks for waits then until the call that it interrupts is done: see `Step
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
@@ -27,6 +27,7 @@ from fastact.log.writer import LogWriter
 from fastact.monitor.declared import Declared
 from fastact.monitor.kept_neurons import OFTEN, KeptNeurons
 from fastact.monitor.layer import ALL, Drawn, LayerRecord, PendingRow, Recorded, WatchedLayer, total_of
+from fastact.monitor.pace import Pace
 from fastact.neurons import Neurons
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ class _Delivery(NamedTuple):
 class StepQueue:
     """The steps of a run: the one under way, and the finished ones that are not in history and log yet.
 
-    One step in `every` is recorded. `diagnoser`, which has the history, and `writer` get the rows; `failures` counts
-    those that are lost; `copies` says whether other ranks have copies of the parameters.
+    Those steps are recorded that `pace` says. `diagnoser`, which has the history, and `writer` get the rows; `failures`
+    counts those that are lost; `copies` says whether other ranks have copies of the parameters.
 
     Attributes:
         current: the step under way, from `start_step`.
@@ -82,7 +83,7 @@ class StepQueue:
     """
 
     def __init__(
-        self, every: int, diagnoser: Diagnoser, writer: LogWriter | None, failures: FailureCounter, start_step: int = 0,
+        self, pace: Pace, diagnoser: Diagnoser, writer: LogWriter | None, failures: FailureCounter, start_step: int = 0,
         *, copies: bool = False,
     ) -> None:  # fmt: skip
         self.current, self.recorded = start_step, 0
@@ -91,7 +92,7 @@ class StepQueue:
         self.lock = threading.RLock()
         self.deferred: DeferredRows | None = None
         self.listeners: list[Listener] = []
-        self._every, self._diagnoser, self._writer, self._failures = every, diagnoser, writer, failures
+        self.pace, self._diagnoser, self._writer, self._failures = pace, diagnoser, writer, failures
         self._copies = copies
         limits = diagnoser.thresholds
         self._limits = SilenceLimits(limits.dead_window, limits.dead_samples, limits.dead_fires)
@@ -189,7 +190,7 @@ class StepQueue:
     def _record_late(self, layer: WatchedLayer, recorded: Recorded, bits: int, drawn: Drawn) -> None:
         """`record` after an interrupt, which may have kept the step from beginning."""
         self._settle()
-        if self.current % self._every == 0:
+        if self.pace.records(self.current):
             layer.add(recorded, bits, drawn)
 
     def record_deferred(
@@ -284,14 +285,18 @@ class StepQueue:
     def _hand_over(self) -> bool:
         """Puts the step under way into the queue, if it is recorded, and begins the next one."""
         step, following = self.current, self.current + 1
-        is_recorded = step % self._every == 0
-        watched = self.layers.values() if is_recorded else ()
+        is_recorded = self.pace.records(step)
+        watched: Iterable[WatchedLayer] = self.layers.values() if is_recorded else ()
+        if self.deferred is None:  # a step in which nothing was drawn costs next to nothing
+            watched = [layer for layer in watched if layer.recorded is not None]
         records = [LayerRecord(layer, layer.recorded, layer.bits, layer.drawn) for layer in watched]
+        self.pace.ended(step, self._diagnoser.changes)
         if self.deferred is not None:
             # A layer with elements on the host, too, has only the tensor in common with what a GPU swept.
             swept = [record for record in records if record.recorded is not None and total_of(record.recorded).count]
             here = [record.layer.info.order for record in swept]
-            self.deferred.end_step(step if is_recorded else -1, -1 if following % self._every else following, here)
+            goes_on = following if self.pace.records(following) else -1
+            self.deferred.end_step(step if is_recorded else -1, goes_on, here)
         if is_recorded:
             self._finished.append(_FinishedStep(step, time.time_ns(), records))
             self._begin_next()
@@ -371,6 +376,8 @@ class StepQueue:
         if self._writer is not None:
             self._writer.warn()
         for delivery in delivered:
+            if self.pace.measured:
+                self.pace.took([pending.row for pending in delivery.rows])
             for listener in self.listeners:
                 try:
                     listener.write(delivery.step, {pending.layer.info.name: pending.row for pending in delivery.rows})

@@ -4,6 +4,7 @@ import contextlib
 import os
 import weakref
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any, Final, Self
 
 import torch
@@ -25,6 +26,7 @@ from fastact.torch.layers import axis_rule
 from fastact.torch.losses import Losses
 from fastact.torch.monitoring import MonitorLike
 from fastact.torch.parameters import ParameterWatch
+from fastact.torch.parking import Parking
 from fastact.torch.passes import Passes
 from fastact.torch.selection import named_modules
 from fastact.torch.tensors import real_numbers
@@ -59,6 +61,8 @@ class Watch:
         #: `ActivationMonitor.record_in_place`, which costs less than its `record`; None where `record` was overridden.
         self._record_in_place: Callable[..., None] | None = None
         record: Any = monitor.record
+        if isinstance(record, partial):  # of a monitor that measures how long it takes
+            record = record.args[0]
         if getattr(record, "__func__", None) in (ActivationMonitor.record, Attachment.record):
             self._record_in_place = monitor.record_in_place  # type: ignore[attr-defined] # both have it
         self.names = names
@@ -98,6 +102,9 @@ class Watch:
         self._parameters: ParameterWatch | None = None
         self._hooks: list[Hook] = []
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._parking = Parking()
+        #: Modules with which a pass may begin.
+        self._outer: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 
     def _attach(self, model: nn.Module, selected: Mapping[nn.Module, str], *, inputs: bool, gradients: bool) -> None:
         self._compiled = compiled_names(selected, model)
@@ -130,6 +137,7 @@ class Watch:
         live.discard(self)
         if self._parameters is not None:
             self._parameters.end()
+        self._parking.end()
         while self._handles:
             self._handles.pop().remove()
         self._passes.end()  # if one was interrupted
@@ -209,6 +217,23 @@ class Watch:
                 part._compiled_call_impl is not None or "_orig_mod" in part._modules for part in parts
             )
         return self._partly_compiled
+
+    def _draw(self, given: object) -> None:
+        """Draws the samples that are swept in this pass, from what the model is given."""
+        if self._draws is not None:
+            try:
+                self._passes.draw, self._passes.drawn = self._draws.draw(self._step(), given), True
+            except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
+                self._failed("input", error)
+
+    def _park(self) -> None:
+        """Takes hooks off until a step is recorded, but for those with which a pass may begin."""
+        model = self._losses._model()
+        if model is None or self._compiled or self._compiled_inside(model):
+            return
+        if not self._parking.found:
+            self._parking.find(model, self._outer, (handle.id for handle in self._handles))
+        self._parking.park()
 
     def _called(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """Takes the result of a function. Dynamo traces it."""

@@ -16,7 +16,7 @@ from fastact.diagnosis.layer_types import GRADIENT, GRADIENT_SUFFIX, INPUT, INPU
 from fastact.errors import FastactError
 from fastact.monitor.unseen import Missing
 from fastact.torch import compiled
-from fastact.torch.drawn import Draw, Draws
+from fastact.torch.drawn import Draw
 from fastact.torch.layers import axis_rule, facts_of, layer_type_of, states_apart
 from fastact.torch.passes import Passes
 from fastact.torch.tensors import find_tensors, local_values
@@ -46,10 +46,10 @@ class Watching(Protocol):
     _last_axis: tuple[int, int] | None
     _traced: list[Any]
     _handles: list[torch.utils.hooks.RemovableHandle]
-    _draws: Draws | None
 
     def _due(self) -> bool: ...
     def _step(self) -> int: ...
+    def _draw(self, given: object) -> None: ...
     def _record(
         self,
         name: str,
@@ -141,8 +141,8 @@ class Hook(Uncopied):
         try:
             if watch._due():
                 with unseen():
-                    if watch._draws is not None and not watch._passes.drawn and watch._passes.outermost is not None:
-                        watch._passes.draw, watch._passes.drawn = watch._draws.draw(watch._step(), x), True
+                    if not watch._passes.drawn and watch._passes.outermost is not None:
+                        watch._draw(x)
                     self._observe_tensor(x, place)
                 if self.gradients and not place.startswith(GIVEN):
                     missing = FastactError("gradients=True: compiled code shows no gradients of outputs")

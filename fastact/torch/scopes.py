@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import sys
+import weakref
 from collections.abc import Mapping
 from types import FrameType
 from typing import Any, Final, Protocol
@@ -18,6 +19,7 @@ from fastact.torch.functional import INSIDE, TYPE_OF, FunctionMode
 from fastact.torch.hooks import GIVEN, Hook, Hush, OutputHook, Uncopied, Watching, backward_pass, tracing, transforming
 from fastact.torch.layers import Functions, axis_rule, calls_none, function_facts, functions_of, is_hushed
 from fastact.torch.losses import Losses
+from fastact.torch.parking import Parking
 from fastact.torch.passes import Passes, Sources
 from fastact.torch.selection import callable_parts, named_modules
 from fastact.torch.tensors import find_tensors
@@ -40,6 +42,8 @@ class ScopeWatching(Watching, Protocol):
     _losses: Losses
     _parameters: Any
     _root_name: str
+    _parking: Parking
+    _outer: weakref.WeakSet[nn.Module]
     prefix: str
 
     def _add(self, hook: Hook, register: Any, **options: Any) -> None: ...
@@ -47,6 +51,7 @@ class ScopeWatching(Watching, Protocol):
     def _called(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None: ...
     def _function_name(self, module: str, function: str) -> str: ...
     def _compiled_inside(self, model: nn.Module) -> bool: ...
+    def _park(self) -> None: ...
 
 
 class Scope(Hook):
@@ -107,8 +112,7 @@ class Scope(Hook):
         ):
             self._begin(module)
             if passes.recorded:
-                if watch._draws is not None:
-                    self._draw((args, kwargs or {}))
+                watch._draw((args, kwargs or {}))
                 if self.input_name is not None:
                     self._observe_inputs(args, kwargs or {})
                 passes.functions_on()
@@ -183,23 +187,19 @@ class Scope(Hook):
             watch._failed(self.name or type(module).__name__, error)
         if not due or (watch._training_only and not module.training) or tracing() is not None:
             passes.skip(self, watch._step(), due=due)
+            if due or tracing() is not None:
+                watch._parking.unpark()
+            else:
+                watch._park()
             if watch._compiled_inside(module):  # what was compiled with the mode on would be compiled anew without it
                 passes.functions_on()
             return
+        watch._parking.unpark()
         passes.begin(self, module, watch._step())
         mode = watch._mode(module.training)
         if (mode not in watch._sourced or watch._losses.wants_sources) and not transforming():
             watch._sourced.add(mode)
             passes.sources = Sources()
-
-    def _draw(self, given: object) -> None:
-        """Draws the samples that are swept in this pass."""
-        watch = self.watch
-        try:
-            assert watch._draws is not None
-            watch._passes.draw, watch._passes.drawn = watch._draws.draw(watch._step(), given), True
-        except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
-            watch._failed(self.input_name or "", error)
 
     def _look_inside(self, given: object, output: object) -> None:
         """Looks for parameters that the model uses and does not have."""
@@ -326,6 +326,7 @@ def attach_scopes(
         modules.setdefault(module, name)
         watch._taken.add(watch.prefix + name)
     root, outer = callable_parts(model)
+    watch._outer = weakref.WeakSet(outer)
     within = tuple(name for module, name in modules.items() if module in selected)
     functions = {
         module: "none" if chosen and not _is_within(name, within) else functions_of(module, name)

@@ -207,6 +207,7 @@ def test_a_log_reads_as_it_was_live(tmp_path: Any) -> None:
     assert [row["left_out"] for row in mine] == rows["left_out"].tolist() == [90 * 30] * 60
     (dead,) = [finding for finding in live.findings if finding.condition == "dead" and finding.layer == "1"]
     assert dead.evidence["dead_neurons"] == 29
+    assert "(10% of the samples of each step were looked at)" in dead.message
 
 
 def test_bad_arguments_are_named() -> None:

@@ -308,7 +308,7 @@ class Dead(Rule[DeadThresholds]):
         self, layer: LayerView, network: Network, step: int, severity: Severity, seen: str, evidence: Evidence
     ) -> Finding:
         state = "dead" if severity == "critical" else "partly dead"
-        message = f"{layer.name} has been {state} since step {step}: {seen}."
+        message = f"{layer.name} has been {state} since step {step}: {seen}{layer.looked_at}."
         verdict = dying.verdict(layer, network, step)
         return verdict.finding(layer.info.name, self.condition, severity, step, evidence, message)
 

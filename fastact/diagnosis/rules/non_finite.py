@@ -110,7 +110,7 @@ class NonFinite(Rule[NonFiniteThresholds]):
             rows_with_non_finite=len(places), first_in_window=first[_STEP],
             share_at_first_in_window=share
         )  # fmt: skip
-        message = f"{layer.name} has had {what} in its {layer.elements} since step {step}{seen}"
+        message = f"{layer.name} has had {what} in its {layer.elements} since step {step}{seen}{layer.looked_at}"
         message += "." if now else ", but none in its last row."
         severity = graded(serious=True, critical=now)
         if _is_mask(layer, network) or (gradient and _was_skipped(network, step, now=now)):

@@ -1,0 +1,86 @@
+"""Hooks that are taken off while a step is not recorded: a module that has some costs microseconds, whatever they do.
+
+What begins a pass stays on, and brings the others back. Nothing is changed that another thread may be going through:
+a module gets its own, empty table of hooks meanwhile. Modules that somebody else has hooked too are left as they are,
+and so is everything as soon as something was compiled, since compiled code has the hooks that were there then.
+"""
+
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any, Final
+
+from torch import nn
+
+from fastact.torch.loss_mode import compilations
+
+_TABLES: Final = ("_forward_hooks", "_forward_pre_hooks")
+
+
+class Parking:
+    """The hooks of one `Watch`, which are on at first.
+
+    Attributes:
+        off: whether some are off.
+    """
+
+    def __init__(self) -> None:
+        self.off = False
+        #: Modules and their tables of hooks that can be taken off; None before they were looked for.
+        self._places: list[tuple[weakref.ref[nn.Module], str, OrderedDict[int, Any]]] | None = None
+        #: Of those that are off the empty tables in their place.
+        self._empty: list[OrderedDict[int, Any]] = []
+        #: Tables of somebody else's that have some of ours.
+        self._shared: list[tuple[weakref.ref[nn.Module], str, tuple[int, ...]]] = []
+
+    def find(self, model: nn.Module, stay: Iterable[nn.Module], own: Iterable[int]) -> None:
+        """Looks for the hooks of a model, by their numbers, but for those of the modules that `stay` as they are."""
+        ours, staying = set(own), set(stay)
+        self._places = [
+            (weakref.ref(module), name, table)
+            for module in model.modules()
+            if module not in staying and "_forward_hooks" in module.__dict__
+            for name in _TABLES
+            if (table := module.__dict__[name]) and ours.issuperset(table)
+        ]
+
+    @property
+    def found(self) -> bool:
+        """Whether hooks were looked for."""
+        return self._places is not None
+
+    def park(self) -> None:
+        """Takes the hooks off."""
+        if self.off or not self._places or compilations():
+            return
+        self.off = True
+        self._empty = []
+        for module, name, table in self._places:
+            empty: OrderedDict[int, Any] = OrderedDict()
+            self._empty.append(empty)
+            if (found := module()) is not None and found.__dict__[name] is table:
+                found.__dict__[name] = empty
+
+    def unpark(self) -> None:
+        """Brings them back."""
+        if not self.off:
+            return
+        self.off = False
+        for (module, name, table), empty in zip(self._places or (), self._empty, strict=True):
+            if (found := module()) is None or found.__dict__[name] is not empty:
+                continue
+            if empty:  # somebody has hooked the module meanwhile, and holds on to this table
+                empty.update(table)
+                self._shared.append((module, name, tuple(table)))
+                self._places = None  # to be looked for again, and found hooked by others
+            else:
+                found.__dict__[name] = table
+
+    def end(self) -> None:
+        """Brings all back, for those to take them off who put them on, but for what nobody else would find."""
+        self.unpark()
+        for module, name, numbers in self._shared:
+            if (found := module()) is not None:
+                for number in numbers:
+                    found.__dict__[name].pop(number, None)
+        self._places, self._shared = [], []
