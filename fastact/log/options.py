@@ -25,7 +25,7 @@ class LogOptions:
         batch_rows: rows of a batch, 1 to 65536. A full one is written at once; a small one takes more bytes a row.
             Where more than 4096 have piled up, up to 32768 are written as one.
         flush_seconds: waiting rows are written after so many seconds, even if they fill no batch; 0.01 to 86400.
-        buffer_rows: rows that may wait in memory while the disk does not take them (176 bytes each), 1 to 2^27; there
+        buffer_rows: rows that may wait in memory while the disk does not take them (200 bytes each), 1 to 2^27; there
             is always room for two batches. Rows that find no room are dropped and counted.
         durability: "process": a written row survives the death of the process, and a power loss once its segment is
             sealed. "fsync": each batch is forced to the disk, and survives a power loss as well.

@@ -54,7 +54,7 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, TellsLo
         path: directory of the run's log; None keeps the recent window in memory only. Where there is a run already, a
             session of its own begins, which is read apart; see `start_step` and `overwrite`. One path serves all
             processes of a training: each writes its ``rank-00000`` and so on there.
-        window_size: rows of each layer in memory, for `history` and `diagnose` (some 180 bytes each), 1 to a million.
+        window_size: rows of each layer in memory, for `history` and `diagnose` (200 bytes each), 1 to a million.
         every: record one step in so many; in the others `record` returns None and costs next to nothing. "auto": as
             many as `cost` pays for: densely at first, and once something has changed (a layer's size, what is not
             finite or silent in it, a loss, a finding); seldom while nothing does. Not in a run of several ranks.
