@@ -38,7 +38,8 @@ def estimate(rows: Mapping[str, Any] | Any, name: str) -> Estimate:
         S·sqrt(p(1 - p)·(1 - f) / (n - 1)) for p = c / s. A moment is what it is, with an error of
         sqrt(v·(1 - f) / (n - 1)), where v is the variance of what it is the mean of: of the elements within a neuron
         for `mean` (within_std², or std²), of |x| for `abs_mean` (mean² + std² - abs_mean²); for `std` it is at most
-        (M² - std²) / 4, where M is the largest distance from the mean.
+        (M² - std²) / 4, where M is the largest distance from the mean. Counts and means are right on average; std² is
+        too small by up to one part in n, which is so where all elements of a sample move together.
 
     Args:
         rows: numbers by the names of `fields.ROW`: a structured array of rows, or a mapping to numbers or arrays.

@@ -46,7 +46,10 @@ def test_estimates_vary_by_no_more_than_their_errors_say(name: str, kind: str) -
     value, error = estimate(rows, name)
     want = dict(zip((*COUNTS, *MOMENTS), whole.state, strict=False))[name]
     slack = 0.04 * abs(want) if name == "std" else 1e-9 * whole.count
-    assert value.mean() == pytest.approx(want, abs=slack)
+    if name == "std":  # its square lacks one part in as many as samples were drawn, where their elements move together
+        assert (1.0 - 1.0 / rows["drawn"][0]) * want**2 <= (value**2).mean() <= 1.001 * want**2
+    else:
+        assert value.mean() == pytest.approx(want, abs=slack)
     assert value.std() <= 1.03 * np.sqrt((error**2).mean()) + slack
     if kind == "together" and name in ("zeros", "mean"):  # where the bound is the error
         assert value.std() > 0.85 * np.sqrt((error**2).mean())

@@ -38,7 +38,7 @@ class Alerts:
         >>> alerts = Alerts(lambda finding: print(finding.layer, finding.condition, finding.severity), every=5)
         >>> for step in range(20):  # 1000 elements, 900 of them beyond ±0.99
         ...     state = (1000, 0, 0, 0, 0, 900, 0.0, 0.95, 0.94, -1.0, 1.0)
-        ...     diagnoser.append("act", (step, 0, 0, *state, 0, 0, 0, 0, 0, float("nan"), -1, float("nan")))
+        ...     diagnoser.append("act", (step, 0, 0, *state, 0, 0, 0, 0, 0, float("nan"), -1, float("nan"), 0, 0, 0))
         ...     alerts.look(diagnoser)
         act saturated critical
     """

@@ -248,18 +248,19 @@ def test_the_wheel_takes_it_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_warmup_knows_what_it_makes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The progress bar counts by these names."""
     made = set()
-    from fastact.cpu import extras, neuron_kernels, numpy_headers, openmp, sweep, sweep_many, warmup
+    from fastact.cpu import bit_sum, extras, neuron_kernels, numpy_headers, openmp, sweep, sweep_many, warmup
 
     def kernel(function: Any, name: str, *_: Any, **__: Any) -> Any:
         made.add(name)
         return function
 
     makers = [
-        extras.details_kernel, neuron_kernels.fold_kernel, neuron_kernels.row_kernel, neuron_kernels.run_kernel,
-        neuron_kernels.summary_kernel, numpy_headers.headers_kernel, openmp.share_kernel, openmp.team_kernel,
+        bit_sum.bits_kernel, extras.details_kernel, neuron_kernels.fold_kernel, neuron_kernels.row_kernel,
+        neuron_kernels.run_kernel, neuron_kernels.summary_kernel, numpy_headers.headers_kernel,
+        openmp.share_kernel, openmp.team_kernel,
         sweep.merge_kernel, sweep.parts_kernel, sweep.small_kernel, sweep_many.many_kernel,
     ]  # fmt: skip
-    for module in (extras, neuron_kernels, numpy_headers, openmp, sweep, sweep_many):
+    for module in (bit_sum, extras, neuron_kernels, numpy_headers, openmp, sweep, sweep_many):
         monkeypatch.setattr(module, "kernel", kernel)
     for maker in makers:
         for module in (warmup, neuron_kernels, sweep):

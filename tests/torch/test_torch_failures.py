@@ -13,6 +13,7 @@ from torch_doubles import Recorder, mlp_in_place
 
 import fastact
 from fastact.errors import FastactError
+from fastact.monitor import layer as layers
 from fastact.torch import watch
 
 
@@ -124,14 +125,14 @@ def test_a_full_disk_warns_once_and_the_training_goes_on(tmp_path: Path, monkeyp
 @pytest.mark.parametrize("strict", [False, True])
 def test_an_error_of_our_own_costs_that_layer_s_row_alone(strict: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     model, monitor = mlp_in_place(), fastact.ActivationMonitor(strict=strict)
-    append = monitor._diagnoser.append
+    row_of = layers.row_of
 
-    def broken(name: str, row: tuple[Any, ...]) -> None:
-        if name == "1":
+    def broken(layer: layers.WatchedLayer, *arguments: Any) -> layers.PendingRow:
+        if layer.info.name == "1":
             raise ZeroDivisionError("a defect")
-        append(name, row)
+        return row_of(layer, *arguments)
 
-    monkeypatch.setattr(monitor._diagnoser, "append", broken)
+    monkeypatch.setattr(layers, "row_of", broken)
     with monitor, watch(model, monitor):
         model(torch.ones(2, 4))
         if strict:
