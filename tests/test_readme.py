@@ -52,3 +52,13 @@ def test_a_picture_of_other_results_is_stale(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("sys.argv", ["scripts.readme", "--check"])
     with pytest.raises(SystemExit, match=r"page\.md, sweep\.svg"):
         readme.main()
+
+
+def test_an_index_page_has_no_link_that_leads_nowhere() -> None:
+    pytest.importorskip("hatchling")
+    from scripts.index_page import for_index
+
+    shown = for_index(README)
+    assert not re.findall(r"\]\((?!https?:|#)", shown)
+    assert "fastact explain" in shown
+    assert "`fastact.torch.watch(model, monitor)`" in shown

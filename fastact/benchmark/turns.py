@@ -6,6 +6,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -32,10 +33,31 @@ class Comparison(NamedTuple):
 
 
 def load_warning() -> tuple[float, str | None]:
-    """The machine's load, and a warning if peers' threads would wait for busy cores: they take 100 times as long."""
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    """The CPUs that others keep busy, and a warning if peers' threads would wait for them: they take 100 times as long.
+
+    Where the system counts what its CPUs do, over a second in which this process sleeps: the load average of the last
+    minute has what this process did itself a minute ago. Elsewhere it is the load average.
+    """
+    before = _ticks()
+    if before is not None:
+        time.sleep(1.0)
+        busy, all_of_them = (now - then for now, then in zip(_ticks() or before, before, strict=True))
+        load = (os.cpu_count() or 1) * busy / max(all_of_them, 1)
+    else:
+        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     warning = f"this machine is busy (load {load:.1f}): the figures will not be worth much"
     return load, warning if load > _BUSY else None
+
+
+def _ticks() -> tuple[int, int] | None:
+    """Of the ticks of all CPUs since the system began those that were busy (the host's others too), and all of them."""
+    try:
+        line = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0]
+        user, nice, system, idle, waiting, *rest = (int(each) for each in line.split()[1:9])
+    except (OSError, ValueError):
+        return None
+    busy = user + nice + system + sum(rest)
+    return busy, busy + idle + waiting
 
 
 def timed(call: Callable[[], object], loops: int) -> float:

@@ -8,6 +8,7 @@ import pytest
 
 from bench import peers
 from bench.peers import NUMBERS, Data, truth
+from fastact.benchmark import turns as timing
 from fastact.benchmark.figures import duration, multiple, size
 from fastact.benchmark.turns import by_turns
 
@@ -58,3 +59,15 @@ def test_figures_as_text() -> None:
     assert [duration(seconds) for seconds in (2.5, 0.0111, 9.89e-7)] == ["2.50 s", "11.1 ms", "989 ns"]
     assert [multiple(ratio) for ratio in (0.014, 0.5, 2.34, 74.1)] == ["0.01", "0.50", "2.3", "74"]
     assert [size(elements) for elements in (1000, 5 * 10**7, 10**8)] == ["1e3", "5e7", "1e8"]
+
+
+def test_a_busy_machine_is_one_on_which_others_work_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not one on which this process worked a minute ago, as the load average has it."""
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("os.getloadavg", lambda: (7.0, 0.0, 0.0), raising=False)
+    for ticks, load in (([(100, 1000), (110, 1200)], 0.1), ([(100, 1000), (200, 1200)], 1.0), ([None], 7.0)):
+        monkeypatch.setattr(timing, "_ticks", iter(ticks).__next__)
+        got, warning = timing.load_warning()
+        assert got == pytest.approx(load)
+        assert (warning is not None) == (load > 0.5)
