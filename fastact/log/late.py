@@ -38,6 +38,10 @@ class LateNames:
 
 def within(size: int, layers: Iterable[LayerInfo]) -> tuple[LayerInfo, ...]:
     """The first of the layers, as many as take `size` characters."""
+    # At once, since nearly always all of them do: one by one, 10,000 layers kept the first batch waiting for 0.6 s.
+    layers = tuple(layers)
+    if len(layers_to_json(layers)) <= size:
+        return layers
     found = []
     for info in layers:
         size -= len(layers_to_json((info,)))

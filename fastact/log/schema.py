@@ -269,9 +269,7 @@ def to_batch(rows: npt.NDArray[np.void], names: Mapping[int, str]) -> Any:
         values = np.ascontiguousarray(rows[f.name])
         if f.name == "layer":
             orders, codes = np.unique(values, return_inverse=True)
-            known = [names[int(order)].encode() for order in orders]
-            ends = np.cumsum([0, *map(len, known)], dtype=np.int32)
-            text = pa.StringArray.from_buffers(len(known), pa.py_buffer(ends), pa.py_buffer(b"".join(known)))
+            text = _text(tuple(map(names.__getitem__, orders.tolist())))
             codes = _column(codes.astype(np.int32), pa.int32())
             columns.append(pa.DictionaryArray.from_arrays(codes, text).dictionary_decode())
         mask = None
@@ -283,6 +281,14 @@ def to_batch(rows: npt.NDArray[np.void], names: Mapping[int, str]) -> Any:
                 mask &= (unswept & (f in NEURON)) | (f in COPY)
         columns.append(_column(values, COLUMNS.field(len(columns)).type, mask))
     return pa.RecordBatch.from_arrays(columns, schema=COLUMNS)
+
+
+@functools.lru_cache(maxsize=2)  # batch after batch has the same layers, as a rule
+def _text(names: tuple[str, ...]) -> Any:
+    """Text as an Arrow array."""
+    known = [name.encode() for name in names]
+    ends = np.cumsum([0, *map(len, known)], dtype=np.int32)
+    return pa.StringArray.from_buffers(len(known), pa.py_buffer(ends), pa.py_buffer(b"".join(known)))
 
 
 def _column(values: npt.NDArray[Any], arrow_type: Any, nulls: npt.NDArray[np.bool_] | None = None) -> Any:
