@@ -90,8 +90,8 @@ def projected_up(layer: LayerView, network: Network, rows: int) -> Finding | Non
         f"{layer.name} has been collapsed since step {layer.start}: its scores have a standard deviation of about "
         f"{number(scores)}, so that each row looks at one place, though nothing had been learned."
     )
-    evidence = Evidence(scores=scores, gain=float(layer.info.facts["gain"]), rms_given=row_rms(source.first))
     gain, given = float(layer.info.facts["gain"]), row_rms(source.first)
+    evidence = Evidence(scores=scores, gain=gain, rms_given=given)
     large = (f"{facts.named(source)}, which feeds it, has an rms of {number(given)}",)
     weights = (f"for inputs with an rms of 1 its weights make scores of {number(gain)}, usual ones of 0.5",)
     causes = [
