@@ -15,7 +15,7 @@ from fastact.monitor import layer as layers
 from fastact.monitor.pace import Pace
 
 _X = np.random.default_rng(0).standard_normal((16, 8)).astype(np.float32)
-_STEPS = range(4, 9)  # in which memory gives out
+_STEPS = set(range(4, 9))  # in which memory gives out
 
 
 def _failing(original: Callable[..., Any], failing: Callable[[], bool], *, after: bool = False) -> Callable[..., Any]:
@@ -46,13 +46,15 @@ def test_rows_kept_and_rows_counted_are_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, lost: dict[bool, int], after: bool
 ) -> None:
     monitor = ActivationMonitor(tmp_path / "run")
-    now = 0
-    monkeypatch.setattr(owner, name, _failing(getattr(owner, name), lambda: now in _STEPS, after=after))
-    for now in range(20):
+    under_way = {0}
+    monkeypatch.setattr(owner, name, _failing(getattr(owner, name), lambda: under_way <= _STEPS, after=after))
+    for step in range(20):
+        under_way.clear()
+        under_way.add(step)
         for layer in ("a", "b"):
             monitor.record(layer, _X, axis=-1)
         monitor.step()
-    now = -1
+    under_way.add(-1)
     assert monitor.current_step == 20
     monitor.close()
     table = open_log(tmp_path / "run").to_table()
