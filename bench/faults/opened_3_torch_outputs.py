@@ -1,4 +1,4 @@
-"""PyTorch, held out: the last layer, the loss, shapes, and numbers that are not finite."""
+"""PyTorch, opened (held out until 2026-11-30): the last layer, the loss, shapes, and numbers that are not finite."""
 
 import itertools
 
@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812 (as people write it)
 from torch import nn, optim
 
 from bench.faults.case import fault
-from bench.faults.held_out_data import (
+from bench.faults.opened_3_data import (
     as_column,
     bars,
     headings,

@@ -1,4 +1,4 @@
-"""PyTorch, held out: rates, parameters that are left out, and what the loop does."""
+"""PyTorch, opened (held out until 2026-11-30): rates, parameters that are left out, and what the loop does."""
 
 import copy
 from typing import Any
@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: N812 (as people write it)
 from torch import nn, optim
 
 from bench.faults.case import fault
-from bench.faults.held_out_data import (
+from bench.faults.opened_3_data import (
     as_column,
     bars,
     chain,

@@ -1,4 +1,4 @@
-"""Held out: what the programs learn from; no other part has any of it.
+"""Opened (held out until 2026-11-30): what the programs learn from; no other part has any of it.
 
 Made by scikit-learn's generators, or here: vectors, series, tones, bars, lines, Roman numerals, votes, rides, spectra,
 and a walk along a chain.

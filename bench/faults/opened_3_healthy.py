@@ -1,4 +1,4 @@
-"""Held out: programs that look odd, and in which nothing is wrong."""
+"""Opened (held out until 2026-11-30): programs that look odd, and in which nothing is wrong."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from keras import layers
 from torch import nn, optim
 
 from bench.faults.case import look_alike
-from bench.faults.held_out_data import (
+from bench.faults.opened_3_data import (
     as_column,
     bars,
     chain,
@@ -30,8 +30,8 @@ from bench.faults.held_out_data import (
     topics,
     votes,
 )
-from bench.faults.held_out_keras import dense, fitted
-from bench.faults.held_out_torch_learning import play
+from bench.faults.opened_3_keras import dense, fitted
+from bench.faults.opened_3_torch_learning import play
 from bench.faults.run import Run, batches, train
 
 

@@ -1,4 +1,4 @@
-"""PyTorch, held out: how weights begin, depth, inputs and targets."""
+"""PyTorch, opened (held out until 2026-11-30): how weights begin, depth, inputs and targets."""
 
 import itertools
 
@@ -7,7 +7,7 @@ from torch import nn, optim
 from torch.utils.data import DataLoader, Dataset
 
 from bench.faults.case import fault
-from bench.faults.held_out_data import (
+from bench.faults.opened_3_data import (
     as_column,
     bars,
     circuits,
@@ -22,7 +22,7 @@ from bench.faults.held_out_data import (
     topics,
     votes,
 )
-from bench.faults.held_out_torch_learning import Ahead
+from bench.faults.opened_3_torch_learning import Ahead
 from bench.faults.run import Run, batches, train
 
 
