@@ -334,6 +334,7 @@ def _is_overcomplete(layer: LayerView, network: Network) -> bool:
     """Whether the layers before and after are far narrower, as those of a sparse autoencoder's features are.
 
     Where they are the whole network, a dictionary of twice as many is one; a block of a transformer has four times.
+    What comes out of a dictionary is what went in, and as wide; a hidden layer that is wider than both is width.
     """
     neurons = layer.last[_NEURONS]
     encoder = network.feeder(layer) if layer_types.is_activation(layer.info.layer_type) else layer
@@ -341,6 +342,8 @@ def _is_overcomplete(layer: LayerView, network: Network) -> bool:
     others = [view.last[_NEURONS] for view in network.layers[layer.place + 1 : layer.place + 2]]
     others += [given.last[_NEURONS]] if given is not None else []
     whole = encoder is not None and facts.is_first(encoder, network) and layer.place + 1 == network.output
+    if len(others) > 1 and others[0] != others[1]:
+        return False
     factor = _DICTIONARY if whole else _OVERCOMPLETE
     return bool(others) and all(0 < factor * other <= neurons for other in others)
 

@@ -24,6 +24,9 @@ _MOVES: Final = 3e-3
 #: loss below which they have.
 _SOON: Final = 16
 _HARDLY: Final = 0.75
+#: The same of rows after which good features have brought the loss down further.
+_LONG: Final = 96
+_SLOWLY: Final = 0.65
 #: The same of what requires gradients, gets them, and is in no optimiser: whoever leaves it as drawn at random on
 #: purpose freezes it.
 _FORGOTTEN: Final = 0.5
@@ -191,7 +194,8 @@ def _of_untrained(names: tuple[str, ...], known: updates.Parameters, network: Ne
     # What is frozen on purpose, to be thawed, stays so for a while.
     rows = 2 * _SOON if known.frozen and set(names) <= set(known.frozen) else _SOON
     share = _FORGOTTEN if names and set(names) <= set(known.outside) else _HARDLY
-    if names is known.without_gradient or standards.hardly_learned(network, rows, share):
+    slow = standards.hardly_learned(network, rows, share) or standards.hardly_learned(network, _LONG, _SLOWLY)
+    if names is known.without_gradient or slow:
         return "warning"
     return NOTE
 

@@ -8,7 +8,7 @@ from fastact.diagnosis.causes.cause import Cause, best
 from fastact.diagnosis.evidence import supervised
 from fastact.diagnosis.evidence.supervised import Mismatch, Supervised
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, gravity
-from fastact.diagnosis.fit import axes, linear, losses, majority, order, outputs, scores, shapes, targets
+from fastact.diagnosis.fit import axes, linear, losses, majority, order, outputs, players, scores, shapes, targets
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, share_field
@@ -85,7 +85,8 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
         softmax within the network along the samples; a batch half of which are copies, with extremes that are the same
         to the last bit in nine of ten batches. Padding that is more than half of the targets, after 50 rows in which
         the loss is no less than 0.9 of what guessing among the rest costs; a yes that 0.5% to 15% of the places want,
-        and none has got in the later half of 50 rows, at 0.75 of a constant answer's loss and above.
+        and none has got in the later half of 50 rows, at 0.75 of a constant answer's loss and above. Losses
+        of two players that are all at most 0.05 for 20 rows.
 
     Needs one row. Critical is what cannot learn, serious what learns worse or not reliably. What may be meant is a note
     until the loss shows that it does harm: it stands still, or has not fallen below mismatch_learned (half of what the
@@ -147,6 +148,7 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
             scores.relu_before_softmax(s, network, learned, rows),
             axes.recurrence_over_samples(s, network),
             axes.softmax_over_samples(s, network),
+            players.want_the_same(s, network),
         ]
         found = [mismatch for mismatch in seen if mismatch is not None]
         if not found:

@@ -81,7 +81,7 @@ def test_a_rate_that_is_zero_for_most_of_the_training(zero: int, level: float, t
 def test_targets_that_run_away_with_the_answers() -> None:
     sizes = 1.1 ** np.arange(100.0)
     made = loss(noisy(0.005 * sizes**2), None, function="mean_squared_error")
-    facts = {"shape": [BATCH], "whole": False}
+    facts: dict[str, Any] = {"shape": [BATCH], "whole": False}
 
     def grows(name: str, layer_type: str) -> Given:
         rows = [plain(s, mean=float(x), std=0.1 * float(x), min=0.0, max=2.0 * float(x)) for s, x in enumerate(sizes)]
@@ -95,16 +95,17 @@ def test_targets_that_run_away_with_the_answers() -> None:
     assert "moving_targets" not in causes(made, answers, still, optimiser())
 
 
-def player(name: str, steps: int, losses: int = 1) -> Given:
+def player(name: str, steps: int, losses: int = 1, level: float = 0.6) -> Given:
     """One of two players: its optimiser's rows, and losses whose targets are all alike."""
     info, _ = optimiser()["optimiser"]
     rates = [plain(10 * s, count=1, zeros=0, mean=1e-3, min=1e-3, max=1e-3) for s in range(steps)]
     given: Given = {f"{name}.optimiser": (LayerInfo(f"{name}.optimiser", 0, "Optimiser", facts=info.facts), rates)}
     for number in range(losses):
         own = f"{name}.loss" + (f":{number + 1}" if number else "")
-        target = {"mean": float(number), "std": 0.0, "min": float(number), "max": float(number)}
+        label = float(number > 0)
+        target = {"mean": label, "std": 0.0, "min": label, "max": label}
         given |= loss(
-            noisy(np.full(200, 0.6)), 0.0, function="binary_cross_entropy_with_logits", name=own, targets=target
+            noisy(np.full(200, level)), 0.0, function="binary_cross_entropy_with_logits", name=own, targets=target
         )
     return given
 
@@ -113,3 +114,12 @@ def test_one_of_two_players_that_was_not_thawed() -> None:
     assert causes(player("critic", 1, 2), player("forger", 20)) == ["frozen_parameters"]
     assert causes(player("critic", 20, 2), player("forger", 20)) == []
     assert causes(player("critic", 1), player("forger", 20)) == []  # trained before the other one
+
+
+@pytest.mark.parametrize(("losses", "level", "told"), [(3, 0.01, ["wrong_loss"]), (3, 0.6, []), (2, 0.01, [])])
+def test_two_players_that_want_the_same(losses: int, level: float, told: list[str]) -> None:
+    given = player("critic", 20, losses, level) | player("forger", 20, 0)
+    found = seen(given).diagnose().culprits
+    assert [f.cause_name for f in found if f.condition == "output_mismatch"] == told
+    above = player("critic", 20, losses, level) | player("forger", 20, 1, 4.0)
+    assert [f.cause_name for f in seen(above).diagnose().culprits if f.cause_name == "wrong_loss"] == []
