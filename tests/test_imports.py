@@ -100,8 +100,7 @@ def test_every_module_imports_alone() -> None:
         command = [sys.executable, "-W", "error", "-c", ALONE, *names]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        assert len(found := done.stdout.split()) == len(set(found))
-        return sorted(set(names).difference(found))
+        return sorted(set(names).difference(done.stdout.split()))
 
     assert failing("fastact.no_such_module", "fastact.errors") == ["fastact.no_such_module"]
     assert failing(*modules) == []
