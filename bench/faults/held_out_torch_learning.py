@@ -539,20 +539,20 @@ def sensors_bfloat16_loses_small_steps(run: Run, faulty: bool) -> float:
     """model.bfloat16() and SGD at a small rate: a step is less than the last digit of a weight, which stays."""
     # Issues on training wholly in bfloat16: a loss that stops where that of float32 goes on.
     data = sensors()
-    net = nn.Sequential(nn.Linear(12, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4))
+    net = nn.Sequential(nn.Linear(12, 64), nn.ReLU(), nn.Linear(64, 4))
     with torch.no_grad():
         for value in net.parameters():
             value.copy_(torch.where(value.abs() < 0.25, 0.25 * value.sign(), value))
     kind = torch.bfloat16 if faulty else torch.float32
     net = net.to(kind)
     data = Data(data.x.to(kind), data.y, data.test_x.to(kind), data.test_y)
-    opt = optim.SGD(net.parameters(), lr=2e-3, momentum=0.0)
+    opt = optim.SGD(net.parameters(), lr=2e-4)
     criterion = nn.CrossEntropyLoss(reduction="sum")
     run.watch(net, criterion)
-    for x, y in batches(data.x, data.y, size=16, steps=200):
+    for x, y in batches(data.x, data.y, size=16, steps=220):
         opt.zero_grad()
         loss = criterion(net(x), y)
-        (loss * 0.3).backward()
+        loss.backward()
         opt.step()
         run.step(loss)
     return run.right(net, data)
