@@ -164,17 +164,6 @@ class StepQueue:
         elif self._postponed:
             self._exclusively(self._settle)
 
-    def take(self, layer: WatchedLayer, workspace: NeuronWorkspace, drawn: Drawn = ALL) -> None:
-        """`record` of a sweep's memory: as it mostly is, nothing of the layer was recorded in the step before."""
-        with self.lock:
-            waits = self._busy or self._finished or self._postponed or self._delivery is not None
-            if not waits and layer.recorded is None:
-                # An interrupt may come before the last of these, and has come before all of it then.
-                layer.parts, layer.bits, layer.drawn = 1, 0, drawn
-                layer.recorded = workspace
-                return
-        self.record(layer, workspace, 0, drawn)
-
     def _record_late(self, layer: WatchedLayer, recorded: Recorded, bits: int, drawn: Drawn) -> None:
         """`record` after an interrupt, which may have kept the step from beginning."""
         self._settle()

@@ -111,7 +111,7 @@ class Site:
         except IndexError:
             workspace = NeuronWorkspace(plan)
         workspace.sweep(address, x, tensor=True)
-        queue.take(self._layer, workspace, drawn)
+        queue.record(self._layer, workspace, 0, drawn)
         return True
 
 
