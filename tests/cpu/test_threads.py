@@ -117,7 +117,10 @@ if __name__ == "__main__":
     loader = torch.utils.data.DataLoader(Data(), num_workers=2)
     print([float(v) for v in loader])
 """
-    out = python(code, tmp_path, PYTHONWARNINGS="error,ignore::DeprecationWarning")
+    # With a single core two workers are too many, says PyTorch.
+    out = python(
+        code, tmp_path, PYTHONWARNINGS="error,ignore::DeprecationWarning,ignore:This DataLoader will create:UserWarning"
+    )
     assert out == "[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]"
 
 
