@@ -230,7 +230,7 @@ class Watch:
     def _quicken(self) -> None:
         """Lets rows of the pass that has begun take the short way, where nothing else is to be found out in it."""
         passes = self._passes
-        if passes.sources is None and not self._training_only and not self.by_record and passes.draw is None:
+        if passes.sources is None and not self._training_only and not self.by_record:
             home = not self._mode(passes.training)
             passes.quick = quick_pass(self.monitor, passes.counts, passes.draw, home=home)
 

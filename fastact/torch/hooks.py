@@ -7,6 +7,7 @@ A row's name is put together here: ``block.act:2[0]:eval:grad`` is the gradient 
 import contextlib
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, Final, Protocol
 
 import torch
@@ -261,7 +262,7 @@ class OutputHook(Hook):
                 watch._last_axis = site.tells
             if site.gradient is not None and x.requires_grad and not x.is_leaf:
                 with unseen():
-                    x.register_hook(site.gradient)
+                    x.register_hook(site.gradient(quick.draw))
         except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
             watch._failed(name, error)
         return True
@@ -275,7 +276,7 @@ class OutputHook(Hook):
         last = watch._last_axis
         site.tells, site.follows = (None, last) if self.axis_rule is None else (last, None)
         if self.gradients:
-            site.gradient = _GradientHook(watch, [row + GRADIENT_SUFFIX], axis, None)
+            site.gradient = partial(_GradientHook, watch, [row + GRADIENT_SUFFIX], axis)
         place = int(number[1:]) if number else 1
         self.sites[place if quick.home else -place] = site
 
