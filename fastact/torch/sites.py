@@ -19,6 +19,7 @@ from fastact.monitor.monitor import ActivationMonitor
 from fastact.monitor.pace import Auto
 from fastact.monitor.queue import StepQueue
 from fastact.stats.fast_path import plan_memory
+from fastact.torch.compiled import compilations
 from fastact.torch.drawn import Draw
 
 _TENSOR: Final = torch.Tensor
@@ -35,6 +36,7 @@ class Quick(NamedTuple):
         step: the very number of the step under way, which another takes the place of when the step ends.
         home: whether the model is in the mode that rows without a suffix are of.
         draw: the samples that are drawn in it; None where all are swept.
+        eager: whether nothing was compiled so far, so that functions are called by the user's code alone.
         worked: takes the seconds that recording took, where somebody counts them.
     """
 
@@ -44,6 +46,7 @@ class Quick(NamedTuple):
     step: int
     home: bool
     draw: Draw | None
+    eager: bool
     worked: Callable[[float], None] | None
 
 
@@ -57,7 +60,7 @@ def quick_pass(monitor: Any, counts: dict[str, int], draw: Draw | None, *, home:
         return None
     queue: StepQueue = monitor._queue
     worked = queue.pace.worked if isinstance(queue.pace, Auto) else None
-    return Quick(counts, monitor, queue, queue.current, home, draw, worked)
+    return Quick(counts, monitor, queue, queue.current, home, draw, not compilations(), worked)
 
 
 class _Drawn(NamedTuple):
@@ -84,7 +87,7 @@ class Site:
 
     Attributes:
         tells: (number of axes, neuron axis) for the layers that follow; None where this one's type tells nothing.
-        follows: what it was told itself, if that is what its axis depends on.
+        follows: what it was told itself, () for nothing, if that is what its axis depends on.
         gradient: makes what takes the gradient by the tensor, for what is drawn; None where that is not recorded.
     """
 
@@ -100,7 +103,7 @@ class Site:
         self._plan, self._itemsize, self._sizes = plan, plan.itemsize, sizes
         self._drawn: _Drawn | None = None
         self.tells: tuple[int, int] | None = None
-        self.follows: tuple[int, int] | None = None
+        self.follows: tuple[int, ...] | None = None
         self.gradient: Callable[[Draw | None], Callable[[torch.Tensor], None]] | None = None
 
     def take(self, x: torch.Tensor, quick: Quick) -> bool:
