@@ -18,7 +18,6 @@ from fastact.torch.functional import INSIDE, TYPE_OF, FunctionMode
 from fastact.torch.hooks import GIVEN, Hook, Hush, OutputHook, Uncopied, Watching, backward_pass, tracing, transforming
 from fastact.torch.layers import Functions, axis_rule, calls_none, function_facts, functions_of, is_hushed, masks_of
 from fastact.torch.losses import Losses
-from fastact.torch.parking import Parking
 from fastact.torch.passes import Passes, Sources
 from fastact.torch.selection import callable_parts, named_modules
 from fastact.torch.tensors import find_tensors
@@ -41,7 +40,6 @@ class ScopeWatching(Watching, Protocol):
     _losses: Losses
     _parameters: Any
     _root_name: str
-    _parking: Parking
     _outer: weakref.WeakSet[nn.Module]
     prefix: str
 
@@ -50,7 +48,9 @@ class ScopeWatching(Watching, Protocol):
     def _called(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None: ...
     def _function_name(self, module: str, function: str) -> str: ...
     def _compiled_inside(self, model: nn.Module) -> bool: ...
-    def _park(self) -> None: ...
+    def _park(self, module: nn.Module) -> None: ...
+    def _unpark(self) -> None: ...
+    def _bring_back(self, module: nn.Module) -> None: ...
     def _quicken(self) -> None: ...
 
 
@@ -147,6 +147,8 @@ class Scope(Hook):
         if passes.outermost is self:
             recorded, fresh = passes.recorded, passes.sources is not None
             passes.leaves(self)
+            if not recorded and passes.outermost is None:
+                watch._bring_back(module)
             if recorded and passes.outermost is None and output is not None:
                 if fresh and self.root:
                     self._look_inside(given, output)
@@ -196,13 +198,13 @@ class Scope(Hook):
         if not due or (watch._training_only and not module.training) or tracing() is not None:
             passes.skip(self, watch._step(), due=due)
             if due or tracing() is not None:
-                watch._parking.unpark()
+                watch._unpark()
             else:
-                watch._park()
+                watch._park(module)
             if watch._compiled_inside(module):  # what was compiled with the mode on would be compiled anew without it
                 passes.functions_on()
             return
-        watch._parking.unpark()
+        watch._unpark()
         passes.begin(self, module, watch._step())
         mode = watch._mode(module.training)
         if (mode not in watch._sourced or watch._losses.wants_sources) and not transforming():
