@@ -106,8 +106,8 @@ class Hook(Uncopied):
         self.source = ""
         #: Why nothing is recorded yet; None once something is.
         self.missing: Missing | None = NEVER
-        #: What is known of its rows, by where they are found and how often a pass had recorded them: below 0 in the mode
-        #: that is not the model's own.
+        #: What is known of its rows, by where they are found and how often a pass had recorded them: below 0 in the
+        #: mode that is not the model's own.
         self.sites: dict[tuple[str, int], Site] = {}
 
     def observe(self, module: nn.Module, values: object, args: object = None) -> None:
