@@ -1,7 +1,7 @@
 """Held out: what the programs learn from; no other part has any of it.
 
-Made by scikit-learn's generators, or here: vectors, series, tones, bars, lines, Roman numerals, votes, rides, spectra,
-and a walk along a chain.
+All is made: ponds, harvests, boards of sensors, coins, arrows, leaves, sayings, pulses, strolls, jingles, friends,
+guests with their dishes, calls in an hour, ledgers, weights of parcels, and rooms to walk through.
 """
 
 import functools
@@ -17,10 +17,10 @@ from bench.faults.run import Data
 Array = npt.NDArray[Any]
 
 
-def _halved(x: Array, y: Array) -> Data:
-    """Two thirds to train on, in an order drawn at random; whole numbers as int64, others as float32."""
-    order = np.random.default_rng(101).permutation(len(x))
-    cut = len(x) * 2 // 3
+def _split(x: Array, y: Array) -> Data:
+    """Seven tenths to train on, in an order drawn at random; whole numbers as int64, others as float32."""
+    order = np.random.default_rng(201).permutation(len(x))
+    cut = len(x) * 7 // 10
     parts = [
         torch.from_numpy(np.ascontiguousarray(part[chosen])).to(torch.int64 if part.dtype.kind in "iu" else torch.float)
         for chosen in (order[:cut], order[cut:])
@@ -29,7 +29,7 @@ def _halved(x: Array, y: Array) -> Data:
     return Data(*parts)
 
 
-def _kept(made: Callable[..., Data]) -> Callable[..., Data]:
+def _once(made: Callable[..., Data]) -> Callable[..., Data]:
     """Makes data once in a process, and hands out copies."""
     cached = functools.cache(made)
 
@@ -45,225 +45,189 @@ def for_keras(data: Data) -> Data:
     return Data(*(np.moveaxis(part.numpy(), 1, -1) if part.ndim == 4 else part.numpy() for part in data))
 
 
-def as_column(data: Data) -> Data:
+def column(data: Data) -> Data:
     """Classes as a column of float32."""
     return data._replace(y=data.y.float()[:, None], test_y=data.test_y.float()[:, None])
 
 
-@_kept
-def moons(noise: float = 0.15) -> Data:
-    """Points of two half moons, and which moon."""
-    from sklearn.datasets import make_moons
-
-    x, y = make_moons(1500, noise=noise, random_state=31)
-    return _halved((x - x.mean(0)) / x.std(0), y)
-
-
-@_kept
-def rings() -> Data:
-    """Points of two rings, one within the other, and which ring."""
-    from sklearn.datasets import make_circles
-
-    x, y = make_circles(1500, noise=0.08, factor=0.5, random_state=32)
-    return _halved(x, y)
+@_once
+def ponds() -> Data:
+    """Five measurements of a pond, two of which say together in which of three states it is."""
+    generator = np.random.default_rng(71)
+    x = generator.normal(size=(1500, 5))
+    away = np.hypot(x[:, 0], x[:, 1] * 1.2)
+    return _split(x, np.where(away < 0.8, 0, np.where(x[:, 0] * x[:, 1] > 0, 1, 2)))
 
 
-@_kept
-def second_largest() -> Data:
-    """Five numbers from 0 to 1, and the second largest of them, as a flat list."""
-    x = np.random.default_rng(33).random((2400, 5))
-    return _halved(x, np.sort(x, 1)[:, -2])
+@_once
+def harvest(unit: str = "scaled") -> Data:
+    """Rain, sun, height, acid, seed and slope of a field, and its harvest.
+
+    unit: "scaled"; "raw": millimetres, hours, metres, pH, grains to a hectare, degrees; "kilos": harvests in kilos.
+    """
+    generator = np.random.default_rng(72)
+    x = generator.normal(size=(1600, 6))
+    y = (
+        np.tanh(x[:, 0] + 0.5 * x[:, 1])
+        + 0.6 * x[:, 4] * x[:, 1]
+        - 0.4 * x[:, 3] ** 2
+        + 0.05 * generator.normal(size=1600)
+    )
+    y = (y - y.mean()) / y.std()
+    if unit == "raw":
+        x = np.array([700, 1800, 400, 6.5, 3.5e6, 4]) + x * [200, 300, 200, 0.5, 5e5, 2]
+    return _split(x, (320000 + 90000 * y if unit == "kilos" else y)[:, None])
 
 
-@_kept
-def powers(scaled: bool = True) -> Data:
-    """A number from -100 to 100 and its fourth power; scaled: from -1 to 1, and a power from 0 to 1."""
-    x = np.random.default_rng(34).uniform(-100, 100, (1500, 1))
-    return _halved(x / 100, (x / 100) ** 4) if scaled else _halved(x, x**4)
+@_once
+def sensors() -> Data:
+    """Twelve readings of a machine that is in one of four states: which?"""
+    generator = np.random.default_rng(73)
+    y = generator.integers(0, 4, 1600)
+    middle = generator.normal(size=(4, 2, 12))
+    x = middle[y, generator.integers(0, 2, 1600)] + 0.6 * generator.normal(size=(1600, 12))
+    return _split(x, y)
 
 
-@_kept
-def prices(scaled: bool = True) -> Data:
-    """The last 20 prices (20, 1) of a share that swings, and the next; unscaled: about 3,000."""
-    generator = np.random.default_rng(35)
-    days = np.arange(1600)
-    series = np.sin(days / 9) + 0.5 * np.sin(days / 23 + 1) + generator.normal(0, 0.1, len(days))
-    cut = np.lib.stride_tricks.sliding_window_view(series if scaled else 3000 + 400 * series, 21)
-    return _halved(cut[:, :20, None], cut[:, 20:])
+@_once
+def coins() -> Data:
+    """Images (1, 14, 14) from 0 to 1 of one to three coins, and how much of the image they cover."""
+    generator = np.random.default_rng(74)
+    rows, columns = np.mgrid[0:14, 0:14]
+    images = np.zeros((1100, 14, 14))
+    for image in images:
+        for _ in range(generator.integers(1, 4)):
+            row, across, size = *generator.uniform(2, 12, 2), generator.uniform(1.2, 2.6)
+            image[(rows - row) ** 2 + (columns - across) ** 2 < size**2] = 0.8
+    covered = images.mean((1, 2)) / 0.8
+    x = (images + 0.1 * generator.random(images.shape)).clip(0, 1)
+    return _split(x[:, None], ((covered - covered.mean()) / covered.std())[:, None])
 
 
-@_kept
-def tones() -> Data:
-    """Signals (1, 64) of one of five pitches, with noise: which pitch?"""
-    generator = np.random.default_rng(36)
-    y = generator.integers(0, 5, 1500)
-    turns = np.array([3, 5, 8, 12, 17])[y] * generator.uniform(0.95, 1.05, len(y))
-    phase = 2 * np.pi * (turns[:, None] * np.linspace(0, 1, 64) + generator.random((len(y), 1)))
-    x = generator.uniform(0.5, 1.5, (len(y), 1)) * np.sin(phase) + generator.normal(0, 0.3, (len(y), 64))
-    return _halved(x[:, None], y)
+@_once
+def arrows() -> Data:
+    """Images (1, 12, 12) from 0 to 1 of an arrow that points up, down, left or right: which?"""
+    generator = np.random.default_rng(75)
+    arrow = np.zeros((6, 6))
+    arrow[:, 2:4] = 1
+    arrow[1, 1:5], arrow[2, 0:6] = 1, 1
+    y = generator.integers(0, 4, 1400)
+    x = 0.2 * generator.random((1400, 12, 12))
+    for image, turns in zip(x, y, strict=True):
+        row, across = generator.integers(2, 5, 2)
+        image[row : row + 6, across : across + 6] += 0.8 * np.rot90(arrow, turns)
+    return _split(x[:, None].clip(0, 1), y)
 
 
-@_kept
-def spectra() -> Data:
-    """Levels of 24 bands in decibels, from -80 to 0, of one of four instruments: which?"""
-    generator = np.random.default_rng(37)
-    y = generator.integers(0, 4, 1500)
-    peaks = np.array([[3, 9], [5, 14], [7, 19], [4, 17]])[y] + generator.normal(0, 0.5, (len(y), 2))
-    near = np.exp(-((np.arange(24) - peaks[..., None]) ** 2) / 4).sum(1)
-    return _halved((-70 + 55 * near + generator.normal(0, 6, near.shape)).clip(-80, 0), y)
+@_once
+def leaves() -> Data:
+    """Images (1, 14, 14) of a leaf over noise, and its mask: a tenth or so of all pixels."""
+    generator = np.random.default_rng(76)
+    rows, columns = np.mgrid[0:14, 0:14]
+    row, across = generator.uniform(3, 11, (2, 800, 1, 1))
+    angle = generator.uniform(0, np.pi, (800, 1, 1))
+    along = (rows - row) * np.cos(angle) + (columns - across) * np.sin(angle)
+    aside = (columns - across) * np.cos(angle) - (rows - row) * np.sin(angle)
+    mask = ((along / 4.0) ** 2 + (aside / 1.6) ** 2 < 1).astype(float)
+    return _split((mask + 0.5 * generator.normal(size=mask.shape))[:, None], mask[:, None])
 
 
-@_kept
-def bars(channels: int = 1) -> Data:
-    """Images (channels, 12, 12) from 0 to 1 of a bar that lies in one of four directions: which?"""
-    generator = np.random.default_rng(38)
-    y = generator.integers(0, 4, 1500)
-    rows, columns = np.mgrid[0:12, 0:12] - 5.5
-    angle = np.pi * y / 4 + generator.normal(0, 0.08, len(y))
-    away = generator.uniform(-2, 2, len(y))[:, None, None]
-    across = rows * np.cos(angle)[:, None, None] - columns * np.sin(angle)[:, None, None] - away
-    x = 0.75 * (abs(across) < 1.2) + generator.uniform(0, 0.25, across.shape)
-    light = generator.uniform(0.6, 1, (len(y), channels, 1, 1))
-    return _halved(x[:, None] * light, y)
+@_once
+def sayings() -> Data:
+    """Fourteen words of 40, padded by 0: friendly, angry or neither, by which of some words there are more of."""
+    generator = np.random.default_rng(77)
+    x = generator.integers(1, 40, (1500, 14))
+    mood = generator.integers(0, 3, 1500)
+    said = generator.random((1500, 14)) < 0.3
+    x = np.where(said & (mood == 0)[:, None], generator.integers(1, 6, x.shape), x)
+    x = np.where(said & (mood == 1)[:, None], generator.integers(6, 11, x.shape), x)
+    x[np.arange(14) >= generator.integers(8, 15, (1500, 1))] = 0
+    return _split(x, mood)
 
 
-@_kept
-def lines() -> Data:
-    """Images (1, 16, 16) of a thin bright line over noise, and a mask of it: one pixel in twenty or so."""
-    generator = np.random.default_rng(39)
-    count = 900
-    rows, columns = np.mgrid[0:16, 0:16] - 7.5
-    angle, away = generator.uniform(0, np.pi, count), generator.uniform(-5, 5, count)
-    across = rows * np.cos(angle)[:, None, None] - columns * np.sin(angle)[:, None, None] - away[:, None, None]
-    along = rows * np.sin(angle)[:, None, None] + columns * np.cos(angle)[:, None, None]
-    mask = ((abs(across) < 0.7) & (abs(along) < 5)).astype(float)
-    return _halved((mask + generator.normal(0, 0.35, mask.shape))[:, None], mask[:, None])
+@_once
+def pulse(beat: float = 1.0) -> Data:
+    """The last 30 readings (30, 1) of a pulse, and the next; `beat`: what all are multiplied by."""
+    generator = np.random.default_rng(78)
+    phase, period = generator.uniform(0, 6.28, (1500, 1)), generator.uniform(6, 11, (1500, 1))
+    time = 2 * np.pi * np.arange(31) / period + phase
+    series = np.sin(time) + 0.4 * np.sin(2 * time) + 0.05 * generator.normal(size=time.shape)
+    return _split(beat * series[:, :30, None], beat * series[:, 30:])
 
 
-@_kept
-def numerals() -> Data:
-    """Roman numerals up to 399 as 12 symbols, 0 for none, behind; the number, standardised."""
-    signs = ((100, "C"), (90, "XC"), (50, "L"), (40, "XL"), (10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I"))
-    rows = np.zeros((399, 12), int)
-    for number in range(1, 400):
-        rest, text = number, ""
-        for worth, sign in signs:
-            text += sign * (rest // worth)
-            rest %= worth
-        rows[number - 1, : len(text)] = ["IVXLC".index(sign) + 1 for sign in text]
-    values = (np.arange(1, 400) - 200) / 115
-    return _halved(rows, values[:, None])
+@_once
+def strolls() -> Data:
+    """Three accelerations (24, 3) of someone who stands, strolls, runs or climbs: which?"""
+    generator = np.random.default_rng(79)
+    y = generator.integers(0, 4, 1400)
+    pace = np.array([0.0, 0.25, 0.5, 0.25])[y][:, None] * generator.uniform(0.9, 1.1, (1400, 1))
+    lift = np.array([0.0, 0.0, 0.0, 0.8])[y][:, None]
+    time = 2 * np.pi * pace * np.arange(24) + generator.uniform(0, 6.28, (1400, 1))
+    size = (pace > 0) * 1.0
+    x = np.stack([size * np.sin(time), size * np.cos(time) + lift, 0 * time], -1)
+    return _split(x + 0.4 * generator.normal(size=x.shape), y)
 
 
-@_kept
-def votes(length: int = 16) -> Data:
-    """Sequences of the symbols 1 to 3: which is the most frequent? None are tied."""
-    generator = np.random.default_rng(40)
-    x = generator.integers(1, 4, (4000, length))
-    counts = (x[..., None] == np.arange(1, 4)).sum(1)
-    ordered = np.sort(counts, 1)
-    clear = ordered[:, 2] > ordered[:, 1]
-    return _halved(x[clear], counts[clear].argmax(1))
+@_once
+def jingles(length: int = 16) -> Data:
+    """Notes 1 to 11, each of which follows from the one before, mostly; the next of each; 0 is padding."""
+    generator = np.random.default_rng(80)
+    table = 1 + generator.permutation(11)
+    x = generator.integers(1, 12, (1400, length + 1))
+    for place in range(1, length + 1):
+        x[:, place] = np.where(generator.random(1400) < 0.85, table[x[:, place - 1] - 1], x[:, place])
+    return _split(x[:, :-1], x[:, 1:])
 
 
-@_kept
-def translated(length: int = 16) -> Data:
-    """Two to four symbols of 1 to 8, 0 behind them up to `length`; each has another in their place, 0 stays."""
-    generator = np.random.default_rng(41)
-    words = generator.integers(1, 9, (1800, length))
-    words[np.arange(length) >= generator.integers(2, 5, (1800, 1))] = 0
-    return _halved(words, np.array([0, 5, 3, 8, 1, 7, 2, 4, 6])[words])
+@functools.cache
+def friends() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """300 people: what they say (300, 12), who knows whom, a matrix of means, and their club, of four."""
+    generator = torch.Generator().manual_seed(81)
+    club = torch.randint(4, (300,), generator=generator)
+    said = torch.nn.functional.one_hot(club, 12).float() + 0.8 * torch.randn(300, 12, generator=generator)
+    chance = torch.where(club[:, None] == club, 0.06, 0.008)
+    known = (torch.rand(300, 300, generator=generator) < chance).float().triu(1)
+    known = known + known.T + torch.eye(300)
+    return said, known / known.sum(1, keepdim=True), club
 
 
-@_kept
-def rides(raw: bool = False) -> Data:
-    """Kilometres, passengers, degrees and the time of a ride, and its fare; raw: the time in seconds since 1970."""
-    generator = np.random.default_rng(42)
-    count = 1800
-    far, people = generator.gamma(2, 3, count), generator.integers(1, 6, count)
-    warm, time = generator.normal(14, 8, count), generator.uniform(1.6e9, 1.7e9, count)
-    fare = 3 + 2.2 * far + 0.4 * people + 4 * np.exp(-(((far - 8) / 3) ** 2)) + generator.normal(0, 0.7, count)
-    x = np.stack([far, people, warm, time], 1)
-    y = ((fare - fare.mean()) / fare.std())[:, None]
-    return _halved(x if raw else (x - x.mean(0)) / x.std(0), y)
+@_once
+def guests() -> Data:
+    """A guest (0 to 39) and a dish (0 to 24), and how they liked it."""
+    generator = np.random.default_rng(82)
+    x = np.stack([generator.integers(0, 40, 2400), generator.integers(0, 25, 2400)], 1)
+    taste, dish = generator.normal(size=(40, 3)), generator.normal(size=(25, 3))
+    y = (taste[x[:, 0]] * dish[x[:, 1]]).sum(1) + dish[x[:, 1], 0] + 0.1 * generator.normal(size=2400)
+    return _split(x, ((y - y.mean()) / y.std())[:, None])
 
 
-@_kept
-def circuits(raw: bool = False) -> Data:
-    """Friedman's second problem: four features of a circuit, from hundredths to hundreds; its impedance."""
-    from sklearn.datasets import make_friedman2
-
-    x, y = make_friedman2(1800, noise=20, random_state=43)
-    return _halved(x, y[:, None]) if raw else _halved((x - x.mean(0)) / x.std(0), ((y - y.mean()) / y.std())[:, None])
-
-
-@_kept
-def patients(share: float = 0.5) -> Data:
-    """Fourteen findings about a patient, standardised; whether he is ill, as a share of them is."""
-    from sklearn.datasets import make_classification
-
-    x, y = make_classification(
-        2400, 14, n_informative=6, n_redundant=2, n_clusters_per_class=2, weights=[1 - share], flip_y=0.0,
-        class_sep=1.2, random_state=44,
-    )  # fmt: skip
-    return _halved((x - x.mean(0)) / x.std(0), y)
+@_once
+def calls() -> Data:
+    """Hour, day, rain and staff, and how many calls come: 0 to 30 or so."""
+    generator = np.random.default_rng(83)
+    x = generator.normal(size=(1500, 4))
+    return _split(
+        x, generator.poisson(np.exp(1.2 + 0.7 * x[:, 0] - 0.5 * x[:, 1] * (x[:, 2] > 0))).astype(float)[:, None]
+    )
 
 
-@_kept
-def topics() -> Data:
-    """How often 24 words are in a text, as logarithms, and which of six topics it has: two or so."""
-    from sklearn.datasets import make_multilabel_classification
-
-    x, y = make_multilabel_classification(1800, 24, n_classes=6, n_labels=2, random_state=45)
-    x = np.log1p(x)
-    return _halved((x - x.mean(0)) / x.std(0), y.astype(float))
-
-
-@_kept
-def roll() -> Data:
-    """Points of a rolled sheet, and where on the sheet they are; all standardised."""
-    from sklearn.datasets import make_swiss_roll
-
-    x, y = make_swiss_roll(1800, noise=0.3, random_state=46)
-    return _halved((x - x.mean(0)) / x.std(0), ((y - y.mean()) / y.std())[:, None])
+@_once
+def ledgers(share: float = 0.3) -> Data:
+    """Ten numbers of an account, and whether it is a swindle: this share of them is."""
+    generator = np.random.default_rng(84)
+    y = (generator.random(3000) < share).astype(int)
+    side = np.sign(generator.normal(size=3000))
+    x = generator.normal(size=(3000, 10))
+    x[:, 2] += 1.6 * y * side
+    x[:, 5] += 1.6 * y * side
+    x[:, 7] += 1.0 * y
+    return _split(x, y)
 
 
-@_kept
-def shells() -> Data:
-    """Points in four dimensions, in one of five shells about the middle."""
-    from sklearn.datasets import make_gaussian_quantiles
-
-    x, y = make_gaussian_quantiles(n_samples=2400, n_features=4, n_classes=5, random_state=47)
-    return _halved(x, y)
-
-
-@_kept
-def headings() -> Data:
-    """Eight noisy readings of a compass, and the heading as a unit vector."""
-    generator = np.random.default_rng(48)
-    angle = generator.uniform(-np.pi, np.pi, 1800)
-    places = 2 * np.pi * np.arange(8) / 8
-    x = np.maximum(np.cos(angle[:, None] - places), 0) + generator.normal(0, 0.05, (len(angle), 8))
-    return _halved(x, np.stack([np.cos(angle), np.sin(angle)], 1))
-
-
-def chain(length: int = 8) -> tuple[torch.Tensor, ...]:
-    """All steps along a chain: states one-hot, moves (0 back, 1 on), rewards, next states, ends; 1 at the far end."""
-    now, move, then = (torch.zeros(2 * length - 2, dtype=torch.int64) for _ in range(3))
-    for place in range(length - 1):
-        for way in (0, 1):
-            row = 2 * place + way
-            now[row], move[row], then[row] = place, way, max(place - 1, 0) if way == 0 else place + 1
-    end = (then == length - 1).float()
-    eye = torch.eye(length)
-    return eye[now], move, end.clone(), eye[then], end
-
-
-def goes_on(values: torch.Tensor) -> float:
-    """Twice the share of places of a chain from which it goes on, less one; and how right the values are, at 0.9."""
-    if not bool(torch.isfinite(values).all()):
-        return -1.0
-    right = 0.9 ** torch.arange(len(values) - 2, -1, -1)
-    best = values[:-1].max(1).values
-    near = 1 - float((best - right).abs().mean() / (right - right.mean()).abs().mean())
-    return min(2 * float((values[:-1, 1] > values[:-1, 0]).float().mean()) - 1, near)
+@functools.cache
+def rooms() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A house of six rooms in a row: where each of two moves leads, its pay, and whether the walk ends there."""
+    then = torch.tensor([[0, 1], [0, 2], [1, 3], [2, 4], [3, 5], [5, 5]])
+    pay = torch.zeros(6, 2)
+    pay[4, 1] = 1.0
+    return then, pay, torch.arange(6) == 5

@@ -1,4 +1,4 @@
-"""Tasks of the third held-out part, which is held out: rules are never written after it.
+"""Tasks of the third part (held out until 2026-11-30).
 
 Data that installed packages ship (letters in matplotlib's fonts, names of colours and of Unicode's characters, an
 electroencephalogram), and data that is made: sums to keep in mind, tokens to turn round, spirals, heat, ratings.

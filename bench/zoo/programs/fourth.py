@@ -1,4 +1,4 @@
-"""Held out: trainings of the fourth part: experts, twins, adversaries, codes, an actor, a translator."""
+"""Trainings of the fourth part (held out until 2026-11-30): experts, twins, adversaries, codes, games."""
 
 from collections.abc import Callable
 from typing import Final

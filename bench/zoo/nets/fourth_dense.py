@@ -1,4 +1,4 @@
-"""Held out: networks of features of the fourth part."""
+"""Networks of features of the fourth part (held out until 2026-11-30)."""
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (as people write it)
