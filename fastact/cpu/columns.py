@@ -116,7 +116,8 @@ def _first_shifts(x: Any, tag: Any, at: int, stride: int, rows: int, width: int,
 @exact_jit
 def _column_of(k: int, width: int, n_lanes: int) -> int:
     """Which of the columns, counted from the first one, a slot stands for."""
-    return _strip_at(k // n_lanes * n_lanes, width, n_lanes) + k % n_lanes
+    first: int = _strip_at(k // n_lanes * n_lanes, width, n_lanes)
+    return first + k % n_lanes
 
 
 @exact_jit
