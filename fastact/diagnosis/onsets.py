@@ -93,7 +93,7 @@ class Onsets:
                 continue
             if tracker not in waiting:
                 if layer.total and tracker.looks_back:
-                    tracker.earlier = layer["step"]
+                    tracker.earlier = layer.steps
                 waiting[tracker] = None
             put(layer, row)
             self._rows += 1
