@@ -1,4 +1,4 @@
-"""Exchanges with other ranks that fail, as seen by one rank: told once, whenever it comes, and each is by itself then."""
+"""Exchanges with other ranks that fail: one rank tells it once, whenever it comes, and judges by itself then."""
 
 import threading
 from collections.abc import Sequence
@@ -33,20 +33,26 @@ def exchanges() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "fastact-gather"]
 
 
-@pytest.mark.parametrize("when", ["at once", "before the next exchange", "at the end"])
+def train(gather: Broken, when: str) -> list[str]:
+    """The conditions that are told."""
+    before, told = set(exchanges()), []
+    with fastact.ActivationMonitor(gather=gather, on_finding=lambda finding: told.append(finding.condition)) as monitor:
+        for step in range(2 if when == "at the end" else 20):
+            monitor.record("act", np.full((8, 4), np.nan if step > 8 else step, np.float32), axis=1)
+            if step == 3 and when == "while it is waited for":
+                gather.gone.set()
+            monitor.step()
+            if step == 1 and when != "while it is waited for":
+                gather.gone.set()
+                for thread in set(exchanges()) - before:
+                    thread.join(300)
+    return told
+
+
+@pytest.mark.parametrize("when", ["at once", "while it is waited for", "at the end"])
 def test_a_failure_is_told_once_whenever_it_comes(when: str) -> None:
-    before, gather, told = set(exchanges()), Broken(), []
     with pytest.warns(RuntimeWarning) as caught:
-        with fastact.ActivationMonitor(gather=gather, on_finding=told.append) as monitor:
-            for step in range(2 if when == "at the end" else 20):
-                monitor.record("act", np.full((8, 4), np.nan if step > 8 else step, np.float32), axis=1)
-                if step == 3 and when == "before the next exchange":
-                    gather.gone.set()  # as this step ends, it is waited for
-                monitor.step()
-                if step == 1 and when != "before the next exchange":
-                    gather.gone.set()
-                    for thread in set(exchanges()) - before:
-                        thread.join(300)
+        told = train(Broken(), when)
     (warned,) = (str(each.message) for each in caught)
     assert "each is judged by itself: ConnectionError: closed by peer" in warned
-    assert [finding.condition for finding in told] == ([] if when == "at the end" else ["non_finite"])
+    assert told == ([] if when == "at the end" else ["non_finite"])
