@@ -19,7 +19,7 @@ from fastact.diagnosis.causes.remedies import (
 from fastact.diagnosis.evidence import facts
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.fields import COLUMN
-from fastact.text import number, percent
+from fastact.text import number, percent, shown
 
 _COUNT, _ZEROS, _MAX, _MEAN = COLUMN["count"], COLUMN["zeros"], COLUMN["max"], COLUMN["mean"]
 _WITHIN, _NEURONS = COLUMN["within_std"], COLUMN["neurons"]
@@ -90,6 +90,16 @@ def _multiplied(given: Cause) -> Cause:
     return Cause("weights_zero", says, (trained,), (), against)
 
 
+def _frozen(layer: LayerView, network: Network) -> str:
+    """The frozen parameter of a layer that is zero throughout; "" where there is none."""
+    for name, view in network.everything.items():
+        known = view.info.facts
+        own = view.info.layer_type == layer_types.PARAMETER and known.get("layer") == layer.info.name
+        if own and known.get("trainable") is False and view.last[_ZEROS] >= view.last[_COUNT]:
+            return shown(name, 40)
+    return ""
+
+
 def _handed_on(layer: LayerView, network: Network) -> list[Cause]:
     """Why a layer without weights, such as dropout or pooling, hands on zeros."""
     causes = [_no_input(layer, network)]
@@ -131,6 +141,16 @@ def _of_weights(layer: LayerView, network: Network, step: int) -> list[Cause]:
     live = no_input.refuted_by
     which = "scale and shift" if layer_types.is_norm(layer_type) else "weights and biases"
     zero = Cause("weights_zero", f"Its {which} are zero.", (trained,), speaks_for=live)
+    if (frozen := _frozen(layer, network)) and step <= layer.start:
+        zero = Cause(
+            "weights_zero",
+            f"Its {which} are zero, and frozen, so that they stay so.",
+            (
+                "load the numbers that it is meant to have, and look that they were found",
+                "set requires_grad = True, for it to be learned",
+            ),
+            (*live, f"{frozen} is zero throughout and requires no gradient"),
+        )
     if layer_types.is_norm(layer_type):
         return [_one_element(layer, network), zero, no_input]
     decay = _weight_decay(layer, layer, step)
@@ -202,25 +222,29 @@ def _of_activation(layer: LayerView, network: Network, step: int) -> list[Cause]
 def _input_scale(layer: LayerView, network: Network, remedies: tuple[str, ...]) -> Cause:
     """The input's scale; by the first layer's first outputs where the input itself was not recorded."""
     says = "The inputs are not normalised, so that the first updates, or the initial weights, throw neurons below zero."
-    scale = facts.input_scale(network)
     norm = network.once(_last_norms)[layer.place]
     if norm >= 0:
         between = f"{facts.named(network.layers[norm])} normalises what it is given"
         return Cause("inputs_not_normalised", says, remedies, refuted_by=(between,))
+    return Cause("inputs_not_normalised", says, remedies, *network.once(_not_normalised))
+
+
+def _not_normalised(network: Network) -> facts.For:
+    """What speaks for an input that is not normalised, and what against it: the same for all layers."""
+    scale = facts.input_scale(network)
     if scale is not None:
         known = facts.inputs_not_normalised(network)
-        if not (scale.large or known.refuted_by):
-            known = facts.For(refuted_by=("the recorded input is not large",))
-        return Cause("inputs_not_normalised", says, remedies, *known)
+        if scale.large or known.refuted_by:
+            return known
+        return facts.For(refuted_by=("the recorded input is not large",))
     first = next((view for view in network.layers if not layer_types.is_passing(view.info.layer_type)), None)
     size = math.nan if first is None else _spread(first)
     if first is None or not size > _USUAL:
-        why = "the first layer's outputs are no larger than a normalised input makes them"
-        return Cause("inputs_not_normalised", says, remedies, refuted_by=(why,))
+        return facts.For(refuted_by=("the first layer's outputs are no larger than a normalised input makes them",))
     if size < _LARGE:
-        return Cause("inputs_not_normalised", says, remedies, refuted_by=("the first outputs are not that large",))
+        return facts.For(refuted_by=("the first outputs are not that large",))
     large = f"{facts.named(first)}'s first outputs differ by {number(size)}, where a normalised input makes it about 1"
-    return Cause("inputs_not_normalised", says, remedies, (large,))
+    return facts.For((large,))
 
 
 def _normalisation(network: Network) -> tuple[str, ...]:
@@ -314,6 +338,7 @@ def _is_overcomplete(layer: LayerView, network: Network) -> bool:
     """Whether the layers before and after are far narrower, as those of a sparse autoencoder's features are.
 
     Where they are the whole network, a dictionary of twice as many is one; a block of a transformer has four times.
+    What comes out of a dictionary is what went in, and as wide; a hidden layer that is wider than both is width.
     """
     neurons = layer.last[_NEURONS]
     encoder = network.feeder(layer) if layer_types.is_activation(layer.info.layer_type) else layer
@@ -321,6 +346,8 @@ def _is_overcomplete(layer: LayerView, network: Network) -> bool:
     others = [view.last[_NEURONS] for view in network.layers[layer.place + 1 : layer.place + 2]]
     others += [given.last[_NEURONS]] if given is not None else []
     whole = encoder is not None and facts.is_first(encoder, network) and layer.place + 1 == network.output
+    if len(others) > 1 and others[0] != others[1]:
+        return False
     factor = _DICTIONARY if whole else _OVERCOMPLETE
     return bool(others) and all(0 < factor * other <= neurons for other in others)
 
