@@ -57,7 +57,7 @@ def is_silent(module: nn.Module) -> bool:
     if "forward" in module.__dict__ or kind.__call__ is not nn.Module.__call__ or _has_other_hooks(module):
         return False
     if forward is nn.Sequential.forward:
-        return kind.__iter__ is nn.Sequential.__iter__
+        return getattr(kind, "__iter__", None) is nn.Sequential.__iter__
     # PyTorch's own modules are functions.
     return not kind.__module__.startswith("torch.") and _calls_none(module, forward, _DEPTH)
 
