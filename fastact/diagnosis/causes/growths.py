@@ -60,9 +60,10 @@ def over_steps(layer: LayerView, network: Network, step: int, jumped: float | No
 def _began_large(layer: LayerView, network: Network, step: int) -> Cause:
     """Weights that were drawn so large that each layer multiplies: the first updates, as large, do the rest."""
     weighted = [view for view in network.layers[: network.output] if layer_types.has_weights(view.info.layer_type)]
+    levelled = any(layer_types.is_norm(view.info.layer_type) for view in network.layers[: layer.place])
     if step > layer.start + _FIRST_UPDATES * max(layer.stride, 1.0):
         return refuted("initialisation", f"it began later, at step {step}")
-    if len(weighted) < _LAYERS or facts.has_norm(network):
+    if len(weighted) < _LAYERS or levelled:
         return refuted("initialisation", "few layers multiply each other")
     first, last = row_rms(weighted[0].first), row_rms(weighted[-1].first)
     if not last >= _OVER_DEPTH * first > 0.0:
@@ -88,6 +89,7 @@ def over_depth(layer: LayerView, network: Network, step: int) -> list[Cause]:
         _recurrent(layer),
         _inputs(network),
         _depth(layer, network, step),
+        _began_large(layer, network, step),
         rate,
     ]
 

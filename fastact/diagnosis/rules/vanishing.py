@@ -190,14 +190,14 @@ class Vanishing(Rule[VanishingThresholds]):
                 return Outcome.NOT_FOUND  # `Constant` says that of what is the same, not small
         elif blurred and blurred.rows >= thresholds.vanish_stuck_rows and _stuck(layer, network, thresholds):
             step = layer.start
+        elif fading.heads(layer, network, thresholds.vanish_prior_rows):
+            since = fading.heads_since(layer, network, thresholds.vanish_prior_rows)
+            source, step, over_steps = layer.place, since, True
         elif faded and faded.rows >= least and not alone:
             alike = recent_likeness(network, thresholds.recent_rows, thresholds.vanish_samples)
             if facts.size(layer) >= _KEPT and alike_behind(network, layer.place, alike, _ALIKE):
                 return Outcome.NOT_FOUND  # `Collapsed` says that of what keeps its size
             source, step, over_steps = layer.place, _since_saturated(layer, network, faded.step, thresholds), True
-        elif fading.heads(layer, network, thresholds.vanish_prior_rows):
-            since = layer.streaks.get("prior") or layer.streaks["around_prior"]
-            source, step, over_steps = layer.place, since.step, True
         else:
             return Outcome.NOT_FOUND
         name = network.layers[source].info.name
