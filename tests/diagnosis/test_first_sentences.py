@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from supervised import LN10, Given, layer, loss, noisy, seen
-from synthetic import nothing_finite, row, scaled, watch
+from supervised import LN10, Given, layer, loss, noisy, optimiser, seen
+from synthetic import nothing_finite, plain, row, scaled, watch
 
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.layer_types import BOUNDED
@@ -183,3 +183,51 @@ def test_layers_that_grow_with_depth_by_a_little_each_begin_too_large_for_the_lo
     wanted["loss"] = (LayerInfo("loss", 0, "Loss", source="out", facts=known), rows)
     told = culprits(seen(*parts, layer("out", scaled(*[90.0] * 60)), wanted))
     assert ("11", "exploding", "initialisation") in told
+
+
+def wandering(drift: float, rows: int) -> list[Any]:
+    """Rows whose size differs from batch to batch, and grows in all by a share."""
+    sizes = noisy(np.linspace(1.0, 1.0 + drift, rows), 0.02)
+    return [row(s, mean=0.0, std=x, within_std=x) for s, x in enumerate(sizes)]
+
+
+@pytest.mark.parametrize(
+    ("drift", "rate", "function", "said"),
+    [
+        (0.0, 3e-3, "AdamW", True),
+        (0.5, 3e-3, "AdamW", False),  # they move
+        (0.0, 1e-4, "AdamW", False),  # such steps might not show
+        (0.0, 3e-3, "SGD", False),  # whose steps are as small as its gradients
+    ],
+)
+def test_layers_that_stand_still_say_that_no_update_reaches_them(
+    drift: float, rate: float, function: str, said: bool
+) -> None:
+    parts = [layer(str(i), wandering(drift, 40)) for i in range(4)]
+    told = culprits(seen(*parts, loss(noisy([LN10] * 40)), optimiser(rate, 40, function=function)))
+    assert (("loss", "not_learning", "no_update") in told) == said
+
+
+def words(used: int, share: float) -> list[Any]:
+    """How often each of 40 words was looked up, where one takes a share of 400 lookups and others the rest."""
+    return [
+        plain(
+            s,
+            count=40,
+            neurons=40,
+            zeros=40 - used,
+            mean=10.0,
+            min=0.0,
+            max=400.0 * share,
+            std=50.0,
+            dead_neurons=40 - used,
+        )
+        for s in range(30)
+    ]
+
+
+@pytest.mark.parametrize(("used", "share", "said"), [(4, 0.93, True), (4, 0.6, False), (20, 0.93, False)])
+def test_a_table_of_which_nearly_all_lookups_are_of_one_row(used: int, share: float, said: bool) -> None:
+    parts = layer("words", scaled(*[1.0] * 30), "Embedding"), layer("words:usage", words(used, share), "Vocabulary")
+    told = culprits(seen(*parts, layer("out", scaled(*[1.0] * 30)), loss(noisy([LN10] * 30))))
+    assert (("words", "unused", "inputs_equal") in told) == said

@@ -17,7 +17,7 @@ from fastact.fields import COLUMN
 from fastact.text import number, percent
 
 #: Optimisers whose step is about the rate for each element, however small its gradient.
-_NORMALISED: Final = (
+NORMALISED: Final = (
     "adam", "adamw", "adamax", "nadam", "radam", "rmsprop", "adafactor", "lion", "lamb", "sparseadam", "adabelief",
 )  # fmt: skip
 #: Rates. Of a normalised step no weight of usual size (0.01 and more) takes notice of the first, nor of plain
@@ -105,7 +105,7 @@ def _too_small(view: LayerView, network: Network) -> str:
     function = str(known.get("function", "")).lower()
     momentum = known.get("momentum")
     reach = 1.0 / max(1.0 - momentum, 0.01) if isinstance(momentum, float) else 1.0
-    adaptive = function in _NORMALISED and now <= _ADAPTIVE
+    adaptive = function in NORMALISED and now <= _ADAPTIVE
     plain = function == "sgd" and now * reach <= _PLAIN and scale is not None and scale.normalised
     return f"the learning rate is {number(now)}" if adaptive or plain else ""
 
