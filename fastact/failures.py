@@ -27,11 +27,15 @@ class FailureCounter:
 
     def __init__(self, owner: str, *, strict: bool = False, counter: str = "`failures`") -> None:
         self.owner, self.strict, self.counter = owner, strict, counter
-        self.failures = 0
+        self.failures = self.lost_rows = 0
 
-    def failed(self, what: str, error: Exception) -> None:
-        """Counts `error`, by which `what` failed, and warns of the first. If `strict`, the caller is to raise it."""
+    def failed(self, what: str, error: Exception, rows: int = 0) -> None:
+        """Counts `error`, by which `what` failed, and warns of the first. If `strict`, the caller is to raise it.
+
+        `rows` is how many rows there are not because of it: a row that could not be judged is a failure, and is there.
+        """
         self.failures += 1
+        self.lost_rows += rows
         if self.failures == 1 and not self.strict:
             warn(
                 f"{self.owner} could not {what} and continues without it ({type(error).__name__}: {error});"

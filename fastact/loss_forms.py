@@ -15,7 +15,7 @@ from fastact.losses import LOSSES, Loss, are_probabilities
 #: Elements of a batch, and of the matrix that shapes broadcast to, beyond which a loss is not looked at.
 MOST: Final = 1 << 21
 #: Share by which a value may be off: sums of 32 bits and small numbers under a logarithm; and those of 16 bits.
-_ROUNDING: Final = 5e-4
+_ROUNDING: Final = 5e-5
 _HALF: Final = 5e-3
 #: What keeps a logarithm finite.
 _TINY: Final = 1e-12

@@ -2,8 +2,10 @@
 
 import gc
 import os
+import random
 import signal
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.machinery import SourceFileLoader
@@ -11,8 +13,9 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from numba.core.dispatcher import Dispatcher
 
 # Keras imports TensorFlow unless it is told otherwise.
@@ -24,8 +27,10 @@ os.environ.setdefault("FASTACT_PREBUILT", "off")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# No deadline for an example: test machines are shared, and a first call compiles.
-settings.register_profile("fastact", deadline=None)
+#: Mixed into what every test draws: ``FASTACT_TEST_SEED=7`` has all of them try other numbers.
+SEED = os.environ.get("FASTACT_TEST_SEED", "")
+# No limits of time: test machines are shared, and a first call compiles. The same examples each time, without a seed.
+settings.register_profile("fastact", deadline=None, derandomize=not SEED, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("fastact")
 
 #: The files that take longest, in that order. They are begun first, so that no process is left with one at the end.
@@ -41,6 +46,30 @@ LONGEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
+def _seed(name: str) -> None:
+    """Has the generators of all frameworks begin anew, so that what a test draws hangs on no other test.
+
+    With a process for each core, which tests came before in one is a matter of time.
+    """
+    number = zlib.crc32(f"{SEED}{name}".encode())
+    random.seed(number)
+    np.random.seed(number)
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.manual_seed(number)
+    if (keras := sys.modules.get("keras")) is not None:
+        keras.utils.set_random_seed(number)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> None:
+    _seed(f"{fixturedef.baseid} {fixturedef.argname}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    _seed(item.nodeid)
 
 
 def pytest_collection_finish() -> None:

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from bench.zoo.data_fifth_held_out import FIFTH_TASKS
 from bench.zoo.data_fourth import FOURTH_TASKS
 from bench.zoo.data_second import SECOND_TASKS
 from bench.zoo.data_task import Array, Task, source_of, split, split_task
@@ -225,7 +226,7 @@ TASKS: Final[dict[str, Callable[[], Task]]] = {
         cancer_raw, wine, wine_raw, patches, denoise, seabed, seabed_raw, fault_line, fault_line_raw, reference_text,
         source_text, text_or_code, which_module,
     )
-} | SECOND_TASKS | THIRD_TASKS | FOURTH_TASKS  # fmt: skip
+} | SECOND_TASKS | THIRD_TASKS | FOURTH_TASKS | FIFTH_TASKS  # fmt: skip
 
 _loaded: dict[str, Task] = {}
 

@@ -9,7 +9,6 @@ the effect's own layer, and in the one that gives it its input, each is asked.
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator
 from typing import Final
 
 from fastact.diagnosis.finding import Finding
@@ -142,22 +141,25 @@ class Alike:
         self.findings.append(finding)
         self.orders.append(order)
 
-    def standing_for_all(self, effect: Finding, place: int, expert: Expert, near: float) -> Iterator[int]:
+    def standing_for_all(self, effect: Finding, place: int, expert: Expert, near: float) -> list[int]:
         """The few of them that are to be asked whether they explain a finding, by their numbers here.
 
         `place` and `expert` are those of the effect's layer; `near` is in steps.
         """
         line, findings = self.line, self.findings
-        starts = [0]
-        if near < math.inf and effect.first_step - line.steps[0] > near:
-            starts.append(line.first_near(effect.first_step, near))
-        for start in starts:
-            if start >= len(findings):
-                continue
-            yield start
+        asked: list[int] = []
+        start = 0
+        while start < len(findings):
+            asked.append(start)
             # A layer has a condition once: the next one is in another layer.
             if findings[start].layer == effect.layer and start + 1 < len(findings):
-                yield start + 1
+                asked.append(start + 1)
             before = line.first_before(place, expert, start)
             if before is not None and before != start:
-                yield before
+                asked.append(before)
+            if start or not (near < math.inf and effect.first_step - line.steps[0] > near):
+                break
+            start = line.first_near(effect.first_step, near)
+            if not start:
+                break
+        return asked

@@ -5,6 +5,7 @@ row. Put arrays in their place, with an entry for each row, and one call evaluat
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import repeat
 from types import CellType, FunctionType
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -168,9 +169,12 @@ class FollowedAlike:
         """
         runs = self._runs[:, :, places]
         holding = (runs[_LAST] > 0) & (runs[_LAST] > totals - runs[_PATIENCE])
-        for at, which in np.argwhere(holding).tolist():
-            rows = int(totals[which] - runs[_BEFORE, at, which])
-            yield which, self._names[at], Streak(int(runs[_BEGAN, at, which]), rows)
+        at, which = holding.nonzero()
+        steps, rows = runs[_BEGAN, at, which].tolist(), (totals[which] - runs[_BEFORE, at, which]).tolist()
+        names = map(self._names.__getitem__, at.tolist())
+        # As `Streak(step, rows)`, in half the time: there are five of each sick layer.
+        runs_of = map(tuple.__new__, repeat(Streak), zip(steps, rows, strict=True))
+        return zip(which.tolist(), names, runs_of, strict=True)
 
     def follow(self, parts: Sequence[tuple[Tracked, int, Rows]]) -> None:
         """Takes the runs through rows.

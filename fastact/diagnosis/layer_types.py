@@ -191,6 +191,7 @@ def is_activation(layer_type: str) -> bool:
     return layer_type in BOUNDED or layer_type in RELU_FAMILY
 
 
+@cache
 def follows_input(layer_type: str) -> bool:
     """Whether each neuron of the layer belongs to one of its input: activations, norms, and what hands its input on."""
     return is_activation(layer_type) or is_norm(layer_type) or is_passing(layer_type)

@@ -18,6 +18,9 @@ _GRAVE: Final = gravity("serious")
 #: Causes of an input's findings that lie in the model, which made what a part of it is given, or what comes next.
 _MADE: Final = frozenset({"handed_on", "own_outputs"})
 
+#: Behind all findings.
+_NO_ORDER: Final = 1 << 62
+
 _Key = tuple[str, str]
 #: Of a finding the condition, the cause, whether it is more than a note, and whether it is accepted.
 _Group = tuple[str, str, bool, bool]
@@ -53,14 +56,15 @@ def link(
     rank = {condition: place for place, condition in enumerate(by_condition)}
     info_of = {view.info.name: view.info for view in views}
     place = _places(views)
+    evaluation = frozenset(name for name, info in info_of.items() if info.mode)
     findings, twins = _of_both_modes(findings, info_of)
 
     def in_order(finding: Finding) -> tuple[int, bool, bool, int, int]:
         # One dropout that serves a block in several places counts from its first one, so that it seems to come before
         # the layer whose NaN it got; and a function's place is before that of the module that calls it.
-        handed_on = by_condition[finding.condition].handed_on and finding.cause_name == "handed_on"
-        other_mode = bool(info_of[finding.layer].mode)
-        return finding.first_step, handed_on, other_mode, place[finding.layer], rank[finding.condition]
+        condition, layer = finding.condition, finding.layer
+        handed_on = finding.cause_name == "handed_on" and by_condition[condition].handed_on
+        return finding.first_step, handed_on, layer in evaluation, place[layer], rank[condition]
 
     ordered = sorted(findings, key=in_order)
     stride = max((view.stride for view in views if not view.info.mode), default=1.0)
@@ -71,7 +75,7 @@ def link(
         slack=thresholds.min_rows * stride,
         near=thresholds.near_rows * stride,
         expert={f.layer: expert for f in findings if (expert := expert_of(f.layer)) is not None},
-        evaluation=frozenset(name for name, info in info_of.items() if info.mode),
+        evaluation=evaluation,
         given=frozenset(
             name for name, info in info_of.items() if info.layer_type == layer_types.INPUT and not info.source
         )
@@ -80,8 +84,8 @@ def link(
     parent = _parents(ordered, by_condition, rank, around, twins, accepted)
     consequences: dict[_Key, list[Finding]] = {}
     for finding in ordered:
-        if key(finding) in parent:
-            consequences.setdefault(_root(key(finding), parent), []).append(finding)
+        if (own := key(finding)) in parent:
+            consequences.setdefault(_root(own, parent), []).append(finding)
     result: list[Finding] = []
 
     def leads(finding: Finding) -> bool:
@@ -95,9 +99,8 @@ def link(
             return 2 if finding.confidence == "possible" else 0
         return 1 if vague and finding.confidence == "certain" and gravity(finding.severity) >= _GRAVE else 3
 
-    for culprit in sorted(ordered, key=told):
-        if key(culprit) in parent:
-            continue
+    culprits = [finding for finding in ordered if key(finding) not in parent]
+    for culprit in sorted(culprits, key=told):
         follow = consequences.get(key(culprit), [])
         layer_type = info_of[culprit.layer].layer_type
         if not follow and not by_condition[culprit.condition].stands_alone(culprit, layer_type):
@@ -223,44 +226,50 @@ class _Causes:
         least = min(gravity(effect.severity), 1)
         # Causes are in the order of time: nothing follows from what began later.
         latest = effect.first_step + (around.near if self._rules[effect.condition].gradual else 0.0)
-        best: tuple[int, Finding] | None = None
+        best, chosen = _NO_ORDER, None
 
-        def explains(order: int, cause: Finding, judge: Explains) -> bool | None:
-            """None where it does and may not: rules that explain each other must not hang a training."""
-            if best is not None and order >= best[0]:
-                return False
-            if not (
+        def explains(cause: Finding, judge: Explains) -> bool:
+            return (
                 cause.first_step <= latest
                 and gravity(cause.severity) >= least
                 and _can_reach(cause.layer, layer, around)
                 and judge(cause, effect, around)
-            ):
-                return False
-            return _root(key(cause), parent) != own or None
+            )
+
+        def is_root(cause: Finding) -> bool:
+            """Where it follows from the effect, it may not explain it: rules that do must not hang a training."""
+            return _root(key(cause), parent) == own
 
         place, expert = around.place[layer], around.expert.get(layer)
         for condition, judge in judges.items():
             for group, alike in self._alike[condition]:
-                if group == without:
+                if group == without or alike.orders[0] >= best:
                     continue
                 for number in alike.standing_for_all(effect, place, expert, around.near):
                     order, cause = alike.orders[number], alike.findings[number]
-                    answer = explains(order, cause, judge)
-                    if answer:
-                        best = order, cause
-                    elif answer is None:  # then another one may
-                        every = zip(alike.orders, alike.findings, strict=True)
-                        best = next((each for each in every if explains(*each, judge)), best)
-        near = [*self._at.get(place, ())]
+                    if order >= best or not explains(cause, judge):
+                        continue
+                    if not is_root(cause):
+                        best, chosen = order, cause
+                        continue
+                    for order, cause in zip(alike.orders, alike.findings, strict=True):  # then another one may
+                        if order < best and explains(cause, judge) and not is_root(cause):
+                            best, chosen = order, cause
+                            break
+        near = self._at.get(place, ())
         if around.source.get(layer):
-            near += self._at.get(around.place[around.source[layer]], ())
+            near = [*near, *self._at.get(around.place[around.source[layer]], ())]
         if expert is not None:
-            near += self._of_mixture.get(expert[0], ())
+            near = [*near, *self._of_mixture.get(expert[0], ())]
         for order, cause in near:
+            if order >= best or cause is effect:
+                continue
             judge_of = judges.get(cause.condition)
-            if judge_of is not None and self.groups[order] != without and explains(order, cause, judge_of):
-                best = order, cause
-        return None if best is None else best[1]
+            if judge_of is None or self.groups[order] == without:
+                continue
+            if explains(cause, judge_of) and not is_root(cause):
+                best, chosen = order, cause
+        return chosen
 
 
 def _head(kin: Mapping[tuple[bool, bool], Alike], finding: Finding, around: Circumstances) -> Finding | None:

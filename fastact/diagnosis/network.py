@@ -4,7 +4,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ _STEP, _MEAN, _STD = COLUMN["step"], COLUMN["mean"], COLUMN["std"]
 _COUNT, _NEURONS, _WITHIN = COLUMN["count"], COLUMN["neurons"], COLUMN["within_std"]
 
 _T = TypeVar("_T")
+#: What was not computed yet.
+_NEW: Final[Any] = object()
 
 
 @dataclass(slots=True, eq=False)  # frozen, it would take four times as long to make
@@ -37,6 +39,7 @@ class LayerView:
         first: its first row with finite elements; its first row where none has any.
         streaks: the current run of each row condition that holds now, by its name.
         place: its place in `Network.layers`.
+        part: whether only a share of the samples was swept in some of `rows`.
     """
 
     info: LayerInfo
@@ -47,6 +50,7 @@ class LayerView:
     first: Row
     streaks: Mapping[str, Streak]
     place: int
+    part: bool = False
 
     @property
     def name(self) -> str:
@@ -62,7 +66,7 @@ class LayerView:
     @property
     def looked_at(self) -> str:
         """What a message adds where only a share of the samples was swept; "" where all were."""
-        if not self.rows["left_out"].any():
+        if not self.part:
             return ""
         return f" ({percent(share_swept(self.rows))} of the samples of each step were looked at)"
 
@@ -126,7 +130,7 @@ class Network:
         self.layer_types = [layer.info.layer_type for layer in layers]
         self.distinct_types = frozenset(self.layer_types)
         self._known: dict[Any, Any] = {}
-        self._feeders: dict[int, int] = {}
+        self._feeders: dict[int, LayerView | None] = {}
         self.output = -1
         if len(layers) > 1:
             self.output = len(layers) - 1
@@ -148,9 +152,9 @@ class Network:
 
         The result is kept under `compute`, so `args` have to be equal each time: the thresholds of this diagnosis.
         """
-        if compute not in self._known:
-            self._known[compute] = compute(self, *args)
-        known: _T = self._known[compute]
+        known: _T = self._known.get(compute, _NEW)
+        if known is _NEW:  # some 15 are asked for of each layer, so what is known is looked up once
+            known = self._known[compute] = compute(self, *args)
         return known
 
     def once_for(self, compute: Callable[..., _T], *args: Any) -> _T:
@@ -173,14 +177,15 @@ class Network:
         Which layer it was is seen where the output of one is the input of the other; what functions and sums lie
         between hides it.
         """
-        place = self._feeders.get(layer.place)
-        if place is None:  # several rules ask
-            place = self._places.get(layer.info.source, layer.place - 1)
+        at = layer.place
+        found: LayerView | None = self._feeders.get(at, _NEW)
+        if found is _NEW:  # several rules ask
+            place = self._places.get(layer.info.source, at - 1)
             own = expert_of(layer.info.name)
             if own is not None and place >= 0:
                 place = self.once(_Experts.of).before(own, place)
-            self._feeders[layer.place] = place
-        return self.layers[place] if 0 <= place < layer.place else None
+            found = self._feeders[at] = self.layers[place] if 0 <= place < at else None
+        return found
 
     def evaluation(self, layer: LayerView) -> LayerView | None:
         """The rows of a layer in evaluation mode, where they were recorded; None for those rows themselves."""

@@ -184,14 +184,14 @@ class Onsets:
         bounds = np.array(list(accumulate([len(tracker.layer) for tracker in trackers], initial=0)))
         starts, ends = bounds[:-1], bounds[1:]
         lasts, oldest = table[ends - 1].tolist(), table["step"][starts].tolist()
-        each = zip(trackers, starts.tolist(), ends.tolist(), lasts, oldest, self._streaks(trackers), strict=True)
+        drawn = table["left_out"]
+        parts = np.logical_or.reduceat(drawn != 0, starts).tolist() if drawn.any() else [False] * len(trackers)
+        each = zip(trackers, starts.tolist(), ends.tolist(), lasts, oldest, self._streaks(trackers), parts, strict=True)
         found = []
-        for place, (tracker, start, end, last, first_step, streaks) in enumerate(each):
-            assert tracker.first is not None
-            view = LayerView(
-                tracker.layer.info, table[start:end], last, first_step, tracker.start, tracker.first, streaks, place
-            )
-            found.append(view)
+        for place, (tracker, start, end, last, first_step, streaks, part) in enumerate(each):
+            layer, first, rows = tracker.layer, tracker.first, table[start:end]
+            assert first is not None
+            found.append(LayerView(layer.info, rows, last, first_step, tracker.start, first, streaks, place, part))
         return found
 
     def _streaks(self, trackers: Sequence[OnsetTracker]) -> list[dict[str, Streak]]:

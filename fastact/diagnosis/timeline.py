@@ -69,8 +69,8 @@ class Timeline:
             if before is None:
                 now[layer, condition] = Episode(layer, condition, severity, first_step, step)
             else:
-                gravest = max(before.severity, severity, key=gravity)
-                now[layer, condition] = replace(before, severity=gravest, last_step=step)
+                gravest = before.severity if gravity(before.severity) >= gravity(severity) else severity
+                now[layer, condition] = Episode(layer, condition, gravest, before.first_step, step)
         over = [replace(each, resolved=step) for name, each in self._open.items() if name not in now]
         return now, [*self._over, *over][-_MOST:]
 

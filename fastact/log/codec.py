@@ -23,6 +23,7 @@ from fastact.fields import ROW_DTYPE, SCHEMA_VERSION
 from fastact.history import LayerInfo
 from fastact.log.frames import MAX_MESSAGE, Frame, finish, stamp_text
 from fastact.log.index_entries import IndexEntries
+from fastact.log.repeats import Layout, Repeats
 from fastact.log.schema import (
     COLUMNS,
     MAX_BATCH_ROWS,
@@ -37,8 +38,9 @@ from fastact.log.schema import (
 #: What Arrow and the lines below raise for bytes that are no log; OSError comes from Arrow's decompression.
 NONSENSE: Final = (pa.ArrowException, OSError, OverflowError, ValueError, struct.error, MemoryError)
 
-#: By default Arrow hands each column of a batch to a pool of threads, which takes six times as long as it saves.
-_OPTIONS: Final = pa.ipc.IpcReadOptions(use_threads=False)
+#: The level at which lz4 looks for repetitions in batches of so few rows: 5 bytes a row fewer for half a microsecond of
+#: the background's time, and as fast to read. Larger ones are those that have piled up.
+_THOROUGH, _THOROUGH_ROWS = 3, 4_096
 _FLOATS: Final = [field.name for field in COLUMNS if pa.types.is_floating(field.type)]
 _FRONT: Final = COLUMNS.serialize().to_pybytes()
 _WHOLE: Final = [i for i, field in enumerate(COLUMNS) if not field.nullable]
@@ -66,11 +68,11 @@ class Encoder:
         self._added: list[LayerInfo] = []
         self._unseen: Mapping[str, str] | None = None
         self._sink = io.BytesIO()
-        # Threads of its own cost more than they save, and at the limit of processes there are none to be had.
-        options = pa.ipc.IpcWriteOptions(compression=compression, use_threads=False)
-        self._stream: Any = pa.ipc.new_stream(self._sink, schema, options=options)
-        # The stream writer emits the schema with its first batch: that many bytes are to be skipped there.
-        self._skip = len(message)
+        self._schema, self._compression = schema, compression
+        #: What writes batches, by whether it searches long; and the bytes of the schema, which each emits with its
+        #: first one, where they are skipped.
+        self._streams: dict[bool, Any] = {}
+        self._front = len(message)
 
     def batch(
         self,
@@ -126,9 +128,15 @@ class Encoder:
         return self._message(np.empty(0, ROW_DTYPE), metadata, stamp)
 
     def _message(self, rows: npt.NDArray[np.void], metadata: dict[str, str], stamp: str) -> bytes:
-        self._stream.write_batch(to_batch(rows, self._names), custom_metadata=metadata)
-        message = self._sink.getvalue()[self._skip :]
-        self._skip = 0
+        thorough = self._compression == "lz4" and len(rows) <= _THOROUGH_ROWS
+        new = thorough not in self._streams
+        if new:
+            codec = pa.Codec("lz4", _THOROUGH) if thorough else self._compression
+            # Threads of its own cost more than they save, and at the limit of processes there are none to be had.
+            options = pa.ipc.IpcWriteOptions(compression=codec, use_threads=False)
+            self._streams[thorough] = pa.ipc.new_stream(self._sink, self._schema, options=options)
+        self._streams[thorough].write_batch(to_batch(rows, self._names), custom_metadata=metadata)
+        message = self._sink.getvalue()[self._front if new else 0 :]
         self._sink.seek(0)
         self._sink.truncate()
         self._batch += 1
@@ -173,7 +181,7 @@ class Decoder:
         # Version 1.0 wrote NaN for the within_std of a layer whose neurons were all NaN; null says so since.
         self._nan_is_null = version < (1, 1)
         if version == SCHEMA_VERSION and schema.equals(COLUMNS):  # as a rule, metadata apart
-            self._places, self._front = None, _FRONT
+            self._places, self._front, self._repeats = None, _FRONT, Repeats(COLUMNS)
             return
         check_schema(schema, version)
         bare = pa.schema([field.remove_metadata() for field in schema])
@@ -182,23 +190,34 @@ class Decoder:
         # As a rule a segment has the columns of this version in their order, and a batch of it is used as it is read.
         self._places = None if places == list(range(len(bare))) else places
         self._front = _FRONT if self._places is None else bare.serialize().to_pybytes()
+        self._repeats = Repeats(bare)
 
     def batch(self, frame: Frame) -> tuple[Any, dict[bytes, bytes]]:
         """The `pyarrow.RecordBatch` in a message and the message's own metadata. Raises one of `NONSENSE`."""
-        _check_message(frame)
+        layout = _check_message(frame)
+        body = memoryview(frame.message)[frame.metadata :]
+        keys = self._repeats.keys(body, layout)
+        columns = self._repeats.known(keys)
+        new = tuple(i for i, column in enumerate(columns) if column is None) or tuple(range(len(columns)))
         # `pa.ipc.read_record_batch` has no options and no metadata; a stream of one batch costs 8 µs more and has both.
-        with pa.ipc.open_stream(self._front + frame.message, options=_OPTIONS) as stream:
+        with pa.ipc.open_stream(self._front + frame.message, options=self._repeats.options(new)) as stream:
             try:
                 batch, metadata = stream.read_next_batch_with_custom_metadata()
             except StopIteration:
                 raise ValueError("no batch in the message") from None
         batch.validate(full=True)
-        if self._places is not None:
-            columns = [
-                batch.column(place) if place >= 0 else pa.nulls(batch.num_rows, field.type)
-                for place, field in zip(self._places, COLUMNS, strict=True)
+        if self._places is not None or len(new) < len(columns):
+            for i, column in zip(new, batch.columns, strict=True):
+                columns[i] = column
+            places = range(len(columns)) if self._places is None else self._places
+            own = [
+                columns[i] if i >= 0 else pa.nulls(batch.num_rows, f.type) for i, f in zip(places, COLUMNS, strict=True)
             ]
-            batch = pa.RecordBatch.from_arrays(columns, schema=COLUMNS)
+            batch, read = pa.RecordBatch.from_arrays(own, schema=COLUMNS), batch
+        else:
+            read = batch
+        for i, column in zip(new, read.columns, strict=True):
+            self._repeats.keep(i, keys[i], column)
         for i in _WHOLE:
             if batch.column(i).null_count:
                 raise ValueError(f"nulls in column {COLUMNS.names[i]!r}")
@@ -225,7 +244,7 @@ _I64: Final = struct.Struct("<q")
 _RECORD_BATCH: Final = 3
 
 
-def _check_message(frame: Frame) -> None:
+def _check_message(frame: Frame) -> Layout:
     meta = memoryview(frame.message)[8 : frame.metadata]
     body = memoryview(frame.message)[frame.metadata :]
     message = _I32.unpack_from(meta, 0)[0]
@@ -239,23 +258,31 @@ def _check_message(frame: Frame) -> None:
     rows = 0 if length is None else _I64.unpack_from(meta, length)[0]
     if not 0 <= rows <= MAX_BATCH_ROWS:
         raise ValueError(f"{rows} rows in a batch")
-    buffers = _slot(meta, record, 2)
-    if buffers is None or _slot(meta, record, 3) is None:
-        return  # not compressed: buffers are slices of the body, and Arrow checks their bounds
-    begin = buffers + _I32.unpack_from(meta, buffers)[0]
-    count = _I32.unpack_from(meta, begin)[0]
-    if not 0 <= count <= len(meta) // 16:
-        raise ValueError(f"{count} buffers")
-    places = struct.unpack_from(f"<{2 * count}q", meta, begin + 4)
-    total = 0
+    places = _pairs(meta, record, 2, "buffers")
+    if not places or _slot(meta, record, 3) is None:
+        return Layout((), (), ())  # not compressed: buffers are slices of the body, and Arrow checks their bounds
+    unpack, within = _I64.unpack_from, range(len(body) - 7)
+    sizes = []
     for offset, size in zip(places[::2], places[1::2], strict=True):
-        if size < 8:
-            continue
-        if not 0 <= offset <= len(body) - 8:
+        if size >= 8 and offset not in within:
             raise ValueError("a buffer outside of the message")
-        total += max(0, _I64.unpack_from(body, offset)[0])
+        sizes.append(unpack(body, offset)[0] if size >= 8 else 0)
+    total = sum(size for size in sizes if size > 0)
     if total > MAX_MESSAGE:
         raise ValueError(f"{total} bytes after decompression, at most {MAX_MESSAGE} are allowed")
+    return Layout(_pairs(meta, record, 1, "columns"), places, sizes)
+
+
+def _pairs(meta: memoryview, record: int, field: int, what: str) -> tuple[int, ...]:
+    """A vector of pairs of int64 in a flatbuffer table; () when it is absent."""
+    found = _slot(meta, record, field)
+    if found is None:
+        return ()
+    begin = found + _I32.unpack_from(meta, found)[0]
+    count = _I32.unpack_from(meta, begin)[0]
+    if not 0 <= count <= len(meta) // 16:
+        raise ValueError(f"{count} {what}")
+    return struct.unpack_from(f"<{2 * count}q", meta, begin + 4)
 
 
 def _slot(meta: memoryview, table: int, field: int) -> int | None:

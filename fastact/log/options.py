@@ -29,10 +29,10 @@ class LogOptions:
             is always room for two batches. Rows that find no room are dropped and counted.
         durability: "process": a written row survives the death of the process, and a power loss once its segment is
             sealed. "fsync": each batch is forced to the disk, and survives a power loss as well.
-        compression: "lz4", "zstd" or None. Rows of a trained MLP, in batches of 1024, took 66 bytes each with lz4, 52
-            with zstd and 189 without; in batches of 128, 84, 72 and 199 (`python -m bench.record`). Level 9 of zstd
-            saved 3 bytes more in twice the time; reading takes twice as long as with lz4, which is why that is the
-            default.
+        compression: "lz4", "zstd" or None. Rows of a trained MLP, in batches of 1024, took 54 bytes each with lz4, 46
+            with zstd and 217 without; in batches of 128, 79, 73 and 228 (`python -m bench.record`). Up to 4096 rows are
+            compressed by lz4's slower search, those that have piled up by its faster one. Reading zstd takes twice as
+            long, which is why lz4 is the default.
         segment_bytes: a segment that has grown to this size is sealed, and the next one begun.
         segment_seconds: a segment whose first row is this old is sealed, too; None: only its size counts.
         keep_bytes: the most bytes that the run's segments take in all: the oldest are removed before a batch that

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastact.history import Mode
+from fastact.monitor.delivery import Listener
 from fastact.monitor.layer import WatchedLayer
-from fastact.monitor.queue import Listener, StepQueue
+from fastact.monitor.queue import StepQueue
 from fastact.monitor.unseen import Unseen, Watcher
 
 

@@ -4,6 +4,7 @@ A few numbers are kept, never the data. The first batch alone is looked at, and 
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +20,11 @@ _LEAST_SAMPLES: Final = 8
 #: Elements, and their share. A value that stands for "missing" comes again and again.
 _LEAST_CODES: Final = 3
 _CODES: Final = 0.005
+#: Places of a sequence of which fewer tell no padding; the share of all that it has at least; and of the other places
+#: the share that may have its value all the same.
+_LEAST_PLACES: Final = 4
+_PADDED: Final = 0.2
+_BESIDES: Final = 0.02
 
 
 def numbers(x: Any, most: int) -> npt.NDArray[np.float64]:
@@ -36,13 +42,17 @@ def _shape_and_dtype(x: Any) -> dict[str, Any]:
     return {"shape": shape, "dtype": str(getattr(x, "dtype", "")).removeprefix("torch.")}
 
 
-def facts_of_targets(targets: Any) -> dict[str, Any]:
+def facts_of_targets(targets: Any, view: Sequence[int] = ()) -> dict[str, Any]:
     """What a batch of targets shows that its row does not.
+
+    Args:
+        targets: an array or tensor of numbers.
+        view: the shape that they had, of samples and places, where they have been made flat.
 
     Returns:
         shape, dtype; whole: whether all are whole numbers; distinct: the distinct values, where they are few, and
         commonest: the share of the most common one; of several columns sums_to_one and one_hot, and commonest is of
-        the columns then.
+        the columns then; padding: of sequences that are filled up to one length by a value, that value and its share.
     """
     facts = _shape_and_dtype(targets)
     values = numbers(targets, _LOOKED_AT)
@@ -58,7 +68,26 @@ def facts_of_targets(targets: Any) -> dict[str, Any]:
         facts["one_hot"] = facts["sums_to_one"] and bool(np.isin(distinct, (0.0, 1.0)).all())
         if facts["one_hot"]:
             facts["commonest"] = float(values.reshape(-1, values.shape[-1]).mean(axis=0).max())
-    return facts
+    elif values.ndim == 1 and len(view) == 2 and view[1] > 0 and values.size % view[1] == 0:
+        values = values.reshape(-1, view[1])
+    padding = _padding(values) if facts["whole"] and values.ndim == 2 else None
+    return facts | ({"padding": padding} if padding else {})
+
+
+def _padding(values: npt.NDArray[np.float64]) -> dict[str, float] | None:
+    """The value that fills sequences up at one of their ends, where they are of several lengths, and its share."""
+    if len(values) < _LEAST_SAMPLES or values.shape[1] < _LEAST_PLACES or not np.isfinite(values).all():
+        return None
+    for table in (values, values[:, ::-1]):
+        ends, counts = np.unique(table[:, -1], return_counts=True)
+        value = float(ends[counts.argmax()])
+        other = table[:, ::-1] != value
+        runs = np.where(other.any(axis=1), other.argmax(axis=1), values.shape[1])
+        filled, all_of_it = int(runs.sum()), int((table == value).sum())
+        alone = all_of_it - filled <= _BESIDES * (values.size - filled)
+        if _PADDED * values.size <= filled < values.size and alone and len(np.unique(runs)) > 1:
+            return {"value": value, "share": filled / values.size}
+    return None
 
 
 def facts_of_predictions(predictions: Any, axis: int = -1) -> dict[str, Any]:
@@ -101,9 +130,10 @@ def facts_of_inputs(x: Any, axis: int | None = -1) -> dict[str, Any]:
 
     Returns:
         shape, dtype, features; feature_std: the least, the median and the largest standard deviation of the features
-        that are not constant; constant_features and duplicate_features: how many of them are; code: for a value that
-        stands for "missing" and lies far from all others, its value, its share, and std_without, the standard
-        deviation of the others.
+        that are not constant; constant_features and duplicate_features: how many of them are; duplicate_samples: the
+        share of the samples that are equal to another one before them, where there are any, and whole: whether all are
+        whole numbers; code: for a value that stands for "missing" and lies far from all others, its value, its share,
+        and std_without, the standard deviation of the others.
 
     Example:
         >>> small, large = np.tile([0.0, 2.0], 10), np.repeat([0.0, 2000.0], 10)
@@ -129,7 +159,15 @@ def facts_of_inputs(x: Any, axis: int | None = -1) -> dict[str, Any]:
             columns = np.ascontiguousarray(table[:, varies].T)
             facts["duplicate_features"] = len(columns) - len({column.tobytes() for column in columns})
         code = _code(np.sort(table[finite]))
+    if len(values) >= _LEAST_SAMPLES and finite.all() and (share := _duplicates(values)):
+        facts |= {"duplicate_samples": share, "whole": bool((values == np.floor(values)).all())}
     return facts | ({"code": code} if code else {})
+
+
+def _duplicates(values: npt.NDArray[np.float64]) -> float:
+    """The share of the samples that are equal to one before them."""
+    rows = np.ascontiguousarray(values.reshape(len(values), -1))
+    return 1.0 - len({row.tobytes() for row in rows}) / len(rows)
 
 
 def _code(values: npt.NDArray[np.float64]) -> dict[str, float] | None:

@@ -16,14 +16,15 @@ class TellsLost:
 
     @property
     def failures(self) -> int:
-        """How many rows were not made; the first one was warned of."""
+        """How often something went wrong in the monitor, such as a row that was not made; the first was warned of."""
         return self._failures.failures
 
     @property
     def dropped(self) -> dict[str, int]:
-        """Rows that are lost, by reason: not made (`failures`), or made and not in the log; {} where none is."""
+        """Rows that are lost, by reason: not made (each a failure), or made and not in the log; {} where none is."""
         made = {} if self._writer is None else self._writer.losses
-        return ({"not made": self.failures} if self.failures else {}) | made
+        lost = self._failures.lost_rows
+        return ({"not made": lost} if lost else {}) | made
 
     @property
     def unseen(self) -> dict[str, str]:

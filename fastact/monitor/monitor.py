@@ -241,7 +241,8 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, TellsLo
         try:
             stats = self._record(name, x, axis, layer_type, saturation, dtype, sparse, kind)
         except MemoryError as error:  # which a training may survive, once it has let go of a batch
-            self._failures.failed(f"record {name!r}", error)
+            layer = self._layers.get(name)  # where it was recorded before in this step, or just now, it has a row
+            self._failures.failed(f"record {name!r}", error, rows=layer is None or layer.recorded is None)
             if self._failures.strict:
                 raise
             return None

@@ -12,9 +12,9 @@ What it asks for waits then until the call that it interrupts is done: see `Step
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastact.cpu.workspace import NeuronWorkspace
 from fastact.diagnosis.diagnoser import Diagnoser
@@ -27,6 +27,7 @@ from fastact.history import LayerInfo
 from fastact.log.writer import LogWriter
 from fastact.monitor import layer as layers
 from fastact.monitor.declared import Declared
+from fastact.monitor.delivery import Delivery, FinishedStep, Listener
 from fastact.monitor.kept_neurons import OFTEN, KeptNeurons
 from fastact.monitor.layer import ALL, Drawn, PendingRow, Record, Recorded, WatchedLayer, total_of
 from fastact.monitor.pace import Pace
@@ -39,32 +40,6 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-
-
-class Listener(Protocol):
-    """What `ActivationMonitor.listen` takes."""
-
-    def write(self, step: int, rows: Mapping[str, tuple[Any, ...]]) -> None:
-        """Takes the rows of a recorded step by layer, each the numbers of `fields.ROW`; it should not raise."""
-
-    def close(self) -> None:
-        """Is called once, when the monitor is closed."""
-
-
-class _FinishedStep(NamedTuple):
-    """A step that has ended, when (nanoseconds since 1970), and what was recorded in it on the host."""
-
-    step: int
-    time: int
-    records: list[Record]
-
-
-class _Delivery(NamedTuple):
-    """The rows of a finished step, and how many rows the log had been given before them."""
-
-    step: int
-    logged: int
-    rows: list[PendingRow]
 
 
 class StepQueue:
@@ -99,8 +74,8 @@ class StepQueue:
         self._kept = KeptNeurons(writer)
         #: With `strict`: what went wrong, to be raised at the end of the call.
         self._errors: list[Exception] = []
-        self._finished: deque[_FinishedStep] = deque()
-        self._delivery: _Delivery | None = None
+        self._finished: deque[FinishedStep] = deque()
+        self._delivery: Delivery | None = None
         self._adding: LayerInfo | None = None
         #: Those that are known belong to the run that is resumed.
         self._next_order = max((layer.info.order for layer in diagnoser.history.values()), default=-1) + 1
@@ -219,15 +194,34 @@ class StepQueue:
 
     def end_step(self) -> bool:
         """Ends the step under way, makes the rows that no GPU is at work on; returns whether the step is recorded."""
-        recorded, delivered = self._exclusively(self._end_step)
-        if self.deferred is not None:
-            self.deferred.poll()
-            delivered = self._exclusively(self._deliver)
-        self._tell(delivered)
+        step, recorded = self.current, False
+        try:
+            recorded, delivered = self._exclusively(self._end_step)
+            if self.deferred is not None:
+                self.deferred.poll()
+                delivered = self._exclusively(self._deliver)
+            self._tell(delivered)
+        except MemoryError as error:  # rows that were made are handed on at the next call, as after an interrupt
+            lost = self._exclusively(self._give_up, step)
+            self._failed(f"end step {step}", error, lost)
         self._raise()
         return recorded
 
-    def _end_step(self) -> tuple[bool, list[_Delivery]]:
+    def _give_up(self, step: int) -> int:
+        """Goes on to the next step, if this one could not be put into the queue: how many rows there are not, then."""
+        self._begin_next()
+        if self.current != step:
+            return 0
+        lost = sum(layer.recorded is not None for layer in self.layers.values())
+        self._forget_recorded()
+        self.current += 1
+        return lost
+
+    def _forget_recorded(self) -> None:
+        for layer in self.layers.values():
+            layer.recorded, layer.drawn = None, ALL
+
+    def _end_step(self) -> tuple[bool, list[Delivery]]:
         self._settle()
         recorded = self._hand_over()
         return recorded, self._deliver() if self._finished and self.deferred is None else []
@@ -240,7 +234,7 @@ class StepQueue:
             self._tell(self._exclusively(self._deliver))
         self._raise()
 
-    def _first_finished(self) -> _FinishedStep | None:
+    def _first_finished(self) -> FinishedStep | None:
         return self._finished[0] if self._finished else None
 
     def finish(self) -> None:
@@ -273,7 +267,8 @@ class StepQueue:
         if self.deferred is not None:
             self.deferred.end_step(-1, -1)  # what is replayed from now on leaves nothing
         for finished in self._finished:
-            self._failed(f"keep the rows of step {finished.step}", FastactError("closing was interrupted"))
+            error = FastactError("closing was interrupted")
+            self._failed(f"keep the rows of step {finished.step}", error, rows=len(finished.records))
         if self._writer is not None:
             self._writer.close()
         while self.listeners:
@@ -294,7 +289,7 @@ class StepQueue:
             goes_on = following if self.pace.records(following) else -1
             self.deferred.end_step(step if is_recorded else -1, goes_on, here)
         if is_recorded:
-            self._finished.append(_FinishedStep(step, time.time_ns(), records))
+            self._finished.append(FinishedStep(step, time.time_ns(), records))
             self._begin_next()
         else:
             self.current = following
@@ -303,19 +298,18 @@ class StepQueue:
     def _begin_next(self) -> None:
         """Begins the next step, if the current one is in the queue."""
         if self._finished and self._finished[-1].step == self.current:
-            for layer in self.layers.values():
-                layer.recorded, layer.drawn = None, ALL
+            self._forget_recorded()
             self.current += 1
             self.recorded += 1
 
-    def _deliver(self) -> list[_Delivery]:
+    def _deliver(self) -> list[Delivery]:
         """Makes the rows of the steps that a GPU is done with, and hands them to history and log."""
         self._settle()
-        delivered: list[_Delivery] = []
+        delivered: list[Delivery] = []
         while self._finished and (self.deferred is None or self.deferred.ready(self._finished[0].step)):
             finished = self._finished[0]
             logged = 0 if self._writer is None else self._writer.appended
-            self._delivery = delivery = _Delivery(finished.step, logged, self._make_rows(finished))
+            self._delivery = delivery = Delivery(finished.step, logged, self._make_rows(finished))
             self._settle()
             delivered.append(delivery)
             for layer, recorded, _ in finished.records:
@@ -324,10 +318,10 @@ class StepQueue:
         if self.deferred is not None:
             for _ in range(self.deferred.lost()):
                 error = FastactError("there were more replays than the device's ring has room for between two steps")
-                self._failed("keep a row of a replayed CUDA graph", error)
+                self._failed("keep a row of a replayed CUDA graph", error, rows=1)
         return delivered
 
-    def _make_rows(self, finished: _FinishedStep) -> list[PendingRow]:
+    def _make_rows(self, finished: FinishedStep) -> list[PendingRow]:
         """Makes a step's rows and changes nothing, so that an interrupt leaves everything as it was."""
         rows = []
         deferred = () if self.deferred is None else self.deferred.layers(finished.step)
@@ -340,7 +334,7 @@ class StepQueue:
                 elif recorded is not None:
                     rows.append(layers.row_of(layer, recorded, rest, step, ended))
             except Exception as error:  # noqa: BLE001 - a layer must not take the others, or the training, with it
-                self._failed(f"keep a row of layer {layer.info.name!r}", error)
+                self._failed(f"keep a row of layer {layer.info.name!r}", error, rows=1)
         return rows
 
     def _settle(self) -> None:
@@ -357,7 +351,11 @@ class StepQueue:
         self._try(f"judge the rows of step {step}", self._diagnoser.append_step, step, named)
         if self._writer is not None:
             left = [row for _, row, _ in named[self._writer.appended - logged :]]
-            self._try(f"log the rows of step {step}", self._writer.append_all, left)
+            try:
+                self._writer.append_all(left)
+            except Exception as error:  # noqa: BLE001 - as in `_make_rows`
+                lost = logged + len(named) - self._writer.appended
+                self._failed(f"log the rows of step {step}", error, lost)
         for layer, row, before, _, _ in rows:
             if not (before + 1) % OFTEN and layer.silence_step == step:
                 self._try(f"keep the dead neurons of {layer.info.name!r}", self._kept.look, layer, UNPACK_ROW(row))
@@ -373,7 +371,7 @@ class StepQueue:
         except Exception as error:  # noqa: BLE001 - as in `_make_rows`
             self._failed(what, error)
 
-    def _tell(self, delivered: list[_Delivery]) -> None:
+    def _tell(self, delivered: list[Delivery]) -> None:
         """Gives the listeners rows that are in history and log."""
         if self._writer is not None:
             self._writer.warn()
@@ -387,8 +385,8 @@ class StepQueue:
                 except Exception as error:  # noqa: BLE001 - as in `_make_rows`
                     self._failed("hand its rows to a listener", error)
 
-    def _failed(self, what: str, error: Exception) -> None:
-        self._failures.failed(what, error)
+    def _failed(self, what: str, error: Exception, rows: int = 0) -> None:
+        self._failures.failed(what, error, rows)
         if self._failures.strict:
             self._errors.append(error)
 

@@ -6,7 +6,7 @@ The targets of the first batches stay in memory for as long as it takes to know 
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -103,6 +103,14 @@ def _form_of(value: Any, predictions: Any, targets: Any, axis: int) -> Form | No
     return recognise(float(numbers(value, MOST).mean()), *whole, axis=axis, half=half)
 
 
+def _view_of(facts: Mapping[str, Any] | None) -> tuple[int, ...]:
+    """The samples and places that predictions had, for each of which there is a target, before they were made flat."""
+    known = (facts or {}).get("prediction")
+    view = known.get("view") if isinstance(known, Mapping) else None
+    whole = isinstance(view, list) and all(isinstance(size, int) for size in view)
+    return tuple(view[:-1]) if isinstance(view, list) and whole else ()
+
+
 def _facts_of_form(form: Form) -> dict[str, Any]:
     """What is told of a loss that has been recognised."""
     return {"form": form.function, "factor": form.factor, "summed": form.summed, "root": form.root}
@@ -182,7 +190,7 @@ class Supervision(ABC):
             neurons = axis if len(getattr(predictions, "shape", ())) > 1 else None
             self._summarise("predictions", source, predictions, PREDICTION, training, neurons)
         if targets is not None:
-            self.record_targets(targets, name=name, training=training)
+            self._record_targets(targets, name, training, _view_of(facts))
         if row not in self._known:
             known: dict[str, Any] = {"spelled": function}
             if loss is None and predictions is not None and targets is not None:
@@ -244,11 +252,14 @@ class Supervision(ABC):
             >>> monitor.history["loss:target"].info.facts["distinct"]
             [0.0, 1.0, 2.0]
         """
-        if not self._takes(name):
-            return
+        if self._takes(name):
+            self._record_targets(targets, name, training, ())
+
+    def _record_targets(self, targets: Any, name: str, training: bool, view: Sequence[int]) -> None:
+        """The same, of targets that had the shape `view`, of samples and places, before they were made flat."""
         mode = "" if training else EVALUATION_SUFFIX
         row = name + TARGET_SUFFIX
-        error = None if row + mode in self._known else self._describe_batch(row + mode, targets)
+        error = None if row + mode in self._known else self._describe_batch(row + mode, targets, view)
         # Of one column a class, columns tell which classes a batch has.
         axis = -1 if row + mode in self._one_hot and len(getattr(targets, "shape", ())) == 2 else None
         self._summarise("targets", row, targets, TARGET, training, axis)
@@ -260,9 +271,9 @@ class Supervision(ABC):
             with self._failures(f"look at {row!r}"):
                 pool.add(targets)
 
-    def _describe_batch(self, row: str, targets: Any) -> Exception | None:
+    def _describe_batch(self, row: str, targets: Any, view: Sequence[int]) -> Exception | None:
         try:
-            facts = facts_of_targets(targets)
+            facts = facts_of_targets(targets, view)
             self.describe(row, facts=facts)
             if facts.get("one_hot"):
                 self._one_hot.add(row)

@@ -85,8 +85,9 @@ class Draws:
         self._drawing, self._first = Drawing(share), first
         #: The recorded steps, counted on from the number of the first one.
         self._count = -1
-        #: The samples of the last pass, by which it is known beforehand in which steps something is drawn.
-        self._batch = 0
+        #: The samples of the last pass, and of the last two the most: by these it is known beforehand in which steps
+        #: something is drawn. By the last alone the short batch that ends an epoch would cost the steps after it.
+        self._last = self._batch = 0
         self._step, self._passes = -1, 0
         self._kept = _Kept()
 
@@ -99,7 +100,7 @@ class Draws:
         """Draws from what the model is `given` in a pass; None where all of it is swept."""
         batch = next((x.shape[0] for x in _tensors(given) if x.ndim), 0)
         self._passes = self._passes + 1 if step == self._step else 0
-        self._step, self._batch = step, batch
+        self._step, self._last, self._batch = step, batch, max(batch, self._last)
         if step < self._first or self._drawing.parts(batch) == 1:
             return None
         chosen = torch.from_numpy(self._drawing.samples(self._count, self._passes, batch))

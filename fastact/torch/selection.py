@@ -99,9 +99,14 @@ def _children(module: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def _leaves(module: nn.Module, above: tuple[nn.Module, ...] = ()) -> Iterator[nn.Module]:
-    """The modules that compute: those without children, and two special cases."""
-    # The parametrisations of a parametrised layer are its children, but compute weights, not activations.
-    children = [child for name, child in _children(module) if name != "parametrizations"]
+    """The modules that compute: those without children, and three special cases."""
+    # The parametrisations of a parametrised layer are its children, but compute weights, not activations. Lists of
+    # parameters are no more than weights.
+    children = [
+        child
+        for name, child in _children(module)
+        if name != "parametrizations" and not isinstance(child, nn.ParameterList | nn.ParameterDict)
+    ]
     # Attention uses the weights of its child `out_proj` and never calls it.
     if isinstance(module, nn.MultiheadAttention) or not (children or isinstance(module, _PASS_THROUGH)):
         yield module

@@ -123,5 +123,5 @@ except MemoryError:
 s, c = fastact.summarize({view}), fastact.summarize({view}, axis=-1)
 print(s.count - s.zeros, s.max, c.total.max, int((c.max == 1.0).sum()))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
     assert (done.stdout.strip(), done.stderr) == ("no copy 1 1.0 1.0 1", "")

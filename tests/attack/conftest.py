@@ -21,7 +21,7 @@ def attack(tmp_path: Path) -> Callable[..., str]:
 
     def run(program: str, *arguments: str) -> str:
         command = [sys.executable, "-c", program, str(tmp_path), str(SECONDS), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120 + SECONDS)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=500 + SECONDS)
         # Standard error may have more: Python prints there what is raised in the middle of garbage collection.
         assert done.returncode == 0, done.stderr
         return done.stdout

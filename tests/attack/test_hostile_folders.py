@@ -16,7 +16,7 @@ from fastact.opening import open_regular, untrusted
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names on this platform")
 
 #: Seconds after which what waits for a pipe counts as hung.
-LIMIT = 60
+LIMIT = 300
 
 
 def write(run: Path, steps: int = 20, options: fastact.LogOptions | None = None) -> None:

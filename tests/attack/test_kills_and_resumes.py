@@ -46,7 +46,7 @@ def test_killed_and_resumed_at_random_instants(tmp_path: Path) -> None:
     checkpoint = run.with_suffix(".json")
     expected: dict[int, int] = {}  # the start that recorded each step before the checkpoint
     start = 0
-    while start < 4 or time.monotonic() < until:
+    while start < 4 or len(expected) <= 7 or time.monotonic() < until:  # so many, however slow the machine
         command = [sys.executable, "-c", _TRAINING, str(run), str(start)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
@@ -66,5 +66,4 @@ def test_killed_and_resumed_at_random_instants(tmp_path: Path) -> None:
                 assert {step: marks.get(step) for step in expected} == expected
             assert not [line for line in log.warnings if "never closed" not in line and "end mark" not in line]
         start += 1
-    assert len(expected) > 7
     print(f"{start} kills, {len(expected)} steps before the last checkpoint")  # for README; shown by -s

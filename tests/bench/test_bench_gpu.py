@@ -153,7 +153,7 @@ def test_events_time_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: waited.append(1))
     times = clock.Clock("cuda").time(lambda: time.sleep(0.01), 3)
     assert len(waited) == 2
-    assert times.device >= times.host >= 0.01
+    assert min(times) >= 0.01
     properties = type("Properties", (), {"name": "H100", "total_memory": 80, "multi_processor_count": 132})()
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
     assert clock.about("cuda")["processors"] == 132

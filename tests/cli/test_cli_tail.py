@@ -29,7 +29,7 @@ def test_tail_shows_how_it_is_now(sick: Path) -> None:
 def test_tail_follows_a_run_until_it_is_closed(tmp_path: Path) -> None:
     command = python("-m", "fastact", "tail", tmp_path / "run", "--every", "0.1")
     rows = [record.row for record in fastact.open_log(record(tmp_path / "other", sick=True)).replay()]
-    options = fastact.log.LogOptions(segment_bytes=1, keep_bytes=20_000)
+    options = fastact.log.LogOptions(segment_bytes=1, keep_bytes=20_000, flush_seconds=60)
     with (
         fastact.log.LogWriter(tmp_path / "run", options) as writer,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
@@ -46,7 +46,7 @@ def test_tail_follows_a_run_until_it_is_closed(tmp_path: Path) -> None:
             writer.flush()
             assert process.stdout.readline().startswith(f"step {rows[i + 7][0]}, {i + 8} rows, ")
         writer.close()
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     # Segments were removed behind it, which is nothing to complain about.
     assert (process.returncode, out, err) == (0, "", "")
     assert fastact.open_log(tmp_path / "run").to_table().num_rows < len(rows)
@@ -95,7 +95,7 @@ def test_tail_without_textual_draws_a_table_and_ends_by_an_interrupt(many: Path)
             seen += os.read(child, 4096)
         process.send_signal(signal.SIGINT)
         seen = read_on(child, seen)
-        process.wait(60)
+        process.wait(300)
     assert process.returncode == 0
     assert b"21 more layers do not fit" in seen
     assert b"\x1b[2J" not in seen
@@ -115,7 +115,7 @@ def test_tail_is_a_view_on_a_terminal_which_it_leaves_as_it_was(many: Path, end:
         else:
             process.send_signal(end)
         seen = read_on(child, seen)
-        process.wait(60)
+        process.wait(300)
     assert process.returncode == 0
     assert b"\x1b[?1049h" in seen  # the other screen, and back from it
     assert b"\x1b[?1049l" in seen.rpartition(b"40 layers")[2]

@@ -12,7 +12,7 @@ def python(code: str, tmp_path: Path, **environment: str) -> str:
     script.write_text(code)
     variables = {**os.environ, "PYTHONWARNINGS": "error", **environment}
     done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, env=variables, cwd=tmp_path, timeout=240
+        [sys.executable, str(script)], capture_output=True, text=True, env=variables, cwd=tmp_path, timeout=500
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

@@ -55,7 +55,7 @@ def start(code: str, folder: Path, **environment: str) -> subprocess.CompletedPr
         text=True,
         env=variables,
         cwd=folder.parent,  # not where the package lies: "-c" looks there first
-        timeout=240,
+        timeout=500,
         check=False,
     )
 
@@ -84,7 +84,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True,
         text=True,
         env={**os.environ, "FASTACT_CACHE_DIR": str(folder)},
-        timeout=240,
+        timeout=500,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -136,7 +136,7 @@ def test_warmup_refuses(tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             env={**os.environ, "FASTACT_CACHE_DIR": str(tmp_path / "cache"), **environment},
-            timeout=240,
+            timeout=500,
             check=False,
         )
         assert done.returncode == 2
@@ -239,7 +239,7 @@ def test_processes_that_start_at_once(tmp_path: Path) -> None:
     variables = {**os.environ, "FASTACT_CACHE_DIR": str(tmp_path)}
     running = [subprocess.Popen([sys.executable, "-c", CHECK], env=variables, stdout=subprocess.PIPE) for _ in range(3)]
     for process in running:
-        out, _ = process.communicate(timeout=240)
+        out, _ = process.communicate(timeout=500)
         assert process.returncode == 0
         assert out.strip() == b"fine"
     before = stamps(tmp_path)

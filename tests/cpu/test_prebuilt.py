@@ -278,7 +278,7 @@ def test_what_takes_long_is_said_once(monkeypatch: pytest.MonkeyPatch, caplog: p
         others = set(threading.enumerate())
         with notice.noticed():
             for thread in set(threading.enumerate()) - others:
-                thread.join(10)
+                thread.join(300)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert "fastact warmup" in record.getMessage()

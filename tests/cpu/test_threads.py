@@ -59,24 +59,28 @@ def test_the_interpreter_lock_is_free_during_a_long_sweep(threads: None) -> None
     for wide in (x, x.reshape(-1, 1000)):
         axis = None if wide.ndim == 1 else -1
         summarize(wide[: LONG * len(wide) // x.size], axis=axis)  # else the compiler would run, which gives way
-        running = threading.Event()
-        done: list[float] = []
 
-        def sweep(wide: Any = wide, axis: int | None = axis, running: Any = running, done: list[float] = done) -> None:
-            running.set()
-            summarize(wide, axis=axis)
-            done.append(time.perf_counter())
+        def turns(wide: Any = wide, axis: int | None = axis) -> int:
+            """How often this thread gets on during a sweep by another one."""
+            running, done, count = threading.Event(), threading.Event(), 0
 
-        other = threading.Thread(target=sweep)
-        other.start()
-        running.wait()
-        turns = 0
-        while not done:
-            time.sleep(0.0005)
-            turns += 1
-        other.join()
-        # With the lock held there is one turn before the sweep, and one after it.
-        assert turns > 4
+            def sweep() -> None:
+                running.set()
+                summarize(wide, axis=axis)
+                done.set()
+
+            other = threading.Thread(target=sweep)
+            other.start()
+            running.wait()
+            while not done.is_set():
+                time.sleep(0.0005)
+                count += 1
+            other.join()
+            return count
+
+        # With the lock held there is one turn before the sweep, and one after it, each time. With the lock free there
+        # are dozens, unless the machine is busy with others.
+        assert any(turns() > 4 for _ in range(20))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
@@ -113,7 +117,10 @@ if __name__ == "__main__":
     loader = torch.utils.data.DataLoader(Data(), num_workers=2)
     print([float(v) for v in loader])
 """
-    out = python(code, tmp_path, PYTHONWARNINGS="error,ignore::DeprecationWarning")
+    # With a single core two workers are too many, says PyTorch.
+    out = python(
+        code, tmp_path, PYTHONWARNINGS="error,ignore::DeprecationWarning,ignore:This DataLoader will create:UserWarning"
+    )
     assert out == "[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]"
 
 
@@ -246,11 +253,12 @@ def test_ctrl_c_that_nobody_catches_ends_the_process(tmp_path: Path) -> None:
 import os, signal, threading, numpy as np, fastact
 fastact.set_num_threads(3)
 x = np.zeros(30_000_000, np.float32)
+fastact.summarize(x)  # what is imported and compiled ends with callbacks, whose interrupts Python prints and forgets
 threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
 while True:
     fastact.summarize(x)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == -signal.SIGINT
     assert done.stderr.strip().endswith("KeyboardInterrupt")
 

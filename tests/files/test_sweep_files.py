@@ -424,7 +424,7 @@ def test_no_thread_outlives_a_sweep_that_failed(dumps: Path) -> None:
         sweep_files(dumps, workers=4)
     for thread in threading.enumerate():
         if thread.name == "fastact-files" and thread not in before:
-            thread.join(10)
+            thread.join(300)
             assert not thread.is_alive()
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import re
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,8 @@ def seen(app: TailApp) -> str:
 
 
 async def until(pilot: Pilot[None], holds: Callable[[], Any]) -> None:
-    for _ in range(400):
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
         await pilot.pause()
         if holds():
             return

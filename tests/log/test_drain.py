@@ -42,7 +42,7 @@ def test_names_without_end_take_what_their_rows_take_and_are_told_once(
     sizes = []
     for count in (300, 600):
         run = tmp_path / str(count)
-        writer = LogWriter(run, LogOptions(batch_rows=10, segment_bytes=segment_bytes))
+        writer = LogWriter(run, LogOptions(batch_rows=10, segment_bytes=segment_bytes, flush_seconds=60))
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             for step in range(count):

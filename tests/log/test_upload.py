@@ -40,6 +40,12 @@ def store() -> Iterator[str]:
         running.stop()
 
 
+def wait_for_uploads(writer: LogWriter) -> None:
+    until = time.monotonic() + 120
+    while writer.not_uploaded and time.monotonic() < until:
+        time.sleep(0.01)
+
+
 def steps_of(where: str | Path) -> list[int]:
     """The steps of all sessions; nothing may be missing."""
     found = []
@@ -63,10 +69,7 @@ def test_segments_move_as_they_are_sealed_and_are_read_there(tmp_path: Path, sto
         writer.append(make(step))
         if step % 4 == 3:
             writer.flush()
-    for _ in range(500):
-        if not writer.not_uploaded:
-            break
-        time.sleep(0.01)
+    wait_for_uploads(writer)
     assert len(segments(tmp_path)) <= 1  # the one that is written
     assert not fastact.open_log(where).closed
     writer.close()
@@ -123,10 +126,7 @@ def test_a_store_that_fails_now_and_then_loses_nothing(tmp_path: Path) -> None:
             writer.append(make(step))
             if step % 4 == 3:
                 writer.flush()
-        for _ in range(1000):
-            if not writer.not_uploaded:
-                break
-            time.sleep(0.01)
+        wait_for_uploads(writer)
         patch.setattr(Uploader, "_put", true_put)
         writer.close()
     assert writer.not_uploaded == 0
@@ -138,10 +138,9 @@ def test_a_store_that_fails_now_and_then_loses_nothing(tmp_path: Path) -> None:
 
 def test_a_store_that_is_away_stalls_nothing_and_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
-    monkeypatch.setattr(fastact.log.writer, "PATIENCE", 0.2)
 
     def hang(*_: Any) -> None:
-        gate.wait(30)
+        gate.wait(300)
         raise OSError(5, "the store is out of reach")
 
     monkeypatch.setattr(Uploader, "_put", hang)
@@ -150,6 +149,7 @@ def test_a_store_that_is_away_stalls_nothing_and_is_told_once(tmp_path: Path, mo
         writer.append(make(step))
         assert writer.flush()
     assert writer.not_uploaded >= 3
+    monkeypatch.setattr(fastact.log.writer, "PATIENCE", 0.2)  # now, and not while the disk has to answer
     with pytest.warns(RuntimeWarning, match=r"sealed segments are not uploaded: they stay there"):
         writer.close()
     monkeypatch.undo()
@@ -157,7 +157,7 @@ def test_a_store_that_is_away_stalls_nothing_and_is_told_once(tmp_path: Path, mo
     gate.set()  # the store is back: who closed has let go of the folder, and moves nothing from it any more
     for thread in threading.enumerate():
         if thread.name == "fastact-upload":
-            thread.join(30)
+            thread.join(300)
     assert segments(tmp_path / "run") == left
     assert writer.not_uploaded == len(left)
     assert fastact.open_log(tmp_path / "run").to_table().num_rows == 40

@@ -84,3 +84,40 @@ def test_sums_over_another_axis_are_a_fact() -> None:
     # Of many samples the first are looked at, whose sums say nothing of all.
     many = np.full((20_000, 2), 1.0 / 8192)
     assert "sums_over" not in facts_of_predictions(many)
+
+
+def _sequences(ends_at: np.ndarray, fill: float) -> np.ndarray:
+    words = RANDOM.integers(1, 9, (len(ends_at), 12)).astype(float)
+    words[np.arange(12) >= ends_at[:, None]] = fill
+    return words
+
+
+def test_what_sequences_are_filled_up_with_is_told_at_either_end_and_of_flat_ones() -> None:
+    words = _sequences(np.arange(3, 11).repeat(2), 0.0)
+    share = float((words == 0.0).mean())
+    assert facts_of_targets(words)["padding"] == {"value": 0.0, "share": pytest.approx(share)}
+    assert facts_of_targets(words[:, ::-1])["padding"]["value"] == 0.0
+    assert facts_of_targets(words.ravel(), view=(16, 12))["padding"]["share"] == pytest.approx(share)
+    assert "padding" not in facts_of_targets(words.ravel())
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        _sequences(np.full(16, 6), 0.0),  # all of one length: a column that is zero
+        RANDOM.integers(0, 3, (16, 12)).astype(float),  # zeros also between the others
+        RANDOM.random((16, 12)) < 0.2,  # a yes or no for each column
+        _sequences(np.arange(3, 7), 0.0),  # few
+        RANDOM.normal(size=(16, 12)),
+    ],
+)
+def test_what_looks_like_it_is_no_padding(targets: np.ndarray) -> None:
+    assert "padding" not in facts_of_targets(targets)
+
+
+def test_samples_that_come_several_times_in_a_batch_are_counted() -> None:
+    x = RANDOM.normal(size=(4, 1, 64))[np.arange(40) % 4]
+    facts = facts_of_inputs(x, 1)
+    assert (facts["duplicate_samples"], facts["whole"]) == (pytest.approx(0.9), False)
+    assert facts_of_inputs(np.eye(5)[np.arange(20) % 5])["whole"] is True
+    assert "duplicate_samples" not in facts_of_inputs(RANDOM.normal(size=(40, 64)))

@@ -33,9 +33,9 @@ with ActivationMonitor(folder / "warm up") as monitor:  # compiling is not what 
 monitor = ActivationMonitor(folder / "run", window_size=100_000)
 signal.signal(signal.SIGALRM, interrupt)
 interrupts = 0
-until = time.monotonic() + 60.0
+until = time.monotonic() + 400.0
 while interrupts < 400:  # so many, however slow the machine: what is bounded by time alone sees too few on a busy one
-    assert time.monotonic() < until, f"{interrupts} interrupts in a minute"
+    assert time.monotonic() < until, f"{interrupts} interrupts in all that time"
     try:
         signal.setitimer(signal.ITIMER_REAL, pause.uniform(1e-5, 2e-3))
         soon = time.monotonic() + 0.5  # an interrupt in the middle of garbage collection is printed, and that is all
@@ -66,7 +66,7 @@ assert not monitor.failures and not monitor.dropped, (monitor.failures, monitor.
 def test_interrupts_at_any_instant_leave_history_and_log_the_same(tmp_path: Path) -> None:
     # In a process of its own: an interrupt inside of the coverage tracer leaves that one's lock taken.
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, str(tmp_path)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path)], capture_output=True, text=True, timeout=500
     )
     # An interrupt in the middle of garbage collection cannot be raised: Python prints it, and goes on.
     assert done.returncode == 0, done.stderr

@@ -95,7 +95,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> list[Report]:
         )
         for rank in range(2)
     ]
-    errors = [process.communicate(timeout=120)[1] for process in started]
+    errors = [process.communicate(timeout=500)[1] for process in started]
     assert [process.returncode for process in started] == [0, 0], "\n".join(errors)
     return [pickle.loads((folder / f"{rank}.pickle").read_bytes()) for rank in range(2)]
 
@@ -152,7 +152,7 @@ def test_a_forked_worker_of_a_dataloader_records_nothing(tmp_path: Path) -> None
     with fastact.ActivationMonitor(tmp_path / "run") as monitor, watch(model, monitor) as handle:
         # A record on the way, by another thread, while the worker is forked.
         with monitor._queue.lock:
-            loader = DataLoader(Features(model), num_workers=1, multiprocessing_context="fork", timeout=60)
+            loader = DataLoader(Features(model), num_workers=1, multiprocessing_context="fork", timeout=300)
             given = torch.cat(list(loader))
         assert given[:, 2].tolist() == [0.0] * 4  # no hooks there
         monitor.step()

@@ -313,14 +313,14 @@ def test_threads_are_in_passes_of_their_own() -> None:
             y = self.act(x)
             if wait:
                 inside.set()
-                going.wait(60)
+                going.wait(300)
             return torch.relu(self.act(y))
 
     model, recorder = Waiting(), Recorder()
     with watch(model, recorder, inputs=False):
         thread = threading.Thread(target=model, args=(torch.ones(2, 4), True))
         thread.start()
-        assert inside.wait(60)
+        assert inside.wait(300)
         model(torch.ones(2, 4))
         going.set()
         thread.join()

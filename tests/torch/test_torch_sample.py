@@ -123,6 +123,21 @@ def test_small_batches_are_taken_whole_in_as_many_steps_as_the_share_allows() ->
     assert not rows["left_out"].any()
 
 
+def test_a_short_batch_at_the_end_of_an_epoch_costs_no_step_after_it() -> None:
+    model = nn.Sequential(nn.Linear(5, 7))
+    with fastact.ActivationMonitor() as monitor, watch(model, monitor, sample=0.1):
+        for _ in range(3):
+            for size in (BATCH, BATCH, BATCH, 3):
+                model(torch.randn(size, 5))
+                monitor.step()
+        for _ in range(18):  # no end of an epoch: all are short now
+            model(torch.randn(3, 5))
+            monitor.step()
+        rows = monitor.history["0"].rows
+    assert rows["step"].tolist() == [*range(13), 20]
+    assert rows["drawn"].tolist() == [10, 10, 10, 0] * 3 + [0, 0]
+
+
 def test_the_first_steps_are_swept_whole_and_every_still_holds() -> None:
     model = nn.Sequential(nn.Linear(5, 7))
     with fastact.ActivationMonitor() as monitor, watch(model, monitor, sample=0.1, every=3, first=2):

@@ -53,6 +53,26 @@ def test_what_computes_nothing_is_left_out_unless_asked_for() -> None:
     assert watch(model, Recorder(), layers=nn.Identity).names == ("1",)
 
 
+@pytest.mark.parametrize("as_list", [True, False])
+def test_what_holds_lists_of_parameters_and_no_layers_is_a_layer(as_list: bool) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            weights = [nn.Parameter(torch.ones(4, 4)) for _ in range(2)]
+            self.weights: Any = (
+                nn.ParameterList(weights) if as_list else nn.ParameterDict(zip("ab", weights, strict=True))
+            )
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for weight in self.weights if as_list else self.weights.values():
+                x = x @ weight
+            return x
+
+    assert [call.name for call in seen(Net(), torch.ones(2, 4)).calls] == ["Net"]
+    inner = nn.Sequential(Net(), nn.Linear(4, 3))
+    assert [call.name for call in seen(inner, torch.ones(2, 4)).calls] == ["0", "1"]
+
+
 def test_wrappers_leave_no_trace_in_names() -> None:
     from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 

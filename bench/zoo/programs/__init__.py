@@ -2,12 +2,22 @@
 
 from typing import Final
 
-from bench.zoo.programs import alone, coders, fourth, games, pairs, third_alone, third_pairs
+from bench.zoo.programs import (
+    alone,
+    coders,
+    fifth_held_out,
+    fifth_held_out_games,
+    fourth,
+    games,
+    pairs,
+    third_alone,
+    third_pairs,
+)
 from bench.zoo.programs.program import Program, Routed, Supervised
 
 __all__ = ["PROGRAMS", "Program"]
 
-_FAMILIES: Final = (alone, coders, games, pairs, third_alone, third_pairs, fourth)
+_FAMILIES: Final = (alone, coders, games, pairs, third_alone, third_pairs, fourth, fifth_held_out, fifth_held_out_games)
 
 #: By name.
 PROGRAMS: Final[dict[str, type[Program]]] = {

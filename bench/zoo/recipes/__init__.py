@@ -9,12 +9,20 @@ count as those of a part for tuning.
 from collections.abc import Iterator
 from typing import Final
 
-from bench.zoo.recipes import first_held_out, first_tuning, fourth_opened, opened, second_tuning, third_opened
+from bench.zoo.recipes import (
+    fifth_held_out,
+    first_held_out,
+    first_tuning,
+    fourth_opened,
+    opened,
+    second_tuning,
+    third_opened,
+)
 from bench.zoo.recipes.table import Network, Part, Recipe, Sick
 
 __all__ = ["NETWORKS", "SICK", "Network", "Part", "Recipe", "Sick", "recipes"]
 
-_TABLES: Final = (first_tuning, first_held_out, second_tuning, opened, third_opened, fourth_opened)
+_TABLES: Final = (first_tuning, first_held_out, second_tuning, opened, third_opened, fourth_opened, fifth_held_out)
 
 NETWORKS: Final[tuple[Network, ...]] = tuple(network for table in _TABLES for network in table.NETWORKS)
 SICK: Final[tuple[Sick, ...]] = tuple(fault for table in _TABLES for fault in table.SICK)

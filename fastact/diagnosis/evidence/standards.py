@@ -43,7 +43,7 @@ def constant(loss: LayerView, network: Network) -> float | None:
     wanted = targets(loss, network)
     if view is None or network.once(_adversarial) or _counts_up(wanted) or _move(wanted):
         return None
-    if wanted is not None and network.once_for(_made, wanted):
+    if is_made(loss, network):
         return None
     if loss.info.facts.get("reduction") == "none":
         return None
@@ -59,6 +59,12 @@ def _move(wanted: LayerView | None) -> bool:
     third = len(mean) // 3
     away = abs(float(np.median(mean[-third:])) - float(np.median(mean[:third])))
     return away > _MOVES * float(np.median(std)) > 0.0
+
+
+def is_made(loss: LayerView, network: Network) -> bool:
+    """Whether what a loss wants is what a layer of the network puts out."""
+    wanted = targets(loss, network)
+    return wanted is not None and network.once_for(_made, wanted)
 
 
 def _made(network: Network, wanted: LayerView) -> bool:

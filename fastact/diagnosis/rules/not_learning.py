@@ -223,7 +223,7 @@ class NotLearning(Rule[NotLearningThresholds]):
         told = best(reasons.causes(layer, network, course))
         now = seen.course.now if seen.course is not None else float(np.mean(layer.rows["mean"]))
         severity: Severity = "serious"
-        unknown = constant is None and not layer.info.facts.get("function")
+        unknown = constant is None and (not layer.info.facts.get("function") or standards.is_made(layer, network))
         if (
             kind == "flat"
             or (kind == "diverged" and unknown)

@@ -250,7 +250,9 @@ def _flat_scores(layer: LayerView, network: Network) -> Finding | None:
 def _ratio(layer: LayerView, run: int, thresholds: SaturatedThresholds) -> tuple[float, float]:
     """The share of elements at the bounds (behind gates at zero too) over the recent rows of a run, and how many."""
     rows = layer.rows[-min(run, len(layer.rows)) :]
-    enough = int(rows["count"][::-1].cumsum(dtype=float).searchsorted(thresholds.saturated_elements)) + 1
+    enough = 1
+    if layer.last[_COUNT] < thresholds.saturated_elements:
+        enough += int(rows["count"][::-1].cumsum(dtype=float).searchsorted(thresholds.saturated_elements))
     recent = rows[-max(thresholds.recent_rows, enough) :]
     ends = recent["saturated"].astype(float)
     if layer.info.layer_type in layer_types.GATED:

@@ -172,6 +172,9 @@ class Vanishing(Rule[VanishingThresholds]):
         if math.isnan(signal):
             return Outcome.NOT_ENOUGH_DATA
         faint, faded, blurred = (layer.streaks.get(name) for name in ("faint", "faded", "blurred"))
+        prior = thresholds.vanish_prior_rows
+        if not (faint or faded or blurred or fading.heads(layer, network, prior)):  # most layers, asked no further
+            return Outcome.NOT_FOUND
         least = thresholds.min_rows
         lost = network.once(_lost, thresholds)
         alone = layer.place == network.output and not lost[layer.place - 1]
