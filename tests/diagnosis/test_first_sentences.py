@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from supervised import LN10, Given, layer, loss, noisy, optimiser, seen
+from supervised import LN10, Given, layer, loss, noisy, optimiser, seen, values
 from synthetic import nothing_finite, plain, row, scaled, watch
 
 from fastact.diagnosis.diagnoser import Diagnoser
@@ -233,3 +233,26 @@ def test_a_table_of_which_nearly_all_lookups_are_of_one_row(used: int, share: fl
     parts = layer("words", scaled(*[1.0] * 30), "Embedding"), layer("words:usage", words(used, share), "Vocabulary")
     told = culprits(seen(*parts, layer("out", scaled(*[1.0] * 30)), loss(noisy([LN10] * 30))))
     assert (("words", "unused", "inputs_equal") in told) == said
+
+
+@pytest.mark.parametrize(
+    ("rates", "function", "said"),
+    [
+        ([0.5] * 40, "Adam", "the learning rate of Adam is 0.5, where a hundredth of that is much"),
+        ([0.005] * 40, "Adam", ""),
+        ([60.0] * 40, "SGD", "the learning rate of SGD is 60, where a hundredth of that is much"),
+        ([0.1] * 40, "SGD", ""),
+        ([0.001] * 20 + [0.05] * 20, "RMSprop", "the learning rate rose 50 times at step 20"),
+        ([0.0] + [0.01] * 39, "Adam", ""),  # a first step without any
+    ],
+)
+def test_a_rate_that_is_known_to_be_far_too_high_speaks_for_itself(
+    rates: list[float], function: str, said: str
+) -> None:
+    known = {"optimiser": (LayerInfo("optimiser", 0, "Optimiser", facts={"function": function}), values(rates))}
+    dying = [row(s, mean=-5.0 if s >= 3 else 0.0) for s in range(40)]
+    dead = [row(s, dead_neurons=60 if s >= 22 else 0, silent_neurons=60 if s >= 3 else 0) for s in range(40)]
+    parts = layer("0", dying), layer("1", dead, "ReLU", "0"), layer("2", scaled(*[1.0] * 40))
+    (finding,) = (f for f in seen(*parts, known).diagnose().findings if f.condition == "dead")
+    assert finding.cause_name == "learning_rate"
+    assert [each for each in finding.because if "learning rate" in each] == ([said] if said else [])

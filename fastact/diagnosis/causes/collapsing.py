@@ -8,6 +8,7 @@ from fastact.diagnosis.causes.cause import Cause, Verdict, best, refuted
 from fastact.diagnosis.causes.remedies import LOWER_RATE, NORMALISE_INPUTS, initialisation, normalisation
 from fastact.diagnosis.evidence import facts, standards
 from fastact.diagnosis.evidence.likeness import row_likeness
+from fastact.diagnosis.learning.haste import reckless
 from fastact.diagnosis.network import LayerView, Network
 from fastact.text import number, percent
 
@@ -70,7 +71,8 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
                 (LOWER_RATE, *warm_up, *normalisation(types))
                 if supervised
                 else (_APART_BY, *normalisation(types), LOWER_RATE),
-                (f"{here} told them apart at first, and has {number(size)} times its first size",) if later else (),
+                ((f"{here} told them apart at first, and has {number(size)} times its first size",) if later else ())
+                + (reckless(network) if supervised else ()),
                 from_start + smaller,
             ),
             Cause(

@@ -19,6 +19,7 @@ from fastact.diagnosis.evidence.births import (
     owner,
     steps,
 )
+from fastact.diagnosis.learning.haste import reckless
 from fastact.diagnosis.network import LayerView, row_rms
 from fastact.fields import COLUMN
 from fastact.text import number, percent, shown
@@ -270,5 +271,7 @@ def diverged(born: Birth) -> Cause:
     against: tuple[str, ...] = facts.before_any_update(born.layer, born.step).refuted_by
     if not grew:
         against += (f"no layer had left its usual range before step {born.step}",)
-    speaks = tuple(f"{shown(name, 40)} left its usual range at step {step}" for step, name in sorted(grew)[:2])
+    speaks = tuple(
+        f"{shown(name, 40)} left its usual range at step {step}" for step, name in sorted(grew)[:2]
+    ) + reckless(born.network)
     return Cause("learning_rate", says, (LOWER_RATE, CLIP_GRADIENTS), speaks, against)

@@ -17,6 +17,7 @@ from fastact.diagnosis.causes.remedies import (
     normalisation,
 )
 from fastact.diagnosis.evidence import facts, standards
+from fastact.diagnosis.learning.haste import reckless
 from fastact.diagnosis.network import LayerView, Network, row_rms, row_signal
 from fastact.diagnosis.row_conditions import Cells, Row
 from fastact.fields import COLUMN
@@ -269,7 +270,7 @@ def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verd
         "learning_rate",
         "An update that was too large has spoilt the weights.",
         (LOWER_RATE,),
-        ("it came at once" if took == 0 else f"it took {took} rows",) if fast else (),
+        (("it came at once" if took == 0 else f"it took {took} rows",) if fast else ()) + reckless(network),
         (f"it came little by little, over {took} rows",) if slow else (),
     )
     data = facts.data_changed(network, step, step - layer.start)

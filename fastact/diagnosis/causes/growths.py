@@ -18,6 +18,7 @@ from fastact.diagnosis.causes.remedies import (
 )
 from fastact.diagnosis.evidence import births, facts
 from fastact.diagnosis.evidence.facts import For
+from fastact.diagnosis.learning.haste import reckless
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.fields import COLUMN
 from fastact.text import number
@@ -122,13 +123,13 @@ def _rate(layer: LayerView, network: Network, step: int, jumped: float | None) -
     norm = () if layer_types.has_layer_norm(network.distinct_types) else ("add layer normalisation",)
     if jumped is not None:
         says = "It happened in one step: an update that was far too large (the learning rate is too high)."
-        speaks: tuple[str, ...] = (f"it grew {number(jumped)} times in one step",)
+        speaks = (f"it grew {number(jumped)} times in one step", *reckless(network))
         return Cause("learning_rate", says, (LOWER_RATE, CLIP_GRADIENTS, _LOOK), speaks, against)
     says = (
         "The weights grow with every update, and each layer multiplies the growth of those before it: the learning "
         f"rate is too high for a network of this depth{unchecked}."
     )
-    speaks = ("it grew from step to step",)
+    speaks = ("it grew from step to step", *reckless(network))
     return Cause("learning_rate", says, (LOWER_RATE, CLIP_GRADIENTS, *norm), speaks, against)
 
 
