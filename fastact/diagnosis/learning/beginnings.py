@@ -119,7 +119,9 @@ def _where(network: Network) -> tuple[int, str]:
             continue
         leaps = [view for view in network.layers if _leaps(view, network)]
         big = [view for view in leaps if row_rms(view.first) > _BIG]
-        if big and len(leaps) < _LAYERS:
+        # Tables lie side by side, and are one place.
+        tables = sum(layer_types.is_embedding(view.info.layer_type) for view in leaps)
+        if big and len(leaps) - max(tables - 1, 0) < _LAYERS:
             return big[0].place, large
         # Where many layers do it, by a little each, the outputs grow with depth: the largest layer is the place.
         deep = [view for view in network.layers[: network.output] if layer_types.has_weights(view.info.layer_type)]

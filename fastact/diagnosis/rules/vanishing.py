@@ -196,7 +196,7 @@ class Vanishing(Rule[VanishingThresholds]):
         elif fading.heads(layer, network, thresholds.vanish_prior_rows):
             since = fading.heads_since(layer, network, thresholds.vanish_prior_rows)
             source, step, over_steps = layer.place, since, True
-        elif faded and faded.rows >= least and not alone:
+        elif faded and faded.rows >= least and not alone and signal <= _FALLEN * row_signal(layer.first, 1):
             alike = recent_likeness(network, thresholds.recent_rows, thresholds.vanish_samples)
             if facts.size(layer) >= _KEPT and alike_behind(network, layer.place, alike, _ALIKE):
                 return Outcome.NOT_FOUND  # `Collapsed` says that of what keeps its size
@@ -252,6 +252,8 @@ _NOTHING: Final = 1e-6
 #: with at most this share (`CollapsedThresholds.collapse_after`).
 _KEPT: Final = 0.5
 _ALIKE: Final = 0.2
+#: Of the spread of its first row a layer that has faded has at most this, whatever single rows are like.
+_FALLEN: Final = 0.25
 #: Rows in which a layer may be larger before it counts as recovered.
 _PATIENCE: Final = 3
 
