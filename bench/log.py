@@ -4,8 +4,10 @@
     python -m bench.log --quick    # few rows, nothing written
 
 The rows are those of 50 layers, half of their numbers random, as no real layer's are. Files are warm in the system's
-cache. Event files hold one scalar a record, as TensorBoard knows no rows; they are read by tensorboard's own loader,
-where it is installed, and counted in rows of 20 numbers.
+cache, and each call is made once before it is timed, so that its memory is there: the host of a virtual machine takes
+memory back within seconds, and asks up to 3 s for each GB that it has to find again, whoever wants it. Event files hold
+one scalar a record, as TensorBoard knows no rows; they are read by tensorboard's own loader, where it is installed, and
+counted in rows of 20 numbers.
 """
 
 import importlib.util
@@ -133,6 +135,7 @@ def run(console: Console, quick: bool, step: Callable[[str], None]) -> dict[str,
         for _ in range(rounds):
             for what, (_, _, call) in calls.items():
                 step(what)
+                call()
                 start = time.perf_counter()
                 call()
                 taken[what].append(time.perf_counter() - start)

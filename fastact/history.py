@@ -125,6 +125,12 @@ class LayerHistory:
         """The step of a row that is in the window; rows are counted from 1, the first one appended."""
         return int(self._steps[(row - 1) % self.window_size])
 
+    @property
+    def steps(self) -> npt.NDArray[np.int64]:
+        """The step of each row in the window, oldest first: a copy, as ``layer["step"]`` is, which copies all rows."""
+        oldest = self.total % self.window_size if self.total > self.window_size else 0
+        return np.concatenate((self._steps[oldest : len(self)], self._steps[:oldest]))
+
     def __len__(self) -> int:
         return min(self.total, self.window_size)
 

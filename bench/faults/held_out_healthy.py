@@ -40,8 +40,8 @@ def harvest_first_loss_of_hundreds(run: Run) -> float:
     made = harvest()
     data = made._replace(y=made.y + 30, test_y=made.test_y + 30)
     net = nn.Sequential(nn.Linear(6, 48), nn.ReLU(), nn.Linear(48, 1))
-    fast: dict[str, Any] = {"params": net[2].parameters(), "lr": 1.0}
-    opt = optim.Adam([{"params": net[0].parameters()}, fast], lr=0.01)
+    rest: dict[str, Any] = {"params": [*net[0].parameters(), net[2].weight]}
+    opt = optim.Adam([rest, {"params": [net[2].bias], "lr": 1.0}], lr=0.01)
     schedule = optim.lr_scheduler.ExponentialLR(opt, 0.985)
     criterion = nn.MSELoss()
     run.watch(net, criterion)

@@ -107,16 +107,20 @@ class Diagnoser:
         self._begin(row[0])
         self._onsets.append([(tracker, PACK_ROW(*row), tracker.layer.total)])
 
-    def append_step(self, step: int, rows: Iterable[tuple[str, bytes, int]]) -> None:
+    def followed(self, name: str) -> OnsetTracker:
+        """What is followed of a layer that was added before: what `append_step` knows it by."""
+        return self._trackers[name]
+
+    def append_step(self, step: int, rows: Iterable[tuple[OnsetTracker, bytes, int]]) -> None:
         """Appends the rows of a step; of layers that were added before.
 
         Args:
             step: not below those before.
-            rows: each a layer's name, its row as `fields.PACK_ROW` packs it, and how many rows it has had before: one
-                that was appended already, before something interrupted, is not appended again.
+            rows: each the layer as `followed` gives it, its row as `fields.PACK_ROW` packs it, and how many rows it has
+                had before: one that was appended already, before something interrupted, is not appended again.
         """
         self._begin(step)
-        self._onsets.append((self._trackers[name], row, before) for name, row, before in rows)
+        self._onsets.append(rows)
 
     def _begin(self, step: int) -> None:
         """Counts a step, if it is a new one, before its first row."""

@@ -38,20 +38,21 @@ class Tracked(Protocol):
 def apart(cascades: Sequence[Cascade]) -> tuple[Any, list[float]]:
     """What is equal for cascades that differ in nothing but their limits; and these limits, in order."""
     limits: list[float] = []
-
-    def key(holds: Holds | None) -> Any:
-        if not isinstance(holds, FunctionType):
-            return holds
-        values = _values(holds)
-        own = [value for value in values if isinstance(value, float)]
-        limits.extend(own)
-        rest = tuple(float if isinstance(value, float) else value for value in values) if len(own) < len(values) else ()
-        return holds.__code__, holds.__defaults__, rest
-
-    keys = []
+    keys: list[Any] = []
+    # Flat, and in place: it is done for some thirty expressions of each layer, and layers come in thousands.
     for conditions, undecided in cascades:
-        keys += [(condition.name, key(condition.holds)) for condition in conditions]
-        keys.append(("", key(undecided)))
+        expressions = [(condition.name, condition.holds) for condition in conditions]
+        for name, holds in (*expressions, ("", undecided)):
+            if not isinstance(holds, FunctionType):
+                keys += name, holds
+                continue
+            keys += name, holds.__code__, holds.__defaults__
+            if holds.__closure__:
+                values = [cell.cell_contents for cell in holds.__closure__]
+                own = [value for value in values if isinstance(value, float)]
+                limits += own
+                if len(own) < len(values):
+                    keys.append(tuple([float if isinstance(value, float) else value for value in values]))
     return tuple(keys), limits
 
 

@@ -1,9 +1,11 @@
 """What `StepQueue` hands on: a step that has ended, the rows that were made of it, and who listens to them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from fastact.monitor.layer import PendingRow, Record
+from fastact.diagnosis.onsets import OnsetTracker
+from fastact.fields import UNPACK_ROW
+from fastact.monitor.layer import PendingRow, Recorded, WatchedLayer, rest_of
 
 
 class Listener(Protocol):
@@ -17,11 +19,59 @@ class Listener(Protocol):
 
 
 class FinishedStep(NamedTuple):
-    """A step that has ended, when (nanoseconds since 1970), and what was recorded in it on the host."""
+    """A step that has ended, when (nanoseconds since 1970), and what was recorded in it on the host.
+
+    By columns, as `Rows` are: a tuple for each of thousands of layers would have Python's garbage collector look
+    through all objects that there are, which took half of a step.
+    """
 
     step: int
     time: int
-    records: list[Record]
+    layers: list[WatchedLayer]
+    recorded: list[Recorded | None]  # None for nothing
+    rest: list[tuple[int, ...]]  # the last numbers of each row: the sum of its bits, and what was drawn
+
+    @classmethod
+    def of(cls, step: int, time: int, layers: list[WatchedLayer]) -> "FinishedStep":
+        """The step in which something was recorded of these layers."""
+        return cls(step, time, layers, [layer.recorded for layer in layers], list(map(rest_of, layers)))
+
+
+class Rows:
+    """The rows of a step, on their way into history and log.
+
+    Of each its layer, what `fields.PACK_ROW` made of it, and how many rows its layer had before it.
+    """
+
+    __slots__ = ("before", "layers", "packed", "silent")
+
+    def __init__(self) -> None:
+        self.layers: list[WatchedLayer] = []
+        self.packed: list[bytes] = []
+        self.before: list[int] = []
+        #: Those that say how long neurons have been silent.
+        self.silent: list[PendingRow] = []
+
+    def append(self, pending: PendingRow) -> None:
+        """Adds a row."""
+        layer, row, before, silence, _ = pending
+        self.layers.append(layer)
+        self.packed.append(row)
+        self.before.append(before)
+        if silence is not layer.silence:
+            self.silent.append(pending)
+
+    def followed(self) -> Iterator[tuple[OnsetTracker, bytes, int]]:
+        """As `Diagnoser.append_step` takes them."""
+        return zip((layer.followed for layer in self.layers), self.packed, self.before, strict=True)
+
+    def numbers(self) -> list[tuple[Any, ...]]:
+        """The rows as numbers of `fields.ROW`."""
+        return list(map(UNPACK_ROW, self.packed))
+
+    def by_name(self) -> dict[str, tuple[Any, ...]]:
+        """The same by their layers' names."""
+        return {layer.info.name: row for layer, row in zip(self.layers, self.numbers(), strict=True)}
 
 
 class Delivery(NamedTuple):
@@ -29,4 +79,4 @@ class Delivery(NamedTuple):
 
     step: int
     logged: int
-    rows: list[PendingRow]
+    rows: Rows

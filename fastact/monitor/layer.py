@@ -1,6 +1,7 @@
 """A watched layer: what was recorded of it in the step under way, and for how long its neurons have been silent."""
 
 import math
+import struct
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -13,9 +14,10 @@ from fastact.arithmetic.state import COUNT, MEAN, ZEROS
 from fastact.cpu.bit_sum import signed
 from fastact.cpu.workspace import NeuronWorkspace
 from fastact.diagnosis.layer_types import COUNTED
+from fastact.diagnosis.onsets import OnsetTracker
 from fastact.diagnosis.rules import Thresholds
-from fastact.fields import COLUMN, NEURON, PACK_ROW, SATURATED_SHARE
-from fastact.history import LayerHistory, LayerInfo
+from fastact.fields import COLUMN, NEURON, NEURON_PART, PACK_ROW, ROW_FORMAT, SATURATED_SHARE
+from fastact.history import LayerInfo
 from fastact.neurons import Snapshot
 from fastact.stats.activation import ActivationStats, wrap
 from fastact.stats.channel import ChannelStats, wrap_workspace
@@ -54,18 +56,22 @@ class WatchedLayer:
     """A layer between two calls of the monitor."""
 
     __slots__ = (
-        "bits", "copied", "density", "drawn", "history", "info", "known_dead", "limits", "parts", "plans", "recorded",
-        "silence", "silence_step", "snapshots",
+        "bits", "copied", "density", "drawn", "followed", "history", "info", "known_dead", "limits", "order", "parts",
+        "plans", "recorded", "silence", "silence_step", "snapshots",
     )  # fmt: skip
 
-    def __init__(self, info: LayerInfo, history: LayerHistory, limits: SilenceLimits, *, copied: bool = False) -> None:
-        self.info, self.history = info, history
+    def __init__(self, followed: OnsetTracker, limits: SilenceLimits, *, copied: bool = False) -> None:
+        #: What the diagnosis follows of it, and what that has, each at hand: of thousands of layers every step on the
+        #: way to a number is a wait for memory.
+        self.followed, self.history = followed, followed.layer
+        self.info: LayerInfo = followed.layer.info
+        self.order = self.info.order
         #: How long its neurons must have been silent to be dead.
         self.limits = limits
         #: Whether other ranks have copies of it, which its bits are compared with; their sum in the step under way.
         self.copied, self.bits = copied, 0
         #: How tensors like its last are swept, and workspaces for them.
-        self.plans = PlanCache((*info.saturation, 0.0))
+        self.plans = PlanCache((*self.info.saturation, 0.0))
         #: What was recorded in the step under way; None before anything was.
         self.recorded: Recorded | None = None
         #: What was drawn in that step, and left out.
@@ -100,17 +106,27 @@ class WatchedLayer:
             self.recorded = total_of(before) | total_of(after)
 
 
-#: What was recorded of a layer in a finished step on the host, None for nothing; and the last numbers of its row: the
-#: sum of its bits, and what was drawn. Plain tuples both, for there is one a layer and step.
-Record = tuple[WatchedLayer, Recorded | None, tuple[int, ...]]
-
 #: A row on its way into history and log, as `fields.PACK_ROW` packs it, and how many there were of its layer before it;
 #: what goes to the `WatchedLayer` with it, silence and density.
 PendingRow = tuple[WatchedLayer, bytes, int, npt.NDArray[np.int64], Density]
 
 
+_NO_REST: Final = (0, *ALL)
+#: A row of a layer without neurons, copies and samples left out is `fields.ROW` up to its state, and the same bytes.
+_PACK_FRONT: Final = struct.Struct(ROW_FORMAT[: NEURON_PART.start + 1]).pack
+_BACK: Final = struct.pack("=" + ROW_FORMAT[NEURON_PART.start + 1 :], *_NO_NEURONS, *_NO_REST)
+
+
+def rest_of(layer: WatchedLayer) -> tuple[int, ...]:
+    """The last numbers of the row of what was recorded of a layer: the sum of its bits, and what was drawn."""
+    return (layer.bits, *layer.drawn) if layer.bits or layer.drawn is not ALL else _NO_REST
+
+
 def row_of(layer: WatchedLayer, recorded: Recorded, rest: tuple[int, ...], step: int, time: int) -> PendingRow:
     """The row of a step, which ended at `time`, of what was recorded in it; changes nothing."""
+    if type(recorded) is ActivationStats and rest is _NO_REST:  # by far the most where there are thousands
+        row = _PACK_FRONT(step, layer.order, time, *recorded.state) + _BACK
+        return layer, row, layer.history.total, layer.silence, layer.density
     if isinstance(recorded, NeuronWorkspace):
         neurons, samples = recorded.plan.neurons, recorded.total[COUNT] // recorded.plan.neurons
     elif isinstance(recorded, ChannelStats) and (count := recorded.total.count) and (neurons := recorded.neurons):

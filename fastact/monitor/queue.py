@@ -12,7 +12,7 @@ What it asks for waits then until the call that it interrupts is done: see `Step
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,9 +27,9 @@ from fastact.history import LayerInfo
 from fastact.log.writer import LogWriter
 from fastact.monitor import layer as layers
 from fastact.monitor.declared import Declared
-from fastact.monitor.delivery import Delivery, FinishedStep, Listener
+from fastact.monitor.delivery import Delivery, FinishedStep, Listener, Rows
 from fastact.monitor.kept_neurons import OFTEN, KeptNeurons
-from fastact.monitor.layer import ALL, Drawn, PendingRow, Record, Recorded, WatchedLayer, total_of
+from fastact.monitor.layer import ALL, Drawn, Recorded, WatchedLayer, total_of
 from fastact.monitor.pace import Pace
 from fastact.neurons import Neurons
 
@@ -138,11 +138,8 @@ class StepQueue:
             self._diagnoser.add(info)
             self._next_order = max(self._next_order, info.order + 1)
             copied = self._copies and info.layer_type == PARAMETER
-            history, limits = (
-                self._diagnoser.history[info.name],
-                layers.silence_limits(info, self._diagnoser.thresholds),
-            )
-            self.layers[info.name] = WatchedLayer(info, history, limits, copied=copied)
+            limits = layers.silence_limits(info, self._diagnoser.thresholds)
+            self.layers[info.name] = WatchedLayer(self._diagnoser.followed(info.name), limits, copied=copied)
         self._adding = None
 
     def record(self, layer: WatchedLayer, recorded: Recorded, bits: int = 0, drawn: Drawn = ALL) -> None:
@@ -268,7 +265,7 @@ class StepQueue:
             self.deferred.end_step(-1, -1)  # what is replayed from now on leaves nothing
         for finished in self._finished:
             error = FastactError("closing was interrupted")
-            self._failed(f"keep the rows of step {finished.step}", error, rows=len(finished.records))
+            self._failed(f"keep the rows of step {finished.step}", error, rows=len(finished.layers))
         if self._writer is not None:
             self._writer.close()
         while self.listeners:
@@ -278,18 +275,19 @@ class StepQueue:
         """Puts the step under way into the queue, if it is recorded, and begins the next one."""
         step, following = self.current, self.current + 1
         is_recorded = self.pace.records(step)
-        watched: Iterable[WatchedLayer] = self.layers.values() if is_recorded else ()
+        watched = list(self.layers.values()) if is_recorded else []
         if self.deferred is None:  # a step in which nothing was drawn costs next to nothing
             watched = [layer for layer in watched if layer.recorded is not None]
-        records: list[Record] = [(layer, layer.recorded, (layer.bits, *layer.drawn)) for layer in watched]
+        finished = FinishedStep.of(step, time.time_ns(), watched)
         self.pace.ended(step, self._diagnoser.changes)
         if self.deferred is not None:
             # A layer with elements on the host, too, has only the tensor in common with what a GPU swept.
-            here = [layer.info.order for layer, own, _ in records if own is not None and total_of(own).count]
+            recorded = zip(finished.layers, finished.recorded, strict=True)
+            here = [layer.info.order for layer, own in recorded if own is not None and total_of(own).count]
             goes_on = following if self.pace.records(following) else -1
             self.deferred.end_step(step if is_recorded else -1, goes_on, here)
         if is_recorded:
-            self._finished.append(FinishedStep(step, time.time_ns(), records))
+            self._finished.append(finished)
             self._begin_next()
         else:
             self.current = following
@@ -312,7 +310,7 @@ class StepQueue:
             self._delivery = delivery = Delivery(finished.step, logged, self._make_rows(finished))
             self._settle()
             delivered.append(delivery)
-            for layer, recorded, _ in finished.records:
+            for layer, recorded in zip(finished.layers, finished.recorded, strict=True):
                 if type(recorded) is NeuronWorkspace:
                     layer.plans.free.append(recorded)
         if self.deferred is not None:
@@ -321,12 +319,12 @@ class StepQueue:
                 self._failed("keep a row of a replayed CUDA graph", error, rows=1)
         return delivered
 
-    def _make_rows(self, finished: FinishedStep) -> list[PendingRow]:
+    def _make_rows(self, finished: FinishedStep) -> Rows:
         """Makes a step's rows and changes nothing, so that an interrupt leaves everything as it was."""
-        rows = []
+        rows = Rows()
         deferred = () if self.deferred is None else self.deferred.layers(finished.step)
-        step, ended = finished.step, finished.time
-        for layer, recorded, rest in finished.records:
+        step, ended, *columns = finished
+        for layer, recorded, rest in zip(*columns, strict=True):
             try:
                 if self.deferred is not None and layer.info.order in deferred:
                     found = self.deferred.numbers(step, layer.info.order)
@@ -343,21 +341,18 @@ class StepQueue:
         if self._delivery is None:
             return
         step, logged, rows = self._delivery
-        for layer, _, _, silence, density in rows:
-            if silence is not layer.silence:
-                layer.silence_step = step
-                layer.silence, layer.density = silence, density
-        named = [(layer.info.name, row, before) for layer, row, before, _, _ in rows]
-        self._try(f"judge the rows of step {step}", self._diagnoser.append_step, step, named)
+        for layer, _, _, silence, density in rows.silent:
+            layer.silence_step = step
+            layer.silence, layer.density = silence, density
+        self._try(f"judge the rows of step {step}", self._diagnoser.append_step, step, rows.followed())
         if self._writer is not None:
-            left = [row for _, row, _ in named[self._writer.appended - logged :]]
             try:
-                self._writer.append_all(left)
+                self._writer.append_all(rows.packed[self._writer.appended - logged :])
             except Exception as error:  # noqa: BLE001 - as in `_make_rows`
-                lost = logged + len(named) - self._writer.appended
+                lost = logged + len(rows.packed) - self._writer.appended
                 self._failed(f"log the rows of step {step}", error, lost)
-        for layer, row, before, _, _ in rows:
-            if not (before + 1) % OFTEN and layer.silence_step == step:
+        for layer, row, before, _, _ in rows.silent:
+            if not (before + 1) % OFTEN:
                 self._try(f"keep the dead neurons of {layer.info.name!r}", self._kept.look, layer, UNPACK_ROW(row))
         if self._finished and self._finished[0].step == step:
             if self.deferred is not None:
@@ -377,11 +372,10 @@ class StepQueue:
             self._writer.warn()
         for delivery in delivered:
             if self.pace.measured:
-                self.pace.took([UNPACK_ROW(row) for _, row, _, _, _ in delivery.rows])
+                self.pace.took(delivery.rows.numbers())
             for listener in self.listeners:
                 try:
-                    rows = {layer.info.name: UNPACK_ROW(row) for layer, row, _, _, _ in delivery.rows}
-                    listener.write(delivery.step, rows)
+                    listener.write(delivery.step, delivery.rows.by_name())
                 except Exception as error:  # noqa: BLE001 - as in `_make_rows`
                     self._failed("hand its rows to a listener", error)
 

@@ -147,6 +147,12 @@ def _tensor_plan(dtype: Any, shape: tuple[int, ...], axis: int, bounds: Bounds) 
     return plan_neurons(name, math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]), *bounds)
 
 
+def plan_memory(dtype: Any, sizes: tuple[int, int, int], bounds: Bounds) -> Plan | None:
+    """How to sweep tensors of this dtype that lie as [outer, neurons, inner]; None where `arrays` must have a look."""
+    known = KNOWN.get(dtype)
+    return None if known is None or 0 in sizes else plan_neurons(known[2], *sizes, *bounds)
+
+
 class PlanCache:
     """The plan of the tensor that a layer gave last, which the next one most likely fits as well."""
 

@@ -29,6 +29,7 @@ from fastact.torch.parameters import ParameterWatch
 from fastact.torch.parking import Parking
 from fastact.torch.passes import Passes
 from fastact.torch.selection import named_modules
+from fastact.torch.sites import Site, quick_pass, site_of
 from fastact.torch.tensors import real_numbers
 from fastact.torch.unseen import compiled_names, missing_layers
 from fastact.torch.usage import Tables, UsageHook, is_table
@@ -225,6 +226,21 @@ class Watch:
                 self._passes.draw, self._passes.drawn = self._draws.draw(self._step(), given), True
             except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
                 self._failed("input", error)
+
+    def _quicken(self) -> None:
+        """Lets rows of the pass that has begun take the short way, where nothing else is to be found out in it."""
+        passes = self._passes
+        if passes.sources is None and not self._training_only and not self.by_record and passes.draw is None:
+            home = not self._mode(passes.training)
+            passes.quick = quick_pass(self.monitor, passes.counts, passes.draw, home=home)
+
+    def _site(self, name: str, x: torch.Tensor, axis: int | None) -> Site | None:
+        """What is known of a row that was just recorded, for the next time; None where it takes the long way."""
+        quick = self._passes.quick
+        if quick is None or axis is None or name in self._lost:
+            return None
+        layer = quick.monitor._layers.get(name)
+        return None if layer is None else site_of(layer, x, axis)
 
     def _park(self) -> None:
         """Takes hooks off until a step is recorded, but for those with which a pass may begin."""

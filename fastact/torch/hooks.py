@@ -19,6 +19,7 @@ from fastact.torch import compiled
 from fastact.torch.drawn import Draw
 from fastact.torch.layers import axis_rule, facts_of, layer_type_of, states_apart
 from fastact.torch.passes import Passes
+from fastact.torch.sites import Quick, Site
 from fastact.torch.tensors import find_tensors, local_values
 from fastact.torch.unseen import EVALUATION, NEVER, NO_FLOATS, NO_TENSOR
 
@@ -61,6 +62,7 @@ class Watching(Protocol):
         draw: Draw | None = None,
     ) -> None: ...
     def _mode(self, training: bool) -> str: ...
+    def _site(self, name: str, x: torch.Tensor, axis: int | None) -> Site | None: ...
     def _failed(self, name: str, error: Exception) -> None: ...
 
 
@@ -83,7 +85,7 @@ class Hook(Uncopied):
     """
 
     __slots__ = ("__weakref__", "axis_rule", "facts", "gradients", "key", "layer_type", "missing", "module", "name",
-                 "source", "watch")  # fmt: skip
+                 "sites", "source", "watch")  # fmt: skip
     #: What is added to the layer's name.
     suffix: ClassVar[str] = ""
 
@@ -103,6 +105,8 @@ class Hook(Uncopied):
         self.source = ""
         #: Why nothing is recorded yet; None once something is.
         self.missing: Missing | None = NEVER
+        #: What is known of its rows, by their places in a pass; those of the mode that is not its own are below 0.
+        self.sites: dict[int, Site] = {}
 
     def observe(self, module: nn.Module, values: object, args: object = None) -> None:
         """Takes what the module was given, or what it returned for `args`, with all tensors inside."""
@@ -228,13 +232,52 @@ class OutputHook(Hook):
 
     def __call__(self, module: nn.Module, args: object, output: object) -> None:
         """Called by torch after the module's forward pass."""
-        self.observe(module, output, args)
-        if self.hushes:
-            if torch.compiler.is_compiling():
-                if self.watch._traced:
-                    self.watch._traced.pop()
-            elif self.watch._passes.hushed:
-                self.watch._passes.speak()
+        if torch.compiler.is_compiling():
+            self.observe(module, output, args)
+            if self.hushes and self.watch._traced:
+                self.watch._traced.pop()
+            return
+        passes = self.watch._passes
+        quick = passes.quick
+        if quick is None or type(output) is not torch.Tensor or not self._take(output, quick):
+            self.observe(module, output, args)
+        if self.hushes and passes.hushed:
+            passes.speak()
+
+    def _take(self, x: torch.Tensor, quick: Quick) -> bool:
+        """Records an output like one before, by the short way; False for any other."""
+        counts, name, watch = quick.counts, self.name, self.watch
+        number = counts.get(name, 0) + 1
+        site = self.sites.get(number if quick.home else -number)
+        if site is None or backward_pass() != -1 or tracing() is not None:
+            return False
+        if site.follows is not None and site.follows != watch._last_axis:
+            return False
+        try:
+            if not site.take(x, quick):
+                return False
+            counts[name] = number
+            if site.tells is not None:
+                watch._last_axis = site.tells
+            if site.gradient is not None and x.requires_grad and not x.is_leaf:
+                with unseen():
+                    x.register_hook(site.gradient)
+        except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
+            watch._failed(name, error)
+        return True
+
+    def _know(self, x: torch.Tensor, row: str, number: str, axis: int | None) -> None:
+        """Notes what is known of a row that was recorded, for the next time."""
+        watch, quick = self.watch, self.watch._passes.quick
+        site = watch._site(row, x, axis)
+        if site is None or quick is None:
+            return
+        last = watch._last_axis
+        site.tells, site.follows = (None, last) if self.axis_rule is None else (last, None)
+        if self.gradients:
+            site.gradient = _GradientHook(watch, [row + GRADIENT_SUFFIX], axis, None)
+        place = int(number[1:]) if number else 1
+        self.sites[place if quick.home else -place] = site
 
     def record(self, x: torch.Tensor, place: str) -> None:
         """Records an output, and hooks its gradient."""
@@ -249,7 +292,10 @@ class OutputHook(Hook):
         parts, layer_type = states_apart(module, layer_type, place, x)
         if parts > 1:
             axis = self.neuron_axis(x.ndim - 1)
-        self.record_output(self.name + number + place, x, axis, layer_type, parts)
+        name = self.name + number + place
+        self.record_output(name, x, axis, layer_type, parts)
+        if not place and parts == 1 and not isinstance(module, nn.RNNCellBase | nn.MultiheadAttention):
+            self._know(x, name + self.mode(), number, axis)
 
 
 class Hush(Uncopied):

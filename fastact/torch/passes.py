@@ -21,6 +21,7 @@ from torch.overrides import _push_mode
 
 from fastact.torch.drawn import Draw
 from fastact.torch.functional import FunctionMode, switch_off
+from fastact.torch.sites import Quick
 from fastact.torch.tensors import find_tensors
 
 #: Places of a module, or of a function in a module, that have rows of their own; further calls join the last one.
@@ -42,6 +43,8 @@ class Passes(threading.local):
         drawn: whether it is known which; in compiled code the first tensor tells.
         function: the last function that was called in a module which is no more than a function, and its result.
         hushed: whether the mode is off while one of torch's layers runs.
+        quick: what holds for all of its rows that may take the short way; None where none may.
+        counts: how often each row was recorded so far, by the name that it has in the first place.
     """
 
     def __init__(self, mode: FunctionMode | None) -> None:
@@ -50,6 +53,7 @@ class Passes(threading.local):
         self.due = self.recorded = self.hushed = False
         self.training = True
         self.draw: Draw | None = None
+        self.quick: Quick | None = None
         self.drawn = False
         self.running: list[Any] = []
         self.sources: Sources | None = None
@@ -57,7 +61,7 @@ class Passes(threading.local):
         self.function: tuple[torch.Tensor, str] | None = None
         self._depth = 0
         self._step = -1
-        self._counts: dict[str, int] = {}
+        self.counts: dict[str, int] = {}
 
     def again(self, step: int) -> bool:
         """Whether a pass begins when the outermost module is called inside of itself, as it seems, in this step."""
@@ -70,15 +74,16 @@ class Passes(threading.local):
         """Begins a pass that is recorded."""
         self.outermost, self._depth, self._step = scope, 1, step
         self.due = self.recorded = True
+        self.quick = None
         self.draw, self.drawn = None, False
         self.training = module.training
         self.running.clear()
-        self._counts.clear()
+        self.counts.clear()
 
     def skip(self, scope: object, step: int, *, due: bool) -> None:
         """Begins a pass that is not recorded, or, where it is `due`, whose functions and inputs are not."""
         self.outermost, self._depth, self._step = scope, 1, step
-        self.due, self.recorded = due, False
+        self.due, self.recorded, self.quick = due, False, None
 
     def functions_on(self) -> None:
         """From here on functions are seen."""
@@ -114,7 +119,7 @@ class Passes(threading.local):
 
     def end(self) -> None:
         """Ends the pass."""
-        self.outermost = self.draw = None
+        self.outermost = self.draw = self.quick = None
         self.due = self.recorded = False
         self.last_sources = self.sources or self.last_sources
         self.sources = self.function = None
@@ -125,9 +130,9 @@ class Passes(threading.local):
         """What follows a name where it is recorded for the second time and later in this pass: ``":2"``."""
         if self.outermost is None:
             return ""
-        number = min(self._counts.get(name, 0) + 1, MOST_PLACES)
+        number = min(self.counts.get(name, 0) + 1, MOST_PLACES)
         if count:
-            self._counts[name] = number
+            self.counts[name] = number
         return f":{number}" if number > 1 else ""
 
 

@@ -52,6 +52,7 @@ class ScopeWatching(Watching, Protocol):
     def _function_name(self, module: str, function: str) -> str: ...
     def _compiled_inside(self, model: nn.Module) -> bool: ...
     def _park(self) -> None: ...
+    def _quicken(self) -> None: ...
 
 
 class Scope(Hook):
@@ -115,6 +116,7 @@ class Scope(Hook):
                 watch._draw((args, kwargs or {}))
                 if self.input_name is not None:
                     self._observe_inputs(args, kwargs or {})
+                watch._quicken()
                 passes.functions_on()
         if module._compiled_call_impl is not None:  # what it calls is compiled, its hooks are not
             watch._traced.append(self)

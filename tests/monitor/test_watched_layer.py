@@ -1,5 +1,6 @@
 """A layer between two calls: parts of a step, silent neurons, and memory that is used again."""
 
+import gc
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 import fastact
 from fastact import ActivationMonitor, summarize
+from fastact.fields import COPY, DRAWN, NEURON, PACK_ROW
 
 
 def test_parts_of_one_step_make_one_row() -> None:
@@ -206,3 +208,35 @@ def test_layers_that_match_a_pattern_are_sparse_wherever_they_are_called() -> No
         monitor.step()
         sparse = [name for name, layer in monitor.history.items() if layer.info.sparse]
     assert sparse == ["sae.act", "features:eval"]
+
+
+def test_a_row_without_neurons_is_that_of_its_numbers() -> None:
+    with ActivationMonitor(window_size=3) as monitor:
+        for step in range(5):
+            x = np.random.default_rng(step).standard_normal(50)
+            stats = monitor.record("a", x)
+            monitor.step()
+            assert stats is not None
+            last = monitor.history["a"].rows[-1]
+            nothing = tuple(field.nothing for field in NEURON + COPY + DRAWN)
+            want = (step, 0, int(last["time"]), *stats.state, *nothing)
+            assert last.tobytes() == PACK_ROW(*want)
+            assert monitor.history["a"].steps.tolist() == monitor.history["a"]["step"].tolist()
+
+
+def test_a_step_of_many_layers_does_not_call_the_garbage_collector() -> None:
+    """A tuple for each of thousands of layers has it look through all objects there are, several times a step."""
+    with ActivationMonitor() as monitor:
+        for _ in range(2):
+            for layer in range(1_000):
+                monitor.record(f"layer{layer}", np.ones(10))
+            thresholds = gc.get_threshold()
+            gc.collect()
+            gc.set_threshold(500)
+            try:
+                before = gc.get_stats()[0]["collections"]
+                monitor.step()
+                collections = gc.get_stats()[0]["collections"] - before
+            finally:
+                gc.set_threshold(*thresholds)
+        assert collections == 0

@@ -205,25 +205,29 @@ def _of_activation(layer: LayerView, network: Network, step: int) -> list[Cause]
 def _input_scale(layer: LayerView, network: Network, remedies: tuple[str, ...]) -> Cause:
     """The input's scale; by the first layer's first outputs where the input itself was not recorded."""
     says = "The inputs are not normalised, so that the first updates, or the initial weights, throw neurons below zero."
-    scale = facts.input_scale(network)
     norm = network.once(_last_norms)[layer.place]
     if norm >= 0:
         between = f"{facts.named(network.layers[norm])} normalises what it is given"
         return Cause("inputs_not_normalised", says, remedies, refuted_by=(between,))
+    return Cause("inputs_not_normalised", says, remedies, *network.once(_not_normalised))
+
+
+def _not_normalised(network: Network) -> facts.For:
+    """What speaks for an input that is not normalised, and what against it: the same for all layers."""
+    scale = facts.input_scale(network)
     if scale is not None:
         known = facts.inputs_not_normalised(network)
-        if not (scale.large or known.refuted_by):
-            known = facts.For(refuted_by=("the recorded input is not large",))
-        return Cause("inputs_not_normalised", says, remedies, *known)
+        if scale.large or known.refuted_by:
+            return known
+        return facts.For(refuted_by=("the recorded input is not large",))
     first = next((view for view in network.layers if not layer_types.is_passing(view.info.layer_type)), None)
     size = math.nan if first is None else _spread(first)
     if first is None or not size > _USUAL:
-        why = "the first layer's outputs are no larger than a normalised input makes them"
-        return Cause("inputs_not_normalised", says, remedies, refuted_by=(why,))
+        return facts.For(refuted_by=("the first layer's outputs are no larger than a normalised input makes them",))
     if size < _LARGE:
-        return Cause("inputs_not_normalised", says, remedies, refuted_by=("the first outputs are not that large",))
+        return facts.For(refuted_by=("the first outputs are not that large",))
     large = f"{facts.named(first)}'s first outputs differ by {number(size)}, where a normalised input makes it about 1"
-    return Cause("inputs_not_normalised", says, remedies, (large,))
+    return facts.For((large,))
 
 
 def _normalisation(network: Network) -> tuple[str, ...]:

@@ -92,10 +92,7 @@ class _Seen(NamedTuple):
     neurons: int
     step: int
     rows: Any
-
-    @property
-    def ratio(self) -> float:
-        return min(self.dead / self.neurons, 1.0)
+    ratio: float
 
 
 def _starves(cause: Finding, effect: Finding, around: Circumstances) -> bool:
@@ -217,7 +214,7 @@ class Dead(Rule[DeadThresholds]):
         since = onset(layer, streak, back)
         if dead == neurons:  # a row of few samples, such as the last of an epoch, makes it take longer
             since = _silent_since(layer, since)
-        seen = _Seen(dead, neurons, since, layer.during(streak))
+        seen = _Seen(dead, neurons, since, layer.during(streak), min(dead / neurons, 1.0))
         lasting = streak.rows >= min(back, len(layer.rows)) + thresholds.dead_window
         severity = self._severity(layer, network, seen, lasting, thresholds)
         if severity == NOTE and neurons < thresholds.dead_small and seen.ratio <= thresholds.dead_critical:
