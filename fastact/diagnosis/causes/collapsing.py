@@ -7,8 +7,8 @@ from fastact.diagnosis.causes import fading
 from fastact.diagnosis.causes.cause import Cause, Verdict, best, refuted
 from fastact.diagnosis.causes.remedies import LOWER_RATE, NORMALISE_INPUTS, initialisation, normalisation
 from fastact.diagnosis.evidence import facts, standards
+from fastact.diagnosis.evidence.haste import reckless
 from fastact.diagnosis.evidence.likeness import row_likeness
-from fastact.diagnosis.learning.haste import reckless
 from fastact.diagnosis.network import LayerView, Network
 from fastact.text import number, percent
 

@@ -19,7 +19,7 @@ from fastact.diagnosis.evidence.births import (
     owner,
     steps,
 )
-from fastact.diagnosis.learning.haste import reckless
+from fastact.diagnosis.evidence.haste import reckless
 from fastact.diagnosis.network import LayerView, row_rms
 from fastact.fields import COLUMN
 from fastact.text import number, percent, shown

@@ -17,7 +17,7 @@ from fastact.diagnosis.causes.remedies import (
     normalisation,
 )
 from fastact.diagnosis.evidence import facts
-from fastact.diagnosis.learning.haste import reckless
+from fastact.diagnosis.evidence.haste import reckless
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.fields import COLUMN
 from fastact.text import number, percent

@@ -17,7 +17,7 @@ from fastact.diagnosis.causes.remedies import (
     normalisation,
 )
 from fastact.diagnosis.evidence import facts, standards
-from fastact.diagnosis.learning.haste import reckless
+from fastact.diagnosis.evidence.haste import reckless
 from fastact.diagnosis.network import LayerView, Network, row_rms, row_signal
 from fastact.diagnosis.row_conditions import Cells, Row
 from fastact.fields import COLUMN

@@ -18,7 +18,7 @@ from fastact.diagnosis.causes.remedies import (
 )
 from fastact.diagnosis.evidence import births, facts
 from fastact.diagnosis.evidence.facts import For
-from fastact.diagnosis.learning.haste import reckless
+from fastact.diagnosis.evidence.haste import reckless
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.fields import COLUMN
 from fastact.text import number

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause
 from fastact.diagnosis.evidence import updates
-from fastact.diagnosis.learning import rates
+from fastact.diagnosis.evidence.haste import NORMALISED
 from fastact.diagnosis.network import LayerView, Network, rms
 from fastact.fields import COLUMN
 from fastact.text import number
@@ -65,7 +65,7 @@ def causes(network: Network) -> list[Cause]:
     if not count or len(views) != 1 or updates.moves(network).ratio > 0.0:
         return []
     known, passed = views[0].rows["max"], float(views[0].last[_STEP] - views[0].oldest)
-    normalised = str(views[0].info.facts.get("function", "")).lower() in rates.NORMALISED
+    normalised = str(views[0].info.facts.get("function", "")).lower() in NORMALISED
     rate = float(known.min())
     if not normalised or not rate * passed >= _SHOWS:
         return []

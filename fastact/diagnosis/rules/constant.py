@@ -16,10 +16,10 @@ from fastact.diagnosis.causes.remedies import (
     initialisation,
 )
 from fastact.diagnosis.evidence import facts, softmax
+from fastact.diagnosis.evidence.haste import reckless
 from fastact.diagnosis.evidence.likeness import all_alike, initial_states, one_symbol
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.learning import rates
-from fastact.diagnosis.learning.haste import reckless
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, Streak, nothing_finite, share_at_least
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, upstream

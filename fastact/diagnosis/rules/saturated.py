@@ -16,8 +16,8 @@ from fastact.diagnosis.causes.remedies import (
     normalisation,
 )
 from fastact.diagnosis.evidence import adversaries, facts, gates
+from fastact.diagnosis.evidence.haste import reckless
 from fastact.diagnosis.finding import Evidence, Finding, graded
-from fastact.diagnosis.learning.haste import reckless
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite, share_at_least
 from fastact.diagnosis.rule import Outcome, Rule, not_after, same_layer

@@ -9,10 +9,13 @@ from typing import Final
 import numpy as np
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.learning import rates
 from fastact.diagnosis.network import LayerView, Network
 from fastact.text import number
 
+#: Optimisers whose step is about the rate for each element, however small its gradient.
+NORMALISED: Final = (
+    "adam", "adamw", "adamax", "nadam", "radam", "rmsprop", "adafactor", "lion", "lamb", "sparseadam", "adabelief",
+)  # fmt: skip
 #: Rates: of a step that is about the rate for each weight, and of plain descent, momentum counted in. Usual are 1e-5 to
 #: 1e-2, and 1e-3 to 1. Chosen.
 _ADAPTIVE: Final = 0.1
@@ -35,7 +38,7 @@ def _said(view: LayerView) -> tuple[str, ...]:
     known = view.rows["max"]
     function, momentum = str(view.info.facts.get("function", "")), view.info.facts.get("momentum")
     most = float(np.nanmax(known)) if np.isfinite(known).any() else 0.0
-    normalised, plain = function.lower() in rates.NORMALISED, function.lower() == "sgd"
+    normalised, plain = function.lower() in NORMALISED, function.lower() == "sgd"
     reach = most / max(1.0 - momentum, 0.01) if plain and isinstance(momentum, float) else most
     if (normalised and most >= _ADAPTIVE) or (plain and reach >= _PLAIN):
         return (f"the learning rate of {function} is {number(most)}, where a hundredth of that is much",)
