@@ -305,8 +305,10 @@ def contestants(folder: str) -> Iterator[dict[str, Watcher]]:
 
 
 def turn(training: Training, watcher: Watcher) -> float:
-    """Seconds a step."""
+    """Seconds a step, but for the first one with these hooks, in which they find out what there is: a run has one."""
     with watcher(training.model) as after:
+        training.step()
+        after()
         start = time.perf_counter()
         for _ in range(STEPS):
             training.step()

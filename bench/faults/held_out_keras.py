@@ -249,20 +249,6 @@ def keras_sayings_dropout_of_all_but_a_twentieth(run: Run, faulty: bool) -> floa
     return run.right(model, data)
 
 
-@fault("keras", "norm_in_eval", "unscaled_inputs", worse=0.2)
-def keras_harvest_training_false(run: Run, faulty: bool) -> float:
-    """BatchNormalization()(x, training=False), from a guide to fine-tuning, in front of raw features."""
-    # Keras issues on batch norm and its three switches.
-    data = for_keras(harvest("raw"))
-    given = layers.Input((6,))
-    h = layers.BatchNormalization(momentum=0.9)(given, training=False if faulty else None)
-    h = layers.Dense(48, activation="relu")(h)
-    model = keras.Model(given, layers.Dense(1)(layers.Dense(32, activation="relu")(h)))
-    model.compile(keras.optimizers.Adam(0.005), "mse")
-    fit(run, model, data, epochs=5)
-    return run.near(model, data)
-
-
 @fault("keras", "wrong_loss", worse=0.3)
 def keras_harvest_likeness_as_a_loss(run: Run, faulty: bool) -> float:
     """A loss by hand gives how like the answers are, which is largest for right ones."""

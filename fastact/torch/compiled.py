@@ -6,6 +6,7 @@ serves any number of steps. The operator also sees through `torch.func` transfor
 are given Python stand-ins for tensors.
 """
 
+import sys
 import weakref
 from itertools import count
 from typing import Any, Final, Protocol
@@ -78,3 +79,8 @@ def _(
     del info
     record(x if in_dims[0] is None else x.movedim(in_dims[0], 0), key, order, place)
     return None, None
+
+
+def compilations() -> int:
+    """How often `torch.compile` has compiled something in this process."""
+    return int(getattr(sys.modules.get("torch._dynamo.convert_frame"), "FRAME_COUNTER", 0))

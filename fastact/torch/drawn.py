@@ -24,10 +24,10 @@ class Draw:
         kept: memory for drawn elements, by shape and dtype.
     """
 
-    __slots__ = ("_batch", "_chosen", "_kept", "_samples")
+    __slots__ = ("_chosen", "_kept", "batch", "samples")
 
     def __init__(self, batch: int, chosen: torch.Tensor, kept: dict[Any, torch.Tensor]) -> None:
-        self._batch, self._samples = batch, len(chosen)
+        self.batch, self.samples = batch, len(chosen)
         self._chosen = {chosen.device: chosen}
         self._kept = kept
 
@@ -38,17 +38,17 @@ class Draw:
         sample's positions: (batch * positions, features). Of anything else all is swept.
         """
         shape = x.shape
-        if not shape or not shape[0] or shape[0] % self._batch or (x.is_cuda and _is_captured()):
+        if not shape or not shape[0] or shape[0] % self.batch or (x.is_cuda and _is_captured()):
             return x, _ALL  # type: ignore[return-value] # two integers
         x = x.detach()
         chosen = self._chosen.get(x.device)
         if chosen is None:
             chosen = self._chosen[x.device] = next(iter(self._chosen.values())).to(x.device, non_blocking=True)
-        if shape[0] == self._batch:
+        if shape[0] == self.batch:
             found = self._select(x, chosen)
         else:
-            found = self._select(x.unflatten(0, (self._batch, -1)), chosen).flatten(0, 1)
-        return found, (self._samples, x.numel() - found.numel())
+            found = self._select(x.unflatten(0, (self.batch, -1)), chosen).flatten(0, 1)
+        return found, (self.samples, x.numel() - found.numel())
 
     def _select(self, x: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
         if not x.is_contiguous():
@@ -63,12 +63,12 @@ class Draw:
         # Into the same memory layer after layer, which is in the caches then.
         key = x.shape[1:], x.dtype
         kept = self._kept.get(key)
-        if kept is None or kept.shape[0] < self._samples:
+        if kept is None or kept.shape[0] < self.samples:
             if len(self._kept) >= _MOST_KEPT:
                 self._kept.clear()
             with torch.inference_mode(False):  # what is made within cannot be changed after it
-                kept = self._kept[key] = torch.empty((self._samples, *x.shape[1:]), dtype=x.dtype)
-        into = kept if kept.shape[0] == self._samples else kept[: self._samples]
+                kept = self._kept[key] = torch.empty((self.samples, *x.shape[1:]), dtype=x.dtype)
+        into = kept if kept.shape[0] == self.samples else kept[: self.samples]
         torch.index_select(x, 0, chosen, out=into)
         return into
 

@@ -104,6 +104,8 @@ class Watch:
         self._hooks: list[Hook] = []
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._parking = Parking()
+        #: By the module that a pass begins with: the hooks of the others with which one may, while it runs.
+        self._outer_parking: weakref.WeakKeyDictionary[nn.Module, Parking] = weakref.WeakKeyDictionary()
         #: Modules with which a pass may begin.
         self._outer: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 
@@ -138,6 +140,8 @@ class Watch:
         live.discard(self)
         if self._parameters is not None:
             self._parameters.end()
+        for parking in self._outer_parking.values():
+            parking.end()
         self._parking.end()
         while self._handles:
             self._handles.pop().remove()
@@ -230,7 +234,7 @@ class Watch:
     def _quicken(self) -> None:
         """Lets rows of the pass that has begun take the short way, where nothing else is to be found out in it."""
         passes = self._passes
-        if passes.sources is None and not self._training_only and not self.by_record and passes.draw is None:
+        if passes.sources is None and not self._training_only and not self.by_record:
             home = not self._mode(passes.training)
             passes.quick = quick_pass(self.monitor, passes.counts, passes.draw, home=home)
 
@@ -242,14 +246,33 @@ class Watch:
         layer = quick.monitor._layers.get(name)
         return None if layer is None else site_of(layer, x, axis)
 
-    def _park(self) -> None:
-        """Takes hooks off until a step is recorded, but for those with which a pass may begin."""
+    def _park(self, module: nn.Module) -> None:
+        """Takes hooks off until a step is recorded, but for those with which a pass may begin.
+
+        Those are off until the pass has ended that begins with this `module`.
+        """
         model = self._losses._model()
         if model is None or self._compiled or self._compiled_inside(model):
             return
         if not self._parking.found:
             self._parking.find(model, self._outer, (handle.id for handle in self._handles))
         self._parking.park()
+        outer = self._outer_parking.setdefault(module, Parking())
+        if not outer.found:
+            outer.find(model, [module], (handle.id for handle in self._handles))
+        outer.park()
+
+    def _bring_back(self, module: nn.Module) -> None:
+        """The pass has ended: others may begin with other modules."""
+        outer = self._outer_parking.get(module)
+        if outer is not None:
+            outer.unpark()
+
+    def _unpark(self) -> None:
+        """Brings all hooks back."""
+        for parking in self._outer_parking.values():
+            parking.unpark()
+        self._parking.unpark()
 
     def _called(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """Takes the result of a function. Dynamo traces it."""

@@ -7,6 +7,7 @@ A row's name is put together here: ``block.act:2[0]:eval:grad`` is the gradient 
 import contextlib
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, Final, Protocol
 
 import torch
@@ -105,8 +106,9 @@ class Hook(Uncopied):
         self.source = ""
         #: Why nothing is recorded yet; None once something is.
         self.missing: Missing | None = NEVER
-        #: What is known of its rows, by their places in a pass; those of the mode that is not its own are below 0.
-        self.sites: dict[int, Site] = {}
+        #: What is known of its rows, by where they are found and how often a pass had recorded them: below 0 in the
+        #: mode that is not the model's own.
+        self.sites: dict[tuple[str, int], Site] = {}
 
     def observe(self, module: nn.Module, values: object, args: object = None) -> None:
         """Takes what the module was given, or what it returned for `args`, with all tensors inside."""
@@ -219,6 +221,56 @@ class Hook(Uncopied):
             return last[1]
         return ndim - 1 if ndim < 4 else 1
 
+    def take(self, x: torch.Tensor, quick: Quick, name: str, place: str = "") -> bool:
+        """Records what is like what was recorded before at `place`, as row `name`; False for what is not."""
+        counts, watch = quick.counts, self.watch
+        number = counts.get(name, 0) + 1
+        site = self.sites.get((place, number if quick.home else -number))
+        if site is None or backward_pass() != -1 or tracing() is not None:
+            return False
+        if site.follows is not None and site.follows != (watch._last_axis or ()):
+            return False
+        try:
+            if not site.take(x, quick):
+                return False
+            counts[name] = number
+            if site.tells is not None:
+                watch._last_axis = site.tells
+            if site.gradient is not None and x.requires_grad and not x.is_leaf:
+                with unseen():
+                    x.register_hook(site.gradient(quick.draw))
+        except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
+            watch._failed(name, error)
+        return True
+
+    def know(
+        self, x: torch.Tensor, name: str, number: str, axis: int | None, place: str = "", *, told: bool = False
+    ) -> None:
+        """Notes what is known of a row that was recorded, for the next time.
+
+        Args:
+            x: what was recorded.
+            name: the row, but for the mode.
+            number: what of its name tells how often it was recorded in the pass.
+            axis: the axis of the neurons.
+            place: where it was found.
+            told: whether that axis depends on no other layer.
+        """
+        watch, quick = self.watch, self.watch._passes.quick
+        row = name + self.mode()
+        site = watch._site(row, x, axis)
+        if site is None or quick is None:
+            return
+        last = watch._last_axis
+        if self.axis_rule is not None:
+            site.tells = last
+        elif not told:
+            site.follows = last or ()
+        if self.gradients:
+            site.gradient = partial(_GradientHook, watch, [row + GRADIENT_SUFFIX], axis)
+        count = int(number[1:]) if number else 1
+        self.sites[place, count if quick.home else -count] = site
+
 
 class OutputHook(Hook):
     """A forward hook: takes a module's output; without a name it only notes where the module has its neurons."""
@@ -239,45 +291,10 @@ class OutputHook(Hook):
             return
         passes = self.watch._passes
         quick = passes.quick
-        if quick is None or type(output) is not torch.Tensor or not self._take(output, quick):
+        if quick is None or type(output) is not torch.Tensor or not self.take(output, quick, self.name):
             self.observe(module, output, args)
         if self.hushes and passes.hushed:
             passes.speak()
-
-    def _take(self, x: torch.Tensor, quick: Quick) -> bool:
-        """Records an output like one before, by the short way; False for any other."""
-        counts, name, watch = quick.counts, self.name, self.watch
-        number = counts.get(name, 0) + 1
-        site = self.sites.get(number if quick.home else -number)
-        if site is None or backward_pass() != -1 or tracing() is not None:
-            return False
-        if site.follows is not None and site.follows != watch._last_axis:
-            return False
-        try:
-            if not site.take(x, quick):
-                return False
-            counts[name] = number
-            if site.tells is not None:
-                watch._last_axis = site.tells
-            if site.gradient is not None and x.requires_grad and not x.is_leaf:
-                with unseen():
-                    x.register_hook(site.gradient)
-        except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
-            watch._failed(name, error)
-        return True
-
-    def _know(self, x: torch.Tensor, row: str, number: str, axis: int | None) -> None:
-        """Notes what is known of a row that was recorded, for the next time."""
-        watch, quick = self.watch, self.watch._passes.quick
-        site = watch._site(row, x, axis)
-        if site is None or quick is None:
-            return
-        last = watch._last_axis
-        site.tells, site.follows = (None, last) if self.axis_rule is None else (last, None)
-        if self.gradients:
-            site.gradient = _GradientHook(watch, [row + GRADIENT_SUFFIX], axis, None)
-        place = int(number[1:]) if number else 1
-        self.sites[place if quick.home else -place] = site
 
     def record(self, x: torch.Tensor, place: str) -> None:
         """Records an output, and hooks its gradient."""
@@ -295,7 +312,7 @@ class OutputHook(Hook):
         name = self.name + number + place
         self.record_output(name, x, axis, layer_type, parts)
         if not place and parts == 1 and not isinstance(module, nn.RNNCellBase | nn.MultiheadAttention):
-            self._know(x, name + self.mode(), number, axis)
+            self.know(x, name, number, axis)
 
 
 class Hush(Uncopied):

@@ -1,5 +1,6 @@
 """What a module's type tells: its neurons' axis, the type that the rules know it by, its states, what it calls."""
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
@@ -139,3 +140,13 @@ def is_hushed(module: nn.Module) -> bool:
     """Whether the module is one of torch's layers that is made of several functions, none of which is recorded."""
     own = type(module).__module__
     return own.startswith("torch.nn.modules.") and not any(module.children()) and not isinstance(module, _ONE_CALL)
+
+
+def masks_of(module: nn.Module) -> tuple[int | str, ...]:
+    """Places and names of the parameters of a module's `forward` that are masks."""
+    try:
+        names = list(inspect.signature(module.forward).parameters)
+    except (TypeError, ValueError):
+        return ()
+    masks = [(place, name) for place, name in enumerate(names) if "mask" in name]
+    return tuple(each for mask in masks for each in mask)

@@ -151,8 +151,3 @@ def caller() -> tuple[object, ...]:
             break
         frame = frame.f_back
     return frame.f_code.co_filename, frame.f_code.co_firstlineno, frame.f_lasti
-
-
-def compilations() -> int:
-    """How often `torch.compile` has compiled something in this process."""
-    return int(getattr(sys.modules.get("torch._dynamo.convert_frame"), "FRAME_COUNTER", 0))

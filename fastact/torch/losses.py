@@ -24,7 +24,7 @@ from fastact.torch.criteria import LOSS_OF, NAME, Call, Given
 from fastact.torch.functional import switch_off
 from fastact.torch.hooks import backward_pass, tracing, transforming, unseen
 from fastact.torch.loss_hooks import CompiledLosses, LossHook, LossWatching
-from fastact.torch.loss_mode import LossMode, Seen, caller, compilations, push_below
+from fastact.torch.loss_mode import LossMode, Seen, caller, push_below
 from fastact.torch.passes import MOST_PLACES
 from fastact.torch.tensors import local_values, real_numbers
 
@@ -173,7 +173,7 @@ class Losses:
             _waiting.losses.append(self)
         switch_off(self._mode)
         push_below(self._mode)
-        seen.waiting, seen.compilations = True, compilations()
+        seen.waiting, seen.compilations = True, compiled.compilations()
 
     def end(self) -> None:
         """The watch ends."""
@@ -185,7 +185,7 @@ class Losses:
 
     def _stop(self) -> None:
         seen = self._seen
-        if seen.waiting and seen.compilations != compilations():
+        if seen.waiting and seen.compilations != compiled.compilations():
             # What is compiled under a mode is compiled anew without it. That is not to happen unless it was asked for.
             self._compiled = True
         seen.end()

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from torch import nn
 
-from fastact.torch.loss_mode import compilations
+from fastact.torch.compiled import compilations
 
 _TABLES: Final = ("_forward_hooks", "_forward_pre_hooks")
 

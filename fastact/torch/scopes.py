@@ -1,7 +1,6 @@
 """The hooks around a module: where a forward pass begins and ends, which module runs, and which functions it calls."""
 
 import contextlib
-import inspect
 import sys
 import weakref
 from collections.abc import Mapping
@@ -17,9 +16,8 @@ from fastact.torch import compiled
 from fastact.torch.criteria import is_criterion
 from fastact.torch.functional import INSIDE, TYPE_OF, FunctionMode
 from fastact.torch.hooks import GIVEN, Hook, Hush, OutputHook, Uncopied, Watching, backward_pass, tracing, transforming
-from fastact.torch.layers import Functions, axis_rule, calls_none, function_facts, functions_of, is_hushed
+from fastact.torch.layers import Functions, axis_rule, calls_none, function_facts, functions_of, is_hushed, masks_of
 from fastact.torch.losses import Losses
-from fastact.torch.parking import Parking
 from fastact.torch.passes import Passes, Sources
 from fastact.torch.selection import callable_parts, named_modules
 from fastact.torch.tensors import find_tensors
@@ -42,7 +40,6 @@ class ScopeWatching(Watching, Protocol):
     _losses: Losses
     _parameters: Any
     _root_name: str
-    _parking: Parking
     _outer: weakref.WeakSet[nn.Module]
     prefix: str
 
@@ -51,7 +48,9 @@ class ScopeWatching(Watching, Protocol):
     def _called(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None: ...
     def _function_name(self, module: str, function: str) -> str: ...
     def _compiled_inside(self, model: nn.Module) -> bool: ...
-    def _park(self) -> None: ...
+    def _park(self, module: nn.Module) -> None: ...
+    def _unpark(self) -> None: ...
+    def _bring_back(self, module: nn.Module) -> None: ...
     def _quicken(self) -> None: ...
 
 
@@ -70,7 +69,7 @@ class Scope(Hook):
         gradients: whether the gradients of their results are.
     """
 
-    __slots__ = ("alone", "functions", "input_name", "input_rule", "layer", "masks", "outer", "root")
+    __slots__ = ("alone", "functions", "input_name", "input_rule", "layer", "masks", "outer", "root", "rows")
     watch: ScopeWatching
 
     def __init__(
@@ -93,8 +92,10 @@ class Scope(Hook):
         self.functions = functions
         #: Whether the mode is off inside: the fast path of attention wants that.
         self.alone = isinstance(module, nn.MultiheadAttention)
+        #: The names of the rows of functions that were called.
+        self.rows: dict[str, str] = {}
         #: Parameters of the module's `forward` that are masks, whose -inf is meant.
-        self.masks = _masks(module) if input_name is not None else ()
+        self.masks = masks_of(module) if input_name is not None else ()
         #: Where the first layer inside has its neurons; the input has its own there if those are channels.
         self.input_rule = next(filter(None, map(axis_rule, module.modules())), None)
 
@@ -146,6 +147,8 @@ class Scope(Hook):
         if passes.outermost is self:
             recorded, fresh = passes.recorded, passes.sources is not None
             passes.leaves(self)
+            if not recorded and passes.outermost is None:
+                watch._bring_back(module)
             if recorded and passes.outermost is None and output is not None:
                 if fresh and self.root:
                     self._look_inside(given, output)
@@ -154,7 +157,12 @@ class Scope(Hook):
     def called(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """Takes the result of a function that the module has called."""
         watch, passes = self.watch, self.watch._passes
+        quick = passes.quick
         try:
+            if quick is not None and quick.eager and (not args or type(args[0]) is torch.Tensor):
+                name = self.rows.get(function)
+                if name and type(result) is torch.Tensor and self.take(result, quick, name, function):
+                    return
             if not self.records(function, args, result):
                 if self.functions == "inside" and isinstance(result, torch.Tensor):
                     passes.function = result, TYPE_OF[function]
@@ -190,13 +198,13 @@ class Scope(Hook):
         if not due or (watch._training_only and not module.training) or tracing() is not None:
             passes.skip(self, watch._step(), due=due)
             if due or tracing() is not None:
-                watch._parking.unpark()
+                watch._unpark()
             else:
-                watch._park()
+                watch._park(module)
             if watch._compiled_inside(module):  # what was compiled with the mode on would be compiled anew without it
                 passes.functions_on()
             return
-        watch._parking.unpark()
+        watch._unpark()
         passes.begin(self, module, watch._step())
         mode = watch._mode(module.training)
         if (mode not in watch._sourced or watch._losses.wants_sources) and not transforming():
@@ -293,7 +301,10 @@ class Scope(Hook):
         name = watch._function_name(self.name, place)
         # Attention returns features, whatever the layer before had on its axes.
         axis = x.ndim - 1 if layer_type == ATTENTION and x.ndim > 1 else self.neuron_axis(x.ndim)
-        self.record_output(name + watch._passes.place(name), x, axis, layer_type)
+        number = watch._passes.place(name)
+        self.record_output(name + number, x, axis, layer_type)
+        self.rows[place] = name
+        self.know(x, name + number, number, axis, place, told=layer_type == ATTENTION)
 
 
 class Leave(Uncopied):
@@ -382,13 +393,3 @@ def _in_graph(module: nn.Module | None) -> bool:
             return frame.f_locals.get("self") is not module
         frame = frame.f_back
     return False
-
-
-def _masks(module: nn.Module) -> tuple[int | str, ...]:
-    """Places and names of the parameters of a module's `forward` that are masks."""
-    try:
-        names = list(inspect.signature(module.forward).parameters)
-    except (TypeError, ValueError):
-        return ()
-    masks = [(place, name) for place, name in enumerate(names) if "mask" in name]
-    return tuple(each for mask in masks for each in mask)

@@ -171,7 +171,7 @@ def watch(
     losses = criteria.named(loss)
     selected = {module: prefix + name for module, name in select_modules(model, layers, losses.values()).items()}
     for other in live:
-        other._parking.unpark()
+        other._unpark()
     for module, name in selected.items():
         if any(isinstance(h, Hook) and h.name and h.watch.monitor is monitor for h in module._forward_hooks.values()):
             raise ArgumentValueError(f"model: layer {name!r} is watched by this monitor already")

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -112,3 +113,46 @@ def test_the_watch_may_end_while_they_are_off_and_the_model_too() -> None:
         monitor.step()
         again.remove()
         assert monitor.history["0.inner.0"]["step"].tolist() == [0, 2]
+
+
+class Observed(nn.Sequential):
+    """Notes how many hooks its parts have while it runs, and may fail."""
+
+    fails = False
+
+    def __init__(self, *parts: nn.Module) -> None:
+        super().__init__(*parts)
+        self.seen: list[int] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen.append(sum(map(hooks, self)))
+        if self.fails:
+            raise ValueError("as was asked")
+        for part in self:
+            x = part(x)
+        return x
+
+
+def test_parts_with_which_a_pass_may_begin_have_theirs_again_when_it_ends() -> None:
+    model = Observed(Block(), Block())
+    with fastact.ActivationMonitor(every=3) as monitor, watch(model, monitor):
+        model(torch.ones(2, 4))
+        on = sum(map(hooks, model))
+        monitor.step()
+        model(torch.ones(2, 4))
+        assert model.seen == [on, 0]
+        left = len(model[0]._forward_hooks)
+        assert left > 0
+        model.fails = True
+        with pytest.raises(ValueError, match="as was asked"):
+            model(torch.ones(2, 4))
+        assert model.seen == [on, 0, 0]
+        assert len(model[0]._forward_hooks) == left
+        model.fails = False
+        for _ in range(2):
+            monitor.step()
+        model[1](torch.ones(2, 4))
+        monitor.step()
+        assert monitor.history["1.inner.0"]["step"].tolist() == [0, 3]
+        assert monitor.history["0.inner.0"]["step"].tolist() == [0]
+    assert hooks(model) == 0

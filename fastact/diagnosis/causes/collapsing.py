@@ -5,6 +5,7 @@ from typing import Final
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes import fading
 from fastact.diagnosis.causes.cause import Cause, Verdict, best, refuted
+from fastact.diagnosis.causes.inputs import feature_scales
 from fastact.diagnosis.causes.remedies import LOWER_RATE, NORMALISE_INPUTS, initialisation, normalisation
 from fastact.diagnosis.evidence import facts, standards
 from fastact.diagnosis.evidence.haste import reckless
@@ -54,6 +55,7 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
         from_start, later = (), (f"{facts.named(head)} told samples {number(first / alike[head.place])} times better",)
     raw, scale = facts.inputs_not_normalised(network), facts.input_scale(network)
     offset = scale is not None and abs(scale.mean) > _OFFSET * scale.std
+    uneven = feature_scales(network)
     here, size = facts.named(head), facts.size(head)
     shrunk, layers, most = fading.shrunk_layers(network)
     smaller = (f"{here} has shrunk to {percent(size)} of its first size",) if size <= _SHRUNK else ()
@@ -104,6 +106,14 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
                 (NORMALISE_INPUTS,),
                 raw.speaks_for if offset else (),
                 raw.refuted_by or (later if offset else ("the input has no large offset, or was not recorded",)),
+            ),
+            Cause(
+                "feature_scales",
+                "One feature is so much larger than the others that it is all that is seen of a sample, and in it "
+                "samples hardly differ.",
+                ("scale each feature to mean 0 and standard deviation 1",),
+                uneven.speaks_for if from_start else (),
+                uneven.refuted_by or (() if uneven.speaks_for else ("the scales of the features are not known",)),
             ),
             Cause(
                 "activation_slope",

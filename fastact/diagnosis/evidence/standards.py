@@ -186,6 +186,11 @@ def shown_name(loss: LayerView) -> str:
     return shown(loss.info.name) + (f" ({shown(spelled, 40)})" if spelled else "")
 
 
+def plays(network: Network) -> bool:
+    """Whether two networks play against each other, by losses whose targets are all alike in each row."""
+    return network.once(_adversarial)
+
+
 def _adversarial(network: Network) -> bool:
     """Whether any loss of yes and no has, in every row, targets that are all alike."""
     views = [view for view in network.everything.values() if view.info.layer_type == layer_types.TARGET]

@@ -25,6 +25,9 @@ _PLAIN: Final = 1e-5
 _TAKEN: Final = 1e-3
 #: Rows of rates of zero that are more than the beginning of a warm-up.
 _ZERO_ROWS: Final = 3
+#: Rows of rates of zero, and their share of all steps, from which on a schedule has ended far too soon.
+_ZERO_LONG: Final = 15
+_ZERO_SHARE: Final = 0.6
 #: Factor below which weights, or what comes out of layers, have faded.
 _FADED: Final = 0.5
 _FAINT: Final = 0.3
@@ -48,7 +51,7 @@ _ROWS: Final = 10
 _UNITS: Final = 8
 _DIFFER: Final = 0.1
 _SAME: Final = 1e-5
-_MAX, _STD, _WITHIN = COLUMN["max"], COLUMN["std"], COLUMN["within_std"]
+_MAX, _STD, _WITHIN, _STEP = COLUMN["max"], COLUMN["std"], COLUMN["within_std"], COLUMN["step"]
 _COUNT, _NEURONS = COLUMN["count"], COLUMN["neurons"]
 
 
@@ -78,6 +81,17 @@ def zero_since(network: Network) -> int | None:
             return None
         since.append(int(rows["step"][first]))
     return max(since, default=None)
+
+
+def mostly_zero(network: Network) -> int | None:
+    """The step since which each rate is zero, where that is most of the training; no schedule is meant to do so."""
+    since = zero_since(network)
+    if since is None:
+        return None
+    views = _optimisers(network)
+    long = all(int((view.rows["step"] >= since).sum()) >= _ZERO_LONG for view in views)
+    most = all(view.last[_STEP] - since >= _ZERO_SHARE * (view.last[_STEP] - view.start) for view in views)
+    return since if long and most else None
 
 
 def too_small(network: Network) -> str:

@@ -133,6 +133,10 @@ class NotLearning(Rule[NotLearningThresholds]):
         uses, and what is used and stays as it was drawn at random must not keep the loss above 0.75 of a constant
         answer's (of what an optimiser holds, at all): the range and the deviation of its numbers are those of the
         initialisation.
+        It is held, too, where its gradient shows that it was multiplied by less than 0.005 before plain descent. A rate
+        that is zero for 0.6 of the training is told unless the loss is below a tenth of a constant answer's; weights
+        that are one earlier step's again and again, to the last bit; an optimiser of one of two players that has not
+        stepped for 30 steps, while its losses are computed and the other goes on.
         Where the constant answer is not known (a loss of one's own, weighted classes, adversarial and contrastive
         losses), a flat loss is a note, and one that is the same number in each row a finding.
 
@@ -203,8 +207,8 @@ class NotLearning(Rule[NotLearningThresholds]):
             seen = of_unknown(layer, course, thresholds)
         elif course is not None:
             seen = of_known(layer, network, values, course, constant, thresholds)
-        if seen is None:
-            seen = proved(layer, network, values, course, constant)
+        if seen is None or seen.kind == "flat":  # whether that should fall is not known, and that it cannot is
+            seen = proved(layer, network, values, course, constant) or seen
         if seen is not None:
             finding = self._finding(layer, network, seen, constant, thresholds)
             # Where nothing that could keep it is known, a loss that is surely below has begun to learn.
