@@ -306,24 +306,3 @@ def keras_ponds_dense_without_activations(run: Run, faulty: bool) -> float:
     model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
     fit(run, model, data, epochs=5)
     return run.right(model, data)
-
-
-@fault("keras", "undefined_operation", "wrong_loss", worse=0.3)
-def keras_harvest_root_of_the_error(run: Run, faulty: bool) -> float:
-    """A penalty sqrt(sum of squares) of a layer's units, which are zero for some batch: its gradient is NaN."""
-    # Keras issues: NaN from a root by hand, where a penalty was all that was added.
-    data = for_keras(harvest())
-
-    class Length(layers.Layer):  # type: ignore[misc]
-        def call(self, x: Any) -> Any:
-            spread = ops.maximum(x - 2.5, 0.0)
-            self.add_loss(1e-3 * ops.mean(ops.sqrt(ops.sum(ops.square(spread), -1) + (0.0 if faulty else 1e-6))))
-            return x
-
-    model = keras.Sequential([
-        layers.Input((6,)), layers.Dense(32, activation="relu"), Length(), layers.Dense(16, activation="relu"),
-        layers.Dense(1),
-    ])  # fmt: skip
-    model.compile(keras.optimizers.Adam(0.01), "mse")
-    fit(run, model, data, epochs=4)
-    return run.near(model, data)

@@ -16,6 +16,7 @@ from fastact.diagnosis.causes.remedies import (
     initialisation,
 )
 from fastact.diagnosis.evidence import facts, softmax
+from fastact.diagnosis.evidence.haste import reckless
 from fastact.diagnosis.evidence.likeness import all_alike, initial_states, one_symbol
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.learning import rates
@@ -347,7 +348,9 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
     cause = "An update that was too large left outputs that no longer depend on the input."
     rate = (LOWER_RATE, initialisation(network.distinct_types))
     refuted = facts.before_any_update(layer, step).refuted_by
-    causes.append(Cause("learning_rate", cause, rate, (*later, *differs) if later else (), refuted + none))
+    causes.append(
+        Cause("learning_rate", cause, rate, (*later, *differs, *reckless(network)) if later else (), refuted + none)
+    )
     return best(causes, (check_data,))
 
 
