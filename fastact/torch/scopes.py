@@ -20,6 +20,7 @@ from fastact.torch.layers import Functions, axis_rule, calls_none, function_fact
 from fastact.torch.losses import Losses
 from fastact.torch.passes import Passes, Sources
 from fastact.torch.selection import callable_parts, named_modules
+from fastact.torch.silent import is_one_layer, is_silent
 from fastact.torch.tensors import find_tensors
 
 #: What a pass in compiled code says of itself, in place of the name of a function.
@@ -345,14 +346,16 @@ def attach_scopes(
         module: "none" if chosen and not _is_within(name, within) else functions_of(module, name)
         for module, name in modules.items()
     }
-    if functional and any(which != "none" for which in functions.values()):
+    silent = {module for module in modules if is_silent(module)}
+    loud = [module for module in modules if module not in silent and not is_one_layer(module)]
+    if functional and any(functions[module] != "none" for module in loud):
         watch._function_mode = FunctionMode(watch)
         watch._passes = Passes(watch._function_mode)
     hooks = {hook.module(): hook for hook in watch._hooks if isinstance(hook, OutputHook) and hook.name}
     for module, name in modules.items():
         begins = module in outer and not is_criterion(module) and module not in watch._losses.given.values()
         hushed = watch._function_mode is not None and module in hooks and is_hushed(module)
-        if not begins and (watch._function_mode is None or hushed or calls_none(module)):
+        if not begins and (watch._function_mode is None or hushed or calls_none(module) or module in silent):
             if hushed:
                 hooks[module].hushes = True
                 watch._handles.append(module.register_forward_pre_hook(Hush(watch)))

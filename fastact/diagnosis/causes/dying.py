@@ -17,6 +17,7 @@ from fastact.diagnosis.causes.remedies import (
     normalisation,
 )
 from fastact.diagnosis.evidence import facts
+from fastact.diagnosis.evidence.haste import reckless
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.fields import COLUMN
 from fastact.text import number, percent, shown
@@ -208,7 +209,9 @@ def _of_activation(layer: LayerView, network: Network, step: int) -> list[Cause]
         causes.append(refuted("learning_rate", *early))
     else:
         says = f"An update that was too large (the learning rate is too high) moved the weights or biases: {below}."
-        causes.append(Cause("learning_rate", says, cure(*rate, *norm, init), _fall(before, layer, step)))
+        causes.append(
+            Cause("learning_rate", says, cure(*rate, *norm, init), _fall(before, layer, step) + reckless(network))
+        )
     if late:
         causes.append(refuted("initialisation", *late))
     else:

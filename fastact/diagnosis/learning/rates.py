@@ -12,14 +12,11 @@ import numpy as np
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause
 from fastact.diagnosis.evidence import drawn, facts, updates
+from fastact.diagnosis.evidence.haste import NORMALISED
 from fastact.diagnosis.network import LayerView, Network, rms, row_rms
 from fastact.fields import COLUMN
 from fastact.text import number, percent
 
-#: Optimisers whose step is about the rate for each element, however small its gradient.
-_NORMALISED: Final = (
-    "adam", "adamw", "adamax", "nadam", "radam", "rmsprop", "adafactor", "lion", "lamb", "sparseadam", "adabelief",
-)  # fmt: skip
 #: Rates. Of a normalised step no weight of usual size (0.01 and more) takes notice of the first, nor of plain
 #: descent, whose gradients are rarely more than 1 where the inputs are normalised, of the second. Chosen.
 _ADAPTIVE: Final = 1e-6
@@ -119,7 +116,7 @@ def _too_small(view: LayerView, network: Network) -> str:
     function = str(known.get("function", "")).lower()
     momentum = known.get("momentum")
     reach = 1.0 / max(1.0 - momentum, 0.01) if isinstance(momentum, float) else 1.0
-    adaptive = function in _NORMALISED and now <= _ADAPTIVE
+    adaptive = function in NORMALISED and now <= _ADAPTIVE
     plain = function == "sgd" and now * reach <= _PLAIN and scale is not None and scale.normalised
     return f"the learning rate is {number(now)}" if adaptive or plain else ""
 

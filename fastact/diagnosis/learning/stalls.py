@@ -9,7 +9,7 @@ import numpy.typing as npt
 from fastact.diagnosis.causes.inputs import feature_scales, missing_value_codes, same_inputs, targets_not_scaled
 from fastact.diagnosis.evidence import facts, standards, updates
 from fastact.diagnosis.evidence.progress import LEAST, Progress, progress, rows_at_last, rows_by_factors, since
-from fastact.diagnosis.learning import beginnings, moving, rates, reasons, weighing
+from fastact.diagnosis.learning import beginnings, moving, rates, reasons, standing, weighing
 from fastact.diagnosis.network import LayerView, Network
 from fastact.fields import COLUMN
 
@@ -172,7 +172,7 @@ def _enough(layer: LayerView, network: Network, thresholds: _Limits, *, begun: b
         return False
     soon = moving.moves_too_little(network) or moving.moves_too_much(network) or reasons.never_moves(network)
     soon = soon or (reasons.hardly_free(network) and not begun) or rates.cannot_be_learned(network)
-    soon = soon or bool(same_inputs(layer, network).speaks_for)
+    soon = soon or bool(same_inputs(layer, network).speaks_for) or bool(standing.causes(network))
     soon = soon or _wandered(layer, network, rows, thresholds)
     if soon or (reasons.one_answer(layer, network) and not begun):
         return True
