@@ -63,8 +63,8 @@ def no_nonlinearity(s: Supervised, network: Network, learned: float, rows: int) 
     names = f"{shown(weighted[-1].info.name, 40)} to {shown(weighted[0].info.name, 40)}"
     what = f"the {len(weighted)} layers with weights, {names}, have no activation between them"
     says = "Linear layers one after the other can learn what a single one can, and no more."
-    fix = ("add an activation, such as ReLU, after each layer but the last",)
-    because = ("each was given what the one before it put out",)
+    fix: tuple[str, ...] = ("add an activation, such as ReLU, after each layer but the last",)
+    because: tuple[str, ...] = ("each was given what the one before it put out",)
     if idle:
         because = (*because, f"{shown(idle, 40)}, which has no weights, is there and never ran")
         fix = (f"call {shown(idle, 40)} in forward: x = self.{shown(idle, 40)}(layer(x))", *fix)
