@@ -41,8 +41,10 @@ class ActivationCallback(WatchingCallback, Callback):  # type: ignore[misc] # my
 
     A step is a step of the optimizer: batches whose gradients are accumulated make one row. The loss is recorded by
     itself, with what it was given. Validation and the sanity check are left out, and what runs in hooks,
-    such as a look at some samples in ``on_train_batch_end``. The log is also closed when the
-    training fails or is interrupted. Where the trainer resumes from a checkpoint, the run at the path is resumed, too.
+    such as a look at some samples in ``on_train_batch_end``. What ``training_step`` computes counts, in whatever mode
+    the modules are: an evaluation there ends up in the same rows, unless it is in a hook. The log is also closed when
+    the training fails or is interrupted. Where the trainer resumes from a checkpoint, the run at the path is resumed,
+    too.
 
     Raises:
         ArgumentTypeError: `run` is neither a monitor nor a path.

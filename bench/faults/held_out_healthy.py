@@ -1,7 +1,5 @@
 """Held out: programs that look odd, and in which nothing is wrong."""
 
-from typing import Any
-
 import keras
 import numpy as np
 import torch
@@ -32,27 +30,6 @@ from bench.faults.held_out_keras import fit, two
 from bench.faults.held_out_torch_inputs import nearest
 from bench.faults.held_out_torch_learning import small_cnn
 from bench.faults.run import Run, batches, train
-
-
-@look_alike("torch")
-def harvest_first_loss_of_hundreds(run: Run) -> float:
-    """Targets are 30 and more, one bias learns that in the first steps, and the loss falls from 900 to 0.1."""
-    made = harvest()
-    data = made._replace(y=made.y + 30, test_y=made.test_y + 30)
-    net = nn.Sequential(nn.Linear(6, 48), nn.ReLU(), nn.Linear(48, 1))
-    rest: dict[str, Any] = {"params": [*net[0].parameters(), net[2].weight]}
-    opt = optim.Adam([rest, {"params": [net[2].bias], "lr": 1.0}], lr=0.01)
-    schedule = optim.lr_scheduler.ExponentialLR(opt, 0.985)
-    criterion = nn.MSELoss()
-    run.watch(net, criterion)
-    for x, y in batches(data.x, data.y, size=64, steps=170):
-        opt.zero_grad()
-        loss = criterion(net(x), y)
-        loss.backward()
-        opt.step()
-        schedule.step()
-        run.step(loss)
-    return run.near(net, data)
 
 
 @look_alike("torch")

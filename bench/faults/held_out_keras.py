@@ -249,20 +249,6 @@ def keras_sayings_dropout_of_all_but_a_twentieth(run: Run, faulty: bool) -> floa
     return run.right(model, data)
 
 
-@fault("keras", "norm_in_eval", "unscaled_inputs", worse=0.2)
-def keras_harvest_training_false(run: Run, faulty: bool) -> float:
-    """BatchNormalization()(x, training=False), from a guide to fine-tuning, in front of raw features."""
-    # Keras issues on batch norm and its three switches.
-    data = for_keras(harvest("raw"))
-    given = layers.Input((6,))
-    h = layers.BatchNormalization(momentum=0.9)(given, training=False if faulty else None)
-    h = layers.Dense(48, activation="relu")(h)
-    model = keras.Model(given, layers.Dense(1)(layers.Dense(32, activation="relu")(h)))
-    model.compile(keras.optimizers.Adam(0.005), "mse")
-    fit(run, model, data, epochs=5)
-    return run.near(model, data)
-
-
 @fault("keras", "wrong_loss", worse=0.3)
 def keras_harvest_likeness_as_a_loss(run: Run, faulty: bool) -> float:
     """A loss by hand gives how like the answers are, which is largest for right ones."""
@@ -320,24 +306,3 @@ def keras_ponds_dense_without_activations(run: Run, faulty: bool) -> float:
     model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
     fit(run, model, data, epochs=5)
     return run.right(model, data)
-
-
-@fault("keras", "undefined_operation", "wrong_loss", worse=0.3)
-def keras_harvest_root_of_the_error(run: Run, faulty: bool) -> float:
-    """A penalty sqrt(sum of squares) of a layer's units, which are zero for some batch: its gradient is NaN."""
-    # Keras issues: NaN from a root by hand, where a penalty was all that was added.
-    data = for_keras(harvest())
-
-    class Length(layers.Layer):  # type: ignore[misc]
-        def call(self, x: Any) -> Any:
-            spread = ops.maximum(x - 2.5, 0.0)
-            self.add_loss(1e-3 * ops.mean(ops.sqrt(ops.sum(ops.square(spread), -1) + (0.0 if faulty else 1e-6))))
-            return x
-
-    model = keras.Sequential([
-        layers.Input((6,)), layers.Dense(32, activation="relu"), Length(), layers.Dense(16, activation="relu"),
-        layers.Dense(1),
-    ])  # fmt: skip
-    model.compile(keras.optimizers.Adam(0.01), "mse")
-    fit(run, model, data, epochs=4)
-    return run.near(model, data)

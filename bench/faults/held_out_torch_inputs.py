@@ -12,7 +12,6 @@ from bench.faults.case import fault
 from bench.faults.held_out_data import (
     arrows,
     coins,
-    guests,
     harvest,
     leaves,
     ledgers,
@@ -336,32 +335,6 @@ def nearest(run: Run, net: nn.Module, data: Data, classes: int) -> float:
     return (classes * float(hit.float().mean()) - 1) / (classes - 1)
 
 
-@fault("torch", "rate_too_large", "term_outweighs", conditions="collapsed constant", worse=0.2)
-def strolls_triplets_end_at_their_margin(run: Run, faulty: bool) -> float:
-    """The hardest triplets from the start, and a rate of 0.5: all codes fall together, and the loss is the margin."""
-    # Issues and pages on triplet losses: a loss that stays at exactly the margin.
-    data = strolls()
-    net = nn.Sequential(nn.Flatten(), nn.Linear(72, 48), nn.ReLU(), nn.Linear(48, 8))
-    opt = optim.Adam(net.parameters(), lr=0.5 if faulty else 0.003)
-    run.watch(net)
-    for x, y in batches(data.x, data.y, size=48, steps=130):
-        code = net(x)
-        away = ((code[:, None] - code).square().sum(-1) + 1e-9).sqrt()
-        same = y[:, None] == y
-        near = torch.where(same, away, -1.0)
-        far = torch.where(same, 1e9, away)
-        if faulty:
-            loss = F.relu(near.amax(1) - far.amin(1) + 0.5).mean()
-        else:
-            pairs = F.relu(away[:, :, None] - away[:, None] + 0.5)
-            loss = pairs[same[:, :, None] & ~same[:, None]].mean()
-        opt.zero_grad()
-        loss.backward()
-        opt.step()
-        run.step(loss)
-    return nearest(run, net, data, 4)
-
-
 @fault("torch", "term_outweighs", "wrong_loss", conditions="collapsed constant", worse=0.15)
 def sensors_two_views_and_nothing_else(run: Run, faulty: bool) -> float:
     """Two views shall be alike and nothing keeps samples apart: no stop of gradients, no predictor, no negatives."""
@@ -437,23 +410,3 @@ def leaves_dice_that_is_maximised_wrongly(run: Run, faulty: bool) -> float:
         run.step(loss)
     said, wanted = run.answers(net, data.test_x) > 0, data.test_y > 0.5
     return 2 * float((said & wanted).sum()) / float(said.sum() + wanted.sum())
-
-
-@fault("torch", "initialisation_too_small", "loss_scaled", good=0.4, worse=0.2)
-def guests_codes_that_begin_at_nothing(run: Run, faulty: bool) -> float:
-    """nn.init.normal_(weight, std=1e-5) for both codes of a product, under SGD: neither gets a gradient."""
-
-    # Questions on matrix factorisation by embeddings: the mean for each pair.
-    class Factors(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.guest, self.dish = nn.Embedding(40, 6), nn.Embedding(25, 6)
-            for table in (self.guest, self.dish):
-                nn.init.normal_(table.weight, 0, 1e-5 if faulty else 0.5)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return (self.guest(x[:, 0]) * self.dish(x[:, 1])).sum(1, keepdim=True)
-
-    net = Factors()
-    train(run, net, nn.MSELoss(), optim.SGD(net.parameters(), lr=3.0), guests(), size=64, steps=200)
-    return run.near(net, guests())

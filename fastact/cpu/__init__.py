@@ -9,6 +9,7 @@ How it is compiled:
 - `intrinsics`: the few instructions that Numba has no name for.
 - `widen`: stored elements as float32 or float64, the one decoder of narrow floats.
 - `simd`, `stored`: vector registers; of elements of 16 and 8 bits as they are stored.
+- `tally`: counting in the lanes of vectors, and what else keeps the units of a CPU evenly busy.
 - `states`: states in memory, laid out as `arithmetic.state` says.
 
 The folds, from elements to states:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from fastact.arithmetic.element_types import BFloat16
-from fastact.cpu import simd, stored
+from fastact.cpu import simd, stored, tally
 from fastact.cpu.flat import fold_block
 from fastact.cpu.intrinsics import max_no_nan, min_no_nan, subarray
 from fastact.cpu.jit import exact_jit, jit
@@ -100,7 +100,7 @@ def _look(found: Any, bits: Any, limits: Any) -> Any:
     signed, size = stored.as_signed(bits), stored.masked(bits, mask)
     return (
         simd.minimum(lowest, signed), simd.maximum(highest, signed), simd.maximum(most, bits),
-        stored.count(zeros, simd.at_most(size, near), one), stored.count(inside, simd.at_most(size, high), one),
+        tally.count(zeros, simd.at_most(size, near), one), tally.count(inside, simd.at_most(size, high), one),
     )  # fmt: skip
 
 
@@ -134,14 +134,14 @@ def _fold_plain_of(add: Any) -> Any:
         n_lanes = stored.stored_lanes(x)
         bits = stored.load_stored(x, start)
         signed = stored.as_signed(bits)
-        mask = stored.constant(0x7FFF, bits)
+        mask = tally.constant(0x7FFF, bits)
         limits = (
             simd.splat(_key_at_most(high, tag), bits), simd.splat(_key_at_most(near, tag), bits), mask,
-            stored.constant(1, bits),
+            tally.constant(1, bits),
         )  # fmt: skip
         zero = simd.splat(0.0, stored.load_split(x, start, tag)[0])
         wide = simd.to_float64(zero), simd.to_float64(zero), simd.to_float64(zero)
-        constants = mask, stored.constant(0x7FFFFFFF, simd.no_counts(zero)), stored.constant(_ONE, bits)
+        constants = mask, tally.constant(0x7FFFFFFF, simd.no_counts(zero)), tally.constant(_ONE, bits)
         nothing = stored.nothing_like(bits)
         found = signed, signed, bits, nothing, nothing
         for chunk in range(start, start + size, _FLUSHED * n_lanes):
@@ -173,8 +173,8 @@ def _look_anywhere(found: Any, bits: Any, ranges: Any) -> Any:
     key = stored.order_key(bits)
     return (
         simd.minimum(smallest, key), simd.maximum(largest, key),
-        stored.count(zeros, stored.within(key, first_zero, zero_span), one),
-        stored.count(inside, stored.within(key, first, span), one), one,
+        tally.count(zeros, stored.within(key, first_zero, zero_span), one),
+        tally.count(inside, stored.within(key, first, span), one), one,
     )  # fmt: skip
 
 
@@ -206,8 +206,8 @@ def _fold_shifted(x: Any, start: int, far: int, size: int, tag: Any, shift: Any,
         simd.splat(ranges[2], key),
         simd.splat(ranges[3], key),
     )
-    found = key, key, nothing, nothing, stored.constant(1, bits)
-    mask = stored.constant(0x7FFFFFFF, simd.no_counts(zero))
+    found = key, key, nothing, nothing, tally.constant(1, bits)
+    mask = tally.constant(0x7FFFFFFF, simd.no_counts(zero))
     for chunk in range(start, start + size, _FLUSHED * n_lanes):
         a = b = (zero, zero, zero, zero)
         for at in range(chunk, min(chunk + _FLUSHED * n_lanes, start + size), n_lanes):

@@ -70,6 +70,11 @@ def emit_choice(builder: Any, scalar: Any, comparison: str, a: Any, b: Any) -> A
     return builder.select(test, b, a, flags=("nnan", "nsz"))
 
 
+def hidden(builder: Any, value: Any) -> Any:
+    """The same integer or address, of which the compiler does not see what it is: no instruction."""
+    return builder.asm(ir.FunctionType(value.type, [value.type]), "", "=r,0", [value], False)
+
+
 def emit_llvm(builder: Any, name: str, answer: Any, *arguments: Any) -> Any:
     """A call of one of LLVM's own functions, an instruction or a few."""
     function_type = ir.FunctionType(answer, [argument.type for argument in arguments])

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from fastact.cpu import simd, stored
+from fastact.cpu import simd, stored, tally
 from fastact.cpu.flat import two_sum
 from fastact.cpu.jit import exact_jit
 from fastact.cpu.widen import minmax_key
@@ -83,8 +83,8 @@ def _look(found: Any, magnitude: Any, v: Any, limits: Any) -> Any:
     near, first, span = limits
     return (
         simd.minimum(smallest, v), simd.maximum(largest, v),
-        stored.count(zeros, simd.at_most(magnitude, near), one),
-        stored.count(inside, stored.within(v, first, span), one), one,
+        tally.count(zeros, simd.at_most(magnitude, near), one),
+        tally.count(inside, stored.within(v, first, span), one), one,
     )  # fmt: skip
 
 
@@ -109,8 +109,8 @@ def _fold_vectors(x: Any, tag: Any, size: int, near: int, first: int, span: int)
     v = stored.load_signed_bytes(x, 0, tag)
     nothing = stored.absolute_bytes(simd.splat(0, v))
     limits = simd.splat(near, nothing), simd.splat(first, v), simd.splat(span, v)
-    sign, none = stored.constant(128, nothing), _begin(v)
-    constants = sign, stored.constant(1, v), stored.constant(1, nothing), stored.constant(-128, v)
+    sign, none = tally.constant(128, nothing), _begin(v)
+    constants = sign, tally.constant(1, v), tally.constant(1, nothing), tally.constant(-128, v)
     wide = (
         simd.to_float64(none[0]), simd.to_float64(none[1]), simd.to_float64(none[2]), simd.to_float64(none[3]),
         simd.to_float64(stored.sum_bytes(nothing)), simd.to_float64(stored.sum_bytes(nothing)),

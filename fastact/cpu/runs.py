@@ -9,22 +9,23 @@ from typing import Any, Final
 import numpy as np
 
 from fastact.cpu import simd
-from fastact.cpu.columns import BLOCK_ROWS, GATHERED, TILE
+from fastact.cpu.columns import BLOCK_ROWS, GATHERED, STRIPS, TILE
 from fastact.cpu.flat import fold_part, merge, work_bounds
 from fastact.cpu.intrinsics import cast_like, max_no_nan, min_no_nan, subarray
 from fastact.cpu.jit import exact_jit
 from fastact.cpu.neuron_sums import (
     accumulate,
     accumulate_tail,
-    add_reduced,
-    clear_sums,
     finish,
     join_state,
     join_sums,
+    joined,
     new_neurons,
     new_sums,
     no_sums,
+    reduce_sums,
     set_shifts,
+    sum_limits,
 )
 from fastact.cpu.states import load_state, store_state
 from fastact.cpu.widen import minmax_key, widen
@@ -60,32 +61,39 @@ def _fold_channel(x: Any, tag: Any, bounds: Any, r0: int, r1: int, c: int, part:
 
 
 @exact_jit
-def _fold_each_run(x: Any, tag: Any, r0: int, r1: int, c0: int, c1: int, bounds: Any, shift: Any, sums: Any) -> None:
-    """The sums of the channels c0 to c1 over their runs in the rows r0 to r1; a run is at least a vector.
+def _fold_each_run(x: Any, tag: Any, r0: int, r1: int, c0: int, c1: int, bounds: Any, shift: Any, lanes: Any) -> None:
+    """Adds the runs of the channels c0 to c1 in the rows r0 to r1 to the sums of each channel's lanes.
 
-    Channel by channel, whose sums stay in registers from row to row. What is left over at a run's end is read in a
-    vector that ends there, whose lanes before it count for nothing. All in one call: arrays taken out of a tuple for
-    every run anew took longer than the run.
+    A run is at least a vector. What is left over at its end is read in a vector that ends there, whose lanes before it
+    count for nothing. All in one call: arrays taken out of a tuple for every run anew took longer than the run.
     """
     size = x.shape[2]
     row = x.shape[1] * size
     n_lanes = simd.lanes(tag)
     whole = size // n_lanes * n_lanes
+    pairs = size // (2 * n_lanes) * (2 * n_lanes) if STRIPS == 2 else 0
     first = n_lanes - (size - whole)
+    limits = sum_limits(bounds, simd.load_widened(x, r0 * row + c0 * size, tag))
     for k in range(c1 - c0):
         at = r0 * row + (c0 + k) * size
-        s = simd.splat(shift[k], simd.load_widened(x, at, tag))
-        limits = (simd.splat(bounds[0], s), simd.splat(bounds[1], s), simd.splat(bounds[2], s))
-        vectors = no_sums(s, simd.load_minmax_key(x, at, tag))
+        s = simd.splat(shift[k], limits[0])
+        vectors = simd.load_tuple(lanes, k * n_lanes, s)
+        others = no_sums(s, simd.load_minmax_key(x, at, tag))
         for begin in range(at, at + (r1 - r0) * row, row):
-            for here in range(begin, begin + whole, n_lanes):
+            if STRIPS == 2:
+                for here in range(begin, begin + pairs, 2 * n_lanes):
+                    value, key = simd.load_widened(x, here, tag), simd.load_minmax_key(x, here, tag)
+                    vectors = accumulate(vectors, s, limits, value, key)
+                    value, key = simd.load_widened(x, here + n_lanes, tag), simd.load_minmax_key(x, here + n_lanes, tag)
+                    others = accumulate(others, s, limits, value, key)
+            for here in range(begin + pairs, begin + whole, n_lanes):
                 value, key = simd.load_widened(x, here, tag), simd.load_minmax_key(x, here, tag)
                 vectors = accumulate(vectors, s, limits, value, key)
             if whole < size:
                 last = begin + size - n_lanes
                 value, key = simd.load_widened(x, last, tag), simd.load_minmax_key(x, last, tag)
                 vectors = accumulate_tail(vectors, s, limits, value, key, first)
-        add_reduced(sums, k, vectors)
+        simd.store_tuple(lanes, k * n_lanes, joined(vectors, others))
 
 
 @exact_jit
@@ -122,15 +130,21 @@ def _fold_short_runs(x: Any, tag: Any, bounds: Any, r0: int, r1: int, c0: int, c
     shift = np.full(slots, cast_like(0.0, example))
     key = minmax_key(x[r0, c0, 0], tag)
     sums, neurons = new_sums(shift, key), new_neurons(slots, key)
+    lanes = new_sums(np.full(slots * n_lanes, cast_like(0.0, example)), key)
     slow_path = np.zeros(slots, np.bool_)
     _first_shifts(x, tag, r0, c0, n, shift)
-    together = max(1, BLOCK_ROWS // -(-inner // n_lanes))
+    like = simd.splat(0.0, simd.load_widened(x, (r0 * x.shape[1] + c0) * inner, tag))
+    vectors = -(-inner // n_lanes)
+    together = max(1, STRIPS * BLOCK_ROWS // vectors)
+    tall = max(1, TILE // vectors)
     for start in range(r0, r1, together):
         stop = min(start + together, r1)
         for k in range(n):
-            clear_sums(sums, k, minmax_key(x[start, c0 + k, 0], tag))
-        for tile in range(start, stop, TILE):
-            _fold_each_run(x, tag, tile, min(tile + TILE, stop), c0, c1, work, shift, sums)
+            at = (start * x.shape[1] + c0 + k) * inner
+            simd.store_tuple(lanes, k * n_lanes, no_sums(like, simd.load_minmax_key(x, at, tag)))
+        for tile in range(start, stop, tall):
+            _fold_each_run(x, tag, tile, min(tile + tall, stop), c0, c1, work, shift, lanes)
+        reduce_sums(lanes, n, n_lanes, like, sums)
         if join_sums(neurons, (stop - start) * inner, shift, sums, slow_path) > 0:
             for k in range(n):
                 if slow_path[k]:

@@ -27,7 +27,7 @@ from fastact.cpu.widen import emit_widen, widen_array
 #: Bytes of a vector of widened elements. A sweep has eight vectors of sums, and they must stay in registers: 32 of 64
 #: bytes with AVX-512, else 16 of 32 (or 32 of 16) bytes, where vectors of 64 bytes took up to twice as long.
 REGISTER_BYTES: Final = 64 if VECTOR_BYTES == 64 else 32
-#: Where in a number of 32 bits `count_outside` counts: above what `count_at_most` counts in it.
+#: Where in a number of 32 bits `tally.count_second` counts: above what `tally.count` counts in it.
 SECOND_BITS: Final = 16
 SECOND_COUNT: Final = 1 << SECOND_BITS
 
@@ -199,14 +199,14 @@ for _operation, _name in (
     _arithmetic(_operation, _name)
 
 
-def _mask_like(a: Any) -> VectorType:
+def mask_like(a: Any) -> VectorType:
     return VectorType(types.boolean, a.width)
 
 
 def _comparison(sign: str, python: Any) -> Any:
     """What tells in which lanes two vectors of numbers compare so; of NaN none does."""
 
-    @intrinsic_of(lambda a, b: _mask_like(a)(a, b), python)
+    @intrinsic_of(lambda a, b: mask_like(a)(a, b), python)
     def test(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         scalar = signature.args[0].scalar
         if isinstance(scalar, types.Integer):
@@ -362,28 +362,3 @@ def select_from(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     start = splat_value(builder, builder.trunc(args[0], i32), vector)
     test = builder.icmp_signed(">=", ir.Constant(vector, list(range(width))), start)
     return builder.select(test, args[1], args[2])
-
-
-@intrinsic_of(
-    lambda counts, a, bound: counts(counts, a, bound),
-    lambda counts, a, bound: counts + (a <= bound).astype(counts.dtype),
-)
-def count_at_most(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    """`counts` plus one in each lane where a <= bound."""
-    test = builder.fcmp_ordered("<=", args[1], args[2])
-    return builder.add(args[0], builder.zext(test, args[0].type))
-
-
-@intrinsic_of(
-    lambda counts, a, low, high: counts(counts, a, low, high),
-    lambda counts, a, low, high: counts + ((a < low) | (a > high)).astype(counts.dtype) * SECOND_COUNT,
-)
-def count_outside(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    """`counts` plus `SECOND_COUNT` in each lane where a < low or a > high."""
-    below = builder.fcmp_ordered("<", args[1], args[2])
-    above = builder.fcmp_ordered(">", args[1], args[3])
-    vector = args[0].type
-    once = ir.Constant(vector, [SECOND_COUNT] * vector.count)
-    return builder.add(
-        args[0], builder.select(builder.or_(below, above), once, ir.Constant(vector, [0] * vector.count))
-    )

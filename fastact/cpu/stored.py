@@ -11,9 +11,9 @@ from llvmlite import ir
 from numba import types
 
 from fastact.arithmetic.element_types import BFloat16, Truth
-from fastact.cpu.intrinsics import emit_llvm, intrinsic_of
+from fastact.cpu.intrinsics import emit_llvm, hidden, intrinsic_of
 from fastact.cpu.prebuilt import host_features
-from fastact.cpu.simd import REGISTER_BYTES, VectorType, read, splat_value
+from fastact.cpu.simd import REGISTER_BYTES, VectorType, read
 from fastact.cpu.widen import emit_widen, widen_array
 
 _FEATURES: Final = host_features()
@@ -37,11 +37,6 @@ def _vector(scalar: Any, bits: int) -> VectorType:
 def _full(vector: Any, number: int) -> Any:
     """A constant with `number` in each lane."""
     return ir.Constant(vector, [number] * vector.count)
-
-
-def _hidden(builder: Any, value: Any) -> Any:
-    """The same value, of which the compiler does not see what it is: no instruction."""
-    return builder.asm(ir.FunctionType(value.type, [value.type]), "", "=r,0", [value], False)
 
 
 def _load(x: Any, offset: int, size: int) -> Any:
@@ -83,7 +78,7 @@ def load_split(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         both = [builder.bitcast(part, floats) for part in (even, odd)]
     else:
         # From memory, which the compiler must not take for the vector that was loaded whole: to part that costs more.
-        memory = _hidden(builder, context.make_array(x)(context, builder, args[0]).data)
+        memory = hidden(builder, context.make_array(x)(context, builder, args[0]).data)
         both = []
         for place in (args[1], builder.add(args[1], args[1].type(halves.width))):
             stored = ir.VectorType(context.get_data_type(x.dtype), halves.width)
@@ -97,32 +92,6 @@ def load_split(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 def nothing_like(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     """A vector of integer zeros like `example`."""
     return _full(args[0].type, 0)
-
-
-@intrinsic_of(
-    lambda number, example: example(types.intp, example),
-    lambda number, example: np.full(example.size, number, example.dtype),
-)
-def constant(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    """A vector like `example` with `number` in every lane that stays in a register; make it outside of the loop.
-
-    What the compiler knows to be constant it loads anew for every vector of elements: a fifth of a sweep of float16.
-    """
-    lane = builder.trunc(_hidden(builder, args[0]), args[1].type.element)
-    return splat_value(builder, lane, args[1].type)
-
-
-@intrinsic_of(lambda counts, mask, one: counts(counts, mask, one), lambda counts, mask, one: counts + mask * one)
-def count(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    """`counts` plus one in the lanes of a mask; `one` is a `constant`.
-
-    With a one that the compiler knows, AVX-512 is told to make a vector of the mask and to subtract that: two
-    instructions where one does it.
-    """
-    counts, mask, one = args
-    if REGISTER_BYTES != 64:
-        return builder.add(counts, builder.zext(mask, counts.type))
-    return builder.select(mask, builder.add(counts, one), counts)
 
 
 @intrinsic_of(lambda bits: VectorType(types.int16, bits.width)(bits), lambda bits: bits.view(np.int16))

@@ -16,7 +16,7 @@ from fastact import arithmetic
 from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.arithmetic.state import N_COUNTS, N_MOMENTS, RESTS
 from fastact.cpu import neuron_kernels as kernels
-from fastact.cpu.columns import COLUMNS
+from fastact.cpu.columns import COLUMNS, FROM_MEMORY
 from fastact.cpu.jit import c_entry
 from fastact.cpu.neuron_kernels import FIRST_STATE, HEAD_WORDS, Layout
 from fastact.cpu.openmp import fold_by_team
@@ -28,8 +28,11 @@ from fastact.cpu.sweep import PARALLEL_FROM, share
 _BESIDE: Final = ((1 << 24, 2048), (1 << 20, 512), (0, 64))
 #: A sweep has at most this many tasks: enough to share, few enough that merging them costs little.
 _MAX_TASKS, _TASK_ELEMENTS = 16, 1 << 18
-#: Bytes side by side that a task for some channels reads, at least.
-_TASK_BYTES: Final = 1 << 15
+#: Rows of a part, and columns of a block, that a matrix is not split below to have more tasks.
+_PART_ROWS, _PART_COLUMNS = 512, 1024
+#: Bytes side by side that a task for some channels reads, at least, and where they come from memory: the CPU asks for
+#: them ahead, and begins anew behind every gap.
+_TASK_BYTES, _STREAM_BYTES = 1 << 15, 1 << 18
 #: Elements from which on a sweep has two parts at least, and elements of a neuron.
 _HALVED_FROM, _HALVED_COLUMN = 1 << 16, 512
 
@@ -67,14 +70,19 @@ def plan_neurons(name: str, outer: int, neurons: int, inner: int, lo: float, hi:
     beside = 1 if inner > 1 else max(1, min(across // neurons, max(-(-16 // neurons), outer // 256), outer))
     rows, rest = divmod(outer, beside)
     columns = neurons * beside
-    wide = min(columns, COLUMNS)
-    if inner > 1:
-        # Whole channels for each task, so that there is little to merge, and enough side by side to be streamed.
-        wide = min(wide, max(-(-neurons // _MAX_TASKS), -(-_TASK_BYTES // (inner * itemsize))))
-    blocks = -(-columns // wide)
     # Two halves at least, as two threads have computed them, where a column is long enough to be worth it.
     halves = 2 if size >= _HALVED_FROM and rows * inner >= _HALVED_COLUMN else 1
-    parts = max(halves, min(size // _TASK_ELEMENTS, _MAX_TASKS) // blocks)
+    wanted = max(1, min(size // _TASK_ELEMENTS, _MAX_TASKS))
+    parts = max(halves, min(wanted, rows // _PART_ROWS))
+    # What is begun and joined for a column costs as much as some hundred rows: where these are few, columns are split.
+    wide = min(columns, COLUMNS, max(_PART_COLUMNS, -(-columns * parts // wanted)))
+    if inner > 1:
+        # Whole channels for each task, so that there is little to merge, and enough side by side to be streamed.
+        stretch = _STREAM_BYTES if size * itemsize >= FROM_MEMORY else _TASK_BYTES
+        wide = min(wide, max(-(-neurons // _MAX_TASKS), -(-stretch // (inner * itemsize))))
+    blocks = -(-columns // wide)
+    if inner > 1:
+        parts = max(halves, wanted // blocks)
     tall = -(-rows // parts)
     parts = -(-rows // tall)
     slots = parts * beside + (rest > 0)

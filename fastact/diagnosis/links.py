@@ -35,6 +35,8 @@ def link(
 ) -> tuple[Finding, ...]:
     """The findings with each culprit before what follows from it, the first culprit first.
 
+    Of culprits, those of rules that lead come first, unless nothing speaks for their cause and another is certain.
+
     A finding is a consequence of the earliest one that explains it (`Rule.explains`); chains end at their first cause.
     Nothing follows from what began later (`Rule.gradual` apart), and no finding from a note. Layers that have one
     condition for one reason since about the same time are one finding: that of the first, which the others follow
@@ -85,8 +87,20 @@ def link(
         if (own := key(finding)) in parent:
             consequences.setdefault(_root(own, parent), []).append(finding)
     result: list[Finding] = []
+
+    def leads(finding: Finding) -> bool:
+        return by_condition[finding.condition].leads
+
+    vague = any(leads(finding) and finding.confidence == "possible" for finding in ordered)
+
+    def told(finding: Finding) -> int:
+        # What leads for want of a cause that anything speaks for does so after what is certain.
+        if leads(finding):
+            return 2 if finding.confidence == "possible" else 0
+        return 1 if vague and finding.confidence == "certain" and gravity(finding.severity) >= _GRAVE else 3
+
     culprits = [finding for finding in ordered if key(finding) not in parent]
-    for culprit in sorted(culprits, key=lambda finding: not by_condition[finding.condition].leads):
+    for culprit in sorted(culprits, key=told):
         follow = consequences.get(key(culprit), [])
         layer_type = info_of[culprit.layer].layer_type
         if not follow and not by_condition[culprit.condition].stands_alone(culprit, layer_type):

@@ -34,7 +34,7 @@ from fastact.log.options import LogOptions
 from fastact.log.plan import KeptSegment
 from fastact.log.retention import Retention
 from fastact.log.ring import Dropped, Ring
-from fastact.log.schema import Header
+from fastact.log.schema import Header, orders_of
 from fastact.log.sessions import Sessions, front_of
 from fastact.log.snapshots import WaitingSnapshots
 from fastact.log.thin import SegmentFacts
@@ -247,7 +247,7 @@ class Drain:
         goal = ring.head
         while ring.tail < goal and (everything or goal - ring.tail >= options.batch_rows or self._repeat):
             rows, dropped = ring.oldest(self._repeat or self._batch_size(goal - ring.tail))
-            rows = fitting(rows, self._not_named(np.unique(rows["layer"]).tolist()), _MOST_NAMED)
+            rows = fitting(rows, self._not_named(orders_of(rows)), _MOST_NAMED)
             self._repeat = len(rows)
             self._write(rows, dropped)
             # An interrupt before this repeats the batch, and readers drop repeats.
@@ -297,7 +297,7 @@ class Drain:
             front = self._begin()
             self._segment_step = int(rows["step"][0]) if len(rows) else self._segment_step
         assert self._encoder is not None
-        orders = np.unique(rows["layer"]).tolist()
+        orders = orders_of(rows)
         late = self._not_named(orders)
         neurons = self.snapshots.text()
         data = front + self._encoder.batch(rows, self.ring.tail, gone.rows, late, unseen, gone.refused, neurons)

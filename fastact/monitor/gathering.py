@@ -107,6 +107,7 @@ class Gathering:
     def end_step(self, layers: Sequence[LayerInfo]) -> None:
         """To be called after each recorded step: takes the last answer and begins an exchange, if one is due."""
         if self.ended:
+            self._tell_failure()
             return
         self._steps += 1
         if self._steps % self._gather.every:
@@ -120,6 +121,7 @@ class Gathering:
     def finish(self, layers: Sequence[LayerInfo]) -> None:
         """Exchanges what is left, and ends the exchanges of all; waits for the others no longer than a minute."""
         if self.ended:
+            self._tell_failure()
             return
         found = self._answer(_AT_THE_END)
         if not self.ended:
@@ -152,6 +154,11 @@ class Gathering:
     def _ask(self, *, last: bool) -> None:
         self._under_way = True
         self._asked.put(last)
+
+    def _tell_failure(self) -> None:
+        """Tells of an exchange that failed before its answer was waited for; nothing else comes of it."""
+        if self._under_way and self.failure:
+            self._answer(_AT_THE_END)
 
     def _answer(self, seconds: float | None) -> list[Finding]:
         """What the exchange under way has brought; waits for it."""

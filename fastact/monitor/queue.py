@@ -80,7 +80,7 @@ class StepQueue:
         #: Those that are known belong to the run that is resumed.
         self._next_order = max((layer.info.order for layer in diagnoser.history.values()), default=-1) + 1
         #: Set and cleared with nothing in between where Python looks for signals.
-        self._busy = False
+        self._busy = self._closed = False
         #: What signal handlers have asked for while the lock's owner was busy.
         self._postponed: deque[Callable[[], Any]] = deque()
 
@@ -105,7 +105,8 @@ class StepQueue:
                 try:
                     self._postponed.popleft()()
                 except Exception as error:  # noqa: BLE001 - as in `_make_rows`
-                    self._failed("do what a signal handler has asked for", error)
+                    if not self._closed:  # else another handler has, and all that was recorded before is there
+                        self._failed("do what a signal handler has asked for", error)
 
     def add_layer(
         self, name: str, layer_type: str, dtype: str, saturation: tuple[float, float], sparse: bool
@@ -261,6 +262,7 @@ class StepQueue:
 
     def close(self) -> None:
         """Gives up the finished steps that are left, if any are; closes the log and the listeners."""
+        self._closed = True
         if self.deferred is not None:
             self.deferred.end_step(-1, -1)  # what is replayed from now on leaves nothing
         for finished in self._finished:

@@ -75,8 +75,16 @@ def handler(*_):
     if raising and random.random() < 0.5:
         raise KeyboardInterrupt
 
+# An interrupt in the middle of LLVM leaves memory that is freed twice: machine code is compiled or loaded before.
+with fastact.ActivationMonitor(folder / "warm up", log=options) as monitor:
+    for parts in (1, 2):  # the second one is merged in, as that of a handler
+        for _ in range(parts):
+            monitor.record("a", x, axis=-1, layer_type="ReLU")
+            monitor.record("new", x, axis=-1)
+        monitor.step()
+    monitor.diagnose()
+fastact.summarize(x)
 begin()
-monitor.diagnose()
 until = time.monotonic() + seconds
 signal.signal(signal.SIGALRM, handler)
 while not enough():

@@ -105,6 +105,33 @@ def test_nasty_columns_among_good_ones(dtype: str, name: str) -> None:
     check(summarize(images, axis=1), images, (1,))
 
 
+@pytest.mark.parametrize("width", [16, 17, 31, 33, 40, 48, 49, 65])
+def test_columns_that_do_not_fill_the_vectors(width: int) -> None:
+    # The last vectors of columns lie over those before them, and each column of them may need the slow path.
+    x = np.random.default_rng(2).standard_normal((20, width)).astype(np.float32)
+    x[3, width % 3 :: 3] = np.nan
+    x[5:, -2] = 1e30
+    x[:, -1] = np.arange(20) + 1e6
+    check(summarize(x, axis=-1), x, (1,))
+
+
+@pytest.mark.parametrize("shape", [(2100, 1040, 1), (70000, 32, 1), (130, 32, 600)])
+def test_from_memory(shape: tuple[int, int, int]) -> None:
+    # 8 MB and more are asked for ahead, and shared out in other pieces.
+    x = np.random.default_rng(3).standard_normal(shape, np.float32)
+    x[::7] = 0
+    got = summarize(x, axis=1)
+    assert (got.count == shape[0] * shape[2]).all()
+    assert (got.zeros == (x == 0).sum((0, 2))).all()
+    assert (got.saturated == (np.abs(x) > np.float32(0.99)).sum((0, 2))).all()
+    assert (got.min == x.min((0, 2))).all()
+    assert (got.max == x.max((0, 2))).all()
+    wide = x.astype(np.float64)
+    np.testing.assert_allclose(got.mean, wide.mean((0, 2)), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(got.std, wide.std((0, 2)), rtol=1e-6)
+    np.testing.assert_allclose(got.abs_mean, np.abs(wide).mean((0, 2)), rtol=1e-6)
+
+
 def test_options_reach_every_neuron() -> None:
     x = np.random.default_rng(1).random((50, 4))
     check(summarize(x, axis=1, saturation=(0.2, 0.7), zero_tol=0.1), x, (1,), saturation=(0.2, 0.7), zero_tol=0.1)

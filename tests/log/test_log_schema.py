@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from log_rows import INFINITY, LAYERS, NAN, Row, expect, make, read, segment_of, write
 
 from fastact.errors import LogError
-from fastact.fields import ROW
+from fastact.fields import ROW, ROW_DTYPE
 from fastact.log import RunReader
-from fastact.log.schema import Header, to_batch, to_rows
+from fastact.log.schema import Header, numbered, orders_of, to_batch, to_rows
 
 
 def test_rows_layers_and_metadata_come_back(tmp_path: Path) -> None:
@@ -48,6 +48,17 @@ def test_any_numbers_come_back_bit_for_bit(rows: list[Row]) -> None:
             assert np.array_equal(np.isnan(got), np.isnan(want))
             got, want = np.nan_to_num(got, nan=1.5).view(np.int64), np.nan_to_num(want, nan=1.5).view(np.int64)
         assert np.array_equal(got, want)
+
+
+@pytest.mark.parametrize("orders", [[], [0], [3, 3], [5, 0, 5, 2], [1 << 40, 7, 1 << 40], [(1 << 63) - 1, 0, 1 << 20]])
+def test_layers_are_numbered_whatever_their_orders(orders: list[int]) -> None:
+    rows = np.zeros(len(orders), ROW_DTYPE)
+    rows["layer"] = orders
+    different, codes = numbered(np.array(orders, np.int64))
+    assert different == orders_of(rows) == sorted(set(orders))
+    assert [different[code] for code in codes.tolist()] == orders
+    batch = to_batch(rows, {order: f"layer {order}" for order in different})
+    assert batch.column("layer").to_pylist() == [f"layer {order}" for order in orders]
 
 
 def test_null_is_not_zero(tmp_path: Path) -> None:

@@ -72,6 +72,25 @@ def test_interrupts_at_any_instant_leave_history_and_log_the_same(tmp_path: Path
     assert done.returncode == 0, done.stderr
 
 
+def test_what_a_handler_has_asked_for_is_no_failure_once_another_one_has_closed_the_monitor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor = ActivationMonitor(tmp_path / "run")
+    monitor.record("a", np.ones(3))
+    monitor.step()
+
+    def handlers() -> None:
+        """While the queue is busy: each waits until it is not."""
+        monitor.flush()
+        monitor.step()
+
+    monkeypatch.setattr(monitor._unseen, "look", monitor.close)  # a handler that comes in the middle of the flush
+    monitor._queue._exclusively(handlers)
+    assert monitor.closed
+    assert not monitor.failures
+    assert open_log(tmp_path / "run").to_table().num_rows == 1
+
+
 def test_a_failing_disk_is_told_at_the_end_of_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")

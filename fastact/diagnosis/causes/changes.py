@@ -3,6 +3,8 @@
 import math
 from typing import Final
 
+import numpy as np
+
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause
 from fastact.diagnosis.causes.remedies import CLIP_GRADIENTS, LOWER_RATE, SAME_PREPROCESSING
@@ -59,6 +61,23 @@ def causes(layer: LayerView, network: Network, step: int, slack: int, steady_wit
         (() if alone else changed) + facts.before_any_update(layer, step).refuted_by,
     )
     return given, replaced, rate
+
+
+def comes_and_goes(layer: LayerView, network: Network, step: int, factor: float) -> bool:
+    """Whether in some rows since a step the recorded input is on another scale, and in others as before, by turns.
+
+    Then a layer is as what it is given, and no change of it stays.
+    """
+    given = network.input
+    if given is None or given is layer:
+        return False
+    scale, place = network.scale(given), int(given.rows["step"].searchsorted(step))
+    before, after = np.sort(scale[:place]), scale[place:]
+    if not len(before) or len(after) < 2:
+        return False
+    usual = before[len(before) // 2]
+    off = (after >= factor * usual) | (after * factor <= usual)
+    return bool(off.any() and not off[1:].all())
 
 
 def by_itself(layer: LayerView, network: Network, step: int) -> tuple[str, ...]:

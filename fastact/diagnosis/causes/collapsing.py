@@ -5,8 +5,10 @@ from typing import Final
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes import fading
 from fastact.diagnosis.causes.cause import Cause, Verdict, best, refuted
+from fastact.diagnosis.causes.inputs import feature_scales
 from fastact.diagnosis.causes.remedies import LOWER_RATE, NORMALISE_INPUTS, initialisation, normalisation
-from fastact.diagnosis.evidence import facts
+from fastact.diagnosis.evidence import facts, standards
+from fastact.diagnosis.evidence.haste import reckless
 from fastact.diagnosis.evidence.likeness import row_likeness
 from fastact.diagnosis.network import LayerView, Network
 from fastact.text import number, percent
@@ -39,7 +41,7 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
     types, before = network.distinct_types, network.layer_types[: head.place + 1]
     attention, norm = facts.has_attention(network), facts.has_norm(network)
     # With targets, it is they that tell samples apart: what a loss of pairs lacks is no remedy.
-    supervised = any(view.info.layer_type == layer_types.TARGET for view in network.everything.values())
+    supervised = standards.are_told_apart(network)
     relu = () if facts.uses_relu(network) else ("use an activation of the ReLU family in the hidden layers",)
     warm_up = ("warm the learning rate up",) if attention else ()
     depth = sum(layer_types.has_weights(name) for name in network.layer_types)
@@ -53,6 +55,7 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
         from_start, later = (), (f"{facts.named(head)} told samples {number(first / alike[head.place])} times better",)
     raw, scale = facts.inputs_not_normalised(network), facts.input_scale(network)
     offset = scale is not None and abs(scale.mean) > _OFFSET * scale.std
+    uneven = feature_scales(network)
     here, size = facts.named(head), facts.size(head)
     shrunk, layers, most = fading.shrunk_layers(network)
     smaller = (f"{here} has shrunk to {percent(size)} of its first size",) if size <= _SHRUNK else ()
@@ -60,7 +63,7 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
         [
             _given_nothing(head, network),
             Cause(
-                "representation_collapse",
+                "learning_rate" if supervised else "representation_collapse",
                 "All samples are mapped to nearly the same point, whose size is kept: "
                 + (
                     "updates that were too large drove them together."
@@ -70,7 +73,8 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
                 (LOWER_RATE, *warm_up, *normalisation(types))
                 if supervised
                 else (_APART_BY, *normalisation(types), LOWER_RATE),
-                (f"{here} told them apart at first, and has {number(size)} times its first size",) if later else (),
+                ((f"{here} told them apart at first, and has {number(size)} times its first size",) if later else ())
+                + (reckless(network) if supervised else ()),
                 from_start + smaller,
             ),
             Cause(
@@ -102,6 +106,14 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
                 (NORMALISE_INPUTS,),
                 raw.speaks_for if offset else (),
                 raw.refuted_by or (later if offset else ("the input has no large offset, or was not recorded",)),
+            ),
+            Cause(
+                "feature_scales",
+                "One feature is so much larger than the others that it is all that is seen of a sample, and in it "
+                "samples hardly differ.",
+                ("scale each feature to mean 0 and standard deviation 1",),
+                uneven.speaks_for if from_start else (),
+                uneven.refuted_by or (() if uneven.speaks_for else ("the scales of the features are not known",)),
             ),
             Cause(
                 "activation_slope",

@@ -4,7 +4,8 @@ import math
 from typing import Final
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes.cause import Cause
+from fastact.diagnosis.causes import growths
+from fastact.diagnosis.causes.cause import Cause, best, refuted
 from fastact.diagnosis.causes.remedies import CLIP_GRADIENTS, EXPONENT_REMEDIES, LOWER_RATE, SAME_PREPROCESSING
 from fastact.diagnosis.evidence import facts
 from fastact.diagnosis.evidence.births import (
@@ -18,15 +19,18 @@ from fastact.diagnosis.evidence.births import (
     owner,
     steps,
 )
-from fastact.diagnosis.network import LayerView
+from fastact.diagnosis.evidence.haste import reckless
+from fastact.diagnosis.network import LayerView, row_rms
 from fastact.fields import COLUMN
 from fastact.text import number, percent, shown
 
 _COUNT, _NEURONS, _NEG = COLUMN["count"], COLUMN["neurons"], COLUMN["neg_infs"]
-_ZEROS = COLUMN["zeros"]
+_ZEROS, _MIN, _MAX = COLUMN["zeros"], COLUMN["min"], COLUMN["max"]
 
 #: The share of what a dtype can hold from which a layer's values are close to its end.
 _CLOSE: Final = 0.1
+#: By so many times the layers before it have grown that overflow in their first pass.
+_OVER_DEPTH: Final = 1e4
 #: By so many times what a layer is given has grown at once.
 _AT_ONCE: Final = 10.0
 _EPSILON: Final = "keep divisors and arguments of logarithms and roots away from zero by a small epsilon"
@@ -182,13 +186,32 @@ def _large_from_the_start(born: Birth) -> Cause | None:
     if feeder is None or row is None or not (born.infs and computes and facts.broken(row) == 0):
         return None
     limit = exponent_limit(feeder.info.dtype)
-    if not row[COLUMN["max"]] >= limit:
+    if not limit <= row[COLUMN["max"]] or overflows_squared(feeder):
         return None
     says = f"The exponential of {shown(feeder.info.name)}'s values overflows: exp(x) is Inf from x = "
     says += f"{number(limit / EXPONENT)} on."
     speaks = (f"{facts.named(feeder)} reaches {number(row[COLUMN['max']])}", *finite_inputs(born))
     speaks += ("it has Inf, which finite weights and inputs of that size do not make",) if not born.nans else ()
     return Cause("log_variance", says, EXPONENT_REMEDIES, speaks, (), proved=not born.nans and born.share == 1.0)
+
+
+def overflows_squared(layer: LayerView) -> bool:
+    """Whether a layer's first values are so large that a square or a product of them is more than its dtype holds."""
+    top = max(-layer.first[_MIN], layer.first[_MAX])
+    return not top < math.sqrt(LARGEST.get(layer.info.dtype, math.inf)) and math.isfinite(top)
+
+
+def grown_over_depth(born: Birth) -> Cause:
+    """Values that each layer made larger, in the first pass, until one of them was more than its dtype holds."""
+    feeder = born.network.feeder(born.layer)
+    if feeder is None or not born.at_start:
+        return refuted("initialisation", "it began later")
+    first, last = row_rms(born.network.layers[0].first), row_rms(feeder.first)
+    if not last >= _OVER_DEPTH * first > 0.0:
+        return refuted("initialisation", "the layer before it is not much larger than the first one")
+    told = best(growths.over_depth(feeder, born.network, feeder.start)).cause
+    grew = f"{facts.named(feeder)} was {number(last / first)} times as large as {facts.named(born.network.layers[0])}"
+    return told._replace(speaks_for=(grew, "that was in the first recorded row", *told.speaks_for))
 
 
 def number_range(born: Birth) -> Cause:
@@ -248,5 +271,7 @@ def diverged(born: Birth) -> Cause:
     against: tuple[str, ...] = facts.before_any_update(born.layer, born.step).refuted_by
     if not grew:
         against += (f"no layer had left its usual range before step {born.step}",)
-    speaks = tuple(f"{shown(name, 40)} left its usual range at step {step}" for step, name in sorted(grew)[:2])
+    speaks = tuple(
+        f"{shown(name, 40)} left its usual range at step {step}" for step, name in sorted(grew)[:2]
+    ) + reckless(born.network)
     return Cause("learning_rate", says, (LOWER_RATE, CLIP_GRADIENTS), speaks, against)

@@ -17,9 +17,10 @@ from fastact.diagnosis.causes.remedies import (
     normalisation,
 )
 from fastact.diagnosis.evidence import facts
+from fastact.diagnosis.evidence.haste import reckless
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.fields import COLUMN
-from fastact.text import number, percent
+from fastact.text import number, percent, shown
 
 _COUNT, _ZEROS, _MAX, _MEAN = COLUMN["count"], COLUMN["zeros"], COLUMN["max"], COLUMN["mean"]
 _WITHIN, _NEURONS = COLUMN["within_std"], COLUMN["neurons"]
@@ -90,6 +91,16 @@ def _multiplied(given: Cause) -> Cause:
     return Cause("weights_zero", says, (trained,), (), against)
 
 
+def _frozen(layer: LayerView, network: Network) -> str:
+    """The frozen parameter of a layer that is zero throughout; "" where there is none."""
+    for name, view in network.everything.items():
+        known = view.info.facts
+        own = view.info.layer_type == layer_types.PARAMETER and known.get("layer") == layer.info.name
+        if own and known.get("trainable") is False and view.last[_ZEROS] >= view.last[_COUNT]:
+            return shown(name, 40)
+    return ""
+
+
 def _handed_on(layer: LayerView, network: Network) -> list[Cause]:
     """Why a layer without weights, such as dropout or pooling, hands on zeros."""
     causes = [_no_input(layer, network)]
@@ -131,6 +142,16 @@ def _of_weights(layer: LayerView, network: Network, step: int) -> list[Cause]:
     live = no_input.refuted_by
     which = "scale and shift" if layer_types.is_norm(layer_type) else "weights and biases"
     zero = Cause("weights_zero", f"Its {which} are zero.", (trained,), speaks_for=live)
+    if (frozen := _frozen(layer, network)) and step <= layer.start:
+        zero = Cause(
+            "weights_zero",
+            f"Its {which} are zero, and frozen, so that they stay so.",
+            (
+                "load the numbers that it is meant to have, and look that they were found",
+                "set requires_grad = True, for it to be learned",
+            ),
+            (*live, f"{frozen} is zero throughout and requires no gradient"),
+        )
     if layer_types.is_norm(layer_type):
         return [_one_element(layer, network), zero, no_input]
     decay = _weight_decay(layer, layer, step)
@@ -188,7 +209,9 @@ def _of_activation(layer: LayerView, network: Network, step: int) -> list[Cause]
         causes.append(refuted("learning_rate", *early))
     else:
         says = f"An update that was too large (the learning rate is too high) moved the weights or biases: {below}."
-        causes.append(Cause("learning_rate", says, cure(*rate, *norm, init), _fall(before, layer, step)))
+        causes.append(
+            Cause("learning_rate", says, cure(*rate, *norm, init), _fall(before, layer, step) + reckless(network))
+        )
     if late:
         causes.append(refuted("initialisation", *late))
     else:
@@ -318,6 +341,7 @@ def _is_overcomplete(layer: LayerView, network: Network) -> bool:
     """Whether the layers before and after are far narrower, as those of a sparse autoencoder's features are.
 
     Where they are the whole network, a dictionary of twice as many is one; a block of a transformer has four times.
+    What comes out of a dictionary is what went in, and as wide; a hidden layer that is wider than both is width.
     """
     neurons = layer.last[_NEURONS]
     encoder = network.feeder(layer) if layer_types.is_activation(layer.info.layer_type) else layer
@@ -325,6 +349,8 @@ def _is_overcomplete(layer: LayerView, network: Network) -> bool:
     others = [view.last[_NEURONS] for view in network.layers[layer.place + 1 : layer.place + 2]]
     others += [given.last[_NEURONS]] if given is not None else []
     whole = encoder is not None and facts.is_first(encoder, network) and layer.place + 1 == network.output
+    if len(others) > 1 and others[0] != others[1]:
+        return False
     factor = _DICTIONARY if whole else _OVERCOMPLETE
     return bool(others) and all(0 < factor * other <= neurons for other in others)
 

@@ -16,7 +16,8 @@ from fastact.diagnosis.causes.remedies import (
     initialisation,
     normalisation,
 )
-from fastact.diagnosis.evidence import facts
+from fastact.diagnosis.evidence import facts, standards
+from fastact.diagnosis.evidence.haste import reckless
 from fastact.diagnosis.network import LayerView, Network, row_rms, row_signal
 from fastact.diagnosis.row_conditions import Cells, Row
 from fastact.fields import COLUMN
@@ -73,6 +74,12 @@ def heads(layer: LayerView, network: Network, rows: int) -> bool:
     """Whether a layer is one of two heads that put out a posterior which has collapsed to its prior."""
     pairs = network.once(_heads, rows)
     return bool(pairs) and any(layer is head for pair in pairs for head in pair)
+
+
+def heads_since(layer: LayerView, network: Network, rows: int) -> int:
+    """The step since which both heads of the posterior that a layer is one of have put out nothing but their prior."""
+    pair = next(pair for pair in network.once(_heads, rows) if layer is pair[0] or layer is pair[1])
+    return max((head.streaks.get("prior") or head.streaks["around_prior"]).step for head in pair)
 
 
 def _heads(network: Network, rows: int) -> list[tuple[LayerView, LayerView]]:
@@ -256,11 +263,14 @@ def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verd
         (f"its outputs are {number(size)} times as large as at first, but alike",) if size >= _KEPT else (),
         (f"its outputs have shrunk to {percent(size)} of their first size",) if size < _SHRUNK else (),
     )
+    if standards.are_told_apart(network):
+        says = "All samples are mapped to nearly the same point: updates that were too large drove them together."
+        alike = alike._replace(name="learning_rate", says=says, remedies=(LOWER_RATE, *alike.remedies[1:]))
     rate = Cause(
         "learning_rate",
         "An update that was too large has spoilt the weights.",
         (LOWER_RATE,),
-        ("it came at once" if took == 0 else f"it took {took} rows",) if fast else (),
+        (("it came at once" if took == 0 else f"it took {took} rows",) if fast else ()) + reckless(network),
         (f"it came little by little, over {took} rows",) if slow else (),
     )
     data = facts.data_changed(network, step, step - layer.start)

@@ -18,6 +18,7 @@ from fastact.diagnosis.causes.remedies import (
 )
 from fastact.diagnosis.evidence import births, facts
 from fastact.diagnosis.evidence.facts import For
+from fastact.diagnosis.evidence.haste import reckless
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.fields import COLUMN
 from fastact.text import number
@@ -60,9 +61,10 @@ def over_steps(layer: LayerView, network: Network, step: int, jumped: float | No
 def _began_large(layer: LayerView, network: Network, step: int) -> Cause:
     """Weights that were drawn so large that each layer multiplies: the first updates, as large, do the rest."""
     weighted = [view for view in network.layers[: network.output] if layer_types.has_weights(view.info.layer_type)]
+    levelled = any(layer_types.is_norm(view.info.layer_type) for view in network.layers[: layer.place])
     if step > layer.start + _FIRST_UPDATES * max(layer.stride, 1.0):
         return refuted("initialisation", f"it began later, at step {step}")
-    if len(weighted) < _LAYERS or facts.has_norm(network):
+    if len(weighted) < _LAYERS or levelled:
         return refuted("initialisation", "few layers multiply each other")
     first, last = row_rms(weighted[0].first), row_rms(weighted[-1].first)
     if not last >= _OVER_DEPTH * first > 0.0:
@@ -88,6 +90,7 @@ def over_depth(layer: LayerView, network: Network, step: int) -> list[Cause]:
         _recurrent(layer),
         _inputs(network),
         _depth(layer, network, step),
+        _began_large(layer, network, step),
         rate,
     ]
 
@@ -120,13 +123,13 @@ def _rate(layer: LayerView, network: Network, step: int, jumped: float | None) -
     norm = () if layer_types.has_layer_norm(network.distinct_types) else ("add layer normalisation",)
     if jumped is not None:
         says = "It happened in one step: an update that was far too large (the learning rate is too high)."
-        speaks: tuple[str, ...] = (f"it grew {number(jumped)} times in one step",)
+        speaks = (f"it grew {number(jumped)} times in one step", *reckless(network))
         return Cause("learning_rate", says, (LOWER_RATE, CLIP_GRADIENTS, _LOOK), speaks, against)
     says = (
         "The weights grow with every update, and each layer multiplies the growth of those before it: the learning "
         f"rate is too high for a network of this depth{unchecked}."
     )
-    speaks = ("it grew from step to step",)
+    speaks = ("it grew from step to step", *reckless(network))
     return Cause("learning_rate", says, (LOWER_RATE, CLIP_GRADIENTS, *norm), speaks, against)
 
 

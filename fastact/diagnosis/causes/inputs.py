@@ -17,7 +17,9 @@ from fastact.diagnosis.network import LayerView, Network
 from fastact.fields import COLUMN
 from fastact.text import number, percent
 
-_STD: Final = COLUMN["std"]
+_MEAN, _STD, _MIN, _MAX = (COLUMN[name] for name in ("mean", "std", "min", "max"))
+#: By how much a deviation of zeros and ones is off that of their mean, by rounding.
+_BINARY: Final = 1e-6
 
 #: Factor. A code for missing values that makes the standard deviation so many times what it is without.
 _DOMINATES: Final = 3.0
@@ -108,7 +110,7 @@ def same_batch(loss: LayerView, network: Network) -> For:
     views = (given, s.target)
     if not all(_all_equal(view) for view in views):
         return For(refuted_by=("the batches differ",))
-    if min(len(view.rows) for view in views) < _SAME or float(given.last[_STD]) == 0.0:
+    if min(len(view.rows) for view in views) < _SAME or float(given.last[_STD]) == 0.0 or _counts_ones(given):
         return For()
     return For((f"the inputs and the targets of {len(given.rows):,} rows have the same moments to the last bit",))
 
@@ -121,7 +123,7 @@ def same_inputs(loss: LayerView, network: Network) -> For:
         return For()
     if not _all_equal(given) or _all_equal(s.target):
         return For(refuted_by=("the inputs differ",))
-    if min(len(given.rows), len(s.target.rows)) < _SAME or float(given.last[_STD]) == 0.0:
+    if min(len(given.rows), len(s.target.rows)) < _SAME or float(given.last[_STD]) == 0.0 or _counts_ones(given):
         return For()
     return For((f"the inputs of {len(given.rows):,} rows have the same moments to the last bit, the targets have not",))
 
@@ -231,6 +233,13 @@ def far_inputs(network: Network, so_that: str, besides: tuple[str, ...]) -> list
 
 def _cause(name: str, says: str, remedies: tuple[str, ...], rows: For) -> Cause:
     return Cause(name, says, remedies, rows.speaks_for, rows.refuted_by)
+
+
+def _counts_ones(view: LayerView) -> bool:
+    """Whether all numbers are 0 or 1, whose moments tell no more than how many are 1: one-hot ones have the same."""
+    row = view.last
+    mean, std = float(row[_MEAN]), float(row[_STD])
+    return float(row[_MIN]) == 0.0 and float(row[_MAX]) == 1.0 and abs(std * std - mean * (1.0 - mean)) <= _BINARY
 
 
 def _all_equal(view: LayerView) -> bool:

@@ -12,11 +12,13 @@ from fastact.diagnosis.network import LayerView, Network
 from fastact.fields import COLUMN
 from fastact.text import percent, shown
 
-_COUNT: Final = COLUMN["count"]
+_COUNT, _DEAD = COLUMN["count"], COLUMN["dead_neurons"]
 #: Rows of a table: of fewer, one or two may be all that there is.
 _TABLE: Final = 16
 #: Rows that are as good as one: a blank, and what stands for all that is not known.
 _ONE: Final = 2
+#: Share of a table's rows that are hardly any, where one of them takes nearly all lookups in each step.
+_HARDLY: Final = 0.2
 #: Rows that were in use before, and recorded steps for which it must have been so before and since.
 _MANY: Final = 8
 _STEPS: Final = 5
@@ -38,8 +40,12 @@ def one_index(counts: LayerView, network: Network) -> Finding | None:
     size = int(counts.last[_COUNT])
     used = rows["count"] - rows["zeros"]
     few = used <= _ONE
-    if size < _TABLE or not few[-1]:
+    if size < _TABLE:
         return None
+    if not few[-1]:  # nearly one: of a table that is large enough for all that a batch looks up
+        few = (used <= _HARDLY * size) & (size <= counts.rows["mean"] * counts.rows["count"])
+        if not few.all() or counts.last[_DEAD] < (1.0 - _HARDLY) * size:
+            return None
     other = np.flatnonzero(~few)
     since = int(other[-1]) + 1 if len(other) else 0
     taken = rows[since:]

@@ -8,11 +8,13 @@ from fastact.diagnosis.causes.computing import (
     diverged,
     exponential,
     finite_inputs,
+    grown_over_depth,
     is_fed_unseen,
     masked_row,
     number_range,
     numerics,
     one_element,
+    overflows_squared,
     whole_neurons,
 )
 from fastact.diagnosis.causes.remedies import NORMALISE_INPUTS
@@ -78,7 +80,7 @@ def _own(born: Birth) -> list[Cause]:
     if steps(born.network)[born.first.info.name] < born.step:
         finite = facts.gradients(born.network).finite_before(born.step)  # no update can have written it then
         return [_handed_on(born, born.first) if born.at_start or _only_data(born) or finite else _later_update(born)]
-    shared = [exponential(born), number_range(born), diverged(born)]
+    shared = [exponential(born), number_range(born), grown_over_depth(born), diverged(born)]
     if layer_type in layer_types.PROBABILITIES or "Attention" in layer_type:
         return [masked_row(born), _uninitialised(born), _from_inputs(born), *shared, _update(born), numerics(born)]
     own = [_from_inputs(born), _uninitialised(born), _epsilon_of_the_optimiser(born), _update(born)]
@@ -254,6 +256,9 @@ def _uninitialised(born: Birth) -> Cause:
     against = _only_data(born)
     if not born.at_start:
         against += (f"it began later, at step {born.step}",)
+    feeder = born.network.feeder(born.layer)
+    if feeder is not None and overflows_squared(feeder):
+        against += (f"what {facts.named(feeder)} gives it is so large that any product overflows",)
     # Of what a layer was given by functions in between nothing is known, so nothing speaks for its weights.
     speaks = () if is_fed_unseen(born) else finite_inputs(born)
     rows = born.layer.rows

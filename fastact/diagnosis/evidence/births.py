@@ -134,8 +134,9 @@ def is_input(layer: LayerView) -> bool:
 def exponent_source(network: Network) -> LayerView | None:
     """The layer whose values' exponential overflowed just before NaN or Inf first appeared; None where there is none.
 
-    It has left its usual range, and its values are near the logarithm of the largest number, or as far below zero, as
-    of a variance that is divided by. Or what is multiplied by their exponential grew by as much, in one step.
+    It has left its usual range by itself, and not as what the model is given has. Its values are near the logarithm of
+    the largest number, or as far below zero, as of a variance that is divided by. Or what is multiplied by their
+    exponential grew by as much, in one step.
     """
     return network.once(_exponent_source)
 
@@ -151,12 +152,22 @@ def _exponent_source(network: Network) -> LayerView | None:
     for view in network.layers:
         streak = view.streaks.get("exponent")
         # What has grown a thousandfold overflows without an exponential.
-        grown = "exploding" in view.streaks
+        grown = "exploding" in view.streaks or (streak is not None and _given_more(view, network, streak.step))
         weighted = layer_types.has_weights(view.info.layer_type) and view.info.name not in chosen
         if streak is not None and streak.step <= since and not grown and weighted:
             reached.append((streak.step, view.place, view))
     jumped = None if reached else network.once(_multiplied)
     return min(reached)[2] if reached else jumped[0] if jumped is not None else None
+
+
+def _given_more(view: LayerView, network: Network, step: int) -> bool:
+    """Whether what the model is given is far larger in a step than one before: data in other units."""
+    given = facts.model_input(network)
+    now, before = (facts.row_at(given, step), _before(given, step)) if given is not None else (None, None)
+    if given is view or now is None or before is None:
+        return False
+    was = max(before[_MAX], -before[_MIN])
+    return was > 0.0 and bool(max(now[_MAX], -now[_MIN]) >= _JUMP * was)
 
 
 def _multiplied(network: Network) -> tuple[LayerView, int] | None:

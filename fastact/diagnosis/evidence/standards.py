@@ -36,12 +36,14 @@ def constant(loss: LayerView, network: Network) -> float | None:
 
     It is none where targets are made up in each step: the labels of a generator and its critic, which are all the same
     in one call of the loss, the places of positives in a batch, as contrastive losses have them, and values that a
-    network estimates, which move away from what they were. Nor is it one where the loss leaves the errors of samples
-    to be weighed by others.
+    network estimates, which move away from what they were, or are what a layer of it puts out. Nor is it one where the
+    loss leaves the errors of samples to be weighed by others.
     """
     view = network.everything.get(loss.info.name + layer_types.BASELINE_SUFFIX)
     wanted = targets(loss, network)
     if view is None or network.once(_adversarial) or _counts_up(wanted) or _move(wanted):
+        return None
+    if is_made(loss, network):
         return None
     if loss.info.facts.get("reduction") == "none":
         return None
@@ -57,6 +59,55 @@ def _move(wanted: LayerView | None) -> bool:
     third = len(mean) // 3
     away = abs(float(np.median(mean[-third:])) - float(np.median(mean[:third])))
     return away > _MOVES * float(np.median(std)) > 0.0
+
+
+def is_made(loss: LayerView, network: Network) -> bool:
+    """Whether what a loss wants is what a layer of the network puts out."""
+    wanted = targets(loss, network)
+    return wanted is not None and network.once_for(_made, wanted)
+
+
+def _made(network: Network, wanted: LayerView) -> bool:
+    """Whether numbers that are to be met are what a layer puts out: codes, another view, a teacher that is watched.
+
+    To the last digit: in most rows the extremes are the same. What the model is given is none of its own.
+    """
+    if wanted.info.facts.get("whole", True):
+        return False
+    rows = wanted.rows[-_RECENT:]
+    makers = []
+    for view in network.everything.values():
+        group = layer_types.group_of(view.info.layer_type, view.info.mode)
+        given = view.info.layer_type == layer_types.INPUT
+        if (given or group == layer_types.LAYERS) and _same_extremes(view.rows[-_RECENT:], rows):
+            if given:
+                return False
+            makers.append(view)
+    return bool(makers)
+
+
+def are_told_apart(network: Network) -> bool:
+    """Whether targets from outside tell samples apart, such as labels: not what the network itself puts out."""
+    return network.once(_are_told_apart)
+
+
+def _are_told_apart(network: Network) -> bool:
+    wanted = [view for view in network.everything.values() if view.info.layer_type == layer_types.TARGET]
+    return any(not network.once_for(_made, view) for view in wanted)
+
+
+def meets_itself(network: Network) -> bool:
+    """Whether all that is to be met is what the network itself puts out, as of another view."""
+    known = any(view.info.layer_type == layer_types.TARGET for view in network.everything.values())
+    return known and not are_told_apart(network)
+
+
+def _same_extremes(made: npt.NDArray[np.void], wanted: npt.NDArray[np.void]) -> bool:
+    if len(made) != len(wanted) or (made["step"] != wanted["step"]).any() or (wanted["min"] >= wanted["max"]).any():
+        return False
+    least, most = made["min"] == wanted["min"], made["max"] == wanted["max"]
+    # The smallest or the largest number alone may be a bound that many have, such as 0.
+    return bool((least | most).mean() > 0.5 and least.any() and most.any())
 
 
 def _differ(wanted: LayerView | None) -> bool:
@@ -133,6 +184,11 @@ def shown_name(loss: LayerView) -> str:
     """A loss as a message shows it: ``loss (CrossEntropyLoss)``."""
     spelled = str(loss.info.facts.get("spelled") or loss.info.facts.get("function") or "")
     return shown(loss.info.name) + (f" ({shown(spelled, 40)})" if spelled else "")
+
+
+def plays(network: Network) -> bool:
+    """Whether two networks play against each other, by losses whose targets are all alike in each row."""
+    return network.once(_adversarial)
 
 
 def _adversarial(network: Network) -> bool:

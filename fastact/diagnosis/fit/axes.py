@@ -1,4 +1,4 @@
-"""Recurrent layers that run over the samples of a batch in place of the time steps of each."""
+"""What runs over the samples of a batch in place of the time steps, or the places, of each: recurrences, softmaxes."""
 
 from typing import Final
 
@@ -11,8 +11,11 @@ from fastact.text import shown
 
 _COUNT: Final = COLUMN["count"]
 _NEURONS: Final = COLUMN["neurons"]
+_MEAN: Final = COLUMN["mean"]
 #: Samples. Batches of fewer, or of one, tell no axis from another.
 _LEAST: Final = 2
+#: Share by which the mean of a softmax is off one over the length of its axis: half precision.
+_ROUNDING: Final = 1e-3
 
 
 def recurrence_over_samples(s: Supervised, network: Network) -> Mismatch | None:
@@ -54,3 +57,32 @@ def _is_state(view: LayerView, base: str) -> bool:
 
 def _places(row: Row) -> int:
     return int(row[_COUNT]) // int(row[_NEURONS])
+
+
+def softmax_over_samples(s: Supervised, network: Network) -> Mismatch | None:
+    """A softmax within the network along the first axis, that of the samples: what one is given hangs on the others.
+
+    Its numbers along that axis sum to one, so that their mean tells how many there are: as many as the batch has
+    samples, and several for each of them. Where the other axes have as many as well, these may be the samples.
+    """
+    samples = s.shape[0] if len(s.shape) > 1 else 0
+    if samples < 2 * _LEAST or (s.target_shape and s.target_shape[0] != samples):
+        return None
+    for layer in network.everything.values():
+        if layer.info.layer_type not in ("Softmax", "Softmin") or layer.info.mode or layer is s.layer:
+            continue
+        row = layer.first
+        others = int(row[_COUNT]) // samples
+        along = layer.info.facts.get("axis") == 0 and abs(row[_MEAN] * samples - 1.0) < _ROUNDING
+        if not along or int(row[_COUNT]) % samples or others < _LEAST or others % samples == 0:
+            continue
+        name = shown(layer.info.name, 40)
+        what = f"{name} is a softmax over the {samples:,} samples of a batch"
+        says = (
+            "The softmax runs along the batch: what a sample is given depends on the others, which compete with it for "
+            "one sum, and alone it gets 1 for all."
+        )
+        fix = ("set its dim to the axis of the places or classes: dim=1, or dim=-1",)
+        known = f"its numbers sum to one along the first axis, which has {samples:,}, as many as the batch has samples"
+        return Mismatch("softmax_axis", "serious", what, says, fix, (known,), None, "is given what mixes its samples")
+    return None

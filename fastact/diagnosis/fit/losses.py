@@ -50,9 +50,14 @@ def logarithm_of_scores(s: Supervised, learned: float) -> Mismatch | None:
     return Mismatch(name, "serious", what, says, (fix,), (known,))
 
 
-def by_form(s: Supervised, learned: float) -> Mismatch | None:
-    """What a loss comes to at its first batch, or is multiplied by: minus an error, or what is 1 where all is right."""
-    del learned
+def by_form(s: Supervised, alone: bool) -> Mismatch | None:
+    """What a loss comes to at its first batch, or is multiplied by: minus an error, or what is 1 where all is right.
+
+    Args:
+        s: the loss.
+        alone: whether it is the only loss, of the only model. Of two players one makes large what the other makes
+            small, by a yes or no.
+    """
     form, factor, weight = (s.facts.get(name) for name in ("form", "factor", "weight"))
     known = LOSSES.get(str(form)) if s.function is None else s.function
     turned = weight if s.function is not None else factor
@@ -73,9 +78,10 @@ def by_form(s: Supervised, learned: float) -> Mismatch | None:
         known_by = "the first loss is the difference of both means, to rounding"
         fix = (fixes.values(s.framework, s.units),)
         return Mismatch("wrong_loss", "critical", what, says, fix, (known_by,))
-    if known is None or known.family not in ("categorical", "regression") or not isinstance(turned, int | float):
+    families = ("categorical", "regression", "binary") if alone else ("categorical", "regression")
+    if known is None or known.family not in families or not isinstance(turned, int | float) or turned >= 0.0:
         return None
-    if turned >= 0.0:
+    if known.family == "binary" and (s.target is None or bool((s.target.rows["min"] == s.target.rows["max"]).all())):
         return None
     spelled = str(s.facts.get("spelled") or known.name)[:40]
     what = (

@@ -1,14 +1,18 @@
 """Batches in an order that teaches little: sorted by class, one after the other."""
 
+import math
 from typing import Final
 
 import numpy as np
 
 from fastact.diagnosis.causes.inputs import same_batch
+from fastact.diagnosis.evidence import facts
 from fastact.diagnosis.evidence.supervised import Mismatch, Supervised
 from fastact.diagnosis.network import Network
+from fastact.fields import COLUMN
 from fastact.text import number, percent
 
+_STD, _MIN, _MAX = COLUMN["std"], COLUMN["min"], COLUMN["max"]
 #: Samples. Smaller batches are of one class by chance.
 _LEAST: Final = 4
 #: Share of the batches that are of one class where the data is sorted: all but those in which a class ends.
@@ -20,6 +24,12 @@ _OFTEN: Final = 0.3
 _RUN: Final = 3
 #: Classes that take turns batch by batch, where there are at least so many of them: no two players.
 _KINDS: Final = 3
+#: Share of a batch's samples that are equal to others in it, numbers of a sample, and rows, from which on it is no
+#: chance; and the share of the rows that have the extremes of the first one.
+_COPIES: Final = 0.5
+_NUMBERS: Final = 8
+_ROWS: Final = 10
+_AGAIN: Final = 0.9
 
 
 def sorted_by_class(s: Supervised, rows: int, alone: bool) -> Mismatch | None:
@@ -72,3 +82,35 @@ def one_batch(s: Supervised, network: Network) -> Mismatch | None:
     says = "The network learns one batch by heart, and nothing of the others."
     fix = ("look whether the generator, or the loop over the data, gives the next batch each time",)
     return Mismatch("same_batch", "warning", what, says, fix, said, None, "is given the same batch over and over")
+
+
+def few_samples(s: Supervised, network: Network) -> Mismatch | None:
+    """A few samples that come again and again, several times in a batch: an index that is cut, a loader that repeats.
+
+    Of what is measured: whole numbers (symbols, one-hot states, counts) are often equal.
+    """
+    given = facts.model_input(network)
+    if given is None or given.info.facts.get("whole", True):
+        return None
+    share, shape = given.info.facts.get("duplicate_samples"), given.info.facts.get("shape")
+    if not isinstance(share, float) or not isinstance(shape, list) or share < _COPIES:
+        return None
+    rows = given.rows
+    if math.prod(shape[1:]) < _NUMBERS or len(rows) < _ROWS or not given.first[_STD] > 0.0:
+        return None
+    again = float(np.mean((rows["min"] == given.first[_MIN]) & (rows["max"] == given.first[_MAX])))
+    if again < _AGAIN:
+        return None
+    what = f"{percent(share)} of the samples of a batch are equal to others in it, and batches to each other"
+    says = "The network is given the same few samples again and again: it learns them by heart, and nothing else."
+    fix = (
+        "look at __getitem__, __len__ or the sampler: an index that is cut or divided, a subset left from a trial",
+        "print how many different samples an epoch has",
+    )
+    said = (
+        f"{percent(share)} of the samples of the first batch are copies",
+        f"{percent(again)} of {len(rows):,} batches have the same least and largest number, to the last bit",
+    )
+    return Mismatch(
+        "same_batch", "warning", what, says, fix, said, None, "is given the same few samples again and again"
+    )

@@ -129,7 +129,10 @@ def beyond_loss(s: Supervised, excess: float) -> Mismatch | None:
         total = s.target_number("mean") * s.units
         if total > 1.0 + excess:
             what = f"{loss_of(s)} takes one class of many, and a sample has {number(total)} classes on average"
-            says = "Classes that a sample has at once compete for one probability."
+            says = (
+                "A softmax shares one probability among the classes, for which those that a sample has at once "
+                "compete: each wants a sigmoid of its own at the output, and a binary loss."
+            )
             remedy = (fixes.multi_label(s.framework),)
             return Mismatch("multi_label_targets", "warning", what, says, remedy, (what.partition(", and ")[2],))
     return None
@@ -264,7 +267,8 @@ def rare_class(s: Supervised, rows: int, alone: bool) -> Mismatch | None:
         return None
     mean = float(seen["mean"] @ (seen["count"] / seen["count"].sum()))
     share, constant = max(mean, 1.0 - mean), float(np.median(s.baseline.rows["mean"]))
-    if not _RARE <= share < 1.0 or not float(np.mean(s.loss.rows["mean"][-(taken // 2) :])) >= _LITTLE * constant:
+    # What is learned of a few rare samples comes and goes with the batches that they are in: many rows tell.
+    if not _RARE <= share < 1.0 or not float(np.mean(s.loss.rows["mean"][-(2 * taken // 3) :])) >= _LITTLE * constant:
         return None
     what = f"{percent(share)} of the targets are of one class, and the loss has learned little but that"
     says = "To answer the commonest class always is nearly right, so that the rare one has hardly any gradient."

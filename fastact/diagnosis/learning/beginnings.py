@@ -15,6 +15,7 @@ from fastact.diagnosis.evidence.standards import constant, losses
 from fastact.diagnosis.evidence.supervised import of
 from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.network import LayerView, Network, row_rms
+from fastact.diagnosis.row_conditions import Row
 from fastact.fields import COLUMN
 from fastact.text import number
 
@@ -33,6 +34,8 @@ _LEAP: Final = 5.0
 _PATIENCE: Final = 20
 _ABOVE: Final = 2.0
 _LAYERS: Final = 3
+#: By so many times the largest of many layers is larger than the first of them.
+_DEEPER: Final = 30.0
 
 
 def began_large(loss: LayerView, network: Network, worth: float) -> str:
@@ -108,16 +111,32 @@ def _where(network: Network) -> tuple[int, str]:
     for loss in losses(network):
         values = loss.rows["mean"]
         worth = constant(loss, network)
-        if len(values) < _PATIENCE or worth is None or not values[len(values) // 2 :].min() > _ABOVE * worth:
+        later = values[len(values) // 2 :]
+        # Far above a constant answer's, and nowhere better, however much batches differ.
+        if len(values) < _PATIENCE or worth is None or not (np.median(later) > _ABOVE * worth and later.min() > worth):
             continue
         if rows_by_factors(values, worth) <= len(values) or not (large := began_large(loss, network, worth)):
             continue
-        # Where many layers do it, the outputs grow with depth, which is another finding and has no one place.
         leaps = [view for view in network.layers if _leaps(view, network)]
         big = [view for view in leaps if row_rms(view.first) > _BIG]
-        if big and len(leaps) < _LAYERS:
+        # Tables lie side by side, and are one place.
+        tables = sum(layer_types.is_embedding(view.info.layer_type) for view in leaps)
+        if big and len(leaps) - max(tables - 1, 0) < _LAYERS:
             return big[0].place, large
+        # Where many layers do it, by a little each, the outputs grow with depth: the largest layer is the place.
+        deep = [view for view in network.layers[: network.output] if layer_types.has_weights(view.info.layer_type)]
+        largest = max(deep, key=lambda view: _size(view.first), default=None)
+        if largest is None or len(deep) < _LAYERS or largest.place == deep[0].place:
+            continue
+        if _size(largest.first) > max(_BIG, _DEEPER * _size(deep[0].first)):
+            return largest.place, large
     return -1, ""
+
+
+def _size(row: Row) -> float:
+    """A row's root mean square; 0 where it has none."""
+    size = row_rms(row)
+    return 0.0 if math.isnan(size) else size
 
 
 def _leaps(view: LayerView, network: Network) -> bool:

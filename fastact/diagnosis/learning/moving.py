@@ -5,10 +5,11 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause
 from fastact.diagnosis.causes.remedies import CLIP_GRADIENTS, LOWER_RATE
-from fastact.diagnosis.evidence import updates
-from fastact.diagnosis.learning import loops, rates
+from fastact.diagnosis.evidence import standards, updates
+from fastact.diagnosis.learning import loops, rates, weighing
 from fastact.diagnosis.network import LayerView, Network
 from fastact.text import number
 
@@ -33,6 +34,9 @@ _BLOCK: Final = 5
 _BLOCKS: Final = 4
 _JUMP: Final = 3.0
 _RISING: Final = 0.8
+#: Rows of targets and answers that tell whether both grow, and by how much from their first third to their last.
+_GROWING_ROWS: Final = 30
+_GROWN: Final = 5.0
 _RAISE: Final = "use a higher learning rate: ten times as high, then again, for as long as the loss falls faster"
 
 
@@ -97,6 +101,39 @@ def of_sign(loss: LayerView, network: Network, course: Course) -> list[Cause]:
     ]  # fmt: skip
 
 
+def of_targets(loss: LayerView, network: Network) -> list[Cause]:
+    """Targets that grow with the answers, as those do that are made of the network's own."""
+    wanted = standards.targets(loss, network)
+    ours = network.everything.get(loss.info.name + layer_types.PREDICTION_SUFFIX) or network.everything.get(
+        loss.info.source
+    )
+    if wanted is None or ours is None or wanted.info.facts.get("whole", False) or len(wanted.rows) < _GROWING_ROWS:
+        return []
+    with np.errstate(all="ignore"):
+        sizes = [np.hypot(view.rows["mean"], view.rows["std"]) for view in (wanted, ours)]
+    thirds = [(float(np.median(each[: len(each) // 3])), float(np.median(each[-(len(each) // 3) :]))) for each in sizes]
+    if not all(math.isfinite(now) and now >= _GROWN * was > 0.0 for was, now in thirds):
+        return []
+    said = tuple(
+        f"the {what} have grown {number(now / was)} times"
+        for what, (was, now) in zip(("targets", "answers"), thirds, strict=True)
+    )
+    return [
+        Cause(
+            "moving_targets",
+            "The targets are made of the network's own answers, and run away with them: each is asked to be larger "
+            "than the one before.",
+            (
+                "take the targets from a copy of the network that is updated slowly, without a gradient",
+                "no value follows the end of an episode: r + gamma * (1 - done) * max Q, with gamma below 1",
+                LOWER_RATE,
+            ),
+            (*said, "the loss rose"),
+            proved=True,
+        )
+    ]
+
+
 def of_rate(network: Network, course: Course) -> list[Cause]:
     """A rate that does not fit, or what makes any rate not fit: gradients that are cut, a loss that hardly counts."""
     rate, ratio = updates.parameters(network).rate, updates.moves(network).ratio
@@ -124,7 +161,8 @@ def of_rate(network: Network, course: Course) -> list[Cause]:
         small.append("the loss falls all the time, and hardly at all")
         against_large.append("the loss falls steadily")
     cut = loops.clipped(network) if ratio < _SMALL else ""
-    weighed, odd = rates.loss_weights(network), not _SMALL <= ratio <= _LARGE
+    light = "" if course.diverged else weighing.made_light(network)
+    weighed, odd = light or rates.loss_weights(network), not _SMALL <= ratio <= _LARGE
     if cut or weighed:
         against_small.append(cut or weighed)
     if weighed and ratio > _LARGE:
@@ -134,7 +172,7 @@ def of_rate(network: Network, course: Course) -> list[Cause]:
             "loss_scaled",
             "The loss is multiplied by so small, or so large, a number that updates do not fit.",
             ("leave out the weight of the only loss; of several, weigh the largest with 1",),
-            (weighed,) if weighed and math.isnan(ratio) else (said, weighed) if weighed and odd else (),
+            (weighed,) if weighed and (light or math.isnan(ratio)) else (said, weighed) if weighed and odd else (),
         ),
         Cause(
             "clipped",

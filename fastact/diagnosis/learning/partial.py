@@ -12,6 +12,7 @@ from fastact.diagnosis.learning import loops, rates, reasons, settings
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.rule import Outcome
 from fastact.fields import COLUMN
+from fastact.text import shown
 
 _NEURONS: Final = COLUMN["neurons"]
 #: The number of a layer among others, in its name.
@@ -23,6 +24,12 @@ _MOVES: Final = 3e-3
 #: loss below which they have.
 _SOON: Final = 16
 _HARDLY: Final = 0.75
+#: The same of rows after which good features have brought the loss down further.
+_LONG: Final = 96
+_SLOWLY: Final = 0.65
+#: The same of what requires gradients, gets them, and is in no optimiser: whoever leaves it as drawn at random on
+#: purpose freezes it.
+_FORGOTTEN: Final = 0.5
 #: Share of a constant answer's loss below which all is well, whatever a setting is.
 _WELL: Final = 0.25
 
@@ -39,6 +46,10 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int, pa
     """
     if optimiser.place:
         return Outcome.NOT_FOUND
+    if (left := settings.stopped(network)) is not None:
+        step, name, cause = left
+        message = f"{shown(name, 40)} has made no step since step {step}, while another one goes on."
+        return best([cause]).finding(name, condition, "serious", step, Evidence(), message)
     known = updates.parameters(network)
     losses = any(view.info.layer_type == layer_types.LOSS for view in network.everything.values())
     proofs = [cause for cause in reasons.proofs(network) if cause.proved]
@@ -117,6 +128,9 @@ def _of_loop(optimiser: LayerView, network: Network, least: int) -> tuple[int, s
     if (reset := settings.set_anew(network)) is not None:
         step, cause = reset
         return step, f"What was learned has been lost since step {step}: the weights are set anew.", cause
+    if (put_back := settings.restored(network)) is not None:
+        step, cause = put_back
+        return step, f"What was learned has been lost since step {step}: earlier weights are put back.", cause
     if (cause_of_loop := loops.thrown_away(network)) is not None:
         return optimiser.start, f"Most gradients have been cleared unused since step {optimiser.start}.", cause_of_loop
     rows = len(optimiser.rows)
@@ -179,7 +193,9 @@ def _of_untrained(names: tuple[str, ...], known: updates.Parameters, network: Ne
         return NOTE
     # What is frozen on purpose, to be thawed, stays so for a while.
     rows = 2 * _SOON if known.frozen and set(names) <= set(known.frozen) else _SOON
-    if names is known.without_gradient or standards.hardly_learned(network, rows, _HARDLY):
+    share = _FORGOTTEN if names and set(names) <= set(known.outside) else _HARDLY
+    slow = standards.hardly_learned(network, rows, share) or standards.hardly_learned(network, _LONG, _SLOWLY)
+    if names is known.without_gradient or slow:
         return "warning"
     return NOTE
 

@@ -12,14 +12,11 @@ import numpy as np
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause
 from fastact.diagnosis.evidence import drawn, facts, updates
+from fastact.diagnosis.evidence.haste import NORMALISED
 from fastact.diagnosis.network import LayerView, Network, rms, row_rms
 from fastact.fields import COLUMN
 from fastact.text import number, percent
 
-#: Optimisers whose step is about the rate for each element, however small its gradient.
-_NORMALISED: Final = (
-    "adam", "adamw", "adamax", "nadam", "radam", "rmsprop", "adafactor", "lion", "lamb", "sparseadam", "adabelief",
-)  # fmt: skip
 #: Rates. Of a normalised step no weight of usual size (0.01 and more) takes notice of the first, nor of plain
 #: descent, whose gradients are rarely more than 1 where the inputs are normalised, of the second. Chosen.
 _ADAPTIVE: Final = 1e-6
@@ -28,6 +25,9 @@ _PLAIN: Final = 1e-5
 _TAKEN: Final = 1e-3
 #: Rows of rates of zero that are more than the beginning of a warm-up.
 _ZERO_ROWS: Final = 3
+#: Rows of rates of zero, and their share of all steps, from which on a schedule has ended far too soon.
+_ZERO_LONG: Final = 15
+_ZERO_SHARE: Final = 0.6
 #: Factor below which weights, or what comes out of layers, have faded.
 _FADED: Final = 0.5
 _FAINT: Final = 0.3
@@ -51,7 +51,7 @@ _ROWS: Final = 10
 _UNITS: Final = 8
 _DIFFER: Final = 0.1
 _SAME: Final = 1e-5
-_MAX, _STD, _WITHIN = COLUMN["max"], COLUMN["std"], COLUMN["within_std"]
+_MAX, _STD, _WITHIN, _STEP = COLUMN["max"], COLUMN["std"], COLUMN["within_std"], COLUMN["step"]
 _COUNT, _NEURONS = COLUMN["count"], COLUMN["neurons"]
 
 
@@ -83,6 +83,17 @@ def zero_since(network: Network) -> int | None:
     return max(since, default=None)
 
 
+def mostly_zero(network: Network) -> int | None:
+    """The step since which each rate is zero, where that is most of the training; no schedule is meant to do so."""
+    since = zero_since(network)
+    if since is None:
+        return None
+    views = _optimisers(network)
+    long = all(int((view.rows["step"] >= since).sum()) >= _ZERO_LONG for view in views)
+    most = all(view.last[_STEP] - since >= _ZERO_SHARE * (view.last[_STEP] - view.start) for view in views)
+    return since if long and most else None
+
+
 def too_small(network: Network) -> str:
     """That the rates are so small that no weight takes notice, and do not rise; for want of rows of updates."""
     views = _optimisers(network)
@@ -105,7 +116,7 @@ def _too_small(view: LayerView, network: Network) -> str:
     function = str(known.get("function", "")).lower()
     momentum = known.get("momentum")
     reach = 1.0 / max(1.0 - momentum, 0.01) if isinstance(momentum, float) else 1.0
-    adaptive = function in _NORMALISED and now <= _ADAPTIVE
+    adaptive = function in NORMALISED and now <= _ADAPTIVE
     plain = function == "sgd" and now * reach <= _PLAIN and scale is not None and scale.normalised
     return f"the learning rate is {number(now)}" if adaptive or plain else ""
 

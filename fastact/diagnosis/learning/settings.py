@@ -11,7 +11,7 @@ from fastact.diagnosis.network import LayerView, Network
 from fastact.fields import COLUMN
 from fastact.text import number
 
-_MEAN: Final = COLUMN["mean"]
+_MEAN, _STEP = COLUMN["mean"], COLUMN["step"]
 #: Momentum from which on gradients of hundreds of steps ago count as those of now do; in use are 0.9 to 0.99.
 _LONG: Final = 0.995
 #: The same of an Adam whose two are the wrong way round.
@@ -23,6 +23,15 @@ _TENSORS: Final = 2
 _LOST: Final = 0.3
 #: Rows around a step whose losses are compared.
 _NEAR: Final = 3
+#: Numbers of a row that are those of one tensor alone, rows of weights of which fewer say nothing, and steps in which
+#: they are an earlier step's.
+_NUMBERS: Final = ("mean", "std", "min", "max")
+_AGAIN: Final = 4
+_OFTEN: Final = 2
+#: Share of a constant answer's loss below which all is well.
+_WELL: Final = 0.25
+#: Steps for which an optimiser has been still.
+_STOPPED: Final = 30
 _TINY: Final = 1e-6
 
 
@@ -79,6 +88,85 @@ def _set_anew(network: Network) -> tuple[int, Cause] | None:
                 "look for apply(init), load_state_dict(), set_weights() or a new model within the loop",
             )
             return lost[0], Cause("weights_reset", says, fix, (said, "the loss rose in these steps"), proved=True)
+    return None
+
+
+def restored(network: Network) -> tuple[int, Cause] | None:
+    """Weights that are those of one earlier step again and again, to the last bit, though they were others in between.
+
+    No optimiser finds back to the very numbers: they were kept and put back. Whoever goes back to the best ones once
+    and goes on, or tries several ways from one place, means it; where it is one place for half of the training,
+    nothing is kept of what was learned.
+    """
+    return network.once(_restored)
+
+
+def _restored(network: Network) -> tuple[int, Cause] | None:
+    times: dict[int, int] = {}
+    seen = 0
+    for name in updates.parameters(network).held:
+        weight, update = (network.everything.get(name + suffix) for suffix in ("", layer_types.UPDATE_SUFFIX))
+        if weight is None or update is None or len(weight.info.facts.get("shape", ())) < 2 or len(weight.rows) < _AGAIN:
+            continue
+        seen += 1
+        for step in _returns(weight):
+            times[step] = times.get(step, 0) + 1
+    steps = sorted(step for step, count in times.items() if 2 * count > seen)
+    if len(steps) < _OFTEN or standards.has_learned(network, _WELL):
+        return None
+    said = (
+        f"the weights are those of an earlier step again, to the last bit, in {len(steps):,} of the recorded steps, "
+        f"first in {steps[0]}"
+    )
+    says = "Earlier weights are loaded over and over while they are trained, and what was learned since is lost."
+    fix = (
+        "load the best weights once, after the training, not within the loop",
+        "begin with a best loss of infinity (of an accuracy, -1), so that the first weights are not the best for ever",
+        "keep a copy when they are best: copy.deepcopy(model.state_dict())",
+    )
+    return steps[0], Cause("weights_reset", says, fix, (said,), proved=True)
+
+
+def _returns(weight: LayerView) -> list[int]:
+    """The steps in which a weight is again what it was in one earlier step, where these span half of its rows."""
+    places: dict[tuple[float, ...], list[int]] = {}
+    last: tuple[float, ...] = ()
+    for place, row in enumerate(weight.rows):
+        numbers = tuple(float(row[field]) for field in _NUMBERS)
+        if numbers != last:  # otherwise nothing has changed it
+            places.setdefault(numbers, []).append(place)
+        last = numbers
+    most = max(places.values(), key=len)
+    if 2 * (most[-1] - most[0]) < len(weight.rows):
+        return []
+    return [int(weight.rows["step"][place]) for place in most[1:]]
+
+
+def stopped(network: Network) -> tuple[int, str, Cause] | None:
+    """An optimiser of a model of its own that has stopped, while another goes on and its losses are still computed.
+
+    That is one of two players whose parameters were frozen for the turn of the other one, and not thawed again.
+    """
+    views = [view for view in network.everything.values() if view.info.layer_type == layer_types.OPTIMISER]
+    latest = max((int(view.last[_STEP]) for view in views), default=0)
+    for view in views:
+        prefix, step = view.info.name.rpartition(".")[0], int(view.last[_STEP])
+        beyond = [int((other.rows["step"] > step).sum()) for other in views if other is not view]
+        if not prefix or latest - step < _STOPPED or max(beyond, default=0) < _NEAR:
+            continue
+        own = [
+            loss for loss in standards.losses(network)
+            if loss.info.name.startswith(f"{prefix}.") and int(loss.last[_STEP]) >= latest and loss.start <= step
+        ]  # fmt: skip
+        if len(own) < 2 or not standards.plays(network):
+            continue
+        says = "Its parameters were frozen for the turn of the other network, and are not set free again."
+        fix = (
+            f"set requires_grad = True on the parameters of {prefix!r} before its own loss is computed, in each step",
+            "call its optimiser's step() in each step",
+        )
+        said = f"{len(own)} losses of {prefix!r} are computed in each step, and no step follows from them"
+        return step, view.info.name, Cause("frozen_parameters", says, fix, (said,), proved=True)
     return None
 
 

@@ -1,5 +1,6 @@
 """A loss that does not go where it should: it stays, falls too slowly, is far off, comes back, rises or cannot move."""
 
+import math
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy.typing as npt
 from fastact.diagnosis.causes.inputs import feature_scales, missing_value_codes, same_inputs, targets_not_scaled
 from fastact.diagnosis.evidence import facts, standards, updates
 from fastact.diagnosis.evidence.progress import LEAST, Progress, progress, rows_at_last, rows_by_factors, since
-from fastact.diagnosis.learning import beginnings, moving, rates, reasons
+from fastact.diagnosis.learning import beginnings, moving, rates, reasons, standing, weighing
 from fastact.diagnosis.network import LayerView, Network
 from fastact.fields import COLUMN
 
@@ -38,6 +39,10 @@ _BEGUN: Final = 0.005
 _WILD: Final = 4.0
 #: Factor of a constant answer's loss, and of the first one, above which a loss that still rises has lost its way.
 _UP: Final = 1.2
+#: Share of a constant answer's loss below which it is no matter that the rate has been zero for most of the time.
+_GOOD_ENOUGH: Final = 0.1
+#: Standard errors by which the later half of the rows is below the earlier one where nothing is known to move.
+_SURELY: Final = 5.0
 #: Rows for which a loss has to stay up before that is more than a spike.
 STAYS: Final = 20
 #: Factor of its first value from which on a loss has diverged whose constant answer is not known. Where its function is
@@ -108,6 +113,8 @@ def of_known(
     held_up = rates.cannot_be_learned(network) and own.rows >= thresholds.learn_soon
     if held_up and own.now >= level and rows_at_last(values[at:], _LEARNED * constant) > thresholds.learn_rows:
         return Seen("held", at, own)
+    if own.rows >= thresholds.learn_soon and own.now >= level and weighing.made_light(network):
+        return Seen("held", at, own)
     if rates.dropped(network) and own.rows >= thresholds.learn_soon and own.least > _LEARNED * constant:
         return Seen("held", at, own)
     if len(values) >= thresholds.learn_soon and values[len(values) // 2 :].min() > FAR * constant:
@@ -165,7 +172,7 @@ def _enough(layer: LayerView, network: Network, thresholds: _Limits, *, begun: b
         return False
     soon = moving.moves_too_little(network) or moving.moves_too_much(network) or reasons.never_moves(network)
     soon = soon or (reasons.hardly_free(network) and not begun) or rates.cannot_be_learned(network)
-    soon = soon or bool(same_inputs(layer, network).speaks_for)
+    soon = soon or bool(same_inputs(layer, network).speaks_for) or bool(standing.causes(network))
     soon = soon or _wandered(layer, network, rows, thresholds)
     if soon or (reasons.one_answer(layer, network) and not begun):
         return True
@@ -211,7 +218,19 @@ def proved(
         if not len(values):
             return None
     now = course.now if course is not None else float(np.mean(values))
-    if constant is not None and now < _LEARNED * constant:
+    low = _GOOD_ENOUGH if rates.mostly_zero(network) is not None else _LEARNED
+    if constant is not None and now < low * constant:
         return None
-    fell = course is not None and course.pace * course.rows > 3.0 * course.noise and course.pace > 0.0
-    return None if fell else Seen("still", at, course)
+    return None if course is not None and _fell(values, course) else Seen("still", at, course)
+
+
+def _fell(values: npt.NDArray[np.float64], course: Progress) -> bool:
+    """Whether a loss has fallen beyond doubt: by more than its noise, and from one half of the rows to the other.
+
+    It is asked again and again in a run, and what nothing can change must not seem to by chance.
+    """
+    if not course.pace * course.rows > 3.0 * course.noise:
+        return False
+    half = len(values) // 2
+    before, after = (float(np.nanmean(part)) for part in (values[:half], values[half:]))
+    return before - after > _SURELY * course.noise * math.sqrt(2.0 / half)

@@ -294,6 +294,8 @@ def _tail(
             break
         layer = network.layers[place]
         weighted += layer_types.has_weights(layer.info.layer_type)
+        # No target from outside says where outputs should go.
+        end = end and not standards.meets_itself(network)
         if _holds(layer, alike[place], limit, thresholds, end=end, deep=weighted > collapsing.SLOWLY):
             tail.append(place)
     return tail

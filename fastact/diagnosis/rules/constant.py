@@ -16,6 +16,7 @@ from fastact.diagnosis.causes.remedies import (
     initialisation,
 )
 from fastact.diagnosis.evidence import facts, softmax
+from fastact.diagnosis.evidence.haste import reckless
 from fastact.diagnosis.evidence.likeness import all_alike, initial_states, one_symbol
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.learning import rates
@@ -38,6 +39,9 @@ _FEW_SAMPLES: Final = 5
 _DEEP: Final = 6
 #: Rows. An update or two changes what starts at zero.
 _FIRST_UPDATES: Final = 3
+#: Batches' worth of samples that have to be alike where a share of each is drawn: within two of them each place of a
+#: batch had its turn, wherever the run begins.
+_ROUNDS: Final = 2
 #: Rows. For so long an output must have said one class of all samples, since a batch may be of one class.
 _ONE_CLASS_ROWS: Final = 20
 
@@ -80,7 +84,7 @@ class Constant(Rule[ConstantThresholds]):
     The model's input is constant too where every value has been zero for min_rows rows, and none was before.
 
     Needs rows swept per neuron and `vanish_samples` samples of each neuron in a row; where all of fewer are alike, five
-    times as many over the rows.
+    times as many over the rows. Where a share of the samples is drawn, those of two batches over the rows.
 
     What became constant is judged everywhere. What was constant from its first row on is judged where samples should
     differ: the model's own input, unless another input differs; the first layer, if nothing behind it tells samples
@@ -181,14 +185,18 @@ class Constant(Rule[ConstantThresholds]):
         seen = f"{what} is the same for every sample"
         if share < 1.0:
             seen = f"{percent(share)} of its {neurons:,} neurons have the same output for every sample"
-        message = f"{layer.name} has been constant since step {step}: {seen}."
+        message = f"{layer.name} has been constant since step {step}: {seen}{layer.looked_at}."
         verdict = _why(layer, network, thresholds, step, share)
         return verdict.finding(layer.info.name, self.condition, severity, step, evidence, message)
 
 
 def _enough(layer: LayerView, streak: Streak, alike: bool, thresholds: ConstantThresholds) -> bool:
     """Whether there are samples enough: in each row, or where all of a few are alike, over the rows of the run."""
-    recent = layer.during(streak)[-thresholds.min_rows :]
+    during = layer.during(streak)
+    swept, left_out = int(during["count"].sum()), int(during["left_out"].sum())
+    if streak.rows * swept < _ROUNDS * (swept + left_out) and layer.part:
+        return False
+    recent = during[-thresholds.min_rows :]
     least = float(thresholds.vanish_samples)
     if (recent["count"] >= least * recent["neurons"]).all():
         return True
@@ -340,7 +348,9 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
     cause = "An update that was too large left outputs that no longer depend on the input."
     rate = (LOWER_RATE, initialisation(network.distinct_types))
     refuted = facts.before_any_update(layer, step).refuted_by
-    causes.append(Cause("learning_rate", cause, rate, (*later, *differs) if later else (), refuted + none))
+    causes.append(
+        Cause("learning_rate", cause, rate, (*later, *differs, *reckless(network)) if later else (), refuted + none)
+    )
     return best(causes, (check_data,))
 
 

@@ -156,6 +156,9 @@ class Drifting(Rule[DriftingThresholds]):
                 return Outcome.NOT_ENOUGH_DATA
             found = _jump(np.log(scale[known]), math.log(thresholds.drift_factor), thresholds)
         if found is not None:
+            step = int(layer.rows["step"][known[found.place]])
+            if changes.comes_and_goes(layer, network, step, thresholds.drift_factor):
+                return Outcome.NOT_FOUND
             return self._finding(layer, network, known, found, thresholds)
         if layer.info.layer_type == layer_types.INPUT:
             finding = self._mean(layer, thresholds)

@@ -1,12 +1,14 @@
 """Shift in evaluation: a layer whose outputs in evaluation are of another scale than in training."""
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes import modes
 from fastact.diagnosis.causes.cause import Cause, best
 from fastact.diagnosis.evidence import facts
 from fastact.diagnosis.finding import Evidence, Finding, graded
@@ -21,13 +23,9 @@ from fastact.text import number, percent
 _KEEPS: Final = ("BatchNorm", "SyncBatchNorm", "LazyBatchNorm", "InstanceNorm", "LazyInstanceNorm")
 #: A difference that has come down to less than this share of what it was in the evaluation rows before is passing.
 _CATCHING_UP: Final = 0.5
-
-
 #: What drops elements in training, and hands all on in evaluation; and the share of zeros that is more than chance.
 _DROPS: Final = "Dropout", "SpatialDropout"
 _LEAST_DROPPED: Final = 0.03
-
-
 #: What the mode changes; over how many steps an optimiser must have stepped in evaluation mode, and how many of its
 #: rows must say so.
 _DEPENDS: Final = ("Dropout", "AlphaDropout", "BatchNorm", "SyncBatchNorm", "SpatialDropout")
@@ -102,7 +100,8 @@ class EvalShift(Rule[EvalShiftThresholds]):
 
         - at the model's input, from shift_inputs (3) on, or 2 deviations: other data, or another preprocessing;
         - at the first layer with weights where the input is not recorded: the weights are the same in both modes;
-        - at a normalisation with running statistics whose input does not differ;
+        - at a normalisation with running statistics whose input does not differ; and without dropout, where a layer
+          behind it differs, at the first of these that does so by the root of shift_factor, or half the deviations;
         - at any other layer that rises by shift_unknown (4) while nothing before it differs or keeps such statistics.
 
         What differs after that follows. The first step is that of the first evaluation row since which it has differed.
@@ -146,16 +145,13 @@ class EvalShift(Rule[EvalShiftThresholds]):
             return left
         if layer.info.layer_type.startswith(_DROPS):
             return _dropped(layer, network, thresholds) or Outcome.NOT_FOUND
-        gaps = network.once(_gaps, thresholds)
-        gap = gaps.get(layer.place)
-        if gap is None:
-            return Outcome.NOT_FOUND
-        evaluation = network.evaluation(layer)
-        assert evaluation is not None
         cause = network.once(_begins, thresholds).get(layer.place)
-        if cause is None:
+        evaluation = network.evaluation(layer)
+        if cause is None or evaluation is None:
             return Outcome.NOT_FOUND
-        step = _since(layer, network, evaluation, thresholds)
+        large = network.once(_gaps, thresholds).get(layer.place)
+        gap = large or network.once(_smaller, thresholds)[layer.place]
+        step = _since(layer, network, evaluation, _limits(thresholds) if large else _half(thresholds), thresholds)
         by_mean = gap.shift >= thresholds.shift_deviations and gap.size == gap.shift
         what, (trained, evaluated) = ("mean", gap.mean) if by_mean else ("rms", gap.rms)
         message = (
@@ -166,8 +162,8 @@ class EvalShift(Rule[EvalShiftThresholds]):
             rms_training=gap.rms[0], rms_evaluation=gap.rms[1], mean_training=gap.mean[0], mean_evaluation=gap.mean[1],
             factor=max(gap.rise, gap.fall, gap.narrow), deviations=gap.shift, evaluation_rows=len(evaluation.rows)
         )  # fmt: skip
-        large = gap.exceeds(thresholds.shift_serious, 3.0 * thresholds.shift_deviations)
-        severity = graded(serious=large, critical=False)
+        serious = gap.exceeds(thresholds.shift_serious, 3.0 * thresholds.shift_deviations)
+        severity = graded(serious=serious, critical=False)
         name = layer_types.without_mode(layer.info.name)
         name = name if name in network.everything else layer.info.name
         return best([cause]).finding(name, self.condition, severity, step, evidence, message)
@@ -179,7 +175,7 @@ def _dropped(layer: LayerView, network: Network, thresholds: EvalShiftThresholds
     given = network.evaluation(feeder) if feeder is not None and layer.info.source == feeder.info.name else None
     if given is None or evaluation is None or len(evaluation.rows) < thresholds.shift_rows:
         return None
-    shares = [np.divide(view.rows["zeros"], np.maximum(view.rows["count"], 1)) for view in (evaluation, given)]
+    shares = [view.rows["zeros"] / np.maximum(view.rows["count"], 1) for view in (evaluation, given)]
     dropped = float(shares[0][-thresholds.shift_rows :].min() - shares[1][-thresholds.shift_rows :].max())
     if dropped < _LEAST_DROPPED:
         return None
@@ -191,7 +187,7 @@ def _dropped(layer: LayerView, network: Network, thresholds: EvalShiftThresholds
     name = layer_types.without_mode(layer.info.name)
     name = name if name in network.everything else layer.info.name
     evidence = Evidence(dropped=dropped, evaluation_rows=len(evaluation.rows))
-    return best([_LEFT_ON]).finding(name, "eval_shift", "warning", step, evidence, message)
+    return best([modes.LEFT_ON]).finding(name, "eval_shift", "warning", step, evidence, message)
 
 
 def _left_in_evaluation(network: Network) -> Finding | None:
@@ -220,16 +216,38 @@ def _left_in_evaluation(network: Network) -> Finding | None:
     name = layer_types.without_mode(first.info.name)
     name = name if name in network.everything else first.info.name
     evidence = Evidence(last_step_in_training=last, last_step_of_optimiser=int(steps[-1]))
-    told = best([_LEFT._replace(speaks_for=(said,))])
+    told = best([modes.LEFT._replace(speaks_for=(said,))])
     return told.finding(name, "eval_shift", "warning", last + 1, evidence, message)
 
 
 def _gaps(network: Network, thresholds: EvalShiftThresholds) -> dict[int, Gap]:
     """The difference between training and evaluation of each layer in which there is one, by its place."""
-    found: dict[int, Gap] = {}
     if not any(view.info.mode for view in network.everything.values()):
-        return found
-    for layer in network.layers:
+        return {}
+    return _differ(network, network.layers, _limits(thresholds), thresholds)
+
+
+def _smaller(network: Network, thresholds: EvalShiftThresholds) -> dict[int, Gap]:
+    """The same of normalisations with running statistics, whose differences add up, from half as much on."""
+    keeping = [layer for layer in network.layers if layer.info.layer_type.startswith(_KEEPS)]
+    return _differ(network, keeping, _half(thresholds), thresholds)
+
+
+def _limits(thresholds: EvalShiftThresholds) -> tuple[float, float]:
+    """The least factor and the least deviations of a difference."""
+    return thresholds.shift_factor, thresholds.shift_deviations
+
+
+def _half(thresholds: EvalShiftThresholds) -> tuple[float, float]:
+    """Half of these, as a logarithm and as they are."""
+    return math.sqrt(thresholds.shift_factor), 0.5 * thresholds.shift_deviations
+
+
+def _differ(
+    network: Network, layers: Sequence[LayerView], limits: tuple[float, float], thresholds: EvalShiftThresholds
+) -> dict[int, Gap]:
+    found: dict[int, Gap] = {}
+    for layer in layers:
         evaluation = network.evaluation(layer)
         if evaluation is None or len(layer.rows) < thresholds.min_rows:
             continue
@@ -237,7 +255,6 @@ def _gaps(network: Network, thresholds: EvalShiftThresholds) -> dict[int, Gap]:
         if len(last) < thresholds.shift_rows:
             continue
         gaps = _compare(layer, network, last, thresholds)
-        limits = thresholds.shift_factor, thresholds.shift_deviations
         if all(gap.exceeds(*limits) for gap in gaps) and gaps[-1].size >= _CATCHING_UP * gaps[0].size:
             found[layer.place] = min(gaps, key=lambda gap: gap.size)
     return found
@@ -295,10 +312,15 @@ def _spread(rows: npt.NDArray[np.void], thresholds: EvalShiftThresholds) -> npt.
     return spread
 
 
-def _since(layer: LayerView, network: Network, evaluation: LayerView, thresholds: EvalShiftThresholds) -> int:
+def _since(
+    layer: LayerView,
+    network: Network,
+    evaluation: LayerView,
+    limits: tuple[float, float],
+    thresholds: EvalShiftThresholds,
+) -> int:
     """The step of the first evaluation row since which all have differed."""
     rows = evaluation.rows
-    limits = thresholds.shift_factor, thresholds.shift_deviations
     place = len(rows) - thresholds.shift_rows
     while place > 0 and _compare(layer, network, rows[place - 1 : place], thresholds)[0].exceeds(*limits):
         place -= 1
@@ -321,61 +343,26 @@ def _begins(network: Network, thresholds: EvalShiftThresholds) -> dict[int, Caus
         if told:
             # What begins here by itself is told apart from what follows: its cause is the normalisation's.
             own = kind.startswith(_KEEPS) and feeder is not None and feeder.place not in gaps
-            told[layer.place] = _STATISTICS if own else next(iter(told.values()))
+            told[layer.place] = modes.STATISTICS if own else next(iter(told.values()))
         elif kind == layer_types.INPUT:
             if gap.exceeds(thresholds.shift_inputs, 2.0 * thresholds.shift_deviations):
-                told[layer.place] = _data("the input itself differs")
+                told[layer.place] = modes.data("the input itself differs")
         elif kind.startswith(_KEEPS):
             fallen = noisy and gap.rise < thresholds.shift_factor and gap.shift < thresholds.shift_deviations
             if not fallen and (feeder is None or feeder.place not in gaps):
-                told[layer.place] = _STATISTICS
+                told[layer.place] = modes.STATISTICS
         elif facts.is_first(layer, network) and network.input is None and layer_types.has_weights(kind):
             if gap.exceeds(thresholds.shift_inputs, 2.0 * thresholds.shift_deviations):
-                told[layer.place] = _data("its weights are the same in both modes")
+                told[layer.place] = modes.data("its weights are the same in both modes")
+        # What several normalisations shift by a little each adds up; random elements alone make training larger.
+        elif not noisy and (first := _first_before(layer, network, thresholds)) is not None:
+            told[first] = modes.STATISTICS
         # Where running statistics catch up, which is no finding, layers after them differ too.
         elif gap.rise >= thresholds.shift_unknown and not normalised:
-            told[layer.place] = _UNSEEN
+            told[layer.place] = modes.UNSEEN
     return told
 
 
-_STATISTICS: Final = Cause(
-    "running_statistics",
-    "Its running mean and variance, which it uses in evaluation, are not those of the batches.",
-    (
-        "raise the momentum of the normalisation (PyTorch's default is 0.1), or train for more steps before evaluating",
-        "recompute the running statistics by a pass over the training data in training mode",
-        "use layer or group normalisation, which does the same in both modes",
-    ),
-    ("its input is of the same scale in both modes",),
-)
-_LEFT: Final = Cause(
-    "left_in_evaluation",
-    "The model was not put back into training mode after an evaluation: dropout is off since then, and batch "
-    "normalisation uses its running statistics and updates them no more.",
-    ("call train() on the model after each evaluation, before the next training step",),
-    proved=True,
-)
-_LEFT_ON: Final = Cause(
-    "dropout_left_on",
-    "Dropout is on in evaluation too, so that answers are noisy, and worse than the model can give.",
-    (
-        "call `F.dropout` with training=self.training, which is True by default, or use a module of it",
-        "call eval() on the whole model before it is evaluated, and train() on no part of it",
-    ),
-    ("it puts out zeros that it was not given",),
-    proved=True,
-)
-_UNSEEN: Final = Cause(
-    "mode_dependence",
-    "It computes something else in evaluation than in training, from the same input.",
-    ("look for what depends on the mode here: a normalisation, a scale, a branch on `self.training`",),
-)
-
-
-def _data(because: str) -> Cause:
-    return Cause(
-        "data_changed",
-        "The data of the evaluation is on another scale than that of the training, or is preprocessed in another way.",
-        ("preprocess the data of the evaluation as that of the training",),
-        (because,),
-    )
+def _first_before(layer: LayerView, network: Network, thresholds: EvalShiftThresholds) -> int | None:
+    """The place of the first normalisation before a layer that differs by a little; None where there is none."""
+    return min((place for place in network.once(_smaller, thresholds) if place < layer.place), default=None)

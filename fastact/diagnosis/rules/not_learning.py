@@ -24,6 +24,8 @@ from fastact.text import number
 _STEP, _MEAN = COLUMN["step"], COLUMN["mean"]
 _NANS, _POS, _NEG = COLUMN["nans"], COLUMN["pos_infs"], COLUMN["neg_infs"]
 
+#: Standard errors by which a loss is surely below a constant answer's: noise alone is so in 1 of 700 windows.
+_SURELY: Final = 3.0
 #: Causes that no layer brings about.
 _OWN: Final = frozenset({
     "not_in_optimiser", "frozen_parameters", "no_update", "no_gradient", "targets_not_finite", "constant_labels",
@@ -131,6 +133,10 @@ class NotLearning(Rule[NotLearningThresholds]):
         uses, and what is used and stays as it was drawn at random must not keep the loss above 0.75 of a constant
         answer's (of what an optimiser holds, at all): the range and the deviation of its numbers are those of the
         initialisation.
+        It is held, too, where its gradient shows that it was multiplied by less than 0.005 before plain descent. A rate
+        that is zero for 0.6 of the training is told unless the loss is below a tenth of a constant answer's; weights
+        that are one earlier step's again and again, to the last bit; an optimiser of one of two players that has not
+        stepped for 30 steps, while its losses are computed and the other goes on.
         Where the constant answer is not known (a loss of one's own, weighted classes, adversarial and contrastive
         losses), a flat loss is a note, and one that is the same number in each row a finding.
 
@@ -201,10 +207,14 @@ class NotLearning(Rule[NotLearningThresholds]):
             seen = of_unknown(layer, course, thresholds)
         elif course is not None:
             seen = of_known(layer, network, values, course, constant, thresholds)
-        if seen is None:
-            seen = proved(layer, network, values, course, constant)
+        if seen is None or seen.kind == "flat":  # whether that should fall is not known, and that it cannot is
+            seen = proved(layer, network, values, course, constant) or seen
         if seen is not None:
-            return self._finding(layer, network, seen, constant, thresholds)
+            finding = self._finding(layer, network, seen, constant, thresholds)
+            # Where nothing that could keep it is known, a loss that is surely below has begun to learn.
+            surely = seen.course is not None and seen.course.now + _SURELY * seen.course.error < (constant or 0.0)
+            if not (seen.kind == "stuck" and surely and finding.confidence == "possible"):
+                return finding
         return Outcome.NOT_FOUND if layer.rows["step"].size >= thresholds.learn_soon else Outcome.NOT_ENOUGH_DATA
 
     def _finding(
@@ -217,12 +227,12 @@ class NotLearning(Rule[NotLearningThresholds]):
         told = best(reasons.causes(layer, network, course))
         now = seen.course.now if seen.course is not None else float(np.mean(layer.rows["mean"]))
         severity: Severity = "serious"
-        unknown = constant is None and not layer.info.facts.get("function")
+        unknown = constant is None and (not layer.info.facts.get("function") or standards.is_made(layer, network))
         if (
             kind == "flat"
             or (kind == "diverged" and unknown)
             or (kind == "unchanged" and len(standards.losses(network)) > 1)
-            or (kind in ("diverged", "rising") and layer.info.facts.get("part") and _whole_falls(layer, network))
+            or (rose and layer.info.facts.get("part") and _whole_falls(layer, network))
         ):
             severity = NOTE  # of several, one may be a penalty that stays as it is
         elif told.cause.proved or kind == "unchanged":

@@ -8,7 +8,7 @@ from fastact.diagnosis.causes.cause import Cause, best
 from fastact.diagnosis.evidence import supervised
 from fastact.diagnosis.evidence.supervised import Mismatch, Supervised
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, gravity
-from fastact.diagnosis.fit import axes, linear, losses, order, outputs, scores, shapes, targets
+from fastact.diagnosis.fit import axes, linear, losses, majority, order, outputs, players, scores, shapes, targets
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, share_field
@@ -81,7 +81,12 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
         broadcast to (n, n); the numbers of classes in a regression; targets of one class in mismatch_rows (20) batches,
         or of one class in each of most of them, which changes now and then; layers with weights and nothing but other
         linear layers between them; a recurrent layer with as many last states as a sample has steps; classes brought
-        to their axis by a view; several answers of a sample for one target; weights of samples that broadcast.
+        to their axis by a view; several answers of a sample for one target; weights of samples that broadcast; a
+        softmax within the network along the samples; a batch half of which are copies, with extremes that are the same
+        to the last bit in nine of ten batches. Padding that is more than half of the targets, after 50 rows in which
+        the loss is no less than 0.9 of what guessing among the rest costs; a yes that 0.5% to 15% of the places want,
+        and none has got in the later half of 50 rows, at 0.75 of a constant answer's loss and above. Losses
+        of two players that are all at most 0.05 for 20 rows.
 
     Needs one row. Critical is what cannot learn, serious what learns worse or not reliably. What may be meant is a note
     until the loss shows that it does harm: it stands still, or has not fallen below mismatch_learned (half of what the
@@ -90,7 +95,8 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
         outputs that are no probabilities; a loss that is the plain difference of both means; a log-likelihood without
         its minus sign, or one of the framework's losses with one; differences of each prediction with all targets. A
         loss of one's own that comes to one of the known ones at its first batch is judged as that one is; with a minus
-        sign, or where it is an overlap that is 1 where all is right, it is of the wrong sign.
+        sign, or where it is an overlap that is 1 where all is right, it is of the wrong sign; that of a yes or no
+        only where it is the one loss of one model, since of two players one wants what the other does not.
 
     Source:
         The definitions of the losses in PyTorch, Keras and Optax. That these are what goes wrong: Humbatova et al.,
@@ -127,16 +133,22 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
         alone = network.once(_losses) == 1
         seen = [
             *(look(s, learned) for look in _OF_OUTPUTS),
+            losses.by_form(s, alone=alone and network.once(_models) == 1),
             losses.negated(s, network),
             targets.classes_as_numbers(s, learned, rows),
             *(look(s, excess) for look in _OF_TARGETS),
             targets.one_class(s, rows, alone=alone),
             targets.rare_class(s, rows, alone=alone),
+            majority.padding_counted(s, network),
+            majority.never_named(s, network, alone=alone),
             order.sorted_by_class(s, rows, alone=alone),
             order.one_batch(s, network),
+            order.few_samples(s, network),
             linear.no_nonlinearity(s, network, learned, rows),
             scores.relu_before_softmax(s, network, learned, rows),
             axes.recurrence_over_samples(s, network),
+            axes.softmax_over_samples(s, network),
+            players.want_the_same(s, network),
         ]
         found = [mismatch for mismatch in seen if mismatch is not None]
         if not found:
@@ -153,7 +165,6 @@ _OF_OUTPUTS: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] =
     outputs.of_probabilities,
     outputs.of_logarithms_of_rates,
     losses.logarithm_of_scores,
-    losses.by_form,
     losses.of_one_direction,
     losses.plain_difference,
     losses.negative_error,
@@ -174,6 +185,12 @@ _OF_TARGETS: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] =
 
 def _losses(network: Network) -> int:
     return sum(view.info.layer_type == layer_types.LOSS and not view.info.mode for view in network.everything.values())
+
+
+def _models(network: Network) -> int:
+    """How many models there are that optimisers of their own step, by what their rows begin with."""
+    names = [view.info.name for view in network.everything.values() if view.info.layer_type == layer_types.OPTIMISER]
+    return max(len({name.rpartition(".")[0] for name in names}), 1)
 
 
 def _told(mismatch: Mismatch, s: Supervised) -> Finding:

@@ -16,6 +16,7 @@ from fastact.diagnosis.causes.remedies import (
     normalisation,
 )
 from fastact.diagnosis.evidence import adversaries, facts, gates
+from fastact.diagnosis.evidence.haste import reckless
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite, share_at_least
@@ -368,7 +369,8 @@ def _causes(layer: LayerView, network: Network, step: int, *, adversary: bool) -
             "learning_rate",
             "The weights before it grew during training (the learning rate is too high) until its inputs lay where the "
             "activation is flat and its gradient almost zero.",
-            (LOWER_RATE, CLIP_GRADIENTS, *(each for each in rest if each != NORMALISE_INPUTS)), fed, later.refuted_by,
+            (LOWER_RATE, CLIP_GRADIENTS, *(each for each in rest if each != NORMALISE_INPUTS)),
+            fed + reckless(network), later.refuted_by,
         ),
     ]  # fmt: skip
 

@@ -193,14 +193,14 @@ class Vanishing(Rule[VanishingThresholds]):
                 return Outcome.NOT_FOUND  # `Constant` says that of what is the same, not small
         elif blurred and blurred.rows >= thresholds.vanish_stuck_rows and _stuck(layer, network, thresholds):
             step = layer.start
-        elif faded and faded.rows >= least and not alone:
+        elif fading.heads(layer, network, thresholds.vanish_prior_rows):
+            since = fading.heads_since(layer, network, thresholds.vanish_prior_rows)
+            source, step, over_steps = layer.place, since, True
+        elif faded and faded.rows >= least and not alone and signal <= _FALLEN * row_signal(layer.first, 1):
             alike = recent_likeness(network, thresholds.recent_rows, thresholds.vanish_samples)
             if facts.size(layer) >= _KEPT and alike_behind(network, layer.place, alike, _ALIKE):
                 return Outcome.NOT_FOUND  # `Collapsed` says that of what keeps its size
             source, step, over_steps = layer.place, _since_saturated(layer, network, faded.step, thresholds), True
-        elif fading.heads(layer, network, thresholds.vanish_prior_rows):
-            since = layer.streaks.get("prior") or layer.streaks["around_prior"]
-            source, step, over_steps = layer.place, since.step, True
         else:
             return Outcome.NOT_FOUND
         name = network.layers[source].info.name
@@ -252,6 +252,8 @@ _NOTHING: Final = 1e-6
 #: with at most this share (`CollapsedThresholds.collapse_after`).
 _KEPT: Final = 0.5
 _ALIKE: Final = 0.2
+#: Of the spread of its first row a layer that has faded has at most this, whatever single rows are like.
+_FALLEN: Final = 0.25
 #: Rows in which a layer may be larger before it counts as recovered.
 _PATIENCE: Final = 3
 

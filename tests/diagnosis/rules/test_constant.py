@@ -44,6 +44,20 @@ def test_what_is_constant_by_design_is_healthy() -> None:
     assert "constant" not in {condition for _, condition, _, _ in found(watch(after("differs", "Linear", zero)))}
 
 
+@pytest.mark.parametrize(("rows", "expected"), [(19, []), (20, [("1", "constant", "critical", 10)])])
+def test_of_drawn_samples_those_of_two_batches_have_to_be_alike(rows: int, expected: list[Any]) -> None:
+    """One sample of a batch that differs is drawn once in a round, late in one and early in the next."""
+    drawn = {"count": 64 * 8, "left_out": 64 * 72, "drawn": 8}
+    before = [row(step, within_std=0.9, **drawn) for step in range(10)]
+    alike = [row(10 + step, within_std=0.0, **drawn) for step in range(rows)]
+    layers = {"0": ("Linear", [row(step, within_std=0.9, **drawn) for step in range(10 + rows)])}
+    layers |= {"1": ("Linear", before + alike)}
+    assert found(watch(layers)) == expected
+    if expected:
+        (finding,) = watch(layers).diagnose().findings
+        assert "the same for every sample (10% of the samples of each step were looked at)" in finding.message
+
+
 def told(layers: dict[str, Any], **more: Any) -> list[tuple[str, str, str, str | None]]:
     """(layer, condition, name of the cause, consequence of) of each finding."""
     findings = watch(layers, **more).diagnose().findings

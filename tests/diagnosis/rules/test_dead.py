@@ -79,7 +79,7 @@ def test_where_nothing_shows_that_it_does_no_harm_the_bands_of_the_contract_hold
 
 @pytest.mark.parametrize(
     ("dead", "width", "outputs", "expected"),
-    [(25, 50, 50, True), (60, 50, 50, True), (60, 80, 50, False), (60, 50, 8, True)],
+    [(25, 50, 50, True), (60, 50, 50, True), (60, 80, 50, False), (60, 50, 8, False)],
 )
 def test_features_of_a_dictionary_that_die_are_a_finding(dead: int, width: int, outputs: int, expected: bool) -> None:
     def layer(kind: str, neurons: int) -> tuple[str, list[Any]]:
