@@ -89,15 +89,15 @@ def neurons_table(results: dict[str, Any]) -> Lines:
 
 
 def bound_table(results: dict[str, Any]) -> Lines:
-    """A row for each loop, and one for each kind of instruction in it."""
+    """A row for each loop, with vector instructions, loads and the rest, and one for each kind of instruction."""
     rows = []
     for row in results["rows"]:
         per = row["vectors"]
         halves = row["halves"]
         rows.append(
             [
-                f"{row['loop']}, a vector of 64 bytes",
-                f"{sum(row['kinds'].values()) / per:.1f} + {row['loads'] / per:.1f} loads + {row['others'] / per:.1f}",
+                f"{row['loop']}: a vector of 64 bytes",
+                f"{sum(row['kinds'].values()) / per:.0f} + {row['loads'] / per:.0f} + {row['others'] / per:.1f}",
                 f"{row['cycles']:.2f}",
                 f"{halves['add']:.1f} / {halves['product']:.1f} / {halves['any']:.1f}",
                 f"{row['bound'] / 1e9:.1f}",
@@ -107,7 +107,7 @@ def bound_table(results: dict[str, Any]) -> Lines:
         )
     for unit in results["units"]:
         times = [row["kinds"].get(unit["kind"], 0) / row["vectors"] for row in results["rows"]]
-        beside = f"beside add {unit['add']:.2f}, product {unit['product']:.2f}"
+        beside = f"+ add {unit['add']:.2f}, + fma {unit['product']:.2f}"
         rows.append(
             [unit["kind"], " / ".join(f"{each:.1f}" for each in times), f"{unit['alone']:.2f}", beside, "", "", ""]
         )
@@ -115,7 +115,7 @@ def bound_table(results: dict[str, Any]) -> Lines:
         clock, twice = results["clock"] / 1e9, results["threads"]
         rows.append([f"clock {clock:.2f} GHz; arithmetic of two threads: {twice:.2f} of one", *[""] * 6])
     header = [
-        "loop", "instructions", "cycles", "for sums / products / either", "GB/s, 1 thread", "2 threads", "in cache, 1",
+        "loop", "instructions", "cycles", "sums/products/either", "GB/s", "2 threads", "in cache",
     ]  # fmt: skip
     return Lines(header, [True, *[False] * 6], rows)
 

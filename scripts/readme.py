@@ -23,6 +23,7 @@ from bench.faults.report import SOURCE as FAULTS
 from bench.faults.report import faults_part
 from bench.tables import (
     ablation_table,
+    bound_table,
     cost_table,
     log_table,
     many_table,
@@ -63,6 +64,20 @@ _COMPARED = (
 SECTIONS: tuple[tuple[str, str, Callable[..., Any], str], ...] = (
     ("sweep", "Whole tensors, by size and dtype", sweep_table, f"![GB/s by size]({PLOT.name})\n\n{_COMPARED}"),
     ("neurons", "Per neuron, float32", neurons_table, _COMPARED),
+    (
+        "bound",
+        "What bounds a sweep per neuron",
+        bound_table,
+        (
+            "The loop that the compiler emits for float32, counted: vector instructions, loads and the rest for a "
+            "vector of 64 bytes; what each of its instructions takes alone, by turns with an addition and by turns "
+            "with a product that is added at once (fma). Half of the units do sums, the other half products and "
+            "comparisons; a vector takes as long as the busier half, and half of all. GB/s: what one thread and two "
+            "could fold, did nothing come from memory; in cache: what one does where the second cache holds all. Where "
+            "a bare read of the table above is faster than two threads can fold, its share is at most their quotient "
+            "(`python -m bench.bound`)."
+        ),
+    ),
     (
         "tight",
         "A call in a tight loop",

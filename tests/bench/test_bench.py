@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bench import peers
+from bench.bound import loop_of
 from bench.peers import NUMBERS, Data, truth
 from fastact.benchmark import turns as timing
 from fastact.benchmark.figures import duration, multiple, size
@@ -32,6 +33,20 @@ def test_the_truth_is_what_numpy_says(shape: tuple[int, ...], axis: int | None, 
     np.testing.assert_array_equal(found["zeros"], (x == 0).sum(others))
     np.testing.assert_array_equal(found["saturated"], (np.abs(x) > data.limit).sum(others))
     assert np.sum(found["saturated"]) > 0
+
+
+def test_the_innermost_loop_of_vectors_is_counted() -> None:
+    fold = ["vmovups (%rax), %zmm1", "vminps %zmm2, %zmm1, %zmm2", "vcmpltps 8(%rax), %zmm1, %k1 {%k2}"]
+    count = "vpaddd %zmm3, %zmm4, %zmm4 {%k1}"
+    lines = [
+        ".LBB0_1:", "xorl %ecx, %ecx", ".LBB0_2:", *fold, count, *fold, count, "incq %rcx", "jne .LBB0_2",
+        *fold, "jne .LBB0_1", ".LBB0_3:", *fold, "vpsubd %zmm3, %zmm4, %zmm4", "jne .LBB0_3",
+    ]  # fmt: skip
+    loop = loop_of("\n".join(f"\t{line.replace(' ', chr(9), 1)}" for line in lines))
+    assert loop is not None
+    assert (loop.vectors, loop.loads, loop.others) == (2, 2, 2)
+    assert loop.kinds == {"vminps zmm,zmm,zmm": 2, "vcmpltps zmm,zmm,k{k}": 2, "vpaddd zmm,zmm,zmm{k}": 2}
+    assert loop_of("\n".join(lines[12:])) is None  # what counts in another way is another loop
 
 
 def test_a_wrong_answer_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
