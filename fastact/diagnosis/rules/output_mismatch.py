@@ -134,6 +134,7 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
         seen = [
             *(look(s, learned) for look in _OF_OUTPUTS),
             losses.by_form(s, alone=alone and network.once(_models) == 1),
+            *(look(s, learned) for look in _OF_ONES_OWN),
             losses.negated(s, network),
             targets.classes_as_numbers(s, learned, rows),
             *(look(s, excess) for look in _OF_TARGETS),
@@ -167,6 +168,8 @@ _OF_OUTPUTS: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] =
     outputs.of_probabilities,
     outputs.of_logarithms_of_rates,
     losses.logarithm_of_scores,
+)
+_OF_ONES_OWN: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] = (
     losses.of_one_direction,
     losses.plain_difference,
     losses.negative_error,
