@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 import weakref
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
@@ -16,6 +17,7 @@ from fastact.errors import FastactError
 from fastact.failures import FailureCounter
 from fastact.monitor.batches import facts_of_inputs
 from fastact.monitor.monitor import ActivationMonitor
+from fastact.monitor.pace import Auto
 from fastact.monitor.unseen import Missing
 from fastact.text import shown
 from fastact.torch import compiled
@@ -237,6 +239,12 @@ class Watch:
         if passes.sources is None and not self._training_only and not self.by_record:
             home = not self._mode(passes.training)
             passes.quick = quick_pass(self.monitor, passes.counts, passes.draw, home=home)
+
+    def _worked(self, since: float) -> None:
+        """What was done since then, by `time.perf_counter`, is part of what watching takes, where that is measured."""
+        pace = getattr(getattr(self.monitor, "_queue", None), "pace", None)
+        if isinstance(pace, Auto):
+            pace.worked(time.perf_counter() - since)
 
     def _site(self, name: str, x: torch.Tensor, axis: int | None) -> Site | None:
         """What is known of a row that was just recorded, for the next time; None where it takes the long way."""

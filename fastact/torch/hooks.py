@@ -5,6 +5,7 @@ A row's name is put together here: ``block.act:2[0]:eval:grad`` is the gradient 
 """
 
 import contextlib
+import time
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -230,6 +231,7 @@ class Hook(Uncopied):
             return False
         if site.follows is not None and site.follows != (watch._last_axis or ()):
             return False
+        begin = 0.0 if quick.worked is None else time.perf_counter()
         try:
             if not site.take(x, quick):
                 return False
@@ -241,6 +243,8 @@ class Hook(Uncopied):
                     x.register_hook(site.gradient(quick.draw))
         except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
             watch._failed(name, error)
+        if quick.worked is not None:
+            quick.worked(time.perf_counter() - begin)
         return True
 
     def know(

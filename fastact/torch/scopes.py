@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import time
 import weakref
 from collections.abc import Mapping
 from types import FrameType
@@ -19,7 +20,7 @@ from fastact.torch.hooks import GIVEN, Hook, Hush, OutputHook, Uncopied, Watchin
 from fastact.torch.layers import Functions, axis_rule, calls_none, function_facts, functions_of, is_hushed, masks_of
 from fastact.torch.losses import Losses
 from fastact.torch.passes import Passes, Sources
-from fastact.torch.selection import callable_parts, named_modules
+from fastact.torch.selection import callable_parts, is_within, named_modules
 from fastact.torch.silent import is_one_layer, is_silent
 from fastact.torch.tensors import find_tensors
 
@@ -53,6 +54,7 @@ class ScopeWatching(Watching, Protocol):
     def _unpark(self) -> None: ...
     def _bring_back(self, module: nn.Module) -> None: ...
     def _quicken(self) -> None: ...
+    def _worked(self, since: float) -> None: ...
 
 
 class Scope(Hook):
@@ -113,8 +115,11 @@ class Scope(Hook):
             and (passes.outermost is None or (passes.outermost is self and passes.again(watch._step())))
             and backward_pass() == -1
         ):
+            begin = time.perf_counter()
             self._begin(module)
-            if passes.recorded:
+            if not passes.recorded:
+                watch._worked(begin)
+            else:
                 watch._draw((args, kwargs or {}))
                 if self.input_name is not None:
                     self._observe_inputs(args, kwargs or {})
@@ -343,7 +348,7 @@ def attach_scopes(
     watch._outer = weakref.WeakSet(outer)
     within = tuple(name for module, name in modules.items() if module in selected)
     functions = {
-        module: "none" if chosen and not _is_within(name, within) else functions_of(module, name)
+        module: "none" if chosen and not is_within(name, within) else functions_of(module, name)
         for module, name in modules.items()
     }
     silent = {module for module in modules if is_silent(module)}
@@ -379,11 +384,6 @@ def attach_scopes(
         # Options of a hook are kept by its number, which would be compiled into repeated blocks: only where needed.
         watch._add(scope, module.register_forward_pre_hook, with_kwargs=begins)
         watch._handles.append(module.register_forward_hook(Leave(scope), always_call=begins, with_kwargs=begins))
-
-
-def _is_within(name: str, chosen: tuple[str, ...]) -> bool:
-    """Whether the module of this name is one of the chosen ones, or inside of one."""
-    return any(name == other or not other or name.startswith(f"{other}.") for other in chosen)
 
 
 def _in_graph(module: nn.Module | None) -> bool:

@@ -144,3 +144,8 @@ def _no_match(what: str, names: Mapping[nn.Module, list[str]]) -> ArgumentValueE
     more = f" and {len(known) - 8} more" if len(known) > 8 else ""
     some = ", ".join(repr(name) for name in known[:8]) or "none besides the model itself"
     return ArgumentValueError(f"layers: got {what} that matches no module, want one that does; names: {some}{more}")
+
+
+def is_within(name: str, chosen: tuple[str, ...]) -> bool:
+    """Whether the module of this name is one of the chosen ones, or inside of one."""
+    return any(name == other or not other or name.startswith(f"{other}.") for other in chosen)

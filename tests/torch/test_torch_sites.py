@@ -10,6 +10,7 @@ from torch.nn import functional
 
 import fastact
 import fastact.torch
+from fastact.monitor.pace import Auto
 from fastact.torch import handle
 from fastact.torch.sites import Site
 
@@ -192,3 +193,21 @@ def test_tracing_and_transforms_take_the_long_way(taken: list[bool]) -> None:
         monitor.step()
         assert monitor.history["1"]["count"].tolist() == [32] * 4
     assert taken
+
+
+def test_what_the_short_way_takes_is_paid_for(monkeypatch: pytest.MonkeyPatch, taken: list[bool]) -> None:
+    paid: list[float] = []
+    monkeypatch.setattr(Auto, "worked", lambda _, seconds: paid.append(seconds))
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    with fastact.ActivationMonitor(every="auto") as monitor, fastact.torch.watch(model, monitor, loss=False):
+        for _ in range(4):
+            model(torch.ones(8, 3))
+            monitor.step()
+        assert taken == [True] * 4
+        assert len(paid) == 4
+        pace = monitor._queue.pace
+        assert isinstance(pace, Auto)
+        pace._next = 1000  # nothing is due
+        model(torch.ones(8, 3))
+        assert len(paid) == 5
+        assert min(paid) > 0.0

@@ -34,7 +34,10 @@ _USUAL: Final = 1e-3
 _BETWEEN: Final = 5.0 / 6.0
 #: Parameters that are named.
 _NAMED: Final = 3
-_ZEROS, _COUNT, _MAX, _STEP = (COLUMN[name] for name in ("zeros", "count", "max", "step"))
+#: Share of their size that the mean of a gradient and an update is, for its sign to tell; and share of the parameters.
+_LEANS: Final = 0.03
+_MOST: Final = 0.75
+_ZEROS, _COUNT, _MAX, _STEP, _MEAN = (COLUMN[name] for name in ("zeros", "count", "max", "step", "mean"))
 
 
 class Parameters(NamedTuple):
@@ -252,6 +255,25 @@ def _moves(network: Network) -> Moves:
     left = max(_USUAL - ratio, 0.0) / pace if pace > 0.0 else math.inf
     warming = bool(growths) and float(np.median(growths)) >= _WARMING
     return Moves(ratio, warming, left, float(np.median(paths)))
+
+
+def ascends(network: Network) -> bool:
+    """Whether updates go where gradients point, as those of an optimiser do that is told to maximise."""
+    return network.once(_ascends)
+
+
+def _ascends(network: Network) -> bool:
+    signs = []
+    for name in parameters(network).held:
+        gradient, update = (
+            network.everything.get(name + suffix) for suffix in (layer_types.GRADIENT_SUFFIX, layer_types.UPDATE_SUFFIX)
+        )
+        if gradient is None or update is None or gradient.start != update.start:
+            continue
+        ours, theirs = (view.first[_MEAN] / max(row_rms(view.first), 1e-300) for view in (gradient, update))
+        if min(abs(ours), abs(theirs)) > _LEANS:  # a mean of next to nothing has any sign
+            signs.append(ours * theirs > 0.0)
+    return bool(signs) and sum(signs) > len(signs) * _MOST
 
 
 def _rows_of(view: LayerView | None) -> int:

@@ -23,6 +23,8 @@ _FLAT = 0.03
 #: Layers. Two make a matrix of low rank, which may be meant.
 _DEEP = 3
 _NEURONS = COLUMN["neurons"]
+#: How it is told that a module never ran.
+_NEVER = "its hook never ran"
 
 
 def no_nonlinearity(s: Supervised, network: Network, learned: float, rows: int) -> Mismatch | None:
@@ -56,13 +58,26 @@ def no_nonlinearity(s: Supervised, network: Network, learned: float, rows: int) 
     if not all(layer_type.startswith(_LINEAR) for layer_type in others):
         return None
     slow = len(weighted) >= _DEEP and len(s.loss.rows) >= rows and s.share_of_baseline > learned
-    severity: Severity = "serious" if _stands_still(s, learned) else "warning" if slow else NOTE
+    idle = _never_run(network)
+    severity: Severity = "serious" if _stands_still(s, learned) else "warning" if slow or idle else NOTE
     names = f"{shown(weighted[-1].info.name, 40)} to {shown(weighted[0].info.name, 40)}"
     what = f"the {len(weighted)} layers with weights, {names}, have no activation between them"
     says = "Linear layers one after the other can learn what a single one can, and no more."
-    fix = ("add an activation, such as ReLU, after each layer but the last",)
-    because = ("each was given what the one before it put out",)
+    fix: tuple[str, ...] = ("add an activation, such as ReLU, after each layer but the last",)
+    because: tuple[str, ...] = ("each was given what the one before it put out",)
+    if idle:
+        because = (*because, f"{shown(idle, 40)}, which has no weights, is there and never ran")
+        fix = (f"call {shown(idle, 40)} in forward: x = self.{shown(idle, 40)}(layer(x))", *fix)
     return Mismatch("no_nonlinearity", severity, what, says, fix, because, None, "has been linear in its input")
+
+
+def _never_run(network: Network) -> str:
+    """A module without weights that the model has and never calls, such as an activation; "" where there is none."""
+    for name, reason in network.unseen.items():
+        known = any(each == name or each.startswith(f"{name}.") for each in network.everything)
+        if ":" not in name and not known and reason.startswith(_NEVER):
+            return name
+    return ""
 
 
 def _gives_its_input_back(s: Supervised, last: LayerView, given: LayerView | None) -> bool:

@@ -17,6 +17,7 @@ _MOST: Final = 0.5
 _ROWS: Final = 50
 _LATE: Final = 20
 _AMPLE: Final = 1e-3
+_LARGE: Final = 3e-3
 #: Share of what guessing among the rest costs, at or above which nothing of the rest has been learned.
 _NOTHING: Final = 0.9
 #: Shares of yes between which it is rare, and not so rare that a batch may be without.
@@ -78,7 +79,8 @@ def never_named(s: Supervised, network: Network, alone: bool) -> Mismatch | None
         return None
     limit = 0.0 if s.function.predictions == "logits" else 0.5
     taken, output, target = s.loss.rows, s.output.rows, s.target.rows
-    if len(taken) < _ROWS or min(len(output), len(target)) < _ROWS or not updates.moves(network).ratio >= _AMPLE:
+    rows = _ROWS if updates.moves(network).ratio >= _LARGE else 2 * _ROWS
+    if min(len(taken), len(output), len(target)) < rows:
         return None
     share = float(np.median(target["mean"]))
     if not _THERE <= share <= _RARE or not (target["max"] == 1.0).all() or not (target["min"] == 0.0).all():

@@ -5,7 +5,7 @@ from typing import ClassVar, Final
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause, best
-from fastact.diagnosis.evidence import supervised
+from fastact.diagnosis.evidence import supervised, updates
 from fastact.diagnosis.evidence.supervised import Mismatch, Supervised
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, gravity
 from fastact.diagnosis.fit import axes, linear, losses, majority, order, outputs, players, scores, shapes, targets
@@ -151,6 +151,8 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
             players.want_the_same(s, network),
         ]
         found = [mismatch for mismatch in seen if mismatch is not None]
+        if updates.ascends(network):  # what is made large is to be large
+            found = [mismatch for mismatch in found if mismatch.name != "wrong_sign"]
         if not found:
             return Outcome.NOT_FOUND
         worst = max(found, key=lambda mismatch: gravity(mismatch.severity))  # the first of equals

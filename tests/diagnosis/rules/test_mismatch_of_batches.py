@@ -128,3 +128,21 @@ def test_minus_a_yes_or_no_is_of_the_wrong_sign_where_no_other_player_wants_it()
     assert causes(out, made, *moved(), other) == []
     alike = [plain(s, count=BATCH, mean=1.0, std=0.0, min=1.0, max=1.0) for s in range(20)]
     assert causes(out, made | {"loss:target": (made["loss:target"][0], alike)}, *moved()) == []
+
+
+def test_what_is_made_large_on_purpose_has_no_wrong_sign() -> None:
+    made = loss(noisy(np.linspace(-0.7, -0.1, 20)), None, function="")
+    facts = {"form": "mean_squared_error", "factor": -1.0, "function": "", "spelled": ""}
+    made["loss"] = LayerInfo("loss", 0, "Loss", "float64", source="out", facts=facts), made["loss"][1]
+
+    def leaning(sign: float) -> Given:
+        given = parameter("0.weight")
+        means = {"0.weight:grad": 5e-4, "0.weight:update": sign * 5e-5}
+        return {
+            name: (info, [plain(s, count=32, mean=means.get(name, 0.0), std=1e-3) for s in range(len(rows))])
+            for name, (info, rows) in given.items()
+        }
+
+    out = layer("out", [row(s) for s in range(20)])
+    assert causes(out, made, leaning(-1.0), optimiser()) == ["wrong_sign"]
+    assert causes(out, made, leaning(1.0), optimiser()) == []

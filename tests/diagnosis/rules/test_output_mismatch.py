@@ -439,6 +439,19 @@ def test_linear_layers_in_a_row_are_noted_and_found_where_the_loss_stands_still(
         assert len(notes) == int(told and not severe)
 
 
+def test_linear_layers_beside_an_activation_that_never_ran_are_found_though_the_loss_falls() -> None:
+    falling = [0.7 * 0.95**step for step in range(80)]
+    before = {"0": ("Linear", ""), "2": ("Linear", "0")}
+    for name, reason, told in (
+        ("act", "its hook never ran: it was not called", True),
+        ("2", "its hook never ran: it was not called", False),  # it has rows
+        ("act", "its output holds no tensor", False),
+    ):
+        rows = loss_rows("cross_entropy", OF_3, CLASSES, values=falling, constant=0.8, steps=80, before=before)
+        rows.unseen = {name: reason}
+        assert said(rows) == [("no_nonlinearity", "warning")] * told
+
+
 def test_a_linear_autoencoder_is_linear_on_purpose() -> None:
     wide = {"shape": [32, 64]}
     rows = loss_rows("mse_loss", wide, {**PIXELS}, before=CHAIN, constant=0.1, values=[0.09] * 80, steps=80)
