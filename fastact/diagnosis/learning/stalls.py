@@ -135,7 +135,9 @@ def of_known(
     if worse and not at and len(values) >= thresholds.learn_soon and targets_not_scaled(layer, network).speaks_for:
         # Targets far from zero are reached in the end, by way of the last bias.
         return Seen("behind", at, own)
-    if left <= thresholds.learn_pace and not _wandered(layer, network, own.rows, thresholds):
+    # What is below already, and falls of late, is on its way, however far its weights have gone.
+    soon = own.most < constant and rows_at_last(values[at:], level) <= thresholds.learn_rows
+    if soon or (left <= thresholds.learn_pace and not _wandered(layer, network, own.rows, thresholds)):
         return None
     if at and len(values) - at >= thresholds.learn_rows // 2:
         before = progress(values[:at])

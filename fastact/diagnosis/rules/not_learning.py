@@ -1,5 +1,6 @@
 """A loss that does not fall, rises, or has no number: nothing is learned, whatever the layers look like."""
 
+import math
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -104,6 +105,14 @@ def _whole_falls(part: LayerView, network: Network) -> bool:
     whole = network.everything.get(part.info.name.partition(":")[0])
     course = None if whole is None or whole is part else progress(whole.rows["mean"])
     return course is not None and course.pace > 0.0
+
+
+def _rows_left(seen: Seen, constant: float | None, thresholds: NotLearningThresholds) -> int:
+    """Of how many rows it is sure that a loss which falls takes them to be better than a constant answer."""
+    left = math.inf
+    if seen.course is not None and constant is not None:
+        left = seen.course.rows_to((1.0 - thresholds.learn_share) * constant)
+    return int(min(left, thresholds.learn_pace)) // 10 * 10
 
 
 class NotLearning(Rule[NotLearningThresholds]):
@@ -251,7 +260,7 @@ class NotLearning(Rule[NotLearningThresholds]):
         message = {
             "stuck": f"{name} has not fallen since step {step}: it is {value} on average{best_of}.",
             "slow": f"{name} hardly falls: it is {value}, and at this pace it takes more than "
-            f"{thresholds.learn_pace:,} rows to be better than a constant answer{best_of}.",
+            f"{_rows_left(seen, constant, thresholds):,} rows to be better than a constant answer{best_of}.",
             "above": f"{name} is worse than that of a constant answer since step {step}: it is {value} on "
             f"average{best_of}.",
             "behind": f"{name} is still worse than that of a constant answer after {steps:,} steps: it is {value} on "

@@ -262,6 +262,15 @@ def test_weights_that_have_gone_far_to_no_avail() -> None:
     assert told(45, 3e-3, few) == []
 
 
+def test_a_loss_that_has_begun_to_fall_is_on_its_way_however_far_the_weights_have_gone() -> None:
+    def told(levels: Any) -> list[str]:
+        parts = loss(noisy(levels, 0.005), batch=64), parameter("0.weight", rows=40, update=4e-3), optimiser(rows=40)
+        return [finding.cause_name for finding in findings(*parts)]
+
+    assert told(np.full(40, LN10)) == ["constant_answer"]
+    assert told(LN10 * np.r_[np.full(20, 1.0), np.linspace(1.0, 0.93, 20)]) == []
+
+
 def test_weights_that_began_too_large() -> None:
     wide = parameter("fc/kernel", weight=5.0, gradient=0.0, update=0.0, shape=[64, 32])
     per_unit = {"count": 2048, "zeros": 0, "mean": 0.0, "std": 5.0, "min": -20.0, "max": 20.0, "neurons": 32}
