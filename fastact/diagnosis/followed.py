@@ -140,6 +140,7 @@ class FollowedAlike:
         place = self._layers
         if place == self._limits.shape[1]:
             self._limits = np.concatenate((self._limits, np.zeros_like(self._limits)), axis=1)
+        if place == self._runs.shape[2]:  # asked apart: an interrupt may come in between
             self._runs = np.concatenate((self._runs, np.zeros_like(self._runs)), axis=2)
         if place:
             self._same = [a and b == c for a, b, c in zip(self._same, limits, self._limits[:, 0].tolist(), strict=True)]
