@@ -159,7 +159,7 @@ def facts_of_inputs(x: Any, axis: int | None = -1) -> dict[str, Any]:
             columns = np.ascontiguousarray(table[:, varies].T)
             facts["duplicate_features"] = len(columns) - len({column.tobytes() for column in columns})
         code = _code(np.sort(table[finite]))
-    if len(values) >= _LEAST_SAMPLES and finite.all() and (share := _duplicates(values)):
+    if values.ndim and len(values) >= _LEAST_SAMPLES and finite.all() and (share := _duplicates(values)):
         facts |= {"duplicate_samples": share, "whole": bool((values == np.floor(values)).all())}
     return facts | ({"code": code} if code else {})
 

@@ -201,7 +201,7 @@ class Log(OfRanks, OfNeurons, Frames, Plots, OfSessions):
             ArgumentTypeError, ArgumentValueError: an argument is unusable, or names what the log does not have.
 
         Example:
-            >>> import tempfile, fastact
+            >>> import tempfile, fastact, numpy as np
             >>> run = tempfile.mkdtemp()
             >>> with fastact.ActivationMonitor(run) as monitor:
             ...     for x in ([1.0, 2.0], [3.0, 4.0], [50.0, 60.0]):

@@ -35,11 +35,11 @@ def test_contestants_look_at_every_layer_and_leave_no_hooks(tiny: watch.Case, tm
     with watch.contestants(str(tmp_path)) as watchers:
         for watcher in (*watchers.values(), watch.hooked(seen.append)):
             watch.turn(training, watcher)
-    assert len(seen) == watch.STEPS * 2
+    assert len(seen) == (watch.STEPS + 1) * 2  # the first step is not timed
     assert not any(module._forward_hooks for module in training.model.modules())
     rows = [len(fastact.open_log(tmp_path / every).to_table()) for every in ("1", "10")]
-    # The input, too, and the loss with targets and constant answer; the optimiser's first step.
-    assert rows == [6 * watch.STEPS + 1, 6 + 1]
+    # The input, too, and the loss with targets and constant answer; the optimiser in each tenth step that is recorded.
+    assert rows == [6 * (watch.STEPS + 1) + 2, 6 * 2 + 1]
 
 
 def test_others_find_what_they_should() -> None:

@@ -16,8 +16,9 @@ from fastact.text import number
 NORMALISED: Final = (
     "adam", "adamw", "adamax", "nadam", "radam", "rmsprop", "adafactor", "lion", "lamb", "sparseadam", "adabelief",
 )  # fmt: skip
-#: Rates: of a step that is about the rate for each weight, and of plain descent, momentum counted in. Usual are 1e-5 to
-#: 1e-2, and 1e-3 to 1. Chosen.
+#: The largest usual rates: of a step that is about the rate for each weight, and of plain descent, momentum counted in;
+#: and the least that are beyond reason. Chosen.
+_USUAL_ADAPTIVE, _USUAL_PLAIN = 0.01, 1.0
 _ADAPTIVE: Final = 0.1
 _PLAIN: Final = 10.0
 #: Factor by which a rate rises from one row to the next, as no warm-up or cycle makes it.
@@ -41,7 +42,8 @@ def _said(view: LayerView) -> tuple[str, ...]:
     normalised, plain = function.lower() in NORMALISED, function.lower() == "sgd"
     reach = most / max(1.0 - momentum, 0.01) if plain and isinstance(momentum, float) else most
     if (normalised and most >= _ADAPTIVE) or (plain and reach >= _PLAIN):
-        return (f"the learning rate of {function} is {number(most)}, where a hundredth of that is much",)
+        usual = _USUAL_ADAPTIVE if normalised else _USUAL_PLAIN
+        return (f"the learning rate of {function} is {number(most)}; usual ones go up to {number(usual)}",)
     rises = known[1:] / np.maximum(known[:-1], 1e-300)
     place = int(rises.argmax()) + 1 if len(rises) else 0
     if place and float(known[place - 1]) > 0.0 and float(rises[place - 1]) >= _JUMP:
