@@ -225,6 +225,7 @@ class Diagnoser:
     def _unknown(self, name: str) -> NoReturn:
         raise ArgumentValueError(f"name: got {name!r}, want a layer that was added before")
 
+    @np.errstate(all="ignore")  # rows hold what a run that goes wrong comes to: products of it overflow, and compare
     def diagnose(self, preset: str | None = None) -> Diagnosis:
         """What is wrong now, from the rows in the window and the onsets tracked so far. Changes nothing.
 

@@ -235,6 +235,16 @@ def test_a_table_of_which_nearly_all_lookups_are_of_one_row(used: int, share: fl
     assert (("words", "unused", "inputs_equal") in told) == said
 
 
+def test_numbers_whose_products_overflow_are_judged_without_a_word() -> None:
+    counts = [
+        plain(s, count=64, neurons=64, zeros=60, mean=1e308, min=0.0, max=1e308, dead_neurons=60) for s in range(30)
+    ]
+    assert (
+        culprits(seen(layer("words", scaled(*[1.0] * 30), "Embedding"), layer("words:usage", counts, "Vocabulary")))
+        is not None
+    )
+
+
 @pytest.mark.parametrize(
     ("rates", "function", "said"),
     [
