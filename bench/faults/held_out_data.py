@@ -5,61 +5,26 @@ guests with their dishes, calls in an hour, ledgers, weights of parcels, and roo
 """
 
 import functools
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from bench.faults.data import divided, made_once
 from bench.faults.run import Data
 
-Array = npt.NDArray[Any]
+_divided = functools.partial(divided, seed=201, train=(7, 10))
 
 
-def _split(x: Array, y: Array) -> Data:
-    """Seven tenths to train on, in an order drawn at random; whole numbers as int64, others as float32."""
-    order = np.random.default_rng(201).permutation(len(x))
-    cut = len(x) * 7 // 10
-    parts = [
-        torch.from_numpy(np.ascontiguousarray(part[chosen])).to(torch.int64 if part.dtype.kind in "iu" else torch.float)
-        for chosen in (order[:cut], order[cut:])
-        for part in (x, y)
-    ]
-    return Data(*parts)
-
-
-def _once(made: Callable[..., Data]) -> Callable[..., Data]:
-    """Makes data once in a process, and hands out copies."""
-    cached = functools.cache(made)
-
-    @functools.wraps(made)
-    def copied(*arguments: Any) -> Data:
-        return Data(*(part.clone() for part in cached(*arguments)))
-
-    return copied
-
-
-def for_keras(data: Data) -> Data:
-    """The same as arrays: images with their channels last."""
-    return Data(*(np.moveaxis(part.numpy(), 1, -1) if part.ndim == 4 else part.numpy() for part in data))
-
-
-def column(data: Data) -> Data:
-    """Classes as a column of float32."""
-    return data._replace(y=data.y.float()[:, None], test_y=data.test_y.float()[:, None])
-
-
-@_once
+@made_once
 def ponds() -> Data:
     """Five measurements of a pond, two of which say together in which of three states it is."""
     generator = np.random.default_rng(71)
     x = generator.normal(size=(1500, 5))
     away = np.hypot(x[:, 0], x[:, 1] * 1.2)
-    return _split(x, np.where(away < 0.8, 0, np.where(x[:, 0] * x[:, 1] > 0, 1, 2)))
+    return _divided(x, np.where(away < 0.8, 0, np.where(x[:, 0] * x[:, 1] > 0, 1, 2)))
 
 
-@_once
+@made_once
 def harvest(unit: str = "scaled") -> Data:
     """Rain, sun, height, acid, seed and slope of a field, and its harvest.
 
@@ -76,20 +41,20 @@ def harvest(unit: str = "scaled") -> Data:
     y = (y - y.mean()) / y.std()
     if unit == "raw":
         x = np.array([700, 1800, 400, 6.5, 3.5e6, 4]) + x * [200, 300, 200, 0.5, 5e5, 2]
-    return _split(x, (320000 + 90000 * y if unit == "kilos" else y)[:, None])
+    return _divided(x, (320000 + 90000 * y if unit == "kilos" else y)[:, None])
 
 
-@_once
+@made_once
 def sensors() -> Data:
     """Twelve readings of a machine that is in one of four states: which?"""
     generator = np.random.default_rng(73)
     y = generator.integers(0, 4, 1600)
     middle = generator.normal(size=(4, 2, 12))
     x = middle[y, generator.integers(0, 2, 1600)] + 0.6 * generator.normal(size=(1600, 12))
-    return _split(x, y)
+    return _divided(x, y)
 
 
-@_once
+@made_once
 def coins() -> Data:
     """Images (1, 14, 14) from 0 to 1 of one to three coins, and how much of the image they cover."""
     generator = np.random.default_rng(74)
@@ -101,10 +66,10 @@ def coins() -> Data:
             image[(rows - row) ** 2 + (columns - across) ** 2 < size**2] = 0.8
     covered = images.mean((1, 2)) / 0.8
     x = (images + 0.1 * generator.random(images.shape)).clip(0, 1)
-    return _split(x[:, None], ((covered - covered.mean()) / covered.std())[:, None])
+    return _divided(x[:, None], ((covered - covered.mean()) / covered.std())[:, None])
 
 
-@_once
+@made_once
 def arrows() -> Data:
     """Images (1, 12, 12) from 0 to 1 of an arrow that points up, down, left or right: which?"""
     generator = np.random.default_rng(75)
@@ -116,10 +81,10 @@ def arrows() -> Data:
     for image, turns in zip(x, y, strict=True):
         row, across = generator.integers(2, 5, 2)
         image[row : row + 6, across : across + 6] += 0.8 * np.rot90(arrow, turns)
-    return _split(x[:, None].clip(0, 1), y)
+    return _divided(x[:, None].clip(0, 1), y)
 
 
-@_once
+@made_once
 def leaves() -> Data:
     """Images (1, 14, 14) of a leaf over noise, and its mask: a tenth or so of all pixels."""
     generator = np.random.default_rng(76)
@@ -129,10 +94,10 @@ def leaves() -> Data:
     along = (rows - row) * np.cos(angle) + (columns - across) * np.sin(angle)
     aside = (columns - across) * np.cos(angle) - (rows - row) * np.sin(angle)
     mask = ((along / 4.0) ** 2 + (aside / 1.6) ** 2 < 1).astype(float)
-    return _split((mask + 0.5 * generator.normal(size=mask.shape))[:, None], mask[:, None])
+    return _divided((mask + 0.5 * generator.normal(size=mask.shape))[:, None], mask[:, None])
 
 
-@_once
+@made_once
 def sayings() -> Data:
     """Fourteen words of 40, padded by 0: friendly, angry or neither, by which of some words there are more of."""
     generator = np.random.default_rng(77)
@@ -142,20 +107,20 @@ def sayings() -> Data:
     x = np.where(said & (mood == 0)[:, None], generator.integers(1, 6, x.shape), x)
     x = np.where(said & (mood == 1)[:, None], generator.integers(6, 11, x.shape), x)
     x[np.arange(14) >= generator.integers(8, 15, (1500, 1))] = 0
-    return _split(x, mood)
+    return _divided(x, mood)
 
 
-@_once
+@made_once
 def pulse(beat: float = 1.0) -> Data:
     """The last 30 readings (30, 1) of a pulse, and the next; `beat`: what all are multiplied by."""
     generator = np.random.default_rng(78)
     phase, period = generator.uniform(0, 6.28, (1500, 1)), generator.uniform(6, 11, (1500, 1))
     time = 2 * np.pi * np.arange(31) / period + phase
     series = np.sin(time) + 0.4 * np.sin(2 * time) + 0.05 * generator.normal(size=time.shape)
-    return _split(beat * series[:, :30, None], beat * series[:, 30:])
+    return _divided(beat * series[:, :30, None], beat * series[:, 30:])
 
 
-@_once
+@made_once
 def strolls() -> Data:
     """Three accelerations (24, 3) of someone who stands, strolls, runs or climbs: which?"""
     generator = np.random.default_rng(79)
@@ -165,10 +130,10 @@ def strolls() -> Data:
     time = 2 * np.pi * pace * np.arange(24) + generator.uniform(0, 6.28, (1400, 1))
     size = (pace > 0) * 1.0
     x = np.stack([size * np.sin(time), size * np.cos(time) + lift, 0 * time], -1)
-    return _split(x + 0.4 * generator.normal(size=x.shape), y)
+    return _divided(x + 0.4 * generator.normal(size=x.shape), y)
 
 
-@_once
+@made_once
 def jingles(length: int = 16) -> Data:
     """Notes 1 to 11, each of which follows from the one before, mostly; the next of each; 0 is padding."""
     generator = np.random.default_rng(80)
@@ -176,7 +141,7 @@ def jingles(length: int = 16) -> Data:
     x = generator.integers(1, 12, (1400, length + 1))
     for place in range(1, length + 1):
         x[:, place] = np.where(generator.random(1400) < 0.85, table[x[:, place - 1] - 1], x[:, place])
-    return _split(x[:, :-1], x[:, 1:])
+    return _divided(x[:, :-1], x[:, 1:])
 
 
 @functools.cache
@@ -191,27 +156,27 @@ def friends() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return said, known / known.sum(1, keepdim=True), club
 
 
-@_once
+@made_once
 def guests() -> Data:
     """A guest (0 to 39) and a dish (0 to 24), and how they liked it."""
     generator = np.random.default_rng(82)
     x = np.stack([generator.integers(0, 40, 2400), generator.integers(0, 25, 2400)], 1)
     taste, dish = generator.normal(size=(40, 3)), generator.normal(size=(25, 3))
     y = (taste[x[:, 0]] * dish[x[:, 1]]).sum(1) + dish[x[:, 1], 0] + 0.1 * generator.normal(size=2400)
-    return _split(x, ((y - y.mean()) / y.std())[:, None])
+    return _divided(x, ((y - y.mean()) / y.std())[:, None])
 
 
-@_once
+@made_once
 def calls() -> Data:
     """Hour, day, rain and staff, and how many calls come: 0 to 30 or so."""
     generator = np.random.default_rng(83)
     x = generator.normal(size=(1500, 4))
-    return _split(
+    return _divided(
         x, generator.poisson(np.exp(1.2 + 0.7 * x[:, 0] - 0.5 * x[:, 1] * (x[:, 2] > 0))).astype(float)[:, None]
     )
 
 
-@_once
+@made_once
 def ledgers(share: float = 0.3) -> Data:
     """Ten numbers of an account, and whether it is a swindle: this share of them is."""
     generator = np.random.default_rng(84)
@@ -221,7 +186,7 @@ def ledgers(share: float = 0.3) -> Data:
     x[:, 2] += 1.6 * y * side
     x[:, 5] += 1.6 * y * side
     x[:, 7] += 1.0 * y
-    return _split(x, y)
+    return _divided(x, y)
 
 
 @functools.cache

@@ -8,12 +8,11 @@ from keras import layers
 from torch import nn, optim
 
 from bench.faults.case import look_alike
+from bench.faults.data import as_column, for_keras
 from bench.faults.held_out_data import (
     arrows,
     calls,
     coins,
-    column,
-    for_keras,
     friends,
     guests,
     harvest,
@@ -420,7 +419,7 @@ def keras_arrows_images_from_minus_one_to_one(run: Run) -> float:
 @look_alike("keras", good=0.35)
 def keras_ledgers_weights_of_classes(run: Run) -> float:
     """One account in thirty is a swindle and counts thirty times: the loss is far above a cross entropy's first."""
-    data, wanted = for_keras(column(ledgers(0.033))), for_keras(column(ledgers()))
+    data, wanted = for_keras(as_column(ledgers(0.033))), for_keras(as_column(ledgers()))
     model = two(10, layers.Dense(1, activation="sigmoid"))
     model.compile(keras.optimizers.Adam(0.005), "binary_crossentropy", metrics=["accuracy"])
     fit(run, model, data, epochs=4, class_weight={0: 1.0, 1: 30.0})

@@ -7,12 +7,11 @@ import numpy as np
 from keras import layers, ops
 
 from bench.faults.case import fault
+from bench.faults.data import as_column, for_keras
 from bench.faults.held_out_data import (
     arrows,
     calls,
     coins,
-    column,
-    for_keras,
     guests,
     harvest,
     jingles,
@@ -54,7 +53,7 @@ def keras_sensors_softmax_and_from_logits(run: Run, faulty: bool) -> float:
 def keras_ledgers_one_softmax(run: Run, faulty: bool) -> float:
     """Dense(1, activation="softmax") under mse: all accounts are swindles."""
     # Pages on a model that predicts one class: the first cause that they name.
-    data = for_keras(column(ledgers()))
+    data = for_keras(as_column(ledgers()))
     model = two(10, layers.Dense(1, activation="softmax" if faulty else "sigmoid"))
     model.compile(keras.optimizers.Adam(0.005), "mse", metrics=["accuracy"])
     fit(run, model, data, epochs=2)
@@ -215,8 +214,8 @@ def keras_coins_generator_shuffles_images(run: Run, faulty: bool) -> float:
 def keras_ledgers_one_in_a_hundred(run: Run, faulty: bool) -> float:
     """One account in a hundred is a swindle, and nothing weighs it."""
     # Pages: 0.98 of accuracy, and always the same answer.
-    wanted = for_keras(column(ledgers()))
-    data = for_keras(column(ledgers(0.01))) if faulty else wanted
+    wanted = for_keras(as_column(ledgers()))
+    data = for_keras(as_column(ledgers(0.01))) if faulty else wanted
     model = two(10, layers.Dense(1, activation="sigmoid"))
     model.compile(keras.optimizers.Adam(0.005), "binary_crossentropy", metrics=["accuracy"])
     fit(run, model, data, epochs=2)

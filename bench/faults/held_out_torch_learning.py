@@ -8,11 +8,11 @@ from torch import nn, optim
 from torch.utils.checkpoint import checkpoint
 
 from bench.faults.case import fault
+from bench.faults.data import as_column
 from bench.faults.held_out_data import (
     arrows,
     calls,
     coins,
-    column,
     guests,
     harvest,
     jingles,
@@ -387,7 +387,7 @@ def strolls_never_enough_batches_to_step(run: Run, faulty: bool) -> float:
 def ledgers_zero_grad_without_its_parentheses(run: Run, faulty: bool) -> float:
     """optimizer.zero_grad is named and not called."""
     # Question-and-answer pages: a loss that falls, then swings and grows.
-    data = column(ledgers())
+    data = as_column(ledgers())
     net = nn.Sequential(nn.Linear(10, 40), nn.Tanh(), nn.Linear(40, 1))
     opt = optim.SGD(net.parameters(), lr=0.3, momentum=0.9)
     criterion = nn.BCEWithLogitsLoss()

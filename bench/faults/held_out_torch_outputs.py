@@ -8,11 +8,11 @@ import torch.nn.functional as F  # noqa: N812 (as people write it)
 from torch import nn, optim
 
 from bench.faults.case import fault
+from bench.faults.data import as_column
 from bench.faults.held_out_data import (
     arrows,
     calls,
     coins,
-    column,
     friends,
     harvest,
     jingles,
@@ -236,7 +236,7 @@ def arrows_directions_as_numbers(run: Run, faulty: bool) -> float:
     )  # fmt: skip
     opt = optim.Adam(net.parameters(), lr=0.003)
     if faulty:
-        train(run, net, nn.MSELoss(), opt, column(made), size=32, steps=110)
+        train(run, net, nn.MSELoss(), opt, as_column(made), size=32, steps=110)
         return run.right_number(net, made)
     train(run, net, nn.CrossEntropyLoss(), opt, made, size=32, steps=110)
     return run.right(net, made)
@@ -436,8 +436,8 @@ def jingles_mostly_padding(run: Run, faulty: bool) -> float:
 def ledgers_one_swindle_in_eighty(run: Run, faulty: bool) -> float:
     """One account in eighty is a swindle, BCEWithLogitsLoss has no pos_weight, and an accuracy of 0.987 is reported."""
     # Data science pages: an accuracy of 0.99 from the first epoch on, and a recall of zero.
-    wanted = column(ledgers())
-    data = column(ledgers(0.0125)) if faulty else wanted
+    wanted = as_column(ledgers())
+    data = as_column(ledgers(0.0125)) if faulty else wanted
     net = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 1))
     train(run, net, nn.BCEWithLogitsLoss(), optim.Adam(net.parameters(), lr=0.01), data, size=64, steps=130)
     return run.right_side(net, wanted, 0.0)
@@ -451,7 +451,7 @@ def sensors_bce_against_the_numbers_of_classes(run: Run, faulty: bool) -> float:
     net = nn.Sequential(nn.Linear(12, 32), nn.ReLU(), nn.Linear(32, 1 if faulty else 4))
     opt = optim.Adam(net.parameters(), lr=0.01)
     if faulty:
-        train(run, net, nn.BCEWithLogitsLoss(), opt, column(made), size=32, steps=100)
+        train(run, net, nn.BCEWithLogitsLoss(), opt, as_column(made), size=32, steps=100)
         return run.right_number(net, Data(made.x, made.y, made.test_x, made.test_y))
     train(run, net, nn.CrossEntropyLoss(), opt, made, size=32, steps=100)
     return run.right(net, made)

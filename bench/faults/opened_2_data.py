@@ -7,50 +7,15 @@ loads, hearts, pendulums, houses, shapes, ratings, hires, payments, spirals, wor
 
 import functools
 import unicodedata
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from bench.faults.data import Array, divided, made_once
 from bench.faults.run import Data
 
-Array = npt.NDArray[Any]
-
-
-def _parted(x: Array, y: Array) -> Data:
-    """Three quarters to train on; whole numbers as classes or symbols, others as float32."""
-    order = np.random.default_rng(5).permutation(len(x))
-    cut = len(x) * 3 // 4
-    kinds = [np.int64 if part.dtype.kind in "iu" else np.float32 for part in (x, y)]
-    return Data(*(
-        torch.from_numpy(np.ascontiguousarray(part[chosen]).astype(kind))
-        for chosen in (order[:cut], order[cut:])
-        for part, kind in zip((x, y), kinds, strict=True)
-    ))  # fmt: skip
-
-
-def _copied(made: Callable[..., Data]) -> Callable[..., Data]:
-    """Makes data once in a process, and hands out copies."""
-    kept = functools.cache(made)
-
-    @functools.wraps(made)
-    def copied(*arguments: Any) -> Data:
-        return Data(*(part.clone() for part in kept(*arguments)))
-
-    return copied
-
-
-def as_arrays(data: Data) -> Data:
-    """The same for Keras: images with their channels last."""
-    return Data(*(np.moveaxis(part.numpy(), 1, -1) if part.ndim == 4 else part.numpy() for part in data))
-
-
-def column(data: Data) -> Data:
-    """Classes as a column of float32."""
-    return data._replace(y=data.y.float()[:, None], test_y=data.test_y.float()[:, None])
+_divided = functools.partial(divided, seed=5, train=(3, 4))
 
 
 _FONTS = (
@@ -59,7 +24,7 @@ _FONTS = (
 )  # fmt: skip
 
 
-@_copied
+@made_once
 def glyphs(letters: str = "AEHKMRSX", size: int = 16) -> Data:
     """Images (1, size, size) from 0 to 1 of letters in twelve fonts, moved and with noise: which letter?"""
     import matplotlib as mpl
@@ -78,10 +43,10 @@ def glyphs(letters: str = "AEHKMRSX", size: int = 16) -> Data:
                 images.append(np.asarray(image, dtype=float) / 255)
                 labels.append(label)
     x = np.stack(images)[:, None] + generator.normal(0, 0.05, (len(images), 1, size, size))
-    return _parted(x.clip(0, 1), np.array(labels))
+    return _divided(x.clip(0, 1), np.array(labels))
 
 
-@_copied
+@made_once
 def colours() -> Data:
     """Red, green and blue from 0 to 1: which of eight hues do people call it?"""
     from matplotlib.colors import XKCD_COLORS, to_rgb
@@ -89,10 +54,10 @@ def colours() -> Data:
     hues = "green", "blue", "pink", "purple", "brown", "yellow", "red", "orange"
     named = [(to_rgb(code), name.split()[-1].removeprefix("xkcd:")) for name, code in XKCD_COLORS.items()]
     kept = [(colour, hues.index(hue)) for colour, hue in named if hue in hues]
-    return _parted(np.array([colour for colour, _ in kept]), np.array([hue for _, hue in kept]))
+    return _divided(np.array([colour for colour, _ in kept]), np.array([hue for _, hue in kept]))
 
 
-@_copied
+@made_once
 def letter_names(length: int = 20) -> Data:
     """The name of a character without its first word, as 27 symbols, 0 for none: of which of four scripts is it?"""
     scripts = "LATIN", "GREEK", "CYRILLIC", "ARABIC"
@@ -104,10 +69,10 @@ def letter_names(length: int = 20) -> Data:
         if script in scripts and rest:
             rows.append([max(ord(sign) - 64, 0) if sign.isalpha() else 0 for sign in rest[:length].ljust(length)])
             labels.append(scripts.index(script))
-    return _parted(np.array(rows), np.array(labels))
+    return _divided(np.array(rows), np.array(labels))
 
 
-@_copied
+@made_once
 def graphs() -> Data:
     """Adjacency matrices (7, 7) of the graphs of up to seven nodes; how many triangles each has, standardised."""
     import networkx as nx  # type: ignore[import-untyped]
@@ -116,10 +81,10 @@ def graphs() -> Data:
     for place, graph in enumerate(nx.graph_atlas_g()[1:]):
         x[place, : len(graph), : len(graph)] = nx.to_numpy_array(graph)
     triangles = np.trace(x @ x @ x, axis1=1, axis2=2) / 6
-    return _parted(x, ((triangles - triangles.mean()) / triangles.std())[:, None])
+    return _divided(x, ((triangles - triangles.mean()) / triangles.std())[:, None])
 
 
-@_copied
+@made_once
 def brain() -> Data:
     """Twelve readings (12, 4) of four electrodes, standardised, and the next reading of the first."""
     import matplotlib.cbook
@@ -128,10 +93,10 @@ def brain() -> Data:
     series = np.fromfile(path, float).reshape(-1, 4)
     series = (series - series.mean(0)) / series.std(0)
     cut = np.lib.stride_tricks.sliding_window_view(series, 13, axis=0)
-    return _parted(np.moveaxis(cut[..., :12], 1, -1), cut[:, :1, 12])
+    return _divided(np.moveaxis(cut[..., :12], 1, -1), cut[:, :1, 12])
 
 
-@_copied
+@made_once
 def motion(count: int = 1600, length: int = 40) -> Data:
     """Windows (length, 3) of acceleration, about 10 m/s² downwards: sitting, walking, running or stairs?"""
     generator = np.random.default_rng(11)
@@ -146,7 +111,7 @@ def motion(count: int = 1600, length: int = 40) -> Data:
         strength[:, None] * 0.3 * np.sin(phase / 2),
         9.8 + strength[:, None] * (np.sin(phase) + 0.4 * np.sin(2 * phase)),
     ]
-    return _parted(np.stack(axes, -1) + generator.normal(0, 0.3, (count, length, 3)), labels)
+    return _divided(np.stack(axes, -1) + generator.normal(0, 0.3, (count, length, 3)), labels)
 
 
 def motion_scaled() -> Data:
@@ -156,7 +121,7 @@ def motion_scaled() -> Data:
     return made._replace(x=(made.x - mean) / std, test_x=(made.test_x - mean) / std)
 
 
-@_copied
+@made_once
 def load() -> Data:
     """The last 24 hours (24, 1) of a town's load, days, weeks and weather in it; the next hour's. Standardised."""
     generator = np.random.default_rng(12)
@@ -167,10 +132,10 @@ def load() -> Data:
         - 0.6 * ((hours // 24) % 7 > 4) + generator.normal(0, 0.15, len(hours))
     )  # fmt: skip
     cut = np.lib.stride_tricks.sliding_window_view((series - series.mean()) / series.std(), 25)
-    return _parted(cut[:, :24, None], cut[:, 24:])
+    return _divided(cut[:, :24, None], cut[:, 24:])
 
 
-@_copied
+@made_once
 def hearts() -> Data:
     """One beat of a heart, 64 readings; whether it comes too early and wide, as one in three does."""
     generator = np.random.default_rng(13)
@@ -184,10 +149,10 @@ def hearts() -> Data:
         spread = width * wide * generator.uniform(0.8, 1.2, count)
         size = height * generator.uniform(0.7, 1.3, count)
         beat += size[:, None] * np.exp(-(((time - at[:, None]) / spread[:, None]) ** 2) / 2)
-    return _parted(beat + generator.normal(0, 0.1, beat.shape), labels)
+    return _divided(beat + generator.normal(0, 0.1, beat.shape), labels)
 
 
-@_copied
+@made_once
 def pendulum() -> Data:
     """Angle, speed, friction and torque of a pendulum; both numbers a second later, angles beyond a turn among them."""
     generator = np.random.default_rng(14)
@@ -196,10 +161,10 @@ def pendulum() -> Data:
     for _ in range(100):
         speed += 0.01 * (-4.0 * np.sin(angle) - start[:, 2] * speed + start[:, 3])
         angle += 0.01 * speed
-    return _parted(start, np.stack([angle, speed], 1))
+    return _divided(start, np.stack([angle, speed], 1))
 
 
-@_copied
+@made_once
 def houses(raw: bool = False) -> Data:
     """Area, rooms, year, distance and income about; the price. Raw: in feet, years, metres and dollars."""
     generator = np.random.default_rng(15)
@@ -214,28 +179,28 @@ def houses(raw: bool = False) -> Data:
         + 60000 * ((year - 1960) / 60) ** 2 + generator.normal(0, 15000, count)
     )  # fmt: skip
     x, y = np.stack([area, rooms, year, distance, income], 1), price[:, None]
-    return _parted(x, y) if raw else _parted((x - x.mean(0)) / x.std(0), (y - y.mean()) / y.std())
+    return _divided(x, y) if raw else _divided((x - x.mean(0)) / x.std(0), (y - y.mean()) / y.std())
 
 
-@_copied
+@made_once
 def shapes() -> Data:
     """Noisy images (1, 16, 16) of a disc, a square or a triangle; the mask of the shape."""
     x, masks, _, _ = _drawn_shapes()
-    return _parted(x, masks)
+    return _divided(x, masks)
 
 
-@_copied
+@made_once
 def shape_kinds() -> Data:
     """The same images; which shape it is."""
     x, _, kinds, _ = _drawn_shapes()
-    return _parted(x, kinds)
+    return _divided(x, kinds)
 
 
-@_copied
+@made_once
 def shape_boxes() -> Data:
     """The same images; the middle and half the width of the shape, in pixels from the image's middle."""
     x, _, _, boxes = _drawn_shapes()
-    return _parted(x, boxes)
+    return _divided(x, boxes)
 
 
 def _drawn_shapes() -> tuple[Array, Array, Array, Array]:
@@ -257,7 +222,7 @@ def _drawn_shapes() -> tuple[Array, Array, Array, Array]:
     return x[:, None], masks[:, None], kinds, np.concatenate([middle - 8, half[:, None]], 1)
 
 
-@_copied
+@made_once
 def ratings() -> Data:
     """Pairs of one of 60 viewers and one of 40 films; the rating, about zero, of tastes in three directions."""
     generator = np.random.default_rng(17)
@@ -265,10 +230,10 @@ def ratings() -> Data:
     whole = people @ films.T + generator.normal(0, 0.5, (60, 1)) + generator.normal(0, 0.5, (1, 40))
     pairs = np.stack(np.meshgrid(np.arange(60), np.arange(40), indexing="ij"), -1).reshape(-1, 2)
     noise = generator.normal(0, 0.3, len(pairs))
-    return _parted(pairs, ((whole[pairs[:, 0], pairs[:, 1]] + noise) / 1.9)[:, None])
+    return _divided(pairs, ((whole[pairs[:, 0], pairs[:, 1]] + noise) / 1.9)[:, None])
 
 
-@_copied
+@made_once
 def hires(mean: float = 0.5) -> Data:
     """Hour, weekday, warmth and rain, as eight numbers; how many bicycles are hired at a stand."""
     generator = np.random.default_rng(18)
@@ -280,10 +245,10 @@ def hires(mean: float = 0.5) -> Data:
     angle = 2 * np.pi * hour / 24
     parts = [np.sin(angle), np.cos(angle), np.sin(2 * angle), np.cos(2 * angle), day / 3 - 1, day > 4, warmth, rain]
     counts = generator.poisson(rate * mean / rate.mean())
-    return _parted(np.stack(parts, 1).astype(float), counts[:, None].astype(float))
+    return _divided(np.stack(parts, 1).astype(float), counts[:, None].astype(float))
 
 
-@_copied
+@made_once
 def payments(share: float = 0.5) -> Data:
     """Ten numbers of a payment, of which those of a fraud lie in a shell about the others; a share of them is fraud."""
     generator = np.random.default_rng(19)
@@ -293,20 +258,20 @@ def payments(share: float = 0.5) -> Data:
     norm = np.linalg.norm(hidden, axis=1, keepdims=True)
     hidden = np.where(fraud[:, None], hidden / norm * generator.uniform(2.2, 3.5, (count, 1)), 0.7 * hidden)
     mixed = np.concatenate([hidden @ generator.normal(0, 0.6, (4, 6)), hidden], 1)
-    return _parted(mixed + generator.normal(0, 0.1, mixed.shape), fraud)
+    return _divided(mixed + generator.normal(0, 0.1, mixed.shape), fraud)
 
 
-@_copied
+@made_once
 def spirals() -> Data:
     """Points of three arms of a spiral, within 1 of the middle."""
     generator = np.random.default_rng(20)
     labels = np.repeat(np.arange(3), 700)
     far = generator.uniform(0.1, 1, len(labels))
     angle = 5 * far + 2 * np.pi * labels / 3 + generator.normal(0, 0.12, len(labels))
-    return _parted(far[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1), labels)
+    return _divided(far[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1), labels)
 
 
-@_copied
+@made_once
 def reviews() -> Data:
     """Reviews of up to nine of 41 words, 0 for none, in 30 places: is it praise? "not" turns what follows."""
     generator = np.random.default_rng(21)
@@ -325,23 +290,23 @@ def reviews() -> Data:
                 words, score = [], 0
         rows[row, : len(words)] = words
         labels[row] = score > 0
-    return _parted(rows, labels)
+    return _divided(rows, labels)
 
 
-@_copied
+@made_once
 def recall(length: int = 12) -> Data:
     """Sequences of eight symbols: which was the first?"""
     x = np.random.default_rng(22).integers(0, 8, (3000, length))
-    return _parted(x, x[:, 0].copy())
+    return _divided(x, x[:, 0].copy())
 
 
-@_copied
+@made_once
 def codes() -> Data:
     """Twelve digits, each the one before plus a step that the sequence has; the next digit at each place."""
     generator = np.random.default_rng(23)
     start, step = generator.integers(0, 10, (2, 2400, 1))
     whole = (start + step * np.arange(13)) % 10
-    return _parted(whole[:, :12], whole[:, 1:])
+    return _divided(whole[:, :12], whole[:, 1:])
 
 
 def maze() -> tuple[torch.Tensor, ...]:

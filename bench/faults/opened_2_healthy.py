@@ -8,11 +8,10 @@ from keras import layers
 from torch import nn, optim
 
 from bench.faults.case import look_alike
+from bench.faults.data import as_column, for_keras
 from bench.faults.opened_2_data import (
-    as_arrays,
     codes,
     colours,
-    column,
     glyphs,
     graphs,
     hearts,
@@ -138,7 +137,7 @@ def motion_reservoir(run: Run) -> float:
 @look_alike("torch", good=0.4)
 def payments_rare_and_focused_on(run: Run) -> float:
     """One payment in twenty is a fraud, and a focal loss with weights finds them."""
-    data, wanted = column(payments(0.05)), column(payments(0.5))
+    data, wanted = as_column(payments(0.05)), as_column(payments(0.5))
     model = dense(10, 48, 48, 1)
     optimizer = optim.Adam(model.parameters(), lr=0.005)
     run.watch(model)
@@ -279,7 +278,7 @@ def colours_two_passes_a_step(run: Run) -> float:
 @look_alike("keras")
 def keras_hearts_hinge_of_zero_and_one(run: Run) -> float:
     """Labels 0 and 1 under hinge, which Keras makes -1 and 1 of by itself."""
-    data = as_arrays(column(hearts()))
+    data = for_keras(as_column(hearts()))
     model = stack((64,), layers.Dense(32, activation="relu"), layers.Dense(1, activation="tanh"))
     model.compile(keras.optimizers.Adam(0.005), "hinge")
     fit(run, model, data, epochs=4)
@@ -289,7 +288,7 @@ def keras_hearts_hinge_of_zero_and_one(run: Run) -> float:
 @look_alike("keras")
 def keras_glyph_bytes_rescaled_inside(run: Run) -> float:
     """Images from 0 to 255, and a Rescaling(1 / 255) as the first layer."""
-    data = as_arrays(glyphs())
+    data = for_keras(glyphs())
     data = data._replace(x=255 * data.x, test_x=255 * data.test_x)
     model = stack(
         (16, 16, 1), layers.Rescaling(1 / 255), layers.Conv2D(12, 3, activation="relu"), layers.MaxPooling2D(),
@@ -303,7 +302,7 @@ def keras_glyph_bytes_rescaled_inside(run: Run) -> float:
 @look_alike("keras")
 def keras_houses_normalised_inside(run: Run) -> float:
     """Raw features and a Normalization layer, adapted to them."""
-    data, raw = as_arrays(houses()), as_arrays(houses(True))
+    data, raw = for_keras(houses()), for_keras(houses(True))
     data = data._replace(x=raw.x, test_x=raw.test_x)
     norm = layers.Normalization()
     norm.adapt(data.x)
@@ -316,7 +315,7 @@ def keras_houses_normalised_inside(run: Run) -> float:
 @look_alike("keras", good=0.4)
 def keras_payments_rare_with_weights(run: Run) -> float:
     """One payment in twenty is a fraud, and counts twenty times by class_weight."""
-    data, wanted = (as_arrays(column(payments(share))) for share in (0.05, 0.5))
+    data, wanted = (for_keras(as_column(payments(share))) for share in (0.05, 0.5))
     model = stack(
         (10,), layers.Dense(48, activation="relu"), layers.Dense(48, activation="relu"),
         layers.Dense(1, activation="sigmoid"),
@@ -329,7 +328,7 @@ def keras_payments_rare_with_weights(run: Run) -> float:
 @look_alike("keras")
 def keras_load_rate_to_zero_at_the_end(run: Run) -> float:
     """CosineDecay brings the rate to zero at the last step, as it should."""
-    data = as_arrays(load())
+    data = for_keras(load())
     model = stack((24, 1), layers.GRU(24), layers.Dense(1))
     model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.02, 110)), "mse")
     fit(run, model, data, epochs=2)
@@ -339,7 +338,7 @@ def keras_load_rate_to_zero_at_the_end(run: Run) -> float:
 @look_alike("keras", good=0.4)
 def keras_reviews_masked(run: Run) -> float:
     """Three places in four are padding, which is masked, and the words for it never learn."""
-    data = as_arrays(column(reviews()))
+    data = for_keras(as_column(reviews()))
     model = keras.Sequential([
         layers.Input((30,), dtype="int32"), layers.Embedding(42, 16, mask_zero=True),
         layers.GlobalAveragePooling1D(), layers.Dense(16, activation="relu"), layers.Dense(1, activation="sigmoid"),
@@ -352,7 +351,7 @@ def keras_reviews_masked(run: Run) -> float:
 @look_alike("keras")
 def keras_hires_relu_on_counts(run: Run) -> float:
     """Counts are never negative, and a ReLU at the end that begins above zero says so."""
-    data = as_arrays(hires(4.0))
+    data = for_keras(hires(4.0))
     data = data._replace(y=np.sqrt(data.y), test_y=np.sqrt(data.test_y))
     model = stack(
         (8,), layers.Dense(48, activation="relu"), layers.Dense(48, activation="relu"),

@@ -5,10 +5,9 @@ import numpy as np
 from keras import layers, ops
 
 from bench.faults.case import fault
+from bench.faults.data import as_column, for_keras
 from bench.faults.opened_2_data import (
-    as_arrays,
     colours,
-    column,
     glyphs,
     hearts,
     houses,
@@ -35,7 +34,7 @@ def convolutions(*more: keras.Layer, units: int = 8) -> keras.Sequential:
 @fault("keras", "rate_too_small")
 def keras_glyph_adadelta_at_its_own_rate(run: Run, faulty: bool) -> float:
     """Adadelta() has a rate of 0.001 in Keras, and 1.0 in its paper."""
-    data = as_arrays(glyphs())
+    data = for_keras(glyphs())
     model = convolutions()
     optimizer = keras.optimizers.Adadelta() if faulty else keras.optimizers.Adadelta(1.0)
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
@@ -46,7 +45,7 @@ def keras_glyph_adadelta_at_its_own_rate(run: Run, faulty: bool) -> float:
 @fault("keras", "rate_too_large", "dead_units")
 def keras_motion_adam_at_a_tenth(run: Run, faulty: bool) -> float:
     """Adam(0.1) for convolutions over time."""
-    data = as_arrays(motion_scaled())
+    data = for_keras(motion_scaled())
     model = stack(
         (40, 3), layers.Conv1D(24, 5, activation="relu"), layers.Conv1D(24, 5, activation="relu"),
         layers.Conv1D(24, 5, activation="relu"), layers.Flatten(), layers.Dense(48, activation="relu"),
@@ -60,7 +59,7 @@ def keras_motion_adam_at_a_tenth(run: Run, faulty: bool) -> float:
 @fault("keras", "rate_zero", "rate_too_small", since=30, worse=0.1)
 def keras_pendulum_a_tenth_each_epoch(run: Run, faulty: bool) -> float:
     """LearningRateScheduler(lambda epoch, rate: 0.1 * rate): it was meant for every tenth epoch."""
-    data = as_arrays(pendulum())
+    data = for_keras(pendulum())
     data = data._replace(x=data.x[:480], y=data.y[:480])
     model = stack((4,), layers.Dense(48, activation="tanh"), layers.Dense(48, activation="tanh"), layers.Dense(2))
     model.compile(keras.optimizers.Adam(0.005), "mse")
@@ -73,7 +72,7 @@ def keras_pendulum_a_tenth_each_epoch(run: Run, faulty: bool) -> float:
 @fault("keras", "clipped", "rate_too_small")
 def keras_payments_clipped(run: Run, faulty: bool) -> float:
     """SGD(0.1, clipnorm=0.0001)."""
-    data = as_arrays(column(payments()))
+    data = for_keras(as_column(payments()))
     model = stack((10,), layers.Dense(32, activation="relu"), layers.Dense(1, activation="sigmoid"))
     optimizer = keras.optimizers.SGD(0.1, momentum=0.9, clipnorm=1e-4 if faulty else 1.0)
     model.compile(optimizer, "binary_crossentropy", metrics=["accuracy"])
@@ -84,7 +83,7 @@ def keras_payments_clipped(run: Run, faulty: bool) -> float:
 @fault("keras", "weight_decay", good=0.35)
 def keras_shape_kinds_l1_of_one(run: Run, faulty: bool) -> float:
     """kernel_regularizer=L1(1.0) in each layer."""
-    data = as_arrays(shape_kinds())
+    data = for_keras(shape_kinds())
     much = keras.regularizers.L1(1.0 if faulty else 1e-5)
     model = stack(
         (16, 16, 1), layers.Conv2D(8, 3, strides=2, activation="relu", kernel_regularizer=much),
@@ -99,7 +98,7 @@ def keras_shape_kinds_l1_of_one(run: Run, faulty: bool) -> float:
 @fault("keras", "frozen", good=0.4)
 def keras_reviews_all_but_the_last_frozen(run: Run, faulty: bool) -> float:
     """for layer in model.layers[:-1]: layer.trainable = False, of a model that was just made."""
-    data = as_arrays(column(reviews()))
+    data = for_keras(as_column(reviews()))
     model = keras.Sequential([
         layers.Input((30,), dtype="int32"), layers.Embedding(42, 12), layers.Conv1D(12, 2, activation="relu"),
         layers.GlobalMaxPooling1D(), layers.Dense(1, activation="sigmoid"),
@@ -114,7 +113,7 @@ def keras_reviews_all_but_the_last_frozen(run: Run, faulty: bool) -> float:
 @fault("keras", "non_differentiable", "detached", worse=0.08)
 def keras_pendulum_rounded_features(run: Run, faulty: bool) -> float:
     """A Lambda rounds the hidden layer, to make it smaller to store."""
-    data = as_arrays(pendulum())
+    data = for_keras(pendulum())
     inputs = keras.Input((4,))
     x = layers.Dense(12, activation="tanh")(inputs)
     if faulty:
@@ -128,7 +127,7 @@ def keras_pendulum_rounded_features(run: Run, faulty: bool) -> float:
 @fault("keras", "dropout", worse=0.1)
 def keras_glyph_spatial_dropout(run: Run, faulty: bool) -> float:
     """SpatialDropout2D(0.95) takes whole channels away."""
-    data = as_arrays(glyphs())
+    data = for_keras(glyphs())
     model = convolutions(layers.SpatialDropout2D(0.95 if faulty else 0.05))
     model.compile(keras.optimizers.Adam(0.003), "sparse_categorical_crossentropy")
     fit(run, model, data, epochs=4)
@@ -138,7 +137,7 @@ def keras_glyph_spatial_dropout(run: Run, faulty: bool) -> float:
 @fault("keras", "norm_in_eval", "frozen", "unscaled_inputs", "unequal_features", conditions="dead outlier_channels")
 def keras_houses_norm_frozen_before_it_saw_data(run: Run, faulty: bool) -> float:
     """What scales the features is a norm with trainable=False, which Keras then keeps in inference mode."""
-    data, raw = as_arrays(houses()), as_arrays(houses(True))
+    data, raw = for_keras(houses()), for_keras(houses(True))
     data = data._replace(x=raw.x, test_x=raw.test_x)
     inputs = keras.Input((5,))
     x = layers.BatchNormalization(momentum=0.9, trainable=not faulty)(inputs)
@@ -152,7 +151,7 @@ def keras_houses_norm_frozen_before_it_saw_data(run: Run, faulty: bool) -> float
 @fault("keras", "exploding_depth", "unscaled_inputs", "rate_too_large", conditions="outlier_channels")
 def keras_load_relu_in_lstm(run: Run, faulty: bool) -> float:
     """LSTM(64, activation="relu") over 24 hours of a load in megawatts, which reaches thousands."""
-    data = as_arrays(load())
+    data = for_keras(load())
     if faulty:
         data = data._replace(x=3000 + 800 * data.x, test_x=3000 + 800 * data.test_x)
     model = stack((24, 1), layers.LSTM(32, activation="relu" if faulty else "tanh"), layers.Dense(1))
@@ -164,7 +163,7 @@ def keras_load_relu_in_lstm(run: Run, faulty: bool) -> float:
 @fault("keras", "vanishing_depth", "empty_inputs", good=0.4)
 def keras_reviews_padded_behind_and_not_masked(run: Run, faulty: bool) -> float:
     """Reviews of seven words are padded behind to 30, and a GRU's last state has seen zeros 23 times."""
-    data = as_arrays(column(reviews()))
+    data = for_keras(as_column(reviews()))
     if not faulty:
         # In front, as Keras pads by itself.
         x, test_x = (np.array([np.roll(row, (row == 0).sum()) for row in part]) for part in (data.x, data.test_x))
@@ -181,7 +180,7 @@ def keras_reviews_padded_behind_and_not_masked(run: Run, faulty: bool) -> float:
 @fault("keras", "initialisation_too_large")
 def keras_motion_uniform_from_zero_to_one(run: Run, faulty: bool) -> float:
     """RandomUniform(0, 1): all weights are positive, and their sums grow with each layer."""
-    data = as_arrays(motion_scaled())
+    data = for_keras(motion_scaled())
     init = keras.initializers.RandomUniform(0, 1) if faulty else "glorot_uniform"
     model = stack(
         (40, 3), layers.Flatten(), *(layers.Dense(48, activation="relu", kernel_initializer=init) for _ in range(3)),
@@ -195,7 +194,7 @@ def keras_motion_uniform_from_zero_to_one(run: Run, faulty: bool) -> float:
 @fault("keras", "unscaled_inputs", "empty_inputs", "rate_too_small")
 def keras_glyph_divided_twice(run: Run, faulty: bool) -> float:
     """Images are divided by 255 as they are loaded, and by a Rescaling(1 / 255) again."""
-    data = as_arrays(glyphs())
+    data = for_keras(glyphs())
     scaling = [layers.Rescaling(1 / 255)] if faulty else []
     model = stack(
         (16, 16, 1), *scaling, layers.Conv2D(12, 3, activation="relu"), layers.MaxPooling2D(),
@@ -209,9 +208,9 @@ def keras_glyph_divided_twice(run: Run, faulty: bool) -> float:
 @fault("keras", "unequal_features", "unscaled_inputs")
 def keras_houses_raw_features(run: Run, faulty: bool) -> float:
     """Feet, years, metres and dollars as they are, under Adam at its own rate."""
-    data = as_arrays(houses())
+    data = for_keras(houses())
     if faulty:
-        raw = as_arrays(houses(True))
+        raw = for_keras(houses(True))
         data = data._replace(x=raw.x, test_x=raw.test_x)
     model = stack((5,), layers.Dense(64, activation="relu"), layers.Dense(32, activation="relu"), layers.Dense(1))
     model.compile("adam", "mse", metrics=["mae"])
@@ -222,7 +221,7 @@ def keras_houses_raw_features(run: Run, faulty: bool) -> float:
 @fault("keras", "missing_codes", "unscaled_inputs", "unequal_features")
 def keras_hearts_gaps_as_32767(run: Run, faulty: bool) -> float:
     """Where an electrode was off, a recorder writes 32767."""
-    data = as_arrays(hearts())
+    data = for_keras(hearts())
     generator = np.random.default_rng(0)
     x, test_x = (part.copy() for part in (data.x, data.test_x))
     for part in (x, test_x):
@@ -241,7 +240,7 @@ def keras_names_logarithm_of_nothing(run: Run, faulty: bool) -> float:
     x, test_x = (
         (part[:, :, None].numpy() == np.arange(27)).sum(1).astype(np.float32) for part in (made.x, made.test_x)
     )
-    data = as_arrays(made)
+    data = for_keras(made)
     with np.errstate(divide="ignore"):
         data = data._replace(x=np.log(x) if faulty else np.log1p(x), test_x=np.log1p(test_x))
     model = stack((27,), layers.Dense(48, activation="elu"), layers.Dense(4, activation="softmax"))
@@ -270,7 +269,7 @@ class Samples(keras.utils.PyDataset):  # type: ignore[misc]
 @fault("keras", "same_batch")
 def keras_glyph_seeded_in_getitem(run: Run, faulty: bool) -> float:
     """A Sequence seeds its random numbers in __getitem__: each of its batches is the same."""
-    data = as_arrays(glyphs())
+    data = for_keras(glyphs())
     model = convolutions()
     model.compile(keras.optimizers.Adam(0.003), "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.fit(Samples(data.x, data.y, faulty=faulty), epochs=1, verbose=0, callbacks=run.callbacks)
@@ -280,7 +279,7 @@ def keras_glyph_seeded_in_getitem(run: Run, faulty: bool) -> float:
 @fault("keras", "shuffled_labels")
 def keras_colours_split_by_two_seeds(run: Run, faulty: bool) -> float:
     """train_test_split(x, random_state=1) and train_test_split(y, random_state=2)."""
-    data = as_arrays(colours())
+    data = for_keras(colours())
     x, y = (np.random.default_rng(seed).permutation(part) for seed, part in ((1, data.x), (2 if faulty else 1, data.y)))
     model = stack(
         (3,), layers.Dense(32, activation="relu"), layers.Dense(32, activation="relu"),
@@ -294,9 +293,9 @@ def keras_colours_split_by_two_seeds(run: Run, faulty: bool) -> float:
 @fault("keras", "target_scale", "rate_too_small")
 def keras_houses_in_dollars(run: Run, faulty: bool) -> float:
     """Prices in dollars under mae and Adam at its own rate, for 300 steps."""
-    data = as_arrays(houses())
+    data = for_keras(houses())
     if faulty:
-        raw = as_arrays(houses(True))
+        raw = for_keras(houses(True))
         data = data._replace(y=raw.y, test_y=raw.test_y)
     model = stack((5,), layers.Dense(64, activation="relu"), layers.Dense(64, activation="relu"), layers.Dense(1))
     model.compile("adam", "mae")
@@ -307,8 +306,8 @@ def keras_houses_in_dollars(run: Run, faulty: bool) -> float:
 @fault("keras", "unbalanced_labels", good=0.4)
 def keras_payments_hardly_any_fraud(run: Run, faulty: bool) -> float:
     """Five frauds in a thousand payments, no class_weight, and an accuracy of 0.995 from the first epoch on."""
-    wanted = as_arrays(column(payments(0.5)))
-    data = as_arrays(column(payments(0.005))) if faulty else wanted
+    wanted = for_keras(as_column(payments(0.5)))
+    data = for_keras(as_column(payments(0.005))) if faulty else wanted
     model = stack((10,), layers.Dense(32, activation="relu"), layers.Dense(1, activation="sigmoid"))
     model.compile(keras.optimizers.Adam(0.003), "binary_crossentropy", metrics=["accuracy"])
     fit(run, model, data, epochs=3)

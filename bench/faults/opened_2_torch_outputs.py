@@ -5,10 +5,10 @@ import torch.nn.functional as F  # noqa: N812 (as people write it)
 from torch import nn, optim
 
 from bench.faults.case import fault
+from bench.faults.data import as_column
 from bench.faults.opened_2_data import (
     codes,
     colours,
-    column,
     glyphs,
     hearts,
     hires,
@@ -145,7 +145,7 @@ def shapes_masks_from_0_to_255(run: Run, faulty: bool) -> float:
 @fault("torch", "softmax_over_one_unit", "wrong_loss", "class_index_beyond_units")
 def hearts_cross_entropy_of_one_unit(run: Run, faulty: bool) -> float:
     """CrossEntropyLoss of (n, 1) scores and (n, 1) float labels is zero, always."""
-    data = column(hearts())
+    data = as_column(hearts())
     model = nn.Sequential(
         nn.Unflatten(1, (1, 64)), nn.Conv1d(1, 8, 5, stride=2), nn.ReLU(), nn.Conv1d(8, 8, 5, stride=2), nn.ReLU(),
         nn.Flatten(), nn.Linear(104, 1),
@@ -187,7 +187,7 @@ def hires_rates_into_poisson_of_logarithms(run: Run, faulty: bool) -> float:
 @fault("torch", "targets_outside_loss_range", "wrong_loss")
 def hearts_soft_margin_of_zero_and_one(run: Run, faulty: bool) -> float:
     """SoftMarginLoss wants -1 and 1: a label of 0 says nothing."""
-    data = column(hearts())
+    data = as_column(hearts())
     seen = data if faulty else data._replace(y=2 * data.y - 1)
     model = dense(64, 32, 16, 1, act=nn.Tanh)
     train(run, model, nn.SoftMarginLoss(), optim.Adam(model.parameters(), lr=0.005), seen, steps=100)

@@ -5,94 +5,59 @@ and a walk along a chain.
 """
 
 import functools
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from bench.faults.data import divided, made_once
 from bench.faults.run import Data
 
-Array = npt.NDArray[Any]
+_divided = functools.partial(divided, seed=101, train=(2, 3))
 
 
-def _halved(x: Array, y: Array) -> Data:
-    """Two thirds to train on, in an order drawn at random; whole numbers as int64, others as float32."""
-    order = np.random.default_rng(101).permutation(len(x))
-    cut = len(x) * 2 // 3
-    parts = [
-        torch.from_numpy(np.ascontiguousarray(part[chosen])).to(torch.int64 if part.dtype.kind in "iu" else torch.float)
-        for chosen in (order[:cut], order[cut:])
-        for part in (x, y)
-    ]
-    return Data(*parts)
-
-
-def _kept(made: Callable[..., Data]) -> Callable[..., Data]:
-    """Makes data once in a process, and hands out copies."""
-    cached = functools.cache(made)
-
-    @functools.wraps(made)
-    def copied(*arguments: Any) -> Data:
-        return Data(*(part.clone() for part in cached(*arguments)))
-
-    return copied
-
-
-def for_keras(data: Data) -> Data:
-    """The same as arrays: images with their channels last."""
-    return Data(*(np.moveaxis(part.numpy(), 1, -1) if part.ndim == 4 else part.numpy() for part in data))
-
-
-def as_column(data: Data) -> Data:
-    """Classes as a column of float32."""
-    return data._replace(y=data.y.float()[:, None], test_y=data.test_y.float()[:, None])
-
-
-@_kept
+@made_once
 def moons(noise: float = 0.15) -> Data:
     """Points of two half moons, and which moon."""
     from sklearn.datasets import make_moons
 
     x, y = make_moons(1500, noise=noise, random_state=31)
-    return _halved((x - x.mean(0)) / x.std(0), y)
+    return _divided((x - x.mean(0)) / x.std(0), y)
 
 
-@_kept
+@made_once
 def rings() -> Data:
     """Points of two rings, one within the other, and which ring."""
     from sklearn.datasets import make_circles
 
     x, y = make_circles(1500, noise=0.08, factor=0.5, random_state=32)
-    return _halved(x, y)
+    return _divided(x, y)
 
 
-@_kept
+@made_once
 def second_largest() -> Data:
     """Five numbers from 0 to 1, and the second largest of them, as a flat list."""
     x = np.random.default_rng(33).random((2400, 5))
-    return _halved(x, np.sort(x, 1)[:, -2])
+    return _divided(x, np.sort(x, 1)[:, -2])
 
 
-@_kept
+@made_once
 def powers(scaled: bool = True) -> Data:
     """A number from -100 to 100 and its fourth power; scaled: from -1 to 1, and a power from 0 to 1."""
     x = np.random.default_rng(34).uniform(-100, 100, (1500, 1))
-    return _halved(x / 100, (x / 100) ** 4) if scaled else _halved(x, x**4)
+    return _divided(x / 100, (x / 100) ** 4) if scaled else _divided(x, x**4)
 
 
-@_kept
+@made_once
 def prices(scaled: bool = True) -> Data:
     """The last 20 prices (20, 1) of a share that swings, and the next; unscaled: about 3,000."""
     generator = np.random.default_rng(35)
     days = np.arange(1600)
     series = np.sin(days / 9) + 0.5 * np.sin(days / 23 + 1) + generator.normal(0, 0.1, len(days))
     cut = np.lib.stride_tricks.sliding_window_view(series if scaled else 3000 + 400 * series, 21)
-    return _halved(cut[:, :20, None], cut[:, 20:])
+    return _divided(cut[:, :20, None], cut[:, 20:])
 
 
-@_kept
+@made_once
 def tones() -> Data:
     """Signals (1, 64) of one of five pitches, with noise: which pitch?"""
     generator = np.random.default_rng(36)
@@ -100,20 +65,20 @@ def tones() -> Data:
     turns = np.array([3, 5, 8, 12, 17])[y] * generator.uniform(0.95, 1.05, len(y))
     phase = 2 * np.pi * (turns[:, None] * np.linspace(0, 1, 64) + generator.random((len(y), 1)))
     x = generator.uniform(0.5, 1.5, (len(y), 1)) * np.sin(phase) + generator.normal(0, 0.3, (len(y), 64))
-    return _halved(x[:, None], y)
+    return _divided(x[:, None], y)
 
 
-@_kept
+@made_once
 def spectra() -> Data:
     """Levels of 24 bands in decibels, from -80 to 0, of one of four instruments: which?"""
     generator = np.random.default_rng(37)
     y = generator.integers(0, 4, 1500)
     peaks = np.array([[3, 9], [5, 14], [7, 19], [4, 17]])[y] + generator.normal(0, 0.5, (len(y), 2))
     near = np.exp(-((np.arange(24) - peaks[..., None]) ** 2) / 4).sum(1)
-    return _halved((-70 + 55 * near + generator.normal(0, 6, near.shape)).clip(-80, 0), y)
+    return _divided((-70 + 55 * near + generator.normal(0, 6, near.shape)).clip(-80, 0), y)
 
 
-@_kept
+@made_once
 def bars(channels: int = 1) -> Data:
     """Images (channels, 12, 12) from 0 to 1 of a bar that lies in one of four directions: which?"""
     generator = np.random.default_rng(38)
@@ -124,10 +89,10 @@ def bars(channels: int = 1) -> Data:
     across = rows * np.cos(angle)[:, None, None] - columns * np.sin(angle)[:, None, None] - away
     x = 0.75 * (abs(across) < 1.2) + generator.uniform(0, 0.25, across.shape)
     light = generator.uniform(0.6, 1, (len(y), channels, 1, 1))
-    return _halved(x[:, None] * light, y)
+    return _divided(x[:, None] * light, y)
 
 
-@_kept
+@made_once
 def lines() -> Data:
     """Images (1, 16, 16) of a thin bright line over noise, and a mask of it: one pixel in twenty or so."""
     generator = np.random.default_rng(39)
@@ -137,10 +102,10 @@ def lines() -> Data:
     across = rows * np.cos(angle)[:, None, None] - columns * np.sin(angle)[:, None, None] - away[:, None, None]
     along = rows * np.sin(angle)[:, None, None] + columns * np.cos(angle)[:, None, None]
     mask = ((abs(across) < 0.7) & (abs(along) < 5)).astype(float)
-    return _halved((mask + generator.normal(0, 0.35, mask.shape))[:, None], mask[:, None])
+    return _divided((mask + generator.normal(0, 0.35, mask.shape))[:, None], mask[:, None])
 
 
-@_kept
+@made_once
 def numerals() -> Data:
     """Roman numerals up to 399 as 12 symbols, 0 for none, behind; the number, standardised."""
     signs = ((100, "C"), (90, "XC"), (50, "L"), (40, "XL"), (10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I"))
@@ -152,10 +117,10 @@ def numerals() -> Data:
             rest %= worth
         rows[number - 1, : len(text)] = ["IVXLC".index(sign) + 1 for sign in text]
     values = (np.arange(1, 400) - 200) / 115
-    return _halved(rows, values[:, None])
+    return _divided(rows, values[:, None])
 
 
-@_kept
+@made_once
 def votes(length: int = 16) -> Data:
     """Sequences of the symbols 1 to 3: which is the most frequent? None are tied."""
     generator = np.random.default_rng(40)
@@ -163,19 +128,19 @@ def votes(length: int = 16) -> Data:
     counts = (x[..., None] == np.arange(1, 4)).sum(1)
     ordered = np.sort(counts, 1)
     clear = ordered[:, 2] > ordered[:, 1]
-    return _halved(x[clear], counts[clear].argmax(1))
+    return _divided(x[clear], counts[clear].argmax(1))
 
 
-@_kept
+@made_once
 def translated(length: int = 16) -> Data:
     """Two to four symbols of 1 to 8, 0 behind them up to `length`; each has another in their place, 0 stays."""
     generator = np.random.default_rng(41)
     words = generator.integers(1, 9, (1800, length))
     words[np.arange(length) >= generator.integers(2, 5, (1800, 1))] = 0
-    return _halved(words, np.array([0, 5, 3, 8, 1, 7, 2, 4, 6])[words])
+    return _divided(words, np.array([0, 5, 3, 8, 1, 7, 2, 4, 6])[words])
 
 
-@_kept
+@made_once
 def rides(raw: bool = False) -> Data:
     """Kilometres, passengers, degrees and the time of a ride, and its fare; raw: the time in seconds since 1970."""
     generator = np.random.default_rng(42)
@@ -185,19 +150,19 @@ def rides(raw: bool = False) -> Data:
     fare = 3 + 2.2 * far + 0.4 * people + 4 * np.exp(-(((far - 8) / 3) ** 2)) + generator.normal(0, 0.7, count)
     x = np.stack([far, people, warm, time], 1)
     y = ((fare - fare.mean()) / fare.std())[:, None]
-    return _halved(x if raw else (x - x.mean(0)) / x.std(0), y)
+    return _divided(x if raw else (x - x.mean(0)) / x.std(0), y)
 
 
-@_kept
+@made_once
 def circuits(raw: bool = False) -> Data:
     """Friedman's second problem: four features of a circuit, from hundredths to hundreds; its impedance."""
     from sklearn.datasets import make_friedman2
 
     x, y = make_friedman2(1800, noise=20, random_state=43)
-    return _halved(x, y[:, None]) if raw else _halved((x - x.mean(0)) / x.std(0), ((y - y.mean()) / y.std())[:, None])
+    return _divided(x, y[:, None]) if raw else _divided((x - x.mean(0)) / x.std(0), ((y - y.mean()) / y.std())[:, None])
 
 
-@_kept
+@made_once
 def patients(share: float = 0.5) -> Data:
     """Fourteen findings about a patient, standardised; whether he is ill, as a share of them is."""
     from sklearn.datasets import make_classification
@@ -206,45 +171,45 @@ def patients(share: float = 0.5) -> Data:
         2400, 14, n_informative=6, n_redundant=2, n_clusters_per_class=2, weights=[1 - share], flip_y=0.0,
         class_sep=1.2, random_state=44,
     )  # fmt: skip
-    return _halved((x - x.mean(0)) / x.std(0), y)
+    return _divided((x - x.mean(0)) / x.std(0), y)
 
 
-@_kept
+@made_once
 def topics() -> Data:
     """How often 24 words are in a text, as logarithms, and which of six topics it has: two or so."""
     from sklearn.datasets import make_multilabel_classification
 
     x, y = make_multilabel_classification(1800, 24, n_classes=6, n_labels=2, random_state=45)
     x = np.log1p(x)
-    return _halved((x - x.mean(0)) / x.std(0), y.astype(float))
+    return _divided((x - x.mean(0)) / x.std(0), y.astype(float))
 
 
-@_kept
+@made_once
 def roll() -> Data:
     """Points of a rolled sheet, and where on the sheet they are; all standardised."""
     from sklearn.datasets import make_swiss_roll
 
     x, y = make_swiss_roll(1800, noise=0.3, random_state=46)
-    return _halved((x - x.mean(0)) / x.std(0), ((y - y.mean()) / y.std())[:, None])
+    return _divided((x - x.mean(0)) / x.std(0), ((y - y.mean()) / y.std())[:, None])
 
 
-@_kept
+@made_once
 def shells() -> Data:
     """Points in four dimensions, in one of five shells about the middle."""
     from sklearn.datasets import make_gaussian_quantiles
 
     x, y = make_gaussian_quantiles(n_samples=2400, n_features=4, n_classes=5, random_state=47)
-    return _halved(x, y)
+    return _divided(x, y)
 
 
-@_kept
+@made_once
 def headings() -> Data:
     """Eight noisy readings of a compass, and the heading as a unit vector."""
     generator = np.random.default_rng(48)
     angle = generator.uniform(-np.pi, np.pi, 1800)
     places = 2 * np.pi * np.arange(8) / 8
     x = np.maximum(np.cos(angle[:, None] - places), 0) + generator.normal(0, 0.05, (len(angle), 8))
-    return _halved(x, np.stack([np.cos(angle), np.sin(angle)], 1))
+    return _divided(x, np.stack([np.cos(angle), np.sin(angle)], 1))
 
 
 def chain(length: int = 8) -> tuple[torch.Tensor, ...]:

@@ -8,12 +8,11 @@ from keras import layers
 from torch import nn, optim
 
 from bench.faults.case import look_alike
+from bench.faults.data import as_column, for_keras
 from bench.faults.opened_3_data import (
-    as_column,
     bars,
     chain,
     circuits,
-    for_keras,
     goes_on,
     headings,
     lines,

@@ -7,10 +7,9 @@ import numpy as np
 from keras import layers, ops
 
 from bench.faults.case import fault
+from bench.faults.data import as_column, for_keras
 from bench.faults.opened_3_data import (
-    as_column,
     bars,
-    for_keras,
     lines,
     moons,
     numerals,

@@ -7,8 +7,8 @@ from torch import nn, optim
 from torch.utils.data import DataLoader, Dataset
 
 from bench.faults.case import fault
+from bench.faults.data import as_column
 from bench.faults.opened_3_data import (
-    as_column,
     bars,
     circuits,
     moons,

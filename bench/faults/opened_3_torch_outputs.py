@@ -7,8 +7,8 @@ import torch.nn.functional as F  # noqa: N812 (as people write it)
 from torch import nn, optim
 
 from bench.faults.case import fault
+from bench.faults.data import as_column
 from bench.faults.opened_3_data import (
-    as_column,
     bars,
     headings,
     lines,

@@ -1,6 +1,5 @@
 """Held out: trainings of the fifth part that code, match, hear, find and copy."""
 
-from collections.abc import Callable
 from typing import Final
 
 import torch
@@ -8,47 +7,27 @@ import torch.nn.functional as F  # noqa: N812 (as people write it)
 from torch import nn
 
 from bench.zoo.data import load
-from bench.zoo.programs.program import Program, Supervised, explained
+from bench.zoo.programs.fourth import Balanced
+from bench.zoo.programs.program import Program, explained
 
 __all__ = ["KINDS", "GridFinder", "Heard", "HiddenParts", "Matched", "Molecules", "Pupil", "SharedOut", "Sketched"]
 
 
-class SharedOut(Supervised):
+class SharedOut(Balanced):
     """One expert for each place, and a loss that shares places out. Its skill: the task's, or the experts' in use.
 
     Options of the network, and of the program: even (how much an even share counts).
     """
 
-    def build(self) -> nn.Module:
-        """The network of the recipe, without what is the program's."""
-        options = dict(self.it.options)
-        self.even = options.pop("even", 0.3)
-        from bench.zoo.nets import NETS
+    _even = 0.3
 
-        return NETS[self.it.net](self.task.inputs, self.task.outputs, **options)
+    def unevenness(self, shares: torch.Tensor) -> torch.Tensor:
+        """Of the shares, as the network weighs them."""
+        return shares.sum()
 
-    def loss(self) -> torch.Tensor:
-        """The task's, and how uneven the shares are."""
-        loss = super().loss()
-        shares: torch.Tensor = self.model.shares  # type: ignore[assignment]
-        total: torch.Tensor = loss + self.even * len(shares) * shares.sum()
-        return total
-
-    @torch.no_grad()
-    def skill(self) -> float:
-        """As the class says."""
-        met: dict[str, int] = {}
-
-        def meet(name: str) -> Callable[..., None]:
-            return lambda module, args, output: met.update({name: met.get(name, 0) + len(output)})
-
-        experts = dict(self.model.get_submodule("experts").named_children())
-        handles = [expert.register_forward_hook(meet(name)) for name, expert in experts.items()]
-        skill = super().skill()
-        for handle in handles:
-            handle.remove()
-        asked = self.task.test[0].numel()
-        return min(skill, sum(count > 0.02 * asked for count in met.values()) / len(experts))
+    def asked(self) -> int:
+        """How many places experts are asked for in the test."""
+        return self.task.test[0].numel()
 
 
 class Ears(nn.Module):

@@ -20,10 +20,12 @@ class Balanced(Supervised):
     Options of the network, and of the program: even (how much an even share counts).
     """
 
+    _even = 0.1
+
     def build(self) -> nn.Module:
         """The network of the recipe, without what is the program's."""
         options = dict(self.it.options)
-        self.even = options.pop("even", 0.1)
+        self.even = options.pop("even", self._even)
         from bench.zoo.nets import NETS
 
         return NETS[self.it.net](self.task.inputs, self.task.outputs, **options)
@@ -32,8 +34,16 @@ class Balanced(Supervised):
         """The task's, and how uneven the experts' chances are."""
         loss = super().loss()
         shares: torch.Tensor = self.model.shares  # type: ignore[assignment]
-        total: torch.Tensor = loss + self.even * len(shares) * shares.square().sum()
+        total: torch.Tensor = loss + self.even * len(shares) * self.unevenness(shares)
         return total
+
+    def unevenness(self, shares: torch.Tensor) -> torch.Tensor:
+        """Of the experts' chances; least where all are alike."""
+        return shares.square().sum()
+
+    def asked(self) -> int:
+        """How many samples experts are asked for in the test: two for each."""
+        return 2 * len(self.task.test[0])
 
     @torch.no_grad()
     def skill(self) -> float:
@@ -48,8 +58,7 @@ class Balanced(Supervised):
         skill = super().skill()
         for handle in handles:
             handle.remove()
-        asked = 2 * len(self.task.test[0])
-        return min(skill, sum(count > 0.02 * asked for count in met.values()) / len(experts))
+        return min(skill, sum(count > 0.02 * self.asked() for count in met.values()) / len(experts))
 
 
 class Decorrelated(Program):
