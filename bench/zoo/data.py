@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from bench.zoo.data_fifth_held_out import FIFTH_TASKS
+from bench.zoo.data_fifth import FIFTH_TASKS
 from bench.zoo.data_fourth import FOURTH_TASKS
 from bench.zoo.data_second import SECOND_TASKS
 from bench.zoo.data_task import Array, Task, source_of, split, split_task

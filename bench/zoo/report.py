@@ -107,9 +107,9 @@ def zoo_part() -> str:
             markdown(lines(parts[_OLD]["scores"])),
         ]
     texts += [
-        f"A further part ({then['sick']} sick runs and {then['healthy']} healthy ones) was held out until 2026-11-30 "
-        f"and has been open for tuning since. Before it was opened: recall {then['recall']:.2f}, right layer "
-        f"{then['right_layer']:.2f}, first sentence right {then['right_first']:.2f}, "
+        f"A further part ({then['sick']} sick runs and {then['healthy']} healthy ones) was held out until "
+        f"{then['date']} and has been open for tuning since. Before it was opened: recall {then['recall']:.2f}, right "
+        f"layer {then['right_layer']:.2f}, first sentence right {then['right_first']:.2f}, "
         f"{then['alarms_per_healthy_run']:.3f} false alarms and {then['notes_per_healthy_run']:.2f} lines of notes a "
         "healthy run."
         for then in results.get("when_held_out", {}).values()

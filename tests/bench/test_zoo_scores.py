@@ -163,7 +163,7 @@ def test_the_readme_part_is_made_from_the_results(tmp_path: Path, monkeypatch: p
     machine = {"python": "3.12.1", "versions": {"torch": "2.9"}}
     figures = dict.fromkeys(("recall", "right_layer", "right_first"), 0.5)
     alarms = {"alarms_per_healthy_run": 0.006, "notes_per_healthy_run": 0.16}
-    then = {"opened": {"sick": 2, "healthy": 1, **figures, **alarms}}
+    then = {"opened": {"date": "2026-11-30", "sick": 2, "healthy": 1, **figures, **alarms}}
     source = tmp_path / "zoo.json"
     source.write_text(json.dumps({"date": "2026-01-01", "machine": machine, "parts": parts, "when_held_out": then}))
     monkeypatch.setattr(report, "SOURCE", source)

@@ -12,9 +12,9 @@ from torch import nn
 from bench.zoo.nets import (
     dense,
     experts,
-    fifth_held_out_dense,
-    fifth_held_out_images,
-    fifth_held_out_sequences,
+    fifth_dense,
+    fifth_images,
+    fifth_sequences,
     fourth_dense,
     fourth_images,
     fourth_sequences,
@@ -34,8 +34,8 @@ __all__ = ["NETS"]
 
 _FAMILIES: Final = (
     dense, experts, functional, images, looking, others, pictures, sequences, series, third_dense, third_images,
-    third_sequences, fourth_dense, fourth_images, fourth_sequences, fifth_held_out_dense, fifth_held_out_images,
-    fifth_held_out_sequences,
+    third_sequences, fourth_dense, fourth_images, fourth_sequences, fifth_dense, fifth_images,
+    fifth_sequences,
 )  # fmt: skip
 
 #: By name.

@@ -5,8 +5,8 @@ from typing import Final
 from bench.zoo.programs import (
     alone,
     coders,
-    fifth_held_out,
-    fifth_held_out_games,
+    fifth,
+    fifth_games,
     fourth,
     games,
     pairs,
@@ -17,7 +17,7 @@ from bench.zoo.programs.program import Program, Routed, Supervised
 
 __all__ = ["PROGRAMS", "Program"]
 
-_FAMILIES: Final = (alone, coders, games, pairs, third_alone, third_pairs, fourth, fifth_held_out, fifth_held_out_games)
+_FAMILIES: Final = (alone, coders, games, pairs, third_alone, third_pairs, fourth, fifth, fifth_games)
 
 #: By name.
 PROGRAMS: Final[dict[str, type[Program]]] = {

@@ -1,4 +1,4 @@
-"""Held out: networks for sequences of the fifth part."""
+"""Networks for sequences of the fifth part (held out until 2026-12-01)."""
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (as people write it)

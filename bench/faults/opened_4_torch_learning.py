@@ -1,4 +1,4 @@
-"""PyTorch, held out: rates, parameters that are left out, and what the loop does."""
+"""PyTorch, opened (held out until 2026-12-01): rates, parameters that are left out, and what the loop does."""
 
 import copy
 
@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from bench.faults.case import fault
 from bench.faults.data import as_column
-from bench.faults.held_out_data import (
+from bench.faults.opened_4_data import (
     arrows,
     calls,
     coins,

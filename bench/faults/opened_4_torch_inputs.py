@@ -1,4 +1,4 @@
-"""PyTorch, held out: how weights begin, depth, inputs, targets, and terms and opponents that win."""
+"""PyTorch, opened (held out until 2026-12-01): how weights begin, depth, inputs, targets, terms, and opponents."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import nn, optim
 from torch.utils.data import DataLoader, TensorDataset
 
 from bench.faults.case import fault
-from bench.faults.held_out_data import (
+from bench.faults.opened_4_data import (
     arrows,
     coins,
     harvest,
@@ -21,8 +21,8 @@ from bench.faults.held_out_data import (
     sensors,
     strolls,
 )
-from bench.faults.held_out_torch_learning import small_cnn
-from bench.faults.held_out_torch_outputs import Gcn, in_clubs
+from bench.faults.opened_4_torch_learning import small_cnn
+from bench.faults.opened_4_torch_outputs import Gcn, in_clubs
 from bench.faults.run import Data, Run, batches, train
 
 

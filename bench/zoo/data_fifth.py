@@ -1,4 +1,4 @@
-"""Tasks of the fifth part, which is held out: rules are never written after it.
+"""Tasks of the fifth part (held out until 2026-12-01).
 
 All is made: points inside and outside of a ring in space, a pendulum, trades, stamps, blurred lights, sets of points,
 rhythms, tides, tallies of signs, and chains of signs.

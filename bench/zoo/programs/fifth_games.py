@@ -1,4 +1,4 @@
-"""Held out: trainings of the fifth part with actions, opponents and flows."""
+"""Trainings of the fifth part (held out until 2026-12-01): actions, opponents, flows, a teacher."""
 
 from typing import Final
 
@@ -6,10 +6,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (as people write it)
 from torch import nn
 
+from bench.zoo.data import load
 from bench.zoo.programs.pairs import distance
 from bench.zoo.programs.program import Program
 
-__all__ = ["KINDS", "ClippedPolicy", "Corridor", "Duel", "Straightened"]
+__all__ = ["KINDS", "ClippedPolicy", "Corridor", "Duel", "Pupil", "Straightened"]
 
 
 def _crescent(count: int, generator: torch.Generator) -> torch.Tensor:
@@ -217,9 +218,52 @@ class Straightened(Program):
         return 1.0 - distance(x, self.points[:400]) / distance(noise, self.points[:400])
 
 
+class Pupil(Program):
+    """A small network is told the softened answers of a large one. Its skill: the task's, on the test part."""
+
+    def build(self) -> nn.Module:
+        """Options: heat (that softens both), teacher (the steps that it learned)."""
+        self.task = load("ring_in_space")
+        self.heat = self.it.options.get("heat", 2.0)
+        x, y = self.task.train
+        teacher = nn.Sequential(nn.Linear(6, 96), nn.Tanh(), nn.Linear(96, 96), nn.Tanh(), nn.Linear(96, 3))
+        learn = torch.optim.Adam(teacher.parameters(), 0.01)
+        for _ in range(self.it.options.get("teacher", 150)):
+            some = torch.randint(len(x), (128,))
+            learn.zero_grad()
+            F.cross_entropy(teacher(x[some]), y[some]).backward()
+            learn.step()
+        self.teacher = teacher.eval().requires_grad_(requires_grad=False)
+        net = nn.Sequential()
+        for i, (a, b) in enumerate(((6, 32), (32, 32)), 1):
+            net.add_module(f"small{i}", nn.Linear(a, b))
+            net.add_module(f"act{i}", nn.GELU())
+        net.add_module("says", nn.Linear(32, 3))
+        return net
+
+    def samples(self) -> torch.Tensor | None:
+        """The inputs of the training part."""
+        return self.task.train[0]
+
+    def loss(self) -> torch.Tensor:
+        """The divergence of both softened answers."""
+        x = self.task.train[0][self.draw(len(self.task.train[0]))]
+        wanted = (self.teacher(x) / self.heat).softmax(-1)
+        said = (self.model(self.training.feed(x)) / self.heat).log_softmax(-1)
+        loss: torch.Tensor = self.heat**2 * F.kl_div(said, wanted, reduction="batchmean")
+        return loss
+
+    @torch.no_grad()
+    def skill(self) -> float:
+        """As the class says."""
+        x, y = self.task.test
+        return self.task.skill(self.model(self.training.feed(x)), y)
+
+
 KINDS: Final = {
     "clipped_policy": "ClippedPolicy",
     "corridor": "Corridor",
     "duel": "Duel",
     "straightened": "Straightened",
+    "pupil": "Pupil",
 }

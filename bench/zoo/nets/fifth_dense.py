@@ -1,4 +1,4 @@
-"""Held out: networks of features, pairs and sets of the fifth part."""
+"""Networks of features, pairs and sets of the fifth part (held out until 2026-12-01)."""
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (as people write it)

@@ -1,4 +1,4 @@
-"""Held out: what the programs learn from; no other part has any of it.
+"""Opened (held out until 2026-12-01): what the programs learn from; no other part has any of it.
 
 All is made: ponds, harvests, boards of sensors, coins, arrows, leaves, sayings, pulses, strolls, jingles, friends,
 guests with their dishes, calls in an hour, ledgers, weights of parcels, and rooms to walk through.

@@ -1,4 +1,4 @@
-"""Keras, held out."""
+"""Keras, opened (held out until 2026-12-01)."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from keras import layers, ops
 
 from bench.faults.case import fault
 from bench.faults.data import as_column, for_keras
-from bench.faults.held_out_data import (
+from bench.faults.opened_4_data import (
     arrows,
     calls,
     coins,

@@ -1,4 +1,4 @@
-"""Held out: programs that look odd, and in which nothing is wrong."""
+"""Opened (held out until 2026-12-01): programs that look odd, and in which nothing is wrong."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from torch import nn, optim
 
 from bench.faults.case import look_alike
 from bench.faults.data import as_column, for_keras
-from bench.faults.held_out_data import (
+from bench.faults.opened_4_data import (
     arrows,
     calls,
     coins,
@@ -25,9 +25,9 @@ from bench.faults.held_out_data import (
     sensors,
     strolls,
 )
-from bench.faults.held_out_keras import fit, two
-from bench.faults.held_out_torch_inputs import nearest
-from bench.faults.held_out_torch_learning import small_cnn
+from bench.faults.opened_4_keras import fit, two
+from bench.faults.opened_4_torch_inputs import nearest
+from bench.faults.opened_4_torch_learning import small_cnn
 from bench.faults.run import Run, batches, train
 
 

@@ -1,4 +1,4 @@
-"""Held out: trainings of the fifth part that code, match, hear, find and copy."""
+"""Trainings of the fifth part (held out until 2026-12-01): codes, matches, sounds, finders."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ from bench.zoo.data import load
 from bench.zoo.programs.fourth import Balanced
 from bench.zoo.programs.program import Program, explained
 
-__all__ = ["KINDS", "GridFinder", "Heard", "HiddenParts", "Matched", "Molecules", "Pupil", "SharedOut", "Sketched"]
+__all__ = ["KINDS", "GridFinder", "Heard", "HiddenParts", "Matched", "Molecules", "SharedOut", "Sketched"]
 
 
 class SharedOut(Balanced):
@@ -200,48 +200,6 @@ class GridFinder(Program):
         return float(((said - self.place[1100:]).abs().amax(1) < 1.2).float().mean())
 
 
-class Pupil(Program):
-    """A small network is told the softened answers of a large one. Its skill: the task's, on the test part."""
-
-    def build(self) -> nn.Module:
-        """Options: heat (that softens both), teacher (the steps that it learned)."""
-        self.task = load("ring_in_space")
-        self.heat = self.it.options.get("heat", 2.0)
-        x, y = self.task.train
-        teacher = nn.Sequential(nn.Linear(6, 96), nn.Tanh(), nn.Linear(96, 96), nn.Tanh(), nn.Linear(96, 3))
-        learn = torch.optim.Adam(teacher.parameters(), 0.01)
-        for _ in range(self.it.options.get("teacher", 150)):
-            some = torch.randint(len(x), (128,))
-            learn.zero_grad()
-            F.cross_entropy(teacher(x[some]), y[some]).backward()
-            learn.step()
-        self.teacher = teacher.eval().requires_grad_(requires_grad=False)
-        net = nn.Sequential()
-        for i, (a, b) in enumerate(((6, 32), (32, 32)), 1):
-            net.add_module(f"small{i}", nn.Linear(a, b))
-            net.add_module(f"act{i}", nn.GELU())
-        net.add_module("says", nn.Linear(32, 3))
-        return net
-
-    def samples(self) -> torch.Tensor | None:
-        """The inputs of the training part."""
-        return self.task.train[0]
-
-    def loss(self) -> torch.Tensor:
-        """The divergence of both softened answers."""
-        x = self.task.train[0][self.draw(len(self.task.train[0]))]
-        wanted = (self.teacher(x) / self.heat).softmax(-1)
-        said = (self.model(self.training.feed(x)) / self.heat).log_softmax(-1)
-        loss: torch.Tensor = self.heat**2 * F.kl_div(said, wanted, reduction="batchmean")
-        return loss
-
-    @torch.no_grad()
-    def skill(self) -> float:
-        """As the class says."""
-        x, y = self.task.test
-        return self.task.skill(self.model(self.training.feed(x)), y)
-
-
 class Bonds(nn.Module):
     """atoms, sums.0.1, .2, .3, ..., head: each atom is given the sum of those it is bound to, again and again."""
 
@@ -398,7 +356,6 @@ KINDS: Final = {
     "heard": "Heard",
     "matched": "Matched",
     "grid_finder": "GridFinder",
-    "pupil": "Pupil",
     "molecules": "Molecules",
     "sketched": "Sketched",
     "hidden_parts": "HiddenParts",
