@@ -1,0 +1,248 @@
+"""The sixth part: networks, tasks and programs of its own. Held out: rules are never written after it.
+
+Written on 2026-12-01 by one who wrote no rule and knew none, after what people report in questions, forums and issues,
+and before any rule was run on it. What each fault may be called, where and why, follows from what was done.
+"""
+
+from typing import Any, Final
+
+from bench.zoo.recipes.table import LOST, RATE_BOUNDED, RATE_RELU, RATE_SMOOTH, SGD, Network, sick
+
+__all__ = ["NETWORKS", "SICK"]
+
+
+def _network(name: str, task: str = "", net: str = "", **settings: Any) -> Network:
+    fields = {"seeds": (60, 61), "steps": 120, "batch": 32, **settings}
+    return Network(name=name, part="held-out-6", task=task, net=net, **fields)
+
+
+NETWORKS: Final = (
+    # Features, codes and sets.
+    _network("pillars", "valves", "pillars", rate=0.01, evaluate=25),
+    _network("pillars-sgd", "valves", "pillars", options={"norm": ""}, **SGD, steps=160, good=0.4),
+    _network("pillars-tanh", "tank", "pillars", options={"norm": "", "act": "Tanh", "depth": 2}, rate=0.01),
+    _network("pillars-half", "tank", "pillars", options={"norm": "", "depth": 2}, precision="half",
+             **{**SGD, "rate": 0.03}, good=0.5),
+    _network("forked", "tank", "forked", optimizer="NAdam", rate=0.01),
+    _network("doors-of-halves", "tank", "doors_of_halves", optimizer="AdamW", rate=0.01),
+    _network("hats", "valves", "hats", rate=0.01),
+    _network("thin", "tank", "thin", optimizer="RMSprop", rate=3e-3),
+    _network("two-says", "valves", "two_says", optimizer="Adamax", rate=0.01),
+    _network("levelled", "tank", "levelled", rate=5e-3, warmup=10),
+    _network("committee", "valves", "committee", rate=0.02, batch=64),
+    _network("three-tables", "visits", "three_tables", rate=0.02, batch=64),
+    _network("gated-sets", "flocks", "gated_sets", rate=5e-3),
+    _network("relations", "flocks", "relations", rate=5e-3),
+    # Images.
+    _network("strips", "seals", "strips", rate=8e-3, steps=150),
+    _network("grouped-steps", "seals", "grouped_steps", rate=8e-3, steps=140),
+    _network("grouped-steps-batch", "seals", "grouped_steps", options={"norm": "batch"}, rate=8e-3, evaluate=25),
+    _network("by-rows", "seals", "by_rows", rate=8e-3, steps=150),
+    _network("two-scales", "seals", "two_scales", optimizer="AdamW", rate=8e-3, steps=140),
+    _network("looked-over", "seals", "looked_over", rate=0.01, steps=140),
+    _network("up-again", "stars", "up_again", rate=8e-3, batch=16),
+    # Sequences.
+    _network("level-gru", "rivers", "level_gru", rate=0.01),
+    _network("longer-steps", "rivers", "longer_steps", rate=0.01),
+    _network("wave-halves", "tremors", "wave_halves", rate=5e-3, evaluate=25),
+    _network("wave-halves-plain", "tremors", "wave_halves", options={"norm": False, "act": "Softplus"}, rate=5e-3),
+    _network("rotated-blocks", "scrolls", "rotated_blocks", rate=5e-3, warmup=10, steps=160, good=0.3),
+    _network("rotated-blocks-bf16", "ladders", "rotated_blocks", options={"each": True, "depth": 1}, rate=8e-3,
+             precision="bfloat16"),
+    _network("moved-gates", "ladders", "moved_gates", rate=0.02),
+    _network("asked-once", "scrolls", "asked_once", rate=0.02, steps=140, good=0.3),
+    _network("shared-experts", "ladders", "shared_experts", program="even_experts", rate=0.01),
+    # Programs of their own.
+    _network("ranked", program="ranked", good=0.5, rate=0.01, batch=64),
+    _network("outlived", program="outlived", good=0.4, rate=5e-3, batch=64),
+    _network("banded", program="banded", good=0.5, rate=0.01, batch=64),
+    _network("noisy-slopes", program="noisy_slopes", good=0.2, rate=0.01, batch=128),
+    _network("counterfeit", program="counterfeit", good=0.5, rate=4e-3, batch=64, steps=160),
+    _network("archer", program="archer", good=0.5, rate=0.01, batch=128),
+    _network("faint-copies", program="faint_copies", good=0.4, rate=5e-3, batch=48),
+    _network("two-views", program="two_views", good=0.4, rate=5e-3, batch=64),
+)  # fmt: skip
+
+_DEAD: Final = "dead constant"
+_ALIKE: Final = "collapsed constant vanishing"
+_SHUT: Final = "dead constant vanishing saturated"
+
+SICK: Final = (
+    # The learning rate, either way; what the loop does.
+    sick("pillars-sgd", "rate", "SGD with a learning rate of 6", RATE_RELU + " constant vanishing collapsed "
+         "not_learning", changes={"rate": 6.0}, slow=True),
+    sick("strips", "rate", "Adam with a learning rate of 0.3", RATE_RELU + " constant vanishing collapsed "
+         "not_learning", changes={"rate": 0.3}, slow=True),
+    sick("level-gru", "rate", "Adam with a learning rate of 3", RATE_BOUNDED + " constant not_learning collapsed "
+         "drifting", changes={"rate": 3.0}, slow=True),
+    sick("rotated-blocks", "rate", "Adam with a learning rate of 0.3 for attention, and no warm-up",
+         RATE_SMOOTH + " not_learning drifting", changes={"rate": 0.3, "warmup": 1}, slow=True),
+    sick("moved-gates", "rate-late", "the learning rate is 300 times as large from step 60 on: it was set anew",
+         RATE_SMOOTH + " not_learning drifting", plants=(("rate", {"factor": 300.0}),), at=60, slow=True),
+    sick("gated-sets", "climb", "the loss is maximised from step 60 on: its sign was lost in a merge",
+         "exploding non_finite drifting not_learning", kind="learning rate", causes="wrong_loss wrong_sign "
+         "learning_rate diverging -", plants=(("climb", {}),), at=60, slow=True),
+    sick("pillars-sgd", "pile", "gradients are never cleared", RATE_RELU + " constant vanishing collapsed not_learning "
+         "drifting oscillating", kind="learning rate", causes="no_zero_grad gradients_pile_up learning_rate diverging",
+         plants=(("pile", {}),), slow=True),
+    sick("longer-steps", "pile", "gradients are never cleared, in a recurrent network", RATE_BOUNDED + " constant "
+         "vanishing collapsed not_learning drifting oscillating", kind="learning rate",
+         causes="no_zero_grad gradients_pile_up learning_rate diverging", changes={"optimizer": "SGD", "rate": 0.1},
+         plants=(("pile", {}),), slow=True),
+    sick("committee", "slow", "a learning rate of a ten millionth", "not_learning", kind="not learning",
+         causes="rate_too_small no_update", changes={"rate": 1e-7}),
+    sick("wave-halves", "slow", "a learning rate of a ten millionth", "not_learning", kind="not learning",
+         causes="rate_too_small no_update", changes={"rate": 1e-7}),
+    sick("hats", "wipe", "gradients are cleared between the backward pass and the update", "not_learning",
+         kind="not learning", causes="gradients_cleared no_update zero_gradients no_gradient", plants=(("wipe", {}),)),
+    # Weights that begin wrong, or layers without end.
+    sick("thin", "wide", "weights of the thin layers from N(0, 8)", "exploding outlier_channels saturated drifting",
+         "in? out? act?", plants=(("spread", {"layers": "in?", "std": 8.0}),)),
+    sick("pillars-tanh", "large", "weights start 60 times as large", "saturated constant exploding", "flat? act?",
+         plants=(("scale", {"layers": "flat?", "factor": 60.0}),)),
+    sick("relations", "alike", "all weights of the first layer of pairs start at 0.2: no two units ever differ",
+         "collapsed constant vanishing not_learning dead", "pair? relu? say?", kind="initialisation",
+         causes="symmetric_initialisation initialisation", plants=(("uniform", {"layers": "pair?", "value": 0.2}),)),
+    sick("three-tables", "wide", "codes start with a deviation of 60", "exploding outlier_channels", "codes mix act",
+         kind="initialisation", causes="initialisation", changes={"options": {"std": 60.0}}),
+    sick("up-again", "wide", "transposed weights from N(0, 30)", "exploding outlier_channels", "up act3",
+         plants=(("spread", {"layers": "up", "std": 30.0}),)),
+    sick("pillars-tanh", "deep", "eighteen layers by tanh, whose weights are a third as large", LOST, kind="depth",
+         causes="depth initialisation activation_slope", changes={"options": {"depth": 18}},
+         plants=(("scale", {"layers": "flat*", "factor": 0.35}),)),
+    sick("grouped-steps", "deep", "sixteen residual convolutions without norms, whose weights are four times as large",
+         "exploding non_finite", kind="depth", causes="depth initialisation",
+         changes={"options": {"depth": 16, "norm": ""}}, plants=(("scale", {"layers": "rest.*.conv", "factor": 4.0}),)),
+    sick("pillars-sgd", "deep-sigmoid", "fourteen layers by sigmoid", LOST + " saturated not_learning", kind="depth",
+         causes="depth activation_slope initialisation", changes={"options": {"depth": 14, "act": "Sigmoid"}}),
+    # Dead, shut, frozen.
+    sick("two-says", "bias", "the second layer's biases start at -40", _DEAD, "base2 relu2",
+         plants=(("shift", {"layers": "base2", "value": -40.0}),)),
+    sick("strips", "bias-late", "biases of the first columns become -50 at step 60", _DEAD, "down1 act1 pool1",
+         plants=(("shift", {"layers": "down1", "value": -50.0}),), at=60),
+    sick("relations", "bias", "biases of the second layer of pairs start at -30", _DEAD, "pair2 relu2",
+         plants=(("shift", {"layers": "pair2", "value": -30.0}),)),
+    sick("pillars", "offsets", "the second norm's offsets become -12 at step 50", _DEAD, "norm2 act2",
+         plants=(("shift", {"layers": "norm2", "value": -12.0}),), at=50),
+    sick("two-scales", "frozen", "what sees the image at half its size is zero and frozen", "dead constant vanishing",
+         "coarse act2", plants=(("zero", {"layers": "coarse"}),), certain=True),
+    sick("forked", "frozen", "the second bent layer is zero and frozen", "dead constant vanishing", "down2 tanh2",
+         plants=(("zero", {"layers": "down2"}),)),
+    sick("moved-gates", "frozen-late", "the convolution becomes zero and frozen at step 60: a checkpoint that lacks it",
+         "dead constant vanishing", "mix", plants=(("zero", {"layers": "mix"}),), at=60),
+    sick("moved-gates", "shut", "gates are shut: biases of -40", _SHUT, "gate sigmoid", kind="saturation",
+         causes="initialisation gates_shut", plants=(("shift", {"layers": "gate", "value": -40.0}),), certain=True),
+    sick("gated-sets", "shut", "gates are shut: biases of -40", _SHUT, "gate sigmoid", kind="saturation",
+         causes="initialisation gates_shut", plants=(("shift", {"layers": "gate", "value": -40.0}),)),
+    sick("level-gru", "shut", "all biases of the lower GRU are 25: its state is never written", _SHUT, "low* level",
+         kind="recurrent", causes="initialisation gates_shut",
+         plants=(("shift", {"layers": "low", "value": 25.0}),)),
+    # Inputs.
+    sick("hats", "units", "features are 200 times as large, so that none is under a hat",
+         "dead constant vanishing", "peaks mix", plants=(("units", {"factor": 200.0}),)),
+    sick("longer-steps", "units", "heights in tenths of millimetres: 10,000 times as large", "saturated exploding", "enter tanh",
+         kind="inputs", causes="inputs_not_normalised", plants=(("units", {"factor": 10000.0}),)),
+    sick("pillars-sgd", "units", "features are 150 times as large", RATE_RELU + " saturated", "flat1 act1",
+         plants=(("units", {"factor": 150.0}),)),
+    sick("ranked", "units", "features in units 400 times smaller", "saturated exploding", "lin1 act1",
+         kind="inputs", causes="inputs_not_normalised", plants=(("units", {"factor": 400.0}),)),
+    sick("banded", "logarithms", "logarithms of features, of which the least is zero", "non_finite", "lin1",
+         kind="not finite", causes="inputs_not_finite", plants=(("logarithms", {}),)),
+    sick("gated-sets", "missing", "one bird's place is NaN from step 50 on", "non_finite", "each1",
+         plants=(("missing", {}),), at=50),
+    sick("wave-halves-plain", "missing", "one reading is NaN from step 50 on", "non_finite", "down.0.conv",
+         plants=(("missing", {}),), at=50),
+    sick("doors-of-halves", "wrapped", "normalised features become bytes: what is below zero is 255 and less",
+         "exploding saturated outlier_channels", "wide1 glu1", kind="inputs",
+         causes="inputs_not_normalised", plants=(("wrapped", {}),)),
+    # Data under way.
+    sick("looked-over", "blank", "images are zero from step 60 on", "constant dead vanishing collapsed drifting",
+         "cut act", plants=(("blank", {}),), at=60),
+    sick("level-gru", "units", "readings become 300 times as large at step 60", "exploding drifting saturated",
+         "low level", kind="data under way", causes="data_changed inputs_not_normalised",
+         plants=(("units", {"factor": 300.0}),), at=60),
+    sick("relations", "repeat", "all sets of a batch are its first, from step 60 on", "constant collapsed",
+         "pair1 relu1", plants=(("repeat", {}),), at=60),
+    sick("levelled", "turns", "every second batch is 60 times as large from step 50 on",
+         "oscillating exploding drifting", "lift", plants=(("take_turns", {"factor": 60.0}),), at=50),
+    sick("by-rows", "sources", "seven batches in turn come from a camera 50 times as bright, from step 40 on",
+         "oscillating exploding drifting", "near act", kind="data under way",
+         plants=(("sources", {"factor": 50.0, "period": 7}),), at=40),
+    sick("up-again", "creep", "images grow by 7% from batch to batch, from step 40 on", "drifting exploding",
+         "near act1", kind="data under way", causes="data_changed inputs_not_normalised",
+         plants=(("creep", {"factor": 1.07}),), at=40, slow=True),
+    # Attention.
+    sick("rotated-blocks", "sharp", "scores are 300 times as large", "saturated constant collapsed",
+         "blocks.*.over blocks.*.qkv", kind="attention", causes="attention_scale initialisation",
+         changes={"options": {"sharp": 300.0}}),
+    sick("looked-over", "sharp", "scores are 3,000 times as large", "saturated constant collapsed", "over ask",
+         kind="attention", causes="attention_scale initialisation", changes={"options": {"sharp": 3000.0}}),
+    sick("rotated-blocks", "inverted", "the mask is the wrong way round: padding alone is looked at",
+         _ALIKE + " dead non_finite", "blocks.* last say", kind="attention",
+         causes="masked_row numerics representation_collapse inputs_zero -", changes={"options": {"flip": True}}),
+    sick("rotated-blocks", "empty", "a sample is all padding from step 50 on, and its scores minus infinity",
+         "non_finite", "blocks.*.over", changes={"options": {"fill": float("-inf")}}, plants=(("empty", {}),), at=50),
+    # Collapse, lookup and routing.
+    sick("faint-copies", "beta", "the divergence is a sum over pixels' worth of terms, the error a mean", _ALIKE,
+         "mean", kind="collapse", causes="posterior_collapse term_outweighs", changes={"options": {"beta": 30.0}}),
+    sick("two-views", "no-spread", "nothing asks that features vary: only that views are alike", _ALIKE + " dead",
+         "lin? act?", kind="collapse", causes="representation_collapse", changes={"options": {"spread": 0.0}}),
+    sick("shared-experts", "one", "the router's first bias starts at 30, and nothing shares out",
+         "unused dead constant saturated", "router experts* softmax", kind="lookup and routing",
+         causes="router initialisation", changes={"options": {"even": 0.0}},
+         plants=(("shift", {"layers": "router", "value": 30.0, "share": 0.25}),)),
+    sick("three-tables", "unknown", "all who are not among the first four are one: a join that failed",
+         "unused constant dead collapsed", "codes", kind="lookup and routing",
+         causes="inputs_equal inputs_zero codes_never_chosen", plants=(("unknown", {"known": 4}),)),
+    sick("asked-once", "unknown-late", "from step 60 on all signs are unknown: another vocabulary",
+         "unused constant dead collapsed vanishing drifting", "codes drop", kind="lookup and routing",
+         causes="inputs_equal inputs_zero codes_never_chosen data_changed", plants=(("unknown", {"known": 0}),), at=60),
+    # Evaluation and dropout.
+    sick("pillars", "stale", "batch norms follow at 0.0005, of layers that put out tens", "eval_shift", "norm?*",
+         kind="evaluation", causes="running_statistics mode_dependence",
+         plants=(("scale", {"layers": "flat*", "factor": 30.0}), ("stale", {"momentum": 0.0005}))),
+    sick("grouped-steps-batch", "stale", "batch norms follow at 0.0003: evaluation sees the first batch", "eval_shift",
+         "rest.*.norm*", kind="evaluation", causes="running_statistics mode_dependence",
+         plants=(("stale", {"momentum": 0.0003}),)),
+    sick("pillars-sgd", "drop", "the share to keep was given as the share to drop, 0.96", "dead constant eval_shift "
+         "not_learning vanishing exploding", "drop? flat? act? top", kind="dropout",
+         causes="dropout dropout_of_everything dropout_left_on mode_dependence", changes={"options": {"drop": 0.96}}),
+    # The range of numbers, and what is not finite.
+    sick("pillars-half", "units", "features become 20,000 times as large at step 60, in float16",
+         "overflow_risk non_finite exploding dead constant vanishing", "flat1 act1", kind="number range",
+         causes="dtype_range data_changed inputs_not_normalised", plants=(("units", {"factor": 20000.0}),), at=60),
+    sick("pillars-half", "adam", "weights in float16, and Adam with its usual epsilon", "non_finite",
+         kind="number range", causes="dtype_range optimizer_epsilon not_finite_update",
+         changes={"optimizer": "Adam", "rate": 5e-3}),
+    sick("strips", "shrink", "pixels in units in which float16 has them as zero", "constant dead collapsed",
+         "across1 down1 act1", plants=(("shrink", {"factor": 1e-9}),)),
+    sick("noisy-slopes", "root", "a penalty on the root of the first weights, from step 50 on", "non_finite", "lin1",
+         plants=(("root", {"layers": "lin1"}),), at=50),
+    sick("outlived", "distance", "a penalty on the distance from the weights of step 60, whose root has no slope there",
+         "non_finite", "lin2", plants=(("distance", {"layers": "lin2"}),), at=60),
+    sick("gated-sets", "garbage", "some weights behind the sums were never initialised",
+         "exploding non_finite outlier_channels", "top1 act2 top2", plants=(("garbage", {"layers": "top1", "value": 1e11}),)),
+    sick("faint-copies", "deviation", "the logarithm of the variance becomes 100 at step 60", "exploding non_finite",
+         "spread out1", kind="not finite", causes="log_variance learning_rate initialisation -",
+         plants=(("shift", {"layers": "spread", "value": 100.0}),), at=60),
+    # One channel, weights that shrink, opponents, rewards.
+    sick("levelled", "channel", "a unit's weights become 100,000 times as large at step 50",
+         "outlier_channels exploding drifting", "steps.0.up steps.0.gelu",
+         plants=(("channel", {"layers": "steps.0.up", "factor": 1e5}),), at=50),
+    sick("three-tables", "decay", "a weight decay of 0.3 in Adam", LOST + " not_learning",
+         plants=(("decay", {"value": 0.3}),), slow=True),
+    sick("wave-halves-plain", "decay", "an L2 penalty of 0.5 within Adam", LOST + " not_learning",
+         plants=(("decay", {"value": 0.5}),), slow=True),
+    sick("counterfeit", "ahead", "the bank learns 100 times as fast, six times in each step, and the forger by the "
+         "loss of the first paper", "exploding drifting saturated vanishing collapsed constant dead not_learning",
+         "bank.* forger.*", kind="adversaries", causes="discriminator_wins adversary_wins learning_rate -",
+         changes={"options": {"faster": 100.0, "turns": 6, "sure": True}}),
+    sick("counterfeit", "no-noise", "the forger is given zeros", _ALIKE + " dead", "forger.*", kind="adversaries",
+         causes="inputs_zero inputs_equal representation_collapse", changes={"options": {"noise": 0.0}}),
+    sick("archer", "worth", "rewards of ten thousand, from which no mean is taken, under SGD",
+         "exploding drifting saturated constant collapsed not_learning", kind="targets",
+         causes="target_scale targets_not_normalised learning_rate wrong_loss -",
+         changes={"options": {"worth": 1e4, "base": False}, "optimizer": "SGD", "rate": 0.01}, slow=True),
+    sick("longer-steps", "loud", "recurrent weights are 30 times as large", "saturated exploding", "again tanh",
+         kind="recurrent", causes="initialisation", changes={"options": {"back": 24.0}}),
+)  # fmt: skip
