@@ -210,7 +210,7 @@ def keras_trams_eleven_sigmoids(run: Run, faulty: bool) -> float:
     return run.right(model, data)
 
 
-@fault("keras", "exploding_depth", "initialisation_too_large", "rate_too_large", worse=0.2)
+@fault("keras", "exploding_depth", "initialisation_too_large", worse=0.2)
 def keras_ferries_relu_recurrence(run: Run, faulty: bool) -> float:
     """SimpleRNN(activation="relu") with recurrent weights from N(0, 0.6), over 28 hours."""
     # Questions on recurrent layers by ReLU: a loss of 1e15, then NaN.
@@ -225,7 +225,7 @@ def keras_ferries_relu_recurrence(run: Run, faulty: bool) -> float:
     return run.near(model, data)
 
 
-@fault("keras", "unscaled_inputs", "rate_too_large", "dead_units", worse=0.2)
+@fault("keras", "unscaled_inputs", "rate_too_large", worse=0.2)
 def keras_quilts_bytes(run: Run, faulty: bool) -> float:
     """Pixels from 0 to 255 into a CNN under SGD(0.01, momentum=0.9): "x / 255" was lost with a cell."""
     # Keras issues and pages: the first thing to look at when an accuracy does not move.

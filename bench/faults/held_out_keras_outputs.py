@@ -50,7 +50,7 @@ def keras_runes_lstm_softmax_of_one(run: Run, faulty: bool) -> float:
     return run.right_side(model, data, 0.5)
 
 
-@fault("keras", "wrong_output_activation", "logits_into_probability_loss", "bounded_output", worse=0.2)
+@fault("keras", "wrong_output_activation", "logits_into_probability_loss", worse=0.2)
 def keras_hives_tanh_under_crossentropy(run: Run, faulty: bool) -> float:
     """Dense(4, activation="tanh") under sparse_categorical_crossentropy: all layers have the same activation."""
     # Keras issues and blogs on last layers: a loss that is high, jumps, and is the same in all epochs.
@@ -72,7 +72,7 @@ def keras_locks_no_sigmoid(run: Run, faulty: bool) -> float:
     return run.right_side(model, data, 0.5)
 
 
-@fault("keras", "wrong_output_activation", worse=0.15)
+@fault("keras", "several_labels_for_one", "wrong_output_activation", worse=0.15)
 def keras_weeds_softmax_for_several(run: Run, faulty: bool) -> float:
     """Dense(6, activation="softmax") under binary_crossentropy, where several weeds may grow at once."""
     # Data Science Stack Exchange: which activation and loss a multi-label network wants.
@@ -208,7 +208,7 @@ def keras_loaves_error_of_logarithms(run: Run, faulty: bool) -> float:
     return run.near(model, data)
 
 
-@fault("keras", "wrong_loss", worse=0.3)
+@fault("keras", "wrong_sign", "wrong_loss", worse=0.3)
 def keras_weeds_share_of_hits_as_a_loss(run: Run, faulty: bool) -> float:
     """A soft F1 is given as the loss; what was meant is one minus it."""
     # Questions on F1 as a loss: it falls to zero, and all answers are no.
@@ -227,7 +227,7 @@ def keras_weeds_share_of_hits_as_a_loss(run: Run, faulty: bool) -> float:
     return 2 * (2 * hits / every - 0.5)
 
 
-@fault("keras", "target_scale", worse=0.3)
+@fault("keras", "target_scale", "rate_too_small", worse=0.3)
 def keras_loaves_in_micrometres(run: Run, faulty: bool) -> float:
     """Heights of 90,000 micrometres under "mse" and Adam(0.001)."""
     # Data science pages: a loss of 1e9 that falls by a thousandth in an epoch.

@@ -45,7 +45,7 @@ def hives_all_weights_a_tenth(run: Run, faulty: bool) -> float:
     return run.right(net, data)
 
 
-@fault("torch", "initialisation_too_large", "rate_too_large", worse=0.15)
+@fault("torch", "initialisation_too_large", worse=0.15)
 def quilts_normal_of_one(run: Run, faulty: bool) -> float:
     """nn.init.normal_(weight, 0, 2) in all layers of a CNN: a loss of thousands in the first batch."""
     # Forums: a first loss that should be about the logarithm of the number of classes.
@@ -57,7 +57,7 @@ def quilts_normal_of_one(run: Run, faulty: bool) -> float:
     return run.right(net, data)
 
 
-@fault("torch", "initialisation_too_small", "vanishing_depth", "rate_too_small", worse=0.3)
+@fault("torch", "initialisation_too_small", "vanishing_depth", worse=0.3)
 def loaves_normal_of_a_thousandth(run: Run, faulty: bool) -> float:
     """nn.init.normal_(weight, std=0.001) in five layers by tanh: they say what the last bias says."""
     # Stack Overflow: a deep network that gives the mean for each sample.
@@ -69,7 +69,7 @@ def loaves_normal_of_a_thousandth(run: Run, faulty: bool) -> float:
     return run.near(net, data)
 
 
-@fault("torch", "dead_units", "initialisation_too_large", worse=0.2)
+@fault("torch", "dead_units", worse=0.2)
 def hives_uniform_below_zero(run: Run, faulty: bool) -> float:
     """Biases from U(-30, -20) where U(-0.3, -0.2) was meant, in front of ReLU."""
     # Pages on dying ReLU, and how to see it: a layer of nothing but zeros.
@@ -124,7 +124,7 @@ def towns_twenty_rounds_of_means(run: Run, faulty: bool) -> float:
     return run.right(net, data)
 
 
-@fault("torch", "exploding_depth", "initialisation_too_large", "rate_too_large", worse=0.2)
+@fault("torch", "exploding_depth", "initialisation_too_large", worse=0.2)
 def ferries_recurrence_times_two(run: Run, faulty: bool) -> float:
     """nn.RNN(nonlinearity="relu") whose recurrent weights are twice an orthogonal matrix, over 28 hours."""
     # Forums: an RNN by ReLU whose loss is 1e14 in the first step.
@@ -222,7 +222,7 @@ def loaves_first_rows_for_ever(run: Run, faulty: bool) -> float:
     return run.near(net, data)
 
 
-@fault("torch", "constant_labels", worse=0.3)
+@fault("torch", "sorted_data", "constant_labels", worse=0.3)
 def hives_sorted_and_never_shuffled(run: Run, faulty: bool) -> float:
     """Samples lie sorted by state, and the loader does not shuffle: one state for fifty batches, then the next."""
     # Forums: a loss that is nearly zero, jumps, and is nearly zero again.
@@ -294,7 +294,7 @@ def loaves_in_micrometres_under_sgd(run: Run, faulty: bool) -> float:
     return run.near(net, data)
 
 
-@fault("torch", "target_scale", worse=0.3)
+@fault("torch", "target_scale", "rate_too_small", worse=0.3)
 def ferries_late_in_seconds(run: Run, faulty: bool) -> float:
     """Delays of half an hour in seconds, for a GRU under Adam: each forecast is a few."""
     # Questions: an LSTM that gives one number for all; scale the targets too.

@@ -31,7 +31,7 @@ def trams_rmsprop_of_a_half(run: Run, faulty: bool) -> float:
     return run.right(net, data)
 
 
-@fault("torch", "rate_too_large", "exploding_depth", worse=0.3)
+@fault("torch", "rate_too_large", worse=0.3)
 def loaves_sgd_of_five(run: Run, faulty: bool) -> float:
     """SGD(lr=5): the loss is NaN after a handful of steps."""
     # Stack Overflow: a regression whose loss is inf, then NaN.
@@ -237,7 +237,7 @@ def hives_optimiser_of_the_average(run: Run, faulty: bool) -> float:
     return run.right(net, data)
 
 
-@fault("torch", "no_zero_grad", "rate_too_large", worse=0.15)
+@fault("torch", "no_zero_grad", worse=0.15)
 def trams_gru_never_cleared(run: Run, faulty: bool) -> float:
     """No zero_grad at all, for a recurrent network by SGD with momentum."""
     # Stack Overflow: why zero_grad has to be called; a loss that swings.
@@ -255,7 +255,7 @@ def trams_gru_never_cleared(run: Run, faulty: bool) -> float:
     return run.right(net, data)
 
 
-@fault("torch", "no_zero_grad", "rate_too_large", worse=0.15)
+@fault("torch", "no_zero_grad", worse=0.15)
 def quilts_only_the_head_is_cleared(run: Run, faulty: bool) -> float:
     """net.head.zero_grad() in place of net.zero_grad(): the convolutions' gradients pile up."""
     # Forums: zero_grad of a part, after a model was split.
@@ -366,7 +366,7 @@ def trams_dropout_in_each_layer(run: Run, faulty: bool) -> float:
     return run.right(net, data)
 
 
-@fault("torch", "norm_in_eval", "stale_statistics", worse=0.15, since=1)
+@fault("torch", "norm_in_eval", "stale_statistics", "unscaled_inputs", worse=0.15, since=1)
 def loaves_eval_after_the_first_look(run: Run, faulty: bool) -> float:
     """net.eval() for a look at the first batch, and never net.train() again: norms stay at 0 and 1."""
     # Pages on modes: where train() has to be called.
@@ -410,7 +410,7 @@ def trams_norms_of_a_ten_thousandth(run: Run, faulty: bool) -> float:
     return run.right(net, data)
 
 
-@fault("torch", "bootstrapped_targets", "target_scale", "rate_too_large", worse=0.3)
+@fault("torch", "bootstrapped_targets", "target_scale", worse=0.3)
 def walks_discount_above_one(run: Run, faulty: bool) -> float:
     """Values of six rooms in a row feed on themselves, at a discount of 1.1 and without an end."""
     # Artificial Intelligence Stack Exchange: values that grow without end.

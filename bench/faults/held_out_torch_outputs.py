@@ -138,7 +138,7 @@ def trams_nll_of_what_a_gru_says(run: Run, faulty: bool) -> float:
     return run.right(net, data)
 
 
-@fault("torch", "wrong_output_activation", "relu_on_output", "dead_units", worse=0.15)
+@fault("torch", "relu_on_output", "wrong_output_activation", worse=0.15)
 def quilts_relu_on_scores(run: Run, faulty: bool) -> float:
     """F.relu around the last layer too, under CrossEntropyLoss."""
 
@@ -186,7 +186,7 @@ def kites_sigmoid_for_places(run: Run, faulty: bool) -> float:
     return run.near(net, data)
 
 
-@fault("torch", "relu_on_output", "bounded_output", "dead_units", worse=0.2)
+@fault("torch", "relu_on_output", "bounded_output", worse=0.2)
 def ferries_relu_after_the_head(run: Run, faulty: bool) -> float:
     """An LSTM's head, and ReLU behind it: ferries that are early are never told of."""
     # Stack Overflow: a forecast that never goes below zero.
@@ -197,7 +197,7 @@ def ferries_relu_after_the_head(run: Run, faulty: bool) -> float:
     return run.near(net, data)
 
 
-@fault("torch", "targets_outside_loss_range", "unscaled_inputs", worse=0.3)
+@fault("torch", "targets_outside_loss_range", "target_scale", worse=0.3)
 def embers_bytes_by_bce(run: Run, faulty: bool) -> float:
     """A coder whose copies are asked by BCE to be lights from 0 to 255."""
     # Issues of coders: a loss of minus millions, and white images.
@@ -326,7 +326,7 @@ def hives_activation_of_none(run: Run, faulty: bool) -> float:
     return run.right(net, data)
 
 
-@fault("torch", "wrong_loss", worse=0.3)
+@fault("torch", "wrong_sign", "wrong_loss", worse=0.3)
 def embers_likeness_is_minimised(run: Run, faulty: bool) -> float:
     """F.cosine_similarity is the loss as it is: copies are to be unlike."""
     # Forums: cosine similarity, and whether it has to be taken from one.
@@ -345,7 +345,7 @@ def embers_likeness_is_minimised(run: Run, faulty: bool) -> float:
     return float(F.cosine_similarity(run.answers(net, data.test_x), data.test_y).mean())
 
 
-@fault("torch", "wrong_loss", worse=0.2, good=0.35)
+@fault("torch", "wrong_loss", "wrong_sign", worse=0.2, good=0.35)
 def hives_triplets_the_other_way_round(run: Run, faulty: bool) -> float:
     """TripletMarginLoss(anchor, negative, positive): those of one state are pushed apart."""
     # Issues of metric learning: a loss that sticks at its margin or falls while retrieval is at chance.
@@ -402,7 +402,7 @@ def kites_mask_summed_place_averaged(run: Run, faulty: bool) -> float:
     return run.near(net, data)
 
 
-@fault("torch", "adversary_wins", "rate_too_large", conditions="saturated dead", worse=0.3)
+@fault("torch", "adversary_wins", conditions="saturated dead", worse=0.3)
 def sand_critic_is_far_ahead(run: Run, faulty: bool) -> float:
     """The generator has the loss of the first paper, log(1 - D), and a critic learns eight times in each step."""
     # Issues of GANs: a discriminator's loss of zero, and a generator whose points stay where they are.
@@ -497,7 +497,7 @@ def runes_lines_of_nothing(run: Run, faulty: bool) -> float:
     return run.right(net, data)
 
 
-@fault("torch", "number_range", "undefined_operation", since=0)
+@fault("torch", "number_range", "undefined_operation", "empty_inputs", since=0)
 def trams_squares_in_half(run: Run, faulty: bool) -> float:
     """Readings in millimetres are divided by their norm in float16, whose squares are infinite."""
 
