@@ -198,7 +198,7 @@ SICK: Final = (
     sick("pillars", "stale", "batch norms follow at 0.0005, of layers that put out tens", "eval_shift", "norm?*",
          kind="evaluation", causes="running_statistics mode_dependence",
          plants=(("scale", {"layers": "flat*", "factor": 30.0}), ("stale", {"momentum": 0.0005}))),
-    sick("grouped-steps-batch", "stale", "batch norms follow at 0.0003, behind a layer that puts out tens", "eval_shift",
+    sick("grouped-steps-batch", "stale", "batch norms follow at 0.0003, behind large outputs", "eval_shift",
          "rest.*.norm*", kind="evaluation", causes="running_statistics mode_dependence",
          plants=(("scale", {"layers": "stem", "factor": 25.0}), ("stale", {"momentum": 0.0003}))),
     sick("pillars-sgd", "drop", "the share to keep was given as the share to drop, 0.96", "dead constant eval_shift "
