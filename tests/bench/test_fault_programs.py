@@ -48,6 +48,10 @@ def test_there_are_enough_cases_of_each_kind(every: list[Case]) -> None:
     assert Counter(case.framework for case in fourth if case.causes) >= Counter(torch=50, keras=18)
     assert sum(not case.causes for case in fourth) >= 20
     assert {case.kind for case in fourth} == {*KINDS, "look-alike"}
+    held_out = [case for case in every if case.part == "held-out"]
+    assert Counter(case.framework for case in held_out if case.causes) >= Counter(torch=55, keras=30)
+    assert sum(not case.causes for case in held_out) >= 20
+    assert {case.kind for case in held_out} == {*KINDS, "look-alike"}
     assert {case.framework for case in every} == {"torch", "keras"}
     assert {case.kind for case in every} == {*KINDS, "look-alike"}
 
