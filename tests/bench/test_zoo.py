@@ -44,7 +44,7 @@ SMALL = Network(name="small", part="tuning", task="wine", net="mlp", options={"w
 def test_the_table_is_large_enough_and_names_are_unique() -> None:
     names = [recipe.name for recipe in recipes()]
     assert len(names) == len(set(names)) >= 40
-    for part in ("tuning", "held-out", "tuning-2", "opened", "opened-3", "opened-4", "opened-5"):
+    for part in ("tuning", "held-out", "tuning-2", "opened", "opened-3", "opened-4", "opened-5", "held-out-6"):
         kinds = Counter(recipe.sick is None for recipe in recipes(part))
         assert kinds[True] >= 20
         assert kinds[False] >= 20
@@ -63,8 +63,13 @@ def test_the_opened_part_was_held_out_by_architecture() -> None:
 
 @pytest.mark.parametrize(
     ("part", "sizes"),
-    [("opened-3", (60, 100, 40)), ("opened-4", (80, 50, 25)), ("opened-5", (100, 70, 35))],
-    ids=["third", "fourth", "fifth"],
+    [
+        ("opened-3", (60, 100, 40)),
+        ("opened-4", (80, 50, 25)),
+        ("opened-5", (100, 70, 35)),
+        ("held-out-6", (110, 70, 35)),
+    ],
+    ids=["third", "fourth", "fifth", "sixth"],
 )
 def test_the_later_parts_share_no_architecture_task_or_seed(part: Part, sizes: tuple[int, int, int]) -> None:
     held_out = list(recipes(part))

@@ -128,7 +128,7 @@ SICK: Final = (
          plants=(("shrink", {"factor": 1e-9}),)),
     sick("plain-portrait", "decay", "a weight decay of 1 in Adam", LOST, plants=(("decay", {"value": 1.0}),),
          slow=True),
-    sick("tanh-default", "times", "weights 25 times as large", "saturated", "tanh_a a", kind="initialisation",
+    sick("tanh-default", "times", "weights 25 times as large", "saturated", "tanh_? ?", kind="initialisation",
          causes="initialisation", changes={"options": {"times": 25.0}}),
     sick("tanh-default", "raw", "features as they are loaded, from thousandths to thousands", "saturated",
          "tanh_a a input*", kind="inputs", causes="inputs_not_normalised", changes={"task": "cancer_raw"}),

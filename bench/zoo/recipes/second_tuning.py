@@ -59,7 +59,7 @@ SICK: Final = (
          plants=(("shift", {"layers": "fc2", "value": -10.0}),)),
     sick("functional", "rate", "Adam with a learning rate of 0.3", RATE_RELU + " constant vanishing collapsed",
          changes={"rate": 0.3}, slow=True),
-    sick("functional-tanh", "spread", "weights from N(0, 1)", "saturated", "fc1 tanh",
+    sick("functional-tanh", "spread", "weights from N(0, 1)", "saturated", "fc* tanh",
          plants=(("spread", {"layers": "fc*", "std": 1.0}),)),
     sick("default-relu", "missing", "one input is NaN from step 60 on", "non_finite", "fc1",
          plants=(("missing", {}),), at=60),

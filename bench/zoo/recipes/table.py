@@ -9,7 +9,7 @@ __all__ = [
     "Network", "Part", "Recipe", "Sick", "sick",
 ]  # fmt: skip
 
-Part = Literal["tuning", "held-out", "tuning-2", "opened", "opened-3", "opened-4", "opened-5"]
+Part = Literal["tuning", "held-out", "tuning-2", "opened", "opened-3", "opened-4", "opened-5", "held-out-6"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,8 +253,8 @@ def sick(network: str, fault: str, says: str, conditions: str, layers: str = "",
         told |= {"constant", "vanishing"}  # biases alone come out, or nothing does
     if kind == "learning rate":
         told |= {*_TOO_FAST.split()}
-    if kind == "depth":
-        told |= {"not_learning"}
+    if kind == "depth" or (not layers and kind != "evaluation"):
+        told |= {"not_learning"}  # the fault is in all of the training
     if {"vanishing", "constant"} <= told and not layers:
         told |= {"collapsed"}
     causes = causes.union(*(_SAME.get(name, "").split() for name in causes))
