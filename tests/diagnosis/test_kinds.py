@@ -313,9 +313,12 @@ def test_a_relu_before_a_softmax_is_told_where_nothing_was_learned() -> None:
     assert not scored(1.09, "GELU")
 
 
-def sequences(samples: int, steps: int, states: int) -> list[str]:
-    """What is told of an LSTM over so many samples and steps that ends with so many states."""
-    prediction = {"shape": [samples, 3], "units": 3, "sums_to_one": False, "exp_sums_to_one": False}
+def sequences(samples: int, steps: int, states: int, *, first: int = 0) -> list[str]:
+    """What is told of an LSTM over so many samples and steps that ends with so many states.
+
+    Predictions have `first` along their first axis, the input the samples; both the samples where it is 0.
+    """
+    prediction = {"shape": [first or samples, 3], "units": 3, "sums_to_one": False, "exp_sums_to_one": False}
     own = loss([1.0] * 10, 1.0986, batch=samples, targets={"mean": 1.0, "std": 0.8, "max": 2.0})
     own["loss"] = (
         replace(own["loss"][0], source="out", facts={**own["loss"][0].facts, "prediction": prediction}),
@@ -329,7 +332,9 @@ def sequences(samples: int, steps: int, states: int) -> list[str]:
         layer(name, [row(s, count=count, neurons=neurons, min=-0.9, max=0.9) for s in range(10)], layer_type)
         for name, (count, neurons, layer_type) in rows.items()
     ]
-    return [each for _, _, each in told(given(), *parts, own) if each == "batch_axis"]
+    fed = given()
+    fed["input"] = (replace(fed["input"][0], facts={"shape": [samples, steps, 6]}), fed["input"][1])
+    return [each for _, _, each in told(fed, *parts, own) if each == "batch_axis"]
 
 
 def test_a_recurrence_over_the_samples_of_a_batch_is_told_by_its_last_states() -> None:
@@ -339,6 +344,10 @@ def test_a_recurrence_over_the_samples_of_a_batch_is_told_by_its_last_states() -
 @pytest.mark.parametrize(("samples", "steps", "states"), [(32, 20, 32), (32, 32, 32), (32, 20, 64), (1, 20, 20)])
 def test_a_recurrence_over_steps_ends_with_a_state_for_each_sample(samples: int, steps: int, states: int) -> None:
     assert not sequences(samples, steps, states)
+
+
+def test_a_loss_that_wants_time_first_compares_no_samples_along_the_first_axis() -> None:
+    assert not sequences(32, 18, 32, first=18)
 
 
 def exploding_at_once(last: float, when: int = 1) -> str:

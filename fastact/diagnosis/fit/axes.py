@@ -3,6 +3,7 @@
 from typing import Final
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.evidence.facts import model_input
 from fastact.diagnosis.evidence.supervised import Mismatch, Supervised
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Row
@@ -25,7 +26,8 @@ def recurrence_over_samples(s: Supervised, network: Network) -> Mismatch | None:
     predictions, unless samples were taken for steps.
     """
     samples = s.shape[0] if s.shape else 0
-    if samples < _LEAST:
+    # A loss that wants time first, as CTC does, is given predictions whose first axis is no batch.
+    if samples < _LEAST or _batch(s, network) not in (samples, None):
         return None
     for layer in network.everything.values():
         if not layer_types.is_recurrent(layer.info.layer_type) or not layer.info.name.endswith("[0]"):
@@ -49,6 +51,14 @@ def recurrence_over_samples(s: Supervised, network: Network) -> Mismatch | None:
         known = f"it ends with {states:,} states for {samples:,} samples of {states:,} steps"
         return Mismatch("batch_axis", "serious", what, says, fix, (known,))
     return None
+
+
+def _batch(s: Supervised, network: Network) -> int | None:
+    """The first axis of the targets, or else of the model's input; None where neither is known."""
+    given = model_input(network)
+    shape = s.target_shape or (given.info.facts.get("shape") if given is not None else None)
+    first = shape[0] if isinstance(shape, list | tuple) and shape else None
+    return first if isinstance(first, int) else None
 
 
 def _is_state(view: LayerView, base: str) -> bool:
