@@ -273,6 +273,8 @@ def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verd
         (("it came at once" if took == 0 else f"it took {took} rows",) if fast else ()) + reckless(network),
         (f"it came little by little, over {took} rows",) if slow else (),
     )
+    if (emptied := _emptied(layer, network, step)) is not None:
+        return best([emptied])
     data = facts.data_changed(network, step, step - layer.start)
     changed = Cause(
         "data_changed",
@@ -282,6 +284,20 @@ def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verd
         data.refuted_by if facts.model_input(network) is not None else ("its input was not recorded",),
     )
     return best([posterior, decay, alike, rate, changed], ("use less weight decay", LOWER_RATE))
+
+
+def _emptied(layer: LayerView, network: Network, step: int) -> Cause | None:
+    """Weights that are zero since a step: nothing but zeros comes out of what differs, where no update leaves zeros."""
+    feeder = network.feeder(layer)
+    if feeder is None or not layer_types.has_weights(layer.info.layer_type) or step <= layer.start:
+        return None
+    own, given = layer.since(step), feeder.since(step)
+    if not len(own) or (own["mean"] != 0.0).any() or (own["std"] != 0.0).any() or not (given["std"] > 0.0).all():
+        return None
+    says = "Its weights and biases are zero since then: no update does that, a checkpoint or other code did."
+    look = "look at what the code did to the weights at that step: a checkpoint may lack this layer"
+    said = f"what {facts.named(feeder)} gives it differs", "every output is exactly zero since then"
+    return Cause("weights_zero", says, (look, "load or initialise it, and see that it is trained"), said, proved=True)
 
 
 def _posterior(layer: LayerView, network: Network, rows: int) -> Cause:

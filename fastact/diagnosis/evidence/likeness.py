@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.network import Network, medians
+from fastact.diagnosis.network import LayerView, Network, medians
 from fastact.diagnosis.row_conditions import Row
 from fastact.fields import COLUMN
 from fastact.text import shown
@@ -28,6 +28,8 @@ _COUNT, _NEURONS, _STD, _WITHIN = COLUMN["count"], COLUMN["neurons"], COLUMN["st
 LEAST_NEURONS: Final = 8
 #: Of the differences between all elements, what is left by float32's rounding: eight times its unit.
 _SAME: Final = 1e-6
+#: Likeness. Where so little is left of what samples differ by, most was lost before. Chosen.
+_LITTLE: Final = 0.01
 #: Symbols. Of fewer one alone may be usual.
 _SYMBOLS: Final = 8
 #: Likeness. An output layer above this tells samples apart.
@@ -98,6 +100,24 @@ def _all_alike(network: Network, ratio: float) -> list[bool]:
     return ((some > 0) & (none == 0)).tolist()  # type: ignore[no-any-return]
 
 
+def little_left(network: Network, recent_rows: int, min_samples: int) -> dict[int, int]:
+    """By the place of a layer whose samples were nearly alike already when they came to it, that of the first one.
+
+    What they differed by was lost on the way, little by little, and not by the weights of this layer alone.
+    """
+    alike = recent_likeness(network, recent_rows, min_samples)
+    first: int | None = None
+    found: dict[int, int] = {}
+    for layer in network.layers:
+        feeder = network.feeder(layer)
+        weighs = layer_types.has_weights(layer.info.layer_type)
+        if first is not None and feeder is not None and weighs and alike[feeder.place] <= _LITTLE:
+            found[layer.place] = first
+        if first is None and weighs and alike[layer.place] > _LITTLE:
+            first = layer.place
+    return found
+
+
 def alike_behind(network: Network, place: int, alike: list[float], limit: float) -> bool:
     """Whether the samples of a hidden layer and of each after it are alike, as far as known: at most `limit`.
 
@@ -135,6 +155,16 @@ def _initial_states(network: Network) -> frozenset[int]:
         if alike[layer.place] and (fed or not all(alike[place] for place in again)):
             found.add(layer.place)
     return frozenset(found)
+
+
+def one_row_since(layer: LayerView, network: Network, step: int) -> bool:
+    """Whether of a table that the data looks up one row alone is, since a step, and others were before."""
+    view = network.everything.get(layer.info.name + layer_types.USAGE_SUFFIX)
+    if view is None or view.info.layer_type != layer_types.VOCABULARY:
+        return False
+    alone = view.rows["zeros"] == view.rows["count"] - 1
+    later = view.rows["step"] >= step
+    return bool(later.any() and alone[later].all() and (view.rows["count"] > 1).all())
 
 
 def one_symbol(network: Network) -> str:

@@ -17,7 +17,7 @@ from fastact.diagnosis.causes.remedies import (
 )
 from fastact.diagnosis.evidence import facts, softmax
 from fastact.diagnosis.evidence.haste import reckless
-from fastact.diagnosis.evidence.likeness import all_alike, initial_states, one_symbol
+from fastact.diagnosis.evidence.likeness import all_alike, initial_states, little_left, one_row_since, one_symbol
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.learning import rates
 from fastact.diagnosis.network import LayerView, Network
@@ -159,6 +159,8 @@ class Constant(Rule[ConstantThresholds]):
         streak, blank = layer.streaks.get("constant"), layer.streaks.get("blank")
         if blank is not None and blank.rows >= thresholds.min_rows and blank.step > layer.start:
             return emptied.blank(layer, blank, network) or Outcome.NOT_FOUND
+        if layer is network.input and (same := emptied.one_sample(layer, network, thresholds.min_rows)):
+            return same
         if streak is None:
             return Outcome.NOT_FOUND
         step = _since(layer, streak)
@@ -284,6 +286,10 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
         cause = "The model is given one sample over and over: each row of a batch is the same."
         said = ("every row of the recorded input is the same",)
         return best([Cause("inputs_equal", cause, (check_data,), said, proved=True)])
+    if (same := emptied.repeated(network, thresholds.min_rows)) and same.layer is layer:
+        return best([emptied.same_samples(same)])
+    if layer_type.startswith("Embedding") and one_row_since(layer, network, step):
+        return best([emptied.one_symbol_since(step)])
     if layer_type.startswith("Embedding"):
         cause = "All samples are given one and the same code of the table."
         restart = "restart codes that are never chosen at outputs of the encoder"
@@ -328,13 +334,17 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
     small = facts.inputs_negligible(network)
     if small.speaks_for and step <= layer.start:
         cause = "The inputs are so small that only biases are left next to them."
-        name = "dtype_range" if _half(network) else "inputs_not_normalised"
+        half = (facts.model_input(network) or layer).info.dtype == "float16"
+        name = "dtype_range" if half else "inputs_not_normalised"
         check = "check the units of the data, and the dtype that it was computed in"
         causes.append(Cause(name, cause, (NORMALISE_INPUTS, check), small.speaks_for, proved=True))
     none = () if differs or feeder is None else (f"the samples of {facts.named(feeder)} are alike already",)
     if layer_types.has_weights(layer_type):
         cause = "Only its biases are left in its output: its weights are zero, or negligible next to them."
         trained = "check that its weights were initialised or loaded, and are not pruned or decayed away"
+        before = network.once(little_left, thresholds.recent_rows, thresholds.vanish_samples).get(layer.place)
+        if before is not None and step <= layer.start:
+            return fading.over_depth(layer, network, before)
         causes.append(Cause("weights_zero", cause, (trained, "use less weight decay"), differs, none))
     elif layer_types.is_norm(layer_type):
         cause = "Only its shift is left: its scale is zero."
@@ -361,11 +371,6 @@ def _one_value(network: Network, step: int) -> str:
     if rows is None or not len(rows) or (rows["min"] != rows["max"]).any():
         return ""
     return f"every value of the recorded input is {number(float(rows[-1]['max']))} since step {step}"
-
-
-def _half(network: Network) -> bool:
-    given = facts.model_input(network)
-    return given is not None and given.info.dtype == "float16"
 
 
 def _samples(layer: LayerView) -> float:
