@@ -83,7 +83,7 @@ def _fewer(layer: LayerView, given: LayerView) -> bool:
     own, whole = layer.last, given.last
     if not (own[_NEURONS] and whole[_NEURONS]):
         return False
-    return own[_COUNT] * whole[_NEURONS] < whole[_COUNT] * own[_NEURONS] and own[COLUMN["std"]] > 0.0
+    return bool(own[_COUNT] * whole[_NEURONS] < whole[_COUNT] * own[_NEURONS] and own[COLUMN["std"]] > 0.0)
 
 
 def one_sample(given: LayerView, network: Network, min_rows: int) -> Finding | None:
