@@ -151,3 +151,20 @@ def test_data_that_creeps_is_a_finding_once_the_loss_rises_again(last: float, se
             diagnoser.append(name, known[step])
     found = [f.severity for f in diagnoser.diagnose().findings if (f.layer, f.condition) == ("input", "drifting")]
     assert found == ([severity] if severity else [])
+
+
+@pytest.mark.parametrize("fed", [True, False])
+def test_a_layer_that_swings_as_the_size_of_its_input_does_is_given_sources_in_turns(fed: bool) -> None:
+    """By chance the row before its swing looks like one of it, so that it is seen before that of its input is."""
+    turns = [1.0 if s % 2 or s < 48 else 50.0 for s in range(74)]
+    given = [x if fed and s >= 50 else 1.0 + 0.8 * (s % 7 == 3) for s, x in enumerate(turns)]
+    layers = {
+        "input": ("Input", [row(s, mean=0.0, std=x, within_std=x) for s, x in enumerate(given)]),
+        "fc": ("Linear", [row(s, mean=0.0, std=x, within_std=x) for s, x in enumerate(turns)]),
+    }
+    told_of = [
+        next((f.cause_name for f in watch(part).diagnose().findings if f.layer == "fc"), "")
+        for end in range(60, 74)
+        for part in [{name: (kind, known[:end]) for name, (kind, known) in layers.items()}]
+    ]
+    assert set(told_of) - {""} == {"sources_in_turns" if fed else "learning_rate"}
