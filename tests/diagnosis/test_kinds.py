@@ -313,13 +313,11 @@ def test_a_relu_before_a_softmax_is_told_where_nothing_was_learned() -> None:
     assert not scored(1.09, "GELU")
 
 
-def sequences(samples: int, steps: int, states: int, *, first: int = 0) -> list[str]:
-    """What is told of an LSTM over so many samples and steps that ends with so many states.
-
-    Predictions have `first` along their first axis, the input the samples; both the samples where it is 0.
-    """
-    prediction = {"shape": [first or samples, 3], "units": 3, "sums_to_one": False, "exp_sums_to_one": False}
-    own = loss([1.0] * 10, 1.0986, batch=samples, targets={"mean": 1.0, "std": 0.8, "max": 2.0})
+def sequences(samples: int, steps: int, states: int, targets: dict[str, float] | None = None) -> list[str]:
+    """What is told of an LSTM over so many samples and steps that ends with so many states."""
+    targets = {"mean": 1.0, "std": 0.8, "max": 2.0} if targets is None else targets
+    prediction = {"shape": [samples, 3], "units": 3, "sums_to_one": False, "exp_sums_to_one": False}
+    own = loss([1.0] * 10, 1.0986, batch=samples, targets=targets)
     own["loss"] = (
         replace(own["loss"][0], source="out", facts={**own["loss"][0].facts, "prediction": prediction}),
         (own["loss"][1]),
@@ -332,9 +330,7 @@ def sequences(samples: int, steps: int, states: int, *, first: int = 0) -> list[
         layer(name, [row(s, count=count, neurons=neurons, min=-0.9, max=0.9) for s in range(10)], layer_type)
         for name, (count, neurons, layer_type) in rows.items()
     ]
-    fed = given()
-    fed["input"] = (replace(fed["input"][0], facts={"shape": [samples, steps, 6]}), fed["input"][1])
-    return [each for _, _, each in told(fed, *parts, own) if each == "batch_axis"]
+    return [each for _, _, each in told(given(), *parts, own) if each == "batch_axis"]
 
 
 def test_a_recurrence_over_the_samples_of_a_batch_is_told_by_its_last_states() -> None:
@@ -346,8 +342,8 @@ def test_a_recurrence_over_steps_ends_with_a_state_for_each_sample(samples: int,
     assert not sequences(samples, steps, states)
 
 
-def test_a_loss_that_wants_time_first_compares_no_samples_along_the_first_axis() -> None:
-    assert not sequences(32, 18, 32, first=18)
+def test_without_targets_no_axis_is_known_to_be_that_of_the_samples() -> None:
+    assert not sequences(32, 20, 20, targets={})
 
 
 def exploding_at_once(last: float, when: int = 1) -> str:

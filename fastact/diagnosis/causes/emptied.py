@@ -8,6 +8,7 @@ from fastact.diagnosis.causes import changes, dying
 from fastact.diagnosis.causes.cause import Cause, best
 from fastact.diagnosis.causes.remedies import LOWER_RATE, SAME_PREPROCESSING
 from fastact.diagnosis.evidence import facts, standards
+from fastact.diagnosis.evidence.moved import input_moved
 from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.diagnosis.row_conditions import Cells, Holds, Row, Streak
@@ -54,7 +55,8 @@ def repeated(network: Network, min_rows: int) -> Repeated | None:
 
     A neuron of an input of several places has these among its samples, which differ where all samples are one. A layer
     that has fewer, such as one behind a pooling over the places, then has no differences left, from one row to the
-    next, while nothing before it changes its size: weights that were spoilt would have changed that.
+    next, while nothing before it changes its size, as it would by weights that were spoilt, and what the input's own
+    rows have in common left its past in that step.
     """
     return network.once(_repeated, min_rows)
 
@@ -75,7 +77,7 @@ def _repeated(network: Network, min_rows: int) -> Repeated | None:
     sizes = [changes.change(view, run.step) for view in network.layers[: layer.place]]
     known = [size for size in sizes if not math.isnan(size)]
     steady = bool(known) and all(1.0 / _STEADY <= size <= _STEADY for size in known)
-    return Repeated(run.step, layer) if steady else None
+    return Repeated(run.step, layer) if steady and input_moved(network, run.step) else None
 
 
 def _fewer(layer: LayerView, given: LayerView) -> bool:
@@ -98,27 +100,20 @@ def one_sample(given: LayerView, network: Network, min_rows: int) -> Finding | N
     evidence = Evidence(
         within_std=float(known.layer.last[COLUMN["within_std"]]), std=float(known.layer.last[COLUMN["std"]])
     )
-    told = best([same_samples(known)])
+    told = best([same_samples(known, network)])
     return told.finding(given.info.name, "constant", "critical", known.step, evidence, message)
 
 
-def same_samples(known: Repeated) -> Cause:
+def same_samples(known: Repeated, network: Network) -> Cause:
     """Of `repeated`, as a cause."""
     check = f"look at what the data loader returns from step {known.step} on: its samples have to differ"
     name = facts.named(known.layer)
     said = (
         f"the samples of {name} differed, and are the same to the last digit since step {known.step}",
         "no layer before it changed its size in that step, as spoilt weights would have",
+        input_moved(network, known.step),
     )
     return Cause("inputs_equal", "All samples of a batch are the same since then.", (check,), said, proved=True)
-
-
-def one_symbol_since(step: int) -> Cause:
-    """Of a table that the data looks up one row alone is, since a step, as a cause."""
-    says = "The input is the same everywhere: one and the same symbol, in all samples and at all places."
-    check = f"look at the data and its vocabulary from step {step} on: as it is, no symbol of the data may be in it"
-    said = (f"one row of its table alone is looked up since step {step}",)
-    return Cause("inputs_equal", says, (check, SAME_PREPROCESSING), said, proved=True)
 
 
 def hardly_fires(first: Row, least: int) -> Holds | None:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.network import LayerView, Network, medians
+from fastact.diagnosis.network import Network, medians
 from fastact.diagnosis.row_conditions import Row
 from fastact.fields import COLUMN
 from fastact.text import shown
@@ -157,20 +157,10 @@ def _initial_states(network: Network) -> frozenset[int]:
     return frozenset(found)
 
 
-def one_row_since(layer: LayerView, network: Network, step: int) -> bool:
-    """Whether of a table that the data looks up one row alone is, since a step, and others were before."""
-    view = network.everything.get(layer.info.name + layer_types.USAGE_SUFFIX)
-    if view is None or view.info.layer_type != layer_types.VOCABULARY:
-        return False
-    alone = view.rows["zeros"] == view.rows["count"] - 1
-    later = view.rows["step"] >= step
-    return bool(later.any() and alone[later].all() and (view.rows["count"] > 1).all())
-
-
-def one_symbol(network: Network) -> str:
-    """The table of which the data has looked up one row and no other, where it is the only one; else ""."""
+def one_symbol(network: Network, step: int) -> str:
+    """The table of which the data looks up one row and no other since a step, where it is the only one; else ""."""
     views = [v for v in network.everything.values() if v.info.layer_type == layer_types.VOCABULARY]
-    rows = views[0].rows if len(views) == 1 else None
-    if rows is None or not ((rows["zeros"] == rows["count"] - 1) & (rows["count"] > _SYMBOLS)).all():
+    rows = views[0].rows[views[0].rows["step"] >= step] if len(views) == 1 else None
+    if rows is None or not len(rows) or not ((rows["zeros"] == rows["count"] - 1) & (rows["count"] > _SYMBOLS)).all():
         return ""
     return shown(views[0].info.name.removesuffix(layer_types.USAGE_SUFFIX), 40)

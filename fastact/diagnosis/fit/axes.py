@@ -3,7 +3,6 @@
 from typing import Final
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.evidence.facts import model_input
 from fastact.diagnosis.evidence.supervised import Mismatch, Supervised
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Row
@@ -26,8 +25,8 @@ def recurrence_over_samples(s: Supervised, network: Network) -> Mismatch | None:
     predictions, unless samples were taken for steps.
     """
     samples = s.shape[0] if s.shape else 0
-    # A loss that wants time first, as CTC does, is given predictions whose first axis is no batch.
-    if samples < _LEAST or _batch(s, network) not in (samples, None):
+    # Targets say which axis is that of the samples: CTC, of whose targets nothing is known, wants steps first.
+    if samples < _LEAST or not s.target_shape or s.target_shape[0] != samples:
         return None
     for layer in network.everything.values():
         if not layer_types.is_recurrent(layer.info.layer_type) or not layer.info.name.endswith("[0]"):
@@ -51,14 +50,6 @@ def recurrence_over_samples(s: Supervised, network: Network) -> Mismatch | None:
         known = f"it ends with {states:,} states for {samples:,} samples of {states:,} steps"
         return Mismatch("batch_axis", "serious", what, says, fix, (known,))
     return None
-
-
-def _batch(s: Supervised, network: Network) -> int | None:
-    """The first axis of the targets, or else of the model's input; None where neither is known."""
-    given = model_input(network)
-    shape = s.target_shape or (given.info.facts.get("shape") if given is not None else None)
-    first = shape[0] if isinstance(shape, list | tuple) and shape else None
-    return first if isinstance(first, int) else None
 
 
 def _is_state(view: LayerView, base: str) -> bool:

@@ -5,9 +5,10 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes import choosing, emptied, fading, foregone
+from fastact.diagnosis.causes import choosing, emptied, fading, foregone, looked_up
 from fastact.diagnosis.causes.cause import Cause, Verdict, best
 from fastact.diagnosis.causes.inputs import far_inputs
+from fastact.diagnosis.causes.other_data import CHECK_LOADER, other_data
 from fastact.diagnosis.causes.remedies import (
     LOWER_RATE,
     NORMALISE_INPUTS,
@@ -15,9 +16,9 @@ from fastact.diagnosis.causes.remedies import (
     ONE_ELEMENT_REMEDIES,
     initialisation,
 )
-from fastact.diagnosis.evidence import facts, softmax
+from fastact.diagnosis.evidence import facts, moved, softmax
 from fastact.diagnosis.evidence.haste import reckless
-from fastact.diagnosis.evidence.likeness import all_alike, initial_states, little_left, one_row_since, one_symbol
+from fastact.diagnosis.evidence.likeness import all_alike, initial_states, little_left, one_symbol
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.learning import rates
 from fastact.diagnosis.network import LayerView, Network
@@ -280,16 +281,17 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
     fed = feeder is not None and not all_alike(network, thresholds.constant_ratio)[feeder.place]
     differs = (f"the samples of {facts.named(feeder)} differ",) if fed and feeder is not None else ()
     later = facts.after_updates(layer, step).refuted_by
-    check_data = "check that the data loader returns different samples in a batch"
+    check_data = CHECK_LOADER
     said: tuple[str, ...]
     if layer_type == layer_types.INPUT:
         cause = "The model is given one sample over and over: each row of a batch is the same."
         said = ("every row of the recorded input is the same",)
         return best([Cause("inputs_equal", cause, (check_data,), said, proved=True)])
     if (same := emptied.repeated(network, thresholds.min_rows)) and same.layer is layer:
-        return best([emptied.same_samples(same)])
-    if layer_type.startswith("Embedding") and one_row_since(layer, network, step):
-        return best([emptied.one_symbol_since(step)])
+        return best([emptied.same_samples(same, network)])
+    table = network.once_for(one_symbol, step)
+    if table and not _is_codebook(layer, network):
+        return best([looked_up.one_symbol(table, later=step > layer.start)])
     if layer_type.startswith("Embedding"):
         cause = "All samples are given one and the same code of the table."
         restart = "restart codes that are never chosen at outputs of the encoder"
@@ -298,12 +300,7 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
         return best([Cause(name, cause, remedies, differs, proved=bool(differs))])
     equal = facts.inputs_equal(network)
     zero = facts.inputs_zero(network)
-    if table := network.once(one_symbol):
-        cause = "The input is the same everywhere: one and the same symbol, in all samples and at all places."
-        check = "look at the vocabulary: as it is, no symbol of the data may be in it"
-        said = (f"of {table} one row alone was ever looked up",)
-        return best([Cause("inputs_constant", cause, (check, check_data), said, proved=True)])
-    causes = []
+    causes = [other_data(network, step)]
     if layer_types.is_norm(layer_type):
         shape = facts.norm_of_one_element(layer, network)
         if shape.speaks_for and differs:
@@ -334,8 +331,7 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
     small = facts.inputs_negligible(network)
     if small.speaks_for and step <= layer.start:
         cause = "The inputs are so small that only biases are left next to them."
-        half = (facts.model_input(network) or layer).info.dtype == "float16"
-        name = "dtype_range" if half else "inputs_not_normalised"
+        name = "dtype_range" if _half(network) else "inputs_not_normalised"
         check = "check the units of the data, and the dtype that it was computed in"
         causes.append(Cause(name, cause, (NORMALISE_INPUTS, check), small.speaks_for, proved=True))
     none = () if differs or feeder is None else (f"the samples of {facts.named(feeder)} are alike already",)
@@ -357,7 +353,7 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
         causes += far_inputs(network, "so that it is given numbers for which it is flat.", differs)
     cause = "An update that was too large left outputs that no longer depend on the input."
     rate = (LOWER_RATE, initialisation(network.distinct_types))
-    refuted = facts.before_any_update(layer, step).refuted_by
+    refuted = moved.not_by_an_update(layer, network, step).refuted_by
     causes.append(
         Cause("learning_rate", cause, rate, (*later, *differs, *reckless(network)) if later else (), refuted + none)
     )
@@ -371,6 +367,11 @@ def _one_value(network: Network, step: int) -> str:
     if rows is None or not len(rows) or (rows["min"] != rows["max"]).any():
         return ""
     return f"every value of the recorded input is {number(float(rows[-1]['max']))} since step {step}"
+
+
+def _half(network: Network) -> bool:
+    given = facts.model_input(network)
+    return given is not None and given.info.dtype == "float16"
 
 
 def _samples(layer: LayerView) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes import changes
 from fastact.diagnosis.causes.cause import Cause, best
 from fastact.diagnosis.causes.remedies import LOWER_RATE
 from fastact.diagnosis.evidence import facts, standards
@@ -167,8 +168,8 @@ class Oscillating(Rule[OscillatingThresholds]):
             near = int(swing.period.rows + source.period.rows) * max(int(steps[-1] - steps[-2]), 1)
             step = max(step, began) if began - step <= near else step
             in_turns = _sources((f"the input swings with it, by {_much(source)}",))
-        elif given is not None and _follows_size(layer, given, network, swing, thresholds.oscillate_note):
-            in_turns = _sources(("the size of the input goes up and down with it",))
+        elif changes.comes_and_goes(layer, network, step, thresholds.oscillate_serious):
+            in_turns = _sources(("the input is on another scale in some steps, and as before in others",))
         elif given is not None and len(given.rows) >= thresholds.oscillate_rows:
             in_turns = _sources(refuted_by=("the recorded input does not swing",))
         elif first and swing.what == "rms":
@@ -197,18 +198,6 @@ class Oscillating(Rule[OscillatingThresholds]):
             f"between {number(float(evidence['low']))} and {number(float(evidence['high']))} with a period of "
             f"{_period(layer, swing)} steps."
         )
-
-
-def _follows_size(layer: LayerView, given: LayerView, network: Network, swing: Swing, factor: float) -> bool:
-    """Whether a layer's swing is that of the input's size, which for a while is too short to be one by itself."""
-    if len(given.rows) != len(layer.rows) or (given.rows["step"] != layer.rows["step"]).any():
-        return False
-    during = swing.known[swing.period.first :]
-    sizes = network.scale(given)[during]
-    if not ((sizes > 0.0) & (sizes < math.inf)).all() or sizes.max() < factor * sizes.min():
-        return False
-    series = dict(zip(*(each.tolist() for each in _series(layer, network, swing.what)), strict=True))
-    return likeness(np.array([series[row] for row in during.tolist()]), np.log(sizes)) >= _SIZES
 
 
 def _sources(speaks_for: tuple[str, ...] = (), refuted_by: tuple[str, ...] = ()) -> Cause:
