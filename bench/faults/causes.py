@@ -260,6 +260,10 @@ _TABLE: Final[dict[str, tuple[str, str, str, str, str]]] = {
         DEPTH, "Many squashing layers, or steps in time, let the gradient vanish on the way.",
         _FADED, "depth activation_slope vanishing", r"vanish|depth|deep|squash|layer (after|by) layer|slope",
     ),
+    "oversmoothing": (
+        DEPTH, "Rounds of averaging, over neighbours or tokens, make all of them alike.",
+        _FADED, "depth representation_collapse", r"averag|\bsmooth|\balike\b|depth|deep",
+    ),
     "exploding_depth": (
         DEPTH, "Many layers, or steps in time, let signals or gradients grow on the way.",
         _WILD, "depth initialisation gain recurrence recurrent_unbounded",

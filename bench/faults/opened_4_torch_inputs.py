@@ -96,7 +96,7 @@ def strolls_sigmoid_recurrence(run: Run, faulty: bool) -> float:
     return run.right(net, strolls())
 
 
-@fault("torch", "vanishing_depth", conditions="collapsed", worse=0.2)
+@fault("torch", "vanishing_depth", "oversmoothing", conditions="collapsed", worse=0.2)
 def friends_sixteen_layers_of_means(run: Run, faulty: bool) -> float:
     """Sixteen graph convolutions: means of means of means, until all people are alike; the twin has two."""
     # Issues and pages on oversmoothing: why a deeper graph network is worse, and answers with one class.

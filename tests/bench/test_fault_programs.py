@@ -135,6 +135,7 @@ def test_what_the_page_of_a_mismatch_tells_is_accepted_of_some_fault() -> None:
          "relu_on_output rate_too_small"),
         ("The inputs are too small for float16.", "number_range", "rate_too_small"),
         ("Half of its neurons are dead.", "dead_units", "number_range"),
+        ("Each block averages over its neighbours, until all are alike.", "oversmoothing", "dead_units number_range"),
         ("The model has weights that no optimiser holds.", "missing_from_optimiser", "norm_in_eval no_step"),
     ],
 )  # fmt: skip
