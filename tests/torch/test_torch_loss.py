@@ -21,6 +21,7 @@ import fastact
 import fastact.torch.losses as under_test
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.torch import attention, watch
+from fastact.torch.loss_hooks import OF_THE_WHOLE
 
 X, Y = torch.randn(12, 4, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 3
 
@@ -657,5 +658,5 @@ def test_the_watch_of_a_part_says_where_its_loss_is() -> None:
             part.step()
         assert "loss" in whole.history
         assert "loss" not in part.history
-        assert part.unseen["loss"] == under_test.OF_THE_WHOLE.reason
+        assert part.unseen["loss"] == OF_THE_WHOLE.reason
         assert "loss" not in whole.unseen
