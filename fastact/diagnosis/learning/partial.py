@@ -121,6 +121,8 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int, pa
         severity = NOTE if severity == "warning" and standards.is_learning(network) else severity
     elif severity == NOTE and names is not known.zero_gradient:
         severity = _of_untrained(names, known, network)
+    if names is known.without_gradient and severity == NOTE and _chooses(names, network):
+        severity = "warning"
     message = f"Parameters {what} have stayed as they were since step {optimiser.start}: {updates.few(names)}."
     evidence = Evidence(parameters=len(names), trainable=known.total)
     return best([cause._replace(proved=True)]).finding(
@@ -173,6 +175,16 @@ def _comes_first(names: tuple[str, ...], network: Network, rows: int) -> bool:
     first = [places[name] for name in flat - learns if name in places]
     then = [places[name] for name in learns if name in places]
     return rows >= 2 * _SOON and bool(first) and bool(then) and max(first) < min(then)
+
+
+def _chooses(names: tuple[str, ...], network: Network) -> bool:
+    """Whether a layer chooses rows of a table for what comes after, which learns, and what it chooses by never does.
+
+    An argmax has no gradient, so that the choice stays as it was drawn; an estimator that passes it by has one.
+    """
+    chosen = any(view.info.layer_type == layer_types.USAGE for view in network.everything.values())
+    rows = max((len(view.rows) for view in standards.losses(network)), default=0)
+    return chosen and _comes_first(names, network, rows)
 
 
 def ends_of_stacks(names: tuple[str, ...], network: Network) -> frozenset[str]:

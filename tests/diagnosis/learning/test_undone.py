@@ -9,9 +9,10 @@ from supervised import LN10, Given, layer, loss, noisy, optimiser, parameter, se
 from synthetic import plain, row
 
 from fastact.diagnosis.finding import Finding
-from fastact.history import LayerInfo
+from fastact.history import LayerInfo, Mode
 
 STEPS = np.arange(92)
+ROWS = range(len(STEPS))
 
 
 def sawtooth(every: int, low: float = 0.4) -> list[float]:
@@ -32,7 +33,7 @@ def told_by_turns(every: int) -> Given:
     return {
         "loss:target": (
             LayerInfo("loss:target", 0, "Target", "int64", facts={"shape": [64]}),
-            [plain(s, count=64, mean=4.5 + s % 7 / 50 + s // every % 2, std=2.9, min=0.0, max=9.0) for s in STEPS],
+            [plain(s, count=64, mean=4.5 + s % 7 / 50 + s // every % 2, std=2.9, min=0.0, max=9.0) for s in ROWS],
         )
     }
 
@@ -73,7 +74,7 @@ def test_steps_that_are_less_than_the_last_digit(weight: Given, told: bool) -> N
     assert causes(low, weight, optimiser()) == []
 
 
-def norm(given: dict[str, float], put_out: dict[str, float], mode: str = "evaluation") -> Given:
+def norm(given: dict[str, float], put_out: dict[str, float], mode: Mode = "evaluation") -> Given:
     """A batch norm behind an input, while its parameters have gradients."""
     name = "norm" + (":eval" if mode else "")
     there = layer("input", [row(s, **given) for s in range(20)], "Input")
@@ -102,7 +103,7 @@ def test_a_norm_that_is_in_evaluation_while_it_is_trained(there: Given, told: bo
 def frozen(course: list[float], **adapter: Any) -> list[str]:
     """What is said of a layer that is frozen as it was drawn, as an adapter knows, before a head that learns."""
     known: dict[str, Any] = {"frozen": ["block.base/kernel"], "frozen_tensors": 1, "untrained": ["block.base/kernel"]}
-    there = layer("block.base", [row(s) for s in STEPS]) | layer("head", [row(s) for s in STEPS])
+    there = layer("block.base", [row(s) for s in ROWS]) | layer("head", [row(s) for s in ROWS])
     head = parameter("head/kernel", layer="head")
     return causes(loss(course), there, head, optimiser(**known, rows=10), *adapter.values())
 
@@ -120,10 +121,19 @@ def test_what_is_frozen_as_it_was_drawn_and_serves() -> None:
 
 def test_inputs_of_one_symbol() -> None:
     def table(used: int) -> Given:
-        rows = [plain(s, count=40, zeros=40 - used, mean=2.0, std=9.0, min=0.0, max=60.0) for s in STEPS]
+        rows = [plain(s, count=40, zeros=40 - used, mean=2.0, std=9.0, min=0.0, max=60.0) for s in ROWS]
         return {"emb:usage": (LayerInfo("emb:usage", 0, "Vocabulary"), rows)}
 
     there = loss(noisy(np.full(92, LN10))), parameter("0.weight", update=1e-3), optimiser()
     (finding,) = findings(*there, table(2))
     assert (finding.cause_name, finding.confidence) == ("inputs_equal", "certain")
     assert causes(*there, table(9)) == ["constant_answer"]
+
+
+def test_a_choice_that_what_it_is_made_by_never_learns_from() -> None:
+    cut = optimiser(without_gradient=["scores.weight"], without_gradient_tensors=1, rows=92)
+    there = layer("scores", [row(s) for s in ROWS]) | layer("out", [row(s) for s in ROWS])
+    learns = loss(noisy(LN10 * (0.6 + 0.4 * np.exp(-STEPS / 9.0)))), there, parameter("out.weight", layer="out"), cut
+    table = {"codes:usage": (LayerInfo("codes:usage", 0, "Usage"), [plain(s, count=8, mean=64.0) for s in ROWS])}
+    assert causes(*learns, table) == ["no_gradient"]
+    assert causes(*learns) == []
