@@ -141,7 +141,7 @@ SICK: Final = (
     sick("dense-net", "channel", "one channel's weights become a million times as large at step 50",
          "outlier_channels exploding", "grow.1 act*", plants=(("channel", {"layers": "grow.1", "factor": 1e6}),),
          at=50),
-    sick("imagination", "beta", "the divergence counts four hundred times as much", _ALIKE, "centre", kind="collapse",
+    sick("imagination", "beta", "the divergence counts four hundred times as much", _ALIKE, "centre spread", kind="collapse",
          causes="posterior_collapse", changes={"options": {"beta": 40.0}}),
     sick("imagination", "deviation", "the logarithm of the variance becomes 150 at step 80", "exploding non_finite",
          "spread", kind="not finite", causes="log_variance", at=80,
