@@ -181,7 +181,7 @@ SICK: Final = (
          "non_finite", "blocks.*.over", changes={"options": {"fill": float("-inf")}}, plants=(("empty", {}),), at=50),
     # Collapse, lookup and routing.
     sick("faint-copies", "beta", "the divergence is a sum over pixels' worth of terms, the error a mean", _ALIKE,
-         "mean spread", kind="collapse", causes="posterior_collapse term_outweighs", changes={"options": {"beta": 30.0}}),
+         "mean spread", kind="collapse", causes="posterior_collapse", changes={"options": {"beta": 30.0}}),
     sick("two-views", "no-spread", "nothing asks that features vary: only that views are alike", _ALIKE + " dead",
          "lin? act?", kind="collapse", causes="representation_collapse", changes={"options": {"spread": 0.0}}),
     sick("shared-experts", "one", "the router's first bias starts at 30, and nothing shares out",
