@@ -93,7 +93,7 @@ def loaves_ten_sigmoid_layers(run: Run, faulty: bool) -> float:
     return run.near(net, data)
 
 
-@fault("torch", "vanishing_depth", "oversmoothing", worse=0.2)
+@fault("torch", "oversmoothing", "vanishing_depth", conditions="collapsed", worse=0.2)
 def towns_twenty_rounds_of_means(run: Run, faulty: bool) -> float:
     """Twenty rounds of averaging over roads, each by tanh: all towns become one."""
 
