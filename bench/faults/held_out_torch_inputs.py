@@ -93,7 +93,7 @@ def loaves_ten_sigmoid_layers(run: Run, faulty: bool) -> float:
     return run.near(net, data)
 
 
-@fault("torch", "vanishing_depth", worse=0.2)
+@fault("torch", "oversmoothing", "vanishing_depth", conditions="collapsed", worse=0.2)
 def towns_twenty_rounds_of_means(run: Run, faulty: bool) -> float:
     """Twenty rounds of averaging over roads, each by tanh: all towns become one."""
 
@@ -138,7 +138,7 @@ def ferries_recurrence_times_two(run: Run, faulty: bool) -> float:
     return run.near(net, data)
 
 
-@fault("torch", "unscaled_inputs", "rate_too_large", worse=0.3)
+@fault("torch", "unscaled_inputs", worse=0.3)
 def ferries_tide_in_millimetres(run: Run, faulty: bool) -> float:
     """Tides in millimetres and wind in metres an hour into a GRU: its gates are at their ends."""
     # Data Science Stack Exchange: an LSTM for a share's price whose forecast is flat.
