@@ -149,6 +149,7 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
             scores.relu_before_softmax(s, network, learned, rows),
             axes.recurrence_over_samples(s, network),
             axes.softmax_over_samples(s, network),
+            axes.log_softmax_over_others(s, network),
             players.want_the_same(s, network),
         ]
         found = [mismatch for mismatch in seen if mismatch is not None]
@@ -173,6 +174,7 @@ _OF_ONES_OWN: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] 
     losses.of_one_direction,
     losses.plain_difference,
     losses.negative_error,
+    losses.driven_away,
     losses.turned,
     losses.upside_down,
 )
