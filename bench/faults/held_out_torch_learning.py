@@ -341,7 +341,7 @@ def hives_best_is_the_worst(run: Run, faulty: bool) -> float:
     criterion = nn.CrossEntropyLoss()
     kept = copy.deepcopy(net.state_dict())
     run.watch(net, criterion)
-    for place, (x, y) in enumerate(batches(data.x, data.y, size=32, steps=185)):
+    for place, (x, y) in enumerate(batches(data.x, data.y, size=32, steps=160)):
         if place and place % 37 == 0 and faulty:
             net.load_state_dict(kept)
         opt.zero_grad()
