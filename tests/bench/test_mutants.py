@@ -176,7 +176,7 @@ def test_each_mistake_is_made(name: str, tmp_path: Path, profiles: dict[str, Pro
     same = made.run.losses == own.run.losses and all(map(torch.equal, made.model.parameters(), own.model.parameters()))
     assert not same or name == "norm_momentum"  # which nothing but an evaluation shows
     assert made.told["skill"] != own.told["skill"]
-    assert SHOWS.get(name, lambda *_: True)(made, own)
+    assert SHOWS.get(name, lambda *_: True)(made, own)  # type: ignore[no-untyped-call]
 
 
 def test_without_a_mistake_a_program_is_its_own_and_nothing_is_left_behind(

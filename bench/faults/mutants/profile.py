@@ -148,11 +148,11 @@ class _Probe(Injection):
     def _begin(self, model: nn.Module, args: Any) -> None:
         if self.given is None:
             self.given = copy.deepcopy(args) if all(isinstance(x, torch.Tensor) and x.is_leaf for x in args) else ()
-            self._calls.__enter__()
+            self._calls.__enter__()  # type: ignore[no-untyped-call]
 
     def _end(self, model: nn.Module, args: Any, output: Any) -> None:
         if self.output is None and self.given is not None:
-            self._calls.__exit__(None, None, None)
+            self._calls.__exit__(None, None, None)  # type: ignore[no-untyped-call]
             self.output = output if isinstance(output, torch.Tensor) else ()
 
     def data(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
