@@ -140,6 +140,8 @@ def _collapsed(layer: LayerView, rows: int) -> bool:
     return weights and run is not None and run.rows >= rows and run.step > layer.start
 
 
+#: Of the rms of what it is given: so little leaves no recurrent layer with gates of weights of usual size.
+_SHUT: Final = 1e-9
 #: Share of the spread that it is given. A layer without weights that keeps less has lost it by itself.
 _AT_ONCE: Final = 0.02
 
@@ -185,6 +187,13 @@ def _by_itself(layer: LayerView, network: Network) -> list[Cause]:
     feeder = network.feeder(layer)
     if feeder is None or not network.signal[feeder.place] > 0.0:
         return []
+    if layer.info.layer_type in layer_types.GATED and network.rms[layer.place] <= _SHUT * network.rms[feeder.place]:
+        says = (
+            "Its gates are shut, so that next to nothing passes: biases far below zero, or weights that are too large."
+        )
+        remedies = "look at the biases that its gates start with", initialisation({"Tanh"})
+        size = f"the rms of its outputs is {number(network.rms[layer.place])}, that of what it is given "
+        return [Cause("gates_shut", says, remedies, (size + number(network.rms[feeder.place]),), proved=True)]
     given = f"the samples of {facts.named(feeder)} differ"
     if layer_types.is_norm(layer.info.layer_type):
         shape = facts.norm_of_one_element(layer, network)
