@@ -45,6 +45,12 @@ _FED: Final = f"{_WILD} output_mismatch outlier_channels collapsed"
 _UNTAUGHT: Final = (
     r"no gradient|without a gradient|gradients? (is|are) (zero|none)|never chang|unchanged|do(es)? not change"
 )
+#: Inputs or targets that are not finite; not weights that an update has spoilt.
+_FED_ONES: Final = r"\b(input|feature|target|label|data\b)"
+_NOT_FINITE: Final = r"\b(nan|missing|not finite|non-finite)"
+#: A rate, an update or a step that is too large, or too small; not weights or inputs that are.
+_TOO_LARGE: Final = r"(rate|update|step)s?\b.*too (large|high)|too (large|high)\b.*(rate|update|step)"
+_TOO_SMALL: Final = r"(rate|update|step)s?\b.*too (small|low)|too (small|low)\b.*(rate|update|step)"
 
 #: name: kind, sentence, conditions, other names, words.
 _TABLE: Final[dict[str, tuple[str, str, str, str, str]]] = {
@@ -78,7 +84,8 @@ _TABLE: Final[dict[str, tuple[str, str, str, str, str]]] = {
     ),
     "relu_on_output": (
         OUTPUT, "A ReLU after the last layer cuts off the negative half of what it should say.",
-        f"{_UNFIT} dead", "relu_output", r"relu\b.*(output|last|negative|target|loss)|never negative|below zero",
+        f"{_UNFIT} dead", "relu_output",
+        r"relu\b.*(output|last|negative|target|loss)|never negative|(target|answer|prediction)s?\b.*below zero",
     ),
     "bounded_output": (
         OUTPUT, "Targets lie outside of what the last activation can reach.",
@@ -92,16 +99,25 @@ _TABLE: Final[dict[str, tuple[str, str, str, str, str]]] = {
     ),
     "regression_loss_on_labels": (
         LOSS, "A regression loss compares one unit with the numbers of classes.",
-        _UNFIT, "", r"(regression|squared|mse|l1)\b.*(label|class)|(label|class)\w*\b.*(regression|squared|mse)",
+        _UNFIT, "regression_on_classes",
+        r"(regression|squared|mse|l1)\b.*(label|class)|(label|class)\w*\b.*(regression|squared|mse)",
     ),
     "binary_loss_on_classes": (
         LOSS, "A binary loss is used for one choice among several classes.",
         _UNFIT, "", r"(binary|bce|sigmoid)\b.*(class|label)|class\w*\b.*(binary|bce|sigmoid)",
     ),
     "wrong_loss": (
-        LOSS, "The loss does not measure what is wanted: its sign, its form, or what it compares.",
+        LOSS, "The loss does not measure what is wanted: its form, or what it compares.",
         f"{_UNFIT} {_WILD}", "",
-        r"\bsign\b|negative|maximi|loss\b.*(compar|measur|wrong|without (a )?(lower )?bound|falls)",
+        r"loss\b.*(compar|measur|wrong|without (a )?(lower )?bound|falls)",
+    ),
+    "wrong_sign": (
+        LOSS, "The loss has the wrong sign: what should grow is made small, or the other way round.",
+        f"{_UNFIT} {_WILD}", "wrong_loss", r"\bsigns?\b|\bminus\b|negative|maximi|climb",
+    ),
+    "several_labels_for_one": (
+        LOSS, "Several labels may hold for a sample, and the last activation or the loss is for one of them.",
+        _UNFIT, "multi_label_targets", r"several (label|class)|multi-?label|more than one (label|class)",
     ),
     "term_outweighs": (
         LOSS, "One term of the loss outweighs the others, and what those ask for is not learned.",
@@ -119,11 +135,12 @@ _TABLE: Final[dict[str, tuple[str, str, str, str, str]]] = {
     ),
     "class_index_beyond_units": (
         SHAPE, "The labels do not fit the number of units: indices beyond, or too few units.",
-        _UNFIT, "", r"(class|label|ind(ex|ices))\w*\b.*unit|unit\w*\b.*(class|label)",
+        _UNFIT, "class_out_of_range classes_not_whole",
+        r"(class|label|ind(ex|ices))\w*\b.*unit|unit\w*\b.*(class|label)",
     ),
     "one_hot_against_sparse": (
         SHAPE, "One-hot targets meet a loss for class indices, or the other way round.",
-        _UNFIT, "", r"one[ -]?hot|sparse|class (index|indices|numbers)",
+        _UNFIT, "one_hot_or_classes", r"one[ -]?hot|sparse|class (index|indices|numbers)",
     ),
     "broadcast": (
         SHAPE, "Shapes such as (n,) and (n, 1) broadcast to a matrix (n, n), silently.",
@@ -131,16 +148,16 @@ _TABLE: Final[dict[str, tuple[str, str, str, str, str]]] = {
     ),
     "wrong_axis": (
         SHAPE, "A softmax, or a loss, goes along the samples or the time, not along the classes.",
-        _UNFIT, "", r"\baxis|\bdim\b|along the (batch|samples|time)|over the (batch|samples)",
+        _UNFIT, "softmax_axis", r"\baxis|\bdim\b|along the (batch|samples|time)|over the (batch|samples)",
     ),
     "rate_too_small": (
         RATE, "The learning rate is too small for anything to change in this many steps.",
-        _NOT_LEARNING, "updates_too_small rate_zero", r"too (small|low)|raise the (learning )?rate|hardly (chang|mov)",
+        _NOT_LEARNING, "updates_too_small rate_zero", rf"{_TOO_SMALL}|raise the (learning )?rate|hardly (chang|mov)",
     ),
     "rate_too_large": (
         RATE, "The learning rate is so large that the loss jumps, diverges or stays high.",
-        _WILD, "learning_rate updates_too_large diverging",
-        r"too (large|high)|lower the (learning )?rate|diverg|overshoot",
+        f"{_WILD} vanishing collapsed", "learning_rate updates_too_large diverging",
+        rf"{_TOO_LARGE}|lower the (learning )?rate|diverg|overshoot",
     ),
     "rate_zero": (
         RATE, "The learning rate is zero, or has become zero by a schedule.",
@@ -148,7 +165,8 @@ _TABLE: Final[dict[str, tuple[str, str, str, str, str]]] = {
     ),
     "momentum": (
         RATE, "Momentum is so high that steps overshoot.",
-        _WILD, "learning_rate updates_too_large diverging rate_too_large", r"momentum|overshoot|too large|diverg",
+        f"{_WILD} vanishing collapsed", "learning_rate updates_too_large diverging rate_too_large",
+        rf"momentum|overshoot|{_TOO_LARGE}|diverg",
     ),
     "weight_decay": (
         RATE, "Weight decay, or a penalty, is stronger than the gradient, and weights go to zero.",
@@ -164,7 +182,8 @@ _TABLE: Final[dict[str, tuple[str, str, str, str, str]]] = {
     ),
     "missing_from_optimiser": (
         PARAMETERS, "Parameters that the network uses are not in the optimiser.",
-        _NOT_LEARNING, "not_in_optimiser missing_from_optimizer not_in_optimizer", r"optimi[sz]er",
+        _NOT_LEARNING, "not_in_optimiser missing_from_optimizer not_in_optimizer",
+        r"optimi[sz]er|(plain|python) (list|dict|tensor)|modulelist|weights that the model does not have",
     ),
     "frozen": (
         PARAMETERS, "Parameters that should learn are frozen: they require no gradient.",
@@ -186,7 +205,8 @@ _TABLE: Final[dict[str, tuple[str, str, str, str, str]]] = {
     ),
     "no_zero_grad": (
         LOOP, "Gradients are never cleared and pile up from step to step.",
-        _WILD, "zero_grad gradients_pile_up", r"zero_grad|not cleared|never cleared|pile|accumulat",
+        f"{_WILD} vanishing collapsed", "zero_grad gradients_pile_up",
+        r"zero_grad|not cleared|never cleared|pile|accumulat",
     ),
     "gradients_cleared": (
         LOOP, "Gradients are cleared between the backward pass and the step.",
@@ -194,7 +214,7 @@ _TABLE: Final[dict[str, tuple[str, str, str, str, str]]] = {
     ),
     "no_step": (
         LOOP, "The optimiser never makes a step.",
-        _NOT_LEARNING, "no_optimiser_step no_optimizer_step no_update", r"\bstep\(\)|(no|never)\b.*\bstep|optimi[sz]er",
+        _NOT_LEARNING, "no_optimiser_step no_optimizer_step no_update", r"\bstep\(\)|(no|not|never)\b.*\bstep",
     ),
     "no_backward": (
         LOOP, "There is no backward pass, so there are no gradients.",
@@ -202,16 +222,17 @@ _TABLE: Final[dict[str, tuple[str, str, str, str, str]]] = {
     ),
     "set_anew": (
         LOOP, "Weights are set anew, or loaded, while it trains, and what was learned is lost.",
-        "not_learning oscillating exploding drifting", "weights_reset reinitialised initialisation",
-        r"initiali[sz]|\banew\b|\breset|start(s|ed)? (over|again)|restored|loaded|overwritten",
+        "not_learning oscillating exploding drifting", "weights_reset reinitialised weights_replaced",
+        r"\banew\b|\bagain\b|re-?initiali|\breset|start(s|ed)? over|restored|loaded|overwritten|replaced",
     ),
     "dropout": (
         LOOP, "Dropout takes away so much that next to nothing is left to learn from.",
-        f"{_FADED} exploding", "", r"dropout",
+        f"{_FADED} exploding eval_shift", "dropout_of_everything dropout_left_on", r"dropout",
     ),
     "norm_in_eval": (
         LOOP, "A norm, or a whole model, is in evaluation mode while it trains, or its statistics are stale.",
-        f"{_WILD} eval_shift vanishing", "stale_statistics", r"\beval|running (mean|stat)|stale|mode",
+        f"{_WILD} eval_shift vanishing", "stale_statistics running_statistics mode_dependence",
+        r"\beval|running (mean|stat)|stale|\bmode\b",
     ),
     "stale_statistics": (
         LOOP, "What a norm remembers for evaluation is far from what it saw while it trained.",
@@ -220,11 +241,12 @@ _TABLE: Final[dict[str, tuple[str, str, str, str, str]]] = {
     ),
     "zero_initialisation": (
         DEPTH, "Weights begin at zero, or all alike, so that all units stay the same.",
-        _FADED, "initialisation weights_zero symmetric_initialisation", r"initial|weights\b.*(zero|alike|same)|symmetr",
+        _FADED, "initialisation weights_zero symmetric_initialisation",
+        r"(initial|weights)\w*\b.*(zero|alike|same|equal|one number)|symmetr",
     ),
     "initialisation_too_large": (
         DEPTH, "Weights begin so large that outputs saturate or the loss is enormous.",
-        f"{_WILD} outlier_channels", "initialisation", r"initial|weights\b.*(large|scale)",
+        f"{_WILD} outlier_channels collapsed", "initialisation", r"initial|weights\b.*(large|scale)",
     ),
     "initialisation_too_small": (
         DEPTH, "Weights begin so small that signals fade from layer to layer.",
@@ -238,13 +260,19 @@ _TABLE: Final[dict[str, tuple[str, str, str, str, str]]] = {
         DEPTH, "Many squashing layers, or steps in time, let the gradient vanish on the way.",
         _FADED, "depth activation_slope vanishing", r"vanish|depth|deep|squash|layer (after|by) layer|slope",
     ),
+    "oversmoothing": (
+        DEPTH, "Rounds of averaging, over neighbours or tokens, make all of them alike.",
+        _FADED, "depth representation_collapse", r"averag|\bsmooth|\balike\b|depth|deep",
+    ),
     "exploding_depth": (
         DEPTH, "Many layers, or steps in time, let signals or gradients grow on the way.",
-        _WILD, "depth initialisation gain recurrence", r"explod|depth|grow|gain|initial|recurr",
+        _WILD, "depth initialisation gain recurrence recurrent_unbounded",
+        r"\bdepth|\bgain|initial|recurr|multiplies|\bbound",
     ),
     "unscaled_inputs": (
         INPUTS, "Inputs are far from unit scale, such as pixels from 0 to 255.",
-        _FED, "inputs_not_normalised input_scale", r"(input|feature|pixel)s?\b.*(scale|normali|standardi|unit|reach)",
+        f"{_FED} vanishing", "inputs_not_normalised input_scale",
+        r"(input|feature|pixel)s?\b.*(scale|normali|standardi|unit|reach)",
     ),
     "unequal_features": (
         INPUTS, "Features differ in scale by a thousand and more.",
@@ -253,7 +281,8 @@ _TABLE: Final[dict[str, tuple[str, str, str, str, str]]] = {
     ),
     "missing_values": (
         INPUTS, "Inputs contain NaN.",
-        _FED, "inputs_not_finite", r"\bnan|missing|not finite|non-finite",
+        _FED, "inputs_not_finite",
+        rf"{_FED_ONES}\w*\b.*{_NOT_FINITE}|{_NOT_FINITE}\b.*{_FED_ONES}",
     ),
     "missing_codes": (
         INPUTS, "Missing values are coded by a number such as -999.",
@@ -262,12 +291,18 @@ _TABLE: Final[dict[str, tuple[str, str, str, str, str]]] = {
     ),
     "empty_inputs": (
         INPUTS, "Inputs are all zero, or constant, and say nothing.",
-        _FED, "inputs_zero inputs_constant constant_input", r"(input|feature)s?\b.*(zero|constant|same|blank|empty)",
+        f"{_FED} vanishing", "inputs_zero inputs_constant constant_input inputs_equal",
+        r"(input|feature)s?\b.*(zero|constant|same|blank|empty|equal|alike)",
     ),
     "same_batch": (
         INPUTS, "The same batch, or the same few samples, come again and again.",
-        f"{_UNFIT} constant collapsed", "repeated_batch",
+        f"{_UNFIT} constant collapsed", "repeated_batch inputs_equal",
         r"same (batch|samples?|inputs?)|again and again|repeat|identical",
+    ),
+    "sorted_data": (
+        TARGETS, "The data is in the order of its classes and never shuffled, so that batches are of one class each.",
+        f"{_UNFIT} oscillating drifting exploding eval_shift", "sorted_by_class sources_in_turns data_changed",
+        r"\bsorted|\bin turns?|alternat|one class each|not shuffled",
     ),
     "constant_labels": (
         TARGETS, "All labels that come are the same.",
@@ -307,10 +342,14 @@ _TABLE: Final[dict[str, tuple[str, str, str, str, str]]] = {
         NUMBERS, "A row of attention is masked altogether, and a softmax over nothing is NaN.",
         "non_finite not_learning", "masked_row numerics", r"mask|softmax over nothing|empty row|-inf",
     ),
+    "exponential_overflows": (
+        NUMBERS, "An exponential of what is too large is infinite.",
+        _WILD, "log_variance dtype_range numerics overflow", r"exponential|\bexp\b|overflow",
+    ),
     "number_range": (
         NUMBERS, "Numbers leave the range of the type that they are kept in, such as float16.",
         f"{_WILD} underflow_risk outlier_channels", "dtype_range optimizer_epsilon overflow underflow",
-        r"float16|half|range|overflow|underflow|dtype|precision|epsilon",
+        r"float16|overflow|underflow|dtype|precision|epsilon|too (large|small) for|range of (a|the|its) (d?type|float)",
     ),
 }  # fmt: skip
 

@@ -42,7 +42,7 @@ def keras_glyph_adadelta_at_its_own_rate(run: Run, faulty: bool) -> float:
     return run.right(model, data)
 
 
-@fault("keras", "rate_too_large", "dead_units")
+@fault("keras", "rate_too_large")
 def keras_motion_adam_at_a_tenth(run: Run, faulty: bool) -> float:
     """Adam(0.1) for convolutions over time."""
     data = for_keras(motion_scaled())
@@ -148,7 +148,7 @@ def keras_houses_norm_frozen_before_it_saw_data(run: Run, faulty: bool) -> float
     return run.near(model, data)
 
 
-@fault("keras", "exploding_depth", "unscaled_inputs", "rate_too_large", conditions="outlier_channels")
+@fault("keras", "exploding_depth", "unscaled_inputs", conditions="outlier_channels")
 def keras_load_relu_in_lstm(run: Run, faulty: bool) -> float:
     """LSTM(64, activation="relu") over 24 hours of a load in megawatts, which reaches thousands."""
     data = for_keras(load())
@@ -233,7 +233,7 @@ def keras_hearts_gaps_as_32767(run: Run, faulty: bool) -> float:
     return run.right(model, data)
 
 
-@fault("keras", "missing_values")
+@fault("keras", "missing_values", "undefined_operation")
 def keras_names_logarithm_of_nothing(run: Run, faulty: bool) -> float:
     """np.log of how often each sign occurs: most do not, and the logarithm of 0 is minus infinity."""
     made = letter_names()

@@ -59,7 +59,7 @@ def brain_plateau_asked_each_batch(run: Run, faulty: bool) -> float:
     return run.near(model, data)
 
 
-@fault("torch", "rate_too_large", "dead_units")
+@fault("torch", "rate_too_large")
 def glyph_adam_at_a_tenth(run: Run, faulty: bool) -> float:
     """Adam with the rate of 0.1 that SGD had, for a CNN without norms."""
     model = GlyphNet(8, norm=False)
@@ -296,7 +296,7 @@ def maze_loss_of_the_target_network(run: Run, faulty: bool) -> float:
     return ways(run.answers(policy, torch.eye(25)))
 
 
-@fault("torch", "set_anew", "trained_a_copy", since=24)
+@fault("torch", "set_anew", since=24)
 def spirals_initialised_each_epoch(run: Run, faulty: bool) -> float:
     """model.apply(init_weights) stands within the loop over epochs."""
     data = spirals()
@@ -322,7 +322,7 @@ def spirals_initialised_each_epoch(run: Run, faulty: bool) -> float:
     return run.right(model, data)
 
 
-@fault("torch", "no_zero_grad", "rate_too_large")
+@fault("torch", "no_zero_grad")
 def hearts_zero_grad_without_parentheses(run: Run, faulty: bool) -> float:
     """optimizer.zero_grad, without parentheses, does nothing."""
     data = hearts()
@@ -374,7 +374,7 @@ def codes_backward_without_parentheses(run: Run, faulty: bool) -> float:
     return run.right(model, data)
 
 
-@fault("torch", "norm_in_eval", since=20)
+@fault("torch", "stale_statistics", "norm_in_eval", since=20)
 def motion_momentum_of_another_framework(run: Run, faulty: bool) -> float:
     """BatchNorm1d(momentum=0.001), by one who has 0.999 in mind: in evaluation it knows nothing of the data."""
     data = motion()

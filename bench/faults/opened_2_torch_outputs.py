@@ -40,7 +40,7 @@ def glyph_softmax_in_forward_of_a_cnn(run: Run, faulty: bool) -> float:
     return run.right(model, glyphs())
 
 
-@fault("torch", "wrong_output_activation", "double_sigmoid", "double_softmax", good=0.3)
+@fault("torch", "wrong_output_activation", "double_sigmoid", "double_softmax", "several_labels_for_one", good=0.3)
 def vowels_softmax_before_bce_with_logits(run: Run, faulty: bool) -> float:
     """Which vowels occur in a name: several may, and a softmax stands before BCEWithLogitsLoss."""
     made = letter_names()
@@ -155,7 +155,7 @@ def hearts_cross_entropy_of_one_unit(run: Run, faulty: bool) -> float:
     return run.right_side(model, data, 0.0)
 
 
-@fault("torch", "wrong_loss", good=0.4)
+@fault("torch", "wrong_sign", "wrong_loss", good=0.4)
 def shapes_dice_not_taken_from_one(run: Run, faulty: bool) -> float:
     """The Dice coefficient, which should grow, is minimised."""
     data = shapes()

@@ -59,7 +59,7 @@ def keras_rings_softmax_over_one_unit(run: Run, faulty: bool) -> float:
     return run.right_side(model, data, 0.5)
 
 
-@fault("keras", "wrong_output_activation", "wrong_loss", good=0.4, worse=0.15)
+@fault("keras", "wrong_output_activation", "wrong_loss", "several_labels_for_one", good=0.4, worse=0.15)
 def keras_topics_softmax_for_many_labels(run: Run, faulty: bool) -> float:
     """Six labels, of which a text may have several, by softmax and categorical_crossentropy."""
     # Stack Overflow: many labels, and answers that never go above a half.
@@ -119,7 +119,7 @@ def keras_prices_in_dollars(run: Run, faulty: bool) -> float:
     return run.near(model, data)
 
 
-@fault("keras", "unscaled_inputs", "rate_too_large", "dead_units")
+@fault("keras", "unscaled_inputs", "rate_too_large")
 def keras_bars_bytes_under_sgd(run: Run, faulty: bool) -> float:
     """Pixels from 0 to 255 into Dense layers, at a rate that suits pixels from 0 to 1."""
     # Keras issue: a classifier of images that gives one class; x / 255 was missing.
@@ -135,7 +135,7 @@ def keras_bars_bytes_under_sgd(run: Run, faulty: bool) -> float:
     return run.right(model, data)
 
 
-@fault("keras", "rate_too_large", "dead_units")
+@fault("keras", "rate_too_large")
 def keras_bars_adam_at_one_half(run: Run, faulty: bool) -> float:
     """Adam(learning_rate=0.5)."""
     # Keras issue: a loss of 1.386 in each epoch, after a first one of thousands.

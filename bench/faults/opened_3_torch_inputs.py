@@ -124,7 +124,7 @@ def bars_sigmoid_after_each_convolution(run: Run, faulty: bool) -> float:
     return run.right(net, data)
 
 
-@fault("torch", "exploding_depth", "rate_too_large")
+@fault("torch", "exploding_depth", "initialisation_too_large")
 def prices_relu_recurrence_without_bound(run: Run, faulty: bool) -> float:
     """nn.RNN(nonlinearity="relu"), whose recurrent weights begin at twice an identity."""
     # PyTorch forum: an RNN by ReLU whose loss is 1e12 in the first step.
@@ -138,7 +138,7 @@ def prices_relu_recurrence_without_bound(run: Run, faulty: bool) -> float:
     return run.near(net, data)
 
 
-@fault("torch", "unscaled_inputs", "dead_units", "rate_too_large")
+@fault("torch", "unscaled_inputs", "rate_too_large")
 def bars_bytes_as_floats(run: Run, faulty: bool) -> float:
     """torch.from_numpy(image).float() leaves pixels from 0 to 255, and SGD had been tuned to 0 to 1."""
     # PyTorch forum: a loss of several thousands, or NaN, where a tutorial's begins at 1.4.
@@ -212,7 +212,7 @@ def tones_index_left_from_a_trial(run: Run, faulty: bool) -> float:
     return run.right(net, data)
 
 
-@fault("torch", "empty_inputs", "constant_labels", good=0.35)
+@fault("torch", "empty_inputs", "same_batch", good=0.35)
 def topics_cast_to_bytes(run: Run, faulty: bool) -> float:
     """Shares of words, all below 1, are saved as uint8: they come back as zeros."""
     # Stack Overflow: a network that gives the same for each text, whose inputs were never printed.
@@ -227,7 +227,7 @@ def topics_cast_to_bytes(run: Run, faulty: bool) -> float:
     return run.right_side(net, data._replace(test_x=test_x), 0.0)
 
 
-@fault("torch", "frozen", "empty_inputs", conditions="constant collapsed dead", good=0.4)
+@fault("torch", "frozen", "zero_initialisation", "empty_inputs", conditions="constant collapsed dead", good=0.4)
 def numerals_vectors_of_no_known_word(run: Run, faulty: bool) -> float:
     """Embedding.from_pretrained of a table that found none of the words: zeros, and frozen by default."""
     # PyTorch forum: embeddings that are not updated.
@@ -272,7 +272,7 @@ def votes_two_loaders_that_shuffle(run: Run, faulty: bool) -> float:
     return run.right(net, data)
 
 
-@fault("torch", "target_scale", "rate_too_large", "rate_too_small")
+@fault("torch", "target_scale", "rate_too_large")
 def circuits_impedance_in_ohms(run: Run, faulty: bool) -> float:
     """Targets up to 1,700 under MSELoss and SGD: the gradients of the first step throw the weights far out."""
     # Stack Overflow: a regression whose loss is inf after three steps.

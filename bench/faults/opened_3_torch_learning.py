@@ -271,7 +271,7 @@ def moons_both_optimisers_of_the_generator(run: Run, faulty: bool) -> float:
     return play(run, "both" if faulty else "")
 
 
-@fault("torch", "wrong_loss", conditions="collapsed drifting vanishing exploding", good=0.6)
+@fault("torch", "wrong_sign", "wrong_loss", conditions="collapsed drifting vanishing exploding", good=0.6)
 def moons_generator_asks_to_be_found_out(run: Run, faulty: bool) -> float:
     """The generator's loss compares its samples with the label of fakes: both networks want the same."""
     # PyTorch forum: a GAN of which both losses fall to zero.
@@ -336,7 +336,7 @@ def circuits_layer_made_in_forward(run: Run, faulty: bool) -> float:
     return run.near(net, data)
 
 
-@fault("torch", "no_zero_grad", "rate_too_large")
+@fault("torch", "no_zero_grad")
 def prices_never_cleared(run: Run, faulty: bool) -> float:
     """A loop without zero_grad, under SGD with momentum."""
     # Stack Overflow: why zero_grad has to be called; here the loss falls a little and then climbs.
@@ -441,7 +441,7 @@ def patients_dropout_keeps_one_in_twenty(run: Run, faulty: bool) -> float:
     return run.right_side(net, data, 0.0)
 
 
-@fault("torch", "bootstrapped_targets", "rate_too_large", good=0.6)
+@fault("torch", "bootstrapped_targets", good=0.6)
 def chain_values_of_the_end_are_asked(run: Run, faulty: bool) -> float:
     """A value network of a chain has no (1 - done) and a discount of 1.05: values feed on themselves."""
     # Artificial Intelligence Stack Exchange: values of a DQN that grow and grow.

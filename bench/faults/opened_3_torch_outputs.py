@@ -133,7 +133,7 @@ def headings_in_degrees_by_tanh(run: Run, faulty: bool) -> float:
     return run.near(net, data)
 
 
-@fault("torch", "relu_on_output", "wrong_output_activation", "dead_units", worse=0.1)
+@fault("torch", "relu_on_output", "wrong_output_activation", worse=0.1)
 def roll_relu_after_each_layer(run: Run, faulty: bool) -> float:
     """A loop over the layers puts a ReLU after the last one too."""
     # Stack Overflow: a regression that never gives a number below zero.
@@ -248,7 +248,7 @@ def tones_mse_on_the_class_number(run: Run, faulty: bool) -> float:
     return run.right(net, data)
 
 
-@fault("torch", "wrong_loss")
+@fault("torch", "wrong_sign", "wrong_loss")
 def patients_likelihood_without_its_minus(run: Run, faulty: bool) -> float:
     """loss = (y * p.log() + (1 - y) * (1 - p).log()).mean(), without the minus."""
     # Cross Validated: a logistic regression by hand whose accuracy falls while it trains.
@@ -404,7 +404,7 @@ def bars_distance_of_a_pair_to_itself(run: Run, faulty: bool) -> float:
     return (4 * float(hit.float().mean()) - 1) / 3
 
 
-@fault("torch", "undefined_operation", "rate_too_large")
+@fault("torch", "undefined_operation")
 def moons_logarithm_of_a_probability(run: Run, faulty: bool) -> float:
     """-(y * log(p) + (1 - y) * log(1 - p)) by hand: once the network is sure of a sample, log(0) times 0."""
     # Stack Overflow: a cross entropy by hand that is NaN as soon as the network has become good.
@@ -455,7 +455,7 @@ def votes_some_sequences_all_padding(run: Run, faulty: bool) -> float:
     return run.right(net, data)
 
 
-@fault("torch", "number_range", "unscaled_inputs", "target_scale")
+@fault("torch", "number_range")
 def second_largest_halves_under_adam(run: Run, faulty: bool) -> float:
     """model.half() to save memory, and Adam with its epsilon of 1e-8, which is zero in float16."""
     # PyTorch forum: weights that are NaN after the first step of Adam in half precision.

@@ -71,7 +71,7 @@ def keras_calls_by_sigmoid(run: Run, faulty: bool) -> float:
     return run.near(model, data)
 
 
-@fault("keras", "relu_on_output", "wrong_output_activation", "dead_units", worse=0.15)
+@fault("keras", "relu_on_output", "wrong_output_activation", worse=0.15)
 def keras_ponds_relu_as_probabilities(run: Run, faulty: bool) -> float:
     """Dense(3, activation="relu") under sparse_categorical_crossentropy, which wants probabilities."""
     # Questions: a multi-class loss that is NaN or does not move; "relu" was copied from the layer before.
@@ -165,7 +165,7 @@ def keras_pulse_sigmoid_rnn(run: Run, faulty: bool) -> float:
     return run.near(model, data)
 
 
-@fault("keras", "unscaled_inputs", "rate_too_large", "dead_units", worse=0.2)
+@fault("keras", "unscaled_inputs", "rate_too_large", worse=0.2)
 def keras_arrows_from_0_to_255(run: Run, faulty: bool) -> float:
     """Pixels from 0 to 255 into Flatten and Dense, under SGD(0.05)."""
     # Pages on constant accuracy: normalise the images.
@@ -248,7 +248,7 @@ def keras_sayings_dropout_of_all_but_a_twentieth(run: Run, faulty: bool) -> floa
     return run.right(model, data)
 
 
-@fault("keras", "wrong_loss", worse=0.3)
+@fault("keras", "wrong_sign", "wrong_loss", worse=0.3)
 def keras_harvest_likeness_as_a_loss(run: Run, faulty: bool) -> float:
     """A loss by hand gives how like the answers are, which is largest for right ones."""
     # Questions on losses by hand: the sign.

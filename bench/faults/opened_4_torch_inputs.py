@@ -96,7 +96,7 @@ def strolls_sigmoid_recurrence(run: Run, faulty: bool) -> float:
     return run.right(net, strolls())
 
 
-@fault("torch", "vanishing_depth", conditions="collapsed", worse=0.2)
+@fault("torch", "vanishing_depth", "oversmoothing", conditions="collapsed", worse=0.2)
 def friends_sixteen_layers_of_means(run: Run, faulty: bool) -> float:
     """Sixteen graph convolutions: means of means of means, until all people are alike; the twin has two."""
     # Issues and pages on oversmoothing: why a deeper graph network is worse, and answers with one class.
@@ -130,7 +130,7 @@ def harvest_residuals_without_norms(run: Run, faulty: bool) -> float:
     return run.near(net, harvest())
 
 
-@fault("torch", "unscaled_inputs", "dead_units", "rate_too_large", worse=0.2)
+@fault("torch", "unscaled_inputs", "rate_too_large", worse=0.2)
 def arrows_bytes_into_linear_layers(run: Run, faulty: bool) -> float:
     """Pixels from 0 to 255 go into linear layers, under the SGD of a tutorial."""
     # Question-and-answer pages: a loss of thousands, then one class for all.
@@ -193,7 +193,7 @@ def sensors_nines_for_no_reading(run: Run, faulty: bool) -> float:
     return run.right(net, data)
 
 
-@fault("torch", "empty_inputs", "same_batch", worse=0.2)
+@fault("torch", "empty_inputs", "unscaled_inputs", "same_batch", worse=0.2)
 def arrows_scaled_thrice(run: Run, faulty: bool) -> float:
     """ToTensor divides by 255, and so do the dataset and the network: all images are black."""
     # Forums on ToTensor: an image that is divided twice, and a loss at the logarithm of the number of classes.
@@ -277,7 +277,7 @@ def coins_files_in_the_order_of_letters(run: Run, faulty: bool) -> float:
     return run.near(net, made)
 
 
-@fault("torch", "target_scale", "rate_too_large", worse=0.3)
+@fault("torch", "target_scale", "rate_too_small", worse=0.3)
 def harvest_in_kilos(run: Run, faulty: bool) -> float:
     """Harvests of some 320,000 kilos to a field, under MSELoss and Adam at its own rate."""
     # Data science pages: a loss of 1e11, and one answer for all fields.
@@ -390,7 +390,7 @@ def ovals_judge_learns_a_hundred_times_as_fast(run: Run, faulty: bool) -> float:
     return 1 - apart(made, data[:400]) / apart(torch.zeros(1, 2), data[:400])
 
 
-@fault("torch", "wrong_loss", good=0.4, worse=0.2)
+@fault("torch", "wrong_sign", "wrong_loss", good=0.4, worse=0.2)
 def leaves_dice_that_is_maximised_wrongly(run: Run, faulty: bool) -> float:
     """return dice, where 1 - dice was meant: the overlap is made as small as it can be."""
     # Issues of segmentation code: a Dice loss that goes to zero, and empty masks.

@@ -383,7 +383,7 @@ def strolls_never_enough_batches_to_step(run: Run, faulty: bool) -> float:
     return run.right(net, data)
 
 
-@fault("torch", "no_zero_grad", "rate_too_large", good=0.35)
+@fault("torch", "no_zero_grad", good=0.35)
 def ledgers_zero_grad_without_its_parentheses(run: Run, faulty: bool) -> float:
     """optimizer.zero_grad is named and not called."""
     # Question-and-answer pages: a loss that falls, then swings and grows.
@@ -402,7 +402,7 @@ def ledgers_zero_grad_without_its_parentheses(run: Run, faulty: bool) -> float:
     return run.right_side(net, data, 0.0)
 
 
-@fault("torch", "set_anew", "trained_a_copy", since=25)
+@fault("torch", "set_anew", since=25)
 def sensors_reset_in_each_epoch(run: Run, faulty: bool) -> float:
     """model.apply(init_weights) stands within the loop over epochs."""
     # Forums: a loss whose curve looks like a saw.
@@ -493,7 +493,7 @@ def walk(run: Run, how: str) -> float:
     return float(2 * run.answers(net, torch.eye(6)[:5]).softmax(1)[:, 1].mean() - 1)
 
 
-@fault("torch", "wrong_loss", good=0.6)
+@fault("torch", "wrong_sign", "wrong_loss", good=0.6)
 def rooms_policy_climbs_down(run: Run, faulty: bool) -> float:
     """loss = (log_prob * returns).mean(), without a minus: what pays is done less and less."""
     # Issues on policy gradients: a reward that falls while it trains.

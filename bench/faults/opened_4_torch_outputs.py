@@ -341,7 +341,14 @@ def pulse_each_series_over_its_own_deviation(run: Run, faulty: bool) -> float:
     return run.near(net, made)
 
 
-@fault("torch", "number_range", "undefined_operation", "initialisation_too_large", "unscaled_inputs")
+@fault(
+    "torch",
+    "exponential_overflows",
+    "number_range",
+    "undefined_operation",
+    "initialisation_too_large",
+    "unscaled_inputs",
+)
 def sensors_softmax_by_hand(run: Run, faulty: bool) -> float:
     """exp(scores) / exp(scores).sum(): in units of a hundredth, scores reach 100, and infinity over itself is NaN."""
     # Courses and pages on a stable softmax: NaN as soon as scores are large.

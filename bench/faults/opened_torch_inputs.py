@@ -62,7 +62,7 @@ def portrait_deep_without_norm(run: Run, faulty: bool) -> float:
     return run.near(model, data)
 
 
-@fault("torch", "exploding_depth", "initialisation_too_large", "rate_too_large", conditions="outlier_channels")
+@fault("torch", "exploding_depth", "initialisation_too_large", conditions="outlier_channels")
 def membrane_recurrence_explodes(run: Run, faulty: bool) -> float:
     """A recurrent network of ReLU whose recurrent weights have a gain of 3."""
     data = tensors("membrane")
@@ -95,7 +95,7 @@ def patch_sigmoid_convolutions(run: Run, faulty: bool) -> float:
     return run.right(model, data)
 
 
-@fault("torch", "dead_units", "rate_too_large", good=0.3)
+@fault("torch", "dead_units", good=0.3)
 def patch_dead_after_a_shift(run: Run, faulty: bool) -> float:
     """A mean is taken off each channel of the activations with the wrong sign and scale: no ReLU fires."""
     data = tensors("patches")
@@ -158,7 +158,7 @@ def wine_missing_as_9999(run: Run, faulty: bool) -> float:
     return run.right(model, data)
 
 
-@fault("torch", "empty_inputs", "constant_labels", good=0.25)
+@fault("torch", "empty_inputs", "same_batch", good=0.25)
 def module_all_words_unknown(run: Run, faulty: bool) -> float:
     """A vocabulary in capitals knows none of the signs: each token is that of the unknown."""
     data = tensors("which_module")

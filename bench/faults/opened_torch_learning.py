@@ -267,7 +267,7 @@ def iris_optimiser_of_a_copy(run: Run, faulty: bool) -> float:
     return run.right(model, data)
 
 
-@fault("torch", "trained_a_copy", "no_step", good=0.3)
+@fault("torch", "set_anew", "trained_a_copy", "no_step", good=0.3)
 def mask_weights_restored_each_step(run: Run, faulty: bool) -> float:
     """The best weights are loaded again after each step, and the best are for ever the first."""
     data = bright()

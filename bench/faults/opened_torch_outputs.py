@@ -42,7 +42,7 @@ def mail_softmax_over_one_unit_under_mse(run: Run, faulty: bool) -> float:
     return run.right_side(model, data, 0.5)
 
 
-@fault("torch", "wrong_output_activation", "bounded_output", good=0.3, worse=0.15)
+@fault("torch", "wrong_output_activation", "bounded_output", "several_labels_for_one", good=0.3, worse=0.15)
 def letters_softmax_for_many_labels(run: Run, faulty: bool) -> float:
     """Several labels hold at once, and a softmax lets them compete, under BCELoss."""
     data = letters()
@@ -186,7 +186,7 @@ def wine_binary_loss_for_three_growers(run: Run, faulty: bool) -> float:
     return run.right(model, data)
 
 
-@fault("torch", "wrong_loss")
+@fault("torch", "wrong_sign", "wrong_loss")
 def iris_loss_with_the_wrong_sign(run: Run, faulty: bool) -> float:
     """A log-likelihood is minimised where its negative should be."""
     data = tensors("iris")

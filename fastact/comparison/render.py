@@ -36,7 +36,7 @@ def summary(comparison: Comparison) -> str:
             return f"The runs are the same bit for bit: {compared}."
         return f"The runs do not part: {_equal(comparison)}differ by no more than {noise} ({compared})."
     kind = _kind(comparison, first.layer)
-    where = f"{shown(first.layer)} ({shown(kind, 30)})" if kind else f"layer {shown(first.layer)}"
+    where = f"{shown(first.layer)} ({shown(kind, 60)})" if kind else f"layer {shown(first.layer)}"
     what = f"{_values(first, comparison)}{_excess(first, comparison)}"
     if first.from_start:
         return f"The runs differ from the first step that both have, {first.step}, in {where}: {what}."
@@ -105,7 +105,11 @@ def _excess(parting: Parting, comparison: Comparison) -> str:
 
 
 def _kind(comparison: Comparison, layer: str) -> str:
-    return next((it.kind for it in comparison.layers if it.name == layer), "")
+    """The layer's type, or both where the runs have layers of other types under one name."""
+    for it in comparison.layers:
+        if it.name == layer:
+            return it.kind if it.kind == it.kind_b else f"{it.kind or 'unknown'} in a, {it.kind_b or 'unknown'} in b"
+    return ""
 
 
 def _finding(finding: Finding) -> str:

@@ -18,7 +18,9 @@ The folds, from elements to states:
   of 8-bit integers; `folds`, which one for which element type.
 - `columns`: of a matrix into a state for each column.
 - `runs`: of an image batch into a state for each channel.
-- `neuron_sums`: what is summed for each neuron and how it is joined, for both of these; the merge of their parts.
+- `neuron_sums`, `neuron_merge`: what is summed for each neuron and how it is joined, for both of these; the merge of
+  their parts.
+- `scratch`: the memory that they work in.
 - `neuron_summary`: what a row of the log says of a layer's neurons.
 - `extras`: third and fourth moments, what narrower types would lose, and buckets; and what runs it.
 

@@ -9,10 +9,14 @@ import numpy as np
 
 from fastact.cpu import simd, tally
 from fastact.cpu.flat import fold_part, merge, work_bounds
-from fastact.cpu.intrinsics import cast_like
+from fastact.cpu.intrinsics import array_at, cast_like
 from fastact.cpu.jit import exact_jit
 from fastact.cpu.neuron_sums import (
+    NEURONS,
+    SUMS,
+    WIDE,
     accumulate,
+    accumulate_plain,
     clear_wide,
     finish,
     flush_sums,
@@ -25,6 +29,7 @@ from fastact.cpu.neuron_sums import (
     sum_limits,
     wide_sums,
 )
+from fastact.cpu.scratch import array_in, room, room_bytes
 from fastact.cpu.states import load_state, store_state
 from fastact.cpu.widen import minmax_key, widen
 
@@ -54,10 +59,30 @@ _AHEAD: Final = 1 << 10
 _HEAD: Final = 8
 
 
+#: Arrays in the scratch memory: shifts, the others', and whether a neuron needs the slow path.
+_ARRAYS: Final = 1 + SUMS + WIDE + NEURONS + 1
+
+
+def scratch_bytes(rows: int, columns: int, itemsize: int) -> int:
+    """Bytes of memory that `fold_columns` works in for so many rows and columns of a matrix."""
+    lanes = STRIPS * simd.REGISTER_BYTES // 4
+    slots = -(-columns // lanes) * lanes
+    return _ARRAYS * room_bytes(slots) + itemsize * min(GATHERED, rows)
+
+
 @exact_jit
 def _strip_at(k: int, width: int, n_lanes: int) -> int:
     """The first column of the strip that slot `k` begins: of those at the end, which lie over others, the last one."""
     return min(k, width - n_lanes)
+
+
+@exact_jit
+def _ask(x: Any, here: int, ahead: int, n_lanes: int) -> None:
+    """Asks for two vectors `ahead` elements from the flat index `here` on, unless that is 0."""
+    if ahead > 0:
+        tally.ask_ahead(x, here + ahead)
+        if x.itemsize >= 4:
+            tally.ask_ahead(x, here + ahead + n_lanes)
 
 
 @exact_jit
@@ -72,14 +97,20 @@ def _fold_tile(
     """
     n_lanes = simd.lanes(tag)
     limits = sum_limits(bounds, simd.load_widened(x, at, tag))
+    symmetric = bounds[0] == -bounds[1]
     if STRIPS == 1:
         for k in range(0, shift.size, n_lanes):
             s = simd.load(shift, k, limits[0])
             vectors = simd.load_tuple(sums, k, s)
             first = at + _strip_at(k, width, n_lanes)
-            for here in range(first, first + rows * stride, stride):
-                value, key = simd.load_widened(x, here, tag), simd.load_minmax_key(x, here, tag)
-                vectors = accumulate(vectors, s, limits, value, key)
+            if symmetric and not simd.any_of(simd.no(simd.equal(s, s - s))):
+                for here in range(first, first + rows * stride, stride):
+                    value, key = simd.load_widened(x, here, tag), simd.load_minmax_key(x, here, tag)
+                    vectors = accumulate_plain(vectors, limits, value, key)
+            else:
+                for here in range(first, first + rows * stride, stride):
+                    value, key = simd.load_widened(x, here, tag), simd.load_minmax_key(x, here, tag)
+                    vectors = accumulate(vectors, s, limits, value, key)
             simd.store_tuple(sums, k, vectors)
         return
     for k in range(0, shift.size, 2 * n_lanes):
@@ -87,15 +118,21 @@ def _fold_tile(
         left, right = simd.load_tuple(sums, k, s), simd.load_tuple(sums, k + n_lanes, t)
         first = at + _strip_at(k, width, n_lanes)
         beside = at + _strip_at(k + n_lanes, width, n_lanes) - first
-        for here in range(first, first + rows * stride, stride):
-            value, key = simd.load_widened(x, here, tag), simd.load_minmax_key(x, here, tag)
-            if ahead > 0:
-                tally.ask_ahead(x, here + ahead)
-                if x.itemsize >= 4:
-                    tally.ask_ahead(x, here + ahead + n_lanes)
-            left = accumulate(left, s, limits, value, key)
-            value, key = simd.load_widened(x, here + beside, tag), simd.load_minmax_key(x, here + beside, tag)
-            right = accumulate(right, t, limits, value, key)
+        shifted = simd.no(simd.both(simd.equal(s, s - s), simd.equal(t, t - t)))
+        if symmetric and not simd.any_of(shifted):
+            for here in range(first, first + rows * stride, stride):
+                value, key = simd.load_widened(x, here, tag), simd.load_minmax_key(x, here, tag)
+                _ask(x, here, ahead, n_lanes)
+                left = accumulate_plain(left, limits, value, key)
+                value, key = simd.load_widened(x, here + beside, tag), simd.load_minmax_key(x, here + beside, tag)
+                right = accumulate_plain(right, limits, value, key)
+        else:
+            for here in range(first, first + rows * stride, stride):
+                value, key = simd.load_widened(x, here, tag), simd.load_minmax_key(x, here, tag)
+                _ask(x, here, ahead, n_lanes)
+                left = accumulate(left, s, limits, value, key)
+                value, key = simd.load_widened(x, here + beside, tag), simd.load_minmax_key(x, here + beside, tag)
+                right = accumulate(right, t, limits, value, key)
         simd.store_tuple(sums, k, left)
         simd.store_tuple(sums, k + n_lanes, right)
 
@@ -140,30 +177,34 @@ def _fold_column(x: Any, tag: Any, bounds: Any, r0: int, r1: int, c: int, part: 
 
 
 @exact_jit
-def fold_columns(x: Any, tag: Any, bounds: Any, r0: int, r1: int, c0: int, c1: int, part: int, states: Any) -> None:
+def fold_columns(
+    x: Any, tag: Any, bounds: Any, r0: int, r1: int, c0: int, c1: int, part: int, states: Any, scratch: int
+) -> None:
     """One state for each of the columns c0 to c1 (at most `COLUMNS`) of the matrix `x`, over its rows r0 to r1.
 
     `x` is contiguous and has the storage dtype of the element type whose tag is `tag`; `bounds` are lo, hi and
-    zero_tol. The states go to `part` of `states` (`cpu.states.States`), each to the place of its column.
+    zero_tol. The states go to `part` of `states` (`cpu.states.States`), each to the place of its column. `scratch` is
+    the address of as much memory to work in as `scratch_bytes` says.
     """
     n_columns = x.shape[1]
     width = c1 - c0
     n_lanes = simd.lanes(tag)
-    scratch = np.empty(min(GATHERED, r1 - r0), x.dtype)
-    if width < n_lanes:
-        for c in range(c0, c1):
-            _fold_column(x, tag, bounds, r0, r1, c, part, states, scratch)
-        return
-    example = widen(x[r0, c0], tag)
-    work = work_bounds(bounds, example)
     # A strip of columns has as many slots. Where the columns do not fill the last ones, these lie over those before
     # them, and what both hold is computed twice.
     slots = -(-width // (STRIPS * n_lanes)) * (STRIPS * n_lanes)
-    shift = np.full(slots, cast_like(0.0, example))
-    key = minmax_key(x[r0, c0], tag)
-    sums, neurons = new_sums(shift, key), new_neurons(slots, key)
-    wide = wide_sums(sums)
-    slow_path = np.zeros(slots, np.bool_)
+    gathered = array_at(scratch + _ARRAYS * room(slots), (min(GATHERED, r1 - r0),), x[r0, c0])
+    if width < n_lanes:
+        for c in range(c0, c1):
+            _fold_column(x, tag, bounds, r0, r1, c, part, states, gathered)
+        return
+    example = widen(x[r0, c0], tag)
+    work = work_bounds(bounds, example)
+    shift, key = array_in(scratch, 0, slots, example), minmax_key(x[r0, c0], tag)
+    sums = new_sums(scratch + room(slots), slots, example, key)
+    wide = wide_sums(scratch + (1 + SUMS) * room(slots), sums)
+    shift[:] = cast_like(0.0, example)
+    neurons = new_neurons(scratch + (1 + SUMS + WIDE) * room(slots), slots, key)
+    slow_path = array_in(scratch, _ARRAYS - 1, slots, np.uint8(0))
     _first_shifts(x, tag, r0 * n_columns + c0, n_columns, min(_HEAD, r1 - r0), width, shift)
     ahead = _AHEAD // x.itemsize if x.size * x.itemsize >= FROM_MEMORY else 0
     tall = TILE if x.size * x.itemsize >= FROM_MEMORY else max(TILE, min(TILE * _CACHED_COLUMNS // slots, 64))
@@ -184,9 +225,9 @@ def fold_columns(x: Any, tag: Any, bounds: Any, r0: int, r1: int, c0: int, c1: i
             for k in range(slots):
                 if slow_path[k]:
                     c = c0 + _column_of(k, width, n_lanes)
-                    join_state(neurons, k, fold_part(_gather(x, start, stop, c, scratch), tag, bounds), shift)
+                    join_state(neurons, k, fold_part(_gather(x, start, stop, c, gathered), tag, bounds), shift)
     if finish(neurons, c0, c1, n_lanes, part, states, slow_path) > 0:
         for k in range(slots):
             if slow_path[k]:
                 c = c0 + _column_of(k, width, n_lanes)
-                _fold_column(x, tag, bounds, r0, r1, c, part, states, scratch)
+                _fold_column(x, tag, bounds, r0, r1, c, part, states, gathered)

@@ -16,6 +16,7 @@ from numba import types
 from numba.core import config
 
 from fastact.cpu.cache import code_file
+from fastact.cpu.held import signals_held
 from fastact.cpu.linking import linked_once
 from fastact.cpu.notice import noticed
 from fastact.cpu.objects import Loaded, entry_of, load
@@ -41,11 +42,12 @@ def array_type(dtype: Any, ndim: int, layout: str = "A", *, readonly: bool = Fal
     return types.Array(numba.from_dtype(np.dtype(dtype)), ndim, layout, readonly=readonly)
 
 
+@signals_held()
 def kernel(function: Callable[..., Any], name: str, signature: Any, *, nogil: bool) -> Callable[..., Any]:
     """Compiles an entry point for one Numba signature, or loads its machine code from disk.
 
     `name` is its name there, unique in the package. A call with other types raises TypeError and compiles nothing.
-    `nogil` releases the interpreter lock while it runs, which costs a call 40 ns.
+    `nogil` releases the interpreter lock while it runs, which costs a call 40 ns. Signals wait until it is done.
     """
     if not COMPILED:
         return function
@@ -83,6 +85,7 @@ def _nothing() -> None:
     return None
 
 
+@signals_held()
 def c_entry(entry: Callable[..., Any]) -> Any:
     """The address at which C finds what `kernel` made (it lives as long as that does); itself, if it is Python."""
     if not COMPILED:

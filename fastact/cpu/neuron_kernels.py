@@ -6,6 +6,7 @@ out of the caches, each object that is touched costs. Its words, of 64 bits:
 
 - the number of the next task, first of all, where `fetch_add` finds it;
 - the address of the elements;
+- how many threads take tasks one after the other, and the address of the memory that all of them work in;
 - three words for whoever shares out the tasks in another way;
 - lo, hi and zero_tol;
 - the layout, `Layout`;
@@ -34,7 +35,7 @@ from fastact.cpu.states import STATE_WORDS, array_types, states_at, store_words,
 from fastact.fields import NEURON, NEURON_PART, ROW_FORMAT, STATE, STATE_PART
 
 #: Where in the memory the parts of its head begin.
-ELEMENTS, SPARE, BOUNDS, LAYOUT = 1, 2, 5, 8
+ELEMENTS, _TAKERS, SCRATCH, SPARE, BOUNDS, LAYOUT = 1, 2, 3, 4, 7, 10
 
 
 class Layout(NamedTuple):
@@ -42,7 +43,8 @@ class Layout(NamedTuple):
 
     `rows` of `columns` side by side are shared out in `blocks` of `wide` columns and in parts of `tall` rows; a task is
     one block of one part. Where such a row is several of the array's, what is left over at its end, `rest` rows, is a
-    task of its own. In memory each neuron has a column of `slots` states.
+    task of its own. In memory each neuron has a column of `slots` states. A thread works in `scratch` bytes, of which
+    there are as many as tasks.
     """
 
     outer: int
@@ -57,11 +59,13 @@ class Layout(NamedTuple):
     parts: int
     slots: int
     tasks: int
+    scratch: int
 
 
 _NEURONS: Final = Layout._fields.index("neurons")
 _SLOTS: Final = Layout._fields.index("slots")
 TASKS: Final = LAYOUT + Layout._fields.index("tasks")
+_SCRATCH_BYTES: Final = LAYOUT + Layout._fields.index("scratch")
 HEAD_WORDS: Final = LAYOUT + len(Layout._fields)
 TOTAL: Final = HEAD_WORDS
 FIRST_STATE: Final = TOTAL + STATE_WORDS
@@ -82,20 +86,21 @@ def _neuron_states(address: int, extreme: Any) -> Any:
 
 
 @exact_jit
-def begin(address: int, head: int, x: int) -> None:
-    """Begins the memory at `address` for elements at `x`, from the head of a plan."""
+def begin(address: int, head: int, x: int, scratch: int) -> None:
+    """Begins the memory at `address` for elements at `x`, from the head of a plan; `scratch` is what to work in."""
     template = array_at(head, (HEAD_WORDS,), 0)
     memory = array_at(address, (HEAD_WORDS,), 0)
     for i in range(HEAD_WORDS):
         memory[i] = template[i]
-    memory[ELEMENTS] = x
+    memory[ELEMENTS], memory[SCRATCH] = x, scratch
 
 
 @functools.cache
 def fold_kernel(name: str, *, runs: bool) -> Callable[[int, int, int], None]:
     """The entry point that does tasks: (address of the memory, first task, task after the last).
 
-    C can call it. From `SHARED` on it takes one task after the other until none is left.
+    C can call it. From `SHARED` on it takes one task after the other until none is left. No two threads may begin with
+    the same task.
     """
     element_type = ELEMENT_TYPES[name]
     tag = element_type.tag
@@ -119,13 +124,15 @@ def fold_kernel(name: str, *, runs: bool) -> Callable[[int, int, int], None]:
         states = strided_states_at(at, size, parts, columns, extreme)
         shared = first == SHARED
         task = fetch_add(head) if shared else first
+        taker = fetch_add(array_at(address + 8 * _TAKERS, (1,), 0)) if shared else first
+        scratch = head[SCRATCH] + taker * head[_SCRATCH_BYTES]
         end = head[TASKS] if shared else end
         while task < end:
             part = task // blocks
             r0, c0 = part * tall, task % blocks * wide
             r1, c1 = min(r0 + tall, rows), min(c0 + wide, columns)
             if runs:
-                fold(x, tag, bounds, r0, r1, c0, c1, part, states)
+                fold(x, tag, bounds, r0, r1, c0, c1, part, states, scratch)
             else:
                 # One call for both: what it calls is large, and would be compiled twice.
                 view, into = x, states
@@ -133,7 +140,7 @@ def fold_kernel(name: str, *, runs: bool) -> Callable[[int, int, int], None]:
                     view = array_at(head[ELEMENTS] + rows * columns * itemsize, (rest, neurons), stored)
                     into = strided_states_at(at, size, slots, neurons, extreme)
                     r0, r1, c0, c1, part = 0, rest, 0, neurons, slots - 1
-                fold(view, tag, bounds, r0, r1, c0, c1, part, into)
+                fold(view, tag, bounds, r0, r1, c0, c1, part, into, scratch)
             task = fetch_add(head) if shared else task + 1
         end_ieee(mode)
 
@@ -148,9 +155,9 @@ def run_kernel(dtype: np.dtype[Any]) -> Callable[..., None]:
     """
     extreme = dtype.type(0)
 
-    def run_tasks(address: int, head: int, x: int, fold: Any) -> None:
+    def run_tasks(address: int, head: int, x: int, scratch: int, fold: Any) -> None:
         if head != 0:
-            begin(address, head, x)
+            begin(address, head, x, scratch)
         if fold != 0:
             call_c(fold, (address, SHARED, 0))
         mode = begin_ieee()
@@ -158,7 +165,7 @@ def run_kernel(dtype: np.dtype[Any]) -> Callable[..., None]:
         store_words(state, array_at(address, (FIRST_STATE,), 0), TOTAL)
         end_ieee(mode)
 
-    return kernel(run_tasks, f"run-{dtype}", types.void(*[_I8] * 4), nogil=True)
+    return kernel(run_tasks, f"run-{dtype}", types.void(*[_I8] * 5), nogil=True)
 
 
 #: A row of the log as far as a sweep tells it: `fields.STATE` and `fields.NEURON`.

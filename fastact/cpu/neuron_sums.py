@@ -17,34 +17,40 @@ import numpy as np
 from fastact.arithmetic import state as at
 from fastact.cpu import simd, tally
 from fastact.cpu.flat import COARSE, FAR, coarse, two_sum
-from fastact.cpu.intrinsics import max_no_nan, min_no_nan, store_tuple
+from fastact.cpu.intrinsics import array_at, max_no_nan, min_no_nan, store_tuple
 from fastact.cpu.jit import exact_jit
+from fastact.cpu.scratch import array_in, room
+
+#: Arrays that `new_sums`, `wide_sums` and `new_neurons` lay out in scratch memory, one after the other.
+SUMS, WIDE, NEURONS = 6, 3, 7 + at.N_COUNTS
 
 
 @exact_jit
-def new_sums(shift: Any, key: Any) -> Any:
-    """Arrays for the sums of a block of each neuron, begun; `shift` and `key` are examples of their types.
+def new_sums(scratch: int, n: int, value: Any, key: Any) -> Any:
+    """Arrays at `scratch` for the sums of a block of `n` neurons; `value` and `key` are examples of their types.
 
-    Sums of x - shift, of its square and of |x|; min and max; zeros and elements that are not saturated, counted in the
-    lower and the upper half of one number of 32 bits: a block has at most 8192 elements of a neuron. What a wide matrix
-    pays for is to load and to store sums, and vectors of 32 bytes are short of registers.
+    They are not begun. Sums of x - shift, of its square and of |x|; min and max; zeros and elements that are not
+    saturated, counted in the lower and the upper half of one number of 32 bits: a block has at most 8192 elements of a
+    neuron. What a wide matrix pays for is to load and to store sums, and vectors of 32 bytes are short of registers.
     """
-    n = shift.size
     return (
-        np.zeros_like(shift), np.zeros_like(shift), np.zeros_like(shift), np.full(n, key), np.full(n, key),
-        np.zeros(n, np.int32),
+        array_in(scratch, 0, n, value), array_in(scratch, 1, n, value), array_in(scratch, 2, n, value),
+        array_in(scratch, 3, n, key), array_in(scratch, 4, n, key), array_in(scratch, 5, n, np.int32(0)),
     )  # fmt: skip
 
 
 @exact_jit
-def wide_sums(sums: Any) -> Any:
-    """Arrays for the sums of several blocks: sums in float64, and the rest of `sums`, which goes on between blocks.
+def wide_sums(scratch: int, sums: Any) -> Any:
+    """Arrays for the sums of several blocks: in float64, at `scratch`, and the rest of `sums`, which goes on.
 
     `clear_wide` begins them. A neuron may have 32767 elements in them, for the counts.
     """
     _, _, _, smallest, largest, counted = sums
     n = smallest.size
-    return np.empty(n), np.empty(n), np.empty(n), smallest, largest, counted
+    return (
+        array_in(scratch, 0, n, 0.0), array_in(scratch, 1, n, 0.0), array_in(scratch, 2, n, 0.0), smallest, largest,
+        counted,
+    )  # fmt: skip
 
 
 @exact_jit
@@ -104,6 +110,19 @@ def accumulate(sums: Any, shift: Any, limits: Any, value: Any, key: Any) -> Any:
 
 
 @exact_jit
+def accumulate_plain(sums: Any, limits: Any, value: Any, key: Any) -> Any:
+    """`accumulate` where the shifts are 0 and low is -high: the same numbers by two instructions less."""
+    total, squares, absolute, smallest, largest, counted = sums
+    _, high, near, _, once, second, mask = limits
+    size = tally.magnitude(value, mask)
+    zero, inside = simd.at_most(size, near), tally.not_above(size, high)
+    return (
+        total + value, squares + value * value, absolute + size, simd.minimum(smallest, key),
+        simd.maximum(largest, key), tally.count_second(tally.count(counted, zero, once), inside, second),
+    )  # fmt: skip
+
+
+@exact_jit
 def accumulate_tail(sums: Any, shift: Any, limits: Any, value: Any, key: Any, first: int) -> Any:
     """The sums after one more element in each lane from number `first` on; those before it count for nothing."""
     total, squares, absolute, smallest, largest, counted = sums
@@ -144,12 +163,24 @@ def reduce_sums(lanes: Any, n: int, n_lanes: int, like: Any, sums: Any) -> None:
 
 
 @exact_jit
-def new_neurons(n: int, key: Any) -> Any:
-    """What is known of `n` neurons: counts, finite elements, origin, mean relative to it, m2, mean of |x|, min, max."""
-    return (
-        np.zeros((at.N_COUNTS, n), np.int64), np.zeros(n, np.float64), np.zeros(n, np.float64), np.zeros(n, np.float64),
-        np.zeros(n, np.float64), np.zeros(n, np.float64), np.full(n, key), np.full(n, key),
-    )  # fmt: skip
+def new_neurons(scratch: int, n: int, key: Any) -> Any:
+    """What is known of `n` neurons: counts, finite elements, origin, mean relative to it, m2, mean of |x|, min, max.
+
+    Arrays at `scratch`, begun as those of no elements.
+    """
+    finite, origin, means = array_in(scratch, 0, n, 0.0), array_in(scratch, 1, n, 0.0), array_in(scratch, 2, n, 0.0)
+    m2s, abs_means = array_in(scratch, 3, n, 0.0), array_in(scratch, 4, n, 0.0)
+    lowest, highest = array_in(scratch, 5, n, key), array_in(scratch, 6, n, key)
+    counts = array_at(scratch + 7 * room(n), (at.N_COUNTS, n), 0)
+    counts[:] = 0
+    finite[:] = 0.0
+    origin[:] = 0.0
+    means[:] = 0.0
+    m2s[:] = 0.0
+    abs_means[:] = 0.0
+    lowest[:] = key
+    highest[:] = key
+    return counts, finite, origin, means, m2s, abs_means, lowest, highest
 
 
 @exact_jit
@@ -168,9 +199,12 @@ def set_shifts(shift: Any, k: int, total: Any, n: int, lowest: Any, highest: Any
     `total`, `lowest` and `highest` of those elements are vectors of float64.
     """
     s = simd.load(shift, k, total)
-    first = _coarse(total * simd.splat(1.0 / n, total), highest - lowest, s)
+    mean, spread = total * simd.splat(1.0 / n, total), highest - lowest
+    first = _coarse(mean, spread, s)
     size = simd.absolute(first)
     good = simd.less(size, simd.splat(math.inf, first))
+    # Of so few elements the spread is some three times the standard deviation.
+    good = simd.both(good, simd.less(spread, simd.absolute(mean + mean)))
     simd.store_tuple((shift,), k, (simd.where(good, first, s - s),))
 
 
@@ -248,7 +282,10 @@ def join_sums(neurons: Any, m: int, shift: Any, sums: Any, slow_path: Any) -> in
         )
         low = simd.where(first, least_key, simd.minimum(low_key, least_key))
         high = simd.where(first, most_key, simd.maximum(high_key, most_key))
-        now = _coarse(start + mean_new, simd.sqrt(m2 * share), s_key)
+        mean_now, variance = start + mean_new, m2 * share
+        now = _coarse(mean_now, simd.sqrt(variance), s_key)
+        # None at all, `accumulate_plain`, costs less and loses a bit of the variance where the mean is no larger.
+        now = simd.where(simd.less(variance, mean_now * mean_now), now, s_key - s_key)
         new = (
             simd.where(slow, before, n), simd.where(slow, mean, mean_new), simd.where(slow, m2_before, m2_new),
             simd.where(slow, abs_before, abs_new), simd.where(slow, low_key, low), simd.where(slow, high_key, high),

@@ -91,20 +91,22 @@ def team_kernel() -> Callable[..., None]:
     """The entry point that begins the memory and has a team do the tasks."""
 
     def fold_by_threads(
-        address: int, template: int, x: int, share: Any, threads: int, fork: int, fold: Any, place: int, size: int
-    ) -> None:
-        begin(address, template, x)
+        address: int, template: int, x: int, scratch: int, share: Any, threads: int, fork: int, fold: Any, place: int,
+        size: int,
+    ) -> None:  # fmt: skip
+        begin(address, template, x, scratch)
         head = array_at(address, (HEAD_WORDS,), 0)
         head[_FOLD], head[_PLACE], head[_SIZE] = fold, place, size
         call_c(fork, (share, address, np.uint32(threads), np.uint32(0)))
 
-    return kernel(fold_by_threads, "team-fold", types.void(*[_I8] * 9), nogil=True)
+    return kernel(fold_by_threads, "team-fold", types.void(*[_I8] * 10), nogil=True)
 
 
-def fold_by_team(address: int, x: int, template: int, entry: Any, tasks: int, nbytes: int) -> bool:
+def fold_by_team(address: int, x: int, scratch: int, template: int, entry: Any, tasks: int, nbytes: int) -> bool:
     """Has torch's threads fold an array of `nbytes` at the address `x`; False where it is not worth it.
 
-    `address` is a workspace's memory, `template` its plan's head; `entry` is the fold, which does so many `tasks`.
+    `address` is a workspace's memory, `scratch` what to work in, `template` its plan's head; `entry` is the fold, which
+    does so many `tasks`.
     """
     if nbytes < _TEAM_FROM or (team := torch_team()) is None:
         return False
@@ -112,5 +114,5 @@ def fold_by_team(address: int, x: int, template: int, entry: Any, tasks: int, nb
     if threads <= 1:
         return False
     share = c_entry(share_kernel())
-    team_kernel()(address, template, x, share, threads, team.fork, entry, team.place, team.size)
+    team_kernel()(address, template, x, scratch, share, threads, team.fork, entry, team.place, team.size)
     return True

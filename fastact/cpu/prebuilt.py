@@ -88,6 +88,8 @@ def prebuilt_folder() -> tuple[Path | None, str]:
     asked = os.environ.get("FASTACT_PREBUILT", "").lower()
     if asked == "off":
         return None, "FASTACT_PREBUILT=off"
+    if asked not in ("", *(known := LEVELS.get(machine(), {}))):
+        return None, f"FASTACT_PREBUILT: got {asked!r}, want {' or '.join(('off', *known))}"
     if config.CPU_NAME is not None or config.CPU_FEATURES is not None:
         return None, "Numba is told what CPU to compile for"
     if any(getattr(config, name, default) != default for name, default in _DEFAULTS.items()):

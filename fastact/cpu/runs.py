@@ -11,10 +11,13 @@ import numpy as np
 from fastact.cpu import simd
 from fastact.cpu.columns import BLOCK_ROWS, GATHERED, STRIPS, TILE
 from fastact.cpu.flat import fold_part, merge, work_bounds
-from fastact.cpu.intrinsics import cast_like, max_no_nan, min_no_nan, subarray
+from fastact.cpu.intrinsics import cast_like, max_no_nan, min_no_nan, store_tuple, subarray
 from fastact.cpu.jit import exact_jit
 from fastact.cpu.neuron_sums import (
+    NEURONS,
+    SUMS,
     accumulate,
+    accumulate_plain,
     accumulate_tail,
     finish,
     join_state,
@@ -27,6 +30,7 @@ from fastact.cpu.neuron_sums import (
     set_shifts,
     sum_limits,
 )
+from fastact.cpu.scratch import array_in, room, room_bytes
 from fastact.cpu.states import load_state, store_state
 from fastact.cpu.widen import minmax_key, widen
 
@@ -36,12 +40,27 @@ _SHORT_RUN: Final = 4096
 _HEAD: Final = 8
 
 
+#: Arrays in the scratch memory with an item for each channel: shifts, the others', and who needs the slow path.
+_ARRAYS: Final = 1 + SUMS + NEURONS + 1
+
+
+def scratch_bytes(channels: int, inner: int) -> int:
+    """Bytes of memory that `fold_runs` works in for so many channels, in runs of `inner` elements."""
+    if inner > _SHORT_RUN:
+        return 0
+    lanes = simd.REGISTER_BYTES // 4
+    slots = -(-channels // lanes) * lanes
+    return _ARRAYS * room_bytes(slots) + SUMS * room_bytes(slots * lanes)
+
+
 @exact_jit
-def fold_runs(x: Any, tag: Any, bounds: Any, r0: int, r1: int, c0: int, c1: int, part: int, states: Any) -> None:
+def fold_runs(
+    x: Any, tag: Any, bounds: Any, r0: int, r1: int, c0: int, c1: int, part: int, states: Any, scratch: int
+) -> None:
     """`fold_columns` for an [outer, channels, inner] array: channels c0 to c1 over the outer entries r0 to r1."""
     inner = x.shape[2]
     if simd.lanes(tag) <= inner <= _SHORT_RUN:
-        _fold_short_runs(x, tag, bounds, r0, r1, c0, c1, part, states)
+        _fold_short_runs(x, tag, bounds, r0, r1, c0, c1, part, states, scratch)
         return
     for c in range(c0, c1):
         _fold_channel(x, tag, bounds, r0, r1, c, part, states)
@@ -79,8 +98,15 @@ def _fold_each_run(x: Any, tag: Any, r0: int, r1: int, c0: int, c1: int, bounds:
         s = simd.splat(shift[k], limits[0])
         vectors = simd.load_tuple(lanes, k * n_lanes, s)
         others = no_sums(s, simd.load_minmax_key(x, at, tag))
+        plain = bounds[0] == -bounds[1] and shift[k] == 0
         for begin in range(at, at + (r1 - r0) * row, row):
-            if STRIPS == 2:
+            if plain and STRIPS == 2:
+                for here in range(begin, begin + pairs, 2 * n_lanes):
+                    value, key = simd.load_widened(x, here, tag), simd.load_minmax_key(x, here, tag)
+                    vectors = accumulate_plain(vectors, limits, value, key)
+                    value, key = simd.load_widened(x, here + n_lanes, tag), simd.load_minmax_key(x, here + n_lanes, tag)
+                    others = accumulate_plain(others, limits, value, key)
+            elif STRIPS == 2:
                 for here in range(begin, begin + pairs, 2 * n_lanes):
                     value, key = simd.load_widened(x, here, tag), simd.load_minmax_key(x, here, tag)
                     vectors = accumulate(vectors, s, limits, value, key)
@@ -114,7 +140,9 @@ def _first_shifts(x: Any, tag: Any, r: int, c0: int, n: int, shift: Any) -> None
 
 
 @exact_jit
-def _fold_short_runs(x: Any, tag: Any, bounds: Any, r0: int, r1: int, c0: int, c1: int, part: int, states: Any) -> None:
+def _fold_short_runs(
+    x: Any, tag: Any, bounds: Any, r0: int, r1: int, c0: int, c1: int, part: int, states: Any, scratch: int
+) -> None:
     """`fold_runs` for runs of at least a vector: some rows at a time, each channel over all of them.
 
     To join a channel's sums in float64 after every run would take as long as the run itself; to go through the memory
@@ -127,11 +155,16 @@ def _fold_short_runs(x: Any, tag: Any, bounds: Any, r0: int, r1: int, c0: int, c
     work = work_bounds(bounds, example)
     # Whole vectors of channels; the last ones may have nothing in them.
     slots = -(-n // n_lanes) * n_lanes
-    shift = np.full(slots, cast_like(0.0, example))
-    key = minmax_key(x[r0, c0, 0], tag)
-    sums, neurons = new_sums(shift, key), new_neurons(slots, key)
-    lanes = new_sums(np.full(slots * n_lanes, cast_like(0.0, example)), key)
-    slow_path = np.zeros(slots, np.bool_)
+    shift, key = array_in(scratch, 0, slots, example), minmax_key(x[r0, c0, 0], tag)
+    sums = new_sums(scratch + room(slots), slots, example, key)
+    neurons = new_neurons(scratch + (1 + SUMS) * room(slots), slots, key)
+    slow_path = array_in(scratch, _ARRAYS - 1, slots, np.uint8(0))
+    lanes = new_sums(scratch + _ARRAYS * room(slots), slots * n_lanes, example, key)
+    # Of the channels that fill the last vector up nothing is ever summed.
+    zero = cast_like(0.0, example)
+    shift[:] = zero
+    for k in range(n, slots):
+        store_tuple(sums, k, (zero, zero, zero, key, key, 0))
     _first_shifts(x, tag, r0, c0, n, shift)
     like = simd.splat(0.0, simd.load_widened(x, (r0 * x.shape[1] + c0) * inner, tag))
     vectors = -(-inner // n_lanes)

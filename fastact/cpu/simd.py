@@ -239,6 +239,13 @@ def no(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return builder.not_(args[0])
 
 
+@intrinsic_of(lambda mask: types.boolean(mask), np.any)
+def any_of(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """Whether a mask has a lane."""
+    bits = ir.IntType(args[0].type.count)
+    return builder.icmp_unsigned("!=", builder.bitcast(args[0], bits), ir.Constant(bits, 0))
+
+
 @intrinsic_of(lambda mask, a, b: a(mask, a, b), np.where)
 def where(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     """`a` in the lanes of a mask, `b` in the others."""

@@ -84,6 +84,12 @@ def no_outside(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return builder.and_(builder.fcmp_unordered(">=", a, low), builder.fcmp_unordered("<=", a, high))
 
 
+@intrinsic_of(lambda a, high: mask_like(a)(a, high), lambda a, high: ~(a > high))
+def not_above(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """The lanes that are not above `high`, those of NaN among them."""
+    return builder.fcmp_unordered("<=", *args)
+
+
 @intrinsic_of(lambda a, mask: a(a, mask), lambda a, mask: np.abs(a))
 def magnitude(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     """|a|, lane by lane, by the `magnitude_mask` of a: that of `simd.absolute` is loaded anew in the loop."""

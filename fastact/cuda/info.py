@@ -7,6 +7,7 @@ from typing import Final
 from fastact.cuda.choice import choice
 from fastact.cuda.compiler import INSTALLED
 from fastact.cuda.driver import unusable
+from fastact.errors import ArgumentValueError
 
 #: The element types whose kernels `fastact info --gpu` checks.
 CHECKED: Final = ("float32", "bfloat16", "float16", "float64")
@@ -15,6 +16,10 @@ CHECKED: Final = ("float32", "bfloat16", "float16", "float64")
 def gpu_line() -> str:
     """The devices, and whether tensors are swept there; if not, why."""
     found, devices = _devices()
+    try:
+        choice()
+    except ArgumentValueError as error:
+        return f"{found}; not used: {error}"
     if not devices:
         extra = "installed" if INSTALLED else "not installed"
         return f"{found}; fastact[cuda] is {extra}; sweeps run on the CPU"

@@ -17,11 +17,11 @@ import numpy as np
 from fastact.diagnosis.finding import SEVERITIES, Finding
 from fastact.diagnosis.layer_types import LOSS
 from fastact.diagnosis.report import Diagnosis
-from fastact.errors import ArgumentValueError, LogError
+from fastact.errors import LogError
 from fastact.heatmap.grid import Grid
 from fastact.heatmap.statistics import STATISTICS, Floats
 from fastact.replay.blocks import Block, LayerNumbers
-from fastact.replay.ranks import rank_folders
+from fastact.replay.ranks import check_rank, rank_folders
 from fastact.replay.tail import Tail
 
 #: Ranks that are followed: each has the window of every layer in memory.
@@ -210,8 +210,7 @@ class Following:
         #: Ranks that are there and not followed.
         self.left_out = 0
         place, folders = rank_folders(path)
-        if rank is not None and folders and rank not in folders:
-            raise ArgumentValueError(f"rank: got {rank!r}, want one of {', '.join(map(str, sorted(folders)))}")
+        check_rank(rank, folders)
         self._find(place, folders, rank)
         self.shown = next((each for each in self.ranks if each.number == rank), self.ranks[0])
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from fastact.errors import LogError
+from fastact.errors import ArgumentValueError, LogError
 from fastact.history import LayerInfo
 from fastact.log.reader import RunReader
 from fastact.log.schema import check_path
@@ -45,6 +45,17 @@ def rank_folders(path: str | os.PathLike[str]) -> tuple[Path, dict[int, str]]:
     except (OSError, ValueError) as error:
         raise LogError(f"cannot read the log {str(place)!r}, want a run's directory: {error}") from None
     return place, {int(match[1]): name for name in names if (match := RANK_FOLDER.fullmatch(name))}
+
+
+def check_rank(rank: int | None, folders: dict[int, str]) -> None:
+    """Whether the rank is one of those in `rank_folders`; a run of one process has rank 0. None is any.
+
+    Raises:
+        ArgumentValueError: it is not.
+    """
+    if rank is not None and rank not in (folders or (0,)):
+        there = ", ".join(map(str, sorted(folders))) or "0, since the run has no directories of ranks"
+        raise ArgumentValueError(f"rank: got {rank!r}, want one of {there}")
 
 
 def forward_order(ranks: Iterable[Sequence[LayerInfo]]) -> dict[str, int]:

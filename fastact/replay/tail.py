@@ -12,12 +12,11 @@ from typing import Any, Final
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.diagnosis.report import Diagnosis
 from fastact.diagnosis.schema import report_schema
-from fastact.errors import ArgumentValueError
 from fastact.history import History
 from fastact.json_schema import document
 from fastact.log.follower import RunFollower
 from fastact.replay.blocks import Block, LayerNumbers, add_block, in_blocks, make_diagnoser
-from fastact.replay.ranks import rank_folders
+from fastact.replay.ranks import check_rank, rank_folders
 
 
 class Tail:
@@ -63,9 +62,7 @@ class Tail:
     ) -> None:
         place, folders = rank_folders(path)
         rank = min(folders) if rank is None and folders else rank
-        if rank is not None and rank not in (folders or (0,)):
-            there = ", ".join(map(str, sorted(folders))) or "0, since the run has no directories of ranks"
-            raise ArgumentValueError(f"rank: got {rank!r}, want one of {there}")
+        check_rank(rank, folders)
         #: The last step seen; None before the first row.
         self.step: int | None = None
         #: Rows seen, and rows a second over the last few looks: 0.0 before the second look.

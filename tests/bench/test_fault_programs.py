@@ -18,6 +18,7 @@ from bench.faults.judge import Judged, judged, said, trained_by_name
 from bench.faults.run import Run
 from bench.zoo.data import TASKS
 from bench.zoo.score import JUDGES
+from fastact import pages
 from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.rules import RULES
 
@@ -47,6 +48,10 @@ def test_there_are_enough_cases_of_each_kind(every: list[Case]) -> None:
     assert Counter(case.framework for case in fourth if case.causes) >= Counter(torch=50, keras=18)
     assert sum(not case.causes for case in fourth) >= 20
     assert {case.kind for case in fourth} == {*KINDS, "look-alike"}
+    held_out = [case for case in every if case.part == "held-out"]
+    assert Counter(case.framework for case in held_out if case.causes) >= Counter(torch=55, keras=30)
+    assert sum(not case.causes for case in held_out) >= 20
+    assert {case.kind for case in held_out} == {*KINDS, "look-alike"}
     assert {case.framework for case in every} == {"torch", "keras"}
     assert {case.kind for case in every} == {*KINDS, "look-alike"}
 
@@ -109,6 +114,34 @@ def test_each_cause_is_told_apart_by_its_name() -> None:
         assert name in cause.also
         assert cause.conditions <= CONDITIONS
         re.compile(cause.words)
+
+
+def test_what_the_page_of_a_mismatch_tells_is_accepted_of_some_fault() -> None:
+    page = (Path(pages.__file__).parent / "conditions" / "output_mismatch.md").read_text(encoding="utf-8")
+    told = {name for line in page.splitlines() if line.startswith("| ") for name in re.findall(r"`([a-z_]+)` ", line)}
+    told -= {name for name in told if name.startswith("mismatch_")}  # thresholds
+    assert len(told) >= 20
+    assert told <= frozenset().union(*(cause.also for cause in CAUSES.values()))
+
+
+@pytest.mark.parametrize(
+    ("says", "cause", "others"),
+    [
+        ("The weights were initialised too large.", "initialisation_too_large", "rate_too_large set_anew momentum"),
+        ("The learning rate is too high.", "rate_too_large", "initialisation_too_large no_zero_grad"),
+        ("An update wrote NaN into its weights, out of a root.", "undefined_operation", "missing_values"),
+        ("The inputs have NaN.", "missing_values", "undefined_operation"),
+        ("Its inputs are below zero for every sample, since the update was too large.", "rate_too_large",
+         "relu_on_output rate_too_small"),
+        ("The inputs are too small for float16.", "number_range", "rate_too_small"),
+        ("Half of its neurons are dead.", "dead_units", "number_range"),
+        ("Each block averages over its neighbours, until all are alike.", "oversmoothing", "dead_units number_range"),
+        ("The model has weights that no optimiser holds.", "missing_from_optimiser", "norm_in_eval no_step"),
+    ],
+)  # fmt: skip
+def test_a_sentence_tells_its_cause_and_not_another(says: str, cause: str, others: str) -> None:
+    assert CAUSES[cause].told(says)
+    assert not [name for name in others.split() if CAUSES[name].told(says)]
 
 
 @pytest.mark.e2e

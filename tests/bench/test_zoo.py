@@ -44,7 +44,7 @@ SMALL = Network(name="small", part="tuning", task="wine", net="mlp", options={"w
 def test_the_table_is_large_enough_and_names_are_unique() -> None:
     names = [recipe.name for recipe in recipes()]
     assert len(names) == len(set(names)) >= 40
-    for part in ("tuning", "held-out", "tuning-2", "opened", "opened-3", "opened-4", "opened-5"):
+    for part in ("tuning", "held-out", "tuning-2", "opened", "opened-3", "opened-4", "opened-5", "held-out-6"):
         kinds = Counter(recipe.sick is None for recipe in recipes(part))
         assert kinds[True] >= 20
         assert kinds[False] >= 20
@@ -63,8 +63,13 @@ def test_the_opened_part_was_held_out_by_architecture() -> None:
 
 @pytest.mark.parametrize(
     ("part", "sizes"),
-    [("opened-3", (60, 100, 40)), ("opened-4", (80, 50, 25)), ("opened-5", (100, 70, 35))],
-    ids=["third", "fourth", "fifth"],
+    [
+        ("opened-3", (60, 100, 40)),
+        ("opened-4", (80, 50, 25)),
+        ("opened-5", (100, 70, 35)),
+        ("held-out-6", (110, 70, 35)),
+    ],
+    ids=["third", "fourth", "fifth", "sixth"],
 )
 def test_the_later_parts_share_no_architecture_task_or_seed(part: Part, sizes: tuple[int, int, int]) -> None:
     held_out = list(recipes(part))
@@ -113,7 +118,7 @@ def test_every_fault_says_what_it_is_and_where() -> None:
             made_of = f"{it.program} {it.net} {it.task} {it.options}"
             if made_of not in built:
                 built[made_of] = [name for name, _ in PROGRAMS[it.program](it, 0).model.named_modules()]
-            layers = ["input", "part.input", *built[made_of]]
+            layers = ["input", "part.input", "loss", *built[made_of]]
             for pattern in fault.layers:
                 place = pattern.partition(":")[0]
                 # A function's name is not among the modules'.
@@ -135,14 +140,35 @@ def test_what_is_planted_tells_the_kind_and_the_right_causes() -> None:
     fault = planted("net", "bias", "", "dead", "fc1", plants=plants)
     assert fault.kind == "dead units"
     assert fault.causes == {"initialisation"}
-    assert fault.conditions == {"dead"}
+    assert fault.conditions == {"dead", "constant", "vanishing"}
     late = planted("net", "bias", "", "dead", "fc1", plants=plants, at=5)
     # Why weights jump under way nobody can tell for certain who sees activations alone.
-    assert late.causes == {"initialisation", "learning_rate", "rate_too_large", "weights_replaced", ""}
-    assert late.conditions == {"dead", "drifting"}
+    # It was sound before, and the rate is as it was: it is unknown, or known to have been set.
+    assert late.causes == {"weights_replaced", "weights_reset", "set_anew", ""}
+    assert late.conditions == {"dead", "constant", "vanishing", "drifting"}
+    # Also where causes are given: a log-variance that somebody set.
+    given = planted("net", "bias", "", "exploding", "fc1", plants=plants, at=5, causes="log_variance learning_rate")
+    assert given.causes == {"log_variance", *late.causes}
     fed = planted("net", "missing", "", "non_finite", "fc1", plants=(("missing", {}),))
-    assert fed.layers == ("fc1", "input*", "*.input*")
+    assert fed.layers == ("fc1", "input*", "*.input*", "loss*")
     assert planted("net", "other", "", "dead", kind="depth", causes="depth -").causes == {"depth", ""}
+
+
+def test_what_would_send_users_the_wrong_way_is_no_right_cause() -> None:
+    pile = planted("net", "pile", "", "exploding", plants=(("pile", {}),))
+    assert "no_zero_grad" in pile.causes
+    climb = planted("net", "climb", "", "exploding", plants=(("climb", {}),), at=5)
+    assert "wrong_sign" in climb.causes
+    rate = planted("net", "rate", "", "exploding", changes={"rate": 9.0})
+    assert rate.conditions == pile.conditions == climb.conditions >= {"not_learning", "oscillating"}
+    assert not rate.causes & (pile.causes | climb.causes)
+    for fault in SICK:
+        # Another rate mends none of these.
+        assert (
+            not {"sparsity_penalty", "no_zero_grad", "wrong_sign"} & fault.causes or "learning_rate" not in fault.causes
+        )
+        # A loss that does not fall is told of the loss, wherever the fault is.
+        assert "not_learning" not in fault.conditions or not fault.layers or "loss*" in fault.layers
 
 
 # Truth.

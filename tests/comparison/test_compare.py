@@ -235,6 +235,19 @@ def test_it_is_shown_in_plain_text_and_escaped() -> None:
     assert "\x1b" not in text
 
 
+def test_layers_of_other_types_under_one_name_are_said_to_be() -> None:
+    a, b = run(), ActivationMonitor()
+    random = np.random.default_rng(0)
+    for _ in range(40):
+        for layer in range(3):
+            x = random.standard_normal((64, 32)).astype(np.float32)
+            b.record(f"layer.{layer}", x * (1 + 9 * (layer == 1)), axis=-1, layer_type="Conv2d" if layer else "Linear")
+        b.step()
+    text = str(compare(a, b))
+    assert "in layer.1 (Linear in a, Conv2d in b): its " in text.splitlines()[0]
+    assert "Types that differ: layer.1 (Linear and Conv2d); layer.2 (Linear and Conv2d)." in text
+
+
 def test_runs_that_start_alike_are_told_apart_by_less() -> None:
     def halved(step: int, layer: int, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return x * np.float32(0.6) if step >= 20 and layer == 1 else x

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -130,6 +131,45 @@ def test_from_memory(shape: tuple[int, int, int]) -> None:
     np.testing.assert_allclose(got.mean, wide.mean((0, 2)), rtol=0, atol=1e-6)
     np.testing.assert_allclose(got.std, wide.std((0, 2)), rtol=1e-6)
     np.testing.assert_allclose(got.abs_mean, np.abs(wide).mean((0, 2)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("width", [5, 8, 133])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+def test_parts_of_which_one_is_odd(width: int, dtype: str) -> None:
+    # Two parts of 600 rows and more, as vectors of columns, but for those where a part has nothing finite, or squares
+    # that leave the range, and the few columns that fill no vector.
+    x = (np.random.default_rng(4).standard_normal((1200 if width > 60 else 16_000, width)) * 9).astype(dtype)
+    half = len(x) // 2
+    if dtype != "int64":
+        x[:half, 1] = np.nan
+        x[half:, -2] = np.inf
+        x[3, -2] = -np.inf
+    if dtype == "float64":
+        x[:, -1] *= 1e170
+    x[:, 0] = 7
+    x[:half, 2], x[half:, 2] = 5, 6
+    check(summarize(x, axis=-1), x, (1,))
+
+
+def test_shifts_of_neurons_with_a_mean_and_without() -> None:
+    # Vectors of columns that need no shift are summed in another loop, for bounds that lie evenly around 0.
+    x = np.random.default_rng(5).standard_normal((5000, 96), np.float32)
+    x[:, 40] += 3
+    x[2500:, 50] += 1000
+    x[:, 70] = x[:, 70] * 1e-3 + 100
+    choices: list[tuple[float, float]] = [(-0.99, 0.99), (-math.inf, math.inf), (-0.5, 1.5)]
+    for saturation in choices:
+        check(summarize(x, axis=-1, saturation=saturation), x, (1,), saturation=saturation)
+        images = np.ascontiguousarray(x.T).reshape(1, 96, 5000)[..., :4000]
+        check(summarize(images, axis=1, saturation=saturation), images, (1,), saturation=saturation)
+
+
+def test_sweeps_at_once_work_in_memory_of_their_own() -> None:
+    arrays = [np.random.default_rng(i).standard_normal((600 + i, 40 * i + 8), np.float32) for i in range(6)]
+    alone = [summarize(x, axis=1) for x in arrays]
+    with ThreadPoolExecutor(6) as pool:
+        for _ in range(20):
+            assert list(pool.map(lambda x: summarize(x, axis=1), arrays)) == alone
 
 
 def test_options_reach_every_neuron() -> None:

@@ -105,7 +105,7 @@ def test_what_does_not_fit_is_left_alone(shipped: Path, monkeypatch: pytest.Monk
         monkeypatch.setenv("FASTACT_PREBUILT", "off")
         assert why() == "FASTACT_PREBUILT=off"
         monkeypatch.setenv("FASTACT_PREBUILT", "v1")
-        assert "for such a CPU" in why()
+        assert why().startswith("FASTACT_PREBUILT: got 'v1', want off or ")
         monkeypatch.delenv("FASTACT_PREBUILT")
         monkeypatch.setattr(prebuilt, "host_features", frozenset)
         assert "for such a CPU" in why()

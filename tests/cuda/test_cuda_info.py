@@ -15,6 +15,11 @@ def test_the_gpu_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert info.gpu_line() == "1 CUDA device(s): H100; CUDA tensors are swept there"
     monkeypatch.setattr(info, "unusable", lambda: "the extra fastact[cuda] is not installed")
     assert info.gpu_line() == "1 CUDA device(s): H100; not used: the extra fastact[cuda] is not installed"
+    monkeypatch.setattr(info, "_devices", lambda: ("no CUDA driver found", 0))
+    monkeypatch.setenv("FASTACT_GPU", "on")
+    assert info.gpu_line() == (
+        "no CUDA driver found; not used: FASTACT_GPU: got 'on', want one of auto, native, torch, off"
+    )
 
 
 def test_the_check_in_full(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

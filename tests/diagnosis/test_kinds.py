@@ -313,10 +313,11 @@ def test_a_relu_before_a_softmax_is_told_where_nothing_was_learned() -> None:
     assert not scored(1.09, "GELU")
 
 
-def sequences(samples: int, steps: int, states: int) -> list[str]:
+def sequences(samples: int, steps: int, states: int, targets: dict[str, float] | None = None) -> list[str]:
     """What is told of an LSTM over so many samples and steps that ends with so many states."""
+    targets = {"mean": 1.0, "std": 0.8, "max": 2.0} if targets is None else targets
     prediction = {"shape": [samples, 3], "units": 3, "sums_to_one": False, "exp_sums_to_one": False}
-    own = loss([1.0] * 10, 1.0986, batch=samples, targets={"mean": 1.0, "std": 0.8, "max": 2.0})
+    own = loss([1.0] * 10, 1.0986, batch=samples, targets=targets)
     own["loss"] = (
         replace(own["loss"][0], source="out", facts={**own["loss"][0].facts, "prediction": prediction}),
         (own["loss"][1]),
@@ -339,6 +340,10 @@ def test_a_recurrence_over_the_samples_of_a_batch_is_told_by_its_last_states() -
 @pytest.mark.parametrize(("samples", "steps", "states"), [(32, 20, 32), (32, 32, 32), (32, 20, 64), (1, 20, 20)])
 def test_a_recurrence_over_steps_ends_with_a_state_for_each_sample(samples: int, steps: int, states: int) -> None:
     assert not sequences(samples, steps, states)
+
+
+def test_without_targets_no_axis_is_known_to_be_that_of_the_samples() -> None:
+    assert not sequences(32, 20, 20, targets={})
 
 
 def exploding_at_once(last: float, when: int = 1) -> str:

@@ -142,6 +142,9 @@ def test_ranks_are_found_as_they_begin_and_a_sick_one_is_seen(tmp_path: Path) ->
     assert Following(tmp_path, rank=3).shown.number == 3
     with pytest.raises(ArgumentValueError, match="rank: got 1, want one of 0, 3"):
         Following(tmp_path, rank=1)
+    assert Following(tmp_path / "rank-00003", rank=0).shown.number is None
+    with pytest.raises(ArgumentValueError, match="rank: got 3, want one of 0, since the run has no"):
+        Following(tmp_path / "rank-00003", rank=3)
 
 
 def test_ranks_beyond_the_most_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

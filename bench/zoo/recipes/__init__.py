@@ -16,13 +16,16 @@ from bench.zoo.recipes import (
     fourth_opened,
     opened,
     second_tuning,
+    sixth_held_out,
     third_opened,
 )
 from bench.zoo.recipes.table import Network, Part, Recipe, Sick
 
 __all__ = ["NETWORKS", "SICK", "Network", "Part", "Recipe", "Sick", "recipes"]
 
-_TABLES: Final = (first_tuning, first_held_out, second_tuning, opened, third_opened, fourth_opened, fifth_opened)
+_TABLES: Final = (
+    first_tuning, first_held_out, second_tuning, opened, third_opened, fourth_opened, fifth_opened, sixth_held_out,
+)  # fmt: skip
 
 NETWORKS: Final[tuple[Network, ...]] = tuple(network for table in _TABLES for network in table.NETWORKS)
 SICK: Final[tuple[Sick, ...]] = tuple(fault for table in _TABLES for fault in table.SICK)

@@ -60,7 +60,7 @@ _ALIKE: Final = "collapsed constant vanishing"
 SICK: Final = (
     # Vanishing: deep, small, shrunk.
     sick("snakes", "small", "twelve layers whose weights are a third as large as they should be", LOST,
-         kind="initialisation", causes="initialisation depth activation_slope", changes={"options": {"depth": 12}},
+         kind="initialisation", causes="initialisation depth", changes={"options": {"depth": 12}},
          plants=(("scale", {"layers": "coil*", "factor": 0.33}),)),
     sick("pyramid", "deep", "fourteen layers by Softsign, of weights half as large", LOST + " saturated",
          kind="depth", causes="depth initialisation activation_slope",

@@ -9,7 +9,7 @@ __all__ = [
     "Network", "Part", "Recipe", "Sick", "sick",
 ]  # fmt: skip
 
-Part = Literal["tuning", "held-out", "tuning-2", "opened", "opened-3", "opened-4", "opened-5"]
+Part = Literal["tuning", "held-out", "tuning-2", "opened", "opened-3", "opened-4", "opened-5", "held-out-6"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,14 +147,18 @@ RATE_SMOOTH: Final = "exploding non_finite saturated dead vanishing constant col
 #: What is left where the samples can be told apart no more.
 LOST: Final = "vanishing constant dead collapsed"
 
+#: What a rate that is too high, a loss that is climbed and gradients that pile up show in, whatever the network.
+_TOO_FAST: Final = f"{RATE_SMOOTH} not_learning drifting oscillating overflow_risk"
+
 #: By what was planted: the kind of fault, the causes that are right, and those as well where it comes under way.
 _PLANTED: Final[dict[str, tuple[str, str, str]]] = {
-    "spread": ("initialisation", "initialisation", "learning_rate"),
-    "scale": ("initialisation", "initialisation activation_slope depth", "learning_rate"),
-    "shift": ("dead units", "initialisation", "learning_rate"),
+    "spread": ("initialisation", "initialisation", "-"),
+    "scale": ("initialisation", "initialisation depth", "-"),
+    "shift": ("dead units", "initialisation", "-"),
     "channel": ("outlier channel", "learning_rate initialisation", ""),
-    "alike": ("initialisation", "initialisation weights_zero", ""),
-    "zero": ("frozen at zero", "weights_zero", ""),
+    "alike": ("initialisation", "symmetric_initialisation initialisation", ""),
+    "uniform": ("initialisation", "symmetric_initialisation initialisation", ""),
+    "zero": ("frozen at zero", "weights_zero frozen initialisation", ""),
     "rate": ("learning rate", "learning_rate", ""),
     "decay": ("weight decay", "weight_decay", ""),
     "units": ("inputs", "inputs_not_normalised", "data_changed"),
@@ -164,14 +168,51 @@ _PLANTED: Final[dict[str, tuple[str, str, str]]] = {
     "empty": ("attention", "masked_row numerics", ""),
     "distance": ("not finite", "not_finite_update numerics", ""),
     "root": ("not finite", "not_finite_update numerics", ""),
-    # That the loss is climbed, or gradients pile up, no activation tells from a rate that is too high.
-    "climb": ("learning rate", "learning_rate", ""),
-    "pile": ("learning rate", "learning_rate", ""),
-    "repeat": ("inputs", "inputs_equal", ""),
+    # A lower rate mends neither a loss that is climbed nor gradients that pile up.
+    "climb": ("learning rate", "wrong_sign wrong_loss -", ""),
+    "pile": ("learning rate", "no_zero_grad", ""),
+    "wipe": ("not learning", "gradients_cleared zero_gradients no_gradient no_update", ""),
+    "repeat": ("inputs", "inputs_equal same_batch", "data_changed"),
     "shrink": ("number range", "dtype_range inputs_zero inputs_equal inputs_not_normalised", ""),
     "stale": ("evaluation", "running_statistics", ""),
     "garbage": ("not finite", "uninitialised_memory initialisation", ""),
     "sources": ("data under way", "sources_in_turns inputs_not_normalised data_changed", ""),
+    "creep": ("data under way", "data_changed inputs_not_normalised", ""),
+    "wrapped": ("inputs", "inputs_not_normalised", ""),
+    "logarithms": ("not finite", "inputs_not_finite numerics", ""),
+}
+
+#: By what was planted: conditions that are as true of it, beside those that its recipe names. The loss tells what the
+#: whole training suffers from; what ails a layer alone is told of that layer.
+_TRUE_TOO: Final[dict[str, str]] = {
+    "decay": f"{LOST} not_learning",
+    "units": "exploding saturated not_learning",
+    "creep": "not_learning",
+    "wrapped": "not_learning",
+    "take_turns": "oscillating exploding drifting",
+    "sources": "oscillating exploding drifting",
+    **dict.fromkeys(("blank", "repeat", "shrink"), f"{LOST} not_learning"),
+    **dict.fromkeys(("missing", "logarithms", "distance", "root", "unknown", "wipe", "uniform"), "not_learning"),
+}
+
+#: Other names of causes that say the same, or say it of the loss.
+_SAME: Final[dict[str, str]] = {
+    "learning_rate": "rate_too_large updates_too_large diverging",
+    "rate_too_small": "updates_too_small",
+    "no_zero_grad": "zero_grad gradients_pile_up",
+    "weight_decay": "weights_shrinking",
+    "weights_replaced": "set_anew weights_reset",
+    "not_in_optimiser": "missing_from_optimiser trained_a_copy",
+    "inputs_not_normalised": "input_scale unscaled_inputs",
+    "inputs_zero": "empty_inputs",
+    "inputs_equal": "inputs_constant",
+    "inputs_not_finite": "missing_values",
+    "posterior_collapse": "term_outweighs",
+    "sparsity_penalty": "term_outweighs",
+    "discriminator_wins": "adversary_wins",
+    "softmax_of_one": "softmax_over_one_unit",
+    "running_statistics": "stale_statistics",
+    "dropout": "dropout_of_everything",
 }
 
 #: What sets weights, where it comes under way.
@@ -186,32 +227,49 @@ _FED: Final = frozenset({
 def sick(network: str, fault: str, says: str, conditions: str, layers: str = "", **rest: Any) -> Sick:
     """A fault, its conditions, layers and causes as words; what is planted tells `kind` and `causes`, if not given."""
     kind, causes = rest.pop("kind", ""), set(rest.pop("causes", "").split())
-    unknown = "-" in causes
-    for name, _ in rest.get("plants", ()):
+    planted = [name for name, _ in rest.get("plants", ())]
+    late, changes = bool(rest.get("at")), rest.get("changes", {})
+    for name in planted:
         usual, from_start, under_way = _PLANTED.get(name, ("", "", ""))
         kind = kind or usual
-        if not causes:
-            # What happened to weights under way nobody who sees activations alone can tell for certain.
-            causes = {*from_start.split()} if not rest.get("at") else {*from_start.split(), *under_way.split()}
-            unknown = bool(rest.get("at")) and under_way == "learning_rate"
-    if not causes and "rate" in rest.get("changes", {}):
+        causes = causes or {*from_start.split(), *(under_way.split() if late else ())}
+        if late and name in _REPLACED:
+            # Weights that were set by hand at a step, and what they put out from then on: no better word for it. They
+            # began sound, and no other rate mends it: an update that is too large moves all layers. But of one channel
+            # it is said by "initialisation" that its weights are far larger than the others'.
+            causes |= {"weights_replaced", *under_way.split()}
+            causes -= {"learning_rate"} if name == "channel" else {"learning_rate", "initialisation", "depth"}
+            conditions += " drifting"
+        conditions += " " + _TRUE_TOO.get(name, "")
+    if not causes and "rate" in changes:
         kind, causes = kind or "learning rate", {"learning_rate"}
-    if rest.get("at") and any(name in _REPLACED for name, _ in rest.get("plants", ())):
-        # Weights that were set by hand at a step, and what they put out from then on: no better word for it.
-        conditions += " drifting"
-        causes.add("weights_replaced")
-    if "learning_rate" in causes:
-        causes.add("rate_too_large")  # the same, as it is told of a loss
+    fed = "task" in changes or any(name in _FED for name in planted)
+    told = {*conditions.split()}
+    if "task" in changes:
+        told |= {*_TRUE_TOO["units"].split()}
+    if late and fed and not {"missing", "empty"} & {*planted}:
+        told |= {"drifting"}
+    if "shift" in planted and "dead" in told:
+        told |= {"constant", "vanishing"}  # biases alone come out, or nothing does
+    if kind == "learning rate":
+        told |= {*_TOO_FAST.split()}
+    if kind == "depth" or (not layers and kind != "evaluation"):
+        told |= {"not_learning"}  # the fault is in all of the training
+    if {"vanishing", "constant"} <= told and not layers:
+        told |= {"collapsed"}
+    causes = causes.union(*(_SAME.get(name, "").split() for name in causes))
     places = layers.split()
-    if places and any(name in _FED for name, _ in rest.get("plants", ())):
+    if places and fed:
         places += ["input*", "*.input*"]  # of the model, or of the part that is given the data
+    if places and "not_learning" in told:
+        places += ["loss*"]  # which is where it is told
     return Sick(
         network=network,
         fault=fault,
         says=says,
-        conditions=frozenset(conditions.split()),
+        conditions=frozenset(told),
         kind=kind,
-        causes=frozenset((causes - {"-"}) | ({""} if unknown else set())),
+        causes=frozenset("" if name == "-" else name for name in causes),
         layers=tuple(places),
         **rest,
     )

@@ -26,7 +26,8 @@ def compact(
 
     if to is None:
         found = compact(run)
-        before = f"{found.segments_before:,} segments of {found.bytes_before:,} bytes"
+        several = "s" * (found.segments_before != 1)
+        before = f"{found.segments_before:,} segment{several} of {found.bytes_before:,} bytes"
         print(f"{before} became {found.segments:,} of {found.bytes:,}", file=sys.stderr)
         return
     log = open_log(run)

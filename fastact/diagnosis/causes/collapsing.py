@@ -6,8 +6,9 @@ from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes import fading
 from fastact.diagnosis.causes.cause import Cause, Verdict, best, refuted
 from fastact.diagnosis.causes.inputs import feature_scales
+from fastact.diagnosis.causes.other_data import other_data
 from fastact.diagnosis.causes.remedies import LOWER_RATE, NORMALISE_INPUTS, initialisation, normalisation
-from fastact.diagnosis.evidence import facts, standards
+from fastact.diagnosis.evidence import facts, moved, standards
 from fastact.diagnosis.evidence.haste import reckless
 from fastact.diagnosis.evidence.likeness import row_likeness
 from fastact.diagnosis.network import LayerView, Network
@@ -75,8 +76,9 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
                 else (_APART_BY, *normalisation(types), LOWER_RATE),
                 ((f"{here} told them apart at first, and has {number(size)} times its first size",) if later else ())
                 + (reckless(network) if supervised else ()),
-                from_start + smaller,
+                from_start + smaller + moved.not_by_an_update(layer, network, step).refuted_by,
             ),
+            other_data(network, step),
             Cause(
                 "weight_decay",
                 "The weights shrink with every update, until only the biases are left: there is too much weight decay.",

@@ -5,9 +5,11 @@ from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause, Verdict, best
+from fastact.diagnosis.causes.other_data import other_data
 from fastact.diagnosis.causes.remedies import (
     LOWER_RATE,
     NORMALISE_INPUTS,
@@ -16,7 +18,7 @@ from fastact.diagnosis.causes.remedies import (
     initialisation,
     normalisation,
 )
-from fastact.diagnosis.evidence import facts, standards
+from fastact.diagnosis.evidence import facts, moved, standards
 from fastact.diagnosis.evidence.haste import reckless
 from fastact.diagnosis.network import LayerView, Network, row_rms, row_signal
 from fastact.diagnosis.row_conditions import Cells, Row
@@ -188,11 +190,7 @@ def _by_itself(layer: LayerView, network: Network) -> list[Cause]:
             said = *shape.speaks_for, given
             return [Cause("norm_of_one_element", ONE_ELEMENT, ONE_ELEMENT_REMEDIES, said, proved=True)]
     elif layer_types.has_weights(layer.info.layer_type):
-        rows = layer.rows
-        if not (rows["mean"].any() or rows["std"].any()):
-            trained = "check that its weights were initialised or loaded, and that they are trained"
-            said = given, "every output is exactly zero"
-            return [Cause("weights_zero", "Its weights and biases are zero.", (trained,), said, proved=True)]
+        return _weights_zero(layer, network, layer.rows)
     elif not layer_types.is_activation(layer.info.layer_type):
         kept = network.signal[layer.place] / network.signal[feeder.place]
         if kept <= _AT_ONCE:
@@ -215,6 +213,18 @@ def _by_itself(layer: LayerView, network: Network) -> list[Cause]:
     return []
 
 
+def _weights_zero(layer: LayerView, network: Network, rows: npt.NDArray[np.void]) -> list[Cause]:
+    """Weights and biases of zero, where all rows of a layer with weights say so, and what it is given differs."""
+    feeder = network.feeder(layer)
+    if feeder is None or not network.signal[feeder.place] > 0.0 or not layer_types.has_weights(layer.info.layer_type):
+        return []
+    if not len(rows) or rows["mean"].any() or rows["std"].any():
+        return []
+    trained = "check that its weights were initialised or loaded, and that they are trained"
+    said = f"the samples of {facts.named(feeder)} differ", "every output is exactly zero"
+    return [Cause("weights_zero", "Its weights and biases are zero.", (trained,), said, proved=True)]
+
+
 def _kept_by_weights(network: Network, source: int, place: int) -> float:
     """The geometric mean over the layers with weights of what each keeps of the signal before it."""
     logs, counts = network.once(_kept)
@@ -234,6 +244,8 @@ def _kept(network: Network) -> tuple[list[float], list[int]]:
 
 def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verdict:
     """Why the samples of `layer` differed once and no longer do; `rows` as for `heads`."""
+    if spoilt := _weights_zero(layer, network, layer.rows[layer.rows["step"] >= step]):
+        return best(spoilt)
     size = facts.size(layer)
     shrunk, layers, most = shrunk_layers(network)
     halved, faded = layer.streaks.get("halved"), layer.streaks.get("faded")
@@ -253,6 +265,7 @@ def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verd
         + (("how far a recurrence comes down is no matter of its weights' size alone",) if recurrent else ()),
     )  # fmt: skip
     posterior = _posterior(layer, network, rows)
+    by_data = moved.not_by_an_update(layer, network, step).refuted_by
     alike = Cause(
         "representation_collapse",
         "All samples are mapped to nearly the same point: nothing in the loss keeps them apart.",
@@ -265,13 +278,15 @@ def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verd
     )
     if standards.are_told_apart(network):
         says = "All samples are mapped to nearly the same point: updates that were too large drove them together."
-        alike = alike._replace(name="learning_rate", says=says, remedies=(LOWER_RATE, *alike.remedies[1:]))
+        remedies = LOWER_RATE, *alike.remedies[1:]
+        against = (*alike.refuted_by, *by_data)
+        alike = alike._replace(name="learning_rate", says=says, remedies=remedies, refuted_by=against)
     rate = Cause(
         "learning_rate",
         "An update that was too large has spoilt the weights.",
         (LOWER_RATE,),
         (("it came at once" if took == 0 else f"it took {took} rows",) if fast else ()) + reckless(network),
-        (f"it came little by little, over {took} rows",) if slow else (),
+        ((f"it came little by little, over {took} rows",) if slow else ()) + by_data,
     )
     data = facts.data_changed(network, step, step - layer.start)
     changed = Cause(
@@ -281,7 +296,8 @@ def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verd
         data.speaks_for,
         data.refuted_by if facts.model_input(network) is not None else ("its input was not recorded",),
     )
-    return best([posterior, decay, alike, rate, changed], ("use less weight decay", LOWER_RATE))
+    causes = [posterior, decay, alike, rate, changed, other_data(network, step)]
+    return best(causes, ("use less weight decay", LOWER_RATE))
 
 
 def _posterior(layer: LayerView, network: Network, rows: int) -> Cause:

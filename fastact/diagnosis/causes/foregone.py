@@ -4,7 +4,7 @@ from fastact.diagnosis.causes import choosing
 from fastact.diagnosis.causes.cause import Cause, best
 from fastact.diagnosis.causes.inputs import far_inputs
 from fastact.diagnosis.causes.remedies import LOWER_RATE
-from fastact.diagnosis.evidence import facts
+from fastact.diagnosis.evidence import moved
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity, graded
 from fastact.diagnosis.network import LayerView, Network
 
@@ -53,7 +53,7 @@ def one_class(layer: LayerView, network: Network, rows: int) -> Finding | None:
     message = f"{layer.name} has been constant since step {streak.step}: it is sure of one class for every sample."
     one = "The outputs before the softmax no longer depend on the input."
     remedies = "check that a batch has samples of several classes", LOWER_RATE
-    refuted = facts.before_any_update(layer, streak.step).refuted_by
+    refuted = moved.not_by_an_update(layer, network, streak.step).refuted_by
     rate = Cause("learning_rate", f"An update was too large. {one}", (LOWER_RATE,), (), refuted)
     far = far_inputs(network, f"so that updates throw the outputs far. {one}", ())
     told = best([rate, *far], remedies)

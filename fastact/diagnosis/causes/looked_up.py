@@ -6,6 +6,7 @@ import numpy as np
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause, best
+from fastact.diagnosis.causes.other_data import CHECK_LOADER
 from fastact.diagnosis.evidence import standards
 from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.network import LayerView, Network
@@ -66,12 +67,7 @@ def one_index(counts: LayerView, network: Network) -> Finding | None:
     what = f"{'one' if now == 1 else now} of its {size:,} rows {'is' if now == 1 else 'are'} looked up"
     if changed:
         seen = f"{int(np.median(before))} rows were in use before step {step}, and {now} since"
-        cause = Cause(
-            "data_changed",
-            "The data has other symbols since then, which the table does not have: all become one.",
-            ("look at the vocabulary that the data was encoded with", "look at what reads, joins or masks the data"),
-            (seen,), proved=True,
-        )  # fmt: skip
+        cause = _other_symbols(seen)
     else:
         cause = Cause(
             "inputs_equal",
@@ -82,3 +78,23 @@ def one_index(counts: LayerView, network: Network) -> Finding | None:
     message = f"{kind} has been partly unused since step {step}: {what}."
     evidence = Evidence(rows=size, used=now, recorded_steps=len(taken))
     return best([cause]).finding(table.info.name, "unused", "serious", step, evidence, message)
+
+
+def one_symbol(table: str, *, later: bool) -> Cause:
+    """The data has one symbol and no other, of the only table; `later`: it was not so from the first row on."""
+    if later:
+        return _other_symbols(f"of {table} one row alone is looked up since then")
+    says = "The input is the same everywhere: one and the same symbol, in all samples and at all places."
+    check = "look at the vocabulary: as it is, no symbol of the data may be in it"
+    said = (f"of {table} one row alone was ever looked up",)
+    return Cause("inputs_constant", says, (check, CHECK_LOADER), said, proved=True)
+
+
+def _other_symbols(seen: str) -> Cause:
+    return Cause(
+        "data_changed",
+        "The data has other symbols since then, which the table does not have: all become one.",
+        ("look at the vocabulary that the data was encoded with", "look at what reads, joins or masks the data"),
+        (seen,),
+        proved=True,
+    )

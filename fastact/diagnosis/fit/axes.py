@@ -25,7 +25,8 @@ def recurrence_over_samples(s: Supervised, network: Network) -> Mismatch | None:
     predictions, unless samples were taken for steps.
     """
     samples = s.shape[0] if s.shape else 0
-    if samples < _LEAST:
+    # Targets say which axis is that of the samples: CTC, of whose targets nothing is known, wants steps first.
+    if samples < _LEAST or not s.target_shape or s.target_shape[0] != samples:
         return None
     for layer in network.everything.values():
         if not layer_types.is_recurrent(layer.info.layer_type) or not layer.info.name.endswith("[0]"):

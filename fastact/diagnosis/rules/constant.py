@@ -5,9 +5,10 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes import choosing, emptied, fading, foregone
+from fastact.diagnosis.causes import choosing, emptied, fading, foregone, looked_up
 from fastact.diagnosis.causes.cause import Cause, Verdict, best
 from fastact.diagnosis.causes.inputs import far_inputs
+from fastact.diagnosis.causes.other_data import CHECK_LOADER, other_data
 from fastact.diagnosis.causes.remedies import (
     LOWER_RATE,
     NORMALISE_INPUTS,
@@ -15,7 +16,7 @@ from fastact.diagnosis.causes.remedies import (
     ONE_ELEMENT_REMEDIES,
     initialisation,
 )
-from fastact.diagnosis.evidence import facts, softmax
+from fastact.diagnosis.evidence import facts, moved, softmax
 from fastact.diagnosis.evidence.haste import reckless
 from fastact.diagnosis.evidence.likeness import all_alike, initial_states, one_symbol
 from fastact.diagnosis.finding import Evidence, Finding, graded
@@ -278,12 +279,15 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
     fed = feeder is not None and not all_alike(network, thresholds.constant_ratio)[feeder.place]
     differs = (f"the samples of {facts.named(feeder)} differ",) if fed and feeder is not None else ()
     later = facts.after_updates(layer, step).refuted_by
-    check_data = "check that the data loader returns different samples in a batch"
+    check_data = CHECK_LOADER
     said: tuple[str, ...]
     if layer_type == layer_types.INPUT:
         cause = "The model is given one sample over and over: each row of a batch is the same."
         said = ("every row of the recorded input is the same",)
         return best([Cause("inputs_equal", cause, (check_data,), said, proved=True)])
+    table = network.once_for(one_symbol, step)
+    if table and not _is_codebook(layer, network):
+        return best([looked_up.one_symbol(table, later=step > layer.start)])
     if layer_type.startswith("Embedding"):
         cause = "All samples are given one and the same code of the table."
         restart = "restart codes that are never chosen at outputs of the encoder"
@@ -292,12 +296,7 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
         return best([Cause(name, cause, remedies, differs, proved=bool(differs))])
     equal = facts.inputs_equal(network)
     zero = facts.inputs_zero(network)
-    if table := network.once(one_symbol):
-        cause = "The input is the same everywhere: one and the same symbol, in all samples and at all places."
-        check = "look at the vocabulary: as it is, no symbol of the data may be in it"
-        said = (f"of {table} one row alone was ever looked up",)
-        return best([Cause("inputs_constant", cause, (check, check_data), said, proved=True)])
-    causes = []
+    causes = [other_data(network, step)]
     if layer_types.is_norm(layer_type):
         shape = facts.norm_of_one_element(layer, network)
         if shape.speaks_for and differs:
@@ -347,7 +346,7 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
         causes += far_inputs(network, "so that it is given numbers for which it is flat.", differs)
     cause = "An update that was too large left outputs that no longer depend on the input."
     rate = (LOWER_RATE, initialisation(network.distinct_types))
-    refuted = facts.before_any_update(layer, step).refuted_by
+    refuted = moved.not_by_an_update(layer, network, step).refuted_by
     causes.append(
         Cause("learning_rate", cause, rate, (*later, *differs, *reckless(network)) if later else (), refuted + none)
     )

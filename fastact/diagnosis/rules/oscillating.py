@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes import changes
 from fastact.diagnosis.causes.cause import Cause, best
 from fastact.diagnosis.causes.remedies import LOWER_RATE
 from fastact.diagnosis.evidence import facts, standards
@@ -167,6 +168,8 @@ class Oscillating(Rule[OscillatingThresholds]):
             near = int(swing.period.rows + source.period.rows) * max(int(steps[-1] - steps[-2]), 1)
             step = max(step, began) if began - step <= near else step
             in_turns = _sources((f"the input swings with it, by {_much(source)}",))
+        elif changes.comes_and_goes(layer, network, step, thresholds.oscillate_serious):
+            in_turns = _sources(("the input is on another scale in some steps, and as before in others",))
         elif given is not None and len(given.rows) >= thresholds.oscillate_rows:
             in_turns = _sources(refuted_by=("the recorded input does not swing",))
         elif first and swing.what == "rms":
