@@ -70,7 +70,7 @@ def _kind(line: str) -> str:
 
 
 def loop_of(assembly: str) -> Loop | None:
-    """The innermost loop that folds most vectors a round, by fewest instructions; known by its masked counts.
+    """The innermost loop that folds a vector by fewest instructions, known by its masked counts.
 
     That is the one for neurons whose mean is no larger than their spread, as with the benchmarks' data. None without
     AVX-512.
@@ -78,24 +78,33 @@ def loop_of(assembly: str) -> Loop | None:
     lines = [line.strip() for line in assembly.splitlines()]
     labels = {line[:-1]: number for number, line in enumerate(lines) if re.fullmatch(r"\.?L\w+:", line)}
     best: Loop | None = None
+    fewest = 0.0
     for end, line in enumerate(lines):
         jump = re.fullmatch(r"j\w+\s+(\.?L\w+)", line)
         if jump is None or labels.get(jump[1], end) >= end:
             continue
         body = lines[labels[jump[1]] + 1 : end + 1]
-        inner = any(entry.endswith(":") for entry in body)
+        # Branches, as around what asks for memory ahead and out of the loop, are no loops within it.
+        start = labels[jump[1]]
+        inner = any(_loops(entry, labels, start, number) for number, entry in enumerate(body[:-1], start + 1))
         vectors = sum(entry.startswith("vminps") for entry in body)
         counted = any(re.fullmatch(r"vpaddd\s+.*zmm.*\{%k\d\}", entry) for entry in body)
         if inner or not counted:
             continue
-        code = [entry for entry in body if entry and not entry.startswith((".", "#"))]
+        code = [entry for entry in body if entry and not entry.startswith((".", "#")) and not entry.endswith(":")]
         moves = [entry for entry in code if re.match(r"v(mov|broadcast)", entry)]
         kinds = Counter(_kind(entry) for entry in code if entry.startswith(("v", "k")) and entry not in moves)
         loads = sum("(" in entry for entry in moves)
         found = Loop(vectors, kinds, loads, len(code) - sum(kinds.values()) - loads)
-        if best is None or (vectors, -sum(kinds.values())) > (best.vectors, -sum(best.kinds.values())):
-            best = found
+        if vectors and (best is None or len(code) / vectors < fewest):
+            best, fewest = found, len(code) / vectors
     return best
+
+
+def _loops(line: str, labels: dict[str, int], start: int, number: int) -> bool:
+    """Whether a line of assembly, this one by its number, jumps to one before it that comes after `start`."""
+    jump = re.fullmatch(r"j\w+\s+(\.?L\w+)", line)
+    return jump is not None and start < labels.get(jump[1], number) < number
 
 
 def _copy(kind: str, number: int) -> str:

@@ -1,14 +1,20 @@
 """Numbers per neuron: `summarize(x, axis)`, its peers doing the same, and a bare read of the bytes.
 
-python -m bench.neurons            # the table, and bench/results/neurons.json
-python -m bench.neurons --quick    # small shapes, nothing written
+    python -m bench.neurons            # the table, and bench/results/neurons.json
+    python -m bench.neurons --quick    # small shapes, nothing written
+
+Beside each figure stands what arithmetic alone allows, if `python -m bench.bound` was run on this machine before.
 """
 
+import json
+import math
 from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
 
+from bench import RESULTS
+from bench.measure import machine
 from bench.peers import PEERS, Data
 from bench.run import Benchmark, command
 from bench.sweep import measure
@@ -26,13 +32,29 @@ QUICK: list[tuple[tuple[int, ...], int]] = [((400, 100), -1), ((4, 64, 7, 7), 1)
 ROUNDS = 9
 
 
+def _bounds() -> dict[str, float]:
+    """Bytes a second that each loop of `bench.bound` folds at most on all threads; none from another machine."""
+    try:
+        found = json.loads((RESULTS / "bound.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    here = machine()
+    if any(found["machine"][what] != here[what] for what in ("cpu", "cores")):
+        return {}
+    threads = here["threads"]
+    times = found["threads"] if threads == 2 else threads
+    return {row["loop"]: row["bound"] * times for row in found["rows"]}
+
+
 def run(console: Console, quick: bool, step: Callable[[str], None]) -> dict[str, Any]:
     """All rows."""
     rounds = 3 if quick else ROUNDS
-    rows = []
+    rows, bounds = [], _bounds()
     for shape, axis in QUICK if quick else CASES:
         step(f"{shape} axis {axis}")
-        rows.append({"shape": shape, "axis": axis, **measure(Data.make(shape, "float32", axis), rounds)})
+        bound = bounds.get("columns" if math.prod(shape[axis:]) == shape[axis] else "runs")
+        measured = measure(Data.make(shape, "float32", axis), rounds)
+        rows.append({"shape": shape, "axis": axis, "bound": bound, **measured})
     return {"asked": {peer.name: peer.neurons for peer in PEERS}, "rounds": rounds, "rows": rows}
 
 

@@ -82,10 +82,18 @@ def sweep_table(results: dict[str, Any]) -> Lines:
 
 
 def neurons_table(results: dict[str, Any]) -> Lines:
-    """Per neuron: "-" where a peer cannot do it."""
-    return _compared(
+    """Per neuron: "-" where a peer cannot do it; the share of a read that arithmetic allows, where `bound` told it."""
+    lines = _compared(
         results, ["shape", "axis"], lambda row: ["(" + ", ".join(map(str, row["shape"])) + ")", str(row["axis"])]
     )
+    place = lines.header.index("of read") + 1
+    lines.header[place:place] = ["arithmetic", "at most"]
+    lines.left[place:place] = [False, False]
+    for line, row in zip(lines.rows, results["rows"], strict=True):
+        bound = row.get("bound")
+        share = None if bound is None else min(1.0, bound * row["seconds"]["read"] / row["bytes"])
+        line[place:place] = ["-", "-"] if share is None else [f"{bound / 1e9:.0f} GB/s", f"{share:.2f}"]
+    return lines
 
 
 def bound_table(results: dict[str, Any]) -> Lines:

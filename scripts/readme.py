@@ -59,11 +59,15 @@ _COMPARED = (
     "*: gives fewer numbers; -: cannot do it.{off} of read: the time of a bare read of the bytes over fastact's. What "
     "each contestant runs:\n\n{asked}"
 )
+_NEURONS = (
+    f"{_COMPARED}\n\narithmetic: what threads could fold, did nothing come from memory; at most: what share of a "
+    "read that allows (the next section)."
+)
 #: The sections of bench/results/README.md: a benchmark's name, its title, its table, and a note into which its results
 #: are put, and what `off` and `asked` make of them.
 SECTIONS: tuple[tuple[str, str, Callable[..., Any], str], ...] = (
     ("sweep", "Whole tensors, by size and dtype", sweep_table, f"![GB/s by size]({PLOT.name})\n\n{_COMPARED}"),
-    ("neurons", "Per neuron, float32", neurons_table, _COMPARED),
+    ("neurons", "Per neuron, float32", neurons_table, _NEURONS),
     (
         "bound",
         "What bounds a sweep per neuron",

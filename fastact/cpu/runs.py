@@ -112,9 +112,14 @@ def _fold_each_run(x: Any, tag: Any, r0: int, r1: int, c0: int, c1: int, bounds:
                     vectors = accumulate(vectors, s, limits, value, key)
                     value, key = simd.load_widened(x, here + n_lanes, tag), simd.load_minmax_key(x, here + n_lanes, tag)
                     others = accumulate(others, s, limits, value, key)
-            for here in range(begin + pairs, begin + whole, n_lanes):
-                value, key = simd.load_widened(x, here, tag), simd.load_minmax_key(x, here, tag)
-                vectors = accumulate(vectors, s, limits, value, key)
+            if plain:
+                for here in range(begin + pairs, begin + whole, n_lanes):
+                    value, key = simd.load_widened(x, here, tag), simd.load_minmax_key(x, here, tag)
+                    vectors = accumulate_plain(vectors, limits, value, key)
+            else:
+                for here in range(begin + pairs, begin + whole, n_lanes):
+                    value, key = simd.load_widened(x, here, tag), simd.load_minmax_key(x, here, tag)
+                    vectors = accumulate(vectors, s, limits, value, key)
             if whole < size:
                 last = begin + size - n_lanes
                 value, key = simd.load_widened(x, last, tag), simd.load_minmax_key(x, last, tag)
