@@ -191,7 +191,7 @@ def keras_hives_batch_norm_and_nothing(run: Run, faulty: bool) -> float:
     return run.right(model, data)
 
 
-@fault("keras", "undefined_operation", since=0)
+@fault("keras", "undefined_operation", "wrong_output_activation", since=0)
 def keras_loaves_error_of_logarithms(run: Run, faulty: bool) -> float:
     """A loss by hand takes the logarithm of what the last layer says, which may lie below zero."""
     # Keras issues: a loss by hand that is NaN from the first batch on.

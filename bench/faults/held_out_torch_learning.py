@@ -155,7 +155,7 @@ def trams_second_group_forgotten(run: Run, faulty: bool) -> float:
     return run.right(net, data)
 
 
-@fault("torch", "frozen", worse=0.2)
+@fault("torch", "frozen", "missing_from_optimiser", worse=0.2)
 def quilts_frozen_after_all(run: Run, faulty: bool) -> float:
     """The loop that freezes a backbone comes after the new head, and only the last bias is thawed again."""
     # Forums on transfer learning: in which order layers are replaced and frozen.
@@ -189,7 +189,7 @@ def knots_states_by_data(run: Run, faulty: bool) -> float:
     return float((said.argmax(1) == wanted.test_y).float().mean() - 1 / 6) * 6 / 5
 
 
-@fault("torch", "detached", worse=0.3)
+@fault("torch", "detached", "no_backward", worse=0.3)
 def loaves_loss_from_an_item(run: Run, faulty: bool) -> float:
     """Losses of two terms are added as .item()s, and their sum is made a tensor that requires a gradient."""
     # Stack Overflow: "element 0 of tensors does not require grad", and how it was silenced.

@@ -497,7 +497,7 @@ def runes_lines_of_nothing(run: Run, faulty: bool) -> float:
     return run.right(net, data)
 
 
-@fault("torch", "number_range", "undefined_operation", "empty_inputs", since=0)
+@fault("torch", "number_range", "undefined_operation", "empty_inputs", "unscaled_inputs", since=0)
 def trams_squares_in_half(run: Run, faulty: bool) -> float:
     """Readings in millimetres are divided by their norm in float16, whose squares are infinite."""
 

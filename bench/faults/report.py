@@ -80,7 +80,7 @@ _TUNED: Final = {
     **dict.fromkeys(("opened-4", "opened-3", "opened-2", "opened"), _OPENED),
 }
 _LENGTHS: Final = {
-    "held-out": "70 to 260",
+    "held-out": "70 to 220",
     "opened-4": "70 to 260",
     "opened-3": "60 to 230",
     "opened-2": "60 to 300",

@@ -40,10 +40,13 @@ def signals_held() -> Iterator[None]:
             handlers[number](number, frame)
 
     try:
-        for each in _SIGNALS:
-            if callable(handler := signal.getsignal(each)):
-                handlers[each] = handler
-                signal.signal(each, hold)
+        try:
+            for each in _SIGNALS:
+                if callable(handler := signal.getsignal(each)):
+                    handlers[each] = handler
+                    signal.signal(each, hold)
+        except ValueError:  # the main thread of a subinterpreter, where no handler runs either
+            handlers.clear()
         yield
     finally:
         try:

@@ -17,6 +17,18 @@ _NEVER: Final = Missing(
     "loss= was given, but its forward never ran: another instance is called, or it is called as .forward(), which "
     "passes hooks by"
 )
+#: Why a loss that the user has asked for is not there.
+NO_LOSS: Final = Missing(
+    "loss= was given, but no loss was seen between a forward pass of the model and its backward pass: it is computed "
+    "in another thread or in compiled code, of which only a criterion that is a module is seen"
+)
+#: Why the watch of a part has none.
+OF_THE_WHOLE: Final = Missing("it is recorded where the model is watched that this one is a part of", warn=False)
+
+
+def is_part(model: nn.Module | None, whole: nn.Module | None) -> bool:
+    """Whether one model is inside the other."""
+    return model is not None and whole is not None and any(model is each for each in whole.modules())
 
 
 class LossWatching(Watching, Protocol):

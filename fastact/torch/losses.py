@@ -23,7 +23,7 @@ from fastact.torch.by_hand import weighed
 from fastact.torch.criteria import LOSS_OF, NAME, Call, Given
 from fastact.torch.functional import switch_off
 from fastact.torch.hooks import backward_pass, tracing, transforming, unseen
-from fastact.torch.loss_hooks import CompiledLosses, LossHook, LossWatching
+from fastact.torch.loss_hooks import NO_LOSS, OF_THE_WHOLE, CompiledLosses, LossHook, LossWatching, is_part
 from fastact.torch.loss_mode import LossMode, Seen, caller, push_below
 from fastact.torch.passes import MOST_PLACES
 from fastact.torch.tensors import local_values, real_numbers
@@ -37,11 +37,6 @@ _MOST_CALLS: Final = 1000
 _MOST_TERMS: Final = 32
 #: Passes in which it is noted which layer's output lies where, until a loss has come.
 _MOST_SOURCES: Final = 8
-
-_NEVER: Final = Missing(
-    "loss= was given, but no loss was seen between a forward pass of the model and its backward pass: it is computed "
-    "in another thread or in compiled code, of which only a criterion that is a module is seen"
-)
 
 
 class _Waiting(threading.local):
@@ -92,6 +87,8 @@ class Losses:
         #: By the mode of a pass: passes in a row without a loss, and steps without a backward pass.
         self._misses: dict[tuple[bool, bool], int] = {}
         self._unended: dict[tuple[bool, bool], int] = {}
+        #: Whether the pass that a loss belongs to is that of another watched model, of which this one is a part.
+        self._inside_other = False
         #: Whether something was compiled while the mode was on.
         self._compiled = False
         #: Losses that came with the last backward pass: a validation has as many.
@@ -133,7 +130,9 @@ class Losses:
         """What the user has named and nobody has called."""
         found, missing = self.found, {hook.name: hook.missing for hook in self._hooks if hook.missing is not None}
         named = [*self._functions.values(), *([self._total] if self._asked and self._looks else [])]
-        return missing | {name: _NEVER for name in named if name not in found}
+        if self._inside_other and not found and not named:
+            return {self._total: OF_THE_WHOLE}
+        return missing | {name: NO_LOSS for name in named if name not in found}
 
     @property
     def wants_sources(self) -> bool:
@@ -169,6 +168,7 @@ class Losses:
             return
         for other in [other for other in _waiting.losses if other._model() is not self._model()]:
             other._stop()
+            other._inside_other = not other.found and is_part(other._model(), self._model())
         if self not in _waiting.losses:
             _waiting.losses.append(self)
         switch_off(self._mode)

@@ -84,6 +84,16 @@ def test_what_fails_and_what_another_thread_does_are_as_they_were() -> None:
     assert seen == [signal.default_int_handler]
 
 
+def test_where_no_handler_may_be_set_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(number: int, handler: object) -> None:
+        raise ValueError("signal only works in main thread of the main interpreter")
+
+    monkeypatch.setattr(signal, "signal", refuse)
+    with signals_held():
+        monkeypatch.undo()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 @pytest.mark.skipif(not jit.COMPILED, reason="nothing is compiled")
 def test_machine_code_is_loaded_before_an_interrupt_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     bits_kernel(4)  # what is loaded below is on the disk

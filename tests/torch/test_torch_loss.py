@@ -21,6 +21,7 @@ import fastact
 import fastact.torch.losses as under_test
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.torch import attention, watch
+from fastact.torch.loss_hooks import OF_THE_WHOLE
 
 X, Y = torch.randn(12, 4, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 3
 
@@ -645,3 +646,17 @@ def test_a_monitor_that_takes_no_losses_is_asked_for_none() -> None:
         functional.cross_entropy(model(X), Y).backward()
     with pytest.raises(ArgumentTypeError, match="monitor: got Recorder without record_loss"):
         watch(Net(), Recorder(), loss=True)
+
+
+def test_the_watch_of_a_part_says_where_its_loss_is() -> None:
+    model = nn.Sequential(nn.Sequential(nn.Linear(4, 6), nn.ReLU()), nn.Linear(6, 3))
+    whole, part = fastact.ActivationMonitor(), fastact.ActivationMonitor()
+    with whole, part, watch(model, whole, strict=True), watch(model[0], part, strict=True):
+        for _ in range(2):
+            functional.cross_entropy(model(X), Y).backward()
+            whole.step()
+            part.step()
+        assert "loss" in whole.history
+        assert "loss" not in part.history
+        assert part.unseen["loss"] == OF_THE_WHOLE.reason
+        assert "loss" not in whole.unseen

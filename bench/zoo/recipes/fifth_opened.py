@@ -173,7 +173,7 @@ SICK: Final = (
     sick("signs-lookers", "empty", "a sample is all padding from step 50 on, and its scores minus infinity",
          "non_finite", "over", changes={"options": {"mask": "infinite"}}, plants=(("empty", {}),), at=50),
     # Collapse, lookup and routing.
-    sick("sketched", "beta", "the divergence is a sum over a batch of 48, the error a mean", _ALIKE, "mean",
+    sick("sketched", "beta", "the divergence is a sum over a batch of 48, the error a mean", _ALIKE, "mean spread",
          kind="collapse", causes="posterior_collapse", changes={"options": {"beta": 48.0}}),
     sick("hidden-parts", "all", "all patches are hidden: the mask is the wrong way round", _ALIKE,
          "norm seen* up act down give", kind="collapse", causes="inputs_equal inputs_zero representation_collapse -",

@@ -111,7 +111,7 @@ SICK: Final = (
     # Collapse.
     sick("decorrelated", "no-push", "nothing keeps features apart: two views shall be alike, and are", _ALIKE,
          "code see* silu*", kind="collapse", causes="representation_collapse", changes={"options": {"apart": 0.0}}),
-    sick("weaver", "beta", "the divergence counts 200 times as much", _ALIKE, "middle", kind="collapse",
+    sick("weaver", "beta", "the divergence counts 200 times as much", _ALIKE, "middle width", kind="collapse",
          causes="posterior_collapse", changes={"options": {"beta": 60.0}}),
     sick("earth", "no-noise", "the generator begins with zeros", _ALIKE + " dead", "maker.* input*", kind="collapse",
          causes="inputs_zero inputs_equal representation_collapse", changes={"options": {"noise": 0.0}}),

@@ -67,7 +67,7 @@ SICK: Final = (
          plants=(("shift", {"layers": "fc2", "value": -10.0}),)),
     sick("shared-resnet", "offsets", "the first norms' offsets of all blocks start at -20", _DEAD,
          "block?.norm1 block?.relu", plants=(("shift", {"layers": "block?.norm1", "value": -20.0}),)),
-    sick("variational", "beta", "the divergence counts a hundred times as much", _ALIKE, "mean", kind="collapse",
+    sick("variational", "beta", "the divergence counts a hundred times as much", _ALIKE, "mean logvar", kind="collapse",
          causes="posterior_collapse", changes={"options": {"beta": 2.0}}),
     sick("variational", "deviation", "the logarithm of the variance becomes 120 at step 60", "exploding non_finite",
          "logvar", kind="not finite", causes="log_variance", plants=(("shift", {"layers": "logvar", "value": 120.0}),),

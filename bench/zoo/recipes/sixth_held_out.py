@@ -111,7 +111,7 @@ SICK: Final = (
          "exploding non_finite", kind="depth", causes="depth initialisation",
          changes={"options": {"depth": 16, "norm": ""}}, plants=(("scale", {"layers": "rest.*.conv", "factor": 4.0}),)),
     sick("pillars-sgd", "deep-sigmoid", "fourteen layers by sigmoid", LOST + " saturated not_learning", kind="depth",
-         causes="depth activation_slope", changes={"options": {"depth": 14, "act": "Sigmoid"}}),
+         causes="depth activation_slope initialisation", changes={"options": {"depth": 14, "act": "Sigmoid"}}),
     # Dead, shut, frozen.
     sick("two-says", "bias", "the second layer's biases start at -40", _DEAD, "base2 relu2",
          plants=(("shift", {"layers": "base2", "value": -40.0}),)),
@@ -181,7 +181,7 @@ SICK: Final = (
          "non_finite", "blocks.*.over", changes={"options": {"fill": float("-inf")}}, plants=(("empty", {}),), at=50),
     # Collapse, lookup and routing.
     sick("faint-copies", "beta", "the divergence is a sum over pixels' worth of terms, the error a mean", _ALIKE,
-         "mean", kind="collapse", causes="posterior_collapse term_outweighs", changes={"options": {"beta": 30.0}}),
+         "mean spread", kind="collapse", causes="posterior_collapse", changes={"options": {"beta": 30.0}}),
     sick("two-views", "no-spread", "nothing asks that features vary: only that views are alike", _ALIKE + " dead",
          "lin? act?", kind="collapse", causes="representation_collapse", changes={"options": {"spread": 0.0}}),
     sick("shared-experts", "one", "the router's first bias starts at 30, and nothing shares out",

@@ -206,8 +206,8 @@ SICK: Final = (
          "saturated constant collapsed exploding", "attn.?*", kind="attention",
          causes="attention_scale initialisation", plants=(("scale", {"layers": "attn.?", "factor": 60.0}),)),
     # Collapse.
-    sick("letters", "mean", "the copies' error is a mean, the divergence a sum", _ALIKE, "mean", kind="collapse",
-         causes="posterior_collapse", changes={"options": {"reduction": "mean"}}),
+    sick("letters", "mean", "the copies' error is a mean, the divergence a sum", _ALIKE, "mean log_variance",
+         kind="collapse", causes="posterior_collapse", changes={"options": {"reduction": "mean"}}),
     sick("variances", "no-push", "nothing keeps the codes' deviations up", _ALIKE,
          "expander act encoder.*", kind="collapse", causes="representation_collapse",
          changes={"options": {"push": 0.0}}),

@@ -85,13 +85,13 @@ def by_itself(layer: LayerView, network: Network, step: int) -> tuple[str, ...]:
     feeder = network.feeder(layer)
     if feeder is None or layer.info.source != feeder.info.name or not layer_types.has_weights(layer.info.layer_type):
         return ()
-    own, given = (_change(view, step) for view in (layer, feeder))
+    own, given = (change(view, step) for view in (layer, feeder))
     if not (own >= _ALONE * given and given > 0.0):
         return ()
     return (f"it grew {number(own)} times in that step, and what {facts.named(feeder)} gives it {number(given)} times",)
 
 
-def _change(layer: LayerView, step: int) -> float:
+def change(layer: LayerView, step: int) -> float:
     """By how much a layer is larger in a step than in the row before it; NaN where unknown."""
     place = int(layer.rows["step"].searchsorted(step))
     if not 0 < place < len(layer.rows):

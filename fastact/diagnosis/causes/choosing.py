@@ -56,7 +56,7 @@ def at_one_place(layer: LayerView, network: Network, limits: tuple[float, float]
     known = _scores_are_wide(layer, network)
     least = limits[0] if known else limits[1]
     streak = layer.streaks.get(AT_FEW_PLACES if known else AT_ONE_PLACE)
-    if streak is None or streak.rows < rows or streak.step > layer.start:
+    if streak is None or streak.rows < rows or streak.step > layer.start or (not known and _is_drawn(layer)):
         return None
     places, first = softmax.length(layer.first), softmax.row_concentration(layer.first)
     now = float(np.median(softmax.concentration(layer.rows[-rows:])))
@@ -80,6 +80,13 @@ def at_one_place(layer: LayerView, network: Network, limits: tuple[float, float]
     verdict = _why_one_place(layer, network, output=output)
     severity = graded(serious=now >= 0.9, critical=False)
     return verdict.finding(layer.info.name, "collapsed", severity, layer.start, evidence, message)
+
+
+def _is_drawn(layer: LayerView) -> bool:
+    """Whether each row is a choice, of one 1 and zeros: as `gumbel_softmax(hard=True)` makes them, no softmax does."""
+    rows, places = layer.rows, round(softmax.length(layer.first))
+    ones = rows["count"].astype(float) - rows["zeros"]
+    return bool(((ones * places == rows["count"]) & (rows["max"] == 1.0) & (rows["saturated"] == ones)).all())
 
 
 def _sure(layer: LayerView) -> float:

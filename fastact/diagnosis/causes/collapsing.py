@@ -58,6 +58,9 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
     offset = scale is not None and abs(scale.mean) > _OFFSET * scale.std
     uneven = feature_scales(network)
     here, size = facts.named(head), facts.size(head)
+    # What the network puts out is compared with what it puts out: to give all samples one answer is to be right.
+    met = standards.meets_itself(network)
+    itself = ("what the loss compares with is what the network puts out itself",) if met else ()
     shrunk, layers, most = fading.shrunk_layers(network)
     smaller = (f"{here} has shrunk to {percent(size)} of its first size",) if size <= _SHRUNK else ()
     return best(
@@ -65,7 +68,7 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
             _given_nothing(head, network),
             Cause(
                 "learning_rate" if supervised else "representation_collapse",
-                "All samples are mapped to nearly the same point, whose size is kept: "
+                f"All samples are mapped to nearly the same point{'' if itself else ', whose size is kept'}: "
                 + (
                     "updates that were too large drove them together."
                     if supervised
@@ -75,8 +78,10 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
                 if supervised
                 else (_APART_BY, *normalisation(types), LOWER_RATE),
                 ((f"{here} told them apart at first, and has {number(size)} times its first size",) if later else ())
-                + (reckless(network) if supervised else ()),
-                from_start + smaller + moved.not_by_an_update(layer, network, step).refuted_by,
+                + (reckless(network) if supervised else itself),
+                from_start
+                + (() if itself else smaller)
+                + (() if itself else moved.not_by_an_update(layer, network, step).refuted_by),
             ),
             other_data(network, step),
             Cause(

@@ -25,7 +25,7 @@ from fastact.diagnosis.row_conditions import Cells, Row
 from fastact.fields import COLUMN
 from fastact.text import number, percent
 
-_MEAN, _STD, _NEURONS = COLUMN["mean"], COLUMN["std"], COLUMN["neurons"]
+_MEAN, _STD, _NEURONS, _MAX = COLUMN["mean"], COLUMN["std"], COLUMN["neurons"], COLUMN["max"]
 
 #: Causes that make all layers shrink at once, so that one finding of them follows from the earliest, wherever it is.
 EVERYWHERE: Final = frozenset({"weight_decay", "posterior_collapse"})
@@ -53,6 +53,8 @@ _FAST: Final = 3
 _SHRUNK: Final = 0.5
 _NEARLY: Final = 0.7
 _KEPT: Final = 0.8
+#: Share of a weight that decay takes away in each step, from which on it forgets faster than usual training learns.
+_STRONG: Final = 0.01
 
 
 def near_prior(cells: Cells) -> Any:
@@ -138,6 +140,8 @@ def _collapsed(layer: LayerView, rows: int) -> bool:
     return weights and run is not None and run.rows >= rows and run.step > layer.start
 
 
+#: Of the rms of what it is given: so little leaves no recurrent layer with gates of weights of usual size.
+_SHUT: Final = 1e-9
 #: Share of the spread that it is given. A layer without weights that keeps less has lost it by itself.
 _AT_ONCE: Final = 0.02
 
@@ -183,6 +187,13 @@ def _by_itself(layer: LayerView, network: Network) -> list[Cause]:
     feeder = network.feeder(layer)
     if feeder is None or not network.signal[feeder.place] > 0.0:
         return []
+    if layer.info.layer_type in layer_types.GATED and network.rms[layer.place] <= _SHUT * network.rms[feeder.place]:
+        says = (
+            "Its gates are shut, so that next to nothing passes: biases far below zero, or weights that are too large."
+        )
+        remedies = "look at the biases that its gates start with", initialisation({"Tanh"})
+        size = f"the rms of its outputs is {number(network.rms[layer.place])}, that of what it is given "
+        return [Cause("gates_shut", says, remedies, (size + number(network.rms[feeder.place]),), proved=True)]
     given = f"the samples of {facts.named(feeder)} differ"
     if layer_types.is_norm(layer.info.layer_type):
         shape = facts.norm_of_one_element(layer, network)
@@ -253,15 +264,16 @@ def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verd
     slow, fast = took is not None and took >= _SLOW, took is not None and took <= _FAST
     recurrent = layer_types.is_recurrent(layer.info.layer_type)
     kept = (f"the outputs of {layers - shrunk} of {layers} layers with weights have not shrunk",)
+    strong = decays(network)
     decay = Cause(
         "weight_decay",
         "The weights shrink with every update, until only the biases are left: there is too much weight decay.",
         ("use less weight decay", "leave biases and normalisations out of it, and use AdamW in place of an L2 term"),
         (
             (f"the outputs of {shrunk} of {layers} layers with weights have shrunk, to half or so",) if most else ()
-        ) + ((f"it took {took} rows from one half to this",) if most and slow else ()),
+        ) + ((f"it took {took} rows from one half to this",) if most and slow else ()) + strong,
         (() if most or layers < 2 else kept)
-        + ((("it came at once" if took == 0 else f"it took {took} rows, not many"),) if fast else ())
+        + ((("it came at once" if took == 0 else f"it took {took} rows, not many"),) if fast and not strong else ())
         + (("how far a recurrence comes down is no matter of its weights' size alone",) if recurrent else ()),
     )  # fmt: skip
     posterior = _posterior(layer, network, rows)
@@ -298,6 +310,16 @@ def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verd
     )
     causes = [posterior, decay, alike, rate, changed, other_data(network, step)]
     return best(causes, ("use less weight decay", LOWER_RATE))
+
+
+def decays(network: Network) -> tuple[str, ...]:
+    """That an optimiser takes so much of each weight in each step that it is forgotten faster than it is learned."""
+    for view in network.everything.values():
+        decay = view.info.facts.get("weight_decay") if view.info.layer_type == layer_types.OPTIMISER else None
+        taken = decay * float(view.last[_MAX]) if isinstance(decay, float) else 0.0
+        if taken >= _STRONG:
+            return (f"weight decay takes {percent(min(taken, 1.0))} of each weight in each step",)
+    return ()
 
 
 def _posterior(layer: LayerView, network: Network, rows: int) -> Cause:

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause
 from fastact.diagnosis.causes.remedies import LOWER_RATE, NORMALISE_INPUTS, initialisation
 from fastact.diagnosis.evidence import drawn, facts
@@ -15,9 +16,9 @@ from fastact.diagnosis.evidence.facts import For
 from fastact.diagnosis.evidence.supervised import of
 from fastact.diagnosis.network import LayerView, Network
 from fastact.fields import COLUMN
-from fastact.text import number, percent
+from fastact.text import number, percent, shown
 
-_MEAN, _STD, _MIN, _MAX = (COLUMN[name] for name in ("mean", "std", "min", "max"))
+_MEAN, _STD, _MIN, _MAX, _COUNT = (COLUMN[name] for name in ("mean", "std", "min", "max", "count"))
 #: By how much a deviation of zeros and ones is off that of their mean, by rounding.
 _BINARY: Final = 1e-6
 
@@ -31,6 +32,9 @@ _LARGEST: Final = 30.0
 _UNBALANCED: Final = 0.9
 #: Rows. So many batches that are the same are no chance.
 _SAME: Final = 10
+#: Rows of a table of which fewer may be all that there is; and of them, those that are as good as one.
+_TABLE: Final = 16
+_SYMBOLS: Final = 2
 #: Root mean square. Targets of a regression within these are on the scale of what a new network puts out.
 _UNIT_SCALE: Final = (0.01, 30.0)
 #: Factor. A mean so many standard deviations from zero has to be learned before anything else.
@@ -128,6 +132,17 @@ def same_inputs(loss: LayerView, network: Network) -> For:
     return For((f"the inputs of {len(given.rows):,} rows have the same moments to the last bit, the targets have not",))
 
 
+def one_symbol(network: Network) -> For:
+    """Whether of a table of many rows one alone is looked up, or two (a blank beside it), in all rows of the window."""
+    for view in network.everything.values():
+        used = view.rows["count"] - view.rows["zeros"]
+        counts = view.info.layer_type == layer_types.VOCABULARY and len(view.rows) >= _SAME
+        if counts and int(view.last[_COUNT]) >= _TABLE and bool((used <= _SYMBOLS).all()):
+            name = shown(view.info.name.removesuffix(layer_types.USAGE_SUFFIX), 40)
+            return For((f"of the {int(view.last[_COUNT]):,} rows of {name}, {int(used.max())} are ever looked up",))
+    return For()
+
+
 def targets_not_scaled(loss: LayerView, network: Network) -> For:
     """What the targets' rows say of a regression whose targets are far from what a new network puts out."""
     s = of(loss, network)
@@ -200,6 +215,13 @@ def causes_of_data(loss: LayerView, network: Network) -> list[Cause]:
 
 def causes_of_inputs(loss: LayerView, network: Network) -> list[Cause]:
     """Inputs that stay while the targets change, as a cause, where the rows prove it."""
+    if (symbol := one_symbol(network)).speaks_for:
+        says = "All inputs are one and the same symbol: a vocabulary, a join or a mapping that does not fit the data."
+        remedies = (
+            "print what goes in: the indices of a batch, and the words that they stand for",
+            "look at how the vocabulary is made and asked: capitals, blanks, another tokenizer, numbers as text",
+        )
+        return [Cause("inputs_equal", says, remedies, symbol.speaks_for, (), proved=True)]
     stuck = same_inputs(loss, network)
     says = "The network is given the same batch of inputs over and over, while the targets change."
     fix = ("take inputs and targets from the same batch of the loader, anew in each step",)

@@ -28,6 +28,8 @@ _COUNT, _NEURONS, _STD, _WITHIN = COLUMN["count"], COLUMN["neurons"], COLUMN["st
 LEAST_NEURONS: Final = 8
 #: Of the differences between all elements, what is left by float32's rounding: eight times its unit.
 _SAME: Final = 1e-6
+#: Likeness. Where so little is left of what samples differ by, most was lost before. Chosen.
+_LITTLE: Final = 0.01
 #: Symbols. Of fewer one alone may be usual.
 _SYMBOLS: Final = 8
 #: Likeness. An output layer above this tells samples apart.
@@ -96,6 +98,24 @@ def _all_alike(network: Network, ratio: float) -> list[bool]:
     differ = finite & ~(spread <= ratio * std)
     some, none = np.add.reduceat(finite, network.starts, dtype=int), np.add.reduceat(differ, network.starts, dtype=int)
     return ((some > 0) & (none == 0)).tolist()  # type: ignore[no-any-return]
+
+
+def little_left(network: Network, recent_rows: int, min_samples: int) -> dict[int, int]:
+    """By the place of a layer whose samples were nearly alike already when they came to it, that of the first one.
+
+    What they differed by was lost on the way, little by little, and not by the weights of this layer alone.
+    """
+    alike = recent_likeness(network, recent_rows, min_samples)
+    first: int | None = None
+    found: dict[int, int] = {}
+    for layer in network.layers:
+        feeder = network.feeder(layer)
+        weighs = layer_types.has_weights(layer.info.layer_type)
+        if first is not None and feeder is not None and weighs and alike[feeder.place] <= _LITTLE:
+            found[layer.place] = first
+        if first is None and weighs and alike[layer.place] > _LITTLE:
+            first = layer.place
+    return found
 
 
 def alike_behind(network: Network, place: int, alike: list[float], limit: float) -> bool:

@@ -18,6 +18,9 @@ _NEAR: Final = 0.9
 #: Share of it below which much was learned, and the rows that say so.
 _FAR: Final = 0.5
 _RECENT: Final = 10
+#: Factors: above the least that a loss has been it has risen again, above a constant answer's it fails.
+_RISEN: Final = 1.5
+_FAILS: Final = 2.0
 #: Share of it that a loss is below once something was learned, and in how many rows it gets there that is on its way.
 _BELOW: Final = 0.95
 _SOON: Final = 100.0
@@ -156,6 +159,32 @@ def has_learned(network: Network, share: float = _FAR) -> bool:
 def _has_learned(network: Network, share: float) -> bool:
     known = [(view, worth) for view in losses(network) if (worth := constant(view, network)) is not None]
     return bool(known) and all(float(np.mean(view.rows["mean"][-_RECENT:])) <= share * worth for view, worth in known)
+
+
+def rises_again(network: Network) -> bool:
+    """Whether a loss whose constant answer is known is well above the least that it has been, by blocks of rows."""
+    return network.once(_rises_again)
+
+
+def _rises_again(network: Network) -> bool:
+    for view in losses(network):
+        values = view.rows["mean"]
+        blocks = [float(np.median(values[at : at + _RECENT])) for at in range(len(values) - _RECENT, -1, -_RECENT)]
+        if len(blocks) > 1 and constant(view, network) is not None and blocks[0] >= _RISEN * min(blocks):
+            return True
+    return False
+
+
+def fails_in_evaluation(network: Network, rows: int) -> bool:
+    """Whether a loss that has been learned is, in its last so many evaluations, far above a constant answer's."""
+    for view in losses(network):
+        tried, worth = network.evaluation(view), constant(view, network)
+        if tried is None or worth is None or len(tried.rows) < rows:
+            continue
+        learned = float(np.mean(view.rows["mean"][-_RECENT:])) <= _FAR * worth
+        if learned and float(tried.rows["mean"][-rows:].min()) >= _FAILS * worth:
+            return True
+    return False
 
 
 def is_learning(network: Network) -> bool:

@@ -1,5 +1,6 @@
 """What runs over the samples of a batch in place of the time steps, or the places, of each: recurrences, softmaxes."""
 
+import math
 from typing import Final
 
 from fastact.diagnosis import layer_types
@@ -7,11 +8,14 @@ from fastact.diagnosis.evidence.supervised import Mismatch, Supervised
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Row
 from fastact.fields import COLUMN
-from fastact.text import shown
+from fastact.text import number, shown
 
 _COUNT: Final = COLUMN["count"]
 _NEURONS: Final = COLUMN["neurons"]
 _MEAN: Final = COLUMN["mean"]
+_MAX: Final = COLUMN["max"]
+#: By so much the logarithm of a share is less than it can be, which is no rounding.
+_BELOW: Final = 0.05
 #: Samples. Batches of fewer, or of one, tell no axis from another.
 _LEAST: Final = 2
 #: Share by which the mean of a softmax is off one over the length of its axis: half precision.
@@ -87,3 +91,26 @@ def softmax_over_samples(s: Supervised, network: Network) -> Mismatch | None:
         known = f"its numbers sum to one along the first axis, which has {samples:,}, as many as the batch has samples"
         return Mismatch("softmax_axis", "serious", what, says, fix, (known,), None, "is given what mixes its samples")
     return None
+
+
+def log_softmax_over_others(s: Supervised, network: Network) -> Mismatch | None:
+    """Logarithms that are all less than that of one over the number of classes: they sum to less than one.
+
+    The likeliest of so many classes has at least an equal share. What is less runs along another axis, and was sorted
+    out or put together since, so that no sum of a batch tells it.
+    """
+    nll = s.function is not None and s.function.name in ("nll", "kl_divergence")
+    known = any(view.info.layer_type == "LogSoftmax" and not view.info.mode for view in network.everything.values())
+    if not (nll and known) or s.output is None or s.units < _LEAST:
+        return None
+    most, share = float(s.output.first[_MAX]), -math.log(s.units)
+    if not most < share - _BELOW:
+        return None
+    what = "its log-softmax does not run over the classes"
+    says = "The log-softmax runs over another axis than the classes, which is the samples', or the places'."
+    fix = ("set the axis of the log-softmax to that of the classes: dim=1, or dim=-1",)
+    said = (
+        f"the largest of the first batch's logarithms is {number(most)}, and the likeliest of {s.units:,} classes has "
+        f"at least {number(share)}"
+    )
+    return Mismatch("softmax_axis", "critical", what, says, fix, (said,))

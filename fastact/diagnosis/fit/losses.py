@@ -28,6 +28,14 @@ _NEAR: Final = 0.5
 #: What is 1 where all is right, by the name of its form.
 _COEFFICIENTS: Final = {"dice": "the Dice coefficient", "overlap": "the overlap (IoU)"}
 _DRIVEN: Final = 2.0
+#: Rows that tell how far outputs are from targets, in standard deviations of these; how far that is no chance, and by
+#: how many times it grows from the first third of the rows to the last; and values of which fewer are classes.
+_LEAVES_ROWS: Final = 30
+_LEAVES: Final = 4.0
+_GROWS: Final = 1.5
+_FEW: Final = 4
+#: In the names of losses that set no scale, or compare something else than one number with one.
+_FREE: Final = ("corr", "rank", "cos", "cox", "hazard", "concord", "critic", "wasserstein", "contrast", "triplet")
 
 
 def logarithm_of_scores(s: Supervised, learned: float) -> Mismatch | None:
@@ -155,6 +163,36 @@ def negative_error(s: Supervised, learned: float) -> Mismatch | None:
     says = "The sign of the loss is wrong: to make it small is to drive the outputs away from the targets."
     known = f"in {_ROWS} rows minus the loss is what the means and deviations of outputs and targets come to"
     return Mismatch("wrong_sign", "critical", what, says, ("remove the minus sign",), (known,))
+
+
+def driven_away(s: Supervised, learned: float) -> Mismatch | None:
+    """A loss of one's own that falls while the outputs leave the targets: it wants them apart, whatever its formula is.
+
+    The root mean square of their differences is at least the difference of their means and of their deviations, put
+    together. What compares ranks, or directions, sets no scale, and outputs for a yes or no go far beyond them.
+    """
+    del learned
+    views = _of_error(s)
+    spelled = str(s.facts.get("spelled", "")).lower()
+    if views is None or s.units != 1 or s.whole or 0 < len(s.distinct) <= _FEW or any(x in spelled for x in _FREE):
+        return None
+    steps = _common_steps(*views)
+    if len(steps) < _LEAVES_ROWS:
+        return None
+    loss, ours, wanted = (_means(view, steps) for view in views)
+    wide, least = (_means(view, steps, "std") for view in views[1:])
+    with np.errstate(all="ignore"):
+        away = np.hypot(ours - wanted, wide - least) / least
+    third = len(steps) // 3
+    was, now = (float(np.median(away[part])) for part in (slice(None, third), slice(-third, None)))
+    before, after = (float(np.median(loss[part])) for part in (slice(None, third), slice(-third, None)))
+    if not (now >= _LEAVES and now >= _GROWS * was and after < before):
+        return None
+    known = f"the outputs are {number(now)} standard deviations of the targets away from these, and were {number(was)}"
+    what = f"the loss falls while the outputs leave the targets: {known}"
+    says = "The loss wants the wrong thing, by its sign or its form: to make it small is to drive outputs from targets."
+    fix = ("put a minus sign before what is largest where outputs are right", fixes.values(s.framework))
+    return Mismatch("wrong_sign", "serious", what, says, fix, (known,))
 
 
 def turned(s: Supervised, learned: float) -> Mismatch | None:

@@ -160,7 +160,7 @@ def of_rate(network: Network, course: Course) -> list[Cause]:
     if course.slow:
         small.append("the loss falls all the time, and hardly at all")
         against_large.append("the loss falls steadily")
-    cut = loops.clipped(network) if ratio < _SMALL else ""
+    cut = loops.clipped(network) if ratio < _NOT_SMALL else ""
     light = "" if course.diverged else weighing.made_light(network)
     weighed, odd = light or rates.loss_weights(network), not _SMALL <= ratio <= _LARGE
     if cut or weighed:

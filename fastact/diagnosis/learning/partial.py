@@ -7,8 +7,9 @@ from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause, best
 from fastact.diagnosis.evidence import standards, updates
 from fastact.diagnosis.evidence.drawn import copies, never_trained
+from fastact.diagnosis.evidence.progress import progress
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity
-from fastact.diagnosis.learning import loops, rates, reasons, settings
+from fastact.diagnosis.learning import loops, norms, rates, reasons, settings, undone
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.rule import Outcome
 from fastact.fields import COLUMN
@@ -27,6 +28,10 @@ _HARDLY: Final = 0.75
 #: The same of rows after which good features have brought the loss down further.
 _LONG: Final = 96
 _SLOWLY: Final = 0.65
+#: Rows of which the later half tells how a loss falls now.
+_MANY: Final = 64
+#: Share of a constant answer's loss that is much of what there is to learn.
+_MUCH: Final = 0.1
 #: The same of what requires gradients, gets them, and is in no optimiser: whoever leaves it as drawn at random on
 #: purpose freezes it.
 _FORGOTTEN: Final = 0.5
@@ -107,7 +112,7 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int, pa
     # What learns moves as it should and gets nowhere: then what does not would have been needed.
     rows = patience // 3 if updates.moves(network).ratio > _MOVES else patience
     severity = "warning"
-    if not standards.hardly_learned(network, rows):
+    if not standards.hardly_learned(network, rows) or (names is drawn and _on_purpose(names, network)):
         if names is known.zero_gradient and not _comes_first(names, network, len(optimiser.rows)):
             return Outcome.NOT_FOUND  # gates that begin at zero, experts without a token, biases before a norm
         severity = _harm(names, network) if names not in (drawn, known.zero_gradient) else NOTE
@@ -116,6 +121,8 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int, pa
         severity = NOTE if severity == "warning" and standards.is_learning(network) else severity
     elif severity == NOTE and names is not known.zero_gradient:
         severity = _of_untrained(names, known, network)
+    if names is known.without_gradient and severity == NOTE and _chooses(names, network):
+        severity = "warning"
     message = f"Parameters {what} have stayed as they were since step {optimiser.start}: {updates.few(names)}."
     evidence = Evidence(parameters=len(names), trainable=known.total)
     return best([cause._replace(proved=True)]).finding(
@@ -131,6 +138,14 @@ def _of_loop(optimiser: LayerView, network: Network, least: int) -> tuple[int, s
     if (put_back := settings.restored(network)) is not None:
         step, cause = put_back
         return step, f"What was learned has been lost since step {step}: earlier weights are put back.", cause
+    if (anew := undone.starts_over(network)) is not None:
+        step, cause = anew
+        return step, f"What was learned has been lost since step {step}: the weights are set anew.", cause
+    if (idle := norms.idle(network)) is not None:
+        step, name, cause = idle
+        return step, f"{name} has normalised nothing since step {step}: it hands on what it is given.", cause
+    if (rounded := undone.rounded_away(network)) is not None:
+        return optimiser.start, f"Most of each step has been lost since step {optimiser.start}.", rounded
     if (cause_of_loop := loops.thrown_away(network)) is not None:
         return optimiser.start, f"Most gradients have been cleared unused since step {optimiser.start}.", cause_of_loop
     rows = len(optimiser.rows)
@@ -162,6 +177,16 @@ def _comes_first(names: tuple[str, ...], network: Network, rows: int) -> bool:
     return rows >= 2 * _SOON and bool(first) and bool(then) and max(first) < min(then)
 
 
+def _chooses(names: tuple[str, ...], network: Network) -> bool:
+    """Whether a layer chooses rows of a table for what comes after, which learns, and what it chooses by never does.
+
+    An argmax has no gradient, so that the choice stays as it was drawn; an estimator that passes it by has one.
+    """
+    chosen = any(view.info.layer_type == layer_types.USAGE for view in network.everything.values())
+    rows = max((len(view.rows) for view in standards.losses(network)), default=0)
+    return chosen and _comes_first(names, network, rows)
+
+
 def ends_of_stacks(names: tuple[str, ...], network: Network) -> frozenset[str]:
     """Those of these parameters that are of the last of several layers in a row which are built alike.
 
@@ -191,13 +216,59 @@ def _of_untrained(names: tuple[str, ...], known: updates.Parameters, network: Ne
     """
     if not never_trained(names, network):
         return NOTE
+    frozen = bool(known.frozen) and set(names) <= set(known.frozen)
+    if frozen and _on_purpose(names, network):
+        return NOTE
     # What is frozen on purpose, to be thawed, stays so for a while.
-    rows = 2 * _SOON if known.frozen and set(names) <= set(known.frozen) else _SOON
+    rows = 2 * _SOON if frozen else _SOON
     share = _FORGOTTEN if names and set(names) <= set(known.outside) else _HARDLY
     slow = standards.hardly_learned(network, rows, share) or standards.hardly_learned(network, _LONG, _SLOWLY)
     if names is known.without_gradient or slow:
         return "warning"
     return NOTE
+
+
+def _on_purpose(names: tuple[str, ...], network: Network) -> bool:
+    """Whether what is frozen as it was drawn serves: an adapter is trained beside it, or a head on it learns on."""
+    modules = {updates.layer_of(each, network) for each in updates.parameters(network).held}
+    head = any(name in modules and updates.weighs(view) for name, view in network.everything.items())
+    return set(names) <= adapted(names, network) or (head and _harm(names, network) == NOTE and _falls_on(network))
+
+
+def _falls_on(network: Network) -> bool:
+    """Whether a loss still falls so fast that as many steps again would teach it much of what there is to learn.
+
+    A head on features that were drawn at random, on purpose, learns all the time, if more slowly than a network.
+    """
+    known = [(view, worth) for view in standards.losses(network) if (worth := standards.constant(view, network))]
+    for view, worth in known:
+        values = view.rows["mean"]
+        course = progress(values if len(values) < _MANY else values[len(values) // 2 :])
+        if course is None or course.pace * max(len(values), _LONG) < _MUCH * worth:
+            return False
+    return bool(known)
+
+
+def adapted(names: tuple[str, ...], network: Network) -> frozenset[str]:
+    """Those of these parameters beside which an adapter is trained: weights of the same module that began at zero."""
+    zero = {
+        _parent(updates.layer_of(name, network))
+        for name, view in network.everything.items()
+        if view.info.layer_type == layer_types.PARAMETER
+        and view.info.facts.get("trainable", True)
+        and len(view.info.facts.get("shape", ())) > 1
+        and view.oldest == view.start
+        and view.rows["zeros"][0] >= view.rows["count"][0]
+    }
+    return frozenset(
+        name
+        for name in names
+        if {updates.layer_of(name, network), _parent(updates.layer_of(name, network))} & (zero - {""})
+    )
+
+
+def _parent(module: str) -> str:
+    return module.rpartition("/")[0] or module.rpartition(".")[0]
 
 
 def _harm(names: tuple[str, ...], network: Network) -> Severity:

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause
+from fastact.diagnosis.causes.fading import decays
 from fastact.diagnosis.evidence import drawn, facts, updates
 from fastact.diagnosis.evidence.haste import NORMALISED
 from fastact.diagnosis.network import LayerView, Network, rms, row_rms
@@ -33,8 +34,6 @@ _FADED: Final = 0.5
 _FAINT: Final = 0.3
 #: Share of what predictions differed by at first, below which they have become alike.
 _ALIKE: Final = 0.05
-#: Share of a weight that decay takes away in each step, from which on it forgets faster than usual training learns.
-_STRONG: Final = 0.01
 #: Share of the elements that a dropout leaves out, from which on it is no regularisation. Chosen.
 _DROPPED: Final = 0.9
 #: The same of the answers themselves, which no dropout should touch.
@@ -140,13 +139,7 @@ def _fading(network: Network) -> tuple[str, ...]:
         said.append(f"what comes out of the layers has shrunk to {percent(least)} of what it was")
     if not said:
         return ()
-    for view in _optimisers(network):
-        decay = view.info.facts.get("weight_decay")
-        taken = decay * float(view.last[_MAX]) if isinstance(decay, float) else 0.0
-        if taken >= _STRONG:
-            said.append(f"weight decay takes {percent(min(taken, 1.0))} of each weight in each step")
-            break
-    return tuple(said)
+    return (*said, *decays(network))
 
 
 def _faded_outputs(network: Network) -> float:

@@ -18,7 +18,7 @@ from fastact.diagnosis.causes.remedies import (
 )
 from fastact.diagnosis.evidence import facts, moved, softmax
 from fastact.diagnosis.evidence.haste import reckless
-from fastact.diagnosis.evidence.likeness import all_alike, initial_states, one_symbol
+from fastact.diagnosis.evidence.likeness import all_alike, initial_states, little_left, one_symbol
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.learning import rates
 from fastact.diagnosis.network import LayerView, Network
@@ -160,6 +160,8 @@ class Constant(Rule[ConstantThresholds]):
         streak, blank = layer.streaks.get("constant"), layer.streaks.get("blank")
         if blank is not None and blank.rows >= thresholds.min_rows and blank.step > layer.start:
             return emptied.blank(layer, blank, network) or Outcome.NOT_FOUND
+        if layer is network.input and (same := emptied.one_sample(layer, network, thresholds.min_rows)):
+            return same
         if streak is None:
             return Outcome.NOT_FOUND
         step = _since(layer, streak)
@@ -285,6 +287,8 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
         cause = "The model is given one sample over and over: each row of a batch is the same."
         said = ("every row of the recorded input is the same",)
         return best([Cause("inputs_equal", cause, (check_data,), said, proved=True)])
+    if (same := emptied.repeated(network, thresholds.min_rows)) and same.layer is layer:
+        return best([emptied.same_samples(same, network)])
     table = network.once_for(one_symbol, step)
     if table and not _is_codebook(layer, network):
         return best([looked_up.one_symbol(table, later=step > layer.start)])
@@ -334,6 +338,9 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
     if layer_types.has_weights(layer_type):
         cause = "Only its biases are left in its output: its weights are zero, or negligible next to them."
         trained = "check that its weights were initialised or loaded, and are not pruned or decayed away"
+        before = network.once(little_left, thresholds.recent_rows, thresholds.vanish_samples).get(layer.place)
+        if before is not None and step <= layer.start:
+            return fading.over_depth(layer, network, before)
         causes.append(Cause("weights_zero", cause, (trained, "use less weight decay"), differs, none))
     elif layer_types.is_norm(layer_type):
         cause = "Only its shift is left: its scale is zero."

@@ -231,7 +231,8 @@ class Drifting(Rule[DriftingThresholds]):
             f"{'rose' if way > 0.0 else 'fell'} from {number(base)} to {number(now)}, and goes on."
         )
         evidence = Evidence(rms_before=base, rms_after=now, factor=now / base)
-        severity = NOTE if standards.has_learned(network) else "serious"
+        well = standards.has_learned(network) and not standards.rises_again(network)
+        severity = NOTE if well else "serious"
         verdict = best([changes.data(proved=True) if told is layer else changes.runs_away(told, layer)])
         return verdict.finding(told.info.name, self.condition, severity, run.step, evidence, message)
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes import modes
 from fastact.diagnosis.causes.cause import Cause, best
-from fastact.diagnosis.evidence import facts
+from fastact.diagnosis.evidence import facts, standards
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, rms
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, upstream
@@ -102,6 +102,8 @@ class EvalShift(Rule[EvalShiftThresholds]):
         - at the first layer with weights where the input is not recorded: the weights are the same in both modes;
         - at a normalisation with running statistics whose input does not differ; and without dropout, where a layer
           behind it differs, at the first of these that does so by the root of shift_factor, or half the deviations;
+          likewise where the loss of these evaluations is twice that of the best constant answer, and that of training
+          has come below half of it;
         - at any other layer that rises by shift_unknown (4) while nothing before it differs or keeps such statistics.
 
         What differs after that follows. The first step is that of the first evaluation row since which it has differed.
@@ -360,6 +362,11 @@ def _begins(network: Network, thresholds: EvalShiftThresholds) -> dict[int, Caus
         # Where running statistics catch up, which is no finding, layers after them differ too.
         elif gap.rise >= thresholds.shift_unknown and not normalised:
             told[layer.place] = modes.UNSEEN
+    if not told and standards.fails_in_evaluation(network, thresholds.shift_rows):
+        first = _first_before(network.layers[-1], network, thresholds)
+        drawn = (view.place for view in network.layers if layer_types.is_random(view.info.layer_type))
+        if first is not None and first < min(drawn, default=len(network.layers)):
+            told[first] = modes.STATISTICS
     return told
 
 

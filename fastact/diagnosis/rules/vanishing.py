@@ -88,6 +88,7 @@ class Vanishing(Rule[VanishingThresholds]):
         Found over depth too when, from the first row on and for vanish_stuck_rows (100) rows, a hidden layer and all
         after it have had within_std at most vanish_blur (6%) of std, with no more than twice of that at the end, and a
         signal of at most vanish_blur times that of a layer that feeds it: the network is stuck as it was initialised.
+        Found too where all rows of a layer have at most 1e-12 of the rms of what it is given, whatever follows it.
         Found over steps when the signal is at most vanish_fade (5%) of that of the layer's first row, and at most
         vanish_fade_scale (0.1): there a layer is compared with itself, so less is enough. And found in the two heads
         of a variational autoencoder, mean and logarithm of the variance, when both have had an rms of at most 0.05 for
@@ -181,6 +182,8 @@ class Vanishing(Rule[VanishingThresholds]):
         over_steps = False
         source = network.once(_chains)[layer.place].source
         small = lost[layer.place] and not alone
+        begun = faint is not None and faint.rows >= least and faint.step <= layer.start
+        nothing = begun and network.once(_negligible)[layer.place]
         start = small and _from_the_start(layer, network.layers[source], thresholds)
         if faint and faint.rows >= least and small and (start or not faded):
             halved = layer.streaks.get("halved", faint)
@@ -191,7 +194,9 @@ class Vanishing(Rule[VanishingThresholds]):
             same = (layer.rows["within_std"] < _NOTHING * spread)[layer.rows["step"] > layer.start]
             if step <= layer.start and len(same) and same.all():
                 return Outcome.NOT_FOUND  # `Constant` says that of what is the same, not small
-        elif blurred and blurred.rows >= thresholds.vanish_stuck_rows and _stuck(layer, network, thresholds):
+        elif nothing or (
+            blurred and blurred.rows >= thresholds.vanish_stuck_rows and _stuck(layer, network, thresholds)
+        ):
             step = layer.start
         elif fading.heads(layer, network, thresholds.vanish_prior_rows):
             since = fading.heads_since(layer, network, thresholds.vanish_prior_rows)
@@ -246,6 +251,8 @@ class Vanishing(Rule[VanishingThresholds]):
 _GROWN: Final = 0.2
 #: Factor. A first row with more than so many times `vanish_ratio` of the signal before it had not lost it.
 _GAP: Final = 3.0
+#: Of the size of what a layer is given. Less than that is lost in rounding next to any number of usual size.
+_NO_SIZE: Final = 1e-12
 #: Of the differences between all elements, what is left by float32's rounding: eight times its unit.
 _NOTHING: Final = 1e-6
 #: Of its first size a layer that has at least this has kept it; and of all differences, those between samples are few
@@ -337,6 +344,21 @@ def _stuck(layer: LayerView, network: Network, thresholds: VanishingThresholds) 
         if now > blur or now > max(2.0 * first, _GROWN * blur):
             return False
     return alike[layer.place] <= blur
+
+
+@np.errstate(all="ignore")
+def _negligible(network: Network) -> list[bool]:
+    """For each layer whether all of its rows are next to nothing beside what it is given, though not zero.
+
+    Whatever follows sees its own biases alone, however much these differ.
+    """
+    found = []
+    for layer in network.layers:
+        feeder = network.feeder(layer)
+        own, given = network.rms[layer.place], network.rms[feeder.place] if feeder is not None else math.nan
+        known = layer.info.layer_type not in layer_types.PROBABILITIES and 0.0 < own <= _NO_SIZE * given < math.inf
+        found.append(known and float(network.scale(layer).max()) <= _NO_SIZE * given)
+    return found
 
 
 def _bits(reference: float, signal: float) -> float | None:

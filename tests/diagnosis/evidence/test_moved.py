@@ -34,7 +34,7 @@ def sick(inputs: list[Row]) -> Finding:
 
 def test_samples_that_became_alike_as_the_input_changed_are_the_datas_doing() -> None:
     told = sick([row(s, count=4096 * 4, **wave(s, 0.5 if s >= SINCE else 1.0)) for s in range(SINCE + 6)])
-    assert (told.layer, told.first_step, told.cause_name) == ("head", SINCE, "inputs_equal")
+    assert (told.layer, told.first_step, told.cause_name) == ("input", SINCE, "inputs_equal")
     assert "the input itself changed in that step" in str(told.because)
 
 

@@ -116,6 +116,19 @@ def test_a_softmax_over_the_samples_of_a_batch(axis: int, count: int, mean: floa
     assert causes(*parts) == told
 
 
+@pytest.mark.parametrize(
+    ("largest", "layer_type", "told"),
+    [(-5.6, "LogSoftmax", ["softmax_axis"]), (-2.2, "LogSoftmax", []), (-5.6, "Linear", [])],
+)
+def test_logarithms_of_which_the_likeliest_class_has_too_little(
+    largest: float, layer_type: str, told: list[str]
+) -> None:
+    some = [plain(s, count=10 * BATCH, mean=-5.7, std=0.1, min=-5.9, max=largest) for s in range(5)]
+    made = compared(loss([5.7] * 5, function="nll"), "picked", {"shape": [BATCH]}, shape=[BATCH, 10], units=10)
+    parts = layer("softmax", [row(s) for s in range(5)], layer_type), layer("picked", some, "Prediction"), made
+    assert causes(*parts) == told
+
+
 def test_minus_a_yes_or_no_is_of_the_wrong_sign_where_no_other_player_wants_it() -> None:
     made = loss(noisy(np.linspace(-0.7, -9.0, 20)), None, function="")
     facts = {"form": "binary_cross_entropy", "factor": -1.0, "function": "", "spelled": ""}
@@ -128,6 +141,27 @@ def test_minus_a_yes_or_no_is_of_the_wrong_sign_where_no_other_player_wants_it()
     assert causes(out, made, *moved(), other) == []
     alike = [plain(s, count=BATCH, mean=1.0, std=0.0, min=1.0, max=1.0) for s in range(20)]
     assert causes(out, made | {"loss:target": (made["loss:target"][0], alike)}, *moved()) == []
+
+
+@pytest.mark.parametrize(
+    ("far", "targets", "spelled", "told"),
+    [
+        (9.0, {"whole": False}, "likeness", ["wrong_sign"]),
+        (2.0, {"whole": False}, "likeness", []),
+        (9.0, {"whole": False}, "pearson_correlation", []),  # which sets no scale
+        (9.0, {"whole": True, "distinct": [0.0, 1.0]}, "likeness", []),  # logits of a yes or no
+    ],
+)
+def test_a_loss_that_falls_while_outputs_leave_the_targets(
+    far: float, targets: dict[str, Any], spelled: str, told: list[str]
+) -> None:
+    made = loss(noisy(np.linspace(0.4, 0.05, 40)), None, function="")
+    target = [plain(s, count=BATCH, mean=0.0, std=1.0, min=-2.0, max=2.0) for s in range(40)]
+    made["loss:target"] = LayerInfo("loss:target", 0, "Target", facts={"shape": [BATCH, 1], **targets}), target
+    facts = {"function": "", "spelled": spelled, "prediction": {"shape": [BATCH, 1], "units": 1}}
+    made["loss"] = LayerInfo("loss", 0, "Loss", "float64", source="out", facts=facts), made["loss"][1]
+    out = layer("out", [plain(s, count=BATCH, mean=0.5 + far * s / 40, std=1.0) for s in range(40)])
+    assert causes(out, made, *moved()) == told
 
 
 def test_what_is_made_large_on_purpose_has_no_wrong_sign() -> None:

@@ -141,6 +141,18 @@ def test_weight_decay_shrinks_all_layers_step_by_step() -> None:
     assert {f.consequence_of for f in diagnosis.findings if f is not culprit} == {"2"}
 
 
+def test_a_decay_that_takes_much_of_each_weight_is_quick() -> None:
+    def told(decay: float) -> str:
+        diagnoser = watch({str(i): ("Linear", fading(40, 0.3)) for i in range(4)})
+        info = LayerInfo("optimiser", 9, "Optimiser", "float64", facts={"function": "SGD", "weight_decay": decay})
+        diagnoser.add(info)
+        diagnoser.append("optimiser", plain(39, count=1, mean=0.1, min=0.1, max=0.1))
+        return diagnoser.diagnose().culprits[0].cause_name
+
+    assert told(1.0) == "weight_decay"
+    assert told(1e-3) != "weight_decay"
+
+
 def test_one_layer_that_fades_among_many_that_do_not_is_no_weight_decay() -> None:
     steady = [row(step) for step in range(90)]
     layers = {str(i): ("Linear", fading(90, 0.93) if i == 1 else steady) for i in range(4)}

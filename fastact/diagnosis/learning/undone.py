@@ -1,0 +1,178 @@
+"""What is learned and lost again: weights that are set anew between rows, steps that are rounded away."""
+
+import itertools
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes.cause import Cause
+from fastact.diagnosis.evidence import standards, updates
+from fastact.diagnosis.network import LayerView, Network
+from fastact.fields import COLUMN
+from fastact.text import number, percent
+
+_MEAN: Final = COLUMN["mean"]
+#: Rows on both sides of a step whose losses are compared; the share of all that was learned which is lost in it; and by
+#: how many times the noise of a row the loss is more.
+_NEAR: Final = 3
+_LOST: Final = 0.5
+_NOISE: Final = 4.0
+#: Such steps, where rows of weights say as much, and where they do not; the steps between them are as many each time.
+_TWICE: Final = 2
+_OFTEN: Final = 3
+_UNEVEN: Final = 1
+#: Factor by which a weight changes more between two rows that it was set anew between, than between any others.
+_MORE: Final = 2.0
+#: Share by which targets and inputs may be other than before in these steps, in units of their usual changes.
+_OTHER: Final = 4.0
+#: Element types whose last digit a step may be less than, and the shares of the numbers of a weight that have a
+#: gradient, and do not change by it.
+_SHORT: Final = ("bfloat16", "float16")
+_TAUGHT: Final = 0.8
+_KEPT: Final = 0.75
+_ROWS: Final = 3
+#: Rows of the loss, and the share of a constant answer's above which little was learned.
+_LONG: Final = 30
+_LITTLE: Final = 0.5
+_NUMBERS: Final = ("mean", "std", "min", "max")
+
+Floats = npt.NDArray[np.float64]
+
+
+def starts_over(network: Network) -> tuple[int, Cause] | None:
+    """Losses that go back to where they began, in one step, again and again after as many steps.
+
+    No optimiser unlearns at once, and by the clock: the weights were set anew. Batches of another kind that come by
+    turns show in the targets, or in what the model is given.
+    """
+    return network.once(_starts_over)
+
+
+def _starts_over(network: Network) -> tuple[int, Cause] | None:
+    for loss in standards.losses(network):
+        steps = _falls_back(loss)
+        if len(steps) < _TWICE or _others_change(loss, network, steps):
+            continue
+        jumped = _weights_jump(network, steps)
+        if len(steps) < (_TWICE if jumped else _OFTEN):
+            continue
+        every = int(np.median(np.diff(steps)))
+        said = (
+            (
+                f"the loss is back near its first value in one step, {len(steps)} times, each {number(every)} steps "
+                "after the last"
+            ),
+            "neither the inputs nor the targets are others in these steps",
+        )
+        more = ("the weights change more there than elsewhere",) if jumped else ()
+        says = "Weights are set anew, or loaded, while they are trained, and what was learned is lost."
+        fix = (
+            "initialise, build or load the model once, before the loop over epochs and batches",
+            "look for apply(init), load_state_dict(), set_weights() or a new model within the loop",
+        )
+        return steps[0], Cause("weights_reset", says, fix, said + more, proved=True)
+    return None
+
+
+def _falls_back(loss: LayerView) -> list[int]:
+    """The steps in which a loss is back near its first value, where they come evenly."""
+    values, first = np.asarray(loss.rows["mean"], np.float64), float(loss.first[_MEAN])
+    if len(values) < 4 * _NEAR or not np.isfinite(values).all():
+        return []
+    sums = np.convolve(values, np.full(_NEAR, 1.0 / _NEAR), mode="valid")
+    before, after = sums[:-_NEAR], sums[_NEAR:]  # of the rows up to, and from, place + _NEAR
+    noise = float(np.median(np.abs(np.diff(values)))) * 1.05
+    far = (after - before > _LOST * (first - before)) & (first - before > _NOISE * noise)
+    places = np.flatnonzero(far & (after - before > _NOISE * noise)) + _NEAR
+    groups = np.split(places, np.flatnonzero(np.diff(places) > _NEAR) + 1) if len(places) else []
+    # Of each, where the rise from row to row is largest.
+    chosen = [int(group[np.argmax(values[group] - values[group - 1])]) for group in groups]
+    if len(chosen) < _TWICE:
+        return []
+    between = np.diff(chosen)
+    if between.max() - between.min() > _UNEVEN or between.min() < 2 * _NEAR:
+        return []
+    return [int(loss.rows["step"][place]) for place in chosen]
+
+
+def _others_change(loss: LayerView, network: Network, steps: list[int]) -> bool:
+    """Whether targets, or what the model is given, are others from these steps on than before."""
+    wanted = standards.targets(loss, network)
+    views = [view for view in network.everything.values() if view.info.layer_type == layer_types.INPUT]
+    return any(_changes(view, steps) for view in (*views, *((wanted,) if wanted is not None else ())))
+
+
+def _changes(view: LayerView, steps: list[int]) -> bool:
+    for name in ("mean", "std"):
+        values = np.asarray(view.rows[name], np.float64)
+        usual = float(np.median(np.abs(np.diff(values)))) if len(values) > 1 else 0.0
+        for step in steps:
+            at = int(view.rows["step"].searchsorted(step))
+            before, after = values[max(at - _NEAR, 0) : at], values[at : at + _NEAR]
+            if len(before) and len(after) and abs(float(after.mean() - before.mean())) > _OTHER * usual:
+                return True
+    return False
+
+
+def _weights_jump(network: Network, steps: list[int]) -> bool:
+    """Whether most weights change more between rows that one of these steps lies between, where there are such rows.
+
+    Where there is no difference, nothing is said: numbers that are drawn anew have the same mean and deviation.
+    """
+    votes = []
+    for name in updates.parameters(network).held:
+        view = network.everything.get(name)
+        if view is None or len(view.info.facts.get("shape", ())) < 2 or len(view.rows) < 2 * _TWICE:
+            continue
+        own = view.rows["step"]
+        inside = np.array([any(a < step <= b for step in steps) for a, b in itertools.pairwise(own)])
+        known = own[1:] >= steps[0] - int(np.diff(steps).min())  # before that, others may have left the window
+        moved = np.max([np.abs(np.diff(np.asarray(view.rows[each], np.float64))) for each in _NUMBERS], axis=0)
+        if inside.sum() < _TWICE or (known & ~inside).sum() < _TWICE:
+            continue
+        votes.append(float(np.median(moved[inside])) >= _MORE * float(np.median(moved[known & ~inside])))
+    return 2 * sum(votes) > len(votes)
+
+
+def rounded_away(network: Network) -> Cause | None:
+    """Weights of 16 bits that most steps do not change, since a step is less than their last digit."""
+    return network.once(_rounded_away)
+
+
+def _rounded_away(network: Network) -> Cause | None:
+    kept, kinds = [], set()
+    for name in updates.parameters(network).held:
+        weight, gradient, update = (
+            network.everything.get(name + suffix)
+            for suffix in ("", layer_types.GRADIENT_SUFFIX, layer_types.UPDATE_SUFFIX)
+        )
+        if weight is None or gradient is None or update is None or len(weight.info.facts.get("shape", ())) < 2:
+            continue
+        kind = str(weight.info.dtype)
+        if kind not in _SHORT or min(len(gradient.rows), len(update.rows)) < _ROWS:
+            return None
+        taught = 1.0 - float(np.median(gradient.rows["zeros"] / np.maximum(gradient.rows["count"], 1)))
+        same = float(np.median(update.rows["zeros"] / np.maximum(update.rows["count"], 1)))
+        if taught >= _TAUGHT and same < 1.0:
+            kept.append(same)
+            kinds.add(kind)
+    if not kept or not float(np.median(kept)) >= _KEPT or not standards.hardly_learned(network, _LONG, _LITTLE):
+        return None
+    kind = min(kinds)
+    said = (
+        f"{percent(float(np.median(kept)))} of the numbers of a weight are the same after a step, though they have "
+        "gradients"
+    )
+    return Cause(
+        "rounded_away",
+        f"The weights are kept in {kind}, whose precision is too small: a step is less than their last digit, and is "
+        "rounded away.",
+        (
+            "keep the weights in float32, and compute in 16 bits by torch.autocast or a mixed-precision policy",
+            "use a higher learning rate, or an optimiser that rounds at random or keeps the remainder",
+        ),
+        (said,),
+        proved=True,
+    )
