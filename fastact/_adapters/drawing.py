@@ -61,11 +61,12 @@ class Drawing:
         self._share = Fraction(share).limit_denominator(1 << 20)
         #: By the pass of a step and the size of its batch: the round of draws, and the samples of each part.
         self._tables: dict[tuple[int, int], tuple[int, list[Ints]]] = {}
+        #: By the size of a batch its parts, and in which share of the steps one is drawn, as a fraction.
+        self._rates: dict[int, tuple[int, int, int]] = {}
 
     def parts(self, batch: int) -> int:
         """Into how many parts a batch of so many samples is cut; 1 where it is taken whole."""
-        least = max(self._share * batch, Fraction(min(LEAST, batch)))
-        return max(1, int(batch // least)) if batch else 1
+        return self._rate(batch)[0]
 
     def due(self, step: int, batch: int) -> bool:
         """Whether something is drawn in this step."""
@@ -73,8 +74,19 @@ class Drawing:
 
     def _draws(self, step: int, batch: int) -> int:
         """The draws before a step: so many that each takes one part, and all of them the share. The first is due."""
-        rate = min(self._share * self.parts(batch), Fraction(1))
-        return -(-step * rate.numerator // rate.denominator)
+        _, numerator, denominator = self._rate(batch)
+        return -(-step * numerator // denominator)
+
+    def _rate(self, batch: int) -> tuple[int, int, int]:
+        known = self._rates.get(batch)  # fractions take as long as all else that is done in a step without a draw
+        if known is None:
+            least = max(self._share * batch, Fraction(min(LEAST, batch)))
+            parts = max(1, int(batch // least)) if batch else 1
+            rate = min(self._share * parts, Fraction(1))
+            if len(self._rates) >= _MOST_TABLES:
+                self._rates.clear()
+            known = self._rates[batch] = parts, rate.numerator, rate.denominator
+        return known
 
     def samples(self, step: int, number: int, batch: int) -> Ints:
         """The samples that are drawn in a pass, int64[samples], rising; all of them where the batch is taken whole.

@@ -351,6 +351,7 @@ class ActivationMonitor(Supervision, Adapted, InNotebooks, TellsNeurons, TellsLo
                 self._gathering.end_step([layer.info for layer in self._layers.values()])
             if self._alerts is not None and (self._gathering is None or self._gathering.alone):
                 self._alerts.look(self._diagnoser, self._failures, self._queue.keep_neurons)
+        self._unseen.begin_step()
 
     def diagnose(self) -> Diagnosis:
         """What is wrong now, judged by the rows of all finished steps in the window; waits for a GPU that has some.

@@ -8,7 +8,7 @@ each time, and whenever somebody wants to know. Steps in between cost the compar
 import math
 import weakref
 from collections.abc import Collection, Mapping
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from fastact.diagnosis.diagnoser import Diagnoser
 from fastact.errors import ArgumentValueError
@@ -45,6 +45,14 @@ class Watcher(Protocol):
         """What it has not recorded so far, by name; `recorded` has the names of everything that has rows."""
 
 
+@runtime_checkable
+class Resting(Protocol):
+    """A watcher that can do without its hooks in a step that is not recorded."""
+
+    def begin_step(self, *, closing: bool = False) -> None:
+        """Another step of the monitor has begun, or the monitor is closing; it must not raise."""
+
+
 class _Watched:
     """A watcher, since which recorded step it has been there, and what it said last."""
 
@@ -67,6 +75,7 @@ class Unseen:
         self.guarded: frozenset[str] = frozenset()
         self._queue, self._diagnoser, self._writer = queue, diagnoser, writer
         self._watched: list[_Watched] = []
+        self._resting: weakref.WeakSet[Resting] = weakref.WeakSet()
         #: Recorded steps after which to look, and layers that there were at the last look.
         self._due: float = math.inf
         self._layers = 0
@@ -84,6 +93,13 @@ class Unseen:
         self._watched.append(_Watched(watcher, self._queue.recorded))
         self._due = min(self._due, self._queue.recorded + PATIENCE)
         self._guard()
+        if isinstance(watcher, Resting):
+            self._resting.add(watcher)
+
+    def begin_step(self) -> None:
+        """To be called when another step has begun."""
+        for watcher in self._resting:
+            watcher.begin_step()
 
     def remove(self, watcher: Watcher) -> None:
         """Asks a watcher for the last time, and gives its names free."""
@@ -91,6 +107,8 @@ class Unseen:
         for watched in self._watched:
             if watched.watcher() is watcher:
                 watched.names = frozenset()
+        if isinstance(watcher, Resting):
+            self._resting.discard(watcher)
         self._guard()
 
     def _guard(self) -> None:
@@ -136,6 +154,8 @@ class Unseen:
         """Asks all watchers for the last time."""
         self.look()
         self._closed = True
+        for watcher in self._resting:
+            watcher.begin_step(closing=True)
 
     def _warn(self, steps: int) -> None:
         late = [watched for watched in self._watched if steps - watched.since >= PATIENCE]

@@ -83,7 +83,7 @@ class Clearing:
     def __init__(self) -> None:
         self._looked: list[_Looked] = []
         self._steps = self._kept = self._cleared = self._thrown = 0
-        self._ended = False
+        self.ended = False  #: Whether enough steps were looked at.
 
     def missing(self) -> dict[str, Missing]:
         """What was not seen, by name."""
@@ -105,7 +105,7 @@ class Clearing:
 
     def after(self, held: Sequence[nn.Parameter]) -> None:
         """It has stepped; it holds these parameters."""
-        if self._ended:
+        if self.ended:
             return
         if not self._looked:
             fit = [each for each in held if each.requires_grad and each.is_leaf and each.numel() <= _ELEMENTS]
@@ -118,6 +118,6 @@ class Clearing:
 
     def end(self) -> None:
         """Takes the hooks off."""
-        self._ended = True
+        self.ended = True
         while self._looked:
             self._looked.pop().handle.remove()

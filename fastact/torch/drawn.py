@@ -38,7 +38,7 @@ class Draw:
         sample's positions: (batch * positions, features). Of anything else all is swept.
         """
         shape = x.shape
-        if not shape or not shape[0] or shape[0] % self.batch or (x.is_cuda and _is_captured()):
+        if not shape or not shape[0] or shape[0] % self.batch or (x.is_cuda and is_captured()):
             return x, _ALL  # type: ignore[return-value] # two integers
         x = x.detach()
         chosen = self._chosen.get(x.device)
@@ -126,6 +126,6 @@ def _tensors(given: object, depth: int = 4) -> Iterator[torch.Tensor]:
             yield from _tensors(value, depth - 1)
 
 
-def _is_captured() -> bool:
-    """Whether a CUDA graph is being captured, whose replays would all have the samples of this pass."""
-    return torch.cuda.is_current_stream_capturing()
+def is_captured() -> bool:
+    """Whether a CUDA graph is being captured: its replays would all repeat what is done now, with the same samples."""
+    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()

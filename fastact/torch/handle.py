@@ -106,10 +106,6 @@ class Watch:
         self._hooks: list[Hook] = []
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._parking = Parking()
-        #: By the module that a pass begins with: the hooks of the others with which one may, while it runs.
-        self._outer_parking: weakref.WeakKeyDictionary[nn.Module, Parking] = weakref.WeakKeyDictionary()
-        #: Modules with which a pass may begin.
-        self._outer: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 
     def _attach(self, model: nn.Module, selected: Mapping[nn.Module, str], *, inputs: bool, gradients: bool) -> None:
         self._compiled = compiled_names(selected, model)
@@ -142,8 +138,6 @@ class Watch:
         live.discard(self)
         if self._parameters is not None:
             self._parameters.end()
-        for parking in self._outer_parking.values():
-            parking.end()
         self._parking.end()
         while self._handles:
             self._handles.pop().remove()
@@ -190,9 +184,15 @@ class Watch:
             if getattr(monitor, "closed", False):
                 raise FastactError("the monitor is closed: end the watch before it, or keep it open")
             return False
-        if self._plan is None and self._draws is None:
-            return True
-        step: int = monitor.current_step  # type: ignore[attr-defined] # `watch` has checked that it exists
+        # `watch` has checked that it counts its steps, where that matters.
+        return self._plans(monitor.current_step) if self._is_planned else True  # type: ignore[attr-defined]
+
+    @property
+    def _is_planned(self) -> bool:
+        return self._plan is not None or self._draws is not None
+
+    def _plans(self, step: int) -> bool:
+        """Whether this watch means to record a step that the monitor records."""
         if step != self._asked[0]:
             # Set before the call, so that a function that fails is asked, and warned of, once a step.
             self._asked = (step, False)
@@ -254,33 +254,49 @@ class Watch:
         layer = quick.monitor._layers.get(name)
         return None if layer is None else site_of(layer, x, axis)
 
-    def _park(self, module: nn.Module) -> None:
-        """Takes hooks off until a step is recorded, but for those with which a pass may begin.
+    def begin_step(self, *, closing: bool = False) -> None:
+        """Another step of the monitor has begun: takes all hooks off where it is not recorded, and brings them back."""
+        parking, passes = self._parking, self._passes
+        off = not closing and self._rests()
+        if off is parking.off:
+            return
+        if not off:
+            self._unpark()
+        elif passes.outermost is None and self._may_park():
+            self._losses.begin(passes.training)  # what waits for a loss waits no longer
+            parking.park()
+            if parking.off and self._parameters is not None:
+                self._parameters.rest()
 
-        Those are off until the pass has ended that begins with this `module`.
-        """
+    def _rests(self) -> bool:
+        """Whether nothing is recorded in the step that has begun, whatever comes in it."""
+        monitor = self.monitor.monitor if isinstance(self.monitor, Attachment) else self.monitor
+        if not isinstance(monitor, ActivationMonitor):
+            return False
+        step = monitor.current_step
+        if not monitor.active:
+            return True
+        try:
+            return self._is_planned and not self._plans(step)
+        except Exception:  # noqa: BLE001 - the pass that begins asks again, and tells of it
+            self._asked = (-1, False)
+            return False
+
+    def _may_park(self) -> bool:
+        """Whether hooks may be off: compiled code has those that were there when it was compiled."""
         model = self._losses._model()
         if model is None or self._compiled or self._compiled_inside(model):
-            return
+            return False
         if not self._parking.found:
-            self._parking.find(model, self._outer, (handle.id for handle in self._handles))
-        self._parking.park()
-        outer = self._outer_parking.setdefault(module, Parking())
-        if not outer.found:
-            outer.find(model, [module], (handle.id for handle in self._handles))
-        outer.park()
-
-    def _bring_back(self, module: nn.Module) -> None:
-        """The pass has ended: others may begin with other modules."""
-        outer = self._outer_parking.get(module)
-        if outer is not None:
-            outer.unpark()
+            self._parking.find(model, (handle.id for handle in self._handles))
+        return True
 
     def _unpark(self) -> None:
         """Brings all hooks back."""
-        for parking in self._outer_parking.values():
-            parking.unpark()
-        self._parking.unpark()
+        if self._parking.off:
+            self._parking.unpark()
+            if self._parameters is not None:
+                self._parameters.go_on()
 
     def _called(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """Takes the result of a function. Dynamo traces it."""

@@ -53,11 +53,14 @@ class _Compiled:
 _compiled: Final = _Compiled()
 
 
-def follow(follower: Follower) -> None:
-    """Tells of every optimiser's steps, until `unfollow`. The follower is not kept alive, and must not raise."""
+def follow(follower: Follower, *, again: bool = False) -> None:
+    """Tells of every optimiser's steps, until `unfollow`. The follower is not kept alive, and must not raise.
+
+    `again` where it goes on, after a rest.
+    """
     _followers.add(follower)
     if not _handles:
-        _compiled.seen = False
+        _compiled.seen = _compiled.seen and again
         _handles.append(register_optimizer_step_pre_hook(_before))
         _handles.append(register_optimizer_step_post_hook(_after))
 

@@ -23,6 +23,7 @@ from fastact.diagnosis.layer_types import (
 )
 from fastact.monitor.unseen import Missing
 from fastact.torch.clearing import Clearing
+from fastact.torch.drawn import is_captured
 from fastact.torch.graph import Strays
 from fastact.torch.hooks import unseen
 from fastact.torch.monitoring import of_parameters
@@ -114,6 +115,15 @@ class ParameterWatch:
             missing |= {prefix + name: each._replace(warn=asked) for name, each in why.items()}
         return missing | {prefix + name: each for name, each in self._clearing.missing().items()}
 
+    def rest(self) -> None:
+        """Nothing is recorded until `go_on`, so nobody need tell of optimisers' steps."""
+        if self._clearing.ended:
+            unfollow(self)
+
+    def go_on(self) -> None:
+        """Ends it."""
+        follow(self, again=True)
+
     def end(self) -> None:
         """The watch ends."""
         unfollow(self)
@@ -177,7 +187,7 @@ class ParameterWatch:
         step = watch._step()
         if step != self._at or step == -1:
             self._at, self._is_recorded = step, False
-            if watch._due() and self._model() is not None and not _is_captured():
+            if watch._due() and self._model() is not None and not is_captured():
                 self._is_recorded = 0 <= step < wanted.first or self._count % wanted.every == 0
                 self._count += 1
                 self._is_fresh = self._is_recorded
@@ -186,8 +196,7 @@ class ParameterWatch:
 
     def _find(self) -> None:
         """Walks through the model, for parameters that are not known yet."""
-        model = self._model()
-        if model is None:
+        if (model := self._model()) is None:
             return
         found: dict[int, KnownParameter] = {}
         within, prefix = self._within, self._watch.prefix
@@ -346,11 +355,6 @@ class ParameterWatch:
         """Whether an optimiser that holds no parameter of the model should: none does, and they have gradients."""
         there = [known.now() for known in self._there.values()]
         return self._held.isdisjoint(self._there) and any(each is not None and each.grad is not None for each in there)
-
-
-def _is_captured() -> bool:
-    """Whether a CUDA graph is being captured, which would repeat what we do."""
-    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
 
 
 def attach_parameters(

@@ -1,6 +1,6 @@
 """Hooks that are taken off while a step is not recorded: a module that has some costs microseconds, whatever they do.
 
-What begins a pass stays on, and brings the others back. Nothing is changed that another thread may be going through:
+The monitor tells when another step begins. Nothing is changed that another thread may be going through:
 a module gets its own, empty table of hooks meanwhile. Modules that somebody else has hooked too are left as they are,
 and so is everything as soon as something was compiled, since compiled code has the hooks that were there then.
 """
@@ -26,20 +26,20 @@ class Parking:
 
     def __init__(self) -> None:
         self.off = False
-        #: Modules and their tables of hooks that can be taken off; None before they were looked for.
-        self._places: list[tuple[weakref.ref[nn.Module], str, OrderedDict[int, Any]]] | None = None
+        #: Modules and their tables of so many hooks that can be taken off; None before they were looked for.
+        self._places: list[tuple[weakref.ref[nn.Module], str, OrderedDict[int, Any], int]] | None = None
         #: Of those that are off the empty tables in their place.
         self._empty: list[OrderedDict[int, Any]] = []
         #: Tables of somebody else's that have some of ours.
         self._shared: list[tuple[weakref.ref[nn.Module], str, tuple[int, ...]]] = []
 
-    def find(self, model: nn.Module, stay: Iterable[nn.Module], own: Iterable[int]) -> None:
-        """Looks for the hooks of a model, by their numbers, but for those of the modules that `stay` as they are."""
-        ours, staying = set(own), set(stay)
+    def find(self, model: nn.Module, own: Iterable[int]) -> None:
+        """Looks for the hooks of a model, by their numbers."""
+        ours = set(own)
         self._places = [
-            (weakref.ref(module), name, table)
+            (weakref.ref(module), name, table, len(table))
             for module in model.modules()
-            if module not in staying and "_forward_hooks" in module.__dict__
+            if "_forward_hooks" in module.__dict__
             for name in _TABLES
             if (table := module.__dict__[name]) and ours.issuperset(table)
         ]
@@ -54,11 +54,11 @@ class Parking:
         if self.off or not self._places or compilations():
             return
         self.off = True
-        self._empty = []
-        for module, name, table in self._places:
-            empty: OrderedDict[int, Any] = OrderedDict()
-            self._empty.append(empty)
-            if (found := module()) is not None and found.__dict__[name] is table:
+        if len(self._empty) != len(self._places) or any(self._empty):
+            self._empty = [OrderedDict() for _ in self._places]
+        for (module, name, table, count), empty in zip(self._places, self._empty, strict=True):
+            found = module()
+            if found is not None and found.__dict__[name] is table and len(table) == count:
                 found.__dict__[name] = empty
 
     def unpark(self) -> None:
@@ -66,7 +66,7 @@ class Parking:
         if not self.off:
             return
         self.off = False
-        for (module, name, table), empty in zip(self._places or (), self._empty, strict=True):
+        for (module, name, table, _), empty in zip(self._places or (), self._empty, strict=True):
             if (found := module()) is None or found.__dict__[name] is not empty:
                 continue
             if empty:  # somebody has hooked the module meanwhile, and holds on to this table

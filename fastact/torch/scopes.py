@@ -3,7 +3,6 @@
 import contextlib
 import sys
 import time
-import weakref
 from collections.abc import Mapping
 from types import FrameType
 from typing import Any, Final, Protocol
@@ -42,7 +41,6 @@ class ScopeWatching(Watching, Protocol):
     _losses: Losses
     _parameters: Any
     _root_name: str
-    _outer: weakref.WeakSet[nn.Module]
     prefix: str
 
     def _add(self, hook: Hook, register: Any, **options: Any) -> None: ...
@@ -50,9 +48,6 @@ class ScopeWatching(Watching, Protocol):
     def _called(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None: ...
     def _function_name(self, module: str, function: str) -> str: ...
     def _compiled_inside(self, model: nn.Module) -> bool: ...
-    def _park(self, module: nn.Module) -> None: ...
-    def _unpark(self) -> None: ...
-    def _bring_back(self, module: nn.Module) -> None: ...
     def _quicken(self) -> None: ...
     def _worked(self, since: float) -> None: ...
 
@@ -153,8 +148,6 @@ class Scope(Hook):
         if passes.outermost is self:
             recorded, fresh = passes.recorded, passes.sources is not None
             passes.leaves(self)
-            if not recorded and passes.outermost is None:
-                watch._bring_back(module)
             if recorded and passes.outermost is None and output is not None:
                 if fresh and self.root:
                     self._look_inside(given, output)
@@ -203,14 +196,9 @@ class Scope(Hook):
             watch._failed(self.name or type(module).__name__, error)
         if not due or (watch._training_only and not module.training) or tracing() is not None:
             passes.skip(self, watch._step(), due=due)
-            if due or tracing() is not None:
-                watch._unpark()
-            else:
-                watch._park(module)
             if watch._compiled_inside(module):  # what was compiled with the mode on would be compiled anew without it
                 passes.functions_on()
             return
-        watch._unpark()
         passes.begin(self, module, watch._step())
         mode = watch._mode(module.training)
         if (mode not in watch._sourced or watch._losses.wants_sources) and not transforming():
@@ -345,7 +333,6 @@ def attach_scopes(
         modules.setdefault(module, name)
         watch._taken.add(watch.prefix + name)
     root, outer = callable_parts(model)
-    watch._outer = weakref.WeakSet(outer)
     within = tuple(name for module, name in modules.items() if module in selected)
     functions = {
         module: "none" if chosen and not is_within(name, within) else functions_of(module, name)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.optim.optimizer import _global_optimizer_pre_hooks
 
 import fastact
 from fastact.torch import watch
@@ -41,8 +42,9 @@ def test_hooks_are_off_in_steps_that_are_not_recorded_and_rows_are_the_same() ->
             counts.append(hooks(model))
             monitor.step()
         assert counts[0] == counts[3] == counts[6] == on
-        assert max(counts[1], counts[2], counts[4]) < on
-        assert not inner(copy.deepcopy(model))._forward_hooks or counts[-1] == on
+        assert [counts[1], counts[2], counts[4], counts[5]] == [0, 0, 0, 0]
+        assert not hooks(model)
+        assert not hooks(copy.deepcopy(model))
         assert {name: layer["step"].tolist() for name, layer in monitor.history.items() if name != "optimiser"} == {
             name: [0, 3, 6] for name in ("input", "0.inner.0", "0.inner.1", "1.inner.0", "1.inner.1", "loss")
         }
@@ -52,14 +54,16 @@ def test_hooks_are_off_in_steps_that_are_not_recorded_and_rows_are_the_same() ->
 def test_a_part_that_is_called_by_itself_brings_them_back() -> None:
     model = nn.Sequential(Block(), Block())
     with fastact.ActivationMonitor(every=2) as monitor, watch(model, monitor):
-        for _ in range(2):
-            model(torch.ones(2, 4))
-            monitor.step()
-        assert not inner(model)._forward_hooks
+        model(torch.ones(2, 4))
+        monitor.step()
         model[0](torch.ones(2, 4))
-        assert inner(model)._forward_hooks
+        assert not hooks(model)
+        monitor.step()
+        assert hooks(model)
+        model[0](torch.ones(2, 4))
         monitor.step()
         assert monitor.history["0.inner.0"]["step"].tolist() == [0, 2]
+        assert monitor.history["1.inner.0"]["step"].tolist() == [0]
 
 
 def test_what_others_hook_meanwhile_stays_and_can_be_taken_off() -> None:
@@ -89,9 +93,8 @@ def test_a_module_that_others_have_hooked_is_left_as_it_is() -> None:
     theirs: Callable[..., None] = lambda *_: None  # noqa: E731
     handle = inner(model).register_forward_hook(theirs)
     with fastact.ActivationMonitor(every=2) as monitor, watch(model, monitor):
-        for _ in range(2):
-            model(torch.ones(2, 4))
-            monitor.step()
+        model(torch.ones(2, 4))
+        monitor.step()
         assert len(inner(model)._forward_hooks) == 2
         assert not model.get_submodule("1.inner.0")._forward_hooks
     handle.remove()
@@ -102,11 +105,12 @@ def test_the_watch_may_end_while_they_are_off_and_the_model_too() -> None:
     model = nn.Sequential(Block())
     with fastact.ActivationMonitor(every=2) as monitor:
         handle = watch(model, monitor)
-        for _ in range(2):
-            model(torch.ones(2, 4))
-            monitor.step()
-        assert not inner(model)._forward_hooks
+        model(torch.ones(2, 4))
+        monitor.step()
+        assert hooks(model) == 0
         handle.remove()
+        assert hooks(model) == 0
+        monitor.step()
         assert hooks(model) == 0
         again = watch(model, monitor)
         model(torch.ones(2, 4))
@@ -116,43 +120,89 @@ def test_the_watch_may_end_while_they_are_off_and_the_model_too() -> None:
 
 
 class Observed(nn.Sequential):
-    """Notes how many hooks its parts have while it runs, and may fail."""
+    """Ends the monitor's step while it runs."""
 
-    fails = False
-
-    def __init__(self, *parts: nn.Module) -> None:
-        super().__init__(*parts)
-        self.seen: list[int] = []
+    monitor: fastact.ActivationMonitor
+    ends = False
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.seen.append(sum(map(hooks, self)))
-        if self.fails:
-            raise ValueError("as was asked")
+        if self.ends:
+            self.monitor.step()
         for part in self:
             x = part(x)
-        return x
+        return torch.relu(x)
 
 
-def test_parts_with_which_a_pass_may_begin_have_theirs_again_when_it_ends() -> None:
+def test_a_pass_in_whose_middle_the_step_ends_keeps_them_until_it_has_ended() -> None:
     model = Observed(Block(), Block())
-    with fastact.ActivationMonitor(every=3) as monitor, watch(model, monitor):
+    with fastact.ActivationMonitor(every=3) as monitor, watch(model, monitor) as handle:
+        on, model.monitor, model.ends = hooks(model), monitor, True
         model(torch.ones(2, 4))
-        on = sum(map(hooks, model))
+        assert hooks(model) == on
+        assert handle._passes.outermost is None
+        model.ends = False
+        model(torch.ones(2, 4))  # is not recorded, whether or not they are there
+        monitor.step()
+        assert hooks(model) == 0
         monitor.step()
         model(torch.ones(2, 4))
-        assert model.seen == [on, 0]
-        left = len(model[0]._forward_hooks)
-        assert left > 0
-        model.fails = True
-        with pytest.raises(ValueError, match="as was asked"):
-            model(torch.ones(2, 4))
-        assert model.seen == [on, 0, 0]
-        assert len(model[0]._forward_hooks) == left
-        model.fails = False
-        for _ in range(2):
+        monitor.step()
+        assert monitor.history["input"]["step"].tolist() == [0, 3]
+        assert monitor.history["relu"]["step"].tolist() == [3]
+
+
+def test_a_plan_is_asked_when_a_step_begins_and_one_that_fails_is_told_of() -> None:
+    model, asked = nn.Sequential(Block()), []
+
+    def plan(step: int) -> bool:
+        asked.append(step)
+        if step == 2:
+            raise ValueError("as was asked")
+        return step != 1
+
+    with fastact.ActivationMonitor() as monitor, watch(model, monitor, every=plan) as handle:
+        for expected in (True, False, True):
+            assert bool(hooks(model)) == expected
+            if len(asked) < 3:
+                model(torch.ones(2, 4))
+            else:
+                with pytest.warns(RuntimeWarning, match="as was asked"):
+                    model(torch.ones(2, 4))
             monitor.step()
-        model[1](torch.ones(2, 4))
-        monitor.step()
-        assert monitor.history["1.inner.0"]["step"].tolist() == [0, 3]
+        assert handle.failures == 1
+        assert asked[:3] == [0, 1, 2]
+        assert hooks(model)
+        assert "1" not in monitor.history
         assert monitor.history["0.inner.0"]["step"].tolist() == [0]
-    assert hooks(model) == 0
+
+
+def test_optimisers_are_not_followed_either_and_their_rows_are_the_same() -> None:
+    def rows(every: int) -> tuple[list[int], list[int]]:
+        torch.manual_seed(0)
+        model, followed = nn.Sequential(Block()), []
+        optimiser = torch.optim.SGD(model.parameters(), 0.1)
+        with fastact.ActivationMonitor(every=every) as monitor, watch(model, monitor, updates=True, parameters_every=2):
+            for _ in range(45):
+                optimiser.zero_grad()
+                model(torch.ones(2, 4)).sum().backward()
+                optimiser.step()
+                monitor.step()
+                followed.append(len(_global_optimizer_pre_hooks))
+            return monitor.history["optimiser"]["step"].tolist(), followed
+
+    steps, followed = rows(4)
+    assert steps == list(range(0, 45, 8))
+    assert (followed[0], followed[43], followed[44]) == (1, 1, 0)  # at first it is looked how gradients are cleared
+    assert rows(1)[0] == list(range(0, 45, 2))
+
+
+def test_the_watch_of_a_closed_monitor_has_them_again_and_tells_so() -> None:
+    model = nn.Sequential(Block())
+    monitor = fastact.ActivationMonitor(every=2)
+    with watch(model, monitor):
+        model(torch.ones(2, 4))
+        monitor.step()
+        assert not hooks(model)
+        monitor.close()
+        with pytest.warns(RuntimeWarning, match="monitor is closed"):
+            model(torch.ones(2, 4))

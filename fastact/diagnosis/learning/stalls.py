@@ -137,6 +137,7 @@ def of_known(
         return Seen("behind", at, own)
     # What is below already, and falls of late, is on its way, however far its weights have gone.
     soon = own.most < constant and rows_at_last(values[at:], level) <= thresholds.learn_rows
+    soon = soon or left <= _AT_ONCE  # it falls, and is nearly there
     if soon or (left <= thresholds.learn_pace and not _wandered(layer, network, own.rows, thresholds)):
         return None
     if at and len(values) - at >= thresholds.learn_rows // 2:

@@ -86,7 +86,8 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
         to the last bit in nine of ten batches. Padding that is more than half of the targets, after 50 rows in which
         the loss is no less than 0.9 of what guessing among the rest costs; a yes that 0.5% to 15% of the places want,
         and none has got in the later half of 50 rows, at 0.75 of a constant answer's loss and above. Losses
-        of two players that are all at most 0.05 for 20 rows.
+        of two players that are all at most 0.05 for 20 rows. Logarithms of probabilities of which the largest is less
+        than that of an equal share; a loss of one's own that falls while outputs go 4 deviations of the targets away.
 
     Needs one row. Critical is what cannot learn, serious what learns worse or not reliably. What may be meant is a note
     until the loss shows that it does harm: it stands still, or has not fallen below mismatch_learned (half of what the
