@@ -83,7 +83,7 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
                 + (() if itself else smaller)
                 + (() if itself else moved.not_by_an_update(layer, network, step).refuted_by),
             ),
-            other_data(network, step),
+            network.once_for(other_data, step),
             Cause(
                 "weight_decay",
                 "The weights shrink with every update, until only the biases are left: there is too much weight decay.",

@@ -308,7 +308,7 @@ def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verd
         data.speaks_for,
         data.refuted_by if facts.model_input(network) is not None else ("its input was not recorded",),
     )
-    causes = [posterior, decay, alike, rate, changed, other_data(network, step)]
+    causes = [posterior, decay, alike, rate, changed, network.once_for(other_data, step)]
     return best(causes, ("use less weight decay", LOWER_RATE))
 
 

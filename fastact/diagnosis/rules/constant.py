@@ -300,7 +300,7 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
         return best([Cause(name, cause, remedies, differs, proved=bool(differs))])
     equal = facts.inputs_equal(network)
     zero = facts.inputs_zero(network)
-    causes = [other_data(network, step)]
+    causes = [network.once_for(other_data, step)]
     if layer_types.is_norm(layer_type):
         shape = facts.norm_of_one_element(layer, network)
         if shape.speaks_for and differs:
