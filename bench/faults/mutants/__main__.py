@@ -41,8 +41,8 @@ def main() -> None:
     arguments = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     if arguments.list:
-        for it in OPERATORS.values():
-            console.print(f"{it.name}: {it.says}", markup=False)
+        for mistake in OPERATORS.values():
+            console.print(f"{mistake.name}: {mistake.says}", markup=False)
         return
     parts = arguments.part or [part for part in PARTS if part != HELD_OUT]
     told = _run(arguments, parts)
