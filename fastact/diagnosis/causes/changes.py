@@ -19,6 +19,8 @@ _ROWS: Final = 10
 _MOST: Final = 0.5
 #: Factor. A layer that grew by so much more than what it is given has other weights, or another bias.
 _ALONE: Final = 10.0
+#: The same of a learning rate from row to row; warm-ups rise by less.
+_FASTER: Final = 10.0
 
 
 def causes(layer: LayerView, network: Network, step: int, slack: int, steady_within: float) -> tuple[Cause, ...]:
@@ -45,22 +47,36 @@ def causes(layer: LayerView, network: Network, step: int, slack: int, steady_wit
     weighted = any(layer_types.has_weights(other.info.layer_type) for other in before)
     steady = not any(network.range[other.place] >= steady_within for other in before)
     changed = ("the data is on another scale since then",) if given.speaks_for and not first else ()
+    faster = rate_rose(network, step)
     replaced = Cause(
         "weights_replaced",
         "Its weights were changed at that step from outside: by a checkpoint, a rescaling, or as layers were thawed.",
         ("look at what the code did to the weights at that step",),
         (("the layers before it, which every update moves too, stay as they are",) if weighted and steady else ())
         + alone,
-        () if alone else changed,
+        (*faster, *(() if alone else changed)),
     )
     rate = Cause(
         "learning_rate",
         "An update at that step was far too large.",
         (CLIP_GRADIENTS, LOWER_RATE),
-        (),
+        faster,
         (() if alone else changed) + facts.before_any_update(layer, step).refuted_by,
     )
     return given, replaced, rate
+
+
+def rate_rose(network: Network, step: int) -> tuple[str, ...]:
+    """What says that a learning rate rose many times over just then: between rows of an optimiser around the step."""
+    for view in network.everything.values():
+        if view.info.layer_type != layer_types.OPTIMISER:
+            continue
+        rates = np.asarray(view.rows["max"], np.float64)
+        place = int(view.rows["step"].searchsorted(step))
+        for at in (place, place - 1):
+            if 0 < at < len(rates) and rates[at] >= _FASTER * rates[at - 1] > 0.0:
+                return (f"the learning rate rose {number(rates[at] / rates[at - 1])} times about then",)
+    return ()
 
 
 def comes_and_goes(layer: LayerView, network: Network, step: int, factor: float) -> bool:

@@ -26,6 +26,10 @@ _SURE: Final = 4.0
 _GAP: Final = 24.0
 #: Gain: the root mean square of a sum of inputs of unit size. Glorot's and He's are 1 and 1.4; chosen.
 _WIDE: Final = 5.0
+#: The same that is far too little, where all weights have no more: N(0, 0.02) of sixteen inputs has 0.08. And matrices
+#: through which it has to go.
+_NARROW: Final = 0.05
+_BOTH: Final = 2
 #: Rounding of a bound.
 _ROUNDING: Final = 1e-5
 #: The weights of recurrent layers, which have those of all gates one below the other.
@@ -96,7 +100,8 @@ def too_wide(network: Network) -> For:
     return network.once(_too_wide)
 
 
-def _too_wide(network: Network) -> For:
+def _gains(network: Network) -> dict[str, float]:
+    """By name of a weight: the root mean square of its sums of inputs of unit size, as it began."""
     gains = {}
     for name, view in network.everything.items():
         shape = view.info.facts.get("shape", ())
@@ -105,6 +110,33 @@ def _too_wide(network: Network) -> For:
             continue  # what is looked up is no sum
         fan = math.prod(shape[:-1]) if name.endswith("kernel") else math.prod(shape[1:])
         gains[name] = row_rms(row) * math.sqrt(max(fan, 1))
+    return gains
+
+
+def too_narrow(network: Network) -> For:
+    """What the rows say of weights that all began so small that hardly anything comes through two layers of them."""
+    return network.once(_too_narrow)
+
+
+def _too_narrow(network: Network) -> For:
+    gains = _gains(network)
+    if len(gains) < _BOTH or not 0.0 < max(gains.values()) <= _NARROW:
+        return For()
+    least = number(max(gains.values()))
+    said = f"all {len(gains)} weight matrices began so small that they make at most {least} of 1, where 1 is usual"
+    return For((said,))
+
+
+def all_zero(network: Network) -> For:
+    """What the rows say of weights that all began at zero, so that none of several layers gets a gradient."""
+    gains = network.once(_gains)
+    if len(gains) < _BOTH or any(gains.values()):
+        return For()
+    return For((f"all numbers of all {len(gains)} weight matrices were zero at first",))
+
+
+def _too_wide(network: Network) -> For:
+    gains = _gains(network)
     if not gains:
         return For()
     widest = max(gains, key=lambda name: gains[name])

@@ -268,7 +268,7 @@ def hidden(network: Network) -> str:
 
 def cannot_be_learned(network: Network) -> bool:
     """Whether any of this is so strong that a loss that stays needs no long wait."""
-    if fading(network) or dropped(network) or all_alike(network):
+    if fading(network) or dropped(network) or all_alike(network) or drawn.all_zero(network).speaks_for:
         return True
     # A head on features that are kept by another model learns, if it moves as it should.
     return bool(hidden(network)) and updates.moves(network).ratio > _MOVES
@@ -310,6 +310,18 @@ def causes(network: Network) -> list[Cause]:
             "The weights began so large that outputs are far too large before anything is learned.",
             ("use the framework's own initialisation, or one that keeps the scale: N(0, sqrt(1/n_in))",),
             drawn.too_wide(network).speaks_for,
+        ),
+        Cause(
+            "initialisation",
+            "The weights began so small that signals fade from layer to layer, and gradients with them.",
+            ("use the framework's own initialisation, or one that keeps the scale: N(0, sqrt(1/n_in))",),
+            drawn.too_narrow(network).speaks_for,
+        ),
+        Cause(
+            "weights_zero",
+            "All weights began at zero, so that all units of a layer are the same, and stay so.",
+            ("use the framework's own initialisation, which draws the weights at random",),
+            drawn.all_zero(network).speaks_for,
         ),
         Cause(
             "one_sided_initialisation",

@@ -11,7 +11,7 @@ from fastact.diagnosis.causes.cause import Cause
 from fastact.diagnosis.causes.inputs import causes_of_data, causes_of_inputs
 from fastact.diagnosis.causes.remedies import LOWER_RATE
 from fastact.diagnosis.evidence import standards, updates
-from fastact.diagnosis.learning import beginnings, loops, moving, rates, standing, structure
+from fastact.diagnosis.learning import beginnings, loops, moving, rates, signs, standing, structure
 from fastact.diagnosis.learning.moving import Course, of_rate, of_sign
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.fields import COLUMN
@@ -169,7 +169,7 @@ def causes(loss: LayerView, network: Network, course: Course) -> list[Cause]:
         *(cause for cause in (loops.never_cleared(network),) if cause is not None),
         *_left_behind(network),
         *(moving.of_targets(loss, network) if course.diverged else ()),
-        *of_sign(loss, network, course),
+        *(signs.causes(loss, network) or of_sign(loss, network, course)),
         *rates.causes(network),
         *of_rate(network, course),
         *([] if one_answer(loss, network) else standing.causes(network)),

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.inputs import feature_scales, missing_value_codes, same_inputs, targets_not_scaled
 from fastact.diagnosis.evidence import facts, standards, updates
 from fastact.diagnosis.evidence.progress import LEAST, Progress, progress, rows_at_last, rows_by_factors, since
@@ -128,6 +129,9 @@ def of_known(
     far = far and len(values) >= thresholds.learn_soon and rows_by_factors(values, level) > _LONG * len(values)
     if far and _is_far_off(layer, network, constant):
         return Seen("behind", at, late)
+    stands = len(values) >= thresholds.learn_soon and own.pace == 0.0 and own.now > _LEARNED * constant
+    if stands and reasons.never_moves(network) and _has_gradients(network, thresholds.learn_soon):
+        return Seen("stuck", at, own)  # whatever the noise of its batches is
     if own.least < level:
         return None
     worse = own.least > thresholds.learn_above * constant
@@ -151,6 +155,12 @@ def of_known(
     if worse:
         return Seen("above", at, own)
     return Seen("slow" if own.pace > 0.0 else "stuck", at, own)
+
+
+def _has_gradients(network: Network, least: int) -> bool:
+    """Whether backward passes were run in so many rows: it is a training, and no evaluation."""
+    views = network.everything.values()
+    return any(view.info.layer_type == layer_types.GRADIENT and len(view.rows) >= least for view in views)
 
 
 def _wandered(layer: LayerView, network: Network, rows: int, thresholds: _Limits) -> bool:

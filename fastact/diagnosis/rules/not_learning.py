@@ -11,7 +11,7 @@ from fastact.diagnosis.causes.cause import best
 from fastact.diagnosis.evidence import facts, standards
 from fastact.diagnosis.evidence.progress import progress
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity, gravity
-from fastact.diagnosis.learning import partial, reasons
+from fastact.diagnosis.learning import partial, reasons, signs
 from fastact.diagnosis.learning.moving import Course
 from fastact.diagnosis.learning.stalls import FAR, HIGH, STAYS, Seen, of_known, of_unknown, proved
 from fastact.diagnosis.network import LayerView, Network
@@ -30,7 +30,7 @@ _SURELY: Final = 3.0
 #: Causes that no layer brings about.
 _OWN: Final = frozenset({
     "not_in_optimiser", "frozen_parameters", "no_update", "no_gradient", "targets_not_finite", "constant_labels",
-    "missing_value_codes", "dropout", "gradients_cleared", "no_zero_grad", "clipped",
+    "missing_value_codes", "dropout", "gradients_cleared", "no_zero_grad", "clipped", "wrong_sign",
 })  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def _follows(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     if cause.first_step == effect.first_step and not effect.layer.endswith(layer_types.GRADIENT_SUFFIX):
         return False
     return cause.severity != NOTE and cause.cause_name in (
-        "rate_too_large", "loss_not_finite", "targets_not_finite", "loss_diverges", "no_zero_grad"
+        "rate_too_large", "loss_not_finite", "targets_not_finite", "loss_diverges", "no_zero_grad", "wrong_sign"
     )  # fmt: skip
 
 
@@ -135,6 +135,7 @@ class NotLearning(Rule[NotLearningThresholds]):
         It cannot fall where all parameters are frozen, in no optimiser, without gradient, or where all gradients or
         updates are zero in each of the recorded steps; where weights are the same before each step; where the rate has
         become zero.
+        It rises, too, and as soon as it does, where the gradient of its predictions points away from the targets.
         Whatever the loss does, an optimiser's gradients must be cleared between two steps, and not several times, a
         momentum must be below 0.995 (of Adam, below 0.99 or its second beta) where the loss is not low, weights that
         jump by more than their updates must not take the loss back, the first layers must have a gradient, weights of
@@ -207,7 +208,10 @@ class NotLearning(Rule[NotLearningThresholds]):
         """What the loss does."""
         if layer.info.layer_type == layer_types.OPTIMISER:
             return partial.check(layer, network, self.condition, thresholds.min_rows, thresholds.learn_rows)
-        if "loss_not_finite" in layer.streaks:
+        broken = "loss_not_finite" in layer.streaks
+        if broken and signs.turned(layer, network):
+            return self._finding(layer, network, Seen("rising", 0, None), None, thresholds)
+        if broken:
             return self._not_finite(layer, network)
         if len(layer.rows) < thresholds.min_rows:
             return Outcome.NOT_ENOUGH_DATA
@@ -221,6 +225,13 @@ class NotLearning(Rule[NotLearningThresholds]):
             seen = of_known(layer, network, values, course, constant, thresholds)
         if seen is None or seen.kind == "flat":  # whether that should fall is not known, and that it cannot is
             seen = proved(layer, network, values, course, constant) or seen
+        if (
+            course is not None
+            and not course.pace > 0.0
+            and course.least > layer.first[_MEAN]
+            and (signs.turned(layer, network))
+        ):
+            seen = Seen("rising", 0, course)
         if seen is not None:
             finding = self._finding(layer, network, seen, constant, thresholds)
             # Where nothing that could keep it is known, a loss that is surely below has begun to learn.
