@@ -161,7 +161,7 @@ class LossDetached(Injection):
         return loss.detach().requires_grad_()
 
 
-@operator("wrong_loss", lambda it: updates(it) and it.models == 1)
+@operator("wrong_sign wrong_loss", lambda it: updates(it) and it.models == 1)
 class LossNegated(Injection):
     """The loss has the wrong sign."""
 

@@ -49,7 +49,7 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
     over = _falls_over(alike, head.place)
     slowly = over >= SLOWLY and (attention or step <= layer.start)
     sigmoids = sum(name in layer_types.GATES for name in before)
-    from_start = facts.before_any_update(layer, step).refuted_by
+    from_start = at_first = facts.before_any_update(layer, step).refuted_by
     later = facts.after_updates(layer, step).refuted_by
     first = row_likeness(head.first, 2)
     if from_start and first >= _FALLEN * alike[head.place] > 0.0:  # never far apart, and much less so now
@@ -91,7 +91,7 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
                 (f"the outputs of {shrunk} of {layers} layers with weights have shrunk, to half or so", *smaller)
                 if most
                 else (),
-                from_start + (() if most else ("the layers keep their size",)),
+                at_first + (() if most else ("the layers keep their size",)),
             ),
             Cause(
                 "depth",

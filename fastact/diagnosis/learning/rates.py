@@ -22,6 +22,10 @@ from fastact.text import number, percent
 #: descent, whose gradients are rarely more than 1 where the inputs are normalised, of the second. Chosen.
 _ADAPTIVE: Final = 1e-6
 _PLAIN: Final = 1e-5
+#: What all steps of a normalised optimiser together move a weight by at most, and the fewest steps: next to weights of
+#: 0.01 it is nothing, whatever the gradients are.
+_NOWHERE: Final = 3e-6
+_LONG: Final = 60
 #: Share of its largest so far, below which a rate has been taken away.
 _TAKEN: Final = 1e-3
 #: Rows of rates of zero that are more than the beginning of a warm-up.
@@ -100,6 +104,29 @@ def too_small(network: Network) -> str:
     return said[0] if said and all(said) else ""
 
 
+def nowhere(network: Network) -> Cause | None:
+    """Rates so small that all steps together have moved no weight by what matters; None where that is not proved."""
+    views = _optimisers(network)
+    steps = min((int(view.last[_STEP]) - view.start + 1 for view in views), default=0)
+    if steps < _LONG or not all(_stays_put(view) for view in views):
+        return None
+    most = max(float(view.rows["max"].max()) for view in views)
+    says = "The learning rate is so small that no weight has changed by an amount that matters."
+    remedies = (
+        "use a usual learning rate: 1e-3 for Adam",
+        "see that the rate was not meant as its logarithm or a factor",
+    )
+    moved = f"{steps:,} steps at {number(most)} move a weight by {number(steps * most)} at most"
+    return Cause("rate_too_small", says, remedies, (moved,), proved=True)
+
+
+def _stays_put(view: LayerView) -> bool:
+    rates = view.rows["max"]
+    known = view.oldest == view.start and str(view.info.facts.get("function", "")).lower() in NORMALISED
+    steps = int(view.last[_STEP]) - view.start + 1
+    return known and 0.0 < float(rates.max()) * steps <= _NOWHERE and float(rates[-1]) <= float(rates[0])
+
+
 def _too_small(view: LayerView, network: Network) -> str:
     rates = view.rows["max"]
     now, most = float(rates[-1]), float(rates.max())
@@ -131,8 +158,10 @@ def _fading(network: Network) -> tuple[str, ...]:
     ratios = []
     for name in known.held:
         view = network.everything.get(name)
-        if view is not None and len(view.info.facts.get("shape", ())) >= 2 and len(view.rows) >= 2:
-            ratios.append(row_rms(view.last) / max(row_rms(view.first), 1e-30))
+        if view is None or len(view.info.facts.get("shape", ())) < 2 or len(view.rows) < 2:
+            continue
+        if (first := row_rms(view.first)) > 0.0:  # what began at zero has not shrunk
+            ratios.append(row_rms(view.last) / first)
     if ratios and float(np.median(ratios)) < _FADED and max(ratios) < 1.0:
         said.append(f"the weights have shrunk to {percent(float(np.median(ratios)))} of what they were")
     elif not ratios and (least := _faded_outputs(network)):

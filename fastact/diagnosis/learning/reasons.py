@@ -71,7 +71,8 @@ def proofs(network: Network) -> list[Cause]:
                 proved=True,
             )
         )
-    causes += [cause for cause in (loops.cleared_early(network), loops.put_back(network)) if cause is not None]
+    others = loops.cleared_early(network), loops.put_back(network), rates.nowhere(network)
+    causes += [cause for cause in others if cause is not None]
     if known.held and len(known.without_gradient) >= known.total > 0:
         causes.append(
             Cause(

@@ -8,6 +8,7 @@ from supervised import Given, layer, loss, noisy, optimiser, seen
 from synthetic import plain
 
 from fastact.diagnosis.learning import rates
+from fastact.diagnosis.network import Network
 from fastact.history import LayerInfo
 
 ROWS, BATCH = 40, 64
@@ -18,7 +19,9 @@ def causes(numbers: list[float], gradient: dict[str, float], function: str, fact
     info, rows = made["loss"]
     made["loss"] = LayerInfo("loss", 0, "Loss", "float64", source="out", facts={**(info.facts or {}), **facts}), rows
     pull = [plain(s, **{"count": BATCH, "std": 0.1, **gradient}) for s in range(ROWS)]
-    out: Given = layer("out", [plain(s, count=BATCH, mean=3.0, std=1.0) for s in range(ROWS)]) | layer("out:grad", pull, "Gradient")
+    out: Given = layer("out", [plain(s, count=BATCH, mean=3.0, std=1.0) for s in range(ROWS)]) | layer(
+        "out:grad", pull, "Gradient"
+    )
     found = seen(out, made, optimiser(1e-3, ROWS)).diagnose().culprits
     return [f.cause_name for f in found if f.condition == "not_learning"]
 
@@ -35,7 +38,7 @@ def test_a_cross_entropy_pulls_up_one_class_by_what_it_pushes_down_the_others(
 
 @pytest.mark.parametrize(("pull", "rise", "told"), [(-0.1, 0.5, True), (0.1, 0.5, False), (-0.1, -0.5, False)])
 def test_squares_pull_predictions_towards_the_targets(pull: float, rise: float, told: bool) -> None:
-    facts = {"prediction": {"shape": [BATCH, 1], "units": 1}, "reduction": "mean"}
+    facts = {"prediction": {"shape": [BATCH], "units": 1}, "reduction": "mean"}
     numbers = noisy(np.linspace(1.0, 1.0 + rise, ROWS), 0.003)
     found = causes(numbers, {"mean": pull, "min": -0.3, "max": 0.3}, "mean_squared_error", facts)
     assert ("wrong_sign" in found) == told
@@ -47,7 +50,9 @@ def test_all_weights_at_zero_and_all_far_too_small() -> None:
         for name in ("a.weight", "b.weight"):
             rows = [plain(s, count=32, zeros=0 if size else 32, mean=0.0, std=size, neurons=8) for s in range(3)]
             given[name] = LayerInfo(name, 0, "Parameter", "float32", facts={"shape": [8, 4], "layer": name[0]}), rows
-        return [cause.name for cause in rates.causes(seen(given)._networks()[0])]
+        views = seen(given).views()
+        network = Network(list(views.values()), recent_rows=10, min_samples=32, everything=views)
+        return [cause.name for cause in rates.causes(network) if cause.speaks_for]
 
     assert named(0.0) == ["weights_zero"]
     assert named(0.01) == ["initialisation"]
