@@ -140,6 +140,7 @@ def _collapsed(layer: LayerView, rows: int) -> bool:
     return weights and run is not None and run.rows >= rows and run.step > layer.start
 
 
+_ONE: Final = "one layer with weights lies between"
 #: Of the rms of what it is given: so little leaves no recurrent layer with gates of weights of usual size.
 _SHUT: Final = 1e-9
 #: Share of the spread that it is given. A layer without weights that keeps less has lost it by itself.
@@ -150,6 +151,7 @@ def over_depth(layer: LayerView, network: Network, source: int) -> Verdict:
     """Why the signal of layer `source` does not reach `layer`, from the first row on."""
     between = network.layers[source : layer.place + 1]
     types = [each.info.layer_type for each in between]
+    matrices = sum(layer_types.has_weights(name) and not layer_types.is_norm(name) for name in types[1:])
     flat = [name for name in types if name in layer_types.BOUNDED and name not in layer_types.RELU_FAMILY]
     sigmoids = sum(name in layer_types.GATES for name in flat)
     keeps = _kept_by_weights(network, source, layer.place)
@@ -178,6 +180,7 @@ def over_depth(layer: LayerView, network: Network, source: int) -> Verdict:
         (residual, *norm, initialisation(everywhere)),
         ((f"{len(between) - 1} layers lie between {facts.named(between[0])} and it",) if keeps >= 0.4 else ())
         + ((f"the network has {weighted} layers with weights",) if weighted >= _DEEP else ()),
+        (_ONE,) if matrices == 1 and not layer_types.is_norm(types[-1]) else (),
     )
     return best([*_by_itself(layer, network), slope, depth, small])
 
