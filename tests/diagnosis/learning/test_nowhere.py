@@ -1,7 +1,9 @@
 """Rates so small that all steps of a training together move nothing."""
 
 import pytest
-from supervised import Given, LayerInfo, loss, noisy, seen, values
+from supervised import Given, loss, noisy, seen, values
+
+from fastact.history import LayerInfo
 
 ROWS = 90
 
