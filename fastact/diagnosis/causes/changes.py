@@ -7,8 +7,9 @@ import numpy as np
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause
-from fastact.diagnosis.causes.remedies import CLIP_GRADIENTS, LOWER_RATE, SAME_PREPROCESSING
-from fastact.diagnosis.evidence import facts
+from fastact.diagnosis.causes.other_data import data_changed
+from fastact.diagnosis.causes.remedies import CLIP_GRADIENTS, LOWER_RATE
+from fastact.diagnosis.evidence import facts, updates
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.text import number, shown
 
@@ -33,7 +34,7 @@ def causes(layer: LayerView, network: Network, step: int, slack: int, steady_wit
         slack: steps by which the input may have changed before.
         steady_within: a layer whose rms stays within this factor has not changed.
     """
-    given = data()
+    given = data_changed()
     first = facts.is_first(layer, network)
     if network.input is not None:
         known = facts.data_changed(network, step, float(slack))
@@ -68,9 +69,7 @@ def causes(layer: LayerView, network: Network, step: int, slack: int, steady_wit
 
 def rate_rose(network: Network, step: int) -> tuple[str, ...]:
     """What says that a learning rate rose many times over just then: between rows of an optimiser around the step."""
-    for view in network.everything.values():
-        if view.info.layer_type != layer_types.OPTIMISER:
-            continue
+    for view in updates.optimisers(network):
         rates = np.asarray(view.rows["max"], np.float64)
         place = int(view.rows["step"].searchsorted(step))
         for at in (place, place - 1):
@@ -186,15 +185,3 @@ def runs_away(made: LayerView, given: LayerView) -> Cause:
         f"use a lower learning rate for {shown(_part(made))}",
     )
     return Cause("learning_rate", says, remedies, (f"{facts.named(given)} is what it puts out, in part or all of it",))
-
-
-def data(*, proved: bool = False) -> Cause:
-    """Other data since then; `proved` where that is the input itself."""
-    return Cause(
-        "data_changed",
-        "The data changed at that step: another source, another part of it, or another preprocessing.",
-        ("look at what changed in the data at that step", SAME_PREPROCESSING),
-        ("the input itself changed",) if proved else (),
-        (),
-        proved,
-    )

@@ -18,7 +18,7 @@ from fastact.diagnosis.causes.remedies import (
     initialisation,
     normalisation,
 )
-from fastact.diagnosis.evidence import facts, moved, standards
+from fastact.diagnosis.evidence import facts, moved, standards, updates
 from fastact.diagnosis.evidence.haste import reckless
 from fastact.diagnosis.network import LayerView, Network, row_rms, row_signal
 from fastact.diagnosis.row_conditions import Cells, Row
@@ -317,8 +317,8 @@ def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verd
 
 def decays(network: Network) -> tuple[str, ...]:
     """That an optimiser takes so much of each weight in each step that it is forgotten faster than it is learned."""
-    for view in network.everything.values():
-        decay = view.info.facts.get("weight_decay") if view.info.layer_type == layer_types.OPTIMISER else None
+    for view in updates.optimisers(network):
+        decay = view.info.facts.get("weight_decay")
         taken = decay * float(view.last[_MAX]) if isinstance(decay, float) else 0.0
         if taken >= _STRONG:
             return (f"weight decay takes {percent(min(taken, 1.0))} of each weight in each step",)

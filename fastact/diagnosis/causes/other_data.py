@@ -21,8 +21,18 @@ def other_data(network: Network, step: int) -> Cause:
     said = input_moved(network, step)
     if facts.inputs_equal(network).refuted_by or not said:
         against = () if said else ("the recorded input is as before",)
-        says = "The data changed at that step: another source, another part of it, or another preprocessing."
-        remedies = "look at what changed in the data at that step", SAME_PREPROCESSING
-        return Cause("data_changed", says, remedies, (said,) if said else (), against)
+        return data_changed()._replace(speaks_for=(said,) if said else (), refuted_by=against)
     says = "Since then all samples of a batch are the same, or nearly so."
     return Cause("inputs_equal", says, (CHECK_LOADER, SAME_PREPROCESSING), (said,))
+
+
+def data_changed(*, proved: bool = False) -> Cause:
+    """Other data since then; `proved` where that is the input itself."""
+    return Cause(
+        "data_changed",
+        "The data changed at that step: another source, another part of it, or another preprocessing.",
+        ("look at what changed in the data at that step", SAME_PREPROCESSING),
+        ("the input itself changed",) if proved else (),
+        (),
+        proved,
+    )

@@ -93,6 +93,11 @@ class Parameters(NamedTuple):
     elements: int
 
 
+def optimisers(network: Network) -> list[LayerView]:
+    """The rows of the optimisers' learning rates."""
+    return [view for view in network.everything.values() if view.info.layer_type == layer_types.OPTIMISER]
+
+
 def parameters(network: Network) -> Parameters:
     """What is known of the parameters; computed once for a diagnosis."""
     return network.once(_parameters)

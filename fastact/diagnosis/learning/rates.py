@@ -58,10 +58,6 @@ _MAX, _STD, _WITHIN, _STEP = COLUMN["max"], COLUMN["std"], COLUMN["within_std"],
 _COUNT, _NEURONS = COLUMN["count"], COLUMN["neurons"]
 
 
-def _optimisers(network: Network) -> list[LayerView]:
-    return [view for view in network.everything.values() if view.info.layer_type == layer_types.OPTIMISER]
-
-
 def _outputs(network: Network) -> list[LayerView]:
     """The layers in training, in forward order, whatever group of rows is judged."""
     views = [
@@ -74,7 +70,7 @@ def _outputs(network: Network) -> list[LayerView]:
 
 def zero_since(network: Network) -> int | None:
     """The step since which the learning rate of each optimiser is zero, for several rows; None where one is not."""
-    views = _optimisers(network)
+    views = updates.optimisers(network)
     since = []
     for view in views:
         rows = view.rows
@@ -91,7 +87,7 @@ def mostly_zero(network: Network) -> int | None:
     since = zero_since(network)
     if since is None:
         return None
-    views = _optimisers(network)
+    views = updates.optimisers(network)
     long = all(int((view.rows["step"] >= since).sum()) >= _ZERO_LONG for view in views)
     most = all(view.last[_STEP] - since >= _ZERO_SHARE * (view.last[_STEP] - view.start) for view in views)
     return since if long and most else None
@@ -99,14 +95,14 @@ def mostly_zero(network: Network) -> int | None:
 
 def too_small(network: Network) -> str:
     """That the rates are so small that no weight takes notice, and do not rise; for want of rows of updates."""
-    views = _optimisers(network)
+    views = updates.optimisers(network)
     said = [_too_small(view, network) for view in views]
     return said[0] if said and all(said) else ""
 
 
 def nowhere(network: Network) -> Cause | None:
     """Rates so small that all steps together have moved no weight by what matters; None where that is not proved."""
-    views = _optimisers(network)
+    views = updates.optimisers(network)
     steps = min((int(view.last[_STEP]) - view.start + 1 for view in views), default=0)
     if steps < _LONG or not all(_stays_put(view) for view in views):
         return None

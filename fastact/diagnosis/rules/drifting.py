@@ -9,6 +9,7 @@ import numpy.typing as npt
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes import changes
 from fastact.diagnosis.causes.cause import Cause, best
+from fastact.diagnosis.causes.other_data import data_changed
 from fastact.diagnosis.evidence import facts, standards
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, row_rms
@@ -198,7 +199,7 @@ class Drifting(Rule[DriftingThresholds]):
             f"and is {number(last)} now."
         )
         evidence = Evidence(rms_before=sizes[0], rms_after=sizes[1], mean_before=before, mean_after=after)
-        verdict = best([changes.data(proved=True)])
+        verdict = best([data_changed(proved=True)])
         severity = "serious" if thrown else NOTE
         return verdict.finding(layer.info.name, self.condition, severity, run.step, evidence, message)
 
@@ -233,7 +234,7 @@ class Drifting(Rule[DriftingThresholds]):
         evidence = Evidence(rms_before=base, rms_after=now, factor=now / base)
         well = standards.has_learned(network) and not standards.rises_again(network)
         severity = NOTE if well else "serious"
-        verdict = best([changes.data(proved=True) if told is layer else changes.runs_away(told, layer)])
+        verdict = best([data_changed(proved=True) if told is layer else changes.runs_away(told, layer)])
         return verdict.finding(told.info.name, self.condition, severity, run.step, evidence, message)
 
     def _finding(
@@ -260,7 +261,7 @@ class Drifting(Rule[DriftingThresholds]):
         if layer.info.layer_type == layer_types.INPUT:
             severity = graded(serious=large, critical=False)
             maker = changes.made_by(network).get(layer.place)
-            causes: tuple[Cause, ...] = (changes.of_outputs(network, step) or changes.data(proved=True),)
+            causes: tuple[Cause, ...] = (changes.of_outputs(network, step) or data_changed(proved=True),)
             if maker is not None:
                 causes = (changes.of_part(network.layers[maker]),)
         else:
@@ -294,7 +295,7 @@ class Drifting(Rule[DriftingThresholds]):
             f"{number(after)} and stayed there."
         )
         severity = graded(serious=abs(by) >= thresholds.drift_harm, critical=False)
-        verdict = best([changes.data(proved=True)])
+        verdict = best([data_changed(proved=True)])
         return verdict.finding(layer.info.name, self.condition, severity, step, evidence, message)
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes import modes
 from fastact.diagnosis.causes.cause import Cause, best
-from fastact.diagnosis.evidence import facts, standards
+from fastact.diagnosis.evidence import facts, standards, updates
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, rms
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, upstream
@@ -199,7 +199,7 @@ def _left_in_evaluation(network: Network) -> Finding | None:
     and the one optimiser has stepped on.
     """
     depends = [view for view in network.layers if view.info.layer_type.startswith(_DEPENDS)]
-    optimisers = [v for v in network.everything.values() if v.info.layer_type == layer_types.OPTIMISER]
+    optimisers = updates.optimisers(network)
     if not depends or len(optimisers) != 1:
         return None
     last = max(int(view.last[_STEP]) for view in network.layers)

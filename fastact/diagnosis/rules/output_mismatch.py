@@ -197,7 +197,7 @@ def _losses(network: Network) -> int:
 
 def _models(network: Network) -> int:
     """How many models there are that optimisers of their own step, by what their rows begin with."""
-    names = [view.info.name for view in network.everything.values() if view.info.layer_type == layer_types.OPTIMISER]
+    names = [view.info.name for view in updates.optimisers(network)]
     return max(len({name.rpartition(".")[0] for name in names}), 1)
 
 
