@@ -99,27 +99,38 @@ def _fold_tile(
     n_lanes = simd.lanes(tag)
     limits = sum_limits(bounds, simd.load_widened(x, at, tag))
     symmetric = bounds[0] == -bounds[1]
+    # Of whole rows the next tile is one piece.
+    following, chunk = at + rows * stride, 2 * n_lanes
+    row_end = following + (rows * width if width == stride else width)
     if STRIPS == 1:
         for k in range(0, shift.size, n_lanes):
+            # One line is two strips wide.
+            ask = following if ahead and k % chunk == 0 else -1
             s = simd.load(shift, k, limits[0])
             vectors = simd.load_tuple(sums, k, s)
             first = at + _strip_at(k, width, n_lanes)
             if symmetric and not simd.any_of(simd.no(simd.equal(s, s - s))):
                 for here in range(first, first + rows * stride, stride):
                     value, key = simd.load_widened(x, here, tag), simd.load_minmax_key(x, here, tag)
+                    if ask >= 0:
+                        tally.ask_ahead(x, ask)
+                        ask += chunk
                     vectors = accumulate_plain(vectors, limits, value, key)
             else:
                 for here in range(first, first + rows * stride, stride):
                     value, key = simd.load_widened(x, here, tag), simd.load_minmax_key(x, here, tag)
+                    if ask >= 0:
+                        tally.ask_ahead(x, ask)
+                        ask += chunk
                     vectors = accumulate(vectors, s, limits, value, key)
             simd.store_tuple(sums, k, vectors)
+            following = max(following, ask)
+            if following >= row_end:
+                row_end += stride
+                following = row_end - width
         return
-    ask, row_end, chunk = -1, 0, 0
-    if ahead:
-        ask, chunk = at + rows * stride, 2 * n_lanes
-        # Of whole rows the next tile is one piece.
-        row_end = ask + (rows * width if width == stride else width)
     for k in range(0, shift.size, 2 * n_lanes):
+        ask = following if ahead else -1
         s, t = simd.load(shift, k, limits[0]), simd.load(shift, k + n_lanes, limits[0])
         left, right = simd.load_tuple(sums, k, s), simd.load_tuple(sums, k + n_lanes, t)
         first = at + _strip_at(k, width, n_lanes)
@@ -143,9 +154,10 @@ def _fold_tile(
                 right = accumulate(right, t, limits, value, key)
         simd.store_tuple(sums, k, left)
         simd.store_tuple(sums, k + n_lanes, right)
-        if ask >= row_end and ahead:
+        following = max(following, ask)
+        if following >= row_end:
             row_end += stride
-            ask = row_end - width
+            following = row_end - width
 
 
 @exact_jit
