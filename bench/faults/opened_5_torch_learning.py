@@ -1,4 +1,4 @@
-"""PyTorch, held out: rates, parameters that are left out, and what the loop does."""
+"""PyTorch, opened (held out until 2026-12-01): rates, parameters that are left out, and what the loop does."""
 
 import copy
 
@@ -8,8 +8,8 @@ from torch import nn, optim
 
 from bench.faults.case import fault
 from bench.faults.data import as_column
-from bench.faults.held_out_data import dishes, embers, ferries, hives, knots, loaves, locks, quilts, runes, trams
-from bench.faults.held_out_torch_outputs import Marks, Reader, Squares, layered
+from bench.faults.opened_5_data import dishes, embers, ferries, hives, knots, loaves, locks, quilts, runes, trams
+from bench.faults.opened_5_torch_outputs import Marks, Reader, Squares, layered
 from bench.faults.run import Data, Run, batches, train
 
 
