@@ -52,6 +52,10 @@ def test_there_are_enough_cases_of_each_kind(every: list[Case]) -> None:
     assert Counter(case.framework for case in fifth if case.causes) >= Counter(torch=55, keras=30)
     assert sum(not case.causes for case in fifth) >= 20
     assert {case.kind for case in fifth} == {*KINDS, "look-alike"}
+    asked = [case for case in every if case.part == "questions"]
+    assert {case.framework for case in asked} == {"keras"}
+    assert sum(bool(case.causes) for case in asked) >= 60
+    assert sum(not case.causes for case in asked) >= 6
     assert {case.framework for case in every} == {"torch", "keras"}
     assert {case.kind for case in every} == {*KINDS, "look-alike"}
 
