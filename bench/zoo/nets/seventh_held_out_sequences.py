@@ -114,21 +114,21 @@ def swinging(inputs: int, outputs: int, *, width: int = 32, step: float = 0.6) -
 
 
 class Projected(nn.Module):
-    """layers (two LSTMs whose states are projected to fewer numbers), say."""
+    """low (LSTM), few, bend, high (LSTM), say: between two recurrent layers there are but a few numbers."""
 
     def __init__(self, inputs: int, outputs: int, width: int, few: int) -> None:
         super().__init__()
-        self.layers = nn.LSTM(inputs, width, 2, batch_first=True, proj_size=few)
-        self.say = nn.Linear(few, outputs)
+        self.low, self.few, self.bend = nn.LSTM(inputs, width, batch_first=True), nn.Linear(width, few), nn.ELU()
+        self.high, self.say = nn.LSTM(few, width, batch_first=True), nn.Linear(width, outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(samples, places, inputs) to (samples, outputs)."""
-        answer: torch.Tensor = self.say(self.layers(x)[0][:, -1])
+        answer: torch.Tensor = self.say(self.high(self.bend(self.few(self.low(x)[0])))[0][:, -1])
         return answer
 
 
-def projected(inputs: int, outputs: int, *, width: int = 32, few: int = 10) -> nn.Module:
-    """layers, say."""
+def projected(inputs: int, outputs: int, *, width: int = 24, few: int = 4) -> nn.Module:
+    """low, few, bend, high, say."""
     return Projected(inputs, outputs, width, few)
 
 
