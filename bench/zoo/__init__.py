@@ -8,8 +8,9 @@ where, when and why; `figures` counts it. `python -m bench.zoo`.
 
 No installed package ships a trained network, so the control that was trained before it is watched is one of our own.
 
-Two parts of the table are for tuning rules and thresholds ("tuning", "tuning-2"), and four more: "opened", "opened-3"
-and "opened-4", which were held out until 2026-11-30, and "opened-5", until 2026-12-01. Held-out parts have other
+Two parts of the table are for tuning rules and thresholds ("tuning", "tuning-2"), and five more: "opened", "opened-3"
+and "opened-4", which were held out until 2026-11-30, and "opened-5" and "opened-6", until
+2026-12-01. Held-out parts have other
 networks, data and seeds; what they say is reported apart and nothing is ever tuned on it. The later parts have the
 kinds of network and fault that users report, and share no architecture.
 """

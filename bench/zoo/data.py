@@ -14,7 +14,7 @@ import torch
 from bench.zoo.data_fifth import FIFTH_TASKS
 from bench.zoo.data_fourth import FOURTH_TASKS
 from bench.zoo.data_second import SECOND_TASKS
-from bench.zoo.data_sixth_held_out import SIXTH_TASKS
+from bench.zoo.data_sixth import SIXTH_TASKS
 from bench.zoo.data_task import Array, Task, source_of, split, split_task
 from bench.zoo.data_third import THIRD_TASKS
 

@@ -25,9 +25,9 @@ from bench.zoo.nets import (
     pictures,
     sequences,
     series,
-    sixth_held_out_dense,
-    sixth_held_out_images,
-    sixth_held_out_sequences,
+    sixth_dense,
+    sixth_images,
+    sixth_sequences,
     third_dense,
     third_images,
     third_sequences,
@@ -38,7 +38,7 @@ __all__ = ["NETS"]
 _FAMILIES: Final = (
     dense, experts, functional, images, looking, others, pictures, sequences, series, third_dense, third_images,
     third_sequences, fourth_dense, fourth_images, fourth_sequences, fifth_dense, fifth_images,
-    fifth_sequences, sixth_held_out_dense, sixth_held_out_images, sixth_held_out_sequences,
+    fifth_sequences, sixth_dense, sixth_images, sixth_sequences,
 )  # fmt: skip
 
 #: By name.

@@ -10,7 +10,7 @@ from bench.zoo.programs import (
     fourth,
     games,
     pairs,
-    sixth_held_out,
+    sixth,
     third_alone,
     third_pairs,
 )
@@ -18,7 +18,7 @@ from bench.zoo.programs.program import Program, Routed, Supervised
 
 __all__ = ["PROGRAMS", "Program"]
 
-_FAMILIES: Final = (alone, coders, games, pairs, third_alone, third_pairs, fourth, fifth, fifth_games, sixth_held_out)
+_FAMILIES: Final = (alone, coders, games, pairs, third_alone, third_pairs, fourth, fifth, fifth_games, sixth)
 
 #: By name.
 PROGRAMS: Final[dict[str, type[Program]]] = {

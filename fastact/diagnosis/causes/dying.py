@@ -91,14 +91,15 @@ def _multiplied(given: Cause) -> Cause:
     return Cause("weights_zero", says, (trained,), (), against)
 
 
-def _frozen(layer: LayerView, network: Network) -> str:
-    """The frozen parameter of a layer that is zero throughout; "" where there is none."""
+def _frozen(network: Network) -> dict[str, str]:
+    """For each layer with a frozen parameter that is zero throughout, that parameter."""
+    found: dict[str, str] = {}
     for name, view in network.everything.items():
-        known = view.info.facts
-        own = view.info.layer_type == layer_types.PARAMETER and known.get("layer") == layer.info.name
-        if own and known.get("trainable") is False and view.last[_ZEROS] >= view.last[_COUNT]:
-            return shown(name, 40)
-    return ""
+        if view.info.layer_type != layer_types.PARAMETER or view.info.facts.get("trainable") is not False:
+            continue
+        if view.last[_ZEROS] >= view.last[_COUNT]:
+            found.setdefault(str(view.info.facts.get("layer", "")), shown(name, 40))
+    return found
 
 
 def _handed_on(layer: LayerView, network: Network) -> list[Cause]:
@@ -142,7 +143,7 @@ def _of_weights(layer: LayerView, network: Network, step: int) -> list[Cause]:
     live = no_input.refuted_by
     which = "scale and shift" if layer_types.is_norm(layer_type) else "weights and biases"
     zero = Cause("weights_zero", f"Its {which} are zero.", (trained,), speaks_for=live)
-    if (frozen := _frozen(layer, network)) and step <= layer.start:
+    if step <= layer.start and (frozen := network.once(_frozen).get(layer.info.name)):
         zero = Cause(
             "weights_zero",
             f"Its {which} are zero, and frozen, so that they stay so.",

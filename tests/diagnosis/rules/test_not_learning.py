@@ -205,6 +205,13 @@ def test_without_rows_of_parameters_the_optimiser_tells_how_much_is_frozen(
     assert [(each.cause_name, each.confidence) for each in findings(loss(FLAT[:40]), holds)] == told
 
 
+@pytest.mark.parametrize("name", ["block.2", "experts.2"])
+def test_an_expert_that_nobody_asks_for_is_not_cut_off(name: str) -> None:
+    network = layer("0", [row(s) for s in range(10)]) | layer(name, [row(s) for s in range(10)])
+    told = findings(network, parameter("0.weight"), optimiser(), unseen={f"{name}.weight:grad": "None"})
+    assert any(f.cause_name == "no_gradient" for f in told) is ("experts" not in name)
+
+
 def test_a_warm_up_is_waited_for() -> None:
     assert findings(loss(FLAT[:40]), parameter("fc.weight", update=1e-7, growth=10.0)) == []
 

@@ -1,4 +1,4 @@
-"""PyTorch, held out: how weights begin, depth, inputs, and targets."""
+"""PyTorch, opened (held out until 2026-12-01): how weights begin, depth, inputs, and targets."""
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (as people write it)
@@ -6,8 +6,8 @@ from torch import nn, optim
 
 from bench.faults.case import fault
 from bench.faults.data import as_column
-from bench.faults.held_out_data import ferries, hives, kites, knots, loaves, locks, quilts, roads, towns, trams
-from bench.faults.held_out_torch_outputs import Reader, Squares, layered
+from bench.faults.opened_5_data import ferries, hives, kites, knots, loaves, locks, quilts, roads, towns, trams
+from bench.faults.opened_5_torch_outputs import Reader, Squares, layered
 from bench.faults.run import Run, batches, train
 
 

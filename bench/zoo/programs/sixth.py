@@ -1,4 +1,4 @@
-"""Held out: trainings of the sixth part that rank, outlive, draw, shoot, copy, and share out."""
+"""Trainings of the sixth part (held out until 2026-12-01): they rank, outlive, draw, shoot, copy, and share out."""
 
 import itertools
 from typing import Final

@@ -1,4 +1,4 @@
-"""Keras, held out: the last layer, the loss, shapes, targets, and numbers that are not finite."""
+"""Keras, opened (held out until 2026-12-01): the last layer, losses, shapes, targets, and numbers not finite."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from keras import layers, ops
 
 from bench.faults.case import fault
 from bench.faults.data import as_column, for_keras
-from bench.faults.held_out_data import ferries, hives, loaves, locks, quilts, runes, stalls, trams, weeds
+from bench.faults.opened_5_data import ferries, hives, loaves, locks, quilts, runes, stalls, trams, weeds
 from bench.faults.run import Data, Run
 
 

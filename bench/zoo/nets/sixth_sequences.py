@@ -1,4 +1,4 @@
-"""Held out: networks for sequences of the sixth part."""
+"""Networks for sequences of the sixth part (held out until 2026-12-01)."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""Keras, held out: rates, what is left out, how weights begin, depth, and inputs."""
+"""Keras, opened (held out until 2026-12-01): rates, what is left out, how weights begin, depth, and inputs."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from keras import layers
 
 from bench.faults.case import fault
 from bench.faults.data import for_keras
-from bench.faults.held_out_data import dishes, ferries, hives, loaves, quilts, runes, trams
-from bench.faults.held_out_keras_outputs import fit, tower
+from bench.faults.opened_5_data import dishes, ferries, hives, loaves, quilts, runes, trams
+from bench.faults.opened_5_keras_outputs import fit, tower
 from bench.faults.run import Run
 
 SPARSE = "sparse_categorical_crossentropy"

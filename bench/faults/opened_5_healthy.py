@@ -1,4 +1,4 @@
-"""Held out: programs that look odd, and in which nothing is wrong."""
+"""Opened (held out until 2026-12-01): programs that look odd, and in which nothing is wrong."""
 
 import keras
 import torch
@@ -8,7 +8,7 @@ from torch import nn, optim
 
 from bench.faults.case import look_alike
 from bench.faults.data import as_column, for_keras
-from bench.faults.held_out_data import (
+from bench.faults.opened_5_data import (
     dishes,
     embers,
     ferries,
@@ -23,8 +23,8 @@ from bench.faults.held_out_data import (
     trams,
     weeds,
 )
-from bench.faults.held_out_keras_outputs import fit, tower
-from bench.faults.held_out_torch_outputs import Marks, Reader, Squares, layered
+from bench.faults.opened_5_keras_outputs import fit, tower
+from bench.faults.opened_5_torch_outputs import Marks, Reader, Squares, layered
 from bench.faults.run import Run, batches, train
 
 
