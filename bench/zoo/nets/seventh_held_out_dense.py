@@ -58,7 +58,8 @@ class Sort(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(samples, width) to the same."""
-        return x.unflatten(-1, (-1, 2)).sort(-1).values.flatten(-2)
+        pairs: torch.Tensor = x.unflatten(-1, (-1, 2))
+        return pairs.sort(-1).values.flatten(-2)
 
 
 def sorted_pairs(inputs: int, outputs: int, *, width: int = 48, depth: int = 2) -> nn.Module:

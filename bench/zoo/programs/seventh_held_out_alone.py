@@ -144,7 +144,8 @@ class Tags(Program):
         said, true = self.model(self.training.feed(self.x[some])), self.y[some]
         if self.plain:
             chance = said.sigmoid()
-            return -4.0 * (true * chance.log() + (1.0 - true) * (1.0 - chance).log()).mean()
+            plain: torch.Tensor = -4.0 * (true * chance.log() + (1.0 - true) * (1.0 - chance).log()).mean()
+            return plain
         lost = F.binary_cross_entropy_with_logits(said, true, reduction="none")
         return 4.0 * ((1.0 - (-lost).exp()) * lost).mean()
 

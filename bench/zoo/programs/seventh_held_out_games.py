@@ -240,7 +240,7 @@ class Wanderer(Program):
     def gains(seen: torch.Tensor) -> torch.Tensor:
         """(samples, 4) to how much nearer each of the four ways leads."""
         away = seen[:, :2] - seen[:, 2:]
-        return torch.cat([away, -away], 1) / away.norm(dim=1, keepdim=True).clamp_min(0.1)
+        return torch.cat([away, -away], 1) / away.square().sum(1, keepdim=True).sqrt().clamp_min(0.1)
 
     def loss(self) -> torch.Tensor:
         """Minus likelihoods times gains, the value's squared error, and minus a little entropy."""
@@ -253,7 +253,8 @@ class Wanderer(Program):
         way = safe.multinomial(1, generator=self.order)
         gain = self.worth * self.gains(seen).gather(1, way)[:, 0]
         ahead = gain - value.detach() if self.base else gain
-        lost = -(chances.gather(1, way)[:, 0] * ahead).mean() + self.doubt * (chances.exp() * chances).sum(-1).mean()
+        lost: torch.Tensor = -(chances.gather(1, way)[:, 0] * ahead).mean()
+        lost = lost + self.doubt * (chances.exp() * chances).sum(-1).mean()
         return lost + 0.5 * F.mse_loss(value, gain) if self.base else lost
 
     @torch.no_grad()
