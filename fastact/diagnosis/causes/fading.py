@@ -18,7 +18,7 @@ from fastact.diagnosis.causes.remedies import (
     initialisation,
     normalisation,
 )
-from fastact.diagnosis.evidence import facts, moved, standards, updates
+from fastact.diagnosis.evidence import drawn, facts, moved, standards, updates
 from fastact.diagnosis.evidence.haste import reckless
 from fastact.diagnosis.network import LayerView, Network, row_rms, row_signal
 from fastact.diagnosis.row_conditions import Cells, Row
@@ -188,6 +188,10 @@ def over_depth(layer: LayerView, network: Network, source: int) -> Verdict:
 def _by_itself(layer: LayerView, network: Network) -> list[Cause]:
     """What a layer loses all at once, whatever lies before it: a normalisation over one element, weights of zero."""
     feeder = network.feeder(layer)
+    if began := drawn.all_zero(network).speaks_for:
+        says = "All weights began at zero, so that all units of a layer are the same, and stay so."
+        draw = "use the framework's own initialisation, which draws the weights at random"
+        return [Cause("weights_zero", says, (draw,), began, proved=True)]
     if feeder is None or not network.signal[feeder.place] > 0.0:
         return []
     if layer.info.layer_type in layer_types.GATED and network.rms[layer.place] <= _SHUT * network.rms[feeder.place]:

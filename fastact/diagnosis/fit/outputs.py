@@ -26,6 +26,24 @@ _USUAL_RATE: Final = 2.0
 _BEYOND: Final = 1e-3
 
 
+def activated_twice(s: Supervised, learned: float) -> Mismatch | None:
+    """A softmax of a softmax, or a sigmoid of a sigmoid, within the network."""
+    del learned
+    if s.output is None or s.activation != s.given:
+        return None
+    if s.activation == "Softmax" and s.kind == "softmax" and s.units > 1:
+        most = math.e / (math.e + s.units - 1.0)
+        says = f"A softmax of probabilities gives no class of {s.units:,} more than {number(most)}."
+        name, fix = "double_softmax", "leave one softmax out"
+    elif s.activation == "Sigmoid" and s.kind == "sigmoid":
+        says = "A sigmoid of probabilities is within 0.5 and 0.73."
+        name, fix = "double_sigmoid", "leave one sigmoid out"
+    else:
+        return None
+    what = f"its {s.activation.lower()} is applied to the outputs of another one"
+    return Mismatch(name, "serious", what, says, (fix,), (what,))
+
+
 def over_one_unit(s: Supervised, learned: float) -> Mismatch | None:
     """A softmax over a single unit, in the network or in the loss: it is 1 whatever comes in."""
     del learned

@@ -25,6 +25,9 @@ _LONG: Final = 0.7
 _AMPLE: Final = 3e-3
 #: A loss below this share of a constant answer's is good, whatever moves. Chosen.
 _GOOD: Final = 0.5
+#: Samples of a batch that are few, and of all such batches so far that are enough to judge by. Chosen.
+_FEW: Final = 8
+_SEEN: Final = 1000.0
 #: Rows that are enough where weights move so little that a thousand times as many would change nothing.
 _AT_ONCE: Final = 12
 #: Share of the first loss from which on it has not fallen much; and above which it has, whatever else is in it.
@@ -134,8 +137,9 @@ def of_known(
         return None
     worse = own.least > thresholds.learn_above * constant
     left = own.rows_to(level)
-    if worse and not at and len(values) >= thresholds.learn_soon and targets_not_scaled(layer, network).speaks_for:
-        # Targets far from zero are reached in the end, by way of the last bias.
+    off = worse and not at and len(values) >= thresholds.learn_soon and left > len(values)
+    if off and targets_not_scaled(layer, network).speaks_for:
+        # Targets far from zero are reached in the end, by way of the last bias: where that takes longer than it took.
         return Seen("behind", at, own)
     # What is below already, and falls of late, is on its way, however far its weights have gone.
     soon = own.most < constant and rows_at_last(values[at:], level) <= thresholds.learn_rows
@@ -181,10 +185,16 @@ def _enough(layer: LayerView, network: Network, thresholds: _Limits, *, begun: b
     rows = round((layer.last[_STEP] - layer.start) / layer.stride) + 1 if layer.stride > 0.0 else len(layer.rows)
     if min(rows, len(layer.rows)) < thresholds.learn_soon:
         return False
-    soon = moving.moves_too_little(network) or moving.moves_too_much(network) or reasons.never_moves(network)
+    soon = moving.moves_too_little(network) or reasons.never_moves(network)
+    # Of batches of a few samples each pulls its own way, with steps that are large for it.
+    batch = standards.samples(layer, network)
+    many = batch >= _FEW or batch * max(layer.stride, 1.0) * rows >= _SEEN
+    soon = soon or (many and moving.moves_too_much(network))
     soon = soon or (reasons.hardly_free(network) and not begun) or rates.cannot_be_learned(network)
     soon = soon or bool(same_inputs(layer, network).speaks_for) or bool(standing.causes(network))
-    soon = soon or _wandered(layer, network, rows, thresholds)
+    # A recurrent layer finds late what to remember, and a constant answer until then is no rare thing.
+    recurrent = any(layer_types.is_recurrent(view.info.layer_type) for view in network.everything.values())
+    soon = soon or (not recurrent and _wandered(layer, network, rows, thresholds))
     if soon or (reasons.one_answer(layer, network) and not begun):
         return True
     if begun and rows < thresholds.learn_pace:

@@ -164,6 +164,7 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
 
 _OF_OUTPUTS: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] = (
     outputs.over_one_unit,
+    outputs.activated_twice,
     outputs.other_axis,
     outputs.of_logits,
     outputs.of_log_probabilities,
