@@ -8,6 +8,7 @@ import numpy as np
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause, Verdict, best, refuted
+from fastact.diagnosis.causes.computing import computed_zero
 from fastact.diagnosis.causes.remedies import (
     LOWER_RATE,
     NORMALISE_INPUTS,
@@ -78,7 +79,7 @@ def verdict(layer: LayerView, network: Network, step: int) -> Verdict:
         return best(_of_weights(layer, network, step), ("check that its input is not all zero",))
     if layer_type and not layer_types.is_activation(layer_type):
         given = _no_input(layer, network)
-        own = [] if layer_types.is_known(layer_type) else [_multiplied(given)]
+        own = [] if layer_types.is_known(layer_type) else [_multiplied(given), *computed_zero(layer, network, given)]
         return best([*own, given], ("check that its input is not all zero",))
     return best(_of_activation(layer, network, step), ("initialise the layer before it anew",))
 

@@ -260,7 +260,8 @@ def _outside(output: LayerView, network: Network) -> tuple[LayerView | None, str
         low, high = first[_MIN], first[_MAX]
         if _equal(given, (low, high)):
             return view, view.info.layer_type
-        for layer_type, function in (("Sigmoid", _sigmoid), ("Tanh", math.tanh), ("ReLU", lambda x: max(x, 0.0))):
+        for layer_type, function in (("Sigmoid", _sigmoid), ("Tanh", math.tanh), ("ReLU", lambda x: max(x, 0.0)),
+                                     ("Clamp", lambda x: min(max(x, 0.0), 1.0))):  # fmt: skip
             if _equal(given, (function(low), function(high))):
                 return view, layer_type
     return None, ""

@@ -131,6 +131,10 @@ def of_known(
     if far and _is_far_off(layer, network, constant):
         return Seen("behind", at, late)
     stands = len(values) >= thresholds.learn_soon and own.pace == 0.0 and own.now > _LEARNED * constant
+    # The noise of batches alone falls at times: after twice as many rows only what is beyond doubt counts.
+    stays = len(values) >= 2 * thresholds.learn_soon and course.now >= level and not _fell(values, course)
+    if stays and reasons.never_moves(network) and _has_gradients(network, thresholds.learn_soon):
+        return Seen("stuck", 0, course)
     if stands and reasons.never_moves(network) and _has_gradients(network, thresholds.learn_soon):
         return Seen("stuck", at, own)  # whatever the noise of its batches is
     if own.least < level:

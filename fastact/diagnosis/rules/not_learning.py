@@ -34,6 +34,10 @@ _OWN: Final = frozenset({
 })  # fmt: skip
 
 
+#: Causes by which a loss is far off from the first step on, and layers become sick later, on the way.
+_MADE_IT: Final = frozenset({"weight_decay", "targets_not_scaled"})
+
+
 class NotLearningThresholds(CommonThresholds):
     """What `NotLearning` compares with."""
 
@@ -66,6 +70,8 @@ def _blocks(cause: Finding, effect: Finding, around: Circumstances) -> bool:
 
 def _stops(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     """Whether nothing can be learned through a layer, which makes no loss NaN."""
+    if effect.cause_name in _MADE_IT and cause.first_step > effect.first_step:
+        return False
     return _blocks(cause, effect, around) and effect.cause_name != "loss_not_finite"
 
 
@@ -96,7 +102,8 @@ def _follows(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     if cause.first_step == effect.first_step and not effect.layer.endswith(layer_types.GRADIENT_SUFFIX):
         return False
     return cause.severity != NOTE and cause.cause_name in (
-        "rate_too_large", "loss_not_finite", "targets_not_finite", "loss_diverges", "no_zero_grad", "wrong_sign"
+        "rate_too_large", "loss_not_finite", "targets_not_finite", "loss_diverges", "no_zero_grad", "wrong_sign",
+        "weight_decay", "targets_not_scaled",
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from supervised import layer as linear
 from supervised import loss, noisy, parameter, seen
 from synthetic import row, watch
 
@@ -148,3 +149,19 @@ def test_weights_that_all_began_at_zero_are_told_of_what_is_dead_and_of_what_fad
     found = seen(layers, weights).diagnose().findings
     assert {each.condition for each in found} >= {"dead", "vanishing"}
     assert {each.cause_name for each in found if each.condition in ("dead", "vanishing")} == {"weights_zero"}
+
+
+def test_a_module_without_weights_that_puts_out_nothing_but_zeros() -> None:
+    zeros = {"zeros": 4096, "silent_neurons": 64, "mean": 0.0, "std": 0.0, "within_std": 0.0, "min": 0.0, "max": 0.0}
+
+    def told(owner: str) -> str:
+        parts = (
+            linear("input", [row(s) for s in range(9)], "Input"),
+            linear("scaled", [row(s, **zeros) for s in range(9)], "Own", "input"),
+            parameter(f"{owner}.weight", layer=owner),
+        )
+        (found,) = (f for f in seen(*parts).diagnose().findings if (f.layer, f.condition) == ("scaled", "dead"))
+        return found.cause_name
+
+    assert told("head") == "numerics"
+    assert told("scaled") == told("scaled.inner") == "weights_zero"
