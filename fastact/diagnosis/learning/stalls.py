@@ -138,8 +138,8 @@ def of_known(
     worse = own.least > thresholds.learn_above * constant
     left = own.rows_to(level)
     # What is far off falls by factors, not by steps.
-    long = left if own.now <= FAR * constant else max(left, rows_by_factors(values, level))
-    off = worse and not at and len(values) >= thresholds.learn_soon and long > len(values)
+    takes = left if own.now <= FAR * constant else max(left, rows_by_factors(values, level))
+    off = worse and not at and len(values) >= thresholds.learn_soon and takes > len(values)
     if off and targets_not_scaled(layer, network).speaks_for:
         # Targets far from zero are reached in the end, by way of the last bias: where that takes longer than it took.
         return Seen("behind", at, own)
