@@ -141,7 +141,9 @@ def of_known(
         return None
     worse = own.least > thresholds.learn_above * constant
     left = own.rows_to(level)
-    off = worse and not at and len(values) >= thresholds.learn_soon and left > len(values)
+    # What is far off falls by factors, not by steps.
+    takes = left if own.now <= FAR * constant else max(left, rows_by_factors(values, level))
+    off = worse and not at and len(values) >= thresholds.learn_soon and takes > len(values)
     if off and targets_not_scaled(layer, network).speaks_for:
         # Targets far from zero are reached in the end, by way of the last bias: where that takes longer than it took.
         return Seen("behind", at, own)
