@@ -25,10 +25,9 @@ _LONG: Final = 0.7
 _AMPLE: Final = 3e-3
 #: A loss below this share of a constant answer's is good, whatever moves. Chosen.
 _GOOD: Final = 0.5
-#: Samples after which weights that have gone far should have left a constant answer's loss. Chosen.
-_SEEN: Final = 1000.0
-#: Samples of a batch that are few.
+#: Samples of a batch that are few, and of all such batches so far that are enough to judge by. Chosen.
 _FEW: Final = 8
+_SEEN: Final = 1000.0
 #: Rows that are enough where weights move so little that a thousand times as many would change nothing.
 _AT_ONCE: Final = 12
 #: Share of the first loss from which on it has not fallen much; and above which it has, whatever else is in it.
@@ -138,7 +137,9 @@ def of_known(
         return None
     worse = own.least > thresholds.learn_above * constant
     left = own.rows_to(level)
-    off = worse and not at and len(values) >= thresholds.learn_soon and left > len(values)
+    # What is far off falls by factors, not by steps.
+    takes = left if own.now <= FAR * constant else max(left, rows_by_factors(values, level))
+    off = worse and not at and len(values) >= thresholds.learn_soon and takes > len(values)
     if off and targets_not_scaled(layer, network).speaks_for:
         # Targets far from zero are reached in the end, by way of the last bias: where that takes longer than it took.
         return Seen("behind", at, own)
@@ -169,7 +170,7 @@ def _has_gradients(network: Network, least: int) -> bool:
 def _wandered(layer: LayerView, network: Network, rows: int, thresholds: _Limits) -> bool:
     """Whether weights have gone far on many samples, and the loss may still be on its way to a constant answer's."""
     samples = standards.samples(layer, network) * max(layer.stride, 1.0) * rows
-    return rows >= thresholds.learn_soon and samples >= _SEEN and moving.moved_far(network)
+    return rows >= thresholds.learn_soon and samples >= thresholds.learn_samples and moving.moved_far(network)
 
 
 def _is_far_off(layer: LayerView, network: Network, constant: float) -> bool:

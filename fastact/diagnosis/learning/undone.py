@@ -81,8 +81,9 @@ def _falls_back(loss: LayerView) -> list[int]:
     values, first = np.asarray(loss.rows["mean"], np.float64), float(loss.first[_MEAN])
     if len(values) < 4 * _NEAR or not np.isfinite(values).all():
         return []
-    sums = np.convolve(values, np.full(_NEAR, 1.0 / _NEAR), mode="valid")
-    before, after = sums[:-_NEAR], sums[_NEAR:]  # of the rows up to, and from, place + _NEAR
+    # Medians, as one odd batch is no level.
+    levels = np.median(np.lib.stride_tricks.sliding_window_view(values, _NEAR), axis=1)
+    before, after = levels[:-_NEAR], levels[_NEAR:]  # of the rows up to, and from, place + _NEAR
     noise = float(np.median(np.abs(np.diff(values)))) * 1.05
     far = (after - before > _LOST * (first - before)) & (first - before > _NOISE * noise)
     places = np.flatnonzero(far & (after - before > _NOISE * noise)) + _NEAR

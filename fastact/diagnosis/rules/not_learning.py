@@ -124,7 +124,7 @@ class NotLearning(Rule[NotLearningThresholds]):
         It stays where now - 2 errors >= (1 - learn_share) constant, and where it falls at no pace that would bring it
         below that within learn_pace rows; found after learn_rows rows (half of them where updates are more than 0.003
         of their weights) and learn_samples samples, or after learn_soon rows where updates are more than 0.1 of their
-        weights (1000 samples, too, of batches of less than 8), or add up to as much as these on 1000 samples (and no
+        weights (1000 samples, too, of batches of less than 8), or add up to as much as these on learn_samples (and no
         layer is recurrent), the predictions are equal, or the inputs are those of
         one batch while the targets change. Where updates are less than 2e-5 of their weights, and no warm-up makes them
         usual within 2000 steps, a loss above half the constant answer's that does not fall is found after two thirds of

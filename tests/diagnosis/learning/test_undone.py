@@ -48,6 +48,10 @@ def test_a_loss_that_begins_again_by_the_clock() -> None:
     assert causes(loss(noisy(LN10 * (0.4 + 0.6 * np.exp(-uneven / 6.0)))), optimiser()) == []
     assert causes(loss(sawtooth(23)) | told_by_turns(23), optimiser()) == []  # other tasks by turns
     assert causes(loss(sawtooth(23, 0.9)), optimiser()) == []  # noise
+    odd = noisy(LN10 * (0.4 + 0.6 * np.exp(-STEPS / 6.0)))
+    for step in (23, 46, 69):
+        odd[step] = 3.0 * LN10  # one batch of odd samples is no level
+    assert causes(loss(odd), optimiser()) == []
 
 
 def half(name: str, kept: float, dtype: str = "bfloat16", zeros: float = 0.0) -> Given:
