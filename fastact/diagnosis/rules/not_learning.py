@@ -154,7 +154,8 @@ class NotLearning(Rule[NotLearningThresholds]):
         It is held, too, where its gradient shows that it was multiplied by less than 0.005 before plain descent. A rate
         that is zero for 0.6 of the training is told unless the loss is below a tenth of a constant answer's; weights
         that are one earlier step's again and again, to the last bit; a loss that is back near its first value in one
-        step, three times after as many steps, with the same inputs and targets; weights of 16 bits of which a step
+        step, three times after as many steps (twice, at the first steps of epochs), with the same inputs and targets;
+        weights of 16 bits of which a step
         leaves 0.75 as they were, though they have gradients; a batch norm that hands on what it is given while it is
         trained; an optimiser of one of two players that has not
         stepped for 30 steps, while its losses are computed and the other goes on.
