@@ -214,3 +214,17 @@ def test_a_layer_without_weights_that_loses_all_at_once_lost_it_by_itself(kind: 
     culprit = watch(layers).diagnose().culprits[0]
     assert (culprit.layer, culprit.condition) == ("2", "vanishing")
     assert ("at once" in culprit.cause) is (kind == "Bumps")
+
+
+@pytest.mark.parametrize(("source", "told"), [("", False), ("drop", True)])
+def test_a_branch_that_is_small_behind_its_dropout_is_beside_the_samples_that_pass(source: str, *, told: bool) -> None:
+    """A norm of the dropout's output alone is given its noise; one of the sum with a skip, whose source is not seen."""
+    diagnoser = Diagnoser()
+    given = {"input": ("Input", 1.0, ""), "fc": ("Linear", 3e-4, "input"), "drop": ("Dropout", 2e-3, "fc")}
+    layers = given | {"norm": ("LayerNorm", 1.0, source), "out": ("Linear", 0.5, "norm")}
+    for order, (name, (kind, _, fed)) in enumerate(layers.items()):
+        diagnoser.add(LayerInfo(name, order, kind, "float32", source=fed))
+    for step in range(12):
+        for name, (_, spread, _) in layers.items():
+            diagnoser.append(name, row(step, mean=0.0, std=spread, within_std=spread))
+    assert (("fc", "vanishing") in [each[:2] for each in found(diagnoser)]) is told
