@@ -105,7 +105,7 @@ def over_all_pairs(value: float, predictions: npt.NDArray[Any], targets: npt.NDA
 
     Example:
         >>> x, y = np.array([[0.1], [0.4], [0.7], [0.9]]), np.array([[0.0], [1.0], [3.0], [0.0]])
-        >>> over_all_pairs(float(np.square(x - y.ravel()).mean()), x, y), over_all_pairs(1.0, x, y)
+        >>> over_all_pairs(float(np.square(x - y.ravel()).mean()), x, y), over_all_pairs(0.5, x, y)
         (True, False)
     """
     ours, wanted = predictions.astype(np.float64).ravel(), targets.astype(np.float64).ravel()

@@ -174,8 +174,11 @@ def _faded_outputs(network: Network) -> float:
     if len(views) < 2 or any(len(view.rows) < _ROWS for view in views):
         return 0.0
     given = facts.input_scale(network)
-    if given is None or given.changed_at is not None:
+    source = facts.model_input(network)
+    if given is None or given.changed_at is not None or source is None:
         return 0.0
+    if not float(np.median(rms(source.rows)[-3:])) > 0.5 * row_rms(source.first):
+        return 0.0  # the data has become small, or zero, and all layers by it
     spreads = [float(np.median(v.rows["within_std"][-3:])) / max(v.first[_WITHIN], 1e-30) for v in views]
     sizes = [float(np.median(rms(view.rows)[-3:])) / max(row_rms(view.first), 1e-30) for view in views[:-1]]
     if not spreads[-1] < _ALIKE or not all(spread < _FAINT for spread in spreads):
