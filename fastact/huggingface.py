@@ -25,6 +25,7 @@ class ActivationCallback(WatchingCallback, TrainerCallback):  # type: ignore[mis
     Args:
         run: an `ActivationMonitor`; or the path of a log, opened when the training starts and closed when it ends.
             With several processes each writes its own ``rank-00000`` and so on there; `fastact.open_log` reads all.
+        overwrite: where `run` is a path, remove the run that is there first.
         gather: where `run` is a path and there are several processes, how their rows come to rank 0 while they train:
             `fastact.torch.Gather`.
         strict: raise what goes wrong; by default it is counted and warned of once.

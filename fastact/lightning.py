@@ -33,6 +33,7 @@ class ActivationCallback(WatchingCallback, Callback):  # type: ignore[misc] # my
     Args:
         run: an `ActivationMonitor`; or the path of a log, opened when the training starts and closed when it ends.
             With several processes each writes its own ``rank-00000`` and so on there; `fastact.open_log` reads all.
+        overwrite: where `run` is a path, remove the run that is there first.
         gather: where `run` is a path and there are several processes, how their rows come to rank 0 while they train:
             `fastact.torch.Gather`.
         strict: raise what goes wrong; by default it is counted and warned of once.
@@ -50,8 +51,10 @@ class ActivationCallback(WatchingCallback, Callback):  # type: ignore[misc] # my
         ArgumentTypeError: `run` is neither a monitor nor a path.
     """
 
-    def __init__(self, run: Run, *, gather: Gather | None = None, strict: bool = False, **options: Any) -> None:
-        super().__init__(run, gather=gather, strict=strict, **options)
+    def __init__(
+        self, run: Run, *, overwrite: bool = False, gather: Gather | None = None, strict: bool = False, **options: Any
+    ) -> None:
+        super().__init__(run, overwrite=overwrite, gather=gather, strict=strict, **options)
         self._global_step = 0
         #: Whether the loss is being told, in a hook of ours.
         self._telling = False

@@ -17,6 +17,8 @@ MOST: Final = 1 << 21
 #: Share by which a value may be off: sums of 32 bits and small numbers under a logarithm; and those of 16 bits.
 _ROUNDING: Final = 5e-5
 _HALF: Final = 5e-3
+#: Pairs of a prediction and a target, of fewer samples than four, that tell nothing.
+_LEAST: Final = 16
 #: What keeps a logarithm finite.
 _TINY: Final = 1e-12
 
@@ -27,8 +29,8 @@ class Form(NamedTuple):
     """What a loss comes to.
 
     Attributes:
-        function: its name in `losses.LOSSES`; "difference" for the mean of the differences themselves, "dice" and
-            "overlap" for coefficients that are 1 where all is right.
+        function: its name in `losses.LOSSES`; "difference" for the mean of the differences themselves, "dice",
+            "overlap" and "agreement" for what is 1 where all is right.
         factor: the loss is so many times the mean over the samples, or over the terms of a regression; below zero where
             it is made large.
         summed: whether it is so many times their sum.
@@ -91,6 +93,31 @@ Form(function='mean_squared_error', factor=-1.0, summed=True, root=False))
     return None
 
 
+def over_all_pairs(value: float, predictions: npt.NDArray[Any], targets: npt.NDArray[Any]) -> bool:
+    """Whether a loss comes to what the errors of each prediction against the targets of all samples do.
+
+    So it does where shapes such as (n,) and (n, 1) broadcast.
+
+    Args:
+        value: the loss of a batch.
+        predictions: a number for each sample.
+        targets: as many.
+
+    Example:
+        >>> x, y = np.array([[0.1], [0.4], [0.7], [0.9]]), np.array([[0.0], [1.0], [3.0], [0.0]])
+        >>> over_all_pairs(float(np.square(x - y.ravel()).mean()), x, y), over_all_pairs(1.0, x, y)
+        (True, False)
+    """
+    ours, wanted = predictions.astype(np.float64).ravel(), targets.astype(np.float64).ravel()
+    if len(ours) != len(wanted) or not _LEAST <= len(ours) ** 2 <= MOST or not np.isfinite(value) or value == 0.0:
+        return False
+    error = ours[:, None] - wanted
+    if not np.isfinite(error).all() or (error == error[:1]).all() or (error == error[:, :1]).all():
+        return False  # where all are the same, pairs and rows come to one number
+    means = float(np.square(error).mean()), float(np.abs(error).mean())
+    return any(abs(mean - value) <= _ROUNDING * abs(value) for mean in (*means, means[0] ** 0.5))
+
+
 #: Factors, whether a sum is taken, and a root: the usual ones first.
 _WAYS: Final = (
     (1.0, False, False),
@@ -143,6 +170,8 @@ def _means(ours: Floats, wanted: Floats) -> Iterator[tuple[str, float, int, int]
     yield "huber", float(np.where(size <= 1.0, 0.5 * size * size, size - 0.5).mean()), error.size, last
     yield "log_cosh", float((np.logaddexp(error, -error) - np.log(2.0)).mean()), error.size, last
     yield "difference", float(error.mean()), error.size, last
+    if same and (ours >= 0.0).all() and (ours <= 1.0).all() and np.isin(wanted, (0.0, 1.0)).all():
+        yield "agreement", float(1.0 - size.mean()), 1, 1
 
 
 def _of_yes_and_no(ours: Floats, wanted: Floats, units: int) -> Iterator[tuple[str, float, int, int]]:

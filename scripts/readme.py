@@ -21,6 +21,8 @@ from typing import Any
 from bench import RESULTS
 from bench.faults.report import SOURCE as FAULTS
 from bench.faults.report import faults_part
+from bench.sound.report import SOURCE as SOUND
+from bench.sound.report import sound_part
 from bench.tables import (
     ablation_table,
     bound_table,
@@ -254,6 +256,7 @@ PARTS = {
     "demo": (DEMO, demo_text),
     "zoo": (ZOO, zoo_part),
     "faults": (FAULTS, faults_part),
+    "sound": (SOUND, sound_part),
 }
 
 

@@ -101,6 +101,7 @@ def loss_rows(
     constant: float | None = None,
     known: Mapping[str, Any] | None = None,
     before: Mapping[str, tuple[str, str]] | None = None,
+    own: Mapping[str, Any] | None = None,
 ) -> Diagnoser:
     """What a loss is known to compare: a hidden layer, an output layer, the loss, its targets and its baseline.
 
@@ -115,6 +116,7 @@ def loss_rows(
         constant: what the best constant answer comes to.
         known: more facts of the loss.
         before: the layers before the output, each with its type and its source; by default a ReLU.
+        own: facts of the output layer.
     """
     diagnoser = Diagnoser()
     shape = list(prediction.get("shape", ()))
@@ -128,7 +130,7 @@ def loss_rows(
     place = len(infos)
     last = infos[-1].name if infos else ""
     infos += [
-        LayerInfo("out", place, kind, "float32", source=last if before is not None else ""),
+        LayerInfo("out", place, kind, "float32", source=last if before is not None else "", facts=own or {}),
         LayerInfo("loss:target", place + 1, TARGET, saturation=(0.0, 1.0), facts=of_target),
         LayerInfo("loss", place + 2, LOSS, source="out", facts=given),
     ]

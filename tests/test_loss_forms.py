@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as f
 
-from fastact.loss_forms import Form, recognise
+from fastact.loss_forms import Form, over_all_pairs, recognise
 
 torch.manual_seed(3)
 X = torch.randn(12, 4)
@@ -46,6 +46,9 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
         (lambda p, y: 1.0 - (2.0 * (p * y).sum() + 1.0) / (p.sum() + y.sum() + 1.0), torch.sigmoid(X), YES, None),
         (lambda p, y: (2.0 * (p * y).sum() + 1.0) / (p.sum() + y.sum() + 1.0), torch.sigmoid(X), YES, Form("dice")),
         (lambda p, y: ((p * y).sum(1) / (p + y - p * y).sum(1)).mean(), torch.sigmoid(X), YES, Form("overlap")),
+        (lambda p, y: (p * y + (1.0 - p) * (1.0 - y)).mean(), torch.sigmoid(X), YES, Form("agreement")),
+        (lambda p, y: 1.0 - (p * y + (1.0 - p) * (1.0 - y)).mean(), torch.sigmoid(X), YES, Form("mean_absolute_error")),
+        (f.l1_loss, torch.full((12, 4), 0.5), YES, Form("mean_absolute_error")),
         (lambda p, y: -p[torch.arange(12), y].mean(), SOFT, HARD, None),
         (f.mse_loss, X, X, None),
     ],
@@ -71,3 +74,15 @@ def test_what_a_constant_answer_is_worth_follows_the_form() -> None:
     assert Form("mean_squared_error", summed=True, root=True).worth(2.0, 8) == 4.0
     turned = Form("mean_squared_error", -1.0)
     assert turned.loss is None
+
+
+@pytest.mark.parametrize("loss", [f.mse_loss, f.l1_loss, lambda p, y: f.mse_loss(p, y).sqrt()])
+def test_columns_that_were_compared_with_rows_are_known_by_all_pairs(loss: Loss) -> None:
+    x, y = X[:, :1], NUMBERS[:, :1]
+    both = torch.broadcast_tensors(x, y.T)
+    assert over_all_pairs(float(loss(*both)), x.numpy(), y.numpy())
+    assert not over_all_pairs(float(loss(x, y)), x.numpy(), y.numpy())
+    assert not over_all_pairs(float(loss(*both)), x.numpy(), y[:6].numpy())
+    # Where all targets are the same, so are both.
+    same = torch.ones(12, 1)
+    assert not over_all_pairs(float(loss(x, same)), x.numpy(), same.numpy())

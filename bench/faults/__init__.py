@@ -12,6 +12,9 @@ What is opened now was held out until 2026-11-30, the fourth and fifth parts unt
 then stays in the results' file (`when_held_out`) and in the README; rules have been tuned on them since, so later
 figures do not measure new programs.
 
+The part `questions` is for tuning: programs in Keras as questions have them, on toy data and small tables, and repaired
+in one place as their answers say, so that some twins are far from perfect.
+
 - `causes`: what can be at fault, a sentence each, and the words by which a finding tells it
 - `case`: a program, what is wrong with it, and how it comes onto the list
 - `run`: what a program is given: data, fastact attached as a user would, and scores

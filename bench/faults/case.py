@@ -12,9 +12,18 @@ from bench.faults.run import Run
 
 __all__ = ["CASES", "PARTS", "Case", "Framework", "Part", "cases", "fault", "look_alike"]
 
-Part = Literal["tuning", "opened", "opened-2", "opened-3", "opened-4", "opened-5", "held-out"]
+Part = Literal["tuning", "questions", "opened", "opened-2", "opened-3", "opened-4", "opened-5", "held-out"]
 Framework = Literal["torch", "keras"]
-PARTS: Final[tuple[Part, ...]] = ("tuning", "opened", "opened-2", "opened-3", "opened-4", "opened-5", "held-out")
+PARTS: Final[tuple[Part, ...]] = (
+    "tuning",
+    "questions",
+    "opened",
+    "opened-2",
+    "opened-3",
+    "opened-4",
+    "opened-5",
+    "held-out",
+)
 
 #: Builds, trains and scores: its skill, 1 is perfect and 0 what a constant answer reaches.
 Program = Callable[[Run, bool], float]

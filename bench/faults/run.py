@@ -97,7 +97,7 @@ class Run:
         """What a Keras program passes to `fit`."""
         import fastact.keras
 
-        watched = fastact.keras.ActivationCallback(self.monitor, weights=True, gradients=True, updates=True)
+        watched = fastact.keras.ActivationCallback(self.monitor)
         return [watched, _losses_into(self.losses)]
 
     def close(self) -> None:

@@ -17,7 +17,17 @@ from bench.zoo.judge import begin, judged
 from bench.zoo.recipes import Part, recipes
 from bench.zoo.report import SOURCE, failures, kind_lines, lines
 
-PARTS: tuple[Part, ...] = ("tuning", "held-out", "tuning-2", "opened", "opened-3", "opened-4", "opened-5", "opened-6")
+PARTS: tuple[Part, ...] = (
+    "tuning",
+    "held-out",
+    "tuning-2",
+    "opened",
+    "opened-3",
+    "opened-4",
+    "opened-5",
+    "opened-6",
+    "held-out-7",
+)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ import torch
 from bench.zoo.data_fifth import FIFTH_TASKS
 from bench.zoo.data_fourth import FOURTH_TASKS
 from bench.zoo.data_second import SECOND_TASKS
+from bench.zoo.data_seventh_held_out import SEVENTH_TASKS
 from bench.zoo.data_sixth import SIXTH_TASKS
 from bench.zoo.data_task import Array, Task, source_of, split, split_task
 from bench.zoo.data_third import THIRD_TASKS
@@ -227,7 +228,7 @@ TASKS: Final[dict[str, Callable[[], Task]]] = {
         cancer_raw, wine, wine_raw, patches, denoise, seabed, seabed_raw, fault_line, fault_line_raw, reference_text,
         source_text, text_or_code, which_module,
     )
-} | SECOND_TASKS | THIRD_TASKS | FOURTH_TASKS | FIFTH_TASKS | SIXTH_TASKS  # fmt: skip
+} | SECOND_TASKS | THIRD_TASKS | FOURTH_TASKS | FIFTH_TASKS | SIXTH_TASKS | SEVENTH_TASKS  # fmt: skip
 
 _loaded: dict[str, Task] = {}
 

@@ -8,7 +8,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from fastact.errors import ArgumentTypeError, FastactError
+from fastact.checks import check_type
+from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 from fastact.failures import FailureCounter
 from fastact.monitor.gathering import Gather
 from fastact.monitor.monitor import ActivationMonitor
@@ -26,6 +27,7 @@ class Attachment:
         owner: the adapter's name, for the warning.
         run: a monitor, which the caller closes; or the path of a log, which `open` opens and `close` closes.
         strict: whether failures are raised.
+        overwrite: whether `open` removes the run at the path, the first time.
 
     Attributes:
         failure_counter: counts failures, and warns of the first or raises them.
@@ -36,9 +38,12 @@ class Attachment:
     cannot be copied, so a copy of an attachment to a monitor records nothing, and warns of it.
     """
 
-    def __init__(self, owner: str, run: Run, *, strict: bool = False) -> None:
+    def __init__(self, owner: str, run: Run, *, strict: bool = False, overwrite: bool = False) -> None:
         if not isinstance(run, ActivationMonitor | str | os.PathLike):
             raise ArgumentTypeError(f"run: got {type(run).__name__}, want an ActivationMonitor or the path of a log")
+        if check_type("overwrite", overwrite, bool, "a bool") and isinstance(run, ActivationMonitor):
+            raise ArgumentValueError("overwrite: got True with a monitor, want the path of a log as run")
+        self._overwrite = overwrite
         self.failure_counter = FailureCounter(owner, strict=strict)
         self.when: Callable[[], bool] | None = None
         self.gather: Gather | None = None
@@ -56,16 +61,26 @@ class Attachment:
     def open(self, rank: int = 0, ranks: int = 1, start_step: int = 0) -> None:
         """Opens the log, if `run` is a path. Of several processes each writes its own ``rank-00000`` and so on there.
 
-        `start_step` is the number of the first step: above 0 the run's last session is resumed.
+        `start_step` is the number of the first step: above 0 the run's last session is resumed, and nothing of it is
+        removed.
 
         If the log cannot be opened, the monitor has none and still diagnoses.
         """
         if self._run is not None and not isinstance(self._run, ActivationMonitor):
             with self.failure_counter("open the log"):
-                self._monitor = ActivationMonitor(start_step=start_step)
+                # The last one is kept until there is another: it hands on what it knows.
+                last, self._monitor = self._monitor, ActivationMonitor(start_step=start_step)
+                overwrite, self._overwrite = self._overwrite and not start_step, False
                 self._monitor = ActivationMonitor(
-                    self._run, rank=rank, ranks=ranks, start_step=start_step, gather=self.gather
+                    self._run, rank=rank, ranks=ranks, start_step=start_step, overwrite=overwrite, gather=self.gather
                 )
+                del last
+
+    @property
+    def own_step(self) -> int:
+        """How many steps the log that `open` opened last has; 0 where there is none, or the monitor is the caller's."""
+        own = self._monitor is not None and self._monitor is not self._run
+        return self._monitor.current_step if own and self._monitor is not None and self._monitor.path else 0
 
     def close(self) -> None:
         """Closes the log, if `open` opened it; the monitor still diagnoses what it saw."""
@@ -135,4 +150,5 @@ class Attachment:
             )
             warn(problem)
         fresh = FailureCounter(counter.owner, strict=counter.strict)
-        return {"failure_counter": fresh, "when": None, "gather": self.gather, "_run": run, "_monitor": None}
+        kept = {"gather": self.gather, "_overwrite": self._overwrite, "_run": run}
+        return {"failure_counter": fresh, "when": None, "_monitor": None, **kept}

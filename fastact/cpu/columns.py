@@ -35,10 +35,10 @@ from fastact.cpu.widen import minmax_key, widen
 
 #: Columns to fold together, at most: their sums, 96 kB, stay in the second cache.
 COLUMNS: Final = 4096
-#: Rows of a tile, which is folded strip by strip. Eight streams of memory side by side are followed by the CPU without
-#: being asked to: to ask for them took a third more time. Of 16 rows it follows fewer, and 4 load and store sums twice
-#: as often. Also the rows of a channel that are folded in one go: rows that lie apart by a power of two share a place
-#: in the cache, which holds eight of them.
+#: Rows of a tile, which is folded strip by strip, while the next one is asked for in the order of memory: the CPU by
+#: itself follows eight streams side by side, but at two thirds of what it reads in order, and to ask for each of them a
+#: kilobyte ahead was 3 to 22% slower. Rows that lie apart by a power of two share a place in the cache, which holds
+#: eight of them: 16 of 2048 columns took a third more time, and 4 load and store sums twice as often.
 TILE: Final = 8
 #: Columns from which on a tile has that few rows where the caches hold all, as they do in a training step.
 _CACHED_COLUMNS: Final = 1024
@@ -53,8 +53,9 @@ JOINED_ROWS: Final = 2048
 GATHERED: Final = 1 << 16
 #: Bytes from which on columns come from memory.
 FROM_MEMORY: Final = 1 << 23
-#: Bytes of a row that are asked for ahead there.
-_AHEAD: Final = 1 << 10
+#: Addresses that differ by a multiple of so many bytes are taken for one by loads that pass a store: where rows lie
+#: apart by such, sums at the elements' own place took a third more time. How far from it theirs begin.
+_PLACES, _APART = 1 << 12, 1 << 10
 #: Elements whose mean is the first shift: that of one alone would be far off for one neuron in twenty.
 _HEAD: Final = 8
 
@@ -67,7 +68,7 @@ def scratch_bytes(rows: int, columns: int, itemsize: int) -> int:
     """Bytes of memory that `fold_columns` works in for so many rows and columns of a matrix."""
     lanes = STRIPS * simd.REGISTER_BYTES // 4
     slots = -(-columns // lanes) * lanes
-    return _ARRAYS * room_bytes(slots) + itemsize * min(GATHERED, rows)
+    return _PLACES + _ARRAYS * room_bytes(slots) + itemsize * min(GATHERED, rows)
 
 
 @exact_jit
@@ -77,43 +78,59 @@ def _strip_at(k: int, width: int, n_lanes: int) -> int:
 
 
 @exact_jit
-def _ask(x: Any, here: int, ahead: int, n_lanes: int) -> None:
-    """Asks for two vectors `ahead` elements from the flat index `here` on, unless that is 0."""
-    if ahead > 0:
-        tally.ask_ahead(x, here + ahead)
+def _ask(x: Any, ask: int, n_lanes: int) -> None:
+    """Asks for two vectors from the flat index `ask` on, unless that is negative."""
+    if ask >= 0:
+        tally.ask_ahead(x, ask)
         if x.itemsize >= 4:
-            tally.ask_ahead(x, here + ahead + n_lanes)
+            tally.ask_ahead(x, ask + n_lanes)
 
 
 @exact_jit
 def _fold_tile(
-    x: Any, tag: Any, at: int, stride: int, rows: int, width: int, bounds: Any, shift: Any, sums: Any, ahead: int
+    x: Any, tag: Any, at: int, stride: int, rows: int, width: int, bounds: Any, shift: Any, sums: Any, ahead: bool
 ) -> None:
     """Adds some rows of `width` columns to their running sums, by `STRIPS` strips; a strip is as wide as a vector.
 
     Its rows lie `stride` elements apart from the flat index `at` on. All strips in one call: arrays taken out of a
-    tuple for every strip anew took a tenth of the time. `ahead` elements of each row are asked for
-    ahead, unless it is 0: of the streams of memory that the rows are the CPU by itself follows too few.
+    tuple for every strip anew took a tenth of the time. `ahead` says to ask meanwhile for the next
+    tile, in the order of memory.
     """
     n_lanes = simd.lanes(tag)
     limits = sum_limits(bounds, simd.load_widened(x, at, tag))
     symmetric = bounds[0] == -bounds[1]
+    # Of whole rows the next tile is one piece.
+    following, chunk = at + rows * stride, 2 * n_lanes
+    row_end = following + (rows * width if width == stride else width)
     if STRIPS == 1:
         for k in range(0, shift.size, n_lanes):
+            # One line is two strips wide.
+            ask = following if ahead and k % chunk == 0 else -1
             s = simd.load(shift, k, limits[0])
             vectors = simd.load_tuple(sums, k, s)
             first = at + _strip_at(k, width, n_lanes)
             if symmetric and not simd.any_of(simd.no(simd.equal(s, s - s))):
                 for here in range(first, first + rows * stride, stride):
                     value, key = simd.load_widened(x, here, tag), simd.load_minmax_key(x, here, tag)
+                    if ask >= 0:
+                        tally.ask_ahead(x, ask)
+                        ask += chunk
                     vectors = accumulate_plain(vectors, limits, value, key)
             else:
                 for here in range(first, first + rows * stride, stride):
                     value, key = simd.load_widened(x, here, tag), simd.load_minmax_key(x, here, tag)
+                    if ask >= 0:
+                        tally.ask_ahead(x, ask)
+                        ask += chunk
                     vectors = accumulate(vectors, s, limits, value, key)
             simd.store_tuple(sums, k, vectors)
+            following = max(following, ask)
+            if following >= row_end:
+                row_end += stride
+                following = row_end - width
         return
     for k in range(0, shift.size, 2 * n_lanes):
+        ask = following if ahead else -1
         s, t = simd.load(shift, k, limits[0]), simd.load(shift, k + n_lanes, limits[0])
         left, right = simd.load_tuple(sums, k, s), simd.load_tuple(sums, k + n_lanes, t)
         first = at + _strip_at(k, width, n_lanes)
@@ -122,19 +139,25 @@ def _fold_tile(
         if symmetric and not simd.any_of(shifted):
             for here in range(first, first + rows * stride, stride):
                 value, key = simd.load_widened(x, here, tag), simd.load_minmax_key(x, here, tag)
-                _ask(x, here, ahead, n_lanes)
+                _ask(x, ask, n_lanes)
+                ask += chunk
                 left = accumulate_plain(left, limits, value, key)
                 value, key = simd.load_widened(x, here + beside, tag), simd.load_minmax_key(x, here + beside, tag)
                 right = accumulate_plain(right, limits, value, key)
         else:
             for here in range(first, first + rows * stride, stride):
                 value, key = simd.load_widened(x, here, tag), simd.load_minmax_key(x, here, tag)
-                _ask(x, here, ahead, n_lanes)
+                _ask(x, ask, n_lanes)
+                ask += chunk
                 left = accumulate(left, s, limits, value, key)
                 value, key = simd.load_widened(x, here + beside, tag), simd.load_minmax_key(x, here + beside, tag)
                 right = accumulate(right, t, limits, value, key)
         simd.store_tuple(sums, k, left)
         simd.store_tuple(sums, k + n_lanes, right)
+        following = max(following, ask)
+        if following >= row_end:
+            row_end += stride
+            following = row_end - width
 
 
 @exact_jit
@@ -192,6 +215,9 @@ def fold_columns(
     # A strip of columns has as many slots. Where the columns do not fill the last ones, these lie over those before
     # them, and what both hold is computed twice.
     slots = -(-width // (STRIPS * n_lanes)) * (STRIPS * n_lanes)
+    scratch += (
+        (x.ctypes.data + (r0 * n_columns + c0) * x.itemsize + _APART - scratch - room(slots)) % _PLACES // 64 * 64
+    )
     gathered = array_at(scratch + _ARRAYS * room(slots), (min(GATHERED, r1 - r0),), x[r0, c0])
     if width < n_lanes:
         for c in range(c0, c1):
@@ -206,8 +232,8 @@ def fold_columns(
     neurons = new_neurons(scratch + (1 + SUMS + WIDE) * room(slots), slots, key)
     slow_path = array_in(scratch, _ARRAYS - 1, slots, np.uint8(0))
     _first_shifts(x, tag, r0 * n_columns + c0, n_columns, min(_HEAD, r1 - r0), width, shift)
-    ahead = _AHEAD // x.itemsize if x.size * x.itemsize >= FROM_MEMORY else 0
-    tall = TILE if x.size * x.itemsize >= FROM_MEMORY else max(TILE, min(TILE * _CACHED_COLUMNS // slots, 64))
+    ahead = x.size * x.itemsize >= FROM_MEMORY
+    tall = TILE if ahead else max(TILE, min(TILE * _CACHED_COLUMNS // slots, 64))
     for start in range(r0, r1, JOINED_ROWS):
         stop = min(start + JOINED_ROWS, r1)
         for k in range(0, slots, n_lanes):

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from fastact.cpu import simd
-from fastact.cpu.columns import BLOCK_ROWS, GATHERED, STRIPS, TILE
+from fastact.cpu.columns import BLOCK_ROWS, GATHERED, STRIPS
 from fastact.cpu.flat import fold_part, merge, work_bounds
 from fastact.cpu.intrinsics import cast_like, max_no_nan, min_no_nan, store_tuple, subarray
 from fastact.cpu.jit import exact_jit
@@ -38,6 +38,9 @@ from fastact.cpu.widen import minmax_key, widen
 _SHORT_RUN: Final = 4096
 #: Elements of a run whose mean is the first shift.
 _HEAD: Final = 8
+#: Rows of a channel that are folded in one go, at most, and vectors that they have together: to load and to store the
+#: sums of a channel takes as long as a run of 200 elements, and of more rows the CPU follows fewer.
+_TALL, _TOGETHER = 8, 128
 
 
 #: Arrays in the scratch memory with an item for each channel: shifts, the others', and who needs the slow path.
@@ -174,7 +177,7 @@ def _fold_short_runs(
     like = simd.splat(0.0, simd.load_widened(x, (r0 * x.shape[1] + c0) * inner, tag))
     vectors = -(-inner // n_lanes)
     together = max(1, STRIPS * BLOCK_ROWS // vectors)
-    tall = max(1, TILE // vectors)
+    tall = min(_TALL, max(1, _TOGETHER // vectors))
     for start in range(r0, r1, together):
         stop = min(start + together, r1)
         for k in range(n):

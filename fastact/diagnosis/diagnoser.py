@@ -92,6 +92,15 @@ class Diagnoser:
         self._step, self._steps, self._due = -1, 0, next_look(0)
         self.changes, self._told = 0, frozenset[tuple[str, str, str]]()
 
+    def judges_as(self, other: "Diagnoser") -> bool:
+        """Whether both would say the same of the same rows."""
+        settings = (self.thresholds, self.accepted, self.history.window_size)
+        return settings == (other.thresholds, other.accepted, other.history.window_size)
+
+    def take(self, before: "Diagnoser") -> None:
+        """Goes on with the rows of one that judges as this one does, and is given no more."""
+        self.__dict__.update({**before.__dict__, "unseen": {}})
+
     def add(self, info: LayerInfo) -> None:
         """Adds a layer, before its first row. A layer that is known already stays as it is."""
         if info.name not in self._trackers:

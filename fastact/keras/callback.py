@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import weakref
 from collections.abc import Callable, Container, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -32,16 +33,20 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
         layers: which layers to record: None for all that compute; a name pattern (`fnmatch`) or several; or a function
             for which ``layers(name, layer)`` is true. Layers inside of models and of your own layers are named by
             their path, such as ``"encoder/dense"``; Keras's own layers are recorded as a whole.
-        weights: also record each weight of the model, under its layer's name and its own, such as ``"dense/kernel"``,
+        weights: record each weight of the model, too, under its layer's name and its own, such as ``"dense/kernel"``,
             as it is before a step of the optimiser; per unit of its layer, but for embeddings. What is frozen is
-            recorded once.
-        gradients: also record the gradient of the loss by each weight, as the optimiser gets it, before it clips any;
+            recorded once. These three tell why nothing is learned, at hardly any cost.
+        gradients: record the gradient of the loss by each weight, too, as the optimiser gets it, before it clips any;
             under the weight's name and ``":grad"``.
-        updates: also record what a step of the optimiser adds to each weight, under its name and ``":update"``. Of more
+        updates: record what a step of the optimiser adds to each weight, too, under its name and ``":update"``. Of more
             than 4096 elements some 2048 are compared, evenly spaced and always the same.
         parameters_every: with any of these, weights are recorded in one of so many of the optimiser's steps, beginning
             with the first; the monitor's own ``every`` also holds.
+        overwrite: where `run` is a path, remove the run that is there when the training starts.
         strict: raise what goes wrong; by default it is counted and warned of once.
+
+    Calling `fit` again for the same model goes on with the run at the path, and its steps; another model begins a
+    session of its own.
 
     The output of a layer with an activation, such as ``Dense(64, activation="relu")``, is that of the activation, and
     is judged as such. What the model is given is recorded as ``input``; its loss as ``loss``, or ``loss.<output>`` and
@@ -66,16 +71,20 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
         run: Run,
         *,
         layers: str | list[str] | tuple[str, ...] | Callable[[str, Any], bool] | None = None,
-        weights: bool = False,
-        gradients: bool = False,
-        updates: bool = False,
+        weights: bool = True,
+        gradients: bool = True,
+        updates: bool = True,
         parameters_every: int = 10,
+        overwrite: bool = False,
         strict: bool = False,
     ) -> None:
         super().__init__()
         if keras.backend.backend() not in {"jax", "torch"}:
             raise ArgumentValueError(f"backend: got Keras on {keras.backend.backend()}, want jax or torch")
-        self._attachment = Attachment("fastact.keras.ActivationCallback", run, strict=strict)
+        owner = "fastact.keras.ActivationCallback"
+        self._attachment = Attachment(owner, run, strict=strict, overwrite=overwrite)
+        #: The model that was trained last, as long as it is there.
+        self._trained: Callable[[], Any] = _nobody
         self._layers = layers
         self._wanted = Wanted(
             check_type("weights", weights, bool, "a bool"),
@@ -107,7 +116,8 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
     def on_train_begin(self, logs: Any = None) -> None:
         """Opens the log and wraps the layers."""
         self.close()  # in case the last training failed
-        self._attachment.open()
+        self._attachment.open(start_step=self._attachment.own_step if self._trained() is self.model else 0)
+        self._trained = weakref.ref(self.model)
         self._attachment.on_release(self.close)
         self._described.clear()
         with self._attachment.failure_counter("watch the model"):
@@ -175,7 +185,7 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy of the callback watches nothing yet; Keras gives it its model when it trains one.
-        fresh = {"_recorder": None, "_losses": None, "_optimiser": None, "_parameters": None}
+        fresh = {"_recorder": None, "_losses": None, "_optimiser": None, "_parameters": None, "_trained": _nobody}
         return {**self.__dict__, **fresh, "_model": None, "_wrapped": [], "_described": set()}
 
     def _wrap_input(self, taken: Container[str]) -> None:
@@ -255,6 +265,10 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
         if layer.weights and not layer.trainable:
             facts["trainable"] = False
         self._attachment.describe(name, source=self._outputs.name_of(given), facts=facts)
+
+
+def _nobody() -> None:
+    """The model that was trained last, where none was."""
 
 
 def _steps_by_keras(model: Any) -> bool:

@@ -27,9 +27,16 @@ from fastact.replay.blocks import LayerNumbers, add_block, in_blocks
 class Holder(Protocol):
     """What holds a run's folder in this process: a monitor."""
 
+    _diagnoser: Diagnoser
+    _writer: LogWriter | None
+
     @property
     def closed(self) -> bool:
         """Whether it has let go of it."""
+
+    @property
+    def current_step(self) -> int:
+        """The step that it has come to."""
 
     def release(self) -> None:
         """Takes its hooks off, and closes it."""
@@ -50,8 +57,8 @@ def _place(path: str | os.PathLike[str]) -> str:
     return str(path) if "://" in str(path) else os.path.realpath(path)
 
 
-def _take_over(path: str | os.PathLike[str]) -> None:
-    """Has the monitor of this process that writes a run, if there is one, let go of it."""
+def _take_over(path: str | os.PathLike[str]) -> Holder | None:
+    """Has the monitor of this process that writes a run, if there is one, let go of it; the one that wrote it last."""
     before = _holders.get(_place(path)) if isinstance(path, (str, os.PathLike)) else None
     if before is not None and not before.closed:
         before.release()
@@ -60,6 +67,20 @@ def _take_over(path: str | os.PathLike[str]) -> None:
             "monitor was closed, and its hooks were taken off",
             str(path),
         )
+    return before
+
+
+def _hands_on(before: Holder, writer: LogWriter, diagnoser: Diagnoser, start_step: int) -> bool:
+    """Whether the monitor that wrote a session just so far, in this process, has given what it knew of it.
+
+    So a model that is fitted a thousand times reads its log not once. The one before is closed, and goes on telling
+    what the two have seen.
+    """
+    ours = before._writer is not None and before._writer.session == writer.session
+    if not (before.closed and ours and before.current_step == start_step and before._diagnoser.judges_as(diagnoser)):
+        return False
+    diagnoser.take(before._diagnoser)
+    return True
 
 
 class Releasable:
@@ -105,9 +126,9 @@ def open_writer(
     if path is None:
         return None
     facts = {"accept": to_json(diagnoser.accepted), "thresholds": json.dumps(dataclasses.asdict(diagnoser.thresholds))}
-    _take_over(path)
+    before = _take_over(path)
     writer = LogWriter(path, log, metadata={**metadata, **facts}, start_step=start_step, overwrite=overwrite)
-    if start_step and not overwrite:
+    if start_step and not overwrite and not (before is not None and _hands_on(before, writer, diagnoser, start_step)):
         with suppress(LogError):
             reader, layers = RunReader(writer.path, writer.session), LayerNumbers()
             for block in in_blocks(reader.batches(lambda _: None, before=start_step), layers):

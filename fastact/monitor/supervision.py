@@ -27,7 +27,7 @@ from fastact.diagnosis.layer_types import (
 )
 from fastact.errors import ArgumentTypeError, ArgumentValueError, FastactError
 from fastact.failures import FailureCounter
-from fastact.loss_forms import MOST, Form, recognise
+from fastact.loss_forms import MOST, Form, over_all_pairs, recognise
 from fastact.monitor.batches import facts_of_predictions, facts_of_targets, numbers
 from fastact.monitor.sampled import Sampled
 
@@ -101,6 +101,17 @@ def _form_of(value: Any, predictions: Any, targets: Any, axis: int) -> Form | No
         return None  # a part of them is here
     half = str(getattr(predictions, "dtype", "")).endswith("float16")
     return recognise(float(numbers(value, MOST).mean()), *whole, axis=axis, half=half)
+
+
+def _facts_of_pairs(value: Any, predictions: Any, targets: Any) -> dict[str, Any]:
+    """That a loss without a name compares each prediction with the targets of all samples, as shapes broadcast."""
+    shape = tuple(getattr(predictions, "shape", ()))
+    samples = math.prod(shape)
+    if samples * samples > MOST or shape[:1] != (samples,):
+        return {}
+    if not over_all_pairs(float(numbers(value, MOST).mean()), numbers(predictions, MOST), numbers(targets, MOST)):
+        return {}
+    return {"broadcast": [[int(size) for size in shape], [samples, samples]]}
 
 
 def _view_of(facts: Mapping[str, Any] | None) -> tuple[int, ...]:
@@ -199,6 +210,8 @@ class Supervision(ABC):
                     if form is not None:
                         self._forms[row] = form
                         known |= _facts_of_form(form)
+                    elif "broadcast" not in (facts or {}):
+                        known |= _facts_of_pairs(value, predictions, targets)
             library = type(value if predictions is None else predictions).__module__.partition(".")[0]
             if library in _FRAMEWORKS:
                 known["framework"] = _FRAMEWORKS[library]

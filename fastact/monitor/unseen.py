@@ -144,7 +144,8 @@ class Unseen:
             watcher = watched.watcher()
             if watcher is not None and watched.names and self._queue.recorded > watched.since:
                 watched.missing = dict(watcher.unseen(recorded))
-            found |= {name: missing.reason for name, missing in watched.missing.items()}
+            # A second watch of the same model may have missed what the first one recorded.
+            found |= {name: each.reason for name, each in watched.missing.items() if name not in recorded}
         self._diagnoser.unseen = found
         if self._writer is not None:
             self._writer.unseen = found

@@ -15,9 +15,12 @@ class WatchingCallback:
     `options` are those of `fastact.torch.watch`.
     """
 
-    def __init__(self, run: Run, *, gather: Gather | None = None, strict: bool = False, **options: Any) -> None:
+    def __init__(
+        self, run: Run, *, overwrite: bool = False, gather: Gather | None = None, strict: bool = False, **options: Any
+    ) -> None:
         super().__init__()
-        self._attachment = Attachment(f"{type(self).__module__}.{type(self).__qualname__}", run, strict=strict)
+        owner = f"{type(self).__module__}.{type(self).__qualname__}"
+        self._attachment = Attachment(owner, run, strict=strict, overwrite=overwrite)
         self._attachment.gather = gather
         self._options = options
         self._watch: Watch | None = None

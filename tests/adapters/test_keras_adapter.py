@@ -43,7 +43,8 @@ want = [train(plain, []), train(plain, []), train(plain, [])]
 
 model = build()
 assert train(model, [])["loss"] == want[0]["loss"]
-callback = fastact.keras.ActivationCallback(sys.argv[1], strict=True)
+outputs = {"weights": False, "gradients": False, "updates": False, "strict": True}  # alone
+callback = fastact.keras.ActivationCallback(sys.argv[1], **outputs)
 saver = keras.callbacks.ModelCheckpoint(sys.argv[1] + "/model.keras")
 got = train(model, [callback, saver])
 assert all(np.allclose(got[name], want[1][name], rtol=1e-6) for name in ("loss", "val_loss"))
@@ -72,7 +73,7 @@ keras.models.load_model(sys.argv[1] + "/model.keras", custom_objects={"Block": B
 
 # Again on the same model: chosen layers, into a monitor of ours.
 with fastact.ActivationMonitor(every=2) as monitor:
-    train(model, [fastact.keras.ActivationCallback(monitor, layers=["head/*", "lstm"], strict=True)])
+    train(model, [fastact.keras.ActivationCallback(monitor, layers=["head/*", "lstm"], **outputs)])
     supervision = ["loss:prediction", "loss:target", "loss", "loss:baseline", "optimiser"]
     assert list(monitor.history) == ["input", "lstm", "head/relu", *supervision], list(monitor.history)
     assert monitor.history["lstm"]["step"].tolist() == [0, 2, 4, 6]
@@ -102,7 +103,7 @@ with warnings.catch_warnings(record=True) as caught:
     assert len(train(model, [Do(monitor.close), callback])["loss"]) == 2
     assert callback.failures > 1
 assert sum("the monitor is closed" in str(w.message) for w in caught) == 1, caught
-original = fastact.keras.ActivationCallback(sys.argv[1] + "/copy", strict=True)
+original = fastact.keras.ActivationCallback(sys.argv[1] + "/copy", **outputs)
 copied = copy.deepcopy(original)
 train(model, [copied])
 train(model, [pickle.loads(pickle.dumps(copied))])
@@ -117,6 +118,24 @@ for error in (RuntimeError, KeyboardInterrupt):
     assert not left()
     assert copied.monitor.closed
 
+# Called again, fit goes on with the run, and what was known of it; another model begins a session of its own.
+if keras.backend.backend() == "torch":
+    place = sys.argv[1] + "/again"
+    rows_of = lambda *session: fastact.open_log(place, session=session[0] if session else None).to_table().num_rows
+    callback = fastact.keras.ActivationCallback(place, overwrite=True, **outputs)
+    for count in (80, 160):
+        train(model, [callback])
+        assert rows_of() == count, (count, rows_of())
+    assert callback.monitor.current_step == 16
+    assert callback.monitor.history["lstm"]["step"].tolist() == list(range(16))
+    assert callback.monitor.diagnose() == fastact.open_log(place).diagnose()
+    train(build(), [callback])
+    assert (rows_of(0), rows_of(1)) == (160, 80)
+    callback = fastact.keras.ActivationCallback(place, overwrite=True, **outputs)
+    train(model, [callback])
+    log = fastact.open_log(place)
+    assert (log.to_table().num_rows, len(log.sessions), log.notes) == (80, 1, ())
+
 # What is computed twice counts once on PyTorch.
 with keras.RematScope(mode="full"):
     again = keras.Sequential([keras.Input((3,)), keras.layers.Dense(5, activation="relu", name="dense"),
@@ -124,7 +143,7 @@ with keras.RematScope(mode="full"):
 again.compile("sgd", "mse")
 with fastact.ActivationMonitor() as monitor:
     again.fit(x[:, 0], x[:, 0, :2], batch_size=40, verbose=0,
-              callbacks=[fastact.keras.ActivationCallback(monitor, strict=True)])
+              callbacks=[fastact.keras.ActivationCallback(monitor, **outputs)])
     counts = {name: int(layer["count"][0]) for name, layer in monitor.history.items()}
     assert counts.pop("input") % 120 == 0 and counts.pop("optimiser") == 1
     runs = 1 if keras.backend.backend() == "torch" else counts["dense"] // 200

@@ -141,7 +141,7 @@ result = {}
 
 def fit(name, model, y, epochs=1, **options):
     monitor = fastact.ActivationMonitor()
-    callback = fastact.keras.ActivationCallback(monitor, strict=True)
+    callback = fastact.keras.ActivationCallback(monitor, weights=False, gradients=False, updates=False, strict=True)
     history = model.fit(x, y, batch_size=8, epochs=epochs, verbose=0, shuffle=False, callbacks=[callback], **options)
     rows = {n: {"layer_type": h.info.layer_type, "source": h.info.source, "facts": dict(h.info.facts),
                 "mean": h["mean"].tolist()} for n, h in monitor.history.items()}

@@ -126,7 +126,7 @@ def keep(name, monitor, **others):
 def watched(every):
     monitor = fastact.ActivationMonitor()
     return monitor, fastact.keras.ActivationCallback(
-        monitor, weights=True, gradients=True, updates=True, parameters_every=every, strict=True)
+        monitor, parameters_every=every, strict=True)
 
 def fit(model, callbacks, y=label, size=2):
     options = {"batch_size": size, "verbose": 0, "shuffle": False, "callbacks": callbacks}

@@ -52,6 +52,10 @@ def test_there_are_enough_cases_of_each_kind(every: list[Case]) -> None:
     assert Counter(case.framework for case in fifth if case.causes) >= Counter(torch=55, keras=30)
     assert sum(not case.causes for case in fifth) >= 20
     assert {case.kind for case in fifth} == {*KINDS, "look-alike"}
+    asked = [case for case in every if case.part == "questions"]
+    assert {case.framework for case in asked} == {"keras"}
+    assert sum(bool(case.causes) for case in asked) >= 60
+    assert sum(not case.causes for case in asked) >= 6
     assert {case.framework for case in every} == {"torch", "keras"}
     assert {case.kind for case in every} == {*KINDS, "look-alike"}
 
@@ -88,9 +92,9 @@ def test_the_part_that_is_held_out_has_data_and_networks_of_its_own() -> None:
     for path in folder.glob("*.py"):
         mine = path.name.startswith("held_out")
         named = set(re.findall(r"bench\.faults\.(\w+?)_\w+ import", path.read_text(encoding="utf-8")))
-        assert named <= ({"held"} if mine else {"opened", "tuning", "opened_2", "opened_3", "opened_4", "opened_5"}), (
-            path.name
-        )
+        assert named <= (
+            {"held"} if mine else {"opened", "tuning", "questions", "opened_2", "opened_3", "opened_4", "opened_5"}
+        ), path.name
         # Whoever writes rules may open none of it, and finds in its first line why.
         assert not mine or "eld out" in path.read_text(encoding="utf-8").splitlines()[0]
 

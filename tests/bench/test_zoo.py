@@ -44,7 +44,17 @@ SMALL = Network(name="small", part="tuning", task="wine", net="mlp", options={"w
 def test_the_table_is_large_enough_and_names_are_unique() -> None:
     names = [recipe.name for recipe in recipes()]
     assert len(names) == len(set(names)) >= 40
-    for part in ("tuning", "held-out", "tuning-2", "opened", "opened-3", "opened-4", "opened-5", "opened-6"):
+    for part in (
+        "tuning",
+        "held-out",
+        "tuning-2",
+        "opened",
+        "opened-3",
+        "opened-4",
+        "opened-5",
+        "opened-6",
+        "held-out-7",
+    ):
         kinds = Counter(recipe.sick is None for recipe in recipes(part))
         assert kinds[True] >= 20
         assert kinds[False] >= 20
@@ -68,8 +78,9 @@ def test_the_opened_part_was_held_out_by_architecture() -> None:
         ("opened-4", (80, 50, 25)),
         ("opened-5", (100, 70, 35)),
         ("opened-6", (110, 70, 35)),
+        ("held-out-7", (180, 100, 50)),
     ],
-    ids=["third", "fourth", "fifth", "sixth"],
+    ids=["third", "fourth", "fifth", "sixth", "seventh"],
 )
 def test_the_later_parts_share_no_architecture_task_or_seed(part: Part, sizes: tuple[int, int, int]) -> None:
     held_out = list(recipes(part))

@@ -1,9 +1,11 @@
 """Experts of a mixture that get no tokens, and filters, called by name."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from supervised import LN10, loss
 from synthetic import NO_NEURONS, row, watch
 
 from fastact.diagnosis.experts import expert_of, side_by_side
@@ -64,6 +66,21 @@ def test_an_expert_without_tokens_is_unused_since_its_last_one(called: bool, eve
         "tokens; an even share is 25%."
     )
     assert finding.cause_name == "router"
+
+
+@pytest.mark.parametrize("unfed", [1, 2, 3])
+@pytest.mark.parametrize("level", [0.01, 0.9])
+def test_fewer_than_half_are_a_note_where_all_is_learned_without_them(unfed: int, level: float) -> None:
+    diagnoser = _watch(mixture(20, called=False, fed=set(range(unfed, 4))))
+    for name, (info, rows) in loss([LN10 * level] * 60).items():
+        diagnoser.add(replace(info, order=100 + info.order))
+        for one in rows:
+            diagnoser.append(name, one)
+    diagnosis = diagnoser.diagnose()
+    noted = [f for f in diagnosis.notes if f.condition == "unused"]
+    assert len(noted) + len(unused(diagnosis)) == 1
+    assert bool(noted) is (unfed == 1 and level < 0.1)
+    assert all(severity == ("warning" if unfed == 1 else "serious") for _, severity, _ in unused(diagnosis))
 
 
 @pytest.mark.parametrize("called", [True, False])

@@ -181,3 +181,15 @@ def test_of_a_single_sample_no_answer_is_constant() -> None:
             monitor.record_loss(1.0, targets=np.array([target]), function="mse_loss")
             monitor.step()
     assert monitor.history["loss:baseline"]["mean"].tolist() == [1.0, 1.0, 0.75]
+
+
+def test_a_loss_of_one_s_own_that_compares_all_with_all_is_known_at_the_first_batch() -> None:
+    random = np.random.default_rng(0)
+    x, y = (random.standard_normal((16, 1)).astype(np.float32) for _ in range(2))
+    for error, found in ((x - y.ravel(), ["broadcast_shapes"]), (x - y, [])):
+        with fastact.ActivationMonitor() as monitor:
+            monitor.record_loss(float(np.square(error).mean()), predictions=x, targets=y, facts={"framework": "keras"})
+            monitor.step()
+            facts = monitor.history["loss"].info.facts
+            assert facts.get("broadcast") == ([[16, 1], [16, 16]] if found else None)
+            assert [each.cause_name for each in monitor.diagnose().findings] == found

@@ -89,6 +89,20 @@ def test_what_a_watcher_said_last_holds_when_it_is_gone() -> None:
     assert monitor.unseen == {"b": "why"} == dict(monitor.diagnose().unseen)
 
 
+def test_what_an_earlier_watcher_recorded_is_not_unseen_by_a_later_one() -> None:
+    class Forgetful(Asked):
+        def unseen(self, recorded: Collection[str]) -> Mapping[str, Missing]:
+            return super().unseen(())
+
+    monitor, earlier, later = fastact.ActivationMonitor(), Asked("a", "b", warn=False), Forgetful("a", "b", warn=False)
+    monitor.add_watcher(earlier)
+    step(monitor, 1, "a")
+    monitor.remove_watcher(earlier)
+    monitor.add_watcher(later)
+    step(monitor, 1)
+    assert monitor.unseen == {"b": "why"}
+
+
 def test_after_close_nobody_is_asked() -> None:
     watcher = Asked("a", "b", warn=False)
     with fastact.ActivationMonitor() as monitor:

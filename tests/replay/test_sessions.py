@@ -84,6 +84,19 @@ def test_resuming_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
     )
 
 
+def test_a_monitor_of_the_same_process_hands_on_what_it_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ActivationMonitor(tmp_path / "whole") as whole:
+        train(whole, range(30))
+    with ActivationMonitor(tmp_path / "a") as first:
+        train(first, range(18))
+    with monkeypatch.context() as patch:
+        patch.delattr("fastact.monitor.resuming.RunReader")  # nothing is read
+        with ActivationMonitor(tmp_path / "a", start_step=18) as second:
+            train(second, range(18, 30))
+    assert first.current_step == 18
+    assert second.diagnose() == whole.diagnose() == open_log(tmp_path / "a").diagnose()
+
+
 def test_a_layer_keeps_its_place_where_the_resumed_run_meets_another_first(tmp_path: Path) -> None:
     with ActivationMonitor(tmp_path) as monitor:
         train(monitor, range(8))

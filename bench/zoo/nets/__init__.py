@@ -25,6 +25,9 @@ from bench.zoo.nets import (
     pictures,
     sequences,
     series,
+    seventh_held_out_dense,
+    seventh_held_out_images,
+    seventh_held_out_sequences,
     sixth_dense,
     sixth_images,
     sixth_sequences,
@@ -38,7 +41,8 @@ __all__ = ["NETS"]
 _FAMILIES: Final = (
     dense, experts, functional, images, looking, others, pictures, sequences, series, third_dense, third_images,
     third_sequences, fourth_dense, fourth_images, fourth_sequences, fifth_dense, fifth_images,
-    fifth_sequences, sixth_dense, sixth_images, sixth_sequences,
+    fifth_sequences, sixth_dense, sixth_images, sixth_sequences, seventh_held_out_dense,
+    seventh_held_out_images, seventh_held_out_sequences,
 )  # fmt: skip
 
 #: By name.

@@ -10,6 +10,10 @@ from bench.zoo.programs import (
     fourth,
     games,
     pairs,
+    seventh_held_out,
+    seventh_held_out_alone,
+    seventh_held_out_games,
+    seventh_held_out_loops,
     sixth,
     third_alone,
     third_pairs,
@@ -18,7 +22,10 @@ from bench.zoo.programs.program import Program, Routed, Supervised
 
 __all__ = ["PROGRAMS", "Program"]
 
-_FAMILIES: Final = (alone, coders, games, pairs, third_alone, third_pairs, fourth, fifth, fifth_games, sixth)
+_FAMILIES: Final = (
+    alone, coders, games, pairs, third_alone, third_pairs, fourth, fifth, fifth_games, sixth, seventh_held_out,
+    seventh_held_out_alone, seventh_held_out_games, seventh_held_out_loops,
+)  # fmt: skip
 
 #: By name.
 PROGRAMS: Final[dict[str, type[Program]]] = {

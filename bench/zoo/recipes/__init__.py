@@ -16,6 +16,7 @@ from bench.zoo.recipes import (
     fourth_opened,
     opened,
     second_tuning,
+    seventh_held_out,
     sixth_opened,
     third_opened,
 )
@@ -25,6 +26,7 @@ __all__ = ["NETWORKS", "SICK", "Network", "Part", "Recipe", "Sick", "recipes"]
 
 _TABLES: Final = (
     first_tuning, first_held_out, second_tuning, opened, third_opened, fourth_opened, fifth_opened, sixth_opened,
+    seventh_held_out,
 )  # fmt: skip
 
 NETWORKS: Final[tuple[Network, ...]] = tuple(network for table in _TABLES for network in table.NETWORKS)

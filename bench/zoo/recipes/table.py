@@ -9,7 +9,7 @@ __all__ = [
     "Network", "Part", "Recipe", "Sick", "sick",
 ]  # fmt: skip
 
-Part = Literal["tuning", "held-out", "tuning-2", "opened", "opened-3", "opened-4", "opened-5", "opened-6"]
+Part = Literal["tuning", "held-out", "tuning-2", "opened", "opened-3", "opened-4", "opened-5", "opened-6", "held-out-7"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

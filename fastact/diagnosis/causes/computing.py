@@ -20,7 +20,7 @@ from fastact.diagnosis.evidence.births import (
     steps,
 )
 from fastact.diagnosis.evidence.haste import reckless
-from fastact.diagnosis.network import LayerView, row_rms
+from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.fields import COLUMN
 from fastact.text import number, percent, shown
 
@@ -275,3 +275,19 @@ def diverged(born: Birth) -> Cause:
         f"{shown(name, 40)} left its usual range at step {step}" for step, name in sorted(grew)[:2]
     ) + reckless(born.network)
     return Cause("learning_rate", says, (LOWER_RATE, CLIP_GRADIENTS), speaks, against)
+
+
+def computed_zero(layer: LayerView, network: Network, given: Cause) -> list[Cause]:
+    """What a module of the user's own computes is zero, where parameters are recorded and it has none."""
+    known = [view.info.facts for view in network.everything.values() if view.info.layer_type == layer_types.PARAMETER]
+    inside = f"{layer.info.name}."
+    owners = [str(each.get("layer", "")) for each in known]
+    if not known or any(owner == layer.info.name or owner.startswith(inside) for owner in owners):
+        return []
+    says = (
+        "It has no weights, and is zero whatever it is given: it divides by what is too large for its element type, "
+        "rounds to zero, or cuts all off."
+    )
+    fix = "compute squares, sums and norms in float32: the largest number of float16 is 65,504"
+    said = ("no parameter that was recorded is its own",)
+    return [Cause("numerics", says, (fix, "print what it computes, step by step"), said, given.speaks_for)]

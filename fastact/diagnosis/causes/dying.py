@@ -8,6 +8,7 @@ import numpy as np
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause, Verdict, best, refuted
+from fastact.diagnosis.causes.computing import computed_zero
 from fastact.diagnosis.causes.remedies import (
     LOWER_RATE,
     NORMALISE_INPUTS,
@@ -16,7 +17,7 @@ from fastact.diagnosis.causes.remedies import (
     initialisation,
     normalisation,
 )
-from fastact.diagnosis.evidence import facts
+from fastact.diagnosis.evidence import drawn, facts
 from fastact.diagnosis.evidence.haste import reckless
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.fields import COLUMN
@@ -44,6 +45,7 @@ _OVERCOMPLETE: Final = 8
 #: The same where what comes before is the network's input, and what follows its output.
 _DICTIONARY: Final = 2
 
+_DRAW: Final = "use the framework's own initialisation, which draws the weights at random"
 _INIT: Final = initialisation({"ReLU"})
 LESS_SPARSE: Final = "use a smaller sparsity penalty, and raise it slowly from zero"
 _LEAKY: Final = "use leaky ReLU, which keeps a gradient below zero"
@@ -77,7 +79,7 @@ def verdict(layer: LayerView, network: Network, step: int) -> Verdict:
         return best(_of_weights(layer, network, step), ("check that its input is not all zero",))
     if layer_type and not layer_types.is_activation(layer_type):
         given = _no_input(layer, network)
-        own = [] if layer_types.is_known(layer_type) else [_multiplied(given)]
+        own = [] if layer_types.is_known(layer_type) else [_multiplied(given), *computed_zero(layer, network, given)]
         return best([*own, given], ("check that its input is not all zero",))
     return best(_of_activation(layer, network, step), ("initialise the layer before it anew",))
 
@@ -91,14 +93,15 @@ def _multiplied(given: Cause) -> Cause:
     return Cause("weights_zero", says, (trained,), (), against)
 
 
-def _frozen(layer: LayerView, network: Network) -> str:
-    """The frozen parameter of a layer that is zero throughout; "" where there is none."""
+def _frozen(network: Network) -> dict[str, str]:
+    """For each layer with a frozen parameter that is zero throughout, that parameter."""
+    found: dict[str, str] = {}
     for name, view in network.everything.items():
-        known = view.info.facts
-        own = view.info.layer_type == layer_types.PARAMETER and known.get("layer") == layer.info.name
-        if own and known.get("trainable") is False and view.last[_ZEROS] >= view.last[_COUNT]:
-            return shown(name, 40)
-    return ""
+        if view.info.layer_type != layer_types.PARAMETER or view.info.facts.get("trainable") is not False:
+            continue
+        if view.last[_ZEROS] >= view.last[_COUNT]:
+            found.setdefault(str(view.info.facts.get("layer", "")), shown(name, 40))
+    return found
 
 
 def _handed_on(layer: LayerView, network: Network) -> list[Cause]:
@@ -142,7 +145,7 @@ def _of_weights(layer: LayerView, network: Network, step: int) -> list[Cause]:
     live = no_input.refuted_by
     which = "scale and shift" if layer_types.is_norm(layer_type) else "weights and biases"
     zero = Cause("weights_zero", f"Its {which} are zero.", (trained,), speaks_for=live)
-    if (frozen := _frozen(layer, network)) and step <= layer.start:
+    if step <= layer.start and (frozen := network.once(_frozen).get(layer.info.name)):
         zero = Cause(
             "weights_zero",
             f"Its {which} are zero, and frozen, so that they stay so.",
@@ -199,7 +202,14 @@ def _of_activation(layer: LayerView, network: Network, step: int) -> list[Cause]
     if equal.speaks_for:
         says = f"All samples of the input are the same, so that a neuron is on for all of them or off for all: {below}."
         causes.append(Cause("inputs_equal", says, ("check that the data differs from sample to sample",), *equal))
-    if (layer.info.sparse or _share(layer) < _SPARSE) and step > layer.start:
+    if zeros := drawn.all_zero(network).speaks_for:
+        says = "All weights began at zero, so that all units of a layer are the same, and next to nothing comes out."
+        causes.append(Cause("weights_zero", says, (_DRAW,), zeros, proved=True))
+    if _is_given_to_a_loss(layer, network):
+        says = f"The network ends in it: {below}, and no loss can bring them back."
+        ends = ("no activation in the last layer; a sigmoid for yes and no, a softmax for classes", _SOFTPLUS)
+        causes.append(Cause("relu_output", says, ends, ("it is what the loss is given", "it is zero throughout")))
+    elif (layer.info.sparse or 0.0 < _share(layer) < _SPARSE) and step > layer.start:
         sparse = f"{percent(_share(layer))} of its outputs are not zero"
         says = f"The penalty on its outputs, or the learning rate, is too large: {below}."
         remedies = LESS_SPARSE, LOWER_RATE
@@ -220,6 +230,13 @@ def _of_activation(layer: LayerView, network: Network, step: int) -> list[Cause]
     if before is not None:
         causes.append(_weight_decay(layer, before, step))
     return causes
+
+
+def _is_given_to_a_loss(layer: LayerView, network: Network) -> bool:
+    """Whether a ReLU that is zero throughout is the network's last layer, and what a loss is given."""
+    name = layer.info.name
+    losses = (view for view in network.everything.values() if view.info.layer_type == layer_types.LOSS)
+    return _zeros(layer) >= 1.0 and any(view.info.source == name for view in losses)
 
 
 def _input_scale(layer: LayerView, network: Network, remedies: tuple[str, ...]) -> Cause:

@@ -18,7 +18,7 @@ from fastact.diagnosis.causes.remedies import (
     initialisation,
     normalisation,
 )
-from fastact.diagnosis.evidence import facts, moved, standards, updates
+from fastact.diagnosis.evidence import drawn, facts, moved, standards, updates
 from fastact.diagnosis.evidence.haste import reckless
 from fastact.diagnosis.network import LayerView, Network, row_rms, row_signal
 from fastact.diagnosis.row_conditions import Cells, Row
@@ -182,12 +182,27 @@ def over_depth(layer: LayerView, network: Network, source: int) -> Verdict:
         + ((f"the network has {weighted} layers with weights",) if weighted >= _DEEP else ()),
         (_ONE,) if matrices == 1 and not layer_types.is_norm(types[-1]) else (),
     )
-    return best([*_by_itself(layer, network), slope, depth, small])
+    return best([*_by_itself(layer, network), *_flattened(layer, network), slope, depth, small])
+
+
+def _flattened(layer: LayerView, network: Network) -> list[Cause]:
+    """Inputs so large that a sigmoid or a tanh, of whatever depth, lies at its ends for every sample."""
+    known, scale = facts.inputs_not_normalised(network), facts.input_scale(network)
+    flat = layer.info.layer_type in layer_types.BOUNDED and layer.info.layer_type not in layer_types.RELU_FAMILY
+    if not (flat and known.speaks_for and not known.refuted_by and scale is not None and scale.large):
+        return []
+    says = "The inputs are not normalised: what they add up to lies where the activation is flat, for every sample."
+    seen = f"a {layer.info.layer_type} is flat where its inputs are large"
+    return [Cause("inputs_not_normalised", says, (NORMALISE_INPUTS,), (*known.speaks_for, seen))]
 
 
 def _by_itself(layer: LayerView, network: Network) -> list[Cause]:
     """What a layer loses all at once, whatever lies before it: a normalisation over one element, weights of zero."""
     feeder = network.feeder(layer)
+    if began := drawn.all_zero(network).speaks_for:
+        says = "All weights began at zero, so that all units of a layer are the same, and stay so."
+        draw = "use the framework's own initialisation, which draws the weights at random"
+        return [Cause("weights_zero", says, (draw,), began, proved=True)]
     if feeder is None or not network.signal[feeder.place] > 0.0:
         return []
     if layer.info.layer_type in layer_types.GATED and network.rms[layer.place] <= _SHUT * network.rms[feeder.place]:

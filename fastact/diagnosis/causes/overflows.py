@@ -1,11 +1,16 @@
 """Why a loss is NaN or Inf where no layer was before it."""
 
+from typing import Final
+
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause
 from fastact.diagnosis.causes.remedies import CLIP_GRADIENTS, LOWER_RATE, NORMALISE_INPUTS
 from fastact.diagnosis.evidence import facts
 from fastact.diagnosis.network import LayerView, Network
 from fastact.losses import LOSSES
+
+#: Losses of nothing but the differences of predictions and targets.
+_OF_ERRORS: Final = frozenset({"mean_squared_error", "mean_absolute_error", "huber", "smooth_l1", "log_cosh"})
 
 
 def causes(loss: LayerView, network: Network, step: int, rose: bool) -> list[Cause]:
@@ -33,7 +38,8 @@ def causes(loss: LayerView, network: Network, step: int, rose: bool) -> list[Cau
         )
     known = LOSSES.get(str(loss.info.facts.get("function", "")))
     overflown = bool(loss.rows[loss.rows["step"] == step]["pos_infs"].any())
-    if overflown and known is not None and known.family == "regression":
+    only = known is not None and known.name in _OF_ERRORS and _was_given_numbers(loss, network, step)
+    if (overflown or only) and known is not None and known.family == "regression":
         causes.append(
             Cause(
                 "rate_too_large",
@@ -56,6 +62,16 @@ def causes(loss: LayerView, network: Network, step: int, rose: bool) -> list[Cau
         )
     )
     return causes
+
+
+def _was_given_numbers(loss: LayerView, network: Network, step: int) -> bool:
+    """Whether predictions and targets had numbers when the loss had none any more: errors alone can overflow then."""
+    names = loss.info.source, loss.info.name + layer_types.TARGET_SUFFIX
+    given = [network.everything.get(name) for name in names]
+    if step <= loss.start or any(view is None for view in given):
+        return False
+    runs = [view.streaks.get("non_finite") for view in given if view is not None]
+    return all(run is None or run.step > step for run in runs)
 
 
 def _broken_at(view: LayerView, step: int) -> bool:

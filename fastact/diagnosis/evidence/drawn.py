@@ -5,6 +5,7 @@ whomever, leave its bounds, or its deviation. So what stays as it was, and is as
 """
 
 import math
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -32,6 +33,8 @@ _NARROW: Final = 0.05
 _BOTH: Final = 2
 #: Rounding of a bound.
 _ROUNDING: Final = 1e-5
+#: What frameworks call what they multiply by.
+_MULTIPLIES: Final = re.compile("weight|kernel|proj|^[wW]([_0-9]|$)")
 #: The weights of recurrent layers, which have those of all gates one below the other.
 _RECURRENT: Final = ("weight_ih", "weight_hh")
 #: Deviations of an embedding, and of the weights of Transformers.
@@ -101,13 +104,18 @@ def too_wide(network: Network) -> For:
 
 
 def _gains(network: Network) -> dict[str, float]:
-    """By name of a weight: the root mean square of its sums of inputs of unit size, as it began."""
+    """By name of a weight: the root mean square of its sums of inputs of unit size, as it began.
+
+    A parameter of a module's own may be added, as places are, rather than multiplied by.
+    """
     gains = {}
     for name, view in network.everything.items():
         shape = view.info.facts.get("shape", ())
         row = view.first
         if view.info.layer_type != layer_types.PARAMETER or len(shape) < 2 or not row[_NEURONS]:
             continue  # what is looked up is no sum
+        if not _MULTIPLIES.search(name.replace("/", ".").rpartition(".")[2]):
+            continue
         fan = math.prod(shape[:-1]) if name.endswith("kernel") else math.prod(shape[1:])
         gains[name] = row_rms(row) * math.sqrt(max(fan, 1))
     return gains

@@ -76,6 +76,7 @@ class Supervised(NamedTuple):
         target: the targets' rows; None where they were not recorded.
         targets: the facts of the first batch of targets.
         baseline: the rows of what the best constant answer comes to; None where it is not known.
+        given: the layer type of what the last activation is applied to, where it has no weights; "" elsewhere.
     """
 
     loss: LayerView
@@ -91,6 +92,7 @@ class Supervised(NamedTuple):
     target: LayerView | None
     targets: Mapping[str, Any]
     baseline: LayerView | None
+    given: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -194,7 +196,20 @@ def of(loss: LayerView, network: Network) -> Supervised:
         target=target,
         targets=_checked(target.info.facts) if target is not None else {},
         baseline=baseline,
+        given=_given_to(layer, network),
     )
+
+
+def _given_to(layer: LayerView | None, network: Network) -> str:
+    """What an activation that is a layer by itself is applied to; "" where it belongs to weights, or is not known."""
+    if layer is None or layer.info.facts.get("layer", "Activation") not in ("Activation", "Softmax"):
+        return ""
+    before = network.everything.get(layer.info.source)
+    for _ in range(_NEAR):
+        if before is None or not before.info.layer_type.startswith(_KEEPING):
+            break
+        before = network.everything.get(before.info.source)
+    return "" if before is None else before.info.layer_type
 
 
 def _checked(facts: object) -> Mapping[str, Any]:
@@ -245,7 +260,8 @@ def _outside(output: LayerView, network: Network) -> tuple[LayerView | None, str
         low, high = first[_MIN], first[_MAX]
         if _equal(given, (low, high)):
             return view, view.info.layer_type
-        for layer_type, function in (("Sigmoid", _sigmoid), ("Tanh", math.tanh), ("ReLU", lambda x: max(x, 0.0))):
+        for layer_type, function in (("Sigmoid", _sigmoid), ("Tanh", math.tanh), ("ReLU", lambda x: max(x, 0.0)),
+                                     ("Clamp", lambda x: min(max(x, 0.0), 1.0))):  # fmt: skip
             if _equal(given, (function(low), function(high))):
                 return view, layer_type
     return None, ""

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.experts import is_expert
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.fields import COLUMN
 from fastact.text import number, shown
@@ -94,7 +95,11 @@ class Parameters(NamedTuple):
 
 
 def optimisers(network: Network) -> list[LayerView]:
-    """The rows of the optimisers' learning rates."""
+    """The rows of the optimisers' learning rates; looked for once for a diagnosis."""
+    return network.once(_optimisers)
+
+
+def _optimisers(network: Network) -> list[LayerView]:
     return [view for view in network.everything.values() if view.info.layer_type == layer_types.OPTIMISER]
 
 
@@ -124,6 +129,8 @@ def _parameters(network: Network) -> Parameters:
     no_gradient = [name.removesuffix(layer_types.GRADIENT_SUFFIX) for name in network.unseen
                    if name.endswith(layer_types.GRADIENT_SUFFIX)]  # fmt: skip
     no_gradient += [name for name in _never_graded(optimisers, everything) if name not in no_gradient]
+    # Experts without a token have none: that they are not chosen is a finding of its own, and may be over soon.
+    no_gradient = [name for name in no_gradient if not is_expert(layer_of(name, network))]
     never_steps = any(name.endswith(_OPTIMISER) for name in network.unseen) and not optimisers
     for name in no_gradient:
         known.setdefault(name, {}).setdefault("trainable", True)

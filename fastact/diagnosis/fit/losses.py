@@ -26,7 +26,9 @@ _TIGHT: Final = 1.5
 _DRIVEN_ROWS: Final = 5
 _NEAR: Final = 0.5
 #: What is 1 where all is right, by the name of its form.
-_COEFFICIENTS: Final = {"dice": "the Dice coefficient", "overlap": "the overlap (IoU)"}
+_COEFFICIENTS: Final = {
+    "dice": "the Dice coefficient", "overlap": "the overlap (IoU)", "agreement": "the share of agreement",
+}  # fmt: skip
 _DRIVEN: Final = 2.0
 #: Rows that tell how far outputs are from targets, in standard deviations of these; how far that is no chance, and by
 #: how many times it grows from the first third of the rows to the last; and values of which fewer are classes.

@@ -26,6 +26,24 @@ _USUAL_RATE: Final = 2.0
 _BEYOND: Final = 1e-3
 
 
+def activated_twice(s: Supervised, learned: float) -> Mismatch | None:
+    """A softmax of a softmax, or a sigmoid of a sigmoid, within the network."""
+    del learned
+    if s.output is None or s.activation != s.given:
+        return None
+    if s.activation == "Softmax" and s.kind == "softmax" and s.units > 1:
+        most = math.e / (math.e + s.units - 1.0)
+        says = f"A softmax of probabilities gives no class of {s.units:,} more than {number(most)}."
+        name, fix = "double_softmax", "leave one softmax out"
+    elif s.activation == "Sigmoid" and s.kind == "sigmoid":
+        says = "A sigmoid of probabilities is within 0.5 and 0.73."
+        name, fix = "double_sigmoid", "leave one sigmoid out"
+    else:
+        return None
+    what = f"its {s.activation.lower()} is applied to the outputs of another one"
+    return Mismatch(name, "serious", what, says, (fix,), (what,))
+
+
 def over_one_unit(s: Supervised, learned: float) -> Mismatch | None:
     """A softmax over a single unit, in the network or in the loss: it is 1 whatever comes in."""
     del learned
@@ -195,9 +213,12 @@ def of_probabilities(s: Supervised, learned: float) -> Mismatch | None:
             return _of_rivals(s, takes)
         if s.kind == "sigmoid" and len(lately) == _LATEST and (lately == 0.5).all() and high > 0.5:
             return _of_a_sigmoid_behind_a_relu(s, takes, learned)
+        fix = fixes.sigmoid(s.framework)
+        if (known := _is_cut(s)) is not None:
+            what = f"{takes}, and gets scores that are cut to these: {known}"
+            return Mismatch("missing_sigmoid", "serious", what, _CUT, (fix,), (known,))
         if not outside:
             return None
-        fix = fixes.sigmoid(s.framework)
         if s.kind == "ReLU":
             return Mismatch("relu_output", "serious", f"{takes}, and gets the outputs of a ReLU", cut, (fix,), (reach,))
         name = "wrong_output_activation" if s.kind == "tanh" else "missing_sigmoid"
@@ -267,6 +288,27 @@ def of_margins(s: Supervised, learned: float) -> Mismatch | None:
     fix = f"remove the {s.kind} from the last layer, or use a tanh"
     seen = (f"the last activation is a {s.kind}",)
     return Mismatch("wrong_output_activation", "serious", what, says, (fix,), seen)
+
+
+_CUT: Final = (
+    "A score that is cut to 0 or 1 has no gradient, and where the answer is the other one the loss is as large as it "
+    "can be, and stays so."
+)
+
+
+def _is_cut(s: Supervised) -> str | None:
+    """That what the loss got is the last layer's scores, cut to 0 and 1, in all of its rows; None where it is not."""
+    made, got = s.layer, s.output
+    if made is None or got is None or made is got or len(made.rows) != len(got.rows):
+        return None
+    if (made.rows["step"] != got.rows["step"]).any() or (made.rows["count"] != got.rows["count"]).any():
+        return None
+    low, high = made.rows["min"], made.rows["max"]
+    cut = np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
+    if not (np.array_equal(cut[0], got.rows["min"]) and np.array_equal(cut[1], got.rows["max"])):
+        return None
+    beyond = bool(low.min() < -_BEYOND) and bool(((cut[0] < cut[1]) & (cut[1] > 0.0)).mean() > _OFTEN)
+    return f"they are from {number(float(low.min()))} to {number(float(high.max()))}" if beyond else None
 
 
 def _of_rivals(s: Supervised, takes: str) -> Mismatch:

@@ -9,8 +9,10 @@ from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause
 from fastact.diagnosis.causes.remedies import CLIP_GRADIENTS, LOWER_RATE
 from fastact.diagnosis.evidence import standards, updates
+from fastact.diagnosis.evidence.haste import NORMALISED
 from fastact.diagnosis.learning import loops, rates, weighing
 from fastact.diagnosis.network import LayerView, Network
+from fastact.fields import COLUMN
 from fastact.text import number
 
 #: Ratio of updates to weights. The usual one is 1e-3 (Karpathy, CS231n, "Neural networks part 3", 2015: "should be
@@ -25,8 +27,8 @@ _LARGE: Final = 1e-1
 #: Learning rates that no usual optimiser learns anything with: plain SGD takes 1e-3 to 1, Adam 1e-5 to 1e-2. Chosen.
 _LOW_RATE: Final = 1e-6
 _HIGH_RATE: Final = 2.0
-#: Path of the weights in units of themselves: whatever can be learned from the data has begun to be. Chosen: none of
-#: some 150 sound programs was still at a constant answer's loss there.
+#: Path of the weights in units of themselves: after learn_samples whatever can be learned from the data has begun to
+#: be. Chosen: sound networks have been at a constant answer's loss there for 2000 samples, and gone twice as far.
 _FAR: Final = 1.0
 #: Rows that are one level, levels of which fewer tell no course, the factor from one to the next that is a jump, and
 #: the share of steps from level to level that go up where a loss rises throughout.
@@ -37,6 +39,9 @@ _RISING: Final = 0.8
 #: Rows of targets and answers that tell whether both grow, and by how much from their first third to their last.
 _GROWING_ROWS: Final = 30
 _GROWN: Final = 5.0
+#: Steps after which all together should show, and what hardly shows in weights of 0.1. Chosen.
+_MANY: Final = 60
+_NEAR: Final = 5e-3
 _RAISE: Final = "use a higher learning rate: ten times as high, then again, for as long as the loss falls faster"
 
 
@@ -134,6 +139,27 @@ def of_targets(loss: LayerView, network: Network) -> list[Cause]:
     ]
 
 
+def _stays_near(network: Network) -> str:
+    """That all steps together can have moved no weight by what shows; "" where they may have.
+
+    A step of a normalised optimiser is about the rate, and those of Adagrad fall with the root of their number: T of
+    them come to 2 rate sqrt(T) at most.
+    """
+    views, said = updates.optimisers(network), ""
+    for view in views:
+        function, steps = (
+            str(view.info.facts.get("function", "")).lower(),
+            int(view.last[COLUMN["step"]]) - view.start + 1,
+        )
+        rate = float(view.rows["max"].max())
+        far = 2.0 * rate * math.sqrt(steps) if function == "adagrad" else rate * steps
+        known = function in NORMALISED or function == "adagrad"
+        if not known or steps < _MANY or view.oldest > view.start + _MANY or not 0.0 < far <= _NEAR:
+            return ""
+        said = f"{steps:,} steps at {number(rate)} move a weight by about {number(far)} at most"
+    return said
+
+
 def of_rate(network: Network, course: Course) -> list[Cause]:
     """A rate that does not fit, or what makes any rate not fit: gradients that are cut, a loss that hardly counts."""
     rate, ratio = updates.parameters(network).rate, updates.moves(network).ratio
@@ -147,6 +173,8 @@ def of_rate(network: Network, course: Course) -> list[Cause]:
         small.append(said)
     elif ratio > _NOT_SMALL:
         against_small.append(said)
+    if not ratio > _NOT_SMALL and (near := _stays_near(network)):
+        small.append(near)
     low = rates.too_small(network)
     if low or 0.0 < rate <= _LOW_RATE:
         (small if math.isnan(ratio) or low else against_large).append(low or f"the learning rate is {number(rate)}")

@@ -172,6 +172,7 @@ def causes(loss: LayerView, network: Network, course: Course) -> list[Cause]:
         *(moving.of_targets(loss, network) if course.diverged else ()),
         *(signs.causes(loss, network) or of_sign(loss, network, course)),
         *rates.causes(network),
+        *([] if course.diverged else _no_one_rate(loss, network)),
         *of_rate(network, course),
         *([] if one_answer(loss, network) else standing.causes(network)),
         *(() if course.diverged else causes_of_inputs(loss, network)),
@@ -181,6 +182,11 @@ def causes(loss: LayerView, network: Network, course: Course) -> list[Cause]:
         *(beginnings.causes(loss, network, standards.constant(loss, network)) if course.above else ()),
         _one_answer(loss, network, course),
     ]
+
+
+def _no_one_rate(loss: LayerView, network: Network) -> list[Cause]:
+    """Data that no one rate suits, whatever the updates are: that they are small, or large, follows from it."""
+    return [each for each in causes_of_data(loss, network) if each.name in ("feature_scales", "missing_value_codes")]
 
 
 def _left_behind(network: Network) -> list[Cause]:

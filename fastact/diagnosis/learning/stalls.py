@@ -25,7 +25,8 @@ _LONG: Final = 0.7
 _AMPLE: Final = 3e-3
 #: A loss below this share of a constant answer's is good, whatever moves. Chosen.
 _GOOD: Final = 0.5
-#: Samples after which weights that have gone far should have left a constant answer's loss. Chosen.
+#: Samples of a batch that are few, and of all such batches so far that are enough to judge by. Chosen.
+_FEW: Final = 8
 _SEEN: Final = 1000.0
 #: Rows that are enough where weights move so little that a thousand times as many would change nothing.
 _AT_ONCE: Final = 12
@@ -130,14 +131,21 @@ def of_known(
     if far and _is_far_off(layer, network, constant):
         return Seen("behind", at, late)
     stands = len(values) >= thresholds.learn_soon and own.pace == 0.0 and own.now > _LEARNED * constant
+    # The noise of batches alone falls at times: after twice as many rows only what is beyond doubt counts.
+    stays = len(values) >= 2 * thresholds.learn_soon and course.now >= level and not _fell(values, course)
+    if stays and reasons.never_moves(network) and _has_gradients(network, thresholds.learn_soon):
+        return Seen("stuck", 0, course)
     if stands and reasons.never_moves(network) and _has_gradients(network, thresholds.learn_soon):
         return Seen("stuck", at, own)  # whatever the noise of its batches is
     if own.least < level:
         return None
     worse = own.least > thresholds.learn_above * constant
     left = own.rows_to(level)
-    if worse and not at and len(values) >= thresholds.learn_soon and targets_not_scaled(layer, network).speaks_for:
-        # Targets far from zero are reached in the end, by way of the last bias.
+    # What is far off falls by factors, not by steps.
+    takes = left if own.now <= FAR * constant else max(left, rows_by_factors(values, level))
+    off = worse and not at and len(values) >= thresholds.learn_soon and takes > len(values)
+    if off and targets_not_scaled(layer, network).speaks_for:
+        # Targets far from zero are reached in the end, by way of the last bias: where that takes longer than it took.
         return Seen("behind", at, own)
     # What is below already, and falls of late, is on its way, however far its weights have gone.
     soon = own.most < constant and rows_at_last(values[at:], level) <= thresholds.learn_rows
@@ -166,7 +174,7 @@ def _has_gradients(network: Network, least: int) -> bool:
 def _wandered(layer: LayerView, network: Network, rows: int, thresholds: _Limits) -> bool:
     """Whether weights have gone far on many samples, and the loss may still be on its way to a constant answer's."""
     samples = standards.samples(layer, network) * max(layer.stride, 1.0) * rows
-    return rows >= thresholds.learn_soon and samples >= _SEEN and moving.moved_far(network)
+    return rows >= thresholds.learn_soon and samples >= thresholds.learn_samples and moving.moved_far(network)
 
 
 def _is_far_off(layer: LayerView, network: Network, constant: float) -> bool:
@@ -183,10 +191,16 @@ def _enough(layer: LayerView, network: Network, thresholds: _Limits, *, begun: b
     rows = round((layer.last[_STEP] - layer.start) / layer.stride) + 1 if layer.stride > 0.0 else len(layer.rows)
     if min(rows, len(layer.rows)) < thresholds.learn_soon:
         return False
-    soon = moving.moves_too_little(network) or moving.moves_too_much(network) or reasons.never_moves(network)
+    soon = moving.moves_too_little(network) or reasons.never_moves(network)
+    # Of batches of a few samples each pulls its own way, with steps that are large for it.
+    batch = standards.samples(layer, network)
+    many = batch >= _FEW or batch * max(layer.stride, 1.0) * rows >= _SEEN
+    soon = soon or (many and moving.moves_too_much(network))
     soon = soon or (reasons.hardly_free(network) and not begun) or rates.cannot_be_learned(network)
     soon = soon or bool(same_inputs(layer, network).speaks_for) or bool(standing.causes(network))
-    soon = soon or _wandered(layer, network, rows, thresholds)
+    # A recurrent layer finds late what to remember, and a constant answer until then is no rare thing.
+    recurrent = any(layer_types.is_recurrent(view.info.layer_type) for view in network.everything.values())
+    soon = soon or (not recurrent and _wandered(layer, network, rows, thresholds))
     if soon or (reasons.one_answer(layer, network) and not begun):
         return True
     if begun and rows < thresholds.learn_pace:

@@ -19,6 +19,8 @@ _MEAN: Final = COLUMN["mean"]
 _NEAR: Final = 3
 _LOST: Final = 0.5
 _NOISE: Final = 4.0
+#: The same of noise, for a rise that has to come by the clock.
+_RISES: Final = 3.0
 #: Such steps, where rows of weights say as much, and where they do not; the steps between them are as many each time.
 _TWICE: Final = 2
 _OFTEN: Final = 3
@@ -53,10 +55,10 @@ def starts_over(network: Network) -> tuple[int, Cause] | None:
 def _starts_over(network: Network) -> tuple[int, Cause] | None:
     for loss in standards.losses(network):
         steps = _falls_back(loss)
-        if len(steps) < _TWICE or _others_change(loss, network, steps):
-            continue
-        jumped = _weights_jump(network, steps)
+        jumped = len(steps) >= _TWICE and _weights_jump(network, steps)
         if len(steps) < (_TWICE if jumped else _OFTEN):
+            steps = _at_epochs(loss)
+        if not steps or _others_change(loss, network, steps):
             continue
         every = int(np.median(np.diff(steps)))
         said = (
@@ -76,16 +78,26 @@ def _starts_over(network: Network) -> tuple[int, Cause] | None:
     return None
 
 
-def _falls_back(loss: LayerView) -> list[int]:
-    """The steps in which a loss is back near its first value, where they come evenly."""
+def _at_epochs(loss: LayerView) -> list[int]:
+    """Such steps, where the framework says how many an epoch has, and each is the first of one; else []."""
+    epoch = loss.info.facts.get("steps")
+    steps = _falls_back(loss, _RISES) if isinstance(epoch, int) and epoch >= 2 * _NEAR else []
+    return steps if len(steps) >= _TWICE and not any(step % epoch for step in steps if epoch) else []
+
+
+def _falls_back(loss: LayerView, rises: float = _NOISE) -> list[int]:
+    """The steps in which a loss is back near its first value, where they come evenly, each by so much of its noise."""
     values, first = np.asarray(loss.rows["mean"], np.float64), float(loss.first[_MEAN])
     if len(values) < 4 * _NEAR or not np.isfinite(values).all():
         return []
-    sums = np.convolve(values, np.full(_NEAR, 1.0 / _NEAR), mode="valid")
-    before, after = sums[:-_NEAR], sums[_NEAR:]  # of the rows up to, and from, place + _NEAR
+    # Medians, as one odd batch is no level.
+    levels = np.median(np.lib.stride_tricks.sliding_window_view(values, _NEAR), axis=1)
+    before, after = levels[:-_NEAR], levels[_NEAR:]  # of the rows up to, and from, place + _NEAR
     noise = float(np.median(np.abs(np.diff(values)))) * 1.05
+    if rises < _NOISE:
+        first = max(first, float(levels.max()))  # the first batch may have been an easy one
     far = (after - before > _LOST * (first - before)) & (first - before > _NOISE * noise)
-    places = np.flatnonzero(far & (after - before > _NOISE * noise)) + _NEAR
+    places = np.flatnonzero(far & (after - before > rises * noise)) + _NEAR
     groups = np.split(places, np.flatnonzero(np.diff(places) > _NEAR) + 1) if len(places) else []
     # Of each, where the rise from row to row is largest.
     chosen = [int(group[np.argmax(values[group] - values[group - 1])]) for group in groups]

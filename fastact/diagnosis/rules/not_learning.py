@@ -34,6 +34,10 @@ _OWN: Final = frozenset({
 })  # fmt: skip
 
 
+#: Causes by which a loss is far off from the first step on, and layers become sick later, on the way.
+_MADE_IT: Final = frozenset({"weight_decay", "targets_not_scaled"})
+
+
 class NotLearningThresholds(CommonThresholds):
     """What `NotLearning` compares with."""
 
@@ -66,6 +70,8 @@ def _blocks(cause: Finding, effect: Finding, around: Circumstances) -> bool:
 
 def _stops(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     """Whether nothing can be learned through a layer, which makes no loss NaN."""
+    if effect.cause_name in _MADE_IT and cause.first_step > effect.first_step:
+        return False
     return _blocks(cause, effect, around) and effect.cause_name != "loss_not_finite"
 
 
@@ -96,7 +102,8 @@ def _follows(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     if cause.first_step == effect.first_step and not effect.layer.endswith(layer_types.GRADIENT_SUFFIX):
         return False
     return cause.severity != NOTE and cause.cause_name in (
-        "rate_too_large", "loss_not_finite", "targets_not_finite", "loss_diverges", "no_zero_grad", "wrong_sign"
+        "rate_too_large", "loss_not_finite", "targets_not_finite", "loss_diverges", "no_zero_grad", "wrong_sign",
+        "weight_decay", "targets_not_scaled",
     )  # fmt: skip
 
 
@@ -124,7 +131,8 @@ class NotLearning(Rule[NotLearningThresholds]):
         It stays where now - 2 errors >= (1 - learn_share) constant, and where it falls at no pace that would bring it
         below that within learn_pace rows; found after learn_rows rows (half of them where updates are more than 0.003
         of their weights) and learn_samples samples, or after learn_soon rows where updates are more than 0.1 of their
-        weights, or add up to as much as these on 1000 samples, the predictions are equal, or the inputs are those of
+        weights (1000 samples, too, of batches of less than 8), or add up to as much as these on learn_samples (and no
+        layer is recurrent), the predictions are equal, or the inputs are those of
         one batch while the targets change. Where updates are less than 2e-5 of their weights, and no warm-up makes them
         usual within 2000 steps, a loss above half the constant answer's that does not fall is found after two thirds of
         learn_soon; after 12 rows below 2e-6. Of one that was below 0.8 constant and is back there, half of learn_rows.
@@ -146,7 +154,8 @@ class NotLearning(Rule[NotLearningThresholds]):
         It is held, too, where its gradient shows that it was multiplied by less than 0.005 before plain descent. A rate
         that is zero for 0.6 of the training is told unless the loss is below a tenth of a constant answer's; weights
         that are one earlier step's again and again, to the last bit; a loss that is back near its first value in one
-        step, three times after as many steps, with the same inputs and targets; weights of 16 bits of which a step
+        step, three times after as many steps (twice, at the first steps of epochs), with the same inputs and targets;
+        weights of 16 bits of which a step
         leaves 0.75 as they were, though they have gradients; a batch norm that hands on what it is given while it is
         trained; an optimiser of one of two players that has not
         stepped for 30 steps, while its losses are computed and the other goes on.

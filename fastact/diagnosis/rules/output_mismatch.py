@@ -76,7 +76,8 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
         takes for predictions (logits, probabilities, their logarithms, any values) and for targets (`losses.LOSSES`);
         each activation has the range that it reaches. What was given is compared with what is taken: a softmax over
         one unit; a softmax or a sigmoid before a loss that applies one; none before a loss that applies none; a ReLU
-        or a tanh on logits, or a ReLU before the softmax; targets by more than mismatch_excess (a quarter of the range)
+        or a tanh on logits, or a ReLU before the softmax; scores that are cut to 0 and 1 for probabilities;
+        targets by more than mismatch_excess (a quarter of the range)
         beyond what the activation reaches or the loss takes; classes without a unit; shapes (n,) and (n, 1) that
         broadcast to (n, n); the numbers of classes in a regression; targets of one class in mismatch_rows (20) batches,
         or of one class in each of most of them, which changes now and then; layers with weights and nothing but other
@@ -164,6 +165,7 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
 
 _OF_OUTPUTS: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] = (
     outputs.over_one_unit,
+    outputs.activated_twice,
     outputs.other_axis,
     outputs.of_logits,
     outputs.of_log_probabilities,

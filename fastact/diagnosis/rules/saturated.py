@@ -15,7 +15,7 @@ from fastact.diagnosis.causes.remedies import (
     initialisation,
     normalisation,
 )
-from fastact.diagnosis.evidence import adversaries, facts, gates
+from fastact.diagnosis.evidence import adversaries, facts, gates, standards
 from fastact.diagnosis.evidence.haste import reckless
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
@@ -207,11 +207,12 @@ class Saturated(Rule[SaturatedThresholds]):
             return Outcome.NOT_APPLICABLE
         if adversary and ratio <= thresholds.saturated_critical:
             return Outcome.NOT_FOUND
-        learned = streak.step > layer.start and (
-            layer.streaks["nearly_saturated"].rows - streak.rows > thresholds.saturated_rows
-        )
-        driven = adversary or (ratio > thresholds.saturated_critical and _is_driven(layer, network))
-        if learned and not driven and (ratio <= thresholds.saturated_critical or _signal_behind(layer, network)):
+        later, left = streak.step > layer.start, ratio <= thresholds.saturated_critical
+        learned = later and (layer.streaks["nearly_saturated"].rows - streak.rows > thresholds.saturated_rows)
+        driven = adversary or (not left and _is_driven(layer, network))
+        if learned and not driven and (left or _signal_behind(layer, network)):
+            return Outcome.NOT_FOUND
+        if later and left and not driven and standards.has_learned(network) and _signal_behind(layer, network):
             return Outcome.NOT_FOUND
         last = layer.last
         neurons = last[_NEURONS]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes import choosing, looked_up
 from fastact.diagnosis.causes.cause import Cause, best
+from fastact.diagnosis.evidence import standards
 from fastact.diagnosis.experts import expert_of, is_expert
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity, graded
 from fastact.diagnosis.network import LayerView, Network
@@ -115,7 +116,8 @@ class Unused(Rule[UnusedThresholds]):
         one, and at least dead_samples (300) tokens for each expert that there is: by the rule of three it then gets
         less than 1% of its even share, at 95% confidence. Where it had tokens again after a pause in the window, it
         takes twice as long as the longest pause. One that was watched and never called is counted too. All unused
-        experts of a mixture are one finding, serious where they are half of the experts or more, else a warning.
+        experts of a mixture are one finding, serious where they are half of the experts or more, else a warning, or a
+        note where the loss is far below a constant answer's: then the others do what there is to do.
 
     Which rows of a table are looked up is recorded under the table's name and ":usage"; codes that are restarted are
     chosen again, and with that in use.
@@ -233,10 +235,12 @@ def _mixtures(network: Network, thresholds: UnusedThresholds) -> dict[str, Findi
         known = expert_of(name)
         if known is not None and known[0] in members and _NEVER_RAN in reason:
             members[known[0]].setdefault(known[1], [])
-    return {name: _mixture(name, experts, thresholds) for name, experts in members.items()}
+    return {name: _mixture(name, experts, network, thresholds) for name, experts in members.items()}
 
 
-def _mixture(name: str, parts: dict[str, list[LayerView]], thresholds: UnusedThresholds) -> Finding | Outcome:
+def _mixture(
+    name: str, parts: dict[str, list[LayerView]], network: Network, thresholds: UnusedThresholds
+) -> Finding | Outcome:
     experts = [_expert(number, views) for number, views in parts.items()]
     whole = _Whole.of(experts)
     starved = [found for expert in experts if (found := _starved(expert, whole, thresholds)) is not None]
@@ -271,7 +275,9 @@ def _mixture(name: str, parts: dict[str, list[LayerView]], thresholds: UnusedThr
         "less."
     )
     cause = Cause("router", says, choosing.BALANCE, (what,))
-    severity = graded(serious=share >= thresholds.unused_warning, critical=False)
+    severity: Severity = graded(serious=share >= thresholds.unused_warning, critical=False)
+    if severity == "warning" and standards.has_learned(network):
+        severity = NOTE  # the others do what there is to do, and only width is lost, as with dead neurons
     return best([cause]).finding(layer.info.name, Unused.condition, severity, since, evidence, message)
 
 

@@ -83,7 +83,8 @@ class Vanishing(Rule[VanishingThresholds]):
         signal = within_std, the root mean variance of a neuron over the samples (std of all elements where no layer
         was swept per neuron). Found over depth when the median signal of the recent rows is at most vanish_ratio
         (1e-3) times the largest of the layers that feed it, and at most vanish_scale (1e-2), in this layer and in every
-        one after it up to the first that draws random numbers (dropout, noise): behind that, noise passes for signal.
+        one after it up to the first that draws random numbers (dropout, noise): behind that, noise passes for signal,
+        unless its output is added to a skip and normalised, as a transformer's branches are.
         A layer that is small by design, and any layer before a normalisation, is followed by larger ones.
         Found over depth too when, from the first row on and for vanish_stuck_rows (100) rows, a hidden layer and all
         after it have had within_std at most vanish_blur (6%) of std, with no more than twice of that at the end, and a
@@ -299,12 +300,23 @@ def _lost(network: Network, thresholds: VanishingThresholds) -> list[bool]:
         judged = not math.isnan(signal) and not beside
         limit = min(thresholds.vanish_scale, thresholds.vanish_ratio * before)
         if layer_types.is_random(layer_type):
-            after = True
+            after = after if _is_added(layer, network) else True
             lost.append(False)
             continue
         after = after and (not judged or signal <= limit) and before > 0.0
         lost.append(after and judged)
     return lost[::-1]
+
+
+def _is_added(layer: LayerView, network: Network) -> bool:
+    """Whether a norm follows that is given something else than this layer's output alone: the sum with a skip.
+
+    What is small there is a branch, beside which the samples pass. It is known where layers' sources were seen.
+    """
+    if not layer.info.source or layer.place + 1 >= len(network.layers):
+        return False
+    follows = network.layers[layer.place + 1].info
+    return layer_types.is_norm(follows.layer_type) and not follows.source
 
 
 def _from_the_start(layer: LayerView, source: LayerView, thresholds: VanishingThresholds) -> bool:

@@ -1,11 +1,16 @@
 """Why neurons died: what the rows refute is never told, and what they speak for is."""
 
+import dataclasses
 from typing import Any
 
+import numpy as np
 import pytest
+from supervised import layer as linear
+from supervised import loss, noisy, parameter, seen
 from synthetic import row, watch
 
 from fastact.diagnosis.finding import Finding
+from fastact.history import LayerInfo
 
 
 def dead(since: int = 0, **numbers: float) -> tuple[str, list[Any]]:
@@ -115,3 +120,48 @@ def test_negative_inputs_of_a_dead_activation_are_no_finding_of_their_own() -> N
 def test_gates_that_are_shut() -> None:
     found = finding({"emb": layer("Embedding"), "act": ("LSTM", dead()[1]), "out": layer()})
     assert found.cause_name == "gates_shut"
+
+
+def ending(since: int) -> dict[str, Any]:
+    """A network that ends in a ReLU, by rows of a name each: almost silent at first, and then altogether."""
+    first = [row(step, zeros=4000, silent_neurons=0) for step in range(since)]
+    silent = [row(step, zeros=4096, silent_neurons=64, mean=0.0, std=0.0, within_std=0.0) for step in range(since, 60)]
+    return {"fc": layer(), "act": ("ReLU", first + silent)}
+
+
+@pytest.mark.parametrize(("source", "cause"), [("act", "relu_output"), ("fc", "sparsity_penalty")])
+def test_a_relu_that_a_loss_is_given_is_no_penalty_s_doing(source: str, cause: str) -> None:
+    given = loss(noisy(np.full(60, 0.5)), 0.25, function="mean_squared_error")
+    info, rows = given["loss"]
+    given["loss"] = dataclasses.replace(info, source=source), rows
+    layers = {name: (LayerInfo(name, 0, kind), rows) for name, (kind, rows) in ending(2).items()}
+    found = [f for f in seen(layers, given).diagnose().findings if (f.condition, f.layer) == ("dead", "act")]
+    assert [each.cause_name for each in found] == [cause]
+
+
+def test_weights_that_all_began_at_zero_are_told_of_what_is_dead_and_of_what_fades() -> None:
+    zero = [row(step, zeros=4096, silent_neurons=64, mean=0.0, std=0.0, within_std=0.0) for step in range(60)]
+    layers: Any = {"input": (LayerInfo("input", 0, "Input"), [row(step) for step in range(60)])}
+    layers |= {name: (LayerInfo(name, 0, "ReLU"), zero) for name in ("a", "b")}
+    nothing = [row(step, mean=0.0, std=0.0, min=0.0, max=0.0, zeros=4096, within_std=0.0) for step in range(10)]
+    weights = parameter("a/kernel") | parameter("b/kernel")
+    weights |= {name: (weights[name][0], nothing) for name in ("a/kernel", "b/kernel")}
+    found = seen(layers, weights).diagnose().findings
+    assert {each.condition for each in found} >= {"dead", "vanishing"}
+    assert {each.cause_name for each in found if each.condition in ("dead", "vanishing")} == {"weights_zero"}
+
+
+def test_a_module_without_weights_that_puts_out_nothing_but_zeros() -> None:
+    zeros = {"zeros": 4096, "silent_neurons": 64, "mean": 0.0, "std": 0.0, "within_std": 0.0, "min": 0.0, "max": 0.0}
+
+    def told(owner: str) -> str:
+        parts = (
+            linear("input", [row(s) for s in range(9)], "Input"),
+            linear("scaled", [row(s, **zeros) for s in range(9)], "Own", "input"),
+            parameter(f"{owner}.weight", layer=owner),
+        )
+        (found,) = (f for f in seen(*parts).diagnose().findings if (f.layer, f.condition) == ("scaled", "dead"))
+        return found.cause_name
+
+    assert told("head") == "numerics"
+    assert told("scaled") == told("scaled.inner") == "weights_zero"

@@ -48,6 +48,10 @@ def test_a_loss_that_begins_again_by_the_clock() -> None:
     assert causes(loss(noisy(LN10 * (0.4 + 0.6 * np.exp(-uneven / 6.0)))), optimiser()) == []
     assert causes(loss(sawtooth(23)) | told_by_turns(23), optimiser()) == []  # other tasks by turns
     assert causes(loss(sawtooth(23, 0.9)), optimiser()) == []  # noise
+    odd = noisy(LN10 * (0.4 + 0.6 * np.exp(-STEPS / 6.0)))
+    for step in (23, 46, 69):
+        odd[step] = 3.0 * LN10  # one batch of odd samples is no level
+    assert causes(loss(odd), optimiser()) == []
 
 
 def half(name: str, kept: float, dtype: str = "bfloat16", zeros: float = 0.0) -> Given:
@@ -137,3 +141,17 @@ def test_a_choice_that_what_it_is_made_by_never_learns_from() -> None:
     table = {"codes:usage": (LayerInfo("codes:usage", 0, "Usage"), [plain(s, count=8, mean=64.0) for s in ROWS])}
     assert causes(*learns, table) == ["no_gradient"]
     assert causes(*learns) == []
+
+
+def test_weights_that_are_put_back_at_the_start_of_each_epoch() -> None:
+    """Two returns are enough where they are by the epochs, whatever luck the first batch had."""
+
+    def told(epoch: int, every: int = 38) -> list[str]:
+        levels = noisy(LN10 * (0.8 + 0.2 * np.exp(-(np.arange(100) % every) / 8.0)), 0.012)
+        given = loss([0.85 * LN10, *levels[1:]])
+        info, rows = given["loss"]
+        given["loss"] = replace(info, facts={**info.facts, "steps": epoch}), rows
+        return causes(given, optimiser())
+
+    assert told(38) == ["weights_reset"]
+    assert told(30) == []

@@ -564,3 +564,19 @@ def test_a_loss_with_a_minus_sign(function: str, sign: float, told: Any) -> None
     for step, value in enumerate(values):
         diagnoser.append(f"loss:{function}", plain(step, count=1, mean=value, std=0.0, min=value, max=value))
     assert said(diagnoser) == told
+
+
+@pytest.mark.parametrize(
+    ("before", "own", "told"),
+    [
+        ("Softmax", "Activation", ["double_softmax"]),
+        ("Linear", "Activation", []),
+        ("Softmax", "Dense", []),  # with weights between them
+    ],
+)
+def test_a_softmax_of_a_softmax(before: str, own: str, told: list[str]) -> None:
+    rows = loss_rows(
+        "categorical_crossentropy", SUMS, ONE_HOT, SOFTMAX, framework="keras", steps=1, before={"first": (before, "")},
+        own={"layer": own},
+    )  # fmt: skip
+    assert [finding.cause_name for finding in found(rows)] == told

@@ -266,3 +266,23 @@ def test_a_discriminator_of_logits_wins_by_the_losses_of_both(
             diagnoser.append(name, plain(step, count=1, mean=loss, std=0.0, min=loss, max=loss))
     found = [(f.layer, f.cause_name, f.first_step) for f in diagnoser.diagnose().findings if f.condition == "saturated"]
     assert found == [("d.0", "discriminator_wins", 0)] * expected
+
+
+@pytest.mark.parametrize(
+    ("loss", "share", "behind", "judged"),
+    [(0.1, 0.7, 0.9, False), (0.9, 0.7, 0.9, True), (0.1, 0.9, 0.9, True), (0.1, 0.7, 0.01, True)],
+)
+def test_what_was_quick_does_no_harm_where_all_is_learned_with_the_gradient_that_is_left(
+    loss: float, share: float, behind: float, *, judged: bool
+) -> None:
+    """A loss of which a constant answer's is 1, and layers behind whose samples differ by so much."""
+    steps = range(40)
+    fc = ("Linear", [row(s, within_std=behind) for s in steps])
+    layers = {
+        "act": ("Tanh", saturated(0.1, range(5)) + saturated(share, range(5, 40))),
+        "fc": fc,
+        "out": fc,
+        "loss": ("Loss", [plain(s, count=1, mean=loss, min=loss, max=loss, std=0.0) for s in steps]),
+        "loss:baseline": ("Baseline", [plain(s, count=1, mean=1.0, min=1.0, max=1.0, std=0.0) for s in steps]),
+    }
+    assert (("act", "saturated") in [each[:2] for each in found(watch(layers))]) is judged

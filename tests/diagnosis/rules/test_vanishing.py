@@ -126,6 +126,16 @@ def test_the_cause_over_depth_fits_what_lies_between() -> None:
     assert finding.because == ("2 sigmoids lie between 0 and it",)
 
 
+@pytest.mark.parametrize(("size", "cause"), [(900.0, "inputs_not_normalised"), (1.0, "depth")])
+def test_a_sigmoid_of_what_large_inputs_add_up_to_is_no_matter_of_depth(size: float, cause: str) -> None:
+    numbers = {"mean": size / 2.0, "std": size, "within_std": size / 4.0, "min": 0.0, "max": 4.0 * size}
+    layers = {"input": ("Input", [row(step, **numbers) for step in range(10)])}
+    layers["0"] = "ReLU", [row(step, within_std=size) for step in range(10)]
+    layers["1"] = "Sigmoid", [row(step, mean=1e-20, std=1e-20, within_std=1e-20, min=0.0) for step in range(10)]
+    found = [each for each in watch(layers).diagnose().findings if each.condition == "vanishing"]
+    assert [(each.layer, each.cause_name) for each in found] == [("1", cause)]
+
+
 def fading(steps: int, every: float, least: float = 1e-9) -> list[Any]:
     """Rows of a layer that shrinks with its differences, by a factor in each step."""
     sizes = [max(every**step, least) for step in range(steps)]
@@ -204,3 +214,17 @@ def test_a_layer_without_weights_that_loses_all_at_once_lost_it_by_itself(kind: 
     culprit = watch(layers).diagnose().culprits[0]
     assert (culprit.layer, culprit.condition) == ("2", "vanishing")
     assert ("at once" in culprit.cause) is (kind == "Bumps")
+
+
+@pytest.mark.parametrize(("source", "told"), [("", False), ("drop", True)])
+def test_a_branch_that_is_small_behind_its_dropout_is_beside_the_samples_that_pass(source: str, *, told: bool) -> None:
+    """A norm of the dropout's output alone is given its noise; one of the sum with a skip, whose source is not seen."""
+    diagnoser = Diagnoser()
+    given = {"input": ("Input", 1.0, ""), "fc": ("Linear", 3e-4, "input"), "drop": ("Dropout", 2e-3, "fc")}
+    layers = given | {"norm": ("LayerNorm", 1.0, source), "out": ("Linear", 0.5, "norm")}
+    for order, (name, (kind, _, fed)) in enumerate(layers.items()):
+        diagnoser.add(LayerInfo(name, order, kind, "float32", source=fed))
+    for step in range(12):
+        for name, (_, spread, _) in layers.items():
+            diagnoser.append(name, row(step, mean=0.0, std=spread, within_std=spread))
+    assert (("fc", "vanishing") in [each[:2] for each in found(diagnoser)]) is told
