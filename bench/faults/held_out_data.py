@@ -68,8 +68,9 @@ def herbs() -> Data:
 
 @made_once
 def dials(wanted: str = "kind") -> Data:
-    """Images (1, 14, 14) from 0 to 1 of a hand on a dial. wanted: the "kind" of six sectors, or its "tip", two numbers
-    from -1 to 1.
+    """Images (1, 14, 14) from 0 to 1 of a hand on a dial.
+
+    wanted: the "kind" of six sectors, or its "tip", two numbers from -1 to 1.
     """
     generator = np.random.default_rng(205)
     kind = generator.integers(0, 6, 1500)

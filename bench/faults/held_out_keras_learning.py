@@ -8,25 +8,22 @@ import torch
 from keras import layers, ops
 
 from bench.faults.case import fault
-from bench.faults.data import as_column, for_keras
+from bench.faults.data import for_keras
 from bench.faults.held_out_data import (
     bricks,
-    claims,
     dials,
     fairs,
-    films,
     gaits,
     geysers,
     herbs,
     notes,
     phrases,
-    queues,
     slots,
     tiles,
     wells,
 )
 from bench.faults.held_out_keras_outputs import SPARSE, dense, trained
-from bench.faults.run import Data, Run
+from bench.faults.run import Run
 
 
 class Own(keras.Model):  # type: ignore[misc]
@@ -221,7 +218,9 @@ def keras_geysers_train_step_clears_too_late(run: Run, faulty: bool) -> float:
     """In a train_step of one's own gradients are set to zero after backward, in front of apply."""
     # Keras issues on custom training with PyTorch.
     data = for_keras(geysers())
-    net = keras.Sequential([keras.Input((26, 2)), layers.Flatten(), layers.Dense(24, activation="relu"), layers.Dense(1)])
+    net = keras.Sequential(
+        [keras.Input((26, 2)), layers.Flatten(), layers.Dense(24, activation="relu"), layers.Dense(1)]
+    )
     model = Own(net, clear="after" if faulty else "before")
     model.compile(keras.optimizers.SGD(0.02), loss="mse")
     trained(run, model, data, size=24, epochs=3)
@@ -244,7 +243,9 @@ def keras_dials_first_weights_by_epoch(run: Run, faulty: bool) -> float:
     """on_epoch_end loads the weights of the best epoch, whose file was written before the first and never again."""
     # Keras issues on ModelCheckpoint, whose monitor was misspelt.
     data = for_keras(dials())
-    model = keras.Sequential([keras.Input((14, 14, 1)), layers.Flatten(), layers.Dense(24, "relu"), layers.Dense(6, "softmax")])
+    model = keras.Sequential(
+        [keras.Input((14, 14, 1)), layers.Flatten(), layers.Dense(24, "relu"), layers.Dense(6, "softmax")]
+    )
     model.compile(keras.optimizers.Adam(0.003), SPARSE)
     first = model.get_weights()
     back = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: model.set_weights(first))
@@ -273,7 +274,8 @@ def keras_bricks_norm_remembers_nothing(run: Run, faulty: bool) -> float:
     # Keras issues: a good loss, and evaluate() far from it, on the same data.
     data, keep = for_keras(bricks("raw")), 0.99999 if faulty else 0.8
     model = keras.Sequential([
-        keras.Input((7,)), layers.BatchNormalization(momentum=keep), layers.Dense(32, activation="relu"), layers.Dense(1),
+        keras.Input((7,)), layers.BatchNormalization(momentum=keep),
+        layers.Dense(32, activation="relu"), layers.Dense(1),
     ])  # fmt: skip
     model.compile(keras.optimizers.Adam(0.02), "mse")
     trained(run, model, data, size=24, epochs=3, validation_data=(data.test_x[:48], data.test_y[:48]))
@@ -301,7 +303,8 @@ def keras_geysers_uniform_of_five(run: Run, faulty: bool) -> float:
     data = for_keras(geysers())
     init = keras.initializers.RandomUniform(-5.0, 5.0) if faulty else "glorot_uniform"
     model = keras.Sequential([
-        keras.Input((26, 2)), layers.SimpleRNN(16, kernel_initializer=init, recurrent_initializer=init if faulty else "orthogonal"),
+        keras.Input((26, 2)),
+        layers.SimpleRNN(16, kernel_initializer=init, recurrent_initializer=init if faulty else "orthogonal"),
         layers.Dense(1),
     ])  # fmt: skip
     model.compile(keras.optimizers.Adam(0.01), "mse")

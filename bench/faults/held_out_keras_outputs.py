@@ -238,7 +238,8 @@ def keras_specks_softmax_over_rows(run: Run, faulty: bool) -> float:
     data = for_keras(specks())
     data = data._replace(y=np.concatenate([1 - data.y, data.y], -1))
     model = keras.Sequential([
-        keras.Input((12, 12, 1)), layers.Conv2D(8, 3, padding="same", activation="relu"), layers.Conv2D(2, 3, padding="same"),
+        keras.Input((12, 12, 1)), layers.Conv2D(8, 3, padding="same", activation="relu"),
+        layers.Conv2D(2, 3, padding="same"),
         layers.Softmax(axis=1 if faulty else -1),
     ])  # fmt: skip
     model.compile(keras.optimizers.Adam(0.02), "categorical_crossentropy")

@@ -1,6 +1,7 @@
 """Held out: networks that several of the programs use."""
 
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ __all__ = ["Places", "Recurrent", "Regressor", "Tagger", "Tunes", "fit", "hits",
 def mlp(*sizes: int, act: Callable[[], nn.Module] = nn.ReLU, last: nn.Module | None = None) -> nn.Sequential:
     """Linear layers of these sizes, an activation after all but the last, and what comes last."""
     made: list[nn.Module] = []
-    for before, after in zip(sizes, sizes[1:], strict=False):
+    for before, after in pairwise(sizes):
         made += [nn.Linear(before, after), act()]
     return nn.Sequential(*made[:-1], *([] if last is None else [last]))
 
@@ -32,7 +33,9 @@ def pictures(outputs: int, *, size: int = 14, width: int = 10, act: Callable[[],
 class Recurrent(nn.Module):
     """An LSTM, or another, over a series, whose mean over time a head reads."""
 
-    def __init__(self, inputs: int, outputs: int, hidden: int = 20, kind: type[nn.RNNBase] = nn.LSTM) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, hidden: int = 20, kind: type[nn.LSTM | nn.GRU | nn.RNN] = nn.LSTM
+    ) -> None:
         super().__init__()
         self.lstm = kind(inputs, hidden, batch_first=True)
         self.fc = nn.Linear(hidden, outputs)

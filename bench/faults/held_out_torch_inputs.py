@@ -288,7 +288,7 @@ def geysers_heights_in_millimetres_under_sgd(run: Run, faulty: bool) -> float:
     data, net = geysers(), nn.Sequential(nn.Flatten(), mlp(52, 24, 1))
     unit = 1000.0 if faulty else 1.0
     data = data._replace(y=unit * (20 + 5 * data.y), test_y=unit * (20 + 5 * data.test_y))
-    net[1][2].bias.data.fill_(20.0)  # type: ignore[index, union-attr, operator]
+    net[1][2].bias.data.fill_(20.0)  # type: ignore[index]
     train(run, net, nn.MSELoss(), optim.SGD(net.parameters(), 0.003 if not faulty else 0.05), data, size=32, steps=150)
     return run.near(net, data)
 
