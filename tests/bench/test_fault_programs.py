@@ -56,6 +56,9 @@ def test_there_are_enough_cases_of_each_kind(every: list[Case]) -> None:
     assert {case.framework for case in asked} == {"keras"}
     assert sum(bool(case.causes) for case in asked) >= 60
     assert sum(not case.causes for case in asked) >= 6
+    held_out = [case for case in every if case.part == "held-out"]
+    assert Counter(case.framework for case in held_out if case.causes) >= Counter(torch=90, keras=30)
+    assert {case.kind for case in held_out} >= {*KINDS} - {"numerics"}
     assert {case.framework for case in every} == {"torch", "keras"}
     assert {case.kind for case in every} == {*KINDS, "look-alike"}
 
