@@ -52,9 +52,10 @@ def faults_part() -> str:
     own = part["judges"]["fastact"]
     then = "".join(_when_held_out(results, part) for part in results.get("when_held_out", {}))
     frameworks = ", ".join(f"{it['faulty']} in {_NAMES[name]}" for name, it in part["frameworks"].items())
+    looking = own["look_alikes_alarmed_of"]
     told = (
         f"{own['faulty']} small programs with a fault as people ask about it ({frameworks}), each beside its repaired "
-        f"twin, which learns where the fault does not, and {own['look_alikes_alarmed_of']} look-alikes that seem odd "
+        f"twin, which learns where the fault does not, and {looking or 'no'} look-alikes that seem odd "
         f"and are right{_TUNED[name]}. Programs and what may be said of each were chosen by one who wrote "
         "no rule, but of this project, after the kinds that users and published taxonomies of faults report: they are "
         "no sample of what happens in the wild. "
@@ -80,7 +81,7 @@ _TUNED: Final = {
     **dict.fromkeys(("opened-5", "opened-4", "opened-3", "opened-2", "opened"), _OPENED),
 }
 _LENGTHS: Final = {
-    "held-out": "70 to 220",
+    "held-out": "70 to 260",
     "opened-5": "70 to 220",
     "opened-4": "70 to 260",
     "opened-3": "60 to 230",
