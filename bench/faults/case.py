@@ -5,7 +5,7 @@ import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from bench.faults.causes import CAUSES
 from bench.faults.run import Run
@@ -14,16 +14,7 @@ __all__ = ["CASES", "PARTS", "Case", "Framework", "Part", "cases", "fault", "loo
 
 Part = Literal["tuning", "questions", "opened", "opened-2", "opened-3", "opened-4", "opened-5", "held-out"]
 Framework = Literal["torch", "keras"]
-PARTS: Final[tuple[Part, ...]] = (
-    "tuning",
-    "questions",
-    "opened",
-    "opened-2",
-    "opened-3",
-    "opened-4",
-    "opened-5",
-    "held-out",
-)
+PARTS: Final[tuple[Part, ...]] = get_args(Part)
 
 #: Builds, trains and scores: its skill, 1 is perfect and 0 what a constant answer reaches.
 Program = Callable[[Run, bool], float]

@@ -6,7 +6,7 @@ import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -17,17 +17,7 @@ from bench.zoo.judge import begin, judged
 from bench.zoo.recipes import Part, recipes
 from bench.zoo.report import SOURCE, failures, kind_lines, lines
 
-PARTS: tuple[Part, ...] = (
-    "tuning",
-    "held-out",
-    "tuning-2",
-    "opened",
-    "opened-3",
-    "opened-4",
-    "opened-5",
-    "opened-6",
-    "held-out-7",
-)
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 def main() -> None:

@@ -79,8 +79,8 @@ class Attachment:
     @property
     def own_step(self) -> int:
         """How many steps the log that `open` opened last has; 0 where there is none, or the monitor is the caller's."""
-        own = self._monitor is not None and self._monitor is not self._run
-        return self._monitor.current_step if own and self._monitor is not None and self._monitor.path else 0
+        monitor = self._monitor
+        return 0 if monitor is None or monitor is self._run or not monitor.path else monitor.current_step
 
     def close(self) -> None:
         """Closes the log, if `open` opened it; the monitor still diagnoses what it saw."""

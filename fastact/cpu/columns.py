@@ -87,14 +87,23 @@ def _ask(x: Any, ask: int, n_lanes: int) -> None:
 
 
 @exact_jit
+def _next_piece(following: int, row_end: int, stride: int, width: int) -> tuple[int, int]:
+    """Where to ask next, and where that row ends: at `following`, or in the next row where this one is done."""
+    if following >= row_end:
+        row_end += stride
+        following = row_end - width
+    return following, row_end
+
+
+@exact_jit
 def _fold_tile(
     x: Any, tag: Any, at: int, stride: int, rows: int, width: int, bounds: Any, shift: Any, sums: Any, ahead: bool
 ) -> None:
     """Adds some rows of `width` columns to their running sums, by `STRIPS` strips; a strip is as wide as a vector.
 
     Its rows lie `stride` elements apart from the flat index `at` on. All strips in one call: arrays taken out of a
-    tuple for every strip anew took a tenth of the time. `ahead` says to ask meanwhile for the next
-    tile, in the order of memory.
+    tuple for every strip anew took a tenth of the time. `ahead` says to ask meanwhile for the next tile, in
+    the order of memory.
     """
     n_lanes = simd.lanes(tag)
     limits = sum_limits(bounds, simd.load_widened(x, at, tag))
@@ -124,10 +133,7 @@ def _fold_tile(
                         ask += chunk
                     vectors = accumulate(vectors, s, limits, value, key)
             simd.store_tuple(sums, k, vectors)
-            following = max(following, ask)
-            if following >= row_end:
-                row_end += stride
-                following = row_end - width
+            following, row_end = _next_piece(max(following, ask), row_end, stride, width)
         return
     for k in range(0, shift.size, 2 * n_lanes):
         ask = following if ahead else -1
@@ -154,10 +160,7 @@ def _fold_tile(
                 right = accumulate(right, t, limits, value, key)
         simd.store_tuple(sums, k, left)
         simd.store_tuple(sums, k + n_lanes, right)
-        following = max(following, ask)
-        if following >= row_end:
-            row_end += stride
-            following = row_end - width
+        following, row_end = _next_piece(max(following, ask), row_end, stride, width)
 
 
 @exact_jit
@@ -215,9 +218,9 @@ def fold_columns(
     # A strip of columns has as many slots. Where the columns do not fill the last ones, these lie over those before
     # them, and what both hold is computed twice.
     slots = -(-width // (STRIPS * n_lanes)) * (STRIPS * n_lanes)
-    scratch += (
-        (x.ctypes.data + (r0 * n_columns + c0) * x.itemsize + _APART - scratch - room(slots)) % _PLACES // 64 * 64
-    )
+    # The sums begin so far from the elements' place, which is anywhere, at the beginning of a line.
+    place = x.ctypes.data + (r0 * n_columns + c0) * x.itemsize
+    scratch += (place + _APART - scratch - room(slots)) % _PLACES // 64 * 64
     gathered = array_at(scratch + _ARRAYS * room(slots), (min(GATHERED, r1 - r0),), x[r0, c0])
     if width < n_lanes:
         for c in range(c0, c1):

@@ -10,6 +10,7 @@ from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause, Verdict, best, refuted
 from fastact.diagnosis.causes.computing import computed_zero
 from fastact.diagnosis.causes.remedies import (
+    DRAW_WEIGHTS,
     LOWER_RATE,
     NORMALISE_INPUTS,
     ONE_ELEMENT,
@@ -45,7 +46,6 @@ _OVERCOMPLETE: Final = 8
 #: The same where what comes before is the network's input, and what follows its output.
 _DICTIONARY: Final = 2
 
-_DRAW: Final = "use the framework's own initialisation, which draws the weights at random"
 _INIT: Final = initialisation({"ReLU"})
 LESS_SPARSE: Final = "use a smaller sparsity penalty, and raise it slowly from zero"
 _LEAKY: Final = "use leaky ReLU, which keeps a gradient below zero"
@@ -204,7 +204,7 @@ def _of_activation(layer: LayerView, network: Network, step: int) -> list[Cause]
         causes.append(Cause("inputs_equal", says, ("check that the data differs from sample to sample",), *equal))
     if zeros := drawn.all_zero(network).speaks_for:
         says = "All weights began at zero, so that all units of a layer are the same, and next to nothing comes out."
-        causes.append(Cause("weights_zero", says, (_DRAW,), zeros, proved=True))
+        causes.append(Cause("weights_zero", says, (DRAW_WEIGHTS,), zeros, proved=True))
     if _is_given_to_a_loss(layer, network):
         says = f"The network ends in it: {below}, and no loss can bring them back."
         ends = ("no activation in the last layer; a sigmoid for yes and no, a softmax for classes", _SOFTPLUS)

@@ -11,6 +11,7 @@ from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause, Verdict, best
 from fastact.diagnosis.causes.other_data import other_data
 from fastact.diagnosis.causes.remedies import (
+    DRAW_WEIGHTS,
     LOWER_RATE,
     NORMALISE_INPUTS,
     ONE_ELEMENT,
@@ -201,8 +202,7 @@ def _by_itself(layer: LayerView, network: Network) -> list[Cause]:
     feeder = network.feeder(layer)
     if began := drawn.all_zero(network).speaks_for:
         says = "All weights began at zero, so that all units of a layer are the same, and stay so."
-        draw = "use the framework's own initialisation, which draws the weights at random"
-        return [Cause("weights_zero", says, (draw,), began, proved=True)]
+        return [Cause("weights_zero", says, (DRAW_WEIGHTS,), began, proved=True)]
     if feeder is None or not network.signal[feeder.place] > 0.0:
         return []
     if layer.info.layer_type in layer_types.GATED and network.rms[layer.place] <= _SHUT * network.rms[feeder.place]:

@@ -7,6 +7,7 @@ from fastact.diagnosis import layer_types
 
 LOWER_RATE: Final = "use a lower learning rate"
 CLIP_GRADIENTS: Final = "clip the gradients"
+DRAW_WEIGHTS: Final = "use the framework's own initialisation, which draws the weights at random"
 SAME_PREPROCESSING: Final = "preprocess all of the data in the same way"
 NORMALISE_INPUTS: Final = "normalise the inputs to mean 0 and standard deviation 1"
 

@@ -204,12 +204,17 @@ def _given_to(layer: LayerView | None, network: Network) -> str:
     """What an activation that is a layer by itself is applied to; "" where it belongs to weights, or is not known."""
     if layer is None or layer.info.facts.get("layer", "Activation") not in ("Activation", "Softmax"):
         return ""
-    before = network.everything.get(layer.info.source)
-    for _ in range(_NEAR):
-        if before is None or not before.info.layer_type.startswith(_KEEPING):
-            break
-        before = network.everything.get(before.info.source)
+    before = _computing(network.everything.get(layer.info.source), network)
     return "" if before is None else before.info.layer_type
+
+
+def _computing(view: LayerView | None, network: Network) -> LayerView | None:
+    """The layer whose numbers a layer gives, past those that hand them on; None where a source is not known."""
+    for _ in range(_NEAR):
+        if view is None or not view.info.layer_type.startswith(_KEEPING):
+            break
+        view = network.everything.get(view.info.source)
+    return view
 
 
 def _checked(facts: object) -> Mapping[str, Any]:
@@ -232,15 +237,8 @@ def _maker(output: LayerView | None, network: Network) -> tuple[LayerView | None
         return None, ""
     if output.info.layer_type == layer_types.PREDICTION:
         return _outside(output, network)
-    layer = output
-    for _ in range(_NEAR):
-        if not layer.info.layer_type.startswith(_KEEPING):
-            break
-        before = network.everything.get(layer.info.source)
-        if before is None:
-            return output, ""
-        layer = before
-    return layer, layer.info.layer_type
+    layer = _computing(output, network)
+    return (output, "") if layer is None else (layer, layer.info.layer_type)
 
 
 def _outside(output: LayerView, network: Network) -> tuple[LayerView | None, str]:

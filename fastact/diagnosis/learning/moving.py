@@ -147,10 +147,8 @@ def _stays_near(network: Network) -> str:
     """
     views, said = updates.optimisers(network), ""
     for view in views:
-        function, steps = (
-            str(view.info.facts.get("function", "")).lower(),
-            int(view.last[COLUMN["step"]]) - view.start + 1,
-        )
+        function = str(view.info.facts.get("function", "")).lower()
+        steps = int(view.last[COLUMN["step"]]) - view.start + 1
         rate = float(view.rows["max"].max())
         far = 2.0 * rate * math.sqrt(steps) if function == "adagrad" else rate * steps
         known = function in NORMALISED or function == "adagrad"

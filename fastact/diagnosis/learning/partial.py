@@ -109,12 +109,12 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int, pa
         what = "whose gradient is zero"
     else:
         return Outcome.NOT_FOUND
-    seen = max((len(view.rows) for view in standards.losses(network)), default=0)
     # What learns moves as it should and gets nowhere: then what does not would have been needed.
     rows = patience // 3 if updates.moves(network).ratio > _MOVES else patience
     severity = "warning"
     if not standards.hardly_learned(network, rows) or (names is drawn and _on_purpose(names, network)):
-        if names is known.zero_gradient and not _comes_first(names, network, max(len(optimiser.rows), seen)):
+        seen = max(len(view.rows) for view in (optimiser, *standards.losses(network)))
+        if names is known.zero_gradient and not _comes_first(names, network, seen):
             return Outcome.NOT_FOUND  # gates that begin at zero, experts without a token, biases before a norm
         severity = _harm(names, network) if names not in (drawn, known.zero_gradient) else NOTE
         severity = "warning" if names is known.zero_gradient else severity

@@ -12,6 +12,7 @@ import numpy as np
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause
 from fastact.diagnosis.causes.fading import decays
+from fastact.diagnosis.causes.remedies import DRAW_WEIGHTS
 from fastact.diagnosis.evidence import drawn, facts, updates
 from fastact.diagnosis.evidence.haste import NORMALISED
 from fastact.diagnosis.network import LayerView, Network, rms, row_rms
@@ -348,7 +349,7 @@ def causes(network: Network) -> list[Cause]:
         Cause(
             "weights_zero",
             "All weights began at zero, so that all units of a layer are the same, and stay so.",
-            ("use the framework's own initialisation, which draws the weights at random",),
+            (DRAW_WEIGHTS,),
             drawn.all_zero(network).speaks_for,
         ),
         Cause(
@@ -363,7 +364,7 @@ def causes(network: Network) -> list[Cause]:
         Cause(
             "symmetric_initialisation",
             "All units of a layer began with the same weights, so that they learn the same.",
-            ("use the framework's own initialisation, which draws the weights at random",),
+            (DRAW_WEIGHTS,),
             _said_of_alike(alike),
         ),
     ]

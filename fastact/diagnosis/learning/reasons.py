@@ -30,6 +30,8 @@ _THAW: Final = (
     "leave frozen only what is meant to stay as it is",
 )
 
+_NO_ONE_RATE: Final = ("feature_scales", "missing_value_codes")
+
 
 def proofs(network: Network) -> list[Cause]:
     """Why no parameter at all can change, where parameters or their optimiser prove it."""
@@ -165,6 +167,7 @@ def hardly_free(network: Network) -> bool:
 
 def causes(loss: LayerView, network: Network, course: Course) -> list[Cause]:
     """What may keep a loss where it is, the likeliest first."""
+    of_data = causes_of_data(loss, network)
     return [
         *proofs(network),
         *(cause for cause in (loops.never_cleared(network),) if cause is not None),
@@ -172,21 +175,17 @@ def causes(loss: LayerView, network: Network, course: Course) -> list[Cause]:
         *(moving.of_targets(loss, network) if course.diverged else ()),
         *(signs.causes(loss, network) or of_sign(loss, network, course)),
         *rates.causes(network),
-        *([] if course.diverged else _no_one_rate(loss, network)),
+        # Data that no one rate suits, whatever the updates are: that they are small, or large, follows from it.
+        *(cause for cause in of_data if cause.name in _NO_ONE_RATE and not course.diverged),
         *of_rate(network, course),
         *([] if one_answer(loss, network) else standing.causes(network)),
         *(() if course.diverged else causes_of_inputs(loss, network)),
         # One batch over and over is learned by heart: a loss that stays has another cause.
-        *(cause for cause in causes_of_data(loss, network) if cause.name != "same_batch"),
+        *(cause for cause in of_data if cause.name != "same_batch"),
         *structure.causes(network),
         *(beginnings.causes(loss, network, standards.constant(loss, network)) if course.above else ()),
         _one_answer(loss, network, course),
     ]
-
-
-def _no_one_rate(loss: LayerView, network: Network) -> list[Cause]:
-    """Data that no one rate suits, whatever the updates are: that they are small, or large, follows from it."""
-    return [each for each in causes_of_data(loss, network) if each.name in ("feature_scales", "missing_value_codes")]
 
 
 def _left_behind(network: Network) -> list[Cause]:

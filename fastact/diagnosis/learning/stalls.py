@@ -133,10 +133,8 @@ def of_known(
     stands = len(values) >= thresholds.learn_soon and own.pace == 0.0 and own.now > _LEARNED * constant
     # The noise of batches alone falls at times: after twice as many rows only what is beyond doubt counts.
     stays = len(values) >= 2 * thresholds.learn_soon and course.now >= level and not _fell(values, course)
-    if stays and reasons.never_moves(network) and _has_gradients(network, thresholds.learn_soon):
-        return Seen("stuck", 0, course)
-    if stands and reasons.never_moves(network) and _has_gradients(network, thresholds.learn_soon):
-        return Seen("stuck", at, own)  # whatever the noise of its batches is
+    if (stays or stands) and reasons.never_moves(network) and _has_gradients(network, thresholds.learn_soon):
+        return Seen("stuck", 0, course) if stays else Seen("stuck", at, own)  # whatever the noise of its batches is
     if own.least < level:
         return None
     worse = own.least > thresholds.learn_above * constant
@@ -171,6 +169,10 @@ def _has_gradients(network: Network, least: int) -> bool:
     return any(view.info.layer_type == layer_types.GRADIENT and len(view.rows) >= least for view in views)
 
 
+def _is_recurrent(network: Network) -> bool:
+    return any(layer_types.is_recurrent(view.info.layer_type) for view in network.everything.values())
+
+
 def _wandered(layer: LayerView, network: Network, rows: int, thresholds: _Limits) -> bool:
     """Whether weights have gone far on many samples, and the loss may still be on its way to a constant answer's."""
     samples = standards.samples(layer, network) * max(layer.stride, 1.0) * rows
@@ -194,18 +196,17 @@ def _enough(layer: LayerView, network: Network, thresholds: _Limits, *, begun: b
     soon = moving.moves_too_little(network) or reasons.never_moves(network)
     # Of batches of a few samples each pulls its own way, with steps that are large for it.
     batch = standards.samples(layer, network)
-    many = batch >= _FEW or batch * max(layer.stride, 1.0) * rows >= _SEEN
+    samples = batch * max(layer.stride, 1.0) * rows
+    many = batch >= _FEW or samples >= _SEEN
     soon = soon or (many and moving.moves_too_much(network))
     soon = soon or (reasons.hardly_free(network) and not begun) or rates.cannot_be_learned(network)
     soon = soon or bool(same_inputs(layer, network).speaks_for) or bool(standing.causes(network))
     # A recurrent layer finds late what to remember, and a constant answer until then is no rare thing.
-    recurrent = any(layer_types.is_recurrent(view.info.layer_type) for view in network.everything.values())
-    soon = soon or (not recurrent and _wandered(layer, network, rows, thresholds))
+    soon = soon or (_wandered(layer, network, rows, thresholds) and not _is_recurrent(network))
     if soon or (reasons.one_answer(layer, network) and not begun):
         return True
     if begun and rows < thresholds.learn_pace:
         return False
-    samples = standards.samples(layer, network) * max(layer.stride, 1.0) * rows
     ample = updates.moves(network).ratio > _AMPLE
     enough = thresholds.learn_rows // 2 if ample else thresholds.learn_rows
     return rows >= enough and samples >= thresholds.learn_samples

@@ -81,8 +81,10 @@ def _starts_over(network: Network) -> tuple[int, Cause] | None:
 def _at_epochs(loss: LayerView) -> list[int]:
     """Such steps, where the framework says how many an epoch has, and each is the first of one; else []."""
     epoch = loss.info.facts.get("steps")
-    steps = _falls_back(loss, _RISES) if isinstance(epoch, int) and epoch >= 2 * _NEAR else []
-    return steps if len(steps) >= _TWICE and not any(step % epoch for step in steps if epoch) else []
+    if not isinstance(epoch, int) or epoch < 2 * _NEAR:
+        return []
+    steps = _falls_back(loss, _RISES)
+    return steps if len(steps) >= _TWICE and not any(step % epoch for step in steps) else []
 
 
 def _falls_back(loss: LayerView, rises: float = _NOISE) -> list[int]:
