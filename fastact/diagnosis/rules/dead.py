@@ -13,7 +13,7 @@ from fastact.diagnosis.evidence.similarity import initial_states
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Cascade, Row, RowCondition, Streak, share_at_least
-from fastact.diagnosis.rule import Circumstances, Outcome, Rule, not_after, upstream
+from fastact.diagnosis.rule import Circumstances, Outcome, Rule, not_after, passes_nothing_back, upstream
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, share_field
 from fastact.fields import COLUMN
 from fastact.history import LayerInfo
@@ -99,12 +99,14 @@ def _starves(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     """Whether dead neurons kill those of another layer."""
     if around.source.get(effect.layer) == cause.layer:
         return True
-    return upstream(cause, effect, around) and cause.severity == "critical"
+    critical = cause.severity == "critical"
+    return (critical and upstream(cause, effect, around)) or passes_nothing_back(cause, effect, around)
 
 
 def _silences(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     """Whether so many neurons are dead that samples can no longer be told apart."""
-    return cause.severity in ("serious", "critical") and not_after(cause, effect, around)
+    silent = cause.severity in ("serious", "critical") and not_after(cause, effect, around)
+    return silent or passes_nothing_back(cause, effect, around)
 
 
 class Dead(Rule[DeadThresholds]):

@@ -119,8 +119,6 @@ class NonFinite(Rule[NonFiniteThresholds]):
             causes = _gradient_causes(layer, network, step)
         else:
             causes = non_finite.causes(nan_origin.birth(layer, network))
-            _gradient_causes(layer, network, step) if gradient else non_finite.causes(nan_origin.birth(layer, network))
-        )
         told = best(causes, otherwise=("look at what this layer computes, and at its weights",))
         return told.finding(layer.info.name, self.condition, severity, step, evidence, message)
 

@@ -13,7 +13,16 @@ from fastact.diagnosis.evidence.similarity import alike_behind, recent_likeness,
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, row_signal
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, is_nan
-from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, line, not_after, upstream
+from fastact.diagnosis.rule import (
+    Circumstances,
+    Outcome,
+    Rule,
+    comes_first,
+    line,
+    not_after,
+    passes_nothing_back,
+    upstream,
+)
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, positive_field, share_field
 from fastact.fields import COLUMN
 from fastact.history import LayerInfo
@@ -62,7 +71,8 @@ def _switches_off(cause: Finding, effect: Finding, around: Circumstances) -> boo
     What is dead for the most part may as well be the reason, so there it takes a layer before it.
     """
     part = float(effect.evidence.get("dead_ratio", 1.0)) <= 0.5 and cause.layer == effect.layer
-    return (part or upstream(cause, effect, around)) and cause.first_step - around.slack <= effect.first_step
+    before = (part or upstream(cause, effect, around)) and cause.first_step - around.slack <= effect.first_step
+    return before or passes_nothing_back(cause, effect, around)
 
 
 def _lost_before(cause: Finding, effect: Finding, around: Circumstances) -> bool:
@@ -73,7 +83,8 @@ def _lost_before(cause: Finding, effect: Finding, around: Circumstances) -> bool
     if cause.cause_name == effect.cause_name and cause.cause_name in vanishing.EVERYWHERE:
         return comes_first(cause, effect, around)
     fades = cause.evidence["reference_layer"] == cause.layer
-    return upstream(cause, effect, around) and (not fades or cause.first_step - around.slack <= effect.first_step)
+    before = upstream(cause, effect, around) and (not fades or cause.first_step - around.slack <= effect.first_step)
+    return before or passes_nothing_back(cause, effect, around)
 
 
 class Vanishing(Rule[VanishingThresholds]):
