@@ -7,10 +7,10 @@ from typing import Final
 import numpy as np
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes import initial_weights
 from fastact.diagnosis.causes.cause import Cause, Verdict, best, refuted
 from fastact.diagnosis.causes.non_finite_layer import computed_zero
 from fastact.diagnosis.causes.remedies import (
-    DRAW_WEIGHTS,
     LOWER_RATE,
     NORMALISE_INPUTS,
     ONE_ELEMENT,
@@ -18,7 +18,7 @@ from fastact.diagnosis.causes.remedies import (
     initialisation,
     normalisation,
 )
-from fastact.diagnosis.evidence import facts, initial_weights
+from fastact.diagnosis.evidence import facts
 from fastact.diagnosis.evidence.learning_rate import reckless
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.fields import COLUMN
@@ -202,9 +202,8 @@ def _of_activation(layer: LayerView, network: Network, step: int) -> list[Cause]
     if equal.speaks_for:
         says = f"All samples of the input are the same, so that a neuron is on for all of them or off for all: {below}."
         causes.append(Cause("inputs_equal", says, ("check that the data differs from sample to sample",), *equal))
-    if zeros := initial_weights.all_zero(network).speaks_for:
-        says = "All weights began at zero, so that all units of a layer are the same, and next to nothing comes out."
-        causes.append(Cause("weights_zero", says, (DRAW_WEIGHTS,), zeros, proved=True))
+    if (zeros := initial_weights.all_zero(network)).speaks_for:
+        causes.append(zeros._replace(proved=True))
     if _is_given_to_a_loss(layer, network):
         says = f"The network ends in it: {below}, and no loss can bring them back."
         ends = ("no activation in the last layer; a sigmoid for yes and no, a softmax for classes", _SOFTPLUS)
@@ -235,7 +234,7 @@ def _of_activation(layer: LayerView, network: Network, step: int) -> list[Cause]
 def _is_given_to_a_loss(layer: LayerView, network: Network) -> bool:
     """Whether a ReLU that is zero throughout is the network's last layer, and what a loss is given."""
     name = layer.info.name
-    losses = (view for view in network.everything.values() if view.info.layer_type == layer_types.LOSS)
+    losses = network.typed(layer_types.LOSS)
     return _zeros(layer) >= 1.0 and any(view.info.source == name for view in losses)
 
 

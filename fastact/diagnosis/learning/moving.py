@@ -145,7 +145,7 @@ def _stays_near(network: Network) -> str:
     A step of a normalised optimiser is about the rate, and those of Adagrad fall with the root of their number: T of
     them come to 2 rate sqrt(T) at most.
     """
-    views, said = updates.optimisers(network), ""
+    views, said = network.typed(layer_types.OPTIMISER), ""
     for view in views:
         function = str(view.info.facts.get("function", "")).lower()
         steps = int(view.last[COLUMN["step"]]) - view.start + 1

@@ -32,7 +32,7 @@ def idle(network: Network) -> tuple[int, str, Cause] | None:
 
 def _idle(network: Network) -> tuple[int, str, Cause] | None:
     everything = network.everything
-    optimisers = [view for view in everything.values() if view.info.layer_type == layer_types.OPTIMISER]
+    optimisers = network.typed(layer_types.OPTIMISER)
     if not any(len(view.rows) >= _ROWS for view in optimisers) or updates.parameters(network).never_steps:
         return None
     for name, view in everything.items():
