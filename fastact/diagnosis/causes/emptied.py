@@ -4,11 +4,11 @@ import math
 from typing import Any, Final, NamedTuple
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes import changes, dying
+from fastact.diagnosis.causes import changes, dead_neurons
 from fastact.diagnosis.causes.cause import Cause, best
 from fastact.diagnosis.causes.remedies import LOWER_RATE, SAME_PREPROCESSING
-from fastact.diagnosis.evidence import facts, standards
-from fastact.diagnosis.evidence.moved import input_moved
+from fastact.diagnosis.evidence import baselines, facts
+from fastact.diagnosis.evidence.data_shift import input_moved
 from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.diagnosis.row_conditions import Cells, Holds, Row, Streak
@@ -139,8 +139,8 @@ def too_sparse(layer: LayerView, network: Network, window: int, recent: int) -> 
         streak is None
         or streak.rows < window
         or layer.info.mode
-        or dying.units(layer, network) != "neurons"
-        or standards.has_learned(network)
+        or dead_neurons.units(layer, network) != "neurons"
+        or baselines.has_learned(network)
     ):
         return None
     rows = layer.during(streak)[-recent:]
@@ -158,7 +158,7 @@ def too_sparse(layer: LayerView, network: Network, window: int, recent: int) -> 
     penalty = Cause(
         "sparsity_penalty",
         "The penalty on its outputs outweighs the rest of the loss: for most samples nothing is put out.",
-        (dying.LESS_SPARSE, LOWER_RATE),
+        (dead_neurons.LESS_SPARSE, LOWER_RATE),
         (zeros, "each neuron still fires for a few samples"),
     )
     rate = Cause(

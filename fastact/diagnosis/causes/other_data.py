@@ -5,7 +5,7 @@ from typing import Final
 from fastact.diagnosis.causes.cause import Cause
 from fastact.diagnosis.causes.remedies import SAME_PREPROCESSING
 from fastact.diagnosis.evidence import facts
-from fastact.diagnosis.evidence.moved import input_moved
+from fastact.diagnosis.evidence.data_shift import input_moved
 from fastact.diagnosis.network import Network
 
 CHECK_LOADER: Final = "check that the data loader returns different samples in a batch"

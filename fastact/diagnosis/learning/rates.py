@@ -11,10 +11,10 @@ import numpy as np
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause
-from fastact.diagnosis.causes.fading import decays
 from fastact.diagnosis.causes.remedies import DRAW_WEIGHTS
-from fastact.diagnosis.evidence import drawn, facts, updates
-from fastact.diagnosis.evidence.haste import NORMALISED
+from fastact.diagnosis.causes.vanishing import decays
+from fastact.diagnosis.evidence import facts, initial_weights, updates
+from fastact.diagnosis.evidence.learning_rate import NORMALISED
 from fastact.diagnosis.network import LayerView, Network, rms, row_rms
 from fastact.fields import COLUMN
 from fastact.text import number, percent
@@ -297,7 +297,7 @@ def hidden(network: Network) -> str:
 
 def cannot_be_learned(network: Network) -> bool:
     """Whether any of this is so strong that a loss that stays needs no long wait."""
-    if fading(network) or dropped(network) or all_alike(network) or drawn.all_zero(network).speaks_for:
+    if fading(network) or dropped(network) or all_alike(network) or initial_weights.all_zero(network).speaks_for:
         return True
     # A head on features that are kept by another model learns, if it moves as it should.
     return bool(hidden(network)) and updates.moves(network).ratio > _MOVES
@@ -338,19 +338,19 @@ def causes(network: Network) -> list[Cause]:
             "initialisation",
             "The weights began so large that outputs are far too large before anything is learned.",
             ("use the framework's own initialisation, or one that keeps the scale: N(0, sqrt(1/n_in))",),
-            drawn.too_wide(network).speaks_for,
+            initial_weights.too_wide(network).speaks_for,
         ),
         Cause(
             "initialisation",
             "The weights began so small that signals fade from layer to layer, and gradients with them.",
             ("use the framework's own initialisation, or one that keeps the scale: N(0, sqrt(1/n_in))",),
-            drawn.too_narrow(network).speaks_for,
+            initial_weights.too_narrow(network).speaks_for,
         ),
         Cause(
             "weights_zero",
             "All weights began at zero, so that all units of a layer are the same, and stay so.",
             (DRAW_WEIGHTS,),
-            drawn.all_zero(network).speaks_for,
+            initial_weights.all_zero(network).speaks_for,
         ),
         Cause(
             "one_sided_initialisation",

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause
-from fastact.diagnosis.evidence import standards, updates
+from fastact.diagnosis.evidence import baselines, updates
 from fastact.diagnosis.network import LayerView, Network
 from fastact.fields import COLUMN
 from fastact.text import number
@@ -77,7 +77,7 @@ def _set_anew(network: Network) -> tuple[int, Cause] | None:
     steps = sorted(step for step, count in counts.items() if count >= max(_TENSORS, (seen + 1) // 2))
     if not steps:
         return None
-    for loss in standards.losses(network):
+    for loss in baselines.losses(network):
         lost = [step for step in steps if _is_lost(loss, step)]
         if lost and 2 * len(lost) >= len(steps):
             often = f"{len(steps):,} times" if len(steps) > 1 else "once"
@@ -112,7 +112,7 @@ def _restored(network: Network) -> tuple[int, Cause] | None:
         for step in _returns(weight):
             times[step] = times.get(step, 0) + 1
     steps = sorted(step for step, count in times.items() if 2 * count > seen)
-    if len(steps) < _OFTEN or standards.has_learned(network, _WELL):
+    if len(steps) < _OFTEN or baselines.has_learned(network, _WELL):
         return None
     said = (
         f"the weights are those of an earlier step again, to the last bit, in {len(steps):,} of the recorded steps, "
@@ -155,10 +155,10 @@ def stopped(network: Network) -> tuple[int, str, Cause] | None:
         if not prefix or latest - step < _STOPPED or max(beyond, default=0) < _NEAR:
             continue
         own = [
-            loss for loss in standards.losses(network)
+            loss for loss in baselines.losses(network)
             if loss.info.name.startswith(f"{prefix}.") and int(loss.last[_STEP]) >= latest and loss.start <= step
         ]  # fmt: skip
-        if len(own) < 2 or not standards.plays(network):
+        if len(own) < 2 or not baselines.plays(network):
             continue
         says = "Its parameters were frozen for the turn of the other network, and are not set free again."
         fix = (

@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Final, NamedTuple
 import numpy as np
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes import dying, emptied
-from fastact.diagnosis.evidence import standards
-from fastact.diagnosis.evidence.likeness import initial_states
+from fastact.diagnosis.causes import dead_neurons, emptied
+from fastact.diagnosis.evidence import baselines
+from fastact.diagnosis.evidence.similarity import initial_states
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Cascade, Row, RowCondition, Streak, share_at_least
@@ -230,7 +230,7 @@ class Dead(Rule[DeadThresholds]):
             first_step_of_warning=onset(layer, some, back),
             zero_ratio=last[_ZEROS] / max(last[_COUNT], 1)
         )  # fmt: skip
-        units = dying.units(layer, network)
+        units = dead_neurons.units(layer, network)
         few = f"{dead:,} of its {neurons:,} {units} ({percent(seen.ratio)})"
         said = f"none of its {units} ever fires" if seen.ratio == 1.0 else f"{few} never fire"
         if severity == NOTE:
@@ -265,7 +265,7 @@ class Dead(Rule[DeadThresholds]):
         harm = seen.ratio >= thresholds.dead_most or (many and _fell_silent(layer, thresholds))
         harm = harm or (lasting and _lost_features(layer, network, seen, thresholds))
         # Half of a regression's units often die while it finds the scale of its targets; it learns them all the same.
-        return "warning" if harm and not standards.has_learned(network) else NOTE
+        return "warning" if harm and not baselines.has_learned(network) else NOTE
 
     def _surely_dead(
         self, layer: LayerView, streak: Streak, network: Network, thresholds: DeadThresholds
@@ -298,7 +298,7 @@ class Dead(Rule[DeadThresholds]):
             dead_ratio=ratio, dead_neurons=dead, neurons=neurons, rows=taken, samples=int(samples[taken - 1]),
             zero_ratio=float(rows[0]["zeros"]) / max(float(rows[0]["count"]), 1.0)
         )  # fmt: skip
-        units = dying.units(layer, network)
+        units = dead_neurons.units(layer, network)
         some = f"at least {dead:,} of its {neurons:,} {units} ({percent(ratio)})"
         seen = f"none of its {units} fired" if ratio == 1.0 else f"{some} did not fire"
         return self._finding(layer, network, streak.step, "critical", f"{seen} in the last {taken} rows", evidence)
@@ -308,7 +308,7 @@ class Dead(Rule[DeadThresholds]):
     ) -> Finding:
         state = "dead" if severity == "critical" else "partly dead"
         message = f"{layer.name} has been {state} since step {step}: {seen}{layer.looked_at}."
-        verdict = dying.verdict(layer, network, step)
+        verdict = dead_neurons.verdict(layer, network, step)
         return verdict.finding(layer.info.name, self.condition, severity, step, evidence, message)
 
 
@@ -347,7 +347,7 @@ def _fell_silent(layer: LayerView, thresholds: DeadThresholds) -> bool:
 def _lost_features(layer: LayerView, network: Network, seen: _Seen, thresholds: DeadThresholds) -> bool:
     """Whether neurons that fired in the first row are features, as those of a sparse autoencoder, and no mere width."""
     silent = float(layer.first[_SILENT]) / max(layer.first[_NEURONS], 1)
-    return seen.ratio - silent >= thresholds.dead_serious and dying.is_features(layer, network)
+    return seen.ratio - silent >= thresholds.dead_serious and dead_neurons.is_features(layer, network)
 
 
 def _after(layer: LayerView, network: Network) -> list[int]:

@@ -10,7 +10,7 @@ from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes import changes
 from fastact.diagnosis.causes.cause import Cause, best
 from fastact.diagnosis.causes.other_data import data_changed
-from fastact.diagnosis.evidence import facts, standards
+from fastact.diagnosis.evidence import baselines, facts
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
@@ -232,7 +232,7 @@ class Drifting(Rule[DriftingThresholds]):
             f"{'rose' if way > 0.0 else 'fell'} from {number(base)} to {number(now)}, and goes on."
         )
         evidence = Evidence(rms_before=base, rms_after=now, factor=now / base)
-        well = standards.has_learned(network) and not standards.rises_again(network)
+        well = baselines.has_learned(network) and not baselines.rises_again(network)
         severity = NOTE if well else "serious"
         verdict = best([data_changed(proved=True) if told is layer else changes.runs_away(told, layer)])
         return verdict.finding(told.info.name, self.condition, severity, run.step, evidence, message)

@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Final, NamedTuple
 import numpy as np
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes import fading
+from fastact.diagnosis.causes import vanishing
 from fastact.diagnosis.evidence import facts
-from fastact.diagnosis.evidence.likeness import alike_behind, recent_likeness, row_likeness
+from fastact.diagnosis.evidence.similarity import alike_behind, recent_likeness, row_likeness
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, row_signal
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, is_nan
@@ -80,7 +80,7 @@ def _lost_before(cause: Finding, effect: Finding, around: Circumstances) -> bool
 
     What makes all layers shrink at once, such as weight decay, has one first layer, wherever that is.
     """
-    if cause.cause_name == effect.cause_name and cause.cause_name in fading.EVERYWHERE:
+    if cause.cause_name == effect.cause_name and cause.cause_name in vanishing.EVERYWHERE:
         return comes_first(cause, effect, around)
     fades = cause.evidence["reference_layer"] == cause.layer
     before = upstream(cause, effect, around) and (not fades or cause.first_step - around.slack <= effect.first_step)
@@ -167,10 +167,10 @@ class Vanishing(Rule[VanishingThresholds]):
                 return (cells[_NEURONS] > 0) & (cells[_WITHIN] <= blur * cells[_STD])
 
             cascades.append(Cascade((RowCondition("blurred", blurred, patience=_PATIENCE),), undecided))
-        if fading.may_be_prior(first):
-            cascades.append(Cascade((RowCondition("prior", fading.near_prior, patience=_PATIENCE),), undecided))
-        if layer_types.has_weights(info.layer_type) and fading.around_prior(first):
-            around = RowCondition("around_prior", fading.around_prior, patience=_PATIENCE)
+        if vanishing.may_be_prior(first):
+            cascades.append(Cascade((RowCondition("prior", vanishing.near_prior, patience=_PATIENCE),), undecided))
+        if layer_types.has_weights(info.layer_type) and vanishing.around_prior(first):
+            around = RowCondition("around_prior", vanishing.around_prior, patience=_PATIENCE)
             cascades.append(Cascade((around,), undecided))
         return tuple(cascades)
 
@@ -186,7 +186,7 @@ class Vanishing(Rule[VanishingThresholds]):
             return Outcome.NOT_ENOUGH_DATA
         faint, faded, blurred = (layer.streaks.get(name) for name in ("faint", "faded", "blurred"))
         prior = thresholds.vanish_prior_rows
-        if not (faint or faded or blurred or fading.heads(layer, network, prior)):  # most layers, asked no further
+        if not (faint or faded or blurred or vanishing.heads(layer, network, prior)):  # most layers, asked no further
             return Outcome.NOT_FOUND
         least = thresholds.min_rows
         lost = network.once(_lost, thresholds)
@@ -210,8 +210,8 @@ class Vanishing(Rule[VanishingThresholds]):
             blurred and blurred.rows >= thresholds.vanish_stuck_rows and _stuck(layer, network, thresholds)
         ):
             step = layer.start
-        elif fading.heads(layer, network, thresholds.vanish_prior_rows):
-            since = fading.heads_since(layer, network, thresholds.vanish_prior_rows)
+        elif vanishing.heads(layer, network, thresholds.vanish_prior_rows):
+            since = vanishing.heads_since(layer, network, thresholds.vanish_prior_rows)
             source, step, over_steps = layer.place, since, True
         elif faded and faded.rows >= least and not alone and signal <= _FALLEN * row_signal(layer.first, 1):
             alike = recent_likeness(network, thresholds.recent_rows, thresholds.vanish_samples)
@@ -249,9 +249,9 @@ class Vanishing(Rule[VanishingThresholds]):
         )  # fmt: skip
         message = f"{layer.name} has been vanishing since step {step}: {seen}."
         if over_steps or step > layer.start:
-            verdict = fading.over_steps(layer, network, thresholds.vanish_prior_rows, step)
+            verdict = vanishing.over_steps(layer, network, thresholds.vanish_prior_rows, step)
         else:
-            verdict = fading.over_depth(layer, network, source)
+            verdict = vanishing.over_depth(layer, network, source)
         if verdict.cause.name == "posterior_collapse":
             severity = "serious"
             if step <= layer.start:

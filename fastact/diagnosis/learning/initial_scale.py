@@ -10,8 +10,8 @@ from fastact.diagnosis.causes.cause import Cause, best
 from fastact.diagnosis.causes.inputs import targets_not_scaled
 from fastact.diagnosis.causes.remedies import initialisation, normalisation
 from fastact.diagnosis.evidence import facts
+from fastact.diagnosis.evidence.baselines import constant, losses
 from fastact.diagnosis.evidence.progress import rows_by_factors
-from fastact.diagnosis.evidence.standards import constant, losses
 from fastact.diagnosis.evidence.supervised import of
 from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.network import LayerView, Network, row_rms

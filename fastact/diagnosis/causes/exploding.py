@@ -16,9 +16,9 @@ from fastact.diagnosis.causes.remedies import (
     SAME_PREPROCESSING,
     initialisation,
 )
-from fastact.diagnosis.evidence import births, facts
+from fastact.diagnosis.evidence import facts, nan_origin
 from fastact.diagnosis.evidence.facts import For
-from fastact.diagnosis.evidence.haste import reckless
+from fastact.diagnosis.evidence.learning_rate import reckless
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.fields import COLUMN
 from fastact.text import number
@@ -165,11 +165,11 @@ def _recurrent(layer: LayerView) -> Cause:
 
 
 def _exponential(layer: LayerView, network: Network) -> Cause:
-    if births.exponent_source(network) is not layer:
+    if nan_origin.exponent_source(network) is not layer:
         return refuted("log_variance", "no exponential of it overflowed")
     says = (
         "It is the logarithm of a variance, or holds logits, and its exponential overflowed: exp(x) is Inf from x = "
-        f"{number(births.exponent_limit(layer.info.dtype) / 0.9)} on."
+        f"{number(nan_origin.exponent_limit(layer.info.dtype) / 0.9)} on."
     )
     speaks = ("NaN or Inf came right after it reached that", "it had left its usual range")
     if "exponent" not in layer.streaks:

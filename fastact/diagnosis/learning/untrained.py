@@ -5,11 +5,11 @@ from typing import Final
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause, best
-from fastact.diagnosis.evidence import standards, updates
-from fastact.diagnosis.evidence.drawn import copies, never_trained
+from fastact.diagnosis.evidence import baselines, updates
+from fastact.diagnosis.evidence.initial_weights import copies, never_trained
 from fastact.diagnosis.evidence.progress import progress
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity
-from fastact.diagnosis.learning import loops, norms, rates, reasons, settings, undone
+from fastact.diagnosis.learning import loops, norms, rates, reasons, resets, settings
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.rule import Outcome
 from fastact.fields import COLUMN
@@ -67,13 +67,13 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int, pa
         return told.finding(optimiser.info.name, condition, "critical", optimiser.start, evidence, message)
     if len(optimiser.rows) < _FEW:
         return Outcome.NOT_ENOUGH_DATA
-    if (alike := rates.all_alike(network)) and standards.hardly_learned(network, 1, 0.5):
+    if (alike := rates.all_alike(network)) and baselines.hardly_learned(network, 1, 0.5):
         (cause,) = (each for each in rates.causes(network) if each.name == "symmetric_initialisation")
         message = f"All units of a layer began alike at step {optimiser.start}, and learn alike: {updates.few(alike)}."
         told, evidence = best([cause._replace(proved=True)]), Evidence(parameters=len(alike))
         return told.finding(optimiser.info.name, condition, "warning", optimiser.start, evidence, message)
     if (cause_of_loop := loops.never_cleared(network)) is not None:
-        severity: Severity = "serious" if standards.hardly_learned(network, patience // 3) else "warning"
+        severity: Severity = "serious" if baselines.hardly_learned(network, patience // 3) else "warning"
         message = f"Gradients have not been cleared between steps since step {optimiser.start}: they pile up."
         evidence = Evidence(parameters=known.total)
         return best([cause_of_loop]).finding(
@@ -112,14 +112,14 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int, pa
     # What learns moves as it should and gets nowhere: then what does not would have been needed.
     rows = patience // 3 if updates.moves(network).ratio > _MOVES else patience
     severity = "warning"
-    if not standards.hardly_learned(network, rows) or (names is drawn and _on_purpose(names, network)):
-        seen = max(len(view.rows) for view in (optimiser, *standards.losses(network)))
+    if not baselines.hardly_learned(network, rows) or (names is drawn and _on_purpose(names, network)):
+        seen = max(len(view.rows) for view in (optimiser, *baselines.losses(network)))
         if names is known.zero_gradient and not _comes_first(names, network, seen):
             return Outcome.NOT_FOUND  # gates that begin at zero, experts without a token, biases before a norm
         severity = _harm(names, network) if names not in (drawn, known.zero_gradient) else NOTE
         severity = "warning" if names is known.zero_gradient else severity
     if names is known.without_gradient and not set(names) - ends_of_stacks(names, network):
-        severity = NOTE if severity == "warning" and standards.is_learning(network) else severity
+        severity = NOTE if severity == "warning" and baselines.is_learning(network) else severity
     elif severity == NOTE and names is not known.zero_gradient:
         severity = _of_untrained(names, known, network)
     if names is known.without_gradient and severity == NOTE and _chooses(names, network):
@@ -139,20 +139,20 @@ def _of_loop(optimiser: LayerView, network: Network, least: int) -> tuple[int, s
     if (put_back := settings.restored(network)) is not None:
         step, cause = put_back
         return step, f"What was learned has been lost since step {step}: earlier weights are put back.", cause
-    if (anew := undone.starts_over(network)) is not None:
+    if (anew := resets.starts_over(network)) is not None:
         step, cause = anew
         return step, f"What was learned has been lost since step {step}: the weights are set anew.", cause
     if (idle := norms.idle(network)) is not None:
         step, name, cause = idle
         return step, f"{name} has normalised nothing since step {step}: it hands on what it is given.", cause
-    if (rounded := undone.rounded_away(network)) is not None:
+    if (rounded := resets.rounded_away(network)) is not None:
         return optimiser.start, f"Most of each step has been lost since step {optimiser.start}.", rounded
     if (cause_of_loop := loops.thrown_away(network)) is not None:
         return optimiser.start, f"Most gradients have been cleared unused since step {optimiser.start}.", cause_of_loop
     rows = len(optimiser.rows)
-    if rows >= least and (odd := settings.momentum(network)) and not standards.has_learned(network, _WELL):
+    if rows >= least and (odd := settings.momentum(network)) and not baselines.has_learned(network, _WELL):
         return optimiser.start, f"Steps have overshot since step {optimiser.start}: {odd.speaks_for[0]}.", odd
-    if rows >= _SOON and (sided := rates.one_sided(network)) and standards.hardly_learned(network, _SOON, 0.5):
+    if rows >= _SOON and (sided := rates.one_sided(network)) and baselines.hardly_learned(network, _SOON, 0.5):
         (wide,) = (cause for cause in rates.causes(network) if cause.name == "one_sided_initialisation")
         what = f"All weights of {updates.few(sided)} began on one side of zero at step {optimiser.start}"
         return optimiser.start, f"{what}, and little is learned.", wide._replace(proved=True)
@@ -184,7 +184,7 @@ def _chooses(names: tuple[str, ...], network: Network) -> bool:
     An argmax has no gradient, so that the choice stays as it was drawn; an estimator that passes it by has one.
     """
     chosen = any(view.info.layer_type == layer_types.USAGE for view in network.everything.values())
-    rows = max((len(view.rows) for view in standards.losses(network)), default=0)
+    rows = max((len(view.rows) for view in baselines.losses(network)), default=0)
     return chosen and _comes_first(names, network, rows)
 
 
@@ -223,7 +223,7 @@ def _of_untrained(names: tuple[str, ...], known: updates.Parameters, network: Ne
     # What is frozen on purpose, to be thawed, stays so for a while.
     rows = 2 * _SOON if frozen else _SOON
     share = _FORGOTTEN if names and set(names) <= set(known.outside) else _HARDLY
-    slow = standards.hardly_learned(network, rows, share) or standards.hardly_learned(network, _LONG, _SLOWLY)
+    slow = baselines.hardly_learned(network, rows, share) or baselines.hardly_learned(network, _LONG, _SLOWLY)
     if names is known.without_gradient or slow:
         return "warning"
     return NOTE
@@ -241,7 +241,7 @@ def _falls_on(network: Network) -> bool:
 
     A head on features that were drawn at random, on purpose, learns all the time, if more slowly than a network.
     """
-    known = [(view, worth) for view in standards.losses(network) if (worth := standards.constant(view, network))]
+    known = [(view, worth) for view in baselines.losses(network) if (worth := baselines.constant(view, network))]
     for view, worth in known:
         values = view.rows["mean"]
         course = progress(values if len(values) < _MANY else values[len(values) // 2 :])

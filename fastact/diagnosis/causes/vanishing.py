@@ -19,8 +19,8 @@ from fastact.diagnosis.causes.remedies import (
     initialisation,
     normalisation,
 )
-from fastact.diagnosis.evidence import drawn, facts, moved, standards, updates
-from fastact.diagnosis.evidence.haste import reckless
+from fastact.diagnosis.evidence import baselines, data_shift, facts, initial_weights, updates
+from fastact.diagnosis.evidence.learning_rate import reckless
 from fastact.diagnosis.network import LayerView, Network, row_rms, row_signal
 from fastact.diagnosis.row_conditions import Cells, Row
 from fastact.fields import COLUMN
@@ -200,7 +200,7 @@ def _flattened(layer: LayerView, network: Network) -> list[Cause]:
 def _by_itself(layer: LayerView, network: Network) -> list[Cause]:
     """What a layer loses all at once, whatever lies before it: a normalisation over one element, weights of zero."""
     feeder = network.feeder(layer)
-    if began := drawn.all_zero(network).speaks_for:
+    if began := initial_weights.all_zero(network).speaks_for:
         says = "All weights began at zero, so that all units of a layer are the same, and stay so."
         return [Cause("weights_zero", says, (DRAW_WEIGHTS,), began, proved=True)]
     if feeder is None or not network.signal[feeder.place] > 0.0:
@@ -295,7 +295,7 @@ def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verd
         + (("how far a recurrence comes down is no matter of its weights' size alone",) if recurrent else ()),
     )  # fmt: skip
     posterior = _posterior(layer, network, rows)
-    by_data = moved.not_by_an_update(layer, network, step).refuted_by
+    by_data = data_shift.not_by_an_update(layer, network, step).refuted_by
     alike = Cause(
         "representation_collapse",
         "All samples are mapped to nearly the same point: nothing in the loss keeps them apart.",
@@ -306,7 +306,7 @@ def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verd
         (f"its outputs are {number(size)} times as large as at first, but alike",) if size >= _KEPT else (),
         (f"its outputs have shrunk to {percent(size)} of their first size",) if size < _SHRUNK else (),
     )
-    if standards.are_told_apart(network):
+    if baselines.are_told_apart(network):
         says = "All samples are mapped to nearly the same point: updates that were too large drove them together."
         remedies = LOWER_RATE, *alike.remedies[1:]
         against = (*alike.refuted_by, *by_data)

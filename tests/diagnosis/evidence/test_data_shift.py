@@ -6,7 +6,7 @@ import pytest
 from supervised import Given, layer, seen
 from synthetic import Row, plain, row
 
-from fastact.diagnosis.evidence.moved import _BEYOND
+from fastact.diagnosis.evidence.data_shift import _BEYOND
 from fastact.diagnosis.finding import Finding
 
 #: The step from which on samples are alike.

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause
-from fastact.diagnosis.evidence import standards
+from fastact.diagnosis.evidence import baselines
 from fastact.diagnosis.evidence.supervised import Supervised, of
 from fastact.diagnosis.network import LayerView, Network
 
@@ -31,7 +31,7 @@ def turned(loss: LayerView, network: Network) -> int:
     s = of(loss, network)
     made = s.layer if s.layer is not None and s.layer is s.output else None
     gradient = None if made is None else network.everything.get(made.info.name + layer_types.GRADIENT_SUFFIX)
-    if made is None or gradient is None or s.function is None or len(standards.losses(network)) != 1:
+    if made is None or gradient is None or s.function is None or len(baselines.losses(network)) != 1:
         return 0
     if s.facts.get("weighted") or s.facts.get("form") or s.facts.get("part"):
         return 0

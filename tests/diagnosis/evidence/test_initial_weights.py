@@ -11,7 +11,7 @@ from synthetic import plain, row
 from torch import nn
 
 from fastact import summarize
-from fastact.diagnosis.evidence.drawn import is_drawn
+from fastact.diagnosis.evidence.initial_weights import is_drawn
 from fastact.diagnosis.finding import Finding
 from fastact.history import LayerInfo
 

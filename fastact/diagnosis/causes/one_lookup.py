@@ -7,7 +7,7 @@ import numpy as np
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause, best
 from fastact.diagnosis.causes.other_data import CHECK_LOADER
-from fastact.diagnosis.evidence import standards
+from fastact.diagnosis.evidence import baselines
 from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.network import LayerView, Network
 from fastact.fields import COLUMN
@@ -57,7 +57,7 @@ def one_index(counts: LayerView, network: Network) -> Finding | None:
     if changed:
         if len(taken) < _STEPS:
             return None
-    elif since or len(taken) < _LONG or not share >= _ALL or not standards.hardly_learned(network, _LONG, _LEARNED):
+    elif since or len(taken) < _LONG or not share >= _ALL or not baselines.hardly_learned(network, _LONG, _LEARNED):
         return None
     name = counts.info.name.removesuffix(layer_types.USAGE_SUFFIX)
     table = network.everything.get(name, counts)

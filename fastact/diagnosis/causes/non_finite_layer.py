@@ -4,11 +4,12 @@ import math
 from typing import Final
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes import growths
+from fastact.diagnosis.causes import exploding
 from fastact.diagnosis.causes.cause import Cause, best, refuted
 from fastact.diagnosis.causes.remedies import CLIP_GRADIENTS, EXPONENT_REMEDIES, LOWER_RATE, SAME_PREPROCESSING
 from fastact.diagnosis.evidence import facts
-from fastact.diagnosis.evidence.births import (
+from fastact.diagnosis.evidence.learning_rate import reckless
+from fastact.diagnosis.evidence.nan_origin import (
     EXPONENT,
     LARGEST,
     Birth,
@@ -19,7 +20,6 @@ from fastact.diagnosis.evidence.births import (
     owner,
     steps,
 )
-from fastact.diagnosis.evidence.haste import reckless
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.fields import COLUMN
 from fastact.text import number, percent, shown
@@ -209,7 +209,7 @@ def grown_over_depth(born: Birth) -> Cause:
     first, last = row_rms(born.network.layers[0].first), row_rms(feeder.first)
     if not last >= _OVER_DEPTH * first > 0.0:
         return refuted("initialisation", "the layer before it is not much larger than the first one")
-    told = best(growths.over_depth(feeder, born.network, feeder.start)).cause
+    told = best(exploding.over_depth(feeder, born.network, feeder.start)).cause
     grew = f"{facts.named(feeder)} was {number(last / first)} times as large as {facts.named(born.network.layers[0])}"
     return told._replace(speaks_for=(grew, "that was in the first recorded row", *told.speaks_for))
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause
 from fastact.diagnosis.evidence import updates
-from fastact.diagnosis.evidence.haste import NORMALISED
+from fastact.diagnosis.evidence.learning_rate import NORMALISED
 from fastact.diagnosis.network import LayerView, Network, rms
 from fastact.fields import COLUMN
 from fastact.text import number

@@ -4,7 +4,7 @@ from typing import Final
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause, best
-from fastact.diagnosis.causes.computing import (
+from fastact.diagnosis.causes.non_finite_layer import (
     diverged,
     exponential,
     finite_inputs,
@@ -19,7 +19,7 @@ from fastact.diagnosis.causes.computing import (
 )
 from fastact.diagnosis.causes.remedies import NORMALISE_INPUTS
 from fastact.diagnosis.evidence import facts
-from fastact.diagnosis.evidence.births import LARGEST, Birth, birth, is_input, owner, steps
+from fastact.diagnosis.evidence.nan_origin import LARGEST, Birth, birth, is_input, owner, steps
 from fastact.diagnosis.network import LayerView
 from fastact.fields import COLUMN
 from fastact.text import percent, shown

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.evidence import standards
+from fastact.diagnosis.evidence import baselines
 from fastact.diagnosis.evidence.supervised import Supervised, of
 from fastact.diagnosis.network import Network
 from fastact.fields import COLUMN
@@ -33,7 +33,7 @@ def made_light(network: Network) -> str:
 
 
 def _made_light(network: Network) -> str:
-    losses = standards.losses(network)
+    losses = baselines.losses(network)
     optimisers = [view for view in network.everything.values() if view.info.layer_type == layer_types.OPTIMISER]
     if len(losses) != 1 or len(optimisers) != 1 or optimisers[0].info.facts.get("function") != "SGD":
         return ""

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause, Verdict, best, refuted
-from fastact.diagnosis.causes.computing import computed_zero
+from fastact.diagnosis.causes.non_finite_layer import computed_zero
 from fastact.diagnosis.causes.remedies import (
     DRAW_WEIGHTS,
     LOWER_RATE,
@@ -18,8 +18,8 @@ from fastact.diagnosis.causes.remedies import (
     initialisation,
     normalisation,
 )
-from fastact.diagnosis.evidence import drawn, facts
-from fastact.diagnosis.evidence.haste import reckless
+from fastact.diagnosis.evidence import facts, initial_weights
+from fastact.diagnosis.evidence.learning_rate import reckless
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.fields import COLUMN
 from fastact.text import number, percent, shown
@@ -202,7 +202,7 @@ def _of_activation(layer: LayerView, network: Network, step: int) -> list[Cause]
     if equal.speaks_for:
         says = f"All samples of the input are the same, so that a neuron is on for all of them or off for all: {below}."
         causes.append(Cause("inputs_equal", says, ("check that the data differs from sample to sample",), *equal))
-    if zeros := drawn.all_zero(network).speaks_for:
+    if zeros := initial_weights.all_zero(network).speaks_for:
         says = "All weights began at zero, so that all units of a layer are the same, and next to nothing comes out."
         causes.append(Cause("weights_zero", says, (DRAW_WEIGHTS,), zeros, proved=True))
     if _is_given_to_a_loss(layer, network):

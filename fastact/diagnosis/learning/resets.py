@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause
-from fastact.diagnosis.evidence import standards, updates
+from fastact.diagnosis.evidence import baselines, updates
 from fastact.diagnosis.network import LayerView, Network
 from fastact.fields import COLUMN
 from fastact.text import number, percent
@@ -53,7 +53,7 @@ def starts_over(network: Network) -> tuple[int, Cause] | None:
 
 
 def _starts_over(network: Network) -> tuple[int, Cause] | None:
-    for loss in standards.losses(network):
+    for loss in baselines.losses(network):
         steps = _falls_back(loss)
         jumped = len(steps) >= _TWICE and _weights_jump(network, steps)
         if len(steps) < (_TWICE if jumped else _OFTEN):
@@ -113,7 +113,7 @@ def _falls_back(loss: LayerView, rises: float = _NOISE) -> list[int]:
 
 def _others_change(loss: LayerView, network: Network, steps: list[int]) -> bool:
     """Whether targets, or what the model is given, are others from these steps on than before."""
-    wanted = standards.targets(loss, network)
+    wanted = baselines.targets(loss, network)
     views = [view for view in network.everything.values() if view.info.layer_type == layer_types.INPUT]
     return any(_changes(view, steps) for view in (*views, *((wanted,) if wanted is not None else ())))
 
@@ -172,7 +172,7 @@ def _rounded_away(network: Network) -> Cause | None:
         if taught >= _TAUGHT and same < 1.0:
             kept.append(same)
             kinds.add(kind)
-    if not kept or not float(np.median(kept)) >= _KEPT or not standards.hardly_learned(network, _LONG, _LITTLE):
+    if not kept or not float(np.median(kept)) >= _KEPT or not baselines.hardly_learned(network, _LONG, _LITTLE):
         return None
     kind = min(kinds)
     said = (
