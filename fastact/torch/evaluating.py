@@ -89,4 +89,4 @@ class Sentinel(Uncopied):
         with_kwargs = module._forward_pre_hooks_with_kwargs
         for number, hook in list(module._forward_pre_hooks.items()):
             if isinstance(hook, Uncopied):  # those of others are called by torch
-                _ = hook(module, args, kwargs) if number in with_kwargs else hook(module, args)  # type: ignore[operator]
+                _ = hook(module, args, kwargs) if number in with_kwargs else hook(module, args)
