@@ -259,6 +259,8 @@ class Watch:
     def begin_step(self, *, closing: bool = False) -> None:
         """Another step of the monitor has begun: takes all hooks off where it is not recorded, and brings them back."""
         parking, passes = self._parking, self._passes
+        if closing and passes.outermost is None:
+            self._losses.begin(passes.training)  # nothing waits for a loss any more
         off = not closing and self._rests()
         if off is parking.off:
             return

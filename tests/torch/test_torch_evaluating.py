@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.overrides import _get_current_function_mode_stack
 
 import fastact
 from fastact.torch import watch
@@ -96,3 +97,17 @@ def test_while_hooks_are_off_copies_and_the_hooks_of_others_are_as_ever() -> Non
         assert monitor.history["inner.0:eval"]["count"].tolist() == [64]
     assert list(model._forward_pre_hooks) == [handle.id]
     assert not any(it._forward_hooks for it in model.modules())
+
+
+def test_nothing_waits_for_a_loss_after_an_evaluation_with_which_the_monitor_ends() -> None:
+    model = Scaled()
+    monitor = fastact.ActivationMonitor()
+    handle = watch(model, monitor)
+    model(torch.randn(8, 4)).sum().backward()
+    monitor.step()
+    with torch.no_grad():
+        model.eval()(torch.randn(8, 4))
+    assert _get_current_function_mode_stack()
+    monitor.close()
+    assert not _get_current_function_mode_stack()
+    handle.remove()
