@@ -195,10 +195,6 @@ class StepQueue:
         """Whether a step can be recorded out of turn: not with other ranks, which would not know of it."""
         return not self._closed and not self._copies
 
-    def open_step(self) -> None:
-        """Has the step under way recorded, whatever the pace says."""
-        self.pace.open(self.current)
-
     def end_step(self) -> bool:
         """Ends the step under way, makes the rows that no GPU is at work on; returns whether the step is recorded."""
         step, recorded = self.current, False

@@ -68,8 +68,8 @@ class Evaluations:
         asks = watch.monitor.when if isinstance(watch.monitor, Attachment) else None
         if queue is None or not self.wanted or (asks is not None and not asks()):
             return False
-        queue.open_step()
         self._step = queue.current
+        queue.pace.open(self._step)
         return True
 
 
