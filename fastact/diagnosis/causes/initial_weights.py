@@ -1,7 +1,5 @@
 """Weights that began badly: too large, too small, all zero, of one sign, or the same for all units of a layer."""
 
-from typing import Final
-
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause
 from fastact.diagnosis.causes.remedies import DRAW_WEIGHTS
@@ -9,13 +7,7 @@ from fastact.diagnosis.evidence import initial_weights, updates
 from fastact.diagnosis.network import Network
 from fastact.fields import COLUMN
 
-#: Units, and samples of each, of which fewer may be alike by chance; shares of the deviation of all elements that
-#: samples which differ, and those that only rounding makes differ, have.
-_UNITS: Final = 8
-_DIFFER: Final = 0.1
-_SAME: Final = 1e-5
-_MAX, _STD, _WITHIN = COLUMN["max"], COLUMN["std"], COLUMN["within_std"]
-_COUNT, _NEURONS = COLUMN["count"], COLUMN["neurons"]
+_MAX, _STD = COLUMN["max"], COLUMN["std"]
 
 
 def all_zero(network: Network) -> Cause:
@@ -40,7 +32,7 @@ def all_alike(network: Network) -> tuple[str, ...]:
             continue
         if row[_STD] == 0.0 and row[COLUMN["mean"]] != 0.0 and not row[COLUMN["zeros"]]:
             names.append(name)
-    return tuple(names) if len(names) >= 2 else network.once(alike_outputs)
+    return tuple(names) if len(names) >= 2 else ()
 
 
 def one_sided(network: Network) -> tuple[str, ...]:
@@ -62,34 +54,10 @@ def _one_sided(network: Network) -> tuple[str, ...]:
     return tuple(names) if len(names) >= 2 else ()
 
 
-def alike_outputs(network: Network) -> tuple[str, ...]:
-    """Layers whose first outputs show that all their units were given the same weights, biases aside.
-
-    What a layer norm takes off is the mean over the units. Of units that differ by a number each, nothing is left that
-    samples differ by.
-    """
-    places = {view.info.name: view for view in network.outputs}
-    names = []
-    for view in places.values():
-        row, feeder = view.first, places.get(view.info.source)
-        if feeder is None or not view.info.layer_type.startswith("LayerNorm") or row[_NEURONS] < _UNITS:
-            continue
-        given = feeder.first
-        few = min(row[_COUNT] / row[_NEURONS], given[_COUNT] / max(given[_NEURONS], 1)) < _UNITS
-        known = layer_types.has_weights(feeder.info.layer_type) and given[_NEURONS] == row[_NEURONS] and not few
-        if known and given[_WITHIN] > _DIFFER * given[_STD] and 0.0 < row[_WITHIN] < _SAME * row[_STD]:
-            names.append(feeder.info.name)
-    return tuple(names)
-
-
 def symmetric(network: Network) -> Cause:
     """All units of a layer began alike; nothing speaks for it where the rows do not say so."""
     alike = all_alike(network)
-    said: tuple[str, ...] = ()
-    if len(alike) > 1 and alike[0].endswith(("weight", "kernel")):
-        said = (f"all weights of {alike[0]} were one number at first, and so were those of {alike[1]}",)
-    elif alike:
-        said = (f"the units of {alike[0]} differed by no more than a number each at first, whatever came in",)
+    said = (f"all weights of {alike[0]} were one number at first, and so were those of {alike[1]}",) if alike else ()
     says = "All units of a layer began with the same weights, so that they learn the same."
     return Cause("symmetric_initialisation", says, (DRAW_WEIGHTS,), said)
 
