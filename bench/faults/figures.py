@@ -7,7 +7,7 @@ from typing import Any, Final
 from bench.faults.case import Case
 from bench.faults.causes import KINDS
 from bench.faults.judge import SOON, Judged, Said
-from bench.zoo.figures import wilson
+from bench.zoo.figures import by_confidence, wilson
 from bench.zoo.score import JUDGES
 
 __all__ = ["LOOK_ALIKE", "figures"]
@@ -60,6 +60,7 @@ def _counted(pairs: Sequence[tuple[Case, Judged]], judge: str) -> dict[str, Any]
     odd = [it.twin[judge] for case, it in pairs if not case.causes]
     result |= _share("twins_alarmed", sum(bool(each.alarms) for each in twins), len(twins))
     result |= _share("look_alikes_alarmed", sum(bool(each.alarms) for each in odd), len(odd))
+    result["confidence"] = by_confidence((each.confidence, each.first) for each in said if each.confidence)
     result["median_step"] = statistics.median(steps) if steps else None
     return result
 

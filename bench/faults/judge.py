@@ -39,6 +39,7 @@ class Said:
         first: whether the first culprit at the end has an accepted condition and cause.
         alarms: conditions and layers that were named at any time; of a twin they are false alarms.
         words: the first culprits at the end.
+        confidence: how sure the first of them is; "" where there is none.
     """
 
     found: int | None
@@ -47,6 +48,7 @@ class Said:
     first: bool
     alarms: tuple[tuple[str, str], ...]
     words: tuple[str, ...]
+    confidence: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +204,7 @@ def said(case: Case, heard: Sequence[tuple[int, Sequence[Finding]]]) -> Said:
     last = [it for it in heard[-1][1] if it.consequence_of is None] if heard else []
     first = bool(last) and last[0].condition in case.conditions and names_cause(case, last[0])
     words = tuple(f"{it.condition} in {it.layer} since {it.first_step} ({it.cause_name or 'unknown'})" for it in last)
-    return Said(found, right, layer, first, tuple(alarms), words[:3])
+    return Said(found, right, layer, first, tuple(alarms), words[:3], last[0].confidence if last else "")
 
 
 def names_cause(case: Case, finding: Finding) -> bool:

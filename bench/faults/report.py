@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from bench import RESULTS
 from bench.tables import Lines, markdown
-from bench.zoo.report import with_interval
+from bench.zoo.report import sureness, with_interval
 
 __all__ = ["SOURCE", "faults_part", "judge_lines", "kind_lines"]
 
@@ -60,6 +60,7 @@ def faults_part() -> str:
         "no rule, but of this project, after the kinds that users and published taxonomies of faults report: they are "
         "no sample of what happens in the wild. "
         f"Of the programs that rules were tuned on from the first, {_of_tuning(parts)}.{then}"
+        f"{sureness(own.get('confidence', {}))}"
     )
     note = (
         "Found: an accepted condition was named at some step. Right kind: and an accepted cause with it. First "

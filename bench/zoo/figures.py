@@ -2,15 +2,16 @@
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, get_args
 
 import numpy as np
 from scipy.stats import chi2
 
 from bench.zoo.score import Verdict
+from fastact.diagnosis.finding import Confidence
 
-__all__ = ["SOON", "Interval", "by_architecture", "poisson", "scores", "wilson"]
+__all__ = ["SOON", "Interval", "by_architecture", "by_confidence", "poisson", "scores", "wilson"]
 
 Interval = tuple[float, float]
 #: Verdicts by the architecture that they are of: runs of one network differ in seeds alone, and are not independent.
@@ -52,6 +53,17 @@ def by_architecture(groups: Grouped, value: Callable[[Verdict], float | None]) -
     return round(float(low), 4), round(float(high), 4)
 
 
+def by_confidence(sentences: Iterable[tuple[str, bool]]) -> dict[str, dict[str, Any]]:
+    """How often first sentences were right, by how sure they were: `sentences` are confidences, and whether right."""
+    every = list(sentences)
+    told = {sure: [right for confidence, right in every if confidence == sure] for sure in get_args(Confidence)}
+    return {
+        sure: {"told": len(rights), "right": sum(rights), "wilson": wilson(sum(rights), len(rights))}
+        for sure, rights in told.items()
+        if rights
+    }
+
+
 def scores(healthy: Grouped, sick: Grouped) -> dict[str, Any]:
     """The figures of one judge over healthy and sick runs by architecture; None where there is nothing to divide by."""
     well = [verdict for verdicts in healthy.values() for verdict in verdicts]
@@ -81,6 +93,7 @@ def scores(healthy: Grouped, sick: Grouped) -> dict[str, Any]:
         result[f"{name}_of"] = len(values)
         result[f"{name}_wilson"] = wilson(sum(values), len(values))
         result[f"{name}_by_architecture"] = by_architecture(sick, value)
+    result["confidence"] = by_confidence((it.confidence, it.sentence) for it in ill if it.sentence is not None)
     result["alarms_poisson"] = poisson(alarms, len(well))
     result["alarms_by_architecture"] = by_architecture(healthy, lambda verdict: len(verdict.alarms))
     result["notes_by_architecture"] = by_architecture(healthy, lambda verdict: verdict.notes)

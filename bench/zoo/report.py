@@ -7,7 +7,7 @@ from typing import Any, Final
 from bench import RESULTS
 from bench.tables import Lines, markdown
 
-__all__ = ["SOURCE", "failures", "kind_lines", "lines", "with_interval", "zoo_part"]
+__all__ = ["SOURCE", "failures", "kind_lines", "lines", "sureness", "with_interval", "zoo_part"]
 
 SOURCE: Final = RESULTS / "zoo.json"
 
@@ -53,6 +53,18 @@ def kind_lines(part: dict[str, Any]) -> Lines:
         for name, it in [*kinds, ("all", part["scores"]["fastact"])]
     ]
     return Lines(list(_KINDS), [name == _KINDS[0] for name in _KINDS], rows)
+
+
+def sureness(confidence: dict[str, dict[str, Any]]) -> str:
+    """How often first sentences are right by how sure they are, in words; "" of figures that do not tell it."""
+    if not confidence:
+        return ""
+    parts = [
+        f"{sure if sure != 'unknown' else 'of unknown cause'} {it['right']} of {it['told']}, "
+        f"{with_interval(it['right'] / it['told'], it['wilson'])}"
+        for sure, it in confidence.items()
+    ]
+    return f" First sentences at the end that were right, by how sure they said they were: {'; '.join(parts)}."
 
 
 def with_interval(share: float | None, interval: Sequence[float] | None) -> str:
@@ -143,7 +155,7 @@ def _told(part: dict[str, Any]) -> str:
         "run on them, by one who wrote no rule, but of this project and after the kinds that users report. "
         f"False alarms a healthy run: {rate:.3f} (Poisson {_span(poisson)}; drawing architectures anew "
         f"{_span(drawn)}); lines of notes a healthy run: {own['notes_per_healthy_run']:.2f}. First sentence right, "
-        f"drawing architectures anew: {_span(first)}."
+        f"drawing architectures anew: {_span(first)}.{sureness(own.get('confidence', {}))}"
     )
 
 

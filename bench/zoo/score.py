@@ -68,6 +68,8 @@ class Verdict:
         first: whether all three were: the first sentence is right.
         kept: whether a right condition is still named at the end; None: it was not found.
         notes: lines of notes at the end of the run.
+        confidence: how sure the first culprit of a sick run was at its end; "" where nothing was said.
+        sentence: whether its condition, layer and cause were right; None: nothing was said.
         said: the first culprit in words: when first found, and at the end.
     """
 
@@ -81,6 +83,8 @@ class Verdict:
     first: bool | None = None
     kept: bool | None = None
     notes: int = 0
+    confidence: str = ""
+    sentence: bool | None = None
     said: tuple[str, str] = ("", "")
 
 
@@ -138,7 +142,16 @@ def verdict(
     if sick is not None and found is not None:
         first = bool(condition) and layer is not False and cause is not False
         kept = any(finding.condition in sick.conditions for finding in at_end)
-    return Verdict(false, true, found, layer, right_at_end, condition, cause, first, kept, said=(said, _said(at_end)))
+    confidence, sentence = "", None
+    if sick is not None and at_end:
+        last = at_end[0]
+        named = not sick.causes or last.cause_name in sick.causes
+        confidence = last.confidence
+        sentence = last.condition in sick.conditions and named and _right(at_end, sick) is not False
+    return Verdict(
+        false, true, found, layer, right_at_end, condition, cause, first, kept,
+        confidence=confidence, sentence=sentence, said=(said, _said(at_end)),
+    )  # fmt: skip
 
 
 def _what(finding: Finding) -> tuple[str, str]:

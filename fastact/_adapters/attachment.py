@@ -77,6 +77,11 @@ class Attachment:
                 del last
 
     @property
+    def own(self) -> ActivationMonitor | None:
+        """The monitor, where there is one by now."""
+        return self._monitor
+
+    @property
     def own_step(self) -> int:
         """How many steps the log that `open` opened last has; 0 where there is none, or the monitor is the caller's."""
         monitor = self._monitor

@@ -78,6 +78,15 @@ def earlier_and_not_after(cause: Finding, effect: Finding, around: Circumstances
     return cause.first_step <= effect.first_step and not_after(cause, effect, around)
 
 
+def passes_nothing_back(cause: Finding, effect: Finding, around: Circumstances) -> bool:
+    """The cause is of a layer through which no gradient comes any more, and the effect of one before it, later.
+
+    What a layer that gets no gradient does from then on is what weight decay and chance make of it.
+    """
+    later = cause.severity == "critical" and cause.first_step < effect.first_step
+    return later and around.before(effect.layer, cause.layer)
+
+
 def same_layer(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     """Both are in one layer."""
     return cause.layer == effect.layer

@@ -54,13 +54,19 @@ class Pace:
 
     name: str
     measured = False
+    #: The last step that is recorded out of turn.
+    _opened = -1
 
     def __init__(self, every: int) -> None:
         self._every, self.name = every, str(every)
 
     def records(self, step: int) -> bool:
         """Whether a step is recorded."""
-        return step % self._every == 0
+        return step % self._every == 0 or step == self._opened
+
+    def open(self, step: int) -> None:
+        """Has the step under way recorded out of turn."""
+        self._opened = step
 
     def worked(self, seconds: float) -> None:
         """Takes note of time that watching took, outside of what `timed` calls."""
@@ -104,7 +110,7 @@ class Auto(Pace):
 
     def records(self, step: int) -> bool:
         """Whether a step is recorded."""
-        return step >= self._next
+        return step >= self._next or step == self._opened
 
     def timed(self, call: Callable[..., T], *arguments: Any, **options: Any) -> T:
         """Calls something that is watching, and takes note of how long it takes."""

@@ -190,6 +190,11 @@ class StepQueue:
         deferred.add(row, self.current)
         layer.left(drawn)
 
+    @property
+    def opens(self) -> bool:
+        """Whether a step can be recorded out of turn: not with other ranks, which would not know of it."""
+        return not self._closed and not self._copies
+
     def end_step(self) -> bool:
         """Ends the step under way, makes the rows that no GPU is at work on; returns whether the step is recorded."""
         step, recorded = self.current, False

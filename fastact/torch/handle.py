@@ -22,6 +22,7 @@ from fastact.monitor.unseen import Missing
 from fastact.text import shown
 from fastact.torch import compiled
 from fastact.torch.drawn import Draw, Draws
+from fastact.torch.evaluating import Evaluations, Sentinel
 from fastact.torch.functional import LOSS, OF_TABLES, FunctionMode
 from fastact.torch.hooks import Hook, InputHook, OutputHook
 from fastact.torch.layers import axis_rule
@@ -106,6 +107,7 @@ class Watch:
         self._hooks: list[Hook] = []
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._parking = Parking()
+        self._evaluations = Evaluations(self)
 
     def _attach(self, model: nn.Module, selected: Mapping[nn.Module, str], *, inputs: bool, gradients: bool) -> None:
         self._compiled = compiled_names(selected, model)
@@ -257,6 +259,8 @@ class Watch:
     def begin_step(self, *, closing: bool = False) -> None:
         """Another step of the monitor has begun: takes all hooks off where it is not recorded, and brings them back."""
         parking, passes = self._parking, self._passes
+        if closing and passes.outermost is None:
+            self._losses.begin(passes.training)  # nothing waits for a loss any more
         off = not closing and self._rests()
         if off is parking.off:
             return
@@ -288,7 +292,9 @@ class Watch:
         if model is None or self._compiled or self._compiled_inside(model):
             return False
         if not self._parking.found:
-            self._parking.find(model, (handle.id for handle in self._handles))
+            own = (handle.id for handle in self._handles)
+            waits = Sentinel(self, self._evaluations) if self._evaluations.wanted else None
+            self._parking.find(model, own, waits)
         return True
 
     def _unpark(self) -> None:

@@ -30,12 +30,14 @@ class Parking:
         self._places: list[tuple[weakref.ref[nn.Module], str, OrderedDict[int, Any], int]] | None = None
         #: Of those that are off the empty tables in their place.
         self._empty: list[OrderedDict[int, Any]] = []
+        #: What is in one of these tables meanwhile: which of the places, under which number.
+        self._sentinel: tuple[int, int, Any] | None = None
         #: Tables of somebody else's that have some of ours.
         self._shared: list[tuple[weakref.ref[nn.Module], str, tuple[int, ...]]] = []
 
-    def find(self, model: nn.Module, own: Iterable[int]) -> None:
-        """Looks for the hooks of a model, by their numbers."""
-        ours = set(own)
+    def find(self, model: nn.Module, own: Iterable[int], sentinel: Any = None) -> None:
+        """Looks for the hooks of a model, by their numbers; the `sentinel` stands for those before its passes."""
+        ours, self._sentinel = set(own), None
         self._places = [
             (weakref.ref(module), name, table, len(table))
             for module in model.modules()
@@ -43,6 +45,10 @@ class Parking:
             for name in _TABLES
             if (table := module.__dict__[name]) and ours.issuperset(table)
         ]
+        for at, (found, name, table, _) in enumerate(self._places):
+            numbers = [number for number in table if number in model._forward_pre_hooks_with_kwargs]
+            if sentinel is not None and name == "_forward_pre_hooks" and found() is model and numbers:
+                self._sentinel = at, numbers[0], sentinel  # this number's hook is given all arguments
 
     @property
     def found(self) -> bool:
@@ -56,6 +62,9 @@ class Parking:
         self.off = True
         if len(self._empty) != len(self._places) or any(self._empty):
             self._empty = [OrderedDict() for _ in self._places]
+        if self._sentinel is not None:
+            at, number, sentinel = self._sentinel
+            self._empty[at][number] = sentinel
         for (module, name, table, count), empty in zip(self._places, self._empty, strict=True):
             found = module()
             if found is not None and found.__dict__[name] is table and len(table) == count:
@@ -66,6 +75,8 @@ class Parking:
         if not self.off:
             return
         self.off = False
+        if self._sentinel is not None:
+            self._empty[self._sentinel[0]].pop(self._sentinel[1], None)
         for (module, name, table, _), empty in zip(self._places or (), self._empty, strict=True):
             if (found := module()) is None or found.__dict__[name] is not empty:
                 continue

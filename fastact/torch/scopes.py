@@ -14,6 +14,7 @@ from torch.overrides import _get_current_function_mode, _pop_mode, _push_mode
 from fastact.diagnosis.layer_types import ATTENTION, INPUT, INPUT_SUFFIX
 from fastact.torch import compiled
 from fastact.torch.criteria import is_criterion
+from fastact.torch.evaluating import Evaluations
 from fastact.torch.functional import INSIDE, TYPE_OF, FunctionMode
 from fastact.torch.hooks import GIVEN, Hook, Hush, OutputHook, Uncopied, Watching, backward_pass, tracing, transforming
 from fastact.torch.layers import Functions, axis_rule, calls_none, function_facts, functions_of, is_hushed, masks_of
@@ -38,6 +39,7 @@ class ScopeWatching(Watching, Protocol):
     _hooks: list[Hook]
     _sourced: set[str]
     _taken: set[str]
+    _evaluations: Evaluations
     _losses: Losses
     _parameters: Any
     _root_name: str
@@ -191,7 +193,7 @@ class Scope(Hook):
         watch._losses.begin(module.training)
         due = False
         try:
-            due = watch._due()
+            due = watch._evaluations.due(module.training)
         except Exception as error:  # noqa: BLE001 - nothing of ours may end a training run
             watch._failed(self.name or type(module).__name__, error)
         if not due or (watch._training_only and not module.training) or tracing() is not None:

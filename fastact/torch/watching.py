@@ -75,7 +75,9 @@ def watch(
             it is told if there is none. A criterion (`nn.Module`), or one of PyTorch's loss functions: calls of this
             one alone. Several of these, or a mapping of names to them. False: none.
         every: record the monitor's steps that are divisible by this number, or those for which ``every(step)`` is
-            true, which is asked once, when a step begins. The monitor's own ``every`` also holds.
+            true, which is asked once, when a step begins. The monitor's own ``every`` also holds. Where neither this
+            nor `training_only` is given, a pass in evaluation mode is recorded in any step: the first one after each
+            call of ``step()``, and with it what else its step has; not in a run of several ranks.
         first: record each of this many first steps, whatever `every` says, and all samples of them.
         sample: the share of the samples that is swept, such as 0.1: whole samples, drawn without bias from all of the
             batch, the same ones in all layers of a pass, and others in each step until all places of the batch had

@@ -9,8 +9,9 @@ import pytest
 
 from bench.zoo import report
 from bench.zoo.__main__ import show
-from bench.zoo.figures import by_architecture, poisson, scores, wilson
+from bench.zoo.figures import by_architecture, by_confidence, poisson, scores, wilson
 from bench.zoo.recipes import Sick
+from bench.zoo.report import sureness
 from bench.zoo.score import Verdict, plain, verdict
 from fastact.diagnosis.finding import Evidence, Finding
 
@@ -40,6 +41,8 @@ def test_a_verdict_of_a_sick_run() -> None:
         condition=True,
         first=True,
         kept=False,
+        confidence="possible",
+        sentence=False,
         said=("saturated in rnn[1] since 4 (cause unknown)", "dead in fc1 since 0 (cause unknown)"),
     )
     # It is when it has become graver.
@@ -70,6 +73,25 @@ def test_the_first_sentence_is_right_when_layer_condition_and_cause_are() -> Non
     assert first(dataclasses.replace(right, condition="constant")) is None
     assert verdict([(0, [right])], dataclasses.replace(fault, layers=()), 0).first
     assert verdict([(0, [right])], dataclasses.replace(fault, causes=frozenset()), 0).first
+
+
+def test_how_sure_the_first_sentence_at_the_end_was_and_whether_it_was_right() -> None:
+    fault = sick(conditions=frozenset({"dead"}), layers=("fc2",), causes=frozenset({"initialisation"}))
+    right = dataclasses.replace(finding("fc2", "dead", cause="initialisation"), confidence="certain")
+
+    def end(*culprits: Finding) -> tuple[str, bool | None]:
+        found = verdict([(0, [right]), (1, culprits)], fault, 0)
+        return found.confidence, found.sentence
+
+    assert end(right) == ("certain", True)
+    assert end(dataclasses.replace(right, layer="fc1"), right) == ("certain", False)
+    assert end(dataclasses.replace(right, cause_name="depth", confidence="likely")) == ("likely", False)
+    assert end() == ("", None)
+    told = [("certain", True), ("certain", False), ("likely", True), ("unknown", False)]
+    shares = {sure: (it["right"], it["told"]) for sure, it in by_confidence(told).items()}
+    assert shares == {"certain": (1, 2), "likely": (1, 1), "unknown": (0, 1)}
+    assert "certain 1 of 2, 0.50 (0.09–0.91)" in sureness(by_confidence(told))
+    assert sureness({}) == ""
 
 
 def test_a_verdict_of_a_healthy_run() -> None:

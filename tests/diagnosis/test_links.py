@@ -240,6 +240,28 @@ class _Other(_One):
     explains: ClassVar = {"one": same_layer}
 
 
+def test_what_gets_no_gradient_any_more_and_fades_later_follows_from_the_layer_that_passes_none() -> None:
+    def fading(since: int) -> list[Any]:
+        return [row(s, std=0.9**k, within_std=0.9**k, mean=0.0) for s in range(150) for k in [max(s - since, 0)]]
+
+    def dead(since: int) -> list[Any]:
+        silent = {
+            "zeros": 4096,
+            "silent_neurons": 64,
+            "mean": 0.0,
+            "std": 0.0,
+            "within_std": 0.0,
+            "min": 0.0,
+            "max": 0.0,
+        }
+        return [row(s, **(silent | {"dead_neurons": 64 * (s >= since + 19)} if s >= since else {})) for s in range(150)]
+
+    for dies, fades, of in ((10, 40, "1"), (70, 20, None)):
+        findings = watch({"0": ("Linear", fading(fades)), "1": ("ReLU", dead(dies)), "2": ("Linear", fading(10))})
+        told = {(f.layer, f.condition): f.consequence_of for f in findings.diagnose().findings}
+        assert told["0", "vanishing"] == of, told
+
+
 def test_rules_that_explain_each_other_make_no_circle() -> None:
     (view,) = watch({"a": ("Linear", healthy())}).views().values()
     one, other = (

@@ -5,7 +5,7 @@ from typing import Final
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause, best
-from fastact.diagnosis.causes.choosing import (
+from fastact.diagnosis.causes.peaked_softmax import (
     AT_ALL_PLACES,
     LARGE_FIRST,
     LEAST_PLACES,
@@ -14,7 +14,7 @@ from fastact.diagnosis.causes.choosing import (
     scale_cause,
 )
 from fastact.diagnosis.causes.remedies import initialisation
-from fastact.diagnosis.evidence import facts, softmax, standards
+from fastact.diagnosis.evidence import baselines, facts, softmax
 from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.fields import COLUMN
@@ -81,8 +81,8 @@ def projected_up(layer: LayerView, network: Network, rows: int) -> Finding | Non
     if 2 * sum(_first_scores(view, network) >= WIDE_SCORES for view in modules) < len(modules):
         return None
     # Little is learned where more could be: scores far beyond all reason are told of then, too.
-    slow = scores >= _FAR * WIDE_SCORES and len(layer.rows) >= _LONG and not standards.has_learned(network)
-    if standards.is_learning(network) and not slow:
+    slow = scores >= _FAR * WIDE_SCORES and len(layer.rows) >= _LONG and not baselines.has_learned(network)
+    if baselines.is_learning(network) and not slow:
         return None
     source = network.feeder(layer)
     assert source is not None

@@ -3,14 +3,14 @@
 from typing import Final
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes import fading
+from fastact.diagnosis.causes import vanishing
 from fastact.diagnosis.causes.cause import Cause, Verdict, best, refuted
 from fastact.diagnosis.causes.inputs import feature_scales
 from fastact.diagnosis.causes.other_data import other_data
 from fastact.diagnosis.causes.remedies import LOWER_RATE, NORMALISE_INPUTS, initialisation, normalisation
-from fastact.diagnosis.evidence import facts, moved, standards
-from fastact.diagnosis.evidence.haste import reckless
-from fastact.diagnosis.evidence.likeness import row_likeness
+from fastact.diagnosis.evidence import baselines, data_shift, facts
+from fastact.diagnosis.evidence.learning_rate import reckless
+from fastact.diagnosis.evidence.similarity import row_likeness
 from fastact.diagnosis.network import LayerView, Network
 from fastact.text import number, percent
 
@@ -42,7 +42,7 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
     types, before = network.distinct_types, network.layer_types[: head.place + 1]
     attention, norm = facts.has_attention(network), facts.has_norm(network)
     # With targets, it is they that tell samples apart: what a loss of pairs lacks is no remedy.
-    supervised = standards.are_told_apart(network)
+    supervised = baselines.are_told_apart(network)
     relu = () if facts.uses_relu(network) else ("use an activation of the ReLU family in the hidden layers",)
     warm_up = ("warm the learning rate up",) if attention else ()
     depth = sum(layer_types.has_weights(name) for name in network.layer_types)
@@ -59,9 +59,9 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
     uneven = feature_scales(network)
     here, size = facts.named(head), facts.size(head)
     # What the network puts out is compared with what it puts out: to give all samples one answer is to be right.
-    met = standards.meets_itself(network)
+    met = baselines.meets_itself(network)
     itself = ("what the loss compares with is what the network puts out itself",) if met else ()
-    shrunk, layers, most = fading.shrunk_layers(network)
+    shrunk, layers, most = vanishing.shrunk_layers(network)
     smaller = (f"{here} has shrunk to {percent(size)} of its first size",) if size <= _SHRUNK else ()
     return best(
         [
@@ -81,7 +81,7 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
                 + (reckless(network) if supervised else itself),
                 from_start
                 + (() if itself else smaller)
-                + (() if itself else moved.not_by_an_update(layer, network, step).refuted_by),
+                + (() if itself else data_shift.not_by_an_update(layer, network, step).refuted_by),
             ),
             network.once_for(other_data, step),
             Cause(

@@ -11,7 +11,7 @@ import numpy as np
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause
 from fastact.diagnosis.causes.remedies import LOWER_RATE, NORMALISE_INPUTS, initialisation
-from fastact.diagnosis.evidence import drawn, facts
+from fastact.diagnosis.evidence import facts, initial_weights
 from fastact.diagnosis.evidence.facts import For
 from fastact.diagnosis.evidence.supervised import of
 from fastact.diagnosis.network import LayerView, Network
@@ -238,7 +238,7 @@ def far_inputs(network: Network, so_that: str, besides: tuple[str, ...]) -> list
     """
     known = (
         ("inputs_not_normalised", "The inputs are not normalised", facts.inputs_not_normalised(network)),
-        ("initialisation", "The weights began too large", drawn.too_wide(network)),
+        ("initialisation", "The weights began too large", initial_weights.too_wide(network)),
     )
     remedies = ((NORMALISE_INPUTS, LOWER_RATE), (initialisation(network.distinct_types),))
     return [

@@ -6,8 +6,8 @@ import numpy as np
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause, best
-from fastact.diagnosis.evidence import facts, standards
-from fastact.diagnosis.evidence.likeness import recent_likeness, row_likeness
+from fastact.diagnosis.evidence import baselines, facts
+from fastact.diagnosis.evidence.similarity import recent_likeness, row_likeness
 from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.network import LayerView, Network
 from fastact.fields import COLUMN
@@ -79,7 +79,7 @@ def _partners(network: Network) -> dict[int, int]:
 
 def _left(network: Network) -> float | None:
     """The share of its first value that the only loss has now; None where there is none, or it began at zero."""
-    known = standards.losses(network)
+    known = baselines.losses(network)
     if len(known) != 1 or not known[0].first[_MEAN] > 0.0:
         return None
     return float(np.median(known[0].rows["mean"][-_RECENT:])) / float(known[0].first[_MEAN])

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from fastact.diagnosis.evidence import standards
+from fastact.diagnosis.evidence import baselines
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.text import number
 
@@ -40,7 +40,7 @@ def is_open(layer: LayerView, network: Network) -> bool:
 
     A gate near one half keeps half of a state in each step, and adds at most one half: that comes to no more than 1.
     """
-    return bool(kept_states(layer, network)) and not standards.has_learned(network)
+    return bool(kept_states(layer, network)) and not baselines.has_learned(network)
 
 
 def kept_states(layer: LayerView, network: Network) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.evidence import standards
+from fastact.diagnosis.evidence import baselines
 from fastact.diagnosis.evidence.supervised import Mismatch, Supervised
 from fastact.diagnosis.network import LayerView, Network
 from fastact.text import number
@@ -21,10 +21,10 @@ def want_the_same(s: Supervised, network: Network) -> Mismatch | None:
     A generator is to have its samples called real, and a discriminator is to call them made up: where the one's loss
     is small, the other's is large. Both are small where both ask for the same label.
     """
-    if s.function is None or s.function.family != "binary" or s.target is None or not standards.plays(network):
+    if s.function is None or s.function.family != "binary" or s.target is None or not baselines.plays(network):
         return None
-    names = {v.info.name.rpartition(".")[0] for v in network.everything.values() if _is(v, layer_types.OPTIMISER)}
-    losses = standards.losses(network)
+    names = {v.info.name.rpartition(".")[0] for v in network.typed(layer_types.OPTIMISER)}
+    losses = baselines.losses(network)
     own = [view for view in losses if not view.info.facts.get("part")]
     if len(names) < 2 or len(own) < _LEAST or s.loss is not _last_of(own, s.loss):
         return None
@@ -32,7 +32,7 @@ def want_the_same(s: Supervised, network: Network) -> Mismatch | None:
     for view in own:
         if len(view.rows) < _ROWS or not (view.rows["mean"][-_ROWS:] <= _NOTHING).all():
             return None
-        wanted = standards.targets(view, network)
+        wanted = baselines.targets(view, network)
         if wanted is None:
             continue  # a sum of others
         rows = wanted.rows
@@ -52,10 +52,6 @@ def want_the_same(s: Supervised, network: Network) -> Mismatch | None:
         "where it is right, make the critic weaker: a loss of nothing teaches nothing",
     )
     return Mismatch("wrong_loss", "serious", what, says, fix, (what,))
-
-
-def _is(view: LayerView, layer_type: str) -> bool:
-    return view.info.layer_type == layer_type
 
 
 def _last_of(losses: list[LayerView], loss: LayerView) -> LayerView:

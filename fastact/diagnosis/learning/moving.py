@@ -8,9 +8,9 @@ import numpy as np
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause
 from fastact.diagnosis.causes.remedies import CLIP_GRADIENTS, LOWER_RATE
-from fastact.diagnosis.evidence import standards, updates
-from fastact.diagnosis.evidence.haste import NORMALISED
-from fastact.diagnosis.learning import loops, rates, weighing
+from fastact.diagnosis.evidence import baselines, updates
+from fastact.diagnosis.evidence.learning_rate import NORMALISED
+from fastact.diagnosis.learning import loops, loss_weight, rates
 from fastact.diagnosis.network import LayerView, Network
 from fastact.fields import COLUMN
 from fastact.text import number
@@ -108,7 +108,7 @@ def of_sign(loss: LayerView, network: Network, course: Course) -> list[Cause]:
 
 def of_targets(loss: LayerView, network: Network) -> list[Cause]:
     """Targets that grow with the answers, as those do that are made of the network's own."""
-    wanted = standards.targets(loss, network)
+    wanted = baselines.targets(loss, network)
     ours = network.everything.get(loss.info.name + layer_types.PREDICTION_SUFFIX) or network.everything.get(
         loss.info.source
     )
@@ -152,7 +152,7 @@ def _stays_near(network: Network) -> str:
     A step of a normalised optimiser is about the rate, and those of Adagrad fall with the root of their number: T of
     them come to 2 rate sqrt(T) at most.
     """
-    views, said = updates.optimisers(network), ""
+    views, said = network.typed(layer_types.OPTIMISER), ""
     for view in views:
         function = str(view.info.facts.get("function", "")).lower()
         steps = int(view.last[COLUMN["step"]]) - view.start + 1
@@ -194,7 +194,7 @@ def of_rate(network: Network, course: Course) -> list[Cause]:
         small.append("the loss falls all the time, and hardly at all")
         against_large.append("the loss falls steadily")
     cut = loops.clipped(network) if ratio < _NOT_SMALL else ""
-    light = "" if course.diverged else weighing.made_light(network)
+    light = "" if course.diverged else loss_weight.made_light(network)
     weighed, odd = light or rates.loss_weights(network), not _SMALL <= ratio <= _LARGE
     if cut or weighed:
         against_small.append(cut or weighed)

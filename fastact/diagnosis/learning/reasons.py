@@ -10,8 +10,8 @@ from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause
 from fastact.diagnosis.causes.inputs import causes_of_data, causes_of_inputs
 from fastact.diagnosis.causes.remedies import LOWER_RATE
-from fastact.diagnosis.evidence import standards, updates
-from fastact.diagnosis.learning import beginnings, loops, moving, rates, signs, standing, structure
+from fastact.diagnosis.evidence import baselines, updates
+from fastact.diagnosis.learning import initial_scale, loops, loss_sign, moving, no_update, rates
 from fastact.diagnosis.learning.moving import Course, of_rate, of_sign
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.fields import COLUMN
@@ -174,17 +174,16 @@ def causes(loss: LayerView, network: Network, course: Course) -> list[Cause]:
         *(cause for cause in (loops.never_cleared(network),) if cause is not None),
         *_left_behind(network),
         *(moving.of_targets(loss, network) if course.diverged else ()),
-        *(signs.causes(loss, network) or of_sign(loss, network, course)),
+        *(loss_sign.causes(loss, network) or of_sign(loss, network, course)),
         *rates.causes(network),
         # Data that no one rate suits, whatever the updates are: that they are small, or large, follows from it.
         *(cause for cause in of_data if cause.name in _NO_ONE_RATE and not course.diverged),
         *of_rate(network, course),
-        *([] if one_answer(loss, network) else standing.causes(network)),
+        *([] if one_answer(loss, network) else no_update.causes(network)),
         *(() if course.diverged else causes_of_inputs(loss, network)),
         # One batch over and over is learned by heart: a loss that stays has another cause.
         *(cause for cause in of_data if cause.name != "same_batch"),
-        *structure.causes(network),
-        *(beginnings.causes(loss, network, standards.constant(loss, network)) if course.above else ()),
+        *(initial_scale.causes(loss, network, baselines.constant(loss, network)) if course.above else ()),
         _one_answer(loss, network, course),
     ]
 

@@ -8,9 +8,9 @@ import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.inputs import feature_scales, missing_value_codes, same_inputs, targets_not_scaled
-from fastact.diagnosis.evidence import facts, standards, updates
+from fastact.diagnosis.evidence import baselines, facts, updates
 from fastact.diagnosis.evidence.progress import LEAST, Progress, progress, rows_at_last, rows_by_factors, since
-from fastact.diagnosis.learning import beginnings, moving, rates, reasons, standing, weighing
+from fastact.diagnosis.learning import initial_scale, loss_weight, moving, no_update, rates, reasons
 from fastact.diagnosis.network import LayerView, Network
 from fastact.fields import COLUMN
 
@@ -115,7 +115,7 @@ def of_known(
     held_up = rates.cannot_be_learned(network) and own.rows >= thresholds.learn_soon
     if held_up and own.now >= level and rows_at_last(values[at:], _LEARNED * constant) > thresholds.learn_rows:
         return Seen("held", at, own)
-    if own.rows >= thresholds.learn_soon and own.now >= level and weighing.made_light(network):
+    if own.rows >= thresholds.learn_soon and own.now >= level and loss_weight.made_light(network):
         return Seen("held", at, own)
     if rates.dropped(network) and own.rows >= thresholds.learn_soon and own.least > _LEARNED * constant:
         return Seen("held", at, own)
@@ -175,14 +175,14 @@ def _is_recurrent(network: Network) -> bool:
 
 def _wandered(layer: LayerView, network: Network, rows: int, thresholds: _Limits) -> bool:
     """Whether weights have gone far on many samples, and the loss may still be on its way to a constant answer's."""
-    samples = standards.samples(layer, network) * max(layer.stride, 1.0) * rows
+    samples = baselines.samples(layer, network) * max(layer.stride, 1.0) * rows
     return rows >= thresholds.learn_soon and samples >= thresholds.learn_samples and moving.moved_far(network)
 
 
 def _is_far_off(layer: LayerView, network: Network, constant: float) -> bool:
     """Whether it is known why a loss began far from where a constant answer is."""
     odd = feature_scales(network), missing_value_codes(network)
-    if any(each.speaks_for for each in odd) or beginnings.began_large(layer, network, constant):
+    if any(each.speaks_for for each in odd) or initial_scale.began_large(layer, network, constant):
         return True
     scale = facts.input_scale(network)
     return scale is not None and scale.large and bool(facts.inputs_not_normalised(network).speaks_for)
@@ -195,12 +195,12 @@ def _enough(layer: LayerView, network: Network, thresholds: _Limits, *, begun: b
         return False
     soon = moving.moves_too_little(network) or reasons.never_moves(network)
     # Of batches of a few samples each pulls its own way, with steps that are large for it.
-    batch = standards.samples(layer, network)
+    batch = baselines.samples(layer, network)
     samples = batch * max(layer.stride, 1.0) * rows
     many = batch >= _FEW or samples >= _SEEN
     soon = soon or (many and moving.moves_too_much(network))
     soon = soon or (reasons.hardly_free(network) and not begun) or rates.cannot_be_learned(network)
-    soon = soon or bool(same_inputs(layer, network).speaks_for) or bool(standing.causes(network))
+    soon = soon or bool(same_inputs(layer, network).speaks_for) or bool(no_update.causes(network))
     # A recurrent layer finds late what to remember, and a constant answer until then is no rare thing.
     soon = soon or (_wandered(layer, network, rows, thresholds) and not _is_recurrent(network))
     if soon or (reasons.one_answer(layer, network) and not begun):

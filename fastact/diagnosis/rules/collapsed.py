@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Final, NamedTuple
 import numpy as np
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes import attention, choosing, collapsing, siamese
+from fastact.diagnosis.causes import attention, collapsing, peaked_softmax, siamese
 from fastact.diagnosis.causes.cause import Verdict
-from fastact.diagnosis.evidence import softmax, standards
-from fastact.diagnosis.evidence.likeness import AT_THE_END, LEAST_NEURONS, likeness, recent_likeness, row_likeness
+from fastact.diagnosis.evidence import baselines, softmax
+from fastact.diagnosis.evidence.similarity import AT_THE_END, LEAST_NEURONS, likeness, recent_likeness, row_likeness
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
@@ -162,10 +162,10 @@ class Collapsed(Rule[CollapsedThresholds]):
                 return (std * std <= equal * mean * mean) & (mean > 0.0)
 
             few = (
-                RowCondition(choosing.AT_FEW_PLACES, at_few, patience=_PATIENCE),
-                RowCondition(choosing.AT_ONE_PLACE, at_one, patience=_PATIENCE),
+                RowCondition(peaked_softmax.AT_FEW_PLACES, at_few, patience=_PATIENCE),
+                RowCondition(peaked_softmax.AT_ONE_PLACE, at_one, patience=_PATIENCE),
             )
-            all_places = (RowCondition(choosing.AT_ALL_PLACES, at_all, patience=_PATIENCE),)
+            all_places = (RowCondition(peaked_softmax.AT_ALL_PLACES, at_all, patience=_PATIENCE),)
             return Cascade(few, undecided=nothing_finite), Cascade(all_places, undecided=nothing_finite)
         if info.layer_type == layer_types.ATTENTION:
             return ()
@@ -196,7 +196,7 @@ class Collapsed(Rule[CollapsedThresholds]):
         """Whether its samples have become alike; of a softmax, whether it chooses at all."""
         if softmax.is_softmax(layer.info):
             least = thresholds.collapse_sharp, thresholds.collapse_one_place
-            one = choosing.at_one_place(layer, network, least, thresholds.min_rows)
+            one = peaked_softmax.at_one_place(layer, network, least, thresholds.min_rows)
             return one or attention.at_all_places(layer, network, thresholds.collapse_start_rows) or Outcome.NOT_FOUND
         if layer.info.layer_type == layer_types.ATTENTION:
             return attention.scaled_up(layer, network, thresholds.min_rows) or Outcome.NOT_FOUND
@@ -223,7 +223,7 @@ class Collapsed(Rule[CollapsedThresholds]):
             f"{percent(now)} of what its outputs differ by lies between samples{at_first}."
         )
         severity = graded(serious=now <= thresholds.collapse_serious, critical=now <= 0.1 * thresholds.collapse_serious)
-        if severity == "warning" and standards.is_learning(network):
+        if severity == "warning" and baselines.is_learning(network):
             return Outcome.NOT_FOUND
         known = network.once(_known)
         which = collapse.head, collapse.step
@@ -295,7 +295,7 @@ def _tail(
         layer = network.layers[place]
         weighted += layer_types.has_weights(layer.info.layer_type)
         # No target from outside says where outputs should go.
-        end = end and not standards.meets_itself(network)
+        end = end and not baselines.meets_itself(network)
         if _holds(layer, alike[place], limit, thresholds, end=end, deep=weighted > collapsing.SLOWLY):
             tail.append(place)
     return tail

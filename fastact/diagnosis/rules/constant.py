@@ -5,10 +5,15 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes import choosing, emptied, fading, foregone, looked_up
+from fastact.diagnosis.causes import (
+    constant_softmax,
+    one_lookup,
+    other_data,
+    peaked_softmax,
+    vanishing,
+)
 from fastact.diagnosis.causes.cause import Cause, Verdict, best
 from fastact.diagnosis.causes.inputs import far_inputs
-from fastact.diagnosis.causes.other_data import CHECK_LOADER, other_data
 from fastact.diagnosis.causes.remedies import (
     LOWER_RATE,
     NORMALISE_INPUTS,
@@ -16,11 +21,10 @@ from fastact.diagnosis.causes.remedies import (
     ONE_ELEMENT_REMEDIES,
     initialisation,
 )
-from fastact.diagnosis.evidence import facts, moved, softmax
-from fastact.diagnosis.evidence.haste import reckless
-from fastact.diagnosis.evidence.likeness import all_alike, initial_states, little_left, one_symbol
+from fastact.diagnosis.evidence import data_shift, facts, softmax
+from fastact.diagnosis.evidence.learning_rate import reckless
+from fastact.diagnosis.evidence.similarity import all_alike, initial_states, little_left, one_symbol
 from fastact.diagnosis.finding import Evidence, Finding, graded
-from fastact.diagnosis.learning import rates
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, Streak, nothing_finite, share_at_least
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, upstream
@@ -153,14 +157,14 @@ class Constant(Rule[ConstantThresholds]):
         """The share of constant neurons now, if there are samples enough to say so."""
         if layer.info.layer_type in layer_types.PROBABILITIES:
             return (
-                foregone.over_one(layer, network, thresholds.min_rows)
-                or foregone.one_class(layer, network, _ONE_CLASS_ROWS)
+                constant_softmax.over_one(layer, network, thresholds.min_rows)
+                or constant_softmax.one_class(layer, network, _ONE_CLASS_ROWS)
                 or Outcome.NOT_FOUND
             )
         streak, blank = layer.streaks.get("constant"), layer.streaks.get("blank")
         if blank is not None and blank.rows >= thresholds.min_rows and blank.step > layer.start:
-            return emptied.blank(layer, blank, network) or Outcome.NOT_FOUND
-        if layer is network.input and (same := emptied.one_sample(layer, network, thresholds.min_rows)):
+            return other_data.blank(layer, blank, network) or Outcome.NOT_FOUND
+        if layer is network.input and (same := other_data.one_sample(layer, network, thresholds.min_rows)):
             return same
         if streak is None:
             return Outcome.NOT_FOUND
@@ -256,7 +260,7 @@ def _nothing_differs(network: Network, place: int, alike: list[bool]) -> bool:
 def _is_codebook(layer: LayerView, network: Network) -> bool:
     """Whether a layer chose the rows of a table, rather than the data."""
     usage = network.everything.get(layer.info.name + layer_types.USAGE_SUFFIX)
-    return choosing.is_codebook(layer.info if usage is None else usage.info)
+    return peaked_softmax.is_codebook(layer.info if usage is None else usage.info)
 
 
 def _choice_is_open(layer: LayerView, streak: Streak, network: Network) -> bool:
@@ -281,17 +285,17 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
     fed = feeder is not None and not all_alike(network, thresholds.constant_ratio)[feeder.place]
     differs = (f"the samples of {facts.named(feeder)} differ",) if fed and feeder is not None else ()
     later = facts.after_updates(layer, step).refuted_by
-    check_data = CHECK_LOADER
+    check_data = other_data.CHECK_LOADER
     said: tuple[str, ...]
     if layer_type == layer_types.INPUT:
         cause = "The model is given one sample over and over: each row of a batch is the same."
         said = ("every row of the recorded input is the same",)
         return best([Cause("inputs_equal", cause, (check_data,), said, proved=True)])
-    if (same := emptied.repeated(network, thresholds.min_rows)) and same.layer is layer:
-        return best([emptied.same_samples(same, network)])
+    if (same := other_data.repeated(network, thresholds.min_rows)) and same.layer is layer:
+        return best([other_data.same_samples(same, network)])
     table = network.once_for(one_symbol, step)
     if table and not _is_codebook(layer, network):
-        return best([looked_up.one_symbol(table, later=step > layer.start)])
+        return best([one_lookup.one_symbol(table, later=step > layer.start)])
     if layer_type.startswith("Embedding"):
         cause = "All samples are given one and the same code of the table."
         restart = "restart codes that are never chosen at outputs of the encoder"
@@ -300,15 +304,13 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
         return best([Cause(name, cause, remedies, differs, proved=bool(differs))])
     equal = facts.inputs_equal(network)
     zero = facts.inputs_zero(network)
-    causes = [network.once_for(other_data, step)]
+    causes = [network.once_for(other_data.other_data, step)]
     if layer_types.is_norm(layer_type):
         shape = facts.norm_of_one_element(layer, network)
         if shape.speaks_for and differs:
             said = shape.speaks_for + differs
             one = Cause("norm_of_one_element", ONE_ELEMENT, ONE_ELEMENT_REMEDIES, said, proved=True)
             return best([one])
-        if feeder is not None and feeder.info.name in network.once(rates.alike_outputs):
-            return best([cause for cause in rates.causes(network) if cause.name == "symmetric_initialisation"])
     if zero.speaks_for and not differs:
         cause = "The input is zero, so that only biases are left."
         return best([Cause("inputs_zero", cause, ("check what the data loader returns",), zero.speaks_for, later)])
@@ -321,7 +323,7 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
     # Before it a neuron has the places of a sample among its samples.
     places = place is not None or (feeder is not None and _samples(feeder) > _samples(layer))
     if places and len(weighted) >= _DEEP and step <= layer.start and not equal.speaks_for:
-        return fading.over_depth(layer, network, weighted[0])
+        return vanishing.over_depth(layer, network, weighted[0])
     if place is not None and place.place < layer.place and step <= layer.start:
         said = (f"what {facts.named(place)} hands on is the same for every sample, though not at every place of one",)
         return best([Cause("inputs_equal", "All samples of a batch are the same.", (check_data,), said, proved=True)])
@@ -340,7 +342,7 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
         trained = "check that its weights were initialised or loaded, and are not pruned or decayed away"
         before = network.once(little_left, thresholds.recent_rows, thresholds.vanish_samples).get(layer.place)
         if before is not None and step <= layer.start:
-            return fading.over_depth(layer, network, before)
+            return vanishing.over_depth(layer, network, before)
         causes.append(Cause("weights_zero", cause, (trained, "use less weight decay"), differs, none))
     elif layer_types.is_norm(layer_type):
         cause = "Only its shift is left: its scale is zero."
@@ -353,7 +355,7 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
         causes += far_inputs(network, "so that it is given numbers for which it is flat.", differs)
     cause = "An update that was too large left outputs that no longer depend on the input."
     rate = (LOWER_RATE, initialisation(network.distinct_types))
-    refuted = moved.not_by_an_update(layer, network, step).refuted_by
+    refuted = data_shift.not_by_an_update(layer, network, step).refuted_by
     causes.append(
         Cause("learning_rate", cause, rate, (*later, *differs, *reckless(network)) if later else (), refuted + none)
     )

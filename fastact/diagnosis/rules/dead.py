@@ -7,13 +7,13 @@ from typing import Any, ClassVar, Final, NamedTuple
 import numpy as np
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes import dying, emptied
-from fastact.diagnosis.evidence import standards
-from fastact.diagnosis.evidence.likeness import initial_states
+from fastact.diagnosis.causes import dead_neurons, sparsity
+from fastact.diagnosis.evidence import baselines
+from fastact.diagnosis.evidence.similarity import initial_states
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Cascade, Row, RowCondition, Streak, share_at_least
-from fastact.diagnosis.rule import Circumstances, Outcome, Rule, not_after, upstream
+from fastact.diagnosis.rule import Circumstances, Outcome, Rule, not_after, passes_nothing_back, upstream
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, share_field
 from fastact.fields import COLUMN
 from fastact.history import LayerInfo
@@ -99,12 +99,14 @@ def _starves(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     """Whether dead neurons kill those of another layer."""
     if around.source.get(effect.layer) == cause.layer:
         return True
-    return upstream(cause, effect, around) and cause.severity == "critical"
+    critical = cause.severity == "critical"
+    return (critical and upstream(cause, effect, around)) or passes_nothing_back(cause, effect, around)
 
 
 def _silences(cause: Finding, effect: Finding, around: Circumstances) -> bool:
     """Whether so many neurons are dead that samples can no longer be told apart."""
-    return cause.severity in ("serious", "critical") and not_after(cause, effect, around)
+    silent = cause.severity in ("serious", "critical") and not_after(cause, effect, around)
+    return silent or passes_nothing_back(cause, effect, around)
 
 
 class Dead(Rule[DeadThresholds]):
@@ -169,7 +171,7 @@ class Dead(Rule[DeadThresholds]):
             RowCondition("mostly_silent", share_at_least(thresholds.dead_critical, _SILENT, _NEURONS)),
         )
         cascades = Cascade(conditions), Cascade(silent)
-        hardly = emptied.hardly_fires(first, thresholds.dead_small)
+        hardly = sparsity.hardly_fires(first, thresholds.dead_small)
         if layer_types.is_activation(info.layer_type) and hardly is not None:
             return *cascades, Cascade((RowCondition("nothing_fires", hardly, patience=3),))
         return cascades
@@ -202,7 +204,7 @@ class Dead(Rule[DeadThresholds]):
                 return finding
         if some is None:
             window = 2 * thresholds.dead_window
-            return emptied.too_sparse(layer, network, window, thresholds.recent_rows) or Outcome.NOT_FOUND
+            return sparsity.too_sparse(layer, network, window, thresholds.recent_rows) or Outcome.NOT_FOUND
         many = layer.streaks.get("seriously_dead")
         streak = most or many or some
         last = layer.last
@@ -228,7 +230,7 @@ class Dead(Rule[DeadThresholds]):
             first_step_of_warning=onset(layer, some, back),
             zero_ratio=last[_ZEROS] / max(last[_COUNT], 1)
         )  # fmt: skip
-        units = dying.units(layer, network)
+        units = dead_neurons.units(layer, network)
         few = f"{dead:,} of its {neurons:,} {units} ({percent(seen.ratio)})"
         said = f"none of its {units} ever fires" if seen.ratio == 1.0 else f"{few} never fire"
         if severity == NOTE:
@@ -263,7 +265,7 @@ class Dead(Rule[DeadThresholds]):
         harm = seen.ratio >= thresholds.dead_most or (many and _fell_silent(layer, thresholds))
         harm = harm or (lasting and _lost_features(layer, network, seen, thresholds))
         # Half of a regression's units often die while it finds the scale of its targets; it learns them all the same.
-        return "warning" if harm and not standards.has_learned(network) else NOTE
+        return "warning" if harm and not baselines.has_learned(network) else NOTE
 
     def _surely_dead(
         self, layer: LayerView, streak: Streak, network: Network, thresholds: DeadThresholds
@@ -296,7 +298,7 @@ class Dead(Rule[DeadThresholds]):
             dead_ratio=ratio, dead_neurons=dead, neurons=neurons, rows=taken, samples=int(samples[taken - 1]),
             zero_ratio=float(rows[0]["zeros"]) / max(float(rows[0]["count"]), 1.0)
         )  # fmt: skip
-        units = dying.units(layer, network)
+        units = dead_neurons.units(layer, network)
         some = f"at least {dead:,} of its {neurons:,} {units} ({percent(ratio)})"
         seen = f"none of its {units} fired" if ratio == 1.0 else f"{some} did not fire"
         return self._finding(layer, network, streak.step, "critical", f"{seen} in the last {taken} rows", evidence)
@@ -306,7 +308,7 @@ class Dead(Rule[DeadThresholds]):
     ) -> Finding:
         state = "dead" if severity == "critical" else "partly dead"
         message = f"{layer.name} has been {state} since step {step}: {seen}{layer.looked_at}."
-        verdict = dying.verdict(layer, network, step)
+        verdict = dead_neurons.verdict(layer, network, step)
         return verdict.finding(layer.info.name, self.condition, severity, step, evidence, message)
 
 
@@ -345,7 +347,7 @@ def _fell_silent(layer: LayerView, thresholds: DeadThresholds) -> bool:
 def _lost_features(layer: LayerView, network: Network, seen: _Seen, thresholds: DeadThresholds) -> bool:
     """Whether neurons that fired in the first row are features, as those of a sparse autoencoder, and no mere width."""
     silent = float(layer.first[_SILENT]) / max(layer.first[_NEURONS], 1)
-    return seen.ratio - silent >= thresholds.dead_serious and dying.is_features(layer, network)
+    return seen.ratio - silent >= thresholds.dead_serious and dead_neurons.is_features(layer, network)
 
 
 def _after(layer: LayerView, network: Network) -> list[int]:

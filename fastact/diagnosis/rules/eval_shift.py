@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes import modes
+from fastact.diagnosis.causes import eval_shift
 from fastact.diagnosis.causes.cause import Cause, best
-from fastact.diagnosis.evidence import facts, standards, updates
+from fastact.diagnosis.evidence import baselines, facts
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, rms
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, upstream
@@ -189,7 +189,7 @@ def _dropped(layer: LayerView, network: Network, thresholds: EvalShiftThresholds
     name = layer_types.without_mode(layer.info.name)
     name = name if name in network.everything else layer.info.name
     evidence = Evidence(dropped=dropped, evaluation_rows=len(evaluation.rows))
-    return best([modes.LEFT_ON]).finding(name, "eval_shift", "warning", step, evidence, message)
+    return best([eval_shift.LEFT_ON]).finding(name, "eval_shift", "warning", step, evidence, message)
 
 
 def _left_in_evaluation(network: Network) -> Finding | None:
@@ -199,7 +199,7 @@ def _left_in_evaluation(network: Network) -> Finding | None:
     and the one optimiser has stepped on.
     """
     depends = [view for view in network.layers if view.info.layer_type.startswith(_DEPENDS)]
-    optimisers = updates.optimisers(network)
+    optimisers = network.typed(layer_types.OPTIMISER)
     if not depends or len(optimisers) != 1:
         return None
     last = max(int(view.last[_STEP]) for view in network.layers)
@@ -218,7 +218,7 @@ def _left_in_evaluation(network: Network) -> Finding | None:
     name = layer_types.without_mode(first.info.name)
     name = name if name in network.everything else first.info.name
     evidence = Evidence(last_step_in_training=last, last_step_of_optimiser=int(steps[-1]))
-    told = best([modes.LEFT._replace(speaks_for=(said,))])
+    told = best([eval_shift.LEFT._replace(speaks_for=(said,))])
     return told.finding(name, "eval_shift", "warning", last + 1, evidence, message)
 
 
@@ -345,28 +345,28 @@ def _begins(network: Network, thresholds: EvalShiftThresholds) -> dict[int, Caus
         if told:
             # What begins here by itself is told apart from what follows: its cause is the normalisation's.
             own = kind.startswith(_KEEPS) and feeder is not None and feeder.place not in gaps
-            told[layer.place] = modes.STATISTICS if own else next(iter(told.values()))
+            told[layer.place] = eval_shift.STATISTICS if own else next(iter(told.values()))
         elif kind == layer_types.INPUT:
             if gap.exceeds(thresholds.shift_inputs, 2.0 * thresholds.shift_deviations):
-                told[layer.place] = modes.data("the input itself differs")
+                told[layer.place] = eval_shift.data("the input itself differs")
         elif kind.startswith(_KEEPS):
             fallen = noisy and gap.rise < thresholds.shift_factor and gap.shift < thresholds.shift_deviations
             if not fallen and (feeder is None or feeder.place not in gaps):
-                told[layer.place] = modes.STATISTICS
+                told[layer.place] = eval_shift.STATISTICS
         elif facts.is_first(layer, network) and network.input is None and layer_types.has_weights(kind):
             if gap.exceeds(thresholds.shift_inputs, 2.0 * thresholds.shift_deviations):
-                told[layer.place] = modes.data("its weights are the same in both modes")
+                told[layer.place] = eval_shift.data("its weights are the same in both modes")
         # What several normalisations shift by a little each adds up; random elements alone make training larger.
         elif not noisy and (first := _first_before(layer, network, thresholds)) is not None:
-            told[first] = modes.STATISTICS
+            told[first] = eval_shift.STATISTICS
         # Where running statistics catch up, which is no finding, layers after them differ too.
         elif gap.rise >= thresholds.shift_unknown and not normalised:
-            told[layer.place] = modes.UNSEEN
-    if not told and standards.fails_in_evaluation(network, thresholds.shift_rows):
+            told[layer.place] = eval_shift.UNSEEN
+    if not told and baselines.fails_in_evaluation(network, thresholds.shift_rows):
         first = _first_before(network.layers[-1], network, thresholds)
         drawn = (view.place for view in network.layers if layer_types.is_random(view.info.layer_type))
         if first is not None and first < min(drawn, default=len(network.layers)):
-            told[first] = modes.STATISTICS
+            told[first] = eval_shift.STATISTICS
     return told
 
 

@@ -7,12 +7,12 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes import growths
+from fastact.diagnosis.causes import exploding
 from fastact.diagnosis.causes.cause import best
-from fastact.diagnosis.evidence import births, facts
+from fastact.diagnosis.evidence import facts, nan_origin
 from fastact.diagnosis.evidence.trend import growth
 from fastact.diagnosis.finding import Evidence, Finding, graded
-from fastact.diagnosis.learning import beginnings
+from fastact.diagnosis.learning import initial_scale
 from fastact.diagnosis.network import LayerView, Network, rms, row_rms
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, line, not_after
@@ -134,8 +134,8 @@ class Exploding(Rule[ExplodingThresholds]):
         cascades = Cascade(grows, nothing_finite), Cascade((above("large", scale),), nothing_finite)
         if not layer_types.has_weights(info.layer_type):
             return cascades
-        limit = max(births.exponent_limit(info.dtype), _LEFT * first[_MAX])
-        below = max(births.exponent_limit(info.dtype), -_LEFT * first[_MIN])
+        limit = max(nan_origin.exponent_limit(info.dtype), _LEFT * first[_MAX])
+        below = max(nan_origin.exponent_limit(info.dtype), -_LEFT * first[_MIN])
 
         def beyond(cells: Cells) -> Any:
             # Far below zero, and nowhere above: what overflows is the exponential of the negative, or a quotient.
@@ -153,7 +153,7 @@ class Exploding(Rule[ExplodingThresholds]):
         finding = self._over_steps(layer, network, thresholds)
         if finding is None and layer.info.layer_type not in (layer_types.GRADIENT, layer_types.INPUT):
             finding = self._over_depth(layer, network, thresholds) or self._exponent(layer, network)
-            finding = finding or beginnings.explosion(layer, network)
+            finding = finding or initial_scale.explosion(layer, network)
         return finding or Outcome.NOT_FOUND
 
     def _over_steps(self, layer: LayerView, network: Network, thresholds: ExplodingThresholds) -> Finding | None:
@@ -190,7 +190,7 @@ class Exploding(Rule[ExplodingThresholds]):
             rows_without_finite=len(run) - len(known), **(trend.evidence() if trend else {}),
             **overflow_ahead(layer, trend)
         )  # fmt: skip
-        told = best(growths.over_steps(layer, network, step, growths.jump(scale, streak.rows)))
+        told = best(exploding.over_steps(layer, network, step, exploding.jump(scale, streak.rows)))
         return told.finding(layer.info.name, self.condition, severity, step, evidence, message)
 
     def _follows_targets(self, layer: LayerView, factor: float, thresholds: ExplodingThresholds) -> bool:
@@ -227,14 +227,14 @@ class Exploding(Rule[ExplodingThresholds]):
         if far and reference is not None:
             grows = f"the rms grows from {number(first)} in {reference.name} to {number(now)} here"
         message = f"{layer.name} has been exploding over depth since step {streak.step}: {grows}."
-        told = best(growths.over_depth(layer, network, streak.step))
+        told = best(exploding.over_depth(layer, network, streak.step))
         return told.finding(layer.info.name, self.condition, severity, streak.step, evidence, message)
 
     def _exponent(self, layer: LayerView, network: Network) -> Finding | None:
-        if births.exponent_source(network) is not layer:
+        if nan_origin.exponent_source(network) is not layer:
             return None
         known = "exponent" in layer.streaks
-        step = _onset(layer, "exponent") if known else births.exponent_since(layer, network)
+        step = _onset(layer, "exponent") if known else nan_origin.exponent_since(layer, network)
         top = facts.largest(layer.rows)
         finite = top[~np.isnan(top)]
         reached = float(finite.max()) if len(finite) else None
@@ -245,7 +245,7 @@ class Exploding(Rule[ExplodingThresholds]):
         more = f"{what} is more than {dtype} can hold" if known else "and what is multiplied by their exponential grew"
         message = f"{layer.name} has been exploding since step {step}: {said}, {more}, and NaN or Inf came of it."
         evidence = Evidence(largest=reached, rms_first=row_rms(layer.first))
-        told = best(growths.over_steps(layer, network, step, None))
+        told = best(exploding.over_steps(layer, network, step, None))
         return told.finding(layer.info.name, self.condition, "critical", step, evidence, message)
 
 

@@ -3,9 +3,9 @@
 from typing import Any, ClassVar, Final
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes import origins
+from fastact.diagnosis.causes import non_finite
 from fastact.diagnosis.causes.cause import Cause, best
-from fastact.diagnosis.evidence import births, facts
+from fastact.diagnosis.evidence import facts, nan_origin
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition
@@ -115,7 +115,10 @@ class NonFinite(Rule[NonFiniteThresholds]):
         severity = graded(serious=True, critical=now)
         if _is_mask(layer, network) or (gradient and _was_skipped(network, step, now=now)):
             severity = NOTE
-        causes = _gradient_causes(layer, network, step) if gradient else origins.causes(births.birth(layer, network))
+        if gradient:
+            causes = _gradient_causes(layer, network, step)
+        else:
+            causes = non_finite.causes(nan_origin.birth(layer, network))
         told = best(causes, otherwise=("look at what this layer computes, and at its weights",))
         return told.finding(layer.info.name, self.condition, severity, step, evidence, message)
 
@@ -126,14 +129,14 @@ def _is_mask(layer: LayerView, network: Network) -> bool:
     if (rows["nans"] | rows["pos_infs"]).any() or layer_types.has_weights(layer.info.layer_type):
         return False
     return not any(
-        network.layers[place].info.name in births.steps(network)
+        network.layers[place].info.name in nan_origin.steps(network)
         for place in range(layer.place + 1, len(network.layers))
     )
 
 
 def _gradient_since(layer: LayerView, network: Network, step: int, thresholds: NonFiniteThresholds) -> int | None:
     """Since when a gradient has been sick; None where a loss scaler is at work, which tries how far it can go."""
-    begun = births.activations_since(network)
+    begun = nan_origin.activations_since(network)
     if begun is not None and begun <= step:
         return step
     known = facts.gradients(network)
@@ -168,11 +171,11 @@ def _tail(known: facts.Gradients) -> list[int]:
 
 def _was_skipped(network: Network, step: int, *, now: bool) -> bool:
     """Whether a gradient that was not finite has gone, and left no trace in the activations."""
-    return not now and births.activations_since(network) is None
+    return not now and nan_origin.activations_since(network) is None
 
 
 def _gradient_causes(layer: LayerView, network: Network, step: int) -> list[Cause]:
-    begun = births.activations_since(network)
+    begun = nan_origin.activations_since(network)
     if begun is not None and begun <= step:
         says = "The activations were not finite, and so their gradients are not."
         return [
@@ -203,7 +206,7 @@ def _gradient_causes(layer: LayerView, network: Network, step: int) -> list[Caus
         "numerics",
         "The backward pass made NaN out of finite activations: the derivative of a root, norm, logarithm or quotient "
         "is infinite at zero, in the loss too.",
-        (origins.EPSILON_IN_LOSS, origins.SKIP),
+        (non_finite.EPSILON_IN_LOSS, non_finite.SKIP),
         ("the activations were finite in that step",) + (("the weights took it over",) if begun is not None else ()),
     )
     return [scale, root]

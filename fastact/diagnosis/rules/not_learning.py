@@ -6,12 +6,12 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes import overflows
+from fastact.diagnosis.causes import non_finite_loss
 from fastact.diagnosis.causes.cause import best
-from fastact.diagnosis.evidence import facts, standards
+from fastact.diagnosis.evidence import baselines, facts
 from fastact.diagnosis.evidence.progress import progress
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity, gravity
-from fastact.diagnosis.learning import partial, reasons, signs
+from fastact.diagnosis.learning import loss_sign, reasons, untrained
 from fastact.diagnosis.learning.moving import Course
 from fastact.diagnosis.learning.stalls import FAR, HIGH, STAYS, Seen, of_known, of_unknown, proved
 from fastact.diagnosis.network import LayerView, Network
@@ -145,8 +145,8 @@ class NotLearning(Rule[NotLearningThresholds]):
         become zero.
         It rises, too, and as soon as it does, where the gradient of its predictions points away from the targets.
         Whatever the loss does, an optimiser's gradients must be cleared between two steps, and not several times, a
-        momentum must be below 0.995 (of Adam, below 0.99 or its second beta) where the loss is not low, weights that
-        jump by more than their updates must not take the loss back, the first layers must have a gradient, weights of
+        momentum must be below 0.995 (of Adam, below 0.99 or its second beta) where the loss is not low, the first
+        layers must have a gradient, weights of
         several layers must not all begin on one side of zero where little is learned, the model must have what it
         uses, and what is used and stays as it was drawn at random must not keep the loss above 0.75 of a constant
         answer's (of what an optimiser holds, at all): the range and the deviation of its numbers are those of the
@@ -155,10 +155,8 @@ class NotLearning(Rule[NotLearningThresholds]):
         that is zero for 0.6 of the training is told unless the loss is below a tenth of a constant answer's; weights
         that are one earlier step's again and again, to the last bit; a loss that is back near its first value in one
         step, three times after as many steps (twice, at the first steps of epochs), with the same inputs and targets;
-        weights of 16 bits of which a step
-        leaves 0.75 as they were, though they have gradients; a batch norm that hands on what it is given while it is
-        trained; an optimiser of one of two players that has not
-        stepped for 30 steps, while its losses are computed and the other goes on.
+        weights of 16 bits of which a step leaves 0.75 as they were, though they have gradients; a batch norm that
+        hands on what it is given while it is trained.
         Where the constant answer is not known (a loss of one's own, weighted classes, adversarial and contrastive
         losses), a flat loss is a note, and one that is the same number in each row a finding.
 
@@ -216,16 +214,16 @@ class NotLearning(Rule[NotLearningThresholds]):
     def check(self, layer: LayerView, network: Network, thresholds: NotLearningThresholds) -> Finding | Outcome:
         """What the loss does."""
         if layer.info.layer_type == layer_types.OPTIMISER:
-            return partial.check(layer, network, self.condition, thresholds.min_rows, thresholds.learn_rows)
+            return untrained.check(layer, network, self.condition, thresholds.min_rows, thresholds.learn_rows)
         broken = "loss_not_finite" in layer.streaks
-        if broken and signs.turned(layer, network):
+        if broken and loss_sign.turned(layer, network):
             return self._finding(layer, network, Seen("rising", 0, None), None, thresholds)
         if broken:
             return self._not_finite(layer, network)
         if len(layer.rows) < thresholds.min_rows:
             return Outcome.NOT_ENOUGH_DATA
         values = layer.rows["mean"]
-        constant = standards.constant(layer, network)
+        constant = baselines.constant(layer, network)
         course = progress(values)
         seen: Seen | None = None
         if constant is None:
@@ -238,7 +236,7 @@ class NotLearning(Rule[NotLearningThresholds]):
             course is not None
             and not course.pace > 0.0
             and course.least > layer.first[_MEAN]
-            and (signs.turned(layer, network))
+            and (loss_sign.turned(layer, network))
         ):
             seen = Seen("rising", 0, course)
         if seen is not None:
@@ -259,11 +257,11 @@ class NotLearning(Rule[NotLearningThresholds]):
         told = best(reasons.causes(layer, network, course))
         now = seen.course.now if seen.course is not None else float(np.mean(layer.rows["mean"]))
         severity: Severity = "serious"
-        unknown = constant is None and (not layer.info.facts.get("function") or standards.is_made(layer, network))
+        unknown = constant is None and (not layer.info.facts.get("function") or baselines.is_made(layer, network))
         if (
             kind == "flat"
             or (kind == "diverged" and unknown)
-            or (kind == "unchanged" and len(standards.losses(network)) > 1)
+            or (kind == "unchanged" and len(baselines.losses(network)) > 1)
             or (rose and layer.info.facts.get("part") and _whole_falls(layer, network))
         ):
             severity = NOTE  # of several, one may be a penalty that stays as it is
@@ -274,7 +272,7 @@ class NotLearning(Rule[NotLearningThresholds]):
         elif kind == "diverged" and constant is not None and now > FAR * constant:
             severity = "critical"
         rows, steps = len(layer.rows) - seen.at, layer.last[_STEP] - step + 1
-        name, value = standards.shown_name(layer), number(now)
+        name, value = baselines.shown_name(layer), number(now)
         best_of = (
             ""
             if constant is None
@@ -322,13 +320,13 @@ class NotLearning(Rule[NotLearningThresholds]):
         before = layer.rows[layer.rows["step"] < streak.step]["mean"]
         rose = len(before) > 1 and float(before[-1]) >= 10.0 * max(abs(float(np.median(before))), 1e-12)
         what = "NaN" if rows["nans"].any() else "Inf"
-        name = standards.shown_name(layer)
+        name = baselines.shown_name(layer)
         message = (
             f"{name} has been {what} since step {streak.step}."
             if now
             else f"{name} was {what} in {int(bad.sum())} of {len(layer.rows)} rows, first in step {streak.step}."
         )
-        told = best(overflows.causes(layer, network, streak.step, rose))
+        told = best(non_finite_loss.causes(layer, network, streak.step, rose))
         evidence = Evidence(rows_not_finite=int(bad.sum()), loss_before=float(before[-1]) if len(before) else None)
         severity: Severity = "critical" if now else "warning"
         return told.finding(layer.info.name, self.condition, severity, streak.step, evidence, message)

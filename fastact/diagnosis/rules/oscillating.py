@@ -10,7 +10,7 @@ from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes import changes
 from fastact.diagnosis.causes.cause import Cause, best
 from fastact.diagnosis.causes.remedies import LOWER_RATE
-from fastact.diagnosis.evidence import facts, standards
+from fastact.diagnosis.evidence import baselines, facts
 from fastact.diagnosis.evidence.periods import Period, in_step, likeness, repetitions
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
@@ -187,7 +187,7 @@ class Oscillating(Rule[OscillatingThresholds]):
         )
         evidence, factor = _told(layer, swing)
         severity = graded(serious=factor >= thresholds.oscillate_serious, critical=False)
-        if severity == "warning" and source is None and standards.has_learned(network, _LEARNED):
+        if severity == "warning" and source is None and baselines.has_learned(network, _LEARNED):
             severity = NOTE
         message = self._message(layer, swing, step, evidence)
         return best([in_turns, rate]).finding(layer.info.name, self.condition, severity, step, evidence, message)

@@ -5,7 +5,7 @@ from typing import ClassVar, Final
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause, best
-from fastact.diagnosis.evidence import supervised, updates
+from fastact.diagnosis.evidence import baselines, supervised, updates
 from fastact.diagnosis.evidence.supervised import Mismatch, Supervised
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, gravity
 from fastact.diagnosis.fit import (
@@ -214,12 +214,12 @@ _OF_TARGETS: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] =
 
 
 def _losses(network: Network) -> int:
-    return sum(view.info.layer_type == layer_types.LOSS and not view.info.mode for view in network.everything.values())
+    return len(baselines.losses(network))
 
 
 def _models(network: Network) -> int:
     """How many models there are that optimisers of their own step, by what their rows begin with."""
-    names = [view.info.name for view in updates.optimisers(network)]
+    names = [view.info.name for view in network.typed(layer_types.OPTIMISER)]
     return max(len({name.rpartition(".")[0] for name in names}), 1)
 
 

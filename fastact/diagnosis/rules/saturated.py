@@ -15,8 +15,8 @@ from fastact.diagnosis.causes.remedies import (
     initialisation,
     normalisation,
 )
-from fastact.diagnosis.evidence import adversaries, facts, gates, standards
-from fastact.diagnosis.evidence.haste import reckless
+from fastact.diagnosis.evidence import adversaries, baselines, facts, gates
+from fastact.diagnosis.evidence.learning_rate import reckless
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite, share_at_least
@@ -212,7 +212,7 @@ class Saturated(Rule[SaturatedThresholds]):
         driven = adversary or (not left and _is_driven(layer, network))
         if learned and not driven and (left or _signal_behind(layer, network)):
             return Outcome.NOT_FOUND
-        if later and left and not driven and standards.has_learned(network) and _signal_behind(layer, network):
+        if later and left and not driven and baselines.has_learned(network) and _signal_behind(layer, network):
             return Outcome.NOT_FOUND
         last = layer.last
         neurons = last[_NEURONS]

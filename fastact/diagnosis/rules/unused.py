@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes import choosing, looked_up
+from fastact.diagnosis.causes import one_lookup, peaked_softmax
 from fastact.diagnosis.causes.cause import Cause, best
-from fastact.diagnosis.evidence import standards
+from fastact.diagnosis.evidence import baselines
 from fastact.diagnosis.experts import expert_of, is_expert
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity, graded
 from fastact.diagnosis.network import LayerView, Network
@@ -150,7 +150,7 @@ class Unused(Rule[UnusedThresholds]):
         """Rows after which that share of the table's rows was not chosen for long."""
         if info.layer_type not in _COUNTED:
             return (Cascade((_STARVED,)),)
-        share = thresholds.unused_warning if choosing.is_codebook(info) else thresholds.unused_noted
+        share = thresholds.unused_warning if peaked_softmax.is_codebook(info) else thresholds.unused_noted
         back = _rows_needed(first, thresholds)
         return (Cascade((RowCondition("unused", share_at_least(share, _DEAD, _NEURONS), lookback=back),)),)
 
@@ -169,7 +169,7 @@ class Unused(Rule[UnusedThresholds]):
     def _table(self, layer: LayerView, network: Network, thresholds: UnusedThresholds) -> Finding | Outcome:
         """A table's rows that are not chosen."""
         streak = layer.streaks.get("unused")
-        if not choosing.is_codebook(layer.info) and (found := looked_up.one_index(layer, network)) is not None:
+        if not peaked_softmax.is_codebook(layer.info) and (found := one_lookup.one_index(layer, network)) is not None:
             return found
         if streak is None:
             enough = len(layer.rows) >= _rows_needed(layer.first, thresholds)
@@ -188,7 +188,7 @@ class Unused(Rule[UnusedThresholds]):
         name = layer.info.name.removesuffix(layer_types.USAGE_SUFFIX)
         # A table that is an expert itself may have the finding on its mixture under its own name.
         table = layer if is_expert(name) else network.everything.get(name, layer)
-        chosen = choosing.is_codebook(layer.info)
+        chosen = peaked_softmax.is_codebook(layer.info)
         evidence = Evidence(
             unused_ratio=share, unused=unused, rows=rows, lookups=seen if math.isfinite(seen) else None,
             recorded_steps=taken
@@ -274,9 +274,9 @@ def _mixture(
         "The router sends all tokens to other experts. An expert without tokens learns nothing, so it is chosen even "
         "less."
     )
-    cause = Cause("router", says, choosing.BALANCE, (what,))
+    cause = Cause("router", says, peaked_softmax.BALANCE, (what,))
     severity: Severity = graded(serious=share >= thresholds.unused_warning, critical=False)
-    if severity == "warning" and standards.has_learned(network):
+    if severity == "warning" and baselines.has_learned(network):
         severity = NOTE  # the others do what there is to do, and only width is lost, as with dead neurons
     return best([cause]).finding(layer.info.name, Unused.condition, severity, since, evidence, message)
 

@@ -7,13 +7,22 @@ from typing import Any, ClassVar, Final, NamedTuple
 import numpy as np
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes import fading
+from fastact.diagnosis.causes import vanishing
 from fastact.diagnosis.evidence import facts
-from fastact.diagnosis.evidence.likeness import alike_behind, recent_likeness, row_likeness
+from fastact.diagnosis.evidence.similarity import alike_behind, recent_likeness, row_likeness
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, row_signal
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, is_nan
-from fastact.diagnosis.rule import Circumstances, Outcome, Rule, comes_first, line, not_after, upstream
+from fastact.diagnosis.rule import (
+    Circumstances,
+    Outcome,
+    Rule,
+    comes_first,
+    line,
+    not_after,
+    passes_nothing_back,
+    upstream,
+)
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, positive_field, share_field
 from fastact.fields import COLUMN
 from fastact.history import LayerInfo
@@ -62,7 +71,8 @@ def _switches_off(cause: Finding, effect: Finding, around: Circumstances) -> boo
     What is dead for the most part may as well be the reason, so there it takes a layer before it.
     """
     part = float(effect.evidence.get("dead_ratio", 1.0)) <= 0.5 and cause.layer == effect.layer
-    return (part or upstream(cause, effect, around)) and cause.first_step - around.slack <= effect.first_step
+    before = (part or upstream(cause, effect, around)) and cause.first_step - around.slack <= effect.first_step
+    return before or passes_nothing_back(cause, effect, around)
 
 
 def _lost_before(cause: Finding, effect: Finding, around: Circumstances) -> bool:
@@ -70,10 +80,11 @@ def _lost_before(cause: Finding, effect: Finding, around: Circumstances) -> bool
 
     What makes all layers shrink at once, such as weight decay, has one first layer, wherever that is.
     """
-    if cause.cause_name == effect.cause_name and cause.cause_name in fading.EVERYWHERE:
+    if cause.cause_name == effect.cause_name and cause.cause_name in vanishing.EVERYWHERE:
         return comes_first(cause, effect, around)
     fades = cause.evidence["reference_layer"] == cause.layer
-    return upstream(cause, effect, around) and (not fades or cause.first_step - around.slack <= effect.first_step)
+    before = upstream(cause, effect, around) and (not fades or cause.first_step - around.slack <= effect.first_step)
+    return before or passes_nothing_back(cause, effect, around)
 
 
 class Vanishing(Rule[VanishingThresholds]):
@@ -156,10 +167,10 @@ class Vanishing(Rule[VanishingThresholds]):
                 return (cells[_NEURONS] > 0) & (cells[_WITHIN] <= blur * cells[_STD])
 
             cascades.append(Cascade((RowCondition("blurred", blurred, patience=_PATIENCE),), undecided))
-        if fading.may_be_prior(first):
-            cascades.append(Cascade((RowCondition("prior", fading.near_prior, patience=_PATIENCE),), undecided))
-        if layer_types.has_weights(info.layer_type) and fading.around_prior(first):
-            around = RowCondition("around_prior", fading.around_prior, patience=_PATIENCE)
+        if vanishing.may_be_prior(first):
+            cascades.append(Cascade((RowCondition("prior", vanishing.near_prior, patience=_PATIENCE),), undecided))
+        if layer_types.has_weights(info.layer_type) and vanishing.around_prior(first):
+            around = RowCondition("around_prior", vanishing.around_prior, patience=_PATIENCE)
             cascades.append(Cascade((around,), undecided))
         return tuple(cascades)
 
@@ -175,7 +186,7 @@ class Vanishing(Rule[VanishingThresholds]):
             return Outcome.NOT_ENOUGH_DATA
         faint, faded, blurred = (layer.streaks.get(name) for name in ("faint", "faded", "blurred"))
         prior = thresholds.vanish_prior_rows
-        if not (faint or faded or blurred or fading.heads(layer, network, prior)):  # most layers, asked no further
+        if not (faint or faded or blurred or vanishing.heads(layer, network, prior)):  # most layers, asked no further
             return Outcome.NOT_FOUND
         least = thresholds.min_rows
         lost = network.once(_lost, thresholds)
@@ -199,8 +210,8 @@ class Vanishing(Rule[VanishingThresholds]):
             blurred and blurred.rows >= thresholds.vanish_stuck_rows and _stuck(layer, network, thresholds)
         ):
             step = layer.start
-        elif fading.heads(layer, network, thresholds.vanish_prior_rows):
-            since = fading.heads_since(layer, network, thresholds.vanish_prior_rows)
+        elif vanishing.heads(layer, network, thresholds.vanish_prior_rows):
+            since = vanishing.heads_since(layer, network, thresholds.vanish_prior_rows)
             source, step, over_steps = layer.place, since, True
         elif faded and faded.rows >= least and not alone and signal <= _FALLEN * row_signal(layer.first, 1):
             alike = recent_likeness(network, thresholds.recent_rows, thresholds.vanish_samples)
@@ -238,9 +249,9 @@ class Vanishing(Rule[VanishingThresholds]):
         )  # fmt: skip
         message = f"{layer.name} has been vanishing since step {step}: {seen}."
         if over_steps or step > layer.start:
-            verdict = fading.over_steps(layer, network, thresholds.vanish_prior_rows, step)
+            verdict = vanishing.over_steps(layer, network, thresholds.vanish_prior_rows, step)
         else:
-            verdict = fading.over_depth(layer, network, source)
+            verdict = vanishing.over_depth(layer, network, source)
         if verdict.cause.name == "posterior_collapse":
             severity = "serious"
             if step <= layer.start:

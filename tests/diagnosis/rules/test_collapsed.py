@@ -12,7 +12,7 @@ from torch import nn
 import fastact
 import fastact.torch
 from fastact.diagnosis.evidence import softmax
-from fastact.diagnosis.evidence.likeness import likeness
+from fastact.diagnosis.evidence.similarity import likeness
 from fastact.fields import ROW_DTYPE
 
 Layers = dict[str, tuple[str, list[Any]]]
