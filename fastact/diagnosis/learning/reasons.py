@@ -11,7 +11,7 @@ from fastact.diagnosis.causes.cause import Cause
 from fastact.diagnosis.causes.inputs import causes_of_data, causes_of_inputs
 from fastact.diagnosis.causes.remedies import LOWER_RATE
 from fastact.diagnosis.evidence import baselines, updates
-from fastact.diagnosis.learning import initial_scale, loops, loss_sign, moving, no_update, rates
+from fastact.diagnosis.learning import initial_scale, loops, loss_sign, moving, no_update, rates, structure
 from fastact.diagnosis.learning.moving import Course, of_rate, of_sign
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.fields import COLUMN
@@ -183,6 +183,7 @@ def causes(loss: LayerView, network: Network, course: Course) -> list[Cause]:
         *(() if course.diverged else causes_of_inputs(loss, network)),
         # One batch over and over is learned by heart: a loss that stays has another cause.
         *(cause for cause in of_data if cause.name != "same_batch"),
+        *structure.causes(network),
         *(initial_scale.causes(loss, network, baselines.constant(loss, network)) if course.above else ()),
         _one_answer(loss, network, course),
     ]
