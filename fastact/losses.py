@@ -5,7 +5,8 @@ found by what its names have in common: ``CrossEntropyLoss``, ``F.cross_entropy`
 are one.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ Predictions = Literal["logits", "log-probabilities", "probabilities", "values"]
 #: What it takes for targets: the number of a class, a probability for each class (one-hot among them), a probability of
 #: its own for each unit, -1 or 1, or any numbers.
 Targets = Literal["classes", "distribution", "probability", "sign", "values"]
-Family = Literal["categorical", "binary", "regression", "count", "hinge"]
+Family = Literal["categorical", "binary", "regression", "count", "hinge", "distance"]
 
 
 class Loss(NamedTuple):
@@ -31,11 +32,13 @@ class Loss(NamedTuple):
     Attributes:
         name: its name here, such as "cross_entropy".
         family: whether it is about one class of many, a yes or no for each unit, numbers, how often something occurs,
-            or margins.
+            margins, or how far apart samples are.
         predictions: what it takes for predictions.
         targets: what it takes for targets, the usual kind first.
         constant: for targets float64[samples, units] (class numbers are one unit), the least mean loss that the same
-            answer for every sample can have; None where no short formula gives it.
+            answer for every sample can have; None where no short formula gives it. Where the loss has a margin, as a
+            share of it.
+        margin: the margin where nobody says another; None for a loss without one.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Loss(NamedTuple):
     predictions: Predictions
     targets: tuple[Targets, ...]
     constant: Callable[[npt.NDArray[np.float64]], float] | None = None
+    margin: float | None = None
 
 
 def _entropy(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -83,6 +87,72 @@ def _of_bounded_squares(targets: npt.NDArray[np.float64]) -> float:
     return float(np.where(size <= 1.0, 0.5 * size * size, size - 0.5).mean())
 
 
+def _of_log_cosh(targets: npt.NDArray[np.float64]) -> float:
+    """The least mean logarithm of the hyperbolic cosine, by Newton's steps from the median."""
+    answer = np.median(targets, axis=0)
+    for _ in range(_STEPS):
+        slope = np.tanh(targets - answer)
+        answer = answer + slope.mean(axis=0) / np.maximum((1.0 - slope * slope).mean(axis=0), 0.1)
+    error = targets - answer
+    return float((np.logaddexp(error, -error) - np.log(2.0)).mean())
+
+
+def _of_logarithms(targets: npt.NDArray[np.float64]) -> float:
+    return _of_squares(np.log1p(targets)) if (targets > -1.0).all() else math.nan
+
+
+def _of_divergence(targets: npt.NDArray[np.float64]) -> float:
+    """How far distributions are from their mean, in nats: its entropy without theirs."""
+    return float(_entropy(targets.mean(axis=0)).sum() - _entropy(targets).sum(axis=1).mean())
+
+
+def _of_counts(targets: npt.NDArray[np.float64]) -> float:
+    """Of the rate that is the mean of the counts."""
+    mean = targets.mean(axis=0)
+    return float((mean + _entropy(mean)).mean()) if (targets >= 0.0).all() else math.nan
+
+
+def _of_deviations(targets: npt.NDArray[np.float64]) -> float:
+    """Of the normal distribution that has the mean and the variance of the targets."""
+    variance = targets.var(axis=0)
+    return float(0.5 * (1.0 + np.log(variance)).mean()) if (variance > 0.0).all() else math.nan
+
+
+def _shares_of_signs(targets: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The share of the rarer one of -1 and 1 in each unit; NaN where targets are others."""
+    if not np.isin(targets, (-1.0, 1.0)).all():
+        return np.full(targets.shape[1], math.nan)
+    share = (targets > 0.0).mean(axis=0)
+    rarer: npt.NDArray[np.float64] = np.minimum(share, 1.0 - share)
+    return rarer
+
+
+def _of_signs(targets: npt.NDArray[np.float64]) -> float:
+    """The logistic loss of -1 and 1: the entropy of their shares."""
+    share = _shares_of_signs(targets)
+    return float((_entropy(share) + _entropy(1.0 - share)).mean())
+
+
+def _of_hinges(targets: npt.NDArray[np.float64]) -> float:
+    return float((2.0 * _shares_of_signs(targets)).mean())
+
+
+def _of_squared_hinges(targets: npt.NDArray[np.float64]) -> float:
+    share = _shares_of_signs(targets)
+    return float((4.0 * share * (1.0 - share)).mean())
+
+
+def _of_pairs(targets: npt.NDArray[np.float64]) -> float:
+    """Of a distance that is the same for all pairs: nothing, or the margin."""
+    return float(_shares_of_signs(targets).mean())
+
+
+def _of_equals(targets: npt.NDArray[np.float64]) -> float:
+    """Samples that are all alike are no distance from each other, and the whole margin is missing."""
+    del targets
+    return 1.0
+
+
 _CLASSES: Final[tuple[Targets, ...]] = ("classes", "distribution")
 
 LOSSES: Final = {
@@ -95,22 +165,25 @@ LOSSES: Final = {
         Loss("categorical_crossentropy_of_logits", "categorical", "logits", ("distribution",), _of_classes),
         Loss("sparse_categorical_crossentropy", "categorical", "probabilities", ("classes",), _of_classes),
         Loss("sparse_categorical_crossentropy_of_logits", "categorical", "logits", ("classes",), _of_classes),
-        Loss("kl_divergence", "categorical", "log-probabilities", ("distribution",)),
-        Loss("kl_divergence_of_probabilities", "categorical", "probabilities", ("distribution",)),
+        Loss("kl_divergence", "categorical", "log-probabilities", ("distribution",), _of_divergence),
+        Loss("kl_divergence_of_probabilities", "categorical", "probabilities", ("distribution",), _of_divergence),
         Loss("binary_cross_entropy", "binary", "probabilities", ("probability",), _of_probabilities),
         Loss("binary_cross_entropy_with_logits", "binary", "logits", ("probability",), _of_probabilities),
         Loss("mean_squared_error", "regression", "values", ("values",), _of_squares),
         Loss("mean_absolute_error", "regression", "values", ("values",), _of_distances),
         Loss("huber", "regression", "values", ("values",), _of_bounded_squares),
-        Loss("log_cosh", "regression", "values", ("values",)),
-        Loss("mean_squared_logarithmic_error", "regression", "values", ("values",)),
+        Loss("log_cosh", "regression", "values", ("values",), _of_log_cosh),
+        Loss("mean_squared_logarithmic_error", "regression", "values", ("values",), _of_logarithms),
         Loss("mean_absolute_percentage_error", "regression", "values", ("values",)),
-        Loss("poisson_nll", "count", "values", ("values",)),
-        Loss("hinge", "hinge", "values", ("sign",)),
-        Loss("soft_margin", "hinge", "values", ("sign",)),
-        Loss("hinge_embedding", "hinge", "values", ("sign",)),
-        Loss("margin_ranking", "hinge", "values", ("sign",)),
-        Loss("cosine_embedding", "hinge", "values", ("sign",)),
+        Loss("gaussian_nll", "regression", "values", ("values",), _of_deviations),
+        Loss("poisson_nll", "count", "values", ("values",), _of_counts),
+        Loss("hinge", "hinge", "values", ("sign",), _of_hinges),
+        Loss("soft_margin", "hinge", "values", ("sign",), _of_signs),
+        Loss("squared_hinge", "hinge", "values", ("sign",), _of_squared_hinges),
+        Loss("hinge_embedding", "hinge", "values", ("sign",), _of_pairs, 1.0),
+        Loss("margin_ranking", "hinge", "values", ("sign",), _of_equals, 0.0),
+        Loss("cosine_embedding", "hinge", "values", ("sign",), _of_pairs, 0.0),
+        Loss("triplet_margin", "distance", "values", (), _of_equals, 1.0),
         Loss("categorical_hinge", "categorical", "values", ("distribution",)),
         Loss("multi_margin", "categorical", "values", ("classes",)),
     )
@@ -129,7 +202,9 @@ _SPELLINGS: Final = {
     "absoluteerror": "mean_absolute_error", "smoothl1": "huber", "huber": "huber", "logcosh": "log_cosh",
     "poissonnll": "poisson_nll", "poisson": "poisson_nll",
     "msle": "mean_squared_logarithmic_error", "mape": "mean_absolute_percentage_error",
-    "squaredhinge": "hinge", "hinge": "hinge", "multimargin": "multi_margin", "softmargin": "soft_margin",
+    "squaredhinge": "squared_hinge", "hinge": "hinge", "gaussiannll": "gaussian_nll",
+    "tripletmargin": "triplet_margin", "tripletmarginwithdistance": "triplet_margin",
+    "multimargin": "multi_margin", "softmargin": "soft_margin",
     "hingeembedding": "hinge_embedding", "marginranking": "margin_ranking", "cosineembedding": "cosine_embedding",
     "multilabelsoftmargin": "binary_cross_entropy_with_logits",
 }  # fmt: skip
@@ -147,20 +222,27 @@ def find(function: str) -> Loss | None:
     return LOSSES.get(_SPELLED.get(plain, ""))
 
 
-def constant_answer(loss: Loss, targets: npt.NDArray[Any]) -> float | None:
+def constant_answer(loss: Loss, targets: npt.NDArray[Any], options: Mapping[str, Any] | None = None) -> float | None:
     """The least mean loss of an answer that is the same for every sample; None where that is not known.
 
     Args:
         loss: the loss function.
         targets: shape (samples, ...), as the loss takes them: of classes any shape; of distributions the classes are on
-            the last axis, or on axis 1, where `cross_entropy` has them.
+            the last axis, or on axis 1, where `cross_entropy` has them. Of a loss without targets whatever it is.
+        options: of the facts of a loss those that its value depends on: "margin", "width", "log_target".
+
+    Example:
+        >>> constant_answer(LOSSES["triplet_margin"], np.array([]), {"margin": 0.3})
+        0.3
     """
-    if loss.constant is None or not targets.size:
+    known = options or {}
+    if loss.constant is None or not (targets.size or not loss.targets):
         return None
     values = targets.astype(np.float64)
+    values = np.exp(values) if known.get("log_target") else values
     if not np.isfinite(values).all() or (loss.family == "binary" and not ((values >= 0.0) & (values <= 1.0)).all()):
         return None
-    table = values.reshape(len(values), -1) if values.ndim else values.reshape(1, 1)
+    table = values.reshape(len(values), -1) if values.ndim and values.size else values.reshape(-1, 1)
     if loss.family == "categorical":
         axis = 1 if "classes" in loss.targets else -1
         if values.ndim > 1 and values.shape[axis] > 1 and are_probabilities(values, axis):
@@ -169,7 +251,12 @@ def constant_answer(loss: Loss, targets: npt.NDArray[Any]) -> float | None:
             table = values.reshape(-1, 1)
         else:
             return None
-    return loss.constant(table)
+    width = float(known.get("width", 1.0))
+    found = loss.constant(table / width) * width**2
+    if loss.margin is not None:
+        margin = float(known.get("margin", loss.margin))
+        found *= 1.0 - margin if loss.name == "cosine_embedding" else margin
+    return found if math.isfinite(found) else None
 
 
 def _is_multi_hot(targets: npt.NDArray[Any]) -> bool:

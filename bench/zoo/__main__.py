@@ -15,7 +15,7 @@ from rich.table import Table
 from bench.measure import save
 from bench.zoo.judge import begin, judged
 from bench.zoo.recipes import Part, recipes
-from bench.zoo.report import SOURCE, failures, kind_lines, lines
+from bench.zoo.report import SOURCE, answers, failures, kind_lines, lines
 
 PARTS: tuple[Part, ...] = get_args(Part)
 
@@ -79,6 +79,7 @@ def show(console: Console, part: str, results: dict[str, Any], *, wrong: bool = 
         f"{own['right_condition']}, right layer at the end {own['right_layer_at_end']}",
         highlight=False,
     )
+    console.print(answers(own["answers"]).strip(), highlight=False)
     for line in results["left_out"]:
         console.print(f"left out: {line}", highlight=False)
     for line in failures(results["runs"]) if wrong else ():

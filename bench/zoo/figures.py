@@ -8,7 +8,7 @@ from typing import Any, Final, get_args
 import numpy as np
 from scipy.stats import chi2
 
-from bench.zoo.score import Verdict
+from bench.zoo.score import ANSWERS, Verdict
 from fastact.diagnosis.finding import Confidence
 
 __all__ = ["SOON", "Interval", "by_architecture", "by_confidence", "poisson", "scores", "wilson"]
@@ -94,6 +94,7 @@ def scores(healthy: Grouped, sick: Grouped) -> dict[str, Any]:
         result[f"{name}_wilson"] = wilson(sum(values), len(values))
         result[f"{name}_by_architecture"] = by_architecture(sick, value)
     result["confidence"] = by_confidence((it.confidence, it.sentence) for it in ill if it.sentence is not None)
+    result["answers"] = {answer: sum(it.answer == answer for it in ill) for answer in ANSWERS}
     result["alarms_poisson"] = poisson(alarms, len(well))
     result["alarms_by_architecture"] = by_architecture(healthy, lambda verdict: len(verdict.alarms))
     result["notes_by_architecture"] = by_architecture(healthy, lambda verdict: verdict.notes)

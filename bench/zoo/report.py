@@ -7,7 +7,7 @@ from typing import Any, Final
 from bench import RESULTS
 from bench.tables import Lines, markdown
 
-__all__ = ["SOURCE", "failures", "kind_lines", "lines", "sureness", "with_interval", "zoo_part"]
+__all__ = ["SOURCE", "answers", "failures", "kind_lines", "lines", "sureness", "with_interval", "zoo_part"]
 
 SOURCE: Final = RESULTS / "zoo.json"
 
@@ -65,6 +65,24 @@ def sureness(confidence: dict[str, dict[str, Any]]) -> str:
         for sure, it in confidence.items()
     ]
     return f" First sentences at the end that were right, by how sure they said they were: {'; '.join(parts)}."
+
+
+def answers(counts: dict[str, int]) -> str:
+    """Where the right answer was at the end of the sick runs, in words; "" of figures that do not tell it."""
+    where = ", ".join(f"{_WHERE[answer]} {count}" for answer, count in counts.items() if count)
+    return f" The right answer at the end, of {sum(counts.values())} sick runs: {where}." if counts else ""
+
+
+#: `score.ANSWERS` in words.
+_WHERE: Final = {
+    "first": "the first culprit",
+    "later culprit": "a later culprit",
+    "consequence": "put behind another finding",
+    "other cause": "told with another cause alone",
+    "other layer": "of another layer alone",
+    "other condition": "not among the findings",
+    "silent": "nothing told",
+}
 
 
 def with_interval(share: float | None, interval: Sequence[float] | None) -> str:
@@ -156,6 +174,7 @@ def _told(part: dict[str, Any]) -> str:
         f"False alarms a healthy run: {rate:.3f} (Poisson {_span(poisson)}; drawing architectures anew "
         f"{_span(drawn)}); lines of notes a healthy run: {own['notes_per_healthy_run']:.2f}. First sentence right, "
         f"drawing architectures anew: {_span(first)}.{sureness(own.get('confidence', {}))}"
+        f"{answers(own.get('answers', {}))}"
     )
 
 

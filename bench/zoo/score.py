@@ -17,7 +17,7 @@ from fastact.diagnosis.presets import PRESETS
 from fastact.diagnosis.report import Diagnosis
 from fastact.replay.log import open_log
 
-__all__ = ["JUDGES", "Judge", "Verdict", "growing", "plain", "verdict", "verdicts"]
+__all__ = ["ANSWERS", "JUDGES", "Judge", "Verdict", "growing", "plain", "verdict", "verdicts"]
 
 #: What says what is wrong, given a diagnoser that holds the rows so far; the first culprit first.
 Judge = Callable[[Diagnoser], Diagnosis]
@@ -38,6 +38,11 @@ JUDGES: Final[dict[str, Judge]] = {"fastact": _fastact, **{name: partial(_preset
 #: is missed; others' more seldom, to save time, which can only favour them.
 EVERY: Final = {"fastact": 1}
 SELDOM: Final = 10
+
+#: Where the right answer, of an accepted condition, layer and cause, may be at the end of a sick run: it is the first
+#: culprit, another one, or put behind one; or the condition is told of an accepted layer for another cause alone, of
+#: another layer alone, or not at all; or nothing is told.
+ANSWERS: Final = ("first", "later culprit", "consequence", "other cause", "other layer", "other condition", "silent")
 
 #: Functions that a module calls: what they give is recorded under its name and theirs, and is in its place.
 FUNCTIONS: Final = frozenset(
@@ -70,6 +75,7 @@ class Verdict:
         notes: lines of notes at the end of the run.
         confidence: how sure the first culprit of a sick run was at its end; "" where nothing was said.
         sentence: whether its condition, layer and cause were right; None: nothing was said.
+        answer: where the right answer was at the end of a sick run, one of `ANSWERS`; "" of a healthy one.
         said: the first culprit in words: when first found, and at the end.
     """
 
@@ -85,6 +91,7 @@ class Verdict:
     notes: int = 0
     confidence: str = ""
     sentence: bool | None = None
+    answer: str = ""
     said: tuple[str, str] = ("", "")
 
 
@@ -142,16 +149,30 @@ def verdict(
     if sick is not None and found is not None:
         first = bool(condition) and layer is not False and cause is not False
         kept = any(finding.condition in sick.conditions for finding in at_end)
-    confidence, sentence = "", None
-    if sick is not None and at_end:
-        last = at_end[0]
-        named = not sick.causes or last.cause_name in sick.causes
-        confidence = last.confidence
-        sentence = last.condition in sick.conditions and named and _right(at_end, sick) is not False
+    confidence, sentence, answer = "", None, ""
+    if sick is not None:
+        answer = _answer(news, sick)
+        if at_end:
+            confidence, sentence = at_end[0].confidence, answer == ANSWERS[0]
     return Verdict(
         false, true, found, layer, right_at_end, condition, cause, first, kept,
-        confidence=confidence, sentence=sentence, said=(said, _said(at_end)),
+        confidence=confidence, sentence=sentence, answer=answer, said=(said, _said(at_end)),
     )  # fmt: skip
+
+
+def _answer(findings: Sequence[Finding], sick: Sick) -> str:
+    """Where the right answer is among findings, one of `ANSWERS`: it tells what another order of them could win."""
+    culprits = [finding for finding in findings if finding.consequence_of is None]
+    if not culprits:
+        return "silent"
+    named = [finding for finding in findings if finding.condition in sick.conditions]
+    placed = [finding for finding in named if _right([finding], sick) is not False]
+    right = [finding for finding in placed if not sick.causes or finding.cause_name in sick.causes]
+    if culprits[0] in right:
+        return "first"
+    if right:
+        return "consequence" if all(finding.consequence_of is not None for finding in right) else "later culprit"
+    return "other cause" if placed else "other layer" if named else "other condition"
 
 
 def _what(finding: Finding) -> tuple[str, str]:

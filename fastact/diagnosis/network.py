@@ -195,6 +195,15 @@ class Network:
         """The gradient of the loss by a layer's output, where it was recorded."""
         return self.everything.get(layer.info.name + layer_types.GRADIENT_SUFFIX)
 
+    def typed(self, layer_type: str) -> list[LayerView]:
+        """All that has rows and is of a type, in any mode: losses, targets, optimisers, parameters."""
+        return self.once(_by_type).get(layer_type, [])
+
+    @property
+    def outputs(self) -> list[LayerView]:
+        """The layers in training, in forward order, whatever group of rows is judged."""
+        return self.once(_outputs)
+
     def scale(self, layer: LayerView) -> npt.NDArray[np.float64]:
         """The root mean square of the finite elements in each row of one of the layers; NaN where there is none."""
         start = int(self.starts[layer.place])
@@ -257,6 +266,19 @@ class _Experts(NamedTuple):
         places = self.places.get(own, [])
         index = bisect_right(places, place)
         return max(self.begins[place] - 1, places[index - 1] if index else -1)
+
+
+def _by_type(network: Network) -> dict[str, list[LayerView]]:
+    found: dict[str, list[LayerView]] = {}
+    for view in network.everything.values():
+        found.setdefault(view.info.layer_type, []).append(view)
+    return found
+
+
+def _outputs(network: Network) -> list[LayerView]:
+    views = network.everything.values()
+    layers = (v for v in views if layer_types.group_of(v.info.layer_type, v.info.mode) == layer_types.LAYERS)
+    return sorted(layers, key=lambda view: view.info.order)
 
 
 def _evaluations(network: Network) -> dict[str, LayerView]:

@@ -68,7 +68,7 @@ class _Pool:
         if not self._parts or part.shape[1:] == self._parts[0].shape[1:]:
             self._parts.append(part)
 
-    def constant_answer(self, loss: losses.Loss) -> float | None:
+    def constant_answer(self, loss: losses.Loss, options: Mapping[str, Any]) -> float | None:
         """The least mean loss of an answer that is the same for every sample; None where one sample is all there is.
 
         It is found anew whenever there are twice as many batches: of 50 batches of 128 samples at each would take 160
@@ -77,7 +77,7 @@ class _Pool:
         if self._parts and (self._batches >= 2 * self._told or not self.open):
             self._told = self._batches
             if sum(map(len, self._parts)) > 1:
-                self._value = losses.constant_answer(loss, np.concatenate(self._parts))
+                self._value = losses.constant_answer(loss, np.concatenate(self._parts), options)
             if not self.open:
                 self._parts = []
         return self._value
@@ -228,17 +228,23 @@ class Supervision(ABC):
         self._summarise("value", name, value, LOSS, training)
         pool, form = self._pools.get(row), self._forms.get(row)
         loss = form.loss if loss is None and form is not None else loss
-        if pool is None or loss is None or (facts and facts.get("weighted")):
+        options = facts or {}
+        if loss is None or (pool is None and loss.targets) or options.get("weighted"):
             return
-        if loss.name == "huber" and form is None and (facts or {}).get("framework") != "torch":
+        if loss.name == "huber" and form is None and options.get("framework") != "torch":
             return  # whose width is not known
         with self._failures("find what a constant answer is worth"):
-            constant = pool.constant_answer(loss)
-            if constant is not None:
+            nothing = np.empty(0)
+            constant = (
+                losses.constant_answer(loss, nothing, options) if pool is None else pool.constant_answer(loss, options)
+            )
+            if constant is not None and not (pool is None and options.get("reduction") == "sum"):
                 if form is not None:
                     constant = form.worth(constant, _terms(targets, loss))
-                elif facts and facts.get("reduction") == "sum":
+                elif options.get("reduction") == "sum":
                     constant *= _terms(targets, loss)
+                elif options.get("reduction") == "mean" and loss.name == "kl_divergence":
+                    constant /= targets.shape[-1]  # PyTorch's mean is one over all numbers
                 worth = np.asarray(constant, np.float64)
                 self.record(name + BASELINE_SUFFIX, worth, layer_type=BASELINE, training=training)
 

@@ -157,11 +157,19 @@ def options(criterion: object, kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
     weighted = any(isinstance(option(name, None), torch.Tensor) for name in ("weight", "pos_weight"))
     weighted = weighted or bool(option("label_smoothing", 0.0)) or option("ignore_index", _IGNORED) != _IGNORED
-    weighted = weighted or any(option(width, 1.0) != 1.0 for width in ("delta", "beta"))  # those of a Huber loss
+    # A smooth L1 is a Huber loss by the width; what is full has a term more.
+    weighted = weighted or option("beta", 1.0) != 1.0 or option("full", False) is True
     facts: dict[str, Any] = {"framework": "torch", "weighted": weighted}
     reduction = option("reduction", None)
     if isinstance(reduction, str):
         facts["reduction"] = reduction
+    for name, known, usual in (
+        ("ignore_index", "ignore_index", _IGNORED), ("label_smoothing", "label_smoothing", 0.0),
+        ("margin", "margin", None), ("delta", "width", 1.0),
+    ):  # fmt: skip
+        value = option(name, usual)
+        if isinstance(value, int | float) and value != usual:
+            facts[known] = value
     for name in ("log_target", "log_input"):
         if option(name, False) is True:
             facts[name] = True
@@ -230,6 +238,14 @@ def of_ones_own(value: torch.Tensor, given: Given) -> dict[str, Any]:
     if given.targets is not None and given.targets.requires_grad:
         facts["target_learns"] = True
     return facts
+
+
+def which_learns(given: Given) -> dict[str, Any]:
+    """That a loss has its predictions where its targets should be, by which of them has a gradient."""
+    ours, wanted = given
+    if ours is None or wanted is None or ours.requires_grad or not wanted.requires_grad:
+        return {}
+    return {"swapped": True}
 
 
 def number_of(x: torch.Tensor) -> int:

@@ -317,7 +317,7 @@ class Losses:
         place = (*where, min(number, MOST_PLACES))
         name = self._rows[training].get(place)
         if name is None:
-            source, known = self._look_at(given.predictions)
+            facts, (source, known) = facts | criteria.which_learns(given), self._look_at(given.predictions)
             if source and training and self._watch._parameters is not None:
                 self._watch._parameters.strays.find(given.predictions)
             facts = {**facts, "prediction": known, "source": source} if given.predictions is not None else facts

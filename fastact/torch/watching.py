@@ -176,7 +176,8 @@ def watch(
         other._unpark()
     for module, name in selected.items():
         if any(isinstance(h, Hook) and h.name and h.watch.monitor is monitor for h in module._forward_hooks.values()):
-            raise ArgumentValueError(f"model: layer {name!r} is watched by this monitor already")
+            hint = "to watch it anew, end the first watch: handle.remove()"
+            raise ArgumentValueError(f"model: layer {name!r} is watched by this monitor already; {hint}")
     handle = Watch(
         monitor,
         tuple(selected.values()),

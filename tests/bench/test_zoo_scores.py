@@ -11,8 +11,8 @@ from bench.zoo import report
 from bench.zoo.__main__ import show
 from bench.zoo.figures import by_architecture, by_confidence, poisson, scores, wilson
 from bench.zoo.recipes import Sick
-from bench.zoo.report import sureness
-from bench.zoo.score import Verdict, plain, verdict
+from bench.zoo.report import answers, sureness
+from bench.zoo.score import ANSWERS, Verdict, plain, verdict
 from fastact.diagnosis.finding import Evidence, Finding
 
 
@@ -43,6 +43,7 @@ def test_a_verdict_of_a_sick_run() -> None:
         kept=False,
         confidence="possible",
         sentence=False,
+        answer="other condition",
         said=("saturated in rnn[1] since 4 (cause unknown)", "dead in fc1 since 0 (cause unknown)"),
     )
     # It is when it has become graver.
@@ -92,6 +93,29 @@ def test_how_sure_the_first_sentence_at_the_end_was_and_whether_it_was_right() -
     assert shares == {"certain": (1, 2), "likely": (1, 1), "unknown": (0, 1)}
     assert "certain 1 of 2, 0.50 (0.09–0.91)" in sureness(by_confidence(told))
     assert sureness({}) == ""
+
+
+def test_where_the_right_answer_was_at_the_end_of_a_sick_run() -> None:
+    fault = sick(conditions=frozenset({"dead"}), layers=("fc2", "fc3"), causes=frozenset({"depth"}))
+    right, other = finding("fc2", "dead", cause="depth"), finding("fc1", "saturated")
+    ends = {
+        "first": [right, other],
+        "later culprit": [other, right, finding("fc3", "dead", of="fc1", cause="depth")],
+        "consequence": [other, dataclasses.replace(right, consequence_of="fc1")],
+        "other cause": [other, finding("fc3", "dead", cause="inputs")],
+        "other layer": [dataclasses.replace(right, layer="fc1")],
+        "other condition": [other],
+        "silent": [],
+    }
+    found = [verdict([(4, end)], fault, 0) for end in ends.values()]
+    assert [it.answer for it in found] == list(ends) == list(ANSWERS)
+    assert scores({}, {"a": found})["answers"] == dict.fromkeys(ends, 1)
+    told = answers(scores({}, {"a": [*found, found[-1]]})["answers"])
+    assert "of 8 sick runs: the first culprit 1, a later culprit 1" in told
+    assert told.endswith("nothing told 2.")
+    # Without a wish for a cause or a layer any is right; and of a healthy run nothing is asked.
+    assert verdict([(4, [finding("fc9", "dead")])], sick(), 0).answer == "first"
+    assert verdict([(4, [right])], None, 0).answer == ""
 
 
 def test_a_verdict_of_a_healthy_run() -> None:

@@ -59,6 +59,9 @@ def said(diagnosis: Diagnosis) -> list[tuple[str, str]]:
         ([], nn.BCEWithLogitsLoss(), 2.0 * BINARY - 1.0, 1, ("2", "target_out_of_range")),
         ([], nn.SoftMarginLoss(), BINARY, 1, ("2", "target_out_of_range")),
         ([nn.Softplus()], nn.PoissonNLLLoss(), BINARY, 1, ("3", "wrong_output_activation")),
+        ([], nn.CrossEntropyLoss(label_smoothing=0.9), CLASSES, 3, ("2", "label_smoothing")),
+        ([nn.LogSoftmax(1)], nn.KLDivLoss(reduction="batchmean", log_target=True), 0.9 * ONE_HOT + 0.1 / 3, 3,
+         ("3", "target_out_of_range")),
         pytest.param([], nn.MSELoss(), VALUES[:, 0], 1, ("2", "broadcast_shapes"),
                      marks=pytest.mark.filterwarnings("ignore:Using a target size")),
     ],
@@ -119,6 +122,63 @@ def test_a_view_brings_no_classes_to_their_axis(turn: Any) -> None:
     places = CLASSES[:, None].expand(64, 4)
     told = said(trained([nn.Unflatten(1, (4, 3))], nn.CrossEntropyLoss(), places, units=12, then=turn))
     assert told == ([("2", "axes_viewed")] if turn(torch.zeros(64, 4, 3)).is_contiguous() else [])
+
+
+def pair(compare: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], last: nn.Module, steps: int = 6) -> Diagnosis:
+    """The diagnosis of a training whose loss is made by `compare` of the outputs and the targets."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 1), last)
+    optimizer = torch.optim.Adam(model.parameters())
+    with fastact.ActivationMonitor() as monitor, fastact.torch.watch(model, monitor):
+        for _ in range(steps):
+            loss = compare(model(X), BINARY)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            monitor.step()
+    return monitor.diagnose()
+
+
+@pytest.mark.parametrize(
+    ("compare", "last", "told"),
+    [
+        (lambda x, y: functional.binary_cross_entropy(0.98 * y + 0.01, x), nn.Sigmoid(), ["swapped_arguments"]),
+        (lambda x, y: functional.binary_cross_entropy(x, 0.98 * y + 0.01), nn.Sigmoid(), []),
+        (lambda x, y: functional.mse_loss(x, x.detach() + 0.0 * y), nn.Identity(), ["compares_itself"]),
+        (lambda x, y: functional.mse_loss(y, x), nn.Identity(), []),  # it is the same both ways
+        (lambda x, y: functional.mse_loss(0.0 * x, 0.0 * y), nn.Identity(), []),
+    ],
+)
+def test_the_wrong_pair_of_tensors(compare: Any, last: nn.Module, told: list[str]) -> None:
+    assert [cause for _, cause in said(pair(compare, last))] == told
+
+
+@pytest.mark.parametrize(
+    ("ignored", "label", "steps"), [(-100, -100, 25), (-100, -100, 120), (1, 1, 25), (-100, 1, 25)]
+)
+def test_labels_of_which_none_counts(ignored: int, label: int, steps: int) -> None:
+    """The mean of nothing is NaN: not a matter of the rate, nor of labels that are all alike."""
+    diagnosis = trained([], nn.CrossEntropyLoss(ignore_index=ignored), torch.full((64,), label), steps, units=3)
+    told = [finding.cause_name for finding in diagnosis.findings]
+    assert told[0] == ("labels_ignored" if ignored == label else "constant_labels")
+    assert ("constant_labels" in told) == (ignored != label)
+
+
+def test_triplets_that_stay_at_their_margin() -> None:
+    """Pairs that say nothing: a loss without targets has a constant answer too, its margin."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 2))
+    optimizer = torch.optim.Adam(model.parameters())
+    with fastact.ActivationMonitor() as monitor, fastact.torch.watch(model, monitor):
+        for _ in range(120):
+            x = torch.randn(3, 64, 6)
+            loss = functional.triplet_margin_loss(model(x[0]), model(x[1]), model(x[2]), margin=0.3)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            monitor.step()
+    assert float(monitor.history["loss:baseline"]["mean"][0]) == 0.3
+    assert "representation_collapse" in {finding.cause_name for finding in monitor.diagnose().findings}
 
 
 @pytest.mark.parametrize("shape", [(64,), (64, 1)])

@@ -110,7 +110,7 @@ def test_wrong_arguments() -> None:
         watch(mlp(), "runs/a")  # type: ignore[arg-type]
     model, recorder = mlp(), Recorder()
     with watch(model, recorder):
-        with pytest.raises(ArgumentValueError, match="layer '0' is watched by this monitor already"):
+        with pytest.raises(ArgumentValueError, match=r"layer '0' is watched by this monitor already; .*remove"):
             watch(model, recorder)
         alone = hooks(model)
         with watch(model, Recorder()):  # another monitor may watch as well

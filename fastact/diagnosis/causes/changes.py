@@ -1,6 +1,5 @@
 """Why a layer, or the input, changed at once: the hypotheses of `rules.Drifting`."""
 
-import math
 from typing import Final
 
 import numpy as np
@@ -9,8 +8,8 @@ from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause
 from fastact.diagnosis.causes.other_data import data_changed
 from fastact.diagnosis.causes.remedies import CLIP_GRADIENTS, LOWER_RATE
-from fastact.diagnosis.evidence import facts, updates
-from fastact.diagnosis.network import LayerView, Network, row_rms
+from fastact.diagnosis.evidence import data_shift, facts
+from fastact.diagnosis.network import LayerView, Network
 from fastact.text import number, shown
 
 LOOK: Final = "look at what changed at that step: the data, a schedule, a checkpoint"
@@ -69,7 +68,7 @@ def causes(layer: LayerView, network: Network, step: int, slack: int, steady_wit
 
 def rate_rose(network: Network, step: int) -> tuple[str, ...]:
     """What says that a learning rate rose many times over just then: between rows of an optimiser around the step."""
-    for view in updates.optimisers(network):
+    for view in network.typed(layer_types.OPTIMISER):
         rates = np.asarray(view.rows["max"], np.float64)
         place = int(view.rows["step"].searchsorted(step))
         for at in (place, place - 1):
@@ -100,19 +99,10 @@ def by_itself(layer: LayerView, network: Network, step: int) -> tuple[str, ...]:
     feeder = network.feeder(layer)
     if feeder is None or layer.info.source != feeder.info.name or not layer_types.has_weights(layer.info.layer_type):
         return ()
-    own, given = (change(view, step) for view in (layer, feeder))
+    own, given = (data_shift.change(view, step) for view in (layer, feeder))
     if not (own >= _ALONE * given and given > 0.0):
         return ()
     return (f"it grew {number(own)} times in that step, and what {facts.named(feeder)} gives it {number(given)} times",)
-
-
-def change(layer: LayerView, step: int) -> float:
-    """By how much a layer is larger in a step than in the row before it; NaN where unknown."""
-    place = int(layer.rows["step"].searchsorted(step))
-    if not 0 < place < len(layer.rows):
-        return math.nan
-    before, after = (row_rms(layer.rows[at].item()) for at in (place - 1, place))
-    return after / before if before > 0.0 else math.nan
 
 
 def of_outputs(network: Network, step: int) -> Cause | None:
@@ -172,16 +162,3 @@ def of_part(made: LayerView) -> Cause:
     name = facts.named(made)
     says = f"What it is given is made by {name}, which changed: no data did."
     return Cause("own_outputs", says, (f"look at {name}", LOOK), (f"its extremes are those of {name}",))
-
-
-def runs_away(made: LayerView, given: LayerView) -> Cause:
-    """A part that another one is to judge, and that leaves all that the other one knows."""
-    says = (
-        "It runs away from the part that is given its outputs, which learns too slowly or too seldom to hold it: their "
-        "learning rates are out of balance."
-    )
-    remedies = (
-        f"train {shown(_part(given))} more often, or at a higher rate",
-        f"use a lower learning rate for {shown(_part(made))}",
-    )
-    return Cause("learning_rate", says, remedies, (f"{facts.named(given)} is what it puts out, in part or all of it",))

@@ -7,10 +7,10 @@ from typing import Final
 import numpy as np
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes import initial_weights
 from fastact.diagnosis.causes.cause import Cause, Verdict, best, refuted
 from fastact.diagnosis.causes.non_finite_layer import computed_zero
 from fastact.diagnosis.causes.remedies import (
-    DRAW_WEIGHTS,
     LOWER_RATE,
     NORMALISE_INPUTS,
     ONE_ELEMENT,
@@ -18,11 +18,11 @@ from fastact.diagnosis.causes.remedies import (
     initialisation,
     normalisation,
 )
-from fastact.diagnosis.evidence import facts, initial_weights
+from fastact.diagnosis.evidence import facts
 from fastact.diagnosis.evidence.learning_rate import reckless
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.fields import COLUMN
-from fastact.text import number, percent, shown
+from fastact.text import number, percent
 
 _COUNT, _ZEROS, _MAX, _MEAN = COLUMN["count"], COLUMN["zeros"], COLUMN["max"], COLUMN["mean"]
 _WITHIN, _NEURONS = COLUMN["within_std"], COLUMN["neurons"]
@@ -93,17 +93,6 @@ def _multiplied(given: Cause) -> Cause:
     return Cause("weights_zero", says, (trained,), (), against)
 
 
-def _frozen(network: Network) -> dict[str, str]:
-    """For each layer with a frozen parameter that is zero throughout, that parameter."""
-    found: dict[str, str] = {}
-    for name, view in network.everything.items():
-        if view.info.layer_type != layer_types.PARAMETER or view.info.facts.get("trainable") is not False:
-            continue
-        if view.last[_ZEROS] >= view.last[_COUNT]:
-            found.setdefault(str(view.info.facts.get("layer", "")), shown(name, 40))
-    return found
-
-
 def _handed_on(layer: LayerView, network: Network) -> list[Cause]:
     """Why a layer without weights, such as dropout or pooling, hands on zeros."""
     causes = [_no_input(layer, network)]
@@ -145,16 +134,6 @@ def _of_weights(layer: LayerView, network: Network, step: int) -> list[Cause]:
     live = no_input.refuted_by
     which = "scale and shift" if layer_types.is_norm(layer_type) else "weights and biases"
     zero = Cause("weights_zero", f"Its {which} are zero.", (trained,), speaks_for=live)
-    if step <= layer.start and (frozen := network.once(_frozen).get(layer.info.name)):
-        zero = Cause(
-            "weights_zero",
-            f"Its {which} are zero, and frozen, so that they stay so.",
-            (
-                "load the numbers that it is meant to have, and look that they were found",
-                "set requires_grad = True, for it to be learned",
-            ),
-            (*live, f"{frozen} is zero throughout and requires no gradient"),
-        )
     if layer_types.is_norm(layer_type):
         return [_one_element(layer, network), zero, no_input]
     decay = _weight_decay(layer, layer, step)
@@ -202,9 +181,8 @@ def _of_activation(layer: LayerView, network: Network, step: int) -> list[Cause]
     if equal.speaks_for:
         says = f"All samples of the input are the same, so that a neuron is on for all of them or off for all: {below}."
         causes.append(Cause("inputs_equal", says, ("check that the data differs from sample to sample",), *equal))
-    if zeros := initial_weights.all_zero(network).speaks_for:
-        says = "All weights began at zero, so that all units of a layer are the same, and next to nothing comes out."
-        causes.append(Cause("weights_zero", says, (DRAW_WEIGHTS,), zeros, proved=True))
+    if (zeros := initial_weights.all_zero(network)).speaks_for:
+        causes.append(zeros._replace(proved=True))
     if _is_given_to_a_loss(layer, network):
         says = f"The network ends in it: {below}, and no loss can bring them back."
         ends = ("no activation in the last layer; a sigmoid for yes and no, a softmax for classes", _SOFTPLUS)
@@ -235,7 +213,7 @@ def _of_activation(layer: LayerView, network: Network, step: int) -> list[Cause]
 def _is_given_to_a_loss(layer: LayerView, network: Network) -> bool:
     """Whether a ReLU that is zero throughout is the network's last layer, and what a loss is given."""
     name = layer.info.name
-    losses = (view for view in network.everything.values() if view.info.layer_type == layer_types.LOSS)
+    losses = network.typed(layer_types.LOSS)
     return _zeros(layer) >= 1.0 and any(view.info.source == name for view in losses)
 
 

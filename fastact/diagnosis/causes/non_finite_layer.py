@@ -279,7 +279,7 @@ def diverged(born: Birth) -> Cause:
 
 def computed_zero(layer: LayerView, network: Network, given: Cause) -> list[Cause]:
     """What a module of the user's own computes is zero, where parameters are recorded and it has none."""
-    known = [view.info.facts for view in network.everything.values() if view.info.layer_type == layer_types.PARAMETER]
+    known = [view.info.facts for view in network.typed(layer_types.PARAMETER)]
     inside = f"{layer.info.name}."
     owners = [str(each.get("layer", "")) for each in known]
     if not known or any(owner == layer.info.name or owner.startswith(inside) for owner in owners):

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import numpy as np
+
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause
 from fastact.diagnosis.causes.remedies import CLIP_GRADIENTS, LOWER_RATE, NORMALISE_INPUTS
@@ -9,6 +11,8 @@ from fastact.diagnosis.evidence import facts
 from fastact.diagnosis.network import LayerView, Network
 from fastact.losses import LOSSES
 
+#: The class that PyTorch's losses leave out where nobody says another.
+_IGNORED: Final = -100
 #: Losses of nothing but the differences of predictions and targets.
 _OF_ERRORS: Final = frozenset({"mean_squared_error", "mean_absolute_error", "huber", "smooth_l1", "log_cosh"})
 
@@ -27,6 +31,21 @@ def causes(loss: LayerView, network: Network, step: int, rose: bool) -> list[Cau
                 proved=True,
             )
         )
+    ignored = loss.info.facts.get("ignore_index", _IGNORED)
+    if targets is not None and _all_are(targets, loss, ignored):
+        causes.append(
+            Cause(
+                "labels_ignored",
+                "Every label of the batch is one that the loss leaves out, and the mean of nothing is NaN.",
+                (
+                    f"look at how labels are made: why all of them are {ignored}, the ignore_index",
+                    "leave out batches without a label, or divide the sum by max(1, labels that count)",
+                ),
+                (f"all targets are {ignored} wherever the loss has no number",),
+                proved=True,
+            )
+        )
+        return causes
     if rose:
         causes.append(
             Cause(
@@ -62,6 +81,13 @@ def causes(loss: LayerView, network: Network, step: int, rose: bool) -> list[Cau
         )
     )
     return causes
+
+
+def _all_are(targets: LayerView, loss: LayerView, value: float) -> bool:
+    """Whether targets are all of one value in each row in which the loss is not finite."""
+    broken = loss.rows["step"][facts.not_finite(loss.rows)]
+    rows = targets.rows[np.isin(targets.rows["step"], broken)]
+    return bool(len(rows) == len(broken) > 0 and (rows["min"] == value).all() and (rows["max"] == value).all())
 
 
 def _was_given_numbers(loss: LayerView, network: Network, step: int) -> bool:

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes import initial_weights
 from fastact.diagnosis.causes.cause import Cause, Verdict, best
 from fastact.diagnosis.causes.other_data import other_data
 from fastact.diagnosis.causes.remedies import (
-    DRAW_WEIGHTS,
     LOWER_RATE,
     NORMALISE_INPUTS,
     ONE_ELEMENT,
@@ -19,7 +19,7 @@ from fastact.diagnosis.causes.remedies import (
     initialisation,
     normalisation,
 )
-from fastact.diagnosis.evidence import baselines, data_shift, facts, initial_weights, updates
+from fastact.diagnosis.evidence import baselines, data_shift, facts
 from fastact.diagnosis.evidence.learning_rate import reckless
 from fastact.diagnosis.network import LayerView, Network, row_rms, row_signal
 from fastact.diagnosis.row_conditions import Cells, Row
@@ -200,9 +200,8 @@ def _flattened(layer: LayerView, network: Network) -> list[Cause]:
 def _by_itself(layer: LayerView, network: Network) -> list[Cause]:
     """What a layer loses all at once, whatever lies before it: a normalisation over one element, weights of zero."""
     feeder = network.feeder(layer)
-    if began := initial_weights.all_zero(network).speaks_for:
-        says = "All weights began at zero, so that all units of a layer are the same, and stay so."
-        return [Cause("weights_zero", says, (DRAW_WEIGHTS,), began, proved=True)]
+    if (began := initial_weights.all_zero(network)).speaks_for:
+        return [began._replace(proved=True)]
     if feeder is None or not network.signal[feeder.place] > 0.0:
         return []
     if layer.info.layer_type in layer_types.GATED and network.rms[layer.place] <= _SHUT * network.rms[feeder.place]:
@@ -332,7 +331,7 @@ def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verd
 
 def decays(network: Network) -> tuple[str, ...]:
     """That an optimiser takes so much of each weight in each step that it is forgotten faster than it is learned."""
-    for view in updates.optimisers(network):
+    for view in network.typed(layer_types.OPTIMISER):
         decay = view.info.facts.get("weight_decay")
         taken = decay * float(view.last[_MAX]) if isinstance(decay, float) else 0.0
         if taken >= _STRONG:

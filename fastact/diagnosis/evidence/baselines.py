@@ -95,13 +95,13 @@ def are_told_apart(network: Network) -> bool:
 
 
 def _are_told_apart(network: Network) -> bool:
-    wanted = [view for view in network.everything.values() if view.info.layer_type == layer_types.TARGET]
+    wanted = network.typed(layer_types.TARGET)
     return any(not network.once_for(_made, view) for view in wanted)
 
 
 def meets_itself(network: Network) -> bool:
     """Whether all that is to be met is what the network itself puts out, as of another view."""
-    known = any(view.info.layer_type == layer_types.TARGET for view in network.everything.values())
+    known = bool(network.typed(layer_types.TARGET))
     return known and not are_told_apart(network)
 
 
@@ -222,7 +222,7 @@ def plays(network: Network) -> bool:
 
 def _adversarial(network: Network) -> bool:
     """Whether any loss of yes and no has, in every row, targets that are all alike."""
-    views = [view for view in network.everything.values() if view.info.layer_type == layer_types.TARGET]
+    views = network.typed(layer_types.TARGET)
     for view in views:
         loss = network.everything.get(view.info.name.removesuffix(layer_types.TARGET_SUFFIX))
         binary = loss is not None and str(loss.info.facts.get("function", "")).startswith(("binary", "mean_squared"))

@@ -5,12 +5,13 @@ first. Which numbers of it change is anyone's guess: samples that are all alike 
 shifts its mean. So each number is held against its own past, whatever its scale and distribution are.
 """
 
+import math
 from typing import Final
 
 import numpy as np
 
 from fastact.diagnosis.evidence import facts
-from fastact.diagnosis.network import LayerView, Network
+from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.text import number
 
 #: Rows before, of which the last so many say what is usual, and the fewest that do.
@@ -75,3 +76,12 @@ def _since(given: LayerView, step: int) -> str:
             usual = f"between {number(low)} and {number(high)}" if high > low else number(low)
             return f"the input itself changed in that step: its {words} had been {usual}, and came to {number(now[0])}"
     return ""
+
+
+def change(layer: LayerView, step: int) -> float:
+    """By how much a layer is larger in a step than in the row before it; NaN where unknown."""
+    place = int(layer.rows["step"].searchsorted(step))
+    if not 0 < place < len(layer.rows):
+        return math.nan
+    before, after = (row_rms(layer.rows[at].item()) for at in (place - 1, place))
+    return after / before if before > 0.0 else math.nan

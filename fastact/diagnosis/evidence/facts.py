@@ -108,7 +108,7 @@ def _model_input(network: Network) -> LayerView | None:
     if network.input is not None:
         return network.input
     mode = network.layers[0].info.mode if network.layers else ""
-    views = [view for view in network.everything.values() if view.info.layer_type == layer_types.INPUT]
+    views = network.typed(layer_types.INPUT)
     return next((view for view in views if view.info.mode == mode), views[0] if views else None)
 
 
@@ -265,7 +265,7 @@ def gradients(network: Network) -> Gradients:
 def _gradients(network: Network) -> Gradients:
     steps: set[int] = set()
     broken: set[int] = set()
-    views = [view for view in network.everything.values() if view.info.layer_type == layer_types.GRADIENT]
+    views = network.typed(layer_types.GRADIENT)
     for view in views:
         steps.update(view.rows["step"].tolist())
         broken.update(view.rows["step"][not_finite(view.rows)].tolist())

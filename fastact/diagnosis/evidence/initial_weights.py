@@ -166,10 +166,7 @@ def never_trained(names: Iterable[str], network: Network) -> tuple[str, ...]:
     everything = network.everything
     chosen = set(names)
     told = {  # by an adapter that knows the initialisers
-        name
-        for view in everything.values()
-        if view.info.layer_type == layer_types.OPTIMISER
-        for name in view.info.facts.get("untrained", ())
+        name for view in network.typed(layer_types.OPTIMISER) for name in view.info.facts.get("untrained", ())
     }
     learns = {
         _key(view) for name, view in everything.items()

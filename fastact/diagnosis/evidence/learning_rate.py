@@ -31,7 +31,7 @@ def reckless(network: Network) -> tuple[str, ...]:
 
 
 def _reckless(network: Network) -> tuple[str, ...]:
-    views = [view for view in network.everything.values() if view.info.layer_type == layer_types.OPTIMISER]
+    views = network.typed(layer_types.OPTIMISER)
     return next((said for view in views if (said := _said(view))), ())
 
 

@@ -159,7 +159,7 @@ def _initial_states(network: Network) -> frozenset[int]:
 
 def one_symbol(network: Network, step: int) -> str:
     """The table of which the data looks up one row and no other since a step, where it is the only one; else ""."""
-    views = [v for v in network.everything.values() if v.info.layer_type == layer_types.VOCABULARY]
+    views = network.typed(layer_types.VOCABULARY)
     rows = views[0].rows[views[0].rows["step"] >= step] if len(views) == 1 else None
     if rows is None or not len(rows) or not ((rows["zeros"] == rows["count"] - 1) & (rows["count"] > _SYMBOLS)).all():
         return ""

@@ -247,11 +247,7 @@ def _outside(output: LayerView, network: Network) -> tuple[LayerView | None, str
     given = row[_MIN], row[_MAX]
     if not given[0] < given[1]:
         return None, ""
-    layers = [
-        view for view in network.everything.values()
-        if layer_types.group_of(view.info.layer_type, view.info.mode) == layer_types.LAYERS
-    ]  # fmt: skip
-    for view in sorted(layers, key=lambda view: view.place)[: -_NEAR - 1 : -1]:
+    for view in network.outputs[: -_NEAR - 1 : -1]:
         first = view.first
         if first[_STEP] != row[_STEP] or first[_COUNT] != row[_COUNT]:
             continue

@@ -94,15 +94,6 @@ class Parameters(NamedTuple):
     elements: int
 
 
-def optimisers(network: Network) -> list[LayerView]:
-    """The rows of the optimisers' learning rates; looked for once for a diagnosis."""
-    return network.once(_optimisers)
-
-
-def _optimisers(network: Network) -> list[LayerView]:
-    return [view for view in network.everything.values() if view.info.layer_type == layer_types.OPTIMISER]
-
-
 def parameters(network: Network) -> Parameters:
     """What is known of the parameters; computed once for a diagnosis."""
     return network.once(_parameters)

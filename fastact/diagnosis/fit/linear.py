@@ -50,11 +50,7 @@ def no_nonlinearity(s: Supervised, network: Network, learned: float, rows: int) 
     begins = first is not None and (layer is not None or first.place <= 1)
     if len(weighted) < 2 or not begins or _gives_its_input_back(s, weighted[0], layer):
         return None
-    others = {
-        view.info.layer_type for view in network.everything.values()
-        if layer_types.group_of(view.info.layer_type, view.info.mode) == layer_types.LAYERS
-        and view is not s.layer and view.info.layer_type != layer_types.INPUT
-    }  # fmt: skip
+    others = {view.info.layer_type for view in network.outputs if view is not s.layer} - {layer_types.INPUT}
     if not all(layer_type.startswith(_LINEAR) for layer_type in others):
         return None
     slow = len(weighted) >= _DEEP and len(s.loss.rows) >= rows and s.share_of_baseline > learned

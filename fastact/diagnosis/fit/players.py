@@ -23,7 +23,7 @@ def want_the_same(s: Supervised, network: Network) -> Mismatch | None:
     """
     if s.function is None or s.function.family != "binary" or s.target is None or not baselines.plays(network):
         return None
-    names = {v.info.name.rpartition(".")[0] for v in network.everything.values() if _is(v, layer_types.OPTIMISER)}
+    names = {v.info.name.rpartition(".")[0] for v in network.typed(layer_types.OPTIMISER)}
     losses = baselines.losses(network)
     own = [view for view in losses if not view.info.facts.get("part")]
     if len(names) < 2 or len(own) < _LEAST or s.loss is not _last_of(own, s.loss):
@@ -52,10 +52,6 @@ def want_the_same(s: Supervised, network: Network) -> Mismatch | None:
         "where it is right, make the critic weaker: a loss of nothing teaches nothing",
     )
     return Mismatch("wrong_loss", "serious", what, says, fix, (what,))
-
-
-def _is(view: LayerView, layer_type: str) -> bool:
-    return view.info.layer_type == layer_type
 
 
 def _last_of(losses: list[LayerView], loss: LayerView) -> LayerView:

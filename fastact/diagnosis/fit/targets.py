@@ -299,7 +299,7 @@ def one_class(s: Supervised, rows: int, alone: bool) -> Mismatch | None:
         # What is to be zero, or one, is a residual or a norm, and may be meant.
         if one in (-1.0, 0.0, 1.0) or s.shape != s.target_shape:
             return None
-    elif one < 0.0 or one != math.floor(one):
+    elif one < 0.0 or one != math.floor(one) or one == s.facts.get("ignore_index"):
         return None
     what = f"all targets of {len(seen):,} batches are {'' if family == 'regression' else 'class '}{number(one)}"
     says = "Where all targets are the same there is nothing to tell apart: the loss falls, and nothing is learned."

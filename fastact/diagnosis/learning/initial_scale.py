@@ -65,12 +65,7 @@ def began_large(loss: LayerView, network: Network, worth: float) -> str:
 
 def grown(network: Network) -> str:
     """That outputs grew from layer to layer in the first step; else ""."""
-    views = [
-        view for view in network.everything.values()
-        if layer_types.group_of(view.info.layer_type, view.info.mode) == layer_types.LAYERS
-        and layer_types.has_weights(view.info.layer_type)
-    ]  # fmt: skip
-    sizes = [row_rms(view.first) for view in sorted(views, key=lambda view: view.info.order)]
+    sizes = [row_rms(view.first) for view in network.outputs if layer_types.has_weights(view.info.layer_type)]
     if len(sizes) < _LAYERS or not sizes[0] > 0.0:
         return ""
     factor = (sizes[-2] / sizes[0]) ** (1.0 / (len(sizes) - 2)) if len(sizes) > 2 else 1.0
@@ -152,10 +147,7 @@ def causes(loss: LayerView, network: Network, worth: float | None) -> list[Cause
     large = "" if worth is None else began_large(loss, network, worth)
     if not large:
         return []
-    types = {
-        view.info.layer_type for view in network.everything.values()
-        if layer_types.group_of(view.info.layer_type, view.info.mode) == layer_types.LAYERS
-    }  # fmt: skip
+    types = {view.info.layer_type for view in network.outputs}
     return [
         Cause(
             "initialisation",

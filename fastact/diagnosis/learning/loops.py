@@ -107,12 +107,11 @@ def _told_to_clip(network: Network) -> str:
     """That an optimiser is set to clip gradients, which are many times as large; of one that clips them itself."""
     limits = {
         key: float(value)
-        for view in network.everything.values()
-        if view.info.layer_type == layer_types.OPTIMISER
+        for view in network.typed(layer_types.OPTIMISER)
         for key in _LIMITS
         if isinstance(value := view.info.facts.get(key), int | float) and value > 0.0
     }
-    views = [v for v in network.everything.values() if v.info.layer_type == layer_types.PARAMETER_GRADIENT]
+    views = network.typed(layer_types.PARAMETER_GRADIENT)
     for key, limit in limits.items():
         sizes = []
         for view in views:
@@ -128,7 +127,7 @@ def _told_to_clip(network: Network) -> str:
 def _clipped(network: Network) -> str:
     if told := _told_to_clip(network):
         return told
-    views = [v for v in network.everything.values() if v.info.layer_type == layer_types.PARAMETER_GRADIENT]
+    views = network.typed(layer_types.PARAMETER_GRADIENT)
     if not views or len(views[0].rows) < _ROWS:
         return ""
     steps = views[0].rows["step"]

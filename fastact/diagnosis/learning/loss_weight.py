@@ -34,7 +34,7 @@ def made_light(network: Network) -> str:
 
 def _made_light(network: Network) -> str:
     losses = baselines.losses(network)
-    optimisers = [view for view in network.everything.values() if view.info.layer_type == layer_types.OPTIMISER]
+    optimisers = network.typed(layer_types.OPTIMISER)
     if len(losses) != 1 or len(optimisers) != 1 or optimisers[0].info.facts.get("function") != "SGD":
         return ""
     weight = weight_of(of(losses[0], network), network)

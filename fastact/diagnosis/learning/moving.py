@@ -116,7 +116,14 @@ def of_targets(loss: LayerView, network: Network) -> list[Cause]:
         return []
     with np.errstate(all="ignore"):
         sizes = [np.hypot(view.rows["mean"], view.rows["std"]) for view in (wanted, ours)]
-    thirds = [(float(np.median(each[: len(each) // 3])), float(np.median(each[-(len(each) // 3) :]))) for each in sizes]
+    third = len(wanted.rows) // 3
+    # What they began with may have left the window, in which they grow no faster than a rate lets them.
+    left = int(wanted.rows["step"][0]) != wanted.start
+    began = [math.hypot(view.first[COLUMN["mean"]], view.first[COLUMN["std"]]) for view in (wanted, ours)]
+    thirds = [
+        (first if left else float(np.median(each[:third])), float(np.median(each[-third:])))
+        for first, each in zip(began, sizes, strict=True)
+    ]
     if not all(math.isfinite(now) and now >= _GROWN * was > 0.0 for was, now in thirds):
         return []
     said = tuple(
@@ -145,7 +152,7 @@ def _stays_near(network: Network) -> str:
     A step of a normalised optimiser is about the rate, and those of Adagrad fall with the root of their number: T of
     them come to 2 rate sqrt(T) at most.
     """
-    views, said = updates.optimisers(network), ""
+    views, said = network.typed(layer_types.OPTIMISER), ""
     for view in views:
         function = str(view.info.facts.get("function", "")).lower()
         steps = int(view.last[COLUMN["step"]]) - view.start + 1

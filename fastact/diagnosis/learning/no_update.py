@@ -33,12 +33,7 @@ def still(network: Network) -> int:
 
 
 def _still(network: Network) -> int:
-    views = [
-        view
-        for view in network.everything.values()
-        if layer_types.group_of(view.info.layer_type, view.info.mode) == layer_types.LAYERS
-        and layer_types.has_weights(view.info.layer_type)
-    ]
+    views = [view for view in network.outputs if layer_types.has_weights(view.info.layer_type)]
     if len(views) < _LAYERS or min(len(view.rows) for view in views) < _ROWS:
         return 0
     moved = np.array([_moved(view) for view in views])
@@ -61,7 +56,7 @@ def _moved(view: LayerView) -> float:
 def causes(network: Network) -> list[Cause]:
     """That updates do not reach the weights, where steps of that rate would have shown with any gradient."""
     count = still(network)
-    views = [view for view in network.everything.values() if view.info.layer_type == layer_types.OPTIMISER]
+    views = network.typed(layer_types.OPTIMISER)
     if not count or len(views) != 1 or updates.moves(network).ratio > 0.0:
         return []
     known, passed = views[0].rows["max"], float(views[0].last[_STEP] - views[0].oldest)

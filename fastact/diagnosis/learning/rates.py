@@ -1,4 +1,4 @@
-"""What optimisers are set to: rates that change nothing, decay that outweighs what is learned, units that are alike.
+"""What optimisers are set to: rates that change nothing, decay that outweighs what is learned.
 
 Each is a clause for a cause, "" where the rows do not say so. A setting is a fact, so that it takes few rows; whether
 it does harm is for the loss to say.
@@ -10,10 +10,10 @@ from typing import Any, Final
 import numpy as np
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes import initial_weights
 from fastact.diagnosis.causes.cause import Cause
-from fastact.diagnosis.causes.remedies import DRAW_WEIGHTS
 from fastact.diagnosis.causes.vanishing import decays
-from fastact.diagnosis.evidence import facts, initial_weights, updates
+from fastact.diagnosis.evidence import baselines, facts, updates
 from fastact.diagnosis.evidence.learning_rate import NORMALISED
 from fastact.diagnosis.network import LayerView, Network, rms, row_rms
 from fastact.fields import COLUMN
@@ -50,28 +50,13 @@ _HEAVY: Final = 1e3
 _MOVES: Final = 3e-3
 #: Rows before anything can be said to have faded.
 _ROWS: Final = 10
-#: Units, and samples of each, of which fewer may be alike by chance; shares of the deviation of all elements that
-#: samples which differ, and those that only rounding makes differ, have.
-_UNITS: Final = 8
-_DIFFER: Final = 0.1
-_SAME: Final = 1e-5
 _MAX, _STD, _WITHIN, _STEP = COLUMN["max"], COLUMN["std"], COLUMN["within_std"], COLUMN["step"]
 _COUNT, _NEURONS = COLUMN["count"], COLUMN["neurons"]
 
 
-def _outputs(network: Network) -> list[LayerView]:
-    """The layers in training, in forward order, whatever group of rows is judged."""
-    views = [
-        view
-        for view in network.everything.values()
-        if layer_types.group_of(view.info.layer_type, view.info.mode) == layer_types.LAYERS
-    ]
-    return sorted(views, key=lambda view: view.info.order)
-
-
 def zero_since(network: Network) -> int | None:
     """The step since which the learning rate of each optimiser is zero, for several rows; None where one is not."""
-    views = updates.optimisers(network)
+    views = network.typed(layer_types.OPTIMISER)
     since = []
     for view in views:
         rows = view.rows
@@ -88,7 +73,7 @@ def mostly_zero(network: Network) -> int | None:
     since = zero_since(network)
     if since is None:
         return None
-    views = updates.optimisers(network)
+    views = network.typed(layer_types.OPTIMISER)
     long = all(int((view.rows["step"] >= since).sum()) >= _ZERO_LONG for view in views)
     most = all(view.last[_STEP] - since >= _ZERO_SHARE * (view.last[_STEP] - view.start) for view in views)
     return since if long and most else None
@@ -96,14 +81,14 @@ def mostly_zero(network: Network) -> int | None:
 
 def too_small(network: Network) -> str:
     """That the rates are so small that no weight takes notice, and do not rise; for want of rows of updates."""
-    views = updates.optimisers(network)
+    views = network.typed(layer_types.OPTIMISER)
     said = [_too_small(view, network) for view in views]
     return said[0] if said and all(said) else ""
 
 
 def nowhere(network: Network) -> Cause | None:
     """Rates so small that all steps together have moved no weight by what matters; None where that is not proved."""
-    views = updates.optimisers(network)
+    views = network.typed(layer_types.OPTIMISER)
     steps = min((int(view.last[_STEP]) - view.start + 1 for view in views), default=0)
     if steps < _LONG or not all(_stays_put(view) for view in views):
         return None
@@ -170,7 +155,7 @@ def _fading(network: Network) -> tuple[str, ...]:
 
 def _faded_outputs(network: Network) -> float:
     """How much of their size hidden layers have left, where the output has become the same for all samples; else 0."""
-    outputs = [view for view in _outputs(network) if view.info.layer_type != layer_types.INPUT]
+    outputs = [view for view in network.outputs if view.info.layer_type != layer_types.INPUT]
     views = [view for view in outputs if layer_types.has_weights(view.info.layer_type)] or outputs
     if len(views) < 2 or any(len(view.rows) < _ROWS for view in views):
         return 0.0
@@ -193,8 +178,8 @@ def dropped(network: Network) -> str:
 
 
 def _dropped(network: Network) -> str:
-    outputs = _outputs(network)
-    answers = {view.info.source for view in network.everything.values() if view.info.layer_type == layer_types.LOSS}
+    outputs = network.outputs
+    answers = {view.info.source for view in network.typed(layer_types.LOSS)}
     for place, view in enumerate(outputs):
         if "Dropout" not in view.info.layer_type:
             continue
@@ -215,68 +200,9 @@ def _zeros(view: LayerView) -> float:
     return float(rows["zeros"].sum(dtype=float)) / max(float(rows["count"].sum(dtype=float)), 1.0)
 
 
-def all_alike(network: Network) -> tuple[str, ...]:
-    """Weight matrices of neighbouring layers that began as one number each, so that all units learn the same."""
-    names = []
-    for name, view in network.everything.items():
-        if view.info.layer_type != layer_types.PARAMETER or not name.endswith(("weight", "kernel")):
-            continue
-        shape = view.info.facts.get("shape", ())
-        layer = network.everything.get(view.info.facts.get("layer", ""))
-        ends = shape[-2:] if name.endswith("kernel") else shape[:2]  # the units of both sides
-        if len(shape) < 2 or min(ends) < 2 or layer is None or not updates.weighs(layer):
-            continue
-        row = view.first
-        if view.oldest != view.start or not view.info.facts.get("trainable", True):
-            continue
-        if row[_STD] == 0.0 and row[COLUMN["mean"]] != 0.0 and not row[COLUMN["zeros"]]:
-            names.append(name)
-    return tuple(names) if len(names) >= 2 else network.once(alike_outputs)
-
-
-def one_sided(network: Network) -> tuple[str, ...]:
-    """Weight matrices of several layers that began all above zero, or below, and far from it by their deviation."""
-    return network.once(_one_sided)
-
-
-def _one_sided(network: Network) -> tuple[str, ...]:
-    names = []
-    for name, view in network.everything.items():
-        if view.info.layer_type != layer_types.PARAMETER or not name.endswith(("weight", "kernel")):
-            continue
-        layer, row = network.everything.get(view.info.facts.get("layer", "")), view.first
-        if len(view.info.facts.get("shape", ())) < 2 or layer is None or not updates.weighs(layer):
-            continue
-        sided = row[COLUMN["min"]] >= 0.0 or row[_MAX] <= 0.0
-        if sided and row[_STD] > 0.0 and abs(row[COLUMN["mean"]]) > row[_STD] and view.oldest == view.start:
-            names.append(name)
-    return tuple(names) if len(names) >= 2 else ()
-
-
-def alike_outputs(network: Network) -> tuple[str, ...]:
-    """Layers whose first outputs show that all their units were given the same weights, biases aside.
-
-    What a layer norm takes off is the mean over the units. Of units that differ by a number each, nothing is left that
-    samples differ by.
-    """
-    places = {view.info.name: view for view in _outputs(network)}
-    names = []
-    for view in places.values():
-        row, feeder = view.first, places.get(view.info.source)
-        if feeder is None or not view.info.layer_type.startswith("LayerNorm") or row[_NEURONS] < _UNITS:
-            continue
-        given = feeder.first
-        few = min(row[_COUNT] / row[_NEURONS], given[_COUNT] / max(given[_NEURONS], 1)) < _UNITS
-        known = layer_types.has_weights(feeder.info.layer_type) and given[_NEURONS] == row[_NEURONS] and not few
-        if known and given[_WITHIN] > _DIFFER * given[_STD] and 0.0 < row[_WITHIN] < _SAME * row[_STD]:
-            names.append(feeder.info.name)
-    return tuple(names)
-
-
 def loss_weights(network: Network) -> str:
     """That all losses are multiplied by tiny, or by huge numbers, as far as a framework tells; else ""."""
-    views = [v for v in network.everything.values() if v.info.layer_type == layer_types.LOSS and not v.info.mode]
-    weights = [view.info.facts.get("weight") for view in views]
+    weights = [view.info.facts.get("weight") for view in baselines.losses(network)]
     known = [abs(float(weight)) for weight in weights if isinstance(weight, int | float)]
     if not known or len(known) < len(weights) or _LIGHT < max(known) < _HEAVY:
         return ""
@@ -297,7 +223,12 @@ def hidden(network: Network) -> str:
 
 def cannot_be_learned(network: Network) -> bool:
     """Whether any of this is so strong that a loss that stays needs no long wait."""
-    if fading(network) or dropped(network) or all_alike(network) or initial_weights.all_zero(network).speaks_for:
+    if (
+        fading(network)
+        or dropped(network)
+        or initial_weights.all_alike(network)
+        or initial_weights.all_zero(network).speaks_for
+    ):
         return True
     # A head on features that are kept by another model learns, if it moves as it should.
     return bool(hidden(network)) and updates.moves(network).ratio > _MOVES
@@ -305,7 +236,6 @@ def cannot_be_learned(network: Network) -> bool:
 
 def causes(network: Network) -> list[Cause]:
     """Those of these that the rows speak for."""
-    alike = all_alike(network)
     made = [
         Cause(
             "not_in_optimiser",
@@ -334,49 +264,9 @@ def causes(network: Network) -> list[Cause]:
             ),
             fading(network),
         ),
-        Cause(
-            "initialisation",
-            "The weights began so large that outputs are far too large before anything is learned.",
-            ("use the framework's own initialisation, or one that keeps the scale: N(0, sqrt(1/n_in))",),
-            initial_weights.too_wide(network).speaks_for,
-        ),
-        Cause(
-            "initialisation",
-            "The weights began so small that signals fade from layer to layer, and gradients with them.",
-            ("use the framework's own initialisation, or one that keeps the scale: N(0, sqrt(1/n_in))",),
-            initial_weights.too_narrow(network).speaks_for,
-        ),
-        Cause(
-            "weights_zero",
-            "All weights began at zero, so that all units of a layer are the same, and stay so.",
-            (DRAW_WEIGHTS,),
-            initial_weights.all_zero(network).speaks_for,
-        ),
-        Cause(
-            "one_sided_initialisation",
-            "The initialisation draws weights of one sign, in place of about zero, so that sums grow by layer and "
-            "units are nearly alike.",
-            ("use the framework's own initialisation, or one about zero: U(-a, a) in place of U(0, a)",),
-            (f"all weights of {sided[0]} were on one side of zero at first, and so were those of {sided[1]}",)
-            if (sided := one_sided(network))
-            else (),
-        ),
-        Cause(
-            "symmetric_initialisation",
-            "All units of a layer began with the same weights, so that they learn the same.",
-            (DRAW_WEIGHTS,),
-            _said_of_alike(alike),
-        ),
+        *initial_weights.causes(network),
     ]
     return [cause for cause in made if cause.speaks_for]
-
-
-def _said_of_alike(alike: tuple[str, ...]) -> tuple[str, ...]:
-    if not alike:
-        return ()
-    if len(alike) > 1 and alike[0].endswith(("weight", "kernel")):
-        return (f"all weights of {alike[0]} were one number at first, and so were those of {alike[1]}",)
-    return (f"the units of {alike[0]} differed by no more than a number each at first, whatever came in",)
 
 
 def zero_gradients(known: updates.Parameters) -> Cause:

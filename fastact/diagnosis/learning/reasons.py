@@ -11,10 +11,11 @@ from fastact.diagnosis.causes.cause import Cause
 from fastact.diagnosis.causes.inputs import causes_of_data, causes_of_inputs
 from fastact.diagnosis.causes.remedies import LOWER_RATE
 from fastact.diagnosis.evidence import baselines, updates
-from fastact.diagnosis.learning import initial_scale, loops, loss_sign, moving, no_update, rates, structure
+from fastact.diagnosis.learning import initial_scale, loops, loss_sign, moving, no_update, rates
 from fastact.diagnosis.learning.moving import Course, of_rate, of_sign
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.fields import COLUMN
+from fastact.losses import LOSSES
 from fastact.text import percent
 
 #: Share of the weights that a new head on features that are kept has, at least; chosen.
@@ -182,7 +183,6 @@ def causes(loss: LayerView, network: Network, course: Course) -> list[Cause]:
         *(() if course.diverged else causes_of_inputs(loss, network)),
         # One batch over and over is learned by heart: a loss that stays has another cause.
         *(cause for cause in of_data if cause.name != "same_batch"),
-        *structure.causes(network),
         *(initial_scale.causes(loss, network, baselines.constant(loss, network)) if course.above else ()),
         _one_answer(loss, network, course),
     ]
@@ -277,6 +277,18 @@ def _one_answer(loss: LayerView, network: Network, course: Course) -> Cause:
             ("it rises steadily, as a loss does that is maximised",) if course.steady else (),
         )  # fmt: skip
     same = one_answer(loss, network)
+    known = LOSSES.get(str(loss.info.facts.get("function", "")))
+    if known is not None and known.margin is not None:
+        return Cause(
+            "representation_collapse",
+            "Samples are no further apart where they should be than where they should not: all are mapped to nearly "
+            "one point, or pairs are put together that say nothing.",
+            (
+                "look whether positives are of the same class as their anchor, and negatives of another",
+                "take negatives at random, or semi-hard ones, at first: the hardest ones drive all to one point",
+                LOWER_RATE,
+            ),
+        )
     return Cause(
         "constant_answer",
         "The network has learned no more than how often each target occurs, and gives one answer, or any, whatever "

@@ -1,4 +1,4 @@
-"""What is learned and lost again: weights that are set anew between rows, steps that are rounded away."""
+"""What is learned and lost again: weights that are set anew, or put back to earlier ones, while they are trained."""
 
 import itertools
 from typing import Final
@@ -11,7 +11,7 @@ from fastact.diagnosis.causes.cause import Cause
 from fastact.diagnosis.evidence import baselines, updates
 from fastact.diagnosis.network import LayerView, Network
 from fastact.fields import COLUMN
-from fastact.text import number, percent
+from fastact.text import number
 
 _MEAN: Final = COLUMN["mean"]
 #: Rows on both sides of a step whose losses are compared; the share of all that was learned which is lost in it; and by
@@ -29,16 +29,13 @@ _UNEVEN: Final = 1
 _MORE: Final = 2.0
 #: Share by which targets and inputs may be other than before in these steps, in units of their usual changes.
 _OTHER: Final = 4.0
-#: Element types whose last digit a step may be less than, and the shares of the numbers of a weight that have a
-#: gradient, and do not change by it.
-_SHORT: Final = ("bfloat16", "float16")
-_TAUGHT: Final = 0.8
-_KEPT: Final = 0.75
-_ROWS: Final = 3
-#: Rows of the loss, and the share of a constant answer's above which little was learned.
-_LONG: Final = 30
-_LITTLE: Final = 0.5
+#: Numbers of a row that are those of one tensor alone, rows of weights of which fewer say nothing, and steps in which
+#: they are an earlier step's.
 _NUMBERS: Final = ("mean", "std", "min", "max")
+_AGAIN: Final = 4
+_RETURNS: Final = 2
+#: Share of a constant answer's loss below which all is well.
+_WELL: Final = 0.25
 
 Floats = npt.NDArray[np.float64]
 
@@ -68,12 +65,12 @@ def _starts_over(network: Network) -> tuple[int, Cause] | None:
             ),
             "neither the inputs nor the targets are others in these steps",
         )
-        more = ("the weights change more there than elsewhere",) if jumped else ()
         says = "Weights are set anew, or loaded, while they are trained, and what was learned is lost."
         fix = (
             "initialise, build or load the model once, before the loop over epochs and batches",
             "look for apply(init), load_state_dict(), set_weights() or a new model within the loop",
         )
+        more = ("the weights change more there than elsewhere",) if jumped else ()
         return steps[0], Cause("weights_reset", says, fix, said + more, proved=True)
     return None
 
@@ -117,7 +114,7 @@ def _falls_back(loss: LayerView, rises: float = _NOISE) -> list[int]:
 def _others_change(loss: LayerView, network: Network, steps: list[int]) -> bool:
     """Whether targets, or what the model is given, are others from these steps on than before."""
     wanted = baselines.targets(loss, network)
-    views = [view for view in network.everything.values() if view.info.layer_type == layer_types.INPUT]
+    views = network.typed(layer_types.INPUT)
     return any(_changes(view, steps) for view in (*views, *((wanted,) if wanted is not None else ())))
 
 
@@ -153,43 +150,52 @@ def _weights_jump(network: Network, steps: list[int]) -> bool:
     return 2 * sum(votes) > len(votes)
 
 
-def rounded_away(network: Network) -> Cause | None:
-    """Weights of 16 bits that most steps do not change, since a step is less than their last digit."""
-    return network.once(_rounded_away)
+def restored(network: Network) -> tuple[int, Cause] | None:
+    """Weights that are those of one earlier step again and again, to the last bit, though they were others in between.
+
+    No optimiser finds back to the very numbers: they were kept and put back. Whoever goes back to the best ones once
+    and goes on, or tries several ways from one place, means it; where it is one place for half of the training,
+    nothing is kept of what was learned.
+    """
+    return network.once(_restored)
 
 
-def _rounded_away(network: Network) -> Cause | None:
-    kept, kinds = [], set()
+def _restored(network: Network) -> tuple[int, Cause] | None:
+    times: dict[int, int] = {}
+    seen = 0
     for name in updates.parameters(network).held:
-        weight, gradient, update = (
-            network.everything.get(name + suffix)
-            for suffix in ("", layer_types.GRADIENT_SUFFIX, layer_types.UPDATE_SUFFIX)
-        )
-        if weight is None or gradient is None or update is None or len(weight.info.facts.get("shape", ())) < 2:
+        weight, update = (network.everything.get(name + suffix) for suffix in ("", layer_types.UPDATE_SUFFIX))
+        if weight is None or update is None or len(weight.info.facts.get("shape", ())) < 2 or len(weight.rows) < _AGAIN:
             continue
-        kind = str(weight.info.dtype)
-        if kind not in _SHORT or min(len(gradient.rows), len(update.rows)) < _ROWS:
-            return None
-        taught = 1.0 - float(np.median(gradient.rows["zeros"] / np.maximum(gradient.rows["count"], 1)))
-        same = float(np.median(update.rows["zeros"] / np.maximum(update.rows["count"], 1)))
-        if taught >= _TAUGHT and same < 1.0:
-            kept.append(same)
-            kinds.add(kind)
-    if not kept or not float(np.median(kept)) >= _KEPT or not baselines.hardly_learned(network, _LONG, _LITTLE):
+        seen += 1
+        for step in _returns(weight):
+            times[step] = times.get(step, 0) + 1
+    steps = sorted(step for step, count in times.items() if 2 * count > seen)
+    if len(steps) < _RETURNS or baselines.has_learned(network, _WELL):
         return None
-    kind = min(kinds)
     said = (
-        f"{percent(float(np.median(kept)))} of the numbers of a weight are the same after a step, though they have "
-        "gradients"
+        f"the weights are those of an earlier step again, to the last bit, in {len(steps):,} of the recorded steps, "
+        f"first in {steps[0]}"
     )
-    return Cause(
-        "rounded_away",
-        f"The weights are kept in {kind}, whose precision is too small: a step is less than their last digit, and is "
-        "rounded away.",
-        (
-            "keep the weights in float32, and compute in 16 bits by torch.autocast or a mixed-precision policy",
-            "use a higher learning rate, or an optimiser that rounds at random or keeps the remainder",
-        ),
-        (said,),
-        proved=True,
+    says = "Earlier weights are loaded over and over while they are trained, and what was learned since is lost."
+    fix = (
+        "load the best weights once, after the training, not within the loop",
+        "begin with a best loss of infinity (of an accuracy, -1), so that the first weights are not the best for ever",
+        "keep a copy when they are best: copy.deepcopy(model.state_dict())",
     )
+    return steps[0], Cause("weights_reset", says, fix, (said,), proved=True)
+
+
+def _returns(weight: LayerView) -> list[int]:
+    """The steps in which a weight is again what it was in one earlier step, where these span half of its rows."""
+    places: dict[tuple[float, ...], list[int]] = {}
+    last: tuple[float, ...] = ()
+    for place, row in enumerate(weight.rows):
+        numbers = tuple(float(row[field]) for field in _NUMBERS)
+        if numbers != last:  # otherwise nothing has changed it
+            places.setdefault(numbers, []).append(place)
+        last = numbers
+    most = max(places.values(), key=len)
+    if 2 * (most[-1] - most[0]) < len(weight.rows):
+        return []
+    return [int(weight.rows["step"][place]) for place in most[1:]]

@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 from fastact.diagnosis import layer_types
+from fastact.diagnosis.causes import initial_weights
 from fastact.diagnosis.causes.cause import Cause, best
 from fastact.diagnosis.evidence import baselines, updates
 from fastact.diagnosis.evidence.initial_weights import copies, never_trained
@@ -13,7 +14,6 @@ from fastact.diagnosis.learning import loops, norms, rates, reasons, resets, set
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.rule import Outcome
 from fastact.fields import COLUMN
-from fastact.text import shown
 
 _NEURONS: Final = COLUMN["neurons"]
 #: The number of a layer among others, in its name.
@@ -51,12 +51,8 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int, pa
     """
     if optimiser.place:
         return Outcome.NOT_FOUND
-    if (left := settings.stopped(network)) is not None:
-        step, name, cause = left
-        message = f"{shown(name, 40)} has made no step since step {step}, while another one goes on."
-        return best([cause]).finding(name, condition, "serious", step, Evidence(), message)
     known = updates.parameters(network)
-    losses = any(view.info.layer_type == layer_types.LOSS for view in network.everything.values())
+    losses = bool(network.typed(layer_types.LOSS))
     proofs = [cause for cause in reasons.proofs(network) if cause.proved]
     if proofs:  # that is the loss's finding, where there is one
         if losses or len(optimiser.rows) < least:
@@ -67,8 +63,8 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int, pa
         return told.finding(optimiser.info.name, condition, "critical", optimiser.start, evidence, message)
     if len(optimiser.rows) < _FEW:
         return Outcome.NOT_ENOUGH_DATA
-    if (alike := rates.all_alike(network)) and baselines.hardly_learned(network, 1, 0.5):
-        (cause,) = (each for each in rates.causes(network) if each.name == "symmetric_initialisation")
+    if (alike := initial_weights.all_alike(network)) and baselines.hardly_learned(network, 1, 0.5):
+        cause = initial_weights.symmetric(network)
         message = f"All units of a layer began alike at step {optimiser.start}, and learn alike: {updates.few(alike)}."
         told, evidence = best([cause._replace(proved=True)]), Evidence(parameters=len(alike))
         return told.finding(optimiser.info.name, condition, "warning", optimiser.start, evidence, message)
@@ -133,10 +129,7 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int, pa
 
 def _of_loop(optimiser: LayerView, network: Network, least: int) -> tuple[int, str, Cause] | None:
     """What a loop or a setting does to what is learned, with the step since which, and the sentence that says so."""
-    if (reset := settings.set_anew(network)) is not None:
-        step, cause = reset
-        return step, f"What was learned has been lost since step {step}: the weights are set anew.", cause
-    if (put_back := settings.restored(network)) is not None:
+    if (put_back := resets.restored(network)) is not None:
         step, cause = put_back
         return step, f"What was learned has been lost since step {step}: earlier weights are put back.", cause
     if (anew := resets.starts_over(network)) is not None:
@@ -145,14 +138,18 @@ def _of_loop(optimiser: LayerView, network: Network, least: int) -> tuple[int, s
     if (idle := norms.idle(network)) is not None:
         step, name, cause = idle
         return step, f"{name} has normalised nothing since step {step}: it hands on what it is given.", cause
-    if (rounded := resets.rounded_away(network)) is not None:
+    if (rounded := settings.rounded_away(network)) is not None:
         return optimiser.start, f"Most of each step has been lost since step {optimiser.start}.", rounded
     if (cause_of_loop := loops.thrown_away(network)) is not None:
         return optimiser.start, f"Most gradients have been cleared unused since step {optimiser.start}.", cause_of_loop
     rows = len(optimiser.rows)
     if rows >= least and (odd := settings.momentum(network)) and not baselines.has_learned(network, _WELL):
         return optimiser.start, f"Steps have overshot since step {optimiser.start}: {odd.speaks_for[0]}.", odd
-    if rows >= _SOON and (sided := rates.one_sided(network)) and baselines.hardly_learned(network, _SOON, 0.5):
+    if (
+        rows >= _SOON
+        and (sided := initial_weights.one_sided(network))
+        and baselines.hardly_learned(network, _SOON, 0.5)
+    ):
         (wide,) = (cause for cause in rates.causes(network) if cause.name == "one_sided_initialisation")
         what = f"All weights of {updates.few(sided)} began on one side of zero at step {optimiser.start}"
         return optimiser.start, f"{what}, and little is learned.", wide._replace(proved=True)
@@ -183,7 +180,7 @@ def _chooses(names: tuple[str, ...], network: Network) -> bool:
 
     An argmax has no gradient, so that the choice stays as it was drawn; an estimator that passes it by has one.
     """
-    chosen = any(view.info.layer_type == layer_types.USAGE for view in network.everything.values())
+    chosen = bool(network.typed(layer_types.USAGE))
     rows = max((len(view.rows) for view in baselines.losses(network)), default=0)
     return chosen and _comes_first(names, network, rows)
 

@@ -5,10 +5,15 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes import constant_softmax, emptied, one_lookup, peaked_softmax, vanishing
+from fastact.diagnosis.causes import (
+    constant_softmax,
+    one_lookup,
+    other_data,
+    peaked_softmax,
+    vanishing,
+)
 from fastact.diagnosis.causes.cause import Cause, Verdict, best
 from fastact.diagnosis.causes.inputs import far_inputs
-from fastact.diagnosis.causes.other_data import CHECK_LOADER, other_data
 from fastact.diagnosis.causes.remedies import (
     LOWER_RATE,
     NORMALISE_INPUTS,
@@ -20,7 +25,6 @@ from fastact.diagnosis.evidence import data_shift, facts, softmax
 from fastact.diagnosis.evidence.learning_rate import reckless
 from fastact.diagnosis.evidence.similarity import all_alike, initial_states, little_left, one_symbol
 from fastact.diagnosis.finding import Evidence, Finding, graded
-from fastact.diagnosis.learning import rates
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, Streak, nothing_finite, share_at_least
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, upstream
@@ -159,8 +163,8 @@ class Constant(Rule[ConstantThresholds]):
             )
         streak, blank = layer.streaks.get("constant"), layer.streaks.get("blank")
         if blank is not None and blank.rows >= thresholds.min_rows and blank.step > layer.start:
-            return emptied.blank(layer, blank, network) or Outcome.NOT_FOUND
-        if layer is network.input and (same := emptied.one_sample(layer, network, thresholds.min_rows)):
+            return other_data.blank(layer, blank, network) or Outcome.NOT_FOUND
+        if layer is network.input and (same := other_data.one_sample(layer, network, thresholds.min_rows)):
             return same
         if streak is None:
             return Outcome.NOT_FOUND
@@ -281,14 +285,14 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
     fed = feeder is not None and not all_alike(network, thresholds.constant_ratio)[feeder.place]
     differs = (f"the samples of {facts.named(feeder)} differ",) if fed and feeder is not None else ()
     later = facts.after_updates(layer, step).refuted_by
-    check_data = CHECK_LOADER
+    check_data = other_data.CHECK_LOADER
     said: tuple[str, ...]
     if layer_type == layer_types.INPUT:
         cause = "The model is given one sample over and over: each row of a batch is the same."
         said = ("every row of the recorded input is the same",)
         return best([Cause("inputs_equal", cause, (check_data,), said, proved=True)])
-    if (same := emptied.repeated(network, thresholds.min_rows)) and same.layer is layer:
-        return best([emptied.same_samples(same, network)])
+    if (same := other_data.repeated(network, thresholds.min_rows)) and same.layer is layer:
+        return best([other_data.same_samples(same, network)])
     table = network.once_for(one_symbol, step)
     if table and not _is_codebook(layer, network):
         return best([one_lookup.one_symbol(table, later=step > layer.start)])
@@ -300,15 +304,13 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
         return best([Cause(name, cause, remedies, differs, proved=bool(differs))])
     equal = facts.inputs_equal(network)
     zero = facts.inputs_zero(network)
-    causes = [network.once_for(other_data, step)]
+    causes = [network.once_for(other_data.other_data, step)]
     if layer_types.is_norm(layer_type):
         shape = facts.norm_of_one_element(layer, network)
         if shape.speaks_for and differs:
             said = shape.speaks_for + differs
             one = Cause("norm_of_one_element", ONE_ELEMENT, ONE_ELEMENT_REMEDIES, said, proved=True)
             return best([one])
-        if feeder is not None and feeder.info.name in network.once(rates.alike_outputs):
-            return best([cause for cause in rates.causes(network) if cause.name == "symmetric_initialisation"])
     if zero.speaks_for and not differs:
         cause = "The input is zero, so that only biases are left."
         return best([Cause("inputs_zero", cause, ("check what the data loader returns",), zero.speaks_for, later)])

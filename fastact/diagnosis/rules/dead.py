@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 import numpy as np
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes import dead_neurons, emptied
+from fastact.diagnosis.causes import dead_neurons, sparsity
 from fastact.diagnosis.evidence import baselines
 from fastact.diagnosis.evidence.similarity import initial_states
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity
@@ -171,7 +171,7 @@ class Dead(Rule[DeadThresholds]):
             RowCondition("mostly_silent", share_at_least(thresholds.dead_critical, _SILENT, _NEURONS)),
         )
         cascades = Cascade(conditions), Cascade(silent)
-        hardly = emptied.hardly_fires(first, thresholds.dead_small)
+        hardly = sparsity.hardly_fires(first, thresholds.dead_small)
         if layer_types.is_activation(info.layer_type) and hardly is not None:
             return *cascades, Cascade((RowCondition("nothing_fires", hardly, patience=3),))
         return cascades
@@ -204,7 +204,7 @@ class Dead(Rule[DeadThresholds]):
                 return finding
         if some is None:
             window = 2 * thresholds.dead_window
-            return emptied.too_sparse(layer, network, window, thresholds.recent_rows) or Outcome.NOT_FOUND
+            return sparsity.too_sparse(layer, network, window, thresholds.recent_rows) or Outcome.NOT_FOUND
         many = layer.streaks.get("seriously_dead")
         streak = most or many or some
         last = layer.last

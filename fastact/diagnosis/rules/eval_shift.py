@@ -10,7 +10,7 @@ import numpy.typing as npt
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes import eval_shift
 from fastact.diagnosis.causes.cause import Cause, best
-from fastact.diagnosis.evidence import baselines, facts, updates
+from fastact.diagnosis.evidence import baselines, facts
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, rms
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule, upstream
@@ -199,7 +199,7 @@ def _left_in_evaluation(network: Network) -> Finding | None:
     and the one optimiser has stepped on.
     """
     depends = [view for view in network.layers if view.info.layer_type.startswith(_DEPENDS)]
-    optimisers = updates.optimisers(network)
+    optimisers = network.typed(layer_types.OPTIMISER)
     if not depends or len(optimisers) != 1:
         return None
     last = max(int(view.last[_STEP]) for view in network.layers)

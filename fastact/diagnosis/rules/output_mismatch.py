@@ -5,10 +5,22 @@ from typing import ClassVar, Final
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause, best
-from fastact.diagnosis.evidence import supervised, updates
+from fastact.diagnosis.evidence import baselines, supervised, updates
 from fastact.diagnosis.evidence.supervised import Mismatch, Supervised
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, gravity
-from fastact.diagnosis.fit import axes, linear, losses, majority, order, outputs, players, scores, shapes, targets
+from fastact.diagnosis.fit import (
+    axes,
+    linear,
+    losses,
+    majority,
+    order,
+    outputs,
+    pairs,
+    players,
+    scores,
+    shapes,
+    targets,
+)
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.rule import Circumstances, Outcome, Rule
 from fastact.diagnosis.thresholds import CommonThresholds, count_field, share_field
@@ -89,6 +101,10 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
         and none has got in the later half of 50 rows, at 0.75 of a constant answer's loss and above. Losses
         of two players that are all at most 0.05 for 20 rows. Logarithms of probabilities of which the largest is less
         than that of an equal share; a loss of one's own that falls while outputs go 4 deviations of the targets away.
+
+        A regression whose error is exactly zero from the first of 5 rows on, though its targets differ; a cross entropy
+        of which only the targets have a gradient; probabilities where logarithms were announced; labels smoothed until
+        the right class has less than half.
 
     Needs one row. Critical is what cannot learn, serious what learns worse or not reliably. What may be meant is a note
     until the loss shows that it does harm: it stands still, or has not fallen below mismatch_learned (half of what the
@@ -172,6 +188,10 @@ _OF_OUTPUTS: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] =
     outputs.of_probabilities,
     outputs.of_logarithms_of_rates,
     losses.logarithm_of_scores,
+    pairs.swapped,
+    pairs.itself,
+    pairs.no_logarithms,
+    pairs.smoothed_away,
 )
 _OF_ONES_OWN: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] = (
     losses.of_one_direction,
@@ -194,12 +214,12 @@ _OF_TARGETS: Final[tuple[Callable[[Supervised, float], Mismatch | None], ...]] =
 
 
 def _losses(network: Network) -> int:
-    return sum(view.info.layer_type == layer_types.LOSS and not view.info.mode for view in network.everything.values())
+    return len(baselines.losses(network))
 
 
 def _models(network: Network) -> int:
     """How many models there are that optimisers of their own step, by what their rows begin with."""
-    names = [view.info.name for view in updates.optimisers(network)]
+    names = [view.info.name for view in network.typed(layer_types.OPTIMISER)]
     return max(len({name.rpartition(".")[0] for name in names}), 1)
 
 

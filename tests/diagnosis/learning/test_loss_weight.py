@@ -95,6 +95,19 @@ def test_targets_that_run_away_with_the_answers() -> None:
     assert "moving_targets" not in causes(made, answers, still, optimiser())
 
 
+def test_what_targets_began_with_may_have_left_the_window() -> None:
+    """In the window they have grown by a third alone."""
+    sizes = np.r_[1.0, np.linspace(10.0, 15.0, 300)]
+    made = loss(noisy(0.05 * sizes**2, 0.001), None, function="mean_squared_error")
+    rows = [plain(s, mean=float(x), std=0.1 * float(x), min=0.0, max=2.0 * float(x)) for s, x in enumerate(sizes)]
+    facts: dict[str, Any] = {"shape": [BATCH], "whole": False}
+    given = [
+        {name: (LayerInfo(name, 0, kind, facts=facts), rows)}
+        for name, kind in (("loss:prediction", "Prediction"), ("loss:target", "Target"))
+    ]
+    assert causes(made, *given, optimiser(rows=300)) == ["moving_targets"]
+
+
 def player(name: str, steps: int, losses: int = 1, level: float = 0.6) -> Given:
     """One of two players: its optimiser's rows, and losses whose targets are all alike."""
     info, _ = optimiser()["optimiser"]
@@ -108,12 +121,6 @@ def player(name: str, steps: int, losses: int = 1, level: float = 0.6) -> Given:
             noisy(np.full(200, level)), 0.0, function="binary_cross_entropy_with_logits", name=own, targets=target
         )
     return given
-
-
-def test_one_of_two_players_that_was_not_thawed() -> None:
-    assert causes(player("critic", 1, 2), player("forger", 20)) == ["frozen_parameters"]
-    assert causes(player("critic", 20, 2), player("forger", 20)) == []
-    assert causes(player("critic", 1), player("forger", 20)) == []  # trained before the other one
 
 
 @pytest.mark.parametrize(("losses", "level", "told"), [(3, 0.01, ["wrong_loss"]), (3, 0.6, []), (2, 0.01, [])])
