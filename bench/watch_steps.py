@@ -1,13 +1,15 @@
 """What watching costs a training step, on a machine that others use too: step by step, by turns, in CPU time and wall.
 
-python -m bench.watch_steps                          # four trainings, a minute each; nothing is written
-python -m bench.watch_steps --case GPT --rounds 200
+python -m bench.watch_steps                          # four trainings, under two minutes each; nothing is written
+python -m bench.watch_steps --case GPT --seconds 300
 python -m bench.watch_steps --only fastact --only "fastact, sample"
 
 One training goes on, and its steps take turns: of each round every contestant has one, in random order, and the bare
 step two. All hooks stay as they are and only change places with empty tables, so that a watched step is like one in the
-middle of a watched run. What is told is the median of a step's time less that of the round's bare ones, in shares of
-the bare step: in CPU time of all threads (others' programs hardly change it), and in time on the clock.
+middle of a watched run. What is told is a step's time less that of the round's bare ones, in shares of the bare step:
+in CPU time of all threads (others' programs hardly change it), and in time on the clock. It is the mean of the middle
+half of the rounds, with the interval in which 95% of such means lie when rounds are drawn anew. "nothing, again" has
+to come to nothing: a cost below what its interval spans was not shown.
 
 Where only some steps are recorded, the steps with rows and those without are compared apart, and weighed by how many
 there were: one step in fifty has no median. `every="auto"` hears a clock that stands still in others' turns, after what
@@ -28,6 +30,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -67,7 +70,11 @@ SMALL: Final = (
 
 #: Turns before anything is timed: code is compiled, `every="auto"` learns what a step costs.
 WARM: Final = 14
-ROUNDS: Final = 150
+#: At most; a case ends before when its time is up.
+ROUNDS: Final = 400
+SECONDS: Final = 110.0
+#: How often rounds are drawn anew for an interval.
+_DRAWN: Final = 1000
 #: Bare steps of a round.
 _BARE: Final = 2
 _TABLES: Final = ("_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called",
@@ -200,40 +207,57 @@ class Contestant:
             self._stack.close()
 
 
+class Estimate(NamedTuple):
+    """Seconds, and between what 95% of the estimates lie that drawing rounds anew gives."""
+
+    value: float
+    low: float
+    high: float
+
+
 class Cost(NamedTuple):
-    """What a contestant adds to a step, in seconds, and its standard error; by the clock and in CPU time.
+    """What a contestant adds to a step, by the clock and in CPU time.
 
     And the share of the steps that are recorded, and the CPU time that it adds to one of these, and to another.
     """
 
-    clock: float
-    clock_error: float
-    cpu: float
-    cpu_error: float
+    clock: Estimate
+    cpu: Estimate
     recorded: float
     each: dict[bool, float]
 
 
+def middle(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean of the middle half of each row: what another program took from some steps is cut off."""
+    cut = values.shape[-1] // 4
+    result: NDArray[np.float64] = np.sort(values, axis=-1)[..., cut : values.shape[-1] - cut].mean(-1)
+    return result
+
+
 def cost_of(taken: dict[bool, list[tuple[float, float]]]) -> Cost:
-    """The weighed medians of steps with and without rows."""
+    """The means of steps with and without rows, weighed by how many there were of each."""
     total = sum(map(len, taken.values()))
-    found = [0.0, 0.0, 0.0, 0.0]
+    chosen = np.random.default_rng(0)
+    found, drawn = np.zeros(2), np.zeros((2, _DRAWN))
     each: dict[bool, float] = {}
     for recorded, steps in taken.items():
         if not steps:
             continue
-        each[recorded] = statistics.median(used for _, used in steps)
-        share = len(steps) / total
-        for place, values in enumerate(zip(*steps, strict=True)):
-            middle = statistics.median(values)
-            spread = 1.48 * statistics.median(abs(value - middle) for value in values)
-            found[2 * place] += share * middle
-            found[2 * place + 1] += (share * 1.25 * spread) ** 2 / len(values)
-    return Cost(found[0], found[1] ** 0.5, found[2], found[3] ** 0.5, len(taken[True]) / total, each)
+        values, share = np.array(steps).T, len(steps) / total
+        means = middle(values)
+        each[recorded] = float(means[1])
+        found += share * means
+        drawn += share * middle(values[:, chosen.integers(len(steps), size=(_DRAWN, len(steps)))])
+    low, high = np.percentile(drawn, (2.5, 97.5), axis=1)
+    clock, cpu = (Estimate(*map(float, one)) for one in zip(found, low, high, strict=True))
+    return Cost(clock, cpu, len(taken[True]) / total, each)
 
 
-def measure(case: Case, rounds: int, only: list[str], bursts: Bursts) -> tuple[float, float, dict[str, Cost]]:
-    """Seconds of the bare step by the clock and in CPU time, and what each contestant adds."""
+def measure(
+    case: Case, rounds: int, seconds: float, only: list[str], bursts: Bursts
+) -> tuple[float, float, int, dict[str, Cost]]:
+    """Seconds of the bare step by the clock and in CPU time, how many rounds there were, and what each one adds."""
+    end = time.perf_counter() + seconds
     training = Training(case)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
 
@@ -261,7 +285,9 @@ def measure(case: Case, rounds: int, only: list[str], bursts: Bursts) -> tuple[f
         order = [nobody] * _BARE + list(own.values())
         bares: list[tuple[float, float]] = []
         chosen = np.random.default_rng(0)
-        for _ in range(rounds):
+        done = 0
+        while done < rounds and (not done or time.perf_counter() < end):
+            done += 1
             chosen.shuffle(order)
             found = []
             for each in order:
@@ -278,7 +304,7 @@ def measure(case: Case, rounds: int, only: list[str], bursts: Bursts) -> tuple[f
         for each in own.values():
             each.close()
         clock, cpu = (statistics.median(column) for column in zip(*bares, strict=True))
-        return clock, cpu, {name: cost_of(each.taken) for name, each in own.items()}
+        return clock, cpu, done, {name: cost_of(each.taken) for name, each in own.items()}
 
 
 def check(training: Training, contestants: dict[str, Contestant]) -> None:
@@ -306,7 +332,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.watch_steps", description=__doc__.splitlines()[0])
     parser.add_argument("--case", type=named, default=CASES, dest="cases", metavar="NAME")
     parser.add_argument("--small", action="store_true", help="networks that compute next to nothing, for microseconds")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="at most")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of a training, the first steps included")
     parser.add_argument("--only", action="append", default=[], metavar="CONTESTANT")
     parser.add_argument("--threads", type=int, default=0, help="of torch and of fastact")
     parser.add_argument("--alone", type=float, default=0.0, metavar="SECONDS", help="bursts at real-time priority")
@@ -318,28 +345,25 @@ def main() -> None:
     warn(console)
     for case in SMALL if arguments.small else arguments.cases:
         began = time.perf_counter()
-        clock, cpu, costs = measure(case, arguments.rounds, arguments.only, Bursts(arguments.alone))
-        title = f"{case.name}: a bare step {1e3 * clock:.1f} ms, {1e3 * cpu:.1f} ms of CPU time"
+        clock, cpu, rounds, costs = measure(
+            case, arguments.rounds, arguments.seconds, arguments.only, Bursts(arguments.alone)
+        )
+        title = f"{case.name}: a bare step {1e3 * clock:.1f} ms, {1e3 * cpu:.1f} ms of CPU time; {rounds} rounds"
         table = Table(title=title, box=None, padding=(0, 2, 0, 0), title_justify="left")
-        for column in (
-            "watched by",
-            "CPU time",
-            "+-",
-            "clock",
-            "+-",
-            "recorded",
-            "CPU µs",
-            "recorded step",
-            "other step",
-        ):
-            table.add_column(column, justify="left" if column == "watched by" else "right")
+        columns = "CPU time", "95% within", "clock", "95% within", "recorded", "CPU µs", "recorded step", "other step"
+        table.add_column("watched by")
+        for column in columns:
+            table.add_column(column, justify="right")
         for name, cost in costs.items():
-            shares = (cost.cpu / cpu, cost.cpu_error / cpu, cost.clock / clock, cost.clock_error / clock)
+            shares: list[str] = []
+            for estimate, whole in ((cost.cpu, cpu), (cost.clock, clock)):
+                value, low, high = (f"{100 * part / whole:+.2f}" for part in estimate)
+                shares += [f"{value}%", f"{low} to {high}"]
             table.add_row(
                 name,
-                *(f"{100 * share:+.2f}%" for share in shares),
+                *shares,
                 f"{cost.recorded:.0%}",
-                f"{1e6 * cost.cpu:.0f}",
+                f"{1e6 * cost.cpu.value:.0f}",
                 *(f"{1e6 * cost.each[kind]:.0f}" if kind in cost.each else "" for kind in (True, False)),
             )
         console.print(table)

@@ -45,7 +45,10 @@ def loss(
         like = {"count": batch, "mean": 4.5, "std": 2.9, "min": 0.0, "max": 9.0, **(targets or {})}
         rows = [plain(step * stride, **like) for step in range(len(numbers))]
         given[f"{name}:target"] = LayerInfo(f"{name}:target", 0, "Target", "int64", facts={"shape": [batch]}), rows
-        given[f"{name}:baseline"] = LayerInfo(f"{name}:baseline", 0, "Baseline"), values([constant] * len(numbers))
+        given[f"{name}:baseline"] = (
+            LayerInfo(f"{name}:baseline", 0, "Baseline"),
+            values([constant] * len(numbers), stride),
+        )
     return given
 
 

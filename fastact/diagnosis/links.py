@@ -18,6 +18,9 @@ _GRAVE: Final = gravity("serious")
 #: Causes of an input's findings that lie in the model, which made what a part of it is given, or what comes next.
 _MADE: Final = frozenset({"handed_on", "own_outputs"})
 
+#: Causes that lie in no layer, so that the experts of a mixture have them in common, though none feeds another.
+_OF_ALL: Final = frozenset({"learning_rate", "weight_decay", "inputs_not_normalised"})
+
 #: Behind all findings.
 _NO_ORDER: Final = 1 << 62
 
@@ -275,6 +278,8 @@ class _Causes:
 def _head(kin: Mapping[tuple[bool, bool], Alike], finding: Finding, around: Circumstances) -> Finding | None:
     """The first of findings with one condition and one cause that stands for another one too."""
     place, expert = around.place[finding.layer], around.expert.get(finding.layer)
+    if finding.cause_name in _OF_ALL:  # siblings too have it in common
+        expert = None
     found: tuple[int, Finding] | None = None
     for alike in kin.values():
         if not _can_reach(alike.findings[0].layer, finding.layer, around):

@@ -56,7 +56,11 @@ def one_by_one(
                 each
                 for each in kin
                 if effect.first_step - each.first_step <= around.slack
-                and around.before(each.layer, effect.layer)
+                and (
+                    around.place[each.layer] < around.place[effect.layer]
+                    if effect.cause_name in links._OF_ALL
+                    else around.before(each.layer, effect.layer)
+                )
                 and links._can_reach(each.layer, effect.layer, around)
             ),
             None,

@@ -12,7 +12,7 @@ from fastact.diagnosis.finding import Evidence, Finding
 from fastact.diagnosis.links import link
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.rule import Outcome, Rule, same_layer, upstream
-from fastact.diagnosis.rules import Thresholds
+from fastact.diagnosis.rules import RULES, Thresholds
 from fastact.history import LayerInfo
 
 
@@ -92,6 +92,20 @@ def test_experts_do_not_explain_each_other() -> None:
     one, other = "moe.experts.0.act", "moe.experts.1.act"
     assert parts(one, other) == [(one, None), (other, None)]
     assert parts(one, "moe.experts.0.out") == [(one, None), ("moe.experts.0.out", one)]
+
+
+def test_what_all_have_in_common_makes_experts_sick_as_one() -> None:
+    def told(causes: tuple[str, str]) -> list[str | None]:
+        names = ("moe.experts.0.act", "moe.experts.1.act")
+        views = list(watch({name: ("Tanh", healthy()) for name in names}).views().values())
+        findings = [
+            Finding(name, "saturated", "serious", 2, Evidence(), "", "", (), None, cause)
+            for name, cause in zip(names, causes, strict=True)
+        ]
+        return [it.consequence_of for it in link(findings, views, RULES, Thresholds())]
+
+    assert told(("learning_rate", "learning_rate")) == [None, "moe.experts.0.act"]
+    assert told(("initialisation", "initialisation")) == told(("learning_rate", "weight_decay")) == [None, None]
 
 
 def healthy(steps: int = 30) -> list[Any]:

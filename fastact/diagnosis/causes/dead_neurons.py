@@ -197,9 +197,10 @@ def _of_activation(layer: LayerView, network: Network, step: int) -> list[Cause]
         causes.append(refuted("learning_rate", *early))
     else:
         says = f"An update that was too large (the learning rate is too high) moved the weights or biases: {below}."
-        causes.append(
-            Cause("learning_rate", says, cure(*rate, *norm, init), _fall(before, layer, step) + reckless(network))
-        )
+        # Whatever moved weights or biases made what comes in fall: alone it says nothing of the rate.
+        speaks = reckless(network)
+        fell = _fall(before, layer, step) if speaks else ()
+        causes.append(Cause("learning_rate", says, cure(*rate, *norm, init), fell + speaks))
     if late:
         causes.append(refuted("initialisation", *late))
     else:

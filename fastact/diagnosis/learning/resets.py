@@ -105,6 +105,9 @@ def _falls_back(loss: LayerView, rises: float = _NOISE) -> list[int]:
     between = np.diff(chosen)
     if between.max() - between.min() > _UNEVEN or between.min() < 2 * _NEAR:
         return []
+    # What comes by the clock has not missed its last time.
+    if len(values) - chosen[-1] > between.max() + 2 * _NEAR:
+        return []
     return [int(loss.rows["step"][place]) for place in chosen]
 
 

@@ -209,7 +209,8 @@ def _enough(layer: LayerView, network: Network, thresholds: _Limits, *, begun: b
         return False
     ample = updates.moves(network).ratio > _AMPLE
     enough = thresholds.learn_rows // 2 if ample else thresholds.learn_rows
-    return rows >= enough and samples >= thresholds.learn_samples
+    # A row in each tenth step stands for ten of them, and a plateau is as long as its steps.
+    return rows * max(layer.stride, 1.0) >= enough and samples >= thresholds.learn_samples
 
 
 def of_unknown(layer: LayerView, course: Progress | None, thresholds: _Limits) -> Seen | None:

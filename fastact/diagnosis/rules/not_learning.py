@@ -42,7 +42,9 @@ class NotLearningThresholds(CommonThresholds):
     """What `NotLearning` compares with."""
 
     learn_rows: int = count_field(
-        100, "rows; not_learning: a loss that has not left a constant answer's after so many, and learn_samples. Chosen"
+        100,
+        "steps from row to row; not_learning: a loss that has not left a constant answer's after so many, and "
+        "learn_samples. Chosen",
     )
     learn_samples: int = count_field(
         3000,

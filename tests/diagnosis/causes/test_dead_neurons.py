@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from supervised import layer as linear
-from supervised import loss, noisy, parameter, seen
+from supervised import loss, noisy, parameter, seen, values
 from synthetic import row, watch
 
 from fastact.diagnosis.finding import Finding
@@ -58,10 +58,14 @@ def test_what_began_later_is_no_initialisation_and_what_was_so_at_first_no_learn
     assert "initialisation" not in late.cause
 
 
-def test_a_fall_of_what_comes_in_speaks_for_the_learning_rate() -> None:
+def test_a_fall_of_what_comes_in_speaks_for_the_learning_rate_only_beside_other_evidence() -> None:
     fell = "Linear", [row(step, mean=0.1 if step < 30 else -40.0) for step in range(60)]
-    found = finding({"fc": fell, "act": dead(30), "out": layer()})
-    assert found.because == ("the outputs of fc fell from 0.1 to -40 on average",)
+    layers = {"fc": fell, "act": dead(30), "out": layer()}
+    found = finding(layers)
+    assert (found.cause_name, found.because, found.confidence) == ("learning_rate", (), "possible")
+    found = finding(layers | {"optimiser": ("Optimiser", values([0.001] * 29 + [0.1] * 31))})
+    assert found.because[0] == "the outputs of fc fell from 0.1 to -40 on average"
+    assert found.because[1] == "the learning rate rose 100 times at step 29"
     assert found.confidence == "likely"
 
 

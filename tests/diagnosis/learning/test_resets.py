@@ -44,6 +44,8 @@ def test_a_loss_that_begins_again_by_the_clock() -> None:
     assert "3 times, each 23 steps" in finding.because[0]
     assert causes(loss(noisy(LN10 * (0.4 + 0.6 * np.exp(-STEPS / 6.0)))), optimiser()) == []
     assert causes(loss(sawtooth(46)), optimiser()) == []  # once
+    over = [*sawtooth(12)[:48], *noisy(LN10 * 0.4 * np.ones(50))]  # it has missed its last times
+    assert causes(loss(over), optimiser()) == []
     uneven = np.concatenate([np.arange(12), np.arange(30), np.arange(17), np.arange(33)])
     assert causes(loss(noisy(LN10 * (0.4 + 0.6 * np.exp(-uneven / 6.0)))), optimiser()) == []
     assert causes(loss(sawtooth(23)) | told_by_turns(23), optimiser()) == []  # other tasks by turns

@@ -32,6 +32,11 @@ def test_it_takes_enough_rows_and_enough_samples() -> None:
     assert len(findings(loss(FLAT[:100]))) == 1
     assert findings(loss(FLAT[:149], batch=20)) == []
     assert len(findings(loss(FLAT[:150], batch=20))) == 1
+    # A plateau is as long as its steps, of which a row stands for several; but for a few rows.
+    assert findings(loss(FLAT[:49], stride=2)) == []
+    assert len(findings(loss(FLAT[:50], stride=2))) == 1
+    assert findings(loss(FLAT[:29], stride=10)) == []
+    assert len(findings(loss(FLAT[:30], stride=10))) == 1
     not_judged = {each.name: each.not_judged for each in seen(loss(FLAT[:20])).diagnose().layers}["loss"]
     assert not_judged == ("not_learning",)
 
