@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from supervised import LN10, Given, layer, loss, noisy, optimiser, parameter, seen
-from synthetic import plain, row
+from synthetic import plain
 
 from fastact.diagnosis.finding import Finding
 
@@ -73,13 +73,3 @@ def test_weights_that_are_zero_on_both_sides_of_a_product() -> None:
     assert finding.cause_name == "weights_zero"
     other = parameter("a", gradient=0.0, update=0.0) | parameter("b", gradient=0.0, update=0.0)
     assert causes(loss(FLAT[:12]), other, optimiser()) == ["zero_gradients"]
-
-
-def test_a_softmax_between_two_layers() -> None:
-    def stack(middle: str) -> Given:
-        rows = [row(step, mean=0.1, std=0.3, min=0.0, max=0.9) for step in range(150)]
-        return layer("0", rows) | layer("1", rows, middle, "0") | layer("2", rows, "Linear", "1")
-
-    (finding,) = findings(loss(FLAT), stack("Softmax"))
-    assert finding.cause_name == "hidden_softmax"
-    assert "hidden_softmax" not in causes(loss(FLAT), stack("ReLU"))
