@@ -108,7 +108,7 @@ _TABLE: Final[dict[str, tuple[str, str, str, str, str]]] = {
     ),
     "wrong_loss": (
         LOSS, "The loss does not measure what is wanted: its form, or what it compares.",
-        f"{_UNFIT} {_WILD}", "",
+        f"{_UNFIT} {_WILD}", "compares_itself swapped_arguments label_smoothing",
         r"loss\b.*(compar|measur|wrong|without (a )?(lower )?bound|falls)",
     ),
     "wrong_sign": (

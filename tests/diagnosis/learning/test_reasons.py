@@ -96,3 +96,17 @@ def test_places_that_are_added_are_no_weights_that_began_too_large() -> None:
     assert told("attention.in_proj_weight") == ["initialisation"]
     assert told("block.W_q") == ["initialisation"]
     assert told("places") == ["constant_answer"]
+
+
+@pytest.mark.parametrize(
+    ("between", "after", "cause"),
+    [
+        ("Softmax", "Linear", "hidden_softmax"),
+        ("ReLU", "Linear", "constant_answer"),
+        ("Softmax", "Flatten", "constant_answer"),  # nothing with weights learns from it
+    ],
+)
+def test_a_softmax_between_two_layers_with_weights(between: str, after: str, cause: str) -> None:
+    rows = [row(s, min=0.0 if between == "ReLU" else -3.0) for s in range(150)]
+    chain = layer("fc1", rows) | layer("act", rows, between, "fc1") | layer("next", rows, after, "act")
+    assert only(chain, loss(FLAT)).cause_name == cause
