@@ -162,3 +162,16 @@ def of_part(made: LayerView) -> Cause:
     name = facts.named(made)
     says = f"What it is given is made by {name}, which changed: no data did."
     return Cause("own_outputs", says, (f"look at {name}", LOOK), (f"its extremes are those of {name}",))
+
+
+def runs_away(made: LayerView, given: LayerView) -> Cause:
+    """A part that another one is to judge, and that leaves all that the other one knows."""
+    says = (
+        "It runs away from the part that is given its outputs, which learns too slowly or too seldom to hold it: their "
+        "learning rates are out of balance."
+    )
+    remedies = (
+        f"train {shown(_part(given))} more often, or at a higher rate",
+        f"use a lower learning rate for {shown(_part(made))}",
+    )
+    return Cause("learning_rate", says, remedies, (f"{facts.named(given)} is what it puts out, in part or all of it",))

@@ -22,7 +22,7 @@ from fastact.diagnosis.evidence import facts
 from fastact.diagnosis.evidence.learning_rate import reckless
 from fastact.diagnosis.network import LayerView, Network, row_rms
 from fastact.fields import COLUMN
-from fastact.text import number, percent
+from fastact.text import number, percent, shown
 
 _COUNT, _ZEROS, _MAX, _MEAN = COLUMN["count"], COLUMN["zeros"], COLUMN["max"], COLUMN["mean"]
 _WITHIN, _NEURONS = COLUMN["within_std"], COLUMN["neurons"]
@@ -93,6 +93,17 @@ def _multiplied(given: Cause) -> Cause:
     return Cause("weights_zero", says, (trained,), (), against)
 
 
+def _frozen(network: Network) -> dict[str, str]:
+    """For each layer with a frozen parameter that is zero throughout, that parameter."""
+    found: dict[str, str] = {}
+    for name, view in network.everything.items():
+        if view.info.layer_type != layer_types.PARAMETER or view.info.facts.get("trainable") is not False:
+            continue
+        if view.last[_ZEROS] >= view.last[_COUNT]:
+            found.setdefault(str(view.info.facts.get("layer", "")), shown(name, 40))
+    return found
+
+
 def _handed_on(layer: LayerView, network: Network) -> list[Cause]:
     """Why a layer without weights, such as dropout or pooling, hands on zeros."""
     causes = [_no_input(layer, network)]
@@ -134,6 +145,16 @@ def _of_weights(layer: LayerView, network: Network, step: int) -> list[Cause]:
     live = no_input.refuted_by
     which = "scale and shift" if layer_types.is_norm(layer_type) else "weights and biases"
     zero = Cause("weights_zero", f"Its {which} are zero.", (trained,), speaks_for=live)
+    if step <= layer.start and (frozen := network.once(_frozen).get(layer.info.name)):
+        zero = Cause(
+            "weights_zero",
+            f"Its {which} are zero, and frozen, so that they stay so.",
+            (
+                "load the numbers that it is meant to have, and look that they were found",
+                "set requires_grad = True, for it to be learned",
+            ),
+            (*live, f"{frozen} is zero throughout and requires no gradient"),
+        )
     if layer_types.is_norm(layer_type):
         return [_one_element(layer, network), zero, no_input]
     decay = _weight_decay(layer, layer, step)

@@ -1,5 +1,7 @@
 """Weights that began badly: too large, too small, all zero, of one sign, or the same for all units of a layer."""
 
+from typing import Final
+
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause
 from fastact.diagnosis.causes.remedies import DRAW_WEIGHTS
@@ -7,7 +9,13 @@ from fastact.diagnosis.evidence import initial_weights, updates
 from fastact.diagnosis.network import Network
 from fastact.fields import COLUMN
 
-_MAX, _STD = COLUMN["max"], COLUMN["std"]
+#: Units, and samples of each, of which fewer may be alike by chance; shares of the deviation of all elements that
+#: samples which differ, and those that only rounding makes differ, have.
+_UNITS: Final = 8
+_DIFFER: Final = 0.1
+_SAME: Final = 1e-5
+_MAX, _STD, _WITHIN = COLUMN["max"], COLUMN["std"], COLUMN["within_std"]
+_COUNT, _NEURONS = COLUMN["count"], COLUMN["neurons"]
 
 
 def all_zero(network: Network) -> Cause:
@@ -32,7 +40,7 @@ def all_alike(network: Network) -> tuple[str, ...]:
             continue
         if row[_STD] == 0.0 and row[COLUMN["mean"]] != 0.0 and not row[COLUMN["zeros"]]:
             names.append(name)
-    return tuple(names) if len(names) >= 2 else ()
+    return tuple(names) if len(names) >= 2 else network.once(alike_outputs)
 
 
 def one_sided(network: Network) -> tuple[str, ...]:
@@ -54,10 +62,34 @@ def _one_sided(network: Network) -> tuple[str, ...]:
     return tuple(names) if len(names) >= 2 else ()
 
 
+def alike_outputs(network: Network) -> tuple[str, ...]:
+    """Layers whose first outputs show that all their units were given the same weights, biases aside.
+
+    What a layer norm takes off is the mean over the units. Of units that differ by a number each, nothing is left that
+    samples differ by.
+    """
+    places = {view.info.name: view for view in network.outputs}
+    names = []
+    for view in places.values():
+        row, feeder = view.first, places.get(view.info.source)
+        if feeder is None or not view.info.layer_type.startswith("LayerNorm") or row[_NEURONS] < _UNITS:
+            continue
+        given = feeder.first
+        few = min(row[_COUNT] / row[_NEURONS], given[_COUNT] / max(given[_NEURONS], 1)) < _UNITS
+        known = layer_types.has_weights(feeder.info.layer_type) and given[_NEURONS] == row[_NEURONS] and not few
+        if known and given[_WITHIN] > _DIFFER * given[_STD] and 0.0 < row[_WITHIN] < _SAME * row[_STD]:
+            names.append(feeder.info.name)
+    return tuple(names)
+
+
 def symmetric(network: Network) -> Cause:
     """All units of a layer began alike; nothing speaks for it where the rows do not say so."""
     alike = all_alike(network)
-    said = (f"all weights of {alike[0]} were one number at first, and so were those of {alike[1]}",) if alike else ()
+    said: tuple[str, ...] = ()
+    if len(alike) > 1 and alike[0].endswith(("weight", "kernel")):
+        said = (f"all weights of {alike[0]} were one number at first, and so were those of {alike[1]}",)
+    elif alike:
+        said = (f"the units of {alike[0]} differed by no more than a number each at first, whatever came in",)
     says = "All units of a layer began with the same weights, so that they learn the same."
     return Cause("symmetric_initialisation", says, (DRAW_WEIGHTS,), said)
 

@@ -7,6 +7,7 @@ import numpy as np
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes import (
     constant_softmax,
+    initial_weights,
     one_lookup,
     other_data,
     peaked_softmax,
@@ -311,6 +312,8 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
             said = shape.speaks_for + differs
             one = Cause("norm_of_one_element", ONE_ELEMENT, ONE_ELEMENT_REMEDIES, said, proved=True)
             return best([one])
+        if feeder is not None and feeder.info.name in network.once(initial_weights.alike_outputs):
+            return best([initial_weights.symmetric(network)])
     if zero.speaks_for and not differs:
         cause = "The input is zero, so that only biases are left."
         return best([Cause("inputs_zero", cause, ("check what the data loader returns",), zero.speaks_for, later)])

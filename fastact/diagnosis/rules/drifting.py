@@ -166,8 +166,15 @@ class Drifting(Rule[DriftingThresholds]):
             if isinstance(finding, Finding):
                 return finding
             left = self._left(layer, network, thresholds)
-            return left or self._creeps(layer, network, thresholds) or finding
-        return Outcome.NOT_FOUND
+            return left or self._creeps(layer, layer, network, thresholds) or finding
+        return self._makes(layer, network, thresholds) or Outcome.NOT_FOUND
+
+    def _makes(self, layer: LayerView, network: Network, thresholds: DriftingThresholds) -> Finding | None:
+        """Outputs that another part is given, and that grow row after row."""
+        for given, maker in changes.made_by(network).items():
+            if maker == layer.place:
+                return self._creeps(network.layers[given], layer, network, thresholds)
+        return None
 
     def _left(self, layer: LayerView, network: Network, thresholds: DriftingThresholds) -> Finding | None:
         """A change of the input that has left the window, while it lasts; a note once the layers behind are as before.
@@ -196,12 +203,14 @@ class Drifting(Rule[DriftingThresholds]):
         severity = "serious" if thrown else NOTE
         return verdict.finding(layer.info.name, self.condition, severity, run.step, evidence, message)
 
-    def _creeps(self, layer: LayerView, network: Network, thresholds: DriftingThresholds) -> Finding | None:
+    def _creeps(
+        self, layer: LayerView, told: LayerView, network: Network, thresholds: DriftingThresholds
+    ) -> Finding | None:
         """An input that grows or shrinks row after row: no training moves data, so it need not be sudden.
 
-        What another part of the network makes is no data.
+        What is made by another part of the network is told of the layer that makes it.
         """
-        if layer.place in changes.made_by(network):
+        if told is layer and layer.place in changes.made_by(network):
             return None
         run, base = layer.streaks.get("half_moved"), row_rms(layer.first)
         scale = network.scale(layer)
@@ -212,17 +221,21 @@ class Drifting(Rule[DriftingThresholds]):
         way = math.log(now / base)
         levels = np.log([base, *(_median(part) for part in np.array_split(scale[-_CREEP:], _PARTS))])
         steadily = (np.diff(levels)[1:] * math.copysign(1.0, way) >= _LEAST).all()
-        if abs(way) < math.log(thresholds.drift_harm) or not steadily or changes.of_outputs(network, run.step):
+        if (
+            abs(way) < math.log(thresholds.drift_harm)
+            or not steadily
+            or (told is layer and changes.of_outputs(network, run.step))
+        ):
             return None  # what a generator puts out may grow to the size of its data
         message = (
-            f"{layer.name} has been drifting since step {run.step}: the rms of its {layer.elements} "
+            f"{told.name} has been drifting since step {run.step}: the rms of its {told.elements} "
             f"{'rose' if way > 0.0 else 'fell'} from {number(base)} to {number(now)}, and goes on."
         )
         evidence = Evidence(rms_before=base, rms_after=now, factor=now / base)
         well = baselines.has_learned(network) and not baselines.rises_again(network)
         severity = NOTE if well else "serious"
-        verdict = best([data_changed(proved=True)])
-        return verdict.finding(layer.info.name, self.condition, severity, run.step, evidence, message)
+        verdict = best([data_changed(proved=True) if told is layer else changes.runs_away(told, layer)])
+        return verdict.finding(told.info.name, self.condition, severity, run.step, evidence, message)
 
     def _finding(
         self,

@@ -50,6 +50,23 @@ def test_the_layer_at_which_outputs_began_too_large_is_named(sizes: dict[str, fl
     assert culprits(*logits(LEARNS, **sizes)) == []
 
 
+def normed(within: float, given: float = 0.8, later: float | None = None) -> list[Given]:
+    units = layer("patch", [row(step, mean=0.1, std=1.0, within_std=given) for step in range(STEPS)])
+    spread = [within] * 3 + [within if later is None else later] * (STEPS - 3)
+    after = [row(step, mean=0.0, std=1.0, within_std=each) for step, each in enumerate(spread)]
+    return [units, layer("norm", after, "LayerNorm", "patch"), optimiser(rows=STEPS)]
+
+
+def test_units_that_differ_by_a_number_each_leave_a_norm_nothing_to_tell_samples_by() -> None:
+    alike = culprits(*normed(1e-7), loss(FLAT))
+    assert [cause for *_, cause in alike] == ["symmetric_initialisation"]
+    assert culprits(*normed(1e-7, later=0.3), loss(FLAT)) == [("not_learning", "loss", "symmetric_initialisation")]
+    # Units that differ, samples that were alike before, and what is learned all the same.
+    for healthy in (normed(0.3), normed(1e-7, given=1e-3)):
+        assert "symmetric_initialisation" not in [cause for *_, cause in culprits(*healthy, loss(FLAT))]
+    assert "symmetric_initialisation" not in [cause for *_, cause in culprits(*normed(1e-7, later=0.3), loss(LEARNS))]
+
+
 def stack(left: str) -> list[Given]:
     names = "past.0", "past.1", "past.2", "head"
     rows = [row(step) for step in range(STEPS)]
