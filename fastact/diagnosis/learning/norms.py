@@ -15,6 +15,12 @@ _MEAN, _STD, _COUNT, _NEURONS = (COLUMN[name] for name in ("mean", "std", "count
 _ROUNDING: Final = 1e-3
 #: How far from 0 the mean, or from 1 the deviation, of what a norm is given must be for it to have something to do.
 _RAW: Final = 1.0
+#: The same for it to be seen whether it does anything; and rows, those of late, and the share of a constant answer's
+#: loss above which little was learned.
+_OTHER: Final = 0.2
+_LONG: Final = 30
+_LATE: Final = 10
+_LITTLE: Final = 0.75
 #: Steps of the optimiser, by rows, that are no trial.
 _ROWS: Final = 2
 
@@ -44,6 +50,8 @@ def _idle(network: Network) -> tuple[int, str, Cause] | None:
         given = everything.get(view.info.source) or everything.get(view.info.source + EVALUATION_SUFFIX)
         if in_training or not trained or given is None or not _hands_on(given, view):
             continue
+        if not (_is_raw(given) or _learns_little(network)):
+            continue
         before = given.first
         says = (
             "It is in evaluation mode while the model is trained, by a running mean of 0 and a variance of 1 that no "
@@ -64,9 +72,28 @@ def _idle(network: Network) -> tuple[int, str, Cause] | None:
 
 
 def _hands_on(given: LayerView, norm: LayerView) -> bool:
-    """Whether the first row of a norm is that of its input, which is far from mean 0 and deviation 1."""
+    """Whether the first row of a norm is that of its input, which is not of mean 0 and deviation 1."""
     before, after = given.first, norm.first
     size = abs(before[_MEAN]) + before[_STD]
     same = all(abs(before[each] - after[each]) <= _ROUNDING * size for each in (_MEAN, _STD))
-    raw = abs(before[_MEAN]) >= _RAW or before[_STD] >= 1.0 + _RAW
-    return bool(same and raw and before[_COUNT] == after[_COUNT] and norm.start == given.start)
+    other = abs(before[_MEAN]) >= _OTHER or abs(before[_STD] - 1.0) >= _OTHER
+    return bool(same and other and before[_COUNT] == after[_COUNT] and norm.start == given.start)
+
+
+def _is_raw(given: LayerView) -> bool:
+    """Whether what a norm is given is far from what it should make of it."""
+    return bool(abs(given.first[_MEAN]) >= _RAW or given.first[_STD] >= 1.0 + _RAW)
+
+
+def _learns_little(network: Network) -> bool:
+    """Whether a loss, whose rows are those of an evaluation too, is still near that of a constant answer."""
+    for view in network.everything.values():
+        if view.info.layer_type != layer_types.LOSS or not view.info.mode or len(view.rows) < _LONG:
+            continue
+        name = view.info.name.removesuffix(EVALUATION_SUFFIX) + layer_types.BASELINE_SUFFIX
+        constant = network.everything.get(name + EVALUATION_SUFFIX)
+        if constant is not None and len(constant.rows):
+            worth, now = (float(each.rows["mean"][-_LATE:].mean()) for each in (constant, view))
+            if now >= _LITTLE * worth > 0.0:
+                return True
+    return False

@@ -29,6 +29,12 @@ _UNEVEN: Final = 1
 _MORE: Final = 2.0
 #: Share by which targets and inputs may be other than before in these steps, in units of their usual changes.
 _OTHER: Final = 4.0
+#: Factor by which a weight's extremes, and its size, have to change more than its update allows; tensors that do so in
+#: one step, and share of what the loss had fallen by that it rises again.
+_BEYOND: Final = 4.0
+_TENSORS: Final = 2
+_RISEN: Final = 0.3
+_TINY: Final = 1e-6
 #: Numbers of a row that are those of one tensor alone, rows of weights of which fewer say nothing, and steps in which
 #: they are an earlier step's.
 _NUMBERS: Final = ("mean", "std", "min", "max")
@@ -36,6 +42,12 @@ _AGAIN: Final = 4
 _RETURNS: Final = 2
 #: Share of a constant answer's loss below which all is well.
 _WELL: Final = 0.25
+
+_SAYS: Final = "Weights are set anew, or loaded, while they are trained, and what was learned is lost."
+_FIX: Final = (
+    "initialise, build or load the model once, before the loop over epochs and batches",
+    "look for apply(init), load_state_dict(), set_weights() or a new model within the loop",
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -65,13 +77,8 @@ def _starts_over(network: Network) -> tuple[int, Cause] | None:
             ),
             "neither the inputs nor the targets are others in these steps",
         )
-        says = "Weights are set anew, or loaded, while they are trained, and what was learned is lost."
-        fix = (
-            "initialise, build or load the model once, before the loop over epochs and batches",
-            "look for apply(init), load_state_dict(), set_weights() or a new model within the loop",
-        )
         more = ("the weights change more there than elsewhere",) if jumped else ()
-        return steps[0], Cause("weights_reset", says, fix, said + more, proved=True)
+        return steps[0], Cause("weights_reset", _SAYS, _FIX, said + more, proved=True)
     return None
 
 
@@ -150,6 +157,33 @@ def _weights_jump(network: Network, steps: list[int]) -> bool:
     return 2 * sum(votes) > len(votes)
 
 
+def set_anew(network: Network) -> tuple[int, Cause] | None:
+    """Weights that are set anew while they are trained, with the step since which, where the loss is lost by it."""
+    return network.once(_set_anew)
+
+
+def _set_anew(network: Network) -> tuple[int, Cause] | None:
+    counts: dict[int, int] = {}
+    seen = 0
+    for name in updates.parameters(network).held:
+        weight, update = (network.everything.get(name + suffix) for suffix in ("", layer_types.UPDATE_SUFFIX))
+        if weight is None or update is None or len(weight.info.facts.get("shape", ())) < 2:
+            continue
+        seen += 1
+        for step in _jumps(weight, update):
+            counts[step] = counts.get(step, 0) + 1
+    steps = sorted(step for step, count in counts.items() if count >= max(_TENSORS, (seen + 1) // 2))
+    if not steps:
+        return None
+    for loss in baselines.losses(network):
+        lost = [step for step in steps if _is_lost(loss, step)]
+        if lost and 2 * len(lost) >= len(steps):
+            often = f"{len(steps):,} times" if len(steps) > 1 else "once"
+            said = f"the weights of several layers changed by more than their updates, {often}, first in step {lost[0]}"
+            return lost[0], Cause("weights_reset", _SAYS, _FIX, (said, "the loss rose in these steps"), proved=True)
+    return None
+
+
 def restored(network: Network) -> tuple[int, Cause] | None:
     """Weights that are those of one earlier step again and again, to the last bit, though they were others in between.
 
@@ -199,3 +233,32 @@ def _returns(weight: LayerView) -> list[int]:
     if 2 * (most[-1] - most[0]) < len(weight.rows):
         return []
     return [int(weight.rows["step"][place]) for place in most[1:]]
+
+
+def _jumps(weight: LayerView, update: LayerView) -> list[int]:
+    """The steps before which a weight has changed by more than the update of the step before allows."""
+    steps, place = np.unique(weight.rows["step"], return_index=True)
+    rows = weight.rows[place]
+    own, places = np.unique(update.rows["step"], return_index=True)
+    if len(steps) < _NEAR or len(own) < _NEAR:
+        return []
+    following = np.flatnonzero(np.diff(steps) == 1)
+    following = following[np.isin(steps[following], own) & np.isin(steps[following + 1], own)]
+    at = [places[np.searchsorted(own, steps[following + by])] for by in (0, 1)]
+    with np.errstate(all="ignore"):
+        most = [np.maximum(np.abs(update.rows["min"][each]), np.abs(update.rows["max"][each])) for each in at]
+        size = np.hypot(rows["mean"], rows["std"])
+        allowed = _BEYOND * np.maximum(*most) + _TINY * size[following]
+        moved = [np.abs(rows[name][following + 1] - rows[name][following]) for name in ("min", "max")]
+        far = (np.maximum(*moved) > allowed) & (np.minimum(*moved) > allowed / _BEYOND)
+    return [int(step) for step in steps[following + 1][far]]
+
+
+def _is_lost(loss: LayerView, step: int) -> bool:
+    """Whether a loss that had fallen is up again from a step on."""
+    steps, values = loss.rows["step"], np.asarray(loss.rows["mean"], np.float64)
+    before, after = values[steps < step][-_NEAR:], values[steps >= step][:_NEAR]
+    if len(before) < _NEAR or len(after) < _NEAR:
+        return False
+    was, now, first = float(before.mean()), float(after.mean()), float(loss.first[_MEAN])
+    return first > was and now - was > _RISEN * (first - was)

@@ -1,4 +1,4 @@
-"""Settings that no training goes well with: momentum that never forgets, weights of 16 bits."""
+"""Settings that no training goes well with: momentum that never forgets, weights of 16 bits, a player left frozen."""
 
 from typing import Final
 
@@ -8,12 +8,16 @@ from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause
 from fastact.diagnosis.evidence import baselines, updates
 from fastact.diagnosis.network import Network
+from fastact.fields import COLUMN
 from fastact.text import number, percent
 
+_MEAN, _STEP = COLUMN["mean"], COLUMN["step"]
 #: Momentum from which on gradients of hundreds of steps ago count as those of now do; in use are 0.9 to 0.99.
 _LONG: Final = 0.995
 #: The same of an Adam whose two are the wrong way round.
 _LONG_OF_ADAM: Final = 0.99
+#: Rows of another optimiser since one stopped.
+_NEAR: Final = 3
 #: Element types whose last digit a step may be less than, and the shares of the numbers of a weight that have a
 #: gradient, and do not change by it.
 _SHORT: Final = ("bfloat16", "float16")
@@ -23,6 +27,8 @@ _ROWS: Final = 3
 #: Rows of the loss, and the share of a constant answer's above which little was learned.
 _PATIENCE: Final = 30
 _LITTLE: Final = 0.5
+#: Steps for which an optimiser has been still.
+_STOPPED: Final = 30
 
 
 def momentum(network: Network) -> Cause | None:
@@ -46,6 +52,34 @@ def momentum(network: Network) -> Cause | None:
             continue
         says = "Momentum is so high that steps overshoot: gradients of hundreds of steps ago count as those of now do."
         return Cause("momentum", says, (fix,), (said,), proved=True)
+    return None
+
+
+def stopped(network: Network) -> tuple[int, str, Cause] | None:
+    """An optimiser of a model of its own that has stopped, while another goes on and its losses are still computed.
+
+    That is one of two players whose parameters were frozen for the turn of the other one, and not thawed again.
+    """
+    views = network.typed(layer_types.OPTIMISER)
+    latest = max((int(view.last[_STEP]) for view in views), default=0)
+    for view in views:
+        prefix, step = view.info.name.rpartition(".")[0], int(view.last[_STEP])
+        beyond = [int((other.rows["step"] > step).sum()) for other in views if other is not view]
+        if not prefix or latest - step < _STOPPED or max(beyond, default=0) < _NEAR:
+            continue
+        own = [
+            loss for loss in baselines.losses(network)
+            if loss.info.name.startswith(f"{prefix}.") and int(loss.last[_STEP]) >= latest and loss.start <= step
+        ]  # fmt: skip
+        if len(own) < 2 or not baselines.plays(network):
+            continue
+        says = "Its parameters were frozen for the turn of the other network, and are not set free again."
+        fix = (
+            f"set requires_grad = True on the parameters of {prefix!r} before its own loss is computed, in each step",
+            "call its optimiser's step() in each step",
+        )
+        said = f"{len(own)} losses of {prefix!r} are computed in each step, and no step follows from them"
+        return step, view.info.name, Cause("frozen_parameters", says, fix, (said,), proved=True)
     return None
 
 

@@ -14,6 +14,7 @@ from fastact.diagnosis.learning import loops, norms, rates, reasons, resets, set
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.rule import Outcome
 from fastact.fields import COLUMN
+from fastact.text import shown
 
 _NEURONS: Final = COLUMN["neurons"]
 #: The number of a layer among others, in its name.
@@ -51,6 +52,10 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int, pa
     """
     if optimiser.place:
         return Outcome.NOT_FOUND
+    if (left := settings.stopped(network)) is not None:
+        step, name, cause = left
+        message = f"{shown(name, 40)} has made no step since step {step}, while another one goes on."
+        return best([cause]).finding(name, condition, "serious", step, Evidence(), message)
     known = updates.parameters(network)
     losses = bool(network.typed(layer_types.LOSS))
     proofs = [cause for cause in reasons.proofs(network) if cause.proved]
@@ -129,6 +134,9 @@ def check(optimiser: LayerView, network: Network, condition: str, least: int, pa
 
 def _of_loop(optimiser: LayerView, network: Network, least: int) -> tuple[int, str, Cause] | None:
     """What a loop or a setting does to what is learned, with the step since which, and the sentence that says so."""
+    if (reset := resets.set_anew(network)) is not None:
+        step, cause = reset
+        return step, f"What was learned has been lost since step {step}: the weights are set anew.", cause
     if (put_back := resets.restored(network)) is not None:
         step, cause = put_back
         return step, f"What was learned has been lost since step {step}: earlier weights are put back.", cause

@@ -147,8 +147,8 @@ class NotLearning(Rule[NotLearningThresholds]):
         become zero.
         It rises, too, and as soon as it does, where the gradient of its predictions points away from the targets.
         Whatever the loss does, an optimiser's gradients must be cleared between two steps, and not several times, a
-        momentum must be below 0.995 (of Adam, below 0.99 or its second beta) where the loss is not low, the first
-        layers must have a gradient, weights of
+        momentum must be below 0.995 (of Adam, below 0.99 or its second beta) where the loss is not low, weights that
+        jump by more than their updates must not take the loss back, the first layers must have a gradient, weights of
         several layers must not all begin on one side of zero where little is learned, the model must have what it
         uses, and what is used and stays as it was drawn at random must not keep the loss above 0.75 of a constant
         answer's (of what an optimiser holds, at all): the range and the deviation of its numbers are those of the
@@ -157,8 +157,10 @@ class NotLearning(Rule[NotLearningThresholds]):
         that is zero for 0.6 of the training is told unless the loss is below a tenth of a constant answer's; weights
         that are one earlier step's again and again, to the last bit; a loss that is back near its first value in one
         step, three times after as many steps (twice, at the first steps of epochs), with the same inputs and targets;
-        weights of 16 bits of which a step leaves 0.75 as they were, though they have gradients; a batch norm that
-        hands on what it is given while it is trained.
+        weights of 16 bits of which a step
+        leaves 0.75 as they were, though they have gradients; a batch norm that hands on what it is given while it is
+        trained; an optimiser of one of two players that has not
+        stepped for 30 steps, while its losses are computed and the other goes on.
         Where the constant answer is not known (a loss of one's own, weighted classes, adversarial and contrastive
         losses), a flat loss is a note, and one that is the same number in each row a finding.
 

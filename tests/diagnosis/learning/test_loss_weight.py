@@ -123,6 +123,12 @@ def player(name: str, steps: int, losses: int = 1, level: float = 0.6) -> Given:
     return given
 
 
+def test_one_of_two_players_that_was_not_thawed() -> None:
+    assert causes(player("critic", 1, 2), player("forger", 20)) == ["frozen_parameters"]
+    assert causes(player("critic", 20, 2), player("forger", 20)) == []
+    assert causes(player("critic", 1), player("forger", 20)) == []  # trained before the other one
+
+
 @pytest.mark.parametrize(("losses", "level", "told"), [(3, 0.01, ["wrong_loss"]), (3, 0.6, []), (2, 0.01, [])])
 def test_two_players_that_want_the_same(losses: int, level: float, told: list[str]) -> None:
     given = player("critic", 20, losses, level) | player("forger", 20, 0)

@@ -43,6 +43,26 @@ def test_momentum_that_never_forgets(settings: dict[str, Any], told: bool) -> No
     assert causes(loss(LEARNS), *there[1:], optimiser(rows=60, **settings)) == []
 
 
+def redrawn(name: str, every: int | None) -> Given:
+    """A weight that grows by its updates, and begins again after so many steps."""
+    given = parameter(name, rows=60, update=1e-3)
+    rows = []
+    for step in range(60):
+        size = 0.1 + 1e-3 * (step % every if every else step)
+        top = 2.0 * size + (0.01 * (step // every) if every else 0.0)
+        rows.append(plain(step, count=32, zeros=0, mean=0.0, std=size, min=-top, max=top))
+    return given | {name: (given[name][0], rows)}
+
+
+def test_weights_that_are_set_anew() -> None:
+    parts = redrawn("0.weight", 20), redrawn("1.weight", 20), optimiser(rows=60)
+    (finding,) = findings(loss(LOST), *parts)
+    assert (finding.cause_name, finding.first_step) == ("weights_reset", 20)
+    assert "2 times, first in step 20" in finding.because[0]
+    assert causes(loss(LEARNS), *parts) == []  # averages over steps, and the like
+    assert causes(loss(LOST), redrawn("0.weight", None), redrawn("1.weight", None), optimiser(rows=60)) == []
+
+
 def test_gradients_that_no_step_uses() -> None:
     (finding,) = findings(loss(LEARNS), parameter("0.weight"), optimiser(), unseen=THROWN)
     assert (finding.cause_name, finding.severity) == ("no_step", "warning")
