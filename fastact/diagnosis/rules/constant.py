@@ -310,8 +310,7 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
         shape = facts.norm_of_one_element(layer, network)
         if shape.speaks_for and differs:
             said = shape.speaks_for + differs
-            one = Cause("norm_of_one_element", ONE_ELEMENT, ONE_ELEMENT_REMEDIES, said, proved=True)
-            return best([one])
+            return best([Cause("norm_of_one_element", ONE_ELEMENT, ONE_ELEMENT_REMEDIES, said, proved=True)])
         if feeder is not None and feeder.info.name in network.once(initial_weights.alike_outputs):
             return best([initial_weights.symmetric(network)])
     if zero.speaks_for and not differs:
