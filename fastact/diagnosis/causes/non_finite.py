@@ -24,8 +24,7 @@ from fastact.diagnosis.network import LayerView
 from fastact.fields import COLUMN
 from fastact.text import percent, shown
 
-_COUNT, _NEURONS, _NEG = COLUMN["count"], COLUMN["neurons"], COLUMN["neg_infs"]
-_ZEROS = COLUMN["zeros"]
+_COUNT = COLUMN["count"]
 
 #: Causes that lie in a layer's weights.
 _OF_WEIGHTS: Final = ("uninitialised_memory", "not_finite_update", "optimizer_epsilon")

@@ -14,11 +14,8 @@ from fastact.diagnosis.evidence import facts, softmax
 from fastact.diagnosis.experts import expert_of
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network, row_rms
-from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 from fastact.text import number, percent
-
-_STD, _MEAN = COLUMN["std"], COLUMN["mean"]
 
 #: Names of a table of codes, where it was not seen who chose its rows.
 _CODEBOOK: Final = re.compile(r"code_?book|quanti[sz]|(^|[._])r?vq", re.IGNORECASE)

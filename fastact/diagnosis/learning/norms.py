@@ -10,7 +10,7 @@ from fastact.diagnosis.network import LayerView, Network
 from fastact.fields import COLUMN
 from fastact.text import number, shown
 
-_MEAN, _STD, _COUNT, _NEURONS = (COLUMN[name] for name in ("mean", "std", "count", "neurons"))
+_MEAN, _STD, _COUNT = (COLUMN[name] for name in ("mean", "std", "count"))
 #: Share by which a mean and a deviation are off one that is handed on: its epsilon, and sums of 32 bits.
 _ROUNDING: Final = 1e-3
 #: How far from 0 the mean, or from 1 the deviation, of what a norm is given must be for it to have something to do.

@@ -50,8 +50,7 @@ _HEAVY: Final = 1e3
 _MOVES: Final = 3e-3
 #: Rows before anything can be said to have faded.
 _ROWS: Final = 10
-_MAX, _STD, _WITHIN, _STEP = COLUMN["max"], COLUMN["std"], COLUMN["within_std"], COLUMN["step"]
-_COUNT, _NEURONS = COLUMN["count"], COLUMN["neurons"]
+_WITHIN, _STEP = COLUMN["within_std"], COLUMN["step"]
 
 
 def zero_since(network: Network) -> int | None:

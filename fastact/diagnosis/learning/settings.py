@@ -11,7 +11,7 @@ from fastact.diagnosis.network import Network
 from fastact.fields import COLUMN
 from fastact.text import number, percent
 
-_MEAN, _STEP = COLUMN["mean"], COLUMN["step"]
+_STEP = COLUMN["step"]
 #: Momentum from which on gradients of hundreds of steps ago count as those of now do; in use are 0.9 to 0.99.
 _LONG: Final = 0.995
 #: The same of an Adam whose two are the wrong way round.
