@@ -229,7 +229,9 @@ def constant_answer(loss: Loss, targets: npt.NDArray[Any], options: Mapping[str,
         loss: the loss function.
         targets: shape (samples, ...), as the loss takes them: of classes any shape; of distributions the classes are on
             the last axis, or on axis 1, where `cross_entropy` has them. Of a loss without targets whatever it is.
-        options: of the facts of a loss those that its value depends on: "margin", "width", "log_target".
+        options: of the facts of a loss those that its value depends on: "margin", "width", "log_target"; and, where
+            "weights_told" says that these are all, "class_weights", "positive_weight", "label_smoothing",
+            "ignore_index" and "beta". "units": how many classes there are.
 
     Example:
         >>> constant_answer(LOSSES["triplet_margin"], np.array([]), {"margin": 0.3})
@@ -251,12 +253,61 @@ def constant_answer(loss: Loss, targets: npt.NDArray[Any], options: Mapping[str,
             table = values.reshape(-1, 1)
         else:
             return None
+    if known.get("weights_told"):
+        return _of_weighted(loss, table, known)
     width = float(known.get("width", 1.0))
     found = loss.constant(table / width) * width**2
     if loss.margin is not None:
         margin = float(known.get("margin", loss.margin))
         found *= 1.0 - margin if loss.name == "cosine_embedding" else margin
     return found if math.isfinite(found) else None
+
+
+def _of_weighted(loss: Loss, table: npt.NDArray[np.float64], known: Mapping[str, Any]) -> float | None:
+    """The same where terms count unequally, or targets are smoothed: as PyTorch's and Keras's losses do that.
+
+    Formula:
+        A loss that is the sum over answers c of masses m[c] times -ln q[c] is least where q is m / sum m.
+
+    Args:
+        loss: the loss function.
+        table: float64[samples, units], or the numbers of classes in one column.
+        known: see `constant_answer`.
+    """
+    smoothing = float(known.get("label_smoothing", 0.0))
+    if loss.constant is _of_bounded_squares and "beta" in known:
+        beta = float(known["beta"])
+        return _of_bounded_squares(table / beta) * beta if beta > 0.0 else _of_distances(table)
+    if loss.constant is _of_probabilities and "class_weights" not in known:
+        yes = table.mean(axis=0) * (1.0 - smoothing) + 0.5 * smoothing
+        weight = np.asarray(known.get("positive_weight", 1.0), np.float64)
+        if weight.size not in (1, yes.size):
+            return None
+        return float(_least(np.stack([weight * yes, 1.0 - yes])).mean())
+    if loss.constant is not _of_classes or "positive_weight" in known:
+        return None
+    numbered = table.shape[1] == 1
+    if numbered:
+        kept = table[(table >= 0.0) & (table != known.get("ignore_index", -1.0))].astype(np.int64)
+        if not kept.size:
+            return None
+        counts = np.bincount(kept, minlength=int(known.get("units", 0)))
+        shares = counts / kept.size
+    else:
+        shares = table.mean(axis=0)
+    weights = np.asarray(known.get("class_weights", np.ones(shares.size)), np.float64)
+    if weights.size != shares.size or not (weights >= 0.0).all() or not float(weights @ shares) > 0.0:
+        return None
+    masses = weights * (shares * (1.0 - smoothing) + smoothing / shares.size)
+    # PyTorch's mean is one by the weights of the samples' classes, where targets are numbers of classes.
+    return float(_least(masses / float(weights @ shares) if numbered else masses))
+
+
+def _least(masses: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The least sum over the first axis of masses times -ln q, over all q that sum to one."""
+    total = masses.sum(axis=0)
+    least: npt.NDArray[np.float64] = _entropy(masses).sum(axis=0) - _entropy(total)
+    return least
 
 
 def _is_multi_hot(targets: npt.NDArray[Any]) -> bool:

@@ -20,10 +20,10 @@ from bench.sound.families import network
 from bench.sound.losses import LOSSES, answers
 from bench.sound.setup import Setup
 from bench.sound.sources import SOURCES
-from bench.sound.task import Task, prepared, skill
+from bench.sound.task import Goal, prepared, skill
 from fastact.monitor.monitor import ActivationMonitor
 
-__all__ = ["OPTIMIZERS", "SCHEDULES", "Outcome", "kept", "train", "trained"]
+__all__ = ["OPTIMIZERS", "SCHEDULES", "Course", "Outcome", "gone_through", "kept", "train", "trained"]
 
 
 class Optimizer(NamedTuple):
@@ -56,6 +56,65 @@ OPTIMIZERS: Final[dict[str, Optimizer]] = {
     "Adadelta": Optimizer(optim.Adadelta, (0.3, 3.0)),
 }
 SCHEDULES: Final = ("", "cosine", "steps", "exponential", "warm-up", "one cycle", "plateau")
+
+
+class Course:
+    """What goes on around a drawn training. By itself nothing: it is not watched, and its data stay as they are."""
+
+    def begins(self, model: nn.Module, criterion: Any) -> None:
+        """The first step is about to begin."""
+
+    def data(self, inputs: tuple[Tensor, ...], wanted: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """All that is trained on, before batches are drawn of it."""
+        return inputs, wanted
+
+    def batch(self, inputs: tuple[Tensor, ...], wanted: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """One batch."""
+        return inputs, wanted
+
+    def asked(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """What an evaluation goes by."""
+        return inputs
+
+    def stepped(self, loss: float) -> None:
+        """A step has ended."""
+
+    def ended(self) -> None:
+        """The last step has ended; also where one raised."""
+
+    def answered(self, given: Tensor) -> Tensor:
+        """What the trained network says."""
+        return given
+
+
+class _Watched(Course):
+    """A training that is recorded, as the draw has it."""
+
+    def __init__(self, setup: Setup, path: Path) -> None:
+        self.setup = setup
+        self.monitor = ActivationMonitor(path)
+        self.watch: fastact.torch.Watch | None = None
+
+    def begins(self, model: nn.Module, criterion: Any) -> None:
+        """Attaches fastact."""
+        how = dict(self.setup.watch)
+        if how["loss"] == "criterion":
+            own = isinstance(criterion, nn.Module) or getattr(criterion, "__module__", "") == "torch.nn.functional"
+            how["loss"] = criterion if own else None
+        self.watch = fastact.torch.watch(model, self.monitor, **how)
+
+    def stepped(self, loss: float) -> None:
+        """Ends a step."""
+        self.monitor.step()
+
+    def ended(self) -> None:
+        """Ends the recording."""
+        watch, self.watch = self.watch, None
+        if watch is not None:
+            watch.remove()
+        self.monitor.close()
+        if watch is not None and watch.failures:
+            raise AssertionError(f"{self.setup.name}: outputs were not recorded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,26 +176,27 @@ def train(setup: Setup, folder: Path) -> Outcome:
 
 def trained(setup: Setup, path: Path | None) -> Outcome:
     """Trains, watched where there is a path, and measures."""
-    task = prepared(SOURCES[setup.source], setup.scale, factor=setup.factor, offset=setup.offset)
     losses: list[float | None] = []
+    course = Course() if path is None else _Watched(setup, path)
     with warnings.catch_warnings():
         # PyTorch warns of order of schedules and of shapes that it takes all the same: as in other people's terminals.
         warnings.simplefilter("ignore")
         try:
-            reached = _loop(setup, task, path, losses)
+            reached = gone_through(setup, course, losses)
         except (ValueError, RuntimeError) as error:
             return Outcome(setup, path or Path(), 0.0, tuple(losses), f"{type(error).__name__}: {str(error)[:200]}")
     return Outcome(setup, path or Path(), round(reached, 4), tuple(losses))
 
 
-def _loop(setup: Setup, task: Task, path: Path | None, losses: list[float | None]) -> float:
+def gone_through(setup: Setup, course: Course, losses: list[float | None]) -> float:
+    """Trains, and gives the skill that is reached; losses of the steps go into a list."""
+    task = prepared(SOURCES[setup.source], setup.scale, factor=setup.factor, offset=setup.offset)
     fit = LOSSES[setup.loss]
     model = network(setup, task, fit.last() if fit.last else None)
     criterion = fit.criterion(task)
     how = OPTIMIZERS[setup.optimizer]
     optimizer = how.make(model.parameters(), lr=setup.rate, weight_decay=setup.decay, **how.how)
     schedule = _schedule(setup, optimizer)
-    batches = _batches(setup, task)
 
     def loss_of(inputs: tuple[Tensor, ...], wanted: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=setup.bfloat16):
@@ -151,7 +211,7 @@ def _loop(setup: Setup, task: Task, path: Path | None, losses: list[float | None
         optimizer.zero_grad()
         total = 0.0
         for _ in range(setup.accumulate):
-            loss = loss_of(*next(batches))
+            loss = loss_of(*course.batch(*next(batches)))
             (loss / setup.accumulate).backward()
             total += loss.item() / setup.accumulate
         if setup.clip == "norm":
@@ -167,45 +227,43 @@ def _loop(setup: Setup, task: Task, path: Path | None, losses: list[float | None
         if setup.evaluate and at % setup.evaluate == setup.evaluate - 1:
             model.eval()
             with torch.no_grad():
-                loss_of(tuple(each[:256] for each in task.test[0]), task.test[1][:256])
+                loss_of(course.asked(tuple(each[:256] for each in task.test[0])), task.test[1][:256])
             model.train()
         return total
 
     model.train()
-    if path is None:
-        losses.extend(_plain(step(at)) for at in range(setup.steps))
-    else:
-        with ActivationMonitor(path) as monitor, _watch(setup, model, monitor, criterion) as watch:
-            for at in range(setup.steps):
-                losses.append(_plain(step(at)))
-                monitor.step()
-            if watch.failures:
-                raise AssertionError(f"{setup.name}: outputs were not recorded")
+    course.begins(model, criterion)
+    batches = _batches(setup, task.goal, *course.data(*task.train))
+    try:
+        for at in range(setup.steps):
+            total = step(at)
+            losses.append(_plain(total))
+            course.stepped(total)
+    finally:
+        course.ended()
+    return skill(task.goal, fit.plain(course.answered(_said(model, course.asked(task.test[0])))), task.test[1])
+
+
+def _said(model: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+    """What a network says in evaluation."""
     model.eval()
     with torch.no_grad():
-        parts = [model(*(each[at : at + 256] for each in task.test[0])) for at in range(0, len(task.test[1]), 256)]
-    return skill(task.goal, fit.plain(torch.cat(parts)), task.test[1])
-
-
-def _watch(setup: Setup, model: nn.Module, monitor: ActivationMonitor, criterion: Any) -> fastact.torch.Watch:
-    how = dict(setup.watch)
-    if how["loss"] == "criterion":
-        own = isinstance(criterion, nn.Module) or getattr(criterion, "__module__", "") == "torch.nn.functional"
-        how["loss"] = criterion if own else None
-    return fastact.torch.watch(model, monitor, **how)
+        parts = [model(*(each[at : at + 256] for each in inputs)) for at in range(0, len(inputs[0]), 256)]
+    return torch.cat(parts)
 
 
 def _plain(loss: float) -> float | None:
     return loss if math.isfinite(loss) else None
 
 
-def _batches(setup: Setup, task: Task) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+def _batches(
+    setup: Setup, goal: Goal, inputs: tuple[Tensor, ...], wanted: Tensor
+) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
     """Batches without end; a smaller one at an epoch's end is left out where norms want several samples."""
     chance = torch.Generator().manual_seed(setup.seed + 1)
-    inputs, wanted = task.train
     many = len(wanted)
     size = min(setup.batch, many)
-    whole = setup.norm == "batch" or task.goal == "pair"
+    whole = setup.norm == "batch" or goal == "pair"
     while True:
         order = torch.randperm(many, generator=chance)
         for first in range(0, many - size + 1 if whole else many, size):

@@ -219,7 +219,8 @@ class Losses:
         if name not in self._known:
             known = known_of(loss)
             masked = getattr(y_pred, "_keras_mask", None) is not None
-            known.facts["weighted"] |= sample_weight is not None or masked or not _one_term_a_sample(known, targets)
+            if sample_weight is not None or masked or not _one_term_a_sample(known, targets):
+                known.facts |= {"weighted": True, "weights_told": False}
             if self._steps is not None:
                 known.facts["steps"] = self._steps
             if weight is not None:
@@ -280,11 +281,11 @@ class Known(NamedTuple):
         function: its name, as `fastact.losses.find` takes it; "" for one that is not Keras's own.
         axis: that of the classes.
         facts: ``framework``; ``spelled``, as the user did; ``reduction``, by its usual name; ``weighted``, whether some
-            targets count for more than others, so that the best constant answer is not known; ``squeezes``, whether a
-            last axis of 1 in predictions or targets is harmless; ``ignore_index``, the class that does not count;
-            ``converts``, whether targets of 0 and 1 do for -1 and 1. Later ``steps``, the batches of an epoch;
-            ``weight``, by how much it counts; ``added``, what else the model minimises; ``metrics``, the names of those
-            that it was compiled with.
+            targets count for more than others, or are smoothed; ``weights_told``, whether by how much is told here;
+            ``label_smoothing``; ``squeezes``, whether a last axis of 1 in predictions or targets is harmless;
+            ``ignore_index``, the class that does not count; ``converts``, whether targets of 0 and 1 do for -1 and 1.
+            Later ``steps``, the batches of an epoch; ``weight``, by how much it counts; ``added``, what else the model
+            minimises; ``metrics``, the names of those that it was compiled with.
     """
 
     function: str
@@ -315,6 +316,9 @@ def known_of(loss: Any) -> Known:
         return Known("", -1, facts)
     if options.get("ignore_class") is not None:
         facts["ignore_index"] = int(options["ignore_class"])
+    if options.get("label_smoothing"):
+        facts["label_smoothing"] = float(options["label_smoothing"])
+        facts["weights_told"] = "ignore_index" not in facts
     if name in _CONVERTED:
         facts["converts"] = True
     of_logits = "_of_logits" if options.get("from_logits") else ""

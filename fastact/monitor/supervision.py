@@ -229,8 +229,13 @@ class Supervision(ABC):
         pool, form = self._pools.get(row), self._forms.get(row)
         loss = form.loss if loss is None and form is not None else loss
         options = facts or {}
-        if loss is None or (pool is None and loss.targets) or options.get("weighted"):
+        if loss is None or (pool is None and loss.targets):
             return
+        if options.get("weighted") and (not options.get("weights_told") or options.get("reduction") == "sum"):
+            return
+        shape = tuple(getattr(predictions, "shape", ()))
+        if options.get("weights_told") and len(shape) > 1:
+            options = {**options, "units": int(shape[axis])}
         if loss.name == "huber" and form is None and options.get("framework") != "torch":
             return  # whose width is not known
         with self._failures("find what a constant answer is worth"):

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.nn.modules.loss import _Loss
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.torch.graph import facts_of_loss
@@ -46,6 +47,9 @@ _BY_CLASS: Final = frozenset({"cross_entropy", "nll_loss", "CrossEntropyLoss", "
 
 #: The class of a target that is left out, where nothing else is said.
 _IGNORED: Final = -100
+#: Weights of more classes are not looked at; and those that have been, by their tensor.
+_MOST_WEIGHTS: Final = 1024
+_weights: Final = WeakTensorKeyDictionary()
 
 #: Nodes of the autograd graph that change nothing but shape, memory or precision.
 _NEUTRAL: Final = frozenset({
@@ -155,17 +159,24 @@ def options(criterion: object, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     def option(name: str, default: object) -> Any:
         return kwargs.get(name, getattr(criterion, name, default))
 
-    weighted = any(isinstance(option(name, None), torch.Tensor) for name in ("weight", "pos_weight"))
-    weighted = weighted or bool(option("label_smoothing", 0.0)) or option("ignore_index", _IGNORED) != _IGNORED
+    weights = {
+        known: weight
+        for name, known in (("weight", "class_weights"), ("pos_weight", "positive_weight"))
+        if isinstance(weight := option(name, None), torch.Tensor)
+    }
+    weighted = bool(weights or option("label_smoothing", 0.0)) or option("ignore_index", _IGNORED) != _IGNORED
     # A smooth L1 is a Huber loss by the width; what is full has a term more.
     weighted = weighted or option("beta", 1.0) != 1.0 or option("full", False) is True
     facts: dict[str, Any] = {"framework": "torch", "weighted": weighted}
+    told = {known: _numbers_of(weight) for known, weight in weights.items()}
+    if weighted and all(told.values()) and option("full", False) is not True:
+        facts |= {**told, "weights_told": True}
     reduction = option("reduction", None)
     if isinstance(reduction, str):
         facts["reduction"] = reduction
     for name, known, usual in (
         ("ignore_index", "ignore_index", _IGNORED), ("label_smoothing", "label_smoothing", 0.0),
-        ("margin", "margin", None), ("delta", "width", 1.0),
+        ("margin", "margin", None), ("delta", "width", 1.0), ("beta", "beta", 1.0),
     ):  # fmt: skip
         value = option(name, usual)
         if isinstance(value, int | float) and value != usual:
@@ -174,6 +185,17 @@ def options(criterion: object, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         if option(name, False) is True:
             facts[name] = True
     return facts
+
+
+def _numbers_of(weight: torch.Tensor) -> list[float]:
+    """The weights of classes; none where they are many, or of single numbers."""
+    if weight.ndim > 1 or weight.numel() > _MOST_WEIGHTS:
+        return []
+    known = _weights.get(weight)
+    if known is None:
+        # Of a tensor on a GPU this waits for all that is under way there, once.
+        known = _weights[weight] = [float(each) for each in weight.detach().reshape(-1).tolist()]
+    return known
 
 
 def last_activation(x: torch.Tensor) -> dict[str, Any]:

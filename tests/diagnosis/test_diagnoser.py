@@ -33,7 +33,7 @@ def strict(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(layers_and_rows(), st.integers(1, 30), st.randoms(use_true_random=False))
 def test_any_rows_give_a_diagnosis_that_depends_on_them_alone(
     given_rows: tuple[list[LayerInfo], list[list[tuple[Any, ...]]]], window_size: int, random: Any

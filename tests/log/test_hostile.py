@@ -148,8 +148,9 @@ def program(*arguments: object, timeout: float) -> subprocess.CompletedProcess[s
 
 @pytest.mark.e2e
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit of the address space")
-def test_ten_thousand_mutants_end_neither_the_process_nor_its_memory() -> None:
-    done = program("mutants", 10_000, timeout=600)
+def test_mutants_end_neither_the_process_nor_its_memory() -> None:
+    # 10,000 of them take a minute: `fuzz_reader.py mutants 10000`.
+    done = program("mutants", 2_000, timeout=600)
     assert (done.returncode, done.stdout.split(":")[0]) == (0, "whole"), done.stderr[-2000:]
 
 

@@ -65,7 +65,8 @@ def test_weights_and_options_of_a_loss_are_facts() -> None:
     assert Trained(lambda model: criterion(model(X), Y)).facts() == {**given, "spelled": "cross_entropy"}
     smooth = Trained(lambda model: functional.cross_entropy(model(X), Y, label_smoothing=0.1))
     assert smooth.facts()["weighted"]
-    assert "loss:baseline" not in smooth.names()
+    assert "loss:baseline" in smooth.names()  # by how much is told
+    assert "loss:baseline" not in Trained(lambda model: criterion(model(X), Y)).names()  # nor how many terms a sum has
 
 
 def test_a_sum_is_the_loss_and_what_it_is_made_of_are_parts() -> None:

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.faults.case import CASES, PARTS, Part
+from bench.faults.mutants import drawn
+from bench.faults.mutants.drawn import drawn_names
 from bench.faults.mutants.operator import OPERATORS
 from bench.faults.mutants.table import HEADER, by_family, by_operator, lines
 from bench.faults.mutants.trial import Mutant, bases, mutant_by_name, pairs, profile_by_name, shuffled, twin_by_name
@@ -26,6 +28,9 @@ def main() -> None:
     """Runs from the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.faults.mutants", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--part", choices=PARTS, action="append", help="programs of this part; all but the held-out")
+    parser.add_argument(
+        "--drawn", type=int, metavar="SEED", help="of trainings drawn by this seed instead, 100 or as many as --bases"
+    )
     parser.add_argument("--sample", type=int, default=400, metavar="N", help="mutants, in turn of each mistake one")
     parser.add_argument("--bases", type=int, metavar="N", help="of so many programs, drawn by the seed; all")
     parser.add_argument("--seed", type=int, default=0, help="which programs are drawn for each mistake")
@@ -53,7 +58,7 @@ def main() -> None:
         for row in rows:
             table.add_row(*row)
         console.print(table)
-    if HELD_OUT in parts:
+    if HELD_OUT in parts or arguments.drawn == drawn.HELD_OUT:
         return
     for line in lines(told):
         console.print(line, markup=False, soft_wrap=True)
@@ -67,12 +72,16 @@ def main() -> None:
 def _run(arguments: Any, parts: list[Part]) -> list[Mutant]:
     # A forked child of a process that has used threads of its own may hang.
     with ProcessPoolExecutor(arguments.jobs, get_context("spawn"), initializer=begin) as pool:
-        names = bases(parts)
+        names = bases(parts) if arguments.drawn is None else drawn_names(arguments.drawn, arguments.bases or 100)
         if arguments.bases:
             names = shuffled(sorted(names), f"{arguments.seed}")[: arguments.bases]
-        home = [CASES[name].part for name in names]
+        parts_of: dict[str, Part] = {name: CASES[name].part if name in CASES else "tuning" for name in names}
+        home = [parts_of[name] for name in names]
         looked = pool.map(partial(profile_by_name, logs=arguments.logs), names, home)
         profiles = dict(zip(names, looked, strict=True))
+        if arguments.drawn is not None:  # about half of what is drawn does not learn
+            learns = dict(zip(names, pool.map(partial(twin_by_name, logs=arguments.logs), names, home), strict=True))
+            profiles = {name: it for name, it in profiles.items() if learns[name]}
         chosen = pairs(profiles, arguments.sample, arguments.seed)
         if arguments.operator:
             chosen = [pair for pair in chosen if pair[0] in arguments.operator]
@@ -80,8 +89,8 @@ def _run(arguments: Any, parts: list[Part]) -> list[Mutant]:
         if arguments.stored:
             chosen = [(a, b) for a, b in chosen if (arguments.logs / "mutants" / f"{a}@{b}" / "skill.json").is_file()]
         used = sorted({base for _, base in chosen})
-        list(pool.map(partial(twin_by_name, logs=arguments.logs), used, [CASES[base].part for base in used]))
-        home = [CASES[base].part for _, base in chosen]
+        list(pool.map(partial(twin_by_name, logs=arguments.logs), used, [parts_of[base] for base in used]))
+        home = [parts_of[base] for _, base in chosen]
         return list(pool.map(partial(mutant_by_name, logs=arguments.logs), chosen, home))
 
 

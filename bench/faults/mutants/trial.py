@@ -17,6 +17,7 @@ from bench.faults.case import CASES, Case, Part, _part
 from bench.faults.causes import CAUSES
 from bench.faults.judge import SOON, Said, names_cause, said
 from bench.faults.mutants import building, feeding, learning
+from bench.faults.mutants.drawn import drawn
 from bench.faults.mutants.injection import Injection, MutantRun, injected
 from bench.faults.mutants.operator import OPERATORS, Operator
 from bench.faults.mutants.profile import Profile, profile, quiet
@@ -92,29 +93,36 @@ def pairs(profiles: dict[str, Profile], sample: int, seed: int) -> list[tuple[st
     return [pair for pair, _ in zip(turns, range(sample), strict=False)]
 
 
+def program(base: str, part: Part) -> Case:
+    """The program of a name: a draw, or one of a part."""
+    if (case := drawn(base)) is not None:
+        return case
+    bases([part])
+    return CASES[base]
+
+
 def profile_by_name(base: str, part: Part, *, logs: Path) -> Profile:
     """The profile of a program, kept in a folder."""
     place = logs / "bases" / f"{base}.json"
     if place.is_file():
         return Profile(**json.loads(place.read_text(encoding="utf-8")))
-    bases([part])
-    found = profile(CASES[base])
+    found = profile(program(base, part))
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(json.dumps(asdict(found)), encoding="utf-8")
     return found
 
 
-def twin_by_name(base: str, part: Part, *, logs: Path) -> None:
-    """Trains a program without a mistake, where its log is not there."""
-    bases([part])
-    _trained(CASES[base], logs / "twins" / base, Injection())
+def twin_by_name(base: str, part: Part, *, logs: Path) -> bool:
+    """Trains a program without a mistake, where its log is not there; whether it learns."""
+    case = program(base, part)
+    told = _trained(case, logs / "twins" / base, Injection())
+    return not told["unfit"] and case.learns(told["skill"])
 
 
 def mutant_by_name(pair: tuple[str, str], part: Part, *, logs: Path) -> Mutant:
     """One mutant, trained where its log is not there, and judged."""
     name, base = pair
-    bases([part])
-    case, operator = CASES[base], OPERATORS[name]
+    case, operator = program(base, part), OPERATORS[name]
     it = profile_by_name(base, part, logs=logs)
     blank = Mutant(name, base, it.family)
     twin = _trained(case, logs / "twins" / base, Injection())

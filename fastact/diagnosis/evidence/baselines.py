@@ -43,15 +43,19 @@ def constant(loss: LayerView, network: Network) -> float | None:
     loss leaves the errors of samples to be weighed by others.
     """
     view = network.everything.get(loss.info.name + layer_types.BASELINE_SUFFIX)
-    wanted = targets(loss, network)
-    if view is None or network.once(_adversarial) or _counts_up(wanted) or _move(wanted):
-        return None
-    if is_made(loss, network):
+    if view is None or is_moved(loss, network):
         return None
     if loss.info.facts.get("reduction") == "none":
         return None
+    wanted = targets(loss, network)
     worth = float(np.median(view.rows["mean"]))  # of a sum, the last batch may have fewer terms
     return worth if math.isfinite(worth) and (worth > _NOTHING or (worth > 0.0 and _differ(wanted))) else None
+
+
+def is_moved(loss: LayerView, network: Network) -> bool:
+    """Whether targets are made up as the training goes on, so that what a loss was at first is no standard either."""
+    wanted = targets(loss, network)
+    return network.once(_adversarial) or _counts_up(wanted) or _move(wanted) or is_made(loss, network)
 
 
 def _move(wanted: LayerView | None) -> bool:

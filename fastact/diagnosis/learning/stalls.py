@@ -50,8 +50,12 @@ STAYS: Final = 20
 #: Factor of its first value from which on a loss has diverged whose constant answer is not known. Where its function is
 #: not known either that is a note: the loss of a value that is itself being learned may grow.
 _UNKNOWN: Final = 100.0
-#: Factor of a constant answer's loss from which on a divergence is critical.
+#: Factor of a constant answer's loss from which on a divergence is critical; and to which one has jumped that has
+#: diverged also while it comes back.
 FAR: Final = 10.0
+#: Factor of its first value above which a loss that rises steadily has lost its way, where its constant answer is not
+#: known and its targets stay what they are. Chosen.
+_CLIMBED: Final = 3.0
 
 
 class _Limits(Protocol):
@@ -98,11 +102,10 @@ def of_known(
     own = progress(values[at:])
     if own is not None and len(values) - at >= STAYS and own.now - _WILD * own.error > far and own.pace == 0.0:
         return Seen("diverged", at, own)
-    if course.rises and len(values) >= thresholds.learn_soon and course.least > _UP * max(constant, first):
-        # Steadily: it has nowhere been better, and does not turn.
-        lately = [progress(part) for part in (values[len(values) // 2 :], values[-max(len(values) // 3, LEAST) :])]
-        if not since(values, constant) and all(each is not None and each.rises for each in lately):
-            return Seen("rising", 0, course)
+    if own is not None and at and own.rows >= STAYS and own.least > far and values[at:].max() > FAR * far:
+        return Seen("diverged", at, own)  # it comes down from where it jumped to, and is not there yet
+    if course.least > _UP * max(constant, first) and _climbs(values, course, constant, thresholds):
+        return Seen("rising", 0, course)
     least_rows = _AT_ONCE if moving.moves_nothing(network) else 2 * thresholds.learn_soon // 3
     unmoved = moving.moves_too_little(network) and course.rows >= least_rows and not course.rises
     if unmoved and course.now > _GOOD * constant and course.rows_to(_GOOD * constant) > thresholds.learn_pace:
@@ -163,6 +166,14 @@ def of_known(
     return Seen("slow" if own.pace > 0.0 else "stuck", at, own)
 
 
+def _climbs(values: npt.NDArray[np.float64], course: Progress, level: float, thresholds: _Limits) -> bool:
+    """Whether a loss rises steadily: it has nowhere been below a level, and does not turn."""
+    if not course.rises or len(values) < thresholds.learn_soon or since(values, level):
+        return False
+    lately = [progress(part) for part in (values[len(values) // 2 :], values[-max(len(values) // 3, LEAST) :])]
+    return all(each is not None and each.rises for each in lately)
+
+
 def _has_gradients(network: Network, least: int) -> bool:
     """Whether backward passes were run in so many rows: it is a training, and no evaluation."""
     views = network.everything.values()
@@ -213,7 +224,7 @@ def _enough(layer: LayerView, network: Network, thresholds: _Limits, *, begun: b
     return rows * max(layer.stride, 1.0) >= enough and samples >= thresholds.learn_samples
 
 
-def of_unknown(layer: LayerView, course: Progress | None, thresholds: _Limits) -> Seen | None:
+def of_unknown(layer: LayerView, network: Network, course: Progress | None, thresholds: _Limits) -> Seen | None:
     """What a loss does of which nobody knows what a constant answer is worth."""
     same = layer.streaks.get("loss_unchanged")
     if same is not None and same.rows >= STAYS and same.step == layer.start and layer.first[_MEAN] != 0.0:
@@ -226,11 +237,19 @@ def of_unknown(layer: LayerView, course: Progress | None, thresholds: _Limits) -
     own = progress(values[at:])
     if own is not None and own.rows >= STAYS and own.least > _UNKNOWN * first and own.pace == 0.0:
         return Seen("diverged", at, own)
+    if course.least > _CLIMBED * first and _climbs(values, course, first, thresholds) and _is_given(layer, network):
+        return Seen("rising", 0, course)
     if len(layer.rows) < thresholds.learn_rows:
         return None
     flat = course.pace == 0.0 and not course.rises
     high = course.least > (1.0 - thresholds.learn_share) * layer.first[_MEAN]
     return Seen("flat", 0, course) if flat and high else None
+
+
+def _is_given(loss: LayerView, network: Network) -> bool:
+    """Whether a loss is of a known function, and its targets are of the data."""
+    known = bool(loss.info.facts.get("function")) and baselines.targets(loss, network) is not None
+    return known and not baselines.is_moved(loss, network)
 
 
 def proved(

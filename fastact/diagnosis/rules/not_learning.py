@@ -141,7 +141,8 @@ class NotLearning(Rule[NotLearningThresholds]):
         It is held there where, after learn_soon rows, weights have shrunk by half, dropout sets 90% to zero, the output
         depends on more weights outside of the model than in it, or two layers began with all weights alike.
         It diverges where now - 2 errors > learn_above times both the constant answer's and its first value for 20
-        rows, and does not fall; or 1.2 times these, and still rises.
+        rows, and does not fall, or has been ten times as far; or 1.2 times these, and still rises (3 times its first
+        value where the constant answer is not known, and the targets are those of the data).
         It cannot fall where all parameters are frozen, in no optimiser, without gradient, or where all gradients or
         updates are zero in each of the recorded steps; where weights are the same before each step; where the rate has
         become zero.
@@ -231,7 +232,7 @@ class NotLearning(Rule[NotLearningThresholds]):
         course = progress(values)
         seen: Seen | None = None
         if constant is None:
-            seen = of_unknown(layer, course, thresholds)
+            seen = of_unknown(layer, network, course, thresholds)
         elif course is not None:
             seen = of_known(layer, network, values, course, constant, thresholds)
         if seen is None or seen.kind == "flat":  # whether that should fall is not known, and that it cannot is
