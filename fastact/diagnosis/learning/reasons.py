@@ -6,6 +6,8 @@ make one likelier than the rest.
 
 from typing import Final
 
+import numpy as np
+
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes.cause import Cause
 from fastact.diagnosis.causes.inputs import causes_of_data, causes_of_inputs
@@ -20,10 +22,12 @@ from fastact.text import percent
 
 #: Share of the weights that a new head on features that are kept has, at least; chosen.
 _FREE: Final = 0.02
+#: Factor of its first value above which a loss has risen, whatever its batches. Chosen.
+_HIGHER: Final = 1.2
 #: Predictions whose spread over the samples is less than this share of their size are one answer.
 _ALIKE: Final = 1e-4
 
-_WITHIN, _NEURONS = COLUMN["within_std"], COLUMN["neurons"]
+_MEAN, _WITHIN, _NEURONS = COLUMN["mean"], COLUMN["within_std"], COLUMN["neurons"]
 _ZEROS, _COUNT = COLUMN["zeros"], COLUMN["count"]
 
 _THAW: Final = (
@@ -48,7 +52,8 @@ def proofs(network: Network) -> list[Cause]:
                     "build the optimiser on the parameters of this model: torch.optim.Adam(model.parameters())",
                 ),
                 ("no step of an optimiser was seen since the model is watched",),
-                proved=bool(known.total),
+                # Where none steps, no parameter has a row; and outputs that stay as they are say as much.
+                proved=bool(known.total or no_update.still(network)),
             )
         )
     if known.frozen and not known.trainable and not known.total:
@@ -268,6 +273,12 @@ def _would_tell(network: Network) -> tuple[str, ...]:
     return ("record parameters too, which tells whether they move: weights=True, gradients=True, updates=True",)
 
 
+def _rose(loss: LayerView) -> bool:
+    """Whether a loss is higher than at first."""
+    later = loss.rows["mean"][len(loss.rows) // 2 :]
+    return float(np.mean(later)) > _HIGHER * abs(float(loss.first[_MEAN]))
+
+
 def _one_answer(loss: LayerView, network: Network, course: Course) -> Cause:
     if course.above or course.diverged:
         return Cause(
@@ -276,6 +287,7 @@ def _one_answer(loss: LayerView, network: Network, course: Course) -> Cause:
             (LOWER_RATE, "make sure that the loss is minimised: no minus sign, and no gradient ascent",
              "make sure that each input has its own target"),
             ("it rises steadily, as a loss does that is maximised",) if course.steady else (),
+            () if course.diverged or _rose(loss) else ("it was as high at first",),
         )  # fmt: skip
     same = one_answer(loss, network)
     known = LOSSES.get(str(loss.info.facts.get("function", "")))

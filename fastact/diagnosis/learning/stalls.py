@@ -20,6 +20,8 @@ _STEP, _MEAN = COLUMN["step"], COLUMN["mean"]
 _LEARNED: Final = 0.8
 #: Share of the rows so far: a loss that takes more to a constant answer's, at its pace in factors, is far off. Chosen.
 _LONG: Final = 0.7
+#: The same of one that takes so many times as many rows as there were, whatever the reason.
+_NEVER: Final = 3.0
 #: Ratio of updates to weights that leaves a constant answer in half the rows, if anything does: of 362 networks that
 #: learn, as long as that with 3,000 samples was enough for each.
 _AMPLE: Final = 3e-3
@@ -130,9 +132,13 @@ def of_known(
     # What falls by factors may be there soon.
     late = progress(values[len(values) // 2 :])
     far = late is not None and late.least > thresholds.learn_above * constant and not at
-    far = far and len(values) >= thresholds.learn_soon and rows_by_factors(values, level) > _LONG * len(values)
+    left = rows_by_factors(values, level)
+    far = far and len(values) >= thresholds.learn_soon and left > _LONG * len(values)
     if far and _is_far_off(layer, network, constant):
         return Seen("behind", at, late)
+    # Whatever keeps it there: after so many rows it is no plateau, and comes down as slowly as it would never.
+    if far and len(values) >= 2 * thresholds.learn_soon and min(left, own.rows_to(level)) > _NEVER * len(values):
+        return Seen("behind" if own.pace > 0.0 else "above", at, own)
     stands = len(values) >= thresholds.learn_soon and own.pace == 0.0 and own.now > _LEARNED * constant
     # The noise of batches alone falls at times: after twice as many rows only what is beyond doubt counts.
     stays = len(values) >= 2 * thresholds.learn_soon and course.now >= level and not _fell(values, course)
@@ -142,6 +148,7 @@ def of_known(
         return None
     worse = own.least > thresholds.learn_above * constant
     left = own.rows_to(level)
+    pace = len(values) if len(values) >= thresholds.learn_soon and _odd_data(layer, network) else thresholds.learn_pace
     # What is far off falls by factors, not by steps.
     takes = left if own.now <= FAR * constant else max(left, rows_by_factors(values, level))
     off = worse and not at and len(values) >= thresholds.learn_soon and takes > len(values)
@@ -151,7 +158,7 @@ def of_known(
     # What is below already, and falls of late, is on its way, however far its weights have gone.
     soon = own.most < constant and rows_at_last(values[at:], level) <= thresholds.learn_rows
     soon = soon or left <= _AT_ONCE  # it falls, and is nearly there
-    if soon or (left <= thresholds.learn_pace and not _wandered(layer, network, own.rows, thresholds)):
+    if soon or (left <= pace and not _wandered(layer, network, own.rows, thresholds)):
         return None
     if at and len(values) - at >= thresholds.learn_rows // 2:
         before = progress(values[:at])
@@ -190,6 +197,12 @@ def _wandered(layer: LayerView, network: Network, rows: int, thresholds: _Limits
     return rows >= thresholds.learn_soon and samples >= thresholds.learn_samples and moving.moved_far(network)
 
 
+def _odd_data(layer: LayerView, network: Network) -> bool:
+    """Whether inputs or targets are such that no usual rate suits them."""
+    known = feature_scales(network), missing_value_codes(network), targets_not_scaled(layer, network)
+    return any(each.speaks_for for each in known)
+
+
 def _is_far_off(layer: LayerView, network: Network, constant: float) -> bool:
     """Whether it is known why a loss began far from where a constant answer is."""
     odd = feature_scales(network), missing_value_codes(network)
@@ -212,6 +225,7 @@ def _enough(layer: LayerView, network: Network, thresholds: _Limits, *, begun: b
     soon = soon or (many and moving.moves_too_much(network))
     soon = soon or (reasons.hardly_free(network) and not begun) or rates.cannot_be_learned(network)
     soon = soon or bool(same_inputs(layer, network).speaks_for) or bool(no_update.causes(network))
+    soon = soon or (many and _odd_data(layer, network))
     # A recurrent layer finds late what to remember, and a constant answer until then is no rare thing.
     soon = soon or (_wandered(layer, network, rows, thresholds) and not _is_recurrent(network))
     if soon or (reasons.one_answer(layer, network) and not begun):

@@ -78,7 +78,9 @@ def test_a_loss_that_diverges() -> None:
     spike = np.concatenate([falling(60), np.full(15, 80.0), np.full(25, 0.6)])
     assert findings(loss(noisy(spike))) == []
     recovers = np.concatenate([falling(60), 60.0 - np.arange(40)])
-    assert findings(loss(noisy(recovers))) == []
+    assert only(loss(noisy(recovers))).first_step == 60  # it is not back yet
+    assert findings(loss(noisy(np.concatenate([recovers, np.full(20, 2.0)])))) == []
+    assert findings(loss(noisy(np.concatenate([falling(60), 20.0 - np.arange(18)])))) == []
 
 
 def test_a_loss_that_is_back_where_it_started() -> None:

@@ -187,6 +187,51 @@ def test_a_loss_that_diverges_whose_constant_answer_is_not_known() -> None:
     assert (own.healthy, [note.condition for note in own.notes]) == (True, ["not_learning"])
 
 
+def test_a_loss_that_climbs_whose_constant_answer_is_not_known() -> None:
+    climbs = 2.0 + 0.2 * np.arange(50)
+
+    def told(levels: Any, function: str = "cross_entropy", targets: Any = None) -> list[Finding]:
+        given = loss(noisy(levels), function=function, targets=targets)
+        del given["loss:baseline"]
+        return findings(given)
+
+    (finding,) = told(climbs)
+    assert "has risen since step 0: from 2" in finding.message
+    assert told(climbs[:29]) == []
+    assert told(np.minimum(climbs, 7.0)) == []  # it has turned
+    assert told(2.0 + 0.06 * np.arange(50)) == []
+    assert told(climbs, function="") == []  # one of one's own may grow
+    assert findings(loss(noisy(climbs), None)) == []  # its targets may be made up
+    for away, count in ((0.0, 1), (1.0, 0)):  # values that are themselves learned move
+        given = loss(noisy(climbs), function="mean_squared_error")
+        rows = [row(s, mean=away * s, std=0.1) for s in range(50)]
+        targets = LayerInfo("loss:target", 0, "Target", facts={"shape": [64], "whole": False}), rows
+        del given["loss:baseline"]
+        assert len(findings(given | {"loss:target": targets})) == count
+
+
+def test_a_loss_that_stands_far_above_a_constant_answer() -> None:
+    (finding,) = findings(loss(noisy(np.full(60, 4.0 * LN10))))
+    assert finding.confidence == "possible"
+    assert finding.cause_name != "loss_diverges"  # it was as high at first
+    assert "is worse than that of a constant answer since step 0" in finding.message
+    assert findings(loss(noisy(np.full(59, 4.0 * LN10)), batch=8)) == []
+    assert findings(loss(noisy(4.0 * LN10 * 0.97 ** np.arange(60)))) == []  # it will be there soon
+    (slow,) = findings(loss(noisy(9.0 * LN10 * 0.997 ** np.arange(60))))
+    assert "is still worse than that of a constant answer" in slow.message
+
+
+def test_a_loss_that_comes_down_from_where_it_jumped_to() -> None:
+    levels = np.concatenate([np.full(20, 2.0), 400.0 * 0.9 ** np.arange(36)])
+    (finding,) = findings(loss(noisy(levels)))
+    assert (finding.first_step, finding.severity) == (20, "critical")
+    assert "has diverged since step 20" in finding.message
+    assert findings(loss(noisy(levels[:39]))) == []
+    assert findings(loss(noisy(np.minimum(levels, 30.0)))) == []  # no such jump
+    back = np.concatenate([levels, np.full(30, 2.0)])
+    assert findings(loss(noisy(back))) == []
+
+
 def test_what_would_tell_more_is_told_where_it_is_not_recorded() -> None:
     flat = loss(noisy(np.full(110, LN10)))
     (finding,) = findings(flat, optimiser(rows=110))
