@@ -1,6 +1,7 @@
 """From rows to findings: what is wrong, where, since when and why. Where rows come from is not known here.
 
 diagnoser       takes rows and gives a `Diagnosis`; the entry
+judging         asks each layer's rules what they find there
 onsets          tracks since when each row condition has held
 followed        the layers whose row conditions are the same expressions, followed together
 row_conditions  conditions of single rows, for numbers and arrays alike

@@ -187,6 +187,11 @@ class Network:
             found = self._feeders[at] = self.layers[place] if 0 <= place < at else None
         return found
 
+    def begun(self, *conditions: str) -> set[int]:
+        """The places of the layers in which one of these row conditions holds now."""
+        running = self.once(_running)
+        return {place for name in conditions for place in running.get(name, ())}
+
     def evaluation(self, layer: LayerView) -> LayerView | None:
         """The rows of a layer in evaluation mode, where they were recorded; None for those rows themselves."""
         return None if layer.info.mode else self.once(_evaluations).get(layer_types.without_mode(layer.info.name))
@@ -266,6 +271,14 @@ class _Experts(NamedTuple):
         places = self.places.get(own, [])
         index = bisect_right(places, place)
         return max(self.begins[place] - 1, places[index - 1] if index else -1)
+
+
+def _running(network: Network) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for layer in network.layers:
+        for name in layer.streaks:
+            found.setdefault(name, []).append(layer.place)
+    return found
 
 
 def _by_type(network: Network) -> dict[str, list[LayerView]]:

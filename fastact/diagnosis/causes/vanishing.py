@@ -81,6 +81,11 @@ def heads(layer: LayerView, network: Network, rows: int) -> bool:
     return bool(pairs) and any(layer is head for pair in pairs for head in pair)
 
 
+def head_places(network: Network, rows: int) -> set[int]:
+    """The places of the layers that are `heads`."""
+    return {head.place for pair in network.once(_heads, rows) for head in pair}
+
+
 def heads_since(layer: LayerView, network: Network, rows: int) -> int:
     """The step since which both heads of the posterior that a layer is one of have put out nothing but their prior."""
     pair = next(pair for pair in network.once(_heads, rows) if layer is pair[0] or layer is pair[1])

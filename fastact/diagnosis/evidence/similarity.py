@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.network import Network, medians
+from fastact.diagnosis.network import LayerView, Network, medians
 from fastact.diagnosis.row_conditions import Row
 from fastact.fields import COLUMN
 from fastact.text import shown
@@ -155,6 +155,29 @@ def _initial_states(network: Network) -> frozenset[int]:
         if alike[layer.place] and (fed or not all(alike[place] for place in again)):
             found.add(layer.place)
     return frozenset(found)
+
+
+def samples(layer: LayerView) -> float:
+    """The elements of each neuron in the last row; all of them where neurons were not swept."""
+    row = layer.rows[-1]
+    return float(row["count"]) / max(int(row["neurons"]), 1)
+
+
+def first_alike_by_sample(network: Network, ratio: float) -> LayerView | None:
+    """The first layer that takes places together (flattening, pooling) and shows that only places, not samples, differ.
+
+    Before it, a neuron of a convolution has its places among its samples.
+    """
+    alike = all_alike(network, ratio)
+    for layer in network.layers:
+        if not alike[layer.place] or not layer_types.is_passing(layer.info.layer_type):
+            continue
+        feeder = network.feeder(layer)
+        if feeder is None or alike[feeder.place] or not samples(layer) < samples(feeder):
+            continue
+        if (layer.rows["std"] > 0.0).all():
+            return layer
+    return None
 
 
 def one_symbol(network: Network, step: int) -> str:

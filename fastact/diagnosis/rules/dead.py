@@ -1,7 +1,7 @@
 """Dead neurons: outputs that are zero for every sample, so that no gradient moves them any more."""
 
 import math
-from collections.abc import Hashable
+from collections.abc import Container, Hashable
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -183,6 +183,10 @@ class Dead(Rule[DeadThresholds]):
     def limits(self, finding: Finding, thresholds: DeadThresholds) -> tuple[tuple[float, str], ...]:
         """From where so many dead neurons do harm."""
         return ((thresholds.dead_critical, "a finding where it does harm"),)
+
+    def suspects(self, network: Network, thresholds: DeadThresholds) -> Container[int] | None:
+        """Those of which enough is silent now."""
+        return network.begun("zero", "dead", "mostly_silent", "nothing_fires")
 
     def check(self, layer: LayerView, network: Network, thresholds: DeadThresholds) -> Finding | Outcome:
         """The share of dead neurons now, and what harm it does."""

@@ -1,6 +1,7 @@
 """Drift: a layer whose scale changed abruptly, in the middle of training, and stayed changed."""
 
 import math
+from collections.abc import Container
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -144,6 +145,15 @@ class Drifting(Rule[DriftingThresholds]):
         if not deviation > 0.0:
             return ()
         return (Cascade((moved("half_moved", 0.5), moved("moved", 1.0)), nothing_finite),)
+
+    def suspects(self, network: Network, thresholds: DriftingThresholds) -> Container[int] | None:
+        """Those that have moved by the factor, what makes another part's input, and inputs."""
+        if network.lengths.min() < self.needs(thresholds):
+            return None
+        factor, kinds = thresholds.drift_factor, network.layer_types
+        places = {place for place, span in enumerate(network.range) if span >= factor}
+        places.update(changes.made_by(network).values())
+        return places | {place for place, kind in enumerate(kinds) if kind == layer_types.INPUT}
 
     def check(self, layer: LayerView, network: Network, thresholds: DriftingThresholds) -> Finding | Outcome:
         """The change in the window, if there is one. Most layers have not moved by the factor at all."""

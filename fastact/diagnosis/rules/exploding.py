@@ -1,7 +1,7 @@
 """Explosion: outputs that grow by orders of magnitude, from step to step or from layer to layer."""
 
 import math
-from collections.abc import Hashable
+from collections.abc import Container, Hashable
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -147,6 +147,14 @@ class Exploding(Rule[ExplodingThresholds]):
         """Where it began, and how many times that is an explosion; over depth, what the first layer has."""
         grown = line(finding, "rms_first", "exploding from here", thresholds.explode_growth)
         return grown + line(finding, "rms_first_layer", "the first layer's")
+
+    def suspects(self, network: Network, thresholds: ExplodingThresholds) -> Container[int] | None:
+        """Those that are large now, and the one whose exponential overflowed or that began too large."""
+        places = network.begun("growing", "large")
+        if network.layers[0].info.layer_type != layer_types.GRADIENT:
+            source = nan_origin.exponent_source(network)
+            places |= {initial_scale.place(network), -1 if source is None else source.place}
+        return places
 
     def check(self, layer: LayerView, network: Network, thresholds: ExplodingThresholds) -> Finding | Outcome:
         """Growth over steps first, since it says when; then growth over depth."""

@@ -1,5 +1,6 @@
 """NaN and Inf: where and when they first appeared, and where they were born."""
 
+from collections.abc import Container
 from typing import Any, ClassVar, Final
 
 from fastact.diagnosis import layer_types
@@ -81,6 +82,10 @@ class NonFinite(Rule[NonFiniteThresholds]):
 
         known = RowCondition("non_finite", holds, patience=0), RowCondition("ever_non_finite", holds, patience=_EVER)
         return (Cascade(known),)
+
+    def suspects(self, network: Network, thresholds: NonFiniteThresholds) -> Container[int] | None:
+        """Those that had NaN or Inf of late."""
+        return network.begun("non_finite")
 
     def check(self, layer: LayerView, network: Network, thresholds: NonFiniteThresholds) -> Finding | Outcome:
         """What is not finite in the window."""

@@ -1,6 +1,7 @@
 """Oscillation: outputs that swing up and down from step to step, as regularly as no noise does."""
 
 import math
+from collections.abc import Container
 from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -120,6 +121,11 @@ class Oscillating(Rule[OscillatingThresholds]):
     def needs(self, thresholds: OscillatingThresholds) -> int:
         """`oscillate_rows`."""
         return thresholds.oscillate_rows
+
+    def suspects(self, network: Network, thresholds: OscillatingThresholds) -> Container[int] | None:
+        """Those that swing."""
+        few = network.lengths.min() < thresholds.oscillate_rows
+        return None if few else network.once(_swings, thresholds)
 
     def check(self, layer: LayerView, network: Network, thresholds: OscillatingThresholds) -> Finding | Outcome:
         """The swings at the end of the window. Most layers do not move that much at all."""

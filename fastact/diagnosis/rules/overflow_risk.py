@@ -1,6 +1,7 @@
 """Overflow risk: values that come close to the largest one that their dtype can hold."""
 
 import math
+from collections.abc import Container
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -87,6 +88,10 @@ class OverflowRisk(Rule[OverflowRiskThresholds]):
         """The dtype's largest number, and the share of it from where it is close."""
         close = line(finding, "largest", "close from here", thresholds.overflow_warning)
         return close + line(finding, "largest", "overflow")
+
+    def suspects(self, network: Network, thresholds: OverflowRiskThresholds) -> Container[int] | None:
+        """Those that are near it now."""
+        return network.begun("near_overflow")
 
     def check(self, layer: LayerView, network: Network, thresholds: OverflowRiskThresholds) -> Finding | Outcome:
         """How much is left, and for how long it will last."""

@@ -1,6 +1,7 @@
 """Saturation: outputs at the bounds of a bounded activation, where its gradient is almost zero."""
 
 import math
+from collections.abc import Container
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -176,6 +177,12 @@ class Saturated(Rule[SaturatedThresholds]):
         """From where it is a finding."""
         return ((thresholds.saturated_warning, "saturated from here"),)
 
+    def suspects(self, network: Network, thresholds: SaturatedThresholds) -> Container[int] | None:
+        """Those at their bounds now, and a discriminator's scores."""
+        flat = adversaries.flat_scores(network)
+        places = network.begun("saturated", "recurrent_saturated", "gated_saturated", "open_saturated")
+        return places if flat is None else places | {flat.layer.place}
+
     def check(self, layer: LayerView, network: Network, thresholds: SaturatedThresholds) -> Finding | Outcome:
         """The share of saturated elements over the recent rows."""
         if layer.info.layer_type in _SCORES:
@@ -200,7 +207,7 @@ class Saturated(Rule[SaturatedThresholds]):
             return Outcome.NOT_FOUND
         if elements < thresholds.saturated_elements:
             return Outcome.NOT_ENOUGH_DATA
-        if layer.info.layer_type not in layer_types.BOUNDED and not _looks_like_tanh(layer):
+        if layer.info.layer_type not in layer_types.BOUNDED and not gates.looks_like_tanh(layer):
             return Outcome.NOT_APPLICABLE
         adversary = adversaries.discriminates(layer, network)
         if not adversary and _by_design(layer, network, streak.step, ratio, thresholds):
@@ -307,13 +314,6 @@ def _signal_behind(layer: LayerView, network: Network) -> bool:
     behind = range(layer.place + 1, len(network.layers))
     known = [(network.signal[place], network.rms[place]) for place in behind]
     return bool(known) and all(math.isnan(signal) or signal >= _KEEPS * rms for signal, rms in known)
-
-
-def _looks_like_tanh(layer: LayerView) -> bool:
-    """Whether it is within [-1, 1] and at both saturated ends: pixels in [0, 1], masks and probabilities are not."""
-    low, high = layer.info.saturation
-    least, most = float(layer.rows["min"].min()), float(layer.rows["max"].max())
-    return -1.0 <= least < low and high < most <= 1.0
 
 
 def _beyond(low: float, high: float) -> str:

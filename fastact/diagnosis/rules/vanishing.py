@@ -1,7 +1,7 @@
 """Vanishing: the differences between samples are lost on the way through the network."""
 
 import math
-from collections.abc import Hashable
+from collections.abc import Container, Hashable
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -178,6 +178,12 @@ class Vanishing(Rule[VanishingThresholds]):
         """The signal of the layer that feeds it, and the share of it below which it has vanished."""
         little = line(finding, "reference_signal", "vanishing below", thresholds.vanish_ratio)
         return little + line(finding, "reference_signal", "the signal that feeds it")
+
+    def suspects(self, network: Network, thresholds: VanishingThresholds) -> Container[int] | None:
+        """Those whose signal is small now or unknown, and the heads of a collapsed posterior."""
+        places = network.begun("faint", "faded", "blurred")
+        places |= vanishing.head_places(network, thresholds.vanish_prior_rows)
+        return places | {place for place, signal in enumerate(network.signal) if math.isnan(signal)}
 
     def check(self, layer: LayerView, network: Network, thresholds: VanishingThresholds) -> Finding | Outcome:
         """Whether the signal is lost here, compared with the layers before and with the first row."""
