@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -84,6 +84,14 @@ class LayerView:
         return self.rows[self.rows["step"].searchsorted(step) :]
 
 
+class Recent(NamedTuple):
+    """Rows at the end of each layer: where they are in `Network.table`, and where each layer's begin among them."""
+
+    at: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
+
+
 class Network:
     """All layers in forward order, and what is compared between them: medians over each layer's recent rows.
 
@@ -160,10 +168,28 @@ class Network:
     def once_for(self, compute: Callable[..., _T], *args: Any) -> _T:
         """`compute(self, *args)`, computed once for equal `args`: for what few of them stand for many layers."""
         which = compute, args
-        if which not in self._known:
-            self._known[which] = compute(self, *args)
-        known: _T = self._known[which]
+        known: _T = self._known.get(which, _NEW)
+        if known is _NEW:
+            known = self._known[which] = compute(self, *args)
         return known
+
+    def once_alike(self, alike: Hashable, compute: Callable[..., _T], *args: Any) -> _T:
+        """`compute(*args)`, computed once for all calls that are `alike`: of many layers the same can be said.
+
+        `alike` has all that `compute` asks of its arguments and that may differ from call to call.
+        """
+        which = compute, alike
+        known: _T = self._known.get(which, _NEW)
+        if known is _NEW:
+            known = self._known[which] = compute(*args)
+        return known
+
+    def recent(self, rows: int) -> Recent:
+        """The last rows of each layer, at most so many."""
+        lengths = np.minimum(self.lengths, rows)
+        starts = np.cumsum(lengths) - lengths
+        at = np.repeat(self.starts + self.lengths - lengths - starts, lengths) + np.arange(lengths.sum())
+        return Recent(at, starts, lengths)
 
     @property
     def input(self) -> LayerView | None:
@@ -216,11 +242,8 @@ class Network:
 
     def _compare(self, recent_rows: int, min_samples: int) -> None:
         self.lengths = whole = np.array([len(layer.rows) for layer in self.layers])
-        ends = np.cumsum(whole)
-        self.starts = ends - whole
-        lengths = np.minimum(whole, recent_rows)
-        starts = np.cumsum(lengths) - lengths
-        recent = np.repeat(ends - np.cumsum(lengths), lengths) + np.arange(lengths.sum())
+        self.starts = np.cumsum(whole) - whole
+        recent, starts, lengths = self.recent(recent_rows)
         # A field at a time: numpy copies structured rows in several times the time.
         mean, std, saturated, within = (self.table[name] for name in ("mean", "std", "saturated", "within_std"))
         count, neurons = self.table["count"][recent].astype(np.float64), self.table["neurons"][recent]

@@ -93,7 +93,9 @@ def heads_since(layer: LayerView, network: Network, rows: int) -> int:
 
 
 def _heads(network: Network, rows: int) -> list[tuple[LayerView, LayerView]]:
-    pairs = []
+    pairs: list[tuple[LayerView, LayerView]] = []
+    if not network.begun("prior", "around_prior"):
+        return pairs
     for head, other in zip(network.layers, network.layers[1:], strict=False):
         behind = other.place + 1
         if behind >= len(network.layers):

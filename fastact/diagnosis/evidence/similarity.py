@@ -73,9 +73,7 @@ def recent_likeness(network: Network, recent_rows: int, min_samples: int) -> lis
 
 
 def _recent(network: Network, recent_rows: int, min_samples: int) -> list[float]:
-    lengths = np.minimum(network.lengths, recent_rows)
-    starts = np.cumsum(lengths) - lengths
-    recent = np.repeat(network.starts + network.lengths - lengths - starts, lengths) + np.arange(lengths.sum())
+    recent, starts, lengths = network.recent(recent_rows)
     neurons, count, std, within = (network.table[name][recent] for name in ("neurons", "count", "std", "within_std"))
     values = medians(_likeness(neurons, count, std, within, min_samples), starts, lengths)
     judged = (name not in layer_types.PROBABILITIES and name != layer_types.INPUT for name in network.layer_types)
