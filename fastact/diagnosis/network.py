@@ -4,6 +4,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
@@ -335,6 +336,16 @@ def medians(values: npt.NDArray[np.float64], starts: npt.NDArray[Any], lengths: 
     table.sort(axis=1)  # NaN last
     known = np.count_nonzero(~np.isnan(table), axis=1)
     return table[np.arange(len(table)), np.maximum(known - 1, 0) // 2].tolist()  # type: ignore[no-any-return]
+
+
+def asked_once(compute: Callable[[Network], _T]) -> Callable[[Network], _T]:
+    """What is asked of a network, computed once for it: it changes no more."""
+
+    @wraps(compute)
+    def known(network: Network) -> _T:
+        return network.once(compute)
+
+    return known
 
 
 def row_rms(row: Row) -> float:

@@ -3,6 +3,9 @@
 import math
 from typing import Final, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.evidence import facts
@@ -103,11 +106,21 @@ def _birth(network: Network, layer: LayerView) -> Birth:
     if before is None and layer.place not in places and since[first.info.name] <= step:
         before = first
     rows = layer.since(step)
-    lasting = bool(facts.not_finite(rows).all())
+    lasting = bool(_broken_rows_of(network, layer)[len(layer.rows) - len(rows) :].all())
     row = rows[0].item() if len(rows) else None
     if row is not None and row[_STEP] != step:  # it has left the window; the first one that is partly finite is kept
         row = layer.first if layer.first[_STEP] == step and facts.broken(layer.first) else None
     return Birth(layer, network, step, row, lasting, before, first)
+
+
+def _broken_rows_of(network: Network, layer: LayerView) -> npt.NDArray[np.bool_]:
+    """Which rows of one of the network's layers have NaN or Inf."""
+    start = int(network.starts[layer.place])
+    return network.once(_broken_rows)[start : start + len(layer.rows)]
+
+
+def _broken_rows(network: Network) -> npt.NDArray[np.bool_]:
+    return facts.not_finite(network.table)
 
 
 def _makers(network: Network) -> tuple[list[LayerView], set[int], LayerView]:
@@ -149,13 +162,14 @@ def _exponent_source(network: Network) -> LayerView | None:
     reached = []
     # Softmaxes take their largest score from all of them first: no exponential of logits overflows there.
     chosen = {view.info.source for view in network.layers if view.info.layer_type in layer_types.PROBABILITIES}
-    for view in network.layers:
-        streak = view.streaks.get("exponent")
+    for place in network.begun("exponent"):
+        view = network.layers[place]
+        streak = view.streaks["exponent"]
         # What has grown a thousandfold overflows without an exponential.
-        grown = "exploding" in view.streaks or (streak is not None and _given_more(view, network, streak.step))
+        grown = "exploding" in view.streaks or _given_more(view, network, streak.step)
         weighted = layer_types.has_weights(view.info.layer_type) and view.info.name not in chosen
-        if streak is not None and streak.step <= since and not grown and weighted:
-            reached.append((streak.step, view.place, view))
+        if streak.step <= since and not grown and weighted:
+            reached.append((streak.step, place, view))
     jumped = None if reached else network.once(_multiplied)
     return min(reached)[2] if reached else jumped[0] if jumped is not None else None
 
@@ -206,8 +220,8 @@ def _jumped(network: Network, since: int) -> LayerView | None:
 
 def _before(layer: LayerView, step: int) -> Row | None:
     """The last row before a step that is still in the window."""
-    rows = layer.rows[layer.rows["step"] < step]
-    row: Row | None = rows[-1].item() if len(rows) else None
+    place = int(layer.rows["step"].searchsorted(step))
+    row: Row | None = layer.rows[place - 1].item() if place else None
     return row
 
 
