@@ -225,17 +225,17 @@ class _Causes:
         around, judges = self._around, self._judges[effect.condition]
         if not judges:
             return None
-        own, layer = key(effect), effect.layer
-        least = min(gravity(effect.severity), 1)
+        own, layer, rated = key(effect), effect.layer, effect.severity != NOTE
         # Causes are in the order of time: nothing follows from what began later.
         latest = effect.first_step + (around.near if self._rules[effect.condition].gradual else 0.0)
         best, chosen = _NO_ORDER, None
+        anywhere = not around.evaluation and not around.given
 
         def explains(cause: Finding, judge: Explains) -> bool:
             return (
                 cause.first_step <= latest
-                and gravity(cause.severity) >= least
-                and _can_reach(cause.layer, layer, around)
+                and (not rated or cause.severity != NOTE)
+                and (anywhere or _can_reach(cause.layer, layer, around))
                 and judge(cause, effect, around)
             )
 
@@ -332,6 +332,8 @@ def _root(name: _Key, parent: dict[_Key, _Key]) -> _Key:
 def _places(views: Sequence[LayerView]) -> dict[str, int]:
     """Each layer's place in forward order; in evaluation, that of the layer that it is."""
     place = {view.info.name: i for i, view in enumerate(views)}
+    if not any(view.info.mode for view in views):
+        return place
     trained = {layer_types.without_mode(view.info.name): i for i, view in enumerate(views) if not view.info.mode}
     for view in views:
         if view.info.mode:

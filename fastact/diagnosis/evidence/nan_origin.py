@@ -105,22 +105,64 @@ def _birth(network: Network, layer: LayerView) -> Birth:
     before = next((view for view in makers if view.place < layer.place and network.once_for(_had, view, step)), None)
     if before is None and layer.place not in places and since[first.info.name] <= step:
         before = first
-    rows = layer.since(step)
-    lasting = bool(_broken_rows_of(network, layer)[len(layer.rows) - len(rows) :].all())
-    row = rows[0].item() if len(rows) else None
+    seen = spells(network)[layer.place]
+    lasting, row = seen.broken == seen.rows, seen.first
     if row is not None and row[_STEP] != step:  # it has left the window; the first one that is partly finite is kept
         row = layer.first if layer.first[_STEP] == step and facts.broken(layer.first) else None
     return Birth(layer, network, step, row, lasting, before, first)
 
 
-def _broken_rows_of(network: Network, layer: LayerView) -> npt.NDArray[np.bool_]:
-    """Which rows of one of the network's layers have NaN or Inf."""
-    start = int(network.starts[layer.place])
-    return network.once(_broken_rows)[start : start + len(layer.rows)]
+class Spell(NamedTuple):
+    """The rows of a layer that are in the window, since it has had NaN or Inf.
+
+    Attributes:
+        rows, broken: how many these are, and how many of them have some.
+        first: the first of them; None where all have left the window.
+        begun: the first that has some; None likewise.
+        now: whether the last has.
+    """
+
+    rows: int
+    broken: int
+    first: Row | None
+    begun: Row | None
+    now: bool
 
 
-def _broken_rows(network: Network) -> npt.NDArray[np.bool_]:
-    return facts.not_finite(network.table)
+def spell(rows: npt.NDArray[np.void], bad: npt.NDArray[np.bool_]) -> Spell:
+    """The spell of some rows, of which those that are `bad` have NaN or Inf that count."""
+    places = bad.nonzero()[0]
+    first, begun = (some[0].item() if len(some) else None for some in (rows, rows[places]))
+    return Spell(len(rows), len(places), first, begun, bool(bad[-1:].any()))
+
+
+def spells(network: Network) -> dict[int, Spell]:
+    """By the place of each layer that has had NaN or Inf of late, its rows since then."""
+    return network.once(_spells)
+
+
+def _spells(network: Network) -> dict[int, Spell]:
+    places = sorted(network.begun("non_finite"))
+    if not places:
+        return {}
+    table, starts, lengths = network.table, network.starts[places], network.lengths[places]
+    since = np.array([network.layers[place].streaks["non_finite"].step for place in places])
+    broken = facts.not_finite(table)
+    before = np.concatenate(([0], np.cumsum(broken)))  # how many of the rows before each are broken
+    at = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
+    early = table["step"][at] < np.repeat(since, lengths)
+    ends = starts + lengths
+    begins = starts + np.add.reduceat(early, np.cumsum(lengths) - lengths, dtype=np.int64)
+    counts = before[ends] - before[begins]
+    # The first broken one is that before which there are as many as before the first of all.
+    begun = np.searchsorted(before, before[begins], "right") - 1
+    rows = table[np.minimum(begins, ends - 1)].tolist()
+    first = table[np.minimum(begun, ends - 1)].tolist()
+    each = zip(places, (ends - begins).tolist(), counts.tolist(), rows, first, broken[ends - 1].tolist(), strict=True)
+    return {
+        place: Spell(many, some, row if many else None, worse if some else None, bool(many and now))
+        for place, many, some, row, worse, now in each
+    }
 
 
 def _makers(network: Network) -> tuple[list[LayerView], set[int], LayerView]:

@@ -84,8 +84,8 @@ def growth(steps: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> Tre
 
 def growths(steps: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> list[Trend | None]:
     """`growth` of several numbers with as many rows each: both arrays have shape (numbers, rows)."""
-    whole = ((values > 0.0) & (values < np.inf)).all(axis=1)
-    found = [None if fine else growth(*each) for *each, fine in zip(steps, values, whole.tolist(), strict=True)]
+    whole: npt.NDArray[np.bool_] = ((values > 0.0) & (values < np.inf)).all(axis=1)
+    found = [None if fine else growth(steps[at], values[at]) for at, fine in enumerate(whole.tolist())]
     places = np.flatnonzero(whole)
     if not len(places) or values.shape[1] < 2:
         return found
@@ -105,7 +105,8 @@ def _fitted(steps: npt.NDArray[np.int64], logs: npt.NDArray[np.float64], top: in
         return [None] * len(logs)
     gap = steps[:, half:top] - steps[:, : top - half]
     apart = (gap != 0).all(axis=1)  # not of rows of one step
-    slopes = (logs[:, half:top] - logs[:, : top - half]) / gap
+    with np.errstate(all="ignore"):
+        slopes = (logs[:, half:top] - logs[:, : top - half]) / gap
     slopes.sort(axis=1)
     count = slopes.shape[1]
     low = high = [math.nan] * len(logs)
