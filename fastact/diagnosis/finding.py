@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, TypeVar, overload
 
 import numpy as np
 
+from fastact.diagnosis.frozen import made_quickly
 from fastact.errors import FastactError
 from fastact.pages import where
 
@@ -88,6 +89,7 @@ class Evidence(Mapping[str, float | int | str]):
         return f"Evidence({', '.join(f'{name}={value!r}' for name, value in self._items.items())})"
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What is wrong with one layer: one condition.

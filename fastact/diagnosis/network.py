@@ -111,7 +111,7 @@ class Network:
         rms: for each layer the root mean square of its outputs; NaN where unknown.
         signal: for each layer the spread between its samples: the standard deviation within a neuron over the samples,
             or over all elements where no layer was swept per neuron. NaN where unknown.
-        saturated: for each layer the share of saturated elements over its recent rows.
+        elements, saturated: for each layer how many elements its recent rows have, and the share of saturated ones.
         range: for each layer the largest rms of the whole window over the smallest that is not zero; NaN where unknown.
         moments: the means, standard deviations and root mean squares of the rows in `table`.
         output: the place of the network's output layer; -1 with a single layer.
@@ -149,7 +149,7 @@ class Network:
                     break
                 self.output -= 1
         unknown: list[float] = []
-        self.rms = self.signal = self.saturated = self.range = unknown
+        self.rms = self.signal = self.saturated = self.range = self.elements = unknown
         self.moments = np.empty(0), np.empty(0), np.empty(0)
         self.lengths = self.starts = np.empty(0, np.int64)
         self.table = table if table is not None else np.concatenate([np.empty(0, ROW_DTYPE), *(v.rows for v in layers)])
@@ -261,6 +261,7 @@ class Network:
             self.range = _spans(scale, self.starts)
             self.moments = mean, std, scale
         self.saturated = np.where(total > 0, share, 0.0).tolist()
+        self.elements = total.tolist()
         self.rms = medians(scale[recent], starts, lengths)
         self.signal = medians(signal, starts, lengths)
 

@@ -57,7 +57,7 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
     raw, scale = facts.inputs_not_normalised(network), facts.input_scale(network)
     offset = scale is not None and abs(scale.mean) > _OFFSET * scale.std
     uneven = feature_scales(network)
-    here, size = facts.named(head), facts.size(head)
+    here, size = facts.named(head), facts.size(head, network)
     # What the network puts out is compared with what it puts out: to give all samples one answer is to be right.
     met = baselines.meets_itself(network)
     itself = ("what the loss compares with is what the network puts out itself",) if met else ()

@@ -179,7 +179,7 @@ def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verd
     """Why the samples of `layer` differed once and no longer do; `rows` as for `heads`."""
     if spoilt := _weights_zero(layer, network, layer.since(step)):
         return best(spoilt)
-    size = facts.size(layer)
+    size = facts.size(layer, network)
     halved, faded = layer.streaks.get("halved"), layer.streaks.get("faded")
     took = halved.rows - faded.rows if halved is not None and faded is not None else None
     by_data = data_shift.not_by_an_update(layer, network, step).refuted_by
@@ -280,7 +280,7 @@ def shrunk_layers(network: Network) -> tuple[int, int, bool]:
 
 def _shrunk(network: Network) -> tuple[int, int, bool]:
     sizes = [
-        facts.size(layer)
+        facts.size(layer, network)
         for layer in network.layers[: network.output]
         if layer_types.has_weights(layer.info.layer_type) and not layer_types.is_recurrent(layer.info.layer_type)
     ]

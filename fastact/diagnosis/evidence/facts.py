@@ -212,9 +212,7 @@ def _codes(given: LayerView) -> tuple[str, ...]:
 def inputs_equal(network: Network) -> For:
     """What the recorded input says of inputs_equal."""
     scale = input_scale(network)
-    if scale is None or math.isnan(scale.std):
-        return For()
-    if scale.equal is None:
+    if scale is None or math.isnan(scale.std) or scale.equal is None:
         return For()
     if scale.equal:
         return For(("all samples of the recorded input are the same",))
@@ -347,8 +345,12 @@ def largest(rows: Any) -> npt.NDArray[np.float64]:
     return result
 
 
-def size(layer: LayerView) -> float:
+def size(layer: LayerView, network: Network) -> float:
     """The median rms of a layer's last rows in units of that of its first row; NaN where that is zero."""
+    return network.once_for(_size, layer)
+
+
+def _size(_: Network, layer: LayerView) -> float:
     first, last = row_rms(layer.first), layer.rows[-_LATEST:]
     # np.median takes six times as long for a handful.
     now = sorted(size for size in map(math.hypot, last["mean"].tolist(), last["std"].tolist()) if size == size)  # noqa: PLR0124

@@ -27,8 +27,8 @@ class Trend(NamedTuple):
 
     def evidence(self) -> dict[str, float | None]:
         """The growth per step and its bounds as factors, for a finding's evidence."""
-        rates = {"": self.rate, "_low": self.low, "_high": self.high}
-        return {f"growth_per_step{which}": _factor(rate) for which, rate in rates.items()}
+        low, high = _factor(self.low), _factor(self.high)
+        return {"growth_per_step": _factor(self.rate), "growth_per_step_low": low, "growth_per_step_high": high}
 
 
 def _factor(rate: float) -> float | None:
@@ -84,7 +84,7 @@ def growth(steps: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> Tre
 
 def growths(steps: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> list[Trend | None]:
     """`growth` of several numbers with as many rows each: both arrays have shape (numbers, rows)."""
-    whole: npt.NDArray[np.bool_] = ((values > 0.0) & (values < np.inf)).all(axis=1)
+    whole = np.asarray(((values > 0.0) & (values < np.inf)).all(axis=1))
     found = [None if fine else growth(steps[at], values[at]) for at, fine in enumerate(whole.tolist())]
     places = np.flatnonzero(whole)
     if not len(places) or values.shape[1] < 2:

@@ -193,7 +193,7 @@ class Saturated(Rule[SaturatedThresholds]):
             return Outcome.NOT_FOUND
         if streak.rows >= 2 * thresholds.recent_rows:
             least *= _STAYS
-        ratio, elements = _ratio(layer, streak.rows, thresholds)
+        ratio, elements = _ratio(layer, network, streak.rows, thresholds)
         if ratio < least:
             return Outcome.NOT_FOUND
         if elements < thresholds.saturated_elements:
@@ -247,15 +247,18 @@ def _flat_scores(layer: LayerView, network: Network) -> Finding | None:
     return told.finding(layer.info.name, "saturated", "serious", flat.step, evidence, message)
 
 
-def _ratio(layer: LayerView, run: int, thresholds: SaturatedThresholds) -> tuple[float, float]:
+def _ratio(layer: LayerView, network: Network, run: int, thresholds: SaturatedThresholds) -> tuple[float, float]:
     """The share of elements at the bounds (behind gates at zero too) over the recent rows of a run, and how many."""
+    gated, few = layer.info.layer_type in layer_types.GATED, layer.last[_COUNT] < thresholds.saturated_elements
+    if not gated and not few and run >= min(len(layer.rows), thresholds.recent_rows):
+        return min(network.saturated[layer.place], 1.0), network.elements[layer.place]
     rows = layer.rows[-min(run, len(layer.rows)) :]
     enough = 1
-    if layer.last[_COUNT] < thresholds.saturated_elements:
+    if few:
         enough += int(rows["count"][::-1].cumsum(dtype=float).searchsorted(thresholds.saturated_elements))
     recent = rows[-max(thresholds.recent_rows, enough) :]
     ends = recent["saturated"].astype(float)
-    if layer.info.layer_type in layer_types.GATED:
+    if gated:
         behind = np.where(recent["typical_peak"] <= _shut(layer.first), 0.5 * recent["count"], 0.0)
         ends += np.maximum(recent["zeros"], behind)
     total = float(recent["count"].sum(dtype=float))

@@ -221,7 +221,7 @@ class Vanishing(Rule[VanishingThresholds]):
             source, step, over_steps = layer.place, since, True
         elif faded and faded.rows >= least and not alone and signal <= _FALLEN * row_signal(layer.first, 1):
             alike = recent_likeness(network, thresholds.recent_rows, thresholds.vanish_samples)
-            if facts.size(layer) >= _KEPT and alike_behind(network, layer.place, alike, _ALIKE):
+            if facts.size(layer, network) >= _KEPT and alike_behind(network, layer.place, alike, _ALIKE):
                 return Outcome.NOT_FOUND  # `Collapsed` says that of what keeps its size
             source, step, over_steps = layer.place, _since_saturated(layer, network, faded.step, thresholds), True
         else:
