@@ -10,8 +10,10 @@ from fastact.diagnosis.finding import NOTE, Finding, gravity
 from fastact.diagnosis.network import LayerView
 from fastact.diagnosis.rule import Circumstances, Explains, Rule, key, not_after
 from fastact.diagnosis.thresholds import CommonThresholds
+from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 
+_STEP: Final = COLUMN["step"]
 #: From here on a finding brings others about in layers that it does not feed.
 _GRAVE: Final = gravity("serious")
 
@@ -70,10 +72,13 @@ def link(
         return finding.first_step, handed_on, layer in evaluation, place[layer], rank[condition]
 
     ordered = sorted(findings, key=in_order)
-    stride = max((view.stride for view in views if not view.info.mode), default=1.0)
+    names = [key(finding) for finding in ordered]
+    # Most layers have rows of the same steps.
+    strided = {(view.oldest, view.last[_STEP], len(view.rows)): view for view in views if not view.info.mode}
+    stride = max((view.stride for view in strided.values()), default=1.0)
     around = Circumstances(
         place=place,
-        order={key(finding): i for i, finding in enumerate(ordered)},
+        order={name: i for i, name in enumerate(names)},
         source=_sources(views),
         slack=thresholds.min_rows * stride,
         near=thresholds.near_rows * stride,
@@ -86,8 +91,8 @@ def link(
     )
     parent = _parents(ordered, by_condition, rank, around, twins, accepted)
     consequences: dict[_Key, list[Finding]] = {}
-    for finding in ordered:
-        if (own := key(finding)) in parent:
+    for own, finding in zip(names, ordered, strict=True):
+        if own in parent:
             consequences.setdefault(_root(own, parent), []).append(finding)
     result: list[Finding] = []
 
@@ -102,7 +107,7 @@ def link(
             return 2 if finding.confidence == "possible" else 0
         return 1 if vague and finding.confidence == "certain" and gravity(finding.severity) >= _GRAVE else 3
 
-    culprits = [finding for finding in ordered if key(finding) not in parent]
+    culprits = [finding for name, finding in zip(names, ordered, strict=True) if name not in parent]
     for culprit in sorted(culprits, key=told):
         follow = consequences.get(key(culprit), [])
         layer_type = info_of[culprit.layer].layer_type

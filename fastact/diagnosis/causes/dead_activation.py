@@ -291,6 +291,8 @@ def _is_overcomplete(layer: LayerView, network: Network) -> bool:
     given = network.feeder(encoder) if encoder is not None else None
     others = [view.last[_NEURONS] for view in network.layers[layer.place + 1 : layer.place + 2]]
     others += [given.last[_NEURONS]] if given is not None else []
+    if max(others, default=neurons) * _DICTIONARY > neurons:  # most, asked no further
+        return False
     whole = encoder is not None and facts.is_first(encoder, network) and layer.place + 1 == network.output
     if len(others) > 1 and others[0] != others[1]:
         return False

@@ -246,14 +246,17 @@ def _data_changed(network: Network, step: int, slack: float) -> For:
     return For((f"the recorded input is {by} since step {scale.changed_at}",))
 
 
+_NOTHING, _AT_FIRST = For(), For(refuted_by=("it was so in the first recorded row",))
+
+
 def before_any_update(layer: LayerView, step: int) -> For:
     """What speaks against a cause that needs training, such as learning_rate."""
-    return For(refuted_by=("it was so in the first recorded row",)) if step <= layer.start else For()
+    return _AT_FIRST if step <= layer.start else _NOTHING
 
 
 def after_updates(layer: LayerView, step: int) -> For:
     """What speaks against a cause that is there before training, such as initialisation."""
-    return For(refuted_by=(f"it began later, at step {step}",)) if step > layer.start else For()
+    return For(refuted_by=(f"it began later, at step {step}",)) if step > layer.start else _NOTHING
 
 
 @asked_once
@@ -280,11 +283,6 @@ def has_norm(network: Network) -> bool:
 def uses_relu(network: Network) -> bool:
     """Whether the network uses ReLU or one of its family, as a module or as a function."""
     return not layer_types.RELU_FAMILY.isdisjoint(network.distinct_types)
-
-
-def has_attention(network: Network) -> bool:
-    """Whether the network has attention."""
-    return any("Attention" in layer_type for layer_type in network.distinct_types)
 
 
 def half_precision(network: Network) -> bool:

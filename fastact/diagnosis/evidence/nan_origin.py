@@ -243,13 +243,16 @@ def _multiplied(network: Network) -> tuple[LayerView, int] | None:
 
 
 def _jumped(network: Network, since: int) -> LayerView | None:
+    table, starts, lengths = network.table, network.starts, network.lengths
+    before = np.add.reduceat(table["step"] < since, starts, dtype=np.int64)
+    at = np.minimum(starts + before, starts + lengths - 1)
+    there = (before > 0) & (before < lengths) & (table["step"][at] == since) & ~np.isnan(table["mean"][at])
     jumps: list[tuple[LayerView, float]] = []
-    for view in network.layers:
+    for place in np.flatnonzero(there).tolist():
+        view = network.layers[place]
         if not layer_types.has_weights(view.info.layer_type):
             continue
-        now, usual = facts.row_at(view, since), _before(view, since)
-        if now is None or usual is None or math.isnan(now[_MEAN]):
-            continue
+        now, usual = view.rows[before[place]].item(), view.rows[before[place] - 1].item()
         top, was = now[_MAX], max(usual[_MAX], -usual[_MIN])
         grown = math.log(max(row_rms(now), 1e-300)) - math.log(max(row_rms(usual), 1e-300))
         for source, x in jumps:

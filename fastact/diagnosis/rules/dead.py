@@ -189,7 +189,8 @@ class Dead(Rule[DeadThresholds]):
 
     def check(self, layer: LayerView, network: Network, thresholds: DeadThresholds) -> Finding | Outcome:
         """The share of dead neurons now, and what harm it does."""
-        zero, some, silent = (layer.streaks.get(name) for name in ("zero", "dead", "mostly_silent"))
+        known = layer.streaks.get
+        zero, some, silent = known("zero"), known("dead"), known("mostly_silent")
         if zero is None and some is None and silent is None and "nothing_fires" not in layer.streaks:
             return Outcome.NOT_FOUND
         if layer.place in initial_states(network):

@@ -170,7 +170,7 @@ class Exploding(Rule[ExplodingThresholds]):
             return None
         scale = network.scale(layer)
         known = run = scale[-min(streak.rows, len(scale)) :]
-        if math.isnan(run.sum()):
+        if network.once(_some_unknown):
             known = run[~np.isnan(run)]
         base = row_rms(layer.first)
         # Where the rise has left the window and NaN is all that is left, the run itself says how far it came at least.
@@ -256,6 +256,11 @@ class Exploding(Rule[ExplodingThresholds]):
         evidence = Evidence(largest=reached, rms_first=row_rms(layer.first))
         told = exploding.over_steps(layer, network, step, None)
         return told.finding(layer.info.name, self.condition, "critical", step, evidence, message)
+
+
+def _some_unknown(network: Network) -> bool:
+    """Whether any row of any layer has no finite element."""
+    return bool(np.isnan(network.moments[2]).any())
 
 
 def _trends(network: Network) -> dict[int, Trend | None]:

@@ -276,7 +276,7 @@ def _swings(network: Network, thresholds: OscillatingThresholds) -> dict[int, Sw
             for place in places.tolist()
             if place not in found and len(network.layers[place].rows) >= thresholds.oscillate_rows
         ]
-        for place, (known, series) in _all_series(network, enough, what):
+        for place, (known, series) in _all_series(network, enough, what, thresholds.oscillate_period):
             if len(known) >= thresholds.oscillate_rows:
                 searched.setdefault(len(known), []).append((place, known, series))
         for group in searched.values():
@@ -301,10 +301,10 @@ _Series = tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]
 
 
 @np.errstate(all="ignore")
-def _all_series(network: Network, places: Sequence[int], what: str) -> list[tuple[int, _Series]]:
+def _all_series(network: Network, places: Sequence[int], what: str, period: int) -> list[tuple[int, _Series]]:
     """For each of some layers the rows that have the number, and the logarithm of the rms, or the mean in deviations.
 
-    Those of as many rows, which all have it, are made together.
+    Those of as many rows, which all have it, are made together, and left out where they go but one way in the end.
     """
     found: dict[int, _Series] = {}
     mean, std, scale = network.moments
@@ -321,15 +321,15 @@ def _all_series(network: Network, places: Sequence[int], what: str) -> list[tupl
             values, spread = mean[at], std[at]
             known = np.isfinite(values) & (spread > 0.0) & np.isfinite(spread)
             series = values / np.sort(spread, axis=1)[:, rows // 2, None]
-        for place, has, line, each in zip(own, known, series, known.all(axis=1).tolist(), strict=True):
-            found[place] = (every, line) if each else _some(network, place, what, np.flatnonzero(has))
+        whole = known.all(axis=1)
+        for i in np.flatnonzero(whole & _crosses(series[:, -period:])).tolist():
+            found[own[i]] = every, series[i]
+        for i in np.flatnonzero(~whole).tolist():
+            found[own[i]] = _some(network, own[i], what, np.flatnonzero(known[i]))
     if what == "mean":  # sums of squares of what is larger are out of range
-        found |= {
-            place: (known[:0], line)
-            for place, (known, line) in found.items()
-            if not np.abs(line).max(initial=0.0) < 1e100
-        }
-    return [(place, found[place]) for place in places]
+        far = [place for place, (_, line) in found.items() if not np.abs(line).max(initial=0.0) < 1e100]
+        found |= {place: (found[place][0][:0], found[place][1]) for place in far}
+    return [(place, found[place]) for place in places if place in found]
 
 
 def _some(network: Network, place: int, what: str, known: npt.NDArray[np.intp]) -> _Series:

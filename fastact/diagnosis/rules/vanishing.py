@@ -190,7 +190,8 @@ class Vanishing(Rule[VanishingThresholds]):
         signal = network.signal[layer.place]
         if math.isnan(signal):
             return Outcome.NOT_ENOUGH_DATA
-        faint, faded, blurred = (layer.streaks.get(name) for name in ("faint", "faded", "blurred"))
+        known = layer.streaks.get
+        faint, faded, blurred = known("faint"), known("faded"), known("blurred")
         prior = thresholds.vanish_prior_rows
         if not (faint or faded or blurred or posterior.heads(layer, network, prior)):  # most layers, asked no further
             return Outcome.NOT_FOUND
