@@ -4,7 +4,7 @@ README.md says step by step how to add one. `rules.RULES` lists those that run.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Container, Hashable, Mapping
 from enum import Enum
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
@@ -163,6 +163,14 @@ class Rule(ABC, Generic[_T_contra]):
             thresholds: what is compared with.
         """
         return ()
+
+    def suspects(self, network: Network, thresholds: _T_contra) -> Container[int] | None:
+        """The places of all layers that may have it, among those with enough rows; None, the default, for any may.
+
+        What is found for all layers at once, or for most by a look, need not be asked of each: of the others `check`
+        says nothing. It is asked once for each group of layers.
+        """
+        return None
 
     @abstractmethod
     def check(self, layer: LayerView, network: Network, thresholds: _T_contra) -> Finding | Outcome:

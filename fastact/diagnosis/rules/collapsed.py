@@ -1,7 +1,7 @@
 """Collapse: samples that become alike while their size stays, and softmaxes that look at one place, or at all alike."""
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Container, Hashable, Sequence
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -191,6 +191,13 @@ class Collapsed(Rule[CollapsedThresholds]):
     def limits(self, finding: Finding, thresholds: CollapsedThresholds) -> tuple[tuple[float, str], ...]:
         """Below where samples are alike."""
         return ((thresholds.collapse_likeness, "alike below"),)
+
+    def suspects(self, network: Network, thresholds: CollapsedThresholds) -> Container[int] | None:
+        """Those that are partly alike now, softmaxes and attention, and the ends of two networks of one shape."""
+        kinds = network.layer_types
+        places = network.begun(_PARTLY).union(siamese.ends(network))
+        places.update(place for place, kind in enumerate(kinds) if kind in layer_types.PROBABILITIES)
+        return places | {layer.place for layer in network.layers if "gain" in layer.info.facts}
 
     def check(self, layer: LayerView, network: Network, thresholds: CollapsedThresholds) -> Finding | Outcome:
         """Whether its samples have become alike; of a softmax, whether it chooses at all."""

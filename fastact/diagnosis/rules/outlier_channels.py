@@ -1,5 +1,6 @@
 """Outlier channels: a channel that is far larger than all others, step after step (massive activations)."""
 
+from collections.abc import Container
 from typing import Any, ClassVar, Final
 
 from fastact.diagnosis import layer_types
@@ -95,6 +96,10 @@ class OutlierChannels(Rule[OutlierChannelsThresholds]):
     def limits(self, finding: Finding, thresholds: OutlierChannelsThresholds) -> tuple[tuple[float, str], ...]:
         """From where one channel stands out."""
         return ((thresholds.outlier_warning, "stands out from here"),)
+
+    def suspects(self, network: Network, thresholds: OutlierChannelsThresholds) -> Container[int] | None:
+        """Those in which one stands out now."""
+        return network.begun("outlier_channels")
 
     def check(self, layer: LayerView, network: Network, thresholds: OutlierChannelsThresholds) -> Finding | Outcome:
         """Which channel it is, and how far it stands out."""
