@@ -137,7 +137,10 @@ class NotLearning(Rule[NotLearningThresholds]):
         layer is recurrent), the predictions are equal, or the inputs are those of
         one batch while the targets change. Where updates are less than 2e-5 of their weights, and no warm-up makes them
         usual within 2000 steps, a loss above half the constant answer's that does not fall is found after two thirds of
-        learn_soon; after 12 rows below 2e-6. Of one that was below 0.8 constant and is back there, half of learn_rows.
+        learn_soon; after 12 rows below 2e-6. Where features are on scales far apart, values are missing or targets are
+        not scaled, learn_soon rows are enough, and so is a pace that takes more rows than there were; where it is above
+        learn_above times the constant answer's and would take three times as many, twice learn_soon. Of one that was
+        below 0.8 constant and is back there, half of learn_rows.
         It is held there where, after learn_soon rows, weights have shrunk by half, dropout sets 90% to zero, the output
         depends on more weights outside of the model than in it, or two layers began with all weights alike.
         It diverges where now - 2 errors > learn_above times both the constant answer's and its first value for 20
