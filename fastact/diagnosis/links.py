@@ -104,8 +104,8 @@ def link(
     def told(finding: Finding) -> int:
         # What leads for want of a cause that anything speaks for does so after what is certain.
         if leads(finding):
-            return 2 if finding.confidence == "possible" else 0
-        return 1 if vague and finding.confidence == "certain" and gravity(finding.severity) >= _GRAVE else 3
+            return {"certain": 0, "possible": 3}.get(finding.confidence, 1)
+        return 2 if vague and finding.confidence == "certain" and gravity(finding.severity) >= _GRAVE else 4
 
     culprits = [finding for name, finding in zip(names, ordered, strict=True) if name not in parent]
     for culprit in sorted(culprits, key=told):

@@ -46,6 +46,7 @@ class Mismatch(NamedTuple):
         because: the clauses that prove it.
         step: since when; None for since the first row.
         verb: what is said of the layer up to the step.
+        proved: whether it must be so; shares and levels, and what numbers may stand for, make it likely alone.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Mismatch(NamedTuple):
     because: tuple[str, ...] = ()
     step: int | None = None
     verb: str = ""
+    proved: bool = True
 
 
 class Supervised(NamedTuple):

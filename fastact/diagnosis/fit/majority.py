@@ -62,7 +62,8 @@ def padding_counted(s: Supervised, network: Network) -> Mismatch | None:
         "put sequences of like lengths into one batch",
     )
     said = (f"sequences end, or begin, with {number(value)} in {percent(share)} of all places",)
-    return Mismatch("padding_counted", "warning", what, says, remedies, said, None, "is given targets of padding")
+    verb = "is given targets of padding"
+    return Mismatch("padding_counted", "warning", what, says, remedies, said, None, verb, proved=False)
 
 
 def never_named(s: Supervised, network: Network, alone: bool) -> Mismatch | None:
@@ -96,4 +97,5 @@ def never_named(s: Supervised, network: Network, alone: bool) -> Mismatch | None
         "look at precision and recall of the rare class, not at the accuracy",
     )
     said = (f"the largest output of the last {late:,} batches is {number(float(output['max'][-late:].max()))}",)
-    return Mismatch("unbalanced_labels", "warning", what, says, remedies, said, None, "is given unbalanced targets")
+    verb = "is given unbalanced targets"
+    return Mismatch("unbalanced_labels", "warning", what, says, remedies, said, None, verb, proved=False)

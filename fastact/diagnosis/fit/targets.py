@@ -223,7 +223,8 @@ def classes_as_numbers(s: Supervised, learned: float, rows: int) -> Mismatch | N
     stuck = taken >= _STUCK_ROWS and share > _STUCK
     # Quantiles are as even, and are learned by a regression: they get twice the time.
     stuck = stuck or (taken >= 2 * rows and share > learned and _evenly(s, len(known)))
-    return Mismatch("regression_on_classes", "warning" if stuck else NOTE, what, says, fix, because)
+    # Amounts may be as even: nobody has said that these are classes.
+    return Mismatch("regression_on_classes", "warning" if stuck else NOTE, what, says, fix, because, proved=False)
 
 
 def _metrics(s: Supervised) -> list[str]:
@@ -274,7 +275,8 @@ def rare_class(s: Supervised, rows: int, alone: bool) -> Mismatch | None:
     says = "To answer the commonest class always is nearly right, so that the rare one has hardly any gradient."
     remedies = ("weight the classes in the loss, or sample them alike", "look at more than the accuracy")
     said = (f"{percent(share)} of the targets of {len(seen):,} batches are of one class",)
-    return Mismatch("unbalanced_labels", "warning", what, says, remedies, said, None, "is given unbalanced targets")
+    verb = "is given unbalanced targets"
+    return Mismatch("unbalanced_labels", "warning", what, says, remedies, said, None, verb, proved=False)
 
 
 def one_class(s: Supervised, rows: int, alone: bool) -> Mismatch | None:

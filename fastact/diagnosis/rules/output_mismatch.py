@@ -74,8 +74,10 @@ def _in_the_output(cause: Finding, effect: Finding, around: Circumstances) -> bo
 
 
 def _nothing_learned(cause: Finding, effect: Finding, around: Circumstances) -> bool:
-    """Whatever is not learned, unless it is known not to be trained at all."""
+    """Whatever is not learned, unless it is known not to be trained at all, or known better why."""
     del around
+    if effect.confidence == "certain" and cause.confidence != "certain":
+        return False
     return cause.severity == "critical" or effect.cause_name not in _NOT_TRAINED
 
 
@@ -239,6 +241,6 @@ def _told(mismatch: Mismatch, s: Supervised) -> Finding:
         prediction_max=float(s.output.rows["max"].max()) if s.output is not None else None,
         target_min=s.target_number("min"), target_max=s.target_number("max"),
     )  # fmt: skip
-    cause = Cause(mismatch.name, mismatch.says, mismatch.remedies, mismatch.because, (), proved=True)
+    cause = Cause(mismatch.name, mismatch.says, mismatch.remedies, mismatch.because, (), mismatch.proved)
     verdict = best([cause])
     return verdict.finding(layer.info.name, OutputMismatch.condition, mismatch.severity, step, evidence, message)
