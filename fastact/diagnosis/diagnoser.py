@@ -82,6 +82,7 @@ class Diagnoser:
         self.unseen: Mapping[str, str] = {}
         self._ranks: RankTable | None = None
         self._trackers: dict[str, OnsetTracker] = {}
+        self._in_order: list[OnsetTracker] = []
         self._onsets = Onsets(self.thresholds)
         self._timeline = Timeline()
         #: The last step, how many there were, and after how many the timeline is brought up to date.
@@ -242,7 +243,10 @@ class Diagnoser:
         Raises:
             ArgumentValueError: there is no such preset.
         """
-        trackers = sorted(self._trackers.values(), key=lambda item: (item.layer.info.order, item.layer.info.name))
+        trackers = self._in_order
+        if len(trackers) < len(self._trackers):
+            infos = {tracker: tracker.layer.info for tracker in self._trackers.values()}
+            trackers = self._in_order = sorted(infos, key=lambda each: (infos[each].order, infos[each].name))
         limits = self.thresholds
         needs = {rule: min(rule.needs(limits), self.history.window_size) for rule in rules.RULES}
         saturated: dict[str, float] = {}
@@ -331,7 +335,9 @@ class Diagnoser:
             dead = min(last[_DEAD] / neurons, 1.0)
         elif last[_ZEROS] >= count > 0:
             dead = 1.0
-        gravest = max(own, key=lambda finding: gravity(finding.severity)) if own else None
+        gravest = own[0] if own else None
+        if len(own) > 1:
+            gravest = max(own, key=lambda finding: gravity(finding.severity))
         few = len(view.rows) < min(self.thresholds.min_rows, self.history.window_size)
         few = few and info.layer_type not in layer_types.OF_OPTIMISERS  # which have rows in some of the steps only
         status = gravest.condition if gravest else _UNKNOWN if few else "healthy"

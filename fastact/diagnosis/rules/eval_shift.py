@@ -341,7 +341,7 @@ def _begins(network: Network, thresholds: EvalShiftThresholds) -> dict[int, Caus
     gaps = network.once(_gaps, thresholds)
     told: dict[int, Cause] = {}
     noisy = keeps = False
-    for layer in network.layers:
+    for layer in network.layers if gaps else ():
         kind = layer.info.layer_type
         noisy = noisy or kind.startswith(("Dropout", "AlphaDropout", "FeatureAlphaDropout"))
         gap, normalised = gaps.get(layer.place), keeps

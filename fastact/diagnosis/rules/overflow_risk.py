@@ -169,5 +169,6 @@ def overflow_ahead(layer: LayerView, trend: Trend | None) -> dict[str, float | N
     step, absmax = last[_STEP], _absmax(last, largest)
     if not 0.0 < absmax <= largest:
         return {}
-    rates = {"": trend.rate, "_earliest": trend.high, "_latest": trend.low}
-    return {f"overflow_step{which}": reaches(largest, step, absmax, rate) for which, rate in rates.items()}
+    soon, late = (reaches(largest, step, absmax, rate) for rate in (trend.high, trend.low))
+    usual = reaches(largest, step, absmax, trend.rate)
+    return {"overflow_step": usual, "overflow_step_earliest": soon, "overflow_step_latest": late}
