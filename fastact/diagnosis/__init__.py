@@ -1,6 +1,7 @@
 """From rows to findings: what is wrong, where, since when and why. Where rows come from is not known here.
 
 diagnoser       takes rows and gives a `Diagnosis`; the entry
+judging         asks each layer's rules what they find there
 onsets          tracks since when each row condition has held
 followed        the layers whose row conditions are the same expressions, followed together
 row_conditions  conditions of single rows, for numbers and arrays alike
@@ -8,6 +9,7 @@ network         what a rule sees: one layer's rows, and what is compared between
 rule            what a rule is, and when one finding explains another
 rules/          the rules, one file for each condition; the list of them; `Thresholds`
 thresholds      how a rule declares its thresholds
+frozen          frozen dataclasses, made in a third of the time
 finding         what a rule finds: `Finding`, `Evidence`, `FindingError`
 causes          hypotheses on why, with what speaks for and against each
 facts           what several rules ask of the rows

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from math import isfinite
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from fastact.checks import check_type
 from fastact.diagnosis import layer_types, rules
 from fastact.diagnosis.accept import Accept, check_accept, is_accepted, set_apart
 from fastact.diagnosis.finding import NOTE, Finding, Severity, gravity
+from fastact.diagnosis.judging import Judge
 from fastact.diagnosis.links import link
 from fastact.diagnosis.named_ranks import name_ranks
 from fastact.diagnosis.network import LayerView, Network
@@ -25,24 +26,19 @@ from fastact.diagnosis.onsets import Onsets, OnsetTracker
 from fastact.diagnosis.ranks import Parts, RankTable
 from fastact.diagnosis.report import Diagnosis, LayerHealth, Note
 from fastact.diagnosis.row_conditions import Row
-from fastact.diagnosis.rule import Outcome, Rule, key
+from fastact.diagnosis.rule import key
 from fastact.diagnosis.rules import Thresholds
 from fastact.diagnosis.rules.rank_differs import limits_of
 from fastact.diagnosis.timeline import Found, Timeline, next_look
 from fastact.errors import ArgumentTypeError, ArgumentValueError
 from fastact.fields import COLUMN, PACK_ROW, ROW, ROW_DTYPE
 from fastact.history import History, LayerInfo, rows_of
-from fastact.text import shown
-from fastact.warn import warn
 
 _UNKNOWN: Final = "not enough data"
-_NOT_FOUND, _NOT_ENOUGH_DATA = Outcome.NOT_FOUND, Outcome.NOT_ENOUGH_DATA
 _COUNT, _ZEROS, _MEAN, _STD = (COLUMN[name] for name in ("count", "zeros", "mean", "std"))
 _NEURONS, _DEAD, _STEP = (COLUMN[name] for name in ("neurons", "dead_neurons", "step"))
 #: Layers beyond which nothing is looked for on the way: a diagnosis of so many takes a part of a second.
 _MOST_LOOKED_AT: Final = 2000
-#: The conditions whose rules have failed, so that each is told once.
-_FAILED: Final[set[str]] = set()
 
 
 class Diagnoser:
@@ -86,6 +82,7 @@ class Diagnoser:
         self.unseen: Mapping[str, str] = {}
         self._ranks: RankTable | None = None
         self._trackers: dict[str, OnsetTracker] = {}
+        self._in_order: list[OnsetTracker] = []
         self._onsets = Onsets(self.thresholds)
         self._timeline = Timeline()
         #: The last step, how many there were, and after how many the timeline is brought up to date.
@@ -246,7 +243,10 @@ class Diagnoser:
         Raises:
             ArgumentValueError: there is no such preset.
         """
-        trackers = sorted(self._trackers.values(), key=lambda item: (item.layer.info.order, item.layer.info.name))
+        trackers = self._in_order
+        if len(trackers) < len(self._trackers):
+            infos = {tracker: tracker.layer.info for tracker in self._trackers.values()}
+            trackers = self._in_order = sorted(infos, key=lambda each: (infos[each].order, infos[each].name))
         limits = self.thresholds
         needs = {rule: min(rule.needs(limits), self.history.window_size) for rule in rules.RULES}
         saturated: dict[str, float] = {}
@@ -271,13 +271,14 @@ class Diagnoser:
             )  # fmt: skip
             saturated |= zip((view.info.name for view in layers), network.saturated, strict=True)
             if preset is None:
+                judge = Judge(network, limits, needs)
                 for tracker, view in zip(members, layers, strict=True):
-                    found, missing[view.info.name] = self._judge(tracker.rules, needs, view, network)
+                    found, missing[view.info.name] = judge.ask(tracker.rules, view)
                     findings += found
             elif which == layer_types.LAYERS:
-                from fastact.diagnosis.presets import judge  # for comparisons alone
+                from fastact.diagnosis import presets  # for comparisons alone
 
-                findings += judge(preset, layers)
+                findings += presets.judge(preset, layers)
         if self._ranks is not None and preset is None:
             findings = name_ranks(findings, rules.RULES, views, self._ranks, limits)
         linked = tuple(findings)
@@ -323,32 +324,6 @@ class Diagnoser:
         seen = {name.split(mark)[0] for name in views for mark in "[:"} | set(views)
         return tuple((name, reason) for name, reason in self.unseen.items() if name not in seen)
 
-    def _judge(
-        self, asked: Iterable[Rule[Any]], needs: Mapping[Rule[Any], int], view: LayerView, network: Network
-    ) -> tuple[list[Finding], tuple[str, ...]]:
-        """The findings for a layer, and the conditions for which there was not enough data."""
-        findings: list[Finding] = []
-        missing = []
-        told, rows, limits = False, len(view.rows), self.thresholds
-        for rule in asked:  # some 25 of each layer: what is done here for each is done a hundred thousand times
-            if told and rule.only_alone:
-                continue
-            if rows < needs[rule]:
-                missing.append(rule.condition)
-                continue
-            try:
-                result = rule.check(view, network, limits)
-            except Exception as error:  # noqa: BLE001 - the others go on
-                result = _failed(rule, view, error)
-            if result is _NOT_FOUND:
-                continue
-            if isinstance(result, Finding):
-                findings.append(result)
-                told = told or result.severity != NOTE
-            elif result is _NOT_ENOUGH_DATA:
-                missing.append(rule.condition)
-        return findings, tuple(missing)
-
     def _health(
         self, view: LayerView, rows: int, saturated: float, own: list[Finding], missing: tuple[str, ...]
     ) -> LayerHealth:
@@ -360,7 +335,9 @@ class Diagnoser:
             dead = min(last[_DEAD] / neurons, 1.0)
         elif last[_ZEROS] >= count > 0:
             dead = 1.0
-        gravest = max(own, key=lambda finding: gravity(finding.severity)) if own else None
+        gravest = own[0] if own else None
+        if len(own) > 1:
+            gravest = max(own, key=lambda finding: gravity(finding.severity))
         few = len(view.rows) < min(self.thresholds.min_rows, self.history.window_size)
         few = few and info.layer_type not in layer_types.OF_OPTIMISERS  # which have rows in some of the steps only
         status = gravest.condition if gravest else _UNKNOWN if few else "healthy"
@@ -370,17 +347,6 @@ class Diagnoser:
             info.name, info.layer_type, _finite(last[_MEAN]), _finite(last[_STD]), dead, bounded, status,
             gravest.severity if gravest else "", missing, rows, view.start, last[_STEP],
         )  # fmt: skip
-
-
-def _failed(rule: Rule[Any], view: LayerView, error: Exception) -> Outcome:
-    """A rule that fails, be it ours or the user's, takes no other with it, and is told once."""
-    if rule.condition not in _FAILED:
-        _FAILED.add(rule.condition)
-        warn(
-            f"fastact: the rule of {rule.condition!r} failed for layer {shown(view.info.name)!r} and is left out "
-            f"wherever it does ({type(error).__name__}: {error})"
-        )
-    return _NOT_ENOUGH_DATA
 
 
 def _finite(value: float) -> float | None:

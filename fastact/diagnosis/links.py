@@ -10,8 +10,10 @@ from fastact.diagnosis.finding import NOTE, Finding, gravity
 from fastact.diagnosis.network import LayerView
 from fastact.diagnosis.rule import Circumstances, Explains, Rule, key, not_after
 from fastact.diagnosis.thresholds import CommonThresholds
+from fastact.fields import COLUMN
 from fastact.history import LayerInfo
 
+_STEP: Final = COLUMN["step"]
 #: From here on a finding brings others about in layers that it does not feed.
 _GRAVE: Final = gravity("serious")
 
@@ -70,10 +72,13 @@ def link(
         return finding.first_step, handed_on, layer in evaluation, place[layer], rank[condition]
 
     ordered = sorted(findings, key=in_order)
-    stride = max((view.stride for view in views if not view.info.mode), default=1.0)
+    names = [key(finding) for finding in ordered]
+    # Most layers have rows of the same steps.
+    strided = {(view.oldest, view.last[_STEP], len(view.rows)): view for view in views if not view.info.mode}
+    stride = max((view.stride for view in strided.values()), default=1.0)
     around = Circumstances(
         place=place,
-        order={key(finding): i for i, finding in enumerate(ordered)},
+        order={name: i for i, name in enumerate(names)},
         source=_sources(views),
         slack=thresholds.min_rows * stride,
         near=thresholds.near_rows * stride,
@@ -86,8 +91,8 @@ def link(
     )
     parent = _parents(ordered, by_condition, rank, around, twins, accepted)
     consequences: dict[_Key, list[Finding]] = {}
-    for finding in ordered:
-        if (own := key(finding)) in parent:
+    for own, finding in zip(names, ordered, strict=True):
+        if own in parent:
             consequences.setdefault(_root(own, parent), []).append(finding)
     result: list[Finding] = []
 
@@ -102,7 +107,7 @@ def link(
             return 2 if finding.confidence == "possible" else 0
         return 1 if vague and finding.confidence == "certain" and gravity(finding.severity) >= _GRAVE else 3
 
-    culprits = [finding for finding in ordered if key(finding) not in parent]
+    culprits = [finding for name, finding in zip(names, ordered, strict=True) if name not in parent]
     for culprit in sorted(culprits, key=told):
         follow = consequences.get(key(culprit), [])
         layer_type = info_of[culprit.layer].layer_type
@@ -225,17 +230,17 @@ class _Causes:
         around, judges = self._around, self._judges[effect.condition]
         if not judges:
             return None
-        own, layer = key(effect), effect.layer
-        least = min(gravity(effect.severity), 1)
+        own, layer, rated = key(effect), effect.layer, effect.severity != NOTE
         # Causes are in the order of time: nothing follows from what began later.
         latest = effect.first_step + (around.near if self._rules[effect.condition].gradual else 0.0)
         best, chosen = _NO_ORDER, None
+        anywhere = not around.evaluation and not around.given
 
         def explains(cause: Finding, judge: Explains) -> bool:
             return (
                 cause.first_step <= latest
-                and gravity(cause.severity) >= least
-                and _can_reach(cause.layer, layer, around)
+                and (not rated or cause.severity != NOTE)
+                and (anywhere or _can_reach(cause.layer, layer, around))
                 and judge(cause, effect, around)
             )
 
@@ -332,6 +337,8 @@ def _root(name: _Key, parent: dict[_Key, _Key]) -> _Key:
 def _places(views: Sequence[LayerView]) -> dict[str, int]:
     """Each layer's place in forward order; in evaluation, that of the layer that it is."""
     place = {view.info.name: i for i, view in enumerate(views)}
+    if not any(view.info.mode for view in views):
+        return place
     trained = {layer_types.without_mode(view.info.name): i for i, view in enumerate(views) if not view.info.mode}
     for view in views:
         if view.info.mode:

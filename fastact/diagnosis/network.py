@@ -2,8 +2,9 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
@@ -84,6 +85,14 @@ class LayerView:
         return self.rows[self.rows["step"].searchsorted(step) :]
 
 
+class Recent(NamedTuple):
+    """Rows at the end of each layer: where they are in `Network.table`, and where each layer's begin among them."""
+
+    at: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
+
+
 class Network:
     """All layers in forward order, and what is compared between them: medians over each layer's recent rows.
 
@@ -102,7 +111,7 @@ class Network:
         rms: for each layer the root mean square of its outputs; NaN where unknown.
         signal: for each layer the spread between its samples: the standard deviation within a neuron over the samples,
             or over all elements where no layer was swept per neuron. NaN where unknown.
-        saturated: for each layer the share of saturated elements over its recent rows.
+        elements, saturated: for each layer how many elements its recent rows have, and the share of saturated ones.
         range: for each layer the largest rms of the whole window over the smallest that is not zero; NaN where unknown.
         moments: the means, standard deviations and root mean squares of the rows in `table`.
         output: the place of the network's output layer; -1 with a single layer.
@@ -140,7 +149,7 @@ class Network:
                     break
                 self.output -= 1
         unknown: list[float] = []
-        self.rms = self.signal = self.saturated = self.range = unknown
+        self.rms = self.signal = self.saturated = self.range = self.elements = unknown
         self.moments = np.empty(0), np.empty(0), np.empty(0)
         self.lengths = self.starts = np.empty(0, np.int64)
         self.table = table if table is not None else np.concatenate([np.empty(0, ROW_DTYPE), *(v.rows for v in layers)])
@@ -160,10 +169,28 @@ class Network:
     def once_for(self, compute: Callable[..., _T], *args: Any) -> _T:
         """`compute(self, *args)`, computed once for equal `args`: for what few of them stand for many layers."""
         which = compute, args
-        if which not in self._known:
-            self._known[which] = compute(self, *args)
-        known: _T = self._known[which]
+        known: _T = self._known.get(which, _NEW)
+        if known is _NEW:
+            known = self._known[which] = compute(self, *args)
         return known
+
+    def once_alike(self, alike: Hashable, compute: Callable[..., _T], *args: Any) -> _T:
+        """`compute(*args)`, computed once for all calls that are `alike`: of many layers the same can be said.
+
+        `alike` has all that `compute` asks of its arguments and that may differ from call to call.
+        """
+        which = compute, alike
+        known: _T = self._known.get(which, _NEW)
+        if known is _NEW:
+            known = self._known[which] = compute(*args)
+        return known
+
+    def recent(self, rows: int) -> Recent:
+        """The last rows of each layer, at most so many."""
+        lengths = np.minimum(self.lengths, rows)
+        starts = np.cumsum(lengths) - lengths
+        at = np.repeat(self.starts + self.lengths - lengths - starts, lengths) + np.arange(lengths.sum())
+        return Recent(at, starts, lengths)
 
     @property
     def input(self) -> LayerView | None:
@@ -186,6 +213,11 @@ class Network:
                 place = self.once(_Experts.of).before(own, place)
             found = self._feeders[at] = self.layers[place] if 0 <= place < at else None
         return found
+
+    def begun(self, *conditions: str) -> set[int]:
+        """The places of the layers in which one of these row conditions holds now."""
+        running = self.once(_running)
+        return {place for name in conditions for place in running.get(name, ())}
 
     def evaluation(self, layer: LayerView) -> LayerView | None:
         """The rows of a layer in evaluation mode, where they were recorded; None for those rows themselves."""
@@ -211,11 +243,8 @@ class Network:
 
     def _compare(self, recent_rows: int, min_samples: int) -> None:
         self.lengths = whole = np.array([len(layer.rows) for layer in self.layers])
-        ends = np.cumsum(whole)
-        self.starts = ends - whole
-        lengths = np.minimum(whole, recent_rows)
-        starts = np.cumsum(lengths) - lengths
-        recent = np.repeat(ends - np.cumsum(lengths), lengths) + np.arange(lengths.sum())
+        self.starts = np.cumsum(whole) - whole
+        recent, starts, lengths = self.recent(recent_rows)
         # A field at a time: numpy copies structured rows in several times the time.
         mean, std, saturated, within = (self.table[name] for name in ("mean", "std", "saturated", "within_std"))
         count, neurons = self.table["count"][recent].astype(np.float64), self.table["neurons"][recent]
@@ -232,6 +261,7 @@ class Network:
             self.range = _spans(scale, self.starts)
             self.moments = mean, std, scale
         self.saturated = np.where(total > 0, share, 0.0).tolist()
+        self.elements = total.tolist()
         self.rms = medians(scale[recent], starts, lengths)
         self.signal = medians(signal, starts, lengths)
 
@@ -268,6 +298,14 @@ class _Experts(NamedTuple):
         return max(self.begins[place] - 1, places[index - 1] if index else -1)
 
 
+def _running(network: Network) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for layer in network.layers:
+        for name in layer.streaks:
+            found.setdefault(name, []).append(layer.place)
+    return found
+
+
 def _by_type(network: Network) -> dict[str, list[LayerView]]:
     found: dict[str, list[LayerView]] = {}
     for view in network.everything.values():
@@ -299,6 +337,16 @@ def medians(values: npt.NDArray[np.float64], starts: npt.NDArray[Any], lengths: 
     table.sort(axis=1)  # NaN last
     known = np.count_nonzero(~np.isnan(table), axis=1)
     return table[np.arange(len(table)), np.maximum(known - 1, 0) // 2].tolist()  # type: ignore[no-any-return]
+
+
+def asked_once(compute: Callable[[Network], _T]) -> Callable[[Network], _T]:
+    """What is asked of a network, computed once for it: it changes no more."""
+
+    @wraps(compute)
+    def known(network: Network) -> _T:
+        return network.once(compute)
+
+    return known
 
 
 def row_rms(row: Row) -> float:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastact import plots
 from fastact.diagnosis.finding import Finding
+from fastact.diagnosis.frozen import made_quickly
 from fastact.diagnosis.timeline import Episode
 from fastact.errors import ArgumentTypeError
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class LayerHealth:
     """One layer's line in the health table.

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from fastact.diagnosis.finding import Severity, gravity
+from fastact.diagnosis.frozen import made_quickly
 
 #: Recorded steps between two looks, at least; and a look comes after one in so many of the steps so far.
 _AT_LEAST, _SHARE = 16, 4
@@ -17,6 +18,7 @@ _AT_LEAST, _SHARE = 16, 4
 _MOST: Final = 500
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class Episode:
     """For how long a layer had a condition, as far as it was looked at.

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from synthetic import row, watch
 
-from fastact.diagnosis import diagnoser, rules
+from fastact.diagnosis import judging, rules
 from fastact.diagnosis.rules.dead import Dead
 
 
@@ -19,7 +19,8 @@ def test_a_rule_that_fails_is_left_out_and_told_once(monkeypatch: pytest.MonkeyP
     assert [finding.condition for finding in wanted] == ["saturated"]
     assert any(isinstance(rule, Dead) for rule in rules.RULES)
     monkeypatch.setattr(Dead, "check", fail)
-    monkeypatch.setattr(diagnoser, "_FAILED", set())
+    monkeypatch.setattr(Dead, "suspects", fail)
+    monkeypatch.setattr(judging, "_FAILED", set())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = [watch(tanh | {"relu": ("ReLU", [row(step) for step in range(20)])}).diagnose() for _ in range(3)]

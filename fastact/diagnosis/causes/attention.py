@@ -182,7 +182,7 @@ def at_all_places(layer: LayerView, network: Network, rows: int) -> Finding | No
 
 def _changed(network: Network) -> bool:
     """Whether a layer with weights is another size than at first, so that there is something to learn."""
-    sizes = [facts.size(layer) for layer in network.layers if layer_types.has_weights(layer.info.layer_type)]
+    sizes = [facts.size(layer, network) for layer in network.layers if layer_types.has_weights(layer.info.layer_type)]
     return any(size > 1.25 or size < 0.8 for size in sizes)
 
 

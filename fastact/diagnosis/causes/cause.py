@@ -72,7 +72,10 @@ def best(causes: Iterable[Cause], otherwise: tuple[str, ...] = ()) -> Verdict:
     left = [cause for cause in causes if not cause.refuted_by]
     if not left:
         return Verdict(UNKNOWN._replace(remedies=otherwise), "unknown")
-    cause = max(left, key=lambda each: (each.proved, len(each.speaks_for)))  # the first of equals
+    cause = left[0]
+    for each in left:  # the first of equals
+        if (each.proved, len(each.speaks_for)) > (cause.proved, len(cause.speaks_for)):
+            cause = each
     if cause.proved:
         return Verdict(cause, "certain")
     return Verdict(cause, "likely" if cause.speaks_for else "possible")

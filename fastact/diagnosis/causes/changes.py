@@ -43,9 +43,8 @@ def causes(layer: LayerView, network: Network, step: int, slack: int, steady_wit
     alone = by_itself(layer, network, step)
     if alone:
         given = given._replace(refuted_by=(*given.refuted_by, *alone))
-    before = network.layers[: layer.place]
-    weighted = any(layer_types.has_weights(other.info.layer_type) for other in before)
-    steady = not any(network.range[other.place] >= steady_within for other in before)
+    weighted = layer.place > network.once(_first_with_weights)
+    steady = layer.place <= network.once_for(_first_unsteady, steady_within)
     changed = ("the data is on another scale since then",) if given.speaks_for and not first else ()
     faster = rate_rose(network, step)
     replaced = Cause(
@@ -64,6 +63,18 @@ def causes(layer: LayerView, network: Network, step: int, slack: int, steady_wit
         (() if alone else changed) + facts.before_any_update(layer, step).refuted_by,
     )
     return given, replaced, rate
+
+
+def _first_with_weights(network: Network) -> int:
+    """The place of the first layer with weights; that after the last one where none has any."""
+    places = (place for place, kind in enumerate(network.layer_types) if layer_types.has_weights(kind))
+    return next(places, len(network.layers))
+
+
+def _first_unsteady(network: Network, within: float) -> int:
+    """The place of the first layer whose rms does not stay within a factor; that after the last one likewise."""
+    places = (place for place, span in enumerate(network.range) if span >= within)
+    return next(places, len(network.layers))
 
 
 def rate_rose(network: Network, step: int) -> tuple[str, ...]:

@@ -40,7 +40,8 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
         alike: the likeness of each layer now.
     """
     types, before = network.distinct_types, network.layer_types[: head.place + 1]
-    attention, norm = facts.has_attention(network), facts.has_norm(network)
+    attention = any("Attention" in layer_type for layer_type in network.distinct_types)
+    norm = facts.has_norm(network)
     # With targets, it is they that tell samples apart: what a loss of pairs lacks is no remedy.
     supervised = baselines.are_told_apart(network)
     relu = () if facts.uses_relu(network) else ("use an activation of the ReLU family in the hidden layers",)
@@ -57,7 +58,7 @@ def why(layer: LayerView, network: Network, step: int, head: LayerView, alike: l
     raw, scale = facts.inputs_not_normalised(network), facts.input_scale(network)
     offset = scale is not None and abs(scale.mean) > _OFFSET * scale.std
     uneven = feature_scales(network)
-    here, size = facts.named(head), facts.size(head)
+    here, size = facts.named(head), facts.size(head, network)
     # What the network puts out is compared with what it puts out: to give all samples one answer is to be right.
     met = baselines.meets_itself(network)
     itself = ("what the loss compares with is what the network puts out itself",) if met else ()

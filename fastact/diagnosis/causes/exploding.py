@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes.cause import Cause, refuted
+from fastact.diagnosis.causes.cause import Cause, Verdict, best, refuted
 from fastact.diagnosis.causes.remedies import (
     CLIP_GRADIENTS,
     EXPONENT_REMEDIES,
@@ -48,7 +48,22 @@ def jump(scale: npt.NDArray[np.float64], rows: int) -> float | None:
     return after / max(before, 1e-9) if after >= _AT_ONCE * before else None  # not for NaN
 
 
-def over_steps(layer: LayerView, network: Network, step: int, jumped: float | None) -> list[Cause]:
+def over_steps(layer: LayerView, network: Network, step: int, jumped: float | None) -> Verdict:
+    """Why a layer grew from step to step."""
+    kind = layer.info.layer_type
+    if kind == layer_types.INPUT or layer_types.is_recurrent(kind) or nan_origin.exponent_source(network) is layer:
+        return best(_over_steps(layer, network, step, jumped))
+    # Of another layer no more is asked: where many explode, most do so alike.
+    first, early = layer is network.layers[0], (step <= layer.start, _is_early(layer, step))
+    alike = step, jumped, first, early, _is_levelled(layer, network)
+    return network.once_alike(alike, _told_over_steps, layer, network, step, jumped)
+
+
+def _told_over_steps(layer: LayerView, network: Network, step: int, jumped: float | None) -> Verdict:
+    return best(_over_steps(layer, network, step, jumped))
+
+
+def _over_steps(layer: LayerView, network: Network, step: int, jumped: float | None) -> list[Cause]:
     """What could have let a layer grow from step to step, the likeliest first."""
     if layer.info.layer_type == layer_types.INPUT:
         says = "The data itself is on another scale."
@@ -60,11 +75,10 @@ def over_steps(layer: LayerView, network: Network, step: int, jumped: float | No
 
 def _began_large(layer: LayerView, network: Network, step: int) -> Cause:
     """Weights that were drawn so large that each layer multiplies: the first updates, as large, do the rest."""
-    weighted = [view for view in network.layers[: network.output] if layer_types.has_weights(view.info.layer_type)]
-    levelled = any(layer_types.is_norm(view.info.layer_type) for view in network.layers[: layer.place])
-    if step > layer.start + _FIRST_UPDATES * max(layer.stride, 1.0):
+    if not _is_early(layer, step):
         return refuted("initialisation", f"it began later, at step {step}")
-    if len(weighted) < _LAYERS or levelled:
+    weighted = [view for view in network.layers[: network.output] if layer_types.has_weights(view.info.layer_type)]
+    if len(weighted) < _LAYERS or _is_levelled(layer, network):
         return refuted("initialisation", "few layers multiply each other")
     first, last = row_rms(weighted[0].first), row_rms(weighted[-1].first)
     if not last >= _OVER_DEPTH * first > 0.0:
@@ -73,6 +87,21 @@ def _began_large(layer: LayerView, network: Network, step: int) -> Cause:
     remedies = initialisation(network.distinct_types), "add layer normalisation", CLIP_GRADIENTS
     grown = f"{facts.named(weighted[-1])} was {number(last / first)} times as large as {facts.named(weighted[0])}"
     return Cause("initialisation", says, remedies, (f"in the first row, {grown}", f"it began with step {step}"))
+
+
+def _is_early(layer: LayerView, step: int) -> bool:
+    """Whether what began at a step may be what the first updates did."""
+    return step <= layer.start + _FIRST_UPDATES * max(layer.stride, 1.0)
+
+
+def _is_levelled(layer: LayerView, network: Network) -> bool:
+    """Whether a normalisation lies before a layer."""
+    return network.once(_first_norm) < layer.place
+
+
+def _first_norm(network: Network) -> int:
+    places = (place for place, kind in enumerate(network.layer_types) if layer_types.is_norm(kind))
+    return next(places, len(network.layers))
 
 
 #: Layers, and by how many times the last of them is larger than the first where weights were drawn too large.

@@ -20,7 +20,7 @@ from fastact.diagnosis.causes.non_finite_layer import (
 from fastact.diagnosis.causes.remedies import NORMALISE_INPUTS
 from fastact.diagnosis.evidence import facts
 from fastact.diagnosis.evidence.nan_origin import LARGEST, Birth, birth, is_input, owner, steps
-from fastact.diagnosis.network import LayerView
+from fastact.diagnosis.network import LayerView, Network
 from fastact.fields import COLUMN
 from fastact.text import percent, shown
 
@@ -119,6 +119,10 @@ def _cast_of_the_data(born: Birth) -> Cause:
 
 
 def _handed_on(born: Birth, before: LayerView) -> Cause:
+    return born.network.once_for(_by_another, before)
+
+
+def _by_another(_: Network, before: LayerView) -> Cause:
     says = f"It was handed on: {shown(before.info.name)} had NaN or Inf no later."
     return Cause(
         "handed_on", says, (f"look at {shown(before.info.name)}",), (f"{facts.named(before)} had them",), (), True

@@ -1,5 +1,6 @@
 """Two networks of one shape that are trained to agree: what keeps their samples apart, or does not."""
 
+from collections.abc import Collection
 from typing import Final
 
 import numpy as np
@@ -59,6 +60,11 @@ def never_apart(layer: LayerView, network: Network, rows: int, recent_rows: int,
         ),
     )
     return best([cause]).finding(layer.info.name, "collapsed", "warning", layer.start, evidence, message)
+
+
+def ends(network: Network) -> Collection[int]:
+    """The places of the layers of which `never_apart` may tell."""
+    return network.once(_partners)
 
 
 def _partners(network: Network) -> dict[int, int]:

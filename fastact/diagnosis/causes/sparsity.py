@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from fastact.diagnosis.causes import dead_neurons
+from fastact.diagnosis.causes import dead_activation, dead_neurons
 from fastact.diagnosis.causes.cause import Cause, best
 from fastact.diagnosis.causes.remedies import LOWER_RATE
 from fastact.diagnosis.evidence import baselines, facts
@@ -62,7 +62,7 @@ def too_sparse(layer: LayerView, network: Network, window: int, recent: int) -> 
     penalty = Cause(
         "sparsity_penalty",
         "The penalty on its outputs outweighs the rest of the loss: for most samples nothing is put out.",
-        (dead_neurons.LESS_SPARSE, LOWER_RATE),
+        (dead_activation.LESS_SPARSE, LOWER_RATE),
         (zeros, "each neuron still fires for a few samples"),
     )
     rate = Cause(

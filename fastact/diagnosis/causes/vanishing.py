@@ -2,13 +2,13 @@
 
 import math
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes import initial_weights
+from fastact.diagnosis.causes import initial_weights, posterior
 from fastact.diagnosis.causes.cause import Cause, Verdict, best
 from fastact.diagnosis.causes.other_data import other_data
 from fastact.diagnosis.causes.remedies import (
@@ -21,8 +21,7 @@ from fastact.diagnosis.causes.remedies import (
 )
 from fastact.diagnosis.evidence import baselines, data_shift, facts
 from fastact.diagnosis.evidence.learning_rate import reckless
-from fastact.diagnosis.network import LayerView, Network, row_rms, row_signal
-from fastact.diagnosis.row_conditions import Cells, Row
+from fastact.diagnosis.network import LayerView, Network
 from fastact.fields import COLUMN
 from fastact.text import number, percent
 
@@ -36,17 +35,6 @@ EVERYWHERE: Final = frozenset({"weight_decay", "posterior_collapse"})
 _DEEP: Final = 12
 _LITTLE: Final = 0.1
 
-#: A variance, and the logarithm of one, this near to those of a prior N(0, 1) leave 0.002 nats of a sample in each
-#: dimension.
-_PRIOR: Final = 0.05
-#: Root mean square of heads that may say less than a nat, that limit, and the rows that it is taken over.
-_AROUND: Final = 0.7
-_LEAST_NATS: Final = 1.0
-_RECENT: Final = 10
-#: So many times what heads differ by at first does what is made of a sample of them.
-_SAMPLED: Final = 3.0
-#: So many times the signal of the heads has the layer behind them, which takes the noise.
-_NOISE: Final = 10.0
 #: Rows. What takes longer from half of its first signal to being lost has faded, what takes less was knocked out.
 _SLOW: Final = 10
 _FAST: Final = 3
@@ -56,89 +44,6 @@ _NEARLY: Final = 0.7
 _KEPT: Final = 0.8
 #: Share of a weight that decay takes away in each step, from which on it forgets faster than usual training learns.
 _STRONG: Final = 0.01
-
-
-def near_prior(cells: Cells) -> Any:
-    """Whether a row is that of the mean, or of the logarithm of the variance, of a posterior that is its prior."""
-    mean, std = cells[_MEAN], cells[_STD]
-    return (mean * mean + std * std <= _PRIOR * _PRIOR) & (cells[_NEURONS] > 0)
-
-
-def around_prior(cells: Cells) -> Any:
-    """Whether a row may be one of a posterior that says next to nothing of a sample, one of its latents apart."""
-    mean, std = cells[_MEAN], cells[_STD]
-    return (mean * mean + std * std <= _AROUND * _AROUND) & (cells[_NEURONS] > 1)
-
-
-def may_be_prior(first: Row) -> bool:
-    """Whether a layer's first row is far enough from the prior to say that it went there."""
-    return first[_NEURONS] > 0 and row_rms(first) >= 1.2 * _PRIOR
-
-
-def heads(layer: LayerView, network: Network, rows: int) -> bool:
-    """Whether a layer is one of two heads that put out a posterior which has collapsed to its prior."""
-    pairs = network.once(_heads, rows)
-    return bool(pairs) and any(layer is head for pair in pairs for head in pair)
-
-
-def heads_since(layer: LayerView, network: Network, rows: int) -> int:
-    """The step since which both heads of the posterior that a layer is one of have put out nothing but their prior."""
-    pair = next(pair for pair in network.once(_heads, rows) if layer is pair[0] or layer is pair[1])
-    return max((head.streaks.get("prior") or head.streaks["around_prior"]).step for head in pair)
-
-
-def _heads(network: Network, rows: int) -> list[tuple[LayerView, LayerView]]:
-    pairs = []
-    for head, other in zip(network.layers, network.layers[1:], strict=False):
-        behind = other.place + 1
-        if behind >= len(network.layers):
-            continue
-        if _says_nothing(head, other, network.layers[behind], rows):
-            pairs.append((head, other))
-        if not (_collapsed(head, rows) and _collapsed(other, rows)):
-            continue
-        same = head.info.layer_type == other.info.layer_type and head.last[_NEURONS] == other.last[_NEURONS]
-        signal = max(network.signal[head.place], network.signal[other.place])
-        if same and network.signal[behind] >= _NOISE * signal:
-            pairs.append((head, other))
-    return pairs
-
-
-def _says_nothing(head: LayerView, other: LayerView, behind: LayerView, rows: int) -> bool:
-    """Whether two heads have for long put out a posterior with less than a nat of a sample, all latents together.
-
-    That noise is added is seen in the first rows: what lies behind is far larger than the heads can make it.
-    """
-    if head.info.source != other.info.source or not head.info.source or behind.info.source:
-        return False
-    for layer in (head, other):
-        run = layer.streaks.get("around_prior")
-        if run is None or not layer_types.has_weights(layer.info.layer_type):
-            return False
-        if run.rows < (2 * rows if run.step <= layer.start else rows):
-            return False
-    neurons = head.last[_NEURONS]
-    noisy = row_signal(behind.first, 1) >= _SAMPLED * max(row_signal(each.first, 1) for each in (head, other))
-    if not noisy or neurons != other.last[_NEURONS]:
-        return False
-    return max(_nats(head, other), _nats(other, head)) < _LEAST_NATS
-
-
-def _nats(mean: LayerView, log_variance: LayerView) -> float:
-    """The divergence of the posterior from N(0, 1) over the last rows, all latents together.
-
-    0.5 (E[m²] + E[exp v] - 1 - E[v]) for each, with v as normal.
-    """
-    rows = mean.rows[-_RECENT:], log_variance.rows[-_RECENT:]
-    square = float(np.mean(rows[0]["mean"] ** 2 + rows[0]["std"] ** 2))
-    level, spread = float(np.mean(rows[1]["mean"])), float(np.mean(rows[1]["std"]))
-    return 0.5 * float(mean.last[_NEURONS]) * (square + math.exp(level + spread * spread / 2.0) - 1.0 - level)
-
-
-def _collapsed(layer: LayerView, rows: int) -> bool:
-    run = layer.streaks.get("prior")
-    weights = layer_types.has_weights(layer.info.layer_type)
-    return weights and run is not None and run.rows >= rows and run.step > layer.start
 
 
 _ONE: Final = "one layer with weights lies between"
@@ -246,7 +151,7 @@ def _weights_zero(layer: LayerView, network: Network, rows: npt.NDArray[np.void]
     feeder = network.feeder(layer)
     if feeder is None or not network.signal[feeder.place] > 0.0 or not layer_types.has_weights(layer.info.layer_type):
         return []
-    if not len(rows) or rows["mean"].any() or rows["std"].any():
+    if layer.last[_MEAN] or layer.last[_STD] or not len(rows) or rows["mean"].any() or rows["std"].any():
         return []
     trained = "check that its weights were initialised or loaded, and that they are trained"
     said = f"the samples of {facts.named(feeder)} differ", "every output is exactly zero"
@@ -272,17 +177,36 @@ def _kept(network: Network) -> tuple[list[float], list[int]]:
 
 def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verdict:
     """Why the samples of `layer` differed once and no longer do; `rows` as for `heads`."""
-    if spoilt := _weights_zero(layer, network, layer.rows[layer.rows["step"] >= step]):
+    if spoilt := _weights_zero(layer, network, layer.since(step)):
         return best(spoilt)
-    size = facts.size(layer)
-    shrunk, layers, most = shrunk_layers(network)
+    size = facts.size(layer, network)
     halved, faded = layer.streaks.get("halved"), layer.streaks.get("faded")
     took = halved.rows - faded.rows if halved is not None and faded is not None else None
-    slow, fast = took is not None and took >= _SLOW, took is not None and took <= _FAST
-    recurrent = layer_types.is_recurrent(layer.info.layer_type)
+    by_data = data_shift.not_by_an_update(layer, network, step).refuted_by
+    name, says, remedies = network.once(_alike)
+    alike = Cause(
+        name, says, remedies,
+        (f"its outputs are {number(size)} times as large as at first, but alike",) if size >= _KEPT else (),
+        ((f"its outputs have shrunk to {percent(size)} of their first size",) if size < _SHRUNK else ())
+        + (by_data if name == "learning_rate" else ()),
+    )  # fmt: skip
+    causes = [
+        posterior.collapse(layer, network, rows),
+        network.once_for(_decay, took, layer_types.is_recurrent(layer.info.layer_type)),
+        alike,
+        network.once_for(_rate, took, by_data),
+        network.once_for(_smaller_data, step, step - layer.start),
+        network.once_for(other_data, step),
+    ]
+    return best(causes, ("use less weight decay", LOWER_RATE))
+
+
+def _decay(network: Network, took: int | None, recurrent: bool) -> Cause:
+    """Weights that decay; `took` is how many rows a layer took from half of its signal to next to none."""
+    shrunk, layers, most = shrunk_layers(network)
+    slow, fast, strong = _is_slow(took), _is_fast(took), decays(network)
     kept = (f"the outputs of {layers - shrunk} of {layers} layers with weights have not shrunk",)
-    strong = decays(network)
-    decay = Cause(
+    return Cause(
         "weight_decay",
         "The weights shrink with every update, until only the biases are left: there is too much weight decay.",
         ("use less weight decay", "leave biases and normalisations out of it, and use AdamW in place of an L2 term"),
@@ -293,40 +217,47 @@ def over_steps(layer: LayerView, network: Network, rows: int, step: int) -> Verd
         + ((("it came at once" if took == 0 else f"it took {took} rows, not many"),) if fast and not strong else ())
         + (("how far a recurrence comes down is no matter of its weights' size alone",) if recurrent else ()),
     )  # fmt: skip
-    posterior = _posterior(layer, network, rows)
-    by_data = data_shift.not_by_an_update(layer, network, step).refuted_by
-    alike = Cause(
-        "representation_collapse",
-        "All samples are mapped to nearly the same point: nothing in the loss keeps them apart.",
-        (
-            "add what keeps samples apart: a stop-gradient, negative samples or a variance term",
-            *normalisation(network.distinct_types),
-        ),
-        (f"its outputs are {number(size)} times as large as at first, but alike",) if size >= _KEPT else (),
-        (f"its outputs have shrunk to {percent(size)} of their first size",) if size < _SHRUNK else (),
-    )
+
+
+def _alike(network: Network) -> tuple[str, str, tuple[str, ...]]:
+    """The name of what maps all samples to one point, the sentence, and what to try."""
+    norm = normalisation(network.distinct_types)
     if baselines.are_told_apart(network):
         says = "All samples are mapped to nearly the same point: updates that were too large drove them together."
-        remedies = LOWER_RATE, *alike.remedies[1:]
-        against = (*alike.refuted_by, *by_data)
-        alike = alike._replace(name="learning_rate", says=says, remedies=remedies, refuted_by=against)
-    rate = Cause(
+        return "learning_rate", says, (LOWER_RATE, *norm)
+    says = "All samples are mapped to nearly the same point: nothing in the loss keeps them apart."
+    apart = "add what keeps samples apart: a stop-gradient, negative samples or a variance term"
+    return "representation_collapse", says, (apart, *norm)
+
+
+def _rate(network: Network, took: int | None, by_data: tuple[str, ...]) -> Cause:
+    """An update; `took` as for `_decay`, and what says that the data changed instead."""
+    return Cause(
         "learning_rate",
         "An update that was too large has spoilt the weights.",
         (LOWER_RATE,),
-        (("it came at once" if took == 0 else f"it took {took} rows",) if fast else ()) + reckless(network),
-        ((f"it came little by little, over {took} rows",) if slow else ()) + by_data,
+        (("it came at once" if took == 0 else f"it took {took} rows",) if _is_fast(took) else ()) + reckless(network),
+        ((f"it came little by little, over {took} rows",) if _is_slow(took) else ()) + by_data,
     )
-    data = facts.data_changed(network, step, step - layer.start)
-    changed = Cause(
+
+
+def _smaller_data(network: Network, step: int, slack: int) -> Cause:
+    data = facts.data_changed(network, step, slack)
+    return Cause(
         "data_changed",
         "The data has become smaller.",
         ("check what the data loader returns since then",),
         data.speaks_for,
         data.refuted_by if facts.model_input(network) is not None else ("its input was not recorded",),
     )
-    causes = [posterior, decay, alike, rate, changed, network.once_for(other_data, step)]
-    return best(causes, ("use less weight decay", LOWER_RATE))
+
+
+def _is_slow(took: int | None) -> bool:
+    return took is not None and took >= _SLOW
+
+
+def _is_fast(took: int | None) -> bool:
+    return took is not None and took <= _FAST
 
 
 def decays(network: Network) -> tuple[str, ...]:
@@ -339,39 +270,6 @@ def decays(network: Network) -> tuple[str, ...]:
     return ()
 
 
-def _posterior(layer: LayerView, network: Network, rows: int) -> Cause:
-    """The posterior of a variational autoencoder that no longer depends on the sample."""
-    pair = next((pair for pair in network.once(_heads, rows) if layer is pair[0] or layer is pair[1]), None)
-    behind = layer.place + 1 if pair is None else pair[1].place + 1
-    noisy = behind < len(network.layers) and network.signal[behind] >= _NOISE * network.signal[layer.place]
-    for_it: tuple[str, ...] = ()
-    if pair is not None and not noisy and _says_nothing(*pair, network.layers[behind], rows):
-        noisy = True
-        nats = max(_nats(*pair), _nats(pair[1], pair[0]))
-        for_it = (
-            f"{facts.named(pair[0])} and {facts.named(pair[1])} say {number(nats)} nats of a sample beyond the prior",
-            f"{facts.named(network.layers[behind])}, which comes after, still differs: by noise",
-        )
-    elif pair is not None:
-        other = facts.named(pair[1] if layer is pair[0] else pair[0])
-        for_it = (
-            f"it and {other} put out nearly 0 for every sample: mean and logarithm of the variance of the prior",
-            f"{facts.named(network.layers[behind])}, which comes after, still differs: by noise",
-        )
-    return Cause(
-        "posterior_collapse",
-        "The posterior has collapsed to its prior: the latent variables say nothing of the sample, and the decoder "
-        "does without them.",
-        (
-            "lower the weight of the divergence in the loss, or raise it from 0 over the first epochs (annealing)",
-            "allow each latent some divergence for free (free bits)",
-            "use a weaker decoder",
-        ),
-        for_it,
-        () if noisy and layer_types.has_weights(layer.info.layer_type) else ("nothing behind it adds noise",),
-    )
-
-
 def shrunk_layers(network: Network) -> tuple[int, int, bool]:
     """How many hidden layers with weights have shrunk, how many there are, and whether that is the network as a whole.
 
@@ -382,7 +280,7 @@ def shrunk_layers(network: Network) -> tuple[int, int, bool]:
 
 def _shrunk(network: Network) -> tuple[int, int, bool]:
     sizes = [
-        facts.size(layer)
+        facts.size(layer, network)
         for layer in network.layers[: network.output]
         if layer_types.has_weights(layer.info.layer_type) and not layer_types.is_recurrent(layer.info.layer_type)
     ]

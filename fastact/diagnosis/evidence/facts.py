@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.network import LayerView, Network, rms, row_rms
+from fastact.diagnosis.network import LayerView, Network, asked_once, rms, row_rms
 from fastact.diagnosis.row_conditions import Row
 from fastact.fields import COLUMN
 from fastact.text import number, percent, shown
@@ -99,12 +99,9 @@ class Gradients(NamedTuple):
         return self.ever is None or self.ever >= step
 
 
+@asked_once
 def model_input(network: Network) -> LayerView | None:
     """The model's own input, where it was recorded; also for gradients and for rows in evaluation mode."""
-    return network.once(_model_input)
-
-
-def _model_input(network: Network) -> LayerView | None:
     if network.input is not None:
         return network.input
     mode = network.layers[0].info.mode if network.layers else ""
@@ -112,13 +109,10 @@ def _model_input(network: Network) -> LayerView | None:
     return next((view for view in views if view.info.mode == mode), views[0] if views else None)
 
 
+@asked_once
+@np.errstate(all="ignore")
 def input_scale(network: Network) -> InputScale | None:
     """What the rows say of the model's own input; None where it was not recorded."""
-    return network.once(_input_scale)
-
-
-@np.errstate(all="ignore")
-def _input_scale(network: Network) -> InputScale | None:
     layer = model_input(network)
     if layer is None:
         return None
@@ -187,6 +181,7 @@ def _changed(steps: npt.NDArray[np.int64], scale: npt.NDArray[np.float64]) -> tu
     )  # beyond that it overflows
 
 
+@asked_once
 def inputs_not_normalised(network: Network) -> For:
     """What the recorded input says of inputs_not_normalised."""
     scale = input_scale(network)
@@ -213,18 +208,18 @@ def _codes(given: LayerView) -> tuple[str, ...]:
     return (f"{percent(code[1])} of it is {number(code[0])}, as if that stood for missing values",) if code else ()
 
 
+@asked_once
 def inputs_equal(network: Network) -> For:
     """What the recorded input says of inputs_equal."""
     scale = input_scale(network)
-    if scale is None or math.isnan(scale.std):
-        return For()
-    if scale.equal is None:
+    if scale is None or math.isnan(scale.std) or scale.equal is None:
         return For()
     if scale.equal:
         return For(("all samples of the recorded input are the same",))
     return For(refuted_by=("the samples of the recorded input differ",))
 
 
+@asked_once
 def inputs_zero(network: Network) -> For:
     """What the recorded input says of inputs_zero."""
     scale = input_scale(network)
@@ -237,6 +232,10 @@ def inputs_zero(network: Network) -> For:
 
 def data_changed(network: Network, step: int, slack: float = 0.0) -> For:
     """What the recorded input says of data that is on another scale since `step`, or up to `slack` steps before it."""
+    return network.once_for(_data_changed, step, slack)
+
+
+def _data_changed(network: Network, step: int, slack: float) -> For:
     scale = input_scale(network)
     if scale is None or len(scale.layer.rows) < 2 * _FEW:
         return For()
@@ -247,22 +246,22 @@ def data_changed(network: Network, step: int, slack: float = 0.0) -> For:
     return For((f"the recorded input is {by} since step {scale.changed_at}",))
 
 
+_NOTHING, _AT_FIRST = For(), For(refuted_by=("it was so in the first recorded row",))
+
+
 def before_any_update(layer: LayerView, step: int) -> For:
     """What speaks against a cause that needs training, such as learning_rate."""
-    return For(refuted_by=("it was so in the first recorded row",)) if step <= layer.start else For()
+    return _AT_FIRST if step <= layer.start else _NOTHING
 
 
 def after_updates(layer: LayerView, step: int) -> For:
     """What speaks against a cause that is there before training, such as initialisation."""
-    return For(refuted_by=(f"it began later, at step {step}",)) if step > layer.start else For()
+    return For(refuted_by=(f"it began later, at step {step}",)) if step > layer.start else _NOTHING
 
 
+@asked_once
 def gradients(network: Network) -> Gradients:
     """The recorded gradients, those with NaN or Inf apart."""
-    return network.once(_gradients)
-
-
-def _gradients(network: Network) -> Gradients:
     steps: set[int] = set()
     broken: set[int] = set()
     views = network.typed(layer_types.GRADIENT)
@@ -274,19 +273,16 @@ def _gradients(network: Network) -> Gradients:
     return Gradients(tuple(sorted(steps)), tuple(sorted(broken)), start, min(begun, default=None))
 
 
+@asked_once
 def has_norm(network: Network) -> bool:
     """Whether a normalisation resets the scale somewhere in the network."""
     return any(map(layer_types.is_norm, network.distinct_types))
 
 
+@asked_once
 def uses_relu(network: Network) -> bool:
     """Whether the network uses ReLU or one of its family, as a module or as a function."""
     return not layer_types.RELU_FAMILY.isdisjoint(network.distinct_types)
-
-
-def has_attention(network: Network) -> bool:
-    """Whether the network has attention."""
-    return any("Attention" in layer_type for layer_type in network.distinct_types)
 
 
 def half_precision(network: Network) -> bool:
@@ -323,6 +319,7 @@ def _samples(network: Network) -> int:
     return min((int(row["count"]) // int(row["neurons"]) for row in last if int(row["neurons"])), default=0)
 
 
+@asked_once
 def inputs_negligible(network: Network) -> For:
     """What the recorded input says of one that is so small that biases, and a norm's epsilon, are all that is left."""
     scale = input_scale(network)
@@ -346,25 +343,26 @@ def largest(rows: Any) -> npt.NDArray[np.float64]:
     return result
 
 
-def size(layer: LayerView) -> float:
+def size(layer: LayerView, network: Network) -> float:
     """The median rms of a layer's last rows in units of that of its first row; NaN where that is zero."""
+    return network.once_for(_size, layer)
+
+
+def _size(_: Network, layer: LayerView) -> float:
     first, last = row_rms(layer.first), layer.rows[-_LATEST:]
     # np.median takes six times as long for a handful.
     now = sorted(size for size in map(math.hypot, last["mean"].tolist(), last["std"].tolist()) if size == size)  # noqa: PLR0124
     return now[(len(now) - 1) // 2] / first if now and first > 0.0 else math.nan
 
 
+@asked_once
+@np.errstate(all="ignore")
 def left_range(network: Network) -> dict[str, int]:
     """Since when each layer's largest value has been ten times what it usually is; without those that never left.
 
     Usual is the least of the first rows of the window. A layer that starts at zero and grows has no usual range, and is
     left out until its values exceed ten.
     """
-    return network.once(_left_range)
-
-
-@np.errstate(all="ignore")
-def _left_range(network: Network) -> dict[str, int]:
     if not network.layers:
         return {}
     top, starts, lengths = largest(network.table), network.starts, network.lengths

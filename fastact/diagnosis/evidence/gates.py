@@ -1,4 +1,7 @@
-"""Gates of recurrent layers that are open or shut for most inputs: by what they are given, or by how they began."""
+"""Gates of recurrent layers that are open or shut for most inputs: by what they are given, or by how they began.
+
+And what looks like the outputs of such a layer, where its type is not known.
+"""
 
 from typing import Final
 
@@ -52,6 +55,13 @@ def kept_states(layer: LayerView, network: Network) -> tuple[str, ...]:
     if not size >= _KEPT_STATE:
         return ()
     return (f"its cell states had an rms of {number(size)} in the first row, which gates near one half keep below 1",)
+
+
+def looks_like_tanh(layer: LayerView) -> bool:
+    """Whether it is within [-1, 1] and at both saturated ends: pixels in [0, 1], masks and probabilities are not."""
+    low, high = layer.info.saturation
+    least, most = float(layer.rows["min"].min()), float(layer.rows["max"].max())
+    return -1.0 <= least < low and high < most <= 1.0
 
 
 def _places_of(layer: LayerView, network: Network) -> list[LayerView]:

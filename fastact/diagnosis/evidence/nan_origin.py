@@ -3,6 +3,9 @@
 import math
 from typing import Final, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from fastact.arithmetic.element_types import ELEMENT_TYPES
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.evidence import facts
@@ -102,12 +105,67 @@ def _birth(network: Network, layer: LayerView) -> Birth:
     before = next((view for view in makers if view.place < layer.place and network.once_for(_had, view, step)), None)
     if before is None and layer.place not in places and since[first.info.name] <= step:
         before = first
-    rows = layer.since(step)
-    lasting = bool(facts.not_finite(rows).all())
-    row = rows[0].item() if len(rows) else None
+    seen = spells(network)[layer.place]
+    lasting, row = seen.broken == seen.rows, seen.first
     if row is not None and row[_STEP] != step:  # it has left the window; the first one that is partly finite is kept
         row = layer.first if layer.first[_STEP] == step and facts.broken(layer.first) else None
     return Birth(layer, network, step, row, lasting, before, first)
+
+
+class Spell(NamedTuple):
+    """The rows of a layer that are in the window, since it has had NaN or Inf.
+
+    Attributes:
+        rows, broken: how many these are, and how many of them have some.
+        first: the first of them; None where all have left the window.
+        begun: the first that has some; None likewise.
+        now: whether the last has.
+    """
+
+    rows: int
+    broken: int
+    first: Row | None
+    begun: Row | None
+    now: bool
+
+
+def spell(rows: npt.NDArray[np.void], bad: npt.NDArray[np.bool_]) -> Spell:
+    """The spell of some rows, of which those that are `bad` have NaN or Inf that count."""
+    places = bad.nonzero()[0]
+    first, begun = (some[0].item() if len(some) else None for some in (rows, rows[places]))
+    return Spell(len(rows), len(places), first, begun, bool(bad[-1:].any()))
+
+
+def spells(network: Network) -> dict[int, Spell]:
+    """By the place of each layer that has had NaN or Inf of late, its rows since then."""
+    return network.once(_spells)
+
+
+def _spells(network: Network) -> dict[int, Spell]:
+    places = sorted(network.begun("non_finite"))
+    if not places:
+        return {}
+    table, starts, lengths = network.table, network.starts[places], network.lengths[places]
+    since = np.array([network.layers[place].streaks["non_finite"].step for place in places])
+    broken = facts.not_finite(table)
+    before = np.concatenate(([0], np.cumsum(broken)))  # how many of the rows before each are broken
+    at = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
+    early = table["step"][at] < np.repeat(since, lengths)
+    ends = starts + lengths
+    begins = starts + np.add.reduceat(early, np.cumsum(lengths) - lengths, dtype=np.int64)
+    counts = before[ends] - before[begins]
+    # The first broken one is that before which there are as many as before the first of all.
+    begun = np.searchsorted(before, before[begins], "right") - 1
+    rows = table[np.minimum(begins, ends - 1)].tolist()
+    late = begun != begins
+    first = list(rows)  # as a rule the same
+    for i, row in zip(np.flatnonzero(late).tolist(), table[np.minimum(begun, ends - 1)[late]].tolist(), strict=True):
+        first[i] = row
+    each = zip(places, (ends - begins).tolist(), counts.tolist(), rows, first, broken[ends - 1].tolist(), strict=True)
+    return {
+        place: Spell(many, some, row if many else None, worse if some else None, bool(many and now))
+        for place, many, some, row, worse, now in each
+    }
 
 
 def _makers(network: Network) -> tuple[list[LayerView], set[int], LayerView]:
@@ -149,13 +207,14 @@ def _exponent_source(network: Network) -> LayerView | None:
     reached = []
     # Softmaxes take their largest score from all of them first: no exponential of logits overflows there.
     chosen = {view.info.source for view in network.layers if view.info.layer_type in layer_types.PROBABILITIES}
-    for view in network.layers:
-        streak = view.streaks.get("exponent")
+    for place in network.begun("exponent"):
+        view = network.layers[place]
+        streak = view.streaks["exponent"]
         # What has grown a thousandfold overflows without an exponential.
-        grown = "exploding" in view.streaks or (streak is not None and _given_more(view, network, streak.step))
+        grown = "exploding" in view.streaks or _given_more(view, network, streak.step)
         weighted = layer_types.has_weights(view.info.layer_type) and view.info.name not in chosen
-        if streak is not None and streak.step <= since and not grown and weighted:
-            reached.append((streak.step, view.place, view))
+        if streak.step <= since and not grown and weighted:
+            reached.append((streak.step, place, view))
     jumped = None if reached else network.once(_multiplied)
     return min(reached)[2] if reached else jumped[0] if jumped is not None else None
 
@@ -187,13 +246,16 @@ def _multiplied(network: Network) -> tuple[LayerView, int] | None:
 
 
 def _jumped(network: Network, since: int) -> LayerView | None:
+    table, starts, lengths = network.table, network.starts, network.lengths
+    before = np.add.reduceat(table["step"] < since, starts, dtype=np.int64)
+    at = np.minimum(starts + before, starts + lengths - 1)
+    there = (before > 0) & (before < lengths) & (table["step"][at] == since) & ~np.isnan(table["mean"][at])
     jumps: list[tuple[LayerView, float]] = []
-    for view in network.layers:
+    for place in np.flatnonzero(there).tolist():
+        view = network.layers[place]
         if not layer_types.has_weights(view.info.layer_type):
             continue
-        now, usual = facts.row_at(view, since), _before(view, since)
-        if now is None or usual is None or math.isnan(now[_MEAN]):
-            continue
+        now, usual = view.rows[before[place]].item(), view.rows[before[place] - 1].item()
         top, was = now[_MAX], max(usual[_MAX], -usual[_MIN])
         grown = math.log(max(row_rms(now), 1e-300)) - math.log(max(row_rms(usual), 1e-300))
         for source, x in jumps:
@@ -206,8 +268,8 @@ def _jumped(network: Network, since: int) -> LayerView | None:
 
 def _before(layer: LayerView, step: int) -> Row | None:
     """The last row before a step that is still in the window."""
-    rows = layer.rows[layer.rows["step"] < step]
-    row: Row | None = rows[-1].item() if len(rows) else None
+    place = int(layer.rows["step"].searchsorted(step))
+    row: Row | None = layer.rows[place - 1].item() if place else None
     return row
 
 

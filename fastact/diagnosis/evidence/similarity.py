@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.network import Network, medians
+from fastact.diagnosis.network import LayerView, Network, medians
 from fastact.diagnosis.row_conditions import Row
 from fastact.fields import COLUMN
 from fastact.text import shown
@@ -73,9 +73,7 @@ def recent_likeness(network: Network, recent_rows: int, min_samples: int) -> lis
 
 
 def _recent(network: Network, recent_rows: int, min_samples: int) -> list[float]:
-    lengths = np.minimum(network.lengths, recent_rows)
-    starts = np.cumsum(lengths) - lengths
-    recent = np.repeat(network.starts + network.lengths - lengths - starts, lengths) + np.arange(lengths.sum())
+    recent, starts, lengths = network.recent(recent_rows)
     neurons, count, std, within = (network.table[name][recent] for name in ("neurons", "count", "std", "within_std"))
     values = medians(_likeness(neurons, count, std, within, min_samples), starts, lengths)
     judged = (name not in layer_types.PROBABILITIES and name != layer_types.INPUT for name in network.layer_types)
@@ -123,9 +121,15 @@ def alike_behind(network: Network, place: int, alike: list[float], limit: float)
 
     The outputs may differ by more, but not only by what samples differ by (`AT_THE_END`).
     """
-    output = network.output
-    behind = any(value > limit for value in alike[place:output]) or alike[output] > AT_THE_END
-    return place < output and alike[place] <= limit and not behind
+    if not place < network.output or not alike[place] <= limit or alike[network.output] > AT_THE_END:
+        return False
+    return place > network.once_alike(limit, _last_apart, network, alike, limit)
+
+
+def _last_apart(network: Network, alike: list[float], limit: float) -> int:
+    """The place of the last layer before the output whose samples differ by more; -1 where there is none."""
+    apart = (place for place, value in enumerate(alike[: max(network.output, 0)]) if value > limit)
+    return max(apart, default=-1)
 
 
 def initial_states(network: Network) -> frozenset[int]:
@@ -155,6 +159,29 @@ def _initial_states(network: Network) -> frozenset[int]:
         if alike[layer.place] and (fed or not all(alike[place] for place in again)):
             found.add(layer.place)
     return frozenset(found)
+
+
+def samples(layer: LayerView) -> float:
+    """The elements of each neuron in the last row; all of them where neurons were not swept."""
+    row = layer.rows[-1]
+    return float(row["count"]) / max(int(row["neurons"]), 1)
+
+
+def first_alike_by_sample(network: Network, ratio: float) -> LayerView | None:
+    """The first layer that takes places together (flattening, pooling) and shows that only places, not samples, differ.
+
+    Before it, a neuron of a convolution has its places among its samples.
+    """
+    alike = all_alike(network, ratio)
+    for layer in network.layers:
+        if not alike[layer.place] or not layer_types.is_passing(layer.info.layer_type):
+            continue
+        feeder = network.feeder(layer)
+        if feeder is None or alike[feeder.place] or not samples(layer) < samples(feeder):
+            continue
+        if (layer.rows["std"] > 0.0).all():
+            return layer
+    return None
 
 
 def one_symbol(network: Network, step: int) -> str:

@@ -27,8 +27,8 @@ class Trend(NamedTuple):
 
     def evidence(self) -> dict[str, float | None]:
         """The growth per step and its bounds as factors, for a finding's evidence."""
-        rates = {"": self.rate, "_low": self.low, "_high": self.high}
-        return {f"growth_per_step{which}": _factor(rate) for which, rate in rates.items()}
+        low, high = _factor(self.low), _factor(self.high)
+        return {"growth_per_step": _factor(self.rate), "growth_per_step_low": low, "growth_per_step_high": high}
 
 
 def _factor(rate: float) -> float | None:
@@ -79,19 +79,40 @@ def growth(steps: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> Tre
         if len(values) < 2:
             return None
     logs = np.log(values)
-    top = int(logs.argmax()) + 1
+    return _fitted(steps[None], logs[None], int(logs.argmax()) + 1)[0]
+
+
+def growths(steps: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> list[Trend | None]:
+    """`growth` of several numbers with as many rows each: both arrays have shape (numbers, rows)."""
+    whole = np.asarray(((values > 0.0) & (values < np.inf)).all(axis=1))
+    found = [None if fine else growth(steps[at], values[at]) for at, fine in enumerate(whole.tolist())]
+    places = np.flatnonzero(whole)
+    if not len(places) or values.shape[1] < 2:
+        return found
+    logs = np.log(values[places])
+    tops = logs.argmax(axis=1) + 1
+    for top in set(tops.tolist()):
+        own = tops == top
+        for place, trend in zip(places[own].tolist(), _fitted(steps[places[own]], logs[own], top), strict=True):
+            found[place] = trend
+    return found
+
+
+def _fitted(steps: npt.NDArray[np.int64], logs: npt.NDArray[np.float64], top: int) -> list[Trend | None]:
+    """The trends of numbers, given their logarithms, that all have their top in the same row."""
     half = top // 2
     if half == 0:
-        return None
-    gap = steps[half:top] - steps[: top - half]
-    if 0 in gap:  # rows of one step
-        return None
-    slopes = (logs[half:top] - logs[: top - half]) / gap
-    slopes.sort()
-    count = len(slopes)
-    rate = float(slopes[(count - 1) // 2] + slopes[count // 2]) / 2.0
-    low = high = math.nan
+        return [None] * len(logs)
+    gap = steps[:, half:top] - steps[:, : top - half]
+    apart = (gap != 0).all(axis=1)  # not of rows of one step
+    with np.errstate(all="ignore"):
+        slopes = (logs[:, half:top] - logs[:, : top - half]) / gap
+    slopes.sort(axis=1)
+    count = slopes.shape[1]
+    low = high = [math.nan] * len(logs)
     if count >= 6:  # the extremes of six bound the median at 97%, those of five at 94%
         place = max(math.floor((count - 1 - _Z95 * math.sqrt(count)) / 2.0), 0)
-        low, high = float(slopes[place]), float(slopes[count - 1 - place])
-    return Trend(int(steps[top - 1]), rate, low, high)
+        low, high = slopes[:, place].tolist(), slopes[:, count - 1 - place].tolist()
+    rates = ((slopes[:, (count - 1) // 2] + slopes[:, count // 2]) / 2.0).tolist()
+    each = zip(steps[:, top - 1].tolist(), rates, low, high, apart.tolist(), strict=True)
+    return [Trend(*trend) if fine else None for *trend, fine in each]

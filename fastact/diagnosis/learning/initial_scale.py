@@ -76,10 +76,15 @@ def grown(network: Network) -> str:
     )
 
 
+def place(network: Network) -> int:
+    """The place of the layer of which `explosion` tells; -1 where there is none."""
+    return network.once(_where)[0]
+
+
 def explosion(layer: LayerView, network: Network) -> Finding | None:
     """The finding for the layer whose weights began so large that the loss is far off for long, at that layer alone."""
-    place, large = network.once(_where)
-    if place != layer.place:
+    at, large = network.once(_where)
+    if at != layer.place:
         return None
     size = row_rms(layer.first)
     feeder = network.feeder(layer)

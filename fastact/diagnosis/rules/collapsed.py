@@ -1,7 +1,7 @@
 """Collapse: samples that become alike while their size stays, and softmaxes that look at one place, or at all alike."""
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Container, Hashable, Sequence
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -126,6 +126,7 @@ class Collapsed(Rule[CollapsedThresholds]):
 
     condition = "collapsed"
     adjective = "collapsed"
+    by_harm = True
     shows = "likeness"
     only_alone = True
     explains: ClassVar = {"collapsed": _began_first, "vanishing": not_after, "constant": not_after, "dead": upstream}
@@ -192,6 +193,13 @@ class Collapsed(Rule[CollapsedThresholds]):
         """Below where samples are alike."""
         return ((thresholds.collapse_likeness, "alike below"),)
 
+    def suspects(self, network: Network, thresholds: CollapsedThresholds) -> Container[int] | None:
+        """Those that are partly alike now, softmaxes and attention, and the ends of two networks of one shape."""
+        kinds = network.layer_types
+        places = network.begun(_PARTLY).union(siamese.ends(network))
+        places.update(place for place, kind in enumerate(kinds) if kind in layer_types.PROBABILITIES)
+        return places | {layer.place for layer in network.layers if "gain" in layer.info.facts}
+
     def check(self, layer: LayerView, network: Network, thresholds: CollapsedThresholds) -> Finding | Outcome:
         """Whether its samples have become alike; of a softmax, whether it chooses at all."""
         if softmax.is_softmax(layer.info):
@@ -223,8 +231,6 @@ class Collapsed(Rule[CollapsedThresholds]):
             f"{percent(now)} of what its outputs differ by lies between samples{at_first}."
         )
         severity = graded(serious=now <= thresholds.collapse_serious, critical=now <= 0.1 * thresholds.collapse_serious)
-        if severity == "warning" and baselines.is_learning(network):
-            return Outcome.NOT_FOUND
         known = network.once(_known)
         which = collapse.head, collapse.step
         if which not in known:

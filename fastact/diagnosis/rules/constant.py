@@ -1,5 +1,6 @@
 """Constant outputs: a layer whose output is the same for every sample."""
 
+from collections.abc import Container
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -24,7 +25,14 @@ from fastact.diagnosis.causes.remedies import (
 )
 from fastact.diagnosis.evidence import data_shift, facts, softmax
 from fastact.diagnosis.evidence.learning_rate import reckless
-from fastact.diagnosis.evidence.similarity import all_alike, initial_states, little_left, one_symbol
+from fastact.diagnosis.evidence.similarity import (
+    all_alike,
+    first_alike_by_sample,
+    initial_states,
+    little_left,
+    one_symbol,
+    samples,
+)
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, Streak, nothing_finite, share_at_least
@@ -108,6 +116,7 @@ class Constant(Rule[ConstantThresholds]):
 
     condition = "constant"
     adjective = "constant"
+    by_harm = True
     shows = "likeness"
     only_alone = True
     explains: ClassVar = {
@@ -153,6 +162,11 @@ class Constant(Rule[ConstantThresholds]):
         if self.shown(finding) == "constant_ratio":
             return ((thresholds.constant_warning, "constant from here"),)
         return ((thresholds.constant_ratio, "constant below"),)
+
+    def suspects(self, network: Network, thresholds: ConstantThresholds) -> Container[int] | None:
+        """Those that are alike now, and the input."""
+        places = network.begun("constant", "blank", "of_one", "one_class")
+        return places if network.input is None else places | {network.input.place}
 
     def check(self, layer: LayerView, network: Network, thresholds: ConstantThresholds) -> Finding | Outcome:
         """The share of constant neurons now, if there are samples enough to say so."""
@@ -320,10 +334,10 @@ def _why(layer: LayerView, network: Network, thresholds: ConstantThresholds, ste
     if (flat := _one_value(network, step)) and (first or not differs):
         said = (flat,)
         return best([Cause("inputs_equal", "All samples of a batch are the same.", (check_data,), said, proved=True)])
-    place = network.once(_first_alike_by_sample, thresholds)
+    place = network.once(first_alike_by_sample, thresholds.constant_ratio)
     weighted = [view.place for view in network.layers[: layer.place] if layer_types.has_weights(view.info.layer_type)]
     # Before it a neuron has the places of a sample among its samples.
-    places = place is not None or (feeder is not None and _samples(feeder) > _samples(layer))
+    places = place is not None or (feeder is not None and samples(feeder) > samples(layer))
     if places and len(weighted) >= _DEEP and step <= layer.start and not equal.speaks_for:
         return vanishing.over_depth(layer, network, weighted[0])
     if place is not None and place.place < layer.place and step <= layer.start:
@@ -376,25 +390,3 @@ def _one_value(network: Network, step: int) -> str:
 def _half(network: Network) -> bool:
     given = facts.model_input(network)
     return given is not None and given.info.dtype == "float16"
-
-
-def _samples(layer: LayerView) -> float:
-    row = layer.rows[-1]
-    return float(row["count"]) / max(int(row["neurons"]), 1)
-
-
-def _first_alike_by_sample(network: Network, thresholds: ConstantThresholds) -> LayerView | None:
-    """The first layer that takes places together (flattening, pooling) and shows that only places, not samples, differ.
-
-    Before it, a neuron of a convolution has its places among its samples.
-    """
-    alike = all_alike(network, thresholds.constant_ratio)
-    for layer in network.layers:
-        if not alike[layer.place] or not layer_types.is_passing(layer.info.layer_type):
-            continue
-        feeder = network.feeder(layer)
-        if feeder is None or alike[feeder.place] or not _samples(layer) < _samples(feeder):
-            continue
-        if (layer.rows["std"] > 0.0).all():
-            return layer
-    return None

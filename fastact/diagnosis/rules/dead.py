@@ -1,13 +1,13 @@
 """Dead neurons: outputs that are zero for every sample, so that no gradient moves them any more."""
 
 import math
-from collections.abc import Hashable
-from typing import Any, ClassVar, Final, NamedTuple
+from collections.abc import Container, Hashable
+from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes import dead_neurons, sparsity
+from fastact.diagnosis.causes import dead_activation, dead_neurons, sparsity
 from fastact.diagnosis.evidence import baselines
 from fastact.diagnosis.evidence.similarity import initial_states
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity
@@ -86,12 +86,11 @@ class DeadThresholds(CommonThresholds):
 
 
 class _Seen(NamedTuple):
-    """How many neurons are dead, since when, and the rows that say so."""
+    """How many neurons are dead, and since when."""
 
     dead: int
     neurons: int
     step: int
-    rows: Any
     ratio: float
 
 
@@ -184,9 +183,14 @@ class Dead(Rule[DeadThresholds]):
         """From where so many dead neurons do harm."""
         return ((thresholds.dead_critical, "a finding where it does harm"),)
 
+    def suspects(self, network: Network, thresholds: DeadThresholds) -> Container[int] | None:
+        """Those of which enough is silent now."""
+        return network.begun("zero", "dead", "mostly_silent", "nothing_fires")
+
     def check(self, layer: LayerView, network: Network, thresholds: DeadThresholds) -> Finding | Outcome:
         """The share of dead neurons now, and what harm it does."""
-        zero, some, silent = (layer.streaks.get(name) for name in ("zero", "dead", "mostly_silent"))
+        known = layer.streaks.get
+        zero, some, silent = known("zero"), known("dead"), known("mostly_silent")
         if zero is None and some is None and silent is None and "nothing_fires" not in layer.streaks:
             return Outcome.NOT_FOUND
         if layer.place in initial_states(network):
@@ -216,7 +220,7 @@ class Dead(Rule[DeadThresholds]):
         since = onset(layer, streak, back)
         if dead == neurons:  # a row of few samples, such as the last of an epoch, makes it take longer
             since = _silent_since(layer, since)
-        seen = _Seen(dead, neurons, since, layer.during(streak), min(dead / neurons, 1.0))
+        seen = _Seen(dead, neurons, since, min(dead / neurons, 1.0))
         lasting = streak.rows >= min(back, len(layer.rows)) + thresholds.dead_window
         severity = self._severity(layer, network, seen, lasting, thresholds)
         if severity == NOTE and neurons < thresholds.dead_small and seen.ratio <= thresholds.dead_critical:
@@ -347,7 +351,7 @@ def _fell_silent(layer: LayerView, thresholds: DeadThresholds) -> bool:
 def _lost_features(layer: LayerView, network: Network, seen: _Seen, thresholds: DeadThresholds) -> bool:
     """Whether neurons that fired in the first row are features, as those of a sparse autoencoder, and no mere width."""
     silent = float(layer.first[_SILENT]) / max(layer.first[_NEURONS], 1)
-    return seen.ratio - silent >= thresholds.dead_serious and dead_neurons.is_features(layer, network)
+    return seen.ratio - silent >= thresholds.dead_serious and dead_activation.is_features(layer, network)
 
 
 def _after(layer: LayerView, network: Network) -> list[int]:

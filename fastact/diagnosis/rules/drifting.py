@@ -1,6 +1,7 @@
 """Drift: a layer whose scale changed abruptly, in the middle of training, and stayed changed."""
 
 import math
+from collections.abc import Container
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -144,6 +145,15 @@ class Drifting(Rule[DriftingThresholds]):
         if not deviation > 0.0:
             return ()
         return (Cascade((moved("half_moved", 0.5), moved("moved", 1.0)), nothing_finite),)
+
+    def suspects(self, network: Network, thresholds: DriftingThresholds) -> Container[int] | None:
+        """Those that have moved by the factor, what makes another part's input, and inputs."""
+        if network.lengths.min() < self.needs(thresholds):
+            return None
+        factor, kinds = thresholds.drift_factor, network.layer_types
+        places = {place for place, span in enumerate(network.range) if span >= factor}
+        places.update(changes.made_by(network).values())
+        return places | {place for place, kind in enumerate(kinds) if kind == layer_types.INPUT}
 
     def check(self, layer: LayerView, network: Network, thresholds: DriftingThresholds) -> Finding | Outcome:
         """The change in the window, if there is one. Most layers have not moved by the factor at all."""
@@ -329,6 +339,12 @@ def shift(values: npt.NDArray[np.float64]) -> Shift:
         >>> found.place, found.before, found.after
         (4, 1.0, 5.0)
     """
+    place, chance = _likeliest(values)
+    return _parted(values, place)._replace(chance=chance)
+
+
+def _likeliest(values: npt.NDArray[np.float64]) -> tuple[int, float]:
+    """The place of a change, and how likely it is by chance."""
     count = len(values)
     ordered = np.sort(values)
     # Values that are equal have one rank, the mean of their places.
@@ -336,8 +352,7 @@ def shift(values: npt.NDArray[np.float64]) -> Shift:
     statistic = np.abs(2.0 * np.cumsum(ranks)[:-1] - np.arange(1, count) * (count + 1.0))
     place = int(statistic.argmax()) + 1
     top = float(statistic[place - 1])
-    chance = min(2.0 * math.exp(-6.0 * top * top / (float(count) ** 3 + float(count) ** 2)), 1.0)
-    return _parted(values, place)._replace(chance=chance)
+    return place, min(2.0 * math.exp(-6.0 * top * top / (float(count) ** 3 + float(count) ** 2)), 1.0)
 
 
 def _jump(values: npt.NDArray[np.float64], least: float, thresholds: DriftingThresholds) -> Shift | None:
@@ -350,15 +365,15 @@ def _jump(values: npt.NDArray[np.float64], least: float, thresholds: DriftingThr
     if gap > 0.0:  # the largest step parts all that was before from all that came after
         found = _parted(values, place)._replace(chance=2.0 / math.comb(end, place))
     else:
-        found = shift(values)
+        place, chance = _likeliest(values)
         # The largest step near the likeliest place, in its direction.
-        near = max(found.place - _NEAR, low), min(found.place + _NEAR, high)
+        near = max(place - _NEAR, low), min(place + _NEAR, high)
         if near[0] > near[1]:
             return None
-        way = math.copysign(1.0, found.after - found.before)
+        way = math.copysign(1.0, _median(values[place:]) - _median(values[:place]))
         steps = way * (values[near[0] : near[1] + 1] - values[near[0] - 1 : near[1]])
         place = near[0] + int(steps.argmax())
-        found = _parted(values, place)._replace(chance=found.chance)
+        found = _parted(values, place)._replace(chance=chance)
     change = found.after - found.before
     way = math.copysign(1.0, change)
     rises = values[place] - values[place - 2], values[min(place + 1, end - 1)] - values[place - 1]
@@ -377,5 +392,6 @@ def _parted(values: npt.NDArray[np.float64], place: int) -> Shift:
 
 def _median(values: npt.NDArray[np.float64]) -> float:
     """np.median without what it does for other shapes and NaN, in a tenth of the time."""
-    ordered = np.sort(values)
+    ordered = values.copy()
+    ordered.sort()
     return float(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2.0

@@ -1,7 +1,7 @@
 """Shift in evaluation: a layer whose outputs in evaluation are of another scale than in training."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -139,6 +139,13 @@ class EvalShift(Rule[EvalShiftThresholds]):
         if info.mode or kind in layer_types.PROBABILITIES:
             return False
         return kind == layer_types.INPUT or kind.startswith(_DROPS) or not layer_types.is_passing(kind)
+
+    def suspects(self, network: Network, thresholds: EvalShiftThresholds) -> Container[int] | None:
+        """Those where a difference begins, and dropout."""
+        if network.once(_left_in_evaluation) is not None:
+            return None
+        drops = {layer.place for layer in network.layers if layer.info.layer_type.startswith(_DROPS)}
+        return drops.union(network.once(_begins, thresholds))
 
     def check(self, layer: LayerView, network: Network, thresholds: EvalShiftThresholds) -> Finding | Outcome:
         """The difference of the last rows, and where it began; of dropout, whether there is none."""
@@ -334,7 +341,7 @@ def _begins(network: Network, thresholds: EvalShiftThresholds) -> dict[int, Caus
     gaps = network.once(_gaps, thresholds)
     told: dict[int, Cause] = {}
     noisy = keeps = False
-    for layer in network.layers:
+    for layer in network.layers if gaps else ():
         kind = layer.info.layer_type
         noisy = noisy or kind.startswith(("Dropout", "AlphaDropout", "FeatureAlphaDropout"))
         gap, normalised = gaps.get(layer.place), keeps

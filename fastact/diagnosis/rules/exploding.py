@@ -1,7 +1,7 @@
 """Explosion: outputs that grow by orders of magnitude, from step to step or from layer to layer."""
 
 import math
-from collections.abc import Hashable
+from collections.abc import Container, Hashable
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -10,7 +10,7 @@ from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes import exploding
 from fastact.diagnosis.causes.cause import best
 from fastact.diagnosis.evidence import facts, nan_origin
-from fastact.diagnosis.evidence.trend import growth
+from fastact.diagnosis.evidence.trend import Trend, growths
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.learning import initial_scale
 from fastact.diagnosis.network import LayerView, Network, rms, row_rms
@@ -99,6 +99,7 @@ class Exploding(Rule[ExplodingThresholds]):
 
     condition = "exploding"
     adjective = "exploding"
+    by_harm = True
     judges = layer_types.OUTPUTS | {layer_types.GRADIENT}
     first_explains_all = True
     explains: ClassVar = {"exploding": comes_first} | dict.fromkeys(
@@ -148,6 +149,14 @@ class Exploding(Rule[ExplodingThresholds]):
         grown = line(finding, "rms_first", "exploding from here", thresholds.explode_growth)
         return grown + line(finding, "rms_first_layer", "the first layer's")
 
+    def suspects(self, network: Network, thresholds: ExplodingThresholds) -> Container[int] | None:
+        """Those that are large now, and the one whose exponential overflowed or that began too large."""
+        places = network.begun("growing", "large")
+        if network.layers[0].info.layer_type != layer_types.GRADIENT:
+            source = nan_origin.exponent_source(network)
+            places |= {initial_scale.place(network), -1 if source is None else source.place}
+        return places
+
     def check(self, layer: LayerView, network: Network, thresholds: ExplodingThresholds) -> Finding | Outcome:
         """Growth over steps first, since it says when; then growth over depth."""
         finding = self._over_steps(layer, network, thresholds)
@@ -161,8 +170,9 @@ class Exploding(Rule[ExplodingThresholds]):
         if streak is None:
             return None
         scale = network.scale(layer)
-        run = scale[-min(streak.rows, len(scale)) :]
-        known = run[~np.isnan(run)]
+        known = run = scale[-min(streak.rows, len(scale)) :]
+        if network.once(_some_unknown):
+            known = run[~np.isnan(run)]
         base = row_rms(layer.first)
         # Where the rise has left the window and NaN is all that is left, the run itself says how far it came at least.
         last = float(known[-1]) if len(known) else max(thresholds.explode_scale, thresholds.explode_growth * base)
@@ -179,7 +189,7 @@ class Exploding(Rule[ExplodingThresholds]):
         step = _onset(layer)
         critical = factor >= thresholds.explode_critical or ended
         severity = graded(serious="exploding" in layer.streaks, critical=critical)
-        trend = growth(layer.rows["step"], scale)
+        trend = network.once(_trends)[layer.place]
         message = (
             f"{layer.name} has been exploding since step {step}: the rms of its {layer.elements} grew from "
             f"{number(base)} to {'' if len(known) else 'more than '}{number(last)}"
@@ -190,7 +200,7 @@ class Exploding(Rule[ExplodingThresholds]):
             rows_without_finite=len(run) - len(known), **(trend.evidence() if trend else {}),
             **overflow_ahead(layer, trend)
         )  # fmt: skip
-        told = best(exploding.over_steps(layer, network, step, exploding.jump(scale, streak.rows)))
+        told = exploding.over_steps(layer, network, step, exploding.jump(scale, streak.rows))
         return told.finding(layer.info.name, self.condition, severity, step, evidence, message)
 
     def _follows_targets(self, layer: LayerView, factor: float, thresholds: ExplodingThresholds) -> bool:
@@ -245,8 +255,25 @@ class Exploding(Rule[ExplodingThresholds]):
         more = f"{what} is more than {dtype} can hold" if known else "and what is multiplied by their exponential grew"
         message = f"{layer.name} has been exploding since step {step}: {said}, {more}, and NaN or Inf came of it."
         evidence = Evidence(largest=reached, rms_first=row_rms(layer.first))
-        told = best(exploding.over_steps(layer, network, step, None))
+        told = exploding.over_steps(layer, network, step, None)
         return told.finding(layer.info.name, self.condition, "critical", step, evidence, message)
+
+
+def _some_unknown(network: Network) -> bool:
+    """Whether any row of any layer has no finite element."""
+    return bool(np.isnan(network.moments[2]).any())
+
+
+def _trends(network: Network) -> dict[int, Trend | None]:
+    """How each layer grows that has grown by orders of magnitude, by its place."""
+    found: dict[int, Trend | None] = {}
+    by_rows: dict[int, list[int]] = {}
+    for place in network.begun("growing"):
+        by_rows.setdefault(len(network.layers[place].rows), []).append(place)
+    for rows, places in by_rows.items():
+        at = network.starts[places][:, None] + np.arange(rows)
+        found |= zip(places, growths(network.table["step"][at], network.moments[2][at]), strict=True)
+    return found
 
 
 def _is_slow(layer: LayerView) -> bool:

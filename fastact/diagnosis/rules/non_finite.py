@@ -1,6 +1,9 @@
 """NaN and Inf: where and when they first appeared, and where they were born."""
 
+from collections.abc import Container
 from typing import Any, ClassVar, Final
+
+import numpy as np
 
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes import non_finite
@@ -82,6 +85,10 @@ class NonFinite(Rule[NonFiniteThresholds]):
         known = RowCondition("non_finite", holds, patience=0), RowCondition("ever_non_finite", holds, patience=_EVER)
         return (Cascade(known),)
 
+    def suspects(self, network: Network, thresholds: NonFiniteThresholds) -> Container[int] | None:
+        """Those that had NaN or Inf of late."""
+        return network.begun("non_finite")
+
     def check(self, layer: LayerView, network: Network, thresholds: NonFiniteThresholds) -> Finding | Outcome:
         """What is not finite in the window."""
         streak = layer.streaks.get("non_finite")
@@ -91,29 +98,24 @@ class NonFinite(Rule[NonFiniteThresholds]):
         step = _gradient_since(layer, network, streak.step, thresholds) if gradient else streak.step
         if step is None:
             return Outcome.NOT_FOUND
-        rows = layer.since(step)
-        bad = rows["nans"] | rows["pos_infs"]
-        if layer.info.layer_type not in layer_types.MASKED:
-            bad |= rows["neg_infs"]
-        places = bad.nonzero()[0]
-        if not len(places):
+        spell = _spell(layer, network, step)
+        if spell.begun is None:
             return Outcome.NOT_FOUND
-        first, last = rows[places[0]].item(), layer.last
+        first, last = spell.begun, layer.last
         nans, infs = first[_NANS], first[_POS] + first[_NEG]
         share = min((nans + infs) / max(first[_COUNT], 1), 1.0)
         what = "NaN" if not infs else "Inf" if not nans else "NaN and Inf"
-        now = bool(bad[-1])
         # What it began with may have left the window.
         seen = f" ({percent(share)} of them at first)" if first[_STEP] == step else ""
         evidence = Evidence(
             nans=last[_NANS], pos_infs=last[_POS], neg_infs=last[_NEG], count=last[_COUNT],
-            rows_with_non_finite=len(places), first_in_window=first[_STEP],
+            rows_with_non_finite=spell.broken, first_in_window=first[_STEP],
             share_at_first_in_window=share
         )  # fmt: skip
         message = f"{layer.name} has had {what} in its {layer.elements} since step {step}{seen}{layer.looked_at}"
-        message += "." if now else ", but none in its last row."
-        severity = graded(serious=True, critical=now)
-        if _is_mask(layer, network) or (gradient and _was_skipped(network, step, now=now)):
+        message += "." if spell.now else ", but none in its last row."
+        severity = graded(serious=True, critical=spell.now)
+        if _is_mask(layer, network) or (gradient and _was_skipped(network, step, now=spell.now)):
             severity = NOTE
         if gradient:
             causes = _gradient_causes(layer, network, step)
@@ -123,15 +125,30 @@ class NonFinite(Rule[NonFiniteThresholds]):
         return told.finding(layer.info.name, self.condition, severity, step, evidence, message)
 
 
+def _spell(layer: LayerView, network: Network, step: int) -> nan_origin.Spell:
+    """The layer's rows since a step; Inf that may be meant does not count."""
+    masked = layer.info.layer_type in layer_types.MASKED
+    if not masked and step == layer.streaks["non_finite"].step:  # as a rule: of all layers at once
+        return nan_origin.spells(network)[layer.place]
+    rows = layer.since(step)
+    bad = rows["nans"] | rows["pos_infs"]
+    return nan_origin.spell(rows, (bad if masked else bad | rows["neg_infs"]) != 0)
+
+
 def _is_mask(layer: LayerView, network: Network) -> bool:
     """Whether it is minus infinity alone, in a layer without weights, and no layer after it has any: a mask."""
-    rows = layer.rows
-    if (rows["nans"] | rows["pos_infs"]).any() or layer_types.has_weights(layer.info.layer_type):
+    if layer.place in network.once(_with_others) or layer_types.has_weights(layer.info.layer_type):
         return False
     return not any(
         network.layers[place].info.name in nan_origin.steps(network)
         for place in range(layer.place + 1, len(network.layers))
     )
+
+
+def _with_others(network: Network) -> set[int]:
+    """The places of the layers that have NaN or plus infinity in any row."""
+    bad = (network.table["nans"] | network.table["pos_infs"]) != 0
+    return set(np.flatnonzero(np.logical_or.reduceat(bad, network.starts)).tolist())
 
 
 def _gradient_since(layer: LayerView, network: Network, step: int, thresholds: NonFiniteThresholds) -> int | None:

@@ -1,6 +1,7 @@
 """Oscillation: outputs that swing up and down from step to step, as regularly as no noise does."""
 
 import math
+from collections.abc import Container, Sequence
 from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes import changes
 from fastact.diagnosis.causes.cause import Cause, best
 from fastact.diagnosis.causes.remedies import LOWER_RATE
-from fastact.diagnosis.evidence import baselines, facts
+from fastact.diagnosis.evidence import facts
 from fastact.diagnosis.evidence.periods import Period, in_step, likeness, repetitions
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
@@ -22,8 +23,6 @@ from fastact.text import number
 #: From this correlation with the logarithm of the number of elements on, a layer swings because its batches do:
 #: sequences of other lengths, images of other sizes.
 _SIZES: Final = 0.8
-#: Share of a constant answer's loss below which swings of less than `oscillate_serious` do no harm.
-_LEARNED: Final = 0.8
 #: How often a series has to cross the middle between its extremes for it to be worth a look.
 _CROSSINGS: Final = 3
 
@@ -80,7 +79,7 @@ class Oscillating(Rule[OscillatingThresholds]):
         of the rows, so that one row in each period may be the only one that differs. The first step is that of the
         first row from which on all repeats. Serious from oscillate_serious (10) on.
 
-    What swings by less than oscillate_serious while the loss is below 0.8 of a constant answer's is noted.
+    What swings by less than oscillate_serious while the network learns is noted.
 
     Where the model's input is recorded and swings, the input is the finding, and what follows swings with it; where it
     swings by no more than the above, but by oscillate_note (1.5), or by one standard deviation in the mean, that is
@@ -97,6 +96,7 @@ class Oscillating(Rule[OscillatingThresholds]):
 
     condition = "oscillating"
     adjective = "oscillating"
+    by_harm = True
     only_alone = True
     symptom = True
     explains: ClassVar = {"oscillating": comes_first} | dict.fromkeys(
@@ -120,6 +120,11 @@ class Oscillating(Rule[OscillatingThresholds]):
     def needs(self, thresholds: OscillatingThresholds) -> int:
         """`oscillate_rows`."""
         return thresholds.oscillate_rows
+
+    def suspects(self, network: Network, thresholds: OscillatingThresholds) -> Container[int] | None:
+        """Those that swing."""
+        few = network.lengths.min() < thresholds.oscillate_rows
+        return None if few else network.once(_swings, thresholds)
 
     def check(self, layer: LayerView, network: Network, thresholds: OscillatingThresholds) -> Finding | Outcome:
         """The swings at the end of the window. Most layers do not move that much at all."""
@@ -187,8 +192,6 @@ class Oscillating(Rule[OscillatingThresholds]):
         )
         evidence, factor = _told(layer, swing)
         severity = graded(serious=factor >= thresholds.oscillate_serious, critical=False)
-        if severity == "warning" and source is None and baselines.has_learned(network, _LEARNED):
-            severity = NOTE
         message = self._message(layer, swing, step, evidence)
         return best([in_turns, rate]).finding(layer.info.name, self.condition, severity, step, evidence, message)
 
@@ -247,17 +250,15 @@ def _swings(network: Network, thresholds: OscillatingThresholds) -> dict[int, Sw
 
     Only a layer whose last rows lie so far apart, and not on the way from one level to another, is searched at all.
     """
-    (mean, std, scale), lengths = network.moments, network.lengths
-    ends = network.starts + lengths
-    # The last rows of each layer, and what lies between them, which is dropped.
-    parts = np.column_stack((ends - np.minimum(lengths, thresholds.oscillate_period), ends)).ravel()[:-1]
+    at, starts, _ = network.recent(thresholds.oscillate_period)
+    mean, std, scale = (moment[at] for moment in network.moments)
     with np.errstate(all="ignore"):
         scale = np.where((scale > 0.0) & (scale < math.inf), scale, math.nan)
         spread = np.where((std > 0.0) & (std < math.inf), std, math.nan)
         level = np.where(np.isfinite(mean), mean, math.nan)
-        way = (np.fmax.reduceat(scale, parts) / np.fmin.reduceat(scale, parts))[::2]
-        wander = np.fmax.reduceat(level, parts)[::2] - np.fmin.reduceat(level, parts)[::2]
-        wander /= np.fmin.reduceat(spread, parts)[::2]
+        way = np.fmax.reduceat(scale, starts) / np.fmin.reduceat(scale, starts)
+        wander = np.fmax.reduceat(level, starts) - np.fmin.reduceat(level, starts)
+        wander /= np.fmin.reduceat(spread, starts)
     loose = np.array([layer.info.layer_type == layer_types.INPUT for layer in network.layers])
     factor = np.where(loose, thresholds.oscillate_note, thresholds.oscillate_factor)
     deviations = np.where(loose, min(1.0, thresholds.oscillate_deviations), thresholds.oscillate_deviations)
@@ -267,12 +268,14 @@ def _swings(network: Network, thresholds: OscillatingThresholds) -> dict[int, Sw
         ("mean", np.flatnonzero(wander >= deviations), deviations),
     ):
         searched: dict[int, list[tuple[int, npt.NDArray[np.intp], npt.NDArray[np.float64]]]] = {}
-        for place in places.tolist():
-            layer = network.layers[place]
-            if place not in found and len(layer.rows) >= thresholds.oscillate_rows:
-                known, series = _series(layer, network, what)
-                if len(known) >= thresholds.oscillate_rows:
-                    searched.setdefault(len(known), []).append((place, known, series))
+        enough = [
+            place
+            for place in places.tolist()
+            if place not in found and len(network.layers[place].rows) >= thresholds.oscillate_rows
+        ]
+        for place, (known, series) in _all_series(network, enough, what, thresholds.oscillate_period):
+            if len(known) >= thresholds.oscillate_rows:
+                searched.setdefault(len(known), []).append((place, known, series))
         for group in searched.values():
             table = np.array([series for _, _, series in group])
             moving = np.flatnonzero(_crosses(table[:, -thresholds.oscillate_period :])).tolist()
@@ -291,18 +294,47 @@ def _swings(network: Network, thresholds: OscillatingThresholds) -> dict[int, Sw
     return found
 
 
-def _series(layer: LayerView, network: Network, what: str) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    """The rows that have the number, and the logarithm of the rms, or the mean in standard deviations."""
+_Series = tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]
+
+
+@np.errstate(all="ignore")
+def _all_series(network: Network, places: Sequence[int], what: str, period: int) -> list[tuple[int, _Series]]:
+    """For each of some layers the rows that have the number, and the logarithm of the rms, or the mean in deviations.
+
+    Those of as many rows, which all have it, are made together, and left out where they go but one way in the end.
+    """
+    found: dict[int, _Series] = {}
+    mean, std, scale = network.moments
+    by_rows: dict[int, list[int]] = {}
+    for place in places:
+        by_rows.setdefault(len(network.layers[place].rows), []).append(place)
+    for rows, own in by_rows.items():
+        at, every = network.starts[own][:, None] + np.arange(rows), np.arange(rows)
+        if what == "rms":
+            values = scale[at]
+            known = np.isfinite(values) & (values > 0.0)
+            series = np.log(values)
+        else:
+            values, spread = mean[at], std[at]
+            known = np.isfinite(values) & (spread > 0.0) & np.isfinite(spread)
+            series = values / np.sort(spread, axis=1)[:, rows // 2, None]
+        whole = known.all(axis=1)
+        for i in np.flatnonzero(whole & _crosses(series[:, -period:])).tolist():
+            found[own[i]] = every, series[i]
+        for i in np.flatnonzero(~whole).tolist():
+            found[own[i]] = _some(network, own[i], what, np.flatnonzero(known[i]))
+    if what == "mean":  # sums of squares of what is larger are out of range
+        far = [place for place, (_, line) in found.items() if not np.abs(line).max(initial=0.0) < 1e100]
+        found |= {place: (found[place][0][:0], found[place][1]) for place in far}
+    return [(place, found[place]) for place in places if place in found]
+
+
+def _some(network: Network, place: int, what: str, known: npt.NDArray[np.intp]) -> _Series:
+    """The same of a layer in which some rows alone have the number."""
+    mean, std, scale = (moment[network.starts[place] + known] for moment in network.moments)
     if what == "rms":
-        scale = network.scale(layer)
-        known = np.flatnonzero(np.isfinite(scale) & (scale > 0.0))
-        return known, np.log(scale[known])
-    mean, std = layer.rows["mean"], layer.rows["std"]
-    known = np.flatnonzero(np.isfinite(mean) & (std > 0.0) & np.isfinite(std))
-    with np.errstate(all="ignore"):
-        series = mean[known] / _middle(std[known]) if len(known) else mean[known]
-    # Sums of squares of what is larger are out of range.
-    return known if np.abs(series).max(initial=0.0) < 1e100 else known[:0], series
+        return known, np.log(scale)
+    return known, mean / _middle(std) if len(known) else mean
 
 
 def _crosses(table: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:

@@ -1,5 +1,6 @@
 """Outlier channels: a channel that is far larger than all others, step after step (massive activations)."""
 
+from collections.abc import Container
 from typing import Any, ClassVar, Final
 
 from fastact.diagnosis import layer_types
@@ -64,6 +65,7 @@ class OutlierChannels(Rule[OutlierChannelsThresholds]):
 
     condition = "outlier_channels"
     adjective = "outlier channels"
+    by_harm = True
     shows = "peak_ratio"
     explains: ClassVar = {"outlier_channels": upstream, "overflow_risk": earlier_and_not_after}
 
@@ -95,6 +97,10 @@ class OutlierChannels(Rule[OutlierChannelsThresholds]):
     def limits(self, finding: Finding, thresholds: OutlierChannelsThresholds) -> tuple[tuple[float, str], ...]:
         """From where one channel stands out."""
         return ((thresholds.outlier_warning, "stands out from here"),)
+
+    def suspects(self, network: Network, thresholds: OutlierChannelsThresholds) -> Container[int] | None:
+        """Those in which one stands out now."""
+        return network.begun("outlier_channels")
 
     def check(self, layer: LayerView, network: Network, thresholds: OutlierChannelsThresholds) -> Finding | Outcome:
         """Which channel it is, and how far it stands out."""

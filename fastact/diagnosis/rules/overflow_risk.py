@@ -1,6 +1,7 @@
 """Overflow risk: values that come close to the largest one that their dtype can hold."""
 
 import math
+from collections.abc import Container
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -88,6 +89,10 @@ class OverflowRisk(Rule[OverflowRiskThresholds]):
         close = line(finding, "largest", "close from here", thresholds.overflow_warning)
         return close + line(finding, "largest", "overflow")
 
+    def suspects(self, network: Network, thresholds: OverflowRiskThresholds) -> Container[int] | None:
+        """Those that are near it now."""
+        return network.begun("near_overflow")
+
     def check(self, layer: LayerView, network: Network, thresholds: OverflowRiskThresholds) -> Finding | Outcome:
         """How much is left, and for how long it will last."""
         streak = layer.streaks.get("near_overflow")
@@ -164,5 +169,6 @@ def overflow_ahead(layer: LayerView, trend: Trend | None) -> dict[str, float | N
     step, absmax = last[_STEP], _absmax(last, largest)
     if not 0.0 < absmax <= largest:
         return {}
-    rates = {"": trend.rate, "_earliest": trend.high, "_latest": trend.low}
-    return {f"overflow_step{which}": reaches(largest, step, absmax, rate) for which, rate in rates.items()}
+    soon, late = (reaches(largest, step, absmax, rate) for rate in (trend.high, trend.low))
+    usual = reaches(largest, step, absmax, trend.rate)
+    return {"overflow_step": usual, "overflow_step_earliest": soon, "overflow_step_latest": late}

@@ -1,6 +1,6 @@
 """One rank unlike the others: of the ranks that train one network, each sees a part of the same batches."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import ClassVar, Final
 
 from fastact.diagnosis import layer_types
@@ -102,6 +102,10 @@ class RankDiffers(Rule[RankDiffersThresholds]):
     def needs(self, thresholds: RankDiffersThresholds) -> int:
         """One row."""
         return 1
+
+    def suspects(self, network: Network, thresholds: RankDiffersThresholds) -> Container[int] | None:
+        """None where there is one rank."""
+        return () if network.ranks is None else None
 
     def check(self, layer: LayerView, network: Network, thresholds: RankDiffersThresholds) -> Finding | Outcome:
         """Which rank it is, and in what it differs."""

@@ -1,22 +1,14 @@
 """Saturation: outputs at the bounds of a bounded activation, where its gradient is almost zero."""
 
 import math
+from collections.abc import Container
 from typing import Any, ClassVar, Final
 
 import numpy as np
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes import changes
-from fastact.diagnosis.causes.cause import Cause, best
-from fastact.diagnosis.causes.remedies import (
-    CLIP_GRADIENTS,
-    LOWER_RATE,
-    NORMALISE_INPUTS,
-    initialisation,
-    normalisation,
-)
+from fastact.diagnosis.causes import saturation
 from fastact.diagnosis.evidence import adversaries, baselines, facts, gates
-from fastact.diagnosis.evidence.learning_rate import reckless
 from fastact.diagnosis.finding import Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, nothing_finite, share_at_least
@@ -132,6 +124,7 @@ class Saturated(Rule[SaturatedThresholds]):
 
     condition = "saturated"
     adjective = "saturated"
+    by_harm = True
     shows = "saturation_ratio"
     # What is dead too is at zero for good: a bound, or behind a gate that is shut.
     explains: ClassVar = {"dead": same_layer, "vanishing": not_after, "constant": not_after}
@@ -176,6 +169,12 @@ class Saturated(Rule[SaturatedThresholds]):
         """From where it is a finding."""
         return ((thresholds.saturated_warning, "saturated from here"),)
 
+    def suspects(self, network: Network, thresholds: SaturatedThresholds) -> Container[int] | None:
+        """Those at their bounds now, and a discriminator's scores."""
+        flat = adversaries.flat_scores(network)
+        places = network.begun("saturated", "recurrent_saturated", "gated_saturated", "open_saturated")
+        return places if flat is None else places | {flat.layer.place}
+
     def check(self, layer: LayerView, network: Network, thresholds: SaturatedThresholds) -> Finding | Outcome:
         """The share of saturated elements over the recent rows."""
         if layer.info.layer_type in _SCORES:
@@ -195,12 +194,12 @@ class Saturated(Rule[SaturatedThresholds]):
             return Outcome.NOT_FOUND
         if streak.rows >= 2 * thresholds.recent_rows:
             least *= _STAYS
-        ratio, elements = _ratio(layer, streak.rows, thresholds)
+        ratio, elements = _ratio(layer, network, streak.rows, thresholds)
         if ratio < least:
             return Outcome.NOT_FOUND
         if elements < thresholds.saturated_elements:
             return Outcome.NOT_ENOUGH_DATA
-        if layer.info.layer_type not in layer_types.BOUNDED and not _looks_like_tanh(layer):
+        if layer.info.layer_type not in layer_types.BOUNDED and not gates.looks_like_tanh(layer):
             return Outcome.NOT_APPLICABLE
         adversary = adversaries.discriminates(layer, network)
         if not adversary and _by_design(layer, network, streak.step, ratio, thresholds):
@@ -229,7 +228,7 @@ class Saturated(Rule[SaturatedThresholds]):
         )
         if streak is gated and ratio < thresholds.saturated_recurrent:
             message = message[:-1] + ", as with gates that are open or shut all the way for most inputs."
-        told = best(_causes(layer, network, streak.step, adversary=adversary))
+        told = saturation.verdict(layer, network, streak.step, adversary=adversary)
         return told.finding(layer.info.name, self.condition, severity, streak.step, evidence, message)
 
 
@@ -245,19 +244,22 @@ def _flat_scores(layer: LayerView, network: Network) -> Finding | None:
         f"{number(fooled)}."
     )
     evidence = Evidence(loss_of_discriminator=flat.told, loss_of_generator=fooled)
-    told = best(_causes(layer, network, flat.step, adversary=True))
+    told = saturation.verdict(layer, network, flat.step, adversary=True)
     return told.finding(layer.info.name, "saturated", "serious", flat.step, evidence, message)
 
 
-def _ratio(layer: LayerView, run: int, thresholds: SaturatedThresholds) -> tuple[float, float]:
+def _ratio(layer: LayerView, network: Network, run: int, thresholds: SaturatedThresholds) -> tuple[float, float]:
     """The share of elements at the bounds (behind gates at zero too) over the recent rows of a run, and how many."""
+    gated, few = layer.info.layer_type in layer_types.GATED, layer.last[_COUNT] < thresholds.saturated_elements
+    if not gated and not few and run >= min(len(layer.rows), thresholds.recent_rows):
+        return min(network.saturated[layer.place], 1.0), network.elements[layer.place]
     rows = layer.rows[-min(run, len(layer.rows)) :]
     enough = 1
-    if layer.last[_COUNT] < thresholds.saturated_elements:
+    if few:
         enough += int(rows["count"][::-1].cumsum(dtype=float).searchsorted(thresholds.saturated_elements))
     recent = rows[-max(thresholds.recent_rows, enough) :]
     ends = recent["saturated"].astype(float)
-    if layer.info.layer_type in layer_types.GATED:
+    if gated:
         behind = np.where(recent["typical_peak"] <= _shut(layer.first), 0.5 * recent["count"], 0.0)
         ends += np.maximum(recent["zeros"], behind)
     total = float(recent["count"].sum(dtype=float))
@@ -304,97 +306,17 @@ def _is_driven(layer: LayerView, network: Network) -> bool:
 
 def _signal_behind(layer: LayerView, network: Network) -> bool:
     """Whether the samples of each layer behind it differ as those of layers do that learn."""
-    behind = range(layer.place + 1, len(network.layers))
-    known = [(network.signal[place], network.rms[place]) for place in behind]
-    return bool(known) and all(math.isnan(signal) or signal >= _KEEPS * rms for signal, rms in known)
+    return layer.place + 1 < len(network.layers) and layer.place >= network.once(_last_alike)
 
 
-def _looks_like_tanh(layer: LayerView) -> bool:
-    """Whether it is within [-1, 1] and at both saturated ends: pixels in [0, 1], masks and probabilities are not."""
-    low, high = layer.info.saturation
-    least, most = float(layer.rows["min"].min()), float(layer.rows["max"].max())
-    return -1.0 <= least < low and high < most <= 1.0
+def _last_alike(network: Network) -> int:
+    """The place of the last layer whose samples differ by less than those of layers do that learn; -1 for none."""
+    each = zip(network.signal, network.rms, strict=True)
+    unlike = (math.isnan(signal) or signal >= _KEEPS * rms for signal, rms in each)
+    return max((place for place, fine in enumerate(unlike) if not fine), default=-1)
 
 
 def _beyond(low: float, high: float) -> str:
     if low == -high:
         return f"beyond ±{high:g}"
     return f"above {high:g}" if low == -math.inf else f"outside ({low:g}, {high:g})"
-
-
-_FLAT: Final = "The layer's inputs lie where the activation is flat and its gradient almost zero"
-
-
-def _causes(layer: LayerView, network: Network, step: int, *, adversary: bool) -> list[Cause]:
-    """What could have driven it to its bounds, the likeliest first."""
-    if adversary:
-        says = (
-            "The discriminator tells real samples from generated ones perfectly; where its sigmoid is flat, the "
-            "generator gets no gradient."
-        )
-        remedies = (
-            "train the discriminator at a lower rate or less often", "smooth the labels (0.9 for real samples)",
-            "add noise to the discriminator's inputs", "use a hinge or Wasserstein loss on its logits",
-        )  # fmt: skip
-        seen = ("it ends the model that tells real samples from those that another model makes",)
-        return [Cause("discriminator_wins", says, remedies, seen)]
-    rest = _remedies(layer, network)
-    feeder = network.feeder(layer)
-    fed: tuple[str, ...] = ()
-    if feeder is not None and layer.info.layer_type in layer_types.BOUNDED:
-        top = max(-feeder.last[_MIN], feeder.last[_MAX])
-        if top > 5.0 and not math.isnan(feeder.last[COLUMN["mean"]]):
-            fed = (f"{facts.named(feeder)} before it reaches {number(top)}",)
-    scale = facts.input_scale(network)
-    inputs = facts.inputs_not_normalised(network)
-    if scale is not None and not scale.large:
-        inputs = facts.For(refuted_by=inputs.refuted_by or ("the recorded input is small",))
-    start, later = facts.after_updates(layer, step), facts.before_any_update(layer, step)
-    unseen = "" if scale is not None else ", or the data is not normalised"
-    # The likelier one needs no more than one clause: what reaches the layer is the same for all of them.
-    return [
-        Cause(
-            "inputs_not_normalised", f"The inputs are not normalised. {_FLAT}.", rest, inputs.speaks_for + fed,
-            inputs.refuted_by or (() if scale is not None else ("the input was not recorded",)),
-        ),
-        Cause(
-            "data_changed", f"The data has been on another scale since then. {_FLAT}.",
-            (NORMALISE_INPUTS, "look at what changed in the data at that step"), *_changed(layer, network, step),
-        ),
-        Cause(
-            "initialisation", f"The weights were initialised too large{unseen}. {_FLAT}.",
-            tuple(each for each in rest if each != NORMALISE_INPUTS or scale is None),
-            fed + gates.kept_states(layer, network), start.refuted_by,
-        ),
-        Cause(
-            "learning_rate",
-            "The weights before it grew during training (the learning rate is too high) until its inputs lay where the "
-            "activation is flat and its gradient almost zero.",
-            (LOWER_RATE, CLIP_GRADIENTS, *(each for each in rest if each != NORMALISE_INPUTS)),
-            fed + reckless(network), later.refuted_by,
-        ),
-    ]  # fmt: skip
-
-
-def _changed(layer: LayerView, network: Network, step: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    known = facts.data_changed(network, step, slack=1.0)
-    feeder = network.feeder(layer)
-    alone = changes.by_itself(feeder, network, step) if feeder is not None and known.speaks_for else ()
-    if alone:
-        return (), alone
-    if not known.speaks_for:
-        return (), known.refuted_by or ("no change of the data was recorded",)
-    return (*known.speaks_for, "it began in that step"), ()
-
-
-def _remedies(layer: LayerView, network: Network) -> tuple[str, ...]:
-    layer_type, normalise = layer.info.layer_type, normalisation(network.distinct_types)
-    if layer_type in layer_types.RECURRENT:  # what ReLU and batch normalisation do not fit
-        return NORMALISE_INPUTS, initialisation({"Tanh"}), "use layer normalisation in the recurrent layer"
-    if layer_type == "ReLU6":
-        return NORMALISE_INPUTS, "use ReLU, which has no upper bound", initialisation({"ReLU"}), *normalise
-    if layer.place == network.output:
-        return NORMALISE_INPUTS, "start with small weights in the last layer (a hundredth of the usual)"
-    if layer_types.is_gate(layer_type, network.distinct_types) or facts.uses_relu(network):
-        return NORMALISE_INPUTS, initialisation({"Sigmoid"}), *normalise
-    return NORMALISE_INPUTS, initialisation({"Tanh"}), *normalise, "use ReLU, which does not saturate above zero"

@@ -1,6 +1,7 @@
 """Underflow risk: values so small that their dtype holds few digits of them, or none."""
 
 import math
+from collections.abc import Container
 from typing import Any, ClassVar, Final
 
 from fastact.arithmetic.element_types import NARROW_FLOATS
@@ -90,6 +91,10 @@ class UnderflowRisk(Rule[UnderflowRiskThresholds]):
     def limits(self, finding: Finding, thresholds: UnderflowRiskThresholds) -> tuple[tuple[float, str], ...]:
         """The dtype's smallest normal number."""
         return line(finding, "smallest_normal", "the smallest normal number", thresholds.underflow_warning)
+
+    def suspects(self, network: Network, thresholds: UnderflowRiskThresholds) -> Container[int] | None:
+        """Those that are near it, or zero, now."""
+        return network.begun("near_underflow", "no_gradient")
 
     def check(self, layer: LayerView, network: Network, thresholds: UnderflowRiskThresholds) -> Finding | Outcome:
         """How small they are, and how much is zero already."""

@@ -1,13 +1,13 @@
 """Vanishing: the differences between samples are lost on the way through the network."""
 
 import math
-from collections.abc import Hashable
+from collections.abc import Container, Hashable
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.causes import vanishing
+from fastact.diagnosis.causes import posterior, vanishing
 from fastact.diagnosis.evidence import facts
 from fastact.diagnosis.evidence.similarity import alike_behind, recent_likeness, row_likeness
 from fastact.diagnosis.finding import Evidence, Finding, graded
@@ -122,6 +122,7 @@ class Vanishing(Rule[VanishingThresholds]):
 
     condition = "vanishing"
     adjective = "vanishing"
+    by_harm = True
     shows = "signal"
     explains: ClassVar = {
         "underflow_risk": upstream, "dead": _switches_off, "vanishing": _lost_before, "constant": not_after,
@@ -167,10 +168,10 @@ class Vanishing(Rule[VanishingThresholds]):
                 return (cells[_NEURONS] > 0) & (cells[_WITHIN] <= blur * cells[_STD])
 
             cascades.append(Cascade((RowCondition("blurred", blurred, patience=_PATIENCE),), undecided))
-        if vanishing.may_be_prior(first):
-            cascades.append(Cascade((RowCondition("prior", vanishing.near_prior, patience=_PATIENCE),), undecided))
-        if layer_types.has_weights(info.layer_type) and vanishing.around_prior(first):
-            around = RowCondition("around_prior", vanishing.around_prior, patience=_PATIENCE)
+        if posterior.may_be_prior(first):
+            cascades.append(Cascade((RowCondition("prior", posterior.near_prior, patience=_PATIENCE),), undecided))
+        if layer_types.has_weights(info.layer_type) and posterior.around_prior(first):
+            around = RowCondition("around_prior", posterior.around_prior, patience=_PATIENCE)
             cascades.append(Cascade((around,), undecided))
         return tuple(cascades)
 
@@ -179,14 +180,21 @@ class Vanishing(Rule[VanishingThresholds]):
         little = line(finding, "reference_signal", "vanishing below", thresholds.vanish_ratio)
         return little + line(finding, "reference_signal", "the signal that feeds it")
 
+    def suspects(self, network: Network, thresholds: VanishingThresholds) -> Container[int] | None:
+        """Those whose signal is small now or unknown, and the heads of a collapsed posterior."""
+        places = network.begun("faint", "faded", "blurred")
+        places |= posterior.head_places(network, thresholds.vanish_prior_rows)
+        return places | {place for place, signal in enumerate(network.signal) if math.isnan(signal)}
+
     def check(self, layer: LayerView, network: Network, thresholds: VanishingThresholds) -> Finding | Outcome:
         """Whether the signal is lost here, compared with the layers before and with the first row."""
         signal = network.signal[layer.place]
         if math.isnan(signal):
             return Outcome.NOT_ENOUGH_DATA
-        faint, faded, blurred = (layer.streaks.get(name) for name in ("faint", "faded", "blurred"))
+        known = layer.streaks.get
+        faint, faded, blurred = known("faint"), known("faded"), known("blurred")
         prior = thresholds.vanish_prior_rows
-        if not (faint or faded or blurred or vanishing.heads(layer, network, prior)):  # most layers, asked no further
+        if not (faint or faded or blurred or posterior.heads(layer, network, prior)):  # most layers, asked no further
             return Outcome.NOT_FOUND
         least = thresholds.min_rows
         lost = network.once(_lost, thresholds)
@@ -210,12 +218,12 @@ class Vanishing(Rule[VanishingThresholds]):
             blurred and blurred.rows >= thresholds.vanish_stuck_rows and _stuck(layer, network, thresholds)
         ):
             step = layer.start
-        elif vanishing.heads(layer, network, thresholds.vanish_prior_rows):
-            since = vanishing.heads_since(layer, network, thresholds.vanish_prior_rows)
+        elif posterior.heads(layer, network, thresholds.vanish_prior_rows):
+            since = posterior.heads_since(layer, network, thresholds.vanish_prior_rows)
             source, step, over_steps = layer.place, since, True
         elif faded and faded.rows >= least and not alone and signal <= _FALLEN * row_signal(layer.first, 1):
             alike = recent_likeness(network, thresholds.recent_rows, thresholds.vanish_samples)
-            if facts.size(layer) >= _KEPT and alike_behind(network, layer.place, alike, _ALIKE):
+            if facts.size(layer, network) >= _KEPT and alike_behind(network, layer.place, alike, _ALIKE):
                 return Outcome.NOT_FOUND  # `Collapsed` says that of what keeps its size
             source, step, over_steps = layer.place, _since_saturated(layer, network, faded.step, thresholds), True
         else:
