@@ -2,8 +2,17 @@
 
     python -m bench.diagnose [--rounds 50]
 
-Layers are Linear, ReLU, Linear, Tanh, over and over, as rows come out of a sweep per neuron. Times are those
-of the processor, so that what else runs on the machine counts less; the median of the rounds, and the least.
+Layers are Linear, ReLU, Linear, Tanh, over and over, as rows come out of a sweep per neuron. Times are those of the
+processor, so that what else runs on the machine counts less; the median of the rounds, and the least.
+
+Every layer is asked at each call: nothing is kept from one diagnosis to the next. On two cores of a virtual machine,
+on 2026-12-01, beside other work and in units of a loop that was timed between the calls, a sound network took 1.8 ms
+(2.6 by the code of that morning), one kind in all layers 5 to 6 (7 to 12.5), four kinds 7 (10.5) and seven 10 (13).
+So 5 ms are held where few layers are sick, and not yet where all are. What is left is flat, no line above 4% of the
+time: 1.7 ms for the rows themselves (2 MB are copied, so that a training may go on beside it; medians; a view and a
+line of health for each layer), and some 50 microseconds a finding, in 140 to 220 calls: its evidence, its message,
+the hypotheses on its cause, and what it follows from. 5 ms would be 33 a finding; for that a rule would have to write
+the findings of all layers together, not one at a time.
 """
 
 import argparse

@@ -1,8 +1,10 @@
 """Asks each layer's rules what they find there: those of which a look at all layers at once says that they may."""
 
 from collections.abc import Container, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
+from fastact.diagnosis.evidence import baselines
 from fastact.diagnosis.finding import NOTE, Finding
 from fastact.diagnosis.network import LayerView, Network
 from fastact.diagnosis.rule import Outcome, Rule
@@ -50,6 +52,8 @@ class Judge:
             if result is _NOT_FOUND:
                 continue
             if isinstance(result, Finding):
+                if rule.by_harm and result.severity == "warning" and baselines.is_learning(self._network):
+                    result = replace(result, severity=NOTE)  # what harms learning, or soon will, is graver
                 findings.append(result)
                 told = told or result.severity != NOTE
             elif result is _NOT_ENOUGH_DATA:

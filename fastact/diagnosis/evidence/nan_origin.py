@@ -157,7 +157,10 @@ def _spells(network: Network) -> dict[int, Spell]:
     # The first broken one is that before which there are as many as before the first of all.
     begun = np.searchsorted(before, before[begins], "right") - 1
     rows = table[np.minimum(begins, ends - 1)].tolist()
-    first = table[np.minimum(begun, ends - 1)].tolist()
+    late = begun != begins
+    first = list(rows)  # as a rule the same
+    for i, row in zip(np.flatnonzero(late).tolist(), table[np.minimum(begun, ends - 1)[late]].tolist(), strict=True):
+        first[i] = row
     each = zip(places, (ends - begins).tolist(), counts.tolist(), rows, first, broken[ends - 1].tolist(), strict=True)
     return {
         place: Spell(many, some, row if many else None, worse if some else None, bool(many and now))

@@ -126,6 +126,7 @@ class Collapsed(Rule[CollapsedThresholds]):
 
     condition = "collapsed"
     adjective = "collapsed"
+    by_harm = True
     shows = "likeness"
     only_alone = True
     explains: ClassVar = {"collapsed": _began_first, "vanishing": not_after, "constant": not_after, "dead": upstream}
@@ -230,8 +231,6 @@ class Collapsed(Rule[CollapsedThresholds]):
             f"{percent(now)} of what its outputs differ by lies between samples{at_first}."
         )
         severity = graded(serious=now <= thresholds.collapse_serious, critical=now <= 0.1 * thresholds.collapse_serious)
-        if severity == "warning" and baselines.is_learning(network):
-            return Outcome.NOT_FOUND
         known = network.once(_known)
         which = collapse.head, collapse.step
         if which not in known:

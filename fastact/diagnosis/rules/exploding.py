@@ -99,6 +99,7 @@ class Exploding(Rule[ExplodingThresholds]):
 
     condition = "exploding"
     adjective = "exploding"
+    by_harm = True
     judges = layer_types.OUTPUTS | {layer_types.GRADIENT}
     first_explains_all = True
     explains: ClassVar = {"exploding": comes_first} | dict.fromkeys(

@@ -11,7 +11,7 @@ from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes import changes
 from fastact.diagnosis.causes.cause import Cause, best
 from fastact.diagnosis.causes.remedies import LOWER_RATE
-from fastact.diagnosis.evidence import baselines, facts
+from fastact.diagnosis.evidence import facts
 from fastact.diagnosis.evidence.periods import Period, in_step, likeness, repetitions
 from fastact.diagnosis.finding import NOTE, Evidence, Finding, graded
 from fastact.diagnosis.network import LayerView, Network
@@ -23,8 +23,6 @@ from fastact.text import number
 #: From this correlation with the logarithm of the number of elements on, a layer swings because its batches do:
 #: sequences of other lengths, images of other sizes.
 _SIZES: Final = 0.8
-#: Share of a constant answer's loss below which swings of less than `oscillate_serious` do no harm.
-_LEARNED: Final = 0.8
 #: How often a series has to cross the middle between its extremes for it to be worth a look.
 _CROSSINGS: Final = 3
 
@@ -81,7 +79,7 @@ class Oscillating(Rule[OscillatingThresholds]):
         of the rows, so that one row in each period may be the only one that differs. The first step is that of the
         first row from which on all repeats. Serious from oscillate_serious (10) on.
 
-    What swings by less than oscillate_serious while the loss is below 0.8 of a constant answer's is noted.
+    What swings by less than oscillate_serious while the network learns is noted.
 
     Where the model's input is recorded and swings, the input is the finding, and what follows swings with it; where it
     swings by no more than the above, but by oscillate_note (1.5), or by one standard deviation in the mean, that is
@@ -98,6 +96,7 @@ class Oscillating(Rule[OscillatingThresholds]):
 
     condition = "oscillating"
     adjective = "oscillating"
+    by_harm = True
     only_alone = True
     symptom = True
     explains: ClassVar = {"oscillating": comes_first} | dict.fromkeys(
@@ -193,8 +192,6 @@ class Oscillating(Rule[OscillatingThresholds]):
         )
         evidence, factor = _told(layer, swing)
         severity = graded(serious=factor >= thresholds.oscillate_serious, critical=False)
-        if severity == "warning" and source is None and baselines.has_learned(network, _LEARNED):
-            severity = NOTE
         message = self._message(layer, swing, step, evidence)
         return best([in_turns, rate]).finding(layer.info.name, self.condition, severity, step, evidence, message)
 

@@ -65,6 +65,7 @@ class OutlierChannels(Rule[OutlierChannelsThresholds]):
 
     condition = "outlier_channels"
     adjective = "outlier channels"
+    by_harm = True
     shows = "peak_ratio"
     explains: ClassVar = {"outlier_channels": upstream, "overflow_risk": earlier_and_not_after}
 

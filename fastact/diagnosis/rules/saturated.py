@@ -124,6 +124,7 @@ class Saturated(Rule[SaturatedThresholds]):
 
     condition = "saturated"
     adjective = "saturated"
+    by_harm = True
     shows = "saturation_ratio"
     # What is dead too is at zero for good: a bound, or behind a gate that is shut.
     explains: ClassVar = {"dead": same_layer, "vanishing": not_after, "constant": not_after}

@@ -122,6 +122,7 @@ class Vanishing(Rule[VanishingThresholds]):
 
     condition = "vanishing"
     adjective = "vanishing"
+    by_harm = True
     shows = "signal"
     explains: ClassVar = {
         "underflow_risk": upstream, "dead": _switches_off, "vanishing": _lost_before, "constant": not_after,

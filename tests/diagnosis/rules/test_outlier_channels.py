@@ -97,3 +97,22 @@ def test_the_text_of_an_outlier_channel() -> None:
     assert finding.remedies[0] == "use weight decay on the norm's gains"
     assert not any("add a normalisation" in remedy for remedy in finding.remedies)
     assert "outlier channels (warning)" in str(watch(layers([channel(step) for step in STEPS])).diagnose())
+
+
+@pytest.mark.parametrize(
+    ("loss", "ratio", "told"),
+    [(0.1, 150.0, None), (0.9, 150.0, None), (1.0, 150.0, "warning"), (0.1, 1500.0, "serious")],
+)
+def test_a_warning_is_a_note_while_the_network_learns(loss: float, ratio: float, told: str | None) -> None:
+    """A loss of which a constant answer's is 1."""
+    steps = range(60)
+
+    def numbers(value: float) -> list[Any]:
+        return [plain(step, count=1, mean=value, min=value, max=value, std=0.0) for step in steps]
+
+    watched = layers([channel(step, ratio) for step in steps])
+    watched |= {"loss": ("Loss", numbers(loss)), "loss:baseline": ("Baseline", numbers(1.0))}
+    diagnosis = watch(watched).diagnose()
+    severities = [f.severity for f in diagnosis.findings if f.condition == "outlier_channels"]
+    assert severities == ([told] if told else [])
+    assert [note.layers for note in diagnosis.notes] == ([] if told else [("0",)])
