@@ -1,13 +1,13 @@
 """Watches JAX code: summaries computed on the device, within `jax.jit`, and handed to a monitor.
 
 A `Recorder` goes into any function that JAX traces. The layer is summarised in the graph, in plain JAX, and what leaves
-the device is a dozen numbers (with `axis`, a dozen per neuron), through an ordered callback:
+the device is a dozen numbers (with `axis`, a dozen per neuron), as results of the function:
 
     import fastact.jax, jax
 
     recorder = fastact.jax.Recorder("runs/a")
 
-    @jax.jit
+    @recorder.jit  # in place of jax.jit
     def train_step(params, x, y):
         def loss(params):
             hidden = recorder.record("hidden", jax.nn.relu(x @ params["w1"]), axis=-1, layer_type="ReLU")
@@ -26,6 +26,8 @@ the device is a dozen numbers (with `axis`, a dozen per neuron), through an orde
 
 - `summary`: `summarize`, and the `Summary` that it returns
 - `recorder`: the `Recorder`
+- `returned`: functions that return what is recorded in them
+- `kept`: what the host makes of what was handed over
 - `samples`: what of a loss's predictions and targets leaves the device
 """
 

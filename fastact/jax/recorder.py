@@ -1,8 +1,8 @@
 """The recorder: hands the summaries of traced functions to a monitor, step by step."""
 
-import functools
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Self, TypeVar
 
 import jax
@@ -14,9 +14,10 @@ from fastact._adapters.attachment import Attachment, Run
 from fastact._adapters.layers import Outputs
 from fastact.checks import renamed
 from fastact.diagnosis.layer_types import BOUNDED, INPUT
-from fastact.jax.samples import MOST, Layout, on_host, sampled
-from fastact.jax.summary import Summary, summarize
-from fastact.monitor.batches import facts_of_inputs
+from fastact.jax.kept import Keeper
+from fastact.jax.returned import Collecting, Collector, Returned, Returning
+from fastact.jax.samples import MOST, Layout, sampled
+from fastact.jax.summary import check_array, summarize
 from fastact.monitor.monitor import ActivationMonitor
 from fastact.stats.options import SATURATION
 from fastact.warn import warn
@@ -24,7 +25,7 @@ from fastact.warn import warn
 _T = TypeVar("_T")
 
 
-class Recorder:
+class Recorder(Returning):
     """Records the layers of traced functions into a monitor.
 
     Args:
@@ -41,8 +42,8 @@ class Recorder:
         monitor: the monitor.
 
     A traced function keeps the recorder that it was traced with. A graph cannot see which steps are recorded: with
-    ``ActivationMonitor(every=10)`` it also computes and hands over summaries in the other nine, which are dropped. The
-    ``when`` of `record` avoids that.
+    ``ActivationMonitor(every=10)`` it also computes and hands over summaries in the other nine, which are dropped. A
+    function that is compiled by `jit` in place of `jax.jit` does not, and takes far less time in the tenth as well.
 
     Example:
         >>> import jax
@@ -67,9 +68,11 @@ class Recorder:
         #: What has arrived in this step: the layer, what records it, and its numbers.
         self._pending: list[tuple[str, Callable[[Any], None], Any]] = []
         self._outputs = Outputs()
-        #: The inputs whose facts are known.
-        self._described: set[str] = set()
+        self._keeper = Keeper(self._attachment)
         self._paused = False
+        self._collecting = Collecting()
+        #: Whether anything comes by callbacks, for which one has to wait.
+        self._calls_back = False
 
     @property
     def monitor(self) -> ActivationMonitor:
@@ -111,16 +114,19 @@ class Recorder:
             interval = BOUNDED.get(layer_type, SATURATION) if saturation is None else saturation
             options = {"layer_type": layer_type, "saturation": interval, "dtype": str(getattr(x, "dtype", ""))}
 
-            keep = functools.partial(self._keep_layer, name, options, axis, _layout(x))
+            keep = partial(self._keeper.layer, name, options, axis, _layout(x))
             units = -1 if axis is None else axis
+            check_array(x, axis)
 
-            def parts() -> tuple[Summary, Any]:
+            def parts(into: Collector | None) -> Any:
+                if into is not None and into.takes_whole(x):
+                    return jax.lax.stop_gradient(x)
                 summary = summarize(x, axis=axis, saturation=interval)
                 if layer_type == INPUT and isinstance(units, int):
                     return summary, sampled(x, None, units, summary=False)[1]
                 return summary, None
 
-            self._hand_over(name, keep, when, parts)
+            self._hand_over({name: keep}, when, (x,), lambda into: {name: parts(into)})
             self._outputs.add(name, x)
         return x
 
@@ -150,13 +156,14 @@ class Recorder:
             keeps: dict[str, Callable[[Any], None]] = {}
             for name, x in tensors.items():
                 options = {"layer_type": layer_type, "dtype": str(getattr(x, "dtype", ""))}
-                keeps[name] = functools.partial(self._keep_tensor, name, options, axes.get(name))
+                keeps[name] = partial(self._keeper.tensor, name, options, axes.get(name))
 
-            def parts() -> dict[str, Any]:
+            def parts(into: Collector | None) -> dict[str, Any]:
                 whole = {name: jax.lax.stop_gradient(jnp.asarray(x)) for name, x in tensors.items()}
-                return {n: x if x.size <= MOST else summarize(x, axis=axes.get(n)) for n, x in whole.items()}
+                stay = {n for n, x in whole.items() if x.size > MOST and not (into and into.takes_whole(x))}
+                return {n: summarize(x, axis=axes.get(n)) if n in stay else x for n, x in whole.items()}
 
-            self._hand_over_together(keeps, when, parts)
+            self._hand_over(keeps, when, tensors.values(), parts)
 
     def record_loss(
         self,
@@ -212,9 +219,9 @@ class Recorder:
             given = {"predictions": predictions, "targets": targets}
             layouts = {key: _layout(x) for key, x in given.items() if x is not None}
             options = {"function": function, "name": name, "source": source, "axis": axis, "facts": known}
-            keep = functools.partial(self._keep_loss, options, layouts)
+            keep = partial(self._keeper.loss, options, layouts)
 
-            def parts() -> dict[str, Any]:
+            def parts(_: Collector | None) -> dict[str, Any]:
                 loss = jax.lax.stop_gradient(jnp.asarray(value))
                 handed: dict[str, Any] = {"value": summarize(loss) if loss.ndim else loss}
                 if predictions is not None:
@@ -222,67 +229,71 @@ class Recorder:
                     handed["predictions"] = sampled(predictions, neurons, axis, summary=not source)
                 if targets is not None:
                     handed["targets"] = sampled(targets, None, -1)
-                return handed
+                return {name: handed}
 
-            self._hand_over(name, keep, when, parts)
+            read = [x for x in (value, predictions, targets) if x is not None]
+            self._hand_over({name: keep}, when, read, parts)
         return value
 
-    def _hand_over(self, name: str, keep: Callable[[Any], None], when: Any, parts: Callable[[], Any]) -> None:
-        """Lets the graph give the numbers that `parts` computes to `keep`, in the step that they belong to."""
-        self._hand_over_together({name: keep}, when, lambda: {name: parts()})
+    def take(self, returned: Returned) -> None:
+        """Takes what a function has returned that `returning` made; the device may still be computing it."""
+        with self._attachment.failure_counter("take the rows"):
+            if self._pending:  # what earlier calls of a step have returned is not to pile up
+                self._keep_all()
+            for keeps, parts, flag in zip(returned.keeps, returned.parts, returned.flags, strict=True):
+                self._arrived.update(keeps)
+                self._pending += [
+                    (name, keep if flag is None else partial(_if, flag, keep), parts[name])
+                    for name, keep in keeps.items()
+                ]
 
-    def _hand_over_together(
-        self, keeps: Mapping[str, Callable[[Any], None]], when: Any, parts: Callable[[], Mapping[str, Any]]
+    def _hand_over(
+        self,
+        keeps: Mapping[str, Callable[[Any], None]],
+        when: Any,
+        given: Iterable[Any],
+        parts: Callable[[Collector | None], Mapping[str, Any]],
     ) -> None:
-        """The same of several names at once."""
+        """Lets the graph give the numbers that `parts` computes of what is `given` to `keeps`, by name, in its step."""
         for name in keeps:
             # The last trace counts: initialising a model may trace parts of it first.
             self._traced.pop(name, None)
             self._traced[name] = when is True
+        plain = isinstance(when, bool | np.bool_)
+        if plain and not when:
+            return
+        into = self._collecting.collector
+        if into is not None and into.reaches([*given, when]):
+            if not into.rows:
+                return
+            if plain:
+                into.add(keeps, parts(into))
+            else:
+                shapes = jax.eval_shape(lambda: parts(None))
+                nothing = lambda: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)  # noqa: E731
+                into.add(keeps, jax.lax.cond(when, lambda: parts(None), nothing), when)
+            return
 
         def hand_over() -> None:
-            receive = functools.partial(self._receive, keeps)
+            receive = partial(self._receive, keeps)
             if self._ordered:
-                io_callback(receive, None, parts(), ordered=True)
+                io_callback(receive, None, parts(None), ordered=True)
             else:
-                jax.debug.callback(receive, parts())
+                jax.debug.callback(receive, parts(None))
 
-        if not isinstance(when, bool | np.bool_):
-            jax.lax.cond(when, hand_over, lambda: None)
-        elif when:
+        self._calls_back = True
+        if plain:
             hand_over()
+        else:
+            jax.lax.cond(when, hand_over, lambda: None)
 
     def _receive(self, keeps: Mapping[str, Callable[[Any], None]], parts: Mapping[str, Any]) -> None:
         """Runs on a thread of JAX while the device waits, so it only stores the numbers."""
         self._arrived.update(keeps)
-        if not self._paused and self._attachment.active:
+        if self.recording:
             parts = jax.tree.map(np.asarray, parts)
             with self._lock:
                 self._pending += [(name, keep, parts[name]) for name, keep in keeps.items()]
-
-    def _keep_tensor(self, name: str, options: dict[str, Any], axis: int | None, given: Any) -> None:
-        with self._attachment.failure_counter(f"record {name!r}"):
-            if isinstance(given, Summary):
-                self.monitor.record(name, given.stats(), **options)
-            else:
-                self.monitor.record(name, given, axis=axis, layer_type=options["layer_type"])
-
-    def _keep_layer(
-        self, name: str, options: dict[str, Any], axis: Any, layout: Layout, parts: tuple[Summary, Any]
-    ) -> None:
-        summary, sample = parts
-        with self._attachment.failure_counter(f"record layer {name!r}"):
-            if sample is not None and name not in self._described:
-                self._described.add(name)
-                self._attachment.describe(name, facts=facts_of_inputs(on_host((None, sample), layout), axis))
-            self.monitor.record(name, summary.stats(), **options)
-
-    def _keep_loss(self, options: dict[str, Any], layouts: dict[str, Layout], parts: dict[str, Any]) -> None:
-        with self._attachment.failure_counter(f"record {options['name']!r}"):
-            given = {key: on_host(parts[key], layout) for key, layout in layouts.items()}
-            value = parts["value"]
-            value = value.stats() if isinstance(value, Summary) else value
-            self.monitor.record_loss(value, **given, **options)
 
     def step(self) -> None:
         """Ends a training step: waits for its layers to arrive from the device, and ends the monitor's step.
@@ -313,14 +324,21 @@ class Recorder:
             self._collect()
         self._attachment.close()
 
-    def _collect(self) -> None:
+    def _keep_all(self) -> bool:
+        """Hands what has arrived to the monitor; whether there was anything."""
         pending = self._drain()
-        order = {name: place for place, name in enumerate(self._traced)}
-        # Layers are ordered by their first rows, but callbacks that are not ordered may arrive in any order.
-        for _, keep, parts in sorted(pending, key=lambda item: order.get(item[0], len(order))):
+        if self._calls_back:
+            order = {name: place for place, name in enumerate(self._traced)}
+            # Layers are ordered by their first rows, but callbacks that are not ordered may arrive in any order.
+            pending.sort(key=lambda item: order.get(item[0], len(order)))
+        for _, keep, parts in pending:
             keep(parts)
-        self._checks += bool(pending)
-        if self._checks == 2:
+        return bool(pending)
+
+    def _collect(self) -> None:
+        pending = self._keep_all()
+        self._checks += pending
+        if self._checks == 2 and self._ordered:  # one that is not ordered stays out of branches that were not taken
             missing = [name for name, always in self._traced.items() if always and name not in self._arrived]
             if missing:
                 self._checks += 1
@@ -330,8 +348,9 @@ class Recorder:
 
     def _drain(self) -> list[tuple[str, Callable[[Any], None], Any]]:
         """Waits until everything under way has arrived, and removes and returns it."""
-        with self._attachment.failure_counter("wait for the device"):
-            jax.effects_barrier()  # type: ignore[no-untyped-call]
+        if self._calls_back:
+            with self._attachment.failure_counter("wait for the device"):
+                jax.effects_barrier()  # type: ignore[no-untyped-call]
         with self._lock:
             pending, self._pending = self._pending, []
         return pending
@@ -344,6 +363,12 @@ class Recorder:
 
     def __repr__(self) -> str:
         return f"Recorder(layers={len(self._traced)}, failures={self.failures})"
+
+
+def _if(flag: Any, keep: Callable[[Any], None], parts: Any) -> None:
+    """Hands numbers on, if they are there."""
+    if flag:
+        keep(parts)
 
 
 def _layout(x: Any) -> Layout:

@@ -109,9 +109,7 @@ def summarize(
         (2, 1.5)
     """
     x = jax.lax.stop_gradient(jnp.asarray(x))
-    if jnp.issubdtype(x.dtype, jnp.complexfloating):
-        raise ArgumentTypeError(f"x: got dtype {x.dtype}, want real numbers")
-    reduced = _reduced_axes(axis, x.ndim)
+    reduced = check_array(x, axis)
     size = math.prod(x.shape[a] for a in reduced)
     if size > _MAX_COUNT:
         raise ArgumentValueError(f"x: got {size} elements a neuron, want less than 2^31: JAX counts in int32")
@@ -140,6 +138,14 @@ def summarize(
     sums = jnp.stack([origin, scale, jnp.sum(d, axis=reduced) / n, jnp.sum(d * d, axis=reduced) / n, abs_mean])
     counts = jnp.stack([counted[name] for name in _COUNTS])
     return Summary(counts, sums, jnp.stack([smallest, largest]), size, saturation)
+
+
+def check_array(x: Any, axis: int | Sequence[int] | None) -> tuple[int, ...]:
+    """The axes of an array that are summed over, or an error where it cannot be summarised."""
+    x = x if hasattr(x, "dtype") else jnp.asarray(x)
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        raise ArgumentTypeError(f"x: got dtype {x.dtype}, want real numbers")
+    return _reduced_axes(axis, x.ndim)
 
 
 def _ordered(numbers: Mapping[str, Any]) -> npt.NDArray[Any]:

@@ -4,10 +4,11 @@
 
     model.fit(x, y, callbacks=[fastact.keras.ActivationCallback("runs/a")])
 
-On JAX the training step is one compiled graph, to which `fastact.jax` adds the summaries; on PyTorch the outputs are
-swept in place.
+On JAX the training step is one compiled graph, which `fastact.jax` has return what is recorded in it; on PyTorch the
+outputs are swept in place.
 
 - `callback`: the `ActivationCallback`
+- `compiled`: the training step on JAX, with rows and without
 - `initial`: whether weights are as they were initialised
 - `layers`: which layers of a model compute, and of what types they are
 - `losses`: the losses that a model was compiled with, and what they are given

@@ -143,7 +143,21 @@ class ActivationCallback(keras.callbacks.Callback):  # type: ignore[misc] # mypy
                 self._attachment.add_watcher(self._losses)
             if self.model.optimizer is not None and ROW not in taken:
                 self._follow_optimiser(dict(layers))
+            self._make_train_function()
+
+    def _make_train_function(self) -> None:
+        recorder = self._recorder
+        if (
+            recorder is None
+            or isinstance(recorder, TorchRecorder)
+            or not self._by_fit
+            or not hasattr(self.model, "_make_function")
+        ):
             self.model.make_train_function(force=True)
+        else:
+            from fastact.keras.compiled import compile_step
+
+            compile_step(self.model, recorder, self._parameters)
 
     def on_train_batch_end(self, batch: Any, logs: Any = None) -> None:
         """Ends the step."""

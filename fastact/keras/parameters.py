@@ -1,9 +1,11 @@
 """The weights of a model, their gradients and their updates: what its optimiser is given, and what it makes of it.
 
-They are taken around the optimiser's `apply`: on PyTorch as tensors, on JAX within the graph, which reads the number of
-the optimiser's step and hands over nothing in all others.
+They are taken around the optimiser's `apply`: on PyTorch as tensors, on JAX within the graph. There is one graph for
+the steps in which they are recorded and one for those in which they are not; where that cannot be, the graph reads the
+number of the optimiser's step.
 """
 
+import contextlib
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -133,6 +135,8 @@ class Parameters:
         self._without: dict[str, None] = {}
         self._at = -1
         self._described: set[str] = set()
+        #: Whether they are recorded in the steps for which a graph is being made; None where it is to find out itself.
+        self._fixed: bool | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -174,13 +178,18 @@ class Parameters:
         self._without |= {each.name: None for each, gradient in pairs if gradient is None}
         if isinstance(self._recorder, TorchRecorder):
             return self._around_now(pairs, self._recorder)
-        return self._around_traced(pairs)
+        return self._around_traced(pairs, self._recorder)
 
     def _around_now(self, pairs: list[tuple[Weight, Any]], recorder: TorchRecorder) -> Callable[[], None]:
         from fastact.torch.updates import Sample, changes, keep
 
         step = self._attachment.current_step if self._attachment.active else -1
-        if not pairs or not recorder.takes(pairs[0][0].variable.value) or not self._is_due() or step == self._at:
+        if (
+            not pairs
+            or not recorder.takes(pairs[0][0].variable.value)
+            or not self.is_due(self._steps())
+            or step == self._at
+        ):
             return _nothing
         self._at = step
         self._take(pairs, True)
@@ -197,8 +206,11 @@ class Parameters:
 
         return after
 
-    def _around_traced(self, pairs: list[tuple[Weight, Any]]) -> Callable[[], None]:
-        due = self._is_due()
+    def _around_traced(self, pairs: list[tuple[Weight, Any]], recorder: "Recorder") -> Callable[[], None]:
+        # Within a condition of its own, such as that a scaled loss is finite, a graph returns nothing.
+        due = self.is_due(self._steps()) if self._fixed is None or not recorder.returns else self._fixed
+        if due is False:
+            return _nothing
         self._take(pairs, due)
         if not self.wanted.updates:
             return _nothing
@@ -209,15 +221,28 @@ class Parameters:
 
         return after
 
-    def _is_due(self) -> Any:
-        """Whether this step of the optimiser is one of those that are recorded: a bool, or a traced one.
+    @contextlib.contextmanager
+    def fixed(self, due: bool) -> Iterator[None]:
+        """While a graph is made for steps that are all recorded, or of which none is."""
+        before, self._fixed = self._fixed, due
+        try:
+            yield
+        finally:
+            self._fixed = before
+
+    def _steps(self) -> Any:
+        """The steps of the optimiser before this one, in this training: an integer, or a traced one."""
+        return self._optimiser._iterations.value - self._start
+
+    def is_due(self, steps: Any) -> Any:
+        """Whether the optimiser's step after so many is one of those that are recorded: a bool, or a traced one.
 
         Of an optimiser that accumulates gradients a step is one in which it changes the weights.
         """
-        steps, pile = self._optimiser._iterations.value - self._start, self._optimiser.gradient_accumulation_steps
+        pile = self._optimiser.gradient_accumulation_steps
         if not pile:
             return steps % self.wanted.every == 0
-        changes = (self._optimiser._iterations.value + 1) % pile == 0
+        changes = (self._start + steps + 1) % pile == 0
         return changes & (steps // pile % self.wanted.every == 0)
 
     def _take(self, pairs: list[tuple[Weight, Any]], due: Any) -> None:

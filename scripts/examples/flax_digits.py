@@ -1,6 +1,7 @@
 """Flax NNX: `fastact.flax.watch` around the loop. Trains on scikit-learn's digits and finds a dead layer."""
 
 import sys
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +30,7 @@ class Network(nnx.Module):
         return self.output(x)
 
 
-@nnx.jit
+@partial(recorder.jit, jit=nnx.jit)
 def train_step(model: Network, optimizer: nnx.Optimizer, x: jax.Array, y: jax.Array) -> None:
     """One step of Adam."""
 

@@ -30,7 +30,7 @@ def network(params, x):
     return recorder.record("output", x @ weight + bias, axis=-1, layer_type="Linear")
 
 
-@jax.jit
+@recorder.jit
 def train_step(params, x, y):
     """One step of gradient descent."""
 

@@ -29,7 +29,7 @@ class Network(nn.Module):
 model, optimizer = Network(), optax.adam(0.003)
 
 
-@jax.jit
+@recorder.jit
 def train_step(params, state, x, y):
     """One step of Adam."""
 
