@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact.diagnosis import layer_types
-from fastact.diagnosis.network import LayerView, Network, medians
+from fastact.diagnosis.network import LayerView, Network, medians, row_signal
 from fastact.diagnosis.row_conditions import Row
 from fastact.fields import COLUMN
 from fastact.text import shown
@@ -130,6 +130,15 @@ def _last_apart(network: Network, alike: list[float], limit: float) -> int:
     """The place of the last layer before the output whose samples differ by more; -1 where there is none."""
     apart = (place for place, value in enumerate(alike[: max(network.output, 0)]) if value > limit)
     return max(apart, default=-1)
+
+
+def outputs_differ_more(network: Network, min_samples: int) -> bool:
+    """Whether the samples differ in the network's outputs by more than in the first row.
+
+    So they come there: beside a layer that tells them apart no longer, or by what makes its outputs larger again.
+    """
+    output = network.layers[network.output]
+    return network.signal[output.place] > row_signal(output.first, min_samples)
 
 
 def initial_states(network: Network) -> frozenset[int]:

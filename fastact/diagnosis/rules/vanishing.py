@@ -9,8 +9,8 @@ import numpy as np
 from fastact.diagnosis import layer_types
 from fastact.diagnosis.causes import posterior, vanishing
 from fastact.diagnosis.evidence import facts
-from fastact.diagnosis.evidence.similarity import alike_behind, recent_likeness, row_likeness
-from fastact.diagnosis.finding import Evidence, Finding, graded
+from fastact.diagnosis.evidence.similarity import alike_behind, outputs_differ_more, recent_likeness, row_likeness
+from fastact.diagnosis.finding import NOTE, Evidence, Finding, Severity, graded
 from fastact.diagnosis.network import LayerView, Network, row_signal
 from fastact.diagnosis.row_conditions import Cascade, Cells, Row, RowCondition, is_nan
 from fastact.diagnosis.rule import (
@@ -110,6 +110,7 @@ class Vanishing(Rule[VanishingThresholds]):
 
     In the zoo's tuning part no hidden layer of a healthy network fell below 14% of its first row.
 
+    What has faded is noted above vanish_serious while the network's outputs differ by more than in their first row.
     The severity is that of the smallest signal from here on, since the samples have to pass all of it.
     Bits lost = log2(reference / signal). The output layer follows the targets, whose scale can be anything: alone it
     is not judged. Softmax outputs are small by design and left out.
@@ -247,10 +248,12 @@ class Vanishing(Rule[VanishingThresholds]):
         if signal:
             share = f"{percent(ratio)} of the {number(reference)} {where}"
             seen = f"the spread between samples is {number(signal)}, only {share}"
-        severity = graded(
+        severity: Severity = graded(
             serious=left / reference <= thresholds.vanish_serious,
             critical=left / reference < thresholds.vanish_critical,
         )
+        if over_steps and severity == "warning" and outputs_differ_more(network, thresholds.vanish_samples):
+            severity = NOTE
         evidence = Evidence(
             signal=signal, reference_signal=reference, reference_layer=name, ratio=ratio,
             bits_lost=_bits(reference, signal), smallest_signal_after=left, bits_lost_after=_bits(reference, left)

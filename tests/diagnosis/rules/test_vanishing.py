@@ -69,6 +69,22 @@ def test_a_layer_that_fades_is_told_before_it_has_vanished(left: float, first: f
     assert found(watch(layers, thresholds=Thresholds(vanish_fade=0.001))) == []
 
 
+@pytest.mark.parametrize(("left", "end", "told"), [(0.04, 1.5, []), (0.04, 0.5, ["warning"]), (5e-5, 1.5, ["serious"])])
+def test_what_fades_is_noted_while_the_outputs_tell_samples_apart_by_more(
+    left: float, end: float, told: list[str]
+) -> None:
+    """Past a branch that shrinks, or through a norm that makes up for it."""
+    layers = {
+        "0": ("Linear", [row(i) for i in range(40)]),
+        "1": ("Linear", [row(i, within_std=1.0 if i < 20 else left) for i in range(40)]),
+        "2": ("LayerNorm", [row(i) for i in range(40)]),
+        "3": ("Linear", [row(i, within_std=1.0 if i < 20 else end) for i in range(40)]),
+    }
+    diagnosis = watch(layers).diagnose()
+    assert [f.severity for f in diagnosis.findings] == told
+    assert [note.layers for note in diagnosis.notes] == ([] if told else [("1",)])
+
+
 def causes(layers: dict[str, Any], **more: Any) -> list[tuple[str, str, str]]:
     """(layer, condition, name of the cause) of each culprit that vanishes."""
     culprits = watch(layers, **more).diagnose().culprits
