@@ -1,11 +1,12 @@
 """What `StepQueue` hands on: a step that has ended, the rows that were made of it, and who listens to them."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 from fastact.diagnosis.onsets import OnsetTracker
 from fastact.fields import UNPACK_ROW
-from fastact.monitor.layer import PendingRow, Recorded, WatchedLayer, rest_of
+from fastact.monitor.layer import PendingRow, Recorded, WatchedLayer, plain_rows, rests_of
 
 
 class Listener(Protocol):
@@ -34,7 +35,7 @@ class FinishedStep(NamedTuple):
     @classmethod
     def of(cls, step: int, time: int, layers: list[WatchedLayer]) -> "FinishedStep":
         """The step in which something was recorded of these layers."""
-        return cls(step, time, layers, [layer.recorded for layer in layers], list(map(rest_of, layers)))
+        return cls(step, time, layers, [layer.recorded for layer in layers], rests_of(layers))
 
 
 class Rows:
@@ -52,6 +53,17 @@ class Rows:
         #: Those that say how long neurons have been silent.
         self.silent: list[PendingRow] = []
 
+    @classmethod
+    def at_once(cls, finished: FinishedStep) -> "Rows":
+        """The rows of a step, where they can be made in one go; else none, nor where that fails for one of them."""
+        rows = cls()
+        with suppress(Exception):  # who makes them one by one tells which it is
+            packed = plain_rows(finished.layers, finished.recorded, finished.rest, finished.step, finished.time)
+            before = [layer.history.total for layer in finished.layers]
+            if packed:
+                rows.layers, rows.packed, rows.before = finished.layers, packed, before
+        return rows
+
     def append(self, pending: PendingRow) -> None:
         """Adds a row."""
         layer, row, before, silence, _ = pending
@@ -63,7 +75,7 @@ class Rows:
 
     def followed(self) -> Iterator[tuple[OnsetTracker, bytes, int]]:
         """As `Diagnoser.append_step` takes them."""
-        return zip((layer.followed for layer in self.layers), self.packed, self.before, strict=True)
+        return zip([layer.followed for layer in self.layers], self.packed, self.before, strict=True)
 
     def numbers(self) -> list[tuple[Any, ...]]:
         """The rows as numbers of `fields.ROW`."""

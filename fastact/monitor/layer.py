@@ -16,10 +16,10 @@ from fastact.cpu.workspace import NeuronWorkspace
 from fastact.diagnosis.layer_types import COUNTED
 from fastact.diagnosis.onsets import OnsetTracker
 from fastact.diagnosis.rules import Thresholds
-from fastact.fields import COLUMN, NEURON, NEURON_PART, PACK_ROW, ROW_FORMAT, SATURATED_SHARE
+from fastact.fields import COLUMN, NEURON, NEURON_PART, PACK_ROW, ROW_FORMAT, SATURATED_SHARE, STATE
 from fastact.history import LayerInfo
 from fastact.neurons import Snapshot
-from fastact.stats.activation import ActivationStats, wrap
+from fastact.stats.activation import ActivationStats, get_state, wrap
 from fastact.stats.channel import ChannelStats, wrap_workspace
 from fastact.stats.fast_path import PlanCache
 from fastact.stats.merge import merge
@@ -111,15 +111,33 @@ class WatchedLayer:
 PendingRow = tuple[WatchedLayer, bytes, int, npt.NDArray[np.int64], Density]
 
 
+_STATES: Final = len(STATE)
 _NO_REST: Final = (0, *ALL)
 #: A row of a layer without neurons, copies and samples left out is `fields.ROW` up to its state, and the same bytes.
 _PACK_FRONT: Final = struct.Struct(ROW_FORMAT[: NEURON_PART.start + 1]).pack
 _BACK: Final = struct.pack("=" + ROW_FORMAT[NEURON_PART.start + 1 :], *_NO_NEURONS, *_NO_REST)
 
 
-def rest_of(layer: WatchedLayer) -> tuple[int, ...]:
-    """The last numbers of the row of what was recorded of a layer: the sum of its bits, and what was drawn."""
-    return (layer.bits, *layer.drawn) if layer.bits or layer.drawn is not ALL else _NO_REST
+def rests_of(watched: Sequence[WatchedLayer]) -> list[tuple[int, ...]]:
+    """The last numbers of the rows of what was recorded of layers: the sum of their bits, and what was drawn."""
+    return [(each.bits, *each.drawn) if each.bits or each.drawn is not ALL else _NO_REST for each in watched]
+
+
+def plain_rows(
+    watched: Sequence[WatchedLayer],
+    recorded: Sequence[Recorded | None],
+    rests: list[tuple[int, ...]],
+    step: int,
+    time: int,
+) -> list[bytes]:
+    """The rows of a step as `row_of` packs them, where all are as the most are; none where any is not.
+
+    In one go, for a call and a tuple a layer cost as much as the packing.
+    """
+    if set(map(type, recorded)) != {ActivationStats} or rests.count(_NO_REST) != len(rests):
+        return []
+    pairs = zip(watched, map(get_state, recorded), strict=True)
+    return [_PACK_FRONT(step, layer.order, time, *state[:_STATES]) + _BACK for layer, state in pairs]
 
 
 def row_of(layer: WatchedLayer, recorded: Recorded, rest: tuple[int, ...], step: int, time: int) -> PendingRow:

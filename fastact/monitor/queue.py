@@ -328,7 +328,9 @@ class StepQueue:
 
     def _make_rows(self, finished: FinishedStep) -> Rows:
         """Makes a step's rows and changes nothing, so that an interrupt leaves everything as it was."""
-        rows = Rows()
+        rows = Rows() if self.deferred is not None else Rows.at_once(finished)
+        if rows.layers:
+            return rows
         deferred = () if self.deferred is None else self.deferred.layers(finished.step)
         step, ended, *columns = finished
         for layer, recorded, rest in zip(*columns, strict=True):
