@@ -220,7 +220,7 @@ class Losses:
             known = known_of(loss)
             masked = getattr(y_pred, "_keras_mask", None) is not None
             if sample_weight is not None or masked or not _one_term_a_sample(known, targets):
-                known.facts |= {"weighted": True, "weights_told": False}
+                known.facts.update(weighted=True, weights_told=False)
             if self._steps is not None:
                 known.facts["steps"] = self._steps
             if weight is not None:

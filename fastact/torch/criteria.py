@@ -191,7 +191,7 @@ def _numbers_of(weight: torch.Tensor) -> list[float]:
     """The weights of classes; none where they are many, or of single numbers."""
     if weight.ndim > 1 or weight.numel() > _MOST_WEIGHTS:
         return []
-    known = _weights.get(weight)
+    known: list[float] | None = _weights.get(weight)
     if known is None:
         # Of a tensor on a GPU this waits for all that is under way there, once.
         known = _weights[weight] = [float(each) for each in weight.detach().reshape(-1).tolist()]

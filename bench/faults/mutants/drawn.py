@@ -72,12 +72,14 @@ class _Told(Course):
 
     def data(self, inputs: tuple[Tensor, ...], wanted: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """All that is trained on."""
-        x, y = self.run.injection.data(*inputs, wanted)
+        (x,) = inputs
+        x, y = self.run.injection.data(x, wanted)
         return (x,), y
 
     def batch(self, inputs: tuple[Tensor, ...], wanted: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """One batch."""
-        x, y = self.run.injection.batch(*inputs, wanted)
+        (x,) = inputs
+        x, y = self.run.injection.batch(x, wanted)
         return (x,), y
 
     def asked(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
