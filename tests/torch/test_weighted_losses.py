@@ -92,3 +92,20 @@ def test_a_training_with_weights_has_its_row(functional_call: bool) -> None:
         (name,) = [name for name in monitor.history if name.endswith(":baseline")]
         worth = float(np.median(monitor.history[name]["mean"]))
     assert worth == pytest.approx(least(nn.CrossEntropyLoss(weight=FOUR, label_smoothing=0.1), CLASSES), rel=1e-6)
+
+
+@pytest.mark.parametrize(("sign", "smoothing", "told"), [(-1.0, 0.0, True), (1.0, 0.0, False), (1.0, 0.1, False)])
+def test_the_sign_of_a_weighted_loss_shows_in_its_gradient(sign: float, smoothing: float, told: bool) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(100, 5) + functional.one_hot(CLASSES, 5)
+    model, criterion = nn.Linear(5, 4), nn.CrossEntropyLoss(weight=FOUR.float(), label_smoothing=smoothing)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
+    with ActivationMonitor() as monitor:
+        with fastact.torch.watch(model, monitor, loss=criterion, gradients=True):
+            for _ in range(20):
+                optimizer.zero_grad()
+                (sign * criterion(model(x), CLASSES)).backward()
+                optimizer.step()
+                monitor.step()
+        causes = {(it.cause_name, it.confidence) for it in monitor.diagnose().findings}
+    assert (("wrong_sign", "certain") in causes) == told

@@ -33,9 +33,13 @@ def turned(loss: LayerView, network: Network) -> int:
     gradient = None if made is None else network.everything.get(made.info.name + layer_types.GRADIENT_SUFFIX)
     if made is None or gradient is None or s.function is None or len(baselines.losses(network)) != 1:
         return 0
-    if s.facts.get("weighted") or s.facts.get("form") or s.facts.get("part"):
+    if s.facts.get("form") or s.facts.get("part"):
         return 0
     name = s.function.name
+    # A sample's weight is that of all its scores; smoothed labels pull at two of them.
+    by_class = name == "cross_entropy" and s.facts.get("weights_told") and not s.facts.get("label_smoothing")
+    if s.facts.get("weighted") and not by_class:
+        return 0
     if name == "cross_entropy" and s.units > 2 and s.targets_are_classes:
         rows = gradient.rows
         with np.errstate(all="ignore"):
