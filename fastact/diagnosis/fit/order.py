@@ -95,8 +95,8 @@ def few_samples(s: Supervised, network: Network) -> Mismatch | None:
     share, shape = given.info.facts.get("duplicate_samples"), given.info.facts.get("shape")
     if not isinstance(share, float) or not isinstance(shape, list) or share < _COPIES:
         return None
-    if (1.0 - share) * shape[0] < 1.5:  # all are one sample: the input's own row tells that
-        return None
+    if (1.0 - share) * shape[0] < 1.5 and facts.inputs_equal(network).speaks_for:
+        return None  # all are one sample: the input's own row tells that, unless samples have places that differ
     rows = given.rows
     if math.prod(shape[1:]) < _NUMBERS or len(rows) < _ROWS or not given.first[_STD] > 0.0:
         return None
