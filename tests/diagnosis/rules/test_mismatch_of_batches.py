@@ -53,7 +53,7 @@ def test_a_few_samples_that_come_again_and_again(facts: dict[str, Any], extremes
 def test_one_sample_in_all_batches_shows_where_its_places_differ(within: float, told: list[str]) -> None:
     # Without places the input is constant, which is a finding of its own.
     rows = [row(s, mean=0.1, std=1.0, min=-2.0, max=2.0, within_std=within, neurons=4) for s in range(20)]
-    one = {"duplicate_samples": 1.0 - 1.0 / BATCH, "whole": False}
+    one: dict[str, Any] = {"duplicate_samples": 1.0 - 1.0 / BATCH, "whole": False}
     given = layer("input", rows, "Input", shape=[BATCH, 10, 4], **one)
     falls = compared(loss(noisy(np.linspace(2.0, 0.1, 20))), "out", {"shape": [BATCH]}, shape=[BATCH, 10], units=10)
     assert causes(given, layer("out", [row(s) for s in range(20)]), falls, *moved()) == told
