@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from fastact.diagnosis.causes.inputs import same_batch
-from fastact.diagnosis.evidence import facts
+from fastact.diagnosis.evidence import baselines, facts
 from fastact.diagnosis.evidence.supervised import Mismatch, Supervised
 from fastact.diagnosis.network import Network
 from fastact.fields import COLUMN
@@ -30,6 +30,8 @@ _COPIES: Final = 0.5
 _NUMBERS: Final = 8
 _ROWS: Final = 10
 _AGAIN: Final = 0.9
+#: Evaluations in a row that show that nothing of use was learned.
+_EVALUATIONS: Final = 2
 
 
 def sorted_by_class(s: Supervised, rows: int, alone: bool) -> Mismatch | None:
@@ -73,12 +75,22 @@ def sorted_by_class(s: Supervised, rows: int, alone: bool) -> Mismatch | None:
 
 
 def one_batch(s: Supervised, network: Network) -> Mismatch | None:
-    """Epochs of several batches, by what the framework tells, which are all the same."""
+    """Batches that are all the same: an epoch has several, or what was learned of the one fails in evaluation.
+
+    All that there is may be one batch, and serve: a graph, the points of an equation, a small table.
+    """
     steps = s.facts.get("steps")
     said = same_batch(s.loss, network).speaks_for
-    if not isinstance(steps, int) or steps < 2 or not said:
+    if not said:
         return None
-    what = f"an epoch has {number(steps)} batches, which are all the same"
+    if isinstance(steps, int) and steps >= 2:
+        what = f"an epoch has {number(steps)} batches, which are all the same"
+    elif baselines.fails_in_evaluation(network, _EVALUATIONS):
+        what = (
+            f"all {len(s.loss.rows):,} recorded batches are the same, and what is learned of them fails in evaluation"
+        )
+    else:
+        return None
     says = "The network learns one batch by heart, and nothing of the others."
     fix = ("look whether the generator, or the loop over the data, gives the next batch each time",)
     return Mismatch("same_batch", "warning", what, says, fix, said, None, "is given the same batch over and over")
