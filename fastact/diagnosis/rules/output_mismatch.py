@@ -99,11 +99,12 @@ class OutputMismatch(Rule[OutputMismatchThresholds]):
         to their axis by a view; several answers of a sample for one target; weights of samples that broadcast; a
         softmax within the network along the samples; a batch half of which are copies, with extremes that are the same
         to the last bit in nine of ten batches; ten batches that are all the same, where an epoch has several, or the
-        loss of what is learned is twice a constant answer's in two evaluations. Padding that is more than half of the targets, after 50 rows in which
-        the loss is no less than 0.9 of what guessing among the rest costs; a yes that 0.5% to 15% of the places want,
-        and none has got in the later half of 50 rows, at 0.75 of a constant answer's loss and above. Losses
-        of two players that are all at most 0.05 for 20 rows. Logarithms of probabilities of which the largest is less
-        than that of an equal share; a loss of one's own that falls while outputs go 4 deviations of the targets away.
+        loss of what is learned is twice a constant answer's in two evaluations. Padding that is more than half of the
+        targets, after 50 rows in which the loss is no less than 0.9 of what guessing among the rest costs; a yes that
+        0.5% to 15% of the places want, and none has got in the later half of 50 rows, at 0.75 of a constant answer's
+        loss and above. Losses of two players that are all at most 0.05 for 20 rows. Logarithms of probabilities of
+        which the largest is less than that of an equal share; a loss of one's own that falls while outputs go 4
+        deviations of the targets away.
 
         A regression whose error is exactly zero from the first of 5 rows on, though its targets differ; a cross entropy
         of which only the targets have a gradient; probabilities where logarithms were announced; labels smoothed until
