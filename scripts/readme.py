@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import RESULTS
+from bench.faults.mutants.report import SOURCE as MUTANTS
+from bench.faults.mutants.report import mutants_part
 from bench.faults.report import SOURCE as FAULTS
 from bench.faults.report import faults_part
 from bench.sound.report import SOURCE as SOUND
@@ -257,6 +259,7 @@ PARTS = {
     "zoo": (ZOO, zoo_part),
     "faults": (FAULTS, faults_part),
     "sound": (SOUND, sound_part),
+    "mutants": (MUTANTS, mutants_part),
 }
 
 

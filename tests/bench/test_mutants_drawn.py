@@ -1,16 +1,19 @@
 """Mistakes in trainings that were drawn: each reaches the training, and without one it is what was drawn."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from bench.faults.judge import Said
+from bench.faults.mutants import report
 from bench.faults.mutants.drawn import drawn, drawn_names
 from bench.faults.mutants.injection import Injection
 from bench.faults.mutants.operator import OPERATORS
 from bench.faults.mutants.profile import Profile, profile
-from bench.faults.mutants.trial import trained
+from bench.faults.mutants.trial import Mutant, trained
 from bench.sound.draw import draw
 from bench.sound.sources import SOURCES
 from bench.sound.training import trained as trained_plainly
@@ -60,3 +63,28 @@ def test_a_mistake_reaches_it(tmp_path: Path, name: str) -> None:
     assert injection.touched >= 1
     sound = trained_plainly(draw(3, SMALL), None).skill
     assert told["skill"] != pytest.approx(sound, abs=1e-3)
+
+
+def mutant(base: str, skill: float, *, first: bool) -> Mutant:
+    said = Said(3 if first else None, first, None, first, (), ())
+    harmful = skill < 0.5
+    return Mutant("no_step", base, "mlp", "", skill, 0.9, harmful, ("no_step",), said, misleads=not first)
+
+
+def test_figures_are_of_what_harms_with_intervals_over_trainings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of each training all are found, or none: ten trainings are ten cases, however many mutants they have.
+    harmful = [mutant(f"drawn-29-{at}", 0.1, first=at < 5) for at in range(10) for _ in range(40)]
+    told = report.figures([*harmful, mutant("drawn-29-0", 0.8, first=False), Mutant("no_step", "drawn-29-0", "mlp")])
+    assert (told["mutants"], told["bases"], told["harmless"], told["misled"], told["unfit"]) == (400, 10, 1, 1, 1)
+    assert told["found"] == told["first"] == 0.5
+    low, high = told["intervals"]["found"]
+    assert low <= 0.25
+    assert high >= 0.75
+    source = tmp_path / "mutants.json"
+    machine = {"python": "3.11", "versions": {}}
+    source.write_text(json.dumps({"date": "2026-12-01", "machine": machine, "seeds": {"29": told, "22": told}}))
+    monkeypatch.setattr(report, "SOURCE", source)
+    assert "| seed 29, held out | 1 | 400 of 10 trainings | 0.50 (" in report.mutants_part()
+    assert report.figures([])["found"] is None

@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.faults.case import CASES, PARTS, Part
-from bench.faults.mutants import drawn
+from bench.faults.mutants import report
 from bench.faults.mutants.drawn import drawn_names
 from bench.faults.mutants.operator import OPERATORS
 from bench.faults.mutants.table import HEADER, by_family, by_operator, lines
 from bench.faults.mutants.trial import Mutant, bases, mutant_by_name, pairs, profile_by_name, shuffled, twin_by_name
+from bench.measure import save
 from bench.zoo.judge import begin
 
 #: What is held out is judged only where it is asked for, and then nothing but shares is told.
@@ -43,7 +44,10 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="mutants at a time")
     parser.add_argument("--list", action="store_true", help="list the mistakes and run none")
     parser.add_argument("--results", type=Path, metavar="FILE", help="write each mutant's verdict there, as JSON")
+    parser.add_argument("--keep", action="store_true", help="write the figures, beside those of other seeds: --drawn")
     arguments = parser.parse_args()
+    if arguments.keep and arguments.drawn is None:
+        parser.error("--keep: want --drawn SEED")
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     if arguments.list:
         for mistake in OPERATORS.values():
@@ -58,7 +62,12 @@ def main() -> None:
         for row in rows:
             table.add_row(*row)
         console.print(table)
-    if HELD_OUT in parts or arguments.drawn == drawn.HELD_OUT:
+    if arguments.keep:
+        before = (
+            json.loads(report.SOURCE.read_text(encoding="utf-8")).get("seeds", {}) if report.SOURCE.exists() else {}
+        )
+        save("mutants", {"seeds": {**before, str(arguments.drawn): report.figures(told)}}, console)
+    if HELD_OUT in parts or arguments.drawn == report.HELD_OUT:
         return
     for line in lines(told):
         console.print(line, markup=False, soft_wrap=True)
