@@ -165,7 +165,7 @@ class NotLearning(Rule[NotLearningThresholds]):
         leaves 0.75 as they were, though they have gradients; a batch norm that hands on what it is given while it is
         trained; an optimiser of one of two players that has not
         stepped for 30 steps, while its losses are computed and the other goes on.
-        Where the constant answer is not known (a loss of one's own, weighted classes, adversarial and contrastive
+        Where the constant answer is not known (a loss of one's own, weights of samples, adversarial and contrastive
         losses), a flat loss is a note, and one that is the same number in each row a finding.
 
     Source:
