@@ -17,7 +17,7 @@ from fastact.checks import check_type
 from fastact.diagnosis import layer_types, rules
 from fastact.diagnosis.accept import Accept, check_accept, is_accepted, set_apart
 from fastact.diagnosis.finding import NOTE, Finding, Severity, gravity
-from fastact.diagnosis.judging import Judge
+from fastact.diagnosis.judging import Judge, without_harm
 from fastact.diagnosis.links import link
 from fastact.diagnosis.named_ranks import name_ranks
 from fastact.diagnosis.network import LayerView, Network
@@ -285,6 +285,7 @@ class Diagnoser:
         if preset is None:
             accepted_of = frozenset(key(finding) for finding in findings if is_accepted(finding, self.accepted))
             linked = link(findings, list(views.values()), rules.RULES, limits, accepted_of)
+            linked = without_harm(linked, rules.RULES, network) if linked else ()
         linked, accepted, in_vain = set_apart(linked, self.accepted)
         linked, notes = split(linked, views)
         own: dict[str, list[Finding]] = {}

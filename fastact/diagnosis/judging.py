@@ -1,6 +1,7 @@
 """Asks each layer's rules what they find there: those of which a look at all layers at once says that they may."""
 
-from collections.abc import Container, Iterable, Mapping
+import itertools
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -52,13 +53,34 @@ class Judge:
             if result is _NOT_FOUND:
                 continue
             if isinstance(result, Finding):
-                if rule.by_harm and result.severity == "warning" and baselines.is_learning(self._network):
-                    result = replace(result, severity=NOTE)  # what harms learning, or soon will, is graver
                 findings.append(result)
                 told = told or result.severity != NOTE
             elif result is _NOT_ENOUGH_DATA:
                 missing.append(rule.condition)
         return findings, tuple(missing)
+
+
+def without_harm(linked: Sequence[Finding], rules: Iterable[Rule[Any]], network: Network) -> tuple[Finding, ...]:
+    """The findings, of which those are notes that matter by harm alone (`Rule.by_harm`) and do none that shows.
+
+    A warning of that kind is one while the network learns, with all that follows from it, unless something graver does:
+    what harms learning, or soon will, is graver.
+
+    Args:
+        linked: culprits, each before its consequences.
+        rules: all of them.
+        network: any of the run's.
+    """
+    by_harm = {rule.condition for rule in rules if rule.by_harm}
+    mild = [it.severity in ("warning", NOTE) and it.condition in by_harm for it in linked]
+    if not any(mild) or not baselines.is_learning(network):
+        return tuple(linked)
+    starts = [place for place, it in enumerate(linked) if it.consequence_of is None]
+    found = list(linked)
+    for start, end in itertools.pairwise([*starts, len(linked)]):
+        if all(mild[start:end]):
+            found[start:end] = [replace(it, severity=NOTE) for it in linked[start:end]]
+    return tuple(found)
 
 
 class _Suspects(dict[Rule[Any], Container[int] | None]):

@@ -116,7 +116,6 @@ class Constant(Rule[ConstantThresholds]):
 
     condition = "constant"
     adjective = "constant"
-    by_harm = True
     shows = "likeness"
     only_alone = True
     explains: ClassVar = {
