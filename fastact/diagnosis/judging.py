@@ -63,18 +63,20 @@ class Judge:
 def without_harm(linked: Sequence[Finding], rules: Iterable[Rule[Any]], network: Network) -> tuple[Finding, ...]:
     """The findings, of which those are notes that matter by harm alone (`Rule.by_harm`) and do none that shows.
 
-    A warning of that kind is one while the network learns, with all that follows from it, unless something graver does:
-    what harms learning, or soon will, is graver.
+    A warning of that kind is one while each loss is below a constant answer's, with all that follows from it, unless
+    something graver does: what harms learning, or soon will, is graver.
 
     Args:
         linked: culprits, each before its consequences.
         rules: all of them.
         network: any of the run's.
     """
-    by_harm = {rule.condition for rule in rules if rule.by_harm}
+    by_harm = {rule.condition: rule for rule in rules if rule.by_harm}
     mild = [it.severity in ("warning", NOTE) and it.condition in by_harm for it in linked]
     if not any(mild) or not baselines.is_learning(network):
         return tuple(linked)
+    if not baselines.learns(network):
+        mild = [each and by_harm[it.condition].passes for each, it in zip(mild, linked, strict=True)]
     starts = [place for place, it in enumerate(linked) if it.consequence_of is None]
     found = list(linked)
     for start, end in itertools.pairwise([*starts, len(linked)]):

@@ -115,7 +115,8 @@ class Rule(ABC, Generic[_T_contra]):
             shape; counts of lookups, losses and parameters are no outputs.
         only_alone: whether it is told only of layers in which no rule before it found anything, since it would be
             another word for the same thing, or the mark that it left.
-        by_harm: whether its warnings matter by what they do to learning alone: they are notes while the network learns.
+        by_harm: whether its warnings matter by what they do to learning alone: notes once it learns.
+        passes: whether these are usual, too, while a loss is on its way below a constant answer's: notes until then.
         symptom: whether it counts as a consequence of any grave finding (serious or critical) of a rule before it that
             began no later, and not long before (`near_rows`). What is milder, or an old story, brings it not about.
         first_explains_all: whether only its first finding is a cause: it explains all that any later one would.
@@ -138,6 +139,7 @@ class Rule(ABC, Generic[_T_contra]):
     judges: ClassVar[frozenset[str]] = layer_types.OUTPUTS
     only_alone: ClassVar[bool] = False
     by_harm: ClassVar[bool] = False
+    passes: ClassVar[bool] = False
     symptom: ClassVar[bool] = False
     first_explains_all: ClassVar[bool] = False
     handed_on: ClassVar[bool] = False

@@ -208,6 +208,16 @@ def _is_learning(network: Network) -> bool:
     return bool(values) and all(_is_below(each, level) or rows_at_last(each, level) <= _SOON for each, level in values)
 
 
+def learns(network: Network) -> bool:
+    """Whether each of these losses is below it by now."""
+    return network.once(_learns)
+
+
+def _learns(network: Network) -> bool:
+    known = [(view, worth) for view in losses(network) if (worth := constant(view, network)) is not None]
+    return bool(known) and all(_is_below(view.rows["mean"], _BELOW * worth) for view, worth in known)
+
+
 def _is_below(values: npt.NDArray[np.float64], level: float) -> bool:
     course = progress(values)
     return course is not None and course.most <= level

@@ -127,6 +127,7 @@ class Collapsed(Rule[CollapsedThresholds]):
     condition = "collapsed"
     adjective = "collapsed"
     by_harm = True
+    passes = True
     shows = "likeness"
     only_alone = True
     explains: ClassVar = {"collapsed": _began_first, "vanishing": not_after, "constant": not_after, "dead": upstream}

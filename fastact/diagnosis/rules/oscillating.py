@@ -97,6 +97,7 @@ class Oscillating(Rule[OscillatingThresholds]):
     condition = "oscillating"
     adjective = "oscillating"
     by_harm = True
+    passes = True
     only_alone = True
     symptom = True
     explains: ClassVar = {"oscillating": comes_first} | dict.fromkeys(
