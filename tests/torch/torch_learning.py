@@ -13,7 +13,7 @@ _ALL: dict[str, Any] = {"weights": True, "gradients": "parameters", "updates": T
 @pytest.fixture(autouse=True)
 def _nothing_is_left() -> Any:
     """No hook of an optimiser survives a test; those of other files' tests, which ran before it, may be there."""
-    hooks = _global_optimizer_pre_hooks, _global_optimizer_post_hooks
+    hooks: list[Any] = [_global_optimizer_pre_hooks, _global_optimizer_post_hooks]
     before = [set(each) for each in hooks]
     yield
     assert [set(each) - known for each, known in zip(hooks, before, strict=True)] == [set(), set()]
